@@ -1,0 +1,54 @@
+"""What all console scripts share: exit status, one-line errors, quiet TensorFlow."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from tfgen.errors import TfgenError
+
+
+def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str] | None) -> int:
+    """Runs a command's body and turns how it ended into an exit status.
+
+    Args:
+        prog: the console script's name, the first word of an error.
+        body: the command; takes the arguments, raises on failure.
+        argv: the arguments without the program's name; None takes them from `sys.argv`.
+
+    Returns:
+        0 done, 1 the work failed, 2 the command was wrong, 130 or 143 interrupted.
+    """
+    try:
+        body(list(sys.argv[1:] if argv is None else argv))
+        return 0
+    except SystemExit as exit_:  # argparse ends `--help` and `--version` so
+        return exit_.code if isinstance(exit_.code, int) else 0
+    except TfgenError as error:
+        return _report(prog, str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return _report(prog, "interrupted", 130)
+    except BrokenPipeError:  # the reader of a pipe, `head` for one, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except MemoryError:
+        return _report(prog, "out of memory; try a smaller --batch-size", 1)
+    except OSError as error:
+        return _report(prog, describe(error), 1)
+    except Exception as error:
+        if os.environ.get("TFGEN_TRACEBACK"):
+            raise
+        text = " ".join(str(error).split()) or "no message"
+        return _report(prog, f"{type(error).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1)
+
+
+def describe(error: OSError) -> str:
+    """An operating system's error in one line, with what can be done."""
+    where = f": {error.filename}" if error.filename else ""
+    advice = "; free some space and try again" if error.errno == errno.ENOSPC else ""
+    return f"{error.strerror or error}{where}{advice}"
+
+
+def _report(prog: str, message: str, status: int) -> int:
+    print(f"{prog}: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return status

@@ -1,0 +1,115 @@
+"""`tfgen-sample`: images from a published sampler."""
+
+import io
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfgen import figures
+from tfgen.config import MAX_SEED, Config, option
+from tfgen.errors import UsageError
+from tfgen.quiet import import_quietly
+from tfgen.versions import Sampler, find
+
+from ._command import run_command
+from ._flags import Parser, add_flags, read_flags
+
+PROG = "tfgen-sample"
+# Images of one call of a signature: bounds the memory of a large request.
+BATCH_SIZE = 1000
+
+
+@dataclass(frozen=True)
+class SampleOptions(Config):
+    """The flags of `tfgen-sample`."""
+
+    n: int = option(25, "how many images", minimum=1)
+    seed: int = option(0, "of the request; the same seed gives the same images", minimum=0, maximum=MAX_SEED)
+    out: Path | None = option(None, "file to write, .png or .npz (default: NAME-samples.png)")
+    saved_models: Path = option(Path("saved_models"), "folder of published samplers")
+    version: int | None = option(None, "version to use (default: the newest)", minimum=1)
+    manifold: int | None = option(None, "side of a grid through a latent space of 2 dimensions", minimum=2)
+    interpolate: int | None = option(
+        None, "images on the line between each two neighbouring seeds", minimum=2
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    return run_command(PROG, _body, argv)
+
+
+def _body(argv: list[str]) -> None:
+    parser = Parser(
+        PROG, "Sample images from a published model; where none was trained, from the shipped one."
+    )
+    parser.add_argument("name", metavar="NAME", help="name that the model was published under, vae for one")
+    add_flags(parser, SampleOptions)
+    namespace = parser.parse(argv)
+    options = read_flags(namespace, SampleOptions)
+    if options.manifold and options.interpolate:
+        raise UsageError("--manifold and --interpolate exclude each other")
+    out = options.out or Path(f"{namespace.name}-samples.png")
+    check_output(out)
+    version = find(namespace.name, options.saved_models, options.version)
+    import_quietly()
+    arrays, columns = draw(Sampler(version), options)
+    write(out, arrays, columns)
+    print(f"{len(arrays['images'])} images of {version.name} version {version.number} in {out}")
+
+
+def check_output(path: Path) -> None:
+    """Refuses an output path before any work is done.
+
+    Raises:
+        UsageError: the extension is unknown, the folder is missing, or the path is a folder.
+    """
+    if path.suffix not in (".png", ".npz"):
+        raise UsageError(f"cannot write {path}: the extension {path.suffix!r} is unknown; use .png or .npz")
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a folder")
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+
+
+def draw(sampler: Sampler, options: SampleOptions) -> tuple[dict[str, np.ndarray], int | None]:
+    """The images asked for with their latents (and seeds), and the columns of their grid.
+
+    Raises:
+        UsageError: a manifold is asked of a latent space that is not of 2 dimensions.
+    """
+    from tfgen.random import image_seeds
+
+    arrays: dict[str, np.ndarray] = {}
+    columns = None
+    if options.manifold:
+        if sampler.latent_dim != 2:
+            raise UsageError(f"--manifold needs 2 latents; {sampler.version.name} has {sampler.latent_dim}")
+        latents, columns = figures.manifold_latents(options.manifold), options.manifold
+    elif options.interpolate:
+        ends = sampler.call("latents", seed=image_seeds(options.seed, options.n + 1))["latents"]
+        rows = [figures.interpolated_latents(a, b, options.interpolate) for a, b in itertools.pairwise(ends)]
+        latents, columns = np.concatenate(rows), options.interpolate
+    else:
+        arrays["seeds"] = image_seeds(options.seed, options.n)
+        latents = sampler.call("latents", seed=arrays["seeds"])["latents"]
+    batches = [latents[i : i + BATCH_SIZE] for i in range(0, len(latents), BATCH_SIZE)]
+    images = np.concatenate([sampler.call("decode", latents=batch)["images"] for batch in batches])
+    return {"images": images, "latents": latents, **arrays}, columns
+
+
+def write(path: Path, arrays: dict[str, np.ndarray], columns: int | None) -> None:
+    """Writes a picture of the images or all arrays, whole or not at all."""
+    if path.suffix == ".npz":
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        figures.write_bytes(path, file.getvalue())
+    else:
+        figures.write_bytes(path, figures.png_bytes(figures.image_grid(arrays["images"], columns)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The exported samplers: <name>/<version>/, version 1 of each shipped."""

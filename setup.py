@@ -1,0 +1,49 @@
+"""Packaging of tfgen: dependencies, extras, console scripts."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfgen" / "__init__.py").read_text())
+TESTS = ["pytest>=8.0", "scipy>=1.11", "ruff>=0.6,<1", "mypy>=1.11"]
+
+setup(
+    name="tfgen",
+    version=VERSION[1] if VERSION else "0",
+    description="Deep generative image models in TensorFlow and Keras 3: train, judge, compare and serve",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    # cli/ and saved_models/ stand at the top of the checkout and are installed inside the package.
+    packages=[*find_packages(include=["tfgen", "tfgen.*"]), "tfgen.cli", "tfgen.saved_models"],
+    package_dir={"tfgen": "tfgen", "tfgen.cli": "cli", "tfgen.saved_models": "saved_models"},
+    # Version 1 of each sampler is shipped; versions that were trained here are not.
+    package_data={"tfgen": ["py.typed"], "tfgen.data": ["embedded/**"], "tfgen.saved_models": ["*/1/**"]},
+    install_requires=[
+        "tensorflow>=2.20,<2.22",
+        "keras>=3.11,<4",
+        "tensorflow-probability[tf]>=0.25,<0.26",
+        "tensorflow-datasets>=4.9.9,<5",
+        "tensorboard>=2.20,<2.22",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "pillow>=10",
+        "rich>=13",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
+        "test": TESTS,
+        "bench": ["torch>=2.4"],
+        "dev": [*TESTS, "pre-commit>=3", "build>=1"],
+    },
+    entry_points={
+        "console_scripts": [
+            "tfgen-train=tfgen.cli.train:main",
+            "tfgen-sample=tfgen.cli.sample:main",
+            "tfgen-data=tfgen.cli.data:main",
+        ]
+    },
+)

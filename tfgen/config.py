@@ -1,0 +1,230 @@
+"""Configurations: frozen dataclasses whose fields carry their own help, ranges and choices.
+
+A configuration is valid once it exists: its fields are checked when it is made. `to_json` and
+`from_json` are inverse to each other. No TensorFlow here, so that `--help` answers at once.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from tfgen.errors import UsageError
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+) -> Any:
+    """A dataclass field that becomes a command-line flag.
+
+    Args:
+        default: the field's default.
+        help: one line, with units in brackets where there are any.
+        minimum: the smallest value allowed, for each entry of a tuple.
+        maximum: the largest one.
+        above: a value that must be exceeded.
+    """
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "above": above}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def hint(wrong: str, known: typing.Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest known one, then all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(wrong, names, n=1)
+    return (f"; did you mean {near[0]!r}? " if near else "; ") + f"known: {', '.join(names)}"
+
+
+def plain_type(annotation: Any) -> tuple[Any, bool]:
+    """Splits `T | None` into `(T, True)`; any other annotation into `(annotation, False)`."""
+    if isinstance(annotation, types.UnionType):
+        inner = [t for t in typing.get_args(annotation) if t is not types.NoneType]
+        return inner[0], True
+    return annotation, False
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of all configurations: checked fields and a JSON round trip."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kind, optional = plain_type(hints[field.name])
+            if value is None and optional:
+                continue
+            if typing.get_origin(kind) is tuple:
+                value = tuple(value)
+                object.__setattr__(self, field.name, value)
+            _check(field, kind, value)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict that `json.dump` can write; tuples become lists, paths strings."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The configuration that `to_json` wrote.
+
+        Raises:
+            UsageError: a field is unknown, or a value is out of its range.
+        """
+        names = [f.name for f in dataclasses.fields(cls)]
+        for name in data:
+            if name not in names:
+                raise UsageError(f"{cls.__name__} has no field {name!r}{hint(name, names)}")
+        hints = typing.get_type_hints(cls)
+        paths = {name for name in data if plain_type(hints[name])[0] is Path and data[name] is not None}
+        return cls(**{name: Path(value) if name in paths else value for name, value in data.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _check(field: dataclasses.Field, kind: Any, value: Any) -> None:
+    shown = f"{field.name} = {value!r}"
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise UsageError(f"unknown {shown}{hint(str(value), choices)}")
+        return
+    entries = value if typing.get_origin(kind) is tuple else (value,)
+    wanted = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
+    for entry in entries:
+        if wanted in (int, float) and (isinstance(entry, bool) or not isinstance(entry, int | wanted)):
+            raise UsageError(f"{shown} is not {'an integer' if wanted is int else 'a number'}")
+        if wanted is float and entry != entry:
+            raise UsageError(f"{shown} is not a number")
+        minimum, maximum, above = (field.metadata.get(key) for key in ("minimum", "maximum", "above"))
+        if minimum is not None and entry < minimum:
+            raise UsageError(f"{shown} is too small; the least is {minimum}")
+        if maximum is not None and entry > maximum:
+            raise UsageError(f"{shown} is too large; the most is {maximum}")
+        if above is not None and entry <= above:
+            raise UsageError(f"{shown} is too small; it must be more than {above}")
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """What every family's configuration holds.
+
+    Attributes:
+        image_shape: height, width, channels; taken from the data, not a flag.
+    """
+
+    image_shape: tuple[int, ...] = dataclasses.field(default=(28, 28, 1), metadata={"minimum": 1})
+
+
+@dataclass(frozen=True)
+class VAEConfig(ModelConfig):
+    """A variational autoencoder with dense encoder and decoder."""
+
+    latent_dim: int = option(20, "dimensions of the latent space", minimum=1)
+    hidden: tuple[int, ...] = option(
+        (500,), "widths of the encoder's hidden layers; the decoder has them in reverse", minimum=1
+    )
+    likelihood: Literal["bernoulli", "continuous_bernoulli", "normal"] = option(
+        "bernoulli", "p(x|z): bernoulli for binarized images, continuous_bernoulli for grey ones in [0, 1]"
+    )
+    binarization: Literal["dynamic", "threshold", "none"] = option(
+        "dynamic",
+        "how grey becomes black and white: drawn anew each step, by threshold at 1/2, or not at all",
+    )
+
+    def check_events(self) -> None:
+        """Refuses a likelihood that is no density of the events that binarization makes.
+
+        Raises:
+            UsageError: a Bernoulli would see grey values, or a continuous likelihood binary ones.
+        """
+        if (self.likelihood == "bernoulli") == (self.binarization == "none"):
+            wanted = "dynamic or threshold" if self.likelihood == "bernoulli" else "none"
+            raise UsageError(
+                f"likelihood {self.likelihood!r} with binarization {self.binarization!r} is no density; "
+                f"it needs binarization {wanted}"
+            )
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named, complete setting: the model's configuration and how it is trained by default."""
+
+    summary: str
+    model: ModelConfig
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+# Seeds are the first word of a pair of int32.
+MAX_SEED = 2**31 - 1
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+
+
+@dataclass(frozen=True)
+class TrainOptions(Config):
+    """What `tfgen-train` takes beside the model's own configuration."""
+
+    preset: str = option("mlp", "named setting that gives the other flags their defaults")
+    dataset: str = option("mnist", "name of a TFDS data set")
+    data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data makes it")
+    epochs: int = option(40, "epochs to train in all", minimum=1)
+    batch_size: int = option(128, "images a step", minimum=1)
+    learning_rate: float = option(1e-3, "step size of Adam", above=0, maximum=10.0)
+    seed: int = option(0, "of weights, order and noise", minimum=0, maximum=MAX_SEED)
+    precision: Precision = option("float32", "what the networks compute in")
+    run_dir: Path | None = option(None, "folder of this run (default: runs/NAME-TIME; --resume: the newest)")
+    resume: bool = option(False, "go on with the run in --run-dir; a larger --epochs extends it")
+    checkpoint_every: float = option(10.0, "minutes between checkpoints within an epoch [min]", above=0)
+    saved_models: Path = option(Path("saved_models"), "folder that the sampler is published in")
+    name: str | None = option(None, "name to publish under (default: the model's, see the README)")
+    publish: bool = option(True, "train only, publish no sampler")
+    strategy: Literal["none", "mirrored", "multiworker"] = option("none", "distribution over devices")
+    deterministic: bool = option(False, "op determinism, which a GPU needs for bit-equal runs; turns XLA off")
+    dry_run: bool = option(False, "print the resolved configuration and its cost, and end")
+
+
+# Flags that may differ between a run and its resumption: they do not change what is computed.
+RESUMABLE = (
+    "epochs",
+    "run_dir",
+    "resume",
+    "checkpoint_every",
+    "saved_models",
+    "name",
+    "publish",
+    "dry_run",
+    "data_dir",
+)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that makes a run.
+
+    Attributes:
+        family: the model's name in the registry.
+        model: the model's configuration.
+        options: everything else.
+    """
+
+    family: str
+    model: ModelConfig
+    options: TrainOptions
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict that `json.dump` can write."""
+        return {"family": self.family, "model": self.model.to_json(), "options": self.options.to_json()}

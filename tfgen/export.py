@@ -1,0 +1,115 @@
+"""Exports a model as a SavedModel with named signatures and publishes it as the next version."""
+
+import contextlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfgen import versions
+from tfgen.errors import UsageError
+from tfgen.models.base import GenerativeModel
+
+Signatures = dict[str, dict[str, dict[str, dict[str, Any]]]]
+
+
+def check_publishable(model: GenerativeModel, saved_models: Path, name: str) -> None:
+    """Refuses to publish under a name whose newest version has other signatures.
+
+    A server that follows the name would otherwise change its inputs or its image shape under its callers.
+
+    Raises:
+        UsageError: the signatures differ, or the folder is not one that can be written.
+    """
+    if saved_models.exists() and not saved_models.is_dir():
+        raise UsageError(f"{saved_models} is a file; --saved-models takes a folder")
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
+        raise UsageError(f"name {name!r} cannot be published; use letters, digits, '-', '_' and '.'")
+    numbers = versions.version_numbers(saved_models / name)
+    if not numbers:
+        return
+    before = versions.read_manifest(saved_models / name / str(numbers[-1]))["signatures"]
+    now = describe_signatures(model)
+    for signature in sorted(before.keys() | now.keys()):
+        if before.get(signature) != now.get(signature):
+            raise UsageError(
+                f"{name} version {numbers[-1]} in {saved_models} has another signature {signature!r}; "
+                "publish under another --name, or train with --no-publish"
+            )
+
+
+def describe_signatures(model: GenerativeModel) -> Signatures:
+    """Names, dtypes and shapes of all inputs and outputs, as the manifest holds them."""
+    table: Signatures = {}
+    for name, (function, specs) in model.signatures().items():
+        outputs = (
+            tf.function(function, input_signature=specs, autograph=False)
+            .get_concrete_function()
+            .structured_outputs
+        )
+        table[name] = {
+            "inputs": {spec.name: _spec(spec) for spec in specs},
+            "outputs": {key: _spec(value) for key, value in sorted(outputs.items())},
+        }
+    return table
+
+
+def _spec(tensor: Any) -> dict[str, Any]:
+    return {"dtype": tensor.dtype.name, "shape": [None if d is None else int(d) for d in tensor.shape]}
+
+
+def publish(
+    model: GenerativeModel, saved_models: Path, name: str, *, run: Mapping[str, Any], weights: str
+) -> Path:
+    """Publishes a model's sampler as the next version of `name`, in float32 whatever its policy.
+
+    Args:
+        model: the trained model.
+        saved_models: the folder of all names.
+        name: what to publish as.
+        run: the run's configuration, for the manifest.
+        weights: `best` or `last`, for the manifest.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        UsageError: the name's newest version has other signatures.
+    """
+    check_publishable(model, saved_models, name)
+    plain = in_float32(model)
+
+    def write(folder: Path) -> dict[str, Any]:
+        write_saved_model(plain, folder)
+        return {
+            "family": run.get("family"),
+            "weights": weights,
+            "run": dict(run),
+            "signatures": describe_signatures(plain),
+            "evaluation": None,
+        }
+
+    return versions.publish(saved_models, name, write)
+
+
+def in_float32(model: GenerativeModel) -> GenerativeModel:
+    """The same model with all computation in float32; the model itself where that is so already."""
+    if model.dtype_policy.name == "float32":
+        return model
+    plain = type(model).from_config({**model.get_config(), "dtype": "float32"})
+    plain.set_weights(model.get_weights())
+    return plain
+
+
+def write_saved_model(model: GenerativeModel, folder: Path) -> None:
+    """Writes the SavedModel with the model's signatures; it loads where only TensorFlow is installed."""
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for name, (function, specs) in model.signatures().items():
+        archive.add_endpoint(name, function, input_signature=specs)
+    # Keras prints the endpoints although it is told not to be verbose.
+    with contextlib.redirect_stdout(io.StringIO()):
+        archive.write_out(str(folder), verbose=False)

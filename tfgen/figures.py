@@ -1,0 +1,136 @@
+"""Pictures: functions that return a matplotlib Figure or a grid of pixels."""
+
+import io
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def image_grid(images: np.ndarray, columns: int | None = None, pad: int = 1) -> np.ndarray:
+    """Images side by side on a grid.
+
+    Args:
+        images: `[N, H, W, C]` in 0…1, with 1 or 3 channels.
+        columns: images a row; by default as square a grid as can be.
+        pad: pixels between images.
+
+    Returns:
+        `uint8[rows·(H + pad) + pad, columns·(W + pad) + pad, C]`.
+    """
+    n, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    grid = np.full((rows * (height + pad) + pad, columns * (width + pad) + pad, channels), 0.5, np.float32)
+    for i, image in enumerate(images):
+        top, left = pad + i // columns * (height + pad), pad + i % columns * (width + pad)
+        grid[top : top + height, left : left + width] = image
+    return np.round(np.clip(grid, 0, 1) * 255).astype(np.uint8)
+
+
+def png_bytes(pixels: np.ndarray, least_side: int = 560) -> bytes:
+    """A PNG of `uint8[H, W, C]`, each pixel enlarged by a whole number until the picture is easy to see."""
+    from PIL import Image
+
+    factor = max(1, least_side // max(pixels.shape[:2]))
+    pixels = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, format="PNG")
+    return file.getvalue()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        # mkstemp makes a private file; a picture gets the user's usual permissions.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Writes a figure as PNG, whole or not at all."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    write_bytes(path, file.getvalue())
+
+
+def _figure(width: float, height: float) -> "Figure":
+    # Without pyplot: no global state, no window system.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def curves(
+    rows: Sequence[Mapping[str, Any]], panels: Sequence[tuple[str, Sequence[str]]], title: str
+) -> "Figure":
+    """Training curves, train solid and validation dashed.
+
+    Args:
+        rows: the lines of metrics.jsonl.
+        panels: an axis' label and the logged names that it shows.
+        title: of the figure.
+    """
+    figure = _figure(6.4 * len(panels), 4.2)
+    epochs = [row["epoch"] for row in rows]
+    for axes, (label, names) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+        for i, name in enumerate(names):
+            for key, style, suffix in ((name, "-", "train"), (f"val_{name}", "--", "validation")):
+                if rows and key in rows[-1]:
+                    values = [row.get(key, math.nan) for row in rows]
+                    marker = "o" if len(rows) == 1 else None
+                    axes.plot(epochs, values, style, color=f"C{i}", marker=marker, label=f"{name}, {suffix}")
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(title)
+    return figure
+
+
+def picture(images: np.ndarray, title: str, columns: int | None = None) -> "Figure":
+    """A grid of images `[N, H, W, C]` in 0…1 under a title."""
+    grid = image_grid(images, columns)
+    height, width = grid.shape[:2]
+    figure = _figure(5.0, 5.0 * height / width + 0.4)
+    axes = figure.subplots()
+    axes.imshow(grid.squeeze(-1) if grid.shape[-1] == 1 else grid, cmap="gray", vmin=0, vmax=255)
+    axes.set_axis_off()
+    axes.set_title(title)
+    return figure
+
+
+def manifold_latents(side: int) -> np.ndarray:
+    """Latents on a `side` × `side` grid of equal probability under N(0, I), `float32[side², 2]`.
+
+    Row 0 has the largest second coordinate, as in a plot.
+    """
+    points = [NormalDist().inv_cdf((i + 0.5) / side) for i in range(side)]
+    return np.array([(x, y) for y in reversed(points) for x in points], np.float32)
+
+
+def interpolated_latents(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
+    """Latents on the straight line from one to the other, both included, `float32[steps, D]`."""
+    weights = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
+    return (1 - weights) * start + weights * end

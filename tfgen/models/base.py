@@ -1,0 +1,198 @@
+"""What the three families share: noise by step, metrics by example, compile, save, sample."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import keras
+import tensorflow as tf
+
+from tfgen import random
+from tfgen.config import ModelConfig
+from tfgen.models.preprocessing import Identity, Pixels
+
+# Separates the noise of training from that of testing under one seed.
+_TRAINING, _TESTING = 0, 1
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One panel of the training curves: logged names that share an axis.
+
+    Attributes:
+        title: the axis' label, with units.
+        names: logged names; validation's have `val_` before them.
+    """
+
+    title: str
+    names: tuple[str, ...]
+
+
+class GenerativeModel(keras.Model):
+    """Base of VAE, GAN and flow.
+
+    A family implements `train_step`, `test_step`, `decode` and `call`, and says what it logs and exports.
+    Images are `uint8[B, H, W, C]`; a batch is `x` or `(x, labels)`. Samples are `float32` in 0…1.
+
+    Training noise is a function of (seed, step, replica), test noise of (seed, batch index, replica), and a
+    sample of its own seed; so a resumed run draws what the uninterrupted one would have drawn, and
+    evaluating twice gives the same numbers.
+
+    Args:
+        config: the family's configuration.
+        preprocessing: what turns bytes into events.
+        seed: of the initial weights and of all noise.
+        **kwargs: `name`, `dtype` and the like, for `keras.Model`.
+    """
+
+    config: ModelConfig
+    curves: ClassVar[tuple[Curve, ...]] = ()
+    # Logged value that picks the best checkpoint, the lower the better; None where there is none.
+    monitor: ClassVar[str | None] = "val_loss"
+
+    def __init__(self, config: ModelConfig, preprocessing: Pixels | Identity, seed: int = 0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.config = config
+        self.preprocessing = preprocessing
+        self.seed = int(seed)
+        self.step = self.add_weight(
+            name="step",
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+        # No weight: it is 0 at the start of every evaluation.
+        self._test_batch = tf.Variable(
+            0, trainable=False, dtype=tf.int64, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+        )
+
+    # --- what a family offers -------------------------------------------------------------------------
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of a latent vector."""
+        raise NotImplementedError("a family says how long its latents are")
+
+    def decode(self, latents: tf.Tensor) -> tf.Tensor:
+        """Images `float32[B, H, W, C]` in 0…1 of `latents: float32[B, D]`."""
+        raise NotImplementedError("a family says how it decodes")
+
+    def default_optimizers(self, learning_rate: float) -> dict[str, keras.optimizers.Optimizer]:
+        """Arguments of `compile` for the optimizers that the family trains with by default."""
+        return {"optimizer": keras.optimizers.Adam(learning_rate)}
+
+    def signatures(self) -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]:
+        """What an export offers: name → (function of named tensors, their specs); all have a batch first.
+
+        The first one becomes `serving_default`.
+        """
+        seed = tf.TensorSpec([None], tf.int32, name="seed")
+        latents = tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents")
+        return {
+            "sample": (lambda seed: {"images": self.decode(self.latents(seed))}, [seed]),
+            "latents": (lambda seed: {"latents": self.latents(seed)}, [seed]),
+            "decode": (lambda latents: {"images": self.decode(latents)}, [latents]),
+        }
+
+    # --- sampling --------------------------------------------------------------------------------------
+
+    def latents(self, seeds: tf.Tensor) -> tf.Tensor:
+        """Latents `float32[B, D]` of `seeds: int32[B]`, bit-equal for a seed in whatever batch it comes."""
+        return random.standard_normal(seeds, self.latent_dim)
+
+    def sample(self, n: int = 25, *, seed: int = 0, seeds: tf.Tensor | None = None) -> tf.Tensor:
+        """Sampled images.
+
+        Args:
+            n: how many.
+            seed: of the whole request; the same one gives the same images.
+            seeds: `int32[B]`, one an image, in place of `n` and `seed`.
+
+        Returns:
+            `float32[n, H, W, C]` in 0…1.
+        """
+        return self.decode(self.latents(random.image_seeds(seed, n) if seeds is None else seeds))
+
+    # --- training --------------------------------------------------------------------------------------
+
+    @property
+    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
+        """All optimizers of the compiled model by name."""
+        return {"optimizer": self.optimizer} if self.optimizer is not None else {}
+
+    def compile(self, optimizer: Any = "adam", *, jit_compile: bool | str = True, **kwargs: Any) -> None:
+        """Configures training, as `keras.Model.compile` does.
+
+        XLA is on by default, also on a CPU, where Keras's "auto" would leave it off; under `tf.distribute`
+        and with `run_eagerly=True` it is off. Optimizers are built at once: restoring into an unbuilt one
+        loses its slots.
+        """
+        if tf.distribute.has_strategy() or kwargs.get("run_eagerly"):
+            jit_compile = False
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        self.build_optimizers()
+
+    def build_optimizers(self) -> None:
+        """Makes the optimizers' slots."""
+        self.optimizer.build(self.trainable_variables)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as the saved model was; part of `keras.saving.load_model`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Images and labels of a batch that is `x` or `(x, labels)`."""
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return images, labels
+
+    def training_noise(self) -> random.BatchNoise:
+        """The noise of this training step on this replica."""
+        return random.BatchNoise(self._noise_seed(_TRAINING, self.step.value))
+
+    def next_test_noise(self) -> random.BatchNoise:
+        """The noise of this test batch on this replica; counts the batch."""
+        noise = random.BatchNoise(self._noise_seed(_TESTING, self._test_batch))
+        self._test_batch.assign_add(1)
+        return noise
+
+    def _noise_seed(self, purpose: int, index: tf.Tensor) -> tf.Tensor:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        fold = tf.random.experimental.stateless_fold_in
+        return fold(fold(tf.constant([self.seed, purpose], tf.int32), index), replica)
+
+    def reset_metrics(self) -> None:
+        """Resets all metrics and the count of test batches; Keras calls it before each pass over data."""
+        super().reset_metrics()
+        self._test_batch.assign(0)
+
+    def gradient_loss(self, loss: tf.Tensor, optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
+        """The loss to differentiate: a replica's share, since gradients are summed, under the loss scale."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return optimizer.scale_loss(loss / replicas if replicas > 1 else loss)
+
+    def logs(self) -> dict[str, tf.Tensor]:
+        """The current value of every metric, for a step to return."""
+        values = {metric.name: metric.result() for metric in self.metrics}
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+            # Keras concatenates the replicas' logs along their first axis, which a scalar lacks.
+            values = {name: value[None] for name, value in values.items()}
+        return values
+
+    # --- saving ----------------------------------------------------------------------------------------
+
+    @property
+    def likelihood_dtype(self) -> str:
+        """What log-likelihoods are computed in: never below float32, whatever the networks' policy."""
+        return "float64" if self.dtype_policy.variable_dtype == "float64" else "float32"
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments: the configuration's fields, seed, name and dtype."""
+        policy = keras.saving.serialize_keras_object(self.dtype_policy)
+        return {**self.config.to_json(), "seed": self.seed, "name": self.name, "dtype": policy}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The model that `get_config` describes, untrained."""
+        return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})

@@ -1,0 +1,97 @@
+"""From bytes to the event space of a model, and back: an object that the model owns."""
+
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from tfgen.random import BINARIZATION, BatchNoise, SeedNoise
+
+Noise = BatchNoise | SeedNoise
+
+
+def check_images(images: tf.Tensor) -> None:
+    """Refuses what is not an image of bytes.
+
+    A model of 0…255 that is fed 0…1 gives void likelihoods silently, so a float image is an error.
+
+    Raises:
+        ValueError: the dtype is not `uint8`, or the rank not 4.
+    """
+    if images.dtype != tf.uint8:
+        raise ValueError(
+            f"images are {images.dtype.name}; pass uint8 images of 0…255, shape [B, H, W, C] "
+            "(for floats in 0…1: (images * 255).round().astype('uint8'))"
+        )
+    if images.shape.rank != 4:
+        raise ValueError(
+            f"images have shape {images.shape}; pass [B, H, W, C], for grey ones images[..., None]"
+        )
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
+class Pixels:
+    """Grey or colour bytes as events in [0, 1], binarized or not.
+
+    Args:
+        binarization: `dynamic` draws each pixel as Bernoulli(x / 255) anew at each call (Burda et al.
+            2015 call it stochastic binarization), `threshold` sets pixels of 128 and more, `none` keeps grey.
+    """
+
+    def __init__(self, binarization: Literal["dynamic", "threshold", "none"] = "dynamic"):
+        self.binarization = binarization
+
+    def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
+        """Events `[B, H, W, C]` in [0, 1] of `uint8` images; what is random comes from `noise`."""
+        check_images(images)
+        if self.binarization != "dynamic":
+            return self.likely_events(images, dtype)
+        grey = tf.cast(images, dtype) / 255
+        draws = noise.uniform(tf.shape(images)[0], tuple(images.shape[1:]), BINARIZATION, dtype)
+        return tf.cast(draws < grey, dtype)
+
+    def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
+        """The most probable events, with no noise: the grey values, or those binarized at 1/2."""
+        check_images(images)
+        if self.binarization == "none":
+            return tf.cast(images, dtype) / 255
+        return tf.cast(images >= 128, dtype)
+
+    def images(self, means: tf.Tensor) -> tf.Tensor:
+        """Images `float32` in 0…1 of the likelihood's means."""
+        return tf.clip_by_value(tf.cast(means, tf.float32), 0.0, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        return {"binarization": self.binarization}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Pixels":
+        """The object that `get_config` describes."""
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
+class Identity:
+    """Float events of any shape as they are: for densities on a line or a plane, where there are no bytes."""
+
+    def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
+        """The input, cast."""
+        return tf.cast(images, dtype)
+
+    def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
+        """The input, cast."""
+        return tf.cast(images, dtype)
+
+    def images(self, means: tf.Tensor) -> tf.Tensor:
+        """The means as `float32`."""
+        return tf.cast(means, tf.float32)
+
+    def get_config(self) -> dict[str, Any]:
+        """Nothing: there are no settings."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Identity":
+        """The object that `get_config` describes."""
+        return cls(**config)

@@ -1,0 +1,245 @@
+"""The variational autoencoder."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfgen import random
+from tfgen.config import VAEConfig
+from tfgen.layers import dense_network
+from tfgen.models.base import Curve, GenerativeModel
+from tfgen.models.preprocessing import Identity, Noise, Pixels
+
+tfd: Any = tfp.distributions
+Distribution: TypeAlias = Any  # tfd.Distribution, for the reader: TFP ships no types
+
+# Keeps log σ finite where softplus underflows.
+_MIN_STDDEV = 1e-7
+# Importance samples of the exported `log_prob`.
+EXPORTED_IMPORTANCE_SAMPLES = 64
+
+
+class ELBO(NamedTuple):
+    """The evidence lower bound of each event in nats, `float[B]`: `elbo` = `reconstruction` − `kl`."""
+
+    reconstruction: tf.Tensor
+    kl: tf.Tensor
+
+    @property
+    def elbo(self) -> tf.Tensor:
+        """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), one sample of z."""
+        return self.reconstruction - self.kl
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
+class VAE(GenerativeModel):
+    """A variational autoencoder (Kingma & Welling 2013, "Auto-encoding variational Bayes"; Doersch 2016).
+
+    The posterior q(z|x) is a diagonal normal with a softplus scale, the prior p(z) standard normal, the
+    likelihood p(x|z) a product over pixels. Training maximizes the ELBO with one reparameterized sample
+    and the KL in closed form. Logs `loss` = −ELBO, `reconstruction` = −E_q[log p(x|z)] and `kl`, in nats,
+    summed over the image and averaged over images.
+
+    Args:
+        image_shape: height, width, channels; with `preprocessing=Identity()` any event shape.
+        latent_dim: dimensions of z.
+        hidden: widths of the encoder's hidden layers, in reverse the decoder's.
+        likelihood: `bernoulli` (needs binarized images), `continuous_bernoulli` (Loaiza-Ganem & Cunningham
+            2019) for grey in [0, 1], or `normal` with unit variance.
+        binarization: `dynamic`, `threshold` or `none`.
+        seed: of the initial weights and of all noise.
+        encoder: a layer `[B, *event_shape] → [B, 2·latent_dim]`, mean and scale before softplus; None builds
+            a dense one.
+        decoder: a layer `[B, latent_dim] → [B, *event_shape]`, the likelihood's logits or means.
+        preprocessing: what turns bytes into events; None takes `Pixels(binarization)`.
+        **kwargs: `name`, `dtype`, for `keras.Model`.
+
+    Raises:
+        tfgen.errors.UsageError: an argument is out of its range (a `ValueError`).
+
+    Example:
+        >>> vae = VAE(latent_dim=2)
+        >>> vae.compile(optimizer="adam")
+        >>> vae.fit(images, epochs=1)  # uint8[N, 28, 28, 1]
+        >>> vae.sample(n=25, seed=0)  # float32[25, 28, 28, 1]
+    """
+
+    config: VAEConfig
+    curves = (Curve("negative ELBO and its parts [nats]", ("loss", "reconstruction", "kl")),)
+
+    def __init__(
+        self,
+        image_shape: Sequence[int] = (28, 28, 1),
+        latent_dim: int = VAEConfig.latent_dim,
+        hidden: Sequence[int] = VAEConfig.hidden,
+        likelihood: str = VAEConfig.likelihood,
+        binarization: str = VAEConfig.binarization,
+        *,
+        seed: int = 0,
+        encoder: keras.Layer | None = None,
+        decoder: keras.Layer | None = None,
+        preprocessing: Pixels | Identity | None = None,
+        **kwargs: Any,
+    ):
+        config = VAEConfig(tuple(image_shape), latent_dim, tuple(hidden), likelihood, binarization)  # type: ignore[arg-type]
+        if preprocessing is None:
+            config.check_events()
+        super().__init__(config, preprocessing or Pixels(config.binarization), seed, **kwargs)
+        self._given = {"encoder": encoder, "decoder": decoder, "preprocessing": preprocessing}
+        shape, policy = config.image_shape, self.dtype_policy
+        self.encoder = encoder or dense_network(
+            shape, config.hidden, (2 * latent_dim,), seed=2 * self.seed, dtype=policy, name="encoder"
+        )
+        self.decoder = decoder or dense_network(
+            (latent_dim,), config.hidden[::-1], shape, seed=2 * self.seed + 1, dtype=policy, name="decoder"
+        )
+        self.loss_metric = keras.metrics.Mean("loss", dtype="float64")
+        self.reconstruction_metric = keras.metrics.Mean("reconstruction", dtype="float64")
+        self.kl_metric = keras.metrics.Mean("kl", dtype="float64")
+        self.built = True
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimensions of z."""
+        return self.config.latent_dim
+
+    # --- q(z|x), p(z), p(x|z) --------------------------------------------------------------------------
+
+    def posterior(self, events: tf.Tensor) -> Distribution:
+        """q(z|x) of events `[B, *event_shape]`: batch `[B]`, event `[D]`."""
+        parameters = tf.cast(self.encoder(events), self.likelihood_dtype)
+        mean, raw_scale = tf.split(parameters, 2, axis=-1)
+        return tfd.MultivariateNormalDiag(mean, tf.nn.softplus(raw_scale) + _MIN_STDDEV)
+
+    def prior(self) -> Distribution:
+        """p(z), standard normal: event `[D]`."""
+        zeros = tf.zeros([self.latent_dim], self.likelihood_dtype)
+        return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
+
+    def likelihood(self, latents: tf.Tensor) -> Distribution:
+        """p(x|z) of latents `[..., D]`: batch `[...]`, event `event_shape`."""
+        batch_shape = tf.shape(latents)[:-1]
+        flat = tf.reshape(latents, [-1, self.latent_dim])
+        parameters = tf.cast(self.decoder(flat), self.likelihood_dtype)
+        if latents.shape.rank != 2:
+            parameters = tf.reshape(parameters, tf.concat([batch_shape, self.config.image_shape], 0))
+        pixels: Distribution
+        if self.config.likelihood == "bernoulli":
+            pixels = tfd.Bernoulli(logits=parameters, dtype=parameters.dtype)
+        elif self.config.likelihood == "continuous_bernoulli":
+            pixels = tfd.ContinuousBernoulli(logits=parameters)
+        else:
+            pixels = tfd.Normal(parameters, tf.ones([], parameters.dtype))
+        return tfd.Independent(pixels, reinterpreted_batch_ndims=len(self.config.image_shape))
+
+    def elbo(self, events: tf.Tensor, noise: Noise) -> ELBO:
+        """The ELBO of events `[B, *event_shape]`, its expectation by one sample of z from `noise`."""
+        posterior = self.posterior(events)
+        latents = self._posterior_samples(posterior, 1, noise)[0]
+        reconstruction = self.likelihood(latents).log_prob(events)
+        return ELBO(reconstruction, tfd.kl_divergence(posterior, self.prior()))
+
+    def importance_log_prob(self, events: tf.Tensor, noise: Noise, samples: int) -> tf.Tensor:
+        """The importance-weighted bound on log p(x) (Burda et al. 2015), nats, `[B]`.
+
+        Its expectation grows with the number of `samples` and tends to log p(x).
+        """
+        posterior = self.posterior(events)
+        latents = self._posterior_samples(posterior, samples, noise)
+        log_weights = self.likelihood(latents).log_prob(events) + self.prior().log_prob(latents)
+        return tfp.math.reduce_logmeanexp(log_weights - posterior.log_prob(latents), axis=0)
+
+    def _posterior_samples(self, posterior: Distribution, samples: int, noise: Noise) -> tf.Tensor:
+        """z = μ + σ ε, `[samples, B, D]`."""
+        mean = posterior.mean()
+        epsilon = noise.normal(
+            tf.shape(mean)[0], (samples, self.latent_dim), random.POSTERIOR, mean.dtype.name
+        )
+        return mean + posterior.stddev() * tf.transpose(epsilon, [1, 0, 2])
+
+    # --- training --------------------------------------------------------------------------------------
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One step of the optimizer on −ELBO."""
+        images, _ = self.unpack(data)
+        noise = self.training_noise()
+        events = self.preprocessing.events(images, noise, self.likelihood_dtype)
+        with tf.GradientTape() as tape:
+            bound = self.elbo(events, noise)
+            loss = self.gradient_loss(-tf.reduce_mean(bound.elbo), self.optimizer)
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        self.step.assign_add(1)
+        return self._updated_logs(bound)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """−ELBO of a batch."""
+        images, _ = self.unpack(data)
+        noise = self.next_test_noise()
+        events = self.preprocessing.events(images, noise, self.likelihood_dtype)
+        return self._updated_logs(self.elbo(events, noise))
+
+    def _updated_logs(self, bound: ELBO) -> dict[str, tf.Tensor]:
+        self.loss_metric.update_state(-bound.elbo)
+        self.reconstruction_metric.update_state(-bound.reconstruction)
+        self.kl_metric.update_state(bound.kl)
+        return self.logs()
+
+    # --- use -------------------------------------------------------------------------------------------
+
+    def encode(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and standard deviation of q(z|x), `float32[B, D]` each, of `uint8` images.
+
+        There is no noise: where training binarizes at random, encoding does so at 1/2.
+        """
+        events = self.preprocessing.likely_events(tf.convert_to_tensor(images), self.likelihood_dtype)
+        posterior = self.posterior(events)
+        return tf.cast(posterior.mean(), tf.float32), tf.cast(posterior.stddev(), tf.float32)
+
+    def decode(self, latents: tf.Tensor) -> tf.Tensor:
+        """The likelihood's means, `float32[B, H, W, C]` in 0…1, of `latents: float32[B, D]`."""
+        latents = tf.cast(latents, self.likelihood_dtype)
+        return self.preprocessing.images(self.likelihood(latents).mean())
+
+    def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Reconstructions `float32[B, H, W, C]` of `uint8` images, through the posterior's mean."""
+        return self.decode(self.encode(images)[0])
+
+    def log_prob(
+        self, images: tf.Tensor, seeds: tf.Tensor, samples: int = EXPORTED_IMPORTANCE_SAMPLES
+    ) -> tf.Tensor:
+        """Importance-weighted bound on log p(x), nats, `float32[B]`.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            seeds: `int32[B]`, of each image's binarization and importance samples.
+            samples: importance samples an image.
+        """
+        noise = random.SeedNoise(seeds)
+        events = self.preprocessing.events(tf.convert_to_tensor(images), noise, self.likelihood_dtype)
+        return tf.cast(self.importance_log_prob(events, noise, samples), tf.float32)
+
+    def signatures(self) -> dict[str, Any]:
+        """Those of every family, `encode` and `log_prob`."""
+        images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
+        seed = tf.TensorSpec([None], tf.int32, name="seed")
+
+        def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            mean, stddev = self.encode(images)
+            return {"mean": mean, "stddev": stddev}
+
+        return {
+            **super().signatures(),
+            "encode": (encode, [images]),
+            "log_prob": (lambda images, seed: {"log_prob": self.log_prob(images, seed)}, [images, seed]),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; networks only where they were given."""
+        given = {
+            key: keras.saving.serialize_keras_object(value) for key, value in self._given.items() if value
+        }
+        return {**super().get_config(), **given}

@@ -1,0 +1,106 @@
+"""The families: names, classes, configurations and presets, as data.
+
+Nothing else names a family. To add one: a file in `tfgen/models/` and an entry in `FAMILIES`.
+No TensorFlow here: a class is named by its path and imported when it is needed.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tfgen.config import ModelConfig, Preset, RunConfig, VAEConfig, hint
+from tfgen.errors import UsageError
+
+DEFAULT_DATASET = "mnist"
+
+
+@dataclass(frozen=True)
+class Family:
+    """One entry of the registry.
+
+    Attributes:
+        name: what the commands call it.
+        summary: one line for `--help`.
+        model: path of the `GenerativeModel` subclass, `module:Class`.
+        config: its configuration class; each field is a flag of `tfgen-train`.
+        presets: named settings; the first is the default.
+    """
+
+    name: str
+    summary: str
+    model: str
+    config: type[ModelConfig]
+    presets: Mapping[str, Preset]
+
+    @property
+    def default_preset(self) -> str:
+        """Name of the preset that is used where none is asked for."""
+        return next(iter(self.presets))
+
+    def preset(self, name: str) -> Preset:
+        """The preset of that name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if name not in self.presets:
+            raise UsageError(f"unknown preset {name!r} of {self.name}{hint(name, self.presets)}")
+        return self.presets[name]
+
+    def load_class(self) -> Any:
+        """Imports and returns the model class, and with it TensorFlow."""
+        module, _, cls = self.model.partition(":")
+        return getattr(importlib.import_module(module), cls)
+
+
+FAMILIES: dict[str, Family] = {
+    "vae": Family(
+        name="vae",
+        summary="variational autoencoder (Kingma & Welling 2013)",
+        model="tfgen.models.vae:VAE",
+        config=VAEConfig,
+        presets={
+            "mlp": Preset("the report's: 784-500-20-500-784", VAEConfig(), 40, 128, 1e-3),
+            "mlp-2d": Preset(
+                "the same with 2 latents, for the manifold", VAEConfig(latent_dim=2), 40, 128, 1e-3
+            ),
+        },
+    ),
+}
+
+
+def family(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in FAMILIES:
+        raise UsageError(f"unknown model {name!r}{hint(name, FAMILIES)}")
+    return FAMILIES[name]
+
+
+def build_model(config: RunConfig) -> Any:
+    """The untrained model of a run's configuration, and with it TensorFlow."""
+    options = config.options
+    return family(config.family).load_class()(
+        **config.model.to_json(), seed=options.seed, dtype=options.precision
+    )
+
+
+def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
+    """The name that a trained model is published under.
+
+    It is the family's, with what changes a signature appended where that differs from the default: the
+    latent dimension and the data set. A server that follows `vae` so never gets another shape.
+    """
+    entry = family(family_name)
+    default = entry.presets[entry.default_preset].model
+    parts = [family_name]
+    latent_dim = getattr(config, "latent_dim", None)
+    if latent_dim != getattr(default, "latent_dim", None):
+        parts.append(f"{latent_dim}d")
+    if dataset != DEFAULT_DATASET:
+        parts.append(dataset)
+    return "-".join(parts)

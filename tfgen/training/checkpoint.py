@@ -1,0 +1,183 @@
+"""Checkpoints: complete, hashed, published by one rename.
+
+A checkpoint is a folder `step-<step>` with `arrays.npz` (weights, every optimizer's slots and loss scale,
+metrics), `state.json` and `sha256.json`. It is written to a temporary folder, flushed to the disk and
+renamed, so a reader sees all of it or nothing. The manifest finds damage, not malice; nothing in a
+checkpoint can run code.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfgen.errors import WorkError
+
+KEPT = 2
+BEST = "best"
+_ARRAYS, _STATE, _MANIFEST = "arrays.npz", "state.json", "sha256.json"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def variables(model: Any) -> dict[str, Any]:
+    """Everything of a model that a step changes, by a stable name: weights, optimizers, metrics."""
+    groups: dict[str, Iterable[Any]] = {"weights": model.weights, "metrics": model.metrics_variables}
+    for name, optimizer in model.optimizers.items():
+        groups[f"optimizers/{name}"] = optimizer.variables
+    # The index keeps names apart that Keras lets coincide.
+    return {
+        f"{group}/{i:03d}/{v.path}": v for group, members in groups.items() for i, v in enumerate(members)
+    }
+
+
+def read_arrays(model: Any) -> dict[str, np.ndarray]:
+    """The current values of `variables`."""
+    return {name: np.asarray(variable.numpy()) for name, variable in variables(model).items()}
+
+
+def assign(targets: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Gives variables the values of the same names.
+
+    Raises:
+        WorkError: a name is missing or a shape differs: the arrays are of another model.
+    """
+    for name, variable in targets.items():
+        if name not in arrays:
+            raise WorkError(f"the checkpoint lacks {name}; it is of another model")
+        if tuple(variable.shape) != arrays[name].shape:
+            raise WorkError(
+                f"the checkpoint's {name} has shape {arrays[name].shape}, not {tuple(variable.shape)}"
+            )
+    for name, variable in targets.items():
+        variable.assign(arrays[name])
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read back.
+
+    Attributes:
+        path: its folder.
+        arrays: values by the names of `variables`.
+        state: what was saved beside them.
+    """
+
+    path: Path
+    arrays: dict[str, np.ndarray]
+    state: dict[str, Any]
+
+    def restore(self, model: Any) -> None:
+        """Brings weights and optimizers back into a compiled model."""
+        assign({n: v for n, v in variables(model).items() if not n.startswith("metrics/")}, self.arrays)
+
+    def restore_weights(self, model: Any) -> None:
+        """Brings the weights alone back, into a model that need not be compiled."""
+        assign({n: v for n, v in variables(model).items() if n.startswith("weights/")}, self.arrays)
+
+    def restore_metrics(self, model: Any) -> None:
+        """Brings the metrics back, inside an epoch."""
+        assign({n: v for n, v in variables(model).items() if n.startswith("metrics/")}, self.arrays)
+
+
+def save(folder: Path, name: str, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
+    """Writes a checkpoint and returns its path; one of the same name is replaced.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; nothing half-written is left.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    try:
+        with (temporary / _ARRAYS).open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        (temporary / _STATE).write_text(json.dumps(state, indent=1))
+        hashes = {part: file_sha256(temporary / part) for part in (_ARRAYS, _STATE)}
+        (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
+        for part in (_ARRAYS, _STATE, _MANIFEST):
+            fsync(temporary / part)
+        target = folder / name
+        _replace(temporary, target)
+        fsync(folder)
+        return target
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save_step(folder: Path, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
+    """Writes `step-<step>` and removes all but the newest two of such."""
+    path = save(folder, f"step-{step:09d}", arrays, state)
+    for old in step_folders(folder)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return path
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Renames a folder over another; the old one is moved aside first, since rename needs an empty target."""
+    if target.exists():
+        aside = Path(tempfile.mkdtemp(prefix=".old-", dir=target.parent))
+        target.rename(aside / target.name)
+        source.rename(target)
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        source.rename(target)
+
+
+def fsync(path: Path) -> None:
+    """Makes a file or folder reach the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def step_folders(folder: Path) -> list[Path]:
+    """The folders of the step checkpoints, newest first."""
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def read(path: Path) -> Checkpoint:
+    """Reads a checkpoint and holds it against its manifest.
+
+    Raises:
+        WorkError: a file is missing, damaged or not what it claims.
+    """
+    try:
+        for part, expected in json.loads((path / _MANIFEST).read_text()).items():
+            if file_sha256(path / part) != expected:
+                raise WorkError(f"checkpoint {path} is damaged: {part} does not match its SHA-256")
+        with np.load(path / _ARRAYS, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        return Checkpoint(path, arrays, json.loads((path / _STATE).read_text()))
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise WorkError(f"checkpoint {path} cannot be read: {error}") from error
+
+
+def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest sound checkpoint, and what was wrong with the ones that had to be passed over.
+
+    Raises:
+        WorkError: there are checkpoints and none of them is sound.
+    """
+    problems: list[str] = []
+    for path in step_folders(folder):
+        try:
+            return read(path), problems
+        except WorkError as error:
+            problems.append(str(error))
+    if problems:
+        raise WorkError(f"no checkpoint in {folder} is sound; nothing was changed. {problems[0]}")
+    return None, problems

@@ -1,0 +1,171 @@
+"""The run directory: its files, its lock, its log of metrics."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfgen import registry
+from tfgen.config import RESUMABLE, RunConfig, TrainOptions
+from tfgen.errors import UsageError, WorkError
+
+# Where runs are kept that were not given a folder.
+RUNS = Path("runs")
+
+
+class RunFolder:
+    """Paths and files of one run.
+
+    Args:
+        path: the run directory; it need not exist.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.json"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.figures = path / "figures"
+        self.tensorboard = path / "tensorboard"
+
+    def read_config(self) -> dict[str, Any]:
+        """What `write_config` wrote.
+
+        Raises:
+            UsageError: this is no run directory.
+            WorkError: its configuration is damaged.
+        """
+        if not self.config.is_file():
+            raise UsageError(f"{self.path} is no run directory: it has no config.json")
+        try:
+            data = json.loads(self.config.read_text())
+            if not isinstance(data, dict) or not {"family", "model", "options"} <= data.keys():
+                raise ValueError("it lacks family, model or options")
+            return data
+        except ValueError as error:
+            raise WorkError(f"{self.config} is damaged: {error}") from error
+
+    def create(self) -> None:
+        """Makes the folder.
+
+        Raises:
+            UsageError: it exists with something in it, is a file, or cannot be made.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"run directory {self.path} is a file; choose another --run-dir")
+        if self.config.exists():
+            raise UsageError(
+                f"run directory {self.path} already holds a run; "
+                "pass --resume to go on with it, or another --run-dir"
+            )
+        if self.path.is_dir() and any(entry.name != ".lock" for entry in self.path.iterdir()):
+            raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"run directory {self.path} cannot be made: {error.strerror}") from error
+        if not os.access(self.path, os.W_OK):
+            raise UsageError(f"run directory {self.path} is not writable")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process; the system releases it however the process ends.
+
+        Raises:
+            UsageError: another process uses the run, or the folder is not writable.
+        """
+        try:
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UsageError(f"run directory {self.path} is not writable: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"run directory {self.path} is in use by another process") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def write_config(self, data: Mapping[str, Any]) -> None:
+        """Writes `config.json`, whole or not at all."""
+        self._replace(self.config, json.dumps(data, indent=2) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
+        rows = []
+        if self.metrics.exists():
+            for line in self.metrics.read_text().splitlines():
+                with contextlib.suppress(ValueError):
+                    rows.append(json.loads(line))
+        return rows
+
+    def keep_metrics(self, epochs: int) -> None:
+        """Drops the lines after that epoch: they will be written again."""
+        rows = [row for row in self.read_metrics() if row["epoch"] <= epochs]
+        self._replace(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Adds a line to metrics.jsonl."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    @staticmethod
+    def _replace(path: Path, text: str) -> None:
+        temporary = path.with_name(f".{path.name}.writing")
+        try:
+            temporary.write_text(text)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def newest_run(family: str, parent: Path = RUNS) -> Path:
+    """The run directory of that family below `parent` that was begun or resumed last.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for config in sorted(parent.glob("*/config.json"), key=lambda path: path.stat().st_mtime, reverse=True):
+        with contextlib.suppress(ValueError, AttributeError):
+            if json.loads(config.read_text()).get("family") == family:
+                return config.parent
+    raise UsageError(f"there is no run of {family} in {parent} to resume; name one with --run-dir")
+
+
+def saved_config(path: Path) -> RunConfig:
+    """What a run was made with.
+
+    Raises:
+        UsageError: the folder is no run.
+        WorkError: its configuration is damaged.
+    """
+    data = RunFolder(path).read_config()
+    try:
+        entry = registry.family(data["family"])
+        options = TrainOptions.from_json(data["options"])
+        return RunConfig(entry.name, entry.config.from_json(data["model"]), options)
+    except (UsageError, TypeError) as error:
+        raise WorkError(f"{path / 'config.json'} is damaged: {error}") from error
+
+
+def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
+    """Refuses to resume with settings that would change what the run computes.
+
+    Raises:
+        UsageError: a setting differs.
+    """
+    if saved.family != asked.family:
+        raise UsageError(f"the run is of {saved.family}, not of {asked.family}")
+    for before, now in ((saved.model, asked.model), (saved.options, asked.options)):
+        for field in dataclasses.fields(before):
+            old, new = getattr(before, field.name), getattr(now, field.name)
+            if field.name not in RESUMABLE and old != new:
+                flag = "--" + field.name.replace("_", "-")
+                raise UsageError(
+                    f"the run was made with {flag} {old}, not {new}; leave the flag out to resume"
+                )

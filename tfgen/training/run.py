@@ -1,0 +1,261 @@
+"""The one place where a run is put together: data, model, callbacks, resumption, publishing."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import math
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from rich.console import Console
+
+from tfgen import export, registry
+from tfgen.config import RunConfig, TrainOptions
+from tfgen.data import Dataset, load
+from tfgen.data.pipeline import eval_batches, steps_per_epoch, train_batches
+from tfgen.errors import InterruptedRunError, UsageError
+from tfgen.models.base import GenerativeModel
+from tfgen.training import callbacks, checkpoint
+from tfgen.training.folder import RUNS, RunFolder
+from tfgen.training.interrupt import InterruptRequest
+from tfgen.training.strategy import make_strategy, scope
+
+EVAL_BATCH_SIZE = 500
+# Keras calls into Python once in so many steps; more gains nothing at this step's length.
+STEPS_PER_EXECUTION = 16
+
+
+def train(config: RunConfig, console: Console) -> Path | None:
+    """Trains, from the start or from the newest checkpoint, and publishes the sampler.
+
+    Args:
+        config: all that makes the run.
+        console: where progress goes.
+
+    Returns:
+        The published version's folder, or None where nothing is published.
+
+    Raises:
+        UsageError: the request is wrong.
+        WorkError: the training failed.
+        InterruptedRunError: a signal ended it; the state is saved.
+    """
+    # Before TensorFlow touches a device: it fixes the choice of kernels.
+    if config.options.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    strategy = make_strategy(config.options.strategy)
+    dataset = load(config.options.dataset, config.options.data_dir)
+    config = with_data(config, dataset)
+    if config.options.dry_run:
+        console.print(describe(config, dataset), highlight=False, soft_wrap=True)
+        return None
+    steps_per_epoch(len(dataset.train.images), config.options.batch_size)
+    folder = RunFolder(run_path(config))
+    if not config.options.resume:
+        folder.create()
+    with folder.locked(), InterruptRequest() as interrupt:
+        return _Run(config, dataset, folder, strategy, interrupt, console).go()
+
+
+def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """The run's configuration with the image shape that the data has."""
+    return dataclasses.replace(
+        config, model=dataclasses.replace(config.model, image_shape=dataset.image_shape)
+    )
+
+
+def run_path(config: RunConfig) -> Path:
+    """The run directory: the one asked for, or a new one named after model and time."""
+    if config.options.run_dir is not None:
+        return config.options.run_dir
+    return RUNS / f"{published_name(config)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def published_name(config: RunConfig) -> str:
+    """The name that the run's sampler is published under."""
+    return config.options.name or registry.default_name(config.family, config.options.dataset, config.model)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's numbers depend on."""
+    packages = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
+    found = {"python": platform.python_version()}
+    for name in packages:
+        found[name] = importlib.metadata.version(name)
+    return found
+
+
+def count_parameters(model: GenerativeModel) -> int:
+    """Numbers that training changes."""
+    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
+
+
+def describe(config: RunConfig, dataset: Dataset) -> str:
+    """What `--dry-run` prints: configuration, parameters, steps, an estimate of memory."""
+    options = config.options
+    model = registry.build_model(config)
+    steps = steps_per_epoch(len(dataset.train.images), options.batch_size)
+    parameters = count_parameters(model)
+    lines = [f"model               {config.family}, preset {options.preset}"]
+    for part in (config.model, options):
+        lines += [f"{name:<20}{value}" for name, value in part.to_json().items() if name != "preset"]
+    activations = sum(
+        options.batch_size * math.prod(layer.output.shape[1:])
+        for network in model.layers
+        if isinstance(network, keras.Sequential)
+        for layer in network.layers
+    )
+    data = sum(split.images.nbytes for split in (dataset.train, dataset.validation, dataset.test))
+    # Weight, gradient and Adam's two moments; each activation and its gradient.
+    memory = 4 * 4 * parameters + 2 * 4 * activations + data
+    lines += [
+        f"{'training images':<20}{len(dataset.train.images)}, validation {len(dataset.validation.images)}",
+        f"{'parameters':<20}{parameters:,}",
+        f"{'steps':<20}{steps} an epoch, {steps * options.epochs:,} in all",
+        f"{'memory':<20}about {memory / 2**20:.0f} MiB beside TensorFlow's own 700",
+    ]
+    return "\n".join(lines)
+
+
+class _Run:
+    """One run under its lock."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        dataset: Dataset,
+        folder: RunFolder,
+        strategy: Any,
+        interrupt: InterruptRequest,
+        console: Console,
+    ):
+        self.config, self.dataset, self.folder = config, dataset, folder
+        self.strategy, self.interrupt, self.console = strategy, interrupt, console
+        self.options: TrainOptions = config.options
+        self.name = published_name(config)
+
+    def go(self) -> Path | None:
+        restored = self._restored()
+        self._check_data()
+        with scope(self.strategy):
+            model = registry.build_model(self.config)
+            model.compile(
+                **model.default_optimizers(self.options.learning_rate),
+                steps_per_execution=STEPS_PER_EXECUTION,
+            )
+        if self.options.publish:
+            export.check_publishable(model, self.options.saved_models, self.name)
+        steps = steps_per_epoch(len(self.dataset.train.images), self.options.batch_size)
+        position = callbacks.Position(0, 0, steps)
+        if restored is not None:
+            restored.restore(model)
+            position = callbacks.Position(**restored.state)
+        self._start(model, position)
+        self._fit(model, position, restored)
+        self.console.print(f"run directory: {self.folder.path}", highlight=False, soft_wrap=True)
+        return self._publish(model) if self.options.publish else None
+
+    def _restored(self) -> checkpoint.Checkpoint | None:
+        """The checkpoint to go on from; None at the start."""
+        if not self.options.resume:
+            return None
+        restored, problems = checkpoint.read_newest(self.folder.checkpoints)
+        for problem in problems:
+            self.console.print(f"{problem}; the one before it is used", highlight=False, soft_wrap=True)
+        return restored
+
+    def _check_data(self) -> None:
+        if self.options.resume:
+            expected = self.folder.read_config().get("data", {}).get("fingerprint")
+            if expected is not None and expected != self.dataset.fingerprint:
+                raise UsageError(f"data set {self.dataset.name} is not the one that the run began with")
+
+    def _start(self, model: GenerativeModel, position: callbacks.Position) -> None:
+        """Writes the configuration, prunes the log to the position, shows what is to come."""
+        data = {
+            "name": self.dataset.name,
+            "version": self.dataset.version,
+            "fingerprint": self.dataset.fingerprint,
+        }
+        command = ["tfgen-train", *sys.argv[1:]]
+        self.folder.write_config(
+            {**self.config.to_json(), "data": data, "versions": versions(), "command": command}
+        )
+        self.folder.keep_metrics(position.epoch)
+        parameters = count_parameters(model)
+        begins = f"from epoch {position.epoch}, step {position.batch}" if position.step else "from the start"
+        self.console.print(
+            f"{self.name}: {parameters:,} parameters, {self.options.epochs} epochs of "
+            f"{position.steps_per_epoch} steps, {begins}; run directory {self.folder.path}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _fit(self, model: GenerativeModel, position: callbacks.Position, restored: Any) -> None:
+        """Calls `fit` once an epoch, each with that epoch's own batches.
+
+        One call for all epochs would run whole groups of `steps_per_execution` past an epoch's end, and could
+        not start inside one.
+        """
+        options = self.options
+        figures = callbacks.Figures(self.folder, options.epochs, f"{self.name}, {options.preset}")
+        figures.set_model(model)
+        if position.step == 0:
+            figures.write_samples(0)
+        resume = f"go on with: tfgen-train {self.config.family} --resume --run-dir {self.folder.path}"
+        bar = callbacks.ProgressBar(position, options.epochs, self.console)
+        members = [
+            callbacks.Tracking(position),
+            callbacks.MetricsLog(self.folder, position, options.epochs, self.console),
+            callbacks.Checkpointing(
+                self.folder,
+                position,
+                options.checkpoint_every,
+                self.interrupt,
+                restored if position.batch else None,
+                resume,
+            ),
+            figures,
+            callbacks.TensorBoard(self.folder),
+            bar,
+        ]
+        validation = eval_batches(self.dataset.validation.images, None, EVAL_BATCH_SIZE)
+        images, batch_size, seed = self.dataset.train.images, options.batch_size, options.seed
+        try:
+            with bar.bar:
+                for epoch in range(position.epoch, options.epochs):
+                    batches = train_batches(
+                        images, None, batch_size=batch_size, seed=seed, start_step=position.step
+                    )
+                    model.fit(
+                        batches.take(position.steps_per_epoch - position.batch),
+                        validation_data=validation,
+                        callbacks=members,
+                        initial_epoch=epoch,
+                        epochs=epoch + 1,
+                        shuffle=False,
+                        verbose=0,
+                    )
+        except InterruptedRunError:
+            if self.folder.read_metrics():
+                figures.write_curves()
+            raise
+
+    def _publish(self, model: GenerativeModel) -> Path:
+        weights = "last"
+        if model.monitor is not None and (self.folder.checkpoints / checkpoint.BEST).is_dir():
+            checkpoint.read(self.folder.checkpoints / checkpoint.BEST).restore_weights(model)
+            weights = "best"
+        path = export.publish(
+            model, self.options.saved_models, self.name, run=self.folder.read_config(), weights=weights
+        )
+        self.console.print(
+            f"published {path}; look at it with: tfgen-sample {self.name} --n 25",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return path

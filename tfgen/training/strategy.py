@@ -1,0 +1,33 @@
+"""Distribution strategies by name."""
+
+import contextlib
+from typing import Any
+
+import tensorflow as tf
+
+from tfgen.errors import UsageError
+
+
+def make_strategy(name: str) -> Any:
+    """The strategy of that name, or None for a single device.
+
+    Args:
+        name: `none`; `mirrored`, over all GPUs of this machine, or its logical CPUs where there is none;
+            `multiworker`, over the processes that the environment variable `TF_CONFIG` lists.
+
+    Raises:
+        UsageError: the name is unknown.
+    """
+    if name == "none":
+        return None
+    if name == "mirrored":
+        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+        return tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices(kind)])
+    if name == "multiworker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    raise UsageError(f"unknown strategy {name!r}; known: none, mirrored, multiworker")
+
+
+def scope(strategy: Any) -> Any:
+    """The strategy's scope; an empty one for None."""
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()
