@@ -32,6 +32,8 @@ setup(
         "numpy>=1.26",
         "pillow>=10",
         "rich>=13",
+        # tensorflow-datasets imports it when it writes, and does not ask for it.
+        "importlib_resources>=5",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],

@@ -104,7 +104,9 @@ class MetricsLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Writes the line and prints it."""
         # Keras sorts by name; what is minimised comes first here, and training before validation.
-        names = sorted(logs or {}, key=lambda name: (name.startswith("val_"), not name.endswith("loss"), name))
+        names = sorted(
+            logs or {}, key=lambda name: (name.startswith("val_"), not name.endswith("loss"), name)
+        )
         values = {name: float(np.ravel((logs or {})[name])[0]) for name in names}
         seconds = round(self.position.seconds, 3)
         self.position.seconds = 0.0

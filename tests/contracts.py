@@ -1,0 +1,257 @@
+"""The contract of every family, as checks that take a constructor; the tests run them on each family.
+
+`make(seed=..., dtype=..., image_shape=...)` returns a small untrained model.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfgen
+from tfgen.random import image_seeds
+
+Make = Callable[..., Any]
+
+STEPS = 3
+
+
+def compiled(make: Make, **kwargs: Any) -> Any:
+    model = make(**kwargs)
+    model.compile(**model.default_optimizers(1e-3))
+    return model
+
+
+def fit(model: Any, images: np.ndarray, epochs: int = 1) -> Any:
+    return model.fit(images, batch_size=16, epochs=epochs, shuffle=False, verbose=0)
+
+
+def assert_same(a: Any, b: Any) -> None:
+    for before, after in zip(a, b, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def check_samples_are_images(make: Make, images: np.ndarray) -> None:
+    model = make()
+    samples = model.sample(n=5, seed=3).numpy()
+    assert samples.shape == (5, *images.shape[1:])
+    assert samples.dtype == np.float32
+    assert samples.min() >= 0
+    assert samples.max() <= 1
+
+
+def check_colour_and_size(make: Make, images: np.ndarray) -> None:
+    model = compiled(make, image_shape=(8, 4, 3))
+    fit(model, np.full((16, 8, 4, 3), 200, np.uint8))
+    assert model.sample(n=2).shape == (2, 8, 4, 3)
+
+
+def check_latents_are_functions_of_their_seed(make: Make, images: np.ndarray) -> None:
+    model, seeds = make(), image_seeds(0, 50)
+    together = model.latents(seeds).numpy()
+    alone = np.concatenate([model.latents(seeds[i : i + 1]) for i in range(5)])
+    np.testing.assert_array_equal(together[:5], alone)
+    np.testing.assert_array_equal(together[::-1], model.latents(seeds[::-1]))
+    np.testing.assert_array_equal(together, tf.function(model.latents, jit_compile=True)(seeds))
+    np.testing.assert_allclose(model.decode(together[:3]), model.decode(together)[:3], atol=1e-5)
+    np.testing.assert_array_equal(model.sample(n=9, seed=1)[:4], model.sample(n=9, seed=1)[:4])
+    assert not np.array_equal(model.sample(n=4, seed=1), model.sample(n=4, seed=2))
+
+
+def check_seed_decides_training(make: Make, images: np.ndarray) -> None:
+    first, again, other = (compiled(make, seed=seed) for seed in (0, 0, 1))
+    for model in (first, again, other):
+        fit(model, images)
+    assert_same(first.get_weights(), again.get_weights())
+    assert any(
+        not np.array_equal(a, b) for a, b in zip(first.get_weights(), other.get_weights(), strict=True)
+    )
+
+
+def check_noise_changes_with_the_step(make: Make, images: np.ndarray) -> None:
+    model = make()
+    before = model.training_noise().normal(4, (3,), 1).numpy()
+    np.testing.assert_array_equal(before, model.training_noise().normal(4, (3,), 1))
+    model.step.assign_add(1)
+    assert not np.any(before == model.training_noise().normal(4, (3,), 1).numpy())
+
+
+def check_evaluating_twice_is_equal(make: Make, images: np.ndarray) -> None:
+    model = compiled(make)
+    first = model.evaluate(images, batch_size=16, verbose=0, return_dict=True)
+    fit(model, images[:16])
+    model.set_weights(compiled(make).get_weights())
+    assert model.evaluate(images, batch_size=16, verbose=0, return_dict=True) == first
+
+
+def check_metrics_are_weighted_by_examples(make: Make, images: np.ndarray) -> None:
+    model = make()
+    # Without XLA, which draws other numbers from a seed than the plain kernels do.
+    model.compile(**model.default_optimizers(1e-3), jit_compile=False)
+    model.reset_metrics()
+    parts = []
+    for batch in (images[:24], images[24:32]):
+        for metric in model.metrics:
+            metric.reset_state()
+        parts.append({k: float(v) for k, v in model.test_step(tf.constant(batch)).items()})
+    whole = model.evaluate(
+        tf.data.Dataset.from_generator(
+            lambda: iter((images[:24], images[24:32])),
+            output_signature=tf.TensorSpec([None, *images.shape[1:]], tf.uint8),
+        ),
+        verbose=0,
+        return_dict=True,
+    )
+    for name, value in whole.items():
+        np.testing.assert_allclose(value, 0.75 * parts[0][name] + 0.25 * parts[1][name], rtol=1e-5)
+
+
+def check_every_variable_learns(make: Make, images: np.ndarray) -> None:
+    model = compiled(make)
+    before = [v.numpy() for v in model.trainable_variables]
+    # Adam moves a variable only where its gradient was not zero.
+    model.fit(images[:32], batch_size=16, epochs=1, verbose=0)
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        assert np.any(variable.numpy() != old), f"{variable.path} got no gradient"
+    assert int(model.step) == 2
+
+
+def check_refuses_floats(make: Make, images: np.ndarray) -> None:
+    model = compiled(make)
+    with pytest.raises(ValueError, match=r"pass uint8 images of 0…255"):
+        model.fit(images.astype(np.float32) / 255, batch_size=16, verbose=0)
+    with pytest.raises(ValueError, match=r"pass \[B, H, W, C\]"):
+        model.fit(images[..., 0], batch_size=16, verbose=0)
+
+
+def check_labels_are_accepted(make: Make, images: np.ndarray) -> None:
+    plain, labelled = compiled(make), compiled(make)
+    fit(plain, images)
+    data = tf.data.Dataset.from_tensor_slices((images, np.zeros(len(images), np.int64))).batch(16)
+    labelled.fit(data, verbose=0)
+    assert_same(plain.get_weights(), labelled.get_weights())
+
+
+def check_logs_are_metrics(make: Make, images: np.ndarray) -> None:
+    model = compiled(make)
+    history = model.fit(images, validation_data=(images, None), batch_size=16, epochs=2, verbose=0).history
+    names = {metric.name for metric in model.metrics}
+    assert set(history) == names | {f"val_{name}" for name in names}
+    assert all(np.all(np.isfinite(values)) for values in history.values())
+    assert {name for curve in model.curves for name in curve.names} <= names
+
+
+def check_precision(make: Make, images: np.ndarray, policy: str) -> None:
+    model = compiled(make, dtype=policy)
+    fit(model, images)
+    wanted = np.float64 if policy == "float64" else np.float32
+    assert np.dtype(model.likelihood_dtype) == wanted
+    assert model.sample(n=2).dtype == tf.float32
+    for optimizer in model.optimizers.values():
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        assert scaled == (policy == "mixed_float16")
+    assert all(np.all(np.isfinite(w)) for w in model.get_weights())
+
+
+def check_config_round_trip(make: Make, images: np.ndarray) -> None:
+    model = make(seed=5, dtype="mixed_bfloat16")
+    again = type(model).from_config(model.get_config())
+    assert again.get_config() == model.get_config()
+    assert_same(model.get_weights(), again.get_weights())
+
+
+_NEXT_STEP = """
+import sys, numpy as np, keras, tfgen
+model = tfgen.load(sys.argv[1])
+data = np.load(sys.argv[2])
+samples = model.sample(n=3).numpy()
+model.fit(data["images"], batch_size=16, shuffle=False, verbose=0)
+slots = [v.numpy() for o in model.optimizers.values() for v in o.variables]
+np.savez(sys.argv[3], samples, *model.get_weights(), *slots)
+"""
+
+
+def check_saved_model_goes_on_in_a_fresh_process(make: Make, images: np.ndarray, folder: Path) -> None:
+    model = compiled(make)
+    fit(model, images)
+    model.save(folder / "model.keras")
+    np.savez(folder / "data.npz", images=images)
+    program = [
+        sys.executable,
+        "-c",
+        _NEXT_STEP,
+        *(str(folder / n) for n in ("model.keras", "data.npz", "out.npz")),
+    ]
+    subprocess.run(program, check=True, capture_output=True, timeout=120)
+    samples = model.sample(n=3).numpy()
+    fit(model, images)
+    slots = [v.numpy() for o in model.optimizers.values() for v in o.variables]
+    with np.load(folder / "out.npz") as stored:
+        assert_same([samples, *model.get_weights(), *slots], [stored[name] for name in stored.files])
+
+
+def check_keras_callbacks(make: Make, images: np.ndarray, folder: Path) -> None:
+    monitor = make().monitor or "val_" + make().curves[0].names[0]
+    stop = keras.callbacks.EarlyStopping(monitor=monitor, patience=1, min_delta=1e9)
+    plateau = keras.callbacks.ReduceLROnPlateau(monitor=monitor, patience=1, factor=0.5, min_delta=1e9)
+    best = keras.callbacks.ModelCheckpoint(
+        folder / "best.keras", monitor=monitor, mode="min", save_best_only=True
+    )
+    board = keras.callbacks.TensorBoard(folder / "logs")
+    model = compiled(make)
+    callbacks = [stop, plateau, best, board]
+    history = model.fit(
+        images, validation_data=(images, None), batch_size=16, epochs=5, callbacks=callbacks, verbose=0
+    )
+    assert len(history.history["val_" + monitor.removeprefix("val_")]) == 2, "EarlyStopping did not stop"
+    assert list((folder / "logs").rglob("events*")), "TensorBoard wrote nothing"
+    if "optimizer" in model.optimizers:
+        np.testing.assert_allclose(float(model.optimizer.learning_rate), 5e-4)
+    assert tfgen.load(folder / "best.keras").sample(n=1).shape == (1, *images.shape[1:])
+
+
+def check_signatures_have_a_batch_first(make: Make, images: np.ndarray) -> None:
+    model = make()
+    assert next(iter(model.signatures())) == "sample"
+    for name, (function, specs) in model.signatures().items():
+        assert all(spec.shape[0] is None for spec in specs), name
+        for batch in (0, 3):
+            arguments = {s.name: tf.zeros([batch, *s.shape[1:]], s.dtype) for s in specs}
+            for output in function(**arguments).values():
+                assert output.shape[0] == batch, name
+
+
+def check_exported_sampler_equals_the_model(make: Make, images: np.ndarray, folder: Path) -> None:
+    from tfgen import export
+
+    model = make(dtype="mixed_bfloat16")
+    path = export.publish(model, folder, "small", run={}, weights="last")
+    assert path == folder / "small" / "2"
+    sampler, plain = tfgen.load(path), export.in_float32(model)
+    seeds = image_seeds(0, 4)
+    inputs = {"seed": seeds, "latents": plain.latents(seeds).numpy(), "images": images[:4]}
+    for name, (function, specs) in plain.signatures().items():
+        arguments = {spec.name: inputs[spec.name] for spec in specs}
+        expected = function(**{k: tf.constant(v) for k, v in arguments.items()})
+        for key, value in sampler.call(name, **arguments).items():
+            if name == "latents":
+                np.testing.assert_array_equal(value, expected[key])
+            np.testing.assert_allclose(value, expected[key], rtol=1e-5, atol=1e-5)
+
+
+PLAIN = [
+    value
+    for name, value in sorted(globals().items())
+    if name.startswith("check_") and value.__code__.co_argcount == 2
+]
+WITH_FOLDER = [
+    value
+    for name, value in sorted(globals().items())
+    if name.startswith("check_") and "folder" in value.__code__.co_varnames[:3]
+]

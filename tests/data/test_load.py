@@ -1,0 +1,311 @@
+import hashlib
+import json
+import struct
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfgen.data import load
+from tfgen.data.folder import read_image_folder
+from tfgen.data.load import EMBEDDED
+from tfgen.data.prepare import prepare
+from tfgen.errors import UsageError, WorkError
+
+SHAPE = (7, 5, 3)
+
+
+def pixels(n: int, shape=SHAPE, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
+
+
+def labels(n: int) -> np.ndarray:
+    return np.arange(n, dtype=np.int64) % 4
+
+
+def fails(call, *parts: str, error=UsageError) -> None:
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+@pytest.fixture
+def shapes(tmp_path):
+    splits = {"train": (pixels(30), labels(30)), "test": (pixels(6, seed=1), labels(6))}
+    return prepare("shapes", splits, tmp_path / "root")
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return load()
+
+
+def idx(array: np.ndarray) -> bytes:
+    return (
+        struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    )
+
+
+def test_embedded_mnist_is_the_published_one_byte_for_byte(mnist):
+    sums = dict(line.split()[::-1] for line in (EMBEDDED / "SHA256SUMS").read_text().splitlines())
+    rebuilt = {
+        "train-images-idx3-ubyte": np.concatenate([mnist.train.images, mnist.validation.images])[..., 0],
+        "train-labels-idx1-ubyte": np.concatenate([mnist.train.labels, mnist.validation.labels]),
+        "t10k-images-idx3-ubyte": mnist.test.images[..., 0],
+        "t10k-labels-idx1-ubyte": mnist.test.labels,
+    }
+    assert {name: hashlib.sha256(idx(array)).hexdigest() for name, array in rebuilt.items()} == sums
+
+
+def test_mnist_is_split_50000_10000_10000(mnist):
+    assert [len(split) for split in (mnist.train, mnist.validation, mnist.test)] == [50_000, 10_000, 10_000]
+    assert (mnist.image_shape, mnist.num_classes, mnist.version) == ((28, 28, 1), 10, "3.0.1")
+
+
+def test_prepared_arrays_come_back_in_order(tmp_path):
+    splits = {"train": (pixels(30), labels(30)), "test": (pixels(6, seed=1), labels(6))}
+    folder = prepare("shapes", splits, tmp_path)
+    assert folder == tmp_path / "shapes" / "1.0.0"
+    for data_dir in (tmp_path, folder):
+        data = load("shapes", data_dir)
+        np.testing.assert_array_equal(
+            np.concatenate([data.train.images, data.validation.images]), splits["train"][0]
+        )
+        np.testing.assert_array_equal(
+            np.concatenate([data.train.labels, data.validation.labels]), splits["train"][1]
+        )
+        np.testing.assert_array_equal(data.test.images, splits["test"][0])
+        np.testing.assert_array_equal(data.test.labels, splits["test"][1])
+        assert (len(data.validation), data.num_classes, data.image_shape) == (5, 4, SHAPE)
+
+
+def test_image_folder_comes_back_with_its_classes(tmp_path):
+    for name in ("ant", "bee"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for n, image in enumerate(pixels(3, (4, 4, 3), seed=len(name))):
+            Image.fromarray(image).save(tmp_path / "in" / name / f"{n}.png")
+    found = read_image_folder(tmp_path / "in")
+    prepare("insects", found.splits, tmp_path, class_names=found.class_names)
+    data = load("insects", tmp_path)
+    np.testing.assert_array_equal(
+        np.concatenate([data.train.images, data.test.images, data.validation.images]),
+        found.splits["train"][0],
+    )
+    assert data.num_classes == 2
+
+
+def test_without_a_test_split_it_is_taken_before_the_validation_split(tmp_path):
+    images = pixels(20)
+    prepare("alone", {"train": (images, None)}, tmp_path)
+    data = load("alone", tmp_path)
+    np.testing.assert_array_equal(data.train.images, images[:14])
+    np.testing.assert_array_equal(data.test.images, images[14:17])
+    np.testing.assert_array_equal(data.validation.images, images[17:])
+    assert data.train.labels is data.test.labels is data.num_classes is None
+
+
+def test_three_images_are_the_least(tmp_path):
+    prepare("three", {"train": (pixels(3), None)}, tmp_path)
+    data = load("three", tmp_path)
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [1, 1, 1]
+    prepare("two", {"train": (pixels(2), None)}, tmp_path)
+    fails(lambda: load("two", tmp_path), "2 train images", "3")
+
+
+def test_fingerprint_tells_pixels_and_labels_apart(tmp_path):
+    changed_pixel, changed_label = pixels(12), labels(12)
+    changed_pixel[3, 0, 0, 0] ^= 1
+    changed_label[3] ^= 1
+    prints = []
+    for name, content in {
+        "a": (pixels(12), labels(12)),
+        "same": (pixels(12), labels(12)),
+        "pixel": (changed_pixel, labels(12)),
+        "label": (pixels(12), changed_label),
+        "no_label": (pixels(12), None),
+        "shape": (pixels(12).reshape(12, 5, 7, 3), labels(12)),
+    }.items():
+        prepare(name, {"train": content}, tmp_path)
+        prints.append(load(name, tmp_path).fingerprint)
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 5
+
+
+def test_newest_version_is_taken_unless_one_is_asked_for(shapes):
+    root = shapes.parent.parent
+    prepare("other", {"train": (pixels(9, seed=5), None)}, root)
+    for version in ("1.2.0", "1.10.0"):
+        target = shapes.parent / version
+        target.mkdir()
+        for path in shapes.iterdir():
+            (target / path.name).write_bytes(path.read_bytes().replace(b'"1.0.0"', f'"{version}"'.encode()))
+    assert load("shapes", root).version == "1.10.0"
+    assert load("shapes:1.2.0", root).version == "1.2.0"
+
+
+def test_data_that_does_not_fit_is_refused_before_decoding(shapes):
+    for path in shapes.glob("*.tfrecord*"):
+        path.write_bytes(b"")  # whoever decoded would fail in another way
+    needed = 36 * 7 * 5 * 3
+    fails(lambda: load("shapes", shapes, memory=needed - 1), "memory", f"{needed / 1e9:.3g} GB")
+
+
+def test_folder_of_another_data_set_is_told(shapes):
+    fails(lambda: load("mnist", shapes), "'shapes'", "--dataset shapes")
+
+
+@pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
+def test_damaged_metadata_is_told(shapes, name):
+    path = shapes / name
+    path.write_text(path.read_text()[:-40])
+    fails(lambda: load("shapes", shapes.parent.parent), name, "no JSON")
+    path.write_text("[]")
+    fails(lambda: load("shapes", shapes.parent.parent), name, "no JSON object")
+    path.write_text('{"name": 7}')
+    fails(lambda: load("shapes", shapes.parent.parent), str(shapes))
+    path.unlink()
+    fails(lambda: load("shapes", shapes.parent.parent), f"has no {name}")
+
+
+def test_damaged_records_are_told(shapes):
+    path = next(shapes.glob("*train.tfrecord*"))
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (whole[: len(whole) // 2], bytes(flipped), b"", whole + whole):
+        path.write_bytes(content)
+        fails(lambda: load("shapes", shapes), "split train", "records")
+    path.unlink()
+    fails(lambda: load("shapes", shapes), "split train", "records")
+
+
+def with_class(content: dict, how: str) -> dict:
+    features = content["featuresDict"]["features"]
+    if how == "new":
+        features["label"]["pythonClassName"] = "evil_module.Feature"
+    elif how == "proto":
+        features["label"]["python_class_name"] = (
+            features["label"].pop("pythonClassName").replace("ets.", "ets_")
+        )
+    elif how == "nested":
+        features["other"] = {
+            "pythonClassName": "tensorflow_datasets.core.features.sequence_feature.Sequence",
+            "sequence": {
+                "feature": {"pythonClassName": "evil_module.Feature", "jsonFeature": {"json": "{}"}}
+            },
+        }
+    elif how == "string":
+        inner = json.dumps({"feature": {"type": "evil_module.Feature", "content": {}}})
+        features["other"] = {
+            "pythonClassName": "tensorflow_datasets.core.features.sequence_feature.Sequence",
+            "jsonFeature": {"json": inner},
+        }
+    else:
+        return {"type": "evil_module.Feature", "content": {}}
+    return content
+
+
+@pytest.mark.parametrize("how", ["new", "proto", "nested", "string", "old"])
+def test_foreign_feature_class_is_never_imported(shapes, tmp_path, monkeypatch, how):
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = shapes / "features.json"
+    path.write_text(json.dumps(with_class(json.loads(path.read_text()), how)))
+    fails(lambda: load("shapes", shapes), "features.json", "none of TFDS's")
+    assert "evil_module" not in sys.modules
+
+
+def test_module_named_by_dataset_info_is_not_imported(shapes, tmp_path, monkeypatch):
+    (tmp_path / "evil_package").mkdir()
+    (tmp_path / "evil_package" / "__init__.py").write_text("raise SystemExit('ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = shapes / "dataset_info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"moduleName": "evil_package.builder"}))
+    assert load("shapes", shapes).name == "shapes"
+    assert "evil_package" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"shape": {"dimensions": ["-1", "-1", "3"]}}, "fixed"),
+        ({"dtype": "uint16"}, "uint8"),
+    ],
+)
+def test_unsupported_images_are_told(shapes, change, told):
+    path = shapes / "features.json"
+    content = json.loads(path.read_text())
+    content["featuresDict"]["features"]["image"]["image"].update(change)
+    path.write_text(json.dumps(content))
+    fails(lambda: load("shapes", shapes), "'image'", told)
+
+
+def test_unknown_name_is_answered_with_near_ones(tmp_path):
+    fails(lambda: load("fashon_mnist", tmp_path), "'fashion_mnist'", "tfgen-data", "--data-dir")
+    fails(lambda: load("huggingface:mnist", tmp_path), "no name of a data set")
+    fails(lambda: load("imdb_reviews", tmp_path), "no feature 'image'")
+    file = tmp_path / "file"
+    file.touch()
+    fails(lambda: load("mnist", file), "is no folder")
+
+
+def test_failed_download_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capfd):
+    def unreachable(*args, **kwargs):
+        raise OSError(-2, "Name or service not known")
+
+    monkeypatch.setattr("socket.create_connection", unreachable)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    root = tmp_path / "new" / "root"
+    fails(lambda: load("fashion_mnist", root), "could not be downloaded", "tfgen-data", error=WorkError)
+    assert not (tmp_path / "new").exists()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["", "MNIST", "my-images", "a b", "1st", "../up", "a/b", "_x", "x__y"])
+def test_names_that_tfds_would_not_take_are_refused(tmp_path, name):
+    fails(lambda: prepare(name, {"train": (pixels(3), None)}, tmp_path / "root"), repr(name))
+    assert not (tmp_path / "root").exists()
+
+
+def test_arrays_that_do_not_fit_together_are_refused(tmp_path):
+    good = (pixels(4), labels(4))
+    for splits, told in [
+        ({"test": good}, "'train'"),
+        ({"train": (pixels(4).astype(np.float32), None)}, "float32"),
+        ({"train": (pixels(4)[..., 0], None)}, "uint8"),
+        ({"train": (pixels(0), None)}, "uint8"),
+        ({"train": good, "test": (pixels(4, (5, 7, 3)), labels(4))}, "agree"),
+        ({"train": good, "test": (pixels(4), None)}, "all splits"),
+        ({"train": (pixels(4), labels(3))}, "3 labels"),
+        ({"train": (pixels(4), labels(4) - 1)}, "-1"),
+    ]:
+        fails(lambda splits=splits: prepare("x", splits, tmp_path), told)
+    fails(lambda: prepare("x", {"train": good}, tmp_path, class_names=["a", "b"]), "2 classes")
+
+
+def test_existing_target_is_refused_and_kept(shapes):
+    before = {path.name: path.read_bytes() for path in shapes.iterdir()}
+    fails(lambda: prepare("shapes", {"train": (pixels(9), None)}, shapes.parent.parent), "exists")
+    assert {path.name: path.read_bytes() for path in shapes.iterdir()} == before
+
+
+def test_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tfgen.data.prepare.publish", full)
+    with pytest.raises(OSError, match="No space"):
+        prepare("x", {"train": (pixels(4), None)}, tmp_path / "new" / "root")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_prepared_folder_holds_no_path_of_the_machine(shapes, tmp_path):
+    for folder in (shapes, EMBEDDED):
+        for path in folder.rglob("*.json"):
+            assert not any(
+                part in path.read_text() for part in (str(tmp_path), "/tmp", "/home", "/root", "/work")
+            )

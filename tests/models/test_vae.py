@@ -1,0 +1,181 @@
+"""The VAE against closed forms."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfgen import VAE, Identity, Pixels
+from tfgen.errors import UsageError
+from tfgen.models.vae import ELBO
+from tfgen.random import BatchNoise, SeedNoise, image_seeds
+
+tfd = tfp.distributions
+
+
+def noise(n: int) -> SeedNoise:
+    return SeedNoise(tf.constant(image_seeds(0, n)))
+
+
+def linear(inputs: int, kernel: np.ndarray, bias: np.ndarray) -> keras.Layer:
+    layer = keras.layers.Dense(kernel.shape[1], dtype="float64")
+    layer.build((None, inputs))
+    layer.set_weights([kernel, bias])
+    return layer
+
+
+def linear_gaussian(encoder_error: float) -> tuple[VAE, tfd.Distribution, np.ndarray]:
+    """x = w z + b + ε with one latent: the VAE, the exact p(x), and some x.
+
+    The exact posterior is normal with variance s² = 1 / (1 + w·w) and mean s² w·(x − b); `encoder_error`
+    shifts it.
+    """
+    w, b = np.array([[0.7, -1.2, 0.4, 2.0]]), np.array([0.1, -0.5, 0.0, 1.0])
+    variance = 1 / (1 + (w @ w.T).item())
+    raw_scale = np.log(np.expm1(np.sqrt(variance) - 1e-7))
+    kernel = np.hstack([variance * w.T, np.zeros((4, 1))])
+    bias = np.array([-variance * (w @ b).item() + encoder_error, raw_scale])
+    vae = VAE(
+        image_shape=(4,),
+        latent_dim=1,
+        likelihood="normal",
+        encoder=linear(4, kernel, bias),
+        decoder=linear(1, w, b),
+        preprocessing=Identity(),
+        dtype="float64",
+    )
+    exact = tfd.MultivariateNormalFullCovariance(b, np.eye(4) + w.T @ w)
+    return vae, exact, np.random.default_rng(0).normal(size=(6, 4)) * 1.5
+
+
+def test_importance_bound_is_exact_with_the_exact_posterior() -> None:
+    vae, exact, x = linear_gaussian(encoder_error=0.0)
+    # Each importance weight is p(x) itself, whatever z: no Monte Carlo error is left.
+    np.testing.assert_allclose(
+        vae.importance_log_prob(tf.constant(x), noise(6), 3), exact.log_prob(x), rtol=1e-6
+    )
+
+
+def test_elbo_below_importance_bound_below_log_prob() -> None:
+    vae, exact, x = linear_gaussian(encoder_error=0.5)
+    draws, events = 4000, tf.repeat(tf.constant(x[:1]), 4000, axis=0)
+    elbo = vae.elbo(events, noise(draws)).elbo.numpy()
+    bounds = [elbo, *(vae.importance_log_prob(events, noise(draws), k).numpy() for k in (2, 5, 50))]
+    error = max(b.std() for b in bounds) / np.sqrt(draws)
+    means = [b.mean() for b in bounds]
+    log_prob = exact.log_prob(x[0]).numpy()
+    assert all(low < high + 3 * error for low, high in zip(means, [*means[1:], log_prob], strict=True))
+    assert means[0] < means[-1] - 3 * error
+    # The gap of the ELBO is KL(q ‖ p(z|x)) = shift² / (2 s²), s² = 1 / (1 + w·w).
+    np.testing.assert_allclose(log_prob - means[0], 0.5**2 / 2 * (1 + 6.09), atol=4 * error)
+    # With K samples about Var(w) / 2K is left (Nowozin 2018), Var(w) = exp(shift² / s²) − 1 here.
+    np.testing.assert_allclose(log_prob - means[-1], np.expm1(0.5**2 * (1 + 6.09)) / (2 * 50), rtol=0.25)
+
+
+def test_kl_is_the_closed_form() -> None:
+    vae = VAE(image_shape=(4, 4, 1), latent_dim=5, hidden=(8,), dtype="float64")
+    events = tf.constant(np.random.default_rng(0).random((7, 4, 4, 1)))
+    posterior = vae.posterior(events)
+    mean, stddev = posterior.mean().numpy(), posterior.stddev().numpy()
+    closed = 0.5 * (stddev**2 + mean**2 - 1 - 2 * np.log(stddev)).sum(-1)
+    kl = vae.elbo(events, noise(7)).kl
+    np.testing.assert_allclose(kl, closed, rtol=1e-10)
+    independent = tfd.kl_divergence(tfd.Normal(mean, stddev), tfd.Normal(np.float64(0), np.float64(1)))
+    np.testing.assert_allclose(kl, tf.reduce_sum(independent, -1), rtol=1e-10)
+
+
+def test_zero_logits_cost_a_bit_a_pixel() -> None:
+    vae = VAE()
+    for variable in vae.decoder.trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1)).astype(np.uint8)
+    events = vae.preprocessing.events(tf.constant(images), noise(5))
+    np.testing.assert_allclose(-vae.elbo(events, noise(5)).reconstruction, 784 * np.log(2), rtol=1e-6)
+
+
+def test_likelihoods_are_tfp_densities_summed_over_the_event() -> None:
+    x = np.random.default_rng(0).random((3, 4, 4, 1)).astype(np.float32)
+    for likelihood, pixel in (
+        ("continuous_bernoulli", lambda p: tfd.ContinuousBernoulli(logits=p)),
+        ("normal", lambda p: tfd.Normal(p, 1.0)),
+    ):
+        vae = VAE((4, 4, 1), 2, (8,), likelihood, "none")
+        latents = vae.latents(image_seeds(0, 3))
+        expected = tf.reduce_sum(pixel(vae.decoder(latents)).log_prob(x), [1, 2, 3])
+        np.testing.assert_allclose(vae.likelihood(latents).log_prob(x), expected, rtol=1e-5)
+
+
+def test_loss_is_what_its_parts_say(images: np.ndarray) -> None:
+    vae = VAE((6, 6, 1), 3, (16,))
+    vae.compile()
+    logs = vae.evaluate(images, batch_size=16, verbose=0, return_dict=True)
+    np.testing.assert_allclose(logs["loss"], logs["reconstruction"] + logs["kl"], rtol=1e-6)
+    bound = ELBO(tf.constant(-3.0), tf.constant(1.0))
+    assert float(bound.elbo) == -4.0
+
+
+def test_dynamic_binarization_has_the_pixels_as_means() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    batch = tf.constant(np.repeat(grey, 4000, axis=0))
+    events = Pixels("dynamic").events(batch, BatchNoise(tf.constant([0, 1]))).numpy()
+    assert set(np.unique(events)) == {0.0, 1.0}
+    # Five standard errors of a mean of 4000 draws; black and white are certain.
+    np.testing.assert_allclose(events.mean(0).ravel(), np.arange(256) / 255, atol=5 * 0.5 / np.sqrt(4000))
+    assert events[:, 0, 0].max() == 0
+    assert events[:, -1, -1].min() == 1
+
+
+def test_threshold_and_none_need_no_noise() -> None:
+    grey = tf.constant(np.array([0, 127, 128, 255], np.uint8).reshape(1, 2, 2, 1))
+    any_noise = BatchNoise(tf.constant([0, 1]))
+    np.testing.assert_array_equal(np.ravel(Pixels("threshold").events(grey, any_noise)), [0, 0, 1, 1])
+    np.testing.assert_allclose(
+        np.ravel(Pixels("none").events(grey, any_noise)), np.array([0, 127, 128, 255]) / 255
+    )
+
+
+def test_encode_decode_and_call_agree(images: np.ndarray) -> None:
+    vae = VAE((6, 6, 1), 3, (16,))
+    mean, stddev = vae.encode(images)
+    assert mean.shape == stddev.shape == (64, 3)
+    assert np.all(stddev.numpy() > 0)
+    np.testing.assert_allclose(vae(images), vae.decode(mean), rtol=1e-5)
+    np.testing.assert_allclose(vae.predict(images, verbose=0), vae.decode(mean), rtol=1e-4, atol=1e-6)
+
+
+def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
+    vae, seeds = VAE((6, 6, 1), 3, (16,)), image_seeds(0, 8)
+    together = vae.log_prob(images[:8], seeds).numpy()
+    np.testing.assert_allclose(together[2:3], vae.log_prob(images[2:3], seeds[2:3]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"latent_dim": 0}, "latent_dim = 0 is too small"),
+        ({"hidden": (500, -1)}, "too small"),
+        ({"likelihood": "bernouli"}, "did you mean 'bernoulli'"),
+        ({"binarization": "none"}, "needs binarization dynamic or threshold"),
+        ({"likelihood": "continuous_bernoulli"}, "needs binarization none"),
+        ({"image_shape": (28, 0, 1)}, "too small"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        VAE(**arguments)
+
+
+def test_given_networks_are_saved(tmp_path, images: np.ndarray) -> None:
+    vae = VAE(
+        (6, 6, 1),
+        2,
+        encoder=keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]),
+        decoder=keras.Sequential(
+            [keras.Input((2,)), keras.layers.Dense(36), keras.layers.Reshape((6, 6, 1))]
+        ),
+    )
+    vae.compile()
+    vae.fit(images, batch_size=16, verbose=0)
+    vae.save(tmp_path / "v.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "v.keras").sample(n=3), vae.sample(n=3))

@@ -1,0 +1,43 @@
+"""TFDS without its chatter: one place that imports it and holds its output back."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator
+from types import ModuleType
+
+from tfgen.quiet import held_back_stderr, import_quietly
+
+# TFDS logs through absl; the library it downloads with warns at each retry.
+_LOGGERS = ("absl", "urllib3", "urllib3.connectionpool")
+
+
+def import_tfds() -> ModuleType:
+    """TFDS, its progress bars switched off."""
+    tf, tfds = import_quietly("tensorflow_datasets")
+    # Looking for a GPU writes to the terminal where there is a driver but no device.
+    with held_back_stderr():
+        tf.config.list_physical_devices()
+    tfds.disable_progress_bar()
+    return tfds
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Holds back what TFDS prints and logs; exceptions pass."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def one_line(error: BaseException, limit: int = 160) -> str:
+    """The first line of an exception's message; TFDS's and TensorFlow's run over many."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:limit]

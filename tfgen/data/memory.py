@@ -1,0 +1,35 @@
+"""Whether arrays of pixels fit into this machine."""
+
+import math
+import os
+from collections.abc import Sequence
+
+from tfgen.errors import UsageError
+
+GIGABYTE = 10**9
+
+
+def machine_memory() -> int:
+    """Bytes of physical memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def check_memory(what: str, shape: Sequence[int], count: int, memory: int | None = None) -> None:
+    """Refuses images that would not fit into memory, before any is decoded.
+
+    Args:
+        what: the data set's name, for the error.
+        shape: height, width, channels of one uint8 image.
+        count: number of images.
+        memory: bytes that there are; None asks the machine.
+
+    Raises:
+        UsageError: the pixels need more than there is.
+    """
+    needed = math.prod(shape) * count
+    limit = machine_memory() if memory is None else memory
+    if needed > limit:
+        raise UsageError(
+            f"{what} does not fit into memory: its {count} images need {needed / GIGABYTE:.3g} GB, "
+            f"this machine has {limit / GIGABYTE:.3g} GB; use a smaller data set or smaller images"
+        )
