@@ -120,7 +120,9 @@ class GenerativeModel(keras.Model):
     @property
     def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
         """All optimizers of the compiled model by name."""
-        return {"optimizer": self.optimizer} if self.optimizer is not None else {}
+        # Keras has no such attribute before `compile`.
+        optimizer = getattr(self, "optimizer", None)
+        return {} if optimizer is None else {"optimizer": optimizer}
 
     def compile(self, optimizer: Any = "adam", *, jit_compile: bool | str = True, **kwargs: Any) -> None:
         """Configures training, as `keras.Model.compile` does.
@@ -137,6 +139,12 @@ class GenerativeModel(keras.Model):
     def build_optimizers(self) -> None:
         """Makes the optimizers' slots."""
         self.optimizer.build(self.trainable_variables)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Nothing to do: the constructor and `compile` build all there is.
+
+        Keras would average a batch over the workers to learn its shape, which `uint8` cannot be.
+        """
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as the saved model was; part of `keras.saving.load_model`."""

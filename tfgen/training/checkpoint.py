@@ -37,10 +37,8 @@ def variables(model: Any) -> dict[str, Any]:
     groups: dict[str, Iterable[Any]] = {"weights": model.weights, "metrics": model.metrics_variables}
     for name, optimizer in model.optimizers.items():
         groups[f"optimizers/{name}"] = optimizer.variables
-    # The index keeps names apart that Keras lets coincide.
-    return {
-        f"{group}/{i:03d}/{v.path}": v for group, members in groups.items() for i, v in enumerate(members)
-    }
+    # By place, not by Keras's names: those count the layers that the process has made.
+    return {f"{group}/{i:03d}": v for group, members in groups.items() for i, v in enumerate(members)}
 
 
 def read_arrays(model: Any) -> dict[str, np.ndarray]:

@@ -54,6 +54,7 @@ def train(config: RunConfig, console: Console) -> Path | None:
         console.print(describe(config, dataset), highlight=False, soft_wrap=True)
         return None
     steps_per_epoch(len(dataset.train.images), config.options.batch_size)
+    config = for_this_worker(config, strategy)
     folder = RunFolder(run_path(config))
     if not config.options.resume:
         folder.create()
@@ -66,6 +67,18 @@ def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
     return dataclasses.replace(
         config, model=dataclasses.replace(config.model, image_shape=dataset.image_shape)
     )
+
+
+def for_this_worker(config: RunConfig, strategy: Any) -> RunConfig:
+    """The chief's configuration as it is; another worker has its own run directory and publishes nothing."""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if not getattr(resolver, "task_id", None):
+        return config
+    path = run_path(config)
+    options = dataclasses.replace(
+        config.options, run_dir=path.with_name(f"{path.name}-worker{resolver.task_id}"), publish=False
+    )
+    return dataclasses.replace(config, options=options)
 
 
 def run_path(config: RunConfig) -> Path:
@@ -145,7 +158,8 @@ class _Run:
             model = registry.build_model(self.config)
             model.compile(
                 **model.default_optimizers(self.options.learning_rate),
-                steps_per_execution=STEPS_PER_EXECUTION,
+                # The loop of several steps is no graph that workers can share.
+                steps_per_execution=STEPS_PER_EXECUTION if self.strategy is None else 1,
             )
         if self.options.publish:
             export.check_publishable(model, self.options.saved_models, self.name)
