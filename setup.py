@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfgen" / "__init__.py").read_text())
-TESTS = ["pytest>=8.0", "scipy>=1.11", "ruff>=0.6,<1", "mypy>=1.11"]
+TESTS = ["pytest>=8,<10", "scipy>=1.13", "ruff>=0.17,<0.18", "mypy>=2,<3"]
 
 setup(
     name="tfgen",
@@ -24,16 +24,16 @@ setup(
     package_data={"tfgen": ["py.typed"], "tfgen.data": ["embedded/**"], "tfgen.saved_models": ["*/1/**"]},
     install_requires=[
         "tensorflow>=2.20,<2.22",
-        "keras>=3.11,<4",
+        "keras>=3.12,<4",
         "tensorflow-probability[tf]>=0.25,<0.26",
         "tensorflow-datasets>=4.9.9,<5",
         "tensorboard>=2.20,<2.22",
-        "matplotlib>=3.8",
-        "numpy>=1.26",
-        "pillow>=10",
-        "rich>=13",
+        "matplotlib>=3.9,<4",
+        "numpy>=1.26,<3",
+        "pillow>=10.4",
+        "rich>=13.7",
         # tensorflow-datasets imports it when it writes, and does not ask for it.
-        "importlib_resources>=5",
+        "importlib_resources>=6.1",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],

@@ -73,9 +73,8 @@ def _saved(family: str, run_dir: Path | None) -> RunConfig:
 def _first_look(argv: list[str]) -> argparse.Namespace:
     look = Parser(PROG, "", add_help=False)
     look.add_argument("model", nargs="?")
-    look.add_argument("--preset")
-    look.add_argument("--run-dir", type=Path)
-    look.add_argument("--resume", action="store_true")
+    # All of them, so that no flag's value is taken for the model.
+    add_flags(look, TrainOptions, {"preset": None})
     return look.parse_known_args([word for word in argv if word not in ("-h", "--help")])[0]
 
 

@@ -1,14 +1,17 @@
-"""Fixtures: small images that look like something, and a small prepared data set."""
+"""Fixtures: small images that look like something, a small prepared data set, two short trainings."""
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests import commands
 
 SIDE = 6
 
@@ -40,3 +43,38 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pixels, labels = make_images(440), np.arange(440) % 3
     prepare("tiny", {"train": (pixels[:400], labels[:400]), "test": (pixels[400:], labels[400:])}, folder)
     return folder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What two short trainings on `tiny` left behind.
+
+    Attributes:
+        data: the TFDS root with `tiny`.
+        runs: the runs `flat`, of 2 latents and 2 epochs, and `deep`, of 20 latents and 1 epoch.
+        saved_models: version 2 of `vae-2d-tiny` and of `vae-tiny`.
+    """
+
+    data: Path
+    runs: Path
+    saved_models: Path
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    made = Trained(tiny_data, folder / "runs", folder / "saved_models")
+    common = [
+        "vae",
+        "--dataset",
+        "tiny",
+        "--data-dir",
+        str(tiny_data),
+        "--saved-models",
+        str(made.saved_models),
+    ]
+    common += ["--hidden", "4", "--batch-size", "64"]
+    flat = ["--latent-dim", "2", "--epochs", "2", "--run-dir", str(made.runs / "flat")]
+    deep = ["--epochs", "1", "--run-dir", str(made.runs / "deep")]
+    assert [commands.main("train", [*common, *flags]) for flags in (flat, deep)] == [0, 0]
+    return made

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfgen import versions
+from tfgen.data._atomic import fresh_folder
 from tfgen.errors import UsageError
 from tfgen.models.base import GenerativeModel
 
@@ -24,10 +25,18 @@ def check_publishable(model: GenerativeModel, saved_models: Path, name: str) -> 
     Raises:
         UsageError: the signatures differ, or the folder is not one that can be written.
     """
-    if saved_models.exists() and not saved_models.is_dir():
-        raise UsageError(f"{saved_models} is a file; --saved-models takes a folder")
+    versions.check_folder(saved_models)
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise UsageError(f"name {name!r} cannot be published; use letters, digits, '-', '_' and '.'")
+    try:
+        # Told now, not after the training; nothing stays.
+        with fresh_folder(saved_models / name, "writing"):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{saved_models / name} cannot be written ({error.strerror}); choose another --saved-models or "
+            "--name, or train with --no-publish"
+        ) from error
     numbers = versions.version_numbers(saved_models / name)
     if not numbers:
         return

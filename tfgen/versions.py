@@ -79,12 +79,23 @@ def version_numbers(folder: Path) -> list[int]:
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
 
 
+def check_folder(saved_models: Path) -> None:
+    """Refuses a file as the folder of published samplers.
+
+    Raises:
+        UsageError: it is a file.
+    """
+    if saved_models.exists() and not saved_models.is_dir():
+        raise UsageError(f"{saved_models} is a file; --saved-models takes a folder")
+
+
 def find(name: str, saved_models: Path, number: int | None = None) -> Version:
     """The version of that number, or the newest; where nothing was published, the shipped one.
 
     Raises:
-        UsageError: there is no such name or version.
+        UsageError: there is no such name or version, or `saved_models` is a file.
     """
+    check_folder(saved_models)
     if os.sep in name or name in ("", ".", ".."):
         raise UsageError(f"{name!r} is no name of a published model")
     for base in (saved_models, shipped_folder()):
@@ -187,7 +198,14 @@ class Sampler:
 
         self.version = version
         self.manifest = verify(version.path)
-        self._model = tf.saved_model.load(str(version.path))
+        try:
+            self._model = tf.saved_model.load(str(version.path))
+        except Exception as error:  # TensorFlow raises of many kinds here, some over many lines
+            reason = next(iter(str(error).splitlines()), "")[:200]
+            raise WorkError(
+                f"{version.path} is broken: TensorFlow cannot load it ({type(error).__name__}: {reason}); "
+                "publish it again or take another --version"
+            ) from error
 
     @property
     def latent_dim(self) -> int:

@@ -14,12 +14,14 @@ from tfgen.errors import UsageError
 def fresh_folder(root: Path, name: str) -> Iterator[Path]:
     """A hidden temporary folder in `root`, so on its disk; gone afterwards, with what was made in vain."""
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
-    root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
+    folder = None
     try:
+        root.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         for made in missing:
             with contextlib.suppress(OSError):  # not empty: the work was done
                 made.rmdir()

@@ -149,7 +149,7 @@ def saved_config(path: Path) -> RunConfig:
         entry = registry.family(data["family"])
         options = TrainOptions.from_json(data["options"])
         return RunConfig(entry.name, entry.config.from_json(data["model"]), options)
-    except (UsageError, TypeError) as error:
+    except (UsageError, TypeError, AttributeError) as error:
         raise WorkError(f"{path / 'config.json'} is damaged: {error}") from error
 
 

@@ -55,11 +55,27 @@ def train(config: RunConfig, console: Console) -> Path | None:
         return None
     steps_per_epoch(len(dataset.train.images), config.options.batch_size)
     config = for_this_worker(config, strategy)
+    # Whatever may refuse the request comes before the run directory is made.
+    model = compiled_model(config, strategy)
+    if config.options.publish:
+        export.check_publishable(model, config.options.saved_models, published_name(config))
     folder = RunFolder(run_path(config))
     if not config.options.resume:
         folder.create()
     with folder.locked(), InterruptRequest() as interrupt:
-        return _Run(config, dataset, folder, strategy, interrupt, console).go()
+        return _Run(config, dataset, folder, interrupt, console).go(model)
+
+
+def compiled_model(config: RunConfig, strategy: Any) -> GenerativeModel:
+    """The untrained model with its optimizers, in the strategy's scope."""
+    with scope(strategy):
+        model: GenerativeModel = registry.build_model(config)
+        model.compile(
+            **model.default_optimizers(config.options.learning_rate),
+            # The loop of several steps is no graph that workers can share.
+            steps_per_execution=STEPS_PER_EXECUTION if strategy is None else 1,
+        )
+    return model
 
 
 def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
@@ -142,27 +158,17 @@ class _Run:
         config: RunConfig,
         dataset: Dataset,
         folder: RunFolder,
-        strategy: Any,
         interrupt: InterruptRequest,
         console: Console,
     ):
         self.config, self.dataset, self.folder = config, dataset, folder
-        self.strategy, self.interrupt, self.console = strategy, interrupt, console
+        self.interrupt, self.console = interrupt, console
         self.options: TrainOptions = config.options
         self.name = published_name(config)
 
-    def go(self) -> Path | None:
+    def go(self, model: GenerativeModel) -> Path | None:
         restored = self._restored()
         self._check_data()
-        with scope(self.strategy):
-            model = registry.build_model(self.config)
-            model.compile(
-                **model.default_optimizers(self.options.learning_rate),
-                # The loop of several steps is no graph that workers can share.
-                steps_per_execution=STEPS_PER_EXECUTION if self.strategy is None else 1,
-            )
-        if self.options.publish:
-            export.check_publishable(model, self.options.saved_models, self.name)
         steps = steps_per_epoch(len(self.dataset.train.images), self.options.batch_size)
         position = callbacks.Position(0, 0, steps)
         if restored is not None:

@@ -1,0 +1,32 @@
+"""The commands as the tests call them: in this process, or each in one of its own."""
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# Installed, the commands are a part of the package; in a checkout they stand beside it.
+PACKAGE = "tfgen.cli" if importlib.util.find_spec("tfgen.cli") else "cli"
+ROOT = Path(__file__).parents[1]
+
+
+def main(verb: str, argv: list[str]) -> int:
+    """Runs a command in this process; returns its exit status."""
+    status: int = importlib.import_module(f"{PACKAGE}.{verb}").main(argv)
+    return status
+
+
+def python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs Python in `folder`, as a user would: with no say in what TensorFlow logs."""
+    environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    environment["PYTHONPATH"] = str(ROOT)
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def process(verb: str, argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a command as a process in `folder`."""
+    return python(["-m", f"{PACKAGE}.{verb}", *argv], folder)

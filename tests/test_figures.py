@@ -1,0 +1,70 @@
+"""Pictures: what stands where."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfgen import figures
+
+
+def test_grid_places_images_row_by_row() -> None:
+    images = np.stack([np.full((3, 2, 1), i / 10, np.float32) for i in range(5)])
+    grid = figures.image_grid(images, columns=2, pad=1)
+    assert grid.shape == (3 * 4 + 1, 2 * 3 + 1, 1)
+    for i in range(5):
+        top, left = 1 + i // 2 * 4, 1 + i % 2 * 3
+        assert np.all(grid[top : top + 3, left : left + 2] == round(25.5 * i))
+    assert np.all(grid[0] == 128)
+
+
+def test_grid_is_as_square_as_can_be_and_takes_colour() -> None:
+    assert figures.image_grid(np.zeros((10, 4, 4, 3))).shape == (3 * 5 + 1, 4 * 5 + 1, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_holds_the_pixels(channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 300, channels)).astype(np.uint8)
+    read = np.asarray(Image.open(io.BytesIO(figures.png_bytes(pixels, least_side=600))))
+    np.testing.assert_array_equal(read.reshape(400, 600, channels)[::2, ::2], pixels)
+
+
+def test_manifold_has_equal_probability_between_points() -> None:
+    latents = figures.manifold_latents(20).reshape(20, 20, 2)
+    probability = [0.5 * (1 + math.erf(x / math.sqrt(2))) for x in latents[0, :, 0]]
+    np.testing.assert_allclose(probability, (np.arange(20) + 0.5) / 20, atol=1e-6)
+    np.testing.assert_array_equal(latents[0, :, 0], latents[7, :, 0])
+    assert np.all(np.diff(latents[:, 0, 1]) < 0)
+
+
+def test_interpolation_ends_at_its_ends() -> None:
+    a, b = np.zeros(3, np.float32), np.array([1, -2, 4], np.float32)
+    line = figures.interpolated_latents(a, b, 5)
+    np.testing.assert_array_equal(line[0], a)
+    np.testing.assert_array_equal(line[-1], b)
+    np.testing.assert_allclose(line[1], 0.25 * b)
+
+
+def test_curves_show_each_part_for_train_and_validation() -> None:
+    rows = [{"epoch": e, "loss": 3.0 / e, "val_loss": 4.0 / e, "kl": 1.0} for e in (1, 2, 3)]
+    figure = figures.curves(rows, [("nats", ("loss", "kl"))], "title")
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
+    assert set(lines) == {"loss, train", "loss, validation", "kl, train"}
+    np.testing.assert_allclose(lines["loss, validation"], [4, 2, 4 / 3])
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.png"
+    target.write_bytes(b"old")
+
+    def full(self: Path, other: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        figures.write_bytes(target, b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+    assert target.read_bytes() == b"old"
