@@ -26,7 +26,8 @@ setup(
         "tensorflow>=2.20,<2.22",
         "keras>=3.12,<4",
         "tensorflow-probability[tf]>=0.25,<0.26",
-        "tensorflow-datasets>=4.9.9,<5",
+        # 4.9.9 fails beside protobuf 7.
+        "tensorflow-datasets>=4.9.10,<5",
         "tensorboard>=2.20,<2.22",
         "matplotlib>=3.9,<4",
         "numpy>=1.26,<3",

@@ -1,12 +1,9 @@
 """Exports a model as a SavedModel with named signatures and publishes it as the next version."""
 
-import contextlib
-import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfgen import versions
@@ -54,11 +51,7 @@ def describe_signatures(model: GenerativeModel) -> Signatures:
     """Names, dtypes and shapes of all inputs and outputs, as the manifest holds them."""
     table: Signatures = {}
     for name, (function, specs) in model.signatures().items():
-        outputs = (
-            tf.function(function, input_signature=specs, autograph=False)
-            .get_concrete_function()
-            .structured_outputs
-        )
+        outputs = concrete(function, specs).structured_outputs
         table[name] = {
             "inputs": {spec.name: _spec(spec) for spec in specs},
             "outputs": {key: _spec(value) for key, value in sorted(outputs.items())},
@@ -114,11 +107,17 @@ def in_float32(model: GenerativeModel) -> GenerativeModel:
 
 
 def write_saved_model(model: GenerativeModel, folder: Path) -> None:
-    """Writes the SavedModel with the model's signatures; it loads where only TensorFlow is installed."""
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    for name, (function, specs) in model.signatures().items():
-        archive.add_endpoint(name, function, input_signature=specs)
-    # Keras prints the endpoints although it is told not to be verbose.
-    with contextlib.redirect_stdout(io.StringIO()):
-        archive.write_out(str(folder), verbose=False)
+    """Writes the SavedModel with the model's signatures; it loads where only TensorFlow is installed.
+
+    Not by `keras.export.ExportArchive`, which stores each weight twice.
+    """
+    module = tf.Module()
+    module.weights = [weight.value for weight in model.weights]
+    functions = {name: concrete(function, specs) for name, (function, specs) in model.signatures().items()}
+    default = next(iter(functions.values()))
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": default, **functions})
+
+
+def concrete(function: Callable[..., dict[str, tf.Tensor]], specs: list[tf.TensorSpec]) -> Any:
+    """A signature traced once, for batches of any size."""
+    return tf.function(function, input_signature=specs, autograph=False).get_concrete_function()

@@ -45,6 +45,8 @@ class RunFolder:
             data = json.loads(self.config.read_text())
             if not isinstance(data, dict) or not {"family", "model", "options"} <= data.keys():
                 raise ValueError("it lacks family, model or options")
+            if not isinstance(data.get("data", {}), dict):
+                raise ValueError("its data is no table")
             return data
         except ValueError as error:
             raise WorkError(f"{self.config} is damaged: {error}") from error
@@ -101,7 +103,9 @@ class RunFolder:
         if self.metrics.exists():
             for line in self.metrics.read_text().splitlines():
                 with contextlib.suppress(ValueError):
-                    rows.append(json.loads(line))
+                    row = json.loads(line)
+                    if isinstance(row, dict) and "epoch" in row:
+                        rows.append(row)
         return rows
 
     def keep_metrics(self, epochs: int) -> None:

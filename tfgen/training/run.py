@@ -87,14 +87,15 @@ def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
 
 def for_this_worker(config: RunConfig, strategy: Any) -> RunConfig:
     """The chief's configuration as it is; another worker has its own run directory and publishes nothing."""
-    resolver = getattr(strategy, "cluster_resolver", None)
-    if not getattr(resolver, "task_id", None):
+    # The chief's number is 0; without a strategy, or with one of a single process, there is none.
+    worker = getattr(getattr(strategy, "cluster_resolver", None), "task_id", None)
+    if not worker:
         return config
     path = run_path(config)
-    options = dataclasses.replace(
-        config.options, run_dir=path.with_name(f"{path.name}-worker{resolver.task_id}"), publish=False
+    path = path.with_name(f"{path.name}-worker{worker}")
+    return dataclasses.replace(
+        config, options=dataclasses.replace(config.options, run_dir=path, publish=False)
     )
-    return dataclasses.replace(config, options=options)
 
 
 def run_path(config: RunConfig) -> Path:

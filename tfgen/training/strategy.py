@@ -16,7 +16,7 @@ def make_strategy(name: str) -> Any:
             `multiworker`, over the processes that the environment variable `TF_CONFIG` lists.
 
     Raises:
-        UsageError: the name is unknown.
+        UsageError: the name is unknown, or `TF_CONFIG` is wrong.
     """
     if name == "none":
         return None
@@ -24,7 +24,10 @@ def make_strategy(name: str) -> Any:
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         return tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices(kind)])
     if name == "multiworker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except ValueError as error:
+            raise UsageError(f"the environment variable TF_CONFIG lists no workers: {error}") from error
     raise UsageError(f"unknown strategy {name!r}; known: none, mirrored, multiworker")
 
 
