@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 from tfgen.errors import TfgenError
 
+_OUT_OF_MEMORY = "out of memory; ask for a smaller batch, a smaller model or fewer images"
+
 
 def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str] | None) -> int:
     """Runs a command's body and turns how it ended into an exit status.
@@ -32,12 +34,15 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except MemoryError:
-        return _report(prog, "out of memory; try a smaller --batch-size", 1)
+        return _report(prog, _OUT_OF_MEMORY, 1)
     except OSError as error:
         return _report(prog, describe(error), 1)
     except Exception as error:
         if os.environ.get("TFGEN_TRACEBACK"):
             raise
+        # TensorFlow's; by its name, since not every command imports TensorFlow.
+        if type(error).__name__ == "ResourceExhaustedError":
+            return _report(prog, _OUT_OF_MEMORY, 1)
         text = " ".join(str(error).split()) or "no message"
         return _report(prog, f"{type(error).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1)
 

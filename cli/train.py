@@ -8,6 +8,7 @@ from typing import Any
 
 from tfgen import registry
 from tfgen.config import Config, RunConfig, TrainOptions
+from tfgen.errors import UsageError
 from tfgen.quiet import import_quietly
 from tfgen.training.folder import check_resumable, newest_run, saved_config
 
@@ -71,11 +72,17 @@ def _saved(family: str, run_dir: Path | None) -> RunConfig:
 
 
 def _first_look(argv: list[str]) -> argparse.Namespace:
-    look = Parser(PROG, "", add_help=False)
-    look.add_argument("model", nargs="?")
-    # All of them, so that no flag's value is taken for the model.
+    """The model, and the flags that decide the others' defaults."""
+    look = Parser(PROG, "", add_help=False, conflict_handler="resolve")
+    look.add_argument("model")
+    # All flags of all families, so that no flag's value is taken for the model.
+    for entry in registry.FAMILIES.values():
+        add_flags(look, entry.config)
     add_flags(look, TrainOptions, {"preset": None})
-    return look.parse_known_args([word for word in argv if word not in ("-h", "--help")])[0]
+    try:
+        return look.parse_known_args([word for word in argv if word not in ("-h", "--help")])[0]
+    except UsageError:
+        return argparse.Namespace(model=None)  # the whole parser says what is wrong
 
 
 def _parser(entry: registry.Family | None, defaults: dict[str, Any]) -> Parser:

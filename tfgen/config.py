@@ -103,6 +103,8 @@ def _check(field: dataclasses.Field, kind: Any, value: Any) -> None:
     entries = value if typing.get_origin(kind) is tuple else (value,)
     wanted = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
     for entry in entries:
+        if wanted in (str, bool) and not isinstance(entry, wanted):
+            raise UsageError(f"{shown} is not {'a text' if wanted is str else 'true or false'}")
         if wanted in (int, float) and (isinstance(entry, bool) or not isinstance(entry, int | wanted)):
             raise UsageError(f"{shown} is not {'an integer' if wanted is int else 'a number'}")
         if wanted is float and entry != entry:

@@ -53,7 +53,10 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: the folder cannot be written or the disk is full.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    except OSError as error:  # of a file that the user has never heard of
+        raise OSError(error.errno, error.strerror, str(path)) from error
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -210,14 +210,24 @@ class Sampler:
     @property
     def latent_dim(self) -> int:
         """Length of a latent vector."""
-        return int(self.manifest["signatures"]["latents"]["outputs"]["latents"]["shape"][-1])
+        return int(self._signature("latents").structured_outputs["latents"].shape[-1])
 
     def call(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs a signature on arrays whose first dimension is the batch."""
+        """Runs a signature on arrays whose first dimension is the batch.
+
+        Raises:
+            UsageError: there is no such signature.
+        """
         import tensorflow as tf
 
-        outputs = self._model.signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
+        outputs = self._signature(signature)(**{k: tf.constant(v) for k, v in inputs.items()})
         return {name: value.numpy() for name, value in outputs.items()}
+
+    def _signature(self, name: str) -> Any:
+        signatures = self._model.signatures
+        if name not in signatures:
+            raise UsageError(f"{self.version.path} has no signature {name!r}{hint(name, signatures)}")
+        return signatures[name]
 
 
 def publish(saved_models: Path, name: str, write: Callable[[Path], Mapping[str, Any]]) -> Path:

@@ -1,15 +1,16 @@
+import functools
 import os
 import signal
 import struct
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cli.data import main
+from tests import commands
 from tfgen.data import load
+
+main = functools.partial(commands.main, "data")
 
 
 @pytest.fixture
@@ -76,13 +77,6 @@ def test_second_writing_is_refused(source, tmp_path, capsys):
     arguments = ["idx", str(source), "--name", "ramps", "--to", str(tmp_path)]
     assert [main(arguments), main(arguments)] == [0, 2]
     assert "exists already" in capsys.readouterr().err
-
-
-def test_help_imports_no_tensorflow():
-    code = "import sys; from cli.data import main; main(['--help']); sys.exit('tensorflow' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "SOURCE" in done.stdout
-    assert done.stderr == ""
 
 
 def test_termination_leaves_nothing(source, tmp_path, monkeypatch, capsys):

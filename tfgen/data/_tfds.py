@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from types import ModuleType
 
-from tfgen.quiet import held_back_stderr, import_quietly
+from tfgen.quiet import import_quietly
 
 # TFDS logs through absl; the library it downloads with warns at each retry.
 _LOGGERS = ("absl", "urllib3", "urllib3.connectionpool")
@@ -14,10 +14,7 @@ _LOGGERS = ("absl", "urllib3", "urllib3.connectionpool")
 
 def import_tfds() -> ModuleType:
     """TFDS, its progress bars switched off."""
-    tf, tfds = import_quietly("tensorflow_datasets")
-    # Looking for a GPU writes to the terminal where there is a driver but no device.
-    with held_back_stderr():
-        tf.config.list_physical_devices()
+    _, tfds = import_quietly("tensorflow_datasets")
     tfds.disable_progress_bar()
     return tfds
 

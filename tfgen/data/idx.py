@@ -200,9 +200,8 @@ def _find(folder: Path, prefix: str | None) -> dict[tuple[str, str], Path]:
     if prefix is not None:
         wanted = prefix.lower().rstrip("-_.")
         if wanted not in prefixes:
-            raise UsageError(
-                f"{folder} has no files that begin with {prefix!r}; it has: {', '.join(prefixes)}"
-            )
+            there = ", ".join(p or "files without a prefix" for p in prefixes) or "no IDX files"
+            raise UsageError(f"{folder} has no files that begin with {prefix!r}; it has: {there}")
         found = [f for f in found if f.prefix == wanted]
     elif len(prefixes) > 1:
         raise UsageError(f"{folder} holds several data sets, choose one prefix of: {', '.join(prefixes)}")

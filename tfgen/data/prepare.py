@@ -50,9 +50,9 @@ def prepare(
     target = Path(data_dir) / name / version
     if target.exists():
         raise UsageError(f"{target} exists already; remove it, or choose another name or folder")
-    for folder in (Path(data_dir), *Path(data_dir).parents):
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder} is a file; choose a folder to write {name} to")
+    for parent in target.parents:
+        if parent.exists() and not parent.is_dir():
+            raise UsageError(f"{parent} is a file; choose another folder to write {name} to")
     with fresh_folder(Path(data_dir), name) as folder:
         _write(folder, name, version, splits, class_names, description, citation, homepage)
         publish(folder / name / version, target)

@@ -106,6 +106,8 @@ def save(folder: Path, name: str, arrays: Mapping[str, np.ndarray], state: Mappi
         (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
         for part in (_ARRAYS, _STATE, _MANIFEST):
             fsync(temporary / part)
+        # mkdtemp makes a private folder.
+        temporary.chmod(0o755)
         target = folder / name
         _replace(temporary, target)
         fsync(folder)

@@ -1,0 +1,365 @@
+"""Times a training epoch beside a peer in eager PyTorch and beside a large matrix product, in one run.
+
+tfgen and the peer train in turns, so that whatever else the machine does at the time slows both. The
+arithmetic floor is the time that the epoch's dense layers would take at the rate of the matrix product.
+Everything runs on the CPU.
+"""
+
+import argparse
+import datetime
+import importlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tfgen.cli._command import run_command
+from tfgen.cli._flags import Parser
+
+from tfgen import __version__, registry
+from tfgen.config import RunConfig, TrainOptions, hint
+from tfgen.data import Dataset, load, steps_per_epoch, train_batches
+from tfgen.errors import UsageError, WorkError
+from tfgen.quiet import import_quietly
+
+PROG = "train_epoch"
+# What the project asks of the default preset: seconds relative to the peer's, and the rate of the dense
+# layers' arithmetic relative to the matrix product's [%].
+MAX_RATIO, MIN_PERCENT = 0.55, 60
+# The product is of two square matrices of this size.
+PRODUCT_SIZE = 2048
+PRODUCTS_A_ROUND = 5
+# With more of the cores taken by other processes the numbers say nothing: eager PyTorch's threads wait for
+# each other at each operation, and lose far more than their share.
+MAX_OTHERS = 0.1
+# Imports and decoding are timed so many times.
+START_REPEATS = 3
+
+Epoch = Callable[[], float]
+
+
+@dataclass
+class Measurements:
+    """What one run measured.
+
+    Attributes:
+        flops_per_epoch: of the dense layers, a multiply-add being two.
+        import_seconds: of TensorFlow and the family's class, each time in a fresh process.
+        decode_seconds: of the whole data set.
+        first: seconds of the warm-up epoch, by who trained it.
+        epochs: seconds of each epoch after it.
+        others: share of the cores that other processes took, 0 … 1, in each epoch, in their order.
+        loss: the mean loss of the last epoch.
+        product_flops: rate of each matrix product, FLOP/s.
+    """
+
+    flops_per_epoch: int
+    import_seconds: list[float]
+    decode_seconds: list[float]
+    first: dict[str, float] = field(default_factory=dict)
+    epochs: dict[str, list[float]] = field(default_factory=lambda: {"tfgen": [], "peer": []})
+    others: list[float] = field(default_factory=list)
+    loss: dict[str, float] = field(default_factory=dict)
+    product_flops: list[float] = field(default_factory=list)
+
+    def summary(self) -> dict[str, float]:
+        """The numbers that the others are measured for; seconds where nothing else is said."""
+        tfgen, peer = (statistics.median(self.epochs[name]) for name in ("tfgen", "peer"))
+        floor = self.flops_per_epoch / max(self.product_flops)
+        return {
+            "tfgen_median": tfgen,
+            "peer_median": peer,
+            "floor": floor,
+            "ratio": tfgen / peer,
+            "percent_of_product": 100 * floor / tfgen,
+            "import": statistics.median(self.import_seconds),
+            "decode": statistics.median(self.decode_seconds),
+            "compile": self.first["tfgen"] - tfgen,
+        }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the benchmark and returns its exit status, which does not depend on how fast anything was."""
+    return run_command(PROG, _body, argv)
+
+
+def _body(argv: list[str]) -> None:
+    arguments = parse(argv)
+    start_peer = find_peer(arguments.model)
+    import_seconds = [time_import(arguments.model) for _ in range(START_REPEATS)]
+    (tf, run) = import_quietly("tfgen.training.run")
+    # The peer computes on the CPU.
+    tf.config.set_visible_devices([], "GPU")
+    decodes = [timed(lambda: load(data_dir=arguments.data_dir)) for _ in range(START_REPEATS)]
+    dataset: Dataset = decodes[-1][1]
+    config = run.with_data(run_config(arguments), dataset)
+    images = dataset.train.images
+    model = run.compiled_model(config, None)
+    steps = steps_per_epoch(len(images), config.options.batch_size)
+    measured = Measurements(
+        flops_per_epoch=steps * dense_flops(model.layers, config.options.batch_size),
+        import_seconds=import_seconds,
+        decode_seconds=[seconds for seconds, _ in decodes],
+    )
+    trainers = {"tfgen": start_tfgen(model, config, images), "peer": start_peer(config, images)}
+    measure(measured, trainers, arguments.epochs)
+    report = describe(config, steps, measured)
+    print_report(report)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments; `preset` and `batch_size` are filled in from the registry.
+
+    Raises:
+        UsageError: an argument is wrong.
+    """
+    parser = Parser(PROG, __doc__)
+    parser.add_argument("model", nargs="?", default="vae", help="the family (default: vae)")
+    parser.add_argument("--preset", metavar="NAME", help="named setting (default: the family's first)")
+    parser.add_argument(
+        "--epochs", type=int, default=3, metavar="K", help="timed epochs of each (default: 3)"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: the preset's)")
+    parser.add_argument("--data-dir", type=Path, metavar="PATH", help="TFDS root (default: the embedded one)")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all numbers there (default: nowhere)"
+    )
+    arguments = parser.parse(argv)
+    entry = registry.family(arguments.model)
+    arguments.preset = arguments.preset or entry.default_preset
+    preset = entry.preset(arguments.preset)
+    if arguments.batch_size is None:
+        arguments.batch_size = preset.batch_size
+    if arguments.epochs < 1:
+        raise UsageError(f"--epochs {arguments.epochs} is too small; the least is 1")
+    return arguments
+
+
+def run_config(arguments: argparse.Namespace) -> RunConfig:
+    """The configuration that `tfgen-train` would make."""
+    preset = registry.family(arguments.model).preset(arguments.preset)
+    options = TrainOptions(
+        preset=arguments.preset, batch_size=arguments.batch_size, learning_rate=preset.learning_rate
+    )
+    return RunConfig(arguments.model, preset.model, options)
+
+
+def find_peer(family: str) -> Callable[[RunConfig, np.ndarray], Epoch]:
+    """The family's entry in `peers.py`.
+
+    Raises:
+        WorkError: PyTorch is not installed.
+        UsageError: the family has no peer.
+    """
+    try:
+        peers = importlib.import_module("peers").PEERS
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise WorkError("the peer needs PyTorch, the [bench] extra: pip install '.[bench]'") from None
+    if family not in peers:
+        raise UsageError(f"{family!r} has no peer{hint(family, peers)}")
+    return peers[family]
+
+
+# --- what is timed ---------------------------------------------------------------------------------------
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds that a call took, and its value."""
+    start = time.perf_counter()
+    value = function()
+    return time.perf_counter() - start, value
+
+
+def time_import(family: str) -> float:
+    """Seconds in which a fresh process imports TensorFlow, tfgen and the family's class."""
+    code = (
+        "import time; start = time.perf_counter()\n"
+        "import tensorflow, tfgen.registry\n"
+        f"tfgen.registry.family({family!r}).load_class()\n"
+        "print(time.perf_counter() - start)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def start_tfgen(model: Any, config: RunConfig, images: np.ndarray) -> Epoch:
+    """Trains as `tfgen.training.run` does: `fit` once an epoch, with that epoch's own batches."""
+    options = config.options
+    steps = steps_per_epoch(len(images), options.batch_size)
+    done = 0
+
+    def epoch() -> float:
+        nonlocal done
+        batches = train_batches(
+            images, batch_size=options.batch_size, seed=options.seed, start_step=done * steps
+        )
+        history = model.fit(
+            batches.take(steps), initial_epoch=done, epochs=done + 1, shuffle=False, verbose=0
+        )
+        done += 1
+        return float(history.history["loss"][0])
+
+    return epoch
+
+
+def dense_flops(layers: Iterable[Any], batch_size: int) -> int:
+    """FLOP of the dense layers in one step; a multiply-add is two.
+
+    Each layer multiplies three times: forward, for the gradient by its weights and for that by its inputs,
+    which the first one, whose inputs are data, does not need. Holds where a batch goes once through each
+    layer.
+    """
+    kernels = [layer.kernel.shape for layer in _dense_layers(layers)]
+    products = [rows * columns for rows, columns in kernels]
+    return 2 * batch_size * (3 * sum(products) - products[0])
+
+
+def _dense_layers(layers: Iterable[Any]) -> Iterable[Any]:
+    import keras
+
+    for layer in layers:
+        if isinstance(layer, keras.layers.Dense):
+            yield layer
+        else:
+            yield from _dense_layers(getattr(layer, "layers", ()))
+
+
+def product_flops(times: int) -> list[float]:
+    """FLOP/s of float32 products of square matrices in TensorFlow, one after the other."""
+    (tf,) = import_quietly()
+    generator = tf.random.Generator.from_seed(0)
+    left, right = (generator.normal([PRODUCT_SIZE, PRODUCT_SIZE]) for _ in range(2))
+    seconds = [timed(lambda: tf.matmul(left, right).numpy())[0] for _ in range(times)]
+    return [2 * PRODUCT_SIZE**3 / each for each in seconds]
+
+
+def measure(measured: Measurements, trainers: dict[str, Epoch], epochs: int) -> None:
+    """One warm-up epoch of each, then `epochs` rounds: an epoch of each and some matrix products."""
+    for name, train in trainers.items():
+        measured.first[name], _ = timed(train)
+        print(f"warm-up   {name:<6}{measured.first[name]:8.3f} s", flush=True)
+    for number in range(1, epochs + 1):
+        for name, train in trainers.items():
+            before = busy_seconds()
+            seconds, measured.loss[name] = timed(train)
+            measured.epochs[name].append(seconds)
+            others = (busy_seconds() - before) / (seconds * (os.cpu_count() or 1))
+            measured.others.append(others)
+            print(f"epoch {number:<4}{name:<6}{seconds:8.3f} s, others {others:6.1%}", flush=True)
+        measured.product_flops += product_flops(PRODUCTS_A_ROUND)
+
+
+def busy_seconds() -> float:
+    """CPU seconds of all other processes since the machine started; 0 where Linux' counters are missing."""
+    counters = Path("/proc/stat")
+    if not counters.is_file():
+        return 0.0
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, counters.read_text().split()[1:9])
+    own = os.times()
+    ticks = user + nice + system + irq + softirq + steal
+    return ticks / os.sysconf("SC_CLK_TCK") - own.user - own.system
+
+
+# --- what is told ----------------------------------------------------------------------------------------
+
+
+def describe(config: RunConfig, steps: int, measured: Measurements) -> dict[str, Any]:
+    """All numbers of the run, with what they depend on, as JSON takes them."""
+    run, torch = (importlib.import_module(name) for name in ("tfgen.training.run", "torch"))
+    return {
+        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "machine": {
+            "cpu": cpu_model(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "torch_threads": torch.get_num_threads(),
+        },
+        "versions": {"tfgen": __version__, **run.versions(), "torch": torch.__version__},
+        "run": {
+            "family": config.family,
+            "preset": config.options.preset,
+            "batch_size": config.options.batch_size,
+            "steps_per_epoch": steps,
+            "steps_per_execution": run.STEPS_PER_EXECUTION,
+        },
+        "measured": {
+            "flops_per_epoch": measured.flops_per_epoch,
+            "import_seconds": measured.import_seconds,
+            "decode_seconds": measured.decode_seconds,
+            "first_epoch_seconds": measured.first,
+            "epoch_seconds": measured.epochs,
+            "others_share": measured.others,
+            "last_loss": measured.loss,
+            "product_flops_per_second": measured.product_flops,
+        },
+        "summary": measured.summary(),
+        "void": max(measured.others) > MAX_OTHERS,
+        "bounds": {"ratio": MAX_RATIO, "percent_of_product": MIN_PERCENT},
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """The summary as a table."""
+    machine, run, summary, measured = (report[key] for key in ("machine", "run", "summary", "measured"))
+    versions, loss = report["versions"], measured["last_loss"]
+    product = max(measured["product_flops_per_second"])
+    percent = summary["percent_of_product"]
+    void, worst = report["void"], max(measured["others_share"])
+    rows = [
+        ("tfgen, median epoch", f"{summary['tfgen_median']:.3f} s", f"loss {loss['tfgen']:.2f}"),
+        ("peer, median epoch", f"{summary['peer_median']:.3f} s", f"loss {loss['peer']:.2f}"),
+        (
+            "tfgen / peer",
+            f"{summary['ratio']:.3f}",
+            _judged(f"≤ {MAX_RATIO}", summary["ratio"] <= MAX_RATIO, void),
+        ),
+        (
+            "floor: dense layers",
+            f"{summary['floor']:.3f} s",
+            f"{measured['flops_per_epoch'] / 1e9:.1f} GFLOP at {product / 1e9:.1f} GFLOP/s",
+        ),
+        (
+            "rate, % of the product's",
+            f"{percent:.1f} %",
+            _judged(f"≥ {MIN_PERCENT} %", percent >= MIN_PERCENT, void),
+        ),
+        ("import", f"{summary['import']:.3f} s", "TensorFlow, tfgen and the class, in a fresh process"),
+        ("decoding the data", f"{summary['decode']:.3f} s", "all splits"),
+        ("tracing and compilation", f"{summary['compile']:.3f} s", "the first epoch's excess"),
+    ]
+    print(
+        f"\n{run['family']} {run['preset']}, batch {run['batch_size']}, {run['steps_per_epoch']} steps\n"
+        f"{machine['cpu']}, {machine['cores']} cores\n"
+        f"tensorflow {versions['tensorflow']}, keras {versions['keras']}, torch {versions['torch']}\n"
+    )
+    for name, value, note in rows:
+        print(f"{name:<26}{value:>10}   {note}")
+    if void:
+        print(f"\nvoid: other processes took up to {worst:.0%} of the cores; run it again on a quiet machine")
+
+
+def _judged(bound: str, met: bool, void: bool) -> str:
+    return f"bound {bound}: {'void' if void else 'met' if met else 'missed'}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,155 @@
+"""`tfgen-train`, used rightly: the run directory, what is published, how a run is found again."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests import commands
+from tests.conftest import SIDE, Trained
+from tfgen.config import VAEConfig
+from tfgen.registry import default_name
+
+SHORT = ("--epochs", "1", "--batch-size", "64", "--hidden", "4", "--latent-dim", "2")
+# 400 stored images less 66 for validation.
+STEPS = (400 - 66) // 64
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(trained: Trained, *flags: object) -> int:
+    about = ["vae", "--dataset", "tiny", "--data-dir", trained.data, *SHORT, *flags]
+    return commands.main("train", [str(word) for word in about])
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_the_run_directory_is_the_documented_one(trained: Trained) -> None:
+    run = trained.runs / "flat"
+    assert names(run) == {".lock", "config.json", "metrics.jsonl", "checkpoints", "figures", "tensorboard"}
+    assert names(run / "checkpoints") == {f"step-{STEPS:09d}", f"step-{2 * STEPS:09d}", "best"}
+    for checkpoint in (run / "checkpoints").iterdir():
+        assert names(checkpoint) == {"arrays.npz", "state.json", "sha256.json"}
+    for part in ("train", "validation"):
+        assert [p.name.startswith("events.out.tfevents") for p in (run / "tensorboard" / part).iterdir()] == [
+            True
+        ]
+
+
+def test_config_json_holds_all_that_made_the_run(trained: Trained) -> None:
+    config = json.loads((trained.runs / "flat" / "config.json").read_text())
+    assert config["family"] == "vae"
+    assert config["model"] == {
+        "image_shape": [SIDE, SIDE, 1],
+        "latent_dim": 2,
+        "hidden": [4],
+        "likelihood": "bernoulli",
+        "binarization": "dynamic",
+    }
+    options = config["options"]
+    assert (options["preset"], options["seed"], options["epochs"], options["batch_size"]) == ("mlp", 0, 2, 64)
+    assert (config["data"]["name"], config["data"]["version"]) == ("tiny", "1.0.0")
+    assert len(config["data"]["fingerprint"]) == 64
+    assert {"python", "tensorflow", "keras", "numpy"} <= config["versions"].keys()
+    assert config["command"][0] == "tfgen-train"
+
+
+def test_metrics_are_one_line_an_epoch_from_1_with_train_and_validation(trained: Trained) -> None:
+    lines = (trained.runs / "flat" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    logged = {"loss", "reconstruction", "kl"}
+    for row in rows:
+        assert row.keys() == {"epoch", "seconds", *logged, *(f"val_{name}" for name in logged)}
+        # −ELBO is the sum of its parts; each is a float64 mean of float32 values.
+        assert row["loss"] == pytest.approx(row["reconstruction"] + row["kl"], rel=1e-6)
+
+
+def test_two_latents_have_a_manifold_and_more_have_none(trained: Trained) -> None:
+    always = {"curves.png", "samples-0.png", "samples-1.png"}
+    assert names(trained.runs / "flat" / "figures") == {*always, "samples-2.png", "manifold.png"}
+    assert names(trained.runs / "deep" / "figures") == always
+
+
+def test_trained_versions_are_2_then_3(trained: Trained, here: Path) -> None:
+    assert names(trained.saved_models / "vae-2d-tiny") == {"2"}
+    shutil.copytree(trained.saved_models, here / "saved_models")
+    assert train(trained, "--run-dir", "run") == 0
+    assert names(here / "saved_models" / "vae-2d-tiny") == {"2", "3"}
+    manifest = json.loads((here / "saved_models/vae-2d-tiny/3/manifest.json").read_text())
+    assert (manifest["family"], manifest["weights"], manifest["name"]) == ("vae", "best", "vae-2d-tiny")
+    assert manifest["run"]["options"]["run_dir"] == "run"
+
+
+def test_without_a_terminal_there_is_a_line_an_epoch_and_what_to_do_next(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert train(trained, "--run-dir", "run", "--epochs", "2", "--name", "mine") == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    begin, first, second, where, published = out.splitlines()
+    assert begin.startswith("mine: ")
+    assert f"2 epochs of {STEPS} steps, from the start" in begin
+    assert first.startswith("epoch 1/2  ")
+    assert second.startswith("epoch 2/2  ")
+    assert where == "run directory: run"
+    assert published == "published saved_models/mine/2; look at it with: tfgen-sample mine --n 25"
+
+
+def test_a_run_without_a_folder_goes_to_runs_and_is_found_again(trained: Trained, here: Path) -> None:
+    assert train(trained, "--no-publish") == 0
+    (run,) = (here / "runs").iterdir()
+    assert re.fullmatch(r"vae-2d-tiny-\d{8}-\d{6}", run.name)
+    assert commands.main("train", ["vae", "--resume", "--epochs", "2"]) == 0
+    assert names(here / "runs") == {run.name}
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+    # The run's own --no-publish holds for its resumption.
+    assert names(here) == {"runs"}
+
+
+def test_resume_takes_the_run_that_was_begun_last(trained: Trained, here: Path) -> None:
+    for name, begun in (("b", 1_000), ("a", 2_000), ("c", 1_500)):
+        shutil.copytree(trained.runs / "flat", here / "runs" / name)
+        os.utime(here / "runs" / name / "config.json", (begun, begun))
+    assert commands.main("train", ["vae", "--resume", "--epochs", "3", "--no-publish"]) == 0
+    lines = {name: len((here / "runs" / name / "metrics.jsonl").read_text().splitlines()) for name in "abc"}
+    assert lines == {"a": 3, "b": 2, "c": 2}
+
+
+def test_dry_run_tells_the_cost_and_writes_nothing(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert train(trained, "--dry-run", "--epochs", "7", "--run-dir", "run") == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    rows = dict(line.split(maxsplit=1) for line in out.splitlines())
+    # Dense layers: pixels → 4 → mean and scale of 2, and 2 → 4 → pixels, each with its bias.
+    pixels = SIDE * SIDE
+    parameters = (pixels + 1) * 4 + (4 + 1) * 4 + (2 + 1) * 4 + (4 + 1) * pixels
+    assert rows["parameters"] == f"{parameters}"
+    assert rows["steps"] == f"{STEPS} an epoch, {7 * STEPS} in all"
+    assert rows["latent_dim"] == "2"
+    assert not names(here)
+
+
+def test_flags_may_stand_before_the_model(trained: Trained, here: Path) -> None:
+    flags = ["--epochs", "1", "--data-dir", str(trained.data), "--dry-run", "--dataset", "tiny", "vae"]
+    assert commands.main("train", flags) == 0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "latent_dim", "name"),
+    [("mnist", 20, "vae"), ("mnist", 2, "vae-2d"), ("tiny", 20, "vae-tiny"), ("tiny", 2, "vae-2d-tiny")],
+)
+def test_the_name_tells_what_changes_a_signature(dataset: str, latent_dim: int, name: str) -> None:
+    assert default_name("vae", dataset, VAEConfig(latent_dim=latent_dim, hidden=(7,))) == name
