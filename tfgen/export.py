@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfgen import versions
-from tfgen.data._atomic import fresh_folder
+from tfgen.atomic import fresh_folder
 from tfgen.errors import UsageError
 from tfgen.models.base import GenerativeModel
 

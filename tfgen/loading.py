@@ -46,9 +46,8 @@ def _load_run(path: Path, weights: str) -> Any:
         raise UsageError(f"weights {weights!r} are unknown; use 'best' or 'last'")
     model = registry.build_model(config)
     folder = RunFolder(path).checkpoints
-    if weights == "best" and model.monitor is not None and (folder / checkpoint.BEST).is_dir():
-        found: checkpoint.Checkpoint | None = checkpoint.read(folder / checkpoint.BEST)
-    else:
+    found = checkpoint.read_best(folder) if weights == "best" else None
+    if found is None:
         found = checkpoint.read_newest(folder)[0]
     if found is None:
         raise UsageError(f"run {path} has no checkpoint yet")

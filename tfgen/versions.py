@@ -6,19 +6,17 @@ held against the manifest and its operations against a list, so nothing that is 
 touch files. The manifest finds damage, not malice.
 """
 
-import hashlib
 import importlib.util
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfgen.atomic import file_sha256, fresh_folder, seal
 from tfgen.config import hint
 from tfgen.errors import UsageError, WorkError
 
@@ -159,7 +157,7 @@ def verify(path: Path) -> dict[str, Any]:
 def hash_files(path: Path) -> dict[str, str]:
     """SHA-256 of each file below a version's folder by its relative name, the manifest left out."""
     files = (p for p in sorted(path.rglob("*")) if p.is_file() and p.name != MANIFEST)
-    return {p.relative_to(path).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return {p.relative_to(path).as_posix(): file_sha256(p) for p in files}
 
 
 def operations(path: Path) -> set[str]:
@@ -245,14 +243,11 @@ def publish(saved_models: Path, name: str, write: Callable[[Path], Mapping[str, 
         OSError: the disk is full or the folder cannot be written; no version is seen then.
     """
     base = saved_models / name
-    base.mkdir(parents=True, exist_ok=True)
-    # A server skips names that are no integers.
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=base))
-    try:
+    # The hidden folder is no integer, so a server skips it.
+    with fresh_folder(base, "writing") as temporary:
         manifest = {"format": 1, "name": name, **write(temporary), "files": hash_files(temporary)}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        _sync(temporary)
-        temporary.chmod(0o755)
+        seal(temporary)
         while True:
             number = max([FIRST_TRAINED - 1, *version_numbers(base)]) + 1
             try:
@@ -262,19 +257,3 @@ def publish(saved_models: Path, name: str, write: Callable[[Path], Mapping[str, 
                 # Another writer took the number; anything else is a real failure.
                 if not (base / str(number)).exists():
                     raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    for path in _walk(folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    yield from folder.rglob("*")
-    yield folder

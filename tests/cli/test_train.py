@@ -1,5 +1,6 @@
 """`tfgen-train`, used rightly: the run directory, what is published, how a run is found again."""
 
+import importlib
 import json
 import os
 import re
@@ -37,7 +38,7 @@ def names(folder: Path) -> set[str]:
 def test_the_run_directory_is_the_documented_one(trained: Trained) -> None:
     run = trained.runs / "flat"
     assert names(run) == {".lock", "config.json", "metrics.jsonl", "checkpoints", "figures", "tensorboard"}
-    assert names(run / "checkpoints") == {f"step-{STEPS:09d}", f"step-{2 * STEPS:09d}", "best"}
+    assert names(run / "checkpoints") == {f"step-{STEPS:09d}", f"step-{2 * STEPS:09d}", "best-000002"}
     for checkpoint in (run / "checkpoints").iterdir():
         assert names(checkpoint) == {"arrays.npz", "state.json", "sha256.json"}
     for part in ("train", "validation"):
@@ -153,3 +154,10 @@ def test_flags_may_stand_before_the_model(trained: Trained, here: Path) -> None:
 )
 def test_the_name_tells_what_changes_a_signature(dataset: str, latent_dim: int, name: str) -> None:
     assert default_name("vae", dataset, VAEConfig(latent_dim=latent_dim, hidden=(7,))) == name
+
+
+def test_flags_may_stand_before_the_model() -> None:
+    parse = importlib.import_module(f"{commands.PACKAGE}.train").parse
+    assert parse(["--latent-dim", "3", "--hidden", "5", "6", "--seed", "1", "vae"]) == parse(
+        ["vae", "--latent-dim", "3", "--hidden", "5", "6", "--seed", "1"]
+    )

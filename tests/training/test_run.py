@@ -204,8 +204,8 @@ def test_checkpoint_of_another_model_is_refused(tiny_data: Path, tmp_path: Path,
 
 def test_two_newest_checkpoints_and_the_best_are_kept(whole: Path) -> None:
     names = sorted(p.name for p in (whole / "checkpoints").iterdir())
-    assert names == ["best", "step-000000041", "step-000000082"]
-    best = json.loads((whole / "checkpoints" / "best" / "state.json").read_text())
+    assert names == ["best-000002", "step-000000041", "step-000000082"]
+    best = json.loads((whole / "checkpoints" / "best-000002" / "state.json").read_text())
     assert best["value"] == min(row["val_loss"] for row in metrics(whole))
 
 

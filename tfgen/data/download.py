@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tfgen.data._atomic import fresh_folder, publish
+from tfgen.atomic import fresh_folder, publish
 from tfgen.data._tfds import import_tfds, one_line, silenced
 from tfgen.data.prepared import check_features
 from tfgen.errors import TfgenError, UsageError, WorkError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.data._atomic import fresh_folder, publish
+from tfgen.atomic import fresh_folder, publish
 from tfgen.data._tfds import import_tfds, silenced
 from tfgen.errors import UsageError
 

@@ -1,7 +1,6 @@
 """Callbacks of a run: checkpoints, the log of metrics, figures, TensorBoard, progress."""
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -150,7 +149,8 @@ class Checkpointing(keras.callbacks.Callback):
         self.period = 60 * minutes
         self._restored = restored
         self._saved_at = time.monotonic()
-        self._best = _read_best(folder)
+        best = checkpoint.read_best(folder.checkpoints)
+        self._best = math.inf if best is None else float(best.state["value"])
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Brings back the metrics of the part of the epoch that was done before."""
@@ -173,17 +173,17 @@ class Checkpointing(keras.callbacks.Callback):
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Saves the epoch, and once more as the best if it is that."""
-        self._save()
+        """Saves the epoch, and before it, if it is that, the best: a kill between the two loses neither."""
         monitor = self.model.monitor
-        value = (logs or {}).get(monitor, math.inf) if monitor else math.inf
+        value = float((logs or {}).get(monitor, math.inf)) if monitor else math.inf
         if value < self._best:
-            self._best = float(value)
+            self._best = value
             weights = {
                 n: a for n, a in checkpoint.read_arrays(self.model).items() if n.startswith("weights/")
             }
-            state = {"epoch": epoch + 1, "monitor": monitor, "value": self._best}
-            checkpoint.save(self.folder.checkpoints, checkpoint.BEST, weights, state)
+            state = {"epoch": epoch + 1, "monitor": monitor, "value": value}
+            checkpoint.save_best(self.folder.checkpoints, epoch + 1, weights, state)
+        self._save()
         if self.interrupt.signum is not None:
             self._stop()
 
@@ -199,13 +199,6 @@ class Checkpointing(keras.callbacks.Callback):
         raise InterruptedRunError(
             f"interrupted after {done}; the state is saved. {self.advice}", self.interrupt.signum
         )
-
-
-def _read_best(folder: RunFolder) -> float:
-    try:
-        return float(json.loads((folder.checkpoints / checkpoint.BEST / "state.json").read_text())["value"])
-    except (OSError, ValueError, KeyError):
-        return math.inf
 
 
 class Figures(keras.callbacks.Callback):

@@ -6,11 +6,8 @@ renamed, so a reader sees all of it or nothing. The manifest finds damage, not m
 checkpoint can run code.
 """
 
-import hashlib
 import json
-import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,17 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from tfgen.atomic import file_sha256, fresh_folder, publish
 from tfgen.errors import WorkError
 
 KEPT = 2
-BEST = "best"
 _ARRAYS, _STATE, _MANIFEST = "arrays.npz", "state.json", "sha256.json"
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def variables(model: Any) -> dict[str, Any]:
@@ -90,63 +81,51 @@ class Checkpoint:
         assign({n: v for n, v in variables(model).items() if n.startswith("metrics/")}, self.arrays)
 
 
-def save(folder: Path, name: str, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
-    """Writes a checkpoint and returns its path; one of the same name is replaced.
+def save(folder: Path, name: str, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+    """Writes a checkpoint; one of the same name is replaced.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; nothing half-written is left.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-    try:
+    with fresh_folder(folder, "writing") as temporary:
         with (temporary / _ARRAYS).open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         (temporary / _STATE).write_text(json.dumps(state, indent=1))
         hashes = {part: file_sha256(temporary / part) for part in (_ARRAYS, _STATE)}
         (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
-        for part in (_ARRAYS, _STATE, _MANIFEST):
-            fsync(temporary / part)
-        # mkdtemp makes a private folder.
-        temporary.chmod(0o755)
-        target = folder / name
-        _replace(temporary, target)
-        fsync(folder)
-        return target
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if (folder / name).exists():
+            # Perhaps the damaged one that the run could not resume from.
+            shutil.rmtree(folder / name)
+        publish(temporary, folder / name)
 
 
-def save_step(folder: Path, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> Path:
+def save_step(folder: Path, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
     """Writes `step-<step>` and removes all but the newest two of such."""
-    path = save(folder, f"step-{step:09d}", arrays, state)
+    save(folder, f"step-{step:09d}", arrays, state)
     for old in step_folders(folder)[KEPT:]:
         shutil.rmtree(old, ignore_errors=True)
-    return path
 
 
-def _replace(source: Path, target: Path) -> None:
-    """Renames a folder over another; the old one is moved aside first, since rename needs an empty target."""
-    if target.exists():
-        aside = Path(tempfile.mkdtemp(prefix=".old-", dir=target.parent))
-        target.rename(aside / target.name)
-        source.rename(target)
-        shutil.rmtree(aside, ignore_errors=True)
-    else:
-        source.rename(target)
-
-
-def fsync(path: Path) -> None:
-    """Makes a file or folder reach the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def save_best(folder: Path, epoch: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+    """Writes `best-<epoch>`, then removes the best before it: at no time is there none."""
+    save(folder, f"best-{epoch:06d}", arrays, state)
+    for old in sorted(folder.glob("best-*"))[:-1]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def step_folders(folder: Path) -> list[Path]:
     """The folders of the step checkpoints, newest first."""
     return sorted(folder.glob("step-*"), reverse=True)
+
+
+def read_best(folder: Path) -> Checkpoint | None:
+    """The best checkpoint by validation, or None.
+
+    Raises:
+        WorkError: it is damaged.
+    """
+    found = sorted(folder.glob("best-*"))
+    return read(found[-1]) if found else None
 
 
 def read(path: Path) -> Checkpoint:

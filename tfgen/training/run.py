@@ -267,10 +267,10 @@ class _Run:
             raise
 
     def _publish(self, model: GenerativeModel) -> Path:
-        weights = "last"
-        if model.monitor is not None and (self.folder.checkpoints / checkpoint.BEST).is_dir():
-            checkpoint.read(self.folder.checkpoints / checkpoint.BEST).restore_weights(model)
-            weights = "best"
+        best = checkpoint.read_best(self.folder.checkpoints)
+        if best is not None:
+            best.restore_weights(model)
+        weights = "last" if best is None else "best"
         path = export.publish(
             model, self.options.saved_models, self.name, run=self.folder.read_config(), weights=weights
         )

@@ -1,6 +1,7 @@
-"""Folders that appear whole or not at all."""
+"""Folders and files that appear whole or not at all, and hashes of what is in them."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -27,16 +28,24 @@ def fresh_folder(root: Path, name: str) -> Iterator[Path]:
                 made.rmdir()
 
 
+def seal(folder: Path) -> None:
+    """Makes all of a temporary folder reach the disk, and gives it the permissions of an ordinary one."""
+    for path in (*folder.rglob("*"), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    folder.chmod(0o755)  # mkdtemp makes a private one
+
+
 def publish(folder: Path, target: Path) -> None:
     """Moves a whole folder to its place by one rename, its content on the disk before.
 
     Raises:
         UsageError: there is something at the target.
     """
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+    seal(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         folder.rename(target)
@@ -46,3 +55,9 @@ def publish(folder: Path, target: Path) -> None:
                 f"{target} exists already; remove it, or choose another name or folder"
             ) from None
         raise
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
