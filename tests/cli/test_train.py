@@ -1,6 +1,5 @@
 """`tfgen-train`, used rightly: the run directory, what is published, how a run is found again."""
 
-import importlib
 import json
 import os
 import re
@@ -154,10 +153,3 @@ def test_flags_may_stand_before_the_model(trained: Trained, here: Path) -> None:
 )
 def test_the_name_tells_what_changes_a_signature(dataset: str, latent_dim: int, name: str) -> None:
     assert default_name("vae", dataset, VAEConfig(latent_dim=latent_dim, hidden=(7,))) == name
-
-
-def test_flags_may_stand_before_the_model() -> None:
-    parse = importlib.import_module(f"{commands.PACKAGE}.train").parse
-    assert parse(["--latent-dim", "3", "--hidden", "5", "6", "--seed", "1", "vae"]) == parse(
-        ["vae", "--latent-dim", "3", "--hidden", "5", "6", "--seed", "1"]
-    )
