@@ -74,7 +74,7 @@ def _saved(family: str, run_dir: Path | None) -> RunConfig:
 def _first_look(argv: list[str]) -> argparse.Namespace:
     """The model, and the flags that decide the others' defaults."""
     look = Parser(PROG, "", add_help=False, conflict_handler="resolve")
-    look.add_argument("model")
+    look.add_argument("model", metavar="MODEL")
     # All flags of all families, so that no flag's value is taken for the model.
     for entry in registry.FAMILIES.values():
         add_flags(look, entry.config)
@@ -82,7 +82,9 @@ def _first_look(argv: list[str]) -> argparse.Namespace:
     try:
         return look.parse_known_args([word for word in argv if word not in ("-h", "--help")])[0]
     except UsageError:
-        return argparse.Namespace(model=None)  # the whole parser says what is wrong
+        if {"-h", "--help"} & set(argv):
+            return argparse.Namespace(model=None)  # the whole parser prints the help
+        raise
 
 
 def _parser(entry: registry.Family | None, defaults: dict[str, Any]) -> Parser:
