@@ -10,7 +10,6 @@ from tests import commands
 from tests.conftest import SIDE, Trained
 from tfgen.figures import image_grid
 from tfgen.random import image_seeds
-from tfgen.versions import shipped_folder, version_numbers
 
 NAME = "vae-2d-tiny"
 # The same image in batches of different sizes: float32 sums in another order.
@@ -129,9 +128,6 @@ def test_the_default_file_is_named_after_the_model(trained: Trained, here: Path)
         assert picture.width == picture.height  # 25 images
 
 
-@pytest.mark.skipif(
-    1 not in version_numbers(shipped_folder() / "vae"), reason="saved_models/vae/1 is not in this checkout"
-)
 def test_where_nothing_was_trained_the_shipped_version_answers(
     here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
