@@ -1,5 +1,6 @@
 """Callbacks of a run: checkpoints, the log of metrics, figures, TensorBoard, progress."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -278,6 +279,10 @@ class ProgressBar(keras.callbacks.Callback):
             disable=not console.is_terminal,
         )
         self._task: TaskID = self.bar.add_task("training", total=self.total, completed=position.step)
+
+    def shown(self) -> contextlib.AbstractContextManager[Any]:
+        """While it is entered the bar is on the terminal; rich's own would leave an empty line elsewhere."""
+        return contextlib.nullcontext() if self.bar.disable else self.bar
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Moves the bar."""

@@ -247,7 +247,7 @@ class _Run:
         validation = eval_batches(self.dataset.validation.images, None, EVAL_BATCH_SIZE)
         images, batch_size, seed = self.dataset.train.images, options.batch_size, options.seed
         try:
-            with bar.bar:
+            with bar.shown():
                 for epoch in range(position.epoch, options.epochs):
                     batches = train_batches(
                         images, None, batch_size=batch_size, seed=seed, start_step=position.step
