@@ -9,8 +9,6 @@ from typing import Any
 
 import keras
 
-from tfgen.errors import UsageError
-
 
 def dense_network(
     input_shape: Sequence[int],
@@ -36,8 +34,6 @@ def dense_network(
     Returns:
         A built network `[B, *input_shape] → [B, *output_shape]`.
     """
-    if not hidden and math.prod(output_shape) < 1:
-        raise UsageError(f"a network needs outputs, not shape {tuple(output_shape)}")
     layers: list[keras.Layer] = [keras.Input(input_shape), keras.layers.Flatten(dtype=dtype)]
     for index, units in enumerate([*hidden, math.prod(output_shape)]):
         last = index == len(hidden)

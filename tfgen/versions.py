@@ -28,7 +28,7 @@ FIRST_TRAINED = 2
 _SAVED_MODEL_OPS = """
     AssignVariableOp Const DisableCopyOnRead Identity IdentityN MergeV2Checkpoints NoOp Pack
     PartitionedCall Placeholder ReadVariableOp RestoreV2 SaveV2 Select ShardedFilename
-    StatefulPartitionedCall StaticRegexFullMatch StringJoin VarHandleOp VarIsInitializedOp
+    StatefulPartitionedCall StaticRegexFullMatch StringJoin VarHandleOp
 """
 # Pure functions of tensors.
 _PURE_OPS = """

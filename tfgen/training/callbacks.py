@@ -89,17 +89,9 @@ class Tracking(keras.callbacks.Callback):
 class MetricsLog(keras.callbacks.Callback):
     """One line an epoch, in metrics.jsonl and on the terminal."""
 
-    def __init__(
-        self, folder: RunFolder, position: Position, epochs: int, console: Console, writes: bool = True
-    ):
+    def __init__(self, folder: RunFolder, position: Position, epochs: int, console: Console):
         super().__init__()
-        self.folder, self.position, self.epochs, self.console, self.writes = (
-            folder,
-            position,
-            epochs,
-            console,
-            writes,
-        )
+        self.folder, self.position, self.epochs, self.console = folder, position, epochs, console
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Writes the line and prints it."""
@@ -110,8 +102,7 @@ class MetricsLog(keras.callbacks.Callback):
         values = {name: float(np.ravel((logs or {})[name])[0]) for name in names}
         seconds = round(self.position.seconds, 3)
         self.position.seconds = 0.0
-        if self.writes:
-            self.folder.append_metrics({"epoch": epoch + 1, "seconds": seconds, **values})
+        self.folder.append_metrics({"epoch": epoch + 1, "seconds": seconds, **values})
         shown = "  ".join(
             f"{name} {value:.4g}" if abs(value) < 10 else f"{name} {value:.2f}"
             for name, value in values.items()
