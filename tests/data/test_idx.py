@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.told import fails
 from tfgen.data.idx import read_idx, read_idx_folder, read_idx_images, read_idx_labels
-from tfgen.errors import UsageError
 
 UINT8, INT16, INT32 = 0x08, 0x0B, 0x0C
 
@@ -26,15 +26,6 @@ def write(folder: Path, **files: bytes) -> Path:
     for name, content in files.items():
         (folder / name.replace("_", "-")).write_bytes(content)
     return folder
-
-
-def fails(call, *parts: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.told import fails
 from tfgen.data import load
 from tfgen.data.folder import read_image_folder
 from tfgen.data.load import EMBEDDED
 from tfgen.data.prepare import prepare
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import WorkError
 
 SHAPE = (7, 5, 3)
 
@@ -22,15 +23,6 @@ def pixels(n: int, shape=SHAPE, seed: int = 0) -> np.ndarray:
 
 def labels(n: int) -> np.ndarray:
     return np.arange(n, dtype=np.int64) % 4
-
-
-def fails(call, *parts: str, error=UsageError) -> None:
-    with pytest.raises(error) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
 
 
 @pytest.fixture

@@ -1,0 +1,17 @@
+"""Errors as a person reads them: one line that holds what it must tell."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tfgen.errors import TfgenError, UsageError
+
+
+def fails(call: Callable[[], object], *parts: str, error: type[TfgenError] = UsageError) -> None:
+    """Asserts that the call raises that error, in one line with all those parts."""
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
