@@ -1,11 +1,12 @@
 """Peers: the same training as a family's, written the ordinary way in PyTorch.
 
-Another family is one entry in `PEERS`.
+Another family is one entry in `COMPARISONS`.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,15 +14,37 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from tfgen.config import RunConfig, VAEConfig
+from tfgen.config import GANConfig, RunConfig, VAEConfig
 from tfgen.errors import UsageError
 
-# Trains one epoch and returns the mean of what the family logs as `loss`.
+# Trains one epoch and returns the mean of the value that is compared.
 Epoch: TypeAlias = Callable[[], float]
 # Takes a run's configuration and its training images, `uint8[N, H, W, C]`.
 Peer: TypeAlias = Callable[[RunConfig, np.ndarray], Epoch]
 
 _MIN_STDDEV = 1e-7  # as in tfgen.models.vae
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What an epoch of a family is held against.
+
+    Attributes:
+        peer: the same training in PyTorch.
+        flops: of the dense layers in one step, of tfgen's model and the batch size; a multiply-add is two.
+        logged: the value whose mean both tell.
+        max_ratio: the project's bound on tfgen's seconds relative to the peer's.
+        min_percent: and on the rate of the dense layers relative to the large product's [%].
+    """
+
+    peer: Peer
+    flops: Callable[[Any, int], int]
+    logged: str
+    max_ratio: float
+    min_percent: float
+
+
+# --- the VAE ---------------------------------------------------------------------------------------------
 
 
 def dense_network(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
@@ -85,4 +108,114 @@ def torch_vae(config: RunConfig, images: np.ndarray) -> Epoch:
     return epoch
 
 
-PEERS: dict[str, Peer] = {"vae": torch_vae}
+def vae_flops(model: Any, batch_size: int) -> int:
+    """FLOP of the dense layers in a step, in which a batch goes once through each.
+
+    Each layer multiplies three times: forward, for the gradient by its weights and for that by its inputs,
+    which the first one, whose inputs are data, does not need.
+    """
+    products = _products(model.layers)
+    return 2 * batch_size * (3 * sum(products) - products[0])
+
+
+# --- the GAN ---------------------------------------------------------------------------------------------
+
+
+def generator(config: GANConfig) -> nn.Sequential:
+    """`[B, latent_dim] → [B, pixels]` in −1…1; batch normalization from the second layer on."""
+    layers: list[nn.Module] = []
+    inputs = config.latent_dim
+    for index, units in enumerate(config.generator_hidden):
+        layers.append(nn.Linear(inputs, units))
+        if index:
+            layers.append(nn.BatchNorm1d(units))
+        layers.append(nn.LeakyReLU(0.2))
+        inputs = units
+    return nn.Sequential(*layers, nn.Linear(inputs, math.prod(config.image_shape)), nn.Tanh())
+
+
+def discriminator(config: GANConfig) -> nn.Sequential:
+    """`[B, pixels] → [B, 1]`, logits; dropout after the first activation."""
+    layers: list[nn.Module] = []
+    inputs = math.prod(config.image_shape)
+    for index, units in enumerate(config.discriminator_hidden):
+        layers += [nn.Linear(inputs, units), nn.LeakyReLU(0.2)]
+        if index == 0:
+            layers.append(nn.Dropout(config.dropout))
+        inputs = units
+    return nn.Sequential(*layers, nn.Linear(inputs, 1))
+
+
+def torch_gan(config: RunConfig, images: np.ndarray) -> Epoch:
+    """The dense GAN in eager PyTorch: the generator's step, then the discriminator's on the same fakes.
+
+    Raises:
+        UsageError: the preset is not the plain one.
+    """
+    model, options = config.model, config.options
+    if (model.architecture, model.loss, model.critic_steps, model.ema_decay) != (
+        "dense",
+        "non_saturating",
+        1,
+        0,
+    ):
+        raise UsageError("the peer of gan is dense, with the non-saturating loss and no moving average")
+    torch.manual_seed(options.seed)
+    networks = generator(model), discriminator(model)
+    optimizers = [
+        torch.optim.Adam(network.parameters(), lr=options.learning_rate, betas=(model.beta_1, 0.999))
+        for network in networks
+    ]
+    generate, discriminate = networks
+    loss_of = functional.binary_cross_entropy_with_logits
+    data = TensorDataset(torch.tensor(images))
+    loader = DataLoader(data, options.batch_size, shuffle=True, num_workers=0, drop_last=True)
+
+    def epoch() -> float:
+        total = torch.zeros(())
+        for (batch,) in loader:
+            real = batch.flatten(1) / 127.5 - 1
+            ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
+            fake = generate(torch.randn(len(real), model.latent_dim))
+            generator_loss = loss_of(discriminate(fake), ones)
+            optimizers[0].zero_grad()
+            generator_loss.backward()
+            optimizers[0].step()
+            loss = loss_of(discriminate(real), ones) + loss_of(discriminate(fake.detach()), zeros)
+            optimizers[1].zero_grad()
+            loss.backward()
+            optimizers[1].step()
+            total += loss.detach()
+        return total.item() / len(loader)
+
+    return epoch
+
+
+def gan_flops(model: Any, batch_size: int) -> int:
+    """FLOP of the dense layers in a step of both networks.
+
+    The generator: forward and both gradients, but that by its latents. The discriminator: in the generator's
+    step forward and the gradient by its inputs; in its own, on twice as many images, forward and both
+    gradients, but that by its images.
+    """
+    made, judged = _products(model.generator.layers), _products(model.discriminator.layers)
+    rows = 3 * sum(made) - made[0] + 2 * sum(judged) + 2 * (3 * sum(judged) - judged[0])
+    return 2 * batch_size * rows
+
+
+def _products(layers: Iterable[Any]) -> list[int]:
+    """Multiply-adds an example of each dense layer, in the order of the layers."""
+    found = []
+    for layer in layers:
+        kernel = getattr(layer, "kernel", None)
+        if kernel is not None and len(kernel.shape) == 2:
+            found.append(math.prod(kernel.shape))
+        else:
+            found += _products(getattr(layer, "layers", ()))
+    return found
+
+
+COMPARISONS: dict[str, Comparison] = {
+    "vae": Comparison(torch_vae, vae_flops, "loss", 0.55, 60),
+    "gan": Comparison(torch_gan, gan_flops, "discriminator_loss", 0.6, 60),
+}

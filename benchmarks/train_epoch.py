@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,6 @@ from tfgen.errors import UsageError, WorkError
 from tfgen.quiet import import_quietly
 
 PROG = "train_epoch"
-# What the project asks of the default preset: seconds relative to the peer's, and the rate of the dense
-# layers' arithmetic relative to the matrix product's [%].
-MAX_RATIO, MIN_PERCENT = 0.55, 60
 # The product is of two square matrices of this size.
 PRODUCT_SIZE = 2048
 PRODUCTS_A_ROUND = 5
@@ -93,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     arguments = parse(argv)
-    start_peer = find_peer(arguments.model)
+    comparison = find_comparison(arguments.model)
     import_seconds = [time_import(arguments.model) for _ in range(START_REPEATS)]
     (tf, run) = import_quietly("tfgen.training.run")
     # The peer computes on the CPU.
@@ -105,13 +102,16 @@ def _body(argv: list[str]) -> None:
     model = run.compiled_model(config, None)
     steps = steps_per_epoch(len(images), config.options.batch_size)
     measured = Measurements(
-        flops_per_epoch=steps * dense_flops(model.layers, config.options.batch_size),
+        flops_per_epoch=steps * comparison.flops(model, config.options.batch_size),
         import_seconds=import_seconds,
         decode_seconds=[seconds for seconds, _ in decodes],
     )
-    trainers = {"tfgen": start_tfgen(model, config, images), "peer": start_peer(config, images)}
+    trainers = {
+        "tfgen": start_tfgen(model, config, images, comparison.logged),
+        "peer": comparison.peer(config, images),
+    }
     measure(measured, trainers, arguments.epochs)
-    report = describe(config, steps, measured)
+    report = describe(config, steps, measured, comparison)
     print_report(report)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -154,7 +154,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
     return RunConfig(arguments.model, preset.model, options)
 
 
-def find_peer(family: str) -> Callable[[RunConfig, np.ndarray], Epoch]:
+def find_comparison(family: str) -> Any:
     """The family's entry in `peers.py`.
 
     Raises:
@@ -162,14 +162,14 @@ def find_peer(family: str) -> Callable[[RunConfig, np.ndarray], Epoch]:
         UsageError: the family has no peer.
     """
     try:
-        peers = importlib.import_module("peers").PEERS
+        comparisons = importlib.import_module("peers").COMPARISONS
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise WorkError("the peer needs PyTorch, the [bench] extra: pip install '.[bench]'") from None
-    if family not in peers:
-        raise UsageError(f"{family!r} has no peer{hint(family, peers)}")
-    return peers[family]
+    if family not in comparisons:
+        raise UsageError(f"{family!r} has no peer{hint(family, comparisons)}")
+    return comparisons[family]
 
 
 # --- what is timed ---------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def time_import(family: str) -> float:
     return float(done.stdout.split()[-1])
 
 
-def start_tfgen(model: Any, config: RunConfig, images: np.ndarray) -> Epoch:
+def start_tfgen(model: Any, config: RunConfig, images: np.ndarray, logged: str) -> Epoch:
     """Trains as `tfgen.training.run` does: `fit` once an epoch, with that epoch's own batches."""
     options = config.options
     steps = steps_per_epoch(len(images), options.batch_size)
@@ -209,31 +209,9 @@ def start_tfgen(model: Any, config: RunConfig, images: np.ndarray) -> Epoch:
             batches.take(steps), initial_epoch=done, epochs=done + 1, shuffle=False, verbose=0
         )
         done += 1
-        return float(history.history["loss"][0])
+        return float(history.history[logged][0])
 
     return epoch
-
-
-def dense_flops(layers: Iterable[Any], batch_size: int) -> int:
-    """FLOP of the dense layers in one step; a multiply-add is two.
-
-    Each layer multiplies three times: forward, for the gradient by its weights and for that by its inputs,
-    which the first one, whose inputs are data, does not need. Holds where a batch goes once through each
-    layer.
-    """
-    kernels = [layer.kernel.shape for layer in _dense_layers(layers)]
-    products = [rows * columns for rows, columns in kernels]
-    return 2 * batch_size * (3 * sum(products) - products[0])
-
-
-def _dense_layers(layers: Iterable[Any]) -> Iterable[Any]:
-    import keras
-
-    for layer in layers:
-        if isinstance(layer, keras.layers.Dense):
-            yield layer
-        else:
-            yield from _dense_layers(getattr(layer, "layers", ()))
 
 
 def product_flops(times: int) -> list[float]:
@@ -275,7 +253,7 @@ def busy_seconds() -> float:
 # --- what is told ----------------------------------------------------------------------------------------
 
 
-def describe(config: RunConfig, steps: int, measured: Measurements) -> dict[str, Any]:
+def describe(config: RunConfig, steps: int, measured: Measurements, comparison: Any) -> dict[str, Any]:
     """All numbers of the run, with what they depend on, as JSON takes them."""
     run, torch = (importlib.import_module(name) for name in ("tfgen.training.run", "torch"))
     return {
@@ -305,7 +283,8 @@ def describe(config: RunConfig, steps: int, measured: Measurements) -> dict[str,
         },
         "summary": measured.summary(),
         "void": max(measured.others) > MAX_OTHERS,
-        "bounds": {"ratio": MAX_RATIO, "percent_of_product": MIN_PERCENT},
+        "compared": comparison.logged,
+        "bounds": {"ratio": comparison.max_ratio, "percent_of_product": comparison.min_percent},
     }
 
 
@@ -320,17 +299,18 @@ def cpu_model() -> str:
 def print_report(report: dict[str, Any]) -> None:
     """The summary as a table."""
     machine, run, summary, measured = (report[key] for key in ("machine", "run", "summary", "measured"))
-    versions, loss = report["versions"], measured["last_loss"]
+    versions, loss, bounds = report["versions"], measured["last_loss"], report["bounds"]
+    logged = report["compared"]
     product = max(measured["product_flops_per_second"])
     percent = summary["percent_of_product"]
     void, worst = report["void"], max(measured["others_share"])
     rows = [
-        ("tfgen, median epoch", f"{summary['tfgen_median']:.3f} s", f"loss {loss['tfgen']:.2f}"),
-        ("peer, median epoch", f"{summary['peer_median']:.3f} s", f"loss {loss['peer']:.2f}"),
+        ("tfgen, median epoch", f"{summary['tfgen_median']:.3f} s", f"{logged} {loss['tfgen']:.2f}"),
+        ("peer, median epoch", f"{summary['peer_median']:.3f} s", f"{logged} {loss['peer']:.2f}"),
         (
             "tfgen / peer",
             f"{summary['ratio']:.3f}",
-            _judged(f"≤ {MAX_RATIO}", summary["ratio"] <= MAX_RATIO, void),
+            _judged(f"≤ {bounds['ratio']}", summary["ratio"] <= bounds["ratio"], void),
         ),
         (
             "floor: dense layers",
@@ -340,7 +320,7 @@ def print_report(report: dict[str, Any]) -> None:
         (
             "rate, % of the product's",
             f"{percent:.1f} %",
-            _judged(f"≥ {MIN_PERCENT} %", percent >= MIN_PERCENT, void),
+            _judged(f"≥ {bounds['percent_of_product']} %", percent >= bounds["percent_of_product"], void),
         ),
         ("import", f"{summary['import']:.3f} s", "TensorFlow, tfgen and the class, in a fresh process"),
         ("decoding the data", f"{summary['decode']:.3f} s", "all splits"),

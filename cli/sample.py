@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -28,13 +29,21 @@ class SampleOptions(Config):
 
     n: int = option(25, "how many images", minimum=1)
     seed: int = option(0, "of the request; the same seed gives the same images", minimum=0, maximum=MAX_SEED)
+    seeds: tuple[int, ...] | None = option(
+        None,
+        "each image's own seed, in place of --n and --seed; an .npz tells those of its images",
+        minimum=-(2**31),
+        maximum=2**31 - 1,
+    )
+    label: int | None = option(
+        None, "class of all images, of a conditional model (default: all classes alike)", minimum=0
+    )
     out: Path | None = option(None, "file to write, .png or .npz (default: NAME-samples.png)")
     saved_models: Path = option(Path("saved_models"), "folder of published samplers")
     version: int | None = option(None, "version to use (default: the newest)", minimum=1)
     manifold: int | None = option(None, "side of a grid through a latent space of 2 dimensions", minimum=2)
-    interpolate: int | None = option(
-        None, "images on the line between each two neighbouring seeds", minimum=2
-    )
+    interpolate: int | None = option(None, "images on the way between each two neighbouring seeds", minimum=2)
+    path: Literal["linear", "spherical"] = option("linear", "the way that --interpolate takes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +61,8 @@ def _body(argv: list[str]) -> None:
     options = read_flags(namespace, SampleOptions)
     if options.manifold and options.interpolate:
         raise UsageError("--manifold and --interpolate exclude each other")
+    if options.interpolate and options.seeds and len(options.seeds) < 2:
+        raise UsageError("--interpolate needs two --seeds or more")
     out = options.out or Path(f"{namespace.name}-samples.png")
     check_output(out)
     version = find(namespace.name, options.saved_models, options.version)
@@ -79,26 +90,66 @@ def draw(sampler: Sampler, options: SampleOptions) -> tuple[dict[str, np.ndarray
     """The images asked for with their latents (and seeds), and the columns of their grid.
 
     Raises:
-        UsageError: a manifold is asked of a latent space that is not of 2 dimensions.
+        UsageError: a manifold is asked of a latent space that is not of 2 dimensions, or a label that the
+            model does not have.
     """
-    from tfgen.random import image_seeds
-
     arrays: dict[str, np.ndarray] = {}
     columns = None
     if options.manifold:
         if sampler.latent_dim != 2:
             raise UsageError(f"--manifold needs 2 latents; {sampler.version.name} has {sampler.latent_dim}")
+        if sampler.num_classes and options.label is None:
+            raise UsageError(f"--manifold of {sampler.version.name}, which is conditional, needs a --label")
         latents, columns = figures.manifold_latents(options.manifold), options.manifold
     elif options.interpolate:
-        ends = sampler.call("latents", seed=image_seeds(options.seed, options.n + 1))["latents"]
-        rows = [figures.interpolated_latents(a, b, options.interpolate) for a, b in itertools.pairwise(ends)]
+        ends = sampler.call("latents", seed=image_seeds(options, 1))["latents"]
+        rows = [
+            figures.interpolated_latents(*pair, options.interpolate, options.path)
+            for pair in itertools.pairwise(ends)
+        ]
         latents, columns = np.concatenate(rows), options.interpolate
     else:
-        arrays["seeds"] = image_seeds(options.seed, options.n)
+        arrays["seeds"] = image_seeds(options)
         latents = sampler.call("latents", seed=arrays["seeds"])["latents"]
-    batches = [latents[i : i + BATCH_SIZE] for i in range(0, len(latents), BATCH_SIZE)]
-    images = np.concatenate([sampler.call("decode", latents=batch)["images"] for batch in batches])
+    inputs = {"latents": latents}
+    if sampler.num_classes or options.label is not None:
+        inputs["label"] = arrays["labels"] = choose_labels(sampler, options.label, len(latents), columns)
+        if columns is None and options.label is None and len(latents) % sampler.num_classes == 0:
+            columns = len(latents) // sampler.num_classes
+    batches = [
+        {name: array[start : start + BATCH_SIZE] for name, array in inputs.items()}
+        for start in range(0, len(latents), BATCH_SIZE)
+    ]
+    images = np.concatenate([sampler.call("decode", **batch)["images"] for batch in batches])
     return {"images": images, "latents": latents, **arrays}, columns
+
+
+def image_seeds(options: SampleOptions, more: int = 0) -> np.ndarray:
+    """The images' own seeds, `int32[n]`; of a request for `n` by its seed, so many more."""
+    from tfgen import random
+
+    if options.seeds is not None:
+        return np.array(options.seeds, np.int32)
+    return random.image_seeds(options.seed, options.n + more)
+
+
+def choose_labels(sampler: Sampler, label: int | None, n: int, columns: int | None) -> np.ndarray:
+    """The labels of n images, `int32[n]`: one for all, or all classes in their order, alike often.
+
+    Of an interpolation, whose rows have so many columns, each row has one label.
+
+    Raises:
+        UsageError: the model has no such label, or none at all.
+    """
+    name, classes = sampler.version.name, sampler.num_classes
+    if not classes:
+        raise UsageError(f"{name} is not conditional: it takes no --label; train one with --conditional")
+    if label is not None and label >= classes:
+        raise UsageError(f"label = {label} is too large; {name} has the classes 0 … {classes - 1}")
+    if label is not None:
+        return np.full(n, label, np.int32)
+    rows = np.arange(n) // columns if columns else np.arange(n) * classes // n
+    return (rows % classes).astype(np.int32)
 
 
 def write(path: Path, arrays: dict[str, np.ndarray], columns: int | None) -> None:

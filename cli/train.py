@@ -57,8 +57,9 @@ def parse(argv: list[str]) -> RunConfig:
     namespace = _parser(entry, defaults).parse(argv)
     asked = RunConfig(entry.name, read_flags(namespace, entry.config), read_flags(namespace, TrainOptions))
     if saved is not None:
-        # The image shape comes from the data and is no flag.
-        model = dataclasses.replace(asked.model, image_shape=saved.model.image_shape)
+        # What comes from the data is no flag.
+        decided = [f.name for f in dataclasses.fields(saved.model) if "help" not in f.metadata]
+        model = dataclasses.replace(asked.model, **{name: getattr(saved.model, name) for name in decided})
         asked = dataclasses.replace(asked, model=model)
         check_resumable(saved, asked)
     return asked

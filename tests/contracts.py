@@ -1,6 +1,7 @@
 """The contract of every family, as checks that take a constructor; the tests run them on each family.
 
-`make(seed=..., dtype=..., image_shape=...)` returns a small untrained model.
+`make(seed=..., dtype=..., image_shape=...)` returns a small untrained model; a conditional one gets labels
+beside the images wherever it needs them.
 """
 
 import subprocess
@@ -28,8 +29,21 @@ def compiled(make: Make, **kwargs: Any) -> Any:
     return model
 
 
+def labels_for(model: Any, n: int) -> np.ndarray | None:
+    return np.arange(n) % model.num_classes if model.num_classes else None
+
+
+def with_labels(model: Any, images: np.ndarray) -> tuple:
+    """What `validation_data` takes."""
+    return images, labels_for(model, len(images))
+
+
 def fit(model: Any, images: np.ndarray, epochs: int = 1) -> Any:
-    return model.fit(images, batch_size=16, epochs=epochs, shuffle=False, verbose=0)
+    return model.fit(*with_labels(model, images), batch_size=16, epochs=epochs, shuffle=False, verbose=0)
+
+
+def evaluate(model: Any, images: np.ndarray) -> Any:
+    return model.evaluate(*with_labels(model, images), batch_size=16, verbose=0, return_dict=True)
 
 
 def assert_same(a: Any, b: Any) -> None:
@@ -59,7 +73,9 @@ def check_latents_are_functions_of_their_seed(make: Make, images: np.ndarray) ->
     np.testing.assert_array_equal(together[:5], alone)
     np.testing.assert_array_equal(together[::-1], model.latents(seeds[::-1]))
     np.testing.assert_array_equal(together, tf.function(model.latents, jit_compile=True)(seeds))
-    np.testing.assert_allclose(model.decode(together[:3]), model.decode(together)[:3], atol=1e-5)
+    labels = labels_for(model, len(seeds))
+    few = model.decode(together[:3], None if labels is None else labels[:3])
+    np.testing.assert_allclose(few, model.decode(together, labels)[:3], atol=1e-5)
     np.testing.assert_array_equal(model.sample(n=9, seed=1)[:4], model.sample(n=9, seed=1)[:4])
     assert not np.array_equal(model.sample(n=4, seed=1), model.sample(n=4, seed=2))
 
@@ -84,10 +100,10 @@ def check_noise_changes_with_the_step(make: Make, images: np.ndarray) -> None:
 
 def check_evaluating_twice_is_equal(make: Make, images: np.ndarray) -> None:
     model = compiled(make)
-    first = model.evaluate(images, batch_size=16, verbose=0, return_dict=True)
+    first = evaluate(model, images)
     fit(model, images[:16])
     model.set_weights(compiled(make).get_weights())
-    assert model.evaluate(images, batch_size=16, verbose=0, return_dict=True) == first
+    assert evaluate(model, images) == first
 
 
 def check_metrics_are_weighted_by_examples(make: Make, images: np.ndarray) -> None:
@@ -95,15 +111,19 @@ def check_metrics_are_weighted_by_examples(make: Make, images: np.ndarray) -> No
     # Without XLA, which draws other numbers from a seed than the plain kernels do.
     model.compile(**model.default_optimizers(1e-3), jit_compile=False)
     model.reset_metrics()
+    batches = [(batch, np.arange(len(batch)) % 2) for batch in (images[:24], images[24:32])]
     parts = []
-    for batch in (images[:24], images[24:32]):
+    for batch in batches:
         for metric in model.metrics:
             metric.reset_state()
-        parts.append({k: float(v) for k, v in model.test_step(tf.constant(batch)).items()})
+        parts.append({k: float(v) for k, v in model.test_step(tuple(map(tf.constant, batch))).items()})
     whole = model.evaluate(
         tf.data.Dataset.from_generator(
-            lambda: iter((images[:24], images[24:32])),
-            output_signature=tf.TensorSpec([None, *images.shape[1:]], tf.uint8),
+            lambda: iter(batches),
+            output_signature=(
+                tf.TensorSpec([None, *images.shape[1:]], tf.uint8),
+                tf.TensorSpec([None], tf.int64),
+            ),
         ),
         verbose=0,
         return_dict=True,
@@ -116,7 +136,7 @@ def check_every_variable_learns(make: Make, images: np.ndarray) -> None:
     model = compiled(make)
     before = [v.numpy() for v in model.trainable_variables]
     # Adam moves a variable only where its gradient was not zero.
-    model.fit(images[:32], batch_size=16, epochs=1, verbose=0)
+    fit(model, images[:32])
     for variable, old in zip(model.trainable_variables, before, strict=True):
         assert np.any(variable.numpy() != old), f"{variable.path} got no gradient"
     assert int(model.step) == 2
@@ -125,22 +145,34 @@ def check_every_variable_learns(make: Make, images: np.ndarray) -> None:
 def check_refuses_floats(make: Make, images: np.ndarray) -> None:
     model = compiled(make)
     with pytest.raises(ValueError, match=r"pass uint8 images of 0…255"):
-        model.fit(images.astype(np.float32) / 255, batch_size=16, verbose=0)
+        fit(model, images.astype(np.float32) / 255)
     with pytest.raises(ValueError, match=r"pass \[B, H, W, C\]"):
-        model.fit(images[..., 0], batch_size=16, verbose=0)
+        fit(model, images[..., 0])
 
 
-def check_labels_are_accepted(make: Make, images: np.ndarray) -> None:
+def check_labels_are_used_or_left_aside(make: Make, images: np.ndarray) -> None:
     plain, labelled = compiled(make), compiled(make)
     fit(plain, images)
     data = tf.data.Dataset.from_tensor_slices((images, np.zeros(len(images), np.int64))).batch(16)
     labelled.fit(data, verbose=0)
-    assert_same(plain.get_weights(), labelled.get_weights())
+    if not plain.num_classes:
+        assert_same(plain.get_weights(), labelled.get_weights())
+        return
+    assert any(
+        not np.array_equal(a, b) for a, b in zip(plain.get_weights(), labelled.get_weights(), strict=True)
+    )
+    zero, one = (labelled.sample(n=4, labels=label).numpy() for label in (0, 1))
+    assert not np.array_equal(zero, one)
+    in_turn = labelled.sample(n=4, labels=[label % labelled.num_classes for label in range(4)])
+    np.testing.assert_array_equal(labelled.sample(n=4), in_turn)
+    with pytest.raises(ValueError, match=r"in fit as \(images, labels\)"):
+        labelled.fit(images, batch_size=16, verbose=0)
 
 
 def check_logs_are_metrics(make: Make, images: np.ndarray) -> None:
     model = compiled(make)
-    history = model.fit(images, validation_data=(images, None), batch_size=16, epochs=2, verbose=0).history
+    data = with_labels(model, images)
+    history = model.fit(*data, validation_data=data, batch_size=16, epochs=2, verbose=0).history
     names = {metric.name for metric in model.metrics}
     assert set(history) == names | {f"val_{name}" for name in names}
     assert all(np.all(np.isfinite(values)) for values in history.values())
@@ -171,7 +203,8 @@ import sys, numpy as np, keras, tfgen
 model = tfgen.load(sys.argv[1])
 data = np.load(sys.argv[2])
 samples = model.sample(n=3).numpy()
-model.fit(data["images"], batch_size=16, shuffle=False, verbose=0)
+labels = data["labels"] if "labels" in data else None
+model.fit(data["images"], labels, batch_size=16, shuffle=False, verbose=0)
 slots = [v.numpy() for o in model.optimizers.values() for v in o.variables]
 np.savez(sys.argv[3], samples, *model.get_weights(), *slots)
 """
@@ -181,7 +214,8 @@ def check_saved_model_goes_on_in_a_fresh_process(make: Make, images: np.ndarray,
     model = compiled(make)
     fit(model, images)
     model.save(folder / "model.keras")
-    np.savez(folder / "data.npz", images=images)
+    labels = labels_for(model, len(images))
+    np.savez(folder / "data.npz", images=images, **({} if labels is None else {"labels": labels}))
     program = [
         sys.executable,
         "-c",
@@ -206,13 +240,12 @@ def check_keras_callbacks(make: Make, images: np.ndarray, folder: Path) -> None:
     board = keras.callbacks.TensorBoard(folder / "logs")
     model = compiled(make)
     callbacks = [stop, plateau, best, board]
-    history = model.fit(
-        images, validation_data=(images, None), batch_size=16, epochs=5, callbacks=callbacks, verbose=0
-    )
+    data = with_labels(model, images)
+    history = model.fit(*data, validation_data=data, batch_size=16, epochs=5, callbacks=callbacks, verbose=0)
     assert len(history.history["val_" + monitor.removeprefix("val_")]) == 2, "EarlyStopping did not stop"
     assert list((folder / "logs").rglob("events*")), "TensorBoard wrote nothing"
-    if "optimizer" in model.optimizers:
-        np.testing.assert_allclose(float(model.optimizer.learning_rate), 5e-4)
+    # Of a GAN the generator's, as its docstring says.
+    np.testing.assert_allclose(float(model.optimizer.learning_rate), 5e-4)
     assert tfgen.load(folder / "best.keras").sample(n=1).shape == (1, *images.shape[1:])
 
 
@@ -236,6 +269,8 @@ def check_exported_sampler_equals_the_model(make: Make, images: np.ndarray, fold
     sampler, plain = tfgen.load(path), export.in_float32(model)
     seeds = image_seeds(0, 4)
     inputs = {"seed": seeds, "latents": plain.latents(seeds).numpy(), "images": images[:4]}
+    inputs["label"] = np.arange(4, dtype=np.int32) % 2
+    assert sampler.num_classes == model.num_classes
     for name, (function, specs) in plain.signatures().items():
         arguments = {spec.name: inputs[spec.name] for spec in specs}
         expected = function(**{k: tf.constant(v) for k, v in arguments.items()})

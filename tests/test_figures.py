@@ -48,6 +48,30 @@ def test_interpolation_ends_at_its_ends() -> None:
     np.testing.assert_allclose(line[1], 0.25 * b)
 
 
+def test_the_spherical_way_has_equal_angles_and_the_norms_of_a_circle() -> None:
+    a, b = np.array([2, 0, 0], np.float32), np.array([0, 2, 0], np.float32)
+    way = figures.interpolated_latents(a, b, 4, "spherical")
+    np.testing.assert_allclose(np.linalg.norm(way, axis=1), 2, rtol=1e-6)
+    np.testing.assert_allclose(np.arctan2(way[:, 1], way[:, 0]), np.radians([0, 30, 60, 90]), atol=1e-6)
+    assert way.dtype == np.float32
+    # Of one direction, and of opposite ones, there is no one great circle: the way is straight.
+    for end in (3 * a, -a):
+        straight = figures.interpolated_latents(a, end, 4)
+        np.testing.assert_array_equal(figures.interpolated_latents(a, end, 4, "spherical"), straight)
+
+
+def test_histograms_share_their_edges_and_count_every_image() -> None:
+    figure = figures.histograms({"real": np.array([0.9, 0.8, 1.0]), "generated": np.zeros(5)}, "score", "t")
+    bars = figure.axes[0].containers
+    assert [sum(bar.get_height() for bar in each) for each in bars] == [3, 5]
+    left, right = ([patch.get_x() for patch in each] for each in bars)
+    np.testing.assert_allclose(left, right, atol=1e-9)
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
+        "real, mean 0.9",
+        "generated, mean 0",
+    ]
+
+
 def test_curves_show_each_part_for_train_and_validation() -> None:
     rows = [{"epoch": e, "loss": 3.0 / e, "val_loss": 4.0 / e, "kl": 1.0} for e in (1, 2, 3)]
     figure = figures.curves(rows, [("nats", ("loss", "kl"))], "title")

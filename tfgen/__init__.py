@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "GAN": "tfgen.models.gan",
     "VAE": "tfgen.models.vae",
     "GenerativeModel": "tfgen.models.base",
     "Identity": "tfgen.models.preprocessing",
     "Pixels": "tfgen.models.preprocessing",
+    "SymmetricPixels": "tfgen.models.preprocessing",
+    "GANConfig": "tfgen.config",
     "VAEConfig": "tfgen.config",
     "image_seeds": "tfgen.random",
     "load": "tfgen.loading",
@@ -22,11 +25,14 @@ _HOMES = {
 __all__ = sorted([*_HOMES, "__version__"])
 
 if TYPE_CHECKING:
+    from tfgen.config import GANConfig as GANConfig
     from tfgen.config import VAEConfig as VAEConfig
     from tfgen.loading import load as load
     from tfgen.models.base import GenerativeModel as GenerativeModel
+    from tfgen.models.gan import GAN as GAN
     from tfgen.models.preprocessing import Identity as Identity
     from tfgen.models.preprocessing import Pixels as Pixels
+    from tfgen.models.preprocessing import SymmetricPixels as SymmetricPixels
     from tfgen.models.vae import VAE as VAE
     from tfgen.random import image_seeds as image_seeds
     from tfgen.versions import Sampler as Sampler

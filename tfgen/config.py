@@ -130,7 +130,18 @@ class ModelConfig(Config):
 
 
 @dataclass(frozen=True)
-class VAEConfig(ModelConfig):
+class ConditionalConfig(ModelConfig):
+    """Of a family that has class-conditional variants.
+
+    Attributes:
+        num_classes: of a class-conditional model, 0 of another; taken from the data, not a flag.
+    """
+
+    num_classes: int = dataclasses.field(default=0, metadata={"minimum": 0}, kw_only=True)
+
+
+@dataclass(frozen=True)
+class VAEConfig(ConditionalConfig):
     """A variational autoencoder with dense encoder and decoder."""
 
     latent_dim: int = option(20, "dimensions of the latent space", minimum=1)
@@ -156,6 +167,57 @@ class VAEConfig(ModelConfig):
             raise UsageError(
                 f"likelihood {self.likelihood!r} with binarization {self.binarization!r} is no density; "
                 f"it needs binarization {wanted}"
+            )
+
+
+@dataclass(frozen=True)
+class GANConfig(ConditionalConfig):
+    """A generative adversarial network, dense or convolutional."""
+
+    latent_dim: int = option(100, "dimensions of the latent space", minimum=1)
+    architecture: Literal["dense", "convolutional"] = option("dense", "of both networks")
+    generator_hidden: tuple[int, ...] = option(
+        (128, 256, 512, 1024), "widths of the dense generator's hidden layers", minimum=1
+    )
+    discriminator_hidden: tuple[int, ...] = option(
+        (512, 256), "widths of the dense discriminator's hidden layers", minimum=1
+    )
+    channels: int = option(
+        64, "of the convolutional networks at half of the side; twice as many at a quarter", minimum=1
+    )
+    dropout: float = option(0.5, "rate in the discriminator", minimum=0, maximum=0.99)
+    spectral_norm: bool = option(False, "divide the discriminator's kernels by their largest singular value")
+    loss: Literal["non_saturating", "minimax", "least_squares", "hinge", "wasserstein"] = option(
+        "non_saturating", "what the two minimize; wasserstein comes with the gradient penalty"
+    )
+    gradient_penalty: float = option(10.0, "weight of the penalty of the wasserstein loss", minimum=0)
+    critic_steps: int = option(1, "steps of the discriminator to one of the generator", minimum=1)
+    label_smoothing: float = option(
+        0.0, "the discriminator's target for real images is 1 less this", minimum=0, maximum=0.5
+    )
+    ema_decay: float = option(
+        0.0, "decay a step of the generator's moving average, which samples; 0: none", minimum=0, maximum=1
+    )
+    beta_1: float = option(0.9, "decay of Adam's first moment", minimum=0, maximum=0.999)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.label_smoothing and self.loss in ("hinge", "wasserstein"):
+            raise UsageError(
+                f"label_smoothing = {self.label_smoothing} has no meaning with loss {self.loss!r}"
+            )
+
+    def check_architecture(self) -> None:
+        """Refuses images that the convolutional networks cannot make.
+
+        Raises:
+            UsageError: a side is not divisible by four.
+        """
+        if self.architecture == "convolutional" and any(side % 4 for side in self.image_shape[:2]):
+            height, width = self.image_shape[:2]
+            raise UsageError(
+                f"images of {height} × {width} do not suit the convolutional networks: four must divide "
+                "both sides; use --architecture dense"
             )
 
 
@@ -196,6 +258,7 @@ class TrainOptions(Config):
     publish: bool = option(True, "train only, publish no sampler")
     strategy: Literal["none", "mirrored", "multiworker"] = option("none", "distribution over devices")
     deterministic: bool = option(False, "op determinism, which a GPU needs for bit-equal runs; turns XLA off")
+    conditional: bool = option(False, "generate images of a class that is asked for; needs labelled data")
     dry_run: bool = option(False, "print the resolved configuration and its cost, and end")
 
 

@@ -89,6 +89,7 @@ def publish(
         return {
             "family": run.get("family"),
             "weights": weights,
+            "num_classes": plain.num_classes,
             "run": dict(run),
             "signatures": describe_signatures(plain),
             "evaluation": None,
@@ -112,8 +113,10 @@ def write_saved_model(model: GenerativeModel, folder: Path) -> None:
     Not by `keras.export.ExportArchive`, which stores each weight twice.
     """
     module = tf.Module()
-    module.weights = [weight.value for weight in model.weights]
     functions = {name: concrete(function, specs) for name, (function, specs) in model.signatures().items()}
+    # What the signatures use, and no more: a discriminator is not served.
+    used = {id(variable) for function in functions.values() for variable in function.variables}
+    module.weights = [weight.value for weight in model.weights if id(weight.value) in used]
     default = next(iter(functions.values()))
     tf.saved_model.save(module, str(folder), signatures={"serving_default": default, **functions})
 

@@ -133,7 +133,38 @@ def manifold_latents(side: int) -> np.ndarray:
     return np.array([(x, y) for y in reversed(points) for x in points], np.float32)
 
 
-def interpolated_latents(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
-    """Latents on the straight line from one to the other, both included, `float32[steps, D]`."""
-    weights = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
-    return (1 - weights) * start + weights * end
+PATHS = ("linear", "spherical")
+
+
+def interpolated_latents(start: np.ndarray, end: np.ndarray, steps: int, path: str = "linear") -> np.ndarray:
+    """Latents on the way from one to the other, both included, `float32[steps, D]`.
+
+    Args:
+        start: `float32[D]`.
+        end: `float32[D]`.
+        steps: how many.
+        path: `linear`, or `spherical`, along the great circle, where norms stay those of the prior's samples
+            (White 2016, "Sampling generative networks").
+    """
+    weights = np.linspace(0.0, 1.0, steps)[:, None]
+    if path == "spherical":
+        cosine = np.dot(start, end) / (np.linalg.norm(start) * np.linalg.norm(end))
+        angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+        if np.sin(angle) > 1e-6:  # else the way is straight, or there are many
+            ways = np.sin((1 - weights) * angle) * start + np.sin(weights * angle) * end
+            return (ways / np.sin(angle)).astype(np.float32)
+    return ((1 - weights) * start + weights * end).astype(np.float32)
+
+
+def histograms(values: Mapping[str, np.ndarray], label: str, title: str) -> "Figure":
+    """Histograms of some arrays over one axis, each by its name."""
+    figure = _figure(6.4, 4.2)
+    axes = figure.subplots()
+    edges = np.histogram_bin_edges(np.concatenate([np.ravel(v) for v in values.values()]), bins=50).tolist()
+    for name, each in values.items():
+        axes.hist(np.ravel(each), edges, alpha=0.5, label=f"{name}, mean {np.mean(each):.3g}")
+    axes.set(xlabel=label, ylabel="images")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.suptitle(title)
+    return figure

@@ -26,6 +26,7 @@ _ROUNDS_OF_FOUR = 5
 LATENTS = 0x6C61
 BINARIZATION = 0x6269
 POSTERIOR = 0x706F
+PENALTY = 0x7065
 
 _SEGMENTS = 256  # table segments an octave of the tail probability; error below 1e-6
 _FRACTION_BITS = 20  # position inside a segment

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfgen.config import ModelConfig, Preset, RunConfig, VAEConfig, hint
+from tfgen.config import GANConfig, ModelConfig, Preset, RunConfig, VAEConfig, hint
 from tfgen.errors import UsageError
 
 DEFAULT_DATASET = "mnist"
@@ -67,6 +67,24 @@ FAMILIES: dict[str, Family] = {
             ),
         },
     ),
+    "gan": Family(
+        name="gan",
+        summary="generative adversarial network (Goodfellow et al. 2014)",
+        model="tfgen.models.gan:GAN",
+        config=GANConfig,
+        presets={
+            "mlp": Preset(
+                "the report's: G 100-128-256-512-1024-784, D 784-512-256-1", GANConfig(), 200, 64, 2e-4
+            ),
+            "dcgan": Preset(
+                "convolutional (Radford et al. 2015), samples by a moving average of the generator",
+                GANConfig(architecture="convolutional", dropout=0.3, ema_decay=0.999, beta_1=0.5),
+                40,
+                128,
+                2e-4,
+            ),
+        },
+    ),
 }
 
 
@@ -93,7 +111,7 @@ def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
     """The name that a trained model is published under.
 
     It is the family's, with what changes a signature appended where that differs from the default: the
-    latent dimension and the data set. A server that follows `vae` so never gets another shape.
+    latent dimension, labels, the data set. A server that follows `vae` so never gets another shape.
     """
     entry = family(family_name)
     default = entry.presets[entry.default_preset].model
@@ -101,6 +119,8 @@ def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
     latent_dim = getattr(config, "latent_dim", None)
     if latent_dim != getattr(default, "latent_dim", None):
         parts.append(f"{latent_dim}d")
+    if getattr(config, "num_classes", 0):
+        parts.append("conditional")
     if dataset != DEFAULT_DATASET:
         parts.append(dataset)
     return "-".join(parts)

@@ -38,7 +38,7 @@ _PURE_OPS = """
     Fill Floor FloorDiv FloorMod FusedBatchNormV3 GatherNd GatherV2 Greater GreaterEqual IsFinite
     LeakyRelu LeftShift Less LessEqual Lgamma Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr
     MatMul MatrixDiagPartV3 MatrixDiagV3 Max MaxPool Maximum Mean Min Minimum Mul MulNoNan Neg NotEqual
-    OnesLike Pad PadV2 Pow Prod Range Rank RealDiv Reciprocal Relu Relu6 Reshape ResizeNearestNeighbor
+    OneHot OnesLike Pad PadV2 Pow Prod Range Rank RealDiv Reciprocal Relu Relu6 Reshape ResizeNearestNeighbor
     ReverseV2 RightShift Round Rsqrt ScatterNd SelectV2 Selu Shape Sigmoid Sign Sin Size Slice Softmax
     Softplus SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze StatelessIf StatelessWhile
     StopGradient StridedSlice Sub Sum Tanh TensorScatterUpdate Tile Transpose Unpack Where While Xdivy
@@ -209,6 +209,11 @@ class Sampler:
     def latent_dim(self) -> int:
         """Length of a latent vector."""
         return int(self._signature("latents").structured_outputs["latents"].shape[-1])
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of a conditional model, 0 of another."""
+        return int(self.manifest.get("num_classes", 0))
 
     def call(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Runs a signature on arrays whose first dimension is the batch.

@@ -10,7 +10,7 @@ import pytest
 
 from tests import commands
 from tests.conftest import SIDE, Trained
-from tfgen.config import VAEConfig
+from tfgen.config import GANConfig, ModelConfig, VAEConfig
 from tfgen.registry import default_name
 
 SHORT = ("--epochs", "1", "--batch-size", "64", "--hidden", "4", "--latent-dim", "2")
@@ -55,6 +55,7 @@ def test_config_json_holds_all_that_made_the_run(trained: Trained) -> None:
         "hidden": [4],
         "likelihood": "bernoulli",
         "binarization": "dynamic",
+        "num_classes": 0,
     }
     options = config["options"]
     assert (options["preset"], options["seed"], options["epochs"], options["batch_size"]) == ("mlp", 0, 2, 64)
@@ -76,7 +77,7 @@ def test_metrics_are_one_line_an_epoch_from_1_with_train_and_validation(trained:
 
 
 def test_two_latents_have_a_manifold_and_more_have_none(trained: Trained) -> None:
-    always = {"curves.png", "samples-0.png", "samples-1.png"}
+    always = {"curves.png", "samples-0.png", "samples-1.png", "interpolation.png"}
     assert names(trained.runs / "flat" / "figures") == {*always, "samples-2.png", "manifold.png"}
     assert names(trained.runs / "deep" / "figures") == always
 
@@ -148,8 +149,16 @@ def test_flags_may_stand_before_the_model(trained: Trained, here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dataset", "latent_dim", "name"),
-    [("mnist", 20, "vae"), ("mnist", 2, "vae-2d"), ("tiny", 20, "vae-tiny"), ("tiny", 2, "vae-2d-tiny")],
+    ("dataset", "config", "name"),
+    [
+        ("mnist", VAEConfig(hidden=(7,)), "vae"),
+        ("mnist", VAEConfig(latent_dim=2), "vae-2d"),
+        ("tiny", VAEConfig(), "vae-tiny"),
+        ("tiny", VAEConfig(latent_dim=2), "vae-2d-tiny"),
+        ("tiny", VAEConfig(latent_dim=2, num_classes=3), "vae-2d-conditional-tiny"),
+        ("mnist", GANConfig(architecture="convolutional"), "gan"),
+        ("mnist", GANConfig(num_classes=10), "gan-conditional"),
+    ],
 )
-def test_the_name_tells_what_changes_a_signature(dataset: str, latent_dim: int, name: str) -> None:
-    assert default_name("vae", dataset, VAEConfig(latent_dim=latent_dim, hidden=(7,))) == name
+def test_the_name_tells_what_changes_a_signature(dataset: str, config: ModelConfig, name: str) -> None:
+    assert default_name(name.partition("-")[0], dataset, config) == name

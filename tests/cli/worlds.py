@@ -115,6 +115,12 @@ def put_signature_of_others(version: Path) -> None:
     put_saved_model(version, lambda seed: seed + 1)
 
 
+def unlabelled(w: World) -> None:
+    from tfgen.data.prepare import prepare
+
+    prepare("tiny", {"train": (make_images(40), None)}, w.tmp / "other")
+
+
 def wrong_data(w: World) -> None:
     """Another data set under the name of the run's."""
     from tfgen.data.prepare import prepare
@@ -183,6 +189,13 @@ def train(*flags: object) -> Argv:
     return lambda w: [
         *("vae", "--hidden", 4, "--latent-dim", 2, "--dataset", "tiny", "--data-dir", w.trained.data),
         *("--epochs", 1, "--batch-size", 64, "--run-dir", w.tmp / "run"),
+        *("--saved-models", w.tmp / "models", *(flag(w) if callable(flag) else flag for flag in flags)),
+    ]
+
+
+def train_gan(*flags: object) -> Argv:
+    return lambda w: [
+        *("gan", "--dataset", "tiny", "--data-dir", w.trained.data, "--run-dir", w.tmp / "run"),
         *("--saved-models", w.tmp / "models", *(flag(w) if callable(flag) else flag for flag in flags)),
     ]
 

@@ -33,6 +33,8 @@ from tests.cli.worlds import (
     sample_copy,
     seal,
     train,
+    train_gan,
+    unlabelled,
     wrong_data,
 )
 from tfgen.versions import MANIFEST
@@ -70,6 +72,40 @@ TRAIN = [
     Case("latent-dim-0", "train", train("--latent-dim", 0), 2, "latent_dim = 0 is too small"),
     Case("hidden-with-0", "train", train("--hidden", 8, 0), 2, r"hidden = \(8, 0\) is too small"),
     Case("hidden-empty", "train", train("--hidden"), 2, "--hidden: expected at least one argument"),
+]
+
+GAN = [
+    Case("unknown-loss", "train", train_gan("--loss", "hings"), 2, "loss = 'hings'; did you mean 'hinge'"),
+    Case("dropout-1", "train", train_gan("--dropout", 1), 2, "dropout = 1.0 is too large; the most is 0.99"),
+    Case("critic-steps-0", "train", train_gan("--critic-steps", 0), 2, "critic_steps = 0 is too small"),
+    Case("ema-decay-over-1", "train", train_gan("--ema-decay", 1.5), 2, "ema_decay = 1.5 is too large"),
+    Case(
+        "smoothing-without-labels",
+        "train",
+        train_gan("--loss", "hinge", "--label-smoothing", 0.1),
+        2,
+        "label_smoothing = 0.1 has no meaning with loss 'hinge'",
+    ),
+    Case(
+        "sides-not-by-four",
+        "train",
+        train_gan("--preset", "dcgan"),
+        2,
+        "images of 6 × 6 .* four must divide both sides; use --architecture dense",
+    ),
+    Case("flag-of-another-family", "train", train_gan("--hidden", 4), 2, "unknown flag --hidden"),
+    Case(
+        "conditional-without-labels",
+        "train",
+        after(unlabelled, train_gan("--conditional", "--data-dir", at("other"))),
+        2,
+        "--conditional needs labels, and data set tiny has none",
+    ),
+    Case("label-of-unconditional", "sample", sample("--label", 3), 2, "not conditional: it takes no --label"),
+    Case("label-negative", "sample", sample("--label", -1), 2, "label = -1 is too small"),
+    Case("seeds-too-large", "sample", sample("--seeds", 2**31), 2, "seeds = .* is too large"),
+    Case("way-of-one-seed", "sample", sample("--seeds", 1, "--interpolate", 3), 2, "needs two --seeds or"),
+    Case("unknown-path", "sample", sample("--path", "round"), 2, "path = 'round'; known: linear, spherical"),
 ]
 
 PLACES = [
@@ -357,6 +393,6 @@ DATA = [
     Case("unknown-kind", "data", data("video"), 2, "invalid choice: 'video'"),
 ]
 
-CASES = [*TRAIN, *PLACES, *DATA_READ, *SAMPLE, *DATA]
+CASES = [*TRAIN, *GAN, *PLACES, *DATA_READ, *SAMPLE, *DATA]
 # Those that are told again by a real process: without TensorFlow, and after all that it says to stderr.
 AS_PROCESSES = ("unknown-flag", "image-broken", "records-damaged", "run-in-use", "graph-reads-files")

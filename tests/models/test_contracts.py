@@ -1,18 +1,34 @@
 """Every family against the same contract. A new family adds one entry."""
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests import contracts
 from tests.conftest import SIDE
-from tfgen import VAE
+from tfgen import GAN, VAE
 
-FAMILIES = {
-    "vae": lambda image_shape=(SIDE, SIDE, 1), **kwargs: VAE(
-        image_shape, latent_dim=3, hidden=(16,), **kwargs
-    ),
+SHAPE = (SIDE, SIDE, 1)
+
+
+def vae(image_shape: tuple[int, ...] = SHAPE, **kwargs: Any) -> VAE:
+    return VAE(image_shape, latent_dim=3, hidden=(16,), **kwargs)
+
+
+def gan(image_shape: tuple[int, ...] = SHAPE, **kwargs: Any) -> GAN:
+    widths = {"generator_hidden": (8, 16), "discriminator_hidden": (16, 8)}
+    return GAN(image_shape, 3, **widths, **kwargs)
+
+
+FAMILIES: dict[str, contracts.Make] = {
+    "vae": vae,
+    "vae-conditional": functools.partial(vae, num_classes=3),
+    "gan": gan,
+    "gan-conditional": functools.partial(gan, num_classes=3, ema_decay=0.9),
+    "gan-penalized": functools.partial(gan, loss="wasserstein", spectral_norm=True),
 }
 
 

@@ -1,5 +1,6 @@
 """A run survives: interrupted, killed or damaged, it ends where the uninterrupted one ends."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,13 +13,28 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tfgen.config import RunConfig, TrainOptions, VAEConfig
+from tfgen.config import GANConfig, RunConfig, TrainOptions, VAEConfig
 from tfgen.errors import InterruptedRunError, UsageError, WorkError
 from tfgen.training import callbacks, checkpoint
 from tfgen.training.folder import RunFolder
 from tfgen.training.run import train
 
 EPOCHS, BATCH_SIZE = 2, 8  # 400 images less 66 for validation make 41 steps
+
+
+# Whatever has a state: the step decides the generator's turn, the discriminator's masks and its iteration.
+GAN_MODEL = GANConfig(
+    latent_dim=3,
+    generator_hidden=(8, 16),
+    discriminator_hidden=(16, 8),
+    critic_steps=2,
+    spectral_norm=True,
+    ema_decay=0.9,
+)
+
+
+def gan_config(tiny_data: Path, run_dir: Path, **changes: object) -> RunConfig:
+    return dataclasses.replace(config(tiny_data, run_dir, **changes), family="gan", model=GAN_MODEL)
 
 
 def config(tiny_data: Path, run_dir: Path, **changes: object) -> RunConfig:
@@ -91,6 +107,23 @@ def test_interrupted_and_resumed_ends_bit_equal(
     monkeypatch.undo()
     run(config(tiny_data, tmp_path / "run", resume=True))
     assert_same_end(tmp_path / "run", whole)
+
+
+def test_a_gan_interrupted_and_resumed_ends_bit_equal(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, conditional in (("plain", False), ("conditional", True)):
+        whole = run(gan_config(tiny_data, tmp_path / name / "whole", conditional=conditional))
+        raise_signal_at(5, monkeypatch)
+        part = gan_config(tiny_data, tmp_path / name / "part", conditional=conditional)
+        with pytest.raises(InterruptedRunError, match="--resume"):
+            run(part)
+        monkeypatch.undo()
+        run(dataclasses.replace(part, options=dataclasses.replace(part.options, resume=True)))
+        assert_same_end(tmp_path / name / "part", whole)
+        arrays = final_state(whole)
+        slots = {key.split("/")[1] for key in arrays if key.startswith("optimizers/")}
+        assert slots == {"generator_optimizer", "discriminator_optimizer"}
 
 
 def test_another_seed_ends_elsewhere(whole: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -14,16 +14,29 @@ import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tests.conftest import make_images
-from tfgen import VAE
+from tfgen import GAN, VAE
+from tfgen.errors import UsageError
 from tfgen.training.strategy import make_strategy
 strategy = make_strategy("mirrored")
+widths = {"generator_hidden": (16, 8), "discriminator_hidden": (8,)}
+with strategy.scope():
+    gan = GAN((6, 6, 1), 2, spectral_norm=True, ema_decay=0.9, **widths)
+    gan.compile(**gan.default_optimizers(1e-3))
+    try:
+        GAN((6, 6, 1), 2, critic_steps=2).compile()
+        raise AssertionError("critic steps over two replicas were not refused")
+    except UsageError:
+        pass
+scores = gan.fit(make_images(64), batch_size=16, epochs=3, verbose=0).history
+for weight in gan.trainable_variables:
+    np.testing.assert_array_equal(*(value.numpy() for value in weight.value.values))
 assert strategy.num_replicas_in_sync == 2
 with strategy.scope():
     vae = VAE((6, 6, 1), 2, (16,))
     vae.compile()
 noises = strategy.run(lambda: vae.training_noise().normal(4, (3,), 1)).values
 history = vae.fit(make_images(64), batch_size=16, epochs=3, verbose=0).history
-np.savez(sys.argv[1], *noises, step=vae.step.numpy(), loss=history["loss"])
+np.savez(sys.argv[1], *noises, step=vae.step.numpy(), loss=history["loss"], scores=scores["real_score"])
 """
 
 WORKER = """
@@ -52,6 +65,7 @@ def test_mirrored_replicas_draw_their_own_noise_and_learn(tmp_path: Path) -> Non
         assert result["step"] == 12
         assert np.all(np.isfinite(result["loss"]))
         assert result["loss"][-1] < result["loss"][0]
+        assert np.all(np.isfinite(result["scores"]))
 
 
 def free_port() -> int:

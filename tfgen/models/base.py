@@ -2,15 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfgen import random
+from tfgen import figures, random
 from tfgen.config import ModelConfig
-from tfgen.models.preprocessing import Identity, Pixels
+from tfgen.models.preprocessing import Preprocessing
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MANIFOLD_SIDE = 20
 # Separates the noise of training from that of testing under one seed.
 _TRAINING, _TESTING = 0, 1
 
@@ -32,7 +37,8 @@ class GenerativeModel(keras.Model):
     """Base of VAE, GAN and flow.
 
     A family implements `train_step`, `test_step`, `decode` and `call`, and says what it logs and exports.
-    Images are `uint8[B, H, W, C]`; a batch is `x` or `(x, labels)`. Samples are `float32` in 0…1.
+    Images are `uint8[B, H, W, C]`; a batch is `x` or `(x, labels)`. Samples are `float32` in 0…1. A
+    class-conditional model, whose configuration has `num_classes`, needs the labels, 0 … `num_classes` − 1.
 
     Training noise is a function of (seed, step, replica), test noise of (seed, batch index, replica), and a
     sample of its own seed; so a resumed run draws what the uninterrupted one would have drawn, and
@@ -50,10 +56,12 @@ class GenerativeModel(keras.Model):
     # Logged value that picks the best checkpoint, the lower the better; None where there is none.
     monitor: ClassVar[str | None] = "val_loss"
 
-    def __init__(self, config: ModelConfig, preprocessing: Pixels | Identity, seed: int = 0, **kwargs: Any):
+    def __init__(self, config: ModelConfig, preprocessing: Preprocessing, seed: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
         self.config = config
         self.preprocessing = preprocessing
+        # What a family was given in place of what it would have built: name → object.
+        self._given: dict[str, Any] = {}
         self.seed = int(seed)
         self.step = self.add_weight(
             name="step",
@@ -75,8 +83,8 @@ class GenerativeModel(keras.Model):
         """Length of a latent vector."""
         raise NotImplementedError("a family says how long its latents are")
 
-    def decode(self, latents: tf.Tensor) -> tf.Tensor:
-        """Images `float32[B, H, W, C]` in 0…1 of `latents: float32[B, D]`."""
+    def decode(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """Images `float32[B, H, W, C]` in 0…1 of `latents: float32[B, D]`, conditional: `labels: int[B]`."""
         raise NotImplementedError("a family says how it decodes")
 
     def default_optimizers(self, learning_rate: float) -> dict[str, keras.optimizers.Optimizer]:
@@ -90,11 +98,42 @@ class GenerativeModel(keras.Model):
         """
         seed = tf.TensorSpec([None], tf.int32, name="seed")
         latents = tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents")
+        label = self.label_specs()
+
+        def sample(seed: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+            return {"images": self.decode(self.latents(seed), label)}
+
+        def decode(latents: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+            return {"images": self.decode(latents, label)}
+
         return {
-            "sample": (lambda seed: {"images": self.decode(self.latents(seed))}, [seed]),
+            "sample": (sample, [seed, *label]),
             "latents": (lambda seed: {"latents": self.latents(seed)}, [seed]),
-            "decode": (lambda latents: {"images": self.decode(latents)}, [latents]),
+            "decode": (decode, [latents, *label]),
         }
+
+    def label_specs(self) -> list[tf.TensorSpec]:
+        """The input `label: int32[B]` of a conditional model's signatures; none of another's."""
+        return [tf.TensorSpec([None], tf.int32, name="label")] if self.num_classes else []
+
+    def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
+        """What a run shows at its end beside samples and curves: figures by their files' names.
+
+        Args:
+            images: held out ones, `uint8[B, H, W, C]`.
+            labels: theirs, `int[B]`, of a conditional model.
+        """
+        ends = self.latents(random.image_seeds(0, 2)).numpy()
+        paths = [figures.interpolated_latents(ends[0], ends[1], 7, path) for path in figures.PATHS]
+        label = None if labels is None else tf.zeros([sum(map(len, paths))], tf.int32)
+        between = self.decode(tf.constant(np.concatenate(paths)), label).numpy()
+        shown = {
+            "interpolation": figures.picture(between, f"between two samples: {', '.join(figures.PATHS)}", 7)
+        }
+        if self.latent_dim == 2 and not self.num_classes:
+            plane = self.decode(tf.constant(figures.manifold_latents(MANIFOLD_SIDE))).numpy()
+            shown["manifold"] = figures.picture(plane, "the latent plane", MANIFOLD_SIDE)
+        return shown
 
     # --- sampling --------------------------------------------------------------------------------------
 
@@ -102,18 +141,52 @@ class GenerativeModel(keras.Model):
         """Latents `float32[B, D]` of `seeds: int32[B]`, bit-equal for a seed in whatever batch it comes."""
         return random.standard_normal(seeds, self.latent_dim)
 
-    def sample(self, n: int = 25, *, seed: int = 0, seeds: tf.Tensor | None = None) -> tf.Tensor:
+    def sample(
+        self,
+        n: int = 25,
+        *,
+        seed: int = 0,
+        seeds: tf.Tensor | None = None,
+        labels: tf.Tensor | int | None = None,
+    ) -> tf.Tensor:
         """Sampled images.
 
         Args:
             n: how many.
             seed: of the whole request; the same one gives the same images.
             seeds: `int32[B]`, one an image, in place of `n` and `seed`.
+            labels: of a conditional model, `int[B]` or one for all; by default all classes in turn.
 
         Returns:
             `float32[n, H, W, C]` in 0…1.
         """
-        return self.decode(self.latents(random.image_seeds(seed, n) if seeds is None else seeds))
+        latents = self.latents(random.image_seeds(seed, n) if seeds is None else seeds)
+        if self.num_classes:
+            places = tf.range(tf.shape(latents)[0])
+            labels = places % self.num_classes if labels is None else tf.zeros_like(places) + labels
+        return self.decode(latents, labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of a conditional model, 0 of another."""
+        return getattr(self.config, "num_classes", 0)
+
+    def one_hot(self, labels: tf.Tensor | None) -> tf.Tensor | None:
+        """Labels `int[B]` as `float[B, num_classes]` for a conditional model's networks; None for another.
+
+        Raises:
+            ValueError: the model is conditional and there are no labels, or the other way round.
+        """
+        if not self.num_classes and labels is not None:
+            raise ValueError("the model is not conditional: it takes no labels")
+        if not self.num_classes:
+            return None
+        if labels is None:
+            raise ValueError(
+                f"the model is conditional: pass labels 0…{self.num_classes - 1}, in fit as (images, labels)"
+            )
+        labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
+        return tf.one_hot(labels, self.num_classes, dtype=self.likelihood_dtype)
 
     # --- training --------------------------------------------------------------------------------------
 
@@ -140,6 +213,11 @@ class GenerativeModel(keras.Model):
         """Makes the optimizers' slots."""
         self.optimizer.build(self.trainable_variables)
 
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The family's own; Keras's mean of a loss given to `compile` has no part in them."""
+        return [metric for metric in super().metrics if metric is not getattr(self, "_loss_tracker", None)]
+
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Nothing to do: the constructor and `compile` build all there is.
 
@@ -151,9 +229,9 @@ class GenerativeModel(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Images and labels of a batch that is `x` or `(x, labels)`."""
+        """Images of a batch that is `x` or `(x, labels)`, and a conditional model's labels, else None."""
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return images, labels
+        return images, labels if self.num_classes else None
 
     def training_noise(self) -> random.BatchNoise:
         """The noise of this training step on this replica."""
@@ -196,9 +274,11 @@ class GenerativeModel(keras.Model):
         return "float64" if self.dtype_policy.variable_dtype == "float64" else "float32"
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments: the configuration's fields, seed, name and dtype."""
-        policy = keras.saving.serialize_keras_object(self.dtype_policy)
-        return {**self.config.to_json(), "seed": self.seed, "name": self.name, "dtype": policy}
+        """The constructor's arguments: the configuration's fields, seed, name, dtype, and what was given."""
+        serialize = keras.saving.serialize_keras_object
+        given = {name: serialize(value) for name, value in self._given.items() if value is not None}
+        policy = serialize(self.dtype_policy)
+        return {**self.config.to_json(), "seed": self.seed, "name": self.name, "dtype": policy, **given}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:

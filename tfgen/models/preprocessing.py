@@ -1,6 +1,6 @@
 """From bytes to the event space of a model, and back: an object that the model owns."""
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -72,6 +72,33 @@ class Pixels:
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
+class SymmetricPixels:
+    """Bytes as events in [−1, 1], the range of a hyperbolic tangent; nothing is random."""
+
+    def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
+        """Events `[B, H, W, C]` in [−1, 1] of `uint8` images."""
+        return self.likely_events(images, dtype)
+
+    def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
+        """The same: there is no noise."""
+        check_images(images)
+        return tf.cast(images, dtype) / 127.5 - 1
+
+    def images(self, means: tf.Tensor) -> tf.Tensor:
+        """Images `float32` in 0…1 of events."""
+        return tf.clip_by_value((tf.cast(means, tf.float32) + 1) / 2, 0.0, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Nothing: there are no settings."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "SymmetricPixels":
+        """The object that `get_config` describes."""
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
 class Identity:
     """Float events of any shape as they are: for densities on a line or a plane, where there are no bytes."""
 
@@ -95,3 +122,6 @@ class Identity:
     def from_config(cls, config: dict[str, Any]) -> "Identity":
         """The object that `get_config` describes."""
         return cls(**config)
+
+
+Preprocessing: TypeAlias = Pixels | SymmetricPixels | Identity

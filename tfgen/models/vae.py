@@ -1,5 +1,6 @@
 """The variational autoencoder."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -9,9 +10,9 @@ import tensorflow_probability as tfp
 
 from tfgen import random
 from tfgen.config import VAEConfig
-from tfgen.layers import dense_network
+from tfgen.layers import append_labels, dense_network
 from tfgen.models.base import Curve, GenerativeModel
-from tfgen.models.preprocessing import Identity, Noise, Pixels
+from tfgen.models.preprocessing import Noise, Pixels, Preprocessing
 
 tfd: Any = tfp.distributions
 Distribution: TypeAlias = Any  # tfd.Distribution, for the reader: TFP ships no types
@@ -50,10 +51,13 @@ class VAE(GenerativeModel):
         likelihood: `bernoulli` (needs binarized images), `continuous_bernoulli` (Loaiza-Ganem & Cunningham
             2019) for grey in [0, 1], or `normal` with unit variance.
         binarization: `dynamic`, `threshold` or `none`.
+        num_classes: of a class-conditional model, which needs labels (Sohn et al. 2015); 0: of another. Both
+            networks see the label, one-hot, appended along the last axis.
         seed: of the initial weights and of all noise.
         encoder: a layer `[B, *event_shape] → [B, 2·latent_dim]`, mean and scale before softplus; None builds
-            a dense one.
-        decoder: a layer `[B, latent_dim] → [B, *event_shape]`, the likelihood's logits or means.
+            a dense one. Conditional, its input's last axis is longer by `num_classes`.
+        decoder: a layer `[B, latent_dim (+ num_classes)] → [B, *event_shape]`, the likelihood's logits or
+            means.
         preprocessing: what turns bytes into events; None takes `Pixels(binarization)`.
         **kwargs: `name`, `dtype`, for `keras.Model`.
 
@@ -78,23 +82,39 @@ class VAE(GenerativeModel):
         likelihood: str = VAEConfig.likelihood,
         binarization: str = VAEConfig.binarization,
         *,
+        num_classes: int = 0,
         seed: int = 0,
         encoder: keras.Layer | None = None,
         decoder: keras.Layer | None = None,
-        preprocessing: Pixels | Identity | None = None,
+        preprocessing: Preprocessing | None = None,
         **kwargs: Any,
     ):
-        config = VAEConfig(tuple(image_shape), latent_dim, tuple(hidden), likelihood, binarization)  # type: ignore[arg-type]
+        config = VAEConfig(
+            tuple(image_shape),
+            latent_dim,
+            tuple(hidden),
+            likelihood,  # type: ignore[arg-type]
+            binarization,  # type: ignore[arg-type]
+            num_classes=num_classes,
+        )
         if preprocessing is None:
             config.check_events()
         super().__init__(config, preprocessing or Pixels(config.binarization), seed, **kwargs)
         self._given = {"encoder": encoder, "decoder": decoder, "preprocessing": preprocessing}
         shape, policy = config.image_shape, self.dtype_policy
+        # A dense network of ours takes events flat, lest a label be appended at each pixel.
+        self._flat = encoder is None and num_classes > 0
+        inputs = (math.prod(shape) + num_classes,) if self._flat else shape
         self.encoder = encoder or dense_network(
-            shape, config.hidden, (2 * latent_dim,), seed=2 * self.seed, dtype=policy, name="encoder"
+            inputs, config.hidden, (2 * latent_dim,), seed=2 * self.seed, dtype=policy, name="encoder"
         )
         self.decoder = decoder or dense_network(
-            (latent_dim,), config.hidden[::-1], shape, seed=2 * self.seed + 1, dtype=policy, name="decoder"
+            (latent_dim + num_classes,),
+            config.hidden[::-1],
+            shape,
+            seed=2 * self.seed + 1,
+            dtype=policy,
+            name="decoder",
         )
         self.loss_metric = keras.metrics.Mean("loss", dtype="float64")
         self.reconstruction_metric = keras.metrics.Mean("reconstruction", dtype="float64")
@@ -108,8 +128,11 @@ class VAE(GenerativeModel):
 
     # --- q(z|x), p(z), p(x|z) --------------------------------------------------------------------------
 
-    def posterior(self, events: tf.Tensor) -> Distribution:
-        """q(z|x) of events `[B, *event_shape]`: batch `[B]`, event `[D]`."""
+    def posterior(self, events: tf.Tensor, labels: tf.Tensor | None = None) -> Distribution:
+        """q(z|x) of events `[B, *event_shape]` (and one-hot labels `[B, K]`): batch `[B]`, event `[D]`."""
+        if labels is not None:
+            flat = math.prod(self.config.image_shape)
+            events = append_labels(tf.reshape(events, [-1, flat]) if self._flat else events, labels)
         parameters = tf.cast(self.encoder(events), self.likelihood_dtype)
         mean, raw_scale = tf.split(parameters, 2, axis=-1)
         return tfd.MultivariateNormalDiag(mean, tf.nn.softplus(raw_scale) + _MIN_STDDEV)
@@ -119,10 +142,13 @@ class VAE(GenerativeModel):
         zeros = tf.zeros([self.latent_dim], self.likelihood_dtype)
         return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
 
-    def likelihood(self, latents: tf.Tensor) -> Distribution:
-        """p(x|z) of latents `[..., D]`: batch `[...]`, event `event_shape`."""
+    def likelihood(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> Distribution:
+        """p(x|z) of latents `[..., B, D]`, conditional: one-hot labels `[B, K]`; event `event_shape`."""
+        if labels is not None:
+            shape = tf.concat([tf.shape(latents)[:-1], tf.shape(labels)[-1:]], axis=0)
+            latents = tf.concat([latents, tf.broadcast_to(labels, shape)], axis=-1)
         batch_shape = tf.shape(latents)[:-1]
-        flat = tf.reshape(latents, [-1, self.latent_dim])
+        flat = tf.reshape(latents, [-1, self.latent_dim + self.num_classes])
         parameters = tf.cast(self.decoder(flat), self.likelihood_dtype)
         if latents.shape.rank != 2:
             parameters = tf.reshape(parameters, tf.concat([batch_shape, self.config.image_shape], 0))
@@ -135,11 +161,11 @@ class VAE(GenerativeModel):
             pixels = tfd.Normal(parameters, tf.ones([], parameters.dtype))
         return tfd.Independent(pixels, reinterpreted_batch_ndims=len(self.config.image_shape))
 
-    def elbo(self, events: tf.Tensor, noise: Noise) -> ELBO:
+    def elbo(self, events: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None) -> ELBO:
         """The ELBO of events `[B, *event_shape]`, its expectation by one sample of z from `noise`."""
-        posterior = self.posterior(events)
+        posterior = self.posterior(events, labels)
         latents = self._posterior_samples(posterior, 1, noise)[0]
-        reconstruction = self.likelihood(latents).log_prob(events)
+        reconstruction = self.likelihood(latents, labels).log_prob(events)
         return ELBO(reconstruction, self.kl_to_prior(posterior))
 
     def kl_to_prior(self, posterior: Distribution) -> tf.Tensor:
@@ -152,14 +178,16 @@ class VAE(GenerativeModel):
         marginals = tfd.Normal(posterior.mean(), posterior.stddev())
         return tf.reduce_sum(tfd.kl_divergence(marginals, prior), axis=-1)
 
-    def importance_log_prob(self, events: tf.Tensor, noise: Noise, samples: int) -> tf.Tensor:
+    def importance_log_prob(
+        self, events: tf.Tensor, noise: Noise, samples: int, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """The importance-weighted bound on log p(x) (Burda et al. 2015), nats, `[B]`.
 
         Its expectation grows with the number of `samples` and tends to log p(x).
         """
-        posterior = self.posterior(events)
+        posterior = self.posterior(events, labels)
         latents = self._posterior_samples(posterior, samples, noise)
-        log_weights = self.likelihood(latents).log_prob(events) + self.prior().log_prob(latents)
+        log_weights = self.likelihood(latents, labels).log_prob(events) + self.prior().log_prob(latents)
         return tfp.math.reduce_logmeanexp(log_weights - posterior.log_prob(latents), axis=0)
 
     def _posterior_samples(self, posterior: Distribution, samples: int, noise: Noise) -> tf.Tensor:
@@ -174,11 +202,11 @@ class VAE(GenerativeModel):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step of the optimizer on −ELBO."""
-        images, _ = self.unpack(data)
-        noise = self.training_noise()
+        images, labels = self.unpack(data)
+        noise, one_hot = self.training_noise(), self.one_hot(labels)
         events = self.preprocessing.events(images, noise, self.likelihood_dtype)
         with tf.GradientTape() as tape:
-            bound = self.elbo(events, noise)
+            bound = self.elbo(events, noise, one_hot)
             loss = self.gradient_loss(-tf.reduce_mean(bound.elbo), self.optimizer)
         gradients = tape.gradient(loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
@@ -187,10 +215,10 @@ class VAE(GenerativeModel):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """−ELBO of a batch."""
-        images, _ = self.unpack(data)
+        images, labels = self.unpack(data)
         noise = self.next_test_noise()
         events = self.preprocessing.events(images, noise, self.likelihood_dtype)
-        return self._updated_logs(self.elbo(events, noise))
+        return self._updated_logs(self.elbo(events, noise, self.one_hot(labels)))
 
     def _updated_logs(self, bound: ELBO) -> dict[str, tf.Tensor]:
         self.loss_metric.update_state(-bound.elbo)
@@ -200,26 +228,32 @@ class VAE(GenerativeModel):
 
     # --- use -------------------------------------------------------------------------------------------
 
-    def encode(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and standard deviation of q(z|x), `float32[B, D]` each, of `uint8` images.
+    def encode(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and standard deviation of q(z|x), `float32[B, D]` each, of `uint8` images (and `int` labels).
 
         There is no noise: where training binarizes at random, encoding does so at 1/2.
         """
         events = self.preprocessing.likely_events(tf.convert_to_tensor(images), self.likelihood_dtype)
-        posterior = self.posterior(events)
+        posterior = self.posterior(events, self.one_hot(labels))
         return tf.cast(posterior.mean(), tf.float32), tf.cast(posterior.stddev(), tf.float32)
 
-    def decode(self, latents: tf.Tensor) -> tf.Tensor:
+    def decode(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """The likelihood's means, `float32[B, H, W, C]` in 0…1, of `latents: float32[B, D]`."""
         latents = tf.cast(latents, self.likelihood_dtype)
-        return self.preprocessing.images(self.likelihood(latents).mean())
+        return self.preprocessing.images(self.likelihood(latents, self.one_hot(labels)).mean())
 
-    def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+    def call(
+        self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
+    ) -> tf.Tensor:
         """Reconstructions `float32[B, H, W, C]` of `uint8` images, through the posterior's mean."""
-        return self.decode(self.encode(images)[0])
+        return self.decode(self.encode(images, labels)[0], labels)
 
     def log_prob(
-        self, images: tf.Tensor, seeds: tf.Tensor, samples: int = EXPORTED_IMPORTANCE_SAMPLES
+        self,
+        images: tf.Tensor,
+        seeds: tf.Tensor,
+        samples: int = EXPORTED_IMPORTANCE_SAMPLES,
+        labels: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Importance-weighted bound on log p(x), nats, `float32[B]`.
 
@@ -227,29 +261,29 @@ class VAE(GenerativeModel):
             images: `uint8[B, H, W, C]`.
             seeds: `int32[B]`, of each image's binarization and importance samples.
             samples: importance samples an image.
+            labels: `int[B]`, of a conditional model: the bound is on log p(x|label).
         """
         noise = random.SeedNoise(seeds)
         events = self.preprocessing.events(tf.convert_to_tensor(images), noise, self.likelihood_dtype)
-        return tf.cast(self.importance_log_prob(events, noise, samples), tf.float32)
+        bound = self.importance_log_prob(events, noise, samples, self.one_hot(labels))
+        return tf.cast(bound, tf.float32)
 
     def signatures(self) -> dict[str, Any]:
         """Those of every family, `encode` and `log_prob`."""
         images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
-        seed = tf.TensorSpec([None], tf.int32, name="seed")
+        seed, label = tf.TensorSpec([None], tf.int32, name="seed"), self.label_specs()
 
-        def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            mean, stddev = self.encode(images)
+        def encode(images: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+            mean, stddev = self.encode(images, label)
             return {"mean": mean, "stddev": stddev}
+
+        def log_prob(
+            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
+        ) -> dict[str, tf.Tensor]:
+            return {"log_prob": self.log_prob(images, seed, labels=label)}
 
         return {
             **super().signatures(),
-            "encode": (encode, [images]),
-            "log_prob": (lambda images, seed: {"log_prob": self.log_prob(images, seed)}, [images, seed]),
+            "encode": (encode, [images, *label]),
+            "log_prob": (log_prob, [images, seed, *label]),
         }
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; networks only where they were given."""
-        given = {
-            key: keras.saving.serialize_keras_object(value) for key, value in self._given.items() if value
-        }
-        return {**super().get_config(), **given}

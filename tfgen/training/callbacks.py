@@ -13,13 +13,25 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tfgen import figures, random
+from tfgen import figures
+from tfgen.data import Split
 from tfgen.errors import InterruptedRunError, WorkError
 from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder
 
 GRID_IMAGES = 64
-MANIFOLD_SIDE = 20
+# Of a conditional model: so many images of each class, in a row, and no more classes than these.
+IMAGES_A_CLASS, MOST_ROWS = 10, 20
+# Held-out images that a family's pictures are made of.
+PICTURED = 1000
+
+
+def grid_of_samples(model: Any) -> tuple[np.ndarray, int | None]:
+    """Samples from the same seeds each time, and the columns of their grid: of classes, a row each."""
+    if not model.num_classes:
+        return model.sample(GRID_IMAGES, seed=0).numpy(), None
+    labels = np.repeat(np.arange(min(model.num_classes, MOST_ROWS)), IMAGES_A_CLASS)
+    return model.sample(len(labels), seed=0, labels=labels).numpy(), IMAGES_A_CLASS
 
 
 @dataclasses.dataclass
@@ -194,35 +206,45 @@ class Checkpointing(keras.callbacks.Callback):
 
 
 class Figures(keras.callbacks.Callback):
-    """Samples before training, half way and after; curves; the manifold of two latents."""
+    """Samples before training, half way and after; curves; at the end the family's own pictures.
 
-    def __init__(self, folder: RunFolder, epochs: int, title: str):
+    Args:
+        folder: the run's.
+        epochs: of the whole run.
+        title: of the figures.
+        held_out: images that the pictures may need, with labels for a conditional model.
+    """
+
+    def __init__(self, folder: RunFolder, epochs: int, title: str, held_out: Split):
         super().__init__()
-        self.folder, self.epochs, self.title = folder, epochs, title
+        self.folder, self.epochs, self.title, self.held_out = folder, epochs, title, held_out
         self.folder.figures.mkdir(exist_ok=True)
 
     def write_samples(self, epoch: int) -> None:
         """Writes samples-<epoch>.png, from the same seeds each time."""
-        images = self.model.sample(GRID_IMAGES, seed=0).numpy()
-        figure = figures.picture(images, f"{self.title}: samples after {epoch} epochs")
-        figures.save_figure(figure, self.folder.figures / f"samples-{epoch}.png")
+        images, columns = grid_of_samples(self.model)
+        figure = figures.picture(images, f"{self.title}: samples after {epoch} epochs", columns)
+        self._save(figure, f"samples-{epoch}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes what is due after this epoch."""
         if epoch + 1 in (self.epochs // 2, self.epochs):
             self.write_samples(epoch + 1)
             self.write_curves()
-        if epoch + 1 == self.epochs and self.model.latent_dim == 2:
-            images = self.model.decode(tf.constant(figures.manifold_latents(MANIFOLD_SIDE))).numpy()
-            figure = figures.picture(images, f"{self.title}: manifold", MANIFOLD_SIDE)
-            figures.save_figure(figure, self.folder.figures / "manifold.png")
+        if epoch + 1 == self.epochs:
+            images, labels = self.held_out.images[:PICTURED], self.held_out.labels
+            for name, figure in self.model.pictures(
+                tf.constant(images), None if labels is None else tf.constant(labels[:PICTURED])
+            ).items():
+                self._save(figure, name)
 
     def write_curves(self) -> None:
         """Writes curves.png from the log of metrics."""
         panels = [(curve.title, curve.names) for curve in self.model.curves]
-        figures.save_figure(
-            figures.curves(self.folder.read_metrics(), panels, self.title), self.folder.figures / "curves.png"
-        )
+        self._save(figures.curves(self.folder.read_metrics(), panels, self.title), "curves")
+
+    def _save(self, figure: Any, name: str) -> None:
+        figures.save_figure(figure, self.folder.figures / f"{name}.png")
 
 
 class TensorBoard(keras.callbacks.Callback):
@@ -237,7 +259,6 @@ class TensorBoard(keras.callbacks.Callback):
             part: tf.summary.create_file_writer(str(folder.tensorboard / part))
             for part in ("train", "validation")
         }
-        self._seeds = tf.constant(random.image_seeds(0, GRID_IMAGES))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Writes the epoch's values and samples."""
@@ -245,7 +266,7 @@ class TensorBoard(keras.callbacks.Callback):
             part = "validation" if name.startswith("val_") else "train"
             with self._writers[part].as_default():
                 tf.summary.scalar(name.removeprefix("val_"), np.ravel(value)[0], step=epoch + 1)
-        grid = figures.image_grid(self.model.sample(seeds=self._seeds).numpy())
+        grid = figures.image_grid(*grid_of_samples(self.model))
         with self._writers["train"].as_default():
             tf.summary.image("samples", grid[None], step=epoch + 1)
         for writer in self._writers.values():

@@ -14,7 +14,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from tfgen import export, registry
-from tfgen.config import RunConfig, TrainOptions
+from tfgen.config import ConditionalConfig, RunConfig, TrainOptions
 from tfgen.data import Dataset, load
 from tfgen.data.pipeline import eval_batches, steps_per_epoch, train_batches
 from tfgen.errors import InterruptedRunError, UsageError
@@ -79,10 +79,19 @@ def compiled_model(config: RunConfig, strategy: Any) -> GenerativeModel:
 
 
 def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """The run's configuration with the image shape that the data has."""
-    return dataclasses.replace(
-        config, model=dataclasses.replace(config.model, image_shape=dataset.image_shape)
-    )
+    """The run's configuration with what the data decides: the image shape, a conditional model's classes.
+
+    Raises:
+        UsageError: a conditional model is asked of a family that has none, or the data has no labels.
+    """
+    decided: dict[str, Any] = {"image_shape": dataset.image_shape}
+    if config.options.conditional:
+        if not isinstance(config.model, ConditionalConfig):
+            raise UsageError(f"{config.family} has no conditional variant; leave out --conditional")
+        if dataset.num_classes is None:
+            raise UsageError(f"--conditional needs labels, and data set {dataset.name} has none")
+        decided["num_classes"] = dataset.num_classes
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **decided))
 
 
 def for_this_worker(config: RunConfig, strategy: Any) -> RunConfig:
@@ -223,34 +232,26 @@ class _Run:
         not start inside one.
         """
         options = self.options
-        figures = callbacks.Figures(self.folder, options.epochs, f"{self.name}, {options.preset}")
+        train, held_out = self.dataset.train, self.dataset.validation
+        if not model.num_classes:
+            train, held_out = (dataclasses.replace(split, labels=None) for split in (train, held_out))
+        title = f"{self.name}, {options.preset}"
+        figures = callbacks.Figures(self.folder, options.epochs, title, held_out)
         figures.set_model(model)
         if position.step == 0:
             figures.write_samples(0)
-        resume = f"go on with: tfgen-train {self.config.family} --resume --run-dir {self.folder.path}"
         bar = callbacks.ProgressBar(position, options.epochs, self.console)
-        members = [
-            callbacks.Tracking(position),
-            callbacks.MetricsLog(self.folder, position, options.epochs, self.console),
-            callbacks.Checkpointing(
-                self.folder,
-                position,
-                options.checkpoint_every,
-                self.interrupt,
-                restored if position.batch else None,
-                resume,
-            ),
-            figures,
-            callbacks.TensorBoard(self.folder),
-            bar,
-        ]
-        validation = eval_batches(self.dataset.validation.images, None, EVAL_BATCH_SIZE)
-        images, batch_size, seed = self.dataset.train.images, options.batch_size, options.seed
+        members = [*self._bookkeeping(position, restored), figures, callbacks.TensorBoard(self.folder), bar]
+        validation = eval_batches(held_out.images, held_out.labels, EVAL_BATCH_SIZE)
         try:
             with bar.shown():
                 for epoch in range(position.epoch, options.epochs):
                     batches = train_batches(
-                        images, None, batch_size=batch_size, seed=seed, start_step=position.step
+                        train.images,
+                        train.labels,
+                        batch_size=options.batch_size,
+                        seed=options.seed,
+                        start_step=position.step,
                     )
                     model.fit(
                         batches.take(position.steps_per_epoch - position.batch),
@@ -265,6 +266,23 @@ class _Run:
             if self.folder.read_metrics():
                 figures.write_curves()
             raise
+
+    def _bookkeeping(self, position: callbacks.Position, restored: Any) -> list[keras.callbacks.Callback]:
+        """What keeps the position, the log and the checkpoints, in the order in which they must come."""
+        options = self.options
+        advice = f"go on with: tfgen-train {self.config.family} --resume --run-dir {self.folder.path}"
+        return [
+            callbacks.Tracking(position),
+            callbacks.MetricsLog(self.folder, position, options.epochs, self.console),
+            callbacks.Checkpointing(
+                self.folder,
+                position,
+                options.checkpoint_every,
+                self.interrupt,
+                restored if position.batch else None,
+                advice,
+            ),
+        ]
 
     def _publish(self, model: GenerativeModel) -> Path:
         best = checkpoint.read_best(self.folder.checkpoints)

@@ -1,0 +1,104 @@
+"""Class-conditional models from the command line, of every family that has them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import commands
+from tests.conftest import SIDE
+from tests.told import fails
+
+CLASSES = 3  # of the data set `tiny`
+SMALL = {
+    "vae": ["--hidden", "8", "--latent-dim", "2"],
+    "gan": ["--generator-hidden", "8", "--discriminator-hidden", "8"],
+}
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def models(request: pytest.FixtureRequest, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of published samplers after a short conditional training of the family."""
+    folder = tmp_path_factory.mktemp("conditional")
+    flags = ["--conditional", "--dataset", "tiny", "--data-dir", tiny_data, "--epochs", "1"]
+    flags += ["--run-dir", folder / "run", "--saved-models", folder / "models", *SMALL[request.param]]
+    assert commands.main("train", [request.param, *map(str, flags)]) == 0
+    return folder / "models"
+
+
+@pytest.fixture
+def name(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The published name, in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    (folder,) = models.iterdir()
+    return folder.name
+
+
+def arrays(models: Path, name: str, *flags: object) -> dict[str, np.ndarray]:
+    argv = [name, "--saved-models", models, "--out", "out.npz", *flags]
+    assert commands.main("sample", [str(word) for word in argv]) == 0
+    with np.load("out.npz", allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def test_the_name_and_the_manifest_tell_of_classes(models: Path, name: str) -> None:
+    assert name in ("vae-2d-conditional-tiny", "gan-conditional-tiny")
+    manifest = json.loads((models / name / "2" / "manifest.json").read_text())
+    assert manifest["num_classes"] == CLASSES
+    assert manifest["signatures"]["sample"]["inputs"].keys() == {"seed", "label"}
+    assert manifest["signatures"]["decode"]["inputs"].keys() == {"latents", "label"}
+    assert manifest["run"]["model"]["num_classes"] == CLASSES
+
+
+def test_a_label_is_for_all_images_and_none_for_each_class_alike(models: Path, name: str) -> None:
+    one, other = (arrays(models, name, "--n", 4, "--label", label) for label in (1, 2))
+    np.testing.assert_array_equal(one["labels"], 1)
+    np.testing.assert_array_equal(one["latents"], other["latents"])
+    assert not np.array_equal(one["images"], other["images"])
+    every = arrays(models, name, "--n", 6)
+    np.testing.assert_array_equal(every["labels"], [0, 0, 1, 1, 2, 2])
+    np.testing.assert_allclose(every["images"][2:4], one["images"][2:4], atol=1e-5)
+    # More classes than images, and numbers that no row divides.
+    assert arrays(models, name, "--n", 2)["labels"].tolist() == [0, 1]
+    assert np.bincount(arrays(models, name, "--n", 7)["labels"]).tolist() == [3, 2, 2]
+
+
+def test_the_picture_has_a_row_for_each_class(models: Path, name: str) -> None:
+    argv = [name, "--saved-models", str(models), "--n", "15", "--out", "out.png"]
+    assert commands.main("sample", argv) == 0
+    with Image.open("out.png") as picture:
+        assert picture.width / picture.height == (5 * (SIDE + 1) + 1) / (CLASSES * (SIDE + 1) + 1)
+
+
+def test_a_row_of_an_interpolation_is_of_one_class(models: Path, name: str) -> None:
+    found = arrays(models, name, "--n", 4, "--interpolate", 3)
+    np.testing.assert_array_equal(found["labels"], np.repeat([0, 1, 2, 0], 3))
+
+
+def test_a_label_that_is_not_there_is_told(
+    models: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.main("sample", [name, "--saved-models", str(models), "--label", "3"]) == 2
+    assert "label = 3 is too large; " in capfd.readouterr().err
+    if "2d" in name:
+        assert commands.main("sample", [name, "--saved-models", str(models), "--manifold", "3"]) == 2
+        assert "needs a --label" in capfd.readouterr().err
+        assert len(arrays(models, name, "--manifold", 3, "--label", 1)["images"]) == 9
+
+
+def test_a_run_goes_on_with_its_classes(models: Path, name: str) -> None:
+    run = models.parent / "run"
+    argv = [name.partition("-")[0], "--resume", "--run-dir", str(run), "--epochs", "2", "--no-publish"]
+    assert commands.main("train", argv) == 0
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_loaded_run_takes_labels(models: Path, name: str) -> None:
+    import tfgen
+
+    model = tfgen.load(models.parent / "run")
+    assert model.num_classes == CLASSES
+    assert model.sample(n=2, labels=1).shape == (2, SIDE, SIDE, 1)
+    fails(lambda: tfgen.load(models.parent), "no run directory")

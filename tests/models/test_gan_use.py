@@ -1,0 +1,249 @@
+"""The GAN as it is used: labels, wrong arguments, saving, precision, what it tells."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.told import fails
+from tfgen import GAN, image_seeds
+from tfgen.config import GANConfig
+from tfgen.random import LATENTS, PENALTY
+
+SHAPE = (6, 6, 1)
+
+
+def small(**arguments: Any) -> GAN:
+    common = {"latent_dim": 3, "generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
+    return GAN(SHAPE, **{**common, **arguments})
+
+
+def values(variables: Any) -> list[np.ndarray]:
+    return [v.numpy() for v in variables]
+
+
+def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def state(model: GAN) -> list[np.ndarray]:
+    """All weights, and all that the optimizers hold."""
+    return model.get_weights() + [v.numpy() for o in model.optimizers.values() for v in o.variables]
+
+
+# --- labels ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape"), [("dense", SHAPE), ("dense", (4, 4, 3)), ("convolutional", (8, 4, 1))]
+)
+def test_both_networks_see_the_label(architecture: str, shape: tuple[int, ...]) -> None:
+    common = {"channels": 2, "generator_hidden": (8,), "discriminator_hidden": (8,)}
+    model = GAN(shape, 3, num_classes=3, architecture=architecture, seed=1, **common)
+    latents = model.latents(image_seeds(0, 4))
+    pictures = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.uint8)
+    for first, second in ((0, 1), (1, 2)):
+        labels = [tf.fill([4], label) for label in (first, second)]
+        decoded = [model.decode(latents, label).numpy() for label in labels]
+        assert decoded[0].shape == (4, *shape)
+        assert np.all(np.max(np.abs(decoded[0] - decoded[1]), axis=(1, 2, 3)) > 1e-4)
+        scores = [model.score(pictures, label).numpy() for label in labels]
+        assert np.all(scores[0] != scores[1])
+    # A label concerns its own image alone.
+    mixed = model.decode(latents, tf.constant([0, 1, 0, 1])).numpy()
+    np.testing.assert_allclose(mixed[::2], model.decode(latents, tf.zeros([4], tf.int32))[::2], atol=1e-6)
+
+
+def test_a_conditional_model_asks_for_labels(images: np.ndarray) -> None:
+    model = small(num_classes=3)
+    model.compile(**model.default_optimizers(1e-3), jit_compile=False)
+    told = r"pass labels .*0…2, in fit as \(images, labels\)"
+    for call in (
+        lambda: model.decode(model.latents(image_seeds(0, 2))),
+        lambda: model.score(images[:2]),
+        lambda: model.fit(images, batch_size=16, verbose=0),
+    ):
+        with pytest.raises(ValueError, match=told):
+            call()
+    model.fit(images, np.arange(64) % 3, batch_size=16, verbose=0)
+    assert int(model.step) == 4
+
+
+def test_another_takes_none(images: np.ndarray) -> None:
+    model, labels = small(), tf.constant([0, 1])
+    for call in (
+        lambda: model.decode(model.latents(image_seeds(0, 2)), labels),
+        lambda: model.score(images[:2], labels),
+    ):
+        with pytest.raises(ValueError, match="it takes no labels"):
+            call()
+
+
+# --- wrong arguments ---------------------------------------------------------------------------------------
+
+
+def test_two_optimizers_are_two_objects() -> None:
+    model, one = small(), keras.optimizers.Adam()
+    with pytest.raises(ValueError, match=r"generator_optimizer=…, discriminator_optimizer=…"):
+        model.compile(optimizer=one)
+    with pytest.raises(ValueError, match="each network needs its own"):
+        model.compile(one, one)
+    assert model.optimizers == {}
+    model.compile("adam", "adam")
+    assert model.generator_optimizer is not model.discriminator_optimizer
+    assert set(model.optimizers) == {"generator_optimizer", "discriminator_optimizer"}
+
+
+@pytest.mark.parametrize("loss", ["hinge", "wasserstein"])
+def test_smoothing_needs_a_target(loss: str) -> None:
+    fails(lambda: GANConfig(label_smoothing=0.1, loss=loss), "label_smoothing = 0.1", loss)
+    fails(lambda: small(label_smoothing=0.1, loss=loss), "label_smoothing = 0.1", loss)
+
+
+def test_convolutional_networks_need_sides_that_four_divides() -> None:
+    fails(lambda: small(architecture="convolutional"), "6 × 6", "four must divide", "--architecture dense")
+    fails(lambda: GAN((8, 6, 1), architecture="convolutional"), "8 × 6")
+    # Whoever gives both networks decides for himself.
+    given = {"generator": keras.layers.Dense(1), "discriminator": keras.layers.Dense(1)}
+    GAN(SHAPE, architecture="convolutional", **given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": "wassertein"}, "did you mean 'wasserstein'"),
+        ({"critic_steps": 0}, "critic_steps = 0 is too small"),
+        ({"label_smoothing": 0.6}, "too large"),
+        ({"hidden": (8,)}, "no field 'hidden'"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
+    fails(lambda: GAN(SHAPE, **arguments), message)
+
+
+# --- saving and precision ----------------------------------------------------------------------------------
+
+
+def test_a_saved_game_goes_on_in_the_middle_of_a_cycle(tmp_path: Path, images: np.ndarray) -> None:
+    model = small(loss="wasserstein", critic_steps=2, ema_decay=0.9)
+    model.compile(**model.default_optimizers(1e-3))
+    for _ in range(3):
+        model.train_on_batch(images[:16])
+    model.save(tmp_path / "g.keras")
+    loaded = keras.saving.load_model(tmp_path / "g.keras")
+    assert [int(o.iterations) for o in loaded.optimizers.values()] == [1, 3]
+    assert same(state(loaded), state(model))
+    # Two moments of each weight that is trained, beside iterations and learning rate.
+    for optimizer, player in zip(
+        loaded.optimizers.values(), (loaded.generator, loaded.discriminator), strict=True
+    ):
+        assert len(optimizer.variables) == 2 + 2 * len(player.trainable_variables)
+    assert loaded.get_compile_config() == model.get_compile_config()
+    for _ in range(2):
+        before = state(model)
+        for each in (model, loaded):
+            each.train_on_batch(images[16:32])
+        assert same(state(loaded), state(model))
+        assert not same(before, state(model))
+    assert [int(o.iterations) for o in loaded.optimizers.values()] == [2, 5]
+
+
+def test_half_precision_scales_each_loss_by_itself() -> None:
+    model, plain = small(dtype="mixed_float16"), [keras.optimizers.SGD(0.1) for _ in range(2)]
+    model.compile(*plain)
+    scaled = list(model.optimizers.values())
+    assert all(isinstance(optimizer, keras.optimizers.LossScaleOptimizer) for optimizer in scaled)
+    assert [optimizer.inner_optimizer for optimizer in scaled] == plain
+    assert scaled[0] is not scaled[1]
+    own = [keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)) for _ in range(2)]
+    model.compile(*own)
+    assert list(model.optimizers.values()) == own
+    model.compile(*plain, auto_scale_loss=False)
+    assert list(model.optimizers.values()) == plain
+
+
+def test_half_precision_is_saved_with_its_scales(tmp_path: Path, images: np.ndarray) -> None:
+    model = small(dtype="mixed_float16")
+    model.compile(**model.default_optimizers(1e-3))
+    model.train_on_batch(images[:16])
+    model.save(tmp_path / "h.keras")
+    loaded = keras.saving.load_model(tmp_path / "h.keras")
+    for optimizer in loaded.optimizers.values():
+        assert not isinstance(optimizer.inner_optimizer, keras.optimizers.LossScaleOptimizer)
+    assert same(state(loaded), state(model))
+
+
+# --- what it tells -----------------------------------------------------------------------------------------
+
+
+def sigmoid(a: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-a))
+
+
+@pytest.mark.parametrize("loss", ["non_saturating", "hinge", "wasserstein"])
+def test_evaluation_is_what_the_logits_say(loss: str, images: np.ndarray) -> None:
+    model = small(loss=loss)
+    model.compile(**model.default_optimizers(1e-2), jit_compile=False)
+    model.fit(images, batch_size=16, verbose=0)
+    model.reset_metrics()
+    noise = model.next_test_noise()
+    latents = noise.normal(64, (3,), LATENTS)
+    generated = model.generate(latents)
+    events = tf.constant(images / 127.5 - 1, tf.float32)
+    real, fake = (model.discriminate(x).numpy().astype(np.float64) for x in (events, generated))
+    if loss == "non_saturating":
+        generator, discriminator = -np.log(sigmoid(fake)), -np.log(sigmoid(real)) - np.log(sigmoid(-fake))
+    elif loss == "hinge":
+        generator, discriminator = -fake, np.maximum(0, 1 - real) + np.maximum(0, 1 + fake)
+    else:
+        share = noise.uniform(64, (), PENALTY)[:, None, None, None]
+        between = share * events + (1 - share) * generated
+        with tf.GradientTape() as tape:
+            tape.watch(between)
+            slopes = tape.gradient(model.discriminate(between), between)
+        norm = np.linalg.norm(np.reshape(slopes, [64, -1]), axis=1)
+        generator, discriminator = -fake, fake - real + 10 * (norm - 1) ** 2
+    scores = (sigmoid(real), sigmoid(fake)) if loss == "non_saturating" else (real, fake)
+    names = ("generator_loss", "discriminator_loss", "real_score", "fake_score")
+    logs = model.evaluate(images, batch_size=64, verbose=0, return_dict=True)
+    assert set(logs) == set(names)
+    for name, wanted in zip(names, (generator, discriminator, *scores), strict=True):
+        # Float32's roundings in two networks of some ten units.
+        np.testing.assert_allclose(logs[name], wanted.mean(), rtol=1e-5, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(model.score(images), scores[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(model(images), model.score(images))
+
+
+def test_smoothing_reaches_the_discriminators_loss_alone(images: np.ndarray) -> None:
+    logs = []
+    for smoothing in (0.0, 0.2):
+        model = small(label_smoothing=smoothing)
+        model.compile(**model.default_optimizers(1e-2), jit_compile=False)
+        logs.append(model.evaluate(images, batch_size=64, verbose=0, return_dict=True))
+    real = model.discriminate(model.preprocessing.likely_events(tf.constant(images))).numpy()
+    change = {name: logs[1][name] - logs[0][name] for name in logs[0]}
+    # −(1 − s) log σ(a) − s log σ(−a) = −log σ(a) + s a.
+    np.testing.assert_allclose(change.pop("discriminator_loss"), 0.2 * real.mean(), rtol=1e-4, atol=1e-6)
+    assert set(change.values()) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "labels", "more"),
+    [
+        ({}, None, set()),
+        ({"latent_dim": 2}, None, {"manifold"}),
+        ({"num_classes": 3}, np.arange(8) % 3, set()),
+    ],
+)
+def test_pictures_show_samples_and_scores(
+    arguments: dict, labels: np.ndarray | None, more: set[str], images: np.ndarray
+) -> None:
+    shown = small(**arguments).pictures(images[:8], labels)
+    assert set(shown) == {"interpolation", "scores", *more}
+    for name, figure in shown.items():
+        assert figure.axes, name
+    words = shown["scores"].axes[0]
+    assert "probability of being real" in words.get_xlabel()

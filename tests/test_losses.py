@@ -1,0 +1,174 @@
+"""The adversarial losses against closed forms in float64."""
+
+import typing
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfgen.config import GANConfig
+from tfgen.losses import LOSSES, classifier_loss, gradient_penalty, minimax_loss, non_saturating_loss
+
+REAL = np.array([-3.0, -0.4, 0.0, 0.7, 1.0, 5.0])
+FAKE = np.array([2.5, 0.3, 0.0, -1.0, -0.2, -6.0])
+EXTREME = np.array([-200.0, -200.0, 200.0, 200.0]), np.array([-200.0, 200.0, -200.0, 200.0])
+CLASSIFIERS = [name for name, loss in LOSSES.items() if loss.classifies]
+
+
+def log_sigmoid(a: np.ndarray) -> np.ndarray:
+    return -np.logaddexp(0, -a)
+
+
+def closed_form(name: str, real: np.ndarray, fake: np.ndarray, s: float) -> tuple[np.ndarray, np.ndarray]:
+    """The generator's and the discriminator's loss."""
+    cross_entropy = -(1 - s) * log_sigmoid(real) - s * log_sigmoid(-real) - log_sigmoid(-fake)
+    return {
+        "non_saturating": (-log_sigmoid(fake), cross_entropy),
+        "minimax": (log_sigmoid(-fake), cross_entropy),
+        "least_squares": ((fake - 1) ** 2 / 2, (real - 1 + s) ** 2 / 2 + fake**2 / 2),
+        "hinge": (-fake, np.maximum(0, 1 - real) + np.maximum(0, 1 + fake)),
+        "wasserstein": (-fake, fake - real),
+    }[name]
+
+
+def losses(name: str, real: np.ndarray, fake: np.ndarray, s: float) -> tuple[np.ndarray, np.ndarray]:
+    real, fake = tf.constant(real, tf.float32), tf.constant(fake, tf.float32)
+    return LOSSES[name].generator(fake).numpy(), LOSSES[name].discriminator(real, fake, s).numpy()
+
+
+def slope(loss: typing.Callable[[tf.Tensor], tf.Tensor], at: typing.Any) -> np.ndarray:
+    at = tf.constant(at)
+    with tf.GradientTape() as tape:
+        tape.watch(at)
+        value = loss(at)
+    return tape.gradient(value, at).numpy()
+
+
+def test_each_loss_has_a_name_that_the_configuration_knows() -> None:
+    assert set(LOSSES) == set(typing.get_args(typing.get_type_hints(GANConfig)["loss"]))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_their_closed_forms(name: str, smoothing: float) -> None:
+    for made, wanted in zip(
+        losses(name, REAL, FAKE, smoothing), closed_form(name, REAL, FAKE, smoothing), strict=True
+    ):
+        assert made.dtype == np.float32
+        assert made.shape == REAL.shape
+        # Float32 rounds terms of some nats at 5e-7; where they cancel, no relative error holds.
+        np.testing.assert_allclose(made, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_extreme_logits_stay_finite_and_right(name: str) -> None:
+    for made, wanted in zip(losses(name, *EXTREME, 0.1), closed_form(name, *EXTREME, 0.1), strict=True):
+        # 0.1 · 200 beside 200 is rounded at 2e-5.
+        np.testing.assert_allclose(made, wanted, rtol=1e-6, atol=3e-5)
+    for player in range(2):
+        gradient = slope(lambda a, player=player: _either(name, a)[player], np.float32([-200, 200]))
+        assert np.all(np.isfinite(gradient))
+
+
+def _either(name: str, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return LOSSES[name].generator(logits), LOSSES[name].discriminator(logits, logits, 0.0)
+
+
+def test_the_undecided_discriminator_gives_the_game_its_value() -> None:
+    zero = tf.zeros([1])
+    # Goodfellow et al. 2014, theorem 1: V = −ln 4 where D = 1/2 everywhere.
+    np.testing.assert_allclose(-classifier_loss(zero, zero), -2 * np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(minimax_loss(zero), -np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [*CLASSIFIERS, "least_squares"])
+def test_smoothing_changes_the_real_part_alone(name: str) -> None:
+    real, fake = tf.constant(REAL, tf.float64), tf.constant(FAKE, tf.float64)
+    loss = LOSSES[name].discriminator
+    change = loss(real, fake, 0.2) - loss(real, fake, 0.0)
+    # Float64 rounds values below 20 at 2e-15.
+    np.testing.assert_allclose(change, loss(real, fake + 3, 0.2) - loss(real, fake + 3, 0.0), atol=2e-14)
+    np.testing.assert_array_equal(
+        slope(lambda a: loss(real, a, 0.2), fake), slope(lambda a: loss(real, a, 0.0), fake)
+    )
+    assert np.all(change.numpy()[REAL != 0] != 0)
+
+
+@pytest.mark.parametrize("smoothing", [0.05, 0.1, 0.3])
+def test_smoothing_sets_the_probability_that_is_best_for_real_images(smoothing: float) -> None:
+    places = np.linspace(-6, 6, 12001)
+    values = classifier_loss(tf.constant(places), tf.zeros([], tf.float64), smoothing)
+    best = places[np.argmin(values)]
+    # The slope of σ is at most 1/4 and the places are 1e-3 apart.
+    np.testing.assert_allclose(1 / (1 + np.exp(-best)), 1 - smoothing, atol=0.25e-3)
+    best = np.log((1 - smoothing) / smoothing)
+    at_best = slope(lambda a: classifier_loss(a, tf.zeros([], tf.float64), smoothing), best)
+    np.testing.assert_allclose(at_best, 0, atol=1e-15)
+
+
+def test_smoothing_sets_the_output_that_is_best_for_real_images_by_least_squares() -> None:
+    loss = LOSSES["least_squares"].discriminator
+    at_best = slope(lambda a: loss(a, tf.zeros([], tf.float64), 0.25), np.float64(0.75))
+    np.testing.assert_array_equal(at_best, 0)
+
+
+def test_minimax_saturates_where_the_discriminator_is_sure_and_the_other_does_not() -> None:
+    sure = np.float32([-20, -100])
+    # The slopes are σ(a) − 1 and −σ(a), and σ(−20) = 2e-9.
+    np.testing.assert_allclose(slope(non_saturating_loss, sure), -1, atol=1e-6)
+    np.testing.assert_allclose(slope(minimax_loss, sure), 0, atol=1e-8)
+    at_half = np.zeros(1, np.float32)
+    np.testing.assert_array_equal(slope(non_saturating_loss, at_half), slope(minimax_loss, at_half))
+
+
+def events(*shape: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Real ones, generated ones, and weights."""
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(2, *shape))
+    return tf.constant(real), tf.constant(fake), tf.constant(rng.random(shape[0]))
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5, 4, 2, 3)])
+def test_penalty_of_a_linear_critic_is_a_function_of_its_slope(shape: tuple[int, ...]) -> None:
+    real, fake, weights = events(*shape)
+    w = tf.constant(np.random.default_rng(1).normal(size=shape[1:]))
+    axes = list(range(1, len(shape)))
+    for mixed in (weights, tf.zeros_like(weights), tf.ones_like(weights)):
+        penalty = gradient_penalty(lambda x: tf.reduce_sum(x * w, axes), real, fake, mixed)
+        assert penalty.shape == (5,)
+        np.testing.assert_allclose(penalty, (np.linalg.norm(w) - 1) ** 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5, 4, 2, 3)])
+def test_penalty_looks_between_real_and_fake(shape: tuple[int, ...]) -> None:
+    real, fake, weights = events(*shape)
+    axes = list(range(1, len(shape)))
+    penalty = gradient_penalty(lambda x: tf.reduce_sum(x**2, axes) / 2, real, fake, weights)
+    # The gradient of ½ ‖x‖² is x.
+    places = [
+        e * x + (1 - e) * g for e, x, g in zip(weights.numpy(), real.numpy(), fake.numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(penalty, [(np.linalg.norm(x) - 1) ** 2 for x in places], rtol=1e-12)
+
+
+def test_penalty_of_a_flat_critic_is_one_and_has_a_gradient() -> None:
+    real, fake, weights = events(5, 3)
+    w, v = (tf.Variable(tf.zeros([3], tf.float64)) for _ in range(2))
+    with tf.GradientTape() as tape:
+        penalty = gradient_penalty(
+            lambda x: tf.linalg.matvec(x, w) + tf.linalg.matvec(x**2, v), real, fake, weights
+        )
+    np.testing.assert_array_equal(penalty, 1)
+    # The root's own derivative at zero is infinite, times zero no number.
+    for gradient in tape.gradient(penalty, [w, v]):
+        np.testing.assert_array_equal(gradient, 0)
+
+
+def test_penalty_pulls_the_slope_towards_one() -> None:
+    real, fake, weights = events(5, 3)
+    w = tf.Variable(tf.constant([0.3, -1.2, 0.8], tf.float64))
+    with tf.GradientTape() as tape:
+        penalty = gradient_penalty(lambda x: tf.linalg.matvec(x, w), real, fake, weights)
+    norm = np.linalg.norm(w)
+    # The derivative of (‖w‖ − 1)², five times.
+    np.testing.assert_allclose(tape.gradient(penalty, w), 5 * 2 * (norm - 1) * w / norm, rtol=1e-12)

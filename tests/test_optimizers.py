@@ -1,0 +1,102 @@
+"""Adam in one pass against Keras's own and its paper."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfgen.layers import dense_network
+from tfgen.optimizers import Adam
+
+COMMON = {"seed": 0, "dtype": "float32", "name": "network"}
+
+
+def normal(*shape: int, seed: int = 0) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
+
+
+def assert_close(made: Any, wanted: Any, rtol: float) -> None:
+    """Within `rtol` of the largest entry: the smaller ones are sums of terms as large as that."""
+    np.testing.assert_allclose(made, wanted, rtol=0, atol=rtol * np.abs(wanted).max())
+
+
+def after_steps(
+    optimizer: keras.optimizers.Optimizer, jit_compile: bool, steps: int = 20
+) -> list[np.ndarray]:
+    """The weights and the optimizer's state."""
+    network = dense_network((4,), (8,), (2,), **COMMON)
+    inputs, targets, variables = normal(16, 4), normal(16, 2, seed=1), network.trainable_variables
+    optimizer.build(variables)
+
+    @tf.function(jit_compile=jit_compile)
+    def step() -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((network(inputs) - targets) ** 2)
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    for _ in range(steps):
+        step()
+    assert int(optimizer.iterations) == steps
+    return [v.numpy() for v in (*network.weights, *optimizer.variables)]
+
+
+# Float32 holds these exactly. Of 0.999 it leaves 1e-5 of 1 − 0.999, in places where Keras and we differ.
+EXACT = {"beta_1": 0.875, "beta_2": 1 - 2**-6}
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "rtol"),
+    # Roundings of float32 in each of 20 steps, without and with that of the decay.
+    [(EXACT, 1e-6), ({**EXACT, "epsilon": 1e-3, "clipnorm": 0.1}, 1e-6), ({}, 2e-5)],
+)
+def test_adam_is_keras_own(arguments: dict, rtol: float, jit_compile: bool) -> None:
+    ours = after_steps(Adam(1e-2, **arguments), jit_compile)
+    wanted = after_steps(keras.optimizers.Adam(1e-2, **arguments), jit_compile)
+    for made, value in zip(ours, wanted, strict=True):
+        assert_close(made, value, rtol)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"learning_rate": keras.optimizers.schedules.CosineDecay(1e-2, 20), **EXACT}, {"amsgrad": True}],
+)
+def test_adam_takes_a_schedule_and_amsgrad(arguments: dict) -> None:
+    ours, wanted = (after_steps(kind(**arguments), False) for kind in (Adam, keras.optimizers.Adam))
+    for made, value in zip(ours, wanted, strict=True):
+        assert_close(made, value, rtol=1e-6)
+
+
+def test_adam_is_the_formula_of_its_paper() -> None:
+    # A rate that float32, in which Keras keeps it, holds exactly.
+    rate, beta_1, beta_2, epsilon = 2**-7, 0.9, 0.999, 1e-7
+    variable, optimizer = keras.Variable(np.zeros(4), dtype="float64"), Adam(rate, beta_1, beta_2, epsilon)
+    optimizer.build([variable])
+    theta = m = v = np.zeros(4)
+    for t, g in enumerate(np.random.default_rng(0).normal(size=(20, 4)), start=1):
+        optimizer.apply([tf.constant(g)], [variable])
+        m, v = beta_1 * m + (1 - beta_1) * g, beta_2 * v + (1 - beta_2) * g**2
+        # The order at the end of Kingma & Ba's section 2, whose ε stands beside the uncorrected root.
+        theta = theta - rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
+    np.testing.assert_allclose(variable, theta, rtol=1e-11)
+
+
+def test_adam_is_saved_with_its_state(tmp_path: Path) -> None:
+    optimizer = Adam(3e-3, beta_1=0.5, epsilon=1e-5)
+    assert Adam.from_config(optimizer.get_config()).get_config() == optimizer.get_config()
+    model = dense_network((4,), (8,), (2,), **COMMON)
+    model.compile(optimizer, "mse", jit_compile=False)
+    batch = normal(16, 4), normal(16, 2, seed=1)
+    for _ in range(2):
+        model.train_on_batch(*batch)
+    model.save(tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras")
+    assert type(loaded.optimizer) is Adam
+    for each in (model, loaded):
+        each.train_on_batch(*batch)
+    state = [[v.numpy() for v in (*m.weights, *m.optimizer.variables)] for m in (model, loaded)]
+    for made, wanted in zip(*state, strict=True):
+        np.testing.assert_array_equal(made, wanted)

@@ -1,0 +1,116 @@
+"""Adversarial losses in pairs, generator's and discriminator's, as pure functions of logits.
+
+Logits are what the discriminator gives before any sigmoid, `float[B]`, and so are all losses: one value an
+example, in nats where the discriminator is a classifier. Nothing here takes the logarithm of a sigmoid, which
+clips or overflows: log σ(a) = −softplus(−a) and log(1 − σ(a)) = −softplus(a).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+GeneratorLoss: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
+DiscriminatorLoss: TypeAlias = Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]
+
+
+class AdversarialLoss(NamedTuple):
+    """What each of the two players minimizes.
+
+    Attributes:
+        generator: of the logits of generated images.
+        discriminator: of the logits of real and of generated images, and of the label smoothing.
+        classifies: whether σ(logit) is the probability that an image is real.
+        penalized: whether the discriminator's loss asks for `gradient_penalty` beside it.
+    """
+
+    generator: GeneratorLoss
+    discriminator: DiscriminatorLoss
+    classifies: bool = False
+    penalized: bool = False
+
+
+def classifier_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
+    """−log D(x) − log(1 − D(G(z))) (Goodfellow et al. 2014, "Generative adversarial nets").
+
+    With one-sided label smoothing s (Salimans et al. 2016) the target of real images is 1 − s:
+    −(1 − s) log D(x) − s log(1 − D(x)) stands in for the first term.
+    """
+    real = tf.nn.softplus(-real_logits) + smoothing * real_logits
+    return real + tf.nn.softplus(fake_logits)
+
+
+def non_saturating_loss(fake_logits: tf.Tensor) -> tf.Tensor:
+    """−log D(G(z)): the gradient stays where the discriminator is sure (Goodfellow et al. 2014)."""
+    return tf.nn.softplus(-fake_logits)
+
+
+def minimax_loss(fake_logits: tf.Tensor) -> tf.Tensor:
+    """log(1 − D(G(z))): the game's own value, which saturates early on (Goodfellow et al. 2014)."""
+    return -tf.nn.softplus(fake_logits)
+
+
+def least_squares_discriminator_loss(
+    real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
+) -> tf.Tensor:
+    """½ (D(x) − 1 + s)² + ½ D(G(z))² (Mao et al. 2017, "Least squares generative adversarial networks")."""
+    return 0.5 * (tf.square(real_logits - (1 - smoothing)) + tf.square(fake_logits))
+
+
+def least_squares_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
+    """½ (D(G(z)) − 1)² (Mao et al. 2017)."""
+    return 0.5 * tf.square(fake_logits - 1)
+
+
+def hinge_discriminator_loss(
+    real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
+) -> tf.Tensor:
+    """max(0, 1 − D(x)) + max(0, 1 + D(G(z))) (Lim & Ye 2017, "Geometric GAN"); takes no smoothing."""
+    return tf.nn.relu(1 - real_logits) + tf.nn.relu(1 + fake_logits)
+
+
+def critic_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
+    """−D(G(z)), beside the hinge and the Wasserstein loss."""
+    return -fake_logits
+
+
+def wasserstein_critic_loss(
+    real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
+) -> tf.Tensor:
+    """D(G(z)) − D(x) (Arjovsky et al. 2017, "Wasserstein GAN"); takes no smoothing."""
+    return fake_logits - real_logits
+
+
+def gradient_penalty(
+    critic: Callable[[tf.Tensor], tf.Tensor], real: tf.Tensor, fake: tf.Tensor, weights: tf.Tensor
+) -> tf.Tensor:
+    """(‖∇D(x̂)‖ − 1)² at x̂ = ε x + (1 − ε) G(z) (Gulrajani et al. 2017, "Improved training of WGANs").
+
+    Args:
+        critic: events `[B, *event_shape]` → `[B]`.
+        real: events `[B, *event_shape]`.
+        fake: as many generated ones.
+        weights: ε, uniform in [0, 1), one an example: `[B]`.
+
+    Returns:
+        `[B]`. Where the gradient is zero, so is the norm's own gradient, in place of the root's NaN.
+    """
+    weights = tf.reshape(weights, [-1, *[1] * (real.shape.rank - 1)])
+    between = weights * real + (1 - weights) * fake
+    with tf.GradientTape() as tape:
+        tape.watch(between)
+        logits = critic(between)
+    gradient = tape.gradient(logits, between)
+    squares = tf.reduce_sum(tf.square(gradient), axis=list(range(1, real.shape.rank)))
+    positive = squares > 0
+    norm = tf.where(positive, tf.sqrt(tf.where(positive, squares, 1.0)), 0.0)
+    return tf.square(norm - 1)
+
+
+LOSSES: dict[str, AdversarialLoss] = {
+    "non_saturating": AdversarialLoss(non_saturating_loss, classifier_loss, classifies=True),
+    "minimax": AdversarialLoss(minimax_loss, classifier_loss, classifies=True),
+    "least_squares": AdversarialLoss(least_squares_generator_loss, least_squares_discriminator_loss),
+    "hinge": AdversarialLoss(critic_generator_loss, hinge_discriminator_loss),
+    "wasserstein": AdversarialLoss(critic_generator_loss, wasserstein_critic_loss, penalized=True),
+}
