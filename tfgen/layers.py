@@ -46,6 +46,16 @@ def _product(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
+def leaky_relu(inputs: tf.Tensor) -> tf.Tensor:
+    """max(x, 0.2 x), from two plain operations.
+
+    TensorFlow's graph optimizer fuses its own with a convolution before it, fails at that in training, and
+    says so on the terminal.
+    """
+    return tf.maximum(inputs, _LEAK * inputs)
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
 class Dropout(keras.layers.Layer):
     """Dropout (Srivastava et al. 2014) whose mask is a function of (seed, calls in training so far, replica).
 
@@ -295,7 +305,7 @@ def convolutional_discriminator(
                 seed=layer_seed,
                 **strided,
             ),
-            _activation("leaky_relu", dtype),
+            keras.layers.Activation(leaky_relu, dtype=dtype),
         ]
         if dropout:
             layers.append(Dropout(dropout, layer_seed, dtype=dtype))

@@ -1,0 +1,71 @@
+"""The examples run, in small, and what they count is right."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture(scope="module")
+def ring() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("ring", EXAMPLES / "ring.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_all_samples_on_one_mode(ring: ModuleType) -> None:
+    assert ring.captured(np.tile(ring.CENTRES[3], (1000, 1))) == (1, 1.0)
+
+
+def test_the_data_holds_all_modes(ring: ModuleType) -> None:
+    modes, quality = ring.captured(points := ring.draw(20_000, seed=0))
+    assert modes == 8 and points.dtype == np.float32
+    # Within three deviations in the plane: 1 − exp(−9/2); four standard errors of 20 000 draws.
+    expected = 1 - np.exp(-4.5)
+    assert quality == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 20_000))
+
+
+def test_noise_far_off_is_no_mode(ring: ModuleType) -> None:
+    far = 10 + np.random.default_rng(0).standard_normal((1000, 2))
+    assert ring.captured(far) == (0, 0.0)
+    assert ring.captured(np.zeros((1000, 2))) == (0, 0.0)
+
+
+def test_high_quality_ends_at_three_deviations(ring: ModuleType) -> None:
+    for deviations, expected in ((2.99, (8, 1.0)), (3.01, (0, 0.0))):
+        points = np.repeat(ring.CENTRES + np.array([deviations * ring.STDDEV, 0]), 10, axis=0)
+        assert ring.captured(points) == expected
+
+
+@pytest.mark.parametrize("few, modes", [(9, 1), (10, 2)])
+def test_a_few_samples_capture_no_mode(ring: ModuleType, few: int, modes: int) -> None:
+    points = np.repeat(ring.CENTRES[:2], [1000 - few, few], axis=0)
+    assert ring.captured(points) == (modes, 1.0)
+
+
+def test_ring_prints_and_draws(ring: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    ring.main(["--seeds", "1", "--steps", "6", "--out", str(tmp_path / "ring.png")])
+    lines = capsys.readouterr().out.splitlines()
+    for loss in ("non_saturating", "wasserstein"):
+        (line,) = (line for line in lines if line.startswith(f"{loss} "))
+        _, seed, modes, quality, *_ = line.split()
+        assert seed == "0" and 0 <= int(modes) <= 8 and 0 <= float(quality.rstrip("%")) <= 100
+    assert any("6 steps" in line for line in lines) and lines[-1] == f"wrote {tmp_path / 'ring.png'}"
+    with Image.open(tmp_path / "ring.png") as picture:
+        assert picture.format == "PNG" and min(picture.size) > 300
+
+
+@pytest.mark.parametrize("wrong", [["--seeds", "0"], ["--steps", "many"], ["--out", "nowhere/ring.png"]])
+def test_ring_refuses_before_it_trains(
+    ring: ModuleType, wrong: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        ring.main(wrong)
+    assert wrong[1].split("/")[0] in capsys.readouterr().err
