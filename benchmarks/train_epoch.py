@@ -26,7 +26,7 @@ from tfgen.cli._flags import Parser
 
 from tfgen import __version__, registry
 from tfgen.config import RunConfig, TrainOptions, hint
-from tfgen.data import Dataset, load, steps_per_epoch, train_batches
+from tfgen.data import Dataset, load, on_host, steps_per_epoch, train_batches
 from tfgen.errors import UsageError, WorkError
 from tfgen.quiet import import_quietly
 
@@ -70,7 +70,8 @@ class Measurements:
     def summary(self) -> dict[str, float]:
         """The numbers that the others are measured for; seconds where nothing else is said."""
         tfgen, peer = (statistics.median(self.epochs[name]) for name in ("tfgen", "peer"))
-        floor = self.flops_per_epoch / max(self.product_flops)
+        # Medians of both: what slows the machine for a while slows some epochs and some products.
+        floor = self.flops_per_epoch / statistics.median(self.product_flops)
         return {
             "tfgen_median": tfgen,
             "peer_median": peer,
@@ -199,12 +200,12 @@ def start_tfgen(model: Any, config: RunConfig, images: np.ndarray, logged: str) 
     """Trains as `tfgen.training.run` does: `fit` once an epoch, with that epoch's own batches."""
     options = config.options
     steps = steps_per_epoch(len(images), options.batch_size)
-    done = 0
+    held, done = on_host(images), 0
 
     def epoch() -> float:
         nonlocal done
         batches = train_batches(
-            images, batch_size=options.batch_size, seed=options.seed, start_step=done * steps
+            held, batch_size=options.batch_size, seed=options.seed, start_step=done * steps
         )
         history = model.fit(
             batches.take(steps), initial_epoch=done, epochs=done + 1, shuffle=False, verbose=0
@@ -313,7 +314,7 @@ def print_report(report: dict[str, Any]) -> None:
     machine, run, summary, measured = (report[key] for key in ("machine", "run", "summary", "measured"))
     versions, loss, bounds = report["versions"], measured["last_loss"], report["bounds"]
     logged = report["compared"]
-    product = max(measured["product_flops_per_second"])
+    product = statistics.median(measured["product_flops_per_second"])
     percent = summary["percent_of_product"]
     void, worst = report["void"], max(measured["others_share"])
     rows = [

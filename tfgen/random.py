@@ -27,6 +27,7 @@ LATENTS = 0x6C61
 BINARIZATION = 0x6269
 POSTERIOR = 0x706F
 PENALTY = 0x7065
+PARTS = 0x7074
 
 _SEGMENTS = 256  # table segments an octave of the tail probability; error below 1e-6
 _FRACTION_BITS = 20  # position inside a segment
@@ -161,6 +162,10 @@ class BatchNoise:
     ) -> tf.Tensor:
         """Standard normal variates of shape `[batch, *event_shape]`."""
         return tf.random.stateless_normal((batch, *event_shape), self._folded(stream), dtype=dtype)
+
+    def part(self, index: int) -> "BatchNoise":
+        """The noise of one part of the batch, apart from that of the other parts."""
+        return BatchNoise(self._folded(PARTS + index))
 
     def _folded(self, stream: int) -> tf.Tensor:
         return tf.random.experimental.stateless_fold_in(self.seed, stream)

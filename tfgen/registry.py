@@ -69,6 +69,7 @@ FAMILIES: dict[str, Family] = {
                 "the same with 2 latents, for the manifold", VAEConfig(latent_dim=2), 40, 128, 1e-3
             ),
         },
+        side_by_side=True,
     ),
     "gan": Family(
         name="gan",

@@ -33,8 +33,8 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
 
 
 def train_batches(
-    images: np.ndarray,
-    labels: np.ndarray | None = None,
+    images: "np.ndarray | tf.Tensor",
+    labels: "np.ndarray | tf.Tensor | None" = None,
     *,
     batch_size: int,
     seed: int,
@@ -46,7 +46,7 @@ def train_batches(
     of the images, given by (seed, epoch), of which the last N mod `batch_size` entries are dropped.
 
     Args:
-        images: uint8[N,H,W,C], held in memory once.
+        images: uint8[N,H,W,C], held in memory once; an array is copied at each call, a tensor `on_host` is not.
         labels: int[N], or None.
         batch_size: images a batch, B.
         seed: of the order, 0 … 2³¹ − 1.
@@ -116,12 +116,17 @@ def _parallel(places: Any, batch: Any) -> "tf.data.Dataset":
     return dataset.with_options(options)
 
 
-def _as_tensors(images: np.ndarray, labels: np.ndarray | None) -> Any:
-    """Tensors on the host. Captured by a map function they are inputs, not constants in its graph."""
+def on_host(array: Any) -> "tf.Tensor":
+    """The array as a tensor in the host's memory; what is one already is not copied."""
     (tf,) = import_quietly()
+    # tf.data runs on the CPU: on a GPU the tensor would be copied back at each step.
+    with tf.device("/cpu:0"):
+        return tf.convert_to_tensor(array)
+
+
+def _as_tensors(images: Any, labels: Any) -> Any:
+    """Tensors on the host. Captured by a map function they are inputs, not constants in its graph."""
     if labels is not None and len(labels) != len(images):
         raise UsageError(f"{len(images)} images, but {len(labels)} labels; they must be as many")
-    # tf.data runs on the CPU: on a GPU the tensors would be copied back at each step.
-    with tf.device("/cpu:0"):
-        pixels = tf.convert_to_tensor(images)
-        return pixels if labels is None else (pixels, tf.convert_to_tensor(labels, tf.int64))
+    (tf,) = import_quietly()
+    return on_host(images) if labels is None else (on_host(images), tf.cast(on_host(labels), tf.int64))

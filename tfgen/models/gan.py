@@ -261,9 +261,6 @@ class GAN(GenerativeModel):
     ) -> None:
         """Configures training; see `GenerativeModel.compile`.
 
-        XLA is on by default on a GPU alone: on a CPU it makes a step of the dense networks slower by a
-        sixth, and that of the convolutional ones four times as slow.
-
         Args:
             generator_optimizer: also `self.optimizer`, which Keras's callbacks look at.
             discriminator_optimizer: another one.

@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 
 from tfgen import random
 from tfgen.config import VAEConfig
-from tfgen.layers import append_labels, dense_network
+from tfgen.layers import Dense, append_labels, dense_network
 from tfgen.models.base import Curve, GenerativeModel
 from tfgen.models.preprocessing import Noise, Pixels, Preprocessing
 
@@ -105,16 +105,17 @@ class VAE(GenerativeModel):
         # A dense network of ours takes events flat, lest a label be appended at each pixel.
         self._flat = encoder is None and num_classes > 0
         inputs = (math.prod(shape) + num_classes,) if self._flat else shape
+        common = {"dtype": policy, "layer": Dense}
         self.encoder = encoder or dense_network(
-            inputs, config.hidden, (2 * latent_dim,), seed=2 * self.seed, dtype=policy, name="encoder"
+            inputs, config.hidden, (2 * latent_dim,), seed=2 * self.seed, name="encoder", **common
         )
         self.decoder = decoder or dense_network(
             (latent_dim + num_classes,),
             config.hidden[::-1],
             shape,
             seed=2 * self.seed + 1,
-            dtype=policy,
             name="decoder",
+            **common,
         )
         self.loss_metric = keras.metrics.Mean("loss", dtype="float64")
         self.reconstruction_metric = keras.metrics.Mean("reconstruction", dtype="float64")
@@ -203,10 +204,8 @@ class VAE(GenerativeModel):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step of the optimizer on −ELBO."""
         images, labels = self.unpack(data)
-        noise, one_hot = self.training_noise(), self.one_hot(labels)
-        events = self.preprocessing.events(images, noise, self.likelihood_dtype)
         with tf.GradientTape() as tape:
-            bound = self.elbo(events, noise, one_hot)
+            bound = self.side_by_side(self._noisy_elbo, self.training_noise(), images, labels)
             loss = self.gradient_loss(-tf.reduce_mean(bound.elbo), self.optimizer)
         gradients = tape.gradient(loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
@@ -215,10 +214,12 @@ class VAE(GenerativeModel):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """−ELBO of a batch."""
-        images, labels = self.unpack(data)
-        noise = self.next_test_noise()
+        return self._updated_logs(self._noisy_elbo(self.next_test_noise(), *self.unpack(data)))
+
+    def _noisy_elbo(self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None) -> ELBO:
+        """The ELBO of images whose events come from `noise` too."""
         events = self.preprocessing.events(images, noise, self.likelihood_dtype)
-        return self._updated_logs(self.elbo(events, noise, self.one_hot(labels)))
+        return self.elbo(events, noise, self.one_hot(labels))
 
     def _updated_logs(self, bound: ELBO) -> dict[str, tf.Tensor]:
         self.loss_metric.update_state(-bound.elbo)

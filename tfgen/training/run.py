@@ -18,7 +18,7 @@ from rich.console import Console
 from tfgen import export, registry
 from tfgen.config import ConditionalConfig, RunConfig, TrainOptions
 from tfgen.data import Dataset, load
-from tfgen.data.pipeline import eval_batches, steps_per_epoch, train_batches
+from tfgen.data.pipeline import eval_batches, on_host, steps_per_epoch, train_batches
 from tfgen.errors import InterruptedRunError, UsageError
 from tfgen.models.base import GenerativeModel
 from tfgen.training import callbacks, checkpoint
@@ -258,12 +258,13 @@ class _Run:
         bar = callbacks.ProgressBar(position, options.epochs, self.console)
         members = [*self._bookkeeping(position, restored), figures, callbacks.TensorBoard(self.folder), bar]
         validation = eval_batches(held_out.images, held_out.labels, EVAL_BATCH_SIZE)
+        images, labels = (None if each is None else on_host(each) for each in (train.images, train.labels))
         try:
             with bar.shown():
                 for epoch in range(position.epoch, options.epochs):
                     batches = train_batches(
-                        train.images,
-                        train.labels,
+                        images,
+                        labels,
                         batch_size=options.batch_size,
                         seed=options.seed,
                         start_step=position.step,
