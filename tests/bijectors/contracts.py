@@ -1,0 +1,174 @@
+"""What every bijector of tfgen keeps to, as checks that take a case."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfb, tfd = tfp.bijectors, tfp.distributions
+
+
+@dataclass(frozen=True)
+class Case:
+    """A bijector with what it takes.
+
+    Attributes:
+        make: the bijector of that float type's numbers.
+        inputs: shape of an event of `forward`'s input.
+        outputs: and of its output.
+        latents: (rng, shape) → inputs in the stated domain.
+    """
+
+    make: Callable[[str], Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    latents: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] = lambda rng, shape: rng.normal(
+        size=shape
+    )
+
+    def drawn(self, dtype: str, *batch: int) -> tf.Tensor:
+        rng = np.random.default_rng(1)
+        return tf.constant(self.latents(rng, (*batch, *self.inputs)), dtype)
+
+
+def tolerance(dtype: str) -> float:
+    return 1e-5 if dtype == "float32" else 1e-10
+
+
+def assert_close(made: Any, wanted: Any, dtype: str) -> None:
+    """Relative to the largest entry."""
+    made, wanted = np.asarray(made), np.asarray(wanted)
+    assert made.shape == wanted.shape
+    np.testing.assert_allclose(made, wanted, rtol=0, atol=tolerance(dtype) * max(1, np.abs(wanted).max()))
+
+
+def check_round_trip(case: Case, dtype: str) -> None:
+    """x → y → x, through tfgen's pair and through TFP's methods with their cache busted."""
+    bijector, x = case.make(dtype), case.drawn(dtype, 3)
+    y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
+    assert y.shape == (3, *case.outputs) and y.dtype == dtype and log_det.shape == (3,)
+    back, inverse_log_det = bijector.inverse_and_log_det(y, len(case.outputs))
+    assert_close(back, x, dtype)
+    assert_close(inverse_log_det, -log_det, dtype)
+    assert_close(case.make(dtype).inverse(tf.identity(bijector.forward(x))), x, dtype)
+    assert_close(bijector.forward(tf.identity(bijector.inverse(tf.identity(y)))), y, dtype)
+
+
+def check_tfp_methods_agree(case: Case, dtype: str) -> None:
+    bijector, x = case.make(dtype), case.drawn(dtype, 2)
+    y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
+    assert_close(bijector.forward(x), y, dtype)
+    assert_close(bijector.forward_log_det_jacobian(x, len(case.inputs)), log_det, dtype)
+    fresh = tf.identity(y)
+    x_again, inverse_log_det = bijector.inverse_and_log_det(fresh, len(case.outputs))
+    assert_close(bijector.inverse(tf.identity(fresh)), x_again, dtype)
+    made = bijector.inverse_log_det_jacobian(tf.identity(fresh), len(case.outputs))
+    assert_close(made, inverse_log_det, dtype)
+
+
+def check_log_det_is_the_jacobians(case: Case, dtype: str) -> None:
+    bijector, x = case.make(dtype), case.drawn(dtype, 2)
+    y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
+    _, inverse_log_det = bijector.inverse_and_log_det(y, len(case.outputs))
+    for function, at, wanted in (
+        (lambda v: bijector.forward_and_log_det(v, len(case.inputs))[0], x, log_det),
+        (lambda v: bijector.inverse_and_log_det(v, len(case.outputs))[0], y, inverse_log_det),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(at)
+            value = function(at)
+        size = int(np.prod(case.inputs))
+        jacobian = tape.batch_jacobian(value, at).numpy()
+        _, made = np.linalg.slogdet(jacobian.reshape(-1, size, size).astype(np.float64))
+        assert_close(wanted, made, dtype)
+
+
+def check_batch_shapes(case: Case, dtype: str) -> None:
+    bijector, x = case.make(dtype), case.drawn(dtype, 2, 3)
+    y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
+    assert y.shape == (2, 3, *case.outputs) and log_det.shape == (2, 3)
+    for i in range(2):
+        row, row_log_det = bijector.forward_and_log_det(x[i], len(case.inputs))
+        assert_close(y[i], row, dtype)
+        assert_close(log_det[i], row_log_det, dtype)
+    alone, alone_log_det = bijector.forward_and_log_det(x[1, 2], len(case.inputs))
+    assert_close(y[1, 2], alone, dtype)
+    assert_close(log_det[1, 2], alone_log_det, dtype)
+    back, inverse_log_det = bijector.inverse_and_log_det(y, len(case.outputs))
+    assert back.shape == x.shape and inverse_log_det.shape == (2, 3)
+
+
+def check_unknown_batch(case: Case, dtype: str) -> None:
+    bijector, x = case.make(dtype), case.drawn(dtype, 3)
+    y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
+    there = tf.function(
+        lambda v: bijector.forward_and_log_det(v, len(case.inputs)),
+        input_signature=[tf.TensorSpec([None, *case.inputs], dtype)],
+        autograph=False,
+    )
+    back = tf.function(
+        lambda v: bijector.inverse_and_log_det(v, len(case.outputs)),
+        input_signature=[tf.TensorSpec([None, *case.outputs], dtype)],
+        autograph=False,
+    )
+    for made, wanted in zip((*there(x), *back(y)), (y, log_det, x, -log_det), strict=True):
+        assert_close(made, wanted, dtype)
+    assert there(x[:0])[0].shape == (0, *case.outputs)
+
+
+def check_event_ndims(case: Case, dtype: str) -> None:
+    """More axes in an event are summed over; fewer than the least are refused."""
+    bijector, x = case.make(dtype), case.drawn(dtype, 2, 3)
+    least = bijector.forward_min_event_ndims
+    more = bijector.inverse_min_event_ndims - least
+    wanted = bijector.forward_and_log_det(x, least)[1]
+    for ndims in range(least, len(case.inputs) + 3):
+        y, log_det = bijector.forward_and_log_det(x, ndims)
+        assert log_det.shape == x.shape[: x.shape.rank - ndims]
+        total = tf.reduce_sum(wanted, axis=list(range(log_det.shape.rank, wanted.shape.rank)))
+        assert_close(log_det, total, dtype)
+        assert_close(bijector.forward_log_det_jacobian(tf.identity(x), ndims), log_det, dtype)
+        _, inverse_log_det = bijector.inverse_and_log_det(y, ndims + more)
+        assert_close(inverse_log_det, -log_det, dtype)
+    for method, ndims in (
+        (bijector.forward_and_log_det, least - 1),
+        (bijector.inverse_and_log_det, least + more - 1),
+    ):
+        with pytest.raises(ValueError, match="the least is"):
+            method(x, ndims)
+
+
+def check_event_shapes(case: Case, dtype: str) -> None:
+    bijector = case.make(dtype)
+    assert bijector.forward_event_shape(case.inputs) == case.outputs
+    assert bijector.inverse_event_shape(case.outputs) == case.inputs
+    assert bijector.forward_event_shape_tensor(tf.constant(case.inputs)).numpy().tolist() == list(
+        case.outputs
+    )
+    assert bijector.inverse_event_shape_tensor(tf.constant(case.outputs)).numpy().tolist() == list(
+        case.inputs
+    )
+
+
+def check_composition(case: Case, dtype: str) -> None:
+    """In TFP's chain and in a transformed distribution, as the pair says."""
+    bijector, x = case.make(dtype), case.drawn(dtype, 4)
+    ndims = len(case.inputs)
+    y, log_det = bijector.forward_and_log_det(x, ndims)
+    scale = tfb.Scale(tf.constant(2.0, dtype))
+    chain = tfb.Chain([bijector, scale])
+    assert_close(chain.forward(x / 2), y, dtype)
+    volume = float(np.prod(case.inputs) * np.log(2))
+    assert_close(chain.forward_log_det_jacobian(x / 2, ndims), log_det + volume, dtype)
+    zeros = tf.zeros(case.inputs, dtype)
+    base = tfd.Independent(tfd.Normal(zeros, tf.ones_like(zeros)), ndims)
+    distribution = tfd.TransformedDistribution(base, bijector)
+    assert distribution.event_shape == case.outputs
+    assert_close(distribution.log_prob(tf.identity(y)), base.log_prob(x) - log_det, dtype)
+
+
+CHECKS = [value for name, value in sorted(globals().items()) if name.startswith("check_")]

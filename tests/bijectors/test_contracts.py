@@ -1,0 +1,120 @@
+"""Every bijector against the same contract. A new bijector adds one entry."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.bijectors import contracts
+from tests.bijectors.contracts import Case
+from tfgen import bijectors as b
+
+IMAGE = (4, 6, 2)
+
+
+def numbers(dtype: str, *shape: int, seed: int = 0, scale: float = 0.5) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(seed).normal(scale=scale, size=shape), dtype)
+
+
+def conditioner(dtype: str, inputs: int, outputs: tuple[int, ...], seed: int = 0) -> b.Conditioner:
+    """tanh of a line, flat: any function will do."""
+    kernel = numbers(dtype, inputs, int(np.prod(outputs)), seed=seed)
+    return lambda kept: tf.reshape(tf.tanh(tf.reshape(kept, [-1, inputs]) @ kernel), [-1, *outputs])
+
+
+def of_halves(kind: Any, parameters: int, swap: bool = False) -> Case:
+    """A coupling of vectors of 5: 2 kept and 3 changed, or the other way round."""
+    kept, changed = (3, 2) if swap else (2, 3)
+    return Case(
+        lambda dtype: kind(b.Half(swap=swap), conditioner(dtype, kept, (changed * parameters,))), (5,), (5,)
+    )
+
+
+def of_pixels(kind: Any, parameters: int, swap: bool) -> Case:
+    height, width, channels = IMAGE
+    outputs = (height, width // 2, channels * parameters)
+    return Case(
+        lambda dtype: kind(b.Checkerboard(swap), conditioner(dtype, height * width // 2 * channels, outputs)),
+        IMAGE,
+        IMAGE,
+    )
+
+
+def of_channels(kind: Any, parameters: int, swap: bool) -> Case:
+    shape = (2, 3, 4)
+    return Case(
+        lambda dtype: kind(b.Half(3, swap), conditioner(dtype, 12, (2, 3, 2 * parameters))), shape, shape
+    )
+
+
+def affine(dtype: str, image_shape: tuple[int, ...], seed: int = 0) -> b.AffineCoupling:
+    """A coupling of an image's channels."""
+    height, width, channels = image_shape
+    half = channels // 2
+    outputs = (height, width, 2 * (channels - half))
+    return b.AffineCoupling(b.Half(3), conditioner(dtype, height * width * half, outputs, seed))
+
+
+def normalization(dtype: str, channels: int) -> b.ActivationNormalization:
+    return b.ActivationNormalization(numbers(dtype, channels), numbers(dtype, channels, seed=1))
+
+
+def convolution(dtype: str, channels: int, event_ndims: int = 3) -> b.InvertibleConvolution:
+    rng = np.random.default_rng(2)
+    return b.InvertibleConvolution(
+        tf.constant(np.eye(channels)[rng.permutation(channels)], dtype),
+        numbers(dtype, channels, channels),
+        numbers(dtype, channels, channels, seed=1),
+        tf.constant(rng.choice([-1.0, 1.0], channels), dtype),
+        numbers(dtype, channels, seed=3),
+        event_ndims,
+    )
+
+
+def multi_scale(dtype: str) -> b.Chain:
+    """Squeeze, steps, half of it out, squeeze again: as a flow is made."""
+    inner = b.Chain([b.Squeeze((2, 2, 2)), normalization(dtype, 8), b.Unflatten((1, 1, 8))])
+    return b.Chain(
+        [
+            b.InverseLogit(0.01),
+            b.Squeeze((4, 4, 1)),
+            convolution(dtype, 4),
+            affine(dtype, (2, 2, 4)),
+            b.FactorOut(inner, (2, 2, 4)),
+        ]
+    )
+
+
+def near(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Where a sigmoid in float32 has digits enough left: |x| below 4."""
+    return rng.uniform(-4, 4, shape)
+
+
+CASES: dict[str, Case] = {
+    "affine-half": of_halves(b.AffineCoupling, 2),
+    "affine-half-swapped": of_halves(b.AffineCoupling, 2, swap=True),
+    "affine-checkerboard": of_pixels(b.AffineCoupling, 2, swap=False),
+    "affine-checkerboard-swapped": of_pixels(b.AffineCoupling, 2, swap=True),
+    "affine-channels": of_channels(b.AffineCoupling, 2, swap=False),
+    "affine-channels-swapped": of_channels(b.AffineCoupling, 2, swap=True),
+    "additive-half": of_halves(b.AdditiveCoupling, 1),
+    "additive-checkerboard": of_pixels(b.AdditiveCoupling, 1, swap=True),
+    "mixture-half": of_halves(b.MixtureCoupling, 14),
+    "mixture-checkerboard": of_pixels(b.MixtureCoupling, 14, swap=False),
+    "activation-normalization": Case(lambda dtype: normalization(dtype, 2), IMAGE, IMAGE),
+    "invertible-convolution": Case(lambda dtype: convolution(dtype, 2), IMAGE, IMAGE),
+    "invertible-matrix": Case(lambda dtype: convolution(dtype, 5, event_ndims=1), (5,), (5,)),
+    "squeeze": Case(lambda dtype: b.Squeeze(IMAGE), (2, 3, 8), IMAGE),
+    "unflatten": Case(lambda dtype: b.Unflatten(IMAGE), (48,), IMAGE),
+    "factor-out": Case(lambda dtype: b.FactorOut(b.Unflatten((4, 6, 1)), IMAGE), (48,), IMAGE),
+    "inverse-logit": Case(lambda dtype: b.InverseLogit(0.05), (3,), (3,), near),
+    "multi-scale": Case(multi_scale, (16,), (4, 4, 1), lambda rng, shape: rng.normal(scale=0.5, size=shape)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("check", contracts.CHECKS, ids=lambda f: f.__name__)
+def test_contract(check: Any, name: str, dtype: str) -> None:
+    check(CASES[name], dtype)

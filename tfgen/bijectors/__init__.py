@@ -1,0 +1,29 @@
+"""Bijectors in the manner of `tfp.bijectors` that give value and log-determinant from one evaluation."""
+
+from tfgen.bijectors.base import Bijector
+from tfgen.bijectors.chain import Chain
+from tfgen.bijectors.coupling import AdditiveCoupling, AffineCoupling, Conditioner, Coupling
+from tfgen.bijectors.elementwise import InverseLogit
+from tfgen.bijectors.linear import ActivationNormalization, InvertibleConvolution
+from tfgen.bijectors.masks import Checkerboard, Half, Mask
+from tfgen.bijectors.mixture import MixtureCoupling
+from tfgen.bijectors.shapes import FactorOut, Squeeze, Unflatten
+
+__all__ = [
+    "ActivationNormalization",
+    "AdditiveCoupling",
+    "AffineCoupling",
+    "Bijector",
+    "Chain",
+    "Checkerboard",
+    "Conditioner",
+    "Coupling",
+    "FactorOut",
+    "Half",
+    "InverseLogit",
+    "InvertibleConvolution",
+    "Mask",
+    "MixtureCoupling",
+    "Squeeze",
+    "Unflatten",
+]

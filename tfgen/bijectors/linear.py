@@ -1,0 +1,104 @@
+"""Linear bijectors over an image's channels (Kingma & Dhariwal 2018, "Glow")."""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tfgen.bijectors.base import Bijector
+
+
+class _PerPosition(Bijector):
+    """A bijector of the last axis, the same at each position of an event."""
+
+    def __init__(self, event_ndims: int, name: str):
+        self.event_ndims = event_ndims
+        super().__init__(event_ndims, name)
+
+    def _log_det(self, event: tf.Tensor, of_one_position: tf.Tensor) -> tf.Tensor:
+        positions = math.prod(event.shape[-self.event_ndims : -1])
+        batch = tf.shape(event)[: event.shape.rank - self.event_ndims]
+        return tf.broadcast_to(positions * of_one_position, batch)
+
+
+class ActivationNormalization(_PerPosition):
+    """y = x · exp(s) + t, with s and t for each channel, set from data (Kingma & Dhariwal 2018, section 3.1).
+
+    With t and exp(s) the mean and the standard deviation of a batch y, its x have mean 0 and deviation 1.
+
+    Args:
+        shift: t, `[C]`, a variable or a tensor.
+        log_scale: s, `[C]`.
+        event_ndims: axes of an event: 1 for vectors, 3 for images.
+        name: of the bijector.
+    """
+
+    def __init__(
+        self, shift: Any, log_scale: Any, event_ndims: int = 3, name: str = "activation_normalization"
+    ):
+        self.shift, self.log_scale = shift, log_scale
+        super().__init__(event_ndims, name)
+
+    def _numbers(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.cast(self.shift, dtype), tf.cast(self.log_scale, dtype)
+
+    def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        shift, log_scale = self._numbers(x.dtype)
+        return x * tf.exp(log_scale) + shift, self._log_det(x, tf.reduce_sum(log_scale))
+
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        shift, log_scale = self._numbers(y.dtype)
+        return (y - shift) * tf.exp(-log_scale), self._log_det(y, -tf.reduce_sum(log_scale))
+
+
+class InvertibleConvolution(_PerPosition):
+    """A 1 × 1 convolution, x = y W with W = P L U, a permutation that is learned (Kingma & Dhariwal 2018).
+
+    P is fixed, L lower triangular with ones on the diagonal, U upper triangular, its diagonal d · exp(s) with
+    fixed signs d; so log|det W| = Σ s costs nothing, and the inverse is two triangular systems.
+
+    Args:
+        permutation: P, `[C, C]`.
+        lower: `[C, C]`; what is below the diagonal counts.
+        upper: `[C, C]`; what is above it counts.
+        signs: d, `[C]`, each 1 or −1.
+        log_diagonal: s, `[C]`.
+        event_ndims: axes of an event: 1 for vectors, 3 for images.
+        name: of the bijector.
+    """
+
+    def __init__(
+        self,
+        permutation: Any,
+        lower: Any,
+        upper: Any,
+        signs: Any,
+        log_diagonal: Any,
+        event_ndims: int = 3,
+        name: str = "invertible_convolution",
+    ):
+        self.permutation, self.lower, self.upper = permutation, lower, upper
+        self.signs, self.log_diagonal = signs, log_diagonal
+        super().__init__(event_ndims, name)
+
+    def _factors(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """P, L, U and s."""
+        permutation, lower, upper, signs, log_diagonal = (
+            tf.cast(each, dtype)
+            for each in (self.permutation, self.lower, self.upper, self.signs, self.log_diagonal)
+        )
+        strictly_lower = tf.linalg.set_diag(tf.linalg.band_part(lower, -1, 0), tf.ones_like(signs))
+        with_diagonal = tf.linalg.set_diag(tf.linalg.band_part(upper, 0, -1), signs * tf.exp(log_diagonal))
+        return permutation, strictly_lower, with_diagonal, log_diagonal
+
+    def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        permutation, lower, upper, log_diagonal = self._factors(x.dtype)
+        solve = tf.linalg.triangular_solve
+        of_upper = solve(upper, tf.eye(lower.shape[0], dtype=x.dtype), lower=False)
+        inverse = tf.matmul(of_upper, solve(lower, tf.transpose(permutation)))
+        return tf.tensordot(x, inverse, 1), self._log_det(x, -tf.reduce_sum(log_diagonal))
+
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        permutation, lower, upper, log_diagonal = self._factors(y.dtype)
+        matrix = tf.matmul(permutation, tf.matmul(lower, upper))
+        return tf.tensordot(y, matrix, 1), self._log_det(y, tf.reduce_sum(log_diagonal))

@@ -1,0 +1,93 @@
+"""The coupling of Flow++: each element through the distribution function of a mixture."""
+
+import tensorflow as tf
+
+from tfgen.bijectors.coupling import LOG_SCALE_BOUND, Conditioner, Coupling
+from tfgen.bijectors.masks import Mask
+
+# Halvings of the bracket: float32 has 24 binary digits, float64 53, and the bracket some more.
+_HALVINGS = {"float32": 40, "float64": 70}
+
+
+class MixtureCoupling(Coupling):
+    """x = logit(F(y)) · exp(s) + t, with F the distribution function of a mixture of logistics.
+
+    From Ho et al. 2019, "Flow++: improving flow-based generative models". All numbers come from the
+    conditioner, for each element: t, a raw s, and of each component a logit of its weight, its mean and a raw
+    logarithm of its scale; raw ones are bounded as in `AffineCoupling`. The inverse, from data to latents, is
+    as written; `forward` solves for y by bisection. Means are spread from −1 to 1 before the conditioner adds
+    to them: components that start alike would stay alike.
+
+    Args:
+        mask: what is kept and what is changed.
+        conditioner: the kept part → 2 + 3 `components` numbers for each changed element, side by side on the
+            last axis, each as long as the changed part's.
+        components: of the mixture.
+        log_scale_bound: of s and of the components' log-scales.
+        name: of the bijector.
+    """
+
+    def __init__(
+        self,
+        mask: Mask,
+        conditioner: Conditioner,
+        components: int = 4,
+        log_scale_bound: float = LOG_SCALE_BOUND,
+        name: str = "mixture_coupling",
+    ):
+        self.components, self.log_scale_bound = components, log_scale_bound
+        super().__init__(mask, conditioner, 2 + 3 * components, name)
+
+    def _bounded(self, raw: tf.Tensor) -> tf.Tensor:
+        return self.log_scale_bound * tf.tanh(raw / self.log_scale_bound)
+
+    def _mixture(self, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """log π, μ and log σ of the components, on a new last axis."""
+        k = self.components
+        logits, means, raw = (tf.stack(parameters[2 + i * k : 2 + (i + 1) * k], axis=-1) for i in range(3))
+        spread = tf.cast(tf.linspace(-1.0, 1.0, k) if k > 1 else tf.zeros([1]), means.dtype)
+        return tf.nn.log_softmax(logits), means + spread, self._bounded(raw)
+
+    @staticmethod
+    def _logit_of_cdf(
+        y: tf.Tensor, mixture: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """logit(F(y)) and the logarithm of its derivative."""
+        log_weights, means, log_scales = mixture
+        t = (y[..., None] - means) * tf.exp(-log_scales)
+        log_below, log_above = -tf.nn.softplus(-t), -tf.nn.softplus(t)
+        log_cdf = tf.reduce_logsumexp(log_weights + log_below, axis=-1)
+        log_survival = tf.reduce_logsumexp(log_weights + log_above, axis=-1)
+        log_density = tf.reduce_logsumexp(log_weights - log_scales + log_below + log_above, axis=-1)
+        return log_cdf - log_survival, log_density - log_cdf - log_survival
+
+    def _normalize(self, y: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        shift, log_scale = parameters[0], self._bounded(parameters[1])
+        logit, log_slope = self._logit_of_cdf(y, self._mixture(parameters))
+        return logit * tf.exp(log_scale) + shift, log_slope + log_scale
+
+    def _generate(self, x: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        shift, log_scale = parameters[0], self._bounded(parameters[1])
+        mixture = self._mixture(parameters)
+        wanted = (x - shift) * tf.exp(-log_scale)
+        y = tf.stop_gradient(self._solve(wanted, mixture))
+        # One step of Newton's method: it polishes y and carries the gradient of the implicit function.
+        logit, log_slope = self._logit_of_cdf(y, mixture)
+        y -= (logit - wanted) * tf.stop_gradient(tf.exp(-log_slope))
+        return y, -self._logit_of_cdf(y, mixture)[1] - log_scale
+
+    def _solve(self, wanted: tf.Tensor, mixture: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """y with logit(F(y)) = `wanted`, by bisection."""
+        _, means, log_scales = mixture
+        # F is a mean of the components' functions, so its logit lies between theirs.
+        of_each = means + tf.exp(log_scales) * wanted[..., None]
+        low, high = tf.reduce_min(of_each, axis=-1), tf.reduce_max(of_each, axis=-1)
+
+        def halve(count: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            middle = (low + high) / 2
+            below = self._logit_of_cdf(middle, mixture)[0] < wanted
+            return count + 1, tf.where(below, middle, low), tf.where(below, high, middle)
+
+        halvings = _HALVINGS[wanted.dtype.name]
+        _, low, high = tf.while_loop(lambda count, *_: count < halvings, halve, (0, low, high))
+        return (low + high) / 2
