@@ -177,10 +177,13 @@ def torch_gan(config: RunConfig, images: np.ndarray) -> Epoch:
             real = batch.flatten(1) / 127.5 - 1
             ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
             fake = generate(torch.randn(len(real), model.latent_dim))
+            # The generator's step needs no gradient by the discriminator's weights.
+            discriminate.requires_grad_(False)
             generator_loss = loss_of(discriminate(fake), ones)
             optimizers[0].zero_grad()
             generator_loss.backward()
             optimizers[0].step()
+            discriminate.requires_grad_(True)
             loss = loss_of(discriminate(real), ones) + loss_of(discriminate(fake.detach()), zeros)
             optimizers[1].zero_grad()
             loss.backward()
@@ -203,6 +206,75 @@ def gan_flops(model: Any, batch_size: int) -> int:
     return 2 * batch_size * rows
 
 
+# --- the flow --------------------------------------------------------------------------------------------
+
+
+class MaskedCoupling(nn.Module):
+    """An affine coupling by a mask: the conditioner sees zeros where it may not look, and half of its output is
+    thrown away.
+
+    Args:
+        mask: `[pixels]`, 1 where pixels are kept.
+        hidden: widths of the conditioner's hidden layers.
+    """
+
+    def __init__(self, mask: torch.Tensor, hidden: Sequence[int]):
+        super().__init__()
+        self.register_buffer("mask", mask)
+        self.conditioner = dense_network(len(mask), hidden, 2 * len(mask))
+        for parameter in self.conditioner[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """From data's side to the latents' and log|det|: `[B, pixels]` → `[B, pixels]`, `[B]`."""
+        shift, raw = self.conditioner(state * self.mask).chunk(2, dim=1)
+        log_scale = torch.tanh(raw) * (1 - self.mask)
+        changed = state * torch.exp(log_scale) + shift * (1 - self.mask)
+        return changed, log_scale.sum(dim=1)
+
+
+def torch_flow(config: RunConfig, images: np.ndarray) -> Epoch:
+    """The dense flow in eager PyTorch, as the report's template has it: masks, full width."""
+    model, options = config.model, config.options
+    torch.manual_seed(options.seed)
+    height, width, channels = model.image_shape
+    rows, columns = torch.arange(height)[:, None, None], torch.arange(width)[None, :, None]
+    board = ((rows + columns) % 2).float().expand(height, width, channels).flatten()
+    flow = nn.ModuleList(
+        MaskedCoupling(board if index % 2 else 1 - board, model.hidden) for index in range(model.couplings)
+    )
+    optimizer = torch.optim.Adam(flow.parameters(), lr=options.learning_rate)
+    data = TensorDataset(torch.tensor(images))
+    loader = DataLoader(data, options.batch_size, shuffle=True, num_workers=0, drop_last=True)
+    pixels, alpha = len(board), model.alpha
+
+    def epoch() -> float:
+        total = torch.zeros(())
+        for (batch,) in loader:
+            values = (batch.flatten(1) + torch.rand(len(batch), pixels)) / 256
+            inside = alpha / 2 + (1 - alpha) * values
+            state = inside.log() - (1 - inside).log()
+            log_det = (math.log1p(-alpha) - inside.log() - (1 - inside).log() - math.log(256)).sum(dim=1)
+            for coupling in flow:
+                state, more = coupling(state)
+                log_det = log_det + more
+            log_prob = log_det - 0.5 * (state.square().sum(dim=1) + pixels * math.log(2 * math.pi))
+            loss = -log_prob.mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() / (pixels * math.log(2))
+        return total.item() / len(loader)
+
+    return epoch
+
+
+def flow_flops(model: Any, batch_size: int) -> int:
+    """FLOP of the dense layers in a step: forward and both gradients, but that by the data."""
+    each = [_products(conditioner.layers) for conditioner in model.conditioners]
+    return 2 * batch_size * (3 * sum(map(sum, each)) - each[0][0])
+
+
 def _products(layers: Iterable[Any]) -> list[int]:
     """Multiply-adds an example of each dense layer, in the order of the layers."""
     found = []
@@ -218,4 +290,5 @@ def _products(layers: Iterable[Any]) -> list[int]:
 COMPARISONS: dict[str, Comparison] = {
     "vae": Comparison(torch_vae, vae_flops, "loss", 0.55, 60),
     "gan": Comparison(torch_gan, gan_flops, "discriminator_loss", 0.6, 60),
+    "flow": Comparison(torch_flow, flow_flops, "bits_per_dim", 0.6, 70),
 }

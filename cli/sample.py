@@ -38,6 +38,9 @@ class SampleOptions(Config):
     label: int | None = option(
         None, "class of all images, of a conditional model (default: all classes alike)", minimum=0
     )
+    temperature: float = option(
+        1.0, "scale of the latents: below 1 images are likelier and more alike", above=0, maximum=10.0
+    )
     out: Path | None = option(None, "file to write, .png or .npz (default: NAME-samples.png)")
     saved_models: Path = option(Path("saved_models"), "folder of published samplers")
     version: int | None = option(None, "version to use (default: the newest)", minimum=1)
@@ -111,6 +114,8 @@ def draw(sampler: Sampler, options: SampleOptions) -> tuple[dict[str, np.ndarray
     else:
         arrays["seeds"] = image_seeds(options)
         latents = sampler.call("latents", seed=arrays["seeds"])["latents"]
+    if options.temperature != 1:
+        latents = latents * np.float32(options.temperature)
     inputs = {"latents": latents}
     if sampler.num_classes or options.label is not None:
         inputs["label"] = arrays["labels"] = choose_labels(sampler, options.label, len(latents), columns)

@@ -11,6 +11,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "GAN": "tfgen.models.gan",
     "VAE": "tfgen.models.vae",
+    "Dequantized": "tfgen.models.preprocessing",
+    "Flow": "tfgen.models.flow",
+    "FlowConfig": "tfgen.config",
     "GenerativeModel": "tfgen.models.base",
     "Identity": "tfgen.models.preprocessing",
     "Pixels": "tfgen.models.preprocessing",
@@ -25,11 +28,14 @@ _HOMES = {
 __all__ = sorted([*_HOMES, "__version__"])
 
 if TYPE_CHECKING:
+    from tfgen.config import FlowConfig as FlowConfig
     from tfgen.config import GANConfig as GANConfig
     from tfgen.config import VAEConfig as VAEConfig
     from tfgen.loading import load as load
     from tfgen.models.base import GenerativeModel as GenerativeModel
+    from tfgen.models.flow import Flow as Flow
     from tfgen.models.gan import GAN as GAN
+    from tfgen.models.preprocessing import Dequantized as Dequantized
     from tfgen.models.preprocessing import Identity as Identity
     from tfgen.models.preprocessing import Pixels as Pixels
     from tfgen.models.preprocessing import SymmetricPixels as SymmetricPixels

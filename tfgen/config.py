@@ -6,6 +6,7 @@ A configuration is valid once it exists: its fields are checked when it is made.
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from dataclasses import dataclass
@@ -107,8 +108,8 @@ def _check(field: dataclasses.Field, kind: Any, value: Any) -> None:
             raise UsageError(f"{shown} is not {'a text' if wanted is str else 'true or false'}")
         if wanted in (int, float) and (isinstance(entry, bool) or not isinstance(entry, int | wanted)):
             raise UsageError(f"{shown} is not {'an integer' if wanted is int else 'a number'}")
-        if wanted is float and entry != entry:
-            raise UsageError(f"{shown} is not a number")
+        if wanted is float and not math.isfinite(entry):
+            raise UsageError(f"{shown} is not {'finite' if math.isinf(entry) else 'a number'}")
         minimum, maximum, above = (field.metadata.get(key) for key in ("minimum", "maximum", "above"))
         if minimum is not None and entry < minimum:
             raise UsageError(f"{shown} is too small; the least is {minimum}")
@@ -211,13 +212,38 @@ class GANConfig(ConditionalConfig):
         """Refuses images that the convolutional networks cannot make.
 
         Raises:
-            UsageError: a side is not divisible by four.
+            UsageError: a side is not divisible by four, or there are no sides.
         """
-        if self.architecture == "convolutional" and any(side % 4 for side in self.image_shape[:2]):
-            height, width = self.image_shape[:2]
+        if self.architecture == "dense":
+            return
+        if len(self.image_shape) != 3:
+            raise UsageError(f"events of shape {self.image_shape} are no images; use --architecture dense")
+        height, width, _ = self.image_shape
+        if height % 4 or width % 4:
             raise UsageError(
                 f"images of {height} × {width} do not suit the convolutional networks: four must divide "
                 "both sides; use --architecture dense"
+            )
+
+
+@dataclass(frozen=True)
+class FlowConfig(ModelConfig):
+    """A normalizing flow of affine couplings with dense conditioners."""
+
+    couplings: int = option(8, "affine couplings, of alternating halves", minimum=2)
+    hidden: tuple[int, ...] = option((1024, 1024), "widths of each conditioner's hidden layers", minimum=1)
+    log_scale_bound: float = option(2.0, "of a coupling's log-scale [nats]", above=0)
+    alpha: float = option(1e-5, "how far the logit of a pixel keeps off 0 and 1", minimum=0, maximum=0.5)
+
+    def check_halves(self) -> None:
+        """Refuses images that no checkerboard halves.
+
+        Raises:
+            UsageError: the width is odd.
+        """
+        if len(self.image_shape) == 3 and self.image_shape[1] % 2:
+            raise UsageError(
+                f"images of odd width, {self.image_shape[1]}, do not suit the flow's checkerboards"
             )
 
 

@@ -171,8 +171,19 @@ def _state(layer: keras.layers.Layer, name: str, shape: tuple, dtype: str, initi
     )
 
 
-def append_labels(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Appends one-hot labels `[B, K]` on the last axis: `[B, …, C] → [B, …, C + K]`, alike at each place."""
+def build_network(network: keras.Layer, input_shape: Sequence[int]) -> None:
+    """Makes the weights of a network that came without them, for inputs of that shape without the batch."""
+    if not network.built:
+        network(tf.zeros([1, *input_shape]))
+
+
+def append_labels(inputs: tf.Tensor, labels: tf.Tensor, flat: bool = False) -> tf.Tensor:
+    """Appends one-hot labels `[B, K]` on the last axis: `[B, …, C] → [B, …, C + K]`, alike at each place.
+
+    With `flat` inputs are made vectors before.
+    """
+    if flat:
+        inputs = tf.reshape(inputs, [-1, math.prod(inputs.shape[1:])])
     rank = inputs.shape.rank
     labels = tf.reshape(labels, [-1, *[1] * (rank - 2), labels.shape[-1]])
     shape = tf.concat([tf.shape(inputs)[:-1], tf.shape(labels)[-1:]], axis=0)
@@ -193,6 +204,7 @@ def dense_network(
     batch_norm: bool = False,
     spectral_norm: bool = False,
     dropout: float = 0.0,
+    zero_output: bool = False,
     layer: type[keras.layers.Dense] = keras.layers.Dense,
 ) -> keras.Sequential:
     """A dense network from events of one shape to events of another.
@@ -210,6 +222,7 @@ def dense_network(
         batch_norm: whether the hidden layers from the second on are normalized before their activation.
         spectral_norm: whether all kernels are divided by their largest singular value.
         dropout: rate after the first activation.
+        zero_output: whether the last layer starts at zero.
         layer: class of the layers; `Dense` is faster where widths are powers of two.
 
     Returns:
@@ -225,6 +238,7 @@ def dense_network(
                 units,
                 use_bias=output_bias or not last,
                 spectral_norm=spectral_norm,
+                zero=last and zero_output,
                 seed=layer_seed,
                 dtype=dtype,
                 activation=output_activation if last else fused,
@@ -339,17 +353,22 @@ def _normalized(
     dtype: Any,
     use_bias: bool = True,
     spectral_norm: bool = False,
+    zero: bool = False,
     **kwargs: Any,
 ) -> keras.layers.Layer:
-    """A dense or convolutional layer, spectrally normalized or not."""
-    initializer = keras.initializers.GlorotUniform(seed=seed)
+    """A dense or convolutional layer, spectrally normalized or not; its kernel starts random or at zero."""
+    initializer = keras.initializers.Zeros() if zero else keras.initializers.GlorotUniform(seed=seed)
     inner_bias = use_bias and not spectral_norm
     layer = kind(units, kernel_initializer=initializer, use_bias=inner_bias, dtype=dtype, **kwargs)
     return SpectralNormalization(layer, seed, use_bias, dtype=dtype) if spectral_norm else layer
 
 
 def _batch_norm(dtype: Any) -> keras.layers.Layer:
-    return keras.layers.BatchNormalization(momentum=_NORM_MOMENTUM, epsilon=_NORM_EPSILON, dtype=dtype)
+    # Replicas that each averaged the moments of their own share would drift apart.
+    synchronized = tf.distribute.has_strategy()
+    return keras.layers.BatchNormalization(
+        momentum=_NORM_MOMENTUM, epsilon=_NORM_EPSILON, synchronized=synchronized, dtype=dtype
+    )
 
 
 def _activation(name: str, dtype: Any) -> keras.layers.Layer:

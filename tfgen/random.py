@@ -27,6 +27,7 @@ LATENTS = 0x6C61
 BINARIZATION = 0x6269
 POSTERIOR = 0x706F
 PENALTY = 0x7065
+DEQUANTIZATION = 0x6471
 PARTS = 0x7074
 
 _SEGMENTS = 256  # table segments an octave of the tail probability; error below 1e-6

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfgen.config import GANConfig, ModelConfig, Preset, RunConfig, VAEConfig, hint
+from tfgen.config import FlowConfig, GANConfig, ModelConfig, Preset, RunConfig, VAEConfig, hint
 from tfgen.errors import UsageError
 
 DEFAULT_DATASET = "mnist"
@@ -86,6 +86,22 @@ FAMILIES: dict[str, Family] = {
                 25,
                 128,
                 2e-4,
+            ),
+        },
+        side_by_side=True,
+    ),
+    "flow": Family(
+        name="flow",
+        summary="normalizing flow (Dinh et al. 2016)",
+        model="tfgen.models.flow:Flow",
+        config=FlowConfig,
+        presets={
+            "mlp": Preset(
+                "the report's: 4 × 2 affine couplings, checkerboard, 392-1024-1024-784",
+                FlowConfig(),
+                40,
+                128,
+                1e-3,
             ),
         },
         side_by_side=True,

@@ -1,0 +1,179 @@
+"""The flow against closed forms, and as it is used."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tests.told import fails
+from tfgen import Dequantized, Flow, Identity, image_seeds
+from tfgen.random import DEQUANTIZATION, SeedNoise
+
+tfd = tfp.distributions
+SHAPE = (6, 6, 1)
+
+
+def trained(dtype: str = "float32", **arguments: Any) -> Flow:
+    """A small flow whose conditioners are not at zero any more."""
+    flow = Flow(SHAPE, couplings=4, hidden=(8,), dtype=dtype, **arguments)
+    rng = np.random.default_rng(0)
+    for variable in flow.trainable_variables:
+        variable.assign(rng.normal(scale=0.3, size=variable.shape))
+    return flow
+
+
+def seeds(n: int) -> tf.Tensor:
+    return tf.constant(image_seeds(0, n))
+
+
+# --- the density -----------------------------------------------------------------------------------------
+
+
+def test_an_untrained_flow_is_a_normal_density_of_logits(images: np.ndarray) -> None:
+    """f is the identity at first, so log p(x) is known."""
+    flow = Flow(SHAPE, hidden=(8,), alpha=0.01, dtype="float64")
+    u = SeedNoise(seeds(64)).uniform(64, SHAPE, DEQUANTIZATION, "float64").numpy()
+    p = 0.005 + 0.99 * (images + u) / 256
+    logits = np.log(p) - np.log1p(-p)
+    slopes = np.log(0.99 / 256) - np.log(p) - np.log1p(-p)
+    wanted = (tfd.Normal(np.float64(0), np.float64(1)).log_prob(logits).numpy() + slopes).sum((1, 2, 3))
+    np.testing.assert_allclose(flow.log_prob(images, seeds(64)), wanted, rtol=1e-6)
+    logs_of = Flow(SHAPE, hidden=(8,), alpha=0.01)
+    logs_of.compile()
+    logs = logs_of.evaluate(images, verbose=0, return_dict=True)
+    np.testing.assert_allclose(logs["bits_per_dim"], logs["loss"] / (36 * np.log(2)), rtol=1e-6)
+    # Another draw of u for 64 images of 36 pixels.
+    np.testing.assert_allclose(-logs["loss"], wanted.mean(), rtol=0.05)
+
+
+def test_uniform_noise_costs_an_untrained_flow_what_the_integral_says() -> None:
+    """With α = 0 its logits x are logistic, and −log p = ½ x² + ½ log 2π + log(σ(x) σ(−x)) + log 256.
+
+    A standard logistic x has E[x²] = π² / 3, and E[log(σ(x) σ(−x))] = −2.
+    """
+    noise = np.random.default_rng(0).integers(0, 256, (400, 28, 28, 1)).astype(np.uint8)
+    flow = Flow(hidden=(8,), couplings=2, alpha=0.0)
+    bits = flow.bits_per_dim(tf.reduce_mean(flow.log_prob(noise, seeds(400)))).numpy()
+    wanted = (np.pi**2 / 6 + np.log(2 * np.pi) / 2 - 2 + np.log(256)) / np.log(2)
+    # 313 600 pixels; ½ x² of a logistic has a standard deviation below 4, in bits 6.
+    np.testing.assert_allclose(bits, wanted, atol=4 * 6 / np.sqrt(noise.size))
+
+
+def test_log_prob_is_the_transformed_distributions(images: np.ndarray) -> None:
+    flow = trained("float64")
+    events, log_det = flow.preprocessing.events_and_log_det(
+        tf.constant(images[:8]), SeedNoise(seeds(8)), "float64"
+    )
+    wanted = flow.distribution().log_prob(tf.identity(events))
+    np.testing.assert_allclose(flow.event_log_prob(events), wanted, rtol=1e-10)
+    np.testing.assert_allclose(flow.log_prob(images[:8], seeds(8)), wanted + log_det, rtol=1e-6)
+
+
+def test_a_density_on_the_plane_integrates_to_one() -> None:
+    flow = Flow((2,), couplings=4, hidden=(8,), preprocessing=Identity(), dtype="float64")
+    rng = np.random.default_rng(0)
+    for variable in flow.trainable_variables:
+        variable.assign(rng.normal(scale=0.2, size=variable.shape))
+    axis = np.linspace(-12, 12, 601)
+    plane = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    density = np.exp(flow.event_log_prob(tf.constant(plane)).numpy())
+    np.testing.assert_allclose(density.sum() * (axis[1] - axis[0]) ** 2, 1, atol=1e-3)
+
+
+# --- there and back --------------------------------------------------------------------------------------
+
+
+def test_each_byte_comes_back_exactly() -> None:
+    every = np.random.default_rng(0).permutation(np.resize(np.arange(256), 64 * 36)).reshape(64, *SHAPE)
+    images = every.astype(np.uint8)
+    flow, exact = trained(), trained("float64")
+    for made in (
+        flow.decode(flow.encode(images)),
+        exact.preprocessing.images(
+            exact.bijector().forward(
+                exact.bijector().inverse(
+                    exact.preprocessing.events(tf.constant(images), SeedNoise(seeds(64)), "float64")
+                )
+            )
+        ),
+    ):
+        np.testing.assert_array_equal(np.round(made.numpy() * 255), images)
+
+
+def test_latents_of_decoded_latents_are_the_same_up_to_the_bytes_width(images: np.ndarray) -> None:
+    flow = trained()
+    assert flow.encode(images[:5]).shape == (5, 36)
+    again = flow.decode(flow.encode(images[:5], seeds(5))).numpy()
+    # Rounding in float32 may move what lies at a byte's edge into its neighbour.
+    assert np.abs(again * 255 - images[:5]).max() <= 1.001
+    assert np.mean(np.round(again * 255) == images[:5]) > 0.99
+
+
+def test_dequantized_events_stay_within_their_byte() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    images = tf.constant(np.repeat(grey, 50, axis=0))
+    preprocessing = Dequantized(0.01)
+    events, log_det = preprocessing.events_and_log_det(images, SeedNoise(seeds(50)), "float64")
+    np.testing.assert_array_equal(np.round(preprocessing.images(events).numpy() * 255), images)
+    assert np.all(np.isfinite(events)) and log_det.shape == (50,)
+    assert len(np.unique(events[:, 3, 3, 0])) == 50
+
+
+# --- one evaluation a step -------------------------------------------------------------------------------
+
+
+def test_a_step_multiplies_each_kernel_once_forward_and_twice_backward() -> None:
+    flow = Flow((6, 6, 1), couplings=4, hidden=(8, 8))
+    # With XLA a batch is not halved; without it, each half has these products.
+    flow.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=True)
+    step = tf.function(flow.train_step).get_concrete_function(tf.TensorSpec([16, 6, 6, 1], tf.uint8))
+    products = [op for op in step.graph.get_operations() if op.type in ("MatMul", "BatchMatMulV2")]
+    kernels = 4 * 3
+    # Forward, and the gradients by the kernel and by the inputs; the first coupling's conditioner sees data.
+    assert kernels * 3 - 1 <= len(products) <= kernels * 3
+
+
+# --- use -------------------------------------------------------------------------------------------------
+
+
+def test_it_learns_and_real_images_are_likelier_than_others(images: np.ndarray) -> None:
+    flow = Flow(SHAPE, couplings=4, hidden=(32,))
+    flow.compile(optimizer=keras.optimizers.Adam(3e-3))
+    history = flow.fit(images, batch_size=16, epochs=30, verbose=0).history["bits_per_dim"]
+    assert history[-1] < 0.7 * history[0]
+    shuffled = np.random.default_rng(0).permuted(images.reshape(64, -1), axis=1).reshape(images.shape)
+    noise = np.random.default_rng(0).integers(0, 256, images.shape).astype(np.uint8)
+    real, *others = (
+        flow.log_prob(x, seeds(64)).numpy().mean() for x in (images, 255 - images, shuffled, noise)
+    )
+    assert all(real > other for other in others)
+
+
+def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
+    flow = trained()
+    together = flow.log_prob(images[:8], seeds(8)).numpy()
+    np.testing.assert_allclose(together[2:3], flow.log_prob(images[2:3], seeds(8)[2:3]), rtol=1e-5)
+    np.testing.assert_array_equal(flow(images[:8]), flow.log_prob(images[:8], tf.range(8)))
+    assert not np.any(together == flow.log_prob(images[:8], seeds(16)[8:]).numpy())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"couplings": 1}, "couplings = 1 is too small"),
+        ({"alpha": -1e-3}, "alpha = -0.001 is too small"),
+        ({"image_shape": (28, 27, 1)}, "images of odd width, 27"),
+        ({"log_scale_bound": 0.0}, "must be more than 0"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
+    fails(lambda: Flow(**arguments), message)
+
+
+def test_labels_are_refused() -> None:
+    flow = Flow(SHAPE, couplings=2, hidden=(8,))
+    with pytest.raises(ValueError, match="it takes no labels"):
+        flow.decode(flow.latents(seeds(2)), tf.constant([0, 1]))
