@@ -67,12 +67,12 @@ def _add_flag(
     flag = "--" + field.name.replace("_", "-")
     kind, optional = plain_type(annotation)
     if kind is bool:
-        if default:
-            parser.add_argument(
-                flag.replace("--", "--no-", 1), dest=field.name, action="store_false", help=text
-            )
-        else:
-            parser.add_argument(flag, dest=field.name, action="store_true", help=text)
+        # Both ways are taken, lest a flag be refused where it changes nothing; the other one is shown.
+        turned = flag.replace("--", "--no-", 1)
+        for name, value in ((flag, True), (turned, False)):
+            shown = text if value != default else argparse.SUPPRESS
+            action = "store_true" if value else "store_false"
+            parser.add_argument(name, dest=field.name, action=action, default=default, help=shown)
         return
     many = typing.get_origin(kind) is tuple
     element = typing.get_args(kind)[0] if many else kind

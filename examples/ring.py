@@ -109,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if not args.out.parent.is_dir():
         parser.error(f"there is no folder {args.out.parent}")
+    if args.out.is_dir():
+        parser.error(f"--out {args.out} is a folder; it must be a file")
 
     widths = "-".join(map(str, HIDDEN))
     print(f"data           {MODES} Gaussians, radius {RADIUS}, standard deviation {STDDEV}")

@@ -191,6 +191,27 @@ def check_precision(make: Make, images: np.ndarray, policy: str) -> None:
     assert all(np.all(np.isfinite(w)) for w in model.get_weights())
 
 
+def check_an_untrained_model_is_saved(make: Make, images: np.ndarray, folder: Path) -> None:
+    model = make(seed=5)
+    model.save(folder / "untrained.keras")
+    loaded = tfgen.load(folder / "untrained.keras")
+    assert loaded.optimizers == {}
+    np.testing.assert_array_equal(loaded.sample(n=3), model.sample(n=3))
+
+
+def check_wrong_labels_are_told(make: Make, images: np.ndarray) -> None:
+    model = compiled(make)
+    if not model.num_classes:
+        return
+    for label in (model.num_classes, -1):
+        with pytest.raises(ValueError, match=f"not 0…{model.num_classes - 1}"):
+            model.sample(n=2, labels=label)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"labels must be 0…{model.num_classes - 1}"):
+            model.fit(images[:16], np.full(16, label), batch_size=16, verbose=0)
+    wide = tf.constant([0, 1], tf.int64)
+    np.testing.assert_array_equal(model.sample(n=2, labels=wide), model.sample(n=2, labels=[0, 1]))
+
+
 def check_config_round_trip(make: Make, images: np.ndarray) -> None:
     model = make(seed=5, dtype="mixed_bfloat16")
     again = type(model).from_config(model.get_config())
@@ -232,11 +253,11 @@ def check_saved_model_goes_on_in_a_fresh_process(make: Make, images: np.ndarray,
 
 def check_keras_callbacks(make: Make, images: np.ndarray, folder: Path) -> None:
     monitor = make().monitor or "val_" + make().curves[0].names[0]
-    stop = keras.callbacks.EarlyStopping(monitor=monitor, patience=1, min_delta=1e9)
-    plateau = keras.callbacks.ReduceLROnPlateau(monitor=monitor, patience=1, factor=0.5, min_delta=1e9)
-    best = keras.callbacks.ModelCheckpoint(
-        folder / "best.keras", monitor=monitor, mode="min", save_best_only=True
-    )
+    # Keras knows by itself only of "loss" that it is to be small.
+    watched = {"monitor": monitor} if monitor == "val_loss" else {"monitor": monitor, "mode": "min"}
+    stop = keras.callbacks.EarlyStopping(patience=1, min_delta=1e9, **watched)
+    plateau = keras.callbacks.ReduceLROnPlateau(patience=1, factor=0.5, min_delta=1e9, **watched)
+    best = keras.callbacks.ModelCheckpoint(folder / "best.keras", save_best_only=True, **watched)
     board = keras.callbacks.TensorBoard(folder / "logs")
     model = compiled(make)
     callbacks = [stop, plateau, best, board]

@@ -11,13 +11,32 @@ from PIL import Image
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-@pytest.fixture(scope="module")
-def ring() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ring", EXAMPLES / "ring.py")
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def ring() -> ModuleType:
+    return example("ring")
+
+
+def test_two_moons_prints_a_density_that_sums_to_one_and_draws(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "moons.png"
+    example("two_moons").main(["--steps", "30", "--out", str(out)])
+    lines = capsys.readouterr().out.splitlines()
+    (total,) = (float(line.split()[-1]) for line in lines if line.startswith("sum of p over the grid"))
+    assert total == pytest.approx(1, abs=0.01)
+    with Image.open(out) as picture:
+        assert picture.format == "PNG" and min(picture.size) > 300
+    for wrong in (["--steps", "0"], ["--out", str(tmp_path)], ["--out", "nowhere/moons.png"]):
+        with pytest.raises(SystemExit, match="2"):
+            example("two_moons").main(wrong)
 
 
 def test_all_samples_on_one_mode(ring: ModuleType) -> None:
@@ -62,7 +81,9 @@ def test_ring_prints_and_draws(ring: ModuleType, tmp_path: Path, capsys: pytest.
         assert picture.format == "PNG" and min(picture.size) > 300
 
 
-@pytest.mark.parametrize("wrong", [["--seeds", "0"], ["--steps", "many"], ["--out", "nowhere/ring.png"]])
+@pytest.mark.parametrize(
+    "wrong", [["--seeds", "0"], ["--steps", "many"], ["--out", "nowhere/ring.png"], ["--out", "/"]]
+)
 def test_ring_refuses_before_it_trains(
     ring: ModuleType, wrong: list[str], capsys: pytest.CaptureFixture
 ) -> None:

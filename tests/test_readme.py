@@ -40,6 +40,13 @@ def test_script_with_a_vae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert {"best.keras", "v.keras", "logs"} <= {path.name for path in tmp_path.iterdir()}
 
 
+def test_script_with_a_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_script(2, tmp_path, monkeypatch)
+    assert names["log_prob"].shape == (10,)
+    images = names["data"].test.images[:10]
+    np.testing.assert_array_equal(np.round(names["same"].numpy() * 255), images)
+
+
 def test_public_names_are_there_and_come_without_tensorflow() -> None:
     for name in tfgen.__all__:
         assert getattr(tfgen, name) is not None

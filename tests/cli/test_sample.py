@@ -63,6 +63,14 @@ def test_arrays_are_images_latents_and_seeds(trained: Trained) -> None:
     assert arrays(trained, "--n", 2, name="vae-tiny")["latents"].shape == (2, 20)
 
 
+def test_a_temperature_scales_the_latents(trained: Trained) -> None:
+    plain, cool = arrays(trained, "--n", 4), arrays(trained, "--n", 4, "--temperature", 0.5)
+    np.testing.assert_array_equal(cool["latents"], plain["latents"] / 2)
+    assert np.any(cool["images"] != plain["images"])
+    one = arrays(trained, "--n", 4, "--temperature", 1.0)
+    np.testing.assert_array_equal(one["images"], plain["images"])
+
+
 @pytest.mark.parametrize("out", ["out.png", "out.npz"])
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(trained: Trained, out: str) -> None:
     contents = []
@@ -128,9 +136,10 @@ def test_the_default_file_is_named_after_the_model(trained: Trained, here: Path)
         assert picture.width == picture.height  # 25 images
 
 
+@pytest.mark.parametrize("name", ["vae", "gan"])
 def test_where_nothing_was_trained_the_shipped_version_answers(
-    here: Path, capfd: pytest.CaptureFixture[str]
+    name: str, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert commands.main("sample", ["vae", "--n", "4", "--saved-models", "none"]) == 0
-    assert capfd.readouterr().out == "4 images of vae version 1 in vae-samples.png\n"
-    assert [path.name for path in here.iterdir()] == ["vae-samples.png"]
+    assert commands.main("sample", [name, "--n", "4", "--saved-models", "none"]) == 0
+    assert capfd.readouterr().out == f"4 images of {name} version 1 in {name}-samples.png\n"
+    assert [path.name for path in here.iterdir()] == [f"{name}-samples.png"]

@@ -162,3 +162,11 @@ def test_flags_may_stand_before_the_model(trained: Trained, here: Path) -> None:
 )
 def test_the_name_tells_what_changes_a_signature(dataset: str, config: ModelConfig, name: str) -> None:
     assert default_name(name.partition("-")[0], dataset, config) == name
+
+
+def test_a_switch_may_be_said_again_on_resume(trained: Trained, here: Path) -> None:
+    assert train(trained, "--no-publish", "--run-dir", "run") == 0
+    assert train(trained, "--no-publish", "--run-dir", "run", "--resume") == 0
+    assert not (here / "saved_models").exists()
+    assert train(trained, "--publish", "--run-dir", "run", "--resume") == 0
+    assert len(list((here / "saved_models").iterdir())) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from tests import contracts
 from tests.conftest import SIDE
-from tfgen import GAN, VAE
+from tfgen import GAN, VAE, Flow
 
 SHAPE = (SIDE, SIDE, 1)
 
@@ -23,18 +23,37 @@ def gan(image_shape: tuple[int, ...] = SHAPE, **kwargs: Any) -> GAN:
     return GAN(image_shape, 3, **widths, **kwargs)
 
 
+def flow(image_shape: tuple[int, ...] = SHAPE, **kwargs: Any) -> Flow:
+    return Flow(image_shape, couplings=2, hidden=(8,), **kwargs)
+
+
+def convolutional_gan(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -> GAN:
+    """Conditional, with an average: all that `dcgan` has and more."""
+    config = {"channels": 2, "num_classes": 3, "ema_decay": 0.9, "dropout": 0.3}
+    return GAN(image_shape, 3, architecture="convolutional", **config, **kwargs)
+
+
 FAMILIES: dict[str, contracts.Make] = {
     "vae": vae,
     "vae-conditional": functools.partial(vae, num_classes=3),
     "gan": gan,
     "gan-conditional": functools.partial(gan, num_classes=3, ema_decay=0.9),
     "gan-penalized": functools.partial(gan, loss="wasserstein", spectral_norm=True),
+    "gan-convolutional": convolutional_gan,
+    "flow": flow,
 }
 
 
 @pytest.fixture(params=FAMILIES)
 def make(request: pytest.FixtureRequest) -> contracts.Make:
     return FAMILIES[request.param]
+
+
+@pytest.fixture
+def images(make: contracts.Make, images: np.ndarray) -> np.ndarray:
+    """Of the size that the family's models take."""
+    border = (make().config.image_shape[0] - SIDE) // 2
+    return np.pad(images, [(0, 0), (border, border), (border, border), (0, 0)])
 
 
 @pytest.mark.parametrize("check", contracts.PLAIN, ids=lambda f: f.__name__)

@@ -128,9 +128,11 @@ def move(game: GAN, x: np.ndarray, fresh: bool) -> tuple[list[tf.Tensor], list[t
     return moved, discriminator
 
 
-def test_the_generator_moves_first_and_the_discriminator_sees_what_that_move_drew() -> None:
+# Eagerly in the written order, and in a graph, where nothing but data decides it.
+@pytest.mark.parametrize("run_eagerly", [True, False])
+def test_the_generator_moves_first_and_the_discriminator_sees_what_that_move_drew(run_eagerly: bool) -> None:
     game, x = game_on_vectors(), np.random.default_rng(3).normal(size=(7, 4))
-    game.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.2), run_eagerly=True)
+    game.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.2), run_eagerly=run_eagerly)
     generator, discriminator = move(game, x, fresh=False)
     _, other = move(game, x, fresh=True)
     game.train_on_batch(x)

@@ -124,6 +124,21 @@ def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
     fails(lambda: GAN(SHAPE, **arguments), message)
 
 
+def test_events_that_are_no_images_suit_no_convolution() -> None:
+    fails(lambda: GAN((4,), architecture="convolutional"), "no images", "--architecture dense")
+
+
+def test_networks_that_have_no_weights_yet_get_them(images: np.ndarray) -> None:
+    flat = [keras.layers.Flatten(), keras.layers.Dense(1)]
+    wide = [keras.layers.Dense(36), keras.layers.Reshape(SHAPE)]
+    model = GAN(SHAPE, 3, generator=keras.Sequential(wide), discriminator=keras.Sequential(flat))
+    model.compile(**model.default_optimizers(1e-2))
+    before = [values(network.trainable_variables) for network in (model.generator, model.discriminator)]
+    model.fit(images, batch_size=16, verbose=0)
+    for network, old in zip((model.generator, model.discriminator), before, strict=True):
+        assert old and not same(values(network.trainable_variables), old)
+
+
 # --- saving and precision ----------------------------------------------------------------------------------
 
 
@@ -149,6 +164,39 @@ def test_a_saved_game_goes_on_in_the_middle_of_a_cycle(tmp_path: Path, images: n
         assert same(state(loaded), state(model))
         assert not same(before, state(model))
     assert [int(o.iterations) for o in loaded.optimizers.values()] == [2, 5]
+
+
+def test_each_optimizer_comes_back_as_it_was(tmp_path: Path, images: np.ndarray) -> None:
+    model = small()
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), keras.optimizers.Adam(3e-4, beta_1=0.5))
+    model.train_on_batch(images[:16])
+    model.save(tmp_path / "g.keras")
+    loaded = keras.saving.load_model(tmp_path / "g.keras")
+    for name, kind, rate in (
+        ("generator_optimizer", keras.optimizers.SGD, 0.1),
+        ("discriminator_optimizer", keras.optimizers.Adam, 3e-4),
+    ):
+        optimizer = loaded.optimizers[name]
+        assert type(optimizer) is kind
+        assert optimizer.get_config() == model.optimizers[name].get_config()
+        np.testing.assert_allclose(float(optimizer.learning_rate), rate, rtol=1e-6)
+    for each in (model, loaded):
+        each.train_on_batch(images[16:32])
+    assert same(state(loaded), state(model))
+
+
+def test_pictures_score_what_is_sampled() -> None:
+    model = small(ema_decay=0.9)
+    for weight in model.weights:
+        if weight.name.startswith("average_"):
+            weight.assign(tf.zeros_like(weight.value))
+    latents = model.latents(image_seeds(0, 4))
+    np.testing.assert_array_equal(model.sampled_events(latents), 0)
+    assert np.any(model.generate(latents).numpy() != 0)
+    images = np.zeros((4, *SHAPE), np.uint8)
+    (axes,) = model.pictures(tf.constant(images))["scores"].axes
+    grey = tf.sigmoid(model.discriminate(tf.zeros([1, *SHAPE])))
+    assert f"generated, mean {float(grey[0]):.3g}" in [t.get_text() for t in axes.get_legend().get_texts()]
 
 
 def test_half_precision_scales_each_loss_by_itself() -> None:

@@ -93,6 +93,59 @@ def test_zero_logits_cost_a_bit_a_pixel() -> None:
     np.testing.assert_allclose(-vae.elbo(events, noise(5)).reconstruction, 784 * np.log(2), rtol=1e-6)
 
 
+def test_a_step_on_two_halves_is_one_step_on_both() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (16, 6, 6, 1)).astype(np.uint8)
+    vae = VAE((6, 6, 1), 3, (8,), seed=2, dtype="float64")
+    vae.compile(optimizer=keras.optimizers.SGD(0.1))
+    noise, before, losses = vae.training_noise(), [v.numpy() for v in vae.trainable_variables], []
+    with tf.GradientTape() as tape:
+        for index, half in enumerate((images[:8], images[8:])):
+            own = noise.part(index)
+            events = vae.preprocessing.events(tf.constant(half), own, "float64")
+            losses.append(-vae.elbo(events, own).elbo)
+        loss = tf.reduce_mean(tf.concat(losses, axis=0))
+    gradients = tape.gradient(loss, vae.trainable_variables)
+    logs = vae.train_on_batch(images, return_dict=True)
+    np.testing.assert_allclose(logs["loss"], loss, rtol=1e-12)
+    for variable, old, gradient in zip(vae.trainable_variables, before, gradients, strict=True):
+        # Keras holds the rate in float32.
+        np.testing.assert_allclose(variable, old - 0.1 * gradient, rtol=1e-6, atol=1e-9)
+
+
+def test_halves_draw_their_own_noise_and_come_back_in_order() -> None:
+    vae = VAE((6, 6, 1), 3, (8,))
+    vae.compile()
+    images = np.repeat(np.arange(16, dtype=np.uint8)[:, None], 36, axis=1).reshape(16, 6, 6, 1)
+
+    def draws(noise: BatchNoise, images: tf.Tensor, labels: None) -> tuple[tf.Tensor, tf.Tensor]:
+        return images, noise.normal(tf.shape(images)[0], (3,), 1)
+
+    same, normal = vae.side_by_side(draws, vae.training_noise(), tf.constant(images), None)
+    np.testing.assert_array_equal(same, images)
+    assert normal.shape == (16, 3) and len(np.unique(normal)) == 48
+
+
+@pytest.mark.parametrize(
+    ("why", "parts"),
+    [("even", [8, 8]), ("odd", [7, 8]), ("unknown", [None, None]), ("XLA", [16]), ("given", [16])],
+)
+def test_a_batch_is_halved_except_where_that_would_not_do(why: str, parts: list) -> None:
+    given = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(6)])
+    vae = VAE((6, 6, 1), 3, (8,), encoder=given if why == "given" else None)
+    vae.compile(jit_compile=why == "XLA")
+    sizes = []
+
+    def count(noise: BatchNoise, images: tf.Tensor) -> tf.Tensor:
+        sizes.append(images.shape[0])
+        return images
+
+    size = {"odd": 15, "unknown": None}.get(why, 16)
+    spec = tf.TensorSpec([size, 6, 6, 1], tf.uint8)
+    step = tf.function(lambda images: vae.side_by_side(count, vae.training_noise(), images))
+    step.get_concrete_function(spec)
+    assert sizes == parts
+
+
 def test_likelihoods_are_tfp_densities_summed_over_the_event() -> None:
     x = np.random.default_rng(0).random((3, 4, 4, 1)).astype(np.float32)
     for likelihood, pixel in (

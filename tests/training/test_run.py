@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tfgen.config import GANConfig, RunConfig, TrainOptions, VAEConfig
+from tfgen.config import FlowConfig, GANConfig, RunConfig, TrainOptions, VAEConfig
 from tfgen.errors import InterruptedRunError, UsageError, WorkError
 from tfgen.training import callbacks, checkpoint
 from tfgen.training.folder import RunFolder
@@ -95,8 +95,8 @@ def raise_signal_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callbacks.Tracking, "on_train_batch_end", interrupted)
 
 
-# Three groups of steps an epoch: inside the first epoch, at its end, inside the second.
-@pytest.mark.parametrize("call", [1, 3, 5])
+# Three groups of steps an epoch: inside the first epoch, at its end, inside the second, at the very end.
+@pytest.mark.parametrize("call", [1, 3, 5, 6])
 def test_interrupted_and_resumed_ends_bit_equal(
     call: int, whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +107,8 @@ def test_interrupted_and_resumed_ends_bit_equal(
     monkeypatch.undo()
     run(config(tiny_data, tmp_path / "run", resume=True))
     assert_same_end(tmp_path / "run", whole)
+    pictures = [sorted(p.name for p in (each / "figures").iterdir()) for each in (tmp_path / "run", whole)]
+    assert pictures[0] == pictures[1]
 
 
 def test_a_gan_interrupted_and_resumed_ends_bit_equal(
@@ -124,6 +126,26 @@ def test_a_gan_interrupted_and_resumed_ends_bit_equal(
         arrays = final_state(whole)
         slots = {key.split("/")[1] for key in arrays if key.startswith("optimizers/")}
         assert slots == {"generator_optimizer", "discriminator_optimizer"}
+
+
+def test_a_flow_interrupted_and_resumed_ends_bit_equal(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, part = (
+        dataclasses.replace(
+            config(tiny_data, tmp_path / name), family="flow", model=FlowConfig(couplings=2, hidden=(16,))
+        )
+        for name in ("whole", "part")
+    )
+    run(whole)
+    raise_signal_at(5, monkeypatch)
+    with pytest.raises(InterruptedRunError, match="--resume"):
+        run(part)
+    monkeypatch.undo()
+    run(dataclasses.replace(part, options=dataclasses.replace(part.options, resume=True)))
+    assert_same_end(tmp_path / "part", tmp_path / "whole")
+    pictures = {path.name for path in (tmp_path / "part" / "figures").iterdir()}
+    assert {"temperatures.png", "interpolation.png", "samples-2.png"} <= pictures
 
 
 def test_another_seed_ends_elsewhere(whole: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -5,8 +5,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
+
+from tfgen.config import RunConfig, TrainOptions, VAEConfig
+from tfgen.training.run import for_this_worker
 
 MIRRORED = """
 import sys
@@ -28,13 +33,15 @@ with strategy.scope():
     except UsageError:
         pass
 scores = gan.fit(make_images(64), batch_size=16, epochs=3, verbose=0).history
-for weight in gan.trainable_variables:
+for weight in gan.weights:
     np.testing.assert_array_equal(*(value.numpy() for value in weight.value.values))
 assert strategy.num_replicas_in_sync == 2
 with strategy.scope():
     vae = VAE((6, 6, 1), 2, (16,))
     vae.compile()
 noises = strategy.run(lambda: vae.training_noise().normal(4, (3,), 1)).values
+shares = strategy.run(lambda: vae.gradient_loss(tf.constant(3.0), vae.optimizer)).values
+assert [share.numpy() for share in shares] == [1.5, 1.5]
 history = vae.fit(make_images(64), batch_size=16, epochs=3, verbose=0).history
 np.savez(sys.argv[1], *noises, step=vae.step.numpy(), loss=history["loss"], scores=scores["real_score"])
 """
@@ -90,3 +97,20 @@ def test_two_workers_end_with_equal_weights(tmp_path: Path) -> None:
     with np.load(tmp_path / "0.npz") as first, np.load(tmp_path / "1.npz") as second:
         for name in first.files:
             np.testing.assert_array_equal(first[name], second[name])
+
+
+@pytest.mark.parametrize(
+    ("task", "index", "jobs", "suffix"),
+    [
+        ("chief", 0, ["chief", "worker"], ""),
+        ("worker", 0, ["chief", "worker"], "-worker0"),
+        ("worker", 0, ["worker"], ""),
+        ("worker", 1, ["worker"], "-worker1"),
+        (None, None, [], ""),
+    ],
+)
+def test_one_worker_alone_is_the_chief(task: str | None, index: int | None, jobs: list, suffix: str) -> None:
+    resolver = SimpleNamespace(task_type=task, task_id=index, cluster_spec=lambda: SimpleNamespace(jobs=jobs))
+    config = RunConfig("vae", VAEConfig(), TrainOptions(run_dir=Path("runs/a")))
+    mine = for_this_worker(config, SimpleNamespace(cluster_resolver=resolver)).options
+    assert (mine.run_dir, mine.publish) == (Path(f"runs/a{suffix}"), not suffix)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfgen.config import MAX_SEED
 from tfgen.errors import UsageError
 from tfgen.quiet import import_quietly
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MAX_SEED = 2**31 - 1
 # Batches that are made before they are asked for.
 _AHEAD = 4
 
@@ -46,7 +46,7 @@ def train_batches(
     of the images, given by (seed, epoch), of which the last N mod `batch_size` entries are dropped.
 
     Args:
-        images: uint8[N,H,W,C], held in memory once; an array is copied at each call, a tensor `on_host` is not.
+        images: uint8[N,H,W,C]; an array is copied at each call, a tensor that is `on_host` is not.
         labels: int[N], or None.
         batch_size: images a batch, B.
         seed: of the order, 0 … 2³¹ − 1.

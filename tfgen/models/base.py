@@ -164,7 +164,8 @@ class GenerativeModel(keras.Model):
         latents = self.latents(random.image_seeds(seed, n) if seeds is None else seeds)
         if self.num_classes:
             places = tf.range(tf.shape(latents)[0])
-            labels = places % self.num_classes if labels is None else tf.zeros_like(places) + labels
+            given = places % self.num_classes if labels is None else labels
+            labels = tf.zeros_like(places) + tf.cast(given, places.dtype)
         return self.decode(latents, labels)
 
     @property
@@ -176,7 +177,8 @@ class GenerativeModel(keras.Model):
         """Labels `int[B]` as `float[B, num_classes]` for a conditional model's networks; None for another.
 
         Raises:
-            ValueError: the model is conditional and there are no labels, or the other way round.
+            ValueError: the model is conditional and there are no labels, or the other way round; or there is
+                no such label. Within a graph, where values are not known, that one is not told.
         """
         if not self.num_classes and labels is not None:
             raise ValueError("the model is not conditional: it takes no labels")
@@ -187,6 +189,9 @@ class GenerativeModel(keras.Model):
                 f"the model is conditional: pass labels 0…{self.num_classes - 1}, in fit as (images, labels)"
             )
         labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
+        known = tf.get_static_value(labels)
+        if known is not None and np.any((known < 0) | (known >= self.num_classes)):
+            raise ValueError(f"labels go from {known.min()} to {known.max()}, not 0…{self.num_classes - 1}")
         return tf.one_hot(labels, self.num_classes, dtype=self.likelihood_dtype)
 
     # --- training --------------------------------------------------------------------------------------
@@ -232,7 +237,15 @@ class GenerativeModel(keras.Model):
     def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Images of a batch that is `x` or `(x, labels)`, and a conditional model's labels, else None."""
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return images, labels if self.num_classes else None
+        if not self.num_classes or labels is None:
+            return images, None
+        told = f"labels must be 0…{self.num_classes - 1}"
+        within = [
+            tf.debugging.assert_non_negative(labels, told),
+            tf.debugging.assert_less(labels, tf.cast(self.num_classes, labels.dtype), told),
+        ]
+        with tf.control_dependencies([each for each in within if each is not None]):
+            return images, tf.identity(labels)
 
     def training_noise(self) -> random.BatchNoise:
         """The noise of this training step on this replica."""
@@ -259,12 +272,14 @@ class GenerativeModel(keras.Model):
         Returns:
             What `function` returns for the whole batch.
         """
-        size = batches[0].shape[0]
-        whole = self.jit_compile or tf.distribute.has_strategy() or size is None or size % 2
+        whole = self.jit_compile or tf.distribute.has_strategy()
         if whole or any(isinstance(given, keras.Layer) for given in self._given.values()):
             return function(noise, *batches)
-        halves = zip(*([None, None] if each is None else tf.split(each, 2) for each in batches), strict=True)
-        parts = [function(noise.part(index), *half) for index, half in enumerate(halves)]
+        middle = (batches[0].shape[0] or tf.shape(batches[0])[0]) // 2
+        parts = [
+            function(noise.part(index), *(each if each is None else each[half] for each in batches))
+            for index, half in enumerate((slice(None, middle), slice(middle, None)))
+        ]
         return tf.nest.map_structure(lambda *each: tf.concat(each, axis=0), *parts)
 
     def _noise_seed(self, purpose: int, index: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ from tfgen.errors import UsageError
 from tfgen.layers import (
     Dense,
     append_labels,
+    build_network,
     convolutional_discriminator,
     convolutional_generator,
     dense_network,
@@ -95,7 +96,10 @@ class GAN(GenerativeModel):
         self._given = {"generator": generator, "discriminator": discriminator, "preprocessing": preprocessing}
         self._loss = LOSSES[made.loss]
         self.generator = generator or self._build_generator()
+        build_network(self.generator, (made.latent_dim + num_classes,))
         self.discriminator = discriminator or self._build_discriminator()
+        *sides, depth = made.image_shape
+        build_network(self.discriminator, (*sides, depth + num_classes))
         # A dense network of ours takes events flat, lest a label be appended at each pixel.
         self._flat = discriminator is None and made.architecture == "dense" and num_classes > 0
         self._average = MovingAverage(self, self.generator, made.ema_decay) if made.ema_decay else None
@@ -161,8 +165,7 @@ class GAN(GenerativeModel):
     ) -> tf.Tensor:
         """Logits `[B]` of events `[B, *event_shape]`, conditional: with one-hot labels `[B, K]`."""
         if labels is not None:
-            flat = math.prod(self.config.image_shape)
-            events = append_labels(tf.reshape(events, [-1, flat]) if self._flat else events, labels)
+            events = append_labels(events, labels, self._flat)
         return tf.cast(self.discriminator(events, training=training), self.likelihood_dtype)[:, 0]
 
     def score(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
@@ -197,7 +200,7 @@ class GAN(GenerativeModel):
         return self._updated_logs(values)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Both losses and scores of a batch, with as many generated images."""
+        """Both losses and scores of a batch, with as many images of the generator as it is in the game."""
         real, labels = self._real(data, noise := self.next_test_noise())
         fake = self._draw(tf.shape(real)[0], labels, noise, training=False)
         return self._updated_logs(self._discriminator_values(real, fake, labels, noise, training=False))
@@ -295,6 +298,8 @@ class GAN(GenerativeModel):
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of `compile`; part of `keras.Model.save`."""
         config = super().get_compile_config()
+        if not config:  # not compiled
+            return config
         return {
             "generator_optimizer": config.pop("optimizer"),
             "discriminator_optimizer": self._given_optimizer,
@@ -328,13 +333,17 @@ class GAN(GenerativeModel):
 
     # --- use -------------------------------------------------------------------------------------------
 
+    def sampled_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """`generate` by the moving average of the generator where there is one."""
+        if self._average is None:
+            return self.generate(latents, labels)
+        inputs = latents if labels is None else append_labels(latents, labels)
+        return tf.cast(self._average(inputs), self.likelihood_dtype)
+
     def decode(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """G(z), `float32[B, H, W, C]` in 0…1; by the moving average of the generator where there is one."""
-        latents, one_hot = tf.cast(latents, self.likelihood_dtype), self.one_hot(labels)
-        if self._average is None:
-            return self.preprocessing.images(self.generate(latents, one_hot))
-        inputs = latents if one_hot is None else append_labels(latents, one_hot)
-        return self.preprocessing.images(self._average(inputs))
+        latents = tf.cast(latents, self.likelihood_dtype)
+        return self.preprocessing.images(self.sampled_events(latents, self.one_hot(labels)))
 
     def call(
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
@@ -343,9 +352,10 @@ class GAN(GenerativeModel):
         return self.score(images, labels)
 
     def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
-        """Those of every family, and the discriminator's scores of real and generated images."""
-        noise, one_hot = random.SeedNoise(random.image_seeds(0, len(images))), self.one_hot(labels)
-        fake = self._draw(len(images), one_hot, noise, training=False)
+        """Those of every family, and the discriminator's scores of real images and of samples."""
+        one_hot = self.one_hot(labels)
+        latents = tf.cast(self.latents(random.image_seeds(0, len(images))), self.likelihood_dtype)
+        fake = self.sampled_events(latents, one_hot)
         scores = {
             "real": self.score(images, labels).numpy(),
             "generated": self._score(self.discriminate(fake, one_hot)).numpy(),

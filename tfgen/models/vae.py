@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 
 from tfgen import random
 from tfgen.config import VAEConfig
-from tfgen.layers import Dense, append_labels, dense_network
+from tfgen.layers import Dense, append_labels, build_network, dense_network
 from tfgen.models.base import Curve, GenerativeModel
 from tfgen.models.preprocessing import Noise, Pixels, Preprocessing
 
@@ -117,6 +117,8 @@ class VAE(GenerativeModel):
             name="decoder",
             **common,
         )
+        build_network(self.encoder, (*shape[:-1], shape[-1] + num_classes))
+        build_network(self.decoder, (latent_dim + num_classes,))
         self.loss_metric = keras.metrics.Mean("loss", dtype="float64")
         self.reconstruction_metric = keras.metrics.Mean("reconstruction", dtype="float64")
         self.kl_metric = keras.metrics.Mean("kl", dtype="float64")
@@ -132,8 +134,7 @@ class VAE(GenerativeModel):
     def posterior(self, events: tf.Tensor, labels: tf.Tensor | None = None) -> Distribution:
         """q(z|x) of events `[B, *event_shape]` (and one-hot labels `[B, K]`): batch `[B]`, event `[D]`."""
         if labels is not None:
-            flat = math.prod(self.config.image_shape)
-            events = append_labels(tf.reshape(events, [-1, flat]) if self._flat else events, labels)
+            events = append_labels(events, labels, self._flat)
         parameters = tf.cast(self.encoder(events), self.likelihood_dtype)
         mean, raw_scale = tf.split(parameters, 2, axis=-1)
         return tfd.MultivariateNormalDiag(mean, tf.nn.softplus(raw_scale) + _MIN_STDDEV)

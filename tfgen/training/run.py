@@ -72,9 +72,12 @@ def train(config: RunConfig, console: Console) -> Path | None:
 def share_cores(family: str) -> None:
     """Gives each operation half of the cores where the family's step runs two side by side.
 
-    Nothing is done where `TF_NUM_INTRAOP_THREADS` says otherwise, or where TensorFlow is in use already.
+    Nothing is done where there is a GPU, where `TF_NUM_INTRAOP_THREADS` says otherwise, or where TensorFlow
+    is in use already.
     """
     if not registry.family(family).side_by_side or "TF_NUM_INTRAOP_THREADS" in os.environ:
+        return
+    if tf.config.get_visible_devices("GPU"):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):
@@ -111,12 +114,15 @@ def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
 
 def for_this_worker(config: RunConfig, strategy: Any) -> RunConfig:
     """The chief's configuration as it is; another worker has its own run directory and publishes nothing."""
-    # The chief's number is 0; without a strategy, or with one of a single process, there is none.
-    worker = getattr(getattr(strategy, "cluster_resolver", None), "task_id", None)
-    if not worker:
+    resolver = getattr(strategy, "cluster_resolver", None)
+    # Without a strategy, or with one of a single process, there is no number.
+    if resolver is None or resolver.task_id is None or resolver.task_type == "chief":
+        return config
+    # Worker 0 is the chief where no task has that name.
+    if resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs:
         return config
     path = run_path(config)
-    path = path.with_name(f"{path.name}-worker{worker}")
+    path = path.with_name(f"{path.name}-worker{resolver.task_id}")
     return dataclasses.replace(
         config, options=dataclasses.replace(config.options, run_dir=path, publish=False)
     )
@@ -256,7 +262,8 @@ class _Run:
         if position.step == 0:
             figures.write_samples(0)
         bar = callbacks.ProgressBar(position, options.epochs, self.console)
-        members = [*self._bookkeeping(position, restored), figures, callbacks.TensorBoard(self.folder), bar]
+        shown = [figures, callbacks.TensorBoard(self.folder), bar]
+        members = self._callbacks(position, restored, shown)
         validation = eval_batches(held_out.images, held_out.labels, EVAL_BATCH_SIZE)
         images, labels = (None if each is None else on_host(each) for each in (train.images, train.labels))
         try:
@@ -283,13 +290,20 @@ class _Run:
                 figures.write_curves()
             raise
 
-    def _bookkeeping(self, position: callbacks.Position, restored: Any) -> list[keras.callbacks.Callback]:
-        """What keeps the position, the log and the checkpoints, in the order in which they must come."""
+    def _callbacks(
+        self, position: callbacks.Position, restored: Any, shown: list[keras.callbacks.Callback]
+    ) -> list[keras.callbacks.Callback]:
+        """All of them, in the order in which they must come.
+
+        What an epoch shows comes before its checkpoint: a run that ends in between does the epoch again, and
+        so no picture is left out.
+        """
         options = self.options
         advice = f"go on with: tfgen-train {self.config.family} --resume --run-dir {self.folder.path}"
         return [
             callbacks.Tracking(position),
             callbacks.MetricsLog(self.folder, position, options.epochs, self.console),
+            *shown,
             callbacks.Checkpointing(
                 self.folder,
                 position,
