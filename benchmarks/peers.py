@@ -210,8 +210,8 @@ def gan_flops(model: Any, batch_size: int) -> int:
 
 
 class MaskedCoupling(nn.Module):
-    """An affine coupling by a mask: the conditioner sees zeros where it may not look, and half of its output is
-    thrown away.
+    """An affine coupling by a mask: the conditioner sees zeros in one half of the pixels,
+    and what it gives for the other half is thrown away.
 
     Args:
         mask: `[pixels]`, 1 where pixels are kept.
