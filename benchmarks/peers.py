@@ -234,7 +234,7 @@ class MaskedCoupling(nn.Module):
 
 
 def torch_flow(config: RunConfig, images: np.ndarray) -> Epoch:
-    """The dense flow in eager PyTorch, as the report's template has it: masks, full width."""
+    """The dense flow in eager PyTorch, as the report's template has it: masks, full width, tanh(r)."""
     model, options = config.model, config.options
     torch.manual_seed(options.seed)
     height, width, channels = model.image_shape

@@ -64,6 +64,8 @@ def _body(argv: list[str]) -> None:
     options = read_flags(namespace, SampleOptions)
     if options.manifold and options.interpolate:
         raise UsageError("--manifold and --interpolate exclude each other")
+    if options.manifold and options.temperature != 1:
+        raise UsageError("--manifold has its own latents; leave out --temperature")
     if options.interpolate and options.seeds and len(options.seeds) < 2:
         raise UsageError("--interpolate needs two --seeds or more")
     out = options.out or Path(f"{namespace.name}-samples.png")

@@ -233,14 +233,16 @@ class FlowConfig(ModelConfig):
     couplings: int = option(8, "affine couplings, of alternating halves", minimum=2)
     hidden: tuple[int, ...] = option((1024, 1024), "widths of each conditioner's hidden layers", minimum=1)
     log_scale_bound: float = option(2.0, "of a coupling's log-scale [nats]", above=0)
-    alpha: float = option(1e-5, "how far the logit of a pixel keeps off 0 and 1", minimum=0, maximum=0.5)
+    alpha: float = option(1e-5, "how far the logit of a pixel keeps off 0 and 1", above=0, maximum=0.5)
 
     def check_halves(self) -> None:
-        """Refuses images that no checkerboard halves.
+        """Refuses events that no coupling halves.
 
         Raises:
-            UsageError: the width is odd.
+            UsageError: an image's width is odd, or another event's last axis has no two entries.
         """
+        if len(self.image_shape) != 3 and self.image_shape[-1] < 2:
+            raise UsageError(f"events of shape {self.image_shape} have no two halves along their last axis")
         if len(self.image_shape) == 3 and self.image_shape[1] % 2:
             raise UsageError(
                 f"images of odd width, {self.image_shape[1]}, do not suit the flow's checkerboards"

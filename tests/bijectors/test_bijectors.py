@@ -183,11 +183,67 @@ def test_inverse_logit_is_tfp_sigmoid_of_a_wider_interval(alpha: float) -> None:
     np.testing.assert_allclose(log_det, theirs.forward_log_det_jacobian(x, 1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("alpha", [-0.1, 1.0])
+def test_a_logit_keeps_off_by_a_share(alpha: float) -> None:
+    with pytest.raises(ValueError, match="must be in"):
+        b.InverseLogit(alpha)
+
+
 def test_black_and_white_have_finite_logits() -> None:
     alpha = 1e-5
     x, log_det = b.InverseLogit(alpha).inverse_and_log_det(tf.constant([0.0, 1.0]), 0)
     np.testing.assert_allclose(x, np.array([-1, 1]) * np.log((1 - alpha / 2) / (alpha / 2)), rtol=1e-6)
     assert np.all(np.isfinite(log_det))
+
+
+# --- gradients ---------------------------------------------------------------------------------------------
+
+
+def variables_of(kind: str) -> tuple[list[tf.Variable], b.Bijector]:
+    rng = np.random.default_rng(0)
+    if kind == "normalization":
+        made = [tf.Variable(rng.normal(size=4)) for _ in range(2)]
+        return made, b.ActivationNormalization(*made, event_ndims=1)
+    if kind == "convolution":
+        lower, upper = (tf.Variable(rng.normal(size=(4, 4))) for _ in range(2))
+        log_diagonal = tf.Variable(rng.normal(size=4))
+        permutation, signs = np.eye(4)[[2, 0, 3, 1]], np.array([1.0, -1.0, 1.0, 1.0])
+        bijector = b.InvertibleConvolution(permutation, lower, upper, signs, log_diagonal, event_ndims=1)
+        return [lower, upper, log_diagonal], bijector
+    coupling, parameters = {"affine": (b.AffineCoupling, 2), "mixture": (b.MixtureCoupling, 14)}[kind]
+    kernel, bias = (
+        tf.Variable(rng.normal(size=(2, 2 * parameters))),
+        tf.Variable(rng.normal(size=2 * parameters)),
+    )
+    return [kernel, bias], coupling(b.Half(), lambda kept: kept @ kernel + bias)
+
+
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+@pytest.mark.parametrize("kind", ["normalization", "convolution", "affine", "mixture"])
+def test_gradients_of_value_and_log_det_are_those_of_differences(kind: str, direction: str) -> None:
+    variables, bijector = variables_of(kind)
+    x, weights = normal(3, 4), normal(3, 4, seed=1)
+
+    def loss() -> tf.Tensor:
+        value, log_det = getattr(bijector, f"{direction}_and_log_det")(x, 1)
+        return tf.reduce_sum(value * weights) + tf.reduce_sum(log_det)
+
+    with tf.GradientTape() as tape:
+        at = loss()
+    gradients = tape.gradient(at, variables)
+    for variable, gradient in zip(variables, gradients, strict=True):
+        assert np.any(gradient.numpy() != 0)
+        way, step = np.random.default_rng(2).normal(size=variable.shape), 1e-5
+        start = variable.numpy()
+        ends = []
+        for sign in (1, -1):
+            variable.assign(start + sign * step * way)
+            ends.append(float(loss()))
+        variable.assign(start)
+        # The error of a central difference is of the second order in the step.
+        np.testing.assert_allclose(
+            np.sum(gradient * way), (ends[0] - ends[1]) / (2 * step), rtol=1e-5, atol=1e-6
+        )
 
 
 # --- chains ----------------------------------------------------------------------------------------------
@@ -201,7 +257,9 @@ def test_a_chain_is_tfp_chain_and_takes_tfp_members() -> None:
     y, log_det = ours.forward_and_log_det(x, 3)
     np.testing.assert_allclose(y, theirs.forward(x))
     np.testing.assert_allclose(log_det, theirs.forward_log_det_jacobian(x, 3))
-    np.testing.assert_allclose(ours.inverse_and_log_det(y, 3)[0], x, rtol=1e-10)
+    back, inverse_log_det = ours.inverse_and_log_det(y, 3)
+    np.testing.assert_allclose(back, x, rtol=1e-10)
+    np.testing.assert_allclose(inverse_log_det, -log_det, rtol=1e-10)
 
 
 @pytest.mark.parametrize(

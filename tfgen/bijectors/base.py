@@ -17,8 +17,12 @@ def sum_last(tensor: tf.Tensor, ndims: int) -> tf.Tensor:
 
 def with_batch_of(event: tf.Tensor, shape: Sequence[int], event_ndims: int) -> tf.Tensor:
     """Reshapes the last `event_ndims` axes to `shape`, whatever stands before them."""
-    batch = tf.shape(event)[: event.shape.rank - event_ndims]
-    return tf.reshape(event, tf.concat([batch, tf.constant(shape, tf.int32)], axis=0))
+    return tf.reshape(event, tf.concat([batch_shape(event, event_ndims), list(shape)], axis=0))
+
+
+def batch_shape(event: tf.Tensor, event_ndims: int) -> tf.Tensor:
+    """The shape before the last `event_ndims` axes."""
+    return tf.shape(event)[: event.shape.rank - event_ndims]
 
 
 class Bijector(tfb.Bijector):
@@ -27,7 +31,7 @@ class Bijector(tfb.Bijector):
     Calling TFP's `inverse` and then `inverse_log_det_jacobian` evaluates a conditioner twice, and its
     gradient twice; `inverse_and_log_det` does so once. A subclass implements the pair `_forward_and_log_det`
     and `_inverse_and_log_det`, and TFP's four methods come out of it; so it works in `tfb.Chain` and
-    `tfd.TransformedDistribution` as any other.
+    `tfd.TransformedDistribution`. TFP's `copy` and equality by parameters are not offered.
 
     `forward` generates, as in TFP: from latents to data. What a bijector needs besides numbers, such as a
     conditioner or variables, it receives; whoever makes it owns them.
@@ -119,4 +123,4 @@ class Reshaping(Bijector):
 
 def zeros_for(event: tf.Tensor, event_ndims: int) -> tf.Tensor:
     """The log-determinant of what keeps volumes: zeros of the batch's shape."""
-    return tf.zeros(tf.shape(event)[: event.shape.rank - event_ndims], event.dtype)
+    return tf.zeros(batch_shape(event, event_ndims), event.dtype)

@@ -5,13 +5,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfgen.bijectors.base import Bijector
+from tfgen.bijectors.base import Bijector, batch_shape
 
 
 class Chain(Bijector):
     """`forward` applies the last bijector first, as `tfb.Chain` does, each in one evaluation.
 
-    A bijector of TFP's own may be a member: it is asked for value and log-determinant one after the other.
+    A bijector of TFP's own may be a member, if its parameters have no batch shape: it is asked for value and
+    log-determinant one after the other.
 
     Args:
         bijectors: from data's end to the latents'.
@@ -77,5 +78,4 @@ def _inverse(bijector: Any, y: tf.Tensor, event_ndims: int) -> tuple[tf.Tensor, 
 
 def _total(log_dets: list[tf.Tensor], event: tf.Tensor, event_ndims: int) -> tf.Tensor:
     """Their sum, of the batch's full shape: TFP's own may be scalars where volumes are kept."""
-    batch = tf.shape(event)[: event.shape.rank - event_ndims]
-    return tf.broadcast_to(sum(log_dets, tf.zeros([], event.dtype)), batch)
+    return tf.broadcast_to(sum(log_dets, tf.zeros([], event.dtype)), batch_shape(event, event_ndims))

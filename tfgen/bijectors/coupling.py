@@ -6,13 +6,18 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from tfgen.bijectors.base import Bijector, sum_last
+from tfgen.bijectors.base import Bijector, batch_shape, sum_last
 from tfgen.bijectors.masks import Mask
 
 Conditioner: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 
 # exp of it is the largest factor by which one coupling stretches.
 LOG_SCALE_BOUND = 2.0
+
+
+def bounded(raw: tf.Tensor, bound: float) -> tf.Tensor:
+    """b tanh(r / b): about r where that is small, and never beyond ±b."""
+    return bound * tf.tanh(raw / bound)
 
 
 class Coupling(Bijector):
@@ -56,8 +61,7 @@ class Coupling(Bijector):
         ndims, event = self.mask.event_ndims, kept.shape[-self.mask.event_ndims :]
         # A network has one batch axis.
         output = tf.cast(self.conditioner(tf.reshape(kept, [-1, *event])), kept.dtype)
-        batch = tf.shape(kept)[: kept.shape.rank - ndims]
-        output = tf.reshape(output, tf.concat([batch, output.shape[1:]], axis=0))
+        output = tf.reshape(output, tf.concat([batch_shape(kept, ndims), output.shape[1:]], axis=0))
         return tf.split(output, self._parameters_each, axis=-1)
 
 
@@ -84,15 +88,12 @@ class AffineCoupling(Coupling):
         self.log_scale_bound = log_scale_bound
         super().__init__(mask, conditioner, 2, name)
 
-    def _log_scale(self, raw: tf.Tensor) -> tf.Tensor:
-        return self.log_scale_bound * tf.tanh(raw / self.log_scale_bound)
-
     def _generate(self, x: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        shift, log_scale = parameters[0], self._log_scale(parameters[1])
+        shift, log_scale = parameters[0], bounded(parameters[1], self.log_scale_bound)
         return x * tf.exp(log_scale) + shift, log_scale
 
     def _normalize(self, y: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        shift, log_scale = parameters[0], self._log_scale(parameters[1])
+        shift, log_scale = parameters[0], bounded(parameters[1], self.log_scale_bound)
         return (y - shift) * tf.exp(-log_scale), -log_scale
 
 

@@ -8,16 +8,21 @@ from tfgen.bijectors.base import Bijector
 
 
 class InverseLogit(Bijector):
-    """From the real line to the unit interval, its ends included: the inverse of a logit that keeps off them.
+    """From the real line to an interval a little wider than [0, 1]: the inverse of a logit.
 
     x = logit(α / 2 + (1 − α) y): a pixel of 0 or 1 has a finite logit (Dinh et al. 2016, section 4.1).
 
     Args:
         alpha: how far the logit keeps off 0 and 1, in [0, 1).
         name: of the bijector.
+
+    Raises:
+        ValueError: `alpha` is out of its range.
     """
 
     def __init__(self, alpha: float = 1e-5, name: str = "inverse_logit"):
+        if not 0 <= alpha < 1:
+            raise ValueError(f"alpha = {alpha} is out of range; it must be in [0, 1)")
         self.alpha = alpha
         super().__init__(0, name)
 

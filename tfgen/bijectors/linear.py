@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfgen.bijectors.base import Bijector
+from tfgen.bijectors.base import Bijector, batch_shape
 
 
 class _PerPosition(Bijector):
@@ -17,8 +17,7 @@ class _PerPosition(Bijector):
 
     def _log_det(self, event: tf.Tensor, of_one_position: tf.Tensor) -> tf.Tensor:
         positions = math.prod(event.shape[-self.event_ndims : -1])
-        batch = tf.shape(event)[: event.shape.rank - self.event_ndims]
-        return tf.broadcast_to(positions * of_one_position, batch)
+        return tf.broadcast_to(positions * of_one_position, batch_shape(event, self.event_ndims))
 
 
 class ActivationNormalization(_PerPosition):

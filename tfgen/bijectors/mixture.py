@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfgen.bijectors.coupling import LOG_SCALE_BOUND, Conditioner, Coupling
+from tfgen.bijectors.coupling import LOG_SCALE_BOUND, Conditioner, Coupling, bounded
 from tfgen.bijectors.masks import Mask
 
 # Halvings of the bracket: float32 has 24 binary digits, float64 53, and the bracket some more.
@@ -38,15 +38,12 @@ class MixtureCoupling(Coupling):
         self.components, self.log_scale_bound = components, log_scale_bound
         super().__init__(mask, conditioner, 2 + 3 * components, name)
 
-    def _bounded(self, raw: tf.Tensor) -> tf.Tensor:
-        return self.log_scale_bound * tf.tanh(raw / self.log_scale_bound)
-
     def _mixture(self, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """log π, μ and log σ of the components, on a new last axis."""
         k = self.components
         logits, means, raw = (tf.stack(parameters[2 + i * k : 2 + (i + 1) * k], axis=-1) for i in range(3))
         spread = tf.cast(tf.linspace(-1.0, 1.0, k) if k > 1 else tf.zeros([1]), means.dtype)
-        return tf.nn.log_softmax(logits), means + spread, self._bounded(raw)
+        return tf.nn.log_softmax(logits), means + spread, bounded(raw, self.log_scale_bound)
 
     @staticmethod
     def _logit_of_cdf(
@@ -62,12 +59,12 @@ class MixtureCoupling(Coupling):
         return log_cdf - log_survival, log_density - log_cdf - log_survival
 
     def _normalize(self, y: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        shift, log_scale = parameters[0], self._bounded(parameters[1])
+        shift, log_scale = parameters[0], bounded(parameters[1], self.log_scale_bound)
         logit, log_slope = self._logit_of_cdf(y, self._mixture(parameters))
         return logit * tf.exp(log_scale) + shift, log_slope + log_scale
 
     def _generate(self, x: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        shift, log_scale = parameters[0], self._bounded(parameters[1])
+        shift, log_scale = parameters[0], bounded(parameters[1], self.log_scale_bound)
         mixture = self._mixture(parameters)
         wanted = (x - shift) * tf.exp(-log_scale)
         y = tf.stop_gradient(self._solve(wanted, mixture))

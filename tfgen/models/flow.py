@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 from tfgen import figures, random
 from tfgen.bijectors import AffineCoupling, Chain, Checkerboard, Half, Mask, Unflatten
 from tfgen.config import FlowConfig
+from tfgen.errors import UsageError
 from tfgen.layers import Dense, dense_network
 from tfgen.models.base import Curve, GenerativeModel
 from tfgen.models.preprocessing import Dequantized, Identity, Noise
@@ -33,8 +34,10 @@ class Flow(GenerativeModel):
     by one draw of the dequantization, and `bits_per_dim`, the same over H·W·C·ln 2.
 
     Args:
-        image_shape: height, width, channels; with `preprocessing=Identity()` any event shape.
-        couplings: affine couplings, of alternating halves: checkerboards of an image, halves of a vector.
+        image_shape: height, width (even), channels; with `preprocessing=Identity()` also another event shape,
+            whose last axis has two entries or more.
+        couplings: affine couplings, of alternating halves: checkerboards where there are three axes, else
+            halves of the last one.
         hidden: widths of each conditioner's hidden layers.
         log_scale_bound: of a coupling's log-scale, nats.
         alpha: how far the logit of a pixel keeps off 0 and 1.
@@ -71,6 +74,8 @@ class Flow(GenerativeModel):
     ):
         config = FlowConfig(tuple(image_shape), couplings, tuple(hidden), log_scale_bound, alpha)
         config.check_halves()
+        if preprocessing is None and len(config.image_shape) != 3:
+            raise UsageError(f"events of shape {image_shape} are no images; pass preprocessing=Identity()")
         super().__init__(config, preprocessing or Dequantized(alpha), seed, **kwargs)
         self._given = {"preprocessing": preprocessing}
         self.conditioners = [self._build_conditioner(index) for index in range(couplings)]
@@ -80,8 +85,8 @@ class Flow(GenerativeModel):
 
     def _mask(self, index: int) -> Mask:
         """Of the coupling with that index; neighbours change what the other one keeps."""
-        swap = bool(index % 2)
-        return Checkerboard(swap) if len(self.config.image_shape) == 3 else Half(swap=swap)
+        swap, ndims = bool(index % 2), len(self.config.image_shape)
+        return Checkerboard(swap) if ndims == 3 else Half(ndims, swap)
 
     def _build_conditioner(self, index: int) -> keras.Sequential:
         kept, changed = self._mask(index).split(tf.zeros([1, *self.config.image_shape]))
@@ -162,7 +167,7 @@ class Flow(GenerativeModel):
     # --- use -------------------------------------------------------------------------------------------
 
     def log_prob(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
-        """A lower bound on log p(x) of bytes in expectation, nats, `float32[B]`.
+        """A lower bound on log p(x) of bytes in expectation, nats, `float32[B]` (float64 under that policy).
 
         Args:
             images: `uint8[B, H, W, C]`.
@@ -170,7 +175,7 @@ class Flow(GenerativeModel):
         """
         images = tf.convert_to_tensor(images)
         noise = random.SeedNoise(tf.range(tf.shape(images)[0]) if seeds is None else seeds)
-        return tf.cast(self._noisy_log_prob(noise, images), tf.float32)
+        return self._noisy_log_prob(noise, images)
 
     def encode(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
         """Latents `float32[B, D]` of `uint8` images, dequantized by `seeds: int32[B]` or else by 1/2."""

@@ -122,7 +122,9 @@ class Dequantized:
         """Events `[B, H, W, C]` of `uint8` images and log|det ∂event/∂(x + u)|, `[B]`, in nats."""
         check_images(images)
         u = noise.uniform(tf.shape(images)[0], tuple(images.shape[1:]), DEQUANTIZATION, dtype)
-        return self._logits(tf.cast(images, dtype) + u)
+        whole = tf.cast(images, dtype)
+        # Rounding would put the largest of u into the next byte, and white on the end of the interval.
+        return self._logits(tf.minimum(whole + u, tf.math.nextafter(whole + 1, whole)))
 
     def _logits(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         events, log_det = InverseLogit(self.alpha).inverse_and_log_det(values / self.levels, 3)
