@@ -59,7 +59,7 @@ TRAIN = [
         "learning-rate-nan", "train", train("--learning-rate", "nan"), 2, "learning_rate = nan is not a num"
     ),
     Case(
-        "learning-rate-inf", "train", train("--learning-rate", "inf"), 2, "learning_rate = inf is too large"
+        "learning-rate-inf", "train", train("--learning-rate", "inf"), 2, "learning_rate = inf is not finite"
     ),
     Case("learning-rate-word", "train", train("--learning-rate", "fast"), 2, "'fast' is not a number"),
     Case("seed-negative", "train", train("--seed", -1), 2, "seed = -1 is too small"),

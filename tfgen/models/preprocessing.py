@@ -11,6 +11,9 @@ from tfgen.random import BINARIZATION, DEQUANTIZATION, BatchNoise, SeedNoise
 
 Noise = BatchNoise | SeedNoise
 
+# float32 tells 255 and this from 256; more would be rounded into the next byte.
+_LARGEST_NOISE = 1 - 2.0**-16
+
 
 def check_images(images: tf.Tensor) -> None:
     """Refuses what is not an image of bytes.
@@ -122,9 +125,7 @@ class Dequantized:
         """Events `[B, H, W, C]` of `uint8` images and log|det ∂event/∂(x + u)|, `[B]`, in nats."""
         check_images(images)
         u = noise.uniform(tf.shape(images)[0], tuple(images.shape[1:]), DEQUANTIZATION, dtype)
-        whole = tf.cast(images, dtype)
-        # Rounding would put the largest of u into the next byte, and white on the end of the interval.
-        return self._logits(tf.minimum(whole + u, tf.math.nextafter(whole + 1, whole)))
+        return self._logits(tf.cast(images, dtype) + tf.minimum(u, _LARGEST_NOISE))
 
     def _logits(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         events, log_det = InverseLogit(self.alpha).inverse_and_log_det(values / self.levels, 3)
