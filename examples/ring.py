@@ -4,8 +4,8 @@ A small problem on which mode collapse can be seen and counted: radius 2 and sta
 Metz et al. 2016, "Unrolled generative adversarial networks". Both settings train one class, `tfgen.GAN`,
 with the same networks, optimizers and steps; the loss alone differs. With five steps of the discriminator
 to one of the generator the discriminator is near its optimum: there the plain loss loses modes, and the
-Wasserstein loss, which is made for that, finds them all. The balance matters as much as the loss: with
-`--critic-steps 1` it is the plain loss that finds them all, and the Wasserstein loss fails from most seeds.
+Wasserstein loss, which is made for that, finds them all. The balance matters as much as the loss; try
+`--critic-steps 1`.
 
 A sample is of high quality within three standard deviations of a mode (Srivastava et al. 2017, "VEEGAN").
 There one such sample captures the mode; here it takes 1 % of all samples, where 12.5 % is a mode's due.

@@ -82,12 +82,10 @@ FAMILIES: dict[str, Family] = {
             ),
             "dcgan": Preset(
                 "convolutional (Radford et al. 2015), samples by a moving average of the generator",
-                GANConfig(
-                    architecture="convolutional", channels=32, dropout=0.2, ema_decay=0.999, beta_1=0.5
-                ),
-                60,
-                32,
-                5e-4,
+                GANConfig(architecture="convolutional", dropout=0.3, ema_decay=0.999, beta_1=0.5),
+                25,
+                128,
+                2e-4,
             ),
         },
         side_by_side=True,
