@@ -310,6 +310,9 @@ SAMPLE = [
     ),
     Case("manifold-1", "sample", sample("--manifold", 1), 2, "manifold = 1 is too small"),
     Case(
+        "manifold-warm", "sample", sample("--manifold", 3, "--temperature", 2), 2, "leave out --temperature"
+    ),
+    Case(
         "sample-models-a-file",
         "sample",
         after(lambda w: w.file("models"), sample_copy()),

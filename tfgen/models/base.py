@@ -206,9 +206,9 @@ class GenerativeModel(keras.Model):
     def compile(self, optimizer: Any = "adam", *, jit_compile: bool | str = "auto", **kwargs: Any) -> None:
         """Configures training, as `keras.Model.compile` does.
 
-        XLA is on by default on a GPU alone: on a CPU it makes a step of dense networks slower by a sixth, and
-        one of convolutional networks four times as slow. Under `tf.distribute` and with `run_eagerly=True` it
-        is off. Optimizers are built at once: restoring into an unbuilt one loses its slots.
+        XLA is on by default on a GPU alone: on a CPU it makes a step slower, of convolutional networks much
+        slower. Under `tf.distribute` and with `run_eagerly=True` it is off. Optimizers are built at once:
+        restoring into an unbuilt one loses its slots.
         """
         if tf.distribute.has_strategy() or kwargs.get("run_eagerly"):
             jit_compile = False
