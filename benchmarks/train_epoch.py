@@ -101,8 +101,8 @@ def _body(argv: list[str]) -> None:
     dataset: Dataset = decodes[-1][1]
     config = run.with_data(run_config(arguments), dataset)
     images = dataset.train.images
-    model = run.compiled_model(config, None)
     steps = steps_per_epoch(len(images), config.options.batch_size)
+    model = run.compiled_model(config, None, steps)
     measured = Measurements(
         flops_per_epoch=steps * comparison.flops(model, config.options.batch_size),
         import_seconds=import_seconds,

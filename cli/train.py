@@ -50,8 +50,7 @@ def parse(argv: list[str]) -> RunConfig:
     if saved is None:
         name = first.preset or entry.default_preset
         preset = entry.preset(name)
-        defaults = _values(preset.model) | {"preset": name}
-        defaults |= {key: getattr(preset, key) for key in ("epochs", "batch_size", "learning_rate")}
+        defaults = _values(preset.model) | preset.training() | {"preset": name}
     else:
         defaults = _values(saved.model) | _values(saved.options) | {"resume": False, "dry_run": False}
     namespace = _parser(entry, defaults).parse(argv)

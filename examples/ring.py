@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from tfgen import GAN, Identity
 from tfgen.figures import save_figure
-from tfgen.layers import dense_network
+from tfgen.networks import dense_network
 
 MODES, RADIUS, STDDEV = 8, 2.0, 0.02
 _ANGLES = 2 * np.pi * np.arange(MODES) / MODES

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgen.layers import dense_network
+from tfgen.networks import dense_network
 from tfgen.optimizers import Adam
 
 COMMON = {"seed": 0, "dtype": "float32", "name": "network"}

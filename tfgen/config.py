@@ -186,7 +186,13 @@ class GANConfig(ConditionalConfig):
     channels: int = option(
         64, "of the convolutional networks at half of the side; twice as many at a quarter", minimum=1
     )
+    units: int = option(
+        1024, "of the dense layer between the convolutional networks' images and latents or logit", minimum=1
+    )
     dropout: float = option(0.5, "rate in the discriminator", minimum=0, maximum=0.99)
+    discriminator_batch_norm: bool = option(
+        False, "batch normalization in the discriminator, from its second hidden layer on"
+    )
     spectral_norm: bool = option(False, "divide the discriminator's kernels by their largest singular value")
     loss: Literal["non_saturating", "minimax", "least_squares", "hinge", "wasserstein"] = option(
         "non_saturating", "what the two minimize; wasserstein comes with the gradient penalty"
@@ -200,12 +206,18 @@ class GANConfig(ConditionalConfig):
         0.0, "decay a step of the generator's moving average, which samples; 0: none", minimum=0, maximum=1
     )
     beta_1: float = option(0.9, "decay of Adam's first moment", minimum=0, maximum=0.999)
+    discriminator_rate: float = option(1.0, "the discriminator's step size over the generator's", above=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.label_smoothing and self.loss in ("hinge", "wasserstein"):
             raise UsageError(
                 f"label_smoothing = {self.label_smoothing} has no meaning with loss {self.loss!r}"
+            )
+        if self.discriminator_batch_norm and self.loss == "wasserstein":
+            raise UsageError(
+                "the gradient penalty of loss 'wasserstein' is of each image by itself, batch normalization "
+                "mixes them; use --no-discriminator-batch-norm"
             )
 
     def check_architecture(self) -> None:
@@ -228,24 +240,68 @@ class GANConfig(ConditionalConfig):
 
 @dataclass(frozen=True)
 class FlowConfig(ModelConfig):
-    """A normalizing flow of affine couplings with dense conditioners."""
+    """A normalizing flow: dense couplings, or a convolutional one of several scales."""
 
-    couplings: int = option(8, "affine couplings, of alternating halves", minimum=2)
-    hidden: tuple[int, ...] = option((1024, 1024), "widths of each conditioner's hidden layers", minimum=1)
+    architecture: Literal["dense", "multiscale"] = option("dense", "dense couplings, or convolutional ones")
+    couplings: int = option(8, "dense affine couplings, of alternating halves", minimum=2)
+    hidden: tuple[int, ...] = option(
+        (1024, 1024), "widths of each dense conditioner's hidden layers", minimum=1
+    )
+    scale_steps: tuple[int, ...] = option(
+        (8, 8), "multiscale: steps of flow at each scale, the largest first", minimum=1
+    )
+    scale_channels: tuple[int, ...] = option(
+        (32, 64), "multiscale: channels of the conditioners at each scale", minimum=1
+    )
+    blocks: int = option(2, "gated residual blocks of each convolutional conditioner", minimum=0)
+    components: int = option(
+        0, "multiscale: logistics in each coupling's mixture; 0: affine couplings", minimum=0
+    )
+    dequantization: Literal["uniform", "variational"] = option(
+        "uniform", "noise that makes bytes real numbers: uniform, or learned"
+    )
+    ema_decay: float = option(
+        0.0,
+        "decay a step of the weights' moving average, which judges and samples; 0: none",
+        minimum=0,
+        maximum=1,
+    )
     log_scale_bound: float = option(2.0, "of a coupling's log-scale [nats]", above=0)
     alpha: float = option(1e-5, "how far the logit of a pixel keeps off 0 and 1", above=0, maximum=0.5)
 
-    def check_halves(self) -> None:
-        """Refuses events that no coupling halves.
+    def check_events(self) -> None:
+        """Refuses events that the couplings cannot halve, or the scales not squeeze.
 
         Raises:
-            UsageError: an image's width is odd, or another event's last axis has no two entries.
+            UsageError: which, and what would do.
         """
-        if len(self.image_shape) != 3 and self.image_shape[-1] < 2:
+        *sides, last = self.image_shape
+        is_image = len(self.image_shape) == 3
+        if not is_image and last < 2:
             raise UsageError(f"events of shape {self.image_shape} have no two halves along their last axis")
-        if len(self.image_shape) == 3 and self.image_shape[1] % 2:
+        if not is_image and (self.architecture == "multiscale" or self.dequantization == "variational"):
             raise UsageError(
-                f"images of odd width, {self.image_shape[1]}, do not suit the flow's checkerboards"
+                f"events of shape {self.image_shape} are no images; use --architecture dense "
+                "--dequantization uniform"
+            )
+        if is_image and sides[1] % 2:
+            raise UsageError(f"images of odd width, {sides[1]}, do not suit the flow's checkerboards")
+        if self.architecture == "multiscale":
+            self._check_scales(*sides)
+        elif self.dequantization == "variational" and sides[0] % 2:
+            raise UsageError(f"images of odd height, {sides[0]}, do not suit --dequantization variational")
+
+    def _check_scales(self, height: int, width: int) -> None:
+        scales = len(self.scale_steps)
+        if len(self.scale_channels) != scales:
+            raise UsageError(
+                f"scale_steps = {self.scale_steps} and scale_channels = {self.scale_channels} do not have "
+                "one entry a scale each"
+            )
+        if height % 2**scales or width % 2**scales:
+            raise UsageError(
+                f"images of {height} × {width} do not suit {scales} scales: {2**scales} must divide both "
+                "sides; use fewer --scale-steps and --scale-channels, or --architecture dense"
             )
 
 
@@ -258,6 +314,14 @@ class Preset:
     epochs: int
     batch_size: int
     learning_rate: float
+    warmup_epochs: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip_norm: float = 0.0
+
+    def training(self) -> dict[str, Any]:
+        """The fields that are `TrainOptions`, by name."""
+        ours = {field.name for field in dataclasses.fields(TrainOptions)}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name in ours}
 
 
 # Seeds are the first word of a pair of int32.
@@ -275,7 +339,12 @@ class TrainOptions(Config):
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data makes it")
     epochs: int = option(40, "epochs to train in all", minimum=1)
     batch_size: int = option(128, "images a step", minimum=1)
-    learning_rate: float = option(1e-3, "step size of Adam", above=0, maximum=10.0)
+    learning_rate: float = option(1e-3, "step size of Adam, its largest", above=0, maximum=10.0)
+    warmup_epochs: float = option(0.0, "epochs in which the step size grows to that", minimum=0)
+    schedule: Literal["constant", "cosine"] = option(
+        "constant", "of the step size after them: as it is, or by a cosine to zero at the last epoch's end"
+    )
+    clip_norm: float = option(0.0, "longest gradient of a step, a longer one is cut; 0: any", minimum=0)
     seed: int = option(0, "of weights, order and noise", minimum=0, maximum=MAX_SEED)
     precision: Precision = option("float32", "what the networks compute in")
     run_dir: Path | None = option(None, "folder of this run (default: runs/NAME-TIME; --resume: the newest)")

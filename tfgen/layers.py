@@ -1,19 +1,12 @@
-"""Layers and networks that the families share; a network is a function that returns a built `Sequential`.
+"""Layers that the families share."""
 
-Each takes the seed of its initializers: two models with one seed start with the same weights.
-"""
-
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 # Slope of a leaky ReLU below zero, as DCGAN has it (Radford et al. 2015).
-_LEAK = 0.2
-# As PyTorch's batch normalization has them; Keras's own moving average is ten times as slow.
-_NORM_MOMENTUM, _NORM_EPSILON = 0.9, 1e-5
+LEAK = 0.2
 # Least singular value that is divided by.
 _TINY = 1e-6
 # Keeps dropout's draws apart from all others of one seed.
@@ -52,7 +45,7 @@ def leaky_relu(inputs: tf.Tensor) -> tf.Tensor:
     TensorFlow's graph optimizer fuses its own with a convolution before it, fails at that in training, and
     says so on the terminal.
     """
-    return tf.maximum(inputs, _LEAK * inputs)
+    return tf.maximum(inputs, LEAK * inputs)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -90,6 +83,41 @@ class Dropout(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
+class GatedResidual(keras.layers.Layer):
+    """x + v σ(g) with v and g from two convolutions of x (van den Oord et al. 2016, "Conditional PixelCNN").
+
+    ReLU, 3 × 3, ReLU, 1 × 1: the first as wide as the input, the second twice as wide.
+
+    Args:
+        seed: of the initial weights.
+        **kwargs: for `keras.layers.Layer`.
+    """
+
+    def __init__(self, seed: int = 0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.seed = seed
+
+    def build(self, input_shape: Any) -> None:
+        """Makes both convolutions for images `[B, H, W, C]`."""
+        channels, dtype = input_shape[-1], self.dtype_policy
+        seeds = [2 * self.seed, 2 * self.seed + 1]
+        inner, outer = (keras.initializers.GlorotUniform(seed=seed) for seed in seeds)
+        self.inner = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer=inner, dtype=dtype)
+        self.outer = keras.layers.Conv2D(2 * channels, 1, kernel_initializer=outer, dtype=dtype)
+        self.inner.build(input_shape)
+        self.outer.build(input_shape)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """The input with the gated difference."""
+        value, gate = tf.split(self.outer(tf.nn.relu(self.inner(tf.nn.relu(inputs)))), 2, axis=-1)
+        return inputs + value * tf.sigmoid(gate)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -169,214 +197,3 @@ def _state(layer: keras.layers.Layer, name: str, shape: tuple, dtype: str, initi
         autocast=False,
         aggregation="only_first_replica",
     )
-
-
-def build_network(network: keras.Layer, input_shape: Sequence[int]) -> None:
-    """Makes the weights of a network that came without them, for inputs of that shape without the batch."""
-    if not network.built:
-        network(tf.zeros([1, *input_shape]))
-
-
-def append_labels(inputs: tf.Tensor, labels: tf.Tensor, flat: bool = False) -> tf.Tensor:
-    """Appends one-hot labels `[B, K]` on the last axis: `[B, …, C] → [B, …, C + K]`, alike at each place.
-
-    With `flat` inputs are made vectors before.
-    """
-    if flat:
-        inputs = tf.reshape(inputs, [-1, math.prod(inputs.shape[1:])])
-    rank = inputs.shape.rank
-    labels = tf.reshape(labels, [-1, *[1] * (rank - 2), labels.shape[-1]])
-    shape = tf.concat([tf.shape(inputs)[:-1], tf.shape(labels)[-1:]], axis=0)
-    return tf.concat([inputs, tf.cast(tf.broadcast_to(labels, shape), inputs.dtype)], axis=-1)
-
-
-def dense_network(
-    input_shape: Sequence[int],
-    hidden: Sequence[int],
-    output_shape: Sequence[int],
-    *,
-    seed: int,
-    dtype: Any,
-    name: str,
-    activation: str = "relu",
-    output_activation: str | None = None,
-    output_bias: bool = True,
-    batch_norm: bool = False,
-    spectral_norm: bool = False,
-    dropout: float = 0.0,
-    zero_output: bool = False,
-    layer: type[keras.layers.Dense] = keras.layers.Dense,
-) -> keras.Sequential:
-    """A dense network from events of one shape to events of another.
-
-    Args:
-        input_shape: without the batch; flattened.
-        hidden: widths of the hidden layers.
-        output_shape: without the batch.
-        seed: of the initial weights.
-        dtype: policy or dtype of all layers.
-        name: of the network.
-        activation: after each hidden layer; `leaky_relu` has slope 0.2.
-        output_activation: after the last layer, which is linear without.
-        output_bias: whether the last layer has a bias.
-        batch_norm: whether the hidden layers from the second on are normalized before their activation.
-        spectral_norm: whether all kernels are divided by their largest singular value.
-        dropout: rate after the first activation.
-        zero_output: whether the last layer starts at zero.
-        layer: class of the layers; `Dense` is faster where widths are powers of two.
-
-    Returns:
-        A built network `[B, *input_shape] → [B, *output_shape]`.
-    """
-    layers: list[keras.Layer] = [keras.Input(input_shape), keras.layers.Flatten(dtype=dtype)]
-    for index, units in enumerate([*hidden, math.prod(output_shape)]):
-        last, layer_seed = index == len(hidden), _layer_seed(seed, index)
-        fused = None if last or activation == "leaky_relu" or batch_norm else activation
-        layers.append(
-            _normalized(
-                layer,
-                units,
-                use_bias=output_bias or not last,
-                spectral_norm=spectral_norm,
-                zero=last and zero_output,
-                seed=layer_seed,
-                dtype=dtype,
-                activation=output_activation if last else fused,
-            )
-        )
-        if not last and batch_norm and index > 0:
-            layers.append(_batch_norm(dtype))
-        if not last and fused is None:
-            layers.append(_activation(activation, dtype))
-        if not last and dropout and index == 0:
-            layers.append(Dropout(dropout, layer_seed, dtype=dtype))
-    layers.append(keras.layers.Reshape(tuple(output_shape), dtype=dtype))
-    return keras.Sequential(layers, name=name)
-
-
-def convolutional_generator(
-    latent_dim: int, channels: int, image_shape: Sequence[int], *, seed: int, dtype: Any, name: str
-) -> keras.Sequential:
-    """DCGAN's generator for small images (Radford et al. 2015): a quarter of the side, half of it, all of it.
-
-    Args:
-        latent_dim: length of a latent vector.
-        channels: of the layer at half of the side; twice as many at a quarter.
-        image_shape: height and width, divisible by four, and channels.
-        seed: of the initial weights.
-        dtype: policy or dtype of all layers.
-        name: of the network.
-
-    Returns:
-        A built network `[B, latent_dim] → [B, H, W, C]` in −1…1.
-    """
-    height, width, depth = image_shape
-    quarter = (height // 4, width // 4, 2 * channels)
-    transposed = {"kernel_size": 4, "strides": 2, "padding": "same", "dtype": dtype}
-    layers = [
-        keras.Input((latent_dim,)),
-        _normalized(keras.layers.Dense, math.prod(quarter), seed=_layer_seed(seed, 0), dtype=dtype),
-        keras.layers.Reshape(quarter, dtype=dtype),
-        _batch_norm(dtype),
-        _activation("relu", dtype),
-        _normalized(keras.layers.Conv2DTranspose, channels, seed=_layer_seed(seed, 1), **transposed),
-        _batch_norm(dtype),
-        _activation("relu", dtype),
-        _normalized(
-            keras.layers.Conv2DTranspose, depth, seed=_layer_seed(seed, 2), activation="tanh", **transposed
-        ),
-    ]
-    return keras.Sequential(layers, name=name)
-
-
-def convolutional_discriminator(
-    input_shape: Sequence[int],
-    channels: int,
-    *,
-    seed: int,
-    dtype: Any,
-    name: str,
-    output_bias: bool = True,
-    spectral_norm: bool = False,
-    dropout: float = 0.0,
-) -> keras.Sequential:
-    """DCGAN's discriminator for small images (Radford et al. 2015), without batch normalization.
-
-    Args:
-        input_shape: height, width, channels.
-        channels: of the layer at half of the side; twice as many at a quarter.
-        seed: of the initial weights.
-        dtype: policy or dtype of all layers.
-        name: of the network.
-        output_bias: whether the last layer has a bias.
-        spectral_norm: whether all kernels are divided by their largest singular value.
-        dropout: rate after each activation.
-
-    Returns:
-        A built network `[B, H, W, C] → [B, 1]`.
-    """
-    layers: list[keras.Layer] = [keras.Input(input_shape)]
-    for index in range(2):
-        layer_seed = _layer_seed(seed, index)
-        strided = {"kernel_size": 4, "strides": 2, "padding": "same", "dtype": dtype}
-        layers += [
-            _normalized(
-                keras.layers.Conv2D,
-                channels * 2**index,
-                spectral_norm=spectral_norm,
-                seed=layer_seed,
-                **strided,
-            ),
-            keras.layers.Activation(leaky_relu, dtype=dtype),
-        ]
-        if dropout:
-            layers.append(Dropout(dropout, layer_seed, dtype=dtype))
-    layers += [
-        keras.layers.Flatten(dtype=dtype),
-        _normalized(
-            keras.layers.Dense,
-            1,
-            use_bias=output_bias,
-            spectral_norm=spectral_norm,
-            seed=_layer_seed(seed, 2),
-            dtype=dtype,
-        ),
-    ]
-    return keras.Sequential(layers, name=name)
-
-
-def _normalized(
-    kind: type[keras.layers.Layer],
-    units: int,
-    *,
-    seed: int,
-    dtype: Any,
-    use_bias: bool = True,
-    spectral_norm: bool = False,
-    zero: bool = False,
-    **kwargs: Any,
-) -> keras.layers.Layer:
-    """A dense or convolutional layer, spectrally normalized or not; its kernel starts random or at zero."""
-    initializer = keras.initializers.Zeros() if zero else keras.initializers.GlorotUniform(seed=seed)
-    inner_bias = use_bias and not spectral_norm
-    layer = kind(units, kernel_initializer=initializer, use_bias=inner_bias, dtype=dtype, **kwargs)
-    return SpectralNormalization(layer, seed, use_bias, dtype=dtype) if spectral_norm else layer
-
-
-def _batch_norm(dtype: Any) -> keras.layers.Layer:
-    # Replicas that each averaged the moments of their own share would drift apart.
-    synchronized = tf.distribute.has_strategy()
-    return keras.layers.BatchNormalization(
-        momentum=_NORM_MOMENTUM, epsilon=_NORM_EPSILON, synchronized=synchronized, dtype=dtype
-    )
-
-
-def _activation(name: str, dtype: Any) -> keras.layers.Layer:
-    if name == "leaky_relu":
-        return keras.layers.LeakyReLU(_LEAK, dtype=dtype)
-    return keras.layers.Activation(name, dtype=dtype)
-
-
-def _layer_seed(seed: int, index: int) -> int:
-    """Seeds of different layers differ, and so do those of neighbouring model seeds."""
-    return (seed * 1_000_003 + index) % 2**31

@@ -29,8 +29,16 @@ def flow(image_shape: tuple[int, ...] = SHAPE, **kwargs: Any) -> Flow:
 
 def convolutional_gan(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -> GAN:
     """Conditional, with an average: all that `dcgan` has and more."""
-    config = {"channels": 2, "num_classes": 3, "ema_decay": 0.9, "dropout": 0.3}
+    config = {"channels": 2, "units": 4, "num_classes": 3, "ema_decay": 0.9, "dropout": 0.3}
+    config["discriminator_batch_norm"] = True
     return GAN(image_shape, 3, architecture="convolutional", **config, **kwargs)
+
+
+def multiscale_flow(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -> Flow:
+    """Of two scales, with all that `multiscale` has."""
+    scales = {"architecture": "multiscale", "scale_steps": (2, 1), "scale_channels": (4, 4), "blocks": 1}
+    learned = {"components": 2, "dequantization": "variational", "ema_decay": 0.9}
+    return Flow(image_shape, **scales, **learned, **kwargs)
 
 
 FAMILIES: dict[str, contracts.Make] = {
@@ -41,6 +49,7 @@ FAMILIES: dict[str, contracts.Make] = {
     "gan-penalized": functools.partial(gan, loss="wasserstein", spectral_norm=True),
     "gan-convolutional": convolutional_gan,
     "flow": flow,
+    "flow-multiscale": multiscale_flow,
 }
 
 

@@ -103,6 +103,17 @@ def test_smoothing_needs_a_target(loss: str) -> None:
     fails(lambda: small(label_smoothing=0.1, loss=loss), "label_smoothing = 0.1", loss)
 
 
+def test_a_penalty_of_each_image_needs_a_critic_of_each_image() -> None:
+    wrong = {"discriminator_batch_norm": True, "loss": "wasserstein"}
+    fails(lambda: small(**wrong), "gradient penalty", "--no-discriminator-batch-norm")
+
+
+def test_the_discriminator_has_a_rate_of_its_own() -> None:
+    optimizers = small(discriminator_rate=0.25).default_optimizers(0.01)
+    rates = {name: float(each.learning_rate) for name, each in optimizers.items()}
+    assert rates == pytest.approx({"generator_optimizer": 0.01, "discriminator_optimizer": 0.0025})
+
+
 def test_convolutional_networks_need_sides_that_four_divides() -> None:
     fails(lambda: small(architecture="convolutional"), "6 × 6", "four must divide", "--architecture dense")
     fails(lambda: GAN((8, 6, 1), architecture="convolutional"), "8 × 6")

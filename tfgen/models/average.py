@@ -1,5 +1,6 @@
-"""Exponential moving averages of a network's weights."""
+"""Exponential moving averages of weights."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 
 class MovingAverage:
-    """A moving average of a network's weights, and the network with them.
+    """Moving averages of variables, and what is computed with them.
 
     The averages are weights of the model that owns them, so a checkpoint and a `.keras` file hold them. The
     decay starts small and grows to its value: min(decay, (1 + t) / (10 + t)) at step t, so that the initial
@@ -15,48 +16,48 @@ class MovingAverage:
 
     Args:
         owner: the model to which the averages belong.
-        network: a built network.
+        variables: Keras variables, with their values.
         decay: a step, in (0, 1].
     """
 
-    def __init__(self, owner: keras.Model, network: keras.Model, decay: float):
-        self.network, self.decay = network, decay
+    def __init__(self, owner: keras.Model, variables: Sequence[Any], decay: float):
+        self._variables, self.decay = list(variables), decay
         self._averages = [
             owner.add_weight(
                 name=f"average_{index}",
-                shape=weight.shape,
-                dtype=weight.dtype,
-                initializer=_Constant(weight),
+                shape=variable.shape,
+                dtype=variable.dtype,
+                initializer=_Constant(variable),
                 trainable=False,
                 aggregation="only_first_replica",
             )
-            for index, weight in enumerate(self._weights())
+            for index, variable in enumerate(self._variables)
         ]
 
-    def _weights(self) -> list[Any]:
-        return [*self.network.trainable_variables, *self.network.non_trainable_variables]
+    def start(self) -> None:
+        """Sets the averages to the variables as they are: after what is no step of an optimizer."""
+        for average, variable in zip(self._averages, self._variables, strict=True):
+            average.assign(variable.value)
 
     def update(self, step: tf.Tensor) -> None:
-        """Moves the averages towards the weights as they are after `step` steps."""
+        """Moves the averages towards the variables as they are after `step` steps."""
         t = tf.cast(step, tf.float32)
         decay = tf.minimum(self.decay, (1 + t) / (10 + t))
-        for average, weight in zip(self._averages, self._weights(), strict=True):
+        for average, variable in zip(self._averages, self._variables, strict=True):
             share = tf.cast(1 - decay, average.dtype)
-            average.assign(average.value + share * (weight.value - average.value))
+            average.assign(average.value + share * (variable.value - average.value))
 
-    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The network's output with the averaged weights, not in training."""
-        values = [average.value for average in self._averages]
-        trained = len(self.network.trainable_variables)
-        outputs, _ = self.network.stateless_call(values[:trained], values[trained:], inputs, training=False)
-        return outputs
+    def scope(self) -> Any:
+        """A context in which each of the variables reads as its average; nothing is to be assigned there."""
+        pairs = zip(self._variables, self._averages, strict=True)
+        return keras.StatelessScope([(variable, average.value) for variable, average in pairs])
 
 
 class _Constant:
-    """An initializer that gives a weight's own value."""
+    """An initializer that gives a variable's own value."""
 
-    def __init__(self, weight: Any):
-        self.weight = weight
+    def __init__(self, variable: Any):
+        self.variable = variable
 
     def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
-        return tf.cast(self.weight.value, dtype or self.weight.dtype)
+        return tf.cast(self.variable.value, dtype or self.variable.dtype)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfgen import figures, random
 from tfgen.config import ModelConfig
 from tfgen.models.preprocessing import Preprocessing
-from tfgen.optimizers import Adam
+from tfgen.optimizers import Schedule, make_adam
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,9 +88,11 @@ class GenerativeModel(keras.Model):
         """Images `float32[B, H, W, C]` in 0…1 of `latents: float32[B, D]`, conditional: `labels: int[B]`."""
         raise NotImplementedError("a family says how it decodes")
 
-    def default_optimizers(self, learning_rate: float) -> dict[str, keras.optimizers.Optimizer]:
+    def default_optimizers(
+        self, learning_rate: float, schedule: Schedule | None = None
+    ) -> dict[str, keras.optimizers.Optimizer]:
         """Arguments of `compile` for the optimizers that the family trains with by default."""
-        return {"optimizer": Adam(learning_rate)}
+        return {"optimizer": make_adam(learning_rate, schedule=schedule)}
 
     def signatures(self) -> dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]:
         """What an export offers: name → (function of named tensors, their specs); all have a batch first.

@@ -1,20 +1,25 @@
 """The normalizing flow."""
 
+import contextlib
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfgen import figures, random
-from tfgen.bijectors import AffineCoupling, Chain, Checkerboard, Half, Mask, Unflatten
+from tfgen.bijectors import Chain, Unflatten
 from tfgen.config import FlowConfig
 from tfgen.errors import UsageError
-from tfgen.layers import Dense, dense_network
+from tfgen.models.average import MovingAverage
 from tfgen.models.base import Curve, GenerativeModel
+from tfgen.models.dequantization import VariationalDequantization
 from tfgen.models.preprocessing import Dequantized, Identity, Noise
+from tfgen.models.steps import dense_steps, multiscale_chain, multiscale_steps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,6 +28,8 @@ tfd: Any = tfp.distributions
 
 # Of the samples that a run shows at its end: the latents' standard deviations.
 TEMPERATURES = (0.5, 0.7, 0.8, 0.9, 1.0)
+# Images that the normalizations are set from.
+ADAPTED = 512
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -36,14 +43,11 @@ class Flow(GenerativeModel):
     Args:
         image_shape: height, width (even), channels; with `preprocessing=Identity()` also another event shape,
             whose last axis has two entries or more.
-        couplings: affine couplings, of alternating halves: checkerboards where there are three axes, else
-            halves of the last one.
-        hidden: widths of each conditioner's hidden layers.
-        log_scale_bound: of a coupling's log-scale, nats.
-        alpha: how far the logit of a pixel keeps off 0 and 1.
         seed: of the initial weights and of all noise.
         preprocessing: what turns bytes into events; None takes `Dequantized(alpha)`.
-        **kwargs: `name`, `dtype`, for `keras.Model`.
+        name: of the model.
+        dtype: policy of the networks.
+        **config: further fields of `FlowConfig`, described there.
 
     Raises:
         tfgen.errors.UsageError: an argument is out of its range (a `ValueError`).
@@ -63,43 +67,35 @@ class Flow(GenerativeModel):
     def __init__(
         self,
         image_shape: Sequence[int] = (28, 28, 1),
-        couplings: int = FlowConfig.couplings,
-        hidden: Sequence[int] = FlowConfig.hidden,
-        log_scale_bound: float = FlowConfig.log_scale_bound,
-        alpha: float = FlowConfig.alpha,
         *,
         seed: int = 0,
         preprocessing: Dequantized | Identity | None = None,
-        **kwargs: Any,
+        name: str | None = None,
+        dtype: Any = None,
+        **config: Any,
     ):
-        config = FlowConfig(tuple(image_shape), couplings, tuple(hidden), log_scale_bound, alpha)
-        config.check_halves()
-        if preprocessing is None and len(config.image_shape) != 3:
+        made = FlowConfig.from_json({"image_shape": image_shape, **config})
+        made.check_events()
+        if preprocessing is None and len(made.image_shape) != 3:
             raise UsageError(f"events of shape {image_shape} are no images; pass preprocessing=Identity()")
-        super().__init__(config, preprocessing or Dequantized(alpha), seed, **kwargs)
+        super().__init__(made, preprocessing or Dequantized(made.alpha), seed, name=name, dtype=dtype)
         self._given = {"preprocessing": preprocessing}
-        self.conditioners = [self._build_conditioner(index) for index in range(couplings)]
+        multiscale = made.architecture == "multiscale"
+        self.flow_steps = (multiscale_steps if multiscale else dense_steps)(made, seed, self.dtype_policy)
+        self.dequantization = (
+            VariationalDequantization(made.image_shape, seed=seed, dtype=self.dtype_policy)
+            if made.dequantization == "variational"
+            else None
+        )
+        # Whether the normalizations have been set from data.
+        self.adapted = self.add_weight(
+            name="adapted", shape=(), dtype="int32", initializer="zeros", trainable=False
+        )
+        variables = self.trainable_variables
+        self._average = MovingAverage(self, variables, made.ema_decay) if made.ema_decay else None
         self.loss_metric = keras.metrics.Mean("loss", dtype="float64")
         self.bits_metric = keras.metrics.Mean("bits_per_dim", dtype="float64")
         self.built = True
-
-    def _mask(self, index: int) -> Mask:
-        """Of the coupling with that index; neighbours change what the other one keeps."""
-        swap, ndims = bool(index % 2), len(self.config.image_shape)
-        return Checkerboard(swap) if ndims == 3 else Half(ndims, swap)
-
-    def _build_conditioner(self, index: int) -> keras.Sequential:
-        kept, changed = self._mask(index).split(tf.zeros([1, *self.config.image_shape]))
-        return dense_network(
-            kept.shape[1:],
-            self.config.hidden,
-            (*changed.shape[1:-1], 2 * changed.shape[-1]),
-            seed=self.seed * self.config.couplings + index,
-            dtype=self.dtype_policy,
-            name=f"conditioner_{index}",
-            zero_output=True,
-            layer=Dense,
-        )
 
     @property
     def latent_dim(self) -> int:
@@ -113,13 +109,16 @@ class Flow(GenerativeModel):
         zeros = tf.zeros([self.latent_dim], self.likelihood_dtype)
         return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
 
-    def bijector(self) -> Chain:
-        """f: latents `[..., D]` → events `[..., *event_shape]`."""
-        couplings = [
-            AffineCoupling(self._mask(index), conditioner, self.config.log_scale_bound)
-            for index, conditioner in enumerate(self.conditioners)
-        ]
-        return Chain([*couplings, Unflatten(self.config.image_shape)])
+    def bijector(self, adapting: bool = False) -> Chain:
+        """f: latents `[..., D]` → events `[..., *event_shape]`.
+
+        Args:
+            adapting: whether the next inverse sets the normalizations from what it is given; see `adapt`.
+        """
+        made = [step.bijectors(adapting) for step in self.flow_steps]
+        if self.config.architecture == "multiscale":
+            return multiscale_chain(self.config, made)
+        return Chain([*itertools.chain(*made), Unflatten(self.config.image_shape)])
 
     def distribution(self) -> Any:
         """p(x) of events, as TFP has it; `event_log_prob` is the fast way to its density."""
@@ -142,18 +141,57 @@ class Flow(GenerativeModel):
             loss = self.gradient_loss(-tf.reduce_mean(log_prob), self.optimizer)
         gradients = tape.gradient(loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
+        if self._average is not None:
+            self._average.update(self.step.value)
         self.step.assign_add(1)
         return self._updated_logs(log_prob)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """−log p(x) of a batch."""
+        """−log p(x) of a batch, by the weights' moving average where there is one."""
         images, _ = self.unpack(data)
-        return self._updated_logs(self._noisy_log_prob(self.next_test_noise(), images))
+        with self.averaged():
+            log_prob = self._noisy_log_prob(self.next_test_noise(), images)
+        return self._updated_logs(log_prob)
 
     def _noisy_log_prob(self, noise: Noise, images: tf.Tensor) -> tf.Tensor:
         """log p(x) of bytes, nats, `[B]`, by the dequantization that `noise` draws."""
-        events, log_det = self.preprocessing.events_and_log_det(images, noise, self.likelihood_dtype)
+        events, log_det = self._events_and_log_det(images, noise)
         return self.event_log_prob(events) + log_det
+
+    def _events_and_log_det(self, images: tf.Tensor, noise: Noise) -> tuple[tf.Tensor, tf.Tensor]:
+        draw = self.dequantization.draw if self.dequantization is not None else None
+        return self.preprocessing.events_and_log_det(images, noise, self.likelihood_dtype, draw)
+
+    def averaged(self) -> Any:
+        """A context in which the weights read as their moving averages, where there are such."""
+        return self._average.scope() if self._average is not None else contextlib.nullcontext()
+
+    def adapt(self, images: tf.Tensor) -> None:
+        """Sets the activation normalizations from images: after each, channels have mean 0 and deviation 1.
+
+        `fit` does so by itself, once in a model's life, with the first of its images. Where there are no
+        normalizations nothing happens. Not to be called within a replica's step.
+
+        Args:
+            images: `uint8[B, H, W, C]`; some hundred.
+        """
+        if self.config.architecture != "multiscale":
+            return
+        events, _ = self._events_and_log_det(tf.convert_to_tensor(images), self.training_noise())
+        self.bijector(adapting=True).inverse_and_log_det(events, len(self.config.image_shape))
+        self.adapted.assign(1)
+        if self._average is not None:
+            self._average.start()
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`; a model that needs it is adapted first.
+
+        Raises:
+            ValueError: it needs it, and `x` is neither an array, a tensor nor a `tf.data.Dataset`.
+        """
+        if self.config.architecture == "multiscale" and not int(self.adapted.numpy()):
+            self.adapt(first_images(x))
+        return super().fit(x, *args, **kwargs)
 
     def _updated_logs(self, log_prob: tf.Tensor) -> dict[str, tf.Tensor]:
         self.loss_metric.update_state(-log_prob)
@@ -175,21 +213,25 @@ class Flow(GenerativeModel):
         """
         images = tf.convert_to_tensor(images)
         noise = random.SeedNoise(tf.range(tf.shape(images)[0]) if seeds is None else seeds)
-        return self._noisy_log_prob(noise, images)
+        with self.averaged():
+            return self._noisy_log_prob(noise, images)
 
     def encode(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
         """Latents `float32[B, D]` of `uint8` images, dequantized by `seeds: int32[B]` or else by 1/2."""
         images = tf.convert_to_tensor(images)
-        if seeds is None:
-            events = self.preprocessing.likely_events(images, self.likelihood_dtype)
-        else:
-            events = self.preprocessing.events(images, random.SeedNoise(seeds), self.likelihood_dtype)
-        return tf.cast(self.bijector().inverse(events), tf.float32)
+        with self.averaged():
+            if seeds is None:
+                events = self.preprocessing.likely_events(images, self.likelihood_dtype)
+            else:
+                events, _ = self._events_and_log_det(images, random.SeedNoise(seeds))
+            return tf.cast(self.bijector().inverse(events), tf.float32)
 
     def decode(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """Images `float32[B, H, W, C]` in 0…1, whole numbers of 1/255, of `latents: float32[B, D]`."""
         self.one_hot(labels)  # refuses labels
-        return self.preprocessing.images(self.bijector().forward(tf.cast(latents, self.likelihood_dtype)))
+        with self.averaged():
+            events = self.bijector().forward(tf.cast(latents, self.likelihood_dtype))
+        return self.preprocessing.images(events)
 
     def call(
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
@@ -222,3 +264,19 @@ class Flow(GenerativeModel):
             "encode": (encode, [images, seed]),
             "log_prob": (log_prob, [images, seed]),
         }
+
+
+def first_images(x: Any) -> tf.Tensor:
+    """The first images of what `fit` takes, at most `ADAPTED`, `uint8[B, H, W, C]`.
+
+    Raises:
+        ValueError: they cannot be looked at without using them up.
+    """
+    if isinstance(x, tf.data.Dataset):
+        batch = next(iter(x.unbatch().batch(ADAPTED)))
+        return keras.utils.unpack_x_y_sample_weight(batch)[0]
+    if isinstance(x, np.ndarray | tf.Tensor):
+        return tf.convert_to_tensor(x[:ADAPTED])
+    raise ValueError(
+        f"the first images of {type(x).__name__} are not known; call flow.adapt(images) before fit"
+    )

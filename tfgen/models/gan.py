@@ -1,5 +1,6 @@
 """The generative adversarial network."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,19 +11,19 @@ import tensorflow as tf
 from tfgen import figures, random
 from tfgen.config import GANConfig
 from tfgen.errors import UsageError
-from tfgen.layers import (
-    Dense,
+from tfgen.layers import Dense
+from tfgen.losses import LOSSES, gradient_penalty
+from tfgen.models.average import MovingAverage
+from tfgen.models.base import Curve, GenerativeModel
+from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
+from tfgen.networks import (
     append_labels,
     build_network,
     convolutional_discriminator,
     convolutional_generator,
     dense_network,
 )
-from tfgen.losses import LOSSES, gradient_penalty
-from tfgen.models.average import MovingAverage
-from tfgen.models.base import Curve, GenerativeModel
-from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
-from tfgen.optimizers import Adam
+from tfgen.optimizers import Schedule, make_adam
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,7 +103,9 @@ class GAN(GenerativeModel):
         build_network(self.discriminator, (*sides, depth + num_classes))
         # A dense network of ours takes events flat, lest a label be appended at each pixel.
         self._flat = discriminator is None and made.architecture == "dense" and num_classes > 0
-        self._average = MovingAverage(self, self.generator, made.ema_decay) if made.ema_decay else None
+        # Batch normalization's moments are no trainable variables, and go with the weights.
+        averaged = [*self.generator.trainable_variables, *self.generator.non_trainable_variables]
+        self._average = MovingAverage(self, averaged, made.ema_decay) if made.ema_decay else None
         self._means = {
             name: keras.metrics.Mean(name, dtype="float64") for curve in self.curves for name in curve.names
         }
@@ -112,7 +115,8 @@ class GAN(GenerativeModel):
         config, common = self.config, {"dtype": self.dtype_policy, "name": "generator"}
         inputs, seed = config.latent_dim + config.num_classes, 2 * self.seed
         if config.architecture == "convolutional":
-            return convolutional_generator(inputs, config.channels, config.image_shape, seed=seed, **common)
+            widths = config.channels, config.units
+            return convolutional_generator(inputs, *widths, config.image_shape, seed=seed, **common)
         return dense_network(
             (inputs,),
             config.generator_hidden,
@@ -131,6 +135,7 @@ class GAN(GenerativeModel):
             "seed": 2 * self.seed + 1,
             "dtype": self.dtype_policy,
             "name": "discriminator",
+            "batch_norm": config.discriminator_batch_norm,
             "spectral_norm": config.spectral_norm,
             "dropout": config.dropout,
             # A difference of two outputs has no gradient by a bias that they share.
@@ -139,7 +144,7 @@ class GAN(GenerativeModel):
         *sides, depth = config.image_shape
         if config.architecture == "convolutional":
             shape = (*sides, depth + config.num_classes)
-            return convolutional_discriminator(shape, config.channels, **common)
+            return convolutional_discriminator(shape, config.channels, config.units, **common)
         flat = (math.prod(config.image_shape) + config.num_classes,)
         shape = flat if config.num_classes else config.image_shape
         return dense_network(
@@ -326,19 +331,24 @@ class GAN(GenerativeModel):
             "discriminator_optimizer": self.discriminator_optimizer,
         }
 
-    def default_optimizers(self, learning_rate: float) -> dict[str, keras.optimizers.Optimizer]:
-        """Adam for each, with the configuration's first decay."""
-        names = ("generator_optimizer", "discriminator_optimizer")
-        return {name: Adam(learning_rate, self.config.beta_1) for name in names}
+    def default_optimizers(
+        self, learning_rate: float, schedule: Schedule | None = None
+    ) -> dict[str, keras.optimizers.Optimizer]:
+        """Adam for each, with the configuration's first decay; the rate is the generator's."""
+        config = self.config
+        return {
+            "generator_optimizer": make_adam(learning_rate, config.beta_1, schedule),
+            "discriminator_optimizer": make_adam(
+                learning_rate * config.discriminator_rate, config.beta_1, schedule
+            ),
+        }
 
     # --- use -------------------------------------------------------------------------------------------
 
     def sampled_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """`generate` by the moving average of the generator where there is one."""
-        if self._average is None:
+        with self._average.scope() if self._average else contextlib.nullcontext():
             return self.generate(latents, labels)
-        inputs = latents if labels is None else append_labels(latents, labels)
-        return tf.cast(self._average(inputs), self.likelihood_dtype)
 
     def decode(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """G(z), `float32[B, H, W, C]` in 0…1; by the moving average of the generator where there is one."""

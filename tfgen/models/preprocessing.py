@@ -1,6 +1,7 @@
 """From bytes to the event space of a model, and back: an object that the model owns."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import keras
@@ -10,6 +11,8 @@ from tfgen.bijectors import InverseLogit
 from tfgen.random import BINARIZATION, DEQUANTIZATION, BatchNoise, SeedNoise
 
 Noise = BatchNoise | SeedNoise
+# Of images, noise and a dtype: u in [0, 1], [B, H, W, C], and log q(u|x), [B].
+Draw: TypeAlias = Callable[[tf.Tensor, Noise, str], tuple[tf.Tensor, tf.Tensor]]
 
 # float32 tells 255 and this from 256; more would be rounded into the next byte.
 _LARGEST_NOISE = 1 - 2.0**-16
@@ -120,20 +123,33 @@ class Dequantized:
         self.alpha = alpha
 
     def events_and_log_det(
-        self, images: tf.Tensor, noise: Noise, dtype: str = "float32"
+        self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Events `[B, H, W, C]` of `uint8` images and log|det ∂event/∂(x + u)|, `[B]`, in nats."""
+        """Events `[B, H, W, C]` of `uint8` images and log|det ∂event/∂(x + u)| − log q(u|x), `[B]`, in nats.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            noise: where u comes from.
+            dtype: of the events.
+            draw: gives u in [0, 1] and log q(u|x); None: uniform, log q = 0.
+        """
         check_images(images)
-        u = noise.uniform(tf.shape(images)[0], tuple(images.shape[1:]), DEQUANTIZATION, dtype)
-        return self._logits(tf.cast(images, dtype) + tf.minimum(u, _LARGEST_NOISE))
+        if draw is None:
+            u, log_q = noise.uniform(tf.shape(images)[0], tuple(images.shape[1:]), DEQUANTIZATION, dtype), 0.0
+        else:
+            u, log_q = draw(images, noise, dtype)
+        events, log_det = self._logits(tf.cast(images, dtype) + tf.minimum(u, _LARGEST_NOISE))
+        return events, log_det - log_q
 
     def _logits(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         events, log_det = InverseLogit(self.alpha).inverse_and_log_det(values / self.levels, 3)
         return events, log_det - math.prod(values.shape[1:]) * math.log(self.levels)
 
-    def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
+    def events(
+        self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
+    ) -> tf.Tensor:
         """Events `[B, H, W, C]`, any real numbers, of `uint8` images."""
-        return self.events_and_log_det(images, noise, dtype)[0]
+        return self.events_and_log_det(images, noise, dtype, draw)[0]
 
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
         """Those with u = 1/2; there is no noise."""
@@ -160,14 +176,16 @@ class Dequantized:
 class Identity:
     """Float events of any shape as they are: for densities on a line or a plane, where there are no bytes."""
 
-    def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
+    def events(
+        self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
+    ) -> tf.Tensor:
         """The input, cast."""
         return tf.cast(images, dtype)
 
     def events_and_log_det(
-        self, images: tf.Tensor, noise: Noise, dtype: str = "float32"
+        self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The input, cast, and zeros `[B]`."""
+        """The input, cast, and zeros `[B]`; nothing is drawn."""
         events = tf.cast(images, dtype)
         return events, tf.zeros(tf.shape(events)[:1], dtype)
 

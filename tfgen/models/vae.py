@@ -10,9 +10,10 @@ import tensorflow_probability as tfp
 
 from tfgen import random
 from tfgen.config import VAEConfig
-from tfgen.layers import Dense, append_labels, build_network, dense_network
+from tfgen.layers import Dense
 from tfgen.models.base import Curve, GenerativeModel
 from tfgen.models.preprocessing import Noise, Pixels, Preprocessing
+from tfgen.networks import append_labels, build_network, dense_network
 
 tfd: Any = tfp.distributions
 Distribution: TypeAlias = Any  # tfd.Distribution, for the reader: TFP ships no types

@@ -21,6 +21,7 @@ from tfgen.data import Dataset, load
 from tfgen.data.pipeline import eval_batches, on_host, steps_per_epoch, train_batches
 from tfgen.errors import InterruptedRunError, UsageError
 from tfgen.models.base import GenerativeModel
+from tfgen.optimizers import Schedule
 from tfgen.training import callbacks, checkpoint
 from tfgen.training.folder import RUNS, RunFolder
 from tfgen.training.interrupt import InterruptRequest
@@ -56,10 +57,10 @@ def train(config: RunConfig, console: Console) -> Path | None:
     if config.options.dry_run:
         console.print(describe(config, dataset), highlight=False, soft_wrap=True)
         return None
-    steps_per_epoch(len(dataset.train.images), config.options.batch_size)
+    steps = steps_per_epoch(len(dataset.train.images), config.options.batch_size)
     config = for_this_worker(config, strategy)
     # Whatever may refuse the request comes before the run directory is made.
-    model = compiled_model(config, strategy)
+    model = compiled_model(config, strategy, steps)
     if config.options.publish:
         export.check_publishable(model, config.options.saved_models, published_name(config))
     folder = RunFolder(run_path(config))
@@ -84,12 +85,18 @@ def share_cores(family: str) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // 2))
 
 
-def compiled_model(config: RunConfig, strategy: Any) -> GenerativeModel:
-    """The untrained model with its optimizers, in the strategy's scope."""
+def compiled_model(config: RunConfig, strategy: Any, steps: int) -> GenerativeModel:
+    """The untrained model with its optimizers, in the strategy's scope; `steps` make an epoch."""
+    options = config.options
+    schedule = Schedule(
+        warmup_steps=round(options.warmup_epochs * steps),
+        cosine_steps=options.epochs * steps if options.schedule == "cosine" else None,
+        clip_norm=options.clip_norm,
+    )
     with scope(strategy):
         model: GenerativeModel = registry.build_model(config)
         model.compile(
-            **model.default_optimizers(config.options.learning_rate),
+            **model.default_optimizers(options.learning_rate, schedule),
             # The loop of several steps is no graph that workers can share.
             steps_per_execution=STEPS_PER_EXECUTION if strategy is None else 1,
         )

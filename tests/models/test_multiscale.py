@@ -1,0 +1,268 @@
+"""The multi-scale flow: its steps, normalization from data, learned dequantization, averages."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tests.told import fails
+from tfgen import Flow, image_seeds
+from tfgen.bijectors import ActivationNormalization
+from tfgen.models.dequantization import VariationalDequantization
+from tfgen.models.steps import FlowStep
+from tfgen.networks import gated_network
+from tfgen.random import BatchNoise, SeedNoise
+
+SHAPE = (8, 8, 1)
+SMALL = {"architecture": "multiscale", "scale_steps": (2, 1), "scale_channels": (4, 6), "blocks": 1}
+COMMON = {"seed": 0, "dtype": "float32", "name": "network"}
+
+
+def small(image_shape: tuple[int, ...] = SHAPE, **arguments: Any) -> Flow:
+    return Flow(image_shape, **{**SMALL, **arguments})
+
+
+def trained(**arguments: Any) -> Flow:
+    """With weights that are not at their start any more."""
+    flow = small(**arguments)
+    rng = np.random.default_rng(0)
+    for variable in flow.trainable_variables:
+        variable.assign(variable + rng.normal(scale=0.2, size=variable.shape))
+    return flow
+
+
+def seeds(n: int) -> tf.Tensor:
+    return tf.constant(image_seeds(0, n))
+
+
+@pytest.fixture
+def images(images: np.ndarray) -> np.ndarray:
+    """8 × 8 of them."""
+    return np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])
+
+
+# --- the density -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("components", [0, 3])
+def test_the_log_determinant_is_the_jacobians(components: int) -> None:
+    flow = trained(image_shape=(4, 4, 1), components=components, dtype="float64")
+    bijector = flow.bijector()
+    x = tf.constant(np.random.default_rng(1).normal(size=(2, 4, 4, 1)))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        z, log_det = bijector.inverse_and_log_det(tf.identity(x), 3)
+    jacobian = tf.reshape(tape.batch_jacobian(z, x), [2, 16, 16])
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], rtol=1e-10)
+    np.testing.assert_allclose(bijector.forward(tf.identity(z)), x, atol=1e-10)
+
+
+@pytest.mark.parametrize("components", [0, 3])
+def test_each_byte_comes_back_exactly(components: int) -> None:
+    every = np.random.default_rng(0).permutation(np.resize(np.arange(256), 16 * 64)).reshape(16, *SHAPE)
+    every = every.astype(np.uint8)
+    flow = trained(components=components)
+    # Where no component of a mixture is near, float32 could not tell neighbours apart.
+    flow.adapt(every)
+    np.testing.assert_array_equal(np.round(flow.decode(flow.encode(every)) * 255), every)
+
+
+def test_a_step_convolves_once_forward_and_twice_backward() -> None:
+    flow = small(components=2, blocks=2)
+    flow.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=True)
+    step = tf.function(flow.train_step).get_concrete_function(tf.TensorSpec([16, *SHAPE], tf.uint8))
+    operations = [op.type for op in step.graph.get_operations()]
+    # Three conditioners of two convolutions and two blocks of two.
+    for kind in ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"):
+        assert operations.count(kind) == 3 * (2 + 2 * 2)
+
+
+# --- normalization from data -------------------------------------------------------------------------------
+
+
+def normalized(flow: Flow, images: np.ndarray) -> list[np.ndarray]:
+    """What comes out of each normalization."""
+    events, _ = flow._events_and_log_det(tf.constant(images), flow.training_noise())
+    seen = []
+
+    class Watched(ActivationNormalization):
+        def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            x, log_det = super()._inverse_and_log_det(y)
+            seen.append(x.numpy())
+            return x, log_det
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfgen.models.steps.ActivationNormalization", Watched)
+        flow.bijector().inverse(events)
+    return seen
+
+
+def test_adapting_gives_each_channel_mean_0_and_deviation_1(images: np.ndarray) -> None:
+    flow = trained(components=2, ema_decay=0.9)
+    flow.adapt(images)
+    of_each = normalized(flow, images)
+    assert len(of_each) == 3
+    for values in of_each:
+        channels = values.reshape(-1, values.shape[-1]).astype(np.float64)
+        # Float32's rounding of 1024 and more numbers about 10 in size.
+        np.testing.assert_allclose(channels.mean(axis=0), 0, atol=1e-4)
+        np.testing.assert_allclose(channels.std(axis=0), 1, atol=1e-4)
+    # The average is of the adapted weights.
+    with flow.averaged():
+        averaged = flow.flow_steps[1].shift.value.numpy()
+    np.testing.assert_array_equal(averaged, flow.flow_steps[1].shift)
+
+
+def test_it_is_the_identity_before() -> None:
+    step = small().flow_steps[0]
+    x = tf.constant(np.random.default_rng(0).normal(size=(3, 4, 4, 4)), tf.float32)
+    np.testing.assert_array_equal(step.bijectors()[0].inverse(x), x)
+
+
+@pytest.mark.parametrize("given", ["array", "tensor", "dataset", "pairs"])
+def test_fit_adapts_once(given: str, images: np.ndarray) -> None:
+    flow = small()
+    flow.compile(optimizer=keras.optimizers.SGD(0.0))
+    dataset = tf.data.Dataset.from_tensor_slices(images)
+    x: Any = {
+        "array": images,
+        "tensor": tf.constant(images),
+        "dataset": dataset.batch(16),
+        "pairs": tf.data.Dataset.zip(dataset, tf.data.Dataset.range(64)).batch(16),
+    }[given]
+    flow.fit(x, epochs=1, verbose=0)
+    assert int(flow.adapted) == 1
+    set_from_data = flow.flow_steps[0].shift.numpy()
+    assert np.all(set_from_data != 0)
+    flow.fit(x if isinstance(x, tf.data.Dataset) else x[32:], epochs=1, verbose=0)
+    np.testing.assert_array_equal(flow.flow_steps[0].shift, set_from_data)
+
+
+def test_what_cannot_be_looked_at_is_told() -> None:
+    flow = small()
+    flow.compile()
+    with pytest.raises(ValueError, match=r"call flow\.adapt"):
+        flow.fit(iter([]), verbose=0)
+
+
+# --- dequantization ----------------------------------------------------------------------------------------
+
+
+def dequantization() -> VariationalDequantization:
+    layer = VariationalDequantization((4, 4, 1), channels=4, dtype="float64")
+    rng = np.random.default_rng(0)
+    for variable in layer.trainable_variables:
+        variable.assign(variable + rng.normal(scale=0.3, size=variable.shape))
+    return layer
+
+
+def test_the_learned_noise_knows_its_density() -> None:
+    layer = dequantization()
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1)), tf.uint8)
+
+    class Given(SeedNoise):
+        """Noise that the test knows."""
+
+        def normal(self, batch: Any, event_shape: Any, stream: int, dtype: str = "float32") -> tf.Tensor:
+            return epsilon
+
+    epsilon = tf.constant(np.random.default_rng(1).normal(size=(3, 2, 2, 4)))
+    with tf.GradientTape() as tape:
+        tape.watch(epsilon)
+        u, log_q = layer.draw(images, Given(seeds(3)), "float64")
+    jacobian = tf.reshape(tape.batch_jacobian(u, epsilon), [3, 16, 16]).numpy()
+    normal = tfp.distributions.Normal(np.float64(0), np.float64(1)).log_prob(epsilon)
+    wanted = tf.reduce_sum(normal, [1, 2, 3]).numpy() - np.linalg.slogdet(jacobian)[1]
+    np.testing.assert_allclose(log_q, wanted, rtol=1e-10)
+    assert np.all((u > 0) & (u < 1))
+    other, _ = layer.draw(255 - images, Given(seeds(3)), "float64")
+    assert np.max(np.abs(other - u)) > 1e-3
+
+
+def test_log_prob_counts_the_learned_noise(images: np.ndarray) -> None:
+    flow = trained(dequantization="variational")
+    noise = SeedNoise(seeds(8))
+    u, log_q = flow.dequantization.draw(tf.constant(images[:8]), noise, "float32")
+    values = (images[:8] + u.numpy()) / 256
+    p = 5e-6 + (1 - 1e-5) * values
+    slopes = np.log1p(-1e-5) - np.log(256) - np.log(p) - np.log1p(-p)
+    wanted = flow.event_log_prob(tf.constant(np.log(p) - np.log1p(-p))) + slopes.sum((1, 2, 3)) - log_q
+    np.testing.assert_allclose(flow.log_prob(images[:8], seeds(8)), wanted, rtol=1e-4)
+
+
+def test_learned_noise_costs_fewer_bits_than_uniform(images: np.ndarray) -> None:
+    bits = {}
+    for kind in ("uniform", "variational"):
+        flow = small(dequantization=kind)
+        flow.compile(optimizer=keras.optimizers.Adam(3e-3))
+        bits[kind] = flow.fit(images, batch_size=16, epochs=40, verbose=0).history["bits_per_dim"][-1]
+    assert bits["variational"] < bits["uniform"] - 0.1
+
+
+# --- averages, layers, arguments ---------------------------------------------------------------------------
+
+
+def test_the_average_judges_and_samples(images: np.ndarray) -> None:
+    flow = trained(ema_decay=0.999)
+    flow.compile(optimizer=keras.optimizers.Adam(1e-2))
+    flow.fit(images, batch_size=16, epochs=2, verbose=0)
+    judged, sampled = flow.log_prob(images).numpy(), flow.sample(3).numpy()
+    noise = SeedNoise(tf.range(64))
+    assert np.max(np.abs(judged - flow._noisy_log_prob(noise, tf.constant(images)).numpy())) > 1
+    with flow.averaged():
+        means = [v.value.numpy() for v in flow.trainable_variables]
+    for variable, mean in zip(flow.trainable_variables, means, strict=True):
+        variable.assign(mean)
+    np.testing.assert_allclose(judged, flow._noisy_log_prob(noise, tf.constant(images)), rtol=1e-5)
+    events = flow.bijector().forward(flow.latents(image_seeds(0, 3)))
+    np.testing.assert_allclose(sampled, flow.preprocessing.images(events), atol=1e-6)
+
+
+@pytest.mark.parametrize("components", [0, 2])
+def test_a_step_is_saved_with_its_weights(components: int, tmp_path: Path) -> None:
+    network = gated_network((4, 4, 2), 3, 1, 2 * (2 + 3 * components), **COMMON)
+    step = FlowStep(network, components=components, mixing=True, seed=3)
+    x = tf.constant(np.random.default_rng(0).normal(size=(3, 4, 4, 4)), tf.float32)
+    model = keras.Sequential([keras.Input((4, 4, 4)), step])
+    for variable in model.trainable_variables:
+        variable.assign(variable + 0.1)
+    model.save(tmp_path / "s.keras")
+    loaded = keras.saving.load_model(tmp_path / "s.keras")
+    np.testing.assert_array_equal(loaded(x), model(x))
+    # In JSON, where tuples are lists.
+    assert json.dumps(loaded.layers[0].get_config()) == json.dumps(step.get_config())
+    # Every bijector's inverse undoes it.
+    z = loaded(x)
+    for bijector in reversed(step.bijectors()):
+        z = bijector.forward(tf.identity(z))
+    np.testing.assert_allclose(z, x, atol=1e-5)
+
+
+def test_the_dequantization_is_saved_with_its_weights() -> None:
+    layer = dequantization()
+    again = VariationalDequantization.from_config(layer.get_config())
+    again.set_weights(layer.get_weights())
+    images, noise = tf.fill([2, 4, 4, 1], tf.constant(99, tf.uint8)), BatchNoise(tf.constant([1, 2]))
+    np.testing.assert_array_equal(layer(images, noise=noise), again(images, noise=noise))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image_shape": (6, 8, 1)}, "images of 6 × 8 do not suit 2 scales: 4 must divide both"),
+        ({"scale_steps": (1, 1, 1)}, "do not have one entry a scale"),
+        ({"scale_steps": (1, 0)}, "scale_steps"),
+        ({"image_shape": (4,)}, "no images; use --architecture dense"),
+        (
+            {"architecture": "dense", "image_shape": (7, 8, 1), "dequantization": "variational"},
+            "odd height, 7",
+        ),
+    ],
+)
+def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
+    fails(lambda: small(**arguments), message)

@@ -1,0 +1,228 @@
+"""The steps of a flow: Keras layers that own weights, and make bijectors of them."""
+
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfgen.bijectors import (
+    ActivationNormalization,
+    AffineCoupling,
+    Bijector,
+    Chain,
+    Checkerboard,
+    FactorOut,
+    Half,
+    InvertibleConvolution,
+    Mask,
+    MixtureCoupling,
+    Squeeze,
+    Unflatten,
+)
+from tfgen.config import FlowConfig
+from tfgen.layers import Dense
+from tfgen.networks import dense_network, gated_network
+
+# Least standard deviation that a channel is divided by.
+_TINY = 1e-6
+
+
+def make_mask(name: str, ndims: int, swap: bool) -> Mask:
+    """`checkerboard` of images, or `half` of the last axis of events of `ndims` axes."""
+    return Checkerboard(swap) if name == "checkerboard" else Half(ndims, swap)
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
+class FlowStep(keras.layers.Layer):
+    """A coupling, where `mixing` is on after activation normalization and an invertible 1 × 1 convolution.
+
+    That is Glow's step (Kingma & Dhariwal 2018, section 3), seen from the data. The layer owns the weights;
+    `bijectors` makes TFP's objects of them, which own nothing.
+
+    Args:
+        conditioner: a layer from the kept part to the coupling's parameters, `components` saying how many.
+        mask: `checkerboard` or `half`.
+        swap: whether the mask's parts change places.
+        components: of a mixture coupling; 0 makes an affine one.
+        log_scale_bound: of the coupling, nats.
+        mixing: whether channels are normalized and mixed before.
+        seed: of the convolution, which starts as a permutation of the channels.
+        **kwargs: for `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self,
+        conditioner: keras.layers.Layer,
+        mask: Literal["checkerboard", "half"] = "half",
+        swap: bool = False,
+        *,
+        components: int = 0,
+        log_scale_bound: float = 2.0,
+        mixing: bool = False,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.conditioner, self.mask, self.swap = conditioner, mask, swap
+        self.components, self.log_scale_bound = components, log_scale_bound
+        self.mixing, self.seed = mixing, seed
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the weights of normalization and convolution, for events `[B, …, C]`."""
+        self._ndims = len(input_shape) - 1
+        if not self.mixing:
+            return
+        channels = input_shape[-1]
+        order = np.random.default_rng(self.seed).permutation(channels)
+        self.shift = self._weight("shift", np.zeros(channels))
+        self.log_scale = self._weight("log_scale", np.zeros(channels))
+        self.permutation = self._weight("permutation", np.eye(channels)[order], trainable=False)
+        self.lower = self._weight("lower", np.zeros((channels, channels)))
+        self.upper = self._weight("upper", np.zeros((channels, channels)))
+        self.log_diagonal = self._weight("log_diagonal", np.zeros(channels))
+
+    def _weight(self, name: str, value: np.ndarray, trainable: bool = True) -> Any:
+        return self.add_weight(
+            name=name,
+            shape=value.shape,
+            dtype=self.variable_dtype,
+            initializer=lambda shape, dtype=None: tf.constant(value, dtype),
+            trainable=trainable,
+            autocast=False,
+        )
+
+    def bijectors(self, adapting: bool = False) -> list[Bijector]:
+        """From data's end: what a chain takes.
+
+        Args:
+            adapting: whether the next inverse sets the normalization from what it is given.
+        """
+        mask = make_mask(self.mask, self._ndims, self.swap)
+        coupling: Bijector
+        if self.components:
+            coupling = MixtureCoupling(mask, self.conditioner, self.components, self.log_scale_bound)
+        else:
+            coupling = AffineCoupling(mask, self.conditioner, self.log_scale_bound)
+        if not self.mixing:
+            return [coupling]
+        normalization = _Adapting if adapting else ActivationNormalization
+        given = (self.shift, self.log_scale) if adapting else (self.shift.value, self.log_scale.value)
+        convolution = InvertibleConvolution(
+            self.permutation.value,
+            self.lower.value,
+            self.upper.value,
+            tf.ones_like(self.log_diagonal.value),
+            self.log_diagonal.value,
+            self._ndims,
+        )
+        return [normalization(*given, self._ndims), convolution, coupling]
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Events one step nearer to the latents, `[B, …, C]`."""
+        for bijector in self.bijectors():
+            inputs = bijector.inverse(inputs)
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("mask", "swap", "components", "log_scale_bound", "mixing", "seed")
+        conditioner = keras.saving.serialize_keras_object(self.conditioner)
+        own = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), "conditioner": conditioner, **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "FlowStep":
+        """The step that `get_config` describes."""
+        return cls(**{**config, "conditioner": keras.saving.deserialize_keras_object(config["conditioner"])})
+
+
+class _Adapting(ActivationNormalization):
+    """Sets its variables when it sees data: then what it gives has mean 0 and standard deviation 1."""
+
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        mean, variance = tf.nn.moments(y, list(range(y.shape.rank - 1)))
+        self.shift.assign(mean)
+        self.log_scale.assign(tf.math.log(tf.sqrt(variance) + _TINY))
+        return super()._inverse_and_log_det(y)
+
+    def _numbers(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.cast(self.shift.value, dtype), tf.cast(self.log_scale.value, dtype)
+
+
+def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
+    """Affine couplings of alternating halves, of images checkerboards, with dense conditioners."""
+    shape, steps = config.image_shape, []
+    mask: Any = "checkerboard" if len(shape) == 3 else "half"
+    for index in range(config.couplings):
+        swap = bool(index % 2)
+        kept, changed = make_mask(mask, len(shape), swap).split(tf.zeros([1, *shape]))
+        conditioner = dense_network(
+            kept.shape[1:],
+            config.hidden,
+            (*changed.shape[1:-1], 2 * changed.shape[-1]),
+            seed=seed * config.couplings + index,
+            dtype=dtype,
+            name=f"conditioner_{index}",
+            zero_output=True,
+            layer=Dense,
+        )
+        step = FlowStep(conditioner, mask, swap, log_scale_bound=config.log_scale_bound, dtype=dtype)
+        step.build((None, *shape))
+        steps.append(step)
+    return steps
+
+
+def multiscale_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
+    """Glow's steps with convolutional conditioners, those of the largest scale first."""
+    steps: list[FlowStep] = []
+    for scale, count in enumerate(config.scale_steps):
+        shape = squeezed_shape(config, scale)
+        kept = shape[-1] // 2
+        for _ in range(count):
+            index = seed * sum(config.scale_steps) + len(steps)
+            conditioner = gated_network(
+                (*shape[:2], kept),
+                config.scale_channels[scale],
+                config.blocks,
+                (shape[-1] - kept) * (2 + 3 * config.components),
+                seed=index,
+                dtype=dtype,
+                name=f"conditioner_{len(steps)}",
+            )
+            step = FlowStep(
+                conditioner,
+                components=config.components,
+                log_scale_bound=config.log_scale_bound,
+                mixing=True,
+                seed=index,
+                dtype=dtype,
+            )
+            step.build((None, *shape))
+            steps.append(step)
+    return steps
+
+
+def squeezed_shape(config: FlowConfig, scale: int) -> tuple[int, int, int]:
+    """Height, width and channels at a scale; each halves the sides and leaves half of the channels."""
+    height, width, depth = config.image_shape
+    return height // 2 ** (scale + 1), width // 2 ** (scale + 1), depth * 4 * 2**scale
+
+
+def multiscale_chain(config: FlowConfig, bijectors: list[list[Bijector]]) -> Chain:
+    """Latents to images through all scales (Dinh et al. 2016, section 3.6).
+
+    Args:
+        config: of the flow.
+        bijectors: of each step, in the order of `multiscale_steps`.
+    """
+    chain: Bijector | None = None
+    for scale in reversed(range(len(config.scale_steps))):
+        shape = squeezed_shape(config, scale)
+        first = sum(config.scale_steps[:scale])
+        own = bijectors[first : first + config.scale_steps[scale]]
+        end = Unflatten(shape) if chain is None else FactorOut(chain, shape)
+        larger = (2 * shape[0], 2 * shape[1], shape[2] // 4)
+        chain = Chain([Squeeze(larger), *(each for step in own for each in step), end])
+    assert chain is not None
+    return chain

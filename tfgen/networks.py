@@ -1,0 +1,289 @@
+"""Networks that the families share; each is a function that returns a built `Sequential`.
+
+Each takes the seed of its initializers: two models with one seed start with the same weights.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfgen.layers import LEAK, Dense, Dropout, GatedResidual, SpectralNormalization, leaky_relu
+
+# As PyTorch's batch normalization has them; Keras's own moving average is ten times as slow.
+_NORM_MOMENTUM, _NORM_EPSILON = 0.9, 1e-5
+
+
+def build_network(network: keras.Layer, input_shape: Sequence[int]) -> None:
+    """Makes the weights of a network that came without them, for inputs of that shape without the batch."""
+    if not network.built:
+        network(tf.zeros([1, *input_shape]))
+
+
+def append_labels(inputs: tf.Tensor, labels: tf.Tensor, flat: bool = False) -> tf.Tensor:
+    """Appends one-hot labels `[B, K]` on the last axis: `[B, …, C] → [B, …, C + K]`, alike at each place.
+
+    With `flat` inputs are made vectors before.
+    """
+    if flat:
+        inputs = tf.reshape(inputs, [-1, math.prod(inputs.shape[1:])])
+    rank = inputs.shape.rank
+    labels = tf.reshape(labels, [-1, *[1] * (rank - 2), labels.shape[-1]])
+    shape = tf.concat([tf.shape(inputs)[:-1], tf.shape(labels)[-1:]], axis=0)
+    return tf.concat([inputs, tf.cast(tf.broadcast_to(labels, shape), inputs.dtype)], axis=-1)
+
+
+def dense_network(
+    input_shape: Sequence[int],
+    hidden: Sequence[int],
+    output_shape: Sequence[int],
+    *,
+    seed: int,
+    dtype: Any,
+    name: str,
+    activation: str = "relu",
+    output_activation: str | None = None,
+    output_bias: bool = True,
+    batch_norm: bool = False,
+    spectral_norm: bool = False,
+    dropout: float = 0.0,
+    zero_output: bool = False,
+    layer: type[keras.layers.Dense] = keras.layers.Dense,
+) -> keras.Sequential:
+    """A dense network from events of one shape to events of another.
+
+    Args:
+        input_shape: without the batch; flattened.
+        hidden: widths of the hidden layers.
+        output_shape: without the batch.
+        seed: of the initial weights.
+        dtype: policy or dtype of all layers.
+        name: of the network.
+        activation: after each hidden layer; `leaky_relu` has slope 0.2.
+        output_activation: after the last layer, which is linear without.
+        output_bias: whether the last layer has a bias.
+        batch_norm: whether the hidden layers from the second on are normalized before their activation.
+        spectral_norm: whether all kernels are divided by their largest singular value.
+        dropout: rate after the first activation.
+        zero_output: whether the last layer starts at zero.
+        layer: class of the layers; `Dense` is faster where widths are powers of two.
+
+    Returns:
+        A built network `[B, *input_shape] → [B, *output_shape]`.
+    """
+    layers: list[keras.Layer] = [_input(input_shape, dtype), keras.layers.Flatten(dtype=dtype)]
+    for index, units in enumerate([*hidden, math.prod(output_shape)]):
+        last, layer_seed = index == len(hidden), _layer_seed(seed, index)
+        fused = None if last or activation == "leaky_relu" or batch_norm else activation
+        layers.append(
+            _normalized(
+                layer,
+                units,
+                use_bias=output_bias or not last,
+                spectral_norm=spectral_norm,
+                zero=last and zero_output,
+                seed=layer_seed,
+                dtype=dtype,
+                activation=output_activation if last else fused,
+            )
+        )
+        if not last and batch_norm and index > 0:
+            layers.append(_batch_norm(dtype))
+        if not last and fused is None:
+            layers.append(_activation(activation, dtype))
+        if not last and dropout and index == 0:
+            layers.append(Dropout(dropout, layer_seed, dtype=dtype))
+    layers.append(keras.layers.Reshape(tuple(output_shape), dtype=dtype))
+    return keras.Sequential(layers, name=name)
+
+
+def convolutional_generator(
+    latent_dim: int,
+    channels: int,
+    units: int,
+    image_shape: Sequence[int],
+    *,
+    seed: int,
+    dtype: Any,
+    name: str,
+) -> keras.Sequential:
+    """InfoGAN's generator for small images (Chen et al. 2016, appendix C.1), its range −1…1.
+
+    A dense layer, images of a quarter of the side, of half of it, of all of it; batch normalization and ReLU
+    between them.
+
+    Args:
+        latent_dim: length of a latent vector.
+        channels: of the layer at half of the side; twice as many at a quarter.
+        units: of the dense layer.
+        image_shape: height and width, divisible by four, and channels.
+        seed: of the initial weights.
+        dtype: policy or dtype of all layers.
+        name: of the network.
+
+    Returns:
+        A built network `[B, latent_dim] → [B, H, W, C]` in −1…1.
+    """
+    height, width, depth = image_shape
+    quarter = (height // 4, width // 4, 2 * channels)
+    transposed = {"kernel_size": 4, "strides": 2, "padding": "same", "dtype": dtype}
+
+    def normalized_relu() -> list[keras.Layer]:
+        return [_batch_norm(dtype), _activation("relu", dtype)]
+
+    layers = [
+        _input((latent_dim,), dtype),
+        _normalized(Dense, units, seed=_layer_seed(seed, 0), dtype=dtype),
+        *normalized_relu(),
+        _normalized(Dense, math.prod(quarter), seed=_layer_seed(seed, 1), dtype=dtype),
+        keras.layers.Reshape(quarter, dtype=dtype),
+        *normalized_relu(),
+        _normalized(keras.layers.Conv2DTranspose, channels, seed=_layer_seed(seed, 2), **transposed),
+        *normalized_relu(),
+        _normalized(
+            keras.layers.Conv2DTranspose, depth, seed=_layer_seed(seed, 3), activation="tanh", **transposed
+        ),
+    ]
+    return keras.Sequential(layers, name=name)
+
+
+def convolutional_discriminator(
+    input_shape: Sequence[int],
+    channels: int,
+    units: int,
+    *,
+    seed: int,
+    dtype: Any,
+    name: str,
+    output_bias: bool = True,
+    batch_norm: bool = False,
+    spectral_norm: bool = False,
+    dropout: float = 0.0,
+) -> keras.Sequential:
+    """InfoGAN's discriminator for small images (Chen et al. 2016, appendix C.1).
+
+    Images of half of the side, of a quarter of it, a dense layer, a logit; leaky ReLU between them.
+
+    Args:
+        input_shape: height, width, channels.
+        channels: of the layer at half of the side; twice as many at a quarter.
+        units: of the dense layer.
+        seed: of the initial weights.
+        dtype: policy or dtype of all layers.
+        name: of the network.
+        output_bias: whether the last layer has a bias.
+        batch_norm: whether the hidden layers from the second on are normalized before their activation.
+        spectral_norm: whether all kernels are divided by their largest singular value.
+        dropout: rate after each activation.
+
+    Returns:
+        A built network `[B, H, W, C] → [B, 1]`.
+    """
+    strided = {"kernel_size": 4, "strides": 2, "padding": "same"}
+
+    def block(index: int, kind: type[keras.Layer], units: int, **kwargs: Any) -> list[keras.Layer]:
+        layer_seed = _layer_seed(seed, index)
+        kwargs |= {"spectral_norm": spectral_norm, "seed": layer_seed, "dtype": dtype}
+        return [
+            _normalized(kind, units, **kwargs),
+            *([_batch_norm(dtype)] if batch_norm and index else []),
+            keras.layers.Activation(leaky_relu, dtype=dtype),
+            *([Dropout(dropout, layer_seed, dtype=dtype)] if dropout else []),
+        ]
+
+    layers = [
+        _input(input_shape, dtype),
+        *block(0, keras.layers.Conv2D, channels, **strided),
+        *block(1, keras.layers.Conv2D, 2 * channels, **strided),
+        keras.layers.Flatten(dtype=dtype),
+        *block(2, Dense, units),
+        _normalized(
+            Dense,
+            1,
+            use_bias=output_bias,
+            spectral_norm=spectral_norm,
+            seed=_layer_seed(seed, 3),
+            dtype=dtype,
+        ),
+    ]
+    return keras.Sequential(layers, name=name)
+
+
+def gated_network(
+    input_shape: Sequence[int],
+    channels: int,
+    blocks: int,
+    outputs: int,
+    *,
+    seed: int,
+    dtype: Any,
+    name: str,
+) -> keras.Sequential:
+    """A convolutional network of gated residual blocks at one resolution, as Flow++'s (Ho et al. 2019).
+
+    Args:
+        input_shape: height, width, channels.
+        channels: of the blocks.
+        blocks: how many.
+        outputs: channels of the output, which starts at zero.
+        seed: of the initial weights.
+        dtype: policy or dtype of all layers.
+        name: of the network.
+
+    Returns:
+        A built network `[B, H, W, C] → [B, H, W, outputs]`.
+    """
+    same = {"kernel_size": 3, "padding": "same", "dtype": dtype}
+    seeds = [_layer_seed(seed, index) for index in range(blocks + 2)]
+    layers = [
+        _input(input_shape, dtype),
+        _normalized(keras.layers.Conv2D, channels, seed=seeds[0], **same),
+        *(GatedResidual(layer_seed, dtype=dtype) for layer_seed in seeds[1:-1]),
+        _activation("relu", dtype),
+        _normalized(keras.layers.Conv2D, outputs, seed=seeds[-1], zero=True, **same),
+    ]
+    return keras.Sequential(layers, name=name)
+
+
+def _normalized(
+    kind: type[keras.layers.Layer],
+    units: int,
+    *,
+    seed: int,
+    dtype: Any,
+    use_bias: bool = True,
+    spectral_norm: bool = False,
+    zero: bool = False,
+    **kwargs: Any,
+) -> keras.layers.Layer:
+    """A dense or convolutional layer, spectrally normalized or not; its kernel starts random or at zero."""
+    initializer = keras.initializers.Zeros() if zero else keras.initializers.GlorotUniform(seed=seed)
+    inner_bias = use_bias and not spectral_norm
+    layer = kind(units, kernel_initializer=initializer, use_bias=inner_bias, dtype=dtype, **kwargs)
+    return SpectralNormalization(layer, seed, use_bias, dtype=dtype) if spectral_norm else layer
+
+
+def _input(shape: Sequence[int], dtype: Any) -> keras.KerasTensor:
+    # By default it is float32, to which Keras would round the inputs of a float64 network.
+    return keras.Input(shape, dtype=keras.dtype_policies.get(dtype).variable_dtype)
+
+
+def _batch_norm(dtype: Any) -> keras.layers.Layer:
+    # Replicas that each averaged the moments of their own share would drift apart.
+    synchronized = tf.distribute.has_strategy()
+    return keras.layers.BatchNormalization(
+        momentum=_NORM_MOMENTUM, epsilon=_NORM_EPSILON, synchronized=synchronized, dtype=dtype
+    )
+
+
+def _activation(name: str, dtype: Any) -> keras.layers.Layer:
+    if name == "leaky_relu":
+        return keras.layers.LeakyReLU(LEAK, dtype=dtype)
+    return keras.layers.Activation(name, dtype=dtype)
+
+
+def _layer_seed(seed: int, index: int) -> int:
+    """Seeds of different layers differ, and so do those of neighbouring model seeds."""
+    return (seed * 1_000_003 + index) % 2**31
