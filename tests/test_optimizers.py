@@ -1,4 +1,4 @@
-"""Adam in one pass against Keras's own and its paper."""
+"""Adam in one pass against Keras's own and its paper; the step size over a training."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfgen.networks import dense_network
-from tfgen.optimizers import Adam
+from tfgen.optimizers import Adam, Schedule, make_adam
 
 COMMON = {"seed": 0, "dtype": "float32", "name": "network"}
 
@@ -100,3 +100,43 @@ def test_adam_is_saved_with_its_state(tmp_path: Path) -> None:
     state = [[v.numpy() for v in (*m.weights, *m.optimizer.variables)] for m in (model, loaded)]
     for made, wanted in zip(*state, strict=True):
         np.testing.assert_array_equal(made, wanted)
+
+
+# --- over a training ---------------------------------------------------------------------------------------
+
+
+def rates(schedule: Schedule, steps: int) -> np.ndarray:
+    rate = schedule.of(0.1)
+    return np.array([float(rate(step)) if callable(rate) else rate for step in range(steps)])
+
+
+def test_the_step_size_grows_and_falls_by_half_a_wave() -> None:
+    # Float32's rounding, of a cosine's argument too.
+    close = {"rtol": 1e-5, "atol": 1e-8}
+    warming = np.linspace(0.1 / 5, 0.1, 6)[:5]
+    falling = 0.05 * (1 + np.cos(np.pi * np.arange(16) / 15))
+    np.testing.assert_allclose(rates(Schedule(5, 20), 21), [*warming, *falling], **close)
+    np.testing.assert_allclose(rates(Schedule(5), 12), [*warming, *[0.1] * 7], **close)
+    np.testing.assert_allclose(rates(Schedule(0, 15), 16), falling, **close)
+    assert Schedule().of(0.1) == 0.1
+
+
+def test_a_long_gradient_is_cut_as_a_whole() -> None:
+    def moments(clip_norm: float) -> np.ndarray:
+        variables = [keras.Variable(np.zeros(2, np.float32)), keras.Variable(np.zeros(1, np.float32))]
+        optimizer = make_adam(0.1, 0.5, Schedule(clip_norm=clip_norm))
+        optimizer.build(variables)
+        optimizer.apply([tf.constant([3.0, 0.0]), tf.constant([4.0])], variables)
+        return np.concatenate([m.numpy() for m in optimizer._momentums])
+
+    # The first moment after a step is half of the gradient, whose norm is 5.
+    np.testing.assert_allclose(moments(0.0), [1.5, 0, 2])
+    np.testing.assert_allclose(moments(10.0), [1.5, 0, 2], rtol=1e-6)
+    np.testing.assert_allclose(moments(1.0), [0.3, 0, 0.4], rtol=1e-6)
+
+
+def test_a_schedule_is_saved_with_the_optimizer() -> None:
+    made = make_adam(0.1, 0.5, Schedule(5, 20, 1.0))
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(made))
+    assert type(again) is Adam and again.global_clipnorm == 1.0
+    assert float(again._learning_rate(7)) == float(made._learning_rate(7))

@@ -242,7 +242,8 @@ def gated_network(
         _normalized(keras.layers.Conv2D, channels, seed=seeds[0], **same),
         *(GatedResidual(layer_seed, dtype=dtype) for layer_seed in seeds[1:-1]),
         _activation("relu", dtype),
-        _normalized(keras.layers.Conv2D, outputs, seed=seeds[-1], zero=True, **same),
+        # The outputs are many where couplings are mixtures, and 3 × 3 would cost as much as a block.
+        _normalized(keras.layers.Conv2D, outputs, seed=seeds[-1], zero=True, kernel_size=1, dtype=dtype),
     ]
     return keras.Sequential(layers, name=name)
 

@@ -29,6 +29,7 @@ POSTERIOR = 0x706F
 PENALTY = 0x7065
 DEQUANTIZATION = 0x6471
 PARTS = 0x7074
+DRAWS = 0x6472
 
 _SEGMENTS = 256  # table segments an octave of the tail probability; error below 1e-6
 _FRACTION_BITS = 20  # position inside a segment
@@ -80,6 +81,11 @@ def random_bits(seeds: tf.Tensor, size: int, stream: int) -> tf.Tensor:
     zero = tf.constant(0, tf.uint32)
     x0, x1 = threefry2x32((key, tf.constant(stream, tf.uint32)), (counter, zero))
     return tf.concat([x0, x1], axis=1)[:, :size]
+
+
+def seeds_of_draws(seeds: tf.Tensor, n: int) -> tf.Tensor:
+    """Seeds of n draws for each seed: `int32[B, n]` from `int32[B]`."""
+    return tf.bitcast(random_bits(seeds, n, DRAWS), tf.int32)
 
 
 def uniform(seeds: tf.Tensor, size: int, stream: int) -> tf.Tensor:

@@ -5,12 +5,13 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tests.told import fails
 from tfgen import Dequantized, Flow, Identity, image_seeds
-from tfgen.random import DEQUANTIZATION, SeedNoise
+from tfgen.random import DEQUANTIZATION, SeedNoise, seeds_of_draws
 
 tfd = tfp.distributions
 SHAPE = (6, 6, 1)
@@ -186,6 +187,17 @@ def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
     np.testing.assert_allclose(together[2:3], flow.log_prob(images[2:3], seeds(8)[2:3]), rtol=1e-5)
     np.testing.assert_array_equal(flow(images[:8]), flow.log_prob(images[:8], tf.range(8)))
     assert not np.any(together == flow.log_prob(images[:8], seeds(16)[8:]).numpy())
+
+
+def test_several_dequantizations_are_averaged_as_probabilities(images: np.ndarray) -> None:
+    flow = trained("float64")
+    of_each = [flow.log_prob(images[:8], drawn) for drawn in tf.unstack(seeds_of_draws(seeds(8), 5), axis=1)]
+    wanted = scipy.special.logsumexp(np.array(of_each), axis=0) - np.log(5)
+    made = flow.log_prob(images[:8], seeds(8), dequantizations=5)
+    np.testing.assert_allclose(made, wanted, rtol=1e-12)
+    # By Jensen's inequality, and not by little: the draws differ.
+    assert np.all(made > np.mean(of_each, axis=0) + 0.01)
+    np.testing.assert_allclose(flow.log_prob(images[2:3], seeds(8)[2:3], 5), made[2:3], rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,12 @@ class MixtureCoupling(Coupling):
         super().__init__(mask, conditioner, 2 + 3 * components, name)
 
     def _mixture(self, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """log π, μ and log σ of the components, on a new last axis."""
+        """log π, μ and log σ of the components, on a new first axis: sums over it are fast."""
         k = self.components
-        logits, means, raw = (tf.stack(parameters[2 + i * k : 2 + (i + 1) * k], axis=-1) for i in range(3))
+        logits, means, raw = (tf.stack(parameters[2 + i * k : 2 + (i + 1) * k]) for i in range(3))
         spread = tf.cast(tf.linspace(-1.0, 1.0, k) if k > 1 else tf.zeros([1]), means.dtype)
-        return tf.nn.log_softmax(logits), means + spread, bounded(raw, self.log_scale_bound)
+        means += tf.reshape(spread, [k] + [1] * (means.shape.rank - 1))
+        return logits - _log_sum_exp(logits), means, bounded(raw, self.log_scale_bound)
 
     @staticmethod
     def _logit_of_cdf(
@@ -51,11 +52,12 @@ class MixtureCoupling(Coupling):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """logit(F(y)) and the logarithm of its derivative."""
         log_weights, means, log_scales = mixture
-        t = (y[..., None] - means) * tf.exp(-log_scales)
-        log_below, log_above = -tf.nn.softplus(-t), -tf.nn.softplus(t)
-        log_cdf = tf.reduce_logsumexp(log_weights + log_below, axis=-1)
-        log_survival = tf.reduce_logsumexp(log_weights + log_above, axis=-1)
-        log_density = tf.reduce_logsumexp(log_weights - log_scales + log_below + log_above, axis=-1)
+        t = (y - means) * tf.exp(-log_scales)
+        # log σ(t), and log σ(−t) = log σ(t) − t.
+        log_below = -tf.nn.softplus(-t)
+        weighted = log_weights + log_below
+        log_cdf, log_survival = _log_sum_exp(weighted), _log_sum_exp(weighted - t)
+        log_density = _log_sum_exp(weighted - log_scales + (log_below - t))
         return log_cdf - log_survival, log_density - log_cdf - log_survival
 
     def _normalize(self, y: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -77,8 +79,8 @@ class MixtureCoupling(Coupling):
         """y with logit(F(y)) = `wanted`, by bisection."""
         _, means, log_scales = mixture
         # F is a mean of the components' functions, so its logit lies between theirs.
-        of_each = means + tf.exp(log_scales) * wanted[..., None]
-        low, high = tf.reduce_min(of_each, axis=-1), tf.reduce_max(of_each, axis=-1)
+        of_each = means + tf.exp(log_scales) * wanted
+        low, high = tf.reduce_min(of_each, axis=0), tf.reduce_max(of_each, axis=0)
 
         def halve(count: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, ...]:
             middle = (low + high) / 2
@@ -88,3 +90,9 @@ class MixtureCoupling(Coupling):
         halvings = _HALVINGS[wanted.dtype.name]
         _, low, high = tf.while_loop(lambda count, *_: count < halvings, halve, (0, low, high))
         return (low + high) / 2
+
+
+def _log_sum_exp(terms: tf.Tensor) -> tf.Tensor:
+    """log Σ exp over the first axis, of finite terms; TensorFlow's own looks for others, which takes time."""
+    largest = tf.stop_gradient(tf.reduce_max(terms, axis=0))
+    return tf.math.log(tf.reduce_sum(tf.exp(terms - largest), axis=0)) + largest

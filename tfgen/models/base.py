@@ -138,6 +138,11 @@ class GenerativeModel(keras.Model):
             shown["manifold"] = figures.picture(plane, "the latent plane", MANIFOLD_SIDE)
         return shown
 
+    @property
+    def networks(self) -> list[keras.Sequential]:
+        """The networks, for an estimate of what a step takes."""
+        return [layer for layer in self.layers if isinstance(layer, keras.Sequential)]
+
     # --- sampling --------------------------------------------------------------------------------------
 
     def latents(self, seeds: tf.Tensor) -> tf.Tensor:

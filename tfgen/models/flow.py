@@ -40,6 +40,11 @@ class Flow(GenerativeModel):
     log p(x) = log p(z) + log|det ∂z/∂x| with z = f⁻¹(x), exactly. Logs `loss` = −log p(x) in nats, of bytes,
     by one draw of the dequantization, and `bits_per_dim`, the same over H·W·C·ln 2.
 
+    `architecture="dense"` chains affine couplings of alternating halves, of images checkerboards.
+    `architecture="multiscale"` has Glow's steps at each scale (Kingma & Dhariwal 2018) with affine or, Flow++'s,
+    mixture couplings (Ho et al. 2019), and leaves half of the channels behind at each but the last; `fit` first
+    sets its activation normalizations from data, see `adapt`.
+
     Args:
         image_shape: height, width (even), channels; with `preprocessing=Identity()` also another event shape,
             whose last axis has two entries or more.
@@ -101,6 +106,12 @@ class Flow(GenerativeModel):
     def latent_dim(self) -> int:
         """Dimensions of z, as many as of an event."""
         return math.prod(self.config.image_shape)
+
+    @property
+    def networks(self) -> list[keras.Sequential]:
+        """The conditioners of the couplings, and those of the learned dequantization."""
+        learned = self.dequantization.conditioners if self.dequantization is not None else []
+        return [*(step.conditioner for step in self.flow_steps), *learned]
 
     # --- p(z), f, p(x) ---------------------------------------------------------------------------------
 
@@ -204,17 +215,26 @@ class Flow(GenerativeModel):
 
     # --- use -------------------------------------------------------------------------------------------
 
-    def log_prob(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
-        """A lower bound on log p(x) of bytes in expectation, nats, `float32[B]` (float64 under that policy).
+    def log_prob(
+        self, images: tf.Tensor, seeds: tf.Tensor | None = None, dequantizations: int = 1
+    ) -> tf.Tensor:
+        """A lower bound on log P(x) of bytes in expectation, nats, `float32[B]` (float64 under that policy).
 
         Args:
             images: `uint8[B, H, W, C]`.
             seeds: `int32[B]`, of each image's dequantization; by default 0, 1, 2, ….
+            dequantizations: draws whose densities are averaged: the more, the nearer to log P(x) (Burda et
+                al. 2015). One is the draw of `seeds` itself.
         """
         images = tf.convert_to_tensor(images)
-        noise = random.SeedNoise(tf.range(tf.shape(images)[0]) if seeds is None else seeds)
+        seeds = tf.range(tf.shape(images)[0]) if seeds is None else seeds
+        several = seeds[:, None] if dequantizations == 1 else random.seeds_of_draws(seeds, dequantizations)
         with self.averaged():
-            return self._noisy_log_prob(noise, images)
+            draws = [
+                self._noisy_log_prob(random.SeedNoise(several[:, index]), images)
+                for index in range(dequantizations)
+            ]
+        return draws[0] if dequantizations == 1 else _log_mean_exp(draws)
 
     def encode(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
         """Latents `float32[B, D]` of `uint8` images, dequantized by `seeds: int32[B]` or else by 1/2."""
@@ -264,6 +284,10 @@ class Flow(GenerativeModel):
             "encode": (encode, [images, seed]),
             "log_prob": (log_prob, [images, seed]),
         }
+
+
+def _log_mean_exp(logarithms: list[tf.Tensor]) -> tf.Tensor:
+    return tf.reduce_logsumexp(logarithms, axis=0) - math.log(len(logarithms))
 
 
 def first_images(x: Any) -> tf.Tensor:

@@ -172,8 +172,7 @@ def describe(config: RunConfig, dataset: Dataset) -> str:
         lines += [f"{name:<20}{value}" for name, value in part.to_json().items() if name != "preset"]
     activations = sum(
         options.batch_size * math.prod(layer.output.shape[1:])
-        for network in model.layers
-        if isinstance(network, keras.Sequential)
+        for network in model.networks
         for layer in network.layers
     )
     data = sum(split.images.nbytes for split in (dataset.train, dataset.validation, dataset.test))
