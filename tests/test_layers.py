@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgen.layers import Dense, Dropout, SpectralNormalization
+from tfgen.layers import Dense, Dropout, GatedResidual, SpectralNormalization
 
 
 def normal(*shape: int, seed: int = 0) -> tf.Tensor:
@@ -212,3 +212,19 @@ def test_the_dense_layer_computes_in_half_precision_where_told() -> None:
     layer = Dense(4, dtype="mixed_bfloat16")
     assert layer(normal(2, 3)).dtype == tf.bfloat16
     assert layer.kernel.dtype == "float32"
+
+
+# --- convolutions ------------------------------------------------------------------------------------------
+
+
+def test_a_gated_residual_adds_what_its_gate_lets_through() -> None:
+    layer, images = GatedResidual(seed=1), normal(2, 4, 4, 3)
+    layer(images)
+    inner, outer = (
+        lambda x, part=part: tf.nn.conv2d(x, part.kernel, 1, "SAME") for part in (layer.inner, layer.outer)
+    )
+    value, gate = np.split(outer(tf.nn.relu(inner(tf.nn.relu(images)))).numpy(), 2, axis=-1)
+    np.testing.assert_allclose(layer(images), images + value / (1 + np.exp(-gate)), rtol=1e-5, atol=1e-6)
+    again = GatedResidual.from_config(layer.get_config())
+    again(images)
+    np.testing.assert_array_equal(again.inner.kernel, layer.inner.kernel)

@@ -34,15 +34,15 @@ _SAVED_MODEL_OPS = """
 _PURE_OPS = """
     Abs Add AddN AddV2 All Any ArgMax AvgPool BatchMatMulV2 BiasAdd Bitcast BitwiseAnd BitwiseOr
     BitwiseXor BroadcastArgs BroadcastTo Cast Ceil ClipByValue ConcatV2 Conv2D Conv2DBackpropInput Cos
-    Cumsum DepthToSpace DepthwiseConv2dNative Div DivNoNan Einsum Elu Equal Erf Exp ExpandDims Expm1
-    Fill Floor FloorDiv FloorMod FusedBatchNormV3 GatherNd GatherV2 Greater GreaterEqual IsFinite
-    LeakyRelu LeftShift Less LessEqual Lgamma Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr
-    MatMul MatrixDiagPartV3 MatrixDiagV3 Max MaxPool Maximum Mean Min Minimum Mul MulNoNan Neg NotEqual
-    OneHot OnesLike Pad PadV2 Pow Prod Range Rank RealDiv Reciprocal Relu Relu6 Reshape ResizeNearestNeighbor
-    ReverseV2 RightShift Round Rsqrt ScatterNd SelectV2 Selu Shape Sigmoid Sign Sin Size Slice Softmax
-    Softplus SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze StatelessIf StatelessWhile
-    StopGradient StridedSlice Sub Sum Tanh TensorScatterUpdate Tile Transpose Unpack Where While Xdivy
-    Xlogy ZerosLike
+    Cumsum DepthToSpace DepthwiseConv2dNative Div DivNoNan Einsum Elu Equal Erf Exp ExpandDims Expm1 Fill
+    Floor FloorDiv FloorMod FusedBatchNormV3 GatherNd GatherV2 Greater GreaterEqual IsFinite LeakyRelu
+    LeftShift Less LessEqual Lgamma Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul
+    MatrixBandPart MatrixDiagPartV3 MatrixDiagV3 MatrixSetDiagV3 MatrixTriangularSolve Max MaxPool Maximum
+    Mean Min Minimum Mul MulNoNan Neg NotEqual OneHot OnesLike Pad PadV2 Pow Prod Range Rank RealDiv
+    Reciprocal Relu Relu6 Reshape ResizeNearestNeighbor ReverseV2 RightShift Round Rsqrt ScatterNd
+    SelectV2 Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus SpaceToDepth Split SplitV Sqrt Square
+    SquaredDifference Squeeze StatelessIf StatelessWhile StopGradient StridedSlice Sub Sum Tanh
+    TensorScatterUpdate Tile Transpose Unpack Where While Xdivy Xlogy ZerosLike
 """
 ALLOWED_OPS = frozenset((_SAVED_MODEL_OPS + _PURE_OPS).split())
 

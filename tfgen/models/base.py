@@ -330,3 +330,15 @@ class GenerativeModel(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The model that `get_config` describes, untrained."""
         return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
+
+
+def not_empty(function: Callable[..., tf.Tensor], *batches: tf.Tensor) -> tf.Tensor:
+    """`function(*batches)` where the batches may have no example: there it is given one, of zeros.
+
+    On a CPU TensorFlow's convolution of no images has another shape than it ought to have.
+    """
+    size = tf.shape(batches[0])[0]
+    missing = tf.cast(tf.equal(size, 0), tf.int32)
+    return function(*(tf.pad(each, [[0, missing]] + [[0, 0]] * (len(each.shape) - 1)) for each in batches))[
+        :size
+    ]

@@ -16,7 +16,7 @@ from tfgen.bijectors import Chain, Unflatten
 from tfgen.config import FlowConfig
 from tfgen.errors import UsageError
 from tfgen.models.average import MovingAverage
-from tfgen.models.base import Curve, GenerativeModel
+from tfgen.models.base import Curve, GenerativeModel, not_empty
 from tfgen.models.dequantization import VariationalDequantization
 from tfgen.models.preprocessing import Dequantized, Identity, Noise
 from tfgen.models.steps import dense_steps, multiscale_chain, multiscale_steps
@@ -41,9 +41,9 @@ class Flow(GenerativeModel):
     by one draw of the dequantization, and `bits_per_dim`, the same over H·W·C·ln 2.
 
     `architecture="dense"` chains affine couplings of alternating halves, of images checkerboards.
-    `architecture="multiscale"` has Glow's steps at each scale (Kingma & Dhariwal 2018) with affine or, Flow++'s,
-    mixture couplings (Ho et al. 2019), and leaves half of the channels behind at each but the last; `fit` first
-    sets its activation normalizations from data, see `adapt`.
+    `architecture="multiscale"` has Glow's steps at each scale (Kingma & Dhariwal 2018), couplings affine
+    or mixtures (Ho et al. 2019, "Flow++"), and leaves half of the channels behind at each scale but the last;
+    `fit` first sets its activation normalizations from data, see `adapt`.
 
     Args:
         image_shape: height, width (even), channels; with `preprocessing=Identity()` also another event shape,
@@ -198,7 +198,7 @@ class Flow(GenerativeModel):
         """As `keras.Model.fit`; a model that needs it is adapted first.
 
         Raises:
-            ValueError: it needs it, and `x` is neither an array, a tensor nor a `tf.data.Dataset`.
+            ValueError: it needs it, and `x` is no array, tensor, `tf.data.Dataset` or `PyDataset`.
         """
         if self.config.architecture == "multiscale" and not int(self.adapted.numpy()):
             self.adapt(first_images(x))
@@ -229,28 +229,34 @@ class Flow(GenerativeModel):
         images = tf.convert_to_tensor(images)
         seeds = tf.range(tf.shape(images)[0]) if seeds is None else seeds
         several = seeds[:, None] if dequantizations == 1 else random.seeds_of_draws(seeds, dequantizations)
+
+        def log_prob(images: tf.Tensor, several: tf.Tensor) -> tf.Tensor:
+            drawn = [random.SeedNoise(several[:, index]) for index in range(dequantizations)]
+            draws = [self._noisy_log_prob(noise, images) for noise in drawn]
+            return draws[0] if dequantizations == 1 else _log_mean_exp(draws)
+
         with self.averaged():
-            draws = [
-                self._noisy_log_prob(random.SeedNoise(several[:, index]), images)
-                for index in range(dequantizations)
-            ]
-        return draws[0] if dequantizations == 1 else _log_mean_exp(draws)
+            return not_empty(log_prob, images, several)
 
     def encode(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
         """Latents `float32[B, D]` of `uint8` images, dequantized by `seeds: int32[B]` or else by 1/2."""
         images = tf.convert_to_tensor(images)
-        with self.averaged():
-            if seeds is None:
-                events = self.preprocessing.likely_events(images, self.likelihood_dtype)
+
+        def latents(images: tf.Tensor, *seeds: tf.Tensor) -> tf.Tensor:
+            if seeds:
+                events, _ = self._events_and_log_det(images, random.SeedNoise(seeds[0]))
             else:
-                events, _ = self._events_and_log_det(images, random.SeedNoise(seeds))
+                events = self.preprocessing.likely_events(images, self.likelihood_dtype)
             return tf.cast(self.bijector().inverse(events), tf.float32)
+
+        with self.averaged():
+            return not_empty(latents, images, *([] if seeds is None else [seeds]))
 
     def decode(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """Images `float32[B, H, W, C]` in 0…1, whole numbers of 1/255, of `latents: float32[B, D]`."""
         self.one_hot(labels)  # refuses labels
         with self.averaged():
-            events = self.bijector().forward(tf.cast(latents, self.likelihood_dtype))
+            events = not_empty(self.bijector().forward, tf.cast(latents, self.likelihood_dtype))
         return self.preprocessing.images(events)
 
     def call(
@@ -301,6 +307,8 @@ def first_images(x: Any) -> tf.Tensor:
         return keras.utils.unpack_x_y_sample_weight(batch)[0]
     if isinstance(x, np.ndarray | tf.Tensor):
         return tf.convert_to_tensor(x[:ADAPTED])
+    if isinstance(x, keras.utils.PyDataset):
+        return tf.convert_to_tensor(keras.utils.unpack_x_y_sample_weight(x[0])[0])
     raise ValueError(
         f"the first images of {type(x).__name__} are not known; call flow.adapt(images) before fit"
     )
