@@ -6,6 +6,7 @@ the same couplings, with and without mixtures and learned dequantization.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,12 +19,14 @@ from train_epoch import find_comparison, timed
 from tfgen import registry
 from tfgen.config import RunConfig, TrainOptions
 from tfgen.data import Dataset, load, on_host, train_batches
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, WorkError
 from tfgen.quiet import import_quietly
 
 PROG = "flow_minutes"
 # Steps between two looks at the clock.
 CHUNK = 64
+# `below` gives up after so many seconds.
+LONGEST = 3600.0
 # Validation images that bits/dim are of.
 HELD_OUT = 2000
 # Of each variant: whether couplings are mixtures, and dequantization is learned.
@@ -66,6 +69,8 @@ def below(dataset: Dataset, bits: float, peer_epochs: int) -> None:
         print(f"multiscale  {seconds:7.1f} s of steps, {reached:.3f} bits/dim", flush=True)
         if reached < bits:
             break
+        if not math.isfinite(reached) or seconds > LONGEST:
+            raise WorkError(f"{reached:.3f} bits/dim after {seconds:.0f} s: {bits} are not reached")
     ours = time.perf_counter() - start
     config = preset_config({}, "mlp")
     epoch = find_comparison("flow").peer(config, dataset.train.images)

@@ -271,6 +271,8 @@ def torch_flow(config: RunConfig, images: np.ndarray) -> Epoch:
 
 def flow_flops(model: Any, batch_size: int) -> int:
     """FLOP of the dense layers in a step: forward and both gradients, but that by the data."""
+    if model.config.architecture != "dense":
+        raise UsageError("the flow's peer is dense; use --preset mlp")
     each = [_products(step.conditioner.layers) for step in model.flow_steps]
     return 2 * batch_size * (3 * sum(map(sum, each)) - each[0][0])
 

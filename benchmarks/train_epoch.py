@@ -151,7 +151,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
     """The configuration that `tfgen-train` would make."""
     preset = registry.family(arguments.model).preset(arguments.preset)
     options = TrainOptions(
-        preset=arguments.preset, batch_size=arguments.batch_size, learning_rate=preset.learning_rate
+        **{**preset.training(), "preset": arguments.preset, "batch_size": arguments.batch_size}
     )
     return RunConfig(arguments.model, preset.model, options)
 

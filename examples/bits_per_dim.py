@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfgen
+from tfgen.data import load
 from tfgen.errors import UsageError, WorkError
 
 CHUNK = 500
@@ -52,16 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dequantizations", type=int, default=8, help="draws for each image")
     parser.add_argument("--n", type=int, default=10_000, help="test images")
     parser.add_argument("--dataset", default="mnist", help="its name")
+    parser.add_argument("--data-dir", type=Path, help="folder of prepared data sets")
     args = parser.parse_args(arguments)
     if args.dequantizations < 1 or args.n < 2:
         parser.error("--dequantizations must be 1 or more, and --n 2 or more")
     try:
         flow = tfgen.load(args.run)
+        images = load(args.dataset, args.data_dir).test.images[: args.n]
     except (UsageError, WorkError) as error:
         parser.error(str(error))
     if not isinstance(flow, tfgen.Flow):
         parser.error(f"{args.run} holds no flow")
-    images = tfgen.load_data(args.dataset).test.images[: args.n]
+    if images.shape[1:] != flow.config.image_shape:
+        parser.error(
+            f"--dataset {args.dataset} has images of {images.shape[1:]}, not {flow.config.image_shape}"
+        )
     for k in sorted({1, args.dequantizations}):
         begun = time.perf_counter()
         bits = bits_per_dim(flow, images, k)

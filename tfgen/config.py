@@ -275,6 +275,8 @@ class FlowConfig(ModelConfig):
         Raises:
             UsageError: which, and what would do.
         """
+        if not self.scale_steps:
+            raise UsageError("scale_steps is empty; give one entry a scale")
         *sides, last = self.image_shape
         is_image = len(self.image_shape) == 3
         if not is_image and last < 2:
@@ -285,7 +287,7 @@ class FlowConfig(ModelConfig):
                 "--dequantization uniform"
             )
         if is_image and sides[1] % 2:
-            raise UsageError(f"images of odd width, {sides[1]}, do not suit the flow's checkerboards")
+            raise UsageError(f"images of odd width, {sides[1]}, do not suit the flow's masks")
         if self.architecture == "multiscale":
             self._check_scales(*sides)
         elif self.dequantization == "variational" and sides[0] % 2:
@@ -342,7 +344,7 @@ class TrainOptions(Config):
     learning_rate: float = option(1e-3, "step size of Adam, its largest", above=0, maximum=10.0)
     warmup_epochs: float = option(0.0, "epochs in which the step size grows to that", minimum=0)
     schedule: Literal["constant", "cosine"] = option(
-        "constant", "of the step size after them: as it is, or by a cosine to zero at the last epoch's end"
+        "constant", "of the step size after them: as it is, or by a cosine to zero at the end of --epochs"
     )
     clip_norm: float = option(0.0, "longest gradient of a step, a longer one is cut; 0: any", minimum=0)
     seed: int = option(0, "of weights, order and noise", minimum=0, maximum=MAX_SEED)
@@ -359,7 +361,8 @@ class TrainOptions(Config):
     dry_run: bool = option(False, "print the resolved configuration and its cost, and end")
 
 
-# Flags that may differ between a run and its resumption: they do not change what is computed.
+# Flags that may differ between a run and its resumption: they do not change what is computed, but for
+# `epochs` with the schedule `cosine`, which then goes on as if it had aimed at the new end.
 RESUMABLE = (
     "epochs",
     "run_dir",

@@ -1,5 +1,6 @@
 """Adam in one pass over memory, and its step size over a training."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,18 @@ class Schedule:
         warmup_steps: steps in which the step size grows to its largest.
         cosine_steps: steps in all, at whose end a cosine has brought it to zero (Loshchilov & Hutter 2016,
             "SGDR"); None keeps it.
-        clip_norm: largest norm of a step's whole gradient, a longer one is shortened to it; 0: any.
+        clip_norm: largest norm of a step's whole gradient, a longer one is shortened to it; 0: any. Of
+            several replicas each shortens its own share.
     """
 
     warmup_steps: int = 0
     cosine_steps: int | None = None
     clip_norm: float = 0.0
+
+    def every(self, steps: int) -> "Schedule":
+        """That of an optimizer which takes one step in so many."""
+        cosine = self.cosine_steps and max(1, self.cosine_steps // steps)
+        return dataclasses.replace(self, warmup_steps=self.warmup_steps // steps, cosine_steps=cosine)
 
     def of(self, learning_rate: float) -> float | keras.optimizers.schedules.CosineDecay:
         """The step size, `learning_rate` at its largest: a number where it does not change."""
@@ -78,4 +85,6 @@ class Adam(keras.optimizers.Adam):
 def make_adam(learning_rate: float, beta_1: float = 0.9, schedule: Schedule | None = None) -> Adam:
     """Adam with a decay of the first moment, its step size and gradients as `schedule` says."""
     schedule = schedule or Schedule()
-    return Adam(schedule.of(learning_rate), beta_1, global_clipnorm=schedule.clip_norm or None)
+    # Keras cuts before it sums over the replicas, whose losses are shares of the whole.
+    share = schedule.clip_norm / tf.distribute.get_strategy().num_replicas_in_sync
+    return Adam(schedule.of(learning_rate), beta_1, global_clipnorm=share or None)

@@ -36,7 +36,7 @@ def convolutional_gan(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -
 
 def multiscale_flow(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -> Flow:
     """Of two scales, with all that `multiscale` has."""
-    scales = {"architecture": "multiscale", "scale_steps": (2, 1), "scale_channels": (4, 4), "blocks": 1}
+    scales = {"architecture": "multiscale", "scale_steps": (1, 1), "scale_channels": (2, 2), "blocks": 1}
     learned = {"components": 2, "dequantization": "variational", "ema_decay": 0.9}
     return Flow(image_shape, **scales, **learned, **kwargs)
 

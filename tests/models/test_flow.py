@@ -187,6 +187,9 @@ def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
     np.testing.assert_allclose(together[2:3], flow.log_prob(images[2:3], seeds(8)[2:3]), rtol=1e-5)
     np.testing.assert_array_equal(flow(images[:8]), flow.log_prob(images[:8], tf.range(8)))
     assert not np.any(together == flow.log_prob(images[:8], seeds(16)[8:]).numpy())
+    np.testing.assert_array_equal(flow.log_prob(images[:2], [0, 1]), flow.log_prob(images[:2], np.arange(2)))
+    with pytest.raises(ValueError, match="dequantizations = 0"):
+        flow.log_prob(images[:2], dequantizations=0)
 
 
 def test_several_dequantizations_are_averaged_as_probabilities(images: np.ndarray) -> None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tests.told import fails
 from tfgen import GAN, image_seeds
 from tfgen.config import GANConfig
+from tfgen.optimizers import Schedule
 from tfgen.random import LATENTS, PENALTY
 
 SHAPE = (6, 6, 1)
@@ -112,6 +113,16 @@ def test_the_discriminator_has_a_rate_of_its_own() -> None:
     optimizers = small(discriminator_rate=0.25).default_optimizers(0.01)
     rates = {name: float(each.learning_rate) for name, each in optimizers.items()}
     assert rates == pytest.approx({"generator_optimizer": 0.01, "discriminator_optimizer": 0.0025})
+
+
+def test_a_generator_that_rarely_moves_ends_its_schedule_too() -> None:
+    schedule = Schedule(warmup_steps=10, cosine_steps=50)
+    optimizers = small(critic_steps=5).default_optimizers(0.1, schedule)
+    ends = {
+        name: float(each._learning_rate(50 if name[0] == "d" else 10)) for name, each in optimizers.items()
+    }
+    assert ends == pytest.approx({"generator_optimizer": 0, "discriminator_optimizer": 0}, abs=1e-8)
+    assert float(optimizers["generator_optimizer"]._learning_rate(2)) == pytest.approx(0.1)
 
 
 def test_convolutional_networks_need_sides_that_four_divides() -> None:

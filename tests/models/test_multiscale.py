@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tests.told import fails
-from tfgen import Flow, image_seeds
+from tfgen import Flow, Identity, image_seeds
 from tfgen.bijectors import ActivationNormalization
 from tfgen.models.dequantization import VariationalDequantization
 from tfgen.models.steps import FlowStep
@@ -143,9 +143,34 @@ def test_fit_adapts_once(given: str, images: np.ndarray) -> None:
     np.testing.assert_array_equal(flow.flow_steps[0].shift, set_from_data)
 
 
+def test_a_batch_of_one_is_a_batch(images: np.ndarray) -> None:
+    flow = small()
+    flow.compile(optimizer=keras.optimizers.SGD(1e-4))
+    assert np.isfinite(flow.fit(images[:17], batch_size=16, verbose=0).history["loss"][0])
+
+
+def test_what_was_trained_is_not_adapted_any_more(images: np.ndarray) -> None:
+    flow = small()
+    flow.compile(optimizer=keras.optimizers.SGD(0.0))
+    flow.train_on_batch(images[:16])
+    flow.fit(images[:16], verbose=0)
+    np.testing.assert_array_equal(flow.flow_steps[0].shift, np.zeros(4))
+
+
+def test_it_adapts_in_a_strategys_scope(images: np.ndarray) -> None:
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        flow = small(ema_decay=0.9)
+        flow.adapt(images)
+    alone = small(ema_decay=0.9)
+    alone.adapt(images)
+    np.testing.assert_allclose(flow.flow_steps[2].shift.numpy(), alone.flow_steps[2].shift, rtol=1e-5)
+
+
 def test_what_cannot_be_looked_at_is_told() -> None:
     flow = small()
     flow.compile()
+    with pytest.raises(ValueError, match="no images"):
+        flow.fit(tf.data.Dataset.from_tensor_slices(np.zeros((0, *SHAPE), np.uint8)).batch(4), verbose=0)
     with pytest.raises(ValueError, match=r"call flow\.adapt"):
         flow.fit(iter([]), verbose=0)
 
@@ -223,6 +248,12 @@ def test_the_average_judges_and_samples(images: np.ndarray) -> None:
     np.testing.assert_allclose(sampled, flow.preprocessing.images(events), atol=1e-6)
 
 
+def test_half_precision_rounds_no_average_of_the_steps(images: np.ndarray) -> None:
+    flow = trained(ema_decay=0.9, dtype="mixed_bfloat16")
+    # Called as a layer, where Keras casts weights to 16 bits by itself.
+    np.testing.assert_array_equal(flow(images[:8]), flow.log_prob(images[:8]))
+
+
 @pytest.mark.parametrize("components", [0, 2])
 def test_a_step_is_saved_with_its_weights(components: int, tmp_path: Path) -> None:
     network = gated_network((4, 4, 2), 3, 1, 2 * (2 + 3 * components), **COMMON)
@@ -257,6 +288,8 @@ def test_the_dequantization_is_saved_with_its_weights() -> None:
         ({"image_shape": (6, 8, 1)}, "images of 6 × 8 do not suit 2 scales: 4 must divide both"),
         ({"scale_steps": (1, 1, 1)}, "do not have one entry a scale"),
         ({"scale_steps": (1, 0)}, "scale_steps"),
+        ({"scale_steps": (), "scale_channels": ()}, "scale_steps is empty"),
+        ({"dequantization": "variational", "preprocessing": Identity()}, "takes no bytes"),
         ({"image_shape": (4,)}, "no images; use --architecture dense"),
         (
             {"architecture": "dense", "image_shape": (7, 8, 1), "dequantization": "variational"},

@@ -29,6 +29,8 @@ class MovingAverage:
                 dtype=variable.dtype,
                 initializer=_Constant(variable),
                 trainable=False,
+                # In whose place it is read decides whether 16 bits will do.
+                autocast=False,
                 aggregation="only_first_replica",
             )
             for index, variable in enumerate(self._variables)
@@ -40,7 +42,7 @@ class MovingAverage:
             average.assign(variable.value)
 
     def update(self, step: tf.Tensor) -> None:
-        """Moves the averages towards the variables as they are after `step` steps."""
+        """Moves the averages towards the variables as they are; `step` counts the moves before this one."""
         t = tf.cast(step, tf.float32)
         decay = tf.minimum(self.decay, (1 + t) / (10 + t))
         for average, variable in zip(self._averages, self._variables, strict=True):

@@ -1,5 +1,6 @@
 """What the three families share: noise by step, metrics by example, compile, save, sample."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -283,14 +284,22 @@ class GenerativeModel(keras.Model):
         if whole or any(isinstance(given, keras.Layer) for given in self._given.values()):
             return function(noise, *batches)
         middle = (batches[0].shape[0] or tf.shape(batches[0])[0]) // 2
+        given = [index for index, each in enumerate(batches) if each is not None]
+
+        def of_part(part: random.BatchNoise, *halves: tf.Tensor) -> Any:
+            by_place = dict(zip(given, halves, strict=True))
+            return function(part, *(by_place.get(index) for index in range(len(batches))))
+
         parts = [
-            function(noise.part(index), *(each if each is None else each[half] for each in batches))
+            not_empty(functools.partial(of_part, noise.part(index)), *(batches[i][half] for i in given))
             for index, half in enumerate((slice(None, middle), slice(middle, None)))
         ]
         return tf.nest.map_structure(lambda *each: tf.concat(each, axis=0), *parts)
 
     def _noise_seed(self, purpose: int, index: tf.Tensor) -> tf.Tensor:
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        context = tf.distribute.get_replica_context()
+        # Outside of a replica's step there is none.
+        replica = 0 if context is None else context.replica_id_in_sync_group
         fold = tf.random.experimental.stateless_fold_in
         return fold(fold(tf.constant([self.seed, purpose], tf.int32), index), replica)
 
@@ -332,13 +341,15 @@ class GenerativeModel(keras.Model):
         return cls(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
 
 
-def not_empty(function: Callable[..., tf.Tensor], *batches: tf.Tensor) -> tf.Tensor:
+def not_empty(function: Callable[..., Any], *batches: tf.Tensor) -> Any:
     """`function(*batches)` where the batches may have no example: there it is given one, of zeros.
 
-    On a CPU TensorFlow's convolution of no images has another shape than it ought to have.
+    On a CPU TensorFlow's convolution of no images has another shape than it ought to have. What the function
+    returns has the batch first.
     """
+    if batches[0].shape[0]:  # known
+        return function(*batches)
     size = tf.shape(batches[0])[0]
     missing = tf.cast(tf.equal(size, 0), tf.int32)
-    return function(*(tf.pad(each, [[0, missing]] + [[0, 0]] * (len(each.shape) - 1)) for each in batches))[
-        :size
-    ]
+    padded = (tf.pad(each, [[0, missing]] + [[0, 0]] * (len(each.shape) - 1)) for each in batches)
+    return tf.nest.map_structure(lambda each: each[:size], function(*padded))

@@ -46,8 +46,9 @@ class Flow(GenerativeModel):
     `fit` first sets its activation normalizations from data, see `adapt`.
 
     Args:
-        image_shape: height, width (even), channels; with `preprocessing=Identity()` also another event shape,
-            whose last axis has two entries or more.
+        image_shape: height, width (even), channels; both sides divisible by 2 for each scale of `multiscale`,
+            by 2 for a learned dequantization. With `preprocessing=Identity()` also another event shape, whose
+            last axis has two entries or more.
         seed: of the initial weights and of all noise.
         preprocessing: what turns bytes into events; None takes `Dequantized(alpha)`.
         name: of the model.
@@ -83,6 +84,8 @@ class Flow(GenerativeModel):
         made.check_events()
         if preprocessing is None and len(made.image_shape) != 3:
             raise UsageError(f"events of shape {image_shape} are no images; pass preprocessing=Identity()")
+        if isinstance(preprocessing, Identity) and made.dequantization == "variational":
+            raise UsageError("Identity() takes no bytes, and so no dequantization='variational'")
         super().__init__(made, preprocessing or Dequantized(made.alpha), seed, name=name, dtype=dtype)
         self._given = {"preprocessing": preprocessing}
         multiscale = made.architecture == "multiscale"
@@ -132,11 +135,17 @@ class Flow(GenerativeModel):
         return Chain([*itertools.chain(*made), Unflatten(self.config.image_shape)])
 
     def distribution(self) -> Any:
-        """p(x) of events, as TFP has it; `event_log_prob` is the fast way to its density."""
+        """p(x) of events, as TFP has it; `event_log_prob` is the fast way to its density.
+
+        By the weights as they are; see `averaged`.
+        """
         return tfd.TransformedDistribution(self.prior(), self.bijector())
 
     def event_log_prob(self, events: tf.Tensor) -> tf.Tensor:
-        """log p(x) of events `[..., *event_shape]`, nats, each conditioner evaluated once."""
+        """log p(x) of events `[..., *event_shape]`, nats, each conditioner evaluated once.
+
+        By the weights as they are; see `averaged`.
+        """
         latents, log_det = self.bijector().inverse_and_log_det(events, len(self.config.image_shape))
         # The prior's density by hand: TFP's solves a linear system.
         constant = self.latent_dim * math.log(2 * math.pi)
@@ -200,7 +209,8 @@ class Flow(GenerativeModel):
         Raises:
             ValueError: it needs it, and `x` is no array, tensor, `tf.data.Dataset` or `PyDataset`.
         """
-        if self.config.architecture == "multiscale" and not int(self.adapted.numpy()):
+        untouched = not int(self.adapted.numpy()) and not int(self.step.numpy())
+        if self.config.architecture == "multiscale" and untouched:
             self.adapt(first_images(x))
         return super().fit(x, *args, **kwargs)
 
@@ -225,9 +235,14 @@ class Flow(GenerativeModel):
             seeds: `int32[B]`, of each image's dequantization; by default 0, 1, 2, ….
             dequantizations: draws whose densities are averaged: the more, the nearer to log P(x) (Burda et
                 al. 2015). One is the draw of `seeds` itself.
+
+        Raises:
+            ValueError: there is to be no draw.
         """
+        if dequantizations < 1:
+            raise ValueError(f"dequantizations = {dequantizations} is too small; the least is 1")
         images = tf.convert_to_tensor(images)
-        seeds = tf.range(tf.shape(images)[0]) if seeds is None else seeds
+        seeds = tf.range(tf.shape(images)[0]) if seeds is None else tf.convert_to_tensor(seeds, tf.int32)
         several = seeds[:, None] if dequantizations == 1 else random.seeds_of_draws(seeds, dequantizations)
 
         def log_prob(images: tf.Tensor, several: tf.Tensor) -> tf.Tensor:
@@ -250,7 +265,9 @@ class Flow(GenerativeModel):
             return tf.cast(self.bijector().inverse(events), tf.float32)
 
         with self.averaged():
-            return not_empty(latents, images, *([] if seeds is None else [seeds]))
+            return not_empty(
+                latents, images, *([] if seeds is None else [tf.convert_to_tensor(seeds, tf.int32)])
+            )
 
     def decode(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """Images `float32[B, H, W, C]` in 0…1, whole numbers of 1/255, of `latents: float32[B, D]`."""
@@ -303,7 +320,9 @@ def first_images(x: Any) -> tf.Tensor:
         ValueError: they cannot be looked at without using them up.
     """
     if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x.unbatch().batch(ADAPTED)))
+        batch = next(iter(x.unbatch().batch(ADAPTED)), None)
+        if batch is None:
+            raise ValueError("the data set has no images")
         return keras.utils.unpack_x_y_sample_weight(batch)[0]
     if isinstance(x, np.ndarray | tf.Tensor):
         return tf.convert_to_tensor(x[:ADAPTED])

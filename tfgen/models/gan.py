@@ -336,8 +336,9 @@ class GAN(GenerativeModel):
     ) -> dict[str, keras.optimizers.Optimizer]:
         """Adam for each, with the configuration's first decay; the rate is the generator's."""
         config = self.config
+        rarely = schedule and schedule.every(config.critic_steps)
         return {
-            "generator_optimizer": make_adam(learning_rate, config.beta_1, schedule),
+            "generator_optimizer": make_adam(learning_rate, config.beta_1, rarely),
             "discriminator_optimizer": make_adam(
                 learning_rate * config.discriminator_rate, config.beta_1, schedule
             ),
