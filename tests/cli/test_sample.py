@@ -136,7 +136,7 @@ def test_the_default_file_is_named_after_the_model(trained: Trained, here: Path)
         assert picture.width == picture.height  # 25 images
 
 
-@pytest.mark.parametrize("name", ["vae", "gan"])
+@pytest.mark.parametrize("name", ["vae", "gan", "flow"])
 def test_where_nothing_was_trained_the_shipped_version_answers(
     name: str, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
