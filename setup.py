@@ -7,7 +7,8 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfgen" / "__init__.py").read_text())
-TESTS = ["pytest>=8,<10", "scipy>=1.13", "ruff>=0.17,<0.18", "mypy>=2,<3"]
+SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
+TESTS = [*SERVING, "pytest>=8,<10", "scipy>=1.13", "ruff>=0.17,<0.18", "mypy>=2,<3"]
 
 setup(
     name="tfgen",
@@ -21,7 +22,11 @@ setup(
     packages=[*find_packages(include=["tfgen", "tfgen.*"]), "tfgen.cli", "tfgen.saved_models"],
     package_dir={"tfgen": "tfgen", "tfgen.cli": "cli", "tfgen.saved_models": "saved_models"},
     # Version 1 of each sampler is shipped; versions that were trained here are not.
-    package_data={"tfgen": ["py.typed"], "tfgen.data": ["embedded/**"], "tfgen.saved_models": ["*/1/**"]},
+    package_data={
+        "tfgen": ["py.typed"],
+        "tfgen.data": ["embedded/**"],
+        "tfgen.saved_models": ["models.config", "*/1/**"],
+    },
     install_requires=[
         "tensorflow>=2.20,<2.22",
         "keras>=3.12,<4",
@@ -33,10 +38,13 @@ setup(
         "numpy>=1.26,<3",
         "pillow>=10.4",
         "rich>=13.7",
+        "requests>=2.32.3",
+        "urllib3>=2.2",
         # tensorflow-datasets imports it when it writes, and does not ask for it.
         "importlib_resources>=6.1",
     ],
     extras_require={
+        "serving": SERVING,
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "test": TESTS,
         "bench": ["torch>=2.4"],
@@ -47,6 +55,7 @@ setup(
             "tfgen-train=tfgen.cli.train:main",
             "tfgen-sample=tfgen.cli.sample:main",
             "tfgen-data=tfgen.cli.data:main",
+            "tfgen-export=tfgen.cli.export:main",
         ]
     },
 )

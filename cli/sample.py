@@ -1,26 +1,30 @@
-"""`tfgen-sample`: images from a published sampler."""
+"""`tfgen-sample`: images from a published sampler, on this machine or behind a server."""
 
 import io
 import itertools
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from tfgen import figures
+from tfgen.atomic import write_bytes
 from tfgen.config import MAX_SEED, Config, option
 from tfgen.errors import UsageError
 from tfgen.quiet import import_quietly
+from tfgen.seeds import image_seeds
+from tfgen.serving import Grpc, Rest, ServedSampler
 from tfgen.versions import Sampler, find
 
 from ._command import run_command
 from ._flags import Parser, add_flags, read_flags
 
 PROG = "tfgen-sample"
-# Images of one call of a signature: bounds the memory of a large request.
-BATCH_SIZE = 1000
+
+AnySampler: TypeAlias = Sampler | ServedSampler
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,15 @@ class SampleOptions(Config):
     manifold: int | None = option(None, "side of a grid through a latent space of 2 dimensions", minimum=2)
     interpolate: int | None = option(None, "images on the way between each two neighbouring seeds", minimum=2)
     path: Literal["linear", "spherical"] = option("linear", "the way that --interpolate takes")
+    batch_size: int = option(250, "images computed at once, or asked for in one request", minimum=1)
+    url: str | None = option(
+        None, "TensorFlow Serving's REST address, http://host:8501, in place of a folder"
+    )
+    grpc: str | None = option(None, "its gRPC address, host:8500; needs the extra [serving]")
+    timeout: float = option(60.0, "seconds to wait for a server's answer [s]", above=0)
+    retries: int = option(
+        3, "how often a request is sent again where no server is met, or an overloaded one", minimum=0
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,13 +81,31 @@ def _body(argv: list[str]) -> None:
         raise UsageError("--manifold has its own latents; leave out --temperature")
     if options.interpolate and options.seeds and len(options.seeds) < 2:
         raise UsageError("--interpolate needs two --seeds or more")
+    if options.url and options.grpc:
+        raise UsageError("--url and --grpc exclude each other")
     out = options.out or Path(f"{namespace.name}-samples.png")
     check_output(out)
-    version = find(namespace.name, options.saved_models, options.version)
-    import_quietly()
-    arrays, columns = draw(Sampler(version), options)
+    sampler = open_sampler(namespace.name, options)
+    arrays, columns = draw(sampler, options)
     write(out, arrays, columns)
-    print(f"{len(arrays['images'])} images of {version.name} version {version.number} in {out}")
+    print(f"{len(arrays['images'])} images of {sampler.name} version {sampler.number} in {out}")
+
+
+def open_sampler(name: str, options: SampleOptions) -> AnySampler:
+    """The published sampler of that name, from a folder or behind a server.
+
+    Raises:
+        UsageError: there is no such name or version.
+        WorkError: the version is broken, or the server gives no answer.
+    """
+    if options.url:
+        return ServedSampler(Rest(options.url, options.timeout, options.retries), name, options.version)
+    if options.grpc:
+        import_quietly()
+        return ServedSampler(Grpc(options.grpc, options.timeout, options.retries), name, options.version)
+    version = find(name, options.saved_models, options.version)
+    import_quietly()
+    return Sampler(version)
 
 
 def check_output(path: Path) -> None:
@@ -91,7 +122,7 @@ def check_output(path: Path) -> None:
         raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
 
 
-def draw(sampler: Sampler, options: SampleOptions) -> tuple[dict[str, np.ndarray], int | None]:
+def draw(sampler: AnySampler, options: SampleOptions) -> tuple[dict[str, np.ndarray], int | None]:
     """The images asked for with their latents (and seeds), and the columns of their grid.
 
     Raises:
@@ -102,20 +133,20 @@ def draw(sampler: Sampler, options: SampleOptions) -> tuple[dict[str, np.ndarray
     columns = None
     if options.manifold:
         if sampler.latent_dim != 2:
-            raise UsageError(f"--manifold needs 2 latents; {sampler.version.name} has {sampler.latent_dim}")
+            raise UsageError(f"--manifold needs 2 latents; {sampler.name} has {sampler.latent_dim}")
         if sampler.num_classes and options.label is None:
-            raise UsageError(f"--manifold of {sampler.version.name}, which is conditional, needs a --label")
+            raise UsageError(f"--manifold of {sampler.name}, which is conditional, needs a --label")
         latents, columns = figures.manifold_latents(options.manifold), options.manifold
     elif options.interpolate:
-        ends = sampler.call("latents", seed=image_seeds(options, 1))["latents"]
+        ends = in_batches(sampler, "latents", options, seed=seeds_of(options, 1))["latents"]
         rows = [
             figures.interpolated_latents(*pair, options.interpolate, options.path)
             for pair in itertools.pairwise(ends)
         ]
         latents, columns = np.concatenate(rows), options.interpolate
     else:
-        arrays["seeds"] = image_seeds(options)
-        latents = sampler.call("latents", seed=arrays["seeds"])["latents"]
+        arrays["seeds"] = seeds_of(options)
+        latents = in_batches(sampler, "latents", options, seed=arrays["seeds"])["latents"]
     if options.temperature != 1:
         latents = latents * np.float32(options.temperature)
     inputs = {"latents": latents}
@@ -123,24 +154,36 @@ def draw(sampler: Sampler, options: SampleOptions) -> tuple[dict[str, np.ndarray
         inputs["label"] = arrays["labels"] = choose_labels(sampler, options.label, len(latents), columns)
         if columns is None and options.label is None and len(latents) % sampler.num_classes == 0:
             columns = len(latents) // sampler.num_classes
-    batches = [
-        {name: array[start : start + BATCH_SIZE] for name, array in inputs.items()}
-        for start in range(0, len(latents), BATCH_SIZE)
-    ]
-    images = np.concatenate([sampler.call("decode", **batch)["images"] for batch in batches])
+    images = in_batches(sampler, "decode", options, **inputs)["images"]
     return {"images": images, "latents": latents, **arrays}, columns
 
 
-def image_seeds(options: SampleOptions, more: int = 0) -> np.ndarray:
-    """The images' own seeds, `int32[n]`; of a request for `n` by its seed, so many more."""
-    from tfgen import random
+def in_batches(
+    sampler: AnySampler, signature: str, options: SampleOptions, **inputs: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What a signature gives for arrays with the batch first, `--batch-size` rows at a time."""
+    size = len(next(iter(inputs.values())))
+    starts: Iterable[int] = range(0, size, options.batch_size)
+    if size > options.batch_size and sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track
 
+        starts = track(starts, signature, console=Console(stderr=True), transient=True)
+    parts = [
+        sampler.call(signature, **{key: each[at : at + options.batch_size] for key, each in inputs.items()})
+        for at in starts
+    ]
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def seeds_of(options: SampleOptions, more: int = 0) -> np.ndarray:
+    """The images' own seeds, `int32[n]`; of a request for `n` by its seed, so many more."""
     if options.seeds is not None:
         return np.array(options.seeds, np.int32)
-    return random.image_seeds(options.seed, options.n + more)
+    return image_seeds(options.seed, options.n + more)
 
 
-def choose_labels(sampler: Sampler, label: int | None, n: int, columns: int | None) -> np.ndarray:
+def choose_labels(sampler: AnySampler, label: int | None, n: int, columns: int | None) -> np.ndarray:
     """The labels of n images, `int32[n]`: one for all, or all classes in their order, alike often.
 
     Of an interpolation, whose rows have so many columns, each row has one label.
@@ -148,7 +191,7 @@ def choose_labels(sampler: Sampler, label: int | None, n: int, columns: int | No
     Raises:
         UsageError: the model has no such label, or none at all.
     """
-    name, classes = sampler.version.name, sampler.num_classes
+    name, classes = sampler.name, sampler.num_classes
     if not classes:
         raise UsageError(f"{name} is not conditional: it takes no --label; train one with --conditional")
     if label is not None and label >= classes:
@@ -164,9 +207,9 @@ def write(path: Path, arrays: dict[str, np.ndarray], columns: int | None) -> Non
     if path.suffix == ".npz":
         file = io.BytesIO()
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        figures.write_bytes(path, file.getvalue())
+        write_bytes(path, file.getvalue())
     else:
-        figures.write_bytes(path, figures.png_bytes(figures.image_grid(arrays["images"], columns)))
+        write_bytes(path, figures.png_bytes(figures.image_grid(arrays["images"], columns)))
 
 
 if __name__ == "__main__":

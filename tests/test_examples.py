@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import tfgen
+from tfgen import export
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -58,6 +59,10 @@ def test_bits_per_dim_of_a_saved_flow(tmp_path: Path, capsys: pytest.CaptureFixt
         "shuffled pixels",
         "uniform noise",
     ]
+    version = export.publish(flow, tmp_path, "flow", run={"family": "flow"}, weights="last")
+    main([str(version), "--n", "20", "--dequantizations", "3"])
+    published = [line.split("bits/dim")[0] for line in capsys.readouterr().out.splitlines()]
+    assert published == [line.split("bits/dim")[0] for line in lines]
     tfgen.VAE(hidden=(4,)).save(tmp_path / "v.keras")
     for wrong in ([str(tmp_path / "v.keras")], [str(tmp_path)], [str(tmp_path / "f.keras"), "--n", "1"]):
         with pytest.raises(SystemExit, match="2"):

@@ -20,7 +20,7 @@ _HOMES = {
     "SymmetricPixels": "tfgen.models.preprocessing",
     "GANConfig": "tfgen.config",
     "VAEConfig": "tfgen.config",
-    "image_seeds": "tfgen.random",
+    "image_seeds": "tfgen.seeds",
     "load": "tfgen.loading",
     "load_data": "tfgen.data",
     "Sampler": "tfgen.versions",
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tfgen.models.preprocessing import Pixels as Pixels
     from tfgen.models.preprocessing import SymmetricPixels as SymmetricPixels
     from tfgen.models.vae import VAE as VAE
-    from tfgen.random import image_seeds as image_seeds
+    from tfgen.seeds import image_seeds as image_seeds
     from tfgen.versions import Sampler as Sampler
 
 

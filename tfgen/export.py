@@ -1,17 +1,33 @@
-"""Exports a model as a SavedModel with named signatures and publishes it as the next version."""
+"""Exports a model as a SavedModel with named signatures and publishes it as the next version.
 
-from collections.abc import Callable, Mapping
+Beside the versions stands `models.config`, which tells TensorFlow Serving of all names; in each version, if
+the extra `[serving]` is installed, requests that a server warms up with.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from tfgen import versions
-from tfgen.atomic import fresh_folder
+from tfgen import registry, versions
+from tfgen.atomic import fresh_folder, write_bytes
 from tfgen.errors import UsageError
 from tfgen.models.base import GenerativeModel
 
 Signatures = dict[str, dict[str, dict[str, dict[str, Any]]]]
+# Each signature traced, for batches of any size, with the specs of its inputs.
+Traced = dict[str, tuple[Any, list[tf.TensorSpec]]]
+
+# Where TensorFlow Serving looks for them (its saved_model_warmup documentation).
+WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
+# Batch sizes that a server is warmed up with.
+_WARMED_UP = (1, 32)
+MODELS_CONFIG = "models.config"
+# The folder's path within the server's official container.
+_CONTAINER_FOLDER = "/models"
+_OURS = "# Written by tfgen at each publishing; without this line it is left as it is."
 
 
 def check_publishable(model: GenerativeModel, saved_models: Path, name: str) -> None:
@@ -38,7 +54,7 @@ def check_publishable(model: GenerativeModel, saved_models: Path, name: str) -> 
     if not numbers:
         return
     before = versions.read_manifest(saved_models / name / str(numbers[-1]))["signatures"]
-    now = describe_signatures(model)
+    now = describe(trace(model))
     for signature in sorted(before.keys() | now.keys()):
         if before.get(signature) != now.get(signature):
             raise UsageError(
@@ -47,16 +63,23 @@ def check_publishable(model: GenerativeModel, saved_models: Path, name: str) -> 
             )
 
 
-def describe_signatures(model: GenerativeModel) -> Signatures:
+def trace(model: GenerativeModel) -> Traced:
+    """All signatures of a model as graphs."""
+    return {
+        name: (tf.function(function, input_signature=specs, autograph=False).get_concrete_function(), specs)
+        for name, (function, specs) in model.signatures().items()
+    }
+
+
+def describe(traced: Traced) -> Signatures:
     """Names, dtypes and shapes of all inputs and outputs, as the manifest holds them."""
-    table: Signatures = {}
-    for name, (function, specs) in model.signatures().items():
-        outputs = concrete(function, specs).structured_outputs
-        table[name] = {
+    return {
+        name: {
             "inputs": {spec.name: _spec(spec) for spec in specs},
-            "outputs": {key: _spec(value) for key, value in sorted(outputs.items())},
+            "outputs": {key: _spec(value) for key, value in sorted(function.structured_outputs.items())},
         }
-    return table
+        for name, (function, specs) in traced.items()
+    }
 
 
 def _spec(tensor: Any) -> dict[str, Any]:
@@ -64,7 +87,12 @@ def _spec(tensor: Any) -> dict[str, Any]:
 
 
 def publish(
-    model: GenerativeModel, saved_models: Path, name: str, *, run: Mapping[str, Any], weights: str
+    model: GenerativeModel,
+    saved_models: str | Path,
+    name: str,
+    *,
+    run: Mapping[str, Any] | None = None,
+    weights: str = "last",
 ) -> Path:
     """Publishes a model's sampler as the next version of `name`, in float32 whatever its policy.
 
@@ -72,7 +100,7 @@ def publish(
         model: the trained model.
         saved_models: the folder of all names.
         name: what to publish as.
-        run: the run's configuration, for the manifest.
+        run: the run's configuration, for the manifest; None: what the model itself can tell.
         weights: `best` or `last`, for the manifest.
 
     Returns:
@@ -81,21 +109,28 @@ def publish(
     Raises:
         UsageError: the name's newest version has other signatures.
     """
+    saved_models = Path(saved_models)
     check_publishable(model, saved_models, name)
     plain = in_float32(model)
+    run = run or registry.describe_model(model)
+
+    traced = trace(plain)
 
     def write(folder: Path) -> dict[str, Any]:
-        write_saved_model(plain, folder)
+        write_saved_model(plain, traced, folder)
+        write_warmup(plain, traced, folder, name)
         return {
             "family": run.get("family"),
             "weights": weights,
             "num_classes": plain.num_classes,
             "run": dict(run),
-            "signatures": describe_signatures(plain),
+            "signatures": describe(traced),
             "evaluation": None,
         }
 
-    return versions.publish(saved_models, name, write)
+    published = versions.publish(saved_models, name, write)
+    write_models_config(saved_models)
+    return published
 
 
 def in_float32(model: GenerativeModel) -> GenerativeModel:
@@ -107,20 +142,80 @@ def in_float32(model: GenerativeModel) -> GenerativeModel:
     return plain
 
 
-def write_saved_model(model: GenerativeModel, folder: Path) -> None:
+def write_saved_model(model: GenerativeModel, traced: Traced, folder: Path) -> None:
     """Writes the SavedModel with the model's signatures; it loads where only TensorFlow is installed.
 
     Not by `keras.export.ExportArchive`, which stores each weight twice.
     """
     module = tf.Module()
-    functions = {name: concrete(function, specs) for name, (function, specs) in model.signatures().items()}
-    # What the signatures use, and no more: a discriminator is not served.
-    used = {id(variable) for function in functions.values() for variable in function.variables}
-    module.weights = [weight.value for weight in model.weights if id(weight.value) in used]
+    functions = {name: function for name, (function, _) in traced.items()}
+    module.weights = exported_weights(model, traced)
     default = next(iter(functions.values()))
     tf.saved_model.save(module, str(folder), signatures={"serving_default": default, **functions})
 
 
-def concrete(function: Callable[..., dict[str, tf.Tensor]], specs: list[tf.TensorSpec]) -> Any:
-    """A signature traced once, for batches of any size."""
-    return tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
+def exported_weights(model: GenerativeModel, traced: Traced) -> list[tf.Variable]:
+    """The weights that the signatures use, and no more: a discriminator is not served."""
+    used = {id(variable) for function, _ in traced.values() for variable in function.variables}
+    return [weight.value for weight in model.weights if id(weight.value) in used]
+
+
+def write_warmup(model: GenerativeModel, traced: Traced, folder: Path, name: str) -> bool:
+    """Writes requests of each signature, with which a server runs a version before it serves it.
+
+    Returns:
+        Whether it did: the extra `[serving]` may be missing.
+    """
+    try:
+        from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+    except ImportError:
+        return False
+    path = folder / WARMUP
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for size in _WARMED_UP:
+            inputs = example_inputs(model, traced, size)
+            for signature, (_, specs) in traced.items():
+                spec = model_pb2.ModelSpec(name=name, signature_name=signature)
+                request = predict_pb2.PredictRequest(model_spec=spec)
+                for each in specs:
+                    request.inputs[each.name].CopyFrom(tf.make_tensor_proto(inputs[each.name]))
+                log = prediction_log_pb2.PredictLog(request=request)
+                writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+    return True
+
+
+def example_inputs(model: GenerativeModel, traced: Traced, size: int) -> dict[str, np.ndarray]:
+    """Inputs that signatures may get, `size` rows of each, by name."""
+    made = {"seed": np.arange(size, dtype=np.int32)}
+    made["label"] = made["seed"] % max(1, model.num_classes)
+
+    def call(signature: str, output: str) -> np.ndarray:
+        function, specs = traced[signature]
+        values: np.ndarray = function(**{spec.name: tf.constant(made[spec.name]) for spec in specs})[
+            output
+        ].numpy()
+        return values
+
+    made["latents"] = call("latents", "latents")
+    made["images"] = np.round(255 * call("sample", "images")).astype(np.uint8)
+    return made
+
+
+def write_models_config(saved_models: Path) -> None:
+    """Writes what a TensorFlow Serving server takes as `--model_config_file`: all names in the folder.
+
+    The folder is `/models` in the server's container. A file that does not begin as tfgen's is left alone. Of
+    two writers the later one may have looked first; so each looks again after it has written.
+    """
+    path, before = saved_models / MODELS_CONFIG, None
+    if path.exists() and not path.read_text().startswith(_OURS):
+        return
+    while before != (names := versions.names(saved_models)):
+        entries = "".join(
+            f'  config {{\n    name: "{name}"\n    base_path: "{_CONTAINER_FOLDER}/{name}"\n'
+            '    model_platform: "tensorflow"\n  }\n'
+            for name in names
+        )
+        write_bytes(path, f"{_OURS}\nmodel_config_list {{\n{entries}}}\n".encode())
+        before = names

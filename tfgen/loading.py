@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
-from tfgen import registry
-from tfgen.errors import UsageError
+from tfgen import export, registry
+from tfgen.config import RunConfig, TrainOptions
+from tfgen.errors import UsageError, WorkError
 from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder, saved_config
-from tfgen.versions import MANIFEST, Sampler, Version
+from tfgen.versions import MANIFEST, Sampler, Version, verify
 
 
 def load(path: str | Path, *, weights: str = "best") -> Any:
@@ -32,7 +34,11 @@ def load(path: str | Path, *, weights: str = "best") -> Any:
         # Registers the classes that the file may name.
         for entry in registry.FAMILIES.values():
             entry.load_class()
-        return keras.saving.load_model(path)
+        try:
+            return keras.saving.load_model(path)
+        except Exception as error:  # Keras raises of many kinds here
+            reason = next(iter(str(error).splitlines()), "")[:200]
+            raise WorkError(f"{path} cannot be loaded ({type(error).__name__}: {reason})") from error
     if (path / MANIFEST).is_file() and path.name.isdecimal():
         return Sampler(Version(path.parent.name, int(path.name), path))
     if RunFolder(path).config.is_file():
@@ -40,16 +46,53 @@ def load(path: str | Path, *, weights: str = "best") -> Any:
     raise UsageError(f"{path} is no run directory, no .keras file and no published version")
 
 
+def exported_model(path: str | Path) -> Any:
+    """The model that a version was exported from, with its weights as far as its signatures use them.
+
+    Args:
+        path: a version's folder.
+
+    Raises:
+        UsageError: the version does not tell all that made its model: it has networks of a user's own.
+        WorkError: it is damaged.
+    """
+    manifest = verify(Path(path))
+    run = manifest["run"]
+    entry = registry.family(run["family"])
+    options = TrainOptions(seed=run["options"]["seed"])
+    model = registry.build_model(RunConfig(entry.name, entry.config.from_json(run["model"]), options))
+    weights = export.exported_weights(model, export.trace(model))
+    stored = tf.saved_model.load(str(path)).weights
+    if [weight.shape for weight in weights] != [weight.shape for weight in stored]:
+        raise UsageError(f"{path} was not exported from the model that its manifest tells of")
+    for weight, value in zip(weights, stored, strict=True):
+        weight.assign(value)
+    return model
+
+
 def _load_run(path: Path, weights: str) -> Any:
     config = saved_config(path)
+    model = registry.build_model(config)
+    find_weights(path, weights)[0].restore_weights(model)
+    return model
+
+
+def find_weights(path: Path, weights: str) -> tuple[checkpoint.Checkpoint, str]:
+    """The checkpoint of a run with the `best` or `last` weights, and which of both it is.
+
+    The last ones stand in for the best where the family has no such.
+
+    Raises:
+        UsageError: there is none.
+        WorkError: it is damaged.
+    """
     if weights not in ("best", "last"):
         raise UsageError(f"weights {weights!r} are unknown; use 'best' or 'last'")
-    model = registry.build_model(config)
     folder = RunFolder(path).checkpoints
     found = checkpoint.read_best(folder) if weights == "best" else None
-    if found is None:
-        found = checkpoint.read_newest(folder)[0]
-    if found is None:
+    if found is not None:
+        return found, "best"
+    last = checkpoint.read_newest(folder)[0]
+    if last is None:
         raise UsageError(f"run {path} has no checkpoint yet")
-    found.restore_weights(model)
-    return model
+    return last, "last"

@@ -16,6 +16,8 @@ from statistics import NormalDist
 import numpy as np
 import tensorflow as tf
 
+from tfgen.seeds import image_seeds as image_seeds
+
 # Threefry-2x32: rotations and the parity constant of the key schedule (Salmon et al. 2011, table 3 and
 # the Random123 library's SKEIN_KS_PARITY32), 20 rounds.
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -136,16 +138,6 @@ def _quantile_table() -> tuple[np.ndarray, np.ndarray]:
     ]
     fixed = np.round(np.array([*edges, 0.0]) * 2.0**_SCALE_BITS).astype(np.int64)
     return fixed[:-1], fixed[:-1] - fixed[1:]
-
-
-def image_seeds(seed: int, n: int) -> np.ndarray:
-    """The seeds of the n images of one request, `int32[n]`.
-
-    They are consecutive from a start that is hashed from `seed`: distinct within a request, the first
-    ones the same for every n, and other ones for another `seed`.
-    """
-    start = int(np.random.SeedSequence(seed).generate_state(1)[0])
-    return ((start + np.arange(n, dtype=np.int64)) % 2**32).astype(np.uint32).view(np.int32)
 
 
 class BatchNoise:

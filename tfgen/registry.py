@@ -172,3 +172,15 @@ def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
     if dataset != DEFAULT_DATASET:
         parts.append(dataset)
     return "-".join(parts)
+
+
+def describe_model(model: Any) -> dict[str, Any]:
+    """What a model that no run made tells of itself, in a run's form: family, configuration, seed.
+
+    Raises:
+        UsageError: it is of no family.
+    """
+    for entry in FAMILIES.values():
+        if isinstance(model, entry.load_class()):
+            return {"family": entry.name, "model": model.config.to_json(), "options": {"seed": model.seed}}
+    raise UsageError(f"{type(model).__name__} is no model of {', '.join(FAMILIES)}")

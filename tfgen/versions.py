@@ -101,16 +101,23 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
         if numbers and (number is None or number in numbers):
             chosen = numbers[-1] if number is None else number
             return Version(name, chosen, base / name / str(chosen))
-    known = _names(saved_models)
+    known = sorted({*names(saved_models), *names(shipped_folder())})
     if name not in known:
         raise UsageError(f"unknown model {name!r} in {saved_models} or shipped{hint(name, known)}")
     numbers = sorted({*version_numbers(saved_models / name), *version_numbers(shipped_folder() / name)})
     raise UsageError(f"{name} has no version {number}; it has {', '.join(map(str, numbers))}")
 
 
-def _names(saved_models: Path) -> list[str]:
-    folders = [p for base in (saved_models, shipped_folder()) if base.is_dir() for p in base.iterdir()]
-    return sorted({p.name for p in folders if version_numbers(p)})
+def names(saved_models: Path) -> list[str]:
+    """The names in a folder that have a version, sorted."""
+    if not saved_models.is_dir():
+        return []
+    return sorted(path.name for path in saved_models.iterdir() if version_numbers(path))
+
+
+def next_number(saved_models: Path, name: str) -> int:
+    """The number that the next version of a name gets; from 2, since 1 is the shipped one."""
+    return max([FIRST_TRAINED - 1, *version_numbers(saved_models / name)]) + 1
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -206,6 +213,16 @@ class Sampler:
             ) from error
 
     @property
+    def name(self) -> str:
+        """What it was published as."""
+        return self.version.name
+
+    @property
+    def number(self) -> int:
+        """Its version."""
+        return self.version.number
+
+    @property
     def latent_dim(self) -> int:
         """Length of a latent vector."""
         return int(self._signature("latents").structured_outputs["latents"].shape[-1])
@@ -254,11 +271,11 @@ def publish(saved_models: Path, name: str, write: Callable[[Path], Mapping[str, 
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         seal(temporary)
         while True:
-            number = max([FIRST_TRAINED - 1, *version_numbers(base)]) + 1
+            target = base / str(next_number(saved_models, name))
             try:
-                temporary.rename(base / str(number))
-                return base / str(number)
+                temporary.rename(target)
+                return target
             except OSError:
                 # Another writer took the number; anything else is a real failure.
-                if not (base / str(number)).exists():
+                if not target.exists():
                     raise

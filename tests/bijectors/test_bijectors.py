@@ -246,6 +246,20 @@ def test_gradients_of_value_and_log_det_are_those_of_differences(kind: str, dire
         )
 
 
+@pytest.mark.parametrize("farthest", [1.0, 50.0, 150.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_mixture_is_solved_far_out_too(dtype: str, farthest: float) -> None:
+    numbers = tf.cast(normal(1, 28, seed=3), dtype)
+    coupling = b.MixtureCoupling(b.Half(), lambda kept: tf.tile(numbers, [tf.shape(kept)[0], 1]))
+    changed = tf.reshape(tf.linspace(-farthest, farthest, 18), [9, 2])
+    latents = tf.concat([tf.cast(normal(9, 2), dtype), tf.cast(changed, dtype)], axis=1)
+    data, log_det = coupling.forward_and_log_det(latents, 1)
+    back, inverse_log_det = coupling.inverse_and_log_det(tf.identity(data), 1)
+    tolerance = 1e-5 if dtype == "float32" else 1e-10
+    np.testing.assert_allclose(back, latents, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(inverse_log_det, -log_det, rtol=tolerance, atol=tolerance)
+
+
 # --- chains ----------------------------------------------------------------------------------------------
 
 

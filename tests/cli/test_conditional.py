@@ -32,7 +32,7 @@ def models(request: pytest.FixtureRequest, tiny_data: Path, tmp_path_factory: py
 def name(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The published name, in an empty working directory."""
     monkeypatch.chdir(tmp_path)
-    (folder,) = models.iterdir()
+    (folder,) = (path for path in models.iterdir() if path.is_dir())
     return folder.name
 
 

@@ -1,12 +1,16 @@
 """The coupling of Flow++: each element through the distribution function of a mixture."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfgen.bijectors.coupling import LOG_SCALE_BOUND, Conditioner, Coupling, bounded
 from tfgen.bijectors.masks import Mask
 
-# Halvings of the bracket: float32 has 24 binary digits, float64 53, and the bracket some more.
-_HALVINGS = {"float32": 40, "float64": 70}
+# Halvings of the bracket: as many as the number has binary digits; a step of Newton's method polishes.
+_HALVINGS = {"float32": 24, "float64": 53}
+# Largest |logit| whose σ and 1 − σ are compared as they are, and largest exponent there: float32 holds both.
+_PLAIN_LOGIT, _LARGEST_EXPONENT = 60.0, 80.0
 
 
 class MixtureCoupling(Coupling):
@@ -77,19 +81,39 @@ class MixtureCoupling(Coupling):
 
     def _solve(self, wanted: tf.Tensor, mixture: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """y with logit(F(y)) = `wanted`, by bisection."""
-        _, means, log_scales = mixture
+        log_weights, means, log_scales = mixture
         # F is a mean of the components' functions, so its logit lies between theirs.
         of_each = means + tf.exp(log_scales) * wanted
-        low, high = tf.reduce_min(of_each, axis=0), tf.reduce_max(of_each, axis=0)
+        bracket = tf.reduce_min(of_each, axis=0), tf.reduce_max(of_each, axis=0)
+        weights, inverse_scales = tf.exp(log_weights), tf.exp(-log_scales)
+        p, q = tf.sigmoid(wanted), tf.sigmoid(-wanted)
 
-        def halve(count: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            middle = (low + high) / 2
-            below = self._logit_of_cdf(middle, mixture)[0] < wanted
-            return count + 1, tf.where(below, middle, low), tf.where(below, high, middle)
+        def below(y: tf.Tensor) -> tf.Tensor:
+            # F(y) < p, as Σ π (σ(t) − p) < 0 with σ(t) = 1 / (1 + e): one exponential a component.
+            e = tf.exp(tf.minimum((means - y) * inverse_scales, _LARGEST_EXPONENT))
+            return tf.reduce_sum(weights * (q - p * e) / (1 + e), axis=0) < 0
 
-        halvings = _HALVINGS[wanted.dtype.name]
-        _, low, high = tf.while_loop(lambda count, *_: count < halvings, halve, (0, low, high))
-        return (low + high) / 2
+        def below_far_out(y: tf.Tensor) -> tf.Tensor:
+            return self._logit_of_cdf(y, mixture)[0] < wanted
+
+        return tf.cond(
+            tf.reduce_all(tf.abs(wanted) < _PLAIN_LOGIT),
+            lambda: _bisect(below, *bracket),
+            lambda: _bisect(below_far_out, *bracket),
+        )
+
+
+def _bisect(below: Callable[[tf.Tensor], tf.Tensor], low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
+    """Where `below` turns from true to false, of each element between `low` and `high`."""
+
+    def halve(count: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        middle = (low + high) / 2
+        still = below(middle)
+        return count + 1, tf.where(still, middle, low), tf.where(still, high, middle)
+
+    halvings = _HALVINGS[low.dtype.name]
+    _, low, high = tf.while_loop(lambda count, *_: count < halvings, halve, (0, low, high))
+    return (low + high) / 2
 
 
 def _log_sum_exp(terms: tf.Tensor) -> tf.Tensor:

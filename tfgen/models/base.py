@@ -114,6 +114,8 @@ class GenerativeModel(keras.Model):
             "sample": (sample, [seed, *label]),
             "latents": (lambda seed: {"latents": self.latents(seed)}, [seed]),
             "decode": (decode, [latents, *label]),
+            # Its output's shape tells a client how many classes there are.
+            **({"classes": (lambda label: {"one_hot": self.one_hot(label)}, label)} if label else {}),
         }
 
     def label_specs(self) -> list[tf.TensorSpec]:

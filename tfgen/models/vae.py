@@ -191,7 +191,9 @@ class VAE(GenerativeModel):
         posterior = self.posterior(events, labels)
         latents = self._posterior_samples(posterior, samples, noise)
         log_weights = self.likelihood(latents, labels).log_prob(events) + self.prior().log_prob(latents)
-        return tfp.math.reduce_logmeanexp(log_weights - posterior.log_prob(latents), axis=0)
+        log_weights -= posterior.log_prob(latents)
+        # TFP's mean divides by zero where the batch is empty.
+        return tf.reduce_logsumexp(log_weights, axis=0) - math.log(samples)
 
     def _posterior_samples(self, posterior: Distribution, samples: int, noise: Noise) -> tf.Tensor:
         """z = μ + σ ε, `[samples, B, D]`."""

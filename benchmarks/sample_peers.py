@@ -1,0 +1,371 @@
+"""Peers of the shipped samplers: the same decoders, written the ordinary way in PyTorch.
+
+Each takes its weights from a Keras model of tfgen's and is channels first, as PyTorch's own layers are; what
+depends on weights alone is computed once, when they are loaded. Another family is one entry in `PEERS`.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tfgen.config import FlowConfig, GANConfig, VAEConfig
+from tfgen.errors import UsageError
+
+# As in tfgen's: Keras and PyTorch have other defaults.
+_NORM_EPSILON = 1e-5
+# Of the mixtures' bisection in float32, as in tfgen.bijectors.mixture, and the largest exponent there.
+HALVINGS = 24
+LARGEST_EXPONENT = 80.0
+LEVELS = 256
+
+
+# --- weights ---------------------------------------------------------------------------------------------
+
+
+def array(variable: Any) -> torch.Tensor:
+    """A copy of a Keras variable's value, in a scope of averages of its average."""
+    return torch.tensor(np.asarray(variable.value))
+
+
+def layers_with(layers: Iterable[Any], weight: str) -> list[Any]:
+    """The layers that have a weight of that name, in order."""
+    return [layer for layer in layers if hasattr(layer, weight)]
+
+
+@torch.no_grad()
+def load_product(module: Any, layer: Any) -> None:
+    """Kernel and bias of a dense layer, a convolution or a transposed one.
+
+    Keras has the inputs' axis before the outputs', transposed convolutions after it, and both at the end;
+    PyTorch has them first and the other way round.
+    """
+    kernel = array(layer.kernel)
+    module.weight.copy_(kernel.permute(kernel.ndim - 1, kernel.ndim - 2, *range(kernel.ndim - 2)))
+    module.bias.copy_(array(layer.bias))
+
+
+@torch.no_grad()
+def load_norm(module: Any, layer: Any) -> None:
+    """Weights and moving moments of a batch normalization."""
+    module.weight.copy_(array(layer.gamma))
+    module.bias.copy_(array(layer.beta))
+    module.running_mean.copy_(array(layer.moving_mean))
+    module.running_var.copy_(array(layer.moving_variance))
+
+
+# --- the VAE ---------------------------------------------------------------------------------------------
+
+
+class Decoder(nn.Module):
+    """The decoder of a variational autoencoder of binary pixels.
+
+    Args:
+        config: as tfgen's has it; the likelihood must be `bernoulli`, without labels.
+
+    Raises:
+        UsageError: it is another one.
+    """
+
+    def __init__(self, config: VAEConfig):
+        if config.likelihood != "bernoulli" or config.num_classes:
+            raise UsageError("the peer of vae has a Bernoulli likelihood and no labels")
+        super().__init__()
+        self.image_shape = config.image_shape
+        layers: list[nn.Module] = []
+        inputs = config.latent_dim
+        for units in config.hidden[::-1]:
+            layers += [nn.Linear(inputs, units), nn.ReLU()]
+            inputs = units
+        self.network = nn.Sequential(*layers, nn.Linear(inputs, math.prod(config.image_shape)))
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Pixels' probabilities `[B, H, W, C]` of latents `[B, D]`."""
+        return torch.sigmoid(self.network(latents)).unflatten(1, self.image_shape)
+
+
+def decoder(model: Any) -> nn.Module:
+    """The decoder of a `tfgen.models.vae.VAE`."""
+    peer = Decoder(model.config)
+    products = layers_with(peer.network, "weight")
+    for module, layer in zip(products, layers_with(model.decoder.layers, "kernel"), strict=True):
+        load_product(module, layer)
+    return peer
+
+
+# --- the GAN ---------------------------------------------------------------------------------------------
+
+
+class Generator(nn.Module):
+    """InfoGAN's generator for small images (Chen et al. 2016, appendix C.1).
+
+    Args:
+        config: as tfgen's has it; the architecture must be `convolutional`, without labels.
+
+    Raises:
+        UsageError: it is another one.
+    """
+
+    def __init__(self, config: GANConfig):
+        if config.architecture != "convolutional" or config.num_classes:
+            raise UsageError("the peer of gan is convolutional and has no labels")
+        super().__init__()
+        height, width, depth = config.image_shape
+        # At a quarter of the side.
+        self.small = small = (2 * config.channels, height // 4, width // 4)
+        self.network = nn.Sequential(
+            nn.Linear(config.latent_dim, config.units),
+            nn.BatchNorm1d(config.units, _NORM_EPSILON),
+            nn.ReLU(),
+            nn.Linear(config.units, math.prod(small)),
+            nn.Unflatten(1, small),
+            nn.BatchNorm2d(small[0], _NORM_EPSILON),
+            nn.ReLU(),
+            nn.ConvTranspose2d(small[0], config.channels, kernel_size=4, stride=2, padding=1),
+            nn.BatchNorm2d(config.channels, _NORM_EPSILON),
+            nn.ReLU(),
+            nn.ConvTranspose2d(config.channels, depth, kernel_size=4, stride=2, padding=1),
+            nn.Tanh(),
+        )
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images `[B, H, W, C]` in 0…1 of latents `[B, D]`."""
+        return ((self.network(latents) + 1) / 2).permute(0, 2, 3, 1)
+
+
+@torch.no_grad()
+def generator(model: Any) -> nn.Module:
+    """The generator of a `tfgen.models.gan.GAN`."""
+    peer = Generator(model.config)
+    layers = model.generator.layers
+    norms = layers_with(peer.network, "running_mean")
+    for module, layer in zip(norms, layers_with(layers, "moving_mean"), strict=True):
+        load_norm(module, layer)
+    products = [module for module in layers_with(peer.network, "weight") if module not in norms]
+    for module, layer in zip(products, layers_with(layers, "kernel"), strict=True):
+        load_product(module, layer)
+    # The second dense layer's outputs are images, Keras's with the channels last.
+    images, (channels, *sides) = products[1], peer.small
+    for parameter in (images.weight, images.bias):
+        last = parameter.unflatten(0, (*sides, channels))
+        parameter.copy_(last.movedim(2, 0).flatten(0, 2).clone())
+    return peer
+
+
+# --- the flow --------------------------------------------------------------------------------------------
+
+
+class GatedResidual(nn.Module):
+    """x + v σ(g) with v and g from two convolutions of x.
+
+    Args:
+        channels: of x.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.inner = nn.Conv2d(channels, channels, 3, padding=1)
+        self.outer = nn.Conv2d(channels, 2 * channels, 1)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """`[B, C, H, W]` of the same."""
+        value, gate = self.outer(functional.relu(self.inner(functional.relu(inputs)))).chunk(2, dim=1)
+        return inputs + value * torch.sigmoid(gate)
+
+
+class MixtureCoupling(nn.Module):
+    """y with x = logit(F(y)) · exp(s) + t, F the distribution function of a mixture of logistics.
+
+    Args:
+        components: of the mixture.
+        bound: of s and of the components' log-scales, nats.
+    """
+
+    spread: torch.Tensor
+
+    def __init__(self, components: int, bound: float):
+        super().__init__()
+        self.components, self.bound = components, bound
+        spread = torch.linspace(-1, 1, components) if components > 1 else torch.zeros(1)
+        self.register_buffer("spread", spread[:, None, None, None, None])
+
+    def bounded(self, raw: torch.Tensor) -> torch.Tensor:
+        """About `raw` where that is small, and never beyond the bound."""
+        return self.bound * torch.tanh(raw / self.bound)
+
+    def forward(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """y of x `[B, C, H, W]` and the conditioner's output `[B, C (2 + 3 components), H, W]`."""
+        # The components come first, and each is contiguous: sums over them are fast so, and under
+        # `torch.compile`, which would leave the channels last, an operation then takes many elements at once.
+        parameters = output.unflatten(1, (-1, x.shape[1])).movedim(1, 0).contiguous()
+        shift, raw_scale, *mixture = parameters.split([1, 1, *[self.components] * 3])
+        log_weights, means = functional.log_softmax(mixture[0], dim=0), mixture[1] + self.spread
+        log_scales = self.bounded(mixture[2])
+        wanted = (x - shift[0]) * torch.exp(-self.bounded(raw_scale[0]))
+        y = solve(wanted, log_weights, means, log_scales)
+        # One step of Newton's method.
+        log_cdf, log_survival = log_tails(y, log_weights, means, torch.exp(-log_scales))
+        t = (y - means) * torch.exp(-log_scales)
+        log_densities = log_weights - log_scales + functional.logsigmoid(t) + functional.logsigmoid(-t)
+        log_slope = torch.logsumexp(log_densities, dim=0) - log_cdf - log_survival
+        return y - (log_cdf - log_survival - wanted) * torch.exp(-log_slope)
+
+
+def log_tails(
+    y: torch.Tensor, log_weights: torch.Tensor, means: torch.Tensor, inverse_scales: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """log F(y) and log(1 − F(y)) of y `[B, C, H, W]`; the mixture's numbers are `[K, B, C, H, W]`."""
+    t = (y - means) * inverse_scales
+    weighted = log_weights + functional.logsigmoid(t)
+    return torch.logsumexp(weighted, dim=0), torch.logsumexp(weighted - t, dim=0)
+
+
+# The loop is no part of a compiled graph, a halving is a graph of its own: unrolled, a decode took minutes to
+# compile and was then slower than in eager PyTorch.
+@torch.compiler.disable(recursive=False)
+def solve(
+    wanted: torch.Tensor, log_weights: torch.Tensor, means: torch.Tensor, log_scales: torch.Tensor
+) -> torch.Tensor:
+    """y with logit(F(y)) = `wanted`, by bisection; all as in `log_tails`."""
+    of_each = means + torch.exp(log_scales) * wanted
+    low, high = of_each.amin(dim=0), of_each.amax(dim=0)
+    weights, inverse_scales = torch.exp(log_weights), torch.exp(-log_scales)
+    p, q = torch.sigmoid(wanted), torch.sigmoid(-wanted)
+    for _ in range(HALVINGS):
+        low, high = halve(low, high, p, q, weights, means, inverse_scales)
+    return (low + high) / 2
+
+
+def halve(
+    low: torch.Tensor,
+    high: torch.Tensor,
+    p: torch.Tensor,
+    q: torch.Tensor,
+    weights: torch.Tensor,
+    means: torch.Tensor,
+    inverse_scales: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The half of the bracket that has the solution of F(y) = p = 1 − q, compared as tfgen does."""
+    middle = (low + high) / 2
+    e = torch.exp(((means - middle) * inverse_scales).clamp(max=LARGEST_EXPONENT))
+    below = (weights * (q - p * e) / (1 + e)).sum(dim=0) < 0
+    return torch.where(below, middle, low), torch.where(below, high, middle)
+
+
+class Step(nn.Module):
+    """A step of the flow towards data: a coupling, an invertible 1 × 1 convolution, a normalization.
+
+    Args:
+        config: as tfgen's has it.
+        channels: of the state.
+        width: channels of the conditioner's blocks.
+    """
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, config: FlowConfig, channels: int, width: int):
+        super().__init__()
+        outputs = channels // 2 * (2 + 3 * config.components)
+        self.conditioner = nn.Sequential(
+            nn.Conv2d(channels // 2, width, 3, padding=1),
+            *(GatedResidual(width) for _ in range(config.blocks)),
+            nn.ReLU(),
+            nn.Conv2d(width, outputs, 1),
+        )
+        self.coupling = MixtureCoupling(config.components, config.log_scale_bound)
+        self.mixing = nn.Conv2d(channels, channels, 1, bias=False)
+        for name in ("scale", "shift"):
+            self.register_buffer(name, torch.zeros(channels, 1, 1))
+
+    def forward(self, state: torch.Tensor) -> torch.Tensor:
+        """The state one step nearer to data, `[B, C, H, W]`."""
+        kept, changed = state.chunk(2, dim=1)
+        state = torch.cat([kept, self.coupling(changed, self.conditioner(kept))], dim=1)
+        return self.mixing(state) * self.scale + self.shift
+
+
+class Flow(nn.Module):
+    """A multi-scale flow (Dinh et al. 2016, Kingma & Dhariwal 2018, Ho et al. 2019), from latents to bytes.
+
+    Args:
+        config: as tfgen's has it; the architecture must be `multiscale`, with mixture couplings.
+
+    Raises:
+        UsageError: it is another one.
+    """
+
+    def __init__(self, config: FlowConfig):
+        if config.architecture != "multiscale" or not config.components:
+            raise UsageError("the peer of flow is multiscale, with mixture couplings")
+        super().__init__()
+        height, width, depth = config.image_shape
+        self.alpha, self.scales = config.alpha, nn.ModuleList()
+        # In the order of tfgen's, from data on.
+        self.steps: list[Step] = []
+        # Of each scale's latents, the last one has all of its channels.
+        self.shapes: list[tuple[int, int, int]] = []
+        for scale, (count, hidden) in enumerate(zip(config.scale_steps, config.scale_channels, strict=True)):
+            channels, sides = 4 * depth * 2**scale, (height // 2 ** (scale + 1), width // 2 ** (scale + 1))
+            steps = [Step(config, channels, hidden) for _ in range(count)]
+            self.steps += steps
+            self.scales.append(nn.Sequential(*reversed(steps)))
+            last = scale == len(config.scale_steps) - 1
+            self.shapes.append((*sides, channels if last else channels // 2))
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images `[B, H, W, C]` in 0…1, whole numbers of 1/255, of latents `[B, D]`."""
+        shapes = self.shapes[::-1]
+        flat = latents.split([math.prod(shape) for shape in shapes], dim=1)
+        parts = [
+            part.unflatten(1, shape).permute(0, 3, 1, 2) for part, shape in zip(flat, shapes, strict=True)
+        ]
+        smallest, *others = list(self.scales)[::-1]
+        state = unsqueeze(smallest(parts[0].contiguous()))
+        for scale, part in zip(others, parts[1:], strict=True):
+            state = unsqueeze(scale(torch.cat([state, part], dim=1)))
+        values = LEVELS * (torch.sigmoid(state) - self.alpha / 2) / (1 - self.alpha)
+        return values.floor().clamp(0, LEVELS - 1).permute(0, 2, 3, 1) / (LEVELS - 1)
+
+
+def unsqueeze(state: torch.Tensor) -> torch.Tensor:
+    """Channels to sides: `[B, 4 C, H, W]`, a pixel of a block after the other, to `[B, C, 2 H, 2 W]`."""
+    batch, channels, height, width = state.shape
+    blocks = state.unflatten(1, (2, 2, channels // 4)).permute(0, 3, 4, 1, 5, 2)
+    return blocks.reshape(batch, channels // 4, 2 * height, 2 * width)
+
+
+@torch.no_grad()
+def flow(model: Any) -> nn.Module:
+    """The map of a `tfgen.models.flow.Flow` from latents to images."""
+    peer = Flow(model.config)
+    for module, step in zip(peer.steps, model.flow_steps, strict=True):
+        modules, layers = products(module.conditioner), products_of(step.conditioner.layers)
+        for each, layer in zip(modules, layers, strict=True):
+            load_product(each, layer)
+        module.shift.copy_(array(step.shift)[:, None, None])
+        module.scale.copy_(array(step.log_scale).exp()[:, None, None])
+        lower = torch.tril(array(step.lower), -1) + torch.eye(len(module.scale))
+        upper = torch.triu(array(step.upper), 1) + torch.diag(array(step.log_diagonal).exp())
+        inverse = torch.linalg.inv(array(step.permutation) @ lower @ upper)
+        # Keras's states are rows.
+        module.mixing.weight.copy_(inverse.T[:, :, None, None])
+    return peer
+
+
+def products(network: nn.Module) -> list[nn.Module]:
+    """All convolutions, in the order in which they were made."""
+    return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+
+
+def products_of(layers: Iterable[Any]) -> list[Any]:
+    """The same of a network of Keras's."""
+    nested = ((layer.inner, layer.outer) if hasattr(layer, "inner") else (layer,) for layer in layers)
+    return layers_with((each for group in nested for each in group), "kernel")
+
+
+PEERS: dict[str, Callable[[Any], nn.Module]] = {"vae": decoder, "gan": generator, "flow": flow}

@@ -1,0 +1,96 @@
+"""`tfgen-export`: publishes a run's sampler, or a `.keras` file's, as the next version."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tfgen import registry, versions
+from tfgen.config import Config, option
+from tfgen.errors import UsageError
+from tfgen.quiet import import_quietly
+from tfgen.training.folder import RunFolder, saved_config
+
+from ._command import run_command
+from ._flags import Parser, add_flags, read_flags
+
+PROG = "tfgen-export"
+
+
+@dataclass(frozen=True)
+class ExportOptions(Config):
+    """The flags of `tfgen-export`."""
+
+    to: Path = option(Path("saved_models"), "folder of published samplers")
+    name: str | None = option(None, "name to publish under (default: the run's, see the README)")
+    weights: Literal["best", "last"] = option(
+        "best", "of a run: the best by validation, where the family has such, or the last"
+    )
+    dry_run: bool = option(False, "say what would be published, and write nothing")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    return run_command(PROG, _body, argv)
+
+
+def _body(argv: list[str]) -> None:
+    parser = Parser(
+        PROG, "Publish the sampler of a run, or of a .keras file, as the next version of its name."
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help="run directory or .keras file")
+    add_flags(parser, ExportOptions)
+    namespace = parser.parse(argv)
+    options = read_flags(namespace, ExportOptions)
+    path = namespace.run
+    if not RunFolder(path).config.is_file() and not (path.suffix == ".keras" and path.is_file()):
+        raise UsageError(f"{path} is no run directory and no .keras file")
+    import_quietly("tensorflow_probability", "tfgen.export", "tfgen.loading")
+    publish(path, options)
+
+
+def publish(path: Path, options: ExportOptions) -> None:
+    """Publishes, or says what would be published.
+
+    Raises:
+        UsageError: there is nothing to publish, or the name's newest version has other signatures.
+        WorkError: the run or the file is damaged.
+    """
+    from tfgen import export, loading
+
+    model = loading.load(path, weights=options.weights)
+    if path.suffix == ".keras":
+        run, weights = registry.describe_model(model), "last"
+        default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
+    else:
+        run, config = RunFolder(path).read_config(), saved_config(path)
+        default = config.options.name or registry.default_name(
+            config.family, config.options.dataset, config.model
+        )
+        weights = loading.find_weights(path, options.weights)[1]
+    name = options.name or default
+    if options.dry_run:
+        export.check_publishable(model, options.to, name)
+        print(describe(name, export.describe(export.trace(model)), weights, options.to))
+        return
+    published = export.publish(model, options.to, name, run=run, weights=weights)
+    print(f"published {published}; look at it with: tfgen-sample {name} --n 25")
+    if not (published / export.WARMUP).exists():
+        print("without warm-up requests: they need the extra [serving], pip install 'tfgen[serving]'")
+
+
+def describe(name: str, signatures: dict[str, Any], weights: str, to: Path) -> str:
+    """What `--dry-run` prints: name, version, weights, and the signatures with dtypes and shapes."""
+
+    def shown(tensors: dict[str, Any]) -> str:
+        sizes = {key: ["B", *map(str, tensor["shape"][1:])] for key, tensor in tensors.items()}
+        return ", ".join(f"{key}: {tensors[key]['dtype']}[{', '.join(size)}]" for key, size in sizes.items())
+
+    lines = [f"would publish {to / name / str(versions.next_number(to, name))}, {weights} weights"]
+    for signature, tensors in signatures.items():
+        lines.append(f"  {signature:<10}{shown(tensors['inputs'])} → {shown(tensors['outputs'])}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

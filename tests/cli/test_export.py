@@ -1,0 +1,122 @@
+"""`tfgen-export`: a run's or a `.keras` file's sampler as the next version."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfgen
+from tests import commands
+from tests.conftest import Trained
+
+NAME = "vae-2d-tiny"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def export(*argv: object) -> int:
+    return commands.main("export", [str(word) for word in argv])
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def weights_of(version: Path) -> list[np.ndarray]:
+    sampler = tfgen.load(version)
+    return [variable.numpy() for variable in sampler._model.weights]
+
+
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_a_run_is_published_with_the_weights_asked_for(
+    trained: Trained, weights: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = trained.runs / "flat"
+    assert export(run, "--to", "models", "--weights", weights) == 0
+    version = Path("models") / NAME / "2"
+    assert capfd.readouterr().out == f"published {version}; look at it with: tfgen-sample {NAME} --n 25\n"
+    manifest = json.loads((version / "manifest.json").read_text())
+    assert (manifest["family"], manifest["weights"]) == ("vae", weights)
+    assert manifest["run"] == json.loads((run / "config.json").read_text())
+    assert "assets.extra/tf_serving_warmup_requests" in manifest["files"]
+    live, sampler = tfgen.load(run, weights=weights), tfgen.load(version)
+    seeds = np.arange(5, dtype=np.int32)
+    np.testing.assert_allclose(
+        sampler.call("sample", seed=seeds)["images"], live.sample(seeds=seeds), atol=1e-5
+    )
+    # The next one has the next number.
+    assert export(run, "--to", "models") == 0
+    assert sorted(p.name for p in (Path("models") / NAME).iterdir()) == ["2", "3"]
+
+
+def test_the_end_of_a_training_publishes_the_same(trained: Trained) -> None:
+    assert export(trained.runs / "flat", "--to", "models") == 0
+    for ours, other in zip(
+        weights_of(Path("models") / NAME / "2"), weights_of(trained.saved_models / NAME / "2"), strict=True
+    ):
+        np.testing.assert_array_equal(ours, other)
+
+
+def test_another_name(trained: Trained) -> None:
+    assert export(trained.runs / "flat", "--to", "models", "--name", "mine") == 0
+    assert tfgen.load("models/mine/2").name == "mine"
+
+
+def test_a_keras_file_is_published(capfd: pytest.CaptureFixture[str]) -> None:
+    model = tfgen.GAN((8, 8, 1), generator_hidden=(4,), discriminator_hidden=(4,), seed=3)
+    model.save("g.keras")
+    assert export("g.keras", "--to", "models") == 0
+    sampler, seeds = tfgen.load("models/gan/2"), np.arange(5, dtype=np.int32)
+    np.testing.assert_allclose(
+        sampler.call("sample", seed=seeds)["images"], model.sample(seeds=seeds), atol=1e-5
+    )
+    assert sampler.manifest["run"]["family"] == "gan" and sampler.manifest["run"]["options"] == {"seed": 3}
+
+
+def test_a_dry_run_tells_all_and_writes_nothing(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert export(trained.runs / "flat", "--dry-run") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == f"would publish saved_models/{NAME}/2, best weights"
+    assert [line.split() for line in lines[1:4]] == [
+        ["sample", "seed:", "int32[B]", "→", "images:", "float32[B,", "6,", "6,", "1]"],
+        ["latents", "seed:", "int32[B]", "→", "latents:", "float32[B,", "2]"],
+        ["decode", "latents:", "float32[B,", "2]", "→", "images:", "float32[B,", "6,", "6,", "1]"],
+    ]
+    assert list(here.iterdir()) == []
+
+
+def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (here / "damaged.keras").write_bytes(b"PK")
+    (here / "file").touch()
+    shape = tfgen.VAE((8, 8, 1), 2, (4,))
+    shape.save("other.keras")
+    assert export(trained.runs / "flat", "--to", "models") == 0
+    before = files(here)
+    capfd.readouterr()
+    cases = {
+        ("nowhere",): (2, "nowhere is no run directory and no .keras file"),
+        ("file",): (2, "file is no run directory and no .keras file"),
+        (): (2, "required: RUN"),
+        ("damaged.keras",): (1, "damaged.keras cannot be loaded"),
+        (trained.runs / "flat", "--weights", "first"): (2, "weights = 'first'"),
+        (trained.runs / "flat", "--to", "file"): (2, "file is a file; --saved-models takes a folder"),
+        (trained.runs / "flat", "--name", "a/b"): (2, "name 'a/b' cannot be published"),
+        ("other.keras", "--to", "models", "--name", NAME): (
+            2,
+            f"{NAME} version 2 in models has another signature",
+        ),
+        ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (2, "has another signature"),
+    }
+    for argv, (status, message) in cases.items():
+        assert export(*argv) == status, argv
+        out, err = capfd.readouterr()
+        assert out == "" and len(err.splitlines()) == 1
+        assert err.startswith("tfgen-export: error: ") and message in err
+        assert files(here) == before

@@ -1,0 +1,116 @@
+"""`tfgen-sample` of a server: what the local command does, over REST and gRPC, from a double."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import commands
+from tests.conftest import Trained
+from tests.serving_double import Double
+
+NAME = "vae-2d-tiny"
+
+
+@pytest.fixture(scope="module")
+def running(trained: Trained, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
+    folder = tmp_path_factory.mktemp("served")
+    for name in (NAME, "vae-tiny"):
+        (folder / name).symlink_to(trained.saved_models / name)
+    flags = ["--conditional", "--dataset", "tiny", "--data-dir", tiny_data, "--epochs", "1"]
+    flags += ["--run-dir", folder / "run", "--saved-models", folder]
+    flags += ["--generator-hidden", "8", "--discriminator-hidden", "8"]
+    assert commands.main("train", ["gan", *map(str, flags)]) == 0
+    with Double(folder).running() as double:
+        yield double
+
+
+@pytest.fixture(autouse=True)
+def double(running: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Double:
+    monkeypatch.chdir(tmp_path)
+    running.reset()
+    return running
+
+
+def arrays(*argv: object) -> dict[str, np.ndarray]:
+    assert commands.main("sample", [*map(str, argv), "--out", "out.npz"]) == 0
+    with np.load("out.npz", allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def there(double: Double, way: str) -> list[str]:
+    return ["--url", double.url] if way == "rest" else ["--grpc", double.grpc]
+
+
+KINDS = {
+    "plain": [NAME, "--n", 4, "--seed", 3],
+    "seeds": [NAME, "--seeds", -5, 7],
+    "in-batches": [NAME, "--n", 7, "--batch-size", 3],
+    "temperature": [NAME, "--n", 4, "--temperature", 0.5],
+    "linear": ["vae-tiny", "--n", 2, "--interpolate", 4],
+    "spherical": ["vae-tiny", "--n", 2, "--interpolate", 4, "--path", "spherical"],
+    "manifold": [NAME, "--manifold", 4],
+    "version": [NAME, "--n", 4, "--version", 2],
+    "label": ["gan-conditional-tiny", "--n", 4, "--label", 2],
+    "all-labels": ["gan-conditional-tiny", "--n", 6],
+}
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_gives_what_the_folder_gives(double: Double, kind: str, way: str) -> None:
+    expected = arrays(*KINDS[kind], "--saved-models", double.models.folder)
+    found = arrays(*KINDS[kind], *there(double, way))
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value)
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_the_version_is_told_and_large_requests_are_split(
+    double: Double, way: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--n", "25", "--batch-size", "10", *there(double, way)]
+    assert commands.main("sample", [NAME, *flags]) == 0
+    assert capfd.readouterr().out == f"25 images of {NAME} version 2 in {NAME}-samples.png\n"
+    # The metadata, then the latents and the images in three parts each.
+    assert len(double.requests) == 7
+
+
+def test_over_rest_no_tensorflow_is_imported(double: Double, tmp_path: Path) -> None:
+    script = (
+        f"import sys; from {commands.PACKAGE} import sample; "
+        f"status = sample.main(['{NAME}', '--n', '2', '--url', '{double.url}']); "
+        "assert 'tensorflow' not in sys.modules; sys.exit(status)"
+    )
+    done = commands.python(["-c", script], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "message"),
+    [
+        (["--url", "{url}", "--grpc", "{grpc}"], 2, "--url and --grpc exclude each other"),
+        (["--url", "localhost:8501"], 2, "--url localhost:8501 is no server's; pass one like http://"),
+        (["--grpc", "http://localhost:8500"], 2, "--grpc http://localhost:8500 is no server's"),
+        (["--url", "{url}", "--version", "9"], 2, "says: Servable not found"),
+        (["--url", "{url}", "--label", "1"], 2, f"{NAME} is not conditional"),
+        (["--url", "{url}", "--timeout", "0"], 2, "timeout = 0.0 is too small"),
+        (["--url", "{url}", "--retries", "-1"], 2, "retries = -1 is too small"),
+        (["--url", "http://127.0.0.1:1", "--retries", "0"], 1, "no server answers at http://127.0.0.1:1"),
+        (["--grpc", "127.0.0.1:1", "--retries", "0"], 1, "no server answers at 127.0.0.1:1"),
+        (["--url", "http://{grpc}"], 1, "(no server answers|is not TensorFlow Serving)"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(
+    double: Double, flags: list[str], status: int, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    argv = [NAME, *(flag.format(url=double.url, grpc=double.grpc) for flag in flags)]
+    assert commands.main("sample", argv) == status
+    out, err = capfd.readouterr()
+    assert out == "" and len(err.splitlines()) == 1
+    assert re.match(f"tfgen-sample: error: .*{message}", err)
+    assert "Traceback" not in err
+    assert not list(Path().iterdir())

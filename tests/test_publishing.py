@@ -1,0 +1,74 @@
+"""While versions are published, readers see each as a whole, and none is lost."""
+
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from tests import commands
+from tfgen import VAE, export, versions
+
+READERS, WRITERS, EACH = 8, 2, 25
+# A writer copies a version file by file, slowly, so that there is something to see too early.
+WRITER = """
+import json, shutil, sys, time
+from pathlib import Path
+from tfgen import versions
+
+source, folder = Path(sys.argv[1]), Path(sys.argv[2])
+manifest = json.loads((source / "manifest.json").read_text())
+
+def write(target):
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir()
+        elif path.name != "manifest.json":
+            shutil.copyfile(path, place)
+            time.sleep(0.01)
+    return {key: value for key, value in manifest.items() if key not in ("format", "name", "files")}
+
+for _ in range(int(sys.argv[3])):
+    versions.publish(folder, "vae", write)
+"""
+
+
+def test_readers_see_whole_versions_and_writers_lose_none(tmp_path: Path) -> None:
+    source = export.publish(VAE((4, 4, 1), 2, (4,)), tmp_path / "source", "vae")
+    folder = tmp_path / "models"
+    (folder / "vae").mkdir(parents=True)
+    shutil.copytree(source, folder / "vae" / "1")
+    seeds = np.arange(3, dtype=np.int32)
+    expected = versions.Sampler(versions.find("vae", folder)).call("sample", seed=seeds)["images"]
+    done, seen, failed = threading.Event(), [], []
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                sampler = versions.Sampler(versions.find("vae", folder))
+                np.testing.assert_array_equal(sampler.call("sample", seed=seeds)["images"], expected)
+                seen.append(sampler.number)
+            except Exception as error:
+                failed.append(error)
+                return
+
+    readers = [threading.Thread(target=read) for _ in range(READERS)]
+    for reader in readers:
+        reader.start()
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(source), str(folder), str(EACH)], cwd=commands.ROOT
+        )
+        for _ in range(WRITERS)
+    ]
+    assert [writer.wait(timeout=300) for writer in writers] == [0] * WRITERS
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not failed, failed[0]
+    assert len(set(seen)) > 1  # they did read while there was something new
+    assert versions.version_numbers(folder / "vae") == list(range(1, 2 + WRITERS * EACH))
+    assert not [path for path in (folder / "vae").iterdir() if path.name.startswith(".")]

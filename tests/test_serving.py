@@ -1,0 +1,348 @@
+"""The client and the export, held against a double of TensorFlow Serving; the real server was not run."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import requests
+import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from tests.serving_double import Double
+from tfgen import GAN, VAE, Flow, export, serving, versions
+from tfgen.errors import UsageError, WorkError
+
+SEEDS = np.array([5, -7, 2**31 - 1], np.int32)
+MODELS = {
+    "vae": lambda: VAE((6, 6, 1), 2, (16,)),
+    "gan-conditional": lambda: GAN(
+        (6, 6, 1), latent_dim=3, generator_hidden=(8,), discriminator_hidden=(8,), num_classes=3
+    ),
+    "flow": lambda: Flow((6, 6, 1), couplings=2, hidden=(8,)),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    for name, make in MODELS.items():
+        export.publish(make(), folder, name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running(folder: Path) -> Iterator[Double]:
+    with Double(folder).running() as double:
+        yield double
+
+
+@pytest.fixture
+def double(running: Double) -> Double:
+    running.reset()
+    return running
+
+
+def transport(double: Double, way: str, **options: Any) -> serving.Transport:
+    kinds = {"rest": (serving.Rest, double.url), "grpc": (serving.Grpc, double.grpc)}
+    kind, address = kinds[way]
+    return kind(address, **options)
+
+
+def local(folder: Path, name: str) -> versions.Sampler:
+    return versions.Sampler(versions.find(name, folder))
+
+
+def inputs_for(sampler: versions.Sampler, signature: str, size: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(size)
+    made = {
+        "seed": rng.integers(-(2**31), 2**31, size).astype(np.int32),
+        "label": (np.arange(size) % 3).astype(np.int32),
+        "latents": rng.standard_normal((size, sampler.latent_dim)).astype(np.float32),
+        "images": rng.integers(0, 256, (size, 6, 6, 1)).astype(np.uint8),
+    }
+    wanted = sampler.manifest["signatures"]["sample" if signature == "serving_default" else signature][
+        "inputs"
+    ]
+    return {key: made[key] for key in wanted}
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_signature_answers_as_the_local_one(double: Double, folder: Path, name: str, way: str) -> None:
+    here, there = local(folder, name), serving.ServedSampler(transport(double, way), name)
+    assert (there.name, there.number) == (name, 2)
+    assert (there.latent_dim, there.num_classes) == (here.latent_dim, here.num_classes)
+    for signature in ["serving_default", *here.manifest["signatures"]]:
+        for size in (0, 1, 3):
+            inputs = inputs_for(here, signature, size)
+            expected, found = here.call(signature, **inputs), there.call(signature, **inputs)
+            assert found.keys() == expected.keys()
+            for key, value in expected.items():
+                # The same graph on the same machine; REST's nine digits tell floats apart.
+                np.testing.assert_array_equal(found[key], value)
+                assert (found[key].dtype, found[key].shape) == (value.dtype, value.shape)
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_a_new_version_does_not_mix_into_a_request(tmp_path: Path, way: str) -> None:
+    export.publish(VAE((6, 6, 1), 2, (16,)), tmp_path, "vae")
+    with Double(tmp_path).running() as double:
+        sampler = serving.ServedSampler(transport(double, way), "vae")
+        before = sampler.call("sample", seed=SEEDS)["images"]
+        export.publish(VAE((6, 6, 1), 2, (16,), seed=1), tmp_path, "vae")
+        np.testing.assert_array_equal(sampler.call("sample", seed=SEEDS)["images"], before)
+        newest = serving.ServedSampler(transport(double, way), "vae")
+        assert newest.number == 3
+        assert not np.array_equal(newest.call("sample", seed=SEEDS)["images"], before)
+        assert serving.ServedSampler(transport(double, way), "vae", 2).number == 2
+
+
+BUSY = {"rest": 503, "grpc": grpc.StatusCode.UNAVAILABLE}
+WRONG = {"rest": 400, "grpc": grpc.StatusCode.INVALID_ARGUMENT}
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_a_busy_server_is_asked_again_and_a_refusal_is_not_repeated(double: Double, way: str) -> None:
+    sampler = serving.ServedSampler(transport(double, way, retries=2), "vae")
+    double.reset()
+    double.failures = [BUSY[way]] * 2
+    assert sampler.call("latents", seed=SEEDS)["latents"].shape == (3, 2)
+    assert len(double.requests) == 3
+    double.reset()
+    double.failures = [BUSY[way]] * 3
+    with pytest.raises(WorkError, match="busy"):
+        sampler.call("latents", seed=SEEDS)
+    assert len(double.requests) == 3
+    double.reset()
+    double.failures = [WRONG[way]]
+    with pytest.raises(
+        WorkError, match=f"the server at {sampler.transport.address} says: the server is busy"
+    ):
+        sampler.call("latents", seed=SEEDS)
+    assert len(double.requests) == 1
+    double.failures = [BUSY[way]]
+    with pytest.raises(WorkError):
+        serving.ServedSampler(transport(double, way, retries=0), "vae")
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_a_late_answer_is_waited_for_once(double: Double, way: str) -> None:
+    sampler = serving.ServedSampler(transport(double, way, timeout=0.2), "vae")
+    double.reset()
+    double.delay = 0.6
+    with pytest.raises(WorkError, match=r"gave no answer in 0.2 s; .*--timeout"):
+        sampler.call("latents", seed=SEEDS)
+    assert len(double.requests) == 1
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_wrong_requests_are_told(double: Double, way: str) -> None:
+    for wrong in (("nobody", None), ("vae", 9)):
+        with pytest.raises(UsageError, match="Servable not found"):
+            serving.ServedSampler(transport(double, way), *wrong)
+    sampler = serving.ServedSampler(transport(double, way), "vae")
+    with pytest.raises(UsageError, match="no signature 'sampel'; did you mean 'sample'"):
+        sampler.call("sampel", seed=SEEDS)
+    with pytest.raises(WorkError, match="do not match"):
+        sampler.call("sample", seeds=SEEDS)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_no_server_is_told() -> None:
+    port = free_port()
+    with pytest.raises(WorkError, match=rf"no server answers at http://127.0.0.1:{port} \(.*refused.*8501"):
+        serving.ServedSampler(serving.Rest(f"http://127.0.0.1:{port}", retries=1), "vae")
+    with pytest.raises(WorkError, match=rf"no server answers at 127.0.0.1:{port}.*8500"):
+        serving.ServedSampler(serving.Grpc(f"127.0.0.1:{port}", retries=0), "vae")
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8501", "ftp://host", "http://", "http://host?x=1", "http://[", "nonsense"]
+)
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match=r"--url .* http://localhost:8501"):
+        serving.Rest(url)
+
+
+@pytest.mark.parametrize("address", ["localhost", "http://localhost:8500", "host:port", ":8500"])
+def test_what_is_no_grpc_address_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match=r"--grpc .* localhost:8500"):
+        serving.Grpc(address)
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[1]", b"{}", b'{"model_spec": {"version": "x"}, "metadata": {}}', b'{"outputs": 1}']
+)
+def test_another_server_is_told(body: bytes) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        connection = listener.accept()[0]
+        connection.recv(4096)
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        connection.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    with listener, pytest.raises(WorkError, match="is not TensorFlow Serving"):
+        serving.ServedSampler(serving.Rest(f"http://127.0.0.1:{listener.getsockname()[1]}"), "vae")
+    thread.join()
+
+
+class Lying:
+    """A transport whose answers are not what the metadata promise."""
+
+    address = "nowhere"
+
+    def __init__(self, outputs: dict[str, Any]):
+        self.outputs = outputs
+
+    def metadata(self, name: str, version: int | None) -> tuple[int, Any]:
+        def tensor(*sizes: int) -> dict[str, Any]:
+            return {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": str(size)} for size in sizes]}}
+
+        outputs = {"latents": {"latents": tensor(-1, 2)}, "decode": {"images": tensor(-1, 6, 6, 1)}}
+        return 1, {key: {"outputs": value} for key, value in outputs.items()}
+
+    def predict(self, *_: Any) -> dict[str, Any]:
+        return self.outputs
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"other": [[0, 0]] * 3}, "answers 'latents' with other"),
+        ({"latents": [[0, 0]] * 2}, r"not of shape \(3, 2\)"),
+        ({"latents": [[0, 0], [0], [0, 0]]}, r"not of shape \(3, 2\)"),
+        ({"latents": [["a", "b"]] * 3}, r"not of shape \(3, 2\)"),
+    ],
+)
+def test_answers_that_are_not_as_promised_are_told(outputs: dict[str, Any], message: str) -> None:
+    with pytest.raises(WorkError, match=message):
+        serving.ServedSampler(Lying(outputs), "vae").call("latents", seed=SEEDS)
+
+
+def test_a_model_that_tfgen_did_not_export_is_told(tmp_path: Path) -> None:
+    module = tf.Module()
+    half = tf.function(lambda x: {"y": x / 2}, input_signature=[tf.TensorSpec([None], name="x")])
+    tf.saved_model.save(module, str(tmp_path / "half" / "1"), signatures={"serving_default": half})
+    with Double(tmp_path).running() as double, pytest.raises(WorkError, match="did not export it"):
+        serving.ServedSampler(serving.Rest(double.url), "half")
+
+
+# --- the documented form of REST ---------------------------------------------------------------------
+
+
+def post(double: Double, name: str, body: dict[str, Any]) -> Any:
+    return requests.post(f"{double.url}/v1/models/{name}:predict", json=body, timeout=30).json()
+
+
+def test_rows_and_columns_give_the_same_images(double: Double, folder: Path) -> None:
+    images = local(folder, "vae").call("sample", seed=SEEDS)["images"]
+    for body, key in (
+        ({"instances": SEEDS.tolist()}, "predictions"),
+        ({"instances": [{"seed": seed} for seed in SEEDS.tolist()]}, "predictions"),
+        ({"inputs": SEEDS.tolist()}, "outputs"),
+        ({"signature_name": "sample", "inputs": {"seed": SEEDS.tolist()}}, "outputs"),
+    ):
+        answer = post(double, "vae", body)
+        assert answer.keys() == {key}
+        np.testing.assert_array_equal(np.float32(answer[key]), images)
+
+
+def test_two_inputs_and_two_outputs_are_named(double: Double, folder: Path) -> None:
+    rows = [{"seed": 1, "label": 2}, {"seed": 5, "label": 0}]
+    answer = post(double, "gan-conditional", {"instances": rows})
+    assert np.shape(answer["predictions"]) == (2, 6, 6, 1)
+    images = np.zeros((2, 6, 6, 1), int).tolist()
+    answer = post(double, "vae", {"signature_name": "encode", "inputs": images})
+    assert {key: np.shape(value) for key, value in answer["outputs"].items()} == {
+        "mean": (2, 2),
+        "stddev": (2, 2),
+    }
+
+
+def test_what_the_client_sends_is_what_the_documentation_asks(double: Double, monkeypatch: Any) -> None:
+    sent: list[Any] = []
+    real = requests.Session.request
+
+    def record(self: Any, method: str, url: str, **kwargs: Any) -> Any:
+        sent.append((method, url, kwargs["json"]))
+        return real(self, method, url, **kwargs)
+
+    monkeypatch.setattr(requests.Session, "request", record)
+    serving.ServedSampler(serving.Rest(double.url + "/"), "vae").call("latents", seed=SEEDS[:2])
+    base = f"{double.url}/v1/models/vae"
+    assert sent == [
+        ("GET", f"{base}/metadata", None),
+        (
+            "POST",
+            f"{base}/versions/2:predict",
+            {"signature_name": "latents", "inputs": {"seed": [5, -7]}},
+        ),
+    ]
+    assert json.loads(json.dumps(sent[1][2])) == sent[1][2]
+
+
+# --- the files beside the graph ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_warm_up_file_is_replayed(folder: Path, name: str) -> None:
+    sampler = local(folder, name)
+    path = folder / name / "2" / "assets.extra" / "tf_serving_warmup_requests"
+    asked = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        assert request.model_spec.name == name
+        inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
+        (size,) = {len(value) for value in inputs.values()}
+        outputs = sampler.call(request.model_spec.signature_name, **inputs)
+        assert all(len(value) == size and np.isfinite(value).all() for value in outputs.values())
+        asked.append((request.model_spec.signature_name, size))
+    assert sorted(asked) == sorted((key, n) for key in sampler.manifest["signatures"] for n in (1, 32))
+    assert len(asked) <= 1000  # TensorFlow Serving's limit
+
+
+def test_without_the_extra_there_is_no_warm_up_and_a_version(tmp_path: Path, monkeypatch: Any) -> None:
+    for module in ("tensorflow_serving", "tensorflow_serving.apis"):
+        monkeypatch.setitem(__import__("sys").modules, module, None)
+    path = export.publish(MODELS["vae"](), tmp_path, "vae")
+    assert not (path / "assets.extra").exists()
+    assert versions.Sampler(versions.find("vae", tmp_path)).number == 2
+    with pytest.raises(UsageError, match=r"pip install 'tfgen\[serving\]'"):
+        serving.Grpc("localhost:8500")
+
+
+def read_config(folder: Path) -> dict[str, str]:
+    text = (folder / "models.config").read_text()
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    assert all(each.model_platform == "tensorflow" for each in config.model_config_list.config)
+    return {each.name: each.base_path for each in config.model_config_list.config}
+
+
+def test_the_servers_configuration_names_all_models(folder: Path) -> None:
+    assert read_config(folder) == {name: f"/models/{name}" for name in MODELS}
+
+
+def test_a_configuration_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
+    own = (
+        'model_config_list { config { name: "vae" base_path: "/elsewhere" model_platform: "tensorflow" } }\n'
+    )
+    (tmp_path / "models.config").write_text(own)
+    export.publish(MODELS["vae"](), tmp_path, "vae")
+    assert (tmp_path / "models.config").read_text() == own

@@ -1,0 +1,89 @@
+"""The requests of docs/serving.md, sent to a double of the server, are answered as it says."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from tests.serving_double import Double
+from tfgen import versions
+
+DOCS = (Path(__file__).parent.parent / "docs" / "serving.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def double() -> Iterator[Double]:
+    with Double(versions.shipped_folder()).running() as double:
+        yield double
+
+
+def shape_of(value: Any) -> str:
+    return f"float{''.join(f'[{size}]' for size in np.shape(value))}"
+
+
+def test_each_curl_is_answered_as_shown(double: Double) -> None:
+    exchanges = re.findall(
+        r"curl -d '(.+?)' http://localhost:8501(\S+)\n```\n\n```json\n(.+?)```", DOCS, re.S
+    )
+    assert len(exchanges) == 3
+    image = json.dumps(np.zeros((28, 28, 1), int).tolist())
+    for body, path, shown in exchanges:
+        sent = json.loads(body.replace("IMAGE", image))
+        (answer,) = requests.post(double.url + path, json=sent, timeout=120).json().values()
+        ((_, expected),) = json.loads(shown).items()
+        pairs = [("", expected)] if not isinstance(expected, dict) else list(expected.items())
+        for key, value in pairs:
+            found = answer[key] if key else answer
+            if isinstance(value, str):
+                assert shape_of(found) == re.split("[ ,]", value)[0]
+            else:
+                assert found == value  # latents are bit-equal everywhere
+
+
+def test_both_python_clients_run(double: Double) -> None:
+    scripts = re.findall(
+        r"<!-- run as a test: tests/test_serving_docs.py -->\n```python\n(.+?)```", DOCS, re.S
+    )
+    assert len(scripts) == 2
+    images = []
+    for script in scripts:
+        script = script.replace("localhost:8500", double.grpc).replace("http://localhost:8501", double.url)
+        names: dict[str, Any] = {}
+        exec(script, names)
+        images.append(names["images"])
+    assert images[0].shape == (2, 28, 28, 1)
+    np.testing.assert_array_equal(*images)
+
+
+def test_the_table_holds_every_signature_of_every_shipped_version() -> None:
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in DOCS.splitlines()
+        if line.startswith("| `")
+    ]
+    for name in ("vae", "gan", "flow"):
+        signatures = versions.read_manifest(versions.shipped_folder() / name / "1")["signatures"]
+        told = {
+            key: (row[2], row[3])
+            for row in (re.sub(r"\\\|", "/", "|".join(row)).split("|") for row in rows)
+            if row[1] == "all" or f"`{name}`" in row[1]
+            for key in re.findall(r"`(\w+)`", row[0])
+        }
+        assert told.keys() == {"serving_default", *signatures}
+        for key, signature in signatures.items():
+            for cell, tensors in zip(told[key], (signature["inputs"], signature["outputs"]), strict=True):
+                found = dict(re.findall(r"`(\w+): (\w+)\[", cell))
+                assert found == {tensor: spec["dtype"] for tensor, spec in tensors.items()}
+
+
+def test_the_pinned_configuration_is_one() -> None:
+    text = next(block for block in DOCS.split("```")[1::2] if "model_version_policy" in block)
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    assert list(config.model_config_list.config[0].model_version_policy.specific.versions) == [2]
