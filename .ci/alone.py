@@ -26,7 +26,8 @@ def expect(path: Path) -> None:
     for name in versions.names(versions.shipped_folder()):
         model = loading.exported_model(versions.shipped_folder() / name / "1")
         inputs = export.example_inputs(model, export.trace(model), ROWS)
-        for signature, (function, specs) in model.signatures().items():
+        signatures = model.signatures()
+        for signature, (function, specs) in {"serving_default": signatures["sample"], **signatures}.items():
             given = {spec.name: inputs[spec.name] for spec in specs}
             outputs = function(**{key: tf.constant(value) for key, value in given.items()})
             arrays |= {f"{name}|{signature}|in|{key}": value for key, value in given.items()}

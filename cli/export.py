@@ -59,7 +59,7 @@ def publish(path: Path, options: ExportOptions) -> None:
     from tfgen import export, loading
 
     model = loading.load(path, weights=options.weights)
-    if path.suffix == ".keras":
+    if path.is_file():
         run, weights = registry.describe_model(model), "last"
         default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
     else:
@@ -68,7 +68,7 @@ def publish(path: Path, options: ExportOptions) -> None:
             config.family, config.options.dataset, config.model
         )
         weights = loading.find_weights(path, options.weights)[1]
-    name = options.name or default
+    name = default if options.name is None else options.name
     if options.dry_run:
         export.check_publishable(model, options.to, name)
         print(describe(name, export.describe(export.trace(model)), weights, options.to))

@@ -1,9 +1,10 @@
 """`tfgen-sample`: images from a published sampler, on this machine or behind a server."""
 
+import contextlib
 import io
 import itertools
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,7 +17,7 @@ from tfgen.config import MAX_SEED, Config, option
 from tfgen.errors import UsageError
 from tfgen.quiet import import_quietly
 from tfgen.seeds import image_seeds
-from tfgen.serving import Grpc, Rest, ServedSampler
+from tfgen.serving import MAX_RETRIES, Grpc, Rest, ServedSampler
 from tfgen.versions import Sampler, find
 
 from ._command import run_command
@@ -31,7 +32,7 @@ AnySampler: TypeAlias = Sampler | ServedSampler
 class SampleOptions(Config):
     """The flags of `tfgen-sample`."""
 
-    n: int = option(25, "how many images", minimum=1)
+    n: int = option(25, "how many images", minimum=1, maximum=2**31 - 1)
     seed: int = option(0, "of the request; the same seed gives the same images", minimum=0, maximum=MAX_SEED)
     seeds: tuple[int, ...] | None = option(
         None,
@@ -47,7 +48,7 @@ class SampleOptions(Config):
     )
     out: Path | None = option(None, "file to write, .png or .npz (default: NAME-samples.png)")
     saved_models: Path = option(Path("saved_models"), "folder of published samplers")
-    version: int | None = option(None, "version to use (default: the newest)", minimum=1)
+    version: int | None = option(None, "version to use (default: the newest)", minimum=1, maximum=2**63 - 1)
     manifold: int | None = option(None, "side of a grid through a latent space of 2 dimensions", minimum=2)
     interpolate: int | None = option(None, "images on the way between each two neighbouring seeds", minimum=2)
     path: Literal["linear", "spherical"] = option("linear", "the way that --interpolate takes")
@@ -56,9 +57,12 @@ class SampleOptions(Config):
         None, "TensorFlow Serving's REST address, http://host:8501, in place of a folder"
     )
     grpc: str | None = option(None, "its gRPC address, host:8500; needs the extra [serving]")
-    timeout: float = option(60.0, "seconds to wait for a server's answer [s]", above=0)
+    timeout: float = option(60.0, "seconds to wait for a server's answer [s]", above=0, maximum=86_400)
     retries: int = option(
-        3, "how often a request is sent again where no server is met, or an overloaded one", minimum=0
+        3,
+        "how often a request is sent again where no server is met, or an overloaded one",
+        minimum=0,
+        maximum=MAX_RETRIES,
     )
 
 
@@ -81,7 +85,7 @@ def _body(argv: list[str]) -> None:
         raise UsageError("--manifold has its own latents; leave out --temperature")
     if options.interpolate and options.seeds and len(options.seeds) < 2:
         raise UsageError("--interpolate needs two --seeds or more")
-    if options.url and options.grpc:
+    if options.url is not None and options.grpc is not None:
         raise UsageError("--url and --grpc exclude each other")
     out = options.out or Path(f"{namespace.name}-samples.png")
     check_output(out)
@@ -98,9 +102,9 @@ def open_sampler(name: str, options: SampleOptions) -> AnySampler:
         UsageError: there is no such name or version.
         WorkError: the version is broken, or the server gives no answer.
     """
-    if options.url:
+    if options.url is not None:
         return ServedSampler(Rest(options.url, options.timeout, options.retries), name, options.version)
-    if options.grpc:
+    if options.grpc is not None:
         import_quietly()
         return ServedSampler(Grpc(options.grpc, options.timeout, options.retries), name, options.version)
     version = find(name, options.saved_models, options.version)
@@ -163,17 +167,26 @@ def in_batches(
 ) -> dict[str, np.ndarray]:
     """What a signature gives for arrays with the batch first, `--batch-size` rows at a time."""
     size = len(next(iter(inputs.values())))
-    starts: Iterable[int] = range(0, size, options.batch_size)
-    if size > options.batch_size and sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track
-
-        starts = track(starts, signature, console=Console(stderr=True), transient=True)
-    parts = [
-        sampler.call(signature, **{key: each[at : at + options.batch_size] for key, each in inputs.items()})
-        for at in starts
-    ]
+    parts = []
+    with tracked(range(0, size, options.batch_size), signature) as starts:
+        for at in starts:
+            batch = {key: each[at : at + options.batch_size] for key, each in inputs.items()}
+            parts.append(sampler.call(signature, **batch))
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+@contextlib.contextmanager
+def tracked(steps: range, title: str) -> Iterator[Iterable[int]]:
+    """The steps, on a terminal with progress and the time left where there are several."""
+    if len(steps) < 2 or not sys.stderr.isatty():
+        yield steps
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # Whatever goes wrong is told after the bar has gone, in one line.
+    with Progress(console=Console(stderr=True), transient=True, redirect_stderr=False) as progress:
+        yield progress.track(steps, description=title)
 
 
 def seeds_of(options: SampleOptions, more: int = 0) -> np.ndarray:

@@ -30,18 +30,22 @@ class NotFoundError(Exception):
 
 
 class Models:
-    """The versions of a folder, each loaded when it is first asked for; the newest one is the default."""
+    """The versions of a folder, each loaded when it is first asked for.
+
+    As by the server's default policy the newest one is served; with `all_versions` the others are too.
+    """
 
     def __init__(self, folder: Path):
-        self.folder, self._loaded = folder, {}
+        self.folder, self._loaded, self.all_versions = folder, {}, False
         self._lock = threading.Lock()
 
     def find(self, name: str, version: int | None) -> tuple[int, Any, dict[str, Any]]:
         """The version's number, the loaded model, and its signatures' definitions."""
         numbers = sorted(int(p.name) for p in (self.folder / name).glob("*") if p.name.isdecimal())
         chosen = version if version is not None else (numbers or [None])[-1]
-        if chosen not in numbers:
-            raise NotFoundError(f"Servable not found for request: Latest({name})")
+        if chosen not in (numbers if self.all_versions else numbers[-1:]):
+            asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise NotFoundError(f"Servable not found for request: {asked}")
         path = self.folder / name / str(chosen)
         with self._lock:
             if path not in self._loaded:
@@ -131,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(self.double.failures.pop(0), {"error": "the server is busy"})
         found = _PATH.fullmatch(self.path)
         if found is None or found["verb"] != verb:
-            return self._send(404, {"error": f"Malformed request: {self.command} {self.path}"})
+            return self._send(400, {"error": f"Malformed request: {self.command} {self.path}"})
         version = int(found["version"]) if found["version"] else None
         try:
             if body is None:

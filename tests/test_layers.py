@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgen.layers import Dense, Dropout, GatedResidual, SpectralNormalization
+from tfgen.layers import (
+    Dense,
+    Dropout,
+    GatedResidual,
+    JoinedGradients,
+    SpectralNormalization,
+    Upsampling,
+    inference,
+)
 
 
 def normal(*shape: int, seed: int = 0) -> tf.Tensor:
@@ -228,3 +236,61 @@ def test_a_gated_residual_adds_what_its_gate_lets_through() -> None:
     again = GatedResidual.from_config(layer.get_config())
     again(images)
     np.testing.assert_array_equal(again.inner.kernel, layer.inner.kernel)
+
+
+# --- what an export computes otherwise -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("filters", [1, 3, 16])
+def test_an_exported_upsampling_is_keras_transposed_convolution(filters: int) -> None:
+    layer = Upsampling(filters, activation="tanh", bias_initializer="normal")
+    keras_own = keras.layers.Conv2DTranspose(filters, 4, strides=2, padding="same", activation="tanh")
+    x = normal(2, 5, 3, 7)
+    expected = layer(x)
+    keras_own.build(x.shape)
+    keras_own.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(expected, keras_own(x))
+    with inference():
+        exported = tf.function(layer)(x)
+    assert exported.shape == (2, 10, 6, filters)
+    np.testing.assert_allclose(exported, expected, atol=1e-6)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert (again.filters, again.kernel_size, again.strides) == (filters, (4, 4), (2, 2))
+
+
+def test_an_exported_dense_layer_has_no_gradient_of_its_own() -> None:
+    layer, x = Dense(3, activation="relu", bias_initializer="normal"), normal(4, 5)
+    expected = layer(x)
+    with inference():
+        traced = tf.function(layer).get_concrete_function(tf.TensorSpec([None, 5]))
+    assert "IdentityN" not in {operation.type for operation in traced.graph.get_operations()}
+    np.testing.assert_allclose(traced(x), expected, rtol=1e-6)
+    # Outside of the context it is as it was.
+    plain = tf.function(layer).get_concrete_function(tf.TensorSpec([None, 5]))
+    assert "IdentityN" in {operation.type for operation in plain.graph.get_operations()}
+
+
+def test_joined_gradients_are_the_tapes_own() -> None:
+    first, second, x = Dense(4, activation="tanh"), Dense(2), normal(6, 3)
+
+    def loss() -> tf.Tensor:
+        return tf.add_n([tf.reduce_sum(tf.square(second(first(part)))) for part in (x[:2], x[2:])])
+
+    loss()  # builds both
+    variables = [*first.trainable_variables, *second.trainable_variables]
+    with tf.GradientTape() as tape:
+        value = loss()
+    expected = tape.gradient(value, variables)
+
+    @tf.function
+    def joined_gradients() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape, JoinedGradients() as joined:
+            value = loss()
+        return joined.of(tape, value, variables)
+
+    for gradient, own in zip(joined_gradients(), expected, strict=True):
+        assert_close(gradient, own, 1e-6)
+    # One product a kernel, not one a part.
+    graph = joined_gradients.get_concrete_function().graph.as_graph_def()
+    transposed = [node for node in graph.node if node.op == "MatMul" and node.attr["transpose_a"].b]
+    assert len(transposed) == 2

@@ -98,6 +98,10 @@ def test_a_new_version_does_not_mix_into_a_request(tmp_path: Path, way: str) -> 
         sampler = serving.ServedSampler(transport(double, way), "vae")
         before = sampler.call("sample", seed=SEEDS)["images"]
         export.publish(VAE((6, 6, 1), 2, (16,), seed=1), tmp_path, "vae")
+        # By the server's default the old version goes, and nothing takes its place unasked.
+        with pytest.raises(WorkError, match=r"vae.* is no longer served at .*ask again"):
+            sampler.call("sample", seed=SEEDS)
+        double.models.all_versions = True
         np.testing.assert_array_equal(sampler.call("sample", seed=SEEDS)["images"], before)
         newest = serving.ServedSampler(transport(double, way), "vae")
         assert newest.number == 3
@@ -105,40 +109,42 @@ def test_a_new_version_does_not_mix_into_a_request(tmp_path: Path, way: str) -> 
         assert serving.ServedSampler(transport(double, way), "vae", 2).number == 2
 
 
-BUSY = {"rest": 503, "grpc": grpc.StatusCode.UNAVAILABLE}
+BUSY = {"rest": [429, 502, 503], "grpc": [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED]}
 WRONG = {"rest": 400, "grpc": grpc.StatusCode.INVALID_ARGUMENT}
+LATE = {"rest": 504, "grpc": grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
-@pytest.mark.parametrize("way", ["rest", "grpc"])
-def test_a_busy_server_is_asked_again_and_a_refusal_is_not_repeated(double: Double, way: str) -> None:
+@pytest.mark.parametrize(("way", "busy"), [(way, busy) for way, many in BUSY.items() for busy in many])
+def test_a_busy_server_is_asked_again(double: Double, way: str, busy: Any) -> None:
     sampler = serving.ServedSampler(transport(double, way, retries=2), "vae")
     double.reset()
-    double.failures = [BUSY[way]] * 2
+    double.failures = [busy] * 2
     assert sampler.call("latents", seed=SEEDS)["latents"].shape == (3, 2)
     assert len(double.requests) == 3
     double.reset()
-    double.failures = [BUSY[way]] * 3
-    with pytest.raises(WorkError, match="busy"):
+    double.failures = [busy] * 3
+    with pytest.raises(WorkError, match="the server is busy"):
         sampler.call("latents", seed=SEEDS)
     assert len(double.requests) == 3
     double.reset()
-    double.failures = [WRONG[way]]
-    with pytest.raises(
-        WorkError, match=f"the server at {sampler.transport.address} says: the server is busy"
-    ):
-        sampler.call("latents", seed=SEEDS)
-    assert len(double.requests) == 1
-    double.failures = [BUSY[way]]
-    with pytest.raises(WorkError):
+    double.failures = [busy]
+    with pytest.raises(WorkError, match="the server is busy"):
         serving.ServedSampler(transport(double, way, retries=0), "vae")
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
-def test_a_late_answer_is_waited_for_once(double: Double, way: str) -> None:
-    sampler = serving.ServedSampler(transport(double, way, timeout=0.2), "vae")
+def test_a_refusal_and_a_time_out_are_not_repeated(double: Double, way: str) -> None:
+    sampler = serving.ServedSampler(transport(double, way, timeout=0.3), "vae")
+    refused = f"the server at {sampler.transport.address} says: the server is busy"
+    for failure, message in ((WRONG[way], refused), (LATE[way], "gave no answer in 0.3 s; .*--timeout")):
+        double.reset()
+        double.failures = [failure]
+        with pytest.raises(WorkError, match=message):
+            sampler.call("latents", seed=SEEDS)
+        assert len(double.requests) == 1
     double.reset()
-    double.delay = 0.6
-    with pytest.raises(WorkError, match=r"gave no answer in 0.2 s; .*--timeout"):
+    double.delay = 0.8
+    with pytest.raises(WorkError, match=r"gave no answer in 0.3 s; .*--timeout"):
         sampler.call("latents", seed=SEEDS)
     assert len(double.requests) == 1
 
@@ -148,11 +154,19 @@ def test_wrong_requests_are_told(double: Double, way: str) -> None:
     for wrong in (("nobody", None), ("vae", 9)):
         with pytest.raises(UsageError, match="Servable not found"):
             serving.ServedSampler(transport(double, way), *wrong)
+    for name in ("", "vae?x", "vae/versions/2", "../vae", "my vae"):
+        with pytest.raises(UsageError, match="is no name of a published model"):
+            serving.ServedSampler(transport(double, way), name)
     sampler = serving.ServedSampler(transport(double, way), "vae")
     with pytest.raises(UsageError, match="no signature 'sampel'; did you mean 'sample'"):
         sampler.call("sampel", seed=SEEDS)
+    with pytest.raises(UsageError, match="'sample' is called without inputs"):
+        sampler.call("sample")
     with pytest.raises(WorkError, match="do not match"):
         sampler.call("sample", seeds=SEEDS)
+    if way == "rest":
+        with pytest.raises(UsageError, match="the inputs cannot be sent"):
+            sampler.call("decode", latents=np.full((1, 2), np.nan, np.float32))
 
 
 def free_port() -> int:
@@ -165,7 +179,7 @@ def test_no_server_is_told() -> None:
     port = free_port()
     with pytest.raises(WorkError, match=rf"no server answers at http://127.0.0.1:{port} \(.*refused.*8501"):
         serving.ServedSampler(serving.Rest(f"http://127.0.0.1:{port}", retries=1), "vae")
-    with pytest.raises(WorkError, match=rf"no server answers at 127.0.0.1:{port}.*8500"):
+    with pytest.raises(WorkError, match=rf"no server is ready at 127.0.0.1:{port}.*8500"):
         serving.ServedSampler(serving.Grpc(f"127.0.0.1:{port}", retries=0), "vae")
 
 
@@ -177,6 +191,12 @@ def test_what_is_no_url_is_refused(url: str) -> None:
         serving.Rest(url)
 
 
+def test_a_host_that_cannot_be_is_told() -> None:
+    for host in ("my..host", "a" * 70, "no-such-host.invalid"):
+        with pytest.raises(WorkError, match=f"no server answers at http://{host}"):
+            serving.ServedSampler(serving.Rest(f"http://{host}:8501", timeout=5, retries=0), "vae")
+
+
 @pytest.mark.parametrize("address", ["localhost", "http://localhost:8500", "host:port", ":8500"])
 def test_what_is_no_grpc_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match=r"--grpc .* localhost:8500"):
@@ -186,13 +206,14 @@ def test_what_is_no_grpc_address_is_refused(address: str) -> None:
 @pytest.mark.parametrize(
     "body", [b"<html>", b"[1]", b"{}", b'{"model_spec": {"version": "x"}, "metadata": {}}', b'{"outputs": 1}']
 )
-def test_another_server_is_told(body: bytes) -> None:
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+def test_another_server_is_told(body: bytes, status: str) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def answer() -> None:
         connection = listener.accept()[0]
         connection.recv(4096)
-        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         connection.sendall(head.encode() + body)
         connection.close()
 
@@ -337,6 +358,22 @@ def read_config(folder: Path) -> dict[str, str]:
 
 def test_the_servers_configuration_names_all_models(folder: Path) -> None:
     assert read_config(folder) == {name: f"/models/{name}" for name in MODELS}
+
+
+def test_a_name_that_appears_while_the_configuration_is_written_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = iter([["a"], ["a", "b"], ["a", "b"]])
+    monkeypatch.setattr(versions, "names", lambda folder: next(seen))
+    export.write_models_config(tmp_path)
+    assert read_config(tmp_path).keys() == {"a", "b"}
+
+
+def test_a_configuration_that_cannot_be_written_is_told_after_publishing(tmp_path: Path) -> None:
+    (tmp_path / "models.config").mkdir()
+    with pytest.raises(WorkError, match=r"published .*vae/2, but .*models.config cannot be written"):
+        export.publish(MODELS["vae"](), tmp_path, "vae")
+    assert versions.version_numbers(tmp_path / "vae") == [2]
 
 
 def test_a_configuration_of_the_users_own_is_left_alone(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfgen import registry, versions
+from tfgen import layers, registry, versions
 from tfgen.atomic import fresh_folder, write_bytes
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, WorkError
 from tfgen.models.base import GenerativeModel
 
 Signatures = dict[str, dict[str, dict[str, dict[str, Any]]]]
@@ -39,16 +39,14 @@ def check_publishable(model: GenerativeModel, saved_models: Path, name: str) -> 
         UsageError: the signatures differ, or the folder is not one that can be written.
     """
     versions.check_folder(saved_models)
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
-        raise UsageError(f"name {name!r} cannot be published; use letters, digits, '-', '_' and '.'")
+    versions.check_name(name)
     try:
         # Told now, not after the training; nothing stays.
         with fresh_folder(saved_models / name, "writing"):
             pass
     except OSError as error:
         raise UsageError(
-            f"{saved_models / name} cannot be written ({error.strerror}); choose another --saved-models or "
-            "--name, or train with --no-publish"
+            f"{saved_models / name} cannot be written ({error.strerror}); publish elsewhere, or not at all"
         ) from error
     numbers = versions.version_numbers(saved_models / name)
     if not numbers:
@@ -59,16 +57,20 @@ def check_publishable(model: GenerativeModel, saved_models: Path, name: str) -> 
         if before.get(signature) != now.get(signature):
             raise UsageError(
                 f"{name} version {numbers[-1]} in {saved_models} has another signature {signature!r}; "
-                "publish under another --name, or train with --no-publish"
+                "publish under another --name, or not at all"
             )
 
 
 def trace(model: GenerativeModel) -> Traced:
     """All signatures of a model as graphs."""
-    return {
-        name: (tf.function(function, input_signature=specs, autograph=False).get_concrete_function(), specs)
-        for name, (function, specs) in model.signatures().items()
-    }
+    with layers.inference():
+        return {
+            name: (
+                tf.function(function, input_signature=specs, autograph=False).get_concrete_function(),
+                specs,
+            )
+            for name, (function, specs) in model.signatures().items()
+        }
 
 
 def describe(traced: Traced) -> Signatures:
@@ -108,6 +110,7 @@ def publish(
 
     Raises:
         UsageError: the name's newest version has other signatures.
+        WorkError: the version is published, and `models.config` cannot be written.
     """
     saved_models = Path(saved_models)
     check_publishable(model, saved_models, name)
@@ -129,7 +132,11 @@ def publish(
         }
 
     published = versions.publish(saved_models, name, write)
-    write_models_config(saved_models)
+    try:
+        write_models_config(saved_models)
+    except OSError as error:
+        told = f"published {published}, but {saved_models / MODELS_CONFIG} cannot be written"
+        raise WorkError(f"{told}: {error.strerror}") from error
     return published
 
 
@@ -209,7 +216,7 @@ def write_models_config(saved_models: Path) -> None:
     two writers the later one may have looked first; so each looks again after it has written.
     """
     path, before = saved_models / MODELS_CONFIG, None
-    if path.exists() and not path.read_text().startswith(_OURS):
+    if path.exists() and not path.read_bytes().startswith(_OURS.encode()):
         return
     while before != (names := versions.names(saved_models)):
         entries = "".join(

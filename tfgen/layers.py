@@ -1,8 +1,12 @@
 """Layers that the families share."""
 
-from typing import Any
+import contextlib
+import contextvars
+from collections.abc import Iterator
+from typing import Any, Self, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 # Slope of a leaky ReLU below zero, as DCGAN has it (Radford et al. 2015).
@@ -11,6 +15,24 @@ LEAK = 0.2
 _TINY = 1e-6
 # Keeps dropout's draws apart from all others of one seed.
 _DROPOUT = 0x6472
+# Taps of a transposed convolution, 4 wide with stride 2, from pixel m + t − 1 to 2m and to 2m + 1; 4: none.
+_TAPS = np.array([[3, 4], [1, 2], [4, 0]])
+# With so many channels a transposed convolution is fast as it is.
+_MANY = 8
+# Whether what is traced will have no gradient taken.
+_INFERENCE = contextvars.ContextVar("inference", default=False)
+# Takes the gradients by the kernels of what is traced.
+_JOINED: contextvars.ContextVar["JoinedGradients | None"] = contextvars.ContextVar("joined", default=None)
+
+
+@contextlib.contextmanager
+def inference() -> Iterator[None]:
+    """A context in which layers compute as is fastest where no gradient is taken: that of an export."""
+    token = _INFERENCE.set(True)
+    try:
+        yield
+    finally:
+        _INFERENCE.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -23,19 +45,75 @@ class Dense(keras.layers.Dense):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """`activation(inputs · kernel + bias)`."""
-        outputs = _product(inputs, tf.convert_to_tensor(self.kernel))
+        kernel = tf.convert_to_tensor(self.kernel)
+        if _INFERENCE.get():
+            # TensorFlow fuses its own product with bias and activation, ours with nothing.
+            outputs = tf.linalg.matmul(inputs, kernel)
+        else:
+            joined = _JOINED.get()
+            outputs = _product(inputs, kernel, None if joined is None else joined.parts(self.kernel))
         if self.bias is not None:
             outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
         return self.activation(outputs)
 
 
-@tf.custom_gradient
-def _product(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        by_inputs = tf.linalg.matmul(upstream[None], kernel[None], transpose_b=True)[0]
-        return by_inputs, tf.linalg.matmul(inputs, upstream, transpose_a=True)
+# Inputs and upstream gradients of a dense layer, a pair for each part of the batch.
+Parts: TypeAlias = list[tuple[tf.Tensor, tf.Tensor]]
 
-    return tf.linalg.matmul(inputs, kernel), gradient
+
+def _product(inputs: tf.Tensor, kernel: tf.Tensor, parts: Parts | None) -> tf.Tensor:
+    """`inputs · kernel`; its gradient by the kernel is left to whom the `parts` belong, if they are given."""
+
+    @tf.custom_gradient
+    def product(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+            by_inputs = tf.linalg.matmul(upstream[None], kernel[None], transpose_b=True)[0]
+            if parts is None:
+                return by_inputs, tf.linalg.matmul(inputs, upstream, transpose_a=True)
+            parts.append((inputs, upstream))
+            return by_inputs, None
+
+        return tf.linalg.matmul(inputs, kernel), gradient
+
+    result: tf.Tensor = product(inputs, kernel)
+    return result
+
+
+class JoinedGradients:
+    """Gradients by the kernels of dense layers that see a batch in parts, each one product over all of it.
+
+    A tape would make one for each part and add them up; of large kernels that takes time in the memory.
+    A context; within it the layers are called, after it `of` takes the place of the tape's `gradient`.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[int, Parts] = {}
+
+    def __enter__(self) -> Self:
+        self._token = _JOINED.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _JOINED.reset(self._token)
+
+    def parts(self, kernel: keras.Variable) -> Parts:
+        """Where the layer with that kernel puts its parts."""
+        return self._parts.setdefault(id(kernel), [])
+
+    def of(self, tape: tf.GradientTape, loss: tf.Tensor, variables: list[keras.Variable]) -> list[Any]:
+        """The gradients of a loss by variables."""
+        gradients = tape.gradient(loss, variables)
+        return [
+            gradient if gradient is not None else self._joined(variable)
+            for variable, gradient in zip(variables, gradients, strict=True)
+        ]
+
+    def _joined(self, variable: keras.Variable) -> tf.Tensor | None:
+        parts = self._parts.get(id(variable))
+        if not parts:
+            return None
+        inputs, upstream = (tf.concat(each, axis=0) for each in zip(*parts, strict=True))
+        return tf.cast(tf.linalg.matmul(inputs, upstream, transpose_a=True), variable.dtype)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -83,6 +161,34 @@ class Dropout(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
+class Upsampling(keras.layers.Conv2DTranspose):
+    """Keras's transposed convolution that doubles the sides: 4 × 4, stride 2, `same`.
+
+    In an export it is a 3 × 3 convolution to four times the channels, which then become pixels (Shi et al.
+    2016, "Real-time single image and video super-resolution"): with few channels that is twice as fast.
+    """
+
+    def __init__(self, filters: int, **kwargs: Any):
+        super().__init__(filters, **{"kernel_size": 4, "strides": 2, "padding": "same", **kwargs})
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """`[B, H, W, C] → [B, 2 H, 2 W, filters]`."""
+        if not _INFERENCE.get() or self.filters >= _MANY:
+            return super().call(inputs)
+        kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)  # [4, 4, filters, C]
+        kernel = tf.pad(kernel, [[0, 1], [0, 1], [0, 0], [0, 0]])
+        # Taps of rows and of columns apart: [3, 2, 3, 2, filters, C].
+        kernel = tf.gather(tf.gather(kernel, _TAPS, axis=0), _TAPS, axis=2)
+        kernel = tf.reshape(
+            tf.transpose(kernel, [0, 2, 5, 1, 3, 4]), [3, 3, inputs.shape[-1], 4 * self.filters]
+        )
+        outputs = tf.nn.depth_to_space(tf.nn.conv2d(inputs, kernel, 1, "SAME"), 2)
+        return self.activation(
+            tf.nn.bias_add(outputs, tf.cast(tf.convert_to_tensor(self.bias), outputs.dtype))
+        )
 
 
 @keras.saving.register_keras_serializable(package="tfgen")

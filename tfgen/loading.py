@@ -53,11 +53,13 @@ def exported_model(path: str | Path) -> Any:
         path: a version's folder.
 
     Raises:
-        UsageError: the version does not tell all that made its model: it has networks of a user's own.
+        UsageError: the version does not tell all that made its model, as where that was given a network.
         WorkError: it is damaged.
     """
     manifest = verify(Path(path))
     run = manifest["run"]
+    if run.get("given"):
+        raise UsageError(f"{path} does not tell of the {' and '.join(run['given'])} that its model was given")
     entry = registry.family(run["family"])
     options = TrainOptions(seed=run["options"]["seed"])
     model = registry.build_model(RunConfig(entry.name, entry.config.from_json(run["model"]), options))

@@ -10,7 +10,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfgen.layers import LEAK, Dense, Dropout, GatedResidual, SpectralNormalization, leaky_relu
+from tfgen.layers import (
+    LEAK,
+    Dense,
+    Dropout,
+    GatedResidual,
+    SpectralNormalization,
+    Upsampling,
+    leaky_relu,
+)
 
 # As PyTorch's batch normalization has them; Keras's own moving average is ten times as slow.
 _NORM_MOMENTUM, _NORM_EPSILON = 0.9, 1e-5
@@ -128,7 +136,6 @@ def convolutional_generator(
     """
     height, width, depth = image_shape
     quarter = (height // 4, width // 4, 2 * channels)
-    transposed = {"kernel_size": 4, "strides": 2, "padding": "same", "dtype": dtype}
 
     def normalized_relu() -> list[keras.Layer]:
         return [_batch_norm(dtype), _activation("relu", dtype)]
@@ -140,11 +147,9 @@ def convolutional_generator(
         _normalized(Dense, math.prod(quarter), seed=_layer_seed(seed, 1), dtype=dtype),
         keras.layers.Reshape(quarter, dtype=dtype),
         *normalized_relu(),
-        _normalized(keras.layers.Conv2DTranspose, channels, seed=_layer_seed(seed, 2), **transposed),
+        _normalized(Upsampling, channels, seed=_layer_seed(seed, 2), dtype=dtype),
         *normalized_relu(),
-        _normalized(
-            keras.layers.Conv2DTranspose, depth, seed=_layer_seed(seed, 3), activation="tanh", **transposed
-        ),
+        _normalized(Upsampling, depth, seed=_layer_seed(seed, 3), activation="tanh", dtype=dtype),
     ]
     return keras.Sequential(layers, name=name)
 

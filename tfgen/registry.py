@@ -182,5 +182,7 @@ def describe_model(model: Any) -> dict[str, Any]:
     """
     for entry in FAMILIES.values():
         if isinstance(model, entry.load_class()):
-            return {"family": entry.name, "model": model.config.to_json(), "options": {"seed": model.seed}}
+            given = [name for name, value in model._given.items() if value is not None]
+            run = {"family": entry.name, "model": model.config.to_json(), "options": {"seed": model.seed}}
+            return {**run, "given": given} if given else run
     raise UsageError(f"{type(model).__name__} is no model of {', '.join(FAMILIES)}")

@@ -13,13 +13,18 @@ import numpy as np
 
 from tfgen.config import hint
 from tfgen.errors import UsageError, WorkError
+from tfgen.versions import check_name
 
 # Statuses that say "later": too many requests, a gateway without its server, a server that is not ready.
-_RETRIED = (429, 502, 503, 504)
-# Seconds before the first repetition, twice as many before each further one.
+_RETRIED = (429, 502, 503)
+# The server's own time-out: the same request again would take as long.
+_LATE = 504
+# Seconds that the waits before repetitions are made of; each is twice the one before.
 _BACKOFF = 0.2
-# gRPC makes no more attempts than these, whatever it is told.
-_MOST_GRPC_ATTEMPTS = 5
+# More attempts than five gRPC does not make.
+MAX_RETRIES = 4
+# Seconds to wait for a connection.
+_CONNECT = 10.0
 _DTYPES = {"DT_FLOAT": np.float32, "DT_INT32": np.int32, "DT_UINT8": np.uint8}
 
 # Signature → "inputs" or "outputs" → tensor's name → its dtype and shape, in protobuf's JSON.
@@ -46,7 +51,7 @@ class Transport(Protocol):
         """The outputs of a signature by their names (or `UNNAMED`), as arrays or nested lists.
 
         Raises:
-            WorkError: there is no answer, or the server refuses.
+            WorkError: there is no answer, the server refuses, or no longer has the version.
         """
 
 
@@ -62,11 +67,12 @@ class ServedSampler:
         version: its number; None: the newest that the server has.
 
     Raises:
-        UsageError: the server has no such model or version.
+        UsageError: the server has no such model or version, or that is no name.
         WorkError: there is no answer, or the model is none that tfgen exported.
     """
 
     def __init__(self, transport: Transport, name: str, version: int | None = None):
+        check_name(name)
         self.transport, self.name = transport, name
         self.number, self._signatures = transport.metadata(name, version)
         for needed, output in (("latents", "latents"), ("decode", "images")):
@@ -91,9 +97,11 @@ class ServedSampler:
         """Runs a signature on arrays whose first dimension is the batch, in one request.
 
         Raises:
-            UsageError: there is no such signature.
+            UsageError: there is no such signature, or it is called without inputs.
             WorkError: there is no answer, the server refuses, or answers with other arrays than it should.
         """
+        if not inputs:
+            raise UsageError(f"signature {signature!r} is called without inputs")
         if signature not in self._signatures:
             told = hint(signature, self._signatures)
             raise UsageError(f"{self.name} at {self.transport.address} has no signature {signature!r}{told}")
@@ -154,7 +162,7 @@ class Rest:
     Args:
         url: `http://host:8501`, without a path unless a gateway puts one before.
         timeout: seconds to wait for an answer.
-        retries: how often a request is sent again where no server is met, or an overloaded one.
+        retries: how often a request is sent again where no server is met, or an overloaded one; at most 4.
 
     Raises:
         UsageError: that is no such URL.
@@ -172,13 +180,15 @@ class Rest:
         if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
             raise UsageError(f"--url {url} is no server's; pass one like http://localhost:8501")
         self.address, self.timeout = url.rstrip("/"), timeout
-        # No timeout is repeated: a server that is slow would only get the work twice.
+        # No late answer is asked for again: a server that is slow would only get the work twice.
         again = Retry(
             retries,
             read=False,
             status_forcelist=_RETRIED,
             allowed_methods=None,
             backoff_factor=_BACKOFF,
+            # It may ask for hours.
+            respect_retry_after_header=False,
             raise_on_status=False,
         )
         self._session = requests.Session()
@@ -205,23 +215,39 @@ class Rest:
 
     def _send(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         import requests
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+        wait = (min(self.timeout, _CONNECT), self.timeout)
         try:
-            response = self._session.request(method, self.address + path, json=body, timeout=self.timeout)
-        except requests.Timeout as error:
-            raise WorkError(_late(self.address, self.timeout)) from error
-        except requests.RequestException as error:
+            response = self._session.request(method, self.address + path, json=body, timeout=wait)
+        except requests.exceptions.InvalidJSONError as error:
+            raise UsageError(f"the inputs cannot be sent: {error}") from error
+        except (requests.RequestException, HTTPError) as error:
+            stalled = error.args and isinstance(error.args[0], ReadTimeoutError)
+            if stalled or isinstance(error, requests.ReadTimeout):
+                raise WorkError(_late(self.address, self.timeout)) from error
             told = f"no server answers at {self.address} ({_reason(error)})"
             raise WorkError(f"{told}; is it up, and is this its REST port, by default 8501?") from error
+        return self._read(response, method, path)
+
+    def _read(self, response: Any, method: str, path: str) -> dict[str, Any]:
+        status = response.status_code
         try:
             answer = response.json()
-        except ValueError as error:
-            raise self._foreign(f"status {response.status_code}") from error
-        if not isinstance(answer, dict):
-            raise self._foreign(f"status {response.status_code}")
-        if response.status_code != 200:
-            kind = UsageError if response.status_code == 404 and method == "GET" else WorkError
-            raise kind(_refused(self.address, answer.get("error", f"status {response.status_code}")))
+        except ValueError:
+            answer = None
+        told = answer.get("error") if isinstance(answer, dict) else None
+        if status == _LATE:
+            raise WorkError(f"{_late(self.address, self.timeout)} (the server's own limit: status {status})")
+        if status in _RETRIED:
+            raise WorkError(f"the server at {self.address} is not ready: {told or f'status {status}'}")
+        if not isinstance(answer, dict) or (status != 200 and told is None):
+            raise self._foreign(f"status {status}")
+        if status == 404 and method == "POST":
+            raise WorkError(_gone(self.address, path.split(":")[0], told))
+        if status != 200:
+            kind = UsageError if status == 404 else WorkError
+            raise kind(_refused(self.address, told))
         return answer
 
     def _foreign(self, told: str = "its JSON is another") -> WorkError:
@@ -300,9 +326,11 @@ class Grpc:
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise WorkError(_late(self.address, self.timeout)) from error
             if code == grpc.StatusCode.UNAVAILABLE:
-                told = f"no server answers at {self.address} ({details})"
+                told = f"no server is ready at {self.address} ({details})"
                 raise WorkError(f"{told}; is it up, and is this its gRPC port, by default 8500?") from error
-            kind = UsageError if asked and code == grpc.StatusCode.NOT_FOUND else WorkError
+            if code == grpc.StatusCode.NOT_FOUND and not asked:
+                raise WorkError(_gone(self.address, request.model_spec.name, details)) from error
+            kind = UsageError if code == grpc.StatusCode.NOT_FOUND else WorkError
             raise kind(_refused(self.address, details)) from error
 
 
@@ -317,6 +345,11 @@ def _late(address: str, timeout: float) -> str:
 
 def _refused(address: str, message: Any) -> str:
     return f"the server at {address} says: {' '.join(str(message).split())[:300]}"
+
+
+def _gone(address: str, what: str, message: Any) -> str:
+    told = f"{what} is no longer served at {address} ({message})"
+    return f"{told}: a newer version has taken its place; ask again"
 
 
 def _reason(error: BaseException) -> str:
@@ -334,9 +367,9 @@ def _reason(error: BaseException) -> str:
 
 def _service_config(retries: int) -> str:
     policy = {
-        "maxAttempts": min(1 + retries, _MOST_GRPC_ATTEMPTS),
+        "maxAttempts": 1 + min(retries, MAX_RETRIES),
         "initialBackoff": f"{_BACKOFF}s",
-        "maxBackoff": f"{_BACKOFF * 2**_MOST_GRPC_ATTEMPTS:g}s",
+        "maxBackoff": f"{_BACKOFF * 2**MAX_RETRIES:g}s",
         "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
     }

@@ -8,7 +8,7 @@ touch files. The manifest finds damage, not malice.
 
 import importlib.util
 import json
-import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from tfgen.errors import UsageError, WorkError
 MANIFEST = "manifest.json"
 # Version 1 of a name is the one that is shipped.
 FIRST_TRAINED = 2
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 # What TensorFlow itself puts into every SavedModel: variables, their restoring, calls of functions.
 _SAVED_MODEL_OPS = """
@@ -77,6 +78,18 @@ def version_numbers(folder: Path) -> list[int]:
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
 
 
+def check_name(name: str) -> None:
+    """Refuses what cannot be the name of a folder, or of a model in a server's addresses.
+
+    Raises:
+        UsageError: it has other characters than letters, digits, '-', '_' and '.', or begins with '.'.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no name of a published model; names have letters, digits, '-', '_' and '.'"
+        )
+
+
 def check_folder(saved_models: Path) -> None:
     """Refuses a file as the folder of published samplers.
 
@@ -84,7 +97,7 @@ def check_folder(saved_models: Path) -> None:
         UsageError: it is a file.
     """
     if saved_models.exists() and not saved_models.is_dir():
-        raise UsageError(f"{saved_models} is a file; --saved-models takes a folder")
+        raise UsageError(f"{saved_models} is a file; published samplers are kept in a folder")
 
 
 def find(name: str, saved_models: Path, number: int | None = None) -> Version:
@@ -94,8 +107,7 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
         UsageError: there is no such name or version, or `saved_models` is a file.
     """
     check_folder(saved_models)
-    if os.sep in name or name in ("", ".", ".."):
-        raise UsageError(f"{name!r} is no name of a published model")
+    check_name(name)
     for base in (saved_models, shipped_folder()):
         numbers = version_numbers(base / name)
         if numbers and (number is None or number in numbers):
@@ -112,7 +124,7 @@ def names(saved_models: Path) -> list[str]:
     """The names in a folder that have a version, sorted."""
     if not saved_models.is_dir():
         return []
-    return sorted(path.name for path in saved_models.iterdir() if version_numbers(path))
+    return sorted(p.name for p in saved_models.iterdir() if _NAME.fullmatch(p.name) and version_numbers(p))
 
 
 def next_number(saved_models: Path, name: str) -> int:

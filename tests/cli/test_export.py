@@ -106,8 +106,12 @@ def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[s
         (): (2, "required: RUN"),
         ("damaged.keras",): (1, "damaged.keras cannot be loaded"),
         (trained.runs / "flat", "--weights", "first"): (2, "weights = 'first'"),
-        (trained.runs / "flat", "--to", "file"): (2, "file is a file; --saved-models takes a folder"),
-        (trained.runs / "flat", "--name", "a/b"): (2, "name 'a/b' cannot be published"),
+        (trained.runs / "flat", "--to", "file"): (
+            2,
+            "file is a file; published samplers are kept in a folder",
+        ),
+        (trained.runs / "flat", "--name", ""): (2, "'' is no name of a published model"),
+        (trained.runs / "flat", "--name", "a/b"): (2, "'a/b' is no name of a published model"),
         ("other.keras", "--to", "models", "--name", NAME): (
             2,
             f"{NAME} version 2 in models has another signature",

@@ -15,6 +15,7 @@ from tests import commands
         ("train", ["vae", "--preset", "mlp-2d", "-h"], "dimensions of the latent space (default: 2)"),
         ("sample", ["--help"], "--manifold"),
         ("data", ["--help"], "SOURCE"),
+        ("export", ["--help"], "--weights {best,last}"),
     ],
 )
 def test_help_imports_no_tensorflow(verb: str, argv: list[str], told: str, tmp_path: Path) -> None:

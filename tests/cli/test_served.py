@@ -99,8 +99,12 @@ def test_over_rest_no_tensorflow_is_imported(double: Double, tmp_path: Path) -> 
         (["--url", "{url}", "--label", "1"], 2, f"{NAME} is not conditional"),
         (["--url", "{url}", "--timeout", "0"], 2, "timeout = 0.0 is too small"),
         (["--url", "{url}", "--retries", "-1"], 2, "retries = -1 is too small"),
+        (["--url", "{url}", "--timeout", "1e10"], 2, "timeout = 10000000000.0 is too large"),
+        (["--grpc", "{grpc}", "--version", "9" * 20], 2, "version = 9+ is too large"),
+        (["--url", ""], 2, "--url  is no server's"),
+        (["--grpc", ""], 2, "--grpc  is no server's"),
         (["--url", "http://127.0.0.1:1", "--retries", "0"], 1, "no server answers at http://127.0.0.1:1"),
-        (["--grpc", "127.0.0.1:1", "--retries", "0"], 1, "no server answers at 127.0.0.1:1"),
+        (["--grpc", "127.0.0.1:1", "--retries", "0"], 1, "no server is ready at 127.0.0.1:1"),
         (["--url", "http://{grpc}"], 1, "(no server answers|is not TensorFlow Serving)"),
     ],
 )

@@ -208,14 +208,14 @@ PLACES = [
         1,
         "no checkpoint in .* is sound; nothing was changed",
     ),
-    Case("name-with-slash", "train", train("--name", "my/vae"), 2, "name 'my/vae' cannot be published"),
-    Case("name-of-dots", "train", train("--name", ".."), 2, "name '..' cannot be published"),
+    Case("name-with-slash", "train", train("--name", "my/vae"), 2, "'my/vae' is no name of a published"),
+    Case("name-of-dots", "train", train("--name", ".."), 2, "'..' is no name of a published"),
     Case(
         "models-a-file",
         "train",
         after(lambda w: w.file("models"), train()),
         2,
-        "/models is a file; --saved-models",
+        "/models is a file; published samplers",
     ),
     Case(
         "models-not-writable", "train", train("--saved-models", "/proc/x"), 2, "/proc/x/.* cannot be written"
@@ -273,6 +273,7 @@ SAMPLE = [
     Case("name-a-path", "sample", sample(name="../vae"), 2, "'../vae' is no name of a published model"),
     Case("unknown-version", "sample", sample("--version", 7), 2, f"{NAME} has no version 7; it has 2"),
     Case("n-0", "sample", sample("--n", 0), 2, "n = 0 is too small; the least is 1"),
+    Case("n-too-large", "sample", sample("--n", 10**20), 2, "n = 1000.* is too large"),
     Case("n-negative", "sample", sample("--n", -4), 2, "n = -4 is too small"),
     Case("n-word", "sample", sample("--n", "four"), 2, "--n: 'four' is not an integer"),
     Case("sample-seed-negative", "sample", sample("--seed", -1), 2, "seed = -1 is too small"),
@@ -317,7 +318,7 @@ SAMPLE = [
         "sample",
         after(lambda w: w.file("models"), sample_copy()),
         2,
-        "/models is a file; --saved-models",
+        "/models is a file; published samplers",
     ),
     broken_version("weights-flipped", lambda v: flip(next(v.glob("variables/*.data*"))), "data.* is damaged"),
     broken_version(

@@ -15,6 +15,7 @@ from tfgen import figures, random
 from tfgen.bijectors import Chain, Unflatten
 from tfgen.config import FlowConfig
 from tfgen.errors import UsageError
+from tfgen.layers import JoinedGradients
 from tfgen.models.average import MovingAverage
 from tfgen.models.base import Curve, GenerativeModel, not_empty
 from tfgen.models.dequantization import VariationalDequantization
@@ -156,10 +157,10 @@ class Flow(GenerativeModel):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step of the optimizer on −log p(x)."""
         images, _ = self.unpack(data)
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, JoinedGradients() as joined:
             log_prob = self.side_by_side(self._noisy_log_prob, self.training_noise(), images)
             loss = self.gradient_loss(-tf.reduce_mean(log_prob), self.optimizer)
-        gradients = tape.gradient(loss, self.trainable_variables)
+        gradients = joined.of(tape, loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
         if self._average is not None:
             self._average.update(self.step.value)

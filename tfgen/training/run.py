@@ -144,7 +144,9 @@ def run_path(config: RunConfig) -> Path:
 
 def published_name(config: RunConfig) -> str:
     """The name that the run's sampler is published under."""
-    return config.options.name or registry.default_name(config.family, config.options.dataset, config.model)
+    if config.options.name is not None:
+        return config.options.name
+    return registry.default_name(config.family, config.options.dataset, config.model)
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,100 @@
+"""The shipped versions: a seed means the same latents and images wherever it comes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+from tests import commands
+from tests.contracts import assert_close
+from tfgen import loading, versions
+from tfgen.seeds import image_seeds
+
+NAMES = ("vae", "gan", "flow")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def sampler(request: pytest.FixtureRequest) -> versions.Sampler:
+    return versions.Sampler(versions.find(request.param, Path("none"), 1))
+
+
+def latents(sampler: versions.Sampler, seeds: np.ndarray) -> np.ndarray:
+    return sampler.call("latents", seed=seeds)["latents"]
+
+
+def test_latents_do_not_depend_on_batch_order_process_or_compiler(
+    sampler: versions.Sampler, tmp_path: Path
+) -> None:
+    seeds = image_seeds(0, 1000)
+    expected = latents(sampler, seeds)
+    alone = np.concatenate([latents(sampler, seeds[i : i + 1]) for i in (0, 1, 500, 999)])
+    np.testing.assert_array_equal(alone, expected[[0, 1, 500, 999]])
+    shuffled = np.random.default_rng(0).permutation(1000)
+    np.testing.assert_array_equal(latents(sampler, seeds[shuffled]), expected[shuffled])
+    signatures = tf.saved_model.load(str(sampler.version.path)).signatures
+    compiled = tf.function(lambda seed: signatures["latents"](seed=seed)["latents"], jit_compile=True)
+    np.testing.assert_array_equal(compiled(seeds), expected)
+    script = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        "loaded = tf.saved_model.load(sys.argv[1])\n"
+        "seeds = tf.constant(np.load('seeds.npy'))\n"
+        "called = (loaded.signatures[name](seed=seeds) for name in ('latents', 'sample'))\n"
+        "np.savez('found.npz', **{key: value.numpy() for each in called for key, value in each.items()})\n"
+    )
+    np.save(tmp_path / "seeds.npy", seeds[:50])
+    done = commands.python(["-c", script, str(sampler.version.path)], tmp_path)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "found.npz") as found:
+        np.testing.assert_array_equal(found["latents"], expected[:50])
+        assert_close(sampler.call("sample", seed=seeds[:50])["images"], found["images"])
+
+
+def test_images_agree_alone_in_a_batch_and_compiled(sampler: versions.Sampler) -> None:
+    seeds = image_seeds(3, 200)
+    images = sampler.call("sample", seed=seeds)["images"]
+    alone = np.concatenate([sampler.call("sample", seed=seeds[i : i + 1])["images"] for i in range(20)])
+    assert_close(images[:20], alone)
+    signatures = tf.saved_model.load(str(sampler.version.path)).signatures
+    compiled = tf.function(lambda seed: signatures["sample"](seed=seed)["images"], jit_compile=True)
+    assert_close(images, compiled(seeds).numpy())
+
+
+def test_ten_thousand_seeds_give_as_many_images(sampler: versions.Sampler) -> None:
+    seeds = image_seeds(0, 10_000)
+    images = np.concatenate(
+        [
+            sampler.call("sample", seed=seeds[start : start + 1000])["images"]
+            for start in range(0, 10_000, 1000)
+        ]
+    )
+    assert len(np.unique(images.reshape(10_000, -1), axis=0)) == 10_000
+
+
+def test_exported_latents_are_standard_normal(sampler: versions.Sampler) -> None:
+    drawn = latents(sampler, image_seeds(1, 10_000)).astype(np.float64)
+    n, dimensions = drawn.shape
+    # Fixed for ever by the seed; the bounds keep the chance of a false alarm over all dimensions below 1 %.
+    assert min(scipy.stats.kstest(column, "norm").pvalue for column in drawn.T) > 0.01 / dimensions
+    across = drawn[: 20 * (n // 20)].reshape(20, -1)  # neighbouring seeds in a row
+    assert min(scipy.stats.kstest(row[:20_000], "norm").pvalue for row in across) > 0.01 / 20
+    largest = scipy.stats.norm.isf(0.005 / dimensions**2) / np.sqrt(n)
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(dimensions)).max() < largest
+    standard = (drawn - drawn.mean(axis=0)) / drawn.std(axis=0)
+    assert np.abs((standard[:-1] * standard[1:]).mean(axis=0)).max() < largest
+
+
+def test_the_servers_configuration_names_the_shipped_versions() -> None:
+    folder = versions.shipped_folder()
+    shipped = [name for name in versions.names(folder) if 1 in versions.version_numbers(folder / name)]
+    assert shipped == sorted(NAMES)
+    text = (folder / "models.config").read_text()
+    assert all(f'base_path: "/models/{name}"' in text for name in NAMES)
+
+
+def test_the_live_model_of_a_version_is_the_one_that_was_exported(sampler: versions.Sampler) -> None:
+    model = loading.exported_model(sampler.version.path)
+    seeds = image_seeds(0, 5)
+    np.testing.assert_array_equal(model.latents(seeds), latents(sampler, seeds))
+    assert_close(sampler.call("sample", seed=seeds)["images"], model.sample(seeds=seeds).numpy())
