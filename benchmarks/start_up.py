@@ -10,6 +10,8 @@ ROUNDS = 5
 COMMANDS = {
     "import tensorflow": ["-c", "import tensorflow"],
     "tfgen-sample vae --n 25": ["-m", "tfgen.cli.sample", "vae", "--n", "25"],
+    "tfgen-sample gan --n 25": ["-m", "tfgen.cli.sample", "gan", "--n", "25"],
+    "tfgen-sample flow --n 25": ["-m", "tfgen.cli.sample", "flow", "--n", "25"],
     "tfgen-train --help": ["-m", "tfgen.cli.train", "--help"],
 }
 
