@@ -107,6 +107,8 @@ def _body(argv: list[str]) -> None:
     # The peers compute on the CPU.
     tf.config.set_visible_devices([], "GPU")
     peers = import_peers()
+    smallest = smallest_call(tf)
+    print(f"the smallest tf.function: {1e6 * smallest:.0f} µs a call", flush=True)
     cells: list[Cell] = []
     products: list[float] = []
     # Compiled anew in each run, lest a cache make compilation look quick.
@@ -119,6 +121,7 @@ def _body(argv: list[str]) -> None:
                 cells.append(measure(Cell(name, batch, flops), sampler, peer, arguments.rounds))
                 products += product_flops(PRODUCTS_A_ROUND)
     report = describe(cells, products, arguments.rounds, run.versions())
+    report["smallest_call_seconds"] = smallest
     print_report(report)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -175,6 +178,13 @@ def import_peers() -> ModuleType:
 def cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def smallest_call(tf: Any) -> float:
+    """Seconds that TensorFlow takes to call a function of one addition; no export can take less."""
+    add = tf.function(lambda x: x + 1).get_concrete_function(tf.TensorSpec([None], tf.float32))
+    one = tf.constant([1.0])
+    return statistics.median(timed(lambda: add(one))[0] for _ in range(1000))
 
 
 # --- both sides ------------------------------------------------------------------------------------------

@@ -18,9 +18,8 @@ from tfgen.errors import UsageError
 
 # As in tfgen's: Keras and PyTorch have other defaults.
 _NORM_EPSILON = 1e-5
-# Of the mixtures' bisection in float32, as in tfgen.bijectors.mixture, and the largest exponent there.
+# Of the mixtures' bisection in float32, as in tfgen.bijectors.mixture.
 HALVINGS = 24
-LARGEST_EXPONENT = 80.0
 LEVELS = 256
 
 
@@ -231,28 +230,28 @@ def solve(
     wanted: torch.Tensor, log_weights: torch.Tensor, means: torch.Tensor, log_scales: torch.Tensor
 ) -> torch.Tensor:
     """y with logit(F(y)) = `wanted`, by bisection; all as in `log_tails`."""
+    sign = torch.where(wanted > 0, -1.0, 1.0)
+    wanted, means = -wanted.abs(), sign * means
     of_each = means + torch.exp(log_scales) * wanted
     low, high = of_each.amin(dim=0), of_each.amax(dim=0)
     weights, inverse_scales = torch.exp(log_weights), torch.exp(-log_scales)
-    p, q = torch.sigmoid(wanted), torch.sigmoid(-wanted)
+    p = torch.sigmoid(wanted)
     for _ in range(HALVINGS):
-        low, high = halve(low, high, p, q, weights, means, inverse_scales)
-    return (low + high) / 2
+        low, high = halve(low, high, p, weights, means, inverse_scales)
+    return sign * (low + high) / 2
 
 
 def halve(
     low: torch.Tensor,
     high: torch.Tensor,
     p: torch.Tensor,
-    q: torch.Tensor,
     weights: torch.Tensor,
     means: torch.Tensor,
     inverse_scales: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The half of the bracket that has the solution of F(y) = p = 1 − q, compared as tfgen does."""
+    """The half of the bracket that has the solution of F(y) = p, compared as tfgen does."""
     middle = (low + high) / 2
-    e = torch.exp(((means - middle) * inverse_scales).clamp(max=LARGEST_EXPONENT))
-    below = (weights * (q - p * e) / (1 + e)).sum(dim=0) < 0
+    below = (weights * torch.sigmoid((middle - means) * inverse_scales)).sum(dim=0) < p
     return torch.where(below, middle, low), torch.where(below, high, middle)
 
 

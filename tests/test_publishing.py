@@ -28,11 +28,12 @@ def write(target):
             place.mkdir()
         elif path.name != "manifest.json":
             shutil.copyfile(path, place)
-            time.sleep(0.01)
+            time.sleep(0.02)
     return {key: value for key, value in manifest.items() if key not in ("format", "name", "files")}
 
 for _ in range(int(sys.argv[3])):
     versions.publish(folder, "vae", write)
+    time.sleep(0.3)  # lets readers see it
 """
 
 

@@ -9,8 +9,8 @@ from tfgen.bijectors.masks import Mask
 
 # Halvings of the bracket: as many as the number has binary digits; a step of Newton's method polishes.
 _HALVINGS = {"float32": 24, "float64": 53}
-# Largest |logit| whose σ and 1 − σ are compared as they are, and largest exponent there: float32 holds both.
-_PLAIN_LOGIT, _LARGEST_EXPONENT = 60.0, 80.0
+# Largest |logit| whose σ is compared as it is: float32 holds it.
+_PLAIN_LOGIT = 60.0
 
 
 class MixtureCoupling(Coupling):
@@ -82,22 +82,23 @@ class MixtureCoupling(Coupling):
     def _solve(self, wanted: tf.Tensor, mixture: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """y with logit(F(y)) = `wanted`, by bisection."""
         log_weights, means, log_scales = mixture
+        # Mirrored where F(y) would be above 1/2: small values of F are told apart, those near 1 are not.
+        sign = tf.where(wanted > 0, -tf.ones_like(wanted), tf.ones_like(wanted))
+        wanted, means = -tf.abs(wanted), sign * means
         # F is a mean of the components' functions, so its logit lies between theirs.
         of_each = means + tf.exp(log_scales) * wanted
         bracket = tf.reduce_min(of_each, axis=0), tf.reduce_max(of_each, axis=0)
         weights, inverse_scales = tf.exp(log_weights), tf.exp(-log_scales)
-        p, q = tf.sigmoid(wanted), tf.sigmoid(-wanted)
+        p = 1 / (1 + tf.exp(-wanted))
 
         def below(y: tf.Tensor) -> tf.Tensor:
-            # F(y) < p, as Σ π (σ(t) − p) < 0 with σ(t) = 1 / (1 + e): one exponential a component.
-            e = tf.exp(tf.minimum((means - y) * inverse_scales, _LARGEST_EXPONENT))
-            return tf.reduce_sum(weights * (q - p * e) / (1 + e), axis=0) < 0
+            return tf.reduce_sum(weights / (1 + tf.exp((means - y) * inverse_scales)), axis=0) < p
 
         def below_far_out(y: tf.Tensor) -> tf.Tensor:
-            return self._logit_of_cdf(y, mixture)[0] < wanted
+            return self._logit_of_cdf(y, (log_weights, means, log_scales))[0] < wanted
 
-        return tf.cond(
-            tf.reduce_all(tf.abs(wanted) < _PLAIN_LOGIT),
+        return sign * tf.cond(
+            tf.reduce_all(wanted > -_PLAIN_LOGIT),
             lambda: _bisect(below, *bracket),
             lambda: _bisect(below_far_out, *bracket),
         )

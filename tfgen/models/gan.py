@@ -14,7 +14,7 @@ from tfgen.errors import UsageError
 from tfgen.layers import Dense
 from tfgen.losses import LOSSES, gradient_penalty
 from tfgen.models.average import MovingAverage
-from tfgen.models.base import Curve, GenerativeModel
+from tfgen.models.base import Curve, GenerativeModel, not_empty
 from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
 from tfgen.networks import (
     append_labels,
@@ -353,8 +353,9 @@ class GAN(GenerativeModel):
 
     def decode(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """G(z), `float32[B, H, W, C]` in 0…1; by the moving average of the generator where there is one."""
-        latents = tf.cast(latents, self.likelihood_dtype)
-        return self.preprocessing.images(self.sampled_events(latents, self.one_hot(labels)))
+        latents, one_hot = tf.cast(latents, self.likelihood_dtype), self.one_hot(labels)
+        events = not_empty(self.sampled_events, latents, *([] if one_hot is None else [one_hot]))
+        return self.preprocessing.images(events)
 
     def call(
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
