@@ -1,7 +1,9 @@
 """The Python of README and docs runs as it stands, on small data and few epochs."""
 
 import dataclasses
+import importlib
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfgen
+from tests import commands
 from tests.conftest import make_images
 from tfgen import registry
 from tfgen.data import Dataset, Split
@@ -27,6 +30,10 @@ def run_script(
     small = Dataset("mnist", "3.0.1", split, split, split, 10, "fingerprint")
     for loader in ("tfgen.training.run.load", "tfgen.data.load"):
         monkeypatch.setattr(loader, lambda name, data_dir=None: small)
+    # Where the checkout's `tfgen` comes before an installed one, the commands stand beside it.
+    for module in ("", ".train"):
+        found = importlib.import_module(f"{commands.PACKAGE}{module}")
+        monkeypatch.setitem(sys.modules, f"tfgen.cli{module}", found)
     monkeypatch.chdir(folder)
     names: dict = {}
     exec(compile(code, document, "exec"), names)
