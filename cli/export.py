@@ -57,21 +57,20 @@ def publish(path: Path, options: ExportOptions) -> None:
         WorkError: the run or the file is damaged.
     """
     from tfgen import export, loading
+    from tfgen.training.run import published_name
 
-    model = loading.load(path, weights=options.weights)
     if path.is_file():
-        run, weights = registry.describe_model(model), "last"
+        model, weights = loading.load(path), "last"
+        run = registry.describe_model(model)
         default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
     else:
-        run, config = RunFolder(path).read_config(), saved_config(path)
-        default = config.options.name or registry.default_name(
-            config.family, config.options.dataset, config.model
-        )
-        weights = loading.find_weights(path, options.weights)[1]
+        model, weights = loading.load_run(path, options.weights)
+        run, default = RunFolder(path).read_config(), published_name(saved_config(path))
     name = default if options.name is None else options.name
     if options.dry_run:
-        export.check_publishable(model, options.to, name)
-        print(describe(name, export.describe(export.trace(model)), weights, options.to))
+        traced = export.trace(model)
+        export.check_publishable(model, options.to, name, traced)
+        print(describe(name, export.describe(traced), weights, options.to))
         return
     published = export.publish(model, options.to, name, run=run, weights=weights)
     print(f"published {published}; look at it with: tfgen-sample {name} --n 25")

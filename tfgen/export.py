@@ -30,7 +30,9 @@ _CONTAINER_FOLDER = "/models"
 _OURS = "# Written by tfgen at each publishing; without this line it is left as it is."
 
 
-def check_publishable(model: GenerativeModel, saved_models: Path, name: str) -> None:
+def check_publishable(
+    model: GenerativeModel, saved_models: Path, name: str, traced: Traced | None = None
+) -> None:
     """Refuses to publish under a name whose newest version has other signatures.
 
     A server that follows the name would otherwise change its inputs or its image shape under its callers.
@@ -52,7 +54,7 @@ def check_publishable(model: GenerativeModel, saved_models: Path, name: str) -> 
     if not numbers:
         return
     before = versions.read_manifest(saved_models / name / str(numbers[-1]))["signatures"]
-    now = describe(trace(model))
+    now = describe(traced or trace(model))
     for signature in sorted(before.keys() | now.keys()):
         if before.get(signature) != now.get(signature):
             raise UsageError(
@@ -113,11 +115,10 @@ def publish(
         WorkError: the version is published, and `models.config` cannot be written.
     """
     saved_models = Path(saved_models)
-    check_publishable(model, saved_models, name)
     plain = in_float32(model)
-    run = run or registry.describe_model(model)
-
     traced = trace(plain)
+    check_publishable(plain, saved_models, name, traced)
+    run = run or registry.describe_model(model)
 
     def write(folder: Path) -> dict[str, Any]:
         write_saved_model(plain, traced, folder)

@@ -42,7 +42,7 @@ def load(path: str | Path, *, weights: str = "best") -> Any:
     if (path / MANIFEST).is_file() and path.name.isdecimal():
         return Sampler(Version(path.parent.name, int(path.name), path))
     if RunFolder(path).config.is_file():
-        return _load_run(path, weights)
+        return load_run(path, weights)[0]
     raise UsageError(f"{path} is no run directory, no .keras file and no published version")
 
 
@@ -72,29 +72,23 @@ def exported_model(path: str | Path) -> Any:
     return model
 
 
-def _load_run(path: Path, weights: str) -> Any:
-    config = saved_config(path)
-    model = registry.build_model(config)
-    find_weights(path, weights)[0].restore_weights(model)
-    return model
-
-
-def find_weights(path: Path, weights: str) -> tuple[checkpoint.Checkpoint, str]:
-    """The checkpoint of a run with the `best` or `last` weights, and which of both it is.
+def load_run(path: Path, weights: str) -> tuple[Any, str]:
+    """The model of a run with its `best` or `last` weights, and which of both they are.
 
     The last ones stand in for the best where the family has no such.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no checkpoint.
         WorkError: it is damaged.
     """
+    config = saved_config(path)
     if weights not in ("best", "last"):
         raise UsageError(f"weights {weights!r} are unknown; use 'best' or 'last'")
     folder = RunFolder(path).checkpoints
-    found = checkpoint.read_best(folder) if weights == "best" else None
-    if found is not None:
-        return found, "best"
-    last = checkpoint.read_newest(folder)[0]
-    if last is None:
+    best = checkpoint.read_best(folder) if weights == "best" else None
+    found = best or checkpoint.read_newest(folder)[0]
+    if found is None:
         raise UsageError(f"run {path} has no checkpoint yet")
-    return last, "last"
+    model = registry.build_model(config)
+    found.restore_weights(model)
+    return model, "last" if best is None else "best"

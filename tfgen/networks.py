@@ -103,8 +103,7 @@ def dense_network(
             layers.append(_activation(activation, dtype))
         if not last and dropout and index == 0:
             layers.append(Dropout(dropout, layer_seed, dtype=dtype))
-    layers.append(keras.layers.Reshape(tuple(output_shape), dtype=dtype))
-    return keras.Sequential(layers, name=name)
+    return keras.Sequential([*layers, keras.layers.Reshape(tuple(output_shape), dtype=dtype)], name=name)
 
 
 def convolutional_generator(

@@ -358,11 +358,8 @@ def _reason(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
-    return (
-        getattr(error, "strerror", None) or str(error).splitlines()[0][:120]
-        if str(error)
-        else type(error).__name__
-    )
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    return getattr(error, "strerror", None) or first[:120]
 
 
 def _service_config(retries: int) -> str:

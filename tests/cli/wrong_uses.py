@@ -288,13 +288,7 @@ SAMPLE = [
         2,
         "cannot write .*/out.png: it is a folder",
     ),
-    Case(
-        "out-not-writable",
-        "sample",
-        sample("--out", "/proc/out.png"),
-        1,
-        "[a-z]: /proc/out.png",
-    ),
+    Case("out-not-writable", "sample", sample("--out", "/proc/out.png"), 1, "[a-z]: /proc/out.png"),
     Case(
         "manifold-of-20",
         "sample",
