@@ -25,9 +25,10 @@ from tfgen.cli._command import run_command
 from tfgen.cli._flags import Parser
 
 from tfgen import __version__, registry
-from tfgen.config import RunConfig, TrainOptions, hint
+from tfgen.config import RunConfig, TrainOptions
 from tfgen.data import Dataset, load, on_host, steps_per_epoch, train_batches
 from tfgen.errors import UsageError, WorkError
+from tfgen.fields import hint
 from tfgen.quiet import import_quietly
 
 PROG = "train_epoch"

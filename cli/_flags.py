@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from tfgen.config import hint, plain_type
 from tfgen.errors import UsageError
+from tfgen.fields import hint, plain_type
 
 
 class Parser(argparse.ArgumentParser):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tfgen import registry, versions
-from tfgen.config import Config, option
 from tfgen.errors import UsageError
+from tfgen.fields import Config, option
 from tfgen.quiet import import_quietly
 from tfgen.training.folder import RunFolder, saved_config
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from tfgen import figures
 from tfgen.atomic import write_bytes
-from tfgen.config import MAX_SEED, Config, option
+from tfgen.config import MAX_SEED
 from tfgen.errors import UsageError
+from tfgen.fields import Config, option
 from tfgen.quiet import import_quietly
 from tfgen.seeds import image_seeds
 from tfgen.serving import MAX_RETRIES, Grpc, Rest, ServedSampler

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tfgen import registry
-from tfgen.config import Config, RunConfig, TrainOptions
+from tfgen.config import RunConfig, TrainOptions
 from tfgen.errors import UsageError
+from tfgen.fields import Config
 from tfgen.quiet import import_quietly
 from tfgen.training.folder import check_resumable, newest_run, saved_config
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfgen.config import FlowConfig, GANConfig, ModelConfig, Preset, RunConfig, VAEConfig, hint
+from tfgen.config import FlowConfig, GANConfig, ModelConfig, Preset, RunConfig, VAEConfig
 from tfgen.errors import UsageError
+from tfgen.fields import hint
 
 DEFAULT_DATASET = "mnist"
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfgen.config import hint
 from tfgen.errors import UsageError, WorkError
+from tfgen.fields import hint
 from tfgen.versions import check_name
 
 # Statuses that say "later": too many requests, a gateway without its server, a server that is not ready.

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from tfgen.atomic import file_sha256, fresh_folder, seal
-from tfgen.config import hint
 from tfgen.errors import UsageError, WorkError
+from tfgen.fields import hint
 
 MANIFEST = "manifest.json"
 # Version 1 of a name is the one that is shipped.

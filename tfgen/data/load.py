@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfgen.config import hint
 from tfgen.data.prepared import Prepared, read_prepared
 from tfgen.errors import UsageError
+from tfgen.fields import hint
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _EMBEDDED_NAMES = ("mnist",)
