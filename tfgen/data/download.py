@@ -4,6 +4,7 @@ import difflib
 import socket
 import sys
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,12 +18,13 @@ _CONNECT_SECONDS = 5.0
 _LOCAL = "prepare it from local files with tfgen-data idx or tfgen-data images, and give --data-dir"
 
 
-def download(name: str, root: Path) -> Path:
+def download(name: str, root: Path, others: Iterable[str] = ()) -> Path:
     """Downloads `name` by TFDS and prepares it below `root`; the folder appears whole or not at all.
 
     Args:
         name: TFDS's name, `name`, `name/config` or `name:version`.
         root: the TFDS root.
+        others: names that `load` knows beside TFDS's, to be suggested like them.
 
     Returns:
         `<root>/<name>/<version>`.
@@ -36,7 +38,7 @@ def download(name: str, root: Path) -> Path:
     with silenced():
         known = tfds.list_builders(with_community_datasets=False)
     if base not in known:
-        near = difflib.get_close_matches(base, known, n=3)
+        near = difflib.get_close_matches(base, [*known, *others], n=3)
         advice = f"did you mean {' or '.join(map(repr, near))}? If it is your own, " if near else ""
         raise UsageError(f"unknown data set {base!r}, not in {root} and none of TFDS's; {advice}{_LOCAL}")
     with fresh_folder(root, base) as folder:

@@ -1,20 +1,19 @@
 """Loads a data set through TFDS: train, validation and test as arrays in memory."""
 
-import hashlib
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from tfgen.data.dataset import Dataset, Split, fingerprint
 from tfgen.data.prepared import Prepared, read_prepared
+from tfgen.data.stacked import stacked_mnist
 from tfgen.errors import UsageError
 from tfgen.fields import hint
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _EMBEDDED_NAMES = ("mnist",)
+# Data sets that are made of the embedded MNIST when they are loaded.
+_DERIVED = {"stacked_mnist": stacked_mnist}
 _NAME = re.compile(r"(?P<base>[a-z]\w*)(/(?P<config>[\w.-]+))?(:(?P<version>\d+\.\d+\.\d+))?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 # The validation split's share of the train images, and its most: 10 000 of MNIST's 60 000.
@@ -23,56 +22,14 @@ _VALIDATION_MOST = 10_000
 _LEAST_IMAGES = 3
 
 
-@dataclass(frozen=True)
-class Split:
-    """Images and their labels.
-
-    Attributes:
-        images: uint8[N,H,W,C].
-        labels: int64[N], or None.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A data set in memory.
-
-    Attributes:
-        name: what TFDS calls it.
-        version: its TFDS version.
-        train: the images to train on.
-        validation: taken from the end of the stored train images.
-        test: never trained on.
-        num_classes: number of classes, None without labels.
-        fingerprint: SHA-256 (hex) of all pixels, labels and shapes, split by split.
-    """
-
-    name: str
-    version: str
-    train: Split
-    validation: Split
-    test: Split
-    num_classes: int | None
-    fingerprint: str
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels."""
-        height, width, channels = self.train.images.shape[1:]
-        return height, width, channels
-
-
 def load(name: str = "mnist", data_dir: str | Path | None = None, *, memory: int | None = None) -> Dataset:
     """Loads a data set by TFDS: the embedded MNIST, a prepared directory, or a download.
 
     The validation split is the last min(10 000, N // 6) of the N train images, at least one; without
     a test split, test is as many before those. The stored order is kept.
+
+    `stacked_mnist` is made of the embedded MNIST, the same at every call. With `data_dir` it is the one
+    prepared there, and an error where there is none: never silently another one than was meant.
 
     Args:
         name: TFDS's name; `name/config` and `name:1.0.0` are understood.
@@ -85,6 +42,8 @@ def load(name: str = "mnist", data_dir: str | Path | None = None, *, memory: int
             images, or does not fit into memory.
         WorkError: it is not there and could not be downloaded.
     """
+    if data_dir is None and name in _DERIVED:
+        return _DERIVED[name](load(), memory)
     prepared = read_prepared(_locate(name, data_dir), memory)
     base = name.partition("/")[0].partition(":")[0]
     if prepared.name != base:
@@ -97,7 +56,7 @@ def load(name: str = "mnist", data_dir: str | Path | None = None, *, memory: int
         validation=validation,
         test=test,
         num_classes=prepared.num_classes if train.labels is not None else None,
-        fingerprint=_fingerprint((train, validation, test)),
+        fingerprint=fingerprint((train, validation, test)),
     )
 
 
@@ -128,10 +87,15 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
         configs = [f"{name}/{child.name}" for child in sorted(folder.iterdir()) if _versions(child)]
         if configs:
             raise UsageError(f"{folder} holds several configurations{hint(name, configs)}")
+    if match["base"] in _DERIVED:
+        raise UsageError(
+            f"{root} holds no {name!r}; to have it made of the embedded MNIST, "
+            f"ask for {match['base']!r} without --data-dir"
+        )
     from tfgen.data.download import download
 
     # Nothing is ever written into the package.
-    return download(name, _default_root() if root == EMBEDDED else root)
+    return download(name, _default_root() if root == EMBEDDED else root, _DERIVED)
 
 
 def _default_root() -> Path:
@@ -161,14 +125,3 @@ def _split(prepared: Prepared) -> tuple[Split, Split, Split]:
     if has_test:
         return part(0, n - held_out), validation, Split(*prepared.splits["test"])
     return part(0, n - 2 * held_out), validation, part(n - 2 * held_out, n - held_out)
-
-
-def _fingerprint(splits: Iterable[Split]) -> str:
-    digest = hashlib.sha256()
-    for split in splits:
-        digest.update(f"{split.images.shape} {split.labels is not None};".encode())
-        digest.update(np.ascontiguousarray(split.images).data)
-        if split.labels is not None:
-            # The same on machines of either byte order.
-            digest.update(np.ascontiguousarray(split.labels, "<i8").data)
-    return digest.hexdigest()

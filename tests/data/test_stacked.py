@@ -1,0 +1,125 @@
+"""Stacked MNIST: every channel a digit of the same split, and the labels say which."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests import commands
+from tests.told import fails
+from tfgen.data import Dataset, Split, load
+from tfgen.data.prepare import prepare
+from tfgen.data.stacked import spelled, stacked_mnist
+from tfgen.evaluation.modes import captured_modes
+
+SPLITS = ("train", "validation", "test")
+# Another value is another data set: runs are held against it, so the version must change with it.
+FINGERPRINT = "7eaab3741bc9b83d0827758942376d6fcf44016441aa1723b1f994c9e9361496"
+
+
+@pytest.fixture(scope="module")
+def mnist() -> Dataset:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def stacked() -> Dataset:
+    return load("stacked_mnist")
+
+
+def labelled(split: Split, channel: int, digits: np.ndarray) -> list[tuple[bytes, int]]:
+    """The images of one channel with their digits, in no order."""
+    return sorted(
+        (image.tobytes(), int(digit)) for image, digit in zip(split.images[..., channel], digits, strict=True)
+    )
+
+
+def test_it_is_as_large_as_mnist_in_three_channels_and_a_thousand_classes(
+    mnist: Dataset, stacked: Dataset
+) -> None:
+    assert (stacked.name, stacked.image_shape, stacked.num_classes) == ("stacked_mnist", (28, 28, 3), 1000)
+    for name in SPLITS:
+        split, source = getattr(stacked, name), getattr(mnist, name)
+        assert len(split) == len(split.labels) == len(source)
+        assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int64)
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_each_channel_holds_the_images_of_the_split_as_the_digit_that_the_label_says(
+    mnist: Dataset, stacked: Dataset, name: str
+) -> None:
+    split, source = getattr(stacked, name), getattr(mnist, name)
+    wanted = labelled(source, 0, source.labels)
+    for channel, unit in enumerate((100, 10, 1)):
+        assert labelled(split, channel, split.labels // unit % 10) == wanted
+
+
+def test_no_image_of_one_split_is_in_another(stacked: Dataset) -> None:
+    train, validation, test = (
+        {image.tobytes() for image in np.moveaxis(getattr(stacked, name).images, 3, 1).reshape(-1, 28, 28)}
+        for name in SPLITS
+    )
+    assert train.isdisjoint(validation)
+    assert train.isdisjoint(test)
+    assert validation.isdisjoint(test)
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_channels_are_drawn_independently(mnist: Dataset, stacked: Dataset, name: str) -> None:
+    digits = np.bincount(getattr(mnist, name).labels, minlength=10)
+    n = digits.sum()
+    found = np.bincount(getattr(stacked, name).labels, minlength=1000)
+    expected = np.einsum("a,b,c->abc", digits, digits, digits).ravel() / n**2
+    # Pearson's statistic of a table with fixed margins: χ² of 1000 − 1 − 3 · 9 degrees of freedom.
+    degrees = 1000 - 1 - 3 * 9
+    assert abs(np.sum((found - expected) ** 2 / expected) - degrees) < 4 * np.sqrt(2 * degrees)
+
+
+def test_classes_of_the_training_split_are_near_equal(mnist: Dataset, stacked: Dataset) -> None:
+    counts = np.bincount(stacked.train.labels, minlength=1000)
+    # The rarest digit is a 5, the most frequent a 1: 0.0901³ and 0.1136³ of 50 000, by Poisson's spread.
+    assert counts.min() > 36.6 - 4 * np.sqrt(36.6)
+    assert counts.max() < 73.2 + 4 * np.sqrt(73.2)
+    # What the docstring of `captured_modes` says of three independent digits, to its last digit.
+    assert 3 * captured_modes(mnist.train.labels, 10).kl == pytest.approx(0.0047, abs=5e-5)
+
+
+def test_it_is_the_same_at_every_call(mnist: Dataset, stacked: Dataset) -> None:
+    # All pixels and labels are in it.
+    assert stacked_mnist(mnist).fingerprint == stacked.fingerprint == FINGERPRINT != mnist.fingerprint
+
+
+def test_first_digit_is_the_highest() -> None:
+    # Even of bytes, which 900 would not fit.
+    assert spelled(np.array([[9, 0, 1], [0, 0, 0], [0, 4, 2]], np.uint8)).tolist() == [901, 0, 42]
+
+
+def test_one_prepared_under_that_name_is_taken_where_it_is_asked_for(tmp_path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3), np.uint8)
+    folder = prepare("stacked_mnist", {"train": (images, np.arange(12))}, tmp_path)
+    for data_dir in (tmp_path, folder):
+        data = load("stacked_mnist", data_dir)
+        assert (data.image_shape, data.num_classes) == ((4, 4, 3), 12)
+
+
+def test_a_folder_without_it_is_told_and_not_made_up_for(tmp_path, monkeypatch) -> None:
+    advice = "ask for 'stacked_mnist' without --data-dir"
+    fails(lambda: load("stacked_mnist", tmp_path / "none"), f"{tmp_path}/none holds no", advice)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    fails(lambda: load("stacked_mnist:2.0.0"), "holds no 'stacked_mnist:2.0.0'", advice)
+    fails(lambda: load("staked_mnist"), "did you mean 'stacked_mnist'")
+
+
+def test_images_that_do_not_fit_or_have_no_labels_are_refused(mnist: Dataset) -> None:
+    needed = 70_000 * 28 * 28 * 3
+    fails(lambda: stacked_mnist(mnist, needed - 1), "stacked_mnist", "memory", f"{needed / 1e9:.3g} GB")
+    unlabelled = dataclasses.replace(mnist, train=Split(mnist.train.images, None))
+    fails(lambda: stacked_mnist(unlabelled), "labels")
+
+
+def test_a_gan_is_made_for_its_three_channels(capfd: pytest.CaptureFixture[str]) -> None:
+    assert commands.main("train", ["gan", "--dataset", "stacked_mnist", "--dry-run"]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    rows = {" ".join(line.split()) for line in out.splitlines()}
+    assert {"image_shape [28, 28, 3]", "training images 50000, validation 10000"} < rows

@@ -1,0 +1,138 @@
+"""Likelihood estimators against a linear-Gaussian model, whose log p(x) is known."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfgen.errors import UsageError
+from tfgen.evaluation.estimate import mean
+from tfgen.evaluation.likelihood import LatentVariables, active_units, bits_per_dim, dequantized_log_prob
+
+tfd: Any = tfp.distributions
+
+W = np.array([[0.7, -1.2, 0.4, 2.0], [0.3, 0.8, -0.5, 0.1]])
+EXACT = tfd.MultivariateNormalFullCovariance(np.zeros(4), np.eye(4) + W.T @ W)
+COVARIANCE = np.linalg.inv(np.eye(2) + W @ W.T)
+
+
+def linear_gaussian(shift: float = 0.0, pairs: int = 64) -> LatentVariables:
+    """x = W' z + ε: the exact posterior is N(C W x, C) with C = (1 + W W')⁻¹; `shift` moves it."""
+    root = tf.constant(np.linalg.cholesky(COVARIANCE))
+
+    def posterior(x: tf.Tensor) -> Any:
+        return tfd.MultivariateNormalTriL(x @ tf.constant((COVARIANCE @ W).T) + shift, root)
+
+    def likelihood(z: tf.Tensor) -> Any:
+        return tfd.MultivariateNormalDiag(tf.einsum("...d,dx->...x", z, tf.constant(W)), np.ones(4))
+
+    return LatentVariables(tfd.MultivariateNormalDiag(np.zeros(2), np.ones(2)), posterior, likelihood, pairs)
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(6, 4)) * 1.5
+
+
+@pytest.mark.parametrize("samples", [1, 5, 37])
+def test_exact_with_the_exact_posterior(x: np.ndarray, samples: int) -> None:
+    # Each importance weight is p(x) itself: there is no Monte Carlo error, however the chunks fall.
+    found = linear_gaussian(pairs=24).log_prob(tf.constant(x), 0, samples)
+    np.testing.assert_allclose(found, EXACT.log_prob(x), rtol=1e-10)
+
+
+def test_the_bound_rises_with_k_to_log_p(x: np.ndarray) -> None:
+    shift, repeats = 0.35, 3000
+    model, events = linear_gaussian(shift, pairs=200_000), tf.repeat(tf.constant(x[:1]), repeats, axis=0)
+    log_p = EXACT.log_prob(x[0]).numpy()
+    # log w = log p(x) − u + √(2u) ε-like: Var(w/p) = exp(2u) − 1 with u = shift' C⁻¹ shift / 2 = the KL.
+    kl = 0.5 * shift**2 * np.linalg.inv(COVARIANCE).sum()
+    gaps = []
+    for k in (1, 4, 16, 64):
+        values = model.log_prob(events, 1, k)
+        gaps.append((log_p - values.mean(), values.std() / np.sqrt(repeats)))
+    assert all(before[0] > after[0] for before, after in itertools.pairwise(gaps))
+    assert all(gap > -3 * error for gap, error in gaps)
+    np.testing.assert_allclose(gaps[0][0], kl, atol=4 * gaps[0][1])
+    # The leading term for large K: Var(w/p) / 2K.
+    np.testing.assert_allclose(gaps[-1][0], np.expm1(2 * kl) / (2 * 64), atol=4 * gaps[-1][1])
+
+
+def test_elbo_is_below_by_the_divergence(x: np.ndarray) -> None:
+    shift, repeats = 0.35, 4000
+    events = tf.repeat(tf.constant(x[:1]), repeats, axis=0)
+    values = linear_gaussian(shift).elbo(events, 0)
+    kl = 0.5 * shift**2 * np.linalg.inv(COVARIANCE).sum()
+    error = values.std() / np.sqrt(repeats)
+    np.testing.assert_allclose(EXACT.log_prob(x[0]).numpy() - values.mean(), kl, atol=4 * error)
+
+
+def test_a_function_of_the_seed(x: np.ndarray) -> None:
+    model, events = linear_gaussian(0.35), tf.constant(x)
+    first = model.log_prob(events, 0, 9)
+    np.testing.assert_array_equal(first, model.log_prob(events, 0, 9))
+    assert not np.any(first == model.log_prob(events, 1, 9))
+    assert not np.any(model.elbo(events, 0) == model.elbo(events, 1))
+
+
+def test_context_reaches_both_networks(x: np.ndarray) -> None:
+    def posterior(x: tf.Tensor, offset: tf.Tensor) -> Any:
+        return tfd.MultivariateNormalDiag(x + offset, tf.ones_like(x))
+
+    def likelihood(z: tf.Tensor, offset: tf.Tensor) -> Any:
+        return tfd.MultivariateNormalDiag(z - offset, tf.ones_like(z))
+
+    model = LatentVariables(tfd.MultivariateNormalDiag(np.zeros(4), np.ones(4)), posterior, likelihood)
+    # With p(x|z) = N(z − o, 1), x + o is N(0, 2).
+    offset = np.full((6, 4), 0.5)
+    exact = tfd.MultivariateNormalDiag(np.zeros(4), np.sqrt(2) * np.ones(4)).log_prob(x + 0.5)
+    found = model.log_prob(tf.constant(x), 0, 20_000, tf.constant(offset))
+    np.testing.assert_allclose(found, exact, atol=0.15)
+
+
+def test_dequantizations_are_averaged_as_densities() -> None:
+    images, seeds = np.zeros((3, 2, 2, 1), np.uint8), np.array([5, 6, 7], np.int32)
+    asked = []
+
+    def log_prob(images: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        asked.append(seeds)
+        return -100.0 * len(asked) + np.arange(3)
+
+    one = dequantized_log_prob(log_prob, images, seeds, 1)
+    np.testing.assert_array_equal(one, [-100, -99, -98])
+    np.testing.assert_array_equal(asked[0], seeds)
+    asked.clear()
+    found = dequantized_log_prob(log_prob, images, seeds, 3)
+    np.testing.assert_allclose(found, np.arange(3) - 100 + np.log1p(np.exp(-100)) - np.log(3), rtol=1e-12)
+    assert len(np.unique(asked)) == 9, "some draws share a seed"
+
+
+def test_bits_per_dim_of_the_uniform_are_eight() -> None:
+    np.testing.assert_allclose(bits_per_dim(np.array([-784 * np.log(256)]), 784), 8)
+
+
+def test_active_units() -> None:
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(5000, 4)) * np.sqrt([1.0, 0.011, 0.009, 0.0])
+    assert active_units(means) == 2
+    assert active_units(means, least=0.5) == 1
+
+
+def test_mean_and_its_standard_error() -> None:
+    values = np.array([1.0, 2.0, 4.0])
+    assert mean(values).value == pytest.approx(7 / 3)
+    assert mean(values).error == pytest.approx(np.std(values, ddof=1) / np.sqrt(3))
+
+
+def test_too_few_are_refused(x: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="0 importance samples are too few"):
+        linear_gaussian().log_prob(tf.constant(x), 0, 0)
+    with pytest.raises(UsageError, match="0 dequantizations are too few"):
+        dequantized_log_prob(lambda images, seeds: seeds, x, x, 0)
+    with pytest.raises(UsageError, match="1 images are too few"):
+        mean(x[:1, 0])
+    with pytest.raises(UsageError, match="1 images are too few"):
+        active_units(x[:1])

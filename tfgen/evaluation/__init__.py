@@ -1,0 +1,1 @@
+"""Judging models by numbers, each beside the one that real images get."""
