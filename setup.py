@@ -56,6 +56,8 @@ setup(
             "tfgen-sample=tfgen.cli.sample:main",
             "tfgen-data=tfgen.cli.data:main",
             "tfgen-export=tfgen.cli.export:main",
+            "tfgen-evaluate=tfgen.cli.evaluate:main",
+            "tfgen-compare=tfgen.cli.compare:main",
         ]
     },
 )

@@ -4,8 +4,9 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from tfgen.errors import TfgenError
+from tfgen.errors import TfgenError, UsageError
 
 _OUT_OF_MEMORY = "out of memory; ask for a smaller batch, a smaller model or fewer images"
 
@@ -45,6 +46,23 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
             return _report(prog, _OUT_OF_MEMORY, 1)
         text = " ".join(str(error).split()) or "no message"
         return _report(prog, f"{type(error).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1)
+
+
+def check_output(path: Path, suffixes: Sequence[str]) -> None:
+    """Refuses an output path before any work is done.
+
+    Raises:
+        UsageError: the extension is unknown, the folder is missing, or the path is a folder.
+    """
+    if path.suffix not in suffixes:
+        wanted = " or ".join(suffixes)
+        raise UsageError(f"cannot write {path}: the extension {path.suffix!r} is unknown; use {wanted}")
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a folder")
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"cannot write {path}: the folder {path.parent} is not writable")
 
 
 def describe(error: OSError) -> str:

@@ -60,20 +60,21 @@ def publish(path: Path, options: ExportOptions) -> None:
     from tfgen.training.run import published_name
 
     if path.is_file():
-        model, weights = loading.load(path), "last"
+        model, weights, evaluation = loading.load(path), "last", None
         run = registry.describe_model(model)
         default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
     else:
         model, weights = loading.load_run(path, options.weights)
         run, default = RunFolder(path).read_config(), published_name(saved_config(path))
+        evaluation = RunFolder(path).read_evaluation(weights)
     name = default if options.name is None else options.name
     if options.dry_run:
         traced = export.trace(model)
         export.check_publishable(model, options.to, name, traced)
         print(describe(name, export.describe(traced), weights, options.to))
         return
-    published = export.publish(model, options.to, name, run=run, weights=weights)
-    print(f"published {published}; look at it with: tfgen-sample {name} --n 25")
+    published = export.publish(model, options.to, name, run=run, weights=weights, evaluation=evaluation)
+    print(f"published {published}; {registry.family(run['family']).advice(name)}")
     if not (published / export.WARMUP).exists():
         print("without warm-up requests: they need the extra [serving], pip install 'tfgen[serving]'")
 

@@ -21,7 +21,7 @@ from tfgen.seeds import image_seeds
 from tfgen.serving import MAX_RETRIES, Grpc, Rest, ServedSampler
 from tfgen.versions import Sampler, find
 
-from ._command import run_command
+from ._command import check_output, run_command
 from ._flags import Parser, add_flags, read_flags
 
 PROG = "tfgen-sample"
@@ -89,7 +89,7 @@ def _body(argv: list[str]) -> None:
     if options.url is not None and options.grpc is not None:
         raise UsageError("--url and --grpc exclude each other")
     out = options.out or Path(f"{namespace.name}-samples.png")
-    check_output(out)
+    check_output(out, (".png", ".npz"))
     sampler = open_sampler(namespace.name, options)
     arrays, columns = draw(sampler, options)
     write(out, arrays, columns)
@@ -110,21 +110,11 @@ def open_sampler(name: str, options: SampleOptions) -> AnySampler:
         return ServedSampler(Grpc(options.grpc, options.timeout, options.retries), name, options.version)
     version = find(name, options.saved_models, options.version)
     import_quietly()
-    return Sampler(version)
-
-
-def check_output(path: Path) -> None:
-    """Refuses an output path before any work is done.
-
-    Raises:
-        UsageError: the extension is unknown, the folder is missing, or the path is a folder.
-    """
-    if path.suffix not in (".png", ".npz"):
-        raise UsageError(f"cannot write {path}: the extension {path.suffix!r} is unknown; use .png or .npz")
-    if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a folder")
-    if not path.parent.is_dir():
-        raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+    sampler = Sampler(version)
+    if "sample" not in sampler.manifest["signatures"]:
+        offered = ", ".join(sampler.manifest["signatures"])
+        raise UsageError(f"{name} version {sampler.number} makes no images; it offers {offered}")
+    return sampler
 
 
 def draw(sampler: AnySampler, options: SampleOptions) -> tuple[dict[str, np.ndarray], int | None]:

@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 import tfgen
-from tfgen import random
 from tfgen.data import load
 from tfgen.errors import UsageError, WorkError
+from tfgen.evaluation import likelihood
 from tfgen.versions import Sampler
 
 # Of images, uint8[B, H, W, C], and the seeds of their dequantization, int32[B]: log p in nats, float[B].
@@ -51,15 +51,12 @@ def density(path: Path) -> tuple[LogProb, tuple[int, ...]]:
 def bits_per_dim(log_prob: LogProb, images: np.ndarray, dequantizations: int) -> np.ndarray:
     """Of each image, `float64[N]`."""
     seeds = np.arange(len(images), dtype=np.int32)
-    several = (
-        seeds[:, None] if dequantizations == 1 else random.seeds_of_draws(seeds, dequantizations).numpy()
-    )
-    parts = []
-    for start in range(0, len(images), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        draws = [log_prob(images[chunk], drawn).astype(np.float64) for drawn in several[chunk].T]
-        parts.append(np.logaddexp.reduce(draws, axis=0) - np.log(dequantizations))
-    return np.concatenate(parts) / (-images[0].size * np.log(2))
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(images), CHUNK)]
+    parts = [
+        likelihood.dequantized_log_prob(log_prob, images[chunk], seeds[chunk], dequantizations)
+        for chunk in chunks
+    ]
+    return likelihood.bits_per_dim(np.concatenate(parts), images[0].size)
 
 
 def others(images: np.ndarray) -> dict[str, np.ndarray]:

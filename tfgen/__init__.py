@@ -11,6 +11,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "GAN": "tfgen.models.gan",
     "VAE": "tfgen.models.vae",
+    "Classifier": "tfgen.models.classifier",
+    "ClassifierConfig": "tfgen.config",
     "Dequantized": "tfgen.models.preprocessing",
     "Flow": "tfgen.models.flow",
     "FlowConfig": "tfgen.config",
@@ -28,11 +30,13 @@ _HOMES = {
 __all__ = sorted([*_HOMES, "__version__"])
 
 if TYPE_CHECKING:
+    from tfgen.config import ClassifierConfig as ClassifierConfig
     from tfgen.config import FlowConfig as FlowConfig
     from tfgen.config import GANConfig as GANConfig
     from tfgen.config import VAEConfig as VAEConfig
     from tfgen.loading import load as load
     from tfgen.models.base import GenerativeModel as GenerativeModel
+    from tfgen.models.classifier import Classifier as Classifier
     from tfgen.models.flow import Flow as Flow
     from tfgen.models.gan import GAN as GAN
     from tfgen.models.preprocessing import Dequantized as Dequantized

@@ -31,13 +31,24 @@ class ConditionalConfig(ModelConfig):
     num_classes: int = dataclasses.field(default=0, metadata={"minimum": 0}, kw_only=True)
 
 
+def _check_quarters(image_shape: tuple[int, ...]) -> None:
+    if len(image_shape) != 3:
+        raise UsageError(f"events of shape {image_shape} are no images; use --architecture dense")
+    height, width, _ = image_shape
+    if height % 4 or width % 4:
+        raise UsageError(
+            f"images of {height} × {width} do not suit the convolutional networks: four must divide "
+            "both sides; use --architecture dense"
+        )
+
+
 @dataclass(frozen=True)
 class VAEConfig(ConditionalConfig):
-    """A variational autoencoder with dense encoder and decoder."""
+    """A variational autoencoder, dense or convolutional."""
 
     latent_dim: int = option(20, "dimensions of the latent space", minimum=1)
     hidden: tuple[int, ...] = option(
-        (500,), "widths of the encoder's hidden layers; the decoder has them in reverse", minimum=1
+        (500,), "widths of the encoder's dense hidden layers; the decoder has them in reverse", minimum=1
     )
     likelihood: Literal["bernoulli", "continuous_bernoulli", "normal"] = option(
         "bernoulli", "p(x|z): bernoulli for binarized images, continuous_bernoulli for grey ones in [0, 1]"
@@ -45,6 +56,27 @@ class VAEConfig(ConditionalConfig):
     binarization: Literal["dynamic", "threshold", "none"] = option(
         "dynamic",
         "how grey becomes black and white: drawn anew each step, by threshold at 1/2, or not at all",
+    )
+    objective: Literal["elbo", "iwae"] = option(
+        "elbo", "the bound on log p(x) that is trained: the ELBO, or the importance-weighted one"
+    )
+    importance_samples: int = option(
+        1, "samples of z an image in the objective: iwae weights them, elbo averages over them", minimum=1
+    )
+    kl_warmup_steps: int = option(
+        0, "steps in which the KL's weight in the gradient grows from 0 to 1; 0: it is 1", minimum=0
+    )
+    architecture: Literal["dense", "convolutional"] = option("dense", "of encoder and decoder")
+    channels: int = option(
+        16, "of the convolutional networks at half of the side; twice as many at a quarter", minimum=1
+    )
+    blocks: int = option(1, "gated residual blocks of the convolutional networks at each size", minimum=0)
+    activation: Literal["relu", "leaky_relu", "silu", "tanh"] = option("relu", "after dense hidden layers")
+    ema_decay: float = option(
+        0.0,
+        "decay a step of the weights' moving average, which judges and samples; 0: none",
+        minimum=0,
+        maximum=1,
     )
 
     def check_events(self) -> None:
@@ -59,6 +91,15 @@ class VAEConfig(ConditionalConfig):
                 f"likelihood {self.likelihood!r} with binarization {self.binarization!r} is no density; "
                 f"it needs binarization {wanted}"
             )
+
+    def check_architecture(self) -> None:
+        """Refuses images that the convolutional networks cannot make.
+
+        Raises:
+            UsageError: a side is not divisible by four, or there are no sides.
+        """
+        if self.architecture == "convolutional":
+            _check_quarters(self.image_shape)
 
 
 @dataclass(frozen=True)
@@ -116,16 +157,8 @@ class GANConfig(ConditionalConfig):
         Raises:
             UsageError: a side is not divisible by four, or there are no sides.
         """
-        if self.architecture == "dense":
-            return
-        if len(self.image_shape) != 3:
-            raise UsageError(f"events of shape {self.image_shape} are no images; use --architecture dense")
-        height, width, _ = self.image_shape
-        if height % 4 or width % 4:
-            raise UsageError(
-                f"images of {height} × {width} do not suit the convolutional networks: four must divide "
-                "both sides; use --architecture dense"
-            )
+        if self.architecture == "convolutional":
+            _check_quarters(self.image_shape)
 
 
 @dataclass(frozen=True)
@@ -198,6 +231,26 @@ class FlowConfig(ModelConfig):
 
 
 @dataclass(frozen=True)
+class ClassifierConfig(ConditionalConfig):
+    """A small convolutional classifier."""
+
+    channels: int = option(32, "of the convolution at full size; twice as many at half of it", minimum=1)
+    units: int = option(128, "length of a feature vector", minimum=1)
+    dropout: float = option(0.5, "rate between features and logits", minimum=0, maximum=0.99)
+
+    def check_images(self) -> None:
+        """Refuses what cannot be classified.
+
+        Raises:
+            UsageError: images are too small, or there are fewer than two classes.
+        """
+        if len(self.image_shape) != 3 or min(self.image_shape[:2]) < 4:
+            raise UsageError(f"images of shape {self.image_shape} are too small; the least is 4 × 4")
+        if self.num_classes < 2:
+            raise UsageError(f"num_classes = {self.num_classes} is too small; the least is 2")
+
+
+@dataclass(frozen=True)
 class Preset:
     """A named, complete setting: the model's configuration and how it is trained by default."""
 
@@ -227,7 +280,7 @@ class TrainOptions(Config):
     """What `tfgen-train` takes beside the model's own configuration."""
 
     preset: str = option("mlp", "named setting that gives the other flags their defaults")
-    dataset: str = option("mnist", "name of a TFDS data set")
+    dataset: str = option("mnist", "name of a TFDS data set, or stacked_mnist")
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data makes it")
     epochs: int = option(40, "epochs to train in all", minimum=1)
     batch_size: int = option(128, "images a step", minimum=1)

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfgen import layers, registry, versions
 from tfgen.atomic import fresh_folder, write_bytes
 from tfgen.errors import UsageError, WorkError
-from tfgen.models.base import GenerativeModel
+from tfgen.models.image_model import ImageModel
 
 Signatures = dict[str, dict[str, dict[str, dict[str, Any]]]]
 # Each signature traced, for batches of any size, with the specs of its inputs.
@@ -30,9 +29,7 @@ _CONTAINER_FOLDER = "/models"
 _OURS = "# Written by tfgen at each publishing; without this line it is left as it is."
 
 
-def check_publishable(
-    model: GenerativeModel, saved_models: Path, name: str, traced: Traced | None = None
-) -> None:
+def check_publishable(model: ImageModel, saved_models: Path, name: str, traced: Traced | None = None) -> None:
     """Refuses to publish under a name whose newest version has other signatures.
 
     A server that follows the name would otherwise change its inputs or its image shape under its callers.
@@ -63,7 +60,7 @@ def check_publishable(
             )
 
 
-def trace(model: GenerativeModel) -> Traced:
+def trace(model: ImageModel) -> Traced:
     """All signatures of a model as graphs."""
     with layers.inference():
         return {
@@ -91,12 +88,13 @@ def _spec(tensor: Any) -> dict[str, Any]:
 
 
 def publish(
-    model: GenerativeModel,
+    model: ImageModel,
     saved_models: str | Path,
     name: str,
     *,
     run: Mapping[str, Any] | None = None,
     weights: str = "last",
+    evaluation: Mapping[str, Any] | None = None,
 ) -> Path:
     """Publishes a model's sampler as the next version of `name`, in float32 whatever its policy.
 
@@ -106,6 +104,7 @@ def publish(
         name: what to publish as.
         run: the run's configuration, for the manifest; None: what the model itself can tell.
         weights: `best` or `last`, for the manifest.
+        evaluation: of these weights, for the manifest.
 
     Returns:
         The version's folder.
@@ -129,7 +128,7 @@ def publish(
             "num_classes": plain.num_classes,
             "run": dict(run),
             "signatures": describe(traced),
-            "evaluation": None,
+            "evaluation": None if evaluation is None else dict(evaluation),
         }
 
     published = versions.publish(saved_models, name, write)
@@ -141,7 +140,7 @@ def publish(
     return published
 
 
-def in_float32(model: GenerativeModel) -> GenerativeModel:
+def in_float32(model: ImageModel) -> ImageModel:
     """The same model with all computation in float32; the model itself where that is so already."""
     if model.dtype_policy.name == "float32":
         return model
@@ -150,7 +149,7 @@ def in_float32(model: GenerativeModel) -> GenerativeModel:
     return plain
 
 
-def write_saved_model(model: GenerativeModel, traced: Traced, folder: Path) -> None:
+def write_saved_model(model: ImageModel, traced: Traced, folder: Path) -> None:
     """Writes the SavedModel with the model's signatures; it loads where only TensorFlow is installed.
 
     Not by `keras.export.ExportArchive`, which stores each weight twice.
@@ -162,13 +161,13 @@ def write_saved_model(model: GenerativeModel, traced: Traced, folder: Path) -> N
     tf.saved_model.save(module, str(folder), signatures={"serving_default": default, **functions})
 
 
-def exported_weights(model: GenerativeModel, traced: Traced) -> list[tf.Variable]:
+def exported_weights(model: ImageModel, traced: Traced) -> list[tf.Variable]:
     """The weights that the signatures use, and no more: a discriminator is not served."""
     used = {id(variable) for function, _ in traced.values() for variable in function.variables}
     return [weight.value for weight in model.weights if id(weight.value) in used]
 
 
-def write_warmup(model: GenerativeModel, traced: Traced, folder: Path, name: str) -> bool:
+def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> bool:
     """Writes requests of each signature, with which a server runs a version before it serves it.
 
     Returns:
@@ -182,7 +181,7 @@ def write_warmup(model: GenerativeModel, traced: Traced, folder: Path, name: str
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for size in _WARMED_UP:
-            inputs = example_inputs(model, traced, size)
+            inputs = model.example_inputs(size)
             for signature, (_, specs) in traced.items():
                 spec = model_pb2.ModelSpec(name=name, signature_name=signature)
                 request = predict_pb2.PredictRequest(model_spec=spec)
@@ -191,23 +190,6 @@ def write_warmup(model: GenerativeModel, traced: Traced, folder: Path, name: str
                 log = prediction_log_pb2.PredictLog(request=request)
                 writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
     return True
-
-
-def example_inputs(model: GenerativeModel, traced: Traced, size: int) -> dict[str, np.ndarray]:
-    """Inputs that signatures may get, `size` rows of each, by name."""
-    made = {"seed": np.arange(size, dtype=np.int32)}
-    made["label"] = made["seed"] % max(1, model.num_classes)
-
-    def call(signature: str, output: str) -> np.ndarray:
-        function, specs = traced[signature]
-        values: np.ndarray = function(**{spec.name: tf.constant(made[spec.name]) for spec in specs})[
-            output
-        ].numpy()
-        return values
-
-    made["latents"] = call("latents", "latents")
-    made["images"] = np.round(255 * call("sample", "images")).astype(np.uint8)
-    return made
 
 
 def write_models_config(saved_models: Path) -> None:

@@ -144,3 +144,40 @@ def histograms(values: Mapping[str, np.ndarray], label: str, title: str) -> "Fig
     axes.legend()
     figure.suptitle(title)
     return figure
+
+
+def comparison(
+    names: Sequence[str],
+    bars: Mapping[str, Sequence[tuple[float, float]]],
+    pictures: Sequence[np.ndarray | None],
+    floors: Mapping[str, float | None],
+) -> "Figure":
+    """Models side by side: a panel of bars for each figure, below them samples of each.
+
+    Args:
+        names: of the models.
+        bars: mean and spread of each model by the panel's title; no bar where it is not a number.
+        pictures: pixels of a grid of each model's samples, `uint8[H, W]` or `uint8[H, W, 3]`.
+        floors: what real images get, by the panel's title, drawn as a line.
+    """
+    columns = math.lcm(len(bars), len(names))
+    figure = _figure(max(3.2 * len(bars), 2.4 * len(names)), 6.4)
+    grid = figure.add_gridspec(2, columns, height_ratios=(1, 1))
+    for i, (title, values) in enumerate(bars.items()):
+        width = columns // len(bars)
+        axes = figure.add_subplot(grid[0, i * width : (i + 1) * width])
+        means, spreads = zip(*values, strict=True)
+        axes.bar(range(len(names)), means, yerr=spreads, color=[f"C{j}" for j in range(len(names))])
+        axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
+        axes.set_title(title)
+        if (floor := floors.get(title)) is not None:
+            axes.axhline(floor, color="black", linestyle=":", linewidth=1, label="real images")
+            axes.legend(fontsize=8)
+    for i, (name, pixels) in enumerate(zip(names, pictures, strict=True)):
+        width = columns // len(names)
+        axes = figure.add_subplot(grid[1, i * width : (i + 1) * width])
+        axes.set_axis_off()
+        axes.set_title(name, fontsize=9)
+        if pixels is not None:
+            axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    return figure

@@ -1,6 +1,7 @@
 """Networks that the families share; each is a function that returns a built `Sequential`.
 
-Each takes the seed of its initializers: two models with one seed start with the same weights.
+The VAE's convolutional ones are in `convolutional.py`, made of the same parts. Each takes the seed of its
+initializers: two models with one seed start with the same weights.
 """
 
 import math
@@ -81,12 +82,12 @@ def dense_network(
     Returns:
         A built network `[B, *input_shape] → [B, *output_shape]`.
     """
-    layers: list[keras.Layer] = [_input(input_shape, dtype), keras.layers.Flatten(dtype=dtype)]
+    layers: list[keras.Layer] = [make_input(input_shape, dtype), keras.layers.Flatten(dtype=dtype)]
     for index, units in enumerate([*hidden, math.prod(output_shape)]):
-        last, layer_seed = index == len(hidden), _layer_seed(seed, index)
+        last, layer_seed = index == len(hidden), seed_of_layer(seed, index)
         fused = None if last or activation == "leaky_relu" or batch_norm else activation
         layers.append(
-            _normalized(
+            make_layer(
                 layer,
                 units,
                 use_bias=output_bias or not last,
@@ -100,7 +101,7 @@ def dense_network(
         if not last and batch_norm and index > 0:
             layers.append(_batch_norm(dtype))
         if not last and fused is None:
-            layers.append(_activation(activation, dtype))
+            layers.append(make_activation(activation, dtype))
         if not last and dropout and index == 0:
             layers.append(Dropout(dropout, layer_seed, dtype=dtype))
     return keras.Sequential([*layers, keras.layers.Reshape(tuple(output_shape), dtype=dtype)], name=name)
@@ -137,18 +138,18 @@ def convolutional_generator(
     quarter = (height // 4, width // 4, 2 * channels)
 
     def normalized_relu() -> list[keras.Layer]:
-        return [_batch_norm(dtype), _activation("relu", dtype)]
+        return [_batch_norm(dtype), make_activation("relu", dtype)]
 
     layers = [
-        _input((latent_dim,), dtype),
-        _normalized(Dense, units, seed=_layer_seed(seed, 0), dtype=dtype),
+        make_input((latent_dim,), dtype),
+        make_layer(Dense, units, seed=seed_of_layer(seed, 0), dtype=dtype),
         *normalized_relu(),
-        _normalized(Dense, math.prod(quarter), seed=_layer_seed(seed, 1), dtype=dtype),
+        make_layer(Dense, math.prod(quarter), seed=seed_of_layer(seed, 1), dtype=dtype),
         keras.layers.Reshape(quarter, dtype=dtype),
         *normalized_relu(),
-        _normalized(Upsampling, channels, seed=_layer_seed(seed, 2), dtype=dtype),
+        make_layer(Upsampling, channels, seed=seed_of_layer(seed, 2), dtype=dtype),
         *normalized_relu(),
-        _normalized(Upsampling, depth, seed=_layer_seed(seed, 3), activation="tanh", dtype=dtype),
+        make_layer(Upsampling, depth, seed=seed_of_layer(seed, 3), activation="tanh", dtype=dtype),
     ]
     return keras.Sequential(layers, name=name)
 
@@ -188,27 +189,27 @@ def convolutional_discriminator(
     strided = {"kernel_size": 4, "strides": 2, "padding": "same"}
 
     def block(index: int, kind: type[keras.Layer], units: int, **kwargs: Any) -> list[keras.Layer]:
-        layer_seed = _layer_seed(seed, index)
+        layer_seed = seed_of_layer(seed, index)
         kwargs |= {"spectral_norm": spectral_norm, "seed": layer_seed, "dtype": dtype}
         return [
-            _normalized(kind, units, **kwargs),
+            make_layer(kind, units, **kwargs),
             *([_batch_norm(dtype)] if batch_norm and index else []),
             keras.layers.Activation(leaky_relu, dtype=dtype),
             *([Dropout(dropout, layer_seed, dtype=dtype)] if dropout else []),
         ]
 
     layers = [
-        _input(input_shape, dtype),
+        make_input(input_shape, dtype),
         *block(0, keras.layers.Conv2D, channels, **strided),
         *block(1, keras.layers.Conv2D, 2 * channels, **strided),
         keras.layers.Flatten(dtype=dtype),
         *block(2, Dense, units),
-        _normalized(
+        make_layer(
             Dense,
             1,
             use_bias=output_bias,
             spectral_norm=spectral_norm,
-            seed=_layer_seed(seed, 3),
+            seed=seed_of_layer(seed, 3),
             dtype=dtype,
         ),
     ]
@@ -240,19 +241,57 @@ def gated_network(
         A built network `[B, H, W, C] → [B, H, W, outputs]`.
     """
     same = {"kernel_size": 3, "padding": "same", "dtype": dtype}
-    seeds = [_layer_seed(seed, index) for index in range(blocks + 2)]
+    seeds = [seed_of_layer(seed, index) for index in range(blocks + 2)]
     layers = [
-        _input(input_shape, dtype),
-        _normalized(keras.layers.Conv2D, channels, seed=seeds[0], **same),
+        make_input(input_shape, dtype),
+        make_layer(keras.layers.Conv2D, channels, seed=seeds[0], **same),
         *(GatedResidual(layer_seed, dtype=dtype) for layer_seed in seeds[1:-1]),
-        _activation("relu", dtype),
+        make_activation("relu", dtype),
         # The outputs are many where couplings are mixtures, and 3 × 3 would cost as much as a block.
-        _normalized(keras.layers.Conv2D, outputs, seed=seeds[-1], zero=True, kernel_size=1, dtype=dtype),
+        make_layer(keras.layers.Conv2D, outputs, seed=seeds[-1], zero=True, kernel_size=1, dtype=dtype),
     ]
     return keras.Sequential(layers, name=name)
 
 
-def _normalized(
+def feature_network(
+    input_shape: Sequence[int], channels: int, units: int, *, seed: int, dtype: Any, name: str
+) -> keras.Sequential:
+    """A small convolutional network from images to features, all of them 0 or more.
+
+    3 × 3 convolutions with batch normalization and ReLU, one at full size and two at half of it, with twice
+    the channels, pooling after each size; a dense layer, normalized alike.
+
+    Args:
+        input_shape: height and width, four at least, and channels.
+        channels: at full size.
+        units: length of a feature vector.
+        seed: of the initial weights.
+        dtype: policy or dtype of all layers.
+        name: of the network.
+
+    Returns:
+        A built network `[B, H, W, C] → [B, units]`.
+    """
+
+    def block(index: int, kind: type[keras.Layer], size: int, **kwargs: Any) -> list[keras.Layer]:
+        layer = make_layer(kind, size, seed=seed_of_layer(seed, index), dtype=dtype, **kwargs)
+        return [layer, _batch_norm(dtype), make_activation("relu", dtype)]
+
+    same = {"kernel_size": 3, "padding": "same", "use_bias": False}
+    layers = [
+        make_input(input_shape, dtype),
+        *block(0, keras.layers.Conv2D, channels, **same),
+        keras.layers.MaxPooling2D(dtype=dtype),
+        *block(1, keras.layers.Conv2D, 2 * channels, **same),
+        *block(2, keras.layers.Conv2D, 2 * channels, **same),
+        keras.layers.MaxPooling2D(dtype=dtype),
+        keras.layers.Flatten(dtype=dtype),
+        *block(3, Dense, units, use_bias=False),
+    ]
+    return keras.Sequential(layers, name=name)
+
+
+def make_layer(
     kind: type[keras.layers.Layer],
     units: int,
     *,
@@ -270,7 +309,8 @@ def _normalized(
     return SpectralNormalization(layer, seed, use_bias, dtype=dtype) if spectral_norm else layer
 
 
-def _input(shape: Sequence[int], dtype: Any) -> keras.KerasTensor:
+def make_input(shape: Sequence[int], dtype: Any) -> keras.KerasTensor:
+    """The start of a `Sequential` for inputs of that shape without the batch."""
     # By default it is float32, to which Keras would round the inputs of a float64 network.
     return keras.Input(shape, dtype=keras.dtype_policies.get(dtype).variable_dtype)
 
@@ -283,12 +323,13 @@ def _batch_norm(dtype: Any) -> keras.layers.Layer:
     )
 
 
-def _activation(name: str, dtype: Any) -> keras.layers.Layer:
+def make_activation(name: str, dtype: Any) -> keras.layers.Layer:
+    """An activation as a layer; `leaky_relu` has slope 0.2."""
     if name == "leaky_relu":
         return keras.layers.LeakyReLU(LEAK, dtype=dtype)
     return keras.layers.Activation(name, dtype=dtype)
 
 
-def _layer_seed(seed: int, index: int) -> int:
+def seed_of_layer(seed: int, index: int) -> int:
     """Seeds of different layers differ, and so do those of neighbouring model seeds."""
     return (seed * 1_000_003 + index) % 2**31

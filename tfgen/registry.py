@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tfgen.config import FlowConfig, GANConfig, ModelConfig, Preset, RunConfig, VAEConfig
+from tfgen.config import ClassifierConfig, FlowConfig, GANConfig, ModelConfig, Preset, RunConfig, VAEConfig
 from tfgen.errors import UsageError
 from tfgen.fields import hint
 
@@ -23,11 +23,12 @@ class Family:
     Attributes:
         name: what the commands call it.
         summary: one line for `--help`.
-        model: path of the `GenerativeModel` subclass, `module:Class`.
+        model: path of the `ImageModel` subclass, `module:Class`.
         config: its configuration class; each field is a flag of `tfgen-train`.
         presets: named settings; the first is the default.
         side_by_side: whether a step has chains of operations that do not wait for each other: on a CPU two
             operations at a time, each on half of the cores, are then faster than one at a time on all.
+        generative: whether it makes images; what does not needs labels to learn from.
     """
 
     name: str
@@ -36,11 +37,18 @@ class Family:
     config: type[ModelConfig]
     presets: Mapping[str, Preset]
     side_by_side: bool = False
+    generative: bool = True
 
     @property
     def default_preset(self) -> str:
         """Name of the preset that is used where none is asked for."""
         return next(iter(self.presets))
+
+    def advice(self, published: str) -> str:
+        """What to do with a version that was just published under that name."""
+        if self.generative:
+            return f"look at it with: tfgen-sample {published} --n 25"
+        return f"judge samples by it with: tfgen-evaluate NAME --classifier {published}"
 
     def preset(self, name: str) -> Preset:
         """The preset of that name.
@@ -68,6 +76,44 @@ FAMILIES: dict[str, Family] = {
             "mlp": Preset("the report's: 784-500-20-500-784", VAEConfig(), 40, 128, 1e-3),
             "mlp-2d": Preset(
                 "the same with 2 latents, for the manifold", VAEConfig(latent_dim=2), 40, 128, 1e-3
+            ),
+            "long": Preset(
+                "two hidden layers, 50 latents, the KL's weight warmed up (Sønderby et al. 2016)",
+                VAEConfig(latent_dim=50, hidden=(400, 400), kl_warmup_steps=10_000),
+                400,
+                128,
+                1e-3,
+                schedule="cosine",
+            ),
+            "iwae": Preset(
+                "the same, trained on the importance-weighted bound (Burda et al. 2015)",
+                VAEConfig(
+                    latent_dim=50,
+                    hidden=(400, 400),
+                    objective="iwae",
+                    importance_samples=5,
+                    kl_warmup_steps=10_000,
+                ),
+                400,
+                128,
+                1e-3,
+                schedule="cosine",
+            ),
+            "conv": Preset(
+                "convolutional: gated residual blocks, 50 latents, judged and sampled by a moving average",
+                VAEConfig(
+                    latent_dim=50,
+                    architecture="convolutional",
+                    channels=16,
+                    blocks=1,
+                    kl_warmup_steps=5_000,
+                    ema_decay=0.999,
+                ),
+                50,
+                128,
+                2e-3,
+                warmup_epochs=0.5,
+                schedule="cosine",
             ),
         },
         side_by_side=True,
@@ -134,6 +180,24 @@ FAMILIES: dict[str, Family] = {
         },
         side_by_side=True,
     ),
+    "classifier": Family(
+        name="classifier",
+        summary="convolutional classifier, whose features judge samples",
+        model="tfgen.models.classifier:Classifier",
+        config=ClassifierConfig,
+        presets={
+            "conv": Preset(
+                "three convolutions, a feature vector of 128",
+                ClassifierConfig(num_classes=10),
+                12,
+                128,
+                2e-3,
+                warmup_epochs=0.5,
+                schedule="cosine",
+            )
+        },
+        generative=False,
+    ),
 }
 
 
@@ -168,7 +232,8 @@ def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
     latent_dim = getattr(config, "latent_dim", None)
     if latent_dim != getattr(default, "latent_dim", None):
         parts.append(f"{latent_dim}d")
-    if getattr(config, "num_classes", 0):
+    conditional: int = getattr(config, "num_classes", 0)
+    if entry.generative and conditional:
         parts.append("conditional")
     if dataset != DEFAULT_DATASET:
         parts.append(dataset)

@@ -71,7 +71,7 @@ def test_metrics_are_one_line_an_epoch_from_1_with_train_and_validation(trained:
     assert [row["epoch"] for row in rows] == [1, 2]
     logged = {"loss", "reconstruction", "kl"}
     for row in rows:
-        assert row.keys() == {"epoch", "seconds", *logged, *(f"val_{name}" for name in logged)}
+        assert row.keys() == {"epoch", "seconds", "peak_mib", *logged, *(f"val_{name}" for name in logged)}
         # −ELBO is the sum of its parts; each is a float64 mean of float32 values.
         assert row["loss"] == pytest.approx(row["reconstruction"] + row["kl"], rel=1e-6)
 

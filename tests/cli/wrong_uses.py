@@ -72,6 +72,8 @@ TRAIN = [
     Case("latent-dim-0", "train", train("--latent-dim", 0), 2, "latent_dim = 0 is too small"),
     Case("hidden-with-0", "train", train("--hidden", 8, 0), 2, r"hidden = \(8, 0\) is too small"),
     Case("hidden-empty", "train", train("--hidden"), 2, "--hidden: expected at least one argument"),
+    Case("unknown-objective", "train", train("--objective", "iwea"), 2, "= 'iwea'; did you mean 'iwae'"),
+    Case("vae-of-6-x-6", "train", train("--architecture", "convolutional"), 2, "four must divide both sides"),
 ]
 
 GAN = [

@@ -40,7 +40,7 @@ def x() -> np.ndarray:
 @pytest.mark.parametrize("samples", [1, 5, 37])
 def test_exact_with_the_exact_posterior(x: np.ndarray, samples: int) -> None:
     # Each importance weight is p(x) itself: there is no Monte Carlo error, however the chunks fall.
-    found = linear_gaussian(pairs=24).log_prob(tf.constant(x), 0, samples)
+    found = linear_gaussian(pairs=24).log_prob(tf.constant(x), (0, 0), samples)
     np.testing.assert_allclose(found, EXACT.log_prob(x), rtol=1e-10)
 
 
@@ -52,7 +52,7 @@ def test_the_bound_rises_with_k_to_log_p(x: np.ndarray) -> None:
     kl = 0.5 * shift**2 * np.linalg.inv(COVARIANCE).sum()
     gaps = []
     for k in (1, 4, 16, 64):
-        values = model.log_prob(events, 1, k)
+        values = model.log_prob(events, (1, 0), k)
         gaps.append((log_p - values.mean(), values.std() / np.sqrt(repeats)))
     assert all(before[0] > after[0] for before, after in itertools.pairwise(gaps))
     assert all(gap > -3 * error for gap, error in gaps)
@@ -64,7 +64,7 @@ def test_the_bound_rises_with_k_to_log_p(x: np.ndarray) -> None:
 def test_elbo_is_below_by_the_divergence(x: np.ndarray) -> None:
     shift, repeats = 0.35, 4000
     events = tf.repeat(tf.constant(x[:1]), repeats, axis=0)
-    values = linear_gaussian(shift).elbo(events, 0)
+    values = linear_gaussian(shift).elbo(events, (0, 0))
     kl = 0.5 * shift**2 * np.linalg.inv(COVARIANCE).sum()
     error = values.std() / np.sqrt(repeats)
     np.testing.assert_allclose(EXACT.log_prob(x[0]).numpy() - values.mean(), kl, atol=4 * error)
@@ -72,10 +72,10 @@ def test_elbo_is_below_by_the_divergence(x: np.ndarray) -> None:
 
 def test_a_function_of_the_seed(x: np.ndarray) -> None:
     model, events = linear_gaussian(0.35), tf.constant(x)
-    first = model.log_prob(events, 0, 9)
-    np.testing.assert_array_equal(first, model.log_prob(events, 0, 9))
-    assert not np.any(first == model.log_prob(events, 1, 9))
-    assert not np.any(model.elbo(events, 0) == model.elbo(events, 1))
+    first = model.log_prob(events, (0, 0), 9)
+    np.testing.assert_array_equal(first, model.log_prob(events, (0, 0), 9))
+    assert not np.any(first == model.log_prob(events, (0, 1), 9))
+    assert not np.any(model.elbo(events, (0, 0)) == model.elbo(events, (0, 1)))
 
 
 def test_context_reaches_both_networks(x: np.ndarray) -> None:
@@ -89,7 +89,7 @@ def test_context_reaches_both_networks(x: np.ndarray) -> None:
     # With p(x|z) = N(z − o, 1), x + o is N(0, 2).
     offset = np.full((6, 4), 0.5)
     exact = tfd.MultivariateNormalDiag(np.zeros(4), np.sqrt(2) * np.ones(4)).log_prob(x + 0.5)
-    found = model.log_prob(tf.constant(x), 0, 20_000, tf.constant(offset))
+    found = model.log_prob(tf.constant(x), (0, 0), 20_000, tf.constant(offset))
     np.testing.assert_allclose(found, exact, atol=0.15)
 
 
@@ -129,7 +129,7 @@ def test_mean_and_its_standard_error() -> None:
 
 def test_too_few_are_refused(x: np.ndarray) -> None:
     with pytest.raises(UsageError, match="0 importance samples are too few"):
-        linear_gaussian().log_prob(tf.constant(x), 0, 0)
+        linear_gaussian().log_prob(tf.constant(x), (0, 0), 0)
     with pytest.raises(UsageError, match="0 dequantizations are too few"):
         dequantized_log_prob(lambda images, seeds: seeds, x, x, 0)
     with pytest.raises(UsageError, match="1 images are too few"):

@@ -18,6 +18,13 @@ def vae(image_shape: tuple[int, ...] = SHAPE, **kwargs: Any) -> VAE:
     return VAE(image_shape, latent_dim=3, hidden=(16,), **kwargs)
 
 
+def convolutional_vae(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -> VAE:
+    """Conditional, with all that the presets have: importance weights, warm-up, an average."""
+    trained = {"objective": "iwae", "importance_samples": 2, "kl_warmup_steps": 3, "ema_decay": 0.9}
+    config = {"latent_dim": 3, "hidden": (4,), "channels": 2, "num_classes": 3, **trained}
+    return VAE(image_shape, architecture="convolutional", **config, **kwargs)
+
+
 def gan(image_shape: tuple[int, ...] = SHAPE, **kwargs: Any) -> GAN:
     widths = {"generator_hidden": (8, 16), "discriminator_hidden": (16, 8)}
     return GAN(image_shape, 3, **widths, **kwargs)
@@ -44,6 +51,7 @@ def multiscale_flow(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -> 
 FAMILIES: dict[str, contracts.Make] = {
     "vae": vae,
     "vae-conditional": functools.partial(vae, num_classes=3),
+    "vae-convolutional": convolutional_vae,
     "gan": gan,
     "gan-conditional": functools.partial(gan, num_classes=3, ema_decay=0.9),
     "gan-penalized": functools.partial(gan, loss="wasserstein", spectral_norm=True),

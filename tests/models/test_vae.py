@@ -1,5 +1,7 @@
 """The VAE against closed forms."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import tensorflow_probability as tfp
 
 from tfgen import VAE, Identity, Pixels
 from tfgen.errors import UsageError
-from tfgen.models.vae import ELBO
+from tfgen.models.bounds import ELBO
 from tfgen.random import BatchNoise, SeedNoise, image_seeds
 
 tfd = tfp.distributions
@@ -25,7 +27,7 @@ def linear(inputs: int, kernel: np.ndarray, bias: np.ndarray) -> keras.Layer:
     return layer
 
 
-def linear_gaussian(encoder_error: float) -> tuple[VAE, tfd.Distribution, np.ndarray]:
+def linear_gaussian(encoder_error: float, **config: Any) -> tuple[VAE, tfd.Distribution, np.ndarray]:
     """x = w z + b + ε with one latent: the VAE, the exact p(x), and some x.
 
     The exact posterior is normal with variance s² = 1 / (1 + w·w) and mean s² w·(x − b); `encoder_error`
@@ -44,6 +46,7 @@ def linear_gaussian(encoder_error: float) -> tuple[VAE, tfd.Distribution, np.nda
         decoder=linear(1, w, b),
         preprocessing=Identity(),
         dtype="float64",
+        **config,
     )
     exact = tfd.MultivariateNormalFullCovariance(b, np.eye(4) + w.T @ w)
     return vae, exact, np.random.default_rng(0).normal(size=(6, 4)) * 1.5

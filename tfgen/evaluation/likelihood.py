@@ -46,12 +46,12 @@ class LatentVariables:
         self._elbo = tf.function(self._elbo_of, autograph=False)
         self._log_sum = tf.function(self._log_sum_of, autograph=False, reduce_retracing=True)
 
-    def elbo(self, events: tf.Tensor, seed: int, *context: tf.Tensor) -> np.ndarray:
+    def elbo(self, events: tf.Tensor, seed: tuple[int, int], *context: tf.Tensor) -> np.ndarray:
         """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), by one sample of z and the KL in closed form.
 
         Args:
             events: `[B, *event_shape]`.
-            seed: of the samples.
+            seed: two integers, of the samples.
             *context: for posterior and likelihood.
 
         Returns:
@@ -60,14 +60,16 @@ class LatentVariables:
         found = self._elbo(events, _seed(seed, 0), *context)
         return np.asarray(found, np.float64)
 
-    def log_prob(self, events: tf.Tensor, seed: int, samples: int, *context: tf.Tensor) -> np.ndarray:
+    def log_prob(
+        self, events: tf.Tensor, seed: tuple[int, int], samples: int, *context: tf.Tensor
+    ) -> np.ndarray:
         """log 1/K Σ p(x|z) p(z) / q(z|x), with z from q(z|x) (Burda et al. 2015).
 
         In expectation it is a bound on log p(x) from below, rises with K, and tends to log p(x).
 
         Args:
             events: `[B, *event_shape]`.
-            seed: of the samples.
+            seed: two integers, of the samples.
             samples: K.
             *context: for posterior and likelihood.
 
@@ -82,7 +84,8 @@ class LatentVariables:
         chunk = max(1, min(samples, self.pairs // max(1, len(events))))
         total = np.full(len(events), -np.inf)
         for index, start in enumerate(range(0, samples, chunk)):
-            size = min(chunk, samples - start)
+            # A tensor, lest each size be traced anew.
+            size = tf.constant(min(chunk, samples - start))
             total = np.logaddexp(total, self._log_sum(events, _seed(seed, index + 1), size, *context))
         return total - math.log(samples)
 
@@ -91,7 +94,9 @@ class LatentVariables:
         reconstruction = self.likelihood(posterior.sample(seed=seed), *context).log_prob(events)
         return reconstruction - tfd.kl_divergence(posterior, self.prior)
 
-    def _log_sum_of(self, events: tf.Tensor, seed: tf.Tensor, size: int, *context: tf.Tensor) -> tf.Tensor:
+    def _log_sum_of(
+        self, events: tf.Tensor, seed: tf.Tensor, size: tf.Tensor, *context: tf.Tensor
+    ) -> tf.Tensor:
         """log Σ of `size` importance weights, in float64."""
         posterior = self.posterior(events, *context)
         latents = posterior.sample(size, seed=seed)
@@ -100,8 +105,9 @@ class LatentVariables:
         return tf.reduce_logsumexp(tf.cast(log_weights, tf.float64), axis=0)
 
 
-def _seed(seed: int, index: int) -> tf.Tensor:
-    return tf.constant([seed, index], tf.int32)
+def _seed(seed: tuple[int, int], index: int) -> tf.Tensor:
+    folded: tf.Tensor = tf.random.experimental.stateless_fold_in(tf.constant(seed, tf.int32), index)
+    return folded
 
 
 def dequantized_log_prob(

@@ -68,6 +68,7 @@ class Flow(GenerativeModel):
     """
 
     config: FlowConfig
+    density = "exact"
     preprocessing: Dequantized | Identity
     curves = (Curve("bits/dim", ("bits_per_dim",)),)
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import resource
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,19 +20,8 @@ from tfgen.errors import InterruptedRunError, WorkError
 from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder
 
-GRID_IMAGES = 64
-# Of a conditional model: so many images of each class, in a row, and no more classes than these.
-IMAGES_A_CLASS, MOST_ROWS = 10, 20
 # Held-out images that a family's pictures are made of.
 PICTURED = 1000
-
-
-def grid_of_samples(model: Any) -> tuple[np.ndarray, int | None]:
-    """Samples from the same seeds each time, and the columns of their grid: of classes, a row each."""
-    if not model.num_classes:
-        return model.sample(GRID_IMAGES, seed=0).numpy(), None
-    labels = np.repeat(np.arange(min(model.num_classes, MOST_ROWS)), IMAGES_A_CLASS)
-    return model.sample(len(labels), seed=0, labels=labels).numpy(), IMAGES_A_CLASS
 
 
 @dataclasses.dataclass
@@ -114,7 +104,9 @@ class MetricsLog(keras.callbacks.Callback):
         values = {name: float(np.ravel((logs or {})[name])[0]) for name in names}
         seconds = round(self.position.seconds, 3)
         self.position.seconds = 0.0
-        self.folder.append_metrics({"epoch": epoch + 1, "seconds": seconds, **values})
+        # Of the whole process so far; the system counts in KiB.
+        peak_mib = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        self.folder.append_metrics({"epoch": epoch + 1, "seconds": seconds, "peak_mib": peak_mib, **values})
         shown = "  ".join(
             f"{name} {value:.4g}" if abs(value) < 10 else f"{name} {value:.2f}"
             for name, value in values.items()
@@ -221,10 +213,11 @@ class Figures(keras.callbacks.Callback):
         self.folder.figures.mkdir(exist_ok=True)
 
     def write_samples(self, epoch: int) -> None:
-        """Writes samples-<epoch>.png, from the same seeds each time."""
-        images, columns = grid_of_samples(self.model)
-        figure = figures.picture(images, f"{self.title}: samples after {epoch} epochs", columns)
-        self._save(figure, f"samples-{epoch}")
+        """Writes samples-<epoch>.png, from the same seeds each time; of a model that has none, nothing."""
+        if (shown := self.model.shown()) is not None:
+            images, columns = shown
+            figure = figures.picture(images, f"{self.title}: samples after {epoch} epochs", columns)
+            self._save(figure, f"samples-{epoch}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes what is due after this epoch."""
@@ -266,9 +259,9 @@ class TensorBoard(keras.callbacks.Callback):
             part = "validation" if name.startswith("val_") else "train"
             with self._writers[part].as_default():
                 tf.summary.scalar(name.removeprefix("val_"), np.ravel(value)[0], step=epoch + 1)
-        grid = figures.image_grid(*grid_of_samples(self.model))
-        with self._writers["train"].as_default():
-            tf.summary.image("samples", grid[None], step=epoch + 1)
+        if (shown := self.model.shown()) is not None:
+            with self._writers["train"].as_default():
+                tf.summary.image("samples", figures.image_grid(*shown)[None], step=epoch + 1)
         for writer in self._writers.values():
             writer.flush()
 

@@ -28,6 +28,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.json"
         self.metrics = path / "metrics.jsonl"
+        self.evaluation = path / "evaluation.json"
         self.checkpoints = path / "checkpoints"
         self.figures = path / "figures"
         self.tensorboard = path / "tensorboard"
@@ -107,6 +108,20 @@ class RunFolder:
                     if isinstance(row, dict) and "epoch" in row:
                         rows.append(row)
         return rows
+
+    def read_evaluation(self, weights: str) -> dict[str, Any] | None:
+        """What `tfgen-evaluate` found of the `best` or `last` weights; None where it was not asked.
+
+        Raises:
+            WorkError: it is damaged.
+        """
+        if not self.evaluation.is_file():
+            return None
+        try:
+            found: dict[str, Any] = json.loads(self.evaluation.read_text())
+            return found if found["weights"] == weights else None
+        except (ValueError, KeyError, TypeError) as error:
+            raise WorkError(f"{self.evaluation} is damaged: {error}; remove it") from error
 
     def keep_metrics(self, epochs: int) -> None:
         """Drops the lines after that epoch: they will be written again."""

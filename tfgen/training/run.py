@@ -20,7 +20,7 @@ from tfgen.config import ConditionalConfig, RunConfig, TrainOptions
 from tfgen.data import Dataset, load
 from tfgen.data.pipeline import eval_batches, on_host, steps_per_epoch, train_batches
 from tfgen.errors import InterruptedRunError, UsageError
-from tfgen.models.base import GenerativeModel
+from tfgen.models.image_model import ImageModel
 from tfgen.optimizers import Schedule
 from tfgen.training import callbacks, checkpoint
 from tfgen.training.folder import RUNS, RunFolder
@@ -85,7 +85,7 @@ def share_cores(family: str) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // 2))
 
 
-def compiled_model(config: RunConfig, strategy: Any, steps: int) -> GenerativeModel:
+def compiled_model(config: RunConfig, strategy: Any, steps: int) -> ImageModel:
     """The untrained model with its optimizers, in the strategy's scope; `steps` make an epoch."""
     options = config.options
     schedule = Schedule(
@@ -94,7 +94,7 @@ def compiled_model(config: RunConfig, strategy: Any, steps: int) -> GenerativeMo
         clip_norm=options.clip_norm,
     )
     with scope(strategy):
-        model: GenerativeModel = registry.build_model(config)
+        model: ImageModel = registry.build_model(config)
         model.compile(
             **model.default_optimizers(options.learning_rate, schedule),
             # The loop of several steps is no graph that workers can share.
@@ -104,17 +104,19 @@ def compiled_model(config: RunConfig, strategy: Any, steps: int) -> GenerativeMo
 
 
 def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
-    """The run's configuration with what the data decides: the image shape, a conditional model's classes.
+    """The run's configuration with what the data decides: the image shape, the classes.
 
     Raises:
         UsageError: a conditional model is asked of a family that has none, or the data has no labels.
     """
     decided: dict[str, Any] = {"image_shape": dataset.image_shape}
-    if config.options.conditional:
-        if not isinstance(config.model, ConditionalConfig):
-            raise UsageError(f"{config.family} has no conditional variant; leave out --conditional")
+    generative, conditional = registry.family(config.family).generative, config.options.conditional
+    if conditional and not (generative and isinstance(config.model, ConditionalConfig)):
+        raise UsageError(f"{config.family} has no conditional variant; leave out --conditional")
+    if conditional or not generative:
         if dataset.num_classes is None:
-            raise UsageError(f"--conditional needs labels, and data set {dataset.name} has none")
+            asking = "--conditional" if conditional else f"a {config.family}"
+            raise UsageError(f"{asking} needs labels, and data set {dataset.name} has none")
         decided["num_classes"] = dataset.num_classes
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **decided))
 
@@ -158,7 +160,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def count_parameters(model: GenerativeModel) -> int:
+def count_parameters(model: ImageModel) -> int:
     """Numbers that training changes."""
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
@@ -169,9 +171,9 @@ def describe(config: RunConfig, dataset: Dataset) -> str:
     model = registry.build_model(config)
     steps = steps_per_epoch(len(dataset.train.images), options.batch_size)
     parameters = count_parameters(model)
-    lines = [f"model               {config.family}, preset {options.preset}"]
+    lines = [f"{'model':<28}{config.family}, preset {options.preset}"]
     for part in (config.model, options):
-        lines += [f"{name:<20}{value}" for name, value in part.to_json().items() if name != "preset"]
+        lines += [f"{name:<28}{value}" for name, value in part.to_json().items() if name != "preset"]
     activations = sum(
         options.batch_size * math.prod(layer.output.shape[1:])
         for network in model.networks
@@ -181,10 +183,10 @@ def describe(config: RunConfig, dataset: Dataset) -> str:
     # Weight, gradient and Adam's two moments; each activation and its gradient.
     memory = 4 * 4 * parameters + 2 * 4 * activations + data
     lines += [
-        f"{'training images':<20}{len(dataset.train.images)}, validation {len(dataset.validation.images)}",
-        f"{'parameters':<20}{parameters:,}",
-        f"{'steps':<20}{steps} an epoch, {steps * options.epochs:,} in all",
-        f"{'memory':<20}about {memory / 2**20:.0f} MiB beside TensorFlow's own 700",
+        f"{'training images':<28}{len(dataset.train.images)}, validation {len(dataset.validation.images)}",
+        f"{'parameters':<28}{parameters:,}",
+        f"{'steps':<28}{steps} an epoch, {steps * options.epochs:,} in all",
+        f"{'memory':<28}about {memory / 2**20:.0f} MiB beside TensorFlow's own 700",
     ]
     return "\n".join(lines)
 
@@ -205,7 +207,7 @@ class _Run:
         self.options: TrainOptions = config.options
         self.name = published_name(config)
 
-    def go(self, model: GenerativeModel) -> Path | None:
+    def go(self, model: ImageModel) -> Path | None:
         restored = self._restored()
         self._check_data()
         steps = steps_per_epoch(len(self.dataset.train.images), self.options.batch_size)
@@ -233,7 +235,7 @@ class _Run:
             if expected is not None and expected != self.dataset.fingerprint:
                 raise UsageError(f"data set {self.dataset.name} is not the one that the run began with")
 
-    def _start(self, model: GenerativeModel, position: callbacks.Position) -> None:
+    def _start(self, model: ImageModel, position: callbacks.Position) -> None:
         """Writes the configuration, prunes the log to the position, shows what is to come."""
         data = {
             "name": self.dataset.name,
@@ -245,6 +247,8 @@ class _Run:
             {**self.config.to_json(), "data": data, "versions": versions(), "command": command}
         )
         self.folder.keep_metrics(position.epoch)
+        # It was of other weights.
+        self.folder.evaluation.unlink(missing_ok=True)
         parameters = count_parameters(model)
         begins = f"from epoch {position.epoch}, step {position.batch}" if position.step else "from the start"
         self.console.print(
@@ -254,7 +258,7 @@ class _Run:
             soft_wrap=True,
         )
 
-    def _fit(self, model: GenerativeModel, position: callbacks.Position, restored: Any) -> None:
+    def _fit(self, model: ImageModel, position: callbacks.Position, restored: Any) -> None:
         """Calls `fit` once an epoch, each with that epoch's own batches.
 
         One call for all epochs would run whole groups of `steps_per_execution` past an epoch's end, and could
@@ -322,7 +326,7 @@ class _Run:
             ),
         ]
 
-    def _publish(self, model: GenerativeModel) -> Path:
+    def _publish(self, model: ImageModel) -> Path:
         best = checkpoint.read_best(self.folder.checkpoints)
         if best is not None:
             best.restore_weights(model)
@@ -331,7 +335,7 @@ class _Run:
             model, self.options.saved_models, self.name, run=self.folder.read_config(), weights=weights
         )
         self.console.print(
-            f"published {path}; look at it with: tfgen-sample {self.name} --n 25",
+            f"published {path}; {registry.family(self.config.family).advice(self.name)}",
             highlight=False,
             soft_wrap=True,
         )

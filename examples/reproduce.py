@@ -1,0 +1,140 @@
+"""All that docs/reproduction.md tells, from training to the closing table, in one command.
+
+    python examples/reproduce.py --to reproduction     # most of a day on two cores
+    python examples/reproduce.py --to trial --quick    # the same steps in minutes, of no worth as numbers
+
+Each step is a command of tfgen's, which is printed; one that is done is not done again, and a training that
+was interrupted goes on where it stood. So the script may be stopped at any time, and started anew.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SEEDS = (0, 1, 2)
+# Importance samples of the tables.
+SAMPLES = 5000
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, and what tells that it was run.
+
+    Attributes:
+        verb: of the console script, `train` for one.
+        arguments: its arguments.
+        minutes: that it takes on two cores, roughly.
+        run: of a training, its run directory.
+    """
+
+    verb: str
+    arguments: tuple[str, ...]
+    minutes: float
+    run: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is known by."""
+        return " ".join((self.verb, *self.arguments))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A preset to train and to judge.
+
+    Attributes:
+        family: of the model.
+        preset: of the family.
+        minutes: of training.
+        judging: minutes of judging.
+    """
+
+    family: str
+    preset: str
+    minutes: float
+    judging: float
+
+
+REPORTED = (Model("vae", "mlp", 2, 12), Model("gan", "mlp", 25, 2), Model("flow", "mlp", 45, 15))
+BEST = (
+    Model("vae", "long", 15, 12),
+    Model("vae", "conv", 60, 60),
+    Model("gan", "dcgan", 20, 2),
+    Model("flow", "multiscale", 75, 30),
+)
+
+
+def steps(folder: Path, quick: bool) -> list[Step]:
+    """All steps in their order, each written below `folder`."""
+    models = str(folder / "saved_models")
+    short = ("--epochs", "2") if quick else ()
+    made, judged = [], []
+    runs = [(model, seed) for seed in SEEDS for model in REPORTED] + [(model, 0) for model in BEST]
+    for model, seed in runs:
+        run = folder / "runs" / f"{model.family}-{model.preset}-{seed}"
+        train = (model.family, "--preset", model.preset, "--seed", str(seed), "--run-dir", str(run))
+        made.append(Step("train", (*train, *short, "--saved-models", models), model.minutes, run))
+        evaluate = ("--importance-samples", "20", "--n", "500", "--dequantizations", "2") if quick else ()
+        evaluate = evaluate or ("--importance-samples", str(SAMPLES))
+        made.append(Step("evaluate", (str(run), *evaluate), model.judging))
+        judged.append(str(run))
+    plane = folder / "runs" / "vae-mlp-2d-0"
+    flat = ("vae", "--preset", "mlp-2d", "--run-dir", str(plane), *short, "--saved-models", models)
+    made.append(Step("train", flat, 2, plane))
+    made.append(Step("compare", (*judged, "--to", str(folder / "comparison")), 0.1))
+    return made
+
+
+def command(step: Step) -> list[str]:
+    """The words of a step's command; a training that was begun is resumed."""
+    words = [f"tfgen-{step.verb}", *step.arguments]
+    if step.run is not None and (step.run / "config.json").exists():
+        words = [f"tfgen-{step.verb}", step.arguments[0], "--resume", "--run-dir", str(step.run)]
+    return words
+
+
+def left(todo: Sequence[Step], pace: float) -> str:
+    """How long the steps will take at a pace relative to what they are said to."""
+    minutes = round(pace * sum(step.minutes for step in todo))
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what is not done; the status of the first command that fails, 0 if none does."""
+    parser = argparse.ArgumentParser(description="Reproduces docs/reproduction.md.")
+    parser.add_argument("--to", type=Path, default=Path("reproduction"), help="folder of all that is made")
+    parser.add_argument("--quick", action="store_true", help="a few minutes: two epochs, 500 samples")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands that are left")
+    args = parser.parse_args(arguments)
+    done = args.to / "done.json"
+    finished: dict[str, float] = json.loads(done.read_text()) if done.exists() else {}
+    todo = [step for step in steps(args.to, args.quick) if step.name not in finished]
+    if args.dry_run:
+        print("\n".join(" ".join(command(step)) for step in todo))
+        return 0
+    args.to.mkdir(parents=True, exist_ok=True)
+    pace = 0.02 if args.quick else 1.0
+    for index, step in enumerate(todo):
+        words = command(step)
+        print(
+            f"[{index + 1}/{len(todo)}, about {left(todo[index:], pace)} left] {' '.join(words)}", flush=True
+        )
+        begun = time.perf_counter()
+        # The commands that belong to this very Python.
+        script = Path(sys.executable).with_name(words[0])
+        status = subprocess.run([str(script), *words[1:]], check=False).returncode
+        if status:
+            return status
+        finished[step.name] = round((time.perf_counter() - begun) / 60, 2)
+        done.write_text(json.dumps(finished, indent=1) + "\n")
+    print(f"tables: {args.to / 'comparison'}; figures: in each run's folder in {args.to / 'runs'}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,179 @@
+"""`tfgen-evaluate` and `tfgen-compare`, after a classifier of `tiny` was trained by `tfgen-train`."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfgen
+from tests import commands
+from tests.conftest import Trained
+from tfgen.evaluation.judge import Judge
+from tfgen.evaluation.likelihood import LatentVariables
+from tfgen.random import SeedNoise, image_seeds
+from tfgen.versions import Version
+
+N = 40  # the test images of `tiny`
+
+
+@pytest.fixture(scope="session")
+def classifier(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Version 2 of `classifier-tiny`, beside the samplers."""
+    run = tmp_path_factory.mktemp("classifier") / "run"
+    flags = ["--dataset", "tiny", "--data-dir", trained.data, "--saved-models", trained.saved_models]
+    flags += ["--channels", "2", "--units", "8", "--epochs", "2", "--batch-size", "32", "--run-dir", run]
+    assert commands.main("train", ["classifier", *map(str, flags)]) == 0
+    assert {"mistakes.png", "curves.png"} == {path.name for path in (run / "figures").iterdir()}
+    return trained.saved_models / "classifier-tiny" / "2"
+
+
+@pytest.fixture
+def evaluate(trained: Trained, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+
+    def run(what: object, *flags: object) -> int:
+        common = ["--data-dir", trained.data, "--saved-models", trained.saved_models]
+        return commands.main("evaluate", [str(word) for word in (what, *common, *flags)])
+
+    return run
+
+
+def test_a_run_is_judged(evaluate: Any, trained: Trained, classifier: Path, capfd: Any) -> None:
+    out = Path("first.json")
+    flags = ["--importance-samples", 20, "--out", out]
+    assert evaluate(trained.runs / "flat", *flags) == 0
+    found = json.loads(out.read_text())
+    assert (found["family"], found["preset"], found["n"]) == ("vae", "mlp", N)
+    assert found["samples"].keys() - {"copies"} == found["floor"].keys() == found["ceiling"].keys()
+    assert 0 <= found["floor"]["fid"] < found["ceiling"]["fid"]
+    assert found["classifier"] == Judge(Version("classifier-tiny", 2, classifier)).describe()
+    assert {"seconds_an_epoch", "seconds", "epochs", "parameters", "peak_mib"} <= found["cost"].keys()
+    shown = capfd.readouterr().out
+    for word in ("real (floor)", "noise (ceiling)", "coverage", f"nll: {found['likelihood']['nll']:.5g}"):
+        assert word in shown
+    # What is kept on the way is gone, and a second evaluation finds the same.
+    assert {path.name for path in Path().iterdir()} == {"first.json"}
+    assert evaluate(trained.runs / "flat", *flags[:2], "--out", "second.json") == 0
+    again = json.loads(Path("second.json").read_text())
+    for each in (found, again):
+        del each["minutes"], each["cost"]
+    assert again == found
+
+
+def test_likelihood_is_the_estimators(evaluate: Any, trained: Trained) -> None:
+    assert evaluate(trained.runs / "flat", "--no-samples", "--importance-samples", 7, "--out", "e.json") == 0
+    found = json.loads(Path("e.json").read_text())
+    assert "samples" not in found
+    vae, images = tfgen.load(trained.runs / "flat"), tfgen.load_data("tiny", trained.data).test.images
+    events = vae.preprocessing.events(tf.constant(images), SeedNoise(image_seeds(0, N)))
+    bounds = LatentVariables(vae.prior(), vae.posterior, vae.likelihood)
+    parts = [bounds.log_prob(events[i : i + 16], (0, i), 7) for i in range(0, N, 16)]
+    np.testing.assert_allclose(found["likelihood"]["nll"], -np.concatenate(parts).mean(), rtol=1e-6)
+    assert found["likelihood"]["nll"] < found["likelihood"]["negative_elbo"]
+
+
+def test_a_versions_evaluation_is_in_its_manifest(
+    evaluate: Any, trained: Trained, tmp_path: Path, capfd: Any
+) -> None:
+    assert commands.main("export", [str(trained.runs / "flat"), "--to", "models"]) == 0
+    version = Path("models/vae-2d-tiny/2")
+    before = json.loads((version / "manifest.json").read_text())
+    assert before["evaluation"] is None
+    assert evaluate(version, "--importance-samples", 5) == 0
+    after = json.loads((version / "manifest.json").read_text())
+    assert after["evaluation"]["title"] == "vae-2d-tiny version 2"
+    assert after | {"evaluation": None} == before
+    # It opens as ever, and compares by its name.
+    assert tfgen.load(version).number == 2
+    assert commands.main("compare", ["vae-2d-tiny", "--saved-models", "models"]) == 0
+    assert "| vae mlp | 0 |" in capfd.readouterr().out
+
+
+def test_an_export_takes_the_runs_evaluation_along(evaluate: Any, trained: Trained) -> None:
+    run = trained.runs / "deep"
+    try:
+        assert evaluate(run, "--no-likelihood") == 0
+        assert commands.main("export", [str(run), "--to", "models"]) == 0
+        manifest = json.loads(Path("models/vae-tiny/2/manifest.json").read_text())
+        assert manifest["evaluation"] == json.loads((run / "evaluation.json").read_text())
+        assert "likelihood" not in manifest["evaluation"]
+        assert commands.main("export", [str(run), "--to", "models", "--weights", "last"]) == 0
+        assert json.loads(Path("models/vae-tiny/3/manifest.json").read_text())["evaluation"] is None
+    finally:
+        (run / "evaluation.json").unlink(missing_ok=True)
+
+
+def test_comparison(evaluate: Any, trained: Trained) -> None:
+    for name in ("flat", "deep"):
+        assert evaluate(trained.runs / name, "--no-likelihood", "--out", f"{name}.json") == 0
+    # As if it were of another seed.
+    other = json.loads(Path("deep.json").read_text()) | {"seed": 1}
+    Path("deep.json").write_text(json.dumps(other))
+    assert commands.main("compare", ["flat.json", "deep.json", "--to", "made"]) == 0
+    assert {path.name for path in Path("made").iterdir()} == {
+        "comparison.json",
+        "comparison.md",
+        "comparison.png",
+    }
+    (row,) = json.loads(Path("made/comparison.json").read_text())["reported"]
+    fids = [json.loads(Path(f"{name}.json").read_text())["samples"]["fid"] for name in ("flat", "deep")]
+    assert row["seeds"] == [0, 1]
+    np.testing.assert_allclose(row["FID"], [np.mean(fids), np.std(fids, ddof=1)])
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--n", 5], "n = 5 is too small for the covariance of 8 features; the least is 9"),
+        (["--n", 41], "n = 41 is too large; the test split has 40 images"),
+        (["--no-samples", "--no-likelihood"], "leave nothing to judge"),
+        (["--dataset", "mnist"], "makes images of (6, 6, 1), and those of mnist are of (28, 28, 1)"),
+        (["--classifier", "vae-tiny"], "is no classifier; train one with: tfgen-train classifier"),
+        (["--classifier", "clasifier-tiny"], "did you mean 'classifier-tiny'?"),
+        (["--version", 3], "is a run and has no version; leave out --version"),
+        (["--out", "e.txt"], "the extension '.txt' is unknown; use .json"),
+        (["--out", "nowhere/e.json"], "there is no folder nowhere"),
+    ],
+)
+def test_wrong_uses(evaluate: Any, trained: Trained, flags: list, told: str, capfd: Any) -> None:
+    if "mnist" in flags:  # its data is the embedded one
+        assert commands.main("evaluate", [str(trained.runs / "flat"), *map(str, flags)]) == 2
+    else:
+        assert evaluate(trained.runs / "flat", *flags) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("tfgen-evaluate: error: ")
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_what_cannot_be_judged_is_told(evaluate: Any, trained: Trained, classifier: Path, capfd: Any) -> None:
+    for what, told in (
+        ("gone/run", "gone/run is no run directory and no version's folder"),
+        ("vae-tinny", "did you mean 'vae-tiny'?"),
+        (classifier, "makes no images to judge"),
+    ):
+        assert evaluate(what) == 2
+        assert told in capfd.readouterr().err
+
+
+def test_what_does_not_compare_is_told(evaluate: Any, trained: Trained, capfd: Any) -> None:
+    flat = str(trained.runs / "flat")
+    assert evaluate(flat, "--no-likelihood", "--out", "a.json") == 0
+    assert evaluate(flat, "--no-likelihood", "--out", "b.json", "--n", 30) == 0
+    Path("broken.json").write_text('{"format": 1')
+    Path("other.json").write_text("[]")
+    capfd.readouterr()
+    for names, status, told in (
+        (["a.json", "b.json"], 2, "do not compare: they were judged by another number of samples (40, 30)"),
+        (["a.json", "a.json"], 2, "is given twice"),
+        (["broken.json"], 1, "broken.json holds no evaluation that can be read"),
+        (["other.json"], 1, "other.json holds no evaluation that can be read"),
+        ([flat], 2, f"has not been judged; run tfgen-evaluate {flat}"),
+    ):
+        assert commands.main("compare", names) == status
+        assert told in capfd.readouterr().err
+    assert math.isfinite(json.loads(Path("a.json").read_text())["samples"]["kid"])

@@ -1,0 +1,108 @@
+"""The rule by which the report's claims are judged, and the tables."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tfgen.errors import UsageError
+from tfgen.evaluation.compare import CLAIMS, compare, grouped, markdown, number, verdict
+
+
+def evaluation(family: str, seed: int = 0, preset: str = "mlp", **samples: float) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "title": f"{family} {preset}, seed {seed}",
+        "family": family,
+        "preset": preset,
+        "seed": seed,
+        "dataset": {"fingerprint": "f", "split": "test"},
+        "n": 100,
+        "classifier": {"sha256": "c"},
+        "samples": samples,
+        "floor": {"fid": 0.5},
+        "ceiling": {"fid": 900.0},
+        "cost": {},
+    }
+
+
+def judged(**fids: list[float]) -> str:
+    found = [
+        evaluation(family, seed, fid=fid) for family, each in fids.items() for seed, fid in enumerate(each)
+    ]
+    groups = {group.family: group for group in grouped(found)}
+    result: str = verdict(CLAIMS[0], groups)["verdict"]
+    return result
+
+
+def test_verdicts() -> None:
+    # The claim is GAN < flow < VAE in FID.
+    assert judged(gan=[1, 2, 3], flow=[10, 11, 12], vae=[20, 21, 22]) == "borne out"
+    assert judged(gan=[1, 2, 3], flow=[30, 31, 32], vae=[20, 21, 22]) == "not borne out"
+    assert judged(gan=[1, 2, 3], flow=[18, 20, 22], vae=[19, 21, 23]) == "within error"
+    assert judged(gan=[1], flow=[2], vae=[3]) == "borne out"
+    assert judged(gan=[1, 2], vae=[3, 4]) == "not judged"
+
+
+def test_an_error_is_the_root_of_both_squared_spreads() -> None:
+    found = [
+        evaluation(*each[:2], fid=each[2])
+        for each in (("gan", 0, 1), ("gan", 1, 4), ("flow", 0, 8), ("flow", 1, 16), ("vae", 0, 99))
+    ]
+    result = verdict(CLAIMS[0], {group.family: group for group in grouped(found)})
+    first = result["pairs"][0]
+    assert first["difference"] == pytest.approx(12 - 2.5)
+    assert first["error"] == pytest.approx((3**2 / 2 + 8**2 / 2) ** 0.5)
+    assert first["holds"] == 1
+
+
+def test_tables_keep_the_reports_networks_apart() -> None:
+    found = [
+        evaluation("gan", 0, fid=4.0, kid=0.002),
+        evaluation("gan", 1, fid=6.0, kid=0.004),
+        evaluation("gan", 0, "dcgan", fid=0.9),
+    ]
+    result = compare(found)
+    assert [row["model"] for row in result["reported"]] == ["gan mlp"]
+    assert result["reported"][0]["FID"] == [5.0, pytest.approx(2**0.5)]
+    assert result["reported"][0]["KID × 1000"] == [3.0, pytest.approx(2**0.5)]
+    assert [row["model"] for row in result["others"]] == ["gan dcgan"]
+    text = markdown(result)
+    assert "| gan mlp | 0, 1 | 5.00 ± 1.4 | 3.00 ± 1.4 |" in text
+    assert "| real training images |  | 0.500 |" in text
+    assert "**not judged**" in text
+
+
+def test_nats_and_bits_stand_in_columns_of_their_own() -> None:
+    vae, flow = evaluation("vae", fid=1.0), evaluation("flow", fid=2.0)
+    vae["likelihood"], flow["likelihood"] = {"nll": 90.123}, {"bits_per_dim": 1.8}
+    text = markdown(compare([vae, flow]))
+    assert "| NLL [nats] | bits/dim |" in text
+    assert "| vae mlp | 0 | 1.00 | 90.123 |  |" in text
+    assert "| flow mlp | 0 | 2.00 |  | 1.800 |" in text
+
+
+def test_what_was_judged_otherwise_does_not_compare() -> None:
+    one = evaluation("vae", fid=1.0)
+    for path, value, told in (
+        (("dataset", "fingerprint"), "g", "data set"),
+        (("classifier", "sha256"), "d", "classifier"),
+        (("n",), 50, "number of samples"),
+    ):
+        other = copy.deepcopy(one) | {"family": "gan"}
+        table = other
+        for part in path[:-1]:
+            table = table[part]
+        table[path[-1]] = value
+        with pytest.raises(UsageError, match=f"another {told}"):
+            grouped([one, other])
+    with pytest.raises(UsageError, match="nothing to compare"):
+        compare([])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0012345, "0.00123"), (12.345, "12.3"), (1234.5, "1234"), (0.0, "0"), (9.999, "10.00")],
+)
+def test_significant_digits(value: float, shown: str) -> None:
+    assert number(value, 3) == shown

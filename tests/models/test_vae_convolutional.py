@@ -1,0 +1,155 @@
+"""The convolutional VAE: its networks, labels, sides, and batches of no images."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.test_layers import normal
+from tests.told import fails
+from tfgen import VAE, Identity, image_seeds, registry
+from tfgen.convolutional import convolutional_decoder, convolutional_encoder
+
+COMMON = {"seed": 0, "dtype": "float32", "name": "network", "activation": "relu"}
+
+
+def small(image_shape: tuple[int, ...] = (8, 8, 1), **config: Any) -> VAE:
+    common = {"latent_dim": 3, "hidden": (5,), "channels": 2}
+    return VAE(image_shape, **{**common, "architecture": "convolutional", **config})
+
+
+def kinds(network: keras.Sequential) -> list[str]:
+    return [type(layer).__name__ for layer in network.layers]
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (8, 12, 3)])
+@pytest.mark.parametrize(("blocks", "hidden"), [(0, ()), (2, (5, 6))])
+def test_networks_fit_the_images(shape: tuple[int, int, int], blocks: int, hidden: tuple[int, ...]) -> None:
+    decoder = convolutional_decoder(6, 3, blocks, hidden, shape, **COMMON)
+    logits = decoder(30 * normal(5, 6))
+    assert logits.shape == (5, *shape)
+    assert np.abs(logits).max() > 1
+    assert convolutional_encoder(shape, 3, blocks, hidden, 7, **COMMON)(logits).shape == (5, 7)
+
+
+def test_networks_mirror_each_other() -> None:
+    encoder = convolutional_encoder((8, 8, 1), 4, 2, (5,), 6, **COMMON)
+    decoder = convolutional_decoder(3, 4, 2, (5,), (8, 8, 1), **COMMON)
+    blocks = ["GatedResidual", "GatedResidual", "Activation"]
+    smaller, larger = ["Conv2D", *blocks], [*blocks, "Upsampling"]
+    assert kinds(encoder) == [*smaller, *smaller, "Flatten", "Dense", "Activation", "Dense"]
+    assert kinds(decoder) == ["Dense", "Activation", "Dense", "Reshape", *larger, *larger]
+    sizes = [
+        tuple(layer.output.shape[1:]) for layer in encoder.layers if isinstance(layer, keras.layers.Conv2D)
+    ]
+    assert sizes == [(4, 4, 4), (2, 2, 8)]
+    shapes = [tuple(layer.output.shape[1:]) for layer in decoder.layers[3:]]
+    assert shapes == [(2, 2, 8)] * 4 + [(4, 4, 4)] * 4 + [(8, 8, 1)]
+
+
+@pytest.mark.parametrize("architecture", ["dense", "convolutional"])
+def test_the_decoder_has_the_hidden_layers_in_reverse(architecture: str) -> None:
+    vae = small(architecture=architecture, hidden=(5, 6))
+    encoder, decoder = (
+        [layer.units for layer in network.layers if isinstance(layer, keras.layers.Dense)]
+        for network in (vae.encoder, vae.decoder)
+    )
+    assert encoder == [5, 6, 2 * 3]
+    assert decoder[:2] == [6, 5]
+
+
+def test_a_seed_decides_the_weights_and_layers_differ() -> None:
+    def kernels(seed: int) -> list[np.ndarray]:
+        vae = small(channels=4, blocks=2, hidden=(4, 4), seed=seed)
+        return [v.numpy() for v in vae.trainable_variables if v.name == "kernel"]
+
+    first, again, other = kernels(0), kernels(0), kernels(1)
+    for kernel, same in zip(first, again, strict=True):
+        np.testing.assert_array_equal(kernel, same)
+    flat = [kernel.tobytes() for kernel in (*first, *other)]
+    assert len(set(flat)) == len(flat)
+
+
+def multiply_adds(network: keras.Sequential) -> int:
+    """Those of a network's kernels for one example."""
+
+    def of_kernels(places: int, *kernels: Any) -> int:
+        return places * sum(math.prod(kernel.shape) for kernel in kernels)
+
+    total = 0
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Dense):
+            total += of_kernels(1, layer.kernel)
+        elif hasattr(layer, "inner"):  # a residual block
+            total += of_kernels(math.prod(layer.input.shape[1:3]), layer.inner.kernel, layer.outer.kernel)
+        elif hasattr(layer, "kernel"):  # transposed: each pixel of the input meets the whole kernel
+            total += of_kernels(math.prod(layer.input.shape[1:3]), layer.kernel)
+    return total
+
+
+def test_the_presets_decoder_is_cheap_enough_for_thousands_of_samples() -> None:
+    vae = VAE(**registry.family("vae").preset("conv").model.to_json())
+    # By hand, of 28 × 28 with 50 latents, 500 units, 16 channels, a block at each size.
+    dense, quarter, half = 50 * 500 + 500 * 49 * 32, 49 * 11 * 32**2 + 49 * 16 * 32 * 16, 196 * 11 * 16**2
+    assert multiply_adds(vae.decoder) == dense + quarter + half + 196 * 16 * 16
+    assert multiply_adds(vae.decoder) < 2.5e6
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 1), (4, 4, 3)])
+def test_both_networks_see_the_label(shape: tuple[int, ...]) -> None:
+    vae = small(shape, num_classes=3, channels=8, hidden=(20,), activation="tanh")
+    pictures = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.uint8)
+    latents = vae.latents(image_seeds(0, 4))
+    for found in (lambda label: vae.decode(latents, label), lambda label: vae.encode(pictures, label)[0]):
+        first, second = (found(tf.fill([4], label)).numpy().reshape(4, -1) for label in (0, 1))
+        assert np.all(np.abs(first - second).max(axis=1) > 1e-4)
+        mixed = found(tf.constant([0, 1, 0, 1])).numpy().reshape(4, -1)
+        np.testing.assert_allclose(mixed[::2], first[::2], atol=1e-6)
+
+
+def test_sides_that_four_does_not_divide_are_told() -> None:
+    told = ("6 × 8", "four must divide both sides", "--architecture dense")
+    fails(lambda: small((6, 8, 1)), *told)
+    fails(lambda: small((6, 8, 1), encoder=given()[0]), *told)
+    flat = {"likelihood": "normal", "preprocessing": Identity()}
+    fails(lambda: small((8,), **flat), "events of shape (8,) are no images", "--architecture dense")
+
+
+class NeverEmpty(keras.layers.Layer):
+    """As convolutions are where TensorFlow has oneDNN compute them: they fail where there are no images."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        tf.debugging.assert_positive(tf.shape(inputs)[0])
+        return inputs
+
+
+def given() -> tuple[keras.Sequential, keras.Sequential]:
+    """Convolutional networks of the user's own, of 8 × 8 images and 2 latents."""
+    layers = keras.layers
+    transposed = layers.Conv2DTranspose(1, 4, strides=2, padding="same")
+    encoder = [NeverEmpty(), layers.Conv2D(3, 3, strides=2), layers.Flatten(), layers.Dense(4)]
+    decoder = [NeverEmpty(), layers.Dense(32), layers.Reshape((4, 4, 2)), transposed]
+    made = keras.Sequential([keras.Input((8, 8, 1)), *encoder])
+    return made, keras.Sequential([keras.Input((2,)), *decoder])
+
+
+def test_given_networks_see_no_empty_batch() -> None:
+    encoder, decoder = given()
+    vae = VAE((8, 8, 1), 2, encoder=encoder, decoder=decoder)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decoder(tf.zeros([0, 2]))
+    images = tf.TensorSpec([None, 8, 8, 1], tf.uint8)
+    for function, specs, shapes in (
+        (vae.encode, [images], [(2,), (2,)]),
+        (vae.decode, [tf.TensorSpec([None, 2])], [(8, 8, 1)]),
+        (lambda *each: vae.log_prob(*each, samples=3), [images, tf.TensorSpec([None], tf.int32)], [()]),
+    ):
+        traced = tf.function(function, input_signature=specs)
+        for batch in (0, 2):
+            inputs = [tf.zeros([batch, *spec.shape[1:]], spec.dtype) for spec in specs]
+            for called in (function, traced):
+                found = tf.nest.flatten(called(*inputs))
+                assert [each.shape for each in found] == [(batch, *shape) for shape in shapes]
