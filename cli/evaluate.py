@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tfgen.errors import UsageError
 from tfgen.evaluation.options import EvaluateOptions
 from tfgen.quiet import import_quietly
@@ -44,9 +46,11 @@ def judge(what: str, options: EvaluateOptions) -> None:
 
     from tfgen.atomic import write_bytes
     from tfgen.data import load
+    from tfgen.evaluation.compare import decoded
     from tfgen.evaluation.evaluate import evaluate
     from tfgen.evaluation.judge import open_judge
     from tfgen.evaluation.subject import open_subject
+    from tfgen.figures import png_bytes
     from tfgen.versions import MANIFEST
 
     console = Console()
@@ -69,6 +73,10 @@ def judge(what: str, options: EvaluateOptions) -> None:
     if into_manifest:
         written = json.loads(out.read_text()) | {"evaluation": result}
     write_bytes(out, (json.dumps(written, indent=1) + "\n").encode())
+    if subject.kind == "run" and "nearest_picture" in result:
+        # Samples above, the training images that are nearest to them below.
+        pixels = decoded(result["nearest_picture"])
+        write_bytes(subject.path / "figures" / "nearest.png", png_bytes(np.atleast_3d(pixels)))
     console.print(f"written to {out}", highlight=False, soft_wrap=True)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +22,40 @@ N = 40  # the test images of `tiny`
 
 
 @pytest.fixture(scope="session")
-def classifier(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Version 2 of `classifier-tiny`, beside the samplers."""
-    run = tmp_path_factory.mktemp("classifier") / "run"
-    flags = ["--dataset", "tiny", "--data-dir", trained.data, "--saved-models", trained.saved_models]
+def judged(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A copy of both short trainings, with version 2 of `classifier-tiny` beside their samplers."""
+    folder = tmp_path_factory.mktemp("judged")
+    made = Trained(trained.data, folder / "runs", folder / "saved_models")
+    shutil.copytree(trained.runs, made.runs)
+    shutil.copytree(trained.saved_models, made.saved_models)
+    run = folder / "classifier"
+    flags = ["--dataset", "tiny", "--data-dir", made.data, "--saved-models", made.saved_models]
     flags += ["--channels", "2", "--units", "8", "--epochs", "2", "--batch-size", "32", "--run-dir", run]
     assert commands.main("train", ["classifier", *map(str, flags)]) == 0
     assert {"mistakes.png", "curves.png"} == {path.name for path in (run / "figures").iterdir()}
-    return trained.saved_models / "classifier-tiny" / "2"
+    return made
 
 
 @pytest.fixture
-def evaluate(trained: Trained, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def classifier(judged: Trained) -> Path:
+    return judged.saved_models / "classifier-tiny" / "2"
+
+
+@pytest.fixture
+def evaluate(judged: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
 
     def run(what: object, *flags: object) -> int:
-        common = ["--data-dir", trained.data, "--saved-models", trained.saved_models]
+        common = ["--data-dir", judged.data, "--saved-models", judged.saved_models]
         return commands.main("evaluate", [str(word) for word in (what, *common, *flags)])
 
     return run
 
 
-def test_a_run_is_judged(evaluate: Any, trained: Trained, classifier: Path, capfd: Any) -> None:
+def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd: Any) -> None:
     out = Path("first.json")
     flags = ["--importance-samples", 20, "--out", out]
-    assert evaluate(trained.runs / "flat", *flags) == 0
+    assert evaluate(judged.runs / "flat", *flags) == 0
     found = json.loads(out.read_text())
     assert (found["family"], found["preset"], found["n"]) == ("vae", "mlp", N)
     assert found["samples"].keys() - {"copies"} == found["floor"].keys() == found["ceiling"].keys()
@@ -57,18 +67,18 @@ def test_a_run_is_judged(evaluate: Any, trained: Trained, classifier: Path, capf
         assert word in shown
     # What is kept on the way is gone, and a second evaluation finds the same.
     assert {path.name for path in Path().iterdir()} == {"first.json"}
-    assert evaluate(trained.runs / "flat", *flags[:2], "--out", "second.json") == 0
+    assert evaluate(judged.runs / "flat", *flags[:2], "--out", "second.json") == 0
     again = json.loads(Path("second.json").read_text())
     for each in (found, again):
         del each["minutes"], each["cost"]
     assert again == found
 
 
-def test_likelihood_is_the_estimators(evaluate: Any, trained: Trained) -> None:
-    assert evaluate(trained.runs / "flat", "--no-samples", "--importance-samples", 7, "--out", "e.json") == 0
+def test_likelihood_is_the_estimators(evaluate: Any, judged: Trained) -> None:
+    assert evaluate(judged.runs / "flat", "--no-samples", "--importance-samples", 7, "--out", "e.json") == 0
     found = json.loads(Path("e.json").read_text())
     assert "samples" not in found
-    vae, images = tfgen.load(trained.runs / "flat"), tfgen.load_data("tiny", trained.data).test.images
+    vae, images = tfgen.load(judged.runs / "flat"), tfgen.load_data("tiny", judged.data).test.images
     events = vae.preprocessing.events(tf.constant(images), SeedNoise(image_seeds(0, N)))
     bounds = LatentVariables(vae.prior(), vae.posterior, vae.likelihood)
     parts = [bounds.log_prob(events[i : i + 16], (0, i), 7) for i in range(0, N, 16)]
@@ -77,9 +87,9 @@ def test_likelihood_is_the_estimators(evaluate: Any, trained: Trained) -> None:
 
 
 def test_a_versions_evaluation_is_in_its_manifest(
-    evaluate: Any, trained: Trained, tmp_path: Path, capfd: Any
+    evaluate: Any, judged: Trained, tmp_path: Path, capfd: Any
 ) -> None:
-    assert commands.main("export", [str(trained.runs / "flat"), "--to", "models"]) == 0
+    assert commands.main("export", [str(judged.runs / "flat"), "--to", "models"]) == 0
     version = Path("models/vae-2d-tiny/2")
     before = json.loads((version / "manifest.json").read_text())
     assert before["evaluation"] is None
@@ -93,23 +103,21 @@ def test_a_versions_evaluation_is_in_its_manifest(
     assert "| vae mlp | 0 |" in capfd.readouterr().out
 
 
-def test_an_export_takes_the_runs_evaluation_along(evaluate: Any, trained: Trained) -> None:
-    run = trained.runs / "deep"
-    try:
-        assert evaluate(run, "--no-likelihood") == 0
-        assert commands.main("export", [str(run), "--to", "models"]) == 0
-        manifest = json.loads(Path("models/vae-tiny/2/manifest.json").read_text())
-        assert manifest["evaluation"] == json.loads((run / "evaluation.json").read_text())
-        assert "likelihood" not in manifest["evaluation"]
-        assert commands.main("export", [str(run), "--to", "models", "--weights", "last"]) == 0
-        assert json.loads(Path("models/vae-tiny/3/manifest.json").read_text())["evaluation"] is None
-    finally:
-        (run / "evaluation.json").unlink(missing_ok=True)
+def test_an_export_takes_the_runs_evaluation_along(evaluate: Any, judged: Trained) -> None:
+    run = judged.runs / "deep"
+    assert evaluate(run, "--no-likelihood") == 0
+    assert (run / "figures" / "nearest.png").stat().st_size > 100
+    for weights in ("best", "last"):
+        assert commands.main("export", [str(run), "--to", "models", "--weights", weights]) == 0
+    best, last = (json.loads(Path(f"models/vae-tiny/{n}/manifest.json").read_text()) for n in (2, 3))
+    assert best["evaluation"] == json.loads((run / "evaluation.json").read_text())
+    assert "likelihood" not in best["evaluation"]
+    assert last["evaluation"] is None
 
 
-def test_comparison(evaluate: Any, trained: Trained) -> None:
+def test_comparison(evaluate: Any, judged: Trained) -> None:
     for name in ("flat", "deep"):
-        assert evaluate(trained.runs / name, "--no-likelihood", "--out", f"{name}.json") == 0
+        assert evaluate(judged.runs / name, "--no-likelihood", "--out", f"{name}.json") == 0
     # As if it were of another seed.
     other = json.loads(Path("deep.json").read_text()) | {"seed": 1}
     Path("deep.json").write_text(json.dumps(other))
@@ -139,18 +147,18 @@ def test_comparison(evaluate: Any, trained: Trained) -> None:
         (["--out", "nowhere/e.json"], "there is no folder nowhere"),
     ],
 )
-def test_wrong_uses(evaluate: Any, trained: Trained, flags: list, told: str, capfd: Any) -> None:
+def test_wrong_uses(evaluate: Any, judged: Trained, flags: list, told: str, capfd: Any) -> None:
     if "mnist" in flags:  # its data is the embedded one
-        assert commands.main("evaluate", [str(trained.runs / "flat"), *map(str, flags)]) == 2
+        assert commands.main("evaluate", [str(judged.runs / "flat"), *map(str, flags)]) == 2
     else:
-        assert evaluate(trained.runs / "flat", *flags) == 2
+        assert evaluate(judged.runs / "flat", *flags) == 2
     error = capfd.readouterr().err
     assert error.startswith("tfgen-evaluate: error: ")
     assert told in error
     assert error.count("\n") == 1
 
 
-def test_what_cannot_be_judged_is_told(evaluate: Any, trained: Trained, classifier: Path, capfd: Any) -> None:
+def test_what_cannot_be_judged_is_told(evaluate: Any, judged: Trained, classifier: Path, capfd: Any) -> None:
     for what, told in (
         ("gone/run", "gone/run is no run directory and no version's folder"),
         ("vae-tinny", "did you mean 'vae-tiny'?"),
@@ -160,8 +168,8 @@ def test_what_cannot_be_judged_is_told(evaluate: Any, trained: Trained, classifi
         assert told in capfd.readouterr().err
 
 
-def test_what_does_not_compare_is_told(evaluate: Any, trained: Trained, capfd: Any) -> None:
-    flat = str(trained.runs / "flat")
+def test_what_does_not_compare_is_told(evaluate: Any, judged: Trained, capfd: Any) -> None:
+    flat = str(judged.runs / "flat")
     assert evaluate(flat, "--no-likelihood", "--out", "a.json") == 0
     assert evaluate(flat, "--no-likelihood", "--out", "b.json", "--n", 30) == 0
     Path("broken.json").write_text('{"format": 1')

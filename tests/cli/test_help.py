@@ -16,6 +16,8 @@ from tests import commands
         ("sample", ["--help"], "--manifold"),
         ("data", ["--help"], "SOURCE"),
         ("export", ["--help"], "--weights {best,last}"),
+        ("evaluate", ["--help"], "--importance-samples"),
+        ("compare", ["--help"], "comparison.png"),
     ],
 )
 def test_help_imports_no_tensorflow(verb: str, argv: list[str], told: str, tmp_path: Path) -> None:

@@ -338,14 +338,13 @@ def figure(evaluations: Sequence[Mapping[str, Any]]) -> "Figure":
         for title, values in panels.items()
     }
     real = (bounds(groups, "floor") or {}).get("FID", [None])[0]
-    pictures = [_picture(group.evaluations[0].get("picture")) for group in groups]
+    encoded = [group.evaluations[0].get("picture") for group in groups]
+    pictures = [None if each is None else decoded(each) for each in encoded]
     return figures.comparison([group.name for group in groups], bars, pictures, {"FID": real})
 
 
-def _picture(encoded: str | None) -> np.ndarray | None:
-    """The pixels of an evaluation's picture."""
-    if encoded is None:
-        return None
+def decoded(picture: str) -> np.ndarray:
+    """The pixels of an evaluation's picture, `uint8[H, W]` or `uint8[H, W, 3]`."""
     from PIL import Image
 
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))))
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))

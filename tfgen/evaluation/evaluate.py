@@ -160,8 +160,19 @@ def _samples(work: _Work, judge: Judge) -> dict[str, Any]:
         advance(1)
     if work.held_out.labels is not None:
         found["accuracy_of_classifier"] = float((reference.classes == work.held_out.labels[:n]).mean())
-    picture = png_bytes(image_grid(samples[:PICTURED] / 255), least_side=0)
-    return {**found, "picture": base64.b64encode(picture).decode(), "images_a_second": round(rate, 1)}
+    places = np.array(found["samples"]["copies"]["nearest"])
+    pairs = np.concatenate([samples[places[:, 0]], train[places[:, 1]]])
+    return {
+        **found,
+        "picture": _picture(samples[:PICTURED]),
+        "nearest_picture": _picture(pairs, len(places)),
+        "images_a_second": round(rate, 1),
+    }
+
+
+def _picture(images: np.ndarray, columns: int | None = None) -> str:
+    """A PNG of `uint8` images on a grid, in base64, so that an evaluation is one file."""
+    return base64.b64encode(png_bytes(image_grid(images / 255, columns), least_side=0)).decode()
 
 
 # --- likelihood ---------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from tfgen.evaluation.progress import Advance, silent
 
 # Images that the classifier sees at once.
 BATCH = 500
+# Samples that come nearest to training images.
+PICTURED = 8
 # Share of held-out images whose distance to their nearest training image counts as a copy's.
 _COPIES = 0.01
 
@@ -172,11 +174,11 @@ def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict
 
     Returns:
         The median distance of both, grey values of 0…1; the share of samples nearer to a training image than
-        the nearest 1 % of held-out ones are, 0.01 where nothing is copied; the places of the four nearest
-        samples and of their training images.
+        the nearest 1 % of held-out ones are, 0.01 where nothing is copied; the places of the nearest samples
+        and of their training images.
     """
     near, floor = nearest(samples, train), nearest(held_out, train)
-    order = np.argsort(near.distance)[:4]
+    order = np.argsort(near.distance)[:PICTURED]
     return {
         "distance": float(np.median(near.distance)) / 255,
         "distance_of_held_out": float(np.median(floor.distance)) / 255,
