@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from tfgen.errors import UsageError
 from tfgen.evaluation.options import EvaluateOptions
 from tfgen.quiet import import_quietly
+from tfgen.training.folder import RunFolder
 
 from ._command import check_output, run_command
 from ._flags import Parser, add_flags, read_flags
@@ -58,8 +60,8 @@ def judge(what: str, options: EvaluateOptions) -> None:
     name = options.dataset or subject.dataset
     if name is None:
         raise UsageError(f"{what} does not tell what it was trained on; name its data set with --dataset")
-    into_manifest = options.out is None and subject.kind == "version"
-    out = options.out or subject.path / (MANIFEST if into_manifest else "evaluation.json")
+    out = options.out or default_out(subject)
+    into_manifest = out == subject.path / MANIFEST
     check_output(out, (".json",))
     has_density = subject.model is not None and subject.model.density is not None
     if not options.samples and not has_density:
@@ -78,6 +80,18 @@ def judge(what: str, options: EvaluateOptions) -> None:
         pixels = decoded(result["nearest_picture"])
         write_bytes(subject.path / "figures" / "nearest.png", png_bytes(np.atleast_3d(pixels)))
     console.print(f"written to {out}", highlight=False, soft_wrap=True)
+
+
+def default_out(subject: Any) -> Path:
+    """A run's evaluation.json, a version's manifest; of a shipped one, which is not the user's, a file here."""
+    from tfgen import versions
+
+    if subject.kind == "run":
+        return RunFolder(subject.path).evaluation
+    if subject.path.parent.parent.resolve() == versions.shipped_folder().resolve():
+        return Path(f"{subject.path.parent.name}-{subject.path.name}-evaluation.json")
+    manifest: Path = subject.path / versions.MANIFEST
+    return manifest
 
 
 def show(result: dict[str, Any], console: Any) -> None:

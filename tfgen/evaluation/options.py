@@ -35,5 +35,7 @@ class EvaluateOptions(Config):
     saved_models: Path = option(Path("saved_models"), "folder of published models")
     version: int | None = option(None, "of a published name (default: the newest)", minimum=1)
     out: Path | None = option(
-        None, "JSON file to write (default: evaluation.json of the run; of a version, its manifest)"
+        None,
+        "JSON file to write (default: evaluation.json of the run; the version's manifest; of a shipped "
+        "version NAME-1-evaluation.json)",
     )
