@@ -83,7 +83,7 @@ def judge(what: str, options: EvaluateOptions) -> None:
 
 
 def default_out(subject: Any) -> Path:
-    """A run's evaluation.json, a version's manifest; of a shipped one, which is not the user's, a file here."""
+    """A run's evaluation.json, a version's manifest; of a shipped one, not the user's own, a file here."""
     from tfgen import versions
 
     if subject.kind == "run":
