@@ -31,6 +31,8 @@ tfd: Any = tfp.distributions
 TEMPERATURES = (0.5, 0.7, 0.8, 0.9, 1.0)
 # Images that the normalizations are set from.
 ADAPTED = 512
+# Bits/dim beyond which a step sees the logarithm alone: more than uniform bytes of 8 take, times two.
+_WILD = 20.0
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -160,7 +162,7 @@ class Flow(GenerativeModel):
         images, _ = self.unpack(data)
         with tf.GradientTape() as tape, JoinedGradients() as joined:
             log_prob = self.side_by_side(self._noisy_log_prob, self.training_noise(), images)
-            loss = self.gradient_loss(-tf.reduce_mean(log_prob), self.optimizer)
+            loss = self.gradient_loss(tf.reduce_mean(self._tempered(-log_prob)), self.optimizer)
         gradients = joined.of(tape, loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
         if self._average is not None:
@@ -174,6 +176,16 @@ class Flow(GenerativeModel):
         with self.averaged():
             log_prob = self._noisy_log_prob(self.next_test_noise(), images)
         return self._updated_logs(log_prob)
+
+    def _tempered(self, nats: tf.Tensor) -> tf.Tensor:
+        """−log p(x) as it is trained on: beyond `_WILD` bits/dim its logarithm, with the same slope there.
+
+        A coupling may stretch by exp(bound), and a chain of them by the product. Now and then a step of Adam
+        leaves a few images astronomically unlikely; the gradient of one would outweigh all that the
+        optimizer's second moments have seen, and end the training.
+        """
+        wild = _WILD * self.latent_dim * math.log(2)
+        return tf.where(nats > wild, wild * (1 + tf.math.log(tf.maximum(nats, wild) / wild)), nats)
 
     def _noisy_log_prob(self, noise: Noise, images: tf.Tensor) -> tf.Tensor:
         """log p(x) of bytes, nats, `[B]`, by the dequantization that `noise` draws."""
