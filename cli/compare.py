@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfgen.evaluation import compare as comparing
+from tfgen.evaluation.groups import read_evaluation
 from tfgen.fields import Config, option
 
 from ._command import run_command
@@ -35,7 +36,7 @@ def _body(argv: list[str]) -> None:
     add_flags(parser, CompareOptions)
     namespace = parser.parse(argv)
     options = read_flags(namespace, CompareOptions)
-    write([comparing.read_evaluation(what, options.saved_models) for what in namespace.what], options.to)
+    write([read_evaluation(what, options.saved_models) for what in namespace.what], options.to)
 
 
 def write(evaluations: Sequence[dict], folder: Path) -> None:
@@ -53,9 +54,10 @@ def write(evaluations: Sequence[dict], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "comparison.md", text.encode())
     write_bytes(folder / "comparison.json", (json.dumps(comparison, indent=1) + "\n").encode())
-    save_figure(picture, folder / "comparison.png")
+    if picture is not None:
+        save_figure(picture, folder / "comparison.png")
     print(text)
-    print(f"written to {folder}: comparison.md, comparison.json, comparison.png")
+    print(f"written to {folder}")
 
 
 if __name__ == "__main__":

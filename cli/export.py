@@ -66,7 +66,7 @@ def publish(path: Path, options: ExportOptions) -> None:
     else:
         model, weights = loading.load_run(path, options.weights)
         run, default = RunFolder(path).read_config(), published_name(saved_config(path))
-        evaluation = RunFolder(path).read_evaluation(weights)
+        evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
     name = default if options.name is None else options.name
     if options.dry_run:
         traced = export.trace(model)
@@ -74,7 +74,7 @@ def publish(path: Path, options: ExportOptions) -> None:
         print(describe(name, export.describe(traced), weights, options.to))
         return
     published = export.publish(model, options.to, name, run=run, weights=weights, evaluation=evaluation)
-    print(f"published {published}; {registry.family(run['family']).advice(name)}")
+    print(f"published {published}; {registry.family(run['family']).advice(published)}")
     if not (published / export.WARMUP).exists():
         print("without warm-up requests: they need the extra [serving], pip install 'tfgen[serving]'")
 

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfgen.atomic import write_bytes
+
 SEEDS = (0, 1, 2)
 # Importance samples of the tables.
 SAMPLES = 5000
@@ -62,7 +64,8 @@ class Model:
 
 REPORTED = (Model("vae", "mlp", 2, 12), Model("gan", "mlp", 25, 2), Model("flow", "mlp", 45, 15))
 BEST = (
-    Model("vae", "long", 15, 12),
+    Model("vae", "long", 30, 12),
+    Model("vae", "iwae", 90, 12),
     Model("vae", "conv", 60, 60),
     Model("gan", "dcgan", 20, 2),
     Model("flow", "multiscale", 75, 30),
@@ -94,7 +97,7 @@ def command(step: Step) -> list[str]:
     """The words of a step's command; a training that was begun is resumed."""
     words = [f"tfgen-{step.verb}", *step.arguments]
     if step.run is not None and (step.run / "config.json").exists():
-        words = [f"tfgen-{step.verb}", step.arguments[0], "--resume", "--run-dir", str(step.run)]
+        words.append("--resume")
     return words
 
 
@@ -111,13 +114,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a few minutes: two epochs, 500 samples")
     parser.add_argument("--dry-run", action="store_true", help="print the commands that are left")
     args = parser.parse_args(arguments)
-    done = args.to / "done.json"
+    # Apart, lest the one be taken for the other.
+    folder = args.to / "quick" if args.quick else args.to
+    done = folder / "done.json"
     finished: dict[str, float] = json.loads(done.read_text()) if done.exists() else {}
-    todo = [step for step in steps(args.to, args.quick) if step.name not in finished]
+    todo = [step for step in steps(folder, args.quick) if step.name not in finished]
     if args.dry_run:
         print("\n".join(" ".join(command(step)) for step in todo))
         return 0
-    args.to.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     pace = 0.02 if args.quick else 1.0
     for index, step in enumerate(todo):
         words = command(step)
@@ -127,12 +132,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         begun = time.perf_counter()
         # The commands that belong to this very Python.
         script = Path(sys.executable).with_name(words[0])
-        status = subprocess.run([str(script), *words[1:]], check=False).returncode
+        try:
+            status = subprocess.run([str(script), *words[1:]], check=False).returncode
+        except KeyboardInterrupt:
+            return 130
         if status:
             return status
         finished[step.name] = round((time.perf_counter() - begun) / 60, 2)
-        done.write_text(json.dumps(finished, indent=1) + "\n")
-    print(f"tables: {args.to / 'comparison'}; figures: in each run's folder in {args.to / 'runs'}")
+        write_bytes(done, (json.dumps(finished, indent=1) + "\n").encode())
+    print(f"tables: {folder / 'comparison'}; figures: in each run's folder in {folder / 'runs'}")
     return 0
 
 

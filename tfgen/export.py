@@ -4,10 +4,12 @@ Beside the versions stands `models.config`, which tells TensorFlow Serving of al
 the extra `[serving]` is installed, requests that a server warms up with.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfgen import layers, registry, versions
@@ -138,6 +140,14 @@ def publish(
         told = f"published {published}, but {saved_models / MODELS_CONFIG} cannot be written"
         raise WorkError(f"{told}: {error.strerror}") from error
     return published
+
+
+def weights_sha256(model: ImageModel) -> str:
+    """SHA-256 (hex) of all weights of a model."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
 
 
 def in_float32(model: ImageModel) -> ImageModel:

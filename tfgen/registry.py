@@ -7,6 +7,7 @@ No TensorFlow here: a class is named by its path and imported when it is needed.
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tfgen.config import ClassifierConfig, FlowConfig, GANConfig, ModelConfig, Preset, RunConfig, VAEConfig
@@ -44,11 +45,11 @@ class Family:
         """Name of the preset that is used where none is asked for."""
         return next(iter(self.presets))
 
-    def advice(self, published: str) -> str:
-        """What to do with a version that was just published under that name."""
+    def advice(self, version: Path) -> str:
+        """What to do with a version that was just published in that folder."""
         if self.generative:
-            return f"look at it with: tfgen-sample {published} --n 25"
-        return f"judge samples by it with: tfgen-evaluate NAME --classifier {published}"
+            return f"look at it with: tfgen-sample {version.parent.name} --n 25"
+        return f"judge samples by it with: tfgen-evaluate NAME --classifier {version}"
 
     def preset(self, name: str) -> Preset:
         """The preset of that name.

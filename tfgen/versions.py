@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.atomic import file_sha256, fresh_folder, seal
+from tfgen.atomic import file_sha256, fresh_folder, seal, write_bytes
 from tfgen.errors import UsageError, WorkError
 from tfgen.fields import hint
 
@@ -145,6 +145,23 @@ def read_manifest(path: Path) -> dict[str, Any]:
         return manifest
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WorkError(f"{path} is no published version: its {MANIFEST} cannot be read ({error})") from error
+
+
+def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
+    """Writes what a version was found to be worth into its manifest, which is in no hash.
+
+    Raises:
+        WorkError: the manifest is damaged.
+        OSError: the disk is full or the folder cannot be written.
+    """
+    manifest = read_manifest(path) | {"evaluation": dict(evaluation)}
+    # Beside the version: a file that a kill leaves inside would make it a broken one.
+    temporary = path.parent / f".{path.name}-{MANIFEST}"
+    try:
+        write_bytes(temporary, (json.dumps(manifest, indent=1) + "\n").encode())
+        temporary.replace(path / MANIFEST)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def verify(path: Path) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd
     assert (found["family"], found["preset"], found["n"]) == ("vae", "mlp", N)
     assert found["samples"].keys() - {"copies"} == found["floor"].keys() == found["ceiling"].keys()
     assert 0 <= found["floor"]["fid"] < found["ceiling"]["fid"]
+    assert 0 <= found["classifier"].pop("accuracy") <= 1
     assert found["classifier"] == Judge(Version("classifier-tiny", 2, classifier)).describe()
     assert {"seconds_an_epoch", "seconds", "epochs", "parameters", "peak_mib"} <= found["cost"].keys()
     shown = capfd.readouterr().out
@@ -69,6 +70,7 @@ def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd
     assert {path.name for path in Path().iterdir()} == {"first.json"}
     assert evaluate(judged.runs / "flat", *flags[:2], "--out", "second.json") == 0
     again = json.loads(Path("second.json").read_text())
+    del again["classifier"]["accuracy"]
     for each in (found, again):
         del each["minutes"], each["cost"]
     assert again == found
@@ -100,37 +102,79 @@ def test_a_versions_evaluation_is_in_its_manifest(
     # It opens as ever, and compares by its name.
     assert tfgen.load(version).number == 2
     assert commands.main("compare", ["vae-2d-tiny", "--saved-models", "models"]) == 0
-    assert "| vae mlp | 0 |" in capfd.readouterr().out
+    assert "| vae mlp (changed) | 0 |" in capfd.readouterr().out
 
 
 def test_an_export_takes_the_runs_evaluation_along(evaluate: Any, judged: Trained) -> None:
     run = judged.runs / "deep"
     assert evaluate(run, "--no-likelihood") == 0
     assert (run / "figures" / "nearest.png").stat().st_size > 100
-    for weights in ("best", "last"):
-        assert commands.main("export", [str(run), "--to", "models", "--weights", weights]) == 0
-    best, last = (json.loads(Path(f"models/vae-tiny/{n}/manifest.json").read_text()) for n in (2, 3))
-    assert best["evaluation"] == json.loads((run / "evaluation.json").read_text())
-    assert "likelihood" not in best["evaluation"]
-    assert last["evaluation"] is None
+    assert commands.main("export", [str(run), "--to", "models"]) == 0
+    manifest = json.loads(Path("models/vae-tiny/2/manifest.json").read_text())
+    found = json.loads((run / "evaluation.json").read_text())
+    assert manifest["evaluation"] == found
+    assert "likelihood" not in found
+    # That of other weights is left behind.
+    (run / "evaluation.json").write_text(json.dumps(found | {"weights_sha256": "0"}))
+    assert commands.main("export", [str(run), "--to", "models"]) == 0
+    assert json.loads(Path("models/vae-tiny/3/manifest.json").read_text())["evaluation"] is None
 
 
 def test_comparison(evaluate: Any, judged: Trained) -> None:
     for name in ("flat", "deep"):
         assert evaluate(judged.runs / name, "--no-likelihood", "--out", f"{name}.json") == 0
-    # As if it were of another seed.
-    other = json.loads(Path("deep.json").read_text()) | {"seed": 1}
-    Path("deep.json").write_text(json.dumps(other))
+    # As if it were the same network of another seed.
+    flat, deep = (json.loads(Path(f"{name}.json").read_text()) for name in ("flat", "deep"))
+    Path("deep.json").write_text(json.dumps(deep | {"seed": 1, "settings": flat["settings"]}))
     assert commands.main("compare", ["flat.json", "deep.json", "--to", "made"]) == 0
     assert {path.name for path in Path("made").iterdir()} == {
         "comparison.json",
         "comparison.md",
         "comparison.png",
     }
-    (row,) = json.loads(Path("made/comparison.json").read_text())["reported"]
-    fids = [json.loads(Path(f"{name}.json").read_text())["samples"]["fid"] for name in ("flat", "deep")]
+    (row,) = json.loads(Path("made/comparison.json").read_text())["others"]
+    fids = [each["samples"]["fid"] for each in (flat, deep)]
     assert row["seeds"] == [0, 1]
     np.testing.assert_allclose(row["FID"], [np.mean(fids), np.std(fids, ddof=1)])
+
+
+def test_an_interrupted_likelihood_goes_on_and_the_version_stays_whole(
+    evaluate: Any, judged: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert commands.main("export", [str(judged.runs / "flat"), "--to", "models"]) == 0
+    version, calls = Path("models/vae-2d-tiny/2"), []
+    estimate = LatentVariables.log_prob
+
+    def stopped(self: LatentVariables, *arguments: Any) -> np.ndarray:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return estimate(self, *arguments)
+
+    flags = ["--no-samples", "--importance-samples", 3]
+    monkeypatch.setattr(LatentVariables, "log_prob", stopped)
+    assert evaluate(version, *flags) == 130
+    # The first batch of 16 is kept, here and not in the version, which opens as ever.
+    assert [path.name for path in Path().glob(".*.npz")] == [".vae-2d-tiny-2-importance.npz"]
+    assert tfgen.load(version).number == 2
+    assert evaluate(version, *flags) == 0
+    assert len(calls) == 2 + 2
+    assert not list(Path().glob(".*.npz"))
+    resumed = json.loads((version / "manifest.json").read_text())["evaluation"]["likelihood"]
+    assert evaluate(version, *flags, "--out", "whole.json") == 0
+    assert json.loads(Path("whole.json").read_text())["likelihood"] == resumed
+
+
+def test_parts_that_are_judged_apart_come_together(evaluate: Any, judged: Trained) -> None:
+    flat, out = judged.runs / "flat", ["--out", "e.json"]
+    assert evaluate(flat, "--no-likelihood", *out) == 0
+    assert evaluate(flat, "--no-samples", "--importance-samples", 3, *out) == 0
+    both = json.loads(Path("e.json").read_text())
+    assert {"samples", "floor", "picture", "classifier", "likelihood"} <= both.keys()
+    assert "images_a_second" not in both["cost"]  # 40 samples are one batch
+    # Of other images nothing is taken over.
+    assert evaluate(flat, "--no-samples", "--importance-samples", 3, "--n", 30, *out) == 0
+    assert "samples" not in json.loads(Path("e.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -143,6 +187,7 @@ def test_comparison(evaluate: Any, judged: Trained) -> None:
         (["--classifier", "vae-tiny"], "is no classifier; train one with: tfgen-train classifier"),
         (["--classifier", "clasifier-tiny"], "did you mean 'classifier-tiny'?"),
         (["--version", 3], "is a run and has no version; leave out --version"),
+        (["--out", "config.json"], "that is no name for an evaluation"),
         (["--out", "e.txt"], "the extension '.txt' is unknown; use .json"),
         (["--out", "nowhere/e.json"], "there is no folder nowhere"),
     ],
@@ -177,7 +222,7 @@ def test_what_does_not_compare_is_told(evaluate: Any, judged: Trained, capfd: An
     capfd.readouterr()
     for names, status, told in (
         (["a.json", "b.json"], 2, "do not compare: they were judged by another number of samples (40, 30)"),
-        (["a.json", "a.json"], 2, "is given twice"),
+        (["a.json", "a.json"], 2, "have the same settings and the same seed"),
         (["broken.json"], 1, "broken.json holds no evaluation that can be read"),
         (["other.json"], 1, "other.json holds no evaluation that can be read"),
         ([flat], 2, f"has not been judged; run tfgen-evaluate {flat}"),

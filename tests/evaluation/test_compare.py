@@ -1,16 +1,22 @@
 """The rule by which the report's claims are judged, and the tables."""
 
 import copy
+import math
 from typing import Any
 
 import pytest
 
+from tfgen import registry
 from tfgen.errors import UsageError
-from tfgen.evaluation.compare import CLAIMS, compare, grouped, markdown, number, verdict
+from tfgen.evaluation.compare import CLAIMS, compare, markdown, number, verdict
+from tfgen.evaluation.groups import grouped
 
 
 def evaluation(family: str, seed: int = 0, preset: str = "mlp", **samples: float) -> dict[str, Any]:
+    entry = registry.family(family).preset(preset)
     return {
+        "settings": {"model": entry.model.to_json(), "options": entry.training()},
+        "weights": "best",
         "format": 1,
         "title": f"{family} {preset}, seed {seed}",
         "family": family,
@@ -40,15 +46,39 @@ def test_verdicts() -> None:
     assert judged(gan=[1, 2, 3], flow=[10, 11, 12], vae=[20, 21, 22]) == "borne out"
     assert judged(gan=[1, 2, 3], flow=[30, 31, 32], vae=[20, 21, 22]) == "not borne out"
     assert judged(gan=[1, 2, 3], flow=[18, 20, 22], vae=[19, 21, 23]) == "within error"
-    assert judged(gan=[1], flow=[2], vae=[3]) == "borne out"
-    assert judged(gan=[1, 2], vae=[3, 4]) == "not judged"
+    # Each within the error of its neighbour, and the ends the other way round by more.
+    assert judged(gan=[2, 2.8], flow=[1.5, 2.3], vae=[1.3, 2.1]) == "within error"
+    assert judged(gan=[2.5, 3.3], flow=[2.0, 2.8], vae=[1.5, 2.3]) == "not borne out"
+    assert judged(gan=[1], flow=[2], vae=[3]) == "not judged: one seed alone"
+    assert judged(gan=[1, 2], vae=[3, 4]) == "not judged: a figure is missing"
+    assert judged(gan=[1, math.nan], flow=[1, 2], vae=[3, 4]) == "not judged: a figure is missing"
+
+
+def test_times_on_different_processors_are_not_judged() -> None:
+    times = {"gan": 6.0, "flow": 36.0, "vae": 2.0}
+    found = [evaluation(family, seed) for family in times for seed in (0, 1)]
+    for each in found:
+        each["cost"] = {"seconds_an_epoch": times[each["family"]], "processor": "a"}
+    groups = {group.family: group for group in grouped(found)}
+    assert verdict(CLAIMS[1], groups)["verdict"] == "not borne out"
+    found[0]["cost"]["processor"] = "b"
+    groups = {group.family: group for group in grouped(found)}
+    assert verdict(CLAIMS[1], groups)["verdict"] == "not judged: different processors"
+
+
+def test_other_settings_are_another_model() -> None:
+    found = [evaluation("vae", seed, fid=1.0 + seed) for seed in (0, 1)]
+    found.append(evaluation("vae", 2, fid=50.0))
+    found[2]["settings"]["model"]["latent_dim"] = 2
+    found.append(evaluation("vae", 0, fid=70.0) | {"weights": "last"})
+    result = compare(found)
+    assert [row["FID"][0] for row in result["reported"]] == [1.5, 70.0]
+    assert [(row["model"], row["FID"][0]) for row in result["others"]] == [("vae mlp (changed)", 50.0)]
 
 
 def test_an_error_is_the_root_of_both_squared_spreads() -> None:
-    found = [
-        evaluation(*each[:2], fid=each[2])
-        for each in (("gan", 0, 1), ("gan", 1, 4), ("flow", 0, 8), ("flow", 1, 16), ("vae", 0, 99))
-    ]
+    fids = {"gan": (1, 4), "flow": (8, 16), "vae": (99, 99)}
+    found = [evaluation(name, seed, fid=fid) for name, each in fids.items() for seed, fid in enumerate(each)]
     result = verdict(CLAIMS[0], {group.family: group for group in grouped(found)})
     first = result["pairs"][0]
     assert first["difference"] == pytest.approx(12 - 2.5)
@@ -70,16 +100,18 @@ def test_tables_keep_the_reports_networks_apart() -> None:
     text = markdown(result)
     assert "| gan mlp | 0, 1 | 5.00 ± 1.4 | 3.00 ± 1.4 |" in text
     assert "| real training images |  | 0.500 |" in text
-    assert "**not judged**" in text
+    assert "**not judged: a figure is missing**" in text
 
 
 def test_nats_and_bits_stand_in_columns_of_their_own() -> None:
     vae, flow = evaluation("vae", fid=1.0), evaluation("flow", fid=2.0)
-    vae["likelihood"], flow["likelihood"] = {"nll": 90.123}, {"bits_per_dim": 1.8}
+    vae["likelihood"] = {"nll": 90.123, "importance_samples": 500, "events": "bernoulli"}
+    flow["likelihood"] = {"bits_per_dim": 1.8, "dequantizations": 8, "events": "bytes"}
     text = markdown(compare([vae, flow]))
     assert "| NLL [nats] | bits/dim |" in text
     assert "| vae mlp | 0 | 1.00 | 90.123 |  |" in text
     assert "| flow mlp | 0 | 2.00 |  | 1.800 |" in text
+    assert "- vae mlp: nats of bernoulli; NLL by 500 importance samples" in text
 
 
 def test_what_was_judged_otherwise_does_not_compare() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.told import fails
-from tfgen.evaluation.modes import captured_modes, expected_modes, stacked_labels
+from tfgen.evaluation.modes import captured_modes, expected_modes
 
 MODES = 1000
 # What Lin et al. 2018 draw.
@@ -64,23 +64,6 @@ def test_expected_modes_are_their_closed_form() -> None:
     assert MODES - expected_modes(DRAWS, MODES) == pytest.approx(1000 * np.exp(-26.013), rel=1e-2)
 
 
-def test_digits_of_the_channels_spell_the_mode() -> None:
-    digits = np.random.default_rng(1).integers(10, size=(50, 3))
-    # An image of one grey is the digit of that tenth.
-    images = np.broadcast_to((digits * 25 + 7).astype(np.uint8)[:, None, None], (50, 4, 6, 3))
-    seen = []
-
-    def classify(grey: np.ndarray) -> np.ndarray:
-        seen.append((grey.shape, grey.dtype))
-        return grey[:, 0, 0, 0] // 25
-
-    modes = stacked_labels(classify, images)
-    assert modes.dtype == np.int64
-    assert modes.tolist() == [100 * a + 10 * b + c for a, b, c in digits]
-    assert seen == [((50, 4, 6, 1), np.uint8)] * 3
-    assert stacked_labels(classify, images[..., :2]).tolist() == [10 * a + b for a, b, _ in digits]
-
-
 def test_labels_that_are_no_modes_are_refused() -> None:
     fails(lambda: captured_modes(np.zeros(999, int), 1000), "999 samples", "the least is 1000", "26 a mode")
     fails(lambda: captured_modes(np.zeros(4), 2), "float64[4]", "integers")
@@ -103,12 +86,3 @@ def test_labels_that_are_no_modes_are_refused() -> None:
 )
 def test_reference_must_have_a_weight_for_each_mode(reference: list[float], told: str) -> None:
     fails(lambda: captured_modes(np.arange(3), 3, np.array(reference)), told)
-
-
-def test_images_and_answers_that_cannot_be_digits_are_refused() -> None:
-    images = np.zeros((5, 4, 4, 3), np.uint8)
-    fails(lambda: stacked_labels(lambda grey: np.zeros(5, int), images / 255.0), "float64", "0…255")
-    fails(lambda: stacked_labels(lambda grey: np.zeros(5, int), images[0]), "uint8[4, 4, 3]")
-    fails(lambda: stacked_labels(lambda grey: np.zeros((5, 10), int), images), "int64[5, 10] for 5 images")
-    fails(lambda: stacked_labels(lambda grey: np.zeros(5), images), "float64[5]")
-    fails(lambda: stacked_labels(lambda grey: np.full(5, 10), images), "10 to 10", "0 to 9")

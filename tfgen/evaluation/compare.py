@@ -5,25 +5,20 @@ No TensorFlow here: all is read from what `tfgen-evaluate` wrote.
 
 import base64
 import io
-import json
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfgen import figures, versions
-from tfgen.errors import UsageError, WorkError
-from tfgen.training.folder import RunFolder
+from tfgen import figures
+from tfgen.errors import UsageError
+from tfgen.evaluation.groups import Group, grouped, lookup, lookup_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# The report's own networks, by whose name its claims are judged.
-REPORTED = "mlp"
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,8 @@ COLUMNS = (
     Column("density", ("samples", "density")),
     Column("coverage", ("samples", "coverage")),
     Column("class entropy [nats]", ("samples", "class_entropy"), 4),
+    Column("modes", ("modes", "captured"), 4),
+    Column("KL of modes [nats]", ("modes", "kl")),
     Column("−ELBO [nats]", ("likelihood", "negative_elbo"), 5),
     Column("NLL [nats]", ("likelihood", "nll"), 5),
     Column("bits/dim", ("likelihood", "bits_per_dim"), 4),
@@ -89,147 +86,43 @@ CLAIMS = (
 )
 
 
-@dataclass(frozen=True)
-class Figures:
-    """The mean of a figure over seeds and its spread, 0 with one seed alone."""
-
-    mean: float
-    spread: float
-
-
-@dataclass(frozen=True)
-class Group:
-    """Evaluations that differ in the seed of training alone.
-
-    Attributes:
-        family: of all.
-        preset: of all.
-        evaluations: one a seed.
-    """
-
-    family: str
-    preset: str
-    evaluations: tuple[dict[str, Any], ...]
-
-    @property
-    def name(self) -> str:
-        """What it is called in tables."""
-        return f"{self.family} {self.preset}"
-
-    def figures(self, path: Sequence[str]) -> Figures | None:
-        """The figure over the seeds; None where an evaluation lacks it."""
-        found = [lookup(each, path) for each in self.evaluations]
-        if any(value is None for value in found):
-            return None
-        values = [float(value) for value in found if value is not None]
-        return Figures(mean(values), stdev(values) if len(values) > 1 else 0.0)
-
-
-def lookup(evaluation: Mapping[str, Any], path: Sequence[str]) -> float | None:
-    """The number at a path of an evaluation, None where there is none."""
-    *parts, last = path
-    table: Any = evaluation
-    for part in parts:
-        table = table.get(part) or {}
-    if last == "kid_thousandths":
-        return None if table.get("kid") is None else 1000 * float(table["kid"])
-    value = table.get(last)
-    return None if value is None else float(value)
-
-
-def read_evaluation(what: str, saved_models: Path) -> dict[str, Any]:
-    """The evaluation of a run, of a version, of a published name, or in a JSON file.
-
-    Raises:
-        UsageError: there is none.
-        WorkError: it is damaged.
-    """
-    path = Path(what)
-    if path.is_file():
-        source, inner = path, False
-    elif RunFolder(path).evaluation.is_file():
-        source, inner = RunFolder(path).evaluation, False
-    elif (path / versions.MANIFEST).is_file():
-        source, inner = path / versions.MANIFEST, True
-    elif path.is_dir():
-        raise UsageError(f"{what} has not been judged; run tfgen-evaluate {what}")
-    else:
-        source, inner = versions.find(what, saved_models).path / versions.MANIFEST, True
-    try:
-        data = json.loads(source.read_text())
-        found = data["evaluation"] if inner else data
-        if found is None:
-            raise UsageError(f"{what} has not been judged; run tfgen-evaluate {what}")
-        if not isinstance(found["format"], int) or not isinstance(found["title"], str):
-            raise ValueError("it is no evaluation")
-        return dict(found)
-    except UsageError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WorkError(f"{source} holds no evaluation that can be read ({error})") from error
-
-
-def grouped(evaluations: Iterable[Mapping[str, Any]]) -> list[Group]:
-    """Evaluations by family and preset, in the order in which they come.
-
-    Raises:
-        UsageError: two are of one seed, or they do not compare: another data set, split, number of samples,
-            or classifier.
-    """
-    evaluations = list(evaluations)
-    for name, path in (("data set", ("dataset", "fingerprint")), ("split", ("dataset", "split"))):
-        _same(evaluations, name, lambda each, path=path: each[path[0]][path[1]])
-    _same(evaluations, "number of samples", lambda each: each["n"])
-    _same(evaluations, "classifier", lambda each: (each.get("classifier") or {}).get("sha256"))
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for each in evaluations:
-        members = groups.setdefault((str(each["family"]), str(each["preset"])), [])
-        if any(other["seed"] == each["seed"] for other in members):
-            raise UsageError(f"{each['title']} is given twice; give each run once")
-        members.append(dict(each))
-    return [Group(*key, tuple(members)) for key, members in groups.items()]
-
-
-def _same(evaluations: Sequence[Mapping[str, Any]], name: str, value: Any) -> None:
-    first = evaluations[0]
-    for each in evaluations[1:]:
-        if value(each) != value(first):
-            raise UsageError(
-                f"{first['title']} and {each['title']} do not compare: they were judged by another {name} "
-                f"({value(first)}, {value(each)}); run tfgen-evaluate anew"
-            )
-
-
 def verdict(claim: Claim, groups: Mapping[str, Group]) -> dict[str, Any]:
     """What the figures say of a claim.
 
-    It is borne out where each neighbouring pair of its order differs by more than the pair's error, the root
-    of the sum of both squared spreads over seeds; not borne out where a pair is the other way round by more
-    than that; otherwise within error.
+    It is borne out where each pair of its order differs by more than the pair's error, the root of the sum of
+    both squared spreads over seeds; not borne out where a pair is the other way round by more than that;
+    otherwise within error. With a single seed of a family there is no error and no verdict, and none of times
+    on different processors.
 
     Args:
         claim: which.
         groups: by family; one that is missing leaves the claim open.
     """
+    there = [groups[name] for name in claim.order if name in groups]
     found = {name: groups[name].figures(claim.path) if name in groups else None for name in claim.order}
     result: dict[str, Any] = {
         "claim": claim.text,
         "by": claim.name,
         "figures": {name: None if each is None else [each.mean, each.spread] for name, each in found.items()},
+        "pairs": [],
     }
-    if any(each is None for each in found.values()):
-        return {**result, "verdict": "not judged", "pairs": []}
-    pairs: list[dict[str, Any]] = []
-    for more, less in zip(claim.order, claim.order[1:], strict=False):
-        one, other = found[more], found[less]
-        assert one is not None and other is not None
+    figures = [each for each in found.values() if each is not None and math.isfinite(each.mean)]
+    processors = {lookup_text(e, ("cost", "processor")) for group in there for e in group.evaluations}
+    if len(figures) < len(claim.order):
+        return {**result, "verdict": "not judged: a figure is missing"}
+    if any(len(group.evaluations) < 2 for group in there):
+        return {**result, "verdict": "not judged: one seed alone"}
+    if claim.path[0] == "cost" and len(processors) > 1:
+        return {**result, "verdict": "not judged: different processors"}
+    for (more, one), (less, other) in itertools.combinations(zip(claim.order, figures, strict=True), 2):
         difference = claim.sign * (one.mean - other.mean)
         error = math.hypot(one.spread, other.spread)
         holds = 0 if abs(difference) <= error else math.copysign(1, difference)
-        pairs.append({"pair": [more, less], "difference": difference, "error": error, "holds": holds})
-    signs = [pair["holds"] for pair in pairs]
+        pair = {"pair": [more, less], "difference": difference, "error": error, "holds": holds}
+        result["pairs"].append(pair)
+    signs = [pair["holds"] for pair in result["pairs"]]
     word = "borne out" if min(signs) > 0 else "not borne out" if min(signs) < 0 else "within error"
-    return {**result, "verdict": word, "pairs": pairs}
+    return {**result, "verdict": word}
 
 
 def compare(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -241,14 +134,30 @@ def compare(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not evaluations:
         raise UsageError("there is nothing to compare; name runs or versions that were judged")
     groups = grouped(evaluations)
-    reported = {group.family: group for group in groups if group.preset == REPORTED}
+    reported = {group.family: group for group in groups if group.reported}
     return {
-        "reported": [row(group) for group in groups if group.preset == REPORTED],
-        "others": [row(group) for group in groups if group.preset != REPORTED],
+        "reported": [row(group) for group in groups if group.reported],
+        "others": [row(group) for group in groups if not group.reported],
         "real": bounds(groups, "floor"),
         "noise": bounds(groups, "ceiling"),
         "claims": [verdict(claim, reported) for claim in CLAIMS],
+        "notes": notes(groups),
     }
+
+
+def notes(groups: Sequence[Group]) -> list[str]:
+    """What the likelihoods are of, a line for each kind."""
+    told: dict[str, list[str]] = {}
+    for group in groups:
+        found = group.evaluations[0].get("likelihood") or {}
+        if "importance_samples" in found:
+            text = f"nats of {found['events']}; NLL by {found['importance_samples']} importance samples"
+        elif "dequantizations" in found:
+            text = f"bits/dim of {found['events']}, over {found['dequantizations']} dequantizations"
+        else:
+            continue
+        told.setdefault(text, []).append(group.name)
+    return [f"{', '.join(names)}: {text}" for text, names in told.items()]
 
 
 def row(group: Group) -> dict[str, Any]:
@@ -282,10 +191,11 @@ def markdown(comparison: Mapping[str, Any]) -> str:
             if comparison[part]
         ]
         parts.append(f"### {title}\n\n{_table(rows)}")
+    if comparison["notes"]:
+        parts.append("\n".join(f"- {note}" for note in comparison["notes"]))
     claims = "\n".join(_told(claim) for claim in comparison["claims"])
-    parts.append(
-        f"### The report's claims\n\n| claim | by | figures | verdict |\n|---|---|---|---|\n{claims}"
-    )
+    head = "| claim | by | figures | verdict |\n|---|---|---|---|"
+    parts.append(f"### The report's claims\n\n{head}\n{claims}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -322,11 +232,11 @@ def _told(claim: Mapping[str, Any]) -> str:
     return f"| {claim['claim']} | {claim['by']} | {values} | **{claim['verdict']}** |"
 
 
-def figure(evaluations: Sequence[Mapping[str, Any]]) -> "Figure":
-    """Quality, coverage and cost as bars, and samples of each group side by side."""
+def figure(evaluations: Sequence[Mapping[str, Any]]) -> "Figure | None":
+    """Quality, coverage and cost as bars, and samples of each group side by side; None without samples."""
     groups = [group for group in grouped(evaluations) if "samples" in group.evaluations[0]]
     if not groups:
-        raise UsageError("no evaluation has samples; there is nothing to show")
+        return None
     panels = {
         "FID": [group.figures(("samples", "fid")) for group in groups],
         "recall": [group.figures(("samples", "recall")) for group in groups],
@@ -337,10 +247,10 @@ def figure(evaluations: Sequence[Mapping[str, Any]]) -> "Figure":
         title: [(math.nan, 0.0) if each is None else (each.mean, each.spread) for each in values]
         for title, values in panels.items()
     }
-    real = (bounds(groups, "floor") or {}).get("FID", [None])[0]
+    real = {name: value for name, (value, _) in (bounds(groups, "floor") or {}).items()}
     encoded = [group.evaluations[0].get("picture") for group in groups]
     pictures = [None if each is None else decoded(each) for each in encoded]
-    return figures.comparison([group.name for group in groups], bars, pictures, {"FID": real})
+    return figures.comparison([group.name for group in groups], bars, pictures, real)
 
 
 def decoded(picture: str) -> np.ndarray:

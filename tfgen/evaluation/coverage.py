@@ -8,8 +8,8 @@ import numpy as np
 from tfgen.errors import UsageError
 
 NEIGHBOURS = 5
-# Rows of a matrix of distances that are in memory at a time.
-_ROWS = 1000
+# Entries of a matrix of distances that are in memory at a time.
+_ENTRIES = 2**25
 
 
 class Coverage(NamedTuple):
@@ -98,8 +98,8 @@ def nearest(images: np.ndarray, others: np.ndarray) -> Nearest:
     place, squared = np.empty(len(flat), int), np.empty(len(flat))
     for rows, found in _distances(flat, against):
         place[rows] = found.argmin(1)
-    for start in range(0, len(flat), _ROWS):
-        rows = slice(start, start + _ROWS)
+    for start in range(0, len(flat), 1000):
+        rows = slice(start, start + 1000)
         # Anew, in float64: the squares' differences cancel where images are near to each other.
         squared[rows] = ((flat[rows].astype(np.float64) - against[place[rows]]) ** 2).sum(1)
     return Nearest(place, np.sqrt(squared))
@@ -107,11 +107,12 @@ def nearest(images: np.ndarray, others: np.ndarray) -> Nearest:
 
 def _distances(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Squared Euclidean distances of all rows to all columns, some rows at a time."""
-    squares = (columns**2).sum(1)
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
+    squares = np.einsum("ij,ij->i", columns, columns)
+    size = max(1, _ENTRIES // max(1, len(columns)))
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
         squared = part @ columns.T
         squared *= -2
-        squared += (part**2).sum(1)[:, None]
+        squared += np.einsum("ij,ij->i", part, part)[:, None]
         squared += squares
         yield slice(start, start + len(part)), np.maximum(squared, 0, out=squared)

@@ -11,7 +11,7 @@ import numpy as np
 from tfgen import registry, versions
 from tfgen.data import Dataset
 from tfgen.errors import UsageError
-from tfgen.evaluation.coverage import coverage, nearest
+from tfgen.evaluation.coverage import NEIGHBOURS, coverage, nearest
 from tfgen.evaluation.distances import fid, kid
 from tfgen.evaluation.modes import captured_modes
 from tfgen.evaluation.progress import Advance, silent
@@ -99,19 +99,25 @@ class Judge:
                 for first in range(0, part.shape[3], depth)
             ]
             features.append(np.concatenate([look["features"] for look in looks], axis=1))
-            spelled = np.zeros(len(part), np.int64)
+            number = np.zeros(len(part), np.int64)
             for look in looks:
-                spelled = spelled * self._classes + look["logits"].argmax(1)
-            classes.append(spelled)
+                number = number * self._classes + look["logits"].argmax(1)
+            classes.append(number)
             advance(len(part))
         return Seen(np.concatenate(features), np.concatenate(classes))
 
 
+def plain_dataset(name: str) -> str:
+    """The data set whose classifier sees a data set: stacked images are seen channel by channel."""
+    return name.removeprefix("stacked_")
+
+
 def default_classifier(dataset: str) -> str:
-    """Name of the classifier of a data set; stacked images are seen channel by channel."""
-    plain = dataset.removeprefix("stacked_")
+    """Name of a data set's classifier."""
     entry = registry.family("classifier")
-    return registry.default_name(entry.name, plain, entry.presets[entry.default_preset].model)
+    return registry.default_name(
+        entry.name, plain_dataset(dataset), entry.presets[entry.default_preset].model
+    )
 
 
 def open_judge(dataset: str, name: str | None, saved_models: Path) -> Judge:
@@ -134,7 +140,7 @@ def open_judge(dataset: str, name: str | None, saved_models: Path) -> Judge:
     except UsageError as error:
         raise UsageError(
             f"there is no classifier {name!r} to judge samples by ({error}); "
-            f"train it with: tfgen-train classifier --dataset {dataset}"
+            f"train it with: tfgen-train classifier --dataset {plain_dataset(dataset)}"
         ) from error
 
 
@@ -174,8 +180,8 @@ def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict
 
     Returns:
         The median distance of both, grey values of 0…1; the share of samples nearer to a training image than
-        the nearest 1 % of held-out ones are, 0.01 where nothing is copied; the places of the nearest samples
-        and of their training images.
+        the nearest 1 % of held-out ones are, 0.01 for images like these and more for copies, but for smooth
+        ones as well; the places of the nearest samples and of their training images.
     """
     near, floor = nearest(samples, train), nearest(held_out, train)
     order = np.argsort(near.distance)[:PICTURED]
@@ -196,10 +202,11 @@ def check_enough(judge: Judge, dataset: Dataset, n: int) -> None:
     """Refuses too few samples before any are drawn.
 
     Raises:
-        UsageError: fewer than a covariance needs.
+        UsageError: fewer than a covariance or neighbours need.
     """
-    needed = judge.dimensions(dataset.image_shape) + 1
-    if n < needed:
+    features = judge.dimensions(dataset.image_shape)
+    if n <= max(features, NEIGHBOURS):
         raise UsageError(
-            f"n = {n} is too small for the covariance of {needed - 1} features; the least is {needed}"
+            f"n = {n} is too small for the covariance of {features} features; the least is "
+            f"{max(features, NEIGHBOURS) + 1}"
         )

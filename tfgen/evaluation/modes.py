@@ -5,12 +5,10 @@ Lin, Khetan, Fanti & Oh 2018 ("PacGAN"), after Metz et al. 2017 and Srivastava e
 modes among 26 000 samples, and take the KL divergence of the samples' modes from the uniform.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from tfgen.data.stacked import DIGITS, spelled
 from tfgen.errors import UsageError
 
 
@@ -79,38 +77,6 @@ def expected_modes(n: int, num_modes: int) -> float:
     _check_count("n", n, 0)
     _check_count("num_modes", num_modes, 1)
     return num_modes * (1 - (1 - 1 / num_modes) ** n)
-
-
-def stacked_labels(classify: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
-    """The modes of stacked images: the number that the digits of the channels spell, the first the highest.
-
-    Args:
-        classify: digits of 0…9, integers [N], of grey images uint8[N,H,W,1].
-        images: uint8[N,H,W,C].
-
-    Returns:
-        int64[N], 0…10^C − 1.
-
-    Raises:
-        UsageError: the images are no such bytes, or `classify` answers with something else.
-    """
-    if images.ndim != 4 or images.dtype != np.uint8:
-        raise UsageError(
-            f"images are {images.dtype}{list(images.shape)}; they must be uint8 [N, H, W, C] of 0…255"
-        )
-    channels = [images[..., channel : channel + 1] for channel in range(images.shape[3])]
-    return spelled(np.stack([_digits(classify(channel), len(images)) for channel in channels], axis=1))
-
-
-def _digits(answer: np.ndarray, n: int) -> np.ndarray:
-    digits = np.asarray(answer)
-    if digits.shape != (n,) or not np.issubdtype(digits.dtype, np.integer):
-        raise UsageError(
-            f"classify gave {digits.dtype}{list(digits.shape)} for {n} images; it must give integers [{n}]"
-        )
-    if n and (digits.min() < 0 or digits.max() >= DIGITS):
-        raise UsageError(f"classify gave {digits.min()} to {digits.max()}; digits are 0 to {DIGITS - 1}")
-    return digits
 
 
 def _normalized(weights: np.ndarray, num_modes: int) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Long estimates: what is done is kept, and how far they are is shown."""
 
+import contextlib
 import json
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -39,17 +41,16 @@ class Kept:
                 if str(stored["key"]) == self.key and stored["values"].shape == (n,):
                     values: np.ndarray = stored["values"].astype(np.float64)
                     return values
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             pass
-        except Exception as error:  # zipfile's own, which numpy lets through
-            if type(error).__name__ != "BadZipFile":
-                raise
         return np.full(n, np.nan)
 
     def write(self, values: np.ndarray, now: bool = False) -> None:
-        """Keeps the values, if the last writing is long enough ago."""
+        """Keeps the values, if the last writing is long enough ago and the disk takes them."""
         if now or time.monotonic() - self._written > _WRITE_EVERY:
-            write_arrays(self.path, {"key": np.array(self.key), "values": values})
+            # An estimate is worth more than its copy: on a full disk it goes on without.
+            with contextlib.suppress(OSError):
+                write_arrays(self.path, {"key": np.array(self.key), "values": values})
             self._written = time.monotonic()
 
     def remove(self) -> None:

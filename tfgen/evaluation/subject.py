@@ -1,6 +1,5 @@
 """What is judged: a run or a published version, as a source of samples and perhaps of a likelihood."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ import tensorflow as tf
 
 from tfgen import export, loading, versions
 from tfgen.data import Dataset
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation.progress import Advance, silent
 from tfgen.random import image_seeds
 from tfgen.training.folder import RunFolder
+from tfgen.training.run import count_parameters
 
 # Images sampled at once.
 BATCH = 250
@@ -37,6 +37,7 @@ class Subject:
         num_classes: of a conditional model, 0 of another.
         image_shape: height, width, channels.
         cost: of its training, empty where that is not known.
+        no_model: why there is no live model.
     """
 
     title: str
@@ -48,51 +49,60 @@ class Subject:
     draw: Callable[..., np.ndarray]
     num_classes: int
     image_shape: tuple[int, ...]
-    cost: dict[str, float]
+    cost: dict[str, Any]
+    no_model: str = ""
 
-    @property
-    def dataset(self) -> str | None:
-        """Name of the data set that it was trained on, None where that is not known."""
-        name = self.run.get("options", {}).get("dataset")
-        return None if name is None else str(name)
+    def trained_on(self, key: str) -> Any:
+        """Of the data set that it was trained on, by `tfgen-train`'s option; None where that is not known."""
+        return self.run.get("options", {}).get(key)
 
-    def check_images(self, dataset: Dataset) -> None:
-        """Refuses a data set with images of another shape.
+    def check_images(self, dataset: Dataset, split: str) -> None:
+        """Refuses images of another shape, or without the labels that a conditional model needs.
 
         Raises:
-            UsageError: it is of another shape.
+            UsageError: they do not suit.
         """
         if tuple(dataset.image_shape) != self.image_shape:
             raise UsageError(
                 f"{self.title} makes images of {self.image_shape}, and those of {dataset.name} are of "
                 f"{dataset.image_shape}; name its own data set with --dataset"
             )
+        labels = getattr(dataset, split).labels
+        if self.num_classes and (labels is None or labels.max() >= self.num_classes):
+            there = "no labels" if labels is None else f"labels up to {labels.max()}"
+            raise UsageError(f"{self.title} has {self.num_classes} classes, and {dataset.name} has {there}")
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the live model's weights."""
         assert self.model is not None
-        digest = hashlib.sha256()
-        for weight in self.model.get_weights():
-            digest.update(np.ascontiguousarray(weight).tobytes())
-        return digest.hexdigest()
+        return export.weights_sha256(self.model)
 
-    def samples(self, n: int, seed: int, advance: Advance = silent) -> tuple[np.ndarray, float]:
+    def samples(
+        self, n: int, seed: int, labels: np.ndarray | None = None, advance: Advance = silent
+    ) -> tuple[np.ndarray, float]:
         """Samples as bytes, and how many a second were drawn after the first batch.
 
         Args:
-            n: how many; of a conditional model all classes in turn.
+            n: how many.
             seed: of the request.
+            labels: of a conditional model's samples, `int[n]`; None: all classes in turn.
             advance: called after each batch.
 
         Returns:
             `uint8[n, H, W, C]` and the rate, 0 where there was one batch alone.
+
+        Raises:
+            WorkError: a pixel is no number.
         """
         seeds = image_seeds(seed, n)
-        labels = np.arange(n, dtype=np.int32) % max(1, self.num_classes)
+        given = np.arange(n) % max(1, self.num_classes) if labels is None else labels
+        given = given.astype(np.int32)
         images, begun = np.empty((n, *self.image_shape), np.uint8), 0.0
         for start in range(0, n, BATCH):
             part = slice(start, min(start + BATCH, n))
-            drawn = self.draw(seeds[part], *([labels[part]] if self.num_classes else []))
+            drawn = self.draw(seeds[part], *([given[part]] if self.num_classes else []))
+            if not np.isfinite(drawn).all():
+                raise WorkError(f"{self.title} makes pixels that are no numbers")
             images[part] = np.round(255 * drawn)
             # The first batch is slower: what is made for good is made there.
             begun = begun or time.perf_counter()
@@ -131,7 +141,8 @@ def _of_run(path: Path, weights: str) -> Subject:
     model, found = loading.load_run(path, weights)
     if not hasattr(model, "sample"):
         raise UsageError(f"{path} is a run of a {run['family']}, which makes no images to judge")
-    function = export.trace(model)["sample"][0]
+    # As it would be exported.
+    function = export.trace(export.in_float32(model))["sample"][0]
 
     def draw(seeds: np.ndarray, *labels: np.ndarray) -> np.ndarray:
         given = dict(zip(("seed", "label"), map(tf.constant, (seeds, *labels)), strict=False))
@@ -140,7 +151,7 @@ def _of_run(path: Path, weights: str) -> Subject:
 
     shape = tuple(model.config.image_shape)
     return Subject(
-        _title(run), path, "run", run, found, model, draw, model.num_classes, shape, _cost(path, model)
+        _title(run), path, "run", run, found, model, draw, model.num_classes, shape, _cost(path, run, model)
     )
 
 
@@ -148,10 +159,11 @@ def _of_version(version: versions.Version) -> Subject:
     sampler = versions.Sampler(version)
     if "sample" not in sampler.manifest["signatures"]:
         raise UsageError(f"{version.path} makes no images to judge")
+    model, reason = None, ""
     try:
         model = loading.exported_model(version.path)
-    except (UsageError, KeyError):
-        model = None
+    except (UsageError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error) or "its manifest does not tell of its model"
 
     def draw(seeds: np.ndarray, *labels: np.ndarray) -> np.ndarray:
         return sampler.call("sample", seed=seeds, **dict(zip(("label",), labels, strict=False)))["images"]
@@ -162,7 +174,17 @@ def _of_version(version: versions.Version) -> Subject:
     evaluated = sampler.manifest.get("evaluation") or {}
     cost = evaluated.get("cost", {})
     return Subject(
-        title, version.path, "version", run, weights, model, draw, sampler.num_classes, tuple(shape), cost
+        title,
+        version.path,
+        "version",
+        run,
+        weights,
+        model,
+        draw,
+        sampler.num_classes,
+        tuple(shape),
+        cost,
+        reason,
     )
 
 
@@ -171,11 +193,11 @@ def _title(run: dict[str, Any]) -> str:
     return f"{run['family']} {options['preset']}, seed {options['seed']}"
 
 
-def _cost(path: Path, model: Any) -> dict[str, float]:
+def _cost(path: Path, run: dict[str, Any], model: Any) -> dict[str, Any]:
     """Of training alone, by the log of metrics: seconds an epoch (median) and in all, epochs, parameters."""
     rows = RunFolder(path).read_metrics()
     seconds = [float(row["seconds"]) for row in rows if "seconds" in row]
-    cost: dict[str, float] = {"parameters": sum(int(np.prod(v.shape)) for v in model.trainable_variables)}
+    cost: dict[str, Any] = {"parameters": count_parameters(model)}
     if seconds:
         cost |= {
             "epochs": len(seconds),
@@ -183,4 +205,9 @@ def _cost(path: Path, model: Any) -> dict[str, float]:
             "seconds": round(sum(seconds), 1),
         }
     memory = [float(row["peak_mib"]) for row in rows if "peak_mib" in row]
-    return cost | ({"peak_mib": max(memory)} if memory else {})
+    processor = run.get("machine", {}).get("processor")
+    return {
+        **cost,
+        **({"peak_mib": max(memory)} if memory else {}),
+        **({"processor": processor} if processor else {}),
+    }

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import math
-import resource
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
-from tfgen import figures
+from tfgen import figures, machine
 from tfgen.data import Split
 from tfgen.errors import InterruptedRunError, WorkError
+from tfgen.terminal import make_bar, on_screen
 from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder
 
@@ -104,9 +104,9 @@ class MetricsLog(keras.callbacks.Callback):
         values = {name: float(np.ravel((logs or {})[name])[0]) for name in names}
         seconds = round(self.position.seconds, 3)
         self.position.seconds = 0.0
-        # Of the whole process so far; the system counts in KiB.
-        peak_mib = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-        self.folder.append_metrics({"epoch": epoch + 1, "seconds": seconds, "peak_mib": peak_mib, **values})
+        self.folder.append_metrics(
+            {"epoch": epoch + 1, "seconds": seconds, "peak_mib": machine.peak_mib(), **values}
+        )
         shown = "  ".join(
             f"{name} {value:.4g}" if abs(value) < 10 else f"{name} {value:.2f}"
             for name, value in values.items()
@@ -214,8 +214,8 @@ class Figures(keras.callbacks.Callback):
 
     def write_samples(self, epoch: int) -> None:
         """Writes samples-<epoch>.png, from the same seeds each time; of a model that has none, nothing."""
-        if (shown := self.model.shown()) is not None:
-            images, columns = shown
+        if (made := self.model.shown()) is not None:
+            images, columns = made
             figure = figures.picture(images, f"{self.title}: samples after {epoch} epochs", columns)
             self._save(figure, f"samples-{epoch}")
 
@@ -259,9 +259,9 @@ class TensorBoard(keras.callbacks.Callback):
             part = "validation" if name.startswith("val_") else "train"
             with self._writers[part].as_default():
                 tf.summary.scalar(name.removeprefix("val_"), np.ravel(value)[0], step=epoch + 1)
-        if (shown := self.model.shown()) is not None:
+        if (made := self.model.shown()) is not None:
             with self._writers["train"].as_default():
-                tf.summary.image("samples", figures.image_grid(*shown)[None], step=epoch + 1)
+                tf.summary.image("samples", figures.image_grid(*made)[None], step=epoch + 1)
         for writer in self._writers.values():
             writer.flush()
 
@@ -272,22 +272,12 @@ class ProgressBar(keras.callbacks.Callback):
     def __init__(self, position: Position, epochs: int, console: Console):
         super().__init__()
         self.position, self.total = position, epochs * position.steps_per_epoch
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self.bar = make_bar(console)
         self._task: TaskID = self.bar.add_task("training", total=self.total, completed=position.step)
 
     def shown(self) -> contextlib.AbstractContextManager[Any]:
-        """While it is entered the bar is on the terminal; rich's own would leave an empty line elsewhere."""
-        return contextlib.nullcontext() if self.bar.disable else self.bar
+        """While it is entered the bar is on the terminal."""
+        return on_screen(self.bar)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Moves the bar."""

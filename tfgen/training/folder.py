@@ -109,8 +109,8 @@ class RunFolder:
                         rows.append(row)
         return rows
 
-    def read_evaluation(self, weights: str) -> dict[str, Any] | None:
-        """What `tfgen-evaluate` found of the `best` or `last` weights; None where it was not asked.
+    def read_evaluation(self, weights_sha256: str) -> dict[str, Any] | None:
+        """What `tfgen-evaluate` found of these very weights; None where it did not look at them.
 
         Raises:
             WorkError: it is damaged.
@@ -119,7 +119,7 @@ class RunFolder:
             return None
         try:
             found: dict[str, Any] = json.loads(self.evaluation.read_text())
-            return found if found["weights"] == weights else None
+            return found if found["weights_sha256"] == weights_sha256 else None
         except (ValueError, KeyError, TypeError) as error:
             raise WorkError(f"{self.evaluation} is damaged: {error}; remove it") from error
 

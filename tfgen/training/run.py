@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 from rich.console import Console
 
-from tfgen import export, registry
+from tfgen import export, machine, registry
 from tfgen.config import ConditionalConfig, RunConfig, TrainOptions
 from tfgen.data import Dataset, load
 from tfgen.data.pipeline import eval_batches, on_host, steps_per_epoch, train_batches
@@ -244,11 +244,18 @@ class _Run:
         }
         command = ["tfgen-train", *sys.argv[1:]]
         self.folder.write_config(
-            {**self.config.to_json(), "data": data, "versions": versions(), "command": command}
+            {
+                **self.config.to_json(),
+                "data": data,
+                "versions": versions(),
+                "machine": machine.describe(),
+                "command": command,
+            }
         )
         self.folder.keep_metrics(position.epoch)
-        # It was of other weights.
-        self.folder.evaluation.unlink(missing_ok=True)
+        if position.epoch < self.options.epochs:
+            # It was of other weights.
+            self.folder.evaluation.unlink(missing_ok=True)
         parameters = count_parameters(model)
         begins = f"from epoch {position.epoch}, step {position.batch}" if position.step else "from the start"
         self.console.print(
@@ -335,7 +342,7 @@ class _Run:
             model, self.options.saved_models, self.name, run=self.folder.read_config(), weights=weights
         )
         self.console.print(
-            f"published {path}; {registry.family(self.config.family).advice(self.name)}",
+            f"published {path}; {registry.family(self.config.family).advice(path)}",
             highlight=False,
             soft_wrap=True,
         )

@@ -1,0 +1,178 @@
+"""Evaluations that were written: read, checked, and put together by model.
+
+No TensorFlow here.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfgen import registry, versions
+from tfgen.errors import UsageError, WorkError
+from tfgen.training.folder import RunFolder
+
+# Of the evaluations that are read.
+FORMAT = 1
+# The report's own networks, by whose name its claims are judged.
+REPORTED = "mlp"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The mean of a figure over seeds and its spread, 0 with one seed alone."""
+
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Evaluations that differ in the seed of training alone.
+
+    Attributes:
+        family: of all.
+        preset: of all.
+        as_preset: whether they were trained as the preset says.
+        evaluations: one a seed.
+    """
+
+    family: str
+    preset: str
+    as_preset: bool
+    evaluations: tuple[dict[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return f"{self.family} {self.preset}" + ("" if self.as_preset else " (changed)")
+
+    @property
+    def reported(self) -> bool:
+        """Whether these are the source report's own networks, as it trained them."""
+        return self.preset == REPORTED and self.as_preset
+
+    def figures(self, path: Sequence[str]) -> Figures | None:
+        """The figure over the seeds; None where an evaluation lacks it."""
+        found = [lookup(each, path) for each in self.evaluations]
+        if any(value is None for value in found):
+            return None
+        values = [float(value) for value in found if value is not None]
+        return Figures(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0)
+
+
+def lookup(evaluation: Mapping[str, Any], path: Sequence[str]) -> float | None:
+    """The number at a path of an evaluation, None where there is none."""
+    *parts, last = path
+    table: Any = evaluation
+    for part in parts:
+        table = table.get(part) or {}
+    if last == "kid_thousandths":
+        return None if table.get("kid") is None else 1000 * float(table["kid"])
+    value = table.get(last)
+    return None if value is None else float(value)
+
+
+def lookup_text(evaluation: Mapping[str, Any], path: tuple[str, str]) -> str | None:
+    """The text at a path of an evaluation, None where there is none."""
+    value = (evaluation.get(path[0]) or {}).get(path[1])
+    return None if value is None else str(value)
+
+
+def read_evaluation(what: str, saved_models: Path) -> dict[str, Any]:
+    """The evaluation of a run, of a version, of a published name, or in a JSON file.
+
+    Raises:
+        UsageError: there is none.
+        WorkError: it is damaged.
+    """
+    path = Path(what)
+    if path.is_file():
+        source, inner = path, False
+    elif RunFolder(path).evaluation.is_file():
+        source, inner = RunFolder(path).evaluation, False
+    elif (path / versions.MANIFEST).is_file():
+        source, inner = path / versions.MANIFEST, True
+    elif path.is_dir():
+        raise UsageError(f"{what} has not been judged; run tfgen-evaluate {what}")
+    elif path.name != what:
+        raise UsageError(f"there is no {what}; name a run, a version, a published name or a JSON file")
+    else:
+        source, inner = versions.find(what, saved_models).path / versions.MANIFEST, True
+    try:
+        data = json.loads(source.read_text())
+        found = data["evaluation"] if inner else data
+        if found is None:
+            raise UsageError(f"{what} has not been judged; run tfgen-evaluate {what}")
+        if found["format"] != FORMAT or not isinstance(found["title"], str):
+            raise ValueError(f"its format is not {FORMAT}")
+        needed = {"family", "preset", "seed", "settings", "weights", "n", "cost"}
+        if missing := needed - found.keys() or {"fingerprint", "split"} - found["dataset"].keys():
+            raise ValueError(f"it lacks {min(missing)}")
+        return dict(found)
+    except UsageError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WorkError(f"{source} holds no evaluation that can be read ({error})") from error
+
+
+def grouped(evaluations: Iterable[Mapping[str, Any]]) -> list[Group]:
+    """Evaluations by family, preset and settings, in the order in which they come.
+
+    Raises:
+        UsageError: two are of one seed, or they do not compare: another data set, split, number of samples,
+            classifier, or number of importance samples.
+    """
+    evaluations = list(evaluations)
+    for name, part, key in (
+        ("data set", "dataset", "fingerprint"),
+        ("split", "dataset", "split"),
+        ("classifier", "classifier", "sha256"),
+        ("number of importance samples", "likelihood", "importance_samples"),
+        ("number of dequantizations", "likelihood", "dequantizations"),
+    ):
+        _same(evaluations, name, [(each.get(part) or {}).get(key) for each in evaluations])
+    _same(evaluations, "number of samples", [each["n"] for each in evaluations])
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for each in evaluations:
+        key = json.dumps([each[name] for name in ("family", "preset", "settings", "weights")], sort_keys=True)
+        members = groups.setdefault(key, [])
+        if any(other["seed"] == each["seed"] for other in members):
+            raise UsageError(
+                f"{each['title']} and another have the same settings and the same seed; give one of them"
+            )
+        members.append(dict(each))
+    return [
+        Group(str(each["family"]), str(each["preset"]), as_preset(each), tuple(members))
+        for members in groups.values()
+        for each in members[:1]
+    ]
+
+
+def as_preset(evaluation: Mapping[str, Any]) -> bool:
+    """Whether a model was made and trained as its preset says; what comes from the data may differ."""
+    try:
+        preset = registry.family(evaluation["family"]).preset(evaluation["preset"])
+    except (UsageError, TypeError):
+        return False
+    model, options = evaluation["settings"]["model"], evaluation["settings"]["options"]
+    decided = ("image_shape", "num_classes")
+    wanted = {name: value for name, value in preset.model.to_json().items() if name not in decided}
+    if options.get("conditional") or any(model.get(name) != value for name, value in wanted.items()):
+        return False
+    return all(options.get(name) == value for name, value in preset.training().items())
+
+
+def _same(evaluations: Sequence[Mapping[str, Any]], name: str, values: Sequence[Any]) -> None:
+    """Refuses different values where there are any."""
+    known = [(each, value) for each, value in zip(evaluations, values, strict=True) if value is not None]
+    for each, value in known[1:]:
+        first, other = known[0]
+        if value != other:
+            raise UsageError(
+                f"{first['title']} and {each['title']} do not compare: they were judged by another {name} "
+                f"({other}, {value}); run tfgen-evaluate anew"
+            )
