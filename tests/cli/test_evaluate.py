@@ -12,13 +12,15 @@ import tensorflow as tf
 
 import tfgen
 from tests import commands
-from tests.conftest import Trained
+from tests.conftest import SIDE, Trained
+from tfgen import export
 from tfgen.evaluation.judge import Judge
 from tfgen.evaluation.likelihood import LatentVariables
 from tfgen.random import SeedNoise, image_seeds
 from tfgen.versions import Version
 
 N = 40  # the test images of `tiny`
+SHAPE = (SIDE, SIDE, 1)
 
 
 @pytest.fixture(scope="session")
@@ -118,6 +120,63 @@ def test_an_export_takes_the_runs_evaluation_along(evaluate: Any, judged: Traine
     (run / "evaluation.json").write_text(json.dumps(found | {"weights_sha256": "0"}))
     assert commands.main("export", [str(run), "--to", "models"]) == 0
     assert json.loads(Path("models/vae-tiny/3/manifest.json").read_text())["evaluation"] is None
+
+
+def small(family: str) -> Any:
+    if family == "flow":
+        return tfgen.Flow(SHAPE, couplings=2, hidden=(4,), ema_decay=0.5)
+    if family == "gan":
+        return tfgen.GAN(SHAPE, 3, generator_hidden=(4,), discriminator_hidden=(4,), num_classes=3)
+    return tfgen.VAE(SHAPE, 2, hidden=(4,), num_classes=3, ema_decay=0.5)
+
+
+@pytest.mark.parametrize("family", ["vae", "gan", "flow"])
+def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, capfd: Any) -> None:
+    model = small(family)
+    version = export.publish(model, "models", family)
+    if family == "gan":
+        assert evaluate(version, "--dataset", "tiny", "--no-samples") == 2
+        assert "gan version 2 gives no likelihood; leave out --no-samples" in capfd.readouterr().err
+    assert evaluate(version) == 2
+    assert "name it with --dataset" in capfd.readouterr().err
+    if family != "gan":
+        # What samples judges: the weights' average, which has not moved with the weights.
+        for weight in model.trainable_variables:
+            weight.assign(weight + 1.0)
+        version = export.publish(model, "models", family)
+    flags = ["--dataset", "tiny", "--importance-samples", 4, "--dequantizations", 3, "--n", 30]
+    assert evaluate(version, *flags, "--out", "e.json") == 0
+    found = json.loads(Path("e.json").read_text())
+    assert found["samples"].keys() >= {"fid", "kid", "recall"}
+    images, labels = (
+        getattr(tfgen.load_data("tiny", judged.data).test, name)[:30] for name in ("images", "labels")
+    )
+    if family == "flow":
+        likelihood = found["likelihood"]
+        one = -model.log_prob(images, image_seeds(0, 30)).numpy() / (36 * np.log(2))
+        several = -model.log_prob(images, image_seeds(0, 30), dequantizations=3).numpy() / (36 * np.log(2))
+        np.testing.assert_allclose(likelihood["bits_per_dim_one_draw"], one.mean(), rtol=1e-5)
+        np.testing.assert_allclose(likelihood["bits_per_dim"], several.mean(), rtol=1e-5)
+    elif family == "vae":
+        assert found["likelihood"]["events"] == "bernoulli, binarization dynamic, given the label"
+        events = model.preprocessing.events(tf.constant(images), SeedNoise(image_seeds(0, 30)))
+        bounds = LatentVariables(model.prior(), *map(averaged(model), (model.posterior, model.likelihood)))
+        one_hot = model.one_hot(tf.constant(labels))
+        parts = [bounds.log_prob(events[i : i + 16], (0, i), 4, one_hot[i : i + 16]) for i in (0, 16)]
+        np.testing.assert_allclose(found["likelihood"]["nll"], -np.concatenate(parts).mean(), rtol=1e-5)
+    else:
+        assert "likelihood" not in found
+
+
+def averaged(model: Any) -> Any:
+    def by_average(function: Any) -> Any:
+        def called(*arguments: Any) -> Any:
+            with model.averaged():
+                return function(*arguments)
+
+        return called
+
+    return by_average
 
 
 def test_comparison(evaluate: Any, judged: Trained) -> None:

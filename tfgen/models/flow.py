@@ -41,7 +41,8 @@ class Flow(GenerativeModel):
 
     An invertible map f takes latents z ~ N(0, I) to events of the same dimension, so that
     log p(x) = log p(z) + log|det ∂z/∂x| with z = f⁻¹(x), exactly. Logs `loss` = −log p(x) in nats, of bytes,
-    by one draw of the dequantization, and `bits_per_dim`, the same over H·W·C·ln 2.
+    by one draw of the dequantization, and `bits_per_dim`, the same over H·W·C·ln 2. A step sees of an event
+    beyond 20 bits/dim the logarithm of its −log p(x) alone, lest one accident outweigh all else.
 
     `architecture="dense"` chains affine couplings of alternating halves, of images checkerboards.
     `architecture="multiscale"` has Glow's steps at each scale (Kingma & Dhariwal 2018), couplings affine
