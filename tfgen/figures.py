@@ -156,10 +156,12 @@ def comparison(
 
     Args:
         names: of the models.
-        bars: mean and spread of each model by the panel's title; no bar where it is not a number.
+        bars: mean and spread of each model by the panel's title; no bar where it is not a number, no panel
+            where there would be none. At least one has one.
         pictures: pixels of a grid of each model's samples, `uint8[H, W]` or `uint8[H, W, 3]`.
-        floors: what real images get, by the panel's title, drawn as a line.
+        floors: what real images get, by the panel's title, drawn as a dotted line.
     """
+    bars = {title: values for title, values in bars.items() if any(math.isfinite(mean) for mean, _ in values)}
     columns = math.lcm(len(bars), len(names))
     figure = _figure(max(3.2 * len(bars), 2.4 * len(names)), 6.4)
     grid = figure.add_gridspec(2, columns, height_ratios=(1, 1))
@@ -172,7 +174,8 @@ def comparison(
         axes.set_title(title)
         if (floor := floors.get(title)) is not None:
             axes.axhline(floor, color="black", linestyle=":", linewidth=1, label="real images")
-            axes.legend(fontsize=8)
+            if i == 0:
+                axes.legend(fontsize=8)
     for i, (name, pixels) in enumerate(zip(names, pictures, strict=True)):
         width = columns // len(names)
         axes = figure.add_subplot(grid[1, i * width : (i + 1) * width])

@@ -66,6 +66,13 @@ def test_times_on_different_processors_are_not_judged() -> None:
     assert verdict(CLAIMS[1], groups)["verdict"] == "not judged: different processors"
 
 
+def test_a_setting_that_came_later_is_as_by_default() -> None:
+    old, new = evaluation("vae", 0, fid=1.0), evaluation("vae", 1, fid=3.0)
+    del old["settings"]["model"]["objective"], old["settings"]["options"]["clip_norm"]
+    (row,) = compare([old, new])["reported"]
+    assert (row["model"], row["FID"][0]) == ("vae mlp", 2.0)
+
+
 def test_other_settings_are_another_model() -> None:
     found = [evaluation("vae", seed, fid=1.0 + seed) for seed in (0, 1)]
     found.append(evaluation("vae", 2, fid=50.0))
@@ -99,7 +106,7 @@ def test_tables_keep_the_reports_networks_apart() -> None:
     assert [row["model"] for row in result["others"]] == ["gan dcgan"]
     text = markdown(result)
     assert "| gan mlp | 0, 1 | 5.00 ± 1.4 | 3.00 ± 1.4 |" in text
-    assert "| real training images |  | 0.500 |" in text
+    assert "| real images |  | 0.500 |" in text
     assert "**not judged: a figure is missing**" in text
 
 

@@ -187,7 +187,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
             continue
         rows += [
             {"model": name, "seeds": [], **comparison[part]}
-            for name, part in (("real training images", "real"), ("uniform noise", "noise"))
+            for name, part in (("real images", "real"), ("uniform noise", "noise"))
             if comparison[part]
         ]
         parts.append(f"### {title}\n\n{_table(rows)}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfgen import machine
 from tfgen.errors import UsageError
-from tfgen.evaluation.groups import FORMAT
+from tfgen.evaluation.groups import BESIDE, FORMAT
 from tfgen.evaluation.held_out import likelihood
 from tfgen.evaluation.judge import Judge, check_enough, copies, judged, noise
 from tfgen.evaluation.modes import captured_modes, expected_modes
@@ -58,9 +58,7 @@ def head(work: Work) -> dict[str, Any]:
     """All that decides an evaluation's figures, but for the classifier."""
     subject, run = work.subject, work.subject.run
     options = run.get("options", {})
-    # What does not decide a model: where things are, and how often it is saved.
-    beside = {"seed", "data_dir", "run_dir", "resume", "checkpoint_every", "saved_models", "name", "publish"}
-    settings = {name: value for name, value in options.items() if name not in {*beside, "dry_run"}}
+    settings = {name: value for name, value in options.items() if name not in BESIDE}
     return {
         "format": FORMAT,
         "title": subject.title,

@@ -3,6 +3,7 @@
 No TensorFlow here.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,24 @@ from typing import Any
 import numpy as np
 
 from tfgen import registry, versions
+from tfgen.config import TrainOptions
 from tfgen.errors import UsageError, WorkError
 from tfgen.training.folder import RunFolder
 
 # Of the evaluations that are read.
 FORMAT = 1
+# Options of a training that do not decide the model: its seed, where things are, how often it is saved.
+BESIDE = (
+    "seed",
+    "data_dir",
+    "run_dir",
+    "resume",
+    "checkpoint_every",
+    "saved_models",
+    "name",
+    "publish",
+    "dry_run",
+)
 # The report's own networks, by whose name its claims are judged.
 REPORTED = "mlp"
 
@@ -138,7 +152,7 @@ def grouped(evaluations: Iterable[Mapping[str, Any]]) -> list[Group]:
     _same(evaluations, "number of samples", [each["n"] for each in evaluations])
     groups: dict[str, list[dict[str, Any]]] = {}
     for each in evaluations:
-        key = json.dumps([each[name] for name in ("family", "preset", "settings", "weights")], sort_keys=True)
+        key = json.dumps([each["family"], each["preset"], _settings(each), each["weights"]], sort_keys=True)
         members = groups.setdefault(key, [])
         if any(other["seed"] == each["seed"] for other in members):
             raise UsageError(
@@ -158,12 +172,22 @@ def as_preset(evaluation: Mapping[str, Any]) -> bool:
         preset = registry.family(evaluation["family"]).preset(evaluation["preset"])
     except (UsageError, TypeError):
         return False
-    model, options = evaluation["settings"]["model"], evaluation["settings"]["options"]
-    decided = ("image_shape", "num_classes")
+    settings, decided = _settings(evaluation), ("image_shape", "num_classes")
     wanted = {name: value for name, value in preset.model.to_json().items() if name not in decided}
-    if options.get("conditional") or any(model.get(name) != value for name, value in wanted.items()):
-        return False
-    return all(options.get(name) == value for name, value in preset.training().items())
+    wanted_options = {**preset.training(), "conditional": False}
+    return all(settings["model"].get(name) == value for name, value in wanted.items()) and all(
+        settings["options"].get(name) == value for name, value in wanted_options.items()
+    )
+
+
+def _settings(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """How the model was made and trained; what its version of tfgen had no setting for is as by default."""
+    model, options = evaluation["settings"]["model"], evaluation["settings"]["options"]
+    with contextlib.suppress(UsageError, TypeError):
+        model = registry.family(evaluation["family"]).config.from_json(model).to_json()
+        full = TrainOptions.from_json(options).to_json()
+        options = {name: value for name, value in full.items() if name in options or name not in BESIDE}
+    return {"model": model, "options": options}
 
 
 def _same(evaluations: Sequence[Mapping[str, Any]], name: str, values: Sequence[Any]) -> None:
