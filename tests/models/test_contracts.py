@@ -62,14 +62,23 @@ FAMILIES: dict[str, contracts.Make] = {
 # One of each with all that its family has; it alone bears the checks that take long.
 FULL = ("vae-convolutional", "gan-convolutional", "flow-multiscale")
 WITH_FOLDER = [
-    pytest.param(check, family, id=f"{check.__name__}-{family}")
+    pytest.param(
+        check,
+        family,
+        id=f"{check.__name__}-{family}",
+        marks=() if family in FULL else pytest.mark.variant,
+    )
     for check in contracts.WITH_FOLDER
     for family in FAMILIES
     if check not in contracts.LONG or family in FULL
 ]
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=() if name in FULL else pytest.mark.variant, id=name) for name in FAMILIES
+    ]
+)
 def make(request: pytest.FixtureRequest) -> contracts.Make:
     return FAMILIES[request.param]
 
