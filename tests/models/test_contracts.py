@@ -1,6 +1,7 @@
 """Every family against the same contract. A new family adds one entry."""
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,24 +62,25 @@ FAMILIES: dict[str, contracts.Make] = {
 }
 # One of each with all that its family has; it alone bears the checks that take long.
 FULL = ("vae-convolutional", "gan-convolutional", "flow-multiscale")
-WITH_FOLDER = [
-    pytest.param(
-        check,
-        family,
-        id=f"{check.__name__}-{family}",
-        marks=() if family in FULL else pytest.mark.variant,
-    )
-    for check in contracts.WITH_FOLDER
-    for family in FAMILIES
-    if check not in contracts.LONG or family in FULL
-]
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(name, marks=() if name in FULL else pytest.mark.variant, id=name) for name in FAMILIES
+def on_families(checks: list, families: Iterable[str] = FAMILIES) -> Any:
+    """Each check on each family, the long ones on the full models alone."""
+    cases = [
+        pytest.param(
+            check,
+            family,
+            id=f"{getattr(check, '__name__', check)}-{family}",
+            marks=() if family in FULL else pytest.mark.variant,
+        )
+        for check in checks
+        for family in families
+        if check not in contracts.LONG or family in FULL
     ]
-)
+    return pytest.mark.parametrize(("check", "make"), cases, indirect=["make"])
+
+
+@pytest.fixture
 def make(request: pytest.FixtureRequest) -> contracts.Make:
     return FAMILIES[request.param]
 
@@ -90,18 +92,18 @@ def images(make: contracts.Make, images: np.ndarray) -> np.ndarray:
     return np.pad(images, [(0, 0), (border, border), (border, border), (0, 0)])
 
 
-@pytest.mark.parametrize("check", contracts.PLAIN, ids=lambda f: f.__name__)
+@on_families(contracts.PLAIN)
 def test_contract(check: contracts.Make, make: contracts.Make, images: np.ndarray) -> None:
     check(make, images)
 
 
-@pytest.mark.parametrize(("check", "make"), WITH_FOLDER, indirect=["make"])
+@on_families(contracts.WITH_FOLDER)
 def test_contract_with_files(
     check: contracts.Make, make: contracts.Make, images: np.ndarray, tmp_path: Path
 ) -> None:
     check(make, images, tmp_path)
 
 
-@pytest.mark.parametrize("policy", ["float64", "mixed_bfloat16", "mixed_float16"])
-def test_precision(make: contracts.Make, images: np.ndarray, policy: str) -> None:
-    contracts.check_precision(make, images, policy)
+@on_families(["float64", "mixed_bfloat16", "mixed_float16"], (*FULL, "gan-penalized"))
+def test_precision(check: str, make: contracts.Make, images: np.ndarray) -> None:
+    contracts.check_precision(make, images, check)
