@@ -155,6 +155,8 @@ def test_losses_are_importance_weighted_in_training_and_validation(images: np.nd
         expected.append(-np.concatenate(bounds).mean())
     evaluated = vae.evaluate(images[:16], batch_size=16, verbose=0, return_dict=True)["loss"]
     np.testing.assert_allclose(evaluated, expected[0], rtol=1e-10)
+    # Not every version of Keras does so before a single batch.
+    vae.reset_metrics()
     np.testing.assert_allclose(vae.train_on_batch(images[:16], return_dict=True)["loss"], expected[1])
 
 
