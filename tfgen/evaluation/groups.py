@@ -13,24 +13,15 @@ from typing import Any
 import numpy as np
 
 from tfgen import registry, versions
-from tfgen.config import TrainOptions
+from tfgen.config import RESUMABLE, TrainOptions
 from tfgen.errors import UsageError, WorkError
 from tfgen.training.folder import RunFolder
 
 # Of the evaluations that are read.
 FORMAT = 1
-# Options of a training that do not decide the model: its seed, where things are, how often it is saved.
-BESIDE = (
-    "seed",
-    "data_dir",
-    "run_dir",
-    "resume",
-    "checkpoint_every",
-    "saved_models",
-    "name",
-    "publish",
-    "dry_run",
-)
+# Options of a training that do not decide the model: its seed, and what may change when it is
+# resumed, but its length.
+BESIDE = {"seed", *RESUMABLE} - {"epochs"}
 # The report's own networks, by whose name its claims are judged.
 REPORTED = "mlp"
 
