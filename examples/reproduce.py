@@ -1,6 +1,6 @@
 """All that docs/reproduction.md tells, from training to the closing table, in one command.
 
-    python examples/reproduce.py --to reproduction     # most of a day on two cores
+    python examples/reproduce.py --to reproduction     # some 12 hours on two cores, estimated
     python examples/reproduce.py --to trial --quick    # the same steps in minutes, of no worth as numbers
 
 Each step is a command of tfgen's, which is printed; one that is done is not done again, and a training that
