@@ -110,6 +110,17 @@ def test_tables_keep_the_reports_networks_apart() -> None:
     assert "**not judged: a figure is missing**" in text
 
 
+def test_one_seed_alone_has_its_own_error() -> None:
+    found = [evaluation("gan", seed, fid=1.0, kid=0.002, kid_error=0.0005) for seed in (0, 1)]
+    found[0]["floor"] = {"kid": 0.001, "kid_error": 0.0002}
+    alone = compare(found[:1])
+    assert alone["reported"][0]["KID × 1000"] == [2.0, 0.5]
+    assert alone["reported"][0]["FID"] == [1.0, 0.0]
+    assert alone["real"]["KID × 1000"] == [1.0, 0.2]
+    assert "| real images |  |  | 1.00 ± 0.20 |" in markdown(alone)
+    assert compare(found)["reported"][0]["KID × 1000"] == [2.0, 0.0]
+
+
 def test_nats_and_bits_stand_in_columns_of_their_own() -> None:
     vae, flow = evaluation("vae", fid=1.0), evaluation("flow", fid=2.0)
     vae["likelihood"] = {"nll": 90.123, "importance_samples": 500, "events": "bernoulli"}

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfgen import figures
 from tfgen.errors import UsageError
-from tfgen.evaluation.groups import Group, grouped, lookup, lookup_text
+from tfgen.evaluation.groups import Group, grouped, lookup, lookup_text, own_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,7 +161,7 @@ def notes(groups: Sequence[Group]) -> list[str]:
 
 
 def row(group: Group) -> dict[str, Any]:
-    """A group's line: name, seeds, and `[mean, spread]` of each figure that all of its evaluations have."""
+    """A group's line: name, seeds, and `[mean, error]` of each figure that all of its evaluations have."""
     found = {column.name: group.figures(column.path) for column in COLUMNS}
     values = {name: [each.mean, each.spread] for name, each in found.items() if each is not None}
     return {"model": group.name, "seeds": [each["seed"] for each in group.evaluations], **values}
@@ -173,8 +173,12 @@ def bounds(groups: Sequence[Group], part: str) -> dict[str, Any] | None:
         for each in group.evaluations:
             if part in each:
                 moved = {"samples": each[part]}
-                values = {column.name: lookup(moved, column.path) for column in COLUMNS}
-                return {name: [value, 0.0] for name, value in values.items() if value is not None}
+                values = {column: lookup(moved, column.path) for column in COLUMNS}
+                return {
+                    column.name: [value, own_error(moved, column.path)]
+                    for column, value in values.items()
+                    if value is not None
+                }
     return None
 
 
@@ -193,6 +197,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
         parts.append(f"### {title}\n\n{_table(rows)}")
     if comparison["notes"]:
         parts.append("\n".join(f"- {note}" for note in comparison["notes"]))
+    parts.append("± over seeds is their standard deviation, of one seed the estimate's standard error.")
     claims = "\n".join(_told(claim) for claim in comparison["claims"])
     head = "| claim | by | figures | verdict |\n|---|---|---|---|"
     parts.append(f"### The report's claims\n\n{head}\n{claims}")
@@ -213,8 +218,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _cell(value: Sequence[float] | None, digits: int) -> str:
     if value is None:
         return ""
-    middle, spread = value
-    return number(middle, digits) + (f" ± {number(spread, 2)}" if spread else "")
+    middle, error = value
+    return number(middle, digits) + (f" ± {number(error, 2)}" if error else "")
 
 
 def number(value: float, digits: int) -> str:

@@ -24,11 +24,16 @@ FORMAT = 1
 BESIDE = {"seed", *RESUMABLE} - {"epochs"}
 # The report's own networks, by whose name its claims are judged.
 REPORTED = "mlp"
+# What the name of a figure ends with that is to be read times 1000.
+_THOUSANDTHS = "_thousandths"
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The mean of a figure over seeds and its spread, 0 with one seed alone."""
+    """The mean of a figure over seeds and their standard deviation.
+
+    With one seed alone it is the estimate's own standard error, 0 where that has none.
+    """
 
     mean: float
     spread: float
@@ -66,7 +71,9 @@ class Group:
         if any(value is None for value in found):
             return None
         values = [float(value) for value in found if value is not None]
-        return Figures(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0)
+        if len(values) == 1:
+            return Figures(values[0], own_error(self.evaluations[0], path))
+        return Figures(float(np.mean(values)), float(np.std(values, ddof=1)))
 
 
 def lookup(evaluation: Mapping[str, Any], path: Sequence[str]) -> float | None:
@@ -75,10 +82,16 @@ def lookup(evaluation: Mapping[str, Any], path: Sequence[str]) -> float | None:
     table: Any = evaluation
     for part in parts:
         table = table.get(part) or {}
-    if last == "kid_thousandths":
-        return None if table.get("kid") is None else 1000 * float(table["kid"])
-    value = table.get(last)
-    return None if value is None else float(value)
+    value = table.get(last.removesuffix(_THOUSANDTHS))
+    scale = 1000 if last.endswith(_THOUSANDTHS) else 1
+    return None if value is None else scale * float(value)
+
+
+def own_error(evaluation: Mapping[str, Any], path: Sequence[str]) -> float:
+    """The standard error of the number at a path, in its units; 0 where none is known."""
+    *parts, last = path
+    name = last.removesuffix(_THOUSANDTHS)
+    return lookup(evaluation, (*parts, f"{name}_error{last.removeprefix(name)}")) or 0.0
 
 
 def lookup_text(evaluation: Mapping[str, Any], path: tuple[str, str]) -> str | None:
