@@ -51,7 +51,12 @@ EXACT = {"beta_1": 0.875, "beta_2": 1 - 2**-6}
 @pytest.mark.parametrize(
     ("arguments", "rtol"),
     # Roundings of float32 in each of 20 steps, without and with that of the decay.
-    [(EXACT, 1e-6), ({**EXACT, "epsilon": 1e-3, "clipnorm": 0.1}, 1e-6), ({}, 2e-5)],
+    [
+        (EXACT, 1e-6),
+        ({**EXACT, "epsilon": 1e-3, "clipnorm": 0.1}, 1e-6),
+        ({**EXACT, "epsilon": 1e-3, "global_clipnorm": 0.1}, 1e-6),
+        ({}, 2e-5),
+    ],
 )
 def test_adam_is_keras_own(arguments: dict, rtol: float, jit_compile: bool) -> None:
     ours = after_steps(Adam(1e-2, **arguments), jit_compile)
@@ -133,6 +138,18 @@ def test_a_long_gradient_is_cut_as_a_whole() -> None:
     np.testing.assert_allclose(moments(0.0), [1.5, 0, 2])
     np.testing.assert_allclose(moments(10.0), [1.5, 0, 2], rtol=1e-6)
     np.testing.assert_allclose(moments(1.0), [0.3, 0, 0.4], rtol=1e-6)
+
+
+def test_one_gradient_that_is_not_finite_spoils_all_and_a_missing_one_none() -> None:
+    variables = [keras.Variable(np.zeros(2, np.float32)) for _ in range(3)]
+    optimizer = make_adam(0.1, schedule=Schedule(clip_norm=1.0))
+    optimizer.build(variables)
+    gradients = [tf.constant([3.0, 0.0]), None, tf.constant([4.0, 0.0])]
+    short, missing, other = optimizer._clip_gradients(gradients)
+    np.testing.assert_allclose([short, other], [[0.6, 0], [0.8, 0]], rtol=1e-6)
+    assert missing is None
+    gradients[0] = tf.constant([np.inf, 0.0])
+    assert np.all(np.isnan([each for each in optimizer._clip_gradients(gradients) if each is not None]))
 
 
 def test_a_schedule_is_saved_with_the_optimizer() -> None:

@@ -55,8 +55,24 @@ class Adam(keras.optimizers.Adam):
 
     Keras writes the update as a dozen operations, each of which reads and writes arrays as large as the
     weights; without XLA to fuse them they take a fifth of a dense GAN's step on a CPU. The arguments and the
-    state are those of `keras.optimizers.Adam`, and so are the numbers, up to rounding.
+    state are those of `keras.optimizers.Adam`, and so are the numbers, up to rounding. Nor are gradients
+    written anew that are short enough for `global_clipnorm`.
     """
+
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        longest = self.global_clipnorm
+        there = [gradient for gradient in grads if gradient is not None]
+        if not longest or not there:
+            return super()._clip_gradients(grads)
+        norm = tf.linalg.global_norm(there)
+
+        def shortened() -> list[tf.Tensor]:
+            # Of a norm that is not finite no gradient is.
+            scale = longest / norm + (norm - norm)
+            return [gradient * tf.cast(scale, gradient.dtype) for gradient in there]
+
+        kept = iter(tf.cond(norm <= longest, lambda: [tf.identity(each) for each in there], shortened))
+        return [None if gradient is None else next(kept) for gradient in grads]
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: tf.Tensor) -> None:
         """Moves one variable and its two moments."""

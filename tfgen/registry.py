@@ -159,6 +159,9 @@ FAMILIES: dict[str, Family] = {
                 40,
                 128,
                 1e-3,
+                # Twice what a trained one has. One step that leaves images astronomically unlikely would
+                # otherwise outweigh all that Adam's second moments have seen.
+                clip_norm=500.0,
             ),
             "multiscale": Preset(
                 "convolutional: two scales of mixture couplings, learned dequantization (Ho et al. 2019)",

@@ -31,8 +31,6 @@ tfd: Any = tfp.distributions
 TEMPERATURES = (0.5, 0.7, 0.8, 0.9, 1.0)
 # Images that the normalizations are set from.
 ADAPTED = 512
-# Bits/dim beyond which a step sees the logarithm alone: more than uniform bytes of 8 take, times two.
-_WILD = 20.0
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -41,8 +39,7 @@ class Flow(GenerativeModel):
 
     An invertible map f takes latents z ~ N(0, I) to events of the same dimension, so that
     log p(x) = log p(z) + log|det ∂z/∂x| with z = f⁻¹(x), exactly. Logs `loss` = −log p(x) in nats, of bytes,
-    by one draw of the dequantization, and `bits_per_dim`, the same over H·W·C·ln 2. A step sees of an event
-    beyond 20 bits/dim the logarithm of its −log p(x) alone, lest one accident outweigh all else.
+    by one draw of the dequantization, and `bits_per_dim`, the same over H·W·C·ln 2.
 
     `architecture="dense"` chains affine couplings of alternating halves, of images checkerboards.
     `architecture="multiscale"` has Glow's steps at each scale (Kingma & Dhariwal 2018), couplings affine
@@ -163,7 +160,7 @@ class Flow(GenerativeModel):
         images, _ = self.unpack(data)
         with tf.GradientTape() as tape, JoinedGradients() as joined:
             log_prob = self.side_by_side(self._noisy_log_prob, self.training_noise(), images)
-            loss = self.gradient_loss(tf.reduce_mean(self._tempered(-log_prob)), self.optimizer)
+            loss = self.gradient_loss(-tf.reduce_mean(log_prob), self.optimizer)
         gradients = joined.of(tape, loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
         if self._average is not None:
@@ -177,16 +174,6 @@ class Flow(GenerativeModel):
         with self.averaged():
             log_prob = self._noisy_log_prob(self.next_test_noise(), images)
         return self._updated_logs(log_prob)
-
-    def _tempered(self, nats: tf.Tensor) -> tf.Tensor:
-        """−log p(x) as it is trained on: beyond `_WILD` bits/dim its logarithm, with the same slope there.
-
-        A coupling may stretch by exp(bound), and a chain of them by the product. Now and then a step of Adam
-        leaves a few images astronomically unlikely; the gradient of one would outweigh all that the
-        optimizer's second moments have seen, and end the training.
-        """
-        wild = _WILD * self.latent_dim * math.log(2)
-        return tf.where(nats > wild, wild * (1 + tf.math.log(tf.maximum(nats, wild) / wild)), nats)
 
     def _noisy_log_prob(self, noise: Noise, images: tf.Tensor) -> tf.Tensor:
         """log p(x) of bytes, nats, `[B]`, by the dequantization that `noise` draws."""
