@@ -355,7 +355,6 @@ NOT_GENERATIVE_WITH_FOLDER = [
 LONG = [
     check_keras_callbacks,
     check_saved_model_goes_on_in_a_fresh_process,
-    check_seed_decides_training,
 ]
 PLAIN = [
     value

@@ -7,9 +7,12 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests import commands
 from tfgen import VAE, export, versions
+
+pytestmark = pytest.mark.newest
 
 READERS, WRITERS, EACH = 8, 2, 25
 # A writer copies a version file by file, slowly, so that there is something to see too early.

@@ -16,6 +16,8 @@ from tests.conftest import make_images
 from tfgen import registry
 from tfgen.data import Dataset, Split
 
+pytestmark = pytest.mark.newest
+
 ROOT = Path(__file__).parent.parent
 
 

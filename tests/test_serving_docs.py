@@ -15,6 +15,8 @@ from tensorflow_serving.config import model_server_config_pb2
 from tests.serving_double import Double
 from tfgen import versions
 
+pytestmark = pytest.mark.newest
+
 DOCS = (Path(__file__).parent.parent / "docs" / "serving.md").read_text()
 
 

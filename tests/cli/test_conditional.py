@@ -11,6 +11,8 @@ from tests import commands
 from tests.conftest import SIDE
 from tests.told import fails
 
+pytestmark = pytest.mark.newest
+
 CLASSES = 3  # of the data set `tiny`
 SMALL = {
     "vae": ["--hidden", "8", "--latent-dim", "2"],

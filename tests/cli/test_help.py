@@ -6,6 +6,8 @@ import pytest
 
 from tests import commands
 
+pytestmark = pytest.mark.newest
+
 
 @pytest.mark.parametrize(
     ("verb", "argv", "told"),

@@ -11,6 +11,8 @@ from tests import commands
 from tests.conftest import Trained
 from tests.serving_double import Double
 
+pytestmark = pytest.mark.newest
+
 NAME = "vae-2d-tiny"
 
 

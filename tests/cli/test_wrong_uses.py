@@ -11,6 +11,8 @@ from tests.cli.worlds import Case, World
 from tests.cli.wrong_uses import AS_PROCESSES, CASES
 from tests.conftest import Trained
 
+pytestmark = pytest.mark.newest
+
 
 def snapshot(*folders: Path) -> dict[Path, str | None]:
     """All that is below the folders, files with their SHA-256."""

@@ -60,22 +60,49 @@ FAMILIES: dict[str, contracts.Make] = {
     "flow": flow,
     "flow-multiscale": multiscale_flow,
 }
-# One of each with all that its family has; it alone bears the checks that take long.
+# One of each with all that its family has: they alone are saved and gone on with in another process.
 FULL = ("vae-convolutional", "gan-convolutional", "flow-multiscale")
+# One of each that is quickly traced: they alone train several times over.
+DENSE = ("vae", "gan", "flow")
+# Of a variant that differs from another in one thing, what that thing may break.
+LABELS = [
+    contracts.check_config_round_trip,
+    contracts.check_every_variable_learns,
+    contracts.check_exported_sampler_equals_the_model,
+    contracts.check_labels_are_used_or_left_aside,
+    contracts.check_wrong_labels_are_told,
+]
+TRAINING = [
+    contracts.check_config_round_trip,
+    contracts.check_evaluating_twice_is_equal,
+    contracts.check_every_variable_learns,
+    contracts.check_logs_are_metrics,
+    contracts.check_metrics_are_weighted_by_examples,
+]
+ONLY = {"vae-conditional": LABELS, "gan-conditional": LABELS, "gan-penalized": TRAINING}
+
+
+def concerns(check: Any, family: str) -> bool:
+    """Whether a check is run on a family."""
+    if check in contracts.LONG:
+        return family in FULL
+    if check is contracts.check_seed_decides_training:
+        return family in DENSE
+    return check in ONLY.get(family, [check])
 
 
 def on_families(checks: list, families: Iterable[str] = FAMILIES) -> Any:
-    """Each check on each family, the long ones on the full models alone."""
+    """Each check on each family that it concerns."""
     cases = [
         pytest.param(
             check,
             family,
             id=f"{getattr(check, '__name__', check)}-{family}",
-            marks=() if family in FULL else pytest.mark.variant,
+            marks=() if family in FULL else pytest.mark.newest,
         )
         for check in checks
         for family in families
-        if check not in contracts.LONG or family in FULL
+        if isinstance(check, str) or concerns(check, family)
     ]
     return pytest.mark.parametrize(("check", "make"), cases, indirect=["make"])
 
@@ -104,6 +131,11 @@ def test_contract_with_files(
     check(make, images, tmp_path)
 
 
-@on_families(["float64", "mixed_bfloat16", "mixed_float16"], (*FULL, "gan-penalized"))
+@on_families(["float64", "mixed_bfloat16", "mixed_float16"], (*DENSE, "gan-penalized"))
 def test_precision(check: str, make: contracts.Make, images: np.ndarray) -> None:
+    contracts.check_precision(make, images, check)
+
+
+@on_families(["mixed_bfloat16"], FULL)
+def test_precision_of_all_that_a_family_has(check: str, make: contracts.Make, images: np.ndarray) -> None:
     contracts.check_precision(make, images, check)

@@ -14,6 +14,8 @@ from tfgen.config import GANConfig
 from tfgen.optimizers import Schedule
 from tfgen.random import LATENTS, PENALTY
 
+pytestmark = pytest.mark.newest
+
 SHAPE = (6, 6, 1)
 
 

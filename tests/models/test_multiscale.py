@@ -18,6 +18,8 @@ from tfgen.models.steps import FlowStep
 from tfgen.networks import gated_network
 from tfgen.random import BatchNoise, SeedNoise
 
+pytestmark = pytest.mark.newest
+
 SHAPE = (8, 8, 1)
 SMALL = {"architecture": "multiscale", "scale_steps": (2, 1), "scale_channels": (4, 6), "blocks": 1}
 COMMON = {"seed": 0, "dtype": "float32", "name": "network"}

@@ -13,6 +13,8 @@ from tests.told import fails
 from tfgen import VAE, Identity, image_seeds, registry
 from tfgen.convolutional import convolutional_decoder, convolutional_encoder
 
+pytestmark = pytest.mark.newest
+
 COMMON = {"seed": 0, "dtype": "float32", "name": "network", "activation": "relu"}
 
 
