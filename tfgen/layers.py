@@ -40,7 +40,7 @@ class Dense(keras.layers.Dense):
     """Keras's dense layer of `[B, inputs]`, its gradient by the inputs as (W·uᵀ)ᵀ instead of u·Wᵀ.
 
     TensorFlow's product with a large transposed matrix is slow on a CPU where widths are powers of two, with
-    a small one it is not: of 128 × 1024 and 1024 × 1024 they ran at 34 and at 86 GFLOP/s (AVX2).
+    a small one it is not: of 128 × 1024 and 1024 × 1024 they ran at 35 and at 76 GFLOP/s (AVX2).
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
