@@ -50,7 +50,9 @@ def test_readers_see_whole_versions_and_writers_lose_none(tmp_path: Path) -> Non
     done, seen, failed = threading.Event(), [], []
 
     def read() -> None:
-        while not done.is_set():
+        last = False
+        while not last:
+            last = done.is_set()
             try:
                 sampler = versions.Sampler(versions.find("vae", folder))
                 np.testing.assert_array_equal(sampler.call("sample", seed=seeds)["images"], expected)
@@ -73,6 +75,6 @@ def test_readers_see_whole_versions_and_writers_lose_none(tmp_path: Path) -> Non
     for reader in readers:
         reader.join()
     assert not failed, failed[0]
-    assert len(set(seen)) > 1  # they did read while there was something new
+    assert len(set(seen)) > 1  # of a machine that is slow, the first and the last alone
     assert versions.version_numbers(folder / "vae") == list(range(1, 2 + WRITERS * EACH))
     assert not [path for path in (folder / "vae").iterdir() if path.name.startswith(".")]

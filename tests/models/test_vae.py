@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 from tfgen import VAE, Identity, Pixels
 from tfgen.errors import UsageError
 from tfgen.models.bounds import ELBO
+from tfgen.models.vae import Bernoulli
 from tfgen.random import BatchNoise, SeedNoise, image_seeds
 
 tfd = tfp.distributions
@@ -149,13 +150,31 @@ def test_a_batch_is_halved_except_where_that_would_not_do(why: str, parts: list)
     assert sizes == parts
 
 
+@pytest.mark.parametrize("kind", ["binary", "grey"])
+def test_bernoulli_is_tfp_s(kind: str) -> None:
+    logits = tf.constant(np.linspace(-60, 60, 241), tf.float32)
+    draws = np.random.default_rng(0).random(241).astype(np.float32)
+    x = tf.constant(np.round(draws) if kind == "binary" else draws)
+    ours, theirs = Bernoulli(logits=logits, dtype=tf.float32), tfd.Bernoulli(logits=logits, dtype=tf.float32)
+    # What is left of two numbers of up to 60 has their rounding.
+    np.testing.assert_allclose(ours.log_prob(x), theirs.log_prob(x), rtol=1e-6, atol=4e-6)
+    found, expected = (
+        tfp.math.value_and_gradient(lambda l: of(logits=l, dtype=tf.float32).log_prob(x), logits)[1]
+        for of in (Bernoulli, tfd.Bernoulli)
+    )
+    np.testing.assert_allclose(found, expected, atol=2e-7)
+    np.testing.assert_array_equal(ours.sample(3, seed=(0, 1)), theirs.sample(3, seed=(0, 1)))
+
+
 def test_likelihoods_are_tfp_densities_summed_over_the_event() -> None:
     x = np.random.default_rng(0).random((3, 4, 4, 1)).astype(np.float32)
     for likelihood, pixel in (
+        ("bernoulli", lambda p: tfd.Bernoulli(logits=p, dtype=tf.float32)),
         ("continuous_bernoulli", lambda p: tfd.ContinuousBernoulli(logits=p)),
         ("normal", lambda p: tfd.Normal(p, 1.0)),
     ):
-        vae = VAE((4, 4, 1), 2, (8,), likelihood, "none")
+        # Identity: a Bernoulli of grey values is refused beside `none`.
+        vae = VAE((4, 4, 1), 2, (8,), likelihood, "none", preprocessing=Identity())
         latents = vae.latents(image_seeds(0, 3))
         expected = tf.reduce_sum(pixel(vae.decoder(latents)).log_prob(x), [1, 2, 3])
         np.testing.assert_allclose(vae.likelihood(latents).log_prob(x), expected, rtol=1e-5)

@@ -28,6 +28,17 @@ _MIN_STDDEV = 1e-7
 EXPORTED_IMPORTANCE_SAMPLES = 64
 
 
+class Bernoulli(tfd.Bernoulli):
+    """TFP's, its log-probability of x as x·l − log(1 + eˡ) with logits l: one softplus instead of two.
+
+    TFP's two took almost half of the time of importance sampling.
+    """
+
+    def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
+        logits = self._logits_parameter_no_checks()
+        return event * logits - tf.nn.softplus(logits)
+
+
 @keras.saving.register_keras_serializable(package="tfgen")
 class VAE(GenerativeModel):
     """A variational autoencoder (Kingma & Welling 2013, "Auto-encoding variational Bayes"; Doersch 2016).
@@ -175,7 +186,7 @@ class VAE(GenerativeModel):
             parameters = tf.reshape(parameters, tf.concat([batch_shape, self.config.image_shape], 0))
         pixels: Distribution
         if self.config.likelihood == "bernoulli":
-            pixels = tfd.Bernoulli(logits=parameters, dtype=parameters.dtype)
+            pixels = Bernoulli(logits=parameters, dtype=parameters.dtype)
         elif self.config.likelihood == "continuous_bernoulli":
             pixels = tfd.ContinuousBernoulli(logits=parameters)
         else:
