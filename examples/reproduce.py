@@ -1,4 +1,4 @@
-"""All that docs/reproduction.md tells, from training to the closing table, in one command.
+"""All that docs/reproduction.md tells, from training to figures and closing table, in one command.
 
     python examples/reproduce.py --to reproduction     # some 12 hours on two cores, estimated
     python examples/reproduce.py --to trial --quick    # the same steps in minutes, of no worth as numbers
@@ -16,6 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+import tfgen
+from tfgen import figures, versions
 from tfgen.atomic import write_bytes
 
 SEEDS = (0, 1, 2)
@@ -77,6 +82,20 @@ BEST = (
     Model("flow", "multiscale", 75, 30, ("--scale-steps", "1", "1", "--scale-channels", "8", "8")),
 )
 
+# The report's figures but the sixth: a run, and its pictures; `samples-*` are those before training, half way
+# and after.
+FIGURES = {
+    1: ("vae-mlp-0", "curves.png"),
+    2: ("vae-mlp-0", "samples-*.png"),
+    3: ("vae-mlp-2d-0", "manifold.png"),
+    4: ("gan-mlp-0", "curves.png"),
+    5: ("gan-mlp-0", "samples-*.png"),
+    7: ("flow-mlp-0", "curves.png"),
+    8: ("flow-mlp-0", "samples-*.png"),
+}
+# Figure 6 goes from a 2 to a 6 in seven steps, found among so many samples.
+DIGITS, STEPS, CANDIDATES = (2, 6), 7, 1000
+
 
 def steps(folder: Path, quick: bool) -> list[Step]:
     """All steps in their order, each written below `folder`."""
@@ -107,6 +126,33 @@ def command(step: Step) -> list[str]:
     if step.run is not None and (step.run / "config.json").exists():
         words.append("--resume")
     return words
+
+
+def report_figures(folder: Path) -> None:
+    """Writes `figures/figure-1.png` … `figure-8.png` of the runs that are there."""
+    shown = folder / "figures"
+    shown.mkdir(exist_ok=True)
+    for number, (run, pattern) in FIGURES.items():
+        pictures = sorted(
+            (folder / "runs" / run / "figures").glob(pattern),
+            key=lambda path: int(path.stem.rpartition("-")[2]) if "*" in pattern else 0,
+        )
+        panels = [np.asarray(Image.open(path).convert("RGB")) for path in pictures]
+        Image.fromarray(np.concatenate(panels, axis=1)).save(shown / f"figure-{number}.png")
+    (shown / "figure-6.png").write_bytes(interpolation(folder / "runs" / "gan-mlp-0"))
+
+
+def interpolation(run: Path) -> bytes:
+    """Figure 6, a PNG: what the shipped classifier most surely takes for each digit, and the way between."""
+    gan = tfgen.load(run)
+    latents = gan.latents(tfgen.image_seeds(0, CANDIDATES)).numpy()
+    images = np.round(255 * gan.decode(latents).numpy()).astype(np.uint8)
+    classifier = tfgen.Sampler(versions.find("classifier", versions.shipped_folder()))
+    logits = classifier.call("features", images=images)["logits"]
+    margins = logits - np.sort(logits, axis=1)[:, -2:-1]
+    ends = [latents[margins[:, digit].argmax()] for digit in DIGITS]
+    way = figures.interpolated_latents(*ends, STEPS)
+    return figures.png_bytes(figures.image_grid(gan.decode(way).numpy(), STEPS))
 
 
 def left(todo: Sequence[Step], pace: float) -> str:
@@ -148,7 +194,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return status
         finished[step.name] = round((time.perf_counter() - begun) / 60, 2)
         write_bytes(done, (json.dumps(finished, indent=1) + "\n").encode())
-    print(f"tables: {folder / 'comparison'}; figures: in each run's folder in {folder / 'runs'}")
+    report_figures(folder)
+    print(f"tables: {folder / 'comparison'}; the report's figures: {folder / 'figures'}")
     return 0
 
 

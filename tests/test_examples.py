@@ -2,7 +2,7 @@
 
 import importlib.util
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,3 +125,43 @@ def test_ring_refuses_before_it_trains(
     with pytest.raises(SystemExit, match="2"):
         ring.main(wrong)
     assert wrong[1].split("/")[0] in capsys.readouterr().err
+
+
+def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reproduce = example("reproduce")
+    ran: list[list[str]] = []
+
+    def run(words: list[str], check: bool) -> SimpleNamespace:
+        ran.append([Path(words[0]).name, *words[1:]])
+        if words[0].endswith("train"):
+            made = Path(words[words.index("--run-dir") + 1])
+            (made / "figures").mkdir(parents=True, exist_ok=True)
+            (made / "config.json").touch()
+            for index, name in enumerate(["curves", "manifold", "samples-20", "samples-0", "samples-100"]):
+                Image.new("RGB", (4 + index, 5), (50 * index, 0, 0)).save(made / "figures" / f"{name}.png")
+        return SimpleNamespace(returncode=3 if len(ran) == 5 else 0)
+
+    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    monkeypatch.setattr(reproduce.tfgen, "load", lambda path: tfgen.GAN(generator_hidden=(8,)))
+    assert reproduce.main(["--to", str(tmp_path)]) == 3
+    assert ran[4][:4] == ["tfgen-train", "flow", "--preset", "mlp"]
+    assert reproduce.main(["--to", str(tmp_path)]) == 0
+    # What failed is resumed, what was done before is not done again.
+    assert ran[5] == [*ran[4], "--resume"]
+    names = [" ".join(words).removesuffix(" --resume") for words in ran]
+    assert len(names) - 1 == len(set(names))
+    runs = {name for words in ran for name in words if name.startswith(str(tmp_path / "runs"))}
+    assert {Path(name).name for name in runs} > {
+        f"{k}-mlp-{seed}" for k in ("vae", "gan", "flow") for seed in range(3)
+    }
+    assert ran[-1][0] == "tfgen-compare" and set(ran[-1]) >= runs - {str(tmp_path / "runs" / "vae-mlp-2d-0")}
+    with Image.open(tmp_path / "figures" / "figure-2.png") as strip:
+        # Before, half way, after: by the epoch, not by the letter.
+        assert strip.size == (7 + 6 + 8, 5)
+        assert [strip.getpixel((x, 0))[0] for x in (0, 8, 20)] == [150, 100, 200]
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"figure-{k}.png" for k in range(1, 9)
+    }
+    assert "figures" in capsys.readouterr().out.splitlines()[-1]
