@@ -20,6 +20,8 @@ from tfgen import Flow, Identity
 from tfgen.figures import save_figure
 
 NOISE, BATCH, RATE = 0.1, 256, 1e-3
+# Of a step's gradient. A few points far from all others have a longer one, and leave creases in the density.
+LONGEST = 1.0
 # The square that the density is summed over, and the grid's step.
 EDGE, STEP = 4.0, 0.01
 
@@ -38,7 +40,9 @@ def train(steps: int, seed: int) -> Flow:
     flow = Flow((2,), couplings=8, hidden=(64, 64), seed=seed, preprocessing=Identity())
     # Steps are so short that the way from Python into TensorFlow would cost more than they do.
     flow.compile(
-        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps)),
+        optimizer=keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(RATE, steps), global_clipnorm=LONGEST
+        ),
         steps_per_execution=min(100, steps),
     )
     batches = draw(steps * BATCH, seed).reshape(steps, BATCH, 2)
