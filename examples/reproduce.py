@@ -70,14 +70,14 @@ class Model:
 
 
 REPORTED = (
-    Model("vae", "mlp", 2, 12),
-    Model("gan", "mlp", 25, 2),
+    Model("vae", "mlp", 2.5, 10),
+    Model("gan", "mlp", 40, 2),
     Model("flow", "mlp", 45, 15, ("--hidden", "64")),
 )
 BEST = (
-    Model("vae", "long", 30, 12),
+    Model("vae", "long", 25, 11),
     Model("vae", "iwae", 90, 12),
-    Model("vae", "conv", 60, 60, ("--channels", "4")),
+    Model("vae", "conv", 45, 75, ("--channels", "4")),
     Model("gan", "dcgan", 20, 2),
     Model("flow", "multiscale", 75, 30, ("--scale-steps", "1", "1", "--scale-channels", "8", "8")),
 )
