@@ -133,13 +133,13 @@ def report_figures(folder: Path) -> None:
     shown = folder / "figures"
     shown.mkdir(exist_ok=True)
     for number, (run, pattern) in FIGURES.items():
-        pictures = sorted(
-            (folder / "runs" / run / "figures").glob(pattern),
-            key=lambda path: int(path.stem.rpartition("-")[2]) if "*" in pattern else 0,
-        )
-        panels = [np.asarray(Image.open(path).convert("RGB")) for path in pictures]
-        Image.fromarray(np.concatenate(panels, axis=1)).save(shown / f"figure-{number}.png")
-    (shown / "figure-6.png").write_bytes(interpolation(folder / "runs" / "gan-mlp-0"))
+        pictures = (folder / "runs" / run / "figures").glob(pattern)
+        # Shorter names first: by the number of the epoch.
+        in_order = sorted(pictures, key=lambda path: (len(path.name), path.name))
+        panels = [np.asarray(Image.open(path).convert("RGB")) for path in in_order]
+        strip = figures.png_bytes(np.concatenate(panels, axis=1), least_side=0)
+        write_bytes(shown / f"figure-{number}.png", strip)
+    write_bytes(shown / "figure-6.png", interpolation(folder / "runs" / "gan-mlp-0"))
 
 
 def interpolation(run: Path) -> bytes:

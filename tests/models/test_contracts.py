@@ -64,7 +64,7 @@ FAMILIES: dict[str, contracts.Make] = {
 FULL = ("vae-convolutional", "gan-convolutional", "flow-multiscale")
 # One of each that is quickly traced: they alone train several times over.
 DENSE = ("vae", "gan", "flow")
-# Run with the lowest versions too, with which the shipped versions, all convolutional, are opened besides.
+# Run with the lowest versions too, with which the shipped versions are opened besides.
 LOWEST = (*DENSE, "gan-convolutional")
 # Of a variant that differs from another in one thing, what that thing may break.
 LABELS = [
