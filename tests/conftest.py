@@ -1,6 +1,5 @@
 """Fixtures: small images that look like something, a small prepared data set, two short trainings."""
 
-import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,9 +15,6 @@ import pytest
 from tests import commands
 
 SIDE = 6
-
-# Traced graphs are cycles of a hundred thousand objects: to collect them takes a seventh of the tests' time.
-gc.disable()
 
 
 def make_images(n: int, side: int = SIDE, channels: int = 1) -> np.ndarray:

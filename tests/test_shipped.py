@@ -26,8 +26,31 @@ def latents(sampler: versions.Sampler, seeds: np.ndarray) -> np.ndarray:
     return sampler.call("latents", seed=seeds)["latents"]
 
 
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """What a process without tfgen gets for 50 seeds: `name/tensor` → array."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    script = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        "found, seeds = {}, tf.constant(np.load('seeds.npy'))\n"
+        "for name, path in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+        "    signatures = tf.saved_model.load(path).signatures\n"
+        "    for each in ('latents', 'sample'):\n"
+        "        found |= {f'{name}/{k}': v.numpy() for k, v in signatures[each](seed=seeds).items()}\n"
+        "np.savez('found.npz', **found)\n"
+    )
+    np.save(folder / "seeds.npy", image_seeds(0, 50))
+    paths = [str(versions.find(name, Path("none"), 1).path) for name in NAMES]
+    done = commands.python(
+        ["-c", script, *(word for pair in zip(NAMES, paths, strict=True) for word in pair)], folder
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "found.npz") as found:
+        return dict(found)
+
+
 def test_latents_do_not_depend_on_batch_order_process_or_compiler(
-    sampler: versions.Sampler, tmp_path: Path
+    sampler: versions.Sampler, elsewhere: dict[str, np.ndarray]
 ) -> None:
     seeds = image_seeds(0, 1000)
     expected = latents(sampler, seeds)
@@ -38,19 +61,8 @@ def test_latents_do_not_depend_on_batch_order_process_or_compiler(
     loaded = tf.saved_model.load(str(sampler.version.path))
     compiled = tf.function(lambda seed: loaded.signatures["latents"](seed=seed)["latents"], jit_compile=True)
     np.testing.assert_array_equal(compiled(seeds), expected)
-    script = (
-        "import sys, numpy as np, tensorflow as tf\n"
-        "loaded = tf.saved_model.load(sys.argv[1])\n"
-        "seeds = tf.constant(np.load('seeds.npy'))\n"
-        "called = (loaded.signatures[name](seed=seeds) for name in ('latents', 'sample'))\n"
-        "np.savez('found.npz', **{key: value.numpy() for each in called for key, value in each.items()})\n"
-    )
-    np.save(tmp_path / "seeds.npy", seeds[:50])
-    done = commands.python(["-c", script, str(sampler.version.path)], tmp_path)
-    assert done.returncode == 0, done.stderr
-    with np.load(tmp_path / "found.npz") as found:
-        np.testing.assert_array_equal(found["latents"], expected[:50])
-        assert_close(sampler.call("sample", seed=seeds[:50])["images"], found["images"])
+    np.testing.assert_array_equal(elsewhere[f"{sampler.name}/latents"], expected[:50])
+    assert_close(sampler.call("sample", seed=seeds[:50])["images"], elsewhere[f"{sampler.name}/images"])
 
 
 def test_images_agree_alone_in_a_batch_and_compiled(sampler: versions.Sampler) -> None:

@@ -10,6 +10,8 @@ from tests.bijectors import contracts
 from tests.bijectors.contracts import Case
 from tfgen import bijectors as b
 
+pytestmark = pytest.mark.newest
+
 IMAGE = (4, 6, 2)
 
 

@@ -10,6 +10,8 @@ import tfgen
 from tests import commands
 from tests.conftest import Trained
 
+pytestmark = pytest.mark.newest
+
 NAME = "vae-2d-tiny"
 
 

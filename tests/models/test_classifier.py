@@ -14,6 +14,8 @@ from tests.conftest import SIDE
 from tfgen import Classifier, export
 from tfgen.errors import UsageError
 
+pytestmark = pytest.mark.newest
+
 
 def classifier(image_shape: tuple[int, ...] = (SIDE, SIDE, 1), **kwargs: Any) -> Classifier:
     return Classifier(image_shape, channels=2, units=6, dropout=0.25, **{"num_classes": 3, **kwargs})

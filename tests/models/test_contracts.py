@@ -66,6 +66,8 @@ FULL = ("vae-convolutional", "gan-convolutional", "flow-multiscale")
 DENSE = ("vae", "gan", "flow")
 # Run with the lowest versions too, with which the shipped versions are opened besides.
 LOWEST = (*DENSE, "gan-convolutional")
+# What is done with labels does not depend on layers: the quick ones, and all that take labels.
+LABELLED = (*DENSE, "vae-conditional", "vae-convolutional", "gan-conditional", "gan-convolutional")
 # Of a variant that differs from another in one thing, what that thing may break.
 LABELS = [
     contracts.check_config_round_trip,
@@ -88,6 +90,8 @@ def concerns(check: Any, family: str) -> bool:
     """Whether a check is run on a family."""
     if check in contracts.LONG:
         return family in FULL
+    if check is contracts.check_labels_are_used_or_left_aside:
+        return family in LABELLED
     if check is contracts.check_seed_decides_training:
         return family in DENSE
     return check in ONLY.get(family, [check])

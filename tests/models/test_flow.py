@@ -13,6 +13,8 @@ from tests.told import fails
 from tfgen import Dequantized, Flow, Identity, image_seeds
 from tfgen.random import DEQUANTIZATION, SeedNoise, seeds_of_draws
 
+pytestmark = pytest.mark.newest
+
 tfd = tfp.distributions
 SHAPE = (6, 6, 1)
 

@@ -10,6 +10,8 @@ import tensorflow as tf
 from tfgen import GAN, Identity, image_seeds
 from tfgen.random import LATENTS
 
+pytestmark = pytest.mark.newest
+
 SHAPE = (6, 6, 1)
 
 

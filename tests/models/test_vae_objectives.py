@@ -13,6 +13,8 @@ from tfgen import VAE, Pixels, registry
 from tfgen.config import VAEConfig
 from tfgen.random import POSTERIOR
 
+pytestmark = pytest.mark.newest
+
 LOG_2_PI = np.log(2 * np.pi)
 
 
