@@ -40,10 +40,8 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]
         "np.savez('found.npz', **found)\n"
     )
     np.save(folder / "seeds.npy", image_seeds(0, 50))
-    paths = [str(versions.find(name, Path("none"), 1).path) for name in NAMES]
-    done = commands.python(
-        ["-c", script, *(word for pair in zip(NAMES, paths, strict=True) for word in pair)], folder
-    )
+    words = [word for name in NAMES for word in (name, str(versions.find(name, Path("none"), 1).path))]
+    done = commands.python(["-c", script, *words], folder)
     assert done.returncode == 0, done.stderr
     with np.load(folder / "found.npz") as found:
         return dict(found)
