@@ -1,7 +1,8 @@
 """Times a training epoch beside a peer in eager PyTorch and beside a large matrix product, in one run.
 
 tfgen and the peer train in turns, so that whatever else the machine does at the time slows both. The
-arithmetic floor is the time that the epoch's dense layers would take at the rate of the matrix product.
+arithmetic floor is the time that the epoch's dense layers would take at the rate of the matrix product,
+which is taken right before and right after each of tfgen's epochs.
 Everything runs on the CPU.
 """
 
@@ -56,7 +57,7 @@ class Measurements:
         epochs: seconds of each epoch after it.
         others: share of the cores that other processes took, 0 … 1, in each epoch, in their order.
         loss: the mean loss of the last epoch.
-        product_flops: rate of each matrix product, FLOP/s.
+        product_flops: rates of the matrix products before and after each of tfgen's epochs, FLOP/s.
     """
 
     flops_per_epoch: int
@@ -66,19 +67,20 @@ class Measurements:
     epochs: dict[str, list[float]] = field(default_factory=lambda: {"tfgen": [], "peer": []})
     others: list[float] = field(default_factory=list)
     loss: dict[str, float] = field(default_factory=dict)
-    product_flops: list[float] = field(default_factory=list)
+    product_flops: list[list[float]] = field(default_factory=list)
 
     def summary(self) -> dict[str, float]:
         """The numbers that the others are measured for; seconds where nothing else is said."""
         tfgen, peer = (statistics.median(self.epochs[name]) for name in ("tfgen", "peer"))
-        # Medians of both: what slows the machine for a while slows some epochs and some products.
-        floor = self.flops_per_epoch / statistics.median(self.product_flops)
+        # Of each epoch beside the products next to it: a machine that others use too is not always as fast.
+        floors = [self.flops_per_epoch / statistics.median(rates) for rates in self.product_flops]
+        shares = [floor / seconds for floor, seconds in zip(floors, self.epochs["tfgen"], strict=True)]
         return {
             "tfgen_median": tfgen,
             "peer_median": peer,
-            "floor": floor,
+            "floor": statistics.median(floors),
             "ratio": tfgen / peer,
-            "percent_of_product": 100 * floor / tfgen,
+            "percent_of_product": 100 * statistics.median(shares),
             "import": statistics.median(self.import_seconds),
             "decode": statistics.median(self.decode_seconds),
             "compile": self.first["tfgen"] - tfgen,
@@ -238,19 +240,21 @@ def product_flops(times: int) -> list[float]:
 
 
 def measure(measured: Measurements, trainers: dict[str, Epoch], epochs: int) -> None:
-    """One warm-up epoch of each, then `epochs` rounds: an epoch of each and some matrix products."""
+    """One warm-up epoch of each, then `epochs` rounds: an epoch of each, matrix products around tfgen's."""
     for name, train in trainers.items():
         measured.first[name], _ = timed(train)
         print(f"warm-up   {name:<6}{measured.first[name]:8.3f} s", flush=True)
     for number in range(1, epochs + 1):
         for name, train in trainers.items():
+            products = product_flops(PRODUCTS_A_ROUND) if name == "tfgen" else []
             before = busy_seconds()
             seconds, measured.loss[name] = timed(train)
             measured.epochs[name].append(seconds)
             others = (busy_seconds() - before) / (seconds * (os.cpu_count() or 1))
             measured.others.append(others)
             print(f"epoch {number:<4}{name:<6}{seconds:8.3f} s, others {others:6.1%}", flush=True)
-        measured.product_flops += product_flops(PRODUCTS_A_ROUND)
+            if name == "tfgen":
+                measured.product_flops.append(products + product_flops(PRODUCTS_A_ROUND))
 
 
 def busy_seconds() -> float:
@@ -315,7 +319,7 @@ def print_report(report: dict[str, Any]) -> None:
     machine, run, summary, measured = (report[key] for key in ("machine", "run", "summary", "measured"))
     versions, loss, bounds = report["versions"], measured["last_loss"], report["bounds"]
     logged = report["compared"]
-    product = statistics.median(measured["product_flops_per_second"])
+    product = measured["flops_per_epoch"] / summary["floor"]
     percent = summary["percent_of_product"]
     void, worst = report["void"], max(measured["others_share"])
     rows = [
