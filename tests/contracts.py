@@ -343,7 +343,6 @@ NOT_GENERATIVE_WITH_FOLDER = [
     check_an_untrained_model_is_saved,
     check_saved_model_goes_on_in_a_fresh_process,
 ]
-LONG = [check_keras_callbacks, check_saved_model_goes_on_in_a_fresh_process]
 PLAIN = [
     value
     for name, value in sorted(globals().items())

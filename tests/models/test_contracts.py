@@ -62,10 +62,10 @@ FAMILIES: dict[str, contracts.Make] = {
 }
 # One of each with all that its family has: they alone are saved and gone on with in another process.
 FULL = ("vae-convolutional", "gan-convolutional", "flow-multiscale")
-# One of each that is quickly traced: they alone train several times over.
+# One of each that is quickly traced: they alone train several times over, or with callbacks.
 DENSE = ("vae", "gan", "flow")
 # Run with the lowest versions too, with which the shipped versions are opened besides.
-LOWEST = (*DENSE, "gan-convolutional")
+LOWEST = ("vae", "gan-convolutional", "flow")
 # What is done with labels does not depend on layers: the quick ones, and all that take labels.
 LABELLED = (*DENSE, "vae-conditional", "vae-convolutional", "gan-conditional", "gan-convolutional")
 # Of a variant that differs from another in one thing, what that thing may break.
@@ -88,11 +88,11 @@ ONLY = {"vae-conditional": LABELS, "gan-conditional": LABELS, "gan-penalized": T
 
 def concerns(check: Any, family: str) -> bool:
     """Whether a check is run on a family."""
-    if check in contracts.LONG:
+    if check is contracts.check_saved_model_goes_on_in_a_fresh_process:
         return family in FULL
     if check is contracts.check_labels_are_used_or_left_aside:
         return family in LABELLED
-    if check is contracts.check_seed_decides_training:
+    if check in (contracts.check_seed_decides_training, contracts.check_keras_callbacks):
         return family in DENSE
     return check in ONLY.get(family, [check])
 

@@ -81,6 +81,7 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+@pytest.mark.newest
 def test_two_workers_end_with_equal_weights(tmp_path: Path) -> None:
     import os
 
