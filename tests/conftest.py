@@ -32,7 +32,7 @@ def make_images(n: int, side: int = SIDE, channels: int = 1) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    """What tfgen leaves to global generators, the order in which `fit` takes arrays, no test does."""
+    """Fixes what tfgen leaves to global generators: the order in which `fit` takes arrays."""
     keras.utils.set_random_seed(0)
 
 
