@@ -101,6 +101,7 @@ def test_without_a_terminal_there_is_a_line_an_epoch_and_what_to_do_next(
     assert published == "published saved_models/mine/2; look at it with: tfgen-sample mine --n 25"
 
 
+@pytest.mark.newest
 def test_a_run_without_a_folder_goes_to_runs_and_is_found_again(trained: Trained, here: Path) -> None:
     assert train(trained, "--no-publish") == 0
     (run,) = (here / "runs").iterdir()
@@ -112,6 +113,7 @@ def test_a_run_without_a_folder_goes_to_runs_and_is_found_again(trained: Trained
     assert names(here) == {"runs"}
 
 
+@pytest.mark.newest
 def test_resume_takes_the_run_that_was_begun_last(trained: Trained, here: Path) -> None:
     for name, begun in (("b", 1_000), ("a", 2_000), ("c", 1_500)):
         shutil.copytree(trained.runs / "flat", here / "runs" / name)
@@ -158,6 +160,7 @@ def test_the_name_tells_what_changes_a_signature(dataset: str, config: ModelConf
     assert default_name(name.partition("-")[0], dataset, config) == name
 
 
+@pytest.mark.newest
 def test_a_switch_may_be_said_again_on_resume(trained: Trained, here: Path) -> None:
     assert train(trained, "--no-publish", "--run-dir", "run") == 0
     assert train(trained, "--no-publish", "--run-dir", "run", "--resume") == 0

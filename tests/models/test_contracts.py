@@ -70,17 +70,13 @@ LOWEST = ("vae", "gan-convolutional", "flow")
 LABELLED = (*DENSE, "vae-conditional", "vae-convolutional", "gan-conditional", "gan-convolutional")
 # Of a variant that differs from another in one thing, what that thing may break.
 LABELS = [
+    contracts.check_an_epoch,
     contracts.check_config_round_trip,
-    contracts.check_every_variable_learns,
-    contracts.check_exported_sampler_equals_the_model,
     contracts.check_labels_are_used_or_left_aside,
-    contracts.check_wrong_labels_are_told,
 ]
 TRAINING = [
+    contracts.check_an_epoch,
     contracts.check_config_round_trip,
-    contracts.check_evaluating_twice_is_equal,
-    contracts.check_every_variable_learns,
-    contracts.check_logs_are_metrics,
     contracts.check_metrics_are_weighted_by_examples,
 ]
 ONLY = {"vae-conditional": LABELS, "gan-conditional": LABELS, "gan-penalized": TRAINING}

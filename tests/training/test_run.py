@@ -152,17 +152,20 @@ def test_a_flow_interrupted_and_resumed_ends_bit_equal(
     assert {"temperatures.png", "interpolation.png", "samples-2.png"} <= pictures
 
 
+@pytest.mark.newest
 def test_another_seed_ends_elsewhere(whole: Path, tiny_data: Path, tmp_path: Path) -> None:
     other = final_state(run(config(tiny_data, tmp_path / "run", seed=1)))
     assert not np.array_equal(other["weights/001"], final_state(whole)["weights/001"])
 
 
+@pytest.mark.newest
 def test_more_epochs_extend_a_run(whole: Path, tiny_data: Path, tmp_path: Path) -> None:
     run(config(tiny_data, tmp_path / "run", epochs=1))
     run(config(tiny_data, tmp_path / "run", epochs=EPOCHS, resume=True))
     assert_same_end(tmp_path / "run", whole)
 
 
+@pytest.mark.newest
 def test_broken_newest_checkpoint_gives_way_to_the_one_before(
     whole: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
@@ -209,6 +212,7 @@ def test_other_data_is_refused_on_resume(tiny_data: Path, tmp_path: Path) -> Non
         run(config(tiny_data, path, resume=True))
 
 
+@pytest.mark.newest
 def test_killed_process_resumes_bit_equal(whole: Path, tiny_data: Path, tmp_path: Path) -> None:
     path = tmp_path / "run"
     flags = ["--dataset", "tiny", "--data-dir", tiny_data, "--epochs", EPOCHS, "--batch-size", BATCH_SIZE]
