@@ -57,42 +57,103 @@ def load_norm(module: Any, layer: Any) -> None:
     module.running_var.copy_(array(layer.moving_variance))
 
 
+def products(network: nn.Module) -> list[nn.Module]:
+    """All dense layers and convolutions, in the order in which they were made."""
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    return [module for module in network.modules() if isinstance(module, kinds)]
+
+
+def products_of(layers: Iterable[Any]) -> list[Any]:
+    """The same of a network of Keras's."""
+    nested = ((layer.inner, layer.outer) if hasattr(layer, "inner") else (layer,) for layer in layers)
+    return layers_with((each for group in nested for each in group), "kernel")
+
+
+@torch.no_grad()
+def to_channels_first(module: Any, shape: tuple[int, int, int]) -> None:
+    """Reorders the outputs of a dense layer that are images `[C, H, W]`, Keras's with the channels last."""
+    channels, *sides = shape
+    for parameter in (module.weight, module.bias):
+        last = parameter.unflatten(0, (*sides, channels))
+        parameter.copy_(last.movedim(2, 0).flatten(0, 2).clone())
+
+
+# --- what several have -----------------------------------------------------------------------------------
+
+
+class GatedResidual(nn.Module):
+    """x + v σ(g) with v and g from two convolutions of x.
+
+    Args:
+        channels: of x.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.inner = nn.Conv2d(channels, channels, 3, padding=1)
+        self.outer = nn.Conv2d(channels, 2 * channels, 1)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """`[B, C, H, W]` of the same."""
+        value, gate = self.outer(functional.relu(self.inner(functional.relu(inputs)))).chunk(2, dim=1)
+        return inputs + value * torch.sigmoid(gate)
+
+
 # --- the VAE ---------------------------------------------------------------------------------------------
 
 
 class Decoder(nn.Module):
-    """The decoder of a variational autoencoder of binary pixels.
+    """The decoder of a variational autoencoder of binary pixels, dense or convolutional.
 
     Args:
-        config: as tfgen's has it; the likelihood must be `bernoulli`, without labels.
+        config: as tfgen's has it; with a likelihood `bernoulli`, ReLU and no labels.
 
     Raises:
         UsageError: it is another one.
     """
 
     def __init__(self, config: VAEConfig):
-        if config.likelihood != "bernoulli" or config.num_classes:
-            raise UsageError("the peer of vae has a Bernoulli likelihood and no labels")
+        if config.likelihood != "bernoulli" or config.num_classes or config.activation != "relu":
+            raise UsageError("the peer of vae has a Bernoulli likelihood, ReLU and no labels")
         super().__init__()
-        self.image_shape = config.image_shape
         layers: list[nn.Module] = []
         inputs = config.latent_dim
         for units in config.hidden[::-1]:
             layers += [nn.Linear(inputs, units), nn.ReLU()]
             inputs = units
-        self.network = nn.Sequential(*layers, nn.Linear(inputs, math.prod(config.image_shape)))
+        height, width, depth = config.image_shape
+        if config.architecture == "dense":
+            self.small = (height, width, depth)
+            larger = []
+        else:
+            # At a quarter of the side, where convolutions begin.
+            self.small = (2 * config.channels, height // 4, width // 4)
+            larger = [*doubled(config.blocks, self.small[0], config.channels)]
+            larger += doubled(config.blocks, config.channels, depth)
+        first = [nn.Linear(inputs, math.prod(self.small)), nn.Unflatten(1, self.small)]
+        self.channels_last = not larger
+        self.network = nn.Sequential(*layers, *first, *larger)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         """Pixels' probabilities `[B, H, W, C]` of latents `[B, D]`."""
-        return torch.sigmoid(self.network(latents)).unflatten(1, self.image_shape)
+        images = torch.sigmoid(self.network(latents))
+        return images if self.channels_last else images.permute(0, 2, 3, 1)
+
+
+def doubled(blocks: int, channels: int, filters: int) -> list[nn.Module]:
+    """Gated residual blocks, and a transposed convolution to `filters` channels at twice the sides."""
+    residual = [GatedResidual(channels) for _ in range(blocks)]
+    return [*residual, nn.ReLU(), nn.ConvTranspose2d(channels, filters, kernel_size=4, stride=2, padding=1)]
 
 
 def decoder(model: Any) -> nn.Module:
     """The decoder of a `tfgen.models.vae.VAE`."""
     peer = Decoder(model.config)
-    products = layers_with(peer.network, "weight")
-    for module, layer in zip(products, layers_with(model.decoder.layers, "kernel"), strict=True):
+    modules = products(peer.network)
+    for module, layer in zip(modules, products_of(model.decoder.layers), strict=True):
         load_product(module, layer)
+    if not peer.channels_last:
+        to_channels_first(modules[len(model.config.hidden)], peer.small)
     return peer
 
 
@@ -144,36 +205,14 @@ def generator(model: Any) -> nn.Module:
     norms = layers_with(peer.network, "running_mean")
     for module, layer in zip(norms, layers_with(layers, "moving_mean"), strict=True):
         load_norm(module, layer)
-    products = [module for module in layers_with(peer.network, "weight") if module not in norms]
-    for module, layer in zip(products, layers_with(layers, "kernel"), strict=True):
+    modules = products(peer.network)
+    for module, layer in zip(modules, products_of(layers), strict=True):
         load_product(module, layer)
-    # The second dense layer's outputs are images, Keras's with the channels last.
-    images, (channels, *sides) = products[1], peer.small
-    for parameter in (images.weight, images.bias):
-        last = parameter.unflatten(0, (*sides, channels))
-        parameter.copy_(last.movedim(2, 0).flatten(0, 2).clone())
+    to_channels_first(modules[1], peer.small)
     return peer
 
 
 # --- the flow --------------------------------------------------------------------------------------------
-
-
-class GatedResidual(nn.Module):
-    """x + v σ(g) with v and g from two convolutions of x.
-
-    Args:
-        channels: of x.
-    """
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.inner = nn.Conv2d(channels, channels, 3, padding=1)
-        self.outer = nn.Conv2d(channels, 2 * channels, 1)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """`[B, C, H, W]` of the same."""
-        value, gate = self.outer(functional.relu(self.inner(functional.relu(inputs)))).chunk(2, dim=1)
-        return inputs + value * torch.sigmoid(gate)
 
 
 class MixtureCoupling(nn.Module):
@@ -354,17 +393,6 @@ def flow(model: Any) -> nn.Module:
         # Keras's states are rows.
         module.mixing.weight.copy_(inverse.T[:, :, None, None])
     return peer
-
-
-def products(network: nn.Module) -> list[nn.Module]:
-    """All convolutions, in the order in which they were made."""
-    return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-
-
-def products_of(layers: Iterable[Any]) -> list[Any]:
-    """The same of a network of Keras's."""
-    nested = ((layer.inner, layer.outer) if hasattr(layer, "inner") else (layer,) for layer in layers)
-    return layers_with((each for group in nested for each in group), "kernel")
 
 
 PEERS: dict[str, Callable[[Any], nn.Module]] = {"vae": decoder, "gan": generator, "flow": flow}
