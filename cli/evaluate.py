@@ -102,7 +102,7 @@ def open_data(subject: Any, options: EvaluateOptions) -> Any:
 
 
 def destination(subject: Any, asked: Path | None) -> Path:
-    """A run's evaluation.json, a version's manifest; of a shipped one, not the user's own, a file here.
+    """A run's evaluation.json, a version's manifest; of version 1, the shipped one, a file here.
 
     Raises:
         UsageError: a file that is asked for cannot be written, or is none for an evaluation.
@@ -117,7 +117,7 @@ def destination(subject: Any, asked: Path | None) -> Path:
         return asked
     if subject.kind == "run":
         out = RunFolder(subject.path).evaluation
-    elif subject.path.parent.parent.resolve() == versions.shipped_folder().resolve():
+    elif subject.path.name == "1":
         out = Path(f"{subject.path.parent.name}-{subject.path.name}-evaluation.json")
     else:
         out = manifest

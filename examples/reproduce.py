@@ -1,4 +1,4 @@
-"""All that docs/reproduction.md tells, from training to figures and closing table, in one command.
+"""The report's eight figures and its closing table, beside each family's best presets, in one command.
 
     python examples/reproduce.py --to reproduction     # some 12 hours on two cores, estimated
     python examples/reproduce.py --to trial --quick    # the same steps in minutes, of no worth as numbers

@@ -107,6 +107,12 @@ def test_a_versions_evaluation_is_in_its_manifest(
     assert tfgen.load(version).number == 2
     assert commands.main("compare", ["vae-2d-tiny", "--saved-models", "models"]) == 0
     assert "| vae mlp (changed) | 0 |" in capfd.readouterr().out
+    # Version 1 is shipped, also in the checkout where the user stands: its evaluation is written here.
+    version = version.rename(version.with_name("1"))
+    before = (version / "manifest.json").read_bytes()
+    assert evaluate(version, "--no-likelihood") == 0
+    assert json.loads(Path("vae-2d-tiny-1-evaluation.json").read_text())["n"] == N
+    assert (version / "manifest.json").read_bytes() == before
 
 
 def test_an_export_takes_the_runs_evaluation_along(evaluate: Any, judged: Trained) -> None:
