@@ -80,6 +80,17 @@ def test_curves_show_each_part_for_train_and_validation() -> None:
     np.testing.assert_allclose(lines["loss, validation"], [4, 2, 4 / 3])
 
 
+def test_a_comparison_tells_what_is_not_known_and_leaves_out_what_nobody_has() -> None:
+    bars = {"FID": [(2.0, 0.5), (math.nan, 0.0)], "cost": [(math.nan, 0.0)] * 2}
+    panel, *grids = figures.comparison(
+        ["a", "b"], bars, [np.zeros((4, 4), np.uint8), None], {"FID": 1.0}
+    ).axes
+    assert [axes.get_title() for axes in (panel, *grids)] == ["FID", "a", "b"]
+    assert [(text.get_position()[0], text.get_text().strip()) for text in panel.texts] == [(1, "not known")]
+    assert list(panel.get_lines()[-1].get_ydata()) == [1.0, 1.0]
+    assert [len(axes.get_images()) for axes in grids] == [1, 0]
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "a.png"
     target.write_bytes(b"old")

@@ -156,8 +156,8 @@ def comparison(
 
     Args:
         names: of the models.
-        bars: mean and spread of each model by the panel's title; no bar where it is not a number, no panel
-            where there would be none. At least one has one.
+        bars: mean and spread of each model by the panel's title; said to be unknown where it is not a number,
+            no panel where all would be. At least one has a bar.
         pictures: pixels of a grid of each model's samples, `uint8[H, W]` or `uint8[H, W, 3]`.
         floors: what real images get, by the panel's title, drawn as a dotted line.
     """
@@ -170,6 +170,10 @@ def comparison(
         axes = figure.add_subplot(grid[0, i * width : (i + 1) * width])
         means, spreads = zip(*values, strict=True)
         axes.bar(range(len(names)), means, yerr=spreads, color=[f"C{j}" for j in range(len(names))])
+        for j, mean in enumerate(means):
+            if not math.isfinite(mean):
+                axes.text(j, 0, " not known", rotation=90, ha="center", va="bottom", fontsize=8, color="gray")
+        axes.set_xlim(-0.6, len(names) - 0.4)
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
         axes.set_title(title)
         if (floor := floors.get(title)) is not None:

@@ -101,9 +101,8 @@ FAMILIES: dict[str, Family] = {
                 schedule="cosine",
             ),
             "conv": Preset(
-                "convolutional: gated residual blocks, 50 latents, judged and sampled by a moving average",
+                "convolutional: gated residual blocks, judged and sampled by a moving average",
                 VAEConfig(
-                    latent_dim=50,
                     architecture="convolutional",
                     channels=16,
                     blocks=1,

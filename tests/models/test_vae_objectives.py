@@ -218,8 +218,9 @@ def test_memory_counts_the_decoder_for_each_sample() -> None:
 
 def test_presets_of_one_shape_share_a_name() -> None:
     presets = registry.family("vae").presets
-    names = {registry.default_name("vae", "mnist", presets[name].model) for name in ("long", "iwae", "conv")}
-    assert names == {"vae-50d"}
+    names = {name: registry.default_name("vae", "mnist", preset.model) for name, preset in presets.items()}
+    fifty = dict.fromkeys(("long", "iwae"), "vae-50d")
+    assert names == {"mlp": "vae", "mlp-2d": "vae-2d", "conv": "vae", **fifty}
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,8 @@ def _of_version(version: versions.Version) -> Subject:
     run, weights = sampler.manifest.get("run") or {}, str(sampler.manifest.get("weights"))
     title = f"{version.name} version {version.number}"
     evaluated = sampler.manifest.get("evaluation") or {}
-    cost = evaluated.get("cost", {})
+    # Of its training only what the run's own evaluation has told.
+    cost = {**({} if model is None else {"parameters": count_parameters(model)}), **evaluated.get("cost", {})}
     return Subject(
         title,
         version.path,
