@@ -159,10 +159,15 @@ def test_another_seed_ends_elsewhere(whole: Path, tiny_data: Path, tmp_path: Pat
 
 
 @pytest.mark.newest
-def test_more_epochs_extend_a_run(whole: Path, tiny_data: Path, tmp_path: Path) -> None:
-    run(config(tiny_data, tmp_path / "run", epochs=1))
-    run(config(tiny_data, tmp_path / "run", epochs=EPOCHS, resume=True))
+def test_more_epochs_extend_a_run(
+    whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for word, epochs in (("begun", 1), ("extended", EPOCHS)):
+        monkeypatch.setattr(sys, "argv", ["tfgen-train", word])
+        run(config(tiny_data, tmp_path / "run", epochs=epochs, resume=word == "extended"))
     assert_same_end(tmp_path / "run", whole)
+    saved = RunFolder(tmp_path / "run").read_config()
+    assert (saved["command"], saved["options"]["epochs"]) == (["tfgen-train", "begun"], EPOCHS)
 
 
 @pytest.mark.newest

@@ -242,14 +242,15 @@ class _Run:
             "version": self.dataset.version,
             "fingerprint": self.dataset.fingerprint,
         }
-        command = ["tfgen-train", *sys.argv[1:]]
+        # A resumption's own words do not tell what is resumed.
+        begun = self.folder.read_config().get("command") if self.options.resume else None
         self.folder.write_config(
             {
                 **self.config.to_json(),
                 "data": data,
                 "versions": versions(),
                 "machine": machine.describe(),
-                "command": command,
+                "command": begun or ["tfgen-train", *sys.argv[1:]],
             }
         )
         self.folder.keep_metrics(position.epoch)
