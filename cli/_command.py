@@ -1,12 +1,15 @@
 """What all console scripts share: exit status, one-line errors, quiet TensorFlow."""
 
+import contextlib
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
-from tfgen.errors import TfgenError, UsageError
+from tfgen.errors import InterruptedRunError, TfgenError, UsageError
 
 _OUT_OF_MEMORY = "out of memory; ask for a smaller batch, a smaller model or fewer images"
 
@@ -46,6 +49,20 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
             return _report(prog, _OUT_OF_MEMORY, 1)
         text = " ".join(str(error).split()) or "no message"
         return _report(prog, f"{type(error).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1)
+
+
+@contextlib.contextmanager
+def terminable(message: str) -> Iterator[None]:
+    """Makes of a SIGTERM an error with that message: by default it would end the process where it stands."""
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        raise InterruptedRunError(message, signum)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:

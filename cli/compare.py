@@ -56,6 +56,9 @@ def write(evaluations: Sequence[dict], folder: Path) -> None:
     write_bytes(folder / "comparison.json", (json.dumps(comparison, indent=1) + "\n").encode())
     if picture is not None:
         save_figure(picture, folder / "comparison.png")
+    else:
+        # One of before would show other models.
+        (folder / "comparison.png").unlink(missing_ok=True)
     print(text)
     print(f"written to {folder}")
 

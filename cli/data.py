@@ -2,15 +2,11 @@
 
 import argparse
 import shlex
-import signal
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from tfgen.errors import InterruptedRunError
-
-from ._command import run_command
+from ._command import run_command, terminable
 from ._flags import Parser
 
 PROG = "tfgen-data"
@@ -55,16 +51,9 @@ def _body(argv: list[str]) -> None:
     flags = parser.parse(argv)
     if flags.prefix is not None and flags.kind != "idx":
         parser.error("--prefix is for idx only; leave it out")
-    # A default handler would end the process where it stands, and leave half a folder.
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
+    # Half a folder is not left behind.
+    with terminable("terminated; nothing was written"):
         _prepare(flags)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise InterruptedRunError("terminated; nothing was written", signum)
 
 
 def _prepare(flags: argparse.Namespace) -> None:

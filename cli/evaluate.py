@@ -14,7 +14,7 @@ from tfgen.evaluation.options import EvaluateOptions
 from tfgen.quiet import import_quietly
 from tfgen.training.folder import RunFolder
 
-from ._command import check_output, run_command
+from ._command import check_output, run_command, terminable
 from ._flags import Parser, add_flags, read_flags
 
 PROG = "tfgen-evaluate"
@@ -34,7 +34,8 @@ def _body(argv: list[str]) -> None:
     if not options.samples and not options.likelihood:
         raise UsageError("--no-samples and --no-likelihood leave nothing to judge")
     import_quietly("tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.subject")
-    judge(namespace.what, options)
+    with terminable("terminated; the same command goes on where it stood"):
+        judge(namespace.what, options)
 
 
 def judge(what: str, options: EvaluateOptions) -> None:
@@ -66,7 +67,9 @@ def judge(what: str, options: EvaluateOptions) -> None:
     # Not in a version's folder, which a file too many would break.
     partial = Path(f".{subject.path.parent.name}-{subject.path.name}")
     work = Work(subject, dataset, options, partial if subject.kind == "version" else out, console)
-    result = merged(read_result(out), evaluate(work, classifier))
+    found = evaluate(work, classifier)
+    # Only now: another evaluation may have ended meanwhile.
+    result = merged(read_result(out), found)
     write_result(out, result)
     for kept in work.kept:
         kept.remove()
@@ -114,10 +117,14 @@ def destination(subject: Any, asked: Path | None) -> Path:
             return manifest
         if asked.name in (versions.MANIFEST, "config.json"):
             raise UsageError(f"cannot write {asked}: that is no name for an evaluation")
+        if (asked.parent / versions.MANIFEST).is_file():
+            raise UsageError(
+                f"cannot write {asked}: a version is broken by a file that is not in its manifest"
+            )
         return asked
     if subject.kind == "run":
         out = RunFolder(subject.path).evaluation
-    elif subject.path.name == "1":
+    elif subject.path.name == str(versions.SHIPPED):
         out = Path(f"{subject.path.parent.name}-{subject.path.name}-evaluation.json")
     else:
         out = manifest
@@ -127,7 +134,7 @@ def destination(subject: Any, asked: Path | None) -> Path:
 
 def read_result(out: Path) -> dict[str, Any]:
     """What was found before; nothing where that cannot be read."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
         found = json.loads(out.read_text())
         return dict((found.get("evaluation") if out.name == versions.MANIFEST else found) or {})
     return {}
@@ -163,7 +170,8 @@ def show(result: dict[str, Any], console: Any) -> None:
 
     if "samples" in result:
         table = Table(title=f"{result['title']}: {result['n']} samples, {result['dataset']['split']} images")
-        for heading in ("", "samples", "real (floor)", "noise (ceiling)"):
+        floor = f"real, {result.get('floor_images', '')} (floor)"
+        for heading in ("", "samples", floor, "noise (ceiling)"):
             table.add_column(heading, justify="left" if not heading else "right")
         parts = [result[part] for part in ("samples", "floor", "ceiling")]
         for key, value in result["samples"].items():

@@ -9,6 +9,7 @@ was interrupted goes on where it stood. So the script may be stopped at any time
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -44,10 +45,9 @@ class Step:
     minutes: float
     run: Path | None = None
 
-    @property
-    def name(self) -> str:
-        """What it is known by."""
-        return " ".join((self.verb, *self.arguments))
+    def key(self, folder: Path) -> str:
+        """What it is known by among all that is written below `folder`, wherever that is moved to."""
+        return " ".join((self.verb, *self.arguments)).replace(str(folder), ".")
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def interpolation(run: Path) -> bytes:
     gan = tfgen.load(run)
     latents = gan.latents(tfgen.image_seeds(0, CANDIDATES)).numpy()
     images = np.round(255 * gan.decode(latents).numpy()).astype(np.uint8)
-    classifier = tfgen.Sampler(versions.find("classifier", versions.shipped_folder()))
+    classifier = tfgen.Sampler(versions.find("classifier", versions.shipped_folder(), versions.SHIPPED))
     logits = classifier.call("features", images=images)["logits"]
     margins = logits - np.sort(logits, axis=1)[:, -2:-1]
     ends = [latents[margins[:, digit].argmax()] for digit in DIGITS]
@@ -161,6 +161,23 @@ def left(todo: Sequence[Step], pace: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def run(words: Sequence[str]) -> int:
+    """Runs a command to its end and gives its exit status.
+
+    In a session of its own, lest a terminal's Ctrl-C come to it twice: a signal is handed on once, and it is
+    waited for while it saves what it has.
+    """
+    process = subprocess.Popen(words, start_new_session=True)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, lambda signum, _: process.send_signal(signum)) for each in signals}
+    try:
+        status = process.wait()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    return status if status >= 0 else 128 - status
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is not done; the status of the first command that fails, 0 if none does."""
     parser = argparse.ArgumentParser(description="Reproduces docs/reproduction.md.")
@@ -172,27 +189,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = args.to / "quick" if args.quick else args.to
     done = folder / "done.json"
     finished: dict[str, float] = json.loads(done.read_text()) if done.exists() else {}
-    todo = [step for step in steps(folder, args.quick) if step.name not in finished]
+    whole = steps(folder, args.quick)
+    todo = [step for step in whole if step.key(folder) not in finished]
     if args.dry_run:
         print("\n".join(" ".join(command(step)) for step in todo))
         return 0
     folder.mkdir(parents=True, exist_ok=True)
-    pace = 0.02 if args.quick else 1.0
     for index, step in enumerate(todo):
         words = command(step)
+        estimated = sum(each.minutes for each in whole if each.key(folder) in finished)
+        # By what was measured, once that is more than a few minutes.
+        pace = sum(finished.values()) / estimated if estimated > 10 else 0.02 if args.quick else 1.0
         print(
             f"[{index + 1}/{len(todo)}, about {left(todo[index:], pace)} left] {' '.join(words)}", flush=True
         )
         begun = time.perf_counter()
         # The commands that belong to this very Python.
         script = Path(sys.executable).with_name(words[0])
-        try:
-            status = subprocess.run([str(script), *words[1:]], check=False).returncode
-        except KeyboardInterrupt:
-            return 130
-        if status:
+        if status := run([str(script), *words[1:]]):
             return status
-        finished[step.name] = round((time.perf_counter() - begun) / 60, 2)
+        finished[step.key(folder)] = round((time.perf_counter() - begun) / 60, 2)
         write_bytes(done, (json.dumps(finished, indent=1) + "\n").encode())
     report_figures(folder)
     print(f"tables: {folder / 'comparison'}; the report's figures: {folder / 'figures'}")

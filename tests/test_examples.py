@@ -1,8 +1,13 @@
 """The examples run, in small, and what they count is right."""
 
 import importlib.util
+import os
+import signal
+import sys
+import threading
+import time
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -133,7 +138,7 @@ def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
     reproduce = example("reproduce")
     ran: list[list[str]] = []
 
-    def run(words: list[str], check: bool) -> SimpleNamespace:
+    def run(words: list[str]) -> int:
         ran.append([Path(words[0]).name, *words[1:]])
         if words[0].endswith("train"):
             made = Path(words[words.index("--run-dir") + 1])
@@ -141,9 +146,9 @@ def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
             (made / "config.json").touch()
             for index, name in enumerate(["curves", "manifold", "samples-20", "samples-0", "samples-100"]):
                 Image.new("RGB", (4 + index, 5), (50 * index, 0, 0)).save(made / "figures" / f"{name}.png")
-        return SimpleNamespace(returncode=3 if len(ran) == 5 else 0)
+        return 3 if len(ran) == 5 else 0
 
-    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    monkeypatch.setattr(reproduce, "run", run)
     monkeypatch.setattr(reproduce.tfgen, "load", lambda path: tfgen.GAN(generator_hidden=(8,)))
     assert reproduce.main(["--to", str(tmp_path)]) == 3
     assert ran[4][:4] == ["tfgen-train", "flow", "--preset", "mlp"]
@@ -165,3 +170,30 @@ def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
         f"figure-{k}.png" for k in range(1, 9)
     }
     assert "figures" in capsys.readouterr().out.splitlines()[-1]
+    # What is done is known wherever the folder is, and by whichever path.
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    assert reproduce.main(["--to", str(moved), "--dry-run"]) == 0
+    assert capsys.readouterr().out == "\n"
+
+
+def test_an_interrupted_reproduction_waits_until_its_command_has_saved(tmp_path: Path) -> None:
+    saved, ready = tmp_path / "saved", tmp_path / "ready"
+    script = (
+        "import signal, sys, time\n"
+        "def save(*_):\n"
+        "    time.sleep(0.6)\n"
+        f"    open({str(saved)!r}, 'w')\n"
+        "    sys.exit(130)\n"
+        "signal.signal(signal.SIGINT, save)\n"
+        f"open({str(ready)!r}, 'w')\n"
+        "time.sleep(60)\n"
+    )
+
+    def interrupt() -> None:
+        while not ready.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    assert example("reproduce").run([sys.executable, "-c", script]) == 130
+    assert saved.exists()

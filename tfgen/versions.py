@@ -21,8 +21,8 @@ from tfgen.errors import UsageError, WorkError
 from tfgen.fields import hint
 
 MANIFEST = "manifest.json"
-# Version 1 of a name is the one that is shipped.
-FIRST_TRAINED = 2
+# The version of a name that is shipped, and the first that is trained here.
+SHIPPED, FIRST_TRAINED = 1, 2
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 # What TensorFlow itself puts into every SavedModel: variables, their restoring, calls of functions.

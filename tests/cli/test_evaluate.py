@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,11 @@ def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd
     assert 0 <= found["floor"]["fid"] < found["ceiling"]["fid"]
     assert 0 <= found["classifier"].pop("accuracy") <= 1
     assert found["classifier"] == Judge(Version("classifier-tiny", 2, classifier)).describe()
-    assert {"seconds_an_epoch", "seconds", "epochs", "parameters", "peak_mib"} <= found["cost"].keys()
+    told = {"seconds_an_epoch", "seconds", "epochs", "parameters", "peak_mib", "processor", "cores"}
+    assert found["cost"].keys() == told
     shown = capfd.readouterr().out
-    for word in ("real (floor)", "noise (ceiling)", "coverage", f"nll: {found['likelihood']['nll']:.5g}"):
+    nll = f"nll: {found['likelihood']['nll']:.5g}"
+    for word in ("real, validation (floor)", "noise (ceiling)", "coverage", nll):
         assert word in shown
     # What is kept on the way is gone, and a second evaluation finds the same.
     assert {path.name for path in Path().iterdir()} == {"first.json"}
@@ -191,7 +194,8 @@ def test_comparison(evaluate: Any, judged: Trained) -> None:
         assert evaluate(judged.runs / name, "--no-likelihood", "--out", f"{name}.json") == 0
     # As if it were the same network of another seed.
     flat, deep = (json.loads(Path(f"{name}.json").read_text()) for name in ("flat", "deep"))
-    Path("deep.json").write_text(json.dumps(deep | {"seed": 1, "settings": flat["settings"]}))
+    as_flat = {"seed": 1, "settings": flat["settings"], "cost": deep["cost"] | {"epochs": 2}}
+    Path("deep.json").write_text(json.dumps(deep | as_flat))
     assert commands.main("compare", ["flat.json", "deep.json", "--to", "made"]) == 0
     assert {path.name for path in Path("made").iterdir()} == {
         "comparison.json",
@@ -214,12 +218,12 @@ def test_an_interrupted_likelihood_goes_on_and_the_version_stays_whole(
     def stopped(self: LatentVariables, *arguments: Any) -> np.ndarray:
         calls.append(arguments)
         if len(calls) == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
         return estimate(self, *arguments)
 
     flags = ["--no-samples", "--importance-samples", 3]
     monkeypatch.setattr(LatentVariables, "log_prob", stopped)
-    assert evaluate(version, *flags) == 130
+    assert evaluate(version, *flags) == 143
     # The first batch of 16 is kept, here and not in the version, which opens as ever.
     assert [path.name for path in Path().glob(".*.npz")] == [".vae-2d-tiny-2-importance.npz"]
     assert tfgen.load(version).number == 2
@@ -236,7 +240,7 @@ def test_parts_that_are_judged_apart_come_together(evaluate: Any, judged: Traine
     assert evaluate(flat, "--no-likelihood", *out) == 0
     assert evaluate(flat, "--no-samples", "--importance-samples", 3, *out) == 0
     both = json.loads(Path("e.json").read_text())
-    assert {"samples", "floor", "picture", "classifier", "likelihood"} <= both.keys()
+    assert {"samples", "floor", "floor_images", "picture", "classifier", "likelihood"} <= both.keys()
     assert "images_a_second" not in both["cost"]  # 40 samples are one batch
     # Of other images nothing is taken over.
     assert evaluate(flat, "--no-samples", "--importance-samples", 3, "--n", 30, *out) == 0
@@ -256,11 +260,16 @@ def test_parts_that_are_judged_apart_come_together(evaluate: Any, judged: Traine
         (["--out", "config.json"], "that is no name for an evaluation"),
         (["--out", "e.txt"], "the extension '.txt' is unknown; use .json"),
         (["--out", "nowhere/e.json"], "there is no folder nowhere"),
+        (
+            ["--out", "{models}/vae-tiny/2/e.json"],
+            "a version is broken by a file that is not in its manifest",
+        ),
     ],
 )
 def test_wrong_uses(evaluate: Any, judged: Trained, flags: list, told: str, capfd: Any) -> None:
+    flags = [str(flag).format(models=judged.saved_models) for flag in flags]
     if "mnist" in flags:  # its data is the embedded one
-        assert commands.main("evaluate", [str(judged.runs / "flat"), *map(str, flags)]) == 2
+        assert commands.main("evaluate", [str(judged.runs / "flat"), *flags]) == 2
     else:
         assert evaluate(judged.runs / "flat", *flags) == 2
     error = capfd.readouterr().err
@@ -277,6 +286,9 @@ def test_what_cannot_be_judged_is_told(evaluate: Any, judged: Trained, classifie
     ):
         assert evaluate(what) == 2
         assert told in capfd.readouterr().err
+    version = judged.saved_models / "vae-tiny" / "2"
+    assert evaluate(version, "--version", 3) == 2
+    assert "is a version's folder already; leave out --version" in capfd.readouterr().err
 
 
 def test_what_does_not_compare_is_told(evaluate: Any, judged: Trained, capfd: Any) -> None:

@@ -36,8 +36,7 @@ def judged(**fids: list[float]) -> str:
     found = [
         evaluation(family, seed, fid=fid) for family, each in fids.items() for seed, fid in enumerate(each)
     ]
-    groups = {group.family: group for group in grouped(found)}
-    result: str = verdict(CLAIMS[0], groups)["verdict"]
+    result: str = verdict(CLAIMS[0], grouped(found))["verdict"]
     return result
 
 
@@ -54,16 +53,44 @@ def test_verdicts() -> None:
     assert judged(gan=[1, math.nan], flow=[1, 2], vae=[3, 4]) == "not judged: a figure is missing"
 
 
-def test_times_on_different_processors_are_not_judged() -> None:
+def test_times_on_different_machines_are_not_judged() -> None:
     times = {"gan": 6.0, "flow": 36.0, "vae": 2.0}
-    found = [evaluation(family, seed) for family in times for seed in (0, 1)]
-    for each in found:
-        each["cost"] = {"seconds_an_epoch": times[each["family"]], "processor": "a"}
-    groups = {group.family: group for group in grouped(found)}
-    assert verdict(CLAIMS[1], groups)["verdict"] == "not borne out"
-    found[0]["cost"]["processor"] = "b"
-    groups = {group.family: group for group in grouped(found)}
-    assert verdict(CLAIMS[1], groups)["verdict"] == "not judged: different processors"
+
+    def judged_on(first: dict[str, Any], others: dict[str, Any]) -> str:
+        found = [evaluation(family, seed) for family in times for seed in (0, 1)]
+        for each in found:
+            each["cost"] = {"seconds_an_epoch": times[each["family"]], **others}
+        found[0]["cost"] |= first
+        result: str = compare(found)["claims"][1]["verdict"]
+        return result
+
+    machine = {"processor": "a", "cores": 2}
+    assert judged_on({}, machine) == "not borne out"
+    assert judged_on({"processor": "b"}, machine) == "not judged: different machines"
+    assert judged_on({"cores": 16}, machine) == "not judged: different machines"
+    assert judged_on({}, {"processor": "a"}) == "not judged: the machine is not known"
+
+
+def test_a_run_that_did_not_end_is_not_the_reports() -> None:
+    found = [evaluation("gan", seed, fid=1.0) for seed in (0, 1, 2)]
+    for each, done in zip(found, (200, 3, None), strict=True):
+        each["cost"] = {} if done is None else {"epochs": done}
+    result = compare(found)
+    assert [(row["model"], row["seeds"]) for row in result["reported"]] == [("gan mlp", [0, 2])]
+    assert [(row["model"], row["seeds"]) for row in result["others"]] == [("gan mlp (unfinished)", [1])]
+
+
+def test_two_kinds_of_one_network_leave_a_claim_open() -> None:
+    fids = {"gan": 1.0, "flow": 10.0, "vae": 20.0}
+    found = [evaluation(name, seed, fid=fid + seed) for name, fid in fids.items() for seed in (0, 1)]
+    assert compare(found)["claims"][0]["verdict"] == "borne out"
+    found.append(evaluation("gan", 0, fid=90.0))
+    found[-1]["settings"]["options"]["precision"] = "mixed_bfloat16"
+    result = compare(found)
+    assert result["claims"][0]["verdict"] == "not judged: gan comes in two kinds"
+    names = [row["model"] for row in result["reported"]]
+    assert names[0] == "gan mlp (precision float32)"
+    assert names[-1] == "gan mlp (precision mixed_bfloat16)"
 
 
 def test_a_setting_that_came_later_is_as_by_default() -> None:
@@ -79,14 +106,17 @@ def test_other_settings_are_another_model() -> None:
     found[2]["settings"]["model"]["latent_dim"] = 2
     found.append(evaluation("vae", 0, fid=70.0) | {"weights": "last"})
     result = compare(found)
-    assert [row["FID"][0] for row in result["reported"]] == [1.5, 70.0]
+    assert [(row["model"], row["FID"][0]) for row in result["reported"]] == [
+        ("vae mlp (weights best)", 1.5),
+        ("vae mlp (weights last)", 70.0),
+    ]
     assert [(row["model"], row["FID"][0]) for row in result["others"]] == [("vae mlp (changed)", 50.0)]
 
 
 def test_an_error_is_the_root_of_both_squared_spreads() -> None:
     fids = {"gan": (1, 4), "flow": (8, 16), "vae": (99, 99)}
     found = [evaluation(name, seed, fid=fid) for name, each in fids.items() for seed, fid in enumerate(each)]
-    result = verdict(CLAIMS[0], {group.family: group for group in grouped(found)})
+    result = verdict(CLAIMS[0], grouped(found))
     first = result["pairs"][0]
     assert first["difference"] == pytest.approx(12 - 2.5)
     assert first["error"] == pytest.approx((3**2 / 2 + 8**2 / 2) ** 0.5)
@@ -133,9 +163,14 @@ def test_nats_and_bits_stand_in_columns_of_their_own() -> None:
 
 
 def test_what_was_judged_otherwise_does_not_compare() -> None:
-    one = evaluation("vae", fid=1.0)
+    one = evaluation("vae", fid=1.0) | {"evaluation_seed": 0}
+    one["likelihood"] = {"importance_samples": 500, "dequantizations": 8}
     for path, value, told in (
         (("dataset", "fingerprint"), "g", "data set"),
+        (("dataset", "split"), "validation", "split"),
+        (("likelihood", "importance_samples"), 50, "number of importance samples"),
+        (("likelihood", "dequantizations"), 4, "number of dequantizations"),
+        (("evaluation_seed",), 1, "seed"),
         (("classifier", "sha256"), "d", "classifier"),
         (("n",), 50, "number of samples"),
     ):

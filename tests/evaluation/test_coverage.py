@@ -86,3 +86,5 @@ def test_too_few_are_refused() -> None:
         coverage(LINE[:5], LINE)
     with pytest.raises(UsageError, match="4 images are too few"):
         coverage(LINE, LINE[:4])
+    with pytest.raises(UsageError, match="neighbours = 0 is too small"):
+        coverage(np.zeros((5, 2)), np.zeros((5, 2)), 0)

@@ -98,3 +98,17 @@ def test_too_few_are_refused() -> None:
         moments(np.zeros((12, 12)))
     with pytest.raises(UsageError, match="3 images are too few for a kernel distance; the least is 4"):
         kid(np.zeros((3, 2)), np.zeros((9, 2)))
+
+
+def test_what_is_no_block_is_refused() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(UsageError, match="block = 1 is too small"):
+        kid(x, x, block=1)
+    for one, other in ((x, x[:10]), (x[:1], x[:1])):
+        with pytest.raises(UsageError, match="as large"):
+            kernel_mmd(one, other)
+
+
+def test_a_single_feature_has_a_covariance() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 1))
+    assert fid(x, 2 * x + 1) == pytest.approx((x.mean() + 1) ** 2 + x.var(ddof=1))

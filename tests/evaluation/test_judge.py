@@ -1,5 +1,6 @@
 """The shipped classifier: what it sees, how it is found, and what is measured by it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +69,18 @@ def test_copies_are_seen(mnist: tfgen.data.Dataset) -> None:
     assert fresh["distance_of_held_out"] == copied["distance_of_held_out"]
 
 
-def test_a_shipped_one_is_preferred_to_one_of_its_name(judge: Judge, tmp_path: Path) -> None:
+def test_a_shipped_one_is_preferred_to_one_of_its_name(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shipped = versions.shipped_folder() / "classifier" / "1"
     assert judge.describe()["version"] == 1
+    # In a checkout what is trained comes into the folder of what is shipped.
+    for number in ("1", "2"):
+        shutil.copytree(shipped, tmp_path / "models" / "classifier" / number)
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "shipped_folder", lambda: tmp_path / "models")
+        assert open_judge("mnist", None, tmp_path / "models").describe()["version"] == 1
+    assert open_judge("mnist", None, tmp_path / "models").describe()["version"] == 1
     assert open_judge("stacked_mnist", None, NONE).describe() == judge.describe()
     # By its folder any can be had.
     assert open_judge("mnist", str(shipped), NONE).describe() == judge.describe()

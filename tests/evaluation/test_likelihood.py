@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation.estimate import mean
 from tfgen.evaluation.likelihood import LatentVariables, active_units, bits_per_dim, dequantized_log_prob
 
@@ -125,6 +125,12 @@ def test_mean_and_its_standard_error() -> None:
     values = np.array([1.0, 2.0, 4.0])
     assert mean(values).value == pytest.approx(7 / 3)
     assert mean(values).error == pytest.approx(np.std(values, ddof=1) / np.sqrt(3))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -np.inf])
+def test_a_value_that_is_no_number_is_told_of(wrong: float) -> None:
+    with pytest.raises(WorkError, match=r"of 4 images 2 have no finite value, the first is image 1"):
+        mean(np.array([1.0, wrong, 2.0, wrong]))
 
 
 def test_too_few_are_refused(x: np.ndarray) -> None:

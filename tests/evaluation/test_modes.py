@@ -1,10 +1,16 @@
 """Counted modes against closed forms, and against draws of known distributions."""
 
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from tests.told import fails
+from tfgen.evaluation import evaluate
 from tfgen.evaluation.modes import captured_modes, expected_modes
+from tfgen.evaluation.progress import silent
 
 MODES = 1000
 # What Lin et al. 2018 draw.
@@ -86,3 +92,30 @@ def test_labels_that_are_no_modes_are_refused() -> None:
 )
 def test_reference_must_have_a_weight_for_each_mode(reference: list[float], told: str) -> None:
     fails(lambda: captured_modes(np.arange(3), 3, np.array(reference)), told)
+
+
+def test_many_modes_are_counted_on_samples_of_their_own() -> None:
+    drawn: list[tuple[int, int]] = []
+
+    def samples(n: int, seed: int, *_: Any) -> tuple[np.ndarray, float]:
+        drawn.append((n, seed))
+        return np.arange(n), 0.0
+
+    work = SimpleNamespace(
+        dataset=SimpleNamespace(image_shape=(28, 28, 3)),
+        options=SimpleNamespace(seed=7),
+        phase=lambda name, total: contextlib.nullcontext(silent),
+        subject=SimpleNamespace(samples=samples),
+    )
+    judge = SimpleNamespace(
+        num_modes=lambda shape: 10 ** shape[-1],
+        see=lambda images, advance: SimpleNamespace(classes=images % 500),
+    )
+    found = evaluate._modes(work, judge)  # type: ignore[arg-type]
+    # 26 a mode, of other seeds than the samples that are judged otherwise.
+    assert drawn == [(26_000, 8)]
+    assert (found["n"], found["captured"]) == (26_000, 500)
+    # Uniform on half of them.
+    assert found["kl"] == pytest.approx(np.log(2))
+    assert found["captured_by_uniform"] == pytest.approx(1000, abs=1e-6)
+    assert found["kl_of_uniform"] == pytest.approx(999 / 52_000)

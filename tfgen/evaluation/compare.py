@@ -15,7 +15,7 @@ import numpy as np
 
 from tfgen import figures
 from tfgen.errors import UsageError
-from tfgen.evaluation.groups import Group, grouped, lookup, lookup_text, own_error
+from tfgen.evaluation.groups import Group, grouped, lookup, own_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,34 +86,31 @@ CLAIMS = (
 )
 
 
-def verdict(claim: Claim, groups: Mapping[str, Group]) -> dict[str, Any]:
+def verdict(claim: Claim, groups: Sequence[Group]) -> dict[str, Any]:
     """What the figures say of a claim.
 
     It is borne out where each pair of its order differs by more than the pair's error, the root of the sum of
     both squared spreads over seeds; not borne out where a pair is the other way round by more than that;
     otherwise within error. With a single seed of a family there is no error and no verdict, and none of times
-    on different processors.
+    on machines that differ or are not known, nor where a family's networks come in two kinds.
 
     Args:
         claim: which.
-        groups: by family; one that is missing leaves the claim open.
+        groups: of the report's networks; a family that is missing leaves the claim open.
     """
-    there = [groups[name] for name in claim.order if name in groups]
-    found = {name: groups[name].figures(claim.path) if name in groups else None for name in claim.order}
+    there = [group for group in groups if group.family in claim.order]
+    by_family = {group.family: group for group in there}
+    found = {name: by_family[name].figures(claim.path) if name in by_family else None for name in claim.order}
     result: dict[str, Any] = {
         "claim": claim.text,
         "by": claim.name,
         "figures": {name: None if each is None else [each.mean, each.spread] for name, each in found.items()},
+        "seeds": {name: len(group.evaluations) for name, group in by_family.items()},
         "pairs": [],
     }
     figures = [each for each in found.values() if each is not None and math.isfinite(each.mean)]
-    processors = {lookup_text(e, ("cost", "processor")) for group in there for e in group.evaluations}
-    if len(figures) < len(claim.order):
-        return {**result, "verdict": "not judged: a figure is missing"}
-    if any(len(group.evaluations) < 2 for group in there):
-        return {**result, "verdict": "not judged: one seed alone"}
-    if claim.path[0] == "cost" and len(processors) > 1:
-        return {**result, "verdict": "not judged: different processors"}
+    if (why := _not_judged(claim, there, len(figures))) is not None:
+        return {**result, "verdict": f"not judged: {why}"}
     for (more, one), (less, other) in itertools.combinations(zip(claim.order, figures, strict=True), 2):
         difference = claim.sign * (one.mean - other.mean)
         error = math.hypot(one.spread, other.spread)
@@ -125,6 +122,24 @@ def verdict(claim: Claim, groups: Mapping[str, Group]) -> dict[str, Any]:
     return {**result, "verdict": word}
 
 
+def _not_judged(claim: Claim, groups: Sequence[Group], figures: int) -> str | None:
+    """Why there is no verdict on a claim, so many of whose families have a figure; None: there is one."""
+    families = [group.family for group in groups]
+    if several := [name for name in claim.order if families.count(name) > 1]:
+        return f"{several[0]} comes in two kinds"
+    if figures < len(claim.order):
+        return "a figure is missing"
+    if any(len(group.evaluations) < 2 for group in groups):
+        return "one seed alone"
+    costs = [each["cost"] for group in groups for each in group.evaluations]
+    machines = {(cost.get("processor"), cost.get("cores")) for cost in costs}
+    if claim.path[0] == "cost" and len(machines) > 1:
+        return "different machines"
+    if claim.path[0] == "cost" and None in machines.pop():
+        return "the machine is not known"
+    return None
+
+
 def compare(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Both tables and the verdicts, for JSON.
 
@@ -134,9 +149,9 @@ def compare(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not evaluations:
         raise UsageError("there is nothing to compare; name runs or versions that were judged")
     groups = grouped(evaluations)
-    reported = {group.family: group for group in groups if group.reported}
+    reported = [group for group in groups if group.reported]
     return {
-        "reported": [row(group) for group in groups if group.reported],
+        "reported": [row(group) for group in reported],
         "others": [row(group) for group in groups if not group.reported],
         "real": bounds(groups, "floor"),
         "noise": bounds(groups, "ceiling"),
@@ -199,7 +214,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
         parts.append("\n".join(f"- {note}" for note in comparison["notes"]))
     parts.append("± over seeds is their standard deviation, of one seed the estimate's standard error.")
     claims = "\n".join(_told(claim) for claim in comparison["claims"])
-    head = "| claim | by | figures | verdict |\n|---|---|---|---|"
+    head = "| claim | by | figures, of so many seeds | verdict |\n|---|---|---|---|"
     parts.append(f"### The report's claims\n\n{head}\n{claims}")
     return "\n\n".join(parts) + "\n"
 
@@ -232,7 +247,8 @@ def number(value: float, digits: int) -> str:
 
 def _told(claim: Mapping[str, Any]) -> str:
     values = ", ".join(
-        f"{name} {'–' if each is None else _cell(each, 3)}" for name, each in claim["figures"].items()
+        f"{name} –" if each is None else f"{name} {_cell(each, 3)} of {claim['seeds'][name]}"
+        for name, each in claim["figures"].items()
     )
     return f"| {claim['claim']} | {claim['by']} | {values} | **{claim['verdict']}** |"
 

@@ -63,8 +63,10 @@ def radii(features: np.ndarray, neighbours: int) -> np.ndarray:
     """Squared distance of each to its k-th nearest of the others, `float64[N]`.
 
     Raises:
-        UsageError: there are no k others.
+        UsageError: there are no k others, or k is not positive.
     """
+    if neighbours < 1:
+        raise UsageError(f"neighbours = {neighbours} is too small; the least is 1")
     if len(features) <= neighbours:
         raise UsageError(
             f"{len(features)} images are too few for {neighbours} neighbours; the least is {neighbours + 1}"

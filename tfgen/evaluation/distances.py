@@ -31,7 +31,8 @@ def moments(features: np.ndarray) -> Moments:
             f"the least is {needed}"
         )
     features = features.astype(np.float64)
-    return Moments(features.mean(0), np.cov(features, rowvar=False))
+    # Of a single feature NumPy gives a number.
+    return Moments(features.mean(0), np.atleast_2d(np.cov(features, rowvar=False)))
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:
@@ -75,8 +76,10 @@ def kid(features: np.ndarray, reference: np.ndarray, *, block: int = BLOCK, seed
         seed: of the order in which features fall into blocks.
 
     Raises:
-        UsageError: fewer than four of either.
+        UsageError: fewer than four of either, or than two in a block.
     """
+    if block < 2:
+        raise UsageError(f"block = {block} is too small; the least is 2")
     fewest = min(len(features), len(reference))
     if fewest < 4:
         raise UsageError(f"{fewest} images are too few for a kernel distance; the least is 4")
@@ -94,8 +97,13 @@ def kernel_mmd(one: np.ndarray, other: np.ndarray) -> float:
     Args:
         one: features, `[N, D]`.
         other: as many, `[N, D]`.
+
+    Raises:
+        UsageError: they are not as many, or fewer than two.
     """
     n = len(one)
+    if n != len(other) or n < 2:
+        raise UsageError(f"sets of {n} and {len(other)} do not do; they must be as large, and at least of 2")
     one, other = one.astype(np.float64), other.astype(np.float64)
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:

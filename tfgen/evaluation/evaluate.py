@@ -21,7 +21,17 @@ PICTURED = 64
 MANY_MODES, SAMPLES_A_MODE = 100, 26
 # What two evaluations must share for the one to take over parts of the other.
 SHARED = ("format", "weights_sha256", "dataset", "n", "evaluation_seed")
-SAMPLE_PARTS = ("samples", "floor", "ceiling", "picture", "nearest_picture", "classifier", "modes")
+# What samples give, kept as a whole: a classifier belongs to its figures.
+SAMPLE_PARTS = (
+    "samples",
+    "floor",
+    "floor_images",
+    "ceiling",
+    "picture",
+    "nearest_picture",
+    "classifier",
+    "modes",
+)
 
 
 def evaluate(work: Work, judge: Judge | None) -> dict[str, Any]:
@@ -83,7 +93,8 @@ def merged(before: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     """The new result, with the parts of an earlier one of the same weights and images that it leaves out."""
     if any(before.get(name) != result.get(name) for name in SHARED) or not result["weights_sha256"]:
         return result
-    kept = {name: before[name] for name in (*SAMPLE_PARTS, "likelihood") if name in before}
+    parts = ("likelihood", *(() if "samples" in result else SAMPLE_PARTS))
+    kept = {name: before[name] for name in parts if name in before}
     cost = {**before.get("cost", {}), **result["cost"]}
     return {**kept, **result, "cost": cost}
 
@@ -120,12 +131,12 @@ def _samples(work: Work, judge: Judge) -> tuple[dict[str, Any], float]:
 
 
 def _floor(work: Work) -> tuple[str, np.ndarray]:
-    """Real images of which no classifier was trained, where there are enough, and where they come from.
+    """Real images that no classifier was trained on, where there are enough, and where they come from.
 
     Raises:
         UsageError: there are too few.
     """
-    other = "validation" if work.options.split == "test" else "train"
+    other = "validation" if work.options.split == "test" else "test"
     for name in (other, "train"):
         images: np.ndarray = getattr(work.dataset, name).images
         if len(images) >= work.n:

@@ -6,7 +6,7 @@ No TensorFlow here.
 import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +48,28 @@ class Group:
         preset: of all.
         as_preset: whether they were trained as the preset says.
         evaluations: one a seed.
+        finished: whether they were trained to the end, as far as that is known.
+        apart: what tells it from groups of the same name: their other settings.
     """
 
     family: str
     preset: str
     as_preset: bool
     evaluations: tuple[dict[str, Any], ...]
+    finished: bool = True
+    apart: str = ""
 
     @property
     def name(self) -> str:
         """What it is called in tables."""
-        return f"{self.family} {self.preset}" + ("" if self.as_preset else " (changed)")
+        notes = {"changed": not self.as_preset, "unfinished": not self.finished, self.apart: bool(self.apart)}
+        told = ", ".join(note for note, holds in notes.items() if holds)
+        return f"{self.family} {self.preset}" + (f" ({told})" if told else "")
 
     @property
     def reported(self) -> bool:
         """Whether these are the source report's own networks, as it trained them."""
-        return self.preset == REPORTED and self.as_preset
+        return self.preset == REPORTED and self.as_preset and self.finished
 
     def figures(self, path: Sequence[str]) -> Figures | None:
         """The figure over the seeds; None where an evaluation lacks it."""
@@ -92,12 +98,6 @@ def own_error(evaluation: Mapping[str, Any], path: Sequence[str]) -> float:
     *parts, last = path
     name = last.removesuffix(_THOUSANDTHS)
     return lookup(evaluation, (*parts, f"{name}_error{last.removeprefix(name)}")) or 0.0
-
-
-def lookup_text(evaluation: Mapping[str, Any], path: tuple[str, str]) -> str | None:
-    """The text at a path of an evaluation, None where there is none."""
-    value = (evaluation.get(path[0]) or {}).get(path[1])
-    return None if value is None else str(value)
 
 
 def read_evaluation(what: str, saved_models: Path) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def grouped(evaluations: Iterable[Mapping[str, Any]]) -> list[Group]:
 
     Raises:
         UsageError: two are of one seed, or they do not compare: another data set, split, number of samples,
-            classifier, or number of importance samples.
+            seed of these, classifier, or number of importance samples.
     """
     evaluations = list(evaluations)
     for name, part, key in (
@@ -154,20 +154,46 @@ def grouped(evaluations: Iterable[Mapping[str, Any]]) -> list[Group]:
     ):
         _same(evaluations, name, [(each.get(part) or {}).get(key) for each in evaluations])
     _same(evaluations, "number of samples", [each["n"] for each in evaluations])
+    _same(evaluations, "seed", [each.get("evaluation_seed") for each in evaluations])
     groups: dict[str, list[dict[str, Any]]] = {}
     for each in evaluations:
-        key = json.dumps([each["family"], each["preset"], _settings(each), each["weights"]], sort_keys=True)
+        decided = [each["family"], each["preset"], _settings(each), each["weights"], finished(each)]
+        key = json.dumps(decided, sort_keys=True)
         members = groups.setdefault(key, [])
         if any(other["seed"] == each["seed"] for other in members):
             raise UsageError(
                 f"{each['title']} and another have the same settings and the same seed; give one of them"
             )
         members.append(dict(each))
-    return [
-        Group(str(each["family"]), str(each["preset"]), as_preset(each), tuple(members))
-        for members in groups.values()
-        for each in members[:1]
-    ]
+    return _told_apart(
+        [
+            Group(str(each["family"]), str(each["preset"]), as_preset(each), tuple(members), finished(each))
+            for members in groups.values()
+            for each in members[:1]
+        ]
+    )
+
+
+def _told_apart(groups: Sequence[Group]) -> list[Group]:
+    """The groups, those of one name with the settings in which they differ."""
+
+    def flat(group: Group) -> dict[str, Any]:
+        settings = _settings(group.evaluations[0])
+        return {**settings["model"], **settings["options"], "weights": group.evaluations[0]["weights"]}
+
+    told = []
+    for group in groups:
+        own = flat(group)
+        others = [flat(other) for other in groups if other.name == group.name and other is not group]
+        differing = [name for name in own if any(own[name] != other.get(name) for other in others)]
+        told.append(replace(group, apart=", ".join(f"{name} {own[name]}" for name in differing)))
+    return told
+
+
+def finished(evaluation: Mapping[str, Any]) -> bool:
+    """Whether a model was trained for all of its epochs; where that is not known, it counts as such."""
+    done = evaluation["cost"].get("epochs")
+    return done is None or done == evaluation["settings"]["options"].get("epochs")
 
 
 def as_preset(evaluation: Mapping[str, Any]) -> bool:

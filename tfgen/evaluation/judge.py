@@ -133,8 +133,10 @@ def open_judge(dataset: str, name: str | None, saved_models: Path) -> Judge:
     if name is not None and (path := Path(name)).name.isdecimal() and (path / versions.MANIFEST).is_file():
         return Judge(versions.Version(path.parent.name, int(path.name), path))
     name = name or default_classifier(dataset)
-    if versions.version_numbers(versions.shipped_folder() / name):
-        return Judge(versions.find(name, versions.shipped_folder()))
+    shipped = versions.shipped_folder()
+    # Its first version alone: in a checkout the folder has what was trained there as well.
+    if versions.SHIPPED in versions.version_numbers(shipped / name):
+        return Judge(versions.find(name, shipped, versions.SHIPPED))
     try:
         return Judge(versions.find(name, saved_models))
     except UsageError as error:

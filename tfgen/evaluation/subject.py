@@ -130,6 +130,8 @@ def open_subject(what: str, saved_models: Path, version: int | None, weights: st
             raise UsageError(f"{path} is a run and has no version; leave out --version")
         return _of_run(path, weights)
     if (path / versions.MANIFEST).is_file() and path.name.isdecimal():
+        if version is not None:
+            raise UsageError(f"{path} is a version's folder already; leave out --version")
         return _of_version(versions.Version(path.parent.name, int(path.name), path))
     if path.name != what or path.exists():
         raise UsageError(f"{what} is no run directory and no version's folder; a published name will do too")
@@ -206,9 +208,6 @@ def _cost(path: Path, run: dict[str, Any], model: Any) -> dict[str, Any]:
             "seconds": round(sum(seconds), 1),
         }
     memory = [float(row["peak_mib"]) for row in rows if "peak_mib" in row]
-    processor = run.get("machine", {}).get("processor")
-    return {
-        **cost,
-        **({"peak_mib": max(memory)} if memory else {}),
-        **({"processor": processor} if processor else {}),
-    }
+    machine = run.get("machine", {})
+    known = {name: machine[name] for name in ("processor", "cores") if machine.get(name)}
+    return {**cost, **({"peak_mib": max(memory)} if memory else {}), **known}
