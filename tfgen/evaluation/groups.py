@@ -62,8 +62,8 @@ class Group:
     @property
     def name(self) -> str:
         """What it is called in tables."""
-        notes = {"changed": not self.as_preset, "unfinished": not self.finished, self.apart: bool(self.apart)}
-        told = ", ".join(note for note, holds in notes.items() if holds)
+        notes = ("" if self.as_preset else "changed", "" if self.finished else "unfinished", self.apart)
+        told = ", ".join(filter(None, notes))
         return f"{self.family} {self.preset}" + (f" ({told})" if told else "")
 
     @property
