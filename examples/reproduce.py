@@ -155,6 +155,12 @@ def interpolation(run: Path) -> bytes:
     return figures.png_bytes(figures.image_grid(gan.decode(way).numpy(), STEPS))
 
 
+def closing_table(runs: Sequence[str], out: Path) -> int:
+    """Writes the report's closing table of judged runs; the exit status."""
+    script = Path(__file__).with_name("closing_table.py")
+    return run([sys.executable, str(script), *runs, "--out", str(out)])
+
+
 def left(todo: Sequence[Step], pace: float) -> str:
     """How long the steps will take at a pace relative to what they are said to."""
     minutes = round(pace * sum(step.minutes for step in todo))
@@ -211,7 +217,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finished[step.key(folder)] = round((time.perf_counter() - begun) / 60, 2)
         write_bytes(done, (json.dumps(finished, indent=1) + "\n").encode())
     report_figures(folder)
-    print(f"tables: {folder / 'comparison'}; the report's figures: {folder / 'figures'}")
+    table = folder / "closing-table.md"
+    if status := closing_table([step.arguments[0] for step in whole if step.verb == "evaluate"], table):
+        return status
+    print(f"tables: {table} and {folder / 'comparison'}; the report's figures: {folder / 'figures'}")
     return 0
 
 

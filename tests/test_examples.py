@@ -1,6 +1,7 @@
 """The examples run, in small, and what they count is right."""
 
 import importlib.util
+import json
 import os
 import signal
 import sys
@@ -148,7 +149,13 @@ def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
                 Image.new("RGB", (4 + index, 5), (50 * index, 0, 0)).save(made / "figures" / f"{name}.png")
         return 3 if len(ran) == 5 else 0
 
+    def table(runs: list[str], out: Path) -> int:
+        tables.append((runs, out))
+        return 0
+
+    tables: list[tuple[list[str], Path]] = []
     monkeypatch.setattr(reproduce, "run", run)
+    monkeypatch.setattr(reproduce, "closing_table", table)
     monkeypatch.setattr(reproduce.tfgen, "load", lambda path: tfgen.GAN(generator_hidden=(8,)))
     assert reproduce.main(["--to", str(tmp_path)]) == 3
     assert ran[4][:4] == ["tfgen-train", "flow", "--preset", "mlp"]
@@ -162,6 +169,9 @@ def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
         f"{k}-mlp-{seed}" for k in ("vae", "gan", "flow") for seed in range(3)
     }
     assert ran[-1][0] == "tfgen-compare" and set(ran[-1]) >= runs - {str(tmp_path / "runs" / "vae-mlp-2d-0")}
+    ((judged, out),) = tables
+    assert set(judged) == runs - {str(tmp_path / "runs" / "vae-mlp-2d-0")}
+    assert out == tmp_path / "closing-table.md"
     with Image.open(tmp_path / "figures" / "figure-2.png") as strip:
         # Before, half way, after: by the epoch, not by the letter.
         assert strip.size == (7 + 6 + 8, 5)
@@ -197,3 +207,40 @@ def test_an_interrupted_reproduction_waits_until_its_command_has_saved(tmp_path:
     threading.Thread(target=interrupt).start()
     assert example("reproduce").run([sys.executable, "-c", script]) == 130
     assert saved.exists()
+
+
+def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    fids = {"vae": (20.0, 22.0), "gan": (5.0, 5.0), "flow": (8.0, 9.0)}
+    paths = []
+    for family, values in fids.items():
+        judged = json.loads((EXAMPLES.parent / "docs" / "evaluations" / f"{family}-mlp-0.json").read_text())
+        for seed, value in enumerate(values):
+            judged["seed"], judged["samples"]["fid"] = seed, value
+            judged["cost"] |= {"seconds": 90, "seconds_an_epoch": 1.5 + seed}
+            paths.append(tmp_path / f"{family}-{seed}.json")
+            paths[-1].write_text(json.dumps(judged))
+    main, out = example("closing_table").main, tmp_path / "table.md"
+    main([*map(str, paths), "--out", str(out)])
+    text = out.read_text()
+    assert capsys.readouterr().out == text
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
+    assert rows[0][2:] == ["vae mlp", "gan mlp", "flow mlp"] and all(len(row) == 5 for row in rows)
+    # Means, standard deviations with n − 1, places; of equal values the spread is 0.
+    by_name = {row[1]: row[2:] for row in rows}
+    assert by_name["tfgen, FID and its rank"] == ["21.0 ± 1.4 (3)", "5.00 ± 0 (1)", "8.50 ± 0.71 (2)"]
+    assert by_name["tfgen, median"] == ["2.00 ± 0.71"] * 3
+    assert by_name["the report, by theory"] == ["2", "3", "1"]
+    minutes = next(row for row in rows if row[0].startswith("minutes"))
+    assert minutes[2:] == ["3.00"] * 3
+    assert "- image quality GAN > flow > VAE, by FID: **borne out**" in text
+    # One seed has no spread, a family that is missing no figures, and what was changed says so.
+    changed = json.loads(paths[0].read_text())
+    changed["settings"]["model"]["hidden"] = [7]
+    paths[0].write_text(json.dumps(changed))
+    main([str(paths[0]), str(paths[2])])
+    told = capsys.readouterr().out
+    assert "| | by | vae mlp (changed) | gan mlp | flow |" in told
+    assert "| tfgen, FID and its rank | 20.0 (2) | 5.00 (1) | – |" in told
+    for wrong in (["nothing.json"], [str(out)], [str(paths[2]), "--out", str(tmp_path / "none" / "t.md")]):
+        with pytest.raises(SystemExit, match="2"):
+            main(wrong)
