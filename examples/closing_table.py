@@ -13,7 +13,7 @@ from typing import Any
 
 from tfgen.atomic import write_bytes
 from tfgen.errors import TfgenError
-from tfgen.evaluation.compare import compare, number
+from tfgen.evaluation.compare import answer, compare, number
 from tfgen.evaluation.groups import REPORTED, Group, grouped, read_evaluation
 
 # A cell for each.
@@ -68,8 +68,8 @@ def closing_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
     names = (family if group is None else group.name for family, group in zip(FAMILIES, groups, strict=True))
     head = f"| | by | {' | '.join(names)} |\n|---|---|---:|---:|---:|"
     table = "\n".join(f"| {what} | {whose} | {' | '.join(cells)} |" for what, whose, cells in rows)
-    answers = compare(evaluations)["claims"]
-    claims = "\n".join(f"- {claim['claim']}, by {claim['by']}: **{claim['verdict']}**" for claim in answers)
+    found = compare(evaluations)["claims"]
+    claims = "\n".join(f"- {claim['claim']}, by {claim['by']}: {answer(claim)}" for claim in found)
     return f"{head}\n{table}\n\n± is the standard deviation over seeds.\n\n{claims}\n"
 
 

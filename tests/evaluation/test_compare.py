@@ -8,7 +8,7 @@ import pytest
 
 from tfgen import registry
 from tfgen.errors import UsageError
-from tfgen.evaluation.compare import CLAIMS, compare, markdown, number, verdict
+from tfgen.evaluation.compare import CLAIMS, answer, compare, markdown, number, verdict
 from tfgen.evaluation.groups import grouped
 
 
@@ -121,6 +121,16 @@ def test_an_error_is_the_root_of_both_squared_spreads() -> None:
     assert first["difference"] == pytest.approx(12 - 2.5)
     assert first["error"] == pytest.approx((3**2 / 2 + 8**2 / 2) ** 0.5)
     assert first["holds"] == 1
+
+
+def test_an_answer_tells_of_each_pair() -> None:
+    fids = {"gan": (10, 11), "flow": (1, 2), "vae": (10, 11)}
+    found = [evaluation(name, seed, fid=fid) for name, each in fids.items() for seed, fid in enumerate(each)]
+    told = answer(verdict(CLAIMS[0], grouped(found)))
+    assert told == (
+        "**not borne out**: gan > flow is the other way round, gan > vae is within error, flow > vae holds"
+    )
+    assert told in markdown(compare(found))
 
 
 def test_tables_keep_the_reports_networks_apart() -> None:

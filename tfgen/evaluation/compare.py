@@ -250,7 +250,14 @@ def _told(claim: Mapping[str, Any]) -> str:
         f"{name} –" if each is None else f"{name} {_cell(each, 3)} of {claim['seeds'][name]}"
         for name, each in claim["figures"].items()
     )
-    return f"| {claim['claim']} | {claim['by']} | {values} | **{claim['verdict']}** |"
+    return f"| {claim['claim']} | {claim['by']} | {values} | {answer(claim)} |"
+
+
+def answer(claim: Mapping[str, Any]) -> str:
+    """What `verdict` found, as Markdown, with what it found of each pair."""
+    words = {1: "holds", 0: "is within error", -1: "is the other way round"}
+    pairs = ", ".join(f"{' > '.join(pair['pair'])} {words[pair['holds']]}" for pair in claim["pairs"])
+    return f"**{claim['verdict']}**" + (f": {pairs}" if pairs else "")
 
 
 def figure(evaluations: Sequence[Mapping[str, Any]]) -> "Figure | None":
