@@ -13,8 +13,8 @@ from typing import Any
 
 from tfgen.atomic import write_bytes
 from tfgen.errors import TfgenError
-from tfgen.evaluation.compare import answer, compare, number
-from tfgen.evaluation.groups import REPORTED, Group, grouped, read_evaluation
+from tfgen.evaluation.compare import ERRORS, answer, cell, compare, number
+from tfgen.evaluation.groups import REPORTED, Figures, Group, grouped, read_evaluation
 
 # A cell for each.
 FAMILIES = ("vae", "gan", "flow")
@@ -70,7 +70,7 @@ def closing_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
     table = "\n".join(f"| {what} | {whose} | {' | '.join(cells)} |" for what, whose, cells in rows)
     found = compare(evaluations)["claims"]
     claims = "\n".join(f"- {claim['claim']}, by {claim['by']}: {answer(claim)}" for claim in found)
-    return f"{head}\n{table}\n\n± is the standard deviation over seeds.\n\n{claims}\n"
+    return f"{head}\n{table}\n\n{ERRORS}\n\n{claims}\n"
 
 
 def told(groups: Groups, tell: Callable[[Group], str]) -> Cells:
@@ -78,26 +78,24 @@ def told(groups: Groups, tell: Callable[[Group], str]) -> Cells:
     return tuple("–" if group is None else tell(group) for group in groups)
 
 
+def figures(groups: Groups, part: str, name: str) -> list[Figures | None]:
+    """A figure of each family; None where there is none."""
+    return [None if group is None else group.figures((part, name)) for group in groups]
+
+
 def measured(groups: Groups, part: str, name: str, digits: int = 3) -> Cells:
-    """Means over seeds, and their standard deviations where there are several."""
-
-    def tell(group: Group) -> str:
-        found = group.figures((part, name))
-        if found is None:
-            return "–"
-        spread = f" ± {number(found.spread, 2)}" if len(group.evaluations) > 1 else ""
-        return f"{number(found.mean, digits)}{spread}"
-
-    return told(groups, tell)
+    """Means over seeds, and their errors."""
+    found = figures(groups, part, name)
+    return tuple("–" if each is None else cell((each.mean, each.spread), digits) for each in found)
 
 
 def ranked(groups: Groups, name: str, least_first: bool = False) -> Cells:
     """What was measured of samples, and the places of the means, 1 for the best."""
-    found = [None if group is None else group.figures(("samples", name)) for group in groups]
+    found = figures(groups, "samples", name)
     order = sorted((figure.mean for figure in found if figure is not None), reverse=not least_first)
     return tuple(
-        cell if figure is None else f"{cell} ({order.index(figure.mean) + 1})"
-        for cell, figure in zip(measured(groups, "samples", name), found, strict=True)
+        text if figure is None else f"{text} ({order.index(figure.mean) + 1})"
+        for text, figure in zip(measured(groups, "samples", name), found, strict=True)
     )
 
 

@@ -225,16 +225,16 @@ def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert capsys.readouterr().out == text
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
     assert rows[0][2:] == ["vae mlp", "gan mlp", "flow mlp"] and all(len(row) == 5 for row in rows)
-    # Means, standard deviations with n − 1, places; of equal values the spread is 0.
+    # Means, standard deviations with n − 1, places.
     by_name = {row[1]: row[2:] for row in rows}
-    assert by_name["tfgen, FID and its rank"] == ["21.0 ± 1.4 (3)", "5.00 ± 0 (1)", "8.50 ± 0.71 (2)"]
+    assert by_name["tfgen, FID and its rank"] == ["21.0 ± 1.4 (3)", "5.00 (1)", "8.50 ± 0.71 (2)"]
     assert by_name["tfgen, median"] == ["2.00 ± 0.71"] * 3
     assert by_name["the report, by theory"] == ["2", "3", "1"]
     minutes = next(row for row in rows if row[0].startswith("minutes"))
     assert minutes[2:] == ["3.00"] * 3
     answer = "**borne out**: gan > flow holds, gan > vae holds, flow > vae holds"
     assert f"- image quality GAN > flow > VAE, by FID: {answer}" in text
-    # One seed has no spread, a family that is missing no figures, and what was changed says so.
+    # A family that is missing has no figures, and what was changed says so.
     changed = json.loads(paths[0].read_text())
     changed["settings"]["model"]["hidden"] = [7]
     paths[0].write_text(json.dumps(changed))

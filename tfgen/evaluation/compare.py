@@ -57,6 +57,10 @@ COLUMNS = (
 )
 
 
+# What the errors in tables are.
+ERRORS = "± over seeds is their standard deviation, of one seed the estimate's standard error."
+
+
 @dataclass(frozen=True)
 class Claim:
     """An order of the families that the source report asserts.
@@ -212,7 +216,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
         parts.append(f"### {title}\n\n{_table(rows)}")
     if comparison["notes"]:
         parts.append("\n".join(f"- {note}" for note in comparison["notes"]))
-    parts.append("± over seeds is their standard deviation, of one seed the estimate's standard error.")
+    parts.append(ERRORS)
     claims = "\n".join(_told(claim) for claim in comparison["claims"])
     head = "| claim | by | figures, of so many seeds | verdict |\n|---|---|---|---|"
     parts.append(f"### The report's claims\n\n{head}\n{claims}")
@@ -224,13 +228,14 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| model | seeds | " + " | ".join(column.name for column in shown) + " |"]
     lines.append("|---|---|" + "---:|" * len(shown))
     for each in rows:
-        cells = [_cell(each.get(column.name), column.digits) for column in shown]
+        cells = [cell(each.get(column.name), column.digits) for column in shown]
         seeds = ", ".join(map(str, each["seeds"]))
         lines.append(f"| {each['model']} | {seeds} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(value: Sequence[float] | None, digits: int) -> str:
+def cell(value: Sequence[float] | None, digits: int) -> str:
+    """A figure and its error, if it has one, as a table shows them; empty where there is none."""
     if value is None:
         return ""
     middle, error = value
@@ -247,7 +252,7 @@ def number(value: float, digits: int) -> str:
 
 def _told(claim: Mapping[str, Any]) -> str:
     values = ", ".join(
-        f"{name} –" if each is None else f"{name} {_cell(each, 3)} of {claim['seeds'][name]}"
+        f"{name} –" if each is None else f"{name} {cell(each, 3)} of {claim['seeds'][name]}"
         for name, each in claim["figures"].items()
     )
     return f"| {claim['claim']} | {claim['by']} | {values} | {answer(claim)} |"
