@@ -200,7 +200,7 @@ class GAN(GenerativeModel):
         with tf.GradientTape() as tape:
             values = self._discriminator_values(real, fake, labels, noise, training=True)
             loss = self.gradient_loss(tf.reduce_mean(values["discriminator_loss"]), optimizer)
-        optimizer.apply(tape.gradient(loss, variables), variables)
+        _move(optimizer, tape.gradient(loss, variables), variables, after=loss)
         self.step.assign_add(1)
         return self._updated_logs(values)
 
@@ -225,7 +225,7 @@ class GAN(GenerativeModel):
             fake = self._draw(batch, labels, noise, training=True)
             losses = self._loss.generator(self.discriminate(fake, labels, training=True))
             loss = self.gradient_loss(tf.reduce_mean(losses), optimizer)
-        optimizer.apply(tape.gradient(loss, variables), variables)
+        _move(optimizer, tape.gradient(loss, variables), variables, after=loss)
         if self._average is not None:
             self._average.update(self.step.value // self.config.critic_steps)
         return fake
@@ -375,3 +375,16 @@ class GAN(GenerativeModel):
         label = "discriminator's score" + (", probability of being real" if self._loss.classifies else "")
         shown = figures.histograms(scores, label, "scores of held-out and of generated images")
         return {**super().pictures(images, labels), "scores": shown}
+
+
+def _move(
+    optimizer: keras.optimizers.Optimizer, gradients: list[Any], variables: list[Any], after: tf.Tensor
+) -> None:
+    """Applies gradients once the loss is known, and so has read all weights that it is made of.
+
+    TensorFlow's graph optimizer drops the edges by which an update waits for the reads of its variable. The
+    gradient mostly needs these reads itself, but that of a linear loss by the last layer does not: a critic's
+    pass could then see that layer already moved.
+    """
+    with tf.control_dependencies([after]):
+        optimizer.apply(gradients, variables)

@@ -1,0 +1,92 @@
+"""No weight moves before a step has read it for the last time: no race decides what a step gives."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorflow.python.eager import context
+
+import tfgen
+
+pytestmark = pytest.mark.newest
+
+SHAPE = (8, 8, 1)
+NETWORKS = {"generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
+MULTISCALE = {"architecture": "multiscale", "scale_steps": (1, 1), "scale_channels": (4, 4), "components": 2}
+
+
+def gan(loss: str, **arguments: Any) -> tfgen.GAN:
+    return tfgen.GAN(SHAPE, 3, loss=loss, seed=0, **NETWORKS, **arguments)
+
+
+MODELS: dict[str, Callable[[], Any]] = {
+    **{loss: lambda loss=loss: gan(loss) for loss in tfgen.losses.LOSSES},
+    "wasserstein, critic steps": lambda: gan("wasserstein", critic_steps=2, ema_decay=0.9),
+    "convolutional gan": lambda: gan("hinge", architecture="convolutional", channels=2),
+    "vae": lambda: tfgen.VAE(SHAPE, latent_dim=2, hidden=(8,), seed=0),
+    "iwae": lambda: tfgen.VAE(
+        SHAPE, latent_dim=2, hidden=(8,), objective="iwae", importance_samples=2, seed=0
+    ),
+    "flow": lambda: tfgen.Flow(SHAPE, couplings=2, hidden=(8,), seed=0),
+    "multiscale flow": lambda: tfgen.Flow(SHAPE, dequantization="variational", **MULTISCALE, seed=0),
+}
+
+
+def executed_graphs(model: Any, images: np.ndarray) -> list[Any]:
+    """The graphs of a training step as they run: after all that TensorFlow optimizes."""
+    context.enable_run_metadata()
+    try:
+        model.train_on_batch(images)
+        return list(context.export_run_metadata().partition_graphs)
+    finally:
+        context.disable_run_metadata()
+
+
+class Order:
+    """Which operation of a graph comes after which."""
+
+    def __init__(self, graph: Any):
+        self.nodes = {node.name: node for node in graph.node}
+
+    def variable(self, node: Any) -> str:
+        """The resource that is an operation's first input, through branches."""
+        while node.op not in ("_Arg", "VarHandleOp"):
+            node = self.nodes[node.input[0].split(":")[0]]
+        name: str = node.name
+        return name
+
+    def of_kind(self, kind: str) -> list[Any]:
+        return [node for node in self.nodes.values() if node.op == kind]
+
+    def exclude(self, *nodes: Any) -> bool:
+        """Whether of two operations at most one runs, as they are of a condition's two branches."""
+        return {"then", "else"} <= {part for node in nodes for part in node.name.split("/")}
+
+    def before(self, node: Any) -> set[str]:
+        """All that have ended when an operation begins."""
+        found: set[str] = set()
+        open_ = [node.name]
+        while open_:
+            inputs = {name.lstrip("^").split(":")[0] for name in self.nodes[open_.pop()].input}
+            open_ += inputs - found
+            found |= inputs
+        return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_move_after_all_reads(name: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (16, *SHAPE)).astype(np.uint8)
+    model = MODELS[name]()
+    model.compile(**model.default_optimizers(1e-3))
+    updates = 0
+    for order in map(Order, executed_graphs(model, images)):
+        for update in order.of_kind("ResourceApplyAdam"):
+            updates += 1
+            before = order.before(update)
+            for read in order.of_kind("ReadVariableOp"):
+                if order.variable(read) != order.variable(update) or order.exclude(read, update):
+                    continue
+                apart = update.name in order.before(read) or read.name in before
+                assert apart, f"{update.name} may overtake {read.name}"
+    assert updates == len(model.trainable_variables)
