@@ -59,10 +59,6 @@ class Order:
     def of_kind(self, kind: str) -> list[Any]:
         return [node for node in self.nodes.values() if node.op == kind]
 
-    def exclude(self, *nodes: Any) -> bool:
-        """Whether of two operations at most one runs, as they are of a condition's two branches."""
-        return {"then", "else"} <= {part for node in nodes for part in node.name.split("/")}
-
     def before(self, node: Any) -> set[str]:
         """All that have ended when an operation begins."""
         found: set[str] = set()
@@ -72,6 +68,11 @@ class Order:
             open_ += inputs - found
             found |= inputs
         return found
+
+
+def exclude(*nodes: Any) -> bool:
+    """Whether of two operations at most one runs, as they are of a condition's two branches."""
+    return {"then", "else"} <= {part for node in nodes for part in node.name.split("/")}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -85,7 +86,7 @@ def test_weights_move_after_all_reads(name: str) -> None:
             updates += 1
             before = order.before(update)
             for read in order.of_kind("ReadVariableOp"):
-                if order.variable(read) != order.variable(update) or order.exclude(read, update):
+                if order.variable(read) != order.variable(update) or exclude(read, update):
                     continue
                 apart = update.name in order.before(read) or read.name in before
                 assert apart, f"{update.name} may overtake {read.name}"
