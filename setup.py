@@ -8,7 +8,14 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfgen" / "__init__.py").read_text())
 SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
-TESTS = [*SERVING, "pytest>=8,<10", "pytest-xdist>=3.8,<4", "scipy>=1.13", "ruff>=0.17,<0.18", "mypy>=2,<3"]
+TESTS = [
+    *SERVING,
+    "pytest>=8,<10",
+    "pytest-xdist>=3.8,<4",
+    "scipy>=1.13",
+    "ruff>=0.17,<0.18",
+    "mypy>=2,<3",
+]
 
 setup(
     name="tfgen",

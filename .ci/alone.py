@@ -1,7 +1,9 @@
-"""Every signature of every shipped version, where TensorFlow alone is installed, against the live model.
+"""Every signature of every shipped version, where TensorFlow alone is installed, against the live
+model.
 
-python .ci/alone.py expect FILE            # where tfgen is installed: inputs and the live models' outputs
-python .ci/alone.py check FILE VERSIONS    # where it is not: `tf.saved_model.load` and `saved_model_cli run`
+python .ci/alone.py expect FILE            # where tfgen is installed: inputs and the live models'
+outputs python .ci/alone.py check FILE VERSIONS    # where it is not: `tf.saved_model.load` and
+`saved_model_cli run`
 """
 
 import importlib.util
@@ -20,7 +22,8 @@ ABSENT = ("tfgen", "tensorflow_probability", "tf_keras")
 
 def expect(path: Path) -> None:
     """Writes `name|signature|in or out|tensor` → array."""
-    from tfgen import loading, versions
+    from tfgen.publishing import opening as loading
+    from tfgen.publishing import versions
 
     arrays = {}
     for name in versions.names(versions.shipped_folder()):
@@ -34,7 +37,9 @@ def expect(path: Path) -> None:
             given = {spec.name: inputs[spec.name] for spec in specs}
             outputs = function(**{key: tf.constant(value) for key, value in given.items()})
             arrays |= {f"{name}|{signature}|in|{key}": value for key, value in given.items()}
-            arrays |= {f"{name}|{signature}|out|{key}": value.numpy() for key, value in outputs.items()}
+            arrays |= {
+                f"{name}|{signature}|out|{key}": value.numpy() for key, value in outputs.items()
+            }
     np.savez(path, **arrays)
 
 
@@ -59,18 +64,28 @@ def check(path: Path, versions: Path) -> None:
     loaded = {name: tf.saved_model.load(str(versions / name / "1")) for name, _ in signatures}
     for name, signature in signatures:
         inputs, expected = (part_of(arrays, name, signature, part) for part in ("in", "out"))
-        outputs = loaded[name].signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()})
-        compare(f"{name} {signature}", {key: value.numpy() for key, value in outputs.items()}, expected)
+        outputs = loaded[name].signatures[signature](
+            **{k: tf.constant(v) for k, v in inputs.items()}
+        )
+        compare(
+            f"{name} {signature}", {key: value.numpy() for key, value in outputs.items()}, expected
+        )
     # A process for each, so that the default signature speaks for the others.
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda name: run_cli(versions, arrays, name, "serving_default"), loaded))
-    print(f"{len(signatures)} signatures of {len(loaded)} versions equal the live models, by the command too")
+    print(
+        f"{len(signatures)} signatures of {len(loaded)} versions equal the live models, by the command too"
+    )
 
 
-def part_of(arrays: dict[str, np.ndarray], name: str, signature: str, part: str) -> dict[str, np.ndarray]:
+def part_of(
+    arrays: dict[str, np.ndarray], name: str, signature: str, part: str
+) -> dict[str, np.ndarray]:
     """The inputs or outputs of a signature by their names."""
     prefix = f"{name}|{signature}|{part}|"
-    return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)
+    }
 
 
 def run_cli(versions: Path, arrays: dict[str, np.ndarray], name: str, signature: str) -> None:
@@ -93,11 +108,16 @@ def run_cli(versions: Path, arrays: dict[str, np.ndarray], name: str, signature:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         expected = part_of(arrays, name, signature, "out")
-        compare(f"{name} {signature}", {key: np.load(folder / f"{key}.npy") for key in expected}, expected)
+        compare(
+            f"{name} {signature}",
+            {key: np.load(folder / f"{key}.npy") for key in expected},
+            expected,
+        )
 
 
 def compare(what: str, found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    """To 1e-5 of the largest entry; of a flow's images a byte in a thousand may be its neighbour."""
+    """To 1e-5 of the largest entry; of a flow's images a byte in a thousand may be its
+    neighbour."""
     assert found.keys() == expected.keys(), what
     for key, value in expected.items():
         assert found[key].shape == value.shape, what

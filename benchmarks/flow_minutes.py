@@ -1,8 +1,9 @@
 """What a minute of training buys a flow, on the CPU.
 
-`below`: the seconds in which preset `multiscale` comes below a bits/dim on validation images, beside those of
-three epochs of the dense template in eager PyTorch, in one run. `ablation`: bits/dim after equal minutes of
-the same couplings, with and without mixtures and learned dequantization.
+`below`: the seconds in which preset `multiscale` comes below a bits/dim on validation images,
+beside those of three epochs of the dense template in eager PyTorch, in one run. `ablation`:
+bits/dim after equal minutes of the same couplings, with and without mixtures and learned
+dequantization.
 """
 
 import dataclasses
@@ -17,10 +18,10 @@ from tfgen.cli._flags import Parser
 from train_epoch import find_comparison, timed
 
 from tfgen import registry
-from tfgen.config import RunConfig, TrainOptions
 from tfgen.data import Dataset, load, on_host, train_batches
 from tfgen.errors import UsageError, WorkError
-from tfgen.quiet import import_quietly
+from tfgen.settings.training import RunConfig, TrainingOptions
+from tfgen.system.quiet import import_quietly
 
 PROG = "flow_minutes"
 # Steps between two looks at the clock.
@@ -39,16 +40,23 @@ VARIANTS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the benchmark and returns its exit status, which does not depend on how fast anything was."""
+    """Runs the benchmark and returns its exit status, which does not depend on how fast anything
+    was."""
     return run_command(PROG, _body, argv)
 
 
 def _body(argv: list[str]) -> None:
     parser = Parser(PROG, __doc__)
     parser.add_argument("what", choices=("below", "ablation"), help="what is measured")
-    parser.add_argument("--bits", type=float, default=1.85, help="below: bits/dim to reach (default: 1.85)")
-    parser.add_argument("--peer-epochs", type=int, default=3, help="below: of the template (default: 3)")
-    parser.add_argument("--minutes", type=float, default=5.0, help="ablation: of each variant (default: 5)")
+    parser.add_argument(
+        "--bits", type=float, default=1.85, help="below: bits/dim to reach (default: 1.85)"
+    )
+    parser.add_argument(
+        "--peer-epochs", type=int, default=3, help="below: of the template (default: 3)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=5.0, help="ablation: of each variant (default: 5)"
+    )
     arguments = parser.parse(argv)
     if arguments.peer_epochs < 1 or arguments.minutes <= 0:
         raise UsageError("--peer-epochs and --minutes must be more than 0")
@@ -63,7 +71,8 @@ def _body(argv: list[str]) -> None:
 
 
 def below(dataset: Dataset, bits: float, peer_epochs: int) -> None:
-    """Prints both times; tfgen's has everything in it but the import: tracing, adapting, looking."""
+    """Prints both times; tfgen's has everything in it but the import: tracing, adapting,
+    looking."""
     start = time.perf_counter()
     for seconds, reached in progress(preset_config({}), dataset):
         print(f"multiscale  {seconds:7.1f} s of steps, {reached:.3f} bits/dim", flush=True)
@@ -79,7 +88,8 @@ def below(dataset: Dataset, bits: float, peer_epochs: int) -> None:
         seconds, value = timed(epoch)
         peers.append(seconds)
         print(
-            f"template    epoch {number + 1}: {seconds:7.1f} s, {value:.3f} bits/dim in training", flush=True
+            f"template    epoch {number + 1}: {seconds:7.1f} s, {value:.3f} bits/dim in training",
+            flush=True,
         )
     print(f"multiscale, all of it, below {bits} bits/dim: {ours:.1f} s")
     print(
@@ -101,19 +111,21 @@ def ablation(dataset: Dataset, budget: float) -> None:
 
 
 def preset_config(fields: dict[str, Any], name: str = "multiscale") -> RunConfig:
-    """A preset with some fields of its model changed; its step size does not fall, the time being open."""
+    """A preset with some fields of its model changed; its step size does not fall, the time being
+    open."""
     preset = registry.family("flow").preset(name)
-    options = TrainOptions(**{**preset.training(), "schedule": "constant", "preset": name})
+    options = TrainingOptions(**{**preset.training(), "schedule": "constant", "preset": name})
     return RunConfig("flow", dataclasses.replace(preset.model, **fields), options)
 
 
 def progress(
     config: RunConfig, dataset: Dataset, until: float | None = None
 ) -> Iterator[tuple[float, float]]:
-    """Trains; after each chunk of steps gives the seconds that steps have taken and the bits/dim reached.
+    """Trains; after each chunk of steps gives the seconds that steps have taken and the bits/dim
+    reached.
 
-    The first chunk's time has the tracing in it. With `until` it ends after so many seconds, and looks at
-    the bits/dim then alone.
+    The first chunk's time has the tracing in it. With `until` it ends after so many seconds, and
+    looks at the bits/dim then alone.
     """
     run = import_quietly("tfgen.training.run")[1]
     options, images = config.options, on_host(dataset.train.images)
@@ -131,7 +143,9 @@ def progress(
 
 
 def _bits(model: Any, images: np.ndarray) -> float:
-    return float(model.evaluate(images, batch_size=500, verbose=0, return_dict=True)["bits_per_dim"])
+    return float(
+        model.evaluate(images, batch_size=500, verbose=0, return_dict=True)["bits_per_dim"]
+    )
 
 
 if __name__ == "__main__":

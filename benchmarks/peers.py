@@ -14,8 +14,10 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from tfgen.config import GANConfig, RunConfig, VAEConfig
 from tfgen.errors import UsageError
+from tfgen.models.gan.config import GANConfig
+from tfgen.models.vae.config import VAEConfig
+from tfgen.settings.training import RunConfig
 
 # Trains one epoch and returns the mean of the value that is compared.
 Epoch: TypeAlias = Callable[[], float]
@@ -31,7 +33,8 @@ class Comparison:
 
     Attributes:
         peer: the same training in PyTorch.
-        flops: of the dense layers in one step, of tfgen's model and the batch size; a multiply-add is two.
+        flops: of the dense layers in one step, of tfgen's model and the batch size; a multiply-add
+            is two.
         logged: the value whose mean both tell.
         max_ratio: the project's bound on tfgen's seconds relative to the peer's.
         min_percent: and on the rate of the dense layers relative to the large product's [%].
@@ -44,7 +47,8 @@ class Comparison:
     min_percent: float
 
 
-# --- the VAE ---------------------------------------------------------------------------------------------
+# --- the VAE
+# ---------------------------------------------------------------------------------------------
 
 
 def dense_network(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
@@ -70,18 +74,22 @@ class BernoulliVAE(nn.Module):
         self.decoder = dense_network(config.latent_dim, config.hidden[::-1], pixels)
 
     def forward(self, events: torch.Tensor) -> torch.Tensor:
-        """−ELBO in nats of events `[B, pixels]`, by one sample of z and the analytic KL; mean over B."""
+        """−ELBO in nats of events `[B, pixels]`, by one sample of z and the analytic KL; mean over
+        B."""
         mean, raw_scale = self.encoder(events).chunk(2, dim=1)
         stddev = functional.softplus(raw_scale) + _MIN_STDDEV
         latents = mean + stddev * torch.randn_like(stddev)
         logits = self.decoder(latents)
-        reconstruction = functional.binary_cross_entropy_with_logits(logits, events, reduction="sum")
+        reconstruction = functional.binary_cross_entropy_with_logits(
+            logits, events, reduction="sum"
+        )
         kl = 0.5 * (mean.square() + stddev.square() - 1 - 2 * stddev.log()).sum()
         return (reconstruction + kl) / len(events)
 
 
 def torch_vae(config: RunConfig, images: np.ndarray) -> Epoch:
-    """The VAE in eager PyTorch, its batches from a `DataLoader` that takes and collates images one by one.
+    """The VAE in eager PyTorch, its batches from a `DataLoader` that takes and collates images one
+    by one.
 
     Raises:
         UsageError: the preset is not for images that are binarized anew at each step.
@@ -92,7 +100,9 @@ def torch_vae(config: RunConfig, images: np.ndarray) -> Epoch:
     model = BernoulliVAE(config.model)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.options.learning_rate)
     data = TensorDataset(torch.tensor(images))
-    loader = DataLoader(data, config.options.batch_size, shuffle=True, num_workers=0, drop_last=True)
+    loader = DataLoader(
+        data, config.options.batch_size, shuffle=True, num_workers=0, drop_last=True
+    )
 
     def epoch() -> float:
         total = torch.zeros(())
@@ -111,14 +121,15 @@ def torch_vae(config: RunConfig, images: np.ndarray) -> Epoch:
 def vae_flops(model: Any, batch_size: int) -> int:
     """FLOP of the dense layers in a step, in which a batch goes once through each.
 
-    Each layer multiplies three times: forward, for the gradient by its weights and for that by its inputs,
-    which the first one, whose inputs are data, does not need.
+    Each layer multiplies three times: forward, for the gradient by its weights and for that by its
+    inputs, which the first one, whose inputs are data, does not need.
     """
     products = _products(model.layers)
     return 2 * batch_size * (3 * sum(products) - products[0])
 
 
-# --- the GAN ---------------------------------------------------------------------------------------------
+# --- the GAN
+# ---------------------------------------------------------------------------------------------
 
 
 def generator(config: GANConfig) -> nn.Sequential:
@@ -147,7 +158,8 @@ def discriminator(config: GANConfig) -> nn.Sequential:
 
 
 def torch_gan(config: RunConfig, images: np.ndarray) -> Epoch:
-    """The dense GAN in eager PyTorch: the generator's step, then the discriminator's on the same fakes.
+    """The dense GAN in eager PyTorch: the generator's step, then the discriminator's on the same
+    fakes.
 
     Raises:
         UsageError: the preset is not the plain one.
@@ -159,11 +171,15 @@ def torch_gan(config: RunConfig, images: np.ndarray) -> Epoch:
         1,
         0,
     ):
-        raise UsageError("the peer of gan is dense, with the non-saturating loss and no moving average")
+        raise UsageError(
+            "the peer of gan is dense, with the non-saturating loss and no moving average"
+        )
     torch.manual_seed(options.seed)
     networks = generator(model), discriminator(model)
     optimizers = [
-        torch.optim.Adam(network.parameters(), lr=options.learning_rate, betas=(model.beta_1, 0.999))
+        torch.optim.Adam(
+            network.parameters(), lr=options.learning_rate, betas=(model.beta_1, 0.999)
+        )
         for network in networks
     ]
     generate, discriminate = networks
@@ -197,16 +213,17 @@ def torch_gan(config: RunConfig, images: np.ndarray) -> Epoch:
 def gan_flops(model: Any, batch_size: int) -> int:
     """FLOP of the dense layers in a step of both networks.
 
-    The generator: forward and both gradients, but that by its latents. The discriminator: in the generator's
-    step forward and the gradient by its inputs; in its own, on twice as many images, forward and both
-    gradients, but that by its images.
+    The generator: forward and both gradients, but that by its latents. The discriminator: in the
+    generator's step forward and the gradient by its inputs; in its own, on twice as many images,
+    forward and both gradients, but that by its images.
     """
     made, judged = _products(model.generator.layers), _products(model.discriminator.layers)
     rows = 3 * sum(made) - made[0] + 2 * sum(judged) + 2 * (3 * sum(judged) - judged[0])
     return 2 * batch_size * rows
 
 
-# --- the flow --------------------------------------------------------------------------------------------
+# --- the flow
+# --------------------------------------------------------------------------------------------
 
 
 class MaskedCoupling(nn.Module):
@@ -234,14 +251,16 @@ class MaskedCoupling(nn.Module):
 
 
 def torch_flow(config: RunConfig, images: np.ndarray) -> Epoch:
-    """The dense flow in eager PyTorch, as the report's template has it: masks, full width, tanh(r)."""
+    """The dense flow in eager PyTorch, as the report's template has it: masks, full width,
+    tanh(r)."""
     model, options = config.model, config.options
     torch.manual_seed(options.seed)
     height, width, channels = model.image_shape
     rows, columns = torch.arange(height)[:, None, None], torch.arange(width)[None, :, None]
     board = ((rows + columns) % 2).float().expand(height, width, channels).flatten()
     flow = nn.ModuleList(
-        MaskedCoupling(board if index % 2 else 1 - board, model.hidden) for index in range(model.couplings)
+        MaskedCoupling(board if index % 2 else 1 - board, model.hidden)
+        for index in range(model.couplings)
     )
     optimizer = torch.optim.Adam(flow.parameters(), lr=options.learning_rate)
     data = TensorDataset(torch.tensor(images))
@@ -254,7 +273,9 @@ def torch_flow(config: RunConfig, images: np.ndarray) -> Epoch:
             values = (batch.flatten(1) + torch.rand(len(batch), pixels)) / 256
             inside = alpha / 2 + (1 - alpha) * values
             state = inside.log() - (1 - inside).log()
-            log_det = (math.log1p(-alpha) - inside.log() - (1 - inside).log() - math.log(256)).sum(dim=1)
+            log_det = (math.log1p(-alpha) - inside.log() - (1 - inside).log() - math.log(256)).sum(
+                dim=1
+            )
             for coupling in flow:
                 state, more = coupling(state)
                 log_det = log_det + more

@@ -1,15 +1,19 @@
-"""Times the shipped samplers beside the same networks in PyTorch and a large matrix product, in one run.
+"""Times the shipped samplers beside the same networks in PyTorch and a large matrix product, in one
+run.
 
 Images a second of each export's signature `decode`, of the same weights in eager PyTorch and under
-`torch.compile`, measured in turns, so that whatever else the machine does at the time slows all of them. They
-take the same latents and give images as NumPy's arrays, and must agree before they are timed: to 1e-4 where
-pixels are real numbers, and where they are bytes in 99.9 % of the pixels and to one level in the others.
+`torch.compile`, measured in turns, so that whatever else the machine does at the time slows all of
+them. They take the same latents and give images as NumPy's arrays, and must agree before they are
+timed: to 1e-4 where pixels are real numbers, and where they are bytes in 99.9 % of the pixels and
+to one level in the others.
 
-The arithmetic floor is the time that the products and convolutions of a decode would take at the rate of the
-matrix product. Of the flow these are the conditioners' convolutions and the 1 × 1 products: the bisection's
-elementwise work is not in the floor. Everything runs on the CPU, on all cores.
+The arithmetic floor is the time that the products and convolutions of a decode would take at the
+rate of the matrix product. Of the flow these are the conditioners' convolutions and the 1 × 1
+products: the bisection's elementwise work is not in the floor. Everything runs on the CPU, on all
+cores.
 
-Compilation is told apart, and in no rate; a run's first one also compiles headers that the others share.
+Compilation is told apart, and in no rate; a run's first one also compiles headers that the others
+share.
 """
 
 import argparse
@@ -34,8 +38,8 @@ from train_epoch import MAX_OTHERS, PRODUCTS_A_ROUND, busy_seconds, cpu_model, p
 
 from tfgen import __version__
 from tfgen.errors import UsageError, WorkError
-from tfgen.quiet import import_quietly
-from tfgen.versions import Sampler, find, shipped_folder
+from tfgen.publishing.versions import Sampler, find, shipped_folder
+from tfgen.system.quiet import import_quietly
 
 PROG = "sample"
 NAMES = ("vae", "gan", "flow")
@@ -45,8 +49,8 @@ SHIPPED = 1
 LEAST_SECONDS = 0.5
 # Largest difference of pixels that are real numbers.
 TOLERANCE = 1e-4
-# Of bytes, the least share of equal ones; the others may be one level off. Rounding decides which side of a
-# whole number a value falls on.
+# Of bytes, the least share of equal ones; the others may be one level off. Rounding decides which
+# side of a whole number a value falls on.
 LEAST_EQUAL = 0.999
 LEVEL = 1 / 255
 SIDES = ("export", "eager", "compiled")
@@ -64,10 +68,11 @@ class Cell:
         batch: images a call.
         flops: of the products and convolutions of one image, a multiply-add being two.
         first_seconds: of each side's first call, in which it is traced or compiled.
-        agreement: of each of PyTorch's sides: `largest` difference of pixels from the export's, and share of
-            `equal` ones.
+        agreement: of each of PyTorch's sides: `largest` difference of pixels from the export's, and
+            share of `equal` ones.
         rates: images a second of each side, a number a round.
-        others: share of the cores that other processes took, 0 … 1, in each measurement, in their order.
+        others: share of the cores that other processes took, 0 … 1, in each measurement, in their
+            order.
     """
 
     name: str
@@ -97,7 +102,8 @@ class Cell:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the benchmark and returns its exit status, which does not depend on how fast anything was."""
+    """Runs the benchmark and returns its exit status, which does not depend on how fast anything
+    was."""
     return run_command(PROG, _body, argv)
 
 
@@ -135,7 +141,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     parser = Parser(PROG, __doc__)
     parser.add_argument(
-        "--names", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="exports (default: all)"
+        "--names",
+        nargs="+",
+        choices=NAMES,
+        default=NAMES,
+        metavar="NAME",
+        help="exports (default: all)",
     )
     parser.add_argument(
         "--batches",
@@ -170,7 +181,9 @@ def import_peers() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise WorkError("the peers need PyTorch, the [bench] extra: pip install '.[bench]'") from None
+        raise WorkError(
+            "the peers need PyTorch, the [bench] extra: pip install '.[bench]'"
+        ) from None
     peers.torch.set_num_threads(cores())
     return peers
 
@@ -187,12 +200,13 @@ def smallest_call(tf: Any) -> float:
     return statistics.median(timed(lambda: add(one))[0] for _ in range(1000))
 
 
-# --- both sides ------------------------------------------------------------------------------------------
+# --- both sides
+# ------------------------------------------------------------------------------------------
 
 
 def open_pair(name: str, peers: ModuleType) -> tuple[Sampler, Any]:
     """The shipped export of that name and its peer, which has the export's weights."""
-    loading = importlib.import_module("tfgen.loading")
+    loading = importlib.import_module("tfgen.publishing.opening")
     sampler = Sampler(find(name, shipped_folder(), SHIPPED))
     model = loading.exported_model(sampler.version.path)
     # Exported are the averages of the weights, where there are such.
@@ -203,14 +217,17 @@ def open_pair(name: str, peers: ModuleType) -> tuple[Sampler, Any]:
 
 def count_flops(peer: Any, latent_dim: int) -> int:
     """FLOP of the matrix products and convolutions of one image; borders count in full."""
-    torch, counter = (importlib.import_module(name) for name in ("torch", "torch.utils.flop_counter"))
+    torch, counter = (
+        importlib.import_module(name) for name in ("torch", "torch.utils.flop_counter")
+    )
     with torch.no_grad(), counter.FlopCounterMode(display=False) as counted:
         peer(torch.zeros(1, latent_dim))
     return int(counted.get_total_flops())
 
 
 def decoders(sampler: Sampler, peer: Any) -> dict[str, Decode]:
-    """Each side as a function of arrays, the compiled one for the one batch size that it will see."""
+    """Each side as a function of arrays, the compiled one for the one batch size that it will
+    see."""
     torch = importlib.import_module("torch")
     # What was compiled for other batch sizes would be looked at in each call.
     torch.compiler.reset()
@@ -232,7 +249,8 @@ def decoders(sampler: Sampler, peer: Any) -> dict[str, Decode]:
 
 
 def measure(cell: Cell, sampler: Sampler, peer: Any, rounds: int) -> Cell:
-    """Fills a cell: first calls, whether their images agree, and so many rounds of measurements in turns.
+    """Fills a cell: first calls, whether their images agree, and so many rounds of measurements in
+    turns.
 
     Raises:
         WorkError: they do not agree.
@@ -273,7 +291,8 @@ def agreement(name: str, side: str, ours: np.ndarray, theirs: np.ndarray) -> dic
 
 
 def images_per_second(decode: Decode, latents: np.ndarray) -> tuple[float, float]:
-    """Rate of a side over `LEAST_SECONDS` or one call, and the share of the cores that others took in it."""
+    """Rate of a side over `LEAST_SECONDS` or one call, and the share of the cores that others took
+    in it."""
     decode(latents)  # wakes its threads, and lets those of the side before fall asleep
     calls, before, start = 0, busy_seconds(), time.perf_counter()
     seconds = 0.0
@@ -285,7 +304,8 @@ def images_per_second(decode: Decode, latents: np.ndarray) -> tuple[float, float
     return calls * len(latents) / seconds, others
 
 
-# --- what is told ----------------------------------------------------------------------------------------
+# --- what is told
+# ----------------------------------------------------------------------------------------
 
 
 def describe(
@@ -338,7 +358,9 @@ def print_report(report: dict[str, Any]) -> None:
         print(f"{cell['name']} batch {cell['batch']}: {'; '.join(told)}")
     if report["void"]:
         worst = max(share for cell in report["cells"] for share in cell["others"])
-        print(f"\nvoid: other processes took up to {worst:.0%} of the cores; run it again on a quiet machine")
+        print(
+            f"\nvoid: other processes took up to {worst:.0%} of the cores; run it again on a quiet machine"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Peers of the shipped samplers: the same decoders, written the ordinary way in PyTorch.
 
-Each takes its weights from a Keras model of tfgen's and is channels first, as PyTorch's own layers are; what
-depends on weights alone is computed once, when they are loaded. Another family is one entry in `PEERS`.
+Each takes its weights from a Keras model of tfgen's and is channels first, as PyTorch's own layers
+are; what depends on weights alone is computed once, when they are loaded. Another family is one
+entry in `PEERS`.
 """
 
 import math
@@ -13,8 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tfgen.config import FlowConfig, GANConfig, VAEConfig
 from tfgen.errors import UsageError
+from tfgen.models.flow.config import FlowConfig
+from tfgen.models.gan.config import GANConfig
+from tfgen.models.vae.config import VAEConfig
 
 # As in tfgen's: Keras and PyTorch have other defaults.
 _NORM_EPSILON = 1e-5
@@ -23,7 +26,8 @@ HALVINGS = 24
 LEVELS = 256
 
 
-# --- weights ---------------------------------------------------------------------------------------------
+# --- weights
+# ---------------------------------------------------------------------------------------------
 
 
 def array(variable: Any) -> torch.Tensor:
@@ -40,8 +44,8 @@ def layers_with(layers: Iterable[Any], weight: str) -> list[Any]:
 def load_product(module: Any, layer: Any) -> None:
     """Kernel and bias of a dense layer, a convolution or a transposed one.
 
-    Keras has the inputs' axis before the outputs', transposed convolutions after it, and both at the end;
-    PyTorch has them first and the other way round.
+    Keras has the inputs' axis before the outputs', transposed convolutions after it, and both at
+    the end; PyTorch has them first and the other way round.
     """
     kernel = array(layer.kernel)
     module.weight.copy_(kernel.permute(kernel.ndim - 1, kernel.ndim - 2, *range(kernel.ndim - 2)))
@@ -65,20 +69,24 @@ def products(network: nn.Module) -> list[nn.Module]:
 
 def products_of(layers: Iterable[Any]) -> list[Any]:
     """The same of a network of Keras's."""
-    nested = ((layer.inner, layer.outer) if hasattr(layer, "inner") else (layer,) for layer in layers)
+    nested = (
+        (layer.inner, layer.outer) if hasattr(layer, "inner") else (layer,) for layer in layers
+    )
     return layers_with((each for group in nested for each in group), "kernel")
 
 
 @torch.no_grad()
 def to_channels_first(module: Any, shape: tuple[int, int, int]) -> None:
-    """Reorders the outputs of a dense layer that are images `[C, H, W]`, Keras's with the channels last."""
+    """Reorders the outputs of a dense layer that are images `[C, H, W]`, Keras's with the channels
+    last."""
     channels, *sides = shape
     for parameter in (module.weight, module.bias):
         last = parameter.unflatten(0, (*sides, channels))
         parameter.copy_(last.movedim(2, 0).flatten(0, 2).clone())
 
 
-# --- what several have -----------------------------------------------------------------------------------
+# --- what several have
+# -----------------------------------------------------------------------------------
 
 
 class GatedResidual(nn.Module):
@@ -95,11 +103,14 @@ class GatedResidual(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """`[B, C, H, W]` of the same."""
-        value, gate = self.outer(functional.relu(self.inner(functional.relu(inputs)))).chunk(2, dim=1)
+        value, gate = self.outer(functional.relu(self.inner(functional.relu(inputs)))).chunk(
+            2, dim=1
+        )
         return inputs + value * torch.sigmoid(gate)
 
 
-# --- the VAE ---------------------------------------------------------------------------------------------
+# --- the VAE
+# ---------------------------------------------------------------------------------------------
 
 
 class Decoder(nn.Module):
@@ -141,9 +152,14 @@ class Decoder(nn.Module):
 
 
 def doubled(blocks: int, channels: int, filters: int) -> list[nn.Module]:
-    """Gated residual blocks, and a transposed convolution to `filters` channels at twice the sides."""
+    """Gated residual blocks, and a transposed convolution to `filters` channels at twice the
+    sides."""
     residual = [GatedResidual(channels) for _ in range(blocks)]
-    return [*residual, nn.ReLU(), nn.ConvTranspose2d(channels, filters, kernel_size=4, stride=2, padding=1)]
+    return [
+        *residual,
+        nn.ReLU(),
+        nn.ConvTranspose2d(channels, filters, kernel_size=4, stride=2, padding=1),
+    ]
 
 
 def decoder(model: Any) -> nn.Module:
@@ -157,7 +173,8 @@ def decoder(model: Any) -> nn.Module:
     return peer
 
 
-# --- the GAN ---------------------------------------------------------------------------------------------
+# --- the GAN
+# ---------------------------------------------------------------------------------------------
 
 
 class Generator(nn.Module):
@@ -212,7 +229,8 @@ def generator(model: Any) -> nn.Module:
     return peer
 
 
-# --- the flow --------------------------------------------------------------------------------------------
+# --- the flow
+# --------------------------------------------------------------------------------------------
 
 
 class MixtureCoupling(nn.Module):
@@ -238,7 +256,8 @@ class MixtureCoupling(nn.Module):
     def forward(self, x: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """y of x `[B, C, H, W]` and the conditioner's output `[B, C (2 + 3 components), H, W]`."""
         # The components come first, and each is contiguous: sums over them are fast so, and under
-        # `torch.compile`, which would leave the channels last, an operation then takes many elements at once.
+        # `torch.compile`, which would leave the channels last, an operation then takes many
+        # elements at once.
         parameters = output.unflatten(1, (-1, x.shape[1])).movedim(1, 0).contiguous()
         shift, raw_scale, *mixture = parameters.split([1, 1, *[self.components] * 3])
         log_weights, means = functional.log_softmax(mixture[0], dim=0), mixture[1] + self.spread
@@ -248,7 +267,9 @@ class MixtureCoupling(nn.Module):
         # One step of Newton's method.
         log_cdf, log_survival = log_tails(y, log_weights, means, torch.exp(-log_scales))
         t = (y - means) * torch.exp(-log_scales)
-        log_densities = log_weights - log_scales + functional.logsigmoid(t) + functional.logsigmoid(-t)
+        log_densities = (
+            log_weights - log_scales + functional.logsigmoid(t) + functional.logsigmoid(-t)
+        )
         log_slope = torch.logsumexp(log_densities, dim=0) - log_cdf - log_survival
         return y - (log_cdf - log_survival - wanted) * torch.exp(-log_slope)
 
@@ -256,14 +277,15 @@ class MixtureCoupling(nn.Module):
 def log_tails(
     y: torch.Tensor, log_weights: torch.Tensor, means: torch.Tensor, inverse_scales: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """log F(y) and log(1 − F(y)) of y `[B, C, H, W]`; the mixture's numbers are `[K, B, C, H, W]`."""
+    """log F(y) and log(1 − F(y)) of y `[B, C, H, W]`; the mixture's numbers are `[K, B, C, H,
+    W]`."""
     t = (y - means) * inverse_scales
     weighted = log_weights + functional.logsigmoid(t)
     return torch.logsumexp(weighted, dim=0), torch.logsumexp(weighted - t, dim=0)
 
 
-# The loop is no part of a compiled graph, a halving is a graph of its own: unrolled, a decode took minutes to
-# compile and was then slower than in eager PyTorch.
+# The loop is no part of a compiled graph, a halving is a graph of its own: unrolled, a decode took
+# minutes to compile and was then slower than in eager PyTorch.
 @torch.compiler.disable(recursive=False)
 def solve(
     wanted: torch.Tensor, log_weights: torch.Tensor, means: torch.Tensor, log_scales: torch.Tensor
@@ -295,7 +317,8 @@ def halve(
 
 
 class Step(nn.Module):
-    """A step of the flow towards data: a coupling, an invertible 1 × 1 convolution, a normalization.
+    """A step of the flow towards data: a coupling, an invertible 1 × 1 convolution, a
+    normalization.
 
     Args:
         config: as tfgen's has it.
@@ -328,7 +351,8 @@ class Step(nn.Module):
 
 
 class Flow(nn.Module):
-    """A multi-scale flow (Dinh et al. 2016, Kingma & Dhariwal 2018, Ho et al. 2019), from latents to bytes.
+    """A multi-scale flow (Dinh et al. 2016, Kingma & Dhariwal 2018, Ho et al. 2019), from latents
+    to bytes.
 
     Args:
         config: as tfgen's has it; the architecture must be `multiscale`, with mixture couplings.
@@ -347,8 +371,13 @@ class Flow(nn.Module):
         self.steps: list[Step] = []
         # Of each scale's latents, the last one has all of its channels.
         self.shapes: list[tuple[int, int, int]] = []
-        for scale, (count, hidden) in enumerate(zip(config.scale_steps, config.scale_channels, strict=True)):
-            channels, sides = 4 * depth * 2**scale, (height // 2 ** (scale + 1), width // 2 ** (scale + 1))
+        for scale, (count, hidden) in enumerate(
+            zip(config.scale_steps, config.scale_channels, strict=True)
+        ):
+            channels, sides = (
+                4 * depth * 2**scale,
+                (height // 2 ** (scale + 1), width // 2 ** (scale + 1)),
+            )
             steps = [Step(config, channels, hidden) for _ in range(count)]
             self.steps += steps
             self.scales.append(nn.Sequential(*reversed(steps)))
@@ -360,7 +389,8 @@ class Flow(nn.Module):
         shapes = self.shapes[::-1]
         flat = latents.split([math.prod(shape) for shape in shapes], dim=1)
         parts = [
-            part.unflatten(1, shape).permute(0, 3, 1, 2) for part, shape in zip(flat, shapes, strict=True)
+            part.unflatten(1, shape).permute(0, 3, 1, 2)
+            for part, shape in zip(flat, shapes, strict=True)
         ]
         smallest, *others = list(self.scales)[::-1]
         state = unsqueeze(smallest(parts[0].contiguous()))
@@ -371,7 +401,8 @@ class Flow(nn.Module):
 
 
 def unsqueeze(state: torch.Tensor) -> torch.Tensor:
-    """Channels to sides: `[B, 4 C, H, W]`, a pixel of a block after the other, to `[B, C, 2 H, 2 W]`."""
+    """Channels to sides: `[B, 4 C, H, W]`, a pixel of a block after the other, to `[B, C, 2 H, 2
+    W]`."""
     batch, channels, height, width = state.shape
     blocks = state.unflatten(1, (2, 2, channels // 4)).permute(0, 3, 4, 1, 5, 2)
     return blocks.reshape(batch, channels // 4, 2 * height, 2 * width)

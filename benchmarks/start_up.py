@@ -1,4 +1,5 @@
-"""Times how long the commands take to start, beside the import of TensorFlow, as whole processes in turns."""
+"""Times how long the commands take to start, beside the import of TensorFlow, as whole processes in
+turns."""
 
 import statistics
 import subprocess
@@ -29,11 +30,14 @@ def main() -> None:
         for arguments in COMMANDS.values():
             seconds(arguments, folder)  # warms the disk's cache
         rounds = [
-            {name: seconds(arguments, folder) for name, arguments in COMMANDS.items()} for _ in range(ROUNDS)
+            {name: seconds(arguments, folder) for name, arguments in COMMANDS.items()}
+            for _ in range(ROUNDS)
         ]
     medians = {name: statistics.median(each[name] for each in rounds) for name in COMMANDS}
     for name, median in medians.items():
-        print(f"{name:<26}{median:8.3f} s   {median / medians['import tensorflow']:.2f} × the import")
+        print(
+            f"{name:<26}{median:8.3f} s   {median / medians['import tensorflow']:.2f} × the import"
+        )
 
 
 if __name__ == "__main__":

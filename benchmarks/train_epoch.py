@@ -1,9 +1,10 @@
-"""Times a training epoch beside a peer in eager PyTorch and beside a large matrix product, in one run.
+"""Times a training epoch beside a peer in eager PyTorch and beside a large matrix product, in one
+run.
 
-tfgen and the peer train in turns, so that whatever else the machine does at the time slows both. The
-arithmetic floor is the time that the epoch's dense layers would take at the rate of the matrix product,
-which is taken right before and right after each of tfgen's epochs.
-Everything runs on the CPU.
+tfgen and the peer train in turns, so that whatever else the machine does at the time slows both.
+The arithmetic floor is the time that the epoch's dense layers would take at the rate of the matrix
+product, which is taken right before and right after each of tfgen's epochs. Everything runs on the
+CPU.
 """
 
 import argparse
@@ -26,18 +27,18 @@ from tfgen.cli._command import run_command
 from tfgen.cli._flags import Parser
 
 from tfgen import __version__, registry
-from tfgen.config import RunConfig, TrainOptions
 from tfgen.data import Dataset, load, on_host, steps_per_epoch, train_batches
 from tfgen.errors import UsageError, WorkError
-from tfgen.fields import hint
-from tfgen.quiet import import_quietly
+from tfgen.settings.fields import hint
+from tfgen.settings.training import RunConfig, TrainingOptions
+from tfgen.system.quiet import import_quietly
 
 PROG = "train_epoch"
 # The product is of two square matrices of this size.
 PRODUCT_SIZE = 2048
 PRODUCTS_A_ROUND = 5
-# With more of the cores taken by other processes the numbers say nothing: eager PyTorch's threads wait for
-# each other at each operation, and lose far more than their share.
+# With more of the cores taken by other processes the numbers say nothing: eager PyTorch's threads
+# wait for each other at each operation, and lose far more than their share.
 MAX_OTHERS = 0.1
 # Imports and decoding are timed so many times.
 START_REPEATS = 3
@@ -72,9 +73,12 @@ class Measurements:
     def summary(self) -> dict[str, float]:
         """The numbers that the others are measured for; seconds where nothing else is said."""
         tfgen, peer = (statistics.median(self.epochs[name]) for name in ("tfgen", "peer"))
-        # Of each epoch beside the products next to it: a machine that others use too is not always as fast.
+        # Of each epoch beside the products next to it: a machine that others use too is not always
+        # as fast.
         floors = [self.flops_per_epoch / statistics.median(rates) for rates in self.product_flops]
-        shares = [floor / seconds for floor, seconds in zip(floors, self.epochs["tfgen"], strict=True)]
+        shares = [
+            floor / seconds for floor, seconds in zip(floors, self.epochs["tfgen"], strict=True)
+        ]
         return {
             "tfgen_median": tfgen,
             "peer_median": peer,
@@ -88,7 +92,8 @@ class Measurements:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the benchmark and returns its exit status, which does not depend on how fast anything was."""
+    """Runs the benchmark and returns its exit status, which does not depend on how fast anything
+    was."""
     return run_command(PROG, _body, argv)
 
 
@@ -130,12 +135,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     parser = Parser(PROG, __doc__)
     parser.add_argument("model", nargs="?", default="vae", help="the family (default: vae)")
-    parser.add_argument("--preset", metavar="NAME", help="named setting (default: the family's first)")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="named setting (default: the family's first)"
+    )
     parser.add_argument(
         "--epochs", type=int, default=3, metavar="K", help="timed epochs of each (default: 3)"
     )
-    parser.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: the preset's)")
-    parser.add_argument("--data-dir", type=Path, metavar="PATH", help="TFDS root (default: the embedded one)")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="images a step (default: the preset's)"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="PATH", help="TFDS root (default: the embedded one)"
+    )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write all numbers there (default: nowhere)"
     )
@@ -153,7 +164,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def run_config(arguments: argparse.Namespace) -> RunConfig:
     """The configuration that `tfgen-train` would make."""
     preset = registry.family(arguments.model).preset(arguments.preset)
-    options = TrainOptions(
+    options = TrainingOptions(
         **{**preset.training(), "preset": arguments.preset, "batch_size": arguments.batch_size}
     )
     return RunConfig(arguments.model, preset.model, options)
@@ -171,13 +182,16 @@ def find_comparison(family: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise WorkError("the peer needs PyTorch, the [bench] extra: pip install '.[bench]'") from None
+        raise WorkError(
+            "the peer needs PyTorch, the [bench] extra: pip install '.[bench]'"
+        ) from None
     if family not in comparisons:
         raise UsageError(f"{family!r} has no peer{hint(family, comparisons)}")
     return comparisons[family]
 
 
-# --- what is timed ---------------------------------------------------------------------------------------
+# --- what is timed
+# ---------------------------------------------------------------------------------------
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:
@@ -220,7 +234,8 @@ def start_tfgen(model: Any, config: RunConfig, images: np.ndarray, logged: str) 
 
 
 def product_flops(times: int) -> list[float]:
-    """FLOP/s of float32 products of square matrices in TensorFlow, on all cores, one after the other.
+    """FLOP/s of float32 products of square matrices in TensorFlow, on all cores, one after the
+    other.
 
     In a process of its own: this one may give an operation half of the cores.
     """
@@ -240,7 +255,8 @@ def product_flops(times: int) -> list[float]:
 
 
 def measure(measured: Measurements, trainers: dict[str, Epoch], epochs: int) -> None:
-    """One warm-up epoch of each, then `epochs` rounds: an epoch of each, matrix products around tfgen's."""
+    """One warm-up epoch of each, then `epochs` rounds: an epoch of each, matrix products around
+    tfgen's."""
     for name, train in trainers.items():
         measured.first[name], _ = timed(train)
         print(f"warm-up   {name:<6}{measured.first[name]:8.3f} s", flush=True)
@@ -258,27 +274,35 @@ def measure(measured: Measurements, trainers: dict[str, Epoch], epochs: int) -> 
 
 
 def busy_seconds() -> float:
-    """CPU seconds of all other processes since the machine started; 0 where Linux' counters are missing."""
+    """CPU seconds of all other processes since the machine started; 0 where Linux' counters are
+    missing."""
     counters = Path("/proc/stat")
     if not counters.is_file():
         return 0.0
-    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, counters.read_text().split()[1:9])
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(
+        int, counters.read_text().split()[1:9]
+    )
     own = os.times()
     ticks = user + nice + system + irq + softirq + steal
     return ticks / os.sysconf("SC_CLK_TCK") - own.user - own.system
 
 
-# --- what is told ----------------------------------------------------------------------------------------
+# --- what is told
+# ----------------------------------------------------------------------------------------
 
 
-def describe(config: RunConfig, steps: int, measured: Measurements, comparison: Any) -> dict[str, Any]:
+def describe(
+    config: RunConfig, steps: int, measured: Measurements, comparison: Any
+) -> dict[str, Any]:
     """All numbers of the run, with what they depend on, as JSON takes them."""
     run, torch = (importlib.import_module(name) for name in ("tfgen.training.run", "torch"))
     return {
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
         "machine": {
             "cpu": cpu_model(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count(),
             "torch_threads": torch.get_num_threads(),
         },
         "versions": {"tfgen": __version__, **run.versions(), "torch": torch.__version__},
@@ -316,14 +340,20 @@ def cpu_model() -> str:
 
 def print_report(report: dict[str, Any]) -> None:
     """The summary as a table."""
-    machine, run, summary, measured = (report[key] for key in ("machine", "run", "summary", "measured"))
+    machine, run, summary, measured = (
+        report[key] for key in ("machine", "run", "summary", "measured")
+    )
     versions, loss, bounds = report["versions"], measured["last_loss"], report["bounds"]
     logged = report["compared"]
     product = measured["flops_per_epoch"] / summary["floor"]
     percent = summary["percent_of_product"]
     void, worst = report["void"], max(measured["others_share"])
     rows = [
-        ("tfgen, median epoch", f"{summary['tfgen_median']:.3f} s", f"{logged} {loss['tfgen']:.2f}"),
+        (
+            "tfgen, median epoch",
+            f"{summary['tfgen_median']:.3f} s",
+            f"{logged} {loss['tfgen']:.2f}",
+        ),
         ("peer, median epoch", f"{summary['peer_median']:.3f} s", f"{logged} {loss['peer']:.2f}"),
         (
             "tfgen / peer",
@@ -338,9 +368,15 @@ def print_report(report: dict[str, Any]) -> None:
         (
             "rate, % of the product's",
             f"{percent:.1f} %",
-            _judged(f"≥ {bounds['percent_of_product']} %", percent >= bounds["percent_of_product"], void),
+            _judged(
+                f"≥ {bounds['percent_of_product']} %", percent >= bounds["percent_of_product"], void
+            ),
         ),
-        ("import", f"{summary['import']:.3f} s", "TensorFlow, tfgen and the class, in a fresh process"),
+        (
+            "import",
+            f"{summary['import']:.3f} s",
+            "TensorFlow, tfgen and the class, in a fresh process",
+        ),
         ("decoding the data", f"{summary['decode']:.3f} s", "all splits"),
         ("tracing and compilation", f"{summary['compile']:.3f} s", "the first epoch's excess"),
     ]
@@ -352,7 +388,9 @@ def print_report(report: dict[str, Any]) -> None:
     for name, value, note in rows:
         print(f"{name:<26}{value:>10}   {note}")
     if void:
-        print(f"\nvoid: other processes took up to {worst:.0%} of the cores; run it again on a quiet machine")
+        print(
+            f"\nvoid: other processes took up to {worst:.0%} of the cores; run it again on a quiet machine"
+        )
 
 
 def _judged(bound: str, met: bool, void: bool) -> str:

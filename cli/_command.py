@@ -48,12 +48,15 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
         if type(error).__name__ == "ResourceExhaustedError":
             return _report(prog, _OUT_OF_MEMORY, 1)
         text = " ".join(str(error).split()) or "no message"
-        return _report(prog, f"{type(error).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1)
+        return _report(
+            prog, f"{type(error).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1
+        )
 
 
 @contextlib.contextmanager
 def terminable(message: str) -> Iterator[None]:
-    """Makes of a SIGTERM an error with that message: by default it would end the process where it stands."""
+    """Makes of a SIGTERM an error with that message: by default it would end the process where it
+    stands."""
 
     def terminate(signum: int, frame: FrameType | None) -> None:
         raise InterruptedRunError(message, signum)
@@ -73,7 +76,9 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
     """
     if path.suffix not in suffixes:
         wanted = " or ".join(suffixes)
-        raise UsageError(f"cannot write {path}: the extension {path.suffix!r} is unknown; use {wanted}")
+        raise UsageError(
+            f"cannot write {path}: the extension {path.suffix!r} is unknown; use {wanted}"
+        )
     if path.is_dir():
         raise UsageError(f"cannot write {path}: it is a folder")
     if not path.parent.is_dir():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from tfgen.errors import UsageError
-from tfgen.fields import hint, plain_type
+from tfgen.settings.fields import hint, plain_type
 
 
 class Parser(argparse.ArgumentParser):
@@ -67,7 +67,8 @@ def _add_flag(
     flag = "--" + field.name.replace("_", "-")
     kind, optional = plain_type(annotation)
     if kind is bool:
-        # Both ways are taken, lest a flag be refused where it changes nothing; the other one is shown.
+        # Both ways are taken, lest a flag be refused where it changes nothing; the other one is
+        # shown.
         turned = flag.replace("--", "--no-", 1)
         for name, value in ((flag, True), (turned, False)):
             shown = text if value != default else argparse.SUPPRESS

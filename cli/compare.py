@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tfgen.evaluation import compare as comparing
 from tfgen.evaluation.groups import read_evaluation
-from tfgen.fields import Config, option
+from tfgen.settings.fields import Config, option
 
 from ._command import run_command
 from ._flags import Parser, add_flags, read_flags
@@ -19,7 +19,9 @@ PROG = "tfgen-compare"
 class CompareOptions(Config):
     """The flags of `tfgen-compare`."""
 
-    to: Path = option(Path("comparison"), "folder for comparison.md, comparison.json and comparison.png")
+    to: Path = option(
+        Path("comparison"), "folder for comparison.md, comparison.json and comparison.png"
+    )
     saved_models: Path = option(Path("saved_models"), "folder of published models")
 
 
@@ -29,9 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(argv: list[str]) -> None:
-    parser = Parser(PROG, "Put judged models side by side: runs, versions, or what tfgen-evaluate wrote.")
+    parser = Parser(
+        PROG, "Put judged models side by side: runs, versions, or what tfgen-evaluate wrote."
+    )
     parser.add_argument(
-        "what", metavar="RUN", nargs="+", help="run directory, version's folder, published name, or JSON file"
+        "what",
+        metavar="RUN",
+        nargs="+",
+        help="run directory, version's folder, published name, or JSON file",
     )
     add_flags(parser, CompareOptions)
     namespace = parser.parse(argv)
@@ -45,8 +52,8 @@ def write(evaluations: Sequence[dict], folder: Path) -> None:
     Raises:
         UsageError: the evaluations do not compare.
     """
-    from tfgen.atomic import write_bytes
     from tfgen.figures import save_figure
+    from tfgen.system.atomic import write_bytes
 
     comparison = comparing.compare(evaluations)
     text = comparing.markdown(comparison)

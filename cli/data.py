@@ -25,16 +25,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(PROG, _DESCRIPTION)
-    parser.add_argument("kind", choices=["idx", "images"], metavar="{idx,images}", help="what SOURCE holds")
+    parser.add_argument(
+        "kind", choices=["idx", "images"], metavar="{idx,images}", help="what SOURCE holds"
+    )
     parser.add_argument(
         "source", type=Path, metavar="SOURCE", help="the folder to read, or one IDX file of images"
     )
-    parser.add_argument("--name", required=True, metavar="N", help="the data set's name, in snake case")
     parser.add_argument(
-        "--to", required=True, type=Path, metavar="D", help="the TFDS root to write <D>/<N>/<version> to"
+        "--name", required=True, metavar="N", help="the data set's name, in snake case"
     )
     parser.add_argument(
-        "--prefix", metavar="P", help="which data set of an IDX folder that holds several: emnist-letters"
+        "--to",
+        required=True,
+        type=Path,
+        metavar="D",
+        help="the TFDS root to write <D>/<N>/<version> to",
+    )
+    parser.add_argument(
+        "--prefix",
+        metavar="P",
+        help="which data set of an IDX folder that holds several: emnist-letters",
     )
     about = parser.add_argument_group("what TFDS keeps with the images")
     about.add_argument("--description", metavar="TEXT", help="what the images are")
@@ -57,17 +67,17 @@ def _body(argv: list[str]) -> None:
 
 
 def _prepare(flags: argparse.Namespace) -> None:
-    from tfgen.data.prepare import check_name, prepare
+    from tfgen.data.writing import check_name, prepare
 
     check_name(flags.name)
     class_names = None
     splits: dict[str, Any]
     if flags.kind == "idx":
-        from tfgen.data.idx import read_idx_folder
+        from tfgen.data.importers.idx import read_idx_folder
 
         splits = read_idx_folder(flags.source, flags.prefix)
     else:
-        from tfgen.data.folder import read_image_folder
+        from tfgen.data.importers.images import read_image_folder
 
         splits, class_names = read_image_folder(flags.source)
     description = flags.description
@@ -95,7 +105,9 @@ def _summary(splits: dict[str, Any], class_names: list[str] | None) -> str:
         classes = "no labels"
     else:
         number = (
-            len(class_names) if class_names else max(int(labels.max()) for _, labels in splits.values()) + 1
+            len(class_names)
+            if class_names
+            else max(int(labels.max()) for _, labels in splits.values()) + 1
         )
         classes = f"{number} classes"
     return f"{counts} images of {height} x {width} x {channels}, {classes}"

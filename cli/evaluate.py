@@ -1,4 +1,5 @@
-"""`tfgen-evaluate`: judges a run or a published version by its samples, and by a likelihood if it has one."""
+"""`tfgen-evaluate`: judges a run or a published version by its samples, and by a likelihood if it
+has one."""
 
 import contextlib
 import json
@@ -8,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tfgen import versions
 from tfgen.errors import UsageError
 from tfgen.evaluation.options import EvaluateOptions
-from tfgen.quiet import import_quietly
+from tfgen.publishing import versions
+from tfgen.system.quiet import import_quietly
 from tfgen.training.folder import RunFolder
 
 from ._command import check_output, run_command, terminable
@@ -27,13 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     parser = Parser(PROG, "Judge a run, or a published version, by its samples and its likelihood.")
-    parser.add_argument("what", metavar="RUN|VERSION", help="run directory, version's folder, published name")
+    parser.add_argument(
+        "what", metavar="RUN|VERSION", help="run directory, version's folder, published name"
+    )
     add_flags(parser, EvaluateOptions)
     namespace = parser.parse(argv)
     options = read_flags(namespace, EvaluateOptions)
     if not options.samples and not options.likelihood:
         raise UsageError("--no-samples and --no-likelihood leave nothing to judge")
-    import_quietly("tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.subject")
+    import_quietly(
+        "tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.subject"
+    )
     with terminable("terminated; the same command goes on where it stood"):
         judge(namespace.what, options)
 
@@ -89,7 +94,9 @@ def open_data(subject: Any, options: EvaluateOptions) -> Any:
 
     name = options.dataset or subject.trained_on("dataset")
     if name is None:
-        raise UsageError(f"{subject.title} does not tell what it was trained on; name it with --dataset")
+        raise UsageError(
+            f"{subject.title} does not tell what it was trained on; name it with --dataset"
+        )
     folder = options.data_dir
     if folder is None and options.dataset is None and (own := subject.trained_on("data_dir")):
         folder = Path(own)
@@ -142,7 +149,7 @@ def read_result(out: Path) -> dict[str, Any]:
 
 def write_result(out: Path, result: dict[str, Any]) -> None:
     """Writes an evaluation, whole or not at all."""
-    from tfgen.atomic import write_bytes
+    from tfgen.system.atomic import write_bytes
 
     if out.name == versions.MANIFEST:
         versions.write_evaluation(out.parent, result)
@@ -152,13 +159,15 @@ def write_result(out: Path, result: dict[str, Any]) -> None:
 
 def write_nearest(result: dict[str, Any], folder: Path) -> None:
     """Writes nearest.png: samples above, the training images that are nearest to them below."""
-    from tfgen.atomic import write_bytes
     from tfgen.evaluation.compare import decoded
     from tfgen.figures import png_bytes
+    from tfgen.system.atomic import write_bytes
 
     if "nearest_picture" in result:
         folder.mkdir(exist_ok=True)
-        write_bytes(folder / "nearest.png", png_bytes(np.atleast_3d(decoded(result["nearest_picture"]))))
+        write_bytes(
+            folder / "nearest.png", png_bytes(np.atleast_3d(decoded(result["nearest_picture"])))
+        )
 
 
 def show(result: dict[str, Any], console: Any) -> None:
@@ -169,7 +178,9 @@ def show(result: dict[str, Any], console: Any) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
     if "samples" in result:
-        table = Table(title=f"{result['title']}: {result['n']} samples, {result['dataset']['split']} images")
+        table = Table(
+            title=f"{result['title']}: {result['n']} samples, {result['dataset']['split']} images"
+        )
         floor = f"real, {result.get('floor_images', '')} (floor)"
         for heading in ("", "samples", floor, "noise (ceiling)"):
             table.add_column(heading, justify="left" if not heading else "right")
@@ -191,7 +202,9 @@ def show(result: dict[str, Any], console: Any) -> None:
         line(f"seen by {seen_by['name']} version {seen_by['version']}{accuracy}")
     for part in ("modes", "likelihood", "cost"):
         for key, value in result.get(part, {}).items():
-            line(f"{key.replace('_', ' ')}: {f'{value:.5g}' if isinstance(value, float) else value}")
+            line(
+                f"{key.replace('_', ' ')}: {f'{value:.5g}' if isinstance(value, float) else value}"
+            )
 
 
 if __name__ == "__main__":

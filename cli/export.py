@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tfgen import registry, versions
+from tfgen import registry
 from tfgen.errors import UsageError
-from tfgen.fields import Config, option
-from tfgen.quiet import import_quietly
+from tfgen.publishing import versions
+from tfgen.settings.fields import Config, option
+from tfgen.system.quiet import import_quietly
 from tfgen.training.folder import RunFolder, saved_config
 
 from ._command import run_command
 from ._flags import Parser, add_flags, read_flags
+from .train import advice
 
 PROG = "tfgen-export"
 
@@ -45,7 +47,7 @@ def _body(argv: list[str]) -> None:
     path = namespace.run
     if not RunFolder(path).config.is_file() and not (path.suffix == ".keras" and path.is_file()):
         raise UsageError(f"{path} is no run directory and no .keras file")
-    import_quietly("tensorflow_probability", "tfgen.export", "tfgen.loading")
+    import_quietly("tensorflow_probability", "tfgen.publishing.export", "tfgen.publishing.opening")
     publish(path, options)
 
 
@@ -56,8 +58,9 @@ def publish(path: Path, options: ExportOptions) -> None:
         UsageError: there is nothing to publish, or the name's newest version has other signatures.
         WorkError: the run or the file is damaged.
     """
-    from tfgen import export, loading
-    from tfgen.training.run import published_name
+    from tfgen.publishing import export
+    from tfgen.publishing import opening as loading
+    from tfgen.training.run import run_name
 
     if path.is_file():
         model, weights, evaluation = loading.load(path), "last", None
@@ -65,7 +68,7 @@ def publish(path: Path, options: ExportOptions) -> None:
         default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
     else:
         model, weights = loading.load_run(path, options.weights)
-        run, default = RunFolder(path).read_config(), published_name(saved_config(path))
+        run, default = RunFolder(path).read_config(), run_name(saved_config(path))
         evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
     name = default if options.name is None else options.name
     if options.dry_run:
@@ -73,18 +76,25 @@ def publish(path: Path, options: ExportOptions) -> None:
         export.check_publishable(model, options.to, name, traced)
         print(describe(name, export.describe(traced), weights, options.to))
         return
-    published = export.publish(model, options.to, name, run=run, weights=weights, evaluation=evaluation)
-    print(f"published {published}; {registry.family(run['family']).advice(published)}")
+    published = export.publish(
+        model, options.to, name, run=run, weights=weights, evaluation=evaluation
+    )
+    print(f"published {published}; {advice(run['family'], published)}")
     if not (published / export.WARMUP).exists():
-        print("without warm-up requests: they need the extra [serving], pip install 'tfgen[serving]'")
+        print(
+            "without warm-up requests: they need the extra [serving], pip install 'tfgen[serving]'"
+        )
 
 
 def describe(name: str, signatures: dict[str, Any], weights: str, to: Path) -> str:
-    """What `--dry-run` prints: name, version, weights, and the signatures with dtypes and shapes."""
+    """What `--dry-run` prints: name, version, weights, and the signatures with dtypes and
+    shapes."""
 
     def shown(tensors: dict[str, Any]) -> str:
         sizes = {key: ["B", *map(str, tensor["shape"][1:])] for key, tensor in tensors.items()}
-        return ", ".join(f"{key}: {tensors[key]['dtype']}[{', '.join(size)}]" for key, size in sizes.items())
+        return ", ".join(
+            f"{key}: {tensors[key]['dtype']}[{', '.join(size)}]" for key, size in sizes.items()
+        )
 
     lines = [f"would publish {to / name / str(versions.next_number(to, name))}, {weights} weights"]
     for signature, tensors in signatures.items():

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
+from tfgen.seeds import image_seeds
 
 from tfgen import figures
-from tfgen.atomic import write_bytes
-from tfgen.config import MAX_SEED
 from tfgen.errors import UsageError
-from tfgen.fields import Config, option
-from tfgen.quiet import import_quietly
-from tfgen.seeds import image_seeds
-from tfgen.serving import MAX_RETRIES, Grpc, Rest, ServedSampler
-from tfgen.versions import Sampler, find
+from tfgen.publishing.served import MAX_RETRIES, Grpc, Rest, ServedSampler
+from tfgen.publishing.versions import Sampler, find
+from tfgen.settings.fields import Config, option
+from tfgen.settings.training import MAX_SEED
+from tfgen.system.atomic import write_bytes
+from tfgen.system.quiet import import_quietly
 
 from ._command import check_output, run_command
 from ._flags import Parser, add_flags, read_flags
@@ -34,7 +34,9 @@ class SampleOptions(Config):
     """The flags of `tfgen-sample`."""
 
     n: int = option(25, "how many images", minimum=1, maximum=2**31 - 1)
-    seed: int = option(0, "of the request; the same seed gives the same images", minimum=0, maximum=MAX_SEED)
+    seed: int = option(
+        0, "of the request; the same seed gives the same images", minimum=0, maximum=MAX_SEED
+    )
     seeds: tuple[int, ...] | None = option(
         None,
         "each image's own seed, in place of --n and --seed; an .npz tells those of its images",
@@ -45,20 +47,31 @@ class SampleOptions(Config):
         None, "class of all images, of a conditional model (default: all classes alike)", minimum=0
     )
     temperature: float = option(
-        1.0, "scale of the latents: below 1 images are likelier and more alike", above=0, maximum=10.0
+        1.0,
+        "scale of the latents: below 1 images are likelier and more alike",
+        above=0,
+        maximum=10.0,
     )
     out: Path | None = option(None, "file to write, .png or .npz (default: NAME-samples.png)")
     saved_models: Path = option(Path("saved_models"), "folder of published samplers")
-    version: int | None = option(None, "version to use (default: the newest)", minimum=1, maximum=2**63 - 1)
-    manifold: int | None = option(None, "side of a grid through a latent space of 2 dimensions", minimum=2)
-    interpolate: int | None = option(None, "images on the way between each two neighbouring seeds", minimum=2)
+    version: int | None = option(
+        None, "version to use (default: the newest)", minimum=1, maximum=2**63 - 1
+    )
+    manifold: int | None = option(
+        None, "side of a grid through a latent space of 2 dimensions", minimum=2
+    )
+    interpolate: int | None = option(
+        None, "images on the way between each two neighbouring seeds", minimum=2
+    )
     path: Literal["linear", "spherical"] = option("linear", "the way that --interpolate takes")
     batch_size: int = option(250, "images computed at once, or asked for in one request", minimum=1)
     url: str | None = option(
         None, "TensorFlow Serving's REST address, http://host:8501, in place of a folder"
     )
     grpc: str | None = option(None, "its gRPC address, host:8500; needs the extra [serving]")
-    timeout: float = option(60.0, "seconds to wait for a server's answer [s]", above=0, maximum=86_400)
+    timeout: float = option(
+        60.0, "seconds to wait for a server's answer [s]", above=0, maximum=86_400
+    )
     retries: int = option(
         3,
         "how often a request is sent again where no server is met, or an overloaded one",
@@ -76,7 +89,9 @@ def _body(argv: list[str]) -> None:
     parser = Parser(
         PROG, "Sample images from a published model; where none was trained, from the shipped one."
     )
-    parser.add_argument("name", metavar="NAME", help="name that the model was published under, vae for one")
+    parser.add_argument(
+        "name", metavar="NAME", help="name that the model was published under, vae for one"
+    )
     add_flags(parser, SampleOptions)
     namespace = parser.parse(argv)
     options = read_flags(namespace, SampleOptions)
@@ -104,10 +119,14 @@ def open_sampler(name: str, options: SampleOptions) -> AnySampler:
         WorkError: the version is broken, or the server gives no answer.
     """
     if options.url is not None:
-        return ServedSampler(Rest(options.url, options.timeout, options.retries), name, options.version)
+        return ServedSampler(
+            Rest(options.url, options.timeout, options.retries), name, options.version
+        )
     if options.grpc is not None:
         import_quietly()
-        return ServedSampler(Grpc(options.grpc, options.timeout, options.retries), name, options.version)
+        return ServedSampler(
+            Grpc(options.grpc, options.timeout, options.retries), name, options.version
+        )
     version = find(name, options.saved_models, options.version)
     import_quietly()
     sampler = Sampler(version)
@@ -121,8 +140,8 @@ def draw(sampler: AnySampler, options: SampleOptions) -> tuple[dict[str, np.ndar
     """The images asked for with their latents (and seeds), and the columns of their grid.
 
     Raises:
-        UsageError: a manifold is asked of a latent space that is not of 2 dimensions, or a label that the
-            model does not have.
+        UsageError: a manifold is asked of a latent space that is not of 2 dimensions, or a label
+            that the model does not have.
     """
     arrays: dict[str, np.ndarray] = {}
     columns = None
@@ -146,7 +165,9 @@ def draw(sampler: AnySampler, options: SampleOptions) -> tuple[dict[str, np.ndar
         latents = latents * np.float32(options.temperature)
     inputs = {"latents": latents}
     if sampler.num_classes or options.label is not None:
-        inputs["label"] = arrays["labels"] = choose_labels(sampler, options.label, len(latents), columns)
+        inputs["label"] = arrays["labels"] = choose_labels(
+            sampler, options.label, len(latents), columns
+        )
         if columns is None and options.label is None and len(latents) % sampler.num_classes == 0:
             columns = len(latents) // sampler.num_classes
     images = in_batches(sampler, "decode", options, **inputs)["images"]
@@ -187,7 +208,9 @@ def seeds_of(options: SampleOptions, more: int = 0) -> np.ndarray:
     return image_seeds(options.seed, options.n + more)
 
 
-def choose_labels(sampler: AnySampler, label: int | None, n: int, columns: int | None) -> np.ndarray:
+def choose_labels(
+    sampler: AnySampler, label: int | None, n: int, columns: int | None
+) -> np.ndarray:
     """The labels of n images, `int32[n]`: one for all, or all classes in their order, alike often.
 
     Of an interpolation, whose rows have so many columns, each row has one label.
@@ -197,7 +220,9 @@ def choose_labels(sampler: AnySampler, label: int | None, n: int, columns: int |
     """
     name, classes = sampler.name, sampler.num_classes
     if not classes:
-        raise UsageError(f"{name} is not conditional: it takes no --label; train one with --conditional")
+        raise UsageError(
+            f"{name} is not conditional: it takes no --label; train one with --conditional"
+        )
     if label is not None and label >= classes:
         raise UsageError(f"label = {label} is too large; {name} has the classes 0 … {classes - 1}")
     if label is not None:

@@ -1,8 +1,8 @@
 """Bits/dim of a trained flow on the test images, and of images that are none of these.
 
 A flow's likelihood of bytes is a bound, by one draw of the dequantization; more draws, averaged as
-probabilities (Burda et al. 2015), bring it nearer to the value itself. A model of digits must find real ones
-likelier than the same pixels inverted, shuffled, or drawn at random.
+probabilities (Burda et al. 2015), bring it nearer to the value itself. A model of digits must find
+real ones likelier than the same pixels inverted, shuffled, or drawn at random.
 
     python examples/bits_per_dim.py runs/flow-… [--dequantizations 8] [--n 10000]
     python examples/bits_per_dim.py saved_models/flow/1
@@ -20,9 +20,10 @@ import tfgen
 from tfgen.data import load
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation import likelihood
-from tfgen.versions import Sampler
+from tfgen.publishing.versions import Sampler
 
-# Of images, uint8[B, H, W, C], and the seeds of their dequantization, int32[B]: log p in nats, float[B].
+# Of images, uint8[B, H, W, C], and the seeds of their dequantization, int32[B]: log p in nats,
+# float[B].
 LogProb = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 CHUNK = 500
@@ -31,7 +32,8 @@ OTHERS = 1000
 
 
 def density(path: Path) -> tuple[LogProb, tuple[int, ...]]:
-    """The log-probability that a run, a `.keras` file or a published version gives, and its images' shape.
+    """The log-probability that a run, a `.keras` file or a published version gives, and its images'
+    shape.
 
     Raises:
         UsageError: it is none of these, or no flow.
@@ -42,9 +44,9 @@ def density(path: Path) -> tuple[LogProb, tuple[int, ...]]:
         return lambda images, seeds: log_prob(images, seeds).numpy(), opened.config.image_shape
     if isinstance(opened, Sampler) and opened.manifest.get("family") == "flow":
         shape = opened.manifest["signatures"]["log_prob"]["inputs"]["images"]["shape"]
-        return lambda images, seeds: opened.call("log_prob", images=images, seed=seeds)["log_prob"], (
-            *shape[1:],
-        )
+        return lambda images, seeds: opened.call("log_prob", images=images, seed=seeds)[
+            "log_prob"
+        ], (*shape[1:],)
     raise UsageError(f"{path} holds no flow")
 
 
@@ -73,7 +75,9 @@ def others(images: np.ndarray) -> dict[str, np.ndarray]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints a line for each kind of image."""
     parser = argparse.ArgumentParser(description="Bits/dim of a flow on test images and on others.")
-    parser.add_argument("run", type=Path, help="of a flow: run directory, .keras file or published version")
+    parser.add_argument(
+        "run", type=Path, help="of a flow: run directory, .keras file or published version"
+    )
     parser.add_argument("--dequantizations", type=int, default=8, help="draws for each image")
     parser.add_argument("--n", type=int, default=10_000, help="test images")
     parser.add_argument("--dataset", default="mnist", help="its name")

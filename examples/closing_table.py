@@ -11,18 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfgen.atomic import write_bytes
 from tfgen.errors import TfgenError
 from tfgen.evaluation.compare import ERRORS, answer, cell, compare, number
 from tfgen.evaluation.groups import REPORTED, Figures, Group, grouped, read_evaluation
+from tfgen.system.atomic import write_bytes
 
 # A cell for each.
 FAMILIES = ("vae", "gan", "flow")
 Cells = tuple[str, ...]
 Groups = Sequence[Group | None]
 
-# What is not measured here. "Others" trained the report's networks; Lucic et al. 2018 have networks of their
-# own and an FID by Inception, which does not compare with one by another classifier.
+# What is not measured here. "Others" trained the report's networks; Lucic et al. 2018 have networks
+# of their own and an FID by Inception, which does not compare with one by another classifier.
 TRAINING = ("324, 40 epochs", "5048, 200 epochs", "492, 40 epochs")
 EPOCH = ("8.1", "25.2", "12.3")
 QUALITY, COVERAGE = ("3", "1", "2"), ("2", "3", "1")
@@ -34,8 +34,8 @@ def closing_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
     """The table and the answers to the report's claims, as Markdown.
 
     Args:
-        evaluations: of a family's networks the report's own, or its preset as it was changed; others are left
-            out.
+        evaluations: of a family's networks the report's own, or its preset as it was changed;
+            others are left out.
 
     Raises:
         UsageError: they do not compare.
@@ -56,7 +56,11 @@ def closing_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
         ("", "tfgen, recall and its rank", ranked(groups, "recall")),
         ("", "tfgen, coverage and its rank", ranked(groups, "coverage")),
         ("−ELBO [nats]", "others, validation, static binarization", OTHERS_ELBO),
-        ("", "tfgen, test, dynamic binarization", measured(groups, "likelihood", "negative_elbo", 4)),
+        (
+            "",
+            "tfgen, test, dynamic binarization",
+            measured(groups, "likelihood", "negative_elbo", 4),
+        ),
         ("NLL [nats]", "tfgen, the same", measured(groups, "likelihood", "nll", 4)),
         ("bits/dim", "others, validation, one dequantization", OTHERS_BITS),
         ("", "tfgen, test, one", measured(groups, "likelihood", "bits_per_dim_one_draw", 4)),
@@ -65,7 +69,10 @@ def closing_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
         ("minutes of training, all seeds", "tfgen", told(groups, minutes)),
         ("machine", "tfgen", told(groups, machine)),
     ]
-    names = (family if group is None else group.name for family, group in zip(FAMILIES, groups, strict=True))
+    names = (
+        family if group is None else group.name
+        for family, group in zip(FAMILIES, groups, strict=True)
+    )
     head = f"| | by | {' | '.join(names)} |\n|---|---|---:|---:|---:|"
     table = "\n".join(f"| {what} | {whose} | {' | '.join(cells)} |" for what, whose, cells in rows)
     found = compare(evaluations)["claims"]
@@ -113,13 +120,17 @@ def minutes(group: Group) -> str:
 def machine(group: Group) -> str:
     """Processors and cores of all trainings."""
     costs = [each["cost"] for each in group.evaluations]
-    known = {f"{cost['processor']}, {cost['cores']} cores" for cost in costs if cost.get("processor")}
+    known = {
+        f"{cost['processor']}, {cost['cores']} cores" for cost in costs if cost.get("processor")
+    }
     return "; ".join(sorted(known)) or "–"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table, and writes it where that is asked for."""
-    parser = argparse.ArgumentParser(description="The report's closing table, of what tfgen-evaluate wrote.")
+    parser = argparse.ArgumentParser(
+        description="The report's closing table, of what tfgen-evaluate wrote."
+    )
     parser.add_argument("what", metavar="RUN", nargs="+", help="run directory or JSON file")
     parser.add_argument("--out", type=Path, help="Markdown file to write as well")
     args = parser.parse_args(arguments)

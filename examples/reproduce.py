@@ -1,10 +1,13 @@
-"""The report's eight figures and its closing table, beside each family's best presets, in one command.
+"""The report's eight figures and its closing table, beside each family's best presets, in one
+command.
 
     python examples/reproduce.py --to reproduction     # some 12 hours on two cores, estimated
-    python examples/reproduce.py --to trial --quick    # the same steps in minutes, of no worth as numbers
+    python examples/reproduce.py --to trial --quick    # the same steps in minutes, of no worth as
+    numbers
 
-Each step is a command of tfgen's, which is printed; one that is done is not done again, and a training that
-was interrupted goes on where it stood. So the script may be stopped at any time, and started anew.
+Each step is a command of tfgen's, which is printed; one that is done is not done again, and a
+training that was interrupted goes on where it stood. So the script may be stopped at any time, and
+started anew.
 """
 
 import argparse
@@ -21,8 +24,9 @@ import numpy as np
 from PIL import Image
 
 import tfgen
-from tfgen import figures, versions
-from tfgen.atomic import write_bytes
+from tfgen import figures
+from tfgen.publishing import versions
+from tfgen.system.atomic import write_bytes
 
 SEEDS = (0, 1, 2)
 # Importance samples of the tables.
@@ -46,7 +50,8 @@ class Step:
     run: Path | None = None
 
     def key(self, folder: Path) -> str:
-        """What it is known by among all that is written below `folder`, wherever that is moved to."""
+        """What it is known by among all that is written below `folder`, wherever that is moved
+        to."""
         return " ".join((self.verb, *self.arguments)).replace(str(folder), ".")
 
 
@@ -82,8 +87,8 @@ BEST = (
     Model("flow", "multiscale", 75, 30, ("--scale-steps", "1", "1", "--scale-channels", "8", "8")),
 )
 
-# The report's figures but the sixth: a run, and its pictures; `samples-*` are those before training, half way
-# and after.
+# The report's figures but the sixth: a run, and its pictures; `samples-*` are those before
+# training, half way and after.
 FIGURES = {
     1: ("vae-mlp-0", "curves.png"),
     2: ("vae-mlp-0", "samples-*.png"),
@@ -109,7 +114,9 @@ def steps(folder: Path, quick: bool) -> list[Step]:
         train = (model.family, "--preset", model.preset, "--seed", str(seed), "--run-dir", str(run))
         train = (*train, *short, *(model.small if quick else ()))
         made.append(Step("train", (*train, "--saved-models", models), model.minutes, run))
-        evaluate = ("--importance-samples", "20", "--n", "500", "--dequantizations", "2") if quick else ()
+        evaluate = (
+            ("--importance-samples", "20", "--n", "500", "--dequantizations", "2") if quick else ()
+        )
         evaluate = evaluate or ("--importance-samples", str(SAMPLES))
         made.append(Step("evaluate", (str(run), *evaluate), model.judging))
         judged.append(str(run))
@@ -143,11 +150,14 @@ def report_figures(folder: Path) -> None:
 
 
 def interpolation(run: Path) -> bytes:
-    """Figure 6, a PNG: what the shipped classifier most surely takes for each digit, and the way between."""
+    """Figure 6, a PNG: what the shipped classifier most surely takes for each digit, and the way
+    between."""
     gan = tfgen.load(run)
     latents = gan.latents(tfgen.image_seeds(0, CANDIDATES)).numpy()
     images = np.round(255 * gan.decode(latents).numpy()).astype(np.uint8)
-    classifier = tfgen.Sampler(versions.find("classifier", versions.shipped_folder(), versions.SHIPPED))
+    classifier = tfgen.Sampler(
+        versions.find("classifier", versions.shipped_folder(), versions.SHIPPED)
+    )
     logits = classifier.call("features", images=images)["logits"]
     margins = logits - np.sort(logits, axis=1)[:, -2:-1]
     ends = [latents[margins[:, digit].argmax()] for digit in DIGITS]
@@ -170,12 +180,14 @@ def left(todo: Sequence[Step], pace: float) -> str:
 def run(words: Sequence[str]) -> int:
     """Runs a command to its end and gives its exit status.
 
-    In a session of its own, lest a terminal's Ctrl-C come to it twice: a signal is handed on once, and it is
-    waited for while it saves what it has.
+    In a session of its own, lest a terminal's Ctrl-C come to it twice: a signal is handed on once,
+    and it is waited for while it saves what it has.
     """
     process = subprocess.Popen(words, start_new_session=True)
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = {each: signal.signal(each, lambda signum, _: process.send_signal(signum)) for each in signals}
+    before = {
+        each: signal.signal(each, lambda signum, _: process.send_signal(signum)) for each in signals
+    }
     try:
         status = process.wait()
     finally:
@@ -187,8 +199,12 @@ def run(words: Sequence[str]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is not done; the status of the first command that fails, 0 if none does."""
     parser = argparse.ArgumentParser(description="Reproduces docs/reproduction.md.")
-    parser.add_argument("--to", type=Path, default=Path("reproduction"), help="folder of all that is made")
-    parser.add_argument("--quick", action="store_true", help="one epoch of small networks, 500 samples")
+    parser.add_argument(
+        "--to", type=Path, default=Path("reproduction"), help="folder of all that is made"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one epoch of small networks, 500 samples"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the commands that are left")
     args = parser.parse_args(arguments)
     # Apart, lest the one be taken for the other.
@@ -207,7 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # By what was measured, once that is more than a few minutes.
         pace = sum(finished.values()) / estimated if estimated > 10 else 0.02 if args.quick else 1.0
         print(
-            f"[{index + 1}/{len(todo)}, about {left(todo[index:], pace)} left] {' '.join(words)}", flush=True
+            f"[{index + 1}/{len(todo)}, about {left(todo[index:], pace)} left] {' '.join(words)}",
+            flush=True,
         )
         begun = time.perf_counter()
         # The commands that belong to this very Python.
@@ -218,9 +235,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_bytes(done, (json.dumps(finished, indent=1) + "\n").encode())
     report_figures(folder)
     table = folder / "closing-table.md"
-    if status := closing_table([step.arguments[0] for step in whole if step.verb == "evaluate"], table):
+    if status := closing_table(
+        [step.arguments[0] for step in whole if step.verb == "evaluate"], table
+    ):
         return status
-    print(f"tables: {table} and {folder / 'comparison'}; the report's figures: {folder / 'figures'}")
+    print(
+        f"tables: {table} and {folder / 'comparison'}; the report's figures: {folder / 'figures'}"
+    )
     return 0
 
 

@@ -1,8 +1,9 @@
 """Two half moons in the plane: a flow learns their density, and the density integrates to one.
 
-The same class as for images, `tfgen.Flow`, on points: `preprocessing=Identity()` leaves them as they are, and
-the couplings change one coordinate by functions of the other. A density that is exact can be checked: summed
-over a fine grid it must give one, which no sample of a GAN and no bound of a VAE could be held to.
+The same class as for images, `tfgen.Flow`, on points: `preprocessing=Identity()` leaves them as
+they are, and the couplings change one coordinate by functions of the other. A density that is exact
+can be checked: summed over a fine grid it must give one, which no sample of a GAN and no bound of a
+VAE could be held to.
 
     python examples/two_moons.py [--steps 5000] [--seed 0] [--out two-moons.png]
 """
@@ -20,7 +21,8 @@ from tfgen import Flow, Identity
 from tfgen.figures import save_figure
 
 NOISE, BATCH, RATE = 0.1, 256, 1e-3
-# Of a step's gradient. A few points far from all others have a longer one, and leave creases in the density.
+# Of a step's gradient. A few points far from all others have a longer one, and leave creases in the
+# density.
 LONGEST = 1.0
 # The square that the density is summed over, and the grid's step.
 EDGE, STEP = 4.0, 0.01
@@ -56,7 +58,9 @@ def density(flow: Flow) -> np.ndarray:
     plane = np.stack(np.meshgrid(axis, axis), axis=-1)
     # A row at a time bounds the memory.
     log_prob = tf.function(flow.event_log_prob)
-    return np.exp(np.stack([log_prob(tf.constant(row)).numpy() for row in plane]).astype(np.float64))
+    return np.exp(
+        np.stack([log_prob(tf.constant(row)).numpy() for row in plane]).astype(np.float64)
+    )
 
 
 def picture(flow: Flow, grid: np.ndarray) -> Figure:

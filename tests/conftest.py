@@ -1,4 +1,5 @@
-"""Fixtures: small images that look like something, a small prepared data set, two short trainings."""
+"""Fixtures: small images that look like something, a small prepared data set, two short
+trainings."""
 
 import os
 
@@ -18,7 +19,8 @@ SIDE = 6
 
 
 def make_images(n: int, side: int = SIDE, channels: int = 1) -> np.ndarray:
-    """Bars of random place and grey: structure that a model can learn, `uint8[n, side, side, channels]`."""
+    """Bars of random place and grey: structure that a model can learn, `uint8[n, side, side,
+    channels]`."""
     rng = np.random.default_rng(0)
     images = np.zeros((n, side, side, channels), np.uint8)
     for image in images:
@@ -44,11 +46,15 @@ def images() -> np.ndarray:
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set `tiny`: 400 training and 40 test images of 6 × 6, with labels."""
-    from tfgen.data.prepare import prepare
+    from tfgen.data.writing import prepare
 
     folder = tmp_path_factory.mktemp("data")
     pixels, labels = make_images(440), np.arange(440) % 3
-    prepare("tiny", {"train": (pixels[:400], labels[:400]), "test": (pixels[400:], labels[400:])}, folder)
+    prepare(
+        "tiny",
+        {"train": (pixels[:400], labels[:400]), "test": (pixels[400:], labels[400:])},
+        folder,
+    )
     return folder
 
 

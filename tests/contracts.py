@@ -1,7 +1,8 @@
-"""The contract of every family, as checks that take a constructor; the tests run them on each family.
+"""The contract of every family, as checks that take a constructor; the tests run them on each
+family.
 
-`make(seed=..., dtype=..., image_shape=...)` returns a small untrained model; a conditional one gets labels
-beside the images wherever it needs them.
+`make(seed=..., dtype=..., image_shape=...)` returns a small untrained model; a conditional one gets
+labels beside the images wherever it needs them.
 """
 
 import subprocess
@@ -39,7 +40,9 @@ def with_labels(model: Any, images: np.ndarray) -> tuple:
 
 
 def fit(model: Any, images: np.ndarray, epochs: int = 1) -> Any:
-    return model.fit(*with_labels(model, images), batch_size=16, epochs=epochs, shuffle=False, verbose=0)
+    return model.fit(
+        *with_labels(model, images), batch_size=16, epochs=epochs, shuffle=False, verbose=0
+    )
 
 
 def evaluate(model: Any, images: np.ndarray) -> Any:
@@ -93,7 +96,8 @@ def check_seed_decides_training(make: Make, images: np.ndarray) -> None:
         fit(model, images)
     assert_same(first.get_weights(), again.get_weights())
     assert any(
-        not np.array_equal(a, b) for a, b in zip(first.get_weights(), other.get_weights(), strict=True)
+        not np.array_equal(a, b)
+        for a, b in zip(first.get_weights(), other.get_weights(), strict=True)
     )
 
 
@@ -123,7 +127,8 @@ def check_metrics_are_weighted_by_examples(make: Make, images: np.ndarray) -> No
 
 
 def check_an_epoch(make: Make, images: np.ndarray) -> None:
-    """Every variable learns, all metrics are logged, and evaluation draws the same noise whenever it is done.
+    """Every variable learns, all metrics are logged, and evaluation draws the same noise whenever
+    it is done.
 
     One model for all three, since most of the time goes into tracing it.
     """
@@ -163,7 +168,8 @@ def check_labels_are_used_or_left_aside(make: Make, images: np.ndarray) -> None:
         return
     fit(plain, images)
     assert any(
-        not np.array_equal(a, b) for a, b in zip(plain.get_weights(), labelled.get_weights(), strict=True)
+        not np.array_equal(a, b)
+        for a, b in zip(plain.get_weights(), labelled.get_weights(), strict=True)
     )
     zero, one = (labelled.sample(n=4, labels=label).numpy() for label in (0, 1))
     assert not np.array_equal(zero, one)
@@ -201,7 +207,9 @@ def check_wrong_labels_are_told(make: Make, images: np.ndarray) -> None:
     for label in (model.num_classes, -1):
         with pytest.raises(ValueError, match=f"not 0…{model.num_classes - 1}"):
             model.sample(n=2, labels=label)
-        with pytest.raises(tf.errors.InvalidArgumentError, match=f"labels must be 0…{model.num_classes - 1}"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=f"labels must be 0…{model.num_classes - 1}"
+        ):
             model.fit(images[:16], np.full(16, label), batch_size=16, verbose=0)
     wide = tf.constant([0, 1], tf.int64)
     np.testing.assert_array_equal(model.sample(n=2, labels=wide), model.sample(n=2, labels=[0, 1]))
@@ -226,7 +234,9 @@ np.savez(sys.argv[3], made, *model.get_weights(), *slots)
 """
 
 
-def check_saved_model_goes_on_in_a_fresh_process(make: Make, images: np.ndarray, folder: Path) -> None:
+def check_saved_model_goes_on_in_a_fresh_process(
+    make: Make, images: np.ndarray, folder: Path
+) -> None:
     model = compiled(make)
     fit(model, images)
     model.save(folder / "model.keras")
@@ -257,8 +267,12 @@ def check_keras_callbacks(make: Make, images: np.ndarray, folder: Path) -> None:
     model = compiled(make)
     callbacks = [stop, plateau, best, board]
     data = with_labels(model, images)
-    history = model.fit(*data, validation_data=data, batch_size=16, epochs=5, callbacks=callbacks, verbose=0)
-    assert len(history.history["val_" + monitor.removeprefix("val_")]) == 2, "EarlyStopping did not stop"
+    history = model.fit(
+        *data, validation_data=data, batch_size=16, epochs=5, callbacks=callbacks, verbose=0
+    )
+    assert len(history.history["val_" + monitor.removeprefix("val_")]) == 2, (
+        "EarlyStopping did not stop"
+    )
     assert list((folder / "logs").rglob("events*")), "TensorBoard wrote nothing"
     # Of a GAN the generator's, as its docstring says.
     np.testing.assert_allclose(float(model.optimizer.learning_rate), 5e-4)
@@ -277,7 +291,7 @@ def check_signatures_have_a_batch_first(make: Make, images: np.ndarray) -> None:
 
 
 def check_exported_sampler_equals_the_model(make: Make, images: np.ndarray, folder: Path) -> None:
-    from tfgen import export
+    from tfgen.publishing import export
 
     model = make(dtype="mixed_bfloat16")
     path = export.publish(model, folder, "small", run={}, weights="last")
@@ -311,7 +325,8 @@ def check_exported_sampler_equals_the_model(make: Make, images: np.ndarray, fold
 
 
 def assert_close(value: np.ndarray, other: Any) -> None:
-    """Equal to float32's sums in another order; but a byte may become its neighbour, once in a thousand."""
+    """Equal to float32's sums in another order; but a byte may become its neighbour, once in a
+    thousand."""
     difference = np.abs(value - other)
     far = difference > 1e-5 * (1 + np.abs(value))
     if far.any() and value.ndim == 4:

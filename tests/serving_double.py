@@ -1,8 +1,9 @@
-"""A double of a TensorFlow Serving server, in this process: it is not the server, which was not run.
+"""A double of a TensorFlow Serving server, in this process: it is not the server, which was not
+run.
 
-It answers REST as the server's documentation describes it (api_rest.md; numbers and empty batches as
-json_tensor.cc has them) and gRPC by the servicers of `tensorflow-serving-api`, from the SavedModels of a
-folder. What neither tells, the double may do otherwise than the server.
+It answers REST as the server's documentation describes it (api_rest.md; numbers and empty batches
+as json_tensor.cc has them) and gRPC by the servicers of `tensorflow-serving-api`, from the
+SavedModels of a folder. What neither tells, the double may do otherwise than the server.
 """
 
 import contextlib
@@ -22,7 +23,9 @@ from google.protobuf.json_format import MessageToDict
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-_PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d+))?(?P<verb>/metadata|:predict)")
+_PATH = re.compile(
+    r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d+))?(?P<verb>/metadata|:predict)"
+)
 
 
 class NotFoundError(Exception):
@@ -32,7 +35,8 @@ class NotFoundError(Exception):
 class Models:
     """The versions of a folder, each loaded when it is first asked for.
 
-    As by the server's default policy the newest one is served; with `all_versions` the others are too.
+    As by the server's default policy the newest one is served; with `all_versions` the others are
+    too.
     """
 
     def __init__(self, folder: Path):
@@ -56,7 +60,9 @@ class Models:
                 )
         return chosen, *self._loaded[path]
 
-    def metadata(self, name: str, version: int | None) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    def metadata(
+        self, name: str, version: int | None
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         number, _, definitions = self.find(name, version)
         answer = get_model_metadata_pb2.GetModelMetadataResponse()
         answer.model_spec.name, answer.model_spec.version.value = name, number
@@ -66,14 +72,18 @@ class Models:
         answer.metadata["signature_def"].Pack(table)
         return answer
 
-    def run(self, name: str, version: int | None, signature: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(
+        self, name: str, version: int | None, signature: str, inputs: dict[str, Any]
+    ) -> dict[str, Any]:
         _, model, definitions = self.find(name, version)
         if signature not in definitions:
             raise ValueError(f'Serving signature name: "{signature}" not found in signature def')
         specs = definitions[signature].inputs
         if inputs.keys() != specs.keys():
             raise ValueError(f"input keys {sorted(inputs)} do not match {sorted(specs)}")
-        tensors = {key: tf.constant(value, tf.as_dtype(specs[key].dtype)) for key, value in inputs.items()}
+        tensors = {
+            key: tf.constant(value, tf.as_dtype(specs[key].dtype)) for key, value in inputs.items()
+        }
         return {key: value.numpy() for key, value in model.signatures[signature](**tensors).items()}
 
 
@@ -87,7 +97,9 @@ class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
         def answer(models: Models) -> Any:
             spec = request.model_spec
             inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
-            outputs = models.run(spec.name, _version(spec), spec.signature_name or "serving_default", inputs)
+            outputs = models.run(
+                spec.name, _version(spec), spec.signature_name or "serving_default", inputs
+            )
             made = predict_pb2.PredictResponse(model_spec=spec)
             for key, value in outputs.items():
                 made.outputs[key].CopyFrom(tf.make_tensor_proto(value))
@@ -187,7 +199,8 @@ def predict(models: Models, name: str, version: int | None, body: dict[str, Any]
 
 
 def in_decimal(value: Any) -> Any:
-    """Nested lists of numbers as the server prints them: with nine digits, enough to tell floats apart."""
+    """Nested lists of numbers as the server prints them: with nine digits, enough to tell floats
+    apart."""
     if isinstance(value, list):
         return [in_decimal(each) for each in value]
     return float(f"{value:.9g}") if isinstance(value, float) else value
@@ -210,7 +223,9 @@ class Double:
         handler = type("DoubleHandler", (Handler,), {"double": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._grpc = grpc.server(futures.ThreadPoolExecutor(4))
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Servicer(self), self._grpc)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            Servicer(self), self._grpc
+        )
         self.grpc = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
 

@@ -6,19 +6,21 @@ from pathlib import Path
 import pytest
 
 from tfgen import registry
-from tfgen.config import ModelConfig, TrainOptions, VAEConfig
 from tfgen.errors import UsageError
+from tfgen.models.vae.config import VAEConfig
+from tfgen.settings.model import ModelConfig
+from tfgen.settings.training import TrainingOptions
 
 CONFIGS = [
     VAEConfig(),
     VAEConfig((32, 32, 3), 2, (100, 50), "continuous_bernoulli", "none"),
-    TrainOptions(),
-    TrainOptions(run_dir=Path("a/b"), name="x", resume=True, learning_rate=1e-4),
+    TrainingOptions(),
+    TrainingOptions(run_dir=Path("a/b"), name="x", resume=True, learning_rate=1e-4),
 ]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: type(c).__name__)
-def test_json_round_trip(config: TrainOptions | ModelConfig) -> None:
+def test_json_round_trip(config: TrainingOptions | ModelConfig) -> None:
     assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
@@ -37,7 +39,7 @@ def test_json_round_trip(config: TrainOptions | ModelConfig) -> None:
 )
 def test_values_out_of_range(arguments: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message.replace(".", r"\.")):
-        TrainOptions(**arguments)
+        TrainingOptions(**arguments)
 
 
 def test_unknown_field() -> None:
@@ -53,7 +55,7 @@ def test_names_tell_what_changes_a_signature() -> None:
 
 
 def test_every_preset_is_of_its_family() -> None:
-    for entry in registry.FAMILIES.values():
+    for entry in registry.families():
         assert entry.default_preset in entry.presets
         for preset in entry.presets.values():
             assert isinstance(preset.model, entry.config)

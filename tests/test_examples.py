@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import tfgen
-from tfgen import export
+from tfgen.publishing import export
 
 pytestmark = pytest.mark.newest
 
@@ -44,7 +44,9 @@ def test_two_moons_prints_a_density_that_sums_to_one_and_draws(
     monkeypatch.setattr(two_moons, "STEP", 0.04)
     two_moons.main(["--steps", "30", "--out", str(out)])
     lines = capsys.readouterr().out.splitlines()
-    (total,) = (float(line.split()[-1]) for line in lines if line.startswith("sum of p over the grid"))
+    (total,) = (
+        float(line.split()[-1]) for line in lines if line.startswith("sum of p over the grid")
+    )
     assert total == pytest.approx(1, abs=0.01)
     with Image.open(out) as picture:
         assert picture.format == "PNG" and min(picture.size) > 300
@@ -75,7 +77,11 @@ def test_bits_per_dim_of_a_saved_flow(tmp_path: Path, capsys: pytest.CaptureFixt
     published = [line.split("bits/dim")[0] for line in capsys.readouterr().out.splitlines()]
     assert published == [line.split("bits/dim")[0] for line in lines]
     tfgen.VAE(hidden=(4,)).save(tmp_path / "v.keras")
-    for wrong in ([str(tmp_path / "v.keras")], [str(tmp_path)], [str(tmp_path / "f.keras"), "--n", "1"]):
+    for wrong in (
+        [str(tmp_path / "v.keras")],
+        [str(tmp_path)],
+        [str(tmp_path / "f.keras"), "--n", "1"],
+    ):
         with pytest.raises(SystemExit, match="2"):
             main(wrong)
 
@@ -110,14 +116,18 @@ def test_a_few_samples_capture_no_mode(ring: ModuleType, few: int, modes: int) -
     assert ring.captured(points) == (modes, 1.0)
 
 
-def test_ring_prints_and_draws(ring: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_ring_prints_and_draws(
+    ring: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     ring.main(["--seeds", "1", "--steps", "6", "--out", str(tmp_path / "ring.png")])
     lines = capsys.readouterr().out.splitlines()
     for loss in ("non_saturating", "wasserstein"):
         (line,) = (line for line in lines if line.startswith(f"{loss} "))
         _, seed, modes, quality, *_ = line.split()
         assert seed == "0" and 0 <= int(modes) <= 8 and 0 <= float(quality.rstrip("%")) <= 100
-    assert any("6 steps" in line for line in lines) and lines[-1] == f"wrote {tmp_path / 'ring.png'}"
+    assert (
+        any("6 steps" in line for line in lines) and lines[-1] == f"wrote {tmp_path / 'ring.png'}"
+    )
     with Image.open(tmp_path / "ring.png") as picture:
         assert picture.format == "PNG" and min(picture.size) > 300
 
@@ -145,8 +155,12 @@ def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
             made = Path(words[words.index("--run-dir") + 1])
             (made / "figures").mkdir(parents=True, exist_ok=True)
             (made / "config.json").touch()
-            for index, name in enumerate(["curves", "manifold", "samples-20", "samples-0", "samples-100"]):
-                Image.new("RGB", (4 + index, 5), (50 * index, 0, 0)).save(made / "figures" / f"{name}.png")
+            for index, name in enumerate(
+                ["curves", "manifold", "samples-20", "samples-0", "samples-100"]
+            ):
+                Image.new("RGB", (4 + index, 5), (50 * index, 0, 0)).save(
+                    made / "figures" / f"{name}.png"
+                )
         return 3 if len(ran) == 5 else 0
 
     def table(runs: list[str], out: Path) -> int:
@@ -168,7 +182,9 @@ def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
     assert {Path(name).name for name in runs} > {
         f"{k}-mlp-{seed}" for k in ("vae", "gan", "flow") for seed in range(3)
     }
-    assert ran[-1][0] == "tfgen-compare" and set(ran[-1]) >= runs - {str(tmp_path / "runs" / "vae-mlp-2d-0")}
+    assert ran[-1][0] == "tfgen-compare" and set(ran[-1]) >= runs - {
+        str(tmp_path / "runs" / "vae-mlp-2d-0")
+    }
     ((judged, out),) = tables
     assert set(judged) == runs - {str(tmp_path / "runs" / "vae-mlp-2d-0")}
     assert out == tmp_path / "closing-table.md"
@@ -213,7 +229,9 @@ def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     fids = {"vae": (20.0, 22.0), "gan": (5.0, 5.0), "flow": (8.0, 9.0)}
     paths = []
     for family, values in fids.items():
-        judged = json.loads((EXAMPLES.parent / "docs" / "evaluations" / f"{family}-mlp-0.json").read_text())
+        judged = json.loads(
+            (EXAMPLES.parent / "docs" / "evaluations" / f"{family}-mlp-0.json").read_text()
+        )
         for seed, value in enumerate(values):
             judged["seed"], judged["samples"]["fid"] = seed, value
             judged["cost"] |= {"seconds": 90, "seconds_an_epoch": 1.5 + seed}
@@ -223,7 +241,11 @@ def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     main([*map(str, paths), "--out", str(out)])
     text = out.read_text()
     assert capsys.readouterr().out == text
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if "|" in line
+    ]
     assert rows[0][2:] == ["vae mlp", "gan mlp", "flow mlp"] and all(len(row) == 5 for row in rows)
     # Means, standard deviations with n − 1, places.
     by_name = {row[1]: row[2:] for row in rows}
@@ -242,6 +264,10 @@ def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     told = capsys.readouterr().out
     assert "| | by | vae mlp (changed) | gan mlp | flow |" in told
     assert "| tfgen, FID and its rank | 20.0 (2) | 5.00 (1) | – |" in told
-    for wrong in (["nothing.json"], [str(out)], [str(paths[2]), "--out", str(tmp_path / "none" / "t.md")]):
+    for wrong in (
+        ["nothing.json"],
+        [str(out)],
+        [str(paths[2]), "--out", str(tmp_path / "none" / "t.md")],
+    ):
         with pytest.raises(SystemExit, match="2"):
             main(wrong)

@@ -52,16 +52,22 @@ def test_the_spherical_way_has_equal_angles_and_the_norms_of_a_circle() -> None:
     a, b = np.array([2, 0, 0], np.float32), np.array([0, 2, 0], np.float32)
     way = figures.interpolated_latents(a, b, 4, "spherical")
     np.testing.assert_allclose(np.linalg.norm(way, axis=1), 2, rtol=1e-6)
-    np.testing.assert_allclose(np.arctan2(way[:, 1], way[:, 0]), np.radians([0, 30, 60, 90]), atol=1e-6)
+    np.testing.assert_allclose(
+        np.arctan2(way[:, 1], way[:, 0]), np.radians([0, 30, 60, 90]), atol=1e-6
+    )
     assert way.dtype == np.float32
     # Of one direction, and of opposite ones, there is no one great circle: the way is straight.
     for end in (3 * a, -a):
         straight = figures.interpolated_latents(a, end, 4)
-        np.testing.assert_array_equal(figures.interpolated_latents(a, end, 4, "spherical"), straight)
+        np.testing.assert_array_equal(
+            figures.interpolated_latents(a, end, 4, "spherical"), straight
+        )
 
 
 def test_histograms_share_their_edges_and_count_every_image() -> None:
-    figure = figures.histograms({"real": np.array([0.9, 0.8, 1.0]), "generated": np.zeros(5)}, "score", "t")
+    figure = figures.histograms(
+        {"real": np.array([0.9, 0.8, 1.0]), "generated": np.zeros(5)}, "score", "t"
+    )
     bars = figure.axes[0].containers
     assert [sum(bar.get_height() for bar in each) for each in bars] == [3, 5]
     left, right = ([patch.get_x() for patch in each] for each in bars)
@@ -86,12 +92,16 @@ def test_a_comparison_tells_what_is_not_known_and_leaves_out_what_nobody_has() -
         ["a", "b"], bars, [np.zeros((4, 4), np.uint8), None], {"FID": 1.0}
     ).axes
     assert [axes.get_title() for axes in (panel, *grids)] == ["FID", "a", "b"]
-    assert [(text.get_position()[0], text.get_text().strip()) for text in panel.texts] == [(1, "not known")]
+    assert [(text.get_position()[0], text.get_text().strip()) for text in panel.texts] == [
+        (1, "not known")
+    ]
     assert list(panel.get_lines()[-1].get_ydata()) == [1.0, 1.0]
     assert [len(axes.get_images()) for axes in grids] == [1, 0]
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "a.png"
     target.write_bytes(b"old")
 

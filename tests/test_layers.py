@@ -10,15 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgen.layers import (
-    Dense,
-    Dropout,
-    GatedResidual,
-    JoinedGradients,
-    SpectralNormalization,
-    Upsampling,
-    inference,
-)
+from tfgen.nn.cpu import Dense, JoinedGradients, inference
+from tfgen.nn.layers import Dropout, GatedResidual, SpectralNormalization, Upsampling
 
 
 def normal(*shape: int, seed: int = 0) -> tf.Tensor:
@@ -30,7 +23,8 @@ def assert_close(made: Any, wanted: Any, rtol: float) -> None:
     np.testing.assert_allclose(made, wanted, rtol=0, atol=rtol * np.abs(wanted).max())
 
 
-# --- dropout -----------------------------------------------------------------------------------------------
+# --- dropout
+# -----------------------------------------------------------------------------------------------
 
 
 def test_dropout_does_nothing_outside_training() -> None:
@@ -84,7 +78,8 @@ def test_dropout_is_saved_with_its_count(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded(inputs, training=True), model(inputs, training=True))
 
 
-# --- spectral normalization --------------------------------------------------------------------------------
+# --- spectral normalization
+# --------------------------------------------------------------------------------
 
 
 # A seed, since how fast the iteration converges is up to the kernel.
@@ -93,11 +88,14 @@ START = keras.initializers.GlorotUniform(seed=0)
 
 def normalized_dense() -> tuple[SpectralNormalization, tf.Tensor]:
     """The layer, and inputs whose outputs are the kernel's rows."""
-    return SpectralNormalization(keras.layers.Dense(5, use_bias=False, kernel_initializer=START)), tf.eye(7)
+    return SpectralNormalization(
+        keras.layers.Dense(5, use_bias=False, kernel_initializer=START)
+    ), tf.eye(7)
 
 
 def normalized_convolution() -> tuple[SpectralNormalization, tf.Tensor]:
-    """The layer, and images as large as the kernel whose outputs, of one pixel, are the kernel's rows."""
+    """The layer, and images as large as the kernel whose outputs, of one pixel, are the kernel's
+    rows."""
     layer = keras.layers.Conv2D(6, (3, 2), use_bias=False, kernel_initializer=START)
     return SpectralNormalization(layer), tf.reshape(tf.eye(3 * 2 * 4), [24, 3, 2, 4])
 
@@ -149,8 +147,13 @@ def test_the_scale_of_the_kernel_has_no_effect_and_so_no_gradient(make: Maker) -
         loss = tf.reduce_sum(upstream * layer(basis, training=True))
     kernel = layer.layer.kernel
     gradient = tape.gradient(loss, kernel.value).numpy()
-    # Without the part that goes through the singular value, the gradient is along the kernel like any other.
-    along = np.sum(gradient * kernel.numpy()) / np.linalg.norm(gradient) / np.linalg.norm(kernel.numpy())
+    # Without the part that goes through the singular value, the gradient is along the kernel like
+    # any other.
+    along = (
+        np.sum(gradient * kernel.numpy())
+        / np.linalg.norm(gradient)
+        / np.linalg.norm(kernel.numpy())
+    )
     # Float32's rounding of some hundred terms.
     assert abs(along) < 1e-5
     assert np.linalg.norm(gradient) > 0.1
@@ -184,7 +187,8 @@ def test_spectral_normalization_without_bias_maps_zero_to_zero() -> None:
     assert again.layer.units == 5
 
 
-# --- the dense layer ---------------------------------------------------------------------------------------
+# --- the dense layer
+# ---------------------------------------------------------------------------------------
 
 
 def two_layers(kind: type[keras.layers.Dense], use_bias: bool) -> keras.Sequential:
@@ -222,29 +226,36 @@ def test_the_dense_layer_computes_in_half_precision_where_told() -> None:
     assert layer.kernel.dtype == "float32"
 
 
-# --- convolutions ------------------------------------------------------------------------------------------
+# --- convolutions
+# ------------------------------------------------------------------------------------------
 
 
 def test_a_gated_residual_adds_what_its_gate_lets_through() -> None:
     layer, images = GatedResidual(seed=1), normal(2, 4, 4, 3)
     layer(images)
     inner, outer = (
-        lambda x, part=part: tf.nn.conv2d(x, part.kernel, 1, "SAME") for part in (layer.inner, layer.outer)
+        lambda x, part=part: tf.nn.conv2d(x, part.kernel, 1, "SAME")
+        for part in (layer.inner, layer.outer)
     )
     value, gate = np.split(outer(tf.nn.relu(inner(tf.nn.relu(images)))).numpy(), 2, axis=-1)
-    np.testing.assert_allclose(layer(images), images + value / (1 + np.exp(-gate)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        layer(images), images + value / (1 + np.exp(-gate)), rtol=1e-5, atol=1e-6
+    )
     again = GatedResidual.from_config(layer.get_config())
     again(images)
     np.testing.assert_array_equal(again.inner.kernel, layer.inner.kernel)
 
 
-# --- what an export computes otherwise -------------------------------------------------------------------
+# --- what an export computes otherwise
+# -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("filters", [1, 3, 16])
 def test_an_exported_upsampling_is_keras_transposed_convolution(filters: int) -> None:
     layer = Upsampling(filters, activation="tanh", bias_initializer="normal")
-    keras_own = keras.layers.Conv2DTranspose(filters, 4, strides=2, padding="same", activation="tanh")
+    keras_own = keras.layers.Conv2DTranspose(
+        filters, 4, strides=2, padding="same", activation="tanh"
+    )
     x = normal(2, 5, 3, 7)
     expected = layer(x)
     keras_own.build(x.shape)

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgen.config import GANConfig
-from tfgen.losses import LOSSES, classifier_loss, gradient_penalty, minimax_loss, non_saturating_loss
+from tfgen.models.gan.config import GANConfig
+from tfgen.models.gan.losses import (
+    LOSSES,
+    classifier_loss,
+    gradient_penalty,
+    minimax_loss,
+    non_saturating_loss,
+)
 
 REAL = np.array([-3.0, -0.4, 0.0, 0.7, 1.0, 5.0])
 FAKE = np.array([2.5, 0.3, 0.0, -1.0, -0.2, -6.0])
@@ -19,7 +25,9 @@ def log_sigmoid(a: np.ndarray) -> np.ndarray:
     return -np.logaddexp(0, -a)
 
 
-def closed_form(name: str, real: np.ndarray, fake: np.ndarray, s: float) -> tuple[np.ndarray, np.ndarray]:
+def closed_form(
+    name: str, real: np.ndarray, fake: np.ndarray, s: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The generator's and the discriminator's loss."""
     cross_entropy = -(1 - s) * log_sigmoid(real) - s * log_sigmoid(-real) - log_sigmoid(-fake)
     return {
@@ -31,7 +39,9 @@ def closed_form(name: str, real: np.ndarray, fake: np.ndarray, s: float) -> tupl
     }[name]
 
 
-def losses(name: str, real: np.ndarray, fake: np.ndarray, s: float) -> tuple[np.ndarray, np.ndarray]:
+def losses(
+    name: str, real: np.ndarray, fake: np.ndarray, s: float
+) -> tuple[np.ndarray, np.ndarray]:
     real, fake = tf.constant(real, tf.float32), tf.constant(fake, tf.float32)
     return LOSSES[name].generator(fake).numpy(), LOSSES[name].discriminator(real, fake, s).numpy()
 
@@ -62,7 +72,9 @@ def test_losses_are_their_closed_forms(name: str, smoothing: float) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_extreme_logits_stay_finite_and_right(name: str) -> None:
-    for made, wanted in zip(losses(name, *EXTREME, 0.1), closed_form(name, *EXTREME, 0.1), strict=True):
+    for made, wanted in zip(
+        losses(name, *EXTREME, 0.1), closed_form(name, *EXTREME, 0.1), strict=True
+    ):
         # 0.1 · 200 beside 200 is rounded at 2e-5.
         np.testing.assert_allclose(made, wanted, rtol=1e-6, atol=3e-5)
     for player in range(2):
@@ -87,7 +99,9 @@ def test_smoothing_changes_the_real_part_alone(name: str) -> None:
     loss = LOSSES[name].discriminator
     change = loss(real, fake, 0.2) - loss(real, fake, 0.0)
     # Float64 rounds values below 20 at 2e-15.
-    np.testing.assert_allclose(change, loss(real, fake + 3, 0.2) - loss(real, fake + 3, 0.0), atol=2e-14)
+    np.testing.assert_allclose(
+        change, loss(real, fake + 3, 0.2) - loss(real, fake + 3, 0.0), atol=2e-14
+    )
     np.testing.assert_array_equal(
         slope(lambda a: loss(real, a, 0.2), fake), slope(lambda a: loss(real, a, 0.0), fake)
     )
@@ -146,7 +160,8 @@ def test_penalty_looks_between_real_and_fake(shape: tuple[int, ...]) -> None:
     penalty = gradient_penalty(lambda x: tf.reduce_sum(x**2, axes) / 2, real, fake, weights)
     # The gradient of ½ ‖x‖² is x.
     places = [
-        e * x + (1 - e) * g for e, x, g in zip(weights.numpy(), real.numpy(), fake.numpy(), strict=True)
+        e * x + (1 - e) * g
+        for e, x, g in zip(weights.numpy(), real.numpy(), fake.numpy(), strict=True)
     ]
     np.testing.assert_allclose(penalty, [(np.linalg.norm(x) - 1) ** 2 for x in places], rtol=1e-12)
 

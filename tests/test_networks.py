@@ -6,12 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tests.test_layers import normal
-from tfgen.networks import (
-    append_labels,
-    convolutional_discriminator,
-    convolutional_generator,
-    dense_network,
-)
+from tfgen.models.gan.networks import convolutional_discriminator, convolutional_generator
+from tfgen.nn.blocks import append_labels, dense_network
 
 COMMON = {"seed": 0, "dtype": "float32", "name": "network"}
 
@@ -33,7 +29,10 @@ def test_labels_are_appended_alike_at_each_pixel() -> None:
 
 
 def test_labels_take_the_inputs_dtype_and_any_batch() -> None:
-    assert append_labels(tf.cast(normal(3, 5), tf.bfloat16), tf.one_hot([1, 0, 1], 2)).dtype == tf.bfloat16
+    assert (
+        append_labels(tf.cast(normal(3, 5), tf.bfloat16), tf.one_hot([1, 0, 1], 2)).dtype
+        == tf.bfloat16
+    )
 
     @tf.function(input_signature=[tf.TensorSpec([None, 4, 4, 1]), tf.TensorSpec([None, 2])])
     def unknown_batch(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -46,7 +45,9 @@ def kinds(network: keras.Sequential) -> list[str]:
     return [type(layer).__name__ for layer in network.layers]
 
 
-def test_batch_normalization_starts_at_the_second_hidden_layer_and_dropout_ends_at_the_first() -> None:
+def test_batch_normalization_starts_at_the_second_hidden_layer_and_dropout_ends_at_the_first() -> (
+    None
+):
     network = dense_network(
         (4,), (8, 7, 6), (2, 1), activation="leaky_relu", batch_norm=True, dropout=0.3, **COMMON
     )
@@ -75,7 +76,9 @@ def test_a_leaky_relu_lets_a_fifth_through() -> None:
 def test_all_kernels_of_a_spectrally_normalized_network_are_normalized() -> None:
     dense = dense_network((4,), (8, 8), (1,), spectral_norm=True, **COMMON)
     assert kinds(dense).count("SpectralNormalization") == 3
-    convolutional = convolutional_discriminator((8, 8, 1), 4, 5, spectral_norm=True, dropout=0.5, **COMMON)
+    convolutional = convolutional_discriminator(
+        (8, 8, 1), 4, 5, spectral_norm=True, dropout=0.5, **COMMON
+    )
     assert kinds(convolutional).count("SpectralNormalization") == 4
     assert kinds(convolutional).count("Dropout") == 3
     assert not {"Dense", "Conv2D"} & {*kinds(dense), *kinds(convolutional)}
@@ -84,7 +87,14 @@ def test_all_kernels_of_a_spectrally_normalized_network_are_normalized() -> None
 def test_batch_normalization_of_a_convolutional_discriminator_starts_at_the_second_layer() -> None:
     network = convolutional_discriminator((8, 8, 1), 4, 5, batch_norm=True, **COMMON)
     convolutions = ["Conv2D", "Activation", "Conv2D", "BatchNormalization", "Activation"]
-    assert kinds(network) == [*convolutions, "Flatten", "Dense", "BatchNormalization", "Activation", "Dense"]
+    assert kinds(network) == [
+        *convolutions,
+        "Flatten",
+        "Dense",
+        "BatchNormalization",
+        "Activation",
+        "Dense",
+    ]
     plain = convolutional_discriminator((8, 8, 1), 4, 5, **COMMON)
     assert "BatchNormalization" not in kinds(plain)
 
@@ -104,7 +114,9 @@ def test_convolutional_networks_fit_the_images(shape: tuple[int, int, int]) -> N
 
 def test_a_seed_decides_the_weights_and_layers_differ() -> None:
     def weights(seed: int) -> list[np.ndarray]:
-        return dense_network((6,), (6, 6), (6,), seed=seed, dtype="float32", name="n").get_weights()[::2]
+        return dense_network(
+            (6,), (6, 6), (6,), seed=seed, dtype="float32", name="n"
+        ).get_weights()[::2]
 
     first, again, other = weights(0), weights(0), weights(1)
     for kernel, same in zip(first, again, strict=True):

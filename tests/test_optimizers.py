@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgen.networks import dense_network
-from tfgen.optimizers import Adam, Schedule, make_adam
+from tfgen.nn.blocks import dense_network
+from tfgen.nn.cpu import Adam
+from tfgen.nn.optimizers import Schedule, make_adam
 
 COMMON = {"seed": 0, "dtype": "float32", "name": "network"}
 
@@ -43,7 +44,8 @@ def after_steps(
     return [v.numpy() for v in (*network.weights, *optimizer.variables)]
 
 
-# Float32 holds these exactly. Of 0.999 it leaves 1e-5 of 1 − 0.999, in places where Keras and we differ.
+# Float32 holds these exactly. Of 0.999 it leaves 1e-5 of 1 − 0.999, in places where Keras and we
+# differ.
 EXACT = {"beta_1": 0.875, "beta_2": 1 - 2**-6}
 
 
@@ -67,7 +69,10 @@ def test_adam_is_keras_own(arguments: dict, rtol: float, jit_compile: bool) -> N
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"learning_rate": keras.optimizers.schedules.CosineDecay(1e-2, 20), **EXACT}, {"amsgrad": True}],
+    [
+        {"learning_rate": keras.optimizers.schedules.CosineDecay(1e-2, 20), **EXACT},
+        {"amsgrad": True},
+    ],
 )
 def test_adam_takes_a_schedule_and_amsgrad(arguments: dict) -> None:
     ours, wanted = (after_steps(kind(**arguments), False) for kind in (Adam, keras.optimizers.Adam))
@@ -78,13 +83,17 @@ def test_adam_takes_a_schedule_and_amsgrad(arguments: dict) -> None:
 def test_adam_is_the_formula_of_its_paper() -> None:
     # A rate that float32, in which Keras keeps it, holds exactly.
     rate, beta_1, beta_2, epsilon = 2**-7, 0.9, 0.999, 1e-7
-    variable, optimizer = keras.Variable(np.zeros(4), dtype="float64"), Adam(rate, beta_1, beta_2, epsilon)
+    variable, optimizer = (
+        keras.Variable(np.zeros(4), dtype="float64"),
+        Adam(rate, beta_1, beta_2, epsilon),
+    )
     optimizer.build([variable])
     theta = m = v = np.zeros(4)
     for t, g in enumerate(np.random.default_rng(0).normal(size=(20, 4)), start=1):
         optimizer.apply([tf.constant(g)], [variable])
         m, v = beta_1 * m + (1 - beta_1) * g, beta_2 * v + (1 - beta_2) * g**2
-        # The order at the end of Kingma & Ba's section 2, whose ε stands beside the uncorrected root.
+        # The order at the end of Kingma & Ba's section 2, whose ε stands beside the uncorrected
+        # root.
         theta = theta - rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
     np.testing.assert_allclose(variable, theta, rtol=1e-11)
 
@@ -107,7 +116,8 @@ def test_adam_is_saved_with_its_state(tmp_path: Path) -> None:
         np.testing.assert_array_equal(made, wanted)
 
 
-# --- over a training ---------------------------------------------------------------------------------------
+# --- over a training
+# ---------------------------------------------------------------------------------------
 
 
 def rates(schedule: Schedule, steps: int) -> np.ndarray:
@@ -128,7 +138,10 @@ def test_the_step_size_grows_and_falls_by_half_a_wave() -> None:
 
 def test_a_long_gradient_is_cut_as_a_whole() -> None:
     def moments(clip_norm: float) -> np.ndarray:
-        variables = [keras.Variable(np.zeros(2, np.float32)), keras.Variable(np.zeros(1, np.float32))]
+        variables = [
+            keras.Variable(np.zeros(2, np.float32)),
+            keras.Variable(np.zeros(1, np.float32)),
+        ]
         optimizer = make_adam(0.1, 0.5, Schedule(clip_norm=clip_norm))
         optimizer.build(variables)
         optimizer.apply([tf.constant([3.0, 0.0]), tf.constant([4.0])], variables)
@@ -149,7 +162,9 @@ def test_one_gradient_that_is_not_finite_spoils_all_and_a_missing_one_none() -> 
     np.testing.assert_allclose([short, other], [[0.6, 0], [0.8, 0]], rtol=1e-6)
     assert missing is None
     gradients[0] = tf.constant([np.inf, 0.0])
-    assert np.all(np.isnan([each for each in optimizer._clip_gradients(gradients) if each is not None]))
+    assert np.all(
+        np.isnan([each for each in optimizer._clip_gradients(gradients) if each is not None])
+    )
 
 
 def test_a_schedule_is_saved_with_the_optimizer() -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tests import commands
-from tfgen import VAE, export, versions
+from tfgen import VAE
+from tfgen.publishing import export, versions
 
 pytestmark = pytest.mark.newest
 
@@ -20,7 +21,7 @@ READERS, WRITERS, EACH = 8, 2, 25
 WRITER = """
 import json, shutil, sys, time
 from pathlib import Path
-from tfgen import versions
+from tfgen.publishing import versions
 
 source, folder = Path(sys.argv[1]), Path(sys.argv[2])
 manifest = json.loads((source / "manifest.json").read_text())
@@ -54,7 +55,9 @@ def test_readers_see_whole_versions_and_writers_lose_none(tmp_path: Path) -> Non
         while not done.is_set():
             try:
                 sampler = versions.Sampler(versions.find("vae", folder))
-                np.testing.assert_array_equal(sampler.call("sample", seed=seeds)["images"], expected)
+                np.testing.assert_array_equal(
+                    sampler.call("sample", seed=seeds)["images"], expected
+                )
                 seen.append(sampler.number)
             except Exception as error:
                 failed.append(error)

@@ -60,7 +60,9 @@ def test_extreme_words_give_finite_latents() -> None:
 
 
 def test_uniform_range_and_mean() -> None:
-    draws = random.uniform(tf.constant(random.image_seeds(0, 1000)), 100, random.BINARIZATION).numpy()
+    draws = random.uniform(
+        tf.constant(random.image_seeds(0, 1000)), 100, random.BINARIZATION
+    ).numpy()
     assert draws.min() >= 0
     assert draws.max() < 1
     assert scipy.stats.kstest(draws.ravel(), "uniform").pvalue > 1e-3

@@ -24,7 +24,8 @@ ROOT = Path(__file__).parent.parent
 def run_script(
     place: int, folder: Path, monkeypatch: pytest.MonkeyPatch, document: str = "README.md"
 ) -> dict:
-    """Runs one of a document's scripts in a folder on small data; returns the names that it made."""
+    """Runs one of a document's scripts in a folder on small data; returns the names that it
+    made."""
     text = (ROOT / document).read_text()
     code = re.findall(r"run as a test.*?```python\n(.*?)```", text, re.S)[place]
     images = make_images(64, side=28)
@@ -69,7 +70,9 @@ def test_script_with_a_new_bijector(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     y, log_det = bijector.forward_and_log_det(x, 1)
     np.testing.assert_allclose(bijector.inverse(tf.identity(y)), x, atol=1e-12)
     np.testing.assert_allclose(log_det, np.log(np.cosh(x)).sum(axis=1), rtol=1e-12)
-    np.testing.assert_allclose(bijector.inverse_log_det_jacobian(tf.identity(y), 1), -log_det, rtol=1e-12)
+    np.testing.assert_allclose(
+        bijector.inverse_log_det_jacobian(tf.identity(y), 1), -log_det, rtol=1e-12
+    )
     assert np.all(np.isfinite(names["flow"].event_log_prob(names["points"])))
 
 

@@ -1,4 +1,5 @@
-"""The client and the export, held against a double of TensorFlow Serving; the real server was not run."""
+"""The client and the export, held against a double of TensorFlow Serving; the real server was not
+run."""
 
 import json
 import socket
@@ -17,8 +18,10 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from tests.serving_double import Double
-from tfgen import GAN, VAE, Flow, export, serving, versions
+from tfgen import GAN, VAE, Flow
 from tfgen.errors import UsageError, WorkError
+from tfgen.publishing import export, versions
+from tfgen.publishing import served as serving
 
 SEEDS = np.array([5, -7, 2**31 - 1], np.int32)
 MODELS = {
@@ -68,15 +71,17 @@ def inputs_for(sampler: versions.Sampler, signature: str, size: int) -> dict[str
         "latents": rng.standard_normal((size, sampler.latent_dim)).astype(np.float32),
         "images": rng.integers(0, 256, (size, 6, 6, 1)).astype(np.uint8),
     }
-    wanted = sampler.manifest["signatures"]["sample" if signature == "serving_default" else signature][
-        "inputs"
-    ]
+    wanted = sampler.manifest["signatures"][
+        "sample" if signature == "serving_default" else signature
+    ]["inputs"]
     return {key: made[key] for key in wanted}
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 @pytest.mark.parametrize("name", MODELS)
-def test_every_signature_answers_as_the_local_one(double: Double, folder: Path, name: str, way: str) -> None:
+def test_every_signature_answers_as_the_local_one(
+    double: Double, folder: Path, name: str, way: str
+) -> None:
     here, there = local(folder, name), serving.ServedSampler(transport(double, way), name)
     assert (there.name, there.number) == (name, 2)
     assert (there.latent_dim, there.num_classes) == (here.latent_dim, here.num_classes)
@@ -109,12 +114,17 @@ def test_a_new_version_does_not_mix_into_a_request(tmp_path: Path, way: str) -> 
         assert serving.ServedSampler(transport(double, way), "vae", 2).number == 2
 
 
-BUSY = {"rest": [429, 502, 503], "grpc": [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED]}
+BUSY = {
+    "rest": [429, 502, 503],
+    "grpc": [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED],
+}
 WRONG = {"rest": 400, "grpc": grpc.StatusCode.INVALID_ARGUMENT}
 LATE = {"rest": 504, "grpc": grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
-@pytest.mark.parametrize(("way", "busy"), [(way, busy) for way, many in BUSY.items() for busy in many])
+@pytest.mark.parametrize(
+    ("way", "busy"), [(way, busy) for way, many in BUSY.items() for busy in many]
+)
 def test_a_busy_server_is_asked_again(double: Double, way: str, busy: Any) -> None:
     sampler = serving.ServedSampler(transport(double, way, retries=2), "vae")
     double.reset()
@@ -136,7 +146,10 @@ def test_a_busy_server_is_asked_again(double: Double, way: str, busy: Any) -> No
 def test_a_refusal_and_a_time_out_are_not_repeated(double: Double, way: str) -> None:
     sampler = serving.ServedSampler(transport(double, way, timeout=0.3), "vae")
     refused = f"the server at {sampler.transport.address} says: the server is busy"
-    for failure, message in ((WRONG[way], refused), (LATE[way], "gave no answer in 0.3 s; .*--timeout")):
+    for failure, message in (
+        (WRONG[way], refused),
+        (LATE[way], "gave no answer in 0.3 s; .*--timeout"),
+    ):
         double.reset()
         double.failures = [failure]
         with pytest.raises(WorkError, match=message):
@@ -177,7 +190,9 @@ def free_port() -> int:
 
 def test_no_server_is_told() -> None:
     port = free_port()
-    with pytest.raises(WorkError, match=rf"no server answers at http://127.0.0.1:{port} \(.*refused.*8501"):
+    with pytest.raises(
+        WorkError, match=rf"no server answers at http://127.0.0.1:{port} \(.*refused.*8501"
+    ):
         serving.ServedSampler(serving.Rest(f"http://127.0.0.1:{port}", retries=1), "vae")
     with pytest.raises(WorkError, match=rf"no server is ready at 127.0.0.1:{port}.*8500"):
         serving.ServedSampler(serving.Grpc(f"127.0.0.1:{port}", retries=0), "vae")
@@ -204,7 +219,14 @@ def test_what_is_no_grpc_address_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>", b"[1]", b"{}", b'{"model_spec": {"version": "x"}, "metadata": {}}', b'{"outputs": 1}']
+    "body",
+    [
+        b"<html>",
+        b"[1]",
+        b"{}",
+        b'{"model_spec": {"version": "x"}, "metadata": {}}',
+        b'{"outputs": 1}',
+    ],
 )
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
 def test_another_server_is_told(body: bytes, status: str) -> None:
@@ -234,7 +256,10 @@ class Lying:
 
     def metadata(self, name: str, version: int | None) -> tuple[int, Any]:
         def tensor(*sizes: int) -> dict[str, Any]:
-            return {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": str(size)} for size in sizes]}}
+            return {
+                "dtype": "DT_FLOAT",
+                "tensor_shape": {"dim": [{"size": str(size)} for size in sizes]},
+            }
 
         outputs = {"latents": {"latents": tensor(-1, 2)}, "decode": {"images": tensor(-1, 6, 6, 1)}}
         return 1, {key: {"outputs": value} for key, value in outputs.items()}
@@ -265,7 +290,8 @@ def test_a_model_that_tfgen_did_not_export_is_told(tmp_path: Path) -> None:
         serving.ServedSampler(serving.Rest(double.url), "half")
 
 
-# --- the documented form of REST ---------------------------------------------------------------------
+# --- the documented form of REST
+# ---------------------------------------------------------------------
 
 
 def post(double: Double, name: str, body: dict[str, Any]) -> Any:
@@ -297,7 +323,9 @@ def test_two_inputs_and_two_outputs_are_named(double: Double, folder: Path) -> N
     }
 
 
-def test_what_the_client_sends_is_what_the_documentation_asks(double: Double, monkeypatch: Any) -> None:
+def test_what_the_client_sends_is_what_the_documentation_asks(
+    double: Double, monkeypatch: Any
+) -> None:
     sent: list[Any] = []
     real = requests.Session.request
 
@@ -319,7 +347,8 @@ def test_what_the_client_sends_is_what_the_documentation_asks(double: Double, mo
     assert json.loads(json.dumps(sent[1][2])) == sent[1][2]
 
 
-# --- the files beside the graph ----------------------------------------------------------------------
+# --- the files beside the graph
+# ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -335,11 +364,15 @@ def test_the_warm_up_file_is_replayed(folder: Path, name: str) -> None:
         outputs = sampler.call(request.model_spec.signature_name, **inputs)
         assert all(len(value) == size and np.isfinite(value).all() for value in outputs.values())
         asked.append((request.model_spec.signature_name, size))
-    assert sorted(asked) == sorted((key, n) for key in sampler.manifest["signatures"] for n in (1, 32))
+    assert sorted(asked) == sorted(
+        (key, n) for key in sampler.manifest["signatures"] for n in (1, 32)
+    )
     assert len(asked) <= 1000  # TensorFlow Serving's limit
 
 
-def test_without_the_extra_there_is_no_warm_up_and_a_version(tmp_path: Path, monkeypatch: Any) -> None:
+def test_without_the_extra_there_is_no_warm_up_and_a_version(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     for module in ("tensorflow_serving", "tensorflow_serving.apis"):
         monkeypatch.setitem(__import__("sys").modules, module, None)
     path = export.publish(MODELS["vae"](), tmp_path, "vae")
@@ -371,15 +404,15 @@ def test_a_name_that_appears_while_the_configuration_is_written_is_in_it(
 
 def test_a_configuration_that_cannot_be_written_is_told_after_publishing(tmp_path: Path) -> None:
     (tmp_path / "models.config").mkdir()
-    with pytest.raises(WorkError, match=r"published .*vae/2, but .*models.config cannot be written"):
+    with pytest.raises(
+        WorkError, match=r"published .*vae/2, but .*models.config cannot be written"
+    ):
         export.publish(MODELS["vae"](), tmp_path, "vae")
     assert versions.version_numbers(tmp_path / "vae") == [2]
 
 
 def test_a_configuration_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
-    own = (
-        'model_config_list { config { name: "vae" base_path: "/elsewhere" model_platform: "tensorflow" } }\n'
-    )
+    own = 'model_config_list { config { name: "vae" base_path: "/elsewhere" model_platform: "tensorflow" } }\n'
     (tmp_path / "models.config").write_text(own)
     export.publish(MODELS["vae"](), tmp_path, "vae")
     assert (tmp_path / "models.config").read_text() == own

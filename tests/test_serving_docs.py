@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from tests.serving_double import Double
-from tfgen import versions
+from tfgen.publishing import versions
 
 pytestmark = pytest.mark.newest
 
@@ -56,7 +56,9 @@ def test_both_python_clients_run(double: Double) -> None:
     assert len(scripts) == 2
     images = []
     for script in scripts:
-        script = script.replace("localhost:8500", double.grpc).replace("http://localhost:8501", double.url)
+        script = script.replace("localhost:8500", double.grpc).replace(
+            "http://localhost:8501", double.url
+        )
         names: dict[str, Any] = {}
         exec(script, names)
         images.append(names["images"])
@@ -80,7 +82,9 @@ def test_the_table_holds_every_signature_of_every_shipped_version() -> None:
         }
         assert told.keys() == {"serving_default", *signatures}
         for key, signature in signatures.items():
-            for cell, tensors in zip(told[key], (signature["inputs"], signature["outputs"]), strict=True):
+            for cell, tensors in zip(
+                told[key], (signature["inputs"], signature["outputs"]), strict=True
+            ):
                 found = dict(re.findall(r"`(\w+): (\w+)\[", cell))
                 assert found == {tensor: spec["dtype"] for tensor, spec in tensors.items()}
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+from tfgen.seeds import image_seeds
 
 from tests import commands
 from tests.contracts import assert_close
-from tfgen import loading, versions
-from tfgen.seeds import image_seeds
+from tfgen.publishing import opening as loading
+from tfgen.publishing import versions
 
 pytestmark = pytest.mark.newest
 
@@ -40,7 +41,9 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]
         "np.savez('found.npz', **found)\n"
     )
     np.save(folder / "seeds.npy", image_seeds(0, 50))
-    words = [word for name in NAMES for word in (name, str(versions.find(name, Path("none"), 1).path))]
+    words = [
+        word for name in NAMES for word in (name, str(versions.find(name, Path("none"), 1).path))
+    ]
     done = commands.python(["-c", script, *words], folder)
     assert done.returncode == 0, done.stderr
     with np.load(folder / "found.npz") as found:
@@ -57,26 +60,35 @@ def test_latents_do_not_depend_on_batch_order_process_or_compiler(
     shuffled = np.random.default_rng(0).permutation(1000)
     np.testing.assert_array_equal(latents(sampler, seeds[shuffled]), expected[shuffled])
     loaded = tf.saved_model.load(str(sampler.version.path))
-    compiled = tf.function(lambda seed: loaded.signatures["latents"](seed=seed)["latents"], jit_compile=True)
+    compiled = tf.function(
+        lambda seed: loaded.signatures["latents"](seed=seed)["latents"], jit_compile=True
+    )
     np.testing.assert_array_equal(compiled(seeds), expected)
     np.testing.assert_array_equal(elsewhere[f"{sampler.name}/latents"], expected[:50])
-    assert_close(sampler.call("sample", seed=seeds[:50])["images"], elsewhere[f"{sampler.name}/images"])
+    assert_close(
+        sampler.call("sample", seed=seeds[:50])["images"], elsewhere[f"{sampler.name}/images"]
+    )
 
 
 def test_images_agree_alone_in_a_batch_and_compiled(sampler: versions.Sampler) -> None:
     seeds = image_seeds(3, 200)
     images = sampler.call("sample", seed=seeds)["images"]
-    alone = np.concatenate([sampler.call("sample", seed=seeds[i : i + 1])["images"] for i in range(20)])
+    alone = np.concatenate(
+        [sampler.call("sample", seed=seeds[i : i + 1])["images"] for i in range(20)]
+    )
     assert_close(images[:20], alone)
     loaded = tf.saved_model.load(str(sampler.version.path))
-    compiled = tf.function(lambda seed: loaded.signatures["sample"](seed=seed)["images"], jit_compile=True)
+    compiled = tf.function(
+        lambda seed: loaded.signatures["sample"](seed=seed)["images"], jit_compile=True
+    )
     assert_close(images, compiled(seeds).numpy())
 
 
 def test_requests_for_nothing_are_answered_with_nothing(sampler: versions.Sampler) -> None:
     for name, signature in sampler.manifest["signatures"].items():
         inputs = {
-            key: np.zeros([0, *spec["shape"][1:]], spec["dtype"]) for key, spec in signature["inputs"].items()
+            key: np.zeros([0, *spec["shape"][1:]], spec["dtype"])
+            for key, spec in signature["inputs"].items()
         }
         for key, value in sampler.call(name, **inputs).items():
             assert value.shape == (0, *signature["outputs"][key]["shape"][1:])
@@ -87,7 +99,10 @@ def test_seeds_give_distinct_images(sampler: versions.Sampler) -> None:
     n = 500 if sampler.name == "flow" else 10_000
     seeds = image_seeds(0, n)
     images = np.concatenate(
-        [sampler.call("sample", seed=seeds[start : start + 500])["images"] for start in range(0, n, 500)]
+        [
+            sampler.call("sample", seed=seeds[start : start + 500])["images"]
+            for start in range(0, n, 500)
+        ]
     )
     assert len(np.unique(images.reshape(n, -1), axis=0)) == n
 
@@ -95,7 +110,8 @@ def test_seeds_give_distinct_images(sampler: versions.Sampler) -> None:
 def test_exported_latents_are_standard_normal(sampler: versions.Sampler) -> None:
     drawn = latents(sampler, image_seeds(1, 10_000)).astype(np.float64)
     n, dimensions = drawn.shape
-    # Fixed for ever by the seed; the bounds keep the chance of a false alarm over all dimensions below 1 %.
+    # Fixed for ever by the seed; the bounds keep the chance of a false alarm over all dimensions
+    # below 1 %.
     assert min(scipy.stats.kstest(column, "norm").pvalue for column in drawn.T) > 0.01 / dimensions
     across = drawn[: 20 * (n // 20)].reshape(20, -1)  # neighbouring seeds in a row
     assert min(scipy.stats.kstest(row[:20_000], "norm").pvalue for row in across) > 0.01 / 20
@@ -107,13 +123,17 @@ def test_exported_latents_are_standard_normal(sampler: versions.Sampler) -> None
 
 def test_the_servers_configuration_names_the_shipped_versions() -> None:
     folder = versions.shipped_folder()
-    shipped = [name for name in versions.names(folder) if 1 in versions.version_numbers(folder / name)]
+    shipped = [
+        name for name in versions.names(folder) if 1 in versions.version_numbers(folder / name)
+    ]
     assert shipped == sorted((*NAMES, "classifier"))
     text = (folder / "models.config").read_text()
     assert all(f'base_path: "/models/{name}"' in text for name in shipped)
 
 
-def test_the_live_model_of_a_version_is_the_one_that_was_exported(sampler: versions.Sampler) -> None:
+def test_the_live_model_of_a_version_is_the_one_that_was_exported(
+    sampler: versions.Sampler,
+) -> None:
     if sampler.name == "flow":
         pytest.skip("takes long to trace; .ci/alone.py does it")
     model = loading.exported_model(sampler.version.path)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgen import VAE, export, versions
+from tfgen import VAE
 from tfgen.errors import UsageError, WorkError
+from tfgen.publishing import export, versions
 
 
 def small(**kwargs: object) -> VAE:
@@ -107,7 +108,13 @@ def test_only_known_operations_are_loaded(copy: Path) -> None:
 
 # What a SavedModel needs beside pure functions: variables, their restoring, calls, loops with them.
 STATEFUL = {
-    *("AssignVariableOp", "DisableCopyOnRead", "MergeV2Checkpoints", "Placeholder", "ReadVariableOp"),
+    *(
+        "AssignVariableOp",
+        "DisableCopyOnRead",
+        "MergeV2Checkpoints",
+        "Placeholder",
+        "ReadVariableOp",
+    ),
     *("RestoreV2", "SaveV2", "StatefulPartitionedCall", "VarHandleOp", "While"),
 }
 
@@ -117,7 +124,14 @@ def test_no_random_no_python_and_no_file_operation_is_allowed() -> None:
 
     found = {name for name in versions.ALLOWED_OPS if op_def_registry.get(name).is_stateful}
     assert found <= STATEFUL
-    for name in ("RandomStandardNormal", "RandomUniform", "ReadFile", "WriteFile", "PyFunc", "EagerPyFunc"):
+    for name in (
+        "RandomStandardNormal",
+        "RandomUniform",
+        "ReadFile",
+        "WriteFile",
+        "PyFunc",
+        "EagerPyFunc",
+    ):
         assert op_def_registry.get(name) is not None and name not in versions.ALLOWED_OPS
     assert not [name for name in versions.ALLOWED_OPS if "Random" in name or "Py" in name]
 
@@ -150,5 +164,7 @@ def test_sampler_reads_the_export(published: Path) -> None:
     sampler = versions.Sampler(versions.Version("small", 2, published))
     seeds = np.array([5, -7, 2**31 - 1], np.int32)
     assert sampler.latent_dim == 2
-    np.testing.assert_array_equal(sampler.call("latents", seed=seeds)["latents"], small().latents(seeds))
+    np.testing.assert_array_equal(
+        sampler.call("latents", seed=seeds)["latents"], small().latents(seeds)
+    )
     assert sampler.call("sample", seed=seeds[:0])["images"].shape == (0, 6, 6, 1)

@@ -1,6 +1,7 @@
 """Deep generative image models in TensorFlow and Keras 3: train, judge, compare and serve.
 
-The public names are loaded when they are first used: `import tfgen` alone imports no TensorFlow.
+Public names and submodules are loaded when they are first used: `import tfgen` alone imports no
+TensorFlow.
 """
 
 import importlib
@@ -9,46 +10,67 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "GAN": "tfgen.models.gan",
-    "VAE": "tfgen.models.vae",
-    "Classifier": "tfgen.models.classifier",
-    "ClassifierConfig": "tfgen.config",
+    "VAE": "tfgen.models.vae.model",
+    "VAEConfig": "tfgen.models.vae.config",
+    "GAN": "tfgen.models.gan.model",
+    "GANConfig": "tfgen.models.gan.config",
+    "Flow": "tfgen.models.flow.model",
+    "FlowConfig": "tfgen.models.flow.config",
+    "Classifier": "tfgen.models.classifier.model",
+    "ClassifierConfig": "tfgen.models.classifier.config",
+    "ImageModel": "tfgen.models.base",
+    "GenerativeModel": "tfgen.models.generative",
     "Dequantized": "tfgen.models.preprocessing",
-    "Flow": "tfgen.models.flow",
-    "FlowConfig": "tfgen.config",
-    "GenerativeModel": "tfgen.models.base",
     "Identity": "tfgen.models.preprocessing",
     "Pixels": "tfgen.models.preprocessing",
     "SymmetricPixels": "tfgen.models.preprocessing",
-    "GANConfig": "tfgen.config",
-    "VAEConfig": "tfgen.config",
-    "image_seeds": "tfgen.seeds",
-    "load": "tfgen.loading",
-    "load_data": "tfgen.data",
-    "Sampler": "tfgen.versions",
+    "Sampler": "tfgen.publishing.opening",
+    "image_seeds": "tfgen.random",
+    "load": "tfgen.publishing.opening",
+    "load_data": "tfgen.data.load",
 }
-__all__ = sorted([*_HOMES, "__version__"])
+_SUBMODULES = (
+    "bijectors",
+    "data",
+    "errors",
+    "evaluation",
+    "figures",
+    "models",
+    "nn",
+    "publishing",
+    "random",
+    "registry",
+    "sampling",
+    "settings",
+    "system",
+    "training",
+)
+__all__ = sorted([*_HOMES, *_SUBMODULES, "__version__"])
 
 if TYPE_CHECKING:
-    from tfgen.config import ClassifierConfig as ClassifierConfig
-    from tfgen.config import FlowConfig as FlowConfig
-    from tfgen.config import GANConfig as GANConfig
-    from tfgen.config import VAEConfig as VAEConfig
-    from tfgen.loading import load as load
-    from tfgen.models.base import GenerativeModel as GenerativeModel
-    from tfgen.models.classifier import Classifier as Classifier
-    from tfgen.models.flow import Flow as Flow
-    from tfgen.models.gan import GAN as GAN
+    from tfgen.data.load import load as load_data
+    from tfgen.models.base import ImageModel as ImageModel
+    from tfgen.models.classifier.config import ClassifierConfig as ClassifierConfig
+    from tfgen.models.classifier.model import Classifier as Classifier
+    from tfgen.models.flow.config import FlowConfig as FlowConfig
+    from tfgen.models.flow.model import Flow as Flow
+    from tfgen.models.gan.config import GANConfig as GANConfig
+    from tfgen.models.gan.model import GAN as GAN
+    from tfgen.models.generative import GenerativeModel as GenerativeModel
     from tfgen.models.preprocessing import Dequantized as Dequantized
     from tfgen.models.preprocessing import Identity as Identity
     from tfgen.models.preprocessing import Pixels as Pixels
     from tfgen.models.preprocessing import SymmetricPixels as SymmetricPixels
-    from tfgen.models.vae import VAE as VAE
-    from tfgen.seeds import image_seeds as image_seeds
-    from tfgen.versions import Sampler as Sampler
+    from tfgen.models.vae.config import VAEConfig as VAEConfig
+    from tfgen.models.vae.model import VAE as VAE
+    from tfgen.publishing.opening import Sampler as Sampler
+    from tfgen.publishing.opening import load as load
+    from tfgen.random import image_seeds as image_seeds
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"tfgen.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'tfgen' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), "load" if name == "load_data" else name)

@@ -12,13 +12,15 @@ class TfgenError(Exception):
 
 
 class UsageError(TfgenError, ValueError):
-    """The request was wrong: an unknown name, a value out of range, an input that is not what it claims."""
+    """The request was wrong: an unknown name, a value out of range, an input that is not what it
+    claims."""
 
     exit_status = 2
 
 
 class WorkError(TfgenError, RuntimeError):
-    """The request was right, the work failed: a non-finite loss, a full disk, a broken checkpoint."""
+    """The request was right, the work failed: a non-finite loss, a full disk, a broken
+    checkpoint."""
 
     exit_status = 1
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfgen.atomic import write_bytes
+from tfgen.system.atomic import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,9 @@ def image_grid(images: np.ndarray, columns: int | None = None, pad: int = 1) -> 
     n, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    grid = np.full((rows * (height + pad) + pad, columns * (width + pad) + pad, channels), 0.5, np.float32)
+    grid = np.full(
+        (rows * (height + pad) + pad, columns * (width + pad) + pad, channels), 0.5, np.float32
+    )
     for i, image in enumerate(images):
         top, left = pad + i // columns * (height + pad), pad + i % columns * (width + pad)
         grid[top : top + height, left : left + width] = image
@@ -37,7 +39,8 @@ def image_grid(images: np.ndarray, columns: int | None = None, pad: int = 1) -> 
 
 
 def png_bytes(pixels: np.ndarray, least_side: int = 560) -> bytes:
-    """A PNG of `uint8[H, W, C]`, each pixel enlarged by a whole number until the picture is easy to see."""
+    """A PNG of `uint8[H, W, C]`, each pixel enlarged by a whole number until the picture is easy to
+    see."""
     from PIL import Image
 
     factor = max(1, least_side // max(pixels.shape[:2]))
@@ -79,7 +82,14 @@ def curves(
                 if rows and key in rows[-1]:
                     values = [row.get(key, math.nan) for row in rows]
                     marker = "o" if len(rows) == 1 else None
-                    axes.plot(epochs, values, style, color=f"C{i}", marker=marker, label=f"{name}, {suffix}")
+                    axes.plot(
+                        epochs,
+                        values,
+                        style,
+                        color=f"C{i}",
+                        marker=marker,
+                        label=f"{name}, {suffix}",
+                    )
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -112,15 +122,17 @@ def manifold_latents(side: int) -> np.ndarray:
 PATHS = ("linear", "spherical")
 
 
-def interpolated_latents(start: np.ndarray, end: np.ndarray, steps: int, path: str = "linear") -> np.ndarray:
+def interpolated_latents(
+    start: np.ndarray, end: np.ndarray, steps: int, path: str = "linear"
+) -> np.ndarray:
     """Latents on the way from one to the other, both included, `float32[steps, D]`.
 
     Args:
         start: `float32[D]`.
         end: `float32[D]`.
         steps: how many.
-        path: `linear`, or `spherical`, along the great circle, where norms stay those of the prior's samples
-            (White 2016, "Sampling generative networks").
+        path: `linear`, or `spherical`, along the great circle, where norms stay those of the
+            prior's samples (White 2016, "Sampling generative networks").
     """
     weights = np.linspace(0.0, 1.0, steps)[:, None]
     if path == "spherical":
@@ -136,7 +148,9 @@ def histograms(values: Mapping[str, np.ndarray], label: str, title: str) -> "Fig
     """Histograms of some arrays over one axis, each by its name."""
     figure = _figure(6.4, 4.2)
     axes = figure.subplots()
-    edges = np.histogram_bin_edges(np.concatenate([np.ravel(v) for v in values.values()]), bins=50).tolist()
+    edges = np.histogram_bin_edges(
+        np.concatenate([np.ravel(v) for v in values.values()]), bins=50
+    ).tolist()
     for name, each in values.items():
         axes.hist(np.ravel(each), edges, alpha=0.5, label=f"{name}, mean {np.mean(each):.3g}")
     axes.set(xlabel=label, ylabel="images")
@@ -156,12 +170,16 @@ def comparison(
 
     Args:
         names: of the models.
-        bars: mean and spread of each model by the panel's title; said to be unknown where it is not a number,
-            no panel where all would be. At least one has a bar.
+        bars: mean and spread of each model by the panel's title; said to be unknown where it is not
+            a number, no panel where all would be. At least one has a bar.
         pictures: pixels of a grid of each model's samples, `uint8[H, W]` or `uint8[H, W, 3]`.
         floors: what real images get, by the panel's title, drawn as a dotted line.
     """
-    bars = {title: values for title, values in bars.items() if any(math.isfinite(mean) for mean, _ in values)}
+    bars = {
+        title: values
+        for title, values in bars.items()
+        if any(math.isfinite(mean) for mean, _ in values)
+    }
     columns = math.lcm(len(bars), len(names))
     figure = _figure(max(3.2 * len(bars), 2.4 * len(names)), 6.4)
     grid = figure.add_gridspec(2, columns, height_ratios=(1, 1))
@@ -172,7 +190,16 @@ def comparison(
         axes.bar(range(len(names)), means, yerr=spreads, color=[f"C{j}" for j in range(len(names))])
         for j, mean in enumerate(means):
             if not math.isfinite(mean):
-                axes.text(j, 0, " not known", rotation=90, ha="center", va="bottom", fontsize=8, color="gray")
+                axes.text(
+                    j,
+                    0,
+                    " not known",
+                    rotation=90,
+                    ha="center",
+                    va="bottom",
+                    fontsize=8,
+                    color="gray",
+                )
         axes.set_xlim(-0.6, len(names) - 0.4)
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
         axes.set_title(title)

@@ -1,41 +1,56 @@
 """Per-image latents: a counter-based generator in integer tensor operations.
 
 A latent must be a function of its image's own seed, bit for bit, whatever the batch, the process or
-the compiler. TensorFlow's stateless generators take one seed a call, and XLA draws other numbers from
-it than the plain kernels do. So the bits come from Threefry-2x32 (Salmon, Moraes, Dror & Shaw 2011,
-"Parallel random numbers: as easy as 1, 2, 3"), and the normal variate from the bits by a table of the
-inverse normal distribution function, interpolated in fixed point: a compiler may fuse a float
-multiplication with an addition, or take another logarithm, and change the last bit; it can do no such
-thing to integers.
+the compiler. TensorFlow's stateless generators take one seed a call, and XLA draws other numbers
+from it than the plain kernels do. So the bits come from Threefry-2x32 (Salmon, Moraes, Dror & Shaw
+2011, "Parallel random numbers: as easy as 1, 2, 3"), and the normal variate from the bits by a
+table of the inverse normal distribution function, interpolated in fixed point: a compiler may fuse
+a float multiplication with an addition, or take another logarithm, and change the last bit; it can
+do no such thing to integers.
 """
+
+from __future__ import annotations
 
 import functools
 import math
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
-from tfgen.seeds import image_seeds as image_seeds
+from tfgen.system.lazy import LazyModule
 
-# Threefry-2x32: rotations and the parity constant of the key schedule (Salmon et al. 2011, table 3 and
-# the Random123 library's SKEIN_KS_PARITY32), 20 rounds.
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    # A client of a server needs `image_seeds`, and no TensorFlow.
+    tf = LazyModule("tensorflow")
+
+# Threefry-2x32: rotations and the parity constant of the key schedule (Salmon et al. 2011, table 3
+# and the Random123 library's SKEIN_KS_PARITY32), 20 rounds.
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 _ROUNDS_OF_FOUR = 5
 
-# Streams keep draws of different purpose from one seed apart: the second word of the key.
+# Streams keep draws of different purpose from one seed apart: the second word of the key. A family
+# names its own where it draws; two letters in ASCII make a number that no other stream has.
 LATENTS = 0x6C61
-BINARIZATION = 0x6269
-POSTERIOR = 0x706F
-PENALTY = 0x7065
-DEQUANTIZATION = 0x6471
 PARTS = 0x7074
 DRAWS = 0x6472
 
 _SEGMENTS = 256  # table segments an octave of the tail probability; error below 1e-6
 _FRACTION_BITS = 20  # position inside a segment
 _SCALE_BITS = 26  # fixed point of the table: |z| < 6.4 takes 29 bits
+
+
+def image_seeds(seed: int, n: int) -> np.ndarray:
+    """The seeds of the n images of one request, `int32[n]`; needs no TensorFlow.
+
+    They are consecutive from a start that is hashed from `seed`: distinct within a request, the
+    first ones the same for every n, and different for another `seed`.
+    """
+    start = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    return ((start + np.arange(n, dtype=np.int64)) % 2**32).astype(np.uint32).view(np.int32)
 
 
 def threefry2x32(
@@ -99,8 +114,8 @@ def uniform(seeds: tf.Tensor, size: int, stream: int) -> tf.Tensor:
 def standard_normal(seeds: tf.Tensor, size: int, stream: int = LATENTS) -> tf.Tensor:
     """Standard normal variates, bit-equal for a seed in every batch, process and compiler.
 
-    One bit of a word is the sign; the other 31 give the tail probability p = (2u + 1) / 2^33 in (0, 1/2).
-    Its leading bit chooses an octave of the table and the next ones a segment of it.
+    One bit of a word is the sign; the other 31 give the tail probability p = (2u + 1) / 2^33 in (0,
+    1/2). Its leading bit chooses an octave of the table and the next ones a segment of it.
 
     Args:
         seeds: `int32[B]`.
@@ -112,11 +127,16 @@ def standard_normal(seeds: tf.Tensor, size: int, stream: int = LATENTS) -> tf.Te
     """
     bits = random_bits(seeds, size, stream)
     odd = tf.cast(tf.bitwise.left_shift(bits, tf.constant(1, tf.uint32)), tf.int64) + 1
-    # float64 holds 32 bits exactly: its exponent is the octave, its mantissa's first bits the segment.
+    # float64 holds 32 bits exactly: its exponent is the octave, its mantissa's first bits the
+    # segment.
     pattern = tf.bitcast(tf.cast(odd, tf.float64), tf.int64)
     segment_bits = _SEGMENTS.bit_length() - 1
-    cell = tf.bitwise.right_shift(pattern, tf.constant(52 - segment_bits, tf.int64)) - 1023 * _SEGMENTS
-    fraction = tf.bitwise.right_shift(pattern, tf.constant(52 - segment_bits - _FRACTION_BITS, tf.int64))
+    cell = (
+        tf.bitwise.right_shift(pattern, tf.constant(52 - segment_bits, tf.int64)) - 1023 * _SEGMENTS
+    )
+    fraction = tf.bitwise.right_shift(
+        pattern, tf.constant(52 - segment_bits - _FRACTION_BITS, tf.int64)
+    )
     fraction = tf.bitwise.bitwise_and(fraction, tf.constant((1 << _FRACTION_BITS) - 1, tf.int64))
     values, slopes = _quantile_table()
     slope = tf.gather(tf.constant(slopes), cell)
@@ -162,7 +182,7 @@ class BatchNoise:
         """Standard normal variates of shape `[batch, *event_shape]`."""
         return tf.random.stateless_normal((batch, *event_shape), self._folded(stream), dtype=dtype)
 
-    def part(self, index: int) -> "BatchNoise":
+    def part(self, index: int) -> BatchNoise:
         """The noise of one part of the batch, apart from that of the other parts."""
         return BatchNoise(self._folded(PARTS + index))
 
@@ -171,7 +191,8 @@ class BatchNoise:
 
 
 class SeedNoise:
-    """Noise for images with a seed each: row i is a function of `seeds[i]` alone, whatever the batch.
+    """Noise for images with a seed each: row i is a function of `seeds[i]` alone, whatever the
+    batch.
 
     Args:
         seeds: `int32[B]`.
@@ -190,7 +211,9 @@ class SeedNoise:
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> tf.Tensor:
         """Standard normal variates of shape `[B, *event_shape]`; `batch` is the seeds' own."""
-        return self._shaped(standard_normal(self.seeds, math.prod(event_shape), stream), event_shape, dtype)
+        return self._shaped(
+            standard_normal(self.seeds, math.prod(event_shape), stream), event_shape, dtype
+        )
 
     def _shaped(self, flat: tf.Tensor, event_shape: tuple[int, ...], dtype: str) -> tf.Tensor:
         return tf.cast(tf.reshape(flat, (-1, *event_shape)), dtype)

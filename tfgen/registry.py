@@ -1,233 +1,102 @@
-"""The families: names, classes, configurations and presets, as data.
+"""The families by name: the built-in ones, and those that other packages add.
 
-Nothing else names a family. To add one: a file in `tfgen/models/` and an entry in `FAMILIES`.
-No TensorFlow here: a class is named by its path and imported when it is needed.
+A built-in family is a folder in `tfgen/models/` and a line in `_BUILT_IN`. Another package adds one
+by an entry point of the group `tfgen.families`, whose name is the family's and whose value is the
+path of its `Family`, `module:FAMILY`. No TensorFlow here: a family names its model class by its
+path.
 """
 
+import functools
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import importlib.metadata
 from typing import Any
 
-from tfgen.config import ClassifierConfig, FlowConfig, GANConfig, ModelConfig, Preset, RunConfig, VAEConfig
 from tfgen.errors import UsageError
-from tfgen.fields import hint
+from tfgen.settings.family import Family as Family
+from tfgen.settings.family import Preset as Preset
+from tfgen.settings.fields import hint
+from tfgen.settings.model import ModelConfig
+from tfgen.settings.training import RunConfig
 
 DEFAULT_DATASET = "mnist"
+ENTRY_POINTS = "tfgen.families"
 
-
-@dataclass(frozen=True)
-class Family:
-    """One entry of the registry.
-
-    Attributes:
-        name: what the commands call it.
-        summary: one line for `--help`.
-        model: path of the `ImageModel` subclass, `module:Class`.
-        config: its configuration class; each field is a flag of `tfgen-train`.
-        presets: named settings; the first is the default.
-        side_by_side: whether a step has chains of operations that do not wait for each other: on a CPU two
-            operations at a time, each on half of the cores, are then faster than one at a time on all.
-        generative: whether it makes images; what does not needs labels to learn from.
-    """
-
-    name: str
-    summary: str
-    model: str
-    config: type[ModelConfig]
-    presets: Mapping[str, Preset]
-    side_by_side: bool = False
-    generative: bool = True
-
-    @property
-    def default_preset(self) -> str:
-        """Name of the preset that is used where none is asked for."""
-        return next(iter(self.presets))
-
-    def advice(self, version: Path) -> str:
-        """What to do with a version that was just published in that folder."""
-        if self.generative:
-            return f"look at it with: tfgen-sample {version.parent.name} --n 25"
-        return f"judge samples by it with: tfgen-evaluate NAME --classifier {version}"
-
-    def preset(self, name: str) -> Preset:
-        """The preset of that name.
-
-        Raises:
-            UsageError: there is none.
-        """
-        if name not in self.presets:
-            raise UsageError(f"unknown preset {name!r} of {self.name}{hint(name, self.presets)}")
-        return self.presets[name]
-
-    def load_class(self) -> Any:
-        """Imports and returns the model class, and with it TensorFlow."""
-        module, _, cls = self.model.partition(":")
-        return getattr(importlib.import_module(module), cls)
-
-
-FAMILIES: dict[str, Family] = {
-    "vae": Family(
-        name="vae",
-        summary="variational autoencoder (Kingma & Welling 2013)",
-        model="tfgen.models.vae:VAE",
-        config=VAEConfig,
-        presets={
-            "mlp": Preset("the report's: 784-500-20-500-784", VAEConfig(), 40, 128, 1e-3),
-            "mlp-2d": Preset(
-                "the same with 2 latents, for the manifold", VAEConfig(latent_dim=2), 40, 128, 1e-3
-            ),
-            "long": Preset(
-                "two hidden layers, 50 latents, the KL's weight warmed up (Sønderby et al. 2016)",
-                VAEConfig(latent_dim=50, hidden=(400, 400), kl_warmup_steps=10_000),
-                400,
-                128,
-                1e-3,
-                schedule="cosine",
-            ),
-            "iwae": Preset(
-                "the same, trained on the importance-weighted bound (Burda et al. 2015)",
-                VAEConfig(
-                    latent_dim=50,
-                    hidden=(400, 400),
-                    objective="iwae",
-                    importance_samples=5,
-                    kl_warmup_steps=10_000,
-                ),
-                400,
-                128,
-                1e-3,
-                schedule="cosine",
-            ),
-            "conv": Preset(
-                "convolutional: gated residual blocks, judged and sampled by a moving average",
-                VAEConfig(
-                    architecture="convolutional",
-                    channels=16,
-                    blocks=1,
-                    kl_warmup_steps=5_000,
-                    ema_decay=0.999,
-                ),
-                100,
-                64,
-                1.5e-3,
-                warmup_epochs=0.5,
-                schedule="cosine",
-            ),
-        },
-        side_by_side=True,
-    ),
-    "gan": Family(
-        name="gan",
-        summary="generative adversarial network (Goodfellow et al. 2014)",
-        model="tfgen.models.gan:GAN",
-        config=GANConfig,
-        presets={
-            "mlp": Preset(
-                "the report's: G 100-128-256-512-1024-784, D 784-512-256-1", GANConfig(), 200, 64, 2e-4
-            ),
-            "dcgan": Preset(
-                "convolutional, batch normalization in both (Chen et al. 2016), samples by a moving average",
-                GANConfig(
-                    architecture="convolutional",
-                    channels=16,
-                    units=512,
-                    dropout=0.0,
-                    discriminator_batch_norm=True,
-                    ema_decay=0.999,
-                    beta_1=0.5,
-                    discriminator_rate=0.2,
-                ),
-                40,
-                64,
-                1e-3,
-            ),
-        },
-        side_by_side=True,
-    ),
-    "flow": Family(
-        name="flow",
-        summary="normalizing flow (Dinh et al. 2016)",
-        model="tfgen.models.flow:Flow",
-        config=FlowConfig,
-        presets={
-            "mlp": Preset(
-                "the report's: 4 × 2 affine couplings, checkerboard, 392-1024-1024-784",
-                FlowConfig(),
-                40,
-                128,
-                1e-3,
-                # Twice what a trained one has. One step that leaves images astronomically unlikely would
-                # otherwise outweigh all that Adam's second moments have seen.
-                clip_norm=500.0,
-            ),
-            "multiscale": Preset(
-                "convolutional: two scales of mixture couplings, learned dequantization (Ho et al. 2019)",
-                FlowConfig(
-                    architecture="multiscale",
-                    scale_steps=(4, 4),
-                    scale_channels=(32, 64),
-                    blocks=2,
-                    components=4,
-                    dequantization="variational",
-                    ema_decay=0.999,
-                ),
-                32,
-                32,
-                2e-3,
-                warmup_epochs=0.5,
-                schedule="cosine",
-                clip_norm=1.0,
-            ),
-        },
-        side_by_side=True,
-    ),
-    "classifier": Family(
-        name="classifier",
-        summary="convolutional classifier, whose features judge samples",
-        model="tfgen.models.classifier:Classifier",
-        config=ClassifierConfig,
-        presets={
-            "conv": Preset(
-                "three convolutions, a feature vector of 128",
-                ClassifierConfig(num_classes=10),
-                12,
-                128,
-                2e-3,
-                warmup_epochs=0.5,
-                schedule="cosine",
-            )
-        },
-        generative=False,
-    ),
+_BUILT_IN = {
+    "vae": "tfgen.models.vae.config:FAMILY",
+    "gan": "tfgen.models.gan.config:FAMILY",
+    "flow": "tfgen.models.flow.config:FAMILY",
+    "classifier": "tfgen.models.classifier.config:FAMILY",
 }
 
 
+def names() -> list[str]:
+    """The names of all families, the built-in ones first."""
+    return [*_BUILT_IN, *(name for name in _entry_points() if name not in _BUILT_IN)]
+
+
+@functools.cache
 def family(name: str) -> Family:
     """The family of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or the package that adds it cannot be imported.
     """
-    if name not in FAMILIES:
-        raise UsageError(f"unknown model {name!r}{hint(name, FAMILIES)}")
-    return FAMILIES[name]
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        entry: Any = getattr(importlib.import_module(module), attribute)
+    elif name in _entry_points():
+        entry = _load_entry_point(name)
+    else:
+        raise UsageError(f"unknown model {name!r}{hint(name, names())}")
+    return entry
+
+
+def families() -> list[Family]:
+    """All families, the built-in ones first; those of packages that cannot be imported are left
+    out."""
+    entries = []
+    for name in names():
+        try:
+            entries.append(family(name))
+        except UsageError:
+            # `family(name)` says why to whoever asks for it; the others still work.
+            continue
+    return entries
+
+
+@functools.cache
+def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def _load_entry_point(name: str) -> Family:
+    point = _entry_points()[name]
+    try:
+        entry = point.load()
+    except Exception as error:  # whatever the other package's import raises
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"family {name!r} ({point.value}) cannot be imported: {reason}") from error
+    if not isinstance(entry, Family) or entry.name != name:
+        raise UsageError(
+            f"family {name!r}: {point.value} is no tfgen.registry.Family named {name!r}"
+        )
+    return entry
 
 
 def build_model(config: RunConfig) -> Any:
-    """The untrained model of a run's configuration, and with it TensorFlow."""
+    """The untrained model of a run's configuration; imports TensorFlow."""
     options = config.options
     return family(config.family).load_class()(
-        **config.model.to_json(), seed=options.seed, dtype=options.precision
+        config.model, seed=options.seed, dtype=options.precision
     )
 
 
 def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
     """The name that a trained model is published under.
 
-    It is the family's, with what changes a signature appended where that differs from the default: the
-    latent dimension, labels, the data set. A server that follows `vae` so never gets another shape.
+    It is the family's name. What changes a signature is appended where it differs from the default:
+    the latent dimension, labels, the data set. So a server that follows `vae` never gets another
+    shape.
     """
     entry = family(family_name)
     default = entry.presets[entry.default_preset].model
@@ -235,8 +104,8 @@ def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
     latent_dim = getattr(config, "latent_dim", None)
     if latent_dim != getattr(default, "latent_dim", None):
         parts.append(f"{latent_dim}d")
-    conditional: int = getattr(config, "num_classes", 0)
-    if entry.generative and conditional:
+    num_classes: int = getattr(config, "num_classes", 0)
+    if entry.generative and num_classes:
         parts.append("conditional")
     if dataset != DEFAULT_DATASET:
         parts.append(dataset)
@@ -244,14 +113,19 @@ def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
 
 
 def describe_model(model: Any) -> dict[str, Any]:
-    """What a model that no run made tells of itself, in a run's form: family, configuration, seed.
+    """What a model that no run trained says about itself, in a run's form: family, configuration,
+    seed.
 
     Raises:
-        UsageError: it is of no family.
+        UsageError: it belongs to no family.
     """
-    for entry in FAMILIES.values():
+    for entry in families():
         if isinstance(model, entry.load_class()):
-            given = [name for name, value in model._given.items() if value is not None]
-            run = {"family": entry.name, "model": model.config.to_json(), "options": {"seed": model.seed}}
-            return {**run, "given": given} if given else run
-    raise UsageError(f"{type(model).__name__} is no model of {', '.join(FAMILIES)}")
+            own_parts = model.own_parts()
+            run = {
+                "family": entry.name,
+                "model": model.config.to_json(),
+                "options": {"seed": model.seed},
+            }
+            return {**run, "given": own_parts} if own_parts else run
+    raise UsageError(f"{type(model).__name__} is no model of {', '.join(names())}")

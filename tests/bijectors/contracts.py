@@ -26,8 +26,8 @@ class Case:
     make: Callable[[str], Any]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    latents: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] = lambda rng, shape: rng.normal(
-        size=shape
+    latents: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] = lambda rng, shape: (
+        rng.normal(size=shape)
     )
 
     def drawn(self, dtype: str, *batch: int) -> tf.Tensor:
@@ -43,7 +43,9 @@ def assert_close(made: Any, wanted: Any, dtype: str) -> None:
     """Relative to the largest entry."""
     made, wanted = np.asarray(made), np.asarray(wanted)
     assert made.shape == wanted.shape
-    np.testing.assert_allclose(made, wanted, rtol=0, atol=tolerance(dtype) * max(1, np.abs(wanted).max()))
+    np.testing.assert_allclose(
+        made, wanted, rtol=0, atol=tolerance(dtype) * max(1, np.abs(wanted).max())
+    )
 
 
 def check_round_trip(case: Case, dtype: str) -> None:

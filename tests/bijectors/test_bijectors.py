@@ -17,7 +17,8 @@ def normal(*shape: int, seed: int = 0) -> tf.Tensor:
     return tf.constant(np.random.default_rng(seed).normal(size=shape))
 
 
-# --- couplings -------------------------------------------------------------------------------------------
+# --- couplings
+# -------------------------------------------------------------------------------------------
 
 
 def test_affine_coupling_is_tfp_real_nvp() -> None:
@@ -34,7 +35,9 @@ def test_affine_coupling_is_tfp_real_nvp() -> None:
     for name in ("forward", "inverse"):
         made, log_det = getattr(ours, f"{name}_and_log_det")(x, 1)
         np.testing.assert_allclose(made, getattr(theirs, name)(x), rtol=1e-12)
-        np.testing.assert_allclose(log_det, getattr(theirs, f"{name}_log_det_jacobian")(x, 1), rtol=1e-12)
+        np.testing.assert_allclose(
+            log_det, getattr(theirs, f"{name}_log_det_jacobian")(x, 1), rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("kind, parameters", [(b.AffineCoupling, 2), (b.AdditiveCoupling, 1)])
@@ -48,7 +51,9 @@ def test_a_conditioner_of_zeros_makes_the_identity(kind: Any, parameters: int) -
 
 
 def test_log_scale_is_bounded() -> None:
-    huge = b.AffineCoupling(b.Half(), lambda kept: tf.fill([len(kept), 6], tf.constant(1e3, kept.dtype)))
+    huge = b.AffineCoupling(
+        b.Half(), lambda kept: tf.fill([len(kept), 6], tf.constant(1e3, kept.dtype))
+    )
     _, log_det = huge.forward_and_log_det(normal(4, 5), 1)
     np.testing.assert_allclose(log_det, 3 * 2.0)
 
@@ -91,17 +96,23 @@ def test_mixture_coupling_is_the_distribution_function_of_tfp_mixture() -> None:
     bound = lambda raw: 2 * tf.tanh(raw / 2)  # noqa: E731
     logits, means, log_scales = numbers[..., 2:5], numbers[..., 5:8], bound(numbers[..., 8:11])
     mixture = tfd.MixtureSameFamily(
-        tfd.Categorical(logits=logits), tfd.Logistic(means + np.linspace(-1, 1, 3), tf.exp(log_scales))
+        tfd.Categorical(logits=logits),
+        tfd.Logistic(means + np.linspace(-1, 1, 3), tf.exp(log_scales)),
     )
     cdf = mixture.cdf(y[:, 2:])
     logit = tf.math.log(cdf) - tf.math.log1p(-cdf)
     np.testing.assert_array_equal(x[:, :2], y[:, :2])
-    np.testing.assert_allclose(x[:, 2:], logit * tf.exp(bound(numbers[..., 1])) + numbers[..., 0], rtol=1e-9)
-    slope = mixture.log_prob(y[:, 2:]) - tf.math.log(cdf) - tf.math.log1p(-cdf) + bound(numbers[..., 1])
+    np.testing.assert_allclose(
+        x[:, 2:], logit * tf.exp(bound(numbers[..., 1])) + numbers[..., 0], rtol=1e-9
+    )
+    slope = (
+        mixture.log_prob(y[:, 2:]) - tf.math.log(cdf) - tf.math.log1p(-cdf) + bound(numbers[..., 1])
+    )
     np.testing.assert_allclose(log_det, tf.reduce_sum(slope, -1), rtol=1e-9)
 
 
-# --- masks -----------------------------------------------------------------------------------------------
+# --- masks
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("swap", [False, True])
@@ -124,7 +135,8 @@ def test_masks_refuse_what_has_no_halves() -> None:
         b.Half(3).split(tf.zeros([1, 4, 4, 1]))
 
 
-# --- linear ones -----------------------------------------------------------------------------------------
+# --- linear ones
+# -----------------------------------------------------------------------------------------
 
 
 def test_activation_normalization_normalizes_the_data_that_set_it() -> None:
@@ -146,7 +158,8 @@ def test_invertible_convolution_is_a_matrix_with_the_determinant_it_tells() -> N
     np.testing.assert_allclose(log_det, np.log(abs(np.linalg.det(matrix))), rtol=1e-10)
 
 
-# --- shapes ----------------------------------------------------------------------------------------------
+# --- shapes
+# ----------------------------------------------------------------------------------------------
 
 
 def test_squeeze_puts_each_block_of_four_pixels_into_channels() -> None:
@@ -170,13 +183,17 @@ def test_factored_out_channels_are_latents_untouched_by_the_inner_bijector() -> 
     np.testing.assert_array_equal(x[:, 4:], np.reshape(y[..., 1], [3, 4]))
 
 
-# --- the logit -------------------------------------------------------------------------------------------
+# --- the logit
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.05])
 def test_inverse_logit_is_tfp_sigmoid_of_a_wider_interval(alpha: float) -> None:
     low, high = -alpha / 2 / (1 - alpha), 1 + alpha / 2 / (1 - alpha)
-    theirs, ours = tfb.Sigmoid(*(tf.constant(end, tf.float64) for end in (low, high))), b.InverseLogit(alpha)
+    theirs, ours = (
+        tfb.Sigmoid(*(tf.constant(end, tf.float64) for end in (low, high))),
+        b.InverseLogit(alpha),
+    )
     x = 3 * normal(6, 2)
     y, log_det = ours.forward_and_log_det(x, 1)
     np.testing.assert_allclose(y, theirs.forward(x), rtol=1e-6, atol=1e-7)
@@ -192,11 +209,14 @@ def test_a_logit_keeps_off_by_a_share(alpha: float) -> None:
 def test_black_and_white_have_finite_logits() -> None:
     alpha = 1e-5
     x, log_det = b.InverseLogit(alpha).inverse_and_log_det(tf.constant([0.0, 1.0]), 0)
-    np.testing.assert_allclose(x, np.array([-1, 1]) * np.log((1 - alpha / 2) / (alpha / 2)), rtol=1e-6)
+    np.testing.assert_allclose(
+        x, np.array([-1, 1]) * np.log((1 - alpha / 2) / (alpha / 2)), rtol=1e-6
+    )
     assert np.all(np.isfinite(log_det))
 
 
-# --- gradients ---------------------------------------------------------------------------------------------
+# --- gradients
+# ---------------------------------------------------------------------------------------------
 
 
 def variables_of(kind: str) -> tuple[list[tf.Variable], b.Bijector]:
@@ -208,9 +228,13 @@ def variables_of(kind: str) -> tuple[list[tf.Variable], b.Bijector]:
         lower, upper = (tf.Variable(rng.normal(size=(4, 4))) for _ in range(2))
         log_diagonal = tf.Variable(rng.normal(size=4))
         permutation, signs = np.eye(4)[[2, 0, 3, 1]], np.array([1.0, -1.0, 1.0, 1.0])
-        bijector = b.InvertibleConvolution(permutation, lower, upper, signs, log_diagonal, event_ndims=1)
+        bijector = b.InvertibleConvolution(
+            permutation, lower, upper, signs, log_diagonal, event_ndims=1
+        )
         return [lower, upper, log_diagonal], bijector
-    coupling, parameters = {"affine": (b.AffineCoupling, 2), "mixture": (b.MixtureCoupling, 14)}[kind]
+    coupling, parameters = {"affine": (b.AffineCoupling, 2), "mixture": (b.MixtureCoupling, 14)}[
+        kind
+    ]
     kernel, bias = (
         tf.Variable(rng.normal(size=(2, 2 * parameters))),
         tf.Variable(rng.normal(size=2 * parameters)),
@@ -260,7 +284,8 @@ def test_a_mixture_is_solved_far_out_too(dtype: str, farthest: float) -> None:
     np.testing.assert_allclose(inverse_log_det, -log_det, rtol=tolerance, atol=tolerance)
 
 
-# --- chains ----------------------------------------------------------------------------------------------
+# --- chains
+# ----------------------------------------------------------------------------------------------
 
 
 def test_a_chain_is_tfp_chain_and_takes_tfp_members() -> None:

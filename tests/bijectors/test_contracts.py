@@ -29,7 +29,9 @@ def of_halves(kind: Any, parameters: int, swap: bool = False) -> Case:
     """A coupling of vectors of 5: 2 kept and 3 changed, or the other way round."""
     kept, changed = (3, 2) if swap else (2, 3)
     return Case(
-        lambda dtype: kind(b.Half(swap=swap), conditioner(dtype, kept, (changed * parameters,))), (5,), (5,)
+        lambda dtype: kind(b.Half(swap=swap), conditioner(dtype, kept, (changed * parameters,))),
+        (5,),
+        (5,),
     )
 
 
@@ -37,7 +39,9 @@ def of_pixels(kind: Any, parameters: int, swap: bool) -> Case:
     height, width, channels = IMAGE
     outputs = (height, width // 2, channels * parameters)
     return Case(
-        lambda dtype: kind(b.Checkerboard(swap), conditioner(dtype, height * width // 2 * channels, outputs)),
+        lambda dtype: kind(
+            b.Checkerboard(swap), conditioner(dtype, height * width // 2 * channels, outputs)
+        ),
         IMAGE,
         IMAGE,
     )
@@ -46,7 +50,9 @@ def of_pixels(kind: Any, parameters: int, swap: bool) -> Case:
 def of_channels(kind: Any, parameters: int, swap: bool) -> Case:
     shape = (2, 3, 4)
     return Case(
-        lambda dtype: kind(b.Half(3, swap), conditioner(dtype, 12, (2, 3, 2 * parameters))), shape, shape
+        lambda dtype: kind(b.Half(3, swap), conditioner(dtype, 12, (2, 3, 2 * parameters))),
+        shape,
+        shape,
     )
 
 
@@ -111,7 +117,9 @@ CASES: dict[str, Case] = {
     "unflatten": Case(lambda dtype: b.Unflatten(IMAGE), (48,), IMAGE),
     "factor-out": Case(lambda dtype: b.FactorOut(b.Unflatten((4, 6, 1)), IMAGE), (48,), IMAGE),
     "inverse-logit": Case(lambda dtype: b.InverseLogit(0.05), (3,), (3,), near),
-    "multi-scale": Case(multi_scale, (16,), (4, 4, 1), lambda rng, shape: rng.normal(scale=0.5, size=shape)),
+    "multi-scale": Case(
+        multi_scale, (16,), (4, 4, 1), lambda rng, shape: rng.normal(scale=0.5, size=shape)
+    ),
 }
 
 

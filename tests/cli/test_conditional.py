@@ -21,11 +21,19 @@ SMALL = {
 
 
 @pytest.fixture(scope="module", params=SMALL)
-def models(request: pytest.FixtureRequest, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(
+    request: pytest.FixtureRequest, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The folder of published samplers after a short conditional training of the family."""
     folder = tmp_path_factory.mktemp("conditional")
     flags = ["--conditional", "--dataset", "tiny", "--data-dir", tiny_data, "--epochs", "1"]
-    flags += ["--run-dir", folder / "run", "--saved-models", folder / "models", *SMALL[request.param]]
+    flags += [
+        "--run-dir",
+        folder / "run",
+        "--saved-models",
+        folder / "models",
+        *SMALL[request.param],
+    ]
     assert commands.main("train", [request.param, *map(str, flags)]) == 0
     return folder / "models"
 
@@ -85,14 +93,24 @@ def test_a_label_that_is_not_there_is_told(
     assert commands.main("sample", [name, "--saved-models", str(models), "--label", "3"]) == 2
     assert "label = 3 is too large; " in capfd.readouterr().err
     if "2d" in name:
-        assert commands.main("sample", [name, "--saved-models", str(models), "--manifold", "3"]) == 2
+        assert (
+            commands.main("sample", [name, "--saved-models", str(models), "--manifold", "3"]) == 2
+        )
         assert "needs a --label" in capfd.readouterr().err
         assert len(arrays(models, name, "--manifold", 3, "--label", 1)["images"]) == 9
 
 
 def test_a_run_goes_on_with_its_classes(models: Path, name: str) -> None:
     run = models.parent / "run"
-    argv = [name.partition("-")[0], "--resume", "--run-dir", str(run), "--epochs", "2", "--no-publish"]
+    argv = [
+        name.partition("-")[0],
+        "--resume",
+        "--run-dir",
+        str(run),
+        "--epochs",
+        "2",
+        "--no-publish",
+    ]
     assert commands.main("train", argv) == 0
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
 

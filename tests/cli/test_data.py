@@ -21,7 +21,9 @@ def source(tmp_path):
     (folder / "train-images-idx3-ubyte").write_bytes(
         struct.pack(">HBBIII", 0, 8, 3, 12, 4, 4) + images.tobytes()
     )
-    (folder / "train-labels-idx1-ubyte").write_bytes(struct.pack(">HBBI", 0, 8, 1, 12) + bytes(range(12)))
+    (folder / "train-labels-idx1-ubyte").write_bytes(
+        struct.pack(">HBBI", 0, 8, 1, 12) + bytes(range(12))
+    )
     return folder
 
 

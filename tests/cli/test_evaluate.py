@@ -1,4 +1,5 @@
-"""`tfgen-evaluate` and `tfgen-compare`, after a classifier of `tiny` was trained by `tfgen-train`."""
+"""`tfgen-evaluate` and `tfgen-compare`, after a classifier of `tiny` was trained by
+`tfgen-train`."""
 
 import json
 import math
@@ -14,11 +15,11 @@ import tensorflow as tf
 import tfgen
 from tests import commands
 from tests.conftest import SIDE, Trained
-from tfgen import export
 from tfgen.evaluation.judge import Judge
 from tfgen.evaluation.likelihood import LatentVariables
+from tfgen.publishing import export
+from tfgen.publishing.versions import Version
 from tfgen.random import SeedNoise, image_seeds
-from tfgen.versions import Version
 
 pytestmark = pytest.mark.newest
 
@@ -35,7 +36,18 @@ def judged(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Traine
     shutil.copytree(trained.saved_models, made.saved_models)
     run = folder / "classifier"
     flags = ["--dataset", "tiny", "--data-dir", made.data, "--saved-models", made.saved_models]
-    flags += ["--channels", "2", "--units", "8", "--epochs", "2", "--batch-size", "32", "--run-dir", run]
+    flags += [
+        "--channels",
+        "2",
+        "--units",
+        "8",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "32",
+        "--run-dir",
+        run,
+    ]
     assert commands.main("train", ["classifier", *map(str, flags)]) == 0
     assert {"mistakes.png", "curves.png"} == {path.name for path in (run / "figures").iterdir()}
     return made
@@ -84,7 +96,10 @@ def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd
 
 
 def test_likelihood_is_the_estimators(evaluate: Any, judged: Trained) -> None:
-    assert evaluate(judged.runs / "flat", "--no-samples", "--importance-samples", 7, "--out", "e.json") == 0
+    assert (
+        evaluate(judged.runs / "flat", "--no-samples", "--importance-samples", 7, "--out", "e.json")
+        == 0
+    )
     found = json.loads(Path("e.json").read_text())
     assert "samples" not in found
     vae, images = tfgen.load(judged.runs / "flat"), tfgen.load_data("tiny", judged.data).test.images
@@ -110,7 +125,8 @@ def test_a_versions_evaluation_is_in_its_manifest(
     assert tfgen.load(version).number == 2
     assert commands.main("compare", ["vae-2d-tiny", "--saved-models", "models"]) == 0
     assert "| vae mlp (changed) | 0 |" in capfd.readouterr().out
-    # Version 1 is shipped, also in the checkout where the user stands: its evaluation is written here.
+    # Version 1 is shipped, also in the checkout where the user stands: its evaluation is written
+    # here.
     version = version.rename(version.with_name("1"))
     before = (version / "manifest.json").read_bytes()
     assert evaluate(version, "--no-likelihood") == 0
@@ -159,21 +175,30 @@ def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, 
     found = json.loads(Path("e.json").read_text())
     assert found["samples"].keys() >= {"fid", "kid", "recall"}
     images, labels = (
-        getattr(tfgen.load_data("tiny", judged.data).test, name)[:30] for name in ("images", "labels")
+        getattr(tfgen.load_data("tiny", judged.data).test, name)[:30]
+        for name in ("images", "labels")
     )
     if family == "flow":
         likelihood = found["likelihood"]
         one = -model.log_prob(images, image_seeds(0, 30)).numpy() / (36 * np.log(2))
-        several = -model.log_prob(images, image_seeds(0, 30), dequantizations=3).numpy() / (36 * np.log(2))
+        several = -model.log_prob(images, image_seeds(0, 30), dequantizations=3).numpy() / (
+            36 * np.log(2)
+        )
         np.testing.assert_allclose(likelihood["bits_per_dim_one_draw"], one.mean(), rtol=1e-5)
         np.testing.assert_allclose(likelihood["bits_per_dim"], several.mean(), rtol=1e-5)
     elif family == "vae":
         assert found["likelihood"]["events"] == "bernoulli, binarization dynamic, given the label"
         events = model.preprocessing.events(tf.constant(images), SeedNoise(image_seeds(0, 30)))
-        bounds = LatentVariables(model.prior(), *map(averaged(model), (model.posterior, model.likelihood)))
+        bounds = LatentVariables(
+            model.prior(), *map(averaged(model), (model.posterior, model.likelihood))
+        )
         one_hot = model.one_hot(tf.constant(labels))
-        parts = [bounds.log_prob(events[i : i + 16], (0, i), 4, one_hot[i : i + 16]) for i in (0, 16)]
-        np.testing.assert_allclose(found["likelihood"]["nll"], -np.concatenate(parts).mean(), rtol=1e-5)
+        parts = [
+            bounds.log_prob(events[i : i + 16], (0, i), 4, one_hot[i : i + 16]) for i in (0, 16)
+        ]
+        np.testing.assert_allclose(
+            found["likelihood"]["nll"], -np.concatenate(parts).mean(), rtol=1e-5
+        )
     else:
         assert "likelihood" not in found
 
@@ -240,7 +265,14 @@ def test_parts_that_are_judged_apart_come_together(evaluate: Any, judged: Traine
     assert evaluate(flat, "--no-likelihood", *out) == 0
     assert evaluate(flat, "--no-samples", "--importance-samples", 3, *out) == 0
     both = json.loads(Path("e.json").read_text())
-    assert {"samples", "floor", "floor_images", "picture", "classifier", "likelihood"} <= both.keys()
+    assert {
+        "samples",
+        "floor",
+        "floor_images",
+        "picture",
+        "classifier",
+        "likelihood",
+    } <= both.keys()
     assert "images_a_second" not in both["cost"]  # 40 samples are one batch
     # Of other images nothing is taken over.
     assert evaluate(flat, "--no-samples", "--importance-samples", 3, "--n", 30, *out) == 0
@@ -253,7 +285,10 @@ def test_parts_that_are_judged_apart_come_together(evaluate: Any, judged: Traine
         (["--n", 5], "n = 5 is too small for the covariance of 8 features; the least is 9"),
         (["--n", 41], "n = 41 is too large; the test split has 40 images"),
         (["--no-samples", "--no-likelihood"], "leave nothing to judge"),
-        (["--dataset", "mnist"], "makes images of (6, 6, 1), and those of mnist are of (28, 28, 1)"),
+        (
+            ["--dataset", "mnist"],
+            "makes images of (6, 6, 1), and those of mnist are of (28, 28, 1)",
+        ),
         (["--classifier", "vae-tiny"], "is no classifier; train one with: tfgen-train classifier"),
         (["--classifier", "clasifier-tiny"], "did you mean 'classifier-tiny'?"),
         (["--version", 3], "is a run and has no version; leave out --version"),
@@ -278,7 +313,9 @@ def test_wrong_uses(evaluate: Any, judged: Trained, flags: list, told: str, capf
     assert error.count("\n") == 1
 
 
-def test_what_cannot_be_judged_is_told(evaluate: Any, judged: Trained, classifier: Path, capfd: Any) -> None:
+def test_what_cannot_be_judged_is_told(
+    evaluate: Any, judged: Trained, classifier: Path, capfd: Any
+) -> None:
     for what, told in (
         ("gone/run", "gone/run is no run directory and no version's folder"),
         ("vae-tinny", "did you mean 'vae-tiny'?"),
@@ -299,7 +336,11 @@ def test_what_does_not_compare_is_told(evaluate: Any, judged: Trained, capfd: An
     Path("other.json").write_text("[]")
     capfd.readouterr()
     for names, status, told in (
-        (["a.json", "b.json"], 2, "do not compare: they were judged by another number of samples (40, 30)"),
+        (
+            ["a.json", "b.json"],
+            2,
+            "do not compare: they were judged by another number of samples (40, 30)",
+        ),
         (["a.json", "a.json"], 2, "have the same settings and the same seed"),
         (["broken.json"], 1, "broken.json holds no evaluation that can be read"),
         (["other.json"], 1, "other.json holds no evaluation that can be read"),

@@ -26,7 +26,9 @@ def export(*argv: object) -> int:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
 
 
 def weights_of(version: Path) -> list[np.ndarray]:
@@ -41,7 +43,10 @@ def test_a_run_is_published_with_the_weights_asked_for(
     run = trained.runs / "flat"
     assert export(run, "--to", "models", "--weights", weights) == 0
     version = Path("models") / NAME / "2"
-    assert capfd.readouterr().out == f"published {version}; look at it with: tfgen-sample {NAME} --n 25\n"
+    assert (
+        capfd.readouterr().out
+        == f"published {version}; look at it with: tfgen-sample {NAME} --n 25\n"
+    )
     manifest = json.loads((version / "manifest.json").read_text())
     assert (manifest["family"], manifest["weights"]) == ("vae", weights)
     assert manifest["run"] == json.loads((run / "config.json").read_text())
@@ -59,7 +64,9 @@ def test_a_run_is_published_with_the_weights_asked_for(
 def test_the_end_of_a_training_publishes_the_same(trained: Trained) -> None:
     assert export(trained.runs / "flat", "--to", "models") == 0
     for ours, other in zip(
-        weights_of(Path("models") / NAME / "2"), weights_of(trained.saved_models / NAME / "2"), strict=True
+        weights_of(Path("models") / NAME / "2"),
+        weights_of(trained.saved_models / NAME / "2"),
+        strict=True,
     ):
         np.testing.assert_array_equal(ours, other)
 
@@ -77,7 +84,9 @@ def test_a_keras_file_is_published(capfd: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_allclose(
         sampler.call("sample", seed=seeds)["images"], model.sample(seeds=seeds), atol=1e-5
     )
-    assert sampler.manifest["run"]["family"] == "gan" and sampler.manifest["run"]["options"] == {"seed": 3}
+    assert sampler.manifest["run"]["family"] == "gan" and sampler.manifest["run"]["options"] == {
+        "seed": 3
+    }
 
 
 def test_a_dry_run_tells_all_and_writes_nothing(
@@ -118,7 +127,10 @@ def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[s
             2,
             f"{NAME} version 2 in models has another signature",
         ),
-        ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (2, "has another signature"),
+        ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (
+            2,
+            "has another signature",
+        ),
     }
     for argv, (status, message) in cases.items():
         assert export(*argv) == status, argv

@@ -14,7 +14,11 @@ pytestmark = pytest.mark.newest
     [
         ("train", ["--help"], "one of vae"),
         ("train", ["vae", "--help"], "--latent-dim"),
-        ("train", ["vae", "--preset", "mlp-2d", "-h"], "dimensions of the latent space (default: 2)"),
+        (
+            "train",
+            ["vae", "--preset", "mlp-2d", "-h"],
+            "dimensions of the latent space (default: 2)",
+        ),
         ("sample", ["--help"], "--manifold"),
         ("data", ["--help"], "SOURCE"),
         ("export", ["--help"], "--weights {best,last}"),

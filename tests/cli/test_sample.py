@@ -41,7 +41,9 @@ def grid_side(images: int) -> int:
     return images * (SIDE + 1) + 1
 
 
-def test_a_picture_is_a_grid_of_all_images(trained: Trained, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_picture_is_a_grid_of_all_images(
+    trained: Trained, capfd: pytest.CaptureFixture[str]
+) -> None:
     sample(trained, "--n", 6, "--out", "out.png")
     out, err = capfd.readouterr()
     assert (out, err) == (f"6 images of {NAME} version 2 in out.png\n", "")
@@ -72,7 +74,9 @@ def test_a_temperature_scales_the_latents(trained: Trained) -> None:
 
 
 @pytest.mark.parametrize("out", ["out.png", "out.npz"])
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(trained: Trained, out: str) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
+    trained: Trained, out: str
+) -> None:
     contents = []
     for seed in (5, 5, 6):
         sample(trained, "--n", 4, "--seed", seed, "--out", out)
@@ -120,7 +124,10 @@ def test_a_manifold_is_a_grid_through_the_latents(trained: Trained) -> None:
 
 def test_an_interpolation_runs_between_the_samples_of_neighbouring_seeds(trained: Trained) -> None:
     found, ends = arrays(trained, "--n", 2, "--interpolate", 4), arrays(trained, "--n", 3)
-    images, latents = found["images"].reshape(2, 4, SIDE, SIDE, 1), found["latents"].reshape(2, 4, 2)
+    images, latents = (
+        found["images"].reshape(2, 4, SIDE, SIDE, 1),
+        found["latents"].reshape(2, 4, 2),
+    )
     for row in range(2):
         for place, end in ((0, row), (-1, row + 1)):
             np.testing.assert_array_equal(latents[row, place], ends["latents"][end])

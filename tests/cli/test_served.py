@@ -17,7 +17,9 @@ NAME = "vae-2d-tiny"
 
 
 @pytest.fixture(scope="module")
-def running(trained: Trained, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
+def running(
+    trained: Trained, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Double]:
     folder = tmp_path_factory.mktemp("served")
     for name in (NAME, "vae-tiny"):
         (folder / name).symlink_to(trained.saved_models / name)
@@ -95,7 +97,11 @@ def test_over_rest_no_tensorflow_is_imported(double: Double, tmp_path: Path) -> 
     ("flags", "status", "message"),
     [
         (["--url", "{url}", "--grpc", "{grpc}"], 2, "--url and --grpc exclude each other"),
-        (["--url", "localhost:8501"], 2, "--url localhost:8501 is no server's; pass one like http://"),
+        (
+            ["--url", "localhost:8501"],
+            2,
+            "--url localhost:8501 is no server's; pass one like http://",
+        ),
         (["--grpc", "http://localhost:8500"], 2, "--grpc http://localhost:8500 is no server's"),
         (["--url", "{url}", "--version", "9"], 2, "says: Servable not found"),
         (["--url", "{url}", "--label", "1"], 2, f"{NAME} is not conditional"),
@@ -105,7 +111,11 @@ def test_over_rest_no_tensorflow_is_imported(double: Double, tmp_path: Path) -> 
         (["--grpc", "{grpc}", "--version", "9" * 20], 2, "version = 9+ is too large"),
         (["--url", ""], 2, "--url is no server's"),
         (["--grpc", ""], 2, "--grpc is no server's"),
-        (["--url", "http://127.0.0.1:1", "--retries", "0"], 1, "no server answers at http://127.0.0.1:1"),
+        (
+            ["--url", "http://127.0.0.1:1", "--retries", "0"],
+            1,
+            "no server answers at http://127.0.0.1:1",
+        ),
         (["--grpc", "127.0.0.1:1", "--retries", "0"], 1, "no server is ready at 127.0.0.1:1"),
         (["--url", "http://{grpc}"], 1, "(no server answers|is not TensorFlow Serving)"),
     ],

@@ -10,8 +10,10 @@ import pytest
 
 from tests import commands
 from tests.conftest import SIDE, Trained
-from tfgen.config import GANConfig, ModelConfig, VAEConfig
+from tfgen.models.gan.config import GANConfig
+from tfgen.models.vae.config import VAEConfig
 from tfgen.registry import default_name
+from tfgen.settings.model import ModelConfig
 
 SHORT = ("--epochs", "1", "--batch-size", "64", "--hidden", "4", "--latent-dim", "2")
 # 400 stored images less 66 for validation.
@@ -36,14 +38,25 @@ def names(folder: Path) -> set[str]:
 
 def test_the_run_directory_is_the_documented_one(trained: Trained) -> None:
     run = trained.runs / "flat"
-    assert names(run) == {".lock", "config.json", "metrics.jsonl", "checkpoints", "figures", "tensorboard"}
-    assert names(run / "checkpoints") == {f"step-{STEPS:09d}", f"step-{2 * STEPS:09d}", "best-000002"}
+    assert names(run) == {
+        ".lock",
+        "config.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "figures",
+        "tensorboard",
+    }
+    assert names(run / "checkpoints") == {
+        f"step-{STEPS:09d}",
+        f"step-{2 * STEPS:09d}",
+        "best-000002",
+    }
     for checkpoint in (run / "checkpoints").iterdir():
         assert names(checkpoint) == {"arrays.npz", "state.json", "sha256.json"}
     for part in ("train", "validation"):
-        assert [p.name.startswith("events.out.tfevents") for p in (run / "tensorboard" / part).iterdir()] == [
-            True
-        ]
+        assert [
+            p.name.startswith("events.out.tfevents") for p in (run / "tensorboard" / part).iterdir()
+        ] == [True]
 
 
 def test_config_json_holds_all_that_made_the_run(trained: Trained) -> None:
@@ -52,7 +65,12 @@ def test_config_json_holds_all_that_made_the_run(trained: Trained) -> None:
     assert config["model"] == VAEConfig((SIDE, SIDE, 1), latent_dim=2, hidden=(4,)).to_json()
     assert config["machine"].keys() == {"processor", "cores"}
     options = config["options"]
-    assert (options["preset"], options["seed"], options["epochs"], options["batch_size"]) == ("mlp", 0, 2, 64)
+    assert (options["preset"], options["seed"], options["epochs"], options["batch_size"]) == (
+        "mlp",
+        0,
+        2,
+        64,
+    )
     assert (config["data"]["name"], config["data"]["version"]) == ("tiny", "1.0.0")
     assert len(config["data"]["fingerprint"]) == 64
     assert {"python", "tensorflow", "keras", "numpy"} <= config["versions"].keys()
@@ -65,7 +83,13 @@ def test_metrics_are_one_line_an_epoch_from_1_with_train_and_validation(trained:
     assert [row["epoch"] for row in rows] == [1, 2]
     logged = {"loss", "reconstruction", "kl"}
     for row in rows:
-        assert row.keys() == {"epoch", "seconds", "peak_mib", *logged, *(f"val_{name}" for name in logged)}
+        assert row.keys() == {
+            "epoch",
+            "seconds",
+            "peak_mib",
+            *logged,
+            *(f"val_{name}" for name in logged),
+        }
         # −ELBO is the sum of its parts; each is a float64 mean of float32 values.
         assert row["loss"] == pytest.approx(row["reconstruction"] + row["kl"], rel=1e-6)
 
@@ -82,7 +106,11 @@ def test_trained_versions_are_2_then_3(trained: Trained, here: Path) -> None:
     assert train(trained, "--run-dir", "run") == 0
     assert names(here / "saved_models" / "vae-2d-tiny") == {"2", "3"}
     manifest = json.loads((here / "saved_models/vae-2d-tiny/3/manifest.json").read_text())
-    assert (manifest["family"], manifest["weights"], manifest["name"]) == ("vae", "best", "vae-2d-tiny")
+    assert (manifest["family"], manifest["weights"], manifest["name"]) == (
+        "vae",
+        "best",
+        "vae-2d-tiny",
+    )
     assert manifest["run"]["options"]["run_dir"] == "run"
 
 
@@ -102,7 +130,9 @@ def test_without_a_terminal_there_is_a_line_an_epoch_and_what_to_do_next(
 
 
 @pytest.mark.newest
-def test_a_run_without_a_folder_goes_to_runs_and_is_found_again(trained: Trained, here: Path) -> None:
+def test_a_run_without_a_folder_goes_to_runs_and_is_found_again(
+    trained: Trained, here: Path
+) -> None:
     assert train(trained, "--no-publish") == 0
     (run,) = (here / "runs").iterdir()
     assert re.fullmatch(r"vae-2d-tiny-\d{8}-\d{6}", run.name)
@@ -119,7 +149,10 @@ def test_resume_takes_the_run_that_was_begun_last(trained: Trained, here: Path) 
         shutil.copytree(trained.runs / "flat", here / "runs" / name)
         os.utime(here / "runs" / name / "config.json", (begun, begun))
     assert commands.main("train", ["vae", "--resume", "--epochs", "3", "--no-publish"]) == 0
-    lines = {name: len((here / "runs" / name / "metrics.jsonl").read_text().splitlines()) for name in "abc"}
+    lines = {
+        name: len((here / "runs" / name / "metrics.jsonl").read_text().splitlines())
+        for name in "abc"
+    }
     assert lines == {"a": 3, "b": 2, "c": 2}
 
 
@@ -140,7 +173,16 @@ def test_dry_run_tells_the_cost_and_writes_nothing(
 
 
 def test_flags_may_stand_before_the_model(trained: Trained, here: Path) -> None:
-    flags = ["--epochs", "1", "--data-dir", str(trained.data), "--dry-run", "--dataset", "tiny", "vae"]
+    flags = [
+        "--epochs",
+        "1",
+        "--data-dir",
+        str(trained.data),
+        "--dry-run",
+        "--dataset",
+        "tiny",
+        "vae",
+    ]
     assert commands.main("train", flags) == 0
 
 
@@ -156,7 +198,9 @@ def test_flags_may_stand_before_the_model(trained: Trained, here: Path) -> None:
         ("mnist", GANConfig(num_classes=10), "gan-conditional"),
     ],
 )
-def test_the_name_tells_what_changes_a_signature(dataset: str, config: ModelConfig, name: str) -> None:
+def test_the_name_tells_what_changes_a_signature(
+    dataset: str, config: ModelConfig, name: str
+) -> None:
     assert default_name(name.partition("-")[0], dataset, config) == name
 
 

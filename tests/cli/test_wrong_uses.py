@@ -67,7 +67,9 @@ def test_wrong_use_is_one_line_and_changes_nothing(
     assert snapshot(*roots(world)) == before
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.id in AS_PROCESSES], ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.id in AS_PROCESSES], ids=lambda case: case.id
+)
 def test_wrong_use_as_a_process_says_nothing_else(case: Case, world: World) -> None:
     argv = [str(word) for word in case.argv(world)]
     before = snapshot(*roots(world))

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tests.conftest import Trained, make_images
-from tfgen.versions import MANIFEST, hash_files
+from tfgen.publishing.versions import MANIFEST, hash_files
 
 NAME = "vae-2d-tiny"
 
@@ -80,7 +80,9 @@ def records(folder: Path) -> Path:
 
 def foreign_class(folder: Path) -> None:
     path = folder / "features.json"
-    text = path.read_text().replace("tensorflow_datasets.core.features.image_feature.Image", "os.system")
+    text = path.read_text().replace(
+        "tensorflow_datasets.core.features.image_feature.Image", "os.system"
+    )
     path.write_text(text)
 
 
@@ -116,14 +118,14 @@ def put_signature_of_others(version: Path) -> None:
 
 
 def unlabelled(w: World) -> None:
-    from tfgen.data.prepare import prepare
+    from tfgen.data.writing import prepare
 
     prepare("tiny", {"train": (make_images(40), None)}, w.tmp / "other")
 
 
 def wrong_data(w: World) -> None:
     """Another data set under the name of the run's."""
-    from tfgen.data.prepare import prepare
+    from tfgen.data.writing import prepare
 
     prepare("tiny", {"train": (255 - make_images(400), None)}, w.tmp / "other")
 
@@ -187,16 +189,34 @@ def after(prepare: Callable[[World], object], argv: Argv) -> Argv:
 def train(*flags: object) -> Argv:
     """Right but for the flags: they stand last, so they win."""
     return lambda w: [
-        *("vae", "--hidden", 4, "--latent-dim", 2, "--dataset", "tiny", "--data-dir", w.trained.data),
+        *(
+            "vae",
+            "--hidden",
+            4,
+            "--latent-dim",
+            2,
+            "--dataset",
+            "tiny",
+            "--data-dir",
+            w.trained.data,
+        ),
         *("--epochs", 1, "--batch-size", 64, "--run-dir", w.tmp / "run"),
-        *("--saved-models", w.tmp / "models", *(flag(w) if callable(flag) else flag for flag in flags)),
+        *(
+            "--saved-models",
+            w.tmp / "models",
+            *(flag(w) if callable(flag) else flag for flag in flags),
+        ),
     ]
 
 
 def train_gan(*flags: object) -> Argv:
     return lambda w: [
         *("gan", "--dataset", "tiny", "--data-dir", w.trained.data, "--run-dir", w.tmp / "run"),
-        *("--saved-models", w.tmp / "models", *(flag(w) if callable(flag) else flag for flag in flags)),
+        *(
+            "--saved-models",
+            w.tmp / "models",
+            *(flag(w) if callable(flag) else flag for flag in flags),
+        ),
     ]
 
 
@@ -213,7 +233,14 @@ def resume(*flags: object) -> Argv:
 
 
 def sample(*flags: object, name: str = NAME) -> Argv:
-    return lambda w: [name, "--saved-models", w.trained.saved_models, "--out", w.tmp / "out.png", *flags]
+    return lambda w: [
+        name,
+        "--saved-models",
+        w.trained.saved_models,
+        "--out",
+        w.tmp / "out.png",
+        *flags,
+    ]
 
 
 def sample_copy(*flags: object) -> Argv:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tests import told
-from tfgen.data.folder import read_image_folder
+from tfgen.data.importers.images import read_image_folder
 
 
 def save(path: Path, value: int = 0, size=(4, 6), mode="L", **options) -> np.ndarray:

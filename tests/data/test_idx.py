@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.told import fails
-from tfgen.data.idx import read_idx, read_idx_folder, read_idx_images, read_idx_labels
+from tfgen.data.importers.idx import read_idx, read_idx_folder, read_idx_images, read_idx_labels
 
 UINT8, INT16, INT32 = 0x08, 0x0B, 0x0C
 
@@ -156,7 +156,10 @@ def test_folders_that_do_not_fit_together_are_told(tmp_path):
         (train | {"train_images_idx3_ubyte": idx(LABELS)}, ["misnamed"]),
         (train | {"t10k_images_idx3_ubyte": idx(IMAGES)}, ["labels for train but not for test"]),
         (train | {"t10k_labels_idx1_ubyte": idx(LABELS)}, ["labels but no images for test"]),
-        (train | test | {"t10k_images_idx3_ubyte": idx(IMAGES.reshape(5, 2, 3))}, ["3 x 2", "2 x 3"]),
+        (
+            train | test | {"t10k_images_idx3_ubyte": idx(IMAGES.reshape(5, 2, 3))},
+            ["3 x 2", "2 x 3"],
+        ),
         (train | {"train_images.idx3_ubyte": idx(IMAGES)}, ["two files of train images"]),
         (train | {"x_train_images_idx3_ubyte": idx(IMAGES)}, ["several data sets"]),
     ]
@@ -166,6 +169,8 @@ def test_folders_that_do_not_fit_together_are_told(tmp_path):
 
 
 def test_prefix_chooses_one_of_several_data_sets(tmp_path):
-    write(tmp_path, a_train_images_idx3_ubyte=idx(IMAGES), b_train_images_idx3_ubyte=idx(IMAGES[:1]))
+    write(
+        tmp_path, a_train_images_idx3_ubyte=idx(IMAGES), b_train_images_idx3_ubyte=idx(IMAGES[:1])
+    )
     assert len(read_idx_folder(tmp_path, "b")["train"][0]) == 1
     fails(lambda: read_idx_folder(tmp_path, "c"), "'c'", "a, b")

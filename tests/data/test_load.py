@@ -9,9 +9,9 @@ from PIL import Image
 
 from tests.told import fails
 from tfgen.data import load
-from tfgen.data.folder import read_image_folder
+from tfgen.data.importers.images import read_image_folder
 from tfgen.data.load import EMBEDDED
-from tfgen.data.prepare import prepare
+from tfgen.data.writing import prepare
 from tfgen.errors import WorkError
 
 SHAPE = (7, 5, 3)
@@ -38,14 +38,17 @@ def mnist():
 
 def idx(array: np.ndarray) -> bytes:
     return (
-        struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+        struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+        + array.astype(np.uint8).tobytes()
     )
 
 
 def test_embedded_mnist_is_the_published_one_byte_for_byte(mnist):
     sums = dict(line.split()[::-1] for line in (EMBEDDED / "SHA256SUMS").read_text().splitlines())
     rebuilt = {
-        "train-images-idx3-ubyte": np.concatenate([mnist.train.images, mnist.validation.images])[..., 0],
+        "train-images-idx3-ubyte": np.concatenate([mnist.train.images, mnist.validation.images])[
+            ..., 0
+        ],
         "train-labels-idx1-ubyte": np.concatenate([mnist.train.labels, mnist.validation.labels]),
         "t10k-images-idx3-ubyte": mnist.test.images[..., 0],
         "t10k-labels-idx1-ubyte": mnist.test.labels,
@@ -54,7 +57,11 @@ def test_embedded_mnist_is_the_published_one_byte_for_byte(mnist):
 
 
 def test_mnist_is_split_50000_10000_10000(mnist):
-    assert [len(split) for split in (mnist.train, mnist.validation, mnist.test)] == [50_000, 10_000, 10_000]
+    assert [len(split) for split in (mnist.train, mnist.validation, mnist.test)] == [
+        50_000,
+        10_000,
+        10_000,
+    ]
     assert (mnist.image_shape, mnist.num_classes, mnist.version) == ((28, 28, 1), 10, "3.0.1")
 
 
@@ -134,7 +141,9 @@ def test_newest_version_is_taken_unless_one_is_asked_for(shapes):
         target = shapes.parent / version
         target.mkdir()
         for path in shapes.iterdir():
-            (target / path.name).write_bytes(path.read_bytes().replace(b'"1.0.0"', f'"{version}"'.encode()))
+            (target / path.name).write_bytes(
+                path.read_bytes().replace(b'"1.0.0"', f'"{version}"'.encode())
+            )
     assert load("shapes", root).version == "1.10.0"
     assert load("shapes:1.2.0", root).version == "1.2.0"
 
@@ -216,7 +225,9 @@ def test_module_named_by_dataset_info_is_not_imported(shapes, tmp_path, monkeypa
     (tmp_path / "evil_package" / "__init__.py").write_text("raise SystemExit('ran')")
     monkeypatch.syspath_prepend(tmp_path)
     path = shapes / "dataset_info.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"moduleName": "evil_package.builder"}))
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"moduleName": "evil_package.builder"})
+    )
     assert load("shapes", shapes).name == "shapes"
     assert "evil_package" not in sys.modules
 
@@ -252,12 +263,19 @@ def test_failed_download_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, c
     monkeypatch.setattr("socket.create_connection", unreachable)
     monkeypatch.setattr("urllib.request.getproxies", dict)
     root = tmp_path / "new" / "root"
-    fails(lambda: load("fashion_mnist", root), "could not be downloaded", "tfgen-data", error=WorkError)
+    fails(
+        lambda: load("fashion_mnist", root),
+        "could not be downloaded",
+        "tfgen-data",
+        error=WorkError,
+    )
     assert not (tmp_path / "new").exists()
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("name", ["", "MNIST", "my-images", "a b", "1st", "../up", "a/b", "_x", "x__y"])
+@pytest.mark.parametrize(
+    "name", ["", "MNIST", "my-images", "a b", "1st", "../up", "a/b", "_x", "x__y"]
+)
 def test_names_that_tfds_would_not_take_are_refused(tmp_path, name):
     fails(lambda: prepare(name, {"train": (pixels(3), None)}, tmp_path / "root"), repr(name))
     assert not (tmp_path / "root").exists()
@@ -299,5 +317,6 @@ def test_prepared_folder_holds_no_path_of_the_machine(shapes, tmp_path):
     for folder in (shapes, EMBEDDED):
         for path in folder.rglob("*.json"):
             assert not any(
-                part in path.read_text() for part in (str(tmp_path), "/tmp", "/home", "/root", "/work")
+                part in path.read_text()
+                for part in (str(tmp_path), "/tmp", "/home", "/root", "/work")
             )

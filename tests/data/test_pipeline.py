@@ -15,7 +15,10 @@ LABELS = np.arange(N) * 10
 
 def order(count: int, start: int = 0, seed: int = 1, batch: int = BATCH) -> list[list[int]]:
     stream = train_batches(IMAGES, batch_size=batch, seed=seed, start_step=start)
-    return [images[:, 0, 0, 0].tolist() for images in itertools.islice(stream.as_numpy_iterator(), count)]
+    return [
+        images[:, 0, 0, 0].tolist()
+        for images in itertools.islice(stream.as_numpy_iterator(), count)
+    ]
 
 
 def flat(batches: list[list[int]]) -> list[int]:
@@ -39,13 +42,16 @@ def test_resumed_stream_is_the_tail_of_the_whole(start):
 def test_order_is_a_function_of_seed_and_epoch():
     assert order(STEPS) == order(STEPS)
     orders = [
-        tuple(flat(order(STEPS, seed=seed, start=e * STEPS))) for seed in (0, 1, 2**31 - 1) for e in range(4)
+        tuple(flat(order(STEPS, seed=seed, start=e * STEPS)))
+        for seed in (0, 1, 2**31 - 1)
+        for e in range(4)
     ]
     assert len(set(orders)) == len(orders)
 
 
 def test_order_is_that_of_the_day_it_was_written():
-    # Should TensorFlow change its permutation, resumed runs would no longer match: then this must be told.
+    # Should TensorFlow change its permutation, resumed runs would no longer match: then this must
+    # be told.
     assert order(2, seed=7) == [[15, 6, 3, 8], [11, 0, 1, 2]]
 
 

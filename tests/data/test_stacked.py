@@ -8,8 +8,8 @@ import pytest
 from tests import commands
 from tests.told import fails
 from tfgen.data import Dataset, Split, load
-from tfgen.data.prepare import prepare
 from tfgen.data.stacked import spelled, stacked_mnist
+from tfgen.data.writing import prepare
 from tfgen.evaluation.modes import captured_modes
 
 SPLITS = ("train", "validation", "test")
@@ -30,14 +30,19 @@ def stacked() -> Dataset:
 def labelled(split: Split, channel: int, digits: np.ndarray) -> list[tuple[bytes, int]]:
     """The images of one channel with their digits, in no order."""
     return sorted(
-        (image.tobytes(), int(digit)) for image, digit in zip(split.images[..., channel], digits, strict=True)
+        (image.tobytes(), int(digit))
+        for image, digit in zip(split.images[..., channel], digits, strict=True)
     )
 
 
 def test_it_is_as_large_as_mnist_in_three_channels_and_a_thousand_classes(
     mnist: Dataset, stacked: Dataset
 ) -> None:
-    assert (stacked.name, stacked.image_shape, stacked.num_classes) == ("stacked_mnist", (28, 28, 3), 1000)
+    assert (stacked.name, stacked.image_shape, stacked.num_classes) == (
+        "stacked_mnist",
+        (28, 28, 3),
+        1000,
+    )
     for name in SPLITS:
         split, source = getattr(stacked, name), getattr(mnist, name)
         assert len(split) == len(split.labels) == len(source)
@@ -56,7 +61,10 @@ def test_each_channel_holds_the_images_of_the_split_as_the_digit_that_the_label_
 
 def test_no_image_of_one_split_is_in_another(stacked: Dataset) -> None:
     train, validation, test = (
-        {image.tobytes() for image in np.moveaxis(getattr(stacked, name).images, 3, 1).reshape(-1, 28, 28)}
+        {
+            image.tobytes()
+            for image in np.moveaxis(getattr(stacked, name).images, 3, 1).reshape(-1, 28, 28)
+        }
         for name in SPLITS
     )
     assert train.isdisjoint(validation)
@@ -77,7 +85,8 @@ def test_channels_are_drawn_independently(mnist: Dataset, stacked: Dataset, name
 
 def test_classes_of_the_training_split_are_near_equal(mnist: Dataset, stacked: Dataset) -> None:
     counts = np.bincount(stacked.train.labels, minlength=1000)
-    # The rarest digit is a 5, the most frequent a 1: 0.0901³ and 0.1136³ of 50 000, by Poisson's spread.
+    # The rarest digit is a 5, the most frequent a 1: 0.0901³ and 0.1136³ of 50 000, by Poisson's
+    # spread.
     assert counts.min() > 36.6 - 4 * np.sqrt(36.6)
     assert counts.max() < 73.2 + 4 * np.sqrt(73.2)
     # What the docstring of `captured_modes` says of three independent digits, to its last digit.
@@ -86,7 +95,9 @@ def test_classes_of_the_training_split_are_near_equal(mnist: Dataset, stacked: D
 
 def test_it_is_the_same_at_every_call(mnist: Dataset, stacked: Dataset) -> None:
     # All pixels and labels are in it.
-    assert stacked_mnist(mnist).fingerprint == stacked.fingerprint == FINGERPRINT != mnist.fingerprint
+    assert (
+        stacked_mnist(mnist).fingerprint == stacked.fingerprint == FINGERPRINT != mnist.fingerprint
+    )
 
 
 def test_first_digit_is_the_highest() -> None:
@@ -112,7 +123,12 @@ def test_a_folder_without_it_is_told_and_not_made_up_for(tmp_path, monkeypatch) 
 
 def test_images_that_do_not_fit_or_have_no_labels_are_refused(mnist: Dataset) -> None:
     needed = 70_000 * 28 * 28 * 3
-    fails(lambda: stacked_mnist(mnist, needed - 1), "stacked_mnist", "memory", f"{needed / 1e9:.3g} GB")
+    fails(
+        lambda: stacked_mnist(mnist, needed - 1),
+        "stacked_mnist",
+        "memory",
+        f"{needed / 1e9:.3g} GB",
+    )
     unlabelled = dataclasses.replace(mnist, train=Split(mnist.train.images, None))
     fails(lambda: stacked_mnist(unlabelled), "labels")
 

@@ -34,7 +34,9 @@ def evaluation(family: str, seed: int = 0, preset: str = "mlp", **samples: float
 
 def judged(**fids: list[float]) -> str:
     found = [
-        evaluation(family, seed, fid=fid) for family, each in fids.items() for seed, fid in enumerate(each)
+        evaluation(family, seed, fid=fid)
+        for family, each in fids.items()
+        for seed, fid in enumerate(each)
     ]
     result: str = verdict(CLAIMS[0], grouped(found))["verdict"]
     return result
@@ -77,12 +79,16 @@ def test_a_run_that_did_not_end_is_not_the_reports() -> None:
         each["cost"] = {} if done is None else {"epochs": done}
     result = compare(found)
     assert [(row["model"], row["seeds"]) for row in result["reported"]] == [("gan mlp", [0, 2])]
-    assert [(row["model"], row["seeds"]) for row in result["others"]] == [("gan mlp (unfinished)", [1])]
+    assert [(row["model"], row["seeds"]) for row in result["others"]] == [
+        ("gan mlp (unfinished)", [1])
+    ]
 
 
 def test_two_kinds_of_one_network_leave_a_claim_open() -> None:
     fids = {"gan": 1.0, "flow": 10.0, "vae": 20.0}
-    found = [evaluation(name, seed, fid=fid + seed) for name, fid in fids.items() for seed in (0, 1)]
+    found = [
+        evaluation(name, seed, fid=fid + seed) for name, fid in fids.items() for seed in (0, 1)
+    ]
     assert compare(found)["claims"][0]["verdict"] == "borne out"
     found.append(evaluation("gan", 0, fid=90.0))
     found[-1]["settings"]["options"]["precision"] = "mixed_bfloat16"
@@ -110,12 +116,18 @@ def test_other_settings_are_another_model() -> None:
         ("vae mlp (weights best)", 1.5),
         ("vae mlp (weights last)", 70.0),
     ]
-    assert [(row["model"], row["FID"][0]) for row in result["others"]] == [("vae mlp (changed)", 50.0)]
+    assert [(row["model"], row["FID"][0]) for row in result["others"]] == [
+        ("vae mlp (changed)", 50.0)
+    ]
 
 
 def test_an_error_is_the_root_of_both_squared_spreads() -> None:
     fids = {"gan": (1, 4), "flow": (8, 16), "vae": (99, 99)}
-    found = [evaluation(name, seed, fid=fid) for name, each in fids.items() for seed, fid in enumerate(each)]
+    found = [
+        evaluation(name, seed, fid=fid)
+        for name, each in fids.items()
+        for seed, fid in enumerate(each)
+    ]
     result = verdict(CLAIMS[0], grouped(found))
     first = result["pairs"][0]
     assert first["difference"] == pytest.approx(12 - 2.5)
@@ -125,7 +137,11 @@ def test_an_error_is_the_root_of_both_squared_spreads() -> None:
 
 def test_an_answer_tells_of_each_pair() -> None:
     fids = {"gan": (10, 11), "flow": (1, 2), "vae": (10, 11)}
-    found = [evaluation(name, seed, fid=fid) for name, each in fids.items() for seed, fid in enumerate(each)]
+    found = [
+        evaluation(name, seed, fid=fid)
+        for name, each in fids.items()
+        for seed, fid in enumerate(each)
+    ]
     told = answer(verdict(CLAIMS[0], grouped(found)))
     assert told == (
         "**not borne out**: gan > flow is the other way round, gan > vae is within error, flow > vae holds"

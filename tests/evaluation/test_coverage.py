@@ -16,13 +16,16 @@ def test_equal_to_prdc() -> None:
     one, mix = rng.normal(size=(600, 12)), rng.normal(size=(12, 12))
     other = 0.3 + rng.normal(size=(500, 12)) @ mix / 3
     # prdc 0.2: compute_prdc(real_features=one, fake_features=other, nearest_k=5).
-    np.testing.assert_allclose(coverage(other, one), (0.656, 0.49, 0.5956, 0.6033333333333334), rtol=1e-12)
+    np.testing.assert_allclose(
+        coverage(other, one), (0.656, 0.49, 0.5956, 0.6033333333333334), rtol=1e-12
+    )
 
 
 def test_a_set_covers_itself() -> None:
     found = coverage(LINE, LINE, neighbours=2)
     assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
-    # Each ball of radius 1 holds its centre and two more, at the ends radius 2 and again three in all.
+    # Each ball of radius 1 holds its centre and two more, at the ends radius 2 and again three in
+    # all.
     assert found.density == 30 / (2 * 10)
 
 
@@ -39,7 +42,8 @@ def test_one_mode_of_two() -> None:
 
 def test_one_sample_again_and_again() -> None:
     found = coverage(np.full((20, 1), 4.0), LINE, neighbours=2)
-    # Balls of radius 0 recall their centre alone; it lies in the balls of radius 1 around 3, 4 and 5.
+    # Balls of radius 0 recall their centre alone; it lies in the balls of radius 1 around 3, 4 and
+    # 5.
     assert (found.precision, found.recall, found.coverage) == (1, 0.1, 0.3)
     assert found.density == 3 / 2
 
@@ -58,7 +62,9 @@ def test_radii_are_those_of_sorted_distances() -> None:
     features = rng.normal(size=(40, 3))
     distances = np.linalg.norm(features[:, None] - features[None], axis=-1)
     for k in (1, 4):
-        np.testing.assert_allclose(radii(features, k), np.sort(distances, axis=1)[:, k] ** 2, rtol=1e-9)
+        np.testing.assert_allclose(
+            radii(features, k), np.sort(distances, axis=1)[:, k] ** 2, rtol=1e-9
+        )
 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

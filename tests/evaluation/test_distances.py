@@ -16,14 +16,18 @@ def test_frechet_distance_of_normals_with_diagonal_covariances() -> None:
     rng = np.random.default_rng(0)
     means, variances = rng.normal(size=(2, 7)), rng.gamma(2.0, size=(2, 7))
     # There the root of the product is the product of the roots.
-    expected = ((means[0] - means[1]) ** 2).sum() + ((variances[0] ** 0.5 - variances[1] ** 0.5) ** 2).sum()
-    found = frechet_distance(*(Moments(m, np.diag(v)) for m, v in zip(means, variances, strict=True)))
+    expected = ((means[0] - means[1]) ** 2).sum() + (
+        (variances[0] ** 0.5 - variances[1] ** 0.5) ** 2
+    ).sum()
+    found = frechet_distance(
+        *(Moments(m, np.diag(v)) for m, v in zip(means, variances, strict=True))
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_frechet_distance_where_one_is_the_other_transported() -> None:
-    # N(a, A Σ A) for a symmetric positive A is reached by x ↦ A (x − m) + a, the optimal transport, so the
-    # distance is E ‖that − x‖² = ‖a − m‖² + tr((A − 1) Σ (A − 1)).
+    # N(a, A Σ A) for a symmetric positive A is reached by x ↦ A (x − m) + a, the optimal transport,
+    # so the distance is E ‖that − x‖² = ‖a − m‖² + tr((A − 1) Σ (A − 1)).
     rng = np.random.default_rng(1)
     sigma, stretch = random_covariance(rng, 6), random_covariance(rng, 6) + np.eye(6)
     mean, moved = rng.normal(size=(2, 6))
@@ -89,14 +93,20 @@ def test_each_image_falls_into_one_block() -> None:
     # With blocks of half of all, the value is the mean over both halves of a permutation.
     rng = np.random.default_rng(5)
     order, against = rng.permutation(500), rng.permutation(500)
-    halves = [kernel_mmd(one[order[s]], other[against[s]]) for s in (slice(0, 250), slice(250, 500))]
+    halves = [
+        kernel_mmd(one[order[s]], other[against[s]]) for s in (slice(0, 250), slice(250, 500))
+    ]
     assert kid(one[:500], other, block=1000, seed=5).value == pytest.approx(np.mean(halves))
 
 
 def test_too_few_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"12 images are too few for a covariance of 12 features; .* 13"):
+    with pytest.raises(
+        UsageError, match=r"12 images are too few for a covariance of 12 features; .* 13"
+    ):
         moments(np.zeros((12, 12)))
-    with pytest.raises(UsageError, match="3 images are too few for a kernel distance; the least is 4"):
+    with pytest.raises(
+        UsageError, match="3 images are too few for a kernel distance; the least is 4"
+    ):
         kid(np.zeros((3, 2)), np.zeros((9, 2)))
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import tfgen
-from tfgen import versions
 from tfgen.errors import UsageError
 from tfgen.evaluation.judge import Judge, check_enough, copies, judged, noise, open_judge
+from tfgen.publishing import versions
 
 NONE = Path("none")
 
@@ -31,7 +31,9 @@ def test_it_knows_digits(judge: Judge, mnist: tfgen.data.Dataset) -> None:
     assert (seen.classes == mnist.test.labels[:1000]).mean() > 0.98
 
 
-def test_stacked_digits_are_seen_channel_by_channel(judge: Judge, mnist: tfgen.data.Dataset) -> None:
+def test_stacked_digits_are_seen_channel_by_channel(
+    judge: Judge, mnist: tfgen.data.Dataset
+) -> None:
     digits = mnist.test.images[:300].reshape(100, 3, 28, 28).transpose(0, 2, 3, 1)
     labels = mnist.test.labels[:300].reshape(100, 3) @ [100, 10, 1]
     judge.check_images(digits.shape[1:])
@@ -42,7 +44,9 @@ def test_stacked_digits_are_seen_channel_by_channel(judge: Judge, mnist: tfgen.d
     np.testing.assert_array_equal(seen.features[:, 128:256], judge.see(digits[..., 1:2]).features)
 
 
-def test_real_images_stand_between_themselves_and_noise(judge: Judge, mnist: tfgen.data.Dataset) -> None:
+def test_real_images_stand_between_themselves_and_noise(
+    judge: Judge, mnist: tfgen.data.Dataset
+) -> None:
     n = 600
     reference, real = judge.see(mnist.test.images[:n]), judge.see(mnist.validation.images[:n])
     floor = judged(real, reference, 10)
@@ -65,7 +69,9 @@ def test_copies_are_seen(mnist: tfgen.data.Dataset) -> None:
     samples[:50] = train[100:150]
     copied = copies(samples, held_out, train)
     assert copied["share_nearer"] >= 0.25
-    assert {(sample, place - sample) for sample, place in copied["nearest"]} <= {(i, 100) for i in range(50)}
+    assert {(sample, place - sample) for sample, place in copied["nearest"]} <= {
+        (i, 100) for i in range(50)
+    }
     assert fresh["distance_of_held_out"] == copied["distance_of_held_out"]
 
 
@@ -91,6 +97,8 @@ def test_a_shipped_one_is_preferred_to_one_of_its_name(
 def test_what_it_cannot_see_is_refused(judge: Judge, mnist: tfgen.data.Dataset) -> None:
     with pytest.raises(UsageError, match=r"sees images of \(28, 28, 1\), not of \(32, 32, 1\)"):
         judge.check_images((32, 32, 1))
-    with pytest.raises(UsageError, match=r"n = 128 is too small for the covariance of 128 features; .* 129"):
+    with pytest.raises(
+        UsageError, match=r"n = 128 is too small for the covariance of 128 features; .* 129"
+    ):
         check_enough(judge, mnist, 128)
     check_enough(judge, mnist, 129)

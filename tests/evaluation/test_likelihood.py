@@ -10,7 +10,12 @@ import tensorflow_probability as tfp
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation.estimate import mean
-from tfgen.evaluation.likelihood import LatentVariables, active_units, bits_per_dim, dequantized_log_prob
+from tfgen.evaluation.likelihood import (
+    LatentVariables,
+    active_units,
+    bits_per_dim,
+    dequantized_log_prob,
+)
 
 tfd: Any = tfp.distributions
 
@@ -29,7 +34,9 @@ def linear_gaussian(shift: float = 0.0, pairs: int = 64) -> LatentVariables:
     def likelihood(z: tf.Tensor) -> Any:
         return tfd.MultivariateNormalDiag(tf.einsum("...d,dx->...x", z, tf.constant(W)), np.ones(4))
 
-    return LatentVariables(tfd.MultivariateNormalDiag(np.zeros(2), np.ones(2)), posterior, likelihood, pairs)
+    return LatentVariables(
+        tfd.MultivariateNormalDiag(np.zeros(2), np.ones(2)), posterior, likelihood, pairs
+    )
 
 
 @pytest.fixture
@@ -46,9 +53,13 @@ def test_exact_with_the_exact_posterior(x: np.ndarray, samples: int) -> None:
 
 def test_the_bound_rises_with_k_to_log_p(x: np.ndarray) -> None:
     shift, repeats = 0.35, 3000
-    model, events = linear_gaussian(shift, pairs=200_000), tf.repeat(tf.constant(x[:1]), repeats, axis=0)
+    model, events = (
+        linear_gaussian(shift, pairs=200_000),
+        tf.repeat(tf.constant(x[:1]), repeats, axis=0),
+    )
     log_p = EXACT.log_prob(x[0]).numpy()
-    # log w = log p(x) − u + √(2u) ε-like: Var(w/p) = exp(2u) − 1 with u = shift' C⁻¹ shift / 2 = the KL.
+    # log w = log p(x) − u + √(2u) ε-like: Var(w/p) = exp(2u) − 1 with u = shift' C⁻¹ shift / 2 =
+    # the KL.
     kl = 0.5 * shift**2 * np.linalg.inv(COVARIANCE).sum()
     gaps = []
     for k in (1, 4, 16, 64):
@@ -85,7 +96,9 @@ def test_context_reaches_both_networks(x: np.ndarray) -> None:
     def likelihood(z: tf.Tensor, offset: tf.Tensor) -> Any:
         return tfd.MultivariateNormalDiag(z - offset, tf.ones_like(z))
 
-    model = LatentVariables(tfd.MultivariateNormalDiag(np.zeros(4), np.ones(4)), posterior, likelihood)
+    model = LatentVariables(
+        tfd.MultivariateNormalDiag(np.zeros(4), np.ones(4)), posterior, likelihood
+    )
     # With p(x|z) = N(z − o, 1), x + o is N(0, 2).
     offset = np.full((6, 4), 0.5)
     exact = tfd.MultivariateNormalDiag(np.zeros(4), np.sqrt(2) * np.ones(4)).log_prob(x + 0.5)
@@ -106,7 +119,9 @@ def test_dequantizations_are_averaged_as_densities() -> None:
     np.testing.assert_array_equal(asked[0], seeds)
     asked.clear()
     found = dequantized_log_prob(log_prob, images, seeds, 3)
-    np.testing.assert_allclose(found, np.arange(3) - 100 + np.log1p(np.exp(-100)) - np.log(3), rtol=1e-12)
+    np.testing.assert_allclose(
+        found, np.arange(3) - 100 + np.log1p(np.exp(-100)) - np.log(3), rtol=1e-12
+    )
     assert len(np.unique(asked)) == 9, "some draws share a seed"
 
 
@@ -129,7 +144,9 @@ def test_mean_and_its_standard_error() -> None:
 
 @pytest.mark.parametrize("wrong", [np.nan, -np.inf])
 def test_a_value_that_is_no_number_is_told_of(wrong: float) -> None:
-    with pytest.raises(WorkError, match=r"of 4 images 2 have no finite value, the first is image 1"):
+    with pytest.raises(
+        WorkError, match=r"of 4 images 2 have no finite value, the first is image 1"
+    ):
         mean(np.array([1.0, wrong, 2.0, wrong]))
 
 

@@ -28,7 +28,8 @@ def test_every_mode_as_often_is_nothing_from_the_uniform() -> None:
 def test_some_modes_as_often_are_the_logarithm_of_their_share_away(reached: int) -> None:
     counts = captured_modes(np.arange(999 * 600) % reached, MODES)
     assert counts.captured == np.count_nonzero(counts.histogram) == reached
-    # Not as often to the last sample where their number does not divide that of the samples: 150 does not.
+    # Not as often to the last sample where their number does not divide that of the samples: 150
+    # does not.
     assert counts.kl == pytest.approx(np.log(MODES / reached), rel=1e-6)
     assert counts.entropy == pytest.approx(np.log(reached), rel=1e-6)
 
@@ -53,7 +54,8 @@ def test_uniform_draws_reach_what_is_expected_and_have_the_floor_of_kl() -> None
     rng = np.random.default_rng(0)
     # Few enough draws that some modes are missed.
     few = [captured_modes(rng.integers(MODES, size=MODES), MODES).captured for _ in range(200)]
-    # Were the modes independent, their number's variance would be M · 0.37 · 0.63 = 233; it is less.
+    # Were the modes independent, their number's variance would be M · 0.37 · 0.63 = 233; it is
+    # less.
     assert np.mean(few) == pytest.approx(expected_modes(MODES, MODES), abs=4 * np.sqrt(233 / 200))
     many = [captured_modes(rng.integers(MODES, size=DRAWS), MODES).kl for _ in range(200)]
     # 2N · KL is χ² of M − 1 degrees of freedom but for the next order, (M² − 1) / 12N².
@@ -71,7 +73,12 @@ def test_expected_modes_are_their_closed_form() -> None:
 
 
 def test_labels_that_are_no_modes_are_refused() -> None:
-    fails(lambda: captured_modes(np.zeros(999, int), 1000), "999 samples", "the least is 1000", "26 a mode")
+    fails(
+        lambda: captured_modes(np.zeros(999, int), 1000),
+        "999 samples",
+        "the least is 1000",
+        "26 a mode",
+    )
     fails(lambda: captured_modes(np.zeros(4), 2), "float64[4]", "integers")
     fails(lambda: captured_modes(np.zeros((4, 1), int), 2), "int64[4, 1]")
     fails(lambda: captured_modes(np.array([0, 1, 2]), 2), "0 to 2", "2 modes")

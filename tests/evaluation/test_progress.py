@@ -22,7 +22,9 @@ def test_it_goes_on_where_it_stood(tmp_path: Path) -> None:
         per_image(estimate, 10, 3, kept)
     done_once, advanced = True, []
     again = Kept(tmp_path / "partial.npz", {"seed": 0})
-    np.testing.assert_array_equal(per_image(estimate, 10, 3, again, advanced.append), np.arange(10) * 1.5)
+    np.testing.assert_array_equal(
+        per_image(estimate, 10, 3, again, advanced.append), np.arange(10) * 1.5
+    )
     assert done == [0, 3, 6, 9]
     assert advanced == [3, 3, 3, 1]
     again.remove()

@@ -11,14 +11,17 @@ import tensorflow as tf
 import tfgen
 from tests import commands, contracts
 from tests.conftest import SIDE
-from tfgen import Classifier, export
+from tfgen import Classifier
 from tfgen.errors import UsageError
+from tfgen.publishing import export
 
 pytestmark = pytest.mark.newest
 
 
 def classifier(image_shape: tuple[int, ...] = (SIDE, SIDE, 1), **kwargs: Any) -> Classifier:
-    return Classifier(image_shape, channels=2, units=6, dropout=0.25, **{"num_classes": 3, **kwargs})
+    return Classifier(
+        image_shape, channels=2, units=6, dropout=0.25, **{"num_classes": 3, **kwargs}
+    )
 
 
 @pytest.mark.parametrize("check", contracts.NOT_GENERATIVE, ids=lambda f: f.__name__)
@@ -42,7 +45,9 @@ def test_loss_and_accuracy_are_those_of_the_logits(images: np.ndarray) -> None:
     logits = model(images)[1].numpy().astype(np.float64)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     found = contracts.evaluate(model, images)
-    np.testing.assert_allclose(found["loss"], -log_probs[np.arange(len(images)), labels].mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        found["loss"], -log_probs[np.arange(len(images)), labels].mean(), rtol=1e-5
+    )
     np.testing.assert_allclose(found["accuracy"], (logits.argmax(-1) == labels).mean(), rtol=1e-6)
     np.testing.assert_array_equal(model.classify(images), logits.argmax(-1))
 

@@ -44,7 +44,12 @@ def convolutional_gan(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -
 
 def multiscale_flow(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -> Flow:
     """Of two scales, with all that `multiscale` has."""
-    scales = {"architecture": "multiscale", "scale_steps": (1, 1), "scale_channels": (2, 2), "blocks": 1}
+    scales = {
+        "architecture": "multiscale",
+        "scale_steps": (1, 1),
+        "scale_channels": (2, 2),
+        "blocks": 1,
+    }
     learned = {"components": 2, "dequantization": "variational", "ema_decay": 0.9}
     return Flow(image_shape, **scales, **learned, **kwargs)
 
@@ -60,7 +65,8 @@ FAMILIES: dict[str, contracts.Make] = {
     "flow": flow,
     "flow-multiscale": multiscale_flow,
 }
-# One of each with all that its family has: they alone are saved and gone on with in another process.
+# One of each with all that its family has: they alone are saved and gone on with in another
+# process.
 FULL = ("vae-convolutional", "gan-convolutional", "flow-multiscale")
 # One of each that is quickly traced: they alone train several times over, or with callbacks.
 DENSE = ("vae", "gan", "flow")
@@ -139,7 +145,9 @@ def test_precision(check: str, make: contracts.Make, images: np.ndarray) -> None
 
 
 @on_families(["mixed_bfloat16"], FULL)
-def test_precision_of_all_that_a_family_has(check: str, make: contracts.Make, images: np.ndarray) -> None:
+def test_precision_of_all_that_a_family_has(
+    check: str, make: contracts.Make, images: np.ndarray
+) -> None:
     contracts.check_precision(make, images, check)
 
 

@@ -32,7 +32,8 @@ def seeds(n: int) -> tf.Tensor:
     return tf.constant(image_seeds(0, n))
 
 
-# --- the density -----------------------------------------------------------------------------------------
+# --- the density
+# -----------------------------------------------------------------------------------------
 
 
 def test_an_untrained_flow_is_a_normal_density_of_logits(images: np.ndarray) -> None:
@@ -42,7 +43,9 @@ def test_an_untrained_flow_is_a_normal_density_of_logits(images: np.ndarray) -> 
     p = 0.005 + 0.99 * (images + u) / 256
     logits = np.log(p) - np.log1p(-p)
     slopes = np.log(0.99 / 256) - np.log(p) - np.log1p(-p)
-    wanted = (tfd.Normal(np.float64(0), np.float64(1)).log_prob(logits).numpy() + slopes).sum((1, 2, 3))
+    wanted = (tfd.Normal(np.float64(0), np.float64(1)).log_prob(logits).numpy() + slopes).sum(
+        (1, 2, 3)
+    )
     np.testing.assert_allclose(flow.log_prob(images, seeds(64)), wanted, rtol=1e-6)
     logs_of = Flow(SHAPE, hidden=(8,), alpha=0.01)
     logs_of.compile()
@@ -53,7 +56,8 @@ def test_an_untrained_flow_is_a_normal_density_of_logits(images: np.ndarray) -> 
 
 
 def test_uniform_noise_costs_an_untrained_flow_what_the_integral_says() -> None:
-    """With α near 0 its logits x are logistic, and −log p = ½ x² + ½ log 2π + log(σ(x) σ(−x)) + log 256.
+    """With α near 0 its logits x are logistic, and −log p = ½ x² + ½ log 2π + log(σ(x) σ(−x)) + log
+    256.
 
     A standard logistic x has E[x²] = π² / 3, and E[log(σ(x) σ(−x))] = −2.
     """
@@ -86,11 +90,14 @@ def test_a_density_on_the_plane_integrates_to_one() -> None:
     np.testing.assert_allclose(density.sum() * (axis[1] - axis[0]) ** 2, 1, atol=1e-3)
 
 
-# --- there and back --------------------------------------------------------------------------------------
+# --- there and back
+# --------------------------------------------------------------------------------------
 
 
 def test_each_byte_comes_back_exactly() -> None:
-    every = np.random.default_rng(0).permutation(np.resize(np.arange(256), 64 * 36)).reshape(64, *SHAPE)
+    every = (
+        np.random.default_rng(0).permutation(np.resize(np.arange(256), 64 * 36)).reshape(64, *SHAPE)
+    )
     images = every.astype(np.uint8)
     flow, exact = trained(), trained("float64")
     for made in (
@@ -119,14 +126,18 @@ def test_an_event_may_have_any_number_of_axes() -> None:
     for shape in ((5,), (3, 4), (2, 3, 2, 2)):
         flow = Flow(shape, couplings=2, hidden=(8,), preprocessing=Identity(), dtype="float64")
         x = tf.constant(np.random.default_rng(0).normal(size=(4, *shape)))
-        wanted = tf.reduce_sum(tfd.Normal(np.float64(0), np.float64(1)).log_prob(x), list(range(1, x.ndim)))
+        wanted = tf.reduce_sum(
+            tfd.Normal(np.float64(0), np.float64(1)).log_prob(x), list(range(1, x.ndim))
+        )
         np.testing.assert_allclose(flow.event_log_prob(x), wanted, rtol=1e-12)
 
 
 class LargestNoise(SeedNoise):
     """Draws the largest number below 1 that TensorFlow draws in float32."""
 
-    def uniform(self, batch: Any, event_shape: tuple, stream: int, dtype: str = "float32") -> tf.Tensor:
+    def uniform(
+        self, batch: Any, event_shape: tuple, stream: int, dtype: str = "float32"
+    ) -> tf.Tensor:
         return tf.fill([batch, *event_shape], tf.constant(1 - 2.0**-23, dtype))
 
 
@@ -136,7 +147,8 @@ def test_no_draw_leaves_its_byte(alpha: float) -> None:
     preprocessing = Dequantized(alpha)
     events, log_det = preprocessing.events_and_log_det(grey, LargestNoise(seeds(1)))
     assert np.all(np.isfinite(events)) and np.all(np.isfinite(log_det))
-    # The logit's own rounding is left, which is felt near the middle: a unit in the last place of y.
+    # The logit's own rounding is left, which is felt near the middle: a unit in the last place of
+    # y.
     assert np.mean(np.round(preprocessing.images(events) * 255) == grey) > 0.3
     assert np.max(np.abs(np.round(preprocessing.images(events) * 255) - grey)) <= 1
 
@@ -151,23 +163,30 @@ def test_dequantized_events_stay_within_their_byte() -> None:
     assert len(np.unique(events[:, 3, 3, 0])) == 50
 
 
-# --- one evaluation a step -------------------------------------------------------------------------------
+# --- one evaluation a step
+# -------------------------------------------------------------------------------
 
 
 # Without XLA there are two halves of the batch, and for each kernel one gradient of both.
 @pytest.mark.parametrize(("jit_compile", "parts"), [(True, 1), (False, 2)])
-def test_a_step_multiplies_each_kernel_once_forward_and_twice_backward(jit_compile: bool, parts: int) -> None:
+def test_a_step_multiplies_each_kernel_once_forward_and_twice_backward(
+    jit_compile: bool, parts: int
+) -> None:
     flow = Flow((6, 6, 1), couplings=4, hidden=(8, 8))
     flow.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=jit_compile)
-    step = tf.function(flow.train_step).get_concrete_function(tf.TensorSpec([16, 6, 6, 1], tf.uint8))
+    step = tf.function(flow.train_step).get_concrete_function(
+        tf.TensorSpec([16, 6, 6, 1], tf.uint8)
+    )
     products = [op for op in step.graph.get_operations() if op.type in ("MatMul", "BatchMatMulV2")]
-    # Four conditioners of three kernels: forward and the gradient by the inputs, and that by the kernel.
+    # Four conditioners of three kernels: forward and the gradient by the inputs, and that by the
+    # kernel.
     assert len(products) == 4 * 3 * (2 * parts + 1)
     # It runs, too.
     assert np.all(np.isfinite(flow.train_on_batch(np.zeros((16, 6, 6, 1), np.uint8))))
 
 
-# --- use -------------------------------------------------------------------------------------------------
+# --- use
+# -------------------------------------------------------------------------------------------------
 
 
 def test_it_learns_and_real_images_are_likelier_than_others(images: np.ndarray) -> None:
@@ -175,7 +194,9 @@ def test_it_learns_and_real_images_are_likelier_than_others(images: np.ndarray) 
     flow.compile(optimizer=keras.optimizers.Adam(3e-3))
     history = flow.fit(images, batch_size=16, epochs=30, verbose=0).history["bits_per_dim"]
     assert history[-1] < 0.7 * history[0]
-    shuffled = np.random.default_rng(0).permuted(images.reshape(64, -1), axis=1).reshape(images.shape)
+    shuffled = (
+        np.random.default_rng(0).permuted(images.reshape(64, -1), axis=1).reshape(images.shape)
+    )
     noise = np.random.default_rng(0).integers(0, 256, images.shape).astype(np.uint8)
     real, *others = (
         flow.log_prob(x, seeds(64)).numpy().mean() for x in (images, 255 - images, shuffled, noise)
@@ -189,14 +210,19 @@ def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
     np.testing.assert_allclose(together[2:3], flow.log_prob(images[2:3], seeds(8)[2:3]), rtol=1e-5)
     np.testing.assert_array_equal(flow(images[:8]), flow.log_prob(images[:8], tf.range(8)))
     assert not np.any(together == flow.log_prob(images[:8], seeds(16)[8:]).numpy())
-    np.testing.assert_array_equal(flow.log_prob(images[:2], [0, 1]), flow.log_prob(images[:2], np.arange(2)))
+    np.testing.assert_array_equal(
+        flow.log_prob(images[:2], [0, 1]), flow.log_prob(images[:2], np.arange(2))
+    )
     with pytest.raises(ValueError, match="dequantizations = 0"):
         flow.log_prob(images[:2], dequantizations=0)
 
 
 def test_several_dequantizations_are_averaged_as_probabilities(images: np.ndarray) -> None:
     flow = trained("float64")
-    of_each = [flow.log_prob(images[:8], drawn) for drawn in tf.unstack(seeds_of_draws(seeds(8), 5), axis=1)]
+    of_each = [
+        flow.log_prob(images[:8], drawn)
+        for drawn in tf.unstack(seeds_of_draws(seeds(8), 5), axis=1)
+    ]
     wanted = scipy.special.logsumexp(np.array(of_each), axis=0) - np.log(5)
     made = flow.log_prob(images[:8], seeds(8), dequantizations=5)
     np.testing.assert_allclose(made, wanted, rtol=1e-12)

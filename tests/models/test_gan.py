@@ -32,7 +32,8 @@ def weights_of(layer: keras.Layer) -> list[Any]:
     return [*layer.trainable_variables, *layer.non_trainable_variables]
 
 
-# --- densities on a line -----------------------------------------------------------------------------------
+# --- densities on a line
+# -----------------------------------------------------------------------------------
 
 
 def density(x: np.ndarray, mean: float, stddev: float) -> np.ndarray:
@@ -74,7 +75,8 @@ def test_the_best_discriminator_is_the_share_of_the_real_density() -> None:
     )
 
 
-# --- the order of moves ------------------------------------------------------------------------------------
+# --- the order of moves
+# ------------------------------------------------------------------------------------
 
 
 def linear(inputs: int, units: int, seed: int) -> keras.Layer:
@@ -87,7 +89,9 @@ def linear(inputs: int, units: int, seed: int) -> keras.Layer:
 
 def game_on_vectors(**arguments: Any) -> GAN:
     """Linear generator, and a discriminator that is tanh's of lines, in float64."""
-    discriminator = keras.Sequential([linear(4, 5, 1), keras.layers.Activation("tanh"), linear(5, 1, 2)])
+    discriminator = keras.Sequential(
+        [linear(4, 5, 1), keras.layers.Activation("tanh"), linear(5, 1, 2)]
+    )
     discriminator.build((None, 4))
     return GAN(
         image_shape=(4,),
@@ -114,16 +118,23 @@ def descent(loss: Any, weights: list[np.ndarray], rate: float) -> list[tf.Tensor
 
 
 def move(game: GAN, x: np.ndarray, fresh: bool) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Both players' weights after descent, with the fakes from before or from after the generator's move."""
+    """Both players' weights after descent, with the fakes from before or from after the generator's
+    move."""
     z = game.training_noise().normal(len(x), (3,), LATENTS, "float64")
     generator, discriminator = game.generator.get_weights(), game.discriminator.get_weights()
     moved = descent(
-        lambda w: -tf.reduce_mean(tf.math.log_sigmoid(logits(z @ w[0] + w[1], discriminator))), generator, 0.1
+        lambda w: -tf.reduce_mean(tf.math.log_sigmoid(logits(z @ w[0] + w[1], discriminator))),
+        generator,
+        0.1,
     )
     kernel, bias = moved if fresh else generator
     fake = z @ kernel + bias
     discriminator = descent(
-        lambda w: -tf.reduce_mean(tf.math.log_sigmoid(logits(x, w)) + tf.math.log_sigmoid(-logits(fake, w))),
+        lambda w: (
+            -tf.reduce_mean(
+                tf.math.log_sigmoid(logits(x, w)) + tf.math.log_sigmoid(-logits(fake, w))
+            )
+        ),
         discriminator,
         0.2,
     )
@@ -132,7 +143,9 @@ def move(game: GAN, x: np.ndarray, fresh: bool) -> tuple[list[tf.Tensor], list[t
 
 # Eagerly in the written order, and in a graph, where nothing but data decides it.
 @pytest.mark.parametrize("run_eagerly", [True, False])
-def test_the_generator_moves_first_and_the_discriminator_sees_what_that_move_drew(run_eagerly: bool) -> None:
+def test_the_generator_moves_first_and_the_discriminator_sees_what_that_move_drew(
+    run_eagerly: bool,
+) -> None:
     game, x = game_on_vectors(), np.random.default_rng(3).normal(size=(7, 4))
     game.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.2), run_eagerly=run_eagerly)
     generator, discriminator = move(game, x, fresh=False)
@@ -181,7 +194,8 @@ def test_the_generator_moves_at_each_nth_step(jit_compile: bool, images: np.ndar
     assert int(model.step) == 6
 
 
-# --- the moving average ------------------------------------------------------------------------------------
+# --- the moving average
+# ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("decay", "critic_steps"), [(0.999, 1), (0.15, 1), (0.999, 2)])
@@ -231,4 +245,6 @@ def test_without_decay_there_is_no_average(images: np.ndarray) -> None:
     model.compile(**model.default_optimizers(1e-1), jit_compile=False)
     model.fit(images, batch_size=16, verbose=0)
     latents = model.latents(image_seeds(0, 5))
-    np.testing.assert_array_equal(model.decode(latents), model.preprocessing.images(model.generate(latents)))
+    np.testing.assert_array_equal(
+        model.decode(latents), model.preprocessing.images(model.generate(latents))
+    )

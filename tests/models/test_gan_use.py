@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tests.told import fails
 from tfgen import GAN, image_seeds
-from tfgen.config import GANConfig
-from tfgen.optimizers import Schedule
+from tfgen.models.gan.config import GANConfig
+from tfgen.nn.optimizers import Schedule
 from tfgen.random import LATENTS, PENALTY
 
 pytestmark = pytest.mark.newest
@@ -37,11 +37,13 @@ def state(model: GAN) -> list[np.ndarray]:
     return model.get_weights() + [v.numpy() for o in model.optimizers.values() for v in o.variables]
 
 
-# --- labels ------------------------------------------------------------------------------------------------
+# --- labels
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("architecture", "shape"), [("dense", SHAPE), ("dense", (4, 4, 3)), ("convolutional", (8, 4, 1))]
+    ("architecture", "shape"),
+    [("dense", SHAPE), ("dense", (4, 4, 3)), ("convolutional", (8, 4, 1))],
 )
 def test_both_networks_see_the_label(architecture: str, shape: tuple[int, ...]) -> None:
     common = {"channels": 2, "generator_hidden": (8,), "discriminator_hidden": (8,)}
@@ -57,7 +59,9 @@ def test_both_networks_see_the_label(architecture: str, shape: tuple[int, ...]) 
         assert np.all(scores[0] != scores[1])
     # A label concerns its own image alone.
     mixed = model.decode(latents, tf.constant([0, 1, 0, 1])).numpy()
-    np.testing.assert_allclose(mixed[::2], model.decode(latents, tf.zeros([4], tf.int32))[::2], atol=1e-6)
+    np.testing.assert_allclose(
+        mixed[::2], model.decode(latents, tf.zeros([4], tf.int32))[::2], atol=1e-6
+    )
 
 
 def test_a_conditional_model_asks_for_labels(images: np.ndarray) -> None:
@@ -85,7 +89,8 @@ def test_another_takes_none(images: np.ndarray) -> None:
             call()
 
 
-# --- wrong arguments ---------------------------------------------------------------------------------------
+# --- wrong arguments
+# ---------------------------------------------------------------------------------------
 
 
 def test_two_optimizers_are_two_objects() -> None:
@@ -121,14 +126,20 @@ def test_a_generator_that_rarely_moves_ends_its_schedule_too() -> None:
     schedule = Schedule(warmup_steps=10, cosine_steps=50)
     optimizers = small(critic_steps=5).default_optimizers(0.1, schedule)
     ends = {
-        name: float(each._learning_rate(50 if name[0] == "d" else 10)) for name, each in optimizers.items()
+        name: float(each._learning_rate(50 if name[0] == "d" else 10))
+        for name, each in optimizers.items()
     }
     assert ends == pytest.approx({"generator_optimizer": 0, "discriminator_optimizer": 0}, abs=1e-8)
     assert float(optimizers["generator_optimizer"]._learning_rate(2)) == pytest.approx(0.1)
 
 
 def test_convolutional_networks_need_sides_that_four_divides() -> None:
-    fails(lambda: small(architecture="convolutional"), "6 × 6", "four must divide", "--architecture dense")
+    fails(
+        lambda: small(architecture="convolutional"),
+        "6 × 6",
+        "four must divide",
+        "--architecture dense",
+    )
     fails(lambda: GAN((8, 6, 1), architecture="convolutional"), "8 × 6")
     # Whoever gives both networks decides for himself.
     given = {"generator": keras.layers.Dense(1), "discriminator": keras.layers.Dense(1)}
@@ -157,13 +168,16 @@ def test_networks_that_have_no_weights_yet_get_them(images: np.ndarray) -> None:
     wide = [keras.layers.Dense(36), keras.layers.Reshape(SHAPE)]
     model = GAN(SHAPE, 3, generator=keras.Sequential(wide), discriminator=keras.Sequential(flat))
     model.compile(**model.default_optimizers(1e-2))
-    before = [values(network.trainable_variables) for network in (model.generator, model.discriminator)]
+    before = [
+        values(network.trainable_variables) for network in (model.generator, model.discriminator)
+    ]
     model.fit(images, batch_size=16, verbose=0)
     for network, old in zip((model.generator, model.discriminator), before, strict=True):
         assert old and not same(values(network.trainable_variables), old)
 
 
-# --- saving and precision ----------------------------------------------------------------------------------
+# --- saving and precision
+# ----------------------------------------------------------------------------------
 
 
 def test_a_saved_game_goes_on_in_the_middle_of_a_cycle(tmp_path: Path, images: np.ndarray) -> None:
@@ -220,7 +234,9 @@ def test_pictures_score_what_is_sampled() -> None:
     images = np.zeros((4, *SHAPE), np.uint8)
     (axes,) = model.pictures(tf.constant(images))["scores"].axes
     grey = tf.sigmoid(model.discriminate(tf.zeros([1, *SHAPE])))
-    assert f"generated, mean {float(grey[0]):.3g}" in [t.get_text() for t in axes.get_legend().get_texts()]
+    assert f"generated, mean {float(grey[0]):.3g}" in [
+        t.get_text() for t in axes.get_legend().get_texts()
+    ]
 
 
 def test_half_precision_scales_each_loss_by_itself() -> None:
@@ -248,7 +264,8 @@ def test_half_precision_is_saved_with_its_scales(tmp_path: Path, images: np.ndar
     assert same(state(loaded), state(model))
 
 
-# --- what it tells -----------------------------------------------------------------------------------------
+# --- what it tells
+# -----------------------------------------------------------------------------------------
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
@@ -267,7 +284,10 @@ def test_evaluation_is_what_the_logits_say(loss: str, images: np.ndarray) -> Non
     events = tf.constant(images / 127.5 - 1, tf.float32)
     real, fake = (model.discriminate(x).numpy().astype(np.float64) for x in (events, generated))
     if loss == "non_saturating":
-        generator, discriminator = -np.log(sigmoid(fake)), -np.log(sigmoid(real)) - np.log(sigmoid(-fake))
+        generator, discriminator = (
+            -np.log(sigmoid(fake)),
+            -np.log(sigmoid(real)) - np.log(sigmoid(-fake)),
+        )
     elif loss == "hinge":
         generator, discriminator = -fake, np.maximum(0, 1 - real) + np.maximum(0, 1 + fake)
     else:
@@ -298,7 +318,9 @@ def test_smoothing_reaches_the_discriminators_loss_alone(images: np.ndarray) -> 
     real = model.discriminate(model.preprocessing.likely_events(tf.constant(images))).numpy()
     change = {name: logs[1][name] - logs[0][name] for name in logs[0]}
     # −(1 − s) log σ(a) − s log σ(−a) = −log σ(a) + s a.
-    np.testing.assert_allclose(change.pop("discriminator_loss"), 0.2 * real.mean(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        change.pop("discriminator_loss"), 0.2 * real.mean(), rtol=1e-4, atol=1e-6
+    )
     assert set(change.values()) == {0.0}
 
 

@@ -13,9 +13,9 @@ import tensorflow_probability as tfp
 from tests.told import fails
 from tfgen import Flow, Identity, image_seeds
 from tfgen.bijectors import ActivationNormalization
-from tfgen.models.dequantization import VariationalDequantization
-from tfgen.models.steps import FlowStep
-from tfgen.networks import gated_network
+from tfgen.models.flow.dequantization import VariationalDequantization
+from tfgen.models.flow.networks import gated_network
+from tfgen.models.flow.steps import FlowStep
 from tfgen.random import BatchNoise, SeedNoise
 
 pytestmark = pytest.mark.newest
@@ -48,7 +48,8 @@ def images(images: np.ndarray) -> np.ndarray:
     return np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])
 
 
-# --- the density -----------------------------------------------------------------------------------------
+# --- the density
+# -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("components", [0, 3])
@@ -66,7 +67,9 @@ def test_the_log_determinant_is_the_jacobians(components: int) -> None:
 
 @pytest.mark.parametrize("components", [0, 3])
 def test_each_byte_comes_back_exactly(components: int) -> None:
-    every = np.random.default_rng(0).permutation(np.resize(np.arange(256), 16 * 64)).reshape(16, *SHAPE)
+    every = (
+        np.random.default_rng(0).permutation(np.resize(np.arange(256), 16 * 64)).reshape(16, *SHAPE)
+    )
     every = every.astype(np.uint8)
     flow = trained(components=components)
     # Where no component of a mixture is near, float32 could not tell neighbours apart.
@@ -84,7 +87,8 @@ def test_a_step_convolves_once_forward_and_twice_backward() -> None:
         assert operations.count(kind) == 3 * (2 + 2 * 2)
 
 
-# --- normalization from data -------------------------------------------------------------------------------
+# --- normalization from data
+# -------------------------------------------------------------------------------
 
 
 def normalized(flow: Flow, images: np.ndarray) -> list[np.ndarray]:
@@ -165,19 +169,24 @@ def test_it_adapts_in_a_strategys_scope(images: np.ndarray) -> None:
         flow.adapt(images)
     alone = small(ema_decay=0.9)
     alone.adapt(images)
-    np.testing.assert_allclose(flow.flow_steps[2].shift.numpy(), alone.flow_steps[2].shift, rtol=1e-5)
+    np.testing.assert_allclose(
+        flow.flow_steps[2].shift.numpy(), alone.flow_steps[2].shift, rtol=1e-5
+    )
 
 
 def test_what_cannot_be_looked_at_is_told() -> None:
     flow = small()
     flow.compile()
     with pytest.raises(ValueError, match="no images"):
-        flow.fit(tf.data.Dataset.from_tensor_slices(np.zeros((0, *SHAPE), np.uint8)).batch(4), verbose=0)
+        flow.fit(
+            tf.data.Dataset.from_tensor_slices(np.zeros((0, *SHAPE), np.uint8)).batch(4), verbose=0
+        )
     with pytest.raises(ValueError, match=r"call flow\.adapt"):
         flow.fit(iter([]), verbose=0)
 
 
-# --- dequantization ----------------------------------------------------------------------------------------
+# --- dequantization
+# ----------------------------------------------------------------------------------------
 
 
 def dequantization() -> VariationalDequantization:
@@ -195,7 +204,9 @@ def test_the_learned_noise_knows_its_density() -> None:
     class Given(SeedNoise):
         """Noise that the test knows."""
 
-        def normal(self, batch: Any, event_shape: Any, stream: int, dtype: str = "float32") -> tf.Tensor:
+        def normal(
+            self, batch: Any, event_shape: Any, stream: int, dtype: str = "float32"
+        ) -> tf.Tensor:
             return epsilon
 
     epsilon = tf.constant(np.random.default_rng(1).normal(size=(3, 2, 2, 4)))
@@ -218,7 +229,9 @@ def test_log_prob_counts_the_learned_noise(images: np.ndarray) -> None:
     values = (images[:8] + u.numpy()) / 256
     p = 5e-6 + (1 - 1e-5) * values
     slopes = np.log1p(-1e-5) - np.log(256) - np.log(p) - np.log1p(-p)
-    wanted = flow.event_log_prob(tf.constant(np.log(p) - np.log1p(-p))) + slopes.sum((1, 2, 3)) - log_q
+    wanted = (
+        flow.event_log_prob(tf.constant(np.log(p) - np.log1p(-p))) + slopes.sum((1, 2, 3)) - log_q
+    )
     np.testing.assert_allclose(flow.log_prob(images[:8], seeds(8)), wanted, rtol=1e-4)
 
 
@@ -227,11 +240,14 @@ def test_learned_noise_costs_fewer_bits_than_uniform(images: np.ndarray) -> None
     for kind in ("uniform", "variational"):
         flow = small(dequantization=kind, scale_steps=(1,), scale_channels=(4,))
         flow.compile(optimizer=keras.optimizers.Adam(3e-3))
-        bits[kind] = flow.fit(images, batch_size=16, epochs=40, verbose=0).history["bits_per_dim"][-1]
+        bits[kind] = flow.fit(images, batch_size=16, epochs=40, verbose=0).history["bits_per_dim"][
+            -1
+        ]
     assert bits["variational"] < bits["uniform"] - 0.1
 
 
-# --- averages, layers, arguments ---------------------------------------------------------------------------
+# --- averages, layers, arguments
+# ---------------------------------------------------------------------------
 
 
 def test_the_average_judges_and_samples(images: np.ndarray) -> None:
@@ -280,7 +296,10 @@ def test_the_dequantization_is_saved_with_its_weights() -> None:
     layer = dequantization()
     again = VariationalDequantization.from_config(layer.get_config())
     again.set_weights(layer.get_weights())
-    images, noise = tf.fill([2, 4, 4, 1], tf.constant(99, tf.uint8)), BatchNoise(tf.constant([1, 2]))
+    images, noise = (
+        tf.fill([2, 4, 4, 1], tf.constant(99, tf.uint8)),
+        BatchNoise(tf.constant([1, 2])),
+    )
     np.testing.assert_array_equal(layer(images, noise=noise), again(images, noise=noise))
 
 

@@ -1,4 +1,5 @@
-"""No weight moves before a step has read it for the last time: no race decides what a step gives."""
+"""No weight moves before a step has read it for the last time: no race decides what a step
+gives."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,12 @@ pytestmark = pytest.mark.newest
 
 SHAPE = (8, 8, 1)
 NETWORKS = {"generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
-MULTISCALE = {"architecture": "multiscale", "scale_steps": (1, 1), "scale_channels": (4, 4), "components": 2}
+MULTISCALE = {
+    "architecture": "multiscale",
+    "scale_steps": (1, 1),
+    "scale_channels": (4, 4),
+    "components": 2,
+}
 
 
 def gan(loss: str, **arguments: Any) -> tfgen.GAN:
@@ -29,7 +35,9 @@ MODELS: dict[str, Callable[[], Any]] = {
         SHAPE, latent_dim=2, hidden=(8,), objective="iwae", importance_samples=2, seed=0
     ),
     "flow": lambda: tfgen.Flow(SHAPE, couplings=2, hidden=(8,), seed=0),
-    "multiscale flow": lambda: tfgen.Flow(SHAPE, dequantization="variational", **MULTISCALE, seed=0),
+    "multiscale flow": lambda: tfgen.Flow(
+        SHAPE, dequantization="variational", **MULTISCALE, seed=0
+    ),
 }
 
 

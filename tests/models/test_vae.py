@@ -10,8 +10,8 @@ import tensorflow_probability as tfp
 
 from tfgen import VAE, Identity, Pixels
 from tfgen.errors import UsageError
-from tfgen.models.bounds import ELBO
-from tfgen.models.vae import Bernoulli
+from tfgen.models.vae.bounds import ELBO
+from tfgen.models.vae.model import Bernoulli
 from tfgen.random import BatchNoise, SeedNoise, image_seeds
 
 tfd = tfp.distributions
@@ -28,11 +28,13 @@ def linear(inputs: int, kernel: np.ndarray, bias: np.ndarray) -> keras.Layer:
     return layer
 
 
-def linear_gaussian(encoder_error: float, **config: Any) -> tuple[VAE, tfd.Distribution, np.ndarray]:
+def linear_gaussian(
+    encoder_error: float, **config: Any
+) -> tuple[VAE, tfd.Distribution, np.ndarray]:
     """x = w z + b + ε with one latent: the VAE, the exact p(x), and some x.
 
-    The exact posterior is normal with variance s² = 1 / (1 + w·w) and mean s² w·(x − b); `encoder_error`
-    shifts it.
+    The exact posterior is normal with variance s² = 1 / (1 + w·w) and mean s² w·(x − b);
+    `encoder_error` shifts it.
     """
     w, b = np.array([[0.7, -1.2, 0.4, 2.0]]), np.array([0.1, -0.5, 0.0, 1.0])
     variance = 1 / (1 + (w @ w.T).item())
@@ -69,12 +71,16 @@ def test_elbo_below_importance_bound_below_log_prob() -> None:
     error = max(b.std() for b in bounds) / np.sqrt(draws)
     means = [b.mean() for b in bounds]
     log_prob = exact.log_prob(x[0]).numpy()
-    assert all(low < high + 3 * error for low, high in zip(means, [*means[1:], log_prob], strict=True))
+    assert all(
+        low < high + 3 * error for low, high in zip(means, [*means[1:], log_prob], strict=True)
+    )
     assert means[0] < means[-1] - 3 * error
     # The gap of the ELBO is KL(q ‖ p(z|x)) = shift² / (2 s²), s² = 1 / (1 + w·w).
     np.testing.assert_allclose(log_prob - means[0], 0.5**2 / 2 * (1 + 6.09), atol=4 * error)
     # With K samples about Var(w) / 2K is left (Nowozin 2018), Var(w) = exp(shift² / s²) − 1 here.
-    np.testing.assert_allclose(log_prob - means[-1], np.expm1(0.5**2 * (1 + 6.09)) / (2 * 50), rtol=0.25)
+    np.testing.assert_allclose(
+        log_prob - means[-1], np.expm1(0.5**2 * (1 + 6.09)) / (2 * 50), rtol=0.25
+    )
 
 
 def test_kl_is_the_closed_form() -> None:
@@ -94,7 +100,9 @@ def test_zero_logits_cost_a_bit_a_pixel() -> None:
         variable.assign(tf.zeros_like(variable))
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1)).astype(np.uint8)
     events = vae.preprocessing.events(tf.constant(images), noise(5))
-    np.testing.assert_allclose(-vae.elbo(events, noise(5)).reconstruction, 784 * np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(
+        -vae.elbo(events, noise(5)).reconstruction, 784 * np.log(2), rtol=1e-6
+    )
 
 
 def test_a_step_on_two_halves_is_one_step_on_both() -> None:
@@ -134,7 +142,9 @@ def test_halves_draw_their_own_noise_and_come_back_in_order() -> None:
     [("even", [8, 8]), ("odd", [7, 8]), ("unknown", [None, None]), ("XLA", [16]), ("given", [16])],
 )
 def test_a_batch_is_halved_except_where_that_would_not_do(why: str, parts: list) -> None:
-    given = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(6)])
+    given = keras.Sequential(
+        [keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(6)]
+    )
     vae = VAE((6, 6, 1), 3, (8,), encoder=given if why == "given" else None)
     vae.compile(jit_compile=why == "XLA")
     sizes = []
@@ -155,12 +165,17 @@ def test_bernoulli_is_tfp_s(kind: str) -> None:
     logits = tf.constant(np.linspace(-60, 60, 241), tf.float32)
     draws = np.random.default_rng(0).random(241).astype(np.float32)
     x = tf.constant(np.round(draws) if kind == "binary" else draws)
-    ours, theirs = Bernoulli(logits=logits, dtype=tf.float32), tfd.Bernoulli(logits=logits, dtype=tf.float32)
+    ours, theirs = (
+        Bernoulli(logits=logits, dtype=tf.float32),
+        tfd.Bernoulli(logits=logits, dtype=tf.float32),
+    )
     # What is left of two numbers of up to 60 has their rounding.
     np.testing.assert_allclose(ours.log_prob(x), theirs.log_prob(x), rtol=1e-6, atol=4e-6)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(logits)
-        both = [of(logits=logits, dtype=tf.float32).log_prob(x) for of in (Bernoulli, tfd.Bernoulli)]
+        both = [
+            of(logits=logits, dtype=tf.float32).log_prob(x) for of in (Bernoulli, tfd.Bernoulli)
+        ]
     found, expected = (tape.gradient(each, logits) for each in both)
     np.testing.assert_allclose(found, expected, atol=2e-7)
     np.testing.assert_array_equal(ours.sample(3, seed=(0, 1)), theirs.sample(3, seed=(0, 1)))
@@ -195,7 +210,9 @@ def test_dynamic_binarization_has_the_pixels_as_means() -> None:
     events = Pixels("dynamic").events(batch, BatchNoise(tf.constant([0, 1]))).numpy()
     assert set(np.unique(events)) == {0.0, 1.0}
     # Five standard errors of a mean of 4000 draws; black and white are certain.
-    np.testing.assert_allclose(events.mean(0).ravel(), np.arange(256) / 255, atol=5 * 0.5 / np.sqrt(4000))
+    np.testing.assert_allclose(
+        events.mean(0).ravel(), np.arange(256) / 255, atol=5 * 0.5 / np.sqrt(4000)
+    )
     assert events[:, 0, 0].max() == 0
     assert events[:, -1, -1].min() == 1
 
@@ -203,7 +220,9 @@ def test_dynamic_binarization_has_the_pixels_as_means() -> None:
 def test_threshold_and_none_need_no_noise() -> None:
     grey = tf.constant(np.array([0, 127, 128, 255], np.uint8).reshape(1, 2, 2, 1))
     any_noise = BatchNoise(tf.constant([0, 1]))
-    np.testing.assert_array_equal(np.ravel(Pixels("threshold").events(grey, any_noise)), [0, 0, 1, 1])
+    np.testing.assert_array_equal(
+        np.ravel(Pixels("threshold").events(grey, any_noise)), [0, 0, 1, 1]
+    )
     np.testing.assert_allclose(
         np.ravel(Pixels("none").events(grey, any_noise)), np.array([0, 127, 128, 255]) / 255
     )
@@ -215,7 +234,9 @@ def test_encode_decode_and_call_agree(images: np.ndarray) -> None:
     assert mean.shape == stddev.shape == (64, 3)
     assert np.all(stddev.numpy() > 0)
     np.testing.assert_allclose(vae(images), vae.decode(mean), rtol=1e-5)
-    np.testing.assert_allclose(vae.predict(images, verbose=0), vae.decode(mean), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        vae.predict(images, verbose=0), vae.decode(mean), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
@@ -244,7 +265,9 @@ def test_given_networks_are_saved(tmp_path, images: np.ndarray) -> None:
     vae = VAE(
         (6, 6, 1),
         2,
-        encoder=keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]),
+        encoder=keras.Sequential(
+            [keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
+        ),
         decoder=keras.Sequential(
             [keras.Input((2,)), keras.layers.Dense(36), keras.layers.Reshape((6, 6, 1))]
         ),
@@ -252,4 +275,6 @@ def test_given_networks_are_saved(tmp_path, images: np.ndarray) -> None:
     vae.compile()
     vae.fit(images, batch_size=16, verbose=0)
     vae.save(tmp_path / "v.keras")
-    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "v.keras").sample(n=3), vae.sample(n=3))
+    np.testing.assert_array_equal(
+        keras.saving.load_model(tmp_path / "v.keras").sample(n=3), vae.sample(n=3)
+    )

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tests.test_layers import normal
 from tests.told import fails
 from tfgen import VAE, Identity, image_seeds, registry
-from tfgen.convolutional import convolutional_decoder, convolutional_encoder
+from tfgen.models.vae.networks import convolutional_decoder, convolutional_encoder
 
 pytestmark = pytest.mark.newest
 
@@ -29,7 +29,9 @@ def kinds(network: keras.Sequential) -> list[str]:
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (8, 12, 3)])
 @pytest.mark.parametrize(("blocks", "hidden"), [(0, ()), (2, (5, 6))])
-def test_networks_fit_the_images(shape: tuple[int, int, int], blocks: int, hidden: tuple[int, ...]) -> None:
+def test_networks_fit_the_images(
+    shape: tuple[int, int, int], blocks: int, hidden: tuple[int, ...]
+) -> None:
     decoder = convolutional_decoder(6, 3, blocks, hidden, shape, **COMMON)
     logits = decoder(30 * normal(5, 6))
     assert logits.shape == (5, *shape)
@@ -45,7 +47,9 @@ def test_networks_mirror_each_other() -> None:
     assert kinds(encoder) == [*smaller, *smaller, "Flatten", "Dense", "Activation", "Dense"]
     assert kinds(decoder) == ["Dense", "Activation", "Dense", "Reshape", *larger, *larger]
     sizes = [
-        tuple(layer.output.shape[1:]) for layer in encoder.layers if isinstance(layer, keras.layers.Conv2D)
+        tuple(layer.output.shape[1:])
+        for layer in encoder.layers
+        if isinstance(layer, keras.layers.Conv2D)
     ]
     assert sizes == [(4, 4, 4), (2, 2, 8)]
     shapes = [tuple(layer.output.shape[1:]) for layer in decoder.layers[3:]]
@@ -86,7 +90,9 @@ def multiply_adds(network: keras.Sequential) -> int:
         if isinstance(layer, keras.layers.Dense):
             total += of_kernels(1, layer.kernel)
         elif hasattr(layer, "inner"):  # a residual block
-            total += of_kernels(math.prod(layer.input.shape[1:3]), layer.inner.kernel, layer.outer.kernel)
+            total += of_kernels(
+                math.prod(layer.input.shape[1:3]), layer.inner.kernel, layer.outer.kernel
+            )
         elif hasattr(layer, "kernel"):  # transposed: each pixel of the input meets the whole kernel
             total += of_kernels(math.prod(layer.input.shape[1:3]), layer.kernel)
     return total
@@ -95,7 +101,11 @@ def multiply_adds(network: keras.Sequential) -> int:
 def test_the_presets_decoder_is_cheap_enough_for_thousands_of_samples() -> None:
     vae = VAE(**registry.family("vae").preset("conv").model.to_json())
     # By hand, of 28 × 28 with 20 latents, 500 units, 16 channels, a block at each size.
-    dense, quarter, half = 20 * 500 + 500 * 49 * 32, 49 * 11 * 32**2 + 49 * 16 * 32 * 16, 196 * 11 * 16**2
+    dense, quarter, half = (
+        20 * 500 + 500 * 49 * 32,
+        49 * 11 * 32**2 + 49 * 16 * 32 * 16,
+        196 * 11 * 16**2,
+    )
     assert multiply_adds(vae.decoder) == dense + quarter + half + 196 * 16 * 16
     assert multiply_adds(vae.decoder) < 2.5e6
 
@@ -105,7 +115,10 @@ def test_both_networks_see_the_label(shape: tuple[int, ...]) -> None:
     vae = small(shape, num_classes=3, channels=8, hidden=(20,), activation="tanh")
     pictures = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.uint8)
     latents = vae.latents(image_seeds(0, 4))
-    for found in (lambda label: vae.decode(latents, label), lambda label: vae.encode(pictures, label)[0]):
+    for found in (
+        lambda label: vae.decode(latents, label),
+        lambda label: vae.encode(pictures, label)[0],
+    ):
         first, second = (found(tf.fill([4], label)).numpy().reshape(4, -1) for label in (0, 1))
         assert np.all(np.abs(first - second).max(axis=1) > 1e-4)
         mixed = found(tf.constant([0, 1, 0, 1])).numpy().reshape(4, -1)
@@ -121,7 +134,8 @@ def test_sides_that_four_does_not_divide_are_told() -> None:
 
 
 class NeverEmpty(keras.layers.Layer):
-    """As convolutions are where TensorFlow has oneDNN compute them: they fail where there are no images."""
+    """As convolutions are where TensorFlow has oneDNN compute them: they fail where there are no
+    images."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         tf.debugging.assert_positive(tf.shape(inputs)[0])
@@ -147,7 +161,11 @@ def test_given_networks_see_no_empty_batch() -> None:
     for function, specs, shapes in (
         (vae.encode, [images], [(2,), (2,)]),
         (vae.decode, [tf.TensorSpec([None, 2])], [(8, 8, 1)]),
-        (lambda *each: vae.log_prob(*each, samples=3), [images, tf.TensorSpec([None], tf.int32)], [()]),
+        (
+            lambda *each: vae.log_prob(*each, samples=3),
+            [images, tf.TensorSpec([None], tf.int32)],
+            [()],
+        ),
     ):
         traced = tf.function(function, input_signature=specs)
         for batch in (0, 2):

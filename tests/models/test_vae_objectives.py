@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests.models.test_vae import linear_gaussian, noise
 from tests.told import fails
 from tfgen import VAE, Pixels, registry
-from tfgen.config import VAEConfig
+from tfgen.models.vae.config import VAEConfig
 from tfgen.random import POSTERIOR
 
 pytestmark = pytest.mark.newest
@@ -22,7 +22,8 @@ def small(**config: Any) -> VAE:
     return VAE((6, 6, 1), 3, (8,), **{"seed": 1, **config})
 
 
-# --- against the linear VAE with normal likelihood ---------------------------------------------------------
+# --- against the linear VAE with normal likelihood
+# ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("samples", [1, 4])
@@ -30,7 +31,9 @@ def test_loss_is_the_exact_log_prob_with_the_exact_posterior(samples: int) -> No
     vae, exact, x = linear_gaussian(0.0, objective="iwae", importance_samples=samples)
     vae.compile(jit_compile=False)
     expected = -exact.log_prob(x).numpy().mean()
-    np.testing.assert_allclose(vae.evaluate(x, verbose=0, return_dict=True)["loss"], expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        vae.evaluate(x, verbose=0, return_dict=True)["loss"], expected, rtol=1e-6
+    )
     np.testing.assert_allclose(vae.train_on_batch(x, return_dict=True)["loss"], expected, rtol=1e-6)
 
 
@@ -39,7 +42,8 @@ def test_one_importance_sample_gives_the_elbo_in_expectation() -> None:
     draws = 4000
     events = tf.repeat(tf.constant(x[:1]), draws, axis=0)
     bound = vae.importance_weighted(events, noise(draws)).bound().numpy()
-    # Its KL is sampled, the ELBO's is not. log p(x) is shift² / (2 s²) above both, s² = 1 / (1 + w·w).
+    # Its KL is sampled, the ELBO's is not. log p(x) is shift² / (2 s²) above both, s² = 1 / (1 +
+    # w·w).
     expected = exact.log_prob(x[0]).numpy() - 0.5**2 / 2 * (1 + 6.09)
     np.testing.assert_allclose(bound.mean(), expected, atol=4 * bound.std() / np.sqrt(draws))
     elbo = vae.elbo(events, noise(draws)).elbo.numpy()
@@ -58,16 +62,19 @@ def test_more_samples_of_the_elbo_scatter_less_about_the_same_mean() -> None:
 def formula(
     variables: list[tf.Tensor], x: np.ndarray, epsilon: tf.Tensor, objective: str, kl_weight: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """A surrogate whose gradient is the objective's, and the bound, reconstruction and KL, `[B]` each.
+    """A surrogate whose gradient is the objective's, and the bound, reconstruction and KL, `[B]`
+    each.
 
-    The gradient of the importance-weighted bound is Σ w̃ ∇ log w with normalized weights w̃ held fixed (Burda
-    et al. 2015, equation 13).
+    The gradient of the importance-weighted bound is Σ w̃ ∇ log w with normalized weights w̃ held
+    fixed (Burda et al. 2015, equation 13).
     """
     encoder_kernel, encoder_bias, w, b = variables
     parameters = x @ encoder_kernel + encoder_bias
     mean, stddev = parameters[:, :1], tf.math.log(1 + tf.exp(parameters[:, 1:])) + 1e-7
     z = (mean[:, None] + stddev[:, None] * epsilon)[..., 0]  # [B, K]
-    likelihood = -0.5 * tf.reduce_sum((x[:, None] - z[..., None] * w[0] - b) ** 2, -1) - 2 * LOG_2_PI
+    likelihood = (
+        -0.5 * tf.reduce_sum((x[:, None] - z[..., None] * w[0] - b) ** 2, -1) - 2 * LOG_2_PI
+    )
     ratio = -0.5 * z**2 + 0.5 * epsilon[..., 0] ** 2 + tf.math.log(stddev)
     kl = (0.5 * (stddev**2 + mean**2 - 1) - tf.math.log(stddev))[:, 0]
     reconstruction = tf.reduce_mean(likelihood, 1)
@@ -110,7 +117,9 @@ def test_a_step_follows_the_weighted_gradient_and_logs_the_bound_itself(
         # Keras holds the rate in float32.
         np.testing.assert_allclose(variable, old - 0.1 * gradient, rtol=1e-6, atol=1e-9)
     bound, reconstruction, kl = (float(tf.reduce_mean(each)) for each in told)
-    assert logs == pytest.approx({"loss": -bound, "reconstruction": -reconstruction, "kl": kl}, rel=1e-9)
+    assert logs == pytest.approx(
+        {"loss": -bound, "reconstruction": -reconstruction, "kl": kl}, rel=1e-9
+    )
 
 
 def test_the_kls_weight_grows_evenly_and_then_stays() -> None:
@@ -122,11 +131,13 @@ def test_the_kls_weight_grows_evenly_and_then_stays() -> None:
     assert small().kl_weight() is None
 
 
-# --- of binary images --------------------------------------------------------------------------------------
+# --- of binary images
+# --------------------------------------------------------------------------------------
 
 
 def importance_bound(vae: VAE, events: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
-    """log 1/K Σ p(x|z) p(z) / q(z|x) of a Bernoulli likelihood, from what both networks give, `[B]`."""
+    """log 1/K Σ p(x|z) p(z) / q(z|x) of a Bernoulli likelihood, from what both networks give,
+    `[B]`."""
     mean, raw_scale = np.split(vae.encoder(events).numpy(), 2, axis=-1)
     stddev = np.log1p(np.exp(raw_scale)) + 1e-7
     log_weights = []
@@ -153,13 +164,17 @@ def test_losses_are_importance_weighted_in_training_and_validation(images: np.nd
             events = Pixels().events(part, own, "float64")
             epsilon = own.normal(len(part), (3, 3), POSTERIOR, "float64").numpy()
             bounds.append(importance_bound(vae, events.numpy(), epsilon))
-            np.testing.assert_allclose(bounds[-1], vae.importance_log_prob(events, own, 3), rtol=1e-10)
+            np.testing.assert_allclose(
+                bounds[-1], vae.importance_log_prob(events, own, 3), rtol=1e-10
+            )
         expected.append(-np.concatenate(bounds).mean())
     evaluated = vae.evaluate(images[:16], batch_size=16, verbose=0, return_dict=True)["loss"]
     np.testing.assert_allclose(evaluated, expected[0], rtol=1e-10)
     # Not every version of Keras does so before a single batch.
     vae.reset_metrics()
-    np.testing.assert_allclose(vae.train_on_batch(images[:16], return_dict=True)["loss"], expected[1])
+    np.testing.assert_allclose(
+        vae.train_on_batch(images[:16], return_dict=True)["loss"], expected[1]
+    )
 
 
 def test_the_average_judges_and_samples(images: np.ndarray) -> None:
@@ -168,7 +183,9 @@ def test_the_average_judges_and_samples(images: np.ndarray) -> None:
         model.compile(jit_compile=False)
     start = [v.numpy() for v in vae.trainable_variables]
     vae.train_on_batch(images[:16])
-    now, averages = ([v.numpy() for v in each] for each in (vae.trainable_variables, vae._average._averages))
+    now, averages = (
+        [v.numpy() for v in each] for each in (vae.trainable_variables, vae._average._averages)
+    )
     for old, new, average in zip(start, now, averages, strict=True):
         # The first decay is 1 / 10.
         np.testing.assert_allclose(average, 0.1 * old + 0.9 * new, rtol=1e-6)
@@ -184,7 +201,8 @@ def test_the_average_judges_and_samples(images: np.ndarray) -> None:
             assert np.array_equal(found(vae), found(plain)) == same
 
 
-# --- configurations ----------------------------------------------------------------------------------------
+# --- configurations
+# ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "silu", "tanh"])
@@ -203,7 +221,12 @@ def test_hidden_layers_have_the_activation(activation: str) -> None:
 
 
 def test_new_fields_come_back_from_a_file(tmp_path) -> None:
-    config = {"objective": "iwae", "importance_samples": 2, "kl_warmup_steps": 7, "activation": "tanh"}
+    config = {
+        "objective": "iwae",
+        "importance_samples": 2,
+        "kl_warmup_steps": 7,
+        "activation": "tanh",
+    }
     vae = small(**config, ema_decay=0.5)
     vae.save(tmp_path / "v.keras")
     loaded = keras.saving.load_model(tmp_path / "v.keras")
@@ -218,7 +241,10 @@ def test_memory_counts_the_decoder_for_each_sample() -> None:
 
 def test_presets_of_one_shape_share_a_name() -> None:
     presets = registry.family("vae").presets
-    names = {name: registry.default_name("vae", "mnist", preset.model) for name, preset in presets.items()}
+    names = {
+        name: registry.default_name("vae", "mnist", preset.model)
+        for name, preset in presets.items()
+    }
     fifty = dict.fromkeys(("long", "iwae"), "vae-50d")
     assert names == {"mlp": "vae", "mlp-2d": "vae-2d", "conv": "vae", **fifty}
 
@@ -242,4 +268,8 @@ def test_wrong_configurations_are_told(wrong: dict, parts: tuple[str, ...]) -> N
 
 
 def test_an_unknown_argument_is_told() -> None:
-    fails(lambda: small(importance_sample=2), "no field 'importance_sample'", "mean 'importance_samples'")
+    fails(
+        lambda: small(importance_sample=2),
+        "no field 'importance_sample'",
+        "mean 'importance_samples'",
+    )

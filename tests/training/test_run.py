@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tfgen.config import FlowConfig, GANConfig, RunConfig, TrainOptions, VAEConfig
 from tfgen.errors import InterruptedRunError, UsageError, WorkError
+from tfgen.models.flow.config import FlowConfig
+from tfgen.models.gan.config import GANConfig
+from tfgen.models.vae.config import VAEConfig
+from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.training import callbacks, checkpoint
 from tfgen.training.folder import RunFolder
 from tfgen.training.run import train
@@ -22,7 +25,8 @@ from tfgen.training.run import train
 EPOCHS, BATCH_SIZE = 2, 8  # 400 images less 66 for validation make 41 steps
 
 
-# Whatever has a state: the step decides the generator's turn, the discriminator's masks and its iteration.
+# Whatever has a state: the step decides the generator's turn, the discriminator's masks and its
+# iteration.
 GAN_MODEL = GANConfig(
     latent_dim=3,
     generator_hidden=(8, 16),
@@ -47,7 +51,7 @@ def config(tiny_data: Path, run_dir: Path, **changes: object) -> RunConfig:
         "publish": False,
         **changes,
     }
-    return RunConfig("vae", VAEConfig(latent_dim=2, hidden=(16,)), TrainOptions(**options))
+    return RunConfig("vae", VAEConfig(latent_dim=2, hidden=(16,)), TrainingOptions(**options))
 
 
 def run(config: RunConfig) -> Path:
@@ -67,7 +71,8 @@ def final_state(run_dir: Path) -> dict[str, np.ndarray]:
 def metrics(run_dir: Path) -> list[dict[str, float]]:
     rows = RunFolder(run_dir).read_metrics()
     return [
-        {name: value for name, value in row.items() if name not in ("seconds", "peak_mib")} for row in rows
+        {name: value for name, value in row.items() if name not in ("seconds", "peak_mib")}
+        for row in rows
     ]
 
 
@@ -97,8 +102,11 @@ def raise_signal_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callbacks.Tracking, "on_train_batch_end", interrupted)
 
 
-# Three groups of steps an epoch: inside the first epoch, at its end, inside the second, at the very end.
-@pytest.mark.parametrize("call", [5, *(pytest.param(call, marks=pytest.mark.newest) for call in (1, 3, 6))])
+# Three groups of steps an epoch: inside the first epoch, at its end, inside the second, at the very
+# end.
+@pytest.mark.parametrize(
+    "call", [5, *(pytest.param(call, marks=pytest.mark.newest) for call in (1, 3, 6))]
+)
 def test_interrupted_and_resumed_ends_bit_equal(
     call: int, whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +117,9 @@ def test_interrupted_and_resumed_ends_bit_equal(
     monkeypatch.undo()
     run(config(tiny_data, tmp_path / "run", resume=True))
     assert_same_end(tmp_path / "run", whole)
-    pictures = [sorted(p.name for p in (each / "figures").iterdir()) for each in (tmp_path / "run", whole)]
+    pictures = [
+        sorted(p.name for p in (each / "figures").iterdir()) for each in (tmp_path / "run", whole)
+    ]
     assert pictures[0] == pictures[1]
 
 
@@ -137,7 +147,9 @@ def test_a_flow_interrupted_and_resumed_ends_bit_equal(
 ) -> None:
     whole, part = (
         dataclasses.replace(
-            config(tiny_data, tmp_path / name), family="flow", model=FlowConfig(couplings=2, hidden=(16,))
+            config(tiny_data, tmp_path / name),
+            family="flow",
+            model=FlowConfig(couplings=2, hidden=(16,)),
         )
         for name in ("whole", "part")
     )
@@ -220,7 +232,16 @@ def test_other_data_is_refused_on_resume(tiny_data: Path, tmp_path: Path) -> Non
 @pytest.mark.newest
 def test_killed_process_resumes_bit_equal(whole: Path, tiny_data: Path, tmp_path: Path) -> None:
     path = tmp_path / "run"
-    flags = ["--dataset", "tiny", "--data-dir", tiny_data, "--epochs", EPOCHS, "--batch-size", BATCH_SIZE]
+    flags = [
+        "--dataset",
+        "tiny",
+        "--data-dir",
+        tiny_data,
+        "--epochs",
+        EPOCHS,
+        "--batch-size",
+        BATCH_SIZE,
+    ]
     flags += [
         "--latent-dim",
         2,
@@ -237,7 +258,9 @@ def test_killed_process_resumes_bit_equal(whole: Path, tiny_data: Path, tmp_path
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 100
     while (
-        not list(path.glob("checkpoints/step-*")) and process.poll() is None and time.monotonic() < deadline
+        not list(path.glob("checkpoints/step-*"))
+        and process.poll() is None
+        and time.monotonic() < deadline
     ):
         time.sleep(0.01)
     process.kill()
@@ -247,7 +270,9 @@ def test_killed_process_resumes_bit_equal(whole: Path, tiny_data: Path, tmp_path
     assert_same_end(path, whole)
 
 
-def test_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arrays = {"weights/000": np.arange(3.0)}
     checkpoint.save_step(tmp_path, 1, arrays, {"epoch": 1})
 
@@ -261,7 +286,9 @@ def test_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest
     assert checkpoint.read(tmp_path / "step-000000001").state == {"epoch": 1}
 
 
-def test_checkpoint_of_another_model_is_refused(tiny_data: Path, tmp_path: Path, whole: Path) -> None:
+def test_checkpoint_of_another_model_is_refused(
+    tiny_data: Path, tmp_path: Path, whole: Path
+) -> None:
     from tfgen import VAE
 
     found, _ = checkpoint.read_newest(whole / "checkpoints")

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tfgen.config import RunConfig, TrainOptions, VAEConfig
+from tfgen.models.vae.config import VAEConfig
+from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.training.run import for_this_worker
 
 MIRRORED = """
@@ -19,7 +20,8 @@ import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tests.conftest import make_images
-from tfgen import GAN, VAE
+from tfgen import GAN
+from tfgen import VAE
 from tfgen.errors import UsageError
 from tfgen.training.strategy import make_strategy
 strategy = make_strategy("mirrored")
@@ -91,7 +93,9 @@ def test_two_workers_end_with_equal_weights(tmp_path: Path) -> None:
         task = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
         command = [sys.executable, "-c", WORKER, str(tmp_path / f"{index}.npz")]
         environment = {**os.environ, "TF_CONFIG": task}
-        workers.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+        workers.append(
+            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        )
     for worker in workers:
         _, errors = worker.communicate(timeout=200)
         assert worker.returncode == 0, errors[-2000:]
@@ -110,8 +114,12 @@ def test_two_workers_end_with_equal_weights(tmp_path: Path) -> None:
         (None, None, [], ""),
     ],
 )
-def test_one_worker_alone_is_the_chief(task: str | None, index: int | None, jobs: list, suffix: str) -> None:
-    resolver = SimpleNamespace(task_type=task, task_id=index, cluster_spec=lambda: SimpleNamespace(jobs=jobs))
-    config = RunConfig("vae", VAEConfig(), TrainOptions(run_dir=Path("runs/a")))
+def test_one_worker_alone_is_the_chief(
+    task: str | None, index: int | None, jobs: list, suffix: str
+) -> None:
+    resolver = SimpleNamespace(
+        task_type=task, task_id=index, cluster_spec=lambda: SimpleNamespace(jobs=jobs)
+    )
+    config = RunConfig("vae", VAEConfig(), TrainingOptions(run_dir=Path("runs/a")))
     mine = for_this_worker(config, SimpleNamespace(cluster_resolver=resolver)).options
     assert (mine.run_dir, mine.publish) == (Path(f"runs/a{suffix}"), not suffix)

@@ -1,4 +1,5 @@
-"""Bijectors in the manner of `tfp.bijectors` that give value and log-determinant from one evaluation."""
+"""Bijectors in the manner of `tfp.bijectors` that give value and log-determinant from one
+evaluation."""
 
 from tfgen.bijectors.base import Bijector
 from tfgen.bijectors.chain import Chain

@@ -28,13 +28,14 @@ def batch_shape(event: tf.Tensor, event_ndims: int) -> tf.Tensor:
 class Bijector(tfb.Bijector):
     """A `tfb.Bijector` that gives a value together with its log-determinant.
 
-    Calling TFP's `inverse` and then `inverse_log_det_jacobian` evaluates a conditioner twice, and its
-    gradient twice; `inverse_and_log_det` does so once. A subclass implements the pair `_forward_and_log_det`
-    and `_inverse_and_log_det`, and TFP's four methods come out of it; so it works in `tfb.Chain` and
-    `tfd.TransformedDistribution`. TFP's `copy` and equality by parameters are not offered.
+    Calling TFP's `inverse` and then `inverse_log_det_jacobian` evaluates a conditioner twice, and
+    its gradient twice; `inverse_and_log_det` does so once. A subclass implements the pair
+    `_forward_and_log_det` and `_inverse_and_log_det`, and TFP's four methods come out of it; so it
+    works in `tfb.Chain` and `tfd.TransformedDistribution`. TFP's `copy` and equality by parameters
+    are not offered.
 
-    `forward` generates, as in TFP: from latents to data. What a bijector needs besides numbers, such as a
-    conditioner or variables, it receives; whoever makes it owns them.
+    `forward` generates, as in TFP: from latents to data. What a bijector needs besides numbers,
+    such as a conditioner or variables, it receives; whoever makes it owns them.
     """
 
     def __init__(self, forward_min_event_ndims: int, name: str, **kwargs: Any):
@@ -42,11 +43,13 @@ class Bijector(tfb.Bijector):
 
     @abc.abstractmethod
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """y and log|det ∂y/∂x|, summed over `forward_min_event_ndims` axes, of the batch's full shape."""
+        """y and log|det ∂y/∂x|, summed over `forward_min_event_ndims` axes, of the batch's full
+        shape."""
 
     @abc.abstractmethod
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """x and log|det ∂x/∂y|, summed over `inverse_min_event_ndims` axes, of the batch's full shape."""
+        """x and log|det ∂x/∂y|, summed over `inverse_min_event_ndims` axes, of the batch's full
+        shape."""
 
     def forward_and_log_det(self, x: tf.Tensor, event_ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
         """`forward(x)` and `forward_log_det_jacobian(x, event_ndims)` from one evaluation.

@@ -11,8 +11,8 @@ from tfgen.bijectors.base import Bijector, batch_shape
 class Chain(Bijector):
     """`forward` applies the last bijector first, as `tfb.Chain` does, each in one evaluation.
 
-    A bijector of TFP's own may be a member, if its parameters have no batch shape: it is asked for value and
-    log-determinant one after the other.
+    A bijector of TFP's own may be a member, if its parameters have no batch shape: it is asked for
+    value and log-determinant one after the other.
 
     Args:
         bijectors: from data's end to the latents'.
@@ -78,4 +78,6 @@ def _inverse(bijector: Any, y: tf.Tensor, event_ndims: int) -> tuple[tf.Tensor, 
 
 def _total(log_dets: list[tf.Tensor], event: tf.Tensor, event_ndims: int) -> tf.Tensor:
     """Their sum, of the batch's full shape: TFP's own may be scalars where volumes are kept."""
-    return tf.broadcast_to(sum(log_dets, tf.zeros([], event.dtype)), batch_shape(event, event_ndims))
+    return tf.broadcast_to(
+        sum(log_dets, tf.zeros([], event.dtype)), batch_shape(event, event_ndims)
+    )

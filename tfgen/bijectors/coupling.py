@@ -23,13 +23,13 @@ def bounded(raw: tf.Tensor, bound: float) -> tf.Tensor:
 class Coupling(Bijector):
     """Changes one part of an event, element by element, as the other part says.
 
-    The Jacobian is triangular, so its determinant is the product of the elements' derivatives; and the
-    conditioner is never inverted, so it may be any network.
+    The Jacobian is triangular, so its determinant is the product of the elements' derivatives; and
+    the conditioner is never inverted, so it may be any network.
 
     Args:
         mask: what is kept and what is changed.
-        conditioner: of the kept part `[B, …, C]`, to what the change depends on: as the changed part
-            `[B, …, C']`, its last axis longer by the factor `parameters`.
+        conditioner: of the kept part `[B, …, C]`, to what the change depends on: as the changed
+            part `[B, …, C']`, its last axis longer by the factor `parameters`.
         parameters: numbers for each changed element.
         name: of the bijector.
     """
@@ -68,8 +68,8 @@ class Coupling(Bijector):
 class AffineCoupling(Coupling):
     """y = x · exp(s) + t, with s and t from the conditioner (Dinh et al. 2016).
 
-    The conditioner gives t and then a raw r; s = b tanh(r / b), so that no step can stretch by more than
-    exp(b). A conditioner that ends in zeros makes it the identity.
+    The conditioner gives t and then a raw r; s = b tanh(r / b), so that no step can stretch by more
+    than exp(b). A conditioner that ends in zeros makes it the identity.
 
     Args:
         mask: what is kept and what is changed.

@@ -10,7 +10,8 @@ from tfgen.bijectors.base import Bijector
 class InverseLogit(Bijector):
     """From the real line to an interval a little wider than [0, 1]: the inverse of a logit.
 
-    x = logit(α / 2 + (1 − α) y): a pixel of 0 or 1 has a finite logit (Dinh et al. 2016, section 4.1).
+    x = logit(α / 2 + (1 − α) y): a pixel of 0 or 1 has a finite logit (Dinh et al. 2016, section
+    4.1).
 
     Args:
         alpha: how far the logit keeps off 0 and 1, in [0, 1).

@@ -21,9 +21,11 @@ class _PerPosition(Bijector):
 
 
 class ActivationNormalization(_PerPosition):
-    """y = x · exp(s) + t, with s and t for each channel, set from data (Kingma & Dhariwal 2018, section 3.1).
+    """y = x · exp(s) + t, with s and t for each channel, set from data (Kingma & Dhariwal 2018,
+    section 3.1).
 
-    With t and exp(s) the mean and the standard deviation of a batch y, its x have mean 0 and deviation 1.
+    With t and exp(s) the mean and the standard deviation of a batch y, its x have mean 0 and
+    deviation 1.
 
     Args:
         shift: t, `[C]`, a variable or a tensor.
@@ -33,7 +35,11 @@ class ActivationNormalization(_PerPosition):
     """
 
     def __init__(
-        self, shift: Any, log_scale: Any, event_ndims: int = 3, name: str = "activation_normalization"
+        self,
+        shift: Any,
+        log_scale: Any,
+        event_ndims: int = 3,
+        name: str = "activation_normalization",
     ):
         self.shift, self.log_scale = shift, log_scale
         super().__init__(event_ndims, name)
@@ -51,10 +57,12 @@ class ActivationNormalization(_PerPosition):
 
 
 class InvertibleConvolution(_PerPosition):
-    """A 1 × 1 convolution, x = y W with W = P L U, a permutation that is learned (Kingma & Dhariwal 2018).
+    """A 1 × 1 convolution, x = y W with W = P L U, a permutation that is learned (Kingma & Dhariwal
+    2018).
 
-    P is fixed, L lower triangular with ones on the diagonal, U upper triangular, its diagonal d · exp(s) with
-    fixed signs d; so log|det W| = Σ s costs nothing, and the inverse is two triangular systems.
+    P is fixed, L lower triangular with ones on the diagonal, U upper triangular, its diagonal d ·
+    exp(s) with fixed signs d; so log|det W| = Σ s costs nothing, and the inverse is two triangular
+    systems.
 
     Args:
         permutation: P, `[C, C]`.
@@ -87,7 +95,9 @@ class InvertibleConvolution(_PerPosition):
             for each in (self.permutation, self.lower, self.upper, self.signs, self.log_diagonal)
         )
         strictly_lower = tf.linalg.set_diag(tf.linalg.band_part(lower, -1, 0), tf.ones_like(signs))
-        with_diagonal = tf.linalg.set_diag(tf.linalg.band_part(upper, 0, -1), signs * tf.exp(log_diagonal))
+        with_diagonal = tf.linalg.set_diag(
+            tf.linalg.band_part(upper, 0, -1), signs * tf.exp(log_diagonal)
+        )
         return permutation, strictly_lower, with_diagonal, log_diagonal
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

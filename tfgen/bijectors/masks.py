@@ -46,7 +46,9 @@ class Half(Mask):
         """
         size = event.shape[-1]
         if size < 2:
-            raise ValueError(f"an event of shape {event.shape[-self.event_ndims :]} has no two halves")
+            raise ValueError(
+                f"an event of shape {event.shape[-self.event_ndims :]} has no two halves"
+            )
         first, second = event[..., : size // 2], event[..., size // 2 :]
         return (second, first) if self.swap else (first, second)
 
@@ -56,9 +58,11 @@ class Half(Mask):
 
 
 class Checkerboard(Mask):
-    """Every other pixel of an image (Dinh et al. 2016, "Density estimation using Real NVP", figure 3).
+    """Every other pixel of an image (Dinh et al. 2016, "Density estimation using Real NVP", figure
+    3).
 
-    The parts are images of half the width: each pair of neighbours in a row gives one pixel to either.
+    The parts are images of half the width: each pair of neighbours in a row gives one pixel to
+    either.
 
     Args:
         swap: the pixel at the top left is kept, with `swap` it is changed.
@@ -81,7 +85,9 @@ class Checkerboard(Mask):
         """
         height, width, channels = event.shape[-3:]
         if width % 2:
-            raise ValueError(f"an image of odd width, {width}, has no checkerboard of two equal parts")
+            raise ValueError(
+                f"an image of odd width, {width}, has no checkerboard of two equal parts"
+            )
         pairs = with_batch_of(event, [height, width // 2, 2, channels], 3)
         # Not slices: their gradient is slow.
         left, right = tf.unstack(pairs, axis=-2)

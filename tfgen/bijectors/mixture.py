@@ -7,7 +7,8 @@ import tensorflow as tf
 from tfgen.bijectors.coupling import LOG_SCALE_BOUND, Conditioner, Coupling, bounded
 from tfgen.bijectors.masks import Mask
 
-# Halvings of the bracket: as many as the number has binary digits; a step of Newton's method polishes.
+# Halvings of the bracket: as many as the number has binary digits; a step of Newton's method
+# polishes.
 _HALVINGS = {"float32": 24, "float64": 53}
 # Largest |logit| whose σ is compared as it is: float32 holds it.
 _PLAIN_LOGIT = 60.0
@@ -17,15 +18,15 @@ class MixtureCoupling(Coupling):
     """x = logit(F(y)) · exp(s) + t, with F the distribution function of a mixture of logistics.
 
     From Ho et al. 2019, "Flow++: improving flow-based generative models". All numbers come from the
-    conditioner, for each element: t, a raw s, and of each component a logit of its weight, its mean and a raw
-    logarithm of its scale; raw ones are bounded as in `AffineCoupling`. The inverse, from data to latents, is
-    as written; `forward` solves for y by bisection. Means are spread from −1 to 1 before the conditioner adds
-    to them: components that start alike would stay alike.
+    conditioner, for each element: t, a raw s, and of each component a logit of its weight, its mean
+    and a raw logarithm of its scale; raw ones are bounded as in `AffineCoupling`. The inverse, from
+    data to latents, is as written; `forward` solves for y by bisection. Means are spread from −1 to
+    1 before the conditioner adds to them: components that start alike would stay alike.
 
     Args:
         mask: what is kept and what is changed.
-        conditioner: the kept part → 2 + 3 `components` numbers for each changed element, side by side on the
-            last axis, each as long as the changed part's.
+        conditioner: the kept part → 2 + 3 `components` numbers for each changed element, side by
+            side on the last axis, each as long as the changed part's.
         components: of the mixture.
         log_scale_bound: of s and of the components' log-scales.
         name: of the bijector.
@@ -74,15 +75,19 @@ class MixtureCoupling(Coupling):
         mixture = self._mixture(parameters)
         wanted = (x - shift) * tf.exp(-log_scale)
         y = tf.stop_gradient(self._solve(wanted, mixture))
-        # One step of Newton's method: it polishes y and carries the gradient of the implicit function.
+        # One step of Newton's method: it polishes y and carries the gradient of the implicit
+        # function.
         logit, log_slope = self._logit_of_cdf(y, mixture)
         y -= (logit - wanted) * tf.stop_gradient(tf.exp(-log_slope))
         return y, -self._logit_of_cdf(y, mixture)[1] - log_scale
 
-    def _solve(self, wanted: tf.Tensor, mixture: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    def _solve(
+        self, wanted: tf.Tensor, mixture: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+    ) -> tf.Tensor:
         """y with logit(F(y)) = `wanted`, by bisection."""
         log_weights, means, log_scales = mixture
-        # Mirrored where F(y) would be above 1/2: small values of F are told apart, those near 1 are not.
+        # Mirrored where F(y) would be above 1/2: small values of F are told apart, those near 1 are
+        # not.
         sign = tf.where(wanted > 0, -tf.ones_like(wanted), tf.ones_like(wanted))
         wanted, means = -tf.abs(wanted), sign * means
         # F is a mean of the components' functions, so its logit lies between theirs.
@@ -118,6 +123,7 @@ def _bisect(below: Callable[[tf.Tensor], tf.Tensor], low: tf.Tensor, high: tf.Te
 
 
 def _log_sum_exp(terms: tf.Tensor) -> tf.Tensor:
-    """log Σ exp over the first axis, of finite terms; TensorFlow's own looks for others, which takes time."""
+    """log Σ exp over the first axis, of finite terms; TensorFlow's own looks for others, which
+    takes time."""
     largest = tf.stop_gradient(tf.reduce_max(terms, axis=0))
     return tf.math.log(tf.reduce_sum(tf.exp(terms - largest), axis=0)) + largest

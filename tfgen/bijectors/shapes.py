@@ -28,7 +28,8 @@ class Unflatten(Reshaping):
 
 
 class Squeeze(Reshaping):
-    """Its inverse trades sides for channels: `[H, W, C]` to `[H / 2, W / 2, 4 C]` (Dinh et al. 2016).
+    """Its inverse trades sides for channels: `[H, W, C]` to `[H / 2, W / 2, 4 C]` (Dinh et al.
+    2016).
 
     Args:
         image_shape: of y: height and width, both even, and channels.
@@ -41,7 +42,9 @@ class Squeeze(Reshaping):
     def __init__(self, image_shape: Sequence[int], name: str = "squeeze"):
         height, width, channels = image_shape
         if height % 2 or width % 2:
-            raise ValueError(f"images of {height} × {width} cannot be squeezed: both sides must be even")
+            raise ValueError(
+                f"images of {height} × {width} cannot be squeezed: both sides must be even"
+            )
         super().__init__([height // 2, width // 2, 4 * channels], image_shape, name)
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -63,10 +66,11 @@ def _swap_middle(blocks: tf.Tensor) -> tf.Tensor:
 
 
 class FactorOut(Reshaping):
-    """One scale of a multi-scale flow: half of the channels are latents (Dinh et al. 2016, section 3.6).
+    """One scale of a multi-scale flow: half of the channels are latents (Dinh et al. 2016, section
+    3.6).
 
-    Its inverse takes `[H, W, C]`, lays the second half of the channels aside, gives the first to the inner
-    bijector, and puts both, flattened, side by side: the inner one's latents first.
+    Its inverse takes `[H, W, C]`, lays the second half of the channels aside, gives the first to
+    the inner bijector, and puts both, flattened, side by side: the inner one's latents first.
 
     Args:
         inner: between vectors of latents and `[H, W, C / 2]`, fused.
@@ -80,7 +84,9 @@ class FactorOut(Reshaping):
     def __init__(self, inner: Bijector, image_shape: Sequence[int], name: str = "factor_out"):
         *sides, channels = image_shape
         if channels % 2:
-            raise ValueError(f"of {channels} channels no half can be factored out; their number must be even")
+            raise ValueError(
+                f"of {channels} channels no half can be factored out; their number must be even"
+            )
         self.inner = inner
         self._aside = (*sides, channels // 2)
         super().__init__([math.prod(image_shape)], image_shape, name)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from types import ModuleType
 
-from tfgen.quiet import import_quietly
+from tfgen.system.quiet import import_quietly
 
 # TFDS logs through absl; the library it downloads with warns at each retry.
 _LOGGERS = ("absl", "urllib3", "urllib3.connectionpool")

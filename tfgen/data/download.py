@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tfgen.atomic import fresh_folder, publish
 from tfgen.data._tfds import import_tfds, one_line, silenced
-from tfgen.data.prepared import check_features
+from tfgen.data.reading import check_features
 from tfgen.errors import TfgenError, UsageError, WorkError
+from tfgen.system.atomic import fresh_folder, publish
 
 _CONNECT_SECONDS = 5.0
 _LOCAL = "prepare it from local files with tfgen-data idx or tfgen-data images, and give --data-dir"
 
 
 def download(name: str, root: Path, others: Iterable[str] = ()) -> Path:
-    """Downloads `name` by TFDS and prepares it below `root`; the folder appears whole or not at all.
+    """Downloads `name` by TFDS and prepares it below `root`; the folder appears whole or not at
+    all.
 
     Args:
         name: TFDS's name, `name`, `name/config` or `name:version`.
@@ -40,7 +41,9 @@ def download(name: str, root: Path, others: Iterable[str] = ()) -> Path:
     if base not in known:
         near = difflib.get_close_matches(base, [*known, *others], n=3)
         advice = f"did you mean {' or '.join(map(repr, near))}? If it is your own, " if near else ""
-        raise UsageError(f"unknown data set {base!r}, not in {root} and none of TFDS's; {advice}{_LOCAL}")
+        raise UsageError(
+            f"unknown data set {base!r}, not in {root} and none of TFDS's; {advice}{_LOCAL}"
+        )
     with fresh_folder(root, base) as folder:
         made = _prepare(tfds, name, folder, root)
         target = root / made.relative_to(folder)
@@ -57,7 +60,9 @@ def _prepare(tfds: Any, name: str, folder: Path, root: Path) -> Path:
         # TFDS's own message names the temporary folder; only a missing package is worth telling.
         reason = f" ({one_line(error)})" if isinstance(error, ImportError) else ""
         advice = (
-            "" if reason else "; leave out the version, or look for its configurations in TFDS's catalogue"
+            ""
+            if reason
+            else "; leave out the version, or look for its configurations in TFDS's catalogue"
         )
         raise UsageError(f"TFDS cannot make {name!r}{reason}{advice}") from None
     check_features(features, name)
@@ -69,7 +74,9 @@ def _prepare(tfds: Any, name: str, folder: Path, root: Path) -> Path:
         with silenced():
             builder.download_and_prepare(
                 download_dir=str(folder / "downloads"),
-                download_config=tfds.download.DownloadConfig(manual_dir=str(root / "downloads" / "manual")),
+                download_config=tfds.download.DownloadConfig(
+                    manual_dir=str(root / "downloads" / "manual")
+                ),
             )
     except TfgenError:
         raise

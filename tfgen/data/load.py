@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 from tfgen.data.dataset import Dataset, Split, fingerprint
-from tfgen.data.prepared import Prepared, read_prepared
+from tfgen.data.reading import Prepared, read_prepared
 from tfgen.data.stacked import stacked_mnist
 from tfgen.errors import UsageError
-from tfgen.fields import hint
+from tfgen.settings.fields import hint
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _EMBEDDED_NAMES = ("mnist",)
@@ -22,14 +22,16 @@ _VALIDATION_MOST = 10_000
 _LEAST_IMAGES = 3
 
 
-def load(name: str = "mnist", data_dir: str | Path | None = None, *, memory: int | None = None) -> Dataset:
+def load(
+    name: str = "mnist", data_dir: str | Path | None = None, *, memory: int | None = None
+) -> Dataset:
     """Loads a data set by TFDS: the embedded MNIST, a prepared directory, or a download.
 
-    The validation split is the last min(10 000, N // 6) of the N train images, at least one; without
-    a test split, test is as many before those. The stored order is kept.
+    The validation split is the last min(10 000, N // 6) of the N train images, at least one;
+    without a test split, test is as many before those. The stored order is kept.
 
-    `stacked_mnist` is made of the embedded MNIST, the same at every call. With `data_dir` it is the one
-    prepared there, and an error where there is none: never silently another one than was meant.
+    `stacked_mnist` is made of the embedded MNIST, the same at every call. With `data_dir` it is the
+    one prepared there, and an error where there is none: never silently another one than was meant.
 
     Args:
         name: TFDS's name; `name/config` and `name:1.0.0` are understood.
@@ -47,7 +49,9 @@ def load(name: str = "mnist", data_dir: str | Path | None = None, *, memory: int
     prepared = read_prepared(_locate(name, data_dir), memory)
     base = name.partition("/")[0].partition(":")[0]
     if prepared.name != base:
-        raise UsageError(f"{data_dir} holds {prepared.name!r}, not {base!r}; use --dataset {prepared.name}")
+        raise UsageError(
+            f"{data_dir} holds {prepared.name!r}, not {base!r}; use --dataset {prepared.name}"
+        )
     train, validation, test = _split(prepared)
     return Dataset(
         name=prepared.name,
@@ -72,7 +76,9 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
     else:
         root = Path(data_dir).expanduser()
         if root.exists() and not root.is_dir():
-            raise UsageError(f"{root} is no folder; --data-dir takes a TFDS directory, made by tfgen-data")
+            raise UsageError(
+                f"{root} is no folder; --data-dir takes a TFDS directory, made by tfgen-data"
+            )
         if (root / "features.json").is_file():
             return root
     folder = root / match["base"]
@@ -106,7 +112,9 @@ def _versions(folder: Path) -> list[Path]:
     """The version folders in `folder`, the newest last."""
     if not folder.is_dir():
         return []
-    found = [child for child in folder.iterdir() if _VERSION.fullmatch(child.name) and child.is_dir()]
+    found = [
+        child for child in folder.iterdir() if _VERSION.fullmatch(child.name) and child.is_dir()
+    ]
     return sorted(found, key=lambda child: [int(part) for part in child.name.split(".")])
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfgen.config import MAX_SEED
 from tfgen.errors import UsageError
-from tfgen.quiet import import_quietly
+from tfgen.settings.training import MAX_SEED
+from tfgen.system.quiet import import_quietly
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -28,7 +28,9 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     if batch_size < 1:
         raise UsageError(f"batch_size = {batch_size} is too small; the least is 1")
     if batch_size > n:
-        raise UsageError(f"batch_size = {batch_size} is larger than the data, {n} images; the most is {n}")
+        raise UsageError(
+            f"batch_size = {batch_size} is larger than the data, {n} images; the most is {n}"
+        )
     return n // batch_size
 
 
@@ -56,7 +58,8 @@ def train_batches(
         Elements of static shape: images uint8[B,H,W,C], or (images, labels int64[B]).
 
     Raises:
-        UsageError: the batch is larger than the data, or `seed` or `start_step` is out of its range.
+        UsageError: the batch is larger than the data, or `seed` or `start_step` is out of its
+            range.
     """
     n = len(images)
     steps = steps_per_epoch(n, batch_size)
@@ -109,8 +112,8 @@ def _parallel(places: Any, batch: Any) -> "tf.data.Dataset":
     """The batches of all places, made beside the training step."""
     (tf,) = import_quietly()
     options = tf.data.Options()
-    # Its thread sleeps for twice as long each time and is waited for when the iterator goes: an epoch of
-    # 1.7 s would end after 2.55 s.
+    # Its thread sleeps for twice as long each time and is waited for when the iterator goes: an
+    # epoch of 1.7 s would end after 2.55 s.
     options.autotune.enabled = False
     dataset = places.map(batch, num_parallel_calls=2, deterministic=True).prefetch(_AHEAD)
     return dataset.with_options(options)
@@ -125,8 +128,11 @@ def on_host(array: Any) -> "tf.Tensor":
 
 
 def _as_tensors(images: Any, labels: Any) -> Any:
-    """Tensors on the host. Captured by a map function they are inputs, not constants in its graph."""
+    """Tensors on the host. Captured by a map function they are inputs, not constants in its
+    graph."""
     if labels is not None and len(labels) != len(images):
         raise UsageError(f"{len(images)} images, but {len(labels)} labels; they must be as many")
     (tf,) = import_quietly()
-    return on_host(images) if labels is None else (on_host(images), tf.cast(on_host(labels), tf.int64))
+    return (
+        on_host(images) if labels is None else (on_host(images), tf.cast(on_host(labels), tf.int64))
+    )

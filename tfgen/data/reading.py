@@ -15,7 +15,7 @@ import numpy as np
 from tfgen.data._tfds import import_tfds, one_line, silenced
 from tfgen.data.memory import check_memory
 from tfgen.errors import UsageError
-from tfgen.quiet import import_quietly
+from tfgen.system.quiet import import_quietly
 
 _OWN_CLASS = re.compile(r"tensorflow_datasets\.core\.features(\.[A-Za-z_]\w*)+")
 # Both spellings that protocol buffers read from JSON.
@@ -29,7 +29,8 @@ class Prepared(NamedTuple):
     """What a prepared directory holds.
 
     Attributes:
-        name, version: what the directory says of itself.
+        name,
+        version: what the directory says of itself.
         splits: by name, images uint8[N,H,W,C] and labels int64[N] or None.
         num_classes: None where there are no labels.
     """
@@ -60,13 +61,17 @@ def read_prepared(folder: Path, memory: int | None = None) -> Prepared:
             sizes = {name: int(split.num_examples) for name, split in info.splits.items()}
             file_format = str(info.file_format.value)
         except Exception as error:
-            raise UsageError(f"{folder} is no whole TFDS directory ({one_line(error)}); {_AGAIN}") from None
+            raise UsageError(
+                f"{folder} is no whole TFDS directory ({one_line(error)}); {_AGAIN}"
+            ) from None
         check_features(features, str(folder))
     if file_format != "tfrecord":
         raise UsageError(f"{folder} is stored as {file_format}; only tfrecord is read: {_AGAIN}")
     wanted = [name for name in ("train", "test") if sizes.get(name)]
     if "train" not in wanted:
-        raise UsageError(f"{folder} has no train images; its splits are: {', '.join(sizes) or 'none'}")
+        raise UsageError(
+            f"{folder} has no train images; its splits are: {', '.join(sizes) or 'none'}"
+        )
     shape = tuple(int(n) for n in features["image"].shape)
     check_memory(info.name, shape, sum(sizes[name] for name in wanted), memory)
     num_classes = features["label"].num_classes if _has_labels(features) else None
@@ -80,7 +85,8 @@ def read_prepared(folder: Path, memory: int | None = None) -> Prepared:
 
 
 def check_prepared(folder: Path) -> None:
-    """Refuses a folder that is no prepared TFDS directory, or whose reading would run code not TFDS's own.
+    """Refuses a folder that is no prepared TFDS directory, or whose reading would run code not
+    TFDS's own.
 
     Raises:
         UsageError: a file is missing or is no JSON, or a feature's class is not one of TFDS's.
@@ -107,10 +113,13 @@ def check_prepared(folder: Path) -> None:
 
 
 def _class_names(value: Any) -> Iterator[Any]:
-    """Every class that TFDS could import for this JSON, in the new form, the old, and JSON in strings."""
+    """Every class that TFDS could import for this JSON, in the new form, the old, and JSON in
+    strings."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key in _CLASS_KEYS or (key == "type" and "content" in value and isinstance(inner, str)):
+            if key in _CLASS_KEYS or (
+                key == "type" and "content" in value and isinstance(inner, str)
+            ):
                 yield inner
             yield from _class_names(inner)
     elif isinstance(value, list):
@@ -140,7 +149,12 @@ def check_features(features: Any, where: str) -> None:
         raise UsageError(f"{where} has no feature 'image'; it has: {named}")
     image = features["image"]
     shape = image.shape
-    fixed = isinstance(image, tfds.features.Image) and len(shape) == 3 and all(shape) and shape[2] in (1, 3)
+    fixed = (
+        isinstance(image, tfds.features.Image)
+        and len(shape) == 3
+        and all(shape)
+        and shape[2] in (1, 3)
+    )
     if not fixed or image.np_dtype != np.uint8:
         raise UsageError(
             f"{where}: the feature 'image' is {type(image).__name__} {image.np_dtype}{shape}; "
@@ -178,7 +192,9 @@ def _decode(
         return parsed
 
     records = tf.data.TFRecordDataset(files).batch(_DECODED_AT_ONCE)
-    batches = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    batches = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(
+        2
+    )
     images = np.empty((count, *shape), np.uint8)
     labels = np.empty(count, np.int64) if labelled else None
     done = 0
@@ -186,7 +202,9 @@ def _decode(
         for batch in batches.as_numpy_iterator():
             end = done + len(batch["image"])
             if end > count:
-                raise UsageError(f"{where}: there are more than the {count} records it tells of; {_AGAIN}")
+                raise UsageError(
+                    f"{where}: there are more than the {count} records it tells of; {_AGAIN}"
+                )
             images[done:end] = batch["image"]
             if labels is not None:
                 labels[done:end] = batch["label"]
@@ -201,7 +219,9 @@ def _decode(
 
 
 def _checked(labels: np.ndarray | None, num_classes: int | None, where: str) -> np.ndarray | None:
-    if labels is None or num_classes is None or (labels == -1).all():  # −1 is TFDS's mark for "not labelled"
+    if (
+        labels is None or num_classes is None or (labels == -1).all()
+    ):  # −1 is TFDS's mark for "not labelled"
         return None
     if labels.min() < 0 or labels.max() >= num_classes:
         raise UsageError(

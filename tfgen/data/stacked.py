@@ -1,4 +1,5 @@
-"""Stacked MNIST: three digits drawn at random, one in each colour channel, so 1000 modes in equal parts.
+"""Stacked MNIST: three digits drawn at random, one in each colour channel, so 1000 modes in equal
+parts.
 
 How many of the modes a generator reaches measures its mode collapse (Metz, Poole, Pfau &
 Sohl-Dickstein 2017, "Unrolled generative adversarial networks"; Srivastava et al. 2017, "VEEGAN";
@@ -46,7 +47,8 @@ def stacked_mnist(mnist: Dataset, memory: int | None = None) -> Dataset:
 
 
 def spelled(digits: np.ndarray) -> np.ndarray:
-    """The numbers that rows of decimal digits spell, the first digit the highest: int64[N] from int[N,C]."""
+    """The numbers that rows of decimal digits spell, the first digit the highest: int64[N] from
+    int[N,C]."""
     return digits.astype(np.int64) @ DIGITS ** np.arange(digits.shape[1], dtype=np.int64)[::-1]
 
 
@@ -54,8 +56,8 @@ def _stacked(source: Split, bits: np.random.PCG64) -> Split:
     """Each channel shows all images of the source once, in an order of its own."""
     if source.labels is None:
         raise UsageError(f"{NAME} is made of images with labels; these have none")
-    # Ranks of raw words: numpy promises that PCG64's integers stay as they are, and of `Generator`'s
-    # permutations it does not.
+    # Ranks of raw words: numpy promises that PCG64's integers stay as they are, and of
+    # `Generator`'s permutations it does not.
     orders = np.argsort(bits.random_raw((CHANNELS, len(source))), axis=1, kind="stable")
     images = np.empty((*source.images.shape[:3], CHANNELS), np.uint8)
     for channel, order in enumerate(orders):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.atomic import fresh_folder, publish
 from tfgen.data._tfds import import_tfds, silenced
 from tfgen.errors import UsageError
+from tfgen.system.atomic import fresh_folder, publish
 
 # TFDS's own version of MNIST, so that the embedded copy is found where TFDS would look for it.
 _VERSIONS = {"mnist": "3.0.1"}
@@ -27,11 +27,13 @@ def prepare(
     citation: str | None = None,
     homepage: str | None = None,
 ) -> Path:
-    """Writes `<data_dir>/<name>/<version>`, which `tfgen.data.load` and TFDS read; images keep their order.
+    """Writes `<data_dir>/<name>/<version>`, which `tfgen.data.load` and TFDS read; images keep
+    their order.
 
     Args:
         name: the data set's name, in snake case.
-        splits: by name, images uint8[N,H,W,C] and labels int64[N] or None; for all splits or for none.
+        splits: by name, images uint8[N,H,W,C] and labels int64[N] or None; for all splits or for
+            none.
         data_dir: the TFDS root; made where it is missing.
         class_names: the classes' names by label; None counts the labels.
         description: what the data set is, its licence included.
@@ -42,7 +44,8 @@ def prepare(
         The folder written. It appears whole, by one rename, or not at all.
 
     Raises:
-        UsageError: the name is not in snake case, the folder exists, or the arrays do not fit together.
+        UsageError: the name is not in snake case, the folder exists, or the arrays do not fit
+            together.
     """
     check_name(name)
     _check_splits(splits, class_names)
@@ -82,12 +85,19 @@ def _check_splits(
     shape = splits["train"][0].shape[1:]
     labelled = splits["train"][1] is not None
     for split, (images, labels) in splits.items():
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
+        if (
+            images.dtype != np.uint8
+            or images.ndim != 4
+            or images.shape[3] not in (1, 3)
+            or 0 in images.shape
+        ):
             raise UsageError(
                 f"{split} images are {images.dtype}{list(images.shape)}; they must be uint8 [N, H, W, 1 or 3]"
             )
         if images.shape[1:] != shape:
-            raise UsageError(f"{split} images are {images.shape[1:]}, train images {shape}; all must agree")
+            raise UsageError(
+                f"{split} images are {images.shape[1:]}, train images {shape}; all must agree"
+            )
         if (labels is not None) != labelled:
             raise UsageError("labels must be given for all splits or for none")
         if labels is None:
@@ -114,7 +124,9 @@ def _write(
     homepage: str | None,
 ) -> None:
     tfds = import_tfds()
-    image = tfds.features.Image(shape=splits["train"][0].shape[1:], dtype=np.uint8, encoding_format="png")
+    image = tfds.features.Image(
+        shape=splits["train"][0].shape[1:], dtype=np.uint8, encoding_format="png"
+    )
     features = {"image": image}
     if splits["train"][1] is not None:
         if class_names is not None:

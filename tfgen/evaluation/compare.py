@@ -83,20 +83,27 @@ class Claim:
 CLAIMS = (
     Claim("image quality GAN > flow > VAE", ("gan", "flow", "vae"), ("samples", "fid"), "FID", -1),
     Claim(
-        "cost an epoch GAN > flow > VAE", ("gan", "flow", "vae"), ("cost", "seconds_an_epoch"), "s/epoch", 1
+        "cost an epoch GAN > flow > VAE",
+        ("gan", "flow", "vae"),
+        ("cost", "seconds_an_epoch"),
+        "s/epoch",
+        1,
     ),
     Claim("coverage flow > VAE > GAN", ("flow", "vae", "gan"), ("samples", "recall"), "recall", 1),
-    Claim("coverage flow > VAE > GAN", ("flow", "vae", "gan"), ("samples", "coverage"), "coverage", 1),
+    Claim(
+        "coverage flow > VAE > GAN", ("flow", "vae", "gan"), ("samples", "coverage"), "coverage", 1
+    ),
 )
 
 
 def verdict(claim: Claim, groups: Sequence[Group]) -> dict[str, Any]:
     """What the figures say of a claim.
 
-    It is borne out where each pair of its order differs by more than the pair's error, the root of the sum of
-    both squared spreads over seeds; not borne out where a pair is the other way round by more than that;
-    otherwise within error. With a single seed of a family there is no error and no verdict, and none of times
-    on machines that differ or are not known, nor where a family's networks come in two kinds.
+    It is borne out where each pair of its order differs by more than the pair's error, the root of
+    the sum of both squared spreads over seeds; not borne out where a pair is the other way round by
+    more than that; otherwise within error. With a single seed of a family there is no error and no
+    verdict, and none of times on machines that differ or are not known, nor where a family's
+    networks come in two kinds.
 
     Args:
         claim: which.
@@ -104,18 +111,25 @@ def verdict(claim: Claim, groups: Sequence[Group]) -> dict[str, Any]:
     """
     there = [group for group in groups if group.family in claim.order]
     by_family = {group.family: group for group in there}
-    found = {name: by_family[name].figures(claim.path) if name in by_family else None for name in claim.order}
+    found = {
+        name: by_family[name].figures(claim.path) if name in by_family else None
+        for name in claim.order
+    }
     result: dict[str, Any] = {
         "claim": claim.text,
         "by": claim.name,
-        "figures": {name: None if each is None else [each.mean, each.spread] for name, each in found.items()},
+        "figures": {
+            name: None if each is None else [each.mean, each.spread] for name, each in found.items()
+        },
         "seeds": {name: len(group.evaluations) for name, group in by_family.items()},
         "pairs": [],
     }
     figures = [each for each in found.values() if each is not None and math.isfinite(each.mean)]
     if (why := _not_judged(claim, there, len(figures))) is not None:
         return {**result, "verdict": f"not judged: {why}"}
-    for (more, one), (less, other) in itertools.combinations(zip(claim.order, figures, strict=True), 2):
+    for (more, one), (less, other) in itertools.combinations(
+        zip(claim.order, figures, strict=True), 2
+    ):
         difference = claim.sign * (one.mean - other.mean)
         error = math.hypot(one.spread, other.spread)
         holds = 0 if abs(difference) <= error else math.copysign(1, difference)
@@ -127,7 +141,8 @@ def verdict(claim: Claim, groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def _not_judged(claim: Claim, groups: Sequence[Group], figures: int) -> str | None:
-    """Why there is no verdict on a claim, so many of whose families have a figure; None: there is one."""
+    """Why there is no verdict on a claim, so many of whose families have a figure; None: there is
+    one."""
     families = [group.family for group in groups]
     if several := [name for name in claim.order if families.count(name) > 1]:
         return f"{several[0]} comes in two kinds"
@@ -180,14 +195,16 @@ def notes(groups: Sequence[Group]) -> list[str]:
 
 
 def row(group: Group) -> dict[str, Any]:
-    """A group's line: name, seeds, and `[mean, error]` of each figure that all of its evaluations have."""
+    """A group's line: name, seeds, and `[mean, error]` of each figure that all of its evaluations
+    have."""
     found = {column.name: group.figures(column.path) for column in COLUMNS}
     values = {name: [each.mean, each.spread] for name, each in found.items() if each is not None}
     return {"model": group.name, "seeds": [each["seed"] for each in group.evaluations], **values}
 
 
 def bounds(groups: Sequence[Group], part: str) -> dict[str, Any] | None:
-    """The figures of real images or of noise, which all evaluations share; None where none has them."""
+    """The figures of real images or of noise, which all evaluations share; None where none has
+    them."""
     for group in groups:
         for each in group.evaluations:
             if part in each:
@@ -261,12 +278,15 @@ def _told(claim: Mapping[str, Any]) -> str:
 def answer(claim: Mapping[str, Any]) -> str:
     """What `verdict` found, as Markdown, with what it found of each pair."""
     words = {1: "holds", 0: "is within error", -1: "is the other way round"}
-    pairs = ", ".join(f"{' > '.join(pair['pair'])} {words[pair['holds']]}" for pair in claim["pairs"])
+    pairs = ", ".join(
+        f"{' > '.join(pair['pair'])} {words[pair['holds']]}" for pair in claim["pairs"]
+    )
     return f"**{claim['verdict']}**" + (f": {pairs}" if pairs else "")
 
 
 def figure(evaluations: Sequence[Mapping[str, Any]]) -> "Figure | None":
-    """Quality, coverage and cost as bars, and samples of each group side by side; None without samples."""
+    """Quality, coverage and cost as bars, and samples of each group side by side; None without
+    samples."""
     groups = [group for group in grouped(evaluations) if "samples" in group.evaluations[0]]
     if not groups:
         return None

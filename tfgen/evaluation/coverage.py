@@ -1,4 +1,5 @@
-"""How samples and real images lie among each other in feature space, and whether samples are copies."""
+"""How samples and real images lie among each other in feature space, and whether samples are
+copies."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,12 +14,15 @@ _ENTRIES = 2**25
 
 
 class Coverage(NamedTuple):
-    """Of samples beside real images, each in 0…1 but for `density`, whose expectation is 1 between equals.
+    """Of samples beside real images, each in 0…1 but for `density`, whose expectation is 1 between
+    equals.
 
     Attributes:
-        precision: share of samples within the real images' neighbourhoods (Kynkäänniemi et al. 2019).
+        precision: share of samples within the real images' neighbourhoods (Kynkäänniemi et al.
+            2019).
         recall: share of real images within the samples' neighbourhoods.
-        density: real neighbourhoods that a sample lies in, over the number expected (Naeem et al. 2020).
+        density: real neighbourhoods that a sample lies in, over the number expected (Naeem et al.
+            2020).
         coverage: share of real images that have a sample in their neighbourhood.
     """
 
@@ -29,9 +33,11 @@ class Coverage(NamedTuple):
 
 
 def coverage(samples: np.ndarray, real: np.ndarray, neighbours: int = NEIGHBOURS) -> Coverage:
-    """Precision, recall, density and coverage, in float64, without a matrix of all distances in memory.
+    """Precision, recall, density and coverage, in float64, without a matrix of all distances in
+    memory.
 
-    A neighbourhood is the closed ball around an image that reaches to its k-th nearest of the same set.
+    A neighbourhood is the closed ball around an image that reaches to its k-th nearest of the same
+    set.
 
     Args:
         samples: features, `[N, D]`.
@@ -43,7 +49,12 @@ def coverage(samples: np.ndarray, real: np.ndarray, neighbours: int = NEIGHBOURS
     """
     samples, real = (np.asarray(each, np.float64) for each in (samples, real))
     sample_radii, real_radii = (radii(each, neighbours) for each in (samples, real))
-    precise, density, recalled, nearest = 0, 0, np.zeros(len(real), bool), np.full(len(real), np.inf)
+    precise, density, recalled, nearest = (
+        0,
+        0,
+        np.zeros(len(real), bool),
+        np.full(len(real), np.inf),
+    )
     for rows, squared in _distances(samples, real):
         within = squared <= real_radii
         precise += int(within.any(1).sum())
@@ -80,7 +91,8 @@ def radii(features: np.ndarray, neighbours: int) -> np.ndarray:
 
 
 class Nearest(NamedTuple):
-    """The nearest of a set to each of another: places in it, `int[N]`, and distances, `float64[N]`."""
+    """The nearest of a set to each of another: places in it, `int[N]`, and distances,
+    `float64[N]`."""
 
     place: np.ndarray
     distance: np.ndarray
@@ -96,7 +108,9 @@ def nearest(images: np.ndarray, others: np.ndarray) -> Nearest:
     Returns:
         Place in `others`, and Euclidean distance.
     """
-    flat, against = (np.asarray(each, np.float32).reshape(len(each), -1) for each in (images, others))
+    flat, against = (
+        np.asarray(each, np.float32).reshape(len(each), -1) for each in (images, others)
+    )
     place, squared = np.empty(len(flat), int), np.empty(len(flat))
     for rows, found in _distances(flat, against):
         place[rows] = found.argmin(1)

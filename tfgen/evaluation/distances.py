@@ -38,8 +38,8 @@ def moments(features: np.ndarray) -> Moments:
 def frechet_distance(one: Moments, other: Moments) -> float:
     """‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 √(Σ₁ Σ₂)), between normal distributions (Dowson & Landau 1982).
 
-    The trace of the root is the sum of the roots of the eigenvalues of √Σ₁ Σ₂ √Σ₁, which is symmetric: no
-    root of a general matrix is taken, nor a complex one thrown away.
+    The trace of the root is the sum of the roots of the eigenvalues of √Σ₁ Σ₂ √Σ₁, which is
+    symmetric: no root of a general matrix is taken, nor a complex one thrown away.
     """
     values, vectors = np.linalg.eigh(one.covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
@@ -51,7 +51,8 @@ def frechet_distance(one: Moments, other: Moments) -> float:
 
 
 def fid(features: np.ndarray, reference: np.ndarray) -> float:
-    """Fréchet distance between the normals of the same moments (Heusel et al. 2017, there of Inception's).
+    """Fréchet distance between the normals of the same moments (Heusel et al. 2017, there of
+    Inception's).
 
     Args:
         features: of samples, `[N, D]`.
@@ -63,16 +64,20 @@ def fid(features: np.ndarray, reference: np.ndarray) -> float:
     return frechet_distance(moments(features), moments(reference))
 
 
-def kid(features: np.ndarray, reference: np.ndarray, *, block: int = BLOCK, seed: int = 0) -> Estimate:
+def kid(
+    features: np.ndarray, reference: np.ndarray, *, block: int = BLOCK, seed: int = 0
+) -> Estimate:
     """Kernel distance (Binkowski et al. 2018, "Demystifying MMD GANs"), and its standard error.
 
-    The mean of `kernel_mmd` over blocks that have no image in common, so they are independent draws and the
-    error is that of their mean. It is 0 in expectation between equal distributions, and may be negative.
+    The mean of `kernel_mmd` over blocks that have no image in common, so they are independent draws
+    and the error is that of their mean. It is 0 in expectation between equal distributions, and may
+    be negative.
 
     Args:
         features: of samples, `[N, D]`.
         reference: of real images, `[M, D]`.
-        block: features of either side in a block; with fewer than two such, two blocks of half of all.
+        block: features of either side in a block; with fewer than two such, two blocks of half of
+            all.
         seed: of the order in which features fall into blocks.
 
     Raises:
@@ -88,11 +93,14 @@ def kid(features: np.ndarray, reference: np.ndarray, *, block: int = BLOCK, seed
     one, other = (rng.permutation(len(each)) for each in (features, reference))
     parts = [slice(start, start + block) for start in range(0, fewest - block + 1, block)]
     distances = [kernel_mmd(features[one[part]], reference[other[part]]) for part in parts]
-    return Estimate(float(np.mean(distances)), float(np.std(distances, ddof=1) / np.sqrt(len(distances))))
+    return Estimate(
+        float(np.mean(distances)), float(np.std(distances, ddof=1) / np.sqrt(len(distances)))
+    )
 
 
 def kernel_mmd(one: np.ndarray, other: np.ndarray) -> float:
-    """Unbiased squared maximum mean discrepancy under the kernel (x·y / D + 1)³ (Gretton et al. 2012).
+    """Unbiased squared maximum mean discrepancy under the kernel (x·y / D + 1)³ (Gretton et al.
+    2012).
 
     Args:
         one: features, `[N, D]`.
@@ -103,7 +111,9 @@ def kernel_mmd(one: np.ndarray, other: np.ndarray) -> float:
     """
     n = len(one)
     if n != len(other) or n < 2:
-        raise UsageError(f"sets of {n} and {len(other)} do not do; they must be as large, and at least of 2")
+        raise UsageError(
+            f"sets of {n} and {len(other)} do not do; they must be as large, and at least of 2"
+        )
     one, other = one.astype(np.float64), other.astype(np.float64)
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:

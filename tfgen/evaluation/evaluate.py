@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tfgen import machine
 from tfgen.errors import UsageError
 from tfgen.evaluation.groups import BESIDE, FORMAT
 from tfgen.evaluation.held_out import likelihood
@@ -14,10 +13,12 @@ from tfgen.evaluation.judge import Judge, check_enough, copies, judged, noise
 from tfgen.evaluation.modes import captured_modes, expected_modes
 from tfgen.evaluation.work import Work
 from tfgen.figures import image_grid, png_bytes
+from tfgen.system import machine
 
 # Samples that an evaluation keeps as a picture.
 PICTURED = 64
-# With more classes than these, modes are counted on samples of their own, so many for each (Lin et al. 2018).
+# With more classes than these, modes are counted on samples of their own, so many for each (Lin et
+# al. 2018).
 MANY_MODES, SAMPLES_A_MODE = 100, 26
 # What two evaluations must share for the one to take over parts of the other.
 SHARED = ("format", "weights_sha256", "dataset", "n", "evaluation_seed")
@@ -42,8 +43,8 @@ def evaluate(work: Work, judge: Judge | None) -> dict[str, Any]:
         judge: the classifier; None leaves the samples out.
 
     Returns:
-        What evaluation.json holds: `samples`, the same figures of real images as `floor` and of noise as
-        `ceiling`, `likelihood`, `cost`, and all that decides them.
+        What evaluation.json holds: `samples`, the same figures of real images as `floor` and of
+        noise as `ceiling`, `likelihood`, `cost`, and all that decides them.
 
     Raises:
         UsageError: the request is wrong.
@@ -90,7 +91,8 @@ def head(work: Work) -> dict[str, Any]:
 
 
 def merged(before: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-    """The new result, with the parts of an earlier one of the same weights and images that it leaves out."""
+    """The new result, with the parts of an earlier one of the same weights and images that it
+    leaves out."""
     if any(before.get(name) != result.get(name) for name in SHARED) or not result["weights_sha256"]:
         return result
     parts = ("likelihood", *(() if "samples" in result else SAMPLE_PARTS))
@@ -100,7 +102,8 @@ def merged(before: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _samples(work: Work, judge: Judge) -> tuple[dict[str, Any], float]:
-    """Figures of samples, of as many real images, and of noise, beside held-out ones; samples a second."""
+    """Figures of samples, of as many real images, and of noise, beside held-out ones; samples a
+    second."""
     n, shape = work.n, work.dataset.image_shape
     real = work.held_out.images[:n]
     floor_name, floor = _floor(work)
@@ -126,12 +129,16 @@ def _samples(work: Work, judge: Judge) -> tuple[dict[str, Any], float]:
         found["modes"] = _modes(work, judge)
     places = np.array(found["samples"]["copies"]["nearest"])
     pairs = np.concatenate([samples[places[:, 0]], train[places[:, 1]]])
-    pictures = {"picture": _picture(samples[:PICTURED]), "nearest_picture": _picture(pairs, len(places))}
+    pictures = {
+        "picture": _picture(samples[:PICTURED]),
+        "nearest_picture": _picture(pairs, len(places)),
+    }
     return {**found, **pictures}, rate
 
 
 def _floor(work: Work) -> tuple[str, np.ndarray]:
-    """Real images that no classifier was trained on, where there are enough, and where they come from.
+    """Real images that no classifier was trained on, where there are enough, and where they come
+    from.
 
     Raises:
         UsageError: there are too few.
@@ -141,7 +148,9 @@ def _floor(work: Work) -> tuple[str, np.ndarray]:
         images: np.ndarray = getattr(work.dataset, name).images
         if len(images) >= work.n:
             return name, images[: work.n]
-    raise UsageError(f"n = {work.n} is too large; there are {len(images)} training images to compare with")
+    raise UsageError(
+        f"n = {work.n} is too large; there are {len(images)} training images to compare with"
+    )
 
 
 def _modes(work: Work, judge: Judge) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tfgen import registry, versions
-from tfgen.config import RESUMABLE, TrainOptions
+from tfgen import registry
 from tfgen.errors import UsageError, WorkError
+from tfgen.publishing import versions
+from tfgen.settings.training import RESUMABLE, read_options
 from tfgen.training.folder import RunFolder
 
 # Of the evaluations that are read.
@@ -62,7 +63,11 @@ class Group:
     @property
     def name(self) -> str:
         """What it is called in tables."""
-        notes = ("" if self.as_preset else "changed", "" if self.finished else "unfinished", self.apart)
+        notes = (
+            "" if self.as_preset else "changed",
+            "" if self.finished else "unfinished",
+            self.apart,
+        )
         told = ", ".join(filter(None, notes))
         return f"{self.family} {self.preset}" + (f" ({told})" if told else "")
 
@@ -117,7 +122,9 @@ def read_evaluation(what: str, saved_models: Path) -> dict[str, Any]:
     elif path.is_dir():
         raise UsageError(f"{what} has not been judged; run tfgen-evaluate {what}")
     elif path.name != what:
-        raise UsageError(f"there is no {what}; name a run, a version, a published name or a JSON file")
+        raise UsageError(
+            f"there is no {what}; name a run, a version, a published name or a JSON file"
+        )
     else:
         source, inner = versions.find(what, saved_models).path / versions.MANIFEST, True
     try:
@@ -141,8 +148,8 @@ def grouped(evaluations: Iterable[Mapping[str, Any]]) -> list[Group]:
     """Evaluations by family, preset and settings, in the order in which they come.
 
     Raises:
-        UsageError: two are of one seed, or they do not compare: another data set, split, number of samples,
-            seed of these, classifier, or number of importance samples.
+        UsageError: two are of one seed, or they do not compare: another data set, split, number of
+            samples, seed of these, classifier, or number of importance samples.
     """
     evaluations = list(evaluations)
     for name, part, key in (
@@ -167,7 +174,13 @@ def grouped(evaluations: Iterable[Mapping[str, Any]]) -> list[Group]:
         members.append(dict(each))
     return _told_apart(
         [
-            Group(str(each["family"]), str(each["preset"]), as_preset(each), tuple(members), finished(each))
+            Group(
+                str(each["family"]),
+                str(each["preset"]),
+                as_preset(each),
+                tuple(members),
+                finished(each),
+            )
             for members in groups.values()
             for each in members[:1]
         ]
@@ -179,25 +192,33 @@ def _told_apart(groups: Sequence[Group]) -> list[Group]:
 
     def flat(group: Group) -> dict[str, Any]:
         settings = _settings(group.evaluations[0])
-        return {**settings["model"], **settings["options"], "weights": group.evaluations[0]["weights"]}
+        return {
+            **settings["model"],
+            **settings["options"],
+            "weights": group.evaluations[0]["weights"],
+        }
 
     told = []
     for group in groups:
         own = flat(group)
-        others = [flat(other) for other in groups if other.name == group.name and other is not group]
+        others = [
+            flat(other) for other in groups if other.name == group.name and other is not group
+        ]
         differing = [name for name in own if any(own[name] != other.get(name) for other in others)]
         told.append(replace(group, apart=", ".join(f"{name} {own[name]}" for name in differing)))
     return told
 
 
 def finished(evaluation: Mapping[str, Any]) -> bool:
-    """Whether a model was trained for all of its epochs; where that is not known, it counts as such."""
+    """Whether a model was trained for all of its epochs; where that is not known, it counts as
+    such."""
     done = evaluation["cost"].get("epochs")
     return done is None or done == evaluation["settings"]["options"].get("epochs")
 
 
 def as_preset(evaluation: Mapping[str, Any]) -> bool:
-    """Whether a model was made and trained as its preset says; what comes from the data may differ."""
+    """Whether a model was made and trained as its preset says; what comes from the data may
+    differ."""
     try:
         preset = registry.family(evaluation["family"]).preset(evaluation["preset"])
     except (UsageError, TypeError):
@@ -211,18 +232,23 @@ def as_preset(evaluation: Mapping[str, Any]) -> bool:
 
 
 def _settings(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """How the model was made and trained; what its version of tfgen had no setting for is as by default."""
+    """How the model was made and trained; what its version of tfgen had no setting for is as by
+    default."""
     model, options = evaluation["settings"]["model"], evaluation["settings"]["options"]
     with contextlib.suppress(UsageError, TypeError):
         model = registry.family(evaluation["family"]).config.from_json(model).to_json()
-        full = TrainOptions.from_json(options).to_json()
-        options = {name: value for name, value in full.items() if name in options or name not in BESIDE}
+        full = read_options(options).to_json()
+        options = {
+            name: value for name, value in full.items() if name in options or name not in BESIDE
+        }
     return {"model": model, "options": options}
 
 
 def _same(evaluations: Sequence[Mapping[str, Any]], name: str, values: Sequence[Any]) -> None:
     """Refuses different values where there are any."""
-    known = [(each, value) for each, value in zip(evaluations, values, strict=True) if value is not None]
+    known = [
+        (each, value) for each, value in zip(evaluations, values, strict=True) if value is not None
+    ]
     for each, value in known[1:]:
         first, other = known[0]
         if value != other:

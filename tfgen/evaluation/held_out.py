@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfgen import layers, random
+from tfgen import random
 from tfgen.evaluation.estimate import mean
 from tfgen.evaluation.likelihood import (
     LatentVariables,
@@ -17,6 +17,7 @@ from tfgen.evaluation.likelihood import (
 )
 from tfgen.evaluation.progress import per_image
 from tfgen.evaluation.work import Part, Work
+from tfgen.nn import cpu
 
 # Images at once: with importance samples, and where each is one evaluation of a density.
 _FEW, _MANY = 16, 250
@@ -32,7 +33,7 @@ def judging(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     """The function by the weights that judge, and as is fastest without gradients."""
 
     def judged(*arguments: tf.Tensor) -> Any:
-        with layers.inference(), model.averaged():
+        with cpu.inference(), model.averaged():
             return function(*arguments)
 
     return judged
@@ -49,7 +50,9 @@ def _latent(work: Work) -> dict[str, Any]:
 
     def inputs(part: slice) -> list[tf.Tensor]:
         noise = random.SeedNoise(tf.constant(seeds[part]))
-        events = model.preprocessing.events(tf.constant(images[part]), noise, model.likelihood_dtype)
+        events = model.preprocessing.events(
+            tf.constant(images[part]), noise, model.likelihood_dtype
+        )
         if not model.num_classes:
             return [events]
         assert labels is not None
@@ -61,7 +64,9 @@ def _latent(work: Work) -> dict[str, Any]:
 
     def log_prob(part: slice) -> np.ndarray:
         events, *context = inputs(part)
-        return bounds.log_prob(events, (options.seed, part.start), options.importance_samples, *context)
+        return bounds.log_prob(
+            events, (options.seed, part.start), options.importance_samples, *context
+        )
 
     with work.phase("ELBO", n) as advance:
         elbos = mean(-per_image(elbo, n, _MANY, None, advance))

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tfgen import registry, versions
+from tfgen import registry
 from tfgen.data import Dataset
 from tfgen.errors import UsageError
 from tfgen.evaluation.coverage import NEIGHBOURS, coverage, nearest
 from tfgen.evaluation.distances import fid, kid
 from tfgen.evaluation.modes import captured_modes
 from tfgen.evaluation.progress import Advance, silent
+from tfgen.publishing import versions
 
 # Images that the classifier sees at once.
 BATCH = 500
@@ -40,7 +41,8 @@ class Seen:
 class Judge:
     """A published classifier. Images of several times its channels it sees one after the other.
 
-    Their features are put side by side, and their classes spell a number, as those of Stacked MNIST do.
+    Their features are put side by side, and their classes spell a number, as those of Stacked MNIST
+    do.
 
     Args:
         version: of a classifier.
@@ -54,13 +56,18 @@ class Judge:
         self._version = versions.Sampler(version)
         signatures = self._version.manifest["signatures"]
         if "features" not in signatures:
-            raise UsageError(f"{version.path} is no classifier; train one with: tfgen-train classifier")
+            raise UsageError(
+                f"{version.path} is no classifier; train one with: tfgen-train classifier"
+            )
         self._image_shape = tuple(signatures["features"]["inputs"]["images"]["shape"][1:])
         outputs = signatures["features"]["outputs"]
-        self._units, self._classes = (int(outputs[name]["shape"][-1]) for name in ("features", "logits"))
+        self._units, self._classes = (
+            int(outputs[name]["shape"][-1]) for name in ("features", "logits")
+        )
 
     def describe(self) -> dict[str, Any]:
-        """Name, version, and a hash of all its files: numbers of different hashes do not compare."""
+        """Name, version, and a hash of all its files: numbers of different hashes do not
+        compare."""
         files = json.dumps(self._version.manifest["files"], sort_keys=True)
         return {
             "name": self._version.name,
@@ -95,7 +102,9 @@ class Judge:
         for start in range(0, len(images), BATCH):
             part = images[start : start + BATCH]
             looks = [
-                self._version.call("features", images=np.ascontiguousarray(part[..., first : first + depth]))
+                self._version.call(
+                    "features", images=np.ascontiguousarray(part[..., first : first + depth])
+                )
                 for first in range(0, part.shape[3], depth)
             ]
             features.append(np.concatenate([look["features"] for look in looks], axis=1))
@@ -123,14 +132,18 @@ def default_classifier(dataset: str) -> str:
 def open_judge(dataset: str, name: str | None, saved_models: Path) -> Judge:
     """The classifier of a name, or the data set's own.
 
-    A shipped one is preferred to what was trained here under its name, so that numbers compare; its folder
-    may be given in place of a name.
+    A shipped one is preferred to what was trained here under its name, so that numbers compare; its
+    folder may be given in place of a name.
 
     Raises:
         UsageError: there is none.
         WorkError: it is damaged.
     """
-    if name is not None and (path := Path(name)).name.isdecimal() and (path / versions.MANIFEST).is_file():
+    if (
+        name is not None
+        and (path := Path(name)).name.isdecimal()
+        and (path / versions.MANIFEST).is_file()
+    ):
         return Judge(versions.Version(path.parent.name, int(path.name), path))
     name = name or default_classifier(dataset)
     shipped = versions.shipped_folder()
@@ -181,9 +194,10 @@ def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict
         train: those that were.
 
     Returns:
-        The median distance of both, grey values of 0…1; the share of samples nearer to a training image than
-        the nearest 1 % of held-out ones are, 0.01 for images like these and more for copies, but for smooth
-        ones as well; the places of the nearest samples and of their training images.
+        The median distance of both, grey values of 0…1; the share of samples nearer to a training
+        image than the nearest 1 % of held-out ones are, 0.01 for images like these and more for
+        copies, but for smooth ones as well; the places of the nearest samples and of their training
+        images.
     """
     near, floor = nearest(samples, train), nearest(held_out, train)
     order = np.argsort(near.distance)[:PICTURED]

@@ -17,9 +17,11 @@ from tfgen.errors import UsageError
 tfd: Any = tfp.distributions
 Distribution: TypeAlias = Any  # tfd.Distribution
 
-# Pairs of an image and a latent that go through a decoder at once: more would leave the processor's caches.
+# Pairs of an image and a latent that go through a decoder at once: more would leave the processor's
+# caches.
 PAIRS = 2048
-# Least variance of a latent's posterior mean over images for the latent to be in use (Burda et al. 2015).
+# Least variance of a latent's posterior mean over images for the latent to be in use (Burda et al.
+# 2015).
 ACTIVE = 0.01
 
 
@@ -32,7 +34,8 @@ class LatentVariables:
         likelihood: p(x|z) of latents `[…, B, D]`: batch shape `[…, B]`.
         pairs: of an event and a latent that are computed at once: what memory grows with.
 
-    Both functions also get the tensors that a bound is given as `context`, such as one-hot labels `[B, K]`.
+    Both functions also get the tensors that a bound is given as `context`, such as one-hot labels
+    `[B, K]`.
     """
 
     def __init__(
@@ -42,7 +45,12 @@ class LatentVariables:
         likelihood: Callable[..., Distribution],
         pairs: int = PAIRS,
     ):
-        self.prior, self.posterior, self.likelihood, self.pairs = prior, posterior, likelihood, pairs
+        self.prior, self.posterior, self.likelihood, self.pairs = (
+            prior,
+            posterior,
+            likelihood,
+            pairs,
+        )
         self._elbo = tf.function(self._elbo_of, autograph=False)
         self._log_sum = tf.function(self._log_sum_of, autograph=False, reduce_retracing=True)
 
@@ -86,7 +94,9 @@ class LatentVariables:
         for index, start in enumerate(range(0, samples, chunk)):
             # A tensor, lest each size be traced anew.
             size = tf.constant(min(chunk, samples - start))
-            total = np.logaddexp(total, self._log_sum(events, _seed(seed, index + 1), size, *context))
+            total = np.logaddexp(
+                total, self._log_sum(events, _seed(seed, index + 1), size, *context)
+            )
         return total - math.log(samples)
 
     def _elbo_of(self, events: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor) -> tf.Tensor:
@@ -116,11 +126,12 @@ def dequantized_log_prob(
     seeds: np.ndarray,
     draws: int,
 ) -> np.ndarray:
-    """log 1/k Σ p(x + u) / q(u|x): densities averaged over draws of u, a bound on log P(x) in expectation.
+    """log 1/k Σ p(x + u) / q(u|x): densities averaged over draws of u, a bound on log P(x) in
+    expectation.
 
     Args:
-        log_prob: of `images` and the seeds of their dequantization, `int32[B]`: log p(x + u) − log q(u|x) in
-            nats, `[B]`.
+        log_prob: of `images` and the seeds of their dequantization, `int32[B]`: log p(x + u) − log
+            q(u|x) in nats, `[B]`.
         images: `uint8[B, H, W, C]`.
         seeds: `int32[B]`; a single draw is theirs, several are drawn from them.
         draws: k.
@@ -145,7 +156,8 @@ def bits_per_dim(log_prob: np.ndarray, dimensions: int) -> np.ndarray:
 
 
 def active_units(means: np.ndarray, least: float = ACTIVE) -> int:
-    """Latents whose posterior mean varies over images by more than `least` (Burda et al. 2015, section 5).
+    """Latents whose posterior mean varies over images by more than `least` (Burda et al. 2015,
+    section 5).
 
     Args:
         means: of q(z|x), `[N, D]`.

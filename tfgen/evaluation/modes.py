@@ -1,8 +1,8 @@
 """Mode collapse by counting: how many of a data set's modes the samples reach, and how evenly.
 
 On Stacked MNIST a classifier of digits tells the mode of a sample, one of 1000, channel by channel.
-Lin, Khetan, Fanti & Oh 2018 ("PacGAN"), after Metz et al. 2017 and Srivastava et al. 2017, count the
-modes among 26 000 samples, and take the KL divergence of the samples' modes from the uniform.
+Lin, Khetan, Fanti & Oh 2018 ("PacGAN"), after Metz et al. 2017 and Srivastava et al. 2017, count
+the modes among 26 000 samples, and take the KL divergence of the samples' modes from the uniform.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,10 @@ class ModeCounts:
     """What N samples reach of M modes.
 
     Attributes:
-        captured: modes with at least one sample; `expected_modes` is what N draws from the uniform reach.
-        kl: KL(samples ‖ reference) of the modes, in nats; N draws from the reference itself have
-            (M − 1) / 2N on average, to first order in 1/N.
+        captured: modes with at least one sample; `expected_modes` is what N draws from the uniform
+            reach.
+        kl: KL(samples ‖ reference) of the modes, in nats; N draws from the reference itself have (M
+            − 1) / 2N on average, to first order in 1/N.
         entropy: of the samples' modes, in nats; at most ln M.
         histogram: samples of each mode, int64[M].
     """
@@ -30,23 +31,27 @@ class ModeCounts:
     histogram: np.ndarray
 
 
-def captured_modes(labels: np.ndarray, num_modes: int, reference: np.ndarray | None = None) -> ModeCounts:
+def captured_modes(
+    labels: np.ndarray, num_modes: int, reference: np.ndarray | None = None
+) -> ModeCounts:
     """Counts the modes that samples reach; a mode without any adds nothing to KL and entropy.
 
     Args:
         labels: the mode of each sample, integers of 0…M−1 [N], N ≥ M.
         num_modes: M.
-        reference: weights of the modes, positive [M], such as the training labels' counts; None: equal ones,
-            as in the paper. The digits of MNIST's training images are not quite equally frequent: three
-            drawn from them are by that alone 0.0047 nats from the uniform.
+        reference: weights of the modes, positive [M], such as the training labels' counts; None:
+            equal ones, as in the paper. The digits of MNIST's training images are not quite equally
+            frequent: three drawn from them are by that alone 0.0047 nats from the uniform.
 
     Raises:
-        UsageError: labels are no integers or out of range, are fewer than the modes, or a weight is not
-            positive.
+        UsageError: labels are no integers or out of range, are fewer than the modes, or a weight is
+            not positive.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise UsageError(f"labels are {labels.dtype}{list(labels.shape)}; they must be integers [N]")
+        raise UsageError(
+            f"labels are {labels.dtype}{list(labels.shape)}; they must be integers [N]"
+        )
     _check_count("num_modes", num_modes, 1)
     # Fewer could not reach all modes, however good the model.
     if len(labels) < num_modes:
@@ -55,7 +60,9 @@ def captured_modes(labels: np.ndarray, num_modes: int, reference: np.ndarray | N
             "and Lin et al. 2018 take 26 a mode"
         )
     if labels.min() < 0 or labels.max() >= num_modes:
-        raise UsageError(f"labels run from {labels.min()} to {labels.max()}, but there are {num_modes} modes")
+        raise UsageError(
+            f"labels run from {labels.min()} to {labels.max()}, but there are {num_modes} modes"
+        )
     expected = _normalized(np.ones(num_modes) if reference is None else reference, num_modes)
     histogram = np.bincount(labels, minlength=num_modes).astype(np.int64)
     reached = histogram > 0
@@ -82,7 +89,9 @@ def expected_modes(n: int, num_modes: int) -> float:
 def _normalized(weights: np.ndarray, num_modes: int) -> np.ndarray:
     weights = np.asarray(weights, np.float64)
     if weights.shape != (num_modes,):
-        raise UsageError(f"reference has {list(weights.shape)} weights; there are {num_modes} modes")
+        raise UsageError(
+            f"reference has {list(weights.shape)} weights; there are {num_modes} modes"
+        )
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
     if wrong.size:
         raise UsageError(

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tfgen.atomic import write_arrays
+from tfgen.system.atomic import write_arrays
 
 # Told how many images more are done.
 Advance: TypeAlias = Callable[[int], None]

@@ -1,4 +1,5 @@
-"""What is judged: a run or a published version, as a source of samples and perhaps of a likelihood."""
+"""What is judged: a run or a published version, as a source of samples and perhaps of a
+likelihood."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from tfgen import export, loading, versions
 from tfgen.data import Dataset
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation.progress import Advance, silent
+from tfgen.publishing import export, versions
+from tfgen.publishing import opening as loading
 from tfgen.random import image_seeds
 from tfgen.training.folder import RunFolder
 from tfgen.training.run import count_parameters
@@ -33,7 +35,8 @@ class Subject:
         run: what made it, as config.json holds it.
         weights: `best` or `last`.
         model: the live model, None where a version does not tell all that made it.
-        draw: images `float32[B, H, W, C]` in 0…1 of seeds `int32[B]` and, conditional, labels `int32[B]`.
+        draw: images `float32[B, H, W, C]` in 0…1 of seeds `int32[B]` and, conditional, labels
+            `int32[B]`.
         num_classes: of a conditional model, 0 of another.
         image_shape: height, width, channels.
         cost: of its training, empty where that is not known.
@@ -53,7 +56,8 @@ class Subject:
     no_model: str = ""
 
     def trained_on(self, key: str) -> Any:
-        """Of the data set that it was trained on, by `tfgen-train`'s option; None where that is not known."""
+        """Of the data set that it was trained on, by `tfgen-train`'s option; None where that is not
+        known."""
         return self.run.get("options", {}).get(key)
 
     def check_images(self, dataset: Dataset, split: str) -> None:
@@ -70,7 +74,9 @@ class Subject:
         labels = getattr(dataset, split).labels
         if self.num_classes and (labels is None or labels.max() >= self.num_classes):
             there = "no labels" if labels is None else f"labels up to {labels.max()}"
-            raise UsageError(f"{self.title} has {self.num_classes} classes, and {dataset.name} has {there}")
+            raise UsageError(
+                f"{self.title} has {self.num_classes} classes, and {dataset.name} has {there}"
+            )
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the live model's weights."""
@@ -134,7 +140,9 @@ def open_subject(what: str, saved_models: Path, version: int | None, weights: st
             raise UsageError(f"{path} is a version's folder already; leave out --version")
         return _of_version(versions.Version(path.parent.name, int(path.name), path))
     if path.name != what or path.exists():
-        raise UsageError(f"{what} is no run directory and no version's folder; a published name will do too")
+        raise UsageError(
+            f"{what} is no run directory and no version's folder; a published name will do too"
+        )
     return _of_version(versions.find(what, saved_models, version))
 
 
@@ -153,7 +161,16 @@ def _of_run(path: Path, weights: str) -> Subject:
 
     shape = tuple(model.config.image_shape)
     return Subject(
-        _title(run), path, "run", run, found, model, draw, model.num_classes, shape, _cost(path, run, model)
+        _title(run),
+        path,
+        "run",
+        run,
+        found,
+        model,
+        draw,
+        model.num_classes,
+        shape,
+        _cost(path, run, model),
     )
 
 
@@ -168,14 +185,19 @@ def _of_version(version: versions.Version) -> Subject:
         reason = str(error) or "its manifest does not tell of its model"
 
     def draw(seeds: np.ndarray, *labels: np.ndarray) -> np.ndarray:
-        return sampler.call("sample", seed=seeds, **dict(zip(("label",), labels, strict=False)))["images"]
+        return sampler.call("sample", seed=seeds, **dict(zip(("label",), labels, strict=False)))[
+            "images"
+        ]
 
     shape = sampler.manifest["signatures"]["sample"]["outputs"]["images"]["shape"][1:]
     run, weights = sampler.manifest.get("run") or {}, str(sampler.manifest.get("weights"))
     title = f"{version.name} version {version.number}"
     evaluated = sampler.manifest.get("evaluation") or {}
     # Of its training only what the run's own evaluation has told.
-    cost = {**({} if model is None else {"parameters": count_parameters(model)}), **evaluated.get("cost", {})}
+    cost = {
+        **({} if model is None else {"parameters": count_parameters(model)}),
+        **evaluated.get("cost", {}),
+    }
     return Subject(
         title,
         version.path,
@@ -197,7 +219,8 @@ def _title(run: dict[str, Any]) -> str:
 
 
 def _cost(path: Path, run: dict[str, Any], model: Any) -> dict[str, Any]:
-    """Of training alone, by the log of metrics: seconds an epoch (median) and in all, epochs, parameters."""
+    """Of training alone, by the log of metrics: seconds an epoch (median) and in all, epochs,
+    parameters."""
     rows = RunFolder(path).read_metrics()
     seconds = [float(row["seconds"]) for row in rows if "seconds" in row]
     cost: dict[str, Any] = {"parameters": count_parameters(model)}

@@ -14,7 +14,7 @@ from tfgen.errors import UsageError
 from tfgen.evaluation.options import DEFAULT_N, EvaluateOptions
 from tfgen.evaluation.progress import Advance, Kept
 from tfgen.evaluation.subject import Subject
-from tfgen.terminal import make_bar, on_screen
+from tfgen.system.terminal import make_bar, on_screen
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,29 @@ class Work:
         there = len(self.held_out)
         n = min(DEFAULT_N, there) if self.options.n is None else self.options.n
         if n > there:
-            raise UsageError(f"n = {n} is too large; the {self.options.split} split has {there} images")
+            raise UsageError(
+                f"n = {n} is too large; the {self.options.split} split has {there} images"
+            )
         return n
 
     def keep(self, name: str, settings: dict[str, Any]) -> Kept:
-        """Where an estimate's values are kept; `settings` decide them beside the weights and the data."""
+        """Where an estimate's values are kept; `settings` decide them beside the weights and the
+        data."""
         data = [self.dataset.fingerprint, self.options.split, self.n]
-        key = {"weights": self.subject.fingerprint(), "data": data, "seed": self.options.seed, **settings}
+        key = {
+            "weights": self.subject.fingerprint(),
+            "data": data,
+            "seed": self.options.seed,
+            **settings,
+        }
         kept = Kept(self.partial.with_name(f"{self.partial.name}-{name}.npz"), key)
         self.kept.append(kept)
         return kept
 
     @contextlib.contextmanager
     def phase(self, name: str, total: int) -> Iterator[Advance]:
-        """Shows a part as a bar with the time left, and at its end as a line with the time taken."""
+        """Shows a part as a bar with the time left, and at its end as a line with the time
+        taken."""
         begun, bar = time.perf_counter(), make_bar(self.console)
         task = bar.add_task(name, total=total)
         with on_screen(bar):

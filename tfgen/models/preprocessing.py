@@ -8,7 +8,11 @@ import keras
 import tensorflow as tf
 
 from tfgen.bijectors import InverseLogit
-from tfgen.random import BINARIZATION, DEQUANTIZATION, BatchNoise, SeedNoise
+from tfgen.random import BatchNoise, SeedNoise
+
+# Streams of noise; see `tfgen.random`.
+BINARIZATION = 0x6269
+DEQUANTIZATION = 0x6471
 
 Noise = BatchNoise | SeedNoise
 # Of images, noise and a dtype: u in [0, 1], [B, H, W, C], and log q(u|x), [B].
@@ -42,8 +46,9 @@ class Pixels:
     """Grey or colour bytes as events in [0, 1], binarized or not.
 
     Args:
-        binarization: `dynamic` draws each pixel as Bernoulli(x / 255) anew at each call (Burda et al.
-            2015 call it stochastic binarization), `threshold` sets pixels of 128 and more, `none` keeps grey.
+        binarization: `dynamic` draws each pixel as Bernoulli(x / 255) anew at each call (Burda et
+            al. 2015 call it stochastic binarization), `threshold` sets pixels of 128 and more,
+            `none` keeps grey.
     """
 
     def __init__(self, binarization: Literal["dynamic", "threshold", "none"] = "dynamic"):
@@ -110,8 +115,8 @@ class SymmetricPixels:
 class Dequantized:
     """Bytes as real numbers: logits of (x + u) / 256 with u uniform in [0, 1) (Dinh et al. 2016).
 
-    A density of whole numbers could grow without end at each of them. With u, E[log p(x + u)] is a lower
-    bound on the log-probability of the byte x (Theis et al. 2016).
+    A density of whole numbers could grow without end at each of them. With u, E[log p(x + u)] is a
+    lower bound on the log-probability of the byte x (Theis et al. 2016).
 
     Args:
         alpha: how far the logit keeps off 0 and 1.
@@ -125,7 +130,8 @@ class Dequantized:
     def events_and_log_det(
         self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Events `[B, H, W, C]` of `uint8` images and log|det ∂event/∂(x + u)| − log q(u|x), `[B]`, in nats.
+        """Events `[B, H, W, C]` of `uint8` images and log|det ∂event/∂(x + u)| − log q(u|x), `[B]`,
+        in nats.
 
         Args:
             images: `uint8[B, H, W, C]`.
@@ -135,7 +141,10 @@ class Dequantized:
         """
         check_images(images)
         if draw is None:
-            u, log_q = noise.uniform(tf.shape(images)[0], tuple(images.shape[1:]), DEQUANTIZATION, dtype), 0.0
+            u, log_q = (
+                noise.uniform(tf.shape(images)[0], tuple(images.shape[1:]), DEQUANTIZATION, dtype),
+                0.0,
+            )
         else:
             u, log_q = draw(images, noise, dtype)
         events, log_det = self._logits(tf.cast(images, dtype) + tf.minimum(u, _LARGEST_NOISE))
@@ -174,7 +183,8 @@ class Dequantized:
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Identity:
-    """Float events of any shape as they are: for densities on a line or a plane, where there are no bytes."""
+    """Float events of any shape as they are: for densities on a line or a plane, where there are no
+    bytes."""
 
     def events(
         self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None

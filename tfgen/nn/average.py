@@ -10,9 +10,9 @@ import tensorflow as tf
 class MovingAverage:
     """Moving averages of variables, and what is computed with them.
 
-    The averages are weights of the model that owns them, so a checkpoint and a `.keras` file hold them. The
-    decay starts small and grows to its value: min(decay, (1 + t) / (10 + t)) at step t, so that the initial
-    weights are soon forgotten.
+    The averages are weights of the model that owns them, so a checkpoint and a `.keras` file hold
+    them. The decay starts small and grows to its value: min(decay, (1 + t) / (10 + t)) at step t,
+    so that the initial weights are soon forgotten.
 
     Args:
         owner: the model to which the averages belong.
@@ -42,7 +42,8 @@ class MovingAverage:
             average.assign(variable.value)
 
     def update(self, step: tf.Tensor) -> None:
-        """Moves the averages towards the variables as they are; `step` counts the moves before this one."""
+        """Moves the averages towards the variables as they are; `step` counts the moves before this
+        one."""
         t = tf.cast(step, tf.float32)
         decay = tf.minimum(self.decay, (1 + t) / (10 + t))
         for average, variable in zip(self._averages, self._variables, strict=True):
@@ -50,7 +51,8 @@ class MovingAverage:
             average.assign(average.value + share * (variable.value - average.value))
 
     def scope(self) -> Any:
-        """A context in which each of the variables reads as its average; nothing is to be assigned there."""
+        """A context in which each of the variables reads as its average; nothing is to be assigned
+        there."""
         pairs = zip(self._variables, self._averages, strict=True)
         return keras.StatelessScope([(variable, average.value) for variable, average in pairs])
 

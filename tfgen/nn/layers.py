@@ -1,13 +1,11 @@
 """Layers that the families share."""
 
-import contextlib
-import contextvars
-from collections.abc import Iterator
-from typing import Any, Self, TypeAlias
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
+
+from tfgen.nn import cpu
 
 # Slope of a leaky ReLU below zero, as DCGAN has it (Radford et al. 2015).
 LEAK = 0.2
@@ -15,123 +13,26 @@ LEAK = 0.2
 _TINY = 1e-6
 # Keeps dropout's draws apart from all others of one seed.
 _DROPOUT = 0x6472
-# Taps of a transposed convolution, 4 wide with stride 2, from pixel m + t − 1 to 2m and to 2m + 1; 4: none.
-_TAPS = np.array([[3, 4], [1, 2], [4, 0]])
-# With so many channels a transposed convolution is fast as it is.
-_MANY = 8
-# Whether what is traced will have no gradient taken.
-_INFERENCE = contextvars.ContextVar("inference", default=False)
-# Takes the gradients by the kernels of what is traced.
-_JOINED: contextvars.ContextVar["JoinedGradients | None"] = contextvars.ContextVar("joined", default=None)
-
-
-@contextlib.contextmanager
-def inference() -> Iterator[None]:
-    """A context in which layers compute as is fastest where no gradient is taken: that of an export."""
-    token = _INFERENCE.set(True)
-    try:
-        yield
-    finally:
-        _INFERENCE.reset(token)
-
-
-@keras.saving.register_keras_serializable(package="tfgen")
-class Dense(keras.layers.Dense):
-    """Keras's dense layer of `[B, inputs]`, its gradient by the inputs as (W·uᵀ)ᵀ instead of u·Wᵀ.
-
-    TensorFlow's product with a large transposed matrix is slow on a CPU where widths are powers of two, with
-    a small one it is not: of 128 × 1024 and 1024 × 1024 they ran at 35 and at 76 GFLOP/s (AVX2).
-    """
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """`activation(inputs · kernel + bias)`."""
-        kernel = tf.convert_to_tensor(self.kernel)
-        if _INFERENCE.get():
-            # TensorFlow fuses its own product with bias and activation, ours with nothing.
-            outputs = tf.linalg.matmul(inputs, kernel)
-        else:
-            joined = _JOINED.get()
-            outputs = _product(inputs, kernel, None if joined is None else joined.parts(self.kernel))
-        if self.bias is not None:
-            outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
-        return self.activation(outputs)
-
-
-# Inputs and upstream gradients of a dense layer, a pair for each part of the batch.
-Parts: TypeAlias = list[tuple[tf.Tensor, tf.Tensor]]
-
-
-def _product(inputs: tf.Tensor, kernel: tf.Tensor, parts: Parts | None) -> tf.Tensor:
-    """`inputs · kernel`; its gradient by the kernel is left to whom the `parts` belong, if they are given."""
-
-    @tf.custom_gradient
-    def product(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
-            by_inputs = tf.transpose(tf.linalg.matmul(kernel, upstream, transpose_b=True))
-            if parts is None:
-                return by_inputs, tf.linalg.matmul(inputs, upstream, transpose_a=True)
-            parts.append((inputs, upstream))
-            return by_inputs, None
-
-        return tf.linalg.matmul(inputs, kernel), gradient
-
-    result: tf.Tensor = product(inputs, kernel)
-    return result
-
-
-class JoinedGradients:
-    """Gradients by the kernels of dense layers that see a batch in parts, each one product over all of it.
-
-    A tape would make one for each part and add them up; of large kernels that takes time in the memory.
-    A context; within it the layers are called, after it `of` takes the place of the tape's `gradient`.
-    """
-
-    def __init__(self) -> None:
-        self._parts: dict[int, Parts] = {}
-
-    def __enter__(self) -> Self:
-        self._token = _JOINED.set(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _JOINED.reset(self._token)
-
-    def parts(self, kernel: keras.Variable) -> Parts:
-        """Where the layer with that kernel puts its parts."""
-        return self._parts.setdefault(id(kernel), [])
-
-    def of(self, tape: tf.GradientTape, loss: tf.Tensor, variables: list[keras.Variable]) -> list[Any]:
-        """The gradients of a loss by variables."""
-        gradients = tape.gradient(loss, variables)
-        return [
-            gradient if gradient is not None else self._joined(variable)
-            for variable, gradient in zip(variables, gradients, strict=True)
-        ]
-
-    def _joined(self, variable: keras.Variable) -> tf.Tensor | None:
-        parts = self._parts.get(id(variable))
-        if not parts:
-            return None
-        inputs, upstream = (tf.concat(each, axis=0) for each in zip(*parts, strict=True))
-        return tf.cast(tf.linalg.matmul(inputs, upstream, transpose_a=True), variable.dtype)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 def leaky_relu(inputs: tf.Tensor) -> tf.Tensor:
     """max(x, 0.2 x), from two plain operations.
 
-    TensorFlow's graph optimizer fuses its own with a convolution before it, fails at that in training, and
-    says so on the terminal.
+    TensorFlow's graph optimizer fuses its own with a convolution before it, fails at that in
+    training, and says so on the terminal.
     """
     return tf.maximum(inputs, LEAK * inputs)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Dropout(keras.layers.Layer):
-    """Dropout (Srivastava et al. 2014) whose mask is a function of (seed, calls in training so far, replica).
+    """Dropout (Srivastava et al. 2014) whose mask is a function of (seed, calls in training so far,
+    replica).
 
-    Keras's own keeps its generator's state beside the weights: a resumed run would draw other masks, and
-    all replicas the same ones. Here the count of calls is a weight, saved with the others.
+    Keras's own keeps its generator's state beside the weights: a resumed run would draw other
+    masks, and all replicas the same ones. Here the count of calls is a weight, saved with the
+    others.
 
     Args:
         rate: the share that becomes zero, in [0, 1); what stays is divided by 1 − rate.
@@ -165,27 +66,16 @@ class Dropout(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Upsampling(keras.layers.Conv2DTranspose):
-    """Keras's transposed convolution that doubles the sides: 4 × 4, stride 2, `same`.
-
-    In an export it is a 3 × 3 convolution to four times the channels, which then become pixels (Shi et al.
-    2016, "Real-time single image and video super-resolution"): with few channels that is twice as fast.
-    """
+    """Keras's transposed convolution that doubles the sides: 4 × 4, stride 2, `same`."""
 
     def __init__(self, filters: int, **kwargs: Any):
         super().__init__(filters, **{"kernel_size": 4, "strides": 2, "padding": "same", **kwargs})
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """`[B, H, W, C] → [B, 2 H, 2 W, filters]`."""
-        if not _INFERENCE.get() or self.filters >= _MANY:
+        if not cpu.has_fast_upsampling(self.filters):
             return super().call(inputs)
-        kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)  # [4, 4, filters, C]
-        kernel = tf.pad(kernel, [[0, 1], [0, 1], [0, 0], [0, 0]])
-        # Taps of rows and of columns apart: [3, 2, 3, 2, filters, C].
-        kernel = tf.gather(tf.gather(kernel, _TAPS, axis=0), _TAPS, axis=2)
-        kernel = tf.reshape(
-            tf.transpose(kernel, [0, 2, 5, 1, 3, 4]), [3, 3, inputs.shape[-1], 4 * self.filters]
-        )
-        outputs = tf.nn.depth_to_space(tf.nn.conv2d(inputs, kernel, 1, "SAME"), 2)
+        outputs = cpu.upsample(inputs, tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype))
         return self.activation(
             tf.nn.bias_add(outputs, tf.cast(tf.convert_to_tensor(self.bias), outputs.dtype))
         )
@@ -193,7 +83,8 @@ class Upsampling(keras.layers.Conv2DTranspose):
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class GatedResidual(keras.layers.Layer):
-    """x + v σ(g) with v and g from two convolutions of x (van den Oord et al. 2016, "Conditional PixelCNN").
+    """x + v σ(g) with v and g from two convolutions of x (van den Oord et al. 2016, "Conditional
+    PixelCNN").
 
     ReLU, 3 × 3, ReLU, 1 × 1: the first as wide as the input, the second twice as wide.
 
@@ -211,7 +102,9 @@ class GatedResidual(keras.layers.Layer):
         channels, dtype = input_shape[-1], self.dtype_policy
         seeds = [2 * self.seed, 2 * self.seed + 1]
         inner, outer = (keras.initializers.GlorotUniform(seed=seed) for seed in seeds)
-        self.inner = keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer=inner, dtype=dtype)
+        self.inner = keras.layers.Conv2D(
+            channels, 3, padding="same", kernel_initializer=inner, dtype=dtype
+        )
         self.outer = keras.layers.Conv2D(2 * channels, 1, kernel_initializer=outer, dtype=dtype)
         self.inner.build(input_shape)
         self.outer.build(input_shape)
@@ -228,10 +121,12 @@ class GatedResidual(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class SpectralNormalization(keras.layers.Layer):
-    """Divides a layer's kernel by its largest singular value (Miyato et al. 2018, "Spectral normalization").
+    """Divides a layer's kernel by its largest singular value (Miyato et al. 2018, "Spectral
+    normalization").
 
-    The value comes from a power iteration, one step a call in training, through which no gradient goes; it
-    does go through the division. Keras's own wrapper overwrites the kernel instead, which is another method.
+    The value comes from a power iteration, one step a call in training, through which no gradient
+    goes; it does go through the division. Keras's own wrapper overwrites the kernel instead, which
+    is another method.
 
     Args:
         layer: a dense or convolutional layer without bias and activation.
@@ -240,7 +135,9 @@ class SpectralNormalization(keras.layers.Layer):
         **kwargs: for `keras.layers.Layer`.
     """
 
-    def __init__(self, layer: keras.layers.Layer, seed: int = 0, use_bias: bool = True, **kwargs: Any):
+    def __init__(
+        self, layer: keras.layers.Layer, seed: int = 0, use_bias: bool = True, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.layer, self.seed, self.use_bias = layer, seed, use_bias
 
@@ -267,7 +164,9 @@ class SpectralNormalization(keras.layers.Layer):
         outputs = self.layer(inputs)
         # A kernel of zeros stays one.
         outputs /= tf.cast(tf.maximum(largest, _TINY), outputs.dtype)
-        return tf.nn.bias_add(outputs, tf.cast(self.bias, outputs.dtype)) if self.use_bias else outputs
+        return (
+            tf.nn.bias_add(outputs, tf.cast(self.bias, outputs.dtype)) if self.use_bias else outputs
+        )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The layer's."""
@@ -276,7 +175,12 @@ class SpectralNormalization(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         layer = keras.saving.serialize_keras_object(self.layer)
-        return {**super().get_config(), "layer": layer, "seed": self.seed, "use_bias": self.use_bias}
+        return {
+            **super().get_config(),
+            "layer": layer,
+            "seed": self.seed,
+            "use_bias": self.use_bias,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SpectralNormalization":
@@ -285,9 +189,12 @@ class SpectralNormalization(keras.layers.Layer):
 
 
 def _sixteen_bits(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Uniform integers of 0 … 2¹⁶ − 1, `int32`; two from a word, since the words are what takes the time."""
+    """Uniform integers of 0 … 2¹⁶ − 1, `int32`; two from a word, since the words are what takes the
+    time."""
     size = tf.reduce_prod(shape)
-    words = tf.random.stateless_uniform([(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32)
+    words = tf.random.stateless_uniform(
+        [(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32
+    )
     halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])
     return tf.cast(tf.reshape(halves[:size], shape), tf.int32)
 

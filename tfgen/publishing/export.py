@@ -1,7 +1,7 @@
 """Exports a model as a SavedModel with named signatures and publishes it as the next version.
 
-Beside the versions stands `models.config`, which tells TensorFlow Serving of all names; in each version, if
-the extra `[serving]` is installed, requests that a server warms up with.
+Beside the versions stands `models.config`, which tells TensorFlow Serving of all names; in each
+version, if the extra `[serving]` is installed, requests that a server warms up with.
 """
 
 import hashlib
@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfgen import layers, registry, versions
-from tfgen.atomic import fresh_folder, write_bytes
+from tfgen import registry
 from tfgen.errors import UsageError, WorkError
-from tfgen.models.image_model import ImageModel
+from tfgen.models.base import ImageModel
+from tfgen.nn import cpu
+from tfgen.publishing import versions
+from tfgen.system.atomic import fresh_folder, write_bytes
 
 Signatures = dict[str, dict[str, dict[str, dict[str, Any]]]]
 # Each signature traced, for batches of any size, with the specs of its inputs.
@@ -31,10 +33,13 @@ _CONTAINER_FOLDER = "/models"
 _OURS = "# Written by tfgen at each publishing; without this line it is left as it is."
 
 
-def check_publishable(model: ImageModel, saved_models: Path, name: str, traced: Traced | None = None) -> None:
+def check_publishable(
+    model: ImageModel, saved_models: Path, name: str, traced: Traced | None = None
+) -> None:
     """Refuses to publish under a name whose newest version has other signatures.
 
-    A server that follows the name would otherwise change its inputs or its image shape under its callers.
+    A server that follows the name would otherwise change its inputs or its image shape under its
+    callers.
 
     Raises:
         UsageError: the signatures differ, or the folder is not one that can be written.
@@ -64,10 +69,12 @@ def check_publishable(model: ImageModel, saved_models: Path, name: str, traced: 
 
 def trace(model: ImageModel) -> Traced:
     """All signatures of a model as graphs."""
-    with layers.inference():
+    with cpu.inference():
         return {
             name: (
-                tf.function(function, input_signature=specs, autograph=False).get_concrete_function(),
+                tf.function(
+                    function, input_signature=specs, autograph=False
+                ).get_concrete_function(),
                 specs,
             )
             for name, (function, specs) in model.signatures().items()
@@ -79,14 +86,19 @@ def describe(traced: Traced) -> Signatures:
     return {
         name: {
             "inputs": {spec.name: _spec(spec) for spec in specs},
-            "outputs": {key: _spec(value) for key, value in sorted(function.structured_outputs.items())},
+            "outputs": {
+                key: _spec(value) for key, value in sorted(function.structured_outputs.items())
+            },
         }
         for name, (function, specs) in traced.items()
     }
 
 
 def _spec(tensor: Any) -> dict[str, Any]:
-    return {"dtype": tensor.dtype.name, "shape": [None if d is None else int(d) for d in tensor.shape]}
+    return {
+        "dtype": tensor.dtype.name,
+        "shape": [None if d is None else int(d) for d in tensor.shape],
+    }
 
 
 def publish(
@@ -160,7 +172,8 @@ def in_float32(model: ImageModel) -> ImageModel:
 
 
 def write_saved_model(model: ImageModel, traced: Traced, folder: Path) -> None:
-    """Writes the SavedModel with the model's signatures; it loads where only TensorFlow is installed.
+    """Writes the SavedModel with the model's signatures; it loads where only TensorFlow is
+    installed.
 
     Not by `keras.export.ExportArchive`, which stores each weight twice.
     """
@@ -203,10 +216,12 @@ def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> 
 
 
 def write_models_config(saved_models: Path) -> None:
-    """Writes what a TensorFlow Serving server takes as `--model_config_file`: all names in the folder.
+    """Writes what a TensorFlow Serving server takes as `--model_config_file`: all names in the
+    folder.
 
-    The folder is `/models` in the server's container. A file that does not begin as tfgen's is left alone. Of
-    two writers the later one may have looked first; so each looks again after it has written.
+    The folder is `/models` in the server's container. A file that does not begin as tfgen's is left
+    alone. Of two writers the later one may have looked first; so each looks again after it has
+    written.
     """
     path, before = saved_models / MODELS_CONFIG, None
     if path.exists() and not path.read_bytes().startswith(_OURS.encode()):

@@ -6,12 +6,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfgen import export, registry
-from tfgen.config import RunConfig, TrainOptions
+from tfgen import registry
 from tfgen.errors import UsageError, WorkError
+from tfgen.publishing import export
+from tfgen.publishing.versions import MANIFEST, Sampler, Version, verify
+from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder, saved_config
-from tfgen.versions import MANIFEST, Sampler, Version, verify
 
 
 def load(path: str | Path, *, weights: str = "best") -> Any:
@@ -22,8 +23,8 @@ def load(path: str | Path, *, weights: str = "best") -> Any:
         weights: of a run, `best` (by validation loss, where the family has such) or `last`.
 
     Returns:
-        A `GenerativeModel` of a run or a `.keras` file, the latter compiled as it was saved; a `Sampler` of
-        an export.
+        A `GenerativeModel` of a run or a `.keras` file, the latter compiled as it was saved; a
+        `Sampler` of an export.
 
     Raises:
         UsageError: the path is none of these.
@@ -32,13 +33,15 @@ def load(path: str | Path, *, weights: str = "best") -> Any:
     path = Path(path)
     if path.suffix == ".keras" and path.is_file():
         # Registers the classes that the file may name.
-        for entry in registry.FAMILIES.values():
+        for entry in registry.families():
             entry.load_class()
         try:
             return keras.saving.load_model(path)
         except Exception as error:  # Keras raises of many kinds here
             reason = next(iter(str(error).splitlines()), "")[:200]
-            raise WorkError(f"{path} cannot be loaded ({type(error).__name__}: {reason})") from error
+            raise WorkError(
+                f"{path} cannot be loaded ({type(error).__name__}: {reason})"
+            ) from error
     if (path / MANIFEST).is_file() and path.name.isdecimal():
         return Sampler(Version(path.parent.name, int(path.name), path))
     if RunFolder(path).config.is_file():
@@ -47,22 +50,27 @@ def load(path: str | Path, *, weights: str = "best") -> Any:
 
 
 def exported_model(path: str | Path) -> Any:
-    """The model that a version was exported from, with its weights as far as its signatures use them.
+    """The model that a version was exported from, with its weights as far as its signatures use
+    them.
 
     Args:
         path: a version's folder.
 
     Raises:
-        UsageError: the version does not tell all that made its model, as where that was given a network.
-        WorkError: it is damaged.
+        UsageError: the version does not tell all that made its model, as where that was given a
+        network. WorkError: it is damaged.
     """
     manifest = verify(Path(path))
     run = manifest["run"]
     if run.get("given"):
-        raise UsageError(f"{path} does not tell of the {' and '.join(run['given'])} that its model was given")
+        raise UsageError(
+            f"{path} does not tell of the {' and '.join(run['given'])} that its model was given"
+        )
     entry = registry.family(run["family"])
-    options = TrainOptions(seed=run["options"]["seed"])
-    model = registry.build_model(RunConfig(entry.name, entry.config.from_json(run["model"]), options))
+    options = TrainingOptions(seed=run["options"]["seed"])
+    model = registry.build_model(
+        RunConfig(entry.name, entry.config.from_json(run["model"]), options)
+    )
     weights = export.exported_weights(model, export.trace(model))
     stored = tf.saved_model.load(str(path)).weights
     if [weight.shape for weight in weights] != [weight.shape for weight in stored]:

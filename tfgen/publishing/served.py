@@ -1,7 +1,7 @@
 """A client of TensorFlow Serving: a published sampler behind a server, used as a local one is.
 
-REST needs no TensorFlow here; gRPC needs the extra `[serving]`. Sampling changes nothing on the server, so a
-request that met no server, or one that is overloaded, is sent again.
+REST needs no TensorFlow here; gRPC needs the extra `[serving]`. Sampling changes nothing on the
+server, so a request that met no server, or one that is overloaded, is sent again.
 """
 
 import json
@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfgen.errors import UsageError, WorkError
-from tfgen.fields import hint
-from tfgen.versions import check_name
+from tfgen.publishing.versions import check_name
+from tfgen.settings.fields import hint
 
-# Statuses that say "later": too many requests, a gateway without its server, a server that is not ready.
+# Statuses that say "later": too many requests, a gateway without its server, a server that is not
+# ready.
 _RETRIED = (429, 502, 503)
 # The server's own time-out: the same request again would take as long.
 _LATE = 504
@@ -58,8 +59,8 @@ class Transport(Protocol):
 class ServedSampler:
     """A published sampler behind a server: its signatures as functions of arrays.
 
-    All requests go to the version that was the newest when this was made: a version that is published
-    meanwhile does not mix its images with those of the one before.
+    All requests go to the version that was the newest when this was made: a version that is
+    published meanwhile does not mix its images with those of the one before.
 
     Args:
         transport: `Rest` or `Grpc`.
@@ -98,13 +99,16 @@ class ServedSampler:
 
         Raises:
             UsageError: there is no such signature, or it is called without inputs.
-            WorkError: there is no answer, the server refuses, or answers with other arrays than it should.
+            WorkError: there is no answer, the server refuses, or answers with other arrays than it
+                should.
         """
         if not inputs:
             raise UsageError(f"signature {signature!r} is called without inputs")
         if signature not in self._signatures:
             told = hint(signature, self._signatures)
-            raise UsageError(f"{self.name} at {self.transport.address} has no signature {signature!r}{told}")
+            raise UsageError(
+                f"{self.name} at {self.transport.address} has no signature {signature!r}{told}"
+            )
         size = len(next(iter(inputs.values())))
         expected = self._signatures[signature]["outputs"]
         if size == 0:  # JSON cannot tell the shape of no latents
@@ -153,7 +157,9 @@ class _Spec:
             sizes = [int(dim["size"]) for dim in info["tensor_shape"]["dim"]]
             return cls(_DTYPES[info["dtype"]], tuple(None if size < 0 else size for size in sizes))
         except (KeyError, TypeError, ValueError) as error:
-            raise WorkError(f"the server describes a tensor that tfgen does not export: {info}") from error
+            raise WorkError(
+                f"the server describes a tensor that tfgen does not export: {info}"
+            ) from error
 
 
 class Rest:
@@ -162,7 +168,8 @@ class Rest:
     Args:
         url: `http://host:8501`, without a path unless a gateway puts one before.
         timeout: seconds to wait for an answer.
-        retries: how often a request is sent again where no server is met, or an overloaded one; at most 4.
+        retries: how often a request is sent again where no server is met, or an overloaded one; at
+            most 4.
 
     Raises:
         UsageError: that is no such URL.
@@ -176,7 +183,9 @@ class Rest:
         try:
             parts = parse_url(url)
         except LocationParseError as error:
-            raise UsageError(f"--url {url} is no URL; pass one like http://localhost:8501") from error
+            raise UsageError(
+                f"--url {url} is no URL; pass one like http://localhost:8501"
+            ) from error
         if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
             raise UsageError(f"--url {url} is no server's; pass one like http://localhost:8501")
         self.address, self.timeout = url.rstrip("/"), timeout
@@ -199,13 +208,18 @@ class Rest:
         """See `Transport`."""
         answer = self._send("GET", f"{_path(name, version)}/metadata")
         try:
-            return int(answer["model_spec"]["version"]), answer["metadata"]["signature_def"]["signature_def"]
+            return int(answer["model_spec"]["version"]), answer["metadata"]["signature_def"][
+                "signature_def"
+            ]
         except (KeyError, TypeError, ValueError) as error:
             raise self._foreign() from error
 
     def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> dict[str, Any]:
         """See `Transport`; in columns, which are the shorter form."""
-        body = {"signature_name": signature, "inputs": {key: value.tolist() for key, value in inputs.items()}}
+        body = {
+            "signature_name": signature,
+            "inputs": {key: value.tolist() for key, value in inputs.items()},
+        }
         answer = self._send("POST", f"{_path(name, version)}:predict", body)
         outputs = answer.get("outputs")
         if outputs is None:
@@ -227,7 +241,9 @@ class Rest:
             if stalled or isinstance(error, requests.ReadTimeout):
                 raise WorkError(_late(self.address, self.timeout)) from error
             told = f"no server answers at {self.address} ({_reason(error)})"
-            raise WorkError(f"{told}; is it up, and is this its REST port, by default 8501?") from error
+            raise WorkError(
+                f"{told}; is it up, and is this its REST port, by default 8501?"
+            ) from error
         return self._read(response, method, path)
 
     def _read(self, response: Any, method: str, path: str) -> dict[str, Any]:
@@ -238,9 +254,13 @@ class Rest:
             answer = None
         told = answer.get("error") if isinstance(answer, dict) else None
         if status == _LATE:
-            raise WorkError(f"{_late(self.address, self.timeout)} (the server's own limit: status {status})")
+            raise WorkError(
+                f"{_late(self.address, self.timeout)} (the server's own limit: status {status})"
+            )
         if status in _RETRIED:
-            raise WorkError(f"the server at {self.address} is not ready: {told or f'status {status}'}")
+            raise WorkError(
+                f"the server at {self.address} is not ready: {told or f'status {status}'}"
+            )
         if not isinstance(answer, dict) or (status != 200 and told is None):
             raise self._foreign(f"status {status}")
         if status == 404 and method == "POST":
@@ -260,7 +280,8 @@ class Grpc:
     Args:
         address: `host:8500`.
         timeout: seconds to wait for an answer.
-        retries: how often a request is sent again where no server is met, or an overloaded one; at most 4.
+        retries: how often a request is sent again where no server is met, or an overloaded one; at
+            most 4.
 
     Raises:
         UsageError: that is no such address, or the extra `[serving]` is not installed.
@@ -271,7 +292,9 @@ class Grpc:
             import grpc
             from tensorflow_serving.apis import prediction_service_pb2_grpc
         except ImportError as error:
-            raise UsageError("--grpc needs the extra [serving]: pip install 'tfgen[serving]'") from error
+            raise UsageError(
+                "--grpc needs the extra [serving]: pip install 'tfgen[serving]'"
+            ) from error
         host, _, port = address.rpartition(":")
         if not host or "/" in address or not port.isdecimal():
             raise UsageError(f"--grpc {address} is no server's; pass one like localhost:8500")
@@ -327,7 +350,9 @@ class Grpc:
                 raise WorkError(_late(self.address, self.timeout)) from error
             if code == grpc.StatusCode.UNAVAILABLE:
                 told = f"no server is ready at {self.address} ({details})"
-                raise WorkError(f"{told}; is it up, and is this its gRPC port, by default 8500?") from error
+                raise WorkError(
+                    f"{told}; is it up, and is this its gRPC port, by default 8500?"
+                ) from error
             if code == grpc.StatusCode.NOT_FOUND and not asked:
                 raise WorkError(_gone(self.address, request.model_spec.name, details)) from error
             kind = UsageError if code == grpc.StatusCode.NOT_FOUND else WorkError
@@ -354,7 +379,9 @@ def _gone(address: str, what: str, message: Any) -> str:
 
 def _reason(error: BaseException) -> str:
     """The innermost cause of a chain of exceptions that wrap each other, in a few words."""
-    while (inner := error.__cause__ or error.__context__ or getattr(error, "reason", None)) is not None:
+    while (
+        inner := error.__cause__ or error.__context__ or getattr(error, "reason", None)
+    ) is not None:
         if not isinstance(inner, BaseException):
             break
         error = inner
@@ -372,4 +399,6 @@ def _service_config(retries: int) -> str:
     }
     method: dict[str, Any] = {"name": [{}]}
     # gRPC takes a policy of two attempts or more.
-    return json.dumps({"methodConfig": [{**method, **({"retryPolicy": policy} if retries else {})}]})
+    return json.dumps(
+        {"methodConfig": [{**method, **({"retryPolicy": policy} if retries else {})}]}
+    )

@@ -1,9 +1,9 @@
 """Published samplers: version folders, manifests, and how one is opened.
 
-`<folder>/<name>/<integer>/` holds a SavedModel and `manifest.json`. A version is published by one rename,
-so a reader sees all of it or nothing. Opening one needs TensorFlow alone; before it is loaded, its files are
-held against the manifest and its operations against a list, so nothing that is loaded can run other code or
-touch files. The manifest finds damage, not malice.
+`<folder>/<name>/<integer>/` holds a SavedModel and `manifest.json`. A version is published by one
+rename, so a reader sees all of it or nothing. Opening one needs TensorFlow alone; before it is
+loaded, its files are held against the manifest and its operations against a list, so nothing that
+is loaded can run other code or touch files. The manifest finds damage, not malice.
 """
 
 import importlib.util
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.atomic import file_sha256, fresh_folder, seal, write_bytes
 from tfgen.errors import UsageError, WorkError
-from tfgen.fields import hint
+from tfgen.settings.fields import hint
+from tfgen.system.atomic import file_sha256, fresh_folder, seal, write_bytes
 
 MANIFEST = "manifest.json"
 # The version of a name that is shipped, and the first that is trained here.
@@ -64,7 +64,8 @@ class Version:
 
 
 def shipped_folder() -> Path:
-    """The folder of the samplers that come with the package: wheel, editable install or checkout."""
+    """The folder of the samplers that come with the package: wheel, editable install or
+    checkout."""
     spec = importlib.util.find_spec("tfgen.saved_models")
     if spec is not None and spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations)))
@@ -82,7 +83,8 @@ def check_name(name: str) -> None:
     """Refuses what cannot be the name of a folder, or of a model in a server's addresses.
 
     Raises:
-        UsageError: it has other characters than letters, digits, '-', '_' and '.', or begins with '.'.
+        UsageError: it has other characters than letters, digits, '-', '_' and '.', or begins with
+            '.'.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
@@ -116,7 +118,9 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
     known = sorted({*names(saved_models), *names(shipped_folder())})
     if name not in known:
         raise UsageError(f"unknown model {name!r} in {saved_models} or shipped{hint(name, known)}")
-    numbers = sorted({*version_numbers(saved_models / name), *version_numbers(shipped_folder() / name)})
+    numbers = sorted(
+        {*version_numbers(saved_models / name), *version_numbers(shipped_folder() / name)}
+    )
     raise UsageError(f"{name} has no version {number}; it has {', '.join(map(str, numbers))}")
 
 
@@ -124,7 +128,9 @@ def names(saved_models: Path) -> list[str]:
     """The names in a folder that have a version, sorted."""
     if not saved_models.is_dir():
         return []
-    return sorted(p.name for p in saved_models.iterdir() if _NAME.fullmatch(p.name) and version_numbers(p))
+    return sorted(
+        p.name for p in saved_models.iterdir() if _NAME.fullmatch(p.name) and version_numbers(p)
+    )
 
 
 def next_number(saved_models: Path, name: str) -> int:
@@ -144,7 +150,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
             raise ValueError("files and signatures are not tables")
         return manifest
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WorkError(f"{path} is no published version: its {MANIFEST} cannot be read ({error})") from error
+        raise WorkError(
+            f"{path} is no published version: its {MANIFEST} cannot be read ({error})"
+        ) from error
 
 
 def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
@@ -165,10 +173,12 @@ def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
 
 
 def verify(path: Path) -> dict[str, Any]:
-    """Holds a version's files against its manifest and its operations against the list; returns the manifest.
+    """Holds a version's files against its manifest and its operations against the list; returns the
+    manifest.
 
     Raises:
-        WorkError: a file is missing, added or damaged, or the graph holds an operation that is not allowed.
+        WorkError: a file is missing, added or damaged, or the graph holds an operation that is not
+            allowed.
     """
     manifest = read_manifest(path)
     found = hash_files(path)
@@ -212,9 +222,13 @@ def operations(path: Path) -> set[str]:
     names = set()
     for meta in model.meta_graphs:
         names |= {node.op for node in meta.graph_def.node}
-        names |= {node.op for function in meta.graph_def.library.function for node in function.node_def}
+        names |= {
+            node.op for function in meta.graph_def.library.function for node in function.node_def
+        }
     # A function of the library is called by its own name; its body was just looked at.
-    return names - {f.signature.name for meta in model.meta_graphs for f in meta.graph_def.library.function}
+    return names - {
+        f.signature.name for meta in model.meta_graphs for f in meta.graph_def.library.function
+    }
 
 
 class Sampler:
@@ -275,7 +289,9 @@ class Sampler:
     def _signature(self, name: str) -> Any:
         signatures = self._model.signatures
         if name not in signatures:
-            raise UsageError(f"{self.version.path} has no signature {name!r}{hint(name, signatures)}")
+            raise UsageError(
+                f"{self.version.path} has no signature {name!r}{hint(name, signatures)}"
+            )
         return signatures[name]
 
 
@@ -285,7 +301,8 @@ def publish(saved_models: Path, name: str, write: Callable[[Path], Mapping[str, 
     Args:
         saved_models: the folder of all names.
         name: what to publish as.
-        write: writes the SavedModel into the folder it is given and returns the manifest's other entries.
+        write: writes the SavedModel into the folder it is given and returns the manifest's other
+            entries.
 
     Returns:
         The new version's folder; numbers start at 2, since 1 is the shipped one.

@@ -1,4 +1,5 @@
-"""Fields of configurations: frozen dataclasses that carry their own help, ranges and choices, and check them.
+"""Fields of configurations: frozen dataclasses that carry their own help, ranges and choices, and
+check them.
 
 A configuration is valid once it exists: its fields are checked when it is made. `to_json` and
 `from_json` are inverse to each other. No TensorFlow here, so that `--help` answers at once.
@@ -9,6 +10,7 @@ import difflib
 import math
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,6 +25,7 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
+    choices: Sequence[str] | None = None,
 ) -> Any:
     """A dataclass field that becomes a command-line flag.
 
@@ -32,8 +35,15 @@ def option(
         minimum: the smallest value allowed, for each entry of a tuple.
         maximum: the largest one.
         above: a value that must be exceeded.
+        choices: the values allowed, where the annotation is no `Literal` that lists them.
     """
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "above": above}
+    metadata = {
+        "help": help,
+        "minimum": minimum,
+        "maximum": maximum,
+        "above": above,
+        "choices": choices,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -68,6 +78,24 @@ class Config:
                 object.__setattr__(self, field.name, value)
             _check(field, kind, value)
 
+    @classmethod
+    def build(cls, config: Self | None, fields: dict[str, Any]) -> Self:
+        """A configuration with some fields replaced; without one, of the defaults.
+
+        Raises:
+            UsageError: `config` is none of this class, a field is unknown, or a value is out of its
+                range.
+        """
+        if config is None:
+            return cls.from_json(fields)
+        if not isinstance(config, cls):
+            raise UsageError(
+                f"{config!r} is no {cls.__name__}; pass fields by name, as in image_shape=…"
+            )
+        return cls.from_json(
+            {**{f.name: getattr(config, f.name) for f in dataclasses.fields(cls)}, **fields}
+        )
+
     def to_json(self) -> dict[str, Any]:
         """A dict that `json.dump` can write; tuples become lists, paths strings."""
         return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
@@ -84,8 +112,12 @@ class Config:
             if name not in names:
                 raise UsageError(f"{cls.__name__} has no field {name!r}{hint(name, names)}")
         hints = typing.get_type_hints(cls)
-        paths = {name for name in data if plain_type(hints[name])[0] is Path and data[name] is not None}
-        return cls(**{name: Path(value) if name in paths else value for name, value in data.items()})
+        paths = {
+            name for name in data if plain_type(hints[name])[0] is Path and data[name] is not None
+        }
+        return cls(
+            **{name: Path(value) if name in paths else value for name, value in data.items()}
+        )
 
 
 def _plain(value: Any) -> Any:
@@ -94,10 +126,16 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
+def choices_of(field: dataclasses.Field, kind: Any) -> tuple[str, ...]:
+    """The values that a field of that type may have; empty where they are not listed."""
+    if typing.get_origin(kind) is Literal:
+        return typing.get_args(kind)
+    return tuple(field.metadata.get("choices") or ())
+
+
 def _check(field: dataclasses.Field, kind: Any, value: Any) -> None:
     shown = f"{field.name} = {value!r}"
-    if typing.get_origin(kind) is Literal:
-        choices = typing.get_args(kind)
+    if choices := choices_of(field, kind):
         if value not in choices:
             raise UsageError(f"unknown {shown}{hint(str(value), choices)}")
         return
@@ -106,11 +144,15 @@ def _check(field: dataclasses.Field, kind: Any, value: Any) -> None:
     for entry in entries:
         if wanted in (str, bool) and not isinstance(entry, wanted):
             raise UsageError(f"{shown} is not {'a text' if wanted is str else 'true or false'}")
-        if wanted in (int, float) and (isinstance(entry, bool) or not isinstance(entry, int | wanted)):
+        if wanted in (int, float) and (
+            isinstance(entry, bool) or not isinstance(entry, int | wanted)
+        ):
             raise UsageError(f"{shown} is not {'an integer' if wanted is int else 'a number'}")
         if wanted is float and not math.isfinite(entry):
             raise UsageError(f"{shown} is not {'finite' if math.isinf(entry) else 'a number'}")
-        minimum, maximum, above = (field.metadata.get(key) for key in ("minimum", "maximum", "above"))
+        minimum, maximum, above = (
+            field.metadata.get(key) for key in ("minimum", "maximum", "above")
+        )
         if minimum is not None and entry < minimum:
             raise UsageError(f"{shown} is too small; the least is {minimum}")
         if maximum is not None and entry > maximum:

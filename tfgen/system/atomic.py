@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def fresh_folder(root: Path, name: str) -> Iterator[Path]:
-    """A hidden temporary folder in `root`, so on its disk; gone afterwards, with what was made in vain."""
+    """A hidden temporary folder in `root`, so on its disk; gone afterwards, with what was made in
+    vain."""
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     folder = None
     try:
@@ -34,7 +35,8 @@ def fresh_folder(root: Path, name: str) -> Iterator[Path]:
 
 
 def seal(folder: Path) -> None:
-    """Makes all of a temporary folder reach the disk, and gives it the permissions of an ordinary one."""
+    """Makes all of a temporary folder reach the disk, and gives it the permissions of an ordinary
+    one."""
     for path in (*folder.rglob("*"), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:

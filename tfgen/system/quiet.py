@@ -13,7 +13,8 @@ from types import ModuleType
 def held_back_stderr() -> Iterator[None]:
     """Holds back what is written to file descriptor 2, and shows it only if the block raises.
 
-    The C++ part of TensorFlow writes to the descriptor, so replacing `sys.stderr` would not catch it.
+    The C++ part of TensorFlow writes to the descriptor, so replacing `sys.stderr` would not catch
+    it.
     """
     sys.stderr.flush()
     saved = os.dup(2)

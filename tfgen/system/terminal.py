@@ -8,7 +8,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 
 def make_bar(console: Console) -> Progress:
-    """A bar with the share done, the time taken and the time left; disabled where there is no terminal."""
+    """A bar with the share done, the time taken and the time left; disabled where there is no
+    terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -23,5 +24,6 @@ def make_bar(console: Console) -> Progress:
 
 
 def on_screen(bar: Progress) -> contextlib.AbstractContextManager[Any]:
-    """While it is entered the bar is on the terminal; rich's own would leave an empty line elsewhere."""
+    """While it is entered the bar is on the terminal; rich's own would leave an empty line
+    elsewhere."""
     return contextlib.nullcontext() if bar.disable else bar

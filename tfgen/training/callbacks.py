@@ -13,10 +13,11 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import TaskID
 
-from tfgen import figures, machine
+from tfgen import figures
 from tfgen.data import Split
 from tfgen.errors import InterruptedRunError, WorkError
-from tfgen.terminal import make_bar, on_screen
+from tfgen.system import machine
+from tfgen.system.terminal import make_bar, on_screen
 from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder
 
@@ -47,7 +48,8 @@ class Position:
 
 
 class Tracking(keras.callbacks.Callback):
-    """Moves the position along, times the training part of an epoch, and stops at what is not finite."""
+    """Moves the position along, times the training part of an epoch, and stops at what is not
+    finite."""
 
     def __init__(self, position: Position):
         super().__init__()
@@ -127,7 +129,8 @@ class Checkpointing(keras.callbacks.Callback):
         position: where the run stands.
         minutes: between checkpoints within an epoch.
         interrupt: tells the signal that asks for the end, or None.
-        restored: a checkpoint of inside an epoch that is being resumed; its metrics are brought back.
+        restored: a checkpoint of inside an epoch that is being resumed; its metrics are brought
+            back.
         advice: how to go on, the end of the message when interrupted.
     """
 
@@ -141,7 +144,12 @@ class Checkpointing(keras.callbacks.Callback):
         advice: str,
     ):
         super().__init__()
-        self.folder, self.position, self.interrupt, self.advice = folder, position, interrupt, advice
+        self.folder, self.position, self.interrupt, self.advice = (
+            folder,
+            position,
+            interrupt,
+            advice,
+        )
         self.period = 60 * minutes
         self._restored = restored
         self._saved_at = time.monotonic()
@@ -169,13 +177,16 @@ class Checkpointing(keras.callbacks.Callback):
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Saves the epoch, and before it, if it is that, the best: a kill between the two loses neither."""
+        """Saves the epoch, and before it, if it is that, the best: a kill between the two loses
+        neither."""
         monitor = self.model.monitor
         value = float((logs or {}).get(monitor, math.inf)) if monitor else math.inf
         if value < self._best:
             self._best = value
             weights = {
-                n: a for n, a in checkpoint.read_arrays(self.model).items() if n.startswith("weights/")
+                n: a
+                for n, a in checkpoint.read_arrays(self.model).items()
+                if n.startswith("weights/")
             }
             state = {"epoch": epoch + 1, "monitor": monitor, "value": value}
             checkpoint.save_best(self.folder.checkpoints, epoch + 1, weights, state)
@@ -213,7 +224,8 @@ class Figures(keras.callbacks.Callback):
         self.folder.figures.mkdir(exist_ok=True)
 
     def write_samples(self, epoch: int) -> None:
-        """Writes samples-<epoch>.png, from the same seeds each time; of a model that has none, nothing."""
+        """Writes samples-<epoch>.png, from the same seeds each time; of a model that has none,
+        nothing."""
         if (made := self.model.shown()) is not None:
             images, columns = made
             figure = figures.picture(images, f"{self.title}: samples after {epoch} epochs", columns)
@@ -273,7 +285,9 @@ class ProgressBar(keras.callbacks.Callback):
         super().__init__()
         self.position, self.total = position, epochs * position.steps_per_epoch
         self.bar = make_bar(console)
-        self._task: TaskID = self.bar.add_task("training", total=self.total, completed=position.step)
+        self._task: TaskID = self.bar.add_task(
+            "training", total=self.total, completed=position.step
+        )
 
     def shown(self) -> contextlib.AbstractContextManager[Any]:
         """While it is entered the bar is on the terminal."""

@@ -1,9 +1,9 @@
 """Checkpoints: complete, hashed, published by one rename.
 
-A checkpoint is a folder `step-<step>` with `arrays.npz` (weights, every optimizer's slots and loss scale,
-metrics), `state.json` and `sha256.json`. It is written to a temporary folder, flushed to the disk and
-renamed, so a reader sees all of it or nothing. The manifest finds damage, not malice; nothing in a
-checkpoint can run code.
+A checkpoint is a folder `step-<step>` with `arrays.npz` (weights, every optimizer's slots and loss
+scale, metrics), `state.json` and `sha256.json`. It is written to a temporary folder, flushed to the
+disk and renamed, so a reader sees all of it or nothing. The manifest finds damage, not malice;
+nothing in a checkpoint can run code.
 """
 
 import json
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.atomic import file_sha256, fresh_folder, publish
 from tfgen.errors import WorkError
+from tfgen.system.atomic import file_sha256, fresh_folder, publish
 
 KEPT = 2
 _ARRAYS, _STATE, _MANIFEST = "arrays.npz", "state.json", "sha256.json"
@@ -25,11 +25,16 @@ _ARRAYS, _STATE, _MANIFEST = "arrays.npz", "state.json", "sha256.json"
 
 def variables(model: Any) -> dict[str, Any]:
     """Everything of a model that a step changes, by a stable name: weights, optimizers, metrics."""
-    groups: dict[str, Iterable[Any]] = {"weights": model.weights, "metrics": model.metrics_variables}
+    groups: dict[str, Iterable[Any]] = {
+        "weights": model.weights,
+        "metrics": model.metrics_variables,
+    }
     for name, optimizer in model.optimizers.items():
         groups[f"optimizers/{name}"] = optimizer.variables
     # By place, not by Keras's names: those count the layers that the process has made.
-    return {f"{group}/{i:03d}": v for group, members in groups.items() for i, v in enumerate(members)}
+    return {
+        f"{group}/{i:03d}": v for group, members in groups.items() for i, v in enumerate(members)
+    }
 
 
 def read_arrays(model: Any) -> dict[str, np.ndarray]:
@@ -70,7 +75,9 @@ class Checkpoint:
 
     def restore(self, model: Any) -> None:
         """Brings weights and optimizers back into a compiled model."""
-        assign({n: v for n, v in variables(model).items() if not n.startswith("metrics/")}, self.arrays)
+        assign(
+            {n: v for n, v in variables(model).items() if not n.startswith("metrics/")}, self.arrays
+        )
 
     def restore_weights(self, model: Any) -> None:
         """Brings the weights alone back, into a model that need not be compiled."""
@@ -81,7 +88,9 @@ class Checkpoint:
         assign({n: v for n, v in variables(model).items() if n.startswith("metrics/")}, self.arrays)
 
 
-def save(folder: Path, name: str, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+def save(
+    folder: Path, name: str, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
+) -> None:
     """Writes a checkpoint; one of the same name is replaced.
 
     Raises:
@@ -99,14 +108,18 @@ def save(folder: Path, name: str, arrays: Mapping[str, np.ndarray], state: Mappi
         publish(temporary, folder / name)
 
 
-def save_step(folder: Path, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+def save_step(
+    folder: Path, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
+) -> None:
     """Writes `step-<step>` and removes all but the newest two of such."""
     save(folder, f"step-{step:09d}", arrays, state)
     for old in step_folders(folder)[KEPT:]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def save_best(folder: Path, epoch: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+def save_best(
+    folder: Path, epoch: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
+) -> None:
     """Writes `best-<epoch>`, then removes the best before it: at no time is there none."""
     save(folder, f"best-{epoch:06d}", arrays, state)
     for old in sorted(folder.glob("best-*"))[:-1]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tfgen import registry
-from tfgen.config import RESUMABLE, RunConfig, TrainOptions
 from tfgen.errors import UsageError, WorkError
+from tfgen.settings.training import RESUMABLE, RunConfig, read_options
 
 # Where runs are kept that were not given a folder.
 RUNS = Path("runs")
@@ -70,7 +70,9 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"run directory {self.path} cannot be made: {error.strerror}") from error
+            raise UsageError(
+                f"run directory {self.path} cannot be made: {error.strerror}"
+            ) from error
         if not os.access(self.path, os.W_OK):
             raise UsageError(f"run directory {self.path} is not writable")
 
@@ -84,12 +86,16 @@ class RunFolder:
         try:
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise UsageError(f"run directory {self.path} is not writable: {error.strerror}") from error
+            raise UsageError(
+                f"run directory {self.path} is not writable: {error.strerror}"
+            ) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UsageError(f"run directory {self.path} is in use by another process") from None
+                raise UsageError(
+                    f"run directory {self.path} is in use by another process"
+                ) from None
             yield
         finally:
             os.close(descriptor)
@@ -123,7 +129,7 @@ class RunFolder:
         except (ValueError, KeyError, TypeError) as error:
             raise WorkError(f"{self.evaluation} is damaged: {error}; remove it") from error
 
-    def keep_metrics(self, epochs: int) -> None:
+    def truncate_metrics(self, epochs: int) -> None:
         """Drops the lines after that epoch: they will be written again."""
         rows = [row for row in self.read_metrics() if row["epoch"] <= epochs]
         self._replace(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
@@ -149,7 +155,9 @@ def newest_run(family: str, parent: Path = RUNS) -> Path:
     Raises:
         UsageError: there is none.
     """
-    for config in sorted(parent.glob("*/config.json"), key=lambda path: path.stat().st_mtime, reverse=True):
+    for config in sorted(
+        parent.glob("*/config.json"), key=lambda path: path.stat().st_mtime, reverse=True
+    ):
         with contextlib.suppress(ValueError, AttributeError):
             if json.loads(config.read_text()).get("family") == family:
                 return config.parent
@@ -166,7 +174,7 @@ def saved_config(path: Path) -> RunConfig:
     data = RunFolder(path).read_config()
     try:
         entry = registry.family(data["family"])
-        options = TrainOptions.from_json(data["options"])
+        options = read_options(data["options"])
         return RunConfig(entry.name, entry.config.from_json(data["model"]), options)
     except (UsageError, TypeError, AttributeError) as error:
         raise WorkError(f"{path / 'config.json'} is damaged: {error}") from error

@@ -22,15 +22,33 @@ def make_strategy(name: str) -> Any:
         return None
     if name == "mirrored":
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-        return tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices(kind)])
+        devices = [device.name for device in tf.config.list_logical_devices(kind)]
+        return tf.distribute.MirroredStrategy(devices)
     if name == "multiworker":
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()
         except ValueError as error:
-            raise UsageError(f"the environment variable TF_CONFIG lists no workers: {error}") from error
+            raise UsageError(
+                f"the environment variable TF_CONFIG lists no workers: {error}"
+            ) from error
     raise UsageError(f"unknown strategy {name!r}; known: none, mirrored, multiworker")
 
 
-def scope(strategy: Any) -> Any:
+def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
     """The strategy's scope; an empty one for None."""
     return strategy.scope() if strategy is not None else contextlib.nullcontext()
+
+
+def is_chief(strategy: Any) -> bool:
+    """Whether this process is the only one, or the one of several that writes for all."""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    # Without a strategy, or with one of a single process, there is no number.
+    if resolver is None or resolver.task_id is None or resolver.task_type == "chief":
+        return True
+    # Worker 0 is the chief where no task has that name.
+    return resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
+
+
+def worker_index(strategy: Any) -> int:
+    """The number of this worker among those of its kind."""
+    return int(strategy.cluster_resolver.task_id)

@@ -87,7 +87,9 @@ def _read(file: _Readable, path: Path) -> np.ndarray:
             "images begin with 0x00000803, labels with 0x00000801"
         )
     if head[2] not in _DTYPES:
-        raise UsageError(f"{path} holds {_TYPE_NAMES[head[2]]} entries; only uint8 and int32 are read")
+        raise UsageError(
+            f"{path} holds {_TYPE_NAMES[head[2]]} entries; only uint8 and int32 are read"
+        )
     dimensions = file.read(4 * head[3])
     if len(dimensions) < 4 * head[3]:
         raise UsageError(f"{path} is truncated: it ends within its header")
@@ -130,7 +132,9 @@ def read_idx_images(path: str | Path) -> np.ndarray:
             "where images are expected; is it misnamed?"
         )
     if array.ndim != 3:
-        raise UsageError(f"{path} has {array.ndim} dimensions; images have 3: number, height, width")
+        raise UsageError(
+            f"{path} has {array.ndim} dimensions; images have 3: number, height, width"
+        )
     if array.dtype != np.uint8:
         raise UsageError(f"{path} holds {array.dtype} pixels; images must be uint8")
     if 0 in array.shape:
@@ -184,7 +188,9 @@ def read_idx_folder(source: str | Path, prefix: str | None = None) -> Splits:
         if (split, "images") in files:
             splits[split] = _read_split(files[split, "images"], files.get((split, "labels")))
         elif (split, "labels") in files:
-            raise UsageError(f"{source} has labels but no images for {split}; add {split}-images-idx3-ubyte")
+            raise UsageError(
+                f"{source} has labels but no images for {split}; add {split}-images-idx3-ubyte"
+            )
     _check_agreement(splits, source)
     return splits
 
@@ -204,7 +210,9 @@ def _find(folder: Path, prefix: str | None) -> dict[tuple[str, str], Path]:
             raise UsageError(f"{folder} has no files that begin with {prefix!r}; it has: {there}")
         found = [f for f in found if f.prefix == wanted]
     elif len(prefixes) > 1:
-        raise UsageError(f"{folder} holds several data sets, choose one prefix of: {', '.join(prefixes)}")
+        raise UsageError(
+            f"{folder} holds several data sets, choose one prefix of: {', '.join(prefixes)}"
+        )
     files: dict[tuple[str, str], Path] = {}
     for _, split, kind, path in found:
         if (split, kind) in files:
@@ -214,11 +222,15 @@ def _find(folder: Path, prefix: str | None) -> dict[tuple[str, str], Path]:
             )
         files[split, kind] = path
     if ("train", "images") not in files:
-        raise UsageError(f"{folder} has no train images; expected a file like train-images-idx3-ubyte.gz")
+        raise UsageError(
+            f"{folder} has no train images; expected a file like train-images-idx3-ubyte.gz"
+        )
     return files
 
 
-def _read_split(images_path: Path, labels_path: Path | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_split(
+    images_path: Path, labels_path: Path | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     images = read_idx_images(images_path)
     if labels_path is None:
         return images, None
@@ -242,4 +254,6 @@ def _check_agreement(splits: Splits, source: Path) -> None:
         )
     if (train_labels is None) != (test_labels is None):
         has, lacks = ("test", "train") if train_labels is None else ("train", "test")
-        raise UsageError(f"{source} has labels for {has} but not for {lacks}; give both, or neither")
+        raise UsageError(
+            f"{source} has labels for {has} but not for {lacks}; give both, or neither"
+        )

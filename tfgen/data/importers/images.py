@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tfgen.data.idx import Splits
+from tfgen.data.importers.idx import Splits
 from tfgen.data.memory import check_memory
 from tfgen.errors import UsageError
 
@@ -31,7 +31,8 @@ class ImageFolder(NamedTuple):
     """What `read_image_folder` found.
 
     Attributes:
-        splits: `train` and, where there is one, `test`: images uint8[N,H,W,C], labels int64[N] or None.
+        splits: `train` and, where there is one, `test`: images uint8[N,H,W,C], labels int64[N] or
+            None.
         class_names: the classes' names, by label; None without classes.
     """
 
@@ -52,7 +53,9 @@ def read_image_folder(folder: str | Path) -> ImageFolder:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UsageError(f"no such folder: {folder}" if not folder.exists() else f"{folder} is no folder")
+        raise UsageError(
+            f"no such folder: {folder}" if not folder.exists() else f"{folder} is no folder"
+        )
     roots = _split_roots(folder)
     files = {split: _list_split(root) for split, root in roots.items()}
     class_names = _class_names(files, roots)
@@ -131,7 +134,9 @@ def _list_split(root: Path) -> dict[str | None, list[Path]]:
     return classes
 
 
-def _class_names(files: dict[str, dict[str | None, list[Path]]], roots: dict[str, Path]) -> list[str] | None:
+def _class_names(
+    files: dict[str, dict[str | None, list[Path]]], roots: dict[str, Path]
+) -> list[str] | None:
     train = files["train"]
     for split, entries in files.items():
         if (None in entries) != (None in train):
@@ -140,12 +145,15 @@ def _class_names(files: dict[str, dict[str | None, list[Path]]], roots: dict[str
             )
         for name in entries:
             if name not in train:
-                raise UsageError(f"the class {name!r} is in {roots[split]} but not in {roots['train']}")
+                raise UsageError(
+                    f"the class {name!r} is in {roots[split]} but not in {roots['train']}"
+                )
     return None if None in train else sorted(str(name) for name in train)
 
 
 def _read_images(paths: list[Path], first: Path, reference: Image.Image) -> np.ndarray:
-    """The images as uint8[N,H,W,C], all of the size and mode of `reference`, which `first` holds."""
+    """The images as uint8[N,H,W,C], all of the size and mode of `reference`, which `first`
+    holds."""
     shape = (reference.height, reference.width, _CHANNELS[reference.mode])
     check_memory(str(first.parent), shape, len(paths))
     images = np.empty((len(paths), *shape), np.uint8)
@@ -163,19 +171,24 @@ def _read_images(paths: list[Path], first: Path, reference: Image.Image) -> np.n
 def _decode(path: Path) -> Image.Image:
     """One image, decoded in full, its checksums held."""
     try:
-        # verify() reads a PNG to its end and checks its CRCs, which load() does not; it uses the file up.
+        # verify() reads a PNG to its end and checks its CRCs, which load() does not; it uses the
+        # file up.
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             image.verify()
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             image.load()
             decoded = image.copy()
     except UnidentifiedImageError:
-        raise UsageError(f"{path} is no PNG or JPEG image; convert it to PNG or remove it") from None
+        raise UsageError(
+            f"{path} is no PNG or JPEG image; convert it to PNG or remove it"
+        ) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the operating system's, a missing permission for one: not the image's fault
         raise UsageError(f"{path} is a broken image ({error}); replace or remove it") from None
     if decoded.mode not in _CHANNELS:
-        is_, to = _REFUSED.get(decoded.mode, (f"of mode {decoded.mode}", "8-bit greyscale (L) or RGB"))
+        is_, to = _REFUSED.get(
+            decoded.mode, (f"of mode {decoded.mode}", "8-bit greyscale (L) or RGB")
+        )
         raise UsageError(f"{path} is {is_}; convert it to {to}")
     return decoded

@@ -7,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from tfgen.bijectors import AffineCoupling, Chain, Half, InverseLogit, Squeeze
-from tfgen.networks import gated_network
-from tfgen.random import DEQUANTIZATION
+from tfgen.models.flow.networks import gated_network
+from tfgen.models.preprocessing import DEQUANTIZATION
 
 COUPLINGS = 2
 
@@ -17,9 +17,10 @@ COUPLINGS = 2
 class VariationalDequantization(keras.layers.Layer):
     """Noise u ~ q(u|x) in (0, 1), itself a flow (Ho et al. 2019, "Flow++", section 3.1).
 
-    log P(x) ≥ E[log p(x + u) − log q(u|x)] for every q, and uniform noise is the worst that is in use: a
-    smooth density is not flat over each byte. Here u = σ(g(ε; x)) with ε standard normal and g affine
-    couplings, on halves of the squeezed image's channels, whose conditioners see the image too.
+    log P(x) ≥ E[log p(x + u) − log q(u|x)] for every q, and uniform noise is the worst that is in
+    use: a smooth density is not flat over each byte. Here u = σ(g(ε; x)) with ε standard normal and
+    g affine couplings, on halves of the squeezed image's channels, whose conditioners see the image
+    too.
 
     Args:
         image_shape: height and width, both even, and channels.

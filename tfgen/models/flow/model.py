@@ -1,9 +1,7 @@
 """The normalizing flow."""
 
-import contextlib
 import itertools
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,24 +11,23 @@ import tensorflow_probability as tfp
 
 from tfgen import figures, random
 from tfgen.bijectors import Chain, Unflatten
-from tfgen.config import FlowConfig
 from tfgen.errors import UsageError
-from tfgen.layers import JoinedGradients
-from tfgen.models.average import MovingAverage
-from tfgen.models.base import Curve, GenerativeModel, not_empty
-from tfgen.models.dequantization import VariationalDequantization
+from tfgen.models.flow.config import FlowConfig
+from tfgen.models.flow.dequantization import VariationalDequantization
+from tfgen.models.flow.steps import dense_steps, multiscale_chain, multiscale_steps
+from tfgen.models.generative import Curve, GenerativeModel
 from tfgen.models.preprocessing import Dequantized, Identity, Noise
-from tfgen.models.steps import dense_steps, multiscale_chain, multiscale_steps
+from tfgen.nn import cpu
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 tfd: Any = tfp.distributions
 
-# Of the samples that a run shows at its end: the latents' standard deviations.
+# Standard deviations of the latents in the picture of temperatures.
 TEMPERATURES = (0.5, 0.7, 0.8, 0.9, 1.0)
-# Images that the normalizations are set from.
-ADAPTED = 512
+# Number of images from which the activation normalizations are set.
+ADAPTATION_IMAGES = 512
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -38,23 +35,24 @@ class Flow(GenerativeModel):
     """A normalizing flow (Dinh et al. 2016, "Density estimation using Real NVP").
 
     An invertible map f takes latents z ~ N(0, I) to events of the same dimension, so that
-    log p(x) = log p(z) + log|det ∂z/∂x| with z = f⁻¹(x), exactly. Logs `loss` = −log p(x) in nats, of bytes,
-    by one draw of the dequantization, and `bits_per_dim`, the same over H·W·C·ln 2.
+    log p(x) = log p(z) + log|det ∂z/∂x| with z = f⁻¹(x), exactly. Logs `loss` = −log p(x) of bytes
+    in nats, by one draw of the dequantization, and `bits_per_dim`, the same over H·W·C·ln 2.
 
-    `architecture="dense"` chains affine couplings of alternating halves, of images checkerboards.
-    `architecture="multiscale"` has Glow's steps at each scale (Kingma & Dhariwal 2018), couplings affine
-    or mixtures (Ho et al. 2019, "Flow++"), and leaves half of the channels behind at each scale but the last;
-    `fit` first sets its activation normalizations from data, see `adapt`.
+    `architecture="dense"` chains affine couplings of alternating halves; for images these are
+    checkerboards. `architecture="multiscale"` has Glow's steps at each scale (Kingma & Dhariwal
+    2018), with affine or mixture couplings (Ho et al. 2019, "Flow++"), and factors out half of the
+    channels at each scale but the last. `fit` first sets its activation normalizations from data;
+    see `adapt`.
 
     Args:
-        image_shape: height, width (even), channels; both sides divisible by 2 for each scale of `multiscale`,
-            by 2 for a learned dequantization. With `preprocessing=Identity()` also another event shape, whose
-            last axis has two entries or more.
+        config: the configuration; None takes the defaults. Widths must be even. `multiscale` needs
+            sides divisible by 2 for each scale, a learned dequantization sides divisible by 2.
         seed: of the initial weights and of all noise.
-        preprocessing: what turns bytes into events; None takes `Dequantized(alpha)`.
+        preprocessing: turns bytes into events; None takes `Dequantized(alpha)`. With `Identity()`,
+            `image_shape` may be another event shape, whose last axis has two entries or more.
         name: of the model.
         dtype: policy of the networks.
-        **config: further fields of `FlowConfig`, described there.
+        **fields: fields of `FlowConfig`, which replace those of `config`.
 
     Raises:
         tfgen.errors.UsageError: an argument is out of its range (a `ValueError`).
@@ -67,45 +65,47 @@ class Flow(GenerativeModel):
         >>> flow.sample(n=25, seed=0)  # float32[25, 28, 28, 1]
     """
 
+    Config = FlowConfig
     config: FlowConfig
     density = "exact"
     preprocessing: Dequantized | Identity
-    curves = (Curve("bits/dim", ("bits_per_dim",)),)
+    logged = ("loss", "bits_per_dim")
+    curves = (Curve("negative log-likelihood [bits/dim]", ("bits_per_dim",)),)
 
     def __init__(
         self,
-        image_shape: Sequence[int] = (28, 28, 1),
+        config: FlowConfig | None = None,
         *,
         seed: int = 0,
         preprocessing: Dequantized | Identity | None = None,
         name: str | None = None,
         dtype: Any = None,
-        **config: Any,
+        **fields: Any,
     ):
-        made = FlowConfig.from_json({"image_shape": image_shape, **config})
-        made.check_events()
-        if preprocessing is None and len(made.image_shape) != 3:
-            raise UsageError(f"events of shape {image_shape} are no images; pass preprocessing=Identity()")
-        if isinstance(preprocessing, Identity) and made.dequantization == "variational":
+        config = FlowConfig.build(config, fields)
+        config.check_events()
+        if preprocessing is None and len(config.image_shape) != 3:
+            shape = config.image_shape
+            raise UsageError(
+                f"events of shape {shape} are no images; pass preprocessing=Identity()"
+            )
+        if isinstance(preprocessing, Identity) and config.dequantization == "variational":
             raise UsageError("Identity() takes no bytes, and so no dequantization='variational'")
-        super().__init__(made, preprocessing or Dequantized(made.alpha), seed, name=name, dtype=dtype)
-        self._given = {"preprocessing": preprocessing}
-        multiscale = made.architecture == "multiscale"
-        self.flow_steps = (multiscale_steps if multiscale else dense_steps)(made, seed, self.dtype_policy)
+        bytes_to_events = preprocessing or Dequantized(config.alpha)
+        own_parts = {"preprocessing": preprocessing}
+        super().__init__(config, bytes_to_events, seed, own_parts, name=name, dtype=dtype)
+        make_steps = multiscale_steps if config.architecture == "multiscale" else dense_steps
+        self.flow_steps = make_steps(config, seed, self.dtype_policy)
         self.dequantization = (
-            VariationalDequantization(made.image_shape, seed=seed, dtype=self.dtype_policy)
-            if made.dequantization == "variational"
+            VariationalDequantization(config.image_shape, seed=seed, dtype=self.dtype_policy)
+            if config.dequantization == "variational"
             else None
         )
         # Whether the normalizations have been set from data.
         self.adapted = self.add_weight(
             name="adapted", shape=(), dtype="int32", initializer="zeros", trainable=False
         )
-        variables = self.trainable_variables
-        self._average = MovingAverage(self, variables, made.ema_decay) if made.ema_decay else None
-        self.loss_metric = keras.metrics.Mean("loss", dtype="float64")
-        self.bits_metric = keras.metrics.Mean("bits_per_dim", dtype="float64")
-        self.built = True
+        self.track_average(self.trainable_variables, config.ema_decay)
 
     @property
     def latent_dim(self) -> int:
@@ -118,7 +118,8 @@ class Flow(GenerativeModel):
         learned = self.dequantization.conditioners if self.dequantization is not None else []
         return [*(step.conditioner for step in self.flow_steps), *learned]
 
-    # --- p(z), f, p(x) ---------------------------------------------------------------------------------
+    # --- p(z), f, p(x)
+    # ---------------------------------------------------------------------------------
 
     def prior(self) -> Any:
         """p(z), standard normal: event `[D]`."""
@@ -129,12 +130,13 @@ class Flow(GenerativeModel):
         """f: latents `[..., D]` → events `[..., *event_shape]`.
 
         Args:
-            adapting: whether the next inverse sets the normalizations from what it is given; see `adapt`.
+            adapting: whether the next inverse sets the normalizations from what it is given; see
+                `adapt`.
         """
-        made = [step.bijectors(adapting) for step in self.flow_steps]
+        steps = [step.bijectors(adapting) for step in self.flow_steps]
         if self.config.architecture == "multiscale":
-            return multiscale_chain(self.config, made)
-        return Chain([*itertools.chain(*made), Unflatten(self.config.image_shape)])
+            return multiscale_chain(self.config, steps)
+        return Chain([*itertools.chain(*steps), Unflatten(self.config.image_shape)])
 
     def distribution(self) -> Any:
         """p(x) of events, as TFP has it; `event_log_prob` is the fast way to its density.
@@ -153,29 +155,26 @@ class Flow(GenerativeModel):
         constant = self.latent_dim * math.log(2 * math.pi)
         return log_det - 0.5 * (tf.reduce_sum(tf.square(latents), axis=-1) + constant)
 
-    # --- training --------------------------------------------------------------------------------------
+    # --- training
+    # --------------------------------------------------------------------------------------
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step of the optimizer on −log p(x)."""
         images, _ = self.unpack(data)
-        with tf.GradientTape() as tape, JoinedGradients() as joined:
-            log_prob = self.side_by_side(self._noisy_log_prob, self.training_noise(), images)
-            loss = self.gradient_loss(-tf.reduce_mean(log_prob), self.optimizer)
-        gradients = joined.of(tape, loss, self.trainable_variables)
-        self.optimizer.apply(gradients, self.trainable_variables)
-        if self._average is not None:
-            self._average.update(self.step.value)
-        self.step.assign_add(1)
-        return self._updated_logs(log_prob)
+        with cpu.JoinedTape() as tape:
+            log_prob = self.side_by_side(self.bytes_log_prob, self.training_noise(), images)
+            loss = -tf.reduce_mean(log_prob)
+        self.minimize(loss, tape)
+        return self.log(loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """−log p(x) of a batch, by the weights' moving average where there is one."""
+        """−log p(x) of a batch, by the EMA of the weights where there is one."""
         images, _ = self.unpack(data)
         with self.averaged():
-            log_prob = self._noisy_log_prob(self.next_test_noise(), images)
-        return self._updated_logs(log_prob)
+            log_prob = self.bytes_log_prob(self.next_test_noise(), images)
+        return self.log(loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
-    def _noisy_log_prob(self, noise: Noise, images: tf.Tensor) -> tf.Tensor:
+    def bytes_log_prob(self, noise: Noise, images: tf.Tensor) -> tf.Tensor:
         """log p(x) of bytes, nats, `[B]`, by the dequantization that `noise` draws."""
         events, log_det = self._events_and_log_det(images, noise)
         return self.event_log_prob(events) + log_det
@@ -184,15 +183,12 @@ class Flow(GenerativeModel):
         draw = self.dequantization.draw if self.dequantization is not None else None
         return self.preprocessing.events_and_log_det(images, noise, self.likelihood_dtype, draw)
 
-    def averaged(self) -> Any:
-        """A context in which the weights read as their moving averages, where there are such."""
-        return self._average.scope() if self._average is not None else contextlib.nullcontext()
-
     def adapt(self, images: tf.Tensor) -> None:
-        """Sets the activation normalizations from images: after each, channels have mean 0 and deviation 1.
+        """Sets the activation normalizations from images: after each, channels have mean 0 and
+        deviation 1.
 
-        `fit` does so by itself, once in a model's life, with the first of its images. Where there are no
-        normalizations nothing happens. Not to be called within a replica's step.
+        `fit` does so by itself, once in a model's life, with the first of its images. Where there
+        are no normalizations nothing happens. Not to be called within a replica's step.
 
         Args:
             images: `uint8[B, H, W, C]`; some hundred.
@@ -216,27 +212,24 @@ class Flow(GenerativeModel):
             self.adapt(first_images(x))
         return super().fit(x, *args, **kwargs)
 
-    def _updated_logs(self, log_prob: tf.Tensor) -> dict[str, tf.Tensor]:
-        self.loss_metric.update_state(-log_prob)
-        self.bits_metric.update_state(self.bits_per_dim(log_prob))
-        return self.logs()
-
     def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
         """−log p / (D ln 2) of log-probabilities in nats."""
         return -log_prob / (self.latent_dim * math.log(2))
 
-    # --- use -------------------------------------------------------------------------------------------
+    # --- use
+    # -------------------------------------------------------------------------------------------
 
     def log_prob(
         self, images: tf.Tensor, seeds: tf.Tensor | None = None, dequantizations: int = 1
     ) -> tf.Tensor:
-        """A lower bound on log P(x) of bytes in expectation, nats, `float32[B]` (float64 under that policy).
+        """A lower bound on log P(x) of bytes in expectation, nats, `float32[B]` (float64 under that
+        policy).
 
         Args:
             images: `uint8[B, H, W, C]`.
             seeds: `int32[B]`, of each image's dequantization; by default 0, 1, 2, ….
-            dequantizations: draws whose densities are averaged: the more, the nearer to log P(x) (Burda et
-                al. 2015). One is the draw of `seeds` itself.
+            dequantizations: draws whose densities are averaged: the more, the nearer to log P(x)
+                (Burda et al. 2015). One is the draw of `seeds` itself.
 
         Raises:
             ValueError: there is to be no draw.
@@ -244,39 +237,43 @@ class Flow(GenerativeModel):
         if dequantizations < 1:
             raise ValueError(f"dequantizations = {dequantizations} is too small; the least is 1")
         images = tf.convert_to_tensor(images)
-        seeds = tf.range(tf.shape(images)[0]) if seeds is None else tf.convert_to_tensor(seeds, tf.int32)
-        several = seeds[:, None] if dequantizations == 1 else random.seeds_of_draws(seeds, dequantizations)
+        seeds = (
+            tf.range(tf.shape(images)[0])
+            if seeds is None
+            else tf.convert_to_tensor(seeds, tf.int32)
+        )
+        draw_seeds = (
+            seeds[:, None]
+            if dequantizations == 1
+            else random.seeds_of_draws(seeds, dequantizations)
+        )
 
-        def log_prob(images: tf.Tensor, several: tf.Tensor) -> tf.Tensor:
-            drawn = [random.SeedNoise(several[:, index]) for index in range(dequantizations)]
-            draws = [self._noisy_log_prob(noise, images) for noise in drawn]
+        def log_prob(images: tf.Tensor, draw_seeds: tf.Tensor) -> tf.Tensor:
+            noises = [random.SeedNoise(draw_seeds[:, index]) for index in range(dequantizations)]
+            draws = [self.bytes_log_prob(noise, images) for noise in noises]
             return draws[0] if dequantizations == 1 else _log_mean_exp(draws)
 
-        with self.averaged():
-            return not_empty(log_prob, images, several)
+        return self.judged(log_prob, images, draw_seeds)
 
     def encode(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
-        """Latents `float32[B, D]` of `uint8` images, dequantized by `seeds: int32[B]` or else by 1/2."""
+        """Latents `float32[B, D]` of `uint8` images, dequantized by `seeds: int32[B]`; None: 0, 1,
+        2, …."""
         images = tf.convert_to_tensor(images)
+        seeds = (
+            tf.range(tf.shape(images)[0])
+            if seeds is None
+            else tf.convert_to_tensor(seeds, tf.int32)
+        )
 
-        def latents(images: tf.Tensor, *seeds: tf.Tensor) -> tf.Tensor:
-            if seeds:
-                events, _ = self._events_and_log_det(images, random.SeedNoise(seeds[0]))
-            else:
-                events = self.preprocessing.likely_events(images, self.likelihood_dtype)
+        def latents(images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+            events, _ = self._events_and_log_det(images, random.SeedNoise(seeds))
             return tf.cast(self.bijector().inverse(events), tf.float32)
 
-        with self.averaged():
-            return not_empty(
-                latents, images, *([] if seeds is None else [tf.convert_to_tensor(seeds, tf.int32)])
-            )
+        return self.judged(latents, images, seeds)
 
-    def decode(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """Images `float32[B, H, W, C]` in 0…1, whole numbers of 1/255, of `latents: float32[B, D]`."""
-        self.one_hot(labels)  # refuses labels
-        with self.averaged():
-            events = not_empty(self.bijector().forward, tf.cast(latents, self.likelihood_dtype))
-        return self.preprocessing.images(events)
+    def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """f(z), `[B, *event_shape]`."""
+        return self.bijector().forward(latents)
 
     def call(
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
@@ -316,18 +313,18 @@ def _log_mean_exp(logarithms: list[tf.Tensor]) -> tf.Tensor:
 
 
 def first_images(x: Any) -> tf.Tensor:
-    """The first images of what `fit` takes, at most `ADAPTED`, `uint8[B, H, W, C]`.
+    """The first images of what `fit` takes, at most `ADAPTATION_IMAGES`, `uint8[B, H, W, C]`.
 
     Raises:
         ValueError: they cannot be looked at without using them up.
     """
     if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x.unbatch().batch(ADAPTED)), None)
+        batch = next(iter(x.unbatch().batch(ADAPTATION_IMAGES)), None)
         if batch is None:
             raise ValueError("the data set has no images")
         return keras.utils.unpack_x_y_sample_weight(batch)[0]
     if isinstance(x, np.ndarray | tf.Tensor):
-        return tf.convert_to_tensor(x[:ADAPTED])
+        return tf.convert_to_tensor(x[:ADAPTATION_IMAGES])
     if isinstance(x, keras.utils.PyDataset):
         return tf.convert_to_tensor(keras.utils.unpack_x_y_sample_weight(x[0])[0])
     raise ValueError(

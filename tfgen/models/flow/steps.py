@@ -20,9 +20,10 @@ from tfgen.bijectors import (
     Squeeze,
     Unflatten,
 )
-from tfgen.config import FlowConfig
-from tfgen.layers import Dense
-from tfgen.networks import dense_network, gated_network
+from tfgen.models.flow.config import FlowConfig
+from tfgen.models.flow.networks import gated_network
+from tfgen.nn.blocks import dense_network
+from tfgen.nn.cpu import Dense
 
 # Least standard deviation that a channel is divided by.
 _TINY = 1e-6
@@ -35,13 +36,15 @@ def make_mask(name: str, ndims: int, swap: bool) -> Mask:
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class FlowStep(keras.layers.Layer):
-    """A coupling, where `mixing` is on after activation normalization and an invertible 1 × 1 convolution.
+    """A coupling, where `mixing` is on after activation normalization and an invertible 1 × 1
+    convolution.
 
-    That is Glow's step (Kingma & Dhariwal 2018, section 3), seen from the data. The layer owns the weights;
-    `bijectors` makes TFP's objects of them, which own nothing.
+    That is Glow's step (Kingma & Dhariwal 2018, section 3), seen from the data. The layer owns the
+    weights; `bijectors` makes TFP's objects of them, which own nothing.
 
     Args:
-        conditioner: a layer from the kept part to the coupling's parameters, `components` saying how many.
+        conditioner: a layer from the kept part to the coupling's parameters, `components` saying
+            how many.
         mask: `checkerboard` or `half`.
         swap: whether the mask's parts change places.
         components: of a mixture coupling; 0 makes an affine one.
@@ -101,13 +104,17 @@ class FlowStep(keras.layers.Layer):
         mask = make_mask(self.mask, self._ndims, self.swap)
         coupling: Bijector
         if self.components:
-            coupling = MixtureCoupling(mask, self.conditioner, self.components, self.log_scale_bound)
+            coupling = MixtureCoupling(
+                mask, self.conditioner, self.components, self.log_scale_bound
+            )
         else:
             coupling = AffineCoupling(mask, self.conditioner, self.log_scale_bound)
         if not self.mixing:
             return [coupling]
         normalization = _Adapting if adapting else ActivationNormalization
-        given = (self.shift, self.log_scale) if adapting else (self.shift.value, self.log_scale.value)
+        given = (
+            (self.shift, self.log_scale) if adapting else (self.shift.value, self.log_scale.value)
+        )
         convolution = InvertibleConvolution(
             self.permutation.value,
             self.lower.value,
@@ -134,11 +141,17 @@ class FlowStep(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "FlowStep":
         """The step that `get_config` describes."""
-        return cls(**{**config, "conditioner": keras.saving.deserialize_keras_object(config["conditioner"])})
+        return cls(
+            **{
+                **config,
+                "conditioner": keras.saving.deserialize_keras_object(config["conditioner"]),
+            }
+        )
 
 
 class _Adapting(ActivationNormalization):
-    """Sets its variables when it sees data: then what it gives has mean 0 and standard deviation 1."""
+    """Sets its variables when it sees data: then what it gives has mean 0 and standard deviation
+    1."""
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mean, variance = tf.nn.moments(y, list(range(y.shape.rank - 1)))
@@ -167,7 +180,9 @@ def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
             zero_output=True,
             layer=Dense,
         )
-        step = FlowStep(conditioner, mask, swap, log_scale_bound=config.log_scale_bound, dtype=dtype)
+        step = FlowStep(
+            conditioner, mask, swap, log_scale_bound=config.log_scale_bound, dtype=dtype
+        )
         step.build((None, *shape))
         steps.append(step)
     return steps
@@ -204,7 +219,8 @@ def multiscale_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep
 
 
 def squeezed_shape(config: FlowConfig, scale: int) -> tuple[int, int, int]:
-    """Height, width and channels at a scale; each halves the sides and leaves half of the channels."""
+    """Height, width and channels at a scale; each halves the sides and leaves half of the
+    channels."""
     height, width, depth = config.image_shape
     return height // 2 ** (scale + 1), width // 2 ** (scale + 1), depth * 4 * 2**scale
 

@@ -1,17 +1,25 @@
 """Adversarial losses in pairs, generator's and discriminator's, as pure functions of logits.
 
-Logits are what the discriminator gives before any sigmoid, `float[B]`, and so are all losses: one value an
-example, in nats where the discriminator is a classifier. Nothing here takes the logarithm of a sigmoid, which
-clips or overflows: log σ(a) = −softplus(−a) and log(1 − σ(a)) = −softplus(a).
+Logits are what the discriminator gives before any sigmoid, `float[B]`, and so are all losses: one
+value an example, in nats where the discriminator is a classifier. Nothing here takes the logarithm
+of a sigmoid, which clips or overflows: log σ(a) = −softplus(−a) and log(1 − σ(a)) = −softplus(a).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import tensorflow as tf
+from tfgen.system.lazy import LazyModule
 
-GeneratorLoss: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
-DiscriminatorLoss: TypeAlias = Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    # `--help` lists the losses without importing TensorFlow.
+    tf = LazyModule("tensorflow")
+
+GeneratorLoss: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"
+DiscriminatorLoss: TypeAlias = "Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]"
 
 
 class AdversarialLoss(NamedTuple):
@@ -30,7 +38,9 @@ class AdversarialLoss(NamedTuple):
     penalized: bool = False
 
 
-def classifier_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
+def classifier_loss(
+    real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
+) -> tf.Tensor:
     """−log D(x) − log(1 − D(G(z))) (Goodfellow et al. 2014, "Generative adversarial nets").
 
     With one-sided label smoothing s (Salimans et al. 2016) the target of real images is 1 − s:
@@ -53,7 +63,8 @@ def minimax_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 def least_squares_discriminator_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
 ) -> tf.Tensor:
-    """½ (D(x) − 1 + s)² + ½ D(G(z))² (Mao et al. 2017, "Least squares generative adversarial networks")."""
+    """½ (D(x) − 1 + s)² + ½ D(G(z))² (Mao et al. 2017, "Least squares generative adversarial
+    networks")."""
     return 0.5 * (tf.square(real_logits - (1 - smoothing)) + tf.square(fake_logits))
 
 
@@ -65,7 +76,8 @@ def least_squares_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 def hinge_discriminator_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
 ) -> tf.Tensor:
-    """max(0, 1 − D(x)) + max(0, 1 + D(G(z))) (Lim & Ye 2017, "Geometric GAN"); takes no smoothing."""
+    """max(0, 1 − D(x)) + max(0, 1 + D(G(z))) (Lim & Ye 2017, "Geometric GAN"); takes no
+    smoothing."""
     return tf.nn.relu(1 - real_logits) + tf.nn.relu(1 + fake_logits)
 
 
@@ -84,7 +96,8 @@ def wasserstein_critic_loss(
 def gradient_penalty(
     critic: Callable[[tf.Tensor], tf.Tensor], real: tf.Tensor, fake: tf.Tensor, weights: tf.Tensor
 ) -> tf.Tensor:
-    """(‖∇D(x̂)‖ − 1)² at x̂ = ε x + (1 − ε) G(z) (Gulrajani et al. 2017, "Improved training of WGANs").
+    """(‖∇D(x̂)‖ − 1)² at x̂ = ε x + (1 − ε) G(z) (Gulrajani et al. 2017, "Improved training of
+    WGANs").
 
     Args:
         critic: events `[B, *event_shape]` → `[B]`.
@@ -93,7 +106,8 @@ def gradient_penalty(
         weights: ε, uniform in [0, 1), one an example: `[B]`.
 
     Returns:
-        `[B]`. Where the gradient is zero, so is the norm's own gradient, in place of the root's NaN.
+        `[B]`. Where the gradient is zero, so is the norm's own gradient, in place of the root's
+        NaN.
     """
     weights = tf.reshape(weights, [-1, *[1] * (real.shape.rank - 1)])
     between = weights * real + (1 - weights) * fake
@@ -110,7 +124,9 @@ def gradient_penalty(
 LOSSES: dict[str, AdversarialLoss] = {
     "non_saturating": AdversarialLoss(non_saturating_loss, classifier_loss, classifies=True),
     "minimax": AdversarialLoss(minimax_loss, classifier_loss, classifies=True),
-    "least_squares": AdversarialLoss(least_squares_generator_loss, least_squares_discriminator_loss),
+    "least_squares": AdversarialLoss(
+        least_squares_generator_loss, least_squares_discriminator_loss
+    ),
     "hinge": AdversarialLoss(critic_generator_loss, hinge_discriminator_loss),
     "wasserstein": AdversarialLoss(critic_generator_loss, wasserstein_critic_loss, penalized=True),
 }

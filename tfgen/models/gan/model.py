@@ -1,60 +1,53 @@
 """The generative adversarial network."""
 
-import contextlib
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from tfgen import figures, random
-from tfgen.config import GANConfig
 from tfgen.errors import UsageError
-from tfgen.layers import Dense
-from tfgen.losses import LOSSES, gradient_penalty
-from tfgen.models.average import MovingAverage
-from tfgen.models.base import Curve, GenerativeModel, not_empty
+from tfgen.models.gan.config import GANConfig
+from tfgen.models.gan.losses import LOSSES, gradient_penalty
+from tfgen.models.gan.networks import build_discriminator, build_generator
+from tfgen.models.generative import Curve, GenerativeModel
 from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
-from tfgen.networks import (
-    append_labels,
-    build_network,
-    convolutional_discriminator,
-    convolutional_generator,
-    dense_network,
-)
-from tfgen.optimizers import Schedule, make_adam
+from tfgen.nn.blocks import append_labels, build_network
+from tfgen.nn.optimizers import Schedule, make_adam
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+# The stream of the gradient penalty's interpolation weights; see `tfgen.random`.
+PENALTY = 0x7065
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class GAN(GenerativeModel):
     """A generative adversarial network (Goodfellow et al. 2014, "Generative adversarial nets").
 
-    Two networks play against each other, each with its own optimizer. In a step the generator moves first,
-    then the discriminator, on real images and on those that the generator's move drew. With n `critic_steps`
-    each step moves the discriminator and each n-th the generator.
+    Two networks play against each other, each with its own optimizer. In a step the generator moves
+    first, then the discriminator, on real images and on those that the generator drew before it
+    moved. With n `critic_steps`, each step moves the discriminator and every n-th step the
+    generator.
 
-    Logs `generator_loss` and `discriminator_loss` (a gradient penalty included), `real_score` and
-    `fake_score`: the means of the probability of being real that the discriminator gives to real and to
-    generated images, or of its plain output where it is a critic (losses `least_squares`, `hinge`,
-    `wasserstein`).
+    Logs `generator_loss` and `discriminator_loss` (with the gradient penalty), `real_score` and
+    `fake_score`. A score is the mean probability of being real that the discriminator gives to real
+    or to generated images; with the losses of a critic (`least_squares`, `hinge`, `wasserstein`) it
+    is the critic's mean output.
 
     Args:
-        image_shape: height, width, channels; with `preprocessing=Identity()` any event shape.
-        latent_dim: dimensions of z, standard normal.
-        num_classes: of a class-conditional model, which needs labels; 0: of another. Both networks see the
-            label (Mirza & Osindero 2014), one-hot, appended along the last axis.
+        config: the configuration; None takes the defaults.
         seed: of the initial weights and of all noise.
         generator: a layer `[B, latent_dim (+ num_classes)] → [B, *event_shape]`; None builds one.
-        discriminator: a layer `[B, *event_shape] → [B, 1]`, logits; None builds one. Conditional, the last
-            axis is longer by `num_classes`.
-        preprocessing: what turns bytes into events; None takes `SymmetricPixels()`.
+        discriminator: a layer `[B, *event_shape] → [B, 1]`, logits; None builds one. In a
+            conditional model (Mirza & Osindero 2014), its input's last axis is longer by
+            `num_classes`.
+        preprocessing: turns bytes into events; None takes `SymmetricPixels()`. With `Identity()`,
+            `image_shape` may be any event shape.
         name: of the model.
         dtype: policy of the networks.
-        **config: further fields of `GANConfig`, described there.
+        **fields: fields of `GANConfig`, which replace those of `config`.
 
     Raises:
         tfgen.errors.UsageError: an argument is out of its range (a `ValueError`).
@@ -66,102 +59,69 @@ class GAN(GenerativeModel):
         >>> gan.sample(n=25, seed=0)  # float32[25, 28, 28, 1]
     """
 
+    Config = GANConfig
     config: GANConfig
+    logged = ("generator_loss", "discriminator_loss", "real_score", "fake_score")
     curves = (
-        Curve("loss", ("generator_loss", "discriminator_loss")),
-        Curve("discriminator's mean score", ("real_score", "fake_score")),
+        Curve("loss [nats; of a critic: its own unit]", logged[:2]),
+        Curve("mean score of the discriminator", logged[2:]),
     )
-    # Neither loss says which generator is the better one.
+    # Neither loss tells which generator is better.
     monitor = None
 
     def __init__(
         self,
-        image_shape: Sequence[int] = (28, 28, 1),
-        latent_dim: int = GANConfig.latent_dim,
+        config: GANConfig | None = None,
         *,
-        num_classes: int = 0,
         seed: int = 0,
         generator: keras.Layer | None = None,
         discriminator: keras.Layer | None = None,
         preprocessing: Preprocessing | None = None,
         name: str | None = None,
         dtype: Any = None,
-        **config: Any,
+        **fields: Any,
     ):
-        made = GANConfig.from_json(
-            {"image_shape": image_shape, "latent_dim": latent_dim, "num_classes": num_classes, **config}
-        )
+        config = GANConfig.build(config, fields)
         if generator is None or discriminator is None:
-            made.check_architecture()
-        super().__init__(made, preprocessing or SymmetricPixels(), seed, name=name, dtype=dtype)
-        self._given = {"generator": generator, "discriminator": discriminator, "preprocessing": preprocessing}
-        self._loss = LOSSES[made.loss]
-        self.generator = generator or self._build_generator()
-        build_network(self.generator, (made.latent_dim + num_classes,))
-        self.discriminator = discriminator or self._build_discriminator()
-        *sides, depth = made.image_shape
-        build_network(self.discriminator, (*sides, depth + num_classes))
-        # A dense network of ours takes events flat, lest a label be appended at each pixel.
-        self._flat = discriminator is None and made.architecture == "dense" and num_classes > 0
-        # Batch normalization's moments are no trainable variables, and go with the weights.
-        averaged = [*self.generator.trainable_variables, *self.generator.non_trainable_variables]
-        self._average = MovingAverage(self, averaged, made.ema_decay) if made.ema_decay else None
-        self._means = {
-            name: keras.metrics.Mean(name, dtype="float64") for curve in self.curves for name in curve.names
+            config.check_architecture()
+        own_parts = {
+            "generator": generator,
+            "discriminator": discriminator,
+            "preprocessing": preprocessing,
         }
-        self.built = True
-
-    def _build_generator(self) -> keras.Sequential:
-        config, common = self.config, {"dtype": self.dtype_policy, "name": "generator"}
-        inputs, seed = config.latent_dim + config.num_classes, 2 * self.seed
-        if config.architecture == "convolutional":
-            widths = config.channels, config.units
-            return convolutional_generator(inputs, *widths, config.image_shape, seed=seed, **common)
-        return dense_network(
-            (inputs,),
-            config.generator_hidden,
-            config.image_shape,
-            seed=seed,
-            activation="leaky_relu",
-            output_activation="tanh",
-            batch_norm=True,
-            layer=Dense,
-            **common,
+        super().__init__(
+            config, preprocessing or SymmetricPixels(), seed, own_parts, name=name, dtype=dtype
         )
-
-    def _build_discriminator(self) -> keras.Sequential:
-        config = self.config
-        common = {
-            "seed": 2 * self.seed + 1,
-            "dtype": self.dtype_policy,
-            "name": "discriminator",
-            "batch_norm": config.discriminator_batch_norm,
-            "spectral_norm": config.spectral_norm,
-            "dropout": config.dropout,
-            # A difference of two outputs has no gradient by a bias that they share.
-            "output_bias": not self._loss.penalized,
-        }
+        self._loss = LOSSES[config.loss]
+        self.generator = generator or build_generator(config, seed, self.dtype_policy)
+        build_network(self.generator, (config.latent_dim + config.num_classes,))
+        # A difference of two outputs has no gradient by a bias that they share.
+        self.discriminator = discriminator or build_discriminator(
+            config, seed, self.dtype_policy, output_bias=not self._loss.penalized
+        )
         *sides, depth = config.image_shape
-        if config.architecture == "convolutional":
-            shape = (*sides, depth + config.num_classes)
-            return convolutional_discriminator(shape, config.channels, config.units, **common)
-        flat = (math.prod(config.image_shape) + config.num_classes,)
-        shape = flat if config.num_classes else config.image_shape
-        return dense_network(
-            shape, config.discriminator_hidden, (1,), activation="leaky_relu", layer=Dense, **common
+        build_network(self.discriminator, (*sides, depth + config.num_classes))
+        # A dense network of ours takes flat events, so that a label is not appended at each pixel.
+        self._flat = (
+            discriminator is None and config.architecture == "dense" and config.num_classes > 0
         )
+        # The moments of batch normalization are no trainable variables, and go with the weights.
+        averaged = [*self.generator.trainable_variables, *self.generator.non_trainable_variables]
+        self.track_average(averaged, config.ema_decay)
 
     @property
     def latent_dim(self) -> int:
         """Dimensions of z."""
         return self.config.latent_dim
 
-    # --- the two networks ------------------------------------------------------------------------------
+    # --- the two networks
+    # ------------------------------------------------------------------------------
 
     def generate(
         self, latents: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
-        """G(z): events `[B, *event_shape]` of latents `[B, D]`, conditional: of one-hot labels `[B, K]`."""
+        """G(z): events `[B, *event_shape]` of latents `[B, D]`, conditional: of one-hot labels `[B,
+        K]`."""
         inputs = latents if labels is None else append_labels(latents, labels)
         return tf.cast(self.generator(inputs, training=training), self.likelihood_dtype)
 
@@ -174,74 +134,57 @@ class GAN(GenerativeModel):
         return tf.cast(self.discriminator(events, training=training), self.likelihood_dtype)[:, 0]
 
     def score(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """The discriminator's score of `uint8` images, `float32[B]`: a probability, or a critic's output."""
-        events = self.preprocessing.likely_events(tf.convert_to_tensor(images), self.likelihood_dtype)
+        """The discriminator's score of `uint8` images, `float32[B]`: a probability, or a critic's
+        output."""
+        events = self.preprocessing.likely_events(
+            tf.convert_to_tensor(images), self.likelihood_dtype
+        )
         return tf.cast(self._score(self.discriminate(events, self.one_hot(labels))), tf.float32)
 
     def _score(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(logits) if self._loss.classifies else logits
 
-    # --- training --------------------------------------------------------------------------------------
+    # --- training
+    # --------------------------------------------------------------------------------------
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """The generator's move, where it is its turn, and the discriminator's."""
         real, labels = self._real(data, noise := self.training_noise())
-        if self.config.critic_steps == 1:
-            fake = self._generator_move(tf.shape(real)[0], labels, noise)
-        else:
-            turn = (self.step.value + 1) % self.config.critic_steps == 0
-            fake = tf.cond(
-                turn,
-                lambda: self._generator_move(tf.shape(real)[0], labels, noise),
-                lambda: self._draw(tf.shape(real)[0], labels, noise, training=True),
-            )
-        fake = tf.stop_gradient(fake)
-        variables, optimizer = self.discriminator.trainable_variables, self.discriminator_optimizer
+        fake = tf.stop_gradient(self._generator_turn(tf.shape(real)[0], labels, noise))
         with tf.GradientTape() as tape:
-            values = self._discriminator_values(real, fake, labels, noise, training=True)
-            loss = self.gradient_loss(tf.reduce_mean(values["discriminator_loss"]), optimizer)
-        _move(optimizer, tape.gradient(loss, variables), variables, after=loss)
-        self.step.assign_add(1)
-        return self._updated_logs(values)
+            values = self.game_values(real, fake, labels, noise, training=True)
+            loss = tf.reduce_mean(values["discriminator_loss"])
+        self.descend(
+            loss, tape, self.discriminator_optimizer, self.discriminator.trainable_variables
+        )
+        self.count_step()
+        return self.log(**values)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Both losses and scores of a batch, with as many images of the generator as it is in the game."""
+        """Both losses and scores of a batch, by the generator that plays, not by its EMA."""
         real, labels = self._real(data, noise := self.next_test_noise())
         fake = self._draw(tf.shape(real)[0], labels, noise, training=False)
-        return self._updated_logs(self._discriminator_values(real, fake, labels, noise, training=False))
+        return self.log(**self.game_values(real, fake, labels, noise, training=False))
 
-    def _real(self, data: Any, noise: Noise) -> tuple[tf.Tensor, tf.Tensor | None]:
-        images, labels = self.unpack(data)
-        return self.preprocessing.events(images, noise, self.likelihood_dtype), self.one_hot(labels)
-
-    def _draw(self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise, training: bool) -> tf.Tensor:
-        latents = noise.normal(batch, (self.latent_dim,), random.LATENTS, self.likelihood_dtype)
-        return self.generate(latents, labels, training)
-
-    def _generator_move(self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise) -> tf.Tensor:
-        """One step of the generator; returns what it drew before it moved."""
-        variables, optimizer = self.generator.trainable_variables, self.optimizer
-        with tf.GradientTape() as tape:
-            fake = self._draw(batch, labels, noise, training=True)
-            losses = self._loss.generator(self.discriminate(fake, labels, training=True))
-            loss = self.gradient_loss(tf.reduce_mean(losses), optimizer)
-        _move(optimizer, tape.gradient(loss, variables), variables, after=loss)
-        if self._average is not None:
-            self._average.update(self.step.value // self.config.critic_steps)
-        return fake
-
-    def _discriminator_values(
-        self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor | None, noise: Noise, training: bool
+    def game_values(
+        self,
+        real: tf.Tensor,
+        fake: tf.Tensor,
+        labels: tf.Tensor | None,
+        noise: Noise,
+        training: bool,
     ) -> dict[str, tf.Tensor]:
-        """What is logged, `[B]` each.
+        """Both losses and both scores of real and generated events, `[B]` each.
 
-        Two passes, not one over both: a discriminator with batch normalization is to see them apart, and the
-        pass over the real ones need not wait for the generator.
+        The discriminator sees real and generated events in two passes: with batch normalization it
+        must see them apart, and the pass over the real ones need not wait for the generator.
         """
-        real_logits, fake_logits = (self.discriminate(events, labels, training) for events in (real, fake))
+        real_logits, fake_logits = (
+            self.discriminate(events, labels, training) for events in (real, fake)
+        )
         loss = self._loss.discriminator(real_logits, fake_logits, self.config.label_smoothing)
         if self._loss.penalized:
-            weights = noise.uniform(tf.shape(real)[0], (), random.PENALTY, self.likelihood_dtype)
+            weights = noise.uniform(tf.shape(real)[0], (), PENALTY, self.likelihood_dtype)
             loss += self.config.gradient_penalty * gradient_penalty(
                 lambda events: self.discriminate(events, labels, training), real, fake, weights
             )
@@ -252,12 +195,43 @@ class GAN(GenerativeModel):
             "fake_score": self._score(fake_logits),
         }
 
-    def _updated_logs(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        for name, metric in self._means.items():
-            metric.update_state(values[name])
-        return self.logs()
+    def _generator_turn(
+        self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise
+    ) -> tf.Tensor:
+        """Generated events; every `critic_steps`-th step the generator then moves."""
+        if self.config.critic_steps == 1:
+            return self._move_generator(batch, labels, noise)
+        return tf.cond(
+            (self.step.value + 1) % self.config.critic_steps == 0,
+            lambda: self._move_generator(batch, labels, noise),
+            lambda: self._draw(batch, labels, noise, training=True),
+        )
 
-    # --- two optimizers --------------------------------------------------------------------------------
+    def _move_generator(
+        self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise
+    ) -> tf.Tensor:
+        """One step of the generator; returns what it drew before it moved."""
+        with tf.GradientTape() as tape:
+            fake = self._draw(batch, labels, noise, training=True)
+            losses = self._loss.generator(self.discriminate(fake, labels, training=True))
+            loss = tf.reduce_mean(losses)
+        self.descend(loss, tape, self.optimizer, self.generator.trainable_variables)
+        if self._average is not None:
+            self._average.update(self.step.value // self.config.critic_steps)
+        return fake
+
+    def _draw(
+        self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise, training: bool
+    ) -> tf.Tensor:
+        latents = noise.normal(batch, (self.latent_dim,), random.LATENTS, self.likelihood_dtype)
+        return self.generate(latents, labels, training)
+
+    def _real(self, data: Any, noise: Noise) -> tuple[tf.Tensor, tf.Tensor | None]:
+        images, labels = self.unpack(data)
+        return self.preprocessing.events(images, noise, self.likelihood_dtype), self.one_hot(labels)
+
+    # --- two optimizers
+    # --------------------------------------------------------------------------------
 
     def compile(  # type: ignore[override]
         self,
@@ -270,34 +244,35 @@ class GAN(GenerativeModel):
         """Configures training; see `GenerativeModel.compile`.
 
         Args:
-            generator_optimizer: also `self.optimizer`, which Keras's callbacks look at.
-            discriminator_optimizer: another one.
+            generator_optimizer: becomes `self.optimizer` too, which Keras's callbacks use.
+            discriminator_optimizer: another object.
             jit_compile: whether to compile by XLA.
             **kwargs: for `keras.Model.compile`.
 
         Raises:
-            ValueError: there is one `optimizer`, one object stands for both, or several replicas are to make
-                critic steps.
+            ValueError: there is one `optimizer`, one object stands for both, or several replicas
+                are to make critic steps.
         """
         if "optimizer" in kwargs:
             raise ValueError(
                 "a GAN has two optimizers: compile(generator_optimizer=…, discriminator_optimizer=…)"
             )
         if self.config.critic_steps > 1 and tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            # TensorFlow cannot synchronize replicas inside the branch of a step that moves the generator.
+            # TensorFlow cannot synchronize replicas inside the branch of a step that moves the
+            # generator.
             raise UsageError(
                 f"critic_steps = {self.config.critic_steps} cannot be trained over several replicas; "
                 "use 1, or a single device"
             )
-        given = keras.optimizers.get(discriminator_optimizer)
-        if given is generator_optimizer:
+        optimizer = keras.optimizers.get(discriminator_optimizer)
+        if optimizer is generator_optimizer:
             raise ValueError("the two optimizers are one object; each network needs its own")
+        # As Keras saves the other one: without the wrapper.
+        self._discriminator_config = keras.saving.serialize_keras_object(optimizer)
         scaled = self.dtype_policy.name == "mixed_float16" and kwargs.get("auto_scale_loss", True)
-        if scaled and not isinstance(given, keras.optimizers.LossScaleOptimizer):
-            self.discriminator_optimizer = keras.optimizers.LossScaleOptimizer(given)
-        else:
-            self.discriminator_optimizer = given
-        self._given_optimizer = keras.saving.serialize_keras_object(given)
+        if scaled and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        self.discriminator_optimizer = optimizer
         super().compile(optimizer=generator_optimizer, jit_compile=jit_compile, **kwargs)
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -307,7 +282,7 @@ class GAN(GenerativeModel):
             return config
         return {
             "generator_optimizer": config.pop("optimizer"),
-            "discriminator_optimizer": self._given_optimizer,
+            "discriminator_optimizer": self._discriminator_config,
             **config,
         }
 
@@ -344,18 +319,12 @@ class GAN(GenerativeModel):
             ),
         }
 
-    # --- use -------------------------------------------------------------------------------------------
+    # --- use
+    # -------------------------------------------------------------------------------------------
 
-    def sampled_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """`generate` by the moving average of the generator where there is one."""
-        with self._average.scope() if self._average else contextlib.nullcontext():
-            return self.generate(latents, labels)
-
-    def decode(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """G(z), `float32[B, H, W, C]` in 0…1; by the moving average of the generator where there is one."""
-        latents, one_hot = tf.cast(latents, self.likelihood_dtype), self.one_hot(labels)
-        events = not_empty(self.sampled_events, latents, *([] if one_hot is None else [one_hot]))
-        return self.preprocessing.images(events)
+    def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """G(z), `[B, *event_shape]`."""
+        return self.generate(latents, labels)
 
     def call(
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
@@ -367,24 +336,13 @@ class GAN(GenerativeModel):
         """Those of every family, and the discriminator's scores of real images and of samples."""
         one_hot = self.one_hot(labels)
         latents = tf.cast(self.latents(random.image_seeds(0, len(images))), self.likelihood_dtype)
-        fake = self.sampled_events(latents, one_hot)
+        fake = self.judged(self.generate, latents, one_hot)
         scores = {
             "real": self.score(images, labels).numpy(),
             "generated": self._score(self.discriminate(fake, one_hot)).numpy(),
         }
-        label = "discriminator's score" + (", probability of being real" if self._loss.classifies else "")
+        label = "discriminator's score" + (
+            ", probability of being real" if self._loss.classifies else ""
+        )
         shown = figures.histograms(scores, label, "scores of held-out and of generated images")
         return {**super().pictures(images, labels), "scores": shown}
-
-
-def _move(
-    optimizer: keras.optimizers.Optimizer, gradients: list[Any], variables: list[Any], after: tf.Tensor
-) -> None:
-    """Applies gradients once the loss is known, and so has read all weights that it is made of.
-
-    TensorFlow's graph optimizer drops the edges by which an update waits for the reads of its variable. The
-    gradient mostly needs these reads itself, but that of a linear loss by the last layer does not: a critic's
-    pass could then see that layer already moved.
-    """
-    with tf.control_dependencies([after]):
-        optimizer.apply(gradients, variables)

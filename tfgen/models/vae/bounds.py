@@ -1,4 +1,5 @@
-"""The lower bounds on log p(x) that a VAE trains, as the terms they are made of, in nats, the batch first."""
+"""The lower bounds on log p(x) that a VAE trains, as the terms they are made of, in nats, the batch
+first."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -6,7 +7,8 @@ import tensorflow as tf
 
 
 class ELBO(NamedTuple):
-    """The evidence lower bound of each event in nats, `float[B]`: `elbo` = `reconstruction` − `kl`."""
+    """The evidence lower bound of each event in nats, `float[B]`: `elbo` = `reconstruction` −
+    `kl`."""
 
     reconstruction: tf.Tensor
     kl: tf.Tensor
@@ -40,7 +42,8 @@ class ImportanceWeighted(NamedTuple):
         return tf.reduce_mean(self.log_likelihoods, axis=1)
 
     def bound(self, kl_weight: tf.Tensor | None = None) -> tf.Tensor:
-        """log 1/K Σ p(x|z) p(z) / q(z|x); with a weight of log p(z) / q(z|x), what is trained instead."""
+        """log 1/K Σ p(x|z) p(z) / q(z|x); with a weight of log p(z) / q(z|x), what is trained
+        instead."""
         log_ratios = self.log_ratios if kl_weight is None else kl_weight * self.log_ratios
         log_weights = self.log_likelihoods + log_ratios
         samples = tf.cast(tf.shape(log_weights)[1], log_weights.dtype)

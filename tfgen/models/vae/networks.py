@@ -1,8 +1,8 @@
-"""The VAE's convolutional encoder and decoder, mirror images of each other, of the parts of `networks.py`.
+"""The VAE's encoders and decoders, dense and convolutional; a decoder mirrors its encoder.
 
-Images at half and at a quarter of the side, gated residual blocks at each, and dense layers between them and
-the latents. Importance sampling evaluates the decoder thousands of times an image: there is no block at full
-size, where it would cost most.
+The convolutional networks have gated residual blocks at half and at a quarter of the side, and
+dense layers between these and the latents. Importance sampling evaluates the decoder thousands of
+times per image, so there is no block at full size, where it would cost most.
 """
 
 import itertools
@@ -12,8 +12,65 @@ from typing import Any
 
 import keras
 
-from tfgen.layers import Dense, GatedResidual, Upsampling
-from tfgen.networks import make_activation, make_input, make_layer, seed_of_layer
+from tfgen.models.vae.config import VAEConfig
+from tfgen.nn.blocks import dense_network, make_activation, make_input, make_layer, seed_of_layer
+from tfgen.nn.cpu import Dense
+from tfgen.nn.layers import GatedResidual, Upsampling
+
+
+def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
+    """The encoder of a configuration.
+
+    Args:
+        config: of the model.
+        seed: of the model; the encoder's weights start from seeds of their own.
+        dtype: policy of the layers.
+
+    Returns:
+        A built network `[B, *image_shape] → [B, 2·latent_dim]`. In a conditional model, the last
+        axis of its inputs is longer by `num_classes`; a dense network then takes flat inputs.
+    """
+    common = {"activation": config.activation, "dtype": dtype, "seed": 2 * seed, "name": "encoder"}
+    outputs = 2 * config.latent_dim
+    *sides, depth = config.image_shape
+    if config.architecture == "convolutional":
+        shape = (*sides, depth + config.num_classes)
+        return convolutional_encoder(
+            shape, config.channels, config.blocks, config.hidden, outputs, **common
+        )
+    flat = (math.prod(config.image_shape) + config.num_classes,)
+    inputs = flat if config.num_classes else config.image_shape
+    return dense_network(inputs, config.hidden, (outputs,), layer=Dense, **common)
+
+
+def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
+    """The decoder of a configuration.
+
+    Args:
+        config: of the model.
+        seed: of the model; the decoder's weights start from seeds of their own.
+        dtype: policy of the layers.
+
+    Returns:
+        A built network `[B, latent_dim (+ num_classes)] → [B, *image_shape]`, the likelihood's
+        parameters.
+    """
+    common = {
+        "activation": config.activation,
+        "dtype": dtype,
+        "seed": 2 * seed + 1,
+        "name": "decoder",
+    }
+    inputs, hidden, shape = (
+        config.latent_dim + config.num_classes,
+        config.hidden[::-1],
+        config.image_shape,
+    )
+    if config.architecture == "convolutional":
+        return convolutional_decoder(
+            inputs, config.channels, config.blocks, hidden, shape, **common
+        )
+    return dense_network((inputs,), hidden, shape, layer=Dense, **common)
 
 
 def convolutional_encoder(
@@ -122,7 +179,9 @@ def _residual(blocks: int, seeds: Iterator[int], dtype: Any) -> list[keras.Layer
     return [*made, make_activation("relu", dtype)]
 
 
-def _dense(widths: Sequence[int], activation: str, seeds: Iterator[int], dtype: Any) -> list[keras.Layer]:
+def _dense(
+    widths: Sequence[int], activation: str, seeds: Iterator[int], dtype: Any
+) -> list[keras.Layer]:
     made: list[keras.Layer] = []
     for units in widths:
         made.append(make_layer(Dense, units, seed=next(seeds), dtype=dtype))

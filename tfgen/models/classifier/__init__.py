@@ -1,0 +1,1 @@
+"""The classifier, whose features judge samples."""

@@ -1,0 +1,56 @@
+"""The classifier's options and presets. No TensorFlow here, so that `--help` answers at once."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from tfgen.errors import UsageError
+from tfgen.settings.family import Family, Preset
+from tfgen.settings.fields import option
+from tfgen.settings.model import ConditionalConfig
+
+
+@dataclass(frozen=True)
+class ClassifierConfig(ConditionalConfig):
+    """A small convolutional classifier."""
+
+    num_classes: int = dataclasses.field(default=10, metadata={"minimum": 0}, kw_only=True)
+    channels: int = option(
+        32, "of the convolution at full size; twice as many at half of it", minimum=1
+    )
+    units: int = option(128, "length of a feature vector", minimum=1)
+    dropout: float = option(0.5, "rate between features and logits", minimum=0, maximum=0.99)
+
+    def check_images(self) -> None:
+        """Refuses what cannot be classified.
+
+        Raises:
+            UsageError: images are too small, or there are fewer than two classes.
+        """
+        if len(self.image_shape) != 3 or min(self.image_shape[:2]) < 4:
+            raise UsageError(
+                f"images of shape {self.image_shape} are too small; the least is 4 × 4"
+            )
+        if self.num_classes < 2:
+            raise UsageError(f"num_classes = {self.num_classes} is too small; the least is 2")
+
+
+FAMILY = Family(
+    name="classifier",
+    summary="convolutional classifier, whose features judge samples",
+    model="tfgen.models.classifier.model:Classifier",
+    config=ClassifierConfig,
+    generative=False,
+    presets={
+        "conv": Preset(
+            "three convolutions, a feature vector of 128",
+            ClassifierConfig(),
+            epochs=12,
+            batch_size=128,
+            learning_rate=2e-3,
+            warmup_epochs=0.5,
+            schedule="cosine",
+            minutes=15,
+            result="accuracy 99.5 %",
+        )
+    },
+)

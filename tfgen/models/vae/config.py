@@ -1,0 +1,147 @@
+"""The VAE's options and presets. No TensorFlow here, so that `--help` answers at once."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tfgen.errors import UsageError
+from tfgen.settings.family import Family, Preset
+from tfgen.settings.fields import option
+from tfgen.settings.model import ConditionalConfig, check_quarters
+
+
+@dataclass(frozen=True)
+class VAEConfig(ConditionalConfig):
+    """A variational autoencoder, dense or convolutional."""
+
+    latent_dim: int = option(20, "dimensions of the latent space", minimum=1)
+    hidden: tuple[int, ...] = option(
+        (500,),
+        "widths of the encoder's dense hidden layers; the decoder has them in reverse",
+        minimum=1,
+    )
+    likelihood: Literal["bernoulli", "continuous_bernoulli", "normal"] = option(
+        "bernoulli",
+        "p(x|z): bernoulli for binarized images, continuous_bernoulli for grey values in [0, 1], "
+        "normal with unit variance",
+    )
+    binarization: Literal["dynamic", "threshold", "none"] = option(
+        "dynamic",
+        "how pixels become black or white: sampled anew at each step, by a threshold of 1/2, or not at all",
+    )
+    objective: Literal["elbo", "iwae"] = option(
+        "elbo",
+        "bound on log p(x) that training maximizes: the ELBO, or the importance-weighted bound",
+    )
+    importance_samples: int = option(
+        1, "samples of z per image: weighted by iwae, averaged by elbo", minimum=1
+    )
+    kl_warmup_steps: int = option(
+        0, "steps of linear KL warm-up in the gradient; 0 disables it", minimum=0
+    )
+    architecture: Literal["dense", "convolutional"] = option(
+        "dense", "networks of encoder and decoder"
+    )
+    channels: int = option(
+        16, "convolutional: channels at half the side; twice as many at a quarter", minimum=1
+    )
+    blocks: int = option(1, "convolutional: gated residual blocks at each size", minimum=0)
+    activation: Literal["relu", "leaky_relu", "silu", "tanh"] = option(
+        "relu", "activation of the dense hidden layers"
+    )
+    ema_decay: float = option(
+        0.0,
+        "EMA decay per step; evaluation and sampling use the EMA weights; 0 disables it",
+        minimum=0,
+        maximum=1,
+    )
+
+    def check_events(self) -> None:
+        """Refuses a likelihood that is no density of the events that the binarization gives.
+
+        Raises:
+            UsageError: a Bernoulli would see grey values, or a continuous likelihood binary ones.
+        """
+        if (self.likelihood == "bernoulli") == (self.binarization == "none"):
+            right = "dynamic or threshold" if self.likelihood == "bernoulli" else "none"
+            raise UsageError(
+                f"likelihood {self.likelihood!r} with binarization {self.binarization!r} is no density; "
+                f"it needs binarization {right}"
+            )
+
+    def check_architecture(self) -> None:
+        """Refuses images that the convolutional networks cannot produce.
+
+        Raises:
+            UsageError: a side is not divisible by four, or the events are no images.
+        """
+        if self.architecture == "convolutional":
+            check_quarters(self.image_shape)
+
+
+FAMILY = Family(
+    name="vae",
+    summary="variational autoencoder (Kingma & Welling 2013)",
+    model="tfgen.models.vae.model:VAE",
+    config=VAEConfig,
+    side_by_side=True,
+    presets={
+        "mlp": Preset(
+            "the report's network: 784-500-20-500-784",
+            VAEConfig(),
+            epochs=40,
+            batch_size=128,
+            learning_rate=1e-3,
+            minutes=2,
+            result="93.0 nats",
+        ),
+        "mlp-2d": Preset(
+            "the same with 2 latents, for the manifold",
+            VAEConfig(latent_dim=2),
+            epochs=40,
+            batch_size=128,
+            learning_rate=1e-3,
+            minutes=2,
+        ),
+        "long": Preset(
+            "two hidden layers, 50 latents, KL warm-up (Sønderby et al. 2016)",
+            VAEConfig(latent_dim=50, hidden=(400, 400), kl_warmup_steps=10_000),
+            epochs=400,
+            batch_size=128,
+            learning_rate=1e-3,
+            schedule="cosine",
+            minutes=27,
+            result="85.8 nats",
+        ),
+        "iwae": Preset(
+            "the same, trained on the importance-weighted bound (Burda et al. 2015)",
+            VAEConfig(
+                latent_dim=50,
+                hidden=(400, 400),
+                objective="iwae",
+                importance_samples=5,
+                kl_warmup_steps=10_000,
+            ),
+            epochs=400,
+            batch_size=128,
+            learning_rate=1e-3,
+            schedule="cosine",
+        ),
+        "conv": Preset(
+            "convolutional: gated residual blocks, EMA of the weights",
+            VAEConfig(
+                architecture="convolutional",
+                channels=16,
+                blocks=1,
+                kl_warmup_steps=5_000,
+                ema_decay=0.999,
+            ),
+            epochs=100,
+            batch_size=64,
+            learning_rate=1.5e-3,
+            warmup_epochs=0.5,
+            schedule="cosine",
+            minutes=50,
+            result="83.2 nats",
+        ),
+    },
+)

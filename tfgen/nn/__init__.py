@@ -1,0 +1,1 @@
+"""Layers, blocks and optimizers that the families share."""

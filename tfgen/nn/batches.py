@@ -1,0 +1,26 @@
+"""Batches that may be empty."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+
+def not_empty(function: Callable[..., Any], *batches: tf.Tensor) -> Any:
+    """`function(*batches)` for batches that may have no example.
+
+    On a CPU, TensorFlow's convolution of no images has a wrong shape. An empty batch is therefore
+    replaced by one example of zeros, whose result is dropped.
+
+    Args:
+        function: of batches, to tensors (or a structure of them) with the batch first.
+        *batches: tensors with the batch first, all of the same size.
+    """
+    if batches[0].shape[0]:  # known, and not 0
+        return function(*batches)
+    size = tf.shape(batches[0])[0]
+    missing = tf.cast(tf.equal(size, 0), tf.int32)
+    padded = (
+        tf.pad(batch, [[0, missing]] + [[0, 0]] * (len(batch.shape) - 1)) for batch in batches
+    )
+    return tf.nest.map_structure(lambda result: result[:size], function(*padded))

@@ -1,0 +1,325 @@
+"""Everything that is there for speed on a CPU, and only there.
+
+Each part computes what the plain code computes, up to rounding. All of it is turned off by
+`speedups(False)` or by the environment variable `TFGEN_CPU_SPEEDUPS=0`; the training steps and
+layers then use plain TensorFlow and Keras. What each part gains is in docs/performance.md.
+"""
+
+import contextlib
+import contextvars
+import functools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfgen.nn.batches import not_empty
+from tfgen.random import BatchNoise
+
+SWITCH = "TFGEN_CPU_SPEEDUPS"
+_ENABLED = contextvars.ContextVar("speedups", default=os.environ.get(SWITCH, "1") != "0")
+# Whether the layers that are traced will have no gradient taken.
+_INFERENCE = contextvars.ContextVar("inference", default=False)
+# The tape that takes the gradients by the kernels of the layers that are traced.
+_JOINED: contextvars.ContextVar["JoinedTape | None"] = contextvars.ContextVar(
+    "joined", default=None
+)
+
+# Taps of a transposed convolution, 4 wide with stride 2, from pixel m + t − 1 to 2m and to 2m + 1;
+# 4: none.
+_TAPS = np.array([[3, 4], [1, 2], [4, 0]])
+# With this many channels a transposed convolution is fast as it is.
+_MANY_CHANNELS = 8
+
+# Inputs and upstream gradients of a dense layer, one pair for each part of the batch.
+Parts: TypeAlias = list[tuple[tf.Tensor, tf.Tensor]]
+
+
+@contextlib.contextmanager
+def speedups(enabled: bool) -> Iterator[None]:
+    """A context in which models are built and traced with the speed-ups, or without them."""
+    token = _ENABLED.set(enabled)
+    try:
+        yield
+    finally:
+        _ENABLED.reset(token)
+
+
+def enabled() -> bool:
+    """Whether the speed-ups are on."""
+    return _ENABLED.get()
+
+
+@contextlib.contextmanager
+def inference() -> Iterator[None]:
+    """A context for tracing what takes no gradient, such as an export: layers use their fastest
+    kernels."""
+    token = _INFERENCE.set(True)
+    try:
+        yield
+    finally:
+        _INFERENCE.reset(token)
+
+
+# --- two operations at a time
+# --------------------------------------------------------------------------
+
+
+def share_cores() -> None:
+    """Gives each operation half of the cores, for training steps that run two operations at a time.
+
+    Does nothing where there is a GPU, where `TF_NUM_INTRAOP_THREADS` is set, or once TensorFlow is
+    in use.
+    """
+    if not enabled() or "TF_NUM_INTRAOP_THREADS" in os.environ:
+        return
+    if tf.config.get_visible_devices("GPU"):
+        return
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // 2))
+
+
+def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any) -> Any:
+    """`function(noise, *batches)`, computed for both halves of the batch at once.
+
+    TensorFlow runs operations at the same time where none waits for the other. A dense network is
+    one chain of operations, and two cores on each of its small products are slower than one core on
+    each of two products. The noise is drawn for each half by itself, with the speed-ups and
+    without.
+
+    Args:
+        function: of noise and batches, to tensors (or a structure of them) with the batch first;
+            each example's result depends on that example alone.
+        noise: of the whole batch.
+        *batches: tensors with the batch first, or None.
+
+    Returns:
+        What `function` returns for the whole batch.
+    """
+    if not enabled():
+        return function(_HalvedNoise(noise), *batches)
+    middle = (batches[0].shape[0] or tf.shape(batches[0])[0]) // 2
+    present = [index for index, batch in enumerate(batches) if batch is not None]
+
+    def of_half(noise: BatchNoise, *halves: tf.Tensor) -> Any:
+        by_place = dict(zip(present, halves, strict=True))
+        return function(noise, *(by_place.get(index) for index in range(len(batches))))
+
+    results = [
+        not_empty(
+            functools.partial(of_half, noise.part(index)), *(batches[i][half] for i in present)
+        )
+        for index, half in enumerate((slice(None, middle), slice(middle, None)))
+    ]
+    return tf.nest.map_structure(lambda *halves: tf.concat(halves, axis=0), *results)
+
+
+class _HalvedNoise:
+    """The noise that `side_by_side` draws for both halves, for the whole batch."""
+
+    def __init__(self, noise: BatchNoise):
+        self._parts = noise.part(0), noise.part(1)
+
+    def uniform(
+        self, batch: Any, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
+    ) -> Any:
+        """Uniform variates in [0, 1) of shape `[batch, *event_shape]`."""
+        sizes = batch // 2, batch - batch // 2
+        parts = zip(self._parts, sizes, strict=True)
+        return tf.concat(
+            [part.uniform(size, event_shape, stream, dtype) for part, size in parts], axis=0
+        )
+
+    def normal(
+        self, batch: Any, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
+    ) -> Any:
+        """Standard normal variates of shape `[batch, *event_shape]`."""
+        sizes = batch // 2, batch - batch // 2
+        parts = zip(self._parts, sizes, strict=True)
+        return tf.concat(
+            [part.normal(size, event_shape, stream, dtype) for part, size in parts], axis=0
+        )
+
+
+# --- dense layers
+# --------------------------------------------------------------------------------------
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
+class Dense(keras.layers.Dense):
+    """Keras's dense layer of `[B, inputs]`, with its gradient by the inputs as (W·uᵀ)ᵀ instead of
+    u·Wᵀ.
+
+    TensorFlow's product with a large transposed matrix is slow on a CPU where widths are powers of
+    two; with a small transposed matrix it is not. Of 128 × 1024 and 1024 × 1024 they ran at 35 and
+    at 76 GFLOP/s (AVX2).
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """`activation(inputs · kernel + bias)`."""
+        if not enabled():
+            return super().call(inputs, training)
+        kernel = tf.convert_to_tensor(self.kernel)
+        if _INFERENCE.get():
+            # TensorFlow fuses its own product with bias and activation; it would not fuse
+            # `_product`.
+            outputs = tf.linalg.matmul(inputs, kernel)
+        else:
+            tape = _JOINED.get()
+            outputs = _product(inputs, kernel, None if tape is None else tape.parts(self.kernel))
+        if self.bias is not None:
+            outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
+        return self.activation(outputs)
+
+
+def _product(inputs: tf.Tensor, kernel: tf.Tensor, parts: Parts | None) -> tf.Tensor:
+    """`inputs · kernel`; where `parts` are given, their owner computes the gradient by the
+    kernel."""
+
+    @tf.custom_gradient
+    def product(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+            by_inputs = tf.transpose(tf.linalg.matmul(kernel, upstream, transpose_b=True))
+            if parts is None:
+                return by_inputs, tf.linalg.matmul(inputs, upstream, transpose_a=True)
+            parts.append((inputs, upstream))
+            return by_inputs, None
+
+        return tf.linalg.matmul(inputs, kernel), gradient
+
+    result: tf.Tensor = product(inputs, kernel)
+    return result
+
+
+class JoinedTape(tf.GradientTape):
+    """A gradient tape for dense layers that see a batch in parts.
+
+    The gradient by a kernel is one product over the whole batch. A plain tape computes one product
+    for each part and adds them up, which for large kernels takes time in the memory.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._dense_parts: dict[int, Parts] = {}
+
+    def __enter__(self) -> Self:
+        self._token = _JOINED.set(self)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        _JOINED.reset(self._token)
+        super().__exit__(*exception)
+
+    def parts(self, kernel: keras.Variable) -> Parts:
+        """Where the layer with that kernel puts its inputs and upstream gradients."""
+        return self._dense_parts.setdefault(id(kernel), [])
+
+    def gradient(
+        self, target: tf.Tensor, sources: list[keras.Variable], **kwargs: Any
+    ) -> list[Any]:
+        """The gradients of `target` by `sources`."""
+        gradients = super().gradient(target, sources, **kwargs)
+        return [
+            gradient if gradient is not None else self._joined_gradient(variable)
+            for variable, gradient in zip(sources, gradients, strict=True)
+        ]
+
+    def _joined_gradient(self, variable: keras.Variable) -> tf.Tensor | None:
+        parts = self._dense_parts.get(id(variable))
+        if not parts:
+            return None
+        inputs, upstream = (tf.concat(tensors, axis=0) for tensors in zip(*parts, strict=True))
+        return tf.cast(tf.linalg.matmul(inputs, upstream, transpose_a=True), variable.dtype)
+
+
+# --- convolutions
+# --------------------------------------------------------------------------------------
+
+
+def has_fast_upsampling(filters: int) -> bool:
+    """Whether `upsample` is the faster way to double the sides, for what is being traced."""
+    return enabled() and _INFERENCE.get() and filters < _MANY_CHANNELS
+
+
+def upsample(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """A transposed convolution, 4 × 4 with stride 2, as a 3 × 3 convolution whose channels become
+    pixels.
+
+    With few channels it is twice as fast (Shi et al. 2016, "Real-time single image and video
+    super-resolution").
+
+    Args:
+        inputs: `[B, H, W, C]`.
+        kernel: `[4, 4, filters, C]`.
+
+    Returns:
+        `[B, 2 H, 2 W, filters]`.
+    """
+    filters, channels = kernel.shape[2:]
+    kernel = tf.pad(kernel, [[0, 1], [0, 1], [0, 0], [0, 0]])
+    # Taps of rows and of columns apart: [3, 2, 3, 2, filters, C].
+    kernel = tf.gather(tf.gather(kernel, _TAPS, axis=0), _TAPS, axis=2)
+    kernel = tf.reshape(tf.transpose(kernel, [0, 2, 5, 1, 3, 4]), [3, 3, channels, 4 * filters])
+    return tf.nn.depth_to_space(tf.nn.conv2d(inputs, kernel, 1, "SAME"), 2)
+
+
+# --- Adam
+# ----------------------------------------------------------------------------------------------
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
+class Adam(keras.optimizers.Adam):
+    """Adam (Kingma & Ba 2014), updated by TensorFlow's fused kernel.
+
+    Keras writes the update as a dozen operations, each of which reads and writes arrays as large as
+    the weights. Without XLA to fuse them they take a fifth of a dense GAN's step on a CPU.
+    Arguments, state and, up to rounding, numbers are those of `keras.optimizers.Adam`. Gradients
+    within `global_clipnorm` pass through unchanged.
+    """
+
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        limit = self.global_clipnorm
+        known = [gradient for gradient in grads if gradient is not None]
+        if not limit or not known or not enabled():
+            return super()._clip_gradients(grads)
+        norm = tf.linalg.global_norm(known)
+
+        def clip() -> list[tf.Tensor]:
+            # A norm that is not finite makes every gradient so.
+            scale = limit / norm + (norm - norm)
+            return [gradient * tf.cast(scale, gradient.dtype) for gradient in known]
+
+        clipped = iter(
+            tf.cond(norm <= limit, lambda: [tf.identity(gradient) for gradient in known], clip)
+        )
+        return [None if gradient is None else next(clipped) for gradient in grads]
+
+    def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: tf.Tensor) -> None:
+        """Moves one variable and its two moments."""
+        if self.amsgrad or tf.distribute.has_strategy() or not enabled():
+            # The kernel knows neither AMSGrad nor variables that are spread over devices.
+            super().update_step(gradient, variable, learning_rate)
+            return
+        dtype = variable.dtype
+        step = tf.cast(self.iterations.value + 1, dtype)
+        decays = [tf.constant(decay, dtype) for decay in (self.beta_1, self.beta_2)]
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=decays[0] ** step,
+            beta2_power=decays[1] ** step,
+            lr=tf.cast(learning_rate, dtype),
+            beta1=decays[0],
+            beta2=decays[1],
+            epsilon=tf.constant(self.epsilon, dtype),
+            grad=tf.cast(gradient, dtype),
+        )

@@ -1,0 +1,1 @@
+"""Options with their help, ranges and defaults. No TensorFlow here."""

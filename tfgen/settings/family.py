@@ -1,0 +1,93 @@
+"""What a family of models says about itself before TensorFlow is imported."""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tfgen.errors import UsageError
+from tfgen.settings.fields import hint
+from tfgen.settings.model import ModelConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named, complete setting: a model's configuration, and how it is trained by default.
+
+    Attributes:
+        summary: one line for the table of presets.
+        model: the model's configuration.
+        epochs: passes over the training images.
+        batch_size: images per step.
+        learning_rate: peak learning rate of Adam.
+        warmup_epochs: epochs of linear learning-rate warm-up.
+        schedule: learning rate after warm-up.
+        clip_norm: global gradient norm that longer gradients are clipped to; 0 disables clipping.
+        minutes: training time on two CPU cores, for the table of presets; None where nobody
+            measured it.
+        result: what the trained model reaches on MNIST's test images, for the table of presets.
+    """
+
+    summary: str
+    model: ModelConfig
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup_epochs: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip_norm: float = 0.0
+    minutes: float | None = None
+    result: str = ""
+
+    def training(self) -> dict[str, Any]:
+        """The preset's training options by name."""
+        apart = ("summary", "model", "minutes", "result")
+        return {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in apart
+        }
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of models: the entry that the registry looks up by name.
+
+    Attributes:
+        name: what the commands call the family.
+        summary: one line for `--help`.
+        model: path of the `ImageModel` subclass, `module:Class`, imported when it is needed.
+        config: the family's configuration class; each of its options is a flag of `tfgen-train`.
+        presets: named settings; the first is the default.
+        generative: whether the models make images; those that do not learn from labels.
+        side_by_side: whether a training step holds chains of operations that do not wait for each
+            other. On a CPU, each operation then runs on half of the cores; see
+            `tfgen.nn.cpu.share_cores`.
+    """
+
+    name: str
+    summary: str
+    model: str
+    config: type[ModelConfig]
+    presets: Mapping[str, Preset]
+    generative: bool = True
+    side_by_side: bool = False
+
+    @property
+    def default_preset(self) -> str:
+        """Name of the preset that is used where none is asked for."""
+        return next(iter(self.presets))
+
+    def preset(self, name: str) -> Preset:
+        """The preset of that name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if name not in self.presets:
+            raise UsageError(f"unknown preset {name!r} of {self.name}{hint(name, self.presets)}")
+        return self.presets[name]
+
+    def load_class(self) -> Any:
+        """Imports the model class, and with it TensorFlow."""
+        module, _, name = self.model.partition(":")
+        return getattr(importlib.import_module(module), name)

@@ -1,0 +1,46 @@
+"""What every family's configuration holds. No TensorFlow here, so that `--help` answers at once."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from tfgen.errors import UsageError
+from tfgen.settings.fields import Config
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """Base of every family's configuration: each field made by `option` is a flag of `tfgen-train`.
+
+    Attributes:
+        image_shape: height, width, channels; taken from the data, not a flag.
+    """
+
+    image_shape: tuple[int, ...] = dataclasses.field(default=(28, 28, 1), metadata={"minimum": 1})
+
+
+@dataclass(frozen=True)
+class ConditionalConfig(ModelConfig):
+    """Base of the configuration of a family with class-conditional variants.
+
+    Attributes:
+        num_classes: number of classes of a class-conditional model, 0 for an unconditional one;
+            taken from the data, not a flag.
+    """
+
+    num_classes: int = dataclasses.field(default=0, metadata={"minimum": 0}, kw_only=True)
+
+
+def check_quarters(image_shape: tuple[int, ...]) -> None:
+    """Refuses images that networks with two halvings of the side cannot produce.
+
+    Raises:
+        UsageError: a side is not divisible by four, or the events are no images.
+    """
+    if len(image_shape) != 3:
+        raise UsageError(f"events of shape {image_shape} are no images; use --architecture dense")
+    height, width, _ = image_shape
+    if height % 4 or width % 4:
+        raise UsageError(
+            f"the convolutional networks need sides divisible by four, and the images are {height} × {width}; "
+            "use --architecture dense"
+        )

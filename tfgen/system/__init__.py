@@ -1,0 +1,1 @@
+"""What tfgen asks of the machine: files, terminal, memory. No TensorFlow here."""
