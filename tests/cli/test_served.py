@@ -9,7 +9,7 @@ import pytest
 
 from tests import commands
 from tests.conftest import Trained
-from tests.serving_double import Double
+from tests.publishing.serving_double import Double
 
 pytestmark = pytest.mark.newest
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import contracts
+from tfgen import testing as contracts
 from tests.conftest import SIDE
 from tfgen import GAN, VAE, Flow
 

@@ -12,7 +12,7 @@ import requests
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from tests.serving_double import Double
+from tests.publishing.serving_double import Double
 from tfgen.publishing import versions
 
 pytestmark = pytest.mark.newest

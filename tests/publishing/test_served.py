@@ -17,7 +17,7 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from tests.serving_double import Double
+from tests.publishing.serving_double import Double
 from tfgen import GAN, VAE, Flow
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import export, versions
