@@ -3,19 +3,42 @@
 import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from tfgen.errors import UsageError
+from tfgen.settings.fields import Config, option
 
 from ._command import run_command, terminable
-from ._flags import Parser
+from ._flags import Parser, add_flags, align_columns, read_flags
+
+if TYPE_CHECKING:
+    from tfgen.data.importers.base import Imported
 
 PROG = "tfgen-data"
-_DESCRIPTION = """Prepares a data set from local files as a TFDS directory, which tfgen and TFDS read.
+_DESCRIPTION = "Prepare a data set from local files, as a TFDS directory for tfgen and TFDS."
+_FORMATS = {
+    "idx": "IDX files with the names of the MNIST family, gzipped or not; or one file of images",
+    "images": "PNG or JPEG images of one size; sub-folders are classes, and sub-folders named "
+    "train and test are splits",
+}
 
-  tfgen-data idx    FOLDER   IDX files of the MNIST family, found by name, gzipped or not;
-                             or one file of images
-  tfgen-data images FOLDER   PNG or JPEG images of one size; sub-folders are classes, those
-                             named train and test are splits"""
+
+@dataclass(frozen=True)
+class DataOptions(Config):
+    """What `tfgen-data` imports, and what it stores about the images."""
+
+    prefix: str | None = option(
+        None,
+        "data set to import from a folder of IDX files that holds several, such as emnist-letters",
+    )
+    description: str | None = option(None, "what the images show")
+    license: str | None = option(
+        None, "licence of the images and who holds it; appended to the description"
+    )
+    citation: str | None = option(None, "how to cite the data set")
+    homepage: str | None = option(None, "web address of the data set")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,92 +47,83 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(PROG, _DESCRIPTION)
+    table = "\n".join(align_columns(list(_FORMATS.items())))
+    parser = Parser(PROG, f"{_DESCRIPTION}\n\nformats:\n{table}")
     parser.add_argument(
-        "kind", choices=["idx", "images"], metavar="{idx,images}", help="what SOURCE holds"
+        "format",
+        choices=list(_FORMATS),
+        metavar="{" + ",".join(_FORMATS) + "}",
+        help="format of the files",
     )
     parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="the folder to read, or one IDX file of images"
+        "source", type=Path, metavar="SOURCE", help="folder of the files, or one IDX file"
     )
     parser.add_argument(
-        "--name", required=True, metavar="N", help="the data set's name, in snake case"
+        "--name", required=True, metavar="NAME", help="name of the data set, in snake case"
     )
     parser.add_argument(
         "--to",
         required=True,
         type=Path,
-        metavar="D",
-        help="the TFDS root to write <D>/<N>/<version> to",
+        metavar="FOLDER",
+        help="TFDS root; the data set is written to FOLDER/NAME/VERSION",
     )
-    parser.add_argument(
-        "--prefix",
-        metavar="P",
-        help="which data set of an IDX folder that holds several: emnist-letters",
-    )
-    about = parser.add_argument_group("what TFDS keeps with the images")
-    about.add_argument("--description", metavar="TEXT", help="what the images are")
-    about.add_argument(
-        "--license", metavar="TEXT", help="their licence and its holders; joins the description"
-    )
-    about.add_argument("--citation", metavar="TEXT", help="how to cite them")
-    about.add_argument("--homepage", metavar="URL", help="where they come from")
+    add_flags(parser, DataOptions)
     return parser
 
 
 def _body(argv: list[str]) -> None:
-    parser = _parser()
-    flags = parser.parse(argv)
-    if flags.prefix is not None and flags.kind != "idx":
-        parser.error("--prefix is for idx only; leave it out")
-    # Half a folder is not left behind.
+    flags = _parser().parse(argv)
+    options = read_flags(flags, DataOptions)
+    if options.prefix is not None and flags.format != "idx":
+        raise UsageError("--prefix is for idx only; leave it out")
+    # SIGTERM raises an error here, so that no incomplete folder is left behind.
     with terminable("terminated; nothing was written"):
-        _prepare(flags)
+        _write(flags, options)
 
 
-def _prepare(flags: argparse.Namespace) -> None:
-    from tfgen.data.writing import check_name, prepare
+def _write(flags: argparse.Namespace, options: DataOptions) -> None:
+    from tfgen.data.writing import check_name, write_prepared
 
     check_name(flags.name)
-    class_names = None
-    splits: dict[str, Any]
-    if flags.kind == "idx":
-        from tfgen.data.importers.idx import read_idx_folder
-
-        splits = read_idx_folder(flags.source, flags.prefix)
-    else:
-        from tfgen.data.importers.images import read_image_folder
-
-        splits, class_names = read_image_folder(flags.source)
-    description = flags.description
-    if flags.license is not None:
-        described = f"{description.rstrip('.')}." if description else f"{flags.name}."
-        description = f"{described} Licence: {flags.license}"
-    target = prepare(
+    imported = _import(flags.format, flags.source, options)
+    folder = write_prepared(
         flags.name,
-        splits,
+        imported.splits,
         flags.to,
-        class_names=class_names,
-        description=description,
-        citation=flags.citation,
-        homepage=flags.homepage,
+        class_names=imported.class_names,
+        description=_describe(flags.name, options),
+        citation=options.citation,
+        homepage=options.homepage,
     )
-    print(f"wrote {target}: {_summary(splits, class_names)}")
-    print(f"use it: tfgen-train vae --dataset {flags.name} --data-dir {shlex.quote(str(flags.to))}")
+    print(f"wrote {folder}: {_summarize(imported)}")
+    root = shlex.quote(str(flags.to))
+    print(f"train on it with: tfgen-train vae --dataset {flags.name} --data-dir {root}")
 
 
-def _summary(splits: dict[str, Any], class_names: list[str] | None) -> str:
-    counts = ", ".join(f"{len(images)} {split}" for split, (images, _) in splits.items())
-    images, labels = splits["train"]
-    height, width, channels = images.shape[1:]
-    if labels is None:
-        classes = "no labels"
-    else:
-        number = (
-            len(class_names)
-            if class_names
-            else max(int(labels.max()) for _, labels in splits.values()) + 1
-        )
-        classes = f"{number} classes"
+def _import(file_format: str, source: Path, options: DataOptions) -> "Imported":
+    """The splits of local files; a new importer is one more choice here."""
+    if file_format == "idx":
+        from tfgen.data.importers.idx import import_idx
+
+        return import_idx(source, options.prefix)
+    from tfgen.data.importers.images import import_images
+
+    return import_images(source)
+
+
+def _describe(name: str, options: DataOptions) -> str | None:
+    """The description that TFDS stores, with the licence at its end."""
+    if options.license is None:
+        return options.description
+    text = f"{options.description.rstrip('.')}." if options.description else f"{name}."
+    return f"{text} Licence: {options.license}"
+
+
+def _summarize(imported: "Imported") -> str:
+    counts = ", ".join(f"{len(split)} {name}" for name, split in imported.splits.items())
+    height, width, channels = imported.splits["train"].image_shape
+    classes = "no labels" if imported.num_classes is None else f"{imported.num_classes} classes"
     return f"{counts} images of {height} x {width} x {channels}, {classes}"
 
 

@@ -1,11 +1,19 @@
 """Threefry against its published vectors, and the latents against the normal distribution."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
 
+from tests import commands
 from tfgen import random
+from tfgen.models import preprocessing
+from tfgen.models.gan import model as gan
+from tfgen.models.vae import model as vae
+
+pytestmark = pytest.mark.quick
 
 # Random123's known-answer file, threefry2x32 with 20 rounds: counter, key, result.
 VECTORS = [
@@ -60,9 +68,7 @@ def test_extreme_words_give_finite_latents() -> None:
 
 
 def test_uniform_range_and_mean() -> None:
-    draws = random.uniform(
-        tf.constant(random.image_seeds(0, 1000)), 100, random.BINARIZATION
-    ).numpy()
+    draws = random.uniform(tf.constant(random.image_seeds(0, 1000)), 100, random.DRAWS).numpy()
     assert draws.min() >= 0
     assert draws.max() < 1
     assert scipy.stats.kstest(draws.ravel(), "uniform").pvalue > 1e-3
@@ -72,9 +78,26 @@ def test_streams_are_independent() -> None:
     seeds = tf.constant(random.image_seeds(0, 5000))
     a, b = (
         random.standard_normal(seeds, 1, stream).numpy()[:, 0]
-        for stream in (random.LATENTS, random.POSTERIOR)
+        for stream in (random.LATENTS, random.PARTS)
     )
     assert abs(np.corrcoef(a, b)[0, 1]) < 5 / np.sqrt(5000)
+
+
+def test_no_two_streams_are_the_same_number() -> None:
+    # A part of a batch adds its index to PARTS.
+    streams = [random.LATENTS, random.DRAWS, *(random.PARTS + index for index in range(8))]
+    streams += [vae.POSTERIOR, gan.PENALTY, preprocessing.BINARIZATION]
+    streams += [preprocessing.DEQUANTIZATION]
+    assert len(set(streams)) == len(streams)
+
+
+def test_image_seeds_need_no_tensorflow(tmp_path: Path) -> None:
+    code = (
+        "import sys, tfgen.random; assert len(tfgen.random.image_seeds(0, 3)) == 3; "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    done = commands.python(["-c", code], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_image_seeds_are_distinct_and_extend() -> None:

@@ -1,35 +1,36 @@
-"""What tfgen raises when it refuses a request or fails at its work.
+"""The errors that tfgen raises on purpose, each with an exit status.
 
-Both kinds carry the exit status that the console scripts end with, and a message of one line that
-says what was wrong, with which value, and what would be right.
+A message is one line that says what was wrong, with which value, and what would be right.
 """
 
 
 class TfgenError(Exception):
-    """Base of every error that tfgen raises on purpose."""
+    """Base class of all errors that tfgen raises on purpose.
+
+    Attributes:
+        exit_status: exit status of a command that ends with this error.
+    """
 
     exit_status = 1
 
 
 class UsageError(TfgenError, ValueError):
-    """The request was wrong: an unknown name, a value out of range, an input that is not what it
-    claims."""
+    """The request was wrong: an unknown name, a value out of range, a damaged file."""
 
     exit_status = 2
 
 
 class WorkError(TfgenError, RuntimeError):
-    """The request was right, the work failed: a non-finite loss, a full disk, a broken
-    checkpoint."""
+    """The request was right, but the work failed: a non-finite loss, a full disk."""
 
     exit_status = 1
 
 
 class InterruptedRunError(TfgenError):
-    """A signal ended the run after its state was saved.
+    """A signal ended the run, after its state was saved.
 
     Attributes:
-        signum: the signal's number; the exit status is 128 more, as shells have it.
+        signum: number of the signal; the exit status is 128 + `signum`, as in a shell.
     """
 
     def __init__(self, message: str, signum: int):

@@ -1,12 +1,12 @@
-"""Per-image latents: a counter-based generator in integer tensor operations.
+"""Random numbers per image seed: a counter-based generator in integers.
 
-A latent must be a function of its image's own seed, bit for bit, whatever the batch, the process or
-the compiler. TensorFlow's stateless generators take one seed a call, and XLA draws other numbers
-from it than the plain kernels do. So the bits come from Threefry-2x32 (Salmon, Moraes, Dror & Shaw
-2011, "Parallel random numbers: as easy as 1, 2, 3"), and the normal variate from the bits by a
-table of the inverse normal distribution function, interpolated in fixed point: a compiler may fuse
-a float multiplication with an addition, or take another logarithm, and change the last bit; it can
-do no such thing to integers.
+The latents of an image must be a function of its own seed, bit for bit, whatever the batch, the
+process or the compiler. TensorFlow's stateless generators take one seed per call, and XLA computes
+different numbers from it than the plain kernels do. tfgen therefore takes the bits from
+Threefry-2x32 (Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"), and
+a normal variate from the bits by a table of the normal quantile function, interpolated in fixed
+point. A compiler may fuse a multiplication of floats with an addition, or use a different
+logarithm, and so change the last bit; integers leave it no such choice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tfgen.system.lazy import LazyModule
 if TYPE_CHECKING:
     import tensorflow as tf
 else:
-    # A client of a server needs `image_seeds`, and no TensorFlow.
+    # `image_seeds` needs no TensorFlow, so that a client of a server works without it.
     tf = LazyModule("tensorflow")
 
 # Threefry-2x32: rotations and the parity constant of the key schedule (Salmon et al. 2011, table 3
@@ -32,22 +32,22 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 _ROUNDS_OF_FOUR = 5
 
-# Streams keep draws of different purpose from one seed apart: the second word of the key. A family
-# names its own where it draws; two letters in ASCII make a number that no other stream has.
+# A stream is the second word of the key: it separates the draws that a seed has for different
+# purposes. A family defines its own streams where it draws. A stream is two letters in ASCII.
 LATENTS = 0x6C61
 PARTS = 0x7074
 DRAWS = 0x6472
 
-_SEGMENTS = 256  # table segments an octave of the tail probability; error below 1e-6
-_FRACTION_BITS = 20  # position inside a segment
-_SCALE_BITS = 26  # fixed point of the table: |z| < 6.4 takes 29 bits
+_SEGMENTS = 256  # table segments per octave of the tail probability; error below 1e-6
+_FRACTION_BITS = 20  # of the position within a segment
+_SCALE_BITS = 26  # fractional bits of the table's fixed point: |z| < 6.4 takes 29 bits
 
 
 def image_seeds(seed: int, n: int) -> np.ndarray:
-    """The seeds of the n images of one request, `int32[n]`; needs no TensorFlow.
+    """The seeds of the n images of a request, `int32[n]`; needs no TensorFlow.
 
-    They are consecutive from a start that is hashed from `seed`: distinct within a request, the
-    first ones the same for every n, and different for another `seed`.
+    Consecutive integers from a start that is a hash of `seed`. The seeds of a request are distinct,
+    a larger n only appends to them, and a different `seed` gives different ones.
     """
     start = int(np.random.SeedSequence(seed).generate_state(1)[0])
     return ((start + np.arange(n, dtype=np.int64)) % 2**32).astype(np.uint32).view(np.int32)
@@ -59,7 +59,7 @@ def threefry2x32(
     """Threefry-2x32 with 20 rounds.
 
     Args:
-        key: two `uint32` tensors that broadcast against the counter's.
+        key: two `uint32` tensors that broadcast against those of `counter`.
         counter: two `uint32` tensors.
 
     Returns:
@@ -85,9 +85,9 @@ def random_bits(seeds: tf.Tensor, size: int, stream: int) -> tf.Tensor:
     """Random bits for each seed.
 
     Args:
-        seeds: `int32[B]`; any value, negative ones too.
-        size: words a seed.
-        stream: what the bits are for; draws of different streams are independent.
+        seeds: `int32[B]`; negative values are allowed.
+        size: words per seed.
+        stream: the purpose of the bits; different streams are independent.
 
     Returns:
         `uint32[B, size]`; row i depends on `seeds[i]` alone.
@@ -101,34 +101,41 @@ def random_bits(seeds: tf.Tensor, size: int, stream: int) -> tf.Tensor:
 
 
 def seeds_of_draws(seeds: tf.Tensor, n: int) -> tf.Tensor:
-    """Seeds of n draws for each seed: `int32[B, n]` from `int32[B]`."""
+    """Seeds for n draws per seed: `int32[B, n]` from `int32[B]`."""
     return tf.bitcast(random_bits(seeds, n, DRAWS), tf.int32)
 
 
 def uniform(seeds: tf.Tensor, size: int, stream: int) -> tf.Tensor:
-    """Uniform variates in [0, 1), multiples of 2^-24: `float32[B, size]` from `seeds: int32[B]`."""
+    """Uniform variates in [0, 1): `float32[B, size]`, multiples of 2^-24.
+
+    Args:
+        seeds: `int32[B]`.
+        size: variates per seed.
+        stream: see `random_bits`.
+    """
     bits = tf.bitwise.right_shift(random_bits(seeds, size, stream), tf.constant(8, tf.uint32))
     return tf.cast(bits, tf.float32) * tf.constant(2.0**-24, tf.float32)
 
 
 def standard_normal(seeds: tf.Tensor, size: int, stream: int = LATENTS) -> tf.Tensor:
-    """Standard normal variates, bit-equal for a seed in every batch, process and compiler.
+    """Standard normal variates, bit-equal for every batch, process and compiler.
 
-    One bit of a word is the sign; the other 31 give the tail probability p = (2u + 1) / 2^33 in (0,
-    1/2). Its leading bit chooses an octave of the table and the next ones a segment of it.
+    The first bit of a word is the sign. The remaining 31 bits u give the tail probability
+    p = (2u + 1) / 2^33 in (0, 1/2). The leading bit of 2u + 1 selects an octave of the table, and
+    the bits after it a segment of that octave.
 
     Args:
         seeds: `int32[B]`.
-        size: variates a seed.
+        size: variates per seed.
         stream: see `random_bits`.
 
     Returns:
-        `float32[B, size]`, within 1e-6 of the exact quantile, |z| < 6.4.
+        `float32[B, size]`, |z| < 6.4, within 1e-6 of the exact quantile.
     """
     bits = random_bits(seeds, size, stream)
     odd = tf.cast(tf.bitwise.left_shift(bits, tf.constant(1, tf.uint32)), tf.int64) + 1
-    # float64 holds 32 bits exactly: its exponent is the octave, its mantissa's first bits the
-    # segment.
+    # float64 represents 32 bits exactly: its exponent is the octave, and the first bits of its
+    # mantissa are the segment.
     pattern = tf.bitcast(tf.cast(odd, tf.float64), tf.int64)
     segment_bits = _SEGMENTS.bit_length() - 1
     cell = (
@@ -143,13 +150,14 @@ def standard_normal(seeds: tf.Tensor, size: int, stream: int = LATENTS) -> tf.Te
     step = tf.bitwise.right_shift(slope * fraction, tf.constant(_FRACTION_BITS, tf.int64))
     magnitude = tf.gather(tf.constant(values), cell) - step
     sign = 1 - 2 * tf.cast(tf.bitwise.right_shift(bits, tf.constant(31, tf.uint32)), tf.int64)
-    # The conversion rounds once and the power of two is exact: no compiler has a choice here.
+    # The conversion rounds once and the product with a power of two is exact, so that every
+    # compiler computes the same float.
     return tf.cast(sign * magnitude, tf.float32) * tf.constant(2.0**-_SCALE_BITS, tf.float32)
 
 
 @functools.cache
 def _quantile_table() -> tuple[np.ndarray, np.ndarray]:
-    """Fixed-point |z| at the start of each segment, and its fall over the segment, both `int64`."""
+    """Fixed-point |z| at the start of each segment, and its decrease over it."""
     octaves, inverse = 32, NormalDist().inv_cdf
     edges = [
         -inverse((1 + s / _SEGMENTS) * 2.0 ** (octave - 33))
@@ -161,10 +169,11 @@ def _quantile_table() -> tuple[np.ndarray, np.ndarray]:
 
 
 class BatchNoise:
-    """Noise for one training or test batch: a function of (seed, step, replica), drawn fast.
+    """Noise for a whole batch, drawn by TensorFlow's own fast generators.
 
     Args:
-        seed: `int32[2]`, what `tf.random.stateless_*` takes.
+        seed: `int32[2]`, as `tf.random.stateless_*` takes it. In training it is a function of the
+            model's seed, the step and the replica.
     """
 
     def __init__(self, seed: tf.Tensor):
@@ -174,25 +183,26 @@ class BatchNoise:
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> tf.Tensor:
         """Uniform variates in [0, 1) of shape `[batch, *event_shape]`."""
-        return tf.random.stateless_uniform((batch, *event_shape), self._folded(stream), dtype=dtype)
+        return tf.random.stateless_uniform(
+            (batch, *event_shape), self._fold_in(stream), dtype=dtype
+        )
 
     def normal(
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> tf.Tensor:
         """Standard normal variates of shape `[batch, *event_shape]`."""
-        return tf.random.stateless_normal((batch, *event_shape), self._folded(stream), dtype=dtype)
+        return tf.random.stateless_normal((batch, *event_shape), self._fold_in(stream), dtype=dtype)
 
     def part(self, index: int) -> BatchNoise:
-        """The noise of one part of the batch, apart from that of the other parts."""
-        return BatchNoise(self._folded(PARTS + index))
+        """The noise of part `index` of the batch, independent of that of all other parts."""
+        return BatchNoise(self._fold_in(PARTS + index))
 
-    def _folded(self, stream: int) -> tf.Tensor:
+    def _fold_in(self, stream: int) -> tf.Tensor:
         return tf.random.experimental.stateless_fold_in(self.seed, stream)
 
 
 class SeedNoise:
-    """Noise for images with a seed each: row i is a function of `seeds[i]` alone, whatever the
-    batch.
+    """Noise of image seeds: row i is a function of `seeds[i]` alone.
 
     Args:
         seeds: `int32[B]`.
@@ -204,13 +214,13 @@ class SeedNoise:
     def uniform(
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> tf.Tensor:
-        """Uniform variates in [0, 1) of shape `[B, *event_shape]`; `batch` is the seeds' own."""
+        """Uniform variates in [0, 1) of shape `[B, *event_shape]`; `batch` must be B."""
         return self._shaped(uniform(self.seeds, math.prod(event_shape), stream), event_shape, dtype)
 
     def normal(
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> tf.Tensor:
-        """Standard normal variates of shape `[B, *event_shape]`; `batch` is the seeds' own."""
+        """Standard normal variates of shape `[B, *event_shape]`; `batch` must be B."""
         return self._shaped(
             standard_normal(self.seeds, math.prod(event_shape), stream), event_shape, dtype
         )

@@ -1,4 +1,4 @@
-"""What every bijector of tfgen keeps to, as checks that take a case."""
+"""The contract of every bijector, as checks that take a case."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ tfb, tfd = tfp.bijectors, tfp.distributions
 
 @dataclass(frozen=True)
 class Case:
-    """A bijector with what it takes.
+    """A bijector and its inputs.
 
     Attributes:
-        make: the bijector of that float type's numbers.
-        inputs: shape of an event of `forward`'s input.
-        outputs: and of its output.
-        latents: (rng, shape) → inputs in the stated domain.
+        make: dtype → the bijector.
+        inputs: shape of an event of x.
+        outputs: shape of an event of y.
+        latents: (rng, shape) → x in the domain of the bijector.
     """
 
     make: Callable[[str], Any]
@@ -30,7 +30,7 @@ class Case:
         rng.normal(size=shape)
     )
 
-    def drawn(self, dtype: str, *batch: int) -> tf.Tensor:
+    def draw(self, dtype: str, *batch: int) -> tf.Tensor:
         rng = np.random.default_rng(1)
         return tf.constant(self.latents(rng, (*batch, *self.inputs)), dtype)
 
@@ -39,18 +39,18 @@ def tolerance(dtype: str) -> float:
     return 1e-5 if dtype == "float32" else 1e-10
 
 
-def assert_close(made: Any, wanted: Any, dtype: str) -> None:
+def assert_close(actual: Any, expected: Any, dtype: str) -> None:
     """Relative to the largest entry."""
-    made, wanted = np.asarray(made), np.asarray(wanted)
-    assert made.shape == wanted.shape
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
     np.testing.assert_allclose(
-        made, wanted, rtol=0, atol=tolerance(dtype) * max(1, np.abs(wanted).max())
+        actual, expected, rtol=0, atol=tolerance(dtype) * max(1, np.abs(expected).max())
     )
 
 
 def check_round_trip(case: Case, dtype: str) -> None:
-    """x → y → x, through tfgen's pair and through TFP's methods with their cache busted."""
-    bijector, x = case.make(dtype), case.drawn(dtype, 3)
+    """x → y → x, by tfgen's pair and by TFP's methods; `tf.identity` defeats TFP's cache."""
+    bijector, x = case.make(dtype), case.draw(dtype, 3)
     y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
     assert y.shape == (3, *case.outputs) and y.dtype == dtype and log_det.shape == (3,)
     back, inverse_log_det = bijector.inverse_and_log_det(y, len(case.outputs))
@@ -61,22 +61,22 @@ def check_round_trip(case: Case, dtype: str) -> None:
 
 
 def check_tfp_methods_agree(case: Case, dtype: str) -> None:
-    bijector, x = case.make(dtype), case.drawn(dtype, 2)
+    bijector, x = case.make(dtype), case.draw(dtype, 2)
     y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
     assert_close(bijector.forward(x), y, dtype)
     assert_close(bijector.forward_log_det_jacobian(x, len(case.inputs)), log_det, dtype)
     fresh = tf.identity(y)
     x_again, inverse_log_det = bijector.inverse_and_log_det(fresh, len(case.outputs))
     assert_close(bijector.inverse(tf.identity(fresh)), x_again, dtype)
-    made = bijector.inverse_log_det_jacobian(tf.identity(fresh), len(case.outputs))
-    assert_close(made, inverse_log_det, dtype)
+    actual = bijector.inverse_log_det_jacobian(tf.identity(fresh), len(case.outputs))
+    assert_close(actual, inverse_log_det, dtype)
 
 
 def check_log_det_is_the_jacobians(case: Case, dtype: str) -> None:
-    bijector, x = case.make(dtype), case.drawn(dtype, 2)
+    bijector, x = case.make(dtype), case.draw(dtype, 2)
     y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
     _, inverse_log_det = bijector.inverse_and_log_det(y, len(case.outputs))
-    for function, at, wanted in (
+    for function, at, expected in (
         (lambda v: bijector.forward_and_log_det(v, len(case.inputs))[0], x, log_det),
         (lambda v: bijector.inverse_and_log_det(v, len(case.outputs))[0], y, inverse_log_det),
     ):
@@ -85,12 +85,12 @@ def check_log_det_is_the_jacobians(case: Case, dtype: str) -> None:
             value = function(at)
         size = int(np.prod(case.inputs))
         jacobian = tape.batch_jacobian(value, at).numpy()
-        _, made = np.linalg.slogdet(jacobian.reshape(-1, size, size).astype(np.float64))
-        assert_close(wanted, made, dtype)
+        _, actual = np.linalg.slogdet(jacobian.reshape(-1, size, size).astype(np.float64))
+        assert_close(expected, actual, dtype)
 
 
 def check_batch_shapes(case: Case, dtype: str) -> None:
-    bijector, x = case.make(dtype), case.drawn(dtype, 2, 3)
+    bijector, x = case.make(dtype), case.draw(dtype, 2, 3)
     y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
     assert y.shape == (2, 3, *case.outputs) and log_det.shape == (2, 3)
     for i in range(2):
@@ -105,40 +105,40 @@ def check_batch_shapes(case: Case, dtype: str) -> None:
 
 
 def check_unknown_batch(case: Case, dtype: str) -> None:
-    bijector, x = case.make(dtype), case.drawn(dtype, 3)
+    bijector, x = case.make(dtype), case.draw(dtype, 3)
     y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
-    there = tf.function(
+    forward = tf.function(
         lambda v: bijector.forward_and_log_det(v, len(case.inputs)),
         input_signature=[tf.TensorSpec([None, *case.inputs], dtype)],
         autograph=False,
     )
-    back = tf.function(
+    inverse = tf.function(
         lambda v: bijector.inverse_and_log_det(v, len(case.outputs)),
         input_signature=[tf.TensorSpec([None, *case.outputs], dtype)],
         autograph=False,
     )
-    for made, wanted in zip((*there(x), *back(y)), (y, log_det, x, -log_det), strict=True):
-        assert_close(made, wanted, dtype)
-    assert there(x[:0])[0].shape == (0, *case.outputs)
+    for actual, expected in zip((*forward(x), *inverse(y)), (y, log_det, x, -log_det), strict=True):
+        assert_close(actual, expected, dtype)
+    assert forward(x[:0])[0].shape == (0, *case.outputs)
 
 
 def check_event_ndims(case: Case, dtype: str) -> None:
-    """More axes in an event are summed over; fewer than the least are refused."""
-    bijector, x = case.make(dtype), case.drawn(dtype, 2, 3)
+    """The log-determinant sums over further axes of an event; too few axes are refused."""
+    bijector, x = case.make(dtype), case.draw(dtype, 2, 3)
     least = bijector.forward_min_event_ndims
-    more = bijector.inverse_min_event_ndims - least
-    wanted = bijector.forward_and_log_det(x, least)[1]
+    added = bijector.inverse_min_event_ndims - least
+    expected = bijector.forward_and_log_det(x, least)[1]
     for ndims in range(least, len(case.inputs) + 3):
         y, log_det = bijector.forward_and_log_det(x, ndims)
         assert log_det.shape == x.shape[: x.shape.rank - ndims]
-        total = tf.reduce_sum(wanted, axis=list(range(log_det.shape.rank, wanted.shape.rank)))
+        total = tf.reduce_sum(expected, axis=list(range(log_det.shape.rank, expected.shape.rank)))
         assert_close(log_det, total, dtype)
         assert_close(bijector.forward_log_det_jacobian(tf.identity(x), ndims), log_det, dtype)
-        _, inverse_log_det = bijector.inverse_and_log_det(y, ndims + more)
+        _, inverse_log_det = bijector.inverse_and_log_det(y, ndims + added)
         assert_close(inverse_log_det, -log_det, dtype)
     for method, ndims in (
         (bijector.forward_and_log_det, least - 1),
-        (bijector.inverse_and_log_det, least + more - 1),
+        (bijector.inverse_and_log_det, least + added - 1),
     ):
         with pytest.raises(ValueError, match="the least is"):
             method(x, ndims)
@@ -157,8 +157,8 @@ def check_event_shapes(case: Case, dtype: str) -> None:
 
 
 def check_composition(case: Case, dtype: str) -> None:
-    """In TFP's chain and in a transformed distribution, as the pair says."""
-    bijector, x = case.make(dtype), case.drawn(dtype, 4)
+    """TFP's chain and transformed distribution agree with the pair."""
+    bijector, x = case.make(dtype), case.draw(dtype, 4)
     ndims = len(case.inputs)
     y, log_det = bijector.forward_and_log_det(x, ndims)
     scale = tfb.Scale(tf.constant(2.0, dtype))

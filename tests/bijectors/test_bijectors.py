@@ -10,6 +10,8 @@ import tensorflow_probability as tfp
 from tests.bijectors.test_contracts import conditioner, convolution
 from tfgen import bijectors as b
 
+pytestmark = pytest.mark.quick
+
 tfb, tfd = tfp.bijectors, tfp.distributions
 
 
@@ -18,7 +20,6 @@ def normal(*shape: int, seed: int = 0) -> tf.Tensor:
 
 
 # --- couplings
-# -------------------------------------------------------------------------------------------
 
 
 def test_affine_coupling_is_tfp_real_nvp() -> None:
@@ -26,15 +27,15 @@ def test_affine_coupling_is_tfp_real_nvp() -> None:
     function = conditioner("float64", 2, (6,))
     ours = b.AffineCoupling(b.Half(), function, log_scale_bound=1.5)
 
-    def shift_and_log_scale(kept: tf.Tensor, units: int, **_: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        shift, raw = tf.split(function(kept), 2, axis=-1)
+    def shift_and_log_scale(fixed: tf.Tensor, units: int, **_: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        shift, raw = tf.split(function(fixed), 2, axis=-1)
         return shift, 1.5 * tf.tanh(raw / 1.5)
 
     theirs = tfb.RealNVP(num_masked=2, shift_and_log_scale_fn=shift_and_log_scale)
     x = normal(7, 5)
     for name in ("forward", "inverse"):
-        made, log_det = getattr(ours, f"{name}_and_log_det")(x, 1)
-        np.testing.assert_allclose(made, getattr(theirs, name)(x), rtol=1e-12)
+        actual, log_det = getattr(ours, f"{name}_and_log_det")(x, 1)
+        np.testing.assert_allclose(actual, getattr(theirs, name)(x), rtol=1e-12)
         np.testing.assert_allclose(
             log_det, getattr(theirs, f"{name}_log_det_jacobian")(x, 1), rtol=1e-12
         )
@@ -42,7 +43,7 @@ def test_affine_coupling_is_tfp_real_nvp() -> None:
 
 @pytest.mark.parametrize("kind, parameters", [(b.AffineCoupling, 2), (b.AdditiveCoupling, 1)])
 def test_a_conditioner_of_zeros_makes_the_identity(kind: Any, parameters: int) -> None:
-    bijector = kind(b.Half(), lambda kept: tf.zeros([len(kept), 3 * parameters], kept.dtype))
+    bijector = kind(b.Half(), lambda fixed: tf.zeros([len(fixed), 3 * parameters], fixed.dtype))
     x = normal(4, 5)
     for method in (bijector.forward_and_log_det, bijector.inverse_and_log_det):
         value, log_det = method(x, 1)
@@ -52,7 +53,7 @@ def test_a_conditioner_of_zeros_makes_the_identity(kind: Any, parameters: int) -
 
 def test_log_scale_is_bounded() -> None:
     huge = b.AffineCoupling(
-        b.Half(), lambda kept: tf.fill([len(kept), 6], tf.constant(1e3, kept.dtype))
+        b.Half(), lambda fixed: tf.fill([len(fixed), 6], tf.constant(1e3, fixed.dtype))
     )
     _, log_det = huge.forward_and_log_det(normal(4, 5), 1)
     np.testing.assert_allclose(log_det, 3 * 2.0)
@@ -61,9 +62,9 @@ def test_log_scale_is_bounded() -> None:
 def test_the_fused_pair_asks_the_conditioner_once_and_tfp_methods_twice() -> None:
     calls = []
 
-    def counted(kept: tf.Tensor) -> tf.Tensor:
+    def counted(fixed: tf.Tensor) -> tf.Tensor:
         calls.append(1)
-        return tf.zeros([len(kept), 6], kept.dtype)
+        return tf.zeros([len(fixed), 6], fixed.dtype)
 
     bijector = b.Chain([b.AffineCoupling(b.Half(), counted), b.AffineCoupling(b.Half(), counted)])
     bijector.inverse_and_log_det(normal(4, 5), 1)
@@ -76,12 +77,12 @@ def test_the_fused_pair_asks_the_conditioner_once_and_tfp_methods_twice() -> Non
 
 
 def test_the_state_stays_in_float32_where_the_conditioner_computes_in_half() -> None:
-    def half(kept: tf.Tensor) -> tf.Tensor:
-        kept = tf.cast(kept, tf.bfloat16)
-        return tf.concat([kept[:, :1]] * 6, axis=-1)
+    def in_bfloat16(fixed: tf.Tensor) -> tf.Tensor:
+        fixed = tf.cast(fixed, tf.bfloat16)
+        return tf.concat([fixed[:, :1]] * 6, axis=-1)
 
     x = tf.cast(normal(4, 5), tf.float32)
-    y, log_det = b.AffineCoupling(b.Half(), half).forward_and_log_det(x, 1)
+    y, log_det = b.AffineCoupling(b.Half(), in_bfloat16).forward_and_log_det(x, 1)
     assert y.dtype == log_det.dtype == tf.float32
     np.testing.assert_array_equal(y[:, :2], x[:, :2])
 
@@ -89,7 +90,7 @@ def test_the_state_stays_in_float32_where_the_conditioner_computes_in_half() -> 
 def test_mixture_coupling_is_the_distribution_function_of_tfp_mixture() -> None:
     components, numbers = 3, normal(4, 2, 11, seed=1)
     bijector = b.MixtureCoupling(
-        b.Half(), lambda kept: tf.reshape(tf.transpose(numbers, [0, 2, 1]), [4, 22]), components
+        b.Half(), lambda fixed: tf.reshape(tf.transpose(numbers, [0, 2, 1]), [4, 22]), components
     )
     y = normal(4, 4)
     x, log_det = bijector.inverse_and_log_det(y, 1)
@@ -112,7 +113,6 @@ def test_mixture_coupling_is_the_distribution_function_of_tfp_mixture() -> None:
 
 
 # --- masks
-# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("swap", [False, True])
@@ -120,12 +120,12 @@ def test_a_checkerboard_keeps_every_other_pixel(swap: bool) -> None:
     height, width = 3, 4
     mask = b.Checkerboard(swap)
     numbers = np.arange(2 * height * width).reshape(2, height, width)
-    kept, changed = mask.split(tf.constant(numbers[..., None]))
+    fixed, changed = mask.split(tf.constant(numbers[..., None]))
     even = np.add.outer(np.arange(height), np.arange(width)) % 2 == 0
     white, black = (np.ravel(numbers[:, places]).tolist() for places in (even, ~even))
-    assert np.ravel(kept).tolist() == (black if swap else white)
+    assert np.ravel(fixed).tolist() == (black if swap else white)
     assert np.ravel(changed).tolist() == (white if swap else black)
-    np.testing.assert_array_equal(np.ravel(mask.merge(kept, changed)), range(24))
+    np.testing.assert_array_equal(np.ravel(mask.merge(fixed, changed)), range(24))
 
 
 def test_masks_refuse_what_has_no_halves() -> None:
@@ -135,8 +135,7 @@ def test_masks_refuse_what_has_no_halves() -> None:
         b.Half(3).split(tf.zeros([1, 4, 4, 1]))
 
 
-# --- linear ones
-# -----------------------------------------------------------------------------------------
+# --- linear bijectors
 
 
 def test_activation_normalization_normalizes_the_data_that_set_it() -> None:
@@ -149,7 +148,7 @@ def test_activation_normalization_normalizes_the_data_that_set_it() -> None:
     np.testing.assert_allclose(log_det, -6 * np.log(deviation).sum())
 
 
-def test_invertible_convolution_is_a_matrix_with_the_determinant_it_tells() -> None:
+def test_invertible_convolution_is_a_matrix_with_that_determinant() -> None:
     bijector = convolution("float64", 5, event_ndims=1)
     matrix = bijector.inverse_and_log_det(tf.eye(5, dtype=tf.float64), 1)[0].numpy()
     y = normal(7, 5)
@@ -159,7 +158,6 @@ def test_invertible_convolution_is_a_matrix_with_the_determinant_it_tells() -> N
 
 
 # --- shapes
-# ----------------------------------------------------------------------------------------------
 
 
 def test_squeeze_puts_each_block_of_four_pixels_into_channels() -> None:
@@ -168,7 +166,7 @@ def test_squeeze_puts_each_block_of_four_pixels_into_channels() -> None:
     np.testing.assert_array_equal(squeezed, tf.nn.space_to_depth(image, 2))
 
 
-def test_shapes_that_do_not_fit_are_told() -> None:
+def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="3 × 4 cannot be squeezed"):
         b.Squeeze((3, 4, 1))
     with pytest.raises(ValueError, match="of 3 channels no half"):
@@ -184,7 +182,6 @@ def test_factored_out_channels_are_latents_untouched_by_the_inner_bijector() -> 
 
 
 # --- the logit
-# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.05])
@@ -216,14 +213,13 @@ def test_black_and_white_have_finite_logits() -> None:
 
 
 # --- gradients
-# ---------------------------------------------------------------------------------------------
 
 
 def variables_of(kind: str) -> tuple[list[tf.Variable], b.Bijector]:
     rng = np.random.default_rng(0)
     if kind == "normalization":
-        made = [tf.Variable(rng.normal(size=4)) for _ in range(2)]
-        return made, b.ActivationNormalization(*made, event_ndims=1)
+        variables = [tf.Variable(rng.normal(size=4)) for _ in range(2)]
+        return variables, b.ActivationNormalization(*variables, event_ndims=1)
     if kind == "convolution":
         lower, upper = (tf.Variable(rng.normal(size=(4, 4))) for _ in range(2))
         log_diagonal = tf.Variable(rng.normal(size=4))
@@ -239,7 +235,7 @@ def variables_of(kind: str) -> tuple[list[tf.Variable], b.Bijector]:
         tf.Variable(rng.normal(size=(2, 2 * parameters))),
         tf.Variable(rng.normal(size=2 * parameters)),
     )
-    return [kernel, bias], coupling(b.Half(), lambda kept: kept @ kernel + bias)
+    return [kernel, bias], coupling(b.Half(), lambda fixed: fixed @ kernel + bias)
 
 
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
@@ -253,20 +249,20 @@ def test_gradients_of_value_and_log_det_are_those_of_differences(kind: str, dire
         return tf.reduce_sum(value * weights) + tf.reduce_sum(log_det)
 
     with tf.GradientTape() as tape:
-        at = loss()
-    gradients = tape.gradient(at, variables)
+        value = loss()
+    gradients = tape.gradient(value, variables)
     for variable, gradient in zip(variables, gradients, strict=True):
         assert np.any(gradient.numpy() != 0)
-        way, step = np.random.default_rng(2).normal(size=variable.shape), 1e-5
+        offset, step = np.random.default_rng(2).normal(size=variable.shape), 1e-5
         start = variable.numpy()
         ends = []
         for sign in (1, -1):
-            variable.assign(start + sign * step * way)
+            variable.assign(start + sign * step * offset)
             ends.append(float(loss()))
         variable.assign(start)
         # The error of a central difference is of the second order in the step.
         np.testing.assert_allclose(
-            np.sum(gradient * way), (ends[0] - ends[1]) / (2 * step), rtol=1e-5, atol=1e-6
+            np.sum(gradient * offset), (ends[0] - ends[1]) / (2 * step), rtol=1e-5, atol=1e-6
         )
 
 
@@ -274,7 +270,7 @@ def test_gradients_of_value_and_log_det_are_those_of_differences(kind: str, dire
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_mixture_is_solved_far_out_too(dtype: str, farthest: float) -> None:
     numbers = tf.cast(normal(1, 28, seed=3), dtype)
-    coupling = b.MixtureCoupling(b.Half(), lambda kept: tf.tile(numbers, [tf.shape(kept)[0], 1]))
+    coupling = b.MixtureCoupling(b.Half(), lambda fixed: tf.tile(numbers, [tf.shape(fixed)[0], 1]))
     changed = tf.reshape(tf.linspace(-farthest, farthest, 18), [9, 2])
     latents = tf.concat([tf.cast(normal(9, 2), dtype), tf.cast(changed, dtype)], axis=1)
     data, log_det = coupling.forward_and_log_det(latents, 1)
@@ -285,7 +281,6 @@ def test_a_mixture_is_solved_far_out_too(dtype: str, farthest: float) -> None:
 
 
 # --- chains
-# ----------------------------------------------------------------------------------------------
 
 
 def test_a_chain_is_tfp_chain_and_takes_tfp_members() -> None:

@@ -1,4 +1,4 @@
-"""Every bijector against the same contract. A new bijector adds one entry."""
+"""Every bijector against the same contract. A new bijector adds one entry to `CASES`."""
 
 from typing import Any
 
@@ -20,16 +20,20 @@ def numbers(dtype: str, *shape: int, seed: int = 0, scale: float = 0.5) -> tf.Te
 
 
 def conditioner(dtype: str, inputs: int, outputs: tuple[int, ...], seed: int = 0) -> b.Conditioner:
-    """tanh of a line, flat: any function will do."""
+    """tanh of a linear map of the flattened part; any function would do."""
     kernel = numbers(dtype, inputs, int(np.prod(outputs)), seed=seed)
-    return lambda kept: tf.reshape(tf.tanh(tf.reshape(kept, [-1, inputs]) @ kernel), [-1, *outputs])
+
+    def function(fixed: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tf.tanh(tf.reshape(fixed, [-1, inputs]) @ kernel), [-1, *outputs])
+
+    return function
 
 
 def of_halves(kind: Any, parameters: int, swap: bool = False) -> Case:
-    """A coupling of vectors of 5: 2 kept and 3 changed, or the other way round."""
-    kept, changed = (3, 2) if swap else (2, 3)
+    """A coupling of vectors of 5: 2 fixed and 3 changed, or vice versa."""
+    fixed, changed = (3, 2) if swap else (2, 3)
     return Case(
-        lambda dtype: kind(b.Half(swap=swap), conditioner(dtype, kept, (changed * parameters,))),
+        lambda dtype: kind(b.Half(swap=swap), conditioner(dtype, fixed, (changed * parameters,))),
         (5,),
         (5,),
     )
@@ -81,7 +85,7 @@ def convolution(dtype: str, channels: int, event_ndims: int = 3) -> b.Invertible
 
 
 def multi_scale(dtype: str) -> b.Chain:
-    """Squeeze, steps, half of it out, squeeze again: as a flow is made."""
+    """Two scales, as in a flow: squeeze, steps, factor out, squeeze again."""
     inner = b.Chain([b.Squeeze((2, 2, 2)), normalization(dtype, 8), b.Unflatten((1, 1, 8))])
     return b.Chain(
         [
@@ -95,7 +99,7 @@ def multi_scale(dtype: str) -> b.Chain:
 
 
 def near(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Where a sigmoid in float32 has digits enough left: |x| below 4."""
+    """|x| below 4, where 1 − σ(x) has enough digits in float32."""
     return rng.uniform(-4, 4, shape)
 
 

@@ -10,6 +10,8 @@ from PIL import Image
 from tests import commands
 from tfgen.data import load
 
+pytestmark = pytest.mark.quick
+
 main = functools.partial(commands.main, "data")
 
 
@@ -27,7 +29,7 @@ def source(tmp_path):
     return folder
 
 
-def test_idx_files_become_a_data_set_and_the_next_command_is_told(source, tmp_path, capsys):
+def test_idx_files_become_a_data_set_and_the_next_command_is_refused(source, tmp_path, capsys):
     root = tmp_path / "my root"
     about = ["--description", "Ramps.", "--license", "CC0", "--homepage", "https://example.org"]
     assert main(["idx", str(source), "--name", "ramps", "--to", str(root), *about]) == 0
@@ -35,7 +37,7 @@ def test_idx_files_become_a_data_set_and_the_next_command_is_told(source, tmp_pa
     assert err == ""
     wrote, use = out.splitlines()
     assert wrote == f"wrote {root / 'ramps' / '1.0.0'}: 12 train images of 4 x 4 x 1, 12 classes"
-    assert use == f"use it: tfgen-train vae --dataset ramps --data-dir '{root}'"
+    assert use == f"train on it with: tfgen-train vae --dataset ramps --data-dir '{root}'"
     assert load("ramps", root).num_classes == 12
     assert "Ramps. Licence: CC0" in (root / "ramps" / "1.0.0" / "dataset_info.json").read_text()
     assert [path.name for path in root.iterdir()] == ["ramps"]
@@ -52,7 +54,7 @@ def test_images_become_a_data_set(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "SOURCE"),
         (["idx", "SRC", "--name", "x"], "--to"),
@@ -64,14 +66,14 @@ def test_images_become_a_data_set(tmp_path, capsys):
         (["images", "SRC", "--name", "x", "--to", "OUT", "--prefix", "p"], "--prefix"),
     ],
 )
-def test_wrong_commands_are_one_line_and_status_2(source, tmp_path, capsys, arguments, told):
+def test_wrong_commands_are_one_line_and_status_2(source, tmp_path, capsys, arguments, message):
     places = {"SRC": str(source), "OUT": str(tmp_path / "out")}
     assert main([places.get(word, word) for word in arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("tfgen-data: error: ")
     assert err.count("\n") == 1
-    assert told in err
+    assert message in err
     assert not (tmp_path / "out").exists()
 
 
@@ -85,7 +87,7 @@ def test_termination_leaves_nothing(source, tmp_path, monkeypatch, capsys):
     def terminated(*args):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("tfgen.data.prepare.publish", terminated)
+    monkeypatch.setattr("tfgen.data.writing.publish", terminated)
     assert main(["idx", str(source), "--name", "ramps", "--to", str(tmp_path / "out")]) == 143
     assert capsys.readouterr().err == "tfgen-data: error: terminated; nothing was written\n"
     assert not (tmp_path / "out").exists()

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from tests.told import fails
-from tfgen.data import load
-from tfgen.data.importers.images import read_image_folder
+from tfgen.data import Split, load
+from tfgen.data.importers.images import import_images
 from tfgen.data.load import EMBEDDED
-from tfgen.data.writing import prepare
+from tfgen.data.writing import write_prepared
 from tfgen.errors import WorkError
 
 SHAPE = (7, 5, 3)
@@ -27,8 +27,8 @@ def labels(n: int) -> np.ndarray:
 
 @pytest.fixture
 def shapes(tmp_path):
-    splits = {"train": (pixels(30), labels(30)), "test": (pixels(6, seed=1), labels(6))}
-    return prepare("shapes", splits, tmp_path / "root")
+    splits = {"train": Split(pixels(30), labels(30)), "test": Split(pixels(6, seed=1), labels(6))}
+    return write_prepared("shapes", splits, tmp_path / "root")
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +65,21 @@ def test_mnist_is_split_50000_10000_10000(mnist):
     assert (mnist.image_shape, mnist.num_classes, mnist.version) == ((28, 28, 1), 10, "3.0.1")
 
 
+@pytest.mark.quick
 def test_prepared_arrays_come_back_in_order(tmp_path):
-    splits = {"train": (pixels(30), labels(30)), "test": (pixels(6, seed=1), labels(6))}
-    folder = prepare("shapes", splits, tmp_path)
+    splits = {"train": Split(pixels(30), labels(30)), "test": Split(pixels(6, seed=1), labels(6))}
+    folder = write_prepared("shapes", splits, tmp_path)
     assert folder == tmp_path / "shapes" / "1.0.0"
     for data_dir in (tmp_path, folder):
         data = load("shapes", data_dir)
         np.testing.assert_array_equal(
-            np.concatenate([data.train.images, data.validation.images]), splits["train"][0]
+            np.concatenate([data.train.images, data.validation.images]), splits["train"].images
         )
         np.testing.assert_array_equal(
-            np.concatenate([data.train.labels, data.validation.labels]), splits["train"][1]
+            np.concatenate([data.train.labels, data.validation.labels]), splits["train"].labels
         )
-        np.testing.assert_array_equal(data.test.images, splits["test"][0])
-        np.testing.assert_array_equal(data.test.labels, splits["test"][1])
+        np.testing.assert_array_equal(data.test.images, splits["test"].images)
+        np.testing.assert_array_equal(data.test.labels, splits["test"].labels)
         assert (len(data.validation), data.num_classes, data.image_shape) == (5, 4, SHAPE)
 
 
@@ -87,19 +88,19 @@ def test_image_folder_comes_back_with_its_classes(tmp_path):
         (tmp_path / "in" / name).mkdir(parents=True)
         for n, image in enumerate(pixels(3, (4, 4, 3), seed=len(name))):
             Image.fromarray(image).save(tmp_path / "in" / name / f"{n}.png")
-    found = read_image_folder(tmp_path / "in")
-    prepare("insects", found.splits, tmp_path, class_names=found.class_names)
+    imported = import_images(tmp_path / "in")
+    write_prepared("insects", imported.splits, tmp_path, class_names=imported.class_names)
     data = load("insects", tmp_path)
     np.testing.assert_array_equal(
         np.concatenate([data.train.images, data.test.images, data.validation.images]),
-        found.splits["train"][0],
+        imported.splits["train"].images,
     )
     assert data.num_classes == 2
 
 
 def test_without_a_test_split_it_is_taken_before_the_validation_split(tmp_path):
     images = pixels(20)
-    prepare("alone", {"train": (images, None)}, tmp_path)
+    write_prepared("alone", {"train": Split(images)}, tmp_path)
     data = load("alone", tmp_path)
     np.testing.assert_array_equal(data.train.images, images[:14])
     np.testing.assert_array_equal(data.test.images, images[14:17])
@@ -108,10 +109,10 @@ def test_without_a_test_split_it_is_taken_before_the_validation_split(tmp_path):
 
 
 def test_three_images_are_the_least(tmp_path):
-    prepare("three", {"train": (pixels(3), None)}, tmp_path)
+    write_prepared("three", {"train": Split(pixels(3))}, tmp_path)
     data = load("three", tmp_path)
     assert [len(split) for split in (data.train, data.validation, data.test)] == [1, 1, 1]
-    prepare("two", {"train": (pixels(2), None)}, tmp_path)
+    write_prepared("two", {"train": Split(pixels(2))}, tmp_path)
     fails(lambda: load("two", tmp_path), "2 train images", "3")
 
 
@@ -121,14 +122,14 @@ def test_fingerprint_tells_pixels_and_labels_apart(tmp_path):
     changed_label[3] ^= 1
     prints = []
     for name, content in {
-        "a": (pixels(12), labels(12)),
-        "same": (pixels(12), labels(12)),
-        "pixel": (changed_pixel, labels(12)),
-        "label": (pixels(12), changed_label),
-        "no_label": (pixels(12), None),
-        "shape": (pixels(12).reshape(12, 5, 7, 3), labels(12)),
+        "a": Split(pixels(12), labels(12)),
+        "same": Split(pixels(12), labels(12)),
+        "pixel": Split(changed_pixel, labels(12)),
+        "label": Split(pixels(12), changed_label),
+        "no_label": Split(pixels(12)),
+        "shape": Split(pixels(12).reshape(12, 5, 7, 3), labels(12)),
     }.items():
-        prepare(name, {"train": content}, tmp_path)
+        write_prepared(name, {"train": content}, tmp_path)
         prints.append(load(name, tmp_path).fingerprint)
     assert prints[0] == prints[1]
     assert len(set(prints)) == 5
@@ -136,7 +137,7 @@ def test_fingerprint_tells_pixels_and_labels_apart(tmp_path):
 
 def test_newest_version_is_taken_unless_one_is_asked_for(shapes):
     root = shapes.parent.parent
-    prepare("other", {"train": (pixels(9, seed=5), None)}, root)
+    write_prepared("other", {"train": Split(pixels(9, seed=5))}, root)
     for version in ("1.2.0", "1.10.0"):
         target = shapes.parent / version
         target.mkdir()
@@ -155,24 +156,24 @@ def test_data_that_does_not_fit_is_refused_before_decoding(shapes):
     fails(lambda: load("shapes", shapes, memory=needed - 1), "memory", f"{needed / 1e9:.3g} GB")
 
 
-def test_folder_of_another_data_set_is_told(shapes):
+def test_folder_of_another_data_set_is_refused(shapes):
     fails(lambda: load("mnist", shapes), "'shapes'", "--dataset shapes")
 
 
 @pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
-def test_damaged_metadata_is_told(shapes, name):
+def test_damaged_metadata_is_refused(shapes, name):
     path = shapes / name
     path.write_text(path.read_text()[:-40])
-    fails(lambda: load("shapes", shapes.parent.parent), name, "no JSON")
+    fails(lambda: load("shapes", shapes.parent.parent), name, "not JSON")
     path.write_text("[]")
-    fails(lambda: load("shapes", shapes.parent.parent), name, "no JSON object")
+    fails(lambda: load("shapes", shapes.parent.parent), name, "not a JSON object")
     path.write_text('{"name": 7}')
     fails(lambda: load("shapes", shapes.parent.parent), str(shapes))
     path.unlink()
     fails(lambda: load("shapes", shapes.parent.parent), f"has no {name}")
 
 
-def test_damaged_records_are_told(shapes):
+def test_damaged_records_are_refused(shapes):
     path = next(shapes.glob("*train.tfrecord*"))
     whole = path.read_bytes()
     flipped = bytearray(whole)
@@ -210,6 +211,7 @@ def with_class(content: dict, how: str) -> dict:
     return content
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("how", ["new", "proto", "nested", "string", "old"])
 def test_foreign_feature_class_is_never_imported(shapes, tmp_path, monkeypatch, how):
     (tmp_path / "evil_module.py").write_text("raise SystemExit('ran')")
@@ -233,18 +235,18 @@ def test_module_named_by_dataset_info_is_not_imported(shapes, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"shape": {"dimensions": ["-1", "-1", "3"]}}, "fixed"),
         ({"dtype": "uint16"}, "uint8"),
     ],
 )
-def test_unsupported_images_are_told(shapes, change, told):
+def test_unsupported_images_are_refused(shapes, change, message):
     path = shapes / "features.json"
     content = json.loads(path.read_text())
     content["featuresDict"]["features"]["image"]["image"].update(change)
     path.write_text(json.dumps(content))
-    fails(lambda: load("shapes", shapes), "'image'", told)
+    fails(lambda: load("shapes", shapes), "'image'", message)
 
 
 def test_unknown_name_is_answered_with_near_ones(tmp_path):
@@ -277,29 +279,34 @@ def test_failed_download_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, c
     "name", ["", "MNIST", "my-images", "a b", "1st", "../up", "a/b", "_x", "x__y"]
 )
 def test_names_that_tfds_would_not_take_are_refused(tmp_path, name):
-    fails(lambda: prepare(name, {"train": (pixels(3), None)}, tmp_path / "root"), repr(name))
+    fails(lambda: write_prepared(name, {"train": Split(pixels(3))}, tmp_path / "root"), repr(name))
     assert not (tmp_path / "root").exists()
 
 
 def test_arrays_that_do_not_fit_together_are_refused(tmp_path):
-    good = (pixels(4), labels(4))
-    for splits, told in [
+    good = Split(pixels(4), labels(4))
+    for splits, message in [
         ({"test": good}, "'train'"),
-        ({"train": (pixels(4).astype(np.float32), None)}, "float32"),
-        ({"train": (pixels(4)[..., 0], None)}, "uint8"),
-        ({"train": (pixels(0), None)}, "uint8"),
-        ({"train": good, "test": (pixels(4, (5, 7, 3)), labels(4))}, "agree"),
-        ({"train": good, "test": (pixels(4), None)}, "all splits"),
-        ({"train": (pixels(4), labels(3))}, "3 labels"),
-        ({"train": (pixels(4), labels(4) - 1)}, "-1"),
+        ({"train": Split(pixels(4).astype(np.float32))}, "float32"),
+        ({"train": Split(pixels(4)[..., 0])}, "uint8"),
+        ({"train": Split(pixels(0))}, "uint8"),
+        ({"train": good, "test": Split(pixels(4, (5, 7, 3)), labels(4))}, "agree"),
+        ({"train": good, "test": Split(pixels(4))}, "all splits"),
+        ({"train": Split(pixels(4), labels(3))}, "3 labels"),
+        ({"train": Split(pixels(4), labels(4) - 1)}, "-1"),
     ]:
-        fails(lambda splits=splits: prepare("x", splits, tmp_path), told)
-    fails(lambda: prepare("x", {"train": good}, tmp_path, class_names=["a", "b"]), "2 classes")
+        fails(lambda splits=splits: write_prepared("x", splits, tmp_path), message)
+    fails(
+        lambda: write_prepared("x", {"train": good}, tmp_path, class_names=["a", "b"]), "2 classes"
+    )
 
 
 def test_existing_target_is_refused_and_kept(shapes):
     before = {path.name: path.read_bytes() for path in shapes.iterdir()}
-    fails(lambda: prepare("shapes", {"train": (pixels(9), None)}, shapes.parent.parent), "exists")
+    fails(
+        lambda: write_prepared("shapes", {"train": Split(pixels(9))}, shapes.parent.parent),
+        "exists",
+    )
     assert {path.name: path.read_bytes() for path in shapes.iterdir()} == before
 
 
@@ -307,9 +314,9 @@ def test_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tfgen.data.prepare.publish", full)
+    monkeypatch.setattr("tfgen.data.writing.publish", full)
     with pytest.raises(OSError, match="No space"):
-        prepare("x", {"train": (pixels(4), None)}, tmp_path / "new" / "root")
+        write_prepared("x", {"train": Split(pixels(4))}, tmp_path / "new" / "root")
     assert list(tmp_path.iterdir()) == []
 
 

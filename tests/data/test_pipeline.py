@@ -6,6 +6,8 @@ import pytest
 from tfgen.data import eval_batches, steps_per_epoch, train_batches
 from tfgen.errors import UsageError
 
+pytestmark = pytest.mark.quick
+
 N, BATCH = 23, 4
 STEPS = N // BATCH
 # The first pixel of an image is its index.
@@ -27,8 +29,8 @@ def flat(batches: list[list[int]]) -> list[int]:
 
 def test_each_epoch_visits_no_image_twice():
     for epoch in range(3):
-        seen = flat(order(STEPS, start=epoch * STEPS))
-        assert len(seen) == len(set(seen)) == STEPS * BATCH
+        visited = flat(order(STEPS, start=epoch * STEPS))
+        assert len(visited) == len(set(visited)) == STEPS * BATCH
     # With a batch that divides N nothing is dropped: a permutation.
     assert sorted(flat(order(N, batch=1))) == list(range(N))
 
@@ -50,8 +52,7 @@ def test_order_is_a_function_of_seed_and_epoch():
 
 
 def test_order_is_that_of_the_day_it_was_written():
-    # Should TensorFlow change its permutation, resumed runs would no longer match: then this must
-    # be told.
+    # If TensorFlow ever changes its permutation, resumed runs no longer match.
     assert order(2, seed=7) == [[15, 6, 3, 8], [11, 0, 1, 2]]
 
 
@@ -64,7 +65,7 @@ def test_labels_stay_with_their_images_and_shapes_are_static():
         np.testing.assert_array_equal(pixels[:, 0, 0, 0].astype(int) * 10, classes)
 
 
-def test_evaluation_sees_all_images_in_order():
+def test_evaluation_gets_all_images_in_order():
     for batch in (1, BATCH, N, 100):
         batches = list(eval_batches(IMAGES, LABELS, batch).as_numpy_iterator())
         assert len(batches) == -(-N // batch)
@@ -74,7 +75,7 @@ def test_evaluation_sees_all_images_in_order():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"batch_size": N + 1}, f"batch_size = {N + 1}"),
         ({"batch_size": 0}, "batch_size = 0"),
@@ -84,8 +85,8 @@ def test_evaluation_sees_all_images_in_order():
         ({"labels": LABELS[1:]}, "22 labels"),
     ],
 )
-def test_values_out_of_range_are_told(arguments, told):
-    with pytest.raises(UsageError, match=told):
+def test_values_out_of_range_are_refused(arguments, message):
+    with pytest.raises(UsageError, match=message):
         train_batches(IMAGES, **({"batch_size": BATCH, "seed": 0} | arguments))
 
 

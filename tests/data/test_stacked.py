@@ -8,12 +8,12 @@ import pytest
 from tests import commands
 from tests.told import fails
 from tfgen.data import Dataset, Split, load
-from tfgen.data.stacked import spelled, stacked_mnist
-from tfgen.data.writing import prepare
+from tfgen.data.stacked import join_digits, stacked_mnist
+from tfgen.data.writing import write_prepared
 from tfgen.evaluation.modes import captured_modes
 
 SPLITS = ("train", "validation", "test")
-# Another value is another data set: runs are held against it, so the version must change with it.
+# A run records the fingerprint, so the version must change whenever the fingerprint does.
 FINGERPRINT = "7eaab3741bc9b83d0827758942376d6fcf44016441aa1723b1f994c9e9361496"
 
 
@@ -54,9 +54,9 @@ def test_each_channel_holds_the_images_of_the_split_as_the_digit_that_the_label_
     mnist: Dataset, stacked: Dataset, name: str
 ) -> None:
     split, source = getattr(stacked, name), getattr(mnist, name)
-    wanted = labelled(source, 0, source.labels)
+    expected = labelled(source, 0, source.labels)
     for channel, unit in enumerate((100, 10, 1)):
-        assert labelled(split, channel, split.labels // unit % 10) == wanted
+        assert labelled(split, channel, split.labels // unit % 10) == expected
 
 
 def test_no_image_of_one_split_is_in_another(stacked: Dataset) -> None:
@@ -76,11 +76,11 @@ def test_no_image_of_one_split_is_in_another(stacked: Dataset) -> None:
 def test_channels_are_drawn_independently(mnist: Dataset, stacked: Dataset, name: str) -> None:
     digits = np.bincount(getattr(mnist, name).labels, minlength=10)
     n = digits.sum()
-    found = np.bincount(getattr(stacked, name).labels, minlength=1000)
+    counts = np.bincount(getattr(stacked, name).labels, minlength=1000)
     expected = np.einsum("a,b,c->abc", digits, digits, digits).ravel() / n**2
     # Pearson's statistic of a table with fixed margins: χ² of 1000 − 1 − 3 · 9 degrees of freedom.
     degrees = 1000 - 1 - 3 * 9
-    assert abs(np.sum((found - expected) ** 2 / expected) - degrees) < 4 * np.sqrt(2 * degrees)
+    assert abs(np.sum((counts - expected) ** 2 / expected) - degrees) < 4 * np.sqrt(2 * degrees)
 
 
 def test_classes_of_the_training_split_are_near_equal(mnist: Dataset, stacked: Dataset) -> None:
@@ -101,13 +101,14 @@ def test_it_is_the_same_at_every_call(mnist: Dataset, stacked: Dataset) -> None:
 
 
 def test_first_digit_is_the_highest() -> None:
-    # Even of bytes, which 900 would not fit.
-    assert spelled(np.array([[9, 0, 1], [0, 0, 0], [0, 4, 2]], np.uint8)).tolist() == [901, 0, 42]
+    # Digits may be bytes, although 901 does not fit into a byte.
+    digits = np.array([[9, 0, 1], [0, 0, 0], [0, 4, 2]], np.uint8)
+    assert join_digits(digits).tolist() == [901, 0, 42]
 
 
 def test_one_prepared_under_that_name_is_taken_where_it_is_asked_for(tmp_path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3), np.uint8)
-    folder = prepare("stacked_mnist", {"train": (images, np.arange(12))}, tmp_path)
+    folder = write_prepared("stacked_mnist", {"train": Split(images, np.arange(12))}, tmp_path)
     for data_dir in (tmp_path, folder):
         data = load("stacked_mnist", data_dir)
         assert (data.image_shape, data.num_classes) == ((4, 4, 3), 12)
@@ -129,7 +130,7 @@ def test_images_that_do_not_fit_or_have_no_labels_are_refused(mnist: Dataset) ->
         "memory",
         f"{needed / 1e9:.3g} GB",
     )
-    unlabelled = dataclasses.replace(mnist, train=Split(mnist.train.images, None))
+    unlabelled = dataclasses.replace(mnist, train=Split(mnist.train.images))
     fails(lambda: stacked_mnist(unlabelled), "labels")
 
 

@@ -1,5 +1,7 @@
-"""Bijectors in the manner of `tfp.bijectors` that give value and log-determinant from one
-evaluation."""
+"""Bijectors whose value and log-determinant come from one evaluation.
+
+`forward` maps latents x to data y, `inverse` maps data to latents.
+"""
 
 from tfgen.bijectors.base import Bijector
 from tfgen.bijectors.chain import Chain

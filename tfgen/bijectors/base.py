@@ -1,4 +1,4 @@
-"""What tfgen's bijectors add to TFP's: value and log-determinant from one evaluation."""
+"""The base class of all bijectors: value and log-determinant from one evaluation."""
 
 import abc
 from collections.abc import Sequence
@@ -16,26 +16,31 @@ def sum_last(tensor: tf.Tensor, ndims: int) -> tf.Tensor:
 
 
 def with_batch_of(event: tf.Tensor, shape: Sequence[int], event_ndims: int) -> tf.Tensor:
-    """Reshapes the last `event_ndims` axes to `shape`, whatever stands before them."""
+    """Reshapes the last `event_ndims` axes to `shape` and keeps the axes before them."""
     return tf.reshape(event, tf.concat([batch_shape(event, event_ndims), list(shape)], axis=0))
 
 
 def batch_shape(event: tf.Tensor, event_ndims: int) -> tf.Tensor:
-    """The shape before the last `event_ndims` axes."""
+    """The shape of the axes before the last `event_ndims`."""
     return tf.shape(event)[: event.shape.rank - event_ndims]
 
 
 class Bijector(tfb.Bijector):
-    """A `tfb.Bijector` that gives a value together with its log-determinant.
+    """A `tfb.Bijector` that returns a value together with its log-determinant.
 
-    Calling TFP's `inverse` and then `inverse_log_det_jacobian` evaluates a conditioner twice, and
-    its gradient twice; `inverse_and_log_det` does so once. A subclass implements the pair
-    `_forward_and_log_det` and `_inverse_and_log_det`, and TFP's four methods come out of it; so it
-    works in `tfb.Chain` and `tfd.TransformedDistribution`. TFP's `copy` and equality by parameters
-    are not offered.
+    TFP's `inverse` followed by `inverse_log_det_jacobian` evaluates a conditioner twice, and its
+    gradient twice; `inverse_and_log_det` evaluates it once. A subclass implements
+    `_forward_and_log_det` and `_inverse_and_log_det`. TFP's four methods follow from these two, so
+    that a bijector also works in `tfb.Chain` and `tfd.TransformedDistribution`. TFP's `copy` and
+    its equality by parameters are not supported.
 
-    `forward` generates, as in TFP: from latents to data. What a bijector needs besides numbers,
-    such as a conditioner or variables, it receives; whoever makes it owns them.
+    As in TFP, `forward` maps latents to data. A bijector receives its conditioner or variables as
+    arguments; the caller owns them.
+
+    Args:
+        forward_min_event_ndims: the smallest number of axes of an event of x.
+        name: name of the bijector.
+        **kwargs: further arguments of `tfb.Bijector`.
     """
 
     def __init__(self, forward_min_event_ndims: int, name: str, **kwargs: Any):
@@ -43,43 +48,47 @@ class Bijector(tfb.Bijector):
 
     @abc.abstractmethod
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """y and log|det ∂y/∂x|, summed over `forward_min_event_ndims` axes, of the batch's full
-        shape."""
+        """y, and log|det ∂y/∂x| without the last `forward_min_event_ndims` axes."""
 
     @abc.abstractmethod
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """x and log|det ∂x/∂y|, summed over `inverse_min_event_ndims` axes, of the batch's full
-        shape."""
+        """x, and log|det ∂x/∂y| without the last `inverse_min_event_ndims` axes."""
 
     def forward_and_log_det(self, x: tf.Tensor, event_ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """`forward(x)` and `forward_log_det_jacobian(x, event_ndims)` from one evaluation.
+        """`forward` and `forward_log_det_jacobian` from one evaluation.
 
         Args:
             x: float tensor `[*batch, *event]`.
             event_ndims: axes of an event of x, at least `forward_min_event_ndims`.
 
+        Returns:
+            y `[*batch, *event]` and log|det ∂y/∂x| `[*batch]`.
+
         Raises:
             ValueError: `event_ndims` is too small.
         """
-        more = self._more_ndims(event_ndims, self.forward_min_event_ndims)
+        extra_ndims = self._extra_ndims(event_ndims, self.forward_min_event_ndims)
         y, log_det = self._forward_and_log_det(tf.convert_to_tensor(x))
-        return y, sum_last(log_det, more)
+        return y, sum_last(log_det, extra_ndims)
 
     def inverse_and_log_det(self, y: tf.Tensor, event_ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """`inverse(y)` and `inverse_log_det_jacobian(y, event_ndims)` from one evaluation.
+        """`inverse` and `inverse_log_det_jacobian` from one evaluation.
 
         Args:
             y: float tensor `[*batch, *event]`.
             event_ndims: axes of an event of y, at least `inverse_min_event_ndims`.
 
+        Returns:
+            x `[*batch, *event]` and log|det ∂x/∂y| `[*batch]`.
+
         Raises:
             ValueError: `event_ndims` is too small.
         """
-        more = self._more_ndims(event_ndims, self.inverse_min_event_ndims)
+        extra_ndims = self._extra_ndims(event_ndims, self.inverse_min_event_ndims)
         x, log_det = self._inverse_and_log_det(tf.convert_to_tensor(y))
-        return x, sum_last(log_det, more)
+        return x, sum_last(log_det, extra_ndims)
 
-    def _more_ndims(self, event_ndims: int, least: int) -> int:
+    def _extra_ndims(self, event_ndims: int, least: int) -> int:
         if event_ndims < least:
             raise ValueError(
                 f"event_ndims = {event_ndims} is too small for {self.name}; the least is {least}"
@@ -105,7 +114,13 @@ class Bijector(tfb.Bijector):
 
 
 class Reshaping(Bijector):
-    """A bijector of volume 1 that gives events of one fixed shape another: a base of some."""
+    """Base class of bijectors that reshape events and preserve volumes.
+
+    Args:
+        inputs: shape of an event of x.
+        outputs: shape of an event of y.
+        name: name of the bijector.
+    """
 
     def __init__(self, inputs: Sequence[int], outputs: Sequence[int], name: str):
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
@@ -125,5 +140,5 @@ class Reshaping(Bijector):
 
 
 def zeros_for(event: tf.Tensor, event_ndims: int) -> tf.Tensor:
-    """The log-determinant of what keeps volumes: zeros of the batch's shape."""
+    """The log-determinant of a map that preserves volumes: zeros."""
     return tf.zeros(batch_shape(event, event_ndims), event.dtype)

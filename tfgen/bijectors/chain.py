@@ -1,4 +1,4 @@
-"""Composition that stays fused."""
+"""A chain of bijectors, each of which is evaluated once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,23 +9,23 @@ from tfgen.bijectors.base import Bijector, batch_shape
 
 
 class Chain(Bijector):
-    """`forward` applies the last bijector first, as `tfb.Chain` does, each in one evaluation.
+    """The composition of several bijectors; `forward` applies the last one first.
 
-    A bijector of TFP's own may be a member, if its parameters have no batch shape: it is asked for
-    value and log-determinant one after the other.
+    A bijector of TFP may be a member if its parameters have no batch shape. Its value and its
+    log-determinant take one evaluation each.
 
     Args:
-        bijectors: from data's end to the latents'.
-        name: of the bijector.
+        bijectors: the members, from the data to the latents.
+        name: name of the bijector.
     """
 
     def __init__(self, bijectors: Sequence[Any], name: str = "chain"):
         self.bijectors = list(bijectors)
-        least, gained = 0, 0
+        least, added = 0, 0
         for bijector in reversed(self.bijectors):
-            least = max(least, bijector.forward_min_event_ndims - gained)
-            gained += bijector.inverse_min_event_ndims - bijector.forward_min_event_ndims
-        super().__init__(least, name, inverse_min_event_ndims=least + gained)
+            least = max(least, bijector.forward_min_event_ndims - added)
+            added += bijector.inverse_min_event_ndims - bijector.forward_min_event_ndims
+        super().__init__(least, name, inverse_min_event_ndims=least + added)
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         ndims, log_dets = self.forward_min_event_ndims, []
@@ -77,7 +77,7 @@ def _inverse(bijector: Any, y: tf.Tensor, event_ndims: int) -> tuple[tf.Tensor, 
 
 
 def _total(log_dets: list[tf.Tensor], event: tf.Tensor, event_ndims: int) -> tf.Tensor:
-    """Their sum, of the batch's full shape: TFP's own may be scalars where volumes are kept."""
+    """The sum of the log-determinants; TFP's may be scalars, so the sum is broadcast."""
     return tf.broadcast_to(
         sum(log_dets, tf.zeros([], event.dtype)), batch_shape(event, event_ndims)
     )

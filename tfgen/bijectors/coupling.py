@@ -1,4 +1,8 @@
-"""Couplings: one part of an event is changed by functions of the other (Dinh et al. 2014, 2016)."""
+"""Couplings: maps of one part of an event that depend on the rest of it.
+
+Dinh, Krueger & Bengio 2014, "NICE: non-linear independent components estimation"; Dinh,
+Sohl-Dickstein & Bengio 2016, "Density estimation using Real NVP".
+"""
 
 import abc
 from collections.abc import Callable
@@ -11,71 +15,73 @@ from tfgen.bijectors.masks import Mask
 
 Conditioner: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 
-# exp of it is the largest factor by which one coupling stretches.
+# A coupling scales an element by a factor of exp(−2) to exp(2).
 LOG_SCALE_BOUND = 2.0
 
 
 def bounded(raw: tf.Tensor, bound: float) -> tf.Tensor:
-    """b tanh(r / b): about r where that is small, and never beyond ±b."""
+    """b tanh(r / b): close to r if |r| is small, and within ±b."""
     return bound * tf.tanh(raw / bound)
 
 
 class Coupling(Bijector):
-    """Changes one part of an event, element by element, as the other part says.
+    """Changes one part of an event elementwise and leaves the fixed part as it is.
 
-    The Jacobian is triangular, so its determinant is the product of the elements' derivatives; and
-    the conditioner is never inverted, so it may be any network.
+    A conditioner computes the parameters of the change from the fixed part. The Jacobian is
+    triangular, so its determinant is the product of the elementwise derivatives. The conditioner is
+    never inverted, so it may be any network.
 
     Args:
-        mask: what is kept and what is changed.
-        conditioner: of the kept part `[B, …, C]`, to what the change depends on: as the changed
-            part `[B, …, C']`, its last axis longer by the factor `parameters`.
-        parameters: numbers for each changed element.
-        name: of the bijector.
+        mask: splits an event into the fixed and the changed part.
+        conditioner: maps the fixed part `[B, …, C]` to parameters `[B, …, parameters · C']`, where
+            the changed part is `[B, …, C']`.
+        parameters: parameters per changed element.
+        name: name of the bijector.
     """
 
     def __init__(self, mask: Mask, conditioner: Conditioner, parameters: int, name: str):
-        self.mask, self.conditioner, self._parameters_each = mask, conditioner, parameters
+        self.mask, self.conditioner, self._num_parameters = mask, conditioner, parameters
         super().__init__(mask.event_ndims, name)
 
     @abc.abstractmethod
     def _generate(self, x: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """y of the changed part x and the logarithm of each element's derivative."""
+        """The changed part y from x, and log|dy/dx| of each element."""
 
     @abc.abstractmethod
     def _normalize(self, y: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """x of the changed part y and the logarithm of each element's derivative."""
+        """The changed part x from y, and log|dx/dy| of each element."""
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        kept, changed = self.mask.split(x)
-        changed, log_derivative = self._generate(changed, self._condition(kept))
-        return self.mask.merge(kept, changed), sum_last(log_derivative, self.mask.event_ndims)
+        fixed, changed = self.mask.split(x)
+        changed, log_derivative = self._generate(changed, self._condition(fixed))
+        return self.mask.merge(fixed, changed), sum_last(log_derivative, self.mask.event_ndims)
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        kept, changed = self.mask.split(y)
-        changed, log_derivative = self._normalize(changed, self._condition(kept))
-        return self.mask.merge(kept, changed), sum_last(log_derivative, self.mask.event_ndims)
+        fixed, changed = self.mask.split(y)
+        changed, log_derivative = self._normalize(changed, self._condition(fixed))
+        return self.mask.merge(fixed, changed), sum_last(log_derivative, self.mask.event_ndims)
 
-    def _condition(self, kept: tf.Tensor) -> list[tf.Tensor]:
-        """The conditioner's output, in the state's precision, a tensor for each parameter."""
-        ndims, event = self.mask.event_ndims, kept.shape[-self.mask.event_ndims :]
-        # A network has one batch axis.
-        output = tf.cast(self.conditioner(tf.reshape(kept, [-1, *event])), kept.dtype)
-        output = tf.reshape(output, tf.concat([batch_shape(kept, ndims), output.shape[1:]], axis=0))
-        return tf.split(output, self._parameters_each, axis=-1)
+    def _condition(self, fixed: tf.Tensor) -> list[tf.Tensor]:
+        """The conditioner's output in the dtype of the event, one tensor per parameter."""
+        ndims, event = self.mask.event_ndims, fixed.shape[-self.mask.event_ndims :]
+        # A network takes exactly one batch axis.
+        output = tf.cast(self.conditioner(tf.reshape(fixed, [-1, *event])), fixed.dtype)
+        shape = tf.concat([batch_shape(fixed, ndims), output.shape[1:]], axis=0)
+        output = tf.reshape(output, shape)
+        return tf.split(output, self._num_parameters, axis=-1)
 
 
 class AffineCoupling(Coupling):
     """y = x · exp(s) + t, with s and t from the conditioner (Dinh et al. 2016).
 
-    The conditioner gives t and then a raw r; s = b tanh(r / b), so that no step can stretch by more
-    than exp(b). A conditioner that ends in zeros makes it the identity.
+    The conditioner returns t and r, and s = b tanh(r / b), so that no coupling scales by more than
+    exp(b). If the conditioner returns zeros, the coupling is the identity.
 
     Args:
-        mask: what is kept and what is changed.
-        conditioner: the kept part → t and r, side by side on the last axis.
+        mask: splits an event into the fixed and the changed part.
+        conditioner: maps the fixed part to t and r, concatenated on the last axis.
         log_scale_bound: b.
-        name: of the bijector.
+        name: name of the bijector.
     """
 
     def __init__(
@@ -98,12 +104,12 @@ class AffineCoupling(Coupling):
 
 
 class AdditiveCoupling(Coupling):
-    """y = x + t, with t from the conditioner: it keeps volumes (Dinh et al. 2014, "NICE").
+    """y = x + t, with t from the conditioner; preserves volumes (Dinh et al. 2014).
 
     Args:
-        mask: what is kept and what is changed.
-        conditioner: the kept part → t.
-        name: of the bijector.
+        mask: splits an event into the fixed and the changed part.
+        conditioner: maps the fixed part to t.
+        name: name of the bijector.
     """
 
     def __init__(self, mask: Mask, conditioner: Conditioner, name: str = "additive_coupling"):

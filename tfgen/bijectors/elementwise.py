@@ -1,4 +1,4 @@
-"""Bijectors of each element by itself."""
+"""Elementwise bijectors."""
 
 import math
 
@@ -8,14 +8,13 @@ from tfgen.bijectors.base import Bijector
 
 
 class InverseLogit(Bijector):
-    """From the real line to an interval a little wider than [0, 1]: the inverse of a logit.
+    """y = (σ(x) − α / 2) / (1 − α), the inverse of x = logit(α / 2 + (1 − α) y).
 
-    x = logit(α / 2 + (1 − α) y): a pixel of 0 or 1 has a finite logit (Dinh et al. 2016, section
-    4.1).
+    With α > 0, pixels of 0 and 1 have finite logits (Dinh et al. 2016, section 4.1).
 
     Args:
-        alpha: how far the logit keeps off 0 and 1, in [0, 1).
-        name: of the bijector.
+        alpha: α, in [0, 1).
+        name: name of the bijector.
 
     Raises:
         ValueError: `alpha` is out of its range.
@@ -28,14 +27,14 @@ class InverseLogit(Bijector):
         super().__init__(0, name)
 
     def _log_slope(self, x: tf.Tensor) -> tf.Tensor:
-        """log dy/dx, from x: log σ(x) + log σ(−x) − log(1 − α)."""
+        """log dy/dx = log σ(x) + log σ(−x) − log(1 − α)."""
         return -tf.nn.softplus(x) - tf.nn.softplus(-x) - math.log1p(-self.alpha)
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return (tf.sigmoid(x) - self.alpha / 2) / (1 - self.alpha), self._log_slope(x)
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # 1 − p is formed from 1 − y, which loses nothing where y is near 1.
+        # 1 − p is computed from 1 − y, which is exact if y is near 1.
         p, q = (self.alpha / 2 + (1 - self.alpha) * part for part in (y, 1 - y))
         log_p, log_q = tf.math.log(p), tf.math.log(q)
         return log_p - log_q, math.log1p(-self.alpha) - log_p - log_q

@@ -1,4 +1,7 @@
-"""Linear bijectors over an image's channels (Kingma & Dhariwal 2018, "Glow")."""
+"""Linear bijectors of an image's channels.
+
+Kingma & Dhariwal 2018, "Glow: generative flow with invertible 1×1 convolutions".
+"""
 
 import math
 from typing import Any
@@ -9,29 +12,28 @@ from tfgen.bijectors.base import Bijector, batch_shape
 
 
 class _PerPosition(Bijector):
-    """A bijector of the last axis, the same at each position of an event."""
+    """Base class of maps of the last axis that are the same at every position."""
 
     def __init__(self, event_ndims: int, name: str):
         self.event_ndims = event_ndims
         super().__init__(event_ndims, name)
 
-    def _log_det(self, event: tf.Tensor, of_one_position: tf.Tensor) -> tf.Tensor:
+    def _log_det(self, event: tf.Tensor, per_position: tf.Tensor) -> tf.Tensor:
         positions = math.prod(event.shape[-self.event_ndims : -1])
-        return tf.broadcast_to(positions * of_one_position, batch_shape(event, self.event_ndims))
+        return tf.broadcast_to(positions * per_position, batch_shape(event, self.event_ndims))
 
 
 class ActivationNormalization(_PerPosition):
-    """y = x · exp(s) + t, with s and t for each channel, set from data (Kingma & Dhariwal 2018,
-    section 3.1).
+    """y = x · exp(s) + t, with s and t per channel.
 
-    With t and exp(s) the mean and the standard deviation of a batch y, its x have mean 0 and
-    deviation 1.
+    If t is the mean and exp(s) the standard deviation of a batch y, its x has mean 0 and standard
+    deviation 1 (Kingma & Dhariwal 2018, section 3.1).
 
     Args:
         shift: t, `[C]`, a variable or a tensor.
         log_scale: s, `[C]`.
         event_ndims: axes of an event: 1 for vectors, 3 for images.
-        name: of the bijector.
+        name: name of the bijector.
     """
 
     def __init__(
@@ -44,34 +46,33 @@ class ActivationNormalization(_PerPosition):
         self.shift, self.log_scale = shift, log_scale
         super().__init__(event_ndims, name)
 
-    def _numbers(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def _parameters_as(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.cast(self.shift, dtype), tf.cast(self.log_scale, dtype)
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        shift, log_scale = self._numbers(x.dtype)
+        shift, log_scale = self._parameters_as(x.dtype)
         return x * tf.exp(log_scale) + shift, self._log_det(x, tf.reduce_sum(log_scale))
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        shift, log_scale = self._numbers(y.dtype)
+        shift, log_scale = self._parameters_as(y.dtype)
         return (y - shift) * tf.exp(-log_scale), self._log_det(y, -tf.reduce_sum(log_scale))
 
 
 class InvertibleConvolution(_PerPosition):
-    """A 1 × 1 convolution, x = y W with W = P L U, a permutation that is learned (Kingma & Dhariwal
-    2018).
+    """A 1 × 1 convolution, x = y W with W = P L U.
 
-    P is fixed, L lower triangular with ones on the diagonal, U upper triangular, its diagonal d ·
-    exp(s) with fixed signs d; so log|det W| = Σ s costs nothing, and the inverse is two triangular
-    systems.
+    P is a constant permutation, L is lower triangular with ones on the diagonal, and U is upper
+    triangular with the diagonal d · exp(s), with constant signs d. Therefore log|det W| = Σ s, and
+    the inverse of W takes two triangular systems (Kingma & Dhariwal 2018, section 3.2).
 
     Args:
         permutation: P, `[C, C]`.
-        lower: `[C, C]`; what is below the diagonal counts.
-        upper: `[C, C]`; what is above it counts.
+        lower: `[C, C]`; L has its entries below the diagonal.
+        upper: `[C, C]`; U has its entries above the diagonal.
         signs: d, `[C]`, each 1 or −1.
         log_diagonal: s, `[C]`.
         event_ndims: axes of an event: 1 for vectors, 3 for images.
-        name: of the bijector.
+        name: name of the bijector.
     """
 
     def __init__(
@@ -91,20 +92,20 @@ class InvertibleConvolution(_PerPosition):
     def _factors(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """P, L, U and s."""
         permutation, lower, upper, signs, log_diagonal = (
-            tf.cast(each, dtype)
-            for each in (self.permutation, self.lower, self.upper, self.signs, self.log_diagonal)
+            tf.cast(tensor, dtype)
+            for tensor in (self.permutation, self.lower, self.upper, self.signs, self.log_diagonal)
         )
-        strictly_lower = tf.linalg.set_diag(tf.linalg.band_part(lower, -1, 0), tf.ones_like(signs))
-        with_diagonal = tf.linalg.set_diag(
+        unit_lower = tf.linalg.set_diag(tf.linalg.band_part(lower, -1, 0), tf.ones_like(signs))
+        full_upper = tf.linalg.set_diag(
             tf.linalg.band_part(upper, 0, -1), signs * tf.exp(log_diagonal)
         )
-        return permutation, strictly_lower, with_diagonal, log_diagonal
+        return permutation, unit_lower, full_upper, log_diagonal
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         permutation, lower, upper, log_diagonal = self._factors(x.dtype)
         solve = tf.linalg.triangular_solve
-        of_upper = solve(upper, tf.eye(lower.shape[0], dtype=x.dtype), lower=False)
-        inverse = tf.matmul(of_upper, solve(lower, tf.transpose(permutation)))
+        inverse_upper = solve(upper, tf.eye(lower.shape[0], dtype=x.dtype), lower=False)
+        inverse = tf.matmul(inverse_upper, solve(lower, tf.transpose(permutation)))
         return tf.tensordot(x, inverse, 1), self._log_det(x, -tf.reduce_sum(log_diagonal))
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

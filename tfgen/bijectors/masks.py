@@ -1,4 +1,4 @@
-"""What a coupling leaves as it is, and what it changes."""
+"""Masks: which part of an event a coupling changes, and which part is fixed."""
 
 import abc
 
@@ -8,7 +8,7 @@ from tfgen.bijectors.base import with_batch_of
 
 
 class Mask(abc.ABC):
-    """Splits an event into the part that a coupling keeps and the part that it changes.
+    """Splits an event into a fixed part and a part that a coupling changes.
 
     Attributes:
         event_ndims: axes of an event and of its parts.
@@ -18,54 +18,55 @@ class Mask(abc.ABC):
 
     @abc.abstractmethod
     def split(self, event: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The kept and the changed part of `[*batch, *event]`."""
+        """The fixed and the changed part of `[*batch, *event]`."""
 
     @abc.abstractmethod
-    def merge(self, kept: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
-        """The event of both parts; undoes `split`."""
+    def merge(self, fixed: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
+        """The event with these parts; undoes `split`."""
 
 
 class Half(Mask):
-    """The last axis in two halves: of vectors, or of an image's channels (Dinh et al. 2014, 2016).
+    """Splits the last axis in two halves (Dinh et al. 2014, 2016).
 
-    The first half is kept, which is the smaller one of an odd number; with `swap` the second is.
+    The last axis holds the elements of a vector or the channels of an image. If its size is odd,
+    the first half is the smaller one.
 
     Args:
         event_ndims: axes of an event: 1 for vectors, 3 for images.
-        swap: whether the second half is kept and the first changed.
+        swap: if False, the first half is fixed; if True, the second half is.
     """
 
     def __init__(self, event_ndims: int = 1, swap: bool = False):
         self.event_ndims, self.swap = event_ndims, swap
 
     def split(self, event: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """`[…, C]` to `[…, C // 2]` and the rest.
+        """Splits `[…, C]` into parts of C // 2 and of C − C // 2.
 
         Raises:
-            ValueError: there is nothing to split.
+            ValueError: C is less than 2.
         """
         size = event.shape[-1]
         if size < 2:
             raise ValueError(
-                f"an event of shape {event.shape[-self.event_ndims :]} has no two halves"
+                f"an event of shape {event.shape[-self.event_ndims :]} has no two halves; "
+                "its last axis must be at least 2"
             )
         first, second = event[..., : size // 2], event[..., size // 2 :]
         return (second, first) if self.swap else (first, second)
 
-    def merge(self, kept: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
-        """Side by side again."""
-        return tf.concat([changed, kept] if self.swap else [kept, changed], axis=-1)
+    def merge(self, fixed: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
+        """Concatenates the halves on the last axis."""
+        return tf.concat([changed, fixed] if self.swap else [fixed, changed], axis=-1)
 
 
 class Checkerboard(Mask):
-    """Every other pixel of an image (Dinh et al. 2016, "Density estimation using Real NVP", figure
-    3).
+    """Splits the pixels of an image like the squares of a checkerboard.
 
-    The parts are images of half the width: each pair of neighbours in a row gives one pixel to
-    either.
+    Both parts are images of half the width: of every two neighbours in a row, one pixel belongs to
+    the fixed part and one to the changed part (Dinh et al. 2016, figure 3).
 
     Args:
-        swap: the pixel at the top left is kept, with `swap` it is changed.
+        swap: if False, the pixel at the top left is fixed; if True, it is changed.
     """
 
     event_ndims = 3
@@ -73,12 +74,12 @@ class Checkerboard(Mask):
     def __init__(self, swap: bool = False):
         self.swap = swap
 
-    def _kept_is_first(self, height: int) -> tf.Tensor:
-        """Whether the left pixel of a pair is the kept one, row by row."""
+    def _left_is_fixed(self, height: int) -> tf.Tensor:
+        """Whether the left pixel of a pair is the fixed one, for each row."""
         return tf.reshape(tf.range(height) % 2 == int(self.swap), [height, 1, 1])
 
     def split(self, event: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """`[…, H, W, C]` to two of `[…, H, W / 2, C]`.
+        """Splits `[…, H, W, C]` into two parts of `[…, H, W / 2, C]`.
 
         Raises:
             ValueError: the width is odd.
@@ -86,17 +87,20 @@ class Checkerboard(Mask):
         height, width, channels = event.shape[-3:]
         if width % 2:
             raise ValueError(
-                f"an image of odd width, {width}, has no checkerboard of two equal parts"
+                f"an image of odd width, {width}, has no checkerboard of two equal parts; "
+                "the width must be even"
             )
         pairs = with_batch_of(event, [height, width // 2, 2, channels], 3)
-        # Not slices: their gradient is slow.
+        # unstack instead of slices, because the gradient of slices is slow.
         left, right = tf.unstack(pairs, axis=-2)
-        first = self._kept_is_first(height)
-        return tf.where(first, left, right), tf.where(first, right, left)
+        left_is_fixed = self._left_is_fixed(height)
+        return tf.where(left_is_fixed, left, right), tf.where(left_is_fixed, right, left)
 
-    def merge(self, kept: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
-        """In their places again."""
-        height, half, channels = kept.shape[-3:]
-        first = self._kept_is_first(height)
-        pairs = tf.stack([tf.where(first, kept, changed), tf.where(first, changed, kept)], axis=-2)
+    def merge(self, fixed: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
+        """Puts the pixels back in their places."""
+        height, half, channels = fixed.shape[-3:]
+        left_is_fixed = self._left_is_fixed(height)
+        left = tf.where(left_is_fixed, fixed, changed)
+        right = tf.where(left_is_fixed, changed, fixed)
+        pairs = tf.stack([left, right], axis=-2)
         return with_batch_of(pairs, [height, 2 * half, channels], 4)

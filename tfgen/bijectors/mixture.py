@@ -1,4 +1,4 @@
-"""The coupling of Flow++: each element through the distribution function of a mixture."""
+"""The coupling of Flow++: the distribution function of a mixture of logistics."""
 
 from collections.abc import Callable
 
@@ -7,29 +7,32 @@ import tensorflow as tf
 from tfgen.bijectors.coupling import LOG_SCALE_BOUND, Conditioner, Coupling, bounded
 from tfgen.bijectors.masks import Mask
 
-# Halvings of the bracket: as many as the number has binary digits; a step of Newton's method
-# polishes.
+# Bisections of the bracket: as many as the dtype has binary digits. One step of Newton's method
+# follows.
 _HALVINGS = {"float32": 24, "float64": 53}
-# Largest |logit| whose σ is compared as it is: float32 holds it.
-_PLAIN_LOGIT = 60.0
+# Up to this |logit|, float32 represents σ, so that probabilities can be compared instead of logits.
+_MAX_DIRECT_LOGIT = 60.0
 
 
 class MixtureCoupling(Coupling):
-    """x = logit(F(y)) · exp(s) + t, with F the distribution function of a mixture of logistics.
+    """x = logit(F(y)) · exp(s) + t, with F(y) = Σ π_k σ((y − μ_k) / σ_k).
 
-    From Ho et al. 2019, "Flow++: improving flow-based generative models". All numbers come from the
-    conditioner, for each element: t, a raw s, and of each component a logit of its weight, its mean
-    and a raw logarithm of its scale; raw ones are bounded as in `AffineCoupling`. The inverse, from
-    data to latents, is as written; `forward` solves for y by bisection. Means are spread from −1 to
-    1 before the conditioner adds to them: components that start alike would stay alike.
+    F is the distribution function of a mixture of logistics (Ho et al. 2019, "Flow++: improving
+    flow-based generative models with variational dequantization and architecture design").
+    `inverse`, from data to latents, is this equation; `forward` solves it for y by bisection.
+
+    For each changed element, the conditioner returns t, a raw s, the logits of the weights π_k, the
+    offsets of the means μ_k, and raw log-scales log σ_k. Raw values are bounded as in
+    `AffineCoupling`. The offsets are added to means that are spread from −1 to 1, because
+    components that start equal would stay equal.
 
     Args:
-        mask: what is kept and what is changed.
-        conditioner: the kept part → 2 + 3 `components` numbers for each changed element, side by
-            side on the last axis, each as long as the changed part's.
-        components: of the mixture.
-        log_scale_bound: of s and of the components' log-scales.
-        name: of the bijector.
+        mask: splits an event into the fixed and the changed part.
+        conditioner: maps the fixed part `[B, …, C]` to `[B, …, (2 + 3 · components) · C']`, where
+            the changed part is `[B, …, C']`: t, s, all logits, all offsets, all log-scales.
+        components: number of components of the mixture.
+        log_scale_bound: bound of s and of log σ_k.
+        name: name of the bijector.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class MixtureCoupling(Coupling):
         super().__init__(mask, conditioner, 2 + 3 * components, name)
 
     def _mixture(self, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """log π, μ and log σ of the components, on a new first axis: sums over it are fast."""
+        """log π, μ and log σ, with the components on a new first axis: sums are fast."""
         k = self.components
         logits, means, raw = (tf.stack(parameters[2 + i * k : 2 + (i + 1) * k]) for i in range(3))
         spread = tf.cast(tf.linspace(-1.0, 1.0, k) if k > 1 else tf.zeros([1]), means.dtype)
@@ -55,7 +58,7 @@ class MixtureCoupling(Coupling):
     def _logit_of_cdf(
         y: tf.Tensor, mixture: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """logit(F(y)) and the logarithm of its derivative."""
+        """logit(F(y)), and the logarithm of its derivative."""
         log_weights, means, log_scales = mixture
         t = (y - means) * tf.exp(-log_scales)
         # log σ(t), and log σ(−t) = log σ(t) − t.
@@ -73,49 +76,51 @@ class MixtureCoupling(Coupling):
     def _generate(self, x: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         shift, log_scale = parameters[0], bounded(parameters[1], self.log_scale_bound)
         mixture = self._mixture(parameters)
-        wanted = (x - shift) * tf.exp(-log_scale)
-        y = tf.stop_gradient(self._solve(wanted, mixture))
-        # One step of Newton's method: it polishes y and carries the gradient of the implicit
-        # function.
+        target = (x - shift) * tf.exp(-log_scale)
+        y = tf.stop_gradient(self._solve(target, mixture))
+        # One step of Newton's method refines y and carries the gradient of the implicit function.
         logit, log_slope = self._logit_of_cdf(y, mixture)
-        y -= (logit - wanted) * tf.stop_gradient(tf.exp(-log_slope))
+        y -= (logit - target) * tf.stop_gradient(tf.exp(-log_slope))
         return y, -self._logit_of_cdf(y, mixture)[1] - log_scale
 
     def _solve(
-        self, wanted: tf.Tensor, mixture: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+        self, target: tf.Tensor, mixture: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
     ) -> tf.Tensor:
-        """y with logit(F(y)) = `wanted`, by bisection."""
+        """The y with logit(F(y)) = `target`, by bisection."""
         log_weights, means, log_scales = mixture
-        # Mirrored where F(y) would be above 1/2: small values of F are told apart, those near 1 are
-        # not.
-        sign = tf.where(wanted > 0, -tf.ones_like(wanted), tf.ones_like(wanted))
-        wanted, means = -tf.abs(wanted), sign * means
-        # F is a mean of the components' functions, so its logit lies between theirs.
-        of_each = means + tf.exp(log_scales) * wanted
-        bracket = tf.reduce_min(of_each, axis=0), tf.reduce_max(of_each, axis=0)
+        # Mirrors the elements with F(y) > 1/2, because floats resolve small values of F, but not
+        # values near 1.
+        sign = tf.where(target > 0, -tf.ones_like(target), tf.ones_like(target))
+        target, means = -tf.abs(target), sign * means
+        # F is a weighted mean of the components' distribution functions, so that the solution lies
+        # between the solutions of the components.
+        solutions = means + tf.exp(log_scales) * target
+        bracket = tf.reduce_min(solutions, axis=0), tf.reduce_max(solutions, axis=0)
         weights, inverse_scales = tf.exp(log_weights), tf.exp(-log_scales)
-        p = 1 / (1 + tf.exp(-wanted))
+        p = 1 / (1 + tf.exp(-target))
 
-        def below(y: tf.Tensor) -> tf.Tensor:
+        def cdf_is_below(y: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(weights / (1 + tf.exp((means - y) * inverse_scales)), axis=0) < p
 
-        def below_far_out(y: tf.Tensor) -> tf.Tensor:
-            return self._logit_of_cdf(y, (log_weights, means, log_scales))[0] < wanted
+        def logit_is_below(y: tf.Tensor) -> tf.Tensor:
+            return self._logit_of_cdf(y, (log_weights, means, log_scales))[0] < target
 
         return sign * tf.cond(
-            tf.reduce_all(wanted > -_PLAIN_LOGIT),
-            lambda: _bisect(below, *bracket),
-            lambda: _bisect(below_far_out, *bracket),
+            tf.reduce_all(target > -_MAX_DIRECT_LOGIT),
+            lambda: _bisect(cdf_is_below, *bracket),
+            lambda: _bisect(logit_is_below, *bracket),
         )
 
 
-def _bisect(below: Callable[[tf.Tensor], tf.Tensor], low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
-    """Where `below` turns from true to false, of each element between `low` and `high`."""
+def _bisect(
+    is_below: Callable[[tf.Tensor], tf.Tensor], low: tf.Tensor, high: tf.Tensor
+) -> tf.Tensor:
+    """The points in `low`…`high` where `is_below` turns from true to false."""
 
     def halve(count: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, ...]:
         middle = (low + high) / 2
-        still = below(middle)
-        return count + 1, tf.where(still, middle, low), tf.where(still, high, middle)
+        is_left = is_below(middle)
+        return count + 1, tf.where(is_left, middle, low), tf.where(is_left, high, middle)
 
     halvings = _HALVINGS[low.dtype.name]
     _, low, high = tf.while_loop(lambda count, *_: count < halvings, halve, (0, low, high))
@@ -123,7 +128,6 @@ def _bisect(below: Callable[[tf.Tensor], tf.Tensor], low: tf.Tensor, high: tf.Te
 
 
 def _log_sum_exp(terms: tf.Tensor) -> tf.Tensor:
-    """log Σ exp over the first axis, of finite terms; TensorFlow's own looks for others, which
-    takes time."""
+    """log Σ exp over the first axis; terms must be finite, which saves time."""
     largest = tf.stop_gradient(tf.reduce_max(terms, axis=0))
     return tf.math.log(tf.reduce_sum(tf.exp(terms - largest), axis=0)) + largest

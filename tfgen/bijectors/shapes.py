@@ -1,4 +1,4 @@
-"""Bijectors that put numbers in other places, and the multi-scale flow that is made of them."""
+"""Bijectors that rearrange the elements of an event."""
 
 import math
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from tfgen.bijectors.base import Bijector, Reshaping, with_batch_of, zeros_for
 
 
 class Unflatten(Reshaping):
-    """Vectors of latents as events of a shape; its inverse flattens.
+    """Reshapes vectors of latents to events; its inverse flattens.
 
     Args:
-        event_shape: of y.
-        name: of the bijector.
+        event_shape: shape of an event of y.
+        name: name of the bijector.
     """
 
     def __init__(self, event_shape: Sequence[int], name: str = "unflatten"):
@@ -28,12 +28,14 @@ class Unflatten(Reshaping):
 
 
 class Squeeze(Reshaping):
-    """Its inverse trades sides for channels: `[H, W, C]` to `[H / 2, W / 2, 4 C]` (Dinh et al.
-    2016).
+    """Its inverse maps `[H, W, C]` to `[H / 2, W / 2, 4 C]`.
+
+    Each block of 2 × 2 pixels becomes one pixel with four times as many channels (Dinh et al. 2016,
+    section 3.6).
 
     Args:
-        image_shape: of y: height and width, both even, and channels.
-        name: of the bijector.
+        image_shape: shape of y: height and width, both even, and channels.
+        name: name of the bijector.
 
     Raises:
         ValueError: a side is odd.
@@ -43,7 +45,7 @@ class Squeeze(Reshaping):
         height, width, channels = image_shape
         if height % 2 or width % 2:
             raise ValueError(
-                f"images of {height} × {width} cannot be squeezed: both sides must be even"
+                f"images of {height} × {width} cannot be squeezed; both sides must be even"
             )
         super().__init__([height // 2, width // 2, 4 * channels], image_shape, name)
 
@@ -59,23 +61,22 @@ class Squeeze(Reshaping):
 
 
 def _swap_middle(blocks: tf.Tensor) -> tf.Tensor:
-    """`[…, a, b, c, d, e]` to `[…, a, c, b, d, e]`."""
+    """Transposes `[…, a, b, c, d, e]` to `[…, a, c, b, d, e]`."""
     before = blocks.shape.rank - 5
     order = [*range(before), *(before + i for i in (0, 2, 1, 3, 4))]
     return tf.transpose(blocks, order)
 
 
 class FactorOut(Reshaping):
-    """One scale of a multi-scale flow: half of the channels are latents (Dinh et al. 2016, section
-    3.6).
+    """Factors out half of the channels as latents (Dinh et al. 2016, section 3.6).
 
-    Its inverse takes `[H, W, C]`, lays the second half of the channels aside, gives the first to
-    the inner bijector, and puts both, flattened, side by side: the inner one's latents first.
+    Its inverse maps the first half of the channels of `[H, W, C]` to latents by an inner bijector,
+    flattens the second half, and concatenates both.
 
     Args:
-        inner: between vectors of latents and `[H, W, C / 2]`, fused.
-        image_shape: of y: height, width, and an even number of channels.
-        name: of the bijector.
+        inner: maps vectors of latents to `[H, W, C / 2]`.
+        image_shape: shape of y: height, width, and an even number of channels.
+        name: name of the bijector.
 
     Raises:
         ValueError: the number of channels is odd.
@@ -85,19 +86,20 @@ class FactorOut(Reshaping):
         *sides, channels = image_shape
         if channels % 2:
             raise ValueError(
-                f"of {channels} channels no half can be factored out; their number must be even"
+                f"of {channels} channels no half can be factored out; the number must be even"
             )
         self.inner = inner
-        self._aside = (*sides, channels // 2)
+        self._half_shape = (*sides, channels // 2)
         super().__init__([math.prod(image_shape)], image_shape, name)
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        latents, aside = tf.split(x, 2, axis=-1)
+        latents, factored = tf.split(x, 2, axis=-1)
         inner, log_det = self.inner.forward_and_log_det(latents, 1)
-        return tf.concat([inner, with_batch_of(aside, self._aside, 1)], axis=-1), log_det
+        factored = with_batch_of(factored, self._half_shape, 1)
+        return tf.concat([inner, factored], axis=-1), log_det
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        inner, aside = tf.split(y, 2, axis=-1)
-        latents, log_det = self.inner.inverse_and_log_det(inner, len(self._aside))
-        flat = with_batch_of(aside, [math.prod(self._aside)], len(self._aside))
-        return tf.concat([latents, flat], axis=-1), log_det
+        inner, factored = tf.split(y, 2, axis=-1)
+        latents, log_det = self.inner.inverse_and_log_det(inner, len(self._half_shape))
+        factored = with_batch_of(factored, [math.prod(self._half_shape)], len(self._half_shape))
+        return tf.concat([latents, factored], axis=-1), log_det

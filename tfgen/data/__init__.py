@@ -1,5 +1,7 @@
-"""Data sets as uint8 arrays, and resumable batches of them. Importing this imports no
-TensorFlow."""
+"""Data sets as uint8 arrays, and resumable batches of them.
+
+Importing this package imports no TensorFlow.
+"""
 
 from tfgen.data.dataset import Dataset, Split
 from tfgen.data.load import load

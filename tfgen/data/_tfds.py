@@ -1,4 +1,4 @@
-"""TFDS without its chatter: one place that imports it and holds its output back."""
+"""TFDS without its output on the terminal; the only file that imports it."""
 
 import contextlib
 import io
@@ -8,20 +8,20 @@ from types import ModuleType
 
 from tfgen.system.quiet import import_quietly
 
-# TFDS logs through absl; the library it downloads with warns at each retry.
+# TFDS logs through absl. The library that it downloads with warns at each retry.
 _LOGGERS = ("absl", "urllib3", "urllib3.connectionpool")
 
 
 def import_tfds() -> ModuleType:
-    """TFDS, its progress bars switched off."""
+    """Imports TFDS and turns its progress bars off."""
     _, tfds = import_quietly("tensorflow_datasets")
     tfds.disable_progress_bar()
     return tfds
 
 
 @contextlib.contextmanager
-def silenced() -> Iterator[None]:
-    """Holds back what TFDS prints and logs; exceptions pass."""
+def silence() -> Iterator[None]:
+    """Suppresses what TFDS prints and logs within the block; exceptions pass through."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -34,7 +34,7 @@ def silenced() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def one_line(error: BaseException, limit: int = 160) -> str:
-    """The first line of an exception's message; TFDS's and TensorFlow's run over many."""
+def first_line(error: BaseException, limit: int = 160) -> str:
+    """The first line of an error message; TFDS and TensorFlow write many lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:limit]

@@ -1,4 +1,4 @@
-"""A data set in memory: its splits, and what tells it from every other one."""
+"""A data set in memory: splits of images with labels, and its fingerprint."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Split:
-    """Images and their labels.
+    """Images and their labels, in the order in which they are stored.
 
     Attributes:
         images: uint8[N,H,W,C].
@@ -17,10 +17,21 @@ class Split:
     """
 
     images: np.ndarray
-    labels: np.ndarray | None
+    labels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+    def take(self, start: int, stop: int) -> "Split":
+        """The rows from `start` up to `stop`, which is excluded; copies nothing."""
+        labels = None if self.labels is None else self.labels[start:stop]
+        return Split(self.images[start:stop], labels)
 
 
 @dataclass(frozen=True)
@@ -28,10 +39,10 @@ class Dataset:
     """A data set in memory.
 
     Attributes:
-        name: what TFDS calls it.
+        name: its TFDS name.
         version: its TFDS version.
         train: the images to train on.
-        validation: taken from the end of the stored train images.
+        validation: taken from the end of the stored training images.
         test: never trained on.
         num_classes: number of classes, None without labels.
         fingerprint: SHA-256 (hex) of all pixels, labels and shapes, split by split.
@@ -48,8 +59,13 @@ class Dataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width, channels."""
-        height, width, channels = self.train.images.shape[1:]
-        return height, width, channels
+        return self.train.image_shape
+
+
+def count_classes(splits: Iterable[Split]) -> int | None:
+    """Number of classes: the largest label + 1; None without labels."""
+    largest = [int(split.labels.max()) for split in splits if split.labels is not None]
+    return max(largest) + 1 if largest else None
 
 
 def fingerprint(splits: Iterable[Split]) -> str:
@@ -59,6 +75,6 @@ def fingerprint(splits: Iterable[Split]) -> str:
         digest.update(f"{split.images.shape} {split.labels is not None};".encode())
         digest.update(np.ascontiguousarray(split.images).data)
         if split.labels is not None:
-            # The same on machines of either byte order.
+            # Little-endian, so that the hash does not depend on the machine's byte order.
             digest.update(np.ascontiguousarray(split.labels, "<i8").data)
     return digest.hexdigest()

@@ -12,37 +12,44 @@ from tfgen.settings.fields import hint
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _EMBEDDED_NAMES = ("mnist",)
-# Data sets that are made of the embedded MNIST when they are loaded.
+# Data sets that are made from the embedded MNIST each time they are loaded.
 _DERIVED = {"stacked_mnist": stacked_mnist}
 _NAME = re.compile(r"(?P<base>[a-z]\w*)(/(?P<config>[\w.-]+))?(:(?P<version>\d+\.\d+\.\d+))?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
-# The validation split's share of the train images, and its most: 10 000 of MNIST's 60 000.
-_VALIDATION_SHARE = 6
-_VALIDATION_MOST = 10_000
-_LEAST_IMAGES = 3
+# The validation split is a sixth of the stored training images, at most 10 000: MNIST's 60 000
+# become 50 000 and 10 000.
+_VALIDATION_FRACTION = 6
+_MAX_VALIDATION = 10_000
+_MIN_IMAGES = 3
 
 
 def load(
     name: str = "mnist", data_dir: str | Path | None = None, *, memory: int | None = None
 ) -> Dataset:
-    """Loads a data set by TFDS: the embedded MNIST, a prepared directory, or a download.
+    """Loads the embedded MNIST, a prepared directory, or a download by TFDS.
 
-    The validation split is the last min(10 000, N // 6) of the N train images, at least one;
-    without a test split, test is as many before those. The stored order is kept.
+    The validation split is the last min(10 000, N // 6) of the N training images, at least one.
+    Without a test split, as many images before those are the test split. The stored order is
+    preserved.
 
-    `stacked_mnist` is made of the embedded MNIST, the same at every call. With `data_dir` it is the
-    one prepared there, and an error where there is none: never silently another one than was meant.
+    `stacked_mnist` is made from the embedded MNIST and is the same at every call. With `data_dir`,
+    the data set prepared there under that name is loaded; if there is none, that is an error, so
+    that a missing data set is never replaced by a different one.
 
     Args:
-        name: TFDS's name; `name/config` and `name:1.0.0` are understood.
-        data_dir: a TFDS root, which holds `<name>/<version>`, or such a folder itself. None: for
-            `mnist` the copy in this package, else TFDS's own root, `~/tensorflow_datasets`.
-        memory: bytes that the pixels may take; None asks the machine.
+        name: TFDS name: `name`, `name/config` or `name:1.0.0`.
+        data_dir: a TFDS root, which contains `<name>/<version>`, or such a version folder. None:
+            for `mnist` the copy in this package, otherwise TFDS's own root,
+            `~/tensorflow_datasets`.
+        memory: available bytes for the pixels; None uses the physical memory of this machine.
+
+    Returns:
+        The data set, all pixels in memory.
 
     Raises:
-        UsageError: the name is unknown, or the folder is damaged, has other features, has too few
-            images, or does not fit into memory.
-        WorkError: it is not there and could not be downloaded.
+        UsageError: the name is unknown, or the folder is damaged, has features other than images
+            and classes, has too few images, or does not fit into memory.
+        WorkError: the data set is not in the folder and could not be downloaded.
     """
     if data_dir is None and name in _DERIVED:
         return _DERIVED[name](load(), memory)
@@ -52,7 +59,7 @@ def load(
         raise UsageError(
             f"{data_dir} holds {prepared.name!r}, not {base!r}; use --dataset {prepared.name}"
         )
-    train, validation, test = _split(prepared)
+    train, validation, test = _divide(prepared)
     return Dataset(
         name=prepared.name,
         version=prepared.version,
@@ -65,11 +72,11 @@ def load(
 
 
 def _locate(name: str, data_dir: str | Path | None) -> Path:
-    """The prepared directory of `name`, downloaded where it is nowhere."""
+    """The version folder of the data set `name`, downloaded if it is missing."""
     match = _NAME.fullmatch(name)
     if not match:
         raise UsageError(
-            f"{name!r} is no name of a data set; give one like mnist, emnist/letters or mnist:3.0.1"
+            f"{name!r} is no name of a data set; use one like mnist, emnist/letters or mnist:3.0.1"
         )
     if data_dir is None:
         root = EMBEDDED if match["base"] in _EMBEDDED_NAMES else _default_root()
@@ -77,7 +84,7 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
         root = Path(data_dir).expanduser()
         if root.exists() and not root.is_dir():
             raise UsageError(
-                f"{root} is no folder; --data-dir takes a TFDS directory, made by tfgen-data"
+                f"{root} is no folder; --data-dir takes a TFDS directory, as tfgen-data writes it"
             )
         if (root / "features.json").is_file():
             return root
@@ -86,7 +93,7 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
         folder = folder / match["config"]
     versions = _versions(folder)
     if match["version"]:
-        versions = [v for v in versions if v.name == match["version"]]
+        versions = [version for version in versions if version.name == match["version"]]
     if versions:
         return versions[-1]
     if folder.is_dir() and not match["config"]:
@@ -95,7 +102,7 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
             raise UsageError(f"{folder} holds several configurations{hint(name, configs)}")
     if match["base"] in _DERIVED:
         raise UsageError(
-            f"{root} holds no {name!r}; to have it made of the embedded MNIST, "
+            f"{root} holds no {name!r}; to have it made from the embedded MNIST, "
             f"ask for {match['base']!r} without --data-dir"
         )
     from tfgen.data.download import download
@@ -112,24 +119,21 @@ def _versions(folder: Path) -> list[Path]:
     """The version folders in `folder`, the newest last."""
     if not folder.is_dir():
         return []
-    found = [
+    versions = [
         child for child in folder.iterdir() if _VERSION.fullmatch(child.name) and child.is_dir()
     ]
-    return sorted(found, key=lambda child: [int(part) for part in child.name.split(".")])
+    return sorted(versions, key=lambda version: [int(part) for part in version.name.split(".")])
 
 
-def _split(prepared: Prepared) -> tuple[Split, Split, Split]:
-    images, labels = prepared.splits["train"]
-    n = len(images)
-    has_test = "test" in prepared.splits
-    if n < _LEAST_IMAGES:
-        raise UsageError(f"{prepared.name} has {n} train images; the least is {_LEAST_IMAGES}")
-    held_out = max(1, min(_VALIDATION_MOST, n // _VALIDATION_SHARE))
-
-    def part(start: int, end: int) -> Split:
-        return Split(images[start:end], None if labels is None else labels[start:end])
-
-    validation = part(n - held_out, n)
-    if has_test:
-        return part(0, n - held_out), validation, Split(*prepared.splits["test"])
-    return part(0, n - 2 * held_out), validation, part(n - 2 * held_out, n - held_out)
+def _divide(prepared: Prepared) -> tuple[Split, Split, Split]:
+    """Train, validation and test from the stored splits."""
+    stored = prepared.splits["train"]
+    n = len(stored)
+    if n < _MIN_IMAGES:
+        raise UsageError(f"{prepared.name} has {n} train images; the least is {_MIN_IMAGES}")
+    held_out = max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
+    validation = stored.take(n - held_out, n)
+    if "test" in prepared.splits:
+        return stored.take(0, n - held_out), validation, prepared.splits["test"]
+    test = stored.take(n - 2 * held_out, n - held_out)
+    return stored.take(0, n - 2 * held_out), validation, test

@@ -1,4 +1,4 @@
-"""Whether arrays of pixels fit into this machine."""
+"""Checks whether the pixels of a data set fit into memory."""
 
 import math
 import os
@@ -14,22 +14,22 @@ def machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def check_memory(what: str, shape: Sequence[int], count: int, memory: int | None = None) -> None:
-    """Refuses images that would not fit into memory, before any is decoded.
+def check_memory(name: str, shape: Sequence[int], count: int, memory: int | None = None) -> None:
+    """Refuses images that would not fit into memory, before the first one is decoded.
 
     Args:
-        what: the data set's name, for the error.
+        name: the data set or its folder, for the error message.
         shape: height, width, channels of one uint8 image.
         count: number of images.
-        memory: bytes that there are; None asks the machine.
+        memory: available bytes; None uses the physical memory of this machine.
 
     Raises:
-        UsageError: the pixels need more than there is.
+        UsageError: the pixels need more bytes than are available.
     """
     needed = math.prod(shape) * count
     limit = machine_memory() if memory is None else memory
     if needed > limit:
         raise UsageError(
-            f"{what} does not fit into memory: its {count} images need {needed / GIGABYTE:.3g} GB, "
+            f"{name} does not fit into memory: its {count} images need {needed / GIGABYTE:.3g} GB, "
             f"this machine has {limit / GIGABYTE:.3g} GB; use a smaller data set or smaller images"
         )

@@ -1,7 +1,7 @@
-"""Batches of images in memory, in an order that is a function of the global step alone.
+"""Batches of images in memory, in an order given by seed and global step alone.
 
-Nothing here has a state: a run that resumes at step g draws the batches that the uninterrupted run
-would have drawn from g on.
+Nothing here has state: a run that resumes at step g gets the batches that the uninterrupted run
+would have got from step g on.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,18 +15,17 @@ from tfgen.system.quiet import import_quietly
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Batches that are made before they are asked for.
-_AHEAD = 4
+# Batches computed ahead of the training step.
+_PREFETCH = 4
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Whole batches in one epoch of `n` images; what is left over is dropped.
+    """Number of whole batches in `n` images; the remaining images are dropped.
 
     Raises:
-        UsageError: the batch is larger than the data, or not positive.
+        UsageError: `batch_size` is larger than `n`, or not positive.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch_size = {batch_size} is too small; the least is 1")
+    _check_batch_size(batch_size)
     if batch_size > n:
         raise UsageError(
             f"batch_size = {batch_size} is larger than the data, {n} images; the most is {n}"
@@ -44,22 +43,22 @@ def train_batches(
 ) -> "tf.data.Dataset":
     """An infinite stream of shuffled batches, a pure function of (seed, global step).
 
-    With S steps an epoch, step g takes batch g mod S of epoch g // S; each epoch is one permutation
-    of the images, given by (seed, epoch), of which the last N mod `batch_size` entries are dropped.
+    With S steps per epoch, step g takes batch g mod S of epoch g // S. The order within an epoch is
+    a permutation of the images, given by (seed, epoch); its last N mod `batch_size` entries are
+    dropped.
 
     Args:
-        images: uint8[N,H,W,C]; an array is copied at each call, a tensor that is `on_host` is not.
+        images: uint8[N,H,W,C]. An array is copied at each call; a tensor from `on_host` is not.
         labels: int[N], or None.
-        batch_size: images a batch, B.
-        seed: of the order, 0 … 2³¹ − 1.
-        start_step: the global step of the first batch.
+        batch_size: images per batch, B.
+        seed: seed of the order, 0 … 2³¹ − 1.
+        start_step: global step of the first batch.
 
     Returns:
         Elements of static shape: images uint8[B,H,W,C], or (images, labels int64[B]).
 
     Raises:
-        UsageError: the batch is larger than the data, or `seed` or `start_step` is out of its
-            range.
+        UsageError: `batch_size` is larger than N, or `seed` or `start_step` is out of its range.
     """
     n = len(images)
     steps = steps_per_epoch(n, batch_size)
@@ -74,22 +73,22 @@ def train_batches(
         epoch, position = step // steps, step % steps
         places = position * batch_size + tf.range(batch_size, dtype=tf.int64)
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
-        chosen = tf.random.experimental.index_shuffle(places, key, n - 1)
-        chosen = tf.ensure_shape(chosen, [batch_size])
-        return tf.nest.map_structure(lambda tensor: tf.gather(tensor, chosen), data)
+        rows = tf.random.experimental.index_shuffle(places, key, n - 1)
+        rows = tf.ensure_shape(rows, [batch_size])
+        return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), data)
 
-    return _parallel(tf.data.Dataset.counter(start_step), batch)
+    return _map_in_parallel(tf.data.Dataset.counter(start_step), batch)
 
 
 def eval_batches(
     images: np.ndarray, labels: np.ndarray | None = None, batch_size: int = 128
 ) -> "tf.data.Dataset":
-    """The images in order, once; the last batch holds what is left.
+    """The images in order, once; the last batch may be smaller.
 
     Args:
         images: uint8[N,H,W,C].
         labels: int[N], or None.
-        batch_size: images a batch, B; may be larger than N.
+        batch_size: images per batch, B; may be larger than N.
 
     Returns:
         Elements: images uint8[≤B,H,W,C], or (images, labels int64[≤B]).
@@ -97,41 +96,50 @@ def eval_batches(
     Raises:
         UsageError: `batch_size` is not positive.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch_size = {batch_size} is too small; the least is 1")
+    _check_batch_size(batch_size)
     (tf,) = import_quietly()
     data = _as_tensors(images, labels)
 
     def batch(start: Any) -> Any:
         return tf.nest.map_structure(lambda tensor: tensor[start : start + batch_size], data)
 
-    return _parallel(tf.data.Dataset.range(0, len(images), batch_size), batch)
+    return _map_in_parallel(tf.data.Dataset.range(0, len(images), batch_size), batch)
 
 
-def _parallel(places: Any, batch: Any) -> "tf.data.Dataset":
-    """The batches of all places, made beside the training step."""
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise UsageError(f"batch_size = {batch_size} is too small; the least is 1")
+
+
+def _map_in_parallel(positions: Any, batch: Any) -> "tf.data.Dataset":
+    """The batch at each position, computed while the training step runs."""
     (tf,) = import_quietly()
     options = tf.data.Options()
-    # Its thread sleeps for twice as long each time and is waited for when the iterator goes: an
-    # epoch of 1.7 s would end after 2.55 s.
+    # The end of an iterator waits for the autotuning thread, which sleeps twice as long each time:
+    # an epoch of 1.7 s would take 2.55 s.
     options.autotune.enabled = False
-    dataset = places.map(batch, num_parallel_calls=2, deterministic=True).prefetch(_AHEAD)
+    dataset = positions.map(batch, num_parallel_calls=2, deterministic=True).prefetch(_PREFETCH)
     return dataset.with_options(options)
 
 
 def on_host(array: Any) -> "tf.Tensor":
-    """The array as a tensor in the host's memory; what is one already is not copied."""
+    """The array as a tensor in host memory; copies no tensor that is there already."""
     (tf,) = import_quietly()
-    # tf.data runs on the CPU: on a GPU the tensor would be copied back at each step.
+    # tf.data runs on the CPU: a tensor on a GPU would be copied back at each step.
     with tf.device("/cpu:0"):
         return tf.convert_to_tensor(array)
 
 
 def _as_tensors(images: Any, labels: Any) -> Any:
-    """Tensors on the host. Captured by a map function they are inputs, not constants in its
-    graph."""
+    """Images, or images and labels, as tensors on the host.
+
+    A map function that captures tensors takes them as inputs; arrays would be constants in its
+    graph.
+    """
     if labels is not None and len(labels) != len(images):
-        raise UsageError(f"{len(images)} images, but {len(labels)} labels; they must be as many")
+        raise UsageError(
+            f"{len(images)} images, but {len(labels)} labels; each image needs one label"
+        )
     (tf,) = import_quietly()
     return (
         on_host(images) if labels is None else (on_host(images), tf.cast(on_host(labels), tf.int64))

@@ -1,7 +1,7 @@
-"""Reads a prepared TFDS directory: checks it before TFDS sees it, then decodes all images.
+"""Reads a prepared TFDS directory, after checks, into arrays.
 
-A folder of TFDS names the Python classes of its features, and TFDS imports what it names; so the
-names are held against TFDS's own first.
+A TFDS directory names the Python classes of its features, and TFDS imports whatever it names.
+`check_prepared` therefore admits only classes of TFDS itself.
 """
 
 import json
@@ -12,109 +12,101 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfgen.data._tfds import import_tfds, one_line, silenced
+from tfgen.data._tfds import first_line, import_tfds, silence
+from tfgen.data.dataset import Split
 from tfgen.data.memory import check_memory
 from tfgen.errors import UsageError
 from tfgen.system.quiet import import_quietly
 
-_OWN_CLASS = re.compile(r"tensorflow_datasets\.core\.features(\.[A-Za-z_]\w*)+")
-# Both spellings that protocol buffers read from JSON.
+_TFDS_CLASS = re.compile(r"tensorflow_datasets\.core\.features(\.[A-Za-z_]\w*)+")
+# Protocol buffers read both spellings from JSON.
 _CLASS_KEYS = ("pythonClassName", "python_class_name")
-# Examples decoded by one call of the map function: more, and its loop no longer fits the cache.
-_DECODED_AT_ONCE = 256
-_AGAIN = "prepare it again with tfgen-data"
+# Examples decoded by one call of the map function. With more, its loop no longer fits the cache.
+_DECODE_BATCH = 256
+_ADVICE = "prepare it again with tfgen-data"
 
 
 class Prepared(NamedTuple):
-    """What a prepared directory holds.
+    """The contents of a prepared directory.
 
     Attributes:
-        name,
-        version: what the directory says of itself.
-        splits: by name, images uint8[N,H,W,C] and labels int64[N] or None.
-        num_classes: None where there are no labels.
+        name: the data set's name, as the directory states it.
+        version: its version, as the directory states it.
+        splits: `train` and, if there is one, `test`.
+        num_classes: number of classes, None without labels.
     """
 
     name: str
     version: str
-    splits: dict[str, tuple[np.ndarray, np.ndarray | None]]
+    splits: dict[str, Split]
     num_classes: int | None
 
 
 def read_prepared(folder: Path, memory: int | None = None) -> Prepared:
-    """All `train` and `test` images of a prepared TFDS directory, in the order they are stored in.
+    """Reads all `train` and `test` images of a prepared directory, in stored order.
 
     Args:
         folder: `…/<name>/<version>`, with features.json and dataset_info.json.
-        memory: bytes that there are; None asks the machine.
+        memory: available bytes for the pixels; None uses the physical memory of this machine.
 
     Raises:
-        UsageError: the folder is no such directory, names a class that is not TFDS's, is damaged,
-            has no images of one size, or does not fit into memory.
+        UsageError: the folder is not a TFDS directory, names a foreign class, is damaged,
+            has images of several sizes, or does not fit into memory.
     """
     check_prepared(folder)
-    tfds = import_tfds()
-    with silenced():
-        try:
-            builder = tfds.builder_from_directory(str(folder))
-            info, features = builder.info, builder.info.features
-            sizes = {name: int(split.num_examples) for name, split in info.splits.items()}
-            file_format = str(info.file_format.value)
-        except Exception as error:
-            raise UsageError(
-                f"{folder} is no whole TFDS directory ({one_line(error)}); {_AGAIN}"
-            ) from None
-        check_features(features, str(folder))
-    if file_format != "tfrecord":
-        raise UsageError(f"{folder} is stored as {file_format}; only tfrecord is read: {_AGAIN}")
-    wanted = [name for name in ("train", "test") if sizes.get(name)]
-    if "train" not in wanted:
+    builder, sizes = _open(folder)
+    info, features = builder.info, builder.info.features
+    names = [name for name in ("train", "test") if sizes.get(name)]
+    if "train" not in names:
         raise UsageError(
             f"{folder} has no train images; its splits are: {', '.join(sizes) or 'none'}"
         )
     shape = tuple(int(n) for n in features["image"].shape)
-    check_memory(info.name, shape, sum(sizes[name] for name in wanted), memory)
+    check_memory(info.name, shape, sum(sizes[name] for name in names), memory)
     num_classes = features["label"].num_classes if _has_labels(features) else None
     splits = {}
-    for name in wanted:
+    for name in names:
         files = [str(path) for path in info.splits[name].filepaths]
-        where = f"{folder}, split {name}"
-        images, labels = _decode(files, shape, sizes[name], num_classes is not None, where)
-        splits[name] = (images, _checked(labels, num_classes, where))
+        place = f"{folder}, split {name}"
+        images, labels = _decode(files, shape, sizes[name], num_classes is not None, place)
+        splits[name] = Split(images, _checked_labels(labels, num_classes, place))
     return Prepared(info.name, str(info.version), splits, num_classes)
 
 
 def check_prepared(folder: Path) -> None:
-    """Refuses a folder that is no prepared TFDS directory, or whose reading would run code not
-    TFDS's own.
+    """Refuses a folder that is not a TFDS directory or would run foreign code.
 
     Raises:
-        UsageError: a file is missing or is no JSON, or a feature's class is not one of TFDS's.
+        UsageError: a file is missing or is not JSON, or a feature's class is not one of TFDS's.
     """
     contents = {}
     for name in ("features.json", "dataset_info.json"):
         path = folder / name
         if not path.is_file():
             raise UsageError(
-                f"{folder} is no prepared TFDS directory: it has no {name}; make one with tfgen-data"
+                f"{folder} is not a prepared TFDS directory: it has no {name}; "
+                "write one with tfgen-data"
             )
         try:
             contents[name] = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError):
-            raise UsageError(f"{path} is damaged: it is no JSON; {_AGAIN}") from None
+            raise UsageError(f"{path} is damaged: it is not JSON; {_ADVICE}") from None
         if not isinstance(contents[name], dict):
-            raise UsageError(f"{path} is damaged: it holds no JSON object; {_AGAIN}")
+            raise UsageError(f"{path} is damaged: it is not a JSON object; {_ADVICE}")
     for class_name in _class_names(contents["features.json"]):
-        if not _OWN_CLASS.fullmatch(str(class_name)):
+        if not _TFDS_CLASS.fullmatch(str(class_name)):
             raise UsageError(
-                f"{folder / 'features.json'} names the class {class_name!r}, which is none of TFDS's "
-                "features; it was not imported"
+                f"{folder / 'features.json'} names the class {class_name!r}, which is none of "
+                "TFDS's features; it was not imported"
             )
 
 
 def _class_names(value: Any) -> Iterator[Any]:
-    """Every class that TFDS could import for this JSON, in the new form, the old, and JSON in
-    strings."""
+    """Every class that TFDS could import for this JSON.
+
+    Covers both forms of features.json, the one with protocol buffers and the one before it, and
+    JSON inside of strings.
+    """
     if isinstance(value, dict):
         for key, inner in value.items():
             if key in _CLASS_KEYS or (
@@ -127,104 +119,136 @@ def _class_names(value: Any) -> Iterator[Any]:
             yield from _class_names(inner)
     elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
-            inside = json.loads(value)
+            inner = json.loads(value)
         except (ValueError, RecursionError):
             return
-        yield from _class_names(inside)
+        yield from _class_names(inner)
 
 
-def check_features(features: Any, where: str) -> None:
+def _open(folder: Path) -> tuple[Any, dict[str, int]]:
+    """The TFDS builder of a directory, and the number of examples per split.
+
+    Raises:
+        UsageError: TFDS cannot open it, or it holds something other than images in TFRecord files.
+    """
+    tfds = import_tfds()
+    with silence():
+        try:
+            builder = tfds.builder_from_directory(str(folder))
+            info, features = builder.info, builder.info.features
+            sizes = {name: int(split.num_examples) for name, split in info.splits.items()}
+            file_format = str(info.file_format.value)
+        except Exception as error:
+            raise UsageError(
+                f"{folder} is not a complete TFDS directory ({first_line(error)}); {_ADVICE}"
+            ) from None
+        check_features(features, str(folder))
+    if file_format != "tfrecord":
+        raise UsageError(f"{folder} is stored as {file_format}; only tfrecord is read: {_ADVICE}")
+    return builder, sizes
+
+
+def check_features(features: Any, place: str) -> None:
     """Refuses features without uint8 images of one fixed shape.
+
+    Args:
+        features: of a TFDS builder.
+        place: the data set or its folder, for the error message.
 
     Raises:
         UsageError: there is no feature `image`, or it is not uint8[H,W,1] or uint8[H,W,3].
     """
     tfds = import_tfds()
-    if not isinstance(features, tfds.features.FeaturesDict) or "image" not in features:
-        named = (
-            ", ".join(features)
-            if isinstance(features, tfds.features.FeaturesDict)
-            else type(features).__name__
-        )
-        raise UsageError(f"{where} has no feature 'image'; it has: {named}")
+    if not isinstance(features, tfds.features.FeaturesDict):
+        raise UsageError(f"{place} has no feature 'image'; it has: {type(features).__name__}")
+    if "image" not in features:
+        raise UsageError(f"{place} has no feature 'image'; it has: {', '.join(features)}")
     image = features["image"]
     shape = image.shape
-    fixed = (
+    is_fixed = (
         isinstance(image, tfds.features.Image)
         and len(shape) == 3
         and all(shape)
         and shape[2] in (1, 3)
     )
-    if not fixed or image.np_dtype != np.uint8:
+    if not is_fixed or image.np_dtype != np.uint8:
         raise UsageError(
-            f"{where}: the feature 'image' is {type(image).__name__} {image.np_dtype}{shape}; "
-            "images must be uint8 of one fixed height, width and 1 or 3 channels"
+            f"{place}: the feature 'image' is {type(image).__name__} {image.np_dtype}{shape}; "
+            "images must be uint8 with a fixed height and width and 1 or 3 channels"
         )
 
 
 def _has_labels(features: Any) -> bool:
-    # A `label` that is no class, a text or a number, is nothing a model here could use.
+    # No model here can use a `label` that is a text or a number instead of a class.
     tfds = import_tfds()
     return "label" in features and isinstance(features["label"], tfds.features.ClassLabel)
 
 
 def _decode(
-    files: list[str], shape: tuple[int, ...], count: int, labelled: bool, where: str
+    files: list[str], shape: tuple[int, ...], count: int, has_labels: bool, place: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """All records of a split. Parsed by the batch: TFDS's own reader parses one by one, slower."""
+    """The images and labels of all `count` records of a split."""
+    (tf,) = import_quietly()
+    images = np.empty((count, *shape), np.uint8)
+    labels = np.empty(count, np.int64) if has_labels else None
+    end = 0
+    try:
+        for batch in _decoded_batches(files, shape, has_labels).as_numpy_iterator():
+            start, end = end, end + len(batch["image"])
+            if end > count:
+                raise UsageError(
+                    f"{place}: there are more records than the {count} expected; {_ADVICE}"
+                )
+            images[start:end] = batch["image"]
+            if labels is not None:
+                labels[start:end] = batch["label"]
+    except tf.errors.OpError as error:
+        raise UsageError(
+            f"{place}: its records are damaged or missing ({type(error).__name__}); {_ADVICE}"
+        ) from None
+    if end != count:
+        raise UsageError(f"{place}: {end} records, {count} expected; {_ADVICE}")
+    return images, labels
+
+
+def _decoded_batches(files: list[str], shape: tuple[int, ...], has_labels: bool) -> Any:
+    """Batches of decoded records.
+
+    Records are parsed batch by batch. TFDS's own reader parses one by one, which is slower.
+    """
     (tf,) = import_quietly()
     spec = {"image": tf.io.FixedLenFeature([], tf.string)}
-    if labelled:
+    if has_labels:
         spec["label"] = tf.io.FixedLenFeature([], tf.int64)
 
-    def decode_one(encoded: Any) -> Any:
-        # Reads JPEG as well, by its content.
+    def decode_image(encoded: Any) -> Any:
+        # decode_png also reads JPEG: it looks at the content.
         return tf.ensure_shape(tf.io.decode_png(encoded, channels=shape[2]), shape)
 
     def decode(records: Any) -> Any:
         parsed = tf.io.parse_example(records, spec)
         parsed["image"] = tf.map_fn(
-            decode_one,
+            decode_image,
             parsed["image"],
             fn_output_signature=tf.TensorSpec(shape, tf.uint8),
             parallel_iterations=32,
         )
         return parsed
 
-    records = tf.data.TFRecordDataset(files).batch(_DECODED_AT_ONCE)
-    batches = records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(
-        2
-    )
-    images = np.empty((count, *shape), np.uint8)
-    labels = np.empty(count, np.int64) if labelled else None
-    done = 0
-    try:
-        for batch in batches.as_numpy_iterator():
-            end = done + len(batch["image"])
-            if end > count:
-                raise UsageError(
-                    f"{where}: there are more than the {count} records it tells of; {_AGAIN}"
-                )
-            images[done:end] = batch["image"]
-            if labels is not None:
-                labels[done:end] = batch["label"]
-            done = end
-    except tf.errors.OpError as error:
-        raise UsageError(
-            f"{where}: its records are damaged or missing ({type(error).__name__}); {_AGAIN}"
-        ) from None
-    if done != count:
-        raise UsageError(f"{where}: {done} records, {count} expected; {_AGAIN}")
-    return images, labels
+    records = tf.data.TFRecordDataset(files).batch(_DECODE_BATCH)
+    return records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
 
-def _checked(labels: np.ndarray | None, num_classes: int | None, where: str) -> np.ndarray | None:
-    if (
-        labels is None or num_classes is None or (labels == -1).all()
-    ):  # −1 is TFDS's mark for "not labelled"
+def _checked_labels(
+    labels: np.ndarray | None, num_classes: int | None, place: str
+) -> np.ndarray | None:
+    """The labels of a split; None if it has none."""
+    # TFDS marks an image without a label by −1.
+    if labels is None or num_classes is None or (labels == -1).all():
         return None
     if labels.min() < 0 or labels.max() >= num_classes:
         raise UsageError(
-            f"{where}: labels run from {labels.min()} to {labels.max()}, but there are {num_classes} classes"
+            f"{place}: labels run from {labels.min()} to {labels.max()}, "
+            f"but there are {num_classes} classes"
         )
     return labels

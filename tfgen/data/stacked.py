@@ -1,9 +1,9 @@
-"""Stacked MNIST: three digits drawn at random, one in each colour channel, so 1000 modes in equal
-parts.
+"""Stacked MNIST: three random digits, one in each colour channel; 1000 modes.
 
-How many of the modes a generator reaches measures its mode collapse (Metz, Poole, Pfau &
-Sohl-Dickstein 2017, "Unrolled generative adversarial networks"; Srivastava et al. 2017, "VEEGAN";
-Lin, Khetan, Fanti & Oh 2018, "PacGAN"); `tfgen.evaluation.modes` counts them.
+All modes are equally likely. The number of modes that a generator reaches measures its mode
+collapse (Metz, Poole, Pfau & Sohl-Dickstein 2017, "Unrolled generative adversarial networks";
+Srivastava et al. 2017, "VEEGAN"; Lin, Khetan, Fanti & Oh 2018, "PacGAN");
+`tfgen.evaluation.modes` counts them.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from tfgen.data.memory import check_memory
 from tfgen.errors import UsageError
 
 NAME = "stacked_mnist"
-# The images are a fixed function of MNIST's: whoever changes them or the seed changes the version.
+# The images are a fixed function of MNIST. If this function or the seed changes, the version must.
 VERSION = "1.0.0"
 CHANNELS = 3
 DIGITS = 10
@@ -21,20 +21,20 @@ _SEED = 0x736D
 
 
 def stacked_mnist(mnist: Dataset, memory: int | None = None) -> Dataset:
-    """Stacked MNIST, each split made of the same split of MNIST and as large.
+    """Stacked MNIST; each split comes from that split of MNIST and has its size.
 
     Args:
-        mnist: the source, with labels of 0…9.
-        memory: bytes that the pixels may take; None asks the machine.
+        mnist: the source, with labels 0…9.
+        memory: available bytes; None uses the physical memory of this machine.
 
     Raises:
-        UsageError: it does not fit into memory.
+        UsageError: the pixels do not fit into memory, or the source has no labels.
     """
     sources = (mnist.train, mnist.validation, mnist.test)
     height, width, _ = mnist.image_shape
     check_memory(NAME, (height, width, CHANNELS), sum(map(len, sources)), memory)
     bits = np.random.PCG64(_SEED)
-    train, validation, test = (_stacked(source, bits) for source in sources)
+    train, validation, test = (_stack(source, bits) for source in sources)
     return Dataset(
         name=NAME,
         version=VERSION,
@@ -46,20 +46,26 @@ def stacked_mnist(mnist: Dataset, memory: int | None = None) -> Dataset:
     )
 
 
-def spelled(digits: np.ndarray) -> np.ndarray:
-    """The numbers that rows of decimal digits spell, the first digit the highest: int64[N] from
-    int[N,C]."""
+def join_digits(digits: np.ndarray) -> np.ndarray:
+    """The number that each row of digits spells, most significant digit first.
+
+    Args:
+        digits: int[N,C], each 0…9.
+
+    Returns:
+        int64[N].
+    """
     return digits.astype(np.int64) @ DIGITS ** np.arange(digits.shape[1], dtype=np.int64)[::-1]
 
 
-def _stacked(source: Split, bits: np.random.PCG64) -> Split:
-    """Each channel shows all images of the source once, in an order of its own."""
+def _stack(source: Split, bits: np.random.PCG64) -> Split:
+    """Images of three channels, each of which has every image of the source once."""
     if source.labels is None:
-        raise UsageError(f"{NAME} is made of images with labels; these have none")
-    # Ranks of raw words: numpy promises that PCG64's integers stay as they are, and of
-    # `Generator`'s permutations it does not.
+        raise UsageError(f"{NAME} is made from images with labels, and the source has none")
+    # Ranks of raw words, not `Generator.permutation`: numpy guarantees the output of PCG64 in
+    # future versions, but not the output of `Generator`.
     orders = np.argsort(bits.random_raw((CHANNELS, len(source))), axis=1, kind="stable")
     images = np.empty((*source.images.shape[:3], CHANNELS), np.uint8)
     for channel, order in enumerate(orders):
         images[..., channel] = source.images[order, :, :, 0]
-    return Split(images, spelled(source.labels[orders].T))
+    return Split(images, join_digits(source.labels[orders].T))

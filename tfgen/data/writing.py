@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.data._tfds import import_tfds, silenced
+from tfgen.data._tfds import import_tfds, silence
+from tfgen.data.dataset import Split, count_classes
 from tfgen.errors import UsageError
 from tfgen.system.atomic import fresh_folder, publish
 
-# TFDS's own version of MNIST, so that the embedded copy is found where TFDS would look for it.
+# TFDS's own version of MNIST, so that the embedded copy stands where TFDS would look for it.
 _VERSIONS = {"mnist": "3.0.1"}
 _DEFAULT_VERSION = "1.0.0"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
-def prepare(
+def write_prepared(
     name: str,
-    splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+    splits: Mapping[str, Split],
     data_dir: str | Path,
     *,
     class_names: Sequence[str] | None = None,
@@ -27,25 +28,25 @@ def prepare(
     citation: str | None = None,
     homepage: str | None = None,
 ) -> Path:
-    """Writes `<data_dir>/<name>/<version>`, which `tfgen.data.load` and TFDS read; images keep
-    their order.
+    """Writes `<data_dir>/<name>/<version>`, which `tfgen.data.load` and TFDS read.
+
+    Images keep their order. The folder appears complete, by one rename, or not at all.
 
     Args:
-        name: the data set's name, in snake case.
-        splits: by name, images uint8[N,H,W,C] and labels int64[N] or None; for all splits or for
-            none.
-        data_dir: the TFDS root; made where it is missing.
-        class_names: the classes' names by label; None counts the labels.
-        description: what the data set is, its licence included.
+        name: name of the data set, in snake case.
+        splits: `train` and any others by name; all of them have labels, or none has.
+        data_dir: the TFDS root; created if it is missing.
+        class_names: names of the classes by label; None for as many classes as labels count.
+        description: what the data set is, including its licence.
         citation: how to cite it.
-        homepage: its address.
+        homepage: its web address.
 
     Returns:
-        The folder written. It appears whole, by one rename, or not at all.
+        The version folder.
 
     Raises:
-        UsageError: the name is not in snake case, the folder exists, or the arrays do not fit
-            together.
+        UsageError: the name is not in snake case, the folder exists, or the splits disagree in
+            image shape or labels.
     """
     check_name(name)
     _check_splits(splits, class_names)
@@ -57,13 +58,25 @@ def prepare(
         if parent.exists() and not parent.is_dir():
             raise UsageError(f"{parent} is a file; choose another folder to write {name} to")
     with fresh_folder(Path(data_dir), name) as folder:
-        _write(folder, name, version, splits, class_names, description, citation, homepage)
+        tfds = import_tfds()
+        with silence():
+            tfds.dataset_builders.store_as_tfds_dataset(
+                name=name,
+                version=version,
+                features=_features(splits, class_names),
+                split_datasets={key: _Examples(split) for key, split in splits.items()},
+                data_dir=str(folder),
+                description=description or f"{name}, prepared by tfgen-data.",
+                citation=citation,
+                homepage=homepage,
+                disable_shuffling=True,
+            )
         publish(folder / name / version, target)
     return target
 
 
 def check_name(name: str) -> None:
-    """Refuses a name that TFDS would not take.
+    """Refuses a name that TFDS would not accept.
 
     Raises:
         UsageError: `name` is not in snake case.
@@ -72,19 +85,19 @@ def check_name(name: str) -> None:
         snake = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
         example = snake if _NAME.fullmatch(snake) else "my_images"
         raise UsageError(
-            f"{name!r} is no name for a data set: lower-case letters, digits and single underscores, "
-            f"a letter first; {example!r} would do"
+            f"{name!r} is no name for a data set: use lower-case letters, digits and single "
+            f"underscores, a letter first; {example!r} would do"
         )
 
 
-def _check_splits(
-    splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]], class_names: Sequence[str] | None
-) -> None:
+def _check_splits(splits: Mapping[str, Split], class_names: Sequence[str] | None) -> None:
     if "train" not in splits:
-        raise UsageError(f"a data set needs a split 'train'; given: {', '.join(splits) or 'none'}")
-    shape = splits["train"][0].shape[1:]
-    labelled = splits["train"][1] is not None
-    for split, (images, labels) in splits.items():
+        raise UsageError(
+            f"a data set needs a split 'train'; it has: {', '.join(splits) or 'no split'}"
+        )
+    train = splits["train"]
+    for name, split in splits.items():
+        images = split.images
         if (
             images.dtype != np.uint8
             or images.ndim != 4
@@ -92,72 +105,58 @@ def _check_splits(
             or 0 in images.shape
         ):
             raise UsageError(
-                f"{split} images are {images.dtype}{list(images.shape)}; they must be uint8 [N, H, W, 1 or 3]"
+                f"{name} images are {images.dtype}{list(images.shape)}; "
+                "they must be uint8 [N, H, W, 1 or 3]"
             )
-        if images.shape[1:] != shape:
+        if images.shape[1:] != train.images.shape[1:]:
             raise UsageError(
-                f"{split} images are {images.shape[1:]}, train images {shape}; all must agree"
+                f"{name} images are {images.shape[1:]}, train images {train.images.shape[1:]}; "
+                "all must agree"
             )
-        if (labels is not None) != labelled:
-            raise UsageError("labels must be given for all splits or for none")
-        if labels is None:
-            continue
-        if len(labels) != len(images):
-            raise UsageError(
-                f"{split} has {len(images)} images but {len(labels)} labels; they must be as many"
-            )
-        most = len(class_names) if class_names is not None else np.inf
-        if labels.min() < 0 or labels.max() >= most:
-            raise UsageError(
-                f"{split} labels run from {labels.min()} to {labels.max()}; there are {most} classes"
-            )
+        if (split.labels is None) != (train.labels is None):
+            raise UsageError("some splits have labels and some have none; all splits must agree")
+        if split.labels is not None:
+            _check_labels(name, split.labels, len(split), class_names)
 
 
-def _write(
-    folder: Path,
-    name: str,
-    version: str,
-    splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
-    class_names: Sequence[str] | None,
-    description: str | None,
-    citation: str | None,
-    homepage: str | None,
+def _check_labels(
+    name: str, labels: np.ndarray, count: int, class_names: Sequence[str] | None
 ) -> None:
-    tfds = import_tfds()
-    image = tfds.features.Image(
-        shape=splits["train"][0].shape[1:], dtype=np.uint8, encoding_format="png"
-    )
-    features = {"image": image}
-    if splits["train"][1] is not None:
-        if class_names is not None:
-            features["label"] = tfds.features.ClassLabel(names=list(class_names))
-        else:
-            most = max(int(labels.max()) for _, labels in splits.values() if labels is not None)
-            features["label"] = tfds.features.ClassLabel(num_classes=most + 1)
-    with silenced():
-        tfds.dataset_builders.store_as_tfds_dataset(
-            name=name,
-            version=version,
-            features=tfds.features.FeaturesDict(features),
-            split_datasets={split: _Examples(*arrays) for split, arrays in splits.items()},
-            data_dir=str(folder),
-            description=description or f"{name}, prepared by tfgen-data.",
-            citation=citation,
-            homepage=homepage,
-            disable_shuffling=True,
+    if len(labels) != count:
+        raise UsageError(
+            f"{name} has {count} images but {len(labels)} labels; each image needs one label"
+        )
+    num_classes = len(class_names) if class_names is not None else np.inf
+    if labels.min() < 0:
+        raise UsageError(f"{name} has the label {labels.min()}; labels count from 0")
+    if labels.max() >= num_classes:
+        raise UsageError(
+            f"{name} labels run up to {labels.max()}, but there are {num_classes} classes"
         )
 
 
-class _Examples:
-    """The examples of a split with their keys, as TFDS iterates over them."""
+def _features(splits: Mapping[str, Split], class_names: Sequence[str] | None) -> Any:
+    """TFDS's description of the images and labels."""
+    features = import_tfds().features
+    shape = splits["train"].image_shape
+    fields = {"image": features.Image(shape=shape, dtype=np.uint8, encoding_format="png")}
+    num_classes = count_classes(splits.values())
+    if num_classes is not None and class_names is not None:
+        fields["label"] = features.ClassLabel(names=list(class_names))
+    elif num_classes is not None:
+        fields["label"] = features.ClassLabel(num_classes=num_classes)
+    return features.FeaturesDict(fields)
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray | None):
-        self.images = images
-        self.labels = labels
+
+class _Examples:
+    """The examples of a split with their keys, in the form that TFDS iterates over."""
+
+    def __init__(self, split: Split):
+        self.split = split
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        for key, image in enumerate(self.images):
+        for key, image in enumerate(self.split.images):
             example = {"image": image}
-            if self.labels is not None:
-                example["label"] = int(self.labels[key])
+            if self.split.labels is not None:
+                example["label"] = int(self.split.labels[key])
             yield key, example

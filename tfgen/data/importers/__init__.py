@@ -1,1 +1,6 @@
-"""Readers of local files: each turns files into arrays of images and labels."""
+"""Importers of local files, one file for each format.
+
+An importer is a function `import_<format>(source: Path, …) -> Imported`. It raises a `UsageError`
+that names the file at fault. To add one, write its file here and make it a choice of
+`cli/data.py`, which hands the splits to `tfgen.data.writing.write_prepared`.
+"""

@@ -1,7 +1,8 @@
-"""Reads IDX files, the format of the MNIST family (LeCun, Cortes, Burges: "The MNIST database").
+"""Imports IDX files, the format of the MNIST family.
 
-A file is two zero bytes, a type code, the number of dimensions, each dimension as a big-endian
-32-bit integer, then the entries in row-major order.
+LeCun, Cortes & Burges, "The MNIST database of handwritten digits". A file consists of two zero
+bytes, a type code, the number of dimensions, each dimension as a big-endian 32-bit integer, and
+then the entries in row-major order.
 """
 
 import gzip
@@ -13,12 +14,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from tfgen.data.dataset import Split
+from tfgen.data.importers.base import Imported
 from tfgen.errors import UsageError
 
-Splits = dict[str, tuple[np.ndarray, np.ndarray | None]]
-
 _UINT8, _INT32 = 0x08, 0x0C
-# The type codes of the format. Only the first and the fifth are read.
+# The type codes of the format; only uint8 and int32 are read.
 _TYPE_NAMES = {
     _UINT8: "uint8",
     0x09: "int8",
@@ -28,13 +29,15 @@ _TYPE_NAMES = {
     0x0E: "float64",
 }
 _DTYPES: dict[int, np.dtype] = {_UINT8: np.dtype(np.uint8), _INT32: np.dtype(">i4")}
-# Archives that people rename or forget to unpack, by their first bytes.
+_MAX_DIMENSIONS = 4
+# Archives that were renamed or not unpacked, by their first bytes.
 _ARCHIVES = {b"PK": "a ZIP archive", b"\xfd7": "an xz file", b"BZ": "a bzip2 file"}
 _GZIP = b"\x1f\x8b"
 # train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-idx3-ubyte,
 # qmnist-train-labels-idx2-int.gz
 _NAME = re.compile(
-    r"(?P<prefix>.*?)[-_.]?(?P<split>train|t10k|test)[-_.](?P<kind>images|labels)[-_.]idx\d(-[a-z]+)?(\.gz)?"
+    r"(?P<prefix>.*?)[-_.]?(?P<split>train|t10k|test)[-_.]"
+    r"(?P<kind>images|labels)[-_.]idx\d(-[a-z]+)?(\.gz)?"
 )
 
 
@@ -42,18 +45,57 @@ class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class _Found(NamedTuple):
+class _NamedFile(NamedTuple):
+    """A file of the MNIST family and what its name says of it."""
+
     prefix: str
     split: str
     kind: str
     path: Path
 
 
-def read_idx(path: str | Path) -> np.ndarray:
-    """The array in an IDX file of uint8 or int32 entries, gzipped or not, whatever its name.
+def import_idx(source: str | Path, prefix: str | None = None) -> Imported:
+    """Imports a data set of the MNIST family; file names say what files hold.
+
+    Args:
+        source: a folder with files like `train-images-idx3-ubyte` (`t10k` or `test`, `labels`,
+            with or without a prefix, gzipped or not), or one file of images, which becomes the
+            train split.
+        prefix: the data set to import from a folder of several, such as `emnist-letters`.
 
     Returns:
-        An array of the file's own shape, in the machine's byte order; read-only where it is uint8.
+        `train` and, if there is one, `test`: images uint8[N,H,W,1], labels int64[N] or None.
+
+    Raises:
+        UsageError: there are no train images, a file is damaged, or numbers of images and labels
+            or image sizes disagree.
+    """
+    source = Path(source)
+    if source.is_file():
+        return Imported({"train": Split(read_idx_images(source))})
+    if not source.is_dir():
+        raise UsageError(f"no such file or folder: {source}")
+    files = _find_files(source, prefix)
+    splits = {}
+    for name in ("train", "test"):
+        if (name, "images") in files:
+            splits[name] = _read_split(files[name, "images"], files.get((name, "labels")))
+        elif (name, "labels") in files:
+            raise UsageError(
+                f"{source} has labels but no images for {name}; add {name}-images-idx3-ubyte"
+            )
+    if "test" in splits:
+        _check_agreement(source, splits["train"], splits["test"])
+    return Imported(splits)
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """The array in an IDX file of uint8 or int32 entries.
+
+    The content, not the file name, decides whether the file is gzipped.
+
+    Returns:
+        An array of the file's own shape, in native byte order; read-only if it is uint8.
 
     Raises:
         UsageError: the file is missing, empty, truncated, too long, broken, or not IDX.
@@ -76,46 +118,51 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def _read(file: _Readable, path: Path) -> np.ndarray:
-    head = file.read(4)
-    if not head:
-        raise UsageError(f"{path} is empty; an IDX file was expected")
-    if head[:2] in _ARCHIVES:
-        raise UsageError(f"{path} is {_ARCHIVES[head[:2]]}, not an IDX file; unpack it first")
-    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPE_NAMES or not 1 <= head[3] <= 4:
-        raise UsageError(
-            f"{path} is no IDX file: it begins with 0x{head.hex()}, "
-            "images begin with 0x00000803, labels with 0x00000801"
-        )
-    if head[2] not in _DTYPES:
-        raise UsageError(
-            f"{path} holds {_TYPE_NAMES[head[2]]} entries; only uint8 and int32 are read"
-        )
-    dimensions = file.read(4 * head[3])
-    if len(dimensions) < 4 * head[3]:
-        raise UsageError(f"{path} is truncated: it ends within its header")
-    shape = tuple(int(n) for n in np.frombuffer(dimensions, ">u4"))
-    dtype = _DTYPES[head[2]]
+    shape, dtype = _read_header(file, path)
     expected = math.prod(shape) * dtype.itemsize
-    # One byte more than there should be, so that trailing bytes show.
     try:
+        # Asks for one byte more than expected, to notice trailing bytes.
         data = file.read(expected + 1)
     except (OverflowError, MemoryError):
         raise UsageError(
-            f"{path} claims a shape of {_shown(shape)}, which cannot be; fetch it again"
+            f"{path} claims the shape {_format_shape(shape)}, which is too large; fetch it again"
         ) from None
     if len(data) < expected:
         raise UsageError(
             f"{path} is truncated: {len(data)} bytes of data, "
-            f"{expected} expected for {_shown(shape)}; fetch it again"
+            f"{expected} expected for {_format_shape(shape)}; fetch it again"
         )
     if len(data) > expected:
         raise UsageError(
-            f"{path} has bytes after its {expected} bytes of data ({_shown(shape)}); fetch it again"
+            f"{path} has bytes after its {expected} bytes of data ({_format_shape(shape)}); "
+            "fetch it again"
         )
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _shown(shape: tuple[int, ...]) -> str:
+def _read_header(file: _Readable, path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of the entries that follow."""
+    start = file.read(4)
+    if not start:
+        raise UsageError(f"{path} is empty; an IDX file was expected")
+    if start[:2] in _ARCHIVES:
+        raise UsageError(f"{path} is {_ARCHIVES[start[:2]]}, not an IDX file; unpack it first")
+    is_idx = len(start) == 4 and start[:2] == b"\0\0" and start[2] in _TYPE_NAMES
+    if not is_idx or not 1 <= start[3] <= _MAX_DIMENSIONS:
+        raise UsageError(
+            f"{path} is no IDX file: it begins with 0x{start.hex()}, "
+            "images begin with 0x00000803, labels with 0x00000801"
+        )
+    code, ndim = start[2], start[3]
+    if code not in _DTYPES:
+        raise UsageError(f"{path} holds {_TYPE_NAMES[code]} entries; only uint8 and int32 are read")
+    dimensions = file.read(4 * ndim)
+    if len(dimensions) < 4 * ndim:
+        raise UsageError(f"{path} is truncated: it ends within its header")
+    return tuple(int(n) for n in np.frombuffer(dimensions, ">u4")), _DTYPES[code]
+
+
+def _format_shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
@@ -123,12 +170,12 @@ def read_idx_images(path: str | Path) -> np.ndarray:
     """The images of an IDX file: uint8[N,H,W,1].
 
     Raises:
-        UsageError: the file is not an IDX file of grey uint8 images, or holds none.
+        UsageError: the file is not an IDX file of grey uint8 images, or has no images.
     """
     array = read_idx(path)
     if array.ndim <= 2:
         raise UsageError(
-            f"{path} holds labels ({array.dtype}, {_shown(array.shape)}) "
+            f"{path} holds labels ({array.dtype}, {_format_shape(array.shape)}) "
             "where images are expected; is it misnamed?"
         )
     if array.ndim != 3:
@@ -138,12 +185,14 @@ def read_idx_images(path: str | Path) -> np.ndarray:
     if array.dtype != np.uint8:
         raise UsageError(f"{path} holds {array.dtype} pixels; images must be uint8")
     if 0 in array.shape:
-        raise UsageError(f"{path} holds no images: its shape is {_shown(array.shape)}")
+        raise UsageError(f"{path} holds no images: its shape is {_format_shape(array.shape)}")
     return array[..., np.newaxis]
 
 
 def read_idx_labels(path: str | Path) -> np.ndarray:
-    """The labels of an IDX file: int64[N]. Of 2-D labels, QMNIST's, the first column is the class.
+    """The labels of an IDX file: int64[N].
+
+    Of two-dimensional labels, as QMNIST has them, the first column is the class.
 
     Raises:
         UsageError: the file is not an IDX file of labels, or a label is negative.
@@ -151,11 +200,12 @@ def read_idx_labels(path: str | Path) -> np.ndarray:
     array = read_idx(path)
     if array.ndim > 2:
         raise UsageError(
-            f"{path} holds images ({_shown(array.shape)}) where labels are expected; is it misnamed?"
+            f"{path} holds images ({_format_shape(array.shape)}) where labels are expected; "
+            "is it misnamed?"
         )
     if array.ndim == 2:
         if array.shape[1] == 0:
-            raise UsageError(f"{path} holds labels of no columns")
+            raise UsageError(f"{path} holds labels without columns")
         array = array[:, 0]
     labels = array.astype(np.int64)
     if labels.size and labels.min() < 0:
@@ -163,62 +213,14 @@ def read_idx_labels(path: str | Path) -> np.ndarray:
     return labels
 
 
-def read_idx_folder(source: str | Path, prefix: str | None = None) -> Splits:
-    """The splits of a data set of the MNIST family, found by the names of its files.
-
-    Args:
-        source: a folder with `train-images-idx3-ubyte` and its like (`t10k` or `test`, `labels`,
-            gzipped or not, a prefix before), or one file of images, which becomes the train split.
-        prefix: which data set, where a folder holds several, such as `emnist-letters`.
-
-    Returns:
-        `train` and, where there is one, `test`: images uint8[N,H,W,1], labels int64[N] or None.
-
-    Raises:
-        UsageError: there are no train images, a file is wrong, or counts or sizes disagree.
-    """
-    source = Path(source)
-    if source.is_file():
-        return {"train": (read_idx_images(source), None)}
-    if not source.is_dir():
-        raise UsageError(f"no such file or folder: {source}")
-    files = _find(source, prefix)
-    splits: Splits = {}
-    for split in ("train", "test"):
-        if (split, "images") in files:
-            splits[split] = _read_split(files[split, "images"], files.get((split, "labels")))
-        elif (split, "labels") in files:
-            raise UsageError(
-                f"{source} has labels but no images for {split}; add {split}-images-idx3-ubyte"
-            )
-    _check_agreement(splits, source)
-    return splits
-
-
-def _find(folder: Path, prefix: str | None) -> dict[tuple[str, str], Path]:
-    found = []
-    for path in sorted(folder.iterdir()):
-        match = _NAME.fullmatch(path.name.lower())
-        if match and path.is_file():
-            split = "train" if match["split"] == "train" else "test"
-            found.append(_Found(match["prefix"], split, match["kind"], path))
-    prefixes = sorted({f.prefix for f in found})
-    if prefix is not None:
-        wanted = prefix.lower().rstrip("-_.")
-        if wanted not in prefixes:
-            there = ", ".join(p or "files without a prefix" for p in prefixes) or "no IDX files"
-            raise UsageError(f"{folder} has no files that begin with {prefix!r}; it has: {there}")
-        found = [f for f in found if f.prefix == wanted]
-    elif len(prefixes) > 1:
-        raise UsageError(
-            f"{folder} holds several data sets, choose one prefix of: {', '.join(prefixes)}"
-        )
+def _find_files(folder: Path, prefix: str | None) -> dict[tuple[str, str], Path]:
+    """The files of one data set by (`train` or `test`, `images` or `labels`)."""
     files: dict[tuple[str, str], Path] = {}
-    for _, split, kind, path in found:
+    for _, split, kind, path in _choose_prefix(folder, prefix):
         if (split, kind) in files:
             raise UsageError(
                 f"{folder} has two files of {split} {kind}, "
-                f"{files[split, kind].name} and {path.name}; keep one of them"
+                f"{files[split, kind].name} and {path.name}; remove one of them"
             )
         files[split, kind] = path
     if ("train", "images") not in files:
@@ -228,32 +230,49 @@ def _find(folder: Path, prefix: str | None) -> dict[tuple[str, str], Path]:
     return files
 
 
-def _read_split(
-    images_path: Path, labels_path: Path | None
-) -> tuple[np.ndarray, np.ndarray | None]:
+def _choose_prefix(folder: Path, prefix: str | None) -> list[_NamedFile]:
+    """The files whose names begin with `prefix`; all if there is only one prefix."""
+    files = []
+    for path in sorted(folder.iterdir()):
+        match = _NAME.fullmatch(path.name.lower())
+        if match and path.is_file():
+            split = "train" if match["split"] == "train" else "test"
+            files.append(_NamedFile(match["prefix"], split, match["kind"], path))
+    prefixes = sorted({file.prefix for file in files})
+    if prefix is None:
+        if len(prefixes) > 1:
+            raise UsageError(
+                f"{folder} holds several data sets; choose one prefix of: {', '.join(prefixes)}"
+            )
+        return files
+    wanted = prefix.lower().rstrip("-_.")
+    if wanted not in prefixes:
+        known = ", ".join(name or "files without a prefix" for name in prefixes) or "no IDX files"
+        raise UsageError(f"{folder} has no files that begin with {prefix!r}; it has: {known}")
+    return [file for file in files if file.prefix == wanted]
+
+
+def _read_split(images_path: Path, labels_path: Path | None) -> Split:
     images = read_idx_images(images_path)
     if labels_path is None:
-        return images, None
+        return Split(images)
     labels = read_idx_labels(labels_path)
     if len(labels) != len(images):
         raise UsageError(
-            f"{images_path} has {len(images)} images, {labels_path.name} has {len(labels)} labels; "
-            "they must be as many"
+            f"{images_path} has {len(images)} images, but {labels_path.name} has {len(labels)} "
+            "labels; each image needs one label"
         )
-    return images, labels
+    return Split(images, labels)
 
 
-def _check_agreement(splits: Splits, source: Path) -> None:
-    if "test" not in splits:
-        return
-    (train_images, train_labels), (test_images, test_labels) = splits["train"], splits["test"]
-    if train_images.shape[1:] != test_images.shape[1:]:
+def _check_agreement(source: Path, train: Split, test: Split) -> None:
+    if train.image_shape != test.image_shape:
         raise UsageError(
-            f"{source}: train images are {_shown(train_images.shape[1:3])}, "
-            f"test images {_shown(test_images.shape[1:3])}; all must be of one size"
+            f"{source}: train images are {_format_shape(train.image_shape[:2])}, "
+            f"test images {_format_shape(test.image_shape[:2])}; all must have one size"
         )
-    if (train_labels is None) != (test_labels is None):
-        has, lacks = ("test", "train") if train_labels is None else ("train", "test")
+    if (train.labels is None) != (test.labels is None):
+        has, lacks = ("test", "train") if train.labels is None else ("train", "test")
         raise UsageError(
-            f"{source} has labels for {has} but not for {lacks}; give both, or neither"
+            f"{source} has labels for {has} but not for {lacks}; provide both, or neither"
         )

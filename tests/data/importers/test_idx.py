@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tests.told import fails
-from tfgen.data.importers.idx import read_idx, read_idx_folder, read_idx_images, read_idx_labels
+from tfgen.data.importers.idx import import_idx, read_idx, read_idx_images, read_idx_labels
+
+pytestmark = pytest.mark.quick
 
 UINT8, INT16, INT32 = 0x08, 0x0B, 0x0C
 
@@ -50,7 +52,7 @@ def test_first_column_of_two_dimensional_labels_is_the_class(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"P5 28 28", "no IDX file"),
@@ -65,16 +67,16 @@ def test_first_column_of_two_dimensional_labels_is_the_class(tmp_path):
         (gzip.compress(idx(IMAGES), mtime=0)[:-8] + bytes(8), "broken gzip"),
     ],
 )
-def test_damaged_files_are_named(tmp_path, content, told):
+def test_damaged_files_are_named(tmp_path, content, message):
     path = tmp_path / "IMAGES"
     path.write_bytes(content)
-    fails(lambda: read_idx(path), str(path), told)
+    fails(lambda: read_idx(path), str(path), message)
 
 
-def test_missing_file_and_folder_are_told(tmp_path):
+def test_missing_file_and_folder_are_refused(tmp_path):
     fails(lambda: read_idx(tmp_path / "none"), "no such file")
     fails(lambda: read_idx(tmp_path), "is a folder")
-    fails(lambda: read_idx_folder(tmp_path / "none"), "no such file or folder")
+    fails(lambda: import_idx(tmp_path / "none"), "no such file or folder")
 
 
 def test_images_and_labels_are_not_taken_for_each_other(tmp_path):
@@ -132,21 +134,21 @@ def test_files_of_the_mnist_family_are_found_by_name(
             "notes.txt": b"",
         },
     )
-    splits = read_idx_folder(tmp_path)
+    splits = import_idx(tmp_path).splits
     assert list(splits) == ["train", "test"]
-    np.testing.assert_array_equal(splits["train"][0], IMAGES[..., None])
-    np.testing.assert_array_equal(splits["test"][1], LABELS[:2])
+    np.testing.assert_array_equal(splits["train"].images, IMAGES[..., None])
+    np.testing.assert_array_equal(splits["test"].labels, LABELS[:2])
 
 
 def test_labels_and_test_split_are_optional_and_one_file_will_do(tmp_path):
     write(tmp_path, train_images_idx3_ubyte=idx(IMAGES))
     for source in (tmp_path, tmp_path / "train-images-idx3-ubyte"):
-        splits = read_idx_folder(source)
+        splits = import_idx(source).splits
         assert list(splits) == ["train"]
-        assert splits["train"][1] is None
+        assert splits["train"].labels is None
 
 
-def test_folders_that_do_not_fit_together_are_told(tmp_path):
+def test_folders_that_do_not_fit_together_are_refused(tmp_path):
     train = {"train_images_idx3_ubyte": idx(IMAGES), "train_labels_idx1_ubyte": idx(LABELS)}
     test = {"t10k_images_idx3_ubyte": idx(IMAGES), "t10k_labels_idx1_ubyte": idx(LABELS)}
     cases = [
@@ -163,14 +165,14 @@ def test_folders_that_do_not_fit_together_are_told(tmp_path):
         (train | {"train_images.idx3_ubyte": idx(IMAGES)}, ["two files of train images"]),
         (train | {"x_train_images_idx3_ubyte": idx(IMAGES)}, ["several data sets"]),
     ]
-    for number, (files, told) in enumerate(cases):
+    for number, (files, message) in enumerate(cases):
         folder = write(tmp_path / str(number), **files)
-        fails(lambda folder=folder: read_idx_folder(folder), *told)
+        fails(lambda folder=folder: import_idx(folder), *message)
 
 
 def test_prefix_chooses_one_of_several_data_sets(tmp_path):
     write(
         tmp_path, a_train_images_idx3_ubyte=idx(IMAGES), b_train_images_idx3_ubyte=idx(IMAGES[:1])
     )
-    assert len(read_idx_folder(tmp_path, "b")["train"][0]) == 1
-    fails(lambda: read_idx_folder(tmp_path, "c"), "'c'", "a, b")
+    assert len(import_idx(tmp_path, "b").splits["train"]) == 1
+    fails(lambda: import_idx(tmp_path, "c"), "'c'", "a, b")

@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from tests import told
-from tfgen.data.importers.images import read_image_folder
+from tfgen.data.importers.images import import_images
+
+pytestmark = pytest.mark.quick
 
 
 def save(path: Path, value: int = 0, size=(4, 6), mode="L", **options) -> np.ndarray:
@@ -20,51 +22,52 @@ def save(path: Path, value: int = 0, size=(4, 6), mode="L", **options) -> np.nda
 
 def fails(folder: Path, *parts: str) -> None:
     with warnings.catch_warnings():
-        told.fails(lambda: read_image_folder(folder), *parts)
+        told.fails(lambda: import_images(folder), *parts)
 
 
 def test_sub_folders_are_classes_in_the_order_of_their_names(tmp_path):
-    kept = {}
+    saved = {}
     for place, name in enumerate(["b", "a", "c"]):
         for n in range(4):
-            kept[place * 10 + n] = (name, save(tmp_path / name / f"{n}.png", place * 10 + n))
-    (images, labels), names = read_image_folder(tmp_path).splits["train"], ["a", "b", "c"]
-    assert read_image_folder(tmp_path).class_names == names
-    assert images.shape == (12, 6, 4, 1)
-    for image, label in zip(images, labels, strict=True):
-        name, array = kept[int(image[0, 0, 0])]
+            saved[place * 10 + n] = (name, save(tmp_path / name / f"{n}.png", place * 10 + n))
+    imported = import_images(tmp_path)
+    train, names = imported.splits["train"], ["a", "b", "c"]
+    assert imported.class_names == names
+    assert train.images.shape == (12, 6, 4, 1)
+    for image, label in zip(train.images, train.labels, strict=True):
+        name, array = saved[int(image[0, 0, 0])]
         assert names[label] == name
         np.testing.assert_array_equal(image, array)
 
 
 def test_order_mixes_the_classes_and_does_not_depend_on_the_place(tmp_path):
-    for root in (tmp_path / "one", tmp_path / "two"):
+    for root in (tmp_path / "first", tmp_path / "second"):
         for name in "ab":
             for n in range(20):
                 save(root / name / f"{n}.png", n)
-    one, two = (read_image_folder(tmp_path / r).splits["train"] for r in ("one", "two"))
-    np.testing.assert_array_equal(one[0], two[0])
+    first, second = (import_images(tmp_path / r).splits["train"] for r in ("first", "second"))
+    np.testing.assert_array_equal(first.images, second.images)
     # The end of the train images becomes the validation split.
-    assert set(one[1][-10:]) == {0, 1}
+    assert set(first.labels[-10:]) == {0, 1}
 
 
 def test_train_and_test_folders_are_splits(tmp_path):
     for split, count in (("train", 3), ("test", 2)):
         for n in range(count):
             save(tmp_path / split / f"{n}.png", n, mode="RGB")
-    found = read_image_folder(tmp_path)
-    assert {split: images.shape for split, (images, _) in found.splits.items()} == {
+    imported = import_images(tmp_path)
+    assert {name: split.images.shape for name, split in imported.splits.items()} == {
         "train": (3, 6, 4, 3),
         "test": (2, 6, 4, 3),
     }
-    assert found.class_names is None
+    assert imported.class_names is imported.num_classes is None
 
 
 def test_jpeg_is_read_and_other_files_are_left_alone(tmp_path):
     save(tmp_path / "a.JPG", format="JPEG")
     (tmp_path / "README.txt").write_text("not an image")
     (tmp_path / ".hidden.png").write_text("not an image")
-    assert len(read_image_folder(tmp_path).splits["train"][0]) == 1
+    assert len(import_images(tmp_path).splits["train"]) == 1
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "LA", "1", "I;16"])
@@ -101,7 +104,7 @@ def test_flipped_bit_of_a_png_is_found(tmp_path):
     fails(tmp_path, "bad.png", "broken")
 
 
-def test_layouts_that_mean_nothing_are_told(tmp_path):
+def test_unclear_layouts_are_refused(tmp_path):
     cases = {
         "empty": ([], ["no PNG or JPEG"]),
         "missing": (None, ["no such folder"]),

@@ -1,0 +1,139 @@
+"""The house: imports go down its floors only, and no file grows without a reason."""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.quick
+
+ROOT = Path(__file__).parents[1]
+# From the top, as docs/architecture.md draws them: a module imports from its own floor and below.
+FLOORS = (
+    ("cli",),
+    ("testing",),
+    ("evaluation",),
+    ("publishing",),
+    ("training",),
+    ("registry",),
+    ("models",),
+    ("data", "figures"),
+    ("settings", "random", "sampling", "system", "nn", "bijectors"),
+    ("errors",),
+)
+# What must work without TensorFlow: `--help`, and sampling from a server.
+LIGHT = re.compile(
+    r"tfgen\.((settings|system)\.\w+|registry|random|sampling|errors|models\.\w+\.config"
+    r"|models\.gan\.losses|publishing\.(versions|served|rest|grpc)|cli\.\w+)"
+)
+HEAVY = {"tensorflow", "keras", "tensorflow_probability", "matplotlib"}
+MAX_LOOSE_MODULES = 6
+MAX_LINES, MAX_FUNCTION_LINES = 400, 50
+# Names that say how a value came to be instead of what it is.
+EMPTY_NAMES = {"made", "found", "told", "given", "each", "kept", "begun", "one", "other", "more"}
+
+
+def module_paths() -> dict[str, Path]:
+    """Every module by its dotted name; the commands are installed as `tfgen.cli`."""
+    paths = {}
+    for folder, prefix in ((ROOT / "tfgen", "tfgen"), (ROOT / "cli", "tfgen.cli")):
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            paths[".".join((prefix, *(part for part in parts if part != "__init__")))] = path
+    return paths
+
+
+MODULES = module_paths()
+FILES = [pytest.param(path, id=str(path.relative_to(ROOT))) for path in MODULES.values()]
+
+
+def imports(name: str, nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """The modules that statements of a module import, those outside of tfgen too."""
+    package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            base = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
+            origin = ".".join(filter(None, (base, node.module)))
+            inside = [f"{origin}.{alias.name}" for alias in node.names]
+            yield from (target if target in MODULES else origin for target in inside)
+
+
+def imported_modules(name: str) -> set[str]:
+    """The modules of tfgen that a module imports, within its functions too."""
+    targets = set(imports(name, ast.walk(ast.parse(MODULES[name].read_text()))))
+    return (targets & MODULES.keys()) - {name, "tfgen"}
+
+
+# The package itself names its public parts, and imports each when it is used.
+GRAPH = {name: imported_modules(name) for name in MODULES if name != "tfgen"}
+
+
+def floor(name: str) -> int:
+    """The floor that a module stands on, 0 at the top."""
+    place = name.split(".")[1]
+    return next(index for index, places in enumerate(FLOORS) if place in places)
+
+
+def test_every_module_stands_on_a_floor() -> None:
+    known = {place for places in FLOORS for place in places}
+    assert {name.split(".")[1] for name in GRAPH} == known
+
+
+def test_imports_go_down_only() -> None:
+    edges = [(name, target) for name, targets in GRAPH.items() for target in targets]
+    assert not [f"{name} → {target}" for name, target in edges if floor(target) < floor(name)]
+
+
+def test_no_two_files_import_each_other() -> None:
+    TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names a circle of any length
+
+
+def test_the_light_modules_import_no_tensorflow() -> None:
+    reached: dict[str, set[str]] = {}
+    queue = [name for name in MODULES if LIGHT.fullmatch(name)]
+    while queue:
+        name = queue.pop()
+        if name not in reached:
+            reached[name] = set(imports(name, ast.parse(MODULES[name].read_text()).body))
+            queue += reached[name] & MODULES.keys()
+    heavy = {
+        name: {target for target in targets if target.split(".")[0] in HEAVY}
+        for name, targets in reached.items()
+    }
+    assert not {name: targets for name, targets in heavy.items() if targets}
+
+
+def test_few_loose_modules() -> None:
+    loose = [path.stem for path in (ROOT / "tfgen").glob("*.py") if path.stem != "__init__"]
+    assert len(loose) <= MAX_LOOSE_MODULES, loose
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_files_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= MAX_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            statements = node.body[1:] if ast.get_docstring(node) else node.body
+            if statements:
+                lines = (statements[-1].end_lineno or 0) - statements[0].lineno + 1
+                assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_names_say_what_a_value_is(path: Path) -> None:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+    assert names.isdisjoint(EMPTY_NAMES), names & EMPTY_NAMES
