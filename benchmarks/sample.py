@@ -17,7 +17,6 @@ share.
 """
 
 import argparse
-import contextlib
 import datetime
 import importlib
 import json
@@ -29,7 +28,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tfgen.cli._command import run_command
@@ -38,13 +37,15 @@ from train_epoch import MAX_OTHERS, PRODUCTS_A_ROUND, busy_seconds, cpu_model, p
 
 from tfgen import __version__
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing.versions import Sampler, find, shipped_folder
+from tfgen.publishing.versions import SHIPPED, find, shipped_folder
 from tfgen.system.quiet import import_quietly
+
+if TYPE_CHECKING:
+    from tfgen.publishing.opening import Sampler
 
 PROG = "sample"
 NAMES = ("vae", "gan", "flow")
 BATCHES = (1, 64, 1024)
-SHIPPED = 1
 # A measurement repeats its call until so many seconds have passed.
 LEAST_SECONDS = 0.5
 # Largest difference of pixels that are real numbers.
@@ -126,7 +127,7 @@ def _body(argv: list[str]) -> None:
             for batch in arguments.batches:
                 cells.append(measure(Cell(name, batch, flops), sampler, peer, arguments.rounds))
                 products += product_flops(PRODUCTS_A_ROUND)
-    report = describe(cells, products, arguments.rounds, run.versions())
+    report = describe(cells, products, arguments.rounds, run.package_versions())
     report["smallest_call_seconds"] = smallest
     print_report(report)
     if arguments.json is not None:
@@ -204,15 +205,14 @@ def smallest_call(tf: Any) -> float:
 # ------------------------------------------------------------------------------------------
 
 
-def open_pair(name: str, peers: ModuleType) -> tuple[Sampler, Any]:
+def open_pair(name: str, peers: ModuleType) -> tuple["Sampler", Any]:
     """The shipped export of that name and its peer, which has the export's weights."""
-    loading = importlib.import_module("tfgen.publishing.opening")
-    sampler = Sampler(find(name, shipped_folder(), SHIPPED))
-    model = loading.exported_model(sampler.version.path)
-    # Exported are the averages of the weights, where there are such.
-    average = getattr(model, "_average", None)
-    with average.scope() if average is not None else contextlib.nullcontext():
-        return sampler, peers.PEERS[name](model).eval()
+    opening = importlib.import_module("tfgen.publishing.opening")
+    version = find(name, shipped_folder(), SHIPPED)
+    model = opening.exported_model(version.path)
+    # An export has the EMA of the weights, if there is one.
+    with model.averaged():
+        return opening.Sampler(version), peers.PEERS[name](model).eval()
 
 
 def count_flops(peer: Any, latent_dim: int) -> int:
@@ -225,7 +225,7 @@ def count_flops(peer: Any, latent_dim: int) -> int:
     return int(counted.get_total_flops())
 
 
-def decoders(sampler: Sampler, peer: Any) -> dict[str, Decode]:
+def decoders(sampler: "Sampler", peer: Any) -> dict[str, Decode]:
     """Each side as a function of arrays, the compiled one for the one batch size that it will
     see."""
     torch = importlib.import_module("torch")
@@ -248,7 +248,7 @@ def decoders(sampler: Sampler, peer: Any) -> dict[str, Decode]:
     }
 
 
-def measure(cell: Cell, sampler: Sampler, peer: Any, rounds: int) -> Cell:
+def measure(cell: Cell, sampler: "Sampler", peer: Any, rounds: int) -> Cell:
     """Fills a cell: first calls, whether their images agree, and so many rounds of measurements in
     turns.
 
@@ -331,7 +331,8 @@ def print_report(report: dict[str, Any]) -> None:
     product = statistics.median(report["product_flops_per_second"])
     print(
         f"\n{machine['cpu']}, {machine['cores']} cores; product {product / 1e9:.1f} GFLOP/s\n"
-        f"tensorflow {versions['tensorflow']}, keras {versions['keras']}, torch {versions['torch']}\n"
+        f"tensorflow {versions['tensorflow']}, keras {versions['keras']}, "
+        f"torch {versions['torch']}\n"
         f"images/s, median of {report['run']['rounds']}; a ratio above 1: the export is faster\n"
     )
     print(
@@ -352,14 +353,16 @@ def print_report(report: dict[str, Any]) -> None:
     print()
     for cell in report["cells"]:
         told = [
-            f"{side} {agreed['equal']:.4%} of the pixels within half a level, largest {agreed['largest']:.1e}"
+            f"{side} {agreed['equal']:.4%} of the pixels within half a level, "
+            f"largest {agreed['largest']:.1e}"
             for side, agreed in cell["agreement"].items()
         ]
         print(f"{cell['name']} batch {cell['batch']}: {'; '.join(told)}")
     if report["void"]:
         worst = max(share for cell in report["cells"] for share in cell["others"])
         print(
-            f"\nvoid: other processes took up to {worst:.0%} of the cores; run it again on a quiet machine"
+            f"\nvoid: other processes took up to {worst:.0%} of the cores; "
+            "run it again on a quiet machine"
         )
 
 

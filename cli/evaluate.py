@@ -1,121 +1,229 @@
-"""`tfgen-evaluate`: judges a run or a published version by its samples, and by a likelihood if it
-has one."""
+"""`tfgen-evaluate`: judges a model by its samples and its likelihood."""
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from tfgen.errors import UsageError
-from tfgen.evaluation.options import EvaluateOptions
+from tfgen.evaluation.request import DEFAULT_N, EvaluationRequest
 from tfgen.publishing import versions
+from tfgen.settings.fields import Config, option
+from tfgen.settings.training import MAX_SEED
 from tfgen.system.quiet import import_quietly
 from tfgen.training.folder import RunFolder
 
-from ._command import check_output, run_command, terminable
+from ._command import SAVED_MODELS, check_output, run_command, terminable
 from ._flags import Parser, add_flags, read_flags
 
 PROG = "tfgen-evaluate"
 
+# What the parts of an evaluation are called at the terminal, with the unit.
+LABELS = {
+    "fid": "FID",
+    "kid": "KID",
+    "modes": "modes",
+    "modes_kl": "KL of modes [nats]",
+    "class_entropy": "class entropy [nats]",
+    "captured": "modes captured",
+    "kl": "KL of modes [nats]",
+    "captured_by_uniform": "modes captured by as many uniform draws",
+    "kl_of_uniform": "KL of modes of as many uniform draws [nats]",
+    "n": "samples for the modes",
+    "events": "likelihood of",
+    "negative_elbo": "−ELBO [nats]",
+    "nll": "NLL [nats]",
+    "bits_per_dim_one_draw": "bits/dim, one dequantization draw",
+    "bits_per_dim": "bits/dim, averaged over the dequantization draws",
+    "dequantizations": "dequantization draws",
+    "active_units": "active latents",
+    "seconds_an_epoch": "training [s/epoch], median",
+    "seconds": "training [s]",
+    "peak_mib": "peak memory [MiB]",
+    "images_a_second": "images per second",
+}
+
+
+@dataclass(frozen=True)
+class EvaluateOptions(Config):
+    """The flags of `tfgen-evaluate`."""
+
+    split: Literal["test", "validation"] = option(
+        EvaluationRequest.split, "held-out images that the model is judged by"
+    )
+    n: int | None = option(
+        EvaluationRequest.n,
+        "number of samples, and of held-out images "
+        f"(default: the size of the split, at most {DEFAULT_N})",
+        minimum=2,
+    )
+    importance_samples: int = option(
+        EvaluationRequest.importance_samples,
+        "importance samples per image, for a model with latent variables",
+        minimum=1,
+    )
+    dequantizations: int = option(
+        EvaluationRequest.dequantizations,
+        "dequantization draws per image, for a model with an exact density",
+        minimum=1,
+    )
+    samples: bool = option(True, "judge samples")
+    likelihood: bool = option(True, "estimate the likelihood")
+    seed: int = option(
+        EvaluationRequest.seed,
+        "seed for samples, binarization, dequantization and importance samples",
+        minimum=0,
+        maximum=MAX_SEED,
+    )
+    dataset: str | None = option(
+        None, "name of the data set (default: the one that the model was trained on)"
+    )
+    data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
+    classifier: str | None = option(
+        None,
+        "name, or version's folder, of the classifier that features come from "
+        "(default: the classifier of the data set)",
+    )
+    weights: Literal["best", "last"] = option(
+        "best", "weights of a run: the best by validation, or the last"
+    )
+    saved_models: Path = option(SAVED_MODELS, "folder of published models")
+    version: int | None = option(
+        None, "version of a published name (default: the newest)", minimum=1
+    )
+    out: Path | None = option(
+        None,
+        "JSON file to write (default: evaluation.json of the run, or the manifest of the version; "
+        "for a shipped version, NAME-1-evaluation.json)",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.samples and not self.likelihood:
+            raise UsageError(
+                "--no-samples and --no-likelihood leave nothing to judge; pass one of them"
+            )
+
+    def request(self) -> EvaluationRequest:
+        """What the evaluation is asked to measure."""
+        return EvaluationRequest(
+            self.split, self.n, self.seed, self.importance_samples, self.dequantizations
+        )
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
+    """Run the command and return its exit status."""
     return run_command(PROG, _body, argv)
 
 
 def _body(argv: list[str]) -> None:
-    parser = Parser(PROG, "Judge a run, or a published version, by its samples and its likelihood.")
+    parser = Parser(PROG, "Judge a run or a published version by its samples and its likelihood.")
     parser.add_argument(
-        "what", metavar="RUN|VERSION", help="run directory, version's folder, published name"
+        "what",
+        metavar="RUN|VERSION",
+        help="run directory, folder of a version, or published name",
     )
     add_flags(parser, EvaluateOptions)
     namespace = parser.parse(argv)
     options = read_flags(namespace, EvaluateOptions)
-    if not options.samples and not options.likelihood:
-        raise UsageError("--no-samples and --no-likelihood leave nothing to judge")
     import_quietly(
         "tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.subject"
     )
-    with terminable("terminated; the same command goes on where it stood"):
-        judge(namespace.what, options)
+    with terminable("terminated; run the same command again to continue"):
+        evaluate(namespace.what, options)
 
 
-def judge(what: str, options: EvaluateOptions) -> None:
-    """Evaluates, writes the result and shows it.
+def evaluate(what: str, options: EvaluateOptions) -> None:
+    """Evaluate a run or a version, write the result and print it.
 
     Raises:
         UsageError: the request is wrong.
-        WorkError: what is judged is damaged.
+        WorkError: what is evaluated is damaged.
     """
     from rich.console import Console
 
-    from tfgen.evaluation.evaluate import evaluate, merged
-    from tfgen.evaluation.judge import open_judge
+    from tfgen.evaluation import evaluate as evaluation
+    from tfgen.evaluation.classifier import open_classifier
+    from tfgen.evaluation.job import Job
     from tfgen.evaluation.subject import open_subject
-    from tfgen.evaluation.work import Work
+    from tfgen.system.terminal import print_line
 
     console = Console()
     subject = open_subject(what, options.saved_models, options.version, options.weights)
     out = destination(subject, options.out)
-    no_likelihood = subject.no_model or f"{subject.title} gives no likelihood"
-    if not options.samples and (subject.model is None or subject.model.density is None):
-        raise UsageError(f"{no_likelihood}; leave out --no-samples")
+    if not options.samples and subject.density is None:
+        reason = subject.no_model or f"{subject.title} gives no likelihood"
+        raise UsageError(f"{reason}; leave out --no-samples")
     dataset = open_data(subject, options)
     classifier = None
     if options.samples:
-        classifier = open_judge(dataset.name, options.classifier, options.saved_models)
+        classifier = open_classifier(dataset.name, options.classifier, options.saved_models)
     if options.likelihood and subject.no_model:
-        console.print(f"samples alone: {subject.no_model}", highlight=False, soft_wrap=True)
-    # Not in a version's folder, which a file too many would break.
-    partial = Path(f".{subject.path.parent.name}-{subject.path.name}")
-    work = Work(subject, dataset, options, partial if subject.kind == "version" else out, console)
-    found = evaluate(work, classifier)
-    # Only now: another evaluation may have ended meanwhile.
-    result = merged(read_result(out), found)
+        print_line(console, f"no likelihood, samples only: {subject.no_model}")
+    # Not in a version's folder: a version with an unknown file is broken.
+    hidden = Path(f".{subject.path.parent.name}-{subject.path.name}")
+    partial_path = hidden if subject.kind == "version" else out
+    job = Job(subject, dataset, options.request(), partial_path, console)
+    result = evaluation.evaluate(job, classifier, options.likelihood)
+    # Read only now: another evaluation may have ended in the meantime.
+    result = evaluation.merge(read_result(out), result)
     write_result(out, result)
-    for kept in work.kept:
-        kept.remove()
+    for partial in job.partial_values:
+        partial.remove()
     if subject.kind == "run" and out == RunFolder(subject.path).evaluation:
         write_nearest(result, subject.path / "figures")
-    show(result, console)
-    console.print(f"written to {out}", highlight=False, soft_wrap=True)
+    print_result(result, console)
+    print_line(console, f"written to {out}")
 
 
 def open_data(subject: Any, options: EvaluateOptions) -> Any:
-    """The data set that the model was trained on, or the one asked for.
+    """The data set that the model was trained on, or the one of `--dataset`.
 
     Raises:
-        UsageError: it is not known, is not the one that it was trained on, or does not suit.
+        UsageError: it is unknown, it is not the one of the training, or it does not suit the model.
     """
     from tfgen.data import load
 
-    name = options.dataset or subject.trained_on("dataset")
+    name = options.dataset or subject.training_option("dataset")
     if name is None:
         raise UsageError(
-            f"{subject.title} does not tell what it was trained on; name it with --dataset"
+            f"the data set that {subject.title} was trained on is unknown; name it with --dataset"
         )
     folder = options.data_dir
-    if folder is None and options.dataset is None and (own := subject.trained_on("data_dir")):
-        folder = Path(own)
+    if folder is None and options.dataset is None:
+        own = subject.training_option("data_dir")
+        folder = Path(own) if own else None
     dataset = load(name, folder)
     expected = subject.run.get("data", {}).get("fingerprint")
     if options.dataset is None and expected not in (None, dataset.fingerprint):
         raise UsageError(
-            f"data set {name} is not the one that {subject.title} was trained on; name the folder of that "
-            f"one with --data-dir, or say --dataset {name} to judge by this one"
+            f"data set {name} is not the one that {subject.title} was trained on; pass the folder "
+            f"of that one with --data-dir, or pass --dataset {name} to use this one"
         )
     subject.check_images(dataset, options.split)
     return dataset
 
 
+# --- files
+# ------------------------------------------------------------------------------------------------
+
+
 def destination(subject: Any, asked: Path | None) -> Path:
-    """A run's evaluation.json, a version's manifest; of version 1, the shipped one, a file here.
+    """The file that the result is written to.
+
+    By default evaluation.json of a run, or the manifest of a version. Version 1, which is shipped,
+    keeps its manifest; its default is a file in the current folder.
+
+    Args:
+        subject: what is evaluated.
+        asked: the value of `--out`.
 
     Raises:
-        UsageError: a file that is asked for cannot be written, or is none for an evaluation.
+        UsageError: the file cannot be written, or is not a place for an evaluation.
     """
     manifest: Path = subject.path / versions.MANIFEST
     if asked is not None:
@@ -126,7 +234,7 @@ def destination(subject: Any, asked: Path | None) -> Path:
             raise UsageError(f"cannot write {asked}: that is no name for an evaluation")
         if (asked.parent / versions.MANIFEST).is_file():
             raise UsageError(
-                f"cannot write {asked}: a version is broken by a file that is not in its manifest"
+                f"cannot write {asked}: a version with a file that is not in its manifest is broken"
             )
         return asked
     if subject.kind == "run":
@@ -140,15 +248,15 @@ def destination(subject: Any, asked: Path | None) -> Path:
 
 
 def read_result(out: Path) -> dict[str, Any]:
-    """What was found before; nothing where that cannot be read."""
+    """The previous evaluation; empty if there is none that can be read."""
     with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-        found = json.loads(out.read_text())
-        return dict((found.get("evaluation") if out.name == versions.MANIFEST else found) or {})
+        content = json.loads(out.read_text())
+        return dict((content.get("evaluation") if out.name == versions.MANIFEST else content) or {})
     return {}
 
 
 def write_result(out: Path, result: dict[str, Any]) -> None:
-    """Writes an evaluation, whole or not at all."""
+    """Write an evaluation, whole or not at all."""
     from tfgen.system.atomic import write_bytes
 
     if out.name == versions.MANIFEST:
@@ -158,53 +266,79 @@ def write_result(out: Path, result: dict[str, Any]) -> None:
 
 
 def write_nearest(result: dict[str, Any], folder: Path) -> None:
-    """Writes nearest.png: samples above, the training images that are nearest to them below."""
-    from tfgen.evaluation.compare import decoded
-    from tfgen.figures import png_bytes
-    from tfgen.system.atomic import write_bytes
+    """Write nearest.png: samples, and below them the training images nearest to them."""
+    from tfgen.evaluation.compare import decode_picture
+    from tfgen.figures import grid_figure, save_figure
 
     if "nearest_picture" in result:
         folder.mkdir(exist_ok=True)
-        write_bytes(
-            folder / "nearest.png", png_bytes(np.atleast_3d(decoded(result["nearest_picture"])))
-        )
+        pixels = np.atleast_3d(decode_picture(result["nearest_picture"]))
+        title = "samples, and below each the nearest training image"
+        save_figure(grid_figure(pixels, title), folder / "nearest.png")
 
 
-def show(result: dict[str, Any], console: Any) -> None:
-    """Prints the figures: of samples beside those of real images and of noise."""
-    from rich.table import Table
+# --- at the terminal
+# --------------------------------------------------------------------------------------
 
-    def line(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
+
+def print_result(result: Mapping[str, Any], console: Any) -> None:
+    """Print the metrics of samples, then likelihood and cost."""
+    from tfgen.system.terminal import print_line
 
     if "samples" in result:
-        table = Table(
-            title=f"{result['title']}: {result['n']} samples, {result['dataset']['split']} images"
-        )
-        floor = f"real, {result.get('floor_images', '')} (floor)"
-        for heading in ("", "samples", floor, "noise (ceiling)"):
-            table.add_column(heading, justify="left" if not heading else "right")
-        parts = [result[part] for part in ("samples", "floor", "ceiling")]
-        for key, value in result["samples"].items():
-            if not isinstance(value, float | int) or key == "kid_error":
-                continue
-            cells = [f"{part[key]:.4g}" if key in part else "" for part in parts]
-            if key == "kid":
-                cells = [f"{part['kid']:.2g} ± {part['kid_error']:.1g}" for part in parts]
-            table.add_row(key.replace("_", " "), *cells)
-        console.print(table)
-        copied, seen_by = result["samples"]["copies"], result["classifier"]
-        line(
-            f"nearest training image: {copied['distance']:.2f} away in the median, of held-out images "
-            f"{copied['distance_of_held_out']:.2f}; {copied['share_nearer']:.1%} nearer than 1 % of these"
-        )
-        accuracy = f", right in {seen_by['accuracy']:.2%}" if "accuracy" in seen_by else ""
-        line(f"seen by {seen_by['name']} version {seen_by['version']}{accuracy}")
+        print_samples(result, console)
     for part in ("modes", "likelihood", "cost"):
-        for key, value in result.get(part, {}).items():
-            line(
-                f"{key.replace('_', ' ')}: {f'{value:.5g}' if isinstance(value, float) else value}"
-            )
+        values = result.get(part, {})
+        for key, value in values.items():
+            if not key.endswith("_error"):
+                text = format_value(value, values.get(f"{key}_error"))
+                print_line(console, f"{label(key)}: {text}")
+
+
+def print_samples(result: Mapping[str, Any], console: Any) -> None:
+    """Print the metrics of samples next to those of real images and of noise."""
+    from rich.table import Table
+
+    from tfgen.system.terminal import print_line
+
+    split = result["dataset"]["split"]
+    table = Table(title=f"{result['title']}: {result['n']} samples against {split} images")
+    for heading in ("", "samples", "real images (floor)", "noise (ceiling)"):
+        table.add_column(heading, justify="right" if heading else "left")
+    parts = [result[part] for part in ("samples", "floor", "ceiling")]
+    for key, value in result["samples"].items():
+        if isinstance(value, float | int) and not key.endswith("_error"):
+            cells = [
+                format_value(part[key], part.get(f"{key}_error"), 4) if key in part else ""
+                for part in parts
+            ]
+            table.add_row(label(key), *cells)
+    console.print(table)
+    if "floor_images" in result:
+        print_line(console, f"floor: as many {result['floor_images']} images")
+    copied, classifier = result["samples"]["copies"], result["classifier"]
+    print_line(
+        console,
+        f"median distance to the nearest training image: {copied['distance']:.2f}, of held-out "
+        f"images {copied['distance_of_held_out']:.2f}; {copied['share_nearer']:.1%} of the samples "
+        "are nearer than the nearest 1 % of held-out images",
+    )
+    accuracy = f", accuracy {classifier['accuracy']:.2%}" if "accuracy" in classifier else ""
+    print_line(
+        console, f"features of {classifier['name']} version {classifier['version']}{accuracy}"
+    )
+
+
+def label(key: str) -> str:
+    """What a part of an evaluation is called at the terminal."""
+    return LABELS.get(key, key.replace("_", " "))
+
+
+def format_value(value: Any, error: float | None = None, digits: int = 5) -> str:
+    """A value as a text, with its standard error if it has one."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.{digits}g}" + ("" if error is None else f" ± {error:.2g}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
-"""The report's eight figures and its closing table, beside each family's best presets, in one
-command.
+"""The report's figures and its closing table, and each family's best presets.
 
-    python examples/reproduce.py --to reproduction     # some 12 hours on two cores, estimated
-    python examples/reproduce.py --to trial --quick    # the same steps in minutes, of no worth as
-    numbers
+    python examples/reproduce.py --to reproduction     # about 12 hours on two cores, estimated
+    python examples/reproduce.py --to trial --quick    # the same steps in minutes, as a trial
 
-Each step is a command of tfgen's, which is printed; one that is done is not done again, and a
-training that was interrupted goes on where it stood. So the script may be stopped at any time, and
-started anew.
+Each step is a command of tfgen, which is printed. Start the script again after an interruption: it
+skips the steps that are done and resumes an interrupted training.
 """
 
 import argparse
@@ -21,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 import tfgen
@@ -29,19 +27,19 @@ from tfgen.publishing import versions
 from tfgen.system.atomic import write_bytes
 
 SEEDS = (0, 1, 2)
-# Importance samples of the tables.
-SAMPLES = 5000
+# Importance samples of the values in the tables.
+IMPORTANCE_SAMPLES = 5000
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command, and what tells that it was run.
+    """A command of tfgen.
 
     Attributes:
-        verb: of the console script, `train` for one.
+        verb: of the console script, such as `train`.
         arguments: its arguments.
-        minutes: that it takes on two cores, roughly.
-        run: of a training, its run directory.
+        minutes: estimated time on two cores.
+        run: run directory of a training; None for other commands.
     """
 
     verb: str
@@ -50,27 +48,26 @@ class Step:
     run: Path | None = None
 
     def key(self, folder: Path) -> str:
-        """What it is known by among all that is written below `folder`, wherever that is moved
-        to."""
+        """What identifies the step, wherever `folder`, in which it writes, is moved to."""
         return " ".join((self.verb, *self.arguments)).replace(str(folder), ".")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A preset to train and to judge.
+    """A preset to train and to evaluate.
 
     Attributes:
         family: of the model.
         preset: of the family.
-        minutes: of training.
-        judging: minutes of judging.
+        training_minutes: estimated.
+        evaluation_minutes: estimated.
         small: flags of a smaller network, for `--quick`.
     """
 
     family: str
     preset: str
-    minutes: float
-    judging: float
+    training_minutes: float
+    evaluation_minutes: float
     small: tuple[str, ...] = ()
 
 
@@ -87,8 +84,8 @@ BEST = (
     Model("flow", "multiscale", 75, 30, ("--scale-steps", "1", "1", "--scale-channels", "8", "8")),
 )
 
-# The report's figures but the sixth: a run, and its pictures; `samples-*` are those before
-# training, half way and after.
+# The report's figures, apart from the sixth: a run, and its pictures. `samples-*` were drawn before
+# training, halfway through and at the end.
 FIGURES = {
     1: ("vae-mlp-0", "curves.png"),
     2: ("vae-mlp-0", "samples-*.png"),
@@ -98,37 +95,42 @@ FIGURES = {
     7: ("flow-mlp-0", "curves.png"),
     8: ("flow-mlp-0", "samples-*.png"),
 }
-# Figure 6 goes from a 2 to a 6 in seven steps, found among so many samples.
+# Figure 6 goes from a 2 to a 6 in seven steps. The two digits are chosen from so many samples.
 DIGITS, STEPS, CANDIDATES = (2, 6), 7, 1000
 
 
 def steps(folder: Path, quick: bool) -> list[Step]:
-    """All steps in their order, each written below `folder`."""
+    """All steps in their order.
+
+    Args:
+        folder: where they write.
+        quick: one epoch of small networks, and few samples.
+    """
     models = str(folder / "saved_models")
     short = ("--epochs", "1") if quick else ()
-    made, judged = [], []
+    evaluation = ("--importance-samples", str(IMPORTANCE_SAMPLES))
+    if quick:
+        evaluation = ("--importance-samples", "20", "--n", "500", "--dequantizations", "2")
+    result, runs = [], []
     seeds = SEEDS[:2] if quick else SEEDS
-    runs = [(model, seed) for seed in seeds for model in REPORTED] + [(model, 0) for model in BEST]
-    for model, seed in runs:
+    trainings = [(model, seed) for seed in seeds for model in REPORTED]
+    trainings += [(model, 0) for model in BEST]
+    for model, seed in trainings:
         run = folder / "runs" / f"{model.family}-{model.preset}-{seed}"
         train = (model.family, "--preset", model.preset, "--seed", str(seed), "--run-dir", str(run))
-        train = (*train, *short, *(model.small if quick else ()))
-        made.append(Step("train", (*train, "--saved-models", models), model.minutes, run))
-        evaluate = (
-            ("--importance-samples", "20", "--n", "500", "--dequantizations", "2") if quick else ()
-        )
-        evaluate = evaluate or ("--importance-samples", str(SAMPLES))
-        made.append(Step("evaluate", (str(run), *evaluate), model.judging))
-        judged.append(str(run))
+        train = (*train, *short, *(model.small if quick else ()), "--saved-models", models)
+        result.append(Step("train", train, model.training_minutes, run))
+        result.append(Step("evaluate", (str(run), *evaluation), model.evaluation_minutes))
+        runs.append(str(run))
     plane = folder / "runs" / "vae-mlp-2d-0"
-    flat = ("vae", "--preset", "mlp-2d", "--run-dir", str(plane), *short, "--saved-models", models)
-    made.append(Step("train", flat, 2, plane))
-    made.append(Step("compare", (*judged, "--to", str(folder / "comparison")), 0.1))
-    return made
+    train = ("vae", "--preset", "mlp-2d", "--run-dir", str(plane), *short, "--saved-models", models)
+    result.append(Step("train", train, 2, plane))
+    result.append(Step("compare", (*runs, "--to", str(folder / "comparison")), 0.1))
+    return result
 
 
 def command(step: Step) -> list[str]:
-    """The words of a step's command; a training that was begun is resumed."""
+    """The words of a step's command; a training whose run directory exists is resumed."""
     words = [f"tfgen-{step.verb}", *step.arguments]
     if step.run is not None and (step.run / "config.json").exists():
         words.append("--resume")
@@ -136,22 +138,24 @@ def command(step: Step) -> list[str]:
 
 
 def report_figures(folder: Path) -> None:
-    """Writes `figures/figure-1.png` … `figure-8.png` of the runs that are there."""
-    shown = folder / "figures"
-    shown.mkdir(exist_ok=True)
+    """Write `figures/figure-1.png` … `figure-8.png` from the runs in a folder."""
+    target = folder / "figures"
+    target.mkdir(exist_ok=True)
     for number, (run, pattern) in FIGURES.items():
         pictures = (folder / "runs" / run / "figures").glob(pattern)
-        # Shorter names first: by the number of the epoch.
+        # By the number of the epoch: shorter names first.
         in_order = sorted(pictures, key=lambda path: (len(path.name), path.name))
         panels = [np.asarray(Image.open(path).convert("RGB")) for path in in_order]
         strip = figures.png_bytes(np.concatenate(panels, axis=1), least_side=0)
-        write_bytes(shown / f"figure-{number}.png", strip)
-    write_bytes(shown / "figure-6.png", interpolation(folder / "runs" / "gan-mlp-0"))
+        write_bytes(target / f"figure-{number}.png", strip)
+    figures.save_figure(interpolation(folder / "runs" / "gan-mlp-0"), target / "figure-6.png")
 
 
-def interpolation(run: Path) -> bytes:
-    """Figure 6, a PNG: what the shipped classifier most surely takes for each digit, and the way
-    between."""
+def interpolation(run: Path) -> Figure:
+    """Figure 6: images between two digits, in equal steps of the latents.
+
+    For each digit, the sample that the shipped classifier assigns to it with the largest margin.
+    """
     gan = tfgen.load(run)
     latents = gan.latents(tfgen.image_seeds(0, CANDIDATES)).numpy()
     images = np.round(255 * gan.decode(latents).numpy()).astype(np.uint8)
@@ -161,87 +165,102 @@ def interpolation(run: Path) -> bytes:
     logits = classifier.call("features", images=images)["logits"]
     margins = logits - np.sort(logits, axis=1)[:, -2:-1]
     ends = [latents[margins[:, digit].argmax()] for digit in DIGITS]
-    way = figures.interpolated_latents(*ends, STEPS)
-    return figures.png_bytes(figures.image_grid(gan.decode(way).numpy(), STEPS))
+    path = figures.interpolated_latents(*ends, STEPS)
+    title = f"from a {DIGITS[0]} to a {DIGITS[1]}, in equal steps of the latents"
+    return figures.picture(gan.decode(path).numpy(), title, STEPS)
 
 
 def closing_table(runs: Sequence[str], out: Path) -> int:
-    """Writes the report's closing table of judged runs; the exit status."""
+    """Write the closing table of evaluated runs; returns the exit status."""
     script = Path(__file__).with_name("closing_table.py")
     return run([sys.executable, str(script), *runs, "--out", str(out)])
 
 
-def left(todo: Sequence[Step], pace: float) -> str:
-    """How long the steps will take at a pace relative to what they are said to."""
+def remaining_time(todo: Sequence[Step], pace: float) -> str:
+    """The time that steps will take, at `pace` times their estimated minutes."""
     minutes = round(pace * sum(step.minutes for step in todo))
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def run(words: Sequence[str]) -> int:
-    """Runs a command to its end and gives its exit status.
+    """Run a command to its end; returns its exit status.
 
-    In a session of its own, lest a terminal's Ctrl-C come to it twice: a signal is handed on once,
-    and it is waited for while it saves what it has.
+    The command has a session of its own, so that Ctrl-C at the terminal reaches it only once: the
+    signal is passed on, and the command may save its state before it ends.
     """
     process = subprocess.Popen(words, start_new_session=True)
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = {
-        each: signal.signal(each, lambda signum, _: process.send_signal(signum)) for each in signals
+    handlers = {
+        number: signal.signal(number, lambda signum, _: process.send_signal(signum))
+        for number in signals
     }
     try:
         status = process.wait()
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return status if status >= 0 else 128 - status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs what is not done; the status of the first command that fails, 0 if none does."""
+    """Run the steps that are left; returns 0, or the status of a step that fails."""
     parser = argparse.ArgumentParser(description="Reproduces docs/reproduction.md.")
-    parser.add_argument(
-        "--to", type=Path, default=Path("reproduction"), help="folder of all that is made"
-    )
+    parser.add_argument("--to", type=Path, default=Path("reproduction"), help="folder to write to")
     parser.add_argument(
         "--quick", action="store_true", help="one epoch of small networks, 500 samples"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the commands that are left")
     args = parser.parse_args(arguments)
-    # Apart, lest the one be taken for the other.
+    # In a folder of its own, so that a trial is not taken for the reproduction.
     folder = args.to / "quick" if args.quick else args.to
-    done = folder / "done.json"
-    finished: dict[str, float] = json.loads(done.read_text()) if done.exists() else {}
+    progress = folder / "done.json"
+    done: dict[str, float] = json.loads(progress.read_text()) if progress.exists() else {}
     whole = steps(folder, args.quick)
-    todo = [step for step in whole if step.key(folder) not in finished]
     if args.dry_run:
+        todo = [step for step in whole if step.key(folder) not in done]
         print("\n".join(" ".join(command(step)) for step in todo))
         return 0
     folder.mkdir(parents=True, exist_ok=True)
-    for index, step in enumerate(todo):
-        words = command(step)
-        estimated = sum(each.minutes for each in whole if each.key(folder) in finished)
-        # By what was measured, once that is more than a few minutes.
-        pace = sum(finished.values()) / estimated if estimated > 10 else 0.02 if args.quick else 1.0
-        print(
-            f"[{index + 1}/{len(todo)}, about {left(todo[index:], pace)} left] {' '.join(words)}",
-            flush=True,
-        )
-        begun = time.perf_counter()
-        # The commands that belong to this very Python.
-        script = Path(sys.executable).with_name(words[0])
-        if status := run([str(script), *words[1:]]):
-            return status
-        finished[step.key(folder)] = round((time.perf_counter() - begun) / 60, 2)
-        write_bytes(done, (json.dumps(finished, indent=1) + "\n").encode())
+    if status := run_steps(whole, folder, done, progress, 0.02 if args.quick else 1.0):
+        return status
     report_figures(folder)
     table = folder / "closing-table.md"
-    if status := closing_table(
-        [step.arguments[0] for step in whole if step.verb == "evaluate"], table
-    ):
+    runs = [step.arguments[0] for step in whole if step.verb == "evaluate"]
+    if status := closing_table(runs, table):
         return status
     print(
         f"tables: {table} and {folder / 'comparison'}; the report's figures: {folder / 'figures'}"
     )
+    return 0
+
+
+def run_steps(
+    whole: Sequence[Step], folder: Path, done: dict[str, float], progress: Path, pace: float
+) -> int:
+    """Run the steps that are left; returns 0, or the status of a step that fails.
+
+    Args:
+        whole: all steps.
+        folder: where they write.
+        done: minutes of the steps that are done, by their key; steps are added.
+        progress: file to write `done` to after each step.
+        pace: actual by estimated time, until enough steps are done to measure it.
+    """
+    todo = [step for step in whole if step.key(folder) not in done]
+    for index, step in enumerate(todo):
+        words = command(step)
+        estimated = sum(step.minutes for step in whole if step.key(folder) in done)
+        if estimated > 10:
+            pace = sum(done.values()) / estimated
+        remaining = remaining_time(todo[index:], pace)
+        print(f"[{index + 1}/{len(todo)}, about {remaining} left] {' '.join(words)}", flush=True)
+        start = time.perf_counter()
+        # The command that is installed next to this Python.
+        script = Path(sys.executable).with_name(words[0])
+        if status := run([str(script), *words[1:]]):
+            return status
+        done[step.key(folder)] = round((time.perf_counter() - start) / 60, 2)
+        write_bytes(progress, (json.dumps(done, indent=1) + "\n").encode())
     return 0
 
 

@@ -1,15 +1,15 @@
-"""Eight Gaussians on a ring: which of them does a GAN find, by which loss?
+"""Eight Gaussians on a ring: how many modes a GAN captures, by its loss.
 
-A small problem on which mode collapse can be seen and counted: radius 2 and standard deviation
-0.02, as in Metz et al. 2016, "Unrolled generative adversarial networks". Both settings train one
-class, `tfgen.GAN`, with the same networks, optimizers and steps; the loss alone differs. With five
-steps of the discriminator to one of the generator the discriminator is near its optimum: there the
-plain loss loses modes, and the Wasserstein loss, which is made for that, finds them all. The
-balance matters as much as the loss; try `--critic-steps 1`.
+A small problem that shows mode collapse: eight modes on a circle of radius 2, each with standard
+deviation 0.02, as in Metz et al. 2016, "Unrolled generative adversarial networks". Both settings
+train `tfgen.GAN` with the same networks, optimizers and steps; only the loss differs. With five
+steps of the discriminator per step of the generator, the discriminator is near its optimum. There
+the non-saturating loss loses modes; the Wasserstein loss, which is meant for that case, captures
+them all. The balance matters as much as the loss: try `--critic-steps 1`.
 
-A sample is of high quality within three standard deviations of a mode (Srivastava et al. 2017,
-"VEEGAN"). There one such sample captures the mode; here it takes 1 % of all samples, where 12.5 %
-is a mode's due.
+A sample is of high quality if it is within three standard deviations of a mode (Srivastava et al.
+2017, "VEEGAN"). In the paper, one such sample captures the mode. Here it takes 1 % of all samples;
+an eighth would be equal shares.
 
     python examples/ring.py [--seeds 5] [--steps 10000] [--critic-steps 5] [--out ring.png]
 """
@@ -25,7 +25,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from tfgen import GAN, Identity
-from tfgen.figures import save_figure
+from tfgen.figures import REAL_COLOUR, family_colour, save_figure
 from tfgen.nn.blocks import dense_network
 
 MODES, RADIUS, STDDEV = 8, 2.0, 0.02
@@ -45,22 +45,28 @@ def draw(n: int, seed: int) -> np.ndarray:
 
 
 def captured(points: np.ndarray) -> tuple[int, float]:
-    """The number of captured modes, and the share of points `[N, 2]` of high quality."""
+    """The number of captured modes of points `[N, 2]`, and the share of high quality."""
     distances = np.linalg.norm(points[:, None] - CENTRES, axis=-1)
     shares = np.mean(distances <= 3 * STDDEV, axis=0)
     return int(np.sum(shares >= LEAST_SHARE)), float(np.sum(shares))
 
 
 def train(loss: str, seed: int, steps: int, critic_steps: int) -> np.ndarray:
-    """Samples `float32[SAMPLES, 2]` of a trained GAN; the seed is that of weights, noise and
-    data."""
-    # The generator that GAN builds ends in a tanh, for pixels; this one is linear, for the plane.
+    """Samples `float32[SAMPLES, 2]` of a trained GAN.
+
+    Args:
+        loss: of the GAN.
+        seed: of weights, noise and data.
+        steps: of the discriminator.
+        critic_steps: steps of the discriminator per step of the generator.
+    """
+    # The built-in generator ends in a tanh, for pixels. This one is linear, for the plane.
     generator = dense_network(
         (LATENTS,), HIDDEN, (2,), seed=2 * seed, dtype="float32", name="generator"
     )
     gan = GAN(
-        (2,),
-        LATENTS,
+        image_shape=(2,),
+        latent_dim=LATENTS,
         seed=seed,
         generator=generator,
         discriminator_hidden=HIDDEN,
@@ -72,7 +78,7 @@ def train(loss: str, seed: int, steps: int, critic_steps: int) -> np.ndarray:
         ema_decay=EMA_DECAY,
         **LOSSES[loss],
     )
-    # Steps are so short that the way from Python into TensorFlow would cost more than they do.
+    # A step is short: calling TensorFlow from Python for each one would take longer than the step.
     gan.compile(**gan.default_optimizers(RATE), steps_per_execution=min(100, steps))
     batches = draw(steps * BATCH, seed).reshape(steps, BATCH, 2)
     gan.fit(tf.data.Dataset.from_tensor_slices(batches), shuffle=False, verbose=0)
@@ -80,21 +86,23 @@ def train(loss: str, seed: int, steps: int, critic_steps: int) -> np.ndarray:
 
 
 def picture(samples: dict[str, list[np.ndarray]]) -> Figure:
-    """Samples over circles around the true modes: a row for each loss, a column for each seed."""
+    """Samples, modes as circles: a row for each loss, a column for each seed."""
     columns = len(next(iter(samples.values())))
     figure = Figure(
         figsize=(max(2.3 * columns, 4.6), 2.4 * len(samples) + 0.4), layout="constrained"
     )
     grid = figure.subplots(len(samples), columns, sharex=True, sharey=True, squeeze=False)
     for (loss, runs), row in zip(samples.items(), grid, strict=True):
-        row[0].set_ylabel(loss)
+        row[0].set_ylabel(f"{loss.replace('_', '-')} loss")
         for seed, (points, axes) in enumerate(zip(runs, row, strict=True)):
             modes, quality = captured(points)
-            axes.scatter(*CENTRES.T, s=150, facecolors="none", edgecolors="C1")
-            axes.scatter(*points.T, s=2, alpha=0.3, linewidths=0)
+            axes.scatter(*CENTRES.T, s=150, facecolors="none", edgecolors=REAL_COLOUR)
+            axes.scatter(*points.T, s=2, alpha=0.3, linewidths=0, color=family_colour("gan"))
             axes.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
             axes.set_title(f"seed {seed}: {modes} modes, {quality:.0%}", fontsize=10)
-    figure.suptitle(f"{MODES} Gaussians on a ring: modes captured, samples within 3σ")
+    figure.suptitle(
+        f"samples of GANs, {MODES} Gaussians as circles:\nmodes captured, share within 3σ of a mode"
+    )
     return figure
 
 
@@ -106,42 +114,26 @@ def positive(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains each loss from each seed, prints what it captured and draws it."""
-    parser = argparse.ArgumentParser(
-        description="Which modes of a ring of Gaussians a GAN captures."
-    )
-    parser.add_argument("--seeds", type=positive, default=5, help="runs of each loss")
-    parser.add_argument("--steps", type=positive, default=10_000, help="of the discriminator")
+    """Train each loss with each seed, print the captured modes and draw the samples."""
+    parser = argparse.ArgumentParser(description="Modes of a ring of Gaussians that GANs capture.")
+    parser.add_argument("--seeds", type=positive, default=5, help="number of runs of each loss")
+    parser.add_argument("--steps", type=positive, default=10_000, help="steps of the discriminator")
     parser.add_argument(
-        "--critic-steps", type=positive, default=5, help="of these to one of the generator"
+        "--critic-steps",
+        type=positive,
+        default=5,
+        help="steps of the discriminator per step of the generator",
     )
-    parser.add_argument("--out", type=Path, default=Path("ring.png"), help="the picture, PNG")
+    parser.add_argument("--out", type=Path, default=Path("ring.png"), help="picture to write, PNG")
     args = parser.parse_args(arguments)
     if not args.out.parent.is_dir():
         parser.error(f"there is no folder {args.out.parent}")
     if args.out.is_dir():
-        parser.error(f"--out {args.out} is a folder; it must be a file")
-
-    widths = "-".join(map(str, HIDDEN))
-    print(f"data           {MODES} Gaussians, radius {RADIUS}, standard deviation {STDDEV}")
-    print(
-        f"generator      {LATENTS}-{widths}-2, ReLU, linear at its end; 1 step in {args.critic_steps}"
-    )
-    print(
-        f"discriminator  2-{widths}-1, leaky ReLU, no dropout; wasserstein: {LOSSES['wasserstein']}"
-    )
-    print(
-        f"training       {args.steps} steps, batch {BATCH}, Adam, learning rate {RATE}, beta_1 {BETA_1}"
-    )
-    print(f"sampling       {SAMPLES} by the generator's moving average, decay {EMA_DECAY}")
-    print(
-        f"high quality   within 3 standard deviations; {LEAST_SHARE:.0%} of all samples capture a mode\n"
-    )
+        parser.error(f"--out {args.out} is a folder; pass a file")
+    print_settings(args.steps, args.critic_steps)
     print(f"{'loss':<16}{'seed':>4}{'modes':>7}{'high quality':>14}{'time':>9}")
-    print(
-        "{:<20}{:>7}{:>14.1%}".format("the data itself", *captured(draw(SAMPLES, seed=0))),
-        flush=True,
-    )
+    modes, quality = captured(draw(SAMPLES, seed=0))
+    print(f"{'the data itself':<20}{modes:>7}{quality:>14.1%}", flush=True)
     samples: dict[str, list[np.ndarray]] = {loss: [] for loss in LOSSES}
     for loss, runs in samples.items():
         for seed in range(args.seeds):
@@ -152,6 +144,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{loss:<16}{seed:>4}{modes:>7}{quality:>14.1%}{seconds:>6.0f} s", flush=True)
     save_figure(picture(samples), args.out)
     print(f"wrote {args.out}")
+
+
+def print_settings(steps: int, critic_steps: int) -> None:
+    """Print data, networks, training and sampling of all runs."""
+    widths = "-".join(map(str, HIDDEN))
+    penalty = LOSSES["wasserstein"]["gradient_penalty"]
+    settings = {
+        "data": f"{MODES} Gaussians, radius {RADIUS}, standard deviation {STDDEV}",
+        "generator": f"{LATENTS}-{widths}-2, ReLU, linear output; every {critic_steps} steps",
+        "discriminator": f"2-{widths}-1, leaky ReLU, no dropout",
+        "penalty": f"of the gradient, weight {penalty}, for the Wasserstein loss only",
+        "training": f"{steps} steps, batch {BATCH}, Adam, learning rate {RATE}, beta_1 {BETA_1}",
+        "sampling": f"{SAMPLES} samples with the generator's EMA weights, decay {EMA_DECAY}",
+        "high quality": f"within 3 standard deviations of a mode; {LEAST_SHARE:.0%} of all samples "
+        "capture a mode",
+    }
+    for name, text in settings.items():
+        print(f"{name:<15}{text}")
+    print()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pictures: what stands where."""
+"""Pictures: layout, colours and words."""
 
 import io
 import math
@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from tfgen import figures
+
+pytestmark = pytest.mark.quick
 
 
 def test_grid_places_images_row_by_row() -> None:
@@ -21,7 +24,7 @@ def test_grid_places_images_row_by_row() -> None:
     assert np.all(grid[0] == 128)
 
 
-def test_grid_is_as_square_as_can_be_and_takes_colour() -> None:
+def test_grid_is_as_square_as_possible_and_takes_colour() -> None:
     assert figures.image_grid(np.zeros((10, 4, 4, 3))).shape == (3 * 5 + 1, 4 * 5 + 1, 3)
 
 
@@ -48,15 +51,15 @@ def test_interpolation_ends_at_its_ends() -> None:
     np.testing.assert_allclose(line[1], 0.25 * b)
 
 
-def test_the_spherical_way_has_equal_angles_and_the_norms_of_a_circle() -> None:
+def test_the_spherical_path_has_equal_angles_and_the_norms_of_a_circle() -> None:
     a, b = np.array([2, 0, 0], np.float32), np.array([0, 2, 0], np.float32)
-    way = figures.interpolated_latents(a, b, 4, "spherical")
-    np.testing.assert_allclose(np.linalg.norm(way, axis=1), 2, rtol=1e-6)
+    path = figures.interpolated_latents(a, b, 4, "spherical")
+    np.testing.assert_allclose(np.linalg.norm(path, axis=1), 2, rtol=1e-6)
     np.testing.assert_allclose(
-        np.arctan2(way[:, 1], way[:, 0]), np.radians([0, 30, 60, 90]), atol=1e-6
+        np.arctan2(path[:, 1], path[:, 0]), np.radians([0, 30, 60, 90]), atol=1e-6
     )
-    assert way.dtype == np.float32
-    # Of one direction, and of opposite ones, there is no one great circle: the way is straight.
+    assert path.dtype == np.float32
+    # For equal or opposite directions there are many great circles, and the path is straight.
     for end in (3 * a, -a):
         straight = figures.interpolated_latents(a, end, 4)
         np.testing.assert_array_equal(
@@ -66,37 +69,99 @@ def test_the_spherical_way_has_equal_angles_and_the_norms_of_a_circle() -> None:
 
 def test_histograms_share_their_edges_and_count_every_image() -> None:
     figure = figures.histograms(
-        {"real": np.array([0.9, 0.8, 1.0]), "generated": np.zeros(5)}, "score", "t"
+        {"real": np.array([0.9, 0.8, 1.0]), "generated": np.zeros(5)}, "score", "t", "gan"
     )
-    bars = figure.axes[0].containers
-    assert [sum(bar.get_height() for bar in each) for each in bars] == [3, 5]
-    left, right = ([patch.get_x() for patch in each] for each in bars)
+    histograms = figure.axes[0].containers
+    assert [sum(bar.get_height() for bar in bars) for bars in histograms] == [3, 5]
+    left, right = ([bar.get_x() for bar in bars] for bars in histograms)
     np.testing.assert_allclose(left, right, atol=1e-9)
+    colours = [bars[0].get_facecolor()[:3] for bars in histograms]
+    assert colours == [to_rgb(figures.REAL_COLOUR), to_rgb(figures.FAMILY_COLOURS["gan"])]
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
         "real, mean 0.9",
         "generated, mean 0",
     ]
 
 
-def test_curves_show_each_part_for_train_and_validation() -> None:
-    rows = [{"epoch": e, "loss": 3.0 / e, "val_loss": 4.0 / e, "kl": 1.0} for e in (1, 2, 3)]
-    figure = figures.curves(rows, [("nats", ("loss", "kl"))], "title")
-    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
-    assert set(lines) == {"loss, train", "loss, validation", "kl, train"}
-    np.testing.assert_allclose(lines["loss, validation"], [4, 2, 4 / 3])
+ROWS = [
+    {"epoch": epoch, "loss": 3.0 / epoch, "val_loss": 4.0 / epoch, "kl": 1.0} for epoch in (1, 2, 3)
+]
 
 
-def test_a_comparison_tells_what_is_not_known_and_leaves_out_what_nobody_has() -> None:
-    bars = {"FID": [(2.0, 0.5), (math.nan, 0.0)], "cost": [(math.nan, 0.0)] * 2}
-    panel, *grids = figures.comparison(
-        ["a", "b"], bars, [np.zeros((4, 4), np.uint8), None], {"FID": 1.0}
-    ).axes
-    assert [axes.get_title() for axes in (panel, *grids)] == ["FID", "a", "b"]
+def test_curves_show_each_value_for_training_and_validation() -> None:
+    figure = figures.curves(ROWS, [("nats", ("loss", "kl"))], "title", "vae")
+    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+    # Words, not the names of variables.
+    assert set(lines) == {"loss, training", "loss, validation", "KL divergence, training"}
+    np.testing.assert_allclose(lines["loss, validation"].get_ydata(), [4, 2, 4 / 3])
+    styles = [lines[f"loss, {split}"].get_linestyle() for split in ("training", "validation")]
+    assert styles == ["-", "--"]
+    colours = [to_rgb(line.get_color()) for line in lines.values()]
+    assert colours[0] == colours[1] == to_rgb(figures.FAMILY_COLOURS["vae"]) != colours[2]
+
+
+def test_a_name_without_words_of_its_own_loses_its_underscores() -> None:
+    rows = [{"epoch": 1, "generator_loss": 1.0}]
+    figure = figures.curves(rows, [("nats", ("generator_loss",))], "title")
+    (line,) = figure.axes[0].get_lines()
+    assert line.get_label() == "generator loss, training"
+
+
+def test_legends_are_outside_of_the_axes() -> None:
+    for figure in (
+        figures.curves(ROWS, [("nats", ("loss", "kl"))], "title", "vae"),
+        figures.histograms({"real": np.zeros(3), "generated": np.ones(3)}, "score", "t", "gan"),
+    ):
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        legend, title = axes.get_legend().get_window_extent(), figure.get_suptitle()
+        assert title and not legend.overlaps(axes.get_window_extent())
+        assert legend.y1 <= figure.bbox.y1 and legend.x0 >= figure.bbox.x0
+
+
+def test_families_have_colours_of_their_own() -> None:
+    colours = {figures.family_colour(family) for family in ("vae", "gan", "flow", "classifier")}
+    assert len(colours) == 4
+    # Always the same for a family of another package, and none of those.
+    assert figures.family_colour("ppca") == "#bcbd22"
+    assert not colours & {figures.family_colour(name) for name in ("ppca", "diffusion", "")}
+
+
+def test_shades_of_a_colour_differ() -> None:
+    shades = figures._shades("#1f77b4", 6)
+    assert shades[0] == to_rgb("#1f77b4")
+    assert len(set(shades)) == 6
+    assert all(0 <= channel <= 1 for shade in shades for channel in shade)
+
+
+def test_a_grid_has_a_title() -> None:
+    figure = figures.picture(np.zeros((4, 3, 3, 1)), "samples after 2 epochs")
+    (axes,) = figure.axes
+    assert axes.get_title() == "samples after 2 epochs"
+    assert axes.get_images()[0].get_array().shape == (9, 9)
+
+
+def test_a_comparison_leaves_out_what_is_unknown() -> None:
+    panels = [
+        figures.BarPanel("FID", "distance", [(2.0, 0.5), (math.nan, 0.0)], real=1.0),
+        figures.BarPanel("cost", "seconds", [(math.nan, 0.0)] * 2),
+    ]
+    pictures = [np.zeros((4, 4), np.uint8), None]
+    figure = figures.comparison(["a", "b"], ["vae", "gan"], panels, pictures)
+    panel, *grids = figure.axes
+    titles = [axes.get_title() for axes in (panel, *grids)]
+    assert titles == ["FID", "samples of a", "no samples of b"]
+    assert panel.get_ylabel() == "distance"
     assert [(text.get_position()[0], text.get_text().strip()) for text in panel.texts] == [
         (1, "not known")
     ]
     assert list(panel.get_lines()[-1].get_ydata()) == [1.0, 1.0]
     assert [len(axes.get_images()) for axes in grids] == [1, 0]
+    # The legend of the line covers no panel.
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    extent = legend.get_window_extent()
+    assert not any(extent.overlaps(axes.get_window_extent()) for axes in figure.axes)
 
 
 def test_a_failed_write_leaves_the_old_file(

@@ -2,7 +2,9 @@
 
 import io
 import math
+import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -14,13 +16,36 @@ from tfgen.system.atomic import write_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# One colour for each family, in every picture.
+FAMILY_COLOURS = {"vae": "#1f77b4", "gan": "#ff7f0e", "flow": "#2ca02c", "classifier": "#9467bd"}
+# For the families of other packages: the family's name picks one.
+OTHER_COLOURS = ("#d62728", "#8c564b", "#e377c2", "#bcbd22", "#17becf")
+# What belongs to no family, and real images.
+NEUTRAL_COLOUR, REAL_COLOUR = "#777777", "black"
+# Logged values whose name is not what a reader calls them.
+_WORDS = {
+    "kl": "KL divergence",
+    "bits_per_dim": "bits/dim",
+    "real_score": "score of real images",
+    "fake_score": "score of samples",
+}
+
+
+def family_colour(family: str | None) -> str:
+    """The colour of a family in every picture; None: a neutral colour."""
+    if family is None:
+        return NEUTRAL_COLOUR
+    # A checksum, since Python's hash of a text differs from process to process.
+    index = zlib.crc32(family.encode()) % len(OTHER_COLOURS)
+    return FAMILY_COLOURS.get(family, OTHER_COLOURS[index])
+
 
 def image_grid(images: np.ndarray, columns: int | None = None, pad: int = 1) -> np.ndarray:
     """Images side by side on a grid.
 
     Args:
         images: `[N, H, W, C]` in 0…1, with 1 or 3 channels.
-        columns: images a row; by default as square a grid as can be.
+        columns: images in a row; None: a grid as square as possible.
         pad: pixels between images.
 
     Returns:
@@ -39,8 +64,12 @@ def image_grid(images: np.ndarray, columns: int | None = None, pad: int = 1) -> 
 
 
 def png_bytes(pixels: np.ndarray, least_side: int = 560) -> bytes:
-    """A PNG of `uint8[H, W, C]`, each pixel enlarged by a whole number until the picture is easy to
-    see."""
+    """A PNG of pixels, enlarged by a whole number until it is easy to see.
+
+    Args:
+        pixels: `uint8[H, W, C]`, with 1 or 3 channels.
+        least_side: pixels that the longer side has at most after enlarging; 0 leaves it as it is.
+    """
     from PIL import Image
 
     factor = max(1, least_side // max(pixels.shape[:2]))
@@ -51,69 +80,148 @@ def png_bytes(pixels: np.ndarray, least_side: int = 560) -> bytes:
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Writes a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, whole or not at all."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=120)
     write_bytes(path, file.getvalue())
 
 
-def _figure(width: float, height: float) -> "Figure":
+def _new_figure(width: float, height: float) -> "Figure":
     # Without pyplot: no global state, no window system.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _legend_above(axes: Any, columns: int) -> None:
+    """Put the legend between title and axes, where it covers no data."""
+    axes.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=columns,
+        fontsize=8,
+        frameon=False,
+        columnspacing=1.2,
+    )
+
+
+# --- curves and histograms
+# ------------------------------------------------------------------------------------
+
+
 def curves(
-    rows: Sequence[Mapping[str, Any]], panels: Sequence[tuple[str, Sequence[str]]], title: str
+    rows: Sequence[Mapping[str, Any]],
+    panels: Sequence[tuple[str, Sequence[str]]],
+    title: str,
+    family: str | None = None,
 ) -> "Figure":
-    """Training curves, train solid and validation dashed.
+    """Training curves: training solid, validation dashed.
+
+    The curves of a panel have shades of the family's colour.
 
     Args:
         rows: the lines of metrics.jsonl.
-        panels: an axis' label and the logged names that it shows.
+        panels: for each panel its axis label, with the unit, and the names of its logged values.
         title: of the figure.
+        family: of the model; None: a neutral colour.
     """
-    figure = _figure(6.4 * len(panels), 4.2)
-    epochs = [row["epoch"] for row in rows]
+    figure = _new_figure(6.4 * len(panels), 4.6)
     for axes, (label, names) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
-        for i, name in enumerate(names):
-            for key, style, suffix in ((name, "-", "train"), (f"val_{name}", "--", "validation")):
-                if rows and key in rows[-1]:
-                    values = [row.get(key, math.nan) for row in rows]
-                    marker = "o" if len(rows) == 1 else None
-                    axes.plot(
-                        epochs,
-                        values,
-                        style,
-                        color=f"C{i}",
-                        marker=marker,
-                        label=f"{name}, {suffix}",
-                    )
+        for name, colour in zip(names, _shades(family_colour(family), len(names)), strict=True):
+            _draw_curve(axes, rows, name, colour)
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
+        _legend_above(axes, max(2, len(names)))
     figure.suptitle(title)
     return figure
 
 
+def _draw_curve(axes: Any, rows: Sequence[Mapping[str, Any]], name: str, colour: Any) -> None:
+    """Draw a logged value by epoch, of training and of validation."""
+    words = _WORDS.get(name, name.replace("_", " "))
+    for key, style, split in ((name, "-", "training"), (f"val_{name}", "--", "validation")):
+        if rows and key in rows[-1]:
+            axes.plot(
+                [row["epoch"] for row in rows],
+                [row.get(key, math.nan) for row in rows],
+                style,
+                color=colour,
+                marker="o" if len(rows) == 1 else None,
+                label=f"{words}, {split}",
+            )
+
+
+def _shades(colour: str, count: int) -> list[tuple[float, ...]]:
+    """The colour itself, then darker and lighter shades of it in turn."""
+    from matplotlib.colors import to_rgb
+
+    base = np.array(to_rgb(colour))
+    shades = [base]
+    for index in range(1, count):
+        # Away from the colour, halfway to black or white, then two thirds, and so on.
+        share = 1 - 1 / (2 + (index - 1) // 2)
+        shades.append((1 - share) * base + share * (0.0 if index % 2 else 1.0))
+    return [tuple(shade) for shade in shades]
+
+
+def histograms(
+    values: Mapping[str, np.ndarray], label: str, title: str, family: str | None = None
+) -> "Figure":
+    """Histograms of several arrays over one axis.
+
+    Args:
+        values: the arrays by name; that of `real` images is drawn in black.
+        label: of the horizontal axis, with the unit.
+        title: of the figure.
+        family: of the model that the other arrays are of; None: a neutral colour.
+    """
+    figure = _new_figure(6.4, 4.6)
+    axes = figure.subplots()
+    edges = np.histogram_bin_edges(
+        np.concatenate([np.ravel(array) for array in values.values()]), bins=50
+    ).tolist()
+    generated = [name for name in values if name != "real"]
+    shades = _shades(family_colour(family), len(generated))
+    colours: dict[str, Any] = {"real": REAL_COLOUR, **dict(zip(generated, shades, strict=True))}
+    for name, array in values.items():
+        words = f"{name}, mean {np.mean(array):.3g}"
+        axes.hist(np.ravel(array), edges, alpha=0.5, color=colours[name], label=words)
+    axes.set(xlabel=label, ylabel="number of images")
+    axes.grid(alpha=0.3)
+    _legend_above(axes, len(values))
+    figure.suptitle(title)
+    return figure
+
+
+# --- grids of images
+# ------------------------------------------------------------------------------------------
+
+
 def picture(images: np.ndarray, title: str, columns: int | None = None) -> "Figure":
-    """A grid of images `[N, H, W, C]` in 0…1 under a title."""
-    grid = image_grid(images, columns)
+    """A grid of images `[N, H, W, C]` in 0…1 under a title that says what they are."""
+    return grid_figure(image_grid(images, columns), title)
+
+
+def grid_figure(grid: np.ndarray, title: str) -> "Figure":
+    """Pixels under a title that says what they show.
+
+    The pixels are `uint8[H, W, C]`, with 1 or 3 channels.
+    """
     height, width = grid.shape[:2]
-    figure = _figure(5.0, 5.0 * height / width + 0.4)
+    figure = _new_figure(5.0, 5.0 * height / width + 0.4)
     axes = figure.subplots()
     axes.imshow(grid.squeeze(-1) if grid.shape[-1] == 1 else grid, cmap="gray", vmin=0, vmax=255)
     axes.set_axis_off()
-    axes.set_title(title)
+    axes.set_title(title, wrap=True)
     return figure
 
 
 def manifold_latents(side: int) -> np.ndarray:
-    """Latents on a `side` × `side` grid of equal probability under N(0, I), `float32[side², 2]`.
+    """Latents on a square grid, `float32[side², 2]`.
 
-    Row 0 has the largest second coordinate, as in a plot.
+    Under N(0, I), the probability between neighbouring points is equal. Row 0 has the largest
+    second coordinate, as in a plot.
     """
     points = [NormalDist().inv_cdf((i + 0.5) / side) for i in range(side)]
     return np.array([(x, y) for y in reversed(points) for x in points], np.float32)
@@ -125,12 +233,12 @@ PATHS = ("linear", "spherical")
 def interpolated_latents(
     start: np.ndarray, end: np.ndarray, steps: int, path: str = "linear"
 ) -> np.ndarray:
-    """Latents on the way from one to the other, both included, `float32[steps, D]`.
+    """Latents between two latents, both included, `float32[steps, D]`.
 
     Args:
         start: `float32[D]`.
         end: `float32[D]`.
-        steps: how many.
+        steps: number of latents.
         path: `linear`, or `spherical`, along the great circle, where norms stay those of the
             prior's samples (White 2016, "Sampling generative networks").
     """
@@ -138,80 +246,84 @@ def interpolated_latents(
     if path == "spherical":
         cosine = np.dot(start, end) / (np.linalg.norm(start) * np.linalg.norm(end))
         angle = np.arccos(np.clip(cosine, -1.0, 1.0))
-        if np.sin(angle) > 1e-6:  # else the way is straight, or there are many
-            ways = np.sin((1 - weights) * angle) * start + np.sin(weights * angle) * end
-            return (ways / np.sin(angle)).astype(np.float32)
+        if np.sin(angle) > 1e-6:  # otherwise the path is straight, or not unique
+            latents = np.sin((1 - weights) * angle) * start + np.sin(weights * angle) * end
+            return (latents / np.sin(angle)).astype(np.float32)
     return ((1 - weights) * start + weights * end).astype(np.float32)
 
 
-def histograms(values: Mapping[str, np.ndarray], label: str, title: str) -> "Figure":
-    """Histograms of some arrays over one axis, each by its name."""
-    figure = _figure(6.4, 4.2)
-    axes = figure.subplots()
-    edges = np.histogram_bin_edges(
-        np.concatenate([np.ravel(v) for v in values.values()]), bins=50
-    ).tolist()
-    for name, each in values.items():
-        axes.hist(np.ravel(each), edges, alpha=0.5, label=f"{name}, mean {np.mean(each):.3g}")
-    axes.set(xlabel=label, ylabel="images")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.suptitle(title)
-    return figure
+# --- models side by side
+# --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BarPanel:
+    """One panel of a comparison: a bar for each model.
+
+    Attributes:
+        title: of the panel.
+        label: of the vertical axis, with the unit.
+        bars: mean and error of each model; unknown where the mean is not a number.
+        real: value of real images, drawn as a dotted line; None: no line.
+    """
+
+    title: str
+    label: str
+    bars: Sequence[tuple[float, float]]
+    real: float | None = None
 
 
 def comparison(
     names: Sequence[str],
-    bars: Mapping[str, Sequence[tuple[float, float]]],
+    families: Sequence[str],
+    panels: Sequence[BarPanel],
     pictures: Sequence[np.ndarray | None],
-    floors: Mapping[str, float | None],
 ) -> "Figure":
-    """Models side by side: a panel of bars for each figure, below them samples of each.
+    """Models side by side: a row of bar panels, below them samples of each model.
 
     Args:
         names: of the models.
-        bars: mean and spread of each model by the panel's title; said to be unknown where it is not
-            a number, no panel where all would be. At least one has a bar.
+        families: of the models; each family has its colour.
+        panels: those in which no model has a value are left out. At least one has a value.
         pictures: pixels of a grid of each model's samples, `uint8[H, W]` or `uint8[H, W, 3]`.
-        floors: what real images get, by the panel's title, drawn as a dotted line.
     """
-    bars = {
-        title: values
-        for title, values in bars.items()
-        if any(math.isfinite(mean) for mean, _ in values)
-    }
-    columns = math.lcm(len(bars), len(names))
-    figure = _figure(max(3.2 * len(bars), 2.4 * len(names)), 6.4)
+    panels = [panel for panel in panels if any(math.isfinite(mean) for mean, _ in panel.bars)]
+    columns = math.lcm(len(panels), len(names))
+    figure = _new_figure(max(3.2 * len(panels), 2.4 * len(names)), 6.8)
     grid = figure.add_gridspec(2, columns, height_ratios=(1, 1))
-    for i, (title, values) in enumerate(bars.items()):
-        width = columns // len(bars)
+    colours = [family_colour(family) for family in families]
+    for i, panel in enumerate(panels):
+        width = columns // len(panels)
         axes = figure.add_subplot(grid[0, i * width : (i + 1) * width])
-        means, spreads = zip(*values, strict=True)
-        axes.bar(range(len(names)), means, yerr=spreads, color=[f"C{j}" for j in range(len(names))])
-        for j, mean in enumerate(means):
-            if not math.isfinite(mean):
-                axes.text(
-                    j,
-                    0,
-                    " not known",
-                    rotation=90,
-                    ha="center",
-                    va="bottom",
-                    fontsize=8,
-                    color="gray",
-                )
-        axes.set_xlim(-0.6, len(names) - 0.4)
-        axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
-        axes.set_title(title)
-        if (floor := floors.get(title)) is not None:
-            axes.axhline(floor, color="black", linestyle=":", linewidth=1, label="real images")
-            if i == 0:
-                axes.legend(fontsize=8)
+        _draw_bars(axes, panel, names, colours)
     for i, (name, pixels) in enumerate(zip(names, pictures, strict=True)):
         width = columns // len(names)
         axes = figure.add_subplot(grid[1, i * width : (i + 1) * width])
         axes.set_axis_off()
-        axes.set_title(name, fontsize=9)
+        words = "samples" if pixels is not None else "no samples"
+        axes.set_title(f"{words} of {name}", fontsize=9, wrap=True)
         if pixels is not None:
             axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    lines = [line for axes in figure.axes for line in axes.get_lines() if line.get_label() == _REAL]
+    if lines:
+        figure.legend(lines[:1], [_REAL], loc="outside upper right", fontsize=9, frameon=False)
     return figure
+
+
+_REAL = "real images"
+
+
+def _draw_bars(axes: Any, panel: BarPanel, names: Sequence[str], colours: Sequence[str]) -> None:
+    means, errors = zip(*panel.bars, strict=True)
+    axes.bar(range(len(names)), means, yerr=errors, color=colours)
+    for place, mean in enumerate(means):
+        if not math.isfinite(mean):
+            style = {"rotation": 90, "ha": "center", "va": "bottom"}
+            axes.text(place, 0, " not known", fontsize=8, color="gray", **style)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
+    axes.set_title(panel.title)
+    axes.set_ylabel(panel.label, fontsize=9)
+    axes.margins(y=0.1)
+    if panel.real is not None:
+        axes.axhline(panel.real, color=REAL_COLOUR, linestyle=":", linewidth=1, label=_REAL)

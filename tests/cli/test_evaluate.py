@@ -15,7 +15,8 @@ import tensorflow as tf
 import tfgen
 from tests import commands
 from tests.conftest import SIDE, Trained
-from tfgen.evaluation.judge import Judge
+from tests.evaluation import toys
+from tfgen.evaluation.classifier import FeatureClassifier
 from tfgen.evaluation.likelihood import LatentVariables
 from tfgen.publishing import export
 from tfgen.publishing.versions import Version
@@ -31,26 +32,16 @@ SHAPE = (SIDE, SIDE, 1)
 def judged(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A copy of both short trainings, with version 2 of `classifier-tiny` beside their samplers."""
     folder = tmp_path_factory.mktemp("judged")
-    made = Trained(trained.data, folder / "runs", folder / "saved_models")
-    shutil.copytree(trained.runs, made.runs)
-    shutil.copytree(trained.saved_models, made.saved_models)
+    results = Trained(trained.data, folder / "runs", folder / "saved_models")
+    shutil.copytree(trained.runs, results.runs)
+    shutil.copytree(trained.saved_models, results.saved_models)
     run = folder / "classifier"
-    flags = ["--dataset", "tiny", "--data-dir", made.data, "--saved-models", made.saved_models]
-    flags += [
-        "--channels",
-        "2",
-        "--units",
-        "8",
-        "--epochs",
-        "2",
-        "--batch-size",
-        "32",
-        "--run-dir",
-        run,
-    ]
+    flags = ["--dataset", "tiny", "--data-dir", results.data, "--run-dir", run]
+    flags += ["--saved-models", results.saved_models, "--channels", 2, "--units", 8]
+    flags += ["--epochs", 2, "--batch-size", 32]
     assert commands.main("train", ["classifier", *map(str, flags)]) == 0
     assert {"mistakes.png", "curves.png"} == {path.name for path in (run / "figures").iterdir()}
-    return made
+    return results
 
 
 @pytest.fixture
@@ -73,26 +64,34 @@ def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd
     out = Path("first.json")
     flags = ["--importance-samples", 20, "--out", out]
     assert evaluate(judged.runs / "flat", *flags) == 0
-    found = json.loads(out.read_text())
-    assert (found["family"], found["preset"], found["n"]) == ("vae", "mlp", N)
-    assert found["samples"].keys() - {"copies"} == found["floor"].keys() == found["ceiling"].keys()
-    assert 0 <= found["floor"]["fid"] < found["ceiling"]["fid"]
-    assert 0 <= found["classifier"].pop("accuracy") <= 1
-    assert found["classifier"] == Judge(Version("classifier-tiny", 2, classifier)).describe()
-    told = {"seconds_an_epoch", "seconds", "epochs", "parameters", "peak_mib", "processor", "cores"}
-    assert found["cost"].keys() == told
-    shown = capfd.readouterr().out
-    nll = f"nll: {found['likelihood']['nll']:.5g}"
-    for word in ("real, validation (floor)", "noise (ceiling)", "coverage", nll):
-        assert word in shown
-    # What is kept on the way is gone, and a second evaluation finds the same.
+    result = json.loads(out.read_text())
+    assert (result["family"], result["preset"], result["n"]) == ("vae", "mlp", N)
+    metrics = result["samples"].keys() - {"copies"}
+    assert metrics == result["floor"].keys() == result["ceiling"].keys()
+    assert 0 <= result["floor"]["fid"] < result["ceiling"]["fid"]
+    assert 0 <= result["classifier"].pop("accuracy") <= 1
+    version = Version("classifier-tiny", 2, classifier)
+    assert result["classifier"] == FeatureClassifier(version).describe()
+    cost = {"seconds_an_epoch", "seconds", "epochs", "parameters", "peak_mib", "processor", "cores"}
+    assert result["cost"].keys() == cost
+    printed = capfd.readouterr().out
+    likelihood = result["likelihood"]
+    nll = f"NLL [nats]: {likelihood['nll']:.5g} ± {likelihood['nll_error']:.2g}"
+    floor = ("real images (floor)", "floor: as many validation images")
+    for text in (*floor, "noise (ceiling)", "coverage", "FID", nll):
+        assert text in printed
+    # What decides the model, without the seed and without what the command did with the run.
+    options = result["settings"]["options"]
+    assert options["epochs"] == 2
+    assert options.keys().isdisjoint({"seed", "name", "run_dir", "saved_models", "publish"})
+    # Intermediate values are removed, and a second evaluation gives the same result.
     assert {path.name for path in Path().iterdir()} == {"first.json"}
     assert evaluate(judged.runs / "flat", *flags[:2], "--out", "second.json") == 0
     again = json.loads(Path("second.json").read_text())
     del again["classifier"]["accuracy"]
-    for each in (found, again):
-        del each["minutes"], each["cost"]
-    assert again == found
+    for evaluation in (result, again):
+        del evaluation["minutes"], evaluation["cost"]
+    assert again == result
 
 
 def test_likelihood_is_the_estimators(evaluate: Any, judged: Trained) -> None:
@@ -100,14 +99,15 @@ def test_likelihood_is_the_estimators(evaluate: Any, judged: Trained) -> None:
         evaluate(judged.runs / "flat", "--no-samples", "--importance-samples", 7, "--out", "e.json")
         == 0
     )
-    found = json.loads(Path("e.json").read_text())
-    assert "samples" not in found
+    result = json.loads(Path("e.json").read_text())
+    assert "samples" not in result
     vae, images = tfgen.load(judged.runs / "flat"), tfgen.load_data("tiny", judged.data).test.images
     events = vae.preprocessing.events(tf.constant(images), SeedNoise(image_seeds(0, N)))
     bounds = LatentVariables(vae.prior(), vae.posterior, vae.likelihood)
     parts = [bounds.log_prob(events[i : i + 16], (0, i), 7) for i in range(0, N, 16)]
-    np.testing.assert_allclose(found["likelihood"]["nll"], -np.concatenate(parts).mean(), rtol=1e-6)
-    assert found["likelihood"]["nll"] < found["likelihood"]["negative_elbo"]
+    likelihood = result["likelihood"]
+    np.testing.assert_allclose(likelihood["nll"], -np.concatenate(parts).mean(), rtol=1e-6)
+    assert likelihood["nll"] < likelihood["negative_elbo"]
 
 
 def test_a_versions_evaluation_is_in_its_manifest(
@@ -121,12 +121,12 @@ def test_a_versions_evaluation_is_in_its_manifest(
     after = json.loads((version / "manifest.json").read_text())
     assert after["evaluation"]["title"] == "vae-2d-tiny version 2"
     assert after | {"evaluation": None} == before
-    # It opens as ever, and compares by its name.
+    # The version still opens, and compares by its name.
     assert tfgen.load(version).number == 2
     assert commands.main("compare", ["vae-2d-tiny", "--saved-models", "models"]) == 0
     assert "| vae mlp (changed) | 0 |" in capfd.readouterr().out
-    # Version 1 is shipped, also in the checkout where the user stands: its evaluation is written
-    # here.
+    # Version 1 is a shipped one, also in a checkout: its evaluation is written to the current
+    # folder.
     version = version.rename(version.with_name("1"))
     before = (version / "manifest.json").read_bytes()
     assert evaluate(version, "--no-likelihood") == 0
@@ -134,34 +134,35 @@ def test_a_versions_evaluation_is_in_its_manifest(
     assert (version / "manifest.json").read_bytes() == before
 
 
-def test_an_export_takes_the_runs_evaluation_along(evaluate: Any, judged: Trained) -> None:
+def test_an_export_has_the_runs_evaluation(evaluate: Any, judged: Trained) -> None:
     run = judged.runs / "deep"
     assert evaluate(run, "--no-likelihood") == 0
     assert (run / "figures" / "nearest.png").stat().st_size > 100
     assert commands.main("export", [str(run), "--to", "models"]) == 0
     manifest = json.loads(Path("models/vae-tiny/2/manifest.json").read_text())
-    found = json.loads((run / "evaluation.json").read_text())
-    assert manifest["evaluation"] == found
-    assert "likelihood" not in found
-    # That of other weights is left behind.
-    (run / "evaluation.json").write_text(json.dumps(found | {"weights_sha256": "0"}))
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert manifest["evaluation"] == evaluation
+    assert "likelihood" not in evaluation
+    # An evaluation of other weights is not taken.
+    (run / "evaluation.json").write_text(json.dumps(evaluation | {"weights_sha256": "0"}))
     assert commands.main("export", [str(run), "--to", "models"]) == 0
     assert json.loads(Path("models/vae-tiny/3/manifest.json").read_text())["evaluation"] is None
 
 
 def small(family: str) -> Any:
     if family == "flow":
-        return tfgen.Flow(SHAPE, couplings=2, hidden=(4,), ema_decay=0.5)
+        return tfgen.Flow(image_shape=SHAPE, couplings=2, hidden=(4,), ema_decay=0.5)
     if family == "gan":
-        return tfgen.GAN(SHAPE, 3, generator_hidden=(4,), discriminator_hidden=(4,), num_classes=3)
-    return tfgen.VAE(SHAPE, 2, hidden=(4,), num_classes=3, ema_decay=0.5)
+        widths = {"generator_hidden": (4,), "discriminator_hidden": (4,)}
+        return tfgen.GAN(image_shape=SHAPE, latent_dim=3, num_classes=3, **widths)
+    return tfgen.VAE(image_shape=SHAPE, latent_dim=2, hidden=(4,), num_classes=3, ema_decay=0.5)
 
 
 @pytest.mark.parametrize("family", ["vae", "gan", "flow"])
 def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, capfd: Any) -> None:
     model = small(family)
     if family != "gan":
-        # What samples judges: the weights' average, which has not moved with the weights.
+        # Samples and likelihood use the EMA of the weights, which has not moved with the weights.
         for weight in model.trainable_variables:
             weight.assign(weight + 1.0)
     version = export.publish(model, "models", family)
@@ -172,22 +173,22 @@ def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, 
     assert "name it with --dataset" in capfd.readouterr().err
     flags = ["--dataset", "tiny", "--importance-samples", 4, "--dequantizations", 3, "--n", 30]
     assert evaluate(version, *flags, "--out", "e.json") == 0
-    found = json.loads(Path("e.json").read_text())
-    assert found["samples"].keys() >= {"fid", "kid", "recall"}
+    result = json.loads(Path("e.json").read_text())
+    assert result["samples"].keys() >= {"fid", "kid", "recall"}
     images, labels = (
         getattr(tfgen.load_data("tiny", judged.data).test, name)[:30]
         for name in ("images", "labels")
     )
     if family == "flow":
-        likelihood = found["likelihood"]
-        one = -model.log_prob(images, image_seeds(0, 30)).numpy() / (36 * np.log(2))
+        likelihood = result["likelihood"]
+        single = -model.log_prob(images, image_seeds(0, 30)).numpy() / (36 * np.log(2))
         several = -model.log_prob(images, image_seeds(0, 30), dequantizations=3).numpy() / (
             36 * np.log(2)
         )
-        np.testing.assert_allclose(likelihood["bits_per_dim_one_draw"], one.mean(), rtol=1e-5)
+        np.testing.assert_allclose(likelihood["bits_per_dim_one_draw"], single.mean(), rtol=1e-5)
         np.testing.assert_allclose(likelihood["bits_per_dim"], several.mean(), rtol=1e-5)
     elif family == "vae":
-        assert found["likelihood"]["events"] == "bernoulli, binarization dynamic, given the label"
+        assert result["likelihood"]["events"] == "bernoulli, binarization dynamic, given the label"
         events = model.preprocessing.events(tf.constant(images), SeedNoise(image_seeds(0, 30)))
         bounds = LatentVariables(
             model.prior(), *map(averaged(model), (model.posterior, model.likelihood))
@@ -197,43 +198,66 @@ def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, 
             bounds.log_prob(events[i : i + 16], (0, i), 4, one_hot[i : i + 16]) for i in (0, 16)
         ]
         np.testing.assert_allclose(
-            found["likelihood"]["nll"], -np.concatenate(parts).mean(), rtol=1e-5
+            result["likelihood"]["nll"], -np.concatenate(parts).mean(), rtol=1e-5
         )
     else:
-        assert "likelihood" not in found
+        assert "likelihood" not in result
+
+
+@pytest.mark.parametrize("family", toys.FAMILIES)
+def test_a_family_of_another_package(
+    evaluate: Any, family: str, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.install(monkeypatch)
+    model = toys.FAMILIES[family].load_class()(image_shape=SHAPE)
+    version = export.publish(model, "models", family)
+    flags = ["--dataset", "tiny", "--importance-samples", 4, "--n", 30, "--out", "e.json"]
+    assert evaluate(version, *flags) == 0
+    result = json.loads(Path("e.json").read_text())
+    assert result["samples"].keys() >= {"fid", "kid", "recall"}
+    likelihood = result.get("likelihood", {})
+    if family == "uniform":
+        assert likelihood["bits_per_dim"] == pytest.approx(8)
+        assert "bits/dim, averaged over the dequantization draws: 8 ± 0" in capfd.readouterr().out
+    assert (
+        likelihood.get("events")
+        == {"uniform": "bytes", "gaussian": "Pixels(binarization='none')", "silent": None}[family]
+    )
+    assert commands.main("compare", ["e.json", "--to", "comparison"]) == 0
+    assert Path("comparison/comparison.png").stat().st_size > 1000
 
 
 def averaged(model: Any) -> Any:
-    def by_average(function: Any) -> Any:
+    def with_average(function: Any) -> Any:
         def called(*arguments: Any) -> Any:
             with model.averaged():
                 return function(*arguments)
 
         return called
 
-    return by_average
+    return with_average
 
 
 def test_comparison(evaluate: Any, judged: Trained) -> None:
     for name in ("flat", "deep"):
         assert evaluate(judged.runs / name, "--no-likelihood", "--out", f"{name}.json") == 0
-    # As if it were the same network of another seed.
+    # As if both were the same network with different seeds.
     flat, deep = (json.loads(Path(f"{name}.json").read_text()) for name in ("flat", "deep"))
     as_flat = {"seed": 1, "settings": flat["settings"], "cost": deep["cost"] | {"epochs": 2}}
     Path("deep.json").write_text(json.dumps(deep | as_flat))
-    assert commands.main("compare", ["flat.json", "deep.json", "--to", "made"]) == 0
-    assert {path.name for path in Path("made").iterdir()} == {
+    assert commands.main("compare", ["flat.json", "deep.json", "--to", "comparison"]) == 0
+    assert {path.name for path in Path("comparison").iterdir()} == {
         "comparison.json",
         "comparison.md",
         "comparison.png",
     }
-    (row,) = json.loads(Path("made/comparison.json").read_text())["others"]
-    fids = [each["samples"]["fid"] for each in (flat, deep)]
+    (row,) = json.loads(Path("comparison/comparison.json").read_text())["others"]
+    fids = [evaluation["samples"]["fid"] for evaluation in (flat, deep)]
     assert row["seeds"] == [0, 1]
     np.testing.assert_allclose(row["FID"], [np.mean(fids), np.std(fids, ddof=1)])
 
 
-def test_an_interrupted_likelihood_goes_on_and_the_version_stays_whole(
+def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
     evaluate: Any, judged: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert commands.main("export", [str(judged.runs / "flat"), "--to", "models"]) == 0
@@ -249,7 +273,7 @@ def test_an_interrupted_likelihood_goes_on_and_the_version_stays_whole(
     flags = ["--no-samples", "--importance-samples", 3]
     monkeypatch.setattr(LatentVariables, "log_prob", stopped)
     assert evaluate(version, *flags) == 143
-    # The first batch of 16 is kept, here and not in the version, which opens as ever.
+    # The first batch of 16 is stored in the current folder, not in the version, which still opens.
     assert [path.name for path in Path().glob(".*.npz")] == [".vae-2d-tiny-2-importance.npz"]
     assert tfgen.load(version).number == 2
     assert evaluate(version, *flags) == 0
@@ -260,7 +284,9 @@ def test_an_interrupted_likelihood_goes_on_and_the_version_stays_whole(
     assert json.loads(Path("whole.json").read_text())["likelihood"] == resumed
 
 
-def test_parts_that_are_judged_apart_come_together(evaluate: Any, judged: Trained) -> None:
+def test_samples_and_likelihood_of_two_evaluations_are_merged(
+    evaluate: Any, judged: Trained
+) -> None:
     flat, out = judged.runs / "flat", ["--out", "e.json"]
     assert evaluate(flat, "--no-likelihood", *out) == 0
     assert evaluate(flat, "--no-samples", "--importance-samples", 3, *out) == 0
@@ -274,13 +300,13 @@ def test_parts_that_are_judged_apart_come_together(evaluate: Any, judged: Traine
         "likelihood",
     } <= both.keys()
     assert "images_a_second" not in both["cost"]  # 40 samples are one batch
-    # Of other images nothing is taken over.
+    # From an evaluation on other images, nothing is taken over.
     assert evaluate(flat, "--no-samples", "--importance-samples", 3, "--n", 30, *out) == 0
     assert "samples" not in json.loads(Path("e.json").read_text())
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (["--n", 5], "n = 5 is too small for the covariance of 8 features; the least is 9"),
         (["--n", 41], "n = 41 is too large; the test split has 40 images"),
@@ -297,11 +323,11 @@ def test_parts_that_are_judged_apart_come_together(evaluate: Any, judged: Traine
         (["--out", "nowhere/e.json"], "there is no folder nowhere"),
         (
             ["--out", "{models}/vae-tiny/2/e.json"],
-            "a version is broken by a file that is not in its manifest",
+            "a version with a file that is not in its manifest is broken",
         ),
     ],
 )
-def test_wrong_uses(evaluate: Any, judged: Trained, flags: list, told: str, capfd: Any) -> None:
+def test_wrong_uses(evaluate: Any, judged: Trained, flags: list, message: str, capfd: Any) -> None:
     flags = [str(flag).format(models=judged.saved_models) for flag in flags]
     if "mnist" in flags:  # its data is the embedded one
         assert commands.main("evaluate", [str(judged.runs / "flat"), *flags]) == 2
@@ -309,43 +335,43 @@ def test_wrong_uses(evaluate: Any, judged: Trained, flags: list, told: str, capf
         assert evaluate(judged.runs / "flat", *flags) == 2
     error = capfd.readouterr().err
     assert error.startswith("tfgen-evaluate: error: ")
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1
 
 
-def test_what_cannot_be_judged_is_told(
+def test_what_cannot_be_evaluated_is_refused(
     evaluate: Any, judged: Trained, classifier: Path, capfd: Any
 ) -> None:
-    for what, told in (
+    for what, message in (
         ("gone/run", "gone/run is no run directory and no version's folder"),
         ("vae-tinny", "did you mean 'vae-tiny'?"),
-        (classifier, "makes no images to judge"),
+        (classifier, "makes no images to evaluate"),
     ):
         assert evaluate(what) == 2
-        assert told in capfd.readouterr().err
+        assert message in capfd.readouterr().err
     version = judged.saved_models / "vae-tiny" / "2"
     assert evaluate(version, "--version", 3) == 2
     assert "is a version's folder already; leave out --version" in capfd.readouterr().err
 
 
-def test_what_does_not_compare_is_told(evaluate: Any, judged: Trained, capfd: Any) -> None:
+def test_what_does_not_compare_is_refused(evaluate: Any, judged: Trained, capfd: Any) -> None:
     flat = str(judged.runs / "flat")
     assert evaluate(flat, "--no-likelihood", "--out", "a.json") == 0
     assert evaluate(flat, "--no-likelihood", "--out", "b.json", "--n", 30) == 0
     Path("broken.json").write_text('{"format": 1')
     Path("other.json").write_text("[]")
     capfd.readouterr()
-    for names, status, told in (
+    for names, status, message in (
         (
             ["a.json", "b.json"],
             2,
-            "do not compare: they were judged by another number of samples (40, 30)",
+            "do not compare: they differ in the number of samples (40, 30)",
         ),
         (["a.json", "a.json"], 2, "have the same settings and the same seed"),
         (["broken.json"], 1, "broken.json holds no evaluation that can be read"),
         (["other.json"], 1, "other.json holds no evaluation that can be read"),
-        ([flat], 2, f"has not been judged; run tfgen-evaluate {flat}"),
+        ([flat], 2, f"has not been evaluated; run: tfgen-evaluate {flat}"),
     ):
         assert commands.main("compare", names) == status
-        assert told in capfd.readouterr().err
+        assert message in capfd.readouterr().err
     assert math.isfinite(json.loads(Path("a.json").read_text())["samples"]["kid"])

@@ -19,7 +19,8 @@ from tfgen.publishing import export
 
 pytestmark = pytest.mark.newest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 
 
 def example(name: str) -> ModuleType:
@@ -40,7 +41,7 @@ def test_two_moons_prints_a_density_that_sums_to_one_and_draws(
 ) -> None:
     out = tmp_path / "moons.png"
     two_moons = example("two_moons")
-    # Of a density that is still as wide as a normal one a coarser grid gives the sum as well.
+    # After few steps the density is still as wide as the prior, so that a coarser grid is enough.
     monkeypatch.setattr(two_moons, "STEP", 0.04)
     two_moons.main(["--steps", "30", "--out", str(out)])
     lines = capsys.readouterr().out.splitlines()
@@ -61,12 +62,15 @@ def test_bits_per_dim_of_a_saved_flow(tmp_path: Path, capsys: pytest.CaptureFixt
     main = example("bits_per_dim").main
     main([str(tmp_path / "f.keras"), "--n", "20", "--dequantizations", "3"])
     lines = capsys.readouterr().out.splitlines()
-    one, three = (float(line.split(": ")[1].split()[0]) for line in lines[:2])
-    assert lines[0].startswith("20 test images, 1 dequantization each")
-    # More draws bring the bound nearer, and the first is what the model says.
-    assert three < one
+    single, three = (float(line.split(": ")[1].split()[0]) for line in lines[:2])
+    assert lines[0].startswith("20 test images, 1 dequantization draw each")
+    assert lines[1].startswith("20 test images, 3 dequantization draws each")
+    # More draws give a tighter bound, and the first value is the model's own.
+    assert three < single
     images = tfgen.load_data("mnist").test.images[:20]
-    assert one == pytest.approx(flow.bits_per_dim(flow.log_prob(images)).numpy().mean(), abs=1e-4)
+    assert single == pytest.approx(
+        flow.bits_per_dim(flow.log_prob(images)).numpy().mean(), abs=1e-4
+    )
     assert [line.split(" ", 1)[1].split(":")[0] for line in lines[2:]] == [
         "inverted digits",
         "shuffled pixels",
@@ -143,7 +147,7 @@ def test_ring_refuses_before_it_trains(
     assert wrong[1].split("/")[0] in capsys.readouterr().err
 
 
-def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
+def test_reproduction_continues_and_collects_the_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reproduce = example("reproduce")
@@ -152,14 +156,14 @@ def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
     def run(words: list[str]) -> int:
         ran.append([Path(words[0]).name, *words[1:]])
         if words[0].endswith("train"):
-            made = Path(words[words.index("--run-dir") + 1])
-            (made / "figures").mkdir(parents=True, exist_ok=True)
-            (made / "config.json").touch()
+            folder = Path(words[words.index("--run-dir") + 1])
+            (folder / "figures").mkdir(parents=True, exist_ok=True)
+            (folder / "config.json").touch()
             for index, name in enumerate(
                 ["curves", "manifold", "samples-20", "samples-0", "samples-100"]
             ):
                 Image.new("RGB", (4 + index, 5), (50 * index, 0, 0)).save(
-                    made / "figures" / f"{name}.png"
+                    folder / "figures" / f"{name}.png"
                 )
         return 3 if len(ran) == 5 else 0
 
@@ -174,7 +178,7 @@ def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
     assert reproduce.main(["--to", str(tmp_path)]) == 3
     assert ran[4][:4] == ["tfgen-train", "flow", "--preset", "mlp"]
     assert reproduce.main(["--to", str(tmp_path)]) == 0
-    # What failed is resumed, what was done before is not done again.
+    # The step that failed is resumed, the steps before it are not repeated.
     assert ran[5] == [*ran[4], "--resume"]
     names = [" ".join(words).removesuffix(" --resume") for words in ran]
     assert len(names) - 1 == len(set(names))
@@ -185,18 +189,18 @@ def test_reproduction_goes_on_where_it_stood_and_gathers_the_figures(
     assert ran[-1][0] == "tfgen-compare" and set(ran[-1]) >= runs - {
         str(tmp_path / "runs" / "vae-mlp-2d-0")
     }
-    ((judged, out),) = tables
-    assert set(judged) == runs - {str(tmp_path / "runs" / "vae-mlp-2d-0")}
+    ((evaluated, out),) = tables
+    assert set(evaluated) == runs - {str(tmp_path / "runs" / "vae-mlp-2d-0")}
     assert out == tmp_path / "closing-table.md"
     with Image.open(tmp_path / "figures" / "figure-2.png") as strip:
-        # Before, half way, after: by the epoch, not by the letter.
+        # Before training, halfway, after training: in the order of the epochs, not of the letters.
         assert strip.size == (7 + 6 + 8, 5)
         assert [strip.getpixel((x, 0))[0] for x in (0, 8, 20)] == [150, 100, 200]
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"figure-{k}.png" for k in range(1, 9)
     }
     assert "figures" in capsys.readouterr().out.splitlines()[-1]
-    # What is done is known wherever the folder is, and by whichever path.
+    # The steps that are done are known wherever the folder is moved to.
     moved = tmp_path.rename(tmp_path.with_name("moved"))
     assert reproduce.main(["--to", str(moved), "--dry-run"]) == 0
     assert capsys.readouterr().out == "\n"
@@ -225,18 +229,28 @@ def test_an_interrupted_reproduction_waits_until_its_command_has_saved(tmp_path:
     assert saved.exists()
 
 
+def test_closing_table_and_claims_are_those_of_the_document(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    evaluations = sorted((ROOT / "docs" / "evaluations").glob("*.json"))
+    example("closing_table").main([*map(str, evaluations)])
+    table, _, claims = capsys.readouterr().out.strip().split("\n\n")
+    document = (ROOT / "docs" / "reproduction.md").read_text()
+    for part in (table, claims):
+        assert f"\n\n{part}\n\n" in document
+
+
 def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     fids = {"vae": (20.0, 22.0), "gan": (5.0, 5.0), "flow": (8.0, 9.0)}
     paths = []
     for family, values in fids.items():
-        judged = json.loads(
-            (EXAMPLES.parent / "docs" / "evaluations" / f"{family}-mlp-0.json").read_text()
-        )
+        path = ROOT / "docs" / "evaluations" / f"{family}-mlp-0.json"
+        evaluation = json.loads(path.read_text())
         for seed, value in enumerate(values):
-            judged["seed"], judged["samples"]["fid"] = seed, value
-            judged["cost"] |= {"seconds": 90, "seconds_an_epoch": 1.5 + seed}
+            evaluation["seed"], evaluation["samples"]["fid"] = seed, value
+            evaluation["cost"] |= {"seconds": 90, "seconds_an_epoch": 1.5 + seed}
             paths.append(tmp_path / f"{family}-{seed}.json")
-            paths[-1].write_text(json.dumps(judged))
+            paths[-1].write_text(json.dumps(evaluation))
     main, out = example("closing_table").main, tmp_path / "table.md"
     main([*map(str, paths), "--out", str(out)])
     text = out.read_text()
@@ -246,24 +260,24 @@ def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         for line in text.splitlines()
         if "|" in line
     ]
-    assert rows[0][2:] == ["vae mlp", "gan mlp", "flow mlp"] and all(len(row) == 5 for row in rows)
-    # Means, standard deviations with n − 1, places.
-    by_name = {row[1]: row[2:] for row in rows}
+    assert rows[0][2:] == ["vae mlp", "gan mlp", "flow mlp"]
+    # Means, standard deviations with n − 1, ranks.
+    by_name = {row[1]: row[2:] for row in rows if len(row) == 5}
     assert by_name["tfgen, FID and its rank"] == ["21.0 ± 1.4 (3)", "5.00 (1)", "8.50 ± 0.71 (2)"]
     assert by_name["tfgen, median"] == ["2.00 ± 0.71"] * 3
     assert by_name["the report, by theory"] == ["2", "3", "1"]
     minutes = next(row for row in rows if row[0].startswith("minutes"))
     assert minutes[2:] == ["3.00"] * 3
-    answer = "**borne out**: gan > flow holds, gan > vae holds, flow > vae holds"
-    assert f"- image quality GAN > flow > VAE, by FID: {answer}" in text
-    # A family that is missing has no figures, and what was changed says so.
+    pairs = "GAN > flow holds, GAN > VAE holds, flow > VAE holds"
+    assert f"| image quality: GAN > flow > VAE | FID | **borne out** | {pairs} |" in text
+    # A family that is missing has no values, and changed settings are named.
     changed = json.loads(paths[0].read_text())
     changed["settings"]["model"]["hidden"] = [7]
     paths[0].write_text(json.dumps(changed))
     main([str(paths[0]), str(paths[2])])
-    told = capsys.readouterr().out
-    assert "| | by | vae mlp (changed) | gan mlp | flow |" in told
-    assert "| tfgen, FID and its rank | 20.0 (2) | 5.00 (1) | – |" in told
+    text = capsys.readouterr().out
+    assert "| | by | vae mlp (changed) | gan mlp | flow |" in text
+    assert "| tfgen, FID and its rank | 20.0 (2) | 5.00 (1) | – |" in text
     for wrong in (
         ["nothing.json"],
         [str(out)],

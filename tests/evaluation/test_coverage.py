@@ -5,7 +5,9 @@ import pytest
 
 from tfgen.errors import UsageError
 from tfgen.evaluation import coverage as module
-from tfgen.evaluation.coverage import coverage, nearest, radii
+from tfgen.evaluation.coverage import coverage, nearest, squared_radii
+
+pytestmark = pytest.mark.quick
 
 LINE = np.arange(10.0)[:, None]
 
@@ -13,20 +15,19 @@ LINE = np.arange(10.0)[:, None]
 def test_equal_to_prdc() -> None:
     # RandomState's stream never changes, which default_rng's may.
     rng = np.random.RandomState(0)
-    one, mix = rng.normal(size=(600, 12)), rng.normal(size=(12, 12))
-    other = 0.3 + rng.normal(size=(500, 12)) @ mix / 3
-    # prdc 0.2: compute_prdc(real_features=one, fake_features=other, nearest_k=5).
+    real, mix = rng.normal(size=(600, 12)), rng.normal(size=(12, 12))
+    samples = 0.3 + rng.normal(size=(500, 12)) @ mix / 3
+    # prdc 0.2: compute_prdc(real_features=real, fake_features=samples, nearest_k=5).
     np.testing.assert_allclose(
-        coverage(other, one), (0.656, 0.49, 0.5956, 0.6033333333333334), rtol=1e-12
+        coverage(samples, real), (0.656, 0.49, 0.5956, 0.6033333333333334), rtol=1e-12
     )
 
 
 def test_a_set_covers_itself() -> None:
-    found = coverage(LINE, LINE, neighbours=2)
-    assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
-    # Each ball of radius 1 holds its centre and two more, at the ends radius 2 and again three in
-    # all.
-    assert found.density == 30 / (2 * 10)
+    result = coverage(LINE, LINE, neighbours=2)
+    assert (result.precision, result.recall, result.coverage) == (1, 1, 1)
+    # A ball has radius 1, at both ends radius 2. Each contains three points, its centre included.
+    assert result.density == 30 / (2 * 10)
 
 
 def test_far_samples_cover_nothing() -> None:
@@ -35,35 +36,35 @@ def test_far_samples_cover_nothing() -> None:
 
 def test_one_mode_of_two() -> None:
     real = np.concatenate([LINE, LINE + 1000])
-    found = coverage(LINE, real, neighbours=1)
-    # All samples are good, and half of what is real is reached.
-    assert (found.precision, found.recall, found.coverage) == (1, 0.5, 0.5)
+    result = coverage(LINE, real, neighbours=1)
+    # All samples are near real points, and half of the real points are near samples.
+    assert (result.precision, result.recall, result.coverage) == (1, 0.5, 0.5)
 
 
-def test_one_sample_again_and_again() -> None:
-    found = coverage(np.full((20, 1), 4.0), LINE, neighbours=2)
-    # Balls of radius 0 recall their centre alone; it lies in the balls of radius 1 around 3, 4 and
-    # 5.
-    assert (found.precision, found.recall, found.coverage) == (1, 0.1, 0.3)
-    assert found.density == 3 / 2
+def test_copies_of_a_single_sample() -> None:
+    result = coverage(np.full((20, 1), 4.0), LINE, neighbours=2)
+    # The samples' balls have radius 0 and contain the point 4 only. The samples are in the balls of
+    # radius 1 around 3, 4 and 5.
+    assert (result.precision, result.recall, result.coverage) == (1, 0.1, 0.3)
+    assert result.density == 3 / 2
 
 
 def test_an_outlier_among_the_real_widens_precision_not_coverage() -> None:
     real = np.concatenate([LINE, [[1e4]]])
     samples = np.full((5, 1), 5000.0)
-    found = coverage(samples, real, neighbours=1)
-    assert found.precision == 1
-    assert found.coverage == pytest.approx(1 / 11)
-    assert found.density == 1
+    result = coverage(samples, real, neighbours=1)
+    assert result.precision == 1
+    assert result.coverage == pytest.approx(1 / 11)
+    assert result.density == 1
 
 
-def test_radii_are_those_of_sorted_distances() -> None:
+def test_radii_are_sorted_distances() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(40, 3))
     distances = np.linalg.norm(features[:, None] - features[None], axis=-1)
     for k in (1, 4):
         np.testing.assert_allclose(
-            radii(features, k), np.sort(distances, axis=1)[:, k] ** 2, rtol=1e-9
+            squared_radii(features, k), np.sort(distances, axis=1)[:, k] ** 2, rtol=1e-9
         )
 
 
@@ -78,13 +79,13 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nearest_image() -> None:
     rng = np.random.default_rng(2)
-    others = rng.integers(0, 256, (30, 4, 4, 1), np.uint8)
-    images = others[[7, 3]].copy()
+    candidates = rng.integers(0, 256, (30, 4, 4, 1), np.uint8)
+    images = candidates[[7, 3]].copy()
     images[1, 0, 0, 0] ^= 5
-    found = nearest(images, others)
-    np.testing.assert_array_equal(found.place, [7, 3])
-    change = abs(int(images[1, 0, 0, 0]) - int(others[3, 0, 0, 0]))
-    np.testing.assert_array_equal(found.distance, [0, change])
+    result = nearest(images, candidates)
+    np.testing.assert_array_equal(result.indices, [7, 3])
+    change = abs(int(images[1, 0, 0, 0]) - int(candidates[3, 0, 0, 0]))
+    np.testing.assert_array_equal(result.distances, [0, change])
 
 
 def test_too_few_are_refused() -> None:

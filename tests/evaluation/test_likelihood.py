@@ -17,6 +17,8 @@ from tfgen.evaluation.likelihood import (
     dequantized_log_prob,
 )
 
+pytestmark = pytest.mark.quick
+
 tfd: Any = tfp.distributions
 
 W = np.array([[0.7, -1.2, 0.4, 2.0], [0.3, 0.8, -0.5, 0.1]])
@@ -46,9 +48,9 @@ def x() -> np.ndarray:
 
 @pytest.mark.parametrize("samples", [1, 5, 37])
 def test_exact_with_the_exact_posterior(x: np.ndarray, samples: int) -> None:
-    # Each importance weight is p(x) itself: there is no Monte Carlo error, however the chunks fall.
-    found = linear_gaussian(pairs=24).log_prob(tf.constant(x), (0, 0), samples)
-    np.testing.assert_allclose(found, EXACT.log_prob(x), rtol=1e-10)
+    # Each importance weight is p(x) itself: there is no Monte Carlo error, for any size of chunks.
+    values = linear_gaussian(pairs=24).log_prob(tf.constant(x), (0, 0), samples)
+    np.testing.assert_allclose(values, EXACT.log_prob(x), rtol=1e-10)
 
 
 def test_the_bound_rises_with_k_to_log_p(x: np.ndarray) -> None:
@@ -58,8 +60,8 @@ def test_the_bound_rises_with_k_to_log_p(x: np.ndarray) -> None:
         tf.repeat(tf.constant(x[:1]), repeats, axis=0),
     )
     log_p = EXACT.log_prob(x[0]).numpy()
-    # log w = log p(x) − u + √(2u) ε-like: Var(w/p) = exp(2u) − 1 with u = shift' C⁻¹ shift / 2 =
-    # the KL.
+    # log w is normal with mean log p(x) − u and variance 2u, where u = shift' C⁻¹ shift / 2 is the
+    # KL. So Var(w/p) = exp(2u) − 1.
     kl = 0.5 * shift**2 * np.linalg.inv(COVARIANCE).sum()
     gaps = []
     for k in (1, 4, 16, 64):
@@ -68,11 +70,11 @@ def test_the_bound_rises_with_k_to_log_p(x: np.ndarray) -> None:
     assert all(before[0] > after[0] for before, after in itertools.pairwise(gaps))
     assert all(gap > -3 * error for gap, error in gaps)
     np.testing.assert_allclose(gaps[0][0], kl, atol=4 * gaps[0][1])
-    # The leading term for large K: Var(w/p) / 2K.
+    # The leading term for large K is Var(w/p) / 2K.
     np.testing.assert_allclose(gaps[-1][0], np.expm1(2 * kl) / (2 * 64), atol=4 * gaps[-1][1])
 
 
-def test_elbo_is_below_by_the_divergence(x: np.ndarray) -> None:
+def test_the_elbo_is_lower_by_the_kl(x: np.ndarray) -> None:
     shift, repeats = 0.35, 4000
     events = tf.repeat(tf.constant(x[:1]), repeats, axis=0)
     values = linear_gaussian(shift).elbo(events, (0, 0))
@@ -99,30 +101,30 @@ def test_context_reaches_both_networks(x: np.ndarray) -> None:
     model = LatentVariables(
         tfd.MultivariateNormalDiag(np.zeros(4), np.ones(4)), posterior, likelihood
     )
-    # With p(x|z) = N(z − o, 1), x + o is N(0, 2).
+    # With p(x|z) = N(z − o, 1), x + o has the distribution N(0, 2).
     offset = np.full((6, 4), 0.5)
     exact = tfd.MultivariateNormalDiag(np.zeros(4), np.sqrt(2) * np.ones(4)).log_prob(x + 0.5)
-    found = model.log_prob(tf.constant(x), (0, 0), 20_000, tf.constant(offset))
-    np.testing.assert_allclose(found, exact, atol=0.15)
+    values = model.log_prob(tf.constant(x), (0, 0), 20_000, tf.constant(offset))
+    np.testing.assert_allclose(values, exact, atol=0.15)
 
 
 def test_dequantizations_are_averaged_as_densities() -> None:
     images, seeds = np.zeros((3, 2, 2, 1), np.uint8), np.array([5, 6, 7], np.int32)
-    asked = []
+    calls = []
 
     def log_prob(images: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        asked.append(seeds)
-        return -100.0 * len(asked) + np.arange(3)
+        calls.append(seeds)
+        return -100.0 * len(calls) + np.arange(3)
 
-    one = dequantized_log_prob(log_prob, images, seeds, 1)
-    np.testing.assert_array_equal(one, [-100, -99, -98])
-    np.testing.assert_array_equal(asked[0], seeds)
-    asked.clear()
-    found = dequantized_log_prob(log_prob, images, seeds, 3)
+    single = dequantized_log_prob(log_prob, images, seeds, 1)
+    np.testing.assert_array_equal(single, [-100, -99, -98])
+    np.testing.assert_array_equal(calls[0], seeds)
+    calls.clear()
+    averaged = dequantized_log_prob(log_prob, images, seeds, 3)
     np.testing.assert_allclose(
-        found, np.arange(3) - 100 + np.log1p(np.exp(-100)) - np.log(3), rtol=1e-12
+        averaged, np.arange(3) - 100 + np.log1p(np.exp(-100)) - np.log(3), rtol=1e-12
     )
-    assert len(np.unique(asked)) == 9, "some draws share a seed"
+    assert len(np.unique(calls)) == 9, "some draws share a seed"
 
 
 def test_bits_per_dim_of_the_uniform_are_eight() -> None:
@@ -143,9 +145,9 @@ def test_mean_and_its_standard_error() -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.nan, -np.inf])
-def test_a_value_that_is_no_number_is_told_of(wrong: float) -> None:
+def test_a_value_that_is_not_finite_is_reported(wrong: float) -> None:
     with pytest.raises(
-        WorkError, match=r"of 4 images 2 have no finite value, the first is image 1"
+        WorkError, match=r"2 of 4 images have no finite value, .* the first is image 1 "
     ):
         mean(np.array([1.0, wrong, 2.0, wrong]))
 

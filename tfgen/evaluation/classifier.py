@@ -1,4 +1,4 @@
-"""The frozen classifier that looks at images, and what is measured on what it sees."""
+"""The published classifier that the metrics of samples take features from."""
 
 import hashlib
 import json
@@ -9,51 +9,45 @@ from typing import Any
 import numpy as np
 
 from tfgen import registry
-from tfgen.data import Dataset
 from tfgen.errors import UsageError
-from tfgen.evaluation.coverage import NEIGHBOURS, coverage, nearest
-from tfgen.evaluation.distances import fid, kid
-from tfgen.evaluation.modes import captured_modes
+from tfgen.evaluation.coverage import NEIGHBOURS
 from tfgen.evaluation.progress import Advance, silent
 from tfgen.publishing import versions
+from tfgen.publishing.opening import Sampler
 
-# Images that the classifier sees at once.
+# Images in one call of the classifier.
 BATCH = 500
-# Samples that come nearest to training images.
-PICTURED = 8
-# Share of held-out images whose distance to their nearest training image counts as a copy's.
-_COPIES = 0.01
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a classifier finds in N images.
+class ImageFeatures:
+    """What a classifier computes from N images.
 
     Attributes:
         features: `float32[N, D]`.
-        classes: the likeliest of each, `int64[N]`.
+        classes: the most likely class of each image, `int64[N]`.
     """
 
     features: np.ndarray
     classes: np.ndarray
 
 
-class Judge:
-    """A published classifier. Images of several times its channels it sees one after the other.
+class FeatureClassifier:
+    """A published classifier, as an extractor of features.
 
-    Their features are put side by side, and their classes spell a number, as those of Stacked MNIST
-    do.
+    Images with a multiple of its channels are passed to it part by part: the features of the parts
+    are concatenated, and their classes are the digits of one number, as in Stacked MNIST.
 
     Args:
         version: of a classifier.
 
     Raises:
-        UsageError: it is no classifier.
-        WorkError: it is damaged.
+        UsageError: the version is of another model.
+        WorkError: the version is damaged.
     """
 
     def __init__(self, version: versions.Version):
-        self._version = versions.Sampler(version)
+        self._version = Sampler(version)
         signatures = self._version.manifest["signatures"]
         if "features" not in signatures:
             raise UsageError(
@@ -66,8 +60,10 @@ class Judge:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Name, version, and a hash of all its files: numbers of different hashes do not
-        compare."""
+        """Name, version, and one hash of all files.
+
+        Metrics compare only if this hash is equal.
+        """
         files = json.dumps(self._version.manifest["files"], sort_keys=True)
         return {
             "name": self._version.name,
@@ -76,153 +72,107 @@ class Judge:
         }
 
     def check_images(self, shape: tuple[int, ...]) -> None:
-        """Refuses images that it was not made for.
+        """Refuse images that the classifier cannot take.
+
+        Args:
+            shape: height, width, channels.
 
         Raises:
-            UsageError: their size or channels are others.
+            UsageError: the size differs, or the channels are no multiple of the classifier's.
         """
         if shape[:2] != self._image_shape[:2] or shape[2] % self._image_shape[2]:
             raise UsageError(
-                f"classifier {self._version.name} sees images of {self._image_shape}, not of {shape}; train "
-                "one on that data set and name it with --classifier"
+                f"classifier {self._version.name} takes images of {self._image_shape}, not of "
+                f"{shape}; train one on that data set and name it with --classifier"
+            )
+
+    def check_count(self, n: int, shape: tuple[int, ...]) -> None:
+        """Refuse too few images for the metrics, before any sample is drawn.
+
+        Args:
+            n: number of images.
+            shape: height, width, channels.
+
+        Raises:
+            UsageError: the covariance of the features would be singular, or there are fewer
+                neighbours than the metrics need.
+        """
+        features = self.dimensions(shape)
+        least = max(features, NEIGHBOURS) + 1
+        if n < least:
+            raise UsageError(
+                f"n = {n} is too small for the covariance of {features} features; "
+                f"the least is {least}"
             )
 
     def dimensions(self, shape: tuple[int, ...]) -> int:
-        """Length of a feature vector of such images."""
+        """Length of the feature vector of images `(height, width, channels)`."""
         return self._units * (shape[2] // self._image_shape[2])
 
     def num_modes(self, shape: tuple[int, ...]) -> int:
-        """Classes that such images may have."""
+        """Number of classes of images `(height, width, channels)`."""
         return int(self._classes ** (shape[2] // self._image_shape[2]))
 
-    def see(self, images: np.ndarray, advance: Advance = silent) -> Seen:
+    def extract(self, images: np.ndarray, advance: Advance = silent) -> ImageFeatures:
         """Features and classes of `uint8[N, H, W, C]`."""
         depth = self._image_shape[2]
         features, classes = [], []
         for start in range(0, len(images), BATCH):
-            part = images[start : start + BATCH]
-            looks = [
+            batch = images[start : start + BATCH]
+            outputs = [
                 self._version.call(
-                    "features", images=np.ascontiguousarray(part[..., first : first + depth])
+                    "features", images=np.ascontiguousarray(batch[..., first : first + depth])
                 )
-                for first in range(0, part.shape[3], depth)
+                for first in range(0, batch.shape[3], depth)
             ]
-            features.append(np.concatenate([look["features"] for look in looks], axis=1))
-            number = np.zeros(len(part), np.int64)
-            for look in looks:
-                number = number * self._classes + look["logits"].argmax(1)
+            features.append(np.concatenate([output["features"] for output in outputs], axis=1))
+            number = np.zeros(len(batch), np.int64)
+            for output in outputs:
+                number = number * self._classes + output["logits"].argmax(1)
             classes.append(number)
-            advance(len(part))
-        return Seen(np.concatenate(features), np.concatenate(classes))
+            advance(len(batch))
+        return ImageFeatures(np.concatenate(features), np.concatenate(classes))
 
 
 def plain_dataset(name: str) -> str:
-    """The data set whose classifier sees a data set: stacked images are seen channel by channel."""
+    """The data set whose classifier is used; for stacked images, that of a channel."""
     return name.removeprefix("stacked_")
 
 
-def default_classifier(dataset: str) -> str:
-    """Name of a data set's classifier."""
+def default_name(dataset: str) -> str:
+    """The name of a data set's classifier."""
     entry = registry.family("classifier")
     return registry.default_name(
         entry.name, plain_dataset(dataset), entry.presets[entry.default_preset].model
     )
 
 
-def open_judge(dataset: str, name: str | None, saved_models: Path) -> Judge:
-    """The classifier of a name, or the data set's own.
+def open_classifier(dataset: str, name: str | None, saved_models: Path) -> FeatureClassifier:
+    """Open the classifier that evaluates samples.
 
-    A shipped one is preferred to what was trained here under its name, so that numbers compare; its
-    folder may be given in place of a name.
+    A shipped version is preferred to versions that were trained here under its name, so that
+    metrics compare. To use such a version, pass its folder.
+
+    Args:
+        dataset: name of the data set.
+        name: of a published classifier, or a version's folder; None: that of the data set.
+        saved_models: folder of published models.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such classifier.
         WorkError: it is damaged.
     """
-    if (
-        name is not None
-        and (path := Path(name)).name.isdecimal()
-        and (path / versions.MANIFEST).is_file()
-    ):
-        return Judge(versions.Version(path.parent.name, int(path.name), path))
-    name = name or default_classifier(dataset)
+    if name is not None and versions.is_version(Path(name)):
+        return FeatureClassifier(versions.Version.at(name))
+    name = name or default_name(dataset)
     shipped = versions.shipped_folder()
-    # Its first version alone: in a checkout the folder has what was trained there as well.
+    # By its number: in a checkout, versions trained there are in the same folder.
     if versions.SHIPPED in versions.version_numbers(shipped / name):
-        return Judge(versions.find(name, shipped, versions.SHIPPED))
+        return FeatureClassifier(versions.find(name, shipped, versions.SHIPPED))
     try:
-        return Judge(versions.find(name, saved_models))
+        return FeatureClassifier(versions.find(name, saved_models))
     except UsageError as error:
         raise UsageError(
-            f"there is no classifier {name!r} to judge samples by ({error}); "
+            f"there is no classifier {name!r} to evaluate samples with ({error}); "
             f"train it with: tfgen-train classifier --dataset {plain_dataset(dataset)}"
         ) from error
-
-
-def judged(seen: Seen, reference: Seen, num_modes: int) -> dict[str, Any]:
-    """All figures of samples beside real images, for JSON.
-
-    Args:
-        seen: the samples.
-        reference: the real images.
-        num_modes: classes there may be.
-
-    Raises:
-        UsageError: there are too few images.
-    """
-    kernel = kid(seen.features, reference.features)
-    modes = captured_modes(seen.classes, num_modes) if len(seen.classes) >= num_modes else None
-    found: dict[str, Any] = {
-        "fid": fid(seen.features, reference.features),
-        "kid": kernel.value,
-        "kid_error": kernel.error,
-        **coverage(seen.features, reference.features)._asdict(),
-    }
-    if modes is not None:
-        found |= {"modes": modes.captured, "modes_kl": modes.kl, "class_entropy": modes.entropy}
-        if num_modes <= 100:
-            found["classes"] = modes.histogram.tolist()
-    return found
-
-
-def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict[str, Any]:
-    """How near samples come to training images, by pixels, beside how near held-out images do.
-
-    Args:
-        samples: `uint8[N, H, W, C]`.
-        held_out: real images that were not trained on.
-        train: those that were.
-
-    Returns:
-        The median distance of both, grey values of 0…1; the share of samples nearer to a training
-        image than the nearest 1 % of held-out ones are, 0.01 for images like these and more for
-        copies, but for smooth ones as well; the places of the nearest samples and of their training
-        images.
-    """
-    near, floor = nearest(samples, train), nearest(held_out, train)
-    order = np.argsort(near.distance)[:PICTURED]
-    return {
-        "distance": float(np.median(near.distance)) / 255,
-        "distance_of_held_out": float(np.median(floor.distance)) / 255,
-        "share_nearer": float((near.distance < np.quantile(floor.distance, _COPIES)).mean()),
-        "nearest": [[int(place), int(near.place[place])] for place in order],
-    }
-
-
-def noise(n: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Images of uniform bytes, the ceiling of all distances: `uint8[n, *shape]`."""
-    return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
-
-
-def check_enough(judge: Judge, dataset: Dataset, n: int) -> None:
-    """Refuses too few samples before any are drawn.
-
-    Raises:
-        UsageError: fewer than a covariance or neighbours need.
-    """
-    features = judge.dimensions(dataset.image_shape)
-    if n <= max(features, NEIGHBOURS):
-        raise UsageError(
-            f"n = {n} is too small for the covariance of {features} features; the least is "
-            f"{max(features, NEIGHBOURS) + 1}"
-        )

@@ -1,11 +1,10 @@
-"""Evaluations side by side: tables, one figure, and what they say of the source report's claims.
+"""Evaluations side by side: tables, a picture, verdicts on the report's claims.
 
 No TensorFlow here: all is read from what `tfgen-evaluate` wrote.
 """
 
 import base64
 import io
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ import numpy as np
 
 from tfgen import figures
 from tfgen.errors import UsageError
-from tfgen.evaluation.groups import Group, grouped, lookup, own_error
+from tfgen.evaluation.claims import CLAIMS, NAMES, decide, is_reported, pairs_in_words
+from tfgen.evaluation.groups import Group, group_evaluations, lookup, standard_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of an evaluation.
+    """A metric in the tables.
 
     Attributes:
         name: the heading.
-        path: where it is in an evaluation.
-        digits: significant ones.
+        path: of the metric in an evaluation.
+        digits: significant digits.
     """
 
     name: str
@@ -55,173 +55,107 @@ COLUMNS = (
     Column("parameters", ("cost", "parameters"), 4),
     Column("peak [MiB]", ("cost", "peak_mib"), 4),
 )
-
-
-# What the errors in tables are.
-ERRORS = "± over seeds is their standard deviation, of one seed the estimate's standard error."
-
-
-@dataclass(frozen=True)
-class Claim:
-    """An order of the families that the source report asserts.
-
-    Attributes:
-        text: what it says.
-        order: families, the one that is said to have most of it first.
-        path: the figure that decides.
-        name: of that figure.
-        sign: 1 where more of the figure is more of what is claimed, else −1.
-    """
-
-    text: str
-    order: tuple[str, ...]
-    path: tuple[str, ...]
-    name: str
-    sign: int
-
-
-CLAIMS = (
-    Claim("image quality GAN > flow > VAE", ("gan", "flow", "vae"), ("samples", "fid"), "FID", -1),
-    Claim(
-        "cost an epoch GAN > flow > VAE",
-        ("gan", "flow", "vae"),
-        ("cost", "seconds_an_epoch"),
-        "s/epoch",
-        1,
-    ),
-    Claim("coverage flow > VAE > GAN", ("flow", "vae", "gan"), ("samples", "recall"), "recall", 1),
-    Claim(
-        "coverage flow > VAE > GAN", ("flow", "vae", "gan"), ("samples", "coverage"), "coverage", 1
-    ),
+# The panels of the picture: title, axis label, path.
+PANELS = (
+    ("FID", "Fréchet distance (lower is better)", ("samples", "fid")),
+    ("recall", "share of real images (higher is better)", ("samples", "recall")),
+    ("coverage", "share of real images (higher is better)", ("samples", "coverage")),
+    ("training time", "seconds per epoch", ("cost", "seconds_an_epoch")),
 )
-
-
-def verdict(claim: Claim, groups: Sequence[Group]) -> dict[str, Any]:
-    """What the figures say of a claim.
-
-    It is borne out where each pair of its order differs by more than the pair's error, the root of
-    the sum of both squared spreads over seeds; not borne out where a pair is the other way round by
-    more than that; otherwise within error. With a single seed of a family there is no error and no
-    verdict, and none of times on machines that differ or are not known, nor where a family's
-    networks come in two kinds.
-
-    Args:
-        claim: which.
-        groups: of the report's networks; a family that is missing leaves the claim open.
-    """
-    there = [group for group in groups if group.family in claim.order]
-    by_family = {group.family: group for group in there}
-    found = {
-        name: by_family[name].figures(claim.path) if name in by_family else None
-        for name in claim.order
-    }
-    result: dict[str, Any] = {
-        "claim": claim.text,
-        "by": claim.name,
-        "figures": {
-            name: None if each is None else [each.mean, each.spread] for name, each in found.items()
-        },
-        "seeds": {name: len(group.evaluations) for name, group in by_family.items()},
-        "pairs": [],
-    }
-    figures = [each for each in found.values() if each is not None and math.isfinite(each.mean)]
-    if (why := _not_judged(claim, there, len(figures))) is not None:
-        return {**result, "verdict": f"not judged: {why}"}
-    for (more, one), (less, other) in itertools.combinations(
-        zip(claim.order, figures, strict=True), 2
-    ):
-        difference = claim.sign * (one.mean - other.mean)
-        error = math.hypot(one.spread, other.spread)
-        holds = 0 if abs(difference) <= error else math.copysign(1, difference)
-        pair = {"pair": [more, less], "difference": difference, "error": error, "holds": holds}
-        result["pairs"].append(pair)
-    signs = [pair["holds"] for pair in result["pairs"]]
-    word = "borne out" if min(signs) > 0 else "not borne out" if min(signs) < 0 else "within error"
-    return {**result, "verdict": word}
-
-
-def _not_judged(claim: Claim, groups: Sequence[Group], figures: int) -> str | None:
-    """Why there is no verdict on a claim, so many of whose families have a figure; None: there is
-    one."""
-    families = [group.family for group in groups]
-    if several := [name for name in claim.order if families.count(name) > 1]:
-        return f"{several[0]} comes in two kinds"
-    if figures < len(claim.order):
-        return "a figure is missing"
-    if any(len(group.evaluations) < 2 for group in groups):
-        return "one seed alone"
-    costs = [each["cost"] for group in groups for each in group.evaluations]
-    machines = {(cost.get("processor"), cost.get("cores")) for cost in costs}
-    if claim.path[0] == "cost" and len(machines) > 1:
-        return "different machines"
-    if claim.path[0] == "cost" and None in machines.pop():
-        return "the machine is not known"
-    return None
+# What the errors in the tables are.
+ERRORS = (
+    "± is the standard deviation over the seeds; for a single seed, the standard error of the "
+    "estimate."
+)
 
 
 def compare(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Both tables and the verdicts, for JSON.
 
     Raises:
-        UsageError: there is nothing to compare, or what does not.
+        UsageError: there are no evaluations, or they do not compare.
     """
     if not evaluations:
-        raise UsageError("there is nothing to compare; name runs or versions that were judged")
-    groups = grouped(evaluations)
-    reported = [group for group in groups if group.reported]
+        raise UsageError("there is nothing to compare; pass runs or versions that were evaluated")
+    groups = group_evaluations(evaluations)
+    reported = [group for group in groups if is_reported(group)]
     return {
         "reported": [row(group) for group in reported],
-        "others": [row(group) for group in groups if not group.reported],
-        "real": bounds(groups, "floor"),
-        "noise": bounds(groups, "ceiling"),
-        "claims": [verdict(claim, reported) for claim in CLAIMS],
-        "notes": notes(groups),
+        "others": [row(group) for group in groups if not is_reported(group)],
+        "real": reference_row(groups, "floor"),
+        "noise": reference_row(groups, "ceiling"),
+        "claims": [decide(claim, reported) for claim in CLAIMS],
+        "notes": likelihood_notes(groups),
     }
 
 
-def notes(groups: Sequence[Group]) -> list[str]:
-    """What the likelihoods are of, a line for each kind."""
-    told: dict[str, list[str]] = {}
+def likelihood_notes(groups: Sequence[Group]) -> list[str]:
+    """What the likelihoods are of: a line for each kind, with the models that have it."""
+    names: dict[str, list[str]] = {}
     for group in groups:
-        found = group.evaluations[0].get("likelihood") or {}
-        if "importance_samples" in found:
-            text = f"nats of {found['events']}; NLL by {found['importance_samples']} importance samples"
-        elif "dequantizations" in found:
-            text = f"bits/dim of {found['events']}, over {found['dequantizations']} dequantizations"
+        likelihood = group.evaluations[0].get("likelihood") or {}
+        if "importance_samples" in likelihood:
+            text = (
+                f"nats of {likelihood['events']}; NLL with {likelihood['importance_samples']} "
+                "importance samples"
+            )
+        elif "dequantizations" in likelihood:
+            text = (
+                f"bits/dim of {likelihood['events']}, averaged over "
+                f"{likelihood['dequantizations']} dequantization draws"
+            )
         else:
             continue
-        told.setdefault(text, []).append(group.name)
-    return [f"{', '.join(names)}: {text}" for text, names in told.items()]
+        names.setdefault(text, []).append(group.name)
+    return [f"{', '.join(of_text)}: {text}" for text, of_text in names.items()]
 
 
 def row(group: Group) -> dict[str, Any]:
-    """A group's line: name, seeds, and `[mean, error]` of each figure that all of its evaluations
-    have."""
-    found = {column.name: group.figures(column.path) for column in COLUMNS}
-    values = {name: [each.mean, each.spread] for name, each in found.items() if each is not None}
-    return {"model": group.name, "seeds": [each["seed"] for each in group.evaluations], **values}
+    """A group's row: name, seeds, and `[mean, error]` of each metric.
+
+    A metric that an evaluation of the group lacks is left out.
+    """
+    statistics = {column.name: group.statistic(column.path) for column in COLUMNS}
+    cells = {
+        name: [statistic.mean, statistic.error]
+        for name, statistic in statistics.items()
+        if statistic is not None
+    }
+    seeds = [evaluation["seed"] for evaluation in group.evaluations]
+    return {"model": group.name, "seeds": seeds, **cells}
 
 
-def bounds(groups: Sequence[Group], part: str) -> dict[str, Any] | None:
-    """The figures of real images or of noise, which all evaluations share; None where none has
-    them."""
-    for group in groups:
-        for each in group.evaluations:
-            if part in each:
-                moved = {"samples": each[part]}
-                values = {column: lookup(moved, column.path) for column in COLUMNS}
-                return {
-                    column.name: [value, own_error(moved, column.path)]
-                    for column, value in values.items()
-                    if value is not None
-                }
-    return None
+def reference_row(groups: Sequence[Group], part: str) -> dict[str, Any] | None:
+    """The metrics of real images or of noise, equal in all evaluations that have them.
+
+    Args:
+        groups: of evaluations.
+        part: `floor` for real images, `ceiling` for noise.
+
+    Returns:
+        `[value, error]` by the column's name; None if no evaluation has them.
+    """
+    evaluations = [evaluation for group in groups for evaluation in group.evaluations]
+    reference = next((evaluation[part] for evaluation in evaluations if part in evaluation), None)
+    if reference is None:
+        return None
+    as_samples = {"samples": reference}
+    values = {column: lookup(as_samples, column.path) for column in COLUMNS}
+    return {
+        column.name: [value, standard_error(as_samples, column.path)]
+        for column, value in values.items()
+        if value is not None
+    }
+
+
+# --- Markdown
+# ---------------------------------------------------------------------------------------------
 
 
 def markdown(comparison: Mapping[str, Any]) -> str:
-    """Both tables and the claims as Markdown."""
+    """Both tables and the verdicts as Markdown."""
     parts = []
-    for title, key in (("The report's networks", "reported"), ("Other presets", "others")):
+    for title, key in (("The report's networks", "reported"), ("Other models", "others")):
         rows = [*comparison[key]]
         if not rows:
             continue
@@ -230,83 +164,99 @@ def markdown(comparison: Mapping[str, Any]) -> str:
             for name, part in (("real images", "real"), ("uniform noise", "noise"))
             if comparison[part]
         ]
-        parts.append(f"### {title}\n\n{_table(rows)}")
+        parts.append(f"### {title}\n\n{_metrics_table(rows)}")
     if comparison["notes"]:
         parts.append("\n".join(f"- {note}" for note in comparison["notes"]))
     parts.append(ERRORS)
-    claims = "\n".join(_told(claim) for claim in comparison["claims"])
-    head = "| claim | by | figures, of so many seeds | verdict |\n|---|---|---|---|"
-    parts.append(f"### The report's claims\n\n{head}\n{claims}")
+    claims = claims_table(comparison["claims"], with_means=True)
+    parts.append(f"### The report's claims\n\n{claims}")
     return "\n\n".join(parts) + "\n"
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    shown = [column for column in COLUMNS if any(column.name in each for each in rows)]
-    lines = ["| model | seeds | " + " | ".join(column.name for column in shown) + " |"]
-    lines.append("|---|---|" + "---:|" * len(shown))
-    for each in rows:
-        cells = [cell(each.get(column.name), column.digits) for column in shown]
-        seeds = ", ".join(map(str, each["seeds"]))
-        lines.append(f"| {each['model']} | {seeds} | " + " | ".join(cells) + " |")
+def _metrics_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = [column for column in COLUMNS if any(column.name in row for row in rows)]
+    lines = ["| model | seeds | " + " | ".join(column.name for column in columns) + " |"]
+    lines.append("|---|---|" + "---:|" * len(columns))
+    for cells in rows:
+        metrics = [cell(cells.get(column.name), column.digits) for column in columns]
+        seeds = ", ".join(map(str, cells["seeds"]))
+        lines.append(f"| {cells['model']} | {seeds} | " + " | ".join(metrics) + " |")
     return "\n".join(lines)
 
 
+def claims_table(decisions: Sequence[Mapping[str, Any]], with_means: bool = False) -> str:
+    """The verdicts on the claims as a Markdown table.
+
+    Args:
+        decisions: what `decide` returned, one for each claim.
+        with_means: whether the metric of each family is shown too.
+    """
+    headings = ["claim of the report", "measured by", "verdict", "pair by pair"]
+    if with_means:
+        headings.insert(2, "mean over seeds")
+    lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    for decision in decisions:
+        verdict, pairs = f"**{decision['verdict']}**", pairs_in_words(decision)
+        cells = [decision["claim"], decision["by"], verdict, pairs or "–"]
+        if with_means:
+            cells.insert(2, _means_in_words(decision))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _means_in_words(decision: Mapping[str, Any]) -> str:
+    """The metric of each family of a claim, such as "GAN 5.29 ± 0.33 (3 seeds)"."""
+    words = []
+    for family, value in decision["figures"].items():
+        name, seeds = NAMES.get(family, family), decision["seeds"].get(family)
+        count = f" ({seeds} seed{'' if seeds == 1 else 's'})"
+        words.append(f"{name} –" if value is None else f"{name} {cell(value, 3)}{count}")
+    return ", ".join(words)
+
+
 def cell(value: Sequence[float] | None, digits: int) -> str:
-    """A figure and its error, if it has one, as a table shows them; empty where there is none."""
+    """A value and its error as a table shows them; empty if there is no value."""
     if value is None:
         return ""
-    middle, error = value
-    return number(middle, digits) + (f" ± {number(error, 2)}" if error else "")
+    mean, error = value
+    return format_number(mean, digits) + (f" ± {format_number(error, 2)}" if error else "")
 
 
-def number(value: float, digits: int) -> str:
-    """So many significant digits, without an exponent."""
+def format_number(value: float, digits: int) -> str:
+    """The number with so many significant digits, without an exponent."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:.{decimals}f}"
 
 
-def _told(claim: Mapping[str, Any]) -> str:
-    values = ", ".join(
-        f"{name} –" if each is None else f"{name} {cell(each, 3)} of {claim['seeds'][name]}"
-        for name, each in claim["figures"].items()
-    )
-    return f"| {claim['claim']} | {claim['by']} | {values} | {answer(claim)} |"
+# --- the picture
+# ------------------------------------------------------------------------------------------
 
 
-def answer(claim: Mapping[str, Any]) -> str:
-    """What `verdict` found, as Markdown, with what it found of each pair."""
-    words = {1: "holds", 0: "is within error", -1: "is the other way round"}
-    pairs = ", ".join(
-        f"{' > '.join(pair['pair'])} {words[pair['holds']]}" for pair in claim["pairs"]
-    )
-    return f"**{claim['verdict']}**" + (f": {pairs}" if pairs else "")
-
-
-def figure(evaluations: Sequence[Mapping[str, Any]]) -> "Figure | None":
-    """Quality, coverage and cost as bars, and samples of each group side by side; None without
-    samples."""
-    groups = [group for group in grouped(evaluations) if "samples" in group.evaluations[0]]
+def draw(evaluations: Sequence[Mapping[str, Any]]) -> "Figure | None":
+    """Quality, coverage and cost as bars, and samples; None if there are no samples."""
+    groups = [
+        group for group in group_evaluations(evaluations) if "samples" in group.evaluations[0]
+    ]
     if not groups:
         return None
-    panels = {
-        "FID": [group.figures(("samples", "fid")) for group in groups],
-        "recall": [group.figures(("samples", "recall")) for group in groups],
-        "coverage": [group.figures(("samples", "coverage")) for group in groups],
-        "seconds an epoch": [group.figures(("cost", "seconds_an_epoch")) for group in groups],
-    }
-    bars = {
-        title: [(math.nan, 0.0) if each is None else (each.mean, each.spread) for each in values]
-        for title, values in panels.items()
-    }
-    real = {name: value for name, (value, _) in (bounds(groups, "floor") or {}).items()}
+    real = reference_row(groups, "floor") or {}
+    panels = []
+    for title, label, path in PANELS:
+        statistics = [group.statistic(path) for group in groups]
+        bars = [
+            (math.nan, 0.0) if statistic is None else (statistic.mean, statistic.error)
+            for statistic in statistics
+        ]
+        panels.append(figures.BarPanel(title, label, bars, real.get(title, [None])[0]))
     encoded = [group.evaluations[0].get("picture") for group in groups]
-    pictures = [None if each is None else decoded(each) for each in encoded]
-    return figures.comparison([group.name for group in groups], bars, pictures, real)
+    pictures = [None if text is None else decode_picture(text) for text in encoded]
+    names, families = [group.name for group in groups], [group.family for group in groups]
+    return figures.comparison(names, families, panels, pictures)
 
 
-def decoded(picture: str) -> np.ndarray:
+def decode_picture(picture: str) -> np.ndarray:
     """The pixels of an evaluation's picture, `uint8[H, W]` or `uint8[H, W, 3]`."""
     from PIL import Image
 

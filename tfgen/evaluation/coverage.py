@@ -1,5 +1,4 @@
-"""How samples and real images lie among each other in feature space, and whether samples are
-copies."""
+"""Precision, recall, density, coverage in feature space; nearest images by pixels."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,21 +8,21 @@ import numpy as np
 from tfgen.errors import UsageError
 
 NEIGHBOURS = 5
-# Entries of a matrix of distances that are in memory at a time.
+# Entries of a distance matrix that are in memory at a time.
 _ENTRIES = 2**25
 
 
 class Coverage(NamedTuple):
-    """Of samples beside real images, each in 0…1 but for `density`, whose expectation is 1 between
-    equals.
+    """How samples and real images overlap; each value is in 0…1, except `density`.
 
     Attributes:
-        precision: share of samples within the real images' neighbourhoods (Kynkäänniemi et al.
-            2019).
-        recall: share of real images within the samples' neighbourhoods.
-        density: real neighbourhoods that a sample lies in, over the number expected (Naeem et al.
-            2020).
-        coverage: share of real images that have a sample in their neighbourhood.
+        precision: share of samples within the neighbourhood of a real image (Kynkäänniemi et al.
+            2019, "Improved precision and recall metric for assessing generative models").
+        recall: share of real images within the neighbourhood of a sample.
+        density: real neighbourhoods that contain a sample, relative to the expected number (Naeem
+            et al. 2020, "Reliable fidelity and diversity metrics for generative models"); 1 in
+            expectation for equal distributions.
+        coverage: share of real images with a sample in their neighbourhood.
     """
 
     precision: float
@@ -33,11 +32,10 @@ class Coverage(NamedTuple):
 
 
 def coverage(samples: np.ndarray, real: np.ndarray, neighbours: int = NEIGHBOURS) -> Coverage:
-    """Precision, recall, density and coverage, in float64, without a matrix of all distances in
-    memory.
+    """Precision, recall, density and coverage, in float64.
 
-    A neighbourhood is the closed ball around an image that reaches to its k-th nearest of the same
-    set.
+    The neighbourhood of an image is the closed ball that reaches to its k-th nearest neighbour in
+    the same set. Distances are computed in blocks; the whole matrix is never in memory.
 
     Args:
         samples: features, `[N, D]`.
@@ -45,84 +43,86 @@ def coverage(samples: np.ndarray, real: np.ndarray, neighbours: int = NEIGHBOURS
         neighbours: k.
 
     Raises:
-        UsageError: there are too few of either for k neighbours.
+        UsageError: a set has fewer than k + 1 images, or k is not positive.
     """
-    samples, real = (np.asarray(each, np.float64) for each in (samples, real))
-    sample_radii, real_radii = (radii(each, neighbours) for each in (samples, real))
-    precise, density, recalled, nearest = (
-        0,
-        0,
-        np.zeros(len(real), bool),
-        np.full(len(real), np.inf),
-    )
-    for rows, squared in _distances(samples, real):
+    samples, real = samples.astype(np.float64), real.astype(np.float64)
+    sample_radii, real_radii = squared_radii(samples, neighbours), squared_radii(real, neighbours)
+    precise, contained = 0, 0
+    recalled, nearest_squared = np.zeros(len(real), bool), np.full(len(real), np.inf)
+    for rows, squared in _squared_distances(samples, real):
         within = squared <= real_radii
         precise += int(within.any(1).sum())
-        density += int(within.sum())
+        contained += int(within.sum())
         recalled |= (squared <= sample_radii[rows, None]).any(0)
-        nearest = np.minimum(nearest, squared.min(0))
+        nearest_squared = np.minimum(nearest_squared, squared.min(0))
     n = len(samples)
     return Coverage(
-        precise / n,
-        float(recalled.mean()),
-        density / (neighbours * n),
-        float((nearest <= real_radii).mean()),
+        precision=precise / n,
+        recall=float(recalled.mean()),
+        density=contained / (neighbours * n),
+        coverage=float((nearest_squared <= real_radii).mean()),
     )
 
 
-def radii(features: np.ndarray, neighbours: int) -> np.ndarray:
-    """Squared distance of each to its k-th nearest of the others, `float64[N]`.
+def squared_radii(features: np.ndarray, neighbours: int) -> np.ndarray:
+    """Squared distance to the k-th nearest neighbour in the set, `float64[N]`.
+
+    Args:
+        features: `[N, D]`.
+        neighbours: k.
 
     Raises:
-        UsageError: there are no k others, or k is not positive.
+        UsageError: there are fewer than k + 1 images, or k is not positive.
     """
     if neighbours < 1:
         raise UsageError(f"neighbours = {neighbours} is too small; the least is 1")
     if len(features) <= neighbours:
         raise UsageError(
-            f"{len(features)} images are too few for {neighbours} neighbours; the least is {neighbours + 1}"
+            f"{len(features)} images are too few for {neighbours} neighbours; "
+            f"the least is {neighbours + 1}"
         )
-    found = np.empty(len(features))
-    for rows, squared in _distances(features, features):
-        # Itself is no neighbour, though its distance may have been rounded to more than a twin's.
+    radii = np.empty(len(features))
+    for rows, squared in _squared_distances(features, features):
+        # An image is no neighbour of itself. By rounding, it may be further away than its copy.
         squared[np.arange(len(squared)), np.arange(rows.start, rows.stop)] = np.inf
-        found[rows] = np.partition(squared, neighbours - 1, axis=1)[:, neighbours - 1]
-    return found
+        radii[rows] = np.partition(squared, neighbours - 1, axis=1)[:, neighbours - 1]
+    return radii
 
 
 class Nearest(NamedTuple):
-    """The nearest of a set to each of another: places in it, `int[N]`, and distances,
-    `float64[N]`."""
+    """The nearest candidates of N images.
 
-    place: np.ndarray
-    distance: np.ndarray
+    Attributes:
+        indices: of the candidates, `int[N]`.
+        distances: from the images, `float64[N]`.
+    """
+
+    indices: np.ndarray
+    distances: np.ndarray
 
 
-def nearest(images: np.ndarray, others: np.ndarray) -> Nearest:
-    """The nearest of `others` to each of `images` by their pixels.
+def nearest(images: np.ndarray, candidates: np.ndarray) -> Nearest:
+    """The nearest candidate of each image, by the Euclidean distance of pixels.
 
     Args:
         images: `[N, …]`, of any scale.
-        others: `[M, …]`, of the same.
-
-    Returns:
-        Place in `others`, and Euclidean distance.
+        candidates: `[M, …]`, of the same shape and scale.
     """
-    flat, against = (
-        np.asarray(each, np.float32).reshape(len(each), -1) for each in (images, others)
-    )
-    place, squared = np.empty(len(flat), int), np.empty(len(flat))
-    for rows, found in _distances(flat, against):
-        place[rows] = found.argmin(1)
-    for start in range(0, len(flat), 1000):
+    rows_flat = np.asarray(images, np.float32).reshape(len(images), -1)
+    columns_flat = np.asarray(candidates, np.float32).reshape(len(candidates), -1)
+    indices, squared = np.empty(len(images), int), np.empty(len(images))
+    for rows, block in _squared_distances(rows_flat, columns_flat):
+        indices[rows] = block.argmin(1)
+    for start in range(0, len(images), 1000):
         rows = slice(start, start + 1000)
-        # Anew, in float64: the squares' differences cancel where images are near to each other.
-        squared[rows] = ((flat[rows].astype(np.float64) - against[place[rows]]) ** 2).sum(1)
-    return Nearest(place, np.sqrt(squared))
+        # Again in float64: in the sum of squares, small distances cancel.
+        difference = rows_flat[rows].astype(np.float64) - columns_flat[indices[rows]]
+        squared[rows] = (difference**2).sum(1)
+    return Nearest(indices, np.sqrt(squared))
 
 
-def _distances(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Squared Euclidean distances of all rows to all columns, some rows at a time."""
+def _squared_distances(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Squared Euclidean distances of rows to all columns, a block of rows at a time."""
     squares = np.einsum("ij,ij->i", columns, columns)
     size = max(1, _ENTRIES // max(1, len(columns)))
     for start in range(0, len(rows), size):

@@ -19,15 +19,15 @@ def mean(values: np.ndarray) -> Estimate:
     """The mean of values of independent images, `[N]`.
 
     Raises:
-        UsageError: there are fewer than two.
-        WorkError: one is no number, or not finite.
+        UsageError: there are fewer than two values.
+        WorkError: a value is not finite.
     """
     if len(values) < 2:
         raise UsageError(f"{len(values)} images are too few for a standard error; the least is 2")
     values = values.astype(np.float64)
     if len(wrong := np.flatnonzero(~np.isfinite(values))):
         raise WorkError(
-            f"of {len(values)} images {len(wrong)} have no finite value, the first is image {wrong[0]} with "
-            f"{values[wrong[0]]:g}: there is no mean"
+            f"{len(wrong)} of {len(values)} images have no finite value, so there is no mean; "
+            f"the first is image {wrong[0]} with {values[wrong[0]]:g}"
         )
     return Estimate(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))))

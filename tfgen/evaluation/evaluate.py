@@ -1,28 +1,31 @@
-"""One evaluation: samples beside real images and noise, likelihood of held-out images, cost."""
+"""One evaluation: samples with floor and ceiling, likelihood, cost."""
 
 import base64
+import dataclasses
 import time
 from typing import Any
 
 import numpy as np
 
 from tfgen.errors import UsageError
-from tfgen.evaluation.groups import BESIDE, FORMAT
-from tfgen.evaluation.held_out import likelihood
-from tfgen.evaluation.judge import Judge, check_enough, copies, judged, noise
+from tfgen.evaluation.classifier import FeatureClassifier
+from tfgen.evaluation.groups import FORMAT, UNDECIDING_OPTIONS
+from tfgen.evaluation.held_out import measure_likelihood
+from tfgen.evaluation.job import Job
 from tfgen.evaluation.modes import captured_modes, expected_modes
-from tfgen.evaluation.work import Work
+from tfgen.evaluation.sample_metrics import copies, noise, sample_metrics
 from tfgen.figures import image_grid, png_bytes
+from tfgen.settings.training import TrainingOptions
 from tfgen.system import machine
 
-# Samples that an evaluation keeps as a picture.
+# Samples in the picture that an evaluation holds.
 PICTURED = 64
-# With more classes than these, modes are counted on samples of their own, so many for each (Lin et
+# With more modes than these, modes are counted on samples of their own, so many per mode (Lin et
 # al. 2018).
-MANY_MODES, SAMPLES_A_MODE = 100, 26
-# What two evaluations must share for the one to take over parts of the other.
+MANY_MODES, SAMPLES_PER_MODE = 100, 26
+# What two evaluations must share for one to take over parts of the other.
 SHARED = ("format", "weights_sha256", "dataset", "n", "evaluation_seed")
-# What samples give, kept as a whole: a classifier belongs to its figures.
+# What is measured on samples, taken over as a whole: metrics belong to their classifier.
 SAMPLE_PARTS = (
     "samples",
     "floor",
@@ -35,140 +38,153 @@ SAMPLE_PARTS = (
 )
 
 
-def evaluate(work: Work, judge: Judge | None) -> dict[str, Any]:
-    """Judges a model.
+def evaluate(
+    job: Job, classifier: FeatureClassifier | None, likelihood: bool = True
+) -> dict[str, Any]:
+    """Evaluate a model.
 
     Args:
-        work: model, images and options.
-        judge: the classifier; None leaves the samples out.
+        job: model, images and request.
+        classifier: for the metrics of samples; None leaves the samples out.
+        likelihood: whether the likelihood is estimated, if the model has one.
 
     Returns:
-        What evaluation.json holds: `samples`, the same figures of real images as `floor` and of
-        noise as `ceiling`, `likelihood`, `cost`, and all that decides them.
+        What evaluation.json holds: `samples`, the same metrics of real images as `floor` and of
+        noise as `ceiling`, `likelihood`, `cost`, and what decides them.
 
     Raises:
-        UsageError: the request is wrong.
-        WorkError: samples are no numbers.
+        UsageError: there are too few images, or the classifier cannot take them.
+        WorkError: a pixel or a likelihood is not finite.
     """
-    begun = time.perf_counter()
-    if judge is not None:
-        judge.check_images(work.dataset.image_shape)
-        check_enough(judge, work.dataset, work.n)
-    result = head(work)
-    cost = dict(work.subject.cost)
-    if judge is not None:
-        samples, rate = _samples(work, judge)
+    start = time.perf_counter()
+    if classifier is not None:
+        classifier.check_images(job.dataset.image_shape)
+        classifier.check_count(job.n, job.dataset.image_shape)
+    result = describe(job)
+    cost = dict(job.subject.cost)
+    if classifier is not None:
+        samples, rate = _evaluate_samples(job, classifier)
         result |= samples
         cost |= {"images_a_second": round(rate, 1)} if rate else {}
-    if work.options.likelihood and (found := likelihood(work)) is not None:
-        result["likelihood"] = found
-    return {**result, "cost": cost, "minutes": round((time.perf_counter() - begun) / 60, 2)}
+    if likelihood and (measured := measure_likelihood(job)) is not None:
+        result["likelihood"] = measured
+    return {**result, "cost": cost, "minutes": round((time.perf_counter() - start) / 60, 2)}
 
 
-def head(work: Work) -> dict[str, Any]:
-    """All that decides an evaluation's figures, but for the classifier."""
-    subject, run = work.subject, work.subject.run
+def describe(job: Job) -> dict[str, Any]:
+    """What decides an evaluation's metrics, apart from the classifier."""
+    subject, run = job.subject, job.subject.run
     options = run.get("options", {})
-    settings = {name: value for name, value in options.items() if name not in BESIDE}
+    # Runs of earlier versions also hold options of the command, which decide nothing.
+    names = {field.name for field in dataclasses.fields(TrainingOptions)} - UNDECIDING_OPTIONS
+    deciding = {name: value for name, value in options.items() if name in names}
     return {
         "format": FORMAT,
         "title": subject.title,
         "family": run.get("family"),
         "preset": options.get("preset"),
         "seed": options.get("seed"),
-        "settings": {"model": run.get("model", {}), "options": settings},
+        "settings": {"model": run.get("model", {}), "options": deciding},
         "weights": subject.weights,
-        "weights_sha256": None if subject.model is None else subject.fingerprint(),
+        "weights_sha256": subject.weights_sha256,
         "dataset": {
-            "name": work.dataset.name,
-            "fingerprint": work.dataset.fingerprint,
-            "split": work.options.split,
+            "name": job.dataset.name,
+            "fingerprint": job.dataset.fingerprint,
+            "split": job.request.split,
         },
-        "n": work.n,
-        "evaluation_seed": work.options.seed,
+        "n": job.n,
+        "evaluation_seed": job.request.seed,
         "machine": machine.describe(),
     }
 
 
-def merged(before: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-    """The new result, with the parts of an earlier one of the same weights and images that it
-    leaves out."""
-    if any(before.get(name) != result.get(name) for name in SHARED) or not result["weights_sha256"]:
+def merge(previous: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    """The result, with missing parts taken over from a previous evaluation.
+
+    Nothing is taken over unless both are of the same weights, images and seed.
+    """
+    if not result["weights_sha256"]:
+        return result
+    if any(previous.get(name) != result.get(name) for name in SHARED):
         return result
     parts = ("likelihood", *(() if "samples" in result else SAMPLE_PARTS))
-    kept = {name: before[name] for name in parts if name in before}
-    cost = {**before.get("cost", {}), **result["cost"]}
-    return {**kept, **result, "cost": cost}
+    taken = {name: previous[name] for name in parts if name in previous}
+    cost = {**previous.get("cost", {}), **result["cost"]}
+    return {**taken, **result, "cost": cost}
 
 
-def _samples(work: Work, judge: Judge) -> tuple[dict[str, Any], float]:
-    """Figures of samples, of as many real images, and of noise, beside held-out ones; samples a
-    second."""
-    n, shape = work.n, work.dataset.image_shape
-    real = work.held_out.images[:n]
-    floor_name, floor = _floor(work)
-    labels = None if work.held_out.labels is None else work.held_out.labels[:n]
-    with work.phase("samples", n) as advance:
-        samples, rate = work.subject.samples(n, work.options.seed, labels, advance)
+def _evaluate_samples(job: Job, classifier: FeatureClassifier) -> tuple[dict[str, Any], float]:
+    """Metrics of samples, of as many real images, and of noise; samples per second."""
+    n, shape = job.n, job.dataset.image_shape
+    num_modes = classifier.num_modes(shape)
+    held_out = job.held_out
+    floor_split, floor = _floor(job)
+    with job.phase("samples", n) as advance:
+        samples, rate = job.subject.samples(n, job.request.seed, held_out.labels, advance)
     sets = {"samples": samples, "floor": floor, "ceiling": noise(n, shape)}
-    with work.phase("features", 4 * n) as advance:
-        reference = judge.see(real, advance)
-        seen = {name: judge.see(images, advance) for name, images in sets.items()}
-    classifier = judge.describe()
-    if labels is not None:
-        classifier["accuracy"] = float((reference.classes == labels).mean())
-    found: dict[str, Any] = {"classifier": classifier, "floor_images": floor_name}
-    with work.phase("distances", 4) as advance:
-        for name, each in seen.items():
-            found[name] = judged(each, reference, judge.num_modes(shape))
+    with job.phase("features", 4 * n) as advance:
+        reference = classifier.extract(held_out.images, advance)
+        features = {name: classifier.extract(images, advance) for name, images in sets.items()}
+    description = classifier.describe()
+    if held_out.labels is not None:
+        description["accuracy"] = float((reference.classes == held_out.labels).mean())
+    result: dict[str, Any] = {"classifier": description, "floor_images": floor_split}
+    with job.phase("distances", 4) as advance:
+        for name, of_set in features.items():
+            result[name] = sample_metrics(of_set, reference, num_modes)
             advance(1)
-        train = work.dataset.train.images
-        found["samples"]["copies"] = copies(samples, real, train)
+        copied = copies(samples, held_out.images, job.dataset.train.images)
+        result["samples"]["copies"] = copied
         advance(1)
-    if judge.num_modes(shape) > MANY_MODES:
-        found["modes"] = _modes(work, judge)
-    places = np.array(found["samples"]["copies"]["nearest"])
-    pairs = np.concatenate([samples[places[:, 0]], train[places[:, 1]]])
-    pictures = {
-        "picture": _picture(samples[:PICTURED]),
-        "nearest_picture": _picture(pairs, len(places)),
-    }
-    return {**found, **pictures}, rate
+    if num_modes > MANY_MODES:
+        result["modes"] = _count_modes(job, classifier)
+    return result | _pictures(job, samples, copied["nearest"]), rate
 
 
-def _floor(work: Work) -> tuple[str, np.ndarray]:
-    """Real images that no classifier was trained on, where there are enough, and where they come
-    from.
+def _floor(job: Job) -> tuple[str, np.ndarray]:
+    """The split and the real images of the floor.
+
+    Images that were not trained on, if there are enough of them.
 
     Raises:
-        UsageError: there are too few.
+        UsageError: there are fewer than n images.
     """
-    other = "validation" if work.options.split == "test" else "test"
-    for name in (other, "train"):
-        images: np.ndarray = getattr(work.dataset, name).images
-        if len(images) >= work.n:
-            return name, images[: work.n]
+    other_split = "validation" if job.request.split == "test" else "test"
+    for name in (other_split, "train"):
+        images: np.ndarray = getattr(job.dataset, name).images
+        if len(images) >= job.n:
+            return name, images[: job.n]
     raise UsageError(
-        f"n = {work.n} is too large; there are {len(images)} training images to compare with"
+        f"n = {job.n} is too large; there are only {len(images)} training images to compare with"
     )
 
 
-def _modes(work: Work, judge: Judge) -> dict[str, Any]:
-    """Modes captured by samples of their own, and what as many draws from the uniform reach."""
-    modes = judge.num_modes(work.dataset.image_shape)
-    n = SAMPLES_A_MODE * modes
-    with work.phase("modes", 2 * n) as advance:
-        samples, _ = work.subject.samples(n, work.options.seed + 1, None, advance)
-        counted = captured_modes(judge.see(samples, advance).classes, modes)
+def _count_modes(job: Job, classifier: FeatureClassifier) -> dict[str, Any]:
+    """Modes captured by samples of their own, and by as many uniform draws."""
+    num_modes = classifier.num_modes(job.dataset.image_shape)
+    n = SAMPLES_PER_MODE * num_modes
+    with job.phase("modes", 2 * n) as advance:
+        samples, _ = job.subject.samples(n, job.request.seed + 1, None, advance)
+        counts = captured_modes(classifier.extract(samples, advance).classes, num_modes)
     return {
         "n": n,
-        "captured": counted.captured,
-        "kl": counted.kl,
-        "captured_by_uniform": expected_modes(n, modes),
-        "kl_of_uniform": (modes - 1) / (2 * n),
+        "captured": counts.captured,
+        "kl": counts.kl,
+        "captured_by_uniform": expected_modes(n, num_modes),
+        "kl_of_uniform": (num_modes - 1) / (2 * n),
     }
 
 
-def _picture(images: np.ndarray, columns: int | None = None) -> str:
+def _pictures(job: Job, samples: np.ndarray, nearest: list[list[int]]) -> dict[str, str]:
+    """A grid of samples; the samples nearest to training images, above these."""
+    indices, train_indices = np.array(nearest).T
+    pairs = np.concatenate([samples[indices], job.dataset.train.images[train_indices]])
+    return {
+        "picture": _encode(samples[:PICTURED]),
+        "nearest_picture": _encode(pairs, len(nearest)),
+    }
+
+
+def _encode(images: np.ndarray, columns: int | None = None) -> str:
     """A PNG of `uint8` images on a grid, in base64, so that an evaluation is one file."""
     return base64.b64encode(png_bytes(image_grid(images / 255, columns), least_side=0)).decode()

@@ -1,4 +1,4 @@
-"""Evaluations that were written: read, checked, and put together by model.
+"""Evaluations that were written: reading, checking, and grouping them by model.
 
 No TensorFlow here.
 """
@@ -18,77 +18,87 @@ from tfgen.publishing import versions
 from tfgen.settings.training import RESUMABLE, read_options
 from tfgen.training.folder import RunFolder
 
-# Of the evaluations that are read.
+# Version of evaluation.json.
 FORMAT = 1
-# Options of a training that do not decide the model: its seed, and what may change when it is
-# resumed, but its length.
-BESIDE = {"seed", *RESUMABLE} - {"epochs"}
-# The report's own networks, by whose name its claims are judged.
-REPORTED = "mlp"
-# What the name of a figure ends with that is to be read times 1000.
+# Options of a training that do not decide which model it is: the seed, and what may change when it
+# is resumed, except its length.
+UNDECIDING_OPTIONS = {"seed", *RESUMABLE} - {"epochs"}
+# At the end of a metric's name: it is read times 1000.
 _THOUSANDTHS = "_thousandths"
+# Keys that every evaluation has, and those of its data set.
+_KEYS = {"family", "preset", "seed", "settings", "weights", "n", "cost"}
+_DATASET_KEYS = {"fingerprint", "split"}
+# What evaluations must share to compare: the name of it, and its path.
+_SHARED = (
+    ("data set", ("dataset", "fingerprint")),
+    ("split", ("dataset", "split")),
+    ("classifier", ("classifier", "sha256")),
+    ("number of importance samples", ("likelihood", "importance_samples")),
+    ("number of dequantizations", ("likelihood", "dequantizations")),
+    ("number of samples", ("n",)),
+    ("seed of the samples", ("evaluation_seed",)),
+)
 
 
 @dataclass(frozen=True)
-class Figures:
-    """The mean of a figure over seeds and their standard deviation.
+class Statistic:
+    """A metric over the seeds of a group.
 
-    With one seed alone it is the estimate's own standard error, 0 where that has none.
+    Attributes:
+        mean: over the seeds.
+        error: standard deviation over the seeds; for a single seed, the standard error of the
+            estimate, 0 if there is none.
     """
 
     mean: float
-    spread: float
+    error: float
 
 
 @dataclass(frozen=True)
 class Group:
-    """Evaluations that differ in the seed of training alone.
+    """Evaluations that differ only in the seed of the training.
 
     Attributes:
-        family: of all.
-        preset: of all.
-        as_preset: whether they were trained as the preset says.
-        evaluations: one a seed.
-        finished: whether they were trained to the end, as far as that is known.
-        apart: what tells it from groups of the same name: their other settings.
+        family: of the model; the evaluation's title if it is unknown.
+        preset: of the training; empty if no preset was used.
+        follows_preset: whether the model and its training are as the preset says, as far as that is
+            known.
+        evaluations: one for each seed.
+        finished: whether the trainings reached their last epoch, as far as that is known.
+        differences: settings in which it differs from groups of the same name.
     """
 
     family: str
     preset: str
-    as_preset: bool
+    follows_preset: bool
     evaluations: tuple[dict[str, Any], ...]
     finished: bool = True
-    apart: str = ""
+    differences: str = ""
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Name in tables: family, preset, and in brackets what differs from it."""
         notes = (
-            "" if self.as_preset else "changed",
+            "" if self.follows_preset or not self.preset else "changed",
             "" if self.finished else "unfinished",
-            self.apart,
+            self.differences,
         )
-        told = ", ".join(filter(None, notes))
-        return f"{self.family} {self.preset}" + (f" ({told})" if told else "")
+        brackets = ", ".join(filter(None, notes))
+        return f"{self.family} {self.preset}".strip() + (f" ({brackets})" if brackets else "")
 
-    @property
-    def reported(self) -> bool:
-        """Whether these are the source report's own networks, as it trained them."""
-        return self.preset == REPORTED and self.as_preset and self.finished
-
-    def figures(self, path: Sequence[str]) -> Figures | None:
-        """The figure over the seeds; None where an evaluation lacks it."""
-        found = [lookup(each, path) for each in self.evaluations]
-        if any(value is None for value in found):
+    def statistic(self, path: Sequence[str]) -> Statistic | None:
+        """The metric at a path over the seeds; None if an evaluation lacks it."""
+        values = [lookup(evaluation, path) for evaluation in self.evaluations]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
             return None
-        values = [float(value) for value in found if value is not None]
-        if len(values) == 1:
-            return Figures(values[0], own_error(self.evaluations[0], path))
-        return Figures(float(np.mean(values)), float(np.std(values, ddof=1)))
+        if len(known) == 1:
+            return Statistic(known[0], standard_error(self.evaluations[0], path))
+        return Statistic(float(np.mean(known)), float(np.std(known, ddof=1)))
 
 
 def lookup(evaluation: Mapping[str, Any], path: Sequence[str]) -> float | None:
-    """The number at a path of an evaluation, None where there is none."""
+    """The number at a path of an evaluation; None if there is none."""
     *parts, last = path
     table: Any = evaluation
     for part in parts:
@@ -98,11 +108,15 @@ def lookup(evaluation: Mapping[str, Any], path: Sequence[str]) -> float | None:
     return None if value is None else scale * float(value)
 
 
-def own_error(evaluation: Mapping[str, Any], path: Sequence[str]) -> float:
-    """The standard error of the number at a path, in its units; 0 where none is known."""
+def standard_error(evaluation: Mapping[str, Any], path: Sequence[str]) -> float:
+    """The standard error of the number at a path, in its unit; 0 if unknown."""
     *parts, last = path
     name = last.removesuffix(_THOUSANDTHS)
     return lookup(evaluation, (*parts, f"{name}_error{last.removeprefix(name)}")) or 0.0
+
+
+# --- reading
+# ----------------------------------------------------------------------------------------------
 
 
 def read_evaluation(what: str, saved_models: Path) -> dict[str, Any]:
@@ -112,147 +126,179 @@ def read_evaluation(what: str, saved_models: Path) -> dict[str, Any]:
         UsageError: there is none.
         WorkError: it is damaged.
     """
-    path = Path(what)
-    if path.is_file():
-        source, inner = path, False
-    elif RunFolder(path).evaluation.is_file():
-        source, inner = RunFolder(path).evaluation, False
-    elif (path / versions.MANIFEST).is_file():
-        source, inner = path / versions.MANIFEST, True
-    elif path.is_dir():
-        raise UsageError(f"{what} has not been judged; run tfgen-evaluate {what}")
-    elif path.name != what:
-        raise UsageError(
-            f"there is no {what}; name a run, a version, a published name or a JSON file"
-        )
-    else:
-        source, inner = versions.find(what, saved_models).path / versions.MANIFEST, True
+    source = _find_evaluation(what, saved_models)
     try:
-        data = json.loads(source.read_text())
-        found = data["evaluation"] if inner else data
-        if found is None:
-            raise UsageError(f"{what} has not been judged; run tfgen-evaluate {what}")
-        if found["format"] != FORMAT or not isinstance(found["title"], str):
-            raise ValueError(f"its format is not {FORMAT}")
-        needed = {"family", "preset", "seed", "settings", "weights", "n", "cost"}
-        if missing := needed - found.keys() or {"fingerprint", "split"} - found["dataset"].keys():
-            raise ValueError(f"it lacks {min(missing)}")
-        return dict(found)
-    except UsageError:
-        raise
+        content = json.loads(source.read_text())
+        evaluation = content["evaluation"] if source.name == versions.MANIFEST else content
+        if evaluation is not None:
+            _check_keys(evaluation)
+            return dict(evaluation)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorkError(f"{source} holds no evaluation that can be read ({error})") from error
+    raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
 
 
-def grouped(evaluations: Iterable[Mapping[str, Any]]) -> list[Group]:
-    """Evaluations by family, preset and settings, in the order in which they come.
+def _find_evaluation(what: str, saved_models: Path) -> Path:
+    """The file that holds an evaluation: a JSON file, or a version's manifest."""
+    path = Path(what)
+    if path.is_file():
+        return path
+    if RunFolder(path).evaluation.is_file():
+        return RunFolder(path).evaluation
+    if (path / versions.MANIFEST).is_file():
+        return path / versions.MANIFEST
+    if path.is_dir():
+        raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
+    if path.name != what:
+        raise UsageError(
+            f"there is no {what}; pass a run, a version, a published name or a JSON file"
+        )
+    return versions.find(what, saved_models).path / versions.MANIFEST
+
+
+def _check_keys(evaluation: dict[str, Any]) -> None:
+    """Refuse another format, or missing keys, by a ValueError."""
+    if evaluation["format"] != FORMAT or not isinstance(evaluation["title"], str):
+        raise ValueError(f"its format is not {FORMAT}")
+    missing = _KEYS - evaluation.keys() or _DATASET_KEYS - evaluation["dataset"].keys()
+    if missing:
+        raise ValueError(f"it lacks {min(missing)}")
+
+
+# --- grouping
+# ---------------------------------------------------------------------------------------------
+
+
+def group_evaluations(evaluations: Iterable[Mapping[str, Any]]) -> list[Group]:
+    """Evaluations grouped by family, preset and settings.
+
+    The groups are in the order of their first members.
 
     Raises:
-        UsageError: two are of one seed, or they do not compare: another data set, split, number of
-            samples, seed of these, classifier, or number of importance samples.
+        UsageError: two are of the same settings and seed, or they do not compare: data set, split,
+            number or seed of the samples, classifier, or number of importance samples or
+            dequantizations differ.
     """
     evaluations = list(evaluations)
-    for name, part, key in (
-        ("data set", "dataset", "fingerprint"),
-        ("split", "dataset", "split"),
-        ("classifier", "classifier", "sha256"),
-        ("number of importance samples", "likelihood", "importance_samples"),
-        ("number of dequantizations", "likelihood", "dequantizations"),
-    ):
-        _same(evaluations, name, [(each.get(part) or {}).get(key) for each in evaluations])
-    _same(evaluations, "number of samples", [each["n"] for each in evaluations])
-    _same(evaluations, "seed", [each.get("evaluation_seed") for each in evaluations])
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for each in evaluations:
-        decided = [each["family"], each["preset"], _settings(each), each["weights"], finished(each)]
-        key = json.dumps(decided, sort_keys=True)
-        members = groups.setdefault(key, [])
-        if any(other["seed"] == each["seed"] for other in members):
+    for name, path in _SHARED:
+        _check_shared(evaluations, name, path)
+    members: dict[str, list[dict[str, Any]]] = {}
+    for evaluation in evaluations:
+        group = members.setdefault(_group_key(evaluation), [])
+        if any(member["seed"] == evaluation["seed"] for member in group):
             raise UsageError(
-                f"{each['title']} and another have the same settings and the same seed; give one of them"
+                f"{evaluation['title']}: two evaluations have the same settings and the same seed; "
+                "pass one of them"
             )
-        members.append(dict(each))
-    return _told_apart(
-        [
-            Group(
-                str(each["family"]),
-                str(each["preset"]),
-                as_preset(each),
-                tuple(members),
-                finished(each),
+        group.append(dict(evaluation))
+    return _distinguish([_group(group) for group in members.values()])
+
+
+def _check_shared(
+    evaluations: Sequence[Mapping[str, Any]], name: str, path: tuple[str, ...]
+) -> None:
+    """Refuse evaluations that differ at a path; one without a value fits all others."""
+    first: tuple[str, Any] | None = None
+    for evaluation in evaluations:
+        table: Any = evaluation
+        for part in path[:-1]:
+            table = table.get(part) or {}
+        value = table.get(path[-1])
+        if value is None:
+            continue
+        if first is None:
+            first = (evaluation["title"], value)
+        elif value != first[1]:
+            raise UsageError(
+                f"{first[0]} and {evaluation['title']} do not compare: they differ in the {name} "
+                f"({first[1]}, {value}); run tfgen-evaluate again"
             )
-            for members in groups.values()
-            for each in members[:1]
-        ]
+
+
+def _group_key(evaluation: Mapping[str, Any]) -> str:
+    """All that decides the group of an evaluation, as a text."""
+    parts = [
+        evaluation["family"],
+        evaluation["preset"],
+        _complete_settings(evaluation),
+        evaluation["weights"],
+        is_finished(evaluation),
+    ]
+    return json.dumps(parts, sort_keys=True)
+
+
+def _group(members: Sequence[dict[str, Any]]) -> Group:
+    first = members[0]
+    return Group(
+        family=str(first["family"] or first["title"]),
+        preset=str(first["preset"] or ""),
+        follows_preset=follows_preset(first),
+        evaluations=tuple(members),
+        finished=is_finished(first),
     )
 
 
-def _told_apart(groups: Sequence[Group]) -> list[Group]:
-    """The groups, those of one name with the settings in which they differ."""
+def _distinguish(groups: Sequence[Group]) -> list[Group]:
+    """The groups; those of the same name with the settings in which they differ."""
 
-    def flat(group: Group) -> dict[str, Any]:
-        settings = _settings(group.evaluations[0])
-        return {
-            **settings["model"],
-            **settings["options"],
-            "weights": group.evaluations[0]["weights"],
-        }
+    def flat_settings(group: Group) -> dict[str, Any]:
+        first = group.evaluations[0]
+        settings = _complete_settings(first)
+        return {**settings["model"], **settings["options"], "weights": first["weights"]}
 
-    told = []
+    result = []
     for group in groups:
-        own = flat(group)
-        others = [
-            flat(other) for other in groups if other.name == group.name and other is not group
+        own = flat_settings(group)
+        namesakes = [
+            flat_settings(candidate)
+            for candidate in groups
+            if candidate.name == group.name and candidate is not group
         ]
-        differing = [name for name in own if any(own[name] != other.get(name) for other in others)]
-        told.append(replace(group, apart=", ".join(f"{name} {own[name]}" for name in differing)))
-    return told
+        differing = [
+            name for name in own if any(own[name] != namesake.get(name) for namesake in namesakes)
+        ]
+        text = ", ".join(f"{name} {own[name]}" for name in differing)
+        result.append(replace(group, differences=text))
+    return result
 
 
-def finished(evaluation: Mapping[str, Any]) -> bool:
-    """Whether a model was trained for all of its epochs; where that is not known, it counts as
-    such."""
-    done = evaluation["cost"].get("epochs")
-    return done is None or done == evaluation["settings"]["options"].get("epochs")
+def is_finished(evaluation: Mapping[str, Any]) -> bool:
+    """Whether a model was trained to its last epoch; true if that is unknown."""
+    epochs = evaluation["cost"].get("epochs")
+    return epochs is None or epochs == evaluation["settings"]["options"].get("epochs")
 
 
-def as_preset(evaluation: Mapping[str, Any]) -> bool:
-    """Whether a model was made and trained as its preset says; what comes from the data may
-    differ."""
+def follows_preset(evaluation: Mapping[str, Any]) -> bool:
+    """Whether model and training are as the preset says.
+
+    What the data decides, the image shape and the classes, may differ. True for a family that is
+    not installed, whose presets are unknown.
+    """
     try:
-        preset = registry.family(evaluation["family"]).preset(evaluation["preset"])
+        family = registry.family(evaluation["family"])
+    except (UsageError, TypeError):
+        return True
+    try:
+        preset = family.preset(evaluation["preset"])
     except (UsageError, TypeError):
         return False
-    settings, decided = _settings(evaluation), ("image_shape", "num_classes")
-    wanted = {name: value for name, value in preset.model.to_json().items() if name not in decided}
-    wanted_options = {**preset.training(), "conditional": False}
-    return all(settings["model"].get(name) == value for name, value in wanted.items()) and all(
-        settings["options"].get(name) == value for name, value in wanted_options.items()
+    settings, by_data = _complete_settings(evaluation), ("image_shape", "num_classes")
+    model = {name: value for name, value in preset.model.to_json().items() if name not in by_data}
+    options = {**preset.training(), "conditional": False}
+    return all(settings["model"].get(name) == value for name, value in model.items()) and all(
+        settings["options"].get(name) == value for name, value in options.items()
     )
 
 
-def _settings(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """How the model was made and trained; what its version of tfgen had no setting for is as by
-    default."""
+def _complete_settings(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings of model and training, with defaults for those of later versions."""
     model, options = evaluation["settings"]["model"], evaluation["settings"]["options"]
     with contextlib.suppress(UsageError, TypeError):
         model = registry.family(evaluation["family"]).config.from_json(model).to_json()
         full = read_options(options).to_json()
         options = {
-            name: value for name, value in full.items() if name in options or name not in BESIDE
+            name: value
+            for name, value in full.items()
+            if name in options or name not in UNDECIDING_OPTIONS
         }
     return {"model": model, "options": options}
-
-
-def _same(evaluations: Sequence[Mapping[str, Any]], name: str, values: Sequence[Any]) -> None:
-    """Refuses different values where there are any."""
-    known = [
-        (each, value) for each, value in zip(evaluations, values, strict=True) if value is not None
-    ]
-    for each, value in known[1:]:
-        first, other = known[0]
-        if value != other:
-            raise UsageError(
-                f"{first['title']} and {each['title']} do not compare: they were judged by another {name} "
-                f"({other}, {value}); run tfgen-evaluate anew"
-            )

@@ -1,8 +1,8 @@
-"""What the parts of an evaluation share."""
+"""One evaluation under way: what its steps share."""
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,77 +11,82 @@ from rich.console import Console
 
 from tfgen.data import Dataset, Split
 from tfgen.errors import UsageError
-from tfgen.evaluation.options import DEFAULT_N, EvaluateOptions
-from tfgen.evaluation.progress import Advance, Kept
+from tfgen.evaluation.progress import Advance, PartialValues
+from tfgen.evaluation.request import DEFAULT_N, EvaluationRequest
 from tfgen.evaluation.subject import Subject
-from tfgen.system.terminal import make_bar, on_screen
+from tfgen.system.terminal import make_bar, on_screen, print_line
 
 
 @dataclass(frozen=True)
-class Work:
+class Job:
     """One evaluation under way.
 
     Attributes:
-        subject: what is judged.
-        dataset: whose held-out images it is judged by.
-        options: how.
-        partial: the beginning of the files that keep what is done: a path without an ending.
-        console: where progress goes.
-        kept: these files, to be removed once the result stands elsewhere.
+        subject: what is evaluated.
+        dataset: its held-out images are the reference.
+        request: what is measured.
+        partial_path: beginning of the paths of the files with intermediate values, without an
+            extension.
+        console: where progress is shown.
+        partial_values: these files, to be removed once the result is written.
     """
 
     subject: Subject
     dataset: Dataset
-    options: EvaluateOptions
-    partial: Path
+    request: EvaluationRequest
+    partial_path: Path
     console: Console
-    kept: list[Kept] = field(default_factory=list)
+    partial_values: list[PartialValues] = field(default_factory=list)
 
     @property
     def held_out(self) -> Split:
-        """The images that decide."""
-        split: Split = getattr(self.dataset, self.options.split)
+        """The first n images of the split that the request names."""
+        return self._split.take(0, self.n)
+
+    @property
+    def _split(self) -> Split:
+        split: Split = getattr(self.dataset, self.request.split)
         return split
 
     @property
     def n(self) -> int:
-        """How many samples, and how many of the held-out images.
+        """Number of samples, and of held-out images.
 
         Raises:
-            UsageError: there are not so many.
+            UsageError: the split has fewer images.
         """
-        there = len(self.held_out)
-        n = min(DEFAULT_N, there) if self.options.n is None else self.options.n
-        if n > there:
+        size = len(self._split)
+        n = min(DEFAULT_N, size) if self.request.n is None else self.request.n
+        if n > size:
             raise UsageError(
-                f"n = {n} is too large; the {self.options.split} split has {there} images"
+                f"n = {n} is too large; the {self.request.split} split has {size} images"
             )
         return n
 
-    def keep(self, name: str, settings: dict[str, Any]) -> Kept:
-        """Where an estimate's values are kept; `settings` decide them beside the weights and the
-        data."""
-        data = [self.dataset.fingerprint, self.options.split, self.n]
+    def open_partial(self, name: str, settings: dict[str, Any]) -> PartialValues:
+        """The file for an estimate's intermediate values.
+
+        Args:
+            name: of the estimate.
+            settings: what decides the values, besides the weights and the data.
+        """
         key = {
-            "weights": self.subject.fingerprint(),
-            "data": data,
-            "seed": self.options.seed,
+            "weights": self.subject.weights_sha256,
+            "data": [self.dataset.fingerprint, self.request.split, self.n],
+            "seed": self.request.seed,
             **settings,
         }
-        kept = Kept(self.partial.with_name(f"{self.partial.name}-{name}.npz"), key)
-        self.kept.append(kept)
-        return kept
+        path = self.partial_path.with_name(f"{self.partial_path.name}-{name}.npz")
+        partial = PartialValues(path, key)
+        self.partial_values.append(partial)
+        return partial
 
     @contextlib.contextmanager
     def phase(self, name: str, total: int) -> Iterator[Advance]:
-        """Shows a part as a bar with the time left, and at its end as a line with the time
-        taken."""
-        begun, bar = time.perf_counter(), make_bar(self.console)
+        """Show a step as a bar with the time left, and at its end as a line with its time."""
+        start, bar = time.perf_counter(), make_bar(self.console)
         task = bar.add_task(name, total=total)
         with on_screen(bar):
             yield lambda done: bar.advance(task, done)
-        took = time.perf_counter() - begun
-        self.console.print(f"{name}: {took:.1f} s", highlight=False, soft_wrap=True)
-
-
-Part = Callable[[Work], dict[str, Any]]
+        seconds = time.perf_counter() - start
+        print_line(self.console, f"{name}: {seconds:.1f} s")

@@ -1,4 +1,4 @@
-"""Estimators of likelihoods, image by image: ELBO, importance weighting, draws of a dequantization.
+"""Estimators of likelihoods: ELBO, importance weighting, dequantization.
 
 They take a prior, a posterior and a likelihood, or a log-density, and no model.
 """
@@ -17,25 +17,25 @@ from tfgen.errors import UsageError
 tfd: Any = tfp.distributions
 Distribution: TypeAlias = Any  # tfd.Distribution
 
-# Pairs of an image and a latent that go through a decoder at once: more would leave the processor's
-# caches.
+# Pairs of an event and a latent that pass through a decoder at once. With more, the activations no
+# longer fit into the processor's caches.
 PAIRS = 2048
-# Least variance of a latent's posterior mean over images for the latent to be in use (Burda et al.
+# A latent is active if the variance of its posterior mean over images exceeds this (Burda et al.
 # 2015).
 ACTIVE = 0.01
 
 
 class LatentVariables:
-    """Bounds on log p(x) = log ∫ p(x|z) p(z) dz by samples of z from an approximate posterior.
+    """Bounds on log p(x), from samples of an approximate posterior.
+
+    p(x) = ∫ p(x|z) p(z) dz with latents z. `posterior` and `likelihood` also receive the tensors
+    that a bound is passed as `context`, such as one-hot labels `[B, K]`.
 
     Args:
-        prior: p(z), of events `[D]`.
-        posterior: q(z|x) of events `[B, *event_shape]`: batch shape `[B]`.
-        likelihood: p(x|z) of latents `[…, B, D]`: batch shape `[…, B]`.
-        pairs: of an event and a latent that are computed at once: what memory grows with.
-
-    Both functions also get the tensors that a bound is given as `context`, such as one-hot labels
-    `[B, K]`.
+        prior: p(z), with events `[D]`.
+        posterior: q(z|x) of events `[B, *event_shape]`, with batch shape `[B]`.
+        likelihood: p(x|z) of latents `[…, B, D]`, with batch shape `[…, B]`.
+        pairs: pairs of an event and a latent that are computed at once; memory grows with it.
     """
 
     def __init__(
@@ -45,39 +45,36 @@ class LatentVariables:
         likelihood: Callable[..., Distribution],
         pairs: int = PAIRS,
     ):
-        self.prior, self.posterior, self.likelihood, self.pairs = (
-            prior,
-            posterior,
-            likelihood,
-            pairs,
-        )
+        self.prior, self.posterior, self.likelihood = prior, posterior, likelihood
+        self.pairs = pairs
         self._elbo = tf.function(self._elbo_of, autograph=False)
         self._log_sum = tf.function(self._log_sum_of, autograph=False, reduce_retracing=True)
 
     def elbo(self, events: tf.Tensor, seed: tuple[int, int], *context: tf.Tensor) -> np.ndarray:
-        """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), by one sample of z and the KL in closed form.
+        """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), in nats.
+
+        The expectation is estimated with one sample of z, the KL is in closed form.
 
         Args:
             events: `[B, *event_shape]`.
-            seed: two integers, of the samples.
+            seed: of the samples, two integers.
             *context: for posterior and likelihood.
 
         Returns:
             nats, `float64[B]`.
         """
-        found = self._elbo(events, _seed(seed, 0), *context)
-        return np.asarray(found, np.float64)
+        return np.asarray(self._elbo(events, _fold(seed, 0), *context), np.float64)
 
     def log_prob(
         self, events: tf.Tensor, seed: tuple[int, int], samples: int, *context: tf.Tensor
     ) -> np.ndarray:
         """log 1/K Σ p(x|z) p(z) / q(z|x), with z from q(z|x) (Burda et al. 2015).
 
-        In expectation it is a bound on log p(x) from below, rises with K, and tends to log p(x).
+        In expectation it is a lower bound on log p(x), grows with K, and tends to log p(x).
 
         Args:
             events: `[B, *event_shape]`.
-            seed: two integers, of the samples.
+            seed: of the samples, two integers.
             samples: K.
             *context: for posterior and likelihood.
 
@@ -85,17 +82,17 @@ class LatentVariables:
             nats, `float64[B]`.
 
         Raises:
-            UsageError: there is to be no sample.
+            UsageError: K is not positive.
         """
         if samples < 1:
             raise UsageError(f"{samples} importance samples are too few; the least is 1")
         chunk = max(1, min(samples, self.pairs // max(1, len(events))))
         total = np.full(len(events), -np.inf)
         for index, start in enumerate(range(0, samples, chunk)):
-            # A tensor, lest each size be traced anew.
+            # A tensor: a Python integer would trace the function again for the last chunk.
             size = tf.constant(min(chunk, samples - start))
             total = np.logaddexp(
-                total, self._log_sum(events, _seed(seed, index + 1), size, *context)
+                total, self._log_sum(events, _fold(seed, index + 1), size, *context)
             )
         return total - math.log(samples)
 
@@ -107,7 +104,7 @@ class LatentVariables:
     def _log_sum_of(
         self, events: tf.Tensor, seed: tf.Tensor, size: tf.Tensor, *context: tf.Tensor
     ) -> tf.Tensor:
-        """log Σ of `size` importance weights, in float64."""
+        """log of the sum of `size` importance weights, in float64."""
         posterior = self.posterior(events, *context)
         latents = posterior.sample(size, seed=seed)
         log_weights = self.likelihood(latents, *context).log_prob(events)
@@ -115,7 +112,7 @@ class LatentVariables:
         return tf.reduce_logsumexp(tf.cast(log_weights, tf.float64), axis=0)
 
 
-def _seed(seed: tuple[int, int], index: int) -> tf.Tensor:
+def _fold(seed: tuple[int, int], index: int) -> tf.Tensor:
     folded: tf.Tensor = tf.random.experimental.stateless_fold_in(tf.constant(seed, tf.int32), index)
     return folded
 
@@ -126,27 +123,29 @@ def dequantized_log_prob(
     seeds: np.ndarray,
     draws: int,
 ) -> np.ndarray:
-    """log 1/k Σ p(x + u) / q(u|x): densities averaged over draws of u, a bound on log P(x) in
-    expectation.
+    """log 1/k Σ p(x + u) / q(u|x), with k draws of the dequantization u.
+
+    In expectation it is a lower bound on log P(x).
 
     Args:
-        log_prob: of `images` and the seeds of their dequantization, `int32[B]`: log p(x + u) − log
-            q(u|x) in nats, `[B]`.
+        log_prob: log p(x + u) − log q(u|x) in nats, `[B]`, of `images` and the seeds of their
+            dequantization, `int32[B]`.
         images: `uint8[B, H, W, C]`.
-        seeds: `int32[B]`; a single draw is theirs, several are drawn from them.
+        seeds: `int32[B]`; a single draw uses these seeds, several draws use seeds derived from
+            them.
         draws: k.
 
     Returns:
         nats, `float64[B]`.
 
     Raises:
-        UsageError: there is to be no draw.
+        UsageError: k is not positive.
     """
     if draws < 1:
         raise UsageError(f"{draws} dequantizations are too few; the least is 1")
-    several = seeds[:, None] if draws == 1 else random.seeds_of_draws(seeds, draws).numpy()
-    found = [np.asarray(log_prob(images, drawn), np.float64) for drawn in several.T]
-    total: np.ndarray = np.logaddexp.reduce(found, axis=0) - math.log(draws)
+    draw_seeds = seeds[:, None] if draws == 1 else random.seeds_of_draws(seeds, draws).numpy()
+    values = [np.asarray(log_prob(images, column), np.float64) for column in draw_seeds.T]
+    total: np.ndarray = np.logaddexp.reduce(values, axis=0) - math.log(draws)
     return total
 
 
@@ -156,8 +155,10 @@ def bits_per_dim(log_prob: np.ndarray, dimensions: int) -> np.ndarray:
 
 
 def active_units(means: np.ndarray, least: float = ACTIVE) -> int:
-    """Latents whose posterior mean varies over images by more than `least` (Burda et al. 2015,
-    section 5).
+    """Number of latents in use.
+
+    The variance of their posterior mean over images exceeds `least` (Burda et al. 2015, "Importance
+    weighted autoencoders", section 5).
 
     Args:
         means: of q(z|x), `[N, D]`.

@@ -1,8 +1,9 @@
-"""Mode collapse by counting: how many of a data set's modes the samples reach, and how evenly.
+"""Mode collapse by counting: how many modes samples reach, and how evenly.
 
-On Stacked MNIST a classifier of digits tells the mode of a sample, one of 1000, channel by channel.
-Lin, Khetan, Fanti & Oh 2018 ("PacGAN"), after Metz et al. 2017 and Srivastava et al. 2017, count
-the modes among 26 000 samples, and take the KL divergence of the samples' modes from the uniform.
+On Stacked MNIST, a classifier of digits finds the mode of a sample, one of 1000, channel by
+channel. Lin, Khetan, Fanti & Oh 2018 ("PacGAN"), after Metz et al. 2017 and Srivastava et al. 2017,
+count the modes among 26 000 samples. They also measure the KL divergence of the samples' modes from
+the uniform distribution.
 """
 
 from dataclasses import dataclass
@@ -14,15 +15,15 @@ from tfgen.errors import UsageError
 
 @dataclass(frozen=True)
 class ModeCounts:
-    """What N samples reach of M modes.
+    """How N samples spread over M modes.
 
     Attributes:
-        captured: modes with at least one sample; `expected_modes` is what N draws from the uniform
-            reach.
-        kl: KL(samples ‖ reference) of the modes, in nats; N draws from the reference itself have (M
-            − 1) / 2N on average, to first order in 1/N.
+        captured: modes with at least one sample; `expected_modes` gives the number that N uniform
+            draws reach.
+        kl: KL(samples ‖ reference) of the modes, in nats. N draws from the reference have
+            (M − 1) / 2N on average, to first order in 1/N.
         entropy: of the samples' modes, in nats; at most ln M.
-        histogram: samples of each mode, int64[M].
+        histogram: samples of each mode, `int64[M]`.
     """
 
     captured: int
@@ -34,17 +35,19 @@ class ModeCounts:
 def captured_modes(
     labels: np.ndarray, num_modes: int, reference: np.ndarray | None = None
 ) -> ModeCounts:
-    """Counts the modes that samples reach; a mode without any adds nothing to KL and entropy.
+    """Count the modes that samples reach.
+
+    A mode without samples adds nothing to KL and entropy.
 
     Args:
-        labels: the mode of each sample, integers of 0…M−1 [N], N ≥ M.
+        labels: the mode of each sample, integers 0…M−1, `[N]` with N ≥ M.
         num_modes: M.
-        reference: weights of the modes, positive [M], such as the training labels' counts; None:
-            equal ones, as in the paper. The digits of MNIST's training images are not quite equally
-            frequent: three drawn from them are by that alone 0.0047 nats from the uniform.
+        reference: positive weights of the modes, `[M]`, such as counts of the training labels;
+            None: equal weights, as in the paper. The digits of MNIST's training images are not
+            quite equally frequent: three digits drawn from them differ by 0.0047 nats from uniform.
 
     Raises:
-        UsageError: labels are no integers or out of range, are fewer than the modes, or a weight is
+        UsageError: labels are not integers, out of range, or fewer than the modes; or a weight is
             not positive.
     """
     labels = np.asarray(labels)
@@ -53,11 +56,11 @@ def captured_modes(
             f"labels are {labels.dtype}{list(labels.shape)}; they must be integers [N]"
         )
     _check_count("num_modes", num_modes, 1)
-    # Fewer could not reach all modes, however good the model.
+    # With fewer samples than modes, not even a perfect model could reach all modes.
     if len(labels) < num_modes:
         raise UsageError(
             f"{len(labels)} samples are too few for {num_modes} modes; the least is {num_modes}, "
-            "and Lin et al. 2018 take 26 a mode"
+            "and Lin et al. 2018 take 26 per mode"
         )
     if labels.min() < 0 or labels.max() >= num_modes:
         raise UsageError(
@@ -76,7 +79,7 @@ def captured_modes(
 
 
 def expected_modes(n: int, num_modes: int) -> float:
-    """Modes that n draws from the uniform over M reach on average: M · (1 − (1 − 1/M)^n).
+    """Modes that n uniform draws from M modes reach on average: M · (1 − (1 − 1/M)^n).
 
     Raises:
         UsageError: n is negative, or there is no mode.
@@ -95,7 +98,8 @@ def _normalized(weights: np.ndarray, num_modes: int) -> np.ndarray:
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
     if wrong.size:
         raise UsageError(
-            f"reference has the weight {weights[wrong[0]]:g} for mode {wrong[0]}; all must be positive"
+            f"reference has the weight {weights[wrong[0]]:g} for mode {wrong[0]}; "
+            "all must be positive"
         )
     return weights / weights.sum()
 

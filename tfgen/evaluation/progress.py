@@ -1,4 +1,4 @@
-"""Long estimates: what is done is kept, and how far they are is shown."""
+"""Long estimates: intermediate values on disk, and progress."""
 
 import contextlib
 import json
@@ -12,22 +12,22 @@ import numpy as np
 
 from tfgen.system.atomic import write_arrays
 
-# Told how many images more are done.
+# Called with the number of images that were just finished.
 Advance: TypeAlias = Callable[[int], None]
-# Seconds between two writings of what is done.
+# Seconds between two writes of intermediate values.
 _WRITE_EVERY = 15.0
 
 
 def silent(images: int) -> None:
-    """Shows nothing."""
+    """Shows no progress."""
 
 
-class Kept:
-    """Values of images on disk, so that an estimate that was interrupted goes on where it stood.
+class PartialValues:
+    """Values of images on disk, with which an interrupted estimate continues.
 
     Args:
-        path: of the file, NPZ.
-        key: all that decides the values; what was kept under another key is thrown away.
+        path: the file, NPZ.
+        key: all that decides the values; a file with another key is ignored.
     """
 
     def __init__(self, path: Path, key: Mapping[str, Any]):
@@ -35,7 +35,7 @@ class Kept:
         self._written = time.monotonic()
 
     def read(self, n: int) -> np.ndarray:
-        """`float64[n]`, not a number where nothing is known yet; a broken file counts as none."""
+        """`float64[n]`, NaN where a value is missing; a broken file holds no values."""
         try:
             with np.load(self.path, allow_pickle=False) as stored:
                 if str(stored["key"]) == self.key and stored["values"].shape == (n,):
@@ -46,15 +46,20 @@ class Kept:
         return np.full(n, np.nan)
 
     def write(self, values: np.ndarray, now: bool = False) -> None:
-        """Keeps the values, if the last writing is long enough ago and the disk takes them."""
+        """Write the values, unless the last write was a moment ago.
+
+        Args:
+            values: `float64[n]`, NaN where a value is missing.
+            now: write in any case.
+        """
         if now or time.monotonic() - self._written > _WRITE_EVERY:
-            # An estimate is worth more than its copy: on a full disk it goes on without.
+            # On a full disk the estimate continues, without a file.
             with contextlib.suppress(OSError):
                 write_arrays(self.path, {"key": np.array(self.key), "values": values})
             self._written = time.monotonic()
 
     def remove(self) -> None:
-        """Once the estimate stands elsewhere."""
+        """Remove the file, once the result is written."""
         self.path.unlink(missing_ok=True)
 
 
@@ -62,32 +67,32 @@ def per_image(
     estimate: Callable[[slice], np.ndarray],
     n: int,
     batch: int,
-    kept: Kept | None = None,
+    partial: PartialValues | None = None,
     advance: Advance = silent,
 ) -> np.ndarray:
     """The values of n images, a batch at a time.
 
     Args:
         estimate: values `[B]` of the images of a slice; must not depend on the slices before.
-        n: images in all.
+        n: number of images.
         batch: images at a time.
-        kept: where values are kept on the way; what it has already is not computed again.
+        partial: where values are stored on the way; values that are there are not computed again.
         advance: called after each batch.
 
     Returns:
         `float64[n]`.
     """
-    values = np.full(n, np.nan) if kept is None else kept.read(n)
+    values = np.full(n, np.nan) if partial is None else partial.read(n)
     try:
         for start in range(0, n, batch):
             part = slice(start, min(start + batch, n))
             if np.isnan(values[part]).any():
                 values[part] = estimate(part)
-                if kept is not None:
-                    kept.write(values)
+                if partial is not None:
+                    partial.write(values)
             advance(part.stop - part.start)
     except BaseException:
-        if kept is not None:
-            kept.write(values, now=True)
+        if partial is not None:
+            partial.write(values, now=True)
         raise
     return values

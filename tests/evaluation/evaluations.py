@@ -1,0 +1,48 @@
+"""Evaluations as `tfgen-evaluate` writes them, with few entries."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfgen import registry
+
+
+def evaluation(family: str, seed: int = 0, preset: str = "mlp", **samples: float) -> dict[str, Any]:
+    """An evaluation of a preset of a built-in family, with these metrics of samples."""
+    entry = registry.family(family).preset(preset)
+    settings = {"model": entry.model.to_json(), "options": entry.training()}
+    return foreign_evaluation(family, seed, preset, settings, **samples)
+
+
+def foreign_evaluation(
+    family: str,
+    seed: int = 0,
+    preset: str = "mlp",
+    settings: Mapping[str, Any] | None = None,
+    **samples: float,
+) -> dict[str, Any]:
+    """An evaluation of a family that need not be known, such as one of a package that is gone."""
+    return {
+        "settings": dict(settings or {"model": {}, "options": {}}),
+        "weights": "best",
+        "format": 1,
+        "title": f"{family} {preset}, seed {seed}",
+        "family": family,
+        "preset": preset,
+        "seed": seed,
+        "dataset": {"fingerprint": "f", "split": "test"},
+        "n": 100,
+        "classifier": {"sha256": "c"},
+        "samples": samples,
+        "floor": {"fid": 0.5},
+        "ceiling": {"fid": 900.0},
+        "cost": {},
+    }
+
+
+def with_fids(**fids: Sequence[float]) -> list[dict[str, Any]]:
+    """Evaluations of the report's networks: for each family an FID for each seed."""
+    return [
+        evaluation(family, seed, fid=fid)
+        for family, values in fids.items()
+        for seed, fid in enumerate(values)
+    ]

@@ -1,0 +1,77 @@
+"""Likelihoods of families of another package, whose values are known in closed form."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tests.conftest import make_images
+from tests.evaluation.toys import LinearGaussian, Toy, UniformBytes, UniformBytesByLabel
+from tfgen.data import Dataset, Split
+from tfgen.evaluation.densities import density_of
+from tfgen.evaluation.held_out import measure_likelihood
+from tfgen.evaluation.job import Job
+from tfgen.evaluation.request import EvaluationRequest
+from tfgen.evaluation.subject import Subject
+
+pytestmark = pytest.mark.quick
+
+N, SHAPE = 30, (6, 6, 1)
+IMAGES, LABELS = make_images(N), np.arange(N) % 3
+
+
+def likelihood(model: Toy, folder: Path, **request: Any) -> dict[str, Any] | None:
+    split = Split(IMAGES, LABELS)
+    dataset = Dataset("tiny", "1.0.0", split, split, split, 3, "fingerprint")
+    subject = Subject(
+        title="a toy",
+        path=folder,
+        kind="run",
+        run={},
+        weights="last",
+        weights_sha256="0",
+        density=density_of(model),
+        draw=lambda seeds: np.zeros((len(seeds), *SHAPE), np.float32),
+        num_classes=model.num_classes,
+        image_shape=SHAPE,
+        cost={},
+    )
+    console = Console(file=io.StringIO())
+    job = Job(subject, dataset, EvaluationRequest(**request), folder / "e.json", console)
+    return measure_likelihood(job)
+
+
+def test_uniform_bytes_have_eight_bits_per_dim(tmp_path: Path) -> None:
+    result = likelihood(UniformBytes(image_shape=SHAPE), tmp_path, dequantizations=3)
+    assert result is not None
+    assert result["events"] == "bytes"
+    assert result["dequantizations"] == 3
+    for name in ("bits_per_dim_one_draw", "bits_per_dim"):
+        assert result[name] == pytest.approx(8, abs=1e-12)
+        assert result[f"{name}_error"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_conditional_density_gets_the_labels(tmp_path: Path) -> None:
+    model = UniformBytesByLabel(image_shape=SHAPE, num_classes=3)
+    result = likelihood(model, tmp_path)
+    assert result is not None
+    assert result["events"] == "bytes, given the label"
+    assert result["bits_per_dim"] == pytest.approx(8 + LABELS.mean() / (36 * np.log(2)))
+
+
+def test_importance_weights_of_an_exact_posterior_are_exact(tmp_path: Path) -> None:
+    model = LinearGaussian(image_shape=SHAPE)
+    result = likelihood(model, tmp_path, importance_samples=5, n=20)
+    assert result is not None
+    assert result["events"] == "Pixels(binarization='none')"
+    assert (result["latents"], result["importance_samples"]) == (2, 5)
+    exact = -model.exact_log_prob(IMAGES[:20] / 255)
+    assert result["nll"] == pytest.approx(exact.mean(), rel=1e-5)
+    assert result["nll_error"] == pytest.approx(np.std(exact, ddof=1) / np.sqrt(20), rel=1e-3)
+
+
+def test_a_family_without_a_density_has_no_likelihood(tmp_path: Path) -> None:
+    assert likelihood(Toy(image_shape=SHAPE), tmp_path) is None

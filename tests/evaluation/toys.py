@@ -1,0 +1,117 @@
+"""Families of another package, as evaluation meets them: models of known likelihood."""
+
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import tfgen
+from tfgen import registry
+from tfgen.models.preprocessing import Pixels
+from tfgen.settings.model import ConditionalConfig
+
+tfd: Any = tfp.distributions
+
+# Length of a latent vector, and standard deviation of the weights.
+DIM, SCALE = 2, 0.5
+# log p of a byte that is uniform on 0…255, nats.
+UNIFORM = -np.log(256)
+
+
+class Toy(tfgen.GenerativeModel):
+    """A model without training whose images are grey."""
+
+    Config = ConditionalConfig
+    config: ConditionalConfig
+
+    def __init__(self, config: Any = None, *, seed: int = 0, dtype: Any = None, **fields: Any):
+        config = self.Config.build(config, fields)
+        super().__init__(config, Pixels("none"), seed, dtype=dtype)
+        size = (DIM, int(np.prod(config.image_shape)))
+        self.loadings = self.add_weight(
+            size, keras.initializers.RandomNormal(stddev=SCALE, seed=seed), name="loadings"
+        )
+
+    @property
+    def latent_dim(self) -> int:
+        return DIM
+
+    def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        values = 0.5 + 0.1 * latents @ self.loadings.value
+        return tf.reshape(values, [-1, *self.config.image_shape])
+
+
+class UniformBytes(Toy):
+    """Uniform bytes. Its `log_prob` takes no more than the base class documents."""
+
+    density = "exact"
+
+    def log_prob(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        size = tf.size(images, tf.int32) // tf.size(seeds)
+        return tf.fill(tf.shape(seeds), UNIFORM) * tf.cast(size, tf.float64)
+
+
+class UniformBytesByLabel(Toy):
+    """Uniform bytes, less likely by the label in nats."""
+
+    density = "exact"
+
+    def log_prob(self, images: tf.Tensor, seeds: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        size = tf.cast(tf.size(images) // tf.size(seeds), tf.float64)
+        return size * UNIFORM - tf.cast(labels, tf.float64)
+
+
+class LinearGaussian(Toy):
+    """x = Wᵀ z + ε with both normal, and the exact posterior."""
+
+    density = "latent"
+
+    def prior(self) -> Any:
+        return tfd.MultivariateNormalDiag(tf.zeros([DIM]), tf.ones([DIM]))
+
+    def posterior(self, events: tf.Tensor, labels: tf.Tensor | None = None) -> Any:
+        loadings = self.loadings.value
+        covariance = tf.linalg.inv(tf.eye(DIM) + loadings @ tf.transpose(loadings))
+        flat = tf.reshape(events, [-1, loadings.shape[1]])
+        means = flat @ tf.transpose(covariance @ loadings)
+        return tfd.MultivariateNormalTriL(means, tf.linalg.cholesky(covariance))
+
+    def likelihood(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> Any:
+        means = latents @ self.loadings.value
+        shape = tf.concat([tf.shape(latents)[:-1], self.config.image_shape], axis=0)
+        return tfd.Independent(tfd.Normal(tf.reshape(means, shape), 1.0), 3)
+
+    def exact_log_prob(self, events: np.ndarray) -> np.ndarray:
+        """log p(x) in closed form, in float64."""
+        loadings = self.loadings.numpy().astype(np.float64)
+        covariance = np.eye(loadings.shape[1]) + loadings.T @ loadings
+        density = tfd.MultivariateNormalFullCovariance(np.zeros(len(covariance)), covariance)
+        return density.log_prob(events.reshape(len(events), -1).astype(np.float64)).numpy()
+
+
+def family(name: str, model: type[Toy]) -> registry.Family:
+    preset = registry.Preset("", ConditionalConfig(), 1, 1, 1.0)
+    path = f"{__name__}:{model.__name__}"
+    return registry.Family(name, "a toy", path, ConditionalConfig, {"mlp": preset})
+
+
+FAMILIES = {
+    "uniform": family("uniform", UniformBytes),
+    "gaussian": family("gaussian", LinearGaussian),
+    "silent": family("silent", Toy),
+}
+UNIFORM_FAMILY, GAUSSIAN_FAMILY, SILENT_FAMILY = FAMILIES.values()
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the families known, as if a package with entry points were installed."""
+    points = {
+        name: [EntryPoint(name, f"{__name__}:{name.upper()}_FAMILY", registry.ENTRY_POINTS)]
+        for name in FAMILIES
+    }
+    everything = {**registry._entry_points(), **points}
+    monkeypatch.setattr(registry, "_entry_points", lambda: everything)

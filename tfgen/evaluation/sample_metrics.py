@@ -1,0 +1,76 @@
+"""The metrics of samples, with real images as the reference."""
+
+from typing import Any
+
+import numpy as np
+
+from tfgen.evaluation.classifier import ImageFeatures
+from tfgen.evaluation.coverage import coverage, nearest
+from tfgen.evaluation.distances import fid, kid
+from tfgen.evaluation.modes import captured_modes
+
+# Number of samples that `copies` names, those nearest to a training image.
+PICTURED = 8
+# Share of held-out images that are as near to a training image as a copy would be.
+_COPIES = 0.01
+# With more modes than these, the histogram of the modes is left out.
+_MAX_HISTOGRAM = 100
+
+
+def sample_metrics(
+    samples: ImageFeatures, reference: ImageFeatures, num_modes: int
+) -> dict[str, Any]:
+    """All metrics of samples that are computed from features and classes, for JSON.
+
+    Args:
+        samples: of the samples.
+        reference: of real images.
+        num_modes: number of classes.
+
+    Raises:
+        UsageError: there are too few images.
+    """
+    kernel_distance = kid(samples.features, reference.features)
+    metrics: dict[str, Any] = {
+        "fid": fid(samples.features, reference.features),
+        "kid": kernel_distance.value,
+        "kid_error": kernel_distance.error,
+        **coverage(samples.features, reference.features)._asdict(),
+    }
+    if len(samples.classes) >= num_modes:
+        modes = captured_modes(samples.classes, num_modes)
+        metrics |= {"modes": modes.captured, "modes_kl": modes.kl, "class_entropy": modes.entropy}
+        if num_modes <= _MAX_HISTOGRAM:
+            metrics["classes"] = modes.histogram.tolist()
+    return metrics
+
+
+def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict[str, Any]:
+    """Distances of samples and of held-out images to training images, by pixels.
+
+    Args:
+        samples: `uint8[N, H, W, C]`.
+        held_out: real images that were not trained on, `uint8[M, H, W, C]`.
+        train: training images, `uint8[K, H, W, C]`.
+
+    Returns:
+        `distance` and `distance_of_held_out`: median distances, for pixels in 0…1. `share_nearer`:
+        share of samples that are nearer to a training image than the nearest 1 % of held-out
+        images; 0.01 for images like these, higher for copies and for smooth images. `nearest`:
+        indices of the samples that are nearest to a training image, each with the index of that
+        image.
+    """
+    of_samples, of_held_out = nearest(samples, train), nearest(held_out, train)
+    order = np.argsort(of_samples.distances)[:PICTURED]
+    threshold = np.quantile(of_held_out.distances, _COPIES)
+    return {
+        "distance": float(np.median(of_samples.distances)) / 255,
+        "distance_of_held_out": float(np.median(of_held_out.distances)) / 255,
+        "share_nearer": float((of_samples.distances < threshold).mean()),
+        "nearest": [[int(index), int(of_samples.indices[index])] for index in order],
+    }
+
+
+def noise(n: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Images of uniform noise, the ceiling of all distances: `uint8[n, *shape]`."""
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
