@@ -1,9 +1,9 @@
-"""Every signature of every shipped version, where TensorFlow alone is installed, against the live
-model.
+"""Compares every signature of every shipped version with the live model, without tfgen installed.
 
-python .ci/alone.py expect FILE            # where tfgen is installed: inputs and the live models'
-outputs python .ci/alone.py check FILE VERSIONS    # where it is not: `tf.saved_model.load` and
-`saved_model_cli run`
+python .ci/alone.py expect FILE
+    Where tfgen is installed: writes inputs, and the outputs of the live models.
+python .ci/alone.py check FILE VERSIONS
+    Where TensorFlow alone is installed: loads each version and runs `saved_model_cli` on it.
 """
 
 import importlib.util
@@ -22,21 +22,18 @@ ABSENT = ("tfgen", "tensorflow_probability", "tf_keras")
 
 def expect(path: Path) -> None:
     """Writes `name|signature|in or out|tensor` → array."""
-    from tfgen.publishing import opening as loading
-    from tfgen.publishing import versions
+    from tfgen.publishing import opening, versions
 
     arrays = {}
     for name in versions.names(versions.shipped_folder()):
-        model = loading.exported_model(versions.shipped_folder() / name / "1")
-        inputs = model.example_inputs(ROWS)
+        model = opening.exported_model(versions.shipped_folder() / name / "1")
+        examples = model.example_inputs(ROWS)
         signatures = model.signatures()
-        for signature, (function, specs) in {
-            "serving_default": next(iter(signatures.values())),
-            **signatures,
-        }.items():
-            given = {spec.name: inputs[spec.name] for spec in specs}
-            outputs = function(**{key: tf.constant(value) for key, value in given.items()})
-            arrays |= {f"{name}|{signature}|in|{key}": value for key, value in given.items()}
+        signatures = {"serving_default": next(iter(signatures.values())), **signatures}
+        for signature, (function, specs) in signatures.items():
+            inputs = {spec.name: examples[spec.name] for spec in specs}
+            outputs = function(**{key: tf.constant(value) for key, value in inputs.items()})
+            arrays |= {f"{name}|{signature}|in|{key}": value for key, value in inputs.items()}
             arrays |= {
                 f"{name}|{signature}|out|{key}": value.numpy() for key, value in outputs.items()
             }
@@ -44,7 +41,7 @@ def expect(path: Path) -> None:
 
 
 class Blocked:
-    """Finds no package of these names: none may be imported by what is loaded."""
+    """An import finder that refuses these packages, so that nothing loaded can use them."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         """Part of the import system."""
@@ -53,10 +50,10 @@ class Blocked:
 
 
 def check(path: Path, versions: Path) -> None:
-    """Fails where an output is not the live model's."""
-    found = [name for name in ABSENT if importlib.util.find_spec(name)]
-    assert not found, f"{found} are installed here"
-    # What TensorFlow itself has imported of Keras by now stays.
+    """Fails if an output is not the live model's."""
+    present = [name for name in ABSENT if importlib.util.find_spec(name)]
+    assert not present, f"{present} are installed here"
+    # Modules of Keras that TensorFlow itself has imported by now stay.
     sys.meta_path.insert(0, Blocked())
     arrays = dict(np.load(path))
     signatures = sorted({tuple(key.split("|")[:2]) for key in arrays})
@@ -65,23 +62,23 @@ def check(path: Path, versions: Path) -> None:
     for name, signature in signatures:
         inputs, expected = (part_of(arrays, name, signature, part) for part in ("in", "out"))
         outputs = loaded[name].signatures[signature](
-            **{k: tf.constant(v) for k, v in inputs.items()}
+            **{key: tf.constant(value) for key, value in inputs.items()}
         )
-        compare(
-            f"{name} {signature}", {key: value.numpy() for key, value in outputs.items()}, expected
-        )
-    # A process for each, so that the default signature speaks for the others.
+        values = {key: value.numpy() for key, value in outputs.items()}
+        compare(f"{name} {signature}", values, expected)
+    # The command takes one process per signature, so only the default signature is run.
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda name: run_cli(versions, arrays, name, "serving_default"), loaded))
     print(
-        f"{len(signatures)} signatures of {len(loaded)} versions equal the live models, by the command too"
+        f"{len(signatures)} signatures of {len(loaded)} versions equal the live models, "
+        "by saved_model_cli too"
     )
 
 
 def part_of(
     arrays: dict[str, np.ndarray], name: str, signature: str, part: str
 ) -> dict[str, np.ndarray]:
-    """The inputs or outputs of a signature by their names."""
+    """The inputs or outputs of a signature by name."""
     prefix = f"{name}|{signature}|{part}|"
     return {
         key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)
@@ -89,46 +86,40 @@ def part_of(
 
 
 def run_cli(versions: Path, arrays: dict[str, np.ndarray], name: str, signature: str) -> None:
-    """The same by TensorFlow's own command."""
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    """Fails if TensorFlow's own command computes other outputs than the live model."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         inputs = part_of(arrays, name, signature, "in")
         for key, value in inputs.items():
             np.save(folder / f"{key}.npy", value)
-        command = [
-            *(
-                str(Path(sys.executable).parent / "saved_model_cli"),
-                "run",
-                "--dir",
-                str(versions / name / "1"),
-            ),
-            *("--tag_set", "serve", "--signature_def", signature, "--outdir", made, "--overwrite"),
-            *("--inputs", ";".join(f"{key}={folder / key}.npy" for key in inputs)),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        command = [str(Path(sys.executable).parent / "saved_model_cli"), "run"]
+        command += ["--dir", str(versions / name / "1"), "--tag_set", "serve"]
+        command += ["--signature_def", signature, "--outdir", temporary, "--overwrite"]
+        command += ["--inputs", ";".join(f"{key}={folder / key}.npy" for key in inputs)]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stderr
         expected = part_of(arrays, name, signature, "out")
-        compare(
-            f"{name} {signature}",
-            {key: np.load(folder / f"{key}.npy") for key in expected},
-            expected,
-        )
+        outputs = {key: np.load(folder / f"{key}.npy") for key in expected}
+        compare(f"{name} {signature}", outputs, expected)
 
 
-def compare(what: str, found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    """To 1e-5 of the largest entry; of a flow's images a byte in a thousand may be its
-    neighbour."""
-    assert found.keys() == expected.keys(), what
+def compare(title: str, outputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    """Fails if outputs differ by more than 1e-5 of the largest entry; latents must be bit-equal.
+
+    Of a flow's images, one byte in a thousand may be the neighbouring one.
+    """
+    assert outputs.keys() == expected.keys(), title
     for key, value in expected.items():
-        assert found[key].shape == value.shape, what
-        if what.endswith("latents"):
-            np.testing.assert_array_equal(found[key], value, what)
+        assert outputs[key].shape == value.shape, title
+        if title.endswith("latents"):
+            np.testing.assert_array_equal(outputs[key], value, title)
             continue
-        difference = np.abs(found[key] - value)
+        difference = np.abs(outputs[key] - value)
         far = difference > 1e-5 * max(1, np.abs(value).max())
-        bytes_apart = what.startswith("flow") and key == "images" and difference.max() < 1.001 / 255
+        of_flow = title.startswith("flow") and key == "images"
+        bytes_apart = of_flow and difference.max() < 1.001 / 255
         assert not far.any() or (bytes_apart and far.mean() < 1e-3), (
-            f"{what}: {key} is off by {difference.max()}"
+            f"{title}: {key} is off by {difference.max()}"
         )
 
 

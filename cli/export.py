@@ -1,4 +1,4 @@
-"""`tfgen-export`: publishes a run's sampler, or a `.keras` file's, as the next version."""
+"""`tfgen-export`: publishes the sampler of a run or of a `.keras` file as the next version."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,10 @@ from tfgen.errors import UsageError
 from tfgen.publishing import versions
 from tfgen.settings.fields import Config, option
 from tfgen.system.quiet import import_quietly
-from tfgen.training.folder import RunFolder, saved_config
+from tfgen.training.folder import RunFolder, run_name, saved_config
 
-from ._command import run_command
+from ._command import SAVED_MODELS, run_command, suggest_next
 from ._flags import Parser, add_flags, read_flags
-from .train import advice
 
 PROG = "tfgen-export"
 
@@ -23,12 +22,15 @@ PROG = "tfgen-export"
 class ExportOptions(Config):
     """The flags of `tfgen-export`."""
 
-    to: Path = option(Path("saved_models"), "folder of published samplers")
-    name: str | None = option(None, "name to publish under (default: the run's, see the README)")
-    weights: Literal["best", "last"] = option(
-        "best", "of a run: the best by validation, where the family has such, or the last"
+    to: Path = option(SAVED_MODELS, "folder of published samplers")
+    name: str | None = option(
+        None, "name to publish under (default: from model and data set, as tfgen-train does)"
     )
-    dry_run: bool = option(False, "say what would be published, and write nothing")
+    weights: Literal["best", "last"] = option(
+        "best",
+        "weights of a run: best (by validation loss, if the family has one) or last",
+    )
+    dry_run: bool = option(False, "print what would be published, and write nothing")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     parser = Parser(
-        PROG, "Publish the sampler of a run, or of a .keras file, as the next version of its name."
+        PROG, "Publish the sampler of a run or of a .keras file as the next version of its name."
     )
     parser.add_argument("run", metavar="RUN", type=Path, help="run directory or .keras file")
     add_flags(parser, ExportOptions)
@@ -48,49 +50,47 @@ def _body(argv: list[str]) -> None:
     if not RunFolder(path).config.is_file() and not (path.suffix == ".keras" and path.is_file()):
         raise UsageError(f"{path} is no run directory and no .keras file")
     import_quietly("tensorflow_probability", "tfgen.publishing.export", "tfgen.publishing.opening")
-    publish(path, options)
+    export_model(path, options)
 
 
-def publish(path: Path, options: ExportOptions) -> None:
-    """Publishes, or says what would be published.
+def export_model(path: Path, options: ExportOptions) -> None:
+    """Publishes the model of a run or of a file, or prints what would be published.
 
     Raises:
-        UsageError: there is nothing to publish, or the name's newest version has other signatures.
+        UsageError: there is no model to publish, or it cannot be published under that name.
         WorkError: the run or the file is damaged.
     """
-    from tfgen.publishing import export
-    from tfgen.publishing import opening as loading
-    from tfgen.training.run import run_name
+    from tfgen.publishing import export, opening
 
     if path.is_file():
-        model, weights, evaluation = loading.load(path), "last", None
+        model, weights, evaluation = opening.load(path), "last", None
         run = registry.describe_model(model)
         default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
     else:
-        model, weights = loading.load_run(path, options.weights)
+        model, weights = opening.load_run(path, options.weights)
         run, default = RunFolder(path).read_config(), run_name(saved_config(path))
         evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
     name = default if options.name is None else options.name
     if options.dry_run:
-        traced = export.trace(model)
-        export.check_publishable(model, options.to, name, traced)
+        plain = export.in_float32(model)
+        traced = export.trace(plain)
+        export.check_publishable(plain, options.to, name, traced)
         print(describe(name, export.describe(traced), weights, options.to))
         return
-    published = export.publish(
+    version = export.publish(
         model, options.to, name, run=run, weights=weights, evaluation=evaluation
     )
-    print(f"published {published}; {advice(run['family'], published)}")
-    if not (published / export.WARMUP).exists():
+    print(f"published {version}; {suggest_next(run['family'], version)}")
+    if not (version / export.WARMUP).exists():
         print(
             "without warm-up requests: they need the extra [serving], pip install 'tfgen[serving]'"
         )
 
 
 def describe(name: str, signatures: dict[str, Any], weights: str, to: Path) -> str:
-    """What `--dry-run` prints: name, version, weights, and the signatures with dtypes and
-    shapes."""
+    """The text of `--dry-run`: name, number, weights, and all signatures."""
 
-    def shown(tensors: dict[str, Any]) -> str:
+    def list_tensors(tensors: dict[str, Any]) -> str:
         sizes = {key: ["B", *map(str, tensor["shape"][1:])] for key, tensor in tensors.items()}
         return ", ".join(
             f"{key}: {tensors[key]['dtype']}[{', '.join(size)}]" for key, size in sizes.items()
@@ -98,7 +98,8 @@ def describe(name: str, signatures: dict[str, Any], weights: str, to: Path) -> s
 
     lines = [f"would publish {to / name / str(versions.next_number(to, name))}, {weights} weights"]
     for signature, tensors in signatures.items():
-        lines.append(f"  {signature:<10}{shown(tensors['inputs'])} → {shown(tensors['outputs'])}")
+        inputs, outputs = list_tensors(tensors["inputs"]), list_tensors(tensors["outputs"])
+        lines.append(f"  {signature:<10}{inputs} → {outputs}")
     return "\n".join(lines)
 
 

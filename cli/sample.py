@@ -7,77 +7,93 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
-from tfgen.seeds import image_seeds
 
 from tfgen import figures
 from tfgen.errors import UsageError
-from tfgen.publishing.served import MAX_RETRIES, Grpc, Rest, ServedSampler
-from tfgen.publishing.versions import Sampler, find
+from tfgen.publishing.served import MAX_RETRIES, ServedSampler
+from tfgen.publishing.signatures import SignatureSampler
+from tfgen.publishing.versions import find
+from tfgen.sampling import BATCH, Arrays, request_labels, request_seeds
 from tfgen.settings.fields import Config, option
 from tfgen.settings.training import MAX_SEED
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
 
-from ._command import check_output, run_command
+from ._command import SAVED_MODELS, check_output, run_command
 from ._flags import Parser, add_flags, read_flags
 
 PROG = "tfgen-sample"
-
-AnySampler: TypeAlias = Sampler | ServedSampler
 
 
 @dataclass(frozen=True)
 class SampleOptions(Config):
     """The flags of `tfgen-sample`."""
 
-    n: int = option(25, "how many images", minimum=1, maximum=2**31 - 1)
+    n: int = option(25, "number of images", minimum=1, maximum=2**31 - 1)
     seed: int = option(
-        0, "of the request; the same seed gives the same images", minimum=0, maximum=MAX_SEED
+        0, "seed of the request; the same seed gives the same images", minimum=0, maximum=MAX_SEED
     )
     seeds: tuple[int, ...] | None = option(
         None,
-        "each image's own seed, in place of --n and --seed; an .npz tells those of its images",
+        "one seed for each image, in place of --n and --seed; an .npz file has those of its images",
         minimum=-(2**31),
         maximum=2**31 - 1,
     )
     label: int | None = option(
-        None, "class of all images, of a conditional model (default: all classes alike)", minimum=0
+        None,
+        "class of all images, for a conditional model (default: image i has class i mod K)",
+        minimum=0,
     )
     temperature: float = option(
         1.0,
-        "scale of the latents: below 1 images are likelier and more alike",
+        "scale of the latents; below 1, images are more probable and less diverse",
         above=0,
         maximum=10.0,
     )
     out: Path | None = option(None, "file to write, .png or .npz (default: NAME-samples.png)")
-    saved_models: Path = option(Path("saved_models"), "folder of published samplers")
+    saved_models: Path = option(SAVED_MODELS, "folder of published samplers")
     version: int | None = option(
         None, "version to use (default: the newest)", minimum=1, maximum=2**63 - 1
     )
     manifold: int | None = option(
-        None, "side of a grid through a latent space of 2 dimensions", minimum=2
+        None, "draw a grid of N × N points of a latent space with 2 dimensions", minimum=2
     )
     interpolate: int | None = option(
-        None, "images on the way between each two neighbouring seeds", minimum=2
+        None, "draw N images on the way from each seed to the next, one row per pair", minimum=2
     )
-    path: Literal["linear", "spherical"] = option("linear", "the way that --interpolate takes")
-    batch_size: int = option(250, "images computed at once, or asked for in one request", minimum=1)
+    path: Literal["linear", "spherical"] = option("linear", "path of --interpolate")
+    batch_size: int = option(
+        BATCH, "images computed at once, or requested from a server at once", minimum=1
+    )
     url: str | None = option(
-        None, "TensorFlow Serving's REST address, http://host:8501, in place of a folder"
+        None, "REST address of TensorFlow Serving, http://host:8501, in place of --saved-models"
     )
-    grpc: str | None = option(None, "its gRPC address, host:8500; needs the extra [serving]")
+    grpc: str | None = option(
+        None, "gRPC address of TensorFlow Serving, host:8500; needs the extra [serving]"
+    )
     timeout: float = option(
-        60.0, "seconds to wait for a server's answer [s]", above=0, maximum=86_400
+        60.0, "time to wait for an answer of the server [s]", above=0, maximum=86_400
     )
     retries: int = option(
         3,
-        "how often a request is sent again where no server is met, or an overloaded one",
+        "repetitions of a request if the server cannot be reached or is busy",
         minimum=0,
         maximum=MAX_RETRIES,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.manifold and self.interpolate:
+            raise UsageError("--manifold and --interpolate exclude each other")
+        if self.manifold and self.temperature != 1:
+            raise UsageError("--manifold has its own latents; leave out --temperature")
+        if self.interpolate and self.seeds and len(self.seeds) < 2:
+            raise UsageError("--interpolate needs two --seeds or more")
+        if self.url is not None and self.grpc is not None:
+            raise UsageError("--url and --grpc exclude each other")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,48 +103,55 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     parser = Parser(
-        PROG, "Sample images from a published model; where none was trained, from the shipped one."
+        PROG, "Sample images from a published model; if none was trained, from the shipped one."
     )
     parser.add_argument(
-        "name", metavar="NAME", help="name that the model was published under, vae for one"
+        "name", metavar="NAME", help="name that the model was published under, for example vae"
     )
     add_flags(parser, SampleOptions)
     namespace = parser.parse(argv)
     options = read_flags(namespace, SampleOptions)
-    if options.manifold and options.interpolate:
-        raise UsageError("--manifold and --interpolate exclude each other")
-    if options.manifold and options.temperature != 1:
-        raise UsageError("--manifold has its own latents; leave out --temperature")
-    if options.interpolate and options.seeds and len(options.seeds) < 2:
-        raise UsageError("--interpolate needs two --seeds or more")
-    if options.url is not None and options.grpc is not None:
-        raise UsageError("--url and --grpc exclude each other")
     out = options.out or Path(f"{namespace.name}-samples.png")
     check_output(out, (".png", ".npz"))
     sampler = open_sampler(namespace.name, options)
-    arrays, columns = draw(sampler, options)
-    write(out, arrays, columns)
+    arrays = draw(sampler, options)
+    write(out, arrays, options)
     print(f"{len(arrays['images'])} images of {sampler.name} version {sampler.number} in {out}")
 
 
-def open_sampler(name: str, options: SampleOptions) -> AnySampler:
-    """The published sampler of that name, from a folder or behind a server.
+def open_sampler(name: str, options: SampleOptions) -> SignatureSampler:
+    """The published sampler of a name, from a folder or behind a server.
 
     Raises:
-        UsageError: there is no such name or version.
-        WorkError: the version is broken, or the server gives no answer.
+        UsageError: there is no such name or version, or it is no sampler of images.
+        WorkError: the version is damaged, or the server gives no answer.
     """
+    sampler = _connect(name, options) or _open_version(name, options)
+    sampler.batch_size, sampler.track = options.batch_size, show_progress
+    return sampler
+
+
+def _connect(name: str, options: SampleOptions) -> SignatureSampler | None:
+    """The sampler behind the server of `--url` or `--grpc`; None without these flags."""
     if options.url is not None:
-        return ServedSampler(
-            Rest(options.url, options.timeout, options.retries), name, options.version
-        )
+        from tfgen.publishing.rest import Rest
+
+        rest = Rest(options.url, options.timeout, options.retries)
+        return ServedSampler(rest, name, options.version)
     if options.grpc is not None:
+        from tfgen.publishing.grpc import Grpc
+
         import_quietly()
-        return ServedSampler(
-            Grpc(options.grpc, options.timeout, options.retries), name, options.version
-        )
+        grpc = Grpc(options.grpc, options.timeout, options.retries)
+        return ServedSampler(grpc, name, options.version)
+    return None
+
+
+def _open_version(name: str, options: SampleOptions) -> SignatureSampler:
     version = find(name, options.saved_models, options.version)
     import_quietly()
+    from tfgen.publishing.sampler import Sampler
+
     sampler = Sampler(version)
     if "sample" not in sampler.manifest["signatures"]:
         offered = ", ".join(sampler.manifest["signatures"])
@@ -136,109 +159,86 @@ def open_sampler(name: str, options: SampleOptions) -> AnySampler:
     return sampler
 
 
-def draw(sampler: AnySampler, options: SampleOptions) -> tuple[dict[str, np.ndarray], int | None]:
-    """The images asked for with their latents (and seeds), and the columns of their grid.
+def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
+    """The requested images with their latents, and with their seeds and labels if they have some.
 
     Raises:
-        UsageError: a manifold is asked of a latent space that is not of 2 dimensions, or a label
-            that the model does not have.
+        UsageError: `--manifold` needs a latent space of two dimensions, or a label; or the model
+            has no such label.
     """
-    arrays: dict[str, np.ndarray] = {}
-    columns = None
+    arrays: Arrays = {}
     if options.manifold:
-        if sampler.latent_dim != 2:
-            raise UsageError(f"--manifold needs 2 latents; {sampler.name} has {sampler.latent_dim}")
-        if sampler.num_classes and options.label is None:
-            raise UsageError(f"--manifold of {sampler.name}, which is conditional, needs a --label")
-        latents, columns = figures.manifold_latents(options.manifold), options.manifold
+        latents = _manifold(sampler, options)
     elif options.interpolate:
-        ends = in_batches(sampler, "latents", options, seed=seeds_of(options, 1))["latents"]
-        rows = [
-            figures.interpolated_latents(*pair, options.interpolate, options.path)
-            for pair in itertools.pairwise(ends)
-        ]
-        latents, columns = np.concatenate(rows), options.interpolate
+        latents = _interpolations(sampler, options, options.interpolate)
     else:
-        arrays["seeds"] = seeds_of(options)
-        latents = in_batches(sampler, "latents", options, seed=arrays["seeds"])["latents"]
+        arrays["seeds"] = request_seeds(options.n, options.seed, options.seeds)
+        latents = sampler.latents(arrays["seeds"])
     if options.temperature != 1:
         latents = latents * np.float32(options.temperature)
-    inputs = {"latents": latents}
-    if sampler.num_classes or options.label is not None:
-        inputs["label"] = arrays["labels"] = choose_labels(
-            sampler, options.label, len(latents), columns
-        )
-        if columns is None and options.label is None and len(latents) % sampler.num_classes == 0:
-            columns = len(latents) // sampler.num_classes
-    images = in_batches(sampler, "decode", options, **inputs)["images"]
-    return {"images": images, "latents": latents, **arrays}, columns
+    # All images in a row of an interpolation have the same class.
+    columns = options.interpolate or 1
+    labels = request_labels(len(latents) // columns, sampler.num_classes, options.label)
+    if labels is not None:
+        arrays["labels"] = labels = np.repeat(labels, columns)
+    return {"images": sampler.decode(latents, labels), "latents": latents, **arrays}
 
 
-def in_batches(
-    sampler: AnySampler, signature: str, options: SampleOptions, **inputs: np.ndarray
-) -> dict[str, np.ndarray]:
-    """What a signature gives for arrays with the batch first, `--batch-size` rows at a time."""
-    size = len(next(iter(inputs.values())))
-    parts = []
-    with tracked(range(0, size, options.batch_size), signature) as starts:
-        for at in starts:
-            batch = {key: each[at : at + options.batch_size] for key, each in inputs.items()}
-            parts.append(sampler.call(signature, **batch))
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+def _manifold(sampler: SignatureSampler, options: SampleOptions) -> np.ndarray:
+    assert options.manifold is not None
+    if sampler.latent_dim != 2:
+        raise UsageError(f"--manifold needs 2 latents; {sampler.name} has {sampler.latent_dim}")
+    if sampler.num_classes and options.label is None:
+        raise UsageError(f"--manifold of {sampler.name}, which is conditional, needs a --label")
+    return figures.manifold_latents(options.manifold)
+
+
+def _interpolations(sampler: SignatureSampler, options: SampleOptions, columns: int) -> np.ndarray:
+    """The latents of all rows, each from one seed to the next."""
+    ends = sampler.latents(request_seeds(options.n + 1, options.seed, options.seeds))
+    rows = [
+        figures.interpolated_latents(start, end, columns, options.path)
+        for start, end in itertools.pairwise(ends)
+    ]
+    return np.concatenate(rows)
 
 
 @contextlib.contextmanager
-def tracked(steps: range, title: str) -> Iterator[Iterable[int]]:
-    """The steps, on a terminal with progress and the time left where there are several."""
-    if len(steps) < 2 or not sys.stderr.isatty():
-        yield steps
+def show_progress(parts: Sequence[slice], title: str) -> Iterator[Iterable[slice]]:
+    """Shows progress and the remaining time over several batches, if there is a terminal."""
+    if len(parts) < 2 or not sys.stderr.isatty():
+        yield parts
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    # Whatever goes wrong is told after the bar has gone, in one line.
+    # The bar is removed before an error is printed in its one line.
     with Progress(console=Console(stderr=True), transient=True, redirect_stderr=False) as progress:
-        yield progress.track(steps, description=title)
+        yield progress.track(parts, description=title)
 
 
-def seeds_of(options: SampleOptions, more: int = 0) -> np.ndarray:
-    """The images' own seeds, `int32[n]`; of a request for `n` by its seed, so many more."""
-    if options.seeds is not None:
-        return np.array(options.seeds, np.int32)
-    return image_seeds(options.seed, options.n + more)
-
-
-def choose_labels(
-    sampler: AnySampler, label: int | None, n: int, columns: int | None
-) -> np.ndarray:
-    """The labels of n images, `int32[n]`: one for all, or all classes in their order, alike often.
-
-    Of an interpolation, whose rows have so many columns, each row has one label.
-
-    Raises:
-        UsageError: the model has no such label, or none at all.
-    """
-    name, classes = sampler.name, sampler.num_classes
-    if not classes:
-        raise UsageError(
-            f"{name} is not conditional: it takes no --label; train one with --conditional"
-        )
-    if label is not None and label >= classes:
-        raise UsageError(f"label = {label} is too large; {name} has the classes 0 … {classes - 1}")
-    if label is not None:
-        return np.full(n, label, np.int32)
-    rows = np.arange(n) // columns if columns else np.arange(n) * classes // n
-    return (rows % classes).astype(np.int32)
-
-
-def write(path: Path, arrays: dict[str, np.ndarray], columns: int | None) -> None:
-    """Writes a picture of the images or all arrays, whole or not at all."""
+def write(path: Path, arrays: Arrays, options: SampleOptions) -> None:
+    """Writes a picture of the images, or all arrays, whole or not at all."""
     if path.suffix == ".npz":
         file = io.BytesIO()
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         write_bytes(path, file.getvalue())
-    else:
-        write_bytes(path, figures.png_bytes(figures.image_grid(arrays["images"], columns)))
+        return
+    images, columns = arrays["images"], options.manifold or options.interpolate
+    if columns is None and options.label is None and "labels" in arrays:
+        images, columns = sort_by_class(images, arrays["labels"])
+    write_bytes(path, figures.png_bytes(figures.image_grid(images, columns)))
+
+
+def sort_by_class(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int | None]:
+    """Images in rows of one class each, and the number of columns.
+
+    Images that do not fill the rows stay in their order; then the number of columns is None.
+    """
+    counts = np.bincount(labels)
+    if len(set(counts)) > 1:
+        return images, None
+    return images[np.argsort(labels, kind="stable")], int(counts[0])
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ _HOMES = {
     "Identity": "tfgen.models.preprocessing",
     "Pixels": "tfgen.models.preprocessing",
     "SymmetricPixels": "tfgen.models.preprocessing",
-    "Sampler": "tfgen.publishing.opening",
+    "Sampler": "tfgen.publishing.sampler",
     "image_seeds": "tfgen.random",
     "load": "tfgen.publishing.opening",
     "load_data": "tfgen.data.load",
@@ -48,7 +48,7 @@ _SUBMODULES = (
 __all__ = sorted([*_HOMES, *_SUBMODULES, "__version__"])
 
 if TYPE_CHECKING:
-    from tfgen.data.load import load as load_data
+    from tfgen.data.load import load as load_data  # noqa: F401
     from tfgen.models.base import ImageModel as ImageModel
     from tfgen.models.classifier.config import ClassifierConfig as ClassifierConfig
     from tfgen.models.classifier.model import Classifier as Classifier
@@ -63,8 +63,8 @@ if TYPE_CHECKING:
     from tfgen.models.preprocessing import SymmetricPixels as SymmetricPixels
     from tfgen.models.vae.config import VAEConfig as VAEConfig
     from tfgen.models.vae.model import VAE as VAE
-    from tfgen.publishing.opening import Sampler as Sampler
     from tfgen.publishing.opening import load as load
+    from tfgen.publishing.sampler import Sampler as Sampler
     from tfgen.random import image_seeds as image_seeds
 
 

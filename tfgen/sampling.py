@@ -1,31 +1,42 @@
-"""How images are sampled: what a live model, an opened version and a served one have in common.
+"""The sampling interface: what a live model, an opened version and a served version share.
 
-The rules of a request stand here once: which seeds it has, which label each image gets, how many
-images are computed at a time, and what is said of a wrong one. No TensorFlow here, so that a client
-of a server needs none.
+The rules of a request stand here once: the seed and the label of each image, the number of images
+per batch, and the error texts. No TensorFlow here, so that a client of a server needs none.
 """
 
 import abc
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tfgen.errors import UsageError
 from tfgen.random import image_seeds
 
-# Images computed at a time, or asked for in one request.
+# Default number of images that are computed at once, or requested from a server at once.
 BATCH = 250
+
+Arrays: TypeAlias = dict[str, np.ndarray]
+# Shows progress: takes the slices of the batches and a title, and gives the slices to go through.
+Track: TypeAlias = Callable[
+    [Sequence[slice], str], contextlib.AbstractContextManager[Iterable[slice]]
+]
 
 
 class ImageSampler(abc.ABC):
-    """What samples images: `latents`, `decode` and `sample`, and `encode` and `log_prob` where
-    there are such.
+    """A sampler of images: `latents`, `decode` and `sample`.
 
     An image is a function of its own seed: `sample` is `decode` of `latents`. Without labels, image
-    i of a conditional model has the class i mod K, for every n and whatever the batches. A live
-    model answers with tensors, an opened and a served version with numpy arrays of the same values.
+    i of a conditional model has the class i mod K, for every n and any batch size. A live model
+    returns tensors, an opened and a served version numpy arrays with the same values. A VAE and a
+    flow also have `encode` and `log_prob`.
+
+    Attributes:
+        batch_size: number of images that `sample` computes at once.
     """
+
+    batch_size = BATCH
 
     @property
     @abc.abstractmethod
@@ -35,23 +46,27 @@ class ImageSampler(abc.ABC):
     @property
     @abc.abstractmethod
     def num_classes(self) -> int:
-        """Number of classes of a conditional model, K; 0 of an unconditional one."""
+        """Number of classes of a conditional model, K; 0 of an unconditional model."""
 
     @abc.abstractmethod
     def latents(self, seeds: Any) -> Any:
-        """Latents `float32[B, D]` of `seeds: int32[B]`; bit-equal for a seed in every batch and
-        process."""
+        """Latents `float32[B, D]` of `seeds: int32[B]`.
+
+        The latents of a seed are bit-equal in every batch and process.
+        """
 
     @abc.abstractmethod
     def decode(self, latents: Any, labels: Any = None) -> Any:
-        """Images `float32[B, H, W, C]` in 0…1.
+        """Images `float32[B, H, W, C]` in 0…1 of latents.
 
         Args:
             latents: `float32[B, D]`.
-            labels: classes of a conditional model, `int[B]` or one for all; None: i mod K.
+            labels: classes of a conditional model, `int[B]`, or one class for all images; None:
+                image i has the class i mod K.
 
         Raises:
-            UsageError: a label is out of range, or the model takes none.
+            UsageError: a label is out of range, there are not B labels, or the model is not
+                conditional.
         """
 
     def sample(self, n: int = 25, *, seed: int = 0, seeds: Any = None, labels: Any = None) -> Any:
@@ -59,85 +74,108 @@ class ImageSampler(abc.ABC):
 
         Args:
             n: number of images.
-            seed: of the whole request; the same seed gives the same images.
-            seeds: one seed for each image, `int32[n]`, in place of `n` and `seed`.
-            labels: classes of a conditional model, `int[n]` or one for all; None: i mod K.
+            seed: seed of the whole request; it determines the seed of each image.
+            seeds: one seed for each image, `int32[n]`; replaces `n` and `seed`.
+            labels: classes of a conditional model, `int[n]`, or one class for all images; None:
+                image i has the class i mod K.
 
         Raises:
-            UsageError: a label is out of range, or the model takes none.
+            UsageError: n is negative, `seeds` are not a list of 32-bit integers, a label is out of
+                range, there are not n labels, or the model is not conditional.
         """
         seeds = request_seeds(n, seed, seeds)
         labels = request_labels(len(seeds), self.num_classes, labels)
+        parts = batches(len(seeds), self.batch_size)
+        if labels is None:
+            return self.joined([self._sample_batch(seeds[part]) for part in parts])
+        return self.joined([self._sample_batch(seeds[part], labels[part]) for part in parts])
 
-        def images(part: slice) -> Any:
-            return self.decode(self.latents(seeds[part]), None if labels is None else labels[part])
-
-        return self.joined([images(part) for part in batches(len(seeds))])
+    def _sample_batch(self, seeds: np.ndarray, labels: np.ndarray | None = None) -> Any:
+        return self.decode(self.latents(seeds), labels)
 
     def joined(self, parts: list[Any]) -> Any:
-        """Batches put one after the other."""
+        """Concatenates batches."""
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def batches(n: int, size: int = BATCH) -> Iterator[slice]:
-    """Slices of n rows, `size` at a time; one empty slice where n is 0."""
+    """Slices of n rows, `size` rows each; one empty slice if n is 0."""
     return (slice(start, min(start + size, n)) for start in range(0, max(n, 1), size))
 
 
+def no_progress(
+    parts: Sequence[slice], title: str
+) -> contextlib.AbstractContextManager[Iterable[slice]]:
+    """The `Track` that shows nothing."""
+    return contextlib.nullcontext(parts)
+
+
 def in_batches(
-    function: Callable[..., Any],
-    *arrays: Any,
+    function: Callable[..., Arrays],
+    inputs: Mapping[str, np.ndarray],
     size: int = BATCH,
-    track: Callable[..., Iterable] = iter,
-) -> Any:
-    """`function(*arrays)` computed `size` rows at a time.
+    track: Track = no_progress,
+    title: str = "",
+) -> Arrays:
+    """The outputs `function(**inputs)`, computed `size` rows at a time.
 
     Args:
-        function: of arrays with the batch first, to one such array.
-        *arrays: with the batch first; None is passed on.
-        size: rows at a time.
-        track: wraps the list of slices, to show progress.
+        function: takes arrays by name and returns arrays by name, all with the batch first.
+        inputs: arrays by name, all with the batch first.
+        size: rows per batch.
+        track: shows progress over the batches.
+        title: title of the progress display.
     """
-    parts = list(batches(len(arrays[0]), size))
-    results = [
-        function(*(None if array is None else array[part] for array in arrays))
-        for part in track(parts)
-    ]
-    return np.concatenate(results)
+    parts = list(batches(len(next(iter(inputs.values()))), size))
+    with track(parts, title) as steps:
+        outputs = [
+            function(**{name: array[part] for name, array in inputs.items()}) for part in steps
+        ]
+    if len(outputs) == 1:
+        return outputs[0]
+    return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
 
 def request_seeds(n: int, seed: int, seeds: Any = None) -> np.ndarray:
     """The seed of each image of a request, `int32[n]`.
 
+    Args:
+        n: number of images.
+        seed: seed of the whole request.
+        seeds: one seed for each image; replaces `n` and `seed`.
+
     Raises:
-        UsageError: there is to be no image, or `seeds` is no list of 32-bit integers.
+        UsageError: n is negative, or `seeds` are not a list of 32-bit integers.
     """
     if seeds is None:
         if n < 0:
             raise UsageError(f"n = {n} is too small; the least is 0")
         return image_seeds(seed, n)
     array = np.asarray(seeds)
+    if array.size == 0:  # numpy makes float64 of an empty list
+        array = array.astype(np.int32)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise UsageError(
             f"seeds are {array.dtype}{list(array.shape)}; pass one integer for each image"
         )
     if array.size and not -(2**31) <= array.min() <= array.max() < 2**31:
         raise UsageError(
-            f"seeds go from {array.min()} to {array.max()}; they must fit into 32 bits"
+            f"seeds range from {array.min()} to {array.max()}; they must fit into 32 bits"
         )
     return array.astype(np.int32)
 
 
 def request_labels(n: int, num_classes: int, labels: Any = None) -> np.ndarray | None:
-    """The class of each of n images, `int32[n]`; None of an unconditional model.
+    """The class of each of n images to sample, `int32[n]`; None for an unconditional model.
 
     Args:
         n: number of images.
-        num_classes: K; 0 of an unconditional model.
-        labels: `int[n]`, or one for all; None: image i has the class i mod K.
+        num_classes: K; 0 for an unconditional model.
+        labels: `int[n]`, or one class for all images; None: image i has the class i mod K.
 
     Raises:
-        UsageError: a label is out of range, there are not n of them, or the model takes none.
+        UsageError: a label is out of range, there are not n labels, or the model is not
+            conditional.
     """
     if not num_classes:
         if labels is not None:
@@ -146,6 +184,8 @@ def request_labels(n: int, num_classes: int, labels: Any = None) -> np.ndarray |
     if labels is None:
         return (np.arange(n) % num_classes).astype(np.int32)
     array = np.asarray(labels)
+    if array.size == 0:  # numpy makes float64 of an empty list
+        array = array.astype(np.int32)
     if array.dtype.kind not in "iu" or array.ndim > 1 or (array.ndim == 1 and len(array) != n):
         raise UsageError(
             f"labels are {array.dtype}{list(array.shape)}; pass {n} integers, or one for all"
@@ -155,15 +195,73 @@ def request_labels(n: int, num_classes: int, labels: Any = None) -> np.ndarray |
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:
-    """Refuses labels that a model does not have.
+    """Checks that labels are classes of the model.
 
     Raises:
-        UsageError: one is out of range.
+        UsageError: a label is out of range.
     """
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
-        there = (
+        subject = (
             f"label {labels.min()} is"
             if labels.size == 1
             else f"labels {labels.min()}…{labels.max()} are"
         )
-        raise UsageError(f"{there} out of range; the model has the classes 0…{num_classes - 1}")
+        raise UsageError(f"{subject} out of range; the model has the classes 0…{num_classes - 1}")
+
+
+def noise_seeds(n: int, seeds: Any = None) -> np.ndarray:
+    """The seed of the noise for each of n images to encode or judge, `int32[n]`.
+
+    Args:
+        n: number of images.
+        seeds: `int32[n]`; None: 0, 1, 2, ….
+
+    Raises:
+        UsageError: there are not n seeds, or they are not 32-bit integers.
+    """
+    array = request_seeds(0, 0, np.arange(n) if seeds is None else seeds)
+    if len(array) != n:
+        raise UsageError(f"there are {len(array)} seeds for {n} images; pass one for each image")
+    return array
+
+
+def image_labels(n: int, num_classes: int, labels: Any = None) -> np.ndarray | None:
+    """The class of each of n images to encode or judge, `int32[n]`; None if unconditional.
+
+    Args:
+        n: number of images.
+        num_classes: K; 0 for an unconditional model.
+        labels: `int[n]`, or one class for all images. An image has its own class, so a conditional
+            model needs them.
+
+    Raises:
+        UsageError: labels are missing, out of range, not n, or the model is not conditional.
+    """
+    if labels is None and num_classes:
+        raise UsageError(
+            f"the model is conditional: pass labels 0…{num_classes - 1}, in fit as (images, labels)"
+        )
+    return request_labels(n, num_classes, labels)
+
+
+def check_image_bytes(dtype: str, shape: Sequence[int | None]) -> None:
+    """Checks that an array has images of bytes, `uint8[B, H, W, C]`.
+
+    A model of 0…255 that gets 0…1 computes void likelihoods silently, so floats are an error.
+
+    Args:
+        dtype: name of the array's dtype.
+        shape: shape of the array.
+
+    Raises:
+        UsageError: the dtype is not `uint8`, or the array has not four dimensions.
+    """
+    if dtype != "uint8":
+        raise UsageError(
+            f"images are {dtype}; pass uint8 images of 0…255, shape [B, H, W, C] "
+            "(convert floats in 0…1 by (images * 255).round().astype('uint8'))"
+        )
+    if len(shape) != 4:
+        raise UsageError(
+            f"images have shape {tuple(shape)}; pass [B, H, W, C] (grey images: images[..., None])"
+        )

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tfgen
 from tests import commands
 from tests.conftest import SIDE
 from tests.told import fails
+from tfgen.figures import image_grid
 
 pytestmark = pytest.mark.newest
 
@@ -62,36 +64,62 @@ def test_the_name_and_the_manifest_tell_of_classes(models: Path, name: str) -> N
     assert manifest["run"]["model"]["num_classes"] == CLASSES
 
 
-def test_a_label_is_for_all_images_and_none_for_each_class_alike(models: Path, name: str) -> None:
-    one, other = (arrays(models, name, "--n", 4, "--label", label) for label in (1, 2))
-    np.testing.assert_array_equal(one["labels"], 1)
-    np.testing.assert_array_equal(one["latents"], other["latents"])
-    assert not np.array_equal(one["images"], other["images"])
-    every = arrays(models, name, "--n", 6)
-    np.testing.assert_array_equal(every["labels"], [0, 0, 1, 1, 2, 2])
-    np.testing.assert_allclose(every["images"][2:4], one["images"][2:4], atol=1e-5)
-    # More classes than images, and numbers that no row divides.
-    assert arrays(models, name, "--n", 2)["labels"].tolist() == [0, 1]
-    assert np.bincount(arrays(models, name, "--n", 7)["labels"]).tolist() == [3, 2, 2]
+def test_a_label_is_for_all_images(models: Path, name: str) -> None:
+    ones, twos = (arrays(models, name, "--n", 4, "--label", label) for label in (1, 2))
+    np.testing.assert_array_equal(ones["labels"], 1)
+    np.testing.assert_array_equal(ones["latents"], twos["latents"])
+    assert not np.array_equal(ones["images"], twos["images"])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 6, 7])
+def test_without_a_label_image_i_has_class_i_mod_k(models: Path, name: str, n: int) -> None:
+    stored = arrays(models, name, "--n", n)
+    np.testing.assert_array_equal(stored["labels"], np.arange(n) % CLASSES)
+    for label in range(min(n, CLASSES)):
+        of_class = arrays(models, name, "--n", n, "--label", label)["images"]
+        np.testing.assert_allclose(
+            stored["images"][label::CLASSES], of_class[label::CLASSES], atol=1e-5
+        )
+
+
+def test_the_images_are_those_of_the_live_model(models: Path, name: str) -> None:
+    live = tfgen.load(models.parent / "run")
+    opened = tfgen.load(models / name / "2")
+    for flags, request in (
+        (["--n", 7, "--seed", 4], {"n": 7, "seed": 4}),
+        (["--seeds", 5, 6, 7, 8], {"seeds": [5, 6, 7, 8]}),
+        (["--seeds", 5, 6, "--label", 2], {"seeds": [5, 6], "labels": 2}),
+    ):
+        images = arrays(models, name, *flags)["images"]
+        np.testing.assert_allclose(opened.sample(**request), images, atol=1e-6)
+        np.testing.assert_allclose(live.sample(**request), images, atol=1e-5)
 
 
 def test_the_picture_has_a_row_for_each_class(models: Path, name: str) -> None:
     argv = [name, "--saved-models", str(models), "--n", "15", "--out", "out.png"]
     assert commands.main("sample", argv) == 0
     with Image.open("out.png") as picture:
-        assert picture.width / picture.height == (5 * (SIDE + 1) + 1) / (CLASSES * (SIDE + 1) + 1)
+        factor = picture.width // (5 * (SIDE + 1) + 1)
+        rows = CLASSES * (SIDE + 1) + 1
+        assert (picture.width, picture.height) == (factor * (5 * (SIDE + 1) + 1), factor * rows)
+        pixels = np.asarray(picture)[::factor, ::factor]
+    # The array keeps the order of the request: class 0, 1, 2, 0, 1, 2, ….
+    stored = arrays(models, name, "--n", 15)["images"]
+    by_class = np.concatenate([stored[label::CLASSES] for label in range(CLASSES)])
+    np.testing.assert_array_equal(pixels, image_grid(by_class, 5)[..., 0])
 
 
 def test_a_row_of_an_interpolation_is_of_one_class(models: Path, name: str) -> None:
-    found = arrays(models, name, "--n", 4, "--interpolate", 3)
-    np.testing.assert_array_equal(found["labels"], np.repeat([0, 1, 2, 0], 3))
+    stored = arrays(models, name, "--n", 4, "--interpolate", 3)
+    np.testing.assert_array_equal(stored["labels"], np.repeat([0, 1, 2, 0], 3))
 
 
-def test_a_label_that_is_not_there_is_told(
+def test_a_label_out_of_range_is_an_error(
     models: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert commands.main("sample", [name, "--saved-models", str(models), "--label", "3"]) == 2
-    assert "label = 3 is too large; " in capfd.readouterr().err
+    error = "label 3 is out of range; the model has the classes 0…2\n"
+    assert capfd.readouterr().err == f"tfgen-sample: error: {error}"
     if "2d" in name:
         assert (
             commands.main("sample", [name, "--saved-models", str(models), "--manifold", "3"]) == 2
@@ -116,8 +144,6 @@ def test_a_run_goes_on_with_its_classes(models: Path, name: str) -> None:
 
 
 def test_a_loaded_run_takes_labels(models: Path, name: str) -> None:
-    import tfgen
-
     model = tfgen.load(models.parent / "run")
     assert model.num_classes == CLASSES
     assert model.sample(n=2, labels=1).shape == (2, SIDE, SIDE, 1)

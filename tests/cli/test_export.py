@@ -44,8 +44,8 @@ def test_a_run_is_published_with_the_weights_asked_for(
     assert export(run, "--to", "models", "--weights", weights) == 0
     version = Path("models") / NAME / "2"
     assert (
-        capfd.readouterr().out
-        == f"published {version}; look at it with: tfgen-sample {NAME} --n 25\n"
+        capfd.readouterr().out == f"published {version}; draw samples with: "
+        f"tfgen-sample {NAME} --n 25 --saved-models models\n"
     )
     manifest = json.loads((version / "manifest.json").read_text())
     assert (manifest["family"], manifest["weights"]) == ("vae", weights)
@@ -63,12 +63,9 @@ def test_a_run_is_published_with_the_weights_asked_for(
 
 def test_the_end_of_a_training_publishes_the_same(trained: Trained) -> None:
     assert export(trained.runs / "flat", "--to", "models") == 0
-    for ours, other in zip(
-        weights_of(Path("models") / NAME / "2"),
-        weights_of(trained.saved_models / NAME / "2"),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(ours, other)
+    weights = weights_of(trained.saved_models / NAME / "2")
+    for weight, expected in zip(weights_of(Path("models") / NAME / "2"), weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_another_name(trained: Trained) -> None:
@@ -77,7 +74,9 @@ def test_another_name(trained: Trained) -> None:
 
 
 def test_a_keras_file_is_published(capfd: pytest.CaptureFixture[str]) -> None:
-    model = tfgen.GAN((8, 8, 1), generator_hidden=(4,), discriminator_hidden=(4,), seed=3)
+    model = tfgen.GAN(
+        image_shape=(8, 8, 1), generator_hidden=(4,), discriminator_hidden=(4,), seed=3
+    )
     model.save("g.keras")
     assert export("g.keras", "--to", "models") == 0
     sampler, seeds = tfgen.load("models/gan/2"), np.arange(5, dtype=np.int32)
@@ -106,8 +105,8 @@ def test_a_dry_run_tells_all_and_writes_nothing(
 def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "damaged.keras").write_bytes(b"PK")
     (here / "file").touch()
-    shape = tfgen.VAE((8, 8, 1), 2, (4,))
-    shape.save("other.keras")
+    model = tfgen.VAE(image_shape=(8, 8, 1), latent_dim=2, hidden=(4,))
+    model.save("other.keras")
     assert export(trained.runs / "flat", "--to", "models") == 0
     before = files(here)
     capfd.readouterr()

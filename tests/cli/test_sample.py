@@ -55,13 +55,13 @@ def test_a_picture_is_a_grid_of_all_images(
 
 
 def test_arrays_are_images_latents_and_seeds(trained: Trained) -> None:
-    found = arrays(trained, "--n", 6, "--seed", 3)
-    assert found.keys() == {"images", "latents", "seeds"}
-    assert (found["images"].dtype, found["images"].shape) == (np.float32, (6, SIDE, SIDE, 1))
-    assert found["images"].min() >= 0
-    assert found["images"].max() <= 1
-    assert (found["latents"].dtype, found["latents"].shape) == (np.float32, (6, 2))
-    np.testing.assert_array_equal(found["seeds"], image_seeds(3, 6))
+    stored = arrays(trained, "--n", 6, "--seed", 3)
+    assert stored.keys() == {"images", "latents", "seeds"}
+    assert (stored["images"].dtype, stored["images"].shape) == (np.float32, (6, SIDE, SIDE, 1))
+    assert stored["images"].min() >= 0
+    assert stored["images"].max() <= 1
+    assert (stored["latents"].dtype, stored["latents"].shape) == (np.float32, (6, 2))
+    np.testing.assert_array_equal(stored["seeds"], image_seeds(3, 6))
     assert arrays(trained, "--n", 2, name="vae-tiny")["latents"].shape == (2, 20)
 
 
@@ -69,8 +69,8 @@ def test_a_temperature_scales_the_latents(trained: Trained) -> None:
     plain, cool = arrays(trained, "--n", 4), arrays(trained, "--n", 4, "--temperature", 0.5)
     np.testing.assert_array_equal(cool["latents"], plain["latents"] / 2)
     assert np.any(cool["images"] != plain["images"])
-    one = arrays(trained, "--n", 4, "--temperature", 1.0)
-    np.testing.assert_array_equal(one["images"], plain["images"])
+    same = arrays(trained, "--n", 4, "--temperature", 1.0)
+    np.testing.assert_array_equal(same["images"], plain["images"])
 
 
 @pytest.mark.parametrize("out", ["out.png", "out.npz"])
@@ -109,9 +109,9 @@ def test_a_version_is_chosen_by_number_and_else_the_newest(
 
 
 def test_a_manifold_is_a_grid_through_the_latents(trained: Trained) -> None:
-    found = arrays(trained, "--manifold", 5)
-    assert found["images"].shape == (25, SIDE, SIDE, 1)
-    latents = found["latents"].reshape(5, 5, 2)
+    grid = arrays(trained, "--manifold", 5)
+    assert grid["images"].shape == (25, SIDE, SIDE, 1)
+    latents = grid["latents"].reshape(5, 5, 2)
     # Rows share the second coordinate, columns the first; the middle is the prior's.
     assert (latents[:, :, 1] == latents[:, :1, 1]).all()
     assert (latents[:, :, 0] == latents[:1, :, 0]).all()
@@ -123,10 +123,10 @@ def test_a_manifold_is_a_grid_through_the_latents(trained: Trained) -> None:
 
 
 def test_an_interpolation_runs_between_the_samples_of_neighbouring_seeds(trained: Trained) -> None:
-    found, ends = arrays(trained, "--n", 2, "--interpolate", 4), arrays(trained, "--n", 3)
+    stored, ends = arrays(trained, "--n", 2, "--interpolate", 4), arrays(trained, "--n", 3)
     images, latents = (
-        found["images"].reshape(2, 4, SIDE, SIDE, 1),
-        found["latents"].reshape(2, 4, 2),
+        stored["images"].reshape(2, 4, SIDE, SIDE, 1),
+        stored["latents"].reshape(2, 4, 2),
     )
     for row in range(2):
         for place, end in ((0, row), (-1, row + 1)):

@@ -58,7 +58,8 @@ KINDS = {
     "manifold": [NAME, "--manifold", 4],
     "version": [NAME, "--n", 4, "--version", 2],
     "label": ["gan-conditional-tiny", "--n", 4, "--label", 2],
-    "all-labels": ["gan-conditional-tiny", "--n", 6],
+    "all-labels": ["gan-conditional-tiny", "--n", 7],
+    "seeds-of-all-labels": ["gan-conditional-tiny", "--seeds", 5, 6, 7, 8],
 }
 
 
@@ -66,10 +67,10 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_server_gives_what_the_folder_gives(double: Double, kind: str, way: str) -> None:
     expected = arrays(*KINDS[kind], "--saved-models", double.models.folder)
-    found = arrays(*KINDS[kind], *there(double, way))
-    assert found.keys() == expected.keys()
+    served = arrays(*KINDS[kind], *there(double, way))
+    assert served.keys() == expected.keys()
     for key, value in expected.items():
-        np.testing.assert_array_equal(found[key], value)
+        np.testing.assert_array_equal(served[key], value)
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
@@ -104,7 +105,7 @@ def test_over_rest_no_tensorflow_is_imported(double: Double, tmp_path: Path) -> 
         ),
         (["--grpc", "http://localhost:8500"], 2, "--grpc http://localhost:8500 is no server's"),
         (["--url", "{url}", "--version", "9"], 2, "says: Servable not found"),
-        (["--url", "{url}", "--label", "1"], 2, f"{NAME} is not conditional"),
+        (["--url", "{url}", "--label", "1"], 2, "the model is not conditional: it takes no labels"),
         (["--url", "{url}", "--timeout", "0"], 2, "timeout = 0.0 is too small"),
         (["--url", "{url}", "--retries", "-1"], 2, "retries = -1 is too small"),
         (["--url", "{url}", "--timeout", "1e10"], 2, "timeout = 10000000000.0 is too large"),

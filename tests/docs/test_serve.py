@@ -1,4 +1,4 @@
-"""The requests of docs/serving.md, sent to a double of the server, are answered as it says."""
+"""The requests in docs/serve.md get the answers that it shows, from a double of the server."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from tfgen.publishing import versions
 
 pytestmark = pytest.mark.newest
 
-DOCS = (Path(__file__).parent.parent / "docs" / "serving.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +42,15 @@ def test_each_curl_is_answered_as_shown(double: Double) -> None:
         ((_, expected),) = json.loads(shown).items()
         pairs = [("", expected)] if not isinstance(expected, dict) else list(expected.items())
         for key, value in pairs:
-            found = answer[key] if key else answer
+            output = answer[key] if key else answer
             if isinstance(value, str):
-                assert shape_of(found) == re.split("[ ,]", value)[0]
+                assert shape_of(output) == re.split("[ ,]", value)[0]
             else:
-                assert found == value  # latents are bit-equal everywhere
+                assert output == value  # latents are bit-equal everywhere
 
 
 def test_both_python_clients_run(double: Double) -> None:
-    scripts = re.findall(
-        r"<!-- run as a test: tests/test_serving_docs.py -->\n```python\n(.+?)```", DOCS, re.S
-    )
+    scripts = re.findall(r"<!-- run as a test: \S+ -->\n```python\n(.+?)```", DOCS, re.S)
     assert len(scripts) == 2
     images = []
     for script in scripts:
@@ -74,19 +72,19 @@ def test_the_table_holds_every_signature_of_every_shipped_version() -> None:
     ]
     for name in ("vae", "gan", "flow", "classifier"):
         signatures = versions.read_manifest(versions.shipped_folder() / name / "1")["signatures"]
-        told = {
+        documented = {
             key: (row[2], row[3])
             for row in (re.sub(r"\\\|", "/", "|".join(row)).split("|") for row in rows)
             if f"`{name}`" in row[1] or (row[1] == "all samplers" and name != "classifier")
             for key in re.findall(r"`(\w+)`", row[0])
         }
-        assert told.keys() == {"serving_default", *signatures}
+        assert documented.keys() == {"serving_default", *signatures}
         for key, signature in signatures.items():
             for cell, tensors in zip(
-                told[key], (signature["inputs"], signature["outputs"]), strict=True
+                documented[key], (signature["inputs"], signature["outputs"]), strict=True
             ):
-                found = dict(re.findall(r"`(\w+): (\w+)\[", cell))
-                assert found == {tensor: spec["dtype"] for tensor, spec in tensors.items()}
+                dtypes = dict(re.findall(r"`(\w+): (\w+)\[", cell))
+                assert dtypes == {tensor: spec["dtype"] for tensor, spec in tensors.items()}
 
 
 def test_the_pinned_configuration_is_one() -> None:

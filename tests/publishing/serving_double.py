@@ -100,10 +100,10 @@ class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
             outputs = models.run(
                 spec.name, _version(spec), spec.signature_name or "serving_default", inputs
             )
-            made = predict_pb2.PredictResponse(model_spec=spec)
+            response = predict_pb2.PredictResponse(model_spec=spec)
             for key, value in outputs.items():
-                made.outputs[key].CopyFrom(tf.make_tensor_proto(value))
-            return made
+                response.outputs[key].CopyFrom(tf.make_tensor_proto(value))
+            return response
 
         return self._answered(context, answer)
 
@@ -145,17 +145,17 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(self.double.delay)
         if self.double.failures:
             return self._send(self.double.failures.pop(0), {"error": "the server is busy"})
-        found = _PATH.fullmatch(self.path)
-        if found is None or found["verb"] != verb:
+        match = _PATH.fullmatch(self.path)
+        if match is None or match["verb"] != verb:
             return self._send(400, {"error": f"Malformed request: {self.command} {self.path}"})
-        version = int(found["version"]) if found["version"] else None
+        version = int(match["version"]) if match["version"] else None
         try:
             if body is None:
-                answer = self.double.models.metadata(found["name"], version)
-                made = MessageToDict(answer, preserving_proto_field_name=True)
+                answer = self.double.models.metadata(match["name"], version)
+                content = MessageToDict(answer, preserving_proto_field_name=True)
             else:
-                made = predict(self.double.models, found["name"], version, json.loads(body))
-            return self._send(200, made)
+                content = predict(self.double.models, match["name"], version, json.loads(body))
+            return self._send(200, content)
         except NotFoundError as error:
             return self._send(404, {"error": str(error)})
         except (ValueError, TypeError, KeyError) as error:
@@ -194,15 +194,15 @@ def predict(models: Models, name: str, version: int | None, body: dict[str, Any]
     only = next(iter(lists.values())) if len(lists) == 1 else None
     if rows is None:
         return {"outputs": lists if only is None else only}
-    each = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
-    return {"predictions": each if only is None else only}
+    answers = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+    return {"predictions": answers if only is None else only}
 
 
 def in_decimal(value: Any) -> Any:
     """Nested lists of numbers as the server prints them: with nine digits, enough to tell floats
     apart."""
     if isinstance(value, list):
-        return [in_decimal(each) for each in value]
+        return [in_decimal(entry) for entry in value]
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 

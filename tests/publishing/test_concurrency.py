@@ -13,10 +13,11 @@ import pytest
 from tests import commands
 from tfgen import VAE
 from tfgen.publishing import export, versions
+from tfgen.publishing.sampler import Sampler
 
 pytestmark = pytest.mark.newest
 
-READERS, WRITERS, EACH = 8, 2, 25
+READERS, WRITERS, VERSIONS_EACH = 8, 2, 25
 # A writer copies a version file by file, slowly, so that there is something to see too early.
 WRITER = """
 import json, shutil, sys, time
@@ -37,48 +38,50 @@ def write(target):
     return {key: value for key, value in manifest.items() if key not in ("format", "name", "files")}
 
 for _ in range(int(sys.argv[3])):
-    versions.publish(folder, "vae", write)
+    versions.write_version(folder, "vae", write)
     time.sleep(0.3)  # lets readers see it
 """
 
 
 def test_readers_see_whole_versions_and_writers_lose_none(tmp_path: Path) -> None:
-    source = export.publish(VAE((4, 4, 1), 2, (4,)), tmp_path / "source", "vae")
+    model = VAE(image_shape=(4, 4, 1), latent_dim=2, hidden=(4,))
+    source = export.publish(model, tmp_path / "source", "vae")
     folder = tmp_path / "models"
     (folder / "vae").mkdir(parents=True)
     shutil.copytree(source, folder / "vae" / "1")
     seeds = np.arange(3, dtype=np.int32)
-    expected = versions.Sampler(versions.find("vae", folder)).call("sample", seed=seeds)["images"]
-    done, seen, failed = threading.Event(), [], []
+    expected = Sampler(versions.find("vae", folder)).call("sample", seed=seeds)["images"]
+    finished, numbers, errors = threading.Event(), [], []
 
     def read() -> None:
-        while not done.is_set():
+        while not finished.is_set():
             try:
-                sampler = versions.Sampler(versions.find("vae", folder))
+                sampler = Sampler(versions.find("vae", folder))
                 np.testing.assert_array_equal(
                     sampler.call("sample", seed=seeds)["images"], expected
                 )
-                seen.append(sampler.number)
+                numbers.append(sampler.number)
             except Exception as error:
-                failed.append(error)
+                errors.append(error)
                 return
 
     readers = [threading.Thread(target=read) for _ in range(READERS)]
     for reader in readers:
         reader.start()
-    while len(seen) < READERS and not failed:  # loading for the first time takes longest
+    while len(numbers) < READERS and not errors:  # loading for the first time takes longest
         time.sleep(0.01)
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(source), str(folder), str(EACH)], cwd=commands.ROOT
+            [sys.executable, "-c", WRITER, str(source), str(folder), str(VERSIONS_EACH)],
+            cwd=commands.ROOT,
         )
         for _ in range(WRITERS)
     ]
     assert [writer.wait(timeout=300) for writer in writers] == [0] * WRITERS
-    done.set()
+    finished.set()
     for reader in readers:
         reader.join()
-    assert not failed, failed[0]
-    assert len(set(seen)) > 1  # they did read while there was something new
-    assert versions.version_numbers(folder / "vae") == list(range(1, 2 + WRITERS * EACH))
+    assert not errors, errors[0]
+    assert len(set(numbers)) > 1  # they did read while there was something new
+    assert versions.version_numbers(folder / "vae") == list(range(1, 2 + WRITERS * VERSIONS_EACH))
     assert not [path for path in (folder / "vae").iterdir() if path.name.startswith(".")]

@@ -21,15 +21,23 @@ from tests.publishing.serving_double import Double
 from tfgen import GAN, VAE, Flow
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import export, versions
-from tfgen.publishing import served as serving
+from tfgen.publishing.grpc import Grpc
+from tfgen.publishing.rest import Rest
+from tfgen.publishing.sampler import Sampler
+from tfgen.publishing.served import ServedSampler, Transport
 
+SHAPE = (6, 6, 1)
 SEEDS = np.array([5, -7, 2**31 - 1], np.int32)
 MODELS = {
-    "vae": lambda: VAE((6, 6, 1), 2, (16,)),
+    "vae": lambda: VAE(image_shape=SHAPE, latent_dim=2, hidden=(16,)),
     "gan-conditional": lambda: GAN(
-        (6, 6, 1), latent_dim=3, generator_hidden=(8,), discriminator_hidden=(8,), num_classes=3
+        image_shape=SHAPE,
+        latent_dim=3,
+        generator_hidden=(8,),
+        discriminator_hidden=(8,),
+        num_classes=3,
     ),
-    "flow": lambda: Flow((6, 6, 1), couplings=2, hidden=(8,)),
+    "flow": lambda: Flow(image_shape=SHAPE, couplings=2, hidden=(8,)),
 }
 
 
@@ -53,28 +61,28 @@ def double(running: Double) -> Double:
     return running
 
 
-def transport(double: Double, way: str, **options: Any) -> serving.Transport:
-    kinds = {"rest": (serving.Rest, double.url), "grpc": (serving.Grpc, double.grpc)}
+def transport(double: Double, way: str, **options: Any) -> Transport:
+    kinds = {"rest": (Rest, double.url), "grpc": (Grpc, double.grpc)}
     kind, address = kinds[way]
     return kind(address, **options)
 
 
-def local(folder: Path, name: str) -> versions.Sampler:
-    return versions.Sampler(versions.find(name, folder))
+def local(folder: Path, name: str) -> Sampler:
+    return Sampler(versions.find(name, folder))
 
 
-def inputs_for(sampler: versions.Sampler, signature: str, size: int) -> dict[str, np.ndarray]:
+def inputs_for(sampler: Sampler, signature: str, size: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(size)
-    made = {
+    arrays = {
         "seed": rng.integers(-(2**31), 2**31, size).astype(np.int32),
         "label": (np.arange(size) % 3).astype(np.int32),
         "latents": rng.standard_normal((size, sampler.latent_dim)).astype(np.float32),
         "images": rng.integers(0, 256, (size, 6, 6, 1)).astype(np.uint8),
     }
-    wanted = sampler.manifest["signatures"][
+    names = sampler.manifest["signatures"][
         "sample" if signature == "serving_default" else signature
     ]["inputs"]
-    return {key: made[key] for key in wanted}
+    return {key: arrays[key] for key in names}
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
@@ -82,36 +90,36 @@ def inputs_for(sampler: versions.Sampler, signature: str, size: int) -> dict[str
 def test_every_signature_answers_as_the_local_one(
     double: Double, folder: Path, name: str, way: str
 ) -> None:
-    here, there = local(folder, name), serving.ServedSampler(transport(double, way), name)
+    here, there = local(folder, name), ServedSampler(transport(double, way), name)
     assert (there.name, there.number) == (name, 2)
     assert (there.latent_dim, there.num_classes) == (here.latent_dim, here.num_classes)
     for signature in ["serving_default", *here.manifest["signatures"]]:
         for size in (0, 1, 3):
             inputs = inputs_for(here, signature, size)
-            expected, found = here.call(signature, **inputs), there.call(signature, **inputs)
-            assert found.keys() == expected.keys()
+            expected, answer = here.call(signature, **inputs), there.call(signature, **inputs)
+            assert answer.keys() == expected.keys()
             for key, value in expected.items():
                 # The same graph on the same machine; REST's nine digits tell floats apart.
-                np.testing.assert_array_equal(found[key], value)
-                assert (found[key].dtype, found[key].shape) == (value.dtype, value.shape)
+                np.testing.assert_array_equal(answer[key], value)
+                assert (answer[key].dtype, answer[key].shape) == (value.dtype, value.shape)
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 def test_a_new_version_does_not_mix_into_a_request(tmp_path: Path, way: str) -> None:
-    export.publish(VAE((6, 6, 1), 2, (16,)), tmp_path, "vae")
+    export.publish(VAE(image_shape=SHAPE, latent_dim=2, hidden=(16,)), tmp_path, "vae")
     with Double(tmp_path).running() as double:
-        sampler = serving.ServedSampler(transport(double, way), "vae")
+        sampler = ServedSampler(transport(double, way), "vae")
         before = sampler.call("sample", seed=SEEDS)["images"]
-        export.publish(VAE((6, 6, 1), 2, (16,), seed=1), tmp_path, "vae")
+        export.publish(VAE(image_shape=SHAPE, latent_dim=2, hidden=(16,), seed=1), tmp_path, "vae")
         # By the server's default the old version goes, and nothing takes its place unasked.
         with pytest.raises(WorkError, match=r"vae.* is no longer served at .*ask again"):
             sampler.call("sample", seed=SEEDS)
         double.models.all_versions = True
         np.testing.assert_array_equal(sampler.call("sample", seed=SEEDS)["images"], before)
-        newest = serving.ServedSampler(transport(double, way), "vae")
+        newest = ServedSampler(transport(double, way), "vae")
         assert newest.number == 3
         assert not np.array_equal(newest.call("sample", seed=SEEDS)["images"], before)
-        assert serving.ServedSampler(transport(double, way), "vae", 2).number == 2
+        assert ServedSampler(transport(double, way), "vae", 2).number == 2
 
 
 BUSY = {
@@ -126,7 +134,7 @@ LATE = {"rest": 504, "grpc": grpc.StatusCode.DEADLINE_EXCEEDED}
     ("way", "busy"), [(way, busy) for way, many in BUSY.items() for busy in many]
 )
 def test_a_busy_server_is_asked_again(double: Double, way: str, busy: Any) -> None:
-    sampler = serving.ServedSampler(transport(double, way, retries=2), "vae")
+    sampler = ServedSampler(transport(double, way, retries=2), "vae")
     double.reset()
     double.failures = [busy] * 2
     assert sampler.call("latents", seed=SEEDS)["latents"].shape == (3, 2)
@@ -139,12 +147,12 @@ def test_a_busy_server_is_asked_again(double: Double, way: str, busy: Any) -> No
     double.reset()
     double.failures = [busy]
     with pytest.raises(WorkError, match="the server is busy"):
-        serving.ServedSampler(transport(double, way, retries=0), "vae")
+        ServedSampler(transport(double, way, retries=0), "vae")
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 def test_a_refusal_and_a_time_out_are_not_repeated(double: Double, way: str) -> None:
-    sampler = serving.ServedSampler(transport(double, way, timeout=0.3), "vae")
+    sampler = ServedSampler(transport(double, way, timeout=0.3), "vae")
     refused = f"the server at {sampler.transport.address} says: the server is busy"
     for failure, message in (
         (WRONG[way], refused),
@@ -166,11 +174,11 @@ def test_a_refusal_and_a_time_out_are_not_repeated(double: Double, way: str) -> 
 def test_wrong_requests_are_told(double: Double, way: str) -> None:
     for wrong in (("nobody", None), ("vae", 9)):
         with pytest.raises(UsageError, match="Servable not found"):
-            serving.ServedSampler(transport(double, way), *wrong)
+            ServedSampler(transport(double, way), *wrong)
     for name in ("", "vae?x", "vae/versions/2", "../vae", "my vae"):
         with pytest.raises(UsageError, match="is no name of a published model"):
-            serving.ServedSampler(transport(double, way), name)
-    sampler = serving.ServedSampler(transport(double, way), "vae")
+            ServedSampler(transport(double, way), name)
+    sampler = ServedSampler(transport(double, way), "vae")
     with pytest.raises(UsageError, match="no signature 'sampel'; did you mean 'sample'"):
         sampler.call("sampel", seed=SEEDS)
     with pytest.raises(UsageError, match="'sample' is called without inputs"):
@@ -193,9 +201,9 @@ def test_no_server_is_told() -> None:
     with pytest.raises(
         WorkError, match=rf"no server answers at http://127.0.0.1:{port} \(.*refused.*8501"
     ):
-        serving.ServedSampler(serving.Rest(f"http://127.0.0.1:{port}", retries=1), "vae")
+        ServedSampler(Rest(f"http://127.0.0.1:{port}", retries=1), "vae")
     with pytest.raises(WorkError, match=rf"no server is ready at 127.0.0.1:{port}.*8500"):
-        serving.ServedSampler(serving.Grpc(f"127.0.0.1:{port}", retries=0), "vae")
+        ServedSampler(Grpc(f"127.0.0.1:{port}", retries=0), "vae")
 
 
 @pytest.mark.parametrize(
@@ -203,19 +211,19 @@ def test_no_server_is_told() -> None:
 )
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match=r"--url .* http://localhost:8501"):
-        serving.Rest(url)
+        Rest(url)
 
 
 def test_a_host_that_cannot_be_is_told() -> None:
     for host in ("my..host", "a" * 70, "no-such-host.invalid"):
         with pytest.raises(WorkError, match=f"no server answers at http://{host}"):
-            serving.ServedSampler(serving.Rest(f"http://{host}:8501", timeout=5, retries=0), "vae")
+            ServedSampler(Rest(f"http://{host}:8501", timeout=5, retries=0), "vae")
 
 
 @pytest.mark.parametrize("address", ["localhost", "http://localhost:8500", "host:port", ":8500"])
 def test_what_is_no_grpc_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match=r"--grpc .* localhost:8500"):
-        serving.Grpc(address)
+        Grpc(address)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +250,7 @@ def test_another_server_is_told(body: bytes, status: str) -> None:
     thread = threading.Thread(target=answer)
     thread.start()
     with listener, pytest.raises(WorkError, match="is not TensorFlow Serving"):
-        serving.ServedSampler(serving.Rest(f"http://127.0.0.1:{listener.getsockname()[1]}"), "vae")
+        ServedSampler(Rest(f"http://127.0.0.1:{listener.getsockname()[1]}"), "vae")
     thread.join()
 
 
@@ -279,7 +287,7 @@ class Lying:
 )
 def test_answers_that_are_not_as_promised_are_told(outputs: dict[str, Any], message: str) -> None:
     with pytest.raises(WorkError, match=message):
-        serving.ServedSampler(Lying(outputs), "vae").call("latents", seed=SEEDS)
+        ServedSampler(Lying(outputs), "vae").call("latents", seed=SEEDS)
 
 
 def test_a_model_that_tfgen_did_not_export_is_told(tmp_path: Path) -> None:
@@ -287,7 +295,7 @@ def test_a_model_that_tfgen_did_not_export_is_told(tmp_path: Path) -> None:
     half = tf.function(lambda x: {"y": x / 2}, input_signature=[tf.TensorSpec([None], name="x")])
     tf.saved_model.save(module, str(tmp_path / "half" / "1"), signatures={"serving_default": half})
     with Double(tmp_path).running() as double, pytest.raises(WorkError, match="did not export it"):
-        serving.ServedSampler(serving.Rest(double.url), "half")
+        ServedSampler(Rest(double.url), "half")
 
 
 # --- the documented form of REST
@@ -334,7 +342,7 @@ def test_what_the_client_sends_is_what_the_documentation_asks(
         return real(self, method, url, **kwargs)
 
     monkeypatch.setattr(requests.Session, "request", record)
-    serving.ServedSampler(serving.Rest(double.url + "/"), "vae").call("latents", seed=SEEDS[:2])
+    ServedSampler(Rest(double.url + "/"), "vae").call("latents", seed=SEEDS[:2])
     base = f"{double.url}/v1/models/vae"
     assert sent == [
         ("GET", f"{base}/metadata", None),
@@ -377,16 +385,17 @@ def test_without_the_extra_there_is_no_warm_up_and_a_version(
         monkeypatch.setitem(__import__("sys").modules, module, None)
     path = export.publish(MODELS["vae"](), tmp_path, "vae")
     assert not (path / "assets.extra").exists()
-    assert versions.Sampler(versions.find("vae", tmp_path)).number == 2
+    assert Sampler(versions.find("vae", tmp_path)).number == 2
     with pytest.raises(UsageError, match=r"pip install 'tfgen\[serving\]'"):
-        serving.Grpc("localhost:8500")
+        Grpc("localhost:8500")
 
 
 def read_config(folder: Path) -> dict[str, str]:
     text = (folder / "models.config").read_text()
     config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-    assert all(each.model_platform == "tensorflow" for each in config.model_config_list.config)
-    return {each.name: each.base_path for each in config.model_config_list.config}
+    models = config.model_config_list.config
+    assert all(model.model_platform == "tensorflow" for model in models)
+    return {model.name: model.base_path for model in models}
 
 
 def test_the_servers_configuration_names_all_models(folder: Path) -> None:
@@ -396,8 +405,8 @@ def test_the_servers_configuration_names_all_models(folder: Path) -> None:
 def test_a_name_that_appears_while_the_configuration_is_written_is_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = iter([["a"], ["a", "b"], ["a", "b"]])
-    monkeypatch.setattr(versions, "names", lambda folder: next(seen))
+    listings = iter([["a"], ["a", "b"], ["a", "b"]])
+    monkeypatch.setattr(versions, "names", lambda folder: next(listings))
     export.write_models_config(tmp_path)
     assert read_config(tmp_path).keys() == {"a", "b"}
 
@@ -412,7 +421,7 @@ def test_a_configuration_that_cannot_be_written_is_told_after_publishing(tmp_pat
 
 
 def test_a_configuration_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
-    own = 'model_config_list { config { name: "vae" base_path: "/elsewhere" model_platform: "tensorflow" } }\n'
+    own = 'model_config_list { config { name: "vae" base_path: "/elsewhere" } }\n'
     (tmp_path / "models.config").write_text(own)
     export.publish(MODELS["vae"](), tmp_path, "vae")
     assert (tmp_path / "models.config").read_text() == own

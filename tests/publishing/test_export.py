@@ -1,0 +1,315 @@
+"""Publishing: which operations a model may have, float32, and the name's signatures."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+import tfgen
+from tests.told import fails
+from tfgen import GAN, VAE, registry
+from tfgen.publishing import export, inspection, operations, versions
+
+SHAPE = (6, 6, 1)
+SEEDS = np.array([5, -7, 2**31 - 1], np.int32)
+
+
+def small(**fields: Any) -> VAE:
+    return VAE(image_shape=SHAPE, latent_dim=2, hidden=(16,), **fields)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
+# --- operations ---------------------------------------------------------------------------
+
+
+class LinearAlgebra(keras.layers.Layer):
+    """Images whose covariance comes from a Cholesky factor."""
+
+    def build(self, input_shape: Any) -> None:
+        self.kernel = self.add_weight((input_shape[-1], 36), "glorot_uniform", name="kernel")
+
+    def call(self, latents: tf.Tensor) -> tf.Tensor:
+        values = tf.matmul(latents, self.kernel)
+        gram = tf.matmul(self.kernel, self.kernel, transpose_a=True) + tf.eye(36)
+        factor = tf.linalg.cholesky(gram)
+        values = tf.transpose(tf.linalg.triangular_solve(factor, tf.transpose(values)))
+        values += tf.linalg.logdet(gram) + tf.math.erfinv(tf.tanh(values) / 2)
+        return tf.reshape(values, [-1, *SHAPE])
+
+
+class OfPython(keras.layers.Layer):
+    """A layer that calls Python."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        outputs = tf.py_function(lambda x: x, [inputs], tf.float32)
+        return tf.ensure_shape(outputs, inputs.shape)
+
+
+class OfChance(keras.layers.Layer):
+    """A layer with a random generator that has a state."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs + tf.random.normal(tf.shape(inputs))
+
+
+class OfFiles(keras.layers.Layer):
+    """A layer that reads a file."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([tf.io.read_file(__file__)]):
+            return tf.identity(inputs)
+
+
+def decoder(*layers: keras.layers.Layer) -> keras.Sequential:
+    return keras.Sequential([*layers, keras.layers.Dense(36), keras.layers.Reshape(SHAPE)])
+
+
+@pytest.mark.quick
+def test_a_decoder_of_linear_algebra_is_published_and_sampled(tmp_path: Path) -> None:
+    model = small(decoder=LinearAlgebra())
+    export.check_publishable(model, tmp_path, "mine")
+    sampler = tfgen.load(export.publish(model, tmp_path, "mine"))
+    np.testing.assert_allclose(sampler.sample(seeds=SEEDS), model.sample(seeds=SEEDS), atol=1e-5)
+
+
+FORBIDDEN = {"EagerPyFunc": OfPython, "RandomStandardNormal": OfChance, "ReadFile": OfFiles}
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("operation", FORBIDDEN)
+def test_a_model_with_a_forbidden_operation_is_refused_before_the_training(
+    operation: str, tmp_path: Path
+) -> None:
+    model = small(decoder=decoder(FORBIDDEN[operation]()))
+    message = ("mine cannot be published", f"not allowed: {operation}", "or do not publish")
+    fails(lambda: export.check_publishable(model, tmp_path / "models", "mine"), *message)
+    fails(lambda: export.publish(model, tmp_path / "models", "mine"), *message)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.quick
+def test_a_family_of_another_package_is_checked_too(tmp_path: Path) -> None:
+    class Noisy(VAE):
+        def decode_events(self, latents: tf.Tensor, labels: Any = None) -> tf.Tensor:
+            events = super().decode_events(latents, labels)
+            return events + tf.random.uniform(tf.shape(events))
+
+    model = Noisy(image_shape=SHAPE, latent_dim=2, hidden=(4,))
+    fails(lambda: export.check_publishable(model, tmp_path, "noisy"), "not allowed: RandomUniform")
+    assert files(tmp_path) == []
+
+
+def test_what_is_written_is_checked_before_it_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the check of the traced signatures has overlooked it."""
+    monkeypatch.setattr(operations, "forbidden_operations", lambda functions: [])
+    model = small(decoder=decoder(OfChance()))
+    fails(
+        lambda: export.publish(model, tmp_path / "models", "mine"),
+        "mine cannot be published: its graph holds operations that are not allowed: "
+        "RandomStandardNormal",
+    )
+    assert files(tmp_path) == []
+
+
+PRESETS = [
+    pytest.param(family.name, preset, id=f"{family.name}-{preset}")
+    for family in registry.families()
+    if family.model.startswith("tfgen.models.")
+    for preset in family.presets
+]
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize(("family", "preset"), PRESETS)
+def test_every_preset_has_allowed_operations(family: str, preset: str) -> None:
+    """So `check_publishable` need not trace tfgen's own networks before a training."""
+    entry = registry.family(family)
+    model = entry.load_class()(entry.presets[preset].model)
+    traced = export.trace(model)
+    assert operations.forbidden_operations(function for function, _ in traced.values()) == []
+
+
+# --- signatures of a name -----------------------------------------------------------------
+
+
+def test_a_changed_signature_is_refused(tmp_path: Path) -> None:
+    export.publish(small(), tmp_path, "small")
+    export.check_publishable(small(seed=3), tmp_path, "small")
+    other_latents = VAE(image_shape=SHAPE, latent_dim=3, hidden=(16,))
+    other_images = VAE(image_shape=(8, 8, 1), latent_dim=2, hidden=(16,))
+    for other in (other_latents, other_images):
+        for call in (export.check_publishable, export.publish):
+            fails(
+                lambda call=call, other=other: call(other, tmp_path, "small"),
+                "small version 2 in",
+                "has another signature",
+            )
+    assert versions.version_numbers(tmp_path / "small") == [2]
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    fails(lambda: export.check_publishable(small(), tmp_path / "file", "x"), "is a file")
+    fails(lambda: export.check_publishable(small(), tmp_path, "a/b"), "is no name of a published")
+    fails(lambda: export.check_publishable(small(), Path("/proc/none"), "x"), "cannot be written")
+
+
+# --- float32 ------------------------------------------------------------------------------
+
+
+def dense(units: int, policy: Any, **options: Any) -> keras.layers.Dense:
+    options = {"kernel_initializer": keras.initializers.GlorotUniform(seed=units), **options}
+    return keras.layers.Dense(units, dtype=policy, **options)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Block(keras.layers.Layer):
+    """A subclassed layer with layers of its own."""
+
+    def __init__(self, units: int, **options: Any):
+        super().__init__(**options)
+        self.units = units
+        self.inner = dense(units, self.dtype_policy, activation="tanh")
+
+    def build(self, input_shape: Any) -> None:
+        self.inner.build(input_shape)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return self.inner(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
+def sequential(output: tuple[int, ...], policy: Any) -> keras.Sequential:
+    """A nested network with batch normalization and a wrapper."""
+    policies = keras.dtype_policies.DTypePolicyMap(policy)
+    nested = keras.Sequential([dense(12, policy, activation="relu")])
+    spectral = keras.layers.SpectralNormalization(dense(10, policy), dtype=policies)
+    return keras.Sequential(
+        [
+            keras.layers.Flatten(dtype=policy),
+            nested,
+            keras.layers.BatchNormalization(dtype=policy),
+            spectral,
+            Block(8, dtype=policy),
+            dense(int(np.prod(output)), policy),
+            keras.layers.Reshape(output, dtype=policy),
+        ]
+    )
+
+
+def functional(inputs: tuple[int, ...], output: tuple[int, ...], policy: Any) -> keras.Model:
+    x = keras.Input(inputs)
+    hidden = dense(9, policy, activation="relu")(keras.layers.Flatten(dtype=policy)(x))
+    y = keras.layers.Reshape(output, dtype=policy)(dense(int(np.prod(output)), policy)(hidden))
+    return keras.Model(x, y)
+
+
+Make = Callable[[Any, Any], Any]
+OWN_NETWORKS: dict[str, Make] = {
+    "vae": lambda policy, dtype: VAE(
+        image_shape=SHAPE,
+        latent_dim=2,
+        encoder=functional(SHAPE, (4,), policy),
+        decoder=sequential(SHAPE, policy),
+        dtype=dtype,
+    ),
+    "gan": lambda policy, dtype: GAN(
+        image_shape=SHAPE,
+        latent_dim=3,
+        generator=sequential(SHAPE, policy),
+        discriminator=functional(SHAPE, (1,), policy),
+        dtype=dtype,
+    ),
+}
+
+
+def graph_dtypes(version: Path) -> set[int]:
+    """All dtypes in the attributes of a version's graph."""
+    meta = SavedModel.FromString((version / "saved_model.pb").read_bytes()).meta_graphs[0]
+    nodes = [*meta.graph_def.node]
+    for function in meta.graph_def.library.function:
+        nodes += function.node_def
+    values = [value for node in nodes for value in node.attr.values()]
+    return {value.type for value in values} | {kind for value in values for kind in value.list.type}
+
+
+LOW = {tf.bfloat16.as_datatype_enum, tf.float16.as_datatype_enum}
+
+
+# Of the networks and of the model around them.
+POLICIES = [
+    ("mixed_bfloat16", "mixed_bfloat16"),
+    ("mixed_bfloat16", "float32"),
+    ("mixed_float16", "mixed_float16"),
+    ("bfloat16", "float32"),
+]
+
+
+@pytest.mark.parametrize(("policy", "model_policy"), POLICIES)
+@pytest.mark.parametrize("family", OWN_NETWORKS)
+def test_own_networks_are_exported_in_float32(
+    family: str, policy: str, model_policy: str, tmp_path: Path
+) -> None:
+    low = OWN_NETWORKS[family](policy, model_policy)
+    plain = OWN_NETWORKS[family]("float32", "float32")
+    plain.set_weights(low.get_weights())
+    before = [weight.copy() for weight in low.get_weights()]
+    policies = [layer.dtype_policy.name for layer in low._flatten_layers()]
+    version = export.publish(low, tmp_path, "own")
+    assert not graph_dtypes(version) & LOW
+    sampler, latents = tfgen.load(version), plain.latents(SEEDS).numpy()
+    np.testing.assert_allclose(sampler.decode(latents), plain.decode(latents), atol=1e-6)
+    if family == "vae":
+        images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), np.uint8)
+        for value, expected in zip(sampler.encode(images), plain.encode(images), strict=True):
+            np.testing.assert_allclose(value, expected, atol=1e-6)
+    # The live model is as it was, and does compute in low precision.
+    assert policies == [layer.dtype_policy.name for layer in low._flatten_layers()]
+    for weight, expected in zip(low.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    assert np.abs(low.decode(latents) - plain.decode(latents)).max() > 1e-5
+
+
+@pytest.mark.quick
+def test_a_float32_model_is_exported_as_it_is() -> None:
+    for model in (small(), OWN_NETWORKS["vae"]("float32", "float32")):
+        assert export.in_float32(model) is model
+
+
+@pytest.mark.quick
+def test_a_layer_that_cannot_be_rebuilt_is_an_error_only_in_low_precision(tmp_path: Path) -> None:
+    class Closed(keras.layers.Dense):
+        def get_config(self) -> dict[str, Any]:
+            raise NotImplementedError("no config")
+
+    plain = small(decoder=decoder(Closed(8)))
+    assert export.in_float32(plain) is plain
+    low = small(decoder=decoder(Closed(8, dtype="mixed_bfloat16")))
+    message = ("the model cannot be rebuilt in float32", "no config", "Keras can save")
+    fails(lambda: export.publish(low, tmp_path, "low"), *message)
+    fails(lambda: export.check_publishable(low, tmp_path, "low"), *message)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.quick
+def test_a_class_that_only_the_script_knows_is_rebuilt(tmp_path: Path) -> None:
+    class Local(keras.layers.Dense):
+        pass
+
+    model = small(decoder=decoder(Local(8, dtype="mixed_bfloat16")))
+    plain = export.in_float32(model)
+    assert plain is not model
+    assert {layer.compute_dtype for layer in plain._flatten_layers()} == {"float32"}
+    assert inspection.find_fault(export.publish(model, tmp_path, "local")) is None

@@ -1,0 +1,154 @@
+"""What a version may hold: neither loading it nor calling it can touch a file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
+
+import tfgen
+from tests.publishing import crafted
+from tfgen.errors import WorkError
+from tfgen.publishing import inspection, operations, versions
+
+pytestmark = pytest.mark.quick
+
+SEEDS = tf.constant([1, 2])
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A folder with a checkpoint of somebody else."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    crafted.write_file(victim, "part")
+    return victim
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# What is said where the operations themselves are allowed in a saver.
+MESSAGES = {
+    "save_in_signature": "not allowed: SaveV2 (only the saver may use files and assign variables)",
+    "delete_in_signature": "not allowed: MergeV2Checkpoints (",
+    "restore_in_signature": "not allowed: RestoreV2 (",
+    "assign_in_signature": "not allowed: AssignVariableOp (",
+    "save_in_restoring": "holds SaveV2",
+    "call_saving_in_graph": "operation evil calls the saver",
+    "call_saving_in_function": "calls the saver",
+    "run_saving_by_signature": "a signature or the initialization runs the saver",
+    "run_saving_by_initialization": "a signature or the initialization runs the saver",
+    "run_saving_by_control_input": "runs the saver",
+    "run_saving_by_restoring": "runs the saver",
+    "restore_by_saving": "does not call a function to save and another function to restore",
+    "offer_saving_as_function": "an object of the SavedModel offers the saver's functions",
+    "make_saving_a_gradient": "a gradient calls the saver",
+    "saver_with_constant_filename": "the file name of its saver is no placeholder",
+    "saver_with_computed_filename": "its saver writes to another file",
+    "restoring_of_another_file": "its saver reads another file",
+    "merging_into_another_file": "its saver merges other files",
+    "second_graph": "not of the form that tf.saved_model.save writes",
+    "other_form": "holds saved_model.pbtxt beside saved_model.pb",
+}
+
+
+@pytest.mark.parametrize("attack", crafted.ATTACKS)
+def test_a_crafted_version_is_refused_and_touches_no_file(
+    attack: str, tmp_path: Path, victim: Path
+) -> None:
+    version = tmp_path / "crafted" / "2"
+    crafted.ATTACKS[attack](version, victim)
+    before = files(tmp_path)
+    with pytest.raises(WorkError, match="is not loaded: ") as caught:
+        tfgen.load(version)
+    assert "\n" not in str(caught.value)
+    assert MESSAGES.get(attack, "") in str(caught.value)
+    assert files(tmp_path) == before
+
+
+def call_everything(path: Path) -> list[np.ndarray]:
+    """Loads a version unchecked and calls all that it offers; returns the outputs."""
+    loaded = tf.saved_model.load(str(path))
+    outputs = loaded.signatures["sample"](seed=SEEDS)
+    if hasattr(loaded, "helper"):
+        loaded.helper()
+    if hasattr(loaded, "function"):
+        with tf.GradientTape() as tape:
+            x = tf.constant(1.0)
+            tape.watch(x)
+            y = loaded.function(x)
+        tape.gradient(y, x)
+    return [value.numpy() for value in outputs.values()]
+
+
+@pytest.mark.parametrize("attack", sorted(crafted.BY_TENSORFLOW.keys() - {"assign_in_signature"}))
+def test_unchecked_the_crafted_version_does_harm(attack: str, tmp_path: Path, victim: Path) -> None:
+    version = tmp_path / "crafted" / "2"
+    crafted.ATTACKS[attack](version, victim)
+    outputs = call_everything(version)
+    if attack.startswith("restore"):
+        np.testing.assert_array_equal(outputs, [[7, 8]])
+    elif attack.startswith("delete"):
+        assert not victim.exists()
+    else:
+        assert (victim / "new.index").exists()
+
+
+@pytest.mark.parametrize("attack", ["save_in_restoring", "run_saving_by_signature"])
+def test_unchecked_a_server_does_the_harm(attack: str, tmp_path: Path, victim: Path) -> None:
+    """A server runs operations of the graph, as TensorFlow 1 does."""
+    version = tmp_path / "crafted" / "2"
+    crafted.ATTACKS[attack](version, victim)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], str(version))
+        signature = meta.signature_def["sample"]
+        values: dict[str, Any] = {"seed": [1], "path": str(victim / "new")}
+        feeds = {tensor.name: values[key] for key, tensor in signature.inputs.items()}
+        session.run([tensor.name for tensor in signature.outputs.values()], feeds)
+    assert (victim / "new.index").exists()
+
+
+def test_what_tensorflow_writes_by_itself_is_allowed(tmp_path: Path) -> None:
+    crafted.plain(tmp_path / "plain" / "2")
+    assert inspection.find_fault(tmp_path / "plain" / "2") is None
+    (images,) = (
+        tfgen.load(tmp_path / "plain" / "2").call("sample", seed=np.array([3], np.int32)).values()
+    )
+    np.testing.assert_array_equal(images, [3])
+
+
+@pytest.mark.parametrize("name", ["vae", "gan", "flow", "classifier"])
+def test_the_shipped_versions_are_allowed(name: str) -> None:
+    assert inspection.find_fault(versions.shipped_folder() / name / "1") is None
+
+
+def test_pure_operations_have_no_state() -> None:
+    for name in operations.PURE:
+        definition = op_def_registry.get(name)
+        assert definition is not None, f"TensorFlow has no {name}"
+        assert not definition.is_stateful, name
+        resources = [argument for argument in definition.input_arg if argument.type == 20]
+        assert not resources, f"{name} takes a resource"
+
+
+# What a version needs beside pure functions: reads of variables, calls of functions.
+STATEFUL = {"Case", "If", "ReadVariableOp", "StatefulPartitionedCall", "VarHandleOp", "While"}
+
+
+def test_no_random_no_python_and_no_file_operation_is_allowed() -> None:
+    stateful = {name for name in operations.ALLOWED if op_def_registry.get(name).is_stateful}
+    assert stateful <= STATEFUL
+    forbidden = ["RandomStandardNormal", "RandomUniform", "StatelessRandomUniformV2", "ReadFile"]
+    forbidden += ["WriteFile", "MatchingFiles", "PyFunc", "EagerPyFunc", "PrintV2", "RemoteCall"]
+    forbidden += ["SaveV2", "RestoreV2", "MergeV2Checkpoints", "AssignVariableOp", "XlaCallModule"]
+    for name in forbidden:
+        assert op_def_registry.get(name) is not None and name not in operations.ALLOWED
+    assert not [name for name in operations.ALLOWED if "Random" in name or "Py" in name]

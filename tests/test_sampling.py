@@ -1,0 +1,325 @@
+"""One way to sample: a live model, an opened version and a served one give the same answers."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfgen
+from tests.publishing.serving_double import Double
+from tests.told import fails
+from tfgen import GAN, VAE, Flow, sampling
+from tfgen.errors import UsageError
+from tfgen.publishing import export
+from tfgen.publishing.grpc import Grpc
+from tfgen.publishing.rest import Rest
+from tfgen.publishing.served import ServedSampler
+from tfgen.random import image_seeds
+
+pytestmark = pytest.mark.newest
+
+SIDE, CLASSES = 6, 3
+SHAPE = (SIDE, SIDE, 1)
+GAN_WIDTHS = {"generator_hidden": (8,), "discriminator_hidden": (8,)}
+MODELS: dict[str, Callable[[], Any]] = {
+    "vae": lambda: VAE(image_shape=SHAPE, latent_dim=2, hidden=(8,)),
+    "vae-conditional": lambda: VAE(
+        image_shape=SHAPE, latent_dim=2, hidden=(8,), num_classes=CLASSES
+    ),
+    "gan-conditional": lambda: GAN(
+        image_shape=SHAPE, latent_dim=3, num_classes=CLASSES, **GAN_WIDTHS
+    ),
+    "flow": lambda: Flow(image_shape=SHAPE, couplings=2, hidden=(8,)),
+}
+CONDITIONAL = ["vae-conditional", "gan-conditional"]
+UNCONDITIONAL = ["vae", "flow"]
+KINDS = ["live", "opened", "rest", "grpc"]
+PUBLISHED = KINDS[1:]
+SEEDS = [5, -7, 2**31 - 1, 5]
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), np.uint8)
+
+
+class Samplers:
+    """The sampler of each model, live and published."""
+
+    def __init__(self, folder: Path):
+        self.live = {name: make() for name, make in MODELS.items()}
+        for name, model in self.live.items():
+            export.publish(model, folder, name)
+        self.folder, self.double = folder, Double(folder)
+        self._opened: dict[tuple[str, str], Any] = {}
+
+    def open(self, name: str, kind: str) -> Any:
+        if kind == "live":
+            return self.live[name]
+        if (name, kind) not in self._opened:
+            openers: dict[str, Callable[[], Any]] = {
+                "opened": lambda: tfgen.load(self.folder / name / "2"),
+                "rest": lambda: ServedSampler(Rest(self.double.url), name),
+                "grpc": lambda: ServedSampler(Grpc(self.double.grpc), name),
+            }
+            self._opened[name, kind] = openers[kind]()
+        return self._opened[name, kind]
+
+
+@pytest.fixture(scope="module")
+def samplers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samplers]:
+    samplers = Samplers(tmp_path_factory.mktemp("samplers"))
+    with samplers.double.running():
+        yield samplers
+
+
+def assert_close(answer: Any, expected: Any) -> None:
+    """Equal to 1e-5, with the same dtype and shape."""
+    answer, expected = np.asarray(answer), np.asarray(expected)
+    assert (answer.dtype, answer.shape) == (expected.dtype, expected.shape)
+    np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-5)
+
+
+def classes_in_turn(n: int) -> np.ndarray:
+    return np.arange(n) % CLASSES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", MODELS)
+def test_latent_dimensions_and_classes(samplers: Samplers, name: str, kind: str) -> None:
+    sampler, model = samplers.open(name, kind), samplers.live[name]
+    assert isinstance(sampler, sampling.ImageSampler)
+    assert (sampler.latent_dim, sampler.num_classes) == (model.latent_dim, model.num_classes)
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+@pytest.mark.parametrize("name", MODELS)
+def test_every_sampler_gives_the_live_models_answers(
+    samplers: Samplers, name: str, kind: str
+) -> None:
+    sampler, model = samplers.open(name, kind), samplers.live[name]
+    latents = model.latents(SEEDS).numpy()
+    np.testing.assert_array_equal(sampler.latents(SEEDS), latents)
+    assert_close(sampler.decode(latents), model.decode(latents))
+    for request in ({"n": 0}, {"n": 2}, {"n": 5}, {"n": 5, "seed": 3}, {"seeds": SEEDS}):
+        assert_close(sampler.sample(**request), model.sample(**request))
+    if name in CONDITIONAL:
+        for labels in (2, [2, 0, 1, 1]):
+            assert_close(sampler.decode(latents, labels), model.decode(latents, labels))
+            request = {"seeds": SEEDS, "labels": labels}
+            assert_close(sampler.sample(**request), model.sample(**request))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_sample_is_the_decoded_latents_of_its_own_seed(
+    samplers: Samplers, name: str, kind: str
+) -> None:
+    sampler = samplers.open(name, kind)
+    images = np.asarray(sampler.sample(seeds=SEEDS, **labels_for(name, 1)))
+    assert_close(sampler.decode(sampler.latents(SEEDS), *labels_for(name, 1).values()), images)
+    for i, seed in enumerate(SEEDS):
+        assert_close(sampler.sample(seeds=[seed], **labels_for(name, 1))[0], images[i])
+    np.testing.assert_array_equal(
+        sampler.latents(image_seeds(4, 3))[:2], sampler.latents(image_seeds(4, 2))
+    )
+    assert_close(sampler.sample(3, seed=4), sampler.sample(seeds=image_seeds(4, 3)))
+
+
+def labels_for(name: str, label: int) -> dict[str, int]:
+    return {"labels": label} if name in CONDITIONAL else {}
+
+
+# Fewer images than classes, as many, more, and more than one batch.
+SIZES = [1, 2, CLASSES, 7, sampling.BATCH + 4]
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_without_labels_image_i_has_class_i_mod_k(
+    samplers: Samplers, name: str, kind: str, n: int
+) -> None:
+    sampler = samplers.open(name, kind)
+    images = sampler.sample(n)
+    assert_close(sampler.sample(n, labels=classes_in_turn(n)), images)
+    latents = sampler.latents(image_seeds(0, n))
+    assert_close(sampler.decode(latents), images)
+    if n > 1:
+        shifted = sampler.sample(n, labels=classes_in_turn(n + 1)[1:])
+        assert not np.allclose(shifted, images, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_one_label_is_for_all_images(samplers: Samplers, name: str, kind: str) -> None:
+    sampler = samplers.open(name, kind)
+    for label in (1, np.int64(1), np.array(1)):
+        assert_close(sampler.sample(4, labels=label), sampler.sample(4, labels=[1] * 4))
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_batches_change_nothing_and_show_their_progress(samplers: Samplers, kind: str) -> None:
+    from contextlib import nullcontext
+
+    sampler = samplers.open("vae-conditional", kind)
+    expected = [sampler.sample(7), sampler.decode(sampler.latents(image_seeds(1, 7)))]
+    shown: list[tuple[str, int]] = []
+
+    def track(parts: Any, title: str) -> Any:
+        shown.append((title, len(parts)))
+        return nullcontext(parts)
+
+    try:
+        sampler.batch_size, sampler.track = 3, track
+        answers = [sampler.sample(7), sampler.decode(sampler.latents(image_seeds(1, 7)))]
+    finally:
+        del sampler.batch_size, sampler.track
+    for answer, images in zip(answers, expected, strict=True):
+        assert_close(answer, images)
+    assert shown == [("latents", 3), ("decode", 3)]
+
+
+# --- encode and log_prob ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+@pytest.mark.parametrize("name", ["vae", "vae-conditional", "flow"])
+def test_encode_and_log_prob(samplers: Samplers, name: str, kind: str) -> None:
+    sampler, model = samplers.open(name, kind), samplers.live[name]
+    labels = {"labels": [2, 0, 1, 1]} if name in CONDITIONAL else {}
+    if name == "flow":
+        requests = [{}, {"seeds": SEEDS}, {"seeds": np.arange(4)}]
+        answers = [sampler.encode(IMAGES, **request) for request in requests]
+        for answer, request in zip(answers, requests, strict=True):
+            assert_close(answer, model.encode(IMAGES, **request))
+        # The seeds are 0, 1, 2, … by default, and may be passed by position.
+        assert_close(answers[0], answers[2])
+        assert_close(sampler.encode(IMAGES, SEEDS), answers[1])
+        assert not np.allclose(answers[0], answers[1])
+    else:
+        mean, stddev = sampler.encode(IMAGES, **labels)
+        for answer, expected in zip((mean, stddev), model.encode(IMAGES, **labels), strict=True):
+            assert_close(answer, expected)
+        for answer, expected in zip(
+            sampler.encode(IMAGES, *labels.values()), (mean, stddev), strict=True
+        ):
+            assert_close(answer, expected)
+    for request in ({}, {"seeds": SEEDS}):
+        answer = sampler.log_prob(IMAGES, **request, **labels)
+        assert answer.shape == (4,)
+        np.testing.assert_allclose(answer, model.log_prob(IMAGES, **request, **labels), rtol=1e-4)
+    in_turn = sampler.log_prob(IMAGES, seeds=np.arange(4), **labels)
+    assert_close(sampler.log_prob(IMAGES, **labels), in_turn)
+    assert sampler.log_prob(IMAGES[:0], **({"labels": []} if labels else {})).shape == (0,)
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_a_version_without_the_signature_says_so(samplers: Samplers, kind: str) -> None:
+    gan = samplers.open("gan-conditional", kind)
+    fails(lambda: gan.encode(IMAGES), "no signature 'encode'", "known: ", "decode")
+    fails(lambda: gan.log_prob(IMAGES), "no signature 'log_prob'")
+    vae = samplers.open("vae", kind)
+    fails(lambda: vae.encode(IMAGES, seeds=SEEDS), "encode of vae", "takes no seeds")
+    fails(lambda: vae.encode(IMAGES, SEEDS), "encode of vae takes images")
+
+
+# --- errors -------------------------------------------------------------------------------
+
+Request = Callable[[Any], Any]
+# Every request is wrong for the model; the message is written once.
+WRONG: dict[str, tuple[list[str], Request, str]] = {
+    "label too large": (CONDITIONAL, lambda s: s.sample(2, labels=3), "label 3 is out of range"),
+    "label negative": (CONDITIONAL, lambda s: s.sample(2, labels=-1), "classes 0…2"),
+    "one of the labels": (CONDITIONAL, lambda s: s.sample(2, labels=[0, 3]), "labels 0…3 are out"),
+    "too many labels": (CONDITIONAL, lambda s: s.sample(2, labels=[0, 1, 2]), "pass 2 integers"),
+    "labels are no integers": (CONDITIONAL, lambda s: s.sample(1, labels=[0.5]), "float64[1]"),
+    "labels of no classes": (UNCONDITIONAL, lambda s: s.sample(2, labels=0), "not conditional"),
+    "too many labels to decode": (
+        CONDITIONAL,
+        lambda s: s.decode(s.latents(SEEDS), [0, 1]),
+        "labels are int64[2]; pass 4 integers, or one for all",
+    ),
+    "label to decode": (CONDITIONAL, lambda s: s.decode(s.latents(SEEDS), 7), "label 7 is out of"),
+    "label to decode of none": (
+        UNCONDITIONAL,
+        lambda s: s.decode(s.latents(SEEDS), 0),
+        "not conditional: it takes no labels",
+    ),
+    "n negative": (list(MODELS), lambda s: s.sample(-1), "n = -1 is too small; the least is 0"),
+    "seeds are no integers": (list(MODELS), lambda s: s.sample(seeds=[0.5]), "pass one integer"),
+    "seeds too large": (list(MODELS), lambda s: s.sample(seeds=[2**31]), "fit into 32 bits"),
+    "no label of an image": (
+        ["vae-conditional"],
+        lambda s: s.encode(IMAGES),
+        "the model is conditional: pass labels 0…2",
+    ),
+    "no label for log_prob": (
+        ["vae-conditional"],
+        lambda s: s.log_prob(IMAGES),
+        "the model is conditional: pass labels 0…2",
+    ),
+    "too many labels of images": (
+        ["vae-conditional"],
+        lambda s: s.encode(IMAGES, labels=[0, 1]),
+        "pass 4 integers, or one for all",
+    ),
+    "label of an image": (
+        ["vae-conditional"],
+        lambda s: s.log_prob(IMAGES, labels=3),
+        "label 3 is out of range",
+    ),
+    "labels of unconditional images": (
+        ["vae"],
+        lambda s: s.log_prob(IMAGES, labels=0),
+        "not conditional: it takes no labels",
+    ),
+    "too few seeds of images": (
+        ["vae", "flow"],
+        lambda s: s.log_prob(IMAGES, seeds=[1, 2]),
+        "there are 2 seeds for 4 images",
+    ),
+    "floats": (
+        ["vae", "flow"],
+        lambda s: s.encode(IMAGES / np.float32(255)),
+        "images are float32; pass uint8 images of 0…255",
+    ),
+    "images without channels": (
+        ["vae", "flow"],
+        lambda s: s.log_prob(IMAGES[..., 0]),
+        "images have shape (4, 6, 6); pass [B, H, W, C]",
+    ),
+}
+CASES = [
+    pytest.param(name, request, text, id=f"{name}-{case.replace(' ', '-')}")
+    for case, (names, request, text) in WRONG.items()
+    for name in names
+]
+
+
+@pytest.mark.parametrize(("name", "request_", "text"), CASES)
+def test_a_wrong_request_is_refused_alike_everywhere(
+    samplers: Samplers, name: str, request_: Request, text: str
+) -> None:
+    messages = set()
+    for kind in KINDS:
+        with pytest.raises(UsageError) as caught:
+            request_(samplers.open(name, kind))
+        messages.add(str(caught.value))
+    (message,) = messages
+    assert text in message and "\n" not in message
+
+
+# --- the rules by themselves --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 249, 250, 251, 1000])
+def test_batches_are_consecutive_and_cover_all_rows(n: int) -> None:
+    parts = list(sampling.batches(n, 250))
+    assert [row for part in parts for row in range(n)[part]] == list(range(n))
+    assert len(parts) == max(1, -(-n // 250))
+
+
+def test_seeds_of_a_request() -> None:
+    np.testing.assert_array_equal(sampling.request_seeds(3, 7), image_seeds(7, 3))
+    seeds = sampling.request_seeds(3, 7, [1, 2])
+    assert (seeds.dtype, seeds.tolist()) == (np.int32, [1, 2])
+    assert sampling.request_seeds(3, 7, []).shape == (0,)

@@ -1,0 +1,122 @@
+"""TensorFlow Serving's gRPC interface, which needs the extra `[serving]`."""
+
+import json
+from typing import Any
+
+from tfgen.errors import UsageError, WorkError
+from tfgen.publishing.served import (
+    BACKOFF,
+    MAX_RETRIES,
+    SignatureDefs,
+    late_answer,
+    refusal,
+    version_gone,
+)
+from tfgen.sampling import Arrays
+
+
+class Grpc:
+    """A `Transport` to TensorFlow Serving's gRPC interface, unencrypted.
+
+    Args:
+        address: `host:8500`.
+        timeout: seconds to wait for an answer.
+        retries: repetitions of a request that did not reach the server, or if the server was
+            overloaded; at most 4.
+
+    Raises:
+        UsageError: the address cannot be a server's, or the extra `[serving]` is not installed.
+    """
+
+    def __init__(self, address: str, timeout: float = 60.0, retries: int = 3):
+        try:
+            import grpc
+            from tensorflow_serving.apis import prediction_service_pb2_grpc
+        except ImportError as error:
+            raise UsageError(
+                "--grpc needs the extra [serving]: pip install 'tfgen[serving]'"
+            ) from error
+        host, _, port = address.rpartition(":")
+        if not host or "/" in address or not port.isdecimal():
+            raise UsageError(f"--grpc {address} is no server's; pass one like localhost:8500")
+        self.address, self.timeout = address, timeout
+        options: list[tuple[str, Any]] = [
+            # A thousand images exceed gRPC's own limit of 4 MB.
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.service_config", _service_config(retries)),
+        ]
+        channel = grpc.insecure_channel(address, options=options)
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+    def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs]:
+        """The number and the signatures of a version; see `Transport`."""
+        from google.protobuf.json_format import MessageToDict
+        from tensorflow_serving.apis import get_model_metadata_pb2
+
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        request.model_spec.name = name
+        if version is not None:
+            request.model_spec.version.value = version
+        answer = self._send(self._stub.GetModelMetadata, request, first=True)
+        table = get_model_metadata_pb2.SignatureDefMap()
+        if not answer.metadata["signature_def"].Unpack(table):
+            raise WorkError(
+                f"what answers at {self.address} is not TensorFlow Serving (it has no signatures)"
+            )
+        definitions = MessageToDict(table, preserving_proto_field_name=True)["signature_def"]
+        return int(answer.model_spec.version.value), definitions
+
+    def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> dict[str, Any]:
+        """The outputs of a signature; see `Transport`."""
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2
+
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = name, signature
+        request.model_spec.version.value = version
+        for key, value in inputs.items():
+            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        answer = self._send(self._stub.Predict, request)
+        return {key: tf.make_ndarray(value) for key, value in answer.outputs.items()}
+
+    def _send(self, method: Any, request: Any, first: bool = False) -> Any:
+        """The server's answer.
+
+        Args:
+            method: of the stub.
+            request: what to send.
+            first: whether this is the first request, so that a missing model is the caller's error.
+        """
+        import grpc
+
+        try:
+            return method(request, timeout=self.timeout)
+        except grpc.RpcError as error:
+            code, details = error.code(), error.details()
+            if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise WorkError(late_answer(self.address, self.timeout)) from error
+            if code == grpc.StatusCode.UNAVAILABLE:
+                raise WorkError(
+                    f"no server is ready at {self.address} ({details}); "
+                    "is it up, and is this its gRPC port, by default 8500?"
+                ) from error
+            if code == grpc.StatusCode.NOT_FOUND and not first:
+                model = request.model_spec.name
+                raise WorkError(version_gone(self.address, model, details)) from error
+            kind = UsageError if code == grpc.StatusCode.NOT_FOUND else WorkError
+            raise kind(refusal(self.address, details)) from error
+
+
+def _service_config(retries: int) -> str:
+    """gRPC's own configuration of repetitions, as JSON."""
+    policy = {
+        "maxAttempts": 1 + min(retries, MAX_RETRIES),
+        "initialBackoff": f"{BACKOFF}s",
+        "maxBackoff": f"{BACKOFF * 2**MAX_RETRIES:g}s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+    }
+    # gRPC refuses a policy of a single attempt.
+    repeated = {"retryPolicy": policy} if retries else {}
+    return json.dumps({"methodConfig": [{"name": [{}], **repeated}]})

@@ -1,0 +1,109 @@
+"""A published version on this machine. It needs TensorFlow, but neither Keras nor a model class."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfgen.errors import UsageError, WorkError
+from tfgen.publishing import inspection, versions
+from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
+from tfgen.sampling import Arrays
+from tfgen.settings.fields import hint
+
+
+class Sampler(SignatureSampler):
+    """A published version on this machine.
+
+    It has the methods of every sampler. `call` runs any signature of the version.
+
+    Args:
+        version: a version that `versions.find` returned, or the folder of one, `<name>/<integer>`.
+
+    Attributes:
+        version: the version.
+        manifest: its manifest.
+
+    Raises:
+        UsageError: the folder is not a published version.
+        WorkError: the version is damaged, or its graph holds what is not allowed.
+    """
+
+    def __init__(self, version: versions.Version | str | Path):
+        if not isinstance(version, versions.Version):
+            version = versions.Version.at(version)
+        self.version = version
+        self.name, self.number = version.name, version.number
+        self.manifest, self._model = load_saved_model(version.path)
+
+    def has_signature(self, name: str) -> bool:
+        """Whether the version offers a signature."""
+        return name in self._model.signatures
+
+    def signature(self, name: str) -> Signature:
+        """The inputs and outputs of a signature.
+
+        Raises:
+            UsageError: there is no such signature.
+        """
+        function = self._function(name)
+        inputs, outputs = function.structured_input_signature[1], function.structured_outputs
+        return Signature(_tensor_specs(inputs), _tensor_specs(outputs))
+
+    def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
+        """The outputs of a signature, computed in one batch.
+
+        Args:
+            signature: name of the signature.
+            **inputs: its inputs by name, the batch first.
+
+        Returns:
+            Its outputs by name, the batch first.
+
+        Raises:
+            UsageError: there is no such signature.
+        """
+        function = self._function(signature)
+        outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def _function(self, name: str) -> Any:
+        signatures = self._model.signatures
+        if name not in signatures:
+            raise UsageError(
+                f"{self.version.path} has no signature {name!r}{hint(name, signatures)}"
+            )
+        return signatures[name]
+
+
+def load_saved_model(path: Path) -> tuple[dict[str, Any], Any]:
+    """The manifest of a version, and what TensorFlow loads of it.
+
+    Before it is loaded, its files are compared with the manifest and its graph is inspected, so
+    nothing that is loaded can run other code or touch files.
+
+    Args:
+        path: folder of the version.
+
+    Raises:
+        WorkError: the version is damaged, or its graph holds what is not allowed.
+    """
+    manifest = versions.verify(path)
+    if fault := inspection.find_fault(path):
+        raise WorkError(f"{path} is not loaded: {fault}")
+    try:
+        return manifest, tf.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow raises many types, some with several lines
+        reason = next(iter(str(error).splitlines()), "")[:200]
+        raise WorkError(
+            f"{path} is broken: TensorFlow cannot load it ({type(error).__name__}: "
+            f"{reason}); publish it again or take another --version"
+        ) from error
+
+
+def _tensor_specs(tensors: dict[str, Any]) -> dict[str, TensorSpec]:
+    return {
+        name: TensorSpec(tensor.dtype.as_numpy_dtype, tuple(tensor.shape))
+        for name, tensor in tensors.items()
+    }

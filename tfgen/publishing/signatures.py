@@ -1,0 +1,189 @@
+"""A sampler made of signatures: what an opened and a served version share. No TensorFlow here."""
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfgen.errors import UsageError
+from tfgen.sampling import (
+    Arrays,
+    ImageSampler,
+    Track,
+    check_image_bytes,
+    image_labels,
+    in_batches,
+    no_progress,
+    noise_seeds,
+    request_labels,
+    request_seeds,
+)
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """dtype and shape of an input or output of a signature.
+
+    Attributes:
+        dtype: numpy's dtype.
+        shape: the shape, the batch first; None for a dimension of any size.
+    """
+
+    dtype: Any
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The inputs and outputs of a signature by name."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+
+
+class SignatureSampler(ImageSampler):
+    """Base of the samplers that call the signatures of a published version.
+
+    A subclass offers `signature` and `call`. Inputs and outputs are numpy arrays.
+
+    Attributes:
+        name: name that the version was published under.
+        number: number of the version.
+        batch_size: number of images that are computed at once, or requested from a server at once.
+        track: shows progress over the batches of a request.
+    """
+
+    name: str
+    number: int
+    track: Track = staticmethod(no_progress)
+
+    @abc.abstractmethod
+    def signature(self, name: str) -> Signature:
+        """The inputs and outputs of a signature.
+
+        Raises:
+            UsageError: there is no such signature.
+        """
+
+    @abc.abstractmethod
+    def has_signature(self, name: str) -> bool:
+        """Whether the version offers a signature."""
+
+    @abc.abstractmethod
+    def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
+        """The outputs of a signature, computed in one batch.
+
+        Args:
+            signature: name of the signature.
+            **inputs: its inputs by name, the batch first.
+
+        Returns:
+            Its outputs by name, the batch first.
+
+        Raises:
+            UsageError: there is no such signature.
+        """
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of a latent vector, D."""
+        return self.signature("latents").outputs["latents"].shape[-1] or 0
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of a conditional model, K; 0 of an unconditional model."""
+        if not self.has_signature("classes"):
+            return 0
+        return self.signature("classes").outputs["one_hot"].shape[-1] or 0
+
+    def latents(self, seeds: Any) -> np.ndarray:
+        """Latents `float32[B, D]` of `seeds: int32[B]`."""
+        return self._compute("latents", seed=request_seeds(0, 0, seeds))["latents"]
+
+    def decode(self, latents: Any, labels: Any = None) -> np.ndarray:
+        """Images `float32[B, H, W, C]` in 0…1 of latents.
+
+        Args:
+            latents: `float32[B, D]`.
+            labels: classes of a conditional model, `int[B]`, or one class for all images; None:
+                image i has the class i mod K.
+
+        Raises:
+            UsageError: a label is out of range, there are not B labels, or the model is not
+                conditional.
+        """
+        latents = np.asarray(latents, np.float32)
+        labels = request_labels(len(latents), self.num_classes, labels)
+        return self._compute("decode", latents=latents, label=labels)["images"]
+
+    def _sample_batch(self, seeds: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        return self.call("sample", **_present(seed=seeds, label=labels))["images"]
+
+    def encode(self, images: Any, *further: Any, seeds: Any = None, labels: Any = None) -> Any:
+        """The latents of images, or the parameters of their distribution.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            *further: `seeds` and `labels` by position, those that the signature takes: labels of a
+                VAE, seeds of a flow.
+            seeds: seeds of the dequantization of a flow, `int32[B]`; None: 0, 1, 2, ….
+            labels: classes of the images for a conditional model, `int[B]`, or one class for all.
+
+        Returns:
+            Of a flow, latents `float32[B, D]`. Of a VAE, mean and standard deviation of q(z|x),
+            `float32[B, D]` each.
+
+        Raises:
+            UsageError: the version has no such signature, or it has no such input; the images are
+                not bytes; seeds or labels do not fit the images.
+        """
+        inputs = self.signature("encode").inputs
+        tensors = {"seeds": "seed", "labels": "label"}
+        order = [name for name, tensor in tensors.items() if tensor in inputs]
+        if any(argument is not None for argument in further[len(order) :]):
+            expected = ", ".join(["images", *order])
+            raise UsageError(f"encode of {self.name} takes {expected} and no further argument")
+        arguments = {"seeds": seeds, "labels": labels, **dict(zip(order, further, strict=False))}
+        outputs = self._evaluate("encode", images, **arguments)
+        values = tuple(outputs[name] for name in sorted(outputs))
+        return values[0] if len(values) == 1 else values
+
+    def log_prob(self, images: Any, seeds: Any = None, labels: Any = None) -> np.ndarray:
+        """log p(x) in nats, `float32[B]`; a lower bound of it for a VAE.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            seeds: seeds of each image's noise, `int32[B]`; None: 0, 1, 2, ….
+            labels: classes of the images for a conditional model, `int[B]`, or one class for all.
+
+        Raises:
+            UsageError: as for `encode`.
+        """
+        return self._evaluate("log_prob", images, seeds, labels)["log_prob"]
+
+    def _evaluate(self, signature: str, images: Any, seeds: Any, labels: Any) -> Arrays:
+        """The outputs of a signature of images, and of the seeds and labels that it takes."""
+        inputs = self.signature(signature).inputs
+        images = np.asarray(images)
+        check_image_bytes(images.dtype.name, images.shape)
+        if seeds is not None and "seed" not in inputs:
+            raise UsageError(f"{signature} of {self.name} uses no noise: it takes no seeds")
+        seeds = noise_seeds(len(images), seeds) if "seed" in inputs else None
+        classes = self.num_classes if "label" in inputs else 0
+        labels = image_labels(len(images), classes, labels)
+        return self._compute(signature, images=images, seed=seeds, label=labels)
+
+    def _compute(self, signature: str, **inputs: np.ndarray | None) -> Arrays:
+        """The outputs of a signature, computed in batches."""
+
+        def call(**batch: np.ndarray) -> Arrays:
+            return self.call(signature, **batch)
+
+        return in_batches(call, _present(**inputs), self.batch_size, self.track, signature)
+
+
+def _present(**inputs: np.ndarray | None) -> Arrays:
+    """The inputs that are not None."""
+    return {name: array for name, array in inputs.items() if array is not None}
