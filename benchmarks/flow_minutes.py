@@ -1,9 +1,8 @@
-"""What a minute of training buys a flow, on the CPU.
+"""Measures what a flow reaches in a given training time on the CPU.
 
-`below`: the seconds in which preset `multiscale` comes below a bits/dim on validation images,
-beside those of three epochs of the dense template in eager PyTorch, in one run. `ablation`:
-bits/dim after equal minutes of the same couplings, with and without mixtures and learned
-dequantization.
+`below`: the time in which the preset `multiscale` reaches a value of bits/dim on validation images,
+compared with three epochs of the dense template in eager PyTorch, in one run. `ablation`: bits/dim
+after equal times, with and without mixture couplings and learned dequantization.
 """
 
 import dataclasses
@@ -24,13 +23,13 @@ from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.quiet import import_quietly
 
 PROG = "flow_minutes"
-# Steps between two looks at the clock.
+# Steps between two measurements.
 CHUNK = 64
-# `below` gives up after so many seconds.
-LONGEST = 3600.0
-# Validation images that bits/dim are of.
+# Time after which `below` gives up [s].
+MAX_SECONDS = 3600.0
+# Number of validation images that bits/dim is estimated from.
 HELD_OUT = 2000
-# Of each variant: whether couplings are mixtures, and dequantization is learned.
+# For each variant: whether its couplings are mixtures, and whether its dequantization is learned.
 VARIANTS = {
     "affine, uniform": (False, False),
     "mixture, uniform": (True, False),
@@ -40,29 +39,42 @@ VARIANTS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the benchmark and returns its exit status, which does not depend on how fast anything
-    was."""
+    """Runs the benchmark; its exit status does not depend on the times."""
     return run_command(PROG, _body, argv)
 
 
 def _body(argv: list[str]) -> None:
     parser = Parser(PROG, __doc__)
-    parser.add_argument("what", choices=("below", "ablation"), help="what is measured")
     parser.add_argument(
-        "--bits", type=float, default=1.85, help="below: bits/dim to reach (default: 1.85)"
+        "what", metavar="{below,ablation}", choices=("below", "ablation"), help="what is measured"
     )
     parser.add_argument(
-        "--peer-epochs", type=int, default=3, help="below: of the template (default: 3)"
+        "--bits",
+        type=float,
+        default=1.85,
+        metavar="X",
+        help="below: bits/dim to reach (default: 1.85)",
     )
     parser.add_argument(
-        "--minutes", type=float, default=5.0, help="ablation: of each variant (default: 5)"
+        "--peer-epochs",
+        type=int,
+        default=3,
+        metavar="N",
+        help="below: epochs of the template (default: 3)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=5.0,
+        metavar="X",
+        help="ablation: training time of each variant (default: 5)",
     )
     arguments = parser.parse(argv)
     if arguments.peer_epochs < 1 or arguments.minutes <= 0:
         raise UsageError("--peer-epochs and --minutes must be more than 0")
-    (tf, run) = import_quietly("tfgen.training.run")
+    tf, cpu = import_quietly("tfgen.nn.cpu")
     tf.config.set_visible_devices([], "GPU")
-    run.share_cores("flow")
+    cpu.share_cores()
     dataset = load()
     if arguments.what == "below":
         below(dataset, arguments.bits, arguments.peer_epochs)
@@ -71,81 +83,87 @@ def _body(argv: list[str]) -> None:
 
 
 def below(dataset: Dataset, bits: float, peer_epochs: int) -> None:
-    """Prints both times; tfgen's has everything in it but the import: tracing, adapting,
-    looking."""
+    """Prints both times; tfgen's includes everything but the import, evaluations too."""
     start = time.perf_counter()
-    for seconds, reached in progress(preset_config({}), dataset):
+    for seconds, reached in measure_progress(preset_config({}), dataset):
         print(f"multiscale  {seconds:7.1f} s of steps, {reached:.3f} bits/dim", flush=True)
         if reached < bits:
             break
-        if not math.isfinite(reached) or seconds > LONGEST:
-            raise WorkError(f"{reached:.3f} bits/dim after {seconds:.0f} s: {bits} are not reached")
-    ours = time.perf_counter() - start
+        if not math.isfinite(reached) or seconds > MAX_SECONDS:
+            raise WorkError(f"{reached:.3f} bits/dim after {seconds:.0f} s; the goal is {bits}")
+    tfgen_seconds = time.perf_counter() - start
     config = preset_config({}, "mlp")
-    epoch = find_comparison("flow").peer(config, dataset.train.images)
-    peers = []
+    train_epoch = find_comparison("flow").peer(config, dataset.train.images)
+    peer_seconds = 0.0
     for number in range(peer_epochs):
-        seconds, value = timed(epoch)
-        peers.append(seconds)
+        seconds, value = timed(train_epoch)
+        peer_seconds += seconds
         print(
             f"template    epoch {number + 1}: {seconds:7.1f} s, {value:.3f} bits/dim in training",
             flush=True,
         )
-    print(f"multiscale, all of it, below {bits} bits/dim: {ours:.1f} s")
+    print(f"multiscale, in total, to less than {bits} bits/dim: {tfgen_seconds:.1f} s")
     print(
-        f"template, {peer_epochs} epochs in eager PyTorch: {sum(peers):.1f} s; ratio {ours / sum(peers):.2f}"
+        f"template, {peer_epochs} epochs in eager PyTorch: {peer_seconds:.1f} s; "
+        f"ratio {tfgen_seconds / peer_seconds:.2f}"
     )
 
 
 def ablation(dataset: Dataset, budget: float) -> None:
-    """Prints a line for each variant: steps that fitted into the time, and bits/dim after it."""
+    """Prints a line for each variant: steps within the time budget [s], and bits/dim after it."""
     for name, (mixture, variational) in VARIANTS.items():
         fields: dict[str, Any] = {"dequantization": "variational" if variational else "uniform"}
         if not mixture:
             fields["components"] = 0
         config = preset_config(fields)
-        looks = list(progress(config, dataset, until=budget))
-        seconds, bits = looks[-1]
-        steps = len(looks) * CHUNK
+        measurements = list(measure_progress(config, dataset, budget))
+        seconds, bits = measurements[-1]
+        steps = len(measurements) * CHUNK
         print(f"{name:<22}{seconds:7.1f} s, {steps:6} steps, {bits:.3f} bits/dim", flush=True)
 
 
 def preset_config(fields: dict[str, Any], name: str = "multiscale") -> RunConfig:
-    """A preset with some fields of its model changed; its step size does not fall, the time being
-    open."""
+    """A preset with some fields of its model changed.
+
+    Its learning rate is constant, because the number of steps is not known in advance.
+    """
     preset = registry.family("flow").preset(name)
     options = TrainingOptions(**{**preset.training(), "schedule": "constant", "preset": name})
     return RunConfig("flow", dataclasses.replace(preset.model, **fields), options)
 
 
-def progress(
-    config: RunConfig, dataset: Dataset, until: float | None = None
+def measure_progress(
+    config: RunConfig, dataset: Dataset, budget: float | None = None
 ) -> Iterator[tuple[float, float]]:
-    """Trains; after each chunk of steps gives the seconds that steps have taken and the bits/dim
-    reached.
+    """Trains, and measures after each chunk of steps.
 
-    The first chunk's time has the tracing in it. With `until` it ends after so many seconds, and
-    looks at the bits/dim then alone.
+    Args:
+        config: configuration of the run.
+        dataset: the data.
+        budget: training time after which it ends [s]; None never ends. With a budget, bits/dim is
+            NaN before the end.
+
+    Yields:
+        Training time so far [s], which includes tracing, and bits/dim.
     """
-    run = import_quietly("tfgen.training.run")[1]
+    plan = import_quietly("tfgen.training.plan")[1]
     options, images = config.options, on_host(dataset.train.images)
     held_out = dataset.validation.images[:HELD_OUT]
-    model = run.compiled_model(config, None, len(dataset.train.images) // options.batch_size)
-    spent, done = 0.0, 0
-    while until is None or spent < until:
+    model = plan.compiled_model(config, None, len(dataset.train) // options.batch_size)
+    spent, steps = 0.0, 0
+    while budget is None or spent < budget:
         batches = train_batches(
-            images, batch_size=options.batch_size, seed=options.seed, start_step=done
+            images, batch_size=options.batch_size, seed=options.seed, start_step=steps
         ).take(CHUNK)
         seconds, _ = timed(lambda batches=batches: model.fit(batches, shuffle=False, verbose=0))
-        spent, done = spent + seconds, done + CHUNK
-        last = until is not None and spent >= until
-        yield spent, _bits(model, held_out) if until is None or last else float("nan")
+        spent, steps = spent + seconds, steps + CHUNK
+        is_due = budget is None or spent >= budget
+        yield spent, _bits_per_dim(model, held_out) if is_due else float("nan")
 
 
-def _bits(model: Any, images: np.ndarray) -> float:
-    return float(
-        model.evaluate(images, batch_size=500, verbose=0, return_dict=True)["bits_per_dim"]
-    )
+def _bits_per_dim(model: Any, images: np.ndarray) -> float:
+    logs = model.evaluate(images, batch_size=500, verbose=0, return_dict=True)
+    return float(logs["bits_per_dim"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Peers: the same training as a family's, written the ordinary way in PyTorch.
+"""Peers: the training of a family, written the usual way in PyTorch.
 
-Another family is one entry in `COMPARISONS`.
+A further family is a further entry in `COMPARISONS`.
 """
 
 import math
@@ -24,20 +24,21 @@ Epoch: TypeAlias = Callable[[], float]
 # Takes a run's configuration and its training images, `uint8[N, H, W, C]`.
 Peer: TypeAlias = Callable[[RunConfig, np.ndarray], Epoch]
 
-_MIN_STDDEV = 1e-7  # as in tfgen.models.vae
+_MIN_STDDEV = 1e-7  # as in tfgen.models.vae.model
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What an epoch of a family is held against.
+    """What an epoch of a family is compared with.
 
     Attributes:
         peer: the same training in PyTorch.
-        flops: of the dense layers in one step, of tfgen's model and the batch size; a multiply-add
-            is two.
-        logged: the value whose mean both tell.
-        max_ratio: the project's bound on tfgen's seconds relative to the peer's.
-        min_percent: and on the rate of the dense layers relative to the large product's [%].
+        flops: a function of tfgen's model and the batch size to the floating-point operations of
+            the dense layers in one step; a multiply-add counts as 2.
+        logged: the logged value whose mean both report.
+        max_ratio: the project's bound on the time of tfgen relative to the peer's.
+        min_percent: the project's bound on the rate of the dense layers relative to that of the
+            large product [%].
     """
 
     peer: Peer
@@ -47,8 +48,7 @@ class Comparison:
     min_percent: float
 
 
-# --- the VAE
-# ---------------------------------------------------------------------------------------------
+# --- the VAE -----------------------------------------------------------------------------
 
 
 def dense_network(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
@@ -64,7 +64,7 @@ class BernoulliVAE(nn.Module):
     """A variational autoencoder (Kingma & Welling 2013) of binary pixels.
 
     Args:
-        config: as tfgen's has it; the likelihood must be `bernoulli`.
+        config: tfgen's configuration; its likelihood must be `bernoulli`.
     """
 
     def __init__(self, config: VAEConfig):
@@ -74,8 +74,7 @@ class BernoulliVAE(nn.Module):
         self.decoder = dense_network(config.latent_dim, config.hidden[::-1], pixels)
 
     def forward(self, events: torch.Tensor) -> torch.Tensor:
-        """−ELBO in nats of events `[B, pixels]`, by one sample of z and the analytic KL; mean over
-        B."""
+        """Mean −ELBO of events `[B, pixels]` [nats], with one sample of z and the analytic KL."""
         mean, raw_scale = self.encoder(events).chunk(2, dim=1)
         stddev = functional.softplus(raw_scale) + _MIN_STDDEV
         latents = mean + stddev * torch.randn_like(stddev)
@@ -88,11 +87,10 @@ class BernoulliVAE(nn.Module):
 
 
 def torch_vae(config: RunConfig, images: np.ndarray) -> Epoch:
-    """The VAE in eager PyTorch, its batches from a `DataLoader` that takes and collates images one
-    by one.
+    """The VAE in eager PyTorch, with batches from a `DataLoader` that collates single images.
 
     Raises:
-        UsageError: the preset is not for images that are binarized anew at each step.
+        UsageError: the likelihood is not Bernoulli, or the binarization is not dynamic.
     """
     if (config.model.likelihood, config.model.binarization) != ("bernoulli", "dynamic"):
         raise UsageError("the peer of vae has a Bernoulli likelihood and dynamic binarization only")
@@ -119,17 +117,16 @@ def torch_vae(config: RunConfig, images: np.ndarray) -> Epoch:
 
 
 def vae_flops(model: Any, batch_size: int) -> int:
-    """FLOP of the dense layers in a step, in which a batch goes once through each.
+    """FLOP of the dense layers in a step, in which a batch passes each layer once.
 
-    Each layer multiplies three times: forward, for the gradient by its weights and for that by its
-    inputs, which the first one, whose inputs are data, does not need.
+    Each layer has three products: forward, gradient of the weights, gradient of the inputs. The
+    first layer has no gradient of the inputs, since they are data.
     """
     products = _products(model.layers)
     return 2 * batch_size * (3 * sum(products) - products[0])
 
 
-# --- the GAN
-# ---------------------------------------------------------------------------------------------
+# --- the GAN -----------------------------------------------------------------------------
 
 
 def generator(config: GANConfig) -> nn.Sequential:
@@ -158,11 +155,10 @@ def discriminator(config: GANConfig) -> nn.Sequential:
 
 
 def torch_gan(config: RunConfig, images: np.ndarray) -> Epoch:
-    """The dense GAN in eager PyTorch: the generator's step, then the discriminator's on the same
-    fakes.
+    """The dense GAN in eager PyTorch: generator step, then discriminator step on the same fakes.
 
     Raises:
-        UsageError: the preset is not the plain one.
+        UsageError: the architecture, the loss, `critic_steps` or `ema_decay` is not the default.
     """
     model, options = config.model, config.options
     if (model.architecture, model.loss, model.critic_steps, model.ema_decay) != (
@@ -171,9 +167,7 @@ def torch_gan(config: RunConfig, images: np.ndarray) -> Epoch:
         1,
         0,
     ):
-        raise UsageError(
-            "the peer of gan is dense, with the non-saturating loss and no moving average"
-        )
+        raise UsageError("the peer of gan is dense, with the non-saturating loss and without EMA")
     torch.manual_seed(options.seed)
     networks = generator(model), discriminator(model)
     optimizers = [
@@ -193,7 +187,7 @@ def torch_gan(config: RunConfig, images: np.ndarray) -> Epoch:
             real = batch.flatten(1) / 127.5 - 1
             ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
             fake = generate(torch.randn(len(real), model.latent_dim))
-            # The generator's step needs no gradient by the discriminator's weights.
+            # The generator step needs no gradient of the discriminator's weights.
             discriminate.requires_grad_(False)
             generator_loss = loss_of(discriminate(fake), ones)
             optimizers[0].zero_grad()
@@ -213,25 +207,29 @@ def torch_gan(config: RunConfig, images: np.ndarray) -> Epoch:
 def gan_flops(model: Any, batch_size: int) -> int:
     """FLOP of the dense layers in a step of both networks.
 
-    The generator: forward and both gradients, but that by its latents. The discriminator: in the
-    generator's step forward and the gradient by its inputs; in its own, on twice as many images,
-    forward and both gradients, but that by its images.
+    Generator: forward and both gradients, except for that of its latents. Discriminator: in the
+    generator step, forward and the gradient of its inputs; in its own step, on twice as many
+    images, forward and both gradients, except for that of its images.
     """
-    made, judged = _products(model.generator.layers), _products(model.discriminator.layers)
-    rows = 3 * sum(made) - made[0] + 2 * sum(judged) + 2 * (3 * sum(judged) - judged[0])
-    return 2 * batch_size * rows
+    generator_products = _products(model.generator.layers)
+    discriminator_products = _products(model.discriminator.layers)
+    generator_total, discriminator_total = sum(generator_products), sum(discriminator_products)
+    generator_step = 3 * generator_total - generator_products[0] + 2 * discriminator_total
+    discriminator_step = 2 * (3 * discriminator_total - discriminator_products[0])
+    return 2 * batch_size * (generator_step + discriminator_step)
 
 
-# --- the flow
-# --------------------------------------------------------------------------------------------
+# --- the flow ----------------------------------------------------------------------------
 
 
 class MaskedCoupling(nn.Module):
-    """An affine coupling by a mask: the conditioner sees zeros in one half of the pixels,
-    and what it gives for the other half is thrown away.
+    """An affine coupling with a mask.
+
+    The conditioner sees zeros in one half of the pixels. What it computes for the other half is
+    discarded.
 
     Args:
-        mask: `[pixels]`, 1 where pixels are kept.
+        mask: `[pixels]`, 1 where pixels pass unchanged.
         hidden: widths of the conditioner's hidden layers.
     """
 
@@ -243,7 +241,7 @@ class MaskedCoupling(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """From data's side to the latents' and log|det|: `[B, pixels]` → `[B, pixels]`, `[B]`."""
+        """From the data to the latents, and log|det|: `[B, pixels]` → `[B, pixels]`, `[B]`."""
         shift, raw = self.conditioner(state * self.mask).chunk(2, dim=1)
         log_scale = torch.tanh(raw) * (1 - self.mask)
         changed = state * torch.exp(log_scale) + shift * (1 - self.mask)
@@ -251,8 +249,7 @@ class MaskedCoupling(nn.Module):
 
 
 def torch_flow(config: RunConfig, images: np.ndarray) -> Epoch:
-    """The dense flow in eager PyTorch, as the report's template has it: masks, full width,
-    tanh(r)."""
+    """The dense flow in eager PyTorch, as in the report's template: masks, full width, tanh(r)."""
     model, options = config.model, config.options
     torch.manual_seed(options.seed)
     height, width, channels = model.image_shape
@@ -277,8 +274,8 @@ def torch_flow(config: RunConfig, images: np.ndarray) -> Epoch:
                 dim=1
             )
             for coupling in flow:
-                state, more = coupling(state)
-                log_det = log_det + more
+                state, coupling_log_det = coupling(state)
+                log_det = log_det + coupling_log_det
             log_prob = log_det - 0.5 * (state.square().sum(dim=1) + pixels * math.log(2 * math.pi))
             loss = -log_prob.mean()
             optimizer.zero_grad()
@@ -291,23 +288,27 @@ def torch_flow(config: RunConfig, images: np.ndarray) -> Epoch:
 
 
 def flow_flops(model: Any, batch_size: int) -> int:
-    """FLOP of the dense layers in a step: forward and both gradients, but that by the data."""
+    """FLOP of the dense layers in a step: forward and both gradients, except for that of the data.
+
+    Raises:
+        UsageError: the flow is convolutional.
+    """
     if model.config.architecture != "dense":
         raise UsageError("the flow's peer is dense; use --preset mlp")
-    each = [_products(step.conditioner.layers) for step in model.flow_steps]
-    return 2 * batch_size * (3 * sum(map(sum, each)) - each[0][0])
+    products = [_products(step.conditioner.layers) for step in model.flow_steps]
+    return 2 * batch_size * (3 * sum(map(sum, products)) - products[0][0])
 
 
 def _products(layers: Iterable[Any]) -> list[int]:
-    """Multiply-adds an example of each dense layer, in the order of the layers."""
-    found = []
+    """Multiply-adds per example of each dense layer, in the order of the layers."""
+    products = []
     for layer in layers:
         kernel = getattr(layer, "kernel", None)
         if kernel is not None and len(kernel.shape) == 2:
-            found.append(math.prod(kernel.shape))
+            products.append(math.prod(kernel.shape))
         else:
-            found += _products(getattr(layer, "layers", ()))
-    return found
+            products += _products(getattr(layer, "layers", ()))
+    return products
 
 
 COMPARISONS: dict[str, Comparison] = {

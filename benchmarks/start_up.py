@@ -1,5 +1,4 @@
-"""Times how long the commands take to start, beside the import of TensorFlow, as whole processes in
-turns."""
+"""Times the start-up of the commands and of `import tensorflow`, as whole processes in turns."""
 
 import statistics
 import subprocess
@@ -17,27 +16,26 @@ COMMANDS = {
 }
 
 
-def seconds(arguments: list[str], folder: str) -> float:
-    """Wall time of one process [s]."""
+def time_process(arguments: list[str], folder: str) -> float:
+    """Wall time of a Python process with these arguments [s]."""
     start = time.perf_counter()
     subprocess.run([sys.executable, *arguments], cwd=folder, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Prints each command's median and its ratio to the import's."""
+    """Prints the median time of each command and its ratio to that of the import."""
     with tempfile.TemporaryDirectory() as folder:
         for arguments in COMMANDS.values():
-            seconds(arguments, folder)  # warms the disk's cache
+            time_process(arguments, folder)  # warms the disk cache
         rounds = [
-            {name: seconds(arguments, folder) for name, arguments in COMMANDS.items()}
+            {name: time_process(arguments, folder) for name, arguments in COMMANDS.items()}
             for _ in range(ROUNDS)
         ]
-    medians = {name: statistics.median(each[name] for each in rounds) for name in COMMANDS}
+    medians = {name: statistics.median(times[name] for times in rounds) for name in COMMANDS}
     for name, median in medians.items():
-        print(
-            f"{name:<26}{median:8.3f} s   {median / medians['import tensorflow']:.2f} × the import"
-        )
+        ratio = median / medians["import tensorflow"]
+        print(f"{name:<26}{median:8.3f} s   {ratio:.2f} × the import")
 
 
 if __name__ == "__main__":

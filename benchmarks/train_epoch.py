@@ -1,10 +1,8 @@
-"""Times a training epoch beside a peer in eager PyTorch and beside a large matrix product, in one
-run.
+"""Compares a training epoch with one in eager PyTorch and with the rate of a matrix product.
 
-tfgen and the peer train in turns, so that whatever else the machine does at the time slows both.
-The arithmetic floor is the time that the epoch's dense layers would take at the rate of the matrix
-product, which is taken right before and right after each of tfgen's epochs. Everything runs on the
-CPU.
+tfgen and the peer in PyTorch train in turns, so that other work on the machine slows both. The
+floor is the time that the epoch's dense layers would take at the rate of a large matrix product,
+which is measured right before and right after each epoch of tfgen. Everything runs on the CPU.
 """
 
 import argparse
@@ -34,13 +32,13 @@ from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.quiet import import_quietly
 
 PROG = "train_epoch"
-# The product is of two square matrices of this size.
+# Rows and columns of the two matrices of the product.
 PRODUCT_SIZE = 2048
 PRODUCTS_A_ROUND = 5
-# With more of the cores taken by other processes the numbers say nothing: eager PyTorch's threads
-# wait for each other at each operation, and lose far more than their share.
+# Largest share of the cores that other processes may take. The threads of eager PyTorch wait for
+# each other after every operation, so they lose far more than that share.
 MAX_OTHERS = 0.1
-# Imports and decoding are timed so many times.
+# How often imports and decoding are timed.
 START_REPEATS = 3
 
 Epoch = Callable[[], float]
@@ -48,17 +46,17 @@ Epoch = Callable[[], float]
 
 @dataclass
 class Measurements:
-    """What one run measured.
+    """The measurements of one run; `tfgen` and `peer` are the keys.
 
     Attributes:
-        flops_per_epoch: of the dense layers, a multiply-add being two.
-        import_seconds: of TensorFlow and the family's class, each time in a fresh process.
-        decode_seconds: of the whole data set.
-        first: seconds of the warm-up epoch, by who trained it.
-        epochs: seconds of each epoch after it.
-        others: share of the cores that other processes took, 0 … 1, in each epoch, in their order.
-        loss: the mean loss of the last epoch.
-        product_flops: rates of the matrix products before and after each of tfgen's epochs, FLOP/s.
+        flops_per_epoch: floating-point operations of the dense layers; a multiply-add counts as 2.
+        import_seconds: time to import TensorFlow and the model class, in fresh processes.
+        decode_seconds: time to decode the whole data set.
+        first: time of the warm-up epoch [s].
+        epochs: times of the epochs after it [s].
+        others: share of the cores that other processes took in each epoch, 0 … 1, in time order.
+        loss: mean loss of the last epoch.
+        product_flops: rates of the matrix products around each epoch of tfgen [FLOP/s].
     """
 
     flops_per_epoch: int
@@ -71,10 +69,10 @@ class Measurements:
     product_flops: list[list[float]] = field(default_factory=list)
 
     def summary(self) -> dict[str, float]:
-        """The numbers that the others are measured for; seconds where nothing else is said."""
+        """The summary, in seconds unless the name says something else."""
         tfgen, peer = (statistics.median(self.epochs[name]) for name in ("tfgen", "peer"))
-        # Of each epoch beside the products next to it: a machine that others use too is not always
-        # as fast.
+        # Each epoch is compared with the products next to it, because the speed of a shared machine
+        # changes.
         floors = [self.flops_per_epoch / statistics.median(rates) for rates in self.product_flops]
         shares = [
             floor / seconds for floor, seconds in zip(floors, self.epochs["tfgen"], strict=True)
@@ -92,8 +90,7 @@ class Measurements:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the benchmark and returns its exit status, which does not depend on how fast anything
-    was."""
+    """Runs the benchmark; its exit status does not depend on the times."""
     return run_command(PROG, _body, argv)
 
 
@@ -101,16 +98,17 @@ def _body(argv: list[str]) -> None:
     arguments = parse(argv)
     comparison = find_comparison(arguments.model)
     import_seconds = [time_import(arguments.model) for _ in range(START_REPEATS)]
-    (tf, run) = import_quietly("tfgen.training.run")
+    tf, cpu, plan = import_quietly("tfgen.nn.cpu", "tfgen.training.plan")
     # The peer computes on the CPU.
     tf.config.set_visible_devices([], "GPU")
-    run.share_cores(arguments.model)
+    if registry.family(arguments.model).side_by_side:
+        cpu.share_cores()
     decodes = [timed(lambda: load(data_dir=arguments.data_dir)) for _ in range(START_REPEATS)]
     dataset: Dataset = decodes[-1][1]
-    config = run.with_data(run_config(arguments), dataset)
+    config = plan.with_data(run_config(arguments), dataset)
     images = dataset.train.images
     steps = steps_per_epoch(len(images), config.options.batch_size)
-    model = run.compiled_model(config, None, steps)
+    model = plan.compiled_model(config, None, steps)
     measured = Measurements(
         flops_per_epoch=steps * comparison.flops(model, config.options.batch_size),
         import_seconds=import_seconds,
@@ -134,22 +132,26 @@ def parse(argv: list[str]) -> argparse.Namespace:
         UsageError: an argument is wrong.
     """
     parser = Parser(PROG, __doc__)
-    parser.add_argument("model", nargs="?", default="vae", help="the family (default: vae)")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        default="vae",
+        help="family of the model (default: vae)",
+    )
     parser.add_argument(
         "--preset", metavar="NAME", help="named setting (default: the family's first)"
     )
     parser.add_argument(
-        "--epochs", type=int, default=3, metavar="K", help="timed epochs of each (default: 3)"
+        "--epochs", type=int, default=3, metavar="N", help="timed epochs (default: 3)"
     )
     parser.add_argument(
-        "--batch-size", type=int, metavar="N", help="images a step (default: the preset's)"
+        "--batch-size", type=int, metavar="N", help="images per step (default: the preset's)"
     )
     parser.add_argument(
-        "--data-dir", type=Path, metavar="PATH", help="TFDS root (default: the embedded one)"
+        "--data-dir", type=Path, metavar="PATH", help="TFDS root (default: the embedded MNIST)"
     )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write all numbers there (default: nowhere)"
-    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file for all numbers")
     arguments = parser.parse(argv)
     entry = registry.family(arguments.model)
     arguments.preset = arguments.preset or entry.default_preset
@@ -162,7 +164,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def run_config(arguments: argparse.Namespace) -> RunConfig:
-    """The configuration that `tfgen-train` would make."""
+    """The configuration that `tfgen-train` would use."""
     preset = registry.family(arguments.model).preset(arguments.preset)
     options = TrainingOptions(
         **{**preset.training(), "preset": arguments.preset, "batch_size": arguments.batch_size}
@@ -190,19 +192,18 @@ def find_comparison(family: str) -> Any:
     return comparisons[family]
 
 
-# --- what is timed
-# ---------------------------------------------------------------------------------------
+# --- measurements -----------------------------------------------------------------------
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds that a call took, and its value."""
+    """The time of a call [s], and its value."""
     start = time.perf_counter()
     value = function()
     return time.perf_counter() - start, value
 
 
 def time_import(family: str) -> float:
-    """Seconds in which a fresh process imports TensorFlow, tfgen and the family's class."""
+    """Time in which a fresh process imports TensorFlow, tfgen and the model class [s]."""
     code = (
         "import time; start = time.perf_counter()\n"
         "import tensorflow, tfgen.registry\n"
@@ -214,30 +215,29 @@ def time_import(family: str) -> float:
 
 
 def start_tfgen(model: Any, config: RunConfig, images: np.ndarray, logged: str) -> Epoch:
-    """Trains as `tfgen.training.run` does: `fit` once an epoch, with that epoch's own batches."""
+    """Trains as `tfgen.training.run` does: `fit` once per epoch, with the batches of that epoch."""
     options = config.options
     steps = steps_per_epoch(len(images), options.batch_size)
-    held, done = on_host(images), 0
+    train_images, epoch = on_host(images), 0
 
-    def epoch() -> float:
-        nonlocal done
+    def train_epoch() -> float:
+        nonlocal epoch
         batches = train_batches(
-            held, batch_size=options.batch_size, seed=options.seed, start_step=done * steps
+            train_images, batch_size=options.batch_size, seed=options.seed, start_step=epoch * steps
         )
         history = model.fit(
-            batches.take(steps), initial_epoch=done, epochs=done + 1, shuffle=False, verbose=0
+            batches.take(steps), initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0
         )
-        done += 1
+        epoch += 1
         return float(history.history[logged][0])
 
-    return epoch
+    return train_epoch
 
 
 def product_flops(times: int) -> list[float]:
-    """FLOP/s of float32 products of square matrices in TensorFlow, on all cores, one after the
-    other.
+    """Rates of float32 products of square matrices in TensorFlow, on all cores [FLOP/s].
 
-    In a process of its own: this one may give an operation half of the cores.
+    It uses a process of its own, because this one may give an operation half of the cores only.
     """
     code = (
         "import time, tensorflow as tf\n"
@@ -249,14 +249,12 @@ def product_flops(times: int) -> list[float]:
         "    print(time.perf_counter() - start)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    # The first one warms up.
-    seconds = [float(word) for word in done.stdout.split()[1:]]
-    return [2 * PRODUCT_SIZE**3 / each for each in seconds]
+    # The first product is the warm-up.
+    return [2 * PRODUCT_SIZE**3 / float(seconds) for seconds in done.stdout.split()[1:]]
 
 
 def measure(measured: Measurements, trainers: dict[str, Epoch], epochs: int) -> None:
-    """One warm-up epoch of each, then `epochs` rounds: an epoch of each, matrix products around
-    tfgen's."""
+    """A warm-up epoch of both, then rounds: an epoch of both, with products around tfgen's."""
     for name, train in trainers.items():
         measured.first[name], _ = timed(train)
         print(f"warm-up   {name:<6}{measured.first[name]:8.3f} s", flush=True)
@@ -274,8 +272,7 @@ def measure(measured: Measurements, trainers: dict[str, Epoch], epochs: int) -> 
 
 
 def busy_seconds() -> float:
-    """CPU seconds of all other processes since the machine started; 0 where Linux' counters are
-    missing."""
+    """CPU time of all other processes since the machine started [s]; 0 without `/proc/stat`."""
     counters = Path("/proc/stat")
     if not counters.is_file():
         return 0.0
@@ -287,15 +284,15 @@ def busy_seconds() -> float:
     return ticks / os.sysconf("SC_CLK_TCK") - own.user - own.system
 
 
-# --- what is told
-# ----------------------------------------------------------------------------------------
+# --- report -----------------------------------------------------------------------------
 
 
 def describe(
     config: RunConfig, steps: int, measured: Measurements, comparison: Any
 ) -> dict[str, Any]:
-    """All numbers of the run, with what they depend on, as JSON takes them."""
-    run, torch = (importlib.import_module(name) for name in ("tfgen.training.run", "torch"))
+    """All numbers of the run and what they depend on, for `json.dump`."""
+    modules = ("tfgen.training.plan", "tfgen.training.run", "torch")
+    plan, run, torch = map(importlib.import_module, modules)
     return {
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
         "machine": {
@@ -305,13 +302,13 @@ def describe(
             else os.cpu_count(),
             "torch_threads": torch.get_num_threads(),
         },
-        "versions": {"tfgen": __version__, **run.versions(), "torch": torch.__version__},
+        "versions": {"tfgen": __version__, **run.package_versions(), "torch": torch.__version__},
         "run": {
             "family": config.family,
             "preset": config.options.preset,
             "batch_size": config.options.batch_size,
             "steps_per_epoch": steps,
-            "steps_per_execution": run.STEPS_PER_EXECUTION,
+            "steps_per_execution": plan.STEPS_PER_EXECUTION,
         },
         "measured": {
             "flops_per_epoch": measured.flops_per_epoch,
@@ -339,7 +336,7 @@ def cpu_model() -> str:
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """The summary as a table."""
+    """Prints the summary as a table."""
     machine, run, summary, measured = (
         report[key] for key in ("machine", "run", "summary", "measured")
     )
@@ -358,7 +355,7 @@ def print_report(report: dict[str, Any]) -> None:
         (
             "tfgen / peer",
             f"{summary['ratio']:.3f}",
-            _judged(f"≤ {bounds['ratio']}", summary["ratio"] <= bounds["ratio"], void),
+            _verdict(f"≤ {bounds['ratio']}", summary["ratio"] <= bounds["ratio"], void),
         ),
         (
             "floor: dense layers",
@@ -366,34 +363,36 @@ def print_report(report: dict[str, Any]) -> None:
             f"{measured['flops_per_epoch'] / 1e9:.1f} GFLOP at {product / 1e9:.1f} GFLOP/s",
         ),
         (
-            "rate, % of the product's",
+            "rate, % of the product",
             f"{percent:.1f} %",
-            _judged(
+            _verdict(
                 f"≥ {bounds['percent_of_product']} %", percent >= bounds["percent_of_product"], void
             ),
         ),
         (
             "import",
             f"{summary['import']:.3f} s",
-            "TensorFlow, tfgen and the class, in a fresh process",
+            "TensorFlow, tfgen and the model class, in a fresh process",
         ),
         ("decoding the data", f"{summary['decode']:.3f} s", "all splits"),
-        ("tracing and compilation", f"{summary['compile']:.3f} s", "the first epoch's excess"),
+        ("tracing and compilation", f"{summary['compile']:.3f} s", "first epoch − median epoch"),
     ]
     print(
-        f"\n{run['family']} {run['preset']}, batch {run['batch_size']}, {run['steps_per_epoch']} steps\n"
-        f"{machine['cpu']}, {machine['cores']} cores\n"
-        f"tensorflow {versions['tensorflow']}, keras {versions['keras']}, torch {versions['torch']}\n"
+        f"\n{run['family']} {run['preset']}, {run['steps_per_epoch']} steps of "
+        f"{run['batch_size']} images\n{machine['cpu']}, {machine['cores']} cores\n"
+        f"tensorflow {versions['tensorflow']}, keras {versions['keras']}, "
+        f"torch {versions['torch']}\n"
     )
     for name, value, note in rows:
         print(f"{name:<26}{value:>10}   {note}")
     if void:
         print(
-            f"\nvoid: other processes took up to {worst:.0%} of the cores; run it again on a quiet machine"
+            f"\nvoid: other processes took up to {worst:.0%} of the cores; "
+            "run it again on an idle machine"
         )
 
 
-def _judged(bound: str, met: bool, void: bool) -> str:
+def _verdict(bound: str, met: bool, void: bool) -> str:
     return f"bound {bound}: {'void' if void else 'met' if met else 'missed'}"
 
 

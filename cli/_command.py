@@ -1,40 +1,45 @@
-"""What all console scripts share: exit status, one-line errors, quiet TensorFlow."""
+"""What all console scripts share: exit status, one-line errors, advice on what to do next."""
 
 import contextlib
 import errno
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
+from tfgen import registry
 from tfgen.errors import InterruptedRunError, TfgenError, UsageError
 
+# Where published versions are by default.
+SAVED_MODELS = Path("saved_models")
 _OUT_OF_MEMORY = "out of memory; ask for a smaller batch, a smaller model or fewer images"
 
 
 def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str] | None) -> int:
-    """Runs a command's body and turns how it ended into an exit status.
+    """Runs a command's body and turns its end into an exit status.
 
     Args:
         prog: the console script's name, the first word of an error.
-        body: the command; takes the arguments, raises on failure.
+        body: the command; takes the arguments and raises on failure.
         argv: the arguments without the program's name; None takes them from `sys.argv`.
 
     Returns:
-        0 done, 1 the work failed, 2 the command was wrong, 130 or 143 interrupted.
+        0 if it is done, 1 if the work failed, 2 if the command was wrong, 130 or 143 if it was
+        interrupted.
     """
     try:
         body(list(sys.argv[1:] if argv is None else argv))
         return 0
-    except SystemExit as exit_:  # argparse ends `--help` and `--version` so
-        return exit_.code if isinstance(exit_.code, int) else 0
+    except SystemExit as request:  # how argparse ends `--help`
+        return request.code if isinstance(request.code, int) else 0
     except TfgenError as error:
         return _report(prog, str(error), error.exit_status)
     except KeyboardInterrupt:
         return _report(prog, "interrupted", 130)
-    except BrokenPipeError:  # the reader of a pipe, `head` for one, has left
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except MemoryError:
@@ -44,7 +49,7 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
     except Exception as error:
         if os.environ.get("TFGEN_TRACEBACK"):
             raise
-        # TensorFlow's; by its name, since not every command imports TensorFlow.
+        # TensorFlow's error, by its name, since not every command imports TensorFlow.
         if type(error).__name__ == "ResourceExhaustedError":
             return _report(prog, _OUT_OF_MEMORY, 1)
         text = " ".join(str(error).split()) or "no message"
@@ -55,17 +60,19 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
 
 @contextlib.contextmanager
 def terminable(message: str) -> Iterator[None]:
-    """Makes of a SIGTERM an error with that message: by default it would end the process where it
-    stands."""
+    """A context in which SIGTERM raises an `InterruptedRunError` with that message.
+
+    Without it, SIGTERM ends the process at once, without removing temporary files.
+    """
 
     def terminate(signum: int, frame: FrameType | None) -> None:
         raise InterruptedRunError(message, signum)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
@@ -75,9 +82,9 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         UsageError: the extension is unknown, the folder is missing, or the path is a folder.
     """
     if path.suffix not in suffixes:
-        wanted = " or ".join(suffixes)
         raise UsageError(
-            f"cannot write {path}: the extension {path.suffix!r} is unknown; use {wanted}"
+            f"cannot write {path}: the extension {path.suffix!r} is unknown; "
+            f"use {' or '.join(suffixes)}"
         )
     if path.is_dir():
         raise UsageError(f"cannot write {path}: it is a folder")
@@ -87,8 +94,24 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         raise UsageError(f"cannot write {path}: the folder {path.parent} is not writable")
 
 
+def suggest_next(family: str, version: Path) -> str:
+    """What to do next with a published version.
+
+    Args:
+        family: the family's name.
+        version: the version's folder, `<saved models>/<name>/<number>`.
+    """
+    if not registry.family(family).generative:
+        path = shlex.quote(str(version))
+        return f"judge samples with it: tfgen-evaluate NAME --classifier {path}"
+    words = ["tfgen-sample", version.parent.name, "--n", "25"]
+    if version.parents[1] != SAVED_MODELS:
+        words += ["--saved-models", str(version.parents[1])]
+    return f"draw samples with: {shlex.join(words)}"
+
+
 def describe(error: OSError) -> str:
-    """An operating system's error in one line, with what can be done."""
+    """An error of the operating system in one line, with what to do about it."""
     where = f": {error.filename}" if error.filename else ""
     advice = "; free some space and try again" if error.errno == errno.ENOSPC else ""
     return f"{error.strerror or error}{where}{advice}"

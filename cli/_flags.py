@@ -1,18 +1,107 @@
-"""Command-line flags made from dataclasses, and errors of one line.
+"""Command-line flags from the fields of a dataclass, help texts, and errors of one line.
 
 argparse rather than tyro: tyro reports a wrong value in a box of several lines, and its public
-interface offers no other form.
+interface offers nothing else.
 """
 
 import argparse
 import dataclasses
+import shutil
+import textwrap
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from tfgen.errors import UsageError
-from tfgen.settings.fields import hint, plain_type
+from tfgen.settings.fields import choices_of, entry_type, hint, plain_type
+
+# Help is as wide as the terminal, but not wider than this: longer lines are hard to read.
+MAX_WIDTH = 100
+# Least width of a table's last column, even if the lines then exceed the terminal.
+_MIN_TEXT_WIDTH = 20
+
+
+def help_width() -> int:
+    """Width of help texts in columns."""
+    return max(min(shutil.get_terminal_size().columns, MAX_WIDTH) - 2, _MIN_TEXT_WIDTH)
+
+
+def align_columns(
+    rows: Sequence[Sequence[str]], right: Sequence[int] = (), indent: int = 2
+) -> list[str]:
+    """The rows of a table whose last column is wrapped to the width of the terminal.
+
+    Args:
+        rows: rows of cells; all rows have the same number of cells.
+        right: the columns that are aligned to the right.
+        indent: spaces before each row.
+
+    Returns:
+        The text of each row, of one or several lines.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    start = indent + sum(width + 2 for width in widths)
+    text_width = max(help_width() - start, _MIN_TEXT_WIDTH)
+    texts = []
+    for *cells, text in rows:
+        aligned = [
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        first, *rest = _wrap(text, text_width) or [""]
+        lines = [(" " * indent + "  ".join([*aligned, first])).rstrip()]
+        texts.append("\n".join([*lines, *(" " * start + line for line in rest)]))
+    return texts
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    # Flags and compound words stay whole.
+    return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps paragraphs, but leaves a paragraph with indented lines, such as a table, as it is."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=28, width=help_width())
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip("\n").split("\n\n")
+        return "\n\n".join(
+            paragraph if "\n " in f"\n{paragraph}" else "\n".join(_wrap(paragraph, width))
+            for paragraph in paragraphs
+        )
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return _wrap(text, width)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if isinstance(action, _Switch):
+            return ", ".join(action.shown_strings)
+        return super()._format_action_invocation(action)
+
+
+class _Switch(argparse.Action):
+    """`--x` and `--no-x` of a bool; help shows `--no-x` only if the default is True."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, default: Any, help: str):
+        flag = option_strings[0]
+        self._off = flag.replace("--", "--no-", 1)
+        self.shown_strings = [flag]
+        if default is True:
+            self.shown_strings.append(self._off)
+            help += f" (turn off with {self._off})"
+        super().__init__([flag, self._off], dest, nargs=0, default=default, help=help)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, option_string != self._off)
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,15 +112,21 @@ class Parser(argparse.ArgumentParser):
             prog=prog,
             description=description,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
             **kwargs,
         )
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
 
+    def format_help(self) -> str:
+        """The help text; its usage line names what is required, the options follow below."""
+        self.usage = " ".join([self.prog, *map(_usage, self._actions), "[options]"])
+        self.usage = " ".join(self.usage.split()).replace("%", "%%")
+        return super().format_help()
+
     def parse(self, argv: list[str]) -> argparse.Namespace:
-        """Parses all of `argv`; an unknown flag is answered with the nearest known one."""
+        """Parses all of `argv`; the error about an unknown flag names the nearest known one."""
         namespace, unknown = self.parse_known_args(argv)
         for word in unknown:
             if word.startswith("-"):
@@ -42,59 +137,63 @@ class Parser(argparse.ArgumentParser):
         return namespace
 
 
+def _usage(action: argparse.Action) -> str:
+    """A positional argument or a required flag as the usage line shows it; else nothing."""
+    name = str(action.metavar or action.dest)
+    if action.option_strings:
+        return f"{action.option_strings[0]} {name}" if action.required else ""
+    return {"?": f"[{name}]", "+": f"{name} [{name} ...]"}.get(str(action.nargs), name)
+
+
 def add_flags(
     parser: argparse._ActionsContainer, config: type, defaults: Mapping[str, Any] | None = None
 ) -> None:
-    """Adds a flag for each field of the dataclass `config` that has a help text.
+    """Adds a flag for each field of a dataclass that has a help text.
 
     Args:
         parser: a parser or a group of one.
-        config: a dataclass with fields made by `tfgen.config.option`.
-        defaults: values that stand in for the fields' own defaults.
+        config: a dataclass with fields made by `tfgen.settings.fields.option`.
+        defaults: values that replace the fields' own defaults.
     """
-    hints = typing.get_type_hints(config)
+    annotations = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
         if "help" in field.metadata:
             default = (defaults or {}).get(field.name, field.default)
-            _add_flag(parser, field, hints[field.name], default)
+            _add_flag(parser, field, annotations[field.name], default)
 
 
 def _add_flag(
     parser: argparse._ActionsContainer, field: dataclasses.Field, annotation: Any, default: Any
 ) -> None:
-    # `%` would be read as a format by argparse.
-    text = field.metadata["help"].replace("%", "%%")
+    text = field.metadata["help"]
     flag = "--" + field.name.replace("_", "-")
-    kind, optional = plain_type(annotation)
-    if kind is bool:
-        # Both ways are taken, lest a flag be refused where it changes nothing; the other one is
-        # shown.
-        turned = flag.replace("--", "--no-", 1)
-        for name, value in ((flag, True), (turned, False)):
-            shown = text if value != default else argparse.SUPPRESS
-            action = "store_true" if value else "store_false"
-            parser.add_argument(name, dest=field.name, action=action, default=default, help=shown)
+    plain, _ = plain_type(annotation)
+    if plain is bool:
+        text = text.replace("%", "%%")
+        parser.add_argument(flag, dest=field.name, action=_Switch, default=default, help=text)
         return
-    many = typing.get_origin(kind) is tuple
-    element = typing.get_args(kind)[0] if many else kind
-    shown = "" if default is None and optional else f" (default: {_shown(default)})"
-    arguments: dict[str, Any] = {"dest": field.name, "default": default, "help": text + shown}
-    if typing.get_origin(element) is Literal:
-        arguments["metavar"] = "{" + ",".join(typing.get_args(element)) + "}"
+    kind, is_sequence = entry_type(plain)
+    if default is not None:
+        text += f" (default: {_format_default(default)})"
+    # argparse would read `%` as a format.
+    text = text.replace("%", "%%")
+    arguments: dict[str, Any] = {"dest": field.name, "default": default, "help": text}
+    if choices := choices_of(field, plain):
+        arguments["metavar"] = "{" + ",".join(choices) + "}"
     else:
-        arguments["type"] = _typed(element)
-        arguments["metavar"] = {int: "N", float: "X", Path: "PATH"}.get(element, field.name.upper())
-    if many:
+        arguments["type"] = _converter(kind)
+        arguments["metavar"] = {int: "N", float: "X", Path: "PATH"}.get(kind, field.name.upper())
+    if is_sequence:
         arguments["nargs"] = "+"
     parser.add_argument(flag, **arguments)
 
 
-def _shown(default: Any) -> str:
+def _format_default(default: Any) -> str:
     return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
-def _typed(kind: type) -> Any:
-    """A converter whose error names what was expected."""
+def _converter(kind: type) -> Any:
+    """A function from text to `kind` whose error says what was expected."""
     expected = {int: "an integer", float: "a number"}.get(kind, kind.__name__)
 
     def convert(text: str) -> Any:

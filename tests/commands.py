@@ -1,4 +1,4 @@
-"""The commands as the tests call them: in this process, or each in one of its own."""
+"""The commands as the tests call them: in this process, or in a process of their own."""
 
 import importlib
 import importlib.util
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Installed, the commands are a part of the package; in a checkout they stand beside it.
+# Installed, the commands are a part of the package; in a checkout they are next to it.
 PACKAGE = "tfgen.cli" if importlib.util.find_spec("tfgen.cli") else "cli"
 ROOT = Path(__file__).parents[1]
 
@@ -19,7 +19,7 @@ def main(verb: str, argv: list[str]) -> int:
 
 
 def python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs Python in `folder`, as a user would: with no say in what TensorFlow logs."""
+    """Runs Python in `folder` as a user does, without settings for TensorFlow's log."""
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     environment["PYTHONPATH"] = str(ROOT)
     return subprocess.run(

@@ -1,5 +1,4 @@
-"""Fixtures: small images that look like something, a small prepared data set, two short
-trainings."""
+"""Fixtures: small images with a structure, a small prepared data set, two short trainings."""
 
 import os
 
@@ -19,8 +18,11 @@ SIDE = 6
 
 
 def make_images(n: int, side: int = SIDE, channels: int = 1) -> np.ndarray:
-    """Bars of random place and grey: structure that a model can learn, `uint8[n, side, side,
-    channels]`."""
+    """Bars of random position and grey value, which a model can learn.
+
+    Returns:
+        `uint8[n, side, side, channels]`.
+    """
     rng = np.random.default_rng(0)
     images = np.zeros((n, side, side, channels), np.uint8)
     for image in images:
@@ -34,7 +36,7 @@ def make_images(n: int, side: int = SIDE, channels: int = 1) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    """Fixes what tfgen leaves to global generators: the order in which `fit` takes arrays."""
+    """Seeds the global generators, which decide in which order `fit` takes arrays."""
     keras.utils.set_random_seed(0)
 
 
@@ -46,24 +48,22 @@ def images() -> np.ndarray:
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set `tiny`: 400 training and 40 test images of 6 × 6, with labels."""
-    from tfgen.data.writing import prepare
+    from tfgen.data import Split
+    from tfgen.data.writing import write_prepared
 
     folder = tmp_path_factory.mktemp("data")
     pixels, labels = make_images(440), np.arange(440) % 3
-    prepare(
-        "tiny",
-        {"train": (pixels[:400], labels[:400]), "test": (pixels[400:], labels[400:])},
-        folder,
-    )
+    tiny = Split(pixels, labels)
+    write_prepared("tiny", {"train": tiny.take(0, 400), "test": tiny.take(400, 440)}, folder)
     return folder
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What two short trainings on `tiny` left behind.
+    """The results of two short trainings on `tiny`.
 
     Attributes:
-        data: the TFDS root with `tiny`.
+        data: the TFDS root that contains `tiny`.
         runs: the runs `flat`, of 2 latents and 2 epochs, and `deep`, of 20 latents and 1 epoch.
         saved_models: version 2 of `vae-2d-tiny` and of `vae-tiny`.
     """
@@ -76,18 +76,10 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
-    made = Trained(tiny_data, folder / "runs", folder / "saved_models")
-    common = [
-        "vae",
-        "--dataset",
-        "tiny",
-        "--data-dir",
-        str(tiny_data),
-        "--saved-models",
-        str(made.saved_models),
-    ]
-    common += ["--hidden", "4", "--batch-size", "64"]
-    flat = ["--latent-dim", "2", "--epochs", "2", "--run-dir", str(made.runs / "flat")]
-    deep = ["--epochs", "1", "--run-dir", str(made.runs / "deep")]
+    results = Trained(tiny_data, folder / "runs", folder / "saved_models")
+    common = ["vae", "--dataset", "tiny", "--data-dir", str(tiny_data)]
+    common += ["--saved-models", str(results.saved_models), "--hidden", "4", "--batch-size", "64"]
+    flat = ["--latent-dim", "2", "--epochs", "2", "--run-dir", str(results.runs / "flat")]
+    deep = ["--epochs", "1", "--run-dir", str(results.runs / "deep")]
     assert [commands.main("train", [*common, *flags]) for flags in (flat, deep)] == [0, 0]
-    return made
+    return results

@@ -1,4 +1,4 @@
-"""Errors as a person reads them: one line that holds what it must tell."""
+"""Errors as a person reads them: one line with everything it must say."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from tfgen.errors import TfgenError, UsageError
 
 
 def fails(call: Callable[[], object], *parts: str, error: type[TfgenError] = UsageError) -> None:
-    """Asserts that the call raises that error, in one line with all those parts."""
+    """Asserts that the call raises that error, in one line that contains all those parts."""
     with pytest.raises(error) as caught:
         call()
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""`tfgen-train`, used rightly: the run directory, what is published, how a run is found again."""
+"""`tfgen-train`: the run directory, what is published, how a run is resumed."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import commands
@@ -28,8 +29,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def train(trained: Trained, *flags: object) -> int:
-    about = ["vae", "--dataset", "tiny", "--data-dir", trained.data, *SHORT, *flags]
-    return commands.main("train", [str(word) for word in about])
+    words = ["vae", "--dataset", "tiny", "--data-dir", trained.data, *SHORT, *flags]
+    return commands.main("train", [str(word) for word in words])
+
+
+def resume(*flags: object) -> int:
+    return commands.main("train", ["vae", "--resume", *(str(word) for word in flags)])
 
 
 def names(folder: Path) -> set[str]:
@@ -59,10 +64,11 @@ def test_the_run_directory_is_the_documented_one(trained: Trained) -> None:
         ] == [True]
 
 
-def test_config_json_holds_all_that_made_the_run(trained: Trained) -> None:
+def test_config_json_holds_everything_that_determines_the_run(trained: Trained) -> None:
     config = json.loads((trained.runs / "flat" / "config.json").read_text())
     assert config["family"] == "vae"
-    assert config["model"] == VAEConfig((SIDE, SIDE, 1), latent_dim=2, hidden=(4,)).to_json()
+    model = VAEConfig(image_shape=(SIDE, SIDE, 1), latent_dim=2, hidden=(4,))
+    assert config["model"] == model.to_json()
     assert config["machine"].keys() == {"processor", "cores"}
     options = config["options"]
     assert (options["preset"], options["seed"], options["epochs"], options["batch_size"]) == (
@@ -75,6 +81,7 @@ def test_config_json_holds_all_that_made_the_run(trained: Trained) -> None:
     assert len(config["data"]["fingerprint"]) == 64
     assert {"python", "tensorflow", "keras", "numpy"} <= config["versions"].keys()
     assert config["command"][0] == "tfgen-train"
+    assert config["publishing"] == {"publish": True, "saved_models": str(trained.saved_models)}
 
 
 def test_metrics_are_one_line_an_epoch_from_1_with_train_and_validation(trained: Trained) -> None:
@@ -117,26 +124,34 @@ def test_trained_versions_are_2_then_3(trained: Trained, here: Path) -> None:
 def test_without_a_terminal_there_is_a_line_an_epoch_and_what_to_do_next(
     trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(trained, "--run-dir", "run", "--epochs", "2", "--name", "mine") == 0
+    assert train(trained, "--run-dir", "my [run]", "--epochs", "2", "--name", "mine") == 0
     out, err = capfd.readouterr()
     assert err == ""
-    begin, first, second, where, published = out.splitlines()
-    assert begin.startswith("mine: ")
-    assert f"2 epochs of {STEPS} steps, from the start" in begin
+    start, first, second, place, published = out.splitlines()
+    assert start.startswith("mine: ")
+    assert f"2 epochs of {STEPS} steps, from the start; run directory my [run]" in start
     assert first.startswith("epoch 1/2  ")
     assert second.startswith("epoch 2/2  ")
-    assert where == "run directory: run"
-    assert published == "published saved_models/mine/2; look at it with: tfgen-sample mine --n 25"
+    assert place == "run directory: my [run]"
+    assert published == "published saved_models/mine/2; draw samples with: tfgen-sample mine --n 25"
+
+
+def test_the_advice_names_a_folder_that_is_not_the_default(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert train(trained, "--run-dir", "run", "--saved-models", "my models") == 0
+    advice = "draw samples with: tfgen-sample vae-2d-tiny --n 25 --saved-models 'my models'"
+    assert capfd.readouterr().out.splitlines()[-1].endswith(advice)
 
 
 @pytest.mark.newest
-def test_a_run_without_a_folder_goes_to_runs_and_is_found_again(
+def test_a_run_without_a_folder_goes_to_runs_and_is_resumed_from_there(
     trained: Trained, here: Path
 ) -> None:
     assert train(trained, "--no-publish") == 0
     (run,) = (here / "runs").iterdir()
     assert re.fullmatch(r"vae-2d-tiny-\d{8}-\d{6}", run.name)
-    assert commands.main("train", ["vae", "--resume", "--epochs", "2"]) == 0
+    assert resume("--epochs", 2) == 0
     assert names(here / "runs") == {run.name}
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
     # The run's own --no-publish holds for its resumption.
@@ -144,11 +159,11 @@ def test_a_run_without_a_folder_goes_to_runs_and_is_found_again(
 
 
 @pytest.mark.newest
-def test_resume_takes_the_run_that_was_begun_last(trained: Trained, here: Path) -> None:
-    for name, begun in (("b", 1_000), ("a", 2_000), ("c", 1_500)):
+def test_resume_takes_the_run_that_was_started_last(trained: Trained, here: Path) -> None:
+    for name, seconds in (("b", 1_000), ("a", 2_000), ("c", 1_500)):
         shutil.copytree(trained.runs / "flat", here / "runs" / name)
-        os.utime(here / "runs" / name / "config.json", (begun, begun))
-    assert commands.main("train", ["vae", "--resume", "--epochs", "3", "--no-publish"]) == 0
+        os.utime(here / "runs" / name / "config.json", (seconds, seconds))
+    assert resume("--epochs", 3, "--no-publish") == 0
     lines = {
         name: len((here / "runs" / name / "metrics.jsonl").read_text().splitlines())
         for name in "abc"
@@ -156,7 +171,7 @@ def test_resume_takes_the_run_that_was_begun_last(trained: Trained, here: Path) 
     assert lines == {"a": 3, "b": 2, "c": 2}
 
 
-def test_dry_run_tells_the_cost_and_writes_nothing(
+def test_dry_run_prints_the_cost_and_writes_nothing(
     trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert train(trained, "--dry-run", "--epochs", "7", "--run-dir", "run") == 0
@@ -167,23 +182,14 @@ def test_dry_run_tells_the_cost_and_writes_nothing(
     pixels = SIDE * SIDE
     parameters = (pixels + 1) * 4 + (4 + 1) * 4 + (2 + 1) * 4 + (4 + 1) * pixels
     assert rows["parameters"] == f"{parameters}"
-    assert rows["steps"] == f"{STEPS} an epoch, {7 * STEPS} in all"
+    assert rows["steps"] == f"{STEPS} per epoch, {7 * STEPS} in total"
     assert rows["latent_dim"] == "2"
     assert not names(here)
 
 
 def test_flags_may_stand_before_the_model(trained: Trained, here: Path) -> None:
-    flags = [
-        "--epochs",
-        "1",
-        "--data-dir",
-        str(trained.data),
-        "--dry-run",
-        "--dataset",
-        "tiny",
-        "vae",
-    ]
-    assert commands.main("train", flags) == 0
+    flags = ["--epochs", "1", "--data-dir", str(trained.data), "--dry-run", "--dataset", "tiny"]
+    assert commands.main("train", [*flags, "vae"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -205,9 +211,65 @@ def test_the_name_tells_what_changes_a_signature(
 
 
 @pytest.mark.newest
-def test_a_switch_may_be_said_again_on_resume(trained: Trained, here: Path) -> None:
+def test_a_switch_may_be_repeated_on_resume(trained: Trained, here: Path) -> None:
     assert train(trained, "--no-publish", "--run-dir", "run") == 0
     assert train(trained, "--no-publish", "--run-dir", "run", "--resume") == 0
     assert not (here / "saved_models").exists()
     assert train(trained, "--publish", "--run-dir", "run", "--resume") == 0
-    assert [p.name for p in (here / "saved_models").iterdir() if p.is_dir()] == ["vae-2d-tiny"]
+    assert names(here / "saved_models") == {"vae-2d-tiny", "models.config"}
+
+
+def as_earlier_version(run: Path, saved_models: Path, publish: bool) -> None:
+    """Rewrites config.json as tfgen 1 wrote it, with these two among the options."""
+    config = json.loads((run / "config.json").read_text())
+    del config["publishing"]
+    config["options"] |= {
+        "saved_models": str(saved_models),
+        "publish": publish,
+        "dry_run": False,
+    }
+    (run / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_resumption_publishes_where_and_if_the_run_did(
+    earlier: bool, trained: Trained, here: Path
+) -> None:
+    for name, publish in (("a", True), ("b", False)):
+        run, models = here / name, here / f"models-{name}"
+        shutil.copytree(trained.runs / "flat", run)
+        if earlier:
+            as_earlier_version(run, models, publish)
+        else:
+            config = json.loads((run / "config.json").read_text())
+            config["publishing"] = {"saved_models": str(models), "publish": publish}
+            (run / "config.json").write_text(json.dumps(config))
+        for _ in range(2):  # the resumption writes its settings again
+            assert resume("--run-dir", run) == 0
+        config = json.loads((run / "config.json").read_text())
+        assert config["publishing"] == {"saved_models": str(models), "publish": publish}
+        assert not {"saved_models", "publish", "dry_run"} & config["options"].keys()
+    assert names(here / "models-a" / "vae-2d-tiny") == {"2", "3"}
+    assert names(here) == {"a", "b", "models-a"}
+
+
+def test_a_worker_that_is_not_the_chief_publishes_nothing(
+    trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfgen.training.run.is_chief", lambda strategy: False)
+    monkeypatch.setattr("tfgen.training.run.worker_index", lambda strategy: 1)
+    assert train(trained, "--run-dir", "run") == 0
+    assert names(here) == {"run-worker1"}
+
+
+def test_a_model_trained_with_a_strategy_is_published(trained: Trained, here: Path) -> None:
+    import tfgen
+
+    flags = ("--strategy", "mirrored", "--epochs", "2", "--run-dir", "run")
+    assert train(trained, *flags) == 0
+    published = tfgen.load(here / "saved_models" / "vae-2d-tiny" / "2")
+    model = tfgen.load(here / "run", weights="best")
+    np.testing.assert_allclose(
+        np.asarray(published.sample(5, seed=1)), np.asarray(model.sample(5, seed=1)), atol=1e-5
+    )

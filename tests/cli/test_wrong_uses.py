@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests import commands
-from tests.cli.worlds import Case, World
+from tests.cli.cases import Case
+from tests.cli.worlds import World
 from tests.cli.wrong_uses import AS_PROCESSES, CASES
 from tests.conftest import Trained
 
@@ -15,18 +16,18 @@ pytestmark = pytest.mark.newest
 
 
 def snapshot(*folders: Path) -> dict[Path, str | None]:
-    """All that is below the folders, files with their SHA-256."""
-    found = (path for folder in folders for path in folder.rglob("*"))
-    return {p: hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else None for p in found}
+    """All files in the folders with their SHA-256, and all folders in them."""
+    paths = (path for folder in folders for path in folder.rglob("*"))
+    return {p: hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else None for p in paths}
 
 
-def assert_told(case: Case, status: int, err: str) -> None:
+def assert_one_line(case: Case, status: int, err: str) -> None:
     assert err.startswith(f"tfgen-{case.verb}: error: ")
     assert err.endswith("\n")
     assert len(err.splitlines()) == 1
     assert re.search(case.message, err)
     assert "Traceback" not in err
-    assert "TFGEN_TRACEBACK" not in err  # an exception that nothing foresaw
+    assert "TFGEN_TRACEBACK" not in err  # an exception without a message of its own
     assert status == case.status
 
 
@@ -40,10 +41,10 @@ def world(
     (tmp_path / "here").mkdir()
     (tmp_path / "home").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    # Nor may anything be written to TFDS's own place.
+    # Nothing may be written to TFDS's own folder either.
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
-    # What Keras, and matplotlib within it, write on their first import is not a command's doing.
+    # What Keras and matplotlib write when they are first imported is not a command's doing.
     monkeypatch.setenv("KERAS_HOME", str(tmp_path_factory.getbasetemp() / "keras"))
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path_factory.getbasetemp() / "matplotlib"))
     return World(tmp_path, trained)
@@ -62,7 +63,7 @@ def test_wrong_use_is_one_line_and_changes_nothing(
     capfd.readouterr()
     status = commands.main(case.verb, argv)
     out, err = capfd.readouterr()
-    assert_told(case, status, err)
+    assert_one_line(case, status, err)
     assert out == ""
     assert snapshot(*roots(world)) == before
 
@@ -74,7 +75,7 @@ def test_wrong_use_as_a_process_says_nothing_else(case: Case, world: World) -> N
     argv = [str(word) for word in case.argv(world)]
     before = snapshot(*roots(world))
     done = commands.process(case.verb, argv, world.tmp / "here")
-    assert_told(case, done.returncode, done.stderr)
+    assert_one_line(case, done.returncode, done.stderr)
     assert done.stdout == ""
     assert snapshot(*roots(world)) == before
 

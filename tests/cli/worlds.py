@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -52,6 +52,9 @@ class World:
         return self.tmp / "models" / NAME / "2"
 
 
+# --- damage to files --------------------------------------------------------------------
+
+
 def flip(path: Path) -> None:
     """Damages the middle of a file."""
     content = bytearray(path.read_bytes())
@@ -64,26 +67,11 @@ def cut(path: Path, length: int) -> None:
     path.write_bytes(path.read_bytes()[:length])
 
 
-def seal(version: Path) -> None:
-    """Makes the manifest agree with the files."""
-    manifest = json.loads((version / MANIFEST).read_text())
-    (version / MANIFEST).write_text(json.dumps({**manifest, "files": hash_files(version)}))
-
-
 def edit_json(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def records(folder: Path) -> Path:
-    return next(folder.glob("tiny-train.tfrecord*"))
-
-
-def foreign_class(folder: Path) -> None:
-    path = folder / "features.json"
-    text = path.read_text().replace(
-        "tensorflow_datasets.core.features.image_feature.Image", "os.system"
-    )
-    path.write_text(text)
+# --- runs -------------------------------------------------------------------------------
 
 
 def hold_lock(run: Path) -> None:
@@ -96,8 +84,17 @@ def break_checkpoints(run: Path) -> None:
         flip(arrays)
 
 
+# --- published versions -----------------------------------------------------------------
+
+
+def seal(version: Path) -> None:
+    """Makes the manifest agree with the files."""
+    manifest = json.loads((version / MANIFEST).read_text())
+    (version / MANIFEST).write_text(json.dumps({**manifest, "files": hash_files(version)}))
+
+
 def put_saved_model(version: Path, compute: Callable[[Any], Any]) -> None:
-    """Puts a SavedModel of one signature in the version's place."""
+    """Replaces the version's SavedModel by one with a single signature."""
     import tensorflow as tf
 
     function = tf.function(lambda seed: {"images": compute(seed)})
@@ -113,144 +110,71 @@ def put_reader_of_files(version: Path) -> None:
     put_saved_model(version, lambda seed: tf.io.read_file("/etc/hostname"))
 
 
-def put_signature_of_others(version: Path) -> None:
+def put_foreign_signature(version: Path) -> None:
     put_saved_model(version, lambda seed: seed + 1)
 
 
-def unlabelled(w: World) -> None:
-    from tfgen.data.writing import prepare
-
-    prepare("tiny", {"train": (make_images(40), None)}, w.tmp / "other")
+# --- data sets --------------------------------------------------------------------------
 
 
-def wrong_data(w: World) -> None:
-    """Another data set under the name of the run's."""
-    from tfgen.data.writing import prepare
+def find_records(folder: Path) -> Path:
+    return next(folder.glob("tiny-train.tfrecord*"))
 
-    prepare("tiny", {"train": (255 - make_images(400), None)}, w.tmp / "other")
+
+def put_foreign_class(folder: Path) -> None:
+    path = folder / "features.json"
+    own_class = "tensorflow_datasets.core.features.image_feature.Image"
+    path.write_text(path.read_text().replace(own_class, "os.system"))
+
+
+def write_unlabelled(world: World) -> None:
+    from tfgen.data import Split
+    from tfgen.data.writing import write_prepared
+
+    write_prepared("tiny", {"train": Split(make_images(40))}, world.tmp / "other")
+
+
+def write_changed(world: World) -> None:
+    """A different data set under the name of the run's."""
+    from tfgen.data import Split
+    from tfgen.data.writing import write_prepared
+
+    write_prepared("tiny", {"train": Split(255 - make_images(400))}, world.tmp / "other")
+
+
+# --- sources of tfgen-data --------------------------------------------------------------
+
+IMAGES, LABELS = np.zeros((5, 4, 3), np.uint8), np.zeros(5, np.uint8)
+# Files of the source by short names.
+SOURCES = {
+    "images": "source/train-images-idx3-ubyte",
+    "labels": "source/train-labels-idx1-ubyte",
+    "zipped": "source/train-images-idx3-ubyte.gz",
+    "test": "source/t10k-images-idx3-ubyte",
+}
 
 
 def idx(array: np.ndarray) -> bytes:
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
-IMAGES, LABELS = np.zeros((5, 4, 3), np.uint8), np.zeros(5, np.uint8)
-TRAIN_IMAGES, TRAIN_LABELS = "source/train-images-idx3-ubyte", "source/train-labels-idx1-ubyte"
-
-
 def files(**contents: bytes) -> Callable[[World], None]:
-    """Files of the source by short names."""
-    names = {"images": TRAIN_IMAGES, "labels": TRAIN_LABELS, "zipped": f"{TRAIN_IMAGES}.gz"}
-    names["test"] = "source/t10k-images-idx3-ubyte"
-
-    def write(w: World) -> None:
+    def write(world: World) -> None:
         for name, content in contents.items():
-            w.file(names[name], content)
+            world.file(SOURCES[name], content)
 
     return write
 
 
 def pictures(*images: np.ndarray, kind: str = "PNG") -> Callable[[World], None]:
-    def write(w: World) -> None:
+    def write(world: World) -> None:
+        folder = world.folder("source")
         for n, image in enumerate(images):
-            Image.fromarray(image).save(
-                w.folder("source") / f"{n}.png" if n == 0 else w.tmp / f"source/{n}.png", kind
-            )
+            Image.fromarray(image).save(folder / f"{n}.png", kind)
 
     return write
 
 
-def broken_picture(w: World) -> None:
-    pictures(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64))(w)
-    cut(w.tmp / "source" / "0.png", 90)
-
-
-Argv = Callable[[World], list[object]]
-
-
-class Case(NamedTuple):
-    id: str
-    verb: str
-    argv: Argv
-    status: int
-    message: str
-
-
-def after(prepare: Callable[[World], object], argv: Argv) -> Argv:
-    """First the preparation, then the arguments."""
-
-    def both(world: World) -> list[object]:
-        prepare(world)
-        return argv(world)
-
-    return both
-
-
-def train(*flags: object) -> Argv:
-    """Right but for the flags: they stand last, so they win."""
-    return lambda w: [
-        *(
-            "vae",
-            "--hidden",
-            4,
-            "--latent-dim",
-            2,
-            "--dataset",
-            "tiny",
-            "--data-dir",
-            w.trained.data,
-        ),
-        *("--epochs", 1, "--batch-size", 64, "--run-dir", w.tmp / "run"),
-        *(
-            "--saved-models",
-            w.tmp / "models",
-            *(flag(w) if callable(flag) else flag for flag in flags),
-        ),
-    ]
-
-
-def train_gan(*flags: object) -> Argv:
-    return lambda w: [
-        *("gan", "--dataset", "tiny", "--data-dir", w.trained.data, "--run-dir", w.tmp / "run"),
-        *(
-            "--saved-models",
-            w.tmp / "models",
-            *(flag(w) if callable(flag) else flag for flag in flags),
-        ),
-    ]
-
-
-def resume(*flags: object) -> Argv:
-    return lambda w: [
-        "vae",
-        "--resume",
-        "--run-dir",
-        w.tmp / "run",
-        "--saved-models",
-        w.tmp / "models",
-        *flags,
-    ]
-
-
-def sample(*flags: object, name: str = NAME) -> Argv:
-    return lambda w: [
-        name,
-        "--saved-models",
-        w.trained.saved_models,
-        "--out",
-        w.tmp / "out.png",
-        *flags,
-    ]
-
-
-def sample_copy(*flags: object) -> Argv:
-    """From the copy that `World.version` made."""
-    return lambda w: [*sample()(w), "--saved-models", w.tmp / "models", *flags]
-
-
-def data(kind: str, *flags: object) -> Argv:
-    return lambda w: [kind, w.tmp / "source", "--name", "mine", "--to", w.tmp / "root", *flags]
-
-
-def at(name: str) -> Callable[[World], Path]:
-    return lambda w: w.tmp / name
+def broken_picture(world: World) -> None:
+    pictures(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64))(world)
+    cut(world.tmp / "source" / "0.png", 90)

@@ -1,15 +1,22 @@
 """Configurations: a JSON round trip, ranges, and errors that name the value and the way out."""
 
+import dataclasses
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from tests.told import fails
 from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
+from tfgen.settings.fields import Config, option
 from tfgen.settings.model import ModelConfig
-from tfgen.settings.training import TrainingOptions
+from tfgen.settings.training import TrainingOptions, read_options
+
+pytestmark = pytest.mark.quick
 
 CONFIGS = [
     VAEConfig(),
@@ -19,32 +26,92 @@ CONFIGS = [
 ]
 
 
+@dataclass(frozen=True)
+class AllTypes(Config):
+    """A field of each type."""
+
+    flag: bool = option(False, "a bool")
+    count: int = option(1, "an int", minimum=0)
+    rate: float = option(0.5, "a float", above=0, maximum=1)
+    word: str = option("a", "a string")
+    path: Path | None = option(None, "a path")
+    sizes: tuple[int, ...] = option((1, 2), "a tuple", minimum=1)
+    listed: Literal["a", "b"] = option("a", "a Literal")
+    chosen: str = option("c", "a string with choices", choices=("c", "d"))
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: type(c).__name__)
 def test_json_round_trip(config: TrainingOptions | ModelConfig) -> None:
     assert type(config).from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
+def test_lists_become_tuples_and_strings_paths() -> None:
+    config = AllTypes(sizes=[3, 4], path="a/b")  # type: ignore[arg-type]
+    assert (config.sizes, config.path) == ((3, 4), Path("a/b"))
+    assert AllTypes.build(config, {"sizes": [5]}).sizes == (5,)
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("fields", "message"),
     [
-        ({"epochs": 0}, "epochs = 0 is too small; the least is 1"),
-        ({"epochs": 1.5}, "epochs = 1.5 is not an integer"),
-        ({"epochs": True}, "epochs = True is not an integer"),
-        ({"learning_rate": 0.0}, "learning_rate = 0.0 is too small; it must be more than 0"),
-        ({"learning_rate": float("nan")}, "learning_rate = nan is not a number"),
-        ({"learning_rate": float("inf")}, "learning_rate = inf is not finite"),
-        ({"seed": 2**31}, "seed = 2147483648 is too large"),
-        ({"precision": "mixed_float32"}, "unknown precision = 'mixed_float32'; did you mean"),
+        ({"flag": 1}, "flag = 1 is not true or false"),
+        ({"count": 1.5}, "count = 1.5 is not an integer"),
+        ({"count": True}, "count = True is not an integer"),
+        ({"count": None}, "count = None is not an integer"),
+        ({"count": -1}, "count = -1 is too small; the least is 0"),
+        ({"rate": 0}, "rate = 0 is too small; it must be more than 0"),
+        ({"rate": 1.5}, "rate = 1.5 is too large; the most is 1"),
+        ({"rate": "fast"}, "rate = 'fast' is not a number"),
+        ({"rate": float("nan")}, "rate = nan is not a number"),
+        ({"rate": float("inf")}, "rate = inf is not finite"),
+        ({"word": 3}, "word = 3 is not a string"),
+        ({"path": 3}, "path = 3 is not a path"),
+        ({"sizes": 3}, "sizes = 3 is not a sequence"),
+        ({"sizes": "34"}, "sizes = '34' is not a sequence"),
+        ({"sizes": (3, 0)}, "sizes = (3, 0) is too small; the least is 1"),
+        ({"sizes": (3.5,)}, "sizes = (3.5,) is not an integer"),
+        ({"listed": "c"}, "unknown listed = 'c'; known: a, b"),
+        ({"chosen": "cc"}, "unknown chosen = 'cc'; did you mean 'c'? known: c, d"),
+        ({"sises": (3,)}, "AllTypes has no field 'sises'; did you mean 'sizes'?"),
     ],
 )
-def test_values_out_of_range(arguments: dict, message: str) -> None:
-    with pytest.raises(UsageError, match=message.replace(".", r"\.")):
-        TrainingOptions(**arguments)
+def test_a_wrong_value_is_refused_however_the_configuration_is_built(
+    fields: dict, message: str
+) -> None:
+    for config in (None, AllTypes(count=7)):
+        fails(lambda config=config: AllTypes.build(config, fields), message)
+    fails(lambda: AllTypes.from_json(fields), message)
+    if "sises" not in fields:
+        fails(lambda: AllTypes(**fields), message)
 
 
-def test_unknown_field() -> None:
-    with pytest.raises(UsageError, match="no field 'latent_dims'; did you mean 'latent_dim'"):
-        VAEConfig.from_json({"latent_dims": 3})
+def test_build_replaces_fields_and_leaves_the_rest() -> None:
+    config = AllTypes(count=7, rate=0.1)
+    assert AllTypes.build(config, {}) == config
+    assert AllTypes.build(config, {"rate": 0.2}) == dataclasses.replace(config, rate=0.2)
+    assert AllTypes.build(None, {"rate": 0.2}) == AllTypes(rate=0.2)
+
+
+def test_build_refuses_what_is_no_configuration() -> None:
+    fails(lambda: AllTypes.build((28, 28, 1), {}), "(28, 28, 1) is not a AllTypes; pass fields by")  # type: ignore[arg-type]
+    fails(lambda: AllTypes.from_json([]), "AllTypes cannot be read from []")  # type: ignore[arg-type]
+
+
+def test_build_keeps_the_class_of_a_derived_configuration() -> None:
+    @dataclass(frozen=True)
+    class Derived(AllTypes):
+        extra: int = option(0, "one more")
+
+    config = AllTypes.build(Derived(extra=3), {"count": 2})
+    assert config == Derived(extra=3, count=2)
+
+
+def test_options_of_earlier_versions_are_read() -> None:
+    command_options = {"saved_models": "models", "publish": True, "dry_run": False}
+    options = TrainingOptions(epochs=3)
+    assert read_options({**options.to_json(), **command_options}) == options
+    with pytest.raises(UsageError, match="no field 'learning_rte'; did you mean 'learning_rate'"):
+        read_options({"learning_rte": 1})
 
 
 def test_names_tell_what_changes_a_signature() -> None:
@@ -59,5 +126,7 @@ def test_every_preset_is_of_its_family() -> None:
         assert entry.default_preset in entry.presets
         for preset in entry.presets.values():
             assert isinstance(preset.model, entry.config)
+            # What a preset says about training are options of a training.
+            assert TrainingOptions(**preset.training())
     with pytest.raises(UsageError, match="unknown model 'vea'; did you mean 'vae'"):
         registry.family("vea")

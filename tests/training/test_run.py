@@ -1,4 +1,4 @@
-"""A run survives: interrupted, killed or damaged, it ends where the uninterrupted one ends."""
+"""A run survives: interrupted, killed or damaged, it ends as if nothing had happened."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ from tfgen.models.vae.config import VAEConfig
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.training import callbacks, checkpoint
 from tfgen.training.folder import RunFolder
-from tfgen.training.run import train
+from tfgen.training.run import Run
 
 EPOCHS, BATCH_SIZE = 2, 8  # 400 images less 66 for validation make 41 steps
 
@@ -48,24 +48,29 @@ def config(tiny_data: Path, run_dir: Path, **changes: object) -> RunConfig:
         "epochs": EPOCHS,
         "batch_size": BATCH_SIZE,
         "run_dir": run_dir,
-        "publish": False,
         **changes,
     }
     return RunConfig("vae", VAEConfig(latent_dim=2, hidden=(16,)), TrainingOptions(**options))
 
 
-def run(config: RunConfig) -> Path:
+def train(config: RunConfig) -> Path:
+    """Trains in silence; returns the run directory."""
     with Path(os.devnull).open("w") as nowhere:
-        train(config, Console(file=nowhere))
-    assert config.options.run_dir is not None
-    return config.options.run_dir
+        run = Run(config, Console(file=nowhere))
+        with run.started():
+            run.train()
+    return run.folder.path
+
+
+def resumed(config: RunConfig) -> RunConfig:
+    return dataclasses.replace(config, options=dataclasses.replace(config.options, resume=True))
 
 
 def final_state(run_dir: Path) -> dict[str, np.ndarray]:
-    found, problems = checkpoint.read_newest(run_dir / "checkpoints")
-    assert found is not None
+    newest, problems = checkpoint.read_newest(run_dir / "checkpoints")
+    assert newest is not None
     assert not problems
-    return found.arrays
+    return newest.arrays
 
 
 def metrics(run_dir: Path) -> list[dict[str, float]]:
@@ -87,7 +92,7 @@ def assert_same_end(a: Path, b: Path) -> None:
 @pytest.fixture(scope="module")
 def whole(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that nothing disturbed."""
-    return run(config(tiny_data, tmp_path_factory.mktemp("whole") / "run"))
+    return train(config(tiny_data, tmp_path_factory.mktemp("whole") / "run"))
 
 
 def raise_signal_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,15 +117,16 @@ def test_interrupted_and_resumed_ends_bit_equal(
 ) -> None:
     raise_signal_at(call, monkeypatch)
     with pytest.raises(InterruptedRunError, match="--resume") as caught:
-        run(config(tiny_data, tmp_path / "run"))
+        train(config(tiny_data, tmp_path / "run"))
     assert caught.value.exit_status == 128 + signal.SIGTERM
     monkeypatch.undo()
-    run(config(tiny_data, tmp_path / "run", resume=True))
+    train(config(tiny_data, tmp_path / "run", resume=True))
     assert_same_end(tmp_path / "run", whole)
-    pictures = [
-        sorted(p.name for p in (each / "figures").iterdir()) for each in (tmp_path / "run", whole)
-    ]
-    assert pictures[0] == pictures[1]
+    figures, expected = (
+        {path.name for path in (folder / "figures").iterdir()}
+        for folder in (tmp_path / "run", whole)
+    )
+    assert figures == expected
 
 
 @pytest.mark.newest
@@ -128,13 +134,13 @@ def test_a_gan_interrupted_and_resumed_ends_bit_equal(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, conditional in (("plain", False), ("conditional", True)):
-        whole = run(gan_config(tiny_data, tmp_path / name / "whole", conditional=conditional))
+        whole = train(gan_config(tiny_data, tmp_path / name / "whole", conditional=conditional))
         raise_signal_at(5, monkeypatch)
         part = gan_config(tiny_data, tmp_path / name / "part", conditional=conditional)
         with pytest.raises(InterruptedRunError, match="--resume"):
-            run(part)
+            train(part)
         monkeypatch.undo()
-        run(dataclasses.replace(part, options=dataclasses.replace(part.options, resume=True)))
+        train(resumed(part))
         assert_same_end(tmp_path / name / "part", whole)
         arrays = final_state(whole)
         slots = {key.split("/")[1] for key in arrays if key.startswith("optimizers/")}
@@ -153,12 +159,12 @@ def test_a_flow_interrupted_and_resumed_ends_bit_equal(
         )
         for name in ("whole", "part")
     )
-    run(whole)
+    train(whole)
     raise_signal_at(5, monkeypatch)
     with pytest.raises(InterruptedRunError, match="--resume"):
-        run(part)
+        train(part)
     monkeypatch.undo()
-    run(dataclasses.replace(part, options=dataclasses.replace(part.options, resume=True)))
+    train(resumed(part))
     assert_same_end(tmp_path / "part", tmp_path / "whole")
     pictures = {path.name for path in (tmp_path / "part" / "figures").iterdir()}
     assert {"temperatures.png", "interpolation.png", "samples-2.png"} <= pictures
@@ -166,35 +172,45 @@ def test_a_flow_interrupted_and_resumed_ends_bit_equal(
 
 @pytest.mark.newest
 def test_another_seed_ends_elsewhere(whole: Path, tiny_data: Path, tmp_path: Path) -> None:
-    other = final_state(run(config(tiny_data, tmp_path / "run", seed=1)))
-    assert not np.array_equal(other["weights/001"], final_state(whole)["weights/001"])
+    arrays = final_state(train(config(tiny_data, tmp_path / "run", seed=1)))
+    assert not np.array_equal(arrays["weights/001"], final_state(whole)["weights/001"])
 
 
 @pytest.mark.newest
 def test_more_epochs_extend_a_run(
     whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for word, epochs in (("begun", 1), ("extended", EPOCHS)):
+    for word, epochs in (("started", 1), ("extended", EPOCHS)):
         monkeypatch.setattr(sys, "argv", ["tfgen-train", word])
-        run(config(tiny_data, tmp_path / "run", epochs=epochs, resume=word == "extended"))
+        train(config(tiny_data, tmp_path / "run", epochs=epochs, resume=word == "extended"))
     assert_same_end(tmp_path / "run", whole)
     saved = RunFolder(tmp_path / "run").read_config()
-    assert (saved["command"], saved["options"]["epochs"]) == (["tfgen-train", "begun"], EPOCHS)
+    assert (saved["command"], saved["options"]["epochs"]) == (["tfgen-train", "started"], EPOCHS)
 
 
 @pytest.mark.newest
-def test_broken_newest_checkpoint_gives_way_to_the_one_before(
-    whole: Path, tiny_data: Path, tmp_path: Path
+def test_a_broken_newest_checkpoint_gives_way_to_the_one_before(
+    whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = run(config(tiny_data, tmp_path / "run"))
+    path = train(config(tiny_data, tmp_path / "run"))
     newest, before = checkpoint.step_folders(path / "checkpoints")
     damage(newest)
-    run(config(tiny_data, path, resume=True))
+    raise_signal_at(1, monkeypatch)
+    with pytest.raises(InterruptedRunError):
+        train(config(tiny_data, path, resume=True))
+    monkeypatch.undo()
+    # Fewer steps than those of the broken one, and yet the newest.
+    interrupted, *older = checkpoint.step_folders(path / "checkpoints")
+    assert before.name < interrupted.name < newest.name
+    assert older == [before]
+    train(config(tiny_data, path, resume=True))
     assert_same_end(path, whole)
-    damage(newest)
-    damage(before)
+    for folder in checkpoint.step_folders(path / "checkpoints"):
+        damage(folder)
+    content = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     with pytest.raises(WorkError, match=r"no checkpoint .* is sound"):
-        run(config(tiny_data, path, resume=True))
+        train(config(tiny_data, path, resume=True))
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == content
 
 
 def damage(folder: Path) -> None:
@@ -206,7 +222,7 @@ def damage(folder: Path) -> None:
 def test_non_finite_value_stops_the_run(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = run(config(tiny_data, tmp_path / "run", epochs=1))
+    path = train(config(tiny_data, tmp_path / "run", epochs=1))
     before = {p.name for p in (path / "checkpoints").iterdir()}
     original = callbacks.Tracking.on_train_batch_end
 
@@ -214,47 +230,30 @@ def test_non_finite_value_stops_the_run(
         original(self, batch, {**(logs or {}), "kl": float("nan")})
 
     monkeypatch.setattr(callbacks.Tracking, "on_train_batch_end", poisoned)
-    with pytest.raises(WorkError, match=r"kl became nan in epoch 2"):
-        run(config(tiny_data, path, resume=True))
+    with pytest.raises(WorkError, match=r"kl became nan in epoch 2; .* are in .*/run/checkpoints"):
+        train(config(tiny_data, path, resume=True))
     assert {p.name for p in (path / "checkpoints").iterdir()} == before
     assert len(metrics(path)) == 1
 
 
-def test_other_data_is_refused_on_resume(tiny_data: Path, tmp_path: Path) -> None:
-    path = run(config(tiny_data, tmp_path / "run", epochs=1))
+def test_changed_data_is_refused_on_resume(tiny_data: Path, tmp_path: Path) -> None:
+    path = train(config(tiny_data, tmp_path / "run", epochs=1))
     saved = json.loads((path / "config.json").read_text())
     saved["data"]["fingerprint"] = "0" * 64
     (path / "config.json").write_text(json.dumps(saved))
-    with pytest.raises(UsageError, match="not the one that the run began with"):
-        run(config(tiny_data, path, resume=True))
+    with pytest.raises(UsageError, match="not the one that the run was started with"):
+        train(config(tiny_data, path, resume=True))
 
 
 @pytest.mark.newest
 def test_killed_process_resumes_bit_equal(whole: Path, tiny_data: Path, tmp_path: Path) -> None:
     path = tmp_path / "run"
-    flags = [
-        "--dataset",
-        "tiny",
-        "--data-dir",
-        tiny_data,
-        "--epochs",
-        EPOCHS,
-        "--batch-size",
-        BATCH_SIZE,
-    ]
-    flags += [
-        "--latent-dim",
-        2,
-        "--hidden",
-        16,
-        "--run-dir",
-        path,
-        "--no-publish",
-        "--checkpoint-every",
-        1e-9,
-    ]
+    flags: dict[str, object] = {"--dataset": "tiny", "--data-dir": tiny_data, "--run-dir": path}
+    flags |= {"--epochs": EPOCHS, "--batch-size": BATCH_SIZE, "--latent-dim": 2, "--hidden": 16}
+    flags |= {"--checkpoint-every": 1e-9}
+    words = ["--no-publish", *(str(word) for pair in flags.items() for word in pair)]
     code = "import sys; from cli.train import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "vae", *map(str, flags)]
+    command = [sys.executable, "-c", code, "vae", *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 100
     while (
@@ -266,24 +265,8 @@ def test_killed_process_resumes_bit_equal(whole: Path, tiny_data: Path, tmp_path
     process.kill()
     process.wait()
     assert list(path.glob("checkpoints/step-*")), "nothing was saved before the kill"
-    run(config(tiny_data, path, resume=True))
+    train(config(tiny_data, path, resume=True))
     assert_same_end(path, whole)
-
-
-def test_full_disk_leaves_the_old_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arrays = {"weights/000": np.arange(3.0)}
-    checkpoint.save_step(tmp_path, 1, arrays, {"epoch": 1})
-
-    def full(*args: object, **kwargs: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint.np, "savez", full)
-    with pytest.raises(OSError, match="No space left"):
-        checkpoint.save_step(tmp_path, 2, arrays, {"epoch": 2})
-    assert [p.name for p in tmp_path.iterdir()] == ["step-000000001"]
-    assert checkpoint.read(tmp_path / "step-000000001").state == {"epoch": 1}
 
 
 def test_checkpoint_of_another_model_is_refused(
@@ -291,10 +274,10 @@ def test_checkpoint_of_another_model_is_refused(
 ) -> None:
     from tfgen import VAE
 
-    found, _ = checkpoint.read_newest(whole / "checkpoints")
-    assert found is not None
+    newest, _ = checkpoint.read_newest(whole / "checkpoints")
+    assert newest is not None
     with pytest.raises(WorkError, match="shape"):
-        found.restore_weights(VAE((6, 6, 1), latent_dim=3, hidden=(16,)))
+        newest.restore_weights(VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(16,)))
 
 
 def test_two_newest_checkpoints_and_the_best_are_kept(whole: Path) -> None:
@@ -309,8 +292,7 @@ def test_loading_a_run_gives_its_weights(whole: Path) -> None:
 
     last = tfgen.load(whole, weights="last")
     arrays = final_state(whole)
-    for name, variable in checkpoint.variables(last).items():
-        if name.startswith("weights/"):
-            np.testing.assert_array_equal(variable.numpy(), arrays[name])
+    for name, array in checkpoint.read_arrays(last, ("weights",)).items():
+        np.testing.assert_array_equal(array, arrays[name])
     with pytest.raises(UsageError, match="no run directory"):
         tfgen.load(whole.parent)

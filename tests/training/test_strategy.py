@@ -1,6 +1,7 @@
 """Training over two devices and over two processes."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,25 +13,26 @@ import pytest
 
 from tfgen.models.vae.config import VAEConfig
 from tfgen.settings.training import RunConfig, TrainingOptions
-from tfgen.training.run import for_this_worker
+from tfgen.training.plan import for_worker
+from tfgen.training.strategy import is_chief, worker_index
 
 MIRRORED = """
 import sys
-import numpy as np, tensorflow as tf
+import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tests.conftest import make_images
-from tfgen import GAN
-from tfgen import VAE
+from tfgen import GAN, VAE
 from tfgen.errors import UsageError
 from tfgen.training.strategy import make_strategy
 strategy = make_strategy("mirrored")
+small = {"image_shape": (6, 6, 1), "latent_dim": 2}
 widths = {"generator_hidden": (16, 8), "discriminator_hidden": (8,)}
 with strategy.scope():
-    gan = GAN((6, 6, 1), 2, spectral_norm=True, ema_decay=0.9, **widths)
+    gan = GAN(spectral_norm=True, ema_decay=0.9, **small, **widths)
     gan.compile(**gan.default_optimizers(1e-3))
     try:
-        GAN((6, 6, 1), 2, critic_steps=2).compile()
+        GAN(critic_steps=2, **small).compile()
         raise AssertionError("critic steps over two replicas were not refused")
     except UsageError:
         pass
@@ -39,13 +41,23 @@ for weight in gan.weights:
     np.testing.assert_array_equal(*(value.numpy() for value in weight.value.values))
 assert strategy.num_replicas_in_sync == 2
 with strategy.scope():
-    vae = VAE((6, 6, 1), 2, (16,))
-    vae.compile()
+    vae = VAE(hidden=(16,), **small)
+    vae.compile(optimizer=keras.optimizers.SGD(1.0))
 noises = strategy.run(lambda: vae.training_noise().normal(4, (3,), 1)).values
-shares = strategy.run(lambda: vae.gradient_loss(tf.constant(3.0), vae.optimizer)).values
-assert [share.numpy() for share in shares] == [1.5, 1.5]
+variable = vae.trainable_variables[0]
+before = variable.numpy()
+def descend():
+    with tf.GradientTape() as tape:
+        loss = 3.0 * tf.reduce_sum(variable.value)
+    vae.descend(loss, tape, vae.optimizer, [variable])
+strategy.run(descend)
+# The mean of the replicas' gradients, not their sum.
+np.testing.assert_allclose(before - variable.numpy(), 3.0, rtol=1e-5)
+with strategy.scope():
+    vae.compile()
 history = vae.fit(make_images(64), batch_size=16, epochs=3, verbose=0).history
-np.savez(sys.argv[1], *noises, step=vae.step.numpy(), loss=history["loss"], scores=scores["real_score"])
+results = {"loss": history["loss"], "scores": scores["real_score"], "step": vae.step.numpy()}
+np.savez(sys.argv[1], *noises, **results)
 """
 
 WORKER = """
@@ -56,7 +68,7 @@ strategy = make_strategy("multiworker")
 from tests.conftest import make_images
 from tfgen import VAE
 with strategy.scope():
-    vae = VAE((6, 6, 1), 2, (16,))
+    vae = VAE(image_shape=(6, 6, 1), latent_dim=2, hidden=(16,))
     vae.compile()
 history = vae.fit(make_images(64), batch_size=16, epochs=2, shuffle=False, verbose=0).history
 np.savez(sys.argv[1], *vae.get_weights(), loss=np.ravel(history["loss"]))
@@ -85,8 +97,6 @@ def free_port() -> int:
 
 @pytest.mark.newest
 def test_two_workers_end_with_equal_weights(tmp_path: Path) -> None:
-    import os
-
     cluster = {"worker": [f"127.0.0.1:{free_port()}" for _ in range(2)]}
     workers = []
     for index in range(2):
@@ -114,12 +124,21 @@ def test_two_workers_end_with_equal_weights(tmp_path: Path) -> None:
         (None, None, [], ""),
     ],
 )
-def test_one_worker_alone_is_the_chief(
+def test_exactly_one_worker_is_the_chief_and_the_others_have_their_own_folders(
     task: str | None, index: int | None, jobs: list, suffix: str
 ) -> None:
     resolver = SimpleNamespace(
         task_type=task, task_id=index, cluster_spec=lambda: SimpleNamespace(jobs=jobs)
     )
-    config = RunConfig("vae", VAEConfig(), TrainingOptions(run_dir=Path("runs/a")))
-    mine = for_this_worker(config, SimpleNamespace(cluster_resolver=resolver)).options
-    assert (mine.run_dir, mine.publish) == (Path(f"runs/a{suffix}"), not suffix)
+    strategy = SimpleNamespace(cluster_resolver=resolver)
+    assert is_chief(strategy) == (not suffix)
+    if suffix:
+        config = RunConfig("vae", VAEConfig(), TrainingOptions(run_dir=Path("runs/a")))
+        config = for_worker(config, worker_index(strategy))
+        assert config.options.run_dir == Path(f"runs/a{suffix}")
+        # A resumption may name the worker's own folder.
+        assert for_worker(config, worker_index(strategy)) == config
+
+
+def test_without_a_strategy_the_process_is_the_chief() -> None:
+    assert is_chief(None)

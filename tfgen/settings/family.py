@@ -24,8 +24,8 @@ class Preset:
         warmup_epochs: epochs of linear learning-rate warm-up.
         schedule: learning rate after warm-up.
         clip_norm: global gradient norm that longer gradients are clipped to; 0 disables clipping.
-        minutes: training time on two CPU cores, for the table of presets; None where nobody
-            measured it.
+        minutes: training time on two CPU cores, for the table of presets; None if it was not
+            measured.
         result: what the trained model reaches on MNIST's test images, for the table of presets.
     """
 
@@ -42,26 +42,30 @@ class Preset:
 
     def training(self) -> dict[str, Any]:
         """The preset's training options by name."""
-        apart = ("summary", "model", "minutes", "result")
-        return {
-            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in apart
-        }
+        return {name: getattr(self, name) for name in PRESET_OPTIONS}
+
+
+# The options of a training run that a preset sets.
+PRESET_OPTIONS = tuple(
+    field.name
+    for field in dataclasses.fields(Preset)
+    if field.name not in ("summary", "model", "minutes", "result")
+)
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family of models: the entry that the registry looks up by name.
+    """A family of models, as the registry looks it up by name.
 
     Attributes:
         name: what the commands call the family.
         summary: one line for `--help`.
-        model: path of the `ImageModel` subclass, `module:Class`, imported when it is needed.
+        model: path of the `ImageModel` subclass, `module:Class`; imported when it is needed.
         config: the family's configuration class; each of its options is a flag of `tfgen-train`.
-        presets: named settings; the first is the default.
-        generative: whether the models make images; those that do not learn from labels.
-        side_by_side: whether a training step holds chains of operations that do not wait for each
-            other. On a CPU, each operation then runs on half of the cores; see
-            `tfgen.nn.cpu.share_cores`.
+        presets: named settings; the first one is the default.
+        generative: whether the models generate images; models that do not are trained on labels.
+        side_by_side: whether a training step has independent chains of operations. On a CPU, each
+            operation then runs on half of the cores; see `tfgen.nn.cpu.share_cores`.
     """
 
     name: str
@@ -74,7 +78,7 @@ class Family:
 
     @property
     def default_preset(self) -> str:
-        """Name of the preset that is used where none is asked for."""
+        """Name of the preset that is used unless another one is asked for."""
         return next(iter(self.presets))
 
     def preset(self, name: str) -> Preset:

@@ -1,7 +1,6 @@
-"""Fields of configurations: frozen dataclasses that carry their own help, ranges and choices, and
-check them.
+"""Configurations: frozen dataclasses whose fields carry their own help, range and choices.
 
-A configuration is valid once it exists: its fields are checked when it is made. `to_json` and
+A configuration is valid once it exists, because its constructor checks every field. `to_json` and
 `from_json` are inverse to each other. No TensorFlow here, so that `--help` answers at once.
 """
 
@@ -10,12 +9,21 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from tfgen.errors import UsageError
+
+# Types that a field's entries may have, with what an error calls them.
+_TYPE_NAMES: dict[Any, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    Path: "a path",
+}
 
 
 def option(
@@ -32,10 +40,10 @@ def option(
     Args:
         default: the field's default.
         help: one line, with units in brackets where there are any.
-        minimum: the smallest value allowed, for each entry of a tuple.
-        maximum: the largest one.
-        above: a value that must be exceeded.
-        choices: the values allowed, where the annotation is no `Literal` that lists them.
+        minimum: smallest allowed value; of a tuple, of each entry.
+        maximum: largest allowed value.
+        above: a bound that the value must exceed.
+        choices: allowed values, for a field of type `str`; a `Literal` lists its own.
     """
     metadata = {
         "help": help,
@@ -47,11 +55,12 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def hint(wrong: str, known: typing.Iterable[str]) -> str:
-    """The end of an error about an unknown name: the nearest known one, then all of them."""
+def hint(wrong: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest known name, then all of them."""
     names = list(known)
-    near = difflib.get_close_matches(wrong, names, n=1)
-    return (f"; did you mean {near[0]!r}? " if near else "; ") + f"known: {', '.join(names)}"
+    nearest = difflib.get_close_matches(wrong, names, n=1)
+    question = f"; did you mean {nearest[0]!r}? " if nearest else "; "
+    return f"{question}known: {', '.join(names)}"
 
 
 def plain_type(annotation: Any) -> tuple[Any, bool]:
@@ -62,62 +71,86 @@ def plain_type(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
+def entry_type(annotation: Any) -> tuple[Any, bool]:
+    """Splits `tuple[T, ...]` into `(T, True)`; any other type into `(annotation, False)`."""
+    if typing.get_origin(annotation) is tuple:
+        return typing.get_args(annotation)[0], True
+    return annotation, False
+
+
+def choices_of(field: dataclasses.Field, annotation: Any) -> tuple[str, ...]:
+    """The allowed values of a field with that type; empty where they are not listed."""
+    if typing.get_origin(annotation) is Literal:
+        return typing.get_args(annotation)
+    return tuple(field.metadata.get("choices") or ())
+
+
 @dataclass(frozen=True)
 class Config:
-    """Base of all configurations: checked fields and a JSON round trip."""
+    """Base of all configurations: checked fields and a JSON round trip.
+
+    Sequences become tuples and, where a path is expected, strings become paths.
+
+    Raises:
+        UsageError: a value has the wrong type, is out of its range or is none of its choices.
+    """
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
+        annotations = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):
+            annotation, is_optional = plain_type(annotations[field.name])
             value = getattr(self, field.name)
-            kind, optional = plain_type(hints[field.name])
-            if value is None and optional:
+            if value is None and is_optional:
                 continue
-            if typing.get_origin(kind) is tuple:
-                value = tuple(value)
-                object.__setattr__(self, field.name, value)
-            _check(field, kind, value)
+            value = _convert(field.name, annotation, value)
+            object.__setattr__(self, field.name, value)
+            _check(field, annotation, value)
 
     @classmethod
-    def build(cls, config: Self | None, fields: dict[str, Any]) -> Self:
-        """A configuration with some fields replaced; without one, of the defaults.
+    def build(cls, config: Self | None, fields: Mapping[str, Any]) -> Self:
+        """A configuration with some fields replaced.
+
+        Args:
+            config: the configuration to start from; None stands for the defaults.
+            fields: values by field name.
 
         Raises:
-            UsageError: `config` is none of this class, a field is unknown, or a value is out of its
-                range.
+            UsageError: `config` is not of this class, a field is unknown, or a value is wrong.
         """
         if config is None:
-            return cls.from_json(fields)
+            cls._check_names(fields)
+            return cls(**fields)
         if not isinstance(config, cls):
             raise UsageError(
-                f"{config!r} is no {cls.__name__}; pass fields by name, as in image_shape=…"
+                f"{config!r} is not a {cls.__name__}; pass fields by name, as in latent_dim=2"
             )
-        return cls.from_json(
-            {**{f.name: getattr(config, f.name) for f in dataclasses.fields(cls)}, **fields}
-        )
+        config._check_names(fields)
+        return dataclasses.replace(config, **fields)
 
     def to_json(self) -> dict[str, Any]:
-        """A dict that `json.dump` can write; tuples become lists, paths strings."""
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        """A dict that `json.dump` can write; tuples become lists and paths strings."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """The configuration that `to_json` wrote.
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The configuration that `to_json` wrote; a missing field has its default.
 
         Raises:
-            UsageError: a field is unknown, or a value is out of its range.
+            UsageError: `data` is no table, a field is unknown, or a value is wrong.
         """
-        names = [f.name for f in dataclasses.fields(cls)]
-        for name in data:
-            if name not in names:
-                raise UsageError(f"{cls.__name__} has no field {name!r}{hint(name, names)}")
-        hints = typing.get_type_hints(cls)
-        paths = {
-            name for name in data if plain_type(hints[name])[0] is Path and data[name] is not None
-        }
-        return cls(
-            **{name: Path(value) if name in paths else value for name, value in data.items()}
-        )
+        if not isinstance(data, Mapping):
+            raise UsageError(
+                f"{cls.__name__} cannot be read from {data!r}; a JSON object is needed"
+            )
+        cls._check_names(data)
+        return cls(**data)
+
+    @classmethod
+    def _check_names(cls, names: Iterable[str]) -> None:
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in names:
+            if name not in known:
+                raise UsageError(f"{cls.__name__} has no field {name!r}{hint(name, known)}")
 
 
 def _plain(value: Any) -> Any:
@@ -126,36 +159,42 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def choices_of(field: dataclasses.Field, kind: Any) -> tuple[str, ...]:
-    """The values that a field of that type may have; empty where they are not listed."""
-    if typing.get_origin(kind) is Literal:
-        return typing.get_args(kind)
-    return tuple(field.metadata.get("choices") or ())
+def _convert(name: str, annotation: Any, value: Any) -> Any:
+    if entry_type(annotation)[1]:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise UsageError(f"{name} = {value!r} is not a sequence")
+        return tuple(value)
+    return Path(value) if annotation is Path and isinstance(value, str) else value
 
 
-def _check(field: dataclasses.Field, kind: Any, value: Any) -> None:
-    shown = f"{field.name} = {value!r}"
-    if choices := choices_of(field, kind):
+def _check(field: dataclasses.Field, annotation: Any, value: Any) -> None:
+    """Refuses a value of the wrong type, out of its range, or none of its choices."""
+    text = f"{field.name} = {value!r}"
+    if choices := choices_of(field, annotation):
         if value not in choices:
-            raise UsageError(f"unknown {shown}{hint(str(value), choices)}")
+            raise UsageError(f"unknown {text}{hint(str(value), choices)}")
         return
-    entries = value if typing.get_origin(kind) is tuple else (value,)
-    wanted = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else kind
-    for entry in entries:
-        if wanted in (str, bool) and not isinstance(entry, wanted):
-            raise UsageError(f"{shown} is not {'a text' if wanted is str else 'true or false'}")
-        if wanted in (int, float) and (
-            isinstance(entry, bool) or not isinstance(entry, int | wanted)
-        ):
-            raise UsageError(f"{shown} is not {'an integer' if wanted is int else 'a number'}")
-        if wanted is float and not math.isfinite(entry):
-            raise UsageError(f"{shown} is not {'finite' if math.isinf(entry) else 'a number'}")
-        minimum, maximum, above = (
-            field.metadata.get(key) for key in ("minimum", "maximum", "above")
-        )
-        if minimum is not None and entry < minimum:
-            raise UsageError(f"{shown} is too small; the least is {minimum}")
-        if maximum is not None and entry > maximum:
-            raise UsageError(f"{shown} is too large; the most is {maximum}")
-        if above is not None and entry <= above:
-            raise UsageError(f"{shown} is too small; it must be more than {above}")
+    kind, is_sequence = entry_type(annotation)
+    for entry in value if is_sequence else (value,):
+        if not _is_of(entry, kind):
+            raise UsageError(f"{text} is not {_TYPE_NAMES[kind]}")
+        if kind is float and not math.isfinite(entry):
+            raise UsageError(f"{text} is not {'finite' if math.isinf(entry) else 'a number'}")
+        _check_range(field, entry, text)
+
+
+def _is_of(entry: Any, kind: Any) -> bool:
+    if kind in (int, float):
+        # A bool is an int to Python, but no number of epochs.
+        return isinstance(entry, int | kind) and not isinstance(entry, bool)
+    return kind not in _TYPE_NAMES or isinstance(entry, kind)
+
+
+def _check_range(field: dataclasses.Field, entry: Any, text: str) -> None:
+    minimum, maximum, above = (field.metadata.get(key) for key in ("minimum", "maximum", "above"))
+    if minimum is not None and entry < minimum:
+        raise UsageError(f"{text} is too small; the least is {minimum}")
+    if maximum is not None and entry > maximum:
+        raise UsageError(f"{text} is too large; the most is {maximum}")
+    if above is not None and entry <= above:
+        raise UsageError(f"{text} is too small; it must be more than {above}")

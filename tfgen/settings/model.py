@@ -9,7 +9,7 @@ from tfgen.settings.fields import Config
 
 @dataclass(frozen=True)
 class ModelConfig(Config):
-    """Base of every family's configuration: each field made by `option` is a flag of `tfgen-train`.
+    """Base of every family's configuration; each `option` of it is a flag of `tfgen-train`.
 
     Attributes:
         image_shape: height, width, channels; taken from the data, not a flag.
@@ -31,7 +31,7 @@ class ConditionalConfig(ModelConfig):
 
 
 def check_quarters(image_shape: tuple[int, ...]) -> None:
-    """Refuses images that networks with two halvings of the side cannot produce.
+    """Refuses images whose sides networks with two halvings cannot restore.
 
     Raises:
         UsageError: a side is not divisible by four, or the events are no images.
@@ -41,6 +41,6 @@ def check_quarters(image_shape: tuple[int, ...]) -> None:
     height, width, _ = image_shape
     if height % 4 or width % 4:
         raise UsageError(
-            f"the convolutional networks need sides divisible by four, and the images are {height} × {width}; "
-            "use --architecture dense"
+            f"images of {height} × {width} do not suit the convolutional networks: "
+            "four must divide both sides; use --architecture dense"
         )

@@ -18,8 +18,10 @@ Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 class TrainingOptions(Config):
     """How a model is trained, beside the model's own configuration."""
 
-    preset: str = option("mlp", "named setting that gives all other flags their defaults")
-    dataset: str = option("mnist", "name of a TFDS data set, or stacked_mnist")
+    preset: str = option("mlp", "named setting that sets the defaults of the other flags")
+    dataset: str = option(
+        "mnist", "data set: mnist, stacked_mnist, one in --data-dir, or one that TFDS can download"
+    )
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
     epochs: int = option(40, "total number of epochs", minimum=1)
     batch_size: int = option(128, "images per step", minimum=1)
@@ -38,7 +40,7 @@ class TrainingOptions(Config):
         None, "name of the run and of its published sampler (default: from model and data set)"
     )
     run_dir: Path | None = option(
-        None, "folder of the run (default: runs/NAME-TIME; with --resume, the newest run)"
+        None, "run directory (default: runs/NAME-TIME; with --resume, the newest run)"
     )
     resume: bool = option(False, "continue the run in --run-dir; a larger --epochs extends it")
     checkpoint_every: float = option(10.0, "minutes between checkpoints within an epoch", above=0)
@@ -46,17 +48,16 @@ class TrainingOptions(Config):
         "none", "distribution: one device, all devices of this machine, or the workers in TF_CONFIG"
     )
     deterministic: bool = option(
-        False, "deterministic operations, which bit-equal runs on a GPU need; turns XLA off"
+        False, "use deterministic operations, so that runs on a GPU are bit-equal; turns XLA off"
     )
     conditional: bool = option(False, "train a class-conditional model; needs labels")
 
 
-# Options that may differ between a run and its resumption, because they do not change what is
-# computed. `epochs` does with the schedule `cosine`, which then continues as if it had aimed at the
-# new end.
+# Options that may differ between a run and its resumption: they do not change what is computed.
+# `epochs` does change it with the schedule `cosine`, which then ends at the new last epoch.
 RESUMABLE = ("epochs", "run_dir", "resume", "checkpoint_every", "name", "data_dir")
-# Options of earlier versions that are now the command's own.
-_FORMER = ("saved_models", "publish", "dry_run")
+# Training options of earlier versions, which now belong to the command alone.
+_COMMAND_OPTIONS = ("saved_models", "publish", "dry_run")
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,11 @@ class RunConfig:
 
 
 def read_options(data: Mapping[str, Any]) -> TrainingOptions:
-    """The training options that a config.json or an evaluation holds, those of earlier versions
-    too.
+    """The training options in a config.json or an evaluation, of any version of tfgen.
 
     Raises:
         UsageError: an option is unknown, or a value is out of its range.
     """
     return TrainingOptions.from_json(
-        {name: value for name, value in data.items() if name not in _FORMER}
+        {name: value for name, value in data.items() if name not in _COMMAND_OPTIONS}
     )

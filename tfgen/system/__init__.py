@@ -1,1 +1,1 @@
-"""What tfgen asks of the machine: files, terminal, memory. No TensorFlow here."""
+"""The machine: atomic files, memory, terminal, quiet imports. No TensorFlow here."""

@@ -1,4 +1,4 @@
-"""Folders and files that appear whole or not at all, and hashes of what is in them."""
+"""Folders and files that appear whole or not at all, and hashes of files."""
 
 import contextlib
 import hashlib
@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def fresh_folder(root: Path, name: str) -> Iterator[Path]:
-    """A hidden temporary folder in `root`, so on its disk; gone afterwards, with what was made in
-    vain."""
-    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+    """A hidden temporary folder in `root`, from where one rename publishes it.
+
+    Removed on exit, together with any parent folder it created that is still empty.
+
+    Args:
+        root: the folder to create it in; created where it is missing.
+        name: what the temporary folder is for, a part of its name.
+    """
+    missing = [parent for parent in (root, *root.parents) if not parent.exists()]
     folder = None
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -29,28 +35,27 @@ def fresh_folder(root: Path, name: str) -> Iterator[Path]:
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        for made in missing:
+        for parent in missing:
             with contextlib.suppress(OSError):  # not empty: the work was done
-                made.rmdir()
+                parent.rmdir()
 
 
 def seal(folder: Path) -> None:
-    """Makes all of a temporary folder reach the disk, and gives it the permissions of an ordinary
-    one."""
+    """Flushes a temporary folder to the disk and gives it the permissions of an ordinary folder."""
     for path in (*folder.rglob("*"), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    folder.chmod(0o755)  # mkdtemp makes a private one
+    folder.chmod(0o755)  # mkdtemp creates a private folder
 
 
 def publish(folder: Path, target: Path) -> None:
-    """Moves a whole folder to its place by one rename, its content on the disk before.
+    """Flushes a folder to the disk and moves it to its place by one rename.
 
     Raises:
-        UsageError: there is something at the target.
+        UsageError: the target exists.
     """
     seal(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,17 +73,18 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all.
 
     Raises:
-        OSError: the folder cannot be written or the disk is full.
+        OSError: the folder is not writable or the disk is full.
     """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    except OSError as error:  # of a file that the user has never heard of
+    except OSError as error:
+        # The error names the temporary file, which the user does not know.
         raise OSError(error.errno, error.strerror, str(path)) from error
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        # mkstemp makes a private file; a picture gets the user's usual permissions.
+        # mkstemp creates a private file; this one gets the user's usual permissions.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -89,7 +95,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, "np.ndarray"]) -> None:
-    """Writes an NPZ of arrays whole or not at all."""
+    """Writes arrays by name to an NPZ file, whole or not at all."""
     import numpy as np
 
     file = io.BytesIO()

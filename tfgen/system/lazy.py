@@ -5,13 +5,13 @@ from typing import Any
 
 
 class LazyModule:
-    """Stands for a module and imports it at the first attribute that is asked for.
+    """Stands for a module and imports it when an attribute is first used.
 
-    For files that need TensorFlow to compute, but not to say what there is: `--help` lists the
-    GAN's losses and a client of a server hashes seeds without TensorFlow's start-up time.
+    It is for files that need TensorFlow for some of their functions only: `--help` lists the GAN's
+    losses, and a client of a server hashes seeds, without TensorFlow's start-up time.
 
     Args:
-        name: of the module.
+        name: the module's dotted name.
     """
 
     def __init__(self, name: str):

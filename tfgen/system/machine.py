@@ -1,4 +1,4 @@
-"""What a machine is and what a process took of it; no TensorFlow here."""
+"""The machine's processor and the memory of this process."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def describe() -> dict[str, Any]:
-    """Processor and cores: times compare only where both are the same."""
+    """Processor and number of cores; times compare only where both are the same."""
     return {"processor": _processor(), "cores": os.cpu_count()}
 
 
@@ -23,7 +23,7 @@ def _processor() -> str:
 
 
 def peak_mib() -> int:
-    """The most memory that this process has had so far [MiB]."""
+    """Peak memory of this process so far [MiB]."""
     # Linux counts in KiB, macOS in bytes.
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)

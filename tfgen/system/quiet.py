@@ -1,4 +1,4 @@
-"""Imports TensorFlow without its start-up chatter on the terminal."""
+"""Imports of TensorFlow without its start-up messages."""
 
 import contextlib
 import importlib
@@ -10,35 +10,38 @@ from types import ModuleType
 
 
 @contextlib.contextmanager
-def held_back_stderr() -> Iterator[None]:
-    """Holds back what is written to file descriptor 2, and shows it only if the block raises.
+def hold_back_stderr() -> Iterator[None]:
+    """Holds back what is written to file descriptor 2; writes it only if the block raises.
 
-    The C++ part of TensorFlow writes to the descriptor, so replacing `sys.stderr` would not catch
-    it.
+    TensorFlow's C++ code writes to the descriptor, so replacing `sys.stderr` would not catch it.
     """
     sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
         try:
             yield
         except BaseException:
-            os.dup2(saved, 2)
-            held.seek(0)
-            os.write(2, held.read())
+            os.dup2(terminal, 2)
+            messages.seek(0)
+            os.write(2, messages.read())
             raise
         finally:
             sys.stderr.flush()
-            os.dup2(saved, 2)
-            os.close(saved)
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def import_quietly(*names: str) -> list[ModuleType]:
-    """Imports modules that pull in TensorFlow, with standard error held back."""
-    # Level 2 keeps errors. The user's own settings win.
+    """Imports TensorFlow and modules that use it, with standard error held back.
+
+    Returns:
+        TensorFlow, then the named modules.
+    """
+    # Level 2 hides warnings but not errors. The user's own setting has precedence.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with held_back_stderr():
+    with hold_back_stderr():
         modules = [importlib.import_module(name) for name in ("tensorflow", *names)]
-        # The first look for a GPU complains where there is none.
+        # The first search for a GPU writes warnings on a machine without one.
         modules[0].config.list_physical_devices()
         return modules

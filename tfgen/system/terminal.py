@@ -1,4 +1,4 @@
-"""What long work shows on a terminal."""
+"""Messages and progress bars on the terminal."""
 
 import contextlib
 from typing import Any
@@ -8,8 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 
 def make_bar(console: Console) -> Progress:
-    """A bar with the share done, the time taken and the time left; disabled where there is no
-    terminal."""
+    """A bar with the share done, the time taken and the time left; disabled without a terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -24,6 +23,18 @@ def make_bar(console: Console) -> Progress:
 
 
 def on_screen(bar: Progress) -> contextlib.AbstractContextManager[Any]:
-    """While it is entered the bar is on the terminal; rich's own would leave an empty line
-    elsewhere."""
+    """A context in which the bar is on the terminal.
+
+    Without a terminal it does nothing, where rich's own context would print an empty line.
+    """
     return contextlib.nullcontext() if bar.disable else bar
+
+
+def print_line(console: Console, text: str) -> None:
+    """Prints a line as it is: without markup, colours or wrapping, so that paths stay whole."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def count_noun(count: int, noun: str) -> str:
+    """A count with its noun: `1 epoch`, `2 epochs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

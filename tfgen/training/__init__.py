@@ -1,1 +1,1 @@
-"""How a run is put together, survives, and ends."""
+"""A training run: its folder, checkpoints, callbacks, devices and interrupts."""

@@ -1,10 +1,11 @@
-"""Callbacks of a run: checkpoints, the log of metrics, figures, TensorBoard, progress."""
+"""Callbacks of a run: checkpoints, the log of metrics, figures, TensorBoard, the progress bar."""
 
 import contextlib
 import dataclasses
 import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,23 +18,24 @@ from tfgen import figures
 from tfgen.data import Split
 from tfgen.errors import InterruptedRunError, WorkError
 from tfgen.system import machine
-from tfgen.system.terminal import make_bar, on_screen
+from tfgen.system.terminal import count_noun, make_bar, on_screen, print_line
 from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder
+from tfgen.training.interrupt import InterruptRequest
 
-# Held-out images that a family's pictures are made of.
-PICTURED = 1000
+# Validation images that the pictures at the end of a run are drawn from.
+PICTURE_IMAGES = 1000
 
 
 @dataclasses.dataclass
 class Position:
-    """Where a run stands.
+    """How far a run has come.
 
     Attributes:
-        epoch: epochs done.
-        batch: steps done in the epoch after them.
+        epoch: completed epochs.
+        batch: completed steps of the epoch after them.
         steps_per_epoch: steps of a whole epoch.
-        seconds: training time already spent in the unfinished epoch.
+        seconds: training time of the incomplete epoch so far.
     """
 
     epoch: int
@@ -43,24 +45,28 @@ class Position:
 
     @property
     def step(self) -> int:
-        """Steps done in all."""
+        """Completed steps in total."""
         return self.epoch * self.steps_per_epoch + self.batch
 
 
 class Tracking(keras.callbacks.Callback):
-    """Moves the position along, times the training part of an epoch, and stops at what is not
-    finite."""
+    """Updates the position, times the training part of an epoch, and stops at non-finite values.
 
-    def __init__(self, position: Position):
+    Args:
+        position: the run's position, updated in place.
+        checkpoints: folder of the checkpoints, for the error message.
+    """
+
+    def __init__(self, position: Position, checkpoints: Path):
         super().__init__()
-        self.position = position
-        self._started = 0.0
-        self._offset = 0
+        self.position, self.checkpoints = position, checkpoints
+        self._started_at = 0.0
+        self._first_batch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the clock, less what an interrupted part of this epoch took."""
-        self._started = time.perf_counter() - self.position.seconds
-        self._offset = self.position.batch
+        """Starts the clock, which continues from the time of an interrupted epoch."""
+        self._started_at = time.perf_counter() - self.position.seconds
+        self._first_batch = self.position.batch
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Counts the steps.
@@ -68,70 +74,69 @@ class Tracking(keras.callbacks.Callback):
         Raises:
             WorkError: a logged value is not finite.
         """
-        self.position.batch = min(self._offset + batch + 1, self.position.steps_per_epoch)
-        self.position.seconds = time.perf_counter() - self._started
-        self._check(logs or {})
+        self.position.batch = min(self._first_batch + batch + 1, self.position.steps_per_epoch)
+        self.position.seconds = time.perf_counter() - self._started_at
+        self._check_finite(logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """The epoch is done.
+        """Counts the epoch.
 
         Raises:
             WorkError: a logged value is not finite.
         """
-        self._check(logs or {})
+        self._check_finite(logs or {})
         self.position.epoch, self.position.batch = epoch + 1, 0
 
-    def _check(self, logs: Mapping[str, Any]) -> None:
+    def _check_finite(self, logs: Mapping[str, Any]) -> None:
         for name, value in logs.items():
             if not np.all(np.isfinite(value)):
                 raise WorkError(
-                    f"{name} became {float(np.ravel(value)[0])} in epoch {self.position.epoch + 1}; "
-                    "the last good checkpoint is kept; try a smaller --learning-rate"
+                    f"{name} became {_scalar(value)} in epoch {self.position.epoch + 1}; training "
+                    f"stopped, and the checkpoints before it are in {self.checkpoints}; "
+                    "try a new run with a smaller --learning-rate"
                 )
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """One line an epoch, in metrics.jsonl and on the terminal."""
+    """Writes one line per epoch to metrics.jsonl and to the terminal."""
 
     def __init__(self, folder: RunFolder, position: Position, epochs: int, console: Console):
         super().__init__()
         self.folder, self.position, self.epochs, self.console = folder, position, epochs, console
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Writes the line and prints it."""
-        # Keras sorts by name; what is minimised comes first here, and training before validation.
+        """Writes the epoch's line."""
+        # Keras sorts by name. Here training comes before validation, and the loss comes first.
         names = sorted(
             logs or {}, key=lambda name: (name.startswith("val_"), not name.endswith("loss"), name)
         )
-        values = {name: float(np.ravel((logs or {})[name])[0]) for name in names}
+        values = {name: _scalar((logs or {})[name]) for name in names}
         seconds = round(self.position.seconds, 3)
         self.position.seconds = 0.0
         self.folder.append_metrics(
             {"epoch": epoch + 1, "seconds": seconds, "peak_mib": machine.peak_mib(), **values}
         )
-        shown = "  ".join(
+        words = "  ".join(
             f"{name} {value:.4g}" if abs(value) < 10 else f"{name} {value:.2f}"
             for name, value in values.items()
         )
         width = len(str(self.epochs))
-        self.console.print(
-            f"epoch {epoch + 1:{width}}/{self.epochs}  {seconds:.1f} s  {shown}",
-            highlight=False,
-            soft_wrap=True,
+        print_line(
+            self.console, f"epoch {epoch + 1:{width}}/{self.epochs}  {seconds:.1f} s  {words}"
         )
 
 
 class Checkpointing(keras.callbacks.Callback):
-    """Saves at each epoch's end, every so many minutes within one, when interrupted, and the best.
+    """Saves at the end of an epoch, at intervals within it, on a signal, and the best weights.
 
     Args:
-        folder: the run's.
-        position: where the run stands.
-        minutes: between checkpoints within an epoch.
-        interrupt: tells the signal that asks for the end, or None.
-        restored: a checkpoint of inside an epoch that is being resumed; its metrics are brought
-            back.
-        advice: how to go on, the end of the message when interrupted.
+        folder: the run directory.
+        position: the run's position.
+        minutes: time between two checkpoints within an epoch.
+        interrupt: records the signal that asks the run to end.
+        restored: the checkpoint that the run resumes from, or None. It is kept until there are two
+            newer ones, and its metrics are restored if it was saved within an epoch.
+        advice: how to continue, for the message of an interrupted run.
     """
 
     def __init__(
@@ -139,147 +144,153 @@ class Checkpointing(keras.callbacks.Callback):
         folder: RunFolder,
         position: Position,
         minutes: float,
-        interrupt: Any,
-        restored: Any,
+        interrupt: InterruptRequest,
+        restored: checkpoint.Checkpoint | None,
         advice: str,
     ):
         super().__init__()
-        self.folder, self.position, self.interrupt, self.advice = (
-            folder,
-            position,
-            interrupt,
-            advice,
-        )
+        self.folder, self.position = folder, position
+        self.interrupt, self.advice = interrupt, advice
         self.period = 60 * minutes
         self._restored = restored
+        self._previous = None if restored is None else restored.path
         self._saved_at = time.monotonic()
         best = checkpoint.read_best(folder.checkpoints)
         self._best = math.inf if best is None else float(best.state["value"])
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Brings back the metrics of the part of the epoch that was done before."""
-        if self._restored is not None:
+        """Restores the metrics of an epoch that was interrupted."""
+        if self._restored is not None and self.position.batch:
             self._restored.restore_metrics(self.model)
-            self._restored = None
+        self._restored = None
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Saves when it is time to, or when a signal asks for the end.
+        """Saves when it is time to, or when a signal asks the run to end.
 
         Raises:
-            InterruptedRunError: the state is saved and a signal was there.
+            InterruptedRunError: a signal was recorded; the state is saved.
         """
         if self.position.batch == self.position.steps_per_epoch:
-            return  # the epoch's end saves, validation included
-        if self.interrupt.signum is not None:
+            return  # `on_epoch_end` saves, after the validation
+        if (signum := self.interrupt.signum) is not None:
             self._save()
-            self._stop()
+            self._stop(signum)
         if time.monotonic() - self._saved_at > self.period:
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Saves the epoch, and before it, if it is that, the best: a kill between the two loses
-        neither."""
+        """Saves the best weights, if they are, and then the epoch.
+
+        In this order a kill between the two loses neither.
+
+        Raises:
+            InterruptedRunError: a signal was recorded; the state is saved.
+        """
         monitor = self.model.monitor
         value = float((logs or {}).get(monitor, math.inf)) if monitor else math.inf
         if value < self._best:
             self._best = value
-            weights = {
-                n: a
-                for n, a in checkpoint.read_arrays(self.model).items()
-                if n.startswith("weights/")
-            }
+            weights = checkpoint.read_arrays(self.model, ("weights",))
             state = {"epoch": epoch + 1, "monitor": monitor, "value": value}
             checkpoint.save_best(self.folder.checkpoints, epoch + 1, weights, state)
         self._save()
-        if self.interrupt.signum is not None:
-            self._stop()
+        if (signum := self.interrupt.signum) is not None:
+            self._stop(signum)
 
     def _save(self) -> None:
-        state = dataclasses.asdict(self.position)
-        checkpoint.save_step(
-            self.folder.checkpoints, self.position.step, checkpoint.read_arrays(self.model), state
+        self._previous = checkpoint.save_step(
+            self.folder.checkpoints,
+            self.position.step,
+            checkpoint.read_arrays(self.model),
+            dataclasses.asdict(self.position),
+            self._previous,
         )
         self._saved_at = time.monotonic()
 
-    def _stop(self) -> None:
-        done = f"epoch {self.position.epoch}, step {self.position.batch} of {self.position.steps_per_epoch}"
+    def _stop(self, signum: int) -> None:
+        position = self.position
         raise InterruptedRunError(
-            f"interrupted after {done}; the state is saved. {self.advice}", self.interrupt.signum
+            f"interrupted after epoch {position.epoch}, step {position.batch} of "
+            f"{position.steps_per_epoch}; the state is saved; {self.advice}",
+            signum,
         )
 
 
 class Figures(keras.callbacks.Callback):
-    """Samples before training, half way and after; curves; at the end the family's own pictures.
+    """Writes samples before, half way through and after training, curves, and the final pictures.
 
     Args:
-        folder: the run's.
-        epochs: of the whole run.
-        title: of the figures.
-        held_out: images that the pictures may need, with labels for a conditional model.
+        folder: the run directory.
+        epochs: epochs of the whole run.
+        title: start of every title.
+        family: the family's name, which decides the colours.
+        held_out: validation images for the final pictures, with labels for a conditional model.
     """
 
-    def __init__(self, folder: RunFolder, epochs: int, title: str, held_out: Split):
+    def __init__(self, folder: RunFolder, epochs: int, title: str, family: str, held_out: Split):
         super().__init__()
-        self.folder, self.epochs, self.title, self.held_out = folder, epochs, title, held_out
+        self.folder, self.epochs, self.title, self.family = folder, epochs, title, family
+        self.held_out = held_out.take(0, PICTURE_IMAGES)
         self.folder.figures.mkdir(exist_ok=True)
 
     def write_samples(self, epoch: int) -> None:
-        """Writes samples-<epoch>.png, from the same seeds each time; of a model that has none,
-        nothing."""
-        if (made := self.model.shown()) is not None:
-            images, columns = made
-            figure = figures.picture(images, f"{self.title}: samples after {epoch} epochs", columns)
-            self._save(figure, f"samples-{epoch}")
+        """Writes samples-<epoch>.png, from the same seeds each time, if the model has samples."""
+        if (preview := self.model.preview()) is not None:
+            images, columns = preview
+            title = f"{self.title}: samples after {count_noun(epoch, 'epoch')}"
+            self._save(figures.picture(images, title, columns), f"samples-{epoch}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Writes what is due after this epoch."""
+        """Writes the figures that are due after this epoch."""
         if epoch + 1 in (self.epochs // 2, self.epochs):
             self.write_samples(epoch + 1)
             self.write_curves()
         if epoch + 1 == self.epochs:
-            images, labels = self.held_out.images[:PICTURED], self.held_out.labels
-            for name, figure in self.model.pictures(
-                tf.constant(images), None if labels is None else tf.constant(labels[:PICTURED])
-            ).items():
+            labels = self.held_out.labels
+            pictures = self.model.pictures(
+                tf.constant(self.held_out.images), None if labels is None else tf.constant(labels)
+            )
+            for name, figure in pictures.items():
                 self._save(figure, name)
 
     def write_curves(self) -> None:
         """Writes curves.png from the log of metrics."""
         panels = [(curve.title, curve.names) for curve in self.model.curves]
-        self._save(figures.curves(self.folder.read_metrics(), panels, self.title), "curves")
+        rows = self.folder.read_metrics()
+        self._save(figures.curves(rows, panels, self.title, self.family), "curves")
 
     def _save(self, figure: Any, name: str) -> None:
         figures.save_figure(figure, self.folder.figures / f"{name}.png")
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Scalars of train and validation and the grid of samples, an epoch a step.
+    """Writes scalars of training and validation and a grid of samples; one step per epoch.
 
-    Keras's own callback starts anew with each call of `fit`, and a run calls it once an epoch.
+    Keras's own callback starts again with each call of `fit`, and a run calls it once per epoch.
     """
 
     def __init__(self, folder: RunFolder):
         super().__init__()
         self._writers = {
-            part: tf.summary.create_file_writer(str(folder.tensorboard / part))
-            for part in ("train", "validation")
+            split: tf.summary.create_file_writer(str(folder.tensorboard / split))
+            for split in ("train", "validation")
         }
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Writes the epoch's values and samples."""
         for name, value in (logs or {}).items():
-            part = "validation" if name.startswith("val_") else "train"
-            with self._writers[part].as_default():
+            split = "validation" if name.startswith("val_") else "train"
+            with self._writers[split].as_default():
                 tf.summary.scalar(name.removeprefix("val_"), np.ravel(value)[0], step=epoch + 1)
-        if (made := self.model.shown()) is not None:
+        if (preview := self.model.preview()) is not None:
             with self._writers["train"].as_default():
-                tf.summary.image("samples", figures.image_grid(*made)[None], step=epoch + 1)
+                tf.summary.image("samples", figures.image_grid(*preview)[None], step=epoch + 1)
         for writer in self._writers.values():
             writer.flush()
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A bar over all epochs with the time left; nothing where there is no terminal."""
+    """A bar over all epochs with the remaining time; nothing without a terminal."""
 
     def __init__(self, position: Position, epochs: int, console: Console):
         super().__init__()
@@ -289,15 +300,20 @@ class ProgressBar(keras.callbacks.Callback):
             "training", total=self.total, completed=position.step
         )
 
-    def shown(self) -> contextlib.AbstractContextManager[Any]:
-        """While it is entered the bar is on the terminal."""
+    def on_screen(self) -> contextlib.AbstractContextManager[Any]:
+        """A context in which the bar is on the terminal."""
         return on_screen(self.bar)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Moves the bar."""
         if not self.bar.disable:
-            loss = next(iter((logs or {}).items()), None)
-            shown = f"epoch {self.position.epoch + 1}" + (
-                f"  {loss[0]} {float(np.ravel(loss[1])[0]):.2f}" if loss else ""
-            )
-            self.bar.update(self._task, completed=self.position.step, description=shown)
+            text = f"epoch {self.position.epoch + 1}"
+            if logs:
+                name, value = next(iter(logs.items()))
+                text += f"  {name} {_scalar(value):.2f}"
+            self.bar.update(self._task, completed=self.position.step, description=text)
+
+
+def _scalar(value: Any) -> float:
+    """A logged value as a number; over several workers it is an array of equal values."""
+    return float(np.ravel(value)[0])

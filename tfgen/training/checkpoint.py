@@ -1,13 +1,18 @@
 """Checkpoints: complete, hashed, published by one rename.
 
-A checkpoint is a folder `step-<step>` with `arrays.npz` (weights, every optimizer's slots and loss
-scale, metrics), `state.json` and `sha256.json`. It is written to a temporary folder, flushed to the
-disk and renamed, so a reader sees all of it or nothing. The manifest finds damage, not malice;
-nothing in a checkpoint can run code.
+A checkpoint is a folder `step-<step>` or `best-<epoch>` with `arrays.npz` (weights, every
+optimizer's slots and loss scale, metrics), `state.json` and `sha256.json`. It is written to a
+temporary folder, flushed to the disk and renamed, so a reader sees all of it or nothing. The
+manifest finds damage, not malice; nothing in a checkpoint can run code.
+
+Age decides which checkpoint is read and which are kept, not the number in the name. A run that
+cannot read its newest checkpoint continues from an older one, and then writes smaller numbers.
 """
 
+import contextlib
 import json
 import shutil
+import time
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,54 +24,67 @@ import numpy as np
 from tfgen.errors import WorkError
 from tfgen.system.atomic import file_sha256, fresh_folder, publish
 
-KEPT = 2
+_STEPS, _BEST = "step-*", "best-*"
 _ARRAYS, _STATE, _MANIFEST = "arrays.npz", "state.json", "sha256.json"
+# The entry of state.json that orders checkpoints by age [ns since 1970].
+_SAVED_AT = "saved_at"
+_GROUPS = ("weights", "metrics", "optimizers")
 
 
-def variables(model: Any) -> dict[str, Any]:
-    """Everything of a model that a step changes, by a stable name: weights, optimizers, metrics."""
-    groups: dict[str, Iterable[Any]] = {
-        "weights": model.weights,
-        "metrics": model.metrics_variables,
-    }
-    for name, optimizer in model.optimizers.items():
-        groups[f"optimizers/{name}"] = optimizer.variables
-    # By place, not by Keras's names: those count the layers that the process has made.
+def collect_variables(model: Any, groups: Iterable[str] = _GROUPS) -> dict[str, Any]:
+    """Everything of a model that a step changes, by a stable name.
+
+    Args:
+        model: a model; its optimizers are collected only if it is compiled.
+        groups: those of `weights`, `optimizers` and `metrics` that are needed.
+    """
+    members: dict[str, Iterable[Any]] = {}
+    for group in groups:
+        if group == "optimizers":
+            for name, optimizer in model.optimizers.items():
+                members[f"optimizers/{name}"] = optimizer.variables
+        else:
+            members[group] = model.weights if group == "weights" else model.metrics_variables
+    # By position: Keras's own names count the layers that the process has created.
     return {
-        f"{group}/{i:03d}": v for group, members in groups.items() for i, v in enumerate(members)
+        f"{prefix}/{i:03d}": variable
+        for prefix, variables in members.items()
+        for i, variable in enumerate(variables)
     }
 
 
-def read_arrays(model: Any) -> dict[str, np.ndarray]:
-    """The current values of `variables`."""
-    return {name: np.asarray(variable.numpy()) for name, variable in variables(model).items()}
+def read_arrays(model: Any, groups: Iterable[str] = _GROUPS) -> dict[str, np.ndarray]:
+    """The current values of `collect_variables`."""
+    variables = collect_variables(model, groups)
+    return {name: np.asarray(variable.numpy()) for name, variable in variables.items()}
 
 
-def assign(targets: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Gives variables the values of the same names.
+def assign(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Assigns to each variable the array of the same name.
 
     Raises:
-        WorkError: a name is missing or a shape differs: the arrays are of another model.
+        WorkError: an array is missing or has another shape: the arrays are of another model.
     """
-    for name, variable in targets.items():
+    for name, variable in variables.items():
         if name not in arrays:
             raise WorkError(f"the checkpoint lacks {name}; it is of another model")
         if tuple(variable.shape) != arrays[name].shape:
             raise WorkError(
-                f"the checkpoint's {name} has shape {arrays[name].shape}, not {tuple(variable.shape)}"
+                f"{name} has shape {arrays[name].shape} in the checkpoint and "
+                f"{tuple(variable.shape)} in the model; the checkpoint is of another model"
             )
-    for name, variable in targets.items():
+    for name, variable in variables.items():
         variable.assign(arrays[name])
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read back.
+    """A checkpoint in memory.
 
     Attributes:
         path: its folder.
-        arrays: values by the names of `variables`.
-        state: what was saved beside them.
+        arrays: values by the names of `collect_variables`.
+        state: the state that was saved with them.
     """
 
     path: Path
@@ -74,92 +92,72 @@ class Checkpoint:
     state: dict[str, Any]
 
     def restore(self, model: Any) -> None:
-        """Brings weights and optimizers back into a compiled model."""
-        assign(
-            {n: v for n, v in variables(model).items() if not n.startswith("metrics/")}, self.arrays
-        )
+        """Restores weights and optimizers of a compiled model."""
+        assign(collect_variables(model, ("weights", "optimizers")), self.arrays)
 
     def restore_weights(self, model: Any) -> None:
-        """Brings the weights alone back, into a model that need not be compiled."""
-        assign({n: v for n, v in variables(model).items() if n.startswith("weights/")}, self.arrays)
+        """Restores the weights alone; the model need not be compiled."""
+        assign(collect_variables(model, ("weights",)), self.arrays)
 
     def restore_metrics(self, model: Any) -> None:
-        """Brings the metrics back, inside an epoch."""
-        assign({n: v for n, v in variables(model).items() if n.startswith("metrics/")}, self.arrays)
-
-
-def save(
-    folder: Path, name: str, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
-) -> None:
-    """Writes a checkpoint; one of the same name is replaced.
-
-    Raises:
-        OSError: the disk is full or the folder cannot be written; nothing half-written is left.
-    """
-    with fresh_folder(folder, "writing") as temporary:
-        with (temporary / _ARRAYS).open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        (temporary / _STATE).write_text(json.dumps(state, indent=1))
-        hashes = {part: file_sha256(temporary / part) for part in (_ARRAYS, _STATE)}
-        (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
-        if (folder / name).exists():
-            # Perhaps the damaged one that the run could not resume from.
-            shutil.rmtree(folder / name)
-        publish(temporary, folder / name)
+        """Restores the metrics, for a run that continues within an epoch."""
+        assign(collect_variables(model, ("metrics",)), self.arrays)
 
 
 def save_step(
-    folder: Path, step: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
-) -> None:
-    """Writes `step-<step>` and removes all but the newest two of such."""
-    save(folder, f"step-{step:09d}", arrays, state)
-    for old in step_folders(folder)[KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
+    folder: Path,
+    step: int,
+    arrays: Mapping[str, np.ndarray],
+    state: Mapping[str, Any],
+    previous: Path | None = None,
+) -> Path:
+    """Writes `step-<step>` and removes all older step checkpoints but one.
+
+    Args:
+        folder: the folder of all checkpoints.
+        step: number of steps done.
+        arrays: values by the names of `collect_variables`.
+        state: further values, for `json.dump`.
+        previous: the older checkpoint to keep: the one that this process wrote or restored last.
+            None keeps the newest sound one.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        OSError: the disk is full or the folder is not writable; no checkpoint was removed.
+    """
+    path = _save(folder, f"step-{step:09d}", arrays, state)
+    older = [checkpoint for checkpoint in step_folders(folder) if checkpoint != path]
+    if previous is None or previous == path:
+        previous = next(filter(_is_sound, older), None)
+    for checkpoint in older:
+        if checkpoint != previous:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+    return path
 
 
 def save_best(
     folder: Path, epoch: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
 ) -> None:
-    """Writes `best-<epoch>`, then removes the best before it: at no time is there none."""
-    save(folder, f"best-{epoch:06d}", arrays, state)
-    for old in sorted(folder.glob("best-*"))[:-1]:
-        shutil.rmtree(old, ignore_errors=True)
+    """Writes `best-<epoch>`, then removes the best before it, so there is always one.
+
+    Raises:
+        OSError: the disk is full or the folder is not writable; no checkpoint was removed.
+    """
+    path = _save(folder, f"best-{epoch:06d}", arrays, state)
+    for checkpoint in _newest_first(folder, _BEST):
+        if checkpoint != path:
+            shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def step_folders(folder: Path) -> list[Path]:
-    """The folders of the step checkpoints, newest first."""
-    return sorted(folder.glob("step-*"), reverse=True)
-
-
-def read_best(folder: Path) -> Checkpoint | None:
-    """The best checkpoint by validation, or None.
-
-    Raises:
-        WorkError: it is damaged.
-    """
-    found = sorted(folder.glob("best-*"))
-    return read(found[-1]) if found else None
-
-
-def read(path: Path) -> Checkpoint:
-    """Reads a checkpoint and holds it against its manifest.
-
-    Raises:
-        WorkError: a file is missing, damaged or not what it claims.
-    """
-    try:
-        for part, expected in json.loads((path / _MANIFEST).read_text()).items():
-            if file_sha256(path / part) != expected:
-                raise WorkError(f"checkpoint {path} is damaged: {part} does not match its SHA-256")
-        with np.load(path / _ARRAYS, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        return Checkpoint(path, arrays, json.loads((path / _STATE).read_text()))
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise WorkError(f"checkpoint {path} cannot be read: {error}") from error
+    """The folders of the step checkpoints, the one written last first."""
+    return _newest_first(folder, _STEPS)
 
 
 def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest sound checkpoint, and what was wrong with the ones that had to be passed over.
+    """The newest sound step checkpoint, and what is wrong with the newer ones.
 
     Raises:
         WorkError: there are checkpoints and none of them is sound.
@@ -171,5 +169,85 @@ def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except WorkError as error:
             problems.append(str(error))
     if problems:
-        raise WorkError(f"no checkpoint in {folder} is sound; nothing was changed. {problems[0]}")
+        raise WorkError(
+            f"no checkpoint in {folder} is sound; nothing was changed; {problems[0]}; "
+            "train again in another run directory"
+        )
     return None, problems
+
+
+def read_best(folder: Path) -> Checkpoint | None:
+    """The best checkpoint by validation; None if there is none.
+
+    Raises:
+        WorkError: it is damaged.
+    """
+    folders = _newest_first(folder, _BEST)
+    return read(folders[0]) if folders else None
+
+
+def read(path: Path) -> Checkpoint:
+    """Reads a checkpoint after checking it against its manifest.
+
+    Raises:
+        WorkError: a file is missing or damaged.
+    """
+    try:
+        hashes = json.loads((path / _MANIFEST).read_text())
+        for name in (_ARRAYS, _STATE):
+            if file_sha256(path / name) != hashes.get(name):
+                raise WorkError(f"checkpoint {path} is damaged: {name} does not match its SHA-256")
+        with np.load(path / _ARRAYS, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        state = json.loads((path / _STATE).read_text())
+        state.pop(_SAVED_AT, None)
+        return Checkpoint(path, arrays, state)
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise WorkError(f"checkpoint {path} cannot be read: {error}") from error
+
+
+def _save(
+    folder: Path, name: str, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
+) -> Path:
+    """Writes a checkpoint; replaces one of the same name."""
+    # Later than all others, even if the clock was set back.
+    newest = [path for kind in (_STEPS, _BEST) for path in _newest_first(folder, kind)[:1]]
+    saved_at = max([time.time_ns(), *(_saved_at(path) + 1 for path in newest)])
+    with fresh_folder(folder, "writing") as temporary:
+        with (temporary / _ARRAYS).open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        (temporary / _STATE).write_text(json.dumps({**state, _SAVED_AT: saved_at}, indent=1))
+        hashes = {part: file_sha256(temporary / part) for part in (_ARRAYS, _STATE)}
+        (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
+        if (folder / name).exists():
+            # Perhaps the damaged one that the run could not resume from.
+            shutil.rmtree(folder / name)
+        publish(temporary, folder / name)
+    return folder / name
+
+
+def _newest_first(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern), key=lambda path: (_saved_at(path), path.name), reverse=True)
+
+
+def _saved_at(path: Path) -> int:
+    """When a checkpoint was written [ns since 1970].
+
+    The modification time of its folder stands in where state.json does not say it, because it is
+    damaged or of an earlier version of tfgen.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        saved_at = json.loads((path / _STATE).read_text()).get(_SAVED_AT)
+        if isinstance(saved_at, int):
+            return saved_at
+    with contextlib.suppress(OSError):  # removed by the run meanwhile
+        return path.stat().st_mtime_ns
+    return 0
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        read(path)
+    except WorkError:
+        return False
+    return True

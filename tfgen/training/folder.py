@@ -1,7 +1,8 @@
-"""The run directory: its files, its lock, its log of metrics."""
+"""The run directory: its name, its files, its lock, its log of metrics."""
 
 import contextlib
 import dataclasses
+import datetime
 import fcntl
 import json
 import os
@@ -13,7 +14,7 @@ from tfgen import registry
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.training import RESUMABLE, RunConfig, read_options
 
-# Where runs are kept that were not given a folder.
+# Parent of the run directories that are not set by --run-dir.
 RUNS = Path("runs")
 
 
@@ -21,7 +22,7 @@ class RunFolder:
     """Paths and files of one run.
 
     Args:
-        path: the run directory; it need not exist.
+        path: the run directory; it need not exist yet.
     """
 
     def __init__(self, path: Path):
@@ -37,8 +38,8 @@ class RunFolder:
         """What `write_config` wrote.
 
         Raises:
-            UsageError: this is no run directory.
-            WorkError: its configuration is damaged.
+            UsageError: the folder is no run directory.
+            WorkError: config.json is damaged.
         """
         if not self.config.is_file():
             raise UsageError(f"{self.path} is no run directory: it has no config.json")
@@ -47,23 +48,23 @@ class RunFolder:
             if not isinstance(data, dict) or not {"family", "model", "options"} <= data.keys():
                 raise ValueError("it lacks family, model or options")
             if not isinstance(data.get("data", {}), dict):
-                raise ValueError("its data is no table")
+                raise ValueError("its data is not an object")
             return data
         except ValueError as error:
             raise WorkError(f"{self.config} is damaged: {error}") from error
 
     def create(self) -> None:
-        """Makes the folder.
+        """Creates the folder.
 
         Raises:
-            UsageError: it exists with something in it, is a file, or cannot be made.
+            UsageError: it is not empty, is a file, or cannot be created.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"run directory {self.path} is a file; choose another --run-dir")
         if self.config.exists():
             raise UsageError(
                 f"run directory {self.path} already holds a run; "
-                "pass --resume to go on with it, or another --run-dir"
+                "pass --resume to continue it, or choose another --run-dir"
             )
         if self.path.is_dir() and any(entry.name != ".lock" for entry in self.path.iterdir()):
             raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
@@ -71,14 +72,16 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
-                f"run directory {self.path} cannot be made: {error.strerror}"
+                f"run directory {self.path} cannot be created: {error.strerror}"
             ) from error
         if not os.access(self.path, os.W_OK):
             raise UsageError(f"run directory {self.path} is not writable")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the run for this process; the system releases it however the process ends.
+        """A context in which the run belongs to this process alone.
+
+        The operating system releases the lock however the process ends.
 
         Raises:
             UsageError: another process uses the run, or the folder is not writable.
@@ -105,7 +108,7 @@ class RunFolder:
         self._replace(self.config, json.dumps(data, indent=2) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
+        """The lines of metrics.jsonl, without a last line that a kill cut short."""
         rows = []
         if self.metrics.exists():
             for line in self.metrics.read_text().splitlines():
@@ -116,21 +119,24 @@ class RunFolder:
         return rows
 
     def read_evaluation(self, weights_sha256: str) -> dict[str, Any] | None:
-        """What `tfgen-evaluate` found of these very weights; None where it did not look at them.
+        """The evaluation of exactly these weights; None if there is none.
+
+        Args:
+            weights_sha256: SHA-256 of the weights, in hexadecimal.
 
         Raises:
-            WorkError: it is damaged.
+            WorkError: evaluation.json is damaged.
         """
         if not self.evaluation.is_file():
             return None
         try:
-            found: dict[str, Any] = json.loads(self.evaluation.read_text())
-            return found if found["weights_sha256"] == weights_sha256 else None
+            evaluation: dict[str, Any] = json.loads(self.evaluation.read_text())
+            return evaluation if evaluation["weights_sha256"] == weights_sha256 else None
         except (ValueError, KeyError, TypeError) as error:
             raise WorkError(f"{self.evaluation} is damaged: {error}; remove it") from error
 
     def truncate_metrics(self, epochs: int) -> None:
-        """Drops the lines after that epoch: they will be written again."""
+        """Removes the lines after that epoch, which the run writes again."""
         rows = [row for row in self.read_metrics() if row["epoch"] <= epochs]
         self._replace(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
 
@@ -149,8 +155,22 @@ class RunFolder:
             temporary.unlink(missing_ok=True)
 
 
+def run_name(config: RunConfig) -> str:
+    """The name of the run and of its published sampler."""
+    if config.options.name is not None:
+        return config.options.name
+    return registry.default_name(config.family, config.options.dataset, config.model)
+
+
+def run_path(config: RunConfig) -> Path:
+    """The run directory: `--run-dir`, or a new one named after model and time."""
+    if config.options.run_dir is not None:
+        return config.options.run_dir
+    return RUNS / f"{run_name(config)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
 def newest_run(family: str, parent: Path = RUNS) -> Path:
-    """The run directory of that family below `parent` that was begun or resumed last.
+    """The run directory of that family in `parent` that was started or resumed last.
 
     Raises:
         UsageError: there is none.
@@ -165,10 +185,10 @@ def newest_run(family: str, parent: Path = RUNS) -> Path:
 
 
 def saved_config(path: Path) -> RunConfig:
-    """What a run was made with.
+    """The configuration in a run directory.
 
     Raises:
-        UsageError: the folder is no run.
+        UsageError: the folder is no run directory.
         WorkError: its configuration is damaged.
     """
     data = RunFolder(path).read_config()
@@ -183,16 +203,28 @@ def saved_config(path: Path) -> RunConfig:
 def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
     """Refuses to resume with settings that would change what the run computes.
 
+    Args:
+        saved: the run's configuration.
+        asked: the configuration to resume it with.
+
     Raises:
         UsageError: a setting differs.
     """
     if saved.family != asked.family:
         raise UsageError(f"the run is of {saved.family}, not of {asked.family}")
-    for before, now in ((saved.model, asked.model), (saved.options, asked.options)):
+    for before, after in ((saved.model, asked.model), (saved.options, asked.options)):
         for field in dataclasses.fields(before):
-            old, new = getattr(before, field.name), getattr(now, field.name)
+            old, new = getattr(before, field.name), getattr(after, field.name)
             if field.name not in RESUMABLE and old != new:
-                flag = "--" + field.name.replace("_", "-")
                 raise UsageError(
-                    f"the run was made with {flag} {old}, not {new}; leave the flag out to resume"
+                    f"the run was started with {_as_flag(field.name, old)}, not "
+                    f"{_as_flag(field.name, new)}; leave the flag out to resume"
                 )
+
+
+def _as_flag(name: str, value: Any) -> str:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    entries = value if isinstance(value, tuple) else (value,)
+    return " ".join([f"--{flag}", *map(str, entries)])

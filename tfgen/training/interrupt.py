@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request to save and end."""
+"""SIGINT and SIGTERM as a request to save the state and end."""
 
 import signal
 import threading
@@ -9,10 +9,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class InterruptRequest:
-    """While it is entered, the first signal is remembered; a second one acts at once.
+    """A context that records the first signal; a second one has its usual effect.
 
     Attributes:
-        signum: the signal that came, or None.
+        signum: number of the recorded signal, or None.
     """
 
     def __init__(self) -> None:
@@ -20,15 +20,15 @@ class InterruptRequest:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        # Only the main thread may set handlers; elsewhere the run goes without.
+        # Only the main thread may set handlers; in another thread, signals are not recorded.
         if threading.current_thread() is threading.main_thread():
-            self._previous = {signum: signal.signal(signum, self._note) for signum in _SIGNALS}
+            self._previous = {signum: signal.signal(signum, self._record) for signum in _SIGNALS}
         return self
 
     def __exit__(self, *exc: Any) -> None:
         self._restore()
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:
+    def _record(self, signum: int, frame: FrameType | None) -> None:
         self.signum = signum
         self._restore()
 

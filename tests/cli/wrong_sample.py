@@ -1,0 +1,113 @@
+"""Wrong uses of `tfgen-sample`."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cli.cases import Case, bare_sample, case, sample, sample_copy, sample_flags
+from tests.cli.worlds import NAME, cut, flip, put_foreign_signature, put_reader_of_files, seal
+from tfgen.publishing.versions import MANIFEST
+
+
+def broken_version(id: str, message: str, damage: Callable[[Path], object]) -> Case:
+    return sample_copy(id, message, prepare=lambda w: damage(w.version()), status=1)
+
+
+def find_weights(version: Path) -> Path:
+    return next(version.glob("variables/*.data*"))
+
+
+SAMPLE = [
+    bare_sample("no-name", "required: NAME"),
+    case(
+        "sample",
+        functools.partial(sample_flags, name="vae-2d-tin"),
+        "unknown-name",
+        f"'vae-2d-tin'.*did you mean '{NAME}'",
+    ),
+    bare_sample("name-a-path", "'../vae' is no name of a published model", "../vae"),
+    sample("unknown-version", f"{NAME} has no version 7; it has 2", "--version", 7),
+    sample("n-0", "n = 0 is too small; the least is 1", "--n", 0),
+    sample("n-too-large", "n = 1000.* is too large", "--n", 10**20),
+    sample("n-negative", "n = -4 is too small", "--n", -4),
+    sample("n-word", "--n: 'four' is not an integer", "--n", "four"),
+    sample("sample-seed-negative", "seed = -1 is too small", "--seed", -1),
+    sample("extension-unknown", "extension '.gif' is unknown; use .png", "--out", "out.gif"),
+    sample("out-in-no-folder", "there is no folder none", "--out", "none/out.png"),
+    sample(
+        "out-a-folder",
+        "cannot write .*/out.png: it is a folder",
+        prepare=lambda w: w.folder("out.png"),
+    ),
+    sample("out-not-writable", "[a-z]: /proc/out.png", "--out", "/proc/out.png", status=1),
+    case(
+        "sample",
+        functools.partial(sample_flags, name="vae-tiny"),
+        "manifold-of-20",
+        "needs 2 latents; vae-tiny has 20",
+        *("--manifold", 3),
+    ),
+    sample(
+        "manifold-and-interpolate",
+        "--manifold and --interpolate exclude each other",
+        *("--manifold", 3, "--interpolate", 3),
+    ),
+    sample("manifold-1", "manifold = 1 is too small", "--manifold", 1),
+    sample("manifold-warm", "leave out --temperature", "--manifold", 3, "--temperature", 2),
+    sample_copy(
+        "sample-models-a-file",
+        "/models is a file; published samplers",
+        prepare=lambda w: w.file("models"),
+    ),
+    sample("label-of-unconditional", "not conditional: it takes no labels", "--label", 3),
+    sample("label-negative", "label = -1 is too small", "--label", -1),
+    sample("seeds-too-large", "seeds = .* is too large", "--seeds", 2**31),
+    sample("way-of-one-seed", "needs two --seeds or", "--seeds", 1, "--interpolate", 3),
+    sample("unknown-path", "path = 'round'; known: linear, spherical", "--path", "round"),
+    broken_version("weights-flipped", "data.* is damaged", lambda v: flip(find_weights(v))),
+    broken_version(
+        "graph-flipped", "saved_model.pb is damaged; publish", lambda v: flip(v / "saved_model.pb")
+    ),
+    broken_version(
+        "file-missing", "index is missing", lambda v: (v / "variables/variables.index").unlink()
+    ),
+    broken_version(
+        "file-added",
+        "more.py is not in its manifest",
+        lambda v: (v / "more.py").write_text(""),
+    ),
+    broken_version(
+        "graph-truncated",
+        "/2 holds no SavedModel",
+        lambda v: (cut(v / "saved_model.pb", 5000), seal(v)),
+    ),
+    broken_version(
+        "graph-empty",
+        "/2 (is broken|holds no SavedModel)",
+        lambda v: (cut(v / "saved_model.pb", 0), seal(v)),
+    ),
+    broken_version(
+        "weights-truncated",
+        "/2 is broken: TensorFlow cannot load it",
+        lambda v: (cut(find_weights(v), 100), seal(v)),
+    ),
+    broken_version(
+        "manifest-missing", "/2 is no published version", lambda v: (v / MANIFEST).unlink()
+    ),
+    broken_version(
+        "manifest-broken", "its manifest.json cannot be read", lambda v: cut(v / MANIFEST, 99)
+    ),
+    broken_version(
+        "manifest-odd", "manifest.json cannot be read", lambda v: (v / MANIFEST).write_text("[]")
+    ),
+    sample_copy(
+        "signature-missing",
+        "/2 has no signature 'latents'; known: serving_default",
+        prepare=lambda w: put_foreign_signature(w.version()),
+    ),
+    broken_version(
+        "graph-reads-files",
+        "operations that are not allowed: .*ReadFile",
+        put_reader_of_files,
+    ),
+]
