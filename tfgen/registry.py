@@ -1,14 +1,14 @@
-"""The families by name: the built-in ones, and those that other packages add.
+"""Finds families of models by name: the built-in ones and those of other packages.
 
-A built-in family is a folder in `tfgen/models/` and a line in `_BUILT_IN`. Another package adds one
-by an entry point of the group `tfgen.families`, whose name is the family's and whose value is the
-path of its `Family`, `module:FAMILY`. No TensorFlow here: a family names its model class by its
-path.
+A built-in family is a folder in `tfgen/models/` and a line in `_BUILT_IN`. Another package adds a
+family by an entry point of the group `tfgen.families`. The name of the entry point is the name of
+the family, its value is the path of the `Family`, `module:FAMILY`. Built-in families cannot be
+replaced. This module imports no TensorFlow, because a `Family` names its model class by its path.
 """
 
 import functools
-import importlib
-import importlib.metadata
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from tfgen.errors import UsageError
@@ -30,73 +30,101 @@ _BUILT_IN = {
 
 
 def names() -> list[str]:
-    """The names of all families, the built-in ones first."""
-    return [*_BUILT_IN, *(name for name in _entry_points() if name not in _BUILT_IN)]
+    """Names of all families: the built-in ones, then those of other packages."""
+    return list(_entry_points())
 
 
-@functools.cache
 def family(name: str) -> Family:
     """The family of that name.
 
     Raises:
-        UsageError: there is none, or the package that adds it cannot be imported.
+        UsageError: there is none, its package cannot be imported, or two packages add it.
     """
-    if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        entry: Any = getattr(importlib.import_module(module), attribute)
-    elif name in _entry_points():
-        entry = _load_entry_point(name)
-    else:
+    points = _entry_points().get(name)
+    if points is None:
         raise UsageError(f"unknown model {name!r}{hint(name, names())}")
+    if len(points) > 1:
+        paths = " and ".join(point.value for point in points)
+        raise UsageError(f"model {name!r} is added by two packages, {paths}; uninstall one of them")
+    path = points[0].value
+    try:
+        entry = points[0].load()
+    except Exception as error:  # an import can raise anything
+        raise UsageError(f"model {name!r}: {_import_error(path, error)}") from error
+    if not isinstance(entry, Family) or entry.name != name:
+        raise UsageError(
+            f"model {name!r}: the entry point {path} is not a tfgen.registry.Family named {name!r}"
+        )
     return entry
 
 
 def families() -> list[Family]:
-    """All families, the built-in ones first; those of packages that cannot be imported are left
-    out."""
+    """All families, in the order of `names`, without those that `family` cannot return."""
     entries = []
     for name in names():
         try:
             entries.append(family(name))
         except UsageError:
-            # `family(name)` says why to whoever asks for it; the others still work.
+            # A broken package must not disable the other families.
             continue
     return entries
 
 
 @functools.cache
-def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
-    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+def _entry_points() -> Mapping[str, list[EntryPoint]]:
+    """Entry points by the name of their family; two packages may use the same name."""
+    points = {name: [EntryPoint(name, path, ENTRY_POINTS)] for name, path in _BUILT_IN.items()}
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        if point.name not in _BUILT_IN:
+            points.setdefault(point.name, []).append(point)
+    return points
 
 
-def _load_entry_point(name: str) -> Family:
-    point = _entry_points()[name]
+def load_class(name: str) -> Any:
+    """The model class of a family; imports TensorFlow.
+
+    Raises:
+        UsageError: there is no such family, or its package cannot be imported.
+    """
+    entry = family(name)
     try:
-        entry = point.load()
-    except Exception as error:  # whatever the other package's import raises
-        reason = f"{type(error).__name__}: {error}"
-        raise UsageError(f"family {name!r} ({point.value}) cannot be imported: {reason}") from error
-    if not isinstance(entry, Family) or entry.name != name:
-        raise UsageError(
-            f"family {name!r}: {point.value} is no tfgen.registry.Family named {name!r}"
-        )
-    return entry
+        return entry.load_class()
+    except Exception as error:  # an import can raise anything
+        raise UsageError(f"model {name!r}: {_import_error(entry.model, error)}") from error
+
+
+def load_classes() -> dict[str, Any]:
+    """The model classes by the names of their families; imports TensorFlow.
+
+    Those that cannot be imported are left out. Keras opens `.keras` files of all the others.
+    """
+    classes = {}
+    for entry in families():
+        try:
+            classes[entry.name] = load_class(entry.name)
+        except UsageError:
+            # A broken package must not disable the other families.
+            continue
+    return classes
+
+
+def _import_error(path: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return f"{path} cannot be imported ({type(error).__name__}: {reason})"
 
 
 def build_model(config: RunConfig) -> Any:
     """The untrained model of a run's configuration; imports TensorFlow."""
     options = config.options
-    return family(config.family).load_class()(
-        config.model, seed=options.seed, dtype=options.precision
-    )
+    return load_class(config.family)(config.model, seed=options.seed, dtype=options.precision)
 
 
 def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
     """The name that a trained model is published under.
 
-    It is the family's name. What changes a signature is appended where it differs from the default:
-    the latent dimension, labels, the data set. So a server that follows `vae` never gets another
-    shape.
+    It is the name of the family. Where the latent dimension, the use of labels or the data set
+    differ from the family's default, they are appended, because they change the signatures. So a
+    server that follows `vae` never gets images or latents of another shape.
     """
     entry = family(family_name)
     default = entry.presets[entry.default_preset].model
@@ -113,19 +141,22 @@ def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
 
 
 def describe_model(model: Any) -> dict[str, Any]:
-    """What a model that no run trained says about itself, in a run's form: family, configuration,
-    seed.
+    """The configuration of a model that no run trained, in the form of a run's.
+
+    A model of a derived class is described as one of the nearest family that it is derived from.
 
     Raises:
-        UsageError: it belongs to no family.
+        UsageError: the model belongs to no family.
     """
-    for entry in families():
-        if isinstance(model, entry.load_class()):
-            own_parts = model.own_parts()
+    family_names = {model_class: name for name, model_class in load_classes().items()}
+    for model_class in type(model).__mro__:
+        if model_class in family_names:
             run = {
-                "family": entry.name,
+                "family": family_names[model_class],
                 "model": model.config.to_json(),
                 "options": {"seed": model.seed},
             }
+            own_parts = model.own_parts()
+            # The manifest's word for the parts that the caller passed.
             return {**run, "given": own_parts} if own_parts else run
-    raise UsageError(f"{type(model).__name__} is no model of {', '.join(names())}")
+    raise UsageError(f"{type(model).__name__} is not a model of {', '.join(names())}")

@@ -1,0 +1,1 @@
+"""Probabilistic PCA as a model family of tfgen."""

@@ -1,0 +1,182 @@
+"""A family from another package: `examples/tfgen-ppca`, installed and run by its users' commands.
+
+pip installs the package into a folder of its own, which is on the path of the processes here, and
+of no other test.
+"""
+
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfgen
+from tests import commands
+from tests.conftest import SIDE
+from tfgen.publishing import export
+
+pytestmark = pytest.mark.newest
+
+PACKAGE = commands.ROOT / "examples" / "tfgen-ppca"
+DOCUMENT = commands.ROOT / "docs" / "extending.md"
+EPOCHS, LATENTS = 2, 3
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment with the package, and a folder to work in.
+
+    Attributes:
+        packages: the folder that pip installed the package into.
+        folder: the working folder, with the run `run` and the folder `saved_models`.
+        data: the TFDS root with the data set `tiny`.
+    """
+
+    packages: Path
+    folder: Path
+    data: Path
+
+    def python(self, *arguments: object) -> str:
+        """Runs Python in the working folder; returns what it printed."""
+        variables = {**os.environ, "PYTHONPATH": f"{self.packages}{os.pathsep}{commands.ROOT}"}
+        process = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=self.folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stdout
+
+    def command(self, verb: str, *arguments: object) -> str:
+        """Runs a command in the working folder; returns what it printed."""
+        return self.python("-m", f"{commands.PACKAGE}.{verb}", *arguments)
+
+
+@pytest.fixture(scope="module")
+def environment(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """The package installed, and a run of it on `tiny`."""
+    folder = tmp_path_factory.mktemp("extending")
+    # A copy, because building writes beside the source.
+    built = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
+    source = shutil.copytree(PACKAGE, folder / "source", ignore=built)
+    packages = folder / "packages"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(packages)]
+    subprocess.run([*pip, str(source)], check=True, timeout=120)
+    (folder / "work").mkdir()
+    environment = Environment(packages, folder / "work", tiny_data)
+    flags = ["--dataset", "tiny", "--data-dir", tiny_data, "--latent-dim", LATENTS]
+    flags += ["--epochs", EPOCHS, "--batch-size", 64, "--schedule", "constant"]
+    flags += ["--run-dir", "run", "--name", "ppca"]
+    environment.command("train", "ppca", *flags)
+    return environment
+
+
+def test_help_lists_the_family(environment: Environment) -> None:
+    overview = environment.command("train", "--help")
+    assert re.search(r"\n +ppca +probabilistic PCA", overview) and "mnist-2d" in overview
+    assert "--initial-grey N" in environment.command("train", "ppca", "--help")
+
+
+def test_the_entry_needs_no_tensorflow(environment: Environment) -> None:
+    environment.python(
+        "-c",
+        "import sys; from tfgen import registry; assert registry.families()[-1].name == 'ppca'; "
+        "assert not {'tensorflow', 'keras', 'tfgen_ppca.model'} & sys.modules.keys()",
+    )
+
+
+def test_training_logs_and_publishes(environment: Environment) -> None:
+    run = environment.folder / "run"
+    logs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert len(logs) == EPOCHS
+    assert logs[-1]["val_loss"] < logs[0]["val_loss"]
+    # bits/dim and nats are one likelihood in two units.
+    nats = np.array([log["loss"] for log in logs])
+    bits = [log["bits_per_dim"] for log in logs]
+    np.testing.assert_allclose(bits, nats / (SIDE**2 * np.log(2)), rtol=1e-6)
+    assert {"curves.png", "interpolation.png"} <= {path.name for path in run.glob("figures/*")}
+    assert (environment.folder / "saved_models" / "ppca" / "2" / "manifest.json").is_file()
+
+
+def test_sampling(environment: Environment) -> None:
+    environment.command("sample", "ppca", "--n", 5, "--out", "samples.npz")
+    with np.load(environment.folder / "samples.npz") as samples:
+        images = samples["images"]
+    # The version opens where the package is not installed, too.
+    version = tfgen.load(environment.folder / "saved_models" / "ppca" / "2")
+    assert version.latent_dim == LATENTS
+    # A byte may round to its neighbour.
+    np.testing.assert_allclose(images, version.sample(5), atol=1.001 / 255)
+
+
+def test_evaluation_judges_samples_and_likelihood(environment: Environment) -> None:
+    classifier = tfgen.Classifier(image_shape=(SIDE, SIDE, 1), num_classes=3, channels=2, units=8)
+    export.publish(classifier, environment.folder / "saved_models", "classifier-tiny")
+    environment.command("evaluate", "run", "--data-dir", environment.data)
+    evaluation = json.loads((environment.folder / "run" / "evaluation.json").read_text())
+    assert evaluation["family"] == "ppca"
+    assert np.isfinite(evaluation["samples"]["fid"])
+    likelihood = evaluation["likelihood"]
+    assert likelihood["events"] == "bytes"
+    assert 0 < likelihood["bits_per_dim"] < likelihood["bits_per_dim_one_draw"]
+    assert "| ppca mnist" in environment.command("compare", "run")
+
+
+def test_export_of_a_run(environment: Environment) -> None:
+    environment.command("export", "run", "--to", "exported")
+    version = tfgen.load(environment.folder / "exported" / "ppca" / "2")
+    images = np.zeros((4, SIDE, SIDE, 1), np.uint8)
+    assert version.encode(images).shape == (4, LATENTS)
+    assert version.log_prob(images).shape == (4,)
+
+
+def test_export_of_a_keras_file(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command opens the file without an import of the package."""
+    monkeypatch.syspath_prepend(environment.packages)
+    model_class = importlib.import_module("tfgen_ppca.model").PPCA
+    model = model_class(image_shape=(SIDE, SIDE, 1), latent_dim=LATENTS)
+    model.save(environment.folder / "model.keras")
+    environment.command("export", "model.keras", "--to", "exported", "--name", "untrained")
+    version = tfgen.load(environment.folder / "exported" / "untrained" / "2")
+    images = np.arange(2 * SIDE**2, dtype=np.uint8).reshape(2, SIDE, SIDE, 1)
+    np.testing.assert_allclose(version.encode(images), model.encode(images), rtol=1e-4, atol=1e-5)
+
+
+def test_resuming(environment: Environment) -> None:
+    shutil.copytree(environment.folder / "run", environment.folder / "resumed")
+    flags = ["--resume", "--run-dir", "resumed", "--epochs", EPOCHS + 1, "--no-publish"]
+    environment.command("train", "ppca", *flags)
+    logs = (environment.folder / "resumed" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in logs] == [1, 2, 3]
+
+
+def test_the_tests_of_the_package(environment: Environment) -> None:
+    """The contract, and the closed form of the likelihood."""
+    tests = environment.packages.with_name("source") / "tests"
+    report = environment.python("-m", "pytest", "-q", "-p", "no:cacheprovider", tests)
+    assert re.search(r"\n2\d passed", report), report
+
+
+@pytest.mark.quick
+def test_the_document_shows_the_code_of_the_package() -> None:
+    text = DOCUMENT.read_text()
+    blocks = re.findall(r"<!-- code of (\S+) -->\n```\w+\n(.*?)```\n", text, re.S)
+    assert {path for path, _ in blocks} == {
+        "pyproject.toml",
+        "tfgen_ppca/config.py",
+        "tfgen_ppca/model.py",
+        "tests/test_ppca.py",
+    }
+    for path, code in blocks:
+        assert code in (PACKAGE / path).read_text(), f"{path} does not have:\n{code}"

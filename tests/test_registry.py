@@ -1,0 +1,218 @@
+"""Families by name: the built-in ones, those of other packages, and packages that are broken."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfgen
+from tests import commands
+from tfgen import registry
+from tfgen.errors import UsageError
+from tfgen.models.vae.config import VAEConfig
+
+pytestmark = pytest.mark.quick
+
+BUILT_IN = ["vae", "gan", "flow", "classifier"]
+# The module of a sound package. `{name}` is the name of the family, `{model}` its model class.
+MODULE = """
+from tfgen.registry import Family, Preset
+from tfgen.models.vae.config import VAEConfig
+
+PRESETS = {{"only": Preset("the only one", VAEConfig(), 1, 1, 1)}}
+FAMILY = Family("{name}", "a family of a test", "{model}", VAEConfig, PRESETS)
+"""
+SOUND = MODULE.format(name="extra", model="tfgen.models.vae.model:VAE")
+Install = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def _uncached() -> Iterator[None]:
+    """Each test finds the packages of its own."""
+    registry._entry_points.cache_clear()
+    yield
+    registry._entry_points.cache_clear()
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Installs packages of one module and one entry point each, as pip would."""
+    monkeypatch.syspath_prepend(tmp_path)
+    modules: list[str] = []
+
+    def package(module: str, text: str, name: str = "extra", path: str | None = None) -> None:
+        (tmp_path / f"{module}.py").write_text(text)
+        metadata = tmp_path / f"{module}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+        value = path or f"{module}:FAMILY"
+        (metadata / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\n{name} = {value}\n")
+        modules.append(module)
+        registry._entry_points.cache_clear()
+
+    yield package
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+def test_built_in_families() -> None:
+    assert registry.names()[:4] == BUILT_IN
+    families = [registry.family(name) for name in BUILT_IN]
+    assert registry.families()[:4] == families
+    assert [family.name for family in families] == BUILT_IN
+    for family in families:
+        assert family.preset(family.default_preset).model == family.config()
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"unknown model 'vea'; did you mean 'vae'\? known: vae, "):
+        registry.family("vea")
+
+
+def test_a_package_adds_a_family(install: Install) -> None:
+    install("sound", SOUND)
+    assert registry.names() == [*BUILT_IN, "extra"]
+    assert registry.family("extra").summary == "a family of a test"
+    assert registry.families()[-1] is registry.family("extra")
+    assert registry.default_name("extra", "mnist", VAEConfig(latent_dim=3)) == "extra-3d"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "message"),
+    [
+        (
+            "import not_installed",
+            None,
+            "broken:FAMILY cannot be imported "
+            "(ModuleNotFoundError: No module named 'not_installed')",
+        ),
+        (
+            "raise RuntimeError('two\\nlines')",
+            None,
+            "broken:FAMILY cannot be imported (RuntimeError: two lines)",
+        ),
+        (
+            "",
+            None,
+            "broken:FAMILY cannot be imported "
+            "(AttributeError: module 'broken' has no attribute 'FAMILY')",
+        ),
+        (
+            "FAMILY = 'extra'",
+            None,
+            "the entry point broken:FAMILY is not a tfgen.registry.Family named 'extra'",
+        ),
+        (
+            MODULE.format(name="other", model="tfgen.models.vae.model:VAE"),
+            None,
+            "the entry point broken:FAMILY is not a tfgen.registry.Family named 'extra'",
+        ),
+        (
+            SOUND,
+            "broken:FAMILY.name",
+            "the entry point broken:FAMILY.name is not a tfgen.registry.",
+        ),
+    ],
+)
+def test_a_broken_package_is_an_error_for_those_who_ask_for_it(
+    install: Install, capsys: pytest.CaptureFixture, text: str, path: str | None, message: str
+) -> None:
+    install("broken", text, path=path)
+    assert registry.names() == [*BUILT_IN, "extra"]
+    assert [family.name for family in registry.families()] == BUILT_IN
+    assert commands.main("train", ["extra"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"tfgen-train: error: model 'extra': {message}")
+    assert error.count("\n") == 1
+    assert commands.main("train", ["--help"]) == 0
+    assert "flow" in capsys.readouterr().out
+
+
+def test_a_built_in_family_cannot_be_replaced(install: Install) -> None:
+    install("sound", MODULE.format(name="vae", model="nowhere:VAE"), name="vae")
+    assert registry.names() == BUILT_IN
+    assert registry.family("vae").model == "tfgen.models.vae.model:VAE"
+
+
+def test_two_packages_cannot_add_the_same_family(install: Install) -> None:
+    install("first", SOUND)
+    install("second", SOUND)
+    assert registry.names() == [*BUILT_IN, "extra"]
+    with pytest.raises(UsageError) as error:
+        registry.family("extra")
+    assert {"first:FAMILY", "second:FAMILY"} <= set(str(error.value).replace(";", "").split())
+
+
+def test_a_model_class_that_cannot_be_imported_leaves_the_others(
+    install: Install, tmp_path: Path
+) -> None:
+    install("sound", MODULE.format(name="extra", model="nowhere:VAE"))
+    assert [family.name for family in registry.families()] == [*BUILT_IN, "extra"]
+    assert list(registry.load_classes()) == BUILT_IN
+    with pytest.raises(UsageError, match=r"model 'extra': nowhere:VAE cannot be imported \(Module"):
+        registry.load_class("extra")
+    # `.keras` files and models of the other families are as usable as before.
+    vae = tfgen.VAE(image_shape=(4, 4, 1), hidden=(4,))
+    vae.save(tmp_path / "vae.keras")
+    loaded = tfgen.load(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(loaded.sample(2), vae.sample(2))
+    assert registry.describe_model(loaded)["family"] == "vae"
+
+
+def test_default_name_appends_what_changes_a_signature() -> None:
+    names = {
+        ("mnist", VAEConfig()): "vae",
+        ("mnist", VAEConfig(hidden=(100,))): "vae",
+        ("mnist", VAEConfig(latent_dim=2)): "vae-2d",
+        ("mnist", VAEConfig(num_classes=10)): "vae-conditional",
+        ("fashion_mnist", VAEConfig(latent_dim=2, num_classes=10)): (
+            "vae-2d-conditional-fashion_mnist"
+        ),
+    }
+    for (dataset, config), name in names.items():
+        assert registry.default_name("vae", dataset, config) == name
+    # A classifier always has classes.
+    config = registry.family("classifier").config(num_classes=10)
+    assert registry.default_name("classifier", "mnist", config) == "classifier"
+
+
+def test_a_model_is_described_by_its_nearest_family(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Derived(tfgen.VAE):
+        """A VAE of a script: it has no family of its own."""
+
+    config = {"image_shape": (4, 4, 1), "hidden": (4,)}
+    model = Derived(seed=3, **config)
+    run = {"family": "vae", "model": model.config.to_json(), "options": {"seed": 3}}
+    assert registry.describe_model(model) == run
+    # Once a package adds it as a family, it is described as one of that family.
+    monkeypatch.setattr("tfgen.models.vae.model.Derived", Derived, raising=False)
+    install("sound", MODULE.format(name="extra", model="tfgen.models.vae.model:Derived"))
+    assert registry.describe_model(model) == {**run, "family": "extra"}
+    assert registry.describe_model(tfgen.VAE(**config))["family"] == "vae"
+
+
+def test_the_caller_s_own_parts_are_named() -> None:
+    model = tfgen.VAE(image_shape=(4, 4, 1), hidden=(4,), preprocessing=tfgen.Pixels("threshold"))
+    assert registry.describe_model(model)["given"] == ["preprocessing"]
+
+
+def test_a_model_of_no_family_is_refused() -> None:
+    class Alone(tfgen.GenerativeModel):
+        """A model that no registry knows."""
+
+    message = "Alone is not a model of vae, gan, flow, classifier"
+    with pytest.raises(UsageError, match=message):
+        registry.describe_model(Alone(VAEConfig(), tfgen.Pixels()))
+
+
+def test_families_are_listed_without_tensorflow() -> None:
+    program = (
+        "import sys; from tfgen import registry; registry.families(); "
+        "assert not {'tensorflow', 'keras', 'matplotlib'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=commands.ROOT, timeout=60)
