@@ -1,5 +1,6 @@
 """Families by name: the built-in ones, those of other packages, and packages that are broken."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from tests import commands
 from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
+from tfgen.training.folder import saved_config
 
 pytestmark = pytest.mark.quick
 
@@ -21,6 +23,7 @@ BUILT_IN = ["vae", "gan", "flow", "classifier"]
 MODULE = """
 from tfgen.registry import Family, Preset
 from tfgen.models.vae.config import VAEConfig
+from tfgen.training.folder import saved_config
 
 PRESETS = {{"only": Preset("the only one", VAEConfig(), 1, 1, 1)}}
 FAMILY = Family("{name}", "a family of a test", "{model}", VAEConfig, PRESETS)
@@ -216,3 +219,17 @@ def test_families_are_listed_without_tensorflow() -> None:
         "assert not {'tensorflow', 'keras', 'matplotlib'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=commands.ROOT, timeout=60)
+
+
+def test_a_run_of_a_family_that_is_not_installed_says_so(tmp_path: Path) -> None:
+    config = {"family": "ppcb", "model": {}, "options": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        UsageError, match="model 'ppcb', which is not installed"
+    ):
+        saved_config(tmp_path)
+
+
+def test_a_family_needs_a_preset() -> None:
+    with pytest.raises(UsageError, match="family 'bare' has no preset"):
+        registry.Family("bare", "no preset", "nowhere:Nothing", VAEConfig, {})

@@ -76,6 +76,10 @@ class Family:
     generative: bool = True
     side_by_side: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.presets:
+            raise UsageError(f"family {self.name!r} has no preset; the first one is its default")
+
     @property
     def default_preset(self) -> str:
         """Name of the preset that is used unless another one is asked for."""

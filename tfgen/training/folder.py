@@ -12,6 +12,7 @@ from typing import Any
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
+from tfgen.settings.fields import hint
 from tfgen.settings.training import RESUMABLE, RunConfig, read_options
 
 # Parent of the run directories that are not set by --run-dir.
@@ -188,12 +189,17 @@ def saved_config(path: Path) -> RunConfig:
     """The configuration in a run directory.
 
     Raises:
-        UsageError: the folder is no run directory.
+        UsageError: the folder is no run directory, or its family is not installed.
         WorkError: its configuration is damaged.
     """
     data = RunFolder(path).read_config()
+    if isinstance(name := data["family"], str) and name not in registry.names():
+        raise UsageError(
+            f"{path} is a run of the model {name!r}, which is not installed; install the package that "
+            f"adds it{hint(name, registry.names())}"
+        )
     try:
-        entry = registry.family(data["family"])
+        entry = registry.family(name)
         options = read_options(data["options"])
         return RunConfig(entry.name, entry.config.from_json(data["model"]), options)
     except (UsageError, TypeError, AttributeError) as error:
