@@ -20,7 +20,7 @@ TESTS = [
 setup(
     name="tfgen",
     version=VERSION[1] if VERSION else "0",
-    description="Deep generative image models in TensorFlow and Keras: train, judge, compare, serve",
+    description="Deep generative image models in TensorFlow and Keras 3: train, judge, serve",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

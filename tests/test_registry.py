@@ -224,9 +224,7 @@ def test_families_are_listed_without_tensorflow() -> None:
 def test_a_run_of_a_family_that_is_not_installed_says_so(tmp_path: Path) -> None:
     config = {"family": "ppcb", "model": {}, "options": {}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(
-        UsageError, match="model 'ppcb', which is not installed"
-    ):
+    with pytest.raises(UsageError, match="model 'ppcb', which is not installed"):
         saved_config(tmp_path)
 
 

@@ -1,10 +1,13 @@
-"""The Python of README and docs runs as it stands, on small data and few epochs."""
+"""The Python scripts of README and docs run as they stand, on small data.
 
-import dataclasses
+A script is a block of Python below a comment `run as a test`, which names this file.
+"""
+
 import importlib
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,60 +15,80 @@ import tensorflow as tf
 
 import tfgen
 from tests import commands
-from tests.conftest import make_images
-from tfgen import registry
-from tfgen.data import Dataset, Split
+from tfgen import registry, testing
+from tfgen.data.dataset import Dataset, Split
 
 pytestmark = pytest.mark.newest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
+# The number of scripts of each document; each has a test below.
+SCRIPTS = {"README.md": 1, "docs/python.md": 3, "docs/extending.md": 2}
+
+
+def scripts(document: str) -> list[str]:
+    """The scripts of a document whose comments name this file."""
+    marker = "<!-- run as a test: tests/docs/test_code.py -->\n"
+    return re.findall(f"{marker}```python\n(.*?)```", (ROOT / document).read_text(), re.S)
 
 
 def run_script(
-    place: int, folder: Path, monkeypatch: pytest.MonkeyPatch, document: str = "README.md"
-) -> dict:
-    """Runs one of a document's scripts in a folder on small data; returns the names that it
-    made."""
-    text = (ROOT / document).read_text()
-    code = re.findall(r"run as a test.*?```python\n(.*?)```", text, re.S)[place]
-    images = make_images(64, side=28)
-    split = Split(images, np.arange(64) % 10)
-    small = Dataset("mnist", "3.0.1", split, split, split, 10, "fingerprint")
-    for loader in ("tfgen.training.run.load", "tfgen.data.load"):
-        monkeypatch.setattr(loader, lambda name, data_dir=None: small)
-    # Where the checkout's `tfgen` comes before an installed one, the commands stand beside it.
-    for module in ("", ".train"):
-        found = importlib.import_module(f"{commands.PACKAGE}{module}")
-        monkeypatch.setitem(sys.modules, f"tfgen.cli{module}", found)
+    document: str, index: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """Runs a script on small data in a folder; returns the names that it defines."""
+    split = Split(testing.images_of((28, 28, 1)), np.arange(64) % 10)
+    dataset = Dataset("mnist", "3.0.1", split, split, split, 10, "fingerprint")
+    # `tfgen.data.load` is a function by attribute, and the module by import.
+    for module in ("tfgen.data.load", "tfgen.training.run", "tfgen.training.plan"):
+        loader = importlib.import_module(module)
+        monkeypatch.setattr(loader, "load", lambda name, data_dir=None: dataset)
+    # In a checkout, the commands are beside the package instead of in it.
+    for name in ("", ".train"):
+        command = importlib.import_module(f"{commands.PACKAGE}{name}")
+        monkeypatch.setitem(sys.modules, f"tfgen.cli{name}", command)
     monkeypatch.chdir(folder)
-    names: dict = {}
-    exec(compile(code, document, "exec"), names)
+    names: dict[str, Any] = {}
+    exec(compile(scripts(document)[index], document, "exec"), names)
     return names
 
 
-def test_script_with_a_gan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script(1, tmp_path, monkeypatch)
-    assert names["images"].shape == names["sevens"].shape == (25, 28, 28, 1)
-    np.testing.assert_array_equal(names["gan"].sample(n=25, seed=0), names["images"])
+def test_every_script_has_a_test() -> None:
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    counts = {str(path.relative_to(ROOT)): len(scripts(str(path))) for path in documents}
+    assert {document: count for document, count in counts.items() if count} == SCRIPTS
+    for path in documents:
+        for test in re.findall(r"run as a test: (\S+)", path.read_text()):
+            assert (ROOT / test).is_file(), f"{path.name} names {test}"
 
 
-def test_script_with_a_vae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script(0, tmp_path, monkeypatch)
+def test_the_script_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_script("README.md", 0, tmp_path, monkeypatch)
+    assert names["images"].shape == (25, 28, 28, 1)
+    assert int(names["vae"].step) == 1  # a batch of 128 holds all images
+
+
+def test_the_script_with_a_vae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_script("docs/python.md", 0, tmp_path, monkeypatch)
     assert names["images"].shape == (25, 28, 28, 1)
     assert names["decoded"].shape == (10, 28, 28, 1)
     np.testing.assert_array_equal(names["vae"].sample(n=25, seed=0), names["images"])
     assert {"best.keras", "v.keras", "logs"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_script_with_a_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script(2, tmp_path, monkeypatch)
-    assert names["log_prob"].shape == (10,)
+def test_the_script_with_a_gan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_script("docs/python.md", 1, tmp_path, monkeypatch)
+    assert names["images"].shape == names["sevens"].shape == (25, 28, 28, 1)
+    np.testing.assert_array_equal(names["gan"].sample(n=25, seed=0), names["images"])
+
+
+def test_the_script_with_a_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_script("docs/python.md", 2, tmp_path, monkeypatch)
+    assert names["log_prob"].shape == names["tighter"].shape == (10,)
     images = names["data"].test.images[:10]
     np.testing.assert_array_equal(np.round(names["same"].numpy() * 255), images)
 
 
-def test_script_with_a_new_bijector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script(0, tmp_path, monkeypatch, "docs/extending.md")
+def test_the_script_with_a_new_bijector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_script("docs/extending.md", 0, tmp_path, monkeypatch)
     bijector, x = names["Sinh"](), tf.constant(np.random.default_rng(0).normal(size=(5, 3)))
     y, log_det = bijector.forward_and_log_det(x, 1)
     np.testing.assert_allclose(bijector.inverse(tf.identity(y)), x, atol=1e-12)
@@ -76,14 +99,14 @@ def test_script_with_a_new_bijector(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert np.all(np.isfinite(names["flow"].event_log_prob(names["points"])))
 
 
-def test_script_with_a_new_preset(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+def test_the_script_with_a_new_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    presets = dict(registry.FAMILIES["flow"].presets)
-    monkeypatch.setitem(
-        registry.FAMILIES, "flow", dataclasses.replace(registry.FAMILIES["flow"], presets=presets)
-    )
-    names = run_script(1, tmp_path, monkeypatch, "docs/extending.md")
+    presets = registry.family("flow").presets
+    assert "small" not in presets
+    # The script sets it; afterwards it is removed again.
+    monkeypatch.setitem(presets, "small", presets["mlp"])
+    names = run_script("docs/extending.md", 1, tmp_path, monkeypatch)
     assert names["status"] == 0
     printed = capsys.readouterr().out
     assert "preset small" in printed and re.search(r"components +4", printed)

@@ -1,157 +1,189 @@
-"""Every family against the same contract. A new family adds one entry."""
+"""Every family against the same contract, `tfgen.testing`. A new family adds one line."""
 
 import functools
-from collections.abc import Iterable
+import importlib
+import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tfgen import testing as contracts
-from tests.conftest import SIDE
-from tfgen import GAN, VAE, Flow
+from tests.told import fails
+from tfgen import GAN, VAE, Classifier, Flow, testing
 
-SHAPE = (SIDE, SIDE, 1)
-
-
-def vae(image_shape: tuple[int, ...] = SHAPE, **kwargs: Any) -> VAE:
-    return VAE(image_shape, latent_dim=3, hidden=(16,), **kwargs)
+# --- small models -------------------------------------------------------------------------
 
 
-def convolutional_vae(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -> VAE:
-    """Conditional, with all that the presets have: importance weights, warm-up, an average."""
-    trained = {"objective": "iwae", "importance_samples": 2, "kl_warmup_steps": 3, "ema_decay": 0.9}
-    config = {"latent_dim": 3, "hidden": (4,), "channels": 2, "num_classes": 3, **trained}
-    return VAE(image_shape, architecture="convolutional", **config, **kwargs)
+def small(family: type, **fixed: Any) -> testing.Make:
+    """A constructor of small models, of images of 6 × 6 unless `fixed` says otherwise."""
+    return functools.partial(family, **{"image_shape": (6, 6, 1), **fixed})
 
 
-def gan(image_shape: tuple[int, ...] = SHAPE, **kwargs: Any) -> GAN:
-    widths = {"generator_hidden": (8, 16), "discriminator_hidden": (16, 8)}
-    return GAN(image_shape, 3, **widths, **kwargs)
-
-
-def flow(image_shape: tuple[int, ...] = SHAPE, **kwargs: Any) -> Flow:
-    return Flow(image_shape, couplings=2, hidden=(8,), **kwargs)
-
-
-def convolutional_gan(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -> GAN:
-    """Conditional, with an average: all that `dcgan` has and more."""
-    config = {"channels": 2, "units": 4, "num_classes": 3, "ema_decay": 0.9, "dropout": 0.3}
-    config["discriminator_batch_norm"] = True
-    return GAN(image_shape, 3, architecture="convolutional", **config, **kwargs)
-
-
-def multiscale_flow(image_shape: tuple[int, ...] = (8, 8, 1), **kwargs: Any) -> Flow:
-    """Of two scales, with all that `multiscale` has."""
-    scales = {
-        "architecture": "multiscale",
-        "scale_steps": (1, 1),
-        "scale_channels": (2, 2),
-        "blocks": 1,
-    }
-    learned = {"components": 2, "dequantization": "variational", "ema_decay": 0.9}
-    return Flow(image_shape, **scales, **learned, **kwargs)
-
-
-FAMILIES: dict[str, contracts.Make] = {
-    "vae": vae,
-    "vae-conditional": functools.partial(vae, num_classes=3),
-    "vae-convolutional": convolutional_vae,
-    "gan": gan,
-    "gan-conditional": functools.partial(gan, num_classes=3, ema_decay=0.9),
-    "gan-penalized": functools.partial(gan, loss="wasserstein", spectral_norm=True),
-    "gan-convolutional": convolutional_gan,
-    "flow": flow,
-    "flow-multiscale": multiscale_flow,
+VAE_FIELDS = {"latent_dim": 3, "hidden": (16,)}
+GAN_FIELDS = {"latent_dim": 3, "generator_hidden": (8, 16), "discriminator_hidden": (16, 8)}
+PENALIZED = {**GAN_FIELDS, "loss": "wasserstein", "spectral_norm": True}
+CONDITIONAL = {"num_classes": 3, "ema_decay": 0.9}
+# With all that the presets have and more, so that all of it is saved and published.
+FULL_VAE = {
+    **{"image_shape": (8, 8, 1), "architecture": "convolutional", "channels": 2, "hidden": (4,)},
+    **{"latent_dim": 3, "objective": "iwae", "importance_samples": 2, "kl_warmup_steps": 3},
+    **CONDITIONAL,
 }
-# One of each with all that its family has: they alone are saved and gone on with in another
-# process.
-FULL = ("vae-convolutional", "gan-convolutional", "flow-multiscale")
-# One of each that is quickly traced: they alone train several times over, or with callbacks.
-DENSE = ("vae", "gan", "flow")
-# Run with the lowest versions too, with which the shipped versions are opened besides.
-LOWEST = ("vae", "gan-convolutional", "flow")
-# What is done with labels does not depend on layers: the quick ones, and all that take labels.
-LABELLED = (*DENSE, "vae-conditional", "vae-convolutional", "gan-conditional", "gan-convolutional")
-# Of a variant that differs from another in one thing, what that thing may break.
-LABELS = [
-    contracts.check_an_epoch,
-    contracts.check_config_round_trip,
-    contracts.check_labels_are_used_or_left_aside,
-]
-TRAINING = [
-    contracts.check_an_epoch,
-    contracts.check_config_round_trip,
-    contracts.check_metrics_are_weighted_by_examples,
-]
-ONLY = {"vae-conditional": LABELS, "gan-conditional": LABELS, "gan-penalized": TRAINING}
+FULL_GAN = {
+    **{"image_shape": (8, 8, 1), "architecture": "convolutional", "channels": 2, "units": 4},
+    **{"latent_dim": 3, "dropout": 0.3, "discriminator_batch_norm": True},
+    **CONDITIONAL,
+}
+FULL_FLOW = {
+    **{"image_shape": (8, 8, 1), "architecture": "multiscale", "scale_steps": (1, 1)},
+    **{"scale_channels": (2, 2), "blocks": 1, "components": 2, "dequantization": "variational"},
+    "ema_decay": 0.9,
+}
+CLASSIFIER = {"num_classes": 3, "channels": 2, "units": 6, "dropout": 0.25}
 
+# --- which checks -------------------------------------------------------------------------
 
-def concerns(check: Any, family: str) -> bool:
-    """Whether a check is run on a family."""
-    if check is contracts.check_saved_model_goes_on_in_a_fresh_process:
-        return family in FULL
-    if check is contracts.check_labels_are_used_or_left_aside:
-        return family in LABELLED
-    if check in (contracts.check_seed_decides_training, contracts.check_keras_callbacks):
-        return family in DENSE
-    return check in ONLY.get(family, [check])
-
-
-def on_families(checks: list, families: Iterable[str] = FAMILIES) -> Any:
-    """Each check on each family that it concerns."""
-    cases = [
-        pytest.param(
-            check,
-            family,
-            id=f"{getattr(check, '__name__', check)}-{family}",
-            marks=() if family in LOWEST else pytest.mark.newest,
-        )
-        for check in checks
-        for family in families
-        if isinstance(check, str) or concerns(check, family)
-    ]
-    return pytest.mark.parametrize(("check", "make"), cases, indirect=["make"])
-
-
-@pytest.fixture
-def make(request: pytest.FixtureRequest) -> contracts.Make:
-    return FAMILIES[request.param]
-
-
-@pytest.fixture
-def images(make: contracts.Make, images: np.ndarray) -> np.ndarray:
-    """Of the size that the family's models take."""
-    border = (make().config.image_shape[0] - SIDE) // 2
-    return np.pad(images, [(0, 0), (border, border), (border, border), (0, 0)])
-
-
-@on_families(contracts.PLAIN)
-def test_contract(check: contracts.Make, make: contracts.Make, images: np.ndarray) -> None:
-    check(make, images)
-
-
-@on_families(contracts.WITH_FOLDER)
-def test_contract_with_files(
-    check: contracts.Make, make: contracts.Make, images: np.ndarray, tmp_path: Path
-) -> None:
-    check(make, images, tmp_path)
-
-
-@on_families(["float64", "mixed_bfloat16", "mixed_float16"], DENSE)
-def test_precision(check: str, make: contracts.Make, images: np.ndarray) -> None:
-    contracts.check_precision(make, images, check)
-
-
-@on_families(["mixed_bfloat16"], FULL)
-def test_precision_of_all_that_a_family_has(
-    check: str, make: contracts.Make, images: np.ndarray
-) -> None:
-    contracts.check_precision(make, images, check)
-
-
+PRECISION = "it_trains_in_any_precision-"
+PRECISIONS = {name for name in testing.CHECKS if name.startswith(PRECISION)}
+SEVERAL_TRAININGS = {"the_seed_determines_training", "keras_callbacks_work"}
+FRESH_PROCESS = {"a_saved_model_trains_on_in_a_fresh_process"}
+# Each family runs once with layers that are quickly traced, and once with all that it has. The
+# first trains several times, the second goes on in a process of its own.
+DENSE = set(testing.CHECKS) - FRESH_PROCESS
+FULL = set(testing.CHECKS) - SEVERAL_TRAININGS - PRECISIONS | {PRECISION + "mixed_bfloat16"}
+# What is done with labels does not depend on layers.
+UNCONDITIONAL = FULL - {"labels_are_used_or_ignored"}
+NO_SAMPLES = {name for name, check in testing.CHECKS.items() if not check.generative}
+CLASSES = NO_SAMPLES - {"keras_callbacks_work", PRECISION + "mixed_bfloat16"}
+# What may break in a variant that differs from another row in one thing.
+TRAINING = {"an_epoch_trains_every_weight", "a_configuration_rebuilds_its_model"}
+LABELS = TRAINING | {"labels_are_used_or_ignored", "missing_labels_cycle_through_the_classes"}
 # A scaled loss and the gradient of a gradient.
-@on_families(["mixed_float16"], ["gan-penalized"])
-def test_precision_of_a_penalty(check: str, make: contracts.Make, images: np.ndarray) -> None:
-    contracts.check_precision(make, images, check)
+PENALTY = TRAINING | {"metrics_are_means_over_images", PRECISION + "mixed_float16"}
+
+# Name, constructor, checks, and whether they also run with the lowest versions of dependencies,
+# for which one row of each family is enough.
+FAMILIES: list[tuple[str, testing.Make, Collection[str], bool]] = [
+    ("vae", small(VAE, **VAE_FIELDS), DENSE, True),
+    ("vae-conditional", small(VAE, **VAE_FIELDS, num_classes=3), LABELS, False),
+    ("vae-convolutional", small(VAE, **FULL_VAE), FULL, False),
+    ("gan", small(GAN, **GAN_FIELDS), DENSE, False),
+    ("gan-conditional", small(GAN, **GAN_FIELDS, **CONDITIONAL), LABELS, False),
+    ("gan-penalized", small(GAN, **PENALIZED), PENALTY, False),
+    ("gan-convolutional", small(GAN, **FULL_GAN), FULL, True),
+    ("flow", small(Flow, couplings=2, hidden=(8,)), DENSE, True),
+    ("flow-multiscale", small(Flow, **FULL_FLOW), UNCONDITIONAL, False),
+    ("classifier", small(Classifier, **CLASSIFIER), CLASSES, False),
+]
+QUICK = {
+    "a_configuration_rebuilds_its_model",
+    "a_sample_is_a_function_of_its_seed",
+    "missing_labels_cycle_through_the_classes",
+    "noise_changes_with_the_step",
+    "samples_are_images",
+}
+
+
+def cases(name: str, make: testing.Make, names: Collection[str], lowest: bool) -> list[Any]:
+    """A row's checks as parameters of a test."""
+    marks = [] if lowest else [pytest.mark.newest]
+    return [
+        pytest.param(
+            *case.values,
+            id=f"{case.id}-{name}",
+            marks=[*marks, pytest.mark.quick] if case.id in QUICK else marks,
+        )
+        for case in testing.checks(make, only=names)
+    ]
+
+
+@pytest.mark.parametrize("check", [case for row in FAMILIES for case in cases(*row)])
+def test_contract(check: Callable[[Path], None], tmp_path: Path) -> None:
+    check(tmp_path)
+
+
+# --- the checks themselves ----------------------------------------------------------------
+
+
+class LatentsOfPositions(VAE):
+    """Samples depend on their position in the batch."""
+
+    def latents(self, seeds: Any) -> tf.Tensor:
+        latents = super().latents(seeds)
+        return latents + tf.range(tf.shape(latents)[0], dtype=tf.float32)[:, None]
+
+
+class FirstClass(VAE):
+    """Without labels, all images have class 0."""
+
+    def decode(self, latents: Any, labels: Any = None) -> tf.Tensor:
+        return super().decode(latents, 0 if labels is None else labels)
+
+
+class UnrepeatedTests(VAE):
+    """Evaluation draws the noise of training, which changes with the step."""
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        self.count_step()
+        terms = self.bound_terms(self.training_noise(), *self.unpack(data))
+        return self.log(loss=-terms.bound(), reconstruction=-terms.reconstruction, kl=terms.kl)
+
+
+class MeansOfBatches(VAE):
+    """Logs means over the batch, which weigh the images of a small batch more."""
+
+    def log(self, **values: tf.Tensor) -> dict[str, tf.Tensor]:
+        return super().log(**{name: tf.reduce_mean(value) for name, value in values.items()})
+
+
+class UnseededTraining(VAE):
+    """Training depends on a random number that no seed determines."""
+
+    def kl_weight(self) -> tf.Tensor:
+        return tf.constant(np.random.default_rng().random(), tf.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("a_sample_is_a_function_of_its_seed", LatentsOfPositions),
+        ("missing_labels_cycle_through_the_classes", FirstClass),
+        ("an_epoch_trains_every_weight", UnrepeatedTests),
+        ("metrics_are_means_over_images", MeansOfBatches),
+        ("the_seed_determines_training", UnseededTraining),
+    ],
+)
+@pytest.mark.newest
+def test_a_check_fails_for_a_model_that_breaks_it(name: str, family: type, tmp_path: Path) -> None:
+    make = small(family, **VAE_FIELDS, num_classes=3)
+    with pytest.raises(AssertionError):
+        testing.CHECKS[name].run(make, tmp_path)
+
+
+def test_checks_are_selected_by_name() -> None:
+    def ids(**selection: Any) -> set[str]:
+        return {case.id for case in testing.checks(VAE, **selection)}
+
+    assert ids() == set(testing.CHECKS)
+    assert ids(generative=False) == NO_SAMPLES
+    assert ids(skip=["samples_are_images"]) == ids() - {"samples_are_images"}
+    assert ids(only=["samples_are_images"]) == {"samples_are_images"}
+    for wrong in ({"only": ["samples_are_image"]}, {"skip": ["samples_are_image"]}):
+        fails(lambda wrong=wrong: ids(**wrong), "did you mean 'samples_are_images'")
+
+
+def test_images_of_a_check_are_the_same_for_all() -> None:
+    images = testing.images_of((6, 4, 3))
+    assert images.shape == (testing.IMAGES, 6, 4, 3) and images.dtype == np.uint8
+    assert len(np.unique(images.reshape(len(images), -1), axis=0)) > len(images) / 2
+    with pytest.raises(ValueError, match="read-only"):
+        images[0] = 0
+
+
+def test_without_pytest_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pytest", None)
+    with pytest.raises(ImportError, match=r"pip install 'tfgen\[test\]'"):
+        importlib.reload(testing)

@@ -1,5 +1,7 @@
-"""No weight moves before a step has read it for the last time: no race decides what a step
-gives."""
+"""No weight moves before a step has read it for the last time.
+
+Otherwise a race would decide what the step computes.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +11,12 @@ import pytest
 from tensorflow.python.eager import context
 
 import tfgen
+from tfgen.models.gan.losses import LOSSES
 
 pytestmark = pytest.mark.newest
 
 SHAPE = (8, 8, 1)
-NETWORKS = {"generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
+NETWORKS = {"latent_dim": 3, "generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
 MULTISCALE = {
     "architecture": "multiscale",
     "scale_steps": (1, 1),
@@ -23,20 +26,20 @@ MULTISCALE = {
 
 
 def gan(loss: str, **arguments: Any) -> tfgen.GAN:
-    return tfgen.GAN(SHAPE, 3, loss=loss, seed=0, **NETWORKS, **arguments)
+    return tfgen.GAN(image_shape=SHAPE, loss=loss, seed=0, **NETWORKS, **arguments)
 
 
 MODELS: dict[str, Callable[[], Any]] = {
-    **{loss: lambda loss=loss: gan(loss) for loss in tfgen.losses.LOSSES},
+    **{loss: lambda loss=loss: gan(loss) for loss in LOSSES},
     "wasserstein, critic steps": lambda: gan("wasserstein", critic_steps=2, ema_decay=0.9),
     "convolutional gan": lambda: gan("hinge", architecture="convolutional", channels=2),
-    "vae": lambda: tfgen.VAE(SHAPE, latent_dim=2, hidden=(8,), seed=0),
+    "vae": lambda: tfgen.VAE(image_shape=SHAPE, latent_dim=2, hidden=(8,), seed=0),
     "iwae": lambda: tfgen.VAE(
-        SHAPE, latent_dim=2, hidden=(8,), objective="iwae", importance_samples=2, seed=0
+        image_shape=SHAPE, latent_dim=2, hidden=(8,), objective="iwae", importance_samples=2, seed=0
     ),
-    "flow": lambda: tfgen.Flow(SHAPE, couplings=2, hidden=(8,), seed=0),
+    "flow": lambda: tfgen.Flow(image_shape=SHAPE, couplings=2, hidden=(8,), seed=0),
     "multiscale flow": lambda: tfgen.Flow(
-        SHAPE, dequantization="variational", **MULTISCALE, seed=0
+        image_shape=SHAPE, dequantization="variational", **MULTISCALE, seed=0
     ),
 }
 
@@ -69,13 +72,13 @@ class Order:
 
     def before(self, node: Any) -> set[str]:
         """All that have ended when an operation begins."""
-        found: set[str] = set()
-        open_ = [node.name]
-        while open_:
-            inputs = {name.lstrip("^").split(":")[0] for name in self.nodes[open_.pop()].input}
-            open_ += inputs - found
-            found |= inputs
-        return found
+        names: set[str] = set()
+        queue = [node.name]
+        while queue:
+            inputs = {name.lstrip("^").split(":")[0] for name in self.nodes[queue.pop()].input}
+            queue += inputs - names
+            names |= inputs
+        return names
 
 
 def exclude(*nodes: Any) -> bool:

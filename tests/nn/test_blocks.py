@@ -5,27 +5,30 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.test_layers import normal
+from tests.arrays import normal
 from tfgen.models.gan.networks import convolutional_discriminator, convolutional_generator
 from tfgen.nn.blocks import append_labels, dense_network
+
+pytestmark = pytest.mark.quick
+
 
 COMMON = {"seed": 0, "dtype": "float32", "name": "network"}
 
 
 def test_labels_are_appended_to_vectors() -> None:
     inputs, labels = normal(3, 5), tf.one_hot([2, 0, 1], 4)
-    made = append_labels(inputs, labels)
-    np.testing.assert_array_equal(made, np.concatenate([inputs, labels], axis=1))
+    outputs = append_labels(inputs, labels)
+    np.testing.assert_array_equal(outputs, np.concatenate([inputs, labels], axis=1))
 
 
-def test_labels_are_appended_alike_at_each_pixel() -> None:
+def test_labels_are_appended_at_each_pixel() -> None:
     inputs, labels = normal(3, 4, 6, 2), tf.one_hot([2, 0, 1], 4)
-    made = append_labels(inputs, labels).numpy()
-    assert made.shape == (3, 4, 6, 6)
-    np.testing.assert_array_equal(made[..., :2], inputs)
+    outputs = append_labels(inputs, labels).numpy()
+    assert outputs.shape == (3, 4, 6, 6)
+    np.testing.assert_array_equal(outputs[..., :2], inputs)
     for row in range(4):
         for column in range(6):
-            np.testing.assert_array_equal(made[:, row, column, 2:], labels)
+            np.testing.assert_array_equal(outputs[:, row, column, 2:], labels)
 
 
 def test_labels_take_the_inputs_dtype_and_any_batch() -> None:
@@ -57,7 +60,7 @@ def test_batch_normalization_starts_at_the_second_hidden_layer_and_dropout_ends_
     assert network(normal(3, 4)).shape == (3, 2, 1)
 
 
-def test_the_last_layer_is_linear_unless_told() -> None:
+def test_the_last_layer_is_linear_without_output_activation() -> None:
     for activation in ("relu", "leaky_relu"):
         network = dense_network((4,), (8, 8), (2,), activation=activation, **COMMON)
         last = network.layers[-2]
@@ -125,7 +128,7 @@ def test_a_seed_decides_the_weights_and_layers_differ() -> None:
     assert len(set(flat)) == len(flat)
 
 
-def test_neither_count_nor_vector_is_trained() -> None:
+def test_neither_the_count_nor_the_vector_is_trained() -> None:
     network = dense_network((4,), (3,), (1,), spectral_norm=True, dropout=0.5, **COMMON)
     assert [w.name for w in network.non_trainable_weights] == ["vector", "calls", "vector"]
     assert [w.name for w in network.trainable_weights] == ["bias", "kernel"] * 2

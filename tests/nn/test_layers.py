@@ -3,28 +3,19 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgen.nn.cpu import Dense, JoinedGradients, inference
-from tfgen.nn.layers import Dropout, GatedResidual, SpectralNormalization, Upsampling
+from tests.arrays import normal
+from tfgen.nn.layers import Dropout, GatedResidual, SpectralNormalization
+
+pytestmark = pytest.mark.quick
 
 
-def normal(*shape: int, seed: int = 0) -> tf.Tensor:
-    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
-
-
-def assert_close(made: Any, wanted: Any, rtol: float) -> None:
-    """Within `rtol` of the largest entry: the smaller ones are sums of terms as large as that."""
-    np.testing.assert_allclose(made, wanted, rtol=0, atol=rtol * np.abs(wanted).max())
-
-
-# --- dropout
-# -----------------------------------------------------------------------------------------------
+# --- dropout ----------------------------------------------------------------------------
 
 
 def test_dropout_does_nothing_outside_training() -> None:
@@ -78,8 +69,7 @@ def test_dropout_is_saved_with_its_count(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded(inputs, training=True), model(inputs, training=True))
 
 
-# --- spectral normalization
-# --------------------------------------------------------------------------------
+# --- spectral normalization -------------------------------------------------------------
 
 
 # A seed, since how fast the iteration converges is up to the kernel.
@@ -94,8 +84,7 @@ def normalized_dense() -> tuple[SpectralNormalization, tf.Tensor]:
 
 
 def normalized_convolution() -> tuple[SpectralNormalization, tf.Tensor]:
-    """The layer, and images as large as the kernel whose outputs, of one pixel, are the kernel's
-    rows."""
+    """The layer, and images of the kernel's size, whose outputs of a pixel are its rows."""
     layer = keras.layers.Conv2D(6, (3, 2), use_bias=False, kernel_initializer=START)
     return SpectralNormalization(layer), tf.reshape(tf.eye(3 * 2 * 4), [24, 3, 2, 4])
 
@@ -187,50 +176,10 @@ def test_spectral_normalization_without_bias_maps_zero_to_zero() -> None:
     assert again.layer.units == 5
 
 
-# --- the dense layer
-# ---------------------------------------------------------------------------------------
+# --- gated residual blocks -----------------------------------------------------------------------
 
 
-def two_layers(kind: type[keras.layers.Dense], use_bias: bool) -> keras.Sequential:
-    layers = [kind(16, activation="tanh", use_bias=use_bias), kind(1, use_bias=use_bias)]
-    network = keras.Sequential([keras.Input((8,)), *layers])
-    network.set_weights([normal(*w.shape, seed=i) for i, w in enumerate(network.weights)])
-    return network
-
-
-@pytest.mark.parametrize("use_bias", [True, False])
-def test_the_dense_layer_is_keras_own(use_bias: bool) -> None:
-    made = []
-    for kind in (keras.layers.Dense, Dense):
-        network, inputs = two_layers(kind, use_bias), normal(32, 8, seed=9)
-        with tf.GradientTape(persistent=True) as outer:
-            outer.watch(inputs)
-            with tf.GradientTape() as inner:
-                inner.watch(inputs)
-                outputs = network(inputs)
-            slopes = inner.gradient(outputs, inputs)
-            penalty = tf.reduce_mean((tf.norm(slopes, axis=1) - 1) ** 2)
-        first = outer.gradient(outputs, [inputs, *network.trainable_variables])
-        second = outer.gradient(penalty, [inputs, *network.trainable_variables])
-        # What is linear has no second derivative.
-        made.append([outputs, slopes, *first, *(g for g in second if g is not None)])
-    assert len(made[0]) > 2 + len(first)
-    for ours, wanted in zip(made[1], made[0], strict=True):
-        # Float32's rounding of 32 terms, through two layers and two derivatives.
-        assert_close(ours, wanted, rtol=1e-5)
-
-
-def test_the_dense_layer_computes_in_half_precision_where_told() -> None:
-    layer = Dense(4, dtype="mixed_bfloat16")
-    assert layer(normal(2, 3)).dtype == tf.bfloat16
-    assert layer.kernel.dtype == "float32"
-
-
-# --- convolutions
-# ------------------------------------------------------------------------------------------
-
-
-def test_a_gated_residual_adds_what_its_gate_lets_through() -> None:
+def test_a_gated_residual_adds_the_gated_value() -> None:
     layer, images = GatedResidual(seed=1), normal(2, 4, 4, 3)
     layer(images)
     inner, outer = (
@@ -244,64 +193,3 @@ def test_a_gated_residual_adds_what_its_gate_lets_through() -> None:
     again = GatedResidual.from_config(layer.get_config())
     again(images)
     np.testing.assert_array_equal(again.inner.kernel, layer.inner.kernel)
-
-
-# --- what an export computes otherwise
-# -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("filters", [1, 3, 16])
-def test_an_exported_upsampling_is_keras_transposed_convolution(filters: int) -> None:
-    layer = Upsampling(filters, activation="tanh", bias_initializer="normal")
-    keras_own = keras.layers.Conv2DTranspose(
-        filters, 4, strides=2, padding="same", activation="tanh"
-    )
-    x = normal(2, 5, 3, 7)
-    expected = layer(x)
-    keras_own.build(x.shape)
-    keras_own.set_weights(layer.get_weights())
-    np.testing.assert_array_equal(expected, keras_own(x))
-    with inference():
-        exported = tf.function(layer)(x)
-    assert exported.shape == (2, 10, 6, filters)
-    np.testing.assert_allclose(exported, expected, atol=1e-6)
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert (again.filters, again.kernel_size, again.strides) == (filters, (4, 4), (2, 2))
-
-
-def test_an_exported_dense_layer_has_no_gradient_of_its_own() -> None:
-    layer, x = Dense(3, activation="relu", bias_initializer="normal"), normal(4, 5)
-    expected = layer(x)
-    with inference():
-        traced = tf.function(layer).get_concrete_function(tf.TensorSpec([None, 5]))
-    assert "IdentityN" not in {operation.type for operation in traced.graph.get_operations()}
-    np.testing.assert_allclose(traced(x), expected, rtol=1e-6)
-    # Outside of the context it is as it was.
-    plain = tf.function(layer).get_concrete_function(tf.TensorSpec([None, 5]))
-    assert "IdentityN" in {operation.type for operation in plain.graph.get_operations()}
-
-
-def test_joined_gradients_are_the_tapes_own() -> None:
-    first, second, x = Dense(4, activation="tanh"), Dense(2), normal(6, 3)
-
-    def loss() -> tf.Tensor:
-        return tf.add_n([tf.reduce_sum(tf.square(second(first(part)))) for part in (x[:2], x[2:])])
-
-    loss()  # builds both
-    variables = [*first.trainable_variables, *second.trainable_variables]
-    with tf.GradientTape() as tape:
-        value = loss()
-    expected = tape.gradient(value, variables)
-
-    @tf.function
-    def joined_gradients() -> list[tf.Tensor]:
-        with tf.GradientTape() as tape, JoinedGradients() as joined:
-            value = loss()
-        return joined.of(tape, value, variables)
-
-    for gradient, own in zip(joined_gradients(), expected, strict=True):
-        assert_close(gradient, own, 1e-6)
-    # One product a kernel, not one a part.
-    graph = joined_gradients.get_concrete_function().graph.as_graph_def()
-    transposed = [node for node in graph.node if node.op == "MatMul" and node.attr["transpose_a"].b]
-    assert len(transposed) == 2

@@ -1,27 +1,18 @@
-"""Adam in one pass against Keras's own and its paper; the step size over a training."""
+"""Adam against Keras's own and its paper; the learning rate over a training."""
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.arrays import assert_close, normal
 from tfgen.nn.blocks import dense_network
 from tfgen.nn.cpu import Adam
 from tfgen.nn.optimizers import Schedule, make_adam
 
 COMMON = {"seed": 0, "dtype": "float32", "name": "network"}
-
-
-def normal(*shape: int, seed: int = 0) -> tf.Tensor:
-    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
-
-
-def assert_close(made: Any, wanted: Any, rtol: float) -> None:
-    """Within `rtol` of the largest entry: the smaller ones are sums of terms as large as that."""
-    np.testing.assert_allclose(made, wanted, rtol=0, atol=rtol * np.abs(wanted).max())
 
 
 def after_steps(
@@ -62,9 +53,9 @@ EXACT = {"beta_1": 0.875, "beta_2": 1 - 2**-6}
 )
 def test_adam_is_keras_own(arguments: dict, rtol: float, jit_compile: bool) -> None:
     ours = after_steps(Adam(1e-2, **arguments), jit_compile)
-    wanted = after_steps(keras.optimizers.Adam(1e-2, **arguments), jit_compile)
-    for made, value in zip(ours, wanted, strict=True):
-        assert_close(made, value, rtol)
+    expected = after_steps(keras.optimizers.Adam(1e-2, **arguments), jit_compile)
+    for array, reference in zip(ours, expected, strict=True):
+        assert_close(array, reference, rtol)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +66,10 @@ def test_adam_is_keras_own(arguments: dict, rtol: float, jit_compile: bool) -> N
     ],
 )
 def test_adam_takes_a_schedule_and_amsgrad(arguments: dict) -> None:
-    ours, wanted = (after_steps(kind(**arguments), False) for kind in (Adam, keras.optimizers.Adam))
-    for made, value in zip(ours, wanted, strict=True):
-        assert_close(made, value, rtol=1e-6)
+    kinds = (Adam, keras.optimizers.Adam)
+    ours, expected = (after_steps(kind(**arguments), False) for kind in kinds)
+    for array, reference in zip(ours, expected, strict=True):
+        assert_close(array, reference, rtol=1e-6)
 
 
 def test_adam_is_the_formula_of_its_paper() -> None:
@@ -109,15 +101,15 @@ def test_adam_is_saved_with_its_state(tmp_path: Path) -> None:
     model.save(tmp_path / "a.keras")
     loaded = keras.saving.load_model(tmp_path / "a.keras")
     assert type(loaded.optimizer) is Adam
-    for each in (model, loaded):
-        each.train_on_batch(*batch)
-    state = [[v.numpy() for v in (*m.weights, *m.optimizer.variables)] for m in (model, loaded)]
-    for made, wanted in zip(*state, strict=True):
-        np.testing.assert_array_equal(made, wanted)
+    states = []
+    for trained in (model, loaded):
+        trained.train_on_batch(*batch)
+        states.append([v.numpy() for v in (*trained.weights, *trained.optimizer.variables)])
+    for array, reference in zip(*states, strict=True):
+        np.testing.assert_array_equal(array, reference)
 
 
-# --- over a training
-# ---------------------------------------------------------------------------------------
+# --- over a training --------------------------------------------------------------------
 
 
 def rates(schedule: Schedule, steps: int) -> np.ndarray:
@@ -125,7 +117,7 @@ def rates(schedule: Schedule, steps: int) -> np.ndarray:
     return np.array([float(rate(step)) if callable(rate) else rate for step in range(steps)])
 
 
-def test_the_step_size_grows_and_falls_by_half_a_wave() -> None:
+def test_the_learning_rate_warms_up_and_falls_by_a_cosine() -> None:
     # Float32's rounding, of a cosine's argument too.
     close = {"rtol": 1e-5, "atol": 1e-8}
     warming = np.linspace(0.1 / 5, 0.1, 6)[:5]
@@ -136,7 +128,7 @@ def test_the_step_size_grows_and_falls_by_half_a_wave() -> None:
     assert Schedule().of(0.1) == 0.1
 
 
-def test_a_long_gradient_is_cut_as_a_whole() -> None:
+def test_a_long_gradient_is_clipped_as_a_whole() -> None:
     def moments(clip_norm: float) -> np.ndarray:
         variables = [
             keras.Variable(np.zeros(2, np.float32)),
@@ -153,22 +145,21 @@ def test_a_long_gradient_is_cut_as_a_whole() -> None:
     np.testing.assert_allclose(moments(1.0), [0.3, 0, 0.4], rtol=1e-6)
 
 
-def test_one_gradient_that_is_not_finite_spoils_all_and_a_missing_one_none() -> None:
+def test_a_gradient_that_is_not_finite_makes_all_nan_and_a_missing_one_stays_none() -> None:
     variables = [keras.Variable(np.zeros(2, np.float32)) for _ in range(3)]
     optimizer = make_adam(0.1, schedule=Schedule(clip_norm=1.0))
     optimizer.build(variables)
     gradients = [tf.constant([3.0, 0.0]), None, tf.constant([4.0, 0.0])]
-    short, missing, other = optimizer._clip_gradients(gradients)
-    np.testing.assert_allclose([short, other], [[0.6, 0], [0.8, 0]], rtol=1e-6)
+    first, missing, last = optimizer._clip_gradients(gradients)
+    np.testing.assert_allclose([first, last], [[0.6, 0], [0.8, 0]], rtol=1e-6)
     assert missing is None
     gradients[0] = tf.constant([np.inf, 0.0])
-    assert np.all(
-        np.isnan([each for each in optimizer._clip_gradients(gradients) if each is not None])
-    )
+    clipped = [g for g in optimizer._clip_gradients(gradients) if g is not None]
+    assert len(clipped) == 2 and np.all(np.isnan(clipped))
 
 
 def test_a_schedule_is_saved_with_the_optimizer() -> None:
-    made = make_adam(0.1, 0.5, Schedule(5, 20, 1.0))
-    again = keras.optimizers.deserialize(keras.optimizers.serialize(made))
-    assert type(again) is Adam and again.global_clipnorm == 1.0
-    assert float(again._learning_rate(7)) == float(made._learning_rate(7))
+    optimizer = make_adam(0.1, 0.5, Schedule(5, 20, 1.0))
+    loaded = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert type(loaded) is Adam and loaded.global_clipnorm == 1.0
+    assert float(loaded._learning_rate(7)) == float(optimizer._learning_rate(7))

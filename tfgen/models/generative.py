@@ -1,69 +1,89 @@
-"""What the generative families share: latents of seeds, samples, labels, their export."""
+"""The base of all generative families: latents of seeds, samples, labels, export."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from tfgen import figures, random, sampling
-from tfgen.errors import UsageError
-from tfgen.models.base import Curve as Curve
 from tfgen.models.base import ImageModel, Signatures
 from tfgen.nn.batches import not_empty
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Points along each side of the picture of a two-dimensional latent space.
 MANIFOLD_SIDE = 20
-# Samples that a run shows as it goes.
+# Images that a run shows after each epoch. A conditional model has a row for each class, up to a
+# number of rows.
 GRID_IMAGES = 64
-# What a run shows of a conditional model: a row of images for each class, up to a number of
-# classes.
 IMAGES_PER_CLASS, MAX_ROWS = 10, 20
 
 
 class GenerativeModel(ImageModel, sampling.ImageSampler):
-    """Base of the families that make images: VAE, GAN, flow, and those of other packages.
+    """Base of the families that generate images.
+
+    Samples are `float32` in 0…1, each a function of its own seed: `sample` is `decode` of
+    `latents`. Arguments are those of `ImageModel`.
 
     A family must say what `ImageModel` asks for, and:
 
     - `latent_dim`: the length of a latent vector, a property.
-    - `decode_events(latents, labels)`: events of latents. `decode`, `sample`, the pictures and the
-      export follow from it.
+    - `decode_events(latents, labels)`: events `[B, *event_shape]` of latents `[B, latent_dim]`.
+      `decode`, `sample`, the pictures and the export follow from it.
 
     A family may say:
 
-    - `density`: how held-out images are judged beside samples. `"exact"`: the model has
-      `log_prob(images, seeds)`, in nats, `[B]`, of `uint8` images, where `seeds: int32[B]` decide
-      all noise. `"latent"`: it has `prior()`, `posterior(events, labels)` and `likelihood(latents,
-      labels)`, which give TFP distributions, and an importance-weighted bound is estimated. None:
-      samples alone are judged.
-    - `encode`, `log_prob`, and further signatures of the export: `{**super().signatures(),
-      "encode": …}`.
+    - `latents(seeds)`: the latents of seeds, where these are not standard normal.
+    - `density`: how `tfgen-evaluate` computes the likelihood of held-out images. `"exact"`: by
+      `log_prob(images, seeds)`, the log-probability `[B]` of images `uint8[B, H, W, C]` in nats,
+      where `seeds: int32[B]` determine all noise; a conditional model gets `labels=` too.
+      `"latent"`: by importance sampling from `prior()`, `posterior(events, labels)` and
+      `likelihood(latents, labels)`, which return distributions of TFP and use the raw weights;
+      `tfd.kl_divergence(posterior, prior)` must be defined. None: there is no likelihood.
+    - `describe_events()`: what the likelihood is a density of, in words.
+    - `encode(images, …)`, `log_prob(images, …)` and further signatures of the export:
+      `{**super().signatures(), "encode": …}`. Public methods compute with the EMA weights by
+      `apply_averaged`.
 
-    In these methods `labels` are one-hot, `[B, K]`, or None of an unconditional model. Public
-    methods take integers and pass them through `one_hot`.
-
-    Samples are `float32` in 0…1, each a function of its own seed. Arguments: those of `ImageModel`.
+    A conditional model gets labels. `sample`, `decode` and methods of the family's own take
+    integers `[B]`; `one_hot` turns them into `[B, K]`, which is what `decode_events`, `posterior`
+    and `likelihood` get. An unconditional model gets None there.
     """
 
     density: ClassVar[Literal["latent", "exact"] | None] = None
 
-    # --- what a family offers
-    # --------------------------------------------------------------------------
+    # --- what a family says -----------------------------------------------------------
 
     @property
     def latent_dim(self) -> int:
         """Length of a latent vector."""
-        raise NotImplementedError("a family says how long its latents are")
+        raise NotImplementedError(f"{type(self).__name__} must define latent_dim")
 
     def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """Events `[B, *event_shape]` of latents `[B, D]`; conditional: of one-hot labels `[B, K]`
-        too."""
-        raise NotImplementedError("a family says how it decodes")
+        """Events `[B, *event_shape]` of latents.
+
+        Args:
+            latents: `[B, D]`, in `likelihood_dtype`.
+            labels: one-hot, `[B, K]`, for a conditional model; else None.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define decode_events()")
+
+    def describe_events(self) -> str:
+        """What the likelihood is a density of, in words.
+
+        Likelihoods of different events do not compare. By default an exact density is of bytes, any
+        other density of the events of the preprocessing.
+        """
+        if self.density == "exact":
+            return "bytes"
+        settings = self.preprocessing.get_config().items()
+        arguments = ", ".join(f"{name}={value!r}" for name, value in settings)
+        return f"{type(self.preprocessing).__name__}({arguments})"
 
     def signatures(self) -> Signatures:
-        """`sample`, `latents`, `decode`; `classes` for a conditional model."""
+        """`sample`, `latents` and `decode`; for a conditional model also `classes`."""
         seed = tf.TensorSpec([None], tf.int32, name="seed")
         latents = tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents")
         label = self.label_specs()
@@ -74,21 +94,18 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         def decode(latents: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
             return {"images": self.decode(latents, label)}
 
-        return {
+        functions: Signatures = {
             "sample": (sample, [seed, *label]),
             "latents": (lambda seed: {"latents": self.latents(seed)}, [seed]),
             "decode": (decode, [latents, *label]),
-            # The shape of its output tells a client how many classes there are.
-            **(
-                {"classes": (lambda label: {"one_hot": self.one_hot(label)}, label)}
-                if label
-                else {}
-            ),
         }
+        if label:
+            # The shape of its output tells a client how many classes there are.
+            functions["classes"] = (lambda label: {"one_hot": self.one_hot(label)}, label)
+        return functions
 
     def label_specs(self) -> list[tf.TensorSpec]:
-        """The input `label: int32[B]` of a conditional model's signatures; empty for another
-        model."""
+        """The input `label: int32[B]` of a conditional model's signatures, else no input."""
         return [tf.TensorSpec([None], tf.int32, name="label")] if self.num_classes else []
 
     def example_inputs(self, size: int) -> dict[str, np.ndarray]:
@@ -103,16 +120,15 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
             "images": np.round(255 * samples.numpy()).astype(np.uint8),
         }
 
-    def shown(self) -> tuple[np.ndarray, int | None]:
-        """Samples from the same seeds each time, and the columns of their grid: a row for each
-        class."""
+    def preview(self) -> tuple[np.ndarray, int | None]:
+        """Samples of the same seeds each time, for a conditional model a row per class."""
         if not self.num_classes:
             return self.sample(GRID_IMAGES, seed=0).numpy(), None
         labels = np.repeat(np.arange(min(self.num_classes, MAX_ROWS)), IMAGES_PER_CLASS)
         return self.sample(len(labels), seed=0, labels=labels).numpy(), IMAGES_PER_CLASS
 
     def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
-        """An interpolation; with two latents the manifold."""
+        """An interpolation; with two latent dimensions also the manifold."""
         ends = self.latents(random.image_seeds(0, 2)).numpy()
         paths = [figures.interpolated_latents(ends[0], ends[1], 7, path) for path in figures.PATHS]
         between = self.decode(np.concatenate(paths), 0 if self.num_classes else None).numpy()
@@ -123,64 +139,82 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
             result["manifold"] = figures.picture(plane, "the latent plane", MANIFOLD_SIDE)
         return result
 
-    # --- sampling
-    # --------------------------------------------------------------------------------------
+    # --- sampling ---------------------------------------------------------------------
 
     def latents(self, seeds: Any) -> tf.Tensor:
-        """Latents `float32[B, D]` of `seeds: int32[B]`, bit-equal for a seed in every batch."""
+        """Latents `float32[B, D]` of `seeds: int32[B]`, bit-equal in every batch."""
         return random.standard_normal(seeds, self.latent_dim)
 
     def decode(self, latents: Any, labels: Any = None) -> tf.Tensor:
-        """Images `float32[B, H, W, C]` in 0…1, by the weights that judge.
+        """Images `float32[B, H, W, C]` in 0…1, computed with the EMA weights, if any.
 
         Args:
             latents: `float32[B, D]`.
-            labels: classes of a conditional model, `int[B]` or one for all; None: i mod K.
+            labels: classes of a conditional model, `int[B]`, or one class for all images; None:
+                image i has the class i mod K.
 
         Raises:
-            UsageError: a label is out of range, or the model takes none.
+            UsageError: a label is out of range, there are not B labels, or the model is not
+                conditional.
         """
         latents = tf.cast(latents, self.likelihood_dtype)
-        if labels is None and self.num_classes:
+        if _have_values(latents, labels):
+            labels = sampling.request_labels(latents.shape[0], self.num_classes, labels)
+        elif labels is None and self.num_classes:
             labels = tf.range(tf.shape(latents)[0]) % self.num_classes
-        elif labels is not None and len(np.shape(labels)) == 0:
-            labels = tf.fill(tf.shape(latents)[:1], labels)
-        return self.preprocessing.images(
-            self.judged(self.decode_events, latents, self.one_hot(labels))
-        )
+        one_hot = self.one_hot(labels, latents)
+        return self.preprocessing.images(self.apply_averaged(self.decode_events, latents, one_hot))
 
     def joined(self, parts: list[tf.Tensor]) -> tf.Tensor:
-        """Batches put one after the other."""
+        """Concatenates batches."""
         return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
 
-    def judged(self, function: Any, *batches: tf.Tensor | None) -> Any:
-        """`function` of batches, which may be empty, by the EMA of the weights where there is one.
+    # --- for methods of a family --------------------------------------------------------
+
+    def apply_averaged(self, function: Callable[..., Any], *batches: tf.Tensor | None) -> Any:
+        """`function(*batches)` with the EMA weights, if any; batches may be empty.
 
         Args:
-            function: of the batches that are not None.
-            *batches: tensors with the batch first, or None.
+            function: gets the batches that are not None; returns tensors (or a structure of them)
+                with the batch first.
+            *batches: tensors with the batch first, all of the same size, or None.
         """
         with self.averaged():
             return not_empty(function, *(batch for batch in batches if batch is not None))
 
-    def one_hot(self, labels: Any) -> tf.Tensor | None:
-        """Labels `int[B]` as `float[B, K]` for a conditional model's networks; None for another
-        model.
+    def noise_seeds(self, images: tf.Tensor, seeds: Any = None) -> tf.Tensor:
+        """Seeds `int32[B]` of the images' noise: as passed, or 0, 1, 2, … for None."""
+        if _have_values(images, seeds):
+            return tf.constant(sampling.noise_seeds(images.shape[0], seeds))
+        return tf.range(tf.shape(images)[0]) if seeds is None else tf.cast(seeds, tf.int32)
+
+    def one_hot(self, labels: Any, batch: tf.Tensor | None = None) -> tf.Tensor | None:
+        """One-hot labels `[B, K]` for the networks of a conditional model, else None.
+
+        Args:
+            labels: classes of a conditional model, `int[B]`; None for an unconditional model.
+            batch: what the labels belong to, with the batch first. If passed, the number of labels
+                is checked, and `labels` may be one class for all.
 
         Raises:
-            UsageError: the model is conditional and there are no labels, or the other way round; or
-                a label is out of range. In a graph, where values are not known, the range is not
-                checked.
+            UsageError: a conditional model gets no labels, an unconditional one gets some, a label
+                is out of range, or there are not B labels. Tensors of a graph have no values, and
+                are not checked.
         """
-        if not self.num_classes:
-            sampling.request_labels(0, 0, labels)
+        if not self.num_classes or labels is None:
+            sampling.image_labels(0, self.num_classes, labels)
             return None
-        if labels is None:
-            raise UsageError(
-                f"the model is conditional: pass labels 0…{self.num_classes - 1}, in fit as (images, labels)"
-            )
+        if batch is not None and _have_values(batch, labels):
+            labels = sampling.image_labels(batch.shape[0], self.num_classes, labels)
+        elif batch is not None and len(np.shape(labels)) == 0:
+            labels = tf.fill(tf.shape(batch)[:1], labels)
         labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
         values = tf.get_static_value(labels)
         if values is not None:
             sampling.check_labels(values, self.num_classes)
         return tf.one_hot(labels, self.num_classes, dtype=self.likelihood_dtype)
+
+
+def _have_values(batch: tf.Tensor, argument: Any) -> bool:
+    """Whether batch size and argument are known, which in a graph they may not be."""
+    return batch.shape[0] is not None and not tf.is_symbolic_tensor(argument)

@@ -1,4 +1,4 @@
-"""From bytes to the event space of a model, and back: an object that the model owns."""
+"""Preprocessing: from bytes to the event space of a model, and back."""
 
 import math
 from collections.abc import Callable
@@ -9,53 +9,44 @@ import tensorflow as tf
 
 from tfgen.bijectors import InverseLogit
 from tfgen.random import BatchNoise, SeedNoise
+from tfgen.sampling import check_image_bytes
 
 # Streams of noise; see `tfgen.random`.
 BINARIZATION = 0x6269
 DEQUANTIZATION = 0x6471
 
 Noise = BatchNoise | SeedNoise
-# Of images, noise and a dtype: u in [0, 1], [B, H, W, C], and log q(u|x), [B].
+# Images, noise and a dtype → u in [0, 1], [B, H, W, C], and log q(u|x), [B].
 Draw: TypeAlias = Callable[[tf.Tensor, Noise, str], tuple[tf.Tensor, tf.Tensor]]
 
-# float32 tells 255 and this from 256; more would be rounded into the next byte.
+# In float32, 255 plus this is less than 256; a larger u would round into the next byte.
 _LARGEST_NOISE = 1 - 2.0**-16
 
 
 def check_images(images: tf.Tensor) -> None:
-    """Refuses what is not an image of bytes.
-
-    A model of 0…255 that is fed 0…1 gives void likelihoods silently, so a float image is an error.
+    """Refuses images that are not bytes, by the rule of `sampling.check_image_bytes`.
 
     Raises:
-        ValueError: the dtype is not `uint8`, or the rank not 4.
+        UsageError: the dtype is not `uint8`, or the rank is not 4 (a `ValueError`).
     """
-    if images.dtype != tf.uint8:
-        raise ValueError(
-            f"images are {images.dtype.name}; pass uint8 images of 0…255, shape [B, H, W, C] "
-            "(for floats in 0…1: (images * 255).round().astype('uint8'))"
-        )
-    if images.shape.rank != 4:
-        raise ValueError(
-            f"images have shape {images.shape}; pass [B, H, W, C], for grey ones images[..., None]"
-        )
+    check_image_bytes(images.dtype.name, images.shape)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Pixels:
-    """Grey or colour bytes as events in [0, 1], binarized or not.
+    """Bytes as events in [0, 1], binarized or not.
 
     Args:
-        binarization: `dynamic` draws each pixel as Bernoulli(x / 255) anew at each call (Burda et
-            al. 2015 call it stochastic binarization), `threshold` sets pixels of 128 and more,
-            `none` keeps grey.
+        binarization: `dynamic` samples each pixel from Bernoulli(x / 255) at each call (stochastic
+            binarization, Burda et al. 2015), `threshold` gives 1 for x ≥ 128 and 0 otherwise,
+            `none` gives x / 255.
     """
 
     def __init__(self, binarization: Literal["dynamic", "threshold", "none"] = "dynamic"):
         self.binarization = binarization
 
     def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
-        """Events `[B, H, W, C]` in [0, 1] of `uint8` images; what is random comes from `noise`."""
+        """Events `[B, H, W, C]` in [0, 1] of `uint8` images; `noise` binarizes them."""
         check_images(images)
         if self.binarization != "dynamic":
             return self.likely_events(images, dtype)
@@ -64,18 +55,18 @@ class Pixels:
         return tf.cast(draws < grey, dtype)
 
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
-        """The most probable events, with no noise: the grey values, or those binarized at 1/2."""
+        """The most probable events, without noise; `dynamic` uses a threshold of 1/2."""
         check_images(images)
         if self.binarization == "none":
             return tf.cast(images, dtype) / 255
         return tf.cast(images >= 128, dtype)
 
     def images(self, means: tf.Tensor) -> tf.Tensor:
-        """Images `float32` in 0…1 of the likelihood's means."""
+        """Images `float32[B, H, W, C]` in 0…1 of the likelihood's means."""
         return tf.clip_by_value(tf.cast(means, tf.float32), 0.0, 1.0)
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` takes."""
+        """The constructor's arguments."""
         return {"binarization": self.binarization}
 
     @classmethod
@@ -86,23 +77,23 @@ class Pixels:
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class SymmetricPixels:
-    """Bytes as events in [−1, 1], the range of a hyperbolic tangent; nothing is random."""
+    """Bytes as events in [−1, 1], the range of a hyperbolic tangent, without noise."""
 
     def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
         """Events `[B, H, W, C]` in [−1, 1] of `uint8` images."""
         return self.likely_events(images, dtype)
 
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
-        """The same: there is no noise."""
+        """The same events: there is no noise."""
         check_images(images)
         return tf.cast(images, dtype) / 127.5 - 1
 
     def images(self, means: tf.Tensor) -> tf.Tensor:
-        """Images `float32` in 0…1 of events."""
+        """Images `float32[B, H, W, C]` in 0…1 of events."""
         return tf.clip_by_value((tf.cast(means, tf.float32) + 1) / 2, 0.0, 1.0)
 
     def get_config(self) -> dict[str, Any]:
-        """Nothing: there are no settings."""
+        """The constructor's arguments: none."""
         return {}
 
     @classmethod
@@ -113,13 +104,14 @@ class SymmetricPixels:
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Dequantized:
-    """Bytes as real numbers: logits of (x + u) / 256 with u uniform in [0, 1) (Dinh et al. 2016).
+    """Bytes as real numbers: logits of (x + u) / 256 with u uniform in [0, 1).
 
-    A density of whole numbers could grow without end at each of them. With u, E[log p(x + u)] is a
-    lower bound on the log-probability of the byte x (Theis et al. 2016).
+    The preprocessing of Dinh et al. 2016. A density fitted to integers could grow without bound at
+    each of them. With u, E[log p(x + u)] is a lower bound on the log-probability of the byte x
+    (Theis et al. 2016).
 
     Args:
-        alpha: how far the logit keeps off 0 and 1.
+        alpha: margin of the logit: a value y in [0, 1] becomes logit(alpha/2 + (1 − alpha) y).
     """
 
     levels = 256
@@ -130,14 +122,17 @@ class Dequantized:
     def events_and_log_det(
         self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Events `[B, H, W, C]` of `uint8` images and log|det ∂event/∂(x + u)| − log q(u|x), `[B]`,
-        in nats.
+        """Events of images, and the correction of their log-density to that of bytes.
 
         Args:
             images: `uint8[B, H, W, C]`.
-            noise: where u comes from.
-            dtype: of the events.
-            draw: gives u in [0, 1] and log q(u|x); None: uniform, log q = 0.
+            noise: the source of u.
+            dtype: dtype of the events.
+            draw: draws u in [0, 1] and returns log q(u|x) with it; None draws a uniform u, for
+                which log q is 0.
+
+        Returns:
+            Events `[B, H, W, C]`, and log|det ∂event/∂(x + u)| − log q(u|x) in nats, `[B]`.
         """
         check_images(images)
         if draw is None:
@@ -157,22 +152,22 @@ class Dequantized:
     def events(
         self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
     ) -> tf.Tensor:
-        """Events `[B, H, W, C]`, any real numbers, of `uint8` images."""
+        """Events `[B, H, W, C]`, real numbers, of `uint8` images."""
         return self.events_and_log_det(images, noise, dtype, draw)[0]
 
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
-        """Those with u = 1/2; there is no noise."""
+        """The events with u = 1/2, without noise."""
         check_images(images)
         return self._logits(tf.cast(images, dtype) + 0.5)[0]
 
     def images(self, means: tf.Tensor) -> tf.Tensor:
-        """Images `float32` in 0…1 of events, whole numbers of 1/255."""
+        """Images `float32[B, H, W, C]` in 0…1 of events, integer multiples of 1/255."""
         values = self.levels * InverseLogit(self.alpha).forward_and_log_det(means, 0)[0]
         whole = tf.clip_by_value(tf.floor(values), 0, self.levels - 1)
         return tf.cast(whole, tf.float32) / (self.levels - 1)
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` takes."""
+        """The constructor's arguments."""
         return {"alpha": self.alpha}
 
     @classmethod
@@ -183,32 +178,31 @@ class Dequantized:
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Identity:
-    """Float events of any shape as they are: for densities on a line or a plane, where there are no
-    bytes."""
+    """Float events of any shape, unchanged: for data that are not images."""
 
     def events(
         self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
     ) -> tf.Tensor:
-        """The input, cast."""
+        """The input, cast to `dtype`."""
         return tf.cast(images, dtype)
 
     def events_and_log_det(
         self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The input, cast, and zeros `[B]`; nothing is drawn."""
+        """The input, cast to `dtype`, and zeros `[B]`."""
         events = tf.cast(images, dtype)
         return events, tf.zeros(tf.shape(events)[:1], dtype)
 
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
-        """The input, cast."""
+        """The input, cast to `dtype`."""
         return tf.cast(images, dtype)
 
     def images(self, means: tf.Tensor) -> tf.Tensor:
-        """The means as `float32`."""
+        """The means, cast to `float32`."""
         return tf.cast(means, tf.float32)
 
     def get_config(self) -> dict[str, Any]:
-        """Nothing: there are no settings."""
+        """The constructor's arguments: none."""
         return {}
 
     @classmethod

@@ -1,1 +1,1 @@
-"""Layers, blocks and optimizers that the families share."""
+"""Layers, blocks and optimizers that the families share, and CPU speed-ups."""

@@ -1,4 +1,4 @@
-"""Exponential moving averages of weights."""
+"""Exponential moving averages (EMA) of weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,16 +8,16 @@ import tensorflow as tf
 
 
 class MovingAverage:
-    """Moving averages of variables, and what is computed with them.
+    """The EMA of variables, and a context in which they read as their EMA.
 
-    The averages are weights of the model that owns them, so a checkpoint and a `.keras` file hold
-    them. The decay starts small and grows to its value: min(decay, (1 + t) / (10 + t)) at step t,
-    so that the initial weights are soon forgotten.
+    The averages are weights of the model that owns them, so that a checkpoint and a `.keras` file
+    contain them. The decay grows to its final value, min(decay, (1 + t) / (10 + t)) at step t, so
+    that the initial weights soon lose their influence.
 
     Args:
         owner: the model to which the averages belong.
-        variables: Keras variables, with their values.
-        decay: a step, in (0, 1].
+        variables: initialized Keras variables.
+        decay: final decay per step, in (0, 1].
     """
 
     def __init__(self, owner: keras.Model, variables: Sequence[Any], decay: float):
@@ -29,7 +29,7 @@ class MovingAverage:
                 dtype=variable.dtype,
                 initializer=_Constant(variable),
                 trainable=False,
-                # In whose place it is read decides whether 16 bits will do.
+                # Cast to 16 bits only where the variable that it stands for would be.
                 autocast=False,
                 aggregation="only_first_replica",
             )
@@ -37,13 +37,16 @@ class MovingAverage:
         ]
 
     def start(self) -> None:
-        """Sets the averages to the variables as they are: after what is no step of an optimizer."""
+        """Sets the averages to the current variables, after a change outside of training."""
         for average, variable in zip(self._averages, self._variables, strict=True):
             average.assign(variable.value)
 
     def update(self, step: tf.Tensor) -> None:
-        """Moves the averages towards the variables as they are; `step` counts the moves before this
-        one."""
+        """Moves the averages towards the current variables.
+
+        Args:
+            step: number of updates before this one.
+        """
         t = tf.cast(step, tf.float32)
         decay = tf.minimum(self.decay, (1 + t) / (10 + t))
         for average, variable in zip(self._averages, self._variables, strict=True):
@@ -51,14 +54,16 @@ class MovingAverage:
             average.assign(average.value + share * (variable.value - average.value))
 
     def scope(self) -> Any:
-        """A context in which each of the variables reads as its average; nothing is to be assigned
-        there."""
+        """A context in which the variables read as their averages.
+
+        No variable may be assigned within it.
+        """
         pairs = zip(self._variables, self._averages, strict=True)
         return keras.StatelessScope([(variable, average.value) for variable, average in pairs])
 
 
 class _Constant:
-    """An initializer that gives a variable's own value."""
+    """An initializer that returns the value of a variable."""
 
     def __init__(self, variable: Any):
         self.variable = variable

@@ -7,13 +7,13 @@ import tensorflow as tf
 
 
 def not_empty(function: Callable[..., Any], *batches: tf.Tensor) -> Any:
-    """`function(*batches)` for batches that may have no example.
+    """`function(*batches)` for batches that may be empty.
 
-    On a CPU, TensorFlow's convolution of no images has a wrong shape. An empty batch is therefore
-    replaced by one example of zeros, whose result is dropped.
+    On a CPU, TensorFlow's convolution of an empty batch has a wrong shape. An empty batch is
+    therefore replaced by one example of zeros, whose result is dropped.
 
     Args:
-        function: of batches, to tensors (or a structure of them) with the batch first.
+        function: gets the batches; returns tensors (or a structure of them) with the batch first.
         *batches: tensors with the batch first, all of the same size.
     """
     if batches[0].shape[0]:  # known, and not 0

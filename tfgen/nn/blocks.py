@@ -1,6 +1,7 @@
-"""Building blocks that the families share: a dense network, and the parts of all networks.
+"""Building blocks of networks that the families share.
 
-Each takes the seed of its initializers, so that two models of one seed start with the same weights.
+All take the seed of their initializers, so that two models with the same seed start with the same
+weights.
 """
 
 import math
@@ -12,22 +13,31 @@ import tensorflow as tf
 
 from tfgen.nn.layers import LEAK, Dropout, SpectralNormalization
 
-# As PyTorch's batch normalization has them; Keras's own moving average is ten times as slow.
+# PyTorch's defaults. With Keras's default momentum, the moving average is ten times as slow.
 _NORM_MOMENTUM, _NORM_EPSILON = 0.9, 1e-5
 
 
 def build_network(network: keras.Layer, input_shape: Sequence[int]) -> None:
-    """Makes the weights of a network that came without them, for inputs of that shape without the
-    batch."""
+    """Creates the weights of a network that is not built.
+
+    Args:
+        network: a layer of the caller's own.
+        input_shape: shape of its inputs, without the batch.
+    """
     if not network.built:
         network(tf.zeros([1, *input_shape]))
 
 
 def append_labels(inputs: tf.Tensor, labels: tf.Tensor, flat: bool = False) -> tf.Tensor:
-    """Appends one-hot labels `[B, K]` on the last axis: `[B, …, C] → [B, …, C + K]`, alike at each
-    place.
+    """Appends one-hot labels to the last axis, the same at each position.
 
-    With `flat` inputs are made vectors before.
+    Args:
+        inputs: `[B, …, C]`.
+        labels: one-hot, `[B, K]`.
+        flat: whether to flatten the inputs first.
+
+    Returns:
+        `[B, …, C + K]`.
     """
     if flat:
         inputs = tf.reshape(inputs, [-1, math.prod(inputs.shape[1:])])
@@ -57,46 +67,47 @@ def dense_network(
     """A dense network from events of one shape to events of another.
 
     Args:
-        input_shape: without the batch; flattened.
+        input_shape: shape of an input, without the batch; the network flattens it.
         hidden: widths of the hidden layers.
-        output_shape: without the batch.
-        seed: of the initial weights.
+        output_shape: shape of an output, without the batch.
+        seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: of the network.
-        activation: after each hidden layer; `leaky_relu` has slope 0.2.
-        output_activation: after the last layer, which is linear without.
+        name: name of the network.
+        activation: activation of the hidden layers; `leaky_relu` has slope 0.2.
+        output_activation: activation of the last layer; None: linear.
         output_bias: whether the last layer has a bias.
-        batch_norm: whether the hidden layers from the second on are normalized before their
-            activation.
+        batch_norm: batch normalization before the activation, from the second hidden layer on.
         spectral_norm: whether all kernels are divided by their largest singular value.
-        dropout: rate after the first activation.
+        dropout: dropout rate after the first activation.
         zero_output: whether the last layer starts at zero.
-        layer: class of the layers; `Dense` is faster where widths are powers of two.
+        layer: class of the layers; `tfgen.nn.cpu.Dense` is faster if widths are powers of two.
 
     Returns:
         A built network `[B, *input_shape] → [B, *output_shape]`.
     """
     layers: list[keras.Layer] = [make_input(input_shape, dtype), keras.layers.Flatten(dtype=dtype)]
     for index, units in enumerate([*hidden, math.prod(output_shape)]):
-        last, layer_seed = index == len(hidden), seed_of_layer(seed, index)
-        fused = None if last or activation == "leaky_relu" or batch_norm else activation
+        is_last, layer_seed = index == len(hidden), seed_of_layer(seed, index)
+        fused = None if is_last or activation == "leaky_relu" or batch_norm else activation
         layers.append(
             make_layer(
                 layer,
                 units,
-                use_bias=output_bias or not last,
+                use_bias=output_bias or not is_last,
                 spectral_norm=spectral_norm,
-                zero=last and zero_output,
+                zero=is_last and zero_output,
                 seed=layer_seed,
                 dtype=dtype,
-                activation=output_activation if last else fused,
+                activation=output_activation if is_last else fused,
             )
         )
-        if not last and batch_norm and index > 0:
+        if is_last:
+            break
+        if batch_norm and index > 0:
             layers.append(make_batch_norm(dtype))
-        if not last and fused is None:
+        if fused is None:
             layers.append(make_activation(activation, dtype))
-        if not last and dropout and index == 0:
+        if dropout and index == 0:
             layers.append(Dropout(dropout, layer_seed, dtype=dtype))
     return keras.Sequential(
         [*layers, keras.layers.Reshape(tuple(output_shape), dtype=dtype)], name=name
@@ -114,8 +125,18 @@ def make_layer(
     zero: bool = False,
     **kwargs: Any,
 ) -> keras.layers.Layer:
-    """A dense or convolutional layer, spectrally normalized or not; its kernel starts random or at
-    zero."""
+    """A dense or convolutional layer.
+
+    Args:
+        kind: class of the layer.
+        units: units or filters.
+        seed: seed of the kernel's initializer.
+        dtype: policy or dtype.
+        use_bias: whether it has a bias.
+        spectral_norm: whether its kernel is divided by its largest singular value.
+        zero: whether its kernel starts at zero.
+        **kwargs: further arguments of the layer.
+    """
     initializer = (
         keras.initializers.Zeros() if zero else keras.initializers.GlorotUniform(seed=seed)
     )
@@ -125,14 +146,14 @@ def make_layer(
 
 
 def make_input(shape: Sequence[int], dtype: Any) -> keras.KerasTensor:
-    """The start of a `Sequential` for inputs of that shape without the batch."""
-    # By default it is float32, to which Keras would round the inputs of a float64 network.
+    """The input of a `Sequential`, with a shape without the batch."""
+    # The default is float32, to which Keras would round the inputs of a float64 network.
     return keras.Input(shape, dtype=keras.dtype_policies.get(dtype).variable_dtype)
 
 
 def make_batch_norm(dtype: Any) -> keras.layers.Layer:
-    """Batch normalization; under a distribution strategy over the images of all replicas."""
-    # Replicas that each averaged the moments of their own share would drift apart.
+    """Batch normalization, over the images of all replicas if there are several."""
+    # Otherwise the moving moments of the replicas would drift apart.
     synchronized = tf.distribute.has_strategy()
     return keras.layers.BatchNormalization(
         momentum=_NORM_MOMENTUM, epsilon=_NORM_EPSILON, synchronized=synchronized, dtype=dtype
@@ -147,5 +168,5 @@ def make_activation(name: str, dtype: Any) -> keras.layers.Layer:
 
 
 def seed_of_layer(seed: int, index: int) -> int:
-    """Seeds of different layers differ, and so do those of neighbouring model seeds."""
+    """The seed of a layer; it differs for all layers and for consecutive model seeds."""
     return (seed * 1_000_003 + index) % 2**31

@@ -1,8 +1,8 @@
 """Everything that is there for speed on a CPU, and only there.
 
-Each part computes what the plain code computes, up to rounding. All of it is turned off by
-`speedups(False)` or by the environment variable `TFGEN_CPU_SPEEDUPS=0`; the training steps and
-layers then use plain TensorFlow and Keras. What each part gains is in docs/performance.md.
+Each part computes what plain TensorFlow and Keras compute, up to rounding. `speedups(False)` or the
+environment variable `TFGEN_CPU_SPEEDUPS=0` turns all of them off: training steps and layers then
+use plain TensorFlow and Keras. docs/performance.md has the gain of each part.
 """
 
 import contextlib
@@ -21,26 +21,26 @@ from tfgen.random import BatchNoise
 
 SWITCH = "TFGEN_CPU_SPEEDUPS"
 _ENABLED = contextvars.ContextVar("speedups", default=os.environ.get(SWITCH, "1") != "0")
-# Whether the layers that are traced will have no gradient taken.
+# Whether no gradient will be taken through the layers that are being traced.
 _INFERENCE = contextvars.ContextVar("inference", default=False)
-# The tape that takes the gradients by the kernels of the layers that are traced.
+# The tape that computes the kernel gradients of the layers that are being traced.
 _JOINED: contextvars.ContextVar["JoinedTape | None"] = contextvars.ContextVar(
     "joined", default=None
 )
 
-# Taps of a transposed convolution, 4 wide with stride 2, from pixel m + t − 1 to 2m and to 2m + 1;
-# 4: none.
+# The taps of a transposed convolution, 4 wide with stride 2: entry [t, r] is the tap from the input
+# at m + t − 1 to the output at 2m + r. 4 stands for no tap.
 _TAPS = np.array([[3, 4], [1, 2], [4, 0]])
-# With this many channels a transposed convolution is fast as it is.
+# From this many channels on, a transposed convolution is fast without help.
 _MANY_CHANNELS = 8
 
-# Inputs and upstream gradients of a dense layer, one pair for each part of the batch.
+# Inputs and upstream gradients of a dense layer, a pair for each part of the batch.
 Parts: TypeAlias = list[tuple[tf.Tensor, tf.Tensor]]
 
 
 @contextlib.contextmanager
 def speedups(enabled: bool) -> Iterator[None]:
-    """A context in which models are built and traced with the speed-ups, or without them."""
+    """A context in which steps and exports are traced with or without speed-ups."""
     token = _ENABLED.set(enabled)
     try:
         yield
@@ -55,8 +55,10 @@ def enabled() -> bool:
 
 @contextlib.contextmanager
 def inference() -> Iterator[None]:
-    """A context for tracing what takes no gradient, such as an export: layers use their fastest
-    kernels."""
+    """A context for tracing without gradients, as for an export.
+
+    Layers then use kernels that are faster, but lack a gradient or have a slow one.
+    """
     token = _INFERENCE.set(True)
     try:
         yield
@@ -64,14 +66,13 @@ def inference() -> Iterator[None]:
         _INFERENCE.reset(token)
 
 
-# --- two operations at a time
-# --------------------------------------------------------------------------
+# --- two operations at a time -----------------------------------------------------------
 
 
 def share_cores() -> None:
-    """Gives each operation half of the cores, for training steps that run two operations at a time.
+    """Gives each operation half of the cores, for steps that run two at a time.
 
-    Does nothing where there is a GPU, where `TF_NUM_INTRAOP_THREADS` is set, or once TensorFlow is
+    Does nothing if there is a GPU, if `TF_NUM_INTRAOP_THREADS` is set, or if TensorFlow is already
     in use.
     """
     if not enabled() or "TF_NUM_INTRAOP_THREADS" in os.environ:
@@ -88,32 +89,33 @@ def share_cores() -> None:
 def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any) -> Any:
     """`function(noise, *batches)`, computed for both halves of the batch at once.
 
-    TensorFlow runs operations at the same time where none waits for the other. A dense network is
-    one chain of operations, and two cores on each of its small products are slower than one core on
-    each of two products. The noise is drawn for each half by itself, with the speed-ups and
-    without.
+    TensorFlow runs independent operations at the same time. A dense network is a chain of
+    operations in which each depends on the one before. Two cores on each of its small products are
+    slower than one core on each of two products. The noise is drawn separately for each half, with
+    and without speed-ups.
 
     Args:
-        function: of noise and batches, to tensors (or a structure of them) with the batch first;
-            each example's result depends on that example alone.
-        noise: of the whole batch.
+        function: gets noise and batches; returns tensors (or a structure of them) with the batch
+            first. Each example's result must depend on that example alone.
+        noise: the noise of the whole batch.
         *batches: tensors with the batch first, or None.
 
     Returns:
-        What `function` returns for the whole batch.
+        The result of `function` for the whole batch.
     """
     if not enabled():
         return function(_HalvedNoise(noise), *batches)
     middle = (batches[0].shape[0] or tf.shape(batches[0])[0]) // 2
     present = [index for index, batch in enumerate(batches) if batch is not None]
 
-    def of_half(noise: BatchNoise, *halves: tf.Tensor) -> Any:
-        by_place = dict(zip(present, halves, strict=True))
-        return function(noise, *(by_place.get(index) for index in range(len(batches))))
+    def apply_to_half(noise: BatchNoise, *halves: tf.Tensor) -> Any:
+        by_index = dict(zip(present, halves, strict=True))
+        return function(noise, *(by_index.get(index) for index in range(len(batches))))
 
     results = [
         not_empty(
-            functools.partial(of_half, noise.part(index)), *(batches[i][half] for i in present)
+            functools.partial(apply_to_half, noise.part(index)),
+            *(batches[i][half] for i in present),
         )
         for index, half in enumerate((slice(None, middle), slice(middle, None)))
     ]
@@ -121,7 +123,7 @@ def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any)
 
 
 class _HalvedNoise:
-    """The noise that `side_by_side` draws for both halves, for the whole batch."""
+    """The noise of a whole batch, drawn as `side_by_side` draws it for both halves."""
 
     def __init__(self, noise: BatchNoise):
         self._parts = noise.part(0), noise.part(1)
@@ -130,35 +132,38 @@ class _HalvedNoise:
         self, batch: Any, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> Any:
         """Uniform variates in [0, 1) of shape `[batch, *event_shape]`."""
-        sizes = batch // 2, batch - batch // 2
-        parts = zip(self._parts, sizes, strict=True)
-        return tf.concat(
-            [part.uniform(size, event_shape, stream, dtype) for part, size in parts], axis=0
-        )
+        first, second = self._parts
+        half = batch // 2
+        parts = [
+            first.uniform(half, event_shape, stream, dtype),
+            second.uniform(batch - half, event_shape, stream, dtype),
+        ]
+        return tf.concat(parts, axis=0)
 
     def normal(
         self, batch: Any, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> Any:
         """Standard normal variates of shape `[batch, *event_shape]`."""
-        sizes = batch // 2, batch - batch // 2
-        parts = zip(self._parts, sizes, strict=True)
-        return tf.concat(
-            [part.normal(size, event_shape, stream, dtype) for part, size in parts], axis=0
-        )
+        first, second = self._parts
+        half = batch // 2
+        parts = [
+            first.normal(half, event_shape, stream, dtype),
+            second.normal(batch - half, event_shape, stream, dtype),
+        ]
+        return tf.concat(parts, axis=0)
 
 
-# --- dense layers
-# --------------------------------------------------------------------------------------
+# --- dense layers -----------------------------------------------------------------------
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Dense(keras.layers.Dense):
-    """Keras's dense layer of `[B, inputs]`, with its gradient by the inputs as (W·uᵀ)ᵀ instead of
-    u·Wᵀ.
+    """Keras's dense layer of `[B, inputs]` with a faster gradient by the inputs.
 
-    TensorFlow's product with a large transposed matrix is slow on a CPU where widths are powers of
-    two; with a small transposed matrix it is not. Of 128 × 1024 and 1024 × 1024 they ran at 35 and
-    at 76 GFLOP/s (AVX2).
+    For an upstream gradient u and a kernel W, it computes (W·uᵀ)ᵀ instead of u·Wᵀ. On a CPU,
+    TensorFlow's product with a large transposed matrix is slow if widths are powers of two, while a
+    product with a small transposed matrix is not: for 128 × 1024 and 1024 × 1024, 35 and 76 GFLOP/s
+    (AVX2).
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -167,8 +172,7 @@ class Dense(keras.layers.Dense):
             return super().call(inputs, training)
         kernel = tf.convert_to_tensor(self.kernel)
         if _INFERENCE.get():
-            # TensorFlow fuses its own product with bias and activation; it would not fuse
-            # `_product`.
+            # TensorFlow fuses this product with bias and activation, but not `_product`.
             outputs = tf.linalg.matmul(inputs, kernel)
         else:
             tape = _JOINED.get()
@@ -179,8 +183,14 @@ class Dense(keras.layers.Dense):
 
 
 def _product(inputs: tf.Tensor, kernel: tf.Tensor, parts: Parts | None) -> tf.Tensor:
-    """`inputs · kernel`; where `parts` are given, their owner computes the gradient by the
-    kernel."""
+    """`inputs · kernel`, with the gradient of `Dense`.
+
+    Args:
+        inputs: `[B, inputs]`.
+        kernel: `[inputs, units]`.
+        parts: collects what a `JoinedTape` needs for the gradient by the kernel; None: that
+            gradient is computed here.
+    """
 
     @tf.custom_gradient
     def product(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
@@ -198,10 +208,10 @@ def _product(inputs: tf.Tensor, kernel: tf.Tensor, parts: Parts | None) -> tf.Te
 
 
 class JoinedTape(tf.GradientTape):
-    """A gradient tape for dense layers that see a batch in parts.
+    """A gradient tape for dense layers that process a batch in parts.
 
-    The gradient by a kernel is one product over the whole batch. A plain tape computes one product
-    for each part and adds them up, which for large kernels takes time in the memory.
+    It computes the gradient by a kernel as a single product over the whole batch. A plain tape
+    computes a product for each part and adds them, which is slow for large kernels.
     """
 
     def __init__(self) -> None:
@@ -218,13 +228,13 @@ class JoinedTape(tf.GradientTape):
         super().__exit__(*exception)
 
     def parts(self, kernel: keras.Variable) -> Parts:
-        """Where the layer with that kernel puts its inputs and upstream gradients."""
+        """The list in which the layer with this kernel collects its parts."""
         return self._dense_parts.setdefault(id(kernel), [])
 
     def gradient(
         self, target: tf.Tensor, sources: list[keras.Variable], **kwargs: Any
     ) -> list[Any]:
-        """The gradients of `target` by `sources`."""
+        """The gradients of `target` by `sources`, as `tf.GradientTape` returns them."""
         gradients = super().gradient(target, sources, **kwargs)
         return [
             gradient if gradient is not None else self._joined_gradient(variable)
@@ -239,21 +249,20 @@ class JoinedTape(tf.GradientTape):
         return tf.cast(tf.linalg.matmul(inputs, upstream, transpose_a=True), variable.dtype)
 
 
-# --- convolutions
-# --------------------------------------------------------------------------------------
+# --- convolutions -----------------------------------------------------------------------
 
 
 def has_fast_upsampling(filters: int) -> bool:
-    """Whether `upsample` is the faster way to double the sides, for what is being traced."""
+    """Whether `upsample` may be used, and is faster than a transposed convolution."""
     return enabled() and _INFERENCE.get() and filters < _MANY_CHANNELS
 
 
 def upsample(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """A transposed convolution, 4 × 4 with stride 2, as a 3 × 3 convolution whose channels become
-    pixels.
+    """A 4 × 4 transposed convolution with stride 2, as a sub-pixel convolution.
 
-    With few channels it is twice as fast (Shi et al. 2016, "Real-time single image and video
-    super-resolution").
+    A 3 × 3 convolution computes the four output pixels of an input pixel as channels (Shi et al.
+    2016, "Real-time single image and video super-resolution using an efficient sub-pixel
+    convolutional neural network"). With few channels it is twice as fast.
 
     Args:
         inputs: `[B, H, W, C]`.
@@ -270,41 +279,40 @@ def upsample(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.depth_to_space(tf.nn.conv2d(inputs, kernel, 1, "SAME"), 2)
 
 
-# --- Adam
-# ----------------------------------------------------------------------------------------------
+# --- Adam -------------------------------------------------------------------------------
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Adam(keras.optimizers.Adam):
-    """Adam (Kingma & Ba 2014), updated by TensorFlow's fused kernel.
+    """Adam (Kingma & Ba 2014) with TensorFlow's fused update.
 
-    Keras writes the update as a dozen operations, each of which reads and writes arrays as large as
-    the weights. Without XLA to fuse them they take a fifth of a dense GAN's step on a CPU.
-    Arguments, state and, up to rounding, numbers are those of `keras.optimizers.Adam`. Gradients
+    Keras's update consists of a dozen operations, each of which reads and writes arrays as large as
+    the weights. Without XLA, which fuses them, they take a fifth of a dense GAN's step on a CPU.
+    Arguments, state and, up to rounding, results are those of `keras.optimizers.Adam`. Gradients
     within `global_clipnorm` pass through unchanged.
     """
 
     def _clip_gradients(self, grads: list[Any]) -> list[Any]:
         limit = self.global_clipnorm
-        known = [gradient for gradient in grads if gradient is not None]
-        if not limit or not known or not enabled():
+        present = [gradient for gradient in grads if gradient is not None]
+        if not limit or not present or not enabled():
             return super()._clip_gradients(grads)
-        norm = tf.linalg.global_norm(known)
+        norm = tf.linalg.global_norm(present)
 
         def clip() -> list[tf.Tensor]:
-            # A norm that is not finite makes every gradient so.
+            # A norm that is not finite makes every gradient NaN.
             scale = limit / norm + (norm - norm)
-            return [gradient * tf.cast(scale, gradient.dtype) for gradient in known]
+            return [gradient * tf.cast(scale, gradient.dtype) for gradient in present]
 
         clipped = iter(
-            tf.cond(norm <= limit, lambda: [tf.identity(gradient) for gradient in known], clip)
+            tf.cond(norm <= limit, lambda: [tf.identity(gradient) for gradient in present], clip)
         )
         return [None if gradient is None else next(clipped) for gradient in grads]
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: tf.Tensor) -> None:
         """Moves one variable and its two moments."""
         if self.amsgrad or tf.distribute.has_strategy() or not enabled():
-            # The kernel knows neither AMSGrad nor variables that are spread over devices.
+            # The kernel supports neither AMSGrad nor variables that are spread over devices.
             super().update_step(gradient, variable, learning_rate)
             return
         dtype = variable.dtype

@@ -7,37 +7,36 @@ import tensorflow as tf
 
 from tfgen.nn import cpu
 
-# Slope of a leaky ReLU below zero, as DCGAN has it (Radford et al. 2015).
+# Slope of a leaky ReLU below zero, as in DCGAN (Radford et al. 2015).
 LEAK = 0.2
-# Least singular value that is divided by.
+# Lower bound of the singular value by which a kernel is divided.
 _TINY = 1e-6
-# Keeps dropout's draws apart from all others of one seed.
+# Separates dropout's noise from all other noise of the same seed. "dr" in ASCII.
 _DROPOUT = 0x6472
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 def leaky_relu(inputs: tf.Tensor) -> tf.Tensor:
-    """max(x, 0.2 x), from two plain operations.
+    """max(x, 0.2 x), from two elementary operations.
 
-    TensorFlow's graph optimizer fuses its own with a convolution before it, fails at that in
-    training, and says so on the terminal.
+    TensorFlow's graph optimizer tries to fuse `tf.nn.leaky_relu` with a preceding convolution,
+    fails in training, and prints an error on the terminal.
     """
     return tf.maximum(inputs, LEAK * inputs)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Dropout(keras.layers.Layer):
-    """Dropout (Srivastava et al. 2014) whose mask is a function of (seed, calls in training so far,
-    replica).
+    """Dropout whose mask is a function of (seed, number of training calls, replica).
 
-    Keras's own keeps its generator's state beside the weights: a resumed run would draw other
-    masks, and all replicas the same ones. Here the count of calls is a weight, saved with the
-    others.
+    Srivastava et al. 2014. Keras's own dropout keeps the state of its generator outside of the
+    weights: a resumed run would draw different masks, and all replicas the same masks. Here the
+    number of calls is a weight, saved with the other weights.
 
     Args:
-        rate: the share that becomes zero, in [0, 1); what stays is divided by 1 − rate.
-        seed: of the masks.
-        **kwargs: for `keras.layers.Layer`.
+        rate: share of the inputs that becomes zero, in [0, 1); the rest is divided by 1 − rate.
+        seed: seed of the masks.
+        **kwargs: further arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, rate: float, seed: int = 0, **kwargs: Any):
@@ -45,19 +44,19 @@ class Dropout(keras.layers.Layer):
         self.rate, self.seed = rate, seed
 
     def build(self, input_shape: Any) -> None:
-        """Makes the counter."""
+        """Creates the counter of calls."""
         self.calls = _state(self, "calls", (), "int64", "zeros")
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """The input, in training thinned out."""
+        """The inputs; in training, a share of them becomes zero."""
         if not training or not self.rate:
             return inputs
         fold = tf.random.experimental.stateless_fold_in
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = fold(fold(tf.constant([self.seed, _DROPOUT], tf.int32), self.calls.value), replica)
-        kept = _sixteen_bits(tf.shape(inputs), seed) >= round(self.rate * 2**16)
+        mask = _sixteen_bits(tf.shape(inputs), seed) >= round(self.rate * 2**16)
         self.calls.assign_add(1)
-        return tf.where(kept, inputs / (1 - self.rate), tf.zeros([], inputs.dtype))
+        return tf.where(mask, inputs / (1 - self.rate), tf.zeros([], inputs.dtype))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -66,7 +65,7 @@ class Dropout(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Upsampling(keras.layers.Conv2DTranspose):
-    """Keras's transposed convolution that doubles the sides: 4 × 4, stride 2, `same`."""
+    """A transposed convolution that doubles the sides: 4 × 4, stride 2, `same`."""
 
     def __init__(self, filters: int, **kwargs: Any):
         super().__init__(filters, **{"kernel_size": 4, "strides": 2, "padding": "same", **kwargs})
@@ -83,14 +82,15 @@ class Upsampling(keras.layers.Conv2DTranspose):
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class GatedResidual(keras.layers.Layer):
-    """x + v σ(g) with v and g from two convolutions of x (van den Oord et al. 2016, "Conditional
-    PixelCNN").
+    """A gated residual block: x + v σ(g), with v and g from two convolutions of x.
 
-    ReLU, 3 × 3, ReLU, 1 × 1: the first as wide as the input, the second twice as wide.
+    The gate is that of van den Oord et al. 2016, "Conditional image generation with PixelCNN
+    decoders". The layers are ReLU, a 3 × 3 convolution as wide as the input, ReLU, and a 1 × 1
+    convolution twice as wide.
 
     Args:
-        seed: of the initial weights.
-        **kwargs: for `keras.layers.Layer`.
+        seed: seed of the initial weights.
+        **kwargs: further arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, seed: int = 0, **kwargs: Any):
@@ -98,7 +98,7 @@ class GatedResidual(keras.layers.Layer):
         self.seed = seed
 
     def build(self, input_shape: Any) -> None:
-        """Makes both convolutions for images `[B, H, W, C]`."""
+        """Creates both convolutions, for images `[B, H, W, C]`."""
         channels, dtype = input_shape[-1], self.dtype_policy
         seeds = [2 * self.seed, 2 * self.seed + 1]
         inner, outer = (keras.initializers.GlorotUniform(seed=seed) for seed in seeds)
@@ -110,7 +110,7 @@ class GatedResidual(keras.layers.Layer):
         self.outer.build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """The input with the gated difference."""
+        """`[B, H, W, C] → [B, H, W, C]`."""
         value, gate = tf.split(self.outer(tf.nn.relu(self.inner(tf.nn.relu(inputs)))), 2, axis=-1)
         return inputs + value * tf.sigmoid(gate)
 
@@ -121,18 +121,19 @@ class GatedResidual(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class SpectralNormalization(keras.layers.Layer):
-    """Divides a layer's kernel by its largest singular value (Miyato et al. 2018, "Spectral
-    normalization").
+    """Divides a layer's kernel by its largest singular value.
 
-    The value comes from a power iteration, one step a call in training, through which no gradient
-    goes; it does go through the division. Keras's own wrapper overwrites the kernel instead, which
-    is another method.
+    Miyato et al. 2018, "Spectral normalization for generative adversarial networks".
+
+    The value comes from a power iteration with one step per call in training. Gradients flow
+    through the division, but not through the iteration. Keras's own wrapper overwrites the kernel
+    instead, which is a different method.
 
     Args:
         layer: a dense or convolutional layer without bias and activation.
-        seed: of the iteration's start.
+        seed: seed of the iteration's initial vector.
         use_bias: whether a bias is added after the division.
-        **kwargs: for `keras.layers.Layer`.
+        **kwargs: further arguments of `keras.layers.Layer`.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class SpectralNormalization(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Builds the layer, its bias, and the vector of the iteration."""
-        if not self.layer.built:  # one that was loaded is
+        if not self.layer.built:  # a loaded layer is built
             self.layer.build(input_shape)
         units = self.layer.kernel.shape[-1]
         if self.use_bias:
@@ -162,14 +163,14 @@ class SpectralNormalization(keras.layers.Layer):
             self.vector.assign(right)
         largest = tf.tensordot(left, tf.linalg.matvec(matrix, right), 1)
         outputs = self.layer(inputs)
-        # A kernel of zeros stays one.
+        # A kernel of zeros stays zero.
         outputs /= tf.cast(tf.maximum(largest, _TINY), outputs.dtype)
         return (
             tf.nn.bias_add(outputs, tf.cast(self.bias, outputs.dtype)) if self.use_bias else outputs
         )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The layer's."""
+        """The output shape of the layer."""
         return self.layer.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -189,8 +190,10 @@ class SpectralNormalization(keras.layers.Layer):
 
 
 def _sixteen_bits(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Uniform integers of 0 … 2¹⁶ − 1, `int32`; two from a word, since the words are what takes the
-    time."""
+    """Uniform integers in 0…2¹⁶ − 1, `int32`.
+
+    Two integers come from one 32-bit word, because drawing words takes most of the time.
+    """
     size = tf.reduce_prod(shape)
     words = tf.random.stateless_uniform(
         [(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32
@@ -200,7 +203,7 @@ def _sixteen_bits(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _state(layer: keras.layers.Layer, name: str, shape: tuple, dtype: str, initializer: Any) -> Any:
-    """A weight that a step changes and no gradient does; replicas hold one value."""
+    """A weight that steps change without a gradient, the same on all replicas."""
     return layer.add_weight(
         name=name,
         shape=shape,

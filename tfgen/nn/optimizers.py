@@ -1,4 +1,4 @@
-"""Adam in one pass over memory, and its step size over a training."""
+"""Adam with a learning-rate schedule and gradient clipping."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ import tensorflow as tf
 
 from tfgen.nn.cpu import Adam
 
-# More steps than any training has: a cosine over so many is one.
+# More steps than any training has: over so many, a cosine stays at 1.
 _ENDLESS = 10**12
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How steps change over a training.
+    """The learning rate and the clipping over a training.
 
     Attributes:
-        warmup_steps: steps in which the step size grows to its largest.
-        cosine_steps: steps in all, at whose end a cosine has brought it to zero (Loshchilov &
-            Hutter 2016, "SGDR"); None keeps it.
-        clip_norm: largest norm of a step's whole gradient, a longer one is shortened to it; 0: any.
-            Of several replicas each shortens its own share.
+        warmup_steps: steps of linear warm-up to the peak learning rate.
+        cosine_steps: total steps, warm-up included, at the end of which a cosine reaches 0
+            (Loshchilov & Hutter 2016, "SGDR"); None keeps the peak learning rate.
+        clip_norm: global gradient norm to which larger gradients are clipped; 0 disables clipping.
+            With several replicas, each clips its share of the gradient to its share of the norm.
     """
 
     warmup_steps: int = 0
@@ -29,18 +29,18 @@ class Schedule:
     clip_norm: float = 0.0
 
     def every(self, steps: int) -> "Schedule":
-        """That of an optimizer which takes one step in so many."""
+        """The schedule of an optimizer that moves in every n-th step, with n = `steps`."""
         cosine = self.cosine_steps and max(1, self.cosine_steps // steps)
         return dataclasses.replace(
             self, warmup_steps=self.warmup_steps // steps, cosine_steps=cosine
         )
 
     def of(self, learning_rate: float) -> float | keras.optimizers.schedules.CosineDecay:
-        """The step size, `learning_rate` at its largest: a number where it does not change."""
+        """The learning rate with this peak: a number if it is constant, else a schedule."""
         if not self.warmup_steps and self.cosine_steps is None:
             return learning_rate
         steps = _ENDLESS if self.cosine_steps is None else self.cosine_steps
-        # Keras counts the cosine from the end of the warm-up.
+        # Keras counts the steps of the cosine from the end of the warm-up.
         cosine = keras.optimizers.schedules.CosineDecay
         if not self.warmup_steps:
             return cosine(learning_rate, steps)
@@ -53,8 +53,14 @@ class Schedule:
 
 
 def make_adam(learning_rate: float, beta_1: float = 0.9, schedule: Schedule | None = None) -> Adam:
-    """Adam with a decay of the first moment, its step size and gradients as `schedule` says."""
+    """Adam with a schedule.
+
+    Args:
+        learning_rate: peak learning rate.
+        beta_1: decay of the first moment.
+        schedule: learning rate and clipping over the training; None: constant, no clipping.
+    """
     schedule = schedule or Schedule()
-    # Keras cuts before it sums over the replicas, whose losses are shares of the whole.
+    # Keras clips before it sums over the replicas, whose losses are shares of the whole.
     share = schedule.clip_norm / tf.distribute.get_strategy().num_replicas_in_sync
     return Adam(schedule.of(learning_rate), beta_1, global_clipnorm=share or None)

@@ -195,8 +195,8 @@ def saved_config(path: Path) -> RunConfig:
     data = RunFolder(path).read_config()
     if isinstance(name := data["family"], str) and name not in registry.names():
         raise UsageError(
-            f"{path} is a run of the model {name!r}, which is not installed; install the package that "
-            f"adds it{hint(name, registry.names())}"
+            f"{path} is a run of the model {name!r}, which is not installed; install the package "
+            f"that adds it{hint(name, registry.names())}"
         )
     try:
         entry = registry.family(name)

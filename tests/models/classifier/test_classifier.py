@@ -1,4 +1,4 @@
-"""The classifier: the contract as far as it makes no images, and what it alone promises."""
+"""What the classifier alone promises; the contract is in tests/models/test_contracts.py."""
 
 from pathlib import Path
 from typing import Any
@@ -9,46 +9,32 @@ import pytest
 import tensorflow as tf
 
 import tfgen
-from tests import commands, contracts
+from tests import commands
 from tests.conftest import SIDE
-from tfgen import Classifier
-from tfgen.errors import UsageError
+from tests.told import fails
+from tfgen import Classifier, ClassifierConfig
 from tfgen.publishing import export
 
 pytestmark = pytest.mark.newest
 
-
-def classifier(image_shape: tuple[int, ...] = (SIDE, SIDE, 1), **kwargs: Any) -> Classifier:
-    return Classifier(
-        image_shape, channels=2, units=6, dropout=0.25, **{"num_classes": 3, **kwargs}
-    )
+LABELS = np.arange(64) % 3
 
 
-@pytest.mark.parametrize("check", contracts.NOT_GENERATIVE, ids=lambda f: f.__name__)
-def test_contract(check: Any, images: np.ndarray) -> None:
-    check(classifier, images)
-
-
-@pytest.mark.parametrize("check", contracts.NOT_GENERATIVE_WITH_FOLDER, ids=lambda f: f.__name__)
-def test_contract_with_files(check: Any, images: np.ndarray, tmp_path: Path) -> None:
-    check(classifier, images, tmp_path)
-
-
-@pytest.mark.parametrize("policy", ["float64", "mixed_float16"])
-def test_precision(images: np.ndarray, policy: str) -> None:
-    contracts.check_precision(classifier, images, policy)
+def classifier(**fields: Any) -> Classifier:
+    small = {"image_shape": (SIDE, SIDE, 1), "channels": 2, "units": 6, "dropout": 0.25}
+    return Classifier(**{**small, "num_classes": 3, **fields})
 
 
 def test_loss_and_accuracy_are_those_of_the_logits(images: np.ndarray) -> None:
-    model = contracts.compiled(classifier)
-    labels = contracts.labels_for(model, len(images))
+    model = classifier()
+    model.compile()
     logits = model(images)[1].numpy().astype(np.float64)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    found = contracts.evaluate(model, images)
+    logs = model.evaluate(images, LABELS, batch_size=16, verbose=0, return_dict=True)
     np.testing.assert_allclose(
-        found["loss"], -log_probs[np.arange(len(images)), labels].mean(), rtol=1e-5
+        logs["loss"], -log_probs[np.arange(len(images)), LABELS].mean(), rtol=1e-5
     )
-    np.testing.assert_allclose(found["accuracy"], (logits.argmax(-1) == labels).mean(), rtol=1e-6)
+    np.testing.assert_allclose(logs["accuracy"], (logits.argmax(-1) == LABELS).mean(), rtol=1e-6)
     np.testing.assert_array_equal(model.classify(images), logits.argmax(-1))
 
 
@@ -61,7 +47,7 @@ def test_logits_are_a_linear_function_of_the_features(images: np.ndarray) -> Non
     np.testing.assert_allclose(logits, features @ kernel + bias, rtol=1e-5, atol=1e-6)
 
 
-def test_it_learns_what_is_easily_told() -> None:
+def test_it_learns_classes_of_different_brightness() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 512)
     grey = 40 + 80 * labels[:, None, None, None] + rng.integers(-30, 30, (512, SIDE, SIDE, 1))
@@ -72,16 +58,29 @@ def test_it_learns_what_is_easily_told() -> None:
     assert model.evaluate(images, labels, verbose=0, return_dict=True)["accuracy"] > 0.95
 
 
+def test_it_has_ten_classes_by_default() -> None:
+    assert ClassifierConfig().num_classes == Classifier().num_classes == 10
+    assert Classifier()(np.zeros((2, 28, 28, 1), np.uint8))[1].shape == (2, 10)
+
+
 def test_it_needs_labels_and_large_enough_images(images: np.ndarray) -> None:
-    model = contracts.compiled(classifier)
+    model = classifier()
+    model.compile()
     with pytest.raises(ValueError, match=r"needs labels: pass \(images, labels\)"):
         model.fit(images, batch_size=16, verbose=0)
     with pytest.raises(tf.errors.InvalidArgumentError, match="labels must be 0…2"):
         model.fit(images[:16], np.full(16, 3), batch_size=16, verbose=0)
-    with pytest.raises(UsageError, match="the least is 4 × 4"):
-        classifier((3, 28, 1))
-    with pytest.raises(UsageError, match="num_classes = 1 is too small"):
-        classifier(num_classes=1)
+    fails(lambda: classifier(image_shape=(3, 28, 1)), "(3, 28, 1)", "the least is 4 × 4")
+    fails(lambda: classifier(num_classes=1), "num_classes = 1 is too small")
+
+
+def test_pictures_show_the_misclassified_images(images: np.ndarray) -> None:
+    model = classifier()
+    classes = model.classify(images[:8]).numpy()
+    assert model.pictures(tf.constant(images[:8]), tf.constant(classes)) == {}
+    wrong = np.where(np.arange(8) < 5, (classes + 1) % 3, classes)
+    (axes,) = model.pictures(tf.constant(images[:8]), tf.constant(wrong))["mistakes"].axes
+    assert axes.get_title() == "5 of 8 validation images are misclassified"
 
 
 def test_its_export_gives_features_and_logits(
@@ -90,10 +89,10 @@ def test_its_export_gives_features_and_logits(
     model = classifier(dtype="mixed_bfloat16")
     path = export.publish(model, tmp_path, "judge", run={"family": "classifier"}, weights="last")
     opened = tfgen.load(path)
-    found = opened.call("features", images=images)
+    outputs = opened.call("features", images=images)
     features, logits = export.in_float32(model)(images)
-    np.testing.assert_allclose(found["features"], features, atol=1e-5)
-    np.testing.assert_allclose(found["logits"], logits, atol=1e-5)
+    np.testing.assert_allclose(outputs["features"], features, atol=1e-5)
+    np.testing.assert_allclose(outputs["logits"], logits, atol=1e-5)
     assert opened.call("serving_default", images=images[:0])["logits"].shape == (0, 3)
     assert commands.main("sample", ["judge", "--saved-models", str(tmp_path)]) == 2
     assert "judge version 2 makes no images; it offers features" in capsys.readouterr().err

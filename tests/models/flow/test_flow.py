@@ -11,7 +11,8 @@ import tensorflow_probability as tfp
 
 from tests.told import fails
 from tfgen import Dequantized, Flow, Identity, image_seeds
-from tfgen.random import DEQUANTIZATION, SeedNoise, seeds_of_draws
+from tfgen.models.preprocessing import DEQUANTIZATION
+from tfgen.random import SeedNoise, seeds_of_draws
 
 pytestmark = pytest.mark.newest
 
@@ -21,7 +22,7 @@ SHAPE = (6, 6, 1)
 
 def trained(dtype: str = "float32", **arguments: Any) -> Flow:
     """A small flow whose conditioners are not at zero any more."""
-    flow = Flow(SHAPE, couplings=4, hidden=(8,), dtype=dtype, **arguments)
+    flow = Flow(image_shape=SHAPE, couplings=4, hidden=(8,), dtype=dtype, **arguments)
     rng = np.random.default_rng(0)
     for variable in flow.trainable_variables:
         variable.assign(rng.normal(scale=0.3, size=variable.shape))
@@ -32,13 +33,13 @@ def seeds(n: int) -> tf.Tensor:
     return tf.constant(image_seeds(0, n))
 
 
-# --- the density
-# -----------------------------------------------------------------------------------------
+# --- the density ------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_an_untrained_flow_is_a_normal_density_of_logits(images: np.ndarray) -> None:
     """f is the identity at first, so log p(x) is known."""
-    flow = Flow(SHAPE, hidden=(8,), alpha=0.01, dtype="float64")
+    flow = Flow(image_shape=SHAPE, hidden=(8,), alpha=0.01, dtype="float64")
     u = SeedNoise(seeds(64)).uniform(64, SHAPE, DEQUANTIZATION, "float64").numpy()
     p = 0.005 + 0.99 * (images + u) / 256
     logits = np.log(p) - np.log1p(-p)
@@ -47,7 +48,7 @@ def test_an_untrained_flow_is_a_normal_density_of_logits(images: np.ndarray) -> 
         (1, 2, 3)
     )
     np.testing.assert_allclose(flow.log_prob(images, seeds(64)), wanted, rtol=1e-6)
-    logs_of = Flow(SHAPE, hidden=(8,), alpha=0.01)
+    logs_of = Flow(image_shape=SHAPE, hidden=(8,), alpha=0.01)
     logs_of.compile()
     logs = logs_of.evaluate(images, verbose=0, return_dict=True)
     np.testing.assert_allclose(logs["bits_per_dim"], logs["loss"] / (36 * np.log(2)), rtol=1e-6)
@@ -69,6 +70,7 @@ def test_uniform_noise_costs_an_untrained_flow_what_the_integral_says() -> None:
     np.testing.assert_allclose(bits, wanted, atol=4 * 6 / np.sqrt(noise.size))
 
 
+@pytest.mark.quick
 def test_log_prob_is_the_transformed_distributions(images: np.ndarray) -> None:
     flow = trained("float64")
     events, log_det = flow.preprocessing.events_and_log_det(
@@ -80,7 +82,9 @@ def test_log_prob_is_the_transformed_distributions(images: np.ndarray) -> None:
 
 
 def test_a_density_on_the_plane_integrates_to_one() -> None:
-    flow = Flow((2,), couplings=4, hidden=(8,), preprocessing=Identity(), dtype="float64")
+    flow = Flow(
+        image_shape=(2,), couplings=4, hidden=(8,), preprocessing=Identity(), dtype="float64"
+    )
     rng = np.random.default_rng(0)
     for variable in flow.trainable_variables:
         variable.assign(rng.normal(scale=0.2, size=variable.shape))
@@ -90,10 +94,10 @@ def test_a_density_on_the_plane_integrates_to_one() -> None:
     np.testing.assert_allclose(density.sum() * (axis[1] - axis[0]) ** 2, 1, atol=1e-3)
 
 
-# --- there and back
-# --------------------------------------------------------------------------------------
+# --- there and back ---------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_each_byte_comes_back_exactly() -> None:
     every = (
         np.random.default_rng(0).permutation(np.resize(np.arange(256), 64 * 36)).reshape(64, *SHAPE)
@@ -124,7 +128,8 @@ def test_latents_of_decoded_latents_are_the_same_up_to_the_bytes_width(images: n
 
 def test_an_event_may_have_any_number_of_axes() -> None:
     for shape in ((5,), (3, 4), (2, 3, 2, 2)):
-        flow = Flow(shape, couplings=2, hidden=(8,), preprocessing=Identity(), dtype="float64")
+        fields = {"image_shape": shape, "couplings": 2, "hidden": (8,)}
+        flow = Flow(**fields, preprocessing=Identity(), dtype="float64")
         x = tf.constant(np.random.default_rng(0).normal(size=(4, *shape)))
         wanted = tf.reduce_sum(
             tfd.Normal(np.float64(0), np.float64(1)).log_prob(x), list(range(1, x.ndim))
@@ -163,8 +168,7 @@ def test_dequantized_events_stay_within_their_byte() -> None:
     assert len(np.unique(events[:, 3, 3, 0])) == 50
 
 
-# --- one evaluation a step
-# -------------------------------------------------------------------------------
+# --- one evaluation a step --------------------------------------------------------------
 
 
 # Without XLA there are two halves of the batch, and for each kernel one gradient of both.
@@ -172,7 +176,7 @@ def test_dequantized_events_stay_within_their_byte() -> None:
 def test_a_step_multiplies_each_kernel_once_forward_and_twice_backward(
     jit_compile: bool, parts: int
 ) -> None:
-    flow = Flow((6, 6, 1), couplings=4, hidden=(8, 8))
+    flow = Flow(image_shape=(6, 6, 1), couplings=4, hidden=(8, 8))
     flow.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=jit_compile)
     step = tf.function(flow.train_step).get_concrete_function(
         tf.TensorSpec([16, 6, 6, 1], tf.uint8)
@@ -185,12 +189,11 @@ def test_a_step_multiplies_each_kernel_once_forward_and_twice_backward(
     assert np.all(np.isfinite(flow.train_on_batch(np.zeros((16, 6, 6, 1), np.uint8))))
 
 
-# --- use
-# -------------------------------------------------------------------------------------------------
+# --- use --------------------------------------------------------------------------------
 
 
 def test_it_learns_and_real_images_are_likelier_than_others(images: np.ndarray) -> None:
-    flow = Flow(SHAPE, couplings=4, hidden=(32,))
+    flow = Flow(image_shape=SHAPE, couplings=4, hidden=(32,))
     flow.compile(optimizer=keras.optimizers.Adam(3e-3))
     history = flow.fit(images, batch_size=16, epochs=30, verbose=0).history["bits_per_dim"]
     assert history[-1] < 0.7 * history[0]
@@ -242,11 +245,11 @@ def test_several_dequantizations_are_averaged_as_probabilities(images: np.ndarra
         ({"log_scale_bound": 0.0}, "must be more than 0"),
     ],
 )
-def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
+def test_wrong_arguments_are_refused(arguments: dict, message: str) -> None:
     fails(lambda: Flow(**arguments), message)
 
 
 def test_labels_are_refused() -> None:
-    flow = Flow(SHAPE, couplings=2, hidden=(8,))
+    flow = Flow(image_shape=SHAPE, couplings=2, hidden=(8,))
     with pytest.raises(ValueError, match="it takes no labels"):
         flow.decode(flow.latents(seeds(2)), tf.constant([0, 1]))

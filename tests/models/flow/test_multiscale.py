@@ -26,7 +26,7 @@ COMMON = {"seed": 0, "dtype": "float32", "name": "network"}
 
 
 def small(image_shape: tuple[int, ...] = SHAPE, **arguments: Any) -> Flow:
-    return Flow(image_shape, **{**SMALL, **arguments})
+    return Flow(image_shape=image_shape, **{**SMALL, **arguments})
 
 
 def trained(**arguments: Any) -> Flow:
@@ -48,8 +48,7 @@ def images(images: np.ndarray) -> np.ndarray:
     return np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])
 
 
-# --- the density
-# -----------------------------------------------------------------------------------------
+# --- the density ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("components", [0, 3])
@@ -87,25 +86,24 @@ def test_a_step_convolves_once_forward_and_twice_backward() -> None:
         assert operations.count(kind) == 3 * (2 + 2 * 2)
 
 
-# --- normalization from data
-# -------------------------------------------------------------------------------
+# --- normalization from data ------------------------------------------------------------
 
 
 def normalized(flow: Flow, images: np.ndarray) -> list[np.ndarray]:
     """What comes out of each normalization."""
     events, _ = flow._events_and_log_det(tf.constant(images), flow.training_noise())
-    seen = []
+    outputs = []
 
     class Watched(ActivationNormalization):
         def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             x, log_det = super()._inverse_and_log_det(y)
-            seen.append(x.numpy())
+            outputs.append(x.numpy())
             return x, log_det
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfgen.models.steps.ActivationNormalization", Watched)
+        patch.setattr("tfgen.models.flow.steps.ActivationNormalization", Watched)
         flow.bijector().inverse(events)
-    return seen
+    return outputs
 
 
 def test_adapting_gives_each_channel_mean_0_and_deviation_1(images: np.ndarray) -> None:
@@ -130,8 +128,8 @@ def test_it_is_the_identity_before() -> None:
     np.testing.assert_array_equal(step.bijectors()[0].inverse(x), x)
 
 
-@pytest.mark.parametrize("given", ["array", "tensor", "dataset", "pairs"])
-def test_fit_adapts_once(given: str, images: np.ndarray) -> None:
+@pytest.mark.parametrize("kind", ["array", "tensor", "dataset", "pairs"])
+def test_fit_adapts_once(kind: str, images: np.ndarray) -> None:
     flow = small(scale_steps=(1,), scale_channels=(4,))
     flow.compile(optimizer=keras.optimizers.SGD(0.0))
     dataset = tf.data.Dataset.from_tensor_slices(images)
@@ -140,7 +138,7 @@ def test_fit_adapts_once(given: str, images: np.ndarray) -> None:
         "tensor": tf.constant(images),
         "dataset": dataset.batch(16),
         "pairs": tf.data.Dataset.zip(dataset, tf.data.Dataset.range(64)).batch(16),
-    }[given]
+    }[kind]
     flow.fit(x, epochs=1, verbose=0)
     assert int(flow.adapted) == 1
     set_from_data = flow.flow_steps[0].shift.numpy()
@@ -174,7 +172,7 @@ def test_it_adapts_in_a_strategys_scope(images: np.ndarray) -> None:
     )
 
 
-def test_what_cannot_be_looked_at_is_told() -> None:
+def test_data_that_cannot_be_read_twice_are_refused() -> None:
     flow = small()
     flow.compile()
     with pytest.raises(ValueError, match="no images"):
@@ -185,8 +183,7 @@ def test_what_cannot_be_looked_at_is_told() -> None:
         flow.fit(iter([]), verbose=0)
 
 
-# --- dequantization
-# ----------------------------------------------------------------------------------------
+# --- dequantization ---------------------------------------------------------------------
 
 
 def dequantization() -> VariationalDequantization:
@@ -201,7 +198,7 @@ def test_the_learned_noise_knows_its_density() -> None:
     layer = dequantization()
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1)), tf.uint8)
 
-    class Given(SeedNoise):
+    class KnownNoise(SeedNoise):
         """Noise that the test knows."""
 
         def normal(
@@ -212,13 +209,13 @@ def test_the_learned_noise_knows_its_density() -> None:
     epsilon = tf.constant(np.random.default_rng(1).normal(size=(3, 2, 2, 4)))
     with tf.GradientTape() as tape:
         tape.watch(epsilon)
-        u, log_q = layer.draw(images, Given(seeds(3)), "float64")
+        u, log_q = layer.draw(images, KnownNoise(seeds(3)), "float64")
     jacobian = tf.reshape(tape.batch_jacobian(u, epsilon), [3, 16, 16]).numpy()
     normal = tfp.distributions.Normal(np.float64(0), np.float64(1)).log_prob(epsilon)
     wanted = tf.reduce_sum(normal, [1, 2, 3]).numpy() - np.linalg.slogdet(jacobian)[1]
     np.testing.assert_allclose(log_q, wanted, rtol=1e-10)
     assert np.all((u > 0) & (u < 1))
-    other, _ = layer.draw(255 - images, Given(seeds(3)), "float64")
+    other, _ = layer.draw(255 - images, KnownNoise(seeds(3)), "float64")
     assert np.max(np.abs(other - u)) > 1e-3
 
 
@@ -246,22 +243,21 @@ def test_learned_noise_costs_fewer_bits_than_uniform(images: np.ndarray) -> None
     assert bits["variational"] < bits["uniform"] - 0.1
 
 
-# --- averages, layers, arguments
-# ---------------------------------------------------------------------------
+# --- averages, layers, arguments --------------------------------------------------------
 
 
-def test_the_average_judges_and_samples(images: np.ndarray) -> None:
+def test_evaluation_and_sampling_use_the_average(images: np.ndarray) -> None:
     flow = trained(ema_decay=0.999)
     flow.compile(optimizer=keras.optimizers.Adam(1e-2))
     flow.fit(images, batch_size=16, epochs=2, verbose=0)
-    judged, sampled = flow.log_prob(images).numpy(), flow.sample(3).numpy()
+    log_prob, sampled = flow.log_prob(images).numpy(), flow.sample(3).numpy()
     noise = SeedNoise(tf.range(64))
-    assert np.max(np.abs(judged - flow._noisy_log_prob(noise, tf.constant(images)).numpy())) > 1
+    assert np.max(np.abs(log_prob - flow.bytes_log_prob(noise, tf.constant(images)).numpy())) > 1
     with flow.averaged():
         means = [v.value.numpy() for v in flow.trainable_variables]
     for variable, mean in zip(flow.trainable_variables, means, strict=True):
         variable.assign(mean)
-    np.testing.assert_allclose(judged, flow._noisy_log_prob(noise, tf.constant(images)), rtol=1e-5)
+    np.testing.assert_allclose(log_prob, flow.bytes_log_prob(noise, tf.constant(images)), rtol=1e-5)
     events = flow.bijector().forward(flow.latents(image_seeds(0, 3)))
     np.testing.assert_allclose(sampled, flow.preprocessing.images(events), atol=1e-6)
 
@@ -307,10 +303,10 @@ def test_the_dequantization_is_saved_with_its_weights() -> None:
     ("arguments", "message"),
     [
         ({"image_shape": (6, 8, 1)}, "images of 6 × 8 do not suit 2 scales: 4 must divide both"),
-        ({"scale_steps": (1, 1, 1)}, "do not have one entry a scale"),
+        ({"scale_steps": (1, 1, 1)}, "scale_channels = (4, 6) differ in length"),
         ({"scale_steps": (1, 0)}, "scale_steps"),
         ({"scale_steps": (), "scale_channels": ()}, "scale_steps is empty"),
-        ({"dequantization": "variational", "preprocessing": Identity()}, "takes no bytes"),
+        ({"dequantization": "variational", "preprocessing": Identity()}, "needs bytes"),
         ({"image_shape": (4,)}, "no images; use --architecture dense"),
         (
             {"architecture": "dense", "image_shape": (7, 8, 1), "dequantization": "variational"},
@@ -318,5 +314,5 @@ def test_the_dequantization_is_saved_with_its_weights() -> None:
         ),
     ],
 )
-def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
+def test_wrong_arguments_are_refused(arguments: dict, message: str) -> None:
     fails(lambda: small(**arguments), message)

@@ -17,7 +17,7 @@ SHAPE = (6, 6, 1)
 
 def small(**arguments: Any) -> GAN:
     common = {"latent_dim": 3, "generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
-    return GAN(SHAPE, **{**common, **arguments})
+    return GAN(image_shape=SHAPE, **{**common, **arguments})
 
 
 def values(variables: Any) -> list[np.ndarray]:
@@ -32,8 +32,7 @@ def weights_of(layer: keras.Layer) -> list[Any]:
     return [*layer.trainable_variables, *layer.non_trainable_variables]
 
 
-# --- densities on a line
-# -----------------------------------------------------------------------------------
+# --- densities on a line ----------------------------------------------------------------
 
 
 def density(x: np.ndarray, mean: float, stddev: float) -> np.ndarray:
@@ -75,8 +74,7 @@ def test_the_best_discriminator_is_the_share_of_the_real_density() -> None:
     )
 
 
-# --- the order of moves
-# ------------------------------------------------------------------------------------
+# --- the order of moves -----------------------------------------------------------------
 
 
 def linear(inputs: int, units: int, seed: int) -> keras.Layer:
@@ -194,8 +192,7 @@ def test_the_generator_moves_at_each_nth_step(jit_compile: bool, images: np.ndar
     assert int(model.step) == 6
 
 
-# --- the moving average
-# ------------------------------------------------------------------------------------
+# --- the moving average -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("decay", "critic_steps"), [(0.999, 1), (0.15, 1), (0.999, 2)])

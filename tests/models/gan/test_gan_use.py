@@ -1,4 +1,4 @@
-"""The GAN as it is used: labels, wrong arguments, saving, precision, what it tells."""
+"""The GAN as it is used: labels, wrong arguments, saving, precision, logs, pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import tensorflow as tf
 from tests.told import fails
 from tfgen import GAN, image_seeds
 from tfgen.models.gan.config import GANConfig
+from tfgen.models.gan.model import PENALTY
 from tfgen.nn.optimizers import Schedule
-from tfgen.random import LATENTS, PENALTY
+from tfgen.random import LATENTS
 
 pytestmark = pytest.mark.newest
 
@@ -21,7 +22,7 @@ SHAPE = (6, 6, 1)
 
 def small(**arguments: Any) -> GAN:
     common = {"latent_dim": 3, "generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
-    return GAN(SHAPE, **{**common, **arguments})
+    return GAN(image_shape=SHAPE, **{**common, **arguments})
 
 
 def values(variables: Any) -> list[np.ndarray]:
@@ -37,8 +38,7 @@ def state(model: GAN) -> list[np.ndarray]:
     return model.get_weights() + [v.numpy() for o in model.optimizers.values() for v in o.variables]
 
 
-# --- labels
-# ------------------------------------------------------------------------------------------------
+# --- labels -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,8 @@ def state(model: GAN) -> list[np.ndarray]:
 )
 def test_both_networks_see_the_label(architecture: str, shape: tuple[int, ...]) -> None:
     common = {"channels": 2, "generator_hidden": (8,), "discriminator_hidden": (8,)}
-    model = GAN(shape, 3, num_classes=3, architecture=architecture, seed=1, **common)
+    common |= {"latent_dim": 3, "num_classes": 3}
+    model = GAN(image_shape=shape, architecture=architecture, seed=1, **common)
     latents = model.latents(image_seeds(0, 4))
     pictures = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.uint8)
     for first, second in ((0, 1), (1, 2)):
@@ -67,19 +68,19 @@ def test_both_networks_see_the_label(architecture: str, shape: tuple[int, ...]) 
 def test_a_conditional_model_asks_for_labels(images: np.ndarray) -> None:
     model = small(num_classes=3)
     model.compile(**model.default_optimizers(1e-3), jit_compile=False)
-    told = r"pass labels .*0…2, in fit as \(images, labels\)"
+    message = r"pass labels .*0…2, in fit as \(images, labels\)"
     for call in (
-        lambda: model.decode(model.latents(image_seeds(0, 2))),
         lambda: model.score(images[:2]),
+        lambda: model(images[:2]),
         lambda: model.fit(images, batch_size=16, verbose=0),
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             call()
     model.fit(images, np.arange(64) % 3, batch_size=16, verbose=0)
     assert int(model.step) == 4
 
 
-def test_another_takes_none(images: np.ndarray) -> None:
+def test_an_unconditional_model_takes_no_labels(images: np.ndarray) -> None:
     model, labels = small(), tf.constant([0, 1])
     for call in (
         lambda: model.decode(model.latents(image_seeds(0, 2)), labels),
@@ -89,8 +90,7 @@ def test_another_takes_none(images: np.ndarray) -> None:
             call()
 
 
-# --- wrong arguments
-# ---------------------------------------------------------------------------------------
+# --- wrong arguments --------------------------------------------------------------------
 
 
 def test_two_optimizers_are_two_objects() -> None:
@@ -118,7 +118,7 @@ def test_a_penalty_of_each_image_needs_a_critic_of_each_image() -> None:
 
 def test_the_discriminator_has_a_rate_of_its_own() -> None:
     optimizers = small(discriminator_rate=0.25).default_optimizers(0.01)
-    rates = {name: float(each.learning_rate) for name, each in optimizers.items()}
+    rates = {name: float(optimizer.learning_rate) for name, optimizer in optimizers.items()}
     assert rates == pytest.approx({"generator_optimizer": 0.01, "discriminator_optimizer": 0.0025})
 
 
@@ -126,8 +126,8 @@ def test_a_generator_that_rarely_moves_ends_its_schedule_too() -> None:
     schedule = Schedule(warmup_steps=10, cosine_steps=50)
     optimizers = small(critic_steps=5).default_optimizers(0.1, schedule)
     ends = {
-        name: float(each._learning_rate(50 if name[0] == "d" else 10))
-        for name, each in optimizers.items()
+        name: float(optimizer._learning_rate(50 if name[0] == "d" else 10))
+        for name, optimizer in optimizers.items()
     }
     assert ends == pytest.approx({"generator_optimizer": 0, "discriminator_optimizer": 0}, abs=1e-8)
     assert float(optimizers["generator_optimizer"]._learning_rate(2)) == pytest.approx(0.1)
@@ -140,10 +140,10 @@ def test_convolutional_networks_need_sides_that_four_divides() -> None:
         "four must divide",
         "--architecture dense",
     )
-    fails(lambda: GAN((8, 6, 1), architecture="convolutional"), "8 × 6")
-    # Whoever gives both networks decides for himself.
-    given = {"generator": keras.layers.Dense(1), "discriminator": keras.layers.Dense(1)}
-    GAN(SHAPE, architecture="convolutional", **given)
+    fails(lambda: GAN(image_shape=(8, 6, 1), architecture="convolutional"), "8 × 6")
+    # With both networks of the caller's own, the configuration builds none.
+    own = {"generator": keras.layers.Dense(1), "discriminator": keras.layers.Dense(1)}
+    GAN(image_shape=SHAPE, architecture="convolutional", **own)
 
 
 @pytest.mark.parametrize(
@@ -155,18 +155,23 @@ def test_convolutional_networks_need_sides_that_four_divides() -> None:
         ({"hidden": (8,)}, "no field 'hidden'"),
     ],
 )
-def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
-    fails(lambda: GAN(SHAPE, **arguments), message)
+def test_wrong_arguments_are_refused(arguments: dict, message: str) -> None:
+    fails(lambda: GAN(image_shape=SHAPE, **arguments), message)
 
 
 def test_events_that_are_no_images_suit_no_convolution() -> None:
-    fails(lambda: GAN((4,), architecture="convolutional"), "no images", "--architecture dense")
+    fails(
+        lambda: GAN(image_shape=(4,), architecture="convolutional"),
+        "no images",
+        "--architecture dense",
+    )
 
 
 def test_networks_that_have_no_weights_yet_get_them(images: np.ndarray) -> None:
     flat = [keras.layers.Flatten(), keras.layers.Dense(1)]
     wide = [keras.layers.Dense(36), keras.layers.Reshape(SHAPE)]
-    model = GAN(SHAPE, 3, generator=keras.Sequential(wide), discriminator=keras.Sequential(flat))
+    own = {"generator": keras.Sequential(wide), "discriminator": keras.Sequential(flat)}
+    model = GAN(image_shape=SHAPE, latent_dim=3, **own)
     model.compile(**model.default_optimizers(1e-2))
     before = [
         values(network.trainable_variables) for network in (model.generator, model.discriminator)
@@ -176,8 +181,7 @@ def test_networks_that_have_no_weights_yet_get_them(images: np.ndarray) -> None:
         assert old and not same(values(network.trainable_variables), old)
 
 
-# --- saving and precision
-# ----------------------------------------------------------------------------------
+# --- saving and precision ---------------------------------------------------------------
 
 
 def test_a_saved_game_goes_on_in_the_middle_of_a_cycle(tmp_path: Path, images: np.ndarray) -> None:
@@ -197,8 +201,8 @@ def test_a_saved_game_goes_on_in_the_middle_of_a_cycle(tmp_path: Path, images: n
     assert loaded.get_compile_config() == model.get_compile_config()
     for _ in range(2):
         before = state(model)
-        for each in (model, loaded):
-            each.train_on_batch(images[16:32])
+        for player in (model, loaded):
+            player.train_on_batch(images[16:32])
         assert same(state(loaded), state(model))
         assert not same(before, state(model))
     assert [int(o.iterations) for o in loaded.optimizers.values()] == [2, 5]
@@ -218,8 +222,8 @@ def test_each_optimizer_comes_back_as_it_was(tmp_path: Path, images: np.ndarray)
         assert type(optimizer) is kind
         assert optimizer.get_config() == model.optimizers[name].get_config()
         np.testing.assert_allclose(float(optimizer.learning_rate), rate, rtol=1e-6)
-    for each in (model, loaded):
-        each.train_on_batch(images[16:32])
+    for player in (model, loaded):
+        player.train_on_batch(images[16:32])
     assert same(state(loaded), state(model))
 
 
@@ -229,7 +233,8 @@ def test_pictures_score_what_is_sampled() -> None:
         if weight.name.startswith("average_"):
             weight.assign(tf.zeros_like(weight.value))
     latents = model.latents(image_seeds(0, 4))
-    np.testing.assert_array_equal(model.sampled_events(latents), 0)
+    # Events of 0, the middle of −1…1.
+    np.testing.assert_array_equal(model.decode(latents), 0.5)
     assert np.any(model.generate(latents).numpy() != 0)
     images = np.zeros((4, *SHAPE), np.uint8)
     (axes,) = model.pictures(tf.constant(images))["scores"].axes
@@ -264,8 +269,7 @@ def test_half_precision_is_saved_with_its_scales(tmp_path: Path, images: np.ndar
     assert same(state(loaded), state(model))
 
 
-# --- what it tells
-# -----------------------------------------------------------------------------------------
+# --- what it logs and shows ----------------------------------------------------------------------
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:

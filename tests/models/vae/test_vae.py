@@ -1,5 +1,6 @@
 """The VAE against closed forms."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -55,6 +56,7 @@ def linear_gaussian(
     return vae, exact, np.random.default_rng(0).normal(size=(6, 4)) * 1.5
 
 
+@pytest.mark.quick
 def test_importance_bound_is_exact_with_the_exact_posterior() -> None:
     vae, exact, x = linear_gaussian(encoder_error=0.0)
     # Each importance weight is p(x) itself, whatever z: no Monte Carlo error is left.
@@ -83,6 +85,7 @@ def test_elbo_below_importance_bound_below_log_prob() -> None:
     )
 
 
+@pytest.mark.quick
 def test_kl_is_the_closed_form() -> None:
     vae = VAE(image_shape=(4, 4, 1), latent_dim=5, hidden=(8,), dtype="float64")
     events = tf.constant(np.random.default_rng(0).random((7, 4, 4, 1)))
@@ -94,6 +97,7 @@ def test_kl_is_the_closed_form() -> None:
     np.testing.assert_allclose(kl, tfd.kl_divergence(posterior, vae.prior()), rtol=1e-10)
 
 
+@pytest.mark.quick
 def test_zero_logits_cost_a_bit_a_pixel() -> None:
     vae = VAE()
     for variable in vae.decoder.trainable_variables:
@@ -107,7 +111,7 @@ def test_zero_logits_cost_a_bit_a_pixel() -> None:
 
 def test_a_step_on_two_halves_is_one_step_on_both() -> None:
     images = np.random.default_rng(0).integers(0, 256, (16, 6, 6, 1)).astype(np.uint8)
-    vae = VAE((6, 6, 1), 3, (8,), seed=2, dtype="float64")
+    vae = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(8,), seed=2, dtype="float64")
     vae.compile(optimizer=keras.optimizers.SGD(0.1))
     noise, before, losses = vae.training_noise(), [v.numpy() for v in vae.trainable_variables], []
     with tf.GradientTape() as tape:
@@ -125,7 +129,7 @@ def test_a_step_on_two_halves_is_one_step_on_both() -> None:
 
 
 def test_halves_draw_their_own_noise_and_come_back_in_order() -> None:
-    vae = VAE((6, 6, 1), 3, (8,))
+    vae = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(8,))
     vae.compile()
     images = np.repeat(np.arange(16, dtype=np.uint8)[:, None], 36, axis=1).reshape(16, 6, 6, 1)
 
@@ -139,13 +143,13 @@ def test_halves_draw_their_own_noise_and_come_back_in_order() -> None:
 
 @pytest.mark.parametrize(
     ("why", "parts"),
-    [("even", [8, 8]), ("odd", [7, 8]), ("unknown", [None, None]), ("XLA", [16]), ("given", [16])],
+    [("even", [8, 8]), ("odd", [7, 8]), ("unknown", [None, None]), ("XLA", [16]), ("own", [16])],
 )
-def test_a_batch_is_halved_except_where_that_would_not_do(why: str, parts: list) -> None:
-    given = keras.Sequential(
-        [keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(6)]
+def test_a_batch_is_halved_except_with_xla_or_networks_of_the_caller(why: str, parts: list) -> None:
+    own = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(6)])
+    vae = VAE(
+        image_shape=(6, 6, 1), latent_dim=3, hidden=(8,), encoder=own if why == "own" else None
     )
-    vae = VAE((6, 6, 1), 3, (8,), encoder=given if why == "given" else None)
     vae.compile(jit_compile=why == "XLA")
     sizes = []
 
@@ -176,8 +180,8 @@ def test_bernoulli_is_tfp_s(kind: str) -> None:
         both = [
             of(logits=logits, dtype=tf.float32).log_prob(x) for of in (Bernoulli, tfd.Bernoulli)
         ]
-    found, expected = (tape.gradient(each, logits) for each in both)
-    np.testing.assert_allclose(found, expected, atol=2e-7)
+    gradient, expected = (tape.gradient(log_prob, logits) for log_prob in both)
+    np.testing.assert_allclose(gradient, expected, atol=2e-7)
     np.testing.assert_array_equal(ours.sample(3, seed=(0, 1)), theirs.sample(3, seed=(0, 1)))
 
 
@@ -188,15 +192,16 @@ def test_likelihoods_are_tfp_densities_summed_over_the_event() -> None:
         ("continuous_bernoulli", lambda p: tfd.ContinuousBernoulli(logits=p)),
         ("normal", lambda p: tfd.Normal(p, 1.0)),
     ):
-        # Identity: a Bernoulli of grey values is refused beside `none`.
-        vae = VAE((4, 4, 1), 2, (8,), likelihood, "none", preprocessing=Identity())
+        # Identity, because a Bernoulli likelihood of `none` is refused.
+        fields = {"latent_dim": 2, "hidden": (8,), "likelihood": likelihood, "binarization": "none"}
+        vae = VAE(image_shape=(4, 4, 1), **fields, preprocessing=Identity())
         latents = vae.latents(image_seeds(0, 3))
         expected = tf.reduce_sum(pixel(vae.decoder(latents)).log_prob(x), [1, 2, 3])
         np.testing.assert_allclose(vae.likelihood(latents).log_prob(x), expected, rtol=1e-5)
 
 
 def test_loss_is_what_its_parts_say(images: np.ndarray) -> None:
-    vae = VAE((6, 6, 1), 3, (16,))
+    vae = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(16,))
     vae.compile()
     logs = vae.evaluate(images, batch_size=16, verbose=0, return_dict=True)
     np.testing.assert_allclose(logs["loss"], logs["reconstruction"] + logs["kl"], rtol=1e-6)
@@ -229,7 +234,7 @@ def test_threshold_and_none_need_no_noise() -> None:
 
 
 def test_encode_decode_and_call_agree(images: np.ndarray) -> None:
-    vae = VAE((6, 6, 1), 3, (16,))
+    vae = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(16,))
     mean, stddev = vae.encode(images)
     assert mean.shape == stddev.shape == (64, 3)
     assert np.all(stddev.numpy() > 0)
@@ -240,7 +245,7 @@ def test_encode_decode_and_call_agree(images: np.ndarray) -> None:
 
 
 def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
-    vae, seeds = VAE((6, 6, 1), 3, (16,)), image_seeds(0, 8)
+    vae, seeds = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(16,)), image_seeds(0, 8)
     together = vae.log_prob(images[:8], seeds).numpy()
     np.testing.assert_allclose(together[2:3], vae.log_prob(images[2:3], seeds[2:3]), rtol=1e-5)
 
@@ -256,15 +261,15 @@ def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
         ({"image_shape": (28, 0, 1)}, "too small"),
     ],
 )
-def test_wrong_arguments_are_told(arguments: dict, message: str) -> None:
+def test_wrong_arguments_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         VAE(**arguments)
 
 
-def test_given_networks_are_saved(tmp_path, images: np.ndarray) -> None:
+def test_networks_of_the_caller_are_saved(tmp_path: Path, images: np.ndarray) -> None:
     vae = VAE(
-        (6, 6, 1),
-        2,
+        image_shape=(6, 6, 1),
+        latent_dim=2,
         encoder=keras.Sequential(
             [keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
         ),

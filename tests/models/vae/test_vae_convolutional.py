@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.test_layers import normal
+from tests.arrays import normal
 from tests.told import fails
 from tfgen import VAE, Identity, image_seeds, registry
 from tfgen.models.vae.networks import convolutional_decoder, convolutional_encoder
@@ -20,7 +20,7 @@ COMMON = {"seed": 0, "dtype": "float32", "name": "network", "activation": "relu"
 
 def small(image_shape: tuple[int, ...] = (8, 8, 1), **config: Any) -> VAE:
     common = {"latent_dim": 3, "hidden": (5,), "channels": 2}
-    return VAE(image_shape, **{**common, "architecture": "convolutional", **config})
+    return VAE(image_shape=image_shape, **{**common, "architecture": "convolutional", **config})
 
 
 def kinds(network: keras.Sequential) -> list[str]:
@@ -115,46 +115,47 @@ def test_both_networks_see_the_label(shape: tuple[int, ...]) -> None:
     vae = small(shape, num_classes=3, channels=8, hidden=(20,), activation="tanh")
     pictures = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.uint8)
     latents = vae.latents(image_seeds(0, 4))
-    for found in (
+    for function in (
         lambda label: vae.decode(latents, label),
         lambda label: vae.encode(pictures, label)[0],
     ):
-        first, second = (found(tf.fill([4], label)).numpy().reshape(4, -1) for label in (0, 1))
+        first, second = (function(tf.fill([4], label)).numpy().reshape(4, -1) for label in (0, 1))
         assert np.all(np.abs(first - second).max(axis=1) > 1e-4)
-        mixed = found(tf.constant([0, 1, 0, 1])).numpy().reshape(4, -1)
+        mixed = function(tf.constant([0, 1, 0, 1])).numpy().reshape(4, -1)
         np.testing.assert_allclose(mixed[::2], first[::2], atol=1e-6)
 
 
-def test_sides_that_four_does_not_divide_are_told() -> None:
-    told = ("6 × 8", "four must divide both sides", "--architecture dense")
-    fails(lambda: small((6, 8, 1)), *told)
-    fails(lambda: small((6, 8, 1), encoder=given()[0]), *told)
+def test_sides_that_four_does_not_divide_are_refused() -> None:
+    message = ("6 × 8", "four must divide both sides", "--architecture dense")
+    fails(lambda: small((6, 8, 1)), *message)
+    fails(lambda: small((6, 8, 1), encoder=own_networks()[0]), *message)
     flat = {"likelihood": "normal", "preprocessing": Identity()}
     fails(lambda: small((8,), **flat), "events of shape (8,) are no images", "--architecture dense")
 
 
 class NeverEmpty(keras.layers.Layer):
-    """As convolutions are where TensorFlow has oneDNN compute them: they fail where there are no
-    images."""
+    """Fails for an empty batch, as oneDNN's convolutions do."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         tf.debugging.assert_positive(tf.shape(inputs)[0])
         return inputs
 
 
-def given() -> tuple[keras.Sequential, keras.Sequential]:
+def own_networks() -> tuple[keras.Sequential, keras.Sequential]:
     """Convolutional networks of the user's own, of 8 × 8 images and 2 latents."""
     layers = keras.layers
     transposed = layers.Conv2DTranspose(1, 4, strides=2, padding="same")
     encoder = [NeverEmpty(), layers.Conv2D(3, 3, strides=2), layers.Flatten(), layers.Dense(4)]
     decoder = [NeverEmpty(), layers.Dense(32), layers.Reshape((4, 4, 2)), transposed]
-    made = keras.Sequential([keras.Input((8, 8, 1)), *encoder])
-    return made, keras.Sequential([keras.Input((2,)), *decoder])
+    return (
+        keras.Sequential([keras.Input((8, 8, 1)), *encoder]),
+        keras.Sequential([keras.Input((2,)), *decoder]),
+    )
 
 
-def test_given_networks_see_no_empty_batch() -> None:
-    encoder, decoder = given()
-    vae = VAE((8, 8, 1), 2, encoder=encoder, decoder=decoder)
+def test_networks_of_the_caller_get_no_empty_batch() -> None:
+    encoder, decoder = own_networks()
+    vae = VAE(image_shape=(8, 8, 1), latent_dim=2, encoder=encoder, decoder=decoder)
     with pytest.raises(tf.errors.InvalidArgumentError):
         decoder(tf.zeros([0, 2]))
     images = tf.TensorSpec([None, 8, 8, 1], tf.uint8)
@@ -162,7 +163,7 @@ def test_given_networks_see_no_empty_batch() -> None:
         (vae.encode, [images], [(2,), (2,)]),
         (vae.decode, [tf.TensorSpec([None, 2])], [(8, 8, 1)]),
         (
-            lambda *each: vae.log_prob(*each, samples=3),
+            lambda images, seeds: vae.log_prob(images, seeds, samples=3),
             [images, tf.TensorSpec([None], tf.int32)],
             [()],
         ),
@@ -171,5 +172,5 @@ def test_given_networks_see_no_empty_batch() -> None:
         for batch in (0, 2):
             inputs = [tf.zeros([batch, *spec.shape[1:]], spec.dtype) for spec in specs]
             for called in (function, traced):
-                found = tf.nest.flatten(called(*inputs))
-                assert [each.shape for each in found] == [(batch, *shape) for shape in shapes]
+                outputs = tf.nest.flatten(called(*inputs))
+                assert [output.shape for output in outputs] == [(batch, *shape) for shape in shapes]

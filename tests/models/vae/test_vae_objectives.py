@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.test_vae import linear_gaussian, noise
+from tests.models.vae.test_vae import linear_gaussian, noise
 from tests.told import fails
 from tfgen import VAE, Pixels, registry
 from tfgen.models.vae.config import VAEConfig
-from tfgen.random import POSTERIOR
+from tfgen.models.vae.model import POSTERIOR
 
 pytestmark = pytest.mark.newest
 
@@ -19,11 +19,11 @@ LOG_2_PI = np.log(2 * np.pi)
 
 
 def small(**config: Any) -> VAE:
-    return VAE((6, 6, 1), 3, (8,), **{"seed": 1, **config})
+    fields = {"image_shape": (6, 6, 1), "latent_dim": 3, "hidden": (8,), "seed": 1}
+    return VAE(**{**fields, **config})
 
 
-# --- against the linear VAE with normal likelihood
-# ---------------------------------------------------------
+# --- against the linear VAE with normal likelihood --------------------------------------
 
 
 @pytest.mark.parametrize("samples", [1, 4])
@@ -109,14 +109,14 @@ def test_a_step_follows_the_weighted_gradient_and_logs_the_bound_itself(
     before = [tf.constant(v.numpy()) for v in vae.trainable_variables]
     with tf.GradientTape() as tape:
         tape.watch(before)
-        surrogate, *told = formula(before, x, epsilon, objective, kl_weight)
+        surrogate, *terms = formula(before, x, epsilon, objective, kl_weight)
         loss = -tf.reduce_mean(surrogate)
     gradients = tape.gradient(loss, before)
     logs = vae.train_on_batch(x, return_dict=True)
     for variable, old, gradient in zip(vae.trainable_variables, before, gradients, strict=True):
         # Keras holds the rate in float32.
         np.testing.assert_allclose(variable, old - 0.1 * gradient, rtol=1e-6, atol=1e-9)
-    bound, reconstruction, kl = (float(tf.reduce_mean(each)) for each in told)
+    bound, reconstruction, kl = (float(tf.reduce_mean(term)) for term in terms)
     assert logs == pytest.approx(
         {"loss": -bound, "reconstruction": -reconstruction, "kl": kl}, rel=1e-9
     )
@@ -131,8 +131,7 @@ def test_the_kls_weight_grows_evenly_and_then_stays() -> None:
     assert small().kl_weight() is None
 
 
-# --- of binary images
-# --------------------------------------------------------------------------------------
+# --- of binary images -------------------------------------------------------------------
 
 
 def importance_bound(vae: VAE, events: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
@@ -177,14 +176,14 @@ def test_losses_are_importance_weighted_in_training_and_validation(images: np.nd
     )
 
 
-def test_the_average_judges_and_samples(images: np.ndarray) -> None:
+def test_evaluation_and_sampling_use_the_average(images: np.ndarray) -> None:
     vae, plain = small(ema_decay=0.9, dtype="float64"), small(dtype="float64")
     for model in (vae, plain):
         model.compile(jit_compile=False)
     start = [v.numpy() for v in vae.trainable_variables]
     vae.train_on_batch(images[:16])
     now, averages = (
-        [v.numpy() for v in each] for each in (vae.trainable_variables, vae._average._averages)
+        [v.numpy() for v in group] for group in (vae.trainable_variables, vae._average._averages)
     )
     for old, new, average in zip(start, now, averages, strict=True):
         # The first decay is 1 / 10.
@@ -192,17 +191,16 @@ def test_the_average_judges_and_samples(images: np.ndarray) -> None:
     for values, same in ((now, False), (averages, True)):
         for variable, value in zip(plain.trainable_variables, values, strict=True):
             variable.assign(value)
-        for found in (
+        for result in (
             lambda model: model.evaluate(images, batch_size=16, verbose=0),
             lambda model: model.encode(images[:4])[0],
             lambda model: model.sample(n=4),
             lambda model: model.log_prob(images[:4], np.arange(4), 2),
         ):
-            assert np.array_equal(found(vae), found(plain)) == same
+            assert np.array_equal(result(vae), result(plain)) == same
 
 
-# --- configurations
-# ----------------------------------------------------------------------------------------
+# --- configurations ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "silu", "tanh"])
@@ -262,12 +260,12 @@ def test_presets_of_one_shape_share_a_name() -> None:
         ({"ema_decay": 1.5}, ("ema_decay = 1.5 is too large; the most is 1",)),
     ],
 )
-def test_wrong_configurations_are_told(wrong: dict, parts: tuple[str, ...]) -> None:
+def test_wrong_configurations_are_refused(wrong: dict, parts: tuple[str, ...]) -> None:
     fails(lambda: VAEConfig(**wrong), *parts)
     fails(lambda: small(**wrong), *parts)
 
 
-def test_an_unknown_argument_is_told() -> None:
+def test_an_unknown_argument_is_refused() -> None:
     fails(
         lambda: small(importance_sample=2),
         "no field 'importance_sample'",

@@ -1,4 +1,4 @@
-"""The classifier's options and presets. No TensorFlow here, so that `--help` answers at once."""
+"""The classifier's options and presets; no TensorFlow, so that `--help` is fast."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,20 +11,26 @@ from tfgen.settings.model import ConditionalConfig
 
 @dataclass(frozen=True)
 class ClassifierConfig(ConditionalConfig):
-    """A small convolutional classifier."""
+    """A small convolutional classifier.
+
+    Attributes:
+        num_classes: number of classes, 2 or more; taken from the data, not a flag.
+    """
 
     num_classes: int = dataclasses.field(default=10, metadata={"minimum": 0}, kw_only=True)
     channels: int = option(
-        32, "of the convolution at full size; twice as many at half of it", minimum=1
+        32, "channels of the convolution at full size; twice as many at half the side", minimum=1
     )
     units: int = option(128, "length of a feature vector", minimum=1)
-    dropout: float = option(0.5, "rate between features and logits", minimum=0, maximum=0.99)
+    dropout: float = option(
+        0.5, "dropout rate between features and logits", minimum=0, maximum=0.99
+    )
 
     def check_images(self) -> None:
-        """Refuses what cannot be classified.
+        """Refuses images or numbers of classes that do not suit the network.
 
         Raises:
-            UsageError: images are too small, or there are fewer than two classes.
+            UsageError: the images are too small, or there are fewer than two classes.
         """
         if len(self.image_shape) != 3 or min(self.image_shape[:2]) < 4:
             raise UsageError(

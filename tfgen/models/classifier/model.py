@@ -1,4 +1,4 @@
-"""A classifier, whose features judge samples."""
+"""The classifier, whose features judge samples."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,23 +19,22 @@ from tfgen.nn.layers import Dropout
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Number of mistakes that a run shows.
+# Number of misclassified images that a run shows.
 MISTAKES = 64
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Classifier(ImageModel):
-    """A small convolutional classifier; its penultimate layer gives the features that judge
-    samples.
+    """A small convolutional classifier, whose features judge samples.
 
-    Three 3 × 3 convolutions, a dense layer whose outputs are the features, dropout, logits; see
+    Three 3 × 3 convolutions, a dense layer whose outputs are the features, dropout, and logits; see
     `networks.feature_network`. Logs `loss`, the cross-entropy in nats, and `accuracy`.
 
     Args:
         config: the configuration; None takes the defaults, with 10 classes.
-        seed: of the initial weights and of all noise.
-        name: of the model.
-        dtype: policy of the networks.
+        seed: seed of the initial weights and of all noise.
+        name: name of the model.
+        dtype: dtype policy of the networks.
         **fields: fields of `ClassifierConfig`, which replace those of `config`.
 
     Raises:
@@ -82,20 +81,23 @@ class Classifier(ImageModel):
         self.dropout.build((None, units))
 
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-        """Features `float[B, units]` and logits `float[B, num_classes]` of `uint8[B, H, W, C]`."""
-        events = self.preprocessing.likely_events(
-            tf.convert_to_tensor(images), self.likelihood_dtype
-        )
+        """Features `float[B, units]` and logits `float[B, num_classes]`.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            training: whether dropout is on and batch normalization uses the batch's moments.
+        """
+        images = tf.convert_to_tensor(images)
+        events = self.preprocessing.likely_events(images, self.likelihood_dtype)
         features = self.feature_network(events, training=training)
         logits = self.head(self.dropout(features, training=training))
         return tf.cast(features, self.likelihood_dtype), tf.cast(logits, self.likelihood_dtype)
 
     def classify(self, images: tf.Tensor) -> tf.Tensor:
-        """The likeliest class of each of `uint8[B, H, W, C]`, `int32[B]`."""
+        """The most probable classes `int32[B]` of images `uint8[B, H, W, C]`."""
         return tf.argmax(self(images)[1], axis=-1, output_type=tf.int32)
 
-    # --- training
-    # --------------------------------------------------------------------------------------
+    # --- training -----------------------------------------------------------------------
 
     def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Images and labels of a batch.
@@ -109,7 +111,7 @@ class Classifier(ImageModel):
         return images, tf.reshape(tf.cast(labels, tf.int32), [-1])
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One step of the optimizer on the cross-entropy."""
+        """One optimizer step on the cross-entropy."""
         images, labels = self.unpack(data)
         with tf.GradientTape() as tape:
             logits = self(images, training=True)[1]
@@ -126,15 +128,14 @@ class Classifier(ImageModel):
         return self.log(loss=losses, accuracy=self._is_right(logits, labels))
 
     def _is_right(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """1 where the likeliest class is the label, else 0: `float[B]`."""
-        right = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
-        return tf.cast(right, self.likelihood_dtype)
+        """1 where the most probable class is the label, else 0; `float[B]`."""
+        is_right = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
+        return tf.cast(is_right, self.likelihood_dtype)
 
-    # --- use
-    # -------------------------------------------------------------------------------------------
+    # --- use ----------------------------------------------------------------------------
 
     def signatures(self) -> Signatures:
-        """`features`: features and logits of images."""
+        """One signature, `features`: features and logits of images."""
         images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
 
         def features(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -144,16 +145,16 @@ class Classifier(ImageModel):
         return {"features": (features, [images])}
 
     def example_inputs(self, size: int) -> dict[str, np.ndarray]:
-        """Images of noise."""
+        """Images of uniform noise."""
         shape = (size, *self.config.image_shape)
         return {"images": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
 
     def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
-        """Held-out images that are taken for another class, if there are any."""
+        """Misclassified held-out images, if there are any."""
         assert labels is not None
         wrong = np.flatnonzero(self.classify(images).numpy() != np.asarray(labels))
         if not len(wrong):
             return {}
-        title = f"{len(wrong)} of {len(labels)} validation images are taken for another class"
-        shown = tf.gather(images, wrong[:MISTAKES]).numpy() / 255
-        return {"mistakes": figures.picture(shown, title)}
+        title = f"{len(wrong)} of {len(labels)} validation images are misclassified"
+        mistakes = tf.gather(images, wrong[:MISTAKES]).numpy() / 255
+        return {"mistakes": figures.picture(mistakes, title)}

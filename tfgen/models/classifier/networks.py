@@ -12,25 +12,26 @@ from tfgen.nn.cpu import Dense
 def feature_network(
     input_shape: Sequence[int], channels: int, units: int, *, seed: int, dtype: Any, name: str
 ) -> keras.Sequential:
-    """A small convolutional network from images to features, all of them 0 or more.
+    """A small convolutional network from images to non-negative features.
 
-    3 × 3 convolutions with batch normalization and ReLU, one at full size and two at half of it,
-    with twice the channels, pooling after each size; a dense layer, normalized alike.
+    3 × 3 convolutions, one at full size and two with twice the channels at half the side, with
+    pooling after each size; then a dense layer. Each layer is followed by batch normalization and
+    ReLU.
 
     Args:
-        input_shape: height and width, four at least, and channels.
-        channels: at full size.
+        input_shape: height and width, 4 or more, and channels.
+        channels: channels at full size.
         units: length of a feature vector.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: of the network.
+        name: name of the network.
 
     Returns:
         A built network `[B, H, W, C] → [B, units]`.
     """
 
-    def block(index: int, kind: type[keras.Layer], size: int, **kwargs: Any) -> list[keras.Layer]:
-        layer = make_layer(kind, size, seed=seed_of_layer(seed, index), dtype=dtype, **kwargs)
+    def block(index: int, kind: type[keras.Layer], width: int, **kwargs: Any) -> list[keras.Layer]:
+        layer = make_layer(kind, width, seed=seed_of_layer(seed, index), dtype=dtype, **kwargs)
         return [layer, make_batch_norm(dtype), make_activation("relu", dtype)]
 
     same = {"kernel_size": 3, "padding": "same", "use_bias": False}

@@ -1,4 +1,4 @@
-"""The flow's options and presets. No TensorFlow here, so that `--help` answers at once."""
+"""The flow's options and presets; no TensorFlow, so that `--help` is fast."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,52 +11,53 @@ from tfgen.settings.model import ModelConfig
 
 @dataclass(frozen=True)
 class FlowConfig(ModelConfig):
-    """A normalizing flow: dense couplings, or a convolutional one of several scales."""
+    """A normalizing flow, dense or convolutional at several scales."""
 
     architecture: Literal["dense", "multiscale"] = option(
-        "dense", "dense couplings, or convolutional ones"
+        "dense", "dense couplings, or convolutional couplings at several scales"
     )
-    couplings: int = option(8, "dense affine couplings, of alternating halves", minimum=2)
+    couplings: int = option(8, "dense: affine couplings, of alternating halves", minimum=2)
     hidden: tuple[int, ...] = option(
-        (1024, 1024), "widths of each dense conditioner's hidden layers", minimum=1
+        (1024, 1024), "dense: widths of each conditioner's hidden layers", minimum=1
     )
     scale_steps: tuple[int, ...] = option(
-        (8, 8), "multiscale: steps of flow at each scale, the largest first", minimum=1
+        (8, 8), "multiscale: flow steps at each scale, the largest scale first", minimum=1
     )
     scale_channels: tuple[int, ...] = option(
         (32, 64), "multiscale: channels of the conditioners at each scale", minimum=1
     )
-    blocks: int = option(2, "gated residual blocks of each convolutional conditioner", minimum=0)
+    blocks: int = option(2, "multiscale: gated residual blocks of each conditioner", minimum=0)
     components: int = option(
-        0, "multiscale: logistics in each coupling's mixture; 0: affine couplings", minimum=0
+        0, "multiscale: logistics in each coupling's mixture; 0 gives affine couplings", minimum=0
     )
     dequantization: Literal["uniform", "variational"] = option(
-        "uniform", "noise that makes bytes real numbers: uniform, or learned"
+        "uniform", "noise that turns bytes into real numbers: uniform, or a learned flow"
     )
     ema_decay: float = option(
         0.0,
-        "decay a step of the weights' moving average, which judges and samples; 0: none",
+        "EMA decay per step; evaluation and sampling use the EMA weights; 0 disables it",
         minimum=0,
         maximum=1,
     )
-    log_scale_bound: float = option(2.0, "of a coupling's log-scale [nats]", above=0)
+    log_scale_bound: float = option(2.0, "bound of a coupling's log-scale [nats]", above=0)
     alpha: float = option(
-        1e-5, "how far the logit of a pixel keeps off 0 and 1", above=0, maximum=0.5
+        1e-5, "margin that keeps a pixel's logit finite at 0 and 1", above=0, maximum=0.5
     )
 
     def check_events(self) -> None:
-        """Refuses events that the couplings cannot halve, or the scales not squeeze.
+        """Refuses events whose shape does not suit the architecture or dequantization.
 
         Raises:
-            UsageError: which, and what would do.
+            UsageError: the shape does not suit.
         """
         if not self.scale_steps:
-            raise UsageError("scale_steps is empty; give one entry a scale")
+            raise UsageError("scale_steps is empty; pass one number for each scale")
         *sides, last = self.image_shape
         is_image = len(self.image_shape) == 3
         if not is_image and last < 2:
             raise UsageError(
-                f"events of shape {self.image_shape} have no two halves along their last axis"
+                f"events of shape {self.image_shape} have no two halves along their last axis; "
+                "it must have 2 entries or more"
             )
         if not is_image and (
             self.architecture == "multiscale" or self.dequantization == "variational"
@@ -66,25 +67,29 @@ class FlowConfig(ModelConfig):
                 "--dequantization uniform"
             )
         if is_image and sides[1] % 2:
-            raise UsageError(f"images of odd width, {sides[1]}, do not suit the flow's masks")
+            raise UsageError(
+                f"images of odd width, {sides[1]}, do not suit the flow's masks; use an even width"
+            )
         if self.architecture == "multiscale":
             self._check_scales(*sides)
         elif self.dequantization == "variational" and sides[0] % 2:
             raise UsageError(
-                f"images of odd height, {sides[0]}, do not suit --dequantization variational"
+                f"images of odd height, {sides[0]}, do not suit --dequantization variational; "
+                "use --dequantization uniform"
             )
 
     def _check_scales(self, height: int, width: int) -> None:
         scales = len(self.scale_steps)
         if len(self.scale_channels) != scales:
             raise UsageError(
-                f"scale_steps = {self.scale_steps} and scale_channels = {self.scale_channels} do not have "
-                "one entry a scale each"
+                f"scale_steps = {self.scale_steps} and scale_channels = {self.scale_channels} "
+                "differ in length; pass one number of each for each scale"
             )
         if height % 2**scales or width % 2**scales:
             raise UsageError(
-                f"images of {height} × {width} do not suit {scales} scales: {2**scales} must divide both "
-                "sides; use fewer --scale-steps and --scale-channels, or --architecture dense"
+                f"images of {height} × {width} do not suit {scales} scales: {2**scales} must "
+                "divide both sides; use fewer --scale-steps and --scale-channels, or "
+                "--architecture dense"
             )
 
 
@@ -101,14 +106,14 @@ FAMILY = Family(
             epochs=40,
             batch_size=128,
             learning_rate=1e-3,
-            # Twice the norm of a trained flow's gradient. Otherwise one step that leaves images
-            # astronomically unlikely would outweigh everything in Adam's second moments.
+            # Twice the gradient norm of a trained flow. Without clipping, a single step after
+            # which images are astronomically unlikely would dominate Adam's second moments.
             clip_norm=500.0,
             minutes=53,
             result="1.75 bits/dim",
         ),
         "multiscale": Preset(
-            "convolutional: two scales of mixture couplings, learned dequantization (Ho et al. 2019)",
+            "convolutional: two scales, mixture couplings, learned dequantization (Ho et al. 2019)",
             FlowConfig(
                 architecture="multiscale",
                 scale_steps=(4, 4),

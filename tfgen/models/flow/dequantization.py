@@ -1,4 +1,4 @@
-"""Variational dequantization: noise that is learned, to suit the flow's density."""
+"""Variational dequantization: learned noise that turns bytes into real numbers."""
 
 import math
 from typing import Any
@@ -15,18 +15,20 @@ COUPLINGS = 2
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class VariationalDequantization(keras.layers.Layer):
-    """Noise u ~ q(u|x) in (0, 1), itself a flow (Ho et al. 2019, "Flow++", section 3.1).
+    """Noise u ~ q(u|x) in (0, 1), where q is itself a flow.
 
-    log P(x) ≥ E[log p(x + u) − log q(u|x)] for every q, and uniform noise is the worst that is in
-    use: a smooth density is not flat over each byte. Here u = σ(g(ε; x)) with ε standard normal and
-    g affine couplings, on halves of the squeezed image's channels, whose conditioners see the image
-    too.
+    Ho et al. 2019, "Flow++", section 3.1.
+
+    log P(x) ≥ E[log p(x + u) − log q(u|x)] holds for every q. A uniform q gives a loose bound,
+    because a smooth density is not constant over each byte. Here u = σ(g(ε; x)), where ε is
+    standard normal and g consists of affine couplings on halves of the squeezed image's channels.
+    Their conditioners get the image as well.
 
     Args:
         image_shape: height and width, both even, and channels.
-        channels: of the conditioners, of one gated block each.
-        seed: of the initial weights.
-        **kwargs: for `keras.layers.Layer`.
+        channels: channels of the conditioners, which have one gated block each.
+        seed: seed of the initial weights.
+        **kwargs: further arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, image_shape: Any, channels: int = 16, seed: int = 0, **kwargs: Any):
@@ -37,8 +39,8 @@ class VariationalDequantization(keras.layers.Layer):
             gated_network(
                 (height // 2, width // 2, 6 * depth),
                 channels,
-                1,
-                4 * depth,
+                blocks=1,
+                outputs=4 * depth,
                 seed=COUPLINGS * seed + index,
                 dtype=self.dtype_policy,
                 name=f"dequantization_{index}",
@@ -48,15 +50,24 @@ class VariationalDequantization(keras.layers.Layer):
         self.built = True
 
     def draw(self, images: tf.Tensor, noise: Any, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
-        """u `[B, H, W, C]` of `uint8` images, and log q(u|x) in nats, `[B]`."""
-        squeeze = Squeeze(self.image_shape)
-        seen = squeeze.inverse(tf.cast(images, dtype) / 127.5 - 1)
+        """u and its density.
 
-        def beside(network: keras.Sequential) -> Any:
-            return lambda kept: network(tf.concat([kept, tf.cast(seen, kept.dtype)], axis=-1))
+        Args:
+            images: `uint8[B, H, W, C]`.
+            noise: the source of ε.
+            dtype: dtype of the results.
+
+        Returns:
+            u, `[B, H, W, C]`, and log q(u|x) in nats, `[B]`.
+        """
+        squeeze = Squeeze(self.image_shape)
+        squeezed = squeeze.inverse(tf.cast(images, dtype) / 127.5 - 1)
+
+        def with_image(network: keras.Sequential) -> Any:
+            return lambda half: network(tf.concat([half, tf.cast(squeezed, half.dtype)], axis=-1))
 
         couplings = [
-            AffineCoupling(Half(3, bool(index % 2)), beside(network))
+            AffineCoupling(Half(3, bool(index % 2)), with_image(network))
             for index, network in enumerate(self.conditioners)
         ]
         epsilon = noise.normal(tf.shape(images)[0], squeeze.inputs, DEQUANTIZATION, dtype)
@@ -67,7 +78,7 @@ class VariationalDequantization(keras.layers.Layer):
         return u, -0.5 * (squares + constant) - log_det
 
     def call(self, images: tf.Tensor, *, noise: Any) -> tf.Tensor:
-        """u alone, `[B, H, W, C]`."""
+        """u without its density, `[B, H, W, C]`."""
         return self.draw(images, noise, self.variable_dtype)[0]
 
     def get_config(self) -> dict[str, Any]:

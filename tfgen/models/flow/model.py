@@ -12,10 +12,11 @@ import tensorflow_probability as tfp
 from tfgen import figures, random
 from tfgen.bijectors import Chain, Unflatten
 from tfgen.errors import UsageError
+from tfgen.models.base import Curve, Signatures
 from tfgen.models.flow.config import FlowConfig
 from tfgen.models.flow.dequantization import VariationalDequantization
 from tfgen.models.flow.steps import dense_steps, multiscale_chain, multiscale_steps
-from tfgen.models.generative import Curve, GenerativeModel
+from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Dequantized, Identity, Noise
 from tfgen.nn import cpu
 
@@ -32,26 +33,28 @@ ADAPTATION_IMAGES = 512
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Flow(GenerativeModel):
-    """A normalizing flow (Dinh et al. 2016, "Density estimation using Real NVP").
+    """A normalizing flow.
 
-    An invertible map f takes latents z ~ N(0, I) to events of the same dimension, so that
+    Dinh et al. 2016, "Density estimation using Real NVP".
+
+    An invertible function f maps latents z ~ N(0, I) to events of the same dimension. Therefore
     log p(x) = log p(z) + log|det ∂z/∂x| with z = f⁻¹(x), exactly. Logs `loss` = −log p(x) of bytes
-    in nats, by one draw of the dequantization, and `bits_per_dim`, the same over H·W·C·ln 2.
+    in nats, for one draw of the dequantization noise, and `bits_per_dim` = `loss` / (H·W·C·ln 2).
 
-    `architecture="dense"` chains affine couplings of alternating halves; for images these are
-    checkerboards. `architecture="multiscale"` has Glow's steps at each scale (Kingma & Dhariwal
-    2018), with affine or mixture couplings (Ho et al. 2019, "Flow++"), and factors out half of the
+    `architecture="dense"` chains affine couplings of alternating halves, which are checkerboards
+    for images. `architecture="multiscale"` has Glow's steps at each scale (Kingma & Dhariwal 2018),
+    with affine or mixture couplings (Ho et al. 2019, "Flow++"), and factors out half of the
     channels at each scale but the last. `fit` first sets its activation normalizations from data;
     see `adapt`.
 
     Args:
-        config: the configuration; None takes the defaults. Widths must be even. `multiscale` needs
-            sides divisible by 2 for each scale, a learned dequantization sides divisible by 2.
-        seed: of the initial weights and of all noise.
+        config: the configuration; None takes the defaults. Widths must be even. `multiscale` with n
+            scales needs sides divisible by 2ⁿ, `dequantization="variational"` even sides.
+        seed: seed of the initial weights and of all noise.
         preprocessing: turns bytes into events; None takes `Dequantized(alpha)`. With `Identity()`,
-            `image_shape` may be another event shape, whose last axis has two entries or more.
-        name: of the model.
-        dtype: policy of the networks.
+            `image_shape` may be any event shape whose last axis has two entries or more.
+        name: name of the model.
+        dtype: dtype policy of the networks.
         **fields: fields of `FlowConfig`, which replace those of `config`.
 
     Raises:
@@ -90,7 +93,10 @@ class Flow(GenerativeModel):
                 f"events of shape {shape} are no images; pass preprocessing=Identity()"
             )
         if isinstance(preprocessing, Identity) and config.dequantization == "variational":
-            raise UsageError("Identity() takes no bytes, and so no dequantization='variational'")
+            raise UsageError(
+                "dequantization='variational' needs bytes, which Identity() does not take; "
+                "use dequantization='uniform'"
+            )
         bytes_to_events = preprocessing or Dequantized(config.alpha)
         own_parts = {"preprocessing": preprocessing}
         super().__init__(config, bytes_to_events, seed, own_parts, name=name, dtype=dtype)
@@ -101,7 +107,7 @@ class Flow(GenerativeModel):
             if config.dequantization == "variational"
             else None
         )
-        # Whether the normalizations have been set from data.
+        # 1 once the activation normalizations have been set from data.
         self.adapted = self.add_weight(
             name="adapted", shape=(), dtype="int32", initializer="zeros", trainable=False
         )
@@ -109,20 +115,19 @@ class Flow(GenerativeModel):
 
     @property
     def latent_dim(self) -> int:
-        """Dimensions of z, as many as of an event."""
+        """Dimensions of z: the number of entries of an event."""
         return math.prod(self.config.image_shape)
 
     @property
     def networks(self) -> list[keras.Sequential]:
-        """The conditioners of the couplings, and those of the learned dequantization."""
+        """The conditioners of the couplings and of the learned dequantization."""
         learned = self.dequantization.conditioners if self.dequantization is not None else []
         return [*(step.conditioner for step in self.flow_steps), *learned]
 
-    # --- p(z), f, p(x)
-    # ---------------------------------------------------------------------------------
+    # --- p(z), f, p(x) ------------------------------------------------------------------
 
     def prior(self) -> Any:
-        """p(z), standard normal: event `[D]`."""
+        """p(z), standard normal: event shape `[D]`."""
         zeros = tf.zeros([self.latent_dim], self.likelihood_dtype)
         return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
 
@@ -130,8 +135,7 @@ class Flow(GenerativeModel):
         """f: latents `[..., D]` → events `[..., *event_shape]`.
 
         Args:
-            adapting: whether the next inverse sets the normalizations from what it is given; see
-                `adapt`.
+            adapting: whether the next inverse sets the normalizations from its input; see `adapt`.
         """
         steps = [step.bijectors(adapting) for step in self.flow_steps]
         if self.config.architecture == "multiscale":
@@ -139,27 +143,26 @@ class Flow(GenerativeModel):
         return Chain([*itertools.chain(*steps), Unflatten(self.config.image_shape)])
 
     def distribution(self) -> Any:
-        """p(x) of events, as TFP has it; `event_log_prob` is the fast way to its density.
+        """p(x) of events as a distribution of TFP; `event_log_prob` is faster.
 
-        By the weights as they are; see `averaged`.
+        Uses the raw weights, not the EMA.
         """
         return tfd.TransformedDistribution(self.prior(), self.bijector())
 
     def event_log_prob(self, events: tf.Tensor) -> tf.Tensor:
-        """log p(x) of events `[..., *event_shape]`, nats, each conditioner evaluated once.
+        """log p(x) of events `[..., *event_shape]`, nats.
 
-        By the weights as they are; see `averaged`.
+        Evaluates each conditioner once. Uses the raw weights, not the EMA.
         """
         latents, log_det = self.bijector().inverse_and_log_det(events, len(self.config.image_shape))
-        # The prior's density by hand: TFP's solves a linear system.
+        # log p(z) in closed form, because TFP's log_prob solves a linear system.
         constant = self.latent_dim * math.log(2 * math.pi)
         return log_det - 0.5 * (tf.reduce_sum(tf.square(latents), axis=-1) + constant)
 
-    # --- training
-    # --------------------------------------------------------------------------------------
+    # --- training -----------------------------------------------------------------------
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One step of the optimizer on −log p(x)."""
+        """One optimizer step on −log p(x)."""
         images, _ = self.unpack(data)
         with cpu.JoinedTape() as tape:
             log_prob = self.side_by_side(self.bytes_log_prob, self.training_noise(), images)
@@ -168,14 +171,14 @@ class Flow(GenerativeModel):
         return self.log(loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """−log p(x) of a batch, by the EMA of the weights where there is one."""
+        """−log p(x) of a batch, with the EMA weights if there are any."""
         images, _ = self.unpack(data)
         with self.averaged():
             log_prob = self.bytes_log_prob(self.next_test_noise(), images)
         return self.log(loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
     def bytes_log_prob(self, noise: Noise, images: tf.Tensor) -> tf.Tensor:
-        """log p(x) of bytes, nats, `[B]`, by the dequantization that `noise` draws."""
+        """log p(x) of bytes, nats, `[B]`, dequantized with `noise`; uses the raw weights."""
         events, log_det = self._events_and_log_det(images, noise)
         return self.event_log_prob(events) + log_det
 
@@ -184,14 +187,14 @@ class Flow(GenerativeModel):
         return self.preprocessing.events_and_log_det(images, noise, self.likelihood_dtype, draw)
 
     def adapt(self, images: tf.Tensor) -> None:
-        """Sets the activation normalizations from images: after each, channels have mean 0 and
-        deviation 1.
+        """Sets the activation normalizations from images.
 
-        `fit` does so by itself, once in a model's life, with the first of its images. Where there
-        are no normalizations nothing happens. Not to be called within a replica's step.
+        After each normalization, channels have mean 0 and standard deviation 1. `fit` calls this
+        before the first step of a model, with its first images. Does nothing without
+        normalizations. Cannot be called within a replica's step.
 
         Args:
-            images: `uint8[B, H, W, C]`; some hundred.
+            images: some hundred images, `uint8[B, H, W, C]`.
         """
         if self.config.architecture != "multiscale":
             return
@@ -202,13 +205,14 @@ class Flow(GenerativeModel):
             self._average.start()
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`; a model that needs it is adapted first.
+        """`keras.Model.fit`; a new multiscale model is adapted first, see `adapt`.
 
         Raises:
-            ValueError: it needs it, and `x` is no array, tensor, `tf.data.Dataset` or `PyDataset`.
+            ValueError: the model must be adapted, and `x` is no array, tensor, `tf.data.Dataset` or
+                `PyDataset`.
         """
-        untouched = not int(self.adapted.numpy()) and not int(self.step.numpy())
-        if self.config.architecture == "multiscale" and untouched:
+        is_new = not int(self.adapted.numpy()) and not int(self.step.numpy())
+        if self.config.architecture == "multiscale" and is_new:
             self.adapt(first_images(x))
         return super().fit(x, *args, **kwargs)
 
@@ -216,60 +220,52 @@ class Flow(GenerativeModel):
         """−log p / (D ln 2) of log-probabilities in nats."""
         return -log_prob / (self.latent_dim * math.log(2))
 
-    # --- use
-    # -------------------------------------------------------------------------------------------
+    # --- use ----------------------------------------------------------------------------
 
     def log_prob(
         self, images: tf.Tensor, seeds: tf.Tensor | None = None, dequantizations: int = 1
     ) -> tf.Tensor:
-        """A lower bound on log P(x) of bytes in expectation, nats, `float32[B]` (float64 under that
-        policy).
+        """log P(x) of bytes, in expectation a lower bound, nats, `float32[B]`.
+
+        It is `float64[B]` under the policy float64.
 
         Args:
             images: `uint8[B, H, W, C]`.
-            seeds: `int32[B]`, of each image's dequantization; by default 0, 1, 2, ….
-            dequantizations: draws whose densities are averaged: the more, the nearer to log P(x)
-                (Burda et al. 2015). One is the draw of `seeds` itself.
+            seeds: `int32[B]`, of each image's dequantization noise; None: 0, 1, 2, …
+            dequantizations: number of draws over which the density is averaged. The bound grows
+                with it and tends to log P(x) (Burda et al. 2015). A single draw is that of `seeds`.
 
         Raises:
-            ValueError: there is to be no draw.
+            ValueError: `dequantizations` is below 1.
         """
         if dequantizations < 1:
             raise ValueError(f"dequantizations = {dequantizations} is too small; the least is 1")
         images = tf.convert_to_tensor(images)
-        seeds = (
-            tf.range(tf.shape(images)[0])
-            if seeds is None
-            else tf.convert_to_tensor(seeds, tf.int32)
-        )
-        draw_seeds = (
-            seeds[:, None]
-            if dequantizations == 1
-            else random.seeds_of_draws(seeds, dequantizations)
-        )
+        draw_seeds = self.noise_seeds(images, seeds)[:, None]
+        if dequantizations > 1:
+            draw_seeds = random.seeds_of_draws(draw_seeds[:, 0], dequantizations)
 
         def log_prob(images: tf.Tensor, draw_seeds: tf.Tensor) -> tf.Tensor:
             noises = [random.SeedNoise(draw_seeds[:, index]) for index in range(dequantizations)]
             draws = [self.bytes_log_prob(noise, images) for noise in noises]
             return draws[0] if dequantizations == 1 else _log_mean_exp(draws)
 
-        return self.judged(log_prob, images, draw_seeds)
+        return self.apply_averaged(log_prob, images, draw_seeds)
 
     def encode(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
-        """Latents `float32[B, D]` of `uint8` images, dequantized by `seeds: int32[B]`; None: 0, 1,
-        2, …."""
-        images = tf.convert_to_tensor(images)
-        seeds = (
-            tf.range(tf.shape(images)[0])
-            if seeds is None
-            else tf.convert_to_tensor(seeds, tf.int32)
-        )
+        """Latents `float32[B, D]` of images.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            seeds: `int32[B]`, of each image's dequantization noise; None: 0, 1, 2, …
+        """
 
         def latents(images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
             events, _ = self._events_and_log_det(images, random.SeedNoise(seeds))
             return tf.cast(self.bijector().inverse(events), tf.float32)
 
-        return self.judged(latents, images, seeds)
+        images = tf.convert_to_tensor(images)
+        return self.apply_averaged(latents, images, self.noise_seeds(images, seeds))
 
     def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """f(z), `[B, *event_shape]`."""
@@ -278,19 +274,19 @@ class Flow(GenerativeModel):
     def call(
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
     ) -> tf.Tensor:
-        """`log_prob` of `uint8` images."""
+        """`log_prob` of images `uint8[B, H, W, C]`."""
         return self.log_prob(images)
 
     def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
-        """Those of every family, and the same samples at several temperatures, a row each."""
+        """The pictures of every family, and samples at several temperatures, a row each."""
         latents = self.latents(random.image_seeds(0, 8))
         rows = tf.concat([latents * temperature for temperature in TEMPERATURES], axis=0)
         title = f"samples at temperatures {', '.join(map(str, TEMPERATURES))}"
-        shown = figures.picture(self.decode(rows).numpy(), title, 8)
-        return {**super().pictures(images, labels), "temperatures": shown}
+        grid = figures.picture(self.decode(rows).numpy(), title, 8)
+        return {**super().pictures(images, labels), "temperatures": grid}
 
-    def signatures(self) -> dict[str, Any]:
-        """Those of every family, `encode` and `log_prob`."""
+    def signatures(self) -> Signatures:
+        """The signatures of every generative family, `encode` and `log_prob`."""
         images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
         seed = tf.TensorSpec([None], tf.int32, name="seed")
 
@@ -313,20 +309,24 @@ def _log_mean_exp(logarithms: list[tf.Tensor]) -> tf.Tensor:
 
 
 def first_images(x: Any) -> tf.Tensor:
-    """The first images of what `fit` takes, at most `ADAPTATION_IMAGES`, `uint8[B, H, W, C]`.
+    """The first images of an argument `x` of `fit`, at most `ADAPTATION_IMAGES`.
+
+    Returns:
+        `uint8[B, H, W, C]`.
 
     Raises:
-        ValueError: they cannot be looked at without using them up.
+        ValueError: there are no images, or reading them from `x` would consume them.
     """
     if isinstance(x, tf.data.Dataset):
         batch = next(iter(x.unbatch().batch(ADAPTATION_IMAGES)), None)
         if batch is None:
-            raise ValueError("the data set has no images")
+            raise ValueError("the data set has no images; pass one with images")
         return keras.utils.unpack_x_y_sample_weight(batch)[0]
     if isinstance(x, np.ndarray | tf.Tensor):
         return tf.convert_to_tensor(x[:ADAPTATION_IMAGES])
     if isinstance(x, keras.utils.PyDataset):
         return tf.convert_to_tensor(keras.utils.unpack_x_y_sample_weight(x[0])[0])
     raise ValueError(
-        f"the first images of {type(x).__name__} are not known; call flow.adapt(images) before fit"
+        f"cannot read the first images of a {type(x).__name__} without consuming them; "
+        "call flow.adapt(images) before fit"
     )

@@ -19,17 +19,18 @@ def gated_network(
     dtype: Any,
     name: str,
 ) -> keras.Sequential:
-    """A convolutional network of gated residual blocks at one resolution, as Flow++'s (Ho et al.
-    2019).
+    """A convolutional network of gated residual blocks at one resolution.
+
+    Like the conditioners of Flow++ (Ho et al. 2019).
 
     Args:
         input_shape: height, width, channels.
-        channels: of the blocks.
-        blocks: how many.
-        outputs: channels of the output, which starts at zero.
-        seed: of the initial weights.
+        channels: channels of the blocks.
+        blocks: number of blocks.
+        outputs: channels of the output, which is zero before training.
+        seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: of the network.
+        name: name of the network.
 
     Returns:
         A built network `[B, H, W, C] → [B, H, W, outputs]`.
@@ -41,8 +42,7 @@ def gated_network(
         make_layer(keras.layers.Conv2D, channels, seed=seeds[0], **same),
         *(GatedResidual(layer_seed, dtype=dtype) for layer_seed in seeds[1:-1]),
         make_activation("relu", dtype),
-        # The outputs are many where couplings are mixtures, and 3 × 3 would cost as much as a
-        # block.
+        # 1 × 1, because mixture couplings need many outputs: 3 × 3 would cost as much as a block.
         make_layer(
             keras.layers.Conv2D, outputs, seed=seeds[-1], zero=True, kernel_size=1, dtype=dtype
         ),

@@ -1,5 +1,6 @@
-"""The steps of a flow: Keras layers that own weights, and make bijectors of them."""
+"""The steps of a flow: Keras layers that own weights and build bijectors of them."""
 
+import itertools
 from typing import Any, Literal
 
 import keras
@@ -25,33 +26,33 @@ from tfgen.models.flow.networks import gated_network
 from tfgen.nn.blocks import dense_network
 from tfgen.nn.cpu import Dense
 
-# Least standard deviation that a channel is divided by.
+# Added to a channel's standard deviation before its logarithm.
 _TINY = 1e-6
 
 
 def make_mask(name: str, ndims: int, swap: bool) -> Mask:
-    """`checkerboard` of images, or `half` of the last axis of events of `ndims` axes."""
+    """A mask: `checkerboard` of images, or `half` of the last of `ndims` axes."""
     return Checkerboard(swap) if name == "checkerboard" else Half(ndims, swap)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class FlowStep(keras.layers.Layer):
-    """A coupling, where `mixing` is on after activation normalization and an invertible 1 × 1
-    convolution.
+    """A coupling; with `mixing`, a step of Glow (Kingma & Dhariwal 2018, section 3).
 
-    That is Glow's step (Kingma & Dhariwal 2018, section 3), seen from the data. The layer owns the
-    weights; `bijectors` makes TFP's objects of them, which own nothing.
+    From data to latents, Glow's step is activation normalization, an invertible 1 × 1 convolution
+    and a coupling. The layer owns the weights; `bijectors` builds TFP's bijectors from them, which
+    own none.
 
     Args:
-        conditioner: a layer from the kept part to the coupling's parameters, `components` saying
-            how many.
+        conditioner: a layer from the unchanged part of an event to the parameters of the coupling,
+            2 per changed entry for an affine one, 2 + 3 · `components` for a mixture.
         mask: `checkerboard` or `half`.
-        swap: whether the mask's parts change places.
-        components: of a mixture coupling; 0 makes an affine one.
-        log_scale_bound: of the coupling, nats.
-        mixing: whether channels are normalized and mixed before.
-        seed: of the convolution, which starts as a permutation of the channels.
-        **kwargs: for `keras.layers.Layer`.
+        swap: whether the mask's two parts are swapped.
+        components: logistics in a mixture coupling; 0 gives an affine coupling.
+        log_scale_bound: bound of the coupling's log-scale, nats.
+        mixing: whether normalization and convolution precede the coupling.
+        seed: seed of the convolution, which starts as a permutation of the channels.
+        **kwargs: further arguments of `keras.layers.Layer`.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class FlowStep(keras.layers.Layer):
         self.mixing, self.seed = mixing, seed
 
     def build(self, input_shape: Any) -> None:
-        """Makes the weights of normalization and convolution, for events `[B, …, C]`."""
+        """Creates the weights of normalization and convolution, for events `[B, …, C]`."""
         self._ndims = len(input_shape) - 1
         if not self.mixing:
             return
@@ -96,10 +97,10 @@ class FlowStep(keras.layers.Layer):
         )
 
     def bijectors(self, adapting: bool = False) -> list[Bijector]:
-        """From data's end: what a chain takes.
+        """The step's bijectors in the order of `Chain`: the one next to the data first.
 
         Args:
-            adapting: whether the next inverse sets the normalization from what it is given.
+            adapting: whether the next inverse sets the normalization from its input.
         """
         mask = make_mask(self.mask, self._ndims, self.swap)
         coupling: Bijector
@@ -111,10 +112,12 @@ class FlowStep(keras.layers.Layer):
             coupling = AffineCoupling(mask, self.conditioner, self.log_scale_bound)
         if not self.mixing:
             return [coupling]
-        normalization = _Adapting if adapting else ActivationNormalization
-        given = (
-            (self.shift, self.log_scale) if adapting else (self.shift.value, self.log_scale.value)
-        )
+        if adapting:
+            normalization = _Adapting(self.shift, self.log_scale, self._ndims)
+        else:
+            normalization = ActivationNormalization(
+                self.shift.value, self.log_scale.value, self._ndims
+            )
         convolution = InvertibleConvolution(
             self.permutation.value,
             self.lower.value,
@@ -123,10 +126,10 @@ class FlowStep(keras.layers.Layer):
             self.log_diagonal.value,
             self._ndims,
         )
-        return [normalization(*given, self._ndims), convolution, coupling]
+        return [normalization, convolution, coupling]
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Events one step nearer to the latents, `[B, …, C]`."""
+        """The step from data to latents, `[B, …, C]`."""
         for bijector in self.bijectors():
             inputs = bijector.inverse(inputs)
         return inputs
@@ -150,8 +153,7 @@ class FlowStep(keras.layers.Layer):
 
 
 class _Adapting(ActivationNormalization):
-    """Sets its variables when it sees data: then what it gives has mean 0 and standard deviation
-    1."""
+    """Sets its variables so that each channel has mean 0 and standard deviation 1."""
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mean, variance = tf.nn.moments(y, list(range(y.shape.rank - 1)))
@@ -159,19 +161,16 @@ class _Adapting(ActivationNormalization):
         self.log_scale.assign(tf.math.log(tf.sqrt(variance) + _TINY))
         return super()._inverse_and_log_det(y)
 
-    def _numbers(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.cast(self.shift.value, dtype), tf.cast(self.log_scale.value, dtype)
-
 
 def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
-    """Affine couplings of alternating halves, of images checkerboards, with dense conditioners."""
+    """Affine couplings of alternating halves, for images checkerboards."""
     shape, steps = config.image_shape, []
     mask: Any = "checkerboard" if len(shape) == 3 else "half"
     for index in range(config.couplings):
         swap = bool(index % 2)
-        kept, changed = make_mask(mask, len(shape), swap).split(tf.zeros([1, *shape]))
+        unchanged, changed = make_mask(mask, len(shape), swap).split(tf.zeros([1, *shape]))
         conditioner = dense_network(
-            kept.shape[1:],
+            unchanged.shape[1:],
             config.hidden,
             (*changed.shape[1:-1], 2 * changed.shape[-1]),
             seed=seed * config.couplings + index,
@@ -189,18 +188,18 @@ def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
 
 
 def multiscale_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
-    """Glow's steps with convolutional conditioners, those of the largest scale first."""
+    """Glow's steps with convolutional conditioners, the largest scale first."""
     steps: list[FlowStep] = []
     for scale, count in enumerate(config.scale_steps):
         shape = squeezed_shape(config, scale)
-        kept = shape[-1] // 2
+        unchanged = shape[-1] // 2
         for _ in range(count):
             index = seed * sum(config.scale_steps) + len(steps)
             conditioner = gated_network(
-                (*shape[:2], kept),
+                (*shape[:2], unchanged),
                 config.scale_channels[scale],
                 config.blocks,
-                (shape[-1] - kept) * (2 + 3 * config.components),
+                (shape[-1] - unchanged) * (2 + 3 * config.components),
                 seed=index,
                 dtype=dtype,
                 name=f"conditioner_{len(steps)}",
@@ -219,8 +218,10 @@ def multiscale_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep
 
 
 def squeezed_shape(config: FlowConfig, scale: int) -> tuple[int, int, int]:
-    """Height, width and channels at a scale; each halves the sides and leaves half of the
-    channels."""
+    """Height, width and channels at a scale, 0 for the largest.
+
+    Each scale halves the sides and passes on half of the channels.
+    """
     height, width, depth = config.image_shape
     return height // 2 ** (scale + 1), width // 2 ** (scale + 1), depth * 4 * 2**scale
 
@@ -229,16 +230,16 @@ def multiscale_chain(config: FlowConfig, bijectors: list[list[Bijector]]) -> Cha
     """Latents to images through all scales (Dinh et al. 2016, section 3.6).
 
     Args:
-        config: of the flow.
-        bijectors: of each step, in the order of `multiscale_steps`.
+        config: the flow's configuration.
+        bijectors: the bijectors of each step, in the order of `multiscale_steps`.
     """
     chain: Bijector | None = None
     for scale in reversed(range(len(config.scale_steps))):
         shape = squeezed_shape(config, scale)
         first = sum(config.scale_steps[:scale])
-        own = bijectors[first : first + config.scale_steps[scale]]
+        steps = bijectors[first : first + config.scale_steps[scale]]
         end = Unflatten(shape) if chain is None else FactorOut(chain, shape)
         larger = (2 * shape[0], 2 * shape[1], shape[2] // 4)
-        chain = Chain([Squeeze(larger), *(each for step in own for each in step), end])
+        chain = Chain([Squeeze(larger), *itertools.chain(*steps), end])
     assert chain is not None
     return chain

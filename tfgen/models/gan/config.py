@@ -1,4 +1,4 @@
-"""The GAN's options and presets. No TensorFlow here, so that `--help` answers at once."""
+"""The GAN's options and presets; imports no TensorFlow, so that `--help` is fast."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,9 @@ class GANConfig(ConditionalConfig):
     """A generative adversarial network, dense or convolutional."""
 
     latent_dim: int = option(100, "dimensions of the latent space", minimum=1)
-    architecture: Literal["dense", "convolutional"] = option("dense", "both networks")
+    architecture: Literal["dense", "convolutional"] = option(
+        "dense", "architecture of both networks"
+    )
     generator_hidden: tuple[int, ...] = option(
         (128, 256, 512, 1024), "dense: widths of the generator's hidden layers", minimum=1
     )
@@ -26,37 +28,37 @@ class GANConfig(ConditionalConfig):
         64, "convolutional: channels at half the side; twice as many at a quarter", minimum=1
     )
     units: int = option(
-        1024, "convolutional: width of the dense layer next to the latents and the logit", minimum=1
+        1024, "convolutional: width of the dense layers next to latents and logit", minimum=1
     )
     dropout: float = option(0.5, "dropout rate in the discriminator", minimum=0, maximum=0.99)
     discriminator_batch_norm: bool = option(
-        False, "batch normalization in the discriminator, from its second hidden layer on"
+        False, "batch normalization in the discriminator, from the second hidden layer on"
     )
-    spectral_norm: bool = option(False, "spectral normalization of the discriminator's kernels")
+    spectral_norm: bool = option(False, "spectral normalization of all discriminator kernels")
     loss: str = option(
         "non_saturating",
-        "loss of both networks; wasserstein comes with the gradient penalty",
+        "losses of both networks; wasserstein adds the gradient penalty",
         choices=tuple(LOSSES),
     )
     gradient_penalty: float = option(
-        10.0, "weight of the gradient penalty of wasserstein", minimum=0
+        10.0, "weight of the gradient penalty in the loss wasserstein", minimum=0
     )
     critic_steps: int = option(1, "discriminator steps per generator step", minimum=1)
     label_smoothing: float = option(
         0.0,
-        "one-sided label smoothing: the target for real images is 1 minus this",
+        "one-sided label smoothing: the target of real images is 1 minus this",
         minimum=0,
         maximum=0.5,
     )
     ema_decay: float = option(
         0.0,
-        "EMA decay per step of the generator; sampling uses the EMA weights; 0 disables it",
+        "EMA decay of the generator per step; sampling uses the EMA weights; 0 disables it",
         minimum=0,
         maximum=1,
     )
     beta_1: float = option(0.9, "decay of Adam's first moment", minimum=0, maximum=0.999)
     discriminator_rate: float = option(
-        1.0, "learning rate of the discriminator, relative to the generator's", above=0
+        1.0, "learning rate of the discriminator relative to the generator's", above=0
     )
 
     def __post_init__(self) -> None:
@@ -67,15 +69,15 @@ class GANConfig(ConditionalConfig):
             )
         if self.discriminator_batch_norm and self.loss == "wasserstein":
             raise UsageError(
-                "the gradient penalty of loss 'wasserstein' needs each image by itself, and batch "
-                "normalization mixes them; use --no-discriminator-batch-norm"
+                "the gradient penalty of loss 'wasserstein' needs a critic without batch "
+                "normalization, which mixes images; use --no-discriminator-batch-norm"
             )
 
     def check_architecture(self) -> None:
-        """Refuses images that the convolutional networks cannot produce.
+        """Refuses images that do not suit the convolutional networks.
 
         Raises:
-            UsageError: a side is not divisible by four, or the events are no images.
+            UsageError: a side is not divisible by four, or the events are not images.
         """
         if self.architecture == "convolutional":
             check_quarters(self.image_shape)

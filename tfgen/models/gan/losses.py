@@ -1,8 +1,8 @@
-"""Adversarial losses in pairs, generator's and discriminator's, as pure functions of logits.
+"""Adversarial losses: pairs of functions, for generator and discriminator.
 
-Logits are what the discriminator gives before any sigmoid, `float[B]`, and so are all losses: one
-value an example, in nats where the discriminator is a classifier. Nothing here takes the logarithm
-of a sigmoid, which clips or overflows: log σ(a) = −softplus(−a) and log(1 − σ(a)) = −softplus(a).
+Logits are the discriminator's outputs before any sigmoid, `float[B]`. A loss is `float[B]` too, one
+value per example, in nats if the discriminator is a classifier. No function takes the logarithm of
+a sigmoid, which clips or overflows: log σ(a) = −softplus(−a) and log(1 − σ(a)) = −softplus(a).
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ DiscriminatorLoss: TypeAlias = "Callable[[tf.Tensor, tf.Tensor, float], tf.Tenso
 
 
 class AdversarialLoss(NamedTuple):
-    """What each of the two players minimizes.
+    """The losses that generator and discriminator minimize.
 
     Attributes:
-        generator: of the logits of generated images.
-        discriminator: of the logits of real and of generated images, and of the label smoothing.
+        generator: the generator's loss, from the logits of generated images.
+        discriminator: the discriminator's loss, from the logits of real and of generated images and
+            the label smoothing.
         classifies: whether σ(logit) is the probability that an image is real.
-        penalized: whether the discriminator's loss asks for `gradient_penalty` beside it.
+        penalized: whether `gradient_penalty` is added to the discriminator's loss.
     """
 
     generator: GeneratorLoss
@@ -41,30 +42,39 @@ class AdversarialLoss(NamedTuple):
 def classifier_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
 ) -> tf.Tensor:
-    """−log D(x) − log(1 − D(G(z))) (Goodfellow et al. 2014, "Generative adversarial nets").
+    """−log D(x) − log(1 − D(G(z))), the discriminator's cross-entropy.
 
-    With one-sided label smoothing s (Salimans et al. 2016) the target of real images is 1 − s:
-    −(1 − s) log D(x) − s log(1 − D(x)) stands in for the first term.
+    Goodfellow et al. 2014, "Generative adversarial nets". With one-sided label smoothing s
+    (Salimans et al. 2016), the target of real images is 1 − s, and the first term is
+    −(1 − s) log D(x) − s log(1 − D(x)).
     """
     real = tf.nn.softplus(-real_logits) + smoothing * real_logits
     return real + tf.nn.softplus(fake_logits)
 
 
 def non_saturating_loss(fake_logits: tf.Tensor) -> tf.Tensor:
-    """−log D(G(z)): the gradient stays where the discriminator is sure (Goodfellow et al. 2014)."""
+    """−log D(G(z)), the generator's non-saturating loss (Goodfellow et al. 2014).
+
+    Its gradient does not vanish where the discriminator is certain.
+    """
     return tf.nn.softplus(-fake_logits)
 
 
 def minimax_loss(fake_logits: tf.Tensor) -> tf.Tensor:
-    """log(1 − D(G(z))): the game's own value, which saturates early on (Goodfellow et al. 2014)."""
+    """log(1 − D(G(z))), the generator's minimax loss (Goodfellow et al. 2014).
+
+    Its gradient vanishes where the discriminator is certain, as early in training.
+    """
     return -tf.nn.softplus(fake_logits)
 
 
 def least_squares_discriminator_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
 ) -> tf.Tensor:
-    """½ (D(x) − 1 + s)² + ½ D(G(z))² (Mao et al. 2017, "Least squares generative adversarial
-    networks")."""
+    """½ (D(x) − 1 + s)² + ½ D(G(z))², with label smoothing s.
+
+    Mao et al. 2017, "Least squares generative adversarial networks".
+    """
     return 0.5 * (tf.square(real_logits - (1 - smoothing)) + tf.square(fake_logits))
 
 
@@ -76,38 +86,44 @@ def least_squares_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 def hinge_discriminator_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
 ) -> tf.Tensor:
-    """max(0, 1 − D(x)) + max(0, 1 + D(G(z))) (Lim & Ye 2017, "Geometric GAN"); takes no
-    smoothing."""
+    """max(0, 1 − D(x)) + max(0, 1 + D(G(z))) (Lim & Ye 2017, "Geometric GAN").
+
+    `smoothing` has no effect.
+    """
     return tf.nn.relu(1 - real_logits) + tf.nn.relu(1 + fake_logits)
 
 
 def critic_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
-    """−D(G(z)), beside the hinge and the Wasserstein loss."""
+    """−D(G(z)), the generator's loss with the hinge and the Wasserstein critic."""
     return -fake_logits
 
 
 def wasserstein_critic_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
 ) -> tf.Tensor:
-    """D(G(z)) − D(x) (Arjovsky et al. 2017, "Wasserstein GAN"); takes no smoothing."""
+    """D(G(z)) − D(x) (Arjovsky et al. 2017, "Wasserstein GAN").
+
+    `smoothing` has no effect.
+    """
     return fake_logits - real_logits
 
 
 def gradient_penalty(
     critic: Callable[[tf.Tensor], tf.Tensor], real: tf.Tensor, fake: tf.Tensor, weights: tf.Tensor
 ) -> tf.Tensor:
-    """(‖∇D(x̂)‖ − 1)² at x̂ = ε x + (1 − ε) G(z) (Gulrajani et al. 2017, "Improved training of
-    WGANs").
+    """(‖∇D(x̂)‖ − 1)² at x̂ = ε x + (1 − ε) G(z).
+
+    Gulrajani et al. 2017, "Improved training of Wasserstein GANs".
 
     Args:
         critic: events `[B, *event_shape]` → `[B]`.
-        real: events `[B, *event_shape]`.
-        fake: as many generated ones.
-        weights: ε, uniform in [0, 1), one an example: `[B]`.
+        real: real events, `[B, *event_shape]`.
+        fake: generated events, `[B, *event_shape]`.
+        weights: ε, uniform in [0, 1), `[B]`.
 
     Returns:
-        `[B]`. Where the gradient is zero, so is the norm's own gradient, in place of the root's
-        NaN.
+        `[B]`. Where ∇D(x̂) is zero, the gradient of its norm is defined as zero; that of the square
+        root would be NaN.
     """
     weights = tf.reshape(weights, [-1, *[1] * (real.shape.rank - 1)])
     between = weights * real + (1 - weights) * fake

@@ -7,10 +7,11 @@ import tensorflow as tf
 
 from tfgen import figures, random
 from tfgen.errors import UsageError
+from tfgen.models.base import Curve
 from tfgen.models.gan.config import GANConfig
 from tfgen.models.gan.losses import LOSSES, gradient_penalty
 from tfgen.models.gan.networks import build_discriminator, build_generator
-from tfgen.models.generative import Curve, GenerativeModel
+from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
 from tfgen.nn.blocks import append_labels, build_network
 from tfgen.nn.optimizers import Schedule, make_adam
@@ -18,35 +19,37 @@ from tfgen.nn.optimizers import Schedule, make_adam
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# The stream of the gradient penalty's interpolation weights; see `tfgen.random`.
+# The stream of the gradient penalty's interpolation weights. "pe" in ASCII; see `tfgen.random`.
 PENALTY = 0x7065
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class GAN(GenerativeModel):
-    """A generative adversarial network (Goodfellow et al. 2014, "Generative adversarial nets").
+    """A generative adversarial network.
 
-    Two networks play against each other, each with its own optimizer. In a step the generator moves
-    first, then the discriminator, on real images and on those that the generator drew before it
-    moved. With n `critic_steps`, each step moves the discriminator and every n-th step the
-    generator.
+    Goodfellow et al. 2014, "Generative adversarial nets".
+
+    Two networks play against each other, each with its own optimizer. In a training step the
+    generator moves first. The discriminator moves second, on real images and on those that the
+    generator drew before its move. With n `critic_steps`, the discriminator moves in every step and
+    the generator in every n-th.
 
     Logs `generator_loss` and `discriminator_loss` (with the gradient penalty), `real_score` and
-    `fake_score`. A score is the mean probability of being real that the discriminator gives to real
-    or to generated images; with the losses of a critic (`least_squares`, `hinge`, `wasserstein`) it
-    is the critic's mean output.
+    `fake_score`. A score is the mean probability of being real that the discriminator assigns to
+    real or to generated images. With the losses of a critic (`least_squares`, `hinge`,
+    `wasserstein`) it is the critic's mean output.
 
     Args:
         config: the configuration; None takes the defaults.
-        seed: of the initial weights and of all noise.
+        seed: seed of the initial weights and of all noise.
         generator: a layer `[B, latent_dim (+ num_classes)] → [B, *event_shape]`; None builds one.
         discriminator: a layer `[B, *event_shape] → [B, 1]`, logits; None builds one. In a
             conditional model (Mirza & Osindero 2014), its input's last axis is longer by
             `num_classes`.
         preprocessing: turns bytes into events; None takes `SymmetricPixels()`. With `Identity()`,
             `image_shape` may be any event shape.
-        name: of the model.
-        dtype: policy of the networks.
+        name: name of the model.
+        dtype: dtype policy of the networks.
         **fields: fields of `GANConfig`, which replace those of `config`.
 
     Raises:
@@ -66,7 +69,7 @@ class GAN(GenerativeModel):
         Curve("loss [nats; of a critic: its own unit]", logged[:2]),
         Curve("mean score of the discriminator", logged[2:]),
     )
-    # Neither loss tells which generator is better.
+    # Neither loss says which generator is better.
     monitor = None
 
     def __init__(
@@ -95,17 +98,17 @@ class GAN(GenerativeModel):
         self._loss = LOSSES[config.loss]
         self.generator = generator or build_generator(config, seed, self.dtype_policy)
         build_network(self.generator, (config.latent_dim + config.num_classes,))
-        # A difference of two outputs has no gradient by a bias that they share.
+        # A loss of differences of outputs has no gradient by a bias that all outputs share.
         self.discriminator = discriminator or build_discriminator(
             config, seed, self.dtype_policy, output_bias=not self._loss.penalized
         )
         *sides, depth = config.image_shape
         build_network(self.discriminator, (*sides, depth + config.num_classes))
-        # A dense network of ours takes flat events, so that a label is not appended at each pixel.
+        # Our dense discriminator takes flat events, to which a label is appended once.
         self._flat = (
             discriminator is None and config.architecture == "dense" and config.num_classes > 0
         )
-        # The moments of batch normalization are no trainable variables, and go with the weights.
+        # The moments of batch normalization are not trainable, but belong to the weights.
         averaged = [*self.generator.trainable_variables, *self.generator.non_trainable_variables]
         self.track_average(averaged, config.ema_decay)
 
@@ -114,42 +117,56 @@ class GAN(GenerativeModel):
         """Dimensions of z."""
         return self.config.latent_dim
 
-    # --- the two networks
-    # ------------------------------------------------------------------------------
+    # --- the two networks ---------------------------------------------------------------
 
     def generate(
         self, latents: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
-        """G(z): events `[B, *event_shape]` of latents `[B, D]`, conditional: of one-hot labels `[B,
-        K]`."""
+        """G(z), events `[B, *event_shape]`.
+
+        Args:
+            latents: `[B, D]`.
+            labels: one-hot, `[B, K]`, for a conditional model.
+            training: whether batch normalization uses the batch's moments.
+        """
         inputs = latents if labels is None else append_labels(latents, labels)
         return tf.cast(self.generator(inputs, training=training), self.likelihood_dtype)
 
     def discriminate(
         self, events: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
-        """Logits `[B]` of events `[B, *event_shape]`, conditional: with one-hot labels `[B, K]`."""
+        """The discriminator's logits, `[B]`.
+
+        Args:
+            events: `[B, *event_shape]`.
+            labels: one-hot, `[B, K]`, for a conditional model.
+            training: whether dropout is on and batch normalization uses the batch's moments.
+        """
         if labels is not None:
             events = append_labels(events, labels, self._flat)
         return tf.cast(self.discriminator(events, training=training), self.likelihood_dtype)[:, 0]
 
     def score(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """The discriminator's score of `uint8` images, `float32[B]`: a probability, or a critic's
-        output."""
-        events = self.preprocessing.likely_events(
-            tf.convert_to_tensor(images), self.likelihood_dtype
-        )
-        return tf.cast(self._score(self.discriminate(events, self.one_hot(labels))), tf.float32)
+        """The discriminator's score, `float32[B]`: a probability, or a critic's output.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            labels: `int[B]`, for a conditional model.
+        """
+        images = tf.convert_to_tensor(images)
+        events = self.preprocessing.likely_events(images, self.likelihood_dtype)
+        logits = self.discriminate(events, self.one_hot(labels, images))
+        return tf.cast(self._score(logits), tf.float32)
 
     def _score(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(logits) if self._loss.classifies else logits
 
-    # --- training
-    # --------------------------------------------------------------------------------------
+    # --- training -----------------------------------------------------------------------
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """The generator's move, where it is its turn, and the discriminator's."""
-        real, labels = self._real(data, noise := self.training_noise())
+        """The generator's move, in its turn, then the discriminator's."""
+        noise = self.training_noise()
+        real, labels = self._real(data, noise)
         fake = tf.stop_gradient(self._generator_turn(tf.shape(real)[0], labels, noise))
         with tf.GradientTape() as tape:
             values = self.game_values(real, fake, labels, noise, training=True)
@@ -161,8 +178,9 @@ class GAN(GenerativeModel):
         return self.log(**values)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Both losses and scores of a batch, by the generator that plays, not by its EMA."""
-        real, labels = self._real(data, noise := self.next_test_noise())
+        """Both losses and scores of a batch, by the generator itself, not its EMA."""
+        noise = self.next_test_noise()
+        real, labels = self._real(data, noise)
         fake = self._draw(tf.shape(real)[0], labels, noise, training=False)
         return self.log(**self.game_values(real, fake, labels, noise, training=False))
 
@@ -176,8 +194,8 @@ class GAN(GenerativeModel):
     ) -> dict[str, tf.Tensor]:
         """Both losses and both scores of real and generated events, `[B]` each.
 
-        The discriminator sees real and generated events in two passes: with batch normalization it
-        must see them apart, and the pass over the real ones need not wait for the generator.
+        The discriminator gets real and generated events in two passes. Batch normalization needs
+        separate moments for them, and the pass over real events need not wait for the generator.
         """
         real_logits, fake_logits = (
             self.discriminate(events, labels, training) for events in (real, fake)
@@ -198,7 +216,7 @@ class GAN(GenerativeModel):
     def _generator_turn(
         self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise
     ) -> tf.Tensor:
-        """Generated events; every `critic_steps`-th step the generator then moves."""
+        """Generated events; in every `critic_steps`-th step the generator also moves."""
         if self.config.critic_steps == 1:
             return self._move_generator(batch, labels, noise)
         return tf.cond(
@@ -210,7 +228,7 @@ class GAN(GenerativeModel):
     def _move_generator(
         self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise
     ) -> tf.Tensor:
-        """One step of the generator; returns what it drew before it moved."""
+        """One step of the generator; returns the events that it drew before the step."""
         with tf.GradientTape() as tape:
             fake = self._draw(batch, labels, noise, training=True)
             losses = self._loss.generator(self.discriminate(fake, labels, training=True))
@@ -230,8 +248,7 @@ class GAN(GenerativeModel):
         images, labels = self.unpack(data)
         return self.preprocessing.events(images, noise, self.likelihood_dtype), self.one_hot(labels)
 
-    # --- two optimizers
-    # --------------------------------------------------------------------------------
+    # --- two optimizers -----------------------------------------------------------------
 
     def compile(  # type: ignore[override]
         self,
@@ -241,33 +258,35 @@ class GAN(GenerativeModel):
         jit_compile: bool | str = "auto",
         **kwargs: Any,
     ) -> None:
-        """Configures training; see `GenerativeModel.compile`.
+        """Configures training; see `ImageModel.compile`.
 
         Args:
-            generator_optimizer: becomes `self.optimizer` too, which Keras's callbacks use.
-            discriminator_optimizer: another object.
+            generator_optimizer: also becomes `self.optimizer`, which Keras's callbacks use.
+            discriminator_optimizer: a different optimizer object.
             jit_compile: whether to compile by XLA.
-            **kwargs: for `keras.Model.compile`.
+            **kwargs: further arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: there is one `optimizer`, one object stands for both, or several replicas
-                are to make critic steps.
+            ValueError: `optimizer` is passed, both optimizers are the same object, or several
+                replicas would train with `critic_steps` above 1.
         """
         if "optimizer" in kwargs:
             raise ValueError(
-                "a GAN has two optimizers: compile(generator_optimizer=…, discriminator_optimizer=…)"
+                "a GAN has two optimizers, not one: pass compile(generator_optimizer=…, "
+                "discriminator_optimizer=…)"
             )
         if self.config.critic_steps > 1 and tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            # TensorFlow cannot synchronize replicas inside the branch of a step that moves the
-            # generator.
+            # TensorFlow cannot synchronize replicas inside the conditional move of the generator.
             raise UsageError(
-                f"critic_steps = {self.config.critic_steps} cannot be trained over several replicas; "
+                f"critic_steps = {self.config.critic_steps} does not train over several replicas; "
                 "use 1, or a single device"
             )
         optimizer = keras.optimizers.get(discriminator_optimizer)
         if optimizer is generator_optimizer:
-            raise ValueError("the two optimizers are one object; each network needs its own")
-        # As Keras saves the other one: without the wrapper.
+            raise ValueError(
+                "both networks got the same optimizer object; each network needs its own"
+            )
+        # Saved without the wrapper, as Keras saves the generator's.
         self._discriminator_config = keras.saving.serialize_keras_object(optimizer)
         scaled = self.dtype_policy.name == "mixed_float16" and kwargs.get("auto_scale_loss", True)
         if scaled and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -287,18 +306,18 @@ class GAN(GenerativeModel):
         }
 
     def build_optimizers(self) -> None:
-        """Makes the slots of both."""
+        """Creates the slots of both optimizers."""
         self.optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
 
     @property
     def generator_optimizer(self) -> keras.optimizers.Optimizer:
-        """The generator's, which Keras knows as `optimizer`."""
+        """The generator's optimizer, which Keras calls `optimizer`."""
         return self.optimizer
 
     @property
     def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
-        """Both, by the names that `compile` gives them."""
+        """Both optimizers by the names of `compile`; empty before `compile`."""
         if getattr(self, "optimizer", None) is None:
             return {}
         return {
@@ -309,18 +328,24 @@ class GAN(GenerativeModel):
     def default_optimizers(
         self, learning_rate: float, schedule: Schedule | None = None
     ) -> dict[str, keras.optimizers.Optimizer]:
-        """Adam for each, with the configuration's first decay; the rate is the generator's."""
+        """Adam for each network, with the configuration's `beta_1`.
+
+        Args:
+            learning_rate: peak learning rate of the generator; `discriminator_rate` times as much
+                for the discriminator.
+            schedule: the schedule in steps of the discriminator. The generator, which moves in
+                every `critic_steps`-th step, gets the same schedule in fewer steps.
+        """
         config = self.config
-        rarely = schedule and schedule.every(config.critic_steps)
+        generator_schedule = schedule and schedule.every(config.critic_steps)
         return {
-            "generator_optimizer": make_adam(learning_rate, config.beta_1, rarely),
+            "generator_optimizer": make_adam(learning_rate, config.beta_1, generator_schedule),
             "discriminator_optimizer": make_adam(
                 learning_rate * config.discriminator_rate, config.beta_1, schedule
             ),
         }
 
-    # --- use
-    # -------------------------------------------------------------------------------------------
+    # --- use ----------------------------------------------------------------------------
 
     def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """G(z), `[B, *event_shape]`."""
@@ -329,20 +354,19 @@ class GAN(GenerativeModel):
     def call(
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
     ) -> tf.Tensor:
-        """The discriminator's scores of `uint8` images."""
+        """The discriminator's scores; see `score`."""
         return self.score(images, labels)
 
     def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
-        """Those of every family, and the discriminator's scores of real images and of samples."""
-        one_hot = self.one_hot(labels)
+        """The pictures of every family, and a histogram of the discriminator's scores."""
+        one_hot = self.one_hot(labels, images)
         latents = tf.cast(self.latents(random.image_seeds(0, len(images))), self.likelihood_dtype)
-        fake = self.judged(self.generate, latents, one_hot)
+        fake = self.apply_averaged(self.generate, latents, one_hot)
         scores = {
             "real": self.score(images, labels).numpy(),
             "generated": self._score(self.discriminate(fake, one_hot)).numpy(),
         }
-        label = "discriminator's score" + (
-            ", probability of being real" if self._loss.classifies else ""
-        )
-        shown = figures.histograms(scores, label, "scores of held-out and of generated images")
-        return {**super().pictures(images, labels), "scores": shown}
+        unit = ", probability of being real" if self._loss.classifies else ""
+        title = "scores of held-out and of generated images"
+        histograms = figures.histograms(scores, f"discriminator's score{unit}", title, "gan")
+        return {**super().pictures(images, labels), "scores": histograms}

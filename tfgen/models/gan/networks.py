@@ -23,9 +23,9 @@ def build_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Sequentia
     """The generator of a configuration.
 
     Args:
-        config: of the model.
-        seed: of the model; the generator's weights start from seeds of their own.
-        dtype: policy of the layers.
+        config: the model's configuration.
+        seed: the model's seed, from which those of the generator's layers follow.
+        dtype: dtype policy of the layers.
 
     Returns:
         A built network `[B, latent_dim (+ num_classes)] → [B, *image_shape]` in −1…1.
@@ -54,14 +54,14 @@ def build_discriminator(
     """The discriminator of a configuration.
 
     Args:
-        config: of the model.
-        seed: of the model; the discriminator's weights start from seeds of their own.
-        dtype: policy of the layers.
+        config: the model's configuration.
+        seed: the model's seed, from which those of the discriminator's layers follow.
+        dtype: dtype policy of the layers.
         output_bias: whether the last layer has a bias.
 
     Returns:
         A built network `[B, *image_shape] → [B, 1]`, logits. In a conditional model, the last axis
-        of its inputs is longer by `num_classes`; a dense network then takes flat inputs.
+        of its inputs is longer by `num_classes`, and a dense network takes flat inputs.
     """
     common = {
         "seed": 2 * seed + 1,
@@ -93,19 +93,19 @@ def convolutional_generator(
     dtype: Any,
     name: str,
 ) -> keras.Sequential:
-    """InfoGAN's generator for small images (Chen et al. 2016, appendix C.1), its range −1…1.
+    """InfoGAN's generator for small images (Chen et al. 2016, appendix C.1).
 
-    A dense layer, images of a quarter of the side, of half of it, of all of it; batch normalization
-    and ReLU between them.
+    A dense layer, then images of a quarter, half and all of the side, with batch normalization and
+    ReLU between them.
 
     Args:
         latent_dim: length of a latent vector.
-        channels: of the layer at half of the side; twice as many at a quarter.
-        units: of the dense layer.
+        channels: channels at half the side; twice as many at a quarter.
+        units: width of the dense layer.
         image_shape: height and width, divisible by four, and channels.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: of the network.
+        name: name of the network.
 
     Returns:
         A built network `[B, latent_dim] → [B, H, W, C]` in −1…1.
@@ -145,34 +145,35 @@ def convolutional_discriminator(
 ) -> keras.Sequential:
     """InfoGAN's discriminator for small images (Chen et al. 2016, appendix C.1).
 
-    Images of half of the side, of a quarter of it, a dense layer, a logit; leaky ReLU between them.
+    Images of half and a quarter of the side, a dense layer and a logit, with leaky ReLU between.
 
     Args:
         input_shape: height, width, channels.
-        channels: of the layer at half of the side; twice as many at a quarter.
-        units: of the dense layer.
-        seed: of the initial weights.
+        channels: channels at half the side; twice as many at a quarter.
+        units: width of the dense layer.
+        seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: of the network.
+        name: name of the network.
         output_bias: whether the last layer has a bias.
-        batch_norm: whether the hidden layers from the second on are normalized before their
-            activation.
+        batch_norm: batch normalization before the activation, from the second layer on.
         spectral_norm: whether all kernels are divided by their largest singular value.
-        dropout: rate after each activation.
+        dropout: dropout rate after each activation.
 
     Returns:
         A built network `[B, H, W, C] → [B, 1]`.
     """
     strided = {"kernel_size": 4, "strides": 2, "padding": "same"}
 
+    def layer(index: int, kind: type[keras.Layer], units: int, **kwargs: Any) -> keras.Layer:
+        common = {"spectral_norm": spectral_norm, "dtype": dtype}
+        return make_layer(kind, units, seed=seed_of_layer(seed, index), **common, **kwargs)
+
     def block(index: int, kind: type[keras.Layer], units: int, **kwargs: Any) -> list[keras.Layer]:
-        layer_seed = seed_of_layer(seed, index)
-        kwargs |= {"spectral_norm": spectral_norm, "seed": layer_seed, "dtype": dtype}
         return [
-            make_layer(kind, units, **kwargs),
+            layer(index, kind, units, **kwargs),
             *([make_batch_norm(dtype)] if batch_norm and index else []),
             keras.layers.Activation(leaky_relu, dtype=dtype),
-            *([Dropout(dropout, layer_seed, dtype=dtype)] if dropout else []),
+            *([Dropout(dropout, seed_of_layer(seed, index), dtype=dtype)] if dropout else []),
         ]
 
     layers = [
@@ -181,13 +182,6 @@ def convolutional_discriminator(
         *block(1, keras.layers.Conv2D, 2 * channels, **strided),
         keras.layers.Flatten(dtype=dtype),
         *block(2, Dense, units),
-        make_layer(
-            Dense,
-            1,
-            use_bias=output_bias,
-            spectral_norm=spectral_norm,
-            seed=seed_of_layer(seed, 3),
-            dtype=dtype,
-        ),
+        layer(3, Dense, 1, use_bias=output_bias),
     ]
     return keras.Sequential(layers, name=name)

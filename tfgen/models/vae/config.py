@@ -1,4 +1,4 @@
-"""The VAE's options and presets. No TensorFlow here, so that `--help` answers at once."""
+"""The VAE's options and presets; imports no TensorFlow, so that `--help` is fast."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -26,20 +26,20 @@ class VAEConfig(ConditionalConfig):
     )
     binarization: Literal["dynamic", "threshold", "none"] = option(
         "dynamic",
-        "how pixels become black or white: sampled anew at each step, by a threshold of 1/2, or not at all",
+        "binarization of pixels: sampled at each step, by a threshold of 1/2, or none",
     )
     objective: Literal["elbo", "iwae"] = option(
         "elbo",
         "bound on log p(x) that training maximizes: the ELBO, or the importance-weighted bound",
     )
     importance_samples: int = option(
-        1, "samples of z per image: weighted by iwae, averaged by elbo", minimum=1
+        1, "samples of z per image: importance-weighted by iwae, averaged by elbo", minimum=1
     )
     kl_warmup_steps: int = option(
-        0, "steps of linear KL warm-up in the gradient; 0 disables it", minimum=0
+        0, "steps in which the KL's weight in the gradient grows to 1; 0 disables it", minimum=0
     )
     architecture: Literal["dense", "convolutional"] = option(
-        "dense", "networks of encoder and decoder"
+        "dense", "architecture of encoder and decoder"
     )
     channels: int = option(
         16, "convolutional: channels at half the side; twice as many at a quarter", minimum=1
@@ -56,23 +56,23 @@ class VAEConfig(ConditionalConfig):
     )
 
     def check_events(self) -> None:
-        """Refuses a likelihood that is no density of the events that the binarization gives.
+        """Refuses a likelihood that does not suit the binarization.
 
         Raises:
-            UsageError: a Bernoulli would see grey values, or a continuous likelihood binary ones.
+            UsageError: a Bernoulli likelihood of grey values, or a continuous one of binary values.
         """
         if (self.likelihood == "bernoulli") == (self.binarization == "none"):
             right = "dynamic or threshold" if self.likelihood == "bernoulli" else "none"
             raise UsageError(
-                f"likelihood {self.likelihood!r} with binarization {self.binarization!r} is no density; "
-                f"it needs binarization {right}"
+                f"likelihood {self.likelihood!r} is no density of events with binarization "
+                f"{self.binarization!r}; it needs binarization {right}"
             )
 
     def check_architecture(self) -> None:
-        """Refuses images that the convolutional networks cannot produce.
+        """Refuses images that do not suit the convolutional networks.
 
         Raises:
-            UsageError: a side is not divisible by four, or the events are no images.
+            UsageError: a side is not divisible by four, or the events are not images.
         """
         if self.architecture == "convolutional":
             check_quarters(self.image_shape)

@@ -7,7 +7,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfgen import random
-from tfgen.models.generative import Curve, GenerativeModel
+from tfgen.models.base import Curve, Signatures
+from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Noise, Pixels, Preprocessing
 from tfgen.models.vae.bounds import ELBO, Bound, ImportanceWeighted
 from tfgen.models.vae.config import VAEConfig
@@ -17,17 +18,19 @@ from tfgen.nn.blocks import append_labels, build_network
 tfd: Any = tfp.distributions
 Distribution: TypeAlias = Any  # tfd.Distribution, for the reader: TFP ships no types
 
-# The stream of the noise that samples the posterior; see `tfgen.random`.
+# The stream of the noise that samples the posterior. "po" in ASCII; see `tfgen.random`.
 POSTERIOR = 0x706F
-# Keeps log σ finite where softplus underflows.
+# Keeps log σ finite where the softplus underflows.
 _MIN_STDDEV = 1e-7
 # Importance samples of the exported `log_prob`.
 EXPORTED_IMPORTANCE_SAMPLES = 64
 
 
 class Bernoulli(tfd.Bernoulli):
-    """TFP's Bernoulli, with log p(x) = x·l − log(1 + eˡ) for logits l: one softplus instead of
-    two."""
+    """TFP's Bernoulli with log p(x) = x·l − log(1 + eˡ), for logits l.
+
+    This form takes one softplus instead of two.
+    """
 
     def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
         logits = self._logits_parameter_no_checks()
@@ -36,13 +39,15 @@ class Bernoulli(tfd.Bernoulli):
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class VAE(GenerativeModel):
-    """A variational autoencoder (Kingma & Welling 2013, "Auto-encoding variational Bayes"; Doersch
-    2016).
+    """A variational autoencoder.
+
+    Kingma & Welling 2013, "Auto-encoding variational Bayes"; Doersch 2016, "Tutorial on variational
+    autoencoders".
 
     The posterior q(z|x) is a diagonal normal with a softplus scale, the prior p(z) is standard
     normal, and the likelihood p(x|z) is a product over pixels. Training maximizes a bound on log
     p(x) by reparameterized samples: the ELBO with its KL in closed form, or with `objective="iwae"`
-    the importance-weighted bound (Burda et al. 2015). Logs `loss` = −bound, and the parts of the
+    the importance-weighted bound (Burda et al. 2015). Logs `loss` = −bound, and the terms of the
     ELBO, `reconstruction` = −E_q[log p(x|z)] and `kl`, in nats, summed over the image and averaged
     over images.
 
@@ -52,7 +57,7 @@ class VAE(GenerativeModel):
 
     Args:
         config: the configuration; None takes the defaults.
-        seed: of the initial weights and of all noise.
+        seed: seed of the initial weights and of all noise.
         encoder: a layer `[B, *event_shape] → [B, 2·latent_dim]`, mean and scale before softplus;
             None builds one. In a conditional model, its input's last axis is longer by
             `num_classes`.
@@ -60,8 +65,8 @@ class VAE(GenerativeModel):
             logits or means; None builds one.
         preprocessing: turns bytes into events; None takes `Pixels(binarization)`. With
             `Identity()`, `image_shape` may be any event shape.
-        name: of the model.
-        dtype: policy of the networks.
+        name: name of the model.
+        dtype: dtype policy of the networks.
         **fields: fields of `VAEConfig`, which replace those of `config`.
 
     Raises:
@@ -100,7 +105,7 @@ class VAE(GenerativeModel):
         own_parts = {"encoder": encoder, "decoder": decoder, "preprocessing": preprocessing}
         pixels = preprocessing or Pixels(config.binarization)
         super().__init__(config, pixels, seed, own_parts, name=name, dtype=dtype)
-        # A dense network of ours takes flat events, so that a label is not appended at each pixel.
+        # Our dense encoder takes flat events, to which a label is appended once, not per pixel.
         self._flat = encoder is None and config.architecture == "dense" and config.num_classes > 0
         self.encoder = encoder or build_encoder(config, seed, self.dtype_policy)
         self.decoder = decoder or build_decoder(config, seed, self.dtype_policy)
@@ -116,16 +121,19 @@ class VAE(GenerativeModel):
 
     @property
     def networks(self) -> list[keras.Sequential]:
-        """Those that a step evaluates an image: the decoder for each sample of z."""
+        """The networks that a step evaluates: the decoder once for each sample of z."""
         times = {id(self.decoder): self.config.importance_samples}
         return [network for network in super().networks for _ in range(times.get(id(network), 1))]
 
-    # --- q(z|x), p(z), p(x|z)
-    # --------------------------------------------------------------------------
+    # --- q(z|x), p(z), p(x|z) -----------------------------------------------------------
 
     def posterior(self, events: tf.Tensor, labels: tf.Tensor | None = None) -> Distribution:
-        """q(z|x) of events `[B, *event_shape]` (and one-hot labels `[B, K]`): batch `[B]`, event
-        `[D]`."""
+        """q(z|x): batch shape `[B]`, event shape `[D]`.
+
+        Args:
+            events: `[B, *event_shape]`.
+            labels: one-hot, `[B, K]`, for a conditional model.
+        """
         if labels is not None:
             events = append_labels(events, labels, self._flat)
         parameters = tf.cast(self.encoder(events), self.likelihood_dtype)
@@ -133,13 +141,17 @@ class VAE(GenerativeModel):
         return tfd.MultivariateNormalDiag(mean, tf.nn.softplus(raw_scale) + _MIN_STDDEV)
 
     def prior(self) -> Distribution:
-        """p(z), standard normal: event `[D]`."""
+        """p(z), standard normal: event shape `[D]`."""
         zeros = tf.zeros([self.latent_dim], self.likelihood_dtype)
         return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
 
     def likelihood(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> Distribution:
-        """p(x|z) of latents `[..., B, D]`, conditional: one-hot labels `[B, K]`; event
-        `event_shape`."""
+        """p(x|z): batch shape `[..., B]`, event shape `event_shape`.
+
+        Args:
+            latents: `[..., B, D]`.
+            labels: one-hot, `[B, K]`, for a conditional model.
+        """
         if labels is not None:
             shape = tf.concat([tf.shape(latents)[:-1], tf.shape(labels)[-1:]], axis=0)
             latents = tf.concat([latents, tf.broadcast_to(labels, shape)], axis=-1)
@@ -162,8 +174,14 @@ class VAE(GenerativeModel):
     def elbo(
         self, events: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None, samples: int = 1
     ) -> ELBO:
-        """The ELBO of events `[B, *event_shape]`, its expectation by `samples` of z from
-        `noise`."""
+        """The ELBO of events.
+
+        Args:
+            events: `[B, *event_shape]`.
+            noise: the source of the samples of z.
+            labels: one-hot, `[B, K]`, for a conditional model.
+            samples: samples of z that estimate the expectation.
+        """
         posterior = self.posterior(events, labels)
         latents = self._posterior_samples(posterior, samples, noise)
         if samples == 1:
@@ -177,8 +195,8 @@ class VAE(GenerativeModel):
     def kl_to_prior(self, posterior: Distribution) -> tf.Tensor:
         """KL(q(z|x) ‖ p(z)) in closed form, nats, `[B]`.
 
-        Dimension by dimension: TFP's divergence of two multivariate normals solves linear systems,
-        which is felt in the time of a training step.
+        The sum over dimensions is faster than TFP's divergence of two multivariate normals, which
+        solves linear systems.
         """
         prior = tfd.Normal(tf.zeros([], self.likelihood_dtype), tf.ones([], self.likelihood_dtype))
         marginals = tfd.Normal(posterior.mean(), posterior.stddev())
@@ -187,8 +205,7 @@ class VAE(GenerativeModel):
     def importance_weighted(
         self, events: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None, samples: int = 1
     ) -> ImportanceWeighted:
-        """What the importance-weighted bound of events `[B, *event_shape]` by `samples` of z is
-        made of."""
+        """The terms of the importance-weighted bound of events; arguments as for `elbo`."""
         posterior = self.posterior(events, labels)
         latents = self._posterior_samples(posterior, samples, noise)
         log_likelihoods = self.likelihood(latents, labels).log_prob(events)
@@ -201,8 +218,8 @@ class VAE(GenerativeModel):
     ) -> tf.Tensor:
         """The importance-weighted bound on log p(x) (Burda et al. 2015), nats, `[B]`.
 
-        Its expectation grows with the number of `samples` and tends to log p(x). By the weights as
-        they are; see `averaged`.
+        Its expectation grows with the number of `samples` and tends to log p(x). Uses the raw
+        weights, not the EMA.
         """
         return self.importance_weighted(events, noise, labels, samples).bound()
 
@@ -214,11 +231,10 @@ class VAE(GenerativeModel):
         )
         return mean + posterior.stddev() * tf.transpose(epsilon, [1, 0, 2])
 
-    # --- training
-    # --------------------------------------------------------------------------------------
+    # --- training -----------------------------------------------------------------------
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One step of the optimizer on −bound, in which the KL has the weight `kl_weight`."""
+        """One optimizer step on −bound, in which the KL has the weight `kl_weight`."""
         images, labels = self.unpack(data)
         with tf.GradientTape() as tape:
             terms = self.side_by_side(self.bound_terms, self.training_noise(), images, labels)
@@ -227,39 +243,42 @@ class VAE(GenerativeModel):
         return self.log(loss=-terms.bound(), reconstruction=-terms.reconstruction, kl=terms.kl)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """−bound of a batch, by the EMA of the weights where there is one."""
+        """−bound of a batch, with the EMA weights if there are any."""
         with self.averaged():
             terms = self.bound_terms(self.next_test_noise(), *self.unpack(data))
         return self.log(loss=-terms.bound(), reconstruction=-terms.reconstruction, kl=terms.kl)
 
     def bound_terms(self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None) -> Bound:
-        """The terms of the objective, for images whose binarization comes from `noise` too."""
+        """The terms of the objective of images; `noise` binarizes and samples z."""
         events = self.preprocessing.events(images, noise, self.likelihood_dtype)
         bound = self.importance_weighted if self.config.objective == "iwae" else self.elbo
         return bound(events, noise, self.one_hot(labels), self.config.importance_samples)
 
     def kl_weight(self) -> tf.Tensor | None:
-        """Weight of the KL in this step's gradient: step / `kl_warmup_steps`, at most 1; None:
-        always 1."""
+        """Weight of the KL in this step's gradient; None without warm-up.
+
+        It is step / `kl_warmup_steps`, at most 1.
+        """
         steps = self.config.kl_warmup_steps
         if not steps:
             return None
         return tf.minimum(tf.cast(self.step.value, self.likelihood_dtype) / steps, 1.0)
 
-    # --- use
-    # -------------------------------------------------------------------------------------------
+    # --- use ----------------------------------------------------------------------------
 
     def encode(
         self, images: tf.Tensor, labels: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and standard deviation of q(z|x), `float32[B, D]` each, of `uint8` images (and `int`
-        labels).
+        """Mean and standard deviation of q(z|x), two `float32[B, D]`.
 
-        There is no noise: where training binarizes at random, encoding uses a threshold of 1/2.
+        Where training binarizes at random, encoding uses a threshold of 1/2.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            labels: `int[B]`, for a conditional model.
         """
-        events = self.preprocessing.likely_events(
-            tf.convert_to_tensor(images), self.likelihood_dtype
-        )
+        images = tf.convert_to_tensor(images)
+        events = self.preprocessing.likely_events(images, self.likelihood_dtype)
 
         def moments(
             events: tf.Tensor, one_hot: tf.Tensor | None = None
@@ -267,17 +286,16 @@ class VAE(GenerativeModel):
             posterior = self.posterior(events, one_hot)
             return tf.cast(posterior.mean(), tf.float32), tf.cast(posterior.stddev(), tf.float32)
 
-        return self.judged(moments, events, self.one_hot(labels))
+        return self.apply_averaged(moments, events, self.one_hot(labels, images))
 
     def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """The means of p(x|z), `[B, *event_shape]`."""
+        """The mean of p(x|z), `[B, *event_shape]`."""
         return self.likelihood(latents, labels).mean()
 
     def call(
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
     ) -> tf.Tensor:
-        """Reconstructions `float32[B, H, W, C]` of `uint8` images, through the mean of the
-        posterior."""
+        """Reconstructions `float32[B, H, W, C]`, decoded from the posterior's mean."""
         return self.decode(self.encode(images, labels)[0], labels)
 
     def log_prob(
@@ -287,14 +305,15 @@ class VAE(GenerativeModel):
         samples: int = EXPORTED_IMPORTANCE_SAMPLES,
         labels: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Importance-weighted bound on log p(x), nats, `float32[B]` (float64 under that policy).
+        """Importance-weighted bound on log p(x), nats, `float32[B]`.
+
+        It is `float64[B]` under the policy float64.
 
         Args:
             images: `uint8[B, H, W, C]`.
-            seeds: `int32[B]`, of each image's binarization and importance samples; None: 0, 1, 2,
-                ….
+            seeds: `int32[B]`, of each image's binarization and importance samples; None: 0, 1, 2, …
             samples: importance samples per image.
-            labels: `int[B]` for a conditional model: the bound is on log p(x|label).
+            labels: `int[B]`, for a conditional model, whose bound is on log p(x|label).
         """
 
         def log_prob(
@@ -305,15 +324,15 @@ class VAE(GenerativeModel):
             return self.importance_log_prob(events, noise, samples, one_hot)
 
         images = tf.convert_to_tensor(images)
-        seeds = (
-            tf.range(tf.shape(images)[0])
-            if seeds is None
-            else tf.convert_to_tensor(seeds, tf.int32)
-        )
-        return self.judged(log_prob, images, seeds, self.one_hot(labels))
+        seeds = self.noise_seeds(images, seeds)
+        return self.apply_averaged(log_prob, images, seeds, self.one_hot(labels, images))
 
-    def signatures(self) -> dict[str, Any]:
-        """Those of every family, `encode` and `log_prob`."""
+    def describe_events(self) -> str:
+        """Likelihood and binarization: nats of other events do not compare."""
+        return f"{self.config.likelihood}, binarization {self.config.binarization}"
+
+    def signatures(self) -> Signatures:
+        """The signatures of every generative family, `encode` and `log_prob`."""
         images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
         seed, label = tf.TensorSpec([None], tf.int32, name="seed"), self.label_specs()
 

@@ -1,8 +1,9 @@
-"""The VAE's encoders and decoders, dense and convolutional; a decoder mirrors its encoder.
+"""The VAE's encoders and decoders, dense and convolutional.
 
-The convolutional networks have gated residual blocks at half and at a quarter of the side, and
-dense layers between these and the latents. Importance sampling evaluates the decoder thousands of
-times per image, so there is no block at full size, where it would cost most.
+A decoder mirrors its encoder. The convolutional networks have gated residual blocks at half and at
+a quarter of the side, and dense layers between these and the latents. Importance sampling evaluates
+the decoder thousands of times per image, so there is no block at full size, where it would cost
+most.
 """
 
 import itertools
@@ -22,13 +23,13 @@ def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
     """The encoder of a configuration.
 
     Args:
-        config: of the model.
-        seed: of the model; the encoder's weights start from seeds of their own.
-        dtype: policy of the layers.
+        config: the model's configuration.
+        seed: the model's seed, from which those of the encoder's layers follow.
+        dtype: dtype policy of the layers.
 
     Returns:
         A built network `[B, *image_shape] → [B, 2·latent_dim]`. In a conditional model, the last
-        axis of its inputs is longer by `num_classes`; a dense network then takes flat inputs.
+        axis of its inputs is longer by `num_classes`, and a dense network takes flat inputs.
     """
     common = {"activation": config.activation, "dtype": dtype, "seed": 2 * seed, "name": "encoder"}
     outputs = 2 * config.latent_dim
@@ -47,9 +48,9 @@ def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
     """The decoder of a configuration.
 
     Args:
-        config: of the model.
-        seed: of the model; the decoder's weights start from seeds of their own.
-        dtype: policy of the layers.
+        config: the model's configuration.
+        seed: the model's seed, from which those of the decoder's layers follow.
+        dtype: dtype policy of the layers.
 
     Returns:
         A built network `[B, latent_dim (+ num_classes)] → [B, *image_shape]`, the likelihood's
@@ -85,35 +86,35 @@ def convolutional_encoder(
     dtype: Any,
     name: str,
 ) -> keras.Sequential:
-    """Images to a vector.
+    """A convolutional network from images to a vector.
 
     Args:
         input_shape: height and width, divisible by four, and channels.
-        channels: at half of the side; twice as many at a quarter.
-        blocks: gated residual ones at each size.
-        hidden: widths of the dense hidden layers after the images.
+        channels: channels at half the side; twice as many at a quarter.
+        blocks: gated residual blocks at each size.
+        hidden: widths of the dense hidden layers after the convolutions.
         outputs: length of the vector.
-        activation: after each dense hidden layer; convolutions have ReLU.
-        seed: of the initial weights.
+        activation: activation of the dense hidden layers; convolutions have ReLU.
+        seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: of the network.
+        name: name of the network.
 
     Returns:
         A built network `[B, H, W, C] → [B, outputs]`.
     """
     seeds = _seeds(seed)
 
-    def smaller(width: int) -> list[keras.Layer]:
+    def halved(filters: int) -> list[keras.Layer]:
         strided: dict[str, Any] = {"kernel_size": 4, "strides": 2, "padding": "same"}
         return [
-            make_layer(keras.layers.Conv2D, width, seed=next(seeds), dtype=dtype, **strided),
+            make_layer(keras.layers.Conv2D, filters, seed=next(seeds), dtype=dtype, **strided),
             *_residual(blocks, seeds, dtype),
         ]
 
     layers = [
         make_input(input_shape, dtype),
-        *smaller(channels),
-        *smaller(2 * channels),
+        *halved(channels),
+        *halved(2 * channels),
         keras.layers.Flatten(dtype=dtype),
         *_dense(hidden, activation, seeds, dtype),
         make_layer(Dense, outputs, seed=next(seeds), dtype=dtype),
@@ -133,27 +134,27 @@ def convolutional_decoder(
     dtype: Any,
     name: str,
 ) -> keras.Sequential:
-    """A vector to images.
+    """A convolutional network from a vector to images.
 
     Args:
         inputs: length of the vector.
-        channels: at half of the side; twice as many at a quarter.
-        blocks: gated residual ones at each size.
-        hidden: widths of the dense hidden layers before the images.
+        channels: channels at half the side; twice as many at a quarter.
+        blocks: gated residual blocks at each size.
+        hidden: widths of the dense hidden layers before the convolutions.
         image_shape: height and width, divisible by four, and channels.
-        activation: after each dense hidden layer; convolutions have ReLU.
-        seed: of the initial weights.
+        activation: activation of the dense hidden layers; convolutions have ReLU.
+        seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: of the network.
+        name: name of the network.
 
     Returns:
-        A built network `[B, inputs] → [B, H, W, C]`, its range all real numbers.
+        A built network `[B, inputs] → [B, H, W, C]`, with real outputs.
     """
     seeds = _seeds(seed)
     height, width, depth = image_shape
     quarter = (height // 4, width // 4, 2 * channels)
 
-    def larger(filters: int) -> list[keras.Layer]:
+    def doubled(filters: int) -> list[keras.Layer]:
         blocks_before = _residual(blocks, seeds, dtype)
         return [*blocks_before, make_layer(Upsampling, filters, seed=next(seeds), dtype=dtype)]
 
@@ -162,28 +163,28 @@ def convolutional_decoder(
         *_dense(hidden, activation, seeds, dtype),
         make_layer(Dense, math.prod(quarter), seed=next(seeds), dtype=dtype),
         keras.layers.Reshape(quarter, dtype=dtype),
-        *larger(channels),
-        *larger(depth),
+        *doubled(channels),
+        *doubled(depth),
     ]
     return keras.Sequential(layers, name=name)
 
 
 def _seeds(seed: int) -> Iterator[int]:
-    """Those of a network's layers, one after another."""
+    """The seeds of a network's layers, in their order."""
     return (seed_of_layer(seed, index) for index in itertools.count())
 
 
 def _residual(blocks: int, seeds: Iterator[int], dtype: Any) -> list[keras.Layer]:
-    """Gated residual blocks, and ReLU, which a block lacks at its end."""
-    made = [GatedResidual(next(seeds), dtype=dtype) for _ in range(blocks)]
-    return [*made, make_activation("relu", dtype)]
+    """Gated residual blocks, and the ReLU that the last block does not end with."""
+    residual = [GatedResidual(next(seeds), dtype=dtype) for _ in range(blocks)]
+    return [*residual, make_activation("relu", dtype)]
 
 
 def _dense(
     widths: Sequence[int], activation: str, seeds: Iterator[int], dtype: Any
 ) -> list[keras.Layer]:
-    made: list[keras.Layer] = []
+    layers: list[keras.Layer] = []
     for units in widths:
-        made.append(make_layer(Dense, units, seed=next(seeds), dtype=dtype))
-        made.append(make_activation(activation, dtype))
-    return made
+        layers.append(make_layer(Dense, units, seed=next(seeds), dtype=dtype))
+        layers.append(make_activation(activation, dtype))
+    return layers
