@@ -2,7 +2,8 @@
 
 Each part computes what plain TensorFlow and Keras compute, up to rounding. `speedups(False)` or the
 environment variable `TFGEN_CPU_SPEEDUPS=0` turns all of them off: training steps and layers then
-use plain TensorFlow and Keras. docs/performance.md has the gain of each part.
+use plain TensorFlow and Keras. docs/performance.md lists what
+each part replaces.
 """
 
 import contextlib

@@ -120,3 +120,26 @@ def a_sample_is_a_function_of_its_seed(make: Make, images: np.ndarray) -> None:
     np.testing.assert_allclose(few, model.decode(together, labels)[:3], atol=1e-5)
     np.testing.assert_array_equal(model.sample(n=9, seed=1)[:4], model.sample(n=9, seed=1)[:4])
     assert not np.array_equal(model.sample(n=4, seed=1), model.sample(n=4, seed=2))
+
+
+@check(generative=True)
+def a_density_is_a_function_of_its_seed(make: Make, images: np.ndarray) -> None:
+    """With `density = "exact"`, `log_prob(images, seeds)` is finite and one value for each image.
+
+    It is a function of each image and its own seed, and agrees in any batch to 1e-5.
+    """
+    model = make()
+    if model.density != "exact":
+        return
+    images, seeds, labels = images[:5], image_seeds(0, 5), labels_of(model, 5)
+
+    def log_prob(seeds: np.ndarray, part: slice = slice(None)) -> np.ndarray:
+        context = {} if labels is None else {"labels": labels[part]}
+        return np.asarray(model.log_prob(images[part], seeds[part], **context))
+
+    together = log_prob(seeds)
+    assert together.shape == (5,)
+    assert np.all(np.isfinite(together))
+    alone = np.concatenate([log_prob(seeds, slice(i, i + 1)) for i in range(5)])
+    np.testing.assert_allclose(alone, together, rtol=1e-5)
+    assert np.all(together != log_prob(image_seeds(1, 5))), "a density ignores its seed"

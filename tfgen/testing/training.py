@@ -99,8 +99,12 @@ def it_trains_in_any_precision(make: Make, images: np.ndarray, policy: str) -> N
     model = compiled(make, dtype=policy)
     fit(model, images)
     assert model.likelihood_dtype == ("float64" if policy == "float64" else "float32")
+    context = []
     if isinstance(model, GenerativeModel):
         assert model.sample(n=2).dtype == tf.float32
+        context = [labels_of(model, 3)] if model.num_classes else []
+    for output in tf.nest.flatten(model(images[:3], *context)):
+        assert np.all(np.isfinite(output))
     for optimizer in model.optimizers.values():
         is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         assert is_scaled == (policy == "mixed_float16")
