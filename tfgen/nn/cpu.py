@@ -2,8 +2,7 @@
 
 Each part computes what plain TensorFlow and Keras compute, up to rounding. `speedups(False)` or the
 environment variable `TFGEN_CPU_SPEEDUPS=0` turns all of them off: training steps and layers then
-use plain TensorFlow and Keras. docs/performance.md lists what
-each part replaces.
+use plain TensorFlow and Keras. docs/performance.md lists what each part replaces.
 """
 
 import contextlib

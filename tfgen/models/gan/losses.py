@@ -2,7 +2,8 @@
 
 Logits are the discriminator's outputs before any sigmoid, `float[B]`. A loss is `float[B]` too, one
 value per example, in nats if the discriminator is a classifier. No function takes the logarithm of
-a sigmoid, which is −∞ once the sigmoid rounds to 0: log σ(a) = −softplus(−a) and log(1 − σ(a)) = −softplus(a).
+a sigmoid, which is −∞ once the sigmoid rounds to 0. Instead, log σ(a) = −softplus(−a) and
+log(1 − σ(a)) = −softplus(a).
 """
 
 from __future__ import annotations
