@@ -35,9 +35,9 @@ Install = Callable[..., None]
 @pytest.fixture(autouse=True)
 def _uncached() -> Iterator[None]:
     """Each test finds the packages of its own."""
-    registry._entry_points.cache_clear()
+    registry._paths.cache_clear()
     yield
-    registry._entry_points.cache_clear()
+    registry._paths.cache_clear()
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         value = path or f"{module}:FAMILY"
         (metadata / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\n{name} = {value}\n")
         modules.append(module)
-        registry._entry_points.cache_clear()
+        registry._paths.cache_clear()
 
     yield package
     for module in modules:

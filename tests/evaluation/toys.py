@@ -1,6 +1,5 @@
 """Families of another package, as evaluation meets them: models of known likelihood."""
 
-from importlib.metadata import EntryPoint
 from typing import Any
 
 import keras
@@ -109,9 +108,6 @@ UNIFORM_FAMILY, GAUSSIAN_FAMILY, SILENT_FAMILY = FAMILIES.values()
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the families known, as if a package with entry points were installed."""
-    points = {
-        name: [EntryPoint(name, f"{__name__}:{name.upper()}_FAMILY", registry.ENTRY_POINTS)]
-        for name in FAMILIES
-    }
-    everything = {**registry._entry_points(), **points}
-    monkeypatch.setattr(registry, "_entry_points", lambda: everything)
+    paths = {name: [f"{__name__}:{name.upper()}_FAMILY"] for name in FAMILIES}
+    everything = {**registry._paths(), **paths}
+    monkeypatch.setattr(registry, "_paths", lambda: everything)
