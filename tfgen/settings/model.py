@@ -30,12 +30,18 @@ class ConditionalConfig(ModelConfig):
     num_classes: int = dataclasses.field(default=0, metadata={"minimum": 0}, kw_only=True)
 
 
-def check_quarters(image_shape: tuple[int, ...]) -> None:
-    """Refuses images whose sides networks with two halvings cannot restore.
+def check_architecture(architecture: str, image_shape: tuple[int, ...]) -> None:
+    """Refuses images for convolutional networks, whose two halvings they must allow.
+
+    Args:
+        architecture: `convolutional`, or another one, which takes events of any shape.
+        image_shape: height, width, channels.
 
     Raises:
         UsageError: a side is not divisible by four, or the events are no images.
     """
+    if architecture != "convolutional":
+        return
     if len(image_shape) != 3:
         raise UsageError(f"events of shape {image_shape} are no images; use --architecture dense")
     height, width, _ = image_shape

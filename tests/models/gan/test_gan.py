@@ -7,25 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models.gan.small import same, small, values
 from tfgen import GAN, Identity, image_seeds
 from tfgen.random import LATENTS
 
 pytestmark = pytest.mark.newest
-
-SHAPE = (6, 6, 1)
-
-
-def small(**arguments: Any) -> GAN:
-    common = {"latent_dim": 3, "generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
-    return GAN(image_shape=SHAPE, **{**common, **arguments})
-
-
-def values(variables: Any) -> list[np.ndarray]:
-    return [v.numpy() for v in variables]
-
-
-def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def weights_of(layer: keras.Layer) -> list[Any]:

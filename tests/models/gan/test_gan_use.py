@@ -1,13 +1,13 @@
 """The GAN as it is used: labels, wrong arguments, saving, precision, logs, pictures."""
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models.gan.small import SHAPE, same, small, values
 from tests.told import fails
 from tfgen import GAN, image_seeds
 from tfgen.models.gan.config import GANConfig
@@ -16,21 +16,6 @@ from tfgen.nn.optimizers import Schedule
 from tfgen.random import LATENTS
 
 pytestmark = pytest.mark.newest
-
-SHAPE = (6, 6, 1)
-
-
-def small(**arguments: Any) -> GAN:
-    common = {"latent_dim": 3, "generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
-    return GAN(image_shape=SHAPE, **{**common, **arguments})
-
-
-def values(variables: Any) -> list[np.ndarray]:
-    return [v.numpy() for v in variables]
-
-
-def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def state(model: GAN) -> list[np.ndarray]:

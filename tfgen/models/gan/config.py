@@ -7,7 +7,7 @@ from tfgen.errors import UsageError
 from tfgen.models.gan.losses import LOSSES
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import ConditionalConfig, check_quarters
+from tfgen.settings.model import ConditionalConfig
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,6 @@ class GANConfig(ConditionalConfig):
                 "the gradient penalty of loss 'wasserstein' needs a critic without batch "
                 "normalization, which mixes images; use --no-discriminator-batch-norm"
             )
-
-    def check_architecture(self) -> None:
-        """Refuses images that do not suit the convolutional networks.
-
-        Raises:
-            UsageError: a side is not divisible by four, or the events are not images.
-        """
-        if self.architecture == "convolutional":
-            check_quarters(self.image_shape)
 
 
 FAMILY = Family(

@@ -15,6 +15,7 @@ from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
 from tfgen.nn.blocks import append_labels, build_network
 from tfgen.nn.optimizers import Schedule, make_adam
+from tfgen.settings.model import check_architecture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +67,7 @@ class GAN(GenerativeModel):
     config: GANConfig
     logged = ("generator_loss", "discriminator_loss", "real_score", "fake_score")
     curves = (
-        Curve("loss [nats; of a critic: its own unit]", logged[:2]),
+        Curve("loss [nats; a critic has no unit]", logged[:2]),
         Curve("mean score of the discriminator", logged[2:]),
     )
     # Neither loss says which generator is better.
@@ -86,7 +87,7 @@ class GAN(GenerativeModel):
     ):
         config = GANConfig.build(config, fields)
         if generator is None or discriminator is None:
-            config.check_architecture()
+            check_architecture(config.architecture, config.image_shape)
         own_parts = {
             "generator": generator,
             "discriminator": discriminator,

@@ -6,7 +6,7 @@ from typing import Literal
 from tfgen.errors import UsageError
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import ConditionalConfig, check_quarters
+from tfgen.settings.model import ConditionalConfig
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,6 @@ class VAEConfig(ConditionalConfig):
                 f"likelihood {self.likelihood!r} is no density of events with binarization "
                 f"{self.binarization!r}; it needs binarization {right}"
             )
-
-    def check_architecture(self) -> None:
-        """Refuses images that do not suit the convolutional networks.
-
-        Raises:
-            UsageError: a side is not divisible by four, or the events are not images.
-        """
-        if self.architecture == "convolutional":
-            check_quarters(self.image_shape)
 
 
 FAMILY = Family(

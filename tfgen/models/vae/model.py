@@ -14,6 +14,7 @@ from tfgen.models.vae.bounds import ELBO, Bound, ImportanceWeighted
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.networks import build_decoder, build_encoder
 from tfgen.nn.blocks import append_labels, build_network
+from tfgen.settings.model import check_architecture
 
 tfd: Any = tfp.distributions
 Distribution: TypeAlias = Any  # tfd.Distribution, for the reader: TFP ships no types
@@ -101,7 +102,7 @@ class VAE(GenerativeModel):
         if preprocessing is None:
             config.check_events()
         if encoder is None or decoder is None:
-            config.check_architecture()
+            check_architecture(config.architecture, config.image_shape)
         own_parts = {"encoder": encoder, "decoder": decoder, "preprocessing": preprocessing}
         pixels = preprocessing or Pixels(config.binarization)
         super().__init__(config, pixels, seed, own_parts, name=name, dtype=dtype)

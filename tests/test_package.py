@@ -1,0 +1,35 @@
+"""What `import tfgen` offers, and what it costs."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+import tfgen
+from tests import commands
+
+pytestmark = pytest.mark.quick
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_public_name_is_there() -> None:
+    assert {"VAE", "GAN", "Flow", "Classifier", "load", "load_data", "Sampler", "Identity"} <= set(
+        tfgen.__all__
+    )
+    for name in tfgen.__all__:
+        assert getattr(tfgen, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'VEA'"):
+        _ = tfgen.VEA
+
+
+def test_every_part_of_the_package_is_a_submodule() -> None:
+    parts = {path.stem for path in (ROOT / "tfgen").iterdir() if (path / "__init__.py").exists()}
+    parts |= {path.stem for path in (ROOT / "tfgen").glob("[a-z]*.py")}
+    for part in parts - {"cli", "testing"}:
+        assert getattr(tfgen, part) is importlib.import_module(f"tfgen.{part}")
+
+
+def test_submodules_need_no_import_before_them(tmp_path: Path) -> None:
+    code = "import tfgen, sys; assert 'tensorflow' not in sys.modules; tfgen.bijectors.Chain"
+    assert commands.python(["-c", code], tmp_path).returncode == 0
