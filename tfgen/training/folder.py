@@ -2,10 +2,10 @@
 
 import contextlib
 import dataclasses
-import datetime
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ def run_path(config: RunConfig) -> Path:
     """The run directory: `--run-dir`, or a new one named after model and time."""
     if config.options.run_dir is not None:
         return config.options.run_dir
-    return RUNS / f"{run_name(config)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    return RUNS / f"{run_name(config)}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def newest_run(family: str, parent: Path = RUNS) -> Path:
