@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -101,6 +100,8 @@ def suggest_next(family: str, version: Path) -> str:
         family: the family's name.
         version: the version's folder, `<saved models>/<name>/<number>`.
     """
+    import shlex  # not needed by --help
+
     if not registry.family(family).generative:
         path = shlex.quote(str(version))
         return f"judge samples with it: tfgen-evaluate NAME --classifier {path}"

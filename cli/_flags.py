@@ -8,13 +8,12 @@ import argparse
 import dataclasses
 import shutil
 import textwrap
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tfgen.errors import UsageError
-from tfgen.settings.fields import choices_of, entry_type, hint, plain_type
+from tfgen.settings.fields import choices_of, entry_type, field_types, hint, plain_type
 
 # Help is as wide as the terminal, but not wider than this: longer lines are hard to read.
 MAX_WIDTH = 100
@@ -155,11 +154,10 @@ def add_flags(
         config: a dataclass with fields made by `tfgen.settings.fields.option`.
         defaults: values that replace the fields' own defaults.
     """
-    annotations = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
         if "help" in field.metadata:
             default = (defaults or {}).get(field.name, field.default)
-            _add_flag(parser, field, annotations[field.name], default)
+            _add_flag(parser, field, field_types(config)[field.name], default)
 
 
 def _add_flag(

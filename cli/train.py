@@ -13,7 +13,6 @@ from tfgen.settings.family import PRESET_OPTIONS
 from tfgen.settings.fields import Config, option
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.quiet import import_quietly
-from tfgen.training.folder import RunFolder, check_resumable, newest_run, saved_config
 
 from ._command import SAVED_MODELS, run_command, suggest_next
 from ._flags import Parser, add_flags, align_columns, read_flags
@@ -100,6 +99,8 @@ def train(config: RunConfig, options: PublishOptions) -> None:
 
 # --- arguments --------------------------------------------------------------------------
 
+_HELP = {"-h", "--help"}
+
 
 class _SetElsewhere:
     """A default in the help without a model, which no flag can have."""
@@ -136,13 +137,14 @@ def parse(argv: list[str]) -> Request:
         preset = entry.preset(name)
         defaults = _values(preset.model) | preset.training() | {"preset": name}
     else:
-        assert saved.options.run_dir is not None
         defaults = _values(saved.model) | _values(saved.options) | {"resume": False}
-        defaults |= _values(_saved_publishing(RunFolder(saved.options.run_dir)))
+        defaults |= _values(_saved_publishing(saved))
     namespace = _parser(entry, defaults).parse(argv)
     model, options = (read_flags(namespace, kind) for kind in (entry.config, TrainingOptions))
     config = RunConfig(entry.name, model, options)
     if saved is not None:
+        from tfgen.training.folder import check_resumable
+
         # What comes from the data is no flag.
         decided = [f.name for f in dataclasses.fields(saved.model) if "help" not in f.metadata]
         from_data = {name: getattr(saved.model, name) for name in decided}
@@ -154,13 +156,19 @@ def parse(argv: list[str]) -> Request:
 
 def _saved_run(family: str, run_dir: Path | None) -> RunConfig:
     """The configuration of the run to resume, with its run directory."""
+    from tfgen.training.folder import newest_run, saved_config
+
     path = run_dir or newest_run(family)
     saved = saved_config(path)
     return dataclasses.replace(saved, options=dataclasses.replace(saved.options, run_dir=path))
 
 
-def _saved_publishing(folder: RunFolder) -> PublishOptions:
+def _saved_publishing(run: RunConfig) -> PublishOptions:
     """How the run to resume was to be published; earlier versions have this among its options."""
+    from tfgen.training.folder import RunFolder
+
+    assert run.options.run_dir is not None
+    folder = RunFolder(run.options.run_dir)
     config = folder.read_config()
     saved = config.get("publishing", config["options"])
     names = [field.name for field in dataclasses.fields(PublishOptions)]
@@ -172,6 +180,8 @@ def _saved_publishing(folder: RunFolder) -> PublishOptions:
 
 def _read_deciding_flags(argv: list[str]) -> argparse.Namespace:
     """The model, and the flags that decide the defaults of the others."""
+    if set(argv) <= _HELP:
+        return argparse.Namespace(model=None)
     parser = Parser(PROG, "", add_help=False, conflict_handler="resolve")
     parser.add_argument("model", metavar="MODEL")
     # All flags of all families, so that no flag's value is taken for the model.
@@ -181,9 +191,9 @@ def _read_deciding_flags(argv: list[str]) -> argparse.Namespace:
         add_flags(parser, kind)
     add_flags(parser, TrainingOptions, {"preset": None})
     try:
-        return parser.parse_known_args([word for word in argv if word not in ("-h", "--help")])[0]
+        return parser.parse_known_args([word for word in argv if word not in _HELP])[0]
     except UsageError:
-        if {"-h", "--help"} & set(argv):
+        if _HELP & set(argv):
             return argparse.Namespace(model=None)  # the whole parser prints the help
         raise
 

@@ -1,4 +1,4 @@
-"""The house: imports go down its floors only, and no file grows without a reason."""
+"""The organization of the code: imports go down only, and no file grows without a reason."""
 
 import ast
 import re
@@ -11,8 +11,8 @@ import pytest
 pytestmark = pytest.mark.quick
 
 ROOT = Path(__file__).parents[1]
-# From the top, as docs/architecture.md draws them: a module imports from its own floor and below.
-FLOORS = (
+# From the top, as docs/architecture.md draws them: a module imports from its own tier and below.
+TIERS = (
     ("cli",),
     ("testing",),
     ("evaluation",),
@@ -74,20 +74,20 @@ def imported_modules(name: str) -> set[str]:
 GRAPH = {name: imported_modules(name) for name in MODULES if name != "tfgen"}
 
 
-def floor(name: str) -> int:
-    """The floor that a module stands on, 0 at the top."""
+def tier(name: str) -> int:
+    """The tier of a module, 0 at the top."""
     place = name.split(".")[1]
-    return next(index for index, places in enumerate(FLOORS) if place in places)
+    return next(index for index, places in enumerate(TIERS) if place in places)
 
 
-def test_every_module_stands_on_a_floor() -> None:
-    known = {place for places in FLOORS for place in places}
+def test_every_module_has_a_tier() -> None:
+    known = {place for places in TIERS for place in places}
     assert {name.split(".")[1] for name in GRAPH} == known
 
 
 def test_imports_go_down_only() -> None:
     edges = [(name, target) for name, targets in GRAPH.items() for target in targets]
-    assert not [f"{name} → {target}" for name, target in edges if floor(target) < floor(name)]
+    assert not [f"{name} → {target}" for name, target in edges if tier(target) < tier(name)]
 
 
 def test_no_two_files_import_each_other() -> None:

@@ -97,9 +97,14 @@ def _has_entry_points() -> bool:
     `importlib.metadata`, which would take a quarter of the time of `--help`.
     """
     for folder in sys.path:
-        for file in Path(folder).glob("*-info/entry_points.txt"):
-            with contextlib.suppress(OSError):  # an unreadable package must not stop the commands
-                if ENTRY_POINTS.encode() in file.read_bytes():
+        try:
+            packages = [path for path in Path(folder).iterdir() if path.name.endswith("-info")]
+        except OSError:  # a zip file, or a folder that does not exist
+            continue
+        for package in packages:
+            # Not every package has entry points, and an unreadable one must not stop the commands.
+            with contextlib.suppress(OSError):
+                if ENTRY_POINTS.encode() in (package / "entry_points.txt").read_bytes():
                     return True
     return False
 

@@ -6,6 +6,7 @@ A configuration is valid once it exists, because its constructor checks every fi
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -63,6 +64,12 @@ def hint(wrong: str, known: Iterable[str]) -> str:
     return f"{question}known: {', '.join(names)}"
 
 
+@functools.cache
+def field_types(config: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass' fields, by name."""
+    return typing.get_type_hints(config)
+
+
 def plain_type(annotation: Any) -> tuple[Any, bool]:
     """Splits `T | None` into `(T, True)`; any other annotation into `(annotation, False)`."""
     if isinstance(annotation, types.UnionType):
@@ -96,9 +103,9 @@ class Config:
     """
 
     def __post_init__(self) -> None:
-        annotations = typing.get_type_hints(type(self))
+        types_by_name = field_types(type(self))
         for field in dataclasses.fields(self):
-            annotation, is_optional = plain_type(annotations[field.name])
+            annotation, is_optional = plain_type(types_by_name[field.name])
             value = getattr(self, field.name)
             if value is None and is_optional:
                 continue

@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -15,6 +14,8 @@ def hold_back_stderr() -> Iterator[None]:
 
     TensorFlow's C++ code writes to the descriptor, so replacing `sys.stderr` would not catch it.
     """
+    import tempfile  # not needed by --help
+
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as messages:
