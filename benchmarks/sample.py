@@ -1,19 +1,18 @@
-"""Times the shipped samplers beside the same networks in PyTorch and a large matrix product, in one
-run.
+"""Compares the sampling rates of the shipped versions with PyTorch and with a matrix product.
 
-Images a second of each export's signature `decode`, of the same weights in eager PyTorch and under
-`torch.compile`, measured in turns, so that whatever else the machine does at the time slows all of
-them. They take the same latents and give images as NumPy's arrays, and must agree before they are
-timed: to 1e-4 where pixels are real numbers, and where they are bytes in 99.9 % of the pixels and
-to one level in the others.
+In one run, the script alternates between the signature `decode` of each version and the same
+network in eager PyTorch and under `torch.compile`, so that other work on the machine slows all of
+them. All get the same latents and return NumPy arrays. Before they are timed, their images must
+agree: to 1e-4 where pixels are real numbers, and to one level in 99.9 % of the pixels where they
+are bytes.
 
-The arithmetic floor is the time that the products and convolutions of a decode would take at the
-rate of the matrix product. Of the flow these are the conditioners' convolutions and the 1 × 1
-products: the bisection's elementwise work is not in the floor. Everything runs on the CPU, on all
+The least time is what the matrix products and convolutions of a decode would take at the rate of a
+large matrix product. For the flow, these are the convolutions of the conditioners and the 1 × 1
+convolutions, but not the elementwise work of the bisection. Everything runs on the CPU, on all
 cores.
 
-Compilation is told apart, and in no rate; a run's first one also compiles headers that the others
-share.
+Rates do not include compilation, whose time is printed in a column of its own. The first
+compilation of a run takes longer, because it also compiles headers that the others share.
 """
 
 import argparse
@@ -85,7 +84,7 @@ class Cell:
     others: list[float] = field(default_factory=list)
 
     def summary(self, product: float) -> dict[str, Any]:
-        """Medians, what they are relative to the export, and their share of the floor's rate.
+        """Medians, what they are relative to the export, and their share of the product's rate.
 
         Args:
             product: rate of the matrix product, FLOP/s.
@@ -337,7 +336,7 @@ def print_report(report: dict[str, Any]) -> None:
     )
     print(
         "| export | batch | export | eager | compiled | export / eager | export / compiled "
-        "| % of the floor: export | eager | compiled | MFLOP an image | compilation [s] |"
+        "| % of the product's rate: export | eager | compiled | MFLOP an image | compilation [s] |"
     )
     print("|" + "---|" * 12)
     for cell in report["cells"]:

@@ -1,7 +1,7 @@
 """Compares a training epoch with one in eager PyTorch and with the rate of a matrix product.
 
 tfgen and the peer in PyTorch train in turns, so that other work on the machine slows both. The
-floor is the time that the epoch's dense layers would take at the rate of a large matrix product,
+least time is what the epoch's dense layers would take at the rate of a large matrix product,
 which is measured right before and right after each epoch of tfgen. Everything runs on the CPU.
 """
 
@@ -358,7 +358,7 @@ def print_report(report: dict[str, Any]) -> None:
             _verdict(f"≤ {bounds['ratio']}", summary["ratio"] <= bounds["ratio"], void),
         ),
         (
-            "floor: dense layers",
+            "least: dense layers alone",
             f"{summary['floor']:.3f} s",
             f"{measured['flops_per_epoch'] / 1e9:.1f} GFLOP at {product / 1e9:.1f} GFLOP/s",
         ),
