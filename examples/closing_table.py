@@ -54,7 +54,7 @@ def closing_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
         family if group is None else group.name
         for family, group in zip(FAMILIES, groups, strict=True)
     )
-    lines = [f"| | by | {' | '.join(names)} |", "|---|---|---:|---:|---:|"]
+    lines = [f"| quantity | source | {' | '.join(names)} |", "|---|---|---:|---:|---:|"]
     lines += [f"| {what} | {by} | {' | '.join(cells)} |" for what, by, cells in rows(groups)]
     reported = [group for group in all_groups if is_reported(group)]
     claims = claims_table([decide(claim, reported) for claim in CLAIMS])
@@ -67,18 +67,18 @@ def rows(groups: Groups) -> list[tuple[str, str, Cells]]:
     nll = measured(groups, "likelihood", "nll", 4)
     one_draw = measured(groups, "likelihood", "bits_per_dim_one_draw", 4)
     several_draws = measured(groups, "likelihood", "bits_per_dim", 4)
-    inception = "Lucic et al. 2018, FID from Inception features, best of a search"
+    inception = "Lucic et al. 2018, Inception features, best of a search"
     return [
         ("training [s]", "the report", TRAINING),
         ("", "tfgen", measured(groups, "cost", "seconds")),
         ("one epoch [s]", "the report", EPOCH),
         ("", "tfgen, median", measured(groups, "cost", "seconds_an_epoch")),
         ("image quality, rank", "the report, by eye", QUALITY),
-        ("", "tfgen, FID and its rank", ranked(groups, "fid", lower_is_better=True)),
+        ("image quality, FID (rank)", "tfgen", ranked(groups, "fid", lower_is_better=True)),
         ("", inception, INCEPTION),
         ("coverage of the data, rank", "the report, by theory", COVERAGE),
-        ("", "tfgen, recall and its rank", ranked(groups, "recall")),
-        ("", "tfgen, coverage and its rank", ranked(groups, "coverage")),
+        ("coverage of the data, recall (rank)", "tfgen", ranked(groups, "recall")),
+        ("coverage of the data, coverage (rank)", "tfgen", ranked(groups, "coverage")),
         ("−ELBO [nats]", "other solutions, validation, static binarization", SOLUTIONS_ELBO),
         ("", "tfgen, test, dynamic binarization", elbo),
         ("NLL [nats]", "tfgen, test, dynamic binarization", nll),

@@ -262,8 +262,9 @@ def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     ]
     assert rows[0][2:] == ["vae mlp", "gan mlp", "flow mlp"]
     # Means, standard deviations with n − 1, ranks.
+    quality = next(row for row in rows if row[0] == "image quality, FID (rank)")
+    assert quality[2:] == ["21.0 ± 1.4 (3)", "5.00 (1)", "8.50 ± 0.71 (2)"]
     by_name = {row[1]: row[2:] for row in rows if len(row) == 5}
-    assert by_name["tfgen, FID and its rank"] == ["21.0 ± 1.4 (3)", "5.00 (1)", "8.50 ± 0.71 (2)"]
     assert by_name["tfgen, median"] == ["2.00 ± 0.71"] * 3
     assert by_name["the report, by theory"] == ["2", "3", "1"]
     minutes = next(row for row in rows if row[0].startswith("minutes"))
@@ -276,8 +277,8 @@ def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     paths[0].write_text(json.dumps(changed))
     main([str(paths[0]), str(paths[2])])
     text = capsys.readouterr().out
-    assert "| | by | vae mlp (changed) | gan mlp | flow |" in text
-    assert "| tfgen, FID and its rank | 20.0 (2) | 5.00 (1) | – |" in text
+    assert "| quantity | source | vae mlp (changed) | gan mlp | flow |" in text
+    assert "| image quality, FID (rank) | tfgen | 20.0 (2) | 5.00 (1) | – |" in text
     for wrong in (
         ["nothing.json"],
         [str(out)],

@@ -27,9 +27,9 @@ def test_verdicts() -> None:
     # First all pairs are within error, then both ends are reversed by more than their error.
     assert verdict(gan=[2, 2.8], flow=[1.5, 2.3], vae=[1.3, 2.1]) == "within error"
     assert verdict(gan=[2.5, 3.3], flow=[2.0, 2.8], vae=[1.5, 2.3]) == "not borne out"
-    assert verdict(gan=[1], flow=[2], vae=[3]) == "not judged: a family has only one seed"
-    assert verdict(gan=[1, 2], vae=[3, 4]) == "not judged: a value is missing"
-    assert verdict(gan=[1, math.nan], flow=[1, 2], vae=[3, 4]) == "not judged: a value is missing"
+    assert verdict(gan=[1], flow=[2], vae=[3]) == "undecided: a family has only one seed"
+    assert verdict(gan=[1, 2], vae=[3, 4]) == "undecided: a value is missing"
+    assert verdict(gan=[1, math.nan], flow=[1, 2], vae=[3, 4]) == "undecided: a value is missing"
 
 
 def test_times_on_different_machines_are_not_judged() -> None:
@@ -45,9 +45,9 @@ def test_times_on_different_machines_are_not_judged() -> None:
 
     machine = {"processor": "a", "cores": 2}
     assert verdict_on({}, machine) == "not borne out"
-    assert verdict_on({"processor": "b"}, machine) == "not judged: the machines differ"
-    assert verdict_on({"cores": 16}, machine) == "not judged: the machines differ"
-    assert verdict_on({}, {"processor": "a"}) == "not judged: the machine is unknown"
+    assert verdict_on({"processor": "b"}, machine) == "undecided: the machines differ"
+    assert verdict_on({"cores": 16}, machine) == "undecided: the machines differ"
+    assert verdict_on({}, {"processor": "a"}) == "undecided: the machine is unknown"
 
 
 def test_two_kinds_of_a_network_leave_a_claim_open() -> None:
@@ -56,7 +56,7 @@ def test_two_kinds_of_a_network_leave_a_claim_open() -> None:
     evaluations.append(evaluation("gan", 0, fid=90.0))
     evaluations[-1]["settings"]["options"]["precision"] = "mixed_bfloat16"
     result = compare(evaluations)
-    assert result["claims"][0]["verdict"] == "not judged: there are two kinds of GAN"
+    assert result["claims"][0]["verdict"] == "undecided: there are two kinds of GAN"
     names = [row["model"] for row in result["reported"]]
     assert names[0] == "gan mlp (precision float32)"
     assert names[-1] == "gan mlp (precision mixed_bfloat16)"

@@ -26,7 +26,7 @@ def test_tables_keep_the_reports_networks_apart() -> None:
     text = markdown(result)
     assert "| gan mlp | 0, 1 | 5.00 ± 1.4 | 3.00 ± 1.4 |" in text
     assert "| real images |  | 0.500 |" in text
-    assert "**not judged: a value is missing** | – |" in text
+    assert "**undecided: a value is missing** | – |" in text
 
 
 def test_a_single_seed_has_the_error_of_its_estimate() -> None:

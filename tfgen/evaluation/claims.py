@@ -95,7 +95,7 @@ def decide(claim: Claim, groups: Sequence[Group]) -> dict[str, Any]:
     }
     known = [item for item in statistics.values() if item is not None and math.isfinite(item.mean)]
     if (reason := _reason_against(claim, claimed, len(known))) is not None:
-        return {**decision, "verdict": f"not judged: {reason}"}
+        return {**decision, "verdict": f"undecided: {reason}"}
     ordered = zip(claim.order, known, strict=True)
     for (first, first_value), (second, second_value) in itertools.combinations(ordered, 2):
         difference = claim.sign * (first_value.mean - second_value.mean)
