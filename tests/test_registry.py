@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -231,3 +232,17 @@ def test_a_run_of_a_family_that_is_not_installed_says_so(tmp_path: Path) -> None
 def test_a_family_needs_a_preset() -> None:
     with pytest.raises(UsageError, match="family 'bare' has no preset"):
         registry.Family("bare", "no preset", "nowhere:Nothing", VAEConfig, {})
+
+
+def test_keras_finds_classes_that_are_not_imported(install: Install) -> None:
+    model = "class Extra:\n    from_config = staticmethod(lambda config: ['extra', config])\n"
+    text = MODULE.format(name="extra", model="extra_package:Extra")
+    install("extra_package", text + model)
+    registered, vae = keras.saving.get_custom_objects(), tfgen.VAE
+    try:
+        registry.register_with_keras()
+        assert registered["extra_package>Extra"].from_config({"a": 1}) == ["extra", {"a": 1}]
+        # A class that is imported already stays.
+        assert registered["tfgen>VAE"] is vae
+    finally:
+        del registered["extra_package>Extra"]

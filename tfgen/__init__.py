@@ -7,6 +7,8 @@ TensorFlow.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tfgen.system.imports import after_import
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -31,6 +33,7 @@ _HOMES = {
 }
 _SUBMODULES = (
     "bijectors",
+    "callbacks",
     "data",
     "errors",
     "evaluation",
@@ -78,3 +81,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+# So that Keras alone opens `.keras` files of tfgen.
+after_import("keras", lambda: __getattr__("registry").register_with_keras())

@@ -137,6 +137,32 @@ def load_classes() -> dict[str, Any]:
     return classes
 
 
+def register_with_keras() -> None:
+    """Lets Keras open `.keras` files of all families before their classes are imported.
+
+    Stands a `_Model` in for each class that is not imported yet. Keras looks for the name of the
+    class that the decorator `register_keras_serializable(package=…)` gives, where the package is
+    the one that is imported.
+    """
+    import keras
+
+    registered = keras.saving.get_custom_objects()
+    for entry in families():
+        module, _, class_name = entry.model.partition(":")
+        registered.setdefault(f"{module.partition('.')[0]}>{class_name}", _Model(entry))
+
+
+class _Model:
+    """Stands in Keras's list of classes for a model class, which it imports when it is used."""
+
+    def __init__(self, entry: Family):
+        self._entry = entry
+
+    def from_config(self, config: dict[str, Any]) -> Any:
+        """The model of a configuration; the import of its class replaces this object."""
+        return self._entry.load_class().from_config(config)
+
+
 def _import_error(path: str, error: Exception) -> str:
     reason = " ".join(str(error).split())
     return f"{path} cannot be imported ({type(error).__name__}: {reason})"

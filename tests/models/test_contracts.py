@@ -48,7 +48,11 @@ CLASSIFIER = {"num_classes": 3, "channels": 2, "units": 6, "dropout": 0.25}
 
 PRECISION = "it_trains_in_any_precision-"
 PRECISIONS = {name for name in testing.CHECKS if name.startswith(PRECISION)}
-SEVERAL_TRAININGS = {"the_seed_determines_training", "keras_callbacks_work"}
+SEVERAL_TRAININGS = {
+    "the_seed_determines_training",
+    "keras_callbacks_work",
+    "sample_weights_count",
+}
 FRESH_PROCESS = {"a_saved_model_trains_on_in_a_fresh_process"}
 # Each family runs once with layers that are quickly traced, and once with all that it has. The
 # first trains several times, the second goes on in a process of its own.
@@ -127,16 +131,24 @@ class UnrepeatedTests(VAE):
     """Evaluation draws the noise of training, which changes with the step."""
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        self.count_step()
-        terms = self.bound_terms(self.training_noise(), *self.unpack(data))
+        images, labels, _ = self.unpack(data)
+        self.step.assign_add(1)
+        terms = self.bound_terms(self.training_noise(), images, labels)
         return self.log(loss=-terms.bound(), reconstruction=-terms.reconstruction, kl=terms.kl)
 
 
 class MeansOfBatches(VAE):
     """Logs means over the batch, which weigh the images of a small batch more."""
 
-    def log(self, **values: tf.Tensor) -> dict[str, tf.Tensor]:
+    def log(self, weights: tf.Tensor | None = None, /, **values: tf.Tensor) -> dict[str, tf.Tensor]:
         return super().log(**{name: tf.reduce_mean(value) for name, value in values.items()})
+
+
+class Unweighted(VAE):
+    """Sample weights are ignored."""
+
+    def unpack(self, data: Any) -> Any:
+        return (*super().unpack(data)[:2], None)
 
 
 class UnseededTraining(VAE):
@@ -154,6 +166,7 @@ class UnseededTraining(VAE):
         ("an_epoch_trains_every_weight", UnrepeatedTests),
         ("metrics_are_means_over_images", MeansOfBatches),
         ("the_seed_determines_training", UnseededTraining),
+        ("sample_weights_count", Unweighted),
     ],
 )
 @pytest.mark.newest

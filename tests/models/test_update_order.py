@@ -37,6 +37,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "iwae": lambda: tfgen.VAE(
         image_shape=SHAPE, latent_dim=2, hidden=(8,), objective="iwae", importance_samples=2, seed=0
     ),
+    "vae with metrics": lambda: tfgen.VAE(image_shape=SHAPE, latent_dim=2, hidden=(8,), seed=0),
     "flow": lambda: tfgen.Flow(image_shape=SHAPE, couplings=2, hidden=(8,), seed=0),
     "multiscale flow": lambda: tfgen.Flow(
         image_shape=SHAPE, dequantization="variational", **MULTISCALE, seed=0
@@ -90,7 +91,8 @@ def exclude(*nodes: Any) -> bool:
 def test_weights_move_after_all_reads(name: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (16, *SHAPE)).astype(np.uint8)
     model = MODELS[name]()
-    model.compile(**model.default_optimizers(1e-3))
+    metrics = {"metrics": ["mse"]} if "with metrics" in name else {}
+    model.compile(**model.default_optimizers(1e-3), **metrics)
     updates = 0
     for order in map(Order, executed_graphs(model, images)):
         for update in order.of_kind("ResourceApplyAdam"):

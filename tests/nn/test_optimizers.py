@@ -18,20 +18,20 @@ COMMON = {"seed": 0, "dtype": "float32", "name": "network"}
 def after_steps(
     optimizer: keras.optimizers.Optimizer, jit_compile: bool, steps: int = 20
 ) -> list[np.ndarray]:
-    """The weights and the optimizer's state."""
+    """The weights and the optimizer's state after steps on batches of their own."""
     network = dense_network((4,), (8,), (2,), **COMMON)
     inputs, targets, variables = normal(16, 4), normal(16, 2, seed=1), network.trainable_variables
     optimizer.build(variables)
 
     @tf.function(jit_compile=jit_compile)
-    def step() -> None:
+    def step(index: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((network(inputs) - targets) ** 2)
+            loss = tf.reduce_mean((network(inputs + 0.1 * index) - targets) ** 2)
         optimizer.apply(tape.gradient(loss, variables), variables)
 
-    for _ in range(steps):
-        step()
-    assert int(optimizer.iterations) == steps
+    for index in range(steps):
+        step(tf.constant(index, tf.float32))
+    assert int(optimizer.iterations) == steps // (optimizer.gradient_accumulation_steps or 1)
     return [v.numpy() for v in (*network.weights, *optimizer.variables)]
 
 
@@ -48,7 +48,9 @@ EXACT = {"beta_1": 0.875, "beta_2": 1 - 2**-6}
         (EXACT, 1e-6),
         ({**EXACT, "epsilon": 1e-3, "clipnorm": 0.1}, 1e-6),
         ({**EXACT, "epsilon": 1e-3, "global_clipnorm": 0.1}, 1e-6),
-        ({}, 2e-5),
+        ({**EXACT, "gradient_accumulation_steps": 2}, 1e-6),
+        ({**EXACT, "gradient_accumulation_steps": 3, "global_clipnorm": 0.1}, 1e-6),
+        ({}, 3e-5),
     ],
 )
 def test_adam_is_keras_own(arguments: dict, rtol: float, jit_compile: bool) -> None:

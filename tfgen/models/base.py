@@ -3,15 +3,19 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from tfgen import random
+from tfgen.models import batch
+from tfgen.models.compiling import CompilableModel
 from tfgen.models.preprocessing import Preprocessing
+from tfgen.models.saving import SavableModel
 from tfgen.nn import cpu
 from tfgen.nn.average import MovingAverage
+from tfgen.nn.batches import not_empty, pad_empty
 from tfgen.nn.optimizers import Schedule, make_adam
 from tfgen.settings.model import ModelConfig
 
@@ -38,12 +42,12 @@ class Curve:
     names: tuple[str, ...]
 
 
-class ImageModel(keras.Model):
+class ImageModel(SavableModel, CompilableModel):
     """Base of every family: a Keras model of images `uint8[B, H, W, C]`.
 
-    A batch is `x` or `(x, labels)`. Training noise is a function of (seed, step, replica), test
-    noise of (seed, batch index, replica). Therefore a resumed run draws what the uninterrupted run
-    would have drawn, and two evaluations give the same numbers.
+    A batch is `x`, `(x, labels)` or `(x, labels, sample_weight)`. Training noise is a function of
+    (seed, step, replica), test noise of (seed, batch index, replica). Therefore a resumed run draws
+    what the uninterrupted run would have drawn, and two evaluations give the same numbers.
 
     A family that generates images subclasses `GenerativeModel`, any other family this class.
     `tfgen.registry.Family` describes the family to the commands, and `tfgen.testing` checks it.
@@ -62,13 +66,15 @@ class ImageModel(keras.Model):
       cast to 16 bits get `add_weight(…, autocast=False)`. Initial weights are a function of the
       arguments.
     - `logged`: the names of the values that a step logs. Each gets a `keras.metrics.Mean`.
-    - `train_step(data)`: `unpack` the batch, compute the mean loss under a `tf.GradientTape`, call
-      `minimize(loss, tape)`, and `return self.log(name=values, …)` with values `[B]`, one for each
-      image. `minimize` moves all trainable weights and the EMA, and counts the step. A family with
-      several optimizers calls `descend` for each of them and `count_step` once.
+    - `train_step(data)`: `unpack` the batch, compute losses `[B]` under a `tf.GradientTape`, with
+      `training=True` for the networks, make a scalar of them by `reduce_loss(losses, weights)`,
+      call `minimize(loss, tape)`, and `return self.log(weights, name=values, …)` with values `[B]`,
+      one for each image. `minimize` moves all trainable weights and the EMA, and counts the step. A
+      family with several optimizers calls `descend` for each of them and `count_step(loss)` once.
     - `test_step(data)`: logs the same values, computed with the EMA weights (`with
-      self.averaged():`) and noise from `next_test_noise()`.
-    - `call(images, …)`: what `model(images)` and `predict` return.
+      self.averaged():`), noise from `next_test_noise()`, and `training=False`.
+    - `call(images, …)`: what `model(images)` and `predict` return. A model with classes gets their
+      labels in `predict` too, as the second argument.
     - `signatures()` and `example_inputs(size)`: what an export offers. `GenerativeModel` has both.
 
     A family may say:
@@ -79,11 +85,14 @@ class ImageModel(keras.Model):
     - `default_optimizers`: the arguments of `compile` that `tfgen-train` uses. With several
       optimizers, like the GAN's, also `optimizers`, `build_optimizers`, `compile` and
       `get_compile_config`.
+    - `compared()`: the shapes of what metrics passed to `compile` compare. Both steps then call
+      `self.compare(data, lambda: (targets, predictions), weights)`. By default, they are refused.
     - `preview` and `pictures`: what a run shows after each epoch and at its end.
     - `networks`: the networks that a training step evaluates, for the estimate of memory.
     - `own_parts`, an argument of this constructor: the layers or the preprocessing that the caller
       passed in place of the family's own. `.keras` files then hold them.
-    - `track_average(variables, decay)`, called at the end of `__init__`: an EMA of the weights.
+    - `track_average(variables, decay)`, called at the end of `__init__`: an EMA of the weights,
+      which `tfgen.nn.average` selects whether or not they are frozen.
 
     Steps use:
 
@@ -174,7 +183,8 @@ class ImageModel(keras.Model):
         """What a run shows after each epoch; None shows nothing.
 
         Returns:
-            Images `[N, H, W, C]` in 0…1, and the columns of their grid (None: a square grid).
+            Images `[N, H, W, C]` in 0…1, and the columns of their grid (None: a square grid). If
+            the grid of a conditional model has columns, row i shows the class i.
         """
         return None
 
@@ -188,14 +198,17 @@ class ImageModel(keras.Model):
         return {}
 
     @property
-    def num_classes(self) -> int:
-        """Number of classes of a model that uses labels, 0 of any other model."""
-        return getattr(self.config, "num_classes", 0)
+    def networks(self) -> list[keras.Model]:
+        """The networks that a training step evaluates, for pictures and an estimate of memory.
 
-    @property
-    def networks(self) -> list[keras.Sequential]:
-        """The networks that a training step evaluates, for an estimate of its memory."""
-        return [layer for layer in self.layers if isinstance(layer, keras.Sequential)]
+        These are sequential and functional models, whose layers have known shapes.
+        """
+        models = [layer for layer in self.layers if isinstance(layer, keras.Model)]
+        return [model for model in models if getattr(model, "inputs", None)]
+
+    def summary(self, *args: Any, expand_nested: bool = True, **kwargs: Any) -> None:
+        """`keras.Model.summary`, with the layers of each network unless told otherwise."""
+        super().summary(*args, expand_nested=expand_nested, **kwargs)
 
     def own_parts(self) -> list[str]:
         """Argument names of the layers and preprocessing that the caller passed."""
@@ -203,23 +216,40 @@ class ImageModel(keras.Model):
 
     # --- training: data and noise -------------------------------------------------------
 
-    def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Images and labels of a batch that is `x` or `(x, labels)`.
+    def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
+        """Images, labels and sample weights of a batch `x`, `(x, labels)`, `(x, labels, weights)`.
+
+        A replica that gets no image computes an image of zeros, whose sample weight is 0.
 
         Returns:
-            Images as they are, and labels `int[B]`; None if the model uses no labels or the batch
-            has none. A label out of range is an error when the step runs.
+            Images `[B, *image_shape]`; labels `[B]` or `[B, 1]`, None if the model uses no labels
+            or the batch has none; weights `[B]`, None if all images have weight 1. A label out of
+            range is an error when the step runs.
+
+        Raises:
+            UsageError: images, labels or weights have another shape.
         """
-        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if not self.num_classes or labels is None:
-            return images, None
-        message = f"labels must be 0…{self.num_classes - 1}"
-        checks = [
-            tf.debugging.assert_non_negative(labels, message),
-            tf.debugging.assert_less(labels, tf.cast(self.num_classes, labels.dtype), message),
-        ]
-        with tf.control_dependencies([check for check in checks if check is not None]):
-            return images, tf.identity(labels)
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        images = batch.shaped_images(images, self.config.image_shape)
+        weights = batch.image_weights(weights, images, self.likelihood_dtype)
+        has_labels = labels is not None and self.num_classes
+        labels = batch.class_labels(labels, images, self.num_classes) if has_labels else None
+        if not _may_be_empty(images):
+            return images, labels, weights
+        if weights is None:
+            weights = tf.ones(tf.shape(images)[:1], self.likelihood_dtype)
+        labels = None if labels is None else pad_empty(labels)
+        return pad_empty(images), labels, pad_empty(weights)
+
+    def presence(self, data: Any) -> tf.Tensor | None:
+        """1 for each image of a batch, 0 for the one that stands for no image, `float[B]`.
+
+        None: all are images.
+        """
+        images = tf.convert_to_tensor(keras.utils.unpack_x_y_sample_weight(data)[0])
+        if not _may_be_empty(images):
+            return None
+        return pad_empty(tf.ones(tf.shape(images)[:1], self.likelihood_dtype))
 
     def training_noise(self) -> random.BatchNoise:
         """The noise of this training step on this replica."""
@@ -253,17 +283,36 @@ class ImageModel(keras.Model):
 
     # --- training: steps and logs -------------------------------------------------------
 
+    def reduce_loss(
+        self,
+        losses: tf.Tensor,
+        weights: tf.Tensor | None = None,
+        network: keras.Layer | None = None,
+    ) -> tf.Tensor:
+        """The scalar that a step minimizes: Σ w·l / B, and the regularizers of the network.
+
+        Args:
+            losses: the loss l of each image, `[B]`.
+            weights: sample weights w, `[B]`; None: 1.
+            network: the network that the loss trains, which this step has called; None: the model.
+        """
+        loss = tf.reduce_mean(losses if weights is None else weights * losses)
+        penalties = (self if network is None else network).losses
+        if not penalties:
+            return loss
+        return tf.add_n([loss, *(tf.cast(penalty, loss.dtype) for penalty in penalties)])
+
     def minimize(self, loss: tf.Tensor, tape: tf.GradientTape) -> None:
         """One training step: moves all trainable weights and the EMA, counts the step.
 
         Args:
-            loss: scalar, the mean over this replica's images.
+            loss: scalar, the mean over this replica's images and the regularizers.
             tape: the tape that recorded the loss.
         """
         self.descend(loss, tape, self.optimizer, self.trainable_variables)
         if self._average is not None:
             self._average.update(self.step.value)
-        self.count_step()
+        self.count_step(loss)
 
     def descend(
         self,
@@ -284,7 +333,7 @@ class ImageModel(keras.Model):
         update.
 
         Args:
-            loss: scalar, the mean over this replica's images.
+            loss: scalar, the mean over this replica's images and the regularizers.
             tape: the tape that recorded the loss.
             optimizer: an optimizer of the model.
             variables: the variables that the optimizer moves.
@@ -295,9 +344,14 @@ class ImageModel(keras.Model):
         with tf.control_dependencies([loss]):
             optimizer.apply(gradients, variables)
 
-    def count_step(self) -> None:
-        """Counts a training step."""
-        self.step.assign_add(1)
+    def count_step(self, loss: tf.Tensor) -> None:
+        """Counts a training step once its loss is known.
+
+        At the end of a data set of unknown length, Keras starts one more step. It fails for lack of
+        a batch, but what does not need the batch could still run.
+        """
+        with tf.control_dependencies([loss]):
+            self.step.assign_add(1)
 
     def track_average(self, variables: Sequence[keras.Variable], decay: float) -> None:
         """Adds an EMA that evaluation and sampling use; a `decay` of 0 adds none."""
@@ -308,90 +362,37 @@ class ImageModel(keras.Model):
         """A context in which the weights read as their EMA, if there is one."""
         return self._average.scope() if self._average is not None else contextlib.nullcontext()
 
-    def log(self, **values: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Adds a batch's values `[B]` to the metrics; returns what a step returns."""
+    def log(self, weights: tf.Tensor | None = None, /, **values: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Adds a batch's values `[B]` to the metrics; returns what a step returns.
+
+        A logged value is the mean Σ w·v / Σ w over all images so far; 0 if all weights are 0.
+
+        Args:
+            weights: sample weights w, `[B]`; None: 1.
+            **values: values v by the names in `logged`.
+        """
         for name, value in values.items():
-            self._means[name].update_state(value)
-        results = {metric.name: metric.result() for metric in self.metrics}
+            self._means[name].update_state(value, weights)
+        results: dict[str, tf.Tensor] = self.get_metrics_result()
         if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
             # Keras concatenates the replicas' logs along their first axis, which a scalar lacks.
             results = {name: value[None] for name, value in results.items()}
         return results
 
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """The metrics of `logged`, without Keras's own mean loss."""
-        return [
-            metric
-            for metric in super().metrics
-            if metric is not getattr(self, "_loss_tracker", None)
-        ]
-
-    def reset_metrics(self) -> None:
-        """Resets metrics and the count of test batches; Keras calls it before each pass."""
-        super().reset_metrics()
-        self._test_batch.assign(0)
-
-    # --- optimizers ---------------------------------------------------------------------
-
-    @property
-    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
-        """All optimizers of the compiled model by name; empty before `compile`."""
-        # Keras has no such attribute before `compile`.
-        optimizer = getattr(self, "optimizer", None)
-        return {} if optimizer is None else {"optimizer": optimizer}
-
-    def compile(
-        self, optimizer: Any = "adam", *, jit_compile: bool | str = "auto", **kwargs: Any
-    ) -> None:
-        """Configures training, as `keras.Model.compile` does.
-
-        By default XLA is used on a GPU only: on a CPU it makes a step slower, with convolutional
-        networks much slower. It is off under `tf.distribute` and with `run_eagerly=True`.
-        Optimizers are built here, because restoring into an unbuilt optimizer loses its slots.
-        """
-        if tf.distribute.has_strategy() or kwargs.get("run_eagerly"):
-            jit_compile = False
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        self.build_optimizers()
-
-    def build_optimizers(self) -> None:
-        """Creates the slots of all optimizers."""
-        self.optimizer.build(self.trainable_variables)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as the saved model was compiled; part of `keras.saving.load_model`."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Does nothing: the constructor and `compile` build everything.
-
-        Keras would average a batch over the workers to learn its shape, which fails for `uint8`.
-        """
-
-    # --- saving -------------------------------------------------------------------------
+    def predict_step(self, data: Any) -> Any:
+        """The outputs of `call` for images, and for their labels if the model has classes."""
+        images, labels, _ = batch.split(data)
+        batches = [batch.shaped_images(images, self.config.image_shape)]
+        if labels is not None and self.num_classes:
+            batches.append(batch.class_labels(labels, batches[0], self.num_classes))
+        return not_empty(self, *batches) if _may_be_empty(batches[0]) else self(*batches)
 
     @property
     def likelihood_dtype(self) -> str:
         """The dtype of log-likelihoods: at least float32, whatever the networks' policy."""
         return "float64" if self.dtype_policy.variable_dtype == "float64" else "float32"
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, the caller's own parts included."""
-        serialize = keras.saving.serialize_keras_object
-        parts = {name: serialize(part) for name, part in self._given.items()}
-        policy = serialize(self.dtype_policy)
-        return {
-            **self.config.to_json(),
-            "seed": self.seed,
-            "name": self.name,
-            "dtype": policy,
-            **parts,
-        }
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """The model that `get_config` describes, untrained."""
-        return cls(
-            **{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()}
-        )
+def _may_be_empty(images: tf.Tensor) -> bool:
+    """Whether the batch may have no image, as that of a replica may, whose size is not known."""
+    return tf.distribute.has_strategy() and not images.shape[0]

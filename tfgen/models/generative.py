@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen import figures, random, sampling
+from tfgen.models import notebook
 from tfgen.models.base import ImageModel, Signatures
 from tfgen.nn.batches import not_empty
 
@@ -132,12 +133,19 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         ends = self.latents(random.image_seeds(0, 2)).numpy()
         paths = [figures.interpolated_latents(ends[0], ends[1], 7, path) for path in figures.PATHS]
         between = self.decode(np.concatenate(paths), 0 if self.num_classes else None).numpy()
-        title = f"between two samples: {', '.join(figures.PATHS)}"
-        result = {"interpolation": figures.picture(between, title, 7)}
+        axes = figures.GridAxis("path", figures.PATHS), figures.path_axis(7)
+        result = {"interpolation": figures.picture(between, "between two samples", 7, *axes)}
         if self.latent_dim == 2 and not self.num_classes:
             plane = self.decode(figures.manifold_latents(MANIFOLD_SIDE)).numpy()
-            result["manifold"] = figures.picture(plane, "the latent plane", MANIFOLD_SIDE)
+            axes = figures.manifold_axes(MANIFOLD_SIDE)
+            title = "the latent plane"
+            result["manifold"] = figures.picture(plane, title, MANIFOLD_SIDE, *axes)
         return result
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows of the model: samples."""
+        steps = f"after {int(self.step):,} steps" if int(self.step) else "untrained"
+        return notebook.samples_html(self, f"{type(self).__name__} {self.name}, {steps}")
 
     # --- sampling ---------------------------------------------------------------------
 

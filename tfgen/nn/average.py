@@ -1,10 +1,31 @@
 """Exponential moving averages (EMA) of weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+
+def trained_weights(layer: keras.Layer) -> list[Any]:
+    """The weights that a layer has for training, in the order of its `weights`.
+
+    Frozen weights are among them, so that the result does not depend on `trainable`.
+    """
+    own = _built_to_be_trained(layer)
+    return [weight for weight in layer.weights if id(weight) in own]
+
+
+def moving_statistics(layer: keras.Layer) -> list[Any]:
+    """The other weights of a layer that are not integers, such as batch normalization's moments."""
+    own = _built_to_be_trained(layer)
+    others = [weight for weight in layer.weights if id(weight) not in own]
+    return [weight for weight in others if keras.backend.is_float_dtype(weight.dtype)]
+
+
+def _built_to_be_trained(layer: keras.Layer) -> set[int]:
+    parts = layer._flatten_layers()
+    return {id(weight) for part in parts for weight in part._trainable_variables}
 
 
 class MovingAverage:
@@ -35,11 +56,42 @@ class MovingAverage:
             )
             for index, variable in enumerate(self._variables)
         ]
+        # Indices of the averages that a loaded file does not have.
+        self._lacking: list[int] = []
 
     def start(self) -> None:
         """Sets the averages to the current variables, after a change outside of training."""
         for average, variable in zip(self._averages, self._variables, strict=True):
             average.assign(variable.value)
+
+    def from_file(self, store: Mapping[str, Any], size: int) -> Mapping[str, Any]:
+        """The variables of a file, with an average for each variable.
+
+        Files of earlier versions have averages of seeds, which are left out. They may have none of
+        frozen weights and of moving statistics, which did not move: `complete` sets these.
+
+        Args:
+            store: the owner's own variables by position. The averages are the last ones.
+            size: number of variables that the owner has.
+        """
+        values = [store[str(index)] for index in range(len(store.keys()))]
+        first = size - len(self._averages)
+        stored = [value for value in values[first:] if value.dtype.kind not in "iub"]
+        if len(stored) < len(self._averages):
+            trainable = [index for index, v in enumerate(self._variables) if v.trainable]
+            if len(stored) == len(trainable):
+                by_index = dict(zip(trainable, stored, strict=True))
+                indices = range(len(self._averages))
+                self._lacking = [index for index in indices if index not in by_index]
+                stored = [by_index.get(i, self._averages[i].numpy()) for i in indices]
+        return {str(index): value for index, value in enumerate([*values[:first], *stored])}
+
+    def complete(self) -> None:
+        """Starts the averages that the loaded file does not have."""
+        lacking, self._lacking = self._lacking, []
+        with tf.init_scope():  # never a part of a graph that is being traced
+            for index in lacking:
+                self._averages[index].assign(self._variables[index].value)
 
     def update(self, step: tf.Tensor) -> None:
         """Moves the averages towards the current variables.
@@ -47,6 +99,7 @@ class MovingAverage:
         Args:
             step: number of updates before this one.
         """
+        self.complete()
         t = tf.cast(step, tf.float32)
         decay = tf.minimum(self.decay, (1 + t) / (10 + t))
         for average, variable in zip(self._averages, self._variables, strict=True):
@@ -58,6 +111,7 @@ class MovingAverage:
 
         No variable may be assigned within it.
         """
+        self.complete()
         pairs = zip(self._variables, self._averages, strict=True)
         return keras.StatelessScope([(variable, average.value) for variable, average in pairs])
 

@@ -6,6 +6,12 @@ from typing import Any
 import tensorflow as tf
 
 
+def pad_empty(batch: tf.Tensor) -> tf.Tensor:
+    """The batch, or one example of zeros in place of no example."""
+    missing = tf.cast(tf.equal(tf.shape(batch)[0], 0), tf.int32)
+    return tf.pad(batch, [[0, missing]] + [[0, 0]] * (len(batch.shape) - 1))
+
+
 def not_empty(function: Callable[..., Any], *batches: tf.Tensor) -> Any:
     """`function(*batches)` for batches that may be empty.
 
@@ -19,8 +25,5 @@ def not_empty(function: Callable[..., Any], *batches: tf.Tensor) -> Any:
     if batches[0].shape[0]:  # known, and not 0
         return function(*batches)
     size = tf.shape(batches[0])[0]
-    missing = tf.cast(tf.equal(size, 0), tf.int32)
-    padded = (
-        tf.pad(batch, [[0, missing]] + [[0, 0]] * (len(batch.shape) - 1)) for batch in batches
-    )
-    return tf.nest.map_structure(lambda result: result[:size], function(*padded))
+    results = function(*map(pad_empty, batches))
+    return tf.nest.map_structure(lambda result: result[:size], results)

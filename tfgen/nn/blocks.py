@@ -11,21 +11,46 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfgen.errors import UsageError
 from tfgen.nn.layers import LEAK, Dropout, SpectralNormalization
 
 # PyTorch's defaults. With Keras's default momentum, the moving average is ten times as slow.
 _NORM_MOMENTUM, _NORM_EPSILON = 0.9, 1e-5
 
 
-def build_network(network: keras.Layer, input_shape: Sequence[int]) -> None:
-    """Creates the weights of a network that is not built.
+def build_network(
+    network: keras.Layer, input_shape: Sequence[int], output_shape: Sequence[int], name: str
+) -> None:
+    """Creates the weights of a network of the caller's own, and checks its outputs.
 
     Args:
-        network: a layer of the caller's own.
+        network: a layer, built or not.
         input_shape: shape of its inputs, without the batch.
+        output_shape: shape that its outputs must have, without the batch.
+        name: what the network is, for the error.
+
+    Raises:
+        UsageError: the network does not take the inputs, or its outputs have another shape.
     """
-    if not network.built:
-        network(tf.zeros([1, *input_shape]))
+    task = f"the {name} must map [B, {_sides(input_shape)}] to [B, {_sides(output_shape)}]"
+    try:
+        # Two rows tell the axis of the batch from an axis of length 1.
+        outputs = network(tf.zeros([2, *input_shape]), training=False)
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+        raise UsageError(
+            f"{task}; {network.name!r} does not take these inputs: {reason}"
+        ) from error
+    if not tf.is_tensor(outputs):
+        raise UsageError(f"{task}; {network.name!r} gives a {type(outputs).__name__}")
+    if outputs.shape != (2, *output_shape):
+        batch, *sides = outputs.shape or (None,)
+        row = "B" if batch == 2 else str(batch)
+        raise UsageError(f"{task}; {network.name!r} gives [{', '.join([row, *map(str, sides)])}]")
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return ", ".join(map(str, shape))
 
 
 def append_labels(inputs: tf.Tensor, labels: tf.Tensor, flat: bool = False) -> tf.Tensor:

@@ -316,7 +316,8 @@ class Adam(keras.optimizers.Adam):
             super().update_step(gradient, variable, learning_rate)
             return
         dtype = variable.dtype
-        step = tf.cast(self.iterations.value + 1, dtype)
+        # With gradient accumulation, Keras computes the iterations and has no variable of them.
+        step = tf.cast(keras.ops.convert_to_tensor(self.iterations) + 1, dtype)
         decays = [tf.constant(decay, dtype) for decay in (self.beta_1, self.beta_2)]
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyAdam(

@@ -58,6 +58,10 @@ class Dropout(keras.layers.Layer):
         self.calls.assign_add(1)
         return tf.where(mask, inputs / (1 - self.rate), tf.zeros([], inputs.dtype))
 
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the inputs."""
+        return input_shape
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -90,6 +90,29 @@ def metrics_are_means_over_images(make: Make, images: np.ndarray) -> None:
         np.testing.assert_allclose(value, 0.75 * logs[0][name] + 0.25 * logs[1][name], rtol=1e-5)
 
 
+@check()
+def sample_weights_count(make: Make, images: np.ndarray) -> None:
+    """Sample weights change training; a model that logs `loss` does not train on a weight of 0."""
+
+    def trained(weights: np.ndarray | None) -> list[np.ndarray]:
+        model = compiled(make)
+        model.fit(
+            images,
+            labels_of(model, len(images)),
+            sample_weight=weights,
+            batch_size=BATCH_SIZE,
+            shuffle=False,
+            verbose=0,
+        )
+        return [variable.numpy() for variable in model.trainable_variables]
+
+    assert differ(trained(np.linspace(0, 2, len(images))), trained(None)), "weights change nothing"
+    model = make()
+    if "loss" in model.logged and not model.losses:
+        before = [variable.numpy() for variable in model.trainable_variables]
+        assert not differ(trained(np.zeros(len(images))), before), "a weight of 0 trains"
+
+
 @check(policies=("float64", "mixed_bfloat16", "mixed_float16"))
 def it_trains_in_any_precision(make: Make, images: np.ndarray, policy: str) -> None:
     """It trains under a policy, with likelihoods and samples in float32 or more.

@@ -120,19 +120,19 @@ class PPCA(tfgen.GenerativeModel):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step of the optimizer on −log p."""
-        images, _ = self.unpack(data)
+        images, _, weights = self.unpack(data)
         with tf.GradientTape() as tape:
             log_prob = self.bytes_log_prob(images, self.training_noise())
-            loss = -tf.reduce_mean(log_prob)
+            loss = self.reduce_loss(-log_prob, weights)
         self.minimize(loss, tape)
-        return self.log(loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
+        return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """−log p of a batch."""
-        images, _ = self.unpack(data)
+        images, _, weights = self.unpack(data)
         with self.averaged():
             log_prob = self.bytes_log_prob(images, self.next_test_noise())
-        return self.log(loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
+        return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
     # --- use
 

@@ -253,3 +253,14 @@ def test_labels_are_refused() -> None:
     flow = Flow(image_shape=SHAPE, couplings=2, hidden=(8,))
     with pytest.raises(ValueError, match="it takes no labels"):
         flow.decode(flow.latents(seeds(2)), tf.constant([0, 1]))
+
+
+@pytest.mark.quick
+def test_the_picture_of_temperatures_names_that_of_each_row(images: np.ndarray) -> None:
+    (axes,) = trained().pictures(tf.constant(images))["temperatures"].axes
+    assert (axes.get_title(), axes.get_ylabel()) == (
+        "samples at several temperatures, the same seeds in each row",
+        "temperature",
+    )
+    words = [label.get_text() for label in axes.get_yticklabels()]
+    assert words == ["0.5", "0.7", "0.8", "0.9", "1.0"]

@@ -330,3 +330,9 @@ def test_pictures_show_samples_and_scores(
         assert figure.axes, name
     words = shown["scores"].axes[0]
     assert "probability of being real" in words.get_xlabel()
+    axes = shown["interpolation"].axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["linear", "spherical"]
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("path", "share of the way")
+    if "manifold" in more:
+        axes = shown["manifold"].axes[0]
+        assert (axes.get_ylabel(), axes.get_xlabel()) == ("second latent", "first latent")

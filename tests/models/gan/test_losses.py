@@ -1,5 +1,6 @@
 """The adversarial losses against closed forms in float64."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,13 @@ def losses(
     name: str, real: np.ndarray, fake: np.ndarray, s: float
 ) -> tuple[np.ndarray, np.ndarray]:
     real, fake = tf.constant(real, tf.float32), tf.constant(fake, tf.float32)
-    return LOSSES[name].generator(fake).numpy(), LOSSES[name].discriminator(real, fake, s).numpy()
+    return LOSSES[name].generator(fake).numpy(), total(name, real, fake, s).numpy()
+
+
+def total(name: str, real: Any, fake: Any, s: float) -> tf.Tensor:
+    """The discriminator's loss, both of its terms."""
+    real_term, fake_term = LOSSES[name].discriminator(real, fake, s)
+    return real_term + fake_term
 
 
 def slope(loss: Callable[[tf.Tensor], tf.Tensor], at: Any) -> np.ndarray:
@@ -90,20 +97,29 @@ def test_extreme_logits_stay_finite_and_right(name: str) -> None:
 
 
 def _either(name: str, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return LOSSES[name].generator(logits), LOSSES[name].discriminator(logits, logits, 0.0)
+    return LOSSES[name].generator(logits), total(name, logits, logits, 0.0)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_terms_are_of_real_and_of_generated_images_alone(name: str) -> None:
+    real, fake = tf.constant(REAL, tf.float64), tf.constant(FAKE, tf.float64)
+    real_term, fake_term = LOSSES[name].discriminator(real, fake, 0.1)
+    np.testing.assert_array_equal(LOSSES[name].discriminator(real, fake + 1, 0.1)[0], real_term)
+    np.testing.assert_array_equal(LOSSES[name].discriminator(real + 1, fake, 0.1)[1], fake_term)
 
 
 def test_the_undecided_discriminator_gives_the_game_its_value() -> None:
     zero = tf.zeros([1])
     # Goodfellow et al. 2014, theorem 1: V = −ln 4 where D = 1/2 everywhere.
-    np.testing.assert_allclose(-classifier_loss(zero, zero), -2 * np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(-sum(classifier_loss(zero, zero)), -2 * np.log(2), rtol=1e-6)
     np.testing.assert_allclose(minimax_loss(zero), -np.log(2), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", [*CLASSIFIERS, "least_squares"])
 def test_smoothing_changes_the_real_part_alone(name: str) -> None:
     real, fake = tf.constant(REAL, tf.float64), tf.constant(FAKE, tf.float64)
-    loss = LOSSES[name].discriminator
+    loss = functools.partial(total, name)
     change = loss(real, fake, 0.2) - loss(real, fake, 0.0)
     # Float64 rounds values below 20 at 2e-15.
     np.testing.assert_allclose(
@@ -118,18 +134,18 @@ def test_smoothing_changes_the_real_part_alone(name: str) -> None:
 @pytest.mark.parametrize("smoothing", [0.05, 0.1, 0.3])
 def test_smoothing_sets_the_probability_that_is_best_for_real_images(smoothing: float) -> None:
     places = np.linspace(-6, 6, 12001)
-    values = classifier_loss(tf.constant(places), tf.zeros([], tf.float64), smoothing)
+    values, _ = classifier_loss(tf.constant(places), tf.zeros([], tf.float64), smoothing)
     best = places[np.argmin(values)]
     # The slope of σ is at most 1/4 and the places are 1e-3 apart.
     np.testing.assert_allclose(1 / (1 + np.exp(-best)), 1 - smoothing, atol=0.25e-3)
     best = np.log((1 - smoothing) / smoothing)
-    at_best = slope(lambda a: classifier_loss(a, tf.zeros([], tf.float64), smoothing), best)
+    at_best = slope(lambda a: classifier_loss(a, tf.zeros([], tf.float64), smoothing)[0], best)
     np.testing.assert_allclose(at_best, 0, atol=1e-15)
 
 
 def test_smoothing_sets_the_output_that_is_best_for_real_images_by_least_squares() -> None:
     loss = LOSSES["least_squares"].discriminator
-    at_best = slope(lambda a: loss(a, tf.zeros([], tf.float64), 0.25), np.float64(0.75))
+    at_best = slope(lambda a: loss(a, tf.zeros([], tf.float64), 0.25)[0], np.float64(0.75))
     np.testing.assert_array_equal(at_best, 0)
 
 

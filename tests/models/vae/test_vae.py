@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 from tfgen import VAE, Identity, Pixels
 from tfgen.errors import UsageError
 from tfgen.models.vae.bounds import ELBO
-from tfgen.models.vae.model import Bernoulli
+from tfgen.models.vae.likelihoods import Bernoulli
 from tfgen.random import BatchNoise, SeedNoise, image_seeds
 
 tfd = tfp.distributions

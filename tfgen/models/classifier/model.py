@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen import figures
+from tfgen.models import batch
 from tfgen.models.base import Curve, ImageModel, Signatures
 from tfgen.models.classifier.config import ClassifierConfig
 from tfgen.models.classifier.networks import feature_network
@@ -28,7 +29,8 @@ class Classifier(ImageModel):
     """A small convolutional classifier, whose features judge samples.
 
     Three 3 × 3 convolutions, a dense layer whose outputs are the features, dropout, and logits; see
-    `networks.feature_network`. Logs `loss`, the cross-entropy in nats, and `accuracy`.
+    `networks.feature_network`. Logs `loss`, the cross-entropy in nats, and `accuracy`. Metrics
+    passed to `compile` compare labels `[B]` with logits `[B, num_classes]`.
 
     Args:
         config: the configuration; None takes the defaults, with 10 classes.
@@ -99,33 +101,45 @@ class Classifier(ImageModel):
 
     # --- training -----------------------------------------------------------------------
 
-    def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Images and labels of a batch.
+    def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        """Images, labels `int32[B]` and sample weights of a batch.
 
         Raises:
             ValueError: there are no labels.
         """
-        images, labels = super().unpack(data)
+        images, labels, weights = super().unpack(data)
         if labels is None:
             raise ValueError("a classifier needs labels: pass (images, labels)")
-        return images, tf.reshape(tf.cast(labels, tf.int32), [-1])
+        return images, tf.reshape(tf.cast(labels, tf.int32), [-1]), weights
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step on the cross-entropy."""
-        images, labels = self.unpack(data)
+        images, labels, weights = self.unpack(data)
         with tf.GradientTape() as tape:
             logits = self(images, training=True)[1]
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_mean(losses)
+            loss = self.reduce_loss(losses, weights)
         self.minimize(loss, tape)
-        return self.log(loss=losses, accuracy=self._is_right(logits, labels))
+        self.compare(data, lambda: (labels, logits), weights)
+        return self.log(weights, loss=losses, accuracy=self._is_right(logits, labels))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Cross-entropy and accuracy of a batch."""
-        images, labels = self.unpack(data)
+        images, labels, weights = self.unpack(data)
         logits = self(images)[1]
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        return self.log(loss=losses, accuracy=self._is_right(logits, labels))
+        self.compare(data, lambda: (labels, logits), weights)
+        return self.log(weights, loss=losses, accuracy=self._is_right(logits, labels))
+
+    def compared(self) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Labels and logits, as symbols."""
+        logits = keras.KerasTensor((None, self.config.num_classes), self.likelihood_dtype)
+        return keras.KerasTensor((None,), "int32"), logits
+
+    def predict_step(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Features and logits of a batch's images, whose labels it does not use."""
+        outputs: tuple[tf.Tensor, tf.Tensor] = super().predict_step((batch.split(data)[0],))
+        return outputs
 
     def _is_right(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """1 where the most probable class is the label, else 0; `float[B]`."""

@@ -49,13 +49,17 @@ class VariationalDequantization(keras.layers.Layer):
         ]
         self.built = True
 
-    def draw(self, images: tf.Tensor, noise: Any, dtype: str) -> tuple[tf.Tensor, tf.Tensor]:
+    def draw(
+        self, images: tf.Tensor, noise: Any, dtype: str, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """u and its density.
 
         Args:
             images: `uint8[B, H, W, C]`.
             noise: the source of ε.
             dtype: dtype of the results.
+            training: whether dropout of the conditioners is on and their batch normalization uses
+                the batch's moments.
 
         Returns:
             u, `[B, H, W, C]`, and log q(u|x) in nats, `[B]`.
@@ -64,7 +68,9 @@ class VariationalDequantization(keras.layers.Layer):
         squeezed = squeeze.inverse(tf.cast(images, dtype) / 127.5 - 1)
 
         def with_image(network: keras.Sequential) -> Any:
-            return lambda half: network(tf.concat([half, tf.cast(squeezed, half.dtype)], axis=-1))
+            return lambda half: network(
+                tf.concat([half, tf.cast(squeezed, half.dtype)], axis=-1), training=training
+            )
 
         couplings = [
             AffineCoupling(Half(3, bool(index % 2)), with_image(network))
@@ -77,9 +83,14 @@ class VariationalDequantization(keras.layers.Layer):
         constant = math.prod(self.image_shape) * math.log(2 * math.pi)
         return u, -0.5 * (squares + constant) - log_det
 
-    def call(self, images: tf.Tensor, *, noise: Any) -> tf.Tensor:
+    def call(self, images: tf.Tensor, *, noise: Any, training: bool = False) -> tf.Tensor:
         """u without its density, `[B, H, W, C]`."""
-        return self.draw(images, noise, self.variable_dtype)[0]
+        return self.draw(images, noise, self.variable_dtype, training)[0]
+
+    @property
+    def layers(self) -> list[keras.Layer]:
+        """The conditioners, which `summary` shows below the dequantization."""
+        return self.conditioners
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

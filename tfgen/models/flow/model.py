@@ -1,5 +1,6 @@
 """The normalizing flow."""
 
+import functools
 import itertools
 import math
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import tensorflow_probability as tfp
 from tfgen import figures, random
 from tfgen.bijectors import Chain, Unflatten
 from tfgen.errors import UsageError
+from tfgen.models import batch
 from tfgen.models.base import Curve, Signatures
 from tfgen.models.flow.config import FlowConfig
 from tfgen.models.flow.dequantization import VariationalDequantization
@@ -19,6 +21,7 @@ from tfgen.models.flow.steps import dense_steps, multiscale_chain, multiscale_st
 from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Dequantized, Identity, Noise
 from tfgen.nn import cpu
+from tfgen.nn.average import trained_weights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,7 +114,7 @@ class Flow(GenerativeModel):
         self.adapted = self.add_weight(
             name="adapted", shape=(), dtype="int32", initializer="zeros", trainable=False
         )
-        self.track_average(self.trainable_variables, config.ema_decay)
+        self.track_average(trained_weights(self), config.ema_decay)
 
     @property
     def latent_dim(self) -> int:
@@ -119,7 +122,7 @@ class Flow(GenerativeModel):
         return math.prod(self.config.image_shape)
 
     @property
-    def networks(self) -> list[keras.Sequential]:
+    def networks(self) -> list[keras.Model]:
         """The conditioners of the couplings and of the learned dequantization."""
         learned = self.dequantization.conditioners if self.dequantization is not None else []
         return [*(step.conditioner for step in self.flow_steps), *learned]
@@ -131,13 +134,15 @@ class Flow(GenerativeModel):
         zeros = tf.zeros([self.latent_dim], self.likelihood_dtype)
         return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
 
-    def bijector(self, adapting: bool = False) -> Chain:
+    def bijector(self, adapting: bool = False, training: bool = False) -> Chain:
         """f: latents `[..., D]` → events `[..., *event_shape]`.
 
         Args:
             adapting: whether the next inverse sets the normalizations from its input; see `adapt`.
+            training: whether dropout of the conditioners is on and their batch normalization uses
+                the batch's moments.
         """
-        steps = [step.bijectors(adapting) for step in self.flow_steps]
+        steps = [step.bijectors(adapting, training) for step in self.flow_steps]
         if self.config.architecture == "multiscale":
             return multiscale_chain(self.config, steps)
         return Chain([*itertools.chain(*steps), Unflatten(self.config.image_shape)])
@@ -149,12 +154,13 @@ class Flow(GenerativeModel):
         """
         return tfd.TransformedDistribution(self.prior(), self.bijector())
 
-    def event_log_prob(self, events: tf.Tensor) -> tf.Tensor:
-        """log p(x) of events `[..., *event_shape]`, nats.
+    def event_log_prob(self, events: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """log p(x) of events `[..., *event_shape]`, nats; `training` as for `bijector`.
 
         Evaluates each conditioner once. Uses the raw weights, not the EMA.
         """
-        latents, log_det = self.bijector().inverse_and_log_det(events, len(self.config.image_shape))
+        bijector = self.bijector(training=training)
+        latents, log_det = bijector.inverse_and_log_det(events, len(self.config.image_shape))
         # log p(z) in closed form, because TFP's log_prob solves a linear system.
         constant = self.latent_dim * math.log(2 * math.pi)
         return log_det - 0.5 * (tf.reduce_sum(tf.square(latents), axis=-1) + constant)
@@ -163,27 +169,31 @@ class Flow(GenerativeModel):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step on −log p(x)."""
-        images, _ = self.unpack(data)
+        images, _, weights = self.unpack(data)
+        bytes_log_prob = functools.partial(self.bytes_log_prob, training=True)
         with cpu.JoinedTape() as tape:
-            log_prob = self.side_by_side(self.bytes_log_prob, self.training_noise(), images)
-            loss = -tf.reduce_mean(log_prob)
+            log_prob = self.side_by_side(bytes_log_prob, self.training_noise(), images)
+            loss = self.reduce_loss(-log_prob, weights)
         self.minimize(loss, tape)
-        return self.log(loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
+        return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """−log p(x) of a batch, with the EMA weights if there are any."""
-        images, _ = self.unpack(data)
+        images, _, weights = self.unpack(data)
         with self.averaged():
             log_prob = self.bytes_log_prob(self.next_test_noise(), images)
-        return self.log(loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
+        return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
-    def bytes_log_prob(self, noise: Noise, images: tf.Tensor) -> tf.Tensor:
+    def bytes_log_prob(self, noise: Noise, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """log p(x) of bytes, nats, `[B]`, dequantized with `noise`; uses the raw weights."""
-        events, log_det = self._events_and_log_det(images, noise)
-        return self.event_log_prob(events) + log_det
+        events, log_det = self._events_and_log_det(images, noise, training)
+        return self.event_log_prob(events, training) + log_det
 
-    def _events_and_log_det(self, images: tf.Tensor, noise: Noise) -> tuple[tf.Tensor, tf.Tensor]:
-        draw = self.dequantization.draw if self.dequantization is not None else None
+    def _events_and_log_det(
+        self, images: tf.Tensor, noise: Noise, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        learned = self.dequantization
+        draw = None if learned is None else functools.partial(learned.draw, training=training)
         return self.preprocessing.events_and_log_det(images, noise, self.likelihood_dtype, draw)
 
     def adapt(self, images: tf.Tensor) -> None:
@@ -198,7 +208,8 @@ class Flow(GenerativeModel):
         """
         if self.config.architecture != "multiscale":
             return
-        events, _ = self._events_and_log_det(tf.convert_to_tensor(images), self.training_noise())
+        images = batch.shaped_images(images, self.config.image_shape)
+        events, _ = self._events_and_log_det(images, self.training_noise())
         self.bijector(adapting=True).inverse_and_log_det(events, len(self.config.image_shape))
         self.adapted.assign(1)
         if self._average is not None:
@@ -281,8 +292,9 @@ class Flow(GenerativeModel):
         """The pictures of every family, and samples at several temperatures, a row each."""
         latents = self.latents(random.image_seeds(0, 8))
         rows = tf.concat([latents * temperature for temperature in TEMPERATURES], axis=0)
-        title = f"samples at temperatures {', '.join(map(str, TEMPERATURES))}"
-        grid = figures.picture(self.decode(rows).numpy(), title, 8)
+        axis = figures.GridAxis("temperature", [str(temperature) for temperature in TEMPERATURES])
+        title = "samples at several temperatures, the same seeds in each row"
+        grid = figures.picture(self.decode(rows).numpy(), title, 8, axis)
         return {**super().pictures(images, labels), "temperatures": grid}
 
     def signatures(self) -> Signatures:

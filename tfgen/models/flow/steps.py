@@ -1,5 +1,6 @@
 """The steps of a flow: Keras layers that own weights and build bijectors of them."""
 
+import functools
 import itertools
 from typing import Any, Literal
 
@@ -96,20 +97,21 @@ class FlowStep(keras.layers.Layer):
             autocast=False,
         )
 
-    def bijectors(self, adapting: bool = False) -> list[Bijector]:
+    def bijectors(self, adapting: bool = False, training: bool = False) -> list[Bijector]:
         """The step's bijectors in the order of `Chain`: the one next to the data first.
 
         Args:
             adapting: whether the next inverse sets the normalization from its input.
+            training: whether dropout of the conditioner is on and its batch normalization uses the
+                batch's moments.
         """
         mask = make_mask(self.mask, self._ndims, self.swap)
+        conditioner = functools.partial(self.conditioner, training=training)
         coupling: Bijector
         if self.components:
-            coupling = MixtureCoupling(
-                mask, self.conditioner, self.components, self.log_scale_bound
-            )
+            coupling = MixtureCoupling(mask, conditioner, self.components, self.log_scale_bound)
         else:
-            coupling = AffineCoupling(mask, self.conditioner, self.log_scale_bound)
+            coupling = AffineCoupling(mask, conditioner, self.log_scale_bound)
         if not self.mixing:
             return [coupling]
         if adapting:
@@ -128,11 +130,20 @@ class FlowStep(keras.layers.Layer):
         )
         return [normalization, convolution, coupling]
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The step from data to latents, `[B, …, C]`."""
-        for bijector in self.bijectors():
+        for bijector in self.bijectors(training=training):
             inputs = bijector.inverse(inputs)
         return inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the inputs."""
+        return input_shape
+
+    @property
+    def layers(self) -> list[keras.Layer]:
+        """The conditioner, which `summary` shows below the step."""
+        return [self.conditioner]
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

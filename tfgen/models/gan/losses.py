@@ -1,9 +1,10 @@
 """Adversarial losses: pairs of functions, for generator and discriminator.
 
 Logits are the discriminator's outputs before any sigmoid, `float[B]`. A loss is `float[B]` too, one
-value per example, in nats if the discriminator is a classifier. No function takes the logarithm of
-a sigmoid, which is −∞ once the sigmoid rounds to 0. Instead, log σ(a) = −softplus(−a) and
-log(1 − σ(a)) = −softplus(a).
+value per example, in nats if the discriminator is a classifier. The discriminator's loss is the sum
+of a term of real and a term of generated images; sample weights apply to the first. No function
+takes the logarithm of a sigmoid, which is −∞ once the sigmoid rounds to 0. Instead,
+log σ(a) = −softplus(−a) and log(1 − σ(a)) = −softplus(a).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ else:
     tf = LazyModule("tensorflow")
 
 GeneratorLoss: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"
-DiscriminatorLoss: TypeAlias = "Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]"
+DiscriminatorLoss: TypeAlias = (
+    "Callable[[tf.Tensor, tf.Tensor, float], tuple[tf.Tensor, tf.Tensor]]"
+)
 
 
 class AdversarialLoss(NamedTuple):
@@ -28,8 +31,8 @@ class AdversarialLoss(NamedTuple):
 
     Attributes:
         generator: the generator's loss, from the logits of generated images.
-        discriminator: the discriminator's loss, from the logits of real and of generated images and
-            the label smoothing.
+        discriminator: the two terms of the discriminator's loss, that of real and that of generated
+            images, from the logits of both and the label smoothing.
         classifies: whether σ(logit) is the probability that an image is real.
         penalized: whether `gradient_penalty` is added to the discriminator's loss.
     """
@@ -42,15 +45,15 @@ class AdversarialLoss(NamedTuple):
 
 def classifier_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
-) -> tf.Tensor:
-    """−log D(x) − log(1 − D(G(z))), the discriminator's cross-entropy.
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """−log D(x) and −log(1 − D(G(z))), the discriminator's cross-entropy.
 
     Goodfellow et al. 2014, "Generative adversarial nets". With one-sided label smoothing s
     (Salimans et al. 2016), the target of real images is 1 − s, and the first term is
     −(1 − s) log D(x) − s log(1 − D(x)).
     """
     real = tf.nn.softplus(-real_logits) + smoothing * real_logits
-    return real + tf.nn.softplus(fake_logits)
+    return real, tf.nn.softplus(fake_logits)
 
 
 def non_saturating_loss(fake_logits: tf.Tensor) -> tf.Tensor:
@@ -71,12 +74,12 @@ def minimax_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 
 def least_squares_discriminator_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
-) -> tf.Tensor:
-    """½ (D(x) − 1 + s)² + ½ D(G(z))², with label smoothing s.
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """½ (D(x) − 1 + s)² and ½ D(G(z))², with label smoothing s.
 
     Mao et al. 2017, "Least squares generative adversarial networks".
     """
-    return 0.5 * (tf.square(real_logits - (1 - smoothing)) + tf.square(fake_logits))
+    return 0.5 * tf.square(real_logits - (1 - smoothing)), 0.5 * tf.square(fake_logits)
 
 
 def least_squares_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
@@ -86,12 +89,12 @@ def least_squares_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 
 def hinge_discriminator_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
-) -> tf.Tensor:
-    """max(0, 1 − D(x)) + max(0, 1 + D(G(z))) (Lim & Ye 2017, "Geometric GAN").
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """max(0, 1 − D(x)) and max(0, 1 + D(G(z))) (Lim & Ye 2017, "Geometric GAN").
 
     `smoothing` has no effect.
     """
-    return tf.nn.relu(1 - real_logits) + tf.nn.relu(1 + fake_logits)
+    return tf.nn.relu(1 - real_logits), tf.nn.relu(1 + fake_logits)
 
 
 def critic_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
@@ -101,12 +104,12 @@ def critic_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 
 def wasserstein_critic_loss(
     real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
-) -> tf.Tensor:
-    """D(G(z)) − D(x) (Arjovsky et al. 2017, "Wasserstein GAN").
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """−D(x) and D(G(z)) (Arjovsky et al. 2017, "Wasserstein GAN").
 
     `smoothing` has no effect.
     """
-    return fake_logits - real_logits
+    return -real_logits, fake_logits
 
 
 def gradient_penalty(

@@ -6,13 +6,13 @@ import keras
 import tensorflow as tf
 
 from tfgen import figures, random
-from tfgen.errors import UsageError
 from tfgen.models.base import Curve
+from tfgen.models.gan.compiling import TwoPlayerModel
 from tfgen.models.gan.config import GANConfig
 from tfgen.models.gan.losses import LOSSES, gradient_penalty
 from tfgen.models.gan.networks import build_discriminator, build_generator
-from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
+from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
 from tfgen.nn.optimizers import Schedule, make_adam
 from tfgen.settings.model import check_architecture
@@ -25,7 +25,7 @@ PENALTY = 0x7065
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class GAN(GenerativeModel):
+class GAN(TwoPlayerModel):
     """A generative adversarial network.
 
     Goodfellow et al. 2014, "Generative adversarial nets".
@@ -38,7 +38,8 @@ class GAN(GenerativeModel):
     Logs `generator_loss` and `discriminator_loss` (with the gradient penalty), `real_score` and
     `fake_score`. A score is the mean probability of being real that the discriminator assigns to
     real or to generated images. With the losses of a critic (`least_squares`, `hinge`,
-    `wasserstein`) it is the critic's mean output.
+    `wasserstein`) it is the critic's mean output. Sample weights are those of real images: they
+    multiply the real images' term of the discriminator's loss, and weigh `real_score`.
 
     Args:
         config: the configuration; None takes the defaults.
@@ -54,7 +55,8 @@ class GAN(GenerativeModel):
         **fields: fields of `GANConfig`, which replace those of `config`.
 
     Raises:
-        tfgen.errors.UsageError: an argument is out of its range (a `ValueError`).
+        tfgen.errors.UsageError: an argument is out of its range, or a network does not map the
+            shapes above (a `ValueError`).
 
     Example:
         >>> gan = GAN()
@@ -98,19 +100,23 @@ class GAN(GenerativeModel):
         )
         self._loss = LOSSES[config.loss]
         self.generator = generator or build_generator(config, seed, self.dtype_policy)
-        build_network(self.generator, (config.latent_dim + config.num_classes,))
+        if generator is not None:
+            latents = (config.latent_dim + config.num_classes,)
+            build_network(generator, latents, config.image_shape, "generator")
         # A loss of differences of outputs has no gradient by a bias that all outputs share.
         self.discriminator = discriminator or build_discriminator(
             config, seed, self.dtype_policy, output_bias=not self._loss.penalized
         )
         *sides, depth = config.image_shape
-        build_network(self.discriminator, (*sides, depth + config.num_classes))
+        if discriminator is not None:
+            events = (*sides, depth + config.num_classes)
+            build_network(discriminator, events, (1,), "discriminator")
         # Our dense discriminator takes flat events, to which a label is appended once.
         self._flat = (
             discriminator is None and config.architecture == "dense" and config.num_classes > 0
         )
         # The moments of batch normalization are not trainable, but belong to the weights.
-        averaged = [*self.generator.trainable_variables, *self.generator.non_trainable_variables]
+        averaged = [*trained_weights(self.generator), *moving_statistics(self.generator)]
         self.track_average(averaged, config.ema_decay)
 
     @property
@@ -167,23 +173,25 @@ class GAN(GenerativeModel):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """The generator's move, in its turn, then the discriminator's."""
         noise = self.training_noise()
-        real, labels = self._real(data, noise)
-        fake = tf.stop_gradient(self._generator_turn(tf.shape(real)[0], labels, noise))
+        real, labels, weights = self._real(data, noise)
+        batch, present = tf.shape(real)[0], self.presence(data)
+        fake = tf.stop_gradient(self._generator_turn(batch, labels, noise, present))
         with tf.GradientTape() as tape:
-            values = self.game_values(real, fake, labels, noise, training=True)
-            loss = tf.reduce_mean(values["discriminator_loss"])
+            values = self.game_values(real, fake, labels, noise, training=True, weights=weights)
+            loss = self.reduce_loss(values["discriminator_loss"], present, self.discriminator)
         self.descend(
             loss, tape, self.discriminator_optimizer, self.discriminator.trainable_variables
         )
-        self.count_step()
-        return self.log(**values)
+        self.count_step(loss)
+        return self._log_game(values, weights, present)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Both losses and scores of a batch, by the generator itself, not its EMA."""
         noise = self.next_test_noise()
-        real, labels = self._real(data, noise)
+        real, labels, weights = self._real(data, noise)
         fake = self._draw(tf.shape(real)[0], labels, noise, training=False)
-        return self.log(**self.game_values(real, fake, labels, noise, training=False))
+        values = self.game_values(real, fake, labels, noise, training=False, weights=weights)
+        return self._log_game(values, weights, self.presence(data))
 
     def game_values(
         self,
@@ -192,8 +200,11 @@ class GAN(GenerativeModel):
         labels: tf.Tensor | None,
         noise: Noise,
         training: bool,
+        weights: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         """Both losses and both scores of real and generated events, `[B]` each.
+
+        Sample weights multiply the term of real events in the discriminator's loss, nothing else.
 
         The discriminator gets real and generated events in two passes. Batch normalization needs
         separate moments for them, and the pass over real events need not wait for the generator.
@@ -201,11 +212,13 @@ class GAN(GenerativeModel):
         real_logits, fake_logits = (
             self.discriminate(events, labels, training) for events in (real, fake)
         )
-        loss = self._loss.discriminator(real_logits, fake_logits, self.config.label_smoothing)
+        smoothing = self.config.label_smoothing
+        real_loss, fake_loss = self._loss.discriminator(real_logits, fake_logits, smoothing)
+        loss = (real_loss if weights is None else weights * real_loss) + fake_loss
         if self._loss.penalized:
-            weights = noise.uniform(tf.shape(real)[0], (), PENALTY, self.likelihood_dtype)
+            between = noise.uniform(tf.shape(real)[0], (), PENALTY, self.likelihood_dtype)
             loss += self.config.gradient_penalty * gradient_penalty(
-                lambda events: self.discriminate(events, labels, training), real, fake, weights
+                lambda events: self.discriminate(events, labels, training), real, fake, between
             )
         return {
             "generator_loss": self._loss.generator(fake_logits),
@@ -214,26 +227,35 @@ class GAN(GenerativeModel):
             "fake_score": self._score(fake_logits),
         }
 
+    def _log_game(
+        self,
+        values: dict[str, tf.Tensor],
+        weights: tf.Tensor | None,
+        present: tf.Tensor | None,
+    ) -> dict[str, tf.Tensor]:
+        self.log(weights, real_score=values.pop("real_score"))
+        return self.log(present, **values)
+
     def _generator_turn(
-        self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise
+        self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise, present: tf.Tensor | None
     ) -> tf.Tensor:
         """Generated events; in every `critic_steps`-th step the generator also moves."""
         if self.config.critic_steps == 1:
-            return self._move_generator(batch, labels, noise)
+            return self._move_generator(batch, labels, noise, present)
         return tf.cond(
             (self.step.value + 1) % self.config.critic_steps == 0,
-            lambda: self._move_generator(batch, labels, noise),
+            lambda: self._move_generator(batch, labels, noise, present),
             lambda: self._draw(batch, labels, noise, training=True),
         )
 
     def _move_generator(
-        self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise
+        self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise, present: tf.Tensor | None
     ) -> tf.Tensor:
         """One step of the generator; returns the events that it drew before the step."""
         with tf.GradientTape() as tape:
             fake = self._draw(batch, labels, noise, training=True)
             losses = self._loss.generator(self.discriminate(fake, labels, training=True))
-            loss = tf.reduce_mean(losses)
+            loss = self.reduce_loss(losses, present, self.generator)
         self.descend(loss, tape, self.optimizer, self.generator.trainable_variables)
         if self._average is not None:
             self._average.update(self.step.value // self.config.critic_steps)
@@ -245,86 +267,14 @@ class GAN(GenerativeModel):
         latents = noise.normal(batch, (self.latent_dim,), random.LATENTS, self.likelihood_dtype)
         return self.generate(latents, labels, training)
 
-    def _real(self, data: Any, noise: Noise) -> tuple[tf.Tensor, tf.Tensor | None]:
-        images, labels = self.unpack(data)
-        return self.preprocessing.events(images, noise, self.likelihood_dtype), self.one_hot(labels)
+    def _real(
+        self, data: Any, noise: Noise
+    ) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
+        images, labels, weights = self.unpack(data)
+        events = self.preprocessing.events(images, noise, self.likelihood_dtype)
+        return events, self.one_hot(labels), weights
 
-    # --- two optimizers -----------------------------------------------------------------
-
-    def compile(  # type: ignore[override]
-        self,
-        generator_optimizer: Any = "adam",
-        discriminator_optimizer: Any = "adam",
-        *,
-        jit_compile: bool | str = "auto",
-        **kwargs: Any,
-    ) -> None:
-        """Configures training; see `ImageModel.compile`.
-
-        Args:
-            generator_optimizer: also becomes `self.optimizer`, which Keras's callbacks use.
-            discriminator_optimizer: a different optimizer object.
-            jit_compile: whether to compile by XLA.
-            **kwargs: further arguments of `keras.Model.compile`.
-
-        Raises:
-            ValueError: `optimizer` is passed, both optimizers are the same object, or several
-                replicas would train with `critic_steps` above 1.
-        """
-        if "optimizer" in kwargs:
-            raise ValueError(
-                "a GAN has two optimizers, not one: pass compile(generator_optimizer=…, "
-                "discriminator_optimizer=…)"
-            )
-        if self.config.critic_steps > 1 and tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            # TensorFlow cannot synchronize replicas inside the conditional move of the generator.
-            raise UsageError(
-                f"critic_steps = {self.config.critic_steps} does not train over several replicas; "
-                "use 1, or a single device"
-            )
-        optimizer = keras.optimizers.get(discriminator_optimizer)
-        if optimizer is generator_optimizer:
-            raise ValueError(
-                "both networks got the same optimizer object; each network needs its own"
-            )
-        # Saved without the wrapper, as Keras saves the generator's.
-        self._discriminator_config = keras.saving.serialize_keras_object(optimizer)
-        scaled = self.dtype_policy.name == "mixed_float16" and kwargs.get("auto_scale_loss", True)
-        if scaled and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        self.discriminator_optimizer = optimizer
-        super().compile(optimizer=generator_optimizer, jit_compile=jit_compile, **kwargs)
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """The arguments of `compile`; part of `keras.Model.save`."""
-        config = super().get_compile_config()
-        if not config:  # not compiled
-            return config
-        return {
-            "generator_optimizer": config.pop("optimizer"),
-            "discriminator_optimizer": self._discriminator_config,
-            **config,
-        }
-
-    def build_optimizers(self) -> None:
-        """Creates the slots of both optimizers."""
-        self.optimizer.build(self.generator.trainable_variables)
-        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-
-    @property
-    def generator_optimizer(self) -> keras.optimizers.Optimizer:
-        """The generator's optimizer, which Keras calls `optimizer`."""
-        return self.optimizer
-
-    @property
-    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
-        """Both optimizers by the names of `compile`; empty before `compile`."""
-        if getattr(self, "optimizer", None) is None:
-            return {}
-        return {
-            "generator_optimizer": self.optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
-        }
+    # --- optimizers ---------------------------------------------------------------------
 
     def default_optimizers(
         self, learning_rate: float, schedule: Schedule | None = None

@@ -7,6 +7,8 @@ from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
+from tfgen.errors import UsageError
+
 
 class ELBO(NamedTuple):
     """The evidence lower bound (ELBO) of each event.
@@ -62,3 +64,22 @@ class ImportanceWeighted(NamedTuple):
 
 
 Bound: TypeAlias = ELBO | ImportanceWeighted
+
+
+def check_override(family: type, base: type) -> None:
+    """Refuses a subclass of the VAE whose own `elbo` the objective `iwae` would not use.
+
+    Args:
+        family: the subclass, or the VAE itself.
+        base: the VAE.
+
+    Raises:
+        UsageError: of the methods of the objective, the subclass overrides `elbo` alone.
+    """
+    methods = ("elbo", "bound", "importance_weighted")
+    own = {name for name in methods if getattr(family, name) is not getattr(base, name)}
+    if own == {"elbo"}:
+        raise UsageError(
+            f"{family.__name__} has an elbo of its own, which objective='iwae' does not use; "
+            "override bound, which both objectives use"
+        )

@@ -1,6 +1,7 @@
 """The variational autoencoder."""
 
-from typing import Any, TypeAlias
+import functools
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,14 +11,15 @@ from tfgen import random
 from tfgen.models.base import Curve, Signatures
 from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Noise, Pixels, Preprocessing
-from tfgen.models.vae.bounds import ELBO, Bound, ImportanceWeighted
+from tfgen.models.vae.bounds import ELBO, Bound, ImportanceWeighted, check_override
 from tfgen.models.vae.config import VAEConfig
+from tfgen.models.vae.likelihoods import Distribution, make_likelihood
 from tfgen.models.vae.networks import build_decoder, build_encoder
+from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
 from tfgen.settings.model import check_architecture
 
 tfd: Any = tfp.distributions
-Distribution: TypeAlias = Any  # tfd.Distribution, for the reader: TFP ships no types
 
 # The stream of the noise that samples the posterior. "po" in ASCII; see `tfgen.random`.
 POSTERIOR = 0x706F
@@ -25,17 +27,6 @@ POSTERIOR = 0x706F
 _MIN_STDDEV = 1e-7
 # Importance samples of the exported `log_prob`.
 EXPORTED_IMPORTANCE_SAMPLES = 64
-
-
-class Bernoulli(tfd.Bernoulli):
-    """TFP's Bernoulli with log p(x) = x·l − log(1 + eˡ), for logits l.
-
-    This form takes one softplus instead of two.
-    """
-
-    def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
-        logits = self._logits_parameter_no_checks()
-        return event * logits - tf.nn.softplus(logits)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -54,7 +45,8 @@ class VAE(GenerativeModel):
 
     With `kl_warmup_steps`, the weight of the KL in the gradient grows from 0 to 1 (Sønderby et al.
     2016, "Ladder variational autoencoders"); the bound itself is logged. With `ema_decay`,
-    evaluation and sampling use the EMA of the weights.
+    evaluation and sampling use the EMA of the weights. Metrics passed to `compile` compare images
+    in 0…1 with their reconstructions.
 
     Args:
         config: the configuration; None takes the defaults.
@@ -71,7 +63,8 @@ class VAE(GenerativeModel):
         **fields: fields of `VAEConfig`, which replace those of `config`.
 
     Raises:
-        tfgen.errors.UsageError: an argument is out of its range (a `ValueError`).
+        tfgen.errors.UsageError: an argument is out of its range, or a network does not map the
+            shapes above (a `ValueError`).
 
     Example:
         >>> vae = VAE(latent_dim=2)
@@ -99,6 +92,8 @@ class VAE(GenerativeModel):
         **fields: Any,
     ):
         config = VAEConfig.build(config, fields)
+        if config.objective == "iwae":
+            check_override(type(self), VAE)
         if preprocessing is None:
             config.check_events()
         if encoder is None or decoder is None:
@@ -111,9 +106,15 @@ class VAE(GenerativeModel):
         self.encoder = encoder or build_encoder(config, seed, self.dtype_policy)
         self.decoder = decoder or build_decoder(config, seed, self.dtype_policy)
         *sides, depth = config.image_shape
-        build_network(self.encoder, (*sides, depth + config.num_classes))
-        build_network(self.decoder, (config.latent_dim + config.num_classes,))
-        self.track_average(self.trainable_variables, config.ema_decay)
+        if encoder is not None:
+            events = (*sides, depth + config.num_classes)
+            build_network(encoder, events, (2 * config.latent_dim,), "encoder")
+        if decoder is not None:
+            latents = (config.latent_dim + config.num_classes,)
+            build_network(decoder, latents, config.image_shape, "decoder")
+        # The moments of batch normalization are not trainable, but belong to the weights.
+        averaged = [*trained_weights(self), *moving_statistics(self)]
+        self.track_average(averaged, config.ema_decay)
 
     @property
     def latent_dim(self) -> int:
@@ -121,23 +122,27 @@ class VAE(GenerativeModel):
         return self.config.latent_dim
 
     @property
-    def networks(self) -> list[keras.Sequential]:
+    def networks(self) -> list[keras.Model]:
         """The networks that a step evaluates: the decoder once for each sample of z."""
         times = {id(self.decoder): self.config.importance_samples}
         return [network for network in super().networks for _ in range(times.get(id(network), 1))]
 
     # --- q(z|x), p(z), p(x|z) -----------------------------------------------------------
 
-    def posterior(self, events: tf.Tensor, labels: tf.Tensor | None = None) -> Distribution:
+    def posterior(
+        self, events: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
+    ) -> Distribution:
         """q(z|x): batch shape `[B]`, event shape `[D]`.
 
         Args:
             events: `[B, *event_shape]`.
             labels: one-hot, `[B, K]`, for a conditional model.
+            training: whether the encoder's dropout is on and its batch normalization uses the
+                batch's moments.
         """
         if labels is not None:
             events = append_labels(events, labels, self._flat)
-        parameters = tf.cast(self.encoder(events), self.likelihood_dtype)
+        parameters = tf.cast(self.encoder(events, training=training), self.likelihood_dtype)
         mean, raw_scale = tf.split(parameters, 2, axis=-1)
         return tfd.MultivariateNormalDiag(mean, tf.nn.softplus(raw_scale) + _MIN_STDDEV)
 
@@ -146,34 +151,51 @@ class VAE(GenerativeModel):
         zeros = tf.zeros([self.latent_dim], self.likelihood_dtype)
         return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
 
-    def likelihood(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> Distribution:
+    def likelihood(
+        self, latents: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
+    ) -> Distribution:
         """p(x|z): batch shape `[..., B]`, event shape `event_shape`.
 
         Args:
             latents: `[..., B, D]`.
             labels: one-hot, `[B, K]`, for a conditional model.
+            training: as for `posterior`, for the decoder.
         """
         if labels is not None:
             shape = tf.concat([tf.shape(latents)[:-1], tf.shape(labels)[-1:]], axis=0)
             latents = tf.concat([latents, tf.broadcast_to(labels, shape)], axis=-1)
         batch_shape = tf.shape(latents)[:-1]
         flat = tf.reshape(latents, [-1, self.latent_dim + self.num_classes])
-        parameters = tf.cast(self.decoder(flat), self.likelihood_dtype)
+        parameters = tf.cast(self.decoder(flat, training=training), self.likelihood_dtype)
         if latents.shape.rank != 2:
             parameters = tf.reshape(
                 parameters, tf.concat([batch_shape, self.config.image_shape], 0)
             )
-        pixels: Distribution
-        if self.config.likelihood == "bernoulli":
-            pixels = Bernoulli(logits=parameters, dtype=parameters.dtype)
-        elif self.config.likelihood == "continuous_bernoulli":
-            pixels = tfd.ContinuousBernoulli(logits=parameters)
-        else:
-            pixels = tfd.Normal(parameters, tf.ones([], parameters.dtype))
-        return tfd.Independent(pixels, reinterpreted_batch_ndims=len(self.config.image_shape))
+        return make_likelihood(self.config.likelihood, parameters, len(self.config.image_shape))
+
+    def bound(
+        self,
+        events: tf.Tensor,
+        noise: Noise,
+        labels: tf.Tensor | None = None,
+        samples: int = 1,
+        training: bool = False,
+    ) -> Bound:
+        """The terms of the bound that training maximizes and evaluation reports.
+
+        A subclass with a bound of its own overrides this method, for both objectives. By default it
+        is `elbo`, or `importance_weighted` with `objective="iwae"`; arguments as for `elbo`.
+        """
+        bound = self.importance_weighted if self.config.objective == "iwae" else self.elbo
+        return bound(events, noise, labels, samples, training)
 
     def elbo(
-        self, events: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None, samples: int = 1
+        self,
+        events: tf.Tensor,
+        noise: Noise,
+        labels: tf.Tensor | None = None,
+        samples: int = 1,
+        training: bool = False,
     ) -> ELBO:
         """The ELBO of events.
 
@@ -182,14 +204,15 @@ class VAE(GenerativeModel):
             noise: the source of the samples of z.
             labels: one-hot, `[B, K]`, for a conditional model.
             samples: samples of z that estimate the expectation.
+            training: whether dropout is on and batch normalization uses the batch's moments.
         """
-        posterior = self.posterior(events, labels)
+        posterior = self.posterior(events, labels, training)
         latents = self._posterior_samples(posterior, samples, noise)
         if samples == 1:
-            reconstruction = self.likelihood(latents[0], labels).log_prob(events)
+            reconstruction = self.likelihood(latents[0], labels, training).log_prob(events)
         else:
             reconstruction = tf.reduce_mean(
-                self.likelihood(latents, labels).log_prob(events), axis=0
+                self.likelihood(latents, labels, training).log_prob(events), axis=0
             )
         return ELBO(reconstruction, self.kl_to_prior(posterior))
 
@@ -204,12 +227,17 @@ class VAE(GenerativeModel):
         return tf.reduce_sum(tfd.kl_divergence(marginals, prior), axis=-1)
 
     def importance_weighted(
-        self, events: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None, samples: int = 1
+        self,
+        events: tf.Tensor,
+        noise: Noise,
+        labels: tf.Tensor | None = None,
+        samples: int = 1,
+        training: bool = False,
     ) -> ImportanceWeighted:
         """The terms of the importance-weighted bound of events; arguments as for `elbo`."""
-        posterior = self.posterior(events, labels)
+        posterior = self.posterior(events, labels, training)
         latents = self._posterior_samples(posterior, samples, noise)
-        log_likelihoods = self.likelihood(latents, labels).log_prob(events)
+        log_likelihoods = self.likelihood(latents, labels, training).log_prob(events)
         log_ratios = self.prior().log_prob(latents) - posterior.log_prob(latents)
         kl = self.kl_to_prior(posterior)
         return ImportanceWeighted(tf.transpose(log_likelihoods), tf.transpose(log_ratios), kl)
@@ -236,24 +264,43 @@ class VAE(GenerativeModel):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step on −bound, in which the KL has the weight `kl_weight`."""
-        images, labels = self.unpack(data)
+        images, labels, weights = self.unpack(data)
+        bound_terms = functools.partial(self.bound_terms, training=True)
         with tf.GradientTape() as tape:
-            terms = self.side_by_side(self.bound_terms, self.training_noise(), images, labels)
-            loss = -tf.reduce_mean(terms.bound(self.kl_weight()))
+            terms = self.side_by_side(bound_terms, self.training_noise(), images, labels)
+            loss = self.reduce_loss(-terms.bound(self.kl_weight()), weights)
         self.minimize(loss, tape)
-        return self.log(loss=-terms.bound(), reconstruction=-terms.reconstruction, kl=terms.kl)
+        self.compare(data, lambda: self._reconstructed(images, labels), weights)
+        return self._log_terms(terms, weights)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """−bound of a batch, with the EMA weights if there are any."""
+        images, labels, weights = self.unpack(data)
         with self.averaged():
-            terms = self.bound_terms(self.next_test_noise(), *self.unpack(data))
-        return self.log(loss=-terms.bound(), reconstruction=-terms.reconstruction, kl=terms.kl)
+            terms = self.bound_terms(self.next_test_noise(), images, labels)
+        self.compare(data, lambda: self._reconstructed(images, labels), weights)
+        return self._log_terms(terms, weights)
 
-    def bound_terms(self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None) -> Bound:
+    def bound_terms(
+        self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None, training: bool = False
+    ) -> Bound:
         """The terms of the objective of images; `noise` binarizes and samples z."""
         events = self.preprocessing.events(images, noise, self.likelihood_dtype)
-        bound = self.importance_weighted if self.config.objective == "iwae" else self.elbo
-        return bound(events, noise, self.one_hot(labels), self.config.importance_samples)
+        samples = self.config.importance_samples
+        return self.bound(events, noise, self.one_hot(labels), samples, training)
+
+    def compared(self) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Images in 0…1 and their reconstructions, as symbols."""
+        return (keras.KerasTensor((None, *self.config.image_shape), "float32"),) * 2
+
+    def _reconstructed(self, images: tf.Tensor, labels: tf.Tensor | None) -> Any:
+        """Images in 0…1 and their reconstructions, as `predict` gives them."""
+        grey = tf.cast(images, tf.float32) / (255 if images.dtype == tf.uint8 else 1)
+        return grey, self(images, labels)
+
+    def _log_terms(self, terms: Bound, weights: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        loss, reconstruction = -terms.bound(), -terms.reconstruction
+        return self.log(weights, loss=loss, reconstruction=reconstruction, kl=terms.kl)
 
     def kl_weight(self) -> tf.Tensor | None:
         """Weight of the KL in this step's gradient; None without warm-up.

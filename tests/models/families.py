@@ -1,0 +1,45 @@
+"""Small models of every family, which the tests of `tests/models` train."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tests.conftest import make_images
+from tfgen import GAN, VAE, Classifier, Flow
+
+SHAPE = (6, 6, 1)
+IMAGES = make_images(32)
+LABELS = np.arange(32) % 3
+GAN_FIELDS = {"latent_dim": 3, "generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
+
+
+def vae(**fields: Any) -> VAE:
+    return VAE(**{"image_shape": SHAPE, "latent_dim": 3, "hidden": (8,), **fields})
+
+
+def gan(**fields: Any) -> GAN:
+    return GAN(**{"image_shape": SHAPE, **GAN_FIELDS, **fields})
+
+
+def flow(**fields: Any) -> Flow:
+    return Flow(**{"image_shape": SHAPE, "couplings": 2, "hidden": (8,), **fields})
+
+
+def classifier(**fields: Any) -> Classifier:
+    common = {"image_shape": SHAPE, "num_classes": 3, "channels": 2, "units": 6}
+    return Classifier(**{**common, **fields})
+
+
+FAMILIES: dict[str, Callable[..., Any]] = {
+    "vae": vae,
+    "gan": gan,
+    "flow": flow,
+    "classifier": classifier,
+}
+
+
+def compiled(model: Any, **arguments: Any) -> Any:
+    """The model, compiled with its default optimizers."""
+    model.compile(**{**model.default_optimizers(1e-3), **arguments})
+    return model

@@ -1,0 +1,87 @@
+"""Metrics that the caller passes to `compile`, and what `compile` refuses."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import tfgen
+from tests.models.families import FAMILIES, IMAGES, LABELS, classifier, compiled, vae
+from tests.told import fails
+
+WEIGHTS = np.linspace(0, 2, len(IMAGES)).astype(np.float32)
+
+
+def metrics() -> dict[str, Any]:
+    """The mean squared error twice, without and with sample weights."""
+    plain = keras.metrics.MeanSquaredError("plain")
+    return {"metrics": [plain], "weighted_metrics": [keras.metrics.MeanSquaredError("weighted")]}
+
+
+@pytest.mark.parametrize("fields", [{}, {"num_classes": 3, "ema_decay": 0.9}])
+def test_metrics_of_a_vae_compare_images_with_predictions(fields: dict[str, Any]) -> None:
+    model = compiled(vae(**fields), **metrics())
+    context = {"y": LABELS} if fields else {}
+    history = model.fit(
+        IMAGES, **context, validation_data=(IMAGES, LABELS, WEIGHTS), batch_size=16, verbose=0
+    ).history
+    predicted = model.predict((IMAGES, LABELS) if fields else IMAGES, verbose=0)
+    errors = np.mean((predicted - IMAGES / 255) ** 2, axis=(1, 2, 3))
+    np.testing.assert_allclose(history["val_plain"][-1], errors.mean(), rtol=1e-5)
+    weighted = np.average(errors, weights=WEIGHTS)
+    np.testing.assert_allclose(history["val_weighted"][-1], weighted, rtol=1e-5)
+    assert set(model.logged) | {"plain", "weighted"} == {
+        name for name in history if not name.startswith("val_")
+    }
+    logs = model.evaluate(IMAGES, **context, verbose=0, return_dict=True)
+    np.testing.assert_allclose(logs["plain"], errors.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_metrics_of_a_classifier_compare_labels_with_logits(jit_compile: bool) -> None:
+    cross_entropy = keras.metrics.SparseCategoricalCrossentropy("nats", from_logits=True)
+    model = compiled(
+        classifier(),
+        metrics=[keras.metrics.SparseTopKCategoricalAccuracy(2, "top_2"), "accuracy"],
+        weighted_metrics=[cross_entropy],
+        jit_compile=jit_compile,
+    )
+    for verb in (model.train_on_batch, model.test_on_batch):
+        logs = verb(IMAGES, LABELS, sample_weight=WEIGHTS, return_dict=True)
+        assert set(logs) == {"loss", "accuracy", "top_2", "nats"}
+        np.testing.assert_allclose(logs["nats"], logs["loss"], rtol=1e-4)
+    logits = model.predict(IMAGES, verbose=0)[1]
+    top = np.argsort(logits, axis=1)[:, -2:]
+    np.testing.assert_allclose(logs["top_2"], np.mean(np.any(top == LABELS[:, None], axis=1)))
+
+
+def test_a_model_with_metrics_is_saved_and_trains_on(tmp_path: Path) -> None:
+    model = compiled(vae(), metrics=["mse"], weighted_metrics=["mae"])
+    model.fit(IMAGES, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = tfgen.load(tmp_path / "model.keras")
+    logs = loaded.evaluate(IMAGES, verbose=0, return_dict=True)
+    assert logs == model.evaluate(IMAGES, verbose=0, return_dict=True)
+    assert set(logs) == {*model.logged, "mse", "mae"}
+    loaded.fit(IMAGES, verbose=0)
+    loaded.compile()
+    assert set(loaded.evaluate(IMAGES, verbose=0, return_dict=True)) == set(model.logged)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_compile_cannot_use_is_refused(name: str) -> None:
+    model = FAMILIES[name]()
+    fails(lambda: model.compile(loss="mse"), "trains on its own loss", "without loss=")
+    fails(lambda: model.compile(loss_weights=[1.0]), "without loss_weights=")
+    if name in ("gan", "flow"):
+        for key in ("metrics", "weighted_metrics"):
+            arguments = {key: ["mse"]}
+            fails(
+                lambda arguments=arguments: model.compile(**arguments),
+                f"no targets that {key}= could compare",
+                f"it logs {', '.join(model.logged)}",
+            )
+    model.compile(metrics=None, loss=None)

@@ -1,0 +1,84 @@
+"""Batches of `fit` and `predict`: shapes of images, and labels of a prediction."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.families import FAMILIES, IMAGES, LABELS, compiled, flow, gan, vae
+from tests.told import fails
+from tfgen import Identity
+
+
+def without_shape(labels: bool = True) -> tf.data.Dataset:
+    """A data set whose images have no static shape."""
+    data = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(16)
+
+    def forget(images: tf.Tensor) -> tf.Tensor:
+        return tf.numpy_function(lambda x: x, [images], tf.uint8)
+
+    return data.map(lambda images, y: (forget(images), y) if labels else forget(images))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("name", FAMILIES)
+def test_images_of_another_size_are_refused(name: str) -> None:
+    model = compiled(FAMILIES[name]())
+    for shape in ((32, 7, 7, 1), (32, 6, 6, 3)):
+        wrong = np.zeros(shape, np.uint8)
+        message = f"images have shape [32, {', '.join(map(str, shape[1:]))}]"
+        for verb in (model.train_on_batch, model.test_on_batch):
+            fails(lambda v=verb, x=wrong: v(x, LABELS), message, "[B, 6, 6, 1]")
+        fails(lambda x=wrong: model.predict_on_batch(x), message, "[B, 6, 6, 1]")
+    grey = IMAGES[..., 0]
+    fails(lambda: model.train_on_batch(grey, LABELS), "pass [B, H, W, C]", "images[..., None]")
+    fails(lambda: model.fit((IMAGES, LABELS), verbose=0), "x is a tuple of 2 arrays")
+
+
+@pytest.mark.quick
+def test_events_of_another_shape_are_refused() -> None:
+    for model in (
+        flow(image_shape=(2,), preprocessing=Identity()),
+        gan(image_shape=(2,), preprocessing=Identity()),
+    ):
+        call = functools.partial(compiled(model).train_on_batch, np.zeros((8, 3), np.float32))
+        fails(call, "[8, 3]; pass [B, 2]")
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "multiscale"])
+def test_a_data_set_without_static_shapes_trains(name: str) -> None:
+    fields: dict[str, Any] = {"image_shape": (8, 8, 1), "architecture": "multiscale"}
+    if name == "multiscale":
+        pixels = np.zeros((32, 8, 8, 1), np.uint8)
+        data = tf.data.Dataset.from_tensor_slices(pixels).batch(16)
+        data = data.map(lambda x: tf.numpy_function(lambda y: y, [x], tf.uint8))
+        model = flow(**fields, scale_steps=(1,), scale_channels=(2,), blocks=0)
+    else:
+        data, model = without_shape(), FAMILIES[name]()
+    history = compiled(model).fit(data, validation_data=data, verbose=0).history
+    assert all(np.all(np.isfinite(values)) for values in history.values())
+    assert int(model.step) == 2
+
+
+@pytest.mark.parametrize("family", [vae, gan])
+def test_a_conditional_model_predicts_with_labels(family: Any) -> None:
+    model = compiled(family(num_classes=3))
+    expected = model(IMAGES, LABELS).numpy()
+    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(16)
+    for data in ((IMAGES, LABELS), batches, without_shape()):
+        np.testing.assert_allclose(model.predict(data, verbose=0), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="pass labels 0…2"):
+        model.predict(IMAGES, verbose=0)
+
+
+def test_a_model_without_classes_predicts_the_images_of_pairs() -> None:
+    for name in ("vae", "gan", "flow", "classifier"):
+        model = compiled(FAMILIES[name]())
+        batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(16)
+        plain = tf.nest.flatten(model.predict(IMAGES, batch_size=16, verbose=0))
+        for actual, expected in zip(
+            tf.nest.flatten(model.predict(batches, verbose=0)), plain, strict=True
+        ):
+            np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)

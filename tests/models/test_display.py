@@ -1,0 +1,109 @@
+"""What people see of a model: its summary, its networks, samples in a notebook."""
+
+import base64
+import io
+import re
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfgen import GAN, VAE, Classifier, Flow, Identity, ImageModel
+from tfgen.errors import WorkError
+from tfgen.figures import image_grid
+from tfgen.publishing import export
+from tfgen.publishing.sampler import Sampler
+from tfgen.publishing.served import ServedSampler
+
+pytestmark = pytest.mark.quick
+
+SHAPE = (6, 6, 1)
+
+
+def models() -> dict[str, ImageModel]:
+    return {
+        "vae": VAE(image_shape=SHAPE, latent_dim=3, hidden=(7,)),
+        "gan": GAN(image_shape=SHAPE, latent_dim=3, num_classes=2),
+        "flow": Flow(
+            image_shape=SHAPE,
+            architecture="multiscale",
+            scale_steps=(1,),
+            scale_channels=(2,),
+            dequantization="variational",
+        ),
+        "classifier": Classifier(image_shape=SHAPE, channels=2, units=5),
+    }
+
+
+MODELS = models()
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_the_summary_shows_each_layer_with_its_shape(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    model, lines = MODELS[family], []
+    model.summary(line_length=160, print_fn=lines.append)
+    rows = dict(re.findall(r"[│└ ]+(\w+) \(\w+\) +│ +(\S[^│]*?) +│", "\n".join(lines)))
+    assert model.networks
+    for layer in (layer for network in model.networks for layer in network.layers):
+        assert rows[layer.name] == str(tuple(layer.output.shape)), layer.name
+    model.summary(line_length=160, print_fn=lines.append, expand_nested=False)
+    assert model.networks[0].layers[0].name not in lines[-1]
+
+
+def test_functional_networks_of_the_caller_are_networks() -> None:
+    inputs = keras.Input(SHAPE)
+    encoder = keras.Model(inputs, keras.layers.Dense(6)(keras.layers.Flatten()(inputs)))
+    model = VAE(image_shape=SHAPE, latent_dim=3, hidden=(7,), encoder=encoder)
+    assert model.networks == [encoder, model.decoder]
+
+
+def picture_of(sampler: Any) -> np.ndarray:
+    """The pixels of what a notebook shows, without the enlargement."""
+    content = re.search(r'src="data:image/png;base64,([^"]+)"', sampler._repr_html_())
+    assert content is not None
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(content[1]))))
+    factor = pixels.shape[0] // (2 * 7 + 1)
+    return pixels[::factor, ::factor, None]
+
+
+@pytest.mark.parametrize("family", ["vae", "gan", "flow"])
+def test_a_notebook_shows_samples_of_a_model(family: str) -> None:
+    model = MODELS[family]
+    columns = 2 if model.num_classes else 8
+    expected = image_grid(model.sample(2 * columns, seed=0).numpy(), columns)
+    np.testing.assert_array_equal(picture_of(model), expected)
+    name = f"{type(model).__name__} {model.name}"
+    assert f"<figcaption>{name}, untrained: samples of seed 0</figcaption>" in model._repr_html_()
+
+
+def test_a_notebook_shows_samples_of_a_version_and_of_a_server(tmp_path: Any) -> None:
+    path = export.publish(MODELS["vae"], tmp_path, "faces")
+    version = Sampler(path)
+    expected = image_grid(version.sample(16, seed=0), 8)
+    np.testing.assert_array_equal(picture_of(version), expected)
+    assert "faces, version " in version._repr_html_()
+
+
+def test_what_has_no_picture_is_shown_as_text() -> None:
+    assert not hasattr(MODELS["classifier"], "_repr_html_")
+    points = VAE(image_shape=(2,), latent_dim=1, preprocessing=Identity(), likelihood="normal")
+    assert points._repr_html_() is None
+
+    class Silent:
+        address = "nowhere"
+
+        def metadata(self, name: str, version: int | None) -> Any:
+            shape = {"dim": [{"size": "-1"}, {"size": "3"}]}
+            tensor = {"dtype": "DT_FLOAT", "tensor_shape": shape}
+            outputs = {"latents": {"latents": tensor}, "decode": {"images": tensor}}
+            return 1, {key: {"inputs": {}, "outputs": value} for key, value in outputs.items()}
+
+        def predict(self, *arguments: Any) -> Any:
+            raise WorkError("nowhere gave no answer")
+
+    assert ServedSampler(Silent(), "faces")._repr_html_() is None

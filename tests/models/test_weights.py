@@ -1,0 +1,132 @@
+"""Sample weights and class weights: in the loss, in what is logged, in every family."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.families import FAMILIES, IMAGES, LABELS, compiled, flow, gan, vae
+from tests.told import fails
+from tfgen import Identity
+
+WEIGHTS = np.linspace(0, 2, len(IMAGES)).astype(np.float32)
+# A GAN has no loss that real images alone decide.
+WEIGHTED = [name for name in FAMILIES if name != "gan"]
+
+
+def fitted(model: Any, **arguments: Any) -> list[np.ndarray]:
+    """The trainable weights after an epoch of two batches."""
+    common = {"batch_size": 16, "shuffle": False, "verbose": 0}
+    model.fit(IMAGES, LABELS, **common, **arguments)
+    return [variable.numpy() for variable in model.trainable_variables]
+
+
+def equal(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_weights_count_and_those_of_one_change_nothing(name: str) -> None:
+    def trained(**arguments: Any) -> list[np.ndarray]:
+        return fitted(compiled(FAMILIES[name]()), **arguments)
+
+    plain = trained()
+    assert equal(trained(sample_weight=np.ones(len(IMAGES))), plain)
+    weighted = trained(sample_weight=WEIGHTS)
+    assert not equal(weighted, plain)
+    by_class = {0: 0.0, 1: 1.0, 2: 3.0}
+    of_labels = np.float32([by_class[label] for label in LABELS])
+    assert equal(trained(class_weight=by_class), trained(sample_weight=of_labels))
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weights_of_zero_do_not_train(name: str) -> None:
+    model = compiled(FAMILIES[name]())
+    before = [variable.numpy() for variable in model.trainable_variables]
+    assert equal(fitted(model, sample_weight=np.zeros(len(IMAGES))), before)
+    logs = model.evaluate(
+        IMAGES, LABELS, sample_weight=np.zeros(len(IMAGES)), verbose=0, return_dict=True
+    )
+    assert set(logs.values()) == {0.0}
+
+
+@pytest.mark.parametrize("name", ["vae", "gan", "flow"])
+def test_images_without_labels_have_weights(name: str) -> None:
+    logs = []
+    for labels in (LABELS, None):
+        model = compiled(FAMILIES[name]())
+        held_out = (IMAGES, labels, WEIGHTS)
+        common = {"batch_size": 16, "shuffle": False, "verbose": 0, "validation_data": held_out}
+        history = model.fit(IMAGES, labels, sample_weight=WEIGHTS, **common).history
+        arguments = {"sample_weight": WEIGHTS, "verbose": 0, "return_dict": True}
+        logs.append((history, model.evaluate(IMAGES, labels, **arguments)))
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.quick
+def test_a_step_descends_the_weighted_sum_over_the_batch_size() -> None:
+    points = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
+    weights = tf.constant(WEIGHTS[:8])
+    model = flow(image_shape=(2,), preprocessing=Identity())
+    model.compile(keras.optimizers.SGD(1.0))
+    variables = model.trainable_variables
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(-weights * model.event_log_prob(points)) / 8
+    expected = [v - g for v, g in zip(variables, tape.gradient(loss, variables), strict=True)]
+    model.train_on_batch(points, sample_weight=WEIGHTS[:8])
+    for variable, value in zip(variables, expected, strict=True):
+        np.testing.assert_allclose(variable, value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_logged_values_are_weighted_means(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = compiled(FAMILIES[name](), run_eagerly=True)
+    values: dict[str, np.ndarray] = {}
+    log = type(model).log
+
+    def record(self: Any, weights: Any = None, /, **batch: tf.Tensor) -> Any:
+        values.update({key: value.numpy() for key, value in batch.items()})
+        return log(self, weights, **batch)
+
+    monkeypatch.setattr(type(model), "log", record)
+    for step in (model.test_on_batch, model.train_on_batch):
+        logs = step(IMAGES, LABELS, sample_weight=WEIGHTS, return_dict=True)
+        assert set(logs) == set(values) == set(model.logged)
+        for key, value in values.items():
+            weights = WEIGHTS if name != "gan" or key == "real_score" else None
+            np.testing.assert_allclose(logs[key], np.average(value, weights=weights), rtol=1e-5)
+
+
+@pytest.mark.quick
+def test_weights_of_a_gan_multiply_the_term_of_real_images() -> None:
+    for loss in ("hinge", "non_saturating", "wasserstein"):
+        model = gan(loss=loss, gradient_penalty=0.0)
+        noise = model.training_noise()
+        real, labels, _ = model._real(IMAGES, noise)
+        fake = model._draw(len(IMAGES), labels, noise, training=False)
+
+        def losses(weights: Any, model: Any = model, *parts: Any) -> np.ndarray:
+            values = model.game_values(*parts, training=False, weights=weights)
+            return values["discriminator_loss"].numpy()
+
+        parts = real, fake, labels, noise
+        none, ones = losses(tf.zeros(32), model, *parts), losses(None, model, *parts)
+        halves = losses(tf.fill([32], 0.5), model, *parts)
+        np.testing.assert_allclose(halves, (none + ones) / 2, rtol=1e-5, atol=1e-6)
+        # Without the term of real images, it is a function of the generated ones.
+        parts = real[::-1], fake, labels, noise
+        np.testing.assert_allclose(losses(tf.zeros(32), model, *parts), none, atol=1e-6)
+
+
+@pytest.mark.quick
+def test_weights_that_do_not_fit_are_refused() -> None:
+    model = compiled(vae())
+    for shape in ((31,), (32, 6), (1,)):
+        fails(
+            lambda shape=shape: model.train_on_batch(IMAGES, sample_weight=np.ones(shape)),
+            f"sample weights have shape [{', '.join(map(str, shape))}]",
+            "for images [32, 6, 6, 1]; pass one weight for each image",
+        )
+    model.train_on_batch(IMAGES, sample_weight=np.ones((32, 1)))

@@ -1,0 +1,115 @@
+"""A batch of `fit`, `evaluate` or `predict`: its images, labels and sample weights, checked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfgen.errors import UsageError
+from tfgen.sampling import check_labels
+
+
+def split(data: Any) -> tuple[Any, Any, Any]:
+    """Images, labels and sample weights of a batch; None for what the batch does not have.
+
+    A batch `((images, labels),)`, which `predict((images, labels))` makes, is one of images and
+    labels.
+    """
+    images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if labels is None and isinstance(images, tuple | list) and len(images) == 2:
+        images, labels = images
+    return images, labels, weights
+
+
+def shaped_images(images: Any, image_shape: Sequence[int]) -> tf.Tensor:
+    """Images whose static shape is `[B, *image_shape]`.
+
+    Sides that a data set does not tell are those of `image_shape`, which is checked as the step
+    runs.
+
+    Raises:
+        UsageError: the images have another shape, or are several arrays.
+    """
+    expected = f"[{', '.join(['B', *map(str, image_shape)])}]"
+    if isinstance(images, tuple | list | dict):
+        raise UsageError(
+            f"x is a {type(images).__name__} of {len(images)} arrays; pass images {expected}, and "
+            "labels as y"
+        )
+    images = tf.convert_to_tensor(images)
+    shape = images.shape
+    if not shape.is_compatible_with([None, *image_shape]):
+        names = "[B, H, W, C] = " if len(image_shape) == 3 else ""
+        is_grey = len(image_shape) == 3 and shape.rank == 3
+        hint = " (grey images: images[..., None])" if is_grey else ""
+        raise UsageError(f"images have shape {_text(shape)}; pass {names}{expected}{hint}")
+    if not shape[1:].is_fully_defined():
+        images = tf.ensure_shape(images, [None, *image_shape])
+    return images
+
+
+def image_weights(weights: Any, images: tf.Tensor, dtype: str) -> tf.Tensor | None:
+    """Sample weights `[B]` in a dtype; None if the batch has none.
+
+    Raises:
+        UsageError: there is not one weight for each image.
+    """
+    if weights is None:
+        return None
+    weights = tf.cast(weights, dtype)
+    batch = images.shape[0]
+    if not any(weights.shape.is_compatible_with(shape) for shape in ([batch], [batch, 1])):
+        raise UsageError(
+            f"sample weights have shape {_text(weights.shape)} for images {_text(images.shape)}; "
+            "pass one weight for each image"
+        )
+    return tf.reshape(weights, [-1])
+
+
+def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Labels `[B]` or `[B, 1]`; one that is no class is an error when the step runs.
+
+    Raises:
+        UsageError: there is not one label for each image.
+    """
+    labels = tf.convert_to_tensor(labels)
+    batch = images.shape[0]
+    if not any(labels.shape.is_compatible_with(shape) for shape in ([batch], [batch, 1])):
+        raise UsageError(
+            f"labels have shape {_text(labels.shape)} for images {_text(images.shape)}; pass one "
+            "integer for each image"
+        )
+    with tf.control_dependencies(label_checks(labels, num_classes)):
+        return tf.identity(labels)
+
+
+def label_checks(labels: tf.Tensor, num_classes: int) -> list[tf.Operation]:
+    """The operations that fail if a label is no class of 0…num_classes − 1.
+
+    Labels that have values are checked at once, without an operation.
+
+    Raises:
+        UsageError: a label that has a value is out of range.
+    """
+    message = f"labels must be 0…{num_classes - 1}"
+    if not tf.is_symbolic_tensor(labels):
+        values = np.asarray(labels)
+        check_labels(values, num_classes)
+        if np.any(values != values.astype(np.int64)):
+            raise UsageError(f"{message}, whole numbers; they are {values.dtype}")
+        return []
+    classes = tf.cast(labels, tf.int64)
+    is_whole = tf.equal(tf.cast(classes, labels.dtype), labels)
+    is_class = is_whole & (classes >= 0) & (classes < num_classes)
+    return [tf.debugging.Assert(tf.reduce_all(is_class), [message, labels])]
+
+
+def _text(shape: tf.TensorShape) -> str:
+    """A shape of a batch as messages write it: `[B, 28, 28, 1]`."""
+    if shape.rank is None:
+        return "of unknown rank"
+    sides = ["?" if side is None else str(side) for side in shape[1:]]
+    batch = [] if not shape.rank else ["B" if shape[0] is None else str(shape[0])]
+    return f"[{', '.join([*batch, *sides])}]"

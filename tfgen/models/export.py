@@ -1,0 +1,107 @@
+"""The signatures of a model as a SavedModel, in float32, which runs with TensorFlow alone."""
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import tensorflow as tf
+
+from tfgen.errors import UsageError
+from tfgen.nn import cpu
+
+# An `ImageModel`, whose module imports this one.
+Model: TypeAlias = Any
+# Name of a signature → its traced function, for batches of any size, and the specs of its inputs.
+Traced = dict[str, tuple[Any, list[tf.TensorSpec]]]
+
+# Policies and dtypes of computation that are not float32, those of quantized layers included.
+_OTHER_DTYPE = re.compile(r"^(.+_from_)?(mixed_)?(bfloat16|float16|float64)$")
+
+
+def trace(model: Model, names: Collection[str] | None = None) -> Traced:
+    """The signatures of a model as graphs: those with these names, or all."""
+    traced = {}
+    with cpu.inference():
+        for name, (function, specs) in model.signatures().items():
+            if names is not None and name not in names:
+                continue
+            graph_function = tf.function(function, input_signature=specs, autograph=False)
+            traced[name] = (graph_function.get_concrete_function(), specs)
+    return traced
+
+
+def write_saved_model(model: Model, traced: Traced, folder: Path) -> None:
+    """Writes a SavedModel of the model's signatures, which needs TensorFlow alone.
+
+    `keras.export.ExportArchive` would store each weight twice.
+    """
+    module = tf.Module()
+    functions = {name: function for name, (function, _) in traced.items()}
+    module.weights = exported_weights(model, traced)
+    default = next(iter(functions.values()))
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": default, **functions})
+
+
+def exported_weights(model: Model, traced: Traced) -> list[tf.Variable]:
+    """The weights that the signatures use; those of a discriminator are not among them."""
+    used = {id(variable) for function, _ in traced.values() for variable in function.variables}
+    return [weight.value for weight in model.saved_weights() if id(weight.value) in used]
+
+
+# --- float32 ------------------------------------------------------------------------------
+
+
+def in_float32(model: Model) -> Model:
+    """The same model with every layer in float32, the caller's own networks included.
+
+    Args:
+        model: the model, which stays as it is.
+
+    Returns:
+        The model itself if all its layers are in float32 already, else a copy.
+
+    Raises:
+        UsageError: a layer's configuration does not rebuild it.
+    """
+    layers = model._flatten_layers()
+    # Classes that Keras cannot find by their module, such as those of a script.
+    classes = {keras.saving.get_registered_name(type(layer)): type(layer) for layer in layers}
+    try:
+        config = model.get_config()
+        plain_config = _with_float32(config)
+        if str(plain_config) == str(config):
+            return model
+        with keras.saving.custom_object_scope(classes):
+            plain = type(model).from_config(plain_config)
+        plain.set_weights(model.get_weights())
+    except Exception as error:  # whatever a layer's own methods raise
+        if all(layer.dtype_policy.name == "float32" for layer in layers):
+            return model
+        reason = next(iter(str(error).splitlines()), "")[:200]
+        raise UsageError(
+            f"the model cannot be rebuilt in float32 ({type(error).__name__}: {reason}); pass "
+            "networks in float32, or networks whose layers Keras can save"
+        ) from error
+    return plain
+
+
+def _with_float32(config: Any, is_dtype: bool = False) -> Any:
+    """A Keras configuration with float32 in place of every other dtype of computation.
+
+    Args:
+        config: of a model, a layer or a policy, or a part of one.
+        is_dtype: whether the text in it is the name of a dtype or of a policy.
+    """
+    if isinstance(config, str):
+        return _OTHER_DTYPE.sub(r"\1float32", config) if is_dtype else config
+    if isinstance(config, Mapping):
+        is_dtype |= str(config.get("class_name")).startswith("DTypePolicy")
+        return {
+            key: _with_float32(value, is_dtype or str(key).endswith("dtype"))
+            for key, value in config.items()
+        }
+    if isinstance(config, list | tuple):
+        return type(config)(_with_float32(value, is_dtype) for value in config)
+    return config
