@@ -8,8 +8,10 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfgen" / "__init__.py").read_text())
 SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
+FORMATS = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
 TESTS = [
     *SERVING,
+    *FORMATS,
     "pytest>=8,<10",
     "pytest-xdist>=3.8,<4",
     "scipy>=1.13",
@@ -52,6 +54,7 @@ setup(
     ],
     extras_require={
         "serving": SERVING,
+        "formats": FORMATS,
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "test": TESTS,
         "bench": ["torch>=2.4"],

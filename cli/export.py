@@ -1,5 +1,9 @@
-"""`tfgen-export`: publishes the sampler of a run or of a `.keras` file as the next version."""
+"""`tfgen-export`: publishes the sampler of a run or of a `.keras` file as the next version.
 
+With `--format litert` or `onnx`, it writes the decoder of any sampler to one file instead.
+"""
+
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +13,30 @@ from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.publishing import versions
 from tfgen.settings.fields import Config, option
+from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
 from tfgen.training.folder import RunFolder, run_name, saved_config
 
-from ._command import SAVED_MODELS, run_command, suggest_next
-from ._flags import Parser, add_flags, read_flags
+from ._command import SAVED_MODELS, check_output, run_command, suggest_next, terminable
+from ._flags import Parser, add_flags, read_flags, read_path
 
 PROG = "tfgen-export"
+# The extension of each format that is one file.
+SUFFIXES = {"litert": ".tflite", "onnx": ".onnx"}
 
 
 @dataclass(frozen=True)
 class ExportOptions(Config):
     """The flags of `tfgen-export`."""
 
+    format: Literal["savedmodel", "litert", "onnx"] = option(
+        "savedmodel",
+        "savedmodel: publish a version; litert, onnx: write one file that computes images from "
+        "latents without TensorFlow (onnx needs the extra [formats])",
+    )
+    out: Path | None = option(
+        None, "file of --format litert or onnx (default: NAME-decode.tflite, NAME-decode.onnx)"
+    )
     to: Path = option(SAVED_MODELS, "folder of published samplers")
     name: str | None = option(
         None, "name to publish under (default: from model and data set, as tfgen-train does)"
@@ -32,6 +47,17 @@ class ExportOptions(Config):
     )
     dry_run: bool = option(False, "print what would be published, and write nothing")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.format == "savedmodel" and self.out is not None:
+            raise UsageError(
+                "--out is the file of --format litert or onnx; a version is published in --to"
+            )
+        if self.format != "savedmodel" and (self.name is not None or self.dry_run):
+            raise UsageError(
+                f"--format {self.format} publishes nothing; leave out --name and --dry-run"
+            )
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
@@ -40,17 +66,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     parser = Parser(
-        PROG, "Publish the sampler of a run or of a .keras file as the next version of its name."
+        PROG,
+        "Publish the sampler of a run or of a .keras file as the next version of its name, or "
+        "write its decoder to one file.",
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="run directory or .keras file")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        type=read_path,
+        help="run directory or .keras file; with --format litert or onnx also the name of a "
+        "published sampler, for example vae, or the folder of a version",
+    )
     add_flags(parser, ExportOptions)
     namespace = parser.parse(argv)
     options = read_flags(namespace, ExportOptions)
     path = namespace.run
-    if not RunFolder(path).config.is_file() and not (path.suffix == ".keras" and path.is_file()):
-        raise UsageError(f"{path} is no run directory and no .keras file")
+    if options.format != "savedmodel":
+        convert(path, options)
+        return
+    if not _is_trained(path):
+        raise UsageError(f"{path} is neither a run directory nor a .keras file")
     import_quietly("tensorflow_probability", "tfgen.publishing.export", "tfgen.publishing.opening")
     export_model(path, options)
+
+
+def _is_trained(path: Path) -> bool:
+    """Whether a path is a run or a `.keras` file."""
+    return RunFolder(path).config.is_file() or (path.suffix == ".keras" and path.is_file())
 
 
 def export_model(path: Path, options: ExportOptions) -> None:
@@ -61,13 +103,16 @@ def export_model(path: Path, options: ExportOptions) -> None:
         WorkError: the run or the file is damaged.
     """
     from tfgen.publishing import export, opening
+    from tfgen.system.status import status
 
     if path.is_file():
-        model, weights, evaluation = opening.load(path), "last", None
+        with status(f"opening {path}"):
+            model, weights, evaluation = opening.load(path), "last", None
         run = registry.describe_model(model)
         default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
     else:
-        model, weights = opening.load_run(path, options.weights)
+        with status(f"opening {path}"):
+            model, weights = opening.load_run(path, options.weights)
         run, default = RunFolder(path).read_config(), run_name(saved_config(path))
         evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
     name = default if options.name is None else options.name
@@ -77,9 +122,10 @@ def export_model(path: Path, options: ExportOptions) -> None:
         export.check_publishable(plain, options.to, name, traced)
         print(describe(name, export.describe(traced), weights, options.to))
         return
-    version = export.publish(
-        model, options.to, name, run=run, weights=weights, evaluation=evaluation
-    )
+    with status("publishing"):
+        version = export.publish(
+            model, options.to, name, run=run, weights=weights, evaluation=evaluation
+        )
     print(f"published {version}; {suggest_next(run['family'], version)}")
     if not (version / export.WARMUP).exists():
         print(
@@ -89,18 +135,82 @@ def export_model(path: Path, options: ExportOptions) -> None:
 
 def describe(name: str, signatures: dict[str, Any], weights: str, to: Path) -> str:
     """The text of `--dry-run`: name, number, weights, and all signatures."""
-
-    def list_tensors(tensors: dict[str, Any]) -> str:
-        sizes = {key: ["B", *map(str, tensor["shape"][1:])] for key, tensor in tensors.items()}
-        return ", ".join(
-            f"{key}: {tensors[key]['dtype']}[{', '.join(size)}]" for key, size in sizes.items()
-        )
-
     lines = [f"would publish {to / name / str(versions.next_number(to, name))}, {weights} weights"]
     for signature, tensors in signatures.items():
-        inputs, outputs = list_tensors(tensors["inputs"]), list_tensors(tensors["outputs"])
-        lines.append(f"  {signature:<10}{inputs} → {outputs}")
+        lines.append(f"  {signature:<10}{describe_signature(tensors)}")
     return "\n".join(lines)
+
+
+def describe_signature(tensors: dict[str, dict[str, Any]]) -> str:
+    """Inputs and outputs of a signature: names, dtypes, and shapes with the batch size B."""
+    return " → ".join(
+        ", ".join(
+            f"{name}: {tensor['dtype']}[{', '.join(['B', *map(str, tensor['shape'][1:])])}]"
+            for name, tensor in tensors[side].items()
+        )
+        for side in ("inputs", "outputs")
+    )
+
+
+def convert(path: Path, options: ExportOptions) -> None:
+    """Writes the decoder of a run, a file or a published version to one file.
+
+    Args:
+        path: run directory, `.keras` file, folder of a version, or name of a published sampler.
+        options: the flags; `to` is the folder in which a name is looked up.
+
+    Raises:
+        UsageError: there is no such sampler, it makes no images, or the file cannot be written.
+        WorkError: the sampler is damaged, or it cannot be converted.
+    """
+    if options.format == "onnx" and importlib.util.find_spec("tf2onnx") is None:
+        raise UsageError("--format onnx needs the extra [formats]: pip install 'tfgen[formats]'")
+    if _is_trained(path):
+        name = path.stem if path.is_file() else run_name(saved_config(path))
+    else:
+        version = find_version(path, options.to)
+        name, path = version.name, version.path
+    suffix = SUFFIXES[options.format]
+    out = options.out or Path(f"{name}-decode{suffix}")
+    check_output(out, (suffix,))
+    import_quietly("tensorflow_probability", "tfgen.publishing.opening", "tfgen.publishing.formats")
+    from tfgen.publishing import formats, opening
+    from tfgen.system.status import status
+
+    with terminable("terminated; nothing was written"):
+        with status(f"opening {path}"):
+            sampler = opening.load(path, weights=options.weights)
+        with status(f"converting to {options.format}"):
+            decoder = formats.convert(sampler, options.format)
+        write_bytes(out, decoder.content)
+    megabytes = len(decoder.content) / 1e6
+    print(f"wrote {out}, {megabytes:.1f} MB: {describe_signature(decoder.signature)}")
+    print(f"run it with: {describe_call(options.format, out, list(decoder.signature['inputs']))}")
+
+
+def describe_call(file_format: str, path: Path, inputs: list[str]) -> str:
+    """The expression of Python that runs a converted decoder."""
+    if file_format == "onnx":
+        arguments = ", ".join(f'"{name}": {name}' for name in inputs)
+        return f'onnxruntime.InferenceSession("{path}").run(None, {{{arguments}}})[0]'
+    arguments = ", ".join(f"{name}={name}" for name in inputs)
+    interpreter = f'ai_edge_litert.interpreter.Interpreter("{path}")'
+    return f'{interpreter}.get_signature_runner("decode")({arguments})["images"]'
+
+
+def find_version(path: Path, saved_models: Path) -> versions.Version:
+    """The published version in a folder, or of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if versions.is_version(path):
+        return versions.Version.at(path)
+    if len(path.parts) > 1 or path.suffix == ".keras":
+        raise UsageError(
+            f"{path} is neither a run directory nor a .keras file nor a published version"
+        )
+    return versions.find(str(path), saved_models)
 
 
 if __name__ == "__main__":

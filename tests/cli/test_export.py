@@ -1,10 +1,13 @@
-"""`tfgen-export`: a run's or a `.keras` file's sampler as the next version."""
+"""`tfgen-export`: a run's or a `.keras` file's sampler as the next version, or as one file."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+import tensorflow as tf
 
 import tfgen
 from tests import commands
@@ -102,6 +105,58 @@ def test_a_dry_run_tells_all_and_writes_nothing(
     assert list(here.iterdir()) == []
 
 
+def test_a_decoder_is_written_without_logs_and_runs_as_the_command_says(
+    trained: Trained, here: Path
+) -> None:
+    saved_models = str(trained.saved_models)
+    flags = [NAME, "--format", "onnx", "--to", saved_models]
+    done = commands.process("export", flags, here)
+    assert (done.returncode, done.stderr) == (0, "")
+    written, advice = done.stdout.splitlines()
+    path = f"{NAME}-decode.onnx"
+    size = (here / path).stat().st_size / 1e6
+    tensors = "latents: float32[B, 2] → images: float32[B, 6, 6, 1]"
+    assert written == f"wrote {path}, {size:.1f} MB: {tensors}"
+    latents = np.eye(2, dtype=np.float32)
+    names = {"onnxruntime": onnxruntime, "latents": latents}
+    images = eval(advice.removeprefix("run it with: "), names)
+    expected = tfgen.load(trained.saved_models / NAME / "2").decode(latents)
+    np.testing.assert_allclose(images, expected, atol=1e-5)
+    assert files(here) == [path]
+
+
+def test_decoders_of_runs_files_and_versions(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tfgen.load(trained.runs / "flat").save("mine.keras")
+    (here / "version.tflite").write_text("is replaced")
+    version = trained.saved_models / NAME / "2"
+    assert export(trained.runs / "flat", "--format", "litert") == 0
+    assert export("mine.keras", "--format", "litert") == 0
+    assert export(version, "--format", "litert", "--out", "version.tflite") == 0
+    paths = [f"{NAME}-decode.tflite", "mine-decode.tflite", "version.tflite"]
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[1].rstrip(",") for line in lines[::2]] == paths
+    assert all('get_signature_runner("decode")(latents=latents)' in line for line in lines[1::2])
+    latents = np.eye(2, dtype=np.float32)
+    expected = tfgen.load(version).decode(latents)
+    for path in paths:
+        decode = tf.lite.Interpreter(path).get_signature_runner("decode")
+        np.testing.assert_allclose(decode(latents=latents)["images"], expected, atol=1e-5)
+    assert files(here) == sorted(["mine.keras", *paths])
+
+
+def test_onnx_without_the_extra_says_what_to_install(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    assert export("vae", "--format", "onnx") == 2
+    assert capfd.readouterr().err == (
+        "tfgen-export: error: --format onnx needs the extra [formats]: "
+        "pip install 'tfgen[formats]'\n"
+    )
+
+
 def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "damaged.keras").write_bytes(b"PK")
     (here / "file").touch()
@@ -111,24 +166,32 @@ def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[s
     before = files(here)
     capfd.readouterr()
     cases = {
-        ("nowhere",): (2, "nowhere is no run directory and no .keras file"),
-        ("file",): (2, "file is no run directory and no .keras file"),
+        ("nowhere",): (2, "nowhere is neither a run directory nor a .keras file"),
+        ("file",): (2, "file is neither a run directory nor a .keras file"),
         (): (2, "required: RUN"),
         ("damaged.keras",): (1, "damaged.keras cannot be loaded"),
         (trained.runs / "flat", "--weights", "first"): (2, "weights = 'first'"),
         (trained.runs / "flat", "--to", "file"): (
             2,
-            "file is a file; published samplers are kept in a folder",
+            "file is a file; pass the folder of published models",
         ),
-        (trained.runs / "flat", "--name", ""): (2, "'' is no name of a published model"),
-        (trained.runs / "flat", "--name", "a/b"): (2, "'a/b' is no name of a published model"),
+        (trained.runs / "flat", "--name", ""): (2, "'' is not a valid name of a published model"),
+        (trained.runs / "flat", "--name", "a/b"): (2, "'a/b' is not a valid name of a"),
+        ("nowhere", "--format", "litert"): (2, "unknown model 'nowhere'"),
+        ("a/nowhere", "--format", "onnx"): (2, "a/nowhere is neither a run directory nor a .keras"),
+        ("vae", "--format", "onnx", "--out", "vae.tflite"): (2, "unknown; use .onnx"),
+        ("vae", "--format", "onnx", "--dry-run"): (2, "leave out --name and --dry-run"),
+        ("vae", "--out", "vae.onnx"): (2, "--out is the file of --format litert or onnx"),
+        ("vae", "--format", "tflite"): (2, "format = 'tflite'"),
+        ("classifier", "--format", "litert"): (2, "makes no images; it offers features"),
         ("other.keras", "--to", "models", "--name", NAME): (
             2,
-            f"{NAME} version 2 in models has another signature",
+            f"models/{NAME} cannot take this model: decode gives 8 × 8 × 1 as images; version 2 "
+            "gave 6 × 6 × 1; publish under another name with --name",
         ),
         ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (
             2,
-            "has another signature",
+            "decode gives 8 × 8 × 1 as images; version 2 gave 6 × 6 × 1",
         ),
     }
     for argv, (status, message) in cases.items():

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.newest
 
 ROOT = Path(__file__).parents[2]
 # The number of scripts of each document; each has a test below.
-SCRIPTS = {"README.md": 1, "docs/python.md": 3, "docs/extending.md": 2}
+SCRIPTS = {"README.md": 1, "docs/python.md": 5, "docs/extending.md": 2}
 
 
 def scripts(document: str) -> list[str]:
@@ -32,10 +32,11 @@ def scripts(document: str) -> list[str]:
 
 
 def run_script(
-    document: str, index: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+    document: str, index: int, folder: Path, monkeypatch: pytest.MonkeyPatch, copies: int = 1
 ) -> dict[str, Any]:
-    """Runs a script on small data in a folder; returns the names that it defines."""
-    split = Split(testing.images_of((28, 28, 1)), np.arange(64) % 10)
+    """Runs a script on 64 images, or copies of them, in a folder; returns the names it defines."""
+    images = np.tile(testing.images_of((28, 28, 1)), (copies, 1, 1, 1))
+    split = Split(images, np.arange(len(images)) % 10)
     dataset = Dataset("mnist", "3.0.1", split, split, split, 10, "fingerprint")
     # `tfgen.data.load` is a function by attribute, and the module by import.
     for module in ("tfgen.data.load", "tfgen.training.run", "tfgen.training.plan"):
@@ -85,6 +86,22 @@ def test_the_script_with_a_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert names["log_prob"].shape == names["tighter"].shape == (10,)
     images = names["data"].test.images[:10]
     np.testing.assert_array_equal(np.round(names["same"].numpy() * 255), images)
+
+
+def test_the_script_with_callbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As many as the script compares with samples.
+    names = run_script("docs/python.md", 3, tmp_path, monkeypatch, copies=32)
+    assert len(names["history"].history["fid"]) == 2
+    pictures = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert pictures == ["samples-0000.png", "samples-0001.png", "samples-0002.png"]
+    assert {"best.keras", "log.csv", "logs"} <= {path.name for path in tmp_path.iterdir()}
+    assert "fid" in (tmp_path / "log.csv").read_text().splitlines()[0]
+
+
+def test_the_script_that_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_script("docs/python.md", 4, tmp_path, monkeypatch)
+    decoded = names["vae"].decode(np.zeros((25, 2), np.float32))
+    np.testing.assert_allclose(names["images"], decoded, atol=1e-6)
 
 
 def test_the_script_with_a_new_bijector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def test_each_curl_is_answered_as_shown(double: Double) -> None:
 
 
 def test_both_python_clients_run(double: Double) -> None:
-    scripts = re.findall(r"<!-- run as a test: \S+ -->\n```python\n(.+?)```", DOCS, re.S)
+    scripts = re.findall(r"<!-- run as a test: tests/docs/\S+ -->\n```python\n(.+?)```", DOCS, re.S)
     assert len(scripts) == 2
     images = []
     for script in scripts:

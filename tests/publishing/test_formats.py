@@ -1,0 +1,139 @@
+"""LiteRT and ONNX: the images of a converted decoder are those of the SavedModel."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tests import commands
+from tests.told import fails
+from tfgen import GAN, VAE, Classifier, Flow
+from tfgen.errors import WorkError
+from tfgen.models.export import trace, write_saved_model
+from tfgen.publishing import export, formats
+from tfgen.publishing.sampler import Sampler
+
+# Runtimes sum float32 in another order. This is what the documents promise for images of a seed.
+ROUNDING = 1e-5
+CONVOLUTIONAL = {"image_shape": (8, 8, 1), "architecture": "convolutional", "channels": 2}
+# Convolutional models and conditional ones, and averaged weights.
+MODELS: dict[str, Callable[[], VAE | GAN | Flow]] = {
+    "vae": lambda: VAE(image_shape=(6, 6, 3), latent_dim=2, hidden=(4,), num_classes=3),
+    "vae-convolutional": lambda: VAE(**CONVOLUTIONAL, latent_dim=3, hidden=(4,)),
+    "gan": lambda: GAN(
+        image_shape=(6, 6, 1), latent_dim=3, generator_hidden=(8,), discriminator_hidden=(8,)
+    ),
+    "gan-convolutional": lambda: GAN(
+        **CONVOLUTIONAL, latent_dim=3, units=4, num_classes=3, ema_decay=0.9
+    ),
+    "flow": lambda: Flow(image_shape=(6, 6, 1), couplings=2, hidden=(8,)),
+    "flow-multiscale": lambda: Flow(
+        **{"image_shape": (8, 8, 1), "architecture": "multiscale", "scale_steps": (1, 1)},
+        **{"scale_channels": (2, 2), "blocks": 1, "components": 2},
+    ),
+}
+
+
+def run(content: bytes, file_format: str, **inputs: np.ndarray) -> np.ndarray:
+    """The images that the format's own runtime computes."""
+    if file_format == "onnx":
+        (images,) = onnxruntime.InferenceSession(content).run(None, inputs)
+    else:
+        runner = tf.lite.Interpreter(model_content=content).get_signature_runner("decode")
+        (images,) = runner(**inputs).values()
+    return images
+
+
+def scatter(model: keras.Model) -> None:
+    """Gives weights values that differ from the initial ones, which in a flow are zeros."""
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        if weight.dtype == "float32":
+            weight.assign(weight + 0.1 * rng.random(weight.shape))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.newest] if "-" in name else []) for name in MODELS],
+)
+def test_the_images_are_those_of_the_saved_model(name: str, tmp_path: Path) -> None:
+    model = MODELS[name]()
+    scatter(model)
+    write_saved_model(model, trace(model, ["decode"]), tmp_path)
+    saved = tf.saved_model.load(str(tmp_path))
+    rng = np.random.default_rng(0)
+    for file_format in ("litert", "onnx"):
+        decoder = formats.convert(model, file_format)
+        for size in (3, 1):
+            inputs = {"latents": rng.normal(size=(size, model.latent_dim)).astype(np.float32)}
+            if model.num_classes:
+                inputs["label"] = np.array([2, 0, 1], np.int32)[:size]
+            assert decoder.signature["inputs"].keys() == inputs.keys()
+            images = run(decoder.content, file_format, **inputs)
+            tensors = {key: tf.constant(value) for key, value in inputs.items()}
+            expected = saved.signatures["decode"](**tensors)["images"].numpy()
+            assert images.dtype == np.float32 and images.shape == expected.shape
+            if name.startswith("flow"):
+                # Its pixels are whole bytes; rounding may go to the next one.
+                differences = np.rint(255 * images) - np.rint(255 * expected)
+                assert abs(differences).max() <= 1 and np.mean(differences != 0) < 0.02
+            else:
+                np.testing.assert_allclose(images, expected, rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("file_format", ["litert", "onnx"])
+def test_a_version_converts_as_its_model_does_whatever_the_precision(
+    file_format: str, tmp_path: Path
+) -> None:
+    fields = {"image_shape": (6, 6, 1), "latent_dim": 3, "hidden": (4,)}
+    model = VAE(**fields, dtype="mixed_bfloat16")
+    version = Sampler(export.publish(model, tmp_path, "mine"))
+    latents = np.eye(3, dtype=np.float32)
+    expected = version.call("decode", latents=latents)["images"]
+    for sampler in (model, version):
+        decoder = formats.convert(sampler, file_format)
+        assert decoder.signature == version.manifest["signatures"]["decode"]
+        images = run(decoder.content, file_format, latents=latents)
+        np.testing.assert_allclose(images, expected, rtol=0, atol=ROUNDING)
+
+
+class IncompleteGamma(keras.layers.Layer):
+    """A layer whose operation neither format has."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return inputs + tf.math.igamma(tf.square(inputs), tf.square(inputs))
+
+
+@pytest.mark.parametrize("file_format", ["litert", "onnx"])
+def test_a_failure_is_one_line_and_leaves_no_files(
+    file_format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    layers = [IncompleteGamma(), keras.layers.Dense(36), keras.layers.Reshape((6, 6, 1))]
+    model = VAE(image_shape=(6, 6, 1), latent_dim=2, decoder=keras.Sequential(layers))
+    parts = (f"cannot be converted to {file_format}: the format has no operation Igamma;",)
+    fails(lambda: formats.convert(model, file_format), *parts, error=WorkError)
+    classifier = Classifier(image_shape=(8, 8, 1), num_classes=3)
+    fails(lambda: formats.convert(classifier, file_format), "makes no images; it offers features")
+    assert not list(tmp_path.glob("tfgen-*"))
+
+
+@pytest.mark.newest
+def test_the_script_in_the_documents_draws_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert commands.main("export", ["gan", "--format", "onnx"]) == 0
+    document = (commands.ROOT / "docs" / "serve.md").read_text()
+    marker = "<!-- run as a test: tests/publishing/test_formats.py -->\n```python\n"
+    exec(document.partition(marker)[2].partition("```")[0], {})
+    with Image.open("gan.png") as picture:
+        assert picture.size == (140, 140)
+        dark, bright = np.mean(np.asarray(picture) < 64), np.mean(np.asarray(picture) > 192)
+    assert dark > 0.6 and 0.05 < bright < 0.3  # digits, as in MNIST

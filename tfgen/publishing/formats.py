@@ -1,0 +1,127 @@
+"""Converts the decoder of a sampler to one file that runs without TensorFlow: LiteRT or ONNX.
+
+The file computes what the signature `decode` computes: images of latents. The latents of a seed
+need integer operations that neither converter has.
+"""
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfgen.errors import TfgenError, UsageError, WorkError
+from tfgen.models.base import ImageModel
+from tfgen.models.export import in_float32, trace, write_saved_model
+from tfgen.publishing.export import Tensors, describe
+from tfgen.publishing.sampler import Sampler
+from tfgen.system.quiet import hold_back_stderr
+
+# The signature that is converted.
+DECODE = "decode"
+
+
+class Decoder(NamedTuple):
+    """A converted decoder.
+
+    Attributes:
+        content: the bytes of the file.
+        signature: its inputs and outputs, with dtype and shape.
+    """
+
+    content: bytes
+    signature: Tensors
+
+
+def convert(sampler: ImageModel | Sampler, file_format: str) -> Decoder:
+    """Converts the decoder of a model or of a published version.
+
+    Args:
+        sampler: the model or the version.
+        file_format: `litert` or `onnx`.
+
+    Returns:
+        The decoder, for batches of any size, in float32 whatever the model's policy.
+
+    Raises:
+        UsageError: the model has no decoder.
+        WorkError: the decoder uses an operation that the format does not have, or the extra
+            `[formats]` is not installed, which ONNX needs.
+    """
+    converter = {"litert": _to_litert, "onnx": _to_onnx}[file_format]
+    with _saved_model(sampler) as (folder, signature):
+        content, fault = None, None
+        # The converters' logs are not for the user, so the exception must not leave this block.
+        with hold_back_stderr():
+            try:
+                content = converter(folder)
+            except Exception as error:  # each converter raises many types
+                fault = error
+    if isinstance(fault, TfgenError):  # a signal ended the conversion
+        raise fault
+    if content is None:
+        raise WorkError(
+            f"the decoder cannot be converted to {file_format}: {_describe_fault(fault)}"
+        ) from fault
+    return Decoder(content, signature)
+
+
+def _describe_fault(fault: Exception | None) -> str:
+    """Why a converter failed: the operations that the format lacks, or the converter's words."""
+    text = " ".join(str(fault).split())
+    operations = {
+        litert or onnx
+        for litert, onnx in re.findall(r"'tf\.(\w+)' op|No Op registered for (\w+)", text)
+    }
+    if operations:
+        return f"the format has no operation {', '.join(sorted(operations))}; compute without it"
+    return f"{type(fault).__name__}: {text[:200]}"
+
+
+@contextlib.contextmanager
+def _saved_model(sampler: ImageModel | Sampler) -> Iterator[tuple[Path, Tensors]]:
+    """The folder of a SavedModel that has the decoder, and the decoder's signature."""
+    if isinstance(sampler, Sampler):
+        signatures = sampler.manifest["signatures"]
+        _check_decodes(signatures)
+        yield sampler.version.path, signatures[DECODE]
+        return
+    _check_decodes(sampler.signatures())
+    model = in_float32(sampler)
+    traced = trace(model, [DECODE])
+    with tempfile.TemporaryDirectory(prefix="tfgen-") as folder:
+        write_saved_model(model, traced, Path(folder))
+        yield Path(folder), describe(traced)[DECODE]
+
+
+def _check_decodes(signatures: Collection[str]) -> None:
+    if DECODE not in signatures:
+        raise UsageError(f"the model makes no images; it offers {', '.join(signatures)}")
+
+
+def _to_litert(folder: Path) -> bytes:
+    # Without further settings, only the operations are allowed that every LiteRT runtime has.
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[DECODE])
+    return converter.convert()
+
+
+def _to_onnx(folder: Path) -> bytes:
+    import onnx
+    import tf2onnx
+
+    loaded = tf.saved_model.load(str(folder))  # has the variables, so it must stay in scope
+    decode = loaded.signatures[DECODE]
+    specs = decode.structured_input_signature[1]
+
+    def call(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return decode(**dict(zip(specs, inputs, strict=True)))
+
+    model, _ = tf2onnx.convert.from_function(
+        tf.function(call, autograph=False), list(specs.values())
+    )
+    # tf2onnx keeps operations that it does not know, which only this check finds.
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
