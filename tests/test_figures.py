@@ -1,6 +1,7 @@
 """Pictures: layout, colours and words."""
 
 import io
+import itertools
 import math
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from tests.arrays import shows_grid
 from tfgen import figures
 
 pytestmark = pytest.mark.quick
@@ -107,6 +109,22 @@ def test_a_name_without_words_of_its_own_loses_its_underscores() -> None:
     assert line.get_label() == "generator loss, training"
 
 
+def test_one_epoch_has_one_tick_and_ticks_are_whole_numbers() -> None:
+    for epochs in (1, 2, 3, 40):
+        rows = [{"epoch": epoch + 1, "loss": 1.0} for epoch in range(epochs)]
+        (axes,) = figures.curves(rows, [("nats", ("loss",))], "title").axes
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert all(tick == int(tick) for tick in ticks)
+        assert len(ticks) == epochs if epochs < 4 else 2 < len(ticks) < 12
+
+
+def test_points_of_one_epoch_tell_training_from_validation() -> None:
+    figure = figures.curves(ROWS[:1], [("nats", ("loss",))], "title")
+    markers = {line.get_label(): line.get_marker() for line in figure.axes[0].get_lines()}
+    assert markers == {"loss, training": "o", "loss, validation": "x"}
+
+
 def test_legends_are_outside_of_the_axes() -> None:
     for figure in (
         figures.curves(ROWS, [("nats", ("loss", "kl"))], "title", "vae"),
@@ -139,6 +157,47 @@ def test_a_grid_has_a_title() -> None:
     (axes,) = figure.axes
     assert axes.get_title() == "samples after 2 epochs"
     assert axes.get_images()[0].get_array().shape == (9, 9)
+
+
+def test_words_are_outside_of_a_grid_and_inside_of_its_figure(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((6, 9, 9, 1)).astype(np.float32)
+    rows = figures.GridAxis("temperature", ("0.5", "1.0"))
+    figure = figures.picture(images, "a title that is longer", 3, rows, figures.path_axis(3))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    grid = axes.get_window_extent()
+    texts = [axes.title, axes.xaxis.label, axes.yaxis.label]
+    texts += [*axes.get_xticklabels(), *axes.get_yticklabels()]
+    words = [text.get_text() for text in texts]
+    expected = ["a title that is longer", "share of the way", "temperature", "0", "0.5", "1"]
+    assert words == [*expected, "0.5", "1.0"]
+    for text in texts:
+        extent = text.get_window_extent()
+        assert not extent.overlaps(grid)
+        assert figure.bbox.contains(*extent.min) and figure.bbox.contains(*extent.max)
+    # Each label is at the middle of its row or column of images.
+    assert [tick / 10 for tick in axes.get_xticks()] == [0.5, 1.5, 2.5]
+    assert [tick / 10 for tick in axes.get_yticks()] == [0.5, 1.5]
+    figures.save_figure(figure, tmp_path / "a.png")
+    assert shows_grid(tmp_path / "a.png", figures.image_grid(images, 3))
+
+
+def test_labels_of_small_images_leave_room_for_each_other() -> None:
+    figure = figures.picture(np.zeros((900, 28, 28, 1)), "t", 30, *figures.manifold_axes(30))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert len(labels) > 5
+        extents = [label.get_window_extent() for label in labels]
+        assert not any(a.overlaps(b) for a, b in itertools.pairwise(extents))
+
+
+def test_the_axes_of_the_manifold_are_its_latents() -> None:
+    rows, columns = figures.manifold_axes(4)
+    latents = figures.manifold_latents(4).reshape(4, 4, 2)
+    assert (rows.title, columns.title) == ("second latent", "first latent")
+    assert list(columns.labels) == [f"{value:.2f}" for value in latents[0, :, 0]]
+    assert list(rows.labels) == [f"{value:.2f}" for value in latents[:, 0, 1]]
 
 
 def test_a_comparison_leaves_out_what_is_unknown() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 FAMILY_COLOURS = {"vae": "#1f77b4", "gan": "#ff7f0e", "flow": "#2ca02c", "classifier": "#9467bd"}
 # For the families of other packages: the family's name picks one.
 OTHER_COLOURS = ("#d62728", "#8c564b", "#e377c2", "#bcbd22", "#17becf")
+# Pixels per inch of a figure that is written.
+DPI = 120
+# Pixels that the longer side of a grid has at most after enlarging, and pixels around a figure.
+_GRID_SIDE, _MARGIN = 720, 8
 # What belongs to no family, and real images.
 NEUTRAL_COLOUR, REAL_COLOUR = "#777777", "black"
 # Logged values whose name is not what a reader calls them.
@@ -82,7 +86,7 @@ def png_bytes(pixels: np.ndarray, least_side: int = 560) -> bytes:
 def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120)
+    figure.savefig(file, format="png", dpi=DPI)
     write_bytes(path, file.getvalue())
 
 
@@ -105,8 +109,7 @@ def _legend_above(axes: Any, columns: int) -> None:
     )
 
 
-# --- curves and histograms
-# ------------------------------------------------------------------------------------
+# --- curves and histograms ----------------------------------------------------------
 
 
 def curves(
@@ -130,7 +133,7 @@ def curves(
         for name, colour in zip(names, _shades(family_colour(family), len(names)), strict=True):
             _draw_curve(axes, rows, name, colour)
         axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         _legend_above(axes, max(2, len(names)))
     figure.suptitle(title)
@@ -147,7 +150,7 @@ def _draw_curve(axes: Any, rows: Sequence[Mapping[str, Any]], name: str, colour:
                 [row.get(key, math.nan) for row in rows],
                 style,
                 color=colour,
-                marker="o" if len(rows) == 1 else None,
+                marker={"-": "o", "--": "x"}[style] if len(rows) == 1 else None,
                 label=f"{words}, {split}",
             )
 
@@ -194,27 +197,85 @@ def histograms(
     return figure
 
 
-# --- grids of images
-# ------------------------------------------------------------------------------------------
+# --- grids of images ----------------------------------------------------------------
 
 
-def picture(images: np.ndarray, title: str, columns: int | None = None) -> "Figure":
-    """A grid of images `[N, H, W, C]` in 0…1 under a title that says what they are."""
-    return grid_figure(image_grid(images, columns), title)
+class GridAxis(NamedTuple):
+    """What the rows or the columns of a grid are, and the words at each of them."""
+
+    title: str
+    labels: Sequence[str]
 
 
-def grid_figure(grid: np.ndarray, title: str) -> "Figure":
-    """Pixels under a title that says what they show.
+def class_axis(count: int) -> GridAxis:
+    """The rows of a grid that has one row for each class, from class 0 on."""
+    return GridAxis("class", [str(label) for label in range(count)])
 
-    The pixels are `uint8[H, W, C]`, with 1 or 3 channels.
+
+def picture(
+    images: np.ndarray,
+    title: str,
+    columns: int | None = None,
+    row_axis: GridAxis | None = None,
+    column_axis: GridAxis | None = None,
+) -> "Figure":
+    """A grid of images `[N, H, W, C]` in 0…1; see `image_grid` and `grid_figure`."""
+    return grid_figure(image_grid(images, columns), title, row_axis, column_axis)
+
+
+def grid_figure(
+    grid: np.ndarray,
+    title: str,
+    row_axis: GridAxis | None = None,
+    column_axis: GridAxis | None = None,
+) -> "Figure":
+    """The pixels of a grid, enlarged by a whole number, under a title that says what they show.
+
+    Args:
+        grid: `uint8[H, W, C]`, with 1 or 3 channels.
+        title: of the figure.
+        row_axis: what the rows are; None: nothing is written beside them.
+        column_axis: what the columns are; None: nothing is written below them.
     """
-    height, width = grid.shape[:2]
-    figure = _new_figure(5.0, 5.0 * height / width + 0.4)
-    axes = figure.subplots()
-    axes.imshow(grid.squeeze(-1) if grid.shape[-1] == 1 else grid, cmap="gray", vmin=0, vmax=255)
-    axes.set_axis_off()
-    axes.set_title(title, wrap=True)
+    from matplotlib.figure import Figure
+
+    factor = max(1, _GRID_SIDE // max(grid.shape[:2]))
+    size = factor * np.array(grid.shape[1::-1])
+    figure = Figure(figsize=size / DPI, dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    pixels = grid.squeeze(-1) if grid.shape[-1] == 1 else grid
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_title(title)
+    _label_axis(axes.yaxis, row_axis, grid.shape[0] - 1, 20 / factor)
+    widest = max(map(len, column_axis.labels), default=0) if column_axis else 0
+    _label_axis(axes.xaxis, column_axis, grid.shape[1] - 1, (8 * widest + 8) / factor)
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
+    _add_margins(figure, axes, size)
     return figure
+
+
+def _label_axis(axis: Any, words: GridAxis | None, length: int, least: float) -> None:
+    """Write words at the middle of rows or columns, at least so many pixels of the grid apart."""
+    title, labels = words or GridAxis("", ())
+    side = length / max(1, len(labels))
+    step = math.ceil(least / side)
+    ticks = {(i + 0.5) * side: labels[i] for i in range(0, len(labels), step)}
+    axis.set_ticks(list(ticks), list(ticks.values()))
+    axis.set_label_text(title)
+
+
+def _add_margins(figure: "Figure", axes: Any, size: np.ndarray) -> None:
+    """Enlarge a figure, which its axes of that size fill, until all words are inside.
+
+    A layout of matplotlib's own would scale the axes, and then pixels of a grid differ in size.
+    """
+    box = axes.get_tightbbox()
+    before, after = np.ceil(_MARGIN - box.min), np.ceil(_MARGIN + box.max - size)
+    # Matplotlib rounds the size down, and a quotient may be too small by rounding.
+    whole = before + size + after + 0.5
+    figure.set_size_inches(whole / DPI)
+    axes.set_position((*before / whole, *size / whole))
 
 
 def manifold_latents(side: int) -> np.ndarray:
@@ -227,7 +288,18 @@ def manifold_latents(side: int) -> np.ndarray:
     return np.array([(x, y) for y in reversed(points) for x in points], np.float32)
 
 
+def manifold_axes(side: int) -> tuple[GridAxis, GridAxis]:
+    """What the rows and the columns of `manifold_latents(side)` are."""
+    labels = [f"{value:.2f}" for value in manifold_latents(side)[:side, 0]]
+    return GridAxis("second latent", labels[::-1]), GridAxis("first latent", labels)
+
+
 PATHS = ("linear", "spherical")
+
+
+def path_axis(steps: int) -> GridAxis:
+    """What the columns of an interpolation are: `steps` shares of the way, from 0 to 1."""
+    return GridAxis("share of the way", [f"{share:.2g}" for share in np.linspace(0, 1, steps)])
 
 
 def interpolated_latents(
@@ -252,8 +324,7 @@ def interpolated_latents(
     return ((1 - weights) * start + weights * end).astype(np.float32)
 
 
-# --- models side by side
-# --------------------------------------------------------------------------------------
+# --- models side by side ------------------------------------------------------------
 
 
 @dataclass(frozen=True)

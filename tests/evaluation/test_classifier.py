@@ -68,7 +68,7 @@ def test_the_shipped_version_is_preferred_to_versions_trained_here(
 def test_images_that_do_not_suit_are_refused(
     classifier: FeatureClassifier, mnist: tfgen.data.Dataset
 ) -> None:
-    with pytest.raises(UsageError, match=r"takes images of \(28, 28, 1\), not of \(32, 32, 1\)"):
+    with pytest.raises(UsageError, match="takes images of 28 × 28 × 1, not of 32 × 32 × 1"):
         classifier.check_images((32, 32, 1))
     with pytest.raises(
         UsageError, match=r"n = 128 is too small for the covariance of 128 features; .* 129"

@@ -111,7 +111,9 @@ def test_what_holds_no_evaluation_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     without_cost = {name: value for name, value in evaluation("vae").items() if name != "cost"}
     for content, message in (
-        ("[]", "holds no evaluation that can be read"),
+        ("[]", "holds no evaluation that can be read: it is not an evaluation; write one with"),
+        ("{}", "it lacks format"),
+        ("[", "it is not JSON"),
         (json.dumps(evaluation("vae") | {"format": 2}), "its format is not 1"),
         (json.dumps(without_cost), "it lacks cost"),
         (json.dumps(evaluation("vae") | {"dataset": {"split": "test"}}), "it lacks fingerprint"),

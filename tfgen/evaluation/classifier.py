@@ -1,4 +1,4 @@
-"""The published classifier that the metrics of samples take features from."""
+"""The classifier that the metrics of samples take features from."""
 
 import hashlib
 import json
@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfgen import registry
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.coverage import NEIGHBOURS
 from tfgen.evaluation.progress import Advance, silent
+from tfgen.models.base import ImageModel
 from tfgen.publishing import versions
+from tfgen.publishing.export import weights_sha256
 from tfgen.publishing.opening import Sampler
+from tfgen.sampling import Arrays
 
 # Images in one call of the classifier.
 BATCH = 500
@@ -48,10 +52,11 @@ class FeatureClassifier:
 
     def __init__(self, version: versions.Version):
         self._version = Sampler(version)
+        self.name = version.name
         signatures = self._version.manifest["signatures"]
         if "features" not in signatures:
             raise UsageError(
-                f"{version.path} is no classifier; train one with: tfgen-train classifier"
+                f"{version.path} is not a classifier; train one with: tfgen-train classifier"
             )
         self._image_shape = tuple(signatures["features"]["inputs"]["images"]["shape"][1:])
         outputs = signatures["features"]["outputs"]
@@ -82,8 +87,9 @@ class FeatureClassifier:
         """
         if shape[:2] != self._image_shape[:2] or shape[2] % self._image_shape[2]:
             raise UsageError(
-                f"classifier {self._version.name} takes images of {self._image_shape}, not of "
-                f"{shape}; train one on that data set and name it with --classifier"
+                f"classifier {self.name} takes images of {size_text(self._image_shape)}, not of "
+                f"{size_text(shape)}; "
+                "pass a classifier that was trained on such images"
             )
 
     def check_count(self, n: int, shape: tuple[int, ...]) -> None:
@@ -120,9 +126,7 @@ class FeatureClassifier:
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             outputs = [
-                self._version.call(
-                    "features", images=np.ascontiguousarray(batch[..., first : first + depth])
-                )
+                self._call(np.ascontiguousarray(batch[..., first : first + depth]))
                 for first in range(0, batch.shape[3], depth)
             ]
             features.append(np.concatenate([output["features"] for output in outputs], axis=1))
@@ -132,6 +136,42 @@ class FeatureClassifier:
             classes.append(number)
             advance(len(batch))
         return ImageFeatures(np.concatenate(features), np.concatenate(classes))
+
+    def _call(self, images: np.ndarray) -> Arrays:
+        """`features` and `logits` of a batch of images that the classifier takes."""
+        return self._version.call("features", images=images)
+
+
+class LiveClassifier(FeatureClassifier):
+    """A classifier that was not published, as an extractor of features.
+
+    Args:
+        model: a `tfgen.Classifier`, or another model that offers the signature `features`.
+
+    Raises:
+        UsageError: the model is no classifier.
+    """
+
+    def __init__(self, model: Any):
+        signatures = model.signatures() if isinstance(model, ImageModel) else {}
+        if "features" not in signatures:
+            raise UsageError(
+                f"a {type(model).__name__} is not a classifier; pass a tfgen.Classifier, or the "
+                "name or folder of a published classifier"
+            )
+        self.name, self._model = model.name, model
+        self._function, (spec,) = signatures["features"]
+        self._image_shape = tuple(spec.shape[1:])
+        outputs = self._call(np.zeros((1, *self._image_shape), np.uint8))
+        self._units, self._classes = (outputs[name].shape[1] for name in ("features", "logits"))
+
+    def describe(self) -> dict[str, Any]:
+        """Name, no version, and the hash of the weights."""
+        return {"name": self.name, "version": None, "sha256": weights_sha256(self._model)}
+
+    def _call(self, images: np.ndarray) -> Arrays:
+        outputs = self._function(tf.constant(images))
+        return {name: value.numpy() for name, value in outputs.items()}
 
 
 def plain_dataset(name: str) -> str:

@@ -134,8 +134,20 @@ def read_evaluation(what: str, saved_models: Path) -> dict[str, Any]:
             _check_keys(evaluation)
             return dict(evaluation)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WorkError(f"{source} holds no evaluation that can be read ({error})") from error
+        raise WorkError(
+            f"{source} holds no evaluation that can be read: {_fault(error)}; write one with "
+            "tfgen-evaluate"
+        ) from error
     raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with the content of a file, in words."""
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return "it is not JSON"
+    if isinstance(error, KeyError):
+        return f"it lacks {error.args[0]}"
+    return str(error) if isinstance(error, ValueError | OSError) else "it is not an evaluation"
 
 
 def _find_evaluation(what: str, saved_models: Path) -> Path:
@@ -151,7 +163,7 @@ def _find_evaluation(what: str, saved_models: Path) -> Path:
         raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
     if path.name != what:
         raise UsageError(
-            f"there is no {what}; pass a run, a version, a published name or a JSON file"
+            f"{what} does not exist; pass a run, a version, a published name or a JSON file"
         )
     return versions.find(what, saved_models).path / versions.MANIFEST
 

@@ -3,6 +3,7 @@
 They take a prior, a posterior and a likelihood, or a log-density, and no model.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -145,7 +146,7 @@ def dequantized_log_prob(
         raise UsageError(f"{draws} dequantizations are too few; the least is 1")
     draw_seeds = seeds[:, None] if draws == 1 else random.seeds_of_draws(seeds, draws).numpy()
     values = [np.asarray(log_prob(images, column), np.float64) for column in draw_seeds.T]
-    total: np.ndarray = np.logaddexp.reduce(values, axis=0) - math.log(draws)
+    total: np.ndarray = functools.reduce(np.logaddexp, values) - math.log(draws)
     return total
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.data import Dataset
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.evaluation.densities import Density, density_of
 from tfgen.evaluation.progress import Advance, silent
 from tfgen.models.generative import GenerativeModel
@@ -68,14 +68,16 @@ class Subject:
         """
         if tuple(dataset.image_shape) != self.image_shape:
             raise UsageError(
-                f"{self.title} makes images of {self.image_shape}, and those of {dataset.name} are "
-                f"of {dataset.image_shape}; name its own data set with --dataset"
+                f"{self.title} makes images of {size_text(self.image_shape)}, but those of "
+                f"{dataset.name} are {size_text(dataset.image_shape)}; name the data set that the "
+                "model was trained on with --dataset"
             )
         labels = getattr(dataset, split).labels
         if self.num_classes and (labels is None or labels.max() >= self.num_classes):
             available = "no labels" if labels is None else f"labels up to {labels.max()}"
             raise UsageError(
-                f"{self.title} has {self.num_classes} classes, and {dataset.name} has {available}"
+                f"{self.title} has {self.num_classes} classes, but {dataset.name} has {available}; "
+                "name the data set that the model was trained on with --dataset"
             )
 
     def samples(
@@ -100,14 +102,26 @@ class Subject:
         images, start = np.empty((n, *self.image_shape), np.uint8), 0.0
         for part in batches(n):
             pixels = self.draw(seeds[part], *([] if classes is None else [classes[part]]))
-            if not np.isfinite(pixels).all():
-                raise WorkError(f"{self.title} makes images with pixels that are not finite")
-            images[part] = np.round(255 * pixels)
+            images[part] = as_bytes(pixels, self.title)
             # The clock starts after the first batch, which is slower than the others.
             start = start or time.perf_counter()
             advance(part.stop - part.start)
         rate = (n - BATCH) / (time.perf_counter() - start) if n > BATCH else 0.0
         return images, rate
+
+
+def as_bytes(pixels: np.ndarray, title: str) -> np.ndarray:
+    """Samples `float[N, H, W, C]` in 0…1 as `uint8[N, H, W, C]`.
+
+    Raises:
+        WorkError: a pixel is not finite; the message names the model by its title.
+    """
+    if not np.isfinite(pixels).all():
+        raise WorkError(
+            f"{title} makes images with pixels that are not finite; train it again with a smaller "
+            "learning rate"
+        )
+    return np.round(255 * pixels).astype(np.uint8)
 
 
 def open_subject(what: str, saved_models: Path, version: int | None, weights: str) -> Subject:
@@ -134,8 +148,8 @@ def open_subject(what: str, saved_models: Path, version: int | None, weights: st
         return _open_version(versions.Version.at(path))
     if path.name != what or path.exists():
         raise UsageError(
-            f"{what} is no run directory and no version's folder; pass one of these, or the name "
-            "of a published model"
+            f"{what} is neither a run directory nor the folder of a version; pass one of these, or "
+            "the name of a published model"
         )
     return _open_version(versions.find(what, saved_models, version))
 
@@ -144,7 +158,9 @@ def _open_run(path: Path, weights: str) -> Subject:
     run = RunFolder(path).read_config()
     model, restored = load_run(path, weights)
     if not isinstance(model, GenerativeModel):
-        raise UsageError(f"{path} is a run of a {run['family']}, which makes no images to evaluate")
+        raise UsageError(
+            f"{path} is a run of a {run['family']}, which makes no images; pass a generative model"
+        )
     # With the graph that an export would have.
     function = export.trace(export.in_float32(model))["sample"][0]
 
@@ -173,7 +189,7 @@ def _open_version(version: versions.Version) -> Subject:
     sampler = Sampler(version)
     manifest = sampler.manifest
     if "sample" not in manifest["signatures"]:
-        raise UsageError(f"{version.path} makes no images to evaluate")
+        raise UsageError(f"{version.path} makes no images; pass a generative model")
     model, reason = None, ""
     try:
         model = exported_model(version.path)

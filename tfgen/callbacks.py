@@ -1,0 +1,175 @@
+"""Keras callbacks for scripts: pictures and metrics of samples while a model is trained.
+
+They work with every generative family, sample with the EMA weights, and change nothing in the
+training: weights are bit-equal with and without them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfgen.errors import UsageError, size_text
+from tfgen.evaluation.classifier import FeatureClassifier, LiveClassifier, open_classifier
+from tfgen.evaluation.sample_metrics import sample_metrics
+from tfgen.evaluation.subject import as_bytes
+from tfgen.models.generative import GenerativeModel
+from tfgen.publishing.sampler import Sampler
+from tfgen.sampling import check_image_bytes, request_labels
+from tfgen.training.callbacks import write_samples
+
+
+class SampleGrid(keras.callbacks.Callback):
+    """Writes a picture of samples before the first epoch and after every n-th one.
+
+    The samples have the same seeds each time; those of a class-conditional model have a row for
+    each class. `samples-0003.png` shows the model after three epochs.
+
+    Args:
+        folder: where the pictures are written; it is created if it is missing.
+        every: number of epochs from one picture to the next.
+
+    Raises:
+        UsageError: `every` is less than 1; in `fit`: the model generates no images.
+    """
+
+    def __init__(self, folder: str | Path, every: int = 1):
+        super().__init__()
+        self.folder, self.every = Path(folder), _checked_period(every)
+
+    def set_model(self, model: Any) -> None:
+        """Takes the model.
+
+        Raises:
+            UsageError: the model generates no images.
+        """
+        _check_generative(model, "SampleGrid")
+        super().set_model(model)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Writes the picture of the untrained model."""
+        if epoch == 0:
+            self._write(0)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Writes the picture, if one is due after this epoch."""
+        if (epoch + 1) % self.every == 0:
+            self._write(epoch + 1)
+
+    def _write(self, epoch: int) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_samples(self.model, self.folder / f"samples-{epoch:04}.png", epoch)
+
+
+class Evaluate(keras.callbacks.Callback):
+    """Adds FID and the other metrics of samples to the logs of an epoch.
+
+    These are `fid`, `kid` with its standard error `kid_error`, `precision`, `recall`, `density`,
+    `coverage`, and, if there are at least as many samples as classes, `modes`, `modes_kl` and
+    `class_entropy`, as `tfgen-evaluate` computes them. `History` and the progress bar have them
+    too. Callbacks get the logs in the order of the list, so whatever uses the metrics comes after
+    this callback.
+
+    The metrics are computed at the end of the first epoch, and after every n-th one.
+
+    Args:
+        images: held-out images to compare with, `uint8[N, H, W, C]`.
+        labels: their classes, `int[N]`, for a class-conditional model: sample i then has the class
+            of image i. None: sample i has the class i mod K.
+        n: number of samples, and of images to compare with: the first n.
+        classifier: where the features come from: the name or folder of a published classifier, or
+            a `tfgen.Classifier` or `tfgen.Sampler`. None: the shipped classifier of MNIST.
+        every: number of epochs from one evaluation to the next.
+        seed: of the samples, the same in each epoch.
+
+    Raises:
+        UsageError: images are not `uint8`, fewer than n, fewer than the features need, or of a
+            shape that the classifier does not take; there is no such classifier; `every` is less
+            than 1. In `fit`: the model generates no images, or images of another shape; labels are
+            out of range.
+        WorkError: in `fit`: a pixel of a sample is not finite.
+    """
+
+    def __init__(
+        self,
+        images: Any,
+        labels: Sequence[int] | np.ndarray | None = None,
+        *,
+        n: int = 2000,
+        classifier: Any = None,
+        every: int = 1,
+        seed: int = 0,
+    ):
+        super().__init__()
+        images = np.asarray(images)
+        check_image_bytes(str(images.dtype), images.shape)
+        if n > len(images):
+            raise UsageError(f"n = {n} is too large; there are {len(images)} images")
+        self.n, self.every, self.seed = n, _checked_period(every), seed
+        self._shape = tuple(images.shape[1:])
+        self._classifier = _open_features(classifier)
+        self._classifier.check_images(self._shape)
+        self._classifier.check_count(n, self._shape)
+        self._labels = None if labels is None else np.asarray(labels)[:n]
+        self._reference = self._classifier.extract(images[:n])
+
+    def set_model(self, model: Any) -> None:
+        """Takes the model.
+
+        Raises:
+            UsageError: the model generates no images, or images of another shape; labels are
+                missing, out of range, or the model is not conditional.
+        """
+        _check_generative(model, "Evaluate")
+        if tuple(model.config.image_shape) != self._shape:
+            raise UsageError(
+                f"{model.name} generates images of {size_text(model.config.image_shape)}; those "
+                f"of Evaluate, to compare with, are of {size_text(self._shape)}"
+            )
+        request_labels(self.n, model.num_classes, self._labels)
+        super().set_model(model)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds the metrics to the logs, if they are due.
+
+        They are after the first epoch too: `CSVLogger` takes its columns from the logs of the
+        first epoch.
+        """
+        if logs is not None and (epoch == 0 or (epoch + 1) % self.every == 0):
+            logs.update(self.metrics())
+
+    def metrics(self) -> dict[str, float]:
+        """The metrics of samples that the model generates now.
+
+        Raises:
+            WorkError: a pixel of a sample is not finite.
+        """
+        pixels = self.model.sample(self.n, seed=self.seed, labels=self._labels).numpy()
+        features = self._classifier.extract(as_bytes(pixels, self.model.name))
+        values = sample_metrics(features, self._reference, self._classifier.num_modes(self._shape))
+        return {name: float(value) for name, value in values.items() if name != "classes"}
+
+
+def _open_features(classifier: Any) -> FeatureClassifier:
+    if classifier is None or isinstance(classifier, str | Path):
+        name = None if classifier is None else str(classifier)
+        return open_classifier("mnist", name, Path("saved_models"))
+    if isinstance(classifier, Sampler):
+        return FeatureClassifier(classifier.version)
+    return LiveClassifier(classifier)
+
+
+def _check_generative(model: Any, callback: str) -> None:
+    if not isinstance(model, GenerativeModel):
+        raise UsageError(
+            f"{callback} needs a model that generates images, such as tfgen.VAE; "
+            f"a {type(model).__name__} generates none"
+        )
+
+
+def _checked_period(every: int) -> int:
+    if every < 1:
+        raise UsageError(f"every = {every} is too small; the least is 1")
+    return every
