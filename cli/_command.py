@@ -30,20 +30,25 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
         interrupted.
     """
     try:
-        body(list(sys.argv[1:] if argv is None else argv))
-        return 0
-    except SystemExit as request:  # how argparse ends `--help`
-        return request.code if isinstance(request.code, int) else 0
+        status = _run(body, list(sys.argv[1:] if argv is None else argv))
+        if sys.stdout is not None:  # None: the caller has closed it
+            # Not only when Python ends: that would print a traceback about a full disk.
+            sys.stdout.flush()
+        return status
+    except InterruptedRunError as error:
+        return _report(prog, str(error), error.exit_status, "")
     except TfgenError as error:
         return _report(prog, str(error), error.exit_status)
     except KeyboardInterrupt:
-        return _report(prog, "interrupted", 130)
+        return _report(prog, "interrupted", 130, "")
     except BrokenPipeError:  # the reader of the pipe, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard_output()
         return 1
     except MemoryError:
         return _report(prog, _OUT_OF_MEMORY, 1)
     except OSError as error:
+        if error.filename is None and error.errno == errno.ENOSPC:
+            _discard_output()  # else Python tries again to write it when it ends
         return _report(prog, describe(error), 1)
     except Exception as error:
         if os.environ.get("TFGEN_TRACEBACK"):
@@ -55,6 +60,18 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
         return _report(
             prog, f"{type(error).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1
         )
+
+
+def _run(body: Callable[[list[str]], None], argv: list[str]) -> int:
+    try:
+        body(argv)
+        return 0
+    except SystemExit as request:  # how argparse ends `--help`
+        return request.code if isinstance(request.code, int) else 0
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @contextlib.contextmanager
@@ -81,16 +98,19 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         UsageError: the extension is unknown, the folder is missing, or the path is a folder.
     """
     if path.suffix not in suffixes:
-        raise UsageError(
-            f"cannot write {path}: the extension {path.suffix!r} is unknown; "
-            f"use {' or '.join(suffixes)}"
-        )
+        fault = f"the extension {path.suffix!r} is unknown"
+        fault = fault if path.suffix else "it has no extension"
+        raise UsageError(f"cannot write {path}: {fault}; use {' or '.join(suffixes)}")
     if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a folder")
+        raise UsageError(f"cannot write {path}: it is a folder; pass the name of a file")
     if not path.parent.is_dir():
-        raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+        raise UsageError(
+            f"cannot write {path}: the folder {path.parent} does not exist; create it first"
+        )
     if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"cannot write {path}: the folder {path.parent} is not writable")
+        raise UsageError(
+            f"cannot write {path}: the folder {path.parent} is not writable; choose another"
+        )
 
 
 def suggest_next(family: str, version: Path) -> str:
@@ -118,6 +138,6 @@ def describe(error: OSError) -> str:
     return f"{error.strerror or error}{where}{advice}"
 
 
-def _report(prog: str, message: str, status: int) -> int:
-    print(f"{prog}: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+def _report(prog: str, message: str, status: int, kind: str = "error: ") -> int:
+    print(f"{prog}: {kind}{' '.join(message.split())}", file=sys.stderr, flush=True)
     return status

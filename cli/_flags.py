@@ -8,17 +8,20 @@ import argparse
 import dataclasses
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tfgen import __version__
 from tfgen.errors import UsageError
-from tfgen.settings.fields import choices_of, entry_type, field_types, hint, plain_type
+from tfgen.settings.fields import choices_of, entry_type, field_types, nearest, plain_type
 
 # Help is as wide as the terminal, but not wider than this: longer lines are hard to read.
 MAX_WIDTH = 100
 # Least width of a table's last column, even if the lines then exceed the terminal.
 _MIN_TEXT_WIDTH = 20
+# What flags begin with; the longer ones come from formatted text that was copied.
+_DASHES = ("-", "–", "—")
 
 
 def help_width() -> int:
@@ -104,9 +107,28 @@ class _Switch(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises `UsageError` instead of printing usage and exiting."""
+    """An argument parser that raises `UsageError` instead of printing usage and exiting.
 
-    def __init__(self, prog: str, description: str, **kwargs: Any):
+    `--version` prints the version of tfgen. A command with a flag of that name passes
+    `conflict_handler="resolve"`; then `--version` prints it only if it is the only argument.
+
+    Args:
+        prog: the console script's name.
+        description: the text above the flags.
+        help_of: the command whose `--help` errors point to, by default `prog`.
+        reasons: why a flag is unknown, for flags that a user may expect.
+        kwargs: further arguments of `argparse.ArgumentParser`.
+    """
+
+    def __init__(
+        self,
+        prog: str,
+        description: str,
+        *,
+        help_of: str = "",
+        reasons: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(
             prog=prog,
             description=description,
@@ -114,9 +136,22 @@ class Parser(argparse.ArgumentParser):
             formatter_class=HelpFormatter,
             **kwargs,
         )
+        self.help_command = f"{help_of or prog} --help"
+        self._reasons = reasons or {}
+        self._version = f"{prog} {__version__}"
+        self.add_argument(
+            "--version",
+            action="version",
+            version=self._version,
+            help="show the version of tfgen and exit",
+        )
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse's own method ignores a full disk.
+        print(message, end="", file=file)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
+        raise UsageError(f"{message}; see {self.help_command}")
 
     def format_help(self) -> str:
         """The help text; its usage line names what is required, the options follow below."""
@@ -126,14 +161,39 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, argv: list[str]) -> argparse.Namespace:
         """Parses all of `argv`; the error about an unknown flag names the nearest known one."""
-        namespace, unknown = self.parse_known_args(argv)
-        for word in unknown:
-            if word.startswith("-"):
-                name = word.partition("=")[0]
-                raise UsageError(f"unknown flag {name}{hint(name, self._option_string_actions)}")
+        if argv == ["--version"]:
+            print(self._version)
+            self.exit()
+        try:
+            namespace, unknown = self.parse_known_args(argv)
+        except UsageError:
+            # What is missing may be there, but mistyped.
+            self.check_flags(word for word in argv if word.startswith("--") and word != "--")
+            raise
+        self.check_flags(unknown)
         if unknown:
-            raise UsageError(f"unexpected argument {unknown[0]!r}; see {self.prog} --help")
+            raise UsageError(f"unexpected argument {unknown[0]!r}; see {self.help_command}")
+        for action in self._actions:
+            value = getattr(namespace, action.dest, None)
+            # Such as an unset variable in a shell script.
+            if not action.option_strings and "" in (value if isinstance(value, list) else [value]):
+                self.error(f"the argument {action.metavar or action.dest} is empty")
         return namespace
+
+    def check_flags(self, words: Iterable[str]) -> None:
+        """Refuses the first of the words that is an unknown flag.
+
+        Raises:
+            UsageError: there is one; the message names the nearest known flag.
+        """
+        for word in words:
+            name = word.partition("=")[0]
+            if name.startswith(_DASHES) and name not in self._option_string_actions:
+                near = nearest(name, self._option_string_actions)
+                advice = f"; did you mean {near}? " if near else "; "
+                if name in self._reasons:
+                    advice = f": {self._reasons[name]}; "
+                raise UsageError(f"unknown flag {name}{advice}{self.help_command} lists all")
 
 
 def _usage(action: argparse.Action) -> str:
@@ -145,7 +205,10 @@ def _usage(action: argparse.Action) -> str:
 
 
 def add_flags(
-    parser: argparse._ActionsContainer, config: type, defaults: Mapping[str, Any] | None = None
+    parser: argparse._ActionsContainer,
+    config: type,
+    defaults: Mapping[str, Any] | None = None,
+    without: Collection[str] = (),
 ) -> None:
     """Adds a flag for each field of a dataclass that has a help text.
 
@@ -153,9 +216,10 @@ def add_flags(
         parser: a parser or a group of one.
         config: a dataclass with fields made by `tfgen.settings.fields.option`.
         defaults: values that replace the fields' own defaults.
+        without: names of fields that get no flag.
     """
     for field in dataclasses.fields(config):
-        if "help" in field.metadata:
+        if "help" in field.metadata and field.name not in without:
             default = (defaults or {}).get(field.name, field.default)
             _add_flag(parser, field, field_types(config)[field.name], default)
 
@@ -192,6 +256,8 @@ def _format_default(default: Any) -> str:
 
 def _converter(kind: type) -> Any:
     """A function from text to `kind` whose error says what was expected."""
+    if kind is Path:
+        return read_path
     expected = {int: "an integer", float: "a number"}.get(kind, kind.__name__)
 
     def convert(text: str) -> Any:
@@ -201,6 +267,13 @@ def _converter(kind: type) -> Any:
             raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from None
 
     return convert
+
+
+def read_path(text: str) -> Path:
+    """The path of an argument; an empty one, such as that of an unset variable, is an error."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 def read_flags(namespace: argparse.Namespace, config: type) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfgen.errors import UsageError
 from tfgen.evaluation.groups import read_evaluation
 from tfgen.settings.fields import Config, option
 
@@ -58,7 +59,7 @@ def write(evaluations: Sequence[Mapping[str, Any]], folder: Path) -> None:
     comparison = compare(evaluations)
     text = markdown(comparison)
     picture = draw(evaluations)
-    folder.mkdir(parents=True, exist_ok=True)
+    create_folder(folder)
     write_bytes(folder / "comparison.md", text.encode())
     write_bytes(folder / "comparison.json", (json.dumps(comparison, indent=1) + "\n").encode())
     if picture is not None:
@@ -68,6 +69,21 @@ def write(evaluations: Sequence[Mapping[str, Any]], folder: Path) -> None:
         (folder / "comparison.png").unlink(missing_ok=True)
     print(text)
     print(f"written to {folder}")
+
+
+def create_folder(folder: Path) -> None:
+    """Creates the folder for the result, unless it exists.
+
+    Raises:
+        UsageError: it is a file, or cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise UsageError(
+            f"the folder {folder} cannot be created ({reason}); choose another one with --to"
+        ) from error
 
 
 if __name__ == "__main__":

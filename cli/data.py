@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfgen.errors import UsageError
-from tfgen.settings.fields import Config, option
+from tfgen.errors import UsageError, size_text
+from tfgen.settings.fields import Config, hint, option
 
 from ._command import run_command, terminable
-from ._flags import Parser, add_flags, align_columns, read_flags
+from ._flags import Parser, add_flags, align_columns, read_flags, read_path
 
 if TYPE_CHECKING:
     from tfgen.data.importers.base import Imported
@@ -50,13 +50,10 @@ def _parser() -> Parser:
     table = "\n".join(align_columns(list(_FORMATS.items())))
     parser = Parser(PROG, f"{_DESCRIPTION}\n\nformats:\n{table}")
     parser.add_argument(
-        "format",
-        choices=list(_FORMATS),
-        metavar="{" + ",".join(_FORMATS) + "}",
-        help="format of the files",
+        "format", metavar="{" + ",".join(_FORMATS) + "}", help="format of the files"
     )
     parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="folder of the files, or one IDX file"
+        "source", type=read_path, metavar="SOURCE", help="folder of the files, or one IDX file"
     )
     parser.add_argument(
         "--name", required=True, metavar="NAME", help="name of the data set, in snake case"
@@ -64,7 +61,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--to",
         required=True,
-        type=Path,
+        type=read_path,
         metavar="FOLDER",
         help="TFDS root; the data set is written to FOLDER/NAME/VERSION",
     )
@@ -75,8 +72,10 @@ def _parser() -> Parser:
 def _body(argv: list[str]) -> None:
     flags = _parser().parse(argv)
     options = read_flags(flags, DataOptions)
+    if flags.format not in _FORMATS:
+        raise UsageError(f"unknown format {flags.format!r}{hint(flags.format, _FORMATS)}")
     if options.prefix is not None and flags.format != "idx":
-        raise UsageError("--prefix is for idx only; leave it out")
+        raise UsageError("--prefix is for the format idx only; leave it out")
     # SIGTERM raises an error here, so that no incomplete folder is left behind.
     with terminable("terminated; nothing was written"):
         _write(flags, options)
@@ -122,9 +121,9 @@ def _describe(name: str, options: DataOptions) -> str | None:
 
 def _summarize(imported: "Imported") -> str:
     counts = ", ".join(f"{len(split)} {name}" for name, split in imported.splits.items())
-    height, width, channels = imported.splits["train"].image_shape
+    size = size_text(imported.splits["train"].image_shape)
     classes = "no labels" if imported.num_classes is None else f"{imported.num_classes} classes"
-    return f"{counts} images of {height} x {width} x {channels}, {classes}"
+    return f"{counts} images of {size}, {classes}"
 
 
 if __name__ == "__main__":

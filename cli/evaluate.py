@@ -93,7 +93,10 @@ class EvaluateOptions(Config):
     )
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
     version: int | None = option(
-        None, "version of a published name (default: the newest)", minimum=1
+        None,
+        "version of a published name (default: the newest); as the only argument, --version shows "
+        "the version of tfgen",
+        minimum=1,
     )
     out: Path | None = option(
         None,
@@ -105,8 +108,11 @@ class EvaluateOptions(Config):
         super().__post_init__()
         if not self.samples and not self.likelihood:
             raise UsageError(
-                "--no-samples and --no-likelihood leave nothing to judge; pass one of them"
+                "--no-samples and --no-likelihood leave nothing to judge; leave one of them out"
             )
+        for name in ("dataset", "classifier"):
+            if getattr(self, name) == "":
+                raise UsageError(f"--{name} is empty; leave it out for the default")
 
     def request(self) -> EvaluationRequest:
         """What the evaluation is asked to measure."""
@@ -121,7 +127,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(argv: list[str]) -> None:
-    parser = Parser(PROG, "Judge a run or a published version by its samples and its likelihood.")
+    parser = Parser(
+        PROG,
+        "Judge a run or a published version by its samples and its likelihood.",
+        conflict_handler="resolve",  # --version is a flag of its own
+    )
     parser.add_argument(
         "what",
         metavar="RUN|VERSION",
@@ -150,18 +160,22 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
     from tfgen.evaluation.classifier import open_classifier
     from tfgen.evaluation.job import Job
     from tfgen.evaluation.subject import open_subject
+    from tfgen.system.status import status
     from tfgen.system.terminal import print_line
 
     console = Console()
-    subject = open_subject(what, options.saved_models, options.version, options.weights)
+    with status(f"opening {what}"):
+        subject = open_subject(what, options.saved_models, options.version, options.weights)
     out = destination(subject, options.out)
     if not options.samples and subject.density is None:
-        reason = subject.no_model or f"{subject.title} gives no likelihood"
+        reason = subject.no_model or f"{subject.title} has no likelihood"
         raise UsageError(f"{reason}; leave out --no-samples")
-    dataset = open_data(subject, options)
+    with status("loading the data set"):
+        dataset = open_data(subject, options)
     classifier = None
     if options.samples:
-        classifier = open_classifier(dataset.name, options.classifier, options.saved_models)
+        with status("opening the classifier"):
+            classifier = open_classifier(dataset.name, options.classifier, options.saved_models)
     if options.likelihood and subject.no_model:
         print_line(console, f"no likelihood, samples only: {subject.no_model}")
     # Not in a version's folder: a version with an unknown file is broken.
@@ -231,10 +245,13 @@ def destination(subject: Any, asked: Path | None) -> Path:
         if subject.kind == "version" and asked.resolve() == manifest.resolve():
             return manifest
         if asked.name in (versions.MANIFEST, "config.json"):
-            raise UsageError(f"cannot write {asked}: that is no name for an evaluation")
+            raise UsageError(
+                f"cannot write {asked}: the name {asked.name} is taken by runs and versions; "
+                "choose another"
+            )
         if (asked.parent / versions.MANIFEST).is_file():
             raise UsageError(
-                f"cannot write {asked}: a version with a file that is not in its manifest is broken"
+                f"cannot write {asked}: a version may not hold further files; choose another folder"
             )
         return asked
     if subject.kind == "run":
@@ -268,13 +285,14 @@ def write_result(out: Path, result: dict[str, Any]) -> None:
 def write_nearest(result: dict[str, Any], folder: Path) -> None:
     """Write nearest.png: samples, and below them the training images nearest to them."""
     from tfgen.evaluation.compare import decode_picture
-    from tfgen.figures import grid_figure, save_figure
+    from tfgen.figures import GridAxis, grid_figure, save_figure
 
     if "nearest_picture" in result:
         folder.mkdir(exist_ok=True)
         pixels = np.atleast_3d(decode_picture(result["nearest_picture"]))
+        rows = GridAxis("", ("samples", "training images"))
         title = "samples, and below each the nearest training image"
-        save_figure(grid_figure(pixels, title), folder / "nearest.png")
+        save_figure(grid_figure(pixels, title, rows), folder / "nearest.png")
 
 
 # --- at the terminal

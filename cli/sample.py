@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,20 +13,24 @@ from typing import Literal
 import numpy as np
 
 from tfgen import figures
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, size_text
+from tfgen.publishing import listing
 from tfgen.publishing.served import MAX_RETRIES, ServedSampler
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.publishing.versions import find
+from tfgen.publishing.versions import check_name, find
 from tfgen.sampling import BATCH, Arrays, request_labels, request_seeds
 from tfgen.settings.fields import Config, option
 from tfgen.settings.training import MAX_SEED
 from tfgen.system.atomic import write_bytes
-from tfgen.system.quiet import import_quietly
+from tfgen.system.quiet import import_quietly, interruptible
+from tfgen.system.status import status
 
 from ._command import SAVED_MODELS, check_output, run_command
-from ._flags import Parser, add_flags, read_flags
+from ._flags import Parser, add_flags, align_columns, read_flags
 
 PROG = "tfgen-sample"
+# Pixels of a side up to which matplotlib writes words beside a grid; it refuses 65 536.
+MAX_FIGURE_SIDE = 2**15
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,11 @@ class SampleOptions(Config):
     out: Path | None = option(None, "file to write, .png or .npz (default: NAME-samples.png)")
     saved_models: Path = option(SAVED_MODELS, "folder of published samplers")
     version: int | None = option(
-        None, "version to use (default: the newest)", minimum=1, maximum=2**63 - 1
+        None,
+        "version to use (default: the newest); as the only argument, --version shows the version "
+        "of tfgen",
+        minimum=1,
+        maximum=2**63 - 1,
     )
     manifold: int | None = option(
         None, "draw a grid of N × N points of a latent space with 2 dimensions", minimum=2
@@ -103,20 +112,57 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     parser = Parser(
-        PROG, "Sample images from a published model; if none was trained, from the shipped one."
+        PROG,
+        "Sample images from a published model; if none was trained, from the shipped one.",
+        conflict_handler="resolve",  # --version is a flag of its own
     )
     parser.add_argument(
-        "name", metavar="NAME", help="name that the model was published under, for example vae"
+        "name",
+        metavar="NAME",
+        # Without --list the name is required.
+        nargs="?" if "--list" in argv else None,
+        help="name that the model was published under, for example vae",
+    )
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="list the published versions of NAME, or of all names, and exit",
     )
     add_flags(parser, SampleOptions)
     namespace = parser.parse(argv)
     options = read_flags(namespace, SampleOptions)
+    if namespace.list:
+        print(list_versions(namespace.name, options))
+        return
+    check_name(namespace.name)
     out = options.out or Path(f"{namespace.name}-samples.png")
     check_output(out, (".png", ".npz"))
-    sampler = open_sampler(namespace.name, options)
-    arrays = draw(sampler, options)
+    with interruptible():
+        sampler = open_sampler(namespace.name, options)
+        arrays = draw(sampler, options)
     write(out, arrays, options)
-    print(f"{len(arrays['images'])} images of {sampler.name} version {sampler.number} in {out}")
+    # The manifest says how the model was trained; a server does not.
+    if training := listing.describe(getattr(sampler, "manifest", {})):
+        print(f"{sampler.name} version {sampler.number}: {training}")
+    n = len(arrays["images"])
+    images = "1 image" if n == 1 else f"{n} images"
+    print(f"{images} of {sampler.name} version {sampler.number} in {out}")
+
+
+def list_versions(name: str | None, options: SampleOptions) -> str:
+    """A table of the published versions of a name, or of all names.
+
+    Without a terminal it has a line for each version, with tabs between the cells.
+
+    Raises:
+        UsageError: there is no such name, or the versions are behind a server.
+    """
+    if options.url is not None or options.grpc is not None:
+        raise UsageError("--list shows --saved-models; leave out --url and --grpc")
+    table = [listing.HEADINGS, *listing.rows(options.saved_models, name)]
+    if not sys.stdout.isatty():
+        return "\n".join(map("\t".join, table))
+    return "\n".join(align_columns(table, right=[1, 2, 4, 5]))
 
 
 def open_sampler(name: str, options: SampleOptions) -> SignatureSampler:
@@ -152,7 +198,8 @@ def _open_version(name: str, options: SampleOptions) -> SignatureSampler:
     import_quietly()
     from tfgen.publishing.sampler import Sampler
 
-    sampler = Sampler(version)
+    with status(f"opening {name} version {version.number}"):
+        sampler = Sampler(version)
     if "sample" not in sampler.manifest["signatures"]:
         offered = ", ".join(sampler.manifest["signatures"])
         raise UsageError(f"{name} version {sampler.number} makes no images; it offers {offered}")
@@ -163,9 +210,10 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
     """The requested images with their latents, and with their seeds and labels if they have some.
 
     Raises:
-        UsageError: `--manifold` needs a latent space of two dimensions, or a label; or the model
-            has no such label.
+        UsageError: `--manifold` needs a latent space of two dimensions, or a label; the model has
+            no such label; or the images do not fit into memory.
     """
+    _check_memory(sampler, options)
     arrays: Arrays = {}
     if options.manifold:
         latents = _manifold(sampler, options)
@@ -182,6 +230,21 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
     if labels is not None:
         arrays["labels"] = labels = np.repeat(labels, columns)
     return {"images": sampler.decode(latents, labels), "latents": latents, **arrays}
+
+
+def _check_memory(sampler: SignatureSampler, options: SampleOptions) -> None:
+    from tfgen.data.memory import GIGABYTE, machine_memory
+
+    rows = options.n if options.seeds is None else len(options.seeds)
+    count = options.manifold**2 if options.manifold else rows * (options.interpolate or 1)
+    shape = sampler.signature("decode").outputs["images"].shape[1:]
+    # The images in float32, and the same in the picture.
+    needed, limit = 2 * 4 * count * math.prod(side or 1 for side in shape), machine_memory()
+    if needed > limit:
+        raise UsageError(
+            f"{count} images of {size_text(shape)} need {needed / GIGABYTE:.3g} GB of memory, this "
+            f"machine has {limit / GIGABYTE:.3g} GB; ask for fewer images at once"
+        )
 
 
 def _manifold(sampler: SignatureSampler, options: SampleOptions) -> np.ndarray:
@@ -207,14 +270,15 @@ def _interpolations(sampler: SignatureSampler, options: SampleOptions, columns: 
 def show_progress(parts: Sequence[slice], title: str) -> Iterator[Iterable[slice]]:
     """Shows progress and the remaining time over several batches, if there is a terminal."""
     if len(parts) < 2 or not sys.stderr.isatty():
-        yield parts
+        with status("drawing images"):
+            yield parts
         return
     from rich.console import Console
-    from rich.progress import Progress
 
-    # The bar is removed before an error is printed in its one line.
-    with Progress(console=Console(stderr=True), transient=True, redirect_stderr=False) as progress:
-        yield progress.track(parts, description=title)
+    from tfgen.system.terminal import make_bar
+
+    with make_bar(Console(stderr=True)) as bar:
+        yield bar.track(parts, description=title)
 
 
 def write(path: Path, arrays: Arrays, options: SampleOptions) -> None:
@@ -224,10 +288,40 @@ def write(path: Path, arrays: Arrays, options: SampleOptions) -> None:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         write_bytes(path, file.getvalue())
         return
-    images, columns = arrays["images"], options.manifold or options.interpolate
-    if columns is None and options.label is None and "labels" in arrays:
+    images, title, columns, *axes = describe(arrays, options)
+    grid = figures.image_grid(images, columns)
+    if title and max(grid.shape) <= MAX_FIGURE_SIDE:
+        figures.save_figure(figures.grid_figure(grid, title, *axes), path)
+    else:
+        write_bytes(path, figures.png_bytes(grid))
+
+
+def describe(
+    arrays: Arrays, options: SampleOptions
+) -> tuple[np.ndarray, str, int | None, figures.GridAxis | None, figures.GridAxis | None]:
+    """The images of a picture, its title, its columns, and what its rows and columns are.
+
+    The title is empty for samples without an order, which nothing is written beside.
+    """
+    images = arrays["images"]
+    if options.manifold:
+        of_class = "" if options.label is None else f" of class {options.label}"
+        axes = figures.manifold_axes(options.manifold)
+        return images, f"the latent plane{of_class}", options.manifold, *axes
+    if columns := options.interpolate:
+        pairs = itertools.pairwise(request_seeds(options.n + 1, options.seed, options.seeds))
+        rows = figures.GridAxis("seeds", [f"{start} → {end}" for start, end in pairs])
+        if "labels" in arrays:
+            words = zip(arrays["labels"][::columns], rows.labels, strict=True)
+            rows = figures.GridAxis("class: seeds", [f"{label}: {row}" for label, row in words])
+        title = f"between samples, {options.path} path"
+        return images, title, columns, rows, figures.path_axis(columns)
+    if options.label is None and "labels" in arrays:
         images, columns = sort_by_class(images, arrays["labels"])
-    write_bytes(path, figures.png_bytes(figures.image_grid(images, columns)))
+        if columns is not None:
+            rows = figures.class_axis(len(images) // columns)
+            return images, "samples by class", columns, rows, None
+    return images, "", None, None, None
 
 
 def sort_by_class(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int | None]:

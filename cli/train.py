@@ -12,7 +12,7 @@ from tfgen.errors import UsageError, WorkError
 from tfgen.settings.family import PRESET_OPTIONS
 from tfgen.settings.fields import Config, option
 from tfgen.settings.training import RunConfig, TrainingOptions
-from tfgen.system.quiet import import_quietly
+from tfgen.system.quiet import import_quietly, interruptible
 
 from ._command import SAVED_MODELS, run_command, suggest_next
 from ._flags import Parser, add_flags, align_columns, read_flags
@@ -54,6 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     request = parse(argv)
+    resumes = request.config.options.resume and not request.dry_run
+    if resumes and (message := nothing_to_do(request.config, request.publishing)):
+        # No failure: the state that the command asks for is there.
+        print(message)
+        return
     import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
     if request.dry_run:
         from tfgen.training.plan import describe
@@ -61,6 +66,42 @@ def _body(argv: list[str]) -> None:
         print(describe(request.config))
     else:
         train(request.config, request.publishing)
+
+
+def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
+    """What to say of a run that is trained and published already; None if there is work to do.
+
+    A run that was killed between its training and its publishing still has to be published.
+
+    Args:
+        config: the configuration of a resumption, with the run directory.
+        options: where it is to be published, if at all.
+
+    Raises:
+        WorkError: no checkpoint is sound.
+    """
+    import shlex
+
+    from tfgen.publishing.versions import find_run
+    from tfgen.system.terminal import count_noun
+    from tfgen.training import checkpoint
+    from tfgen.training.folder import RunFolder, run_name
+
+    assert config.options.run_dir is not None
+    folder, epochs = RunFolder(config.options.run_dir), config.options.epochs
+    newest, _ = checkpoint.read_newest(folder.checkpoints)
+    if newest is None or newest.state["epoch"] < epochs:
+        return None
+    run, done = folder.read_config(), newest.state["epoch"]
+    advice = f"to publish it: tfgen-export {shlex.quote(str(folder.path))}"
+    # Else the request is for fewer epochs than the run has done, or was to do.
+    if options.publish and epochs == done == run["options"].get("epochs"):
+        version = find_run(run, run_name(config), options.saved_models)
+        if version is None:
+            return None
+        advice = f"it is published as {version}"
+    text = f"nothing to do: {folder.path} has {count_noun(done, 'epoch')}; {advice}"
+    return f"{text}; a larger --epochs continues it"
 
 
 def train(config: RunConfig, options: PublishOptions) -> None:
@@ -73,28 +114,43 @@ def train(config: RunConfig, options: PublishOptions) -> None:
     """
     from rich.console import Console
 
-    from tfgen.publishing.export import check_publishable, publish
+    from tfgen.publishing.export import check_publishable
+    from tfgen.system.status import status
     from tfgen.system.terminal import print_line
     from tfgen.training.run import Run
 
     console = Console()
-    run = Run(config, console, {"publishing": options.to_json()})
-    publishes = options.publish and run.is_chief
-    if publishes:
-        # A refusal must come before the training, not after it.
-        check_publishable(run.model, options.saved_models, run.name)
+    with interruptible():
+        run = Run(config, console, {"publishing": options.to_json()})
+        publishes = options.publish and run.is_chief
+        if publishes:
+            # A refusal must come before the training, not after it.
+            with status("checking what will be published"):
+                check_publishable(run.model, options.saved_models, run.name)
     with run.started():
+        if run.is_finished and publishes:
+            print_line(console, f"{run.folder.path} is trained, but not published yet")
         run.train()
         if publishes:
-            weights = run.restore_best()
-            version = publish(
-                run.model,
-                options.saved_models,
-                run.name,
-                run=run.folder.read_config(),
-                weights=weights,
-            )
-            print_line(console, f"published {version}; {suggest_next(config.family, version)}")
+            print_line(console, publish_best(run, options.saved_models))
+
+
+def publish_best(run: Any, saved_models: Path) -> str:
+    """Publishes the best weights of a run; returns what to say of it.
+
+    The text has a line about the version before it if the two were not trained alike.
+    """
+    from tfgen.publishing import export, listing, versions
+    from tfgen.system.status import status
+
+    before = versions.newest(run.name, saved_models)
+    with status("publishing"):
+        weights = run.restore_best()
+        config = run.folder.read_config()
+        version = export.publish(run.model, saved_models, run.name, run=config, weights=weights)
+    published = f"published {version}; {suggest_next(run.config.family, version)}"
+    difference = "" if before is None else listing.difference(before, versions.Version.at(version))
+    return f"{difference}\n{published}" if difference else published
 
 
 # --- arguments --------------------------------------------------------------------------
@@ -133,7 +189,7 @@ def parse(argv: list[str]) -> Request:
     entry = registry.family(first.model)
     saved = _saved_run(entry.name, first.run_dir) if first.resume else None
     if saved is None:
-        name = first.preset or entry.default_preset
+        name = entry.default_preset if first.preset is None else first.preset
         preset = entry.preset(name)
         defaults = _values(preset.model) | preset.training() | {"preset": name}
     else:
@@ -191,7 +247,11 @@ def _read_deciding_flags(argv: list[str]) -> argparse.Namespace:
         add_flags(parser, kind)
     add_flags(parser, TrainingOptions, {"preset": None})
     try:
-        return parser.parse_known_args([word for word in argv if word not in _HELP])[0]
+        flags, unknown = parser.parse_known_args([word for word in argv if word not in _HELP])
+        if flags.model not in registry.names():
+            # The value of a mistyped flag may have been taken for the model.
+            parser.check_flags(unknown)
+        return flags
     except UsageError:
         if _HELP & set(argv):
             return argparse.Namespace(model=None)  # the whole parser prints the help
@@ -208,16 +268,39 @@ def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parse
     else:
         epilog = f"{PROG} {entry.name} --preset NAME --help shows the defaults of that preset."
     table = preset_table(families if entry is None else [entry])
-    parser = Parser(PROG, f"Train a model of images and publish it.\n\n{table}", epilog=epilog)
+    parser = Parser(
+        PROG,
+        f"Train a model of images and publish it.\n\n{table}",
+        help_of=PROG if entry is None else f"{PROG} {entry.name}",
+        reasons={} if entry is None else _flags_elsewhere(entry, families),
+        epilog=epilog,
+    )
     names = ", ".join(family.name for family in families)
     parser.add_argument("model", metavar="MODEL", help=f"one of {names}")
     add_flags(parser, CommandOptions, defaults)
-    add_flags(parser.add_argument_group("training"), TrainingOptions, defaults)
+    unconditional = entry is not None and not entry.has_conditional_variant
+    training = parser.add_argument_group("training")
+    add_flags(training, TrainingOptions, defaults, ("conditional",) if unconditional else ())
     add_flags(parser.add_argument_group("publishing"), PublishOptions, defaults)
     if entry is not None:
         title = f"{entry.name} (defaults of preset {defaults['preset']})"
         add_flags(parser.add_argument_group(title), entry.config, defaults)
     return parser
+
+
+def _flags_elsewhere(entry: registry.Family, families: Sequence[registry.Family]) -> dict[str, str]:
+    """Why `entry` does not have a flag that another family has, by flag."""
+    owners: dict[str, list[str]] = {}
+    for family in families:
+        names = [field.name for field in dataclasses.fields(family.config) if field.metadata]
+        names += ["conditional"] if family.has_conditional_variant else []
+        for name in names:
+            owners.setdefault("--" + name.replace("_", "-"), []).append(family.name)
+    return {
+        flag: f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} it, {entry.name} "
+        "does not"
+        for flag, names in owners.items()
+    }
 
 
 def preset_table(families: Sequence[registry.Family]) -> str:

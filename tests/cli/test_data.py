@@ -36,7 +36,7 @@ def test_idx_files_become_a_data_set_and_the_next_command_is_refused(source, tmp
     out, err = capsys.readouterr()
     assert err == ""
     wrote, use = out.splitlines()
-    assert wrote == f"wrote {root / 'ramps' / '1.0.0'}: 12 train images of 4 x 4 x 1, 12 classes"
+    assert wrote == f"wrote {root / 'ramps' / '1.0.0'}: 12 train images of 4 × 4 × 1, 12 classes"
     assert use == f"train on it with: tfgen-train vae --dataset ramps --data-dir '{root}'"
     assert load("ramps", root).num_classes == 12
     assert "Ramps. Licence: CC0" in (root / "ramps" / "1.0.0" / "dataset_info.json").read_text()
@@ -49,7 +49,7 @@ def test_images_become_a_data_set(tmp_path, capsys):
         for n in range(3):
             Image.new("RGB", (5, 4), (n, n, n)).save(tmp_path / "in" / name / f"{n}.png")
     assert main(["images", str(tmp_path / "in"), "--name", "grey", "--to", str(tmp_path)]) == 0
-    assert "6 train images of 4 x 5 x 3, 2 classes" in capsys.readouterr().out
+    assert "6 train images of 4 × 5 × 3, 2 classes" in capsys.readouterr().out
     assert load("grey", tmp_path).image_shape == (4, 5, 3)
 
 
@@ -60,8 +60,8 @@ def test_images_become_a_data_set(tmp_path, capsys):
         (["idx", "SRC", "--name", "x"], "--to"),
         (["video", "SRC", "--name", "x", "--to", "OUT"], "video"),
         (["idx", "SRC", "--nam", "x", "--to", "OUT"], "--name"),
-        (["idx", "SRC", "--name", "My Set", "--to", "OUT"], "'my_set' would do"),
-        (["idx", "none", "--name", "x", "--to", "OUT"], "no such file or folder: none"),
+        (["idx", "SRC", "--name", "My Set", "--to", "OUT"], "for example 'my_set'"),
+        (["idx", "none", "--name", "x", "--to", "OUT"], "none does not exist; pass a folder"),
         (["images", "SRC", "--name", "x", "--to", "OUT"], "no PNG or JPEG"),
         (["images", "SRC", "--name", "x", "--to", "OUT", "--prefix", "p"], "--prefix"),
     ],
@@ -89,5 +89,5 @@ def test_termination_leaves_nothing(source, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr("tfgen.data.writing.publish", terminated)
     assert main(["idx", str(source), "--name", "ramps", "--to", str(tmp_path / "out")]) == 143
-    assert capsys.readouterr().err == "tfgen-data: error: terminated; nothing was written\n"
+    assert capsys.readouterr().err == "tfgen-data: terminated; nothing was written\n"
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,8 @@
 """`tfgen-evaluate` and `tfgen-compare`, after a classifier of `tiny` was trained by
 `tfgen-train`."""
 
+import base64
+import importlib
 import json
 import math
 import shutil
@@ -16,6 +18,7 @@ import tfgen
 from tests import commands
 from tests.conftest import SIDE, Trained
 from tests.evaluation import toys
+from tfgen import figures
 from tfgen.evaluation.classifier import FeatureClassifier
 from tfgen.evaluation.likelihood import LatentVariables
 from tfgen.publishing import export
@@ -132,6 +135,18 @@ def test_a_versions_evaluation_is_in_its_manifest(
     assert evaluate(version, "--no-likelihood") == 0
     assert json.loads(Path("vae-2d-tiny-1-evaluation.json").read_text())["n"] == N
     assert (version / "manifest.json").read_bytes() == before
+
+
+def test_nearest_says_what_its_rows_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: drawn.append(figure))
+    picture = figures.png_bytes(figures.image_grid(np.zeros((4, 6, 6, 1)), 2), least_side=0)
+    module = importlib.import_module(f"{commands.PACKAGE}.evaluate")
+    module.write_nearest({"nearest_picture": base64.b64encode(picture).decode()}, tmp_path)
+    (axes,) = drawn[0].axes
+    assert axes.get_title() == "samples, and below each the nearest training image"
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == ["samples", "training images"]
 
 
 def test_an_export_has_the_runs_evaluation(evaluate: Any, judged: Trained) -> None:
@@ -315,12 +330,13 @@ def test_samples_and_likelihood_of_two_evaluations_are_merged(
             ["--dataset", "mnist"],
             "makes images of (6, 6, 1), and those of mnist are of (28, 28, 1)",
         ),
-        (["--classifier", "vae-tiny"], "is no classifier; train one with: tfgen-train classifier"),
+        (["--classifier", "vae-tiny"], "is not a classifier; train one with: tfgen-train"),
+        (["--dataset", ""], "--dataset is empty; leave it out for the default"),
         (["--classifier", "clasifier-tiny"], "did you mean 'classifier-tiny'?"),
         (["--version", 3], "is a run and has no version; leave out --version"),
-        (["--out", "config.json"], "that is no name for an evaluation"),
+        (["--out", "config.json"], "the name config.json is taken by runs and versions"),
         (["--out", "e.txt"], "the extension '.txt' is unknown; use .json"),
-        (["--out", "nowhere/e.json"], "there is no folder nowhere"),
+        (["--out", "nowhere/e.json"], "the folder nowhere does not exist; create it first"),
         (
             ["--out", "{models}/vae-tiny/2/e.json"],
             "a version with a file that is not in its manifest is broken",
@@ -343,7 +359,7 @@ def test_what_cannot_be_evaluated_is_refused(
     evaluate: Any, judged: Trained, classifier: Path, capfd: Any
 ) -> None:
     for what, message in (
-        ("gone/run", "gone/run is no run directory and no version's folder"),
+        ("gone/run", "gone/run is neither a run directory nor the folder of a version"),
         ("vae-tinny", "did you mean 'vae-tiny'?"),
         (classifier, "makes no images to evaluate"),
     ):
@@ -370,6 +386,8 @@ def test_what_does_not_compare_is_refused(evaluate: Any, judged: Trained, capfd:
         (["a.json", "a.json"], 2, "have the same settings and the same seed"),
         (["broken.json"], 1, "broken.json holds no evaluation that can be read"),
         (["other.json"], 1, "other.json holds no evaluation that can be read"),
+        (["a.json", "--to", "b.json"], 2, "b.json cannot be created (it is a file); choose anoth"),
+        ([""], 2, "the argument EVALUATION is empty; see tfgen-compare --help"),
         ([flat], 2, f"has not been evaluated; run: tfgen-evaluate {flat}"),
     ):
         assert commands.main("compare", names) == status

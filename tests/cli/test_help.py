@@ -2,12 +2,13 @@
 
 import dataclasses
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests import commands
-from tfgen import registry
+from tfgen import __version__, registry
 from tfgen.models.vae.config import VAEConfig
 
 _flags, train = (
@@ -41,6 +42,18 @@ def test_help_imports_no_tensorflow(verb: str, argv: list[str], text: str, tmp_p
     done = commands.python(["-c", code], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert text in " ".join(done.stdout.split())
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize("verb", ["train", "sample", "data", "export", "evaluate", "compare"])
+def test_every_command_has_a_version_which_imports_no_tensorflow(verb: str, tmp_path: Path) -> None:
+    code = (
+        f"import sys; from {commands.PACKAGE}.{verb} import main; assert main(['--version']) == 0; "
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'matplotlib')))"
+    )
+    done = commands.python(["-c", code], tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"tfgen-{verb} {__version__}\n", "")
+    assert "--version" in commands.process(verb, ["--help"], tmp_path).stdout
 
 
 def help_text(
@@ -133,6 +146,15 @@ def test_help_of_a_switch_says_how_to_turn_it_off(preset: str, capsys, monkeypat
     assert "--no-spectral-norm" not in text
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_behind_the_output_is_one_line(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m {commands.PACKAGE}.train --help > /dev/full"
+    done = commands.python(["-c", f"import os; os.system({command!r})"], tmp_path)
+    assert done.stderr == (
+        "tfgen-train: error: No space left on device; free some space and try again\n"
+    )
+
+
 @pytest.mark.quick
 def test_both_spellings_of_a_switch_are_accepted() -> None:
     for default in (False, True):
@@ -180,6 +202,16 @@ def test_help_texts_are_whole_phrases() -> None:
             assert text, field.name
             assert not text.startswith("of "), field.name
             assert not text.endswith("."), field.name
+
+
+@pytest.mark.quick
+def test_only_a_family_with_a_conditional_variant_offers_it(capsys, monkeypatch) -> None:
+    offers = {
+        name: "--conditional" in help_text(capsys, monkeypatch, name) for name in registry.names()
+    }
+    assert offers == {"vae": True, "gan": True, "flow": False, "classifier": False}
+    # Without a model, all flags are shown.
+    assert "--conditional" in help_text(capsys, monkeypatch)
 
 
 @pytest.mark.quick

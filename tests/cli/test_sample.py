@@ -1,13 +1,19 @@
 """`tfgen-sample`, used rightly: what is in the files, and that a seed means the same images."""
 
+import importlib
+import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests import commands
+from tests.arrays import shows_grid
 from tests.conftest import SIDE, Trained
+from tfgen import figures
 from tfgen.figures import image_grid
 from tfgen.random import image_seeds
 
@@ -46,7 +52,13 @@ def test_a_picture_is_a_grid_of_all_images(
 ) -> None:
     sample(trained, "--n", 6, "--out", "out.png")
     out, err = capfd.readouterr()
-    assert (out, err) == (f"6 images of {NAME} version 2 in out.png\n", "")
+    source, result = out.splitlines()
+    assert re.fullmatch(
+        rf"{NAME} version 2: preset mlp, dataset tiny, batch size 64, latent dim 2, hidden 4, "
+        r"2 epochs, published \d{4}-\d\d-\d\d",
+        source,
+    )
+    assert (result, err) == (f"6 images of {NAME} version 2 in out.png", "")
     with Image.open("out.png") as picture:
         factor = picture.width // grid_side(3)
         assert (picture.mode, picture.size) == ("L", (factor * grid_side(3), factor * grid_side(2)))
@@ -117,9 +129,7 @@ def test_a_manifold_is_a_grid_through_the_latents(trained: Trained) -> None:
     assert (latents[:, :, 0] == latents[:1, :, 0]).all()
     np.testing.assert_allclose(latents[2, 2], 0, atol=1e-7)
     sample(trained, "--manifold", 5, "--out", "out.png")
-    with Image.open("out.png") as picture:
-        factor = picture.width // grid_side(5)
-        assert picture.size == (factor * grid_side(5), factor * grid_side(5))
+    assert shows_grid(Path("out.png"), image_grid(grid["images"], 5))
 
 
 def test_an_interpolation_runs_between_the_samples_of_neighbouring_seeds(trained: Trained) -> None:
@@ -136,6 +146,49 @@ def test_an_interpolation_runs_between_the_samples_of_neighbouring_seeds(trained
         np.testing.assert_allclose(np.diff(latents[row], n=2, axis=0), 0, atol=TOLERANCE)
 
 
+def test_the_words_beside_a_picture_say_what_rows_and_columns_are(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    original = figures.save_figure
+    monkeypatch.setattr(
+        figures, "save_figure", lambda figure, path: (drawn.append(figure), original(figure, path))
+    )
+    sample(trained, "--seeds", 4, 5, -6, "--interpolate", 3, "--path", "spherical")
+    sample(trained, "--manifold", 3)
+    interpolation, manifold = (figure.axes[0] for figure in drawn)
+    assert interpolation.get_title() == "between samples, spherical path"
+    assert (interpolation.get_ylabel(), tick_words(interpolation.yaxis)) == (
+        "seeds",
+        ["4 → 5", "5 → -6"],
+    )
+    assert (interpolation.get_xlabel(), tick_words(interpolation.xaxis)) == (
+        "share of the way",
+        ["0", "0.5", "1"],
+    )
+    assert (manifold.get_ylabel(), tick_words(manifold.yaxis)) == (
+        "second latent",
+        ["0.97", "0.00", "-0.97"],
+    )
+    assert (manifold.get_xlabel(), tick_words(manifold.xaxis)) == (
+        "first latent",
+        ["-0.97", "0.00", "0.97"],
+    )
+
+
+def tick_words(axis: Any) -> list[str]:
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def test_a_grid_too_large_for_words_is_drawn_without(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module(f"{commands.PACKAGE}.sample"), "MAX_FIGURE_SIDE", 9)
+    sample(trained, "--manifold", 5, "--out", "out.png")
+    with Image.open("out.png") as picture:
+        assert picture.width % grid_side(5) == 0
+
+
 def test_the_default_file_is_named_after_the_model(trained: Trained, here: Path) -> None:
     sample(trained)
     assert [path.name for path in here.iterdir()] == [f"{NAME}-samples.png"]
@@ -148,5 +201,69 @@ def test_where_nothing_was_trained_the_shipped_version_answers(
     name: str, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert commands.main("sample", [name, "--n", "4", "--saved-models", "none"]) == 0
-    assert capfd.readouterr().out == f"4 images of {name} version 1 in {name}-samples.png\n"
+    presets = {"vae": ("conv", 100), "gan": ("dcgan", 40), "flow": ("multiscale", 32)}
+    assert capfd.readouterr().out.splitlines() == [
+        "{} version 1: preset {}, {} epochs".format(name, *presets[name]),
+        f"4 images of {name} version 1 in {name}-samples.png",
+    ]
     assert [path.name for path in here.iterdir()] == [f"{name}-samples.png"]
+
+
+def test_a_list_shows_all_versions_and_what_is_wrong_with_some(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    models = here / "models"
+    shutil.copytree(trained.saved_models, models)
+    for number in ("3", "4"):
+        shutil.copytree(models / NAME / "2", models / NAME / number)
+    (models / NAME / "3" / "saved_model.pb").write_bytes(b"damaged")
+    (models / NAME / "4" / "manifest.json").unlink()
+    (models / NAME / "5").mkdir()
+    (models / NAME / "5" / "manifest.json").write_text('{"files": {}, "signatures": {}, "run": 1}')
+    (models / ".hidden").mkdir()
+    assert commands.main("sample", ["--list", "--saved-models", str(models)]) == 0
+    heading, *lines = (line.split("\t") for line in capfd.readouterr().out.splitlines())
+    rows = {tuple(cells[:2]): dict(zip(heading, cells, strict=True)) for cells in lines}
+    shipped = [(name, "1") for name in ("classifier", "flow", "gan", "vae")]
+    assert list(rows) == [*((NAME, number) for number in "2345"), ("vae-tiny", "2"), *shipped]
+    notes = {key: row["preset and settings"] for key, row in rows.items()}
+    assert notes[NAME, "2"] == "preset mlp, dataset tiny, batch size 64, latent dim 2, hidden 4"
+    assert "saved_model.pb is damaged" in notes[NAME, "3"]
+    assert notes[NAME, "4"] == "not published by tfgen: it has no manifest.json"
+    assert notes[NAME, "5"] == ""
+    row = rows["vae", "1"]
+    assert (row["epochs"], row["published"], row["FID"]) == ("100", "shipped", "6.34")
+    assert row["likelihood"] == "−ELBO 87.62 nats"
+    assert rows["flow", "1"]["likelihood"] == "1.032 bits/dim"
+
+
+def test_a_list_is_restricted_to_a_name_and_imports_no_tensorflow(
+    trained: Trained, here: Path
+) -> None:
+    flags = ["--list", "--saved-models", str(trained.saved_models)]
+    code = (
+        f"import sys; from {commands.PACKAGE}.sample import main; assert main(['vae-tiny', "
+        f"*{flags!r}]) == 0; sys.exit('tensorflow' in sys.modules)"
+    )
+    done = commands.python(["-c", code], here)
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    assert names == ["name", "vae-tiny"]
+    assert not list(here.iterdir())
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["vea", "--list"], "'vea'"),
+        (["--list", "--url", "http://localhost:8501"], "leave out --url and --grpc"),
+        (["--list", "--saved-models", "file"], "file is a file"),
+    ],
+)
+def test_a_list_of_what_cannot_be_listed_is_refused(
+    argv: list[str], message: str, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (here / "file").write_text("")
+    assert commands.main("sample", argv) == 2
+    assert message in capfd.readouterr().err

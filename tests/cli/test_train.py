@@ -245,13 +245,94 @@ def test_a_resumption_publishes_where_and_if_the_run_did(
             config = json.loads((run / "config.json").read_text())
             config["publishing"] = {"saved_models": str(models), "publish": publish}
             (run / "config.json").write_text(json.dumps(config))
-        for _ in range(2):  # the resumption writes its settings again
-            assert resume("--run-dir", run) == 0
+        for epochs in (2, 3):  # the resumption writes its settings again
+            assert resume("--run-dir", run, "--epochs", epochs) == 0
         config = json.loads((run / "config.json").read_text())
         assert config["publishing"] == {"saved_models": str(models), "publish": publish}
-        assert not {"saved_models", "publish", "dry_run"} & config["options"].keys()
+        assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     assert names(here / "models-a" / "vae-2d-tiny") == {"2", "3"}
     assert names(here) == {"a", "b", "models-a"}
+
+
+def contents(*folders: Path) -> dict[Path, bytes]:
+    """All files in some folders."""
+    paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return {path: path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize("flags", [(), ("--epochs", 2), ("--epochs", 1), ("--no-publish",)])
+def test_a_finished_run_is_left_as_it_is(
+    flags: tuple[object, ...], trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run, models = here / "run", here / "models"
+    shutil.copytree(trained.runs / "flat", run)
+    shutil.copytree(trained.saved_models, models)
+    (run / "evaluation.json").write_text("{}")
+    before = contents(run, models)
+    assert resume("--run-dir", run, "--saved-models", models, *flags) == 0
+    out, err = capfd.readouterr()
+    assert contents(run, models) == before
+    state = f"to publish it: tfgen-export {run}"
+    if flags in ((), ("--epochs", 2)):
+        state = f"it is published as {models / 'vae-2d-tiny' / '2'}"
+    text = f"nothing to do: {run} has 2 epochs; {state}; a larger --epochs continues it\n"
+    assert (out, err) == (text, "")
+
+
+def test_a_run_killed_before_its_publishing_is_published_once(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import tfgen
+
+    run = here / "run"
+    shutil.copytree(trained.runs / "flat", run)
+    before = contents(run)
+    for line in ("published models/vae-2d-tiny/2", "nothing to do: "):
+        assert resume("--run-dir", run, "--saved-models", "models") == 0
+        assert capfd.readouterr().out.splitlines()[-1].startswith(line)
+    assert names(here / "models" / "vae-2d-tiny") == {"2"}
+    assert contents(run) == before
+    # The weights are those that the run published at its end.
+    samples = [
+        np.asarray(tfgen.load(folder / "vae-2d-tiny" / "2").sample(4))
+        for folder in (here / "models", trained.saved_models)
+    ]
+    np.testing.assert_allclose(*samples, atol=1e-6)
+
+
+def test_a_resumption_keeps_what_started_the_run(
+    trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = here / "run"
+    shutil.copytree(trained.runs / "flat", run)
+    before = json.loads((run / "config.json").read_text())
+    monkeypatch.setattr("sys.argv", ["tfgen-train", "extended"])
+    assert resume("--run-dir", run, "--epochs", 3, "--no-publish") == 0
+    after = json.loads((run / "config.json").read_text())
+    (resumption,) = after["resumed"]
+    assert resumption["command"] == ["tfgen-train", "extended"]
+    assert resumption["changed"] == {"epochs": [2, 3]}
+    assert after == {
+        **before,
+        "options": {**before["options"], "epochs": 3},
+        "publishing": {**before["publishing"], "publish": False},
+        "resumed": [resumption],
+    }
+
+
+def test_a_new_version_says_how_it_differs_from_the_one_before(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained.saved_models, here / "saved_models")
+    before = "preset mlp, dataset tiny, batch size 64, latent dim 2, hidden 4, 2 epochs"
+    after = "preset mlp, dataset tiny, batch size 64, seed 1, latent dim 2, hidden 4, 1 epoch"
+    difference = f"vae-2d-tiny version 3: {after}; version 2: {before}"
+    for number, line in ((3, difference), (4, "run directory: run-4")):
+        flags = ("--seed", 1, "--checkpoint-every", number)
+        assert train(trained, "--run-dir", f"run-{number}", *flags) == 0
+        *_, line_before, published = capfd.readouterr().out.splitlines()
+        assert published.startswith(f"published saved_models/vae-2d-tiny/{number}; ")
+        assert line_before == line
 
 
 def test_a_worker_that_is_not_the_chief_publishes_nothing(

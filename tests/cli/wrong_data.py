@@ -51,7 +51,7 @@ DATA = [
         "idx-no-gzip",
         "idx",
         files(zipped=b"no gzip at all"),
-        r"idx3-ubyte.gz is no IDX file: .* 0x6e6f2067",
+        r"idx3-ubyte.gz is not an IDX file: .* 0x6e6f2067",
     ),
     data(
         "idx-broken-gzip",
@@ -62,32 +62,41 @@ DATA = [
     data(
         "idx-no-train", "idx", files(test=idx(IMAGES)), "has no train images; expected a file like"
     ),
-    data("source-missing", "idx", lambda w: None, "no such file or folder: .*/source"),
+    data("source-missing", "idx", lambda w: None, "/source does not exist; pass a folder"),
     data(
-        "images-other-sizes", "images", pictures(SQUARE, WIDE), "[45] x 4 L; all images must agree"
+        "images-other-sizes",
+        "images",
+        pictures(SQUARE, WIDE),
+        r"4 × [45] × 1 \(height × width × channels\); all images must have the same size",
     ),
     data(
         "images-16-bit",
         "images",
         pictures(SQUARE.astype(np.uint16)),
-        "of mode I;16; convert it to 8-bit",
+        "0.png has 16 bits per pixel; scale its values to 8 bits",
     ),
     data(
         "images-float",
         "images",
         pictures(SQUARE.astype(np.float32), kind="TIFF"),
-        "no PNG or JPEG image; con",
+        "not a PNG or JPEG image; con",
     ),
     data("image-broken", "images", broken_picture, "0.png is a broken image"),
     data(
         "images-none", "images", lambda w: w.folder("source"), "/source holds no PNG or JPEG images"
     ),
-    data("images-a-file", "images", lambda w: w.file("source"), "/source is no folder"),
+    data("images-a-file", "images", lambda w: w.file("source"), "/source is a file; pass the fol"),
+    data(
+        "images-palette",
+        "images",
+        pictures(np.zeros((4, 4), np.uint8), mode="P"),
+        "0.png has a palette; convert it to RGB, for example with image.convert",
+    ),
     data(
         "new-name-invalid",
         "idx",
         GOOD,
-        "'My Set' is no name .* 'my_set' would do",
+        "'My Set' is not a valid data set name; .* for example 'my_set'",
         *("--name", "My Set"),
     ),
     data(
@@ -115,5 +124,5 @@ DATA = [
         "'letters'; it has: files without a prefix",
         *("--prefix", "letters"),
     ),
-    data("unknown-kind", "video", lambda w: None, "invalid choice: 'video'"),
+    data("unknown-kind", "video", lambda w: None, "unknown format 'video'; known: idx, images"),
 ]

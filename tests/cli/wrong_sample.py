@@ -25,15 +25,18 @@ SAMPLE = [
         "unknown-name",
         f"'vae-2d-tin'.*did you mean '{NAME}'",
     ),
-    bare_sample("name-a-path", "'../vae' is no name of a published model", "../vae"),
+    bare_sample("name-a-path", "'../vae' is not a valid name of a published model", "../vae"),
+    bare_sample("name-a-folder", "'models/vae/1' is not a valid name", "models/vae/1"),
     sample("unknown-version", f"{NAME} has no version 7; it has 2", "--version", 7),
     sample("n-0", "n = 0 is too small; the least is 1", "--n", 0),
     sample("n-too-large", "n = 1000.* is too large", "--n", 10**20),
+    sample("n-over-memory", "2147483647 images of 6 × 6 × 1 need .* for fewer", "--n", 2**31 - 1),
     sample("n-negative", "n = -4 is too small", "--n", -4),
     sample("n-word", "--n: 'four' is not an integer", "--n", "four"),
     sample("sample-seed-negative", "seed = -1 is too small", "--seed", -1),
     sample("extension-unknown", "extension '.gif' is unknown; use .png", "--out", "out.gif"),
-    sample("out-in-no-folder", "there is no folder none", "--out", "none/out.png"),
+    sample("out-a-device", "/dev/full: it has no extension; use .png or", "--out", "/dev/full"),
+    sample("out-in-no-folder", "folder none does not exist; create it", "--out", "none/out.png"),
     sample(
         "out-a-folder",
         "cannot write .*/out.png: it is a folder",
@@ -56,12 +59,12 @@ SAMPLE = [
     sample("manifold-warm", "leave out --temperature", "--manifold", 3, "--temperature", 2),
     sample_copy(
         "sample-models-a-file",
-        "/models is a file; published samplers",
+        "/models is a file; pass the folder",
         prepare=lambda w: w.file("models"),
     ),
     sample("label-of-unconditional", "not conditional: it takes no labels", "--label", 3),
     sample("label-negative", "label = -1 is too small", "--label", -1),
-    sample("seeds-too-large", "seeds = .* is too large", "--seeds", 2**31),
+    sample("seeds-too-large", "has the entry 2147483648, which is too large", "--seeds", 2**31),
     sample("way-of-one-seed", "needs two --seeds or", "--seeds", 1, "--interpolate", 3),
     sample("unknown-path", "path = 'round'; known: linear, spherical", "--path", "round"),
     broken_version("weights-flipped", "data.* is damaged", lambda v: flip(find_weights(v))),
@@ -73,7 +76,7 @@ SAMPLE = [
     ),
     broken_version(
         "file-added",
-        "more.py is not in its manifest",
+        "more.py is not in its manifest.json; remove the file",
         lambda v: (v / "more.py").write_text(""),
     ),
     broken_version(
@@ -92,7 +95,7 @@ SAMPLE = [
         lambda v: (cut(find_weights(v), 100), seal(v)),
     ),
     broken_version(
-        "manifest-missing", "/2 is no published version", lambda v: (v / MANIFEST).unlink()
+        "manifest-missing", "its manifest.json cannot be read", lambda v: (v / MANIFEST).unlink()
     ),
     broken_version(
         "manifest-broken", "its manifest.json cannot be read", lambda v: cut(v / MANIFEST, 99)
@@ -102,7 +105,7 @@ SAMPLE = [
     ),
     sample_copy(
         "signature-missing",
-        "/2 has no signature 'latents'; known: serving_default",
+        "/2 has no signature 'decode'; known: serving_default",
         prepare=lambda w: put_foreign_signature(w.version()),
     ),
     broken_version(

@@ -28,9 +28,25 @@ TRAIN = [
     bare_train("unknown-model", "unknown model 'vea'; did you mean 'vae'", "vea"),
     train("two-models", "unexpected argument 'vae'", "vae"),
     train("unknown-preset", "unknown preset 'mlp-3d'.*'mlp-2d'", "--preset", "mlp-3d"),
+    train("preset-empty", "unknown preset ''", "--preset", ""),
+    train("run-dir-empty", "argument --run-dir: the path is empty; see", "--run-dir", ""),
     train("preset-without-value", "--preset: expected one argument", "--preset"),
-    train("unknown-flag", "unknown flag --epoch; did you mean '--epochs'", "--epoch", 3),
-    train("unknown-flag-with-value", "unknown flag --sead; .*'--seed'", "--sead=3"),
+    train(
+        "unknown-flag",
+        r"unknown flag --epoch; did you mean --epochs\? tfgen-train vae --help lists all$",
+        *("--epoch", 3),
+    ),
+    train("unknown-flag-with-value", "--sead; did you mean --seed", "--sead=3"),
+    train("unknown-flag-unlike-any", "flag --verbose; tfgen-train vae --help", "--verbose"),
+    train("unknown-flag-copied", "flag —epochs; did you mean --epochs", "—epochs", 3),
+    bare_train("unknown-flag-first", "--epoch; did you mean --epochs", "--epoch", 3, "vae"),
+    bare_train("model-in-capitals", "'VAE'; did you mean 'vae'", "VAE"),
+    bare_train(
+        "conditional-flow",
+        "unknown flag --conditional: vae and gan have it, flow does not; tfgen-train flow --help",
+        *("flow", "--conditional"),
+    ),
+    bare_train("conditional-classifier", "classifier does not;", "classifier", "--conditional"),
     train("epochs-negative", "epochs = -1 is too small; the least is 1", "--epochs", -1),
     train("epochs-0", "epochs = 0 is too small", "--epochs", 0),
     train("epochs-fraction", "--epochs: '1.5' is not an integer", "--epochs", 1.5),
@@ -48,14 +64,15 @@ TRAIN = [
     train("checkpoint-every-0", "checkpoint_every = 0.0", "--checkpoint-every", 0),
     train("grey-for-bernoulli", "needs binarization dynamic or", "--binarization", "none"),
     train("binary-for-normal", "needs binarization none", "--likelihood", "normal"),
+    train("latent-dim-huge", "too large; the most is 2147483647", "--latent-dim", 10**20),
     train("latent-dim-0", "latent_dim = 0 is too small", "--latent-dim", 0),
-    train("hidden-with-0", r"hidden = \(8, 0\) is too small", "--hidden", 8, 0),
+    train("hidden-with-0", "hidden has the entry 0, which is too small", "--hidden", 8, 0),
     train("hidden-empty", "--hidden: expected at least one argument", "--hidden"),
     train("unknown-objective", "= 'iwea'; did you mean 'iwae'", "--objective", "iwea"),
-    train("vae-of-6-x-6", "four must divide both sides", "--architecture", "convolutional"),
+    train("vae-of-6-x-6", "both sides must be divisible by 4", "--architecture", "convolutional"),
 ]
 
-SIDES = "images of 6 × 6 .* four must divide both sides; use --architecture dense"
+SIDES = "images of 6 × 6 .* both sides must be divisible by 4; use --architecture dense"
 SMOOTHING = "label_smoothing = 0.1 has no meaning with loss 'hinge'"
 NO_LABELS = "--conditional needs labels, and data set tiny has none"
 GAN = [
@@ -65,7 +82,7 @@ GAN = [
     train_gan("ema-decay-over-1", "ema_decay = 1.5 is too large", "--ema-decay", 1.5),
     train_gan("smoothing-without-labels", SMOOTHING, "--loss", "hinge", "--label-smoothing", 0.1),
     train_gan("sides-not-by-four", SIDES, "--preset", "dcgan"),
-    train_gan("flag-of-another-family", "unknown flag --hidden", "--hidden", 4),
+    train_gan("flag-of-another-family", "vae and flow have it, gan does not", "--hidden", 4),
     train_gan(
         "conditional-without-labels",
         NO_LABELS,
@@ -75,34 +92,40 @@ GAN = [
 ]
 
 PLACES = [
-    train("data-dir-missing", "unknown data set 'tiny', not in", "--data-dir", at("none")),
+    train("data-dir-missing", "unknown data set 'tiny': it is not in", "--data-dir", at("none")),
     train(
         "data-dir-no-data",
-        "unknown data set 'tiny', not in .*/d ",
+        "unknown data set 'tiny': it is not in .*/d, ",
         *("--data-dir", at("d")),
         prepare=lambda w: w.file("d/notes.txt"),
     ),
     train(
         "data-dir-a-file",
-        "/d is no folder; --data-dir",
+        "/d is not a folder; --data-dir",
         *("--data-dir", at("d")),
         prepare=lambda w: w.file("d"),
     ),
-    train("data-set-not-there", "unknown data set 'tinny', not in", "--dataset", "tinny"),
-    train("data-set-no-name", "'My Set!' is no name of a data set", "--dataset", "My Set!"),
+    train("data-set-not-there", "unknown data set 'tinny': it is not in", "--dataset", "tinny"),
+    train("data-set-not-suggested", "of that name; prepare it", "--dataset", "photos"),
+    train("data-set-near", "did you mean 'fashion_mnist'", "--dataset", "fashon_mnist"),
+    train(
+        "data-set-no-name",
+        "'My Set!' is not a valid data set name; valid are letters",
+        *("--dataset", "My Set!"),
+    ),
     train("run-exists", "/run already holds a run; pass --resume", prepare=World.run),
     train("run-not-empty", "/run is not empty; choose", prepare=lambda w: w.file("run/a")),
     train("run-a-file", "/run is a file; choose another", prepare=lambda w: w.file("run")),
     train(
         "run-below-a-file",
-        "/f/run cannot be created: Not a directory",
+        r"/f/run cannot be created \(Not a directory\); choose",
         *("--run-dir", at("f/run")),
         prepare=lambda w: w.file("f"),
     ),
     train("run-not-writable", "/proc/x/run cannot be created", "--run-dir", "/proc/x/run"),
     resume("run-in-use", "/run is in use by another process", prepare=lambda w: hold_lock(w.run())),
     train("run-just-started", "/run is in use by", prepare=lambda w: hold_lock(w.folder("run"))),
-    resume("resume-no-run", "/run is no run directory", prepare=lambda w: w.folder("run")),
+    resume("resume-no-run", "/run is not a run directory", prepare=lambda w: w.folder("run")),
     bare_train("resume-nothing", "there is no run of vae in runs", "vae", "--resume"),
     resume(
         "resume-changed",
@@ -159,11 +182,11 @@ PLACES = [
         prepare=lambda w: break_checkpoints(w.run()),
         status=1,
     ),
-    train("name-with-slash", "'my/vae' is no name of a published", "--name", "my/vae"),
-    train("name-of-dots", "'..' is no name of a published", "--name", ".."),
+    train("name-with-slash", "'my/vae' is not a valid name", "--name", "my/vae"),
+    train("name-of-dots", "'..' is not a valid name", "--name", ".."),
     train(
         "models-a-file",
-        "/models is a file; published samplers",
+        "/models is a file; pass the folder",
         prepare=lambda w: w.file("models"),
     ),
     train("models-not-writable", "/proc/x/.* cannot be written", "--saved-models", "/proc/x"),
@@ -174,13 +197,13 @@ PLACES = [
     ),
     train(
         "signature-changes",
-        f"{NAME} version 2 in .* has another signature 'decode'",
+        f"{NAME} .* decode takes 3 numbers as latents; version 2 took 2 numbers; publish under",
         *("--latent-dim", 3, "--name", NAME),
         prepare=World.version,
     ),
     train(
         "published-broken",
-        f"{NAME}/2 is no published version",
+        f"{NAME}/2 is broken: its manifest.json cannot be read .* publish it again",
         prepare=lambda w: cut(w.version() / MANIFEST, 50),
         status=1,
     ),

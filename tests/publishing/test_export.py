@@ -145,22 +145,44 @@ def test_every_preset_has_allowed_operations(family: str, preset: str) -> None:
 def test_a_changed_signature_is_refused(tmp_path: Path) -> None:
     export.publish(small(), tmp_path, "small")
     export.check_publishable(small(seed=3), tmp_path, "small")
-    other_latents = VAE(image_shape=SHAPE, latent_dim=3, hidden=(16,))
-    other_images = VAE(image_shape=(8, 8, 1), latent_dim=2, hidden=(16,))
-    for other in (other_latents, other_images):
+    size = export.size_text(SHAPE)
+    changes = {
+        "decode takes 3 numbers as latents; version 2 took 2 numbers": {"latent_dim": 3},
+        f"decode gives 8 × 8 × 3 as images; version 2 gave {size}": {"image_shape": (8, 8, 3)},
+        "decode takes 1 number as label; version 2 took none": {"num_classes": 3},
+    }
+    for change, fields in changes.items():
+        other = VAE(**{"image_shape": SHAPE, "latent_dim": 2, "hidden": (16,), **fields})
         for call in (export.check_publishable, export.publish):
             fails(
                 lambda call=call, other=other: call(other, tmp_path, "small"),
-                "small version 2 in",
-                "has another signature",
+                f"{tmp_path / 'small'} cannot take this model: {change}; publish under another "
+                "name with --name",
             )
     assert versions.version_numbers(tmp_path / "small") == [2]
+
+
+def test_what_changed_in_a_signature_is_said_in_words() -> None:
+    def signature(**outputs: dict) -> dict:
+        return {"inputs": {}, "outputs": outputs}
+
+    def changed(before: dict | None, now: dict | None) -> str:
+        return export.describe_change("f", "version 2", before, now)
+
+    whole = {"dtype": "float32", "shape": [None, 3]}
+    half = {"dtype": "float16", "shape": [None, 3]}
+    assert changed(None, signature()) == "the model has the signature f, version 2 does not"
+    assert changed(signature(), None) == "version 2 has the signature f, the model does not"
+    assert changed(signature(y=whole), signature(y=half)) == (
+        "f gives y in float16; version 2 gave float32"
+    )
+    assert changed(signature(y=whole), signature()) == "f gives no y; version 2 gave 3 numbers"
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     fails(lambda: export.check_publishable(small(), tmp_path / "file", "x"), "is a file")
-    fails(lambda: export.check_publishable(small(), tmp_path, "a/b"), "is no name of a published")
+    fails(lambda: export.check_publishable(small(), tmp_path, "a/b"), "is not a valid name of a")
     fails(lambda: export.check_publishable(small(), Path("/proc/none"), "x"), "cannot be written")
 
 

@@ -176,7 +176,7 @@ def test_wrong_requests_are_told(double: Double, way: str) -> None:
         with pytest.raises(UsageError, match="Servable not found"):
             ServedSampler(transport(double, way), *wrong)
     for name in ("", "vae?x", "vae/versions/2", "../vae", "my vae"):
-        with pytest.raises(UsageError, match="is no name of a published model"):
+        with pytest.raises(UsageError, match="is not a valid name of a published model"):
             ServedSampler(transport(double, way), name)
     sampler = ServedSampler(transport(double, way), "vae")
     with pytest.raises(UsageError, match="no signature 'sampel'; did you mean 'sample'"):

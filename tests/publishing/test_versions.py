@@ -92,7 +92,7 @@ def test_a_version_by_its_folder(copy: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(copy)
     assert versions.Version.at(".").name == "small"
     for other in (copy.parent, copy / "variables", copy.parent / "3"):
-        fails(lambda path=other: versions.Version.at(path), "is no published version")
+        fails(lambda path=other: versions.Version.at(path), "is not a published version")
 
 
 def test_damage_is_found(copy: Path) -> None:
@@ -147,6 +147,6 @@ def test_a_sampler_of_a_version_or_its_folder(published: Path, as_version: bool)
 
 
 def test_what_is_no_version_is_not_opened(tmp_path: Path) -> None:
-    fails(lambda: Sampler(tmp_path), "is no published version")
-    fails(lambda: Sampler(str(tmp_path / "2")), "is no published version")
-    fails(lambda: tfgen.load(tmp_path), "is no run directory, no .keras file and no published")
+    fails(lambda: Sampler(tmp_path), "is not a published version")
+    fails(lambda: Sampler(str(tmp_path / "2")), "is not a published version")
+    fails(lambda: tfgen.load(tmp_path), "is neither a run directory nor a .keras file nor")

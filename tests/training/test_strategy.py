@@ -10,7 +10,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from tests.commands import python
 from tfgen.models.vae.config import VAEConfig
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.training.plan import for_worker
@@ -87,6 +89,57 @@ def test_mirrored_replicas_draw_their_own_noise_and_learn(tmp_path: Path) -> Non
         assert np.all(np.isfinite(result["loss"]))
         assert result["loss"][-1] < result["loss"][0]
         assert np.all(np.isfinite(result["scores"]))
+
+
+TRAIN_MIRRORED = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tests import commands
+raise SystemExit(commands.main("train", sys.argv[1:]))
+"""
+
+TENSORFLOW_ALONE = """
+import sys
+sys.modules.update(dict.fromkeys(("tfgen", "keras", "tensorflow_probability")))
+import numpy as np, tensorflow as tf
+version = tf.saved_model.load(sys.argv[1])
+images = version.signatures["sample"](seed=tf.range(5))["images"]
+np.save(sys.argv[2], images.numpy())
+"""
+
+
+@pytest.mark.newest
+def test_a_mirrored_training_ends_with_a_version_for_tensorflow_alone(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    import tfgen
+    from tfgen.random import BatchNoise
+
+    arguments = ["vae", "--strategy", "mirrored", "--epochs", "1", "--hidden", "4"]
+    arguments += ["--dataset", "tiny", "--data-dir", str(tiny_data), "--batch-size", "64"]
+    arguments += ["--run-dir", "run", "--saved-models", "saved_models"]
+    trained = python(["-c", TRAIN_MIRRORED, *arguments], tmp_path)
+    assert trained.returncode == 0, trained.stderr[-2000:]
+    version = tmp_path / "saved_models" / "vae-tiny" / "2"
+    alone = python(["-c", TENSORFLOW_ALONE, str(version), "images.npy"], tmp_path)
+    assert alone.returncode == 0, alone.stderr[-2000:]
+
+    model = tfgen.load(tmp_path / "run", weights="best")
+    np.testing.assert_allclose(
+        np.load(tmp_path / "images.npy"), model.sample(seeds=range(5)), atol=1e-5
+    )
+    # Each replica got one half of the only validation batch, and drew its own noise.
+    images = tfgen.load_data("tiny", tiny_data).validation.images
+    fold = tf.random.experimental.stateless_fold_in
+    test_seed = fold(tf.constant([model.seed, 1]), tf.constant(0, tf.int64))
+    bounds = [
+        model.bound_terms(BatchNoise(fold(test_seed, replica)), tf.constant(half), None).bound()
+        for replica, half in enumerate(np.array_split(images, 2))
+    ]
+    (line,) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    np.testing.assert_allclose(json.loads(line)["val_loss"], -np.mean(bounds), rtol=1e-5)
 
 
 def free_port() -> int:

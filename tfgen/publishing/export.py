@@ -5,26 +5,29 @@
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfgen import registry
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.models.base import ImageModel
-from tfgen.nn import cpu
+from tfgen.models.export import Traced as Traced
+from tfgen.models.export import exported_weights as exported_weights
+from tfgen.models.export import in_float32 as in_float32
+from tfgen.models.export import trace as trace
+from tfgen.models.export import write_saved_model as write_saved_model
 from tfgen.publishing import inspection, operations, versions
 from tfgen.system.atomic import fresh_folder, write_bytes
+from tfgen.system.terminal import count_noun
 
-# Name of a signature → "inputs" or "outputs" → name of a tensor → its dtype and shape.
-Signatures = dict[str, dict[str, dict[str, dict[str, Any]]]]
-# Name of a signature → its traced function, for batches of any size, and the specs of its inputs.
-Traced = dict[str, tuple[Any, list[tf.TensorSpec]]]
+# "inputs" or "outputs" → name of a tensor → its dtype and shape.
+Tensors = dict[str, dict[str, dict[str, Any]]]
+# The inputs and outputs of each signature, by its name.
+Signatures = dict[str, Tensors]
 
 # Where TensorFlow Serving looks for warm-up requests, and their batch sizes.
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -33,8 +36,6 @@ MODELS_CONFIG = "models.config"
 # The folder of published samplers inside the server's official container.
 _CONTAINER_FOLDER = "/models"
 _FIRST_LINE = "# Written by tfgen at each publishing; without this line it is left as it is."
-# Policies and dtypes of computation that are not float32, those of quantized layers included.
-_OTHER_DTYPE = re.compile(r"^(.+_from_)?(mixed_)?(bfloat16|float16|float64)$")
 
 
 def check_publishable(
@@ -60,8 +61,8 @@ def check_publishable(
             pass
     except OSError as error:
         raise UsageError(
-            f"{saved_models / name} cannot be written ({error.strerror}); publish elsewhere, "
-            "or not at all"
+            f"{saved_models / name} cannot be written ({error.strerror}); choose another folder "
+            "with --saved-models (--to of tfgen-export)"
         ) from error
     numbers = versions.version_numbers(saved_models / name)
     if traced is None:
@@ -77,27 +78,53 @@ def check_publishable(
     if numbers:
         version = versions.read_manifest(saved_models / name / str(numbers[-1]))
         before, now = version["signatures"], describe(traced)
-        for signature in sorted(before.keys() | now.keys()):
+        # What both have comes first: how it changed says more than what is new.
+        for signature in [*sorted(before.keys() & now.keys()), *sorted(before.keys() ^ now.keys())]:
             if before.get(signature) != now.get(signature):
+                old, new = before.get(signature), now.get(signature)
+                change = describe_change(signature, f"version {numbers[-1]}", old, new)
                 raise UsageError(
-                    f"{name} version {numbers[-1]} in {saved_models} has another signature "
-                    f"{signature!r}; publish under another --name, or not at all"
+                    f"{saved_models / name} cannot take this model: {change}; publish under "
+                    "another name with --name"
                 )
+
+
+def describe_change(
+    signature: str, version: str, before: Tensors | None, now: Tensors | None
+) -> str:
+    """How a signature of a model differs from that of a published version, in words.
+
+    Args:
+        signature: its name.
+        version: what to call the version.
+        before: inputs and outputs of the version; None if it has no such signature.
+        now: those of the model.
+    """
+    if before is None or now is None:
+        has, lacks = (version, "the model") if now is None else ("the model", version)
+        return f"{has} has the signature {signature}, {lacks} does not"
+    verbs = {"inputs": ("takes", "took"), "outputs": ("gives", "gave")}
+    kind = next(kind for kind in verbs if before[kind] != now[kind])
+    present, past = verbs[kind]
+    names = before[kind].keys() | now[kind].keys()
+    name = min(name for name in names if before[kind].get(name) != now[kind].get(name))
+    old, new = before[kind].get(name), now[kind].get(name)
+    if old is not None and new is not None and old["shape"] == new["shape"]:
+        return f"{signature} {present} {name} in {new['dtype']}; {version} {past} {old['dtype']}"
+    old_size = "none" if old is None else _size(old)
+    size = f"no {name}" if new is None else f"{_size(new)} as {name}"
+    return f"{signature} {present} {size}; {version} {past} {old_size}"
+
+
+def _size(tensor: dict[str, Any]) -> str:
+    """The size of one row of a tensor."""
+    sides = tensor["shape"][1:]
+    return size_text(sides) if len(sides) > 1 else count_noun(sides[0] if sides else 1, "number")
 
 
 def _has_foreign_parts(model: ImageModel) -> bool:
     """Whether a model holds operations that tfgen's own tests do not know."""
     return bool(model.own_parts()) or not type(model).__module__.startswith("tfgen.models.")
-
-
-def trace(model: ImageModel) -> Traced:
-    """All signatures of a model as graphs."""
-    traced = {}
-    with cpu.inference():
-        for name, (function, specs) in model.signatures().items():
-            graph_function = tf.function(function, input_signature=specs, autograph=False)
-            traced[name] = (graph_function.get_concrete_function(), specs)
-    return traced
 
 
 def describe(traced: Traced) -> Signatures:
@@ -180,87 +207,12 @@ def publish(
 def weights_sha256(model: ImageModel) -> str:
     """SHA-256 (hex) of all weights of a model."""
     digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
+    for weight in model.saved_weights():
+        digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
     return digest.hexdigest()
 
 
-# --- float32 ------------------------------------------------------------------------------
-
-
-def in_float32(model: ImageModel) -> ImageModel:
-    """The same model with every layer in float32, the caller's own networks included.
-
-    Args:
-        model: the model, which stays as it is.
-
-    Returns:
-        The model itself if all its layers are in float32 already, else a copy.
-
-    Raises:
-        UsageError: a layer's configuration does not rebuild it.
-    """
-    layers = model._flatten_layers()
-    # Classes that Keras cannot find by their module, such as those of a script.
-    classes = {keras.saving.get_registered_name(type(layer)): type(layer) for layer in layers}
-    try:
-        config = model.get_config()
-        plain_config = _with_float32(config)
-        if str(plain_config) == str(config):
-            return model
-        with keras.saving.custom_object_scope(classes):
-            plain = type(model).from_config(plain_config)
-        plain.set_weights(model.get_weights())
-    except Exception as error:  # whatever a layer's own methods raise
-        if all(layer.dtype_policy.name == "float32" for layer in layers):
-            return model
-        reason = next(iter(str(error).splitlines()), "")[:200]
-        raise UsageError(
-            f"the model cannot be rebuilt in float32 ({type(error).__name__}: {reason}); pass "
-            "networks in float32, or networks whose layers Keras can save"
-        ) from error
-    return plain
-
-
-def _with_float32(config: Any, is_dtype: bool = False) -> Any:
-    """A Keras configuration with float32 in place of every other dtype of computation.
-
-    Args:
-        config: of a model, a layer or a policy, or a part of one.
-        is_dtype: whether the text in it is the name of a dtype or of a policy.
-    """
-    if isinstance(config, str):
-        return _OTHER_DTYPE.sub(r"\1float32", config) if is_dtype else config
-    if isinstance(config, Mapping):
-        is_dtype |= str(config.get("class_name")).startswith("DTypePolicy")
-        return {
-            key: _with_float32(value, is_dtype or str(key).endswith("dtype"))
-            for key, value in config.items()
-        }
-    if isinstance(config, list | tuple):
-        return type(config)(_with_float32(value, is_dtype) for value in config)
-    return config
-
-
 # --- files --------------------------------------------------------------------------------
-
-
-def write_saved_model(model: ImageModel, traced: Traced, folder: Path) -> None:
-    """Writes a SavedModel of the model's signatures, which needs TensorFlow alone.
-
-    `keras.export.ExportArchive` would store each weight twice.
-    """
-    module = tf.Module()
-    functions = {name: function for name, (function, _) in traced.items()}
-    module.weights = exported_weights(model, traced)
-    default = next(iter(functions.values()))
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": default, **functions})
-
-
-def exported_weights(model: ImageModel, traced: Traced) -> list[tf.Variable]:
-    """The weights that the signatures use; those of a discriminator are not among them."""
-    used = {id(variable) for function, _ in traced.values() for variable in function.variables}
-    return [weight.value for weight in model.weights if id(weight.value) in used]
 
 
 def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> bool:

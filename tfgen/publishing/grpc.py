@@ -38,7 +38,9 @@ class Grpc:
             ) from error
         host, _, port = address.rpartition(":")
         if not host or "/" in address or not port.isdecimal():
-            raise UsageError(f"--grpc {address} is no server's; pass one like localhost:8500")
+            raise UsageError(
+                f"--grpc {address!r} is not HOST:PORT; pass an address like localhost:8500"
+            )
         self.address, self.timeout = address, timeout
         options: list[tuple[str, Any]] = [
             # A thousand images exceed gRPC's own limit of 4 MB.

@@ -1,5 +1,6 @@
 """Opens what tfgen wrote: runs, `.keras` files and published versions."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,15 @@ def load(path: str | Path, *, weights: str = "best") -> Any:
         return Sampler(path)
     if RunFolder(path).config.is_file():
         return load_run(path, weights)[0]
-    raise UsageError(f"{path} is no run directory, no .keras file and no published version")
+    raise UsageError(f"{path} is neither a run directory nor a .keras file nor a published version")
 
 
 def _load_keras_file(path: Path) -> Any:
+    if not zipfile.is_zipfile(path):
+        raise WorkError(
+            f"{path} cannot be loaded: it is not a file that model.save() wrote; save the model "
+            "again"
+        )
     registry.load_classes()  # registers the classes that the file may name
     try:
         return keras.saving.load_model(path)
@@ -67,7 +73,7 @@ def load_run(path: Path, weights: str) -> tuple[Any, str]:
     best = checkpoint.read_best(folder) if weights == "best" else None
     state = best or checkpoint.read_newest(folder)[0]
     if state is None:
-        raise UsageError(f"run {path} has no checkpoint yet")
+        raise UsageError(f"run {path} has no checkpoint yet; train it with tfgen-train --resume")
     model = registry.build_model(config)
     state.restore_weights(model)
     return model, "last" if best is None else "best"
@@ -91,8 +97,8 @@ def exported_model(path: str | Path) -> Any:
     # The manifest's word for the parts that the caller passed.
     if own_parts := run.get("given"):
         raise UsageError(
-            f"{path} does not describe its model's own {' and '.join(own_parts)}, "
-            "which the caller passed"
+            f"{path} holds no description of the {' and '.join(own_parts)} that the model was "
+            "given in Python; load its .keras file instead"
         )
     family = registry.family(run["family"])
     config = family.config.from_json(run["model"])

@@ -44,10 +44,12 @@ class Rest:
             parts = parse_url(url)
         except LocationParseError as error:
             raise UsageError(
-                f"--url {url} is no URL; pass one like http://localhost:8501"
+                f"--url {url!r} is not a URL; pass one like http://localhost:8501"
             ) from error
         if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
-            raise UsageError(f"--url {url} is no server's; pass one like http://localhost:8501")
+            raise UsageError(
+                f"--url {url!r} is not the address of a server; pass one like http://localhost:8501"
+            )
         self.address, self.timeout = url.rstrip("/"), timeout
         # A request that timed out is not repeated: a slow server would only get more work.
         retry = Retry(

@@ -142,12 +142,12 @@ class ServedSampler(SignatureSampler):
         shape = _shape(spec, size)
         try:
             array = np.asarray(value, spec.dtype)
-            reason = f", but of {array.shape}"
+            reason = f", but of {list(array.shape)}"
         except (ValueError, TypeError) as error:
             array, reason = None, f": {error}"
         if array is None or array.shape != shape:
             answer = f"{self.transport.address} answers {signature!r} with {key!r}"
-            raise WorkError(f"{answer} not of shape {shape}{reason}")
+            raise WorkError(f"{answer} not of shape {list(shape)}{reason}")
         return array
 
 

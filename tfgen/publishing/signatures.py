@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfgen.errors import UsageError
+from tfgen.models import notebook
 from tfgen.sampling import (
     Arrays,
     ImageSampler,
@@ -85,6 +86,10 @@ class SignatureSampler(ImageSampler):
         Raises:
             UsageError: there is no such signature.
         """
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows of the version: samples."""
+        return notebook.samples_html(self, f"{self.name}, version {self.number}")
 
     @property
     def latent_dim(self) -> int:

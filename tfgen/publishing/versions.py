@@ -5,9 +5,11 @@ rename, so a reader sees the whole version or nothing. The manifest has the SHA-
 finds damage, not malice: whoever can change a file can also change its hash. No TensorFlow here.
 """
 
+import contextlib
 import importlib.util
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +49,7 @@ class Version:
         path = Path(path)
         if not is_version(path):
             raise UsageError(
-                f"{path} is no published version; pass a folder <name>/<integer> with {MANIFEST}"
+                f"{path} is not a published version; pass a folder NAME/NUMBER with a {MANIFEST}"
             )
         whole = path.absolute()
         return cls(whole.parent.name, int(whole.name), path)
@@ -86,8 +88,8 @@ def check_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name of a published model; "
-            "names have letters, digits, '-', '_' and '.'"
+            f"{name!r} is not a valid name of a published model; "
+            "use letters, digits, '-', '_' and '.', and do not begin with '.'"
         )
 
 
@@ -98,7 +100,7 @@ def check_folder(saved_models: Path) -> None:
         UsageError: it is a file.
     """
     if saved_models.exists() and not saved_models.is_dir():
-        raise UsageError(f"{saved_models} is a file; published samplers are kept in a folder")
+        raise UsageError(f"{saved_models} is a file; pass the folder of published models")
 
 
 def find(name: str, saved_models: Path, number: int | None = None) -> Version:
@@ -121,11 +123,39 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
             return Version(name, chosen, base / name / str(chosen))
     known = sorted({*names(saved_models), *names(shipped_folder())})
     if name not in known:
-        raise UsageError(f"unknown model {name!r} in {saved_models} or shipped{hint(name, known)}")
+        listing = f"tfgen-sample --list --saved-models {saved_models}"
+        raise UsageError(
+            f"unknown model {name!r}: it is neither in {saved_models} nor shipped with tfgen"
+            f"{hint(name, known, listing)}"
+        )
     numbers = sorted(
         {*version_numbers(saved_models / name), *version_numbers(shipped_folder() / name)}
     )
     raise UsageError(f"{name} has no version {number}; it has {', '.join(map(str, numbers))}")
+
+
+def newest(name: str, saved_models: Path) -> Version | None:
+    """The newest version of a name, the shipped one if there is none in `saved_models`."""
+    for base in (saved_models, shipped_folder()):
+        if numbers := version_numbers(base / name):
+            return Version(name, numbers[-1], base / name / str(numbers[-1]))
+    return None
+
+
+def find_run(run: Mapping[str, Any], name: str, saved_models: Path) -> Path | None:
+    """The newest version of a name that was published from a run; None if there is none.
+
+    Args:
+        run: the content of the run's config.json, which the manifest of a version repeats.
+        name: name to look under.
+        saved_models: folder of published samplers.
+    """
+    for number in reversed(version_numbers(saved_models / name)):
+        path = saved_models / name / str(number)
+        with contextlib.suppress(WorkError):  # a damaged manifest says nothing of a run
+            if read_manifest(path).get("run") == run:
+                return path
+    return None
 
 
 def names(saved_models: Path) -> list[str]:
@@ -155,7 +185,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         return manifest
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WorkError(
-            f"{path} is no published version: its {MANIFEST} cannot be read ({error})"
+            f"{path} is broken: its {MANIFEST} cannot be read ({error}); publish it again"
         ) from error
 
 
@@ -193,7 +223,10 @@ def verify(path: Path) -> dict[str, Any]:
             )
     extra = hashes.keys() - manifest["files"].keys()
     if extra:
-        raise WorkError(f"{path} is broken: {min(extra)} is not in its manifest")
+        raise WorkError(
+            f"{path} is broken: {min(extra)} is not in its {MANIFEST}; remove the file, or publish "
+            "the model again"
+        )
     return manifest
 
 
@@ -223,7 +256,13 @@ def write_version(
     base = saved_models / name
     # A server ignores the hidden folder, because its name is no integer.
     with fresh_folder(base, "writing") as temporary:
-        manifest = {"format": 1, "name": name, **write(temporary), "files": hash_files(temporary)}
+        manifest = {
+            "format": 1,
+            "name": name,
+            "published": time.strftime("%Y-%m-%d"),
+            **write(temporary),
+            "files": hash_files(temporary),
+        }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         seal(temporary)
         while True:

@@ -3,16 +3,18 @@
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from types import FrameType, ModuleType
 
 
 @contextlib.contextmanager
 def hold_back_stderr() -> Iterator[None]:
     """Holds back what is written to file descriptor 2; writes it only if the block raises.
 
-    TensorFlow's C++ code writes to the descriptor, so replacing `sys.stderr` would not catch it.
+    After Ctrl-C nothing is written, because nothing failed. TensorFlow's C++ code writes to the
+    descriptor, so replacing `sys.stderr` would not catch it.
     """
     import tempfile  # not needed by --help
 
@@ -22,6 +24,8 @@ def hold_back_stderr() -> Iterator[None]:
         os.dup2(messages.fileno(), 2)
         try:
             yield
+        except KeyboardInterrupt:
+            raise
         except BaseException:
             os.dup2(terminal, 2)
             messages.seek(0)
@@ -33,15 +37,54 @@ def hold_back_stderr() -> Iterator[None]:
             os.close(terminal)
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """A context that Ctrl-C ends with a `KeyboardInterrupt`, whatever the code in it does.
+
+    While TensorFlow is imported, C++ code turns the exception into an `ImportError`, and callbacks
+    drop it.
+    """
+    import threading  # not needed by --help
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # only the main thread may set handlers, and a caller's own has precedence
+        return
+    interrupted = False
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except BaseException:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
 def import_quietly(*names: str) -> list[ModuleType]:
     """Imports TensorFlow and modules that use it, with standard error held back.
+
+    A terminal shows that TensorFlow is started, which takes several seconds.
 
     Returns:
         TensorFlow, then the named modules.
     """
+    from tfgen.system.status import status  # not needed by --help
+
     # Level 2 hides warnings but not errors. The user's own setting has precedence.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with hold_back_stderr():
+    started = "tensorflow" in sys.modules
+    step = contextlib.nullcontext() if started else status("starting TensorFlow")
+    with step, hold_back_stderr(), interruptible():
         modules = [importlib.import_module(name) for name in ("tensorflow", *names)]
         # The first search for a GPU writes warnings on a machine without one.
         modules[0].config.list_physical_devices()

@@ -18,7 +18,7 @@ from tfgen import figures
 from tfgen.data import Split
 from tfgen.errors import InterruptedRunError, WorkError
 from tfgen.system import machine
-from tfgen.system.terminal import count_noun, make_bar, on_screen, print_line
+from tfgen.system.terminal import count_noun, make_bar, on_screen, print_values
 from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder
 from tfgen.training.interrupt import InterruptRequest
@@ -47,6 +47,13 @@ class Position:
     def step(self) -> int:
         """Completed steps in total."""
         return self.epoch * self.steps_per_epoch + self.batch
+
+    @property
+    def place(self) -> str:
+        """The position as messages have it; the epochs count from 1."""
+        if self.batch == 0:
+            return f"after epoch {self.epoch}"
+        return f"at epoch {self.epoch + 1}, step {self.batch} of {self.steps_per_epoch}"
 
 
 class Tracking(keras.callbacks.Callback):
@@ -116,14 +123,10 @@ class MetricsLog(keras.callbacks.Callback):
         self.folder.append_metrics(
             {"epoch": epoch + 1, "seconds": seconds, "peak_mib": machine.peak_mib(), **values}
         )
-        words = "  ".join(
-            f"{name} {value:.4g}" if abs(value) < 10 else f"{name} {value:.2f}"
-            for name, value in values.items()
-        )
+        words = [f"{name} {_format(value)}" for name, value in values.items()]
         width = len(str(self.epochs))
-        print_line(
-            self.console, f"epoch {epoch + 1:{width}}/{self.epochs}  {seconds:.1f} s  {words}"
-        )
+        start = f"epoch {epoch + 1:{width}}/{self.epochs}"
+        print_values(self.console, [start, f"{seconds:.1f} s", *words])
 
 
 class Checkpointing(keras.callbacks.Callback):
@@ -208,16 +211,29 @@ class Checkpointing(keras.callbacks.Callback):
         self._saved_at = time.monotonic()
 
     def _stop(self, signum: int) -> None:
-        position = self.position
         raise InterruptedRunError(
-            f"interrupted after epoch {position.epoch}, step {position.batch} of "
-            f"{position.steps_per_epoch}; the state is saved; {self.advice}",
-            signum,
+            f"interrupted {self.position.place}; the state is saved. {self.advice}", signum
         )
 
 
+def write_samples(model: Any, path: Path, epoch: int, title: str = "samples") -> None:
+    """Writes the model's preview, if it has one, as a PNG whose title says the epoch.
+
+    Args:
+        model: an `ImageModel`.
+        path: file to write.
+        epoch: epochs that the model was trained for.
+        title: start of the title.
+    """
+    if (preview := model.preview()) is not None:
+        images, columns = preview
+        rows = figures.class_axis(len(images) // columns) if columns and model.num_classes else None
+        title = f"{title} after {count_noun(epoch, 'epoch')}"
+        figures.save_figure(figures.picture(images, title, columns, rows), path)
+
+
 class Figures(keras.callbacks.Callback):
-    """Writes samples before, half way through and after training, curves, and the final pictures.
+    """Writes samples before, halfway through and after training, curves, and the final pictures.
 
     Args:
         folder: the run directory.
@@ -235,10 +251,8 @@ class Figures(keras.callbacks.Callback):
 
     def write_samples(self, epoch: int) -> None:
         """Writes samples-<epoch>.png, from the same seeds each time, if the model has samples."""
-        if (preview := self.model.preview()) is not None:
-            images, columns = preview
-            title = f"{self.title}: samples after {count_noun(epoch, 'epoch')}"
-            self._save(figures.picture(images, title, columns), f"samples-{epoch}")
+        path = self.folder.figures / f"samples-{epoch}.png"
+        write_samples(self.model, path, epoch, f"{self.title}: samples")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the figures that are due after this epoch."""
@@ -297,7 +311,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.position, self.total = position, epochs * position.steps_per_epoch
         self.bar = make_bar(console)
         self._task: TaskID = self.bar.add_task(
-            "training", total=self.total, completed=position.step
+            f"epoch {position.epoch + 1}  compiling", total=self.total, completed=position.step
         )
 
     def on_screen(self) -> contextlib.AbstractContextManager[Any]:
@@ -308,10 +322,16 @@ class ProgressBar(keras.callbacks.Callback):
         """Moves the bar."""
         if not self.bar.disable:
             text = f"epoch {self.position.epoch + 1}"
-            if logs:
-                name, value = next(iter(logs.items()))
-                text += f"  {name} {_scalar(value):.2f}"
+            # Keras sorts the logs by name; the family logs its main value first.
+            name = self.model.logged[0]
+            if logs and name in logs:
+                text += f"  {name} {_format(_scalar(logs[name]))}"
             self.bar.update(self._task, completed=self.position.step, description=text)
+
+
+def _format(value: float) -> str:
+    """A logged value as the terminal shows it."""
+    return f"{value:.4g}" if abs(value) < 10 else f"{value:.2f}"
 
 
 def _scalar(value: Any) -> float:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.errors import WorkError
+from tfgen.errors import WorkError, size_text
 from tfgen.system.atomic import file_sha256, fresh_folder, publish
 
 _STEPS, _BEST = "step-*", "best-*"
@@ -44,7 +44,9 @@ def collect_variables(model: Any, groups: Iterable[str] = _GROUPS) -> dict[str, 
             for name, optimizer in model.optimizers.items():
                 members[f"optimizers/{name}"] = optimizer.variables
         else:
-            members[group] = model.weights if group == "weights" else model.metrics_variables
+            members[group] = (
+                model.saved_weights() if group == "weights" else model.metrics_variables
+            )
     # By position: Keras's own names count the layers that the process has created.
     return {
         f"{prefix}/{i:03d}": variable
@@ -70,8 +72,8 @@ def assign(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> No
             raise WorkError(f"the checkpoint lacks {name}; it is of another model")
         if tuple(variable.shape) != arrays[name].shape:
             raise WorkError(
-                f"{name} has shape {arrays[name].shape} in the checkpoint and "
-                f"{tuple(variable.shape)} in the model; the checkpoint is of another model"
+                f"{name} is {size_text(arrays[name].shape)} in the checkpoint and "
+                f"{size_text(variable.shape)} in the model; the checkpoint is of another model"
             )
     for name, variable in variables.items():
         variable.assign(arrays[name])

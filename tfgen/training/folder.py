@@ -13,7 +13,7 @@ from typing import Any
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
-from tfgen.settings.training import RESUMABLE, RunConfig, read_options
+from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions, read_options
 
 # Parent of the run directories that are not set by --run-dir.
 RUNS = Path("runs")
@@ -43,7 +43,7 @@ class RunFolder:
             WorkError: config.json is damaged.
         """
         if not self.config.is_file():
-            raise UsageError(f"{self.path} is no run directory: it has no config.json")
+            raise UsageError(f"{self.path} is not a run directory: it has no config.json")
         try:
             data = json.loads(self.config.read_text())
             if not isinstance(data, dict) or not {"family", "model", "options"} <= data.keys():
@@ -73,10 +73,11 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(
-                f"run directory {self.path} cannot be created: {error.strerror}"
+                f"run directory {self.path} cannot be created ({error.strerror}); choose another "
+                "--run-dir"
             ) from error
         if not os.access(self.path, os.W_OK):
-            raise UsageError(f"run directory {self.path} is not writable")
+            raise UsageError(f"run directory {self.path} is not writable; choose another --run-dir")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -91,14 +92,16 @@ class RunFolder:
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise UsageError(
-                f"run directory {self.path} is not writable: {error.strerror}"
+                f"run directory {self.path} is not writable ({error.strerror}); choose another "
+                "--run-dir"
             ) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(
-                    f"run directory {self.path} is in use by another process"
+                    f"run directory {self.path} is in use by another process; wait for its end, or "
+                    "choose another --run-dir"
                 ) from None
             yield
         finally:
@@ -182,7 +185,9 @@ def newest_run(family: str, parent: Path = RUNS) -> Path:
         with contextlib.suppress(ValueError, AttributeError):
             if json.loads(config.read_text()).get("family") == family:
                 return config.parent
-    raise UsageError(f"there is no run of {family} in {parent} to resume; name one with --run-dir")
+    raise UsageError(
+        f"there is no run of {family} in {parent} to resume; name its directory with --run-dir"
+    )
 
 
 def saved_config(path: Path) -> RunConfig:
@@ -206,6 +211,43 @@ def saved_config(path: Path) -> RunConfig:
         raise WorkError(f"{path / 'config.json'} is damaged: {error}") from error
 
 
+def add_resumption(
+    saved: Mapping[str, Any],
+    options: TrainingOptions,
+    notes: Mapping[str, Any],
+    start: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The content of config.json once a run is resumed.
+
+    What started the run stays, except for the options that may change and the notes. An entry of
+    `resumed` has the options that changed, each with the values before and after.
+
+    Args:
+        saved: the content before.
+        options: the options of the resumption.
+        notes: further entries of config.json, by name.
+        start: time, command, package versions and machine of the resumption; versions and machine
+            are left out of the entry if they are those that started the run.
+    """
+    before, now = saved["options"], options.to_json()
+    # These say which run is meant, and not how it goes on.
+    names = [name for name in RESUMABLE if name not in ("run_dir", "resume")]
+    changed = {
+        name: [before.get(name), now[name]] for name in names if before.get(name) != now[name]
+    }
+    entry = {
+        name: value
+        for name, value in start.items()
+        if name in ("started", "command") or value != saved.get(name)
+    }
+    return {
+        **saved,
+        **notes,
+        "options": {**before, **{name: now[name] for name in changed}},
+        "resumed": [*saved.get("resumed", []), {**entry, "changed": changed}],
+    }
+
+
 def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
     """Refuses to resume with settings that would change what the run computes.
 
@@ -217,7 +259,10 @@ def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
         UsageError: a setting differs.
     """
     if saved.family != asked.family:
-        raise UsageError(f"the run is of {saved.family}, not of {asked.family}")
+        raise UsageError(
+            f"{saved.options.run_dir} is a run of {saved.family}, not of {asked.family}; pass the "
+            f"model {saved.family}, or leave out --run-dir"
+        )
     for before, after in ((saved.model, asked.model), (saved.options, asked.options)):
         for field in dataclasses.fields(before):
             old, new = getattr(before, field.name), getattr(after, field.name)

@@ -11,7 +11,6 @@ from tfgen.data.pipeline import steps_per_epoch
 from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
 from tfgen.nn.optimizers import Schedule
-from tfgen.settings.model import ConditionalConfig
 from tfgen.settings.training import RunConfig
 from tfgen.training.folder import run_path
 from tfgen.training.strategy import scope
@@ -27,10 +26,10 @@ def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
         UsageError: the family has no conditional variant, or the data has no labels.
     """
     decided: dict[str, Any] = {"image_shape": dataset.image_shape}
-    generative, conditional = registry.family(config.family).generative, config.options.conditional
-    if conditional and not (generative and isinstance(config.model, ConditionalConfig)):
+    family, conditional = registry.family(config.family), config.options.conditional
+    if conditional and not family.has_conditional_variant:
         raise UsageError(f"{config.family} has no conditional variant; leave out --conditional")
-    if conditional or not generative:
+    if conditional or not family.generative:
         if dataset.num_classes is None:
             subject = "--conditional" if conditional else f"a {config.family}"
             raise UsageError(f"{subject} needs labels, and data set {dataset.name} has none")

@@ -6,6 +6,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 import keras
@@ -20,9 +21,10 @@ from tfgen.errors import InterruptedRunError, UsageError
 from tfgen.nn import cpu
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
+from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training import callbacks, checkpoint
-from tfgen.training.folder import RunFolder, run_name, run_path
+from tfgen.training.folder import RunFolder, add_resumption, run_name, run_path
 from tfgen.training.interrupt import InterruptRequest
 from tfgen.training.plan import compiled_model, count_parameters, for_worker, with_data
 from tfgen.training.strategy import is_chief, make_strategy, worker_index
@@ -56,7 +58,8 @@ class Run:
         _configure_devices(config)
         self._strategy = strategy = make_strategy(config.options.strategy)
         self.console, self.notes = console, dict(notes or {})
-        self.dataset = load(config.options.dataset, config.options.data_dir)
+        with status(f"loading data set {config.options.dataset}"):
+            self.dataset = load(config.options.dataset, config.options.data_dir)
         config = with_data(config, self.dataset)
         self.is_chief = is_chief(strategy)
         self.config = config if self.is_chief else for_worker(config, worker_index(strategy))
@@ -64,14 +67,22 @@ class Run:
         self.name = run_name(self.config)
         self.folder = RunFolder(run_path(self.config))
         steps = steps_per_epoch(len(self.dataset.train), self.options.batch_size)
-        self.model = compiled_model(self.config, strategy, steps)
+        with status("building the model"):
+            self.model = compiled_model(self.config, strategy, steps)
         self._position = callbacks.Position(0, 0, steps)
         self._restored: checkpoint.Checkpoint | None = None
         self._interrupt = InterruptRequest()
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last epoch is done; known within `started`."""
+        return self._position.epoch >= self.options.epochs
+
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
         """A context that locks the run directory and turns a signal into a request to end.
+
+        A finished run stays as it is on the disk.
 
         Raises:
             UsageError: the directory holds another run or is in use, or the data set has changed.
@@ -83,9 +94,9 @@ class Run:
             if self.options.resume:
                 self._check_data()
                 self._restore()
-            self._write_config()
-            self.folder.truncate_metrics(self._position.epoch)
-            if self._position.epoch < self.options.epochs:
+            if not self.is_finished:
+                self._write_config()
+                self.folder.truncate_metrics(self._position.epoch)
                 # It is an evaluation of weights that the training will change.
                 self.folder.evaluation.unlink(missing_ok=True)
             yield
@@ -93,12 +104,14 @@ class Run:
     def train(self) -> None:
         """Trains to the last epoch, from the start or from the restored checkpoint.
 
-        Call it within `started`.
+        Call it within `started`. It does nothing if the run is finished.
 
         Raises:
             WorkError: the training failed.
             InterruptedRunError: a signal ended it; the state is saved.
         """
+        if self.is_finished:
+            return
         self._announce()
         train, validation = self.dataset.train, self.dataset.validation
         if not self.model.num_classes:
@@ -109,7 +122,8 @@ class Run:
         )
         figures.set_model(self.model)
         if self._position.step == 0:
-            figures.write_samples(0)
+            with status("drawing samples before the training"):
+                figures.write_samples(0)
         bar = callbacks.ProgressBar(self._position, self.options.epochs, self.console)
         reports = [figures, callbacks.TensorBoard(self.folder), bar]
         try:
@@ -150,7 +164,8 @@ class Run:
             )
 
     def _restore(self) -> None:
-        self._restored, problems = checkpoint.read_newest(self.folder.checkpoints)
+        with status("reading the checkpoint"):
+            self._restored, problems = checkpoint.read_newest(self.folder.checkpoints)
         for problem in problems:
             print_line(self.console, f"{problem}; the checkpoint before it is used")
         if self._restored is not None:
@@ -158,23 +173,23 @@ class Run:
             self._position = callbacks.Position(**self._restored.state)
 
     def _write_config(self) -> None:
-        # A resumption keeps the command that started the run.
-        first_command = self.folder.read_config().get("command") if self.options.resume else None
+        start = {
+            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": ["tfgen-train", *sys.argv[1:]],
+            "versions": package_versions(),
+            "machine": machine.describe(),
+        }
+        if self.options.resume:
+            saved = self.folder.read_config()
+            self.folder.write_config(add_resumption(saved, self.config.options, self.notes, start))
+            return
         dataset = self.dataset
-        self.folder.write_config(
-            {
-                **self.config.to_json(),
-                **self.notes,
-                "data": {
-                    "name": dataset.name,
-                    "version": dataset.version,
-                    "fingerprint": dataset.fingerprint,
-                },
-                "versions": package_versions(),
-                "machine": machine.describe(),
-                "command": first_command or ["tfgen-train", *sys.argv[1:]],
-            }
-        )
+        data = {
+            "name": dataset.name,
+            "version": dataset.version,
+            "fingerprint": dataset.fingerprint,
+        }
+        self.folder.write_config({**self.config.to_json(), **self.notes, "data": data, **start})
 
     def _announce(self) -> None:
         position = self._position
@@ -182,7 +197,7 @@ class Run:
         steps = count_noun(position.steps_per_epoch, "step")
         start = "from the start"
         if position.step:
-            start = f"continuing after epoch {position.epoch}, step {position.batch}"
+            start = f"continuing {position.place}"
         print_line(
             self.console,
             f"{self.name}: {count_parameters(self.model):,} parameters, {epochs} of {steps}, "
@@ -196,7 +211,7 @@ class Run:
         repeats the epoch, so no report is missing.
         """
         path = shlex.quote(str(self.folder.path))
-        advice = f"continue with: tfgen-train {self.config.family} --resume --run-dir {path}"
+        advice = f"Resume with: tfgen-train {self.config.family} --resume --run-dir {path}"
         checkpointing = callbacks.Checkpointing(
             self.folder,
             self._position,

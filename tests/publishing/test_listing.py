@@ -1,0 +1,111 @@
+"""What a version says of itself: preset, changed settings, date."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfgen.models.gan.config import GANConfig
+from tfgen.publishing import listing, versions
+from tfgen.registry import family
+from tfgen.settings.training import RunConfig, TrainingOptions
+
+pytestmark = pytest.mark.quick
+
+
+def gan_run(preset: str, model: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """The configuration of a run with some settings changed."""
+    entry = family("gan").preset(preset)
+    config = GANConfig.build(entry.model, model)
+    training = TrainingOptions(**{**entry.training(), "preset": preset, **options})
+    return RunConfig("gan", config, training).to_json()
+
+
+@pytest.mark.parametrize(
+    ("run", "text"),
+    [
+        (gan_run("mlp", {}), "preset mlp, 200 epochs"),
+        (
+            gan_run("dcgan", {"loss": "hinge"}, epochs=20),
+            "preset dcgan, loss hinge, 20 epochs",
+        ),
+        (
+            gan_run("mlp", {"spectral_norm": True, "generator_hidden": (8, 16)}, epochs=1),
+            "preset mlp, generator hidden 8 16, spectral norm, 1 epoch",
+        ),
+        (
+            gan_run("dcgan", {"discriminator_batch_norm": False}, learning_rate=1e-5),
+            "preset dcgan, learning rate 1e-05, no discriminator batch norm, 40 epochs",
+        ),
+        # What is no setting of the training, and what comes from the data.
+        (
+            gan_run(
+                "mlp",
+                {"image_shape": (8, 8, 3), "num_classes": 3},
+                name="mine",
+                data_dir="data",
+                run_dir="run",
+                checkpoint_every=1.0,
+                conditional=True,
+            ),
+            "preset mlp, conditional, 200 epochs",
+        ),
+    ],
+)
+def test_a_version_is_described_by_what_differs_from_its_preset(
+    run: dict[str, Any], text: str
+) -> None:
+    assert listing.describe({"run": run}) == text
+    assert listing.describe({"run": run, "published": "2026-11-27"}) == (
+        f"{text}, published 2026-11-27"
+    )
+
+
+@pytest.mark.parametrize(
+    ("manifest", "text"),
+    [
+        ({}, ""),
+        ({"run": [], "published": 3}, ""),
+        ({"run": {"family": "vae", "model": {}, "options": {"seed": 0}}}, ""),
+        # Settings that this version of tfgen does not know, and those that it added.
+        (
+            {
+                "run": {
+                    "family": "vae",
+                    "model": {"depth": 3},
+                    "options": {"preset": "conv", "epochs": 3},
+                }
+            },
+            "preset conv, 3 epochs",
+        ),
+        (
+            {
+                "run": {
+                    "family": "ppca",
+                    "model": {"rank": 3},
+                    "options": {"preset": "small", "epochs": 3},
+                }
+            },
+            "preset small, 3 epochs",
+        ),
+        (
+            {"run": {"family": [], "model": 1, "options": {"preset": [], "epochs": "x"}}},
+            "preset []",
+        ),
+    ],
+)
+def test_what_is_not_known_is_left_out(manifest: dict[str, Any], text: str) -> None:
+    assert listing.describe(manifest) == text
+
+
+def test_a_version_is_found_by_the_run_that_it_is_of(tmp_path: Path) -> None:
+    run = gan_run("mlp", {})
+    for seed in (0, 1, 0):
+        manifest = {"run": {**run, "seed": seed}, "signatures": {}}
+        versions.write_version(tmp_path, "gan", lambda folder, manifest=manifest: manifest)
+    (tmp_path / "gan" / "5").mkdir()
+    (tmp_path / "gan" / "5" / "manifest.json").write_text("{")
+    assert versions.find_run({**run, "seed": 0}, "gan", tmp_path) == tmp_path / "gan" / "4"
+    assert versions.find_run({**run, "seed": 1}, "gan", tmp_path) == tmp_path / "gan" / "3"
+    assert versions.find_run({**run, "seed": 2}, "gan", tmp_path) is None
+    assert versions.find_run(run, "vae", tmp_path) is None

@@ -1,0 +1,173 @@
+"""What published versions are: preset, changed settings, date, figures. No TensorFlow here."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfgen import registry
+from tfgen.errors import TfgenError
+from tfgen.publishing import versions
+from tfgen.publishing.versions import Version
+from tfgen.settings.training import RESUMABLE, TrainingOptions
+from tfgen.system.terminal import count_noun
+
+# Likelihoods of an evaluation, and how the first of them that is there is shown.
+_LIKELIHOODS = {
+    "bits_per_dim": "{:.3f} bits/dim",
+    "negative_elbo": "−ELBO {:.2f} nats",
+    "nll": "NLL {:.2f} nats",
+}
+
+
+class Row(NamedTuple):
+    """A version in the list of `tfgen-sample`; what is not known is empty."""
+
+    name: str
+    version: str
+    epochs: str = ""
+    published: str = ""
+    size: str = ""
+    fid: str = ""
+    likelihood: str = ""
+    settings: str = ""
+
+
+HEADINGS = Row(
+    "name", "version", "epochs", "published", "size", "FID", "likelihood", "preset and settings"
+)
+
+
+def rows(saved_models: Path, name: str | None = None) -> Iterator[Row]:
+    """A row for each version in a folder, then for each shipped one.
+
+    The row of a version that is damaged or not tfgen's says so.
+
+    Args:
+        saved_models: folder of published samplers.
+        name: the name to list; None lists all.
+
+    Raises:
+        UsageError: there is no such name, or `saved_models` is a file.
+    """
+    versions.check_folder(saved_models)
+    if name is not None:
+        versions.find(name, saved_models)
+    shipped = versions.shipped_folder()
+    bases = (
+        [saved_models] if saved_models.resolve() == shipped.resolve() else [saved_models, shipped]
+    )
+    for base in bases:
+        for entry in versions.names(base) if name is None else [name]:
+            for number in versions.version_numbers(base / entry):
+                yield _row(Version(entry, number, base / entry / str(number)))
+
+
+def describe(manifest: Mapping[str, Any]) -> str:
+    """How a version was trained: `preset dcgan, loss hinge, 20 epochs, published 2026-11-27`.
+
+    What is not known is left out; a version that is not from `tfgen-train` may have nothing.
+    """
+    run = _mapping(manifest, "run")
+    parts = [_settings(run), _epochs(run)]
+    if isinstance(date := manifest.get("published"), str):
+        parts.append(f"published {date}")
+    return ", ".join(filter(None, parts))
+
+
+def difference(before: Version, after: Version) -> str:
+    """How two versions were trained, in one line; empty if they were trained alike.
+
+    A version whose manifest cannot be read is as good as none.
+    """
+    texts = []
+    for version in (after, before):
+        with contextlib.suppress(TfgenError):
+            run = _mapping(versions.read_manifest(version.path), "run")
+            texts.append(", ".join(filter(None, (_settings(run), _epochs(run)))))
+    if len(texts) < 2 or texts[0] == texts[1]:
+        return ""
+    return f"{after.name} version {after.number}: {texts[0]}; version {before.number}: {texts[1]}"
+
+
+def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that differ from those of its preset, by name.
+
+    Settings that do not change what is computed are left out, as are those that the data decide.
+
+    Args:
+        run: the content of config.json, as a manifest repeats it.
+
+    Returns:
+        The settings; none of them if the preset is unknown, for example because the package that
+        adds the family is not installed.
+    """
+    options, model = _mapping(run, "options"), _mapping(run, "model")
+    try:
+        preset = registry.family(run["family"]).preset(options["preset"])
+    except (TfgenError, KeyError, TypeError):
+        return {}
+    decided = [f.name for f in dataclasses.fields(preset.model) if "help" not in f.metadata]
+    expected = {**TrainingOptions(**preset.training()).to_json(), **preset.model.to_json()}
+    return {
+        name: value
+        for name, value in {**options, **model}.items()
+        if name in expected.keys() - {"preset", *RESUMABLE, *decided} and value != expected[name]
+    }
+
+
+# --- the columns ------------------------------------------------------------------------
+
+
+def _row(version: Version) -> Row:
+    size = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
+    row = Row(version.name, str(version.number), size=f"{size / 1e6:.1f} MB")
+    if not versions.is_version(version.path):
+        return row._replace(settings=f"not published by tfgen: it has no {versions.MANIFEST}")
+    try:
+        manifest = versions.verify(version.path)
+    except TfgenError as error:
+        return row._replace(settings=str(error))
+    run, evaluation = _mapping(manifest, "run"), _mapping(manifest, "evaluation")
+    is_shipped = version.path.resolve().is_relative_to(versions.shipped_folder().resolve())
+    return row._replace(
+        epochs=str(_mapping(run, "options").get("epochs", "")),
+        published="shipped" if is_shipped else str(manifest.get("published", "")),
+        fid=_figure(_mapping(evaluation, "samples"), {"fid": "{:.2f}"}),
+        likelihood=_figure(_mapping(evaluation, "likelihood"), _LIKELIHOODS),
+        settings=_settings(run),
+    )
+
+
+def _settings(run: Mapping[str, Any]) -> str:
+    preset = _mapping(run, "options").get("preset")
+    parts = [] if preset is None else [f"preset {preset}"]
+    parts += [_as_words(name, value) for name, value in changed_settings(run).items()]
+    return ", ".join(parts)
+
+
+def _as_words(name: str, value: Any) -> str:
+    words = name.replace("_", " ")
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    return f"{words} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+def _epochs(run: Mapping[str, Any]) -> str:
+    epochs = _mapping(run, "options").get("epochs")
+    return count_noun(epochs, "epoch") if isinstance(epochs, int) else ""
+
+
+def _figure(values: Mapping[str, Any], forms: Mapping[str, str]) -> str:
+    """The first of some figures that is there, in its form; empty if none is."""
+    for name, form in forms.items():
+        if isinstance(value := values.get(name), float | int):
+            return form.format(value)
+    return ""
+
+
+def _mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a manifest; empty if it is missing, or no table because somebody edited it."""
+    part = values.get(name)
+    return part if isinstance(part, Mapping) else {}

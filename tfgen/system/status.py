@@ -1,0 +1,46 @@
+"""A line on the terminal that says what is being done. No rich here: it appears at once."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+# What is being done, the innermost last.
+_steps: list[str] = []
+
+
+@contextlib.contextmanager
+def status(step: str) -> Iterator[None]:
+    """A context that shows a line on standard error, and removes it at the end.
+
+    Does nothing if standard error is no terminal. Within another such context, the line stands in
+    place of the outer one.
+
+    Args:
+        step: what is being done, for example `loading data`.
+    """
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield
+        return
+    _steps.append(step)
+    try:
+        _show_last()
+        yield
+    finally:
+        _steps.pop()
+        _show_last()
+
+
+def _show_last() -> None:
+    # Back to the start of the line, and erase it.
+    line = f"\r\x1b[K{_steps[-1]} …"[: _columns() + 3] if _steps else "\r\x1b[K"
+    # The terminal may be gone, or the text not be in its encoding: the work goes on.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(line)
+        sys.stderr.flush()
+
+
+def _columns() -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return 80
