@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 TIERS = (
     ("cli",),
     ("testing",),
+    ("callbacks",),
     ("evaluation",),
     ("publishing",),
     ("training",),
@@ -27,7 +28,7 @@ TIERS = (
 # What must work without TensorFlow: `--help`, and sampling from a server.
 LIGHT = re.compile(
     r"tfgen\.((settings|system)\.\w+|registry|random|sampling|errors|models\.\w+\.config"
-    r"|models\.gan\.losses|publishing\.(versions|served|rest|grpc)|cli\.\w+)"
+    r"|models\.gan\.losses|publishing\.(versions|listing|served|rest|grpc)|cli\.\w+)"
 )
 HEAVY = {"tensorflow", "keras", "tensorflow_probability", "matplotlib"}
 MAX_LOOSE_MODULES = 6

@@ -3,6 +3,8 @@
 A message is one line that says what was wrong, with which value, and what would be right.
 """
 
+from collections.abc import Iterable
+
 
 class TfgenError(Exception):
     """Base class of all errors that tfgen raises on purpose.
@@ -37,3 +39,8 @@ class InterruptedRunError(TfgenError):
         super().__init__(message)
         self.signum = signum
         self.exit_status = 128 + signum
+
+
+def size_text(shape: Iterable[int | None]) -> str:
+    """A size as messages write it: `28 × 28 × 1`; `?` stands for a side that is not known."""
+    return " × ".join("?" if side is None else str(side) for side in shape)

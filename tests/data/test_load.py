@@ -12,7 +12,7 @@ from tfgen.data import Split, load
 from tfgen.data.importers.images import import_images
 from tfgen.data.load import EMBEDDED
 from tfgen.data.writing import write_prepared
-from tfgen.errors import WorkError
+from tfgen.errors import UsageError, WorkError
 
 SHAPE = (7, 5, 3)
 
@@ -251,11 +251,14 @@ def test_unsupported_images_are_refused(shapes, change, message):
 
 def test_unknown_name_is_answered_with_near_ones(tmp_path):
     fails(lambda: load("fashon_mnist", tmp_path), "'fashion_mnist'", "tfgen-data", "--data-dir")
-    fails(lambda: load("huggingface:mnist", tmp_path), "no name of a data set")
+    fails(lambda: load("huggingface:mnist", tmp_path), "is not a valid data set name")
     fails(lambda: load("imdb_reviews", tmp_path), "no feature 'image'")
+    # A name of the user's own is not taken for one of TFDS's that begins alike.
+    with pytest.raises(UsageError, match="TFDS has none of that name; prepare it from"):
+        load("photos", tmp_path)
     file = tmp_path / "file"
     file.touch()
-    fails(lambda: load("mnist", file), "is no folder")
+    fails(lambda: load("mnist", file), "is not a folder")
 
 
 def test_failed_download_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capfd):
@@ -290,7 +293,7 @@ def test_arrays_that_do_not_fit_together_are_refused(tmp_path):
         ({"train": Split(pixels(4).astype(np.float32))}, "float32"),
         ({"train": Split(pixels(4)[..., 0])}, "uint8"),
         ({"train": Split(pixels(0))}, "uint8"),
-        ({"train": good, "test": Split(pixels(4, (5, 7, 3)), labels(4))}, "agree"),
+        ({"train": good, "test": Split(pixels(4, (5, 7, 3)), labels(4))}, "5 × 7 × 3, train"),
         ({"train": good, "test": Split(pixels(4))}, "all splits"),
         ({"train": Split(pixels(4), labels(3))}, "3 labels"),
         ({"train": Split(pixels(4), labels(4) - 1)}, "-1"),

@@ -12,7 +12,7 @@ from tests.told import fails
 from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
-from tfgen.settings.fields import Config, option
+from tfgen.settings.fields import Config, hint, nearest, option
 from tfgen.settings.model import ModelConfig
 from tfgen.settings.training import TrainingOptions, read_options
 
@@ -59,6 +59,7 @@ def test_lists_become_tuples_and_strings_paths() -> None:
         ({"count": True}, "count = True is not an integer"),
         ({"count": None}, "count = None is not an integer"),
         ({"count": -1}, "count = -1 is too small; the least is 0"),
+        ({"count": 2**31}, "count = 2147483648 is too large; the most is 2147483647"),
         ({"rate": 0}, "rate = 0 is too small; it must be more than 0"),
         ({"rate": 1.5}, "rate = 1.5 is too large; the most is 1"),
         ({"rate": "fast"}, "rate = 'fast' is not a number"),
@@ -68,8 +69,8 @@ def test_lists_become_tuples_and_strings_paths() -> None:
         ({"path": 3}, "path = 3 is not a path"),
         ({"sizes": 3}, "sizes = 3 is not a sequence"),
         ({"sizes": "34"}, "sizes = '34' is not a sequence"),
-        ({"sizes": (3, 0)}, "sizes = (3, 0) is too small; the least is 1"),
-        ({"sizes": (3.5,)}, "sizes = (3.5,) is not an integer"),
+        ({"sizes": (3, 0)}, "sizes has the entry 0, which is too small; the least is 1"),
+        ({"sizes": (3.5,)}, "sizes has the entry 3.5, which is not an integer"),
         ({"listed": "c"}, "unknown listed = 'c'; known: a, b"),
         ({"chosen": "cc"}, "unknown chosen = 'cc'; did you mean 'c'? known: c, d"),
         ({"sises": (3,)}, "AllTypes has no field 'sises'; did you mean 'sizes'?"),
@@ -83,6 +84,45 @@ def test_a_wrong_value_is_refused_however_the_configuration_is_built(
     fails(lambda: AllTypes.from_json(fields), message)
     if "sises" not in fields:
         fails(lambda: AllTypes(**fields), message)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "known", "expected"),
+    [
+        ("vea", ["vae", "gan", "flow"], "vae"),
+        ("VAE", ["vae", "gan", "flow"], "vae"),
+        ("--epoch", ["--epochs", "--checkpoint-every"], "--epochs"),
+        ("—epochs", ["--epochs", "--checkpoint-every"], "--epochs"),
+        ("--batch_sise", ["--batch-size", "--blocks"], "--batch-size"),
+        ("--learn", ["--learning-rate", "--alpha"], "--learning-rate"),
+        ("--da", ["--data-dir"], None),  # too short to stand for a longer name
+        ("photos", ["toto", "mnist"], None),
+        ("--count", ["--out", "--n"], None),
+        ("--lr", ["--url", "--learning-rate"], None),
+        ("", ["vae", "gan"], None),
+    ],
+)
+def test_only_a_name_that_is_near_is_suggested(
+    wrong: str, known: list[str], expected: str | None
+) -> None:
+    assert nearest(wrong, known) == expected
+
+
+def test_a_name_of_the_users_own_needs_to_be_very_similar() -> None:
+    assert nearest("birds", ["beir"]) == "beir"
+    assert nearest("birds", ["beir"], strict=True) is None
+    assert nearest("data", ["databricks_dolly"], strict=True) is None
+    assert nearest("fashion-mnist", ["fashion_mnist"], strict=True) == "fashion_mnist"
+
+
+def test_names_are_listed_only_if_they_are_few() -> None:
+    few = [f"name{n}" for n in range(8)]
+    assert hint("x", few, "tfgen --help") == f"; known: {', '.join(few)}"
+    assert hint("nam2", few) == f"; did you mean 'name2'? known: {', '.join(few)}"
+    many = [*few, "last"]
+    assert hint("x", many) == ""
+    assert hint("x", many, "tfgen --help") == "; tfgen --help lists all"
+    assert hint("lasst", many, "tfgen --help") == "; did you mean 'last'? tfgen --help lists all"
 
 
 def test_build_replaces_fields_and_leaves_the_rest() -> None:

@@ -1,6 +1,5 @@
 """Downloads and prepares a data set that TFDS knows."""
 
-import difflib
 import socket
 import sys
 import urllib.request
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from tfgen.data._tfds import first_line, import_tfds, silence
 from tfgen.data.reading import check_features
 from tfgen.errors import TfgenError, UsageError, WorkError
+from tfgen.settings.fields import nearest
 from tfgen.system.atomic import fresh_folder, publish
 
 _CONNECT_SECONDS = 5.0
@@ -42,10 +42,11 @@ def download(name: str, root: Path, extra_names: Iterable[str] = ()) -> Path:
     with silence():
         known = tfds.list_builders(with_community_datasets=False)
     if base not in known:
-        near = difflib.get_close_matches(base, [*known, *extra_names], n=3)
-        advice = f"did you mean {' or '.join(map(repr, near))}? If it is your own, " if near else ""
+        near = nearest(base, [*known, *extra_names], strict=True)
+        question = f"did you mean {near!r}? If it is your own, " if near else ""
         raise UsageError(
-            f"unknown data set {base!r}, not in {root} and none of TFDS's; {advice}{_ADVICE}"
+            f"unknown data set {base!r}: it is not in {root}, and TFDS has none of that name; "
+            f"{question}{_ADVICE}"
         )
     with fresh_folder(root, base) as folder:
         prepared = _prepare(tfds, name, folder, root)

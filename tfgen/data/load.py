@@ -76,7 +76,8 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
     match = _NAME.fullmatch(name)
     if not match:
         raise UsageError(
-            f"{name!r} is no name of a data set; use one like mnist, emnist/letters or mnist:3.0.1"
+            f"{name!r} is not a valid data set name; valid are letters, digits and '_' after a "
+            "lower-case letter, as in mnist, emnist/letters or mnist:3.0.1"
         )
     if data_dir is None:
         root = EMBEDDED if match["base"] in _EMBEDDED_NAMES else _default_root()
@@ -84,7 +85,8 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
         root = Path(data_dir).expanduser()
         if root.exists() and not root.is_dir():
             raise UsageError(
-                f"{root} is no folder; --data-dir takes a TFDS directory, as tfgen-data writes it"
+                f"{root} is not a folder; --data-dir takes a TFDS directory, as tfgen-data writes "
+                "it"
             )
         if (root / "features.json").is_file():
             return root
@@ -99,7 +101,8 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
     if folder.is_dir() and not match["config"]:
         configs = [f"{name}/{child.name}" for child in sorted(folder.iterdir()) if _versions(child)]
         if configs:
-            raise UsageError(f"{folder} holds several configurations{hint(name, configs)}")
+            advice = hint(name, configs, f"ls {folder}")
+            raise UsageError(f"{folder} holds several configurations{advice}")
     if match["base"] in _DERIVED:
         raise UsageError(
             f"{root} holds no {name!r}; to have it made from the embedded MNIST, "

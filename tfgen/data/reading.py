@@ -15,7 +15,7 @@ import numpy as np
 from tfgen.data._tfds import first_line, import_tfds, silence
 from tfgen.data.dataset import Split
 from tfgen.data.memory import check_memory
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, size_text
 from tfgen.system.quiet import import_quietly
 
 _TFDS_CLASS = re.compile(r"tensorflow_datasets\.core\.features(\.[A-Za-z_]\w*)+")
@@ -173,8 +173,9 @@ def check_features(features: Any, place: str) -> None:
     )
     if not is_fixed or image.np_dtype != np.uint8:
         raise UsageError(
-            f"{place}: the feature 'image' is {type(image).__name__} {image.np_dtype}{shape}; "
-            "images must be uint8 with a fixed height and width and 1 or 3 channels"
+            f"{place}: the feature 'image' is {type(image).__name__} {image.np_dtype}, "
+            f"{size_text(shape)}; images must be uint8 with a fixed height and width and 1 or 3 "
+            "channels"
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfgen.data._tfds import import_tfds, silence
 from tfgen.data.dataset import Split, count_classes
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, size_text
 from tfgen.system.atomic import fresh_folder, publish
 
 # TFDS's own version of MNIST, so that the embedded copy stands where TFDS would look for it.
@@ -85,8 +85,8 @@ def check_name(name: str) -> None:
         snake = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
         example = snake if _NAME.fullmatch(snake) else "my_images"
         raise UsageError(
-            f"{name!r} is no name for a data set: use lower-case letters, digits and single "
-            f"underscores, a letter first; {example!r} would do"
+            f"{name!r} is not a valid data set name; use lower-case letters, digits and single "
+            f"underscores, and begin with a letter, for example {example!r}"
         )
 
 
@@ -110,8 +110,8 @@ def _check_splits(splits: Mapping[str, Split], class_names: Sequence[str] | None
             )
         if images.shape[1:] != train.images.shape[1:]:
             raise UsageError(
-                f"{name} images are {images.shape[1:]}, train images {train.images.shape[1:]}; "
-                "all must agree"
+                f"{name} images are {size_text(images.shape[1:])}, train images are "
+                f"{size_text(train.images.shape[1:])}; all images must have the same size"
             )
         if (split.labels is None) != (train.labels is None):
             raise UsageError("some splits have labels and some have none; all splits must agree")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tfgen.errors import UsageError
 from tfgen.settings.fields import hint
-from tfgen.settings.model import ModelConfig
+from tfgen.settings.model import ConditionalConfig, ModelConfig
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,11 @@ class Family:
     def default_preset(self) -> str:
         """Name of the preset that is used unless another one is asked for."""
         return next(iter(self.presets))
+
+    @property
+    def has_conditional_variant(self) -> bool:
+        """Whether its models can be class-conditional."""
+        return self.generative and issubclass(self.config, ConditionalConfig)
 
     def preset(self, name: str) -> Preset:
         """The preset of that name.

@@ -10,7 +10,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -25,6 +25,15 @@ _TYPE_NAMES: dict[Any, str] = {
     str: "a string",
     Path: "a path",
 }
+# An error lists the known names only if they are at most this many.
+_MAX_LISTED = 8
+# Least similarity of a name that an error suggests, by `difflib`: with the same first letter, and
+# with any. At 0.6, which is the default of `difflib`, it would suggest `toto` for `photos`.
+_SIMILAR, _VERY_SIMILAR = 0.65, 0.8
+# Least length of an abbreviation that is understood.
+_MIN_ABBREVIATION = 3
+# The largest integer, unless a field states its own: TensorFlow's sizes are of 32 bits.
+_MAX_INT = 2**31 - 1
 
 
 def option(
@@ -56,18 +65,54 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def hint(wrong: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown name: the nearest known name, then all of them."""
+def hint(wrong: str, known: Iterable[str], listing: str = "") -> str:
+    """The end of an error about an unknown name: the nearest known name, and where all are.
+
+    Args:
+        wrong: the unknown name.
+        known: all known names. They are listed if they are few.
+        listing: the command that lists the names; used if they are many.
+    """
     names = list(known)
-    nearest = difflib.get_close_matches(wrong, names, n=1)
-    question = f"; did you mean {nearest[0]!r}? " if nearest else "; "
-    return f"{question}known: {', '.join(names)}"
+    near = nearest(wrong, names)
+    parts = [] if near is None else [f"did you mean {near!r}?"]
+    if names and len(names) <= _MAX_LISTED:
+        parts.append(f"known: {', '.join(names)}")
+    elif listing:
+        parts.append(f"{listing} lists all")
+    return f"; {' '.join(parts)}" if parts else ""
 
 
-@functools.cache
-def field_types(config: type[Any]) -> dict[str, Any]:
-    """The types of a dataclass' fields, by name."""
-    return typing.get_type_hints(config)
+def nearest(wrong: str, known: Iterable[str], strict: bool = False) -> str | None:
+    """The known name that was probably meant; None if none is similar enough.
+
+    Case, leading dashes, and the difference between `_` and `-` do not count. An abbreviation
+    stands for the only name that begins with it.
+
+    Args:
+        wrong: the unknown name.
+        known: all known names.
+        strict: whether only a very similar name will do, since `wrong` may be a name of the user's.
+    """
+    names = {_plain_name(name): name for name in known}
+    word = _plain_name(wrong)
+    if not strict:
+        completions = [name for name in names if name.startswith(word)]
+        if len(word) >= _MIN_ABBREVIATION and len(completions) == 1:
+            return names[completions[0]]
+        alike = [name for name in names if name[:1] == word[:1]]
+        if matches := difflib.get_close_matches(word, alike, n=1, cutoff=_SIMILAR):
+            return names[matches[0]]
+    matches = difflib.get_close_matches(word, names, n=1, cutoff=_VERY_SIMILAR)
+    return names[matches[0]] if matches else None
+
+
+def _plain_name(name: str) -> str:
+    return name.lower().lstrip("-–—").replace("_", "-")
+
+
+# The types of a dataclass' fields, by name.
+field_types: Callable[[type], dict[str, Any]] = functools.cache(typing.get_type_hints)
 
 
 def plain_type(annotation: Any) -> tuple[Any, bool]:
@@ -103,7 +148,8 @@ class Config:
     """
 
     def __post_init__(self) -> None:
-        types_by_name = field_types(type(self))
+        config: type[Any] = type(self)  # mypy takes `type[Self]` for not hashable
+        types_by_name = field_types(config)
         for field in dataclasses.fields(self):
             annotation, is_optional = plain_type(types_by_name[field.name])
             value = getattr(self, field.name)
@@ -157,7 +203,8 @@ class Config:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in names:
             if name not in known:
-                raise UsageError(f"{cls.__name__} has no field {name!r}{hint(name, known)}")
+                advice = hint(name, known, f"help({cls.__name__})")
+                raise UsageError(f"{cls.__name__} has no field {name!r}{advice}")
 
 
 def _plain(value: Any) -> Any:
@@ -183,6 +230,9 @@ def _check(field: dataclasses.Field, annotation: Any, value: Any) -> None:
         return
     kind, is_sequence = entry_type(annotation)
     for entry in value if is_sequence else (value,):
+        if is_sequence:
+            # A long sequence would hide the entry that is wrong.
+            text = f"{field.name} has the entry {entry!r}, which"
         if not _is_of(entry, kind):
             raise UsageError(f"{text} is not {_TYPE_NAMES[kind]}")
         if kind is float and not math.isfinite(entry):
@@ -199,6 +249,8 @@ def _is_of(entry: Any, kind: Any) -> bool:
 
 def _check_range(field: dataclasses.Field, entry: Any, text: str) -> None:
     minimum, maximum, above = (field.metadata.get(key) for key in ("minimum", "maximum", "above"))
+    if maximum is None and isinstance(entry, int):
+        maximum = _MAX_INT
     if minimum is not None and entry < minimum:
         raise UsageError(f"{text} is too small; the least is {minimum}")
     if maximum is not None and entry > maximum:

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, size_text
 from tfgen.settings.fields import Config
 
 
@@ -43,10 +43,12 @@ def check_architecture(architecture: str, image_shape: tuple[int, ...]) -> None:
     if architecture != "convolutional":
         return
     if len(image_shape) != 3:
-        raise UsageError(f"events of shape {image_shape} are no images; use --architecture dense")
+        raise UsageError(
+            f"events of size {size_text(image_shape)} are not images; use --architecture dense"
+        )
     height, width, _ = image_shape
     if height % 4 or width % 4:
         raise UsageError(
             f"images of {height} × {width} do not suit the convolutional networks: "
-            "four must divide both sides; use --architecture dense"
+            "both sides must be divisible by 4; use --architecture dense"
         )

@@ -55,8 +55,8 @@ def test_first_column_of_two_dimensional_labels_is_the_class(tmp_path):
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"P5 28 28", "no IDX file"),
-        (b"\0\0", "no IDX file"),
+        (b"P5 28 28", "not an IDX file"),
+        (b"\0\0", "not an IDX file"),
         (b"PK\3\4rest", "ZIP archive"),
         (idx(IMAGES)[:10], "within its header"),
         (idx(IMAGES)[:-1], "is truncated: 29 bytes of data, 30 expected"),
@@ -76,7 +76,7 @@ def test_damaged_files_are_named(tmp_path, content, message):
 def test_missing_file_and_folder_are_refused(tmp_path):
     fails(lambda: read_idx(tmp_path / "none"), "no such file")
     fails(lambda: read_idx(tmp_path), "is a folder")
-    fails(lambda: import_idx(tmp_path / "none"), "no such file or folder")
+    fails(lambda: import_idx(tmp_path / "none"), "none does not exist; pass a folder")
 
 
 def test_images_and_labels_are_not_taken_for_each_other(tmp_path):
@@ -160,7 +160,7 @@ def test_folders_that_do_not_fit_together_are_refused(tmp_path):
         (train | {"t10k_labels_idx1_ubyte": idx(LABELS)}, ["labels but no images for test"]),
         (
             train | test | {"t10k_images_idx3_ubyte": idx(IMAGES.reshape(5, 2, 3))},
-            ["3 x 2", "2 x 3"],
+            ["3 × 2", "2 × 3"],
         ),
         (train | {"train_images.idx3_ubyte": idx(IMAGES)}, ["two files of train images"]),
         (train | {"x_train_images_idx3_ubyte": idx(IMAGES)}, ["several data sets"]),

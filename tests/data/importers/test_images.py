@@ -70,10 +70,19 @@ def test_jpeg_is_read_and_other_files_are_left_alone(tmp_path):
     assert len(import_images(tmp_path).splits["train"]) == 1
 
 
-@pytest.mark.parametrize("mode", ["P", "RGBA", "LA", "1", "I;16"])
-def test_other_modes_are_refused_with_what_to_convert_to(tmp_path, mode):
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("P", "odd.png has a palette; convert it to RGB, for example with image.convert('RGB')"),
+        ("RGBA", "odd.png has an alpha channel; convert it to RGB"),
+        ("LA", "odd.png has an alpha channel; convert it to 8-bit greyscale"),
+        ("1", "odd.png has one bit per pixel; convert it to 8-bit greyscale"),
+        ("I;16", "odd.png has 16 bits per pixel; scale its values to 8 bits"),
+    ],
+)
+def test_other_modes_are_refused_with_what_to_convert_to(tmp_path, mode, message):
     Image.new(mode, (4, 6)).save(tmp_path / "odd.png")
-    fails(tmp_path, "odd.png", "convert it to")
+    fails(tmp_path, message)
 
 
 def test_images_must_agree_in_size_and_mode(tmp_path):
@@ -81,7 +90,8 @@ def test_images_must_agree_in_size_and_mode(tmp_path):
         folder = tmp_path / str(other)
         save(folder / "x.png")
         save(folder / "y.png", **other)
-        fails(folder, "x.png", "y.png", "4 x 6 L", "5 x 6 L" if "size" in other else "4 x 6 RGB")
+        size = "6 × 5 × 1" if "size" in other else "6 × 4 × 3"
+        fails(folder, "x.png", "y.png", "6 × 4 × 1", size)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -107,7 +117,7 @@ def test_flipped_bit_of_a_png_is_found(tmp_path):
 def test_unclear_layouts_are_refused(tmp_path):
     cases = {
         "empty": ([], ["no PNG or JPEG"]),
-        "missing": (None, ["no such folder"]),
+        "missing": (None, ["does not exist; pass the folder"]),
         "mixed": (["a.png", "class/b.png"], ["a.png", "beside sub-folders"]),
         "deep": (["class/sub/b.png"], ["within the class"]),
         "only-test": (["test/a.png"], ["no train"]),
@@ -126,4 +136,4 @@ def test_unclear_layouts_are_refused(tmp_path):
 
 def test_text_named_png_is_refused(tmp_path):
     (tmp_path / "a.png").write_text("hello")
-    fails(tmp_path, "a.png", "no PNG or JPEG image")
+    fails(tmp_path, "a.png", "not a PNG or JPEG image")

@@ -16,7 +16,7 @@ import numpy as np
 
 from tfgen.data.dataset import Split
 from tfgen.data.importers.base import Imported
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, size_text
 
 _UINT8, _INT32 = 0x08, 0x0C
 # The type codes of the format; only uint8 and int32 are read.
@@ -74,7 +74,8 @@ def import_idx(source: str | Path, prefix: str | None = None) -> Imported:
     if source.is_file():
         return Imported({"train": Split(read_idx_images(source))})
     if not source.is_dir():
-        raise UsageError(f"no such file or folder: {source}")
+        fault = "is no ordinary file" if source.exists() else "does not exist"
+        raise UsageError(f"{source} {fault}; pass a folder of IDX files, or one IDX file")
     files = _find_files(source, prefix)
     splits = {}
     for name in ("train", "test"):
@@ -125,16 +126,16 @@ def _read(file: _Readable, path: Path) -> np.ndarray:
         data = file.read(expected + 1)
     except (OverflowError, MemoryError):
         raise UsageError(
-            f"{path} claims the shape {_format_shape(shape)}, which is too large; fetch it again"
+            f"{path} claims the shape {size_text(shape)}, which is too large; fetch it again"
         ) from None
     if len(data) < expected:
         raise UsageError(
             f"{path} is truncated: {len(data)} bytes of data, "
-            f"{expected} expected for {_format_shape(shape)}; fetch it again"
+            f"{expected} expected for {size_text(shape)}; fetch it again"
         )
     if len(data) > expected:
         raise UsageError(
-            f"{path} has bytes after its {expected} bytes of data ({_format_shape(shape)}); "
+            f"{path} has bytes after its {expected} bytes of data ({size_text(shape)}); "
             "fetch it again"
         )
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
@@ -150,20 +151,16 @@ def _read_header(file: _Readable, path: Path) -> tuple[tuple[int, ...], np.dtype
     is_idx = len(start) == 4 and start[:2] == b"\0\0" and start[2] in _TYPE_NAMES
     if not is_idx or not 1 <= start[3] <= _MAX_DIMENSIONS:
         raise UsageError(
-            f"{path} is no IDX file: it begins with 0x{start.hex()}, "
-            "images begin with 0x00000803, labels with 0x00000801"
+            f"{path} is not an IDX file: it begins with 0x{start.hex()}, "
+            "but images begin with 0x00000803, and labels with 0x00000801"
         )
     code, ndim = start[2], start[3]
     if code not in _DTYPES:
         raise UsageError(f"{path} holds {_TYPE_NAMES[code]} entries; only uint8 and int32 are read")
     dimensions = file.read(4 * ndim)
     if len(dimensions) < 4 * ndim:
-        raise UsageError(f"{path} is truncated: it ends within its header")
+        raise UsageError(f"{path} is truncated: it ends within its header; fetch it again")
     return tuple(int(n) for n in np.frombuffer(dimensions, ">u4")), _DTYPES[code]
-
-
-def _format_shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def read_idx_images(path: str | Path) -> np.ndarray:
@@ -175,7 +172,7 @@ def read_idx_images(path: str | Path) -> np.ndarray:
     array = read_idx(path)
     if array.ndim <= 2:
         raise UsageError(
-            f"{path} holds labels ({array.dtype}, {_format_shape(array.shape)}) "
+            f"{path} holds labels ({array.dtype}, {size_text(array.shape)}) "
             "where images are expected; is it misnamed?"
         )
     if array.ndim != 3:
@@ -185,7 +182,7 @@ def read_idx_images(path: str | Path) -> np.ndarray:
     if array.dtype != np.uint8:
         raise UsageError(f"{path} holds {array.dtype} pixels; images must be uint8")
     if 0 in array.shape:
-        raise UsageError(f"{path} holds no images: its shape is {_format_shape(array.shape)}")
+        raise UsageError(f"{path} holds no images: its shape is {size_text(array.shape)}")
     return array[..., np.newaxis]
 
 
@@ -200,7 +197,7 @@ def read_idx_labels(path: str | Path) -> np.ndarray:
     array = read_idx(path)
     if array.ndim > 2:
         raise UsageError(
-            f"{path} holds images ({_format_shape(array.shape)}) where labels are expected; "
+            f"{path} holds images ({size_text(array.shape)}) where labels are expected; "
             "is it misnamed?"
         )
     if array.ndim == 2:
@@ -208,8 +205,8 @@ def read_idx_labels(path: str | Path) -> np.ndarray:
             raise UsageError(f"{path} holds labels without columns")
         array = array[:, 0]
     labels = array.astype(np.int64)
-    if labels.size and labels.min() < 0:
-        raise UsageError(f"{path} holds the label {labels.min()}; labels count from 0")
+    if (least := np.min(labels, initial=0)) < 0:
+        raise UsageError(f"{path} holds the label {least}; labels count from 0")
     return labels
 
 
@@ -268,8 +265,8 @@ def _read_split(images_path: Path, labels_path: Path | None) -> Split:
 def _check_agreement(source: Path, train: Split, test: Split) -> None:
     if train.image_shape != test.image_shape:
         raise UsageError(
-            f"{source}: train images are {_format_shape(train.image_shape[:2])}, "
-            f"test images {_format_shape(test.image_shape[:2])}; all must have one size"
+            f"{source}: train images are {size_text(train.image_shape[:2])}, "
+            f"test images {size_text(test.image_shape[:2])}; all must have one size"
         )
     if (train.labels is None) != (test.labels is None):
         has, lacks = ("test", "train") if train.labels is None else ("train", "test")

@@ -9,22 +9,23 @@ from PIL import Image, UnidentifiedImageError
 from tfgen.data.dataset import Split
 from tfgen.data.importers.base import Imported
 from tfgen.data.memory import check_memory
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, size_text
 
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
 # Images in other formats are refused, not skipped: otherwise part of the data would be missing.
 _OTHER_SUFFIXES = {".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".heic", ".avif"}
 _SPLITS = ("train", "test")
 _CHANNELS = {"L": 1, "RGB": 3}
-# Pillow modes that are refused: what they are, and what to convert the image to.
+# Pillow modes that are refused: what such an image has, and the mode to convert it to.
 _REFUSED_MODES = {
-    "1": ("black and white with one bit per pixel", "greyscale (L)"),
-    "P": ("an image with a palette", "RGB or greyscale (L)"),
-    "PA": ("an image with a palette and alpha", "RGB"),
-    "LA": ("greyscale with alpha", "greyscale (L)"),
-    "RGBA": ("RGB with alpha", "RGB"),
-    "CMYK": ("CMYK", "RGB"),
+    "1": ("one bit per pixel", "L"),
+    "P": ("a palette", "RGB"),
+    "PA": ("a palette and an alpha channel", "RGB"),
+    "LA": ("an alpha channel", "L"),
+    "RGBA": ("an alpha channel", "RGB"),
+    "CMYK": ("CMYK colours", "RGB"),
 }
+_MODE_NAMES = {"L": "8-bit greyscale", "RGB": "RGB"}
 
 
 def import_images(source: str | Path) -> Imported:
@@ -48,9 +49,9 @@ def import_images(source: str | Path) -> Imported:
     """
     folder = Path(source)
     if not folder.exists():
-        raise UsageError(f"no such folder: {folder}")
+        raise UsageError(f"{folder} does not exist; pass the folder of the images")
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder")
+        raise UsageError(f"{folder} is a file; pass the folder of the images")
     roots = _split_folders(folder)
     files = {split: _list_classes(root) for split, root in roots.items()}
     class_names = _check_classes(files, roots)
@@ -165,9 +166,10 @@ def _read_images(paths: list[Path], reference_path: Path) -> np.ndarray:
     for index, path in enumerate(paths):
         image = _decode(path)
         if image.size != reference.size or image.mode != reference.mode:
+            size = size_text((image.height, image.width, _CHANNELS[image.mode]))
             raise UsageError(
-                f"{path} is {image.width} x {image.height} {image.mode}, but {reference_path} is "
-                f"{reference.width} x {reference.height} {reference.mode}; all images must agree"
+                f"{path} is {size}, but {reference_path} is {size_text(shape)} "
+                "(height × width × channels); all images must have the same size"
             )
         images[index] = np.asarray(image).reshape(shape)
     return images
@@ -185,15 +187,20 @@ def _decode(path: Path) -> Image.Image:
             decoded = image.copy()
     except UnidentifiedImageError:
         raise UsageError(
-            f"{path} is no PNG or JPEG image; convert it to PNG or remove it"
+            f"{path} is not a PNG or JPEG image; convert it to PNG or remove it"
         ) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # from the operating system, such as a missing permission
         raise UsageError(f"{path} is a broken image ({error}); replace or remove it") from None
     if decoded.mode not in _CHANNELS:
-        description, target = _REFUSED_MODES.get(
-            decoded.mode, (f"of mode {decoded.mode}", "8-bit greyscale (L) or RGB")
+        if decoded.mode not in _REFUSED_MODES:
+            # No advice on how: Pillow's `convert` would cut the values off at 255.
+            bits = 16 if "16" in decoded.mode else 32
+            raise UsageError(f"{path} has {bits} bits per pixel; scale its values to 8 bits")
+        content, mode = _REFUSED_MODES[decoded.mode]
+        raise UsageError(
+            f"{path} has {content}; convert it to {_MODE_NAMES[mode]}, for example with "
+            f"image.convert({mode!r}) of Pillow"
         )
-        raise UsageError(f"{path} is {description}; convert it to {target}")
     return decoded
