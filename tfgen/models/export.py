@@ -60,24 +60,31 @@ def in_float32(model: Model) -> Model:
         model: the model, which stays as it is.
 
     Returns:
-        The model itself if all its layers are in float32 already, else a copy.
+        The model itself if all its layers are in float32 already, else a copy. A model of a
+        distribution strategy is copied too, because TensorFlow cannot export its variables.
 
     Raises:
-        UsageError: a layer's configuration does not rebuild it.
+        UsageError: a layer's configuration does not rebuild it, or the call is within the scope of
+            a strategy, in which the copy would get the same variables.
     """
+    is_distributed = any(
+        isinstance(weight.value, tf.distribute.DistributedValues) for weight in model.weights
+    )
+    if is_distributed and tf.distribute.has_strategy():
+        raise UsageError("a model is not exported within strategy.scope(); export it after that")
     layers = model._flatten_layers()
     # Classes that Keras cannot find by their module, such as those of a script.
     classes = {keras.saving.get_registered_name(type(layer)): type(layer) for layer in layers}
     try:
         config = model.get_config()
         plain_config = _with_float32(config)
-        if str(plain_config) == str(config):
+        if not is_distributed and str(plain_config) == str(config):
             return model
         with keras.saving.custom_object_scope(classes):
             plain = type(model).from_config(plain_config)
         plain.set_weights(model.get_weights())
     except Exception as error:  # whatever a layer's own methods raise
-        if all(layer.dtype_policy.name == "float32" for layer in layers):
+        if not is_distributed and all(layer.dtype_policy.name == "float32" for layer in layers):
             return model
         reason = next(iter(str(error).splitlines()), "")[:200]
         raise UsageError(
