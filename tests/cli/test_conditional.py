@@ -142,4 +142,4 @@ def test_a_loaded_run_takes_labels(models: Path, name: str) -> None:
     model = tfgen.load(models.parent / "run")
     assert model.num_classes == CLASSES
     assert model.sample(n=2, labels=1).shape == (2, SIDE, SIDE, 1)
-    fails(lambda: tfgen.load(models.parent), "no run directory")
+    fails(lambda: tfgen.load(models.parent), "neither a run directory")

@@ -183,7 +183,7 @@ def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, 
     version = export.publish(model, "models", family)
     if family == "gan":
         assert evaluate(version, "--dataset", "tiny", "--no-samples") == 2
-        assert "gan version 2 gives no likelihood; leave out --no-samples" in capfd.readouterr().err
+        assert "gan version 2 has no likelihood; leave out --no-samples" in capfd.readouterr().err
     assert evaluate(version) == 2
     assert "name it with --dataset" in capfd.readouterr().err
     flags = ["--dataset", "tiny", "--importance-samples", 4, "--dequantizations", 3, "--n", 30]
@@ -328,7 +328,7 @@ def test_samples_and_likelihood_of_two_evaluations_are_merged(
         (["--no-samples", "--no-likelihood"], "leave nothing to judge"),
         (
             ["--dataset", "mnist"],
-            "makes images of (6, 6, 1), and those of mnist are of (28, 28, 1)",
+            "makes images of 6 × 6 × 1, but those of mnist are 28 × 28 × 1",
         ),
         (["--classifier", "vae-tiny"], "is not a classifier; train one with: tfgen-train"),
         (["--dataset", ""], "--dataset is empty; leave it out for the default"),
@@ -339,7 +339,7 @@ def test_samples_and_likelihood_of_two_evaluations_are_merged(
         (["--out", "nowhere/e.json"], "the folder nowhere does not exist; create it first"),
         (
             ["--out", "{models}/vae-tiny/2/e.json"],
-            "a version with a file that is not in its manifest is broken",
+            "a version may not hold further files; choose another folder",
         ),
     ],
 )
@@ -361,7 +361,7 @@ def test_what_cannot_be_evaluated_is_refused(
     for what, message in (
         ("gone/run", "gone/run is neither a run directory nor the folder of a version"),
         ("vae-tinny", "did you mean 'vae-tiny'?"),
-        (classifier, "makes no images to evaluate"),
+        (classifier, "makes no images; pass a generative model"),
     ):
         assert evaluate(what) == 2
         assert message in capfd.readouterr().err

@@ -280,9 +280,9 @@ class Lying:
     ("outputs", "message"),
     [
         ({"other": [[0, 0]] * 3}, "answers 'latents' with other"),
-        ({"latents": [[0, 0]] * 2}, r"not of shape \(3, 2\)"),
-        ({"latents": [[0, 0], [0], [0, 0]]}, r"not of shape \(3, 2\)"),
-        ({"latents": [["a", "b"]] * 3}, r"not of shape \(3, 2\)"),
+        ({"latents": [[0, 0]] * 2}, r"not of shape \[3, 2\]"),
+        ({"latents": [[0, 0], [0], [0, 0]]}, r"not of shape \[3, 2\]"),
+        ({"latents": [["a", "b"]] * 3}, r"not of shape \[3, 2\]"),
     ],
 )
 def test_answers_that_are_not_as_promised_are_told(outputs: dict[str, Any], message: str) -> None:

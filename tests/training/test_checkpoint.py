@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(
     ("arrays", "message"),
     [
         ({"a": np.ones(2)}, "lacks b; it is of another model"),
-        ({"a": np.ones(2), "b": np.ones(3)}, r"b has shape \(3,\) .* \(2,\) in the model"),
+        ({"a": np.ones(2), "b": np.ones(3)}, "b has size 3 in the checkpoint and 2 in the model"),
     ],
 )
 def test_arrays_of_another_model_change_no_variable(arrays: dict, message: str) -> None:

@@ -58,6 +58,17 @@ np.testing.assert_allclose(before - variable.numpy(), 3.0, rtol=1e-5)
 with strategy.scope():
     vae.compile()
 history = vae.fit(make_images(64), batch_size=16, epochs=3, verbose=0).history
+exported = sys.argv[1] + "-exported"
+vae.export(exported, verbose=False)
+latents = tf.random.normal([3, 2])
+decode = tf.saved_model.load(exported).signatures["decode"]
+np.testing.assert_allclose(decode(latents=latents)["images"], vae.decode(latents), atol=1e-5)
+with strategy.scope():
+    try:
+        vae.export(exported + "-within", verbose=False)
+        raise AssertionError("a model was exported within strategy.scope()")
+    except UsageError:
+        pass
 results = {"loss": history["loss"], "scores": scores["real_score"], "step": vae.step.numpy()}
 np.savez(sys.argv[1], *noises, **results)
 """

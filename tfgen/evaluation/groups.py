@@ -290,9 +290,8 @@ def follows_preset(evaluation: Mapping[str, Any]) -> bool:
         family = registry.family(evaluation["family"])
     except (UsageError, TypeError):
         return True
-    try:
-        preset = family.preset(evaluation["preset"])
-    except (UsageError, TypeError):
+    preset = family.presets.get(str(evaluation["preset"]))
+    if preset is None:
         return False
     settings, by_data = _complete_settings(evaluation), ("image_shape", "num_classes")
     model = {name: value for name, value in preset.model.to_json().items() if name not in by_data}

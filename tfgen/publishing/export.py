@@ -68,7 +68,7 @@ def check_publishable(
     if traced is None:
         if not numbers and not _has_foreign_parts(model):
             return
-        traced = trace(in_float32(model) if model.own_parts() else model)
+        traced = trace(in_float32(model))
     forbidden = operations.forbidden_operations(function for function, _ in traced.values())
     if forbidden:
         raise UsageError(

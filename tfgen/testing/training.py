@@ -68,7 +68,7 @@ def noise_changes_with_the_step(make: Make, images: np.ndarray) -> None:
     model = make()
     noise = model.training_noise().normal(4, (3,), 1).numpy()
     np.testing.assert_array_equal(noise, model.training_noise().normal(4, (3,), 1))
-    model.count_step()
+    model.count_step(tf.constant(0.0))
     assert not np.any(noise == model.training_noise().normal(4, (3,), 1).numpy())
 
 

@@ -72,7 +72,7 @@ def assign(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> No
             raise WorkError(f"the checkpoint lacks {name}; it is of another model")
         if tuple(variable.shape) != arrays[name].shape:
             raise WorkError(
-                f"{name} is {size_text(arrays[name].shape)} in the checkpoint and "
+                f"{name} has size {size_text(arrays[name].shape)} in the checkpoint and "
                 f"{size_text(variable.shape)} in the model; the checkpoint is of another model"
             )
     for name, variable in variables.items():

@@ -56,7 +56,7 @@ class Run:
 
     def __init__(self, config: RunConfig, console: Console, notes: Mapping[str, Any] | None = None):
         _configure_devices(config)
-        self._strategy = strategy = make_strategy(config.options.strategy)
+        strategy = make_strategy(config.options.strategy)
         self.console, self.notes = console, dict(notes or {})
         with status(f"loading data set {config.options.dataset}"):
             self.dataset = load(config.options.dataset, config.options.data_dir)
@@ -138,17 +138,9 @@ class Run:
     def restore_best(self) -> Literal["best", "last"]:
         """Restores the best weights by validation, if the family has such.
 
-        With a distribution strategy, `model` is a copy without it from then on: TensorFlow cannot
-        export the variables of a strategy.
-
         Returns:
             Which weights the model has now.
         """
-        if self._strategy is not None:
-            weights = checkpoint.read_arrays(self.model, ("weights",))
-            self.model = registry.build_model(self.config)
-            checkpoint.assign(checkpoint.collect_variables(self.model, ("weights",)), weights)
-            self._strategy = None
         best = checkpoint.read_best(self.folder.checkpoints)
         if best is None:
             return "last"

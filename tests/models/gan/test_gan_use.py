@@ -122,12 +122,14 @@ def test_convolutional_networks_need_sides_that_four_divides() -> None:
     fails(
         lambda: small(architecture="convolutional"),
         "6 × 6",
-        "four must divide",
+        "both sides must be divisible by 4",
         "--architecture dense",
     )
     fails(lambda: GAN(image_shape=(8, 6, 1), architecture="convolutional"), "8 × 6")
     # With both networks of the caller's own, the configuration builds none.
-    own = {"generator": keras.layers.Dense(1), "discriminator": keras.layers.Dense(1)}
+    wide = keras.Sequential([keras.layers.Dense(36), keras.layers.Reshape(SHAPE)])
+    flat = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
+    own = {"generator": wide, "discriminator": flat}
     GAN(image_shape=SHAPE, architecture="convolutional", **own)
 
 
@@ -147,7 +149,7 @@ def test_wrong_arguments_are_refused(arguments: dict, message: str) -> None:
 def test_events_that_are_no_images_suit_no_convolution() -> None:
     fails(
         lambda: GAN(image_shape=(4,), architecture="convolutional"),
-        "no images",
+        "not images",
         "--architecture dense",
     )
 

@@ -126,11 +126,11 @@ def test_both_networks_see_the_label(shape: tuple[int, ...]) -> None:
 
 
 def test_sides_that_four_does_not_divide_are_refused() -> None:
-    message = ("6 × 8", "four must divide both sides", "--architecture dense")
+    message = ("6 × 8", "both sides must be divisible by 4", "--architecture dense")
     fails(lambda: small((6, 8, 1)), *message)
     fails(lambda: small((6, 8, 1), encoder=own_networks()[0]), *message)
     flat = {"likelihood": "normal", "preprocessing": Identity()}
-    fails(lambda: small((8,), **flat), "events of shape (8,) are no images", "--architecture dense")
+    fails(lambda: small((8,), **flat), "events of size 8 are not images", "--architecture dense")
 
 
 class NeverEmpty(keras.layers.Layer):
