@@ -1,6 +1,8 @@
 """Fixtures: small images with a structure, a small prepared data set, two short trainings."""
 
+import gc
 import os
+from collections.abc import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -32,6 +34,18 @@ def make_images(n: int, side: int = SIDE, channels: int = 1) -> np.ndarray:
         else:
             image[:, row] = grey
     return images
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_objects_to_collect() -> Iterator[None]:
+    """Keeps Python's garbage collector fast.
+
+    Thousands of models leave millions of objects, which it would visit again and again, and at the
+    end of the process once more.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

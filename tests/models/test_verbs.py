@@ -39,7 +39,7 @@ FAMILIES: dict[str, tuple[type, dict[str, Any]]] = {
     ),
 }
 CASES = [
-    pytest.param(verb, function, family, fields, id=f"{group}-{verb.strip('`')}-{name}")
+    pytest.param(verb, function, family, fields, id=f"{function.__name__}-{name}")
     for group, functions in verbs.VERBS.items()
     for verb, function in functions.items()
     for name, (family, fields) in FAMILIES.items()

@@ -36,11 +36,12 @@ VERBS: dict[str, dict[str, Verb]] = {
     "optimizers": {
         "`use_ema`": compiling.optimizer_use_ema,
         "`gradient_accumulation_steps`": compiling.optimizers_accumulate,
-        **{f"`{name}`": compiling.train_with(name) for name in compiling.OPTIMIZERS},
-        "`Adafactor` with `epsilon_1=1e-15`": compiling.train_with("Adafactor", epsilon_1=1e-15),
-        "`clipnorm`": compiling.train_with("Adam", clipnorm=1.0),
+        compiling.OPTIMIZER_NAMES: compiling.train_with_each,
     },
-    "callbacks": {f"`{name}`": verb for name, verb in callbacks.CALLBACKS.items()},
+    "callbacks": {
+        "`EarlyStopping`": callbacks.early_stopping,
+        callbacks.CALLBACK_NAMES: callbacks.call_back,
+    },
     "saving and copying": {
         "`save` as `.keras`, and `load_model`": saving.save_and_load,
         "`save` as `.h5`": saving.save_h5,

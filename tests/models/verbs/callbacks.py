@@ -1,27 +1,30 @@
 """Callbacks of Keras."""
 
-from collections.abc import Callable
-
 import keras
+import numpy as np
 
-from tests.models.verbs.case import Case, Verb, differ, weights
+from tests.models.verbs.case import Case, differ, weights
 
 
-def call_back(make: Callable[[Case, str], keras.callbacks.Callback], *files: str) -> Verb:
-    """A verb that trains with a callback of Keras.
-
-    Args:
-        make: the callback of a case and of the logged value to watch.
-        files: patterns of files that the callback writes in the case's folder.
-    """
-
-    def verb(case: Case) -> None:
-        model = case.model()
-        member = make(case, f"val_{model.logged[0]}")
-        case.trains(model, validation_data=(case.images, case.labels), callbacks=[member])
-        assert all(list(case.folder.rglob(pattern)) for pattern in files)
-
-    return verb
+def call_back(case: Case) -> None:
+    """Trains with all callbacks at once, and looks for their files."""
+    callbacks, model = keras.callbacks, case.model()
+    name, folder = f"val_{model.logged[0]}", case.folder
+    members = [
+        callbacks.BackupAndRestore(folder / "backup", delete_checkpoint=False),
+        callbacks.CSVLogger(folder / "log.csv"),
+        callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: (folder / "end").touch()),
+        callbacks.LearningRateScheduler(lambda epoch, rate: 2 * rate),
+        callbacks.ModelCheckpoint(folder / "best.keras", name, save_best_only=True, mode="min"),
+        callbacks.ReduceLROnPlateau(name, mode="min"),
+        callbacks.TensorBoard(folder / "tensorboard"),
+        callbacks.TerminateOnNaN(),
+    ]
+    held_out = (case.images, case.labels)
+    case.trains(model, validation_data=held_out, callbacks=members)
+    assert float(model.optimizer.learning_rate) == np.float32(2e-3)
+    for pattern in ("backup/*", "log.csv", "end", "best.keras", "tensorboard/**/events*"):
+        assert list(folder.glob(pattern)), pattern
 
 
 def early_stopping(case: Case) -> None:
@@ -40,32 +43,7 @@ def early_stopping(case: Case) -> None:
     assert {int(o.iterations) for o in model.optimizers.values()} == {int(model.step)}
 
 
-CALLBACKS: dict[str, Verb] = {
-    "BackupAndRestore": call_back(
-        lambda case, _: keras.callbacks.BackupAndRestore(case.folder, delete_checkpoint=False), "*"
-    ),
-    "CSVLogger": call_back(lambda case, _: keras.callbacks.CSVLogger(case.folder / "log"), "log"),
-    "EarlyStopping": early_stopping,
-    "LambdaCallback": call_back(
-        lambda case, _: keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: (case.folder / "end").touch()
-        ),
-        "end",
-    ),
-    "LearningRateScheduler": call_back(
-        lambda *_: keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate)
-    ),
-    "ModelCheckpoint": call_back(
-        lambda case, name: keras.callbacks.ModelCheckpoint(
-            case.folder / "best.keras", monitor=name, mode="min", save_best_only=True
-        ),
-        "best.keras",
-    ),
-    "ReduceLROnPlateau": call_back(
-        lambda _, name: keras.callbacks.ReduceLROnPlateau(name, mode="min")
-    ),
-    "TensorBoard": call_back(
-        lambda case, _: keras.callbacks.TensorBoard(case.folder), "events.out.tfevents*"
-    ),
-    "TerminateOnNaN": call_back(lambda *_: keras.callbacks.TerminateOnNaN()),
-}
+CALLBACK_NAMES = (
+    "`BackupAndRestore`, `CSVLogger`, `LambdaCallback`, `LearningRateScheduler`, "
+    "`ModelCheckpoint`, `ReduceLROnPlateau`, `TensorBoard`, `TerminateOnNaN`"
+)

@@ -41,13 +41,17 @@ class Case:
         model = self.family(**self.fields)
         if self.family is Flow:
             model.adapt(self.images)
+        self.compile(model, **arguments)
+        return model
+
+    def compile(self, model: Any, **arguments: Any) -> None:
+        """Compiles a model; both networks of a GAN get an `optimizer` of that configuration."""
         optimizers = model.default_optimizers(1e-3)
         if "optimizer" in arguments and self.family is GAN:
             first, second = (clone(arguments["optimizer"]) for _ in range(2))
             del arguments["optimizer"]
             optimizers = {"generator_optimizer": first, "discriminator_optimizer": second}
         model.compile(**{"run_eagerly": True, **optimizers, **arguments})
-        return model
 
     @property
     def batches(self) -> list[Any]:
