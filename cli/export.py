@@ -113,7 +113,7 @@ def export_model(path: Path, options: ExportOptions) -> None:
     else:
         with status(f"opening {path}"):
             model, weights = opening.load_run(path, options.weights)
-        run, default = RunFolder(path).read_config(), run_name(saved_config(path))
+        run, default = RunFolder(path).read_record(), run_name(saved_config(path))
         evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
     name = default if options.name is None else options.name
     if options.dry_run:

@@ -160,7 +160,7 @@ def list_versions(name: str | None, options: SampleOptions) -> str:
     if options.url is not None or options.grpc is not None:
         raise UsageError("--list shows --saved-models; leave out --url and --grpc")
     table = [listing.HEADINGS, *listing.rows(options.saved_models, name)]
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         return "\n".join(map("\t".join, table))
     return "\n".join(align_columns(table, right=[1, 2, 4, 5]))
 
@@ -269,7 +269,7 @@ def _interpolations(sampler: SignatureSampler, options: SampleOptions, columns: 
 @contextlib.contextmanager
 def show_progress(parts: Sequence[slice], title: str) -> Iterator[Iterable[slice]]:
     """Shows progress and the remaining time over several batches, if there is a terminal."""
-    if len(parts) < 2 or not sys.stderr.isatty():
+    if len(parts) < 2 or sys.stderr is None or not sys.stderr.isatty():
         with status("drawing images"):
             yield parts
         return

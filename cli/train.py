@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     request = parse(argv)
-    resumes = request.config.options.resume and not request.dry_run
+    options = request.config.options
+    # The workers of a cluster wait for each other, so all of them start.
+    resumes = options.resume and not request.dry_run and options.strategy != "multiworker"
     if resumes and (message := nothing_to_do(request.config, request.publishing)):
         # No failure: the state that the command asks for is there.
         print(message)
@@ -92,7 +94,7 @@ def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
     newest, _ = checkpoint.read_newest(folder.checkpoints)
     if newest is None or newest.state["epoch"] < epochs:
         return None
-    run, done = folder.read_config(), newest.state["epoch"]
+    run, done = folder.read_record(), newest.state["epoch"]
     advice = f"to publish it: tfgen-export {shlex.quote(str(folder.path))}"
     # Else the request is for fewer epochs than the run has done, or was to do.
     if options.publish and epochs == done == run["options"].get("epochs"):
@@ -129,6 +131,10 @@ def train(config: RunConfig, options: PublishOptions) -> None:
                 check_publishable(run.model, options.saved_models, run.name)
     with run.started():
         if run.is_finished and publishes:
+            # Another process may have published it before this one had the lock.
+            if message := nothing_to_do(run.config, options):
+                print_line(console, message)
+                return
             print_line(console, f"{run.folder.path} is trained, but not published yet")
         run.train()
         if publishes:
@@ -146,8 +152,8 @@ def publish_best(run: Any, saved_models: Path) -> str:
     before = versions.newest(run.name, saved_models)
     with status("publishing"):
         weights = run.restore_best()
-        config = run.folder.read_config()
-        version = export.publish(run.model, saved_models, run.name, run=config, weights=weights)
+        record = run.folder.read_record()
+        version = export.publish(run.model, saved_models, run.name, run=record, weights=weights)
     published = f"published {version}; {suggest_next(run.config.family, version)}"
     difference = "" if before is None else listing.difference(before, versions.Version.at(version))
     return f"{difference}\n{published}" if difference else published
@@ -292,7 +298,8 @@ def _flags_elsewhere(entry: registry.Family, families: Sequence[registry.Family]
     """Why `entry` does not have a flag that another family has, by flag."""
     owners: dict[str, list[str]] = {}
     for family in families:
-        names = [field.name for field in dataclasses.fields(family.config) if field.metadata]
+        options = dataclasses.fields(family.config)
+        names = [field.name for field in options if "help" in field.metadata]
         names += ["conditional"] if family.has_conditional_variant else []
         for name in names:
             owners.setdefault("--" + name.replace("_", "-"), []).append(family.name)

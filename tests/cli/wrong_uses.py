@@ -82,6 +82,7 @@ GAN = [
     train_gan("ema-decay-over-1", "ema_decay = 1.5 is too large", "--ema-decay", 1.5),
     train_gan("smoothing-without-labels", SMOOTHING, "--loss", "hinge", "--label-smoothing", 0.1),
     train_gan("sides-not-by-four", SIDES, "--preset", "dcgan"),
+    train_gan("no-flag-of-any-family", "unknown flag --image-shape;", "--image-shape", 28),
     train_gan("flag-of-another-family", "vae and flow have it, gan does not", "--hidden", 4),
     train_gan(
         "conditional-without-labels",

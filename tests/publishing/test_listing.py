@@ -37,6 +37,8 @@ def gan_run(preset: str, model: dict[str, Any], **options: Any) -> dict[str, Any
             gan_run("dcgan", {"discriminator_batch_norm": False}, learning_rate=1e-5),
             "preset dcgan, learning rate 1e-05, no discriminator batch norm, 40 epochs",
         ),
+        # A run that was exported before its end.
+        ({**gan_run("mlp", {}), "epochs_done": 3}, "preset mlp, 3 epochs"),
         # What is no setting of the training, and what comes from the data.
         (
             gan_run(
@@ -109,3 +111,16 @@ def test_a_version_is_found_by_the_run_that_it_is_of(tmp_path: Path) -> None:
     assert versions.find_run({**run, "seed": 1}, "gan", tmp_path) == tmp_path / "gan" / "3"
     assert versions.find_run({**run, "seed": 2}, "gan", tmp_path) is None
     assert versions.find_run(run, "vae", tmp_path) is None
+
+
+def test_an_export_of_an_unfinished_run_is_not_the_version_of_the_finished_one(
+    tmp_path: Path,
+) -> None:
+    run = gan_run("mlp", {})
+    manifest = {"run": {**run, "epochs_done": 3}, "signatures": {}}
+    versions.write_version(tmp_path, "gan", lambda folder: manifest)
+    assert versions.find_run({**run, "epochs_done": 3}, "gan", tmp_path) is not None
+    assert versions.find_run({**run, "epochs_done": 4}, "gan", tmp_path) is None
+    # Earlier versions of tfgen did not write the number.
+    versions.write_version(tmp_path, "gan", lambda folder: {"run": run, "signatures": {}})
+    assert versions.find_run({**run, "epochs_done": 4}, "gan", tmp_path) is not None

@@ -1,7 +1,6 @@
 """Downloads and prepares a data set that TFDS knows."""
 
 import socket
-import sys
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ from tfgen.data.reading import check_features
 from tfgen.errors import TfgenError, UsageError, WorkError
 from tfgen.settings.fields import nearest
 from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.status import status
 
 _CONNECT_SECONDS = 5.0
 _ADVICE = (
@@ -72,10 +72,8 @@ def _prepare(tfds: Any, name: str, folder: Path, root: Path) -> Path:
     try:
         with silence():
             _check_reachable(builder)
-        if sys.stderr.isatty():
-            print(f"downloading {name} into {root} …", file=sys.stderr, flush=True)
         manual = root / "downloads" / "manual"
-        with silence():
+        with status(f"downloading {name} into {root}"), silence():
             builder.download_and_prepare(
                 download_dir=str(folder / "downloads"),
                 download_config=tfds.download.DownloadConfig(manual_dir=str(manual)),

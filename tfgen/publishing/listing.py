@@ -130,9 +130,12 @@ def _row(version: Version) -> Row:
     except TfgenError as error:
         return row._replace(settings=str(error))
     run, evaluation = _mapping(manifest, "run"), _mapping(manifest, "evaluation")
-    is_shipped = version.path.resolve().is_relative_to(versions.shipped_folder().resolve())
+    # By its number too: in a checkout, versions that are trained there are in the same folder.
+    is_shipped = version.number == versions.SHIPPED and version.path.resolve().is_relative_to(
+        versions.shipped_folder().resolve()
+    )
     return row._replace(
-        epochs=str(_mapping(run, "options").get("epochs", "")),
+        epochs=str(_epochs_done(run) or ""),
         published="shipped" if is_shipped else str(manifest.get("published", "")),
         fid=_figure(_mapping(evaluation, "samples"), {"fid": "{:.2f}"}),
         likelihood=_figure(_mapping(evaluation, "likelihood"), _LIKELIHOODS),
@@ -155,8 +158,13 @@ def _as_words(name: str, value: Any) -> str:
 
 
 def _epochs(run: Mapping[str, Any]) -> str:
-    epochs = _mapping(run, "options").get("epochs")
+    epochs = _epochs_done(run)
     return count_noun(epochs, "epoch") if isinstance(epochs, int) else ""
+
+
+def _epochs_done(run: Mapping[str, Any]) -> Any:
+    """Epochs that the run had done; those that it was to do if the manifest is older than that."""
+    return run.get("epochs_done", _mapping(run, "options").get("epochs"))
 
 
 def _figure(values: Mapping[str, Any], forms: Mapping[str, str]) -> str:

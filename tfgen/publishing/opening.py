@@ -1,5 +1,6 @@
 """Opens what tfgen wrote: runs, `.keras` files and published versions."""
 
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,10 @@ def load_run(path: Path, weights: str) -> tuple[Any, str]:
     best = checkpoint.read_best(folder) if weights == "best" else None
     state = best or checkpoint.read_newest(folder)[0]
     if state is None:
-        raise UsageError(f"run {path} has no checkpoint yet; train it with tfgen-train --resume")
+        raise UsageError(
+            f"run {path} has no checkpoint yet; train it with: "
+            f"tfgen-train {config.family} --resume --run-dir {shlex.quote(str(path))}"
+        )
     model = registry.build_model(config)
     state.restore_weights(model)
     return model, "last" if best is None else "best"

@@ -146,14 +146,16 @@ def find_run(run: Mapping[str, Any], name: str, saved_models: Path) -> Path | No
     """The newest version of a name that was published from a run; None if there is none.
 
     Args:
-        run: the content of the run's config.json, which the manifest of a version repeats.
+        run: what the manifest of a version repeats of its run; see `RunFolder.read_record`.
         name: name to look under.
         saved_models: folder of published samplers.
     """
     for number in reversed(version_numbers(saved_models / name)):
         path = saved_models / name / str(number)
         with contextlib.suppress(WorkError):  # a damaged manifest says nothing of a run
-            if read_manifest(path).get("run") == run:
+            published = read_manifest(path).get("run")
+            # Manifests of earlier versions of tfgen lack the number of epochs done.
+            if isinstance(published, dict) and {**run, **published} == run:
                 return path
     return None
 

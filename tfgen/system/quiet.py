@@ -37,6 +37,10 @@ def hold_back_stderr() -> Iterator[None]:
             os.close(terminal)
 
 
+# The signals since the outermost `interruptible` context was entered.
+_interrupts: list[int] = []
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """A context that Ctrl-C ends with a `KeyboardInterrupt`, whatever the code in it does.
@@ -47,27 +51,28 @@ def interruptible() -> Iterator[None]:
     import threading  # not needed by --help
 
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield  # only the main thread may set handlers, and a caller's own has precedence
-        return
-    interrupted = False
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        interrupted = True
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
+    # Only the main thread may set handlers. A caller's own one, or that of an outer context, stays.
+    is_outer = is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_outer:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     except BaseException:
-        if interrupted:
+        if _interrupts:
             raise KeyboardInterrupt from None
         raise
+    else:
+        if _interrupts:
+            raise KeyboardInterrupt
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if interrupted:
-        raise KeyboardInterrupt
+        if is_outer:
+            _interrupts.clear()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    _interrupts.append(signum)
+    raise KeyboardInterrupt
 
 
 def import_quietly(*names: str) -> list[ModuleType]:

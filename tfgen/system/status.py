@@ -19,7 +19,7 @@ def status(step: str) -> Iterator[None]:
     Args:
         step: what is being done, for example `loading data`.
     """
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+    if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield
         return
     _steps.append(step)

@@ -122,6 +122,16 @@ class RunFolder:
                         rows.append(row)
         return rows
 
+    def read_record(self) -> dict[str, Any]:
+        """What a published version repeats of its run: config.json, and the number of epochs done.
+
+        Raises:
+            UsageError: the folder is no run directory.
+            WorkError: config.json is damaged.
+        """
+        done = max((row["epoch"] for row in self.read_metrics()), default=0)
+        return {**self.read_config(), "epochs_done": done}
+
     def read_evaluation(self, weights_sha256: str) -> dict[str, Any] | None:
         """The evaluation of exactly these weights; None if there is none.
 
