@@ -75,6 +75,15 @@ def test_training_is_bit_equal_with_and_without_them(
         assert history[name][-1] == pytest.approx(metrics[name], rel=1e-6)
 
 
+def test_a_training_that_goes_on_has_metrics_and_a_picture_from_its_first_epoch(
+    images: np.ndarray, classifier: tfgen.Classifier, tmp_path: Path
+) -> None:
+    members = [Evaluate(images, n=64, classifier=classifier, every=5), SampleGrid(tmp_path, 5)]
+    history = fit(compiled("vae"), images, *members, initial_epoch=3, epochs=4).history
+    assert len(history["fid"]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["samples-0003.png"]
+
+
 @pytest.mark.filterwarnings("ignore:.*fid")  # Keras warns of epochs without a monitored value
 def test_the_callbacks_of_keras_after_it_use_the_metrics(
     images: np.ndarray, classifier: tfgen.Classifier, tmp_path: Path

@@ -48,10 +48,15 @@ class SampleGrid(keras.callbacks.Callback):
         _check_generative(model, "SampleGrid")
         super().set_model(model)
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Remembers that no picture is written yet."""
+        self._is_first = True
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Writes the picture of the untrained model."""
-        if epoch == 0:
-            self._write(0)
+        """Writes the picture of the model as it was before `fit`."""
+        if self._is_first:
+            self._write(epoch)
+        self._is_first = False
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the picture, if one is due after this epoch."""
@@ -131,13 +136,18 @@ class Evaluate(keras.callbacks.Callback):
         request_labels(self.n, model.num_classes, self._labels)
         super().set_model(model)
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Remembers that there are no metrics yet."""
+        self._is_first = True
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the metrics to the logs, if they are due.
 
         They are after the first epoch too: `CSVLogger` takes its columns from the logs of the
         first epoch.
         """
-        if logs is not None and (epoch == 0 or (epoch + 1) % self.every == 0):
+        is_due, self._is_first = self._is_first or (epoch + 1) % self.every == 0, False
+        if logs is not None and is_due:
             logs.update(self.metrics())
 
     def metrics(self) -> dict[str, float]:

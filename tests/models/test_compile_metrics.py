@@ -44,7 +44,7 @@ def test_metrics_of_a_classifier_compare_labels_with_logits(jit_compile: bool) -
     cross_entropy = keras.metrics.SparseCategoricalCrossentropy("nats", from_logits=True)
     model = compiled(
         classifier(),
-        metrics=[keras.metrics.SparseTopKCategoricalAccuracy(2, "top_2"), "accuracy"],
+        metrics=[keras.metrics.SparseTopKCategoricalAccuracy(2, "top_2")],
         weighted_metrics=[cross_entropy],
         jit_compile=jit_compile,
     )
@@ -55,6 +55,13 @@ def test_metrics_of_a_classifier_compare_labels_with_logits(jit_compile: bool) -
     logits = model.predict(IMAGES, verbose=0)[1]
     top = np.argsort(logits, axis=1)[:, -2:]
     np.testing.assert_allclose(logs["top_2"], np.mean(np.any(top == LABELS[:, None], axis=1)))
+
+
+def test_logged_values_come_first_and_have_their_names_alone() -> None:
+    model = compiled(vae(), metrics=["mse"])
+    first, *_ = model.evaluate(IMAGES, verbose=0)
+    assert first == model.get_metrics_result()["loss"]
+    fails(lambda: compiled(classifier(), metrics=["accuracy"]), "logs accuracy in any case")
 
 
 def test_a_model_with_metrics_is_saved_and_trains_on(tmp_path: Path) -> None:

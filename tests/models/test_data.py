@@ -37,6 +37,17 @@ def test_images_of_another_size_are_refused(name: str) -> None:
     fails(lambda: model.fit((IMAGES, LABELS), verbose=0), "x is a tuple of 2 arrays")
 
 
+def test_the_end_of_a_data_set_of_unknown_length_is_no_step() -> None:
+    model = compiled(gan(spectral_norm=True, dropout=0.5))
+    known, unknown = (tf.data.Dataset.from_tensor_slices(IMAGES).batch(16) for _ in range(2))
+    model.fit(known, verbose=0)
+    expected = [variable.numpy() for variable in model.saved_weights()]
+    model = compiled(gan(spectral_norm=True, dropout=0.5))
+    model.fit(unknown.filter(lambda images: True), verbose=0)
+    for variable, value in zip(model.saved_weights(), expected, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
 @pytest.mark.quick
 def test_events_of_another_shape_are_refused() -> None:
     for model in (

@@ -117,6 +117,23 @@ def test_a_joined_tape_has_the_gradients_of_a_plain_one() -> None:
     assert len(transposed) == 2
 
 
+@pytest.mark.quick
+def test_a_kernel_gets_the_gradients_of_both_the_data_and_its_regularizer() -> None:
+    layer = Dense(3, kernel_regularizer=keras.regularizers.L2(0.1))
+    inputs = normal(5, 4)
+    layer(inputs)
+
+    def gradients(tape: tf.GradientTape) -> list[tf.Tensor]:
+        with tape:
+            loss = tf.reduce_sum(tf.square(layer(inputs))) + layer.losses[0]
+        gradients: list[tf.Tensor] = tape.gradient(loss, layer.trainable_variables)
+        return gradients
+
+    expected = gradients(tf.GradientTape())
+    for gradient, reference in zip(gradients(JoinedTape()), expected, strict=True):
+        assert_close(gradient, reference, 1e-6)
+
+
 # --- convolutions -------------------------------------------------------------------------
 
 

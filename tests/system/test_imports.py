@@ -32,6 +32,14 @@ def test_the_function_is_called_once_the_module_is_there(module: str) -> None:
     assert values == [5, 0]
 
 
+def test_two_functions_wait_for_the_same_module(module: str) -> None:
+    values: list[int] = []
+    for value in (1, 2):
+        after_import(module, lambda value=value: values.append(value))
+    importlib.import_module(module)
+    assert sorted(values) == [1, 2]
+
+
 def test_a_fault_of_the_function_stops_no_import(module: str) -> None:
     after_import(module, lambda: 1 / 0)
     assert importlib.import_module(module).VALUE == 5

@@ -220,9 +220,10 @@ class ImageModel(SavableModel, CompilableModel):
         """Images, labels and sample weights of a batch `x`, `(x, labels)`, `(x, labels, weights)`.
 
         A replica that gets no image computes an image of zeros, whose sample weight is 0.
+        Synchronized batch normalization counts this image.
 
         Returns:
-            Images `[B, *image_shape]`; labels `[B]` or `[B, 1]`, None if the model uses no labels
+            Images `[B, *image_shape]`; labels `int32[B]`, None if the model uses no labels
             or the batch has none; weights `[B]`, None if all images have weight 1. A label out of
             range is an error when the step runs.
 
@@ -323,8 +324,7 @@ class ImageModel(SavableModel, CompilableModel):
     ) -> None:
         """One step of an optimizer down the gradient of a loss.
 
-        Gradients are summed over the replicas, so each replica's loss counts for its share of the
-        batch.
+        Gradients are averaged over the replicas. Each counts alike, whatever its number of images.
 
         The update waits until the loss is known, and thus until every pass of the step has read the
         weights. TensorFlow's graph optimizer drops the edges by which an update waits for reads of

@@ -69,7 +69,7 @@ def image_weights(weights: Any, images: tf.Tensor, dtype: str) -> tf.Tensor | No
 
 
 def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Labels `[B]` or `[B, 1]`; one that is no class is an error when the step runs.
+    """Labels `int32[B]` of labels `[B]` or `[B, 1]`; one that is no class fails as the step runs.
 
     Raises:
         UsageError: there is not one label for each image.
@@ -82,7 +82,7 @@ def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
             "integer for each image"
         )
     with tf.control_dependencies(label_checks(labels, num_classes)):
-        return tf.identity(labels)
+        return tf.reshape(tf.cast(labels, tf.int32), [-1])
 
 
 def label_checks(labels: tf.Tensor, num_classes: int) -> list[tf.Operation]:

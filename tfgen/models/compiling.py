@@ -20,6 +20,8 @@ class CompilableModel(keras.Model):
     config: ModelConfig
     _test_batch: tf.Variable
     _has_metrics = False
+    # False while Keras wraps a step that uses no labels.
+    _checks_labels = True
 
     def compared(self) -> tuple[keras.KerasTensor, keras.KerasTensor] | None:
         """Targets and predictions of metrics passed to `compile`, as symbols of their shapes.
@@ -58,8 +60,8 @@ class CompilableModel(keras.Model):
                 `weighted_metrics` of a family that overrides `compared`.
 
         Raises:
-            UsageError: `loss` or `loss_weights` is passed, or metrics to a family that has nothing
-                to compare.
+            UsageError: `loss` or `loss_weights` is passed, metrics to a family that has nothing to
+                compare, or a metric with the name of a logged value.
         """
         name = type(self).__name__
         for argument in ("loss", "loss_weights"):
@@ -81,6 +83,12 @@ class CompilableModel(keras.Model):
             # A replica's step cannot create the variables of a metric.
             compiled_metrics: Any = self._compile_metrics
             compiled_metrics.build(*compared)
+            for metric in compiled_metrics.metrics:
+                if metric.name in self.logged:
+                    raise UsageError(
+                        f"a {name} logs {metric.name} in any case; leave the metric out, or give "
+                        "it another name"
+                    )
         self.build_optimizers()
 
     def build_optimizers(self) -> None:
@@ -99,6 +107,8 @@ class CompilableModel(keras.Model):
         XLA drops the assertions of a step that it compiles. Keras calls this to wrap a step of
         training, evaluation or prediction from outside.
         """
+        if not self._checks_labels:
+            return super()._autoconvert_optionals(step)
 
         def checked(data: Any) -> Any:
             labels = batch.split(data)[1] if self.num_classes else None
@@ -141,12 +151,10 @@ class CompilableModel(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """The metrics of `logged` and those passed to `compile`, without Keras's own mean loss."""
-        return [
-            metric
-            for metric in super().metrics
-            if metric is not getattr(self, "_loss_tracker", None)
-        ]
+        """The metrics of `logged`, then those passed to `compile`; not Keras's own mean loss."""
+        logged = list(getattr(self, "_means", {}).values())
+        excluded = {id(metric) for metric in (*logged, getattr(self, "_loss_tracker", None))}
+        return [*logged, *(metric for metric in super().metrics if id(metric) not in excluded)]
 
     def reset_metrics(self) -> None:
         """Resets metrics and the count of test batches; Keras calls it before each pass."""

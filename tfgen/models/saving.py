@@ -55,9 +55,15 @@ class SavableModel(keras.Model):
         values: list[Any] = super().get_weights()
         return values
 
+    def reset_metrics(self) -> None:
+        """Resets the metrics; Keras calls it before each pass, outside of traced graphs."""
+        super().reset_metrics()
+        self._complete_average()
+
     def _complete_average(self) -> None:
-        if self._average is not None:
-            self._average.complete()
+        average = getattr(self, "_average", None)
+        if average is not None:
+            average.complete()
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, the caller's own parts included."""

@@ -236,9 +236,11 @@ class JoinedTape(tf.GradientTape):
     ) -> list[Any]:
         """The gradients of `target` by `sources`, as `tf.GradientTape` returns them."""
         gradients = super().gradient(target, sources, **kwargs)
+        joined = map(self._joined_gradient, sources)
+        # A kernel has both where the loss contains its regularizer.
         return [
-            gradient if gradient is not None else self._joined_gradient(variable)
-            for variable, gradient in zip(sources, gradients, strict=True)
+            second if first is None else first if second is None else first + second
+            for first, second in zip(gradients, joined, strict=True)
         ]
 
     def _joined_gradient(self, variable: keras.Variable) -> tf.Tensor | None:

@@ -55,7 +55,9 @@ class Dropout(keras.layers.Layer):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = fold(fold(tf.constant([self.seed, _DROPOUT], tf.int32), self.calls.value), replica)
         mask = _sixteen_bits(tf.shape(inputs), seed) >= round(self.rate * 2**16)
-        self.calls.assign_add(1)
+        # Not without a batch; see `ImageModel.count_step`.
+        with tf.control_dependencies([inputs]):
+            self.calls.assign_add(1)
         return tf.where(mask, inputs / (1 - self.rate), tf.zeros([], inputs.dtype))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -164,7 +166,8 @@ class SpectralNormalization(keras.layers.Layer):
         left = tf.math.l2_normalize(tf.linalg.matvec(fixed, right))
         right = tf.math.l2_normalize(tf.linalg.matvec(fixed, left, transpose_a=True))
         if training:
-            self.vector.assign(right)
+            with tf.control_dependencies([inputs]):
+                self.vector.assign(right)
         largest = tf.tensordot(left, tf.linalg.matvec(matrix, right), 1)
         outputs = self.layer(inputs)
         # A kernel of zeros stays zero.

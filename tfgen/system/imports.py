@@ -28,16 +28,20 @@ class _Finder:
 
     def __init__(self, name: str, function: Callable[[], None]):
         self.name, self.function = name, function
+        self.is_searching = False
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The specification of the module; None for any other module."""
-        if name != self.name:
+        if name != self.name or self.is_searching:
             return None
-        others = [finder for finder in sys.meta_path if finder is not self]
-        specs = (finder.find_spec(name, path, target) for finder in others)
-        spec = next((spec for spec in specs if spec is not None), None)
+        self.is_searching = True  # another finder like this one asks this one in turn
+        try:
+            specs = (finder.find_spec(name, path, target) for finder in list(sys.meta_path))
+            spec = next((spec for spec in specs if spec is not None), None)
+        finally:
+            self.is_searching = False
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 

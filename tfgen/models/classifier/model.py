@@ -141,6 +141,14 @@ class Classifier(ImageModel):
         outputs: tuple[tf.Tensor, tf.Tensor] = super().predict_step((batch.split(data)[0],))
         return outputs
 
+    def make_predict_function(self, force: bool = False) -> Any:
+        """Keras's function of `predict`, which checks no labels."""
+        self._checks_labels = False
+        try:
+            return super().make_predict_function(force)
+        finally:
+            self._checks_labels = True
+
     def _is_right(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """1 where the most probable class is the label, else 0; `float[B]`."""
         is_right = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
