@@ -38,6 +38,7 @@ class SampleGrid(keras.callbacks.Callback):
     def __init__(self, folder: str | Path, every: int = 1):
         super().__init__()
         self.folder, self.every = Path(folder), _checked_period(every)
+        self._is_first = True
 
     def set_model(self, model: Any) -> None:
         """Takes the model.
@@ -113,6 +114,7 @@ class Evaluate(keras.callbacks.Callback):
         if n > len(images):
             raise UsageError(f"n = {n} is too large; there are {len(images)} images")
         self.n, self.every, self.seed = n, _checked_period(every), seed
+        self._is_first = True
         self._shape = tuple(images.shape[1:])
         self._classifier = _open_features(classifier)
         self._classifier.check_images(self._shape)
