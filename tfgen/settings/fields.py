@@ -5,7 +5,6 @@ A configuration is valid once it exists, because its constructor checks every fi
 """
 
 import dataclasses
-import difflib
 import functools
 import math
 import types
@@ -94,6 +93,8 @@ def nearest(wrong: str, known: Iterable[str], strict: bool = False) -> str | Non
         known: all known names.
         strict: whether only a very similar name will do, since `wrong` may be a name of the user's.
     """
+    import difflib  # not needed by --help
+
     names = {_plain_name(name): name for name in known}
     word = _plain_name(wrong)
     if not strict:
