@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 from collections.abc import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -13,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from tensorflow.python.framework import ops
 
 from tests import commands
 
@@ -37,15 +39,18 @@ def make_images(n: int, side: int = SIDE, channels: int = 1) -> np.ndarray:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _few_objects_to_collect() -> Iterator[None]:
-    """Keeps Python's garbage collector fast.
+def _no_graphs_of_other_modules() -> Iterator[None]:
+    """Frees the graphs of a module's models.
 
-    Thousands of models leave millions of objects, which it would visit again and again, and at the
-    end of the process once more.
+    TensorFlow registers the gradient of a custom gradient, and of a function that another one
+    calls, under a name with a number, and never removes it. Thousands of graphs would stay, with
+    millions of objects, which Python's garbage collector visits again and again.
     """
     yield
+    gradients = ops.gradient_registry._registry
+    for name in [name for name in gradients if re.fullmatch(r"\w+-\d+", name)]:
+        del gradients[name]
     gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +64,9 @@ def images() -> np.ndarray:
     return make_images(64)
 
 
+CLASS_NAMES = ["ant", "bee", "café"]
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set `tiny`: 400 training and 40 test images of 6 × 6, with labels."""
@@ -68,7 +76,8 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     pixels, labels = make_images(440), np.arange(440) % 3
     tiny = Split(pixels, labels)
-    write_prepared("tiny", {"train": tiny.take(0, 400), "test": tiny.take(400, 440)}, folder)
+    splits = {"train": tiny.take(0, 400), "test": tiny.take(400, 440)}
+    write_prepared("tiny", splits, folder, class_names=CLASS_NAMES)
     return folder
 
 

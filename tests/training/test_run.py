@@ -133,18 +133,17 @@ def test_interrupted_and_resumed_ends_bit_equal(
 def test_a_gan_interrupted_and_resumed_ends_bit_equal(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, conditional in (("plain", False), ("conditional", True)):
-        whole = train(gan_config(tiny_data, tmp_path / name / "whole", conditional=conditional))
-        raise_signal_at(5, monkeypatch)
-        part = gan_config(tiny_data, tmp_path / name / "part", conditional=conditional)
-        with pytest.raises(InterruptedRunError, match="--resume"):
-            train(part)
-        monkeypatch.undo()
-        train(resumed(part))
-        assert_same_end(tmp_path / name / "part", whole)
-        arrays = final_state(whole)
-        slots = {key.split("/")[1] for key in arrays if key.startswith("optimizers/")}
-        assert slots == {"generator_optimizer", "discriminator_optimizer"}
+    # Conditional, as labels are one thing more that has to go on where it stopped.
+    whole = train(gan_config(tiny_data, tmp_path / "whole", conditional=True))
+    raise_signal_at(5, monkeypatch)
+    part = gan_config(tiny_data, tmp_path / "part", conditional=True)
+    with pytest.raises(InterruptedRunError, match="--resume"):
+        train(part)
+    monkeypatch.undo()
+    train(resumed(part))
+    assert_same_end(tmp_path / "part", whole)
+    slots = {key.split("/")[1] for key in final_state(whole) if key.startswith("optimizers/")}
+    assert slots == {"generator_optimizer", "discriminator_optimizer"}
 
 
 @pytest.mark.newest
