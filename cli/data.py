@@ -1,28 +1,42 @@
 """`tfgen-data`: prepares a TFDS directory from local files."""
 
 import argparse
+import contextlib
+import functools
+import re
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfgen.errors import UsageError, size_text
 from tfgen.settings.fields import Config, hint, option
+from tfgen.system.status import status
 
 from ._command import run_command, terminable
 from ._flags import Parser, add_flags, align_columns, read_flags, read_path
 
 if TYPE_CHECKING:
-    from tfgen.data.importers.base import Imported
+    from tfgen.data.importers.images import ImageFolder
+    from tfgen.data.pictures import Size
 
 PROG = "tfgen-data"
 _DESCRIPTION = "Prepare a data set from local files, as a TFDS directory for tfgen and TFDS."
 _FORMATS = {
     "idx": "IDX files with the names of the MNIST family, gzipped or not; or one file of images",
-    "images": "PNG or JPEG images of one size; sub-folders are classes, and sub-folders named "
-    "train and test are splits",
+    "images": "folder of PNG, JPEG, WebP, BMP, GIF or TIFF images; sub-folders are classes, and "
+    "sub-folders named train and test are splits",
 }
+# The flags of one format alone.
+_FLAGS = {
+    "idx": ("prefix",),
+    "images": ("size", "fit", "background", "channels", "strict"),
+}
+_SIZE = re.compile(r"(\d{1,4})(?:[x×](\d{1,4}))?")
+# Files left out that are shown; metadata.json has all of them.
+_MAX_SKIPPED = 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,27 @@ class DataOptions(Config):
     prefix: str | None = option(
         None,
         "data set to import from a folder of IDX files that holds several, such as emnist-letters",
+    )
+    size: str | None = option(
+        None,
+        "width and height that images are resized to [pixels]: 64, or 64x48 (default: as they are)",
+    )
+    fit: Literal["crop", "pad", "stretch"] = option(
+        "crop",
+        "how images get another aspect ratio: cut off what protrudes, add bars, or distort",
+    )
+    background: str = option(
+        "white", "colour behind transparent pixels and of the bars of --fit pad: a name or #rrggbb"
+    )
+    channels: int | None = option(
+        None,
+        "1 for grey, 3 for RGB (default: 1 if all images are grey; a palette counts as RGB)",
+        minimum=1,
+        maximum=3,
+    )
+    strict: bool = option(
+        False,
+        "refuse a folder with files that are broken or are no images, instead of skipping them",
     )
     description: str | None = option(None, "what the images show")
     license: str | None = option(
@@ -74,41 +109,133 @@ def _body(argv: list[str]) -> None:
     options = read_flags(flags, DataOptions)
     if flags.format not in _FORMATS:
         raise UsageError(f"unknown format {flags.format!r}{hint(flags.format, _FORMATS)}")
-    if options.prefix is not None and flags.format != "idx":
-        raise UsageError("--prefix is for the format idx only; leave it out")
+    for owner, names in _FLAGS.items():
+        for name in names:
+            if flags.format != owner and getattr(options, name) != getattr(DataOptions(), name):
+                raise UsageError(f"--{name} is for the format {owner} only; leave it out")
     # SIGTERM raises an error here, so that no incomplete folder is left behind.
     with terminable("terminated; nothing was written"):
         _write(flags, options)
 
 
 def _write(flags: argparse.Namespace, options: DataOptions) -> None:
-    from tfgen.data.writing import check_name, write_prepared
+    from tfgen.data.writing import check_target
 
-    check_name(flags.name)
-    imported = _import(flags.format, flags.source, options)
-    folder = write_prepared(
-        flags.name,
-        imported.splits,
-        flags.to,
-        class_names=imported.class_names,
-        description=_describe(flags.name, options),
-        citation=options.citation,
-        homepage=options.homepage,
-    )
-    print(f"wrote {folder}: {_summarize(imported)}")
+    check_target(flags.name, flags.to)
+    facts = {
+        "description": _describe(flags.name, options),
+        "citation": options.citation,
+        "homepage": options.homepage,
+    }
+    write = _write_idx if flags.format == "idx" else _write_images
+    folder, summary = write(flags, options, facts)
+    print(f"wrote {folder}: {summary}")
     root = shlex.quote(str(flags.to))
     print(f"train on it with: tfgen-train vae --dataset {flags.name} --data-dir {root}")
 
 
-def _import(file_format: str, source: Path, options: DataOptions) -> "Imported":
-    """The splits of local files; a new importer is one more choice here."""
-    if file_format == "idx":
-        from tfgen.data.importers.idx import import_idx
+def _write_idx(
+    flags: argparse.Namespace, options: DataOptions, facts: Mapping[str, Any]
+) -> tuple[Path, str]:
+    """Writes the data set of IDX files; returns its folder and what it holds."""
+    from tfgen.data.importers.idx import import_idx
+    from tfgen.data.writing import write_prepared
 
-        return import_idx(source, options.prefix)
+    imported = import_idx(flags.source, options.prefix)
+    splits, names = imported.splits, imported.class_names
+    folder = write_prepared(flags.name, splits, flags.to, class_names=names, **facts)
+    counts = {name: len(split) for name, split in splits.items()}
+    return folder, _summarize(counts, splits["train"].image_shape, imported.num_classes)
+
+
+def _write_images(
+    flags: argparse.Namespace, options: DataOptions, facts: Mapping[str, Any]
+) -> tuple[Path, str]:
+    """Writes the data set of a folder of images; returns its folder and what it holds."""
     from tfgen.data.importers.images import import_images
+    from tfgen.data.pictures import Fitting
+    from tfgen.data.writing import png_encoder, write_batches
 
-    return import_images(source)
+    size = None if options.size is None else _parse_size(options.size)
+    fitting = Fitting(size, options.fit, options.background, options.channels)
+    with status("listing files"):
+        images = import_images(flags.source, fitting, _show_progress)
+    encode = png_encoder()
+    total = sum(len(files.paths) for files in images.splits.values())
+    try:
+        with _show_progress("importing images", total) as advance:
+            folder = write_batches(
+                flags.name,
+                {name: images.read(name, encode, advance) for name in images.splits},
+                flags.to,
+                image_shape=images.image_shape,
+                classes=images.class_names,
+                metadata=functools.partial(_describe_skipped, images, options.strict),
+                **facts,
+            )
+    except UsageError:
+        if options.strict:
+            _print_skipped(images, "without --strict, metadata.json lists all")
+        raise
+    _print_skipped(images, f"{folder / 'metadata.json'} lists all")
+    names = images.class_names
+    num_classes = None if names is None else len(names)
+    return folder, _summarize(images.counts, images.image_shape, num_classes)
+
+
+def _describe_skipped(images: "ImageFolder", strict: bool) -> Mapping[str, Any]:
+    """What metadata.json says of the skipped files.
+
+    Raises:
+        UsageError: there are some, and `strict` is true.
+    """
+    skipped = images.list_skipped()
+    if strict and skipped:
+        path, reason = next(iter(skipped.items()))
+        files = "1 file is" if len(skipped) == 1 else f"{len(skipped)} files are"
+        raise UsageError(
+            f"{files} broken or no image, such as {path}, which {reason}; repair or remove them, "
+            "or leave out --strict"
+        )
+    return {"skipped_files": skipped} if skipped else {}
+
+
+def _print_skipped(images: "ImageFolder", where: str) -> None:
+    skipped = list(images.list_skipped().items())
+    if not skipped:
+        return
+    total = len(skipped) + sum(images.counts.values())
+    print(f"skipped {len(skipped)} of {total} files:")
+    for path, reason in skipped[:_MAX_SKIPPED]:
+        print(f"  {path} {reason}")
+    if len(skipped) > _MAX_SKIPPED:
+        print(f"  and {len(skipped) - _MAX_SKIPPED} more; {where}")
+
+
+def _parse_size(text: str) -> "Size":
+    """Height and width from `64` or, width first, `64x48`."""
+    match = _SIZE.fullmatch(text.strip().lower())
+    if match is None:
+        raise UsageError(
+            f"--size {text!r} is no size; pass a number of pixels up to 9999, such as 64, or width "
+            "and height, such as 64x48"
+        )
+    return int(match[2] or match[1]), int(match[1])
+
+
+@contextlib.contextmanager
+def _show_progress(title: str, count: int) -> Iterator[Callable[[int], None]]:
+    """A context with a bar, if there is a terminal; gives what to call with the files just done."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda files: None
+        return
+    from rich.console import Console
+
+    from tfgen.system.terminal import make_bar
+
+    with make_bar(Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=count)
+        yield lambda files: bar.advance(task, files)
 
 
 def _describe(name: str, options: DataOptions) -> str | None:
@@ -119,11 +246,12 @@ def _describe(name: str, options: DataOptions) -> str | None:
     return f"{text} Licence: {options.license}"
 
 
-def _summarize(imported: "Imported") -> str:
-    counts = ", ".join(f"{len(split)} {name}" for name, split in imported.splits.items())
-    size = size_text(imported.splits["train"].image_shape)
-    classes = "no labels" if imported.num_classes is None else f"{imported.num_classes} classes"
-    return f"{counts} images of {size}, {classes}"
+def _summarize(
+    counts: Mapping[str, int], image_shape: tuple[int, int, int], num_classes: int | None
+) -> str:
+    images = ", ".join(f"{count} {name}" for name, count in counts.items())
+    classes = "no labels" if num_classes is None else f"{num_classes} classes"
+    return f"{images} images of {size_text(image_shape)}, {classes}"
 
 
 if __name__ == "__main__":

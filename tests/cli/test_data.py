@@ -5,7 +5,8 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+import tensorflow_datasets as tfds
+from PIL import Image, ImageOps
 
 from tests import commands
 from tfgen.data import load
@@ -62,7 +63,7 @@ def test_images_become_a_data_set(tmp_path, capsys):
         (["idx", "SRC", "--nam", "x", "--to", "OUT"], "--name"),
         (["idx", "SRC", "--name", "My Set", "--to", "OUT"], "for example 'my_set'"),
         (["idx", "none", "--name", "x", "--to", "OUT"], "none does not exist; pass a folder"),
-        (["images", "SRC", "--name", "x", "--to", "OUT"], "no PNG or JPEG"),
+        (["images", "SRC", "--name", "x", "--to", "OUT"], "ubyte is not a PNG"),
         (["images", "SRC", "--name", "x", "--to", "OUT", "--prefix", "p"], "--prefix"),
     ],
 )
@@ -91,3 +92,128 @@ def test_termination_leaves_nothing(source, tmp_path, monkeypatch, capsys):
     assert main(["idx", str(source), "--name", "ramps", "--to", str(tmp_path / "out")]) == 143
     assert capsys.readouterr().err == "tfgen-data: terminated; nothing was written\n"
     assert not (tmp_path / "out").exists()
+
+
+def kinds_of_pictures(folder) -> dict[str, Image.Image]:
+    """Writes pictures of all kinds; returns by relative path what Pillow reads of each."""
+    rng, expected = np.random.default_rng(0), {}
+
+    def save(name, image, **options):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path, **options)
+        expected[name] = Image.open(path)
+
+    def noise(width, height, channels=3):
+        return Image.fromarray(rng.integers(0, 256, (height, width, channels), np.uint8))
+
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for n in range(80):
+        width, height = 5 + n % 7, 6 + n % 5
+        save(f"Flags/{n}.png", noise(width, height))
+        save(f"Flags/deep/er/{n}.jpg", noise(width, height), exif=turned)
+        save(f"Fruit/{n}.webp", noise(width, height, 4), lossless=True)
+        save(f"Fruit/{n}.gif", noise(width, height))
+        save(f"日本 café/{n}.bmp", noise(width, height).convert("L"))
+        grey = Image.fromarray(rng.integers(0, 65536, (height, width)).astype(np.uint16))
+        save(f"日本 café/{n}.tif", grey)
+    save("Flags/cmyk.jpg", noise(9, 9).convert("CMYK"))
+    save("Flags/palette.png", noise(9, 9).convert("P"), transparency=3)
+    save("Fruit/bit.png", noise(9, 9).convert("1"))
+    return expected
+
+
+def expected_pixels(image: Image.Image, size: tuple[int, int], colour: str) -> np.ndarray:
+    """A picture as tfgen-data should store it, from calls of Pillow alone."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
+    layer = image.convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", layer.size, colour), layer).convert("RGB")
+    return np.asarray(ImageOps.fit(image, size, Image.Resampling.LANCZOS))
+
+
+def test_any_folder_of_pictures_becomes_a_data_set_in_one_command(tmp_path, capsys):
+    folder, root = tmp_path / "in", tmp_path / "root"
+    expected = kinds_of_pictures(folder)
+    # Links to what is there already, and to the folder itself.
+    (folder / "Flags" / "again").symlink_to(folder / "Fruit")
+    (folder / "Links").symlink_to(folder / "Flags")
+    (folder / "Flags" / "loop").symlink_to(folder)
+    (folder / ".hidden.png").write_text("hidden")
+    whole = (folder / "Flags" / "0.png").read_bytes()
+    for n in range(20):
+        content = [whole[:-40], b"", b"text", whole[:20]][n % 4]
+        (folder / "Fruit" / f"broken {n:02}.png").write_bytes(content)
+    (folder / "notes.txt").write_text("about the pictures")
+
+    command = ["images", str(folder), "--name", "things", "--to", str(root), "--size", "6x4"]
+    command += ["--background", "#204060"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    first, *skipped, more, wrote, _ = out.splitlines()
+    assert first == f"skipped 21 of {len(expected) + 21} files:"
+    assert len(skipped) == 20
+    assert skipped[1] == "  Fruit/broken 01.png is empty"
+    version = root / "things" / "1.0.0"
+    assert more == f"  and 1 more; {version / 'metadata.json'} lists all"
+    summary = f"{len(expected)} train images of 4 × 6 × 3, 3 classes"
+    assert wrote == f"wrote {version}: {summary}"
+
+    data = load("things", root)
+    images = np.concatenate([data.train.images, data.test.images, data.validation.images])
+    labels = np.concatenate([data.train.labels, data.test.labels, data.validation.labels])
+    stored = sorted(
+        (int(label), image.tobytes()) for label, image in zip(labels, images, strict=True)
+    )
+    names = ["Flags", "Fruit", "日本 café"]
+    assert stored == sorted(
+        (names.index(name.split("/")[0]), expected_pixels(image, (6, 4), "#204060").tobytes())
+        for name, image in expected.items()
+    )
+
+    builder = tfds.builder_from_directory(str(version))
+    assert builder.info.features["label"].names == names
+    assert list(builder.info.metadata["skipped_files"])[-1] == "notes.txt"
+    assert len(builder.info.metadata["skipped_files"]) == 21
+    example = next(iter(builder.as_dataset(split="train")))
+    np.testing.assert_array_equal(example["image"].numpy(), images[0])
+
+
+def test_strict_lists_all_and_writes_nothing(tmp_path, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for n in range(30):
+        Image.new("L", (4, 4), n).save(folder / f"{n:02}.png")
+        if n < 25:
+            path = folder / f"{n:02}.png"
+            path.write_bytes(path.read_bytes()[:-20])
+    command = ["images", str(folder), "--name", "few", "--to", str(tmp_path / "root")]
+    assert main([*command, "--strict"]) == 2
+    out, err = capsys.readouterr()
+    first, *skipped, more = out.splitlines()
+    assert first == "skipped 25 of 30 files:"
+    assert [line.split()[0] for line in skipped] == [f"{n:02}.png" for n in range(20)]
+    assert more == "  and 5 more; without --strict, metadata.json lists all"
+    assert err.startswith("tfgen-data: error: 25 files are broken or no image, such as 00.png")
+    assert not (tmp_path / "root").exists()
+    assert main(command) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "shape"),
+    [
+        ([], (8, 12, 3)),
+        (["--size", "4"], (4, 4, 3)),
+        (["--size", "6x4", "--fit", "pad", "--channels", "1"], (4, 6, 1)),
+    ],
+)
+def test_flags_set_the_shape(tmp_path, flags, shape):
+    (tmp_path / "in").mkdir()
+    for n in range(3):
+        Image.new("RGB", (12, 8), (n, 0, 0)).save(tmp_path / "in" / f"{n}.png")
+    source = ["images", str(tmp_path / "in"), "--name", "small", "--to", str(tmp_path)]
+    assert main([*source, *flags]) == 0
+    assert load("small", tmp_path).image_shape == shape

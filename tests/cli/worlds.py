@@ -166,15 +166,11 @@ def files(**contents: bytes) -> Callable[[World], None]:
     return write
 
 
-def pictures(
-    *images: np.ndarray, kind: str = "PNG", mode: str | None = None
-) -> Callable[[World], None]:
+def pictures(*images: np.ndarray, kind: str = "PNG") -> Callable[[World], None]:
     def write(world: World) -> None:
         folder = world.folder("source")
         for n, image in enumerate(images):
-            picture = Image.fromarray(image)
-            picture = picture if mode is None else picture.convert(mode)
-            picture.save(folder / f"{n}.png", kind)
+            Image.fromarray(image).save(folder / f"{n}.png", kind)
 
     return write
 

@@ -1,21 +1,33 @@
-"""Writes arrays of images as a prepared TFDS directory."""
+"""Writes images as a prepared TFDS directory, batch by batch."""
 
+import contextlib
+import io
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfgen.data._tfds import import_tfds, silence
+from tfgen.data._tfds import first_line, import_tfds, silence
 from tfgen.data.dataset import Split, count_classes
-from tfgen.errors import UsageError, size_text
+from tfgen.data.parallel import map_in_order
+from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.quiet import import_quietly
 
 # TFDS's own version of MNIST, so that the embedded copy stands where TFDS would look for it.
 _VERSIONS = {"mnist": "3.0.1"}
 _DEFAULT_VERSION = "1.0.0"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+# Bytes of records in a file, from which on the next record goes into another file.
+_SHARD_BYTES = 2**28
+# Most images of an array that are encoded at once, and most bytes of their pixels.
+_BATCH, _BATCH_BYTES = 64, 2**22
+
+# Images as PNG files, and their labels int64[N], or None.
+Batch = tuple[Sequence[bytes], np.ndarray | None]
 
 
 def write_prepared(
@@ -50,28 +62,103 @@ def write_prepared(
     """
     check_name(name)
     _check_splits(splits, class_names)
-    version = _VERSIONS.get(name, _DEFAULT_VERSION)
-    target = Path(data_dir) / name / version
+    num_classes = count_classes(splits.values())
+    return write_batches(
+        name,
+        {key: _batches(split) for key, split in splits.items()},
+        data_dir,
+        image_shape=splits["train"].image_shape,
+        classes=num_classes if num_classes is None or class_names is None else class_names,
+        description=description,
+        citation=citation,
+        homepage=homepage,
+    )
+
+
+def write_batches(
+    name: str,
+    splits: Mapping[str, Iterable[Batch]],
+    data_dir: str | Path,
+    *,
+    image_shape: tuple[int, int, int],
+    classes: Sequence[str] | int | None = None,
+    description: str | None = None,
+    citation: str | None = None,
+    homepage: str | None = None,
+    metadata: Callable[[], Mapping[str, Any]] = dict,
+) -> Path:
+    """Writes `<data_dir>/<name>/<version>` from batches, of which it holds one at a time.
+
+    Args:
+        name: name of the data set, in snake case.
+        splits: the batches of `train` and of any others, none of them empty; see `png_encoder`.
+        data_dir: the TFDS root; created if it is missing.
+        image_shape: height, width, channels of all images.
+        classes: names of the classes by label, or their number; None without labels.
+        description: what the data set is, including its licence.
+        citation: how to cite it.
+        homepage: its web address.
+        metadata: called after the last batch; gives what metadata.json says of the data set. If it
+            raises an error, nothing is written.
+
+    Returns:
+        The version folder.
+
+    Raises:
+        UsageError: the name is not in snake case, or the folder exists.
+        WorkError: TensorFlow cannot write the files.
+    """
+    target = check_target(name, data_dir)
+    with fresh_folder(Path(data_dir), name) as root:
+        folder = root / name / target.name
+        folder.mkdir(parents=True)
+        tfds = import_tfds()
+        features = _features(image_shape, classes)
+        infos = [_write_split(folder, name, *item, features) for item in splits.items()]
+        facts = dict(metadata())
+        with silence():
+            tfds.folder_dataset.write_metadata(
+                data_dir=str(folder),
+                features=features,
+                split_infos=infos,
+                check_data=False,
+                description=description or f"{name}, prepared by tfgen-data.",
+                citation=citation,
+                homepage=homepage,
+                metadata=tfds.core.MetadataDict(facts) if facts else None,
+                disable_shuffling=True,
+            )
+        publish(folder, target)
+    return target
+
+
+def png_encoder() -> Callable[[np.ndarray], list[bytes]]:
+    """Starts TensorFlow, and returns a function from images uint8[N,H,W,C] to PNG files.
+
+    The files have the same bytes as TFDS would write. Several threads may call the function.
+    """
+    (tf,) = import_quietly()
+
+    def encode(images: np.ndarray) -> list[bytes]:
+        with tf.device("CPU:0"):
+            return tf.io.encode_png(images).numpy().tolist()
+
+    return encode
+
+
+def check_target(name: str, data_dir: str | Path) -> Path:
+    """The version folder that a data set is written to.
+
+    Raises:
+        UsageError: `name` is not in snake case, or the folder exists or cannot be created.
+    """
+    check_name(name)
+    target = Path(data_dir) / name / _VERSIONS.get(name, _DEFAULT_VERSION)
     if target.exists():
         raise UsageError(f"{target} exists already; remove it, or choose another name or folder")
     for parent in target.parents:
         if parent.exists() and not parent.is_dir():
             raise UsageError(f"{parent} is a file; choose another folder to write {name} to")
-    with fresh_folder(Path(data_dir), name) as folder:
-        tfds = import_tfds()
-        with silence():
-            tfds.dataset_builders.store_as_tfds_dataset(
-                name=name,
-                version=version,
-                features=_features(splits, class_names),
-                split_datasets={key: _Examples(split) for key, split in splits.items()},
-                data_dir=str(folder),
-                description=description or f"{name}, prepared by tfgen-data.",
-                citation=citation,
-                homepage=homepage,
-                disable_shuffling=True,
-            )
-        publish(folder / name / version, target)
     return target
 
 
@@ -135,28 +222,66 @@ def _check_labels(
         )
 
 
-def _features(splits: Mapping[str, Split], class_names: Sequence[str] | None) -> Any:
+def _features(image_shape: tuple[int, int, int], classes: Sequence[str] | int | None) -> Any:
     """TFDS's description of the images and labels."""
     features = import_tfds().features
-    shape = splits["train"].image_shape
-    fields = {"image": features.Image(shape=shape, dtype=np.uint8, encoding_format="png")}
-    num_classes = count_classes(splits.values())
-    if num_classes is not None and class_names is not None:
-        fields["label"] = features.ClassLabel(names=list(class_names))
-    elif num_classes is not None:
-        fields["label"] = features.ClassLabel(num_classes=num_classes)
+    fields = {"image": features.Image(shape=image_shape, dtype=np.uint8, encoding_format="png")}
+    if isinstance(classes, int):
+        fields["label"] = features.ClassLabel(num_classes=classes)
+    elif classes is not None:
+        fields["label"] = features.ClassLabel(names=list(classes))
     return features.FeaturesDict(fields)
 
 
-class _Examples:
-    """The examples of a split with their keys, in the form that TFDS iterates over."""
+def _batches(split: Split) -> Iterator[Batch]:
+    """The images of an array, encoded in several threads."""
+    size = max(1, min(_BATCH, _BATCH_BYTES // math.prod(split.image_shape)))
+    parts = [slice(start, start + size) for start in range(0, len(split), size)]
+    encode = png_encoder()
+    encoded = map_in_order(lambda part: encode(split.images[part]), parts)
+    for part, images in zip(parts, encoded, strict=True):
+        yield images, None if split.labels is None else split.labels[part]
 
-    def __init__(self, split: Split):
-        self.split = split
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        for key, image in enumerate(self.split.images):
-            example = {"image": image}
-            if self.split.labels is not None:
-                example["label"] = int(self.split.labels[key])
-            yield key, example
+def _write_split(
+    folder: Path, name: str, split: str, batches: Iterable[Batch], features: Any
+) -> Any:
+    """Writes the records of a split; returns TFDS's description of their files."""
+    tfds, (tf,) = import_tfds(), import_quietly()
+    lengths: list[int] = []
+    size = total = 0
+    try:
+        with contextlib.ExitStack() as file:
+            for record in _records(batches, features):
+                if not lengths or size >= _SHARD_BYTES:
+                    file.close()
+                    path = folder / f"{split}-{len(lengths)}"
+                    writer = file.enter_context(tf.io.TFRecordWriter(str(path)))
+                    lengths.append(0)
+                    size = 0
+                writer.write(record)
+                lengths[-1] += 1
+                size += len(record)
+                total += len(record)
+    except tf.errors.OpError as error:
+        raise WorkError(f"cannot write {name}: {first_line(error)}") from None
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=folder, dataset_name=name, split=split, filetype_suffix="tfrecord"
+    )
+    # The name of a file says how many there are.
+    for index in range(len(lengths)):
+        path = template.sharded_filepath(shard_index=index, num_shards=len(lengths))
+        (folder / f"{split}-{index}").rename(path)
+    return tfds.core.SplitInfo(
+        name=split, shard_lengths=lengths, num_bytes=total, filename_template=template
+    )
+
+
+def _records(batches: Iterable[Batch], features: Any) -> Iterator[bytes]:
+    """The examples of the batches in the form in which TFDS stores them."""
+    for images, labels in batches:
+        for index, image in enumerate(images):
+            example: dict[str, Any] = {"image": io.BytesIO(image)}
+            if labels is not None:
+                example["label"] = int(labels[index])
+            yield features.serialize_example(example)
