@@ -1,10 +1,15 @@
 import itertools
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tfgen.data import eval_batches, steps_per_epoch, train_batches
-from tfgen.errors import UsageError
+from tfgen.data import Split, eval_batches, on_host, steps_per_epoch, train_batches
+from tfgen.data.dataset import fingerprint
+from tfgen.data.mapped import RowReader
+from tfgen.errors import UsageError, WorkError
 
 pytestmark = pytest.mark.quick
 
@@ -94,3 +99,72 @@ def test_steps_per_epoch_counts_whole_batches():
     assert [steps_per_epoch(n, 4) for n in (4, 7, 8)] == [1, 1, 2]
     with pytest.raises(UsageError, match=r"batch_size = 5 is larger than the data, 4 images"):
         steps_per_epoch(4, 5)
+
+
+@pytest.fixture(params=["whole", "slice", "columns", "writable copy", "raw"])
+def mapped(request, tmp_path) -> np.memmap:
+    """`IMAGES` mapped from a file, in different ways."""
+    path = tmp_path / "images.npy"
+    around = np.concatenate([IMAGES[::-1], IMAGES, IMAGES])
+    if request.param == "raw":
+        IMAGES.tofile(path)
+        return np.memmap(path, np.uint8, "r", shape=IMAGES.shape)
+    if request.param == "whole":
+        np.save(path, IMAGES)
+        return np.load(path, mmap_mode="r")
+    if request.param == "slice":
+        np.save(path, around)
+        return np.load(path, mmap_mode="r")[5:][N - 5 : 2 * N - 5]
+    if request.param == "columns":
+        np.save(path, np.tile(IMAGES, (1, 1, 2, 1)))
+        return np.load(path, mmap_mode="r")[:, :, 1:3]
+    np.save(path, np.zeros_like(IMAGES))
+    copy = np.load(path, mmap_mode="c")
+    copy[:] = IMAGES
+    return copy
+
+
+def test_images_in_a_file_give_the_batches_of_images_in_memory(mapped):
+    assert isinstance(mapped, np.memmap)
+    for labels in (None, LABELS):
+        streams = [
+            train_batches(images, labels, batch_size=BATCH, seed=5, start_step=3).take(2 * STEPS)
+            for images in (IMAGES, on_host(mapped))
+        ]
+        assert streams[0].element_spec == streams[1].element_spec
+        passes = [eval_batches(images, labels, BATCH) for images in (IMAGES, mapped)]
+        assert passes[0].element_spec == passes[1].element_spec
+        for expected, stream in (streams, passes):
+            batches = zip(expected.as_numpy_iterator(), stream.as_numpy_iterator(), strict=True)
+            for before, after in batches:
+                arrays = zip(tf.nest.flatten(before), tf.nest.flatten(after), strict=True)
+                for array, expected_array in arrays:
+                    np.testing.assert_array_equal(array, expected_array)
+
+
+def test_a_file_that_becomes_shorter_is_an_error(tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, IMAGES)
+    reader = RowReader(np.load(path, mmap_mode="r"))
+    os.truncate(path, path.stat().st_size - 1)
+    np.testing.assert_array_equal(reader.part(0, N - 1), IMAGES[:-1])
+    with pytest.raises(WorkError, match=r"images\.npy has become shorter"):
+        reader.take(np.array([0, N - 1]))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel counts no pages")
+def test_reading_a_file_does_not_fill_the_memory_of_the_process(tmp_path):
+    def mapped_kib() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+    path = tmp_path / "images.npy"
+    np.save(path, np.zeros((2**11, 2**13), np.uint8))  # 16 MiB
+    images = np.load(path, mmap_mode="r")
+    before = mapped_kib()
+    for _ in train_batches(images[:, None, None], batch_size=2**7, seed=0).take(2**4):
+        pass
+    fingerprint([Split(images[:, None, None])])
+    assert mapped_kib() - before < 2**12
+    assert images.sum() == 0
+    assert mapped_kib() - before > 2**13

@@ -1,10 +1,12 @@
-"""A data set in memory: splits of images with labels, and its fingerprint."""
+"""A data set: splits of images with labels, and its fingerprint."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+
+from tfgen.data.mapped import blocks
 
 
 @dataclass(frozen=True)
@@ -12,7 +14,7 @@ class Split:
     """Images and their labels, in the order in which they are stored.
 
     Attributes:
-        images: uint8[N,H,W,C].
+        images: uint8[N,H,W,C]; a read-only `np.memmap` if the pixels are larger than memory allows.
         labels: int64[N], or None.
     """
 
@@ -36,7 +38,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set in memory.
+    """A data set, in memory or mapped from files.
 
     Attributes:
         name: its TFDS name.
@@ -46,6 +48,7 @@ class Dataset:
         test: never trained on.
         num_classes: number of classes, None without labels.
         fingerprint: SHA-256 (hex) of all pixels, labels and shapes, split by split.
+        class_names: names of the classes by label; None if they have none but their numbers.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Dataset:
     test: Split
     num_classes: int | None
     fingerprint: str
+    class_names: tuple[str, ...] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -68,12 +72,20 @@ def count_classes(splits: Iterable[Split]) -> int | None:
     return max(largest) + 1 if largest else None
 
 
-def fingerprint(splits: Iterable[Split]) -> str:
-    """SHA-256 (hex) of all pixels, labels and shapes, split by split."""
+def fingerprint(splits: Iterable[Split], advance: Callable[[int], object] | None = None) -> str:
+    """SHA-256 (hex) of all pixels, labels and shapes, split by split.
+
+    Args:
+        splits: the splits, in memory or mapped from files.
+        advance: called with the number of images that were hashed since its last call.
+    """
     digest = hashlib.sha256()
     for split in splits:
         digest.update(f"{split.images.shape} {split.labels is not None};".encode())
-        digest.update(np.ascontiguousarray(split.images).data)
+        for block in blocks(split.images):
+            digest.update(block.data)
+            if advance is not None:
+                advance(len(block))
         if split.labels is not None:
             # Little-endian, so that the hash does not depend on the machine's byte order.
             digest.update(np.ascontiguousarray(split.labels, "<i8").data)

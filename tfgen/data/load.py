@@ -1,11 +1,14 @@
-"""Loads a data set through TFDS: train, validation and test as arrays in memory."""
+"""Loads a data set through TFDS: train, validation and test as arrays."""
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+from tfgen.data import cache
+from tfgen.data.colored import colored_mnist
 from tfgen.data.dataset import Dataset, Split, fingerprint
-from tfgen.data.reading import Prepared, read_prepared
+from tfgen.data.reading import Prepared, open_prepared, read_split
 from tfgen.data.stacked import stacked_mnist
 from tfgen.errors import UsageError
 from tfgen.settings.fields import hint
@@ -13,7 +16,7 @@ from tfgen.settings.fields import hint
 EMBEDDED = Path(__file__).parent / "embedded"
 _EMBEDDED_NAMES = ("mnist",)
 # Data sets that are made from the embedded MNIST each time they are loaded.
-_DERIVED = {"stacked_mnist": stacked_mnist}
+_DERIVED = {"colored_mnist": colored_mnist, "stacked_mnist": stacked_mnist}
 _NAME = re.compile(r"(?P<base>[a-z]\w*)(/(?P<config>[\w.-]+))?(:(?P<version>\d+\.\d+\.\d+))?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 # The validation split is a sixth of the stored training images, at most 10 000: MNIST's 60 000
@@ -32,34 +35,40 @@ def load(
     Without a test split, as many images before those are the test split. The stored order is
     preserved.
 
-    `stacked_mnist` is made from the embedded MNIST and is the same at every call. With `data_dir`,
-    the data set prepared there under that name is loaded; if there is none, that is an error, so
-    that a missing data set is never replaced by a different one.
+    `colored_mnist` and `stacked_mnist` are made from the embedded MNIST and are the same at every
+    call. With `data_dir`, the data set prepared there under that name is loaded; if there is none,
+    that is an error, so that a missing data set is never replaced by a different one.
 
     Args:
         name: TFDS name: `name`, `name/config` or `name:1.0.0`.
         data_dir: a TFDS root, which contains `<name>/<version>`, or such a version folder. None:
             for `mnist` the copy in this package, otherwise TFDS's own root,
             `~/tensorflow_datasets`.
-        memory: available bytes for the pixels; None uses the physical memory of this machine.
+        memory: most bytes of pixels to hold in memory; None: 1 GB. A larger data set is decoded
+            once into the cache, see `tfgen.data.cache`, and mapped from there.
 
     Returns:
-        The data set, all pixels in memory.
+        The data set. Its images are read-only `np.memmap`s if the data set is larger than `memory`.
 
     Raises:
         UsageError: the name is unknown, or the folder is damaged, has features other than images
-            and classes, has too few images, or does not fit into memory.
-        WorkError: the data set is not in the folder and could not be downloaded.
+            and classes, or has too few images.
+        WorkError: the data set is not in the folder and could not be downloaded, or the cache
+            cannot be written.
     """
-    if data_dir is None and name in _DERIVED:
-        return _DERIVED[name](load(), memory)
-    prepared = read_prepared(_locate(name, data_dir), memory)
-    base = name.partition("/")[0].partition(":")[0]
-    if prepared.name != base:
-        raise UsageError(
-            f"{data_dir} holds {prepared.name!r}, not {base!r}; use --dataset {prepared.name}"
+    if is_derived(name, data_dir):
+        return _DERIVED[name](load())
+    prepared = find_prepared(name, data_dir)
+    divide(prepared.name, prepared.counts)
+    if prepared.nbytes <= (cache.MAX_IN_MEMORY if memory is None else memory):
+        stored = {split: read_split(prepared, split) for split in prepared.counts}
+        digest = fingerprint(_divided(prepared.name, stored))
+    else:
+        stored, digest = cache.cached_splits(
+            prepared,
+            lambda splits, advance: fingerprint(_divided(prepared.name, splits), advance),
         )
-    train, validation, test = _divide(prepared)
+    train, validation, test = _divided(prepared.name, stored)
     return Dataset(
         name=prepared.name,
         version=prepared.version,
@@ -67,8 +76,34 @@ def load(
         validation=validation,
         test=test,
         num_classes=prepared.num_classes if train.labels is not None else None,
-        fingerprint=fingerprint((train, validation, test)),
+        fingerprint=digest,
+        class_names=prepared.class_names if train.labels is not None else None,
     )
+
+
+def is_derived(name: str, data_dir: str | Path | None = None) -> bool:
+    """Whether `load` makes the data set from the embedded MNIST."""
+    return data_dir is None and name in _DERIVED
+
+
+def find_prepared(name: str, data_dir: str | Path | None = None) -> Prepared:
+    """The prepared directory of a data set, downloaded if it is missing; decodes no image.
+
+    Args:
+        name: as `load` takes it, but not a data set that is made from another one.
+        data_dir: as `load` takes it.
+
+    Raises:
+        UsageError: the name is unknown, or the folder is damaged or holds another data set.
+        WorkError: the data set is not in the folder and could not be downloaded.
+    """
+    prepared = open_prepared(_locate(name, data_dir))
+    base = name.partition("/")[0].partition(":")[0]
+    if prepared.name != base:
+        raise UsageError(
+            f"{data_dir} holds {prepared.name!r}, not {base!r}; use --dataset {prepared.name}"
+        )
+    return prepared
 
 
 def _locate(name: str, data_dir: str | Path | None) -> Path:
@@ -128,15 +163,33 @@ def _versions(folder: Path) -> list[Path]:
     return sorted(versions, key=lambda version: [int(part) for part in version.name.split(".")])
 
 
-def _divide(prepared: Prepared) -> tuple[Split, Split, Split]:
-    """Train, validation and test from the stored splits."""
-    stored = prepared.splits["train"]
-    n = len(stored)
+def divide(name: str, counts: Mapping[str, int]) -> dict[str, tuple[str, int, int]]:
+    """Where the images of train, validation and test are stored.
+
+    Args:
+        name: the data set, for the error message.
+        counts: number of images of the stored splits `train` and, if there is one, `test`.
+
+    Returns:
+        For each of the three: stored split, first image, and the image after the last one.
+
+    Raises:
+        UsageError: there are too few train images.
+    """
+    n = counts["train"]
     if n < _MIN_IMAGES:
-        raise UsageError(f"{prepared.name} has {n} train images; the least is {_MIN_IMAGES}")
+        raise UsageError(f"{name} has {n} train images; the least is {_MIN_IMAGES}")
     held_out = max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
-    validation = stored.take(n - held_out, n)
-    if "test" in prepared.splits:
-        return stored.take(0, n - held_out), validation, prepared.splits["test"]
-    test = stored.take(n - 2 * held_out, n - held_out)
-    return stored.take(0, n - 2 * held_out), validation, test
+    end = n - held_out
+    if "test" in counts:
+        test = ("test", 0, counts["test"])
+    else:
+        end, test = end - held_out, ("train", end - held_out, end)
+    return {"train": ("train", 0, end), "validation": ("train", n - held_out, n), "test": test}
+
+
+def _divided(name: str, stored: Mapping[str, Split]) -> tuple[Split, Split, Split]:
+    """Train, validation and test from the stored splits."""
+    places = divide(name, {split: len(images) for split, images in stored.items()}).values()
+    train, validation, test = (stored[split].take(start, end) for split, start, end in places)
+    return train, validation, test

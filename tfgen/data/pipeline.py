@@ -1,13 +1,17 @@
-"""Batches of images in memory, in an order given by seed and global step alone.
+"""Batches of images, in an order given by seed and global step alone.
 
 Nothing here has state: a run that resumes at step g gets the batches that the uninterrupted run
-would have got from step g on.
+would have got from step g on. Images that are mapped from a file are read from it batch by batch,
+while the training step runs.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfgen.data.mapped import RowReader
 from tfgen.errors import UsageError
 from tfgen.settings.training import MAX_SEED
 from tfgen.system.quiet import import_quietly
@@ -48,7 +52,8 @@ def train_batches(
     dropped.
 
     Args:
-        images: uint8[N,H,W,C]. An array is copied at each call; a tensor from `on_host` is not.
+        images: uint8[N,H,W,C]. An array is copied at each call; a tensor from `on_host` and a
+            `np.memmap` are not.
         labels: int[N], or None.
         batch_size: images per batch, B.
         seed: seed of the order, 0 … 2³¹ − 1.
@@ -67,7 +72,7 @@ def train_batches(
     if start_step < 0:
         raise UsageError(f"start_step = {start_step} is too small; the least is 0")
     (tf,) = import_quietly()
-    data = _as_tensors(images, labels)
+    data = _sources(images, labels)
 
     def batch(step: Any) -> Any:
         epoch, position = step // steps, step % steps
@@ -75,7 +80,7 @@ def train_batches(
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
         rows = tf.random.experimental.index_shuffle(places, key, n - 1)
         rows = tf.ensure_shape(rows, [batch_size])
-        return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), data)
+        return tf.nest.map_structure(lambda source: source.take(rows), data)
 
     return _map_in_parallel(tf.data.Dataset.counter(start_step), batch)
 
@@ -86,7 +91,7 @@ def eval_batches(
     """The images in order, once; the last batch may be smaller.
 
     Args:
-        images: uint8[N,H,W,C].
+        images: uint8[N,H,W,C]. An array is copied, a `np.memmap` is not.
         labels: int[N], or None.
         batch_size: images per batch, B; may be larger than N.
 
@@ -98,10 +103,11 @@ def eval_batches(
     """
     _check_batch_size(batch_size)
     (tf,) = import_quietly()
-    data = _as_tensors(images, labels)
+    data = _sources(images, labels)
 
     def batch(start: Any) -> Any:
-        return tf.nest.map_structure(lambda tensor: tensor[start : start + batch_size], data)
+        stop = start + batch_size
+        return tf.nest.map_structure(lambda source: source.part(start, stop), data)
 
     return _map_in_parallel(tf.data.Dataset.range(0, len(images), batch_size), batch)
 
@@ -122,25 +128,62 @@ def _map_in_parallel(positions: Any, batch: Any) -> "tf.data.Dataset":
     return dataset.with_options(options)
 
 
-def on_host(array: Any) -> "tf.Tensor":
-    """The array as a tensor in host memory; copies no tensor that is there already."""
+def on_host(array: Any) -> "tf.Tensor | np.memmap":
+    """The array as a tensor in host memory.
+
+    A tensor that is there already is not copied, and a `np.memmap` stays as it is.
+    """
+    if isinstance(array, np.memmap):
+        return array
     (tf,) = import_quietly()
     # tf.data runs on the CPU: a tensor on a GPU would be copied back at each step.
     with tf.device("/cpu:0"):
         return tf.convert_to_tensor(array)
 
 
-def _as_tensors(images: Any, labels: Any) -> Any:
-    """Images, or images and labels, as tensors on the host.
+@dataclass(frozen=True)
+class _Source:
+    """Where the map function of a `tf.data.Dataset` gets rows from.
 
-    A map function that captures tensors takes them as inputs; arrays would be constants in its
-    graph.
+    Attributes:
+        take: the rows of B indices, `[B, …]`.
+        part: the rows from a first one up to a last one, which is excluded, `[≤B, …]`.
     """
+
+    take: Callable[["tf.Tensor"], "tf.Tensor"]
+    part: Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"]
+
+
+def _source(array: Any) -> _Source:
+    """The rows of an array: of a tensor in memory, or of the file of a memory-mapped array."""
+    (tf,) = import_quietly()
+    data = on_host(array)
+    if not isinstance(data, np.memmap):
+        # The map function captures a tensor, which it takes as an input. An array would be a
+        # constant in its graph.
+        return _Source(lambda rows: tf.gather(data, rows), lambda start, stop: data[start:stop])
+    reader, dtype, row_shape = RowReader(data), data.dtype, data.shape[1:]
+
+    def read(function: Callable[..., np.ndarray], arguments: list[Any], count: Any) -> Any:
+        # Stateless: the same rows always have the same values, so reads may run side by side.
+        rows = tf.numpy_function(function, arguments, dtype, stateful=False)
+        return tf.ensure_shape(rows, [count, *row_shape])
+
+    return _Source(
+        lambda rows: read(reader.take, [rows], rows.shape[0]),
+        lambda start, stop: read(reader.part, [start, stop], None),
+    )
+
+
+def _sources(images: Any, labels: Any) -> Any:
+    """The source of images, or the sources of images and of labels."""
     if labels is not None and len(labels) != len(images):
         raise UsageError(
             f"{len(images)} images, but {len(labels)} labels; each image needs one label"
         )
+    if labels is None:
+        return _source(images)
     (tf,) = import_quietly()
-    return (
-        on_host(images) if labels is None else (on_host(images), tf.cast(on_host(labels), tf.int64))
-    )
+    # Labels are small: they are held in memory.
+    tensor = on_host(np.asarray(labels) if isinstance(labels, np.memmap) else labels)
+    return _source(images), _source(tf.cast(tensor, tf.int64))

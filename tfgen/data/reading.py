@@ -5,53 +5,116 @@ A TFDS directory names the Python classes of its features, and TFDS imports what
 """
 
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tfgen.data._tfds import first_line, import_tfds, silence
 from tfgen.data.dataset import Split
-from tfgen.data.memory import check_memory
 from tfgen.errors import UsageError, size_text
 from tfgen.system.quiet import import_quietly
 
 _TFDS_CLASS = re.compile(r"tensorflow_datasets\.core\.features(\.[A-Za-z_]\w*)+")
 # Protocol buffers read both spellings from JSON.
 _CLASS_KEYS = ("pythonClassName", "python_class_name")
-# Examples decoded by one call of the map function. With more, its loop no longer fits the cache.
-_DECODE_BATCH = 256
+# Most examples that one call of the map function decodes, and most bytes of their pixels. With more
+# examples, its loop no longer fits the processor's cache.
+_DECODE_BATCH, _DECODE_BYTES = 256, 2**24
 _ADVICE = "prepare it again with tfgen-data"
 
 
-class Prepared(NamedTuple):
-    """The contents of a prepared directory.
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared directory, whose images are decoded when they are read.
 
     Attributes:
+        folder: `…/<name>/<version>`.
         name: the data set's name, as the directory states it.
         version: its version, as the directory states it.
-        splits: `train` and, if there is one, `test`.
+        image_shape: height, width, channels.
+        counts: number of images of `train` and, if there is one, of `test`.
+        files: the files with the records of each split.
         num_classes: number of classes, None without labels.
+        class_names: names of the classes by label; None if they have none but their numbers.
     """
 
+    folder: Path
     name: str
     version: str
-    splits: dict[str, Split]
+    image_shape: tuple[int, int, int]
+    counts: Mapping[str, int]
+    files: Mapping[str, list[Path]]
     num_classes: int | None
+    class_names: tuple[str, ...] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        return sum(self.counts.values()) * math.prod(self.image_shape)
+
+    def place(self, split: str) -> str:
+        """A split as error messages name it."""
+        return f"{self.folder}, split {split}"
+
+    def batches(self, split: str) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Decodes a split in stored order.
+
+        Yields:
+            images uint8[≤B,H,W,C], and their labels int64[≤B], −1 for none; None without labels.
+
+        Raises:
+            UsageError: the records are damaged, missing, or not as many as the directory states.
+        """
+        (tf,) = import_quietly()
+        place, count, end = self.place(split), self.counts[split], 0
+        files = [str(path) for path in self.files[split]]
+        batches = _decoded_batches(files, self.image_shape, self.num_classes is not None)
+        try:
+            for batch in batches.as_numpy_iterator():
+                end += len(batch["image"])
+                if end > count:
+                    raise UsageError(
+                        f"{place}: there are more records than the {count} expected; {_ADVICE}"
+                    )
+                yield batch["image"], batch.get("label")
+        except tf.errors.OpError as error:
+            raise UsageError(
+                f"{place}: its records are damaged or missing ({type(error).__name__}); {_ADVICE}"
+            ) from None
+        if end != count:
+            raise UsageError(f"{place}: {end} records, {count} expected; {_ADVICE}")
+
+    def check_labels(self, split: str, labels: np.ndarray | None) -> np.ndarray | None:
+        """The labels of a split; None if it has none.
+
+        Raises:
+            UsageError: a label is out of range.
+        """
+        # TFDS marks an image without a label by −1.
+        if labels is None or self.num_classes is None or (labels == -1).all():
+            return None
+        if labels.min() < 0 or labels.max() >= self.num_classes:
+            raise UsageError(
+                f"{self.place(split)}: labels run from {labels.min()} to {labels.max()}, "
+                f"but there are {self.num_classes} classes"
+            )
+        return labels
 
 
-def read_prepared(folder: Path, memory: int | None = None) -> Prepared:
-    """Reads all `train` and `test` images of a prepared directory, in stored order.
+def open_prepared(folder: Path) -> Prepared:
+    """Opens a prepared directory; decodes no image.
 
     Args:
         folder: `…/<name>/<version>`, with features.json and dataset_info.json.
-        memory: available bytes for the pixels; None uses the physical memory of this machine.
 
     Raises:
-        UsageError: the folder is not a TFDS directory, names a foreign class, is damaged,
-            has images of several sizes, or does not fit into memory.
+        UsageError: the folder is not a TFDS directory, names a foreign class, has no train images,
+            or has images of several sizes.
     """
     check_prepared(folder)
     builder, sizes = _open(folder)
@@ -61,16 +124,33 @@ def read_prepared(folder: Path, memory: int | None = None) -> Prepared:
         raise UsageError(
             f"{folder} has no train images; its splits are: {', '.join(sizes) or 'none'}"
         )
-    shape = tuple(int(n) for n in features["image"].shape)
-    check_memory(info.name, shape, sum(sizes[name] for name in names), memory)
-    num_classes = features["label"].num_classes if _has_labels(features) else None
-    splits = {}
-    for name in names:
-        files = [str(path) for path in info.splits[name].filepaths]
-        place = f"{folder}, split {name}"
-        images, labels = _decode(files, shape, sizes[name], num_classes is not None, place)
-        splits[name] = Split(images, _checked_labels(labels, num_classes, place))
-    return Prepared(info.name, str(info.version), splits, num_classes)
+    height, width, channels = (int(n) for n in features["image"].shape)
+    return Prepared(
+        folder=folder,
+        name=info.name,
+        version=str(info.version),
+        image_shape=(height, width, channels),
+        counts={name: sizes[name] for name in names},
+        files={name: [Path(path) for path in info.splits[name].filepaths] for name in names},
+        num_classes=features["label"].num_classes if _has_labels(features) else None,
+        class_names=_label_names(features["label"]) if _has_labels(features) else None,
+    )
+
+
+def read_split(prepared: Prepared, split: str) -> Split:
+    """All images and labels of a split, in memory.
+
+    Raises:
+        UsageError: the records are damaged, or a label is out of range.
+    """
+    count = prepared.counts[split]
+    images, labels, end = np.empty((count, *prepared.image_shape), np.uint8), [], 0
+    for part, part_labels in prepared.batches(split):
+        start, end = end, end + len(part)
+        images[start:end] = part
+        if part_labels is not None:
+            labels.append(part_labels)
+    return Split(images, prepared.check_labels(split, np.concatenate(labels) if labels else None))
 
 
 def check_prepared(folder: Path) -> None:
@@ -179,37 +259,16 @@ def check_features(features: Any, place: str) -> None:
         )
 
 
+def _label_names(label: Any) -> tuple[str, ...] | None:
+    """The names of the classes of a feature; None if they are the numbers from 0 on."""
+    names = tuple(label.names)
+    return None if names == tuple(map(str, range(len(names)))) else names
+
+
 def _has_labels(features: Any) -> bool:
     # No model here can use a `label` that is a text or a number instead of a class.
     tfds = import_tfds()
     return "label" in features and isinstance(features["label"], tfds.features.ClassLabel)
-
-
-def _decode(
-    files: list[str], shape: tuple[int, ...], count: int, has_labels: bool, place: str
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The images and labels of all `count` records of a split."""
-    (tf,) = import_quietly()
-    images = np.empty((count, *shape), np.uint8)
-    labels = np.empty(count, np.int64) if has_labels else None
-    end = 0
-    try:
-        for batch in _decoded_batches(files, shape, has_labels).as_numpy_iterator():
-            start, end = end, end + len(batch["image"])
-            if end > count:
-                raise UsageError(
-                    f"{place}: there are more records than the {count} expected; {_ADVICE}"
-                )
-            images[start:end] = batch["image"]
-            if labels is not None:
-                labels[start:end] = batch["label"]
-    except tf.errors.OpError as error:
-        raise UsageError(
-            f"{place}: its records are damaged or missing ({type(error).__name__}); {_ADVICE}"
-        ) from None
-    if end != count:
-        raise UsageError(f"{place}: {end} records, {count} expected; {_ADVICE}")
-    return images, labels
 
 
 def _decoded_batches(files: list[str], shape: tuple[int, ...], has_labels: bool) -> Any:
@@ -236,20 +295,6 @@ def _decoded_batches(files: list[str], shape: tuple[int, ...], has_labels: bool)
         )
         return parsed
 
-    records = tf.data.TFRecordDataset(files).batch(_DECODE_BATCH)
+    size = max(1, min(_DECODE_BATCH, _DECODE_BYTES // math.prod(shape)))
+    records = tf.data.TFRecordDataset(files).batch(size)
     return records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
-
-
-def _checked_labels(
-    labels: np.ndarray | None, num_classes: int | None, place: str
-) -> np.ndarray | None:
-    """The labels of a split; None if it has none."""
-    # TFDS marks an image without a label by −1.
-    if labels is None or num_classes is None or (labels == -1).all():
-        return None
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise UsageError(
-            f"{place}: labels run from {labels.min()} to {labels.max()}, "
-            f"but there are {num_classes} classes"
-        )
-    return labels

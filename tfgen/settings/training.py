@@ -20,7 +20,9 @@ class TrainingOptions(Config):
 
     preset: str = option("mlp", "named setting that sets the defaults of the other flags")
     dataset: str = option(
-        "mnist", "data set: mnist, stacked_mnist, one in --data-dir, or one that TFDS can download"
+        "mnist",
+        "data set: mnist, colored_mnist, stacked_mnist, one in --data-dir, or one that TFDS can "
+        "download",
     )
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
     epochs: int = option(40, "total number of epochs", minimum=1)

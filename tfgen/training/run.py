@@ -14,8 +14,10 @@ import tensorflow as tf
 from rich.console import Console
 
 from tfgen import registry
+from tfgen.data.cache import pixel_folder
 from tfgen.data.dataset import Split
 from tfgen.data.load import load
+from tfgen.data.outline import Outline
 from tfgen.data.pipeline import eval_batches, on_host, steps_per_epoch, train_batches
 from tfgen.errors import InterruptedRunError, UsageError
 from tfgen.nn import cpu
@@ -23,13 +25,17 @@ from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
-from tfgen.training import callbacks, checkpoint
+from tfgen.training import callbacks, checkpoint, cost
 from tfgen.training.folder import RunFolder, add_resumption, run_name, run_path
 from tfgen.training.interrupt import InterruptRequest
-from tfgen.training.plan import compiled_model, count_parameters, for_worker, with_data
+from tfgen.training.plan import (
+    EVAL_BATCH_SIZE,
+    compiled_model,
+    count_parameters,
+    for_worker,
+    with_data,
+)
 from tfgen.training.strategy import is_chief, make_strategy, worker_index
-
-EVAL_BATCH_SIZE = 500
 
 
 class Run:
@@ -67,6 +73,11 @@ class Run:
         self.name = run_name(self.config)
         self.folder = RunFolder(run_path(self.config))
         steps = steps_per_epoch(len(self.dataset.train), self.options.batch_size)
+        if self.is_chief:
+            with status("estimating memory and disk space"):
+                warnings = cost.check(self.config, Outline.of(self.dataset))
+            for text in warnings:
+                print_line(console, text)
         with status("building the model"):
             self.model = compiled_model(self.config, strategy, steps)
         self._position = callbacks.Position(0, 0, steps)
@@ -176,11 +187,13 @@ class Run:
             self.folder.write_config(add_resumption(saved, self.config.options, self.notes, start))
             return
         dataset = self.dataset
-        data = {
+        data: dict[str, Any] = {
             "name": dataset.name,
             "version": dataset.version,
             "fingerprint": dataset.fingerprint,
         }
+        if dataset.class_names is not None:
+            data["class_names"] = list(dataset.class_names)
         self.folder.write_config({**self.config.to_json(), **self.notes, "data": data, **start})
 
     def _announce(self) -> None:
@@ -195,6 +208,8 @@ class Run:
             f"{self.name}: {count_parameters(self.model):,} parameters, {epochs} of {steps}, "
             f"{start}; run directory {self.folder.path}",
         )
+        if (folder := pixel_folder(self.dataset.train.images)) is not None:
+            print_line(self.console, f"images are read from {folder}")
 
     def _callbacks(self, reports: list[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:
         """All callbacks in their order.

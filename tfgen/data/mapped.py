@@ -1,0 +1,106 @@
+"""Rows of memory-mapped arrays, read without filling the memory of the process.
+
+What is read through a mapping counts as memory of the process until the system drops it; after an
+epoch that is the whole file. What is read from the file does not.
+"""
+
+import mmap
+import os
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tfgen.errors import WorkError
+
+# Alignment of TensorFlow's tensors [bytes].
+_ALIGNMENT = 64
+# Bytes of a block, if the caller does not say how many rows it has.
+_BLOCK = 2**24
+
+
+class RowReader:
+    """Reads rows of a memory-mapped array from its file; safe to use from several threads.
+
+    Args:
+        array: any array of `np.load(…, mmap_mode="r")`, or a slice of its rows.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+
+    def __init__(self, array: np.memmap):
+        self._array = array
+        self._row_bytes = array.nbytes // max(1, len(array))
+        offset = _file_offset(array)
+        self._file, self._start = -1, offset or 0
+        if offset is not None:
+            self._file = os.open(str(array.filename), os.O_RDONLY)
+            weakref.finalize(self, os.close, self._file)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of those indices, `[B, …]`.
+
+        Raises:
+            WorkError: the file has become shorter.
+        """
+        if self._file < 0:  # it is read through the mapping
+            return np.asarray(self._array)[rows]
+        return self._read([(row, 1) for row in rows.tolist()])
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """The rows from `start` up to `stop`, which is excluded; a part of at most 2 GB.
+
+        Raises:
+            WorkError: the file has become shorter.
+        """
+        stop = min(stop, len(self._array))
+        if self._file < 0:  # it is read through the mapping
+            return np.array(self._array[start:stop])
+        return self._read([(start, stop - start)])
+
+    def _read(self, runs: list[tuple[int, int]]) -> np.ndarray:
+        """The rows of runs, each a first row and a number of rows."""
+        size, file, offset = self._row_bytes, self._file, self._start
+        count = sum(length for _, length in runs)
+        # TensorFlow takes over an array that is aligned, and would copy any other one.
+        space = np.empty(count * size + _ALIGNMENT, np.uint8)
+        start = -space.ctypes.data % _ALIGNMENT
+        rows = space[start : start + count * size]
+        view, end = memoryview(rows), 0
+        for row, length in runs:
+            begin, end = end, end + length * size
+            if os.preadv(file, [view[begin:end]], offset + row * size) != length * size:
+                raise WorkError(f"{self._array.filename} has become shorter while it was read")
+        return rows.view(self._array.dtype).reshape(count, *self._array.shape[1:])
+
+
+def blocks(array: np.ndarray, rows: int | None = None) -> Iterator[np.ndarray]:
+    """The rows of an array in order, in contiguous blocks.
+
+    Args:
+        array: `[N, …]`, in memory or memory-mapped.
+        rows: rows of a block; None: as many as have 16 MiB, at least one.
+    """
+    size = rows or max(1, _BLOCK * len(array) // max(1, array.nbytes))
+    reader = RowReader(array) if isinstance(array, np.memmap) else None
+    for start in range(0, len(array), size):
+        part = reader.part(start, start + size) if reader else array[start : start + size]
+        yield np.ascontiguousarray(part)
+
+
+def _file_offset(array: np.memmap) -> int | None:
+    """Where the first row is in the file; None if the file does not hold the rows one by one."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if array.filename is None or not array.flags.c_contiguous or not isinstance(base, mmap.mmap):
+        return None
+    if array.mode == "c":  # changes stay in memory
+        return None
+    # A slice keeps the offset of the whole array, so the place follows from the addresses. The
+    # mapping starts at a multiple of the granularity.
+    mapping_start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+    mapping = np.frombuffer(base, np.uint8)
+    return mapping_start + array.ctypes.data - mapping.ctypes.data
