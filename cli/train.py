@@ -36,7 +36,9 @@ class PublishOptions(Config):
 class CommandOptions(Config):
     """What `tfgen-train` does instead of training."""
 
-    dry_run: bool = option(False, "print settings, parameters, steps and memory, and exit")
+    dry_run: bool = option(
+        False, "print settings, parameters, steps, memory and disk space, and exit"
+    )
 
 
 class Request(NamedTuple):
@@ -61,13 +63,15 @@ def _body(argv: list[str]) -> None:
         # No failure: the state that the command asks for is there.
         print(message)
         return
-    import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
     if request.dry_run:
-        from tfgen.training.plan import describe
+        import_quietly("tensorflow_probability", "tfgen.training.cost")
+        from tfgen.training.cost import describe
 
-        print(describe(request.config))
-    else:
-        train(request.config, request.publishing)
+        publishing = request.publishing
+        print(describe(request.config, publishing.saved_models if publishing.publish else None))
+        return
+    import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
+    train(request.config, request.publishing)
 
 
 def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:

@@ -1,4 +1,4 @@
-"""What a run will train: configuration, compiled model, and an estimate of the cost."""
+"""What a run will train: its configuration and the compiled model."""
 
 import dataclasses
 import math
@@ -6,8 +6,7 @@ from typing import Any
 
 from tfgen import registry
 from tfgen.data.dataset import Dataset
-from tfgen.data.load import load
-from tfgen.data.pipeline import steps_per_epoch
+from tfgen.data.outline import Outline
 from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
 from tfgen.nn.optimizers import Schedule
@@ -17,9 +16,11 @@ from tfgen.training.strategy import scope
 
 # Keras calls into Python once in this many steps; more gains nothing at the length of these steps.
 STEPS_PER_EXECUTION = 16
+# Images of a batch of the validation.
+EVAL_BATCH_SIZE = 500
 
 
-def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
+def with_data(config: RunConfig, dataset: Dataset | Outline) -> RunConfig:
     """The run's configuration with what the data decides: image shape and number of classes.
 
     Raises:
@@ -72,43 +73,3 @@ def compiled_model(config: RunConfig, strategy: Any, steps: int) -> ImageModel:
 def count_parameters(model: ImageModel) -> int:
     """Number of trainable parameters."""
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
-
-
-def describe(config: RunConfig) -> str:
-    """A table of what would be trained: settings, parameters, steps, estimated memory.
-
-    Raises:
-        UsageError: the request is wrong.
-    """
-    options = config.options
-    dataset = load(options.dataset, options.data_dir)
-    config = with_data(config, dataset)
-    model = registry.build_model(config)
-    steps = steps_per_epoch(len(dataset.train), options.batch_size)
-    settings = {**config.model.to_json(), **options.to_json()}
-    rows = {
-        "model": f"{config.family}, preset {options.preset}",
-        **{name: value for name, value in settings.items() if name != "preset"},
-        "training images": f"{len(dataset.train)}, validation {len(dataset.validation)}",
-        "parameters": f"{count_parameters(model):,}",
-        "steps": f"{steps} per epoch, {steps * options.epochs:,} in total",
-        "memory": f"about {_memory(model, dataset, options.batch_size) / 2**20:.0f} MiB, "
-        "and 700 MiB of TensorFlow",
-    }
-    return "\n".join(f"{name:<28}{value}" for name, value in rows.items())
-
-
-def _memory(model: ImageModel, dataset: Dataset, batch_size: int) -> int:
-    """Estimated memory of a run without TensorFlow itself [bytes]."""
-    activations = sum(
-        batch_size * math.prod(layer.output.shape[1:])
-        for network in model.networks
-        for layer in network.layers
-    )
-    splits = (dataset.train, dataset.validation, dataset.test)
-    # Per parameter: value, gradient and Adam's two moments; per activation: value and gradient.
-    return (
-        4 * 4 * count_parameters(model)
-        + 2 * 4 * activations
-        + sum(split.images.nbytes for split in splits)
-    )
