@@ -9,7 +9,6 @@ Srivastava et al. 2017, "VEEGAN"; Lin, Khetan, Fanti & Oh 2018, "PacGAN");
 import numpy as np
 
 from tfgen.data.dataset import Dataset, Split, fingerprint
-from tfgen.data.memory import check_memory
 from tfgen.errors import UsageError
 
 NAME = "stacked_mnist"
@@ -20,19 +19,16 @@ DIGITS = 10
 _SEED = 0x736D
 
 
-def stacked_mnist(mnist: Dataset, memory: int | None = None) -> Dataset:
+def stacked_mnist(mnist: Dataset) -> Dataset:
     """Stacked MNIST; each split comes from that split of MNIST and has its size.
 
     Args:
         mnist: the source, with labels 0…9.
-        memory: available bytes; None uses the physical memory of this machine.
 
     Raises:
-        UsageError: the pixels do not fit into memory, or the source has no labels.
+        UsageError: the source has no labels.
     """
     sources = (mnist.train, mnist.validation, mnist.test)
-    height, width, _ = mnist.image_shape
-    check_memory(NAME, (height, width, CHANNELS), sum(map(len, sources)), memory)
     bits = np.random.PCG64(_SEED)
     train, validation, test = (_stack(source, bits) for source in sources)
     return Dataset(
