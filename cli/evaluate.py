@@ -1,9 +1,9 @@
-"""`tfgen-evaluate`: judges a model by its samples and its likelihood."""
+"""`tfgen-evaluate`: judges a model by its samples and its likelihood, or images of any source."""
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,34 +18,14 @@ from tfgen.system.quiet import import_quietly
 from tfgen.training.folder import RunFolder
 
 from ._command import SAVED_MODELS, check_output, run_command, terminable
+from ._data_sets import open_data_set
 from ._flags import Parser, add_flags, read_flags
+from ._metrics import describe_reading, print_result
 
 PROG = "tfgen-evaluate"
 
-# What the parts of an evaluation are called at the terminal, with the unit.
-LABELS = {
-    "fid": "FID",
-    "kid": "KID",
-    "modes": "modes",
-    "modes_kl": "KL of modes [nats]",
-    "class_entropy": "class entropy [nats]",
-    "captured": "modes captured",
-    "kl": "KL of modes [nats]",
-    "captured_by_uniform": "modes captured by as many uniform draws",
-    "kl_of_uniform": "KL of modes of as many uniform draws [nats]",
-    "n": "samples for the modes",
-    "events": "likelihood of",
-    "negative_elbo": "−ELBO [nats]",
-    "nll": "NLL [nats]",
-    "bits_per_dim_one_draw": "bits/dim, one dequantization draw",
-    "bits_per_dim": "bits/dim, averaged over the dequantization draws",
-    "dequantizations": "dequantization draws",
-    "active_units": "active latents",
-    "seconds_an_epoch": "training [s/epoch], median",
-    "seconds": "training [s]",
-    "peak_mib": "peak memory [MiB]",
-    "images_a_second": "images per second",
-}
+# Pixels of black and white that a network of the user's own may take.
+RANGES = ("0,1", "-1,1", "0,255")
 
 
 @dataclass(frozen=True)
@@ -80,9 +60,22 @@ class EvaluateOptions(Config):
         maximum=MAX_SEED,
     )
     dataset: str | None = option(
-        None, "name of the data set (default: the one that the model was trained on)"
+        None,
+        "name of the data set (default: the one that the model was trained on; images have no "
+        "default)",
     )
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
+    features: str | None = option(
+        None,
+        "where features come from: classifier, random (a fixed random network), or the path of a "
+        "network of your own, a SavedModel or a .keras file (default: the classifier of the data "
+        "set if there is one, else random)",
+    )
+    features_range: str | None = option(
+        None,
+        "pixels that the network of --features PATH takes, from black to white: 0,1 or -1,1 or "
+        "0,255; required unless it takes bytes",
+    )
     classifier: str | None = option(
         None,
         "name, or version's folder, of the classifier that features come from "
@@ -101,7 +94,7 @@ class EvaluateOptions(Config):
     out: Path | None = option(
         None,
         "JSON file to write (default: evaluation.json of the run, or the manifest of the version; "
-        "for a shipped version, NAME-1-evaluation.json)",
+        "for a shipped version, NAME-1-evaluation.json, for images, NAME-evaluation.json)",
     )
 
     def __post_init__(self) -> None:
@@ -110,9 +103,17 @@ class EvaluateOptions(Config):
             raise UsageError(
                 "--no-samples and --no-likelihood leave nothing to judge; leave one of them out"
             )
-        for name in ("dataset", "classifier"):
+        for name in ("dataset", "features", "classifier"):
             if getattr(self, name) == "":
                 raise UsageError(f"--{name} is empty; leave it out for the default")
+        if self.classifier is not None and self.features not in (None, "classifier"):
+            raise UsageError(f"--classifier and --features {self.features} exclude each other")
+        if self.features_range and self.features in (None, "classifier", "random"):
+            raise UsageError("--features-range is of a network of your own; pass --features PATH")
+        if self.features_range not in (None, *RANGES):
+            raise UsageError(
+                f"--features-range {self.features_range} is unknown; use {' or '.join(RANGES)}"
+            )
 
     def request(self) -> EvaluationRequest:
         """What the evaluation is asked to measure."""
@@ -129,16 +130,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _body(argv: list[str]) -> None:
     parser = Parser(
         PROG,
-        "Judge a run or a published version by its samples and its likelihood.",
+        "Judge a run or a published version by its samples and its likelihood, or images of any "
+        "other source, against a data set.",
         conflict_handler="resolve",  # --version is a flag of its own
     )
     parser.add_argument(
         "what",
-        metavar="RUN|VERSION",
-        help="run directory, folder of a version, or published name",
+        metavar="RUN|NAME|FOLDER|FILE.npz",
+        help="run directory, published name, folder of a version or of pictures, or NPZ file of "
+        "images",
     )
     add_flags(parser, EvaluateOptions)
-    namespace = parser.parse(argv)
+    namespace = parser.parse(_join_range(argv))
     options = read_flags(namespace, EvaluateOptions)
     import_quietly(
         "tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.subject"
@@ -147,8 +150,17 @@ def _body(argv: list[str]) -> None:
         evaluate(namespace.what, options)
 
 
+def _join_range(argv: Sequence[str]) -> list[str]:
+    """The arguments with `--features-range -1,1` as one: argparse would read a flag -1,1."""
+    words = list(argv)
+    for index, word in enumerate(words[:-1]):
+        if word == "--features-range" and words[index + 1] in RANGES:
+            return [*words[:index], f"{word}={words[index + 1]}", *words[index + 2 :]]
+    return words
+
+
 def evaluate(what: str, options: EvaluateOptions) -> None:
-    """Evaluate a run or a version, write the result and print it.
+    """Evaluate a run, a version or images, write the result and print it.
 
     Raises:
         UsageError: the request is wrong.
@@ -157,32 +169,23 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
     from rich.console import Console
 
     from tfgen.evaluation import evaluate as evaluation
-    from tfgen.evaluation.classifier import open_classifier
     from tfgen.evaluation.job import Job
-    from tfgen.evaluation.subject import open_subject
-    from tfgen.system.status import status
     from tfgen.system.terminal import print_line
 
     console = Console()
-    with status(f"opening {what}"):
-        subject = open_subject(what, options.saved_models, options.version, options.weights)
+    subject, dataset = open_both(what, options, console)
     out = destination(subject, options.out)
-    if not options.samples and subject.density is None:
-        reason = subject.no_model or f"{subject.title} has no likelihood"
-        raise UsageError(f"{reason}; leave out --no-samples")
-    with status("loading the data set"):
-        dataset = open_data(subject, options)
-    classifier = None
-    if options.samples:
-        with status("opening the classifier"):
-            classifier = open_classifier(dataset.name, options.classifier, options.saved_models)
     if options.likelihood and subject.no_model:
         print_line(console, f"no likelihood, samples only: {subject.no_model}")
     # Not in a version's folder: a version with an unknown file is broken.
     hidden = Path(f".{subject.path.parent.name}-{subject.path.name}")
     partial_path = hidden if subject.kind == "version" else out
-    job = Job(subject, dataset, options.request(), partial_path, console)
-    result = evaluation.evaluate(job, classifier, options.likelihood)
+    request = options.request()
+    if subject.kind == "images":
+        request = replace(request, n=len(subject.images))
+    job = Job(subject, dataset, request, partial_path, console)
+    extractor = open_extractor(job, options) if options.samples else None
+    result = evaluation.evaluate(job, extractor, options.likelihood)
     # Read only now: another evaluation may have ended in the meantime.
     result = evaluation.merge(read_result(out), result)
     write_result(out, result)
@@ -194,30 +197,98 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
     print_line(console, f"written to {out}")
 
 
+# --- what is evaluated, and by what
+# ------------------------------------------------------------------------------------------------
+
+
+def open_both(what: str, options: EvaluateOptions, console: Any) -> tuple[Any, Any]:
+    """The model or the images to evaluate, and the data set.
+
+    Raises:
+        UsageError: the request is wrong.
+        WorkError: what is evaluated is damaged.
+    """
+    from tfgen.evaluation.images import find_images
+    from tfgen.evaluation.subject import open_subject
+    from tfgen.system.status import status
+
+    source = find_images(what, options.saved_models)
+    if source is not None:
+        return read_images(what, source, options, console)
+    with status(f"opening {what}"):
+        subject = open_subject(what, options.saved_models, options.version, options.weights)
+    destination(subject, options.out)  # refuses a wrong one before the data set is loaded
+    if not options.samples and subject.density is None:
+        reason = subject.no_model or f"{subject.title} has no likelihood"
+        raise UsageError(f"{reason}; leave out --no-samples")
+    with status("loading the data set"):
+        return subject, open_data(subject, options)
+
+
+def read_images(what: str, source: Any, options: EvaluateOptions, console: Any) -> tuple[Any, Any]:
+    """Images to evaluate, and the data set; says which were resized and skipped.
+
+    Raises:
+        UsageError: the request is wrong, or there are no images.
+    """
+    from tfgen.data import load
+    from tfgen.evaluation.images import read_image_set
+    from tfgen.evaluation.job import phase
+    from tfgen.system.status import status
+    from tfgen.system.terminal import print_line
+
+    if options.version is not None:
+        raise UsageError(f"{what} holds images and has no version; leave out --version")
+    if not options.samples:
+        raise UsageError(f"{what} holds images, which have no likelihood; leave out --no-samples")
+    if options.dataset is None:
+        raise UsageError(
+            f"{what} holds images; name the data set that they are judged against with --dataset"
+        )
+    with status("loading the data set"):
+        dataset = load(options.dataset, options.data_dir)
+    most = min(options.n or DEFAULT_N, len(getattr(dataset, options.split)))
+    shape = dataset.image_shape
+    with phase(console, "reading images", len(source.files)) as advance:
+        images = read_image_set(what, source, shape, most, options.seed, advance)
+    for line in describe_reading(images, shape):
+        print_line(console, line)
+    if options.n is not None and len(images.images) < options.n:
+        raise UsageError(
+            f"n = {options.n} is too large; there are {len(images.images)} images in {what}, and "
+            f"{len(getattr(dataset, options.split))} in the {options.split} split"
+        )
+    return images, dataset
+
+
+def open_extractor(job: Any, options: EvaluateOptions) -> Any:
+    """The network that features come from.
+
+    Raises:
+        UsageError: there is no such network, or it is none that extracts features.
+        WorkError: it is damaged, or holds what is not allowed.
+    """
+    from tfgen.evaluation.choice import choose_extractor
+    from tfgen.system.status import status
+
+    with status("opening the network for features"):
+        return choose_extractor(
+            job.dataset.name,
+            job.n,
+            options.saved_models,
+            options.features,
+            options.classifier,
+            options.features_range,  # type: ignore[arg-type]
+        )
+
+
 def open_data(subject: Any, options: EvaluateOptions) -> Any:
     """The data set that the model was trained on, or the one of `--dataset`.
 
     Raises:
         UsageError: it is unknown, it is not the one of the training, or it does not suit the model.
     """
-    from tfgen.data import load
-
-    name = options.dataset or subject.training_option("dataset")
-    if name is None:
-        raise UsageError(
-            f"the data set that {subject.title} was trained on is unknown; name it with --dataset"
-        )
-    folder = options.data_dir
-    if folder is None and options.dataset is None:
-        own = subject.training_option("data_dir")
-        folder = Path(own) if own else None
-    dataset = load(name, folder)
-    expected = subject.run.get("data", {}).get("fingerprint")
-    if options.dataset is None and expected not in (None, dataset.fingerprint):
-        raise UsageError(
-            f"data set {name} is not the one that {subject.title} was trained on; pass the folder "
-            f"of that one with --data-dir, or pass --dataset {name} to use this one"
-        )
+    dataset = open_data_set(options.dataset, options.data_dir, subject.run, subject.title)
     subject.check_images(dataset, options.split)
     return dataset
 
@@ -230,7 +301,7 @@ def destination(subject: Any, asked: Path | None) -> Path:
     """The file that the result is written to.
 
     By default evaluation.json of a run, or the manifest of a version. Version 1, which is shipped,
-    keeps its manifest; its default is a file in the current folder.
+    keeps its manifest; its default is a file in the current folder, as that of images is.
 
     Args:
         subject: what is evaluated.
@@ -256,6 +327,8 @@ def destination(subject: Any, asked: Path | None) -> Path:
         return asked
     if subject.kind == "run":
         out = RunFolder(subject.path).evaluation
+    elif subject.kind == "images":
+        out = Path(f"{subject.title}-evaluation.json")
     elif subject.path.name == str(versions.SHIPPED):
         out = Path(f"{subject.path.parent.name}-{subject.path.name}-evaluation.json")
     else:
@@ -293,70 +366,6 @@ def write_nearest(result: dict[str, Any], folder: Path) -> None:
         rows = GridAxis("", ("samples", "training images"))
         title = "samples, and below each the nearest training image"
         save_figure(grid_figure(pixels, title, rows), folder / "nearest.png")
-
-
-# --- at the terminal
-# --------------------------------------------------------------------------------------
-
-
-def print_result(result: Mapping[str, Any], console: Any) -> None:
-    """Print the metrics of samples, then likelihood and cost."""
-    from tfgen.system.terminal import print_line
-
-    if "samples" in result:
-        print_samples(result, console)
-    for part in ("modes", "likelihood", "cost"):
-        values = result.get(part, {})
-        for key, value in values.items():
-            if not key.endswith("_error"):
-                text = format_value(value, values.get(f"{key}_error"))
-                print_line(console, f"{label(key)}: {text}")
-
-
-def print_samples(result: Mapping[str, Any], console: Any) -> None:
-    """Print the metrics of samples next to those of real images and of noise."""
-    from rich.table import Table
-
-    from tfgen.system.terminal import print_line
-
-    split = result["dataset"]["split"]
-    table = Table(title=f"{result['title']}: {result['n']} samples against {split} images")
-    for heading in ("", "samples", "real images (floor)", "noise (ceiling)"):
-        table.add_column(heading, justify="right" if heading else "left")
-    parts = [result[part] for part in ("samples", "floor", "ceiling")]
-    for key, value in result["samples"].items():
-        if isinstance(value, float | int) and not key.endswith("_error"):
-            cells = [
-                format_value(part[key], part.get(f"{key}_error"), 4) if key in part else ""
-                for part in parts
-            ]
-            table.add_row(label(key), *cells)
-    console.print(table)
-    if "floor_images" in result:
-        print_line(console, f"floor: as many {result['floor_images']} images")
-    copied, classifier = result["samples"]["copies"], result["classifier"]
-    print_line(
-        console,
-        f"median distance to the nearest training image: {copied['distance']:.2f}, of held-out "
-        f"images {copied['distance_of_held_out']:.2f}; {copied['share_nearer']:.1%} of the samples "
-        "are nearer than the nearest 1 % of held-out images",
-    )
-    accuracy = f", accuracy {classifier['accuracy']:.2%}" if "accuracy" in classifier else ""
-    print_line(
-        console, f"features of {classifier['name']} version {classifier['version']}{accuracy}"
-    )
-
-
-def label(key: str) -> str:
-    """What a part of an evaluation is called at the terminal."""
-    return LABELS.get(key, key.replace("_", " "))
-
-
-def format_value(value: Any, error: float | None = None, digits: int = 5) -> str:
-    """A value as a text, with its standard error if it has one."""
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.{digits}g}" + ("" if error is None else f" ± {error:.2g}")
 
 
 if __name__ == "__main__":

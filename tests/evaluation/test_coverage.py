@@ -73,6 +73,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, real = rng.normal(size=(2, 50, 4))
     whole, near = coverage(samples, real), nearest(samples, real)
     monkeypatch.setattr(module, "_ENTRIES", 7 * 50)
+    monkeypatch.setattr(module, "_VALUES", 9 * 4)
     assert coverage(samples, real) == whole
     np.testing.assert_array_equal(nearest(samples, real), near)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +10,20 @@ import tensorflow as tf
 
 from tfgen import registry
 from tfgen.errors import UsageError, size_text
-from tfgen.evaluation.coverage import NEIGHBOURS
+from tfgen.evaluation.features import Extractor, ImageFeatures
 from tfgen.evaluation.progress import Advance, silent
 from tfgen.models.base import ImageModel
 from tfgen.publishing import versions
 from tfgen.publishing.export import weights_sha256
 from tfgen.publishing.opening import Sampler
+from tfgen.publishing.versions import Version
 from tfgen.sampling import Arrays
 
 # Images in one call of the classifier.
 BATCH = 500
 
 
-@dataclass(frozen=True)
-class ImageFeatures:
-    """What a classifier computes from N images.
-
-    Attributes:
-        features: `float32[N, D]`.
-        classes: the most likely class of each image, `int64[N]`.
-    """
-
-    features: np.ndarray
-    classes: np.ndarray
-
-
-class FeatureClassifier:
+class FeatureClassifier(Extractor):
     """A published classifier, as an extractor of features.
 
     Images with a multiple of its channels are passed to it part by part: the features of the parts
@@ -50,7 +37,9 @@ class FeatureClassifier:
         WorkError: the version is damaged.
     """
 
-    def __init__(self, version: versions.Version):
+    key = "classifier"
+
+    def __init__(self, version: Version):
         self._version = Sampler(version)
         self.name = version.name
         signatures = self._version.manifest["signatures"]
@@ -88,27 +77,8 @@ class FeatureClassifier:
         if shape[:2] != self._image_shape[:2] or shape[2] % self._image_shape[2]:
             raise UsageError(
                 f"classifier {self.name} takes images of {size_text(self._image_shape)}, not of "
-                f"{size_text(shape)}; "
-                "pass a classifier that was trained on such images"
-            )
-
-    def check_count(self, n: int, shape: tuple[int, ...]) -> None:
-        """Refuse too few images for the metrics, before any sample is drawn.
-
-        Args:
-            n: number of images.
-            shape: height, width, channels.
-
-        Raises:
-            UsageError: the covariance of the features would be singular, or there are fewer
-                neighbours than the metrics need.
-        """
-        features = self.dimensions(shape)
-        least = max(features, NEIGHBOURS) + 1
-        if n < least:
-            raise UsageError(
-                f"n = {n} is too small for the covariance of {features} features; "
-                f"the least is {least}"
+                f"{size_text(shape)}; pass a classifier that was trained on such images, or "
+                "--features random"
             )
 
     def dimensions(self, shape: tuple[int, ...]) -> int:
@@ -187,11 +157,27 @@ def default_name(dataset: str) -> str:
     )
 
 
-def open_classifier(dataset: str, name: str | None, saved_models: Path) -> FeatureClassifier:
-    """Open the classifier that evaluates samples.
+def find_classifier(dataset: str, saved_models: Path, name: str | None = None) -> Version | None:
+    """The version of a classifier by which samples are judged; None if there is none.
 
     A shipped version is preferred to versions that were trained here under its name, so that
     metrics compare. To use such a version, pass its folder.
+
+    Args:
+        dataset: name of the data set.
+        saved_models: folder of published models.
+        name: of a published classifier; None: that of the data set.
+    """
+    name = name or default_name(dataset)
+    # By its number: in a checkout, versions trained there are in the same folder.
+    shipped = versions.shipped_folder() / name / str(versions.SHIPPED)
+    if versions.is_version(shipped):
+        return Version(name, versions.SHIPPED, shipped)
+    return versions.newest(name, saved_models)
+
+
+def open_classifier(dataset: str, name: str | None, saved_models: Path) -> FeatureClassifier:
+    """Open the classifier that evaluates samples.
 
     Args:
         dataset: name of the data set.
@@ -203,16 +189,16 @@ def open_classifier(dataset: str, name: str | None, saved_models: Path) -> Featu
         WorkError: it is damaged.
     """
     if name is not None and versions.is_version(Path(name)):
-        return FeatureClassifier(versions.Version.at(name))
+        return FeatureClassifier(Version.at(name))
+    version = find_classifier(dataset, saved_models, name)
+    if version is not None:
+        return FeatureClassifier(version)
     name = name or default_name(dataset)
-    shipped = versions.shipped_folder()
-    # By its number: in a checkout, versions trained there are in the same folder.
-    if versions.SHIPPED in versions.version_numbers(shipped / name):
-        return FeatureClassifier(versions.find(name, shipped, versions.SHIPPED))
     try:
         return FeatureClassifier(versions.find(name, saved_models))
     except UsageError as error:
         raise UsageError(
             f"there is no classifier {name!r} to evaluate samples with ({error}); "
-            f"train it with: tfgen-train classifier --dataset {plain_dataset(dataset)}"
+            f"train it with: tfgen-train classifier --dataset {plain_dataset(dataset)}, or take "
+            "features of a fixed random network with --features random"
         ) from error

@@ -5,11 +5,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfgen.data.mapped import blocks
 from tfgen.errors import UsageError
 
 NEIGHBOURS = 5
 # Entries of a distance matrix that are in memory at a time.
 _ENTRIES = 2**25
+# Pixels of candidates that are in memory at a time, in float32.
+_VALUES = 2**27
+# Pixel values of candidates that are in memory at a time.
+_VALUES = 2**27
 
 
 class Coverage(NamedTuple):
@@ -106,19 +111,30 @@ def nearest(images: np.ndarray, candidates: np.ndarray) -> Nearest:
 
     Args:
         images: `[N, …]`, of any scale.
-        candidates: `[M, …]`, of the same shape and scale.
+        candidates: `[M, …]`, of the same shape and scale, in memory or mapped from a file.
     """
     rows_flat = np.asarray(images, np.float32).reshape(len(images), -1)
-    columns_flat = np.asarray(candidates, np.float32).reshape(len(candidates), -1)
-    indices, squared = np.empty(len(images), int), np.empty(len(images))
-    for rows, block in _squared_distances(rows_flat, columns_flat):
-        indices[rows] = block.argmin(1)
+    indices, least = np.zeros(len(images), int), np.full(len(images), np.inf)
+    start = 0
+    for part in blocks(candidates, max(1, _VALUES // max(1, rows_flat.shape[1]))):
+        columns_flat = np.asarray(part, np.float32).reshape(len(part), -1)
+        for rows, squared in _squared_distances(rows_flat, columns_flat):
+            columns = squared.argmin(1)
+            values = squared[np.arange(len(squared)), columns]
+            is_nearer = values < least[rows]
+            indices[rows] = np.where(is_nearer, start + columns, indices[rows])
+            least[rows] = np.where(is_nearer, values, least[rows])
+        start += len(part)
+    distances = np.empty(len(images))
     for start in range(0, len(images), 1000):
         rows = slice(start, start + 1000)
         # Again in float64: in the sum of squares, small distances cancel.
-        difference = rows_flat[rows].astype(np.float64) - columns_flat[indices[rows]]
-        squared[rows] = (difference**2).sum(1)
-    return Nearest(indices, np.sqrt(squared))
+        columns_flat = np.asarray(candidates[indices[rows]], np.float32)
+        difference = rows_flat[rows].astype(np.float64) - columns_flat.reshape(
+            rows_flat[rows].shape
+        )
+        distances[rows] = (difference**2).sum(1)
+    return Nearest(indices, np.sqrt(distances))
 
 
 def _squared_distances(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

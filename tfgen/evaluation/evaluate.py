@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from tfgen.errors import UsageError
-from tfgen.evaluation.classifier import FeatureClassifier
-from tfgen.evaluation.groups import FORMAT, UNDECIDING_OPTIONS
+from tfgen.evaluation.features import Extractor
+from tfgen.evaluation.groups import UNDECIDING_OPTIONS
 from tfgen.evaluation.held_out import measure_likelihood
+from tfgen.evaluation.images import ImageSet
 from tfgen.evaluation.job import Job
 from tfgen.evaluation.modes import captured_modes, expected_modes
+from tfgen.evaluation.reading import FORMAT
 from tfgen.evaluation.sample_metrics import copies, noise, sample_metrics
 from tfgen.figures import image_grid, png_bytes
 from tfgen.settings.training import TrainingOptions
@@ -25,7 +27,7 @@ PICTURED = 64
 MANY_MODES, SAMPLES_PER_MODE = 100, 26
 # What two evaluations must share for one to take over parts of the other.
 SHARED = ("format", "weights_sha256", "dataset", "n", "evaluation_seed")
-# What is measured on samples, taken over as a whole: metrics belong to their classifier.
+# What is measured on samples, taken over as a whole: metrics belong to their features.
 SAMPLE_PARTS = (
     "samples",
     "floor",
@@ -34,45 +36,50 @@ SAMPLE_PARTS = (
     "picture",
     "nearest_picture",
     "classifier",
+    "features",
+    "images",
     "modes",
 )
 
 
-def evaluate(
-    job: Job, classifier: FeatureClassifier | None, likelihood: bool = True
-) -> dict[str, Any]:
-    """Evaluate a model.
+def evaluate(job: Job, extractor: Extractor | None, likelihood: bool = True) -> dict[str, Any]:
+    """Evaluate a model, or images.
 
     Args:
-        job: model, images and request.
-        classifier: for the metrics of samples; None leaves the samples out.
+        job: model or images, data set and request.
+        extractor: of features, for the metrics of samples; None leaves the samples out.
         likelihood: whether the likelihood is estimated, if the model has one.
 
     Returns:
         What evaluation.json holds: `samples`, the same metrics of real images as `floor` and of
-        noise as `ceiling`, `likelihood`, `cost`, and what decides them.
+        noise as `ceiling`, `likelihood`, `cost`, and what decides them. Images have neither
+        likelihood nor cost; `images` says what became of their files.
 
     Raises:
-        UsageError: there are too few images, or the classifier cannot take them.
-        WorkError: a pixel or a likelihood is not finite.
+        UsageError: there are too few images, or the extractor cannot take them.
+        WorkError: a pixel, a feature or a likelihood is not finite.
     """
-    start = time.perf_counter()
-    if classifier is not None:
-        classifier.check_images(job.dataset.image_shape)
-        classifier.check_count(job.n, job.dataset.image_shape)
+    start, shape = time.perf_counter(), job.dataset.image_shape
+    if extractor is not None:
+        extractor.check_images(shape)
+        extractor.check_count(job.n, shape)
     result = describe(job)
     cost = dict(job.subject.cost)
-    if classifier is not None:
-        samples, rate = _evaluate_samples(job, classifier)
+    if extractor is not None:
+        samples, rate = _evaluate_samples(job, extractor)
         result |= samples
         cost |= {"images_a_second": round(rate, 1)} if rate else {}
     if likelihood and (measured := measure_likelihood(job)) is not None:
         result["likelihood"] = measured
-    return {**result, "cost": cost, "minutes": round((time.perf_counter() - start) / 60, 2)}
+    if isinstance(job.subject, ImageSet):
+        result["images"] = job.subject.reading
+    else:
+        result["cost"] = cost
+    return {**result, "minutes": round((time.perf_counter() - start) / 60, 2)}
 
 
 def describe(job: Job) -> dict[str, Any]:
-    """What decides an evaluation's metrics, apart from the classifier."""
+    """What decides an evaluation's metrics, apart from the features."""
     subject, run = job.subject, job.subject.run
     options = run.get("options", {})
     # Runs of earlier versions also hold options of the command, which decide nothing.
@@ -109,26 +116,27 @@ def merge(previous: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         return result
     parts = ("likelihood", *(() if "samples" in result else SAMPLE_PARTS))
     taken = {name: previous[name] for name in parts if name in previous}
-    cost = {**previous.get("cost", {}), **result["cost"]}
-    return {**taken, **result, "cost": cost}
+    if "cost" not in result:
+        return {**taken, **result}
+    return {**taken, **result, "cost": {**previous.get("cost", {}), **result["cost"]}}
 
 
-def _evaluate_samples(job: Job, classifier: FeatureClassifier) -> tuple[dict[str, Any], float]:
+def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], float]:
     """Metrics of samples, of as many real images, and of noise; samples per second."""
     n, shape = job.n, job.dataset.image_shape
-    num_modes = classifier.num_modes(shape)
+    num_modes = extractor.num_modes(shape)
     held_out = job.held_out
     floor_split, floor = _floor(job)
     with job.phase("samples", n) as advance:
         samples, rate = job.subject.samples(n, job.request.seed, held_out.labels, advance)
     sets = {"samples": samples, "floor": floor, "ceiling": noise(n, shape)}
     with job.phase("features", 4 * n) as advance:
-        reference = classifier.extract(held_out.images, advance)
-        features = {name: classifier.extract(images, advance) for name, images in sets.items()}
-    description = classifier.describe()
-    if held_out.labels is not None:
+        reference = extractor.extract(held_out.images, advance)
+        features = {name: extractor.extract(images, advance) for name, images in sets.items()}
+    description = extractor.describe()
+    if held_out.labels is not None and reference.classes is not None:
         description["accuracy"] = float((reference.classes == held_out.labels).mean())
-    result: dict[str, Any] = {"classifier": description, "floor_images": floor_split}
+    result: dict[str, Any] = {extractor.key: description, "floor_images": floor_split}
     with job.phase("distances", 4) as advance:
         for name, of_set in features.items():
             result[name] = sample_metrics(of_set, reference, num_modes)
@@ -136,8 +144,8 @@ def _evaluate_samples(job: Job, classifier: FeatureClassifier) -> tuple[dict[str
         copied = copies(samples, held_out.images, job.dataset.train.images)
         result["samples"]["copies"] = copied
         advance(1)
-    if num_modes > MANY_MODES:
-        result["modes"] = _count_modes(job, classifier)
+    if num_modes > MANY_MODES and not isinstance(job.subject, ImageSet):
+        result["modes"] = _count_modes(job, extractor)
     return result | _pictures(job, samples, copied["nearest"]), rate
 
 
@@ -159,13 +167,15 @@ def _floor(job: Job) -> tuple[str, np.ndarray]:
     )
 
 
-def _count_modes(job: Job, classifier: FeatureClassifier) -> dict[str, Any]:
+def _count_modes(job: Job, extractor: Extractor) -> dict[str, Any]:
     """Modes captured by samples of their own, and by as many uniform draws."""
-    num_modes = classifier.num_modes(job.dataset.image_shape)
+    num_modes = extractor.num_modes(job.dataset.image_shape)
     n = SAMPLES_PER_MODE * num_modes
     with job.phase("modes", 2 * n) as advance:
         samples, _ = job.subject.samples(n, job.request.seed + 1, None, advance)
-        counts = captured_modes(classifier.extract(samples, advance).classes, num_modes)
+        classes = extractor.extract(samples, advance).classes
+        assert classes is not None
+        counts = captured_modes(classes, num_modes)
     return {
         "n": n,
         "captured": counts.captured,

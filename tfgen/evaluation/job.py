@@ -81,12 +81,17 @@ class Job:
         self.partial_values.append(partial)
         return partial
 
-    @contextlib.contextmanager
-    def phase(self, name: str, total: int) -> Iterator[Advance]:
+    def phase(self, name: str, total: int) -> contextlib.AbstractContextManager[Advance]:
         """Show a step as a bar with the time left, and at its end as a line with its time."""
-        start, bar = time.perf_counter(), make_bar(self.console)
-        task = bar.add_task(name, total=total)
-        with on_screen(bar):
-            yield lambda done: bar.advance(task, done)
-        seconds = time.perf_counter() - start
-        print_line(self.console, f"{name}: {seconds:.1f} s")
+        return phase(self.console, name, total)
+
+
+@contextlib.contextmanager
+def phase(console: Console, name: str, total: int) -> Iterator[Advance]:
+    """Show a step as a bar with the time left, and at its end as a line with its time."""
+    start, bar = time.perf_counter(), make_bar(console)
+    task = bar.add_task(name, total=total)
+    with on_screen(bar):
+        yield lambda done: bar.advance(task, done)
+    seconds = time.perf_counter() - start
+    print_line(console, f"{name}: {seconds:.1f} s")

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.evaluation.classifier import ImageFeatures
 from tfgen.evaluation.coverage import coverage, nearest
 from tfgen.evaluation.distances import fid, kid
+from tfgen.evaluation.features import ImageFeatures
 from tfgen.evaluation.modes import captured_modes
 
 # Number of samples that `copies` names, those nearest to a training image.
@@ -25,19 +25,25 @@ def sample_metrics(
     Args:
         samples: of the samples.
         reference: of real images.
-        num_modes: number of classes.
+        num_modes: number of classes; 0 without classes.
+
+    Returns:
+        The metrics by name. `fid` is missing if the images are too few for the covariance of the
+        features, metrics of classes if there are none, or fewer samples than classes.
 
     Raises:
-        UsageError: there are too few images.
+        UsageError: there are too few images for the other metrics.
     """
+    metrics: dict[str, Any] = {}
+    if min(len(samples.features), len(reference.features)) > samples.features.shape[1]:
+        metrics["fid"] = fid(samples.features, reference.features)
     kernel_distance = kid(samples.features, reference.features)
-    metrics: dict[str, Any] = {
-        "fid": fid(samples.features, reference.features),
+    metrics |= {
         "kid": kernel_distance.value,
         "kid_error": kernel_distance.error,
         **coverage(samples.features, reference.features)._asdict(),
     }
-    if len(samples.classes) >= num_modes:
+    if samples.classes is not None and len(samples.classes) >= num_modes:
         modes = captured_modes(samples.classes, num_modes)
         metrics |= {"modes": modes.captured, "modes_kl": modes.kl, "class_entropy": modes.entropy}
         if num_modes <= _MAX_HISTOGRAM:
@@ -63,10 +69,12 @@ def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict
     of_samples, of_held_out = nearest(samples, train), nearest(held_out, train)
     order = np.argsort(of_samples.distances)[:PICTURED]
     threshold = np.quantile(of_held_out.distances, _COPIES)
+    # The data set may hold images twice; then the threshold is 0, and copies are not below it.
+    is_copy = of_samples.distances == 0
     return {
         "distance": float(np.median(of_samples.distances)) / 255,
         "distance_of_held_out": float(np.median(of_held_out.distances)) / 255,
-        "share_nearer": float((of_samples.distances < threshold).mean()),
+        "share_nearer": float((is_copy | (of_samples.distances < threshold)).mean()),
         "nearest": [[int(index), int(of_samples.indices[index])] for index in order],
     }
 

@@ -1,4 +1,4 @@
-"""What is evaluated: a run or a published version."""
+"""What is evaluated: a run, a published version, or images of another source."""
 
 import time
 from collections.abc import Callable
@@ -24,12 +24,12 @@ from tfgen.training.plan import count_parameters
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to evaluate.
+    """A model to evaluate; `ImageSet` of `tfgen.evaluation.images` are images of another source.
 
     Attributes:
         title: name, preset and seed of the model, for tables.
-        path: of the run or of the version.
-        kind: whether it is a run or a version.
+        path: of the run, of the version or of the images.
+        kind: which of these it is.
         run: the run's configuration, as in config.json.
         weights: `best` or `last`.
         weights_sha256: hash of the weights; None if the live model is unknown.
@@ -44,7 +44,7 @@ class Subject:
 
     title: str
     path: Path
-    kind: Literal["run", "version"]
+    kind: Literal["run", "version", "images"]
     run: dict[str, Any]
     weights: str
     weights_sha256: str | None
@@ -54,10 +54,6 @@ class Subject:
     image_shape: tuple[int, ...]
     cost: dict[str, Any]
     no_model: str = ""
-
-    def training_option(self, name: str) -> Any:
-        """An option of the training; None if it is unknown."""
-        return self.run.get("options", {}).get(name)
 
     def check_images(self, dataset: Dataset, split: str) -> None:
         """Refuse a data set that does not suit the model.
@@ -148,8 +144,8 @@ def open_subject(what: str, saved_models: Path, version: int | None, weights: st
         return _open_version(versions.Version.at(path))
     if path.name != what or path.exists():
         raise UsageError(
-            f"{what} is neither a run directory nor the folder of a version; pass one of these, or "
-            "the name of a published model"
+            f"{what} is neither a run directory nor the folder of a version; pass one of these, a "
+            "folder of pictures, an NPZ file of images, or the name of a published model"
         )
     return _open_version(versions.find(what, saved_models, version))
 

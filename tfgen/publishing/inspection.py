@@ -35,22 +35,23 @@ _Function = Any
 _MetaGraph = Any
 
 
-def find_fault(path: Path) -> str | None:
+def find_fault(path: Path, allowed: frozenset[str] = ALLOWED) -> str | None:
     """What forbids to load the SavedModel in a folder, in one line; None if nothing does.
 
     Args:
         path: folder of the SavedModel.
+        allowed: the operations that it may hold outside of its saver.
 
     Raises:
         WorkError: there is no SavedModel, or it is damaged.
     """
-    return next(_saved_model_faults(path), None)
+    return next(_saved_model_faults(path, allowed), None)
 
 
 # --- the whole file -----------------------------------------------------------------------
 
 
-def _saved_model_faults(path: Path) -> Iterator[str]:
+def _saved_model_faults(path: Path, allowed: frozenset[str]) -> Iterator[str]:
     for name in _OTHER_FORMS:
         if (path / name).exists():
             yield f"it holds {name} beside {_SAVED_MODEL}"
@@ -58,7 +59,7 @@ def _saved_model_faults(path: Path) -> Iterator[str]:
     if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
         yield f"{_SAVED_MODEL} is not of the form that tf.saved_model.save writes"
         return
-    yield from _meta_graph_faults(model.meta_graphs[0])
+    yield from _meta_graph_faults(model.meta_graphs[0], allowed)
 
 
 def _read_saved_model(path: Path) -> Any:
@@ -74,7 +75,7 @@ def _read_saved_model(path: Path) -> Any:
     return model
 
 
-def _meta_graph_faults(meta: _MetaGraph) -> Iterator[str]:
+def _meta_graph_faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
     nodes = meta.graph_def.node
     functions = meta.graph_def.library.function
     # An ambiguous name could be checked in one place and run in the other.
@@ -91,7 +92,7 @@ def _meta_graph_faults(meta: _MetaGraph) -> Iterator[str]:
             yield f"signature {name} has sparse or composite tensors"
     saver, faults = _find_saver(meta)
     yield from faults
-    yield from _operation_faults(meta, saver)
+    yield from _operation_faults(meta, saver, allowed)
     if saver is not None:
         yield from _reach_faults(meta, saver)
         yield from _saving_faults(saver)
@@ -244,14 +245,16 @@ class _Body:
 # --- everything else ----------------------------------------------------------------------
 
 
-def _operation_faults(meta: _MetaGraph, saver: _Saver | None) -> Iterator[str]:
+def _operation_faults(
+    meta: _MetaGraph, saver: _Saver | None, allowed: frozenset[str]
+) -> Iterator[str]:
     """Operations outside the saver's functions that are not allowed."""
     savers = saver.functions if saver is not None else set()
     library = meta.graph_def.library.function
-    unknown = {node.op for node in meta.graph_def.node} - ALLOWED
+    unknown = {node.op for node in meta.graph_def.node} - allowed
     for function in library:
         if function.signature.name not in savers:
-            unknown |= {node.op for node in function.node_def} - ALLOWED
+            unknown |= {node.op for node in function.node_def} - allowed
     if unknown:
         yield f"its graph holds {describe_forbidden(unknown)}"
 

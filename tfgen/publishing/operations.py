@@ -68,6 +68,14 @@ CALLS = frozenset(["PartitionedCall", "StatefulPartitionedCall"])
 _BRANCHES = frozenset(["Case", "If", "StatelessCase", "StatelessIf", "StatelessWhile", "While"])
 ALLOWED = PURE | _READS | CALLS | _BRANCHES
 
+# What a network of the user's own may hold as well. It changes nothing outside of the process:
+# variables that it initializes or averages, random numbers of its training, assertions.
+_LOCAL = """
+    Assert AssignAddVariableOp AssignSubVariableOp AssignVariableOp RandomStandardNormal
+    RandomUniform StatelessRandomGetKeyCounter StatelessRandomUniformV2 VarIsInitializedOp
+"""
+LOCAL = frozenset(_LOCAL.split())
+
 _SAVING = """
     Const DisableCopyOnRead Identity MergeV2Checkpoints NoOp Pack ReadVariableOp SaveV2 Select
     ShardedFilename StaticRegexFullMatch StringJoin

@@ -1,0 +1,110 @@
+"""`tfgen-evaluate` of images that no model of this process made."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import commands
+from tests.conftest import Trained, make_images
+
+pytestmark = pytest.mark.newest
+
+N = 40  # the test images of `tiny`
+
+
+@pytest.fixture
+def evaluate(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+
+    def run(what: object, *flags: object) -> int:
+        common = ["--data-dir", trained.data, "--saved-models", trained.saved_models]
+        return commands.main("evaluate", [str(word) for word in (what, *common, *flags)])
+
+    return run
+
+
+def read(name: str) -> Any:
+    return json.loads(Path(name).read_text())
+
+
+def test_images_of_tfgen_sample_get_the_metrics_of_the_version(
+    evaluate: Any, trained: Trained, capfd: Any
+) -> None:
+    # `pictures` is also judged by its own name, where `vae-tiny` is a published one.
+    common = ["vae-tiny", "--saved-models", str(trained.saved_models), "--n", str(N)]
+    for out in ("samples.npz", "pictures/"):
+        assert commands.main("sample", [*common, "--out", out]) == 0
+    assert evaluate("vae-tiny", "--no-likelihood", "--out", "version.json") == 0
+    capfd.readouterr()
+    expected = read("version.json")
+    for what in ("samples.npz", "pictures"):
+        assert evaluate(what, "--dataset", "tiny") == 0
+        result = read(f"{Path(what).stem}-evaluation.json")
+        # A sample of a version is rounded to bytes in the same way as a pixel of a PNG.
+        for part in ("samples", "floor", "ceiling"):
+            for name, value in expected[part].items():
+                if name != "copies":
+                    assert result[part][name] == pytest.approx(value, rel=1e-3, abs=1e-6)
+        assert result["features"] == expected["features"]
+        assert result.keys().isdisjoint({"cost", "likelihood", "classifier"})
+        assert (result["title"], result["n"], result["seed"]) == (Path(what).stem, N, None)
+        printed = capfd.readouterr().out
+        assert "no likelihood and no cost: these are images, not a model" in printed
+        assert "features of random network" in printed
+        assert 'see "The random network" in docs/judge.md' in printed
+    assert commands.main("compare", ["version.json", "samples-evaluation.json"]) == 0
+
+
+def test_a_folder_of_all_kinds(evaluate: Any, capfd: Any) -> None:
+    folder = Path("bilder äöü")
+    folder.mkdir()
+    for index, image in enumerate(make_images(30, side=12, channels=3)):
+        Image.fromarray(image).save(folder / f"{index}.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG")
+    assert evaluate(folder, "--dataset", "tiny", "--features", "random") == 0
+    result, printed = read("bilder äöü-evaluation.json"), capfd.readouterr().out
+    assert (result["n"], result["images"]["resized"], result["images"]["skipped"]) == (30, 30, 1)
+    assert "30 of other sizes: resized to 6 × 6, cropped to the aspect ratio, then" in printed
+    assert "1 file skipped:" in printed
+    assert "broken.png" in printed
+
+
+@pytest.mark.parametrize(
+    ("what", "flags", "message"),
+    [
+        ("a.npz", [], "a.npz holds images; name the data set that they are judged against"),
+        ("a.npz", ["--dataset", "tiny", "--no-samples"], "which have no likelihood; leave out"),
+        ("a.npz", ["--dataset", "tiny", "--version", 2], "holds images and has no version"),
+        ("a.npz", ["--dataset", "tiny", "--n", 21], "n = 21 is too large; there are 20 images in"),
+        ("a.npz", ["--dataset", "tiny", "--n", 5], "n = 5 is too small for the covariance"),
+        ("a.npz", ["--dataset", "tiny", "--features", "classifier"], "or take features of a fixed"),
+        ("a.npz", ["--dataset", "tiny", "--features", "no/net"], "no/net does not exist; pass"),
+        ("a.npz", ["--features", ""], "--features is empty; leave it out for the default"),
+        ("a.npz", ["--features", "n", "--features-range", "0,2"], "use 0,1 or -1,1 or 0,255"),
+        ("a.npz", ["--features-range", "-1,1"], "of a network of your own; pass --features PATH"),
+        ("a.npz", ["--features", "random", "--classifier", "c"], "exclude each other"),
+        ("gone.npz", ["--dataset", "tiny"], "gone.npz"),
+        (".", ["--dataset", "tiny"], "holds no pictures"),
+    ],
+)
+def test_wrong_uses(evaluate: Any, what: str, flags: list, message: str, capfd: Any) -> None:
+    np.savez("a.npz", images=make_images(20))
+    assert evaluate(what, *flags) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("tfgen-evaluate: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_weak_classifier_is_named_beside_the_metrics() -> None:
+    describe = importlib.import_module(f"{commands.PACKAGE}._metrics").describe_features
+    classifier = {"name": "classifier-emoji", "version": 2, "sha256": "0"}
+    (line,) = describe({"classifier": classifier | {"accuracy": 0.95}})
+    assert line == "features of classifier-emoji version 2, accuracy 95.00%"
+    line, weak = describe({"classifier": classifier | {"accuracy": 0.62}})
+    assert "weak on the real images (below 90%)" in weak

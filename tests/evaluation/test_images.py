@@ -1,0 +1,115 @@
+"""Images of any source, as they are judged: which files are read, and how they are resized."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import make_images
+from tests.told import fails
+from tfgen.data.decoding import resize
+from tfgen.evaluation.images import ImageSet, find_images, read_image_set
+
+NONE = Path("none")
+SHAPE = (6, 6, 1)
+
+
+def write(folder: Path, images: np.ndarray) -> Path:
+    folder.mkdir(parents=True)
+    for index, image in enumerate(images):
+        Image.fromarray(image.squeeze()).save(folder / f"{index:03}.png")
+    return folder
+
+
+def read(path: Path, most: int = 100, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> ImageSet:
+    source = find_images(str(path), NONE)
+    assert source is not None
+    return read_image_set(str(path), source, shape, most, seed)
+
+
+@pytest.mark.quick
+def test_a_folder_is_read_in_order_and_what_holds_no_picture_is_counted(tmp_path: Path) -> None:
+    images = make_images(8)
+    folder = write(tmp_path / "größe", images)
+    (folder / "005.png").write_bytes(b"no picture")
+    (folder / "samples.csv").write_text("file,seed\n")  # of tfgen-sample
+    result = read(folder)
+    np.testing.assert_array_equal(result.images, np.delete(images, 5, 0))
+    assert result.title == "größe"
+    assert [path.name for path, _ in result.skipped] == ["005.png"]
+    reading = {key: value for key, value in result.reading.items() if key != "rule"}
+    assert reading == {"available": 8, "resized": 0, "skipped": 1}
+    # A broken file is replaced by another one, as long as there are others.
+    for seed in range(4):
+        drawn = read(folder, most=6, seed=seed)
+        assert len(np.unique(drawn.images.reshape(6, -1), axis=0)) == 6
+        rows = [np.flatnonzero((images == image).all((1, 2, 3)))[0] for image in drawn.images]
+        assert rows == sorted(rows)
+    np.testing.assert_array_equal(drawn.images, read(folder, 6, seed).images)
+    assert drawn.weights_sha256 != result.weights_sha256
+    assert drawn.samples(3, 0)[1] == 0
+    assert len(drawn.samples(3, 0)[0]) == 3
+
+
+@pytest.mark.quick
+def test_an_npz_file_has_bytes_or_floats(tmp_path: Path) -> None:
+    images = make_images(20)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.zeros(20, int))
+    np.savez(tmp_path / "b.npz", x=images / np.float32(255), y=np.zeros(20))
+    expected = read(tmp_path / "a.npz")
+    np.testing.assert_array_equal(expected.images, images)
+    np.testing.assert_array_equal(read(tmp_path / "b.npz").images, images)
+    drawn = read(tmp_path / "a.npz", most=7)
+    assert drawn.images.shape == (7, *SHAPE)
+    assert drawn.reading["available"] == 20
+    # Grey images become RGB, and the other way round.
+    coloured = read(tmp_path / "a.npz", shape=(6, 6, 3)).images
+    np.testing.assert_array_equal(coloured, images.repeat(3, 3))
+
+
+@pytest.mark.quick
+def test_other_sizes_are_cropped_and_resized_by_the_stated_rule(tmp_path: Path) -> None:
+    wide = np.random.default_rng(0).integers(0, 256, (3, 12, 20, 3), np.uint8)
+    result = read(write(tmp_path / "wide", wide))
+    assert result.images.shape == (3, *SHAPE)
+    assert result.reading["resized"] == 3
+    for image, original in zip(result.images, wide, strict=True):
+        grey = np.asarray(Image.fromarray(original).convert("L"))[..., None]
+        np.testing.assert_array_equal(image, resize(grey, (6, 6)))
+        # The crop is the middle; at its edge, the filter sees pixels beside it.
+        np.testing.assert_allclose(image, resize(grey[:, 4:16], (6, 6)), atol=16)
+
+
+@pytest.mark.quick
+def test_what_holds_no_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("a")
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    np.savez(tmp_path / "objects.npz", images=np.array([{}], dtype=object))
+    np.savez(tmp_path / "large.npz", images=np.full((2, 6, 6, 1), 2.0))
+    np.savez(tmp_path / "none.npz", images=np.zeros((0, 6, 6, 1), np.uint8))
+    for name, message in (
+        ("empty", "is neither a run nor a version, and holds no pictures"),
+        ("text", "holds no pictures"),
+        ("gone.npz", "gone.npz"),
+        ("broken.npz", "is broken"),
+        ("objects.npz", "objects.npz"),
+        ("large.npz", "from 2 to 2; pass uint8 in 0…255, or floats in 0…1"),
+        ("none.npz", "0 images; the least is 1"),
+    ):
+        fails(lambda name=name: read(tmp_path / name), message)
+    assert find_images("vae", NONE) is None
+
+
+@pytest.mark.quick
+def test_a_folder_with_the_name_of_a_model_is_ambiguous(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "vae", make_images(2))
+    monkeypatch.chdir(tmp_path)
+    fails(lambda: find_images("vae", NONE), "is a folder and the name of a published model")
+    source = find_images("./vae", NONE)
+    assert source is not None
+    assert len(source.files) == 2

@@ -1,0 +1,155 @@
+"""Networks of the user's own: how their inputs are scaled, and what is not loaded."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfgen
+from tests.told import fails
+from tfgen.data.decoding import resize
+from tfgen.errors import WorkError
+from tfgen.evaluation.features import ImageFeatures
+from tfgen.evaluation.own_network import fit_images, open_extractor
+from tfgen.evaluation.sample_metrics import sample_metrics
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 1), np.uint8)
+
+
+class Means(tf.Module):
+    """Mean of each channel, and twice of it."""
+
+    def __init__(self, dtype: tf.DType, channels: int = 3):
+        super().__init__()
+        self.weight = tf.Variable(2.0)
+        spec = tf.TensorSpec((None, None, None, channels), dtype, name="pixels")
+        self.call = tf.function(self._call, input_signature=[spec])
+
+    def _call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        means = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2])
+        return {"features": tf.concat([means, self.weight * means], 1)}
+
+
+def saved(path: Path, dtype: tf.DType, channels: int = 3) -> Path:
+    module = Means(dtype, channels)
+    tf.saved_model.save(module, str(path), signatures=module.call)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("value_range", "black", "white"), [("0,1", 0, 1), ("-1,1", -1, 1), ("0,255", 0, 255)]
+)
+def test_pixels_get_the_range_that_was_asked_for(
+    tmp_path: Path, value_range: Any, black: float, white: float
+) -> None:
+    extractor = open_extractor(saved(tmp_path / "net", tf.float32), value_range)
+    images = np.array([0, 255], np.uint8)[:, None, None, None] * np.ones((1, 6, 6, 1), np.uint8)
+    features = extractor.extract(images).features
+    np.testing.assert_allclose(features[:, 0], [black, white], atol=1e-6)
+    np.testing.assert_allclose(features[:, 5], [2 * black, 2 * white], atol=1e-6)
+    assert extractor.dimensions((6, 6, 1)) == 6
+    description = extractor.describe()
+    assert (description["range"], description["input"]) == (value_range, [None, None, 3])
+
+
+def test_the_hash_is_of_files_and_range(tmp_path: Path) -> None:
+    path = saved(tmp_path / "net", tf.float32)
+    hashes = [open_extractor(path, value).describe() for value in ("0,1", "0,1", "-1,1")]  # type: ignore[arg-type]
+    assert hashes[0] == hashes[1]
+    assert hashes[0]["sha256"] != hashes[2]["sha256"]
+    assert hashes[0]["files_sha256"] == hashes[2]["files_sha256"]
+
+
+def test_a_network_of_bytes_needs_no_range(tmp_path: Path) -> None:
+    path = saved(tmp_path / "net", tf.uint8, channels=1)
+    features = open_extractor(path, None).extract(IMAGES).features
+    np.testing.assert_allclose(features[:, 0], IMAGES.mean((1, 2, 3)), rtol=1e-5)
+    fails(lambda: open_extractor(path, "0,1"), "takes bytes; leave out --features-range 0,1")
+    fails(
+        lambda: open_extractor(saved(tmp_path / "floats", tf.float32), None),
+        "takes images of float32; say in which range with --features-range",
+    )
+
+
+@pytest.mark.quick
+def test_images_get_the_size_and_the_channels_of_the_input() -> None:
+    fitted = fit_images(IMAGES, (12, 8, 3))
+    assert fitted.shape == (5, 12, 8, 3)
+    np.testing.assert_array_equal(fitted[0], resize(IMAGES[0].repeat(3, 2), (12, 8)))
+    np.testing.assert_array_equal(fit_images(IMAGES, (None, None, 3)), IMAGES.repeat(3, 3))
+    np.testing.assert_array_equal(fit_images(IMAGES.repeat(3, 3), (6, None, 1)), IMAGES)
+
+
+def test_a_keras_file(tmp_path: Path) -> None:
+    layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    model.save(tmp_path / "net.keras")
+    extractor = open_extractor(tmp_path / "net.keras", "0,1")
+    images = fit_images(IMAGES, (8, 8, 3)) / np.float32(255)
+    np.testing.assert_allclose(extractor.extract(IMAGES).features, model(images), atol=1e-6)
+    # What `export` of Keras writes opens as well, though it holds variables' initializers.
+    model.export(tmp_path / "exported", verbose=False)
+    exported = open_extractor(tmp_path / "exported", "0,1").extract(IMAGES).features
+    np.testing.assert_allclose(exported, model(images), atol=1e-6)
+
+
+def test_a_classifier_of_tfgen_knows_its_classes(tmp_path: Path) -> None:
+    model = tfgen.Classifier(image_shape=(6, 6, 1), num_classes=3, channels=2, units=4)
+    model.save(tmp_path / "classifier.keras")
+    extractor = open_extractor(tmp_path / "classifier.keras", None)
+    assert extractor.num_modes((6, 6, 1)) == 3
+    assert extractor.extract(IMAGES).classes is not None
+
+
+def test_what_could_run_code_or_touch_files_is_not_loaded(tmp_path: Path) -> None:
+    class Writer(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 6, 6, 1), tf.float32)])
+        def __call__(self, images: tf.Tensor) -> tf.Tensor:
+            tf.io.write_file(str(tmp_path / "written"), "x")
+            return tf.reduce_mean(images, [1, 2])
+
+    module = Writer()
+    tf.saved_model.save(module, str(tmp_path / "writer"), signatures=module.__call__)
+    fails(
+        lambda: open_extractor(tmp_path / "writer", "0,1"),
+        "is not loaded: its graph holds operations that are not allowed: WriteFile",
+        error=WorkError,
+    )
+    keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)]).save(
+        tmp_path / "lambda.keras"
+    )
+    fails(lambda: open_extractor(tmp_path / "lambda.keras", "0,1"), "Lambda", error=WorkError)
+    assert not (tmp_path / "written").exists()
+
+
+def test_other_networks_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.keras").write_text("text")
+    (tmp_path / "folder").mkdir()
+    keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Conv2D(2, 3)]).save(
+        tmp_path / "maps.keras"
+    )
+    keras.Sequential([keras.Input((3, 6, 6)), keras.layers.Flatten()]).save(
+        tmp_path / "first.keras"
+    )
+    for name, message in (
+        ("gone", "does not exist; pass classifier, random, or a SavedModel's folder"),
+        ("folder", "holds no network"),
+        ("text.keras", "is no file that model.save() of Keras wrote"),
+        ("maps.keras", "computes features of ? × 4 × 4 × 2; it must compute one vector"),
+        ("first.keras", "takes ? × 3 × 6 × 6; it must take batches of any length of images"),
+    ):
+        fails(lambda name=name: open_extractor(tmp_path / name, "0,1"), message)
+
+
+@pytest.mark.quick
+def test_few_images_have_no_fid() -> None:
+    rng = np.random.default_rng(0)
+    few, many = (ImageFeatures(rng.normal(size=(30, size)), None) for size in (30, 29))
+    assert "fid" not in sample_metrics(few, few, 0)
+    metrics = sample_metrics(many, many, 0)
+    assert metrics.keys() == {
+        "fid", "kid", "kid_error", "precision", "recall", "density", "coverage",
+    }  # fmt: skip

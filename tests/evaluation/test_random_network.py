@@ -1,0 +1,128 @@
+"""The fixed random network: weights that never change, any images, degraded images in order."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfgen
+from tfgen.data.decoding import resize
+from tfgen.errors import UsageError
+from tfgen.evaluation.coverage import coverage
+from tfgen.evaluation.distances import fid
+from tfgen.evaluation.images import find_images, read_image_set
+from tfgen.evaluation.random_network import RandomNetwork, draw_weights
+
+N = 600
+
+
+@pytest.fixture(scope="module")
+def network() -> RandomNetwork:
+    return RandomNetwork(N)
+
+
+@pytest.fixture(scope="module")
+def mnist() -> tfgen.data.Dataset:
+    return tfgen.load_data("mnist")
+
+
+@pytest.mark.quick
+def test_the_weights_are_the_same_for_ever(network: RandomNetwork) -> None:
+    expected = "c454782e0b7bf2baa196627eadb2185e9e00533a442af388c18b6c27f3383192"
+    assert network.describe() == {"name": "random network", "sha256": expected, "features": 64}
+    assert RandomNetwork(40).describe()["sha256"] != expected
+
+
+@pytest.mark.quick
+def test_weights_have_the_variance_of_he_and_filters_the_mean_zero() -> None:
+    kernels, projection = draw_weights(64)
+    for kernel in kernels:
+        assert np.abs(kernel.mean((0, 1))).max() < 1e-7
+        # The mean takes a ninth of the variance with it.
+        fan_in = 9 * kernel.shape[2]
+        np.testing.assert_allclose(kernel.var(), 2 / fan_in * 8 / 9, rtol=0.1)
+    np.testing.assert_allclose(projection.var(), 2 / 240, rtol=0.05)
+
+
+@pytest.mark.quick
+def test_few_images_get_the_first_features() -> None:
+    kernels, few = draw_weights(10)
+    whole = draw_weights(64)
+    np.testing.assert_array_equal(few, whole[1][:, :10])
+    assert all(map(np.array_equal, kernels, whole[0]))
+    assert [RandomNetwork(n).dimensions(()) for n in (6, 40, 256, 9000)] == [1, 10, 64, 64]
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 1), (5, 9, 3), (1, 1, 1), (70, 30, 3)])
+def test_any_size(network: RandomNetwork, shape: tuple[int, ...]) -> None:
+    network.check_images(shape)
+    images = np.random.default_rng(0).integers(0, 256, (3, *shape), np.uint8)
+    images[2] = 7
+    features = network.extract(images).features
+    assert features.shape == (3, network.dimensions(shape)) == (3, 64)
+    assert np.isfinite(features).all()
+    # An image of one colour has no edges.
+    assert np.abs(features[2]).max() < 1e-3
+    if shape[2] == 1:
+        same = network.extract(images.repeat(3, axis=3)).features
+        np.testing.assert_allclose(features, same, atol=1e-5)
+
+
+@pytest.mark.quick
+def test_other_channels_are_refused(network: RandomNetwork) -> None:
+    with pytest.raises(UsageError, match="takes grey or RGB images, not images of 8 × 8 × 2"):
+        network.check_images((8, 8, 2))
+
+
+def noisy(images: np.ndarray, deviation: float) -> np.ndarray:
+    noise = np.random.default_rng(0).standard_normal(images.shape, np.float32)
+    return np.clip(np.round(images + deviation * noise), 0, 255).astype(np.uint8)
+
+
+def blurred(images: np.ndarray, times: int) -> np.ndarray:
+    pixels = np.pad(images.astype(np.float32), [(0, 0), (times, times), (times, times), (0, 0)])
+    for _ in range(times):
+        pixels = (pixels[:, :-2] + 2 * pixels[:, 1:-1] + pixels[:, 2:]) / 4
+        pixels = (pixels[:, :, :-2] + 2 * pixels[:, :, 1:-1] + pixels[:, :, 2:]) / 4
+    return np.round(pixels).astype(np.uint8)
+
+
+def test_degraded_images_are_ordered(network: RandomNetwork, mnist: tfgen.data.Dataset) -> None:
+    reference = network.extract(mnist.test.images[:N]).features
+    real, train = mnist.validation.images[:N], mnist.train
+
+    def fids(sets: list[np.ndarray]) -> list[float]:
+        features.extend(network.extract(images).features for images in sets)
+        return [fid(part, reference) for part in features[-len(sets) :]]
+
+    features: list[np.ndarray] = []
+    first = {k: train.images[train.labels < k][:N] for k in (6, 3, 1)}
+    for sets in (
+        [real, noisy(real, 8), noisy(real, 32), noisy(real, 128)],
+        [real, blurred(real, 1), blurred(real, 3), blurred(real, 9)],
+        [real, *first.values()],
+    ):
+        values = fids(sets)
+        assert values == sorted(values)
+        assert values[-1] > 4 * values[0] > 0
+    # Fewer classes cover less of the real images.
+    covered = [coverage(part, reference).coverage for part in (features[0], *features[-3:])]
+    assert covered == sorted(covered, reverse=True)
+
+
+def test_antialiasing_matters(tmp_path: Path, mnist: tfgen.data.Dataset) -> None:
+    # Parmar, Zhang & Zhu 2022, "On aliased resizing and surprising subtleties in GAN evaluation":
+    # resizing that skips pixels makes real images look as bad as a model's.
+    n, shape = 1000, (14, 14, 1)
+    originals = mnist.validation.images[:n]
+    np.savez(tmp_path / "larger.npz", images=originals)
+    source = find_images(str(tmp_path / "larger.npz"), tmp_path)
+    assert source is not None
+    judged = read_image_set("larger", source, shape, n, 0)
+    assert judged.reading["resized"] == n
+    real = np.stack([resize(image, shape[:2]) for image in mnist.test.images[:n]])
+    network = RandomNetwork(100)
+    expected, antialiased, aliased = (
+        network.extract(images).features for images in (real, judged.images, originals[:, ::2, ::2])
+    )
+    assert fid(aliased, expected) > 2 * fid(antialiased, expected)
