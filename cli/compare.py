@@ -1,27 +1,37 @@
-"""`tfgen-compare`: evaluations side by side, and verdicts on the report's claims."""
+"""`tfgen-compare`: evaluations side by side."""
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfgen.errors import UsageError
-from tfgen.evaluation.groups import read_evaluation
+from tfgen.evaluation.reading import Evaluation, read_evaluation
+from tfgen.publishing import versions
 from tfgen.settings.fields import Config, option
 
-from ._command import SAVED_MODELS, run_command
+from ._command import SAVED_MODELS, check_output, run_command
 from ._flags import Parser, add_flags, read_flags
 
+if TYPE_CHECKING:
+    from tfgen.evaluation.compare import Comparison
+
 PROG = "tfgen-compare"
+# The files of a folder of --out, by their extension.
+FILES = {".md": "comparison.md", ".json": "comparison.json", ".png": "comparison.png"}
 
 
 @dataclass(frozen=True)
 class CompareOptions(Config):
     """The flags of `tfgen-compare`."""
 
-    to: Path = option(
-        Path("comparison"), "folder for comparison.md, comparison.json and comparison.png"
+    out: Path | None = option(
+        None,
+        "file to write: .md for the tables as Markdown, .json for their values, .png for the "
+        "figure; or a folder for comparison.md, comparison.json and comparison.png",
     )
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
 
@@ -32,58 +42,134 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(argv: list[str]) -> None:
-    parser = Parser(PROG, "Put evaluations side by side, as tfgen-evaluate wrote them.")
+    parser = Parser(
+        PROG,
+        "Put evaluations side by side, as tfgen-evaluate wrote them.",
+        reasons={"--to": "use --out"},
+    )
     parser.add_argument(
         "what",
         metavar="EVALUATION",
         nargs="+",
-        help="run directory, folder of a version, published name, or JSON file",
+        help="run directory, folder of a version, published name, or JSON file; NAME=EVALUATION "
+        "sets its name in the tables",
     )
     add_flags(parser, CompareOptions)
     namespace = parser.parse(argv)
     options = read_flags(namespace, CompareOptions)
     evaluations = [read_evaluation(what, options.saved_models) for what in namespace.what]
-    write(evaluations, options.to)
+    if options.out is not None:
+        check_destination(options.out, evaluations)
+    show(evaluations, options.out)
 
 
-def write(evaluations: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Print tables and verdicts, and write them with the picture.
+def show(evaluations: Sequence[Evaluation], out: Path | None) -> None:
+    """Print the tables, and write what is asked for.
+
+    Args:
+        evaluations: to compare.
+        out: file or folder to write; None writes nothing.
 
     Raises:
-        UsageError: the evaluations do not compare.
+        UsageError: there is nothing to compare, or nothing to draw.
     """
-    from tfgen.evaluation.compare import compare, draw, markdown
+    from rich.console import Console
+
+    from tfgen.evaluation.compare import compare
+    from tfgen.evaluation.tables import markdown, print_comparison
+    from tfgen.system.terminal import print_line
+
+    comparison = compare(evaluations)
+    written = [] if out is None else write(comparison, out)
+    console = Console()
+    if console.is_terminal:
+        print_comparison(comparison, console)
+    else:
+        print(markdown(comparison), end="")
+    if written:
+        print_line(console, "\n" + "\n".join(f"written to {path}" for path in written))
+
+
+def write(comparison: "Comparison", out: Path) -> list[Path]:
+    """Write a file, or all files into a folder; returns what was written.
+
+    Raises:
+        UsageError: the folder cannot be created, or there is nothing to draw in a .png file.
+    """
+    from tfgen.evaluation.chart import draw
+    from tfgen.evaluation.compare import to_json
+    from tfgen.evaluation.tables import markdown
     from tfgen.figures import save_figure
     from tfgen.system.atomic import write_bytes
 
-    comparison = compare(evaluations)
-    text = markdown(comparison)
-    picture = draw(evaluations)
-    create_folder(folder)
-    write_bytes(folder / "comparison.md", text.encode())
-    write_bytes(folder / "comparison.json", (json.dumps(comparison, indent=1) + "\n").encode())
-    if picture is not None:
-        save_figure(picture, folder / "comparison.png")
+    paths = {out.suffix: out}
+    if is_folder(out):
+        create_folder(out)
+        paths = {suffix: out / name for suffix, name in FILES.items()}
+    figure = draw(comparison) if ".png" in paths else None
+    if ".md" in paths:
+        write_bytes(paths[".md"], markdown(comparison).encode())
+    if ".json" in paths:
+        text = json.dumps(to_json(comparison), indent=1, allow_nan=False, ensure_ascii=False)
+        write_bytes(paths[".json"], f"{text}\n".encode())
+    if figure is not None:
+        with warnings.catch_warnings():
+            # A letter of a name that the font lacks: the figure shows a box in its place.
+            warnings.filterwarnings("ignore", "Glyph")
+            save_figure(figure, paths[".png"])
+    elif out.suffix == ".png":
+        raise UsageError("there is nothing to draw: no evaluation has metrics of samples")
+    elif ".png" in paths:
+        # A figure of an earlier comparison would show other models.
+        paths.pop(".png").unlink(missing_ok=True)
+    return list(paths.values())
+
+
+# --- files
+# ------------------------------------------------------------------------------------------------
+
+
+def check_destination(out: Path, evaluations: Sequence[Evaluation]) -> None:
+    """Refuse an output path before any work is done.
+
+    Raises:
+        UsageError: it is no file or folder for a comparison, or would replace an evaluation.
+    """
+    if is_folder(out):
+        folder, targets = out, [out / name for name in FILES.values()]
     else:
-        # A picture of an earlier comparison would show other models.
-        (folder / "comparison.png").unlink(missing_ok=True)
-    print(text)
-    print(f"written to {folder}")
+        check_output(out, tuple(FILES))
+        folder, targets = out.parent, [out]
+    if (folder / versions.MANIFEST).is_file():
+        raise UsageError(
+            f"cannot write {out}: a version may not hold further files; choose another folder"
+        )
+    reserved = (versions.MANIFEST, "config.json", "evaluation.json")
+    sources = {evaluation.source.resolve() for evaluation in evaluations}
+    for target in targets:
+        if target.name in reserved or target.resolve() in sources:
+            raise UsageError(f"cannot write {target}: it would replace what was evaluated")
+
+
+def is_folder(out: Path) -> bool:
+    """Whether `--out` names a folder: it exists as one, or its name has no extension."""
+    return out.is_dir() or (not out.suffix and not out.is_file())
 
 
 def create_folder(folder: Path) -> None:
     """Creates the folder for the result, unless it exists.
 
     Raises:
-        UsageError: it is a file, or cannot be created.
+        UsageError: it cannot be created, or not be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = "it is a file" if folder.is_file() else error.strerror
         raise UsageError(
-            f"the folder {folder} cannot be created ({reason}); choose another one with --to"
+            f"the folder {folder} cannot be created ({error.strerror}); choose another with --out"
         ) from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"the folder {folder} is not writable; choose another with --out")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ Takes what `tfgen-evaluate` wrote for runs of the presets `mlp`, of one seed or 
 
 import argparse
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from tfgen.errors import TfgenError
+from tfgen.errors import TfgenError, UsageError
 from tfgen.evaluation.claims import CLAIMS, NAMES, REPORTED_PRESET, decide, is_reported
-from tfgen.evaluation.compare import ERRORS, cell, claims_table, format_number
-from tfgen.evaluation.groups import Group, Statistic, group_evaluations, read_evaluation
+from tfgen.evaluation.groups import Group, Measurement, Statistic, group_evaluations
+from tfgen.evaluation.reading import Evaluation, read_evaluation
+from tfgen.evaluation.tables import ERRORS, cell_text, claims_table, format_number
 from tfgen.system.atomic import write_bytes
 
 # The families, in the order of the columns.
@@ -32,7 +32,7 @@ INCEPTION = ("23.8", "6.8 ± 0.5", "–")
 SOLUTIONS_ELBO, SOLUTIONS_BITS = ("101.6 to 101.9", "–", "–"), ("–", "–", "1.83")
 
 
-def closing_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
+def closing_table(evaluations: Sequence[Evaluation]) -> str:
     """The table, and the verdicts on the report's claims, as Markdown.
 
     Args:
@@ -43,6 +43,7 @@ def closing_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
         UsageError: the evaluations do not compare.
     """
     all_groups = group_evaluations(evaluations)
+    check_measured_alike(all_groups)
     # The report's own networks come last, and so replace those with changes.
     by_family = {
         group.family: group
@@ -59,6 +60,18 @@ def closing_table(evaluations: Sequence[Mapping[str, Any]]) -> str:
     reported = [group for group in all_groups if is_reported(group)]
     claims = claims_table([decide(claim, reported) for claim in CLAIMS])
     return "\n".join(lines) + f"\n\n{ERRORS}\n\n{claims}\n"
+
+
+def check_measured_alike(groups: Sequence[Group]) -> None:
+    """Refuse evaluations that do not compare: the table has one row for all of them.
+
+    Raises:
+        UsageError: the way in which they were measured differs.
+    """
+    for name in Measurement._fields:
+        values = {getattr(group.measurement, name) for group in groups} - {None}
+        if len(values) > 1:
+            raise UsageError(f"the evaluations do not compare: {name} differs; evaluate them alike")
 
 
 def rows(groups: Groups) -> list[tuple[str, str, Cells]]:
@@ -105,7 +118,7 @@ def measured(groups: Groups, part: str, name: str, digits: int = 3) -> Cells:
     """Means over seeds, and their errors."""
     values = statistics(groups, part, name)
     return tuple(
-        "–" if value is None else cell((value.mean, value.error), digits) for value in values
+        "–" if value is None else cell_text((value.mean, value.error), digits) for value in values
     )
 
 

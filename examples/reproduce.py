@@ -125,7 +125,7 @@ def steps(folder: Path, quick: bool) -> list[Step]:
     plane = folder / "runs" / "vae-mlp-2d-0"
     train = ("vae", "--preset", "mlp-2d", "--run-dir", str(plane), *short, "--saved-models", models)
     result.append(Step("train", train, 2, plane))
-    result.append(Step("compare", (*runs, "--to", str(folder / "comparison")), 0.1))
+    result.append(Step("compare", (*runs, "--out", str(folder / "comparison")), 0.1))
     return result
 
 

@@ -130,7 +130,7 @@ def test_evaluation_judges_samples_and_likelihood(environment: Environment) -> N
     likelihood = evaluation["likelihood"]
     assert likelihood["events"] == "bytes"
     assert 0 < likelihood["bits_per_dim"] < likelihood["bits_per_dim_one_draw"]
-    assert "| ppca mnist" in environment.command("compare", "run")
+    assert "| run | " in environment.command("compare", "run")
 
 
 def test_export_of_a_run(environment: Environment) -> None:

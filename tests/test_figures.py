@@ -200,29 +200,6 @@ def test_the_axes_of_the_manifold_are_its_latents() -> None:
     assert list(rows.labels) == [f"{value:.2f}" for value in latents[:, 0, 1]]
 
 
-def test_a_comparison_leaves_out_what_is_unknown() -> None:
-    panels = [
-        figures.BarPanel("FID", "distance", [(2.0, 0.5), (math.nan, 0.0)], real=1.0),
-        figures.BarPanel("cost", "seconds", [(math.nan, 0.0)] * 2),
-    ]
-    pictures = [np.zeros((4, 4), np.uint8), None]
-    figure = figures.comparison(["a", "b"], ["vae", "gan"], panels, pictures)
-    panel, *grids = figure.axes
-    titles = [axes.get_title() for axes in (panel, *grids)]
-    assert titles == ["FID", "samples of a", "no samples of b"]
-    assert panel.get_ylabel() == "distance"
-    assert [(text.get_position()[0], text.get_text().strip()) for text in panel.texts] == [
-        (1, "not known")
-    ]
-    assert list(panel.get_lines()[-1].get_ydata()) == [1.0, 1.0]
-    assert [len(axes.get_images()) for axes in grids] == [1, 0]
-    # The legend of the line covers no panel.
-    figure.draw_without_rendering()
-    (legend,) = figure.legends
-    extent = legend.get_window_extent()
-    assert not any(extent.overlaps(axes.get_window_extent()) for axes in figure.axes)
-
-
 def test_a_failed_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

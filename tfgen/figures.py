@@ -4,7 +4,6 @@ import io
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -322,79 +321,3 @@ def interpolated_latents(
             latents = np.sin((1 - weights) * angle) * start + np.sin(weights * angle) * end
             return (latents / np.sin(angle)).astype(np.float32)
     return ((1 - weights) * start + weights * end).astype(np.float32)
-
-
-# --- models side by side ------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class BarPanel:
-    """One panel of a comparison: a bar for each model.
-
-    Attributes:
-        title: of the panel.
-        label: of the vertical axis, with the unit.
-        bars: mean and error of each model; unknown where the mean is not a number.
-        real: value of real images, drawn as a dotted line; None: no line.
-    """
-
-    title: str
-    label: str
-    bars: Sequence[tuple[float, float]]
-    real: float | None = None
-
-
-def comparison(
-    names: Sequence[str],
-    families: Sequence[str],
-    panels: Sequence[BarPanel],
-    pictures: Sequence[np.ndarray | None],
-) -> "Figure":
-    """Models side by side: a row of bar panels, below them samples of each model.
-
-    Args:
-        names: of the models.
-        families: of the models; each family has its colour.
-        panels: those in which no model has a value are left out. At least one has a value.
-        pictures: pixels of a grid of each model's samples, `uint8[H, W]` or `uint8[H, W, 3]`.
-    """
-    panels = [panel for panel in panels if any(math.isfinite(mean) for mean, _ in panel.bars)]
-    columns = math.lcm(len(panels), len(names))
-    figure = _new_figure(max(3.2 * len(panels), 2.4 * len(names)), 6.8)
-    grid = figure.add_gridspec(2, columns, height_ratios=(1, 1))
-    colours = [family_colour(family) for family in families]
-    for i, panel in enumerate(panels):
-        width = columns // len(panels)
-        axes = figure.add_subplot(grid[0, i * width : (i + 1) * width])
-        _draw_bars(axes, panel, names, colours)
-    for i, (name, pixels) in enumerate(zip(names, pictures, strict=True)):
-        width = columns // len(names)
-        axes = figure.add_subplot(grid[1, i * width : (i + 1) * width])
-        axes.set_axis_off()
-        words = "samples" if pixels is not None else "no samples"
-        axes.set_title(f"{words} of {name}", fontsize=9, wrap=True)
-        if pixels is not None:
-            axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    lines = [line for axes in figure.axes for line in axes.get_lines() if line.get_label() == _REAL]
-    if lines:
-        figure.legend(lines[:1], [_REAL], loc="outside upper right", fontsize=9, frameon=False)
-    return figure
-
-
-_REAL = "real images"
-
-
-def _draw_bars(axes: Any, panel: BarPanel, names: Sequence[str], colours: Sequence[str]) -> None:
-    means, errors = zip(*panel.bars, strict=True)
-    axes.bar(range(len(names)), means, yerr=errors, color=colours)
-    for place, mean in enumerate(means):
-        if not math.isfinite(mean):
-            style = {"rotation": 90, "ha": "center", "va": "bottom"}
-            axes.text(place, 0, " not known", fontsize=8, color="gray", **style)
-    axes.set_xlim(-0.6, len(names) - 0.4)
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
-    axes.set_title(panel.title)
-    axes.set_ylabel(panel.label, fontsize=9)
-    axes.margins(y=0.1)
-    if panel.real is not None:
-        axes.axhline(panel.real, color=REAL_COLOUR, linestyle=":", linewidth=1, label=_REAL)

@@ -1,9 +1,12 @@
 """Evaluations as `tfgen-evaluate` writes them, with few entries."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tfgen import registry
+from tfgen.evaluation.claims import MNIST
+from tfgen.evaluation.reading import Evaluation
 
 
 def evaluation(family: str, seed: int = 0, preset: str = "mlp", **samples: float) -> dict[str, Any]:
@@ -29,9 +32,9 @@ def foreign_evaluation(
         "family": family,
         "preset": preset,
         "seed": seed,
-        "dataset": {"fingerprint": "f", "split": "test"},
+        "dataset": {"name": "mnist", "fingerprint": MNIST, "split": "test"},
         "n": 100,
-        "classifier": {"sha256": "c"},
+        "classifier": {"name": "classifier", "version": 1, "sha256": "c"},
         "samples": samples,
         "floor": {"fid": 0.5},
         "ceiling": {"fid": 900.0},
@@ -45,4 +48,18 @@ def with_fids(**fids: Sequence[float]) -> list[dict[str, Any]]:
         evaluation(family, seed, fid=fid)
         for family, values in fids.items()
         for seed, fid in enumerate(values)
+    ]
+
+
+def named(name: str, content: Mapping[str, Any], by_user: bool = False) -> Evaluation:
+    """An evaluation in a file of that name; `by_user`: as if it was passed as NAME=FILE."""
+    return Evaluation(name, f"{name}.json", Path(f"{name}.json"), dict(content), by_user)
+
+
+def numbered(contents: Sequence[Mapping[str, Any]]) -> list[Evaluation]:
+    """Evaluations in files that are named by family and seed, each in a folder of its own."""
+    names = [f"{content['family']}-{content['seed']}" for content in contents]
+    return [
+        Evaluation(name, f"{place}/{name}.json", Path(f"{place}/{name}.json"), dict(content))
+        for place, (name, content) in enumerate(zip(names, contents, strict=True))
     ]

@@ -1,83 +1,232 @@
-"""The tables and the picture of a comparison."""
+"""What compares, what is best, and what a comparison says about it."""
 
-import base64
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import pytest
 
-from tests.evaluation.evaluations import evaluation, foreign_evaluation
-from tfgen import figures
-from tfgen.evaluation.compare import compare, draw, format_number, markdown
+from tests.evaluation.evaluations import evaluation, foreign_evaluation, named, numbered
+from tfgen.errors import UsageError
+from tfgen.evaluation.compare import Cell, Comparison, Table, compare, to_json
 
 pytestmark = pytest.mark.quick
 
 
-def test_tables_keep_the_reports_networks_apart() -> None:
+def tables(contents: Mapping[str, Mapping[str, Any]], part: str = "samples") -> list[Table]:
+    """The tables of a part, of evaluations by their names."""
+    comparison = compare([named(name, content) for name, content in contents.items()])
+    return [table for table in comparison.tables if table.part == part]
+
+
+def cells(table: Table, column: str) -> dict[str, Cell | None]:
+    """The cells of the models in a column, by the name of the row."""
+    return {row.name: row.cells.get(column) for row in table.rows if row.group}
+
+
+def best(table: Table, column: str) -> set[str]:
+    """The rows whose cells are marked as the best of a column."""
+    return {name for name, cell in cells(table, column).items() if cell and cell.is_best}
+
+
+def notes(table: Table, column: str) -> dict[str, tuple[str, ...]]:
+    return {name: cell.notes for name, cell in cells(table, column).items() if cell}
+
+
+def test_seeds_of_one_configuration_share_a_row() -> None:
     evaluations = [
         evaluation("gan", 0, fid=4.0, kid=0.002),
         evaluation("gan", 1, fid=6.0, kid=0.004),
         evaluation("gan", 0, "dcgan", fid=0.9),
     ]
-    result = compare(evaluations)
-    assert [row["model"] for row in result["reported"]] == ["gan mlp"]
-    assert result["reported"][0]["FID"] == [5.0, pytest.approx(2**0.5)]
-    assert result["reported"][0]["KID × 1000"] == [3.0, pytest.approx(2**0.5)]
-    assert [row["model"] for row in result["others"]] == ["gan dcgan"]
-    text = markdown(result)
-    assert "| gan mlp | 0, 1 | 5.00 ± 1.4 | 3.00 ± 1.4 |" in text
-    assert "| real images |  | 0.500 |" in text
-    assert "**undecided: a value is missing** | – |" in text
+    result = to_json(compare(numbered(evaluations)))
+    first, second, *references = result["tables"][0]["rows"]
+    assert (first["seeds"], second["seeds"]) == ([0, 1], [0])
+    assert first["metrics"]["FID"]["mean"] == 5.0
+    assert first["metrics"]["FID"]["error"] == pytest.approx(2**0.5)
+    assert first["metrics"]["KID × 1000"]["mean"] == pytest.approx(3.0)
+    assert first["metrics"]["KID × 1000"]["error"] == pytest.approx(2**0.5)
+    assert second["metrics"]["FID"]["best"]
+    assert [row["name"] for row in references] == ["real images", "uniform noise"]
+    assert references[0]["metrics"]["FID"]["mean"] == 0.5
 
 
 def test_a_single_seed_has_the_error_of_its_estimate() -> None:
-    evaluations = [evaluation("gan", seed, fid=1.0, kid=0.002, kid_error=0.0005) for seed in (0, 1)]
-    evaluations[0]["floor"] = {"kid": 0.001, "kid_error": 0.0002}
-    alone = compare(evaluations[:1])
-    assert alone["reported"][0]["KID × 1000"] == [2.0, 0.5]
-    assert alone["reported"][0]["FID"] == [1.0, 0.0]
-    assert alone["real"]["KID × 1000"] == [1.0, 0.2]
-    assert "| real images |  |  | 1.00 ± 0.20 |" in markdown(alone)
-    assert compare(evaluations)["reported"][0]["KID × 1000"] == [2.0, 0.0]
+    contents = {
+        str(seed): evaluation("gan", seed, fid=1.0, kid=0.002, kid_error=0.0005) for seed in (0, 1)
+    }
+    contents["0"]["floor"] = {"kid": 0.001, "kid_error": 0.0002}
+    (table,) = tables({"0": contents["0"]})
+    values = {
+        (row.name, column): (cell.statistic.mean, cell.statistic.error)
+        for row in table.rows
+        for column, cell in row.cells.items()
+    }
+    assert values["0", "KID × 1000"] == (2.0, 0.5)
+    assert values["0", "FID"] == (1.0, 0.0)
+    assert values["real images", "KID × 1000"] == (1.0, 0.2)
+    (table,) = tables(contents)
+    (cell,) = cells(table, "KID × 1000").values()
+    assert cell is not None
+    assert cell.statistic.error == 0.0
 
 
-def test_nats_and_bits_have_columns_of_their_own() -> None:
-    vae, flow = evaluation("vae", fid=1.0), evaluation("flow", fid=2.0)
-    vae["likelihood"] = {"nll": 90.123, "importance_samples": 500, "events": "bernoulli"}
-    flow["likelihood"] = {"bits_per_dim": 1.8, "dequantizations": 8, "events": "bytes"}
-    text = markdown(compare([vae, flow]))
-    assert "| NLL [nats] | bits/dim |" in text
-    assert "| vae mlp | 0 | 1.00 | 90.123 |  |" in text
-    assert "| flow mlp | 0 | 2.00 |  | 1.800 |" in text
-    assert "- vae mlp: nats of bernoulli; NLL with 500 importance samples" in text
+def test_a_seed_without_a_metric_is_left_out_and_the_cell_says_so() -> None:
+    contents = {f"vae-{seed}": evaluation("vae", seed, fid=1.0 + seed) for seed in range(3)}
+    contents["vae-1"]["samples"]["recall"] = 0.5
+    del contents["vae-2"]["samples"]["fid"]
+    contents["vae-2"]["samples"]["recall"] = None
+    (table,) = tables(contents)
+    cell = cells(table, "FID")["vae"]
+    assert cell is not None
+    assert (cell.statistic.mean, cell.notes) == (1.5, ("2 of 3 seeds",))
+    assert notes(table, "recall") == {"vae": ("1 of 3 seeds",)}
+    assert cells(table, "coverage") == {"vae": None}
+
+
+def test_a_different_n_is_in_the_cell_and_is_not_ranked() -> None:
+    contents = {
+        "a": evaluation("vae", fid=3.0),
+        "b": evaluation("gan", fid=4.0),
+        "c": evaluation("flow", fid=1.0) | {"n": 5000, "floor": {"fid": 0.25}},
+        "d": evaluation("flow", fid=0.5) | {"n": None},
+    }
+    (table,) = tables(contents)
+    assert table.title.endswith(", n = 100 unless stated otherwise")
+    expected = {"a": (), "b": (), "c": ("n = 5 000",), "d": ("n unknown",)}
+    assert notes(table, "FID") == expected
+    # The only ones of their n are not best of anything.
+    assert best(table, "FID") == {"a"}
+    real = [row.cells["FID"] for row in table.rows if row.name == "real images"]
+    assert [(cell.statistic.mean, cell.notes) for cell in real[:2]] == [
+        (0.5, ()),
+        (0.25, ("n = 5 000",)),
+    ]
+    contents["e"] = evaluation("gan", fid=2.0) | {"n": 5000}
+    (table,) = tables(contents)
+    assert best(table, "FID") == {"a", "c"}
+
+
+def test_lower_or_higher_is_better_and_equal_values_are_not_best() -> None:
+    contents = {
+        "a": evaluation("vae", fid=3.0, recall=0.5, precision=0.1, class_entropy=1.0),
+        "b": evaluation("gan", fid=2.0, recall=0.7, precision=0.1, class_entropy=2.0),
+        "c": evaluation("flow", fid=2.0, recall=math.nan, precision=0.1),
+    }
+    (table,) = tables(contents)
+    assert best(table, "FID") == {"b", "c"}
+    assert best(table, "recall") == {"b"}
+    assert best(table, "precision") == best(table, "class entropy [nats]") == set()
+    (alone,) = tables({"a": contents["a"]})
+    assert best(alone, "FID") == set()
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0012345, "0.00123"), (12.345, "12.3"), (1234.5, "1234"), (0.0, "0"), (9.999, "10.00")],
+    ("path", "value", "words"),
+    [
+        (("dataset", "fingerprint"), "g" * 9, "(data set gggggggg, features c)"),
+        (("dataset", "name"), "fashion", None),
+        (("dataset", "split"), "validation", "against the validation images of mnist"),
+        (("classifier", "sha256"), "d" * 9, "features dddddddd)"),
+        (("features",), {"name": "random", "sha256": "r"}, "features of random, n"),
+    ],
 )
-def test_significant_digits(value: float, text: str) -> None:
-    assert format_number(value, 3) == text
+def test_what_does_not_compare_is_in_another_table(
+    path: tuple[str, ...], value: Any, words: str | None
+) -> None:
+    first, second = evaluation("vae", fid=1.0), evaluation("gan", fid=2.0)
+    part: Any = second
+    for name in path[:-1]:
+        part = part[name]
+    part[path[-1]] = value
+    result = tables({"a": first, "b": second})
+    if words is None:  # a data set is what it holds, not its name
+        assert len(result) == 1
+        return
+    assert [list(cells(table, "FID")) for table in result] == [["a"], ["b"]]
+    assert result[0].title != result[1].title
+    assert words in result[1].title
+    assert not best(result[0], "FID")
 
 
-def test_the_picture_has_a_colour_for_each_family() -> None:
-    from matplotlib.colors import to_rgb
+def test_likelihoods_compare_only_of_the_same_events_and_settings() -> None:
+    def likelihood(family: str, **values: Any) -> dict[str, Any]:
+        return evaluation(family, fid=1.0) | {"likelihood": values}
 
-    png = figures.png_bytes(np.zeros((4, 4, 1), np.uint8), least_side=0)
-    evaluations = [
-        evaluation("flow", fid=2.0),
-        evaluation("vae", fid=3.0) | {"picture": base64.b64encode(png).decode()},
-        foreign_evaluation("ppca", fid=4.0),
+    contents = {
+        "a": likelihood("vae", nll=90.5, negative_elbo=95.0, importance_samples=500, events="e"),
+        "b": likelihood("vae", nll=90.0, negative_elbo=96.0, importance_samples=5000, events="e"),
+        "c": likelihood("vae", nll=9.0, negative_elbo=9.5, importance_samples=500, events="pixels"),
+        "d": likelihood("flow", bits_per_dim=1.8, dequantizations=8, events="bytes"),
+        "e": likelihood("flow", bits_per_dim=1.7, dequantizations=8, events="bytes"),
+    }
+    # On other features, likelihoods still compare.
+    contents["e"]["classifier"] = {"name": "other", "sha256": "o"}
+    (table,) = tables(contents, "likelihood")
+    assert notes(table, "NLL [nats]") == {"a": ("k = 500",), "b": ("k = 5000",), "c": ("k = 500",)}
+    assert best(table, "NLL [nats]") == set()
+    assert best(table, "−ELBO [nats]") == {"a"}
+    assert best(table, "bits/dim") == {"e"}
+    assert notes(table, "bits/dim") == {"d": (), "e": ()}
+    assert "a: nats of e; NLL with k = 500 importance samples" in table.notes
+    assert "d, e: bits/dim of bytes, averaged over 8 dequantization draws" in table.notes
+
+
+def test_images_that_no_model_made_stand_beside_models() -> None:
+    images = foreign_evaluation("", fid=2.0) | {"family": None, "preset": None, "seed": None}
+    model = evaluation("gan", fid=1.0) | {"cost": {"seconds_an_epoch": 3.0}}
+    comparison = compare([named("my folder", images), named("gan", model)])
+    samples, cost = comparison.tables
+    assert list(cells(samples, "FID")) == ["my folder", "gan"]
+    assert list(cells(cost, "s/epoch")) == ["gan"]
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    return [*comparison.notes, *(note for table in comparison.tables for note in table.notes)]
+
+
+def test_what_is_missing_or_differs_is_said() -> None:
+    times = {"seconds_an_epoch": 2.0, "epochs": 3, "processor": "A", "cores": 2}
+    contents = {
+        "a": evaluation("gan", fid=1.0) | {"cost": times},
+        "b": evaluation("flow") | {"likelihood": {"bits_per_dim": 1.0, "dequantizations": 8}},
+        "c": evaluation("vae", fid=2.0) | {"cost": {"seconds_an_epoch": 1.0}},
+    }
+    result = remarks(compare([named(name, content) for name, content in contents.items()]))
+    assert result == [
+        "No metrics of samples: b",
+        "No likelihood: a, c",
+        "Training did not reach its last epoch: a (3 of 200 epochs)",
+        "b: bits/dim of unknown events, averaged over 8 dequantization draws",
+        "Training times come from different machines: a on A, 2 cores; c on an unknown machine",
     ]
-    figure = draw(evaluations)
-    assert figure is not None
-    panel, *grids = figure.axes
-    assert (panel.get_title(), panel.get_ylabel()) == ("FID", "Fréchet distance (lower is better)")
-    assert [bar.get_height() for bar in panel.containers[-1]] == [2, 3, 4]
-    colours = [bar.get_facecolor()[:3] for bar in panel.containers[-1]]
-    families = ("flow", "vae", "ppca")
-    assert colours == [to_rgb(figures.family_colour(family)) for family in families]
-    titles = [axes.get_title() for axes in grids]
-    assert titles == ["no samples of flow mlp", "samples of vae mlp", "no samples of ppca mlp"]
-    # The floor is drawn as a line, which the legend names.
-    assert list(panel.get_lines()[-1].get_ydata()) == [0.5, 0.5]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["real images"]
+
+
+def test_what_the_features_cannot_tell_and_resized_images_are_said() -> None:
+    random = {"features": {"name": "random network", "sha256": "r", "features": 64}}
+    own = {"features": {"name": "net", "sha256": "o", "range": "0,1"}}
+    weak = {"classifier": {"name": "classifier", "version": 2, "sha256": "w", "accuracy": 0.5}}
+    resized = {"images": {"resized": 3, "rule": "by a rule"}}
+    for change, expected in (
+        (random, "A fixed random network sees noise, blur and missing kinds of images"),
+        (weak, "The classifier is weak: its accuracy on the real images is 50.0%"),
+        (own | resized, "a: 3 of 100 images were resized; by a rule"),
+    ):
+        (table,) = tables({"a": evaluation("gan", fid=1.0) | change})
+        (note,) = table.notes
+        assert note.startswith(expected)
+
+
+def test_json_has_no_number_that_is_not_finite() -> None:
+    comparison = compare([named("a", evaluation("gan", fid=math.nan, kid=math.inf, recall=0.5))])
+    text = json.dumps(to_json(comparison), allow_nan=False)
+    metrics = json.loads(text)["tables"][0]["rows"][0]["metrics"]
+    assert metrics["FID"]["mean"] is metrics["KID × 1000"]["mean"] is None
+    assert metrics["recall"]["mean"] == 0.5
+
+
+def test_nothing_to_compare() -> None:
+    with pytest.raises(UsageError, match="nothing to compare"):
+        compare([])
+    assert not compare([named("a", evaluation("vae"))]).tables

@@ -1,127 +1,141 @@
-"""Which evaluations are of one model, which compare, and which cannot be read."""
+"""Which evaluations are of one model, and what a table calls them."""
 
-import copy
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.evaluation.evaluations import evaluation, foreign_evaluation
-from tfgen.errors import UsageError, WorkError
-from tfgen.evaluation.compare import compare
-from tfgen.evaluation.groups import group_evaluations, read_evaluation
+from tests.evaluation.evaluations import evaluation, foreign_evaluation, named, numbered
+from tfgen.errors import UsageError
+from tfgen.evaluation.claims import is_reported
+from tfgen.evaluation.groups import Group, group_evaluations, unique_labels
+from tfgen.evaluation.reading import Evaluation
 
 pytestmark = pytest.mark.quick
 
-ROOT = Path(__file__).parents[2]
+
+def seeds(group: Group) -> list[int]:
+    return [item["seed"] for item in group.evaluations]
 
 
 def test_an_unfinished_run_is_not_the_reports() -> None:
     evaluations = [evaluation("gan", seed, fid=1.0) for seed in (0, 1, 2)]
     for item, epochs in zip(evaluations, (200, 3, None), strict=True):
         item["cost"] = {} if epochs is None else {"epochs": epochs}
-    result = compare(evaluations)
-    assert [(row["model"], row["seeds"]) for row in result["reported"]] == [("gan mlp", [0, 2])]
-    assert [(row["model"], row["seeds"]) for row in result["others"]] == [
-        ("gan mlp (unfinished)", [1])
+    groups = group_evaluations(numbered(evaluations))
+    assert [(seeds(group), is_reported(group)) for group in groups] == [
+        ([0, 2], True),
+        ([1], False),
     ]
+    assert [group.name for group in groups] == ["gan mlp", "gan mlp (unfinished)"]
 
 
 def test_a_setting_of_a_later_version_has_its_default() -> None:
     old, new = evaluation("vae", 0, fid=1.0), evaluation("vae", 1, fid=3.0)
     del old["settings"]["model"]["objective"], old["settings"]["options"]["clip_norm"]
-    (row,) = compare([old, new])["reported"]
-    assert (row["model"], row["FID"][0]) == ("vae mlp", 2.0)
+    (group,) = group_evaluations(numbered([old, new]))
+    statistic = group.statistic(("samples", "fid"))
+    assert statistic is not None
+    assert statistic.mean == 2.0
 
 
 def test_other_settings_are_another_model() -> None:
-    evaluations = [evaluation("vae", seed, fid=1.0 + seed) for seed in (0, 1)]
-    evaluations.append(evaluation("vae", 2, fid=50.0))
+    evaluations = [evaluation("vae", seed, fid=1.0 + seed) for seed in (0, 1, 2)]
     evaluations[2]["settings"]["model"]["latent_dim"] = 2
-    evaluations.append(evaluation("vae", 0, fid=70.0) | {"weights": "last"})
-    result = compare(evaluations)
-    assert [(row["model"], row["FID"][0]) for row in result["reported"]] == [
-        ("vae mlp (weights best)", 1.5),
-        ("vae mlp (weights last)", 70.0),
-    ]
-    assert [(row["model"], row["FID"][0]) for row in result["others"]] == [
-        ("vae mlp (changed)", 50.0)
-    ]
+    evaluations.append(evaluation("vae", 3, fid=70.0) | {"weights": "last"})
+    groups = group_evaluations(numbered(evaluations))
+    assert [seeds(group) for group in groups] == [[0, 1], [2], [3]]
+    assert [is_reported(group) for group in groups] == [True, False, True]
 
 
 def test_a_family_that_is_not_installed_is_grouped_by_its_settings() -> None:
     settings = [{"model": {"latent_dim": dim}, "options": {}} for dim in (2, 2, 8)]
     evaluations = [
-        foreign_evaluation("ppca", seed, "small", given, fid=1.0)
-        for seed, given in enumerate(settings)
+        foreign_evaluation("ppca", seed, "small", values, fid=1.0)
+        for seed, values in enumerate(settings)
     ]
-    first, second = group_evaluations(evaluations)
-    assert first.name == "ppca small (latent_dim 2)"
-    assert [item["seed"] for item in first.evaluations] == [0, 1]
-    assert second.name == "ppca small (latent_dim 8)"
-
-
-def test_evaluations_that_differ_do_not_compare() -> None:
-    first = evaluation("vae", fid=1.0) | {"evaluation_seed": 0}
-    first["likelihood"] = {"importance_samples": 500, "dequantizations": 8}
-    for path, value, name in (
-        (("dataset", "fingerprint"), "g", "data set"),
-        (("dataset", "split"), "validation", "split"),
-        (("likelihood", "importance_samples"), 50, "number of importance samples"),
-        (("likelihood", "dequantizations"), 4, "number of dequantizations"),
-        (("evaluation_seed",), 1, "seed of the samples"),
-        (("classifier", "sha256"), "d", "classifier"),
-        (("n",), 50, "number of samples"),
-    ):
-        second = copy.deepcopy(first) | {"family": "gan"}
-        table = second
-        for part in path[:-1]:
-            table = table[part]
-        table[path[-1]] = value
-        with pytest.raises(UsageError, match=f"they differ in the {name} "):
-            group_evaluations([first, second])
-    with pytest.raises(UsageError, match="nothing to compare"):
-        compare([])
-
-
-def test_two_of_the_same_settings_and_seed_are_refused() -> None:
-    with pytest.raises(UsageError, match="the same settings and the same seed"):
-        group_evaluations([evaluation("vae", fid=1.0), evaluation("vae", fid=2.0)])
+    groups = group_evaluations(numbered(evaluations))
+    assert [seeds(group) for group in groups] == [[0, 1], [2]]
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "value"),
     [
-        *sorted(ROOT.glob("docs/evaluations/*.json")),
-        *sorted(ROOT.glob("docs/*/evaluation.json")),
-        *(ROOT / "saved_models" / name / "1" for name in ("vae", "gan", "flow")),
+        (("n",), 50),
+        (("dataset", "fingerprint"), "g"),
+        (("dataset", "split"), "validation"),
+        (("classifier", "sha256"), "d"),
+        (("likelihood", "importance_samples"), 50),
+        (("likelihood", "dequantizations"), 4),
     ],
-    ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_evaluations_of_earlier_versions_are_read(path: Path, tmp_path: Path) -> None:
-    item = read_evaluation(str(path), tmp_path)
-    (group,) = group_evaluations([item])
-    # All follow their preset, except for 50 latents in place of 20, and 100 epochs in place of 400.
-    changed = ("vae-conv-50d", "vae-iwae-100", "vae-long-100")
-    assert group.follows_preset == (path.parent.name not in changed)
-    assert group.statistic(("samples", "fid")) is not None
+def test_what_was_measured_differently_is_no_seed_of_the_same_row(
+    path: tuple[str, ...], value: object
+) -> None:
+    first, second = (evaluation("vae", seed, fid=1.0) for seed in (0, 1))
+    for item in (first, second):
+        item["likelihood"] = {"importance_samples": 500, "dequantizations": 8}
+    assert len(group_evaluations(numbered([first, second]))) == 1
+    table = second
+    for part in path[:-1]:
+        table = table[part]
+    table[path[-1]] = value
+    assert len(group_evaluations(numbered([first, second]))) == 2
 
 
-def test_what_holds_no_evaluation_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "a.json"
-    without_cost = {name: value for name, value in evaluation("vae").items() if name != "cost"}
-    for content, message in (
-        ("[]", "holds no evaluation that can be read: it is not an evaluation; write one with"),
-        ("{}", "it lacks format"),
-        ("[", "it is not JSON"),
-        (json.dumps(evaluation("vae") | {"format": 2}), "its format is not 1"),
-        (json.dumps(without_cost), "it lacks cost"),
-        (json.dumps(evaluation("vae") | {"dataset": {"split": "test"}}), "it lacks fingerprint"),
-    ):
-        file.write_text(content)
-        with pytest.raises(WorkError, match=message):
-            read_evaluation(str(file), tmp_path)
-    with pytest.raises(UsageError, match="has not been evaluated; run: tfgen-evaluate"):
-        read_evaluation(str(tmp_path), tmp_path)
-    with pytest.raises(UsageError, match="pass a run, a version, a published name or a JSON file"):
-        read_evaluation(str(tmp_path / "gone"), tmp_path)
+def test_the_same_seed_again_is_a_row_of_its_own() -> None:
+    evaluations = [evaluation("vae", seed, fid=1.0) for seed in (0, 1, 0)]
+    assert [seeds(group) for group in group_evaluations(numbered(evaluations))] == [[0, 1], [0]]
+    # Images that no model made have no seed.
+    images = [foreign_evaluation("", fid=1.0) | {"family": None, "seed": None} for _ in range(2)]
+    assert len(group_evaluations([named("a", images[0]), named("b", images[1])])) == 2
+
+
+def test_an_evaluation_that_is_passed_twice_is_refused() -> None:
+    twice = [named("a", evaluation("vae", fid=1.0))] * 2
+    with pytest.raises(UsageError, match=r"a\.json is passed twice"):
+        group_evaluations(twice)
+
+
+def labels(*names: str, by_user: bool = False) -> list[str]:
+    """Of evaluations of one configuration, whose seeds are 0, 1, …"""
+    contents = [evaluation("vae", seed, fid=1.0) for seed in range(len(names))]
+    evaluations = [
+        named(name, content, by_user) for name, content in zip(names, contents, strict=True)
+    ]
+    return unique_labels(group_evaluations(evaluations))
+
+
+def test_a_row_is_called_what_the_user_calls_it() -> None:
+    assert labels("my run") == ["my run"]
+    assert labels("vae-mlp-0", "vae-mlp-1") == ["vae-mlp"]
+    assert labels("vae_seed0", "vae_seed1") == ["vae"]
+    assert labels("0", "1") == ["0, 1"]
+    assert labels("small", "large", "wide") == ["small, large, wide"]
+    assert labels("a", "b", "c", "d") == ["a and 3 more"]
+    # Names before `=` say which evaluations share a row.
+    assert labels("small", "large", by_user=True) == ["small", "large"]
+
+
+def test_models_of_one_name_are_told_apart_by_their_places() -> None:
+    evaluations = numbered([evaluation("vae", 0, fid=1.0), evaluation("vae", 0, fid=2.0)])
+    assert unique_labels(group_evaluations(evaluations)) == ["0/vae-0.json", "1/vae-0.json"]
+    # Several seeds are told apart by their names first.
+    evaluations = numbered([evaluation("vae", seed, fid=1.0) for seed in range(4)])
+    for item in evaluations[2:]:
+        item.content["n"] = 7
+    labels = unique_labels(group_evaluations(evaluations))
+    assert labels == ["vae-0, vae-1", "vae-2, vae-3"]
+
+
+def test_a_name_of_the_users_is_of_one_model() -> None:
+    first, second = evaluation("vae", 0, fid=1.0), evaluation("vae", 1, fid=2.0)
+
+    def mine(file: str, content: dict[str, Any]) -> Evaluation:
+        return Evaluation("mine", file, Path(file), content, is_named=True)
+
+    groups = group_evaluations([mine("a.json", first), mine("b.json", second)])
+    assert unique_labels(groups) == ["mine"]
+    groups = group_evaluations([mine("a.json", first), mine("b.json", second | {"n": 7})])
+    with pytest.raises(UsageError, match=r"a\.json and b\.json are both named mine, but"):
+        unique_labels(groups)

@@ -11,6 +11,8 @@ from typing import Any
 
 from tfgen.evaluation.groups import Group
 
+# Fingerprint of MNIST, which the report's networks were trained and judged on.
+MNIST = "1bd51719028adab285039dd44ce659a257efd0ce7701d2e49954a57d6c1eaebb"
 # The preset that all networks of the report have.
 REPORTED_PRESET = "mlp"
 # The report's families, as it writes them.
@@ -57,9 +59,9 @@ CLAIMS = (
 
 
 def is_reported(group: Group) -> bool:
-    """Whether a group is of the report's networks, trained as in the report."""
+    """Whether a group is of the report's networks, trained as in the report and judged on MNIST."""
     own = group.family in NAMES and group.preset == REPORTED_PRESET
-    return own and group.follows_preset and group.finished
+    return own and group.follows_preset and group.finished and group.measurement.dataset == MNIST
 
 
 def decide(claim: Claim, groups: Sequence[Group]) -> dict[str, Any]:
@@ -70,8 +72,8 @@ def decide(claim: Claim, groups: Sequence[Group]) -> dict[str, Any]:
     order are decided in this order, not borne out if a pair is decided in the opposite order, and
     within error otherwise.
 
-    There is no verdict if a family is missing, has a single seed, or has networks of two kinds; nor
-    on times of machines that differ or are unknown.
+    There is no verdict if a family is missing, has a single seed, or is in two rows; nor on metrics
+    that were measured differently, or on times of machines that differ or are unknown.
 
     Args:
         claim: of the report.
@@ -120,9 +122,15 @@ def _reason_against(claim: Claim, groups: Sequence[Group], known: int) -> str | 
     """
     families = [group.family for group in groups]
     if several := [name for name in claim.order if families.count(name) > 1]:
-        return f"there are two kinds of {NAMES.get(several[0], several[0])}"
+        return f"two rows are of the {NAMES.get(several[0], several[0])}"
     if known < len(claim.order):
         return "a value is missing"
+    ways = {
+        (group.measurement.split, group.measurement.n, group.measurement.features)
+        for group in groups
+    }
+    if claim.path[0] == "samples" and len(ways) > 1:
+        return "the samples were measured in different ways"
     if any(len(group.evaluations) < 2 for group in groups):
         return "a family has only one seed"
     costs = [evaluation["cost"] for group in groups for evaluation in group.evaluations]

@@ -1,4 +1,4 @@
-"""Evaluations side by side: tables, a picture, verdicts on the report's claims.
+"""Evaluations side by side: what compares, what is best, and verdicts on the report's claims.
 
 No TensorFlow here: all is read from what `tfgen-evaluate` wrote.
 """
@@ -6,19 +6,25 @@ No TensorFlow here: all is read from what `tfgen-evaluate` wrote.
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from tfgen import figures
 from tfgen.errors import UsageError
-from tfgen.evaluation.claims import CLAIMS, NAMES, decide, is_reported, pairs_in_words
-from tfgen.evaluation.groups import Group, group_evaluations, lookup, standard_error
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from tfgen.evaluation.claims import CLAIMS, decide, is_reported
+from tfgen.evaluation.groups import (
+    Group,
+    Statistic,
+    group_evaluations,
+    lookup,
+    standard_error,
+    unique_labels,
+)
+from tfgen.evaluation.reading import Evaluation, extractor
+from tfgen.evaluation.remarks import count_text, remarks_on_all, table_remarks, table_title
 
 
 @dataclass(frozen=True)
@@ -29,231 +35,328 @@ class Column:
         name: the heading.
         path: of the metric in an evaluation.
         digits: significant digits.
+        better: 1 if higher is better, −1 if lower is, 0 if there is no best.
+        setting: a setting of the likelihood that values must share to compare: its name in an
+            evaluation, and its words in a cell.
     """
 
     name: str
     path: tuple[str, ...]
     digits: int = 3
+    better: int = 0
+    setting: tuple[str, str] | None = None
 
 
-COLUMNS = (
-    Column("FID", ("samples", "fid")),
-    Column("KID × 1000", ("samples", "kid_thousandths")),
-    Column("precision", ("samples", "precision")),
-    Column("recall", ("samples", "recall")),
-    Column("density", ("samples", "density")),
-    Column("coverage", ("samples", "coverage")),
-    Column("class entropy [nats]", ("samples", "class_entropy"), 4),
-    Column("modes", ("modes", "captured"), 4),
-    Column("KL of modes [nats]", ("modes", "kl")),
-    Column("−ELBO [nats]", ("likelihood", "negative_elbo"), 5),
-    Column("NLL [nats]", ("likelihood", "nll"), 5),
-    Column("bits/dim", ("likelihood", "bits_per_dim"), 4),
-    Column("s/epoch", ("cost", "seconds_an_epoch")),
-    Column("training [s]", ("cost", "seconds"), 4),
-    Column("images/s", ("cost", "images_a_second")),
-    Column("parameters", ("cost", "parameters"), 4),
-    Column("peak [MiB]", ("cost", "peak_mib"), 4),
-)
-# The panels of the picture: title, axis label, path.
-PANELS = (
-    ("FID", "Fréchet distance (lower is better)", ("samples", "fid")),
-    ("recall", "share of real images (higher is better)", ("samples", "recall")),
-    ("coverage", "share of real images (higher is better)", ("samples", "coverage")),
-    ("training time", "seconds per epoch", ("cost", "seconds_an_epoch")),
-)
-# What the errors in the tables are.
-ERRORS = (
-    "± is the standard deviation over the seeds; for a single seed, the standard error of the "
-    "estimate."
-)
+# The columns of each part of a comparison.
+PARTS = {
+    "samples": (
+        Column("FID", ("samples", "fid"), 3, -1),
+        Column("KID × 1000", ("samples", "kid_thousandths"), 3, -1),
+        Column("precision", ("samples", "precision"), 3, 1),
+        Column("recall", ("samples", "recall"), 3, 1),
+        Column("density", ("samples", "density"), 3, 1),
+        Column("coverage", ("samples", "coverage"), 3, 1),
+        Column("class entropy [nats]", ("samples", "class_entropy"), 4),
+        Column("modes", ("modes", "captured"), 4, 1),
+        Column("KL of modes [nats]", ("modes", "kl"), 3, -1),
+    ),
+    "likelihood": (
+        Column("−ELBO [nats]", ("likelihood", "negative_elbo"), 5, -1),
+        Column("NLL [nats]", ("likelihood", "nll"), 5, -1, ("importance_samples", "k = {}")),
+        Column("bits/dim", ("likelihood", "bits_per_dim"), 4, -1, ("dequantizations", "{} draws")),
+    ),
+    "cost": (
+        Column("s/epoch", ("cost", "seconds_an_epoch")),
+        Column("training [s]", ("cost", "seconds"), 4),
+        Column("images/s", ("cost", "images_a_second")),
+        Column("parameters", ("cost", "parameters"), 4),
+        Column("peak [MiB]", ("cost", "peak_mib"), 4),
+    ),
+}
+# Rows beside the models: their names, and the parts of an evaluation that have their metrics.
+REFERENCES = (("real images", "floor"), ("uniform noise", "ceiling"))
 
 
-def compare(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Both tables and the verdicts, for JSON.
+@dataclass(frozen=True)
+class Cell:
+    """A value in a table.
+
+    Attributes:
+        statistic: mean and error.
+        notes: what was measured differently from other values of the column, such as `n = 5 000`.
+        is_best: whether it is the best of the values that compare with it.
+    """
+
+    statistic: Statistic
+    notes: tuple[str, ...] = ()
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        name: of the model, or of what the metrics are of.
+        cells: by the name of their column; a metric that was not measured is left out.
+        group: the evaluations of the model; None for real images and noise.
+    """
+
+    name: str
+    cells: dict[str, Cell]
+    group: Group | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Models whose metrics of one part compare.
+
+    Attributes:
+        part: `samples`, `likelihood` or `cost`.
+        title: what was measured, and on what.
+        columns: those in which a row has a value.
+        rows: the models, then real images and noise.
+        notes: sentences to read with the table.
+    """
+
+    part: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All tables, and the verdicts on the report's claims.
+
+    Attributes:
+        tables: of samples, one for each data set and each network that features come from; of
+            likelihoods, one for each data set; of costs.
+        claims: what `decide` returned, one for each claim; empty unless several families of the
+            report's networks are compared.
+        notes: sentences about all tables.
+    """
+
+    tables: tuple[Table, ...]
+    claims: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+
+
+def compare(evaluations: Sequence[Evaluation]) -> Comparison:
+    """Evaluations side by side.
 
     Raises:
-        UsageError: there are no evaluations, or they do not compare.
+        UsageError: there are no evaluations, one is passed twice, or two models have one name.
     """
     if not evaluations:
         raise UsageError("there is nothing to compare; pass runs or versions that were evaluated")
     groups = group_evaluations(evaluations)
+    models = dict(zip(unique_labels(groups), groups, strict=True))
+    tables = [table for part in PARTS for table in _tables(models, part)]
     reported = [group for group in groups if is_reported(group)]
-    return {
-        "reported": [row(group) for group in reported],
-        "others": [row(group) for group in groups if not is_reported(group)],
-        "real": reference_row(groups, "floor"),
-        "noise": reference_row(groups, "ceiling"),
-        "claims": [decide(claim, reported) for claim in CLAIMS],
-        "notes": likelihood_notes(groups),
-    }
+    # A claim is about an order, which takes two families.
+    claims = CLAIMS if len({group.family for group in reported}) > 1 else ()
+    return Comparison(
+        tables=tuple(tables),
+        claims=tuple(decide(claim, reported) for claim in claims),
+        notes=tuple(remarks_on_all(models)),
+    )
 
 
-def likelihood_notes(groups: Sequence[Group]) -> list[str]:
-    """What the likelihoods are of: a line for each kind, with the models that have it."""
-    names: dict[str, list[str]] = {}
-    for group in groups:
-        likelihood = group.evaluations[0].get("likelihood") or {}
-        if "importance_samples" in likelihood:
-            text = (
-                f"nats of {likelihood['events']}; NLL with {likelihood['importance_samples']} "
-                "importance samples"
-            )
-        elif "dequantizations" in likelihood:
-            text = (
-                f"bits/dim of {likelihood['events']}, averaged over "
-                f"{likelihood['dequantizations']} dequantization draws"
-            )
-        else:
-            continue
-        names.setdefault(text, []).append(group.name)
-    return [f"{', '.join(of_text)}: {text}" for text, of_text in names.items()]
+# --- tables
+# -----------------------------------------------------------------------------------------------
 
 
-def row(group: Group) -> dict[str, Any]:
-    """A group's row: name, seeds, and `[mean, error]` of each metric.
-
-    A metric that an evaluation of the group lacks is left out.
-    """
-    statistics = {column.name: group.statistic(column.path) for column in COLUMNS}
-    cells = {
-        name: [statistic.mean, statistic.error]
-        for name, statistic in statistics.items()
-        if statistic is not None
-    }
-    seeds = [evaluation["seed"] for evaluation in group.evaluations]
-    return {"model": group.name, "seeds": seeds, **cells}
-
-
-def reference_row(groups: Sequence[Group], part: str) -> dict[str, Any] | None:
-    """The metrics of real images or of noise, equal in all evaluations that have them.
-
-    Args:
-        groups: of evaluations.
-        part: `floor` for real images, `ceiling` for noise.
-
-    Returns:
-        `[value, error]` by the column's name; None if no evaluation has them.
-    """
-    evaluations = [evaluation for group in groups for evaluation in group.evaluations]
-    reference = next((evaluation[part] for evaluation in evaluations if part in evaluation), None)
-    if reference is None:
-        return None
-    as_samples = {"samples": reference}
-    values = {column: lookup(as_samples, column.path) for column in COLUMNS}
-    return {
-        column.name: [value, standard_error(as_samples, column.path)]
-        for column, value in values.items()
-        if value is not None
-    }
-
-
-# --- Markdown
-# ---------------------------------------------------------------------------------------------
-
-
-def markdown(comparison: Mapping[str, Any]) -> str:
-    """Both tables and the verdicts as Markdown."""
-    parts = []
-    for title, key in (("The report's networks", "reported"), ("Other models", "others")):
-        rows = [*comparison[key]]
-        if not rows:
-            continue
-        rows += [
-            {"model": name, "seeds": [], **comparison[part]}
-            for name, part in (("real images", "real"), ("uniform noise", "noise"))
-            if comparison[part]
-        ]
-        parts.append(f"### {title}\n\n{_metrics_table(rows)}")
-    if comparison["notes"]:
-        parts.append("\n".join(f"- {note}" for note in comparison["notes"]))
-    parts.append(ERRORS)
-    claims = claims_table(comparison["claims"], with_means=True)
-    parts.append(f"### The report's claims\n\n{claims}")
-    return "\n\n".join(parts) + "\n"
-
-
-def _metrics_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = [column for column in COLUMNS if any(column.name in row for row in rows)]
-    lines = ["| model | seeds | " + " | ".join(column.name for column in columns) + " |"]
-    lines.append("|---|---|" + "---:|" * len(columns))
-    for cells in rows:
-        metrics = [cell(cells.get(column.name), column.digits) for column in columns]
-        seeds = ", ".join(map(str, cells["seeds"]))
-        lines.append(f"| {cells['model']} | {seeds} | " + " | ".join(metrics) + " |")
-    return "\n".join(lines)
-
-
-def claims_table(decisions: Sequence[Mapping[str, Any]], with_means: bool = False) -> str:
-    """The verdicts on the claims as a Markdown table.
-
-    Args:
-        decisions: what `decide` returned, one for each claim.
-        with_means: whether the metric of each family is shown too.
-    """
-    headings = ["claim of the report", "measured by", "verdict", "pair by pair"]
-    if with_means:
-        headings.insert(2, "mean over seeds")
-    lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
-    for decision in decisions:
-        verdict, pairs = f"**{decision['verdict']}**", pairs_in_words(decision)
-        cells = [decision["claim"], decision["by"], verdict, pairs or "–"]
-        if with_means:
-            cells.insert(2, _means_in_words(decision))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _means_in_words(decision: Mapping[str, Any]) -> str:
-    """The metric of each family of a claim, such as "GAN 5.29 ± 0.33 (3 seeds)"."""
-    words = []
-    for family, value in decision["figures"].items():
-        name, seeds = NAMES.get(family, family), decision["seeds"].get(family)
-        count = f" ({seeds} seed{'' if seeds == 1 else 's'})"
-        words.append(f"{name} –" if value is None else f"{name} {cell(value, 3)}{count}")
-    return ", ".join(words)
-
-
-def cell(value: Sequence[float] | None, digits: int) -> str:
-    """A value and its error as a table shows them; empty if there is no value."""
-    if value is None:
-        return ""
-    mean, error = value
-    return format_number(mean, digits) + (f" ± {format_number(error, 2)}" if error else "")
-
-
-def format_number(value: float, digits: int) -> str:
-    """The number with so many significant digits, without an exponent."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:.{decimals}f}"
-
-
-# --- the picture
-# ------------------------------------------------------------------------------------------
-
-
-def draw(evaluations: Sequence[Mapping[str, Any]]) -> "Figure | None":
-    """Quality, coverage and cost as bars, and samples; None if there are no samples."""
-    groups = [
-        group for group in group_evaluations(evaluations) if "samples" in group.evaluations[0]
+def _tables(models: dict[str, Group], part: str) -> list[Table]:
+    """The tables of a part: one for each set of models whose metrics compare."""
+    blocks: dict[tuple[str | None, ...], dict[str, Group]] = {}
+    for name, group in models.items():
+        if any(_known(group, column) for column in PARTS[part]):
+            measured = group.measurement
+            shared = (measured.dataset, measured.split, measured.features)
+            key = {"samples": shared, "likelihood": shared[:2], "cost": ()}[part]
+            blocks.setdefault(key, {})[name] = group
+    tables = [_table(block, part) for block in blocks.values()]
+    titles = Counter(table.title for table in tables)
+    return [
+        # Data sets, or networks, of one name are told apart by the start of their hashes.
+        replace(table, title=f"{table.title} ({_short_hashes(key)})")
+        if titles[table.title] > 1
+        else table
+        for key, table in zip(blocks, tables, strict=True)
     ]
-    if not groups:
+
+
+def _short_hashes(key: tuple[str | None, ...]) -> str:
+    dataset, _, *features = key
+    return ", ".join([f"data set {dataset}"[:17], *(f"features {sha}"[:17] for sha in features)])
+
+
+def _table(models: dict[str, Group], part: str) -> Table:
+    groups = list(models.values())
+    # The most frequent number of images first.
+    counts = [n for n, _ in Counter(group.measurement.n for group in groups).most_common()]
+    # Costs do not depend on it.
+    named_counts = set() if part == "cost" else set(counts[1:])
+    columns = {column.name: _cells(groups, column, named_counts) for column in PARTS[part]}
+    rows = [
+        Row(name, {key: cell for key, cells in columns.items() if (cell := cells[place])}, group)
+        for place, (name, group) in enumerate(models.items())
+    ]
+    if part == "samples":
+        rows += _reference_rows(groups, counts)
+    return Table(
+        part=part,
+        title=table_title(part, groups[0], counts),
+        columns=tuple(c for c in PARTS[part] if any(c.name in row.cells for row in rows)),
+        rows=tuple(rows),
+        notes=tuple(table_remarks(part, models)),
+    )
+
+
+def _known(group: Group, column: Column) -> Group | None:
+    """The evaluations of a group that have a metric; None if there is none."""
+    known = tuple(item for item in group.evaluations if lookup(item, column.path) is not None)
+    return replace(group, evaluations=known) if known else None
+
+
+def _cells(
+    groups: Sequence[Group], column: Column, named_counts: set[int | None]
+) -> list[Cell | None]:
+    """The cells of a column: the value of each group, its notes, and which values are best.
+
+    Args:
+        groups: the rows.
+        column: a metric.
+        named_counts: the numbers of images that a cell names.
+    """
+    known = [_known(group, column) for group in groups]
+    settings = {_setting(group, column) for group in known if group}
+    cells: list[Cell | None] = []
+    for group, whole in zip(known, groups, strict=True):
+        statistic = group.statistic(column.path) if group else None
+        if group is None or statistic is None:
+            cells.append(None)
+            continue
+        notes = []
+        if group.measurement.n in named_counts:
+            notes.append(count_text(group.measurement.n))
+        if column.setting and len(settings) > 1:
+            notes.append(column.setting[1].format(_setting(group, column)))
+        if len(group.evaluations) < len(whole.evaluations):
+            notes.append(f"{len(group.evaluations)} of {len(whole.evaluations)} seeds")
+        cells.append(Cell(statistic, tuple(notes)))
+    keys = [_rank_key(group, column) if group else None for group in known]
+    return _mark_best(cells, keys, column.better)
+
+
+def _setting(group: Group, column: Column) -> Any:
+    """The setting of the likelihood that a column's values must share; None without one."""
+    likelihood = group.evaluations[0].get("likelihood") or {}
+    return likelihood.get(column.setting[0]) if column.setting else None
+
+
+def _rank_key(group: Group, column: Column) -> tuple[Any, ...] | None:
+    """What values of one column must share to be ranked; None if that is not known."""
+    if group.measurement.n is None:
         return None
-    real = reference_row(groups, "floor") or {}
-    panels = []
-    for title, label, path in PANELS:
-        statistics = [group.statistic(path) for group in groups]
-        bars = [
-            (math.nan, 0.0) if statistic is None else (statistic.mean, statistic.error)
-            for statistic in statistics
-        ]
-        panels.append(figures.BarPanel(title, label, bars, real.get(title, [None])[0]))
-    encoded = [group.evaluations[0].get("picture") for group in groups]
-    pictures = [None if text is None else decode_picture(text) for text in encoded]
-    names, families = [group.name for group in groups], [group.family for group in groups]
-    return figures.comparison(names, families, panels, pictures)
+    likelihood = group.evaluations[0].get("likelihood") or {}
+    events = likelihood.get("events") if column.path[0] == "likelihood" else None
+    return group.measurement.n, events, _setting(group, column)
+
+
+def _mark_best(
+    cells: Sequence[Cell | None], keys: Sequence[tuple[Any, ...] | None], better: int
+) -> list[Cell | None]:
+    """The cells, with the best of those that share a key marked, unless all are equal."""
+    values: dict[Any, set[float]] = {}
+    for cell, key in zip(cells, keys, strict=True):
+        if cell and key and better and math.isfinite(cell.statistic.mean):
+            values.setdefault(key, set()).add(better * cell.statistic.mean)
+    best = {key: max(means) for key, means in values.items() if len(means) > 1}
+    return [
+        replace(cell, is_best=better * cell.statistic.mean == best.get(key)) if cell else None
+        for cell, key in zip(cells, keys, strict=True)
+    ]
+
+
+def _reference_rows(groups: Sequence[Group], counts: Sequence[int | None]) -> list[Row]:
+    """Real images and noise, for each number of images: equal in all evaluations that have them."""
+    evaluations = [evaluation for group in groups for evaluation in group.evaluations]
+    rows = []
+    for count in counts:
+        notes = () if count == counts[0] else (count_text(count),)
+        for name, part in REFERENCES:
+            references = (item.get(part) for item in evaluations if item["n"] == count)
+            as_samples: dict[str, Any] = {"samples": next(filter(None, references), {})}
+            statistics = {
+                column.name: Statistic(value, standard_error(as_samples, column.path))
+                for column in PARTS["samples"]
+                if (value := lookup(as_samples, column.path)) is not None
+            }
+            if statistics:
+                cells = {key: Cell(statistic, notes) for key, statistic in statistics.items()}
+                rows.append(Row(name, cells))
+    return rows
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """A comparison for JSON; what is not finite is null."""
+
+    def row_json(row: Row) -> dict[str, Any]:
+        result: dict[str, Any] = {"name": row.name}
+        if row.group is not None:
+            result |= {
+                "evaluations": list(row.group.arguments),
+                "family": row.group.family,
+                "preset": row.group.preset or None,
+                "seeds": [evaluation["seed"] for evaluation in row.group.evaluations],
+                "n": row.group.measurement.n,
+            }
+        metrics = {
+            name: {
+                "mean": cell.statistic.mean,
+                "error": cell.statistic.error,
+                "notes": list(cell.notes),
+                "best": cell.is_best,
+            }
+            for name, cell in row.cells.items()
+        }
+        return result | {"metrics": metrics}
+
+    def table_json(table: Table) -> dict[str, Any]:
+        model = next(row.group for row in table.rows if row.group)
+        measured: dict[str, Any] = {}
+        if table.part != "cost":
+            measured["dataset"] = model.evaluations[0]["dataset"]
+        if table.part == "samples":
+            measured["features"] = dict(extractor(model.evaluations[0]))
+        return {
+            "part": table.part,
+            "title": table.title,
+            **measured,
+            "rows": [row_json(row) for row in table.rows],
+            "notes": list(table.notes),
+        }
+
+    result: dict[str, Any] = _finite(
+        {
+            "tables": [table_json(table) for table in comparison.tables],
+            "claims": list(comparison.claims),
+            "notes": list(comparison.notes),
+        }
+    )
+    return result
+
+
+def _finite(value: Any) -> Any:
+    """A value for JSON, which knows no number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def decode_picture(picture: str) -> np.ndarray:

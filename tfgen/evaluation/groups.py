@@ -1,43 +1,31 @@
-"""Evaluations that were written: reading, checking, and grouping them by model.
+"""Groups evaluations by model: those of one configuration differ only in the training's seed.
 
 No TensorFlow here.
 """
 
 import contextlib
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfgen import registry
-from tfgen.errors import UsageError, WorkError
-from tfgen.publishing import versions
+from tfgen.errors import UsageError
+from tfgen.evaluation.reading import Evaluation, extractor
 from tfgen.settings.training import RESUMABLE, read_options
-from tfgen.training.folder import RunFolder
 
-# Version of evaluation.json.
-FORMAT = 1
 # Options of a training that do not decide which model it is: the seed, and what may change when it
 # is resumed, except its length.
 UNDECIDING_OPTIONS = {"seed", *RESUMABLE} - {"epochs"}
 # At the end of a metric's name: it is read times 1000.
 _THOUSANDTHS = "_thousandths"
-# Keys that every evaluation has, and those of its data set.
-_KEYS = {"family", "preset", "seed", "settings", "weights", "n", "cost"}
-_DATASET_KEYS = {"fingerprint", "split"}
-# What evaluations must share to compare: the name of it, and its path.
-_SHARED = (
-    ("data set", ("dataset", "fingerprint")),
-    ("split", ("dataset", "split")),
-    ("classifier", ("classifier", "sha256")),
-    ("number of importance samples", ("likelihood", "importance_samples")),
-    ("number of dequantizations", ("likelihood", "dequantizations")),
-    ("number of samples", ("n",)),
-    ("seed of the samples", ("evaluation_seed",)),
-)
+# A row of more seeds than these names the first of them.
+_MAX_NAMES = 3
 
 
 @dataclass(frozen=True)
@@ -54,37 +42,72 @@ class Statistic:
     error: float
 
 
+class Measurement(NamedTuple):
+    """How an evaluation was measured. Metrics compare only if what decides them is equal.
+
+    Attributes:
+        dataset: fingerprint of the data set.
+        split: of the real images.
+        n: number of samples, and of real images; None if unknown.
+        features: hash of the network that features come from; None without metrics of samples.
+        importance_samples: per image; None without this likelihood.
+        dequantizations: draws per image; None without this likelihood.
+    """
+
+    dataset: str
+    split: str
+    n: int | None
+    features: str | None
+    importance_samples: int | None
+    dequantizations: int | None
+
+
 @dataclass(frozen=True)
 class Group:
     """Evaluations that differ only in the seed of the training.
 
     Attributes:
-        family: of the model; the evaluation's title if it is unknown.
+        family: of the model; None for images that no model of tfgen made.
         preset: of the training; empty if no preset was used.
         follows_preset: whether the model and its training are as the preset says, as far as that is
             known.
         evaluations: one for each seed.
         finished: whether the trainings reached their last epoch, as far as that is known.
-        differences: settings in which it differs from groups of the same name.
+        names: of the evaluations, as the user calls them.
+        arguments: where the evaluations are, in the user's own words.
+        is_named: whether the user wrote the name before `=`.
     """
 
-    family: str
+    family: str | None
     preset: str
     follows_preset: bool
     evaluations: tuple[dict[str, Any], ...]
     finished: bool = True
-    differences: str = ""
+    names: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    is_named: bool = False
 
     @property
     def name(self) -> str:
-        """Name in tables: family, preset, and in brackets what differs from it."""
+        """Family and preset, and in brackets what differs from it."""
         notes = (
             "" if self.follows_preset or not self.preset else "changed",
             "" if self.finished else "unfinished",
-            self.differences,
         )
         brackets = ", ".join(filter(None, notes))
-        return f"{self.family} {self.preset}".strip() + (f" ({brackets})" if brackets else "")
+        family = self.family or self.evaluations[0]["title"]
+        return f"{family} {self.preset}".strip() + (f" ({brackets})" if brackets else "")
+
+    @property
+    def measurement(self) -> Measurement:
+        """How all evaluations of the group were measured."""
+        return measurement(self.evaluations[0])
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """Names in tables, each more exact than the one before it."""
+        names, arguments = (_enumerate(words) for words in (self.names, self.arguments))
+        return _without_seeds(self) or names, names, arguments
 
     def statistic(self, path: Sequence[str]) -> Statistic | None:
         """The metric at a path over the seeds; None if an evaluation lacks it."""
@@ -105,7 +128,7 @@ def lookup(evaluation: Mapping[str, Any], path: Sequence[str]) -> float | None:
         table = table.get(part) or {}
     value = table.get(last.removesuffix(_THOUSANDTHS))
     scale = 1000 if last.endswith(_THOUSANDTHS) else 1
-    return None if value is None else scale * float(value)
+    return scale * float(value) if isinstance(value, int | float) else None
 
 
 def standard_error(evaluation: Mapping[str, Any], path: Sequence[str]) -> float:
@@ -115,177 +138,139 @@ def standard_error(evaluation: Mapping[str, Any], path: Sequence[str]) -> float:
     return lookup(evaluation, (*parts, f"{name}_error{last.removeprefix(name)}")) or 0.0
 
 
-# --- reading
-# ----------------------------------------------------------------------------------------------
-
-
-def read_evaluation(what: str, saved_models: Path) -> dict[str, Any]:
-    """The evaluation of a run, of a version, of a published name, or in a JSON file.
-
-    Raises:
-        UsageError: there is none.
-        WorkError: it is damaged.
-    """
-    source = _find_evaluation(what, saved_models)
-    try:
-        content = json.loads(source.read_text())
-        evaluation = content["evaluation"] if source.name == versions.MANIFEST else content
-        if evaluation is not None:
-            _check_keys(evaluation)
-            return dict(evaluation)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WorkError(
-            f"{source} holds no evaluation that can be read: {_fault(error)}; write one with "
-            "tfgen-evaluate"
-        ) from error
-    raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
-
-
-def _fault(error: Exception) -> str:
-    """What is wrong with the content of a file, in words."""
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return "it is not JSON"
-    if isinstance(error, KeyError):
-        return f"it lacks {error.args[0]}"
-    return str(error) if isinstance(error, ValueError | OSError) else "it is not an evaluation"
-
-
-def _find_evaluation(what: str, saved_models: Path) -> Path:
-    """The file that holds an evaluation: a JSON file, or a version's manifest."""
-    path = Path(what)
-    if path.is_file():
-        return path
-    if RunFolder(path).evaluation.is_file():
-        return RunFolder(path).evaluation
-    if (path / versions.MANIFEST).is_file():
-        return path / versions.MANIFEST
-    if path.is_dir():
-        raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
-    if path.name != what:
-        raise UsageError(
-            f"{what} does not exist; pass a run, a version, a published name or a JSON file"
-        )
-    return versions.find(what, saved_models).path / versions.MANIFEST
-
-
-def _check_keys(evaluation: dict[str, Any]) -> None:
-    """Refuse another format, or missing keys, by a ValueError."""
-    if evaluation["format"] != FORMAT or not isinstance(evaluation["title"], str):
-        raise ValueError(f"its format is not {FORMAT}")
-    missing = _KEYS - evaluation.keys() or _DATASET_KEYS - evaluation["dataset"].keys()
-    if missing:
-        raise ValueError(f"it lacks {min(missing)}")
-
-
 # --- grouping
 # ---------------------------------------------------------------------------------------------
 
 
-def group_evaluations(evaluations: Iterable[Mapping[str, Any]]) -> list[Group]:
-    """Evaluations grouped by family, preset and settings.
+def group_evaluations(evaluations: Iterable[Evaluation]) -> list[Group]:
+    """Evaluations grouped by the user's own name, family, preset, settings and measurement.
 
-    The groups are in the order of their first members.
+    The groups are in the order of their first members. Evaluations of one configuration with the
+    same seed, or with an unknown one, are in groups of their own.
 
     Raises:
-        UsageError: two are of the same settings and seed, or they do not compare: data set, split,
-            number or seed of the samples, classifier, or number of importance samples or
-            dequantizations differ.
+        UsageError: an evaluation is passed twice.
     """
-    evaluations = list(evaluations)
-    for name, path in _SHARED:
-        _check_shared(evaluations, name, path)
-    members: dict[str, list[dict[str, Any]]] = {}
+    members: list[tuple[str, list[Evaluation]]] = []
+    sources: set[Path] = set()
     for evaluation in evaluations:
-        group = members.setdefault(_group_key(evaluation), [])
-        if any(member["seed"] == evaluation["seed"] for member in group):
-            raise UsageError(
-                f"{evaluation['title']}: two evaluations have the same settings and the same seed; "
-                "pass one of them"
-            )
-        group.append(dict(evaluation))
-    return _distinguish([_group(group) for group in members.values()])
+        source = evaluation.source.resolve()
+        if source in sources:
+            raise UsageError(f"{evaluation.argument} is passed twice; pass it once")
+        sources.add(source)
+        key, seed = _group_key(evaluation), evaluation.content["seed"]
+        for group_key, group in members:
+            seeds = [None, *(member.content["seed"] for member in group)]
+            if group_key == key and seed not in seeds:
+                group.append(evaluation)
+                break
+        else:
+            members.append((key, [evaluation]))
+    return [_group(group) for _, group in members]
 
 
-def _check_shared(
-    evaluations: Sequence[Mapping[str, Any]], name: str, path: tuple[str, ...]
-) -> None:
-    """Refuse evaluations that differ at a path; one without a value fits all others."""
-    first: tuple[str, Any] | None = None
-    for evaluation in evaluations:
-        table: Any = evaluation
-        for part in path[:-1]:
-            table = table.get(part) or {}
-        value = table.get(path[-1])
-        if value is None:
-            continue
-        if first is None:
-            first = (evaluation["title"], value)
-        elif value != first[1]:
-            raise UsageError(
-                f"{first[0]} and {evaluation['title']} do not compare: they differ in the {name} "
-                f"({first[1]}, {value}); run tfgen-evaluate again"
-            )
+def measurement(evaluation: Mapping[str, Any]) -> Measurement:
+    """How an evaluation was measured."""
+    dataset, likelihood = evaluation["dataset"], evaluation.get("likelihood") or {}
+    features = extractor(evaluation)
+    return Measurement(
+        dataset=str(dataset["fingerprint"]),
+        split=str(dataset["split"]),
+        n=evaluation["n"],
+        # Without a hash, equal descriptions are the same network.
+        features=str(features.get("sha256") or json.dumps(features, sort_keys=True))
+        if evaluation.get("samples")
+        else None,
+        importance_samples=likelihood.get("importance_samples"),
+        dequantizations=likelihood.get("dequantizations"),
+    )
 
 
-def _group_key(evaluation: Mapping[str, Any]) -> str:
+def _group_key(evaluation: Evaluation) -> str:
     """All that decides the group of an evaluation, as a text."""
+    content = evaluation.content
     parts = [
-        evaluation["family"],
-        evaluation["preset"],
-        _complete_settings(evaluation),
-        evaluation["weights"],
-        is_finished(evaluation),
+        evaluation.name if evaluation.is_named else None,
+        content["family"],
+        content["preset"],
+        _complete_settings(content),
+        content["weights"],
+        is_finished(content),
+        measurement(content),
     ]
     return json.dumps(parts, sort_keys=True)
 
 
-def _group(members: Sequence[dict[str, Any]]) -> Group:
-    first = members[0]
+def _group(members: Sequence[Evaluation]) -> Group:
+    first = members[0].content
     return Group(
-        family=str(first["family"] or first["title"]),
+        family=first["family"],
         preset=str(first["preset"] or ""),
         follows_preset=follows_preset(first),
-        evaluations=tuple(members),
+        evaluations=tuple(member.content for member in members),
         finished=is_finished(first),
+        names=tuple(member.name for member in members),
+        arguments=tuple(member.argument for member in members),
+        is_named=members[0].is_named,
     )
 
 
-def _distinguish(groups: Sequence[Group]) -> list[Group]:
-    """The groups; those of the same name with the settings in which they differ."""
+def unique_labels(groups: Sequence[Group]) -> list[str]:
+    """A name in tables for each group: the shortest one that no other group has.
 
-    def flat_settings(group: Group) -> dict[str, Any]:
-        first = group.evaluations[0]
-        settings = _complete_settings(first)
-        return {**settings["model"], **settings["options"], "weights": first["weights"]}
+    Raises:
+        UsageError: the user wrote one name before `=` for different models.
+    """
+    labels = [group.labels[0] for group in groups]
+    for level in (1, 2):
+        counts = Counter(labels)
+        labels = [
+            label if counts[label] == 1 or group.is_named else group.labels[level]
+            for label, group in zip(labels, groups, strict=True)
+        ]
+    label, count = Counter(labels).most_common(1)[0]
+    if count > 1:
+        first, second = [group for group in groups if group.labels[0] == label][:2]
+        raise UsageError(
+            f"{first.arguments[0]} and {second.arguments[0]} are both named {label}, but are not "
+            "two seeds of one configuration, measured alike; choose two names"
+        )
+    return labels
 
-    result = []
-    for group in groups:
-        own = flat_settings(group)
-        namesakes = [
-            flat_settings(candidate)
-            for candidate in groups
-            if candidate.name == group.name and candidate is not group
-        ]
-        differing = [
-            name for name in own if any(own[name] != namesake.get(name) for namesake in namesakes)
-        ]
-        text = ", ".join(f"{name} {own[name]}" for name in differing)
-        result.append(replace(group, differences=text))
-    return result
+
+def _enumerate(words: Sequence[str]) -> str:
+    """Names one after the other; of many, the first and the number of the others."""
+    if len(words) > _MAX_NAMES:
+        return f"{words[0]} and {len(words) - 1} more"
+    return ", ".join(words)
+
+
+def _without_seeds(group: Group) -> str:
+    """What is common to the names of several seeds, `vae` of `vae-0` and `vae-1`; else empty."""
+    if len(group.names) == 1 or group.is_named:
+        return group.names[0]
+    stems = set()
+    for name, evaluation in zip(group.names, group.evaluations, strict=True):
+        seed = str(evaluation["seed"])
+        stem = name.removesuffix(seed) if name.endswith(seed) else ""
+        stems.add(re.sub(r"[-_. ]*(seed)?[-_. ]*$", "", stem))
+    return stems.pop() if len(stems) == 1 else ""
 
 
 def is_finished(evaluation: Mapping[str, Any]) -> bool:
     """Whether a model was trained to its last epoch; true if that is unknown."""
-    epochs = evaluation["cost"].get("epochs")
-    return epochs is None or epochs == evaluation["settings"]["options"].get("epochs")
+    epochs, last = evaluation["cost"].get("epochs"), evaluation["settings"]["options"].get("epochs")
+    return None in (epochs, last) or epochs == last
 
 
 def follows_preset(evaluation: Mapping[str, Any]) -> bool:
     """Whether model and training are as the preset says.
 
     What the data decides, the image shape and the classes, may differ. True for a family that is
-    not installed, whose presets are unknown.
+    not installed, whose presets are unknown, and for images of no family.
     """
+    if evaluation["family"] is None:
+        return True
     try:
         family = registry.family(evaluation["family"])
     except (UsageError, TypeError):
@@ -304,6 +289,8 @@ def follows_preset(evaluation: Mapping[str, Any]) -> bool:
 def _complete_settings(evaluation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Settings of model and training, with defaults for those of later versions."""
     model, options = evaluation["settings"]["model"], evaluation["settings"]["options"]
+    if evaluation["family"] is None:
+        return {"model": model, "options": options}
     with contextlib.suppress(UsageError, TypeError):
         model = registry.family(evaluation["family"]).config.from_json(model).to_json()
         full = read_options(options).to_json()

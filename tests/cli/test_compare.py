@@ -1,0 +1,159 @@
+"""`tfgen-compare` on the evaluations of the repository, and on variations of them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import commands
+from tests.cli.test_terminal import in_terminal
+
+pytestmark = pytest.mark.newest
+
+ROOT = Path(__file__).parents[2]
+EVALUATIONS = sorted(map(str, (ROOT / "docs" / "evaluations").glob("*.json")))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def compare(*argv: str) -> int:
+    return commands.main("compare", [*argv])
+
+
+def variation(name: str, **changes: Any) -> str:
+    """A file with the shipped GAN's evaluation, changed."""
+    manifest = json.loads((ROOT / "saved_models" / "gan" / "1" / "manifest.json").read_text())
+    Path(name).write_text(json.dumps(manifest["evaluation"] | changes))
+    return name
+
+
+def test_tables_are_printed_and_nothing_is_written(capsys: Any, folder: Path) -> None:
+    assert compare("vae", "Mine=gan", "flow") == 0
+    text, error = capsys.readouterr()
+    assert error == ""
+    assert "| Mine | **0.699** | **7.05 ± 1.1** |" in text
+    assert "| flow version 1 | – | – | 1.032 ± 0.0025 |" in text
+    assert "report" not in text  # these are not the report's networks
+    assert not list(folder.iterdir())
+
+
+def test_networks_of_the_report_and_its_claims(capsys: Any) -> None:
+    assert compare(*EVALUATIONS) == 0
+    text = capsys.readouterr().out
+    assert "| gan-mlp | 0, 1, 2 | **5.29 ± 0.33** |" in text
+    assert "| image quality: GAN > flow > VAE | FID | GAN 5.29 ± 0.33 (3 seeds), flow" in text
+    # With other models beside them, the claims are about these networks only.
+    assert compare(*EVALUATIONS, "vae", variation("a.json", n=5000)) == 0
+    with_others = capsys.readouterr().out
+    assert "| a | 0 | 0.699 (n = 5 000) |" in with_others
+    claims = [whole.partition("### Claims")[2].split("\n\n")[1] for whole in (text, with_others)]
+    assert claims[0] == claims[1]
+
+
+@pytest.mark.quick
+def test_out(capsys: Any, folder: Path) -> None:
+    for out, names in (
+        ("side by side/new", ["comparison.json", "comparison.md", "comparison.png"]),
+        ("t.md", ["t.md"]),
+        ("t.json", ["t.json"]),
+    ):
+        assert compare("vae", "gan", "--out", out) == 0
+        text = capsys.readouterr().out
+        parent = Path(out) if not Path(out).suffix else Path()
+        written = sorted(path.name for path in parent.iterdir() if path.is_file())
+        assert written == names
+        assert all(f"written to {parent / name}" in text for name in names)
+        for name in names if parent == Path() else []:
+            Path(name).unlink()
+    new = Path("side by side/new")
+    assert (new / "comparison.md").read_text() in text
+    tables = json.loads((new / "comparison.json").read_text())["tables"]
+    assert [table["part"] for table in tables] == ["samples", "likelihood", "cost"]
+    assert (new / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    # A figure of an earlier comparison would show other models.
+    likelihood = variation("l.json", samples=None, likelihood={"nll": 1.0})
+    assert compare(likelihood, "--out", str(new)) == 0
+    assert not (new / "comparison.png").exists()
+
+
+@pytest.mark.quick
+def test_the_shipped_figure_can_be_drawn_again_beside_images_from_anywhere(capsys: Any) -> None:
+    images = variation("фото.json", family=None, preset=None, seed=None, settings={}, cost={})
+    random = variation("r.json", features={"name": "random", "sha256": "0" * 64})
+    assert compare("gan", images, random, "--out", "f.png") == 0
+    text, error = capsys.readouterr()
+    assert error == ""
+    assert text.count("### Samples against the test images of mnist") == 2
+    assert "| фото | 0.699 |" in text
+    assert Path("f.png").stat().st_size > 1000
+
+
+def test_a_terminal_gets_tables_as_wide_as_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    small = variation("small.json", n=5000)
+    status, text = in_terminal("compare", ["vae", "gan", "flow", small, EVALUATIONS[0]], folder)
+    assert status == 0
+    lines = re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any(line.startswith("|") for line in lines)
+    assert "small 0.699 (n = 5 000) 7.05 ± 1.1 (n = 5 000)" in [
+        " ".join(line.split()) for line in lines
+    ]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("argv", "status", "message"),
+    [
+        ([""], 2, "the argument EVALUATION is empty; see tfgen-compare --help"),
+        (["vae", "vae"], 2, "vae is passed twice; pass it once"),
+        (["x=vae", "x=gan"], 2, "vae and gan are both named x, but are not two seeds"),
+        (["vea"], 2, "did you mean 'vae'?"),
+        (["=vae"], 2, "'=vae' has no name before '='; pass NAME=EVALUATION"),
+        (["list.json"], 1, "list.json holds no evaluation that can be read: it is not an eval"),
+        (["old.json"], 1, "its format is 0, not 1"),
+        (["vae", "--to", "x"], 2, "unknown flag --to: use --out; tfgen-compare --help lists all"),
+        (["vae", "--out", "x.txt"], 2, "the extension '.txt' is unknown; use .md or .json or .png"),
+        (["vae", "--out", "no/x.md"], 2, "the folder no does not exist; create it first"),
+        (["vae", "--out", "list"], 2, "cannot write list: it has no extension"),
+        (["vae", "--out", "list/x"], 2, "the folder list/x cannot be created (Not a directory)"),
+        (["new.json", "--out", "new.json"], 2, "new.json: it would replace what was evaluated"),
+        (["vae", "--out", "evaluation.json"], 2, "it would replace what was evaluated"),
+        (["vae", "--out", "version/x.md"], 2, "a version may not hold further files"),
+        (["none.json", "--out", "x.png"], 2, "nothing to draw: no evaluation has metrics of"),
+    ],
+)
+def test_wrong_uses(argv: list[str], status: int, message: str, capsys: Any, folder: Path) -> None:
+    Path("list.json").write_text("[]")
+    Path("list").touch()
+    Path("version").mkdir()
+    Path("version/manifest.json").touch()
+    variation("new.json")
+    variation("old.json", format=0)
+    variation("none.json", samples=None)
+    before = sorted(folder.rglob("*"))
+    assert compare(*argv) == status
+    out, error = capsys.readouterr()
+    assert error.startswith("tfgen-compare: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert out == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_no_tensorflow() -> None:
+    code = (
+        f"import sys; from {commands.PACKAGE}.compare import main; import tfgen.evaluation.chart; "
+        "assert main(['vae', 'gan']) == 0; "
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras')))"
+    )
+    done = commands.python(["-c", code], Path())
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,124 @@
+"""Where evaluations are read from, what they are called, and which cannot be read."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.evaluation.evaluations import evaluation
+from tfgen.errors import UsageError, WorkError
+from tfgen.evaluation.groups import group_evaluations
+from tfgen.evaluation.reading import read_evaluation
+
+pytestmark = pytest.mark.quick
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *sorted(ROOT.glob("docs/evaluations/*.json")),
+        *sorted(ROOT.glob("docs/*/evaluation.json")),
+        *(ROOT / "saved_models" / name / "1" for name in ("vae", "gan", "flow")),
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_evaluations_of_earlier_versions_are_read(path: Path, tmp_path: Path) -> None:
+    item = read_evaluation(str(path), tmp_path)
+    (group,) = group_evaluations([item])
+    # All follow their preset, except for 50 latents in place of 20, and 100 epochs in place of 400.
+    changed = ("vae-conv-50d", "vae-iwae-100", "vae-long-100")
+    assert group.follows_preset == (path.parent.name not in changed)
+    assert group.statistic(("samples", "fid")) is not None
+
+
+def test_names_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = json.dumps(evaluation("vae", fid=1.0))
+    for path in (
+        "runs/first/evaluation.json",
+        "dé jà.json",
+        "a=b.json",
+        "emoji-evaluation.json",
+        "bell\a\n.json",
+    ):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(content)
+    version = Path("models/mine/3/manifest.json")
+    version.parent.mkdir(parents=True)
+    version.write_text(json.dumps({"evaluation": json.loads(content)}))
+
+    def name(argument: str) -> str:
+        return read_evaluation(argument, Path("models")).name
+
+    assert name("runs/first") == name("runs/first/evaluation.json") == "first"
+    assert name("mine") == name("models/mine/3") == "mine version 3"
+    assert name("vae") == "vae version 1"
+    assert name("dé jà.json") == "dé jà"
+    assert name("emoji-evaluation.json") == "emoji"
+    assert name("a=b.json") == "a=b"  # a file of that name exists
+    assert name("bell\a\n.json") == "bell?"
+    os.chdir("runs/first")
+    assert name(".") == "first"
+    os.chdir(tmp_path)
+    own = read_evaluation(" My  VAE =runs/first", Path("models"))
+    assert (own.name, own.argument, own.is_named) == ("My VAE", "runs/first", True)
+    assert not read_evaluation("runs/first", Path("models")).is_named
+    for argument, message in (
+        ("=runs/first", "'=runs/first' has no name before '='; pass NAME=EVALUATION"),
+        ("x=", "'x=' has no evaluation after '='"),
+        ("x=gone/run", "gone/run does not exist"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            name(argument)
+
+
+def test_images_that_no_model_made_need_no_model(tmp_path: Path) -> None:
+    content = evaluation("vae", fid=1.0)
+    for part in ("family", "preset", "seed", "settings", "weights", "cost"):
+        del content[part]
+    file = tmp_path / "images.json"
+    file.write_text(json.dumps(content))
+    (group,) = group_evaluations([read_evaluation(str(file), tmp_path)])
+    assert (group.family, group.names) == (None, ("images",))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "its format is 2, not 1"),
+        ({"dataset": {"split": "test"}}, "it lacks fingerprint"),
+        ({"dataset": []}, "it is not an evaluation"),
+        ({"title": None}, "its title is None"),
+        ({"n": "many"}, "its n is 'many'"),
+        ({"samples": [1]}, "its samples is no object"),
+    ],
+)
+def test_what_is_no_evaluation_of_this_format_is_refused(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(evaluation("vae") | change))
+    with pytest.raises(WorkError, match=message):
+        read_evaluation(str(file), tmp_path)
+
+
+def test_what_holds_no_evaluation_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    for content, message in (
+        (b"[]", "holds no evaluation that can be read: it is not an evaluation; write one with"),
+        (b"{}", "it lacks format"),
+        (b"[", "it is not JSON"),
+        (b"\x89PNG\xff", "it is not JSON"),
+        (b"{'format': 1}", "it is not JSON"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(WorkError, match=message):
+            read_evaluation(str(file), tmp_path)
+    with pytest.raises(UsageError, match="has not been evaluated; run: tfgen-evaluate"):
+        read_evaluation(str(tmp_path), tmp_path)
+    with pytest.raises(UsageError, match="pass a run, a version, a published name or a JSON file"):
+        read_evaluation(str(tmp_path / "gone"), tmp_path)

@@ -1,0 +1,120 @@
+"""A comparison as Markdown and at the terminal."""
+
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from tests.evaluation.evaluations import evaluation, named, numbered, with_fids
+from tfgen.evaluation.compare import Comparison, compare
+from tfgen.evaluation.tables import format_number, markdown, print_comparison
+
+pytestmark = pytest.mark.quick
+
+
+def printed(comparison: Comparison, width: int, styled: bool = False) -> str:
+    file = io.StringIO()
+    console = Console(
+        file=file, width=width, force_terminal=styled, color_system="standard" if styled else None
+    )
+    print_comparison(comparison, console)
+    return file.getvalue()
+
+
+def test_markdown() -> None:
+    vae = evaluation("vae", 0, "conv", fid=6.3, recall=0.75) | {"n": 5000}
+    vae["likelihood"] = {"nll": 90.123, "importance_samples": 500, "events": "bernoulli"}
+    contents = {
+        "a|b": vae,
+        "*": evaluation("gan", 0, "dcgan", fid=1.0),
+        "c": evaluation("flow", fid=2.0),
+    }
+    text = markdown(compare([named(name, content) for name, content in contents.items()]))
+    assert text.startswith(
+        "### Samples against the test images of mnist, features of classifier version 1, "
+        "n = 100 unless stated otherwise\n\n| model | FID | recall |\n|---|---:|---:|\n"
+        r"| a\|b | 6.30 (n = 5 000) | 0.750 (n = 5 000) |"
+        "\n"
+        r"| \* | **1.00** | – |"
+        "\n| c | 2.00 | – |\n| real images | 0.500 | – |\n"
+    )
+    assert "| real images | 0.500 (n = 5 000) | – |" in text
+    assert r"- a\|b: nats of bernoulli; NLL with k = 500 importance samples" in text
+    assert "Bold: the best model" in text
+    assert "±" not in text
+    assert "seeds" not in text
+
+
+def test_seeds_and_errors_are_explained_where_they_are() -> None:
+    text = markdown(compare(numbered(with_fids(gan=(4, 6)))))
+    assert "| model | seeds | FID |\n" in text
+    assert "| gan | 0, 1 | 5.00 ± 1.4 |\n" in text
+    assert "± is the standard deviation over the seeds" in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_tables_fit_the_terminal(width: int) -> None:
+    long = "a-name-that-is-longer-than-a-third-of-any-terminal-that-anybody-is-likely-to-use-here"
+    names = ["vae", "gan", "画像のフォルダ", "[red]odd[/]", long]
+    metrics = ("fid", "kid", "precision", "recall", "density", "coverage", "class_entropy")
+    evaluations = []
+    for index, name in enumerate(names):
+        values = dict.fromkeys(metrics, 0.123 + index) | {"kid_error": 0.001}
+        content = evaluation("vae", index, fid=1.0) | {"samples": values, "n": 10000 - index // 4}
+        content["settings"]["model"]["latent_dim"] = index
+        content["likelihood"] = {"nll": 90.123, "negative_elbo": 99.0, "negative_elbo_error": 0.2}
+        content["cost"] = {"seconds_an_epoch": 1.5, "seconds": 1e4, "parameters": 12345678}
+        evaluations.append(named(name, content))
+    comparison = compare(evaluations)
+    lines = printed(comparison, width).splitlines()
+    assert max(map(cell_len, lines)) <= width
+    # Every column is there, in as many tables as it takes, each with the names.
+    assert "[red]odd[/]" in "\n".join(lines)
+    headings = ("FID", "KID × 1000", "precision", "recall", "density", "coverage", "[nats]", "[s]")
+    text = "\n".join(lines)
+    assert all(text.count(heading) >= 1 for heading in headings)
+    starts = sum(line.split()[:1] == ["model"] for line in lines)
+    assert starts == sum(line.split()[:1] == ["gan"] for line in lines if "…" not in line)
+    assert starts >= len(comparison.tables) + (width < 200)
+    assert "…" not in text  # nothing is cut
+
+
+def test_the_terminal_shows_the_best_in_bold_and_verdicts_in_sentences() -> None:
+    comparison = compare(numbered(with_fids(gan=(1, 2), flow=(10, 11), vae=(20, 21))))
+    text = printed(comparison, 80, styled=True)
+    assert "\x1b[1m1.50 ± 0.71\x1b[0m" in text
+    assert "\x1b[1m10.5" not in text
+    assert "image quality: GAN > flow > VAE, by FID: borne out\n" in text
+    assert "  GAN 1.50 ± 0.71 (2 seeds), flow 10.5 ± 0.71 (2 seeds)" in text
+    assert "  GAN > flow holds, GAN > VAE holds, flow > VAE holds\n" in text
+
+
+@pytest.mark.parametrize("width", [20, 30])
+def test_no_digit_is_cut_on_a_very_narrow_terminal(width: int) -> None:
+    contents = {
+        str(n): evaluation("gan", fid=123.456, recall=0.5) | {"n": n, "floor": {}, "ceiling": {}}
+        for n in (10000, 5000)
+    }
+    comparison = compare([named(name, content) for name, content in contents.items()])
+    lines = printed(comparison, width).splitlines()
+    assert max(map(cell_len, lines)) <= width
+    words = " ".join(lines).split()
+    assert words.count("123") == words.count("0.500") == 2
+    assert words.count("000)") == 2 and "FID" in words and "recall" in words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0012345, "0.00123"),
+        (12.345, "12.3"),
+        (1234.5, "1234"),
+        (0.0, "0"),
+        (9.999, "10.00"),
+        (float("nan"), "nan"),
+        (-0.5, "-0.500"),
+    ],
+)
+def test_significant_digits(value: float, text: str) -> None:
+    assert format_number(value, 3) == text

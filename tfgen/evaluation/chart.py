@@ -1,0 +1,147 @@
+"""The figure of a comparison: bars of the main metrics, and samples of each model."""
+
+import contextlib
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tfgen.evaluation.compare import Cell, Comparison, Row, Table, decode_picture
+from tfgen.evaluation.tables import format_number
+from tfgen.figures import NEUTRAL_COLOUR, REAL_COLOUR, family_colour
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# The panels: title, label of the axis, name of the column.
+PANELS = (
+    ("FID", "Fréchet distance (lower is better)", "FID"),
+    ("recall", "share of real images (higher is better)", "recall"),
+    ("coverage", "share of real images (higher is better)", "coverage"),
+    ("training time", "seconds per epoch", "s/epoch"),
+)
+# Inches: width of the figure, height of a bar, of a panel's title and axis, of a grid of samples
+# with its title. Then the grids in one row, and letters in one line of a name.
+_WIDTH, _BAR, _AXIS, _GRID = 12.8, 0.42, 1.3, 2.6
+_GRIDS_IN_ROW, _LETTERS = 5, 26
+
+
+def draw(comparison: Comparison) -> "Figure | None":
+    """Quality, coverage and cost as bars, and samples; None if no model has metrics of samples.
+
+    Each table of samples has a part of its own, since the metrics of two tables do not compare.
+    """
+    from matplotlib.figure import Figure
+
+    tables = [table for table in comparison.tables if table.part == "samples"]
+    if not tables:
+        return None
+    costs = {
+        row.name: row for table in comparison.tables if table.part == "cost" for row in table.rows
+    }
+    heights = [_height(table) for table in tables]
+    figure = Figure(figsize=(_WIDTH, sum(heights)), layout="constrained")
+    parts = figure.subfigures(len(tables), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, table in zip(parts, tables, strict=True):
+        _draw_table(part, table, costs)
+    return figure
+
+
+def _models(table: Table) -> list[Row]:
+    return [row for row in table.rows if row.group is not None]
+
+
+def _pictures(table: Table) -> dict[str, Any]:
+    """A grid of samples for each model that has one, by the model's name."""
+    pictures = {}
+    for row in _models(table):
+        text = row.group.evaluations[0].get("picture") if row.group else None
+        # A damaged picture is left out, as one that is missing.
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            pictures[row.name] = decode_picture(text or "")
+    return pictures
+
+
+def _grid_rows(table: Table) -> int:
+    return math.ceil(len(_pictures(table)) / _GRIDS_IN_ROW)
+
+
+def _height(table: Table) -> float:
+    """Inches of a table's part of the figure."""
+    return _AXIS + 0.4 + _BAR * len(_models(table)) + _GRID * _grid_rows(table)
+
+
+def _draw_table(part: Any, table: Table, costs: Mapping[str, Row]) -> None:
+    """Draw the bars of a table, and below them the samples."""
+    models, pictures = _models(table), _pictures(table)
+    part.suptitle(_wrap(table.title, 110), fontsize=11)
+    rows = _grid_rows(table)
+    panels, *grids = part.subfigures(
+        1 + rows, 1, height_ratios=[_AXIS + _BAR * len(models), *[_GRID] * rows], squeeze=False
+    )[:, 0]
+    _draw_panels(panels, table, models, costs)
+    names = list(pictures)
+    for index, grid in enumerate(grids):
+        in_row = names[index * _GRIDS_IN_ROW : (index + 1) * _GRIDS_IN_ROW]
+        for axes in grid.subplots(1, _GRIDS_IN_ROW if rows > 1 else len(names), squeeze=False)[0]:
+            axes.set_axis_off()
+            if in_row:
+                name = in_row.pop(0)
+                axes.imshow(pictures[name], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+                axes.set_title(_wrap(f"samples of {name}"), fontsize=9)
+
+
+def _draw_panels(part: Any, table: Table, models: Sequence[Row], costs: Mapping[str, Row]) -> None:
+    """Draw a bar for each model in each panel; panels without a value are left out."""
+
+    def cells(column: str) -> list[Cell | None]:
+        rows = [{**_cells_of(costs.get(row.name)), **row.cells} for row in models]
+        return [row.get(column) for row in rows]
+
+    panels = [panel for panel in PANELS if any(cells(panel[2]))]
+    names = [_wrap(_label(row)) for row in models]
+    colours = [family_colour(row.group.family if row.group else None) for row in models]
+    real = _cells_of(next((row for row in table.rows if row.group is None), None))
+    line = None
+    all_axes = part.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, label, column) in zip(all_axes, panels, strict=True):
+        _draw_bars(axes, cells(column), colours)
+        axes.set(title=title, xlabel=label)
+        if column in real:
+            value = real[column].statistic.mean
+            line = axes.axvline(value, color=REAL_COLOUR, linestyle=":", linewidth=1)
+    all_axes[0].set_yticks(range(len(names)), names, fontsize=8)
+    all_axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first model at the top
+    if line is not None:
+        words = "real images"
+        part.legend([line], [words], loc="outside upper right", fontsize=9, frameon=False)
+
+
+def _cells_of(row: Row | None) -> dict[str, Cell]:
+    return {} if row is None else row.cells
+
+
+def _draw_bars(axes: Any, cells: Sequence[Cell | None], colours: Sequence[str]) -> None:
+    """Draw a bar with its error and its value for each model that has one."""
+    means = [math.nan if cell is None else cell.statistic.mean for cell in cells]
+    errors = [0.0 if cell is None else cell.statistic.error for cell in cells]
+    bars = axes.barh(range(len(cells)), means, xerr=errors, color=colours)
+    texts = [format_number(mean, 3) if math.isfinite(mean) else "" for mean in means]
+    # On white, where a line crosses them.
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    axes.bar_label(bars, texts, padding=4, fontsize=8, bbox=white)
+    for place, mean in enumerate(means):
+        if not math.isfinite(mean):
+            axes.text(0, place, " not known", fontsize=8, color=NEUTRAL_COLOUR, va="center")
+    axes.margins(x=0.2)
+
+
+def _label(row: Row) -> str:
+    """The name of a model, and its number of images if that differs from others."""
+    notes = {note for cell in row.cells.values() for note in cell.notes if note.startswith("n ")}
+    return f"{row.name} ({', '.join(notes)})" if notes else row.name
+
+
+def _wrap(text: str, letters: int = _LETTERS) -> str:
+    """A text on several lines; matplotlib takes no part of it for a formula."""
+    return textwrap.fill(text, letters).replace("$", r"\$")
