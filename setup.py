@@ -64,6 +64,8 @@ setup(
         "console_scripts": [
             "tfgen-train=tfgen.cli.train:main",
             "tfgen-sample=tfgen.cli.sample:main",
+            "tfgen-score=tfgen.cli.score:main",
+            "tfgen-reconstruct=tfgen.cli.reconstruct:main",
             "tfgen-data=tfgen.cli.data:main",
             "tfgen-export=tfgen.cli.export:main",
             "tfgen-evaluate=tfgen.cli.evaluate:main",

@@ -1,11 +1,11 @@
-"""`tfgen-sample`: images from a published sampler, on this machine or behind a server."""
+"""`tfgen-sample`: images from a published sampler or a run, on this machine or behind a server."""
 
-import contextlib
-import io
+import csv
 import itertools
 import math
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,27 +15,34 @@ import numpy as np
 from tfgen import figures
 from tfgen.errors import UsageError, size_text
 from tfgen.publishing import listing
-from tfgen.publishing.served import MAX_RETRIES, ServedSampler
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.publishing.versions import check_name, find
-from tfgen.sampling import BATCH, Arrays, request_labels, request_seeds
+from tfgen.sampling import Arrays, batches, request_labels, request_seeds
 from tfgen.settings.fields import Config, option
 from tfgen.settings.training import MAX_SEED
-from tfgen.system.atomic import write_bytes
-from tfgen.system.quiet import import_quietly, interruptible
-from tfgen.system.status import status
+from tfgen.system.atomic import fresh_folder
+from tfgen.system.quiet import interruptible
+from tfgen.system.terminal import count_noun
 
-from ._command import SAVED_MODELS, check_output, run_command
+from ._command import check_output, run_command, terminable
 from ._flags import Parser, add_flags, align_columns, read_flags
+from ._samplers import (
+    NAME_HELP,
+    NAME_METAVAR,
+    SamplerOptions,
+    open_sampler,
+    plain_name,
+    read_label,
+    show_progress,
+    write_grid,
+    write_npz,
+)
 
 PROG = "tfgen-sample"
-# Pixels of a side up to which matplotlib writes words beside a grid; it refuses 65 536.
-MAX_FIGURE_SIDE = 2**15
 
 
 @dataclass(frozen=True)
 class SampleOptions(Config):
-    """The flags of `tfgen-sample`."""
+    """The flags that say what `tfgen-sample` draws and writes."""
 
     n: int = option(25, "number of images", minimum=1, maximum=2**31 - 1)
     seed: int = option(
@@ -47,10 +54,10 @@ class SampleOptions(Config):
         minimum=-(2**31),
         maximum=2**31 - 1,
     )
-    label: int | None = option(
+    label: str | None = option(
         None,
-        "class of all images, for a conditional model (default: image i has class i mod K)",
-        minimum=0,
+        "class of all images, for a conditional model: the name that the data set gives it, or its "
+        "number (default: image i has class i mod K)",
     )
     temperature: float = option(
         1.0,
@@ -58,14 +65,10 @@ class SampleOptions(Config):
         above=0,
         maximum=10.0,
     )
-    out: Path | None = option(None, "file to write, .png or .npz (default: NAME-samples.png)")
-    saved_models: Path = option(SAVED_MODELS, "folder of published samplers")
-    version: int | None = option(
+    out: str | None = option(
         None,
-        "version to use (default: the newest); as the only argument, --version shows the version "
-        "of tfgen",
-        minimum=1,
-        maximum=2**63 - 1,
+        "file to write, .png or .npz, or a new folder for one PNG file per image, with / at its "
+        "end (default: NAME-samples.png)",
     )
     manifold: int | None = option(
         None, "draw a grid of N × N points of a latent space with 2 dimensions", minimum=2
@@ -74,24 +77,6 @@ class SampleOptions(Config):
         None, "draw N images on the way from each seed to the next, one row per pair", minimum=2
     )
     path: Literal["linear", "spherical"] = option("linear", "path of --interpolate")
-    batch_size: int = option(
-        BATCH, "images computed at once, or requested from a server at once", minimum=1
-    )
-    url: str | None = option(
-        None, "REST address of TensorFlow Serving, http://host:8501, in place of --saved-models"
-    )
-    grpc: str | None = option(
-        None, "gRPC address of TensorFlow Serving, host:8500; needs the extra [serving]"
-    )
-    timeout: float = option(
-        60.0, "time to wait for an answer of the server [s]", above=0, maximum=86_400
-    )
-    retries: int = option(
-        3,
-        "repetitions of a request if the server cannot be reached or is busy",
-        minimum=0,
-        maximum=MAX_RETRIES,
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,8 +86,8 @@ class SampleOptions(Config):
             raise UsageError("--manifold has its own latents; leave out --temperature")
         if self.interpolate and self.seeds and len(self.seeds) < 2:
             raise UsageError("--interpolate needs two --seeds or more")
-        if self.url is not None and self.grpc is not None:
-            raise UsageError("--url and --grpc exclude each other")
+        if self.out == "":
+            raise UsageError("--out: the path is empty")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,15 +98,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _body(argv: list[str]) -> None:
     parser = Parser(
         PROG,
-        "Sample images from a published model; if none was trained, from the shipped one.",
+        "Sample images from a published model; if none was trained, from the shipped one. Or from "
+        "the model of a run.",
         conflict_handler="resolve",  # --version is a flag of its own
     )
     parser.add_argument(
         "name",
-        metavar="NAME",
+        metavar=NAME_METAVAR,
         # Without --list the name is required.
         nargs="?" if "--list" in argv else None,
-        help="name that the model was published under, for example vae",
+        help=NAME_HELP,
     )
     parser.add_argument(
         "--list",
@@ -129,27 +115,26 @@ def _body(argv: list[str]) -> None:
         help="list the published versions of NAME, or of all names, and exit",
     )
     add_flags(parser, SampleOptions)
+    add_flags(parser, SamplerOptions)
     namespace = parser.parse(argv)
-    options = read_flags(namespace, SampleOptions)
+    options, source = (read_flags(namespace, kind) for kind in (SampleOptions, SamplerOptions))
     if namespace.list:
-        print(list_versions(namespace.name, options))
+        print(list_versions(namespace.name, source))
         return
-    check_name(namespace.name)
-    out = options.out or Path(f"{namespace.name}-samples.png")
-    check_output(out, (".png", ".npz"))
+    out = options.out or f"{plain_name(namespace.name, source)}-samples.png"
+    check_destination(out)
     with interruptible():
-        sampler = open_sampler(namespace.name, options)
+        sampler = open_sampler(namespace.name, source)
         arrays = draw(sampler, options)
     write(out, arrays, options)
     # The manifest says how the model was trained; a server does not.
-    if training := listing.describe(getattr(sampler, "manifest", {})):
-        print(f"{sampler.name} version {sampler.number}: {training}")
-    n = len(arrays["images"])
-    images = "1 image" if n == 1 else f"{n} images"
-    print(f"{images} of {sampler.name} version {sampler.number} in {out}")
+    manifest = getattr(sampler, "manifest", {"run": sampler.training})
+    if training := listing.describe(manifest):
+        print(f"{sampler.title}: {training}")
+    print(f"{count_noun(len(arrays['images']), 'image')} of {sampler.title} in {out}")
 
 
-def list_versions(name: str | None, options: SampleOptions) -> str:
+def list_versions(name: str | None, options: SamplerOptions) -> str:
     """A table of the published versions of a name, or of all names.
 
     Without a terminal it has a line for each version, with tabs between the cells.
@@ -157,53 +142,12 @@ def list_versions(name: str | None, options: SampleOptions) -> str:
     Raises:
         UsageError: there is no such name, or the versions are behind a server.
     """
-    if options.url is not None or options.grpc is not None:
+    if options.is_served:
         raise UsageError("--list shows --saved-models; leave out --url and --grpc")
     table = [listing.HEADINGS, *listing.rows(options.saved_models, name)]
     if sys.stdout is None or not sys.stdout.isatty():
         return "\n".join(map("\t".join, table))
     return "\n".join(align_columns(table, right=[1, 2, 4, 5]))
-
-
-def open_sampler(name: str, options: SampleOptions) -> SignatureSampler:
-    """The published sampler of a name, from a folder or behind a server.
-
-    Raises:
-        UsageError: there is no such name or version, or it is no sampler of images.
-        WorkError: the version is damaged, or the server gives no answer.
-    """
-    sampler = _connect(name, options) or _open_version(name, options)
-    sampler.batch_size, sampler.track = options.batch_size, show_progress
-    return sampler
-
-
-def _connect(name: str, options: SampleOptions) -> SignatureSampler | None:
-    """The sampler behind the server of `--url` or `--grpc`; None without these flags."""
-    if options.url is not None:
-        from tfgen.publishing.rest import Rest
-
-        rest = Rest(options.url, options.timeout, options.retries)
-        return ServedSampler(rest, name, options.version)
-    if options.grpc is not None:
-        from tfgen.publishing.grpc import Grpc
-
-        import_quietly()
-        grpc = Grpc(options.grpc, options.timeout, options.retries)
-        return ServedSampler(grpc, name, options.version)
-    return None
-
-
-def _open_version(name: str, options: SampleOptions) -> SignatureSampler:
-    version = find(name, options.saved_models, options.version)
-    import_quietly()
-    from tfgen.publishing.sampler import Sampler
-
-    with status(f"opening {name} version {version.number}"):
-        sampler = Sampler(version)
-    if "sample" not in sampler.manifest["signatures"]:
-        offered = ", ".join(sampler.manifest["signatures"])
-        raise UsageError(f"{name} version {sampler.number} makes no images; it offers {offered}")
-    return sampler
 
 
 def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
@@ -226,7 +170,8 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
         latents = latents * np.float32(options.temperature)
     # All images in a row of an interpolation have the same class.
     columns = options.interpolate or 1
-    labels = request_labels(len(latents) // columns, sampler.num_classes, options.label)
+    label = read_label(options.label, sampler)
+    labels = request_labels(len(latents) // columns, sampler.num_classes, label)
     if labels is not None:
         arrays["labels"] = labels = np.repeat(labels, columns)
     return {"images": sampler.decode(latents, labels), "latents": latents, **arrays}
@@ -266,34 +211,73 @@ def _interpolations(sampler: SignatureSampler, options: SampleOptions, columns: 
     return np.concatenate(rows)
 
 
-@contextlib.contextmanager
-def show_progress(parts: Sequence[slice], title: str) -> Iterator[Iterable[slice]]:
-    """Shows progress and the remaining time over several batches, if there is a terminal."""
-    if len(parts) < 2 or sys.stderr is None or not sys.stderr.isatty():
-        with status("drawing images"):
-            yield parts
+# --- files ------------------------------------------------------------------------------
+
+
+def is_folder(out: str) -> bool:
+    """Whether `--out` is a folder: its name ends with a separator, or there is such a folder."""
+    return out.endswith(("/", os.sep)) or Path(out).is_dir()
+
+
+def check_destination(out: str) -> None:
+    """Refuses a value of `--out` before any work is done.
+
+    Raises:
+        UsageError: the file or the folder cannot be written, or the folder has files already.
+    """
+    path = Path(out)
+    if not is_folder(out):
+        check_output(path, (".png", ".npz"))
         return
-    from rich.console import Console
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"cannot write {out}: {path} is a file; choose another folder")
+    if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+        raise UsageError(
+            f"cannot write {out}: the folder is not empty; choose a new folder, or the name of a "
+            ".png or .npz file"
+        )
+    parent = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        fault = "not writable" if parent.is_dir() else "a file"
+        raise UsageError(f"cannot write {out}: {parent} is {fault}; choose another folder")
 
-    from tfgen.system.terminal import make_bar
 
-    with make_bar(Console(stderr=True)) as bar:
-        yield bar.track(parts, description=title)
-
-
-def write(path: Path, arrays: Arrays, options: SampleOptions) -> None:
-    """Writes a picture of the images, or all arrays, whole or not at all."""
+def write(out: str, arrays: Arrays, options: SampleOptions) -> None:
+    """Writes a picture of the images, all arrays, or a folder of pictures, whole or not at all."""
+    path = Path(out)
+    if is_folder(out):
+        write_folder(path, arrays)
+        return
     if path.suffix == ".npz":
-        file = io.BytesIO()
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        write_bytes(path, file.getvalue())
+        write_npz(path, arrays)
         return
     images, title, columns, *axes = describe(arrays, options)
-    grid = figures.image_grid(images, columns)
-    if title and max(grid.shape) <= MAX_FIGURE_SIDE:
-        figures.save_figure(figures.grid_figure(grid, title, *axes), path)
-    else:
-        write_bytes(path, figures.png_bytes(grid))
+    write_grid(path, figures.image_grid(images, columns), title, *axes)
+
+
+def write_folder(path: Path, arrays: Arrays) -> None:
+    """Writes a PNG file of each image, `000000.png` and so on, and a table of seeds and labels.
+
+    All files are written to a hidden folder in `path` first, so that a kill leaves none of them.
+    """
+    from tfgen.data.finding import SAMPLES_TABLE
+
+    images = arrays["images"]
+    names = [f"{index:06}.png" for index in range(len(images))]
+    columns = {"seed": arrays.get("seeds"), "label": arrays.get("labels")}
+    present = {name: array for name, array in columns.items() if array is not None}
+    with terminable("terminated; nothing was written"), fresh_folder(path, "writing") as hidden:
+        with show_progress(list(batches(len(images))), "writing the files") as parts:
+            for part in parts:
+                for name, image in zip(names[part], images[part], strict=True):
+                    pixels = np.round(255 * image).astype(np.uint8)
+                    (hidden / name).write_bytes(figures.png_bytes(pixels, least_side=0))
+        with (hidden / SAMPLES_TABLE).open("w", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["file", *present])
+            table.writerows(zip(names, *present.values(), strict=True))
+        for name in [*names, SAMPLES_TABLE]:
+            (hidden / name).rename(path / name)
 
 
 def describe(

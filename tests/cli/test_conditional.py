@@ -1,6 +1,7 @@
 """Class-conditional models from the command line, of every family that has them."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import tfgen
 from tests import commands
 from tests.arrays import shows_grid
-from tests.conftest import SIDE
+from tests.conftest import CLASS_NAMES, SIDE
 from tests.told import fails
 from tfgen.figures import image_grid
 
@@ -121,6 +122,23 @@ def test_a_label_out_of_range_is_an_error(
         )
         assert "needs a --label" in capfd.readouterr().err
         assert len(arrays(models, name, "--manifold", 3, "--label", 1)["images"]) == 9
+
+
+def test_a_label_may_be_the_name_of_a_class(
+    models: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = json.loads((models / name / "2" / "manifest.json").read_text())["run"]
+    assert run["data"]["class_names"] == CLASS_NAMES
+    of_number = arrays(models, name, "--n", 2, "--label", 2)
+    # Accents may be characters of their own, as in names of files on macOS.
+    for text in ("café", unicodedata.normalize("NFD", "café")):
+        of_name = arrays(models, name, "--n", 2, "--label", text)
+        np.testing.assert_array_equal(of_name["labels"], [2, 2])
+        np.testing.assert_array_equal(of_name["images"], of_number["images"])
+    capfd.readouterr()
+    assert commands.main("sample", [name, "--saved-models", str(models), "--label", "be"]) == 2
+    error = f"{name} version 2 has no class 'be'; did you mean 'bee'? known: ant, bee, café\n"
+    assert capfd.readouterr().err == f"tfgen-sample: error: {error}"
 
 
 def test_a_run_goes_on_with_its_classes(models: Path, name: str) -> None:

@@ -28,6 +28,8 @@ _flags, train = (
             "dimensions of the latent space (default: 2)",
         ),
         ("sample", ["--help"], "--manifold"),
+        ("score", ["--help"], "IMAGES [IMAGES ...]"),
+        ("reconstruct", ["--help"], "NAME-reconstructions.png"),
         ("data", ["--help"], "SOURCE"),
         ("export", ["--help"], "--weights {best,last}"),
         ("evaluate", ["--help"], "--importance-samples"),
@@ -45,7 +47,9 @@ def test_help_imports_no_tensorflow(verb: str, argv: list[str], text: str, tmp_p
 
 
 @pytest.mark.newest
-@pytest.mark.parametrize("verb", ["train", "sample", "data", "export", "evaluate", "compare"])
+@pytest.mark.parametrize(
+    "verb", ["train", "sample", "score", "reconstruct", "data", "export", "evaluate", "compare"]
+)
 def test_every_command_has_a_version_which_imports_no_tensorflow(verb: str, tmp_path: Path) -> None:
     code = (
         f"import sys; from {commands.PACKAGE}.{verb} import main; assert main(['--version']) == 0; "
@@ -73,7 +77,10 @@ def help_text(
 @pytest.mark.parametrize(
     ("verb", "argv"),
     [("train", []), *(("train", [name]) for name in registry.names())]
-    + [(verb, []) for verb in ("sample", "data", "export", "evaluate", "compare")],
+    + [
+        (verb, [])
+        for verb in ("sample", "score", "reconstruct", "data", "export", "evaluate", "compare")
+    ],
 )
 def test_help_is_as_wide_as_the_terminal_and_at_most_100(
     verb: str, argv: list[str], columns: int, capsys, monkeypatch

@@ -1,8 +1,11 @@
 """`tfgen-sample`, used rightly: what is in the files, and that a seed means the same images."""
 
+import csv
 import importlib
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from tests import commands
 from tests.arrays import shows_grid
 from tests.conftest import SIDE, Trained
 from tfgen import figures
+from tfgen.data.pictures import Fitting, find_pictures, read_pictures
 from tfgen.figures import image_grid
 from tfgen.random import image_seeds
 
@@ -83,6 +87,86 @@ def test_a_temperature_scales_the_latents(trained: Trained) -> None:
     assert np.any(cool["images"] != plain["images"])
     same = arrays(trained, "--n", 4, "--temperature", 1.0)
     np.testing.assert_array_equal(same["images"], plain["images"])
+
+
+def test_a_folder_has_a_file_for_each_image_and_their_seeds(
+    trained: Trained, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sample(trained, "--n", 5, "--seed", 3, "--out", "images/new/")
+    assert capfd.readouterr().out.endswith(f"5 images of {NAME} version 2 in images/new/\n")
+    stored = arrays(trained, "--n", 5, "--seed", 3)
+    with Path("images/new/samples.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [f"{index:06}.png" for index in range(5)]
+    assert [row["file"] for row in rows] == names
+    assert [int(row["seed"]) for row in rows] == list(stored["seeds"])
+    assert sorted(path.name for path in Path("images/new").iterdir()) == [*names, "samples.csv"]
+    # Read as tfgen reads pictures: the images of the array, rounded to bytes.
+    pictures = read_pictures(find_pictures([Path("images/new")]), Fitting())
+    np.testing.assert_array_equal(pictures.images, np.round(255 * stored["images"]))
+
+
+def test_a_folder_is_written_only_where_nothing_is(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (here / "empty").mkdir()
+    (here / "empty" / ".hidden").write_text("")
+    flags = ["--saved-models", str(trained.saved_models), "--n", "2", "--out"]
+    # An existing folder needs no / at its end.
+    assert commands.main("sample", [NAME, *flags, "empty"]) == 0
+    before = {path: path.read_bytes() for path in (here / "empty").iterdir()}
+    for out, message in (
+        ("empty/", "cannot write empty/: the folder is not empty; choose a new folder"),
+        ("empty/000000.png/", "cannot write empty/000000.png/: empty/000000.png is a file"),
+        ("empty/000000.png/new/", "empty/000000.png is a file; choose another folder"),
+        ("/proc/new/", "cannot write /proc/new/: /proc is not writable"),
+    ):
+        capfd.readouterr()
+        if out.startswith("/proc") and os.access("/proc", os.W_OK):  # as root
+            continue
+        assert commands.main("sample", [NAME, *flags, out]) == 2
+        assert message in capfd.readouterr().err
+    assert {path: path.read_bytes() for path in (here / "empty").iterdir()} == before
+
+
+def test_a_folder_that_is_interrupted_leaves_nothing(
+    trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = figures.png_bytes, []
+
+    def interrupt(*args: Any, **kwargs: Any) -> bytes:
+        calls.append(args)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(figures, "png_bytes", interrupt)
+    flags = ["--saved-models", str(trained.saved_models), "--n", "5", "--out", "new/folder/"]
+    assert commands.main("sample", [NAME, *flags]) == 143
+    assert len(calls) == 3
+    assert not list(here.iterdir())
+
+
+def test_a_run_gives_the_images_of_the_version_that_was_published_from_it(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = trained.runs / "flat"
+    published = arrays(trained, "--n", 5, "--seed", 3)
+    capfd.readouterr()
+    stored = arrays(trained, "--n", 5, "--seed", 3, name=str(run))
+    assert capfd.readouterr().out.splitlines() == [
+        f"{run} (best weights): preset mlp, dataset tiny, batch size 64, latent dim 2, hidden 4, "
+        "2 epochs",
+        f"5 images of {run} (best weights) in out.npz",
+    ]
+    assert stored.keys() == published.keys()
+    for key, value in published.items():
+        np.testing.assert_array_equal(stored[key], value)
+    assert commands.main("sample", [str(run), "--weights", "last", "--n", "1"]) == 0
+    assert (here / f"{NAME}-samples.png").exists()
+    assert f"1 image of {run} (last weights) in {NAME}-samples.png" in capfd.readouterr().out
+    assert commands.main("sample", [str(run), "--version", "2"]) == 2
+    assert "is a run and has no version; leave out --version" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("out", ["out.png", "out.npz"])
@@ -183,7 +267,9 @@ def tick_words(axis: Any) -> list[str]:
 def test_a_grid_too_large_for_words_is_drawn_without(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.import_module(f"{commands.PACKAGE}.sample"), "MAX_FIGURE_SIDE", 9)
+    monkeypatch.setattr(
+        importlib.import_module(f"{commands.PACKAGE}._samplers"), "MAX_FIGURE_SIDE", 9
+    )
     sample(trained, "--manifold", 5, "--out", "out.png")
     with Image.open("out.png") as picture:
         assert picture.width % grid_side(5) == 0

@@ -38,10 +38,11 @@ SAMPLE = [
     sample("out-a-device", "/dev/full: it has no extension; use .png or", "--out", "/dev/full"),
     sample("out-in-no-folder", "folder none does not exist; create it", "--out", "none/out.png"),
     sample(
-        "out-a-folder",
-        "cannot write .*/out.png: it is a folder",
-        prepare=lambda w: w.folder("out.png"),
+        "out-a-full-folder",
+        "cannot write .*/out.png: the folder is not empty; choose a new folder, or the name of a",
+        prepare=lambda w: w.file("out.png/000000.png"),
     ),
+    sample("out-empty", "--out: the path is empty", "--out", ""),
     sample("out-not-writable", "[a-z]: /proc/out.png", "--out", "/proc/out.png", status=1),
     case(
         "sample",
@@ -63,7 +64,7 @@ SAMPLE = [
         prepare=lambda w: w.file("models"),
     ),
     sample("label-of-unconditional", "not conditional: it takes no labels", "--label", 3),
-    sample("label-negative", "label = -1 is too small", "--label", -1),
+    sample("label-name-of-unconditional", "not conditional: it takes no labels", "--label", "bee"),
     sample("seeds-too-large", "has the entry 2147483648, which is too large", "--seeds", 2**31),
     sample("way-of-one-seed", "needs two --seeds or", "--seeds", 1, "--interpolate", 3),
     sample("unknown-path", "path = 'round'; known: linear, spherical", "--path", "round"),

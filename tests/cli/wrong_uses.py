@@ -19,6 +19,7 @@ from tests.cli.worlds import (
 )
 from tests.cli.wrong_data import DATA
 from tests.cli.wrong_sample import SAMPLE
+from tests.cli.wrong_score import SCORE
 from tfgen.publishing.versions import MANIFEST
 
 ONE_RATE = "learning_rate = 0.0 .* more than 0"
@@ -248,7 +249,7 @@ DATA_READ = [
 ]
 
 
-CASES = [*TRAIN, *GAN, *PLACES, *DATA_READ, *SAMPLE, *DATA]
+CASES = [*TRAIN, *GAN, *PLACES, *DATA_READ, *SAMPLE, *SCORE, *DATA]
 # These run again as real processes: before TensorFlow is imported, and after it has written its
 # messages to standard error.
 AS_PROCESSES = ("unknown-flag", "records-damaged", "graph-reads-files")

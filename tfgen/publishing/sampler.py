@@ -36,6 +36,8 @@ class Sampler(SignatureSampler):
         self.version = version
         self.name, self.number = version.name, version.number
         self.manifest, self._model = load_saved_model(version.path)
+        run = self.manifest.get("run")
+        self.training = run if isinstance(run, dict) else {}
 
     def has_signature(self, name: str) -> bool:
         """Whether the version offers a signature."""
@@ -49,7 +51,7 @@ class Sampler(SignatureSampler):
         """
         function = self._function(name)
         inputs, outputs = function.structured_input_signature[1], function.structured_outputs
-        return Signature(_tensor_specs(inputs), _tensor_specs(outputs))
+        return Signature(tensor_specs(inputs), tensor_specs(outputs))
 
     def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
         """The outputs of a signature, computed in one batch.
@@ -102,7 +104,8 @@ def load_saved_model(path: Path) -> tuple[dict[str, Any], Any]:
         ) from error
 
 
-def _tensor_specs(tensors: dict[str, Any]) -> dict[str, TensorSpec]:
+def tensor_specs(tensors: dict[str, Any]) -> dict[str, TensorSpec]:
+    """dtypes and shapes of TensorFlow's tensors, or of their specs, by name."""
     return {
         name: TensorSpec(tensor.dtype.as_numpy_dtype, tuple(tensor.shape))
         for name, tensor in tensors.items()

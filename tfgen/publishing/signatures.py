@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,19 @@ class SignatureSampler(ImageSampler):
         number: number of the version.
         batch_size: number of images that are computed at once, or requested from a server at once.
         track: shows progress over the batches of a request.
+        training: how the model was trained, the content of config.json of its run; empty if that is
+            unknown, as it is behind a server.
     """
 
     name: str
     number: int
     track: Track = staticmethod(no_progress)
+    training: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def title(self) -> str:
+        """What messages call the sampler."""
+        return f"{self.name} version {self.number}"
 
     @abc.abstractmethod
     def signature(self, name: str) -> Signature:
@@ -151,7 +160,7 @@ class SignatureSampler(ImageSampler):
             expected = ", ".join(["images", *order])
             raise UsageError(f"encode of {self.name} takes {expected} and no further argument")
         arguments = {"seeds": seeds, "labels": labels, **dict(zip(order, further, strict=False))}
-        outputs = self._evaluate("encode", images, **arguments)
+        outputs = self.evaluate("encode", images, **arguments)
         values = tuple(outputs[name] for name in sorted(outputs))
         return values[0] if len(values) == 1 else values
 
@@ -166,10 +175,22 @@ class SignatureSampler(ImageSampler):
         Raises:
             UsageError: as for `encode`.
         """
-        return self._evaluate("log_prob", images, seeds, labels)["log_prob"]
+        return self.evaluate("log_prob", images, seeds, labels)["log_prob"]
 
-    def _evaluate(self, signature: str, images: Any, seeds: Any, labels: Any) -> Arrays:
-        """The outputs of a signature of images, and of the seeds and labels that it takes."""
+    def evaluate(
+        self, signature: str, images: Any, seeds: Any = None, labels: Any = None
+    ) -> Arrays:
+        """All outputs of a signature of images, `encode` or `log_prob`, by name.
+
+        Args:
+            signature: name of the signature.
+            images: `uint8[B, H, W, C]`.
+            seeds: seeds of each image's noise, `int32[B]`; None: 0, 1, 2, … if it takes seeds.
+            labels: classes of the images for a conditional model, `int[B]`, or one class for all.
+
+        Raises:
+            UsageError: as for `encode`.
+        """
         inputs = self.signature(signature).inputs
         images = np.asarray(images)
         check_image_bytes(images.dtype.name, images.shape)

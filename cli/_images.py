@@ -1,0 +1,179 @@
+"""What `tfgen-score` and `tfgen-reconstruct` share: images of the user's own."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from tfgen.errors import UsageError, size_text
+from tfgen.publishing.signatures import SignatureSampler
+from tfgen.sampling import image_labels
+from tfgen.settings.fields import Config, option
+from tfgen.system.terminal import count_noun, make_bar, on_screen
+
+from ._flags import Parser, read_path
+from ._samplers import NAME_HELP, NAME_METAVAR, read_label
+
+if TYPE_CHECKING:
+    from tfgen.data.collection import Collection, Source
+
+# Skipped files that are listed at the terminal.
+_MAX_LISTED = 20
+
+
+@dataclass(frozen=True)
+class ImageOptions(Config):
+    """The flags that say how images of the user's own are read."""
+
+    seed: int = option(
+        0,
+        "seed of the first image's noise; each further image has the next seed",
+        minimum=-(2**31),
+        maximum=2**31 - 1,
+    )
+    label: str | None = option(
+        None,
+        "class of all images, for a conditional model: the name that the data set gives it, or its "
+        "number (default: the labels of an NPZ file)",
+    )
+    fit: Literal["crop", "pad", "stretch"] = option(
+        "crop", "how pictures of another size get the size of the model's images"
+    )
+    background: str = option(
+        "white", "colour behind transparency and in the bars of --fit pad, such as '#808080'"
+    )
+
+
+def make_parser(prog: str, description: str) -> Parser:
+    """A parser with the arguments of a sampler and of images; without flags."""
+    parser = Parser(prog, description, conflict_handler="resolve")  # --version is a flag of its own
+    parser.add_argument("name", metavar=NAME_METAVAR, help=NAME_HELP)
+    parser.add_argument(
+        "images",
+        metavar="IMAGES",
+        nargs="+",
+        type=read_path,
+        help="picture files, folders of pictures, NPZ files with images (of tfgen-sample, or any)",
+    )
+    return parser
+
+
+def check_options(images: Iterable[Path], options: ImageOptions) -> "Sequence[Source]":
+    """The files to read; called before TensorFlow is started.
+
+    Raises:
+        UsageError: a path does not exist, there is no file, or a flag has no valid value.
+    """
+    from tfgen.data.collection import find_sources
+    from tfgen.data.pictures import Fitting
+
+    Fitting(fit=options.fit, background=options.background)
+    return find_sources(images)
+
+
+def check_signature(sampler: SignatureSampler, signature: str, meaning: str) -> None:
+    """Refuses a model without a signature.
+
+    Args:
+        sampler: the model.
+        signature: name of the signature.
+        meaning: what the model has if it has the signature, in words.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if not sampler.has_signature(signature):
+        raise UsageError(
+            f"{sampler.title} has no {meaning}: it offers no {signature}, as no GAN does; pass a "
+            "VAE or a flow"
+        )
+
+
+def read_images(
+    sources: "Sequence[Source]", sampler: SignatureSampler, signature: str, options: ImageOptions
+) -> "Collection":
+    """The images in the size and the channels of a signature's; shows progress.
+
+    Raises:
+        UsageError: no picture can be read, an NPZ file has no images, or the model's images have
+            neither 1 nor 3 channels.
+    """
+    from rich.console import Console
+
+    from tfgen.data.collection import read_images
+    from tfgen.data.pictures import Fitting
+
+    shape = image_shape(sampler, signature)
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise UsageError(f"{sampler.title} takes {size_text(shape)}; pictures have 1 or 3 channels")
+    height, width, channels = shape
+    fitting = Fitting((height, width), options.fit, options.background, channels)
+    bar = make_bar(Console(stderr=True))
+    task = bar.add_task("reading images", total=sum(len(source.files) for source in sources))
+    with on_screen(bar):
+        return read_images(sources, fitting, lambda count: bar.advance(task, count))
+
+
+def image_shape(sampler: SignatureSampler, signature: str) -> tuple[int, ...]:
+    """Height, width and channels of the images that a signature takes."""
+    return tuple(side or 0 for side in sampler.signature(signature).inputs["images"].shape[1:])
+
+
+def noise_seeds(sampler: SignatureSampler, signature: str, n: int, seed: int) -> np.ndarray | None:
+    """The seeds of n images' noise, `int32[n]`; None if the signature takes none.
+
+    Raises:
+        UsageError: the last seed does not fit into 32 bits.
+    """
+    if "seed" not in sampler.signature(signature).inputs:
+        return None
+    if seed + n > 2**31:
+        raise UsageError(f"seed = {seed} is too large for {n} images; the most is {2**31 - n}")
+    return np.arange(seed, seed + n, dtype=np.int32)
+
+
+def own_labels(
+    collection: "Collection", sampler: SignatureSampler, options: ImageOptions
+) -> np.ndarray | None:
+    """The classes of the images, `int32[N]`; None of an unconditional model.
+
+    Raises:
+        UsageError: the model is conditional and there are no labels, a label is out of range, or
+            `--label` is passed to an unconditional model.
+    """
+    labels: int | np.ndarray | None = read_label(options.label, sampler)
+    if labels is None and sampler.num_classes:
+        labels = collection.labels
+        if labels is None:
+            raise UsageError(
+                f"{sampler.title} is conditional; pass the class of all images with --label, or "
+                "NPZ files with labels"
+            )
+    return image_labels(len(collection.images), sampler.num_classes, labels)
+
+
+def describe_reading(collection: "Collection", shape: Sequence[int], fit: str) -> list[str]:
+    """Lines that say which images were resized, and which files were skipped."""
+    lines = []
+    if collection.resized:
+        verb = "was" if collection.resized == 1 else "were"
+        lines.append(
+            f"{count_noun(collection.resized, 'image')} of another size {verb} resized to "
+            f"{size_text(shape[:2])} (Lanczos, {fit})"
+        )
+    return [*lines, *describe_skipped(collection.skipped)]
+
+
+def describe_skipped(skipped: "Sequence[tuple[Path, str]]") -> list[str]:
+    """Lines that list skipped files, each with the reason; none if there are none."""
+    from tfgen.data.finding import printable
+
+    if not skipped:
+        return []
+    lines = [f"{count_noun(len(skipped), 'file')} skipped:"]
+    lines += [f"  {printable(path)} {reason}" for path, reason in skipped[:_MAX_LISTED]]
+    if len(skipped) > _MAX_LISTED:
+        lines.append(f"  … and {len(skipped) - _MAX_LISTED} more")
+    return lines

@@ -1,0 +1,144 @@
+"""`tfgen-reconstruct`: images of the user's own, encoded and decoded by a model."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfgen import figures
+from tfgen.errors import UsageError
+from tfgen.publishing.signatures import SignatureSampler
+from tfgen.sampling import Arrays
+from tfgen.settings.fields import Config, option
+from tfgen.system.quiet import interruptible
+from tfgen.system.terminal import count_noun
+
+from ._command import check_output, run_command
+from ._flags import add_flags, read_flags
+from ._images import (
+    ImageOptions,
+    check_options,
+    check_signature,
+    describe_reading,
+    image_shape,
+    make_parser,
+    noise_seeds,
+    own_labels,
+    read_images,
+)
+from ._samplers import SamplerOptions, open_sampler, plain_name, write_grid, write_npz
+
+PROG = "tfgen-reconstruct"
+# The output of `encode` that is decoded again: a flow's latents, a VAE's posterior mean.
+_DECODED = ("latents", "mean")
+# Images side by side in the picture, at least, where there are so many.
+_MIN_COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class ReconstructOptions(Config):
+    """The flag that says what `tfgen-reconstruct` writes."""
+
+    out: Path | None = option(
+        None, "file to write, .png or .npz (default: NAME-reconstructions.png)"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    return run_command(PROG, _body, argv)
+
+
+def _body(argv: list[str]) -> None:
+    parser = make_parser(
+        PROG,
+        "Encode images with a model and decode them again: a VAE from the mean of q(z|x), a flow "
+        "from the latents that its inverse gives.",
+    )
+    for kind in (ReconstructOptions, ImageOptions, SamplerOptions):
+        add_flags(parser, kind)
+    namespace = parser.parse(argv)
+    options = read_flags(namespace, ReconstructOptions)
+    reading, source = (read_flags(namespace, kind) for kind in (ImageOptions, SamplerOptions))
+    out = options.out or Path(f"{plain_name(namespace.name, source)}-reconstructions.png")
+    check_output(out, (".png", ".npz"))
+    files = check_options(namespace.images, reading)
+    with interruptible():
+        sampler = open_sampler(namespace.name, source)
+        check_signature(sampler, "encode", "encoder")
+        collection = read_images(files, sampler, "encode", reading)
+        labels = own_labels(collection, sampler, reading)
+        arrays = reconstruct(sampler, collection.images, labels, reading.seed)
+    if out.suffix == ".npz":
+        write_npz(out, {"names": np.array(collection.names), **arrays})
+    else:
+        write_picture(out, arrays, sampler.title)
+    lines = [describe_error(arrays)]
+    lines += describe_reading(collection, image_shape(sampler, "encode"), reading.fit)
+    count = count_noun(len(collection.images), "image")
+    print("\n".join([*lines, f"{count}, reconstructed by {sampler.title}, in {out}"]))
+
+
+def reconstruct(
+    sampler: SignatureSampler, images: np.ndarray, labels: np.ndarray | None, seed: int
+) -> Arrays:
+    """The latents of images, and the images of these latents.
+
+    Args:
+        sampler: the model, with the signature `encode`.
+        images: `uint8[N, H, W, C]`.
+        labels: of a conditional model, `int[N]`; else None.
+        seed: of the noise of image 0; image i has seed + i.
+
+    Returns:
+        `images`; `reconstructions`, `float32[N, H, W, C]` in 0…1; `latents`, `float32[N, D]`; of a
+        VAE, `stddev` of q(z|x), `float32[N, D]`; `seeds` and `labels`, `int32[N]`, where the model
+        takes them.
+
+    Raises:
+        UsageError: the outputs of `encode` are neither a flow's nor a VAE's.
+    """
+    seeds = noise_seeds(sampler, "encode", len(images), seed)
+    codes = sampler.evaluate("encode", images, seeds, labels)
+    key = next((name for name in _DECODED if name in codes), None)
+    if key is None:
+        raise UsageError(
+            f"{sampler.title} encodes images as {', '.join(codes)}; {' or '.join(_DECODED)} can be "
+            "decoded"
+        )
+    latents = codes.pop(key)
+    reconstructions = sampler.decode(latents, labels)
+    arrays = {"images": images, "reconstructions": reconstructions, "latents": latents, **codes}
+    inputs = {"seeds": seeds, "labels": labels}
+    return arrays | {name: array for name, array in inputs.items() if array is not None}
+
+
+def describe_error(arrays: Arrays) -> str:
+    """How far the reconstructions are from the images, in grey levels."""
+    levels = np.round(255 * arrays["reconstructions"])
+    error = np.abs(levels - arrays["images"])
+    root = math.sqrt(np.mean(np.square(error, dtype=np.float64)))
+    return f"error of a pixel, in grey levels of 0…255: at most {error.max():.0f}, RMS {root:.2f}"
+
+
+def write_picture(path: Path, arrays: Arrays, title: str) -> None:
+    """Writes a grid whose rows are, in turn, images and their reconstructions."""
+    images = arrays["images"].astype(np.float32) / 255
+    n, *shape = images.shape
+    columns = min(n, max(_MIN_COLUMNS, math.ceil(math.sqrt(2 * n))))
+    blocks = math.ceil(n / columns)
+    # Grey, as what is left of a grid's last row.
+    cells = np.full((blocks, 2, columns, *shape), 0.5, np.float32)
+    for row, part in enumerate((images, arrays["reconstructions"])):
+        for block in range(blocks):
+            line = part[block * columns : (block + 1) * columns]
+            cells[block, row, : len(line)] = line
+    grid = figures.image_grid(cells.reshape(-1, *shape), columns)
+    rows = figures.GridAxis("", ("image", "reconstruction") * blocks)
+    write_grid(path, grid, f"images, and below each its reconstruction by {title}", rows)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,77 @@
+"""Models that score and reconstruct images: live, published, and behind a server's double."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import SIDE, make_images
+
+SHAPE = (SIDE, SIDE, 1)
+CLASSES = 3
+
+
+@dataclass(frozen=True)
+class OwnModels:
+    """The same models in three places.
+
+    Attributes:
+        live: models of Python by the name that they are published under: `flow`, and `vae`, which
+            is conditional.
+        folder: where they are published.
+        double: a server's double of that folder.
+    """
+
+    live: dict[str, Any]
+    folder: Path
+    double: Any
+
+    def flags(self, way: str) -> list[str]:
+        """The flags that say where a sampler is: `disk`, `rest` or `grpc`."""
+        places = {
+            "disk": ["--saved-models", str(self.folder)],
+            "rest": ["--url", self.double.url],
+            "grpc": ["--grpc", self.double.grpc],
+        }
+        return places[way]
+
+
+@pytest.fixture(scope="session")
+def own_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnModels]:
+    from tests.publishing.serving_double import Double
+    from tfgen import VAE, Flow
+    from tfgen.publishing import export
+
+    rng = np.random.default_rng(0)
+    live = {
+        "flow": Flow(image_shape=SHAPE, couplings=2, hidden=(8,)),
+        "vae": VAE(image_shape=SHAPE, hidden=(4,), latent_dim=2, num_classes=CLASSES),
+    }
+    folder = tmp_path_factory.mktemp("own")
+    for name, model in live.items():
+        # Untrained, a flow is nearly the identity.
+        for weight in model.trainable_weights:
+            weight.assign_add(0.1 * rng.normal(size=weight.shape))
+        export.publish(model, folder, name)
+    with Double(folder).running() as double:
+        yield OwnModels(live, folder, double)
+
+
+@pytest.fixture(scope="session")
+def own_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], np.ndarray]:
+    """Arguments that name four images, a wide one among them, and a broken file; and the images."""
+    folder, images = tmp_path_factory.mktemp("pictures"), make_images(4)
+    (folder / "größer").mkdir()
+    for index, name in enumerate(("a.png", "größer/b.png")):
+        Image.fromarray(images[index, ..., 0]).save(folder / name)
+    # Its middle is all that `crop` leaves of it, and has the size of the model's images.
+    wide = np.pad(images[2], [(0, 0), (2, 2), (0, 0)])
+    Image.fromarray(wide[..., 0]).save(folder / "größer" / "wide.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    arrays = tmp_path_factory.mktemp("arrays") / "more.npz"
+    np.savez(arrays, images=images[3:] / np.float32(255), labels=np.array([2]))
+    return [str(folder), str(arrays)], images

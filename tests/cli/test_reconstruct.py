@@ -1,0 +1,76 @@
+"""`tfgen-reconstruct`: the model's decode(encode) of images, from disk and from a server."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import commands
+from tests.arrays import shows_grid
+from tests.cli.conftest import OwnModels
+from tests.conftest import make_images
+from tfgen.figures import image_grid
+
+pytestmark = pytest.mark.newest
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def arrays(*argv: object) -> dict[str, np.ndarray]:
+    """What the command writes as NPZ."""
+    assert commands.main("reconstruct", [*map(str, argv), "--out", "out.npz"]) == 0
+    with np.load("out.npz", allow_pickle=False) as stored:
+        return dict(stored)
+
+
+@pytest.mark.parametrize("way", ["disk", "rest", "grpc"])
+def test_a_vae_decodes_the_mean_of_its_posterior(
+    way: str, own_models: OwnModels, own_images: tuple[list[str], np.ndarray]
+) -> None:
+    paths, images = own_images
+    stored = arrays("vae", *paths, *own_models.flags(way), "--label", 2)
+    live = own_models.live["vae"]
+    mean, stddev = live.encode(images, labels=[2] * 4)
+    np.testing.assert_array_equal(stored["images"], images)
+    np.testing.assert_allclose(stored["latents"], mean, atol=1e-5)
+    np.testing.assert_allclose(stored["stddev"], stddev, atol=1e-5)
+    np.testing.assert_allclose(stored["reconstructions"], live.decode(mean, 2), atol=1e-5)
+    np.testing.assert_array_equal(stored["labels"], [2] * 4)
+    assert "seeds" not in stored
+
+
+@pytest.mark.parametrize("way", ["disk", "rest", "grpc"])
+def test_a_flow_gives_the_images_back(
+    way: str,
+    own_models: OwnModels,
+    own_images: tuple[list[str], np.ndarray],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    paths, images = own_images
+    stored = arrays("flow", *paths, *own_models.flags(way), "--seed", -3)
+    expected = own_models.live["flow"].encode(images, seeds=[-3, -2, -1, 0])
+    np.testing.assert_allclose(stored["latents"], expected, atol=1e-4)
+    np.testing.assert_array_equal(np.round(255 * stored["reconstructions"]), images)
+    assert "at most 0, RMS 0.00" in capfd.readouterr().out
+
+
+def test_the_picture_has_reconstructions_below_images(
+    own_models: OwnModels, capfd: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("images.npz", images=make_images(10), labels=np.arange(10) % 3)
+    argv = ["images.npz", *own_models.flags("disk")]
+    assert commands.main("reconstruct", ["vae", *argv]) == 0
+    out = capfd.readouterr().out
+    assert out.endswith("10 images, reconstructed by vae version 2, in vae-reconstructions.png\n")
+    vae, labels = own_models.live["vae"], np.arange(10) % 3
+    reconstructions = vae.decode(vae.encode(make_images(10), labels)[0], labels).numpy()
+    images = make_images(10) / 255
+    gap = np.full((6, *images.shape[1:]), 0.5)
+    rows = [images[:8], reconstructions[:8], images[8:], gap, reconstructions[8:], gap]
+    grid = image_grid(np.concatenate(rows).astype(np.float32), 8)
+    assert shows_grid(Path("vae-reconstructions.png"), grid)

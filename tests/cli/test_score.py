@@ -1,0 +1,149 @@
+"""`tfgen-score`: the model's log_prob of images from anywhere, from disk and from a server."""
+
+import csv
+import importlib
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfgen
+from tests import commands
+from tests.cli.conftest import OwnModels
+from tests.conftest import Trained, make_images
+from tfgen.data import Dataset, Split
+from tfgen.errors import UsageError
+from tfgen.publishing.sampler import Sampler
+from tfgen.publishing.versions import find
+
+score = importlib.import_module(f"{commands.PACKAGE}.score")
+
+pytestmark = pytest.mark.newest
+
+NAME = "vae-2d-tiny"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def arrays(*argv: object) -> dict[str, np.ndarray]:
+    """What the command writes as NPZ."""
+    assert commands.main("score", [*map(str, argv), "--out", "out.npz"]) == 0
+    with np.load("out.npz", allow_pickle=False) as stored:
+        return dict(stored)
+
+
+@pytest.mark.parametrize("way", ["disk", "rest", "grpc"])
+def test_scores_of_a_flow_are_the_log_prob_of_the_live_model(
+    way: str,
+    own_models: OwnModels,
+    own_images: tuple[list[str], np.ndarray],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    paths, images = own_images
+    stored = arrays("flow", *paths, *own_models.flags(way), "--seed", 5)
+    np.testing.assert_array_equal(stored["images"], images)
+    np.testing.assert_array_equal(stored["seeds"], [5, 6, 7, 8])
+    expected = own_models.live["flow"].log_prob(images, seeds=stored["seeds"]).numpy()
+    np.testing.assert_allclose(stored["log_prob"], expected, rtol=1e-5)
+    bits = -expected / (images[0].size * np.log(2))
+    np.testing.assert_allclose(stored["bits_per_dim"], bits, rtol=1e-5)
+    names = [Path(entry).name for entry in stored["names"]]
+    assert names == ["a.png", "b.png", "wide.png", "more.npz[0]"]
+    out = capfd.readouterr().out
+    assert "no percentiles: the data set that flow version 2 was trained on is unknown" in out
+    assert "1 image of another size was resized to 6 × 6 (Lanczos, crop)" in out
+    assert re.search("1 file skipped:\n  .*broken.png is not a PNG", out)
+
+
+@pytest.mark.parametrize("way", ["disk", "rest", "grpc"])
+def test_scores_of_a_conditional_vae_are_those_of_labelled_images(
+    way: str, own_models: OwnModels
+) -> None:
+    images, labels = make_images(5), np.arange(5) % 3
+    np.savez("images.npz", images=images, labels=labels)
+    flags = [*own_models.flags(way), "--batch-size", 3]
+    stored = arrays("vae", "images.npz", *flags)
+    np.testing.assert_array_equal(stored["labels"], labels)
+    expected = own_models.live["vae"].log_prob(images, labels=labels)
+    np.testing.assert_allclose(stored["log_prob"], expected, rtol=1e-5)
+    assert "bits_per_dim" not in stored
+
+
+def test_percentiles_are_shares_of_the_test_images(trained: Trained) -> None:
+    np.savez("images.npz", images=np.concatenate([make_images(3), make_images(1) * 0]))
+    flags = ["--saved-models", trained.saved_models, "--test-images", 30]
+    stored = arrays(NAME, "images.npz", *flags)
+    model = tfgen.load(trained.saved_models / NAME / "2")
+    test = tfgen.load_data("tiny", trained.data).test
+    expected = model.log_prob(np.asarray(test.images[:30]))
+    np.testing.assert_allclose(stored["test_log_prob"], expected, rtol=1e-5)
+    shares = [100 * np.mean(stored["test_log_prob"] < value) for value in stored["log_prob"]]
+    np.testing.assert_allclose(stored["percentile"], shares)
+    # From the run, and with the name of the data set: the same.
+    named = ["--dataset", "tiny", "--data-dir", trained.data, "--test-images", 30]
+    of_run = arrays(trained.runs / "flat", "images.npz", *named)
+    np.testing.assert_allclose(of_run["log_prob"], stored["log_prob"], rtol=1e-5)
+    np.testing.assert_allclose(of_run["test_log_prob"], stored["test_log_prob"], rtol=1e-5)
+
+
+@pytest.mark.quick
+def test_percentiles_of_ties_and_of_what_is_no_number() -> None:
+    values = np.array([0.0, 1.0, 2.5, 9.0, np.nan], np.float32)
+    shares = score.percentiles(values, np.array([3.0, 1.0, 1.0, 2.0], np.float32))
+    np.testing.assert_array_equal(shares, [0, 0, 75, 100, np.nan])
+
+
+def test_the_table_has_the_first_images_and_the_csv_all(
+    own_models: OwnModels, capfd: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("images.npz", make_images(25))
+    flags = [*own_models.flags("disk"), "--out", "scores.csv"]
+    assert commands.main("score", ["flow", "images.npz", *flags, "--test-images", "0"]) == 0
+    heading, *lines = capfd.readouterr().out.splitlines()
+    assert heading.split() == ["nats", "bits/dim", "image"]
+    assert [line.split()[2] for line in lines[:20]] == [f"images.npz[{i}]" for i in range(20)]
+    assert lines[20] == "… and 5 more; --out has all"
+    assert lines[21].startswith("25 images: median ")
+    assert lines[22:] == ["log p(x) of bytes under flow version 2", "written to scores.csv"]
+    with Path("scores.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image", "nats", "bits_per_dim", "seed"]
+    expected = own_models.live["flow"].log_prob(make_images(25)).numpy()
+    np.testing.assert_allclose([float(row["nats"]) for row in rows], expected, rtol=1e-5)
+    assert [f"{float(row['nats']):.2f}" for row in rows[:20]] == [
+        line.split()[0] for line in lines[:20]
+    ]
+
+
+@pytest.mark.parametrize("training", [{}, {"options": {"dataset": "Not a name"}}])
+def test_without_its_data_set_a_model_has_no_percentiles(training: dict[str, Any]) -> None:
+    sampler = SimpleNamespace(training=training, title="flow version 2", num_classes=0)
+    options = score.ScoreOptions()
+    note = score.add_percentiles({}, sampler, options, 0)
+    assert re.match("no percentiles: (the data set that flow|'Not a name' is not a valid)", note)
+    assert score.add_percentiles({}, sampler, score.ScoreOptions(test_images=0), 0) == ""
+    with pytest.raises(UsageError, match="'Nor this' is not a valid data set name"):
+        score.add_percentiles({}, sampler, score.ScoreOptions(dataset="Nor this"), 0)
+
+
+def test_test_images_must_suit_the_model(
+    own_models: OwnModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = score.ScoreOptions(dataset="made")
+    for name, side, message in (
+        ("flow", 7, "flow version 2 takes images of 6 × 6 × 1, but those of made are 6 × 7 × 1"),
+        ("vae", 6, "vae version 2 is conditional, but made has no labels"),
+    ):
+        split = Split(np.zeros((9, 6, side, 1), np.uint8))
+        dataset = Dataset("made", "1.0.0", split, split, split, None, "")
+        monkeypatch.setattr(tfgen.data, "load", lambda *args, dataset=dataset: dataset)
+        with pytest.raises(UsageError, match=message):
+            score.open_test_images(Sampler(find(name, own_models.folder)), options)

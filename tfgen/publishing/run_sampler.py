@@ -1,0 +1,84 @@
+"""A run on this machine as a sampler, with the images of the version that is published from it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfgen.errors import UsageError
+from tfgen.models.export import in_float32, trace
+from tfgen.models.generative import GenerativeModel
+from tfgen.publishing.opening import load_run
+from tfgen.publishing.sampler import tensor_specs
+from tfgen.publishing.signatures import Signature, SignatureSampler
+from tfgen.sampling import Arrays
+from tfgen.settings.fields import hint
+from tfgen.training.folder import RunFolder, run_name, saved_config
+
+
+class RunSampler(SignatureSampler):
+    """A run, with the methods of every sampler and nothing published.
+
+    It computes with the graphs that an export would have, each of which is traced when it is first
+    used.
+
+    Args:
+        path: run directory.
+        weights: `best` (by validation loss, if the family has one) or `last`.
+
+    Attributes:
+        weights: which weights it has, `best` or `last`.
+
+    Raises:
+        UsageError: the folder is no run, its model makes no images, or there is no checkpoint yet.
+        WorkError: the run is damaged.
+    """
+
+    number = 0  # Not published.
+
+    def __init__(self, path: Path, weights: str = "best"):
+        self.path, self.name = path, run_name(saved_config(path))
+        self.training = RunFolder(path).read_record()
+        model, self.weights = load_run(path, weights)
+        if not isinstance(model, GenerativeModel):
+            raise UsageError(
+                f"{path} is a run of a {self.training['family']}, which makes no images; pass a "
+                "generative model"
+            )
+        self._model = in_float32(model)
+        self._known = self._model.signatures().keys()
+        # Name of a signature → its function and the specs of its inputs.
+        self._traced: dict[str, tuple[Any, list[tf.TensorSpec]]] = {}
+
+    @property
+    def title(self) -> str:
+        """What messages call the sampler."""
+        return f"{self.path} ({self.weights} weights)"
+
+    def has_signature(self, name: str) -> bool:
+        """Whether the model offers a signature."""
+        return name in self._known
+
+    def signature(self, name: str) -> Signature:
+        """The inputs and outputs of a signature.
+
+        Raises:
+            UsageError: there is no such signature.
+        """
+        function, specs = self._function(name)
+        inputs = tensor_specs({spec.name: spec for spec in specs})
+        return Signature(inputs, tensor_specs(function.structured_outputs))
+
+    def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
+        """The outputs of a signature, computed in one batch; see `SignatureSampler.call`."""
+        function, specs = self._function(signature)
+        outputs = function(*(tf.constant(inputs[spec.name]) for spec in specs))
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def _function(self, name: str) -> tuple[Any, list[tf.TensorSpec]]:
+        if not self.has_signature(name):
+            raise UsageError(f"{self.path} has no signature {name!r}{hint(name, self._known)}")
+        if name not in self._traced:
+            self._traced |= trace(self._model, [name])
+        return self._traced[name]
