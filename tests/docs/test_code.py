@@ -4,6 +4,7 @@ A script is a block of Python below a comment `run as a test`, which names this 
 """
 
 import importlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import tfgen
 from tests import commands
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.newest
 
 ROOT = Path(__file__).parents[2]
 # The number of scripts of each document; each has a test below.
-SCRIPTS = {"README.md": 1, "docs/python.md": 5, "docs/extending.md": 2}
+SCRIPTS = {"README.md": 1, "docs/python.md": 5, "docs/extending.md": 2, "docs/images.md": 2}
 
 
 def scripts(document: str) -> list[str]:
@@ -37,9 +39,10 @@ def run_script(
     """Runs a script on 64 images, or copies of them, in a folder; returns the names it defines."""
     images = np.tile(testing.images_of((28, 28, 1)), (copies, 1, 1, 1))
     split = Split(images, np.arange(len(images)) % 10)
-    dataset = Dataset("mnist", "3.0.1", split, split, split, 10, "fingerprint")
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    dataset = Dataset("mnist", "3.0.1", split, split, split, 10, "fingerprint", names)
     # `tfgen.data.load` is a function by attribute, and the module by import.
-    for module in ("tfgen.data.load", "tfgen.training.run", "tfgen.training.plan"):
+    for module in ("tfgen.data.load", "tfgen.training.run"):
         loader = importlib.import_module(module)
         monkeypatch.setattr(loader, "load", lambda name, data_dir=None: dataset)
     # In a checkout, the commands are beside the package instead of in it.
@@ -127,6 +130,27 @@ def test_the_script_with_a_new_preset(
     assert names["status"] == 0
     printed = capsys.readouterr().out
     assert "preset small" in printed and re.search(r"components +4", printed)
+
+
+def test_the_script_that_sorts_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flag, hand = {"image": "1.png", "category": "Flags"}, {"image": "2.png", "category": "People"}
+    hand["skin_variations"] = {"1F3FB": {"image": "2-light.png"}}
+    color = {"image": "3.png", "category": "Component"}
+    pictures = tmp_path / "package" / "img" / "twitter" / "64"
+    pictures.mkdir(parents=True)
+    for name in ("1.png", "2.png", "2-light.png", "3.png"):
+        (pictures / name).write_text(name)
+    (tmp_path / "package" / "emoji.json").write_text(json.dumps([flag, hand, color]))
+    run_script("docs/images.md", 0, tmp_path, monkeypatch)
+    copies = {path.relative_to(tmp_path / "emoji") for path in tmp_path.glob("emoji/*/*")}
+    assert set(map(str, copies)) == {"Flags/1.png", "People/2.png", "People/2-light.png"}
+
+
+def test_the_script_that_shows_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_script("docs/images.md", 1, tmp_path, monkeypatch, copies=3)
+    with Image.open(tmp_path / "emoji.png") as picture:
+        # 12 images of 28 × 28 of each of 10 classes, twice as large, and words around them.
+        assert picture.width > 2 * 12 * 29 and picture.height > 2 * 10 * 29
 
 
 def test_public_names_are_there_and_come_without_tensorflow() -> None:

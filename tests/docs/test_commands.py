@@ -1,0 +1,44 @@
+"""The commands in README and docs exist, with the flags that they are shown with."""
+
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import commands
+from tfgen import registry
+
+pytestmark = pytest.mark.quick
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """The words of each line of a shell block that calls a command of tfgen."""
+    for block in re.findall(r"```sh\n(.*?)```", text, re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in re.split(r" (?:&&|\||;) ", line):
+                if re.match(r"\S*tfgen-\w+( |$)", part):
+                    words = shlex.split(part, comments=True)
+                    yield [Path(words[0]).name.removeprefix("tfgen-"), *words[1:]]
+
+
+def help_of(verb: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    # Each family has flags of its own.
+    family = [word for word in words[:1] if verb == "train" and word in registry.names()]
+    assert commands.main(verb, [*family, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_flag_of_a_command_exists(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb, *words in command_lines(document.read_text()):
+        assert importlib.util.find_spec(f"{commands.PACKAGE}.{verb}"), f"tfgen-{verb}"
+        flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+        known = set(re.findall(r"--[a-z][\w-]*", help_of(verb, words, capsys)))
+        unknown = set(flags) - known - {"--help"}
+        assert not unknown, f"tfgen-{verb} {shlex.join(words)}"
