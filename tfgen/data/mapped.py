@@ -68,7 +68,7 @@ class RowReader:
         space = np.empty(count * size + _ALIGNMENT, np.uint8)
         start = -space.ctypes.data % _ALIGNMENT
         rows = space[start : start + count * size]
-        view, end = memoryview(rows), 0
+        view, end = rows.data, 0
         for row, length in runs:
             begin, end = end, end + length * size
             if os.preadv(file, [view[begin:end]], offset + row * size) != length * size:
