@@ -87,6 +87,9 @@ def terminable(message: str) -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
+    except InterruptedRunError as error:
+        # A library that it passes through may have added words to its message, as TFDS does.
+        raise InterruptedRunError(message, error.signum) from error
     finally:
         signal.signal(signal.SIGTERM, previous)
 

@@ -60,17 +60,31 @@ def make_parser(prog: str, description: str) -> Parser:
     return parser
 
 
-def check_options(images: Iterable[Path], options: ImageOptions) -> "Sequence[Source]":
+def check_options(
+    images: Iterable[Path], options: ImageOptions, out: Path | None
+) -> "Sequence[Source]":
     """The files to read; called before TensorFlow is started.
 
+    Args:
+        images: the positional arguments.
+        options: the flags.
+        out: the file that will be written; None if there is none.
+
     Raises:
-        UsageError: a path does not exist, there is no file, or a flag has no valid value.
+        UsageError: a path does not exist, there is no file, a flag has no valid value, or an image
+            would be overwritten.
     """
     from tfgen.data.collection import find_sources
     from tfgen.data.pictures import Fitting
 
     Fitting(fit=options.fit, background=options.background)
-    return find_sources(images)
+    sources = find_sources(images)
+    if out is not None and out.exists():
+        # A link that leads nowhere is among the files, too; reading will report it.
+        files = (file for source in sources for file in source.files if file.exists())
+        if any(file.samefile(out) for file in files):
+            raise UsageError(f"cannot write {out}: it is among the images; choose another file")
+    return sources
 
 
 def check_signature(sampler: SignatureSampler, signature: str, meaning: str) -> None:
@@ -82,12 +96,19 @@ def check_signature(sampler: SignatureSampler, signature: str, meaning: str) -> 
         meaning: what the model has if it has the signature, in words.
 
     Raises:
-        UsageError: it has none.
+        UsageError: it has none, or one of other inputs or outputs.
     """
     if not sampler.has_signature(signature):
         raise UsageError(
             f"{sampler.title} has no {meaning}: it offers no {signature}, as no GAN does; pass a "
             "VAE or a flow"
+        )
+    tensors = sampler.signature(signature)
+    has_output = signature != "log_prob" or signature in tensors.outputs
+    if "images" not in tensors.inputs or not has_output:
+        raise UsageError(
+            f"{signature} of {sampler.title} computes {', '.join(tensors.outputs)} of "
+            f"{', '.join(tensors.inputs)}: tfgen did not export it"
         )
 
 

@@ -310,6 +310,8 @@ def destination(subject: Any, asked: Path | None) -> Path:
     Raises:
         UsageError: the file cannot be written, or is not a place for an evaluation.
     """
+    from tfgen.evaluation.images import default_out
+
     manifest: Path = subject.path / versions.MANIFEST
     if asked is not None:
         check_output(asked, (".json",))
@@ -320,20 +322,20 @@ def destination(subject: Any, asked: Path | None) -> Path:
                 f"cannot write {asked}: the name {asked.name} is taken by runs and versions; "
                 "choose another"
             )
-        if (asked.parent / versions.MANIFEST).is_file():
-            raise UsageError(
-                f"cannot write {asked}: a version may not hold further files; choose another folder"
-            )
-        return asked
-    if subject.kind == "run":
+        out = asked
+    elif subject.kind == "run":
         out = RunFolder(subject.path).evaluation
     elif subject.kind == "images":
-        out = Path(f"{subject.title}-evaluation.json")
+        out = default_out(subject.title)
     elif subject.path.name == str(versions.SHIPPED):
         out = Path(f"{subject.path.parent.name}-{subject.path.name}-evaluation.json")
     else:
         out = manifest
     check_output(out, (".json",))
+    if out != manifest and (out.parent / versions.MANIFEST).is_file():
+        raise UsageError(
+            f"cannot write {out}: a version may not hold further files; choose another folder"
+        )
     return out
 
 

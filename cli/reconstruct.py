@@ -64,7 +64,7 @@ def _body(argv: list[str]) -> None:
     reading, source = (read_flags(namespace, kind) for kind in (ImageOptions, SamplerOptions))
     out = options.out or Path(f"{plain_name(namespace.name, source)}-reconstructions.png")
     check_output(out, (".png", ".npz"))
-    files = check_options(namespace.images, reading)
+    files = check_options(namespace.images, reading, out)
     with interruptible():
         sampler = open_sampler(namespace.name, source)
         check_signature(sampler, "encode", "encoder")

@@ -258,7 +258,7 @@ def write(out: str, arrays: Arrays, options: SampleOptions) -> None:
 def write_folder(path: Path, arrays: Arrays) -> None:
     """Writes a PNG file of each image, `000000.png` and so on, and a table of seeds and labels.
 
-    All files are written to a hidden folder in `path` first, so that a kill leaves none of them.
+    All files are written to a hidden folder in `path` first. An interruption leaves none of them.
     """
     from tfgen.data.finding import SAMPLES_TABLE
 
@@ -276,8 +276,13 @@ def write_folder(path: Path, arrays: Arrays) -> None:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["file", *present])
             table.writerows(zip(names, *present.values(), strict=True))
-        for name in [*names, SAMPLES_TABLE]:
-            (hidden / name).rename(path / name)
+        try:
+            for name in [*names, SAMPLES_TABLE]:
+                (hidden / name).rename(path / name)
+        except BaseException:  # an interruption, too
+            for name in [*names, SAMPLES_TABLE]:
+                (path / name).unlink(missing_ok=True)
+            raise
 
 
 def describe(

@@ -89,7 +89,7 @@ def _body(argv: list[str]) -> None:
     plain_name(namespace.name, source)
     if options.out is not None:
         check_output(options.out, (".csv", ".npz"))
-    files = check_options(namespace.images, reading)
+    files = check_options(namespace.images, reading, options.out)
     with interruptible():
         sampler = open_sampler(namespace.name, source)
         check_signature(sampler, "log_prob", "likelihood")

@@ -353,3 +353,20 @@ def test_a_list_of_what_cannot_be_listed_is_refused(
     (here / "file").write_text("")
     assert commands.main("sample", argv) == 2
     assert message in capfd.readouterr().err
+
+
+def test_an_interruption_leaves_no_part_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder = importlib.import_module(f"{commands.PACKAGE}.sample").write_folder
+    rename = Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if path.name == "000002.png":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "new", {"images": np.zeros((4, 6, 6, 1), np.float32)})
+    assert not (tmp_path / "new").exists()

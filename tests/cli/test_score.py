@@ -14,9 +14,11 @@ import tfgen
 from tests import commands
 from tests.cli.conftest import OwnModels
 from tests.conftest import Trained, make_images
+from tests.told import fails
 from tfgen.data import Dataset, Split
 from tfgen.errors import UsageError
 from tfgen.publishing.sampler import Sampler
+from tfgen.publishing.signatures import Signature, TensorSpec
 from tfgen.publishing.versions import find
 
 score = importlib.import_module(f"{commands.PACKAGE}.score")
@@ -147,3 +149,18 @@ def test_test_images_must_suit_the_model(
         monkeypatch.setattr(tfgen.data, "load", lambda *args, dataset=dataset: dataset)
         with pytest.raises(UsageError, match=message):
             score.open_test_images(Sampler(find(name, own_models.folder)), options)
+
+
+def test_a_server_may_have_other_signatures() -> None:
+    check = importlib.import_module(f"{commands.PACKAGE}._images").check_signature
+    images, number = TensorSpec(np.uint8, (None, 6, 6, 1)), TensorSpec(np.float32, (None,))
+    for signature, message in (
+        (Signature({"x": images}, {"log_prob": number}), "computes log_prob of x: tfgen did not"),
+        (Signature({"images": images}, {"y": number}), "computes y of images: tfgen did not"),
+    ):
+        sampler = SimpleNamespace(
+            title="net version 1",
+            has_signature=lambda name: True,
+            signature=lambda name, signature=signature: signature,
+        )
+        fails(lambda sampler=sampler: check(sampler, "log_prob", "likelihood"), message)

@@ -116,6 +116,9 @@ DATA = [
         "/root/mine is a file; choose",
     ),
     data(
+        "target-not-utf8", "idx", GOOD, r"caf.xe9 has a name that is not UTF-8", "--to", "caf\udce9"
+    ),
+    data(
         "prefix-unknown",
         "idx",
         GOOD,

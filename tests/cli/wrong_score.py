@@ -29,6 +29,7 @@ SCORE = [
         prepare=lambda w: w.folder("empty"),
     ),
     score("score-extension", "extension '.png' is unknown; use .csv or .npz", "--out", "x.png"),
+    score("score-onto-its-images", "it is among the images", "--out", at("images.npz")),
     score("score-background", "'blau' is not an opaque colour", "--background", "blau"),
     score("score-fit", "unknown fit = 'cut'; known: crop, pad, stretch", "--fit", "cut"),
     score("score-two-servers", "exclude each other", "--url", "http://a", "--grpc", "a:8500"),

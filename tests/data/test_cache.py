@@ -171,8 +171,22 @@ def test_what_a_killed_process_left_is_removed(shapes, root):
     load("shapes", shapes, memory=0)
     (name,) = folders(root)
     (root / name).rename(root / f".{name}-abc123")
+    (root / f".{name[:-16]}{'0' * 16}-abc123").mkdir()  # of the same folder before it changed
     load("shapes", shapes, memory=0)
     assert folders(root) == [name]
+
+
+def test_without_locks_what_another_process_may_be_writing_is_left_alone(shapes, root, monkeypatch):
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    load("shapes", shapes, memory=0)
+    (name,) = folders(root)
+    other = root / f".{name}-abc123"
+    (root / name).rename(other)
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    load("shapes", shapes, memory=0)
+    assert folders(root) == [other.name, name]
 
 
 def test_a_full_disk_is_reported_before_and_while_writing(shapes, root, monkeypatch):

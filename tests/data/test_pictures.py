@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from tests import told
 from tfgen.data.pictures import (
@@ -187,6 +188,21 @@ def test_orientation_of_exif_is_applied(tmp_path, kind):
         assert read_pictures([path], AS_IS).images.shape[1:] == turn(plain).shape
 
 
+@pytest.mark.parametrize("key", ["XML:com.adobe.xmp", "Raw profile type exif"])
+def test_orientation_of_a_png_that_is_not_in_its_exif(tmp_path, key):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = exif.tobytes()
+    text = {
+        "XML:com.adobe.xmp": '<rdf:Description tiff:Orientation="6"/>',
+        "Raw profile type exif": f"\nexif\n{len(content):8}\n{content.hex()}\n",
+    }[key]
+    info = PngInfo()
+    info.add_itxt(key, text) if key.startswith("XML") else info.add_text(key, text, zip=True)
+    path = saved(tmp_path, picture(), pnginfo=info)
+    np.testing.assert_array_equal(read_pictures([path], AS_IS).images[0], np.rot90(noise(), -1))
+
+
 # --- sizes ------------------------------------------------------------------------------
 
 
@@ -206,6 +222,12 @@ def test_sizes_are_pillows(tmp_path, size, mode):
         np.testing.assert_array_equal(result.squeeze(), np.asarray(fitted))
         array = np.asarray(image).reshape(HEIGHT, WIDTH, -1)
         np.testing.assert_array_equal(resize(array, size, fit), result)
+
+
+@pytest.mark.parametrize("shape", [(1, 400, 3), (400, 1, 3)])
+def test_a_very_long_picture_does_not_vanish_between_its_bars(shape):
+    padded = resize(np.zeros(shape, np.uint8), (64, 64), "pad")
+    assert (padded == 0).all(axis=2).sum() == 64
 
 
 def test_same_size_keeps_every_bit():
@@ -384,6 +406,35 @@ def test_links_are_followed_and_no_file_is_taken_twice(tmp_path):
     assert find_pictures([folder]) == [folder / name for name in expected]
     assert find_pictures([folder, folder / "m", real]) == [folder / name for name in expected]
     told.fails(lambda: read(folder / "broken.png"), "broken.png cannot be read (No such file")
+
+
+def test_a_file_system_that_lists_all_files_with_one_number(tmp_path, monkeypatch):
+    # As FUSE does unless a file system asks for something else.
+    class Entry:
+        def __init__(self, entry: os.DirEntry):
+            self.name, self.is_symlink, self.is_dir = entry.name, entry.is_symlink, entry.is_dir
+
+        def inode(self) -> int:
+            return 2**32 - 1
+
+    paths = [saved(tmp_path, picture(seed=n), f"{n}.png") for n in range(3)]
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: [Entry(entry) for entry in scan(path)])
+    assert find_pictures([tmp_path]) == paths
+
+
+def test_a_link_into_a_forbidden_folder_is_listed(tmp_path, monkeypatch):
+    # As root, no folder is forbidden; so the call fails here.
+    link, stat = tmp_path / "link", os.stat
+    link.symlink_to(tmp_path / "forbidden")
+
+    def forbid(path: object, **options: object) -> os.stat_result:
+        if str(path) == str(link):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", forbid)
+    assert find_pictures([tmp_path]) == [link]
 
 
 def test_missing_paths_are_refused(tmp_path):

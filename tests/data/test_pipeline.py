@@ -168,3 +168,27 @@ def test_reading_a_file_does_not_fill_the_memory_of_the_process(tmp_path):
     assert mapped_kib() - before < 2**12
     assert images.sum() == 0
     assert mapped_kib() - before > 2**13
+
+
+def test_a_file_is_opened_once_and_read_after_it_was_removed(tmp_path, monkeypatch):
+    path, opened, open_file = tmp_path / "images.npy", [], os.open
+
+    def counted(file: str, *arguments: int, **options: int) -> int:
+        opened.append(str(file))
+        return open_file(file, *arguments, **options)
+
+    def read(array: np.memmap, epoch: int) -> list[int]:
+        batches = train_batches(array, batch_size=BATCH, seed=1, start_step=epoch * STEPS)
+        stream = batches.take(STEPS).as_numpy_iterator()
+        return flat([images[:, 0, 0, 0].tolist() for images in stream])
+
+    np.save(path, IMAGES)
+    images, unread = (np.load(path, mmap_mode="r") for _ in range(2))
+    monkeypatch.setattr(os, "open", counted)
+    expected = order(2 * STEPS)
+    for epoch in range(2):
+        assert read(images, epoch) == flat(expected[epoch * STEPS :][:STEPS])
+    path.unlink()
+    assert read(images[:], epoch=0) == read(unread, epoch=0) == flat(expected[:STEPS])
+    # Once for all epochs; and a second mapping found no file.
+    assert opened.count(str(path)) == 2

@@ -24,7 +24,10 @@ pytestmark = pytest.mark.newest
 
 ROOT = Path(__file__).parents[2]
 # The number of scripts of each document; each has a test below.
-SCRIPTS = {"README.md": 1, "docs/python.md": 5, "docs/extending.md": 2, "docs/images.md": 2}
+SCRIPTS = {
+    **{"README.md": 1, "docs/python.md": 5, "docs/extending.md": 2},
+    **{"docs/images.md": 2, "docs/sample.md": 1},
+}
 
 
 def scripts(document: str) -> list[str]:
@@ -151,6 +154,13 @@ def test_the_script_that_shows_pictures(tmp_path: Path, monkeypatch: pytest.Monk
     with Image.open(tmp_path / "emoji.png") as picture:
         # 12 images of 28 × 28 of each of 10 classes, twice as large, and words around them.
         assert picture.width > 2 * 12 * 29 and picture.height > 2 * 10 * 29
+
+
+def test_the_script_that_makes_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_script("docs/sample.md", 0, tmp_path, monkeypatch)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(names["pictures"])
+    with Image.open(tmp_path / "inverted.png") as picture:
+        np.testing.assert_array_equal(255 - np.asarray(picture), names["seven"])
 
 
 def test_public_names_are_there_and_come_without_tensorflow() -> None:

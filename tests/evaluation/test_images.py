@@ -53,6 +53,22 @@ def test_a_folder_is_read_in_order_and_what_holds_no_picture_is_counted(tmp_path
 
 
 @pytest.mark.quick
+def test_one_picture_is_found_whatever_is_drawn_before_it(tmp_path: Path) -> None:
+    images = make_images(1)
+    folder = write(tmp_path / "folder", images)
+    for index in range(4):
+        (folder / f"{index}.txt").write_text("no picture")
+    # An evaluation of this folder that was written into it.
+    (folder / "folder-evaluation.json").write_text("{}")
+    for seed in range(4):
+        result = read(folder, most=1, seed=seed)
+        np.testing.assert_array_equal(result.images, images)
+        before = np.flatnonzero(np.random.default_rng(seed).permutation(5) == 1)[0]
+        assert result.reading["available"] == 5
+        assert len(result.skipped) == result.reading["skipped"] == before
+
+
+@pytest.mark.quick
 def test_an_npz_file_has_bytes_or_floats(tmp_path: Path) -> None:
     images = make_images(20)
     np.savez(tmp_path / "a.npz", images=images, labels=np.zeros(20, int))

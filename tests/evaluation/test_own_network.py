@@ -1,8 +1,11 @@
 """Networks of the user's own: how their inputs are scaled, and what is not loaded."""
 
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ import tfgen
 from tests.told import fails
 from tfgen.data.decoding import resize
 from tfgen.errors import WorkError
+from tfgen.evaluation.choice import choose_extractor
 from tfgen.evaluation.features import ImageFeatures
 from tfgen.evaluation.own_network import fit_images, open_extractor
 from tfgen.evaluation.sample_metrics import sample_metrics
@@ -67,7 +71,13 @@ def test_a_network_of_bytes_needs_no_range(tmp_path: Path) -> None:
     path = saved(tmp_path / "net", tf.uint8, channels=1)
     features = open_extractor(path, None).extract(IMAGES).features
     np.testing.assert_allclose(features[:, 0], IMAGES.mean((1, 2, 3)), rtol=1e-5)
-    fails(lambda: open_extractor(path, "0,1"), "takes bytes; leave out --features-range 0,1")
+    fails(
+        lambda: open_extractor(path, "0,1"), "takes bytes (uint8); leave out --features-range 0,1"
+    )
+    fails(
+        lambda: open_extractor(saved(tmp_path / "integers", tf.int32), "-1,1"),
+        "takes bytes (int32); leave out --features-range -1,1",
+    )
     fails(
         lambda: open_extractor(saved(tmp_path / "floats", tf.float32), None),
         "takes images of float32; say in which range with --features-range",
@@ -102,6 +112,12 @@ def test_a_classifier_of_tfgen_knows_its_classes(tmp_path: Path) -> None:
     extractor = open_extractor(tmp_path / "classifier.keras", None)
     assert extractor.num_modes((6, 6, 1)) == 3
     assert extractor.extract(IMAGES).classes is not None
+    fails(
+        lambda: choose_extractor(
+            "tiny", 10, tmp_path, str(tmp_path / "classifier.keras"), value_range="0,1"
+        ),
+        "is a classifier of tfgen and takes bytes; leave out --features-range 0,1",
+    )
 
 
 def test_what_could_run_code_or_touch_files_is_not_loaded(tmp_path: Path) -> None:
@@ -122,7 +138,36 @@ def test_what_could_run_code_or_touch_files_is_not_loaded(tmp_path: Path) -> Non
         tmp_path / "lambda.keras"
     )
     fails(lambda: open_extractor(tmp_path / "lambda.keras", "0,1"), "Lambda", error=WorkError)
+    layer = {"class_name": "TFSMLayer", "config": {"filepath": str(tmp_path / "writer")}}
+    with zipfile.ZipFile(tmp_path / "layer.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"config": {"layers": [layer]}}))
+    fails(
+        lambda: open_extractor(tmp_path / "layer.keras", "0,1"),
+        "is not loaded: a TFSMLayer runs another SavedModel",
+        error=WorkError,
+    )
     assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.parametrize("form", ["external", "virtual", "link"])
+def test_weights_in_other_files_are_not_read(tmp_path: Path, form: str) -> None:
+    with h5py.File(tmp_path / "weights.h5", "w") as weights:
+        if form == "external":
+            weights.create_dataset("w", (4,), "f4", external=[(str(tmp_path / "other"), 0, 16)])
+        elif form == "virtual":
+            layout = h5py.VirtualLayout((4,), "f4")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other"), "d", (4,))
+            weights.create_virtual_dataset("layers/w", layout)
+        else:
+            weights["layers"] = h5py.ExternalLink(str(tmp_path / "other"), "d")
+    with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.write(tmp_path / "weights.h5", "model.weights.h5")
+    fails(
+        lambda: open_extractor(tmp_path / "net.keras", "0,1"),
+        "is not loaded: its weights are in other files",
+        error=WorkError,
+    )
 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:

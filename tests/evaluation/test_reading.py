@@ -95,6 +95,7 @@ def test_images_that_no_model_made_need_no_model(tmp_path: Path) -> None:
         ({"title": None}, "its title is None"),
         ({"n": "many"}, "its n is 'many'"),
         ({"samples": [1]}, "its samples is no object"),
+        ({"settings": {"options": 5}}, "its options in settings is no object"),
     ],
 )
 def test_what_is_no_evaluation_of_this_format_is_refused(

@@ -103,10 +103,11 @@ def cached_splits(
         return cached
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.with_name(f".{prepared.name}-{prepared.version}.lock")):
+        lock = target.with_name(f".{prepared.name}-{prepared.version}.lock")
+        with _locked(lock) as is_locked:
             # Another process may have decoded it in the meantime.
             if _read(target, prepared) is None:
-                _remove_remains(target)
+                _remove_remains(target, prepared, is_locked)
                 _remove_outdated(target, prepared)
                 _decode_into(target, prepared, fingerprint)
         cached = _read(target, prepared)
@@ -213,9 +214,11 @@ def _not_written(prepared: Prepared, root: Path, reason: str) -> WorkError:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """A context in which no other process on this machine decodes the same data set."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+def _locked(path: Path) -> Iterator[bool]:
+    """A context in which no other process decodes the same data set; gives whether that is sure."""
+    # NFS locks only files that are open for writing. Another user's file may not be writable.
+    mode = os.O_RDWR if os.access(path, os.W_OK) or not path.exists() else os.O_RDONLY
+    descriptor, is_locked = os.open(path, mode | os.O_CREAT, 0o644), True
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -226,18 +229,21 @@ def _locked(path: Path) -> Iterator[None]:
             # Some file systems have no locks: then both processes decode, and the first one wins.
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF):
                 raise
-        yield
+            is_locked = False
+        yield is_locked
     finally:
         os.close(descriptor)
 
 
-def _remove_remains(target: Path) -> None:
-    """Removes a damaged folder, and what a process that was killed left of it."""
+def _remove_remains(target: Path, prepared: Prepared, is_locked: bool) -> None:
+    """Removes a damaged folder, and what processes that were killed left of the data set."""
     if target.is_dir():
         shutil.rmtree(target)
     else:
         target.unlink(missing_ok=True)
-    for path in target.parent.glob(f".{target.name}-*"):
+    if not is_locked:  # another process may be writing it
+        return
+    for path in target.parent.glob(f".{prepared.name}-{prepared.version}-*"):
         shutil.rmtree(path)
 
 

@@ -161,11 +161,11 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            known = list(stored.files)
-            # An only array of images needs no name.
-            arrays_of_images = [name for name in known if stored[name].ndim in (3, 4)]
-            is_clear = _IMAGES not in known and len(arrays_of_images) == 1
-            images = arrays_of_images[0] if is_clear else _IMAGES
+            known, images = list(stored.files), _IMAGES
+            if images not in known:
+                # An only array of images needs no name.
+                arrays_of_images = [name for name in known if stored[name].ndim in (3, 4)]
+                images = arrays_of_images[0] if len(arrays_of_images) == 1 else images
             names = {_IMAGES: images, _LABELS: _LABELS}
             arrays = {key: stored[name] for key, name in names.items() if name in known}
     except (OSError, ValueError, EOFError, TypeError, AttributeError, RuntimeError) as error:

@@ -5,6 +5,7 @@ Pillow reads the files and resizes the pictures. No TensorFlow here.
 
 import contextlib
 import errno
+import math
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,11 +31,16 @@ _GREY_MODES = {"1", "L", "LA", "La", *_DEEP_MODES}
 _ALPHA_MODES = {"LA", "RGBA", "RGBa", "PA"}
 # White in a picture of integers with more than 8 bits.
 _WHITE_OF_16_BITS = 65535
+# Where Pillow finds the orientation of a PNG: EXIF, its form in older files, and XMP.
+_EXIF_KEYS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 # The tag of EXIF, and its values that exchange height and width.
 _ORIENTATION = 0x0112
 _TURNED = {5, 6, 7, 8}
 # Failures of the machine, not of the file: they end the work.
-_MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_MACHINE_ERRORS = {
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    *(errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN),  # of a disk that went away
+}
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ def read_header(path: Path) -> Header:
     with _open(path) as file, Image.open(file, formats=FORMATS) as image:
         width, height = image.size
         # A PNG may have EXIF behind its pixels; to look for it there would decode them.
-        has_exif = image.format != "PNG" or "exif" in image.info
+        has_exif = image.format != "PNG" or not _EXIF_KEYS.isdisjoint(image.info)
         if has_exif and _orientation(image) in _TURNED:
             if image.format == "TIFF":
                 # Whether Pillow has already exchanged the sides depends on its version.
@@ -157,7 +163,7 @@ def decode(path: Path, fitting: Fitting, channels: int) -> Image.Image:
             image = Image.open(file, formats=FORMATS)
         with image:
             picture = _flatten(_upright(image), fitting.background, channels)
-    return fit_picture(picture, fitting)
+        return fit_picture(picture, fitting)
 
 
 @contextlib.contextmanager
@@ -242,6 +248,11 @@ def fit_picture(picture: Image.Image, fitting: Fitting) -> Image.Image:
     if fitting.fit == "crop":
         return ImageOps.fit(picture, size, lanczos)
     if fitting.fit == "pad":
+        # Pillow would round the short side of a very long picture to 0, and lose the picture.
+        scale = max(side / room for side, room in zip(picture.size, size, strict=True))
+        if round(min(picture.size) / scale) == 0:
+            width, height = (max(side, math.ceil(scale)) for side in picture.size)
+            picture = picture.resize((width, height), lanczos)
         return ImageOps.pad(picture, size, lanczos, color=fitting.background)
     return picture.resize(size, lanczos)
 

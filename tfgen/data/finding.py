@@ -53,7 +53,7 @@ class _Walk:
     """Lists folders, and takes each file and each folder once, by device and inode."""
 
     def __init__(self) -> None:
-        self._seen: set[tuple[int | None, int]] = set()
+        self._seen: set[tuple[int, int]] = set()
 
     def take(self, path: Path) -> list[Path]:
         """The file, or nothing if it was taken before."""
@@ -70,12 +70,11 @@ class _Walk:
         heap = [(False, root)]
         while heap:
             is_link, path = heapq.heappop(heap)
-            if is_link and not path.is_dir():
-                files += self.take(path)
-                continue
             try:
-                device = self._enter(path)
-                entries = [] if device is None else list(os.scandir(path))
+                if is_link and not path.is_dir():
+                    files += self.take(path)
+                    continue
+                entries = list(os.scandir(path)) if self._enter(path) else []
             except OSError:  # no permission, which reading will report
                 files.append(path)
                 continue
@@ -84,16 +83,17 @@ class _Walk:
                     continue
                 if entry.is_symlink() or entry.is_dir():
                     heapq.heappush(heap, (entry.is_symlink(), path / entry.name))
-                elif self._is_new(device, entry.inode()):
-                    files.append(path / entry.name)
+                else:
+                    # Not `entry.inode()`, which is the same for all files on many FUSE mounts.
+                    files += self.take(path / entry.name)
         return sorted(files, key=lambda path: path.parts)
 
-    def _enter(self, folder: Path) -> int | None:
-        """The device of a folder; None if the folder was entered before."""
+    def _enter(self, folder: Path) -> bool:
+        """Whether the folder was not entered before."""
         status = folder.stat()
-        return status.st_dev if self._is_new(status.st_dev, status.st_ino) else None
+        return self._is_new(status.st_dev, status.st_ino)
 
-    def _is_new(self, device: int | None, inode: int) -> bool:
+    def _is_new(self, device: int, inode: int) -> bool:
         key = (device, inode)
         is_new = key not in self._seen
         self._seen.add(key)

@@ -18,6 +18,9 @@ from tfgen.errors import WorkError
 _ALIGNMENT = 64
 # Bytes of a block, if the caller does not say how many rows it has.
 _BLOCK = 2**24
+# The file of each mapping, opened once: TensorFlow keeps the graphs of all epochs, and with them
+# their readers. A file that is removed later can still be read.
+_files: weakref.WeakKeyDictionary[mmap.mmap, int] = weakref.WeakKeyDictionary()
 
 
 class RowReader:
@@ -34,10 +37,8 @@ class RowReader:
         self._array = array
         self._row_bytes = array.nbytes // max(1, len(array))
         offset = _file_offset(array)
-        self._file, self._start = -1, offset or 0
-        if offset is not None:
-            self._file = os.open(str(array.filename), os.O_RDONLY)
-            weakref.finalize(self, os.close, self._file)
+        self._start = offset or 0
+        self._file = -1 if offset is None else _open(array)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """The rows of those indices, `[B, …]`.
@@ -71,8 +72,13 @@ class RowReader:
         view, end = rows.data, 0
         for row, length in runs:
             begin, end = end, end + length * size
-            if os.preadv(file, [view[begin:end]], offset + row * size) != length * size:
-                raise WorkError(f"{self._array.filename} has become shorter while it was read")
+            place = offset + row * size
+            # On some disks a read returns less than was asked for.
+            while begin < end:
+                got = os.preadv(file, [view[begin:end]], place)
+                if not got:
+                    raise WorkError(f"{self._array.filename} has become shorter while it was read")
+                begin, place = begin + got, place + got
         return rows.view(self._array.dtype).reshape(count, *self._array.shape[1:])
 
 
@@ -90,11 +96,29 @@ def blocks(array: np.ndarray, rows: int | None = None) -> Iterator[np.ndarray]:
         yield np.ascontiguousarray(part)
 
 
-def _file_offset(array: np.memmap) -> int | None:
-    """Where the first row is in the file; None if the file does not hold the rows one by one."""
+def _open(array: np.memmap) -> int:
+    """The descriptor of an array's file, which is closed with its mapping; −1 if it was removed."""
+    mapping = _mapping(array)
+    if mapping not in _files:
+        try:
+            _files[mapping] = os.open(str(array.filename), os.O_RDONLY)
+        except FileNotFoundError:
+            return -1
+        weakref.finalize(mapping, os.close, _files[mapping])
+    return _files[mapping]
+
+
+def _mapping(array: np.memmap) -> Any:
+    """The `mmap.mmap` below an array, if there is one."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
+    return base
+
+
+def _file_offset(array: np.memmap) -> int | None:
+    """Where the first row is in the file; None if the file does not hold the rows one by one."""
+    base = _mapping(array)
     if array.filename is None or not array.flags.c_contiguous or not isinstance(base, mmap.mmap):
         return None
     if array.mode == "c":  # changes stay in memory

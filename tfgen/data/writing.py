@@ -12,6 +12,7 @@ import numpy as np
 
 from tfgen.data._tfds import first_line, import_tfds, silence
 from tfgen.data.dataset import Split, count_classes
+from tfgen.data.finding import printable
 from tfgen.data.parallel import map_in_order
 from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.system.atomic import fresh_folder, publish
@@ -154,6 +155,13 @@ def check_target(name: str, data_dir: str | Path) -> Path:
     """
     check_name(name)
     target = Path(data_dir) / name / _VERSIONS.get(name, _DEFAULT_VERSION)
+    try:
+        str(target).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the folder {printable(data_dir)} has a name that is not UTF-8, which TensorFlow "
+            "cannot write to; choose another folder"
+        ) from None
     if target.exists():
         raise UsageError(f"{target} exists already; remove it, or choose another name or folder")
     for parent in target.parents:

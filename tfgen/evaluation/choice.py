@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tfgen.errors import UsageError
 from tfgen.evaluation.classifier import FeatureClassifier, find_classifier, open_classifier
 from tfgen.evaluation.features import Extractor
 from tfgen.evaluation.own_network import Range, open_extractor
@@ -29,7 +30,8 @@ def choose_extractor(
         value_range: pixels that the user's own network takes.
 
     Raises:
-        UsageError: there is no such network, or it is none that extracts features.
+        UsageError: there is no such network, it is none that extracts features, or its pixels have
+            another range.
         WorkError: it is damaged, or holds what is not allowed.
     """
     if classifier is not None or features == "classifier":
@@ -41,5 +43,12 @@ def choose_extractor(
         return RandomNetwork(n) if version is None else FeatureClassifier(version)
     path = Path(features)
     if versions.is_version(path):
-        return FeatureClassifier(versions.Version.at(path))
-    return open_extractor(path, value_range)
+        extractor: Extractor = FeatureClassifier(versions.Version.at(path))
+    else:
+        extractor = open_extractor(path, value_range)
+    if isinstance(extractor, FeatureClassifier) and value_range not in (None, "0,255"):
+        raise UsageError(
+            f"{path} is a classifier of tfgen and takes bytes; leave out --features-range "
+            f"{value_range}"
+        )
+    return extractor

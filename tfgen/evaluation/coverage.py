@@ -13,8 +13,6 @@ NEIGHBOURS = 5
 _ENTRIES = 2**25
 # Pixels of candidates that are in memory at a time, in float32.
 _VALUES = 2**27
-# Pixel values of candidates that are in memory at a time.
-_VALUES = 2**27
 
 
 class Coverage(NamedTuple):

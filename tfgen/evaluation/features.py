@@ -76,10 +76,8 @@ class Extractor(abc.ABC):
         features = self.dimensions(shape)
         least = max(features, NEIGHBOURS) + 1
         if n < least:
-            raise UsageError(
-                f"n = {n} is too small for the covariance of {features} features; "
-                f"the least is {least}"
-            )
+            reason = f" for the covariance of {features} features" if n <= features else ""
+            raise UsageError(f"n = {n} is too small{reason}; the least is {least}")
 
     @abc.abstractmethod
     def extract(self, images: np.ndarray, advance: Advance = silent) -> ImageFeatures:

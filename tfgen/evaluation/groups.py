@@ -230,7 +230,8 @@ def unique_labels(groups: Sequence[Group]) -> list[str]:
         ]
     label, count = Counter(labels).most_common(1)[0]
     if count > 1:
-        first, second = [group for group in groups if group.labels[0] == label][:2]
+        pairs = zip(labels, groups, strict=True)
+        first, second = [group for text, group in pairs if text == label][:2]
         raise UsageError(
             f"{first.arguments[0]} and {second.arguments[0]} are both named {label}, but are not "
             "two seeds of one configuration, measured alike; choose two names"

@@ -67,10 +67,16 @@ def find_images(what: str, saved_models: Path) -> Source | None:
             f"{what} is a folder and the name of a published model; for the folder, pass ./{what}, "
             "for the model, run the command in another folder"
         )
-    files = find_pictures([path])
+    # Without what an earlier evaluation wrote into the folder, so that the same images are drawn.
+    files = [file for file in find_pictures([path]) if file.name != default_out(title(what)).name]
     if not files:
         raise UsageError(f"{what} is neither a run nor a version, and holds no pictures")
     return Source(False, files)
+
+
+def default_out(name: str) -> Path:
+    """The file that the evaluation of images of that title is written to."""
+    return Path(f"{name}-evaluation.json")
 
 
 def _is_published(name: str, saved_models: Path) -> bool:
@@ -152,19 +158,23 @@ def _read_files(
     """Images of picture files, the number of resized ones, and the files without a picture."""
     collections: list[Collection] = []
     order: list[int] = []
+    skipped: list[tuple[Path, str]] = []
+    fault: UsageError | None = None
     for indices in _rounds(len(files), most, seed, collections):
+        drawn = [files[i] for i in indices]
         try:
-            collection = read_images([Source(False, [files[i] for i in indices])], fitting, advance)
-        except UsageError as error:
-            if not collections:
-                raise UsageError(f"{what} holds no pictures: {error}") from error
-            # In place of broken files, only further broken ones were left.
+            collection = read_images([Source(False, drawn)], fitting, advance)
+        except UsageError as error:  # none of them holds a picture; others may
+            fault = fault or error
+            skipped += [(path, "holds no picture") for path in drawn]
             continue
         collections.append(collection)
+        skipped += collection.skipped
         index_of = {printable(files[i]): i for i in indices}
         order += [index_of[name] for name in collection.names]
+    if not collections:
+        raise UsageError(f"{what} holds no pictures: {fault}") from fault
     images = np.concatenate([collection.images for collection in collections])
-    skipped = [entry for collection in collections for entry in collection.skipped]
     resized = sum(collection.resized for collection in collections)
     return images[np.argsort(order)], resized, skipped
 

@@ -2,12 +2,14 @@
 
 import functools
 import hashlib
+import io
 import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -65,14 +67,17 @@ class OwnNetwork(Extractor):
     """
 
     def __init__(self, path: Path, network: Network, sha256: str, value_range: Range | None):
-        is_bytes = network.dtype == "uint8"
+        # To cast pixels in 0…1 to an integer would make all of them black.
+        is_bytes = tf.as_dtype(network.dtype).is_integer
         if value_range is None and not is_bytes:
             raise UsageError(
                 f"{path} takes images of {network.dtype}; say in which range with "
                 "--features-range 0,1 or -1,1 or 0,255 (whatever its authors scale pixels to)"
             )
         if is_bytes and value_range not in (None, "0,255"):
-            raise UsageError(f"{path} takes bytes; leave out --features-range {value_range}")
+            raise UsageError(
+                f"{path} takes bytes ({network.dtype}); leave out --features-range {value_range}"
+            )
         self.name, self._path, self._network = path.name, path, network
         self._range: Range = value_range or "0,255"
         self._files_sha256 = sha256
@@ -174,7 +179,8 @@ def open_extractor(path: Path, value_range: Range | None) -> Extractor:
     """The network in a SavedModel's folder or a `.keras` file.
 
     Nothing that is loaded runs code or touches files: the operations of a SavedModel are checked as
-    those of a published version are, and Keras's safe mode is on.
+    those of a published version are. Of a `.keras` file, Keras's safe mode is on, and what it lets
+    pass in some versions is refused.
 
     Args:
         path: of the network.
@@ -259,10 +265,54 @@ def _load_keras_file(path: Path) -> Any:
         raise UsageError(f"{path} is no file that model.save() of Keras wrote; pass {_KEYS}")
     registry.load_classes()  # registers the classes that the file may name
     try:
+        if fault := _find_keras_fault(path):
+            raise WorkError(f"{path} is not loaded: {fault}")
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many types
+    except WorkError:
+        raise
+    except Exception as error:  # Keras and h5py raise many types
         reason = " ".join(str(error).split())[:200]
         raise WorkError(f"{path} cannot be loaded ({type(error).__name__}: {reason})") from error
+
+
+def _find_keras_fault(path: Path) -> str | None:
+    """What forbids to load a `.keras` file; None if nothing does.
+
+    The safe mode of the lowest version of Keras that tfgen admits still runs another SavedModel in
+    a `TFSMLayer`, and reads weights from any file that the weights' own file names.
+    """
+    with zipfile.ZipFile(path) as archive:
+        classes: set[str] = set()
+        json.loads(
+            archive.read("config.json"),
+            object_hook=lambda entry: classes.add(str(entry.get("class_name"))),
+        )
+        if "TFSMLayer" in classes:
+            return "a TFSMLayer runs another SavedModel; pass that SavedModel instead"
+        for name in archive.namelist():
+            if name.endswith(".h5"):
+                with archive.open(name) as member, h5py.File(io.BytesIO(member.read())) as weights:
+                    if _reads_other_files(weights):
+                        return "its weights are in other files; save it again with model.save()"
+    return None
+
+
+def _reads_other_files(weights: h5py.File) -> bool:
+    """Whether an HDF5 file takes groups or values from other files."""
+    groups, seen = [weights["/"]], set()
+    while groups:
+        group = groups.pop()
+        for name in group:
+            if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
+                return True
+            entry = group[name]
+            if isinstance(entry, h5py.Dataset) and (entry.external or entry.is_virtual):
+                return True
+            # A group may hold itself.
+            if isinstance(entry, h5py.Group) and entry.id not in seen:
+                seen.add(entry.id)
+                groups.append(entry)
+    return False
 
 
 def _keras_network(path: Path, model: Any) -> Network:

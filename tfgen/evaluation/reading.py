@@ -165,6 +165,9 @@ def _complete(content: Any) -> dict[str, Any]:
         if not isinstance(evaluation.get(name), dict | None):
             raise ValueError(f"its {name} is no object")
     evaluation["settings"] = {"model": {}, "options": {}, **(evaluation["settings"] or {})}
+    for name in ("model", "options"):
+        if not isinstance(evaluation["settings"][name], dict):
+            raise ValueError(f"its {name} in settings is no object")
     evaluation["cost"] = evaluation["cost"] or {}
     for name, kind in (("title", str), ("family", str | None), ("n", int | None)):
         if not isinstance(evaluation[name], kind):

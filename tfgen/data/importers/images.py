@@ -163,9 +163,9 @@ def import_images(
     """
     folder, fitting = Path(source), fitting or Fitting()
     if not folder.exists():
-        raise UsageError(f"{folder} does not exist; pass the folder of the images")
+        raise UsageError(f"{printable(folder)} does not exist; pass the folder of the images")
     if not folder.is_dir():
-        raise UsageError(f"{folder} is a file; pass the folder of the images")
+        raise UsageError(f"{printable(folder)} is a file; pass the folder of the images")
     paths = find_pictures([folder])
     headers: dict[Path, Header] = {}
     skipped: dict[Path, str] = {}
