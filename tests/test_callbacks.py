@@ -19,6 +19,8 @@ from tfgen.evaluation.classifier import LiveClassifier
 from tfgen.evaluation.sample_metrics import sample_metrics
 from tfgen.publishing import versions
 
+pytestmark = pytest.mark.newest
+
 SHAPE, LABELS = (6, 6, 1), np.arange(64) % 3
 VAE = {"image_shape": SHAPE, "latent_dim": 2, "hidden": (8,)}
 GAN = {

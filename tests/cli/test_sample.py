@@ -21,6 +21,8 @@ from tfgen.data.pictures import Fitting, find_pictures, read_pictures
 from tfgen.figures import image_grid
 from tfgen.random import image_seeds
 
+pytestmark = pytest.mark.newest
+
 NAME = "vae-2d-tiny"
 # The same image in batches of different sizes: float32 sums in another order.
 TOLERANCE = 1e-5

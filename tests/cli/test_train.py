@@ -16,6 +16,8 @@ from tfgen.models.vae.config import VAEConfig
 from tfgen.registry import default_name
 from tfgen.settings.model import ModelConfig
 
+pytestmark = pytest.mark.newest
+
 SHORT = ("--epochs", "1", "--batch-size", "64", "--hidden", "4", "--latent-dim", "2")
 # 400 stored images less 66 for validation.
 STEPS = (400 - 66) // 64

@@ -19,6 +19,8 @@ from tfgen.data.reading import Prepared
 from tfgen.data.writing import write_prepared
 from tfgen.errors import WorkError
 
+pytestmark = pytest.mark.newest
+
 SPLITS = ("train", "validation", "test")
 
 

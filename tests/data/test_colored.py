@@ -8,7 +8,7 @@ import pytest
 from tfgen.data import Dataset, load
 from tfgen.data.colored import CONTRAST, colored_mnist
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.newest]
 
 SPLITS = ("train", "validation", "test")
 # A run records the fingerprint, so the version must change whenever the fingerprint does.

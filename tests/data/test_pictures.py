@@ -74,13 +74,14 @@ def test_every_format_has_the_pixels_that_pillow_reads(tmp_path, kind):
         ("P", "PNG", 3),
         ("CMYK", "JPEG", 3),
         ("CMYK", "TIFF", 3),
-        ("YCbCr", "TIFF", 3),
+        # Pillow 10.4 cannot read such a file that it wrote itself.
+        pytest.param("YCbCr", "TIFF", 3, marks=pytest.mark.newest),
     ],
 )
 def test_other_modes_become_grey_or_rgb(tmp_path, mode, kind, channels):
     path = saved(tmp_path, picture(mode), format=kind)
     with Image.open(path) as image:
-        assert image.mode in (mode, "RGB")  # an old Pillow converts YCbCr when it reads
+        assert image.mode == mode
         expected = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     np.testing.assert_array_equal(read(path).squeeze(), expected)
     assert read(path).shape[2] == channels

@@ -12,6 +12,8 @@ from tfgen.data.stacked import join_digits, stacked_mnist
 from tfgen.data.writing import write_prepared
 from tfgen.evaluation.modes import captured_modes
 
+pytestmark = pytest.mark.newest
+
 SPLITS = ("train", "validation", "test")
 # A run records the fingerprint, so the version must change whenever the fingerprint does.
 FINGERPRINT = "7eaab3741bc9b83d0827758942376d6fcf44016441aa1723b1f994c9e9361496"

@@ -14,6 +14,8 @@ from tests.told import fails
 from tfgen import VAE
 from tfgen.models.vae.bounds import ELBO
 
+pytestmark = pytest.mark.newest
+
 
 def network(inputs: tuple[int, ...], outputs: tuple[int, ...], *inner: keras.Layer) -> keras.Model:
     """A functional model with layers between its ends."""

@@ -27,6 +27,8 @@ from tfgen.training import cost, tracing
 from tfgen.training.plan import compiled_model, count_parameters
 from tfgen.training.run import Run
 
+pytestmark = pytest.mark.newest
+
 FAMILIES = ("vae", "gan", "flow", "classifier")
 
 
