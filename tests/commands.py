@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 # Installed, the commands are a part of the package; in a checkout they are next to it.
 PACKAGE = "tfgen.cli" if importlib.util.find_spec("tfgen.cli") else "cli"
 ROOT = Path(__file__).parents[1]
@@ -16,6 +18,13 @@ def main(verb: str, argv: list[str]) -> int:
     """Runs a command in this process; returns its exit status."""
     status: int = importlib.import_module(f"{PACKAGE}.{verb}").main(argv)
     return status
+
+
+def npz(verb: str, *argv: object) -> dict[str, np.ndarray]:
+    """Runs a command that writes `out.npz` in the working directory; returns its arrays."""
+    assert main(verb, [*map(str, argv), "--out", "out.npz"]) == 0
+    with np.load("out.npz", allow_pickle=False) as stored:
+        return dict(stored)
 
 
 def python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,6 @@
 """`tfgen-reconstruct`: the model's decode(encode) of images, from disk and from a server."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def arrays(*argv: object) -> dict[str, np.ndarray]:
-    """What the command writes as NPZ."""
-    assert commands.main("reconstruct", [*map(str, argv), "--out", "out.npz"]) == 0
-    with np.load("out.npz", allow_pickle=False) as stored:
-        return dict(stored)
+arrays = functools.partial(commands.npz, "reconstruct")
 
 
 @pytest.mark.parametrize("way", ["disk", "rest", "grpc"])

@@ -1,6 +1,7 @@
 """`tfgen-score`: the model's log_prob of images from anywhere, from disk and from a server."""
 
 import csv
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -35,11 +36,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def arrays(*argv: object) -> dict[str, np.ndarray]:
-    """What the command writes as NPZ."""
-    assert commands.main("score", [*map(str, argv), "--out", "out.npz"]) == 0
-    with np.load("out.npz", allow_pickle=False) as stored:
-        return dict(stored)
+arrays = functools.partial(commands.npz, "score")
 
 
 @pytest.mark.parametrize("way", ["disk", "rest", "grpc"])
