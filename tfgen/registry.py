@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from tfgen.errors import UsageError
+from tfgen.settings.family import DEFAULT_DATASET as DEFAULT_DATASET
 from tfgen.settings.family import Family as Family
 from tfgen.settings.family import Preset as Preset
 from tfgen.settings.fields import hint
 from tfgen.settings.model import ModelConfig
 from tfgen.settings.training import RunConfig
 
-DEFAULT_DATASET = "mnist"
 ENTRY_POINTS = "tfgen.families"
 
 _BUILT_IN = {
@@ -177,12 +177,13 @@ def build_model(config: RunConfig) -> Any:
 def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
     """The name that a trained model is published under.
 
-    It is the name of the family. Where the latent dimension, the use of labels or the data set
-    differ from the family's default, they are appended, because they change the signatures. So a
-    server that follows `vae` never gets images or latents of another shape.
+    It is the name of the family. The latent dimension, if it differs from that of the data set's
+    default preset, the use of labels, and the data set, if it is not MNIST, are appended, because
+    they change the signatures. So a server that follows `vae` never gets images or latents of
+    another shape.
     """
     entry = family(family_name)
-    default = entry.presets[entry.default_preset].model
+    default = entry.presets[entry.preset_for(dataset)].model
     parts = [family_name]
     latent_dim = getattr(config, "latent_dim", None)
     if latent_dim != getattr(default, "latent_dim", None):

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.quick
 
 CONFIGS = [
     VAEConfig(),
-    VAEConfig((32, 32, 3), 2, (100, 50), "continuous_bernoulli", "none"),
+    VAEConfig((32, 32, 3), 2, (100, 50), likelihood="continuous_bernoulli", binarization="none"),
     TrainingOptions(),
     TrainingOptions(run_dir=Path("a/b"), name="x", resume=True, learning_rate=1e-4),
 ]
@@ -158,7 +158,9 @@ def test_names_tell_what_changes_a_signature() -> None:
     assert registry.default_name("vae", "mnist", VAEConfig()) == "vae"
     assert registry.default_name("vae", "mnist", VAEConfig(hidden=(100,))) == "vae"
     assert registry.default_name("vae", "mnist", VAEConfig(latent_dim=2)) == "vae-2d"
-    assert registry.default_name("vae", "fashion_mnist", VAEConfig()) == "vae-fashion_mnist"
+    entry = registry.family("vae")
+    images = entry.preset(entry.preset_for("fashion_mnist")).model
+    assert registry.default_name("vae", "fashion_mnist", images) == "vae-fashion_mnist"
 
 
 def test_every_preset_is_of_its_family() -> None:

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 
@@ -24,6 +24,7 @@ class SavableModel(keras.Model):
     EMA, count of steps and optimizers.
     """
 
+    Config: ClassVar[type[ModelConfig]]
     config: ModelConfig
     seed: int
     step: keras.Variable
@@ -81,9 +82,10 @@ class SavableModel(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The model that `get_config` describes, untrained."""
-        return cls(
-            **{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()}
-        )
+        arguments = {
+            key: keras.saving.deserialize_keras_object(value) for key, value in config.items()
+        }
+        return cls(**cls.Config.upgrade(arguments))
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as the saved model was compiled; part of `keras.saving.load_model`."""

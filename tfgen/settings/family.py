@@ -10,6 +10,12 @@ from tfgen.errors import UsageError
 from tfgen.settings.fields import hint
 from tfgen.settings.model import ConditionalConfig, ModelConfig
 
+DEFAULT_DATASET = "mnist"
+# The preset of all data sets but MNIST, where a family has it.
+_ANY_IMAGES = "images"
+# Training images that the epochs of a preset are for: those of MNIST.
+PRESET_IMAGES = 50_000
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -18,10 +24,11 @@ class Preset:
     Attributes:
         summary: one line for the table of presets.
         model: the model's configuration.
-        epochs: passes over the training images.
+        epochs: passes over the training images, for 50 000 of them; `tfgen-train` takes as many
+            steps with another number of images.
         batch_size: images per step.
         learning_rate: peak learning rate of Adam.
-        warmup_epochs: epochs of linear learning-rate warm-up.
+        warmup_epochs: epochs of linear learning-rate warm-up, for 50 000 training images too.
         schedule: learning rate after warm-up.
         clip_norm: global gradient norm that longer gradients are clipped to; 0 disables clipping.
         minutes: training time on two CPU cores, for the table of presets; None if it was not
@@ -44,6 +51,10 @@ class Preset:
         """The preset's training options by name."""
         return {name: getattr(self, name) for name in PRESET_OPTIONS}
 
+    def scaled_warmup(self, epochs: int) -> float:
+        """Epochs of warm-up that are the same part of that many epochs as of the preset's."""
+        return self.warmup_epochs * (epochs / self.epochs)
+
 
 # The options of a training run that a preset sets.
 PRESET_OPTIONS = tuple(
@@ -62,7 +73,8 @@ class Family:
         summary: one line for `--help`.
         model: path of the `ImageModel` subclass, `module:Class`; imported when it is needed.
         config: the family's configuration class; each of its options is a flag of `tfgen-train`.
-        presets: named settings; the first one is the default.
+        presets: named settings; the first one is the default for MNIST. The one named `images`, if
+            there is one, is the default for all other data sets; else the first one is.
         generative: whether the models generate images; models that do not are trained on labels.
         side_by_side: whether a training step has independent chains of operations. On a CPU, each
             operation then runs on half of the cores; see `tfgen.nn.cpu.share_cores`.
@@ -82,8 +94,17 @@ class Family:
 
     @property
     def default_preset(self) -> str:
-        """Name of the preset that is used unless another one is asked for."""
+        """Name of the preset that MNIST is trained with unless another one is asked for."""
         return next(iter(self.presets))
+
+    def preset_for(self, dataset: str) -> str:
+        """Name of the preset that a data set is trained with unless another one is asked for.
+
+        Args:
+            dataset: name of the data set, as TFDS takes it; `mnist:3.0.1` is MNIST too.
+        """
+        is_default = dataset.partition(":")[0] == DEFAULT_DATASET or _ANY_IMAGES not in self.presets
+        return self.default_preset if is_default else _ANY_IMAGES
 
     @property
     def has_conditional_variant(self) -> bool:

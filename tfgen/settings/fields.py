@@ -132,9 +132,10 @@ def entry_type(annotation: Any) -> tuple[Any, bool]:
 
 
 def choices_of(field: dataclasses.Field, annotation: Any) -> tuple[str, ...]:
-    """The allowed values of a field with that type; empty where they are not listed."""
-    if typing.get_origin(annotation) is Literal:
-        return typing.get_args(annotation)
+    """The allowed values of a field with that type, of a tuple's entries; empty: not listed."""
+    kind, _ = entry_type(annotation)
+    if typing.get_origin(kind) is Literal:
+        return typing.get_args(kind)
     return tuple(field.metadata.get("choices") or ())
 
 
@@ -225,12 +226,15 @@ def _convert(name: str, annotation: Any, value: Any) -> Any:
 def _check(field: dataclasses.Field, annotation: Any, value: Any) -> None:
     """Refuses a value of the wrong type, out of its range, or none of its choices."""
     text = f"{field.name} = {value!r}"
-    if choices := choices_of(field, annotation):
-        if value not in choices:
-            raise UsageError(f"unknown {text}{hint(str(value), choices)}")
-        return
     kind, is_sequence = entry_type(annotation)
-    for entry in value if is_sequence else (value,):
+    entries = value if is_sequence else (value,)
+    if choices := choices_of(field, annotation):
+        for entry in entries:
+            if entry not in choices:
+                advice = hint(str(entry), choices)
+                raise UsageError(f"unknown {field.name} = {entry!r}{advice}")
+        return
+    for entry in entries:
         if is_sequence:
             # A long sequence would hide the entry that is wrong.
             text = f"{field.name} has the entry {entry!r}, which"

@@ -1,10 +1,19 @@
 """What every family's configuration holds. No TensorFlow here, so that `--help` answers at once."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from tfgen.errors import UsageError, size_text
 from tfgen.settings.fields import Config
+
+# More halvings than this would make a pixel of the largest images that fit into memory.
+MAX_HALVINGS = 12
+# Networks that halve the sides of images as often as their size asks for end at 4 to 7 pixels.
+_LONGEST_SMALL_SIDE = 7
+# The halvings of all convolutional networks of versions without the field `halvings`.
+_EARLIER_HALVINGS = 2
 
 
 @dataclass(frozen=True)
@@ -16,6 +25,42 @@ class ModelConfig(Config):
     """
 
     image_shape: tuple[int, ...] = dataclasses.field(default=(28, 28, 1), metadata={"minimum": 1})
+
+    def check_options(self) -> None:
+        """Refuses options that contradict each other, whatever the data; by default none do.
+
+        `tfgen-train` calls it before it reads any data.
+
+        Raises:
+            UsageError: the options contradict each other.
+        """
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The configuration that `to_json` wrote, in this version of tfgen or an earlier one.
+
+        Raises:
+            UsageError: `data` is no table, a field is unknown, or a value is wrong.
+        """
+        super().from_json(data)  # checks what `upgrade` reads
+        return super().from_json(cls.upgrade(data))
+
+    @classmethod
+    def upgrade(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The fields of a configuration that an earlier version of tfgen wrote, as this one's.
+
+        Convolutional networks had two halvings, whatever the size of the images, and no field
+        `halvings`. Where two are the default of the image size, the field keeps its default 0.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if "halvings" not in names or "halvings" in data:
+            return data
+        architecture = data.get("architecture", getattr(cls, "architecture", "convolutional"))
+        shape = data.get("image_shape", cls.image_shape)
+        if architecture != "convolutional" or len(shape) != 3:
+            return data
+        is_default = halvings(shape) == _EARLIER_HALVINGS
+        return data if is_default else {**data, "halvings": _EARLIER_HALVINGS}
 
 
 @dataclass(frozen=True)
@@ -30,25 +75,42 @@ class ConditionalConfig(ModelConfig):
     num_classes: int = dataclasses.field(default=0, metadata={"minimum": 0}, kw_only=True)
 
 
-def check_architecture(architecture: str, image_shape: tuple[int, ...]) -> None:
-    """Refuses images for convolutional networks, whose two halvings they must allow.
+def halvings(image_shape: Sequence[int]) -> int:
+    """How often the sides of images are halved until the longer one has at most 7 pixels.
+
+    A half is rounded up: 37 pixels become 19, 10 and 5. There is at least one halving.
 
     Args:
-        architecture: `convolutional`, or another one, which takes events of any shape.
+        image_shape: height and width; what follows does not count.
+    """
+    times = 1
+    while max(halved(image_shape, times)) > _LONGEST_SMALL_SIDE:
+        times += 1
+    return times
+
+
+def halved(image_shape: Sequence[int], times: int) -> tuple[int, int]:
+    """Height and width of images after that many halvings, each rounded up.
+
+    Args:
+        image_shape: height and width; what follows does not count.
+        times: number of halvings.
+    """
+    height, width = (-(-side // 2**times) for side in image_shape[:2])
+    return height, width
+
+
+def check_architecture(architecture: str, image_shape: Sequence[int]) -> None:
+    """Refuses events that are no images for every architecture but the dense one.
+
+    Args:
+        architecture: name of the architecture.
         image_shape: height, width, channels.
 
     Raises:
-        UsageError: a side is not divisible by four, or the events are no images.
+        UsageError: the events are no images.
     """
-    if architecture != "convolutional":
-        return
-    if len(image_shape) != 3:
+    if architecture != "dense" and len(image_shape) != 3:
         raise UsageError(
             f"events of size {size_text(image_shape)} are not images; use --architecture dense"
-        )
-    height, width, _ = image_shape
-    if height % 4 or width % 4:
-        raise UsageError(
-            f"images of {height} × {width} do not suit the convolutional networks: "
-            "both sides must be divisible by 4; use --architecture dense"
         )

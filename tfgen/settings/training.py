@@ -12,6 +12,7 @@ from tfgen.settings.model import ModelConfig
 MAX_SEED = 2**31 - 1
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+Augmentation = Literal["flip", "translate"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,12 @@ class TrainingOptions(Config):
         "download",
     )
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
-    epochs: int = option(40, "total number of epochs", minimum=1)
+    epochs: int = option(
+        40,
+        "total number of epochs; without this flag, as many as give the steps of the preset's "
+        "epochs on 50 000 images",
+        minimum=1,
+    )
     batch_size: int = option(128, "images per step", minimum=1)
     learning_rate: float = option(1e-3, "peak learning rate of Adam", above=0, maximum=10.0)
     warmup_epochs: float = option(0.0, "epochs of linear learning-rate warm-up", minimum=0)
@@ -35,6 +41,11 @@ class TrainingOptions(Config):
     )
     clip_norm: float = option(
         0.0, "clip the global gradient norm to this; 0 disables clipping", minimum=0
+    )
+    augment: tuple[Augmentation, ...] = option(
+        (),
+        "random changes of training images: flip left-right with probability 1/2, translate by up "
+        "to an eighth of each side",
     )
     seed: int = option(0, "seed for weights, batch order and noise", minimum=0, maximum=MAX_SEED)
     precision: Precision = option("float32", "dtype policy of the networks")
@@ -46,6 +57,12 @@ class TrainingOptions(Config):
     )
     resume: bool = option(False, "continue the run in --run-dir; a larger --epochs extends it")
     checkpoint_every: float = option(10.0, "minutes between checkpoints within an epoch", above=0)
+    keep_every: int = option(
+        0,
+        "keep the weights of every N-th epoch, for --weights of other commands; 0 keeps those of "
+        "the best and of the last two epochs alone",
+        minimum=0,
+    )
     strategy: Literal["none", "mirrored", "multiworker"] = option(
         "none", "distribution: one device, all devices of this machine, or the workers in TF_CONFIG"
     )
@@ -54,10 +71,15 @@ class TrainingOptions(Config):
     )
     conditional: bool = option(False, "train a class-conditional model; needs labels")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # In one order, since runs that differ in nothing else are alike.
+        object.__setattr__(self, "augment", tuple(sorted(set(self.augment))))
+
 
 # Options that may differ between a run and its resumption: they do not change what is computed.
 # `epochs` does change it with the schedule `cosine`, which then ends at the new last epoch.
-RESUMABLE = ("epochs", "run_dir", "resume", "checkpoint_every", "name", "data_dir")
+RESUMABLE = ("epochs", "run_dir", "resume", "checkpoint_every", "keep_every", "name", "data_dir")
 # Training options of earlier versions, which now belong to the command alone.
 _COMMAND_OPTIONS = ("saved_models", "publish", "dry_run")
 
@@ -70,14 +92,17 @@ class RunConfig:
         family: the model's name in the registry.
         model: the model's configuration.
         options: how it is trained.
+        preset_epochs: names of the options that count epochs of the preset, for 50 000 training
+            images; `tfgen.training.plan.with_data` turns them into epochs of the data set.
     """
 
     family: str
     model: ModelConfig
     options: TrainingOptions
+    preset_epochs: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """A dict that `json.dump` can write."""
+        """A dict that `json.dump` can write, without `preset_epochs`."""
         return {
             "family": self.family,
             "model": self.model.to_json(),

@@ -7,10 +7,13 @@ from typing import Any
 from tfgen import registry
 from tfgen.data.dataset import Dataset
 from tfgen.data.outline import Outline
+from tfgen.data.pipeline import steps_per_epoch
 from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
 from tfgen.nn.optimizers import Schedule
-from tfgen.settings.training import RunConfig
+from tfgen.settings.family import PRESET_IMAGES
+from tfgen.settings.training import RunConfig, TrainingOptions
+from tfgen.system.terminal import count_noun
 from tfgen.training.folder import run_path
 from tfgen.training.strategy import scope
 
@@ -18,13 +21,19 @@ from tfgen.training.strategy import scope
 STEPS_PER_EXECUTION = 16
 # Images of a batch of the validation.
 EVAL_BATCH_SIZE = 500
+# Data sets whose size differs less than by this part from that of a preset keep its epochs.
+_SIMILAR = 0.1
 
 
 def with_data(config: RunConfig, dataset: Dataset | Outline) -> RunConfig:
-    """The run's configuration with what the data decides: image shape and number of classes.
+    """The run's configuration with what the data decides.
+
+    This is the image shape, the number of classes and, where they are the preset's, the number of
+    epochs and of epochs of warm-up.
 
     Raises:
-        UsageError: the family has no conditional variant, or the data has no labels.
+        UsageError: the family has no conditional variant, the data has no labels, or a batch is
+            larger than the training data.
     """
     decided: dict[str, Any] = {"image_shape": dataset.image_shape}
     family, conditional = registry.family(config.family), config.options.conditional
@@ -35,7 +44,53 @@ def with_data(config: RunConfig, dataset: Dataset | Outline) -> RunConfig:
             subject = "--conditional" if conditional else f"a {config.family}"
             raise UsageError(f"{subject} needs labels, and data set {dataset.name} has none")
         decided["num_classes"] = dataset.num_classes
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, **decided))
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, **decided),
+        options=_options_of_data(config, dataset),
+        preset_epochs=(),
+    )
+
+
+def _options_of_data(config: RunConfig, dataset: Dataset | Outline) -> TrainingOptions:
+    """The options, with as many epochs as give the number of steps of the preset."""
+    options, images = config.options, train_images(dataset)
+    if (
+        "epochs" not in config.preset_epochs
+        or abs(images - PRESET_IMAGES) <= _SIMILAR * PRESET_IMAGES
+    ):
+        return options
+    preset_steps = max(PRESET_IMAGES // options.batch_size, 1)
+    steps = steps_per_epoch(images, options.batch_size)
+    epochs = max(1, round(options.epochs * preset_steps / steps))
+    warmup = options.warmup_epochs
+    if "warmup_epochs" in config.preset_epochs:
+        warmup = registry.family(config.family).preset(options.preset).scaled_warmup(epochs)
+    return dataclasses.replace(options, epochs=epochs, warmup_epochs=warmup)
+
+
+def epochs_note(before: RunConfig, after: RunConfig, images: int) -> str:
+    """A line on the number of epochs, if it is not the preset's because of the data; else empty.
+
+    Args:
+        before: the configuration that was asked for.
+        after: what `with_data` made of it.
+        images: number of training images.
+    """
+    if before.options.epochs == after.options.epochs:
+        return ""
+    epochs = count_noun(after.options.epochs, "epoch")
+    steps = count_noun(steps_per_epoch(images, after.options.batch_size), "step")
+    preset = count_noun(before.options.epochs, "epoch")
+    return (
+        f"{images:,} training images: {epochs} of {steps}, about as many steps as the {preset} of "
+        f"preset {after.options.preset} on {PRESET_IMAGES:,} images; --epochs sets another number"
+    )
+
+
+def train_images(dataset: Dataset | Outline) -> int:
+    """Number of training images."""
+    return dataset.train if isinstance(dataset, Outline) else len(dataset.train)
 
 
 def for_worker(config: RunConfig, index: int) -> RunConfig:

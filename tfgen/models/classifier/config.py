@@ -3,10 +3,10 @@
 import dataclasses
 from dataclasses import dataclass
 
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, size_text
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import ConditionalConfig
+from tfgen.settings.model import MAX_HALVINGS, ConditionalConfig
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,13 @@ class ClassifierConfig(ConditionalConfig):
 
     num_classes: int = dataclasses.field(default=10, metadata={"minimum": 0}, kw_only=True)
     channels: int = option(
-        32, "channels of the convolution at full size; twice as many at half the side", minimum=1
+        32, "channels at full size; they double with each halving, up to 8 times as many", minimum=1
+    )
+    halvings: int = option(
+        0,
+        "how often the sides are halved; 0: until the longer one has at most 7 pixels",
+        minimum=0,
+        maximum=MAX_HALVINGS,
     )
     units: int = option(128, "length of a feature vector", minimum=1)
     dropout: float = option(
@@ -27,14 +33,15 @@ class ClassifierConfig(ConditionalConfig):
     )
 
     def check_images(self) -> None:
-        """Refuses images or numbers of classes that do not suit the network.
+        """Refuses events or numbers of classes that do not suit the network.
 
         Raises:
-            UsageError: the images are too small, or there are fewer than two classes.
+            UsageError: the events are no images, or there are fewer than two classes.
         """
-        if len(self.image_shape) != 3 or min(self.image_shape[:2]) < 4:
+        if len(self.image_shape) != 3:
             raise UsageError(
-                f"images of shape {self.image_shape} are too small; the least is 4 × 4"
+                f"events of size {size_text(self.image_shape)} are not images; a classifier needs "
+                "height, width and channels"
             )
         if self.num_classes < 2:
             raise UsageError(f"num_classes = {self.num_classes} is too small; the least is 2")
@@ -57,6 +64,15 @@ FAMILY = Family(
             schedule="cosine",
             minutes=15,
             result="accuracy 99.5 %",
-        )
+        ),
+        "images": Preset(
+            "any images: two convolutions at each size, down to 4 to 7 pixels",
+            ClassifierConfig(),
+            epochs=8,
+            batch_size=128,
+            learning_rate=2e-3,
+            warmup_epochs=0.5,
+            schedule="cosine",
+        ),
     },
 )

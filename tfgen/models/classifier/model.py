@@ -28,9 +28,9 @@ MISTAKES = 64
 class Classifier(ImageModel):
     """A small convolutional classifier, whose features judge samples.
 
-    Three 3 × 3 convolutions, a dense layer whose outputs are the features, dropout, and logits; see
-    `networks.feature_network`. Logs `loss`, the cross-entropy in nats, and `accuracy`. Metrics
-    passed to `compile` compare labels `[B]` with logits `[B, num_classes]`.
+    3 × 3 convolutions and pooling, a dense layer whose outputs are the features, dropout, and
+    logits; see `networks.feature_network`. Logs `loss`, the cross-entropy in nats, and `accuracy`.
+    Metrics passed to `compile` compare labels `[B]` with logits `[B, num_classes]`.
 
     Args:
         config: the configuration; None takes the defaults, with 10 classes.
@@ -67,9 +67,7 @@ class Classifier(ImageModel):
         config.check_images()
         super().__init__(config, SymmetricPixels(), seed, name=name, dtype=dtype)
         units, policy = config.units, self.dtype_policy
-        self.feature_network = feature_network(
-            config.image_shape, config.channels, units, seed=2 * seed, dtype=policy, name="features"
-        )
+        self.feature_network = feature_network(config, seed=2 * seed, dtype=policy)
         self.head = dense_network(
             (units,),
             (),

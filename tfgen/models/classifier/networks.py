@@ -1,48 +1,49 @@
 """The classifier's network from images to features."""
 
-from collections.abc import Sequence
+import itertools
 from typing import Any
 
 import keras
 
+from tfgen.models.classifier.config import ClassifierConfig
 from tfgen.nn.blocks import make_activation, make_batch_norm, make_input, make_layer, seed_of_layer
 from tfgen.nn.cpu import Dense
+from tfgen.settings.model import halvings
+
+# Channels double with each halving, up to this multiple of those at full size.
+_MOST_CHANNELS = 8
 
 
-def feature_network(
-    input_shape: Sequence[int], channels: int, units: int, *, seed: int, dtype: Any, name: str
-) -> keras.Sequential:
+def feature_network(config: ClassifierConfig, *, seed: int, dtype: Any) -> keras.Sequential:
     """A small convolutional network from images to non-negative features.
 
-    3 × 3 convolutions, one at full size and two with twice the channels at half the side, with
-    pooling after each size; then a dense layer. Each layer is followed by batch normalization and
-    ReLU.
+    3 × 3 convolutions, one at full size and two at each smaller size, with pooling after each size;
+    then a dense layer. Each layer is followed by batch normalization and ReLU.
 
     Args:
-        input_shape: height and width, 4 or more, and channels.
-        channels: channels at full size.
-        units: length of a feature vector.
+        config: the model's configuration.
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: name of the network.
 
     Returns:
-        A built network `[B, H, W, C] → [B, units]`.
+        A built network `[B, *image_shape] → [B, units]`.
     """
+    indices = itertools.count()
 
-    def block(index: int, kind: type[keras.Layer], width: int, **kwargs: Any) -> list[keras.Layer]:
-        layer = make_layer(kind, width, seed=seed_of_layer(seed, index), dtype=dtype, **kwargs)
+    def block(kind: type[keras.Layer], width: int, **kwargs: Any) -> list[keras.Layer]:
+        layer_seed = seed_of_layer(seed, next(indices))
+        layer = make_layer(kind, width, seed=layer_seed, dtype=dtype, use_bias=False, **kwargs)
         return [layer, make_batch_norm(dtype), make_activation("relu", dtype)]
 
-    same = {"kernel_size": 3, "padding": "same", "use_bias": False}
-    layers = [
-        make_input(input_shape, dtype),
-        *block(0, keras.layers.Conv2D, channels, **same),
-        keras.layers.MaxPooling2D(dtype=dtype),
-        *block(1, keras.layers.Conv2D, 2 * channels, **same),
-        *block(2, keras.layers.Conv2D, 2 * channels, **same),
-        keras.layers.MaxPooling2D(dtype=dtype),
-        keras.layers.Flatten(dtype=dtype),
-        *block(3, Dense, units, use_bias=False),
-    ]
-    return keras.Sequential(layers, name=name)
+    layers = [make_input(config.image_shape, dtype)]
+    height, width, _ = config.image_shape
+    for halving in range(config.halvings or halvings(config.image_shape)):
+        channels = min(2**halving, _MOST_CHANNELS) * config.channels
+        for _ in range(2 if halving else 1):
+            layers += block(keras.layers.Conv2D, channels, kernel_size=3, padding="same")
+        # A side of one pixel keeps it; of other odd sides, the last pixel is dropped.
+        padding = "same" if min(height, width) == 1 else "valid"
+        layers.append(keras.layers.MaxPooling2D(padding=padding, dtype=dtype))
+        height, width = layers[-1].compute_output_shape((None, height, width, channels))[1:3]
+    layers += [keras.layers.Flatten(dtype=dtype), *block(Dense, config.units)]
+    return keras.Sequential(layers, name="features")

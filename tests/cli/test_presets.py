@@ -1,0 +1,123 @@
+"""Which preset a data set gets, and for how many epochs it is trained."""
+
+import dataclasses
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import commands
+from tests.conftest import Trained
+from tfgen import registry
+from tfgen.data.outline import Outline
+from tfgen.publishing.listing import changed_settings
+from tfgen.settings.training import RunConfig
+
+pytestmark = pytest.mark.newest
+
+train = importlib.import_module(f"{commands.PACKAGE}.train")
+
+
+def config(*argv: str) -> RunConfig:
+    return train.parse(list(argv)).config
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("name", ["vae", "gan", "flow", "classifier"])
+def test_any_images_but_mnist_get_the_preset_for_images(name: str) -> None:
+    family = registry.family(name)
+    first = next(iter(family.presets))
+    expected = {
+        (): first,
+        ("--dataset", "mnist:3.0.1"): first,
+        ("--dataset", "photos"): "images",
+        ("--dataset", "colored_mnist"): "images",
+        ("--dataset", "photos", "--preset", first): first,
+        ("--preset", "images"): "images",
+    }
+    for argv, preset in expected.items():
+        asked = config(name, *argv)
+        assert (asked.options.preset, asked.model) == (preset, family.preset(preset).model)
+    assert registry.default_name(name, "photos", config(name, "--dataset", "photos").model) == (
+        f"{name}-photos"
+    )
+    old = dataclasses.replace(family, presets={first: family.presets[first]})
+    assert old.preset_for("photos") == first
+
+
+@pytest.mark.quick
+def test_help_shows_the_defaults_of_the_preset_for_the_data_set(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert commands.main("train", ["gan", "--dataset", "photos", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "gan (defaults of preset images):" in text
+    assert "any other data set with its preset images" in " ".join(text.split())
+
+
+def data(train_images: int) -> Outline:
+    return Outline("photos", (28, 28, 1), 10, train_images, 10, 10)
+
+
+# 8 epochs of 390 steps and a warm-up of 195 steps.
+CLASSIFIER = ("classifier", "--dataset", "photos")
+
+
+@pytest.mark.parametrize(
+    ("argv", "images", "epochs", "warmup"),
+    [
+        (CLASSIFIER, 50_000, 8, 0.5),
+        (CLASSIFIER, 45_000, 8, 0.5),
+        (CLASSIFIER, 55_000, 8, 0.5),
+        (CLASSIFIER, 2521, 164, 10.25),  # 3116 of 3120 steps, in epochs of 19 steps
+        (CLASSIFIER, 100_000, 4, 0.25),
+        (CLASSIFIER, 2_000_000, 1, 0.0625),
+        ((*CLASSIFIER, "--epochs", "8"), 2521, 8, 0.5),
+        ((*CLASSIFIER, "--warmup-epochs", "2"), 2521, 164, 2),
+        ((*CLASSIFIER, "--batch-size", "500"), 2521, 160, 10),
+        ((*CLASSIFIER, "--batch-size", "100000"), 100_000, 8, 0.5),
+    ],
+)
+def test_a_preset_is_trained_for_the_same_number_of_steps(
+    argv: tuple[str, ...], images: int, epochs: int, warmup: float
+) -> None:
+    from tfgen.training.plan import epochs_note, with_data
+
+    asked = config(*argv)
+    decided = with_data(asked, data(images))
+    assert (decided.options.epochs, decided.options.warmup_epochs) == (epochs, warmup)
+    assert with_data(decided, data(images)) == decided
+    assert bool(epochs_note(asked, decided, images)) == (epochs != asked.options.epochs)
+    run = {**decided.to_json(), "family": "classifier"}
+    # The list of versions does not call what the data decides a setting of the user's.
+    changed = changed_settings(run)
+    assert ("warmup_epochs" in changed) == ("--warmup-epochs" in argv)
+    assert "epochs" not in changed
+
+
+def test_the_command_says_how_many_epochs_the_data_makes(
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from tfgen.training import plan
+
+    # 334 training images, in batches of 64.
+    monkeypatch.setattr(plan, "PRESET_IMAGES", 704)
+    presets: Any = registry.family("vae").presets
+    monkeypatch.setitem(presets, "short", dataclasses.replace(presets["mlp"], epochs=1))
+    run = str(tmp_path / "run")
+    argv = ["vae", "--preset", "short", "--dataset", "tiny", "--data-dir", str(trained.data)]
+    argv += ["--hidden", "2", "--batch-size", "64", "--no-publish", "--run-dir", run]
+    note = (
+        "334 training images: 2 epochs of 5 steps, about as many steps as the 1 epoch of preset "
+        "short on 704 images; --epochs sets another number"
+    )
+    assert commands.main("train", argv) == 0
+    assert note in " ".join(capsys.readouterr().out.split())
+    assert json.loads(Path(run, "config.json").read_text())["options"]["epochs"] == 2
+    resumed = config("vae", "--resume", "--run-dir", run)
+    assert (resumed.options.epochs, resumed.preset_epochs) == (2, ())

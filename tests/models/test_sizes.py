@@ -1,0 +1,151 @@
+"""Images of any size: how often they are halved, and models of sizes that fit no multiple of 4."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.told import fails
+from tfgen import GAN, VAE, Classifier, ClassifierConfig, Flow, GANConfig, VAEConfig
+from tfgen.models.generative import GenerativeModel
+from tfgen.settings.model import halved, halvings
+from tfgen.testing.contract import compiled, images_of, labels_of, outputs_of
+
+COLOUR, ODD, OBLONG = (32, 32, 3), (37, 37, 1), (100, 60, 3)
+ALL = (COLOUR, ODD, OBLONG)
+# Every architecture, with the sizes that it claims; a dense one takes any size alike. The GAN's
+# networks for COLOUR are built in gan/test_residual.py.
+MODELS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "vae": (functools.partial(VAE, hidden=(2,)), (OBLONG,)),
+    "vae-convolutional": (
+        functools.partial(VAE, architecture="convolutional", channels=1, blocks=0, hidden=(2,)),
+        ALL,
+    ),
+    "gan": (
+        functools.partial(GAN, generator_hidden=(2,), discriminator_hidden=(2,)),
+        (OBLONG,),
+    ),
+    "gan-convolutional": (
+        functools.partial(GAN, architecture="convolutional", channels=1, units=4, dropout=0.0),
+        (ODD, OBLONG),
+    ),
+    "gan-residual": (
+        functools.partial(GAN, architecture="residual", channels=2, latent_dim=2, dropout=0.0),
+        (ODD, OBLONG),
+    ),
+    "flow": (functools.partial(Flow, couplings=2, hidden=(2,)), (OBLONG,)),
+    "flow-multiscale": (
+        functools.partial(
+            Flow, architecture="multiscale", scale_steps=(1, 1), scale_channels=(1, 1), blocks=1
+        ),
+        (COLOUR, OBLONG),
+    ),
+    "classifier": (
+        functools.partial(Classifier, num_classes=3, channels=2, units=4, dropout=0.0),
+        ALL,
+    ),
+}
+CASES = [
+    pytest.param(make, shape, id=f"{name}-{'x'.join(map(str, shape))}")
+    for name, (make, shapes) in MODELS.items()
+    for shape in shapes
+]
+
+
+# --- how often ----------------------------------------------------------------------------
+
+
+@pytest.mark.quick
+@pytest.mark.newest
+def test_sides_are_halved_until_the_longer_one_has_at_most_7_pixels() -> None:
+    times = {(28, 28): 2, (32, 32): 3, (37, 37): 3, (64, 64): 4, (100, 60): 4, (4, 7): 1, (1, 1): 1}
+    assert {shape: halvings(shape) for shape in times} == times
+    for height in range(1, 130):
+        shape = (height, 2 * height // 3 + 1, 3)
+        sides, number = list(shape[:2]), 0
+        while number == 0 or max(sides) > 7:
+            sides, number = [(side + 1) // 2 for side in sides], number + 1
+        assert (halvings(shape), halved(shape, number)) == (number, tuple(sides))
+    assert halved((5, 9), 0) == (5, 9)
+
+
+@pytest.mark.quick
+@pytest.mark.newest
+def test_configurations_of_earlier_versions_have_two_halvings() -> None:
+    old = {"image_shape": [64, 48, 3], "channels": 4}
+    convolutional = {**old, "architecture": "convolutional"}
+    for config in (VAEConfig, GANConfig):
+        assert config.from_json(convolutional).halvings == 2
+        assert config.from_json({**convolutional, "halvings": 0}).halvings == 0
+        assert config.from_json({**old, "architecture": "dense"}).halvings == 0
+        # Two are the default for MNIST's images: the settings are still those of the preset.
+        assert config.from_json({**convolutional, "image_shape": [28, 28, 1]}) == config(
+            architecture="convolutional", channels=4
+        )
+    assert ClassifierConfig.from_json(old).halvings == 2
+    assert ClassifierConfig.from_json({"channels": 4}) == ClassifierConfig(channels=4)
+    fails(lambda: ClassifierConfig.from_json({**old, "image_shape": [64, "48"]}), "48")
+
+
+@pytest.mark.newest
+def test_a_keras_configuration_of_an_earlier_version_builds_the_same_network() -> None:
+    model = Classifier(image_shape=(18, 30, 1), num_classes=3, channels=2, units=4, halvings=2)
+    config = model.get_config()
+    del config["halvings"]
+    rebuilt = Classifier.from_config(config)
+    assert [w.shape for w in rebuilt.weights] == [w.shape for w in model.weights]
+    # A last pixel of an odd side was dropped: 18 × 30, 9 × 15, 4 × 7, and twice as many channels.
+    assert rebuilt.feature_network.layers[-3].kernel.shape == (4 * 7 * 4, 4)
+
+
+# --- the models ---------------------------------------------------------------------------
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize(("make", "shape"), CASES)
+def test_a_model_of_that_size_trains(make: Any, shape: Any) -> None:
+    model = compiled(make, eagerly=True, image_shape=shape)
+    images = tf.constant(images_of(shape, 2))
+    labels = labels_of(model, 2)
+    # Halved four times, the sides of one size are even and odd. It is enough for a step, which in
+    # dense networks does not depend on the size.
+    if shape == OBLONG and getattr(model.config, "architecture", "convolutional") != "dense":
+        before = [variable.numpy() for variable in model.trainable_variables]
+        # The last layers of a flow are zeros at first, and give those before them no gradient.
+        for _ in range(2 if isinstance(model, Flow) else 1):
+            logs = model.train_step(images if labels is None else (images, tf.constant(labels)))
+        assert all(np.isfinite(value) for value in logs.values())
+        # Adam moves a variable only if its gradient is not zero.
+        for variable, value in zip(model.trainable_variables, before, strict=True):
+            assert np.any(variable.numpy() != value), f"{variable.path} has no gradient"
+    outputs = outputs_of(model, images)
+    if isinstance(model, GenerativeModel):
+        assert outputs.shape == (3, *shape)
+
+
+@pytest.mark.quick
+@pytest.mark.newest
+def test_a_flow_of_odd_sides_is_refused_with_advice() -> None:
+    for architecture in ("dense", "multiscale"):
+        make = functools.partial(Flow, architecture=architecture, image_shape=ODD)
+        fails(make, "37", "tfgen-data images --size")
+
+
+@pytest.mark.quick
+@pytest.mark.newest
+def test_only_a_dense_network_takes_events_that_are_no_images() -> None:
+    for family in (VAE, GAN):
+        make = functools.partial(family, architecture="convolutional", image_shape=(12, 2))
+        fails(make, "12 × 2 are not images", "--architecture dense")
+    fails(lambda: Classifier(image_shape=(12,)), "events of size 12 are not images")
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 40, 3)])
+def test_a_classifier_takes_the_smallest_and_the_longest_images(shape: Any) -> None:
+    features, logits = Classifier(image_shape=shape, channels=1, units=3)(
+        tf.zeros([2, *shape], "uint8")
+    )
+    assert (features.shape, logits.shape) == ((2, 3), (2, 10))
