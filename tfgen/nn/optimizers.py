@@ -52,15 +52,21 @@ class Schedule:
         )
 
 
-def make_adam(learning_rate: float, beta_1: float = 0.9, schedule: Schedule | None = None) -> Adam:
+def make_adam(
+    learning_rate: float,
+    beta_1: float = 0.9,
+    schedule: Schedule | None = None,
+    beta_2: float = 0.999,
+) -> Adam:
     """Adam with a schedule.
 
     Args:
         learning_rate: peak learning rate.
         beta_1: decay of the first moment.
         schedule: learning rate and clipping over the training; None: constant, no clipping.
+        beta_2: decay of the second moment.
     """
     schedule = schedule or Schedule()
     # Keras clips before it sums over the replicas, whose losses are shares of the whole.
     share = schedule.clip_norm / tf.distribute.get_strategy().num_replicas_in_sync
-    return Adam(schedule.of(learning_rate), beta_1, global_clipnorm=share or None)
+    return Adam(schedule.of(learning_rate), beta_1, beta_2, global_clipnorm=share or None)

@@ -11,7 +11,7 @@ SHAPE = (6, 6, 1)
 
 def small(**arguments: Any) -> GAN:
     common = {"latent_dim": 3, "generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
-    return GAN(image_shape=SHAPE, **{**common, **arguments})
+    return GAN(**{"image_shape": SHAPE, **common, **arguments})
 
 
 def values(variables: Any) -> list[np.ndarray]:

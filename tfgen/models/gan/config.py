@@ -3,19 +3,20 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, size_text
+from tfgen.models.gan.augmentation import AUGMENTATIONS
 from tfgen.models.gan.losses import LOSSES
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import ConditionalConfig
+from tfgen.settings.model import MAX_HALVINGS, ConditionalConfig
 
 
 @dataclass(frozen=True)
 class GANConfig(ConditionalConfig):
-    """A generative adversarial network, dense or convolutional."""
+    """A generative adversarial network, dense, convolutional or residual."""
 
     latent_dim: int = option(100, "dimensions of the latent space", minimum=1)
-    architecture: Literal["dense", "convolutional"] = option(
+    architecture: Literal["dense", "convolutional", "residual"] = option(
         "dense", "architecture of both networks"
     )
     generator_hidden: tuple[int, ...] = option(
@@ -25,7 +26,17 @@ class GANConfig(ConditionalConfig):
         (512, 256), "dense: widths of the discriminator's hidden layers", minimum=1
     )
     channels: int = option(
-        64, "convolutional: channels at half the side; twice as many at a quarter", minimum=1
+        64,
+        "convolutional, residual: channels at half the side; they double with each further "
+        "halving, up to 8 times as many",
+        minimum=1,
+    )
+    halvings: int = option(
+        0,
+        "convolutional, residual: how often the sides are halved; 0: until the longer one has at "
+        "most 7 pixels",
+        minimum=0,
+        maximum=MAX_HALVINGS,
     )
     units: int = option(
         1024, "convolutional: width of the dense layers next to latents and logit", minimum=1
@@ -43,6 +54,32 @@ class GANConfig(ConditionalConfig):
     gradient_penalty: float = option(
         10.0, "weight of the gradient penalty in the loss wasserstein", minimum=0
     )
+    r1: float = option(
+        0.0,
+        "weight of R1, half the squared gradient of the discriminator at real images",
+        minimum=0,
+    )
+    r2: float = option(
+        0.0,
+        "weight of R2, half the squared gradient of the discriminator at generated images",
+        minimum=0,
+    )
+    penalty_every: int = option(
+        1,
+        "steps from one R1 and R2 penalty to the next, which is as many times as strong",
+        minimum=1,
+    )
+    diff_augment: tuple[str, ...] = option(
+        (),
+        "differentiable augmentations of what the discriminator sees in training: "
+        f"{', '.join(AUGMENTATIONS)}",
+        choices=tuple(AUGMENTATIONS),
+    )
+    conditioning: Literal["concatenation", "projection"] = option(
+        "concatenation",
+        "how the discriminator of a conditional model gets labels: next to the channels, or as a "
+        "projection of its last layer",
+    )
     critic_steps: int = option(1, "discriminator steps per generator step", minimum=1)
     label_smoothing: float = option(
         0.0,
@@ -57,13 +94,24 @@ class GANConfig(ConditionalConfig):
         maximum=1,
     )
     beta_1: float = option(0.9, "decay of Adam's first moment", minimum=0, maximum=0.999)
+    beta_2: float = option(0.999, "decay of Adam's second moment", minimum=0, maximum=0.99999)
     discriminator_rate: float = option(
         1.0, "learning rate of the discriminator relative to the generator's", above=0
     )
 
+    @property
+    def appended_classes(self) -> int:
+        """Length of the one-hot labels that are appended to the discriminator's inputs."""
+        return self.num_classes if self.conditioning == "concatenation" else 0
+
+    @property
+    def projected_classes(self) -> int:
+        """Number of the discriminator's outputs for classes, beside the one for all."""
+        return self.num_classes if self.conditioning == "projection" else 0
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.label_smoothing and self.loss in ("hinge", "wasserstein"):
+        if self.label_smoothing and self.loss in ("hinge", "wasserstein", "relativistic"):
             raise UsageError(
                 f"label_smoothing = {self.label_smoothing} has no meaning with loss {self.loss!r}"
             )
@@ -71,6 +119,21 @@ class GANConfig(ConditionalConfig):
             raise UsageError(
                 "the gradient penalty of loss 'wasserstein' needs a critic without batch "
                 "normalization, which mixes images; use --no-discriminator-batch-norm"
+            )
+        if self.discriminator_batch_norm and (self.r1 or self.r2):
+            raise UsageError(
+                "the penalties r1 and r2 need a discriminator without batch normalization, which "
+                "mixes images; use --no-discriminator-batch-norm"
+            )
+        if self.discriminator_batch_norm and self.architecture == "residual":
+            raise UsageError(
+                "the residual discriminator has no batch normalization; use "
+                "--no-discriminator-batch-norm"
+            )
+        if self.diff_augment and len(self.image_shape) != 3:
+            raise UsageError(
+                f"diff_augment = {self.diff_augment} needs images, not events of size "
+                f"{size_text(self.image_shape)}"
             )
 
 
@@ -107,6 +170,28 @@ FAMILY = Family(
             learning_rate=1e-3,
             minutes=11,
             result="FID 0.70",
+        ),
+        "images": Preset(
+            "any images: residual, relativistic (Huang et al. 2024), augmented (Zhao et al. 2020)",
+            GANConfig(
+                latent_dim=128,
+                architecture="residual",
+                channels=32,
+                dropout=0.0,
+                loss="relativistic",
+                r1=0.1,
+                r2=0.1,
+                penalty_every=4,
+                diff_augment=("color", "translation", "cutout"),
+                conditioning="projection",
+                ema_decay=0.999,
+                beta_1=0.0,
+                beta_2=0.99,
+            ),
+            epochs=10,
+            batch_size=32,
+            learning_rate=5e-4,
+            schedule="cosine",
         ),
     },
 )

@@ -20,7 +20,7 @@ else:
     # `--help` lists the losses without importing TensorFlow.
     tf = LazyModule("tensorflow")
 
-GeneratorLoss: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"
+GeneratorLoss: TypeAlias = "Callable[..., tf.Tensor]"
 DiscriminatorLoss: TypeAlias = (
     "Callable[[tf.Tensor, tf.Tensor, float], tuple[tf.Tensor, tf.Tensor]]"
 )
@@ -30,17 +30,26 @@ class AdversarialLoss(NamedTuple):
     """The losses that generator and discriminator minimize.
 
     Attributes:
-        generator: the generator's loss, from the logits of generated images.
+        generator: the generator's loss, from the logits of generated images, and, if `relative`,
+            from those of real images.
         discriminator: the two terms of the discriminator's loss, that of real and that of generated
             images, from the logits of both and the label smoothing.
         classifies: whether σ(logit) is the probability that an image is real.
         penalized: whether `gradient_penalty` is added to the discriminator's loss.
+        relative: whether both losses depend on the differences between the logits of real and of
+            generated images alone.
     """
 
     generator: GeneratorLoss
     discriminator: DiscriminatorLoss
     classifies: bool = False
     penalized: bool = False
+    relative: bool = False
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether adding a number to all logits changes the discriminator's loss."""
+        return not (self.penalized or self.relative)
 
 
 def classifier_loss(
@@ -112,6 +121,41 @@ def wasserstein_critic_loss(
     return -real_logits, fake_logits
 
 
+def relativistic_discriminator_loss(
+    real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """−log σ(D(x) − D(G(z))), for pairs of a real and a generated image.
+
+    Jolicoeur-Martineau 2019, "The relativistic discriminator: a key element missing from standard
+    GAN", and Huang, Gokaslan, Kuleshov & Tompkin 2024, "The GAN is dead; long live the GAN! A
+    modern GAN baseline" (R3GAN). The loss is that of a pair; it is all in the first term.
+    `smoothing` has no effect.
+    """
+    return tf.nn.softplus(fake_logits - real_logits), tf.zeros_like(fake_logits)
+
+
+def relativistic_generator_loss(fake_logits: tf.Tensor, real_logits: tf.Tensor) -> tf.Tensor:
+    """−log σ(D(G(z)) − D(x)) (Jolicoeur-Martineau 2019)."""
+    return tf.nn.softplus(real_logits - fake_logits)
+
+
+def squared_slope(critic: Callable[[tf.Tensor], tf.Tensor], events: tf.Tensor) -> tf.Tensor:
+    """‖∇D(x)‖², the term of the penalties R₁ and R₂, `[B]`.
+
+    Mescheder, Geiger & Nowozin 2018, "Which training methods for GANs do actually converge?": R₁ is
+    its mean over real events, and R₂ its mean over generated events.
+
+    Args:
+        critic: events `[B, *event_shape]` → `[B]`; each output depends on one event alone.
+        events: `[B, *event_shape]`.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(events)
+        logits = critic(events)
+    gradient = tape.gradient(logits, events)
+    return tf.reduce_sum(tf.square(gradient), axis=list(range(1, events.shape.rank)))
+
+
 def gradient_penalty(
     critic: Callable[[tf.Tensor], tf.Tensor], real: tf.Tensor, fake: tf.Tensor, weights: tf.Tensor
 ) -> tf.Tensor:
@@ -149,4 +193,7 @@ LOSSES: dict[str, AdversarialLoss] = {
     ),
     "hinge": AdversarialLoss(critic_generator_loss, hinge_discriminator_loss),
     "wasserstein": AdversarialLoss(critic_generator_loss, wasserstein_critic_loss, penalized=True),
+    "relativistic": AdversarialLoss(
+        relativistic_generator_loss, relativistic_discriminator_loss, relative=True
+    ),
 }

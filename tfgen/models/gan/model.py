@@ -7,10 +7,12 @@ import tensorflow as tf
 
 from tfgen import figures, random
 from tfgen.models.base import Curve
+from tfgen.models.gan.augmentation import augment
 from tfgen.models.gan.compiling import TwoPlayerModel
 from tfgen.models.gan.config import GANConfig
-from tfgen.models.gan.losses import LOSSES, gradient_penalty
+from tfgen.models.gan.losses import LOSSES, gradient_penalty, squared_slope
 from tfgen.models.gan.networks import build_discriminator, build_generator
+from tfgen.models.generative import SAMPLE_DISTANCE
 from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
 from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
@@ -35,11 +37,11 @@ class GAN(TwoPlayerModel):
     generator drew before its move. With n `critic_steps`, the discriminator moves in every step and
     the generator in every n-th.
 
-    Logs `generator_loss` and `discriminator_loss` (with the gradient penalty), `real_score` and
+    Logs `generator_loss` and `discriminator_loss` (with the gradient penalties), `real_score` and
     `fake_score`. A score is the mean probability of being real that the discriminator assigns to
     real or to generated images. With the losses of a critic (`least_squares`, `hinge`,
-    `wasserstein`) it is the critic's mean output. Sample weights are those of real images: they
-    multiply the real images' term of the discriminator's loss, and weigh `real_score`.
+    `wasserstein`, `relativistic`) it is the critic's mean output. Sample weights are those of real
+    images: they multiply the real images' term of the discriminator's loss, and weigh `real_score`.
 
     Args:
         config: the configuration; None takes the defaults.
@@ -47,7 +49,7 @@ class GAN(TwoPlayerModel):
         generator: a layer `[B, latent_dim (+ num_classes)] → [B, *event_shape]`; None builds one.
         discriminator: a layer `[B, *event_shape] → [B, 1]`, logits; None builds one. In a
             conditional model (Mirza & Osindero 2014), its input's last axis is longer by
-            `num_classes`.
+            `num_classes`, or, with `conditioning="projection"`, its output's last axis.
         preprocessing: turns bytes into events; None takes `SymmetricPixels()`. With `Identity()`,
             `image_shape` may be any event shape.
         name: name of the model.
@@ -73,7 +75,7 @@ class GAN(TwoPlayerModel):
         Curve("mean score of the discriminator", logged[2:]),
     )
     # Neither loss says which generator is better.
-    monitor = None
+    monitor = SAMPLE_DISTANCE
 
     def __init__(
         self,
@@ -105,12 +107,13 @@ class GAN(TwoPlayerModel):
             build_network(generator, latents, config.image_shape, "generator")
         # A loss of differences of outputs has no gradient by a bias that all outputs share.
         self.discriminator = discriminator or build_discriminator(
-            config, seed, self.dtype_policy, output_bias=not self._loss.penalized
+            config, seed, self.dtype_policy, output_bias=self._loss.has_offset
         )
-        *sides, depth = config.image_shape
         if discriminator is not None:
-            events = (*sides, depth + config.num_classes)
-            build_network(discriminator, events, (1,), "discriminator")
+            *sides, depth = config.image_shape
+            events = (*sides, depth + config.appended_classes)
+            outputs = (1 + config.projected_classes,)
+            build_network(discriminator, events, outputs, "discriminator")
         # Our dense discriminator takes flat events, to which a label is appended once.
         self._flat = (
             discriminator is None and config.architecture == "dense" and config.num_classes > 0
@@ -144,14 +147,21 @@ class GAN(TwoPlayerModel):
     ) -> tf.Tensor:
         """The discriminator's logits, `[B]`.
 
+        With `conditioning="projection"`, a network with the outputs (ψ, w₁, …, w_K) gives an event
+        of class k the logit ψ + w_k (Miyato & Koyama 2018, "cGANs with projection discriminator").
+        As the last layer is linear, w_k is the inner product of the features and an embedding of k.
+
         Args:
             events: `[B, *event_shape]`.
             labels: one-hot, `[B, K]`, for a conditional model.
             training: whether dropout is on and batch normalization uses the batch's moments.
         """
-        if labels is not None:
+        if labels is not None and self.config.appended_classes:
             events = append_labels(events, labels, self._flat)
-        return tf.cast(self.discriminator(events, training=training), self.likelihood_dtype)[:, 0]
+        outputs = tf.cast(self.discriminator(events, training=training), self.likelihood_dtype)
+        if labels is None or not self.config.projected_classes:
+            return outputs[:, 0]
+        return outputs[:, 0] + tf.reduce_sum(outputs[:, 1:] * labels, axis=1)
 
     def score(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """The discriminator's score, `float32[B]`: a probability, or a critic's output.
@@ -174,8 +184,8 @@ class GAN(TwoPlayerModel):
         """The generator's move, in its turn, then the discriminator's."""
         noise = self.training_noise()
         real, labels, weights = self._real(data, noise)
-        batch, present = tf.shape(real)[0], self.presence(data)
-        fake = tf.stop_gradient(self._generator_turn(batch, labels, noise, present))
+        present = self.presence(data)
+        fake = tf.stop_gradient(self._generator_turn(real, labels, noise, present))
         with tf.GradientTape() as tape:
             values = self.game_values(real, fake, labels, noise, training=True, weights=weights)
             loss = self.reduce_loss(values["discriminator_loss"], present, self.discriminator)
@@ -198,7 +208,7 @@ class GAN(TwoPlayerModel):
         real: tf.Tensor,
         fake: tf.Tensor,
         labels: tf.Tensor | None,
-        noise: Noise,
+        noise: random.BatchNoise,
         training: bool,
         weights: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
@@ -209,6 +219,10 @@ class GAN(TwoPlayerModel):
         The discriminator gets real and generated events in two passes. Batch normalization needs
         separate moments for them, and the pass over real events need not wait for the generator.
         """
+        if training:
+            real, fake = (
+                self._augmented(events, noise, place) for place, events in enumerate((real, fake))
+            )
         real_logits, fake_logits = (
             self.discriminate(events, labels, training) for events in (real, fake)
         )
@@ -220,12 +234,51 @@ class GAN(TwoPlayerModel):
             loss += self.config.gradient_penalty * gradient_penalty(
                 lambda events: self.discriminate(events, labels, training), real, fake, between
             )
+        if self.config.r1 or self.config.r2:
+            loss += self._slope_penalty(real, fake, labels, training)
         return {
-            "generator_loss": self._loss.generator(fake_logits),
+            "generator_loss": self._generator_loss(fake_logits, real_logits),
             "discriminator_loss": loss,
             "real_score": self._score(real_logits),
             "fake_score": self._score(fake_logits),
         }
+
+    def _generator_loss(self, fake_logits: tf.Tensor, real_logits: tf.Tensor | None) -> tf.Tensor:
+        logits = (fake_logits, real_logits) if self._loss.relative else (fake_logits,)
+        return self._loss.generator(*logits)
+
+    def _augmented(self, events: tf.Tensor, noise: random.BatchNoise, place: int) -> tf.Tensor:
+        """Events as the discriminator sees them in training; each place has its own noise."""
+        names = self.config.diff_augment
+        return augment(events, names, noise.part(place)) if names else events
+
+    def _slope_penalty(
+        self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor | None, training: bool
+    ) -> tf.Tensor:
+        """R₁ and R₂, `[B]`: in every n-th step n times as strong, n = `penalty_every`, else 0.
+
+        Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", call this lazy
+        regularization. Outside of training, the penalty is the mean over the steps.
+        """
+        config = self.config
+
+        def penalty() -> tf.Tensor:
+            terms = [
+                0.5
+                * weight
+                * squared_slope(lambda x: self.discriminate(x, labels, training), events)
+                for weight, events in ((config.r1, real), (config.r2, fake))
+                if weight
+            ]
+            return tf.add_n(terms)
+
+        if config.penalty_every == 1 or not training:
+            return penalty()
+        return tf.cond(
+            self.step.value % config.penalty_every == 0,
+            lambda: config.penalty_every * penalty(),
+            lambda: tf.zeros(tf.shape(real)[:1], real.dtype),
+        )
 
     def _log_game(
         self,
@@ -237,24 +290,39 @@ class GAN(TwoPlayerModel):
         return self.log(present, **values)
 
     def _generator_turn(
-        self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise, present: tf.Tensor | None
+        self,
+        real: tf.Tensor,
+        labels: tf.Tensor | None,
+        noise: random.BatchNoise,
+        present: tf.Tensor | None,
     ) -> tf.Tensor:
         """Generated events; in every `critic_steps`-th step the generator also moves."""
+        batch = tf.shape(real)[0]
         if self.config.critic_steps == 1:
-            return self._move_generator(batch, labels, noise, present)
+            return self._move_generator(batch, real, labels, noise, present)
         return tf.cond(
             (self.step.value + 1) % self.config.critic_steps == 0,
-            lambda: self._move_generator(batch, labels, noise, present),
+            lambda: self._move_generator(batch, real, labels, noise, present),
             lambda: self._draw(batch, labels, noise, training=True),
         )
 
     def _move_generator(
-        self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise, present: tf.Tensor | None
+        self,
+        batch: tf.Tensor,
+        real: tf.Tensor,
+        labels: tf.Tensor | None,
+        noise: random.BatchNoise,
+        present: tf.Tensor | None,
     ) -> tf.Tensor:
         """One step of the generator; returns the events that it drew before the step."""
+        real_logits = None
+        if self._loss.relative:
+            real_logits = self.discriminate(self._augmented(real, noise, 2), labels, training=True)
         with tf.GradientTape() as tape:
             fake = self._draw(batch, labels, noise, training=True)
-            losses = self._loss.generator(self.discriminate(fake, labels, training=True))
+            seen = self._augmented(fake, noise, 3)
+            fake_logits = self.discriminate(seen, labels, training=True)
+            losses = self._generator_loss(fake_logits, real_logits)
             loss = self.reduce_loss(losses, present, self.generator)
         self.descend(loss, tape, self.optimizer, self.generator.trainable_variables)
         if self._average is not None:
@@ -279,7 +347,7 @@ class GAN(TwoPlayerModel):
     def default_optimizers(
         self, learning_rate: float, schedule: Schedule | None = None
     ) -> dict[str, keras.optimizers.Optimizer]:
-        """Adam for each network, with the configuration's `beta_1`.
+        """Adam for each network, with the configuration's `beta_1` and `beta_2`.
 
         Args:
             learning_rate: peak learning rate of the generator; `discriminator_rate` times as much
@@ -290,9 +358,11 @@ class GAN(TwoPlayerModel):
         config = self.config
         generator_schedule = schedule and schedule.every(config.critic_steps)
         return {
-            "generator_optimizer": make_adam(learning_rate, config.beta_1, generator_schedule),
+            "generator_optimizer": make_adam(
+                learning_rate, config.beta_1, generator_schedule, config.beta_2
+            ),
             "discriminator_optimizer": make_adam(
-                learning_rate * config.discriminator_rate, config.beta_1, schedule
+                learning_rate * config.discriminator_rate, config.beta_1, schedule, config.beta_2
             ),
         }
 

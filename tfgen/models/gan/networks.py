@@ -1,5 +1,6 @@
-"""The GAN's generators and discriminators, dense and convolutional."""
+"""The GAN's generators and discriminators, dense and convolutional; see also `residual.py`."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +8,12 @@ from typing import Any
 import keras
 
 from tfgen.models.gan.config import GANConfig
+from tfgen.models.gan.residual import (
+    cropping,
+    residual_discriminator,
+    residual_generator,
+    widths,
+)
 from tfgen.nn.blocks import (
     dense_network,
     make_activation,
@@ -17,9 +24,10 @@ from tfgen.nn.blocks import (
 )
 from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import Dropout, Upsampling, leaky_relu
+from tfgen.settings.model import halved, halvings
 
 
-def build_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Sequential:
+def build_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
     """The generator of a configuration.
 
     Args:
@@ -32,9 +40,11 @@ def build_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Sequentia
     """
     inputs = config.latent_dim + config.num_classes
     common = {"seed": 2 * seed, "dtype": dtype, "name": "generator"}
+    if config.architecture == "residual":
+        return residual_generator(inputs, _widths(config), config.image_shape, **common)
     if config.architecture == "convolutional":
         return convolutional_generator(
-            inputs, config.channels, config.units, config.image_shape, **common
+            inputs, _widths(config)[1:], config.units, config.image_shape, **common
         )
     return dense_network(
         (inputs,),
@@ -50,7 +60,7 @@ def build_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Sequentia
 
 def build_discriminator(
     config: GANConfig, seed: int, dtype: Any, output_bias: bool = True
-) -> keras.Sequential:
+) -> keras.Model:
     """The discriminator of a configuration.
 
     Args:
@@ -61,31 +71,39 @@ def build_discriminator(
 
     Returns:
         A built network `[B, *image_shape] → [B, 1]`, logits. In a conditional model, the last axis
-        of its inputs is longer by `num_classes`, and a dense network takes flat inputs.
+        of its inputs is longer by `num_classes`, and a dense network takes flat inputs; or, with a
+        projection, the last axis of its outputs.
     """
     common = {
         "seed": 2 * seed + 1,
         "dtype": dtype,
         "name": "discriminator",
-        "batch_norm": config.discriminator_batch_norm,
         "spectral_norm": config.spectral_norm,
         "dropout": config.dropout,
         "output_bias": output_bias,
     }
     *sides, depth = config.image_shape
+    shape, outputs = (*sides, depth + config.appended_classes), 1 + config.projected_classes
+    if config.architecture == "residual":
+        return residual_discriminator(shape, _widths(config), outputs, **common)
+    common["batch_norm"] = config.discriminator_batch_norm
     if config.architecture == "convolutional":
-        shape = (*sides, depth + config.num_classes)
-        return convolutional_discriminator(shape, config.channels, config.units, **common)
+        channels = _widths(config)[1:]
+        return convolutional_discriminator(shape, channels, config.units, outputs, **common)
     flat = (math.prod(config.image_shape) + config.num_classes,)
-    inputs = flat if config.num_classes else config.image_shape
-    return dense_network(
-        inputs, config.discriminator_hidden, (1,), activation="leaky_relu", layer=Dense, **common
-    )
+    inputs = flat if config.appended_classes else config.image_shape
+    hidden = config.discriminator_hidden
+    return dense_network(inputs, hidden, (outputs,), activation="leaky_relu", layer=Dense, **common)
+
+
+def _widths(config: GANConfig) -> list[int]:
+    """Channels at full size, which only the residual networks have, at half the side, and so on."""
+    return widths(config.channels, config.halvings or halvings(config.image_shape))
 
 
 def convolutional_generator(
     latent_dim: int,
-    channels: int,
+    channels: Sequence[int],
     units: int,
     image_shape: Sequence[int],
     *,
@@ -95,14 +113,14 @@ def convolutional_generator(
 ) -> keras.Sequential:
     """InfoGAN's generator for small images (Chen et al. 2016, appendix C.1).
 
-    A dense layer, then images of a quarter, half and all of the side, with batch normalization and
-    ReLU between them.
+    Dense layers, then images of twice the sides, again and again, with batch normalization and ReLU
+    between them. MNIST's have a quarter, half and all of the side.
 
     Args:
         latent_dim: length of a latent vector.
-        channels: channels at half the side; twice as many at a quarter.
-        units: width of the dense layer.
-        image_shape: height and width, divisible by four, and channels.
+        channels: channels at half the side, at a quarter, and so on; odd sides are rounded up.
+        units: width of the first dense layer.
+        image_shape: height, width and channels of an image.
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
         name: name of the network.
@@ -110,8 +128,8 @@ def convolutional_generator(
     Returns:
         A built network `[B, latent_dim] → [B, H, W, C]` in −1…1.
     """
-    height, width, depth = image_shape
-    quarter = (height // 4, width // 4, 2 * channels)
+    smallest = (*halved(image_shape, len(channels)), channels[-1])
+    filters = [image_shape[-1], *channels[:-1]]
 
     def normalized_relu() -> list[keras.Layer]:
         return [make_batch_norm(dtype), make_activation("relu", dtype)]
@@ -120,20 +138,23 @@ def convolutional_generator(
         make_input((latent_dim,), dtype),
         make_layer(Dense, units, seed=seed_of_layer(seed, 0), dtype=dtype),
         *normalized_relu(),
-        make_layer(Dense, math.prod(quarter), seed=seed_of_layer(seed, 1), dtype=dtype),
-        keras.layers.Reshape(quarter, dtype=dtype),
-        *normalized_relu(),
-        make_layer(Upsampling, channels, seed=seed_of_layer(seed, 2), dtype=dtype),
-        *normalized_relu(),
-        make_layer(Upsampling, depth, seed=seed_of_layer(seed, 3), activation="tanh", dtype=dtype),
+        make_layer(Dense, math.prod(smallest), seed=seed_of_layer(seed, 1), dtype=dtype),
+        keras.layers.Reshape(smallest, dtype=dtype),
     ]
+    for index, times in enumerate(reversed(range(len(channels))), start=2):
+        layer_seed, activation = seed_of_layer(seed, index), None if times else "tanh"
+        common = {"seed": layer_seed, "activation": activation, "dtype": dtype}
+        layers += normalized_relu()
+        layers.append(make_layer(Upsampling, filters[times], **common))
+        layers += cropping(image_shape, times, dtype)
     return keras.Sequential(layers, name=name)
 
 
 def convolutional_discriminator(
     input_shape: Sequence[int],
-    channels: int,
+    channels: Sequence[int],
     units: int,
+    outputs: int = 1,
     *,
     seed: int,
     dtype: Any,
@@ -145,12 +166,14 @@ def convolutional_discriminator(
 ) -> keras.Sequential:
     """InfoGAN's discriminator for small images (Chen et al. 2016, appendix C.1).
 
-    Images of half and a quarter of the side, a dense layer and a logit, with leaky ReLU between.
+    Images of half the side, a quarter, and so on, a dense layer and logits, with leaky ReLU
+    between.
 
     Args:
         input_shape: height, width, channels.
-        channels: channels at half the side; twice as many at a quarter.
+        channels: channels at half the side, at a quarter, and so on; odd sides are rounded up.
         units: width of the dense layer.
+        outputs: number of outputs.
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
         name: name of the network.
@@ -160,7 +183,7 @@ def convolutional_discriminator(
         dropout: dropout rate after each activation.
 
     Returns:
-        A built network `[B, H, W, C] → [B, 1]`.
+        A built network `[B, H, W, C] → [B, outputs]`.
     """
     strided = {"kernel_size": 4, "strides": 2, "padding": "same"}
 
@@ -178,10 +201,14 @@ def convolutional_discriminator(
 
     layers = [
         make_input(input_shape, dtype),
-        *block(0, keras.layers.Conv2D, channels, **strided),
-        *block(1, keras.layers.Conv2D, 2 * channels, **strided),
+        *itertools.chain(
+            *(
+                block(index, keras.layers.Conv2D, filters, **strided)
+                for index, filters in enumerate(channels)
+            )
+        ),
         keras.layers.Flatten(dtype=dtype),
-        *block(2, Dense, units),
-        layer(3, Dense, 1, use_bias=output_bias),
+        *block(len(channels), Dense, units),
+        layer(len(channels) + 1, Dense, outputs, use_bias=output_bias),
     ]
     return keras.Sequential(layers, name=name)

@@ -1,0 +1,126 @@
+"""Differentiable augmentation: what it does to images, its noise, and its gradient."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import commands
+from tests.models.gan.small import small
+from tests.told import fails
+from tfgen.models.gan.augmentation import AUGMENTATIONS, augment, color, cutout, translation
+from tfgen.random import BatchNoise
+
+pytestmark = pytest.mark.newest
+
+COUNT = 60
+EVENTS = np.random.default_rng(0).uniform(-1, 1, (COUNT, 8, 16, 3))
+
+
+def noise(seed: int = 0) -> BatchNoise:
+    return BatchNoise(tf.constant([seed, 1]))
+
+
+def stretch(events: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """How far events are from their mean over some axes: their standard deviation."""
+    return np.std(events, axis=axes)
+
+
+@pytest.mark.quick
+def test_translation_moves_pixels_by_up_to_an_eighth_and_fills_with_zeros() -> None:
+    moved = translation(tf.constant(EVENTS), noise()).numpy()
+    shifts = set()
+    for before, after in zip(EVENTS, moved, strict=True):
+        candidates = {}
+        for down in (-1, 0, 1):
+            for right in (-2, -1, 0, 1, 2):
+                padded = np.pad(before, [(1, 1), (2, 2), (0, 0)])
+                candidates[down, right] = padded[1 - down :, 2 - right :][:8, :16]
+        matches = [shift for shift, image in candidates.items() if np.array_equal(image, after)]
+        assert len(matches) == 1
+        shifts.add(matches[0])
+    # 60 draws out of 15.
+    assert len(shifts) > 10
+
+
+@pytest.mark.quick
+def test_a_cutout_is_a_rectangle_of_zeros_of_half_the_sides() -> None:
+    cut = cutout(tf.constant(EVENTS), noise()).numpy()
+    zero = (cut == 0).all(-1)
+    np.testing.assert_array_equal(cut[~zero], EVENTS[~zero])
+    for mask in zero:
+        rows, columns = mask.any(1), mask.any(0)
+        np.testing.assert_array_equal(mask, np.outer(rows, columns))
+        # Consecutive, and shorter only where the border of the image cuts it.
+        for line, length in ((rows, 4), (columns, 8)):
+            where = np.flatnonzero(line)
+            assert np.array_equal(where, np.arange(where[0], where[-1] + 1))
+            assert len(where) == length or where[0] == 0 or where[-1] == len(line) - 1
+            assert length // 2 <= len(where) <= length
+
+
+@pytest.mark.quick
+def test_color_changes_brightness_saturation_and_contrast_of_each_image() -> None:
+    changed = color(tf.constant(EVENTS), noise()).numpy()
+    brightness = (changed - EVENTS).mean((1, 2, 3))
+    assert -0.5 <= brightness.min() < -0.3
+    assert 0.3 < brightness.max() <= 0.5
+    contrast = stretch(changed.mean(3), (1, 2)) / stretch(EVENTS.mean(3), (1, 2))
+    assert 0.5 <= contrast.min() < 0.7
+    assert 1.3 < contrast.max() <= 1.5
+    # Each pixel's difference from its grey value is multiplied by one number of the image.
+    ratio = (changed - changed.mean(3, keepdims=True)) / (EVENTS - EVENTS.mean(3, keepdims=True))
+    np.testing.assert_allclose(ratio, ratio[:, :1, :1, :1].repeat(3, 3) + 0 * ratio, rtol=1e-6)
+    saturation = ratio[:, 0, 0, 0] / contrast
+    assert 0 <= saturation.min() < 0.3
+    assert 1.7 < saturation.max() <= 2
+    grey = EVENTS[..., :1]
+    ratio = stretch(color(tf.constant(grey), noise()).numpy(), (1, 2, 3)) / stretch(grey, (1, 2, 3))
+    np.testing.assert_allclose(ratio, contrast, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_an_augmentation_is_a_linear_function_of_its_noise_and_differentiable(name: str) -> None:
+    events = tf.constant(EVENTS[:3])
+    first, same, other = (augment(events, (name,), noise(seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+    with tf.GradientTape() as tape:
+        tape.watch(events)
+        total = tf.reduce_sum(augment(events, (name,), noise()) * EVENTS[3:6])
+    gradient = tape.gradient(total, events).numpy()
+    step = np.random.default_rng(1).normal(size=gradient.shape)
+    # Affine in the events: a difference is exact.
+    moved = augment(events + step, (name,), noise()) - augment(events, (name,), noise())
+    np.testing.assert_allclose((moved * EVENTS[3:6]).numpy().sum(), (gradient * step).sum())
+
+
+def test_only_training_augments() -> None:
+    events, names = tf.constant(EVENTS[:4, :, :8], tf.float32), tuple(AUGMENTATIONS)
+    plain, augmented = (
+        small(image_shape=(8, 8, 3), dropout=0.0, diff_augment=used) for used in ((), names)
+    )
+    for training in (False, True):
+        values = [
+            model.game_values(events, events, None, noise(), training)["real_score"].numpy()
+            for model in (plain, augmented)
+        ]
+        assert np.array_equal(*values) != training
+    # Real and generated events have noise of their own.
+    scores = augmented.game_values(events, events, None, noise(), training=True)
+    assert not np.array_equal(scores["real_score"], scores["fake_score"])
+
+
+def test_augmentations_that_do_not_suit_are_refused() -> None:
+    fails(lambda: small(diff_augment=("colour",)), "'colour'", "did you mean 'color'")
+    fails(lambda: small(image_shape=(2,), diff_augment=("color",)), "needs images", "size 2")
+
+
+def test_none_turns_the_augmentation_of_a_preset_off(
+    tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["gan", "--dataset", "tiny", "--data-dir", str(tiny_data), "--diff-augment", "none"]
+    assert commands.main("train", [*argv, "--preset", "images", "--dry-run"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["diff_augment", "none"] in lines
