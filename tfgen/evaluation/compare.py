@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,17 +36,19 @@ class Column:
         path: of the metric in an evaluation.
         digits: significant digits.
         better: 1 if higher is better, −1 if lower is, 0 if there is no best.
-        setting: a setting of the likelihood that values must share to compare: its name in an
-            evaluation, and its words in a cell.
+        settings: settings of the likelihood, of which an evaluation has one: its name there, and
+            its words in a cell. Values compare if evaluations with the same setting agree on it.
     """
 
     name: str
     path: tuple[str, ...]
     digits: int = 3
     better: int = 0
-    setting: tuple[str, str] | None = None
+    settings: tuple[tuple[str, str], ...] = ()
 
 
+# Settings of a likelihood, and their words in a cell.
+_SAMPLES, _DRAWS = ("importance_samples", "k = {}"), ("dequantizations", "{} draws")
 # The columns of each part of a comparison.
 PARTS = {
     "samples": (
@@ -62,8 +64,8 @@ PARTS = {
     ),
     "likelihood": (
         Column("−ELBO [nats]", ("likelihood", "negative_elbo"), 5, -1),
-        Column("NLL [nats]", ("likelihood", "nll"), 5, -1, ("importance_samples", "k = {}")),
-        Column("bits/dim", ("likelihood", "bits_per_dim"), 4, -1, ("dequantizations", "{} draws")),
+        Column("NLL [nats]", ("likelihood", "nll"), 5, -1, (_SAMPLES,)),
+        Column("bits/dim", ("likelihood", "bits_per_dim"), 4, -1, (_SAMPLES, _DRAWS)),
     ),
     "cost": (
         Column("s/epoch", ("cost", "seconds_an_epoch")),
@@ -164,6 +166,13 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparison:
     )
 
 
+class _Setting(NamedTuple):
+    """A setting of a likelihood; both are empty if there is none."""
+
+    name: str = ""
+    words: str = "setting unknown"
+
+
 # --- tables
 # -----------------------------------------------------------------------------------------------
 
@@ -242,28 +251,34 @@ def _cells(
         notes = []
         if group.measurement.n in named_counts:
             notes.append(count_text(group.measurement.n))
-        if column.setting and len(settings) > 1:
-            notes.append(column.setting[1].format(_setting(group, column)))
+        if column.settings and len(settings) > 1:
+            notes.append(_setting(group, column).words)
         if len(group.evaluations) < len(whole.evaluations):
             notes.append(f"{len(group.evaluations)} of {len(whole.evaluations)} seeds")
         cells.append(Cell(statistic, tuple(notes)))
-    keys = [_rank_key(group, column) if group else None for group in known]
+    # Importance samples and dequantization draws are bounds on the same number.
+    agree = len({setting.name for setting in settings}) == len(settings)
+    keys = [_rank_key(group, column, agree) if group else None for group in known]
     return _mark_best(cells, keys, column.better)
 
 
-def _setting(group: Group, column: Column) -> Any:
-    """The setting of the likelihood that a column's values must share; None without one."""
+def _setting(group: Group, column: Column) -> _Setting:
+    """The setting of the likelihood that a column's values must share."""
     likelihood = group.evaluations[0].get("likelihood") or {}
-    return likelihood.get(column.setting[0]) if column.setting else None
+    for name, words in column.settings:
+        if name in likelihood:
+            return _Setting(name, words.format(likelihood[name]))
+    return _Setting()
 
 
-def _rank_key(group: Group, column: Column) -> tuple[Any, ...] | None:
+def _rank_key(group: Group, column: Column, settings_agree: bool) -> tuple[Any, ...] | None:
     """What values of one column must share to be ranked; None if that is not known."""
+    setting = _setting(group, column)
     if group.measurement.n is None:
         return None
     likelihood = group.evaluations[0].get("likelihood") or {}
     events = likelihood.get("events") if column.path[0] == "likelihood" else None
-    return group.measurement.n, events, _setting(group, column)
+    return group.measurement.n, events, None if settings_agree and setting.name else setting
 
 
 def _mark_best(

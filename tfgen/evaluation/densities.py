@@ -4,6 +4,7 @@
 `posterior` and `likelihood`; `averaged`, `one_hot`, `preprocessing` and `describe_events`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -12,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen import random
-from tfgen.evaluation.likelihood import Distribution, LatentVariables
-from tfgen.models.generative import GenerativeModel
+from tfgen.evaluation.likelihood import PAIRS, PIXELS, Distribution, LatentVariables
+from tfgen.models.generative import BYTES, GenerativeModel
 from tfgen.nn import cpu
 
 
@@ -29,6 +30,7 @@ class LatentDensity:
             `[B, K]`.
         latent_dim: length of z.
         events: what the events are, in words.
+        is_of_bytes: whether p(x) is a probability of bytes, which bits/dim are of.
     """
 
     bounds: LatentVariables
@@ -36,6 +38,7 @@ class LatentDensity:
     inputs: Callable[[np.ndarray, np.ndarray, np.ndarray | None], list[tf.Tensor]]
     latent_dim: int
     events: str
+    is_of_bytes: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,15 @@ def _latent(model: Any) -> LatentDensity:
             return [events]
         return [events, model.one_hot(tf.constant(labels))]
 
+    # What passes through the decoder at once is less for larger images, so that memory stays.
+    pairs = max(1, PAIRS * PIXELS // max(PIXELS, math.prod(model.config.image_shape)))
     return LatentDensity(
-        LatentVariables(model.prior(), posterior, likelihood),
+        LatentVariables(model.prior(), posterior, likelihood, pairs),
         posterior,
         inputs,
         model.latent_dim,
         _events_in_words(model),
+        is_of_bytes=model.describe_events() == BYTES,
     )
 
 

@@ -31,7 +31,7 @@ def measure_likelihood(job: Job) -> dict[str, Any] | None:
 
 
 def _bounds(job: Job, density: LatentDensity) -> dict[str, Any]:
-    """ELBO and importance-weighted bound, in nats."""
+    """ELBO and importance-weighted bound, in nats; of bytes also in bits/dim."""
     request, n, bounds = job.request, job.n, density.bounds
     images, labels = job.held_out.images, job.held_out.labels
     seeds = image_seeds(request.seed, n)
@@ -56,9 +56,17 @@ def _bounds(job: Job, density: LatentDensity) -> dict[str, Any]:
     partial = job.open_partial("importance", {"importance_samples": request.importance_samples})
     with job.phase(f"likelihood, {request.importance_samples} samples", n) as advance:
         nll = mean(-per_image(log_prob, n, _FEW, partial, advance))
+    bits: dict[str, Any] = {}
+    if density.is_of_bytes:
+        dimensions = math.prod(images.shape[1:])
+        bits = {
+            "bits_per_dim": bits_per_dim(-nll.value, dimensions),
+            "bits_per_dim_error": bits_per_dim(-nll.error, dimensions),
+        }
     return {
         "events": density.events,
         "importance_samples": request.importance_samples,
+        **bits,
         "negative_elbo": negative_elbo.value,
         "negative_elbo_error": negative_elbo.error,
         "nll": nll.value,

@@ -88,7 +88,8 @@ def _likelihood_remarks(models: Mapping[str, Group]) -> list[str]:
         events = likelihood.get("events") or "unknown events"
         if "importance_samples" in likelihood:
             k = likelihood["importance_samples"]
-            text = f"nats of {events}; NLL with k = {k} importance samples"
+            unit = "bits/dim" if "bits_per_dim" in likelihood else "NLL"
+            text = f"nats of {events}; {unit} with k = {k} importance samples"
         elif "dequantizations" in likelihood:
             draws = likelihood["dequantizations"]
             text = f"bits/dim of {events}, averaged over {draws} dequantization draws"

@@ -31,7 +31,7 @@ class Subject:
         path: of the run, of the version or of the images.
         kind: which of these it is.
         run: the run's configuration, as in config.json.
-        weights: `best` or `last`.
+        weights: `best`, `last` or `epoch <number>`.
         weights_sha256: hash of the weights; None if the live model is unknown.
         density: of the live model; None if it has none, or is unknown.
         draw: images `float32[B, H, W, C]` in 0…1 of seeds `int32[B]`, of a conditional model also
@@ -127,7 +127,7 @@ def open_subject(what: str, saved_models: Path, version: int | None, weights: st
         what: path or name.
         saved_models: folder of published models.
         version: of a name; None: the newest.
-        weights: of a run, `best` or `last`.
+        weights: of a run, `best`, `last` or the number of an epoch.
 
     Raises:
         UsageError: there is no such run or version, or it makes no images.
@@ -152,7 +152,7 @@ def open_subject(what: str, saved_models: Path, version: int | None, weights: st
 
 def _open_run(path: Path, weights: str) -> Subject:
     run = RunFolder(path).read_config()
-    model, restored = load_run(path, weights)
+    model, used = load_run(path, weights)
     if not isinstance(model, GenerativeModel):
         raise UsageError(
             f"{path} is a run of a {run['family']}, which makes no images; pass a generative model"
@@ -171,7 +171,7 @@ def _open_run(path: Path, weights: str) -> Subject:
         path=path,
         kind="run",
         run=run,
-        weights=restored,
+        weights=used.name,
         weights_sha256=export.weights_sha256(model),
         density=density_of(model),
         draw=draw,

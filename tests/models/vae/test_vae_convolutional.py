@@ -32,16 +32,16 @@ def kinds(network: keras.Sequential) -> list[str]:
 def test_networks_fit_the_images(
     shape: tuple[int, int, int], blocks: int, hidden: tuple[int, ...]
 ) -> None:
-    decoder = convolutional_decoder(6, 3, blocks, hidden, shape, **COMMON)
+    decoder = convolutional_decoder(6, (3, 6), blocks, hidden, shape, **COMMON)
     logits = decoder(30 * normal(5, 6))
     assert logits.shape == (5, *shape)
     assert np.abs(logits).max() > 1
-    assert convolutional_encoder(shape, 3, blocks, hidden, 7, **COMMON)(logits).shape == (5, 7)
+    assert convolutional_encoder(shape, (3, 6), blocks, hidden, 7, **COMMON)(logits).shape == (5, 7)
 
 
 def test_networks_mirror_each_other() -> None:
-    encoder = convolutional_encoder((8, 8, 1), 4, 2, (5,), 6, **COMMON)
-    decoder = convolutional_decoder(3, 4, 2, (5,), (8, 8, 1), **COMMON)
+    encoder = convolutional_encoder((8, 8, 1), (4, 8), 2, (5,), 6, **COMMON)
+    decoder = convolutional_decoder(3, (4, 8), 2, (5,), (8, 8, 1), **COMMON)
     blocks = ["GatedResidual", "GatedResidual", "Activation"]
     smaller, larger = ["Conv2D", *blocks], [*blocks, "Upsampling"]
     assert kinds(encoder) == [*smaller, *smaller, "Flatten", "Dense", "Activation", "Dense"]
@@ -125,10 +125,32 @@ def test_both_networks_see_the_label(shape: tuple[int, ...]) -> None:
         np.testing.assert_allclose(mixed[::2], first[::2], atol=1e-6)
 
 
-def test_sides_that_four_does_not_divide_are_refused() -> None:
-    message = ("6 × 8", "both sides must be divisible by 4", "--architecture dense")
-    fails(lambda: small((6, 8, 1)), *message)
-    fails(lambda: small((6, 8, 1), encoder=own_networks()[0]), *message)
+@pytest.mark.parametrize(
+    ("shape", "halvings", "sizes"),
+    [
+        ((37, 37, 1), 0, [(19, 19), (10, 10), (5, 5)]),
+        ((100, 60, 3), 0, [(50, 30), (25, 15), (13, 8), (7, 4)]),
+        ((5, 9, 3), 1, [(3, 5)]),
+    ],
+)
+def test_sides_are_halved_until_seven_pixels_and_cut_again(
+    shape: tuple[int, ...], halvings: int, sizes: list[tuple[int, int]]
+) -> None:
+    vae = small(shape, halvings=halvings, likelihood="logistic_mixture", binarization="none")
+    strided = [layer for layer in vae.encoder.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [tuple(layer.output.shape[1:3]) for layer in strided] == sizes
+    widths = [2, 4, 8, 16][: len(sizes)]
+    assert [layer.filters for layer in strided] == widths
+    # Where a doubled side is too long, a layer cuts it; the last size is that of the image.
+    grown = [layer for layer in vae.decoder.layers if type(layer).__name__ == "GatedResidual"]
+    assert [tuple(layer.output.shape[1:]) for layer in grown] == [
+        (*size, width) for size, width in reversed(list(zip(sizes, widths, strict=True)))
+    ]
+    assert vae.sample(2).shape == (2, *shape)
+    assert vae.encode(np.zeros((2, *shape), np.uint8))[0].shape == (2, 3)
+
+
+def test_events_that_are_no_images_are_refused() -> None:
     flat = {"likelihood": "normal", "preprocessing": Identity()}
     fails(lambda: small((8,), **flat), "events of size 8 are not images", "--architecture dense")
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from tests.models.vae.test_vae import linear_gaussian, noise
 from tests.told import fails
 from tfgen import VAE, Pixels, registry
+from tfgen.models.vae.bounds import POSTERIOR
 from tfgen.models.vae.config import VAEConfig
-from tfgen.models.vae.model import POSTERIOR
 
 pytestmark = pytest.mark.newest
 
@@ -244,7 +244,8 @@ def test_presets_of_one_shape_share_a_name() -> None:
         for name, preset in presets.items()
     }
     fifty = dict.fromkeys(("long", "iwae"), "vae-50d")
-    assert names == {"mlp": "vae", "mlp-2d": "vae-2d", "conv": "vae", **fifty}
+    of_bytes = {"images": "vae-128d", "bytes": "vae-64d"}
+    assert names == {"mlp": "vae", "mlp-2d": "vae-2d", "conv": "vae", **fifty, **of_bytes}
 
 
 @pytest.mark.parametrize(

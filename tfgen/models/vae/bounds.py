@@ -3,11 +3,19 @@
 Each is stored as its terms, in nats, with the batch first.
 """
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tfgen.errors import UsageError
+from tfgen.models.preprocessing import Noise
+
+tfd: Any = tfp.distributions
+Distribution: TypeAlias = Any  # tfd.Distribution
+
+# The stream of the noise that samples the posterior. "po" in ASCII; see `tfgen.random`.
+POSTERIOR = 0x706F
 
 
 class ELBO(NamedTuple):
@@ -64,6 +72,28 @@ class ImportanceWeighted(NamedTuple):
 
 
 Bound: TypeAlias = ELBO | ImportanceWeighted
+
+
+def kl_to_prior(posterior: Distribution) -> tf.Tensor:
+    """KL(q(z|x) ‖ p(z)) to a standard normal prior, in closed form, nats, `[B]`.
+
+    The sum over dimensions is faster than TFP's divergence of two multivariate normals, which
+    solves linear systems.
+
+    Args:
+        posterior: q(z|x), normal with independent dimensions, batch shape `[B]`.
+    """
+    mean = posterior.mean()
+    prior = tfd.Normal(tf.zeros([], mean.dtype), tf.ones([], mean.dtype))
+    marginals = tfd.Normal(mean, posterior.stddev())
+    return tf.reduce_sum(tfd.kl_divergence(marginals, prior), axis=-1)
+
+
+def posterior_samples(posterior: Distribution, samples: int, noise: Noise) -> tf.Tensor:
+    """z = μ + σ ε, `[samples, B, D]`; arguments as for `VAE.elbo`."""
+    mean = posterior.mean()
+    epsilon = noise.normal(tf.shape(mean)[0], (samples, mean.shape[-1]), POSTERIOR, mean.dtype.name)
+    return mean + posterior.stddev() * tf.transpose(epsilon, [1, 0, 2])
 
 
 def check_override(family: type, base: type) -> None:

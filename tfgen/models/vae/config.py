@@ -6,7 +6,10 @@ from typing import Literal
 from tfgen.errors import UsageError
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import ConditionalConfig
+from tfgen.settings.model import MAX_HALVINGS, ConditionalConfig
+
+# The likelihoods whose log p(x) is of bytes, and so in bits/dim.
+OF_BYTES = ("logistic_mixture",)
 
 
 @dataclass(frozen=True)
@@ -19,14 +22,17 @@ class VAEConfig(ConditionalConfig):
         "widths of the encoder's dense hidden layers; the decoder has them in reverse",
         minimum=1,
     )
-    likelihood: Literal["bernoulli", "continuous_bernoulli", "normal"] = option(
+    likelihood: Literal["bernoulli", "continuous_bernoulli", "normal", "logistic_mixture"] = option(
         "bernoulli",
-        "p(x|z): bernoulli for binarized images, continuous_bernoulli for grey values in [0, 1], "
+        "p(x|z): bernoulli for binarized images; with --binarization none: logistic_mixture for "
+        "bytes, in bits/dim (Salimans et al. 2017), continuous_bernoulli for values in [0, 1], "
         "normal with unit variance",
     )
+    mixtures: int = option(5, "logistic_mixture: logistics in each pixel's mixture", minimum=1)
     binarization: Literal["dynamic", "threshold", "none"] = option(
         "dynamic",
-        "binarization of pixels: sampled at each step, by a threshold of 1/2, or none",
+        "binarization of pixels: sampled at each step, by a threshold of 1/2, or none; only "
+        "bernoulli is of binary pixels",
     )
     objective: Literal["elbo", "iwae"] = option(
         "elbo",
@@ -42,7 +48,17 @@ class VAEConfig(ConditionalConfig):
         "dense", "architecture of encoder and decoder"
     )
     channels: int = option(
-        16, "convolutional: channels at half the side; twice as many at a quarter", minimum=1
+        16,
+        "convolutional: channels at half the side; they double with each halving, up to 8 times as "
+        "many",
+        minimum=1,
+    )
+    halvings: int = option(
+        0,
+        "convolutional: how often the sides are halved; 0: until the longer one has at most 7 "
+        "pixels",
+        minimum=0,
+        maximum=MAX_HALVINGS,
     )
     blocks: int = option(1, "convolutional: gated residual blocks at each size", minimum=0)
     activation: Literal["relu", "leaky_relu", "silu", "tanh"] = option(
@@ -55,17 +71,26 @@ class VAEConfig(ConditionalConfig):
         maximum=1,
     )
 
-    def check_events(self) -> None:
+    @property
+    def is_of_bytes(self) -> bool:
+        """Whether log p(x) is of bytes, and so in bits/dim."""
+        return self.likelihood in OF_BYTES
+
+    def check_options(self) -> None:
         """Refuses a likelihood that does not suit the binarization.
 
         Raises:
-            UsageError: a Bernoulli likelihood of grey values, or a continuous one of binary values.
+            UsageError: a Bernoulli likelihood of grey values, or another one of binary values.
         """
         if (self.likelihood == "bernoulli") == (self.binarization == "none"):
-            right = "dynamic or threshold" if self.likelihood == "bernoulli" else "none"
+            is_binary = self.likelihood == "bernoulli"
+            right, kind = ("dynamic or threshold", "grey") if is_binary else ("none", "binary")
+            pairs = ("bernoulli", "dynamic"), ("logistic_mixture", "none")
+            flags = [f"--likelihood {name} --binarization {way}" for name, way in pairs]
             raise UsageError(
-                f"likelihood {self.likelihood!r} is no density of events with binarization "
-                f"{self.binarization!r}; it needs binarization {right}"
+                f"likelihood {self.likelihood!r} is not one of {kind} pixels, which binarization "
+                f"{self.binarization!r} gives; it needs binarization {right}; for binary pixels: "
+                f"{flags[0]}, for bytes: {flags[1]}"
             )
 
 
@@ -133,6 +158,44 @@ FAMILY = Family(
             schedule="cosine",
             minutes=50,
             result="83.2 nats",
+        ),
+        "images": Preset(
+            "any images: convolutional, mixtures of logistics of bytes (Salimans et al. 2017)",
+            VAEConfig(
+                latent_dim=128,
+                hidden=(),
+                likelihood="logistic_mixture",
+                binarization="none",
+                architecture="convolutional",
+                channels=32,
+                ema_decay=0.999,
+            ),
+            epochs=12,
+            batch_size=32,
+            learning_rate=2e-3,
+            warmup_epochs=0.1,
+            schedule="cosine",
+            # Of the order of the gradients' norm. A pixel far from a narrow logistic may have a
+            # gradient a thousand times as long as others.
+            clip_norm=20_000.0,
+        ),
+        "bytes": Preset(
+            "the same, smaller, for the bytes of MNIST: in bits/dim, as the flow",
+            VAEConfig(
+                latent_dim=64,
+                hidden=(),
+                likelihood="logistic_mixture",
+                binarization="none",
+                architecture="convolutional",
+                channels=16,
+                ema_decay=0.999,
+            ),
+            epochs=80,
+            batch_size=64,
+            learning_rate=1.5e-3,
+            warmup_epochs=0.5,
+            schedule="cosine",
+            clip_norm=20_000.0,
         ),
     },
 )

@@ -1,9 +1,14 @@
-"""The likelihoods p(x|z) of a VAE: a product over the entries of an event."""
+"""The likelihoods p(x|z) of a VAE: a product over the pixels of an event."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+
+from tfgen.errors import UsageError, size_text
+from tfgen.models.preprocessing import Pixels, Preprocessing, SymmetricPixels
+from tfgen.models.vae.config import VAEConfig
+from tfgen.models.vae.logistic_mixture import LogisticMixture, outputs_per_pixel
 
 tfd: Any = tfp.distributions
 Distribution: TypeAlias = Any  # tfd.Distribution, for the reader: TFP ships no types
@@ -20,23 +25,46 @@ class Bernoulli(tfd.Bernoulli):
         return event * logits - tf.nn.softplus(logits)
 
 
-def make_likelihood(
-    kind: Literal["bernoulli", "continuous_bernoulli", "normal"],
-    parameters: tf.Tensor,
-    event_ndims: int,
-) -> Distribution:
+def make_preprocessing(config: VAEConfig) -> Preprocessing:
+    """What turns bytes into the events that the likelihood is of."""
+    return SymmetricPixels() if config.is_of_bytes else Pixels(config.binarization)
+
+
+def outputs_shape(config: VAEConfig) -> tuple[int, ...]:
+    """Shape of a decoder's output for an event.
+
+    It is that of the event, except for `logistic_mixture`: there, a pixel of C channels has
+    `outputs_per_pixel(C, mixtures)` numbers, (1 + 2 C + C (C − 1) / 2) times the mixtures.
+
+    Raises:
+        UsageError: the likelihood is one of images, and the events are none.
+    """
+    if config.likelihood != "logistic_mixture":
+        return config.image_shape
+    if len(config.image_shape) != 3:
+        raise UsageError(
+            f"events of size {size_text(config.image_shape)} are not images, whose bytes the "
+            "likelihood 'logistic_mixture' is of; use another likelihood"
+        )
+    height, width, channels = config.image_shape
+    return height, width, outputs_per_pixel(channels, config.mixtures)
+
+
+def make_likelihood(config: VAEConfig, outputs: tf.Tensor) -> Distribution:
     """p(x|z) of the decoder's outputs.
 
     Args:
-        kind: `bernoulli`, `continuous_bernoulli`, or `normal` with unit variance.
-        parameters: logits, or means of `normal`, `[..., *event_shape]`.
-        event_ndims: number of axes of an event.
+        config: says which likelihood; a `normal` one has unit variance.
+        outputs: logits, or means of `normal`, `[..., *event_shape]`; for `logistic_mixture` what
+            `LogisticMixture.from_outputs` takes, `[..., *outputs_shape(config)]`.
     """
-    entries: Distribution
+    kind, entries = config.likelihood, None
+    if kind == "logistic_mixture":
+        return LogisticMixture.from_outputs(outputs, config.image_shape[-1], config.mixtures)
     if kind == "bernoulli":
-        entries = Bernoulli(logits=parameters, dtype=parameters.dtype)
+        entries = Bernoulli(logits=outputs, dtype=outputs.dtype)
     elif kind == "continuous_bernoulli":
-        entries = tfd.ContinuousBernoulli(logits=parameters)
+        entries = tfd.ContinuousBernoulli(logits=outputs)
     else:
-        entries = tfd.Normal(parameters, tf.ones([], parameters.dtype))
-    return tfd.Independent(entries, reinterpreted_batch_ndims=event_ndims)
+        entries = tfd.Normal(outputs, tf.ones([], outputs.dtype))
+    return tfd.Independent(entries, reinterpreted_batch_ndims=len(config.image_shape))

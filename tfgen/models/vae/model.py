@@ -1,6 +1,7 @@
 """The variational autoencoder."""
 
 import functools
+import math
 from typing import Any
 
 import keras
@@ -9,11 +10,12 @@ import tensorflow_probability as tfp
 
 from tfgen import random
 from tfgen.models.base import Curve, Signatures
-from tfgen.models.generative import GenerativeModel
-from tfgen.models.preprocessing import Noise, Pixels, Preprocessing
-from tfgen.models.vae.bounds import ELBO, Bound, ImportanceWeighted, check_override
+from tfgen.models.generative import BYTES, GenerativeModel
+from tfgen.models.preprocessing import Noise, Preprocessing
+from tfgen.models.vae import bounds, likelihoods
+from tfgen.models.vae.bounds import ELBO, Bound, ImportanceWeighted
 from tfgen.models.vae.config import VAEConfig
-from tfgen.models.vae.likelihoods import Distribution, make_likelihood
+from tfgen.models.vae.likelihoods import Distribution
 from tfgen.models.vae.networks import build_decoder, build_encoder
 from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
@@ -21,8 +23,6 @@ from tfgen.settings.model import check_architecture
 
 tfd: Any = tfp.distributions
 
-# The stream of the noise that samples the posterior. "po" in ASCII; see `tfgen.random`.
-POSTERIOR = 0x706F
 # Keeps log σ finite where the softplus underflows.
 _MIN_STDDEV = 1e-7
 # Importance samples of the exported `log_prob`.
@@ -41,7 +41,8 @@ class VAE(GenerativeModel):
     p(x) by reparameterized samples: the ELBO with its KL in closed form, or with `objective="iwae"`
     the importance-weighted bound (Burda et al. 2015). Logs `loss` = −bound, and the terms of the
     ELBO, `reconstruction` = −E_q[log p(x|z)] and `kl`, in nats, summed over the image and averaged
-    over images.
+    over images. With `likelihood="logistic_mixture"`, which is of bytes, it also logs
+    `bits_per_dim` = `loss` / (H·W·C·ln 2).
 
     With `kl_warmup_steps`, the weight of the KL in the gradient grows from 0 to 1 (Sønderby et al.
     2016, "Ladder variational autoencoders"); the bound itself is logged. With `ema_decay`,
@@ -55,9 +56,12 @@ class VAE(GenerativeModel):
             None builds one. In a conditional model, its input's last axis is longer by
             `num_classes`.
         decoder: a layer `[B, latent_dim (+ num_classes)] → [B, *event_shape]`, the likelihood's
-            logits or means; None builds one.
-        preprocessing: turns bytes into events; None takes `Pixels(binarization)`. With
-            `Identity()`, `image_shape` may be any event shape.
+            logits or means; None builds one. For `logistic_mixture`, the last axis has
+            (1 + 2 C + C (C − 1) / 2) K numbers, for C channels and K = `mixtures`; see
+            `LogisticMixture.from_outputs`.
+        preprocessing: turns bytes into events; None takes `Pixels(binarization)`, and
+            `SymmetricPixels()` for `logistic_mixture`. With `Identity()`, `image_shape` may be any
+            event shape.
         name: name of the model.
         dtype: dtype policy of the networks.
         **fields: fields of `VAEConfig`, which replace those of `config`.
@@ -76,8 +80,8 @@ class VAE(GenerativeModel):
     Config = VAEConfig
     config: VAEConfig
     density = "latent"
-    logged = ("loss", "reconstruction", "kl")
-    curves = (Curve("negative bound and the parts of the ELBO [nats]", logged),)
+    logged: tuple[str, ...] = ("loss", "reconstruction", "kl")
+    curves: tuple[Curve, ...] = (Curve("negative bound and the parts of the ELBO [nats]", logged),)
 
     def __init__(
         self,
@@ -93,13 +97,16 @@ class VAE(GenerativeModel):
     ):
         config = VAEConfig.build(config, fields)
         if config.objective == "iwae":
-            check_override(type(self), VAE)
+            bounds.check_override(type(self), VAE)
         if preprocessing is None:
-            config.check_events()
+            config.check_options()
         if encoder is None or decoder is None:
             check_architecture(config.architecture, config.image_shape)
         own_parts = {"encoder": encoder, "decoder": decoder, "preprocessing": preprocessing}
-        pixels = preprocessing or Pixels(config.binarization)
+        if config.is_of_bytes:
+            self.logged = (*self.logged, "bits_per_dim")
+            self.curves = (*self.curves, Curve("negative bound [bits/dim]", ("bits_per_dim",)))
+        pixels = preprocessing or likelihoods.make_preprocessing(config)
         super().__init__(config, pixels, seed, own_parts, name=name, dtype=dtype)
         # Our dense encoder takes flat events, to which a label is appended once, not per pixel.
         self._flat = encoder is None and config.architecture == "dense" and config.num_classes > 0
@@ -111,7 +118,7 @@ class VAE(GenerativeModel):
             build_network(encoder, events, (2 * config.latent_dim,), "encoder")
         if decoder is not None:
             latents = (config.latent_dim + config.num_classes,)
-            build_network(decoder, latents, config.image_shape, "decoder")
+            build_network(decoder, latents, likelihoods.outputs_shape(config), "decoder")
         # The moments of batch normalization are not trainable, but belong to the weights.
         averaged = [*trained_weights(self), *moving_statistics(self)]
         self.track_average(averaged, config.ema_decay)
@@ -164,14 +171,14 @@ class VAE(GenerativeModel):
         if labels is not None:
             shape = tf.concat([tf.shape(latents)[:-1], tf.shape(labels)[-1:]], axis=0)
             latents = tf.concat([latents, tf.broadcast_to(labels, shape)], axis=-1)
-        batch_shape = tf.shape(latents)[:-1]
         flat = tf.reshape(latents, [-1, self.latent_dim + self.num_classes])
-        parameters = tf.cast(self.decoder(flat, training=training), self.likelihood_dtype)
+        outputs = tf.cast(self.decoder(flat, training=training), self.likelihood_dtype)
         if latents.shape.rank != 2:
-            parameters = tf.reshape(
-                parameters, tf.concat([batch_shape, self.config.image_shape], 0)
+            shape = tf.concat(
+                [tf.shape(latents)[:-1], likelihoods.outputs_shape(self.config)], axis=0
             )
-        return make_likelihood(self.config.likelihood, parameters, len(self.config.image_shape))
+            outputs = tf.reshape(outputs, shape)
+        return likelihoods.make_likelihood(self.config, outputs)
 
     def bound(
         self,
@@ -207,24 +214,12 @@ class VAE(GenerativeModel):
             training: whether dropout is on and batch normalization uses the batch's moments.
         """
         posterior = self.posterior(events, labels, training)
-        latents = self._posterior_samples(posterior, samples, noise)
-        if samples == 1:
-            reconstruction = self.likelihood(latents[0], labels, training).log_prob(events)
-        else:
-            reconstruction = tf.reduce_mean(
-                self.likelihood(latents, labels, training).log_prob(events), axis=0
-            )
-        return ELBO(reconstruction, self.kl_to_prior(posterior))
-
-    def kl_to_prior(self, posterior: Distribution) -> tf.Tensor:
-        """KL(q(z|x) ‖ p(z)) in closed form, nats, `[B]`.
-
-        The sum over dimensions is faster than TFP's divergence of two multivariate normals, which
-        solves linear systems.
-        """
-        prior = tfd.Normal(tf.zeros([], self.likelihood_dtype), tf.ones([], self.likelihood_dtype))
-        marginals = tfd.Normal(posterior.mean(), posterior.stddev())
-        return tf.reduce_sum(tfd.kl_divergence(marginals, prior), axis=-1)
+        latents = bounds.posterior_samples(posterior, samples, noise)
+        log_likelihoods = self.likelihood(
+            latents[0] if samples == 1 else latents, labels, training
+        ).log_prob(events)
+        reconstruction = log_likelihoods if samples == 1 else tf.reduce_mean(log_likelihoods, 0)
+        return ELBO(reconstruction, bounds.kl_to_prior(posterior))
 
     def importance_weighted(
         self,
@@ -236,10 +231,18 @@ class VAE(GenerativeModel):
     ) -> ImportanceWeighted:
         """The terms of the importance-weighted bound of events; arguments as for `elbo`."""
         posterior = self.posterior(events, labels, training)
-        latents = self._posterior_samples(posterior, samples, noise)
-        log_likelihoods = self.likelihood(latents, labels, training).log_prob(events)
+        latents = bounds.posterior_samples(posterior, samples, noise)
+        if self.config.is_of_bytes and not training:
+            # One sample of each image at a time: a pixel's mixture takes dozens of numbers.
+            log_likelihoods = tf.map_fn(
+                lambda latents: self.likelihood(latents, labels).log_prob(events),
+                latents,
+                parallel_iterations=1,
+            )
+        else:
+            log_likelihoods = self.likelihood(latents, labels, training).log_prob(events)
         log_ratios = self.prior().log_prob(latents) - posterior.log_prob(latents)
-        kl = self.kl_to_prior(posterior)
+        kl = bounds.kl_to_prior(posterior)
         return ImportanceWeighted(tf.transpose(log_likelihoods), tf.transpose(log_ratios), kl)
 
     def importance_log_prob(
@@ -251,14 +254,6 @@ class VAE(GenerativeModel):
         weights, not the EMA.
         """
         return self.importance_weighted(events, noise, labels, samples).bound()
-
-    def _posterior_samples(self, posterior: Distribution, samples: int, noise: Noise) -> tf.Tensor:
-        """z = μ + σ ε, `[samples, B, D]`."""
-        mean = posterior.mean()
-        epsilon = noise.normal(
-            tf.shape(mean)[0], (samples, self.latent_dim), POSTERIOR, mean.dtype.name
-        )
-        return mean + posterior.stddev() * tf.transpose(epsilon, [1, 0, 2])
 
     # --- training -----------------------------------------------------------------------
 
@@ -299,14 +294,18 @@ class VAE(GenerativeModel):
         return grey, self(images, labels)
 
     def _log_terms(self, terms: Bound, weights: tf.Tensor | None) -> dict[str, tf.Tensor]:
-        loss, reconstruction = -terms.bound(), -terms.reconstruction
-        return self.log(weights, loss=loss, reconstruction=reconstruction, kl=terms.kl)
+        bound = terms.bound()
+        values = {"loss": -bound, "reconstruction": -terms.reconstruction, "kl": terms.kl}
+        if self.config.is_of_bytes:
+            values["bits_per_dim"] = self.bits_per_dim(bound)
+        return self.log(weights, **values)
+
+    def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
+        """−log p / (D ln 2) of log-probabilities of bytes, in nats."""
+        return -log_prob / (math.prod(self.config.image_shape) * math.log(2))
 
     def kl_weight(self) -> tf.Tensor | None:
-        """Weight of the KL in this step's gradient; None without warm-up.
-
-        It is step / `kl_warmup_steps`, at most 1.
-        """
+        """Weight of the KL in this step's gradient, step / `kl_warmup_steps`; None: 1."""
         steps = self.config.kl_warmup_steps
         if not steps:
             return None
@@ -353,9 +352,7 @@ class VAE(GenerativeModel):
         samples: int = EXPORTED_IMPORTANCE_SAMPLES,
         labels: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Importance-weighted bound on log p(x), nats, `float32[B]`.
-
-        It is `float64[B]` under the policy float64.
+        """Importance-weighted bound on log p(x), nats, `float32[B]`, or `float64[B]` by the policy.
 
         Args:
             images: `uint8[B, H, W, C]`.
@@ -376,7 +373,9 @@ class VAE(GenerativeModel):
         return self.apply_averaged(log_prob, images, seeds, self.one_hot(labels, images))
 
     def describe_events(self) -> str:
-        """Likelihood and binarization: nats of other events do not compare."""
+        """`bytes`, or likelihood and binarization: nats of other events do not compare."""
+        if self.config.is_of_bytes:
+            return BYTES
         return f"{self.config.likelihood}, binarization {self.config.binarization}"
 
     def signatures(self) -> Signatures:
@@ -385,13 +384,14 @@ class VAE(GenerativeModel):
         seed, label = tf.TensorSpec([None], tf.int32, name="seed"), self.label_specs()
 
         def encode(images: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-            mean, stddev = self.encode(images, label)
-            return {"mean": mean, "stddev": stddev}
+            return dict(zip(("mean", "stddev"), self.encode(images, label), strict=True))
 
         def log_prob(
             images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
         ) -> dict[str, tf.Tensor]:
-            return {"log_prob": self.log_prob(images, seed, labels=label)}
+            value = self.log_prob(images, seed, labels=label)
+            bits = {"bits_per_dim": self.bits_per_dim(value)} if self.config.is_of_bytes else {}
+            return {"log_prob": value, **bits}
 
         return {
             **super().signatures(),

@@ -1,9 +1,8 @@
 """The VAE's encoders and decoders, dense and convolutional.
 
-A decoder mirrors its encoder. The convolutional networks have gated residual blocks at half and at
-a quarter of the side, and dense layers between these and the latents. Importance sampling evaluates
-the decoder thousands of times per image, so there is no block at full size, where it would cost
-most.
+A decoder mirrors its encoder. The convolutional networks have gated residual blocks at each smaller
+size, and dense layers between these and the latents. Importance sampling evaluates the decoder
+thousands of times per image, so there is no block at full size, where it would cost most.
 """
 
 import itertools
@@ -14,9 +13,14 @@ from typing import Any
 import keras
 
 from tfgen.models.vae.config import VAEConfig
+from tfgen.models.vae.likelihoods import outputs_shape
 from tfgen.nn.blocks import dense_network, make_activation, make_input, make_layer, seed_of_layer
 from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import GatedResidual, Upsampling
+from tfgen.settings.model import halved, halvings
+
+# Channels double with each halving, up to this multiple of those at half the side.
+_MOST_CHANNELS = 8
 
 
 def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
@@ -37,7 +41,7 @@ def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
     if config.architecture == "convolutional":
         shape = (*sides, depth + config.num_classes)
         return convolutional_encoder(
-            shape, config.channels, config.blocks, config.hidden, outputs, **common
+            shape, _widths(config), config.blocks, config.hidden, outputs, **common
         )
     flat = (math.prod(config.image_shape) + config.num_classes,)
     inputs = flat if config.num_classes else config.image_shape
@@ -53,8 +57,8 @@ def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
         dtype: dtype policy of the layers.
 
     Returns:
-        A built network `[B, latent_dim (+ num_classes)] → [B, *image_shape]`, the likelihood's
-        parameters.
+        A built network `[B, latent_dim (+ num_classes)] → [B, *outputs_shape(config)]`, the
+        likelihood's parameters.
     """
     common = {
         "activation": config.activation,
@@ -65,18 +69,24 @@ def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
     inputs, hidden, shape = (
         config.latent_dim + config.num_classes,
         config.hidden[::-1],
-        config.image_shape,
+        outputs_shape(config),
     )
     if config.architecture == "convolutional":
         return convolutional_decoder(
-            inputs, config.channels, config.blocks, hidden, shape, **common
+            inputs, _widths(config), config.blocks, hidden, shape, **common
         )
     return dense_network((inputs,), hidden, shape, layer=Dense, **common)
 
 
+def _widths(config: VAEConfig) -> list[int]:
+    """Channels at half the side, at a quarter, and so on."""
+    times = config.halvings or halvings(config.image_shape)
+    return [config.channels * min(2**index, _MOST_CHANNELS) for index in range(times)]
+
+
 def convolutional_encoder(
     input_shape: Sequence[int],
-    channels: int,
+    channels: Sequence[int],
     blocks: int,
     hidden: Sequence[int],
     outputs: int,
@@ -89,8 +99,8 @@ def convolutional_encoder(
     """A convolutional network from images to a vector.
 
     Args:
-        input_shape: height and width, divisible by four, and channels.
-        channels: channels at half the side; twice as many at a quarter.
+        input_shape: height, width and channels.
+        channels: channels at half the side, at a quarter, and so on; odd sides are rounded up.
         blocks: gated residual blocks at each size.
         hidden: widths of the dense hidden layers after the convolutions.
         outputs: length of the vector.
@@ -104,7 +114,7 @@ def convolutional_encoder(
     """
     seeds = _seeds(seed)
 
-    def halved(filters: int) -> list[keras.Layer]:
+    def smaller(filters: int) -> list[keras.Layer]:
         strided: dict[str, Any] = {"kernel_size": 4, "strides": 2, "padding": "same"}
         return [
             make_layer(keras.layers.Conv2D, filters, seed=next(seeds), dtype=dtype, **strided),
@@ -113,8 +123,7 @@ def convolutional_encoder(
 
     layers = [
         make_input(input_shape, dtype),
-        *halved(channels),
-        *halved(2 * channels),
+        *itertools.chain(*map(smaller, channels)),
         keras.layers.Flatten(dtype=dtype),
         *_dense(hidden, activation, seeds, dtype),
         make_layer(Dense, outputs, seed=next(seeds), dtype=dtype),
@@ -124,10 +133,10 @@ def convolutional_encoder(
 
 def convolutional_decoder(
     inputs: int,
-    channels: int,
+    channels: Sequence[int],
     blocks: int,
     hidden: Sequence[int],
-    image_shape: Sequence[int],
+    output_shape: Sequence[int],
     *,
     activation: str,
     seed: int,
@@ -138,34 +147,40 @@ def convolutional_decoder(
 
     Args:
         inputs: length of the vector.
-        channels: channels at half the side; twice as many at a quarter.
+        channels: channels at half the side, at a quarter, and so on; odd sides are rounded up.
         blocks: gated residual blocks at each size.
         hidden: widths of the dense hidden layers before the convolutions.
-        image_shape: height and width, divisible by four, and channels.
+        output_shape: height, width and channels of the outputs.
         activation: activation of the dense hidden layers; convolutions have ReLU.
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
         name: name of the network.
 
     Returns:
-        A built network `[B, inputs] → [B, H, W, C]`, with real outputs.
+        A built network `[B, inputs] → [B, *output_shape]`, with real outputs.
     """
     seeds = _seeds(seed)
-    height, width, depth = image_shape
-    quarter = (height // 4, width // 4, 2 * channels)
+    smallest = (*halved(output_shape, len(channels)), channels[-1])
 
-    def doubled(filters: int) -> list[keras.Layer]:
-        blocks_before = _residual(blocks, seeds, dtype)
-        return [*blocks_before, make_layer(Upsampling, filters, seed=next(seeds), dtype=dtype)]
+    def larger(times: int, filters: int) -> list[keras.Layer]:
+        """Residual blocks, and twice the sides: those after `times` halvings."""
+        layers = _residual(blocks, seeds, dtype)
+        layers.append(make_layer(Upsampling, filters, seed=next(seeds), dtype=dtype))
+        sides, before = (halved(output_shape, count) for count in (times, times + 1))
+        surplus = [(0, 2 * half - side) for side, half in zip(sides, before, strict=True)]
+        if any(odd for _, odd in surplus):
+            layers.append(keras.layers.Cropping2D(surplus, dtype=dtype))
+        return layers
 
+    filters = [output_shape[-1], *channels[:-1]]
     layers = [
         make_input((inputs,), dtype),
         *_dense(hidden, activation, seeds, dtype),
-        make_layer(Dense, math.prod(quarter), seed=next(seeds), dtype=dtype),
-        keras.layers.Reshape(quarter, dtype=dtype),
-        *doubled(channels),
-        *doubled(depth),
+        make_layer(Dense, math.prod(smallest), seed=next(seeds), dtype=dtype),
+        keras.layers.Reshape(smallest, dtype=dtype),
     ]
+    for times in reversed(range(len(channels))):
+        layers += larger(times, filters[times])
     return keras.Sequential(layers, name=name)
 
 
