@@ -5,12 +5,13 @@ would have got from step g on. Images that are mapped from a file are read from 
 while the training step runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfgen.data.augmentation import augmentation
 from tfgen.data.mapped import RowReader
 from tfgen.errors import UsageError
 from tfgen.settings.training import MAX_SEED
@@ -44,6 +45,7 @@ def train_batches(
     batch_size: int,
     seed: int,
     start_step: int = 0,
+    augment: Collection[str] = (),
 ) -> "tf.data.Dataset":
     """An infinite stream of shuffled batches, a pure function of (seed, global step).
 
@@ -58,12 +60,16 @@ def train_batches(
         batch_size: images per batch, B.
         seed: seed of the order, 0 … 2³¹ − 1.
         start_step: global step of the first batch.
+        augment: random changes of the images, a function of (seed, global step, place in the
+            batch): `flip` mirrors left and right with probability 1/2, `translate` shifts rows and
+            columns by up to an eighth of the side and repeats the edge.
 
     Returns:
         Elements of static shape: images uint8[B,H,W,C], or (images, labels int64[B]).
 
     Raises:
-        UsageError: `batch_size` is larger than N, or `seed` or `start_step` is out of its range.
+        UsageError: `batch_size` is larger than N, `seed` or `start_step` is out of its range, or
+            `augment` has an unknown entry or the events are no images.
     """
     n = len(images)
     steps = steps_per_epoch(n, batch_size)
@@ -73,6 +79,7 @@ def train_batches(
         raise UsageError(f"start_step = {start_step} is too small; the least is 0")
     (tf,) = import_quietly()
     data = _sources(images, labels)
+    augmented = augmentation(augment, seed, np.shape(images)[1:])
 
     def batch(step: Any) -> Any:
         epoch, position = step // steps, step % steps
@@ -80,7 +87,12 @@ def train_batches(
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
         rows = tf.random.experimental.index_shuffle(places, key, n - 1)
         rows = tf.ensure_shape(rows, [batch_size])
-        return tf.nest.map_structure(lambda source: source.take(rows), data)
+        elements = tf.nest.map_structure(lambda source: source.take(rows), data)
+        if not augment:
+            return elements
+        if labels is None:
+            return augmented(elements, step)
+        return augmented(elements[0], step), elements[1]
 
     return _map_in_parallel(tf.data.Dataset.counter(start_step), batch)
 

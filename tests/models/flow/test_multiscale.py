@@ -77,13 +77,13 @@ def test_each_byte_comes_back_exactly(components: int) -> None:
 
 
 def test_a_step_convolves_once_forward_and_twice_backward() -> None:
-    flow = small(components=2, blocks=2)
+    flow = small(components=2, blocks=2, scale_steps=(1, 1))
     flow.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=True)
     step = tf.function(flow.train_step).get_concrete_function(tf.TensorSpec([16, *SHAPE], tf.uint8))
     operations = [op.type for op in step.graph.get_operations()]
-    # Three conditioners of two convolutions and two blocks of two.
+    # Two conditioners of two convolutions and two blocks of two.
     for kind in ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"):
-        assert operations.count(kind) == 3 * (2 + 2 * 2)
+        assert operations.count(kind) == 2 * (2 + 2 * 2)
 
 
 # --- normalization from data ------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_it_is_the_identity_before() -> None:
 @pytest.mark.parametrize("kind", ["array", "tensor", "dataset", "pairs"])
 def test_fit_adapts_once(kind: str, images: np.ndarray) -> None:
     flow = small(scale_steps=(1,), scale_channels=(4,))
-    flow.compile(optimizer=keras.optimizers.SGD(0.0))
+    flow.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
     dataset = tf.data.Dataset.from_tensor_slices(images)
     x: Any = {
         "array": images,
@@ -148,14 +148,14 @@ def test_fit_adapts_once(kind: str, images: np.ndarray) -> None:
 
 
 def test_a_batch_of_one_is_a_batch(images: np.ndarray) -> None:
-    flow = small()
+    flow = small(scale_steps=(1,), scale_channels=(4,))
     flow.compile(optimizer=keras.optimizers.SGD(1e-4))
     assert np.isfinite(flow.fit(images[:17], batch_size=16, verbose=0).history["loss"][0])
 
 
 def test_what_was_trained_is_not_adapted_any_more(images: np.ndarray) -> None:
     flow = small()
-    flow.compile(optimizer=keras.optimizers.SGD(0.0))
+    flow.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
     flow.train_on_batch(images[:16])
     flow.fit(images[:16], verbose=0)
     np.testing.assert_array_equal(flow.flow_steps[0].shift, np.zeros(4))
@@ -236,10 +236,9 @@ def test_learned_noise_costs_fewer_bits_than_uniform(images: np.ndarray) -> None
     bits = {}
     for kind in ("uniform", "variational"):
         flow = small(dequantization=kind, scale_steps=(1,), scale_channels=(4,))
-        flow.compile(optimizer=keras.optimizers.Adam(3e-3))
-        bits[kind] = flow.fit(images, batch_size=16, epochs=40, verbose=0).history["bits_per_dim"][
-            -1
-        ]
+        flow.compile(optimizer=keras.optimizers.Adam(1e-2))
+        history = flow.fit(images, batch_size=16, epochs=10, verbose=0).history
+        bits[kind] = history["bits_per_dim"][-1]
     assert bits["variational"] < bits["uniform"] - 0.1
 
 
@@ -248,8 +247,8 @@ def test_learned_noise_costs_fewer_bits_than_uniform(images: np.ndarray) -> None
 
 def test_evaluation_and_sampling_use_the_average(images: np.ndarray) -> None:
     flow = trained(ema_decay=0.999)
-    flow.compile(optimizer=keras.optimizers.Adam(1e-2))
-    flow.fit(images, batch_size=16, epochs=2, verbose=0)
+    flow.compile(optimizer=keras.optimizers.Adam(1e-2), run_eagerly=True)
+    flow.fit(images, batch_size=16, verbose=0)
     log_prob, sampled = flow.log_prob(images).numpy(), flow.sample(3).numpy()
     noise = SeedNoise(tf.range(64))
     assert np.max(np.abs(log_prob - flow.bytes_log_prob(noise, tf.constant(images)).numpy())) > 1
@@ -302,7 +301,7 @@ def test_the_dequantization_is_saved_with_its_weights() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"image_shape": (6, 8, 1)}, "images of 6 × 8 do not suit 2 scales: 4 must divide both"),
+        ({"image_shape": (7, 8, 1)}, "odd height, 7, do not suit --architecture multiscale"),
         ({"scale_steps": (1, 1, 1)}, "scale_channels = (4, 6) differ in length"),
         ({"scale_steps": (1, 0)}, "scale_steps"),
         ({"scale_steps": (), "scale_channels": ()}, "scale_steps is empty"),

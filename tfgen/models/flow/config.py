@@ -1,16 +1,20 @@
 """The flow's options and presets; no TensorFlow, so that `--help` is fast."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from tfgen.errors import UsageError
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import ModelConfig
+from tfgen.settings.model import ConditionalConfig
+
+# What an error about images of odd sides advises.
+_IMPORT_EVEN = "import them with even sides, for example with tfgen-data images --size 32"
 
 
 @dataclass(frozen=True)
-class FlowConfig(ModelConfig):
+class FlowConfig(ConditionalConfig):
     """A normalizing flow, dense or convolutional at several scales."""
 
     architecture: Literal["dense", "multiscale"] = option(
@@ -21,7 +25,10 @@ class FlowConfig(ModelConfig):
         (1024, 1024), "dense: widths of each conditioner's hidden layers", minimum=1
     )
     scale_steps: tuple[int, ...] = option(
-        (8, 8), "multiscale: flow steps at each scale, the largest scale first", minimum=1
+        (8, 8),
+        "multiscale: flow steps at each scale, the largest scale first; where the sides of the "
+        "images can be halved less often than this, the last scales are left out",
+        minimum=1,
     )
     scale_channels: tuple[int, ...] = option(
         (32, 64), "multiscale: channels of the conditioners at each scale", minimum=1
@@ -43,6 +50,12 @@ class FlowConfig(ModelConfig):
     alpha: float = option(
         1e-5, "margin that keeps a pixel's logit finite at 0 and 1", above=0, maximum=0.5
     )
+
+    @property
+    def scales(self) -> int:
+        """Number of scales of an image: those asked for, or as often as its sides can be halved."""
+        height, width, _ = self.image_shape
+        return min(len(self.scale_steps), _halvings(math.gcd(height, width)))
 
     def check_events(self) -> None:
         """Refuses events whose shape does not suit the architecture or dequantization.
@@ -68,14 +81,14 @@ class FlowConfig(ModelConfig):
             )
         if is_image and sides[1] % 2:
             raise UsageError(
-                f"images of odd width, {sides[1]}, do not suit the flow's masks; use an even width"
+                f"images of odd width, {sides[1]}, do not suit the flow's masks; {_IMPORT_EVEN}"
             )
         if self.architecture == "multiscale":
             self._check_scales(*sides)
         elif self.dequantization == "variational" and sides[0] % 2:
             raise UsageError(
                 f"images of odd height, {sides[0]}, do not suit --dequantization variational; "
-                "use --dequantization uniform"
+                f"use --dequantization uniform, or {_IMPORT_EVEN}"
             )
 
     def _check_scales(self, height: int, width: int) -> None:
@@ -85,12 +98,16 @@ class FlowConfig(ModelConfig):
                 f"scale_steps = {self.scale_steps} and scale_channels = {self.scale_channels} "
                 "differ in length; pass one number of each for each scale"
             )
-        if height % 2**scales or width % 2**scales:
+        if not self.scales:
             raise UsageError(
-                f"images of {height} × {width} do not suit {scales} scales: {2**scales} must "
-                "divide both sides; use fewer --scale-steps and --scale-channels, or "
-                "--architecture dense"
+                f"images of odd height, {height}, do not suit --architecture multiscale; use "
+                f"--architecture dense --dequantization uniform, or {_IMPORT_EVEN}"
             )
+
+
+def _halvings(side: int) -> int:
+    """How often a side can be halved without a remainder."""
+    return (side & -side).bit_length() - 1
 
 
 FAMILY = Family(
@@ -131,6 +148,26 @@ FAMILY = Family(
             clip_norm=1.0,
             minutes=66,
             result="1.03 bits/dim",
+        ),
+        "images": Preset(
+            "convolutional, for colour pictures of 32 and 64 pixels: up to four scales",
+            FlowConfig(
+                architecture="multiscale",
+                scale_steps=(4, 4, 4, 4),
+                scale_channels=(32, 48, 64, 64),
+                blocks=2,
+                components=4,
+                dequantization="variational",
+                ema_decay=0.999,
+            ),
+            epochs=5,
+            batch_size=16,
+            # The gradient of nats grows with the image. Clipped to a small norm, it has the same
+            # length for images of any size, so that one learning rate suits them all.
+            learning_rate=4e-3,
+            warmup_epochs=0.1,
+            schedule="cosine",
+            clip_norm=1.0,
         ),
     },
 )

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfgen.bijectors import AffineCoupling, Chain, Half, InverseLogit, Squeeze
 from tfgen.models.flow.networks import gated_network
 from tfgen.models.preprocessing import DEQUANTIZATION
+from tfgen.nn.blocks import append_labels
 
 COUPLINGS = 2
 
@@ -22,22 +23,31 @@ class VariationalDequantization(keras.layers.Layer):
     log P(x) ≥ E[log p(x + u) − log q(u|x)] holds for every q. A uniform q gives a loose bound,
     because a smooth density is not constant over each byte. Here u = σ(g(ε; x)), where ε is
     standard normal and g consists of affine couplings on halves of the squeezed image's channels.
-    Their conditioners get the image as well.
+    Their conditioners get the image as well, and in a conditional model its label.
 
     Args:
         image_shape: height and width, both even, and channels.
         channels: channels of the conditioners, which have one gated block each.
         seed: seed of the initial weights.
+        num_classes: number of classes of a class-conditional model, else 0.
         **kwargs: further arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, image_shape: Any, channels: int = 16, seed: int = 0, **kwargs: Any):
+    def __init__(
+        self,
+        image_shape: Any,
+        channels: int = 16,
+        seed: int = 0,
+        num_classes: int = 0,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.image_shape, self.channels, self.seed = tuple(image_shape), channels, seed
+        self.num_classes = num_classes
         height, width, depth = self.image_shape
         self.conditioners = [
             gated_network(
-                (height // 2, width // 2, 6 * depth),
+                (height // 2, width // 2, 6 * depth + num_classes),
                 channels,
                 blocks=1,
                 outputs=4 * depth,
@@ -50,7 +60,12 @@ class VariationalDequantization(keras.layers.Layer):
         self.built = True
 
     def draw(
-        self, images: tf.Tensor, noise: Any, dtype: str, training: bool = False
+        self,
+        images: tf.Tensor,
+        noise: Any,
+        dtype: str,
+        training: bool = False,
+        labels: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """u and its density.
 
@@ -60,16 +75,18 @@ class VariationalDequantization(keras.layers.Layer):
             dtype: dtype of the results.
             training: whether dropout of the conditioners is on and their batch normalization uses
                 the batch's moments.
+            labels: one-hot, `[B, K]`, for a conditional model.
 
         Returns:
             u, `[B, H, W, C]`, and log q(u|x) in nats, `[B]`.
         """
         squeeze = Squeeze(self.image_shape)
         squeezed = squeeze.inverse(tf.cast(images, dtype) / 127.5 - 1)
+        context = squeezed if labels is None else append_labels(squeezed, labels)
 
         def with_image(network: keras.Sequential) -> Any:
             return lambda half: network(
-                tf.concat([half, tf.cast(squeezed, half.dtype)], axis=-1), training=training
+                tf.concat([half, tf.cast(context, half.dtype)], axis=-1), training=training
             )
 
         couplings = [
@@ -83,9 +100,16 @@ class VariationalDequantization(keras.layers.Layer):
         constant = math.prod(self.image_shape) * math.log(2 * math.pi)
         return u, -0.5 * (squares + constant) - log_det
 
-    def call(self, images: tf.Tensor, *, noise: Any, training: bool = False) -> tf.Tensor:
+    def call(
+        self,
+        images: tf.Tensor,
+        *,
+        noise: Any,
+        training: bool = False,
+        labels: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """u without its density, `[B, H, W, C]`."""
-        return self.draw(images, noise, self.variable_dtype, training)[0]
+        return self.draw(images, noise, self.variable_dtype, training, labels)[0]
 
     @property
     def layers(self) -> list[keras.Layer]:
@@ -95,4 +119,4 @@ class VariationalDequantization(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         own = {"image_shape": list(self.image_shape), "channels": self.channels, "seed": self.seed}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **own, "num_classes": self.num_classes}

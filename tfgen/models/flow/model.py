@@ -13,8 +13,8 @@ import tensorflow_probability as tfp
 from tfgen import figures, random
 from tfgen.bijectors import Chain, Unflatten
 from tfgen.errors import UsageError
-from tfgen.models import batch
 from tfgen.models.base import Curve, Signatures
+from tfgen.models.flow.adaptation import first_images
 from tfgen.models.flow.config import FlowConfig
 from tfgen.models.flow.dequantization import VariationalDequantization
 from tfgen.models.flow.steps import dense_steps, multiscale_chain, multiscale_steps
@@ -30,8 +30,6 @@ tfd: Any = tfp.distributions
 
 # Standard deviations of the latents in the picture of temperatures.
 TEMPERATURES = (0.5, 0.7, 0.8, 0.9, 1.0)
-# Number of images from which the activation normalizations are set.
-ADAPTATION_IMAGES = 512
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -50,9 +48,13 @@ class Flow(GenerativeModel):
     channels at each scale but the last. `fit` first sets its activation normalizations from data;
     see `adapt`.
 
+    A class-conditional model has a density p(x|label): the conditioners of its couplings, and those
+    of its learned dequantization, also get the one-hot label.
+
     Args:
-        config: the configuration; None takes the defaults. Widths must be even. `multiscale` with n
-            scales needs sides divisible by 2ⁿ, `dequantization="variational"` even sides.
+        config: the configuration; None takes the defaults. Widths must be even, for `multiscale`
+            and `dequantization="variational"` heights too. n scales need sides divisible by 2ⁿ; a
+            model of images with other sides has fewer scales.
         seed: seed of the initial weights and of all noise.
         preprocessing: turns bytes into events; None takes `Dequantized(alpha)`. With `Identity()`,
             `image_shape` may be any event shape whose last axis has two entries or more.
@@ -106,7 +108,12 @@ class Flow(GenerativeModel):
         make_steps = multiscale_steps if config.architecture == "multiscale" else dense_steps
         self.flow_steps = make_steps(config, seed, self.dtype_policy)
         self.dequantization = (
-            VariationalDequantization(config.image_shape, seed=seed, dtype=self.dtype_policy)
+            VariationalDequantization(
+                config.image_shape,
+                seed=seed,
+                num_classes=config.num_classes,
+                dtype=self.dtype_policy,
+            )
             if config.dequantization == "variational"
             else None
         )
@@ -134,32 +141,39 @@ class Flow(GenerativeModel):
         zeros = tf.zeros([self.latent_dim], self.likelihood_dtype)
         return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
 
-    def bijector(self, adapting: bool = False, training: bool = False) -> Chain:
+    def bijector(
+        self, adapting: bool = False, training: bool = False, labels: tf.Tensor | None = None
+    ) -> Chain:
         """f: latents `[..., D]` → events `[..., *event_shape]`.
 
         Args:
             adapting: whether the next inverse sets the normalizations from its input; see `adapt`.
             training: whether dropout of the conditioners is on and their batch normalization uses
                 the batch's moments.
+            labels: one-hot, `[B, K]`, for a conditional model, whose bijector then maps batches of
+                B events.
         """
-        steps = [step.bijectors(adapting, training) for step in self.flow_steps]
+        steps = [step.bijectors(adapting, training, labels) for step in self.flow_steps]
         if self.config.architecture == "multiscale":
             return multiscale_chain(self.config, steps)
         return Chain([*itertools.chain(*steps), Unflatten(self.config.image_shape)])
 
-    def distribution(self) -> Any:
+    def distribution(self, labels: tf.Tensor | None = None) -> Any:
         """p(x) of events as a distribution of TFP; `event_log_prob` is faster.
 
-        Uses the raw weights, not the EMA.
+        Uses the raw weights, not the EMA; `labels` as for `bijector`.
         """
-        return tfd.TransformedDistribution(self.prior(), self.bijector())
+        return tfd.TransformedDistribution(self.prior(), self.bijector(**_context(labels)))
 
-    def event_log_prob(self, events: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """log p(x) of events `[..., *event_shape]`, nats; `training` as for `bijector`.
+    def event_log_prob(
+        self, events: tf.Tensor, training: bool = False, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """log p(x) of events `[..., *event_shape]`, nats.
 
-        Evaluates each conditioner once. Uses the raw weights, not the EMA.
+        `training` and `labels` are as for `bijector`. Evaluates each conditioner once. Uses the raw
+        weights, not the EMA.
         """
-        bijector = self.bijector(training=training)
+        bijector = self.bijector(training=training, **_context(labels))
         latents, log_det = bijector.inverse_and_log_det(events, len(self.config.image_shape))
         # log p(z) in closed form, because TFP's log_prob solves a linear system.
         constant = self.latent_dim * math.log(2 * math.pi)
@@ -169,34 +183,50 @@ class Flow(GenerativeModel):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step on −log p(x)."""
-        images, _, weights = self.unpack(data)
+        images, labels, weights = self.unpack(data)
         bytes_log_prob = functools.partial(self.bytes_log_prob, training=True)
         with cpu.JoinedTape() as tape:
-            log_prob = self.side_by_side(bytes_log_prob, self.training_noise(), images)
+            log_prob = self.side_by_side(
+                bytes_log_prob, self.training_noise(), images, self.one_hot(labels)
+            )
             loss = self.reduce_loss(-log_prob, weights)
         self.minimize(loss, tape)
         return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """−log p(x) of a batch, with the EMA weights if there are any."""
-        images, _, weights = self.unpack(data)
+        images, labels, weights = self.unpack(data)
         with self.averaged():
-            log_prob = self.bytes_log_prob(self.next_test_noise(), images)
+            log_prob = self.bytes_log_prob(self.next_test_noise(), images, self.one_hot(labels))
         return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
-    def bytes_log_prob(self, noise: Noise, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """log p(x) of bytes, nats, `[B]`, dequantized with `noise`; uses the raw weights."""
-        events, log_det = self._events_and_log_det(images, noise, training)
-        return self.event_log_prob(events, training) + log_det
+    def bytes_log_prob(
+        self,
+        noise: Noise,
+        images: tf.Tensor,
+        labels: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """log p(x) of bytes, nats, `[B]`, dequantized with `noise`; uses the raw weights.
+
+        Labels are one-hot, `[B, K]`, for a conditional model.
+        """
+        events, log_det = self._events_and_log_det(images, noise, labels, training)
+        return self.event_log_prob(events, training, **_context(labels)) + log_det
 
     def _events_and_log_det(
-        self, images: tf.Tensor, noise: Noise, training: bool = False
+        self,
+        images: tf.Tensor,
+        noise: Noise,
+        labels: tf.Tensor | None = None,
+        training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        learned = self.dequantization
-        draw = None if learned is None else functools.partial(learned.draw, training=training)
+        draw, learned = None, self.dequantization
+        if learned is not None:
+            draw = functools.partial(learned.draw, training=training, **_context(labels))
         return self.preprocessing.events_and_log_det(images, noise, self.likelihood_dtype, draw)
 
-    def adapt(self, images: tf.Tensor) -> None:
+    def adapt(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> None:
         """Sets the activation normalizations from images.
 
         After each normalization, channels have mean 0 and standard deviation 1. `fit` calls this
@@ -205,17 +235,20 @@ class Flow(GenerativeModel):
 
         Args:
             images: some hundred images, `uint8[B, H, W, C]`.
+            labels: `int[B]`, for a conditional model.
         """
         if self.config.architecture != "multiscale":
             return
-        images = batch.shaped_images(images, self.config.image_shape)
-        events, _ = self._events_and_log_det(images, self.training_noise())
-        self.bijector(adapting=True).inverse_and_log_det(events, len(self.config.image_shape))
+        images, labels, _ = self.unpack((images, labels))
+        one_hot = self.one_hot(labels)
+        events, _ = self._events_and_log_det(images, self.training_noise(), one_hot)
+        bijector = self.bijector(adapting=True, **_context(one_hot))
+        bijector.inverse_and_log_det(events, len(self.config.image_shape))
         self.adapted.assign(1)
         if self._average is not None:
             self._average.start()
 
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.fit`; a new multiscale model is adapted first, see `adapt`.
 
         Raises:
@@ -224,8 +257,8 @@ class Flow(GenerativeModel):
         """
         is_new = not int(self.adapted.numpy()) and not int(self.step.numpy())
         if self.config.architecture == "multiscale" and is_new:
-            self.adapt(first_images(x))
-        return super().fit(x, *args, **kwargs)
+            self.adapt(*first_images(x, y))
+        return super().fit(x, y, *args, **kwargs)
 
     def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
         """−log p / (D ln 2) of log-probabilities in nats."""
@@ -234,7 +267,11 @@ class Flow(GenerativeModel):
     # --- use ----------------------------------------------------------------------------
 
     def log_prob(
-        self, images: tf.Tensor, seeds: tf.Tensor | None = None, dequantizations: int = 1
+        self,
+        images: tf.Tensor,
+        seeds: tf.Tensor | None = None,
+        dequantizations: int = 1,
+        labels: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """log P(x) of bytes, in expectation a lower bound, nats, `float32[B]`.
 
@@ -245,9 +282,11 @@ class Flow(GenerativeModel):
             seeds: `int32[B]`, of each image's dequantization noise; None: 0, 1, 2, …
             dequantizations: number of draws over which the density is averaged. The bound grows
                 with it and tends to log P(x) (Burda et al. 2015). A single draw is that of `seeds`.
+            labels: classes of a conditional model, `int[B]`, or one class for all; then the density
+                is P(x|label).
 
         Raises:
-            ValueError: `dequantizations` is below 1.
+            ValueError: `dequantizations` is below 1, or labels do not suit the model.
         """
         if dequantizations < 1:
             raise ValueError(f"dequantizations = {dequantizations} is too small; the least is 1")
@@ -256,63 +295,79 @@ class Flow(GenerativeModel):
         if dequantizations > 1:
             draw_seeds = random.seeds_of_draws(draw_seeds[:, 0], dequantizations)
 
-        def log_prob(images: tf.Tensor, draw_seeds: tf.Tensor) -> tf.Tensor:
+        def log_prob(
+            images: tf.Tensor, draw_seeds: tf.Tensor, one_hot: tf.Tensor | None = None
+        ) -> tf.Tensor:
             noises = [random.SeedNoise(draw_seeds[:, index]) for index in range(dequantizations)]
-            draws = [self.bytes_log_prob(noise, images) for noise in noises]
+            draws = [self.bytes_log_prob(noise, images, one_hot) for noise in noises]
             return draws[0] if dequantizations == 1 else _log_mean_exp(draws)
 
-        return self.apply_averaged(log_prob, images, draw_seeds)
+        return self.apply_averaged(log_prob, images, draw_seeds, self.one_hot(labels, images))
 
-    def encode(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
+    def encode(
+        self,
+        images: tf.Tensor,
+        seeds: tf.Tensor | None = None,
+        labels: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Latents `float32[B, D]` of images.
 
         Args:
             images: `uint8[B, H, W, C]`.
             seeds: `int32[B]`, of each image's dequantization noise; None: 0, 1, 2, …
+            labels: classes of a conditional model, `int[B]`, or one class for all.
         """
 
-        def latents(images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-            events, _ = self._events_and_log_det(images, random.SeedNoise(seeds))
-            return tf.cast(self.bijector().inverse(events), tf.float32)
+        def latents(
+            images: tf.Tensor, seeds: tf.Tensor, one_hot: tf.Tensor | None = None
+        ) -> tf.Tensor:
+            events, _ = self._events_and_log_det(images, random.SeedNoise(seeds), one_hot)
+            return tf.cast(self.bijector(**_context(one_hot)).inverse(events), tf.float32)
 
         images = tf.convert_to_tensor(images)
-        return self.apply_averaged(latents, images, self.noise_seeds(images, seeds))
+        seeds = self.noise_seeds(images, seeds)
+        return self.apply_averaged(latents, images, seeds, self.one_hot(labels, images))
 
     def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """f(z), `[B, *event_shape]`."""
-        return self.bijector().forward(latents)
+        return self.bijector(**_context(labels)).forward(latents)
 
     def call(
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
     ) -> tf.Tensor:
         """`log_prob` of images `uint8[B, H, W, C]`."""
-        return self.log_prob(images)
+        return self.log_prob(images, labels=labels)
 
     def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
         """The pictures of every family, and samples at several temperatures, a row each."""
-        latents = self.latents(random.image_seeds(0, 8))
+        latents, labelled = self.latents(random.image_seeds(0, 8)), self.num_classes > 0
         rows = tf.concat([latents * temperature for temperature in TEMPERATURES], axis=0)
         axis = figures.GridAxis("temperature", [str(temperature) for temperature in TEMPERATURES])
         title = "samples at several temperatures, the same seeds in each row"
-        grid = figures.picture(self.decode(rows).numpy(), title, 8, axis)
+        classes = np.tile(np.arange(8) % self.num_classes, len(TEMPERATURES)) if labelled else None
+        grid = figures.picture(self.decode(rows, classes).numpy(), title, 8, axis)
         return {**super().pictures(images, labels), "temperatures": grid}
 
     def signatures(self) -> Signatures:
         """The signatures of every generative family, `encode` and `log_prob`."""
         images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
-        seed = tf.TensorSpec([None], tf.int32, name="seed")
+        seed, label = tf.TensorSpec([None], tf.int32, name="seed"), self.label_specs()
 
-        def encode(images: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"latents": self.encode(images, seed)}
+        def encode(
+            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
+        ) -> dict[str, tf.Tensor]:
+            return {"latents": self.encode(images, seed, label)}
 
-        def log_prob(images: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-            value = self.log_prob(images, seed)
+        def log_prob(
+            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
+        ) -> dict[str, tf.Tensor]:
+            value = self.log_prob(images, seed, labels=label)
             return {"log_prob": value, "bits_per_dim": self.bits_per_dim(value)}
 
         return {
             **super().signatures(),
-            "encode": (encode, [images, seed]),
-            "log_prob": (log_prob, [images, seed]),
+            "encode": (encode, [images, seed, *label]),
+            "log_prob": (log_prob, [images, seed, *label]),
         }
 
 
@@ -320,25 +375,6 @@ def _log_mean_exp(logarithms: list[tf.Tensor]) -> tf.Tensor:
     return tf.reduce_logsumexp(logarithms, axis=0) - math.log(len(logarithms))
 
 
-def first_images(x: Any) -> tf.Tensor:
-    """The first images of an argument `x` of `fit`, at most `ADAPTATION_IMAGES`.
-
-    Returns:
-        `uint8[B, H, W, C]`.
-
-    Raises:
-        ValueError: there are no images, or reading them from `x` would consume them.
-    """
-    if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x.unbatch().batch(ADAPTATION_IMAGES)), None)
-        if batch is None:
-            raise ValueError("the data set has no images; pass one with images")
-        return keras.utils.unpack_x_y_sample_weight(batch)[0]
-    if isinstance(x, np.ndarray | tf.Tensor):
-        return tf.convert_to_tensor(x[:ADAPTATION_IMAGES])
-    if isinstance(x, keras.utils.PyDataset):
-        return tf.convert_to_tensor(keras.utils.unpack_x_y_sample_weight(x[0])[0])
-    raise ValueError(
-        f"cannot read the first images of a {type(x).__name__} without consuming them; "
-        "call flow.adapt(images) before fit"
-    )
+def _context(labels: tf.Tensor | None) -> dict[str, tf.Tensor]:
+    """One-hot labels as an argument, which methods of an unconditional model need not take."""
+    return {} if labels is None else {"labels": labels}

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from typing import Any, Literal
 
 import keras
@@ -24,7 +25,7 @@ from tfgen.bijectors import (
 )
 from tfgen.models.flow.config import FlowConfig
 from tfgen.models.flow.networks import gated_network
-from tfgen.nn.blocks import dense_network
+from tfgen.nn.blocks import append_labels, dense_network
 from tfgen.nn.cpu import Dense
 
 # Added to a channel's standard deviation before its logarithm.
@@ -46,7 +47,8 @@ class FlowStep(keras.layers.Layer):
 
     Args:
         conditioner: a layer from the unchanged part of an event to the parameters of the coupling,
-            2 per changed entry for an affine one, 2 + 3 · `components` for a mixture.
+            2 per changed entry for an affine one, 2 + 3 · `components` for a mixture. In a
+            conditional model, one-hot labels are appended to the last axis of its inputs.
         mask: `checkerboard` or `half`.
         swap: whether the mask's two parts are swapped.
         components: logistics in a mixture coupling; 0 gives an affine coupling.
@@ -97,16 +99,19 @@ class FlowStep(keras.layers.Layer):
             autocast=False,
         )
 
-    def bijectors(self, adapting: bool = False, training: bool = False) -> list[Bijector]:
+    def bijectors(
+        self, adapting: bool = False, training: bool = False, labels: tf.Tensor | None = None
+    ) -> list[Bijector]:
         """The step's bijectors in the order of `Chain`: the one next to the data first.
 
         Args:
             adapting: whether the next inverse sets the normalization from its input.
             training: whether dropout of the conditioner is on and its batch normalization uses the
                 batch's moments.
+            labels: one-hot, `[B, K]`, of the events of a conditional model.
         """
         mask = make_mask(self.mask, self._ndims, self.swap)
-        conditioner = functools.partial(self.conditioner, training=training)
+        conditioner = functools.partial(self._condition, labels=labels, training=training)
         coupling: Bijector
         if self.components:
             coupling = MixtureCoupling(mask, conditioner, self.components, self.log_scale_bound)
@@ -130,9 +135,21 @@ class FlowStep(keras.layers.Layer):
         )
         return [normalization, convolution, coupling]
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def _condition(
+        self, unchanged: tf.Tensor, labels: tf.Tensor | None, training: bool
+    ) -> tf.Tensor:
+        """The conditioner's outputs for the unchanged part of events, `[B, …, C]`."""
+        if labels is not None:
+            # A dense conditioner takes flat inputs, to which a label is appended once.
+            flat = len(self.conditioner.input_shape) == 2
+            unchanged = append_labels(unchanged, labels, flat)
+        return self.conditioner(unchanged, training=training)
+
+    def call(
+        self, inputs: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
         """The step from data to latents, `[B, …, C]`."""
-        for bijector in self.bijectors(training=training):
+        for bijector in self.bijectors(training=training, labels=labels):
             inputs = bijector.inverse(inputs)
         return inputs
 
@@ -180,8 +197,9 @@ def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
     for index in range(config.couplings):
         swap = bool(index % 2)
         unchanged, changed = make_mask(mask, len(shape), swap).split(tf.zeros([1, *shape]))
+        flat = (math.prod(unchanged.shape[1:]) + config.num_classes,)
         conditioner = dense_network(
-            unchanged.shape[1:],
+            flat if config.num_classes else unchanged.shape[1:],
             config.hidden,
             (*changed.shape[1:-1], 2 * changed.shape[-1]),
             seed=seed * config.couplings + index,
@@ -201,13 +219,14 @@ def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
 def multiscale_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
     """Glow's steps with convolutional conditioners, the largest scale first."""
     steps: list[FlowStep] = []
-    for scale, count in enumerate(config.scale_steps):
+    counts = config.scale_steps[: config.scales]
+    for scale, count in enumerate(counts):
         shape = squeezed_shape(config, scale)
         unchanged = shape[-1] // 2
         for _ in range(count):
-            index = seed * sum(config.scale_steps) + len(steps)
+            index = seed * sum(counts) + len(steps)
             conditioner = gated_network(
-                (*shape[:2], unchanged),
+                (*shape[:2], unchanged + config.num_classes),
                 config.scale_channels[scale],
                 config.blocks,
                 (shape[-1] - unchanged) * (2 + 3 * config.components),
@@ -245,7 +264,7 @@ def multiscale_chain(config: FlowConfig, bijectors: list[list[Bijector]]) -> Cha
         bijectors: the bijectors of each step, in the order of `multiscale_steps`.
     """
     chain: Bijector | None = None
-    for scale in reversed(range(len(config.scale_steps))):
+    for scale in reversed(range(config.scales)):
         shape = squeezed_shape(config, scale)
         first = sum(config.scale_steps[:scale])
         steps = bijectors[first : first + config.scale_steps[scale]]
