@@ -134,6 +134,18 @@ def suggest_next(family: str, version: Path) -> str:
     return f"draw samples with: {shlex.join(words)}"
 
 
+def say_missing_best(run: Path, choice: str, used: str) -> None:
+    """Says on standard error that the last weights of a run stand in for the best ones, if so.
+
+    Args:
+        run: the run directory.
+        choice: the value of `--weights`.
+        used: the name of the weights that are used.
+    """
+    if choice == "best" and used != "best":
+        print(f"{run} has no best checkpoint; its last weights are used", file=sys.stderr)
+
+
 def describe(error: OSError) -> str:
     """An error of the operating system in one line, with what to do about it."""
     where = f": {error.filename}" if error.filename else ""

@@ -106,6 +106,20 @@ class _Switch(argparse.Action):
         setattr(namespace, self.dest, option_string != self._off)
 
 
+class _Choices(argparse.Action):
+    """Several of a flag's choices, between commas or spaces, or `none`: `--augment flip`."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        words = tuple(word for text in values for word in text.split(",") if word)
+        setattr(namespace, self.dest, () if words == ("none",) else words)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises `UsageError` instead of printing usage and exiting.
 
@@ -247,11 +261,13 @@ def _add_flag(
         arguments["metavar"] = {int: "N", float: "X", Path: "PATH"}.get(kind, field.name.upper())
     if is_sequence:
         arguments["nargs"] = "+"
+        if choices:
+            arguments["action"] = _Choices
     parser.add_argument(flag, **arguments)
 
 
 def _format_default(default: Any) -> str:
-    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return " ".join(map(str, default)) or "none" if isinstance(default, tuple) else str(default)
 
 
 def _converter(kind: type) -> Any:

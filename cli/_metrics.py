@@ -24,7 +24,7 @@ LABELS = {
     "negative_elbo": "−ELBO [nats]",
     "nll": "NLL [nats]",
     "bits_per_dim_one_draw": "bits/dim, one dequantization draw",
-    "bits_per_dim": "bits/dim, averaged over the dequantization draws",
+    "bits_per_dim": "bits/dim",
     "dequantizations": "dequantization draws",
     "active_units": "active latents",
     "seconds_an_epoch": "training [s/epoch], median",

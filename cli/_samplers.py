@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -22,8 +21,9 @@ from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
 from tfgen.system.status import status
 from tfgen.training.folder import RunFolder, run_name, saved_config
+from tfgen.training.weights import WEIGHTS_HELP, check_choice
 
-from ._command import SAVED_MODELS
+from ._command import SAVED_MODELS, say_missing_best
 
 # Pixels of a side up to which matplotlib writes words beside a grid; it refuses 65 536.
 MAX_FIGURE_SIDE = 2**15
@@ -51,9 +51,7 @@ class SamplerOptions(Config):
         minimum=1,
         maximum=2**63 - 1,
     )
-    weights: Literal["best", "last"] = option(
-        "best", "weights of a run: the best by validation, or the last"
-    )
+    weights: str = option("best", WEIGHTS_HELP)
     batch_size: int = option(
         BATCH, "images computed at once, or requested from a server at once", minimum=1
     )
@@ -75,6 +73,7 @@ class SamplerOptions(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice(self.weights)
         if self.url is not None and self.grpc is not None:
             raise UsageError("--url and --grpc exclude each other")
 
@@ -146,7 +145,9 @@ def _open_run(name: str, options: SamplerOptions) -> SignatureSampler:
     from tfgen.publishing.run_sampler import RunSampler
 
     with status(f"opening {name}"):
-        return RunSampler(Path(name), options.weights)
+        sampler = RunSampler(Path(name), options.weights)
+    say_missing_best(sampler.path, options.weights, sampler.weights)
+    return sampler
 
 
 def _open_version(name: str, options: SamplerOptions) -> SignatureSampler:

@@ -16,8 +16,9 @@ from tfgen.settings.fields import Config, option
 from tfgen.settings.training import MAX_SEED
 from tfgen.system.quiet import import_quietly
 from tfgen.training.folder import RunFolder
+from tfgen.training.weights import WEIGHTS_HELP, check_choice
 
-from ._command import SAVED_MODELS, check_output, run_command, terminable
+from ._command import SAVED_MODELS, check_output, run_command, say_missing_best, terminable
 from ._data_sets import open_data_set
 from ._flags import Parser, add_flags, read_flags
 from ._metrics import describe_reading, print_result
@@ -81,9 +82,7 @@ class EvaluateOptions(Config):
         "name, or version's folder, of the classifier that features come from "
         "(default: the classifier of the data set)",
     )
-    weights: Literal["best", "last"] = option(
-        "best", "weights of a run: the best by validation, or the last"
-    )
+    weights: str = option("best", WEIGHTS_HELP)
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
     version: int | None = option(
         None,
@@ -99,6 +98,7 @@ class EvaluateOptions(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice(self.weights)
         if not self.samples and not self.likelihood:
             raise UsageError(
                 "--no-samples and --no-likelihood leave nothing to judge; leave one of them out"
@@ -217,6 +217,8 @@ def open_both(what: str, options: EvaluateOptions, console: Any) -> tuple[Any, A
         return read_images(what, source, options, console)
     with status(f"opening {what}"):
         subject = open_subject(what, options.saved_models, options.version, options.weights)
+    if subject.kind == "run":
+        say_missing_best(subject.path, options.weights, subject.weights)
     destination(subject, options.out)  # refuses a wrong one before the data set is loaded
     if not options.samples and subject.density is None:
         reason = subject.no_model or f"{subject.title} has no likelihood"

@@ -16,8 +16,16 @@ from tfgen.settings.fields import Config, option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
 from tfgen.training.folder import RunFolder, run_name, saved_config
+from tfgen.training.weights import WEIGHTS_HELP, check_choice
 
-from ._command import SAVED_MODELS, check_output, run_command, suggest_next, terminable
+from ._command import (
+    SAVED_MODELS,
+    check_output,
+    run_command,
+    say_missing_best,
+    suggest_next,
+    terminable,
+)
 from ._flags import Parser, add_flags, read_flags, read_path
 
 PROG = "tfgen-export"
@@ -41,14 +49,12 @@ class ExportOptions(Config):
     name: str | None = option(
         None, "name to publish under (default: from model and data set, as tfgen-train does)"
     )
-    weights: Literal["best", "last"] = option(
-        "best",
-        "weights of a run: best (by validation loss, if the family has one) or last",
-    )
+    weights: str = option("best", WEIGHTS_HELP)
     dry_run: bool = option(False, "print what would be published, and write nothing")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice(self.weights)
         if self.format == "savedmodel" and self.out is not None:
             raise UsageError(
                 "--out is the file of --format litert or onnx; a version is published in --to"
@@ -107,35 +113,44 @@ def export_model(path: Path, options: ExportOptions) -> None:
 
     if path.is_file():
         with status(f"opening {path}"):
-            model, weights, evaluation = opening.load(path), "last", None
+            model, weights, evaluation = opening.load(path), None, None
         run = registry.describe_model(model)
         default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
     else:
         with status(f"opening {path}"):
             model, weights = opening.load_run(path, options.weights)
         run, default = RunFolder(path).read_record(), run_name(saved_config(path))
+        say_missing_best(path, options.weights, weights.name)
         evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
     name = default if options.name is None else options.name
     if options.dry_run:
         plain = export.in_float32(model)
         traced = export.trace(plain)
         export.check_publishable(plain, options.to, name, traced)
-        print(describe(name, export.describe(traced), weights, options.to))
+        source = "last weights" if weights is None else f"weights of {weights}"
+        print(describe(name, export.describe(traced), source, options.to))
         return
     with status("publishing"):
         version = export.publish(
-            model, options.to, name, run=run, weights=weights, evaluation=evaluation
+            model,
+            options.to,
+            name,
+            run=run,
+            weights="last" if weights is None else weights.name,
+            origin=None if weights is None else weights.origin,
+            evaluation=evaluation,
         )
-    print(f"published {version}; {suggest_next(run['family'], version)}")
+    source = "" if weights is None else f" from {weights}"
+    print(f"published {version}{source}; {suggest_next(run['family'], version)}")
     if not (version / export.WARMUP).exists():
         print(
             "without warm-up requests: they need the extra [serving], pip install 'tfgen[serving]'"
         )
 
 
-def describe(name: str, signatures: dict[str, Any], weights: str, to: Path) -> str:
-    """The text of `--dry-run`: name, number, weights, and all signatures."""
-    lines = [f"would publish {to / name / str(versions.next_number(to, name))}, {weights} weights"]
+def describe(name: str, signatures: dict[str, Any], source: str, to: Path) -> str:
+    """The text of `--dry-run`: name, number, what weights, and all signatures."""
+    lines = [f"would publish {to / name / str(versions.next_number(to, name))}, {source}"]
     for signature, tensors in signatures.items():
         lines.append(f"  {signature:<10}{describe_signature(tensors)}")
     return "\n".join(lines)
@@ -179,7 +194,12 @@ def convert(path: Path, options: ExportOptions) -> None:
 
     with terminable("terminated; nothing was written"):
         with status(f"opening {path}"):
-            sampler = opening.load(path, weights=options.weights)
+            if RunFolder(path).config.is_file():
+                sampler, weights = opening.load_run(path, options.weights)
+            else:
+                sampler, weights = opening.load(path), None
+        if weights is not None:
+            say_missing_best(path, options.weights, weights.name)
         with status(f"converting to {options.format}"):
             decoder = formats.convert(sampler, options.format)
         write_bytes(out, decoder.content)

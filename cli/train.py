@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
@@ -16,11 +16,12 @@ from tfgen.system.quiet import import_quietly, interruptible
 
 from ._command import SAVED_MODELS, run_command, suggest_next
 from ._flags import Parser, add_flags, align_columns, read_flags
+from ._monitor import sample_monitors
 
 PROG = "tfgen-train"
 _TABLE_NOTE = (
-    "The first preset of a model is its default. Times are for two CPU cores, results for the test "
-    "images of MNIST."
+    "Without --preset, MNIST is trained with the first preset of a model, and any other data set "
+    "with its preset images. Times are for two CPU cores, results for the test images of MNIST."
 )
 
 
@@ -29,6 +30,11 @@ class PublishOptions(Config):
     """What `tfgen-train` does with the trained model."""
 
     publish: bool = option(True, "publish the sampler at the end")
+    weights: Literal["best", "last"] = option(
+        "best",
+        "weights to publish: the best by validation, or the last; tfgen-export publishes those of "
+        "other epochs, too",
+    )
     saved_models: Path = option(SAVED_MODELS, "folder to publish the sampler in")
 
 
@@ -111,7 +117,7 @@ def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
 
 
 def train(config: RunConfig, options: PublishOptions) -> None:
-    """Trains, and publishes the sampler with the best weights.
+    """Trains, and publishes the sampler.
 
     Raises:
         UsageError: the request is wrong.
@@ -123,12 +129,15 @@ def train(config: RunConfig, options: PublishOptions) -> None:
     from tfgen.publishing.export import check_publishable
     from tfgen.system.status import status
     from tfgen.system.terminal import print_line
+    from tfgen.training.plan import epochs_note
     from tfgen.training.run import Run
 
     console = Console()
     with interruptible():
         run = Run(config, console, {"publishing": options.to_json()})
         publishes = options.publish and run.is_chief
+        if run.is_chief and (note := epochs_note(config, run.config, len(run.dataset.train))):
+            print_line(console, note)
         if publishes:
             # A refusal must come before the training, not after it.
             with status("checking what will be published"):
@@ -140,25 +149,31 @@ def train(config: RunConfig, options: PublishOptions) -> None:
                 print_line(console, message)
                 return
             print_line(console, f"{run.folder.path} is trained, but not published yet")
-        run.train()
+        run.train(sample_monitors(run, console, options.weights if publishes else None))
         if publishes:
-            print_line(console, publish_best(run, options.saved_models))
+            print_line(console, publish(run, options))
 
 
-def publish_best(run: Any, saved_models: Path) -> str:
-    """Publishes the best weights of a run; returns what to say of it.
+def publish(run: Any, options: PublishOptions) -> str:
+    """Publishes weights of a run; returns what to say of it.
 
     The text has a line about the version before it if the two were not trained alike.
     """
     from tfgen.publishing import export, listing, versions
     from tfgen.system.status import status
 
-    before = versions.newest(run.name, saved_models)
+    before = versions.newest(run.name, options.saved_models)
     with status("publishing"):
-        weights = run.restore_best()
-        record = run.folder.read_record()
-        version = export.publish(run.model, saved_models, run.name, run=record, weights=weights)
-    published = f"published {version}; {suggest_next(run.config.family, version)}"
+        weights = run.restore_weights(options.weights)
+        version = export.publish(
+            run.model,
+            options.saved_models,
+            run.name,
+            run=run.folder.read_record(),
+            weights=weights.name,
+            origin=weights.origin,
+        )
+    published = f"published {version} from {weights}; {suggest_next(run.config.family, version)}"
     difference = "" if before is None else listing.difference(before, versions.Version.at(version))
     return f"{difference}\n{published}" if difference else published
 
@@ -180,15 +195,17 @@ class _SetElsewhere:
 
 _UNDECIDED = {
     **dict.fromkeys(PRESET_OPTIONS, _SetElsewhere("set by the preset")),
-    "preset": _SetElsewhere("the first of the model"),
+    "preset": _SetElsewhere("the first of the model for MNIST, images for any other data set"),
 }
+# The options that count epochs. Where they are the preset's, the data decides.
+_EPOCH_OPTIONS = ("epochs", "warmup_epochs")
 
 
 def parse(argv: list[str]) -> Request:
     """What the arguments ask for.
 
-    `--preset` is read first and sets the defaults of the other flags. With `--resume`, the settings
-    of the run are the defaults.
+    `--preset` is read first and sets the defaults of the other flags; without it, the data set
+    decides which preset does. With `--resume`, the settings of the run are the defaults.
 
     Raises:
         UsageError: an argument is wrong.
@@ -199,7 +216,7 @@ def parse(argv: list[str]) -> Request:
     entry = registry.family(first.model)
     saved = _saved_run(entry.name, first.run_dir) if first.resume else None
     if saved is None:
-        name = entry.default_preset if first.preset is None else first.preset
+        name = entry.preset_for(first.dataset) if first.preset is None else first.preset
         preset = entry.preset(name)
         defaults = _values(preset.model) | preset.training() | {"preset": name}
     else:
@@ -207,7 +224,10 @@ def parse(argv: list[str]) -> Request:
         defaults |= _values(_saved_publishing(saved))
     namespace = _parser(entry, defaults).parse(argv)
     model, options = (read_flags(namespace, kind) for kind in (entry.config, TrainingOptions))
-    config = RunConfig(entry.name, model, options)
+    model.check_options()
+    by_preset = () if saved or first.epochs is not None else _EPOCH_OPTIONS
+    unset = tuple(name for name in by_preset if getattr(first, name) is None)
+    config = RunConfig(entry.name, model, options, preset_epochs=unset)
     if saved is not None:
         from tfgen.training.folder import check_resumable
 
@@ -255,7 +275,7 @@ def _read_deciding_flags(argv: list[str]) -> argparse.Namespace:
         add_flags(parser, entry.config)
     for kind in (CommandOptions, PublishOptions):
         add_flags(parser, kind)
-    add_flags(parser, TrainingOptions, {"preset": None})
+    add_flags(parser, TrainingOptions, dict.fromkeys(("preset", *_EPOCH_OPTIONS)))
     try:
         flags, unknown = parser.parse_known_args([word for word in argv if word not in _HELP])
         if flags.model not in registry.names():
@@ -308,10 +328,14 @@ def _flags_elsewhere(entry: registry.Family, families: Sequence[registry.Family]
         for name in names:
             owners.setdefault("--" + name.replace("_", "-"), []).append(family.name)
     return {
-        flag: f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} it, {entry.name} "
-        "does not"
+        flag: f"{_listed(names)} {'has' if len(names) == 1 else 'have'} it, {entry.name} does not"
         for flag, names in owners.items()
     }
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them: `vae, gan and flow`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def preset_table(families: Sequence[registry.Family]) -> str:

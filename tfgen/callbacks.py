@@ -1,23 +1,26 @@
 """Keras callbacks for scripts: pictures and metrics of samples while a model is trained.
 
 They work with every generative family, sample with the EMA weights, and change nothing in the
-training: weights are bit-equal with and without them.
+training: weights are bit-equal with and without them. `tfgen-train` uses `SampleMonitor`, too.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.classifier import FeatureClassifier, LiveClassifier, open_classifier
+from tfgen.evaluation.monitoring import SAMPLES, SampleComparison, TrainingWatch
 from tfgen.evaluation.sample_metrics import sample_metrics
 from tfgen.evaluation.subject import as_bytes
 from tfgen.models.generative import GenerativeModel
 from tfgen.publishing.sampler import Sampler
-from tfgen.sampling import check_image_bytes, request_labels
+from tfgen.sampling import batches, check_image_bytes, request_labels, request_seeds
 from tfgen.training.callbacks import write_samples
 
 
@@ -130,11 +133,7 @@ class Evaluate(keras.callbacks.Callback):
                 missing, out of range, or the model is not conditional.
         """
         _check_generative(model, "Evaluate")
-        if tuple(model.config.image_shape) != self._shape:
-            raise UsageError(
-                f"{model.name} generates images of {size_text(model.config.image_shape)}; those "
-                f"of Evaluate, to compare with, are of {size_text(self._shape)}"
-            )
+        _check_shape(model, self._shape, "Evaluate")
         request_labels(self.n, model.num_classes, self._labels)
         super().set_model(model)
 
@@ -164,6 +163,103 @@ class Evaluate(keras.callbacks.Callback):
         return {name: float(value) for name, value in values.items() if name != "classes"}
 
 
+def _print_warning(message: str, best_epoch: int | None) -> None:
+    """Prints a warning of `SampleMonitor` on standard error."""
+    print(f"warning: {message}; val_distance is least at epoch {best_epoch}", file=sys.stderr)
+
+
+class SampleMonitor(keras.callbacks.Callback):
+    """Adds distance and diversity of samples to the logs of each epoch, and warns of failures.
+
+    `val_distance` tells how far samples are from held-out images, `diversity` how much they differ
+    from each other; see `tfgen.evaluation.monitoring.SampleComparison.compare`. They take less than
+    a second for small images, need no classifier, and no images but the held-out ones. Values
+    compare within one training alone; `Evaluate` computes the usual metrics.
+
+    A warning says, once, that the samples have lost their diversity, or that the discriminator of a
+    GAN has learned the training images by heart; for the latter, `fit` needs `validation_data`.
+
+    `History` and the progress bar have the values too. Callbacks get the logs in the order of the
+    list, so whatever uses the values, such as `ModelCheckpoint`, comes after this callback.
+
+    Args:
+        images: held-out images to compare with, `uint8[N, H, W, C]`, grey or RGB; the first 2000
+            are used.
+        labels: their classes, `int[N]`, for a class-conditional model: sample i then has the class
+            of image i. None: sample i has the class i mod K.
+        n: number of samples; at most N.
+        seed: of the samples, the same in each epoch.
+        warn: gets each warning, and the epoch with the least `val_distance` so far, counted from 1;
+            by default it is printed on standard error.
+        earlier: the logs of the epochs before, each with its number as `epoch`, for a training
+            that goes on; a warning that is due to them is not repeated.
+
+    Raises:
+        UsageError: images are not `uint8`, neither grey nor RGB, fewer than two, or all alike. In
+            `fit`: the model generates no images, or images of another shape; labels are out of
+            range.
+        WorkError: in `fit`: a pixel of a sample is not finite.
+    """
+
+    def __init__(
+        self,
+        images: Any,
+        labels: Sequence[int] | np.ndarray | None = None,
+        *,
+        n: int = SAMPLES,
+        seed: int = 0,
+        warn: Callable[[str, int | None], None] = _print_warning,
+        earlier: Iterable[Mapping[str, Any]] = (),
+    ):
+        super().__init__()
+        check_image_bytes(str(images.dtype), images.shape)
+        self._shape = tuple(images.shape[1:])
+        self._comparison = SampleComparison(
+            images, None if labels is None else np.asarray(labels), n
+        )
+        self._seeds = request_seeds(self._comparison.n, seed)
+        self._warn, self._watch = warn, TrainingWatch()
+        self._traced: Any = None
+        for row in earlier:
+            self._watch.update(row["epoch"], row)
+
+    def set_model(self, model: Any) -> None:
+        """Takes the model, and traces the graph that draws its samples when it is first used.
+
+        Raises:
+            UsageError: the model generates no images, or images of another shape; labels are out
+                of range, or the model is not conditional.
+        """
+        _check_generative(model, "SampleMonitor")
+        _check_shape(model, self._shape, "SampleMonitor")
+        if self._traced is not model:
+            labels = request_labels(len(self._seeds), model.num_classes, self._comparison.labels)
+            function, specs = model.signatures()["sample"]
+            self._inputs = [self._seeds] if labels is None else [self._seeds, labels]
+            self._function, self._traced = tf.function(function, input_signature=specs), model
+        super().set_model(model)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds `val_distance` and `diversity` to the logs, and warns."""
+        logs = {} if logs is None else logs
+        logs.update(self.metrics())
+        for message in self._watch.update(epoch + 1, logs):
+            self._warn(message, self._watch.best_epoch)
+
+    def metrics(self) -> dict[str, float]:
+        """`val_distance` and `diversity` of samples that the model generates now.
+
+        Raises:
+            WorkError: a pixel of a sample is not finite.
+        """
+        pixels = [
+            self._function(*(tf.constant(values[part], tf.int32) for values in self._inputs))
+            for part in batches(len(self._seeds))
+        ]
+        images = np.concatenate([batch["images"].numpy() for batch in pixels])
+        return self._comparison.compare(as_bytes(images, self.model.name))
+
+
 def _open_features(classifier: Any) -> FeatureClassifier:
     if classifier is None or isinstance(classifier, str | Path):
         name = None if classifier is None else str(classifier)
@@ -178,6 +274,14 @@ def _check_generative(model: Any, callback: str) -> None:
         raise UsageError(
             f"{callback} needs a model that generates images, such as tfgen.VAE; "
             f"a {type(model).__name__} generates none"
+        )
+
+
+def _check_shape(model: Any, shape: tuple[int, ...], callback: str) -> None:
+    if tuple(model.config.image_shape) != shape:
+        raise UsageError(
+            f"{model.name} generates images of {size_text(model.config.image_shape)}; those of "
+            f"{callback}, to compare with, are of {size_text(shape)}"
         )
 
 

@@ -31,7 +31,11 @@ _WORDS = {
     "bits_per_dim": "bits/dim",
     "real_score": "score of real images",
     "fake_score": "score of samples",
+    "distance": "distance of samples to validation images",
+    "diversity": "diversity of samples; 1: as validation images",
 }
+# Logged values that are of samples, and thus of neither split.
+_OF_SAMPLES = ("distance", "diversity")
 
 
 def family_colour(family: str | None) -> str:
@@ -150,7 +154,7 @@ def _draw_curve(axes: Any, rows: Sequence[Mapping[str, Any]], name: str, colour:
                 style,
                 color=colour,
                 marker={"-": "o", "--": "x"}[style] if len(rows) == 1 else None,
-                label=f"{words}, {split}",
+                label=words if name in _OF_SAMPLES else f"{words}, {split}",
             )
 
 

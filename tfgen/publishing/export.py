@@ -153,6 +153,7 @@ def publish(
     *,
     run: Mapping[str, Any] | None = None,
     weights: str = "last",
+    origin: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
 ) -> Path:
     """Publishes a model as the next version of a name, in float32 whatever its policy.
@@ -162,7 +163,9 @@ def publish(
         saved_models: folder of all names.
         name: name to publish under.
         run: configuration of the run, for the manifest; None takes the model's own.
-        weights: `best` or `last`, for the manifest.
+        weights: `best`, `last` or `epoch <number>`, for the manifest.
+        origin: epoch of the weights and, for the best ones, the name and value of what was
+            monitored; for the manifest.
         evaluation: evaluation of these weights, for the manifest.
 
     Returns:
@@ -187,6 +190,7 @@ def publish(
         return {
             "family": run.get("family"),
             "weights": weights,
+            **({} if origin is None else {"weights_origin": dict(origin)}),
             "num_classes": plain.num_classes,
             "run": dict(run),
             "signatures": describe(traced),

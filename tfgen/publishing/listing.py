@@ -110,6 +110,9 @@ def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     decided = [f.name for f in dataclasses.fields(preset.model) if "help" not in f.metadata]
     expected = {**TrainingOptions(**preset.training()).to_json(), **preset.model.to_json()}
+    if options.get("warmup_epochs") == preset.scaled_warmup(options.get("epochs", preset.epochs)):
+        # Both were scaled to the number of training images.
+        expected["warmup_epochs"] = options["warmup_epochs"]
     return {
         name: value
         for name, value in {**options, **model}.items()

@@ -13,16 +13,17 @@ from tfgen.publishing import export, versions
 from tfgen.publishing.sampler import Sampler as Sampler
 from tfgen.publishing.sampler import load_saved_model
 from tfgen.settings.training import RunConfig, TrainingOptions
-from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder, saved_config
+from tfgen.training.weights import Weights, read_weights
 
 
-def load(path: str | Path, *, weights: str = "best") -> Any:
+def load(path: str | Path, *, weights: str | int = "best") -> Any:
     """Opens a run, a `.keras` file or a published version.
 
     Args:
         path: run directory, `.keras` file, or folder of a version, `<name>/<integer>`.
-        weights: of a run, `best` (by validation loss, if the family has one) or `last`.
+        weights: of a run, `best` (by validation; the last ones if it has no best checkpoint),
+            `last`, or the number of an epoch whose weights it has kept.
 
     Returns:
         The model of a run or of a `.keras` file; the latter is compiled as it was saved. A
@@ -38,7 +39,7 @@ def load(path: str | Path, *, weights: str = "best") -> Any:
     if versions.is_version(path):
         return Sampler(path)
     if RunFolder(path).config.is_file():
-        return load_run(path, weights)[0]
+        return load_run(path, str(weights))[0]
     raise UsageError(f"{path} is neither a run directory nor a .keras file nor a published version")
 
 
@@ -56,31 +57,28 @@ def _load_keras_file(path: Path) -> Any:
         raise WorkError(f"{path} cannot be loaded ({type(error).__name__}: {reason})") from error
 
 
-def load_run(path: Path, weights: str) -> tuple[Any, str]:
-    """The model of a run, and which of its weights it has, `best` or `last`.
+def load_run(path: Path, choice: str) -> tuple[Any, Weights]:
+    """The model of a run, and the weights that it has.
 
     Args:
         path: run directory.
-        weights: `best` or `last`; the last ones are used if the family has no best ones.
+        choice: `best`, `last` or the number of an epoch. The last ones are used if the run has no
+            best ones.
 
     Raises:
-        UsageError: the run has no checkpoint yet, or `weights` is another word.
+        UsageError: the run has no checkpoint yet, or not the weights that were asked for.
         WorkError: the run is damaged.
     """
     config = saved_config(path)
-    if weights not in ("best", "last"):
-        raise UsageError(f"weights {weights!r} are unknown; use 'best' or 'last'")
-    folder = RunFolder(path).checkpoints
-    best = checkpoint.read_best(folder) if weights == "best" else None
-    state = best or checkpoint.read_newest(folder)[0]
-    if state is None:
+    weights = read_weights(path, choice)
+    if weights is None:
         raise UsageError(
             f"run {path} has no checkpoint yet; train it with: "
             f"tfgen-train {config.family} --resume --run-dir {shlex.quote(str(path))}"
         )
     model = registry.build_model(config)
-    state.restore_weights(model)
-    return model, "last" if best is None else "best"
+    weights.checkpoint.restore_weights(model)
+    return model, weights
 
 
 def exported_model(path: str | Path) -> Any:

@@ -25,10 +25,10 @@ class RunSampler(SignatureSampler):
 
     Args:
         path: run directory.
-        weights: `best` (by validation loss, if the family has one) or `last`.
+        weights: `best` (by validation), `last` or the number of an epoch.
 
     Attributes:
-        weights: which weights it has, `best` or `last`.
+        weights: which weights it has, `best`, `last` or `epoch <number>`.
 
     Raises:
         UsageError: the folder is no run, its model makes no images, or there is no checkpoint yet.
@@ -40,7 +40,8 @@ class RunSampler(SignatureSampler):
     def __init__(self, path: Path, weights: str = "best"):
         self.path, self.name = path, run_name(saved_config(path))
         self.training = RunFolder(path).read_record()
-        model, self.weights = load_run(path, weights)
+        model, used = load_run(path, weights)
+        self.weights = used.name
         if not isinstance(model, GenerativeModel):
             raise UsageError(
                 f"{path} is a run of a {self.training['family']}, which makes no images; pass a "

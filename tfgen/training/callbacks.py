@@ -17,12 +17,15 @@ from rich.progress import TaskID
 from tfgen import figures
 from tfgen.data import Split
 from tfgen.errors import InterruptedRunError, WorkError
+from tfgen.models.generative import SAMPLE_DISTANCE
 from tfgen.system import machine
-from tfgen.system.terminal import count_noun, make_bar, on_screen, print_values
+from tfgen.system.terminal import count_noun, format_value, make_bar, on_screen, print_values
 from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder
 from tfgen.training.interrupt import InterruptRequest
 
+# The panel of the curves of what a comparison of samples with validation images has logged.
+_SAMPLES_PANEL = ("samples relative to validation images", ("distance", "diversity"))
 # Validation images that the pictures at the end of a run are drawn from.
 PICTURE_IMAGES = 1000
 
@@ -123,19 +126,22 @@ class MetricsLog(keras.callbacks.Callback):
         self.folder.append_metrics(
             {"epoch": epoch + 1, "seconds": seconds, "peak_mib": machine.peak_mib(), **values}
         )
-        words = [f"{name} {_format(value)}" for name, value in values.items()]
+        words = [f"{name} {format_value(value)}" for name, value in values.items()]
         width = len(str(self.epochs))
         start = f"epoch {epoch + 1:{width}}/{self.epochs}"
         print_values(self.console, [start, f"{seconds:.1f} s", *words])
 
 
 class Checkpointing(keras.callbacks.Callback):
-    """Saves at the end of an epoch, at intervals within it, on a signal, and the best weights.
+    """Saves at the end of an epoch, at intervals within it, on a signal, and weights to keep.
+
+    These are the best ones, and those of every n-th epoch.
 
     Args:
         folder: the run directory.
         position: the run's position.
         minutes: time between two checkpoints within an epoch.
+        keep_every: number of epochs from one that is kept to the next; 0 keeps none.
         interrupt: records the signal that asks the run to end.
         restored: the checkpoint that the run resumes from, or None. It is kept until there are two
             newer ones, and its metrics are restored if it was saved within an epoch.
@@ -147,6 +153,7 @@ class Checkpointing(keras.callbacks.Callback):
         folder: RunFolder,
         position: Position,
         minutes: float,
+        keep_every: int,
         interrupt: InterruptRequest,
         restored: checkpoint.Checkpoint | None,
         advice: str,
@@ -154,7 +161,7 @@ class Checkpointing(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.position = folder, position
         self.interrupt, self.advice = interrupt, advice
-        self.period = 60 * minutes
+        self.period, self.keep_every = 60 * minutes, keep_every
         self._restored = restored
         self._previous = None if restored is None else restored.path
         self._saved_at = time.monotonic()
@@ -182,7 +189,7 @@ class Checkpointing(keras.callbacks.Callback):
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Saves the best weights, if they are, and then the epoch.
+        """Saves the weights, if they are to be kept, and then the epoch.
 
         In this order a kill between the two loses neither.
 
@@ -196,6 +203,9 @@ class Checkpointing(keras.callbacks.Callback):
             weights = checkpoint.read_arrays(self.model, ("weights",))
             state = {"epoch": epoch + 1, "monitor": monitor, "value": value}
             checkpoint.save_best(self.folder.checkpoints, epoch + 1, weights, state)
+        if self.keep_every and (epoch + 1) % self.keep_every == 0:
+            weights = checkpoint.read_arrays(self.model, ("weights",))
+            checkpoint.save_epoch(self.folder.checkpoints, epoch + 1, weights)
         self._save()
         if (signum := self.interrupt.signum) is not None:
             self._stop(signum)
@@ -271,6 +281,8 @@ class Figures(keras.callbacks.Callback):
         """Writes curves.png from the log of metrics."""
         panels = [(curve.title, curve.names) for curve in self.model.curves]
         rows = self.folder.read_metrics()
+        if any(SAMPLE_DISTANCE in row for row in rows):
+            panels.append(_SAMPLES_PANEL)
         self._save(figures.curves(rows, panels, self.title, self.family), "curves")
 
     def _save(self, figure: Any, name: str) -> None:
@@ -325,13 +337,8 @@ class ProgressBar(keras.callbacks.Callback):
             # Keras sorts the logs by name; the family logs its main value first.
             name = self.model.logged[0]
             if logs and name in logs:
-                text += f"  {name} {_format(_scalar(logs[name]))}"
+                text += f"  {name} {format_value(_scalar(logs[name]))}"
             self.bar.update(self._task, completed=self.position.step, description=text)
-
-
-def _format(value: float) -> str:
-    """A logged value as the terminal shows it."""
-    return f"{value:.4g}" if abs(value) < 10 else f"{value:.2f}"
 
 
 def _scalar(value: Any) -> float:

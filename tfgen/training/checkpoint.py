@@ -1,9 +1,10 @@
 """Checkpoints: complete, hashed, published by one rename.
 
-A checkpoint is a folder `step-<step>` or `best-<epoch>` with `arrays.npz` (weights, every
-optimizer's slots and loss scale, metrics), `state.json` and `sha256.json`. It is written to a
-temporary folder, flushed to the disk and renamed, so a reader sees all of it or nothing. The
-manifest finds damage, not malice; nothing in a checkpoint can run code.
+A checkpoint is a folder `step-<step>` with `arrays.npz` (weights, every optimizer's slots and loss
+scale, metrics), `state.json` and `sha256.json`. The folders `best-<epoch>` and `epoch-<epoch>` have
+the weights alone. A checkpoint is written to a temporary folder, flushed to the disk and renamed,
+so a reader sees all of it or nothing. The manifest finds damage, not malice; nothing in a
+checkpoint can run code.
 
 Age decides which checkpoint is read and which are kept, not the number in the name. A run that
 cannot read its newest checkpoint continues from an older one, and then writes smaller numbers.
@@ -24,7 +25,7 @@ import numpy as np
 from tfgen.errors import WorkError, size_text
 from tfgen.system.atomic import file_sha256, fresh_folder, publish
 
-_STEPS, _BEST = "step-*", "best-*"
+_STEPS, _BEST, _EPOCHS = "step-*", "best-*", "epoch-*"
 _ARRAYS, _STATE, _MANIFEST = "arrays.npz", "state.json", "sha256.json"
 # The entry of state.json that orders checkpoints by age [ns since 1970].
 _SAVED_AT = "saved_at"
@@ -153,6 +154,15 @@ def save_best(
             shutil.rmtree(checkpoint, ignore_errors=True)
 
 
+def save_epoch(folder: Path, epoch: int, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes `epoch-<epoch>`, which stays.
+
+    Raises:
+        OSError: the disk is full or the folder is not writable.
+    """
+    _save(folder, f"epoch-{epoch:06d}", arrays, {"epoch": epoch})
+
+
 def step_folders(folder: Path) -> list[Path]:
     """The folders of the step checkpoints, the one written last first."""
     return _newest_first(folder, _STEPS)
@@ -186,6 +196,20 @@ def read_best(folder: Path) -> Checkpoint | None:
     """
     folders = _newest_first(folder, _BEST)
     return read(folders[0]) if folders else None
+
+
+def epoch_folders(folder: Path) -> dict[int, Path]:
+    """The folders of checkpoints that hold the weights after a whole epoch, by epoch.
+
+    Any of the three kinds may; one that cannot be read is left out.
+    """
+    folders = {}
+    for pattern in (_STEPS, _BEST, _EPOCHS):
+        for path in reversed(_newest_first(folder, pattern)):
+            state = _read_state(path)
+            if isinstance(epoch := state.get("epoch"), int) and not state.get("batch") and epoch:
+                folders[epoch] = path
+    return dict(sorted(folders.items()))
 
 
 def read(path: Path) -> Checkpoint:
@@ -238,13 +262,21 @@ def _saved_at(path: Path) -> int:
     The modification time of its folder stands in where state.json does not say it, because it is
     damaged or of an earlier version of tfgen.
     """
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        saved_at = json.loads((path / _STATE).read_text()).get(_SAVED_AT)
-        if isinstance(saved_at, int):
-            return saved_at
+    saved_at = _read_state(path).get(_SAVED_AT)
+    if isinstance(saved_at, int):
+        return saved_at
     with contextlib.suppress(OSError):  # removed by the run meanwhile
         return path.stat().st_mtime_ns
     return 0
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """The content of state.json, unchecked; empty if it cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        state = json.loads((path / _STATE).read_text())
+        if isinstance(state, dict):
+            return state
+    return {}
 
 
 def _is_sound(path: Path) -> bool:

@@ -24,7 +24,13 @@ from tfgen.system import machine
 from tfgen.training.callbacks import PICTURE_IMAGES
 from tfgen.training.checkpoint import collect_variables
 from tfgen.training.folder import run_path
-from tfgen.training.plan import EVAL_BATCH_SIZE, compiled_model, count_parameters, with_data
+from tfgen.training.plan import (
+    EVAL_BATCH_SIZE,
+    compiled_model,
+    count_parameters,
+    epochs_note,
+    with_data,
+)
 from tfgen.training.tracing import peak_bytes, tensor_bytes, trace_step, without_memory
 
 # TensorFlow, Keras, TensorFlow Probability and matplotlib, before a model is built.
@@ -97,16 +103,21 @@ def describe(config: RunConfig, saved_models: Path | None = None) -> str:
     Raises:
         UsageError: the request is wrong.
     """
+    requested = config
+    data = outline(config.options.dataset, config.options.data_dir)
+    config = with_data(requested, data)
     options = config.options
-    data = outline(options.dataset, options.data_dir)
-    config = with_data(config, data)
     steps = steps_per_epoch(data.train, options.batch_size)
     model = _build(config, steps)
     cost, problem = estimate(model, config, data, publishes=saved_models is not None)
     settings = {**config.model.to_json(), **options.to_json()}
     rows = {
         "model": f"{config.family}, preset {options.preset}",
-        **{name: value for name, value in settings.items() if name != "preset"},
+        **{
+            name: "none" if value == [] else value
+            for name, value in settings.items()
+            if name != "preset"
+        },
         "training images": f"{data.train}, validation {data.validation}",
         "parameters": f"{count_parameters(model):,}",
         "steps": f"{steps} per epoch, {steps * options.epochs:,} in total",
@@ -114,6 +125,8 @@ def describe(config: RunConfig, saved_models: Path | None = None) -> str:
         **_disk_rows(cost),
     }
     lines = [f"{name:<28}{value}" for name, value in rows.items()]
+    if note := epochs_note(requested, config, data.train):
+        lines.append(note)
     if problem:
         lines.append(f"A step of this model cannot be traced ({problem}): it may need more memory.")
     return "\n".join([*lines, *_warnings(cost, config, saved_models)])
@@ -175,6 +188,8 @@ def estimate(
         images = _BATCHES * batch * data.image_bytes
     epochs = config.options.epochs
     checkpoints = min(epochs, _CHECKPOINTS_AT_ONCE) * state + min(epochs, 2) * best
+    if every := config.options.keep_every:
+        checkpoints += epochs // every * saved
     shown = (_SHOWN + _SHOWN_EACH_EPOCH * epochs) * data.image_bytes
     cost = Cost(
         weights=state,

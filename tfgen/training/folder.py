@@ -239,12 +239,11 @@ def add_resumption(
         start: time, command, package versions and machine of the resumption; versions and machine
             are left out of the entry if they are those that started the run.
     """
-    before, now = saved["options"], options.to_json()
+    # A run of an earlier version lacks the options that are new.
+    before, now = read_options(saved["options"]).to_json(), options.to_json()
     # These say which run is meant, and not how it goes on.
     names = [name for name in RESUMABLE if name not in ("run_dir", "resume")]
-    changed = {
-        name: [before.get(name), now[name]] for name in names if before.get(name) != now[name]
-    }
+    changed = {name: [before[name], now[name]] for name in names if before[name] != now[name]}
     entry = {
         name: value
         for name, value in start.items()
@@ -253,7 +252,7 @@ def add_resumption(
     return {
         **saved,
         **notes,
-        "options": {**before, **{name: now[name] for name in changed}},
+        "options": {**saved["options"], **{name: now[name] for name in changed}},
         "resumed": [*saved.get("resumed", []), {**entry, "changed": changed}],
     }
 
@@ -288,4 +287,6 @@ def _as_flag(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return f"--{flag}" if value else f"--no-{flag}"
     entries = value if isinstance(value, tuple) else (value,)
+    if not entries:
+        return f"no --{flag}"
     return " ".join([f"--{flag}", *map(str, entries)])

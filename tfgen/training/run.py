@@ -5,9 +5,9 @@ import importlib.metadata
 import platform
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -36,6 +36,7 @@ from tfgen.training.plan import (
     with_data,
 )
 from tfgen.training.strategy import is_chief, make_strategy, worker_index
+from tfgen.training.weights import Weights, read_weights
 
 
 class Run:
@@ -112,10 +113,14 @@ class Run:
                 self.folder.evaluation.unlink(missing_ok=True)
             yield
 
-    def train(self) -> None:
+    def train(self, observers: Sequence[keras.callbacks.Callback] = ()) -> None:
         """Trains to the last epoch, from the start or from the restored checkpoint.
 
         Call it within `started`. It does nothing if the run is finished.
+
+        Args:
+            observers: callbacks that add values to the logs of an epoch. The log of metrics, the
+                figures and the choice of the best checkpoint come after them.
 
         Raises:
             WorkError: the training failed.
@@ -139,24 +144,30 @@ class Run:
         reports = [figures, callbacks.TensorBoard(self.folder), bar]
         try:
             with bar.on_screen():
-                self._fit(train, validation, self._callbacks(reports))
+                self._fit(train, validation, self._callbacks(observers, reports))
         except InterruptedRunError:
             if self.folder.read_metrics():
                 figures.write_curves()
             raise
         print_line(self.console, f"run directory: {self.folder.path}")
 
-    def restore_best(self) -> Literal["best", "last"]:
-        """Restores the best weights by validation, if the family has such.
+    def restore_weights(self, choice: str) -> Weights:
+        """Gives the model weights of the run, whose last epoch is done.
+
+        Args:
+            choice: `best`, `last` or the number of an epoch; see `read_weights`.
 
         Returns:
-            Which weights the model has now.
+            The weights; the last ones if the run has no best ones.
+
+        Raises:
+            UsageError: the run has not kept the weights of that epoch.
+            WorkError: the checkpoint is damaged.
         """
-        best = checkpoint.read_best(self.folder.checkpoints)
-        if best is None:
-            return "last"
-        best.restore_weights(self.model)
-        return "best"
+        weights = read_weights(self.folder.path, choice)
+        assert weights is not None
+        weights.checkpoint.restore_weights(self.model)
+        return weights
 
     def _check_data(self) -> None:
         expected = self.folder.read_config().get("data", {}).get("fingerprint")
@@ -211,9 +222,14 @@ class Run:
         if (folder := pixel_folder(self.dataset.train.images)) is not None:
             print_line(self.console, f"images are read from {folder}")
 
-    def _callbacks(self, reports: list[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:
+    def _callbacks(
+        self,
+        observers: Sequence[keras.callbacks.Callback],
+        reports: Sequence[keras.callbacks.Callback],
+    ) -> list[keras.callbacks.Callback]:
         """All callbacks in their order.
 
+        The observers, which add to the logs of an epoch, come before what uses the logs.
         The reports of an epoch come before its checkpoint. A run that is killed between the two
         repeats the epoch, so no report is missing.
         """
@@ -223,6 +239,7 @@ class Run:
             self.folder,
             self._position,
             self.options.checkpoint_every,
+            self.options.keep_every,
             self._interrupt,
             self._restored,
             advice,
@@ -230,6 +247,7 @@ class Run:
         self._restored = None
         return [
             callbacks.Tracking(self._position, self.folder.checkpoints),
+            *observers,
             callbacks.MetricsLog(self.folder, self._position, self.options.epochs, self.console),
             *reports,
             checkpointing,
@@ -253,6 +271,7 @@ class Run:
                 batch_size=self.options.batch_size,
                 seed=self.options.seed,
                 start_step=self._position.step,
+                augment=self.options.augment,
             )
             self.model.fit(
                 batches.take(self._position.steps_per_epoch - self._position.batch),

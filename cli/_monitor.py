@@ -1,0 +1,43 @@
+"""The callback by which `tfgen-train` watches the samples of a training."""
+
+import shlex
+from typing import Any
+
+from tfgen.errors import UsageError
+
+
+def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
+    """The callbacks that compare samples with validation images, if the family wants it.
+
+    Says so if the images cannot be compared: then the run has no best checkpoint.
+
+    Args:
+        run: a `tfgen.training.run.Run` that is started.
+        console: where warnings are printed.
+        weights: which weights the run is published with, `best` or `last`; None: it is not.
+    """
+    from tfgen.models.generative import SAMPLE_DISTANCE
+    from tfgen.system.terminal import print_line
+
+    if run.model.monitor != SAMPLE_DISTANCE or run.is_finished:
+        return []
+    from tfgen.callbacks import SampleMonitor
+
+    def warn(message: str, best_epoch: int | None) -> None:
+        path = shlex.quote(str(run.folder.path))
+        publishing = "" if weights != "best" else " and will be published"
+        stop = f"Ctrl-C stops the run; then tfgen-export {path} publishes them"
+        best = f"The best weights so far, of epoch {best_epoch}, are kept{publishing}"
+        print_line(console, f"warning: {message}. {best}. {stop}")
+
+    validation = run.dataset.validation
+    labels = validation.labels if run.model.num_classes else None
+    try:
+        monitor = SampleMonitor(
+            validation.images, labels, warn=warn, earlier=run.folder.read_metrics()
+        )
+    except UsageError as error:
+        print_line(console, f"samples are not compared with validation images: {error}")
+        print_line(console, "so the run has no best checkpoint, and its last weights are published")
+        return []
+    return [monitor]

@@ -1,0 +1,251 @@
+"""Distance and diversity of samples during a training, and when a training is said to fail."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import tfgen
+from tests.conftest import make_images
+from tests.told import fails
+from tfgen.callbacks import SampleMonitor
+from tfgen.evaluation.distances import fid
+from tfgen.evaluation.monitoring import (
+    SampleComparison,
+    TrainingWatch,
+    mean_distance,
+    part_colours,
+)
+
+pytestmark = pytest.mark.newest
+
+SCORES = ("real_score", "fake_score", "val_real_score", "val_fake_score")
+
+
+def watched(values: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    """The warnings of a training with these logs, each with its epoch."""
+    watch = TrainingWatch()
+    return [
+        (epoch, message)
+        for epoch, logs in enumerate(values, 1)
+        for message in watch.update(epoch, logs)
+    ]
+
+
+def diversities(*values: float) -> list[dict[str, Any]]:
+    """Logs of samples that are the nearer to real images, the more diverse they are."""
+    return [{"diversity": value, "val_distance": 2 - value} for value in values]
+
+
+# --- distance and diversity ---------------------------------------------------------------
+
+
+@pytest.mark.quick
+def test_real_images_are_near_and_diverse_and_a_repeated_image_is_not() -> None:
+    images = make_images(200)
+    comparison = SampleComparison(images[:100])
+    real, repeated, dull = (
+        comparison.compare(samples)
+        for samples in (
+            images[100:],
+            images[:1].repeat(100, 0),
+            np.full_like(images[:100], images.mean()),
+        )
+    )
+    assert real["diversity"] == pytest.approx(1, abs=0.1)
+    assert real["val_distance"] < 0.2
+    assert repeated["diversity"] == pytest.approx(0, abs=1e-5)
+    assert min(repeated["val_distance"], dull["val_distance"]) > 1
+    assert comparison.compare(images[:100])["val_distance"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.quick
+def test_the_distance_is_the_fid_of_the_features_divided_by_their_number() -> None:
+    images = make_images(160, 9, 3)  # 9 pixels have no 4 equal parts
+    comparison = SampleComparison(images[:80])
+    samples = np.random.default_rng(0).integers(0, 256, (80, 9, 9, 3), np.uint8)
+    features, reference = comparison.features(samples), comparison.features(images[:80])
+    assert features.shape[1] == 80 // 4
+    expected = fid(features, reference) / features.shape[1]
+    assert comparison.compare(samples)["val_distance"] == pytest.approx(expected)
+
+
+@pytest.mark.quick
+def test_diversity_with_classes_is_that_within_them() -> None:
+    features = np.array([[0.0], [2.0], [10.0], [16.0]])
+    # 2 and 6 in the classes; the pairs between them are 10, 16, 8 and 14.
+    assert mean_distance(features, np.array([0, 0, 1, 1])) == pytest.approx(4)
+    assert mean_distance(features) == pytest.approx((2 + 6 + 10 + 16 + 8 + 14) / 6)
+    # No class has two images.
+    assert mean_distance(features, np.arange(4)) == pytest.approx(mean_distance(features))
+    # One image of each class differs from the others, but a class has no diversity.
+    images = make_images(120)
+    comparison = SampleComparison(images, np.arange(120) % 3)
+    assert comparison.compare(images[np.arange(120) % 3])["diversity"] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.quick
+def test_the_colours_are_means_over_parts_of_the_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 5, 3, 2), np.uint8)
+    rows, columns = (slice(0, 2), slice(2, 5)), (slice(0, 1), slice(1, 3))
+    expected = [image[0, i, j].mean((0, 1)) / 255 for i in rows for j in columns]
+    np.testing.assert_allclose(part_colours(image, 2)[0], np.ravel(expected))
+    assert part_colours(image, 4).shape == (1, 4 * 3 * 2)
+
+
+@pytest.mark.quick
+def test_any_number_of_images_and_any_size_has_a_distance() -> None:
+    for n, side, channels in ((2, 4, 1), (9, 3, 3), (50, 70, 1)):
+        images = np.random.default_rng(n).integers(0, 256, (n, side, side, channels), np.uint8)
+        values = SampleComparison(images).compare(images[::-1])
+        assert values["val_distance"] == pytest.approx(0, abs=1e-6)
+        assert values["diversity"] == pytest.approx(1)
+
+
+@pytest.mark.quick
+def test_images_that_cannot_be_compared_with_are_refused() -> None:
+    fails(lambda: SampleComparison(np.zeros((9, 4, 4, 2), np.uint8)), "takes grey or RGB images")
+    fails(lambda: SampleComparison(np.zeros((9, 4, 4, 1), np.uint8)), "are all alike")
+    fails(lambda: SampleComparison(np.zeros((1, 4, 4, 1), np.uint8)), "1 images are too few")
+
+
+# --- warnings -----------------------------------------------------------------------------
+
+
+@pytest.mark.quick
+def test_a_collapse_is_told_once_when_it_happens() -> None:
+    ((epoch, message),) = watched(diversities(0.3, 0.5, 0.61, 0.5, 0.2, 0.04, 0.05, 0.03, 0.1))
+    assert epoch == 6
+    assert message == (
+        "epoch 6: the samples have lost their diversity (0.04 of the real images'; 0.61 at epoch "
+        "3): the generator may have collapsed"
+    )
+
+
+@pytest.mark.quick
+def test_a_second_collapse_is_told_again() -> None:
+    values = diversities(0.8, 0.1, 0.1, 0.5, 0.7, 0.8, 0.1, 0.1)
+    assert [epoch for epoch, _ in watched(values)] == [3, 8]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.02, 0.05, 0.3, 0.6, 0.9, 0.95, 1.0],  # the first epochs
+        [0.9, 0.3, 0.9, 0.4, 0.8],  # an epoch alone
+        [1.0, 0.9, 0.8, 0.7, 0.65, 0.6, 0.6],  # less diverse, but not all alike
+        [0.05] * 19 + [0.2],
+    ],
+)
+def test_a_training_that_goes_well_has_no_warning(values: list[float]) -> None:
+    assert not watched(diversities(*values))
+
+
+@pytest.mark.quick
+def test_noise_at_the_start_is_not_what_later_samples_are_compared_with() -> None:
+    noise = {"diversity": 1.1, "val_distance": 5.0}
+    assert not watched([noise, noise, *diversities(0.4, 0.4, 0.5)])
+
+
+@pytest.mark.quick
+def test_one_image_at_the_best_epoch_had_no_diversity_to_lose() -> None:
+    worse = {"diversity": 0.0, "val_distance": 1.2}
+    assert not watched([{"diversity": 0.0, "val_distance": 1.1}, worse, worse, worse])
+
+
+@pytest.mark.quick
+def test_samples_that_never_become_diverse_are_told() -> None:
+    ((epoch, message),) = watched(diversities(*[0.05] * 30))
+    assert epoch == 20
+    assert "almost alike for 20 epochs (diversity 0.05" in message
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("scores", "epochs"),
+    [
+        ((0.9, 0.1, 0.15, 0.1), [5]),  # held-out images score as samples do
+        ((90.0, -70.0, -65.0, -68.0), [5]),  # and a critic's have no unit
+        ((0.9, 0.1, 0.7, 0.1), []),
+        ((0.9, 0.1, 0.7, 0.8), []),  # batch normalization: the two do not compare
+        ((0.55, 0.45, 0.53, 0.45), []),
+    ],
+)
+def test_a_discriminator_that_knows_the_training_images_by_heart_is_told(
+    scores: tuple[float, ...], epochs: list[int]
+) -> None:
+    messages = watched([dict(zip(SCORES, scores, strict=True))] * 12)
+    assert [epoch for epoch, _ in messages] == epochs
+    assert all("learned the training images by heart" in message for _, message in messages)
+
+
+# --- the callback -------------------------------------------------------------------------
+
+
+def fit(model: Any, images: np.ndarray, *callbacks: keras.callbacks.Callback) -> dict[str, Any]:
+    keras.utils.set_random_seed(0)  # the order of the batches
+    model.compile(**model.default_optimizers(1e-2), run_eagerly=True)
+    labels = np.arange(len(images)) % 3 if model.num_classes else None
+    history: dict[str, Any] = model.fit(
+        images,
+        labels,
+        batch_size=len(images),
+        callbacks=list(callbacks),
+        epochs=2,
+        verbose=0,
+    ).history
+    return history
+
+
+def small_gan(num_classes: int = 0, ema_decay: float = 0.0) -> Any:
+    return tfgen.GAN(
+        image_shape=(6, 6, 1),
+        generator_hidden=(4,),
+        discriminator_hidden=(4,),
+        latent_dim=2,
+        ema_decay=ema_decay,
+        num_classes=num_classes,
+    )
+
+
+def test_the_callback_compares_samples_of_the_ema_and_changes_nothing(images: np.ndarray) -> None:
+    plain, observed = small_gan(3, 0.5), small_gan(3, 0.5)
+    labels = np.arange(48) % 3
+    monitor = SampleMonitor(images[:48], labels)
+    expected, history = fit(plain, images), fit(observed, images, monitor)
+    assert history.keys() - expected.keys() == {"val_distance", "diversity"}
+    assert {name: history[name] for name in expected} == expected
+    for variable, same in zip(observed.variables, plain.variables, strict=True):
+        np.testing.assert_array_equal(variable, same)
+    samples = np.round(255 * plain.sample(48, seed=0, labels=labels).numpy()).astype(np.uint8)
+    values = SampleComparison(images[:48], labels).compare(samples)
+    assert {name: history[name][-1] for name in values} == pytest.approx(values, rel=1e-3)
+
+
+def test_the_callback_warns_and_goes_on_from_earlier_logs(
+    images: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = small_gan()
+    kernel = next(v for v in model.generator.trainable_variables if v.shape == (4, 36))
+    kernel.assign(0 * kernel)  # one image, whatever the latents
+    earlier = [{"epoch": 1, "diversity": 0.9, "val_distance": 0.2}]
+    monitor = SampleMonitor(images, earlier=earlier)
+    monitor.set_model(model)
+    logs: dict[str, Any] = {}
+    for epoch in (1, 2, 3):
+        monitor.on_epoch_end(epoch, logs)
+    assert logs["diversity"] < 0.1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: epoch 3: the samples have lost their diversity (0.0")
+    assert line.endswith("; val_distance is least at epoch 1")
+
+
+def test_the_callback_refuses_what_it_cannot_compare(images: np.ndarray) -> None:
+    fails(lambda: SampleMonitor(images / 255), "uint8")
+    for model, text in (
+        (tfgen.GAN(image_shape=(8, 8, 1), generator_hidden=(4,)), "generates images of 8 × 8"),
+        (tfgen.Classifier(image_shape=(6, 6, 1), channels=2, units=6), "generates none"),
+    ):
+        fails(lambda model=model: SampleMonitor(images).set_model(model), text)
