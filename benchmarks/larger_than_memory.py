@@ -189,8 +189,8 @@ def train(arguments: argparse.Namespace, data: Path, run: Path, limit: int) -> T
     Raises:
         WorkError: the training failed.
     """
-    command = [sys.executable, "-c", TRAIN, str(limit), "vae", "--dataset", NAME]
-    command += ["--data-dir", str(data), "--run-dir", str(run), "--no-publish"]
+    command = [sys.executable, "-c", TRAIN, str(limit), "vae", "--preset", "mlp"]
+    command += ["--dataset", NAME, "--data-dir", str(data), "--run-dir", str(run), "--no-publish"]
     command += ["--hidden", str(arguments.hidden), "--epochs", str(arguments.epochs)]
     command += ["--batch-size", str(arguments.batch_size)]
     environment = {**os.environ, "TFGEN_CACHE": str(run.parent.parent / "cache")}

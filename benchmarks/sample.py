@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tfgen.cli._command import run_command
 from tfgen.cli._flags import Parser
-from train_epoch import MAX_OTHERS, PRODUCTS_A_ROUND, busy_seconds, cpu_model, product_flops, timed
+from train_epoch import PRODUCTS_A_ROUND, busy_seconds, product_flops, timed
+from train_report import MAX_OTHERS, cpu_model
 
 from tfgen import __version__
 from tfgen.errors import UsageError, WorkError

@@ -3,14 +3,14 @@
 tfgen and the peer in PyTorch train in turns, so that other work on the machine slows both. The
 least time is what the epoch's dense layers would take at the rate of a large matrix product,
 which is measured right before and right after each epoch of tfgen. Everything runs on the CPU.
+
+With `--preset images`, a step is compared with four ways to take the same step in PyTorch.
 """
 
 import argparse
-import datetime
 import importlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 from tfgen.cli._command import run_command
 from tfgen.cli._flags import Parser
+from train_report import describe, print_report
 
-from tfgen import __version__, registry
+from tfgen import registry
 from tfgen.data import Dataset, load, on_host, steps_per_epoch, train_batches
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
@@ -35,9 +36,8 @@ PROG = "train_epoch"
 # Rows and columns of the two matrices of the product.
 PRODUCT_SIZE = 2048
 PRODUCTS_A_ROUND = 5
-# Largest share of the cores that other processes may take. The threads of eager PyTorch wait for
-# each other after every operation, so they lose far more than that share.
-MAX_OTHERS = 0.1
+# The preset that train_images.py compares.
+IMAGES = "images"
 # How often imports and decoding are timed.
 START_REPEATS = 3
 
@@ -96,6 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     arguments = parse(argv)
+    if arguments.preset == IMAGES:
+        importlib.import_module("train_images").compare(arguments)
+        return
     comparison = find_comparison(arguments.model)
     import_seconds = [time_import(arguments.model) for _ in range(START_REPEATS)]
     tf, cpu, plan = import_quietly("tfgen.nn.cpu", "tfgen.training.plan")
@@ -150,6 +153,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--data-dir", type=Path, metavar="PATH", help="TFDS root (default: the embedded MNIST)"
+    )
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=32,
+        metavar="N",
+        help="preset images: height and width of the random colour images (default: 32)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file for all numbers")
     arguments = parser.parse(argv)
@@ -282,118 +292,6 @@ def busy_seconds() -> float:
     own = os.times()
     ticks = user + nice + system + irq + softirq + steal
     return ticks / os.sysconf("SC_CLK_TCK") - own.user - own.system
-
-
-# --- report -----------------------------------------------------------------------------
-
-
-def describe(
-    config: RunConfig, steps: int, measured: Measurements, comparison: Any
-) -> dict[str, Any]:
-    """All numbers of the run and what they depend on, for `json.dump`."""
-    modules = ("tfgen.training.plan", "tfgen.training.run", "torch")
-    plan, run, torch = map(importlib.import_module, modules)
-    return {
-        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "machine": {
-            "cpu": cpu_model(),
-            "cores": len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count(),
-            "torch_threads": torch.get_num_threads(),
-        },
-        "versions": {"tfgen": __version__, **run.package_versions(), "torch": torch.__version__},
-        "run": {
-            "family": config.family,
-            "preset": config.options.preset,
-            "batch_size": config.options.batch_size,
-            "steps_per_epoch": steps,
-            "steps_per_execution": plan.STEPS_PER_EXECUTION,
-        },
-        "measured": {
-            "flops_per_epoch": measured.flops_per_epoch,
-            "import_seconds": measured.import_seconds,
-            "decode_seconds": measured.decode_seconds,
-            "first_epoch_seconds": measured.first,
-            "epoch_seconds": measured.epochs,
-            "others_share": measured.others,
-            "last_loss": measured.loss,
-            "product_flops_per_second": measured.product_flops,
-        },
-        "summary": measured.summary(),
-        "void": max(measured.others) > MAX_OTHERS,
-        "compared": comparison.logged,
-        "bounds": {"ratio": comparison.max_ratio, "percent_of_product": comparison.min_percent},
-    }
-
-
-def cpu_model() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def print_report(report: dict[str, Any]) -> None:
-    """Prints the summary as a table."""
-    machine, run, summary, measured = (
-        report[key] for key in ("machine", "run", "summary", "measured")
-    )
-    versions, loss, bounds = report["versions"], measured["last_loss"], report["bounds"]
-    logged = report["compared"]
-    product = measured["flops_per_epoch"] / summary["floor"]
-    percent = summary["percent_of_product"]
-    void, worst = report["void"], max(measured["others_share"])
-    rows = [
-        (
-            "tfgen, median epoch",
-            f"{summary['tfgen_median']:.3f} s",
-            f"{logged} {loss['tfgen']:.2f}",
-        ),
-        ("peer, median epoch", f"{summary['peer_median']:.3f} s", f"{logged} {loss['peer']:.2f}"),
-        (
-            "tfgen / peer",
-            f"{summary['ratio']:.3f}",
-            _verdict(f"≤ {bounds['ratio']}", summary["ratio"] <= bounds["ratio"], void),
-        ),
-        (
-            "least: dense layers alone",
-            f"{summary['floor']:.3f} s",
-            f"{measured['flops_per_epoch'] / 1e9:.1f} GFLOP at {product / 1e9:.1f} GFLOP/s",
-        ),
-        (
-            "rate, % of the product",
-            f"{percent:.1f} %",
-            _verdict(
-                f"≥ {bounds['percent_of_product']} %", percent >= bounds["percent_of_product"], void
-            ),
-        ),
-        (
-            "import",
-            f"{summary['import']:.3f} s",
-            "TensorFlow, tfgen and the model class, in a fresh process",
-        ),
-        ("decoding the data", f"{summary['decode']:.3f} s", "all splits"),
-        ("tracing and compilation", f"{summary['compile']:.3f} s", "first epoch − median epoch"),
-    ]
-    print(
-        f"\n{run['family']} {run['preset']}, {run['steps_per_epoch']} steps of "
-        f"{run['batch_size']} images\n{machine['cpu']}, {machine['cores']} cores\n"
-        f"tensorflow {versions['tensorflow']}, keras {versions['keras']}, "
-        f"torch {versions['torch']}\n"
-    )
-    for name, value, note in rows:
-        print(f"{name:<26}{value:>10}   {note}")
-    if void:
-        print(
-            f"\nvoid: other processes took up to {worst:.0%} of the cores; "
-            "run it again on an idle machine"
-        )
-
-
-def _verdict(bound: str, met: bool, void: bool) -> str:
-    return f"bound {bound}: {'void' if void else 'met' if met else 'missed'}"
 
 
 if __name__ == "__main__":

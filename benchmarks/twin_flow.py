@@ -1,0 +1,224 @@
+"""The multi-scale flow of the preset `images` in PyTorch, from bytes to latents."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from sample_peers import GatedResidual, array, products, products_of, unsqueeze
+from torch import nn
+from torch.nn import functional
+from twins import Average, Twin, load_layers, make_adam
+
+from tfgen.errors import UsageError
+from tfgen.models.flow.config import FlowConfig
+from tfgen.settings.training import RunConfig
+
+_LARGEST_NOISE = 1 - 2.0**-16  # as in tfgen.models.preprocessing
+# Channels and bound of the log-scales of the dequantization, as in tfgen.models.flow.
+_DEQUANTIZATION_CHANNELS, _DEQUANTIZATION_BOUND = 16, 2.0
+
+
+def squeeze(images: torch.Tensor) -> torch.Tensor:
+    """`[B, C, 2 H, 2 W] → [B, 4 C, H, W]`, one pixel of a block after the other."""
+    batch, channels, height, width = images.shape
+    blocks = images.view(batch, channels, height // 2, 2, width // 2, 2)
+    return blocks.permute(0, 3, 5, 1, 2, 4).reshape(batch, 4 * channels, height // 2, width // 2)
+
+
+def conditioner(inputs: int, channels: int, blocks: int, outputs: int) -> nn.Sequential:
+    """A convolutional network of gated residual blocks."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, channels, 3, padding=1),
+        *(GatedResidual(channels) for _ in range(blocks)),
+        nn.ReLU(),
+        nn.Conv2d(channels, outputs, 1),
+    )
+
+
+def bounded(raw: torch.Tensor, bound: float) -> torch.Tensor:
+    """b tanh(r / b)."""
+    return bound * torch.tanh(raw / bound)
+
+
+class Step(nn.Module):
+    """Activation normalization, an invertible 1 × 1 convolution and a mixture coupling."""
+
+    permutation: torch.Tensor
+    spread: torch.Tensor
+
+    def __init__(self, config: FlowConfig, channels: int, width: int):
+        super().__init__()
+        self.components, self.bound = config.components, config.log_scale_bound
+        outputs = channels // 2 * (2 + 3 * config.components)
+        self.conditioner = conditioner(channels // 2, width, config.blocks, outputs)
+        nn.init.zeros_(self.conditioner[-1].weight)
+        nn.init.zeros_(self.conditioner[-1].bias)
+        self.shift = nn.Parameter(torch.zeros(channels))
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.lower = nn.Parameter(torch.zeros(channels, channels))
+        self.upper = nn.Parameter(torch.zeros(channels, channels))
+        self.log_diagonal = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("permutation", torch.eye(channels)[torch.randperm(channels)])
+        spread = torch.linspace(-1, 1, self.components) if self.components > 1 else torch.zeros(1)
+        self.register_buffer("spread", spread[:, None, None, None])
+
+    def matrix(self) -> torch.Tensor:
+        """W = P L U, `[C, C]`, of x = y W."""
+        lower = torch.tril(self.lower, -1) + torch.eye(len(self.lower))
+        upper = torch.triu(self.upper, 1) + torch.diag(torch.exp(self.log_diagonal))
+        return self.permutation @ lower @ upper
+
+    def forward(self, state: torch.Tensor, precision: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """The state one step nearer to the latents, and log|det|, `[B]`."""
+        scale = torch.exp(-self.log_scale)[:, None, None]
+        state = (state - self.shift[:, None, None]) * scale
+        state = functional.conv2d(state, self.matrix().T[:, :, None, None])
+        kept, changed = state.chunk(2, dim=1)
+        with precision():
+            output = self.conditioner(kept)
+        parameters = output.float().unflatten(1, (2 + 3 * self.components, changed.shape[1]))
+        shift, raw_scale = parameters[:, 0], parameters[:, 1]
+        logits, offsets, raw = parameters[:, 2:].split(self.components, dim=1)
+        log_weights, means = functional.log_softmax(logits, dim=1), offsets + self.spread
+        log_scales, log_scale = bounded(raw, self.bound), bounded(raw_scale, self.bound)
+        t = (changed[:, None] - means) * torch.exp(-log_scales)
+        below = functional.logsigmoid(t)
+        weighted = log_weights + below
+        log_cdf = torch.logsumexp(weighted, dim=1)
+        log_survival = torch.logsumexp(weighted - t, dim=1)
+        log_density = torch.logsumexp(weighted - log_scales + below - t, dim=1)
+        normalized = (log_cdf - log_survival) * torch.exp(log_scale) + shift
+        slopes = log_density - log_cdf - log_survival + log_scale
+        per_position = self.log_diagonal.sum() - self.log_scale.sum()
+        log_det = slopes.sum(dim=(1, 2, 3)) + per_position * math.prod(state.shape[2:])
+        return torch.cat([kept, normalized], dim=1), log_det
+
+
+class FlowTwin(Twin):
+    """A flow with variational dequantization, and a step on −log p(x).
+
+    Raises:
+        UsageError: the configuration is not like that of the preset `images`.
+    """
+
+    def __init__(self, config: RunConfig, way: str):
+        super().__init__(way)
+        model = self.config = config.model
+        wanted = "multiscale", "variational", 0
+        if (model.architecture, model.dequantization, model.num_classes) != wanted:
+            raise UsageError("the twin of flow is like its preset images")
+        if not model.components:
+            raise UsageError("the twin of flow has mixture couplings")
+        depth = model.image_shape[2]
+        self.scales = nn.ModuleList(
+            nn.ModuleList(
+                Step(model, 4 * depth * 2**scale, model.scale_channels[scale])
+                for _ in range(model.scale_steps[scale])
+            )
+            for scale in range(model.scales)
+        )
+        self.dequantization = nn.ModuleList(
+            conditioner(6 * depth, _DEQUANTIZATION_CHANNELS, 1, 4 * depth) for _ in range(2)
+        )
+        self.clip_norm = config.options.clip_norm
+        self.loss = self.compiled(self._loss)
+        self.optimizer = make_adam(self.parameters(), config.options.learning_rate, (0.9, 0.999))
+        self.average = Average(self.parameters(), model.ema_decay) if model.ema_decay else None
+
+    def dequantize(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """u `[B, C, H, W]` in 0…1, and log q(u|x), `[B]`."""
+        squeezed = squeeze(images / 127.5 - 1)
+        epsilon = torch.randn_like(squeezed)
+        log_q = -0.5 * (epsilon.square() + math.log(2 * math.pi)).sum(dim=(1, 2, 3))
+        first, second = epsilon.chunk(2, dim=1)
+        # The couplings in the order from ε to u: the last one changes the first half.
+        for index in (1, 0):
+            fixed = second if index else first
+            with self.precision():
+                output = self.dequantization[index](torch.cat([fixed, squeezed], dim=1))
+            shift, raw = output.float().chunk(2, dim=1)
+            log_scale = bounded(raw, _DEQUANTIZATION_BOUND)
+            changed = (first if index else second) * torch.exp(log_scale) + shift
+            first, second = (changed, second) if index else (first, changed)
+            log_q = log_q - log_scale.sum(dim=(1, 2, 3))
+        values = unsqueeze(torch.cat([first, second], dim=1))
+        slopes = functional.logsigmoid(values) + functional.logsigmoid(-values)
+        return torch.sigmoid(values), log_q - slopes.sum(dim=(1, 2, 3))
+
+    def log_prob(self, events: torch.Tensor) -> torch.Tensor:
+        """log p of events `[B, C, H, W]`, nats, `[B]`."""
+        state, log_prob = events, torch.zeros(len(events))
+        for scale, steps in enumerate(self.scales):
+            state = squeeze(state)
+            for step in steps:
+                state, log_det = step(state, self.precision)
+                log_prob = log_prob + log_det
+            latents = state
+            if scale < len(self.scales) - 1:
+                state, latents = state.chunk(2, dim=1)
+            normal = latents.square() + math.log(2 * math.pi)
+            log_prob = log_prob - 0.5 * normal.sum(dim=(1, 2, 3))
+        return log_prob
+
+    def _loss(self, images: torch.Tensor) -> torch.Tensor:
+        """Mean −log p of `uint8[B, C, H, W]`, nats."""
+        images = images.float()
+        u, log_q = self.dequantize(images)
+        values = (images + u.clamp(max=_LARGEST_NOISE)) / 256
+        alpha = self.config.alpha
+        logs = [torch.log(alpha / 2 + (1 - alpha) * part) for part in (values, 1 - values)]
+        slopes = math.log1p(-alpha) - logs[0] - logs[1] - math.log(256)
+        log_prob = self.log_prob(logs[0] - logs[1]) + slopes.sum(dim=(1, 2, 3)) - log_q
+        return -log_prob.mean()
+
+    def step(self, images: torch.Tensor) -> torch.Tensor:
+        """One step on −log p; the mean in bits/dim."""
+        loss = self.loss(images)
+        self.optimizer.zero_grad()
+        loss.backward()
+        if self.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters(), self.clip_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
+        bits: torch.Tensor = loss.detach() / (math.prod(images.shape[1:]) * math.log(2))
+        return bits
+
+    # --- the same as tfgen's? -----------------------------------------------------------------
+
+    @torch.no_grad()
+    def load(self, model: Any) -> None:
+        """Takes over the weights of a `tfgen.Flow`."""
+        steps = [step for scale in self.scales for step in scale]
+        for step, layer in zip(steps, model.flow_steps, strict=True):
+            load_layers(products(step.conditioner), products_of(layer.conditioner.layers))
+            names = "shift", "log_scale", "lower", "upper", "log_diagonal", "permutation"
+            for name in names:
+                getattr(step, name).copy_(array(getattr(layer, name)))
+        for network, keras_network in zip(
+            self.dequantization, model.dequantization.conditioners, strict=True
+        ):
+            load_layers(products(network), products_of(keras_network.layers))
+
+    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
+        """log p of events, and of the conditioners of the dequantization the outputs."""
+        events = torch.from_numpy(_events(images)).permute(0, 3, 1, 2)
+        inputs = squeeze(events)[:, :1].repeat(1, 6 * events.shape[1], 1, 1)
+        learned = [network(inputs).permute(0, 2, 3, 1).numpy() for network in self.dequantization]
+        return [self.log_prob(events).numpy(), *learned]
+
+    @staticmethod
+    def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
+        """log p of events, and of the conditioners of the dequantization the outputs."""
+        events = _events(images)
+        inputs = np.repeat(events[:, ::2, ::2, :1], 6 * events.shape[3], axis=3)
+        learned = [network(inputs).numpy() for network in model.dequantization.conditioners]
+        return [model.event_log_prob(events).numpy(), *learned]
+
+
+def _events(images: np.ndarray) -> np.ndarray:
+    return (images / 127.5 - 1).astype(np.float32)
+
+
+TWIN = FlowTwin
