@@ -102,9 +102,9 @@ class Trained:
 def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     results = Trained(tiny_data, folder / "runs", folder / "saved_models")
-    common = ["vae", "--dataset", "tiny", "--data-dir", str(tiny_data)]
+    common = ["vae", "--preset", "mlp", "--dataset", "tiny", "--data-dir", str(tiny_data)]
     common += ["--saved-models", str(results.saved_models), "--hidden", "4", "--batch-size", "64"]
     flat = ["--latent-dim", "2", "--epochs", "2", "--run-dir", str(results.runs / "flat")]
-    deep = ["--epochs", "1", "--run-dir", str(results.runs / "deep")]
+    deep = ["--name", "vae-tiny", "--epochs", "1", "--run-dir", str(results.runs / "deep")]
     assert [commands.main("train", [*common, *flags]) for flags in (flat, deep)] == [0, 0]
     return results

@@ -61,6 +61,13 @@ class Environment:
         """Runs a command in the working folder; returns what it printed."""
         return self.python("-m", f"{commands.PACKAGE}.{verb}", *arguments)
 
+    def run_in_one_process(self, *lines: list[object]) -> str:
+        """Runs commands one after another in one process; returns what they printed."""
+        code = "import sys; from tests import commands\n"
+        code += f"for line in {[list(map(str, line)) for line in lines]}:\n"
+        code += "    assert commands.main(line[0], line[1:]) == 0, line"
+        return self.python("-c", code)
+
 
 @pytest.fixture(scope="module")
 def environment(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
@@ -80,6 +87,22 @@ def environment(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> En
     flags += ["--run-dir", "run", "--name", "ppca"]
     environment.command("train", "ppca", *flags)
     return environment
+
+
+@pytest.fixture(scope="module")
+def compared(environment: Environment) -> str:
+    """What `tfgen-compare` prints after the commands that use the run and the version."""
+    classifier = tfgen.Classifier(image_shape=(SIDE, SIDE, 1), num_classes=3, channels=2, units=8)
+    export.publish(classifier, environment.folder / "saved_models", "classifier-tiny")
+    shutil.copytree(environment.folder / "run", environment.folder / "resumed")
+    resumption = ["--resume", "--run-dir", "resumed", "--epochs", EPOCHS + 1, "--no-publish"]
+    return environment.run_in_one_process(
+        ["sample", "ppca", "--n", 5, "--out", "samples.npz"],
+        ["evaluate", "run", "--data-dir", environment.data],
+        ["compare", "run"],
+        ["export", "run", "--to", "exported"],
+        ["train", "ppca", *resumption],
+    )
 
 
 def test_help_lists_the_family(environment: Environment) -> None:
@@ -109,8 +132,8 @@ def test_training_logs_and_publishes(environment: Environment) -> None:
     assert (environment.folder / "saved_models" / "ppca" / "2" / "manifest.json").is_file()
 
 
+@pytest.mark.usefixtures("compared")
 def test_sampling(environment: Environment) -> None:
-    environment.command("sample", "ppca", "--n", 5, "--out", "samples.npz")
     with np.load(environment.folder / "samples.npz") as samples:
         images = samples["images"]
     # The version opens where the package is not installed, too.
@@ -120,21 +143,18 @@ def test_sampling(environment: Environment) -> None:
     np.testing.assert_allclose(images, version.sample(5), atol=1.001 / 255)
 
 
-def test_evaluation_judges_samples_and_likelihood(environment: Environment) -> None:
-    classifier = tfgen.Classifier(image_shape=(SIDE, SIDE, 1), num_classes=3, channels=2, units=8)
-    export.publish(classifier, environment.folder / "saved_models", "classifier-tiny")
-    environment.command("evaluate", "run", "--data-dir", environment.data)
+def test_evaluation_judges_samples_and_likelihood(environment: Environment, compared: str) -> None:
     evaluation = json.loads((environment.folder / "run" / "evaluation.json").read_text())
     assert evaluation["family"] == "ppca"
     assert np.isfinite(evaluation["samples"]["fid"])
     likelihood = evaluation["likelihood"]
     assert likelihood["events"] == "bytes"
     assert 0 < likelihood["bits_per_dim"] < likelihood["bits_per_dim_one_draw"]
-    assert "| run | " in environment.command("compare", "run")
+    assert "| run | " in compared
 
 
+@pytest.mark.usefixtures("compared")
 def test_export_of_a_run(environment: Environment) -> None:
-    environment.command("export", "run", "--to", "exported")
     version = tfgen.load(environment.folder / "exported" / "ppca" / "2")
     images = np.zeros((4, SIDE, SIDE, 1), np.uint8)
     assert version.encode(images).shape == (4, LATENTS)
@@ -153,10 +173,8 @@ def test_export_of_a_keras_file(environment: Environment, monkeypatch: pytest.Mo
     np.testing.assert_allclose(version.encode(images), model.encode(images), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("compared")
 def test_resuming(environment: Environment) -> None:
-    shutil.copytree(environment.folder / "run", environment.folder / "resumed")
-    flags = ["--resume", "--run-dir", "resumed", "--epochs", EPOCHS + 1, "--no-publish"]
-    environment.command("train", "ppca", *flags)
     logs = (environment.folder / "resumed" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in logs] == [1, 2, 3]
 

@@ -11,7 +11,7 @@ from tests import commands
 from tfgen import random
 from tfgen.models import preprocessing
 from tfgen.models.gan import model as gan
-from tfgen.models.vae import model as vae
+from tfgen.models.vae import bounds as vae
 
 pytestmark = pytest.mark.quick
 

@@ -48,7 +48,7 @@ def data_flags(w: World) -> list[object]:
 
 def vae_flags(w: World) -> list[object]:
     small = ["--hidden", 4, "--latent-dim", 2, "--epochs", 1, "--batch-size", 64]
-    return ["vae", *small, *data_flags(w)]
+    return ["vae", "--preset", "mlp", *small, *data_flags(w)]
 
 
 def resume_flags(w: World) -> list[object]:
@@ -62,7 +62,7 @@ def sample_flags(w: World, name: str = NAME, models: str | None = None) -> list[
 
 bare_train = functools.partial(case, "train", lambda w: [])
 train = functools.partial(case, "train", vae_flags)
-train_gan = functools.partial(case, "train", lambda w: ["gan", *data_flags(w)])
+train_gan = functools.partial(case, "train", lambda w: ["gan", "--preset", "mlp", *data_flags(w)])
 resume = functools.partial(case, "train", resume_flags)
 bare_sample = functools.partial(case, "sample", lambda w: [])
 sample = functools.partial(case, "sample", sample_flags)

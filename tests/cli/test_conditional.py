@@ -37,7 +37,7 @@ def models(
         folder / "models",
         *SMALL[request.param],
     ]
-    assert commands.main("train", [request.param, *map(str, flags)]) == 0
+    assert commands.main("train", [request.param, "--preset", "mlp", *map(str, flags)]) == 0
     return folder / "models"
 
 
@@ -57,7 +57,7 @@ def arrays(models: Path, name: str, *flags: object) -> dict[str, np.ndarray]:
 
 
 def test_the_name_and_the_manifest_tell_of_classes(models: Path, name: str) -> None:
-    assert name in ("vae-2d-conditional-tiny", "gan-conditional-tiny")
+    assert name in ("vae-2d-conditional-tiny", "gan-100d-conditional-tiny")
     manifest = json.loads((models / name / "2" / "manifest.json").read_text())
     assert manifest["num_classes"] == CLASSES
     assert manifest["signatures"]["sample"]["inputs"].keys() == {"seed", "label"}
@@ -72,7 +72,7 @@ def test_a_label_is_for_all_images(models: Path, name: str) -> None:
     assert not np.array_equal(ones["images"], twos["images"])
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 6, 7])
+@pytest.mark.parametrize("n", [2, 7])
 def test_without_a_label_image_i_has_class_i_mod_k(models: Path, name: str, n: int) -> None:
     stored = arrays(models, name, "--n", n)
     np.testing.assert_array_equal(stored["labels"], np.arange(n) % CLASSES)

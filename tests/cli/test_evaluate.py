@@ -2,6 +2,7 @@
 `tfgen-train`."""
 
 import base64
+import functools
 import importlib
 import json
 import math
@@ -20,6 +21,9 @@ from tests import commands
 from tests.conftest import SIDE, Trained
 from tests.evaluation import toys
 from tfgen import figures
+from tfgen.data import Split
+from tfgen.data.writing import write_prepared
+from tfgen.evaluation import subject
 from tfgen.evaluation.classifier import FeatureClassifier
 from tfgen.evaluation.likelihood import LatentVariables
 from tfgen.publishing import export
@@ -53,15 +57,53 @@ def classifier(judged: Trained) -> Path:
     return judged.saved_models / "classifier-tiny" / "2"
 
 
+def run_evaluate(judged: Trained, what: object, *flags: object) -> int:
+    common = ["--data-dir", judged.data, "--saved-models", judged.saved_models]
+    return commands.main("evaluate", [str(word) for word in (what, *common, *flags)])
+
+
 @pytest.fixture
 def evaluate(judged: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command, in an empty working directory."""
     monkeypatch.chdir(tmp_path)
+    return functools.partial(run_evaluate, judged)
 
-    def run(what: object, *flags: object) -> int:
-        common = ["--data-dir", judged.data, "--saved-models", judged.saved_models]
-        return commands.main("evaluate", [str(word) for word in (what, *common, *flags)])
 
-    return run
+@pytest.fixture(scope="module")
+def cached_opening() -> Any:
+    """`open_subject`, which opens each model once."""
+    return functools.cache(subject.open_subject)
+
+
+@pytest.fixture
+def opened_once(cached_opening: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the command open each model once a module: opening traces its graph."""
+    monkeypatch.setattr(subject, "open_subject", cached_opening)
+
+
+@pytest.fixture(scope="module")
+def evaluations(
+    judged: Trained, cached_opening: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Evaluations of the runs: the samples of both, and the likelihood of `flat`, 3 draws."""
+    folder = tmp_path_factory.mktemp("evaluations")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subject, "open_subject", cached_opening)
+        for run, name, *flags in (
+            ("flat", "flat.json", "--no-likelihood"),
+            ("deep", "deep.json", "--no-likelihood"),
+            ("flat", "likelihood.json", "--no-samples", "--importance-samples", 3),
+        ):
+            path = folder / name
+            assert run_evaluate(judged, judged.runs / run, *flags, "--out", path) == 0
+    return folder
+
+
+def copy_of_version(judged: Trained) -> Path:
+    """A copy in `models` of the version that the run `flat` published."""
+    version = Path("models/vae-2d-tiny/2")
+    shutil.copytree(judged.saved_models / "vae-2d-tiny" / "2", version)
+    return version
 
 
 def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd: Any) -> None:
@@ -98,17 +140,13 @@ def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd
     assert again == result
 
 
-def test_likelihood_is_the_estimators(evaluate: Any, judged: Trained) -> None:
-    assert (
-        evaluate(judged.runs / "flat", "--no-samples", "--importance-samples", 7, "--out", "e.json")
-        == 0
-    )
-    result = json.loads(Path("e.json").read_text())
+def test_likelihood_is_the_estimators(evaluations: Path, judged: Trained) -> None:
+    result = json.loads((evaluations / "likelihood.json").read_text())
     assert "samples" not in result
     vae, images = tfgen.load(judged.runs / "flat"), tfgen.load_data("tiny", judged.data).test.images
     events = vae.preprocessing.events(tf.constant(images), SeedNoise(image_seeds(0, N)))
     bounds = LatentVariables(vae.prior(), vae.posterior, vae.likelihood)
-    parts = [bounds.log_prob(events[i : i + 16], (0, i), 7) for i in range(0, N, 16)]
+    parts = [bounds.log_prob(events[i : i + 16], (0, i), 3) for i in range(0, N, 16)]
     likelihood = result["likelihood"]
     np.testing.assert_allclose(likelihood["nll"], -np.concatenate(parts).mean(), rtol=1e-6)
     assert likelihood["nll"] < likelihood["negative_elbo"]
@@ -117,8 +155,7 @@ def test_likelihood_is_the_estimators(evaluate: Any, judged: Trained) -> None:
 def test_a_versions_evaluation_is_in_its_manifest(
     evaluate: Any, judged: Trained, tmp_path: Path, capfd: Any
 ) -> None:
-    assert commands.main("export", [str(judged.runs / "flat"), "--to", "models"]) == 0
-    version = Path("models/vae-2d-tiny/2")
+    version = copy_of_version(judged)
     before = json.loads((version / "manifest.json").read_text())
     assert before["evaluation"] is None
     assert evaluate(version, "--importance-samples", 5) == 0
@@ -150,6 +187,7 @@ def test_nearest_says_what_its_rows_are(tmp_path: Path, monkeypatch: pytest.Monk
     assert rows == ["samples", "training images"]
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_an_export_has_the_runs_evaluation(evaluate: Any, judged: Trained) -> None:
     run = judged.runs / "deep"
     assert evaluate(run, "--no-likelihood") == 0
@@ -174,6 +212,7 @@ def small(family: str) -> Any:
     return tfgen.VAE(image_shape=SHAPE, latent_dim=2, hidden=(4,), num_classes=3, ema_decay=0.5)
 
 
+@pytest.mark.usefixtures("opened_once")
 @pytest.mark.parametrize("family", ["vae", "gan", "flow"])
 def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, capfd: Any) -> None:
     model = small(family)
@@ -181,7 +220,7 @@ def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, 
         # Samples and likelihood use the EMA of the weights, which has not moved with the weights.
         for weight in model.trainable_variables:
             weight.assign(weight + 1.0)
-    version = export.publish(model, "models", family)
+    version = export.publish(model, Path.cwd() / "models", family)
     if family == "gan":
         assert evaluate(version, "--dataset", "tiny", "--no-samples") == 2
         assert "gan version 2 has no likelihood; leave out --no-samples" in capfd.readouterr().err
@@ -234,7 +273,7 @@ def test_a_family_of_another_package(
     likelihood = result.get("likelihood", {})
     if family == "uniform":
         assert likelihood["bits_per_dim"] == pytest.approx(8)
-        assert "bits/dim, averaged over the dequantization draws: 8 ± 0" in capfd.readouterr().out
+        assert "bits/dim: 8 ± 0" in capfd.readouterr().out
     assert (
         likelihood.get("events")
         == {"uniform": "bytes", "gaussian": "Pixels(binarization='none')", "silent": None}[family]
@@ -254,9 +293,8 @@ def averaged(model: Any) -> Any:
     return with_average
 
 
-def test_comparison(evaluate: Any, judged: Trained) -> None:
-    for name in ("flat", "deep"):
-        assert evaluate(judged.runs / name, "--no-likelihood", "--out", f"{name}.json") == 0
+def test_comparison(evaluations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shutil.copytree(evaluations, tmp_path / "copies"))
     # As if both were the same network with different seeds.
     flat, deep = (json.loads(Path(f"{name}.json").read_text()) for name in ("flat", "deep"))
     as_flat = {"seed": 1, "settings": flat["settings"], "cost": deep["cost"] | {"epochs": 2}}
@@ -270,10 +308,9 @@ def test_comparison(evaluate: Any, judged: Trained) -> None:
 
 
 def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
-    evaluate: Any, judged: Trained, monkeypatch: pytest.MonkeyPatch
+    evaluate: Any, judged: Trained, evaluations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert commands.main("export", [str(judged.runs / "flat"), "--to", "models"]) == 0
-    version, calls = Path("models/vae-2d-tiny/2"), []
+    version, calls = copy_of_version(judged), []
     estimate = LatentVariables.log_prob
 
     def stopped(self: LatentVariables, *arguments: Any) -> np.ndarray:
@@ -292,15 +329,16 @@ def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
     assert len(calls) == 2 + 2
     assert not list(Path().glob(".*.npz"))
     resumed = json.loads((version / "manifest.json").read_text())["evaluation"]["likelihood"]
-    assert evaluate(version, *flags, "--out", "whole.json") == 0
-    assert json.loads(Path("whole.json").read_text())["likelihood"] == resumed
+    whole = json.loads((evaluations / "likelihood.json").read_text())
+    assert whole["likelihood"] == resumed
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_samples_and_likelihood_of_two_evaluations_are_merged(
-    evaluate: Any, judged: Trained
+    evaluate: Any, judged: Trained, evaluations: Path
 ) -> None:
     flat, out = judged.runs / "flat", ["--out", "e.json"]
-    assert evaluate(flat, "--no-likelihood", *out) == 0
+    shutil.copy(evaluations / "flat.json", "e.json")
     assert evaluate(flat, "--no-samples", "--importance-samples", 3, *out) == 0
     both = json.loads(Path("e.json").read_text())
     assert {
@@ -317,6 +355,7 @@ def test_samples_and_likelihood_of_two_evaluations_are_merged(
     assert "samples" not in json.loads(Path("e.json").read_text())
 
 
+@pytest.mark.usefixtures("opened_once")
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -324,8 +363,8 @@ def test_samples_and_likelihood_of_two_evaluations_are_merged(
         (["--n", 41], "n = 41 is too large; the test split has 40 images"),
         (["--no-samples", "--no-likelihood"], "leave nothing to judge"),
         (
-            ["--dataset", "mnist"],
-            "makes images of 6 × 6 × 1, but those of mnist are 28 × 28 × 1",
+            ["--dataset", "large", "--data-dir", "data"],
+            "makes images of 6 × 6 × 1, but those of large are 8 × 8 × 1",
         ),
         (["--classifier", "vae-tiny"], "is not a classifier; train one with: tfgen-train"),
         (["--dataset", ""], "--dataset is empty; leave it out for the default"),
@@ -342,10 +381,10 @@ def test_samples_and_likelihood_of_two_evaluations_are_merged(
 )
 def test_wrong_uses(evaluate: Any, judged: Trained, flags: list, message: str, capfd: Any) -> None:
     flags = [str(flag).format(models=judged.saved_models) for flag in flags]
-    if "mnist" in flags:  # its data is the embedded one
-        assert commands.main("evaluate", [str(judged.runs / "flat"), *flags]) == 2
-    else:
-        assert evaluate(judged.runs / "flat", *flags) == 2
+    if "large" in flags:
+        large = Split(np.zeros((12, 8, 8, 1), np.uint8), np.arange(12) % 3)
+        write_prepared("large", {"train": large, "test": large}, Path("data"))
+    assert evaluate(judged.runs / "flat", *flags) == 2
     error = capfd.readouterr().err
     assert error.startswith("tfgen-evaluate: error: ")
     assert message in error
@@ -367,11 +406,12 @@ def test_what_cannot_be_evaluated_is_refused(
     assert "is a version's folder already; leave out --version" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_different_numbers_of_samples_stand_side_by_side(
-    evaluate: Any, judged: Trained, capfd: Any
+    evaluate: Any, judged: Trained, evaluations: Path, capfd: Any
 ) -> None:
     flat = str(judged.runs / "flat")
-    assert evaluate(flat, "--no-likelihood", "--out", "a.json") == 0
+    shutil.copy(evaluations / "flat.json", "a.json")
     assert evaluate(flat, "--no-likelihood", "--out", "b.json", "--n", 30) == 0
     capfd.readouterr()
     assert commands.main("compare", ["a.json", "b.json"]) == 0

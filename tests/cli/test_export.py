@@ -1,6 +1,8 @@
 """`tfgen-export`: a run's or a `.keras` file's sampler as the next version, or as one file."""
 
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -39,42 +41,38 @@ def weights_of(version: Path) -> list[np.ndarray]:
     return [variable.numpy() for variable in sampler._model.weights]
 
 
-@pytest.mark.parametrize("weights", ["best", "last"])
-def test_a_run_is_published_with_the_weights_asked_for(
-    trained: Trained, weights: str, capfd: pytest.CaptureFixture[str]
+def test_a_run_is_published_with_the_weights_asked_for_as_the_next_version(
+    trained: Trained, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = trained.runs / "flat"
-    assert export(run, "--to", "models", "--weights", weights) == 0
-    version = Path("models") / NAME / "2"
-    assert (
-        capfd.readouterr().out == f"published {version}; draw samples with: "
-        f"tfgen-sample {NAME} --n 25 --saved-models models\n"
-    )
-    manifest = json.loads((version / "manifest.json").read_text())
-    assert (manifest["family"], manifest["weights"]) == ("vae", weights)
-    record = json.loads((run / "config.json").read_text())
-    assert manifest["run"] == {**record, "epochs_done": 2}
-    assert "assets.extra/tf_serving_warmup_requests" in manifest["files"]
-    live, sampler = tfgen.load(run, weights=weights), tfgen.load(version)
-    seeds = np.arange(5, dtype=np.int32)
-    np.testing.assert_allclose(
-        sampler.call("sample", seed=seeds)["images"], live.sample(seeds=seeds), atol=1e-5
-    )
-    # The next one has the next number.
-    assert export(run, "--to", "models") == 0
-    assert sorted(p.name for p in (Path("models") / NAME).iterdir()) == ["2", "3"]
+    for number, weights in ((2, "best"), (3, "last")):
+        assert export(run, "--to", "models", "--weights", weights) == 0
+        version = Path("models") / NAME / str(number)
+        *_, published = capfd.readouterr().out.splitlines()
+        assert re.fullmatch(
+            rf"published {version} from epoch 2, the {weights}( by val_loss [\d.]+)?; "
+            rf"draw samples with: tfgen-sample {NAME} --n 25 --saved-models models",
+            published,
+        )
+        manifest = json.loads((version / "manifest.json").read_text())
+        assert (manifest["family"], manifest["weights"]) == ("vae", weights)
+        record = json.loads((run / "config.json").read_text())
+        assert manifest["run"] == {**record, "epochs_done": 2}
+        assert "assets.extra/tf_serving_warmup_requests" in manifest["files"]
+        live, sampler = tfgen.load(run, weights=weights), tfgen.load(version)
+        seeds = np.arange(5, dtype=np.int32)
+        np.testing.assert_allclose(
+            sampler.call("sample", seed=seeds)["images"], live.sample(seeds=seeds), atol=1e-5
+        )
+    assert sorted(path.name for path in version.parent.iterdir()) == ["2", "3"]
 
 
-def test_the_end_of_a_training_publishes_the_same(trained: Trained) -> None:
-    assert export(trained.runs / "flat", "--to", "models") == 0
-    weights = weights_of(trained.saved_models / NAME / "2")
-    for weight, expected in zip(weights_of(Path("models") / NAME / "2"), weights, strict=True):
-        np.testing.assert_array_equal(weight, expected)
-
-
-def test_another_name(trained: Trained) -> None:
+def test_the_end_of_a_training_publishes_the_same_as_under_another_name(trained: Trained) -> None:
     assert export(trained.runs / "flat", "--to", "models", "--name", "mine") == 0
     assert tfgen.load("models/mine/2").name == "mine"
+    weights = weights_of(trained.saved_models / NAME / "2")
+    for weight, expected in zip(weights_of(Path("models/mine/2")), weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_a_keras_file_is_published(capfd: pytest.CaptureFixture[str]) -> None:
@@ -97,7 +95,8 @@ def test_a_dry_run_tells_all_and_writes_nothing(
 ) -> None:
     assert export(trained.runs / "flat", "--dry-run") == 0
     lines = capfd.readouterr().out.splitlines()
-    assert lines[0] == f"would publish saved_models/{NAME}/2, best weights"
+    start = f"would publish saved_models/{NAME}/2, weights of epoch 2, the best by val_loss "
+    assert lines[0].startswith(start)
     assert [line.split() for line in lines[1:4]] == [
         ["sample", "seed:", "int32[B]", "→", "images:", "float32[B,", "6,", "6,", "1]"],
         ["latents", "seed:", "int32[B]", "→", "latents:", "float32[B,", "2]"],
@@ -163,7 +162,7 @@ def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[s
     (here / "file").touch()
     model = tfgen.VAE(image_shape=(8, 8, 1), latent_dim=2, hidden=(4,))
     model.save("other.keras")
-    assert export(trained.runs / "flat", "--to", "models") == 0
+    shutil.copytree(trained.saved_models, here / "models")
     before = files(here)
     capfd.readouterr()
     cases = {

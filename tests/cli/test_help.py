@@ -31,7 +31,7 @@ _flags, train = (
         ("score", ["--help"], "IMAGES [IMAGES ...]"),
         ("reconstruct", ["--help"], "NAME-reconstructions.png"),
         ("data", ["--help"], "SOURCE"),
-        ("export", ["--help"], "--weights {best,last}"),
+        ("export", ["--help"], "best (by validation), last,"),
         ("evaluate", ["--help"], "--importance-samples"),
         ("compare", ["--help"], "comparison.png"),
     ],
@@ -176,15 +176,15 @@ def test_both_spellings_of_a_switch_are_accepted() -> None:
 @pytest.mark.quick
 def test_allowed_values_are_shown_alike(capsys, monkeypatch) -> None:
     text = help_text(capsys, monkeypatch, "gan")
-    assert "--architecture {dense,convolutional}" in text
-    assert "--loss {non_saturating,minimax,least_squares,hinge,wasserstein}" in text
+    assert "--architecture {dense,convolutional,residual}" in text
+    assert "--loss {non_saturating,minimax,least_squares,hinge,wasserstein," in text
 
 
 @pytest.mark.quick
 def test_without_a_model_no_preset_is_presumed(capsys, monkeypatch) -> None:
     text = " ".join(help_text(capsys, monkeypatch).split())
-    assert "total number of epochs (default: set by the preset)" in text
-    assert "(default: the first of the model)" in text
+    assert "epochs on 50 000 images (default: set by the preset)" in text
+    assert "(default: the first of the model for MNIST, images for any other data set)" in text
     assert "usage: tfgen-train MODEL [options]" in text
 
 
@@ -216,7 +216,7 @@ def test_only_a_family_with_a_conditional_variant_offers_it(capsys, monkeypatch)
     offers = {
         name: "--conditional" in help_text(capsys, monkeypatch, name) for name in registry.names()
     }
-    assert offers == {"vae": True, "gan": True, "flow": False, "classifier": False}
+    assert offers == {"vae": True, "gan": True, "flow": True, "classifier": False}
     # Without a model, all flags are shown.
     assert "--conditional" in help_text(capsys, monkeypatch)
 

@@ -284,12 +284,13 @@ def test_the_default_file_is_named_after_the_model(trained: Trained, here: Path)
         assert picture.width == picture.height  # 25 images
 
 
-@pytest.mark.parametrize("name", ["vae", "gan", "flow"])
+# The flow, which takes long to load, is sampled by .ci/run and by tests of the shipped versions.
+@pytest.mark.parametrize("name", ["vae", "gan"])
 def test_where_nothing_was_trained_the_shipped_version_answers(
     name: str, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert commands.main("sample", [name, "--n", "4", "--saved-models", "none"]) == 0
-    presets = {"vae": ("conv", 100), "gan": ("dcgan", 40), "flow": ("multiscale", 32)}
+    presets = {"vae": ("conv", 100), "gan": ("dcgan", 40)}
     assert capfd.readouterr().out.splitlines() == [
         "{} version 1: preset {}, {} epochs".format(name, *presets[name]),
         f"4 images of {name} version 1 in {name}-samples.png",

@@ -26,6 +26,7 @@ def running(
     flags = ["--conditional", "--dataset", "tiny", "--data-dir", tiny_data, "--epochs", "1"]
     flags += ["--run-dir", folder / "run", "--saved-models", folder]
     flags += ["--generator-hidden", "8", "--discriminator-hidden", "8"]
+    flags += ["--preset", "mlp", "--name", "gan-conditional-tiny"]
     assert commands.main("train", ["gan", *map(str, flags)]) == 0
     with Double(folder).running() as double:
         yield double

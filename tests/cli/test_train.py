@@ -12,6 +12,7 @@ import pytest
 from tests import commands
 from tests.conftest import SIDE, Trained
 from tfgen.models.gan.config import GANConfig
+from tfgen.models.vae.config import FAMILY as VAE
 from tfgen.models.vae.config import VAEConfig
 from tfgen.registry import default_name
 from tfgen.settings.model import ModelConfig
@@ -19,6 +20,7 @@ from tfgen.settings.model import ModelConfig
 pytestmark = pytest.mark.newest
 
 SHORT = ("--epochs", "1", "--batch-size", "64", "--hidden", "4", "--latent-dim", "2")
+DEFAULT_OF_TINY = VAE.preset(VAE.preset_for("tiny"))
 # 400 stored images less 66 for validation.
 STEPS = (400 - 66) // 64
 
@@ -31,7 +33,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def train(trained: Trained, *flags: object) -> int:
-    words = ["vae", "--dataset", "tiny", "--data-dir", trained.data, *SHORT, *flags]
+    data = ["--dataset", "tiny", "--data-dir", trained.data]
+    words = ["vae", "--preset", "mlp", *data, *SHORT, *flags]
     return commands.main("train", [str(word) for word in words])
 
 
@@ -83,7 +86,12 @@ def test_config_json_holds_everything_that_determines_the_run(trained: Trained) 
     assert len(config["data"]["fingerprint"]) == 64
     assert {"python", "tensorflow", "keras", "numpy"} <= config["versions"].keys()
     assert config["command"][0] == "tfgen-train"
-    assert config["publishing"] == {"publish": True, "saved_models": str(trained.saved_models)}
+    saved_models = str(trained.saved_models)
+    assert config["publishing"] == {
+        "publish": True,
+        "saved_models": saved_models,
+        "weights": "best",
+    }
 
 
 def test_metrics_are_one_line_an_epoch_from_1_with_train_and_validation(trained: Trained) -> None:
@@ -109,20 +117,6 @@ def test_two_latents_have_a_manifold_and_more_have_none(trained: Trained) -> Non
     assert names(trained.runs / "deep" / "figures") == always
 
 
-def test_trained_versions_are_2_then_3(trained: Trained, here: Path) -> None:
-    assert names(trained.saved_models / "vae-2d-tiny") == {"2"}
-    shutil.copytree(trained.saved_models, here / "saved_models")
-    assert train(trained, "--run-dir", "run") == 0
-    assert names(here / "saved_models" / "vae-2d-tiny") == {"2", "3"}
-    manifest = json.loads((here / "saved_models/vae-2d-tiny/3/manifest.json").read_text())
-    assert (manifest["family"], manifest["weights"], manifest["name"]) == (
-        "vae",
-        "best",
-        "vae-2d-tiny",
-    )
-    assert manifest["run"]["options"]["run_dir"] == "run"
-
-
 def test_without_a_terminal_there_is_a_line_an_epoch_and_what_to_do_next(
     trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,18 +129,14 @@ def test_without_a_terminal_there_is_a_line_an_epoch_and_what_to_do_next(
     assert first.startswith("epoch 1/2  ")
     assert second.startswith("epoch 2/2  ")
     assert place == "run directory: my [run]"
-    assert published == "published saved_models/mine/2; draw samples with: tfgen-sample mine --n 25"
+    best = re.search(r"val_loss (\S+)", second)
+    assert best is not None
+    assert published == (
+        f"published saved_models/mine/2 from epoch 2, the best by val_loss {best[1]}; "
+        "draw samples with: tfgen-sample mine --n 25"
+    )
 
 
-def test_the_advice_names_a_folder_that_is_not_the_default(
-    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert train(trained, "--run-dir", "run", "--saved-models", "my models") == 0
-    advice = "draw samples with: tfgen-sample vae-2d-tiny --n 25 --saved-models 'my models'"
-    assert capfd.readouterr().out.splitlines()[-1].endswith(advice)
-
-
-@pytest.mark.newest
 def test_a_run_without_a_folder_goes_to_runs_and_is_resumed_from_there(
     trained: Trained, here: Path
 ) -> None:
@@ -160,7 +150,6 @@ def test_a_run_without_a_folder_goes_to_runs_and_is_resumed_from_there(
     assert names(here) == {"runs"}
 
 
-@pytest.mark.newest
 def test_resume_takes_the_run_that_was_started_last(trained: Trained, here: Path) -> None:
     for name, seconds in (("b", 1_000), ("a", 2_000), ("c", 1_500)):
         shutil.copytree(trained.runs / "flat", here / "runs" / name)
@@ -191,7 +180,7 @@ def test_dry_run_prints_the_cost_and_writes_nothing(
 
 def test_flags_may_stand_before_the_model(trained: Trained, here: Path) -> None:
     flags = ["--epochs", "1", "--data-dir", str(trained.data), "--dry-run", "--dataset", "tiny"]
-    assert commands.main("train", [*flags, "vae"]) == 0
+    assert commands.main("train", [*flags, "--preset", "mlp", "vae"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -199,7 +188,7 @@ def test_flags_may_stand_before_the_model(trained: Trained, here: Path) -> None:
     [
         ("mnist", VAEConfig(hidden=(7,)), "vae"),
         ("mnist", VAEConfig(latent_dim=2), "vae-2d"),
-        ("tiny", VAEConfig(), "vae-tiny"),
+        ("tiny", DEFAULT_OF_TINY.model, "vae-tiny"),
         ("tiny", VAEConfig(latent_dim=2), "vae-2d-tiny"),
         ("tiny", VAEConfig(latent_dim=2, num_classes=3), "vae-2d-conditional-tiny"),
         ("mnist", GANConfig(architecture="convolutional"), "gan"),
@@ -212,12 +201,24 @@ def test_the_name_tells_what_changes_a_signature(
     assert default_name(name.partition("-")[0], dataset, config) == name
 
 
-@pytest.mark.newest
+def copy_of_run(trained: Trained, run: Path) -> Path:
+    """A copy of the finished run `flat`."""
+    return Path(shutil.copytree(trained.runs / "flat", run))
+
+
+def set_publishing(run: Path, saved_models: Path, publish: bool) -> None:
+    """Rewrites config.json as if the run had been started with these two."""
+    config = json.loads((run / "config.json").read_text())
+    config["publishing"] = {"saved_models": str(saved_models), "publish": publish}
+    (run / "config.json").write_text(json.dumps(config))
+
+
 def test_a_switch_may_be_repeated_on_resume(trained: Trained, here: Path) -> None:
-    assert train(trained, "--no-publish", "--run-dir", "run") == 0
-    assert train(trained, "--no-publish", "--run-dir", "run", "--resume") == 0
+    set_publishing(copy_of_run(trained, here / "run"), Path("saved_models"), False)
+    flags = ("--epochs", 2, "--run-dir", "run", "--resume")
+    assert train(trained, "--no-publish", *flags) == 0
     assert not (here / "saved_models").exists()
-    assert train(trained, "--publish", "--run-dir", "run", "--resume") == 0
+    assert train(trained, "--publish", *flags) == 0
     assert names(here / "saved_models") == {"vae-2d-tiny", "models.config"}
 
 
@@ -233,27 +234,26 @@ def as_earlier_version(run: Path, saved_models: Path, publish: bool) -> None:
     (run / "config.json").write_text(json.dumps(config))
 
 
-@pytest.mark.newest
-@pytest.mark.parametrize("earlier", [False, True])
-def test_a_resumption_publishes_where_and_if_the_run_did(
-    earlier: bool, trained: Trained, here: Path
-) -> None:
-    for name, publish in (("a", True), ("b", False)):
-        run, models = here / name, here / f"models-{name}"
-        shutil.copytree(trained.runs / "flat", run)
-        if earlier:
-            as_earlier_version(run, models, publish)
-        else:
-            config = json.loads((run / "config.json").read_text())
-            config["publishing"] = {"saved_models": str(models), "publish": publish}
-            (run / "config.json").write_text(json.dumps(config))
-        for epochs in (2, 3):  # the resumption writes its settings again
+def test_a_resumption_publishes_where_and_if_the_run_did(trained: Trained, here: Path) -> None:
+    cases = (
+        ("a", as_earlier_version, True),
+        ("b", as_earlier_version, False),
+        # A run of today without publishing is in `test_a_run_without_a_folder_…`.
+        ("c", set_publishing, True),
+    )
+    for name, write_config, publish in cases:
+        run, models = copy_of_run(trained, here / name), here / f"models-{name}"
+        write_config(run, models, publish)
+        # The resumption writes its settings again. A finished run is only published.
+        for epochs in (2, 3) if write_config is as_earlier_version else (3,):
             assert resume("--run-dir", run, "--epochs", epochs) == 0
         config = json.loads((run / "config.json").read_text())
-        assert config["publishing"] == {"saved_models": str(models), "publish": publish}
+        publishing = {"saved_models": str(models), "publish": publish, "weights": "best"}
+        assert config["publishing"] == publishing
         assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     assert names(here / "models-a" / "vae-2d-tiny") == {"2", "3"}
-    assert names(here) == {"a", "b", "models-a"}
+    assert names(here / "models-c" / "vae-2d-tiny") == {"2"}
+    assert names(here) == {"a", "b", "c", "models-a", "models-c"}
 
 
 def contents(*folders: Path) -> dict[Path, bytes]:
@@ -308,6 +308,15 @@ def test_a_resumption_keeps_what_started_the_run(
     run = here / "run"
     shutil.copytree(trained.runs / "flat", run)
     before = json.loads((run / "config.json").read_text())
+    # As a version wrote it that did not have these options.
+    for part, name in (
+        ("options", "augment"),
+        ("options", "keep_every"),
+        ("model", "halvings"),
+        ("publishing", "weights"),
+    ):
+        del before[part][name]
+    (run / "config.json").write_text(json.dumps(before))
     monkeypatch.setattr("sys.argv", ["tfgen-train", "extended"])
     assert resume("--run-dir", run, "--epochs", 3, "--no-publish") == 0
     after = json.loads((run / "config.json").read_text())
@@ -317,24 +326,35 @@ def test_a_resumption_keeps_what_started_the_run(
     assert after == {
         **before,
         "options": {**before["options"], "epochs": 3},
-        "publishing": {**before["publishing"], "publish": False},
+        "publishing": {**before["publishing"], "publish": False, "weights": "best"},
         "resumed": [resumption],
     }
 
 
-def test_a_new_version_says_how_it_differs_from_the_one_before(
+def test_a_new_version_has_the_next_number_and_says_how_it_differs_from_the_one_before(
     trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(trained.saved_models, here / "saved_models")
+    assert names(trained.saved_models / "vae-2d-tiny") == {"2"}
+    models = Path(shutil.copytree(trained.saved_models, here / "my models"))
+    advice = "draw samples with: tfgen-sample vae-2d-tiny --n 25 --saved-models 'my models'"
     before = "preset mlp, dataset tiny, batch size 64, latent dim 2, hidden 4, 2 epochs"
     after = "preset mlp, dataset tiny, batch size 64, seed 1, latent dim 2, hidden 4, 1 epoch"
     difference = f"vae-2d-tiny version 3: {after}; version 2: {before}"
     for number, line in ((3, difference), (4, "run directory: run-4")):
-        flags = ("--seed", 1, "--checkpoint-every", number)
+        flags = ("--seed", 1, "--checkpoint-every", number, "--saved-models", "my models")
         assert train(trained, "--run-dir", f"run-{number}", *flags) == 0
         *_, line_before, published = capfd.readouterr().out.splitlines()
-        assert published.startswith(f"published saved_models/vae-2d-tiny/{number}; ")
+        assert published.startswith(f"published my models/vae-2d-tiny/{number} from epoch 1, ")
+        assert published.endswith(f"; {advice}")
         assert line_before == line
+    assert names(models / "vae-2d-tiny") == {"2", "3", "4"}
+    manifest = json.loads((models / "vae-2d-tiny" / "3" / "manifest.json").read_text())
+    assert (manifest["family"], manifest["weights"], manifest["name"]) == (
+        "vae",
+        "best",
+        "vae-2d-tiny",
+    )
+    assert manifest["run"]["options"]["run_dir"] == "run-3"
 
 
 def test_a_worker_that_is_not_the_chief_publishes_nothing(
@@ -344,15 +364,3 @@ def test_a_worker_that_is_not_the_chief_publishes_nothing(
     monkeypatch.setattr("tfgen.training.run.worker_index", lambda strategy: 1)
     assert train(trained, "--run-dir", "run") == 0
     assert names(here) == {"run-worker1"}
-
-
-def test_a_model_trained_with_a_strategy_is_published(trained: Trained, here: Path) -> None:
-    import tfgen
-
-    flags = ("--strategy", "mirrored", "--epochs", "2", "--run-dir", "run")
-    assert train(trained, *flags) == 0
-    published = tfgen.load(here / "saved_models" / "vae-2d-tiny" / "2")
-    model = tfgen.load(here / "run", weights="best")
-    np.testing.assert_allclose(
-        np.asarray(published.sample(5, seed=1)), np.asarray(model.sample(5, seed=1)), atol=1e-5
-    )

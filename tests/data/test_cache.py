@@ -246,7 +246,8 @@ def test_training_from_the_cache_is_bit_equal_to_training_from_memory(
     flags = ["--dataset", "tiny", "--data-dir", str(trained.data), "--hidden", "4", "--no-publish"]
     flags += ["--batch-size", "64", "--run-dir", str(run)]
     # From one epoch to the next through a checkpoint.
-    assert commands.main("train", ["vae", *flags, "--latent-dim", "2", "--epochs", "1"]) == 0
+    start = ["vae", "--preset", "mlp", "--latent-dim", "2", "--epochs", "1"]
+    assert commands.main("train", [*start, *flags]) == 0
     assert f"images are read from {root}" in capfd.readouterr().out
     assert commands.main("train", ["vae", "--resume", "--run-dir", str(run), "--epochs", "2"]) == 0
     expected = trained.runs / "flat"

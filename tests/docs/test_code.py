@@ -1,4 +1,6 @@
-"""The Python scripts of README and docs run as they stand, on small data.
+"""The Python scripts of README and docs run on small data.
+
+Two of them get smaller numbers, of couplings for instance; else they run as they stand.
 
 A script is a block of Python below a comment `run as a test`, which names this file.
 """
@@ -7,7 +9,9 @@ import importlib
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,9 +41,17 @@ def scripts(document: str) -> list[str]:
 
 
 def run_script(
-    document: str, index: int, folder: Path, monkeypatch: pytest.MonkeyPatch, copies: int = 1
+    document: str,
+    index: int,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    copies: int = 1,
+    smaller: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Runs a script on 64 images, or copies of them, in a folder; returns the names it defines."""
+    """Runs a script on 64 images, or copies of them, in a folder; returns the names it defines.
+
+    `smaller` maps numbers of the script to the smaller ones that replace them.
+    """
     images = np.tile(testing.images_of((28, 28, 1)), (copies, 1, 1, 1))
     split = Split(images, np.arange(len(images)) % 10)
     names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -54,7 +66,11 @@ def run_script(
         monkeypatch.setitem(sys.modules, f"tfgen.cli{name}", command)
     monkeypatch.chdir(folder)
     names: dict[str, Any] = {}
-    exec(compile(scripts(document)[index], document, "exec"), names)
+    script = scripts(document)[index]
+    for text, smaller_text in smaller.items():
+        assert script.count(text) == 1
+        script = script.replace(text, smaller_text)
+    exec(compile(script, document, "exec"), names)
     return names
 
 
@@ -88,15 +104,18 @@ def test_the_script_with_a_gan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_script_with_a_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script("docs/python.md", 2, tmp_path, monkeypatch)
+    smaller = {"couplings=4, hidden=(256, 256)": "couplings=2, hidden=(8,)"}
+    smaller |= {"scale_steps=(2, 2)": "scale_steps=(1, 1)", "(16, 16)": "(4, 4)"}
+    names = run_script("docs/python.md", 2, tmp_path, monkeypatch, smaller=smaller)
     assert names["log_prob"].shape == names["tighter"].shape == (10,)
     images = names["data"].test.images[:10]
     np.testing.assert_array_equal(np.round(names["same"].numpy() * 255), images)
 
 
 def test_the_script_with_callbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As many as the script compares with samples.
-    names = run_script("docs/python.md", 3, tmp_path, monkeypatch, copies=32)
+    # As many images as the script compares with samples.
+    smaller = {"n=2000": "n=512"}
+    names = run_script("docs/python.md", 3, tmp_path, monkeypatch, copies=8, smaller=smaller)
     assert len(names["history"].history["fid"]) == 2
     pictures = sorted(path.name for path in (tmp_path / "samples").iterdir())
     assert pictures == ["samples-0000.png", "samples-0001.png", "samples-0002.png"]

@@ -1,4 +1,4 @@
-"""The commands in README and docs exist, with the flags that they are shown with."""
+"""The commands in README and docs exist, with the flags and presets that they are shown with."""
 
 import importlib
 import re
@@ -42,3 +42,19 @@ def test_every_flag_of_a_command_exists(document: Path, capsys: pytest.CaptureFi
         known = set(re.findall(r"--[a-z][\w-]*", help_of(verb, words, capsys)))
         unknown = set(flags) - known - {"--help"}
         assert not unknown, f"tfgen-{verb} {shlex.join(words)}"
+
+
+def test_the_table_of_presets_has_all_of_them_with_their_epochs() -> None:
+    train = (ROOT / "docs" / "train.md").read_text()
+    row = r"^\| `tfgen-train (\w+)(.*?)` ?(?:\(`(.+?)`\))?.*?\|.*?\| (\d+) \|"
+    rows = re.findall(row, train, re.M)
+    documented = {
+        (family, preset or flags.removeprefix(" --preset ")): int(epochs)
+        for family, flags, preset, epochs in rows
+    }
+    families = [registry.family(name) for name in ("vae", "gan", "flow", "classifier")]
+    assert documented == {
+        (family.name, name): preset.epochs
+        for family in families
+        for name, preset in family.presets.items()
+    }

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import tfgen
+from tests.conftest import SIDE
 from tfgen.publishing import export
 
 pytestmark = pytest.mark.newest
@@ -43,6 +44,9 @@ def test_two_moons_prints_a_density_that_sums_to_one_and_draws(
     two_moons = example("two_moons")
     # After few steps the density is still as wide as the prior, so that a coarser grid is enough.
     monkeypatch.setattr(two_moons, "STEP", 0.04)
+    monkeypatch.setattr(
+        two_moons, "Flow", lambda **fields: tfgen.Flow(**{**fields, "couplings": 2})
+    )
     two_moons.main(["--steps", "30", "--out", str(out)])
     lines = capsys.readouterr().out.splitlines()
     (total,) = (
@@ -56,18 +60,22 @@ def test_two_moons_prints_a_density_that_sums_to_one_and_draws(
             example("two_moons").main(wrong)
 
 
-def test_bits_per_dim_of_a_saved_flow(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    flow = tfgen.Flow(couplings=2, hidden=(4,))
+def test_bits_per_dim_of_a_saved_flow(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    flow = tfgen.Flow(image_shape=(SIDE, SIDE, 1), couplings=2, hidden=(4,))
     flow.save(tmp_path / "f.keras")
     main = example("bits_per_dim").main
-    main([str(tmp_path / "f.keras"), "--n", "20", "--dequantizations", "3"])
+    flags = ["--n", "20", "--dequantizations", "3", "--dataset", "tiny"]
+    flags += ["--data-dir", str(tiny_data)]
+    main([str(tmp_path / "f.keras"), *flags])
     lines = capsys.readouterr().out.splitlines()
     single, three = (float(line.split(": ")[1].split()[0]) for line in lines[:2])
     assert lines[0].startswith("20 test images, 1 dequantization draw each")
     assert lines[1].startswith("20 test images, 3 dequantization draws each")
     # More draws give a tighter bound, and the first value is the model's own.
     assert three < single
-    images = tfgen.load_data("mnist").test.images[:20]
+    images = tfgen.load_data("tiny", tiny_data).test.images[:20]
     assert single == pytest.approx(
         flow.bits_per_dim(flow.log_prob(images)).numpy().mean(), abs=1e-4
     )
@@ -77,7 +85,7 @@ def test_bits_per_dim_of_a_saved_flow(tmp_path: Path, capsys: pytest.CaptureFixt
         "uniform noise",
     ]
     version = export.publish(flow, tmp_path, "flow", run={"family": "flow"}, weights="last")
-    main([str(version), "--n", "20", "--dequantizations", "3"])
+    main([str(version), *flags])
     published = [line.split("bits/dim")[0] for line in capsys.readouterr().out.splitlines()]
     assert published == [line.split("bits/dim")[0] for line in lines]
     tfgen.VAE(hidden=(4,)).save(tmp_path / "v.keras")

@@ -173,6 +173,28 @@ def test_likelihoods_compare_only_of_the_same_events_and_settings() -> None:
     assert "d, e: bits/dim of bytes, averaged over 8 dequantization draws" in table.notes
 
 
+def test_bits_per_dim_of_a_vae_and_of_a_flow_are_ranked_together() -> None:
+    def of_bytes(family: str, bits: float, **setting: int) -> dict[str, Any]:
+        values = {"bits_per_dim": bits, "bits_per_dim_error": 0.01, "events": "bytes", **setting}
+        return evaluation(family, fid=1.0) | {"likelihood": values}
+
+    contents = {
+        "flow": of_bytes("flow", 1.03, dequantizations=8),
+        "vae": of_bytes("vae", 1.2, importance_samples=500, nll=650.0),
+        "binary": evaluation("vae")
+        | {"likelihood": {"nll": 83.0, "importance_samples": 500, "events": "bernoulli"}},
+    }
+    (table,) = tables(contents, "likelihood")
+    assert best(table, "bits/dim") == {"flow"}
+    assert notes(table, "bits/dim") == {"flow": ("8 draws",), "vae": ("k = 500",)}
+    assert best(table, "NLL [nats]") == set()
+    assert "vae: nats of bytes; bits/dim with k = 500 importance samples" in table.notes
+    # Where two flows differ in their draws, they are not ranked together, nor with the VAE.
+    contents["other flow"] = of_bytes("flow", 1.1, dequantizations=1)
+    (table,) = tables(contents, "likelihood")
+    assert best(table, "bits/dim") == set()
+
+
 def test_images_that_no_model_made_stand_beside_models() -> None:
     images = foreign_evaluation("", fid=2.0) | {"family": None, "preset": None, "seed": None}
     model = evaluation("gan", fid=1.0) | {"cost": {"seconds_an_epoch": 3.0}}

@@ -6,16 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from rich.console import Console
 
 from tests.conftest import make_images
 from tests.evaluation.toys import LinearGaussian, Toy, UniformBytes, UniformBytesByLabel
+from tfgen import VAE
 from tfgen.data import Dataset, Split
-from tfgen.evaluation.densities import density_of
+from tfgen.evaluation.densities import LatentDensity, density_of
 from tfgen.evaluation.held_out import measure_likelihood
 from tfgen.evaluation.job import Job
 from tfgen.evaluation.request import EvaluationRequest
 from tfgen.evaluation.subject import Subject
+from tfgen.random import SeedNoise, image_seeds
 
 pytestmark = pytest.mark.quick
 
@@ -71,6 +74,32 @@ def test_importance_weights_of_an_exact_posterior_are_exact(tmp_path: Path) -> N
     exact = -model.exact_log_prob(IMAGES[:20] / 255)
     assert result["nll"] == pytest.approx(exact.mean(), rel=1e-5)
     assert result["nll_error"] == pytest.approx(np.std(exact, ddof=1) / np.sqrt(20), rel=1e-3)
+
+
+def test_a_vae_of_bytes_is_in_the_unit_of_a_flow(tmp_path: Path) -> None:
+    fields = {"latent_dim": 2, "hidden": (4,), "num_classes": 3, "mixtures": 2}
+    of_bytes = {"likelihood": "logistic_mixture", "binarization": "none"}
+    model = VAE(image_shape=SHAPE, **fields, **of_bytes)
+    result = likelihood(model, tmp_path, importance_samples=3, n=8)
+    assert result is not None
+    assert result["events"] == "bytes, given the label"
+    for suffix in ("", "_error"):
+        bits = result[f"nll{suffix}"] / (36 * np.log(2))
+        assert result[f"bits_per_dim{suffix}"] == pytest.approx(bits, rel=1e-12)
+    noise = SeedNoise(tf.constant(image_seeds(0, 8)))
+    events = model.preprocessing.events(tf.constant(IMAGES[:8]), noise)
+    bound = model.importance_log_prob(events, noise, 50, model.one_hot(LABELS[:8]))
+    assert result["nll"] == pytest.approx(-np.mean(bound), rel=0.05)
+    assert "bits_per_dim" not in (
+        likelihood(LinearGaussian(image_shape=SHAPE), tmp_path, n=4) or {}
+    )
+
+
+@pytest.mark.parametrize(("shape", "pairs"), [((28, 28, 1), 2048), ((64, 64, 3), 130)])
+def test_larger_images_take_fewer_pairs_at_once(shape: tuple[int, ...], pairs: int) -> None:
+    density = density_of(LinearGaussian(image_shape=shape))
+    assert isinstance(density, LatentDensity)
+    assert density.bounds.pairs == pairs
 
 
 def test_a_family_without_a_density_has_no_likelihood(tmp_path: Path) -> None:

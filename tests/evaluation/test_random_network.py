@@ -87,6 +87,7 @@ def blurred(images: np.ndarray, times: int) -> np.ndarray:
     return np.round(pixels).astype(np.uint8)
 
 
+@pytest.mark.newest
 def test_degraded_images_are_ordered(network: RandomNetwork, mnist: tfgen.data.Dataset) -> None:
     reference = network.extract(mnist.test.images[:N]).features
     real, train = mnist.validation.images[:N], mnist.train
@@ -110,6 +111,7 @@ def test_degraded_images_are_ordered(network: RandomNetwork, mnist: tfgen.data.D
     assert covered == sorted(covered, reverse=True)
 
 
+@pytest.mark.newest
 def test_antialiasing_matters(tmp_path: Path, mnist: tfgen.data.Dataset) -> None:
     # Parmar, Zhang & Zhu 2022, "On aliased resizing and surprising subtleties in GAN evaluation":
     # resizing that skips pixels makes real images look as bad as a model's.

@@ -32,15 +32,26 @@ FULL_VAE = {
     **{"latent_dim": 3, "objective": "iwae", "importance_samples": 2, "kl_warmup_steps": 3},
     **CONDITIONAL,
 }
+BYTES_VAE = {
+    **{"image_shape": (7, 5, 3), "architecture": "convolutional", "channels": 2, "hidden": (4,)},
+    **{"latent_dim": 3, "likelihood": "logistic_mixture", "binarization": "none", "mixtures": 2},
+    **{"halvings": 2, **CONDITIONAL},
+}
 FULL_GAN = {
     **{"image_shape": (8, 8, 1), "architecture": "convolutional", "channels": 2, "units": 4},
     **{"latent_dim": 3, "dropout": 0.3, "discriminator_batch_norm": True},
     **CONDITIONAL,
 }
+RESIDUAL_GAN = {
+    **{"image_shape": (7, 5, 3), "architecture": "residual", "channels": 2, "halvings": 2},
+    **{"latent_dim": 3, "dropout": 0.0, "conditioning": "projection", "loss": "relativistic"},
+    **{"r1": 0.1, "r2": 0.1, "penalty_every": 2, "diff_augment": ("color", "translation")},
+    **CONDITIONAL,
+}
 FULL_FLOW = {
     **{"image_shape": (8, 8, 1), "architecture": "multiscale", "scale_steps": (1, 1)},
     **{"scale_channels": (2, 2), "blocks": 1, "components": 2, "dequantization": "variational"},
-    "ema_decay": 0.9,
+    **CONDITIONAL,
 }
 CLASSIFIER = {"num_classes": 3, "channels": 2, "units": 6, "dropout": 0.25}
 
@@ -60,15 +71,21 @@ DENSE = set(testing.CHECKS) - FRESH_PROCESS - {"keras_callbacks_work"}  # see te
 # Which labels are wrong does not depend on layers.
 FULL = set(testing.CHECKS) - SEVERAL_TRAININGS - PRECISIONS - {"wrong_labels_are_refused"}
 FULL |= {PRECISION + "mixed_bfloat16"}
-# What is done with labels does not depend on layers.
-UNCONDITIONAL = FULL - {"labels_are_used_or_ignored"}
 NO_SAMPLES = {name for name, check in testing.CHECKS.items() if not check.generative}
 CLASSES = NO_SAMPLES - {"keras_callbacks_work", PRECISION + "mixed_bfloat16"}
 # What may break in a variant that differs from another row in one thing.
 TRAINING = {"an_epoch_trains_every_weight", "a_configuration_rebuilds_its_model"}
-LABELS = TRAINING | {"labels_are_used_or_ignored", "missing_labels_cycle_through_the_classes"}
+LABELS = TRAINING | {
+    "labels_are_used_or_ignored",
+    "missing_labels_cycle_through_the_classes",
+    "wrong_labels_are_refused",
+}
 # A scaled loss and the gradient of a gradient.
 PENALTY = TRAINING | {"metrics_are_means_over_images", PRECISION + "mixed_float16"}
+# More outputs than pixels, another value that is logged, and odd sides.
+BYTES = {"an_epoch_trains_every_weight", "a_published_version_equals_its_model"}
+# Lazy penalties, noise of the augmentation, and layers of its own.
+RESIDUAL = {"an_epoch_trains_every_weight", "a_published_version_equals_its_model"}
 
 # Name, constructor, checks, and whether they also run with the lowest versions of dependencies,
 # for which one row of each family is enough.
@@ -76,12 +93,14 @@ FAMILIES: list[tuple[str, testing.Make, Collection[str], bool]] = [
     ("vae", small(VAE, **VAE_FIELDS), DENSE, True),
     ("vae-conditional", small(VAE, **VAE_FIELDS, num_classes=3), LABELS, False),
     ("vae-convolutional", small(VAE, **FULL_VAE), FULL, False),
+    ("vae-bytes", small(VAE, **BYTES_VAE), BYTES, False),
     ("gan", small(GAN, **GAN_FIELDS), DENSE, True),
     ("gan-conditional", small(GAN, **GAN_FIELDS, **CONDITIONAL), LABELS, False),
     ("gan-penalized", small(GAN, **PENALIZED), PENALTY, False),
     ("gan-convolutional", small(GAN, **FULL_GAN), FULL, False),
+    ("gan-residual", small(GAN, **RESIDUAL_GAN), RESIDUAL, False),
     ("flow", small(Flow, couplings=2, hidden=(8,)), DENSE, True),
-    ("flow-multiscale", small(Flow, **FULL_FLOW), UNCONDITIONAL, False),
+    ("flow-multiscale", small(Flow, **FULL_FLOW), FULL, False),
     ("classifier", small(Classifier, **CLASSIFIER), CLASSES, False),
 ]
 QUICK = {

@@ -16,16 +16,15 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tests.conftest import make_images
 from tfgen import GAN, VAE, Classifier, Flow, Identity
+from tfgen.models.vae import bounds
 from tfgen.training.strategy import make_strategy
 
 images, labels = make_images(101, side=8), np.arange(101) % 3
 weights = np.linspace(0, 2, 101).astype(np.float32)
 shape, conv = {"image_shape": (8, 8, 1)}, {"architecture": "convolutional", "channels": 2}
 
-class Quiet(VAE):
-    # Without noise, so that the bound of an image does not depend on its replica.
-    def _posterior_samples(self, posterior, samples, noise):
-        return posterior.mean()[None]
+# Without noise, so that the bound of an image does not depend on its replica.
+bounds.posterior_samples = lambda posterior, samples, noise: posterior.mean()[None]
 
 def models():
     yield "classifier", Classifier(num_classes=3, channels=2, units=4, **shape), images
@@ -34,7 +33,7 @@ def models():
         keras.layers.Flatten(),
         keras.layers.Dense(4)])
     fields = {"latent_dim": 2, "hidden": (4,), "binarization": "threshold", **shape, **conv}
-    yield "vae", Quiet(encoder=inner, **fields), images
+    yield "vae", VAE(encoder=inner, **fields), images
     yield "gan", GAN(latent_dim=2, units=4, **shape, **conv), images
     steps = {"scale_steps": (1,), "scale_channels": (2,), "blocks": 1}
     events = Identity()

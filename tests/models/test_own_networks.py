@@ -138,7 +138,7 @@ SPIED: dict[str, Callable[[], tuple[Any, list[Spy]]]] = {
 @pytest.mark.parametrize("name", SPIED)
 def test_networks_train_in_training_steps_alone(name: str) -> None:
     model, spies = SPIED[name]()
-    compiled(model)
+    compiled(model, run_eagerly=True)
     for spy in spies:
         spy.training()
     model.train_on_batch(IMAGES)
@@ -158,7 +158,7 @@ def test_networks_train_in_training_steps_alone(name: str) -> None:
 
 def test_the_layers_of_an_own_encoder_train() -> None:
     normalization = keras.layers.BatchNormalization()
-    model = compiled(vae(encoder=network(SHAPE, (6,), normalization)))
+    model = compiled(vae(encoder=network(SHAPE, (6,), normalization)), run_eagerly=True)
     before = normalization.moving_mean.numpy()
     model.evaluate(IMAGES, verbose=0)
     np.testing.assert_array_equal(normalization.moving_mean, before)
@@ -228,13 +228,13 @@ class OwnELBO(VAE):
 @pytest.mark.quick
 def test_one_method_is_the_bound_of_both_objectives() -> None:
     fields = {"image_shape": SHAPE, "latent_dim": 3, "hidden": (8,)}
-    expected = compiled(vae()).test_on_batch(IMAGES, return_dict=True)["kl"]
+    expected = compiled(vae(), run_eagerly=True).test_on_batch(IMAGES, return_dict=True)["kl"]
     for model in (
         OwnBound(objective="elbo", **fields),
         OwnBound(objective="iwae", **fields),
         OwnELBO(objective="elbo", **fields),
     ):
-        logs = compiled(model).test_on_batch(IMAGES, return_dict=True)
+        logs = compiled(model, run_eagerly=True).test_on_batch(IMAGES, return_dict=True)
         np.testing.assert_allclose(logs["kl"], 2 * expected, rtol=1e-6)
         np.testing.assert_allclose(logs["loss"], logs["reconstruction"] + logs["kl"], rtol=1e-6)
     fails(lambda: OwnELBO(objective="iwae", **fields), "OwnELBO", "override bound")

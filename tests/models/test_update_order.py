@@ -11,7 +11,6 @@ import pytest
 from tensorflow.python.eager import context
 
 import tfgen
-from tfgen.models.gan.losses import LOSSES
 
 pytestmark = pytest.mark.newest
 
@@ -19,8 +18,8 @@ SHAPE = (8, 8, 1)
 NETWORKS = {"latent_dim": 3, "generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
 MULTISCALE = {
     "architecture": "multiscale",
-    "scale_steps": (1, 1),
-    "scale_channels": (4, 4),
+    "scale_steps": (1,),
+    "scale_channels": (4,),
     "components": 2,
 }
 
@@ -30,9 +29,13 @@ def gan(loss: str, **arguments: Any) -> tfgen.GAN:
 
 
 MODELS: dict[str, Callable[[], Any]] = {
-    **{loss: lambda loss=loss: gan(loss) for loss in LOSSES},
+    # Only one loss reads the discriminator once more, for its penalty.
+    **{loss: lambda loss=loss: gan(loss) for loss in ("non_saturating", "wasserstein")},
     "wasserstein, critic steps": lambda: gan("wasserstein", critic_steps=2, ema_decay=0.9),
     "convolutional gan": lambda: gan("hinge", architecture="convolutional", channels=2),
+    "residual gan": lambda: gan(
+        "relativistic", architecture="residual", channels=2, r1=0.1, r2=0.1, penalty_every=2
+    ),
     "vae": lambda: tfgen.VAE(image_shape=SHAPE, latent_dim=2, hidden=(8,), seed=0),
     "iwae": lambda: tfgen.VAE(
         image_shape=SHAPE, latent_dim=2, hidden=(8,), objective="iwae", importance_samples=2, seed=0

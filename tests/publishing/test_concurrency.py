@@ -17,7 +17,7 @@ from tfgen.publishing.sampler import Sampler
 
 pytestmark = pytest.mark.newest
 
-READERS, WRITERS, VERSIONS_EACH = 8, 2, 25
+READERS, WRITERS, VERSIONS_EACH = 4, 2, 10
 # A writer copies a version file by file, slowly, so that there is something to see too early.
 WRITER = """
 import json, shutil, sys, time

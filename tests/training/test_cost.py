@@ -197,7 +197,7 @@ def test_images_of_the_cache_need_little_memory(monkeypatch: pytest.MonkeyPatch)
 
 def dry_run(trained: Trained, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
     common = ["--dataset", "tiny", "--data-dir", str(trained.data), "--hidden", "4"]
-    assert commands.main("train", ["vae", *common, "--dry-run", *flags]) == 0
+    assert commands.main("train", ["vae", "--preset", "mlp", *common, "--dry-run", *flags]) == 0
     return capsys.readouterr().out
 
 
@@ -206,6 +206,7 @@ def test_nothing_is_said_where_there_is_enough(
 ) -> None:
     out = dry_run(trained, capsys)
     assert "warning" not in out
+    assert "334 training images: 7800 epochs of 2 steps, about as many steps as the 40" in out
     rows = dict(re.findall(r"^(\S.*?)  +(\S.*)$", out, re.MULTILINE))
     assert rows["memory"].startswith("about ") and rows["disk"].startswith("about ")
 
@@ -228,7 +229,10 @@ def test_too_little_memory_and_disk_space_is_said(
 @pytest.mark.parametrize(
     ("part", "advice"),
     [
-        ({"weights": 10**12}, "another --preset (mlp-2d, long, iwae, conv), or smaller images"),
+        (
+            {"weights": 10**12},
+            "another --preset (mlp-2d, long, iwae, conv, images, bytes), or smaller",
+        ),
         ({"step": 10**12}, "use a smaller --batch-size, such as 2, or smaller images"),
         ({"images": 10**12}, "or fewer of them"),
     ],

@@ -33,11 +33,12 @@ widths = {"generator_hidden": (16, 8), "discriminator_hidden": (8,)}
 with strategy.scope():
     gan = GAN(spectral_norm=True, ema_decay=0.9, **small, **widths)
     gan.compile(**gan.default_optimizers(1e-3))
-    try:
-        GAN(critic_steps=2, **small).compile()
-        raise AssertionError("critic steps over two replicas were not refused")
-    except UsageError:
-        pass
+    for fields in ({"critic_steps": 2}, {"penalty_every": 2, "r1": 0.1, "spectral_norm": True}):
+        try:
+            GAN(**fields, **small, **widths).compile()
+            raise AssertionError(f"{fields} over two replicas was not refused")
+        except UsageError:
+            pass
 scores = gan.fit(make_images(64), batch_size=16, epochs=3, verbose=0).history
 for weight in gan.weights:
     np.testing.assert_array_equal(*(value.numpy() for value in weight.value.values))
@@ -128,7 +129,8 @@ def test_a_mirrored_training_ends_with_a_version_for_tensorflow_alone(
     import tfgen
     from tfgen.random import BatchNoise
 
-    arguments = ["vae", "--strategy", "mirrored", "--epochs", "1", "--hidden", "4"]
+    arguments = ["vae", "--preset", "mlp", "--strategy", "mirrored", "--epochs", "1"]
+    arguments += ["--hidden", "4", "--name", "vae-tiny"]
     arguments += ["--dataset", "tiny", "--data-dir", str(tiny_data), "--batch-size", "64"]
     arguments += ["--run-dir", "run", "--saved-models", "saved_models"]
     trained = python(["-c", TRAIN_MIRRORED, *arguments], tmp_path)

