@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.classifier import FeatureClassifier, LiveClassifier, open_classifier
-from tfgen.evaluation.monitoring import SAMPLES, SampleComparison, TrainingWatch
+from tfgen.evaluation.monitoring import REFERENCE, SAMPLES, SampleComparison, TrainingWatch
 from tfgen.evaluation.sample_metrics import sample_metrics
 from tfgen.evaluation.subject import as_bytes
 from tfgen.models.generative import GenerativeModel
@@ -195,9 +195,9 @@ class SampleMonitor(keras.callbacks.Callback):
             that goes on; a warning that is due to them is not repeated.
 
     Raises:
-        UsageError: images are not `uint8`, neither grey nor RGB, fewer than two, or all alike. In
-            `fit`: the model generates no images, or images of another shape; labels are out of
-            range.
+        UsageError: images are not `uint8`, neither grey nor RGB, fewer than two, or all alike;
+            there is not one label for each. In `fit`: the model generates no images, or images of
+            another shape; labels are out of range.
         WorkError: in `fit`: a pixel of a sample is not finite.
     """
 
@@ -212,6 +212,7 @@ class SampleMonitor(keras.callbacks.Callback):
         earlier: Iterable[Mapping[str, Any]] = (),
     ):
         super().__init__()
+        images = np.asarray(images[:REFERENCE])
         check_image_bytes(str(images.dtype), images.shape)
         self._shape = tuple(images.shape[1:])
         self._comparison = SampleComparison(

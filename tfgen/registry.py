@@ -174,16 +174,24 @@ def build_model(config: RunConfig) -> Any:
     return load_class(config.family)(config.model, seed=options.seed, dtype=options.precision)
 
 
-def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
+def default_name(
+    family_name: str, dataset: str, config: ModelConfig, preset: str | None = None
+) -> str:
     """The name that a trained model is published under.
 
     It is the name of the family. The latent dimension, if it differs from that of the data set's
     default preset, the use of labels, and the data set, if it is not MNIST, are appended, because
     they change the signatures. So a server that follows `vae` never gets images or latents of
     another shape.
+
+    Args:
+        family_name: name of the family.
+        dataset: name of the data set.
+        config: the model's configuration.
+        preset: the preset whose latent dimension is not appended; None: the data set's default.
     """
     entry = family(family_name)
-    default = entry.presets[entry.preset_for(dataset)].model
+    default = entry.preset(preset or entry.preset_for(dataset)).model
     parts = [family_name]
     latent_dim = getattr(config, "latent_dim", None)
     if latent_dim != getattr(default, "latent_dim", None):

@@ -14,6 +14,7 @@ from tfgen import registry
 from tfgen.data.outline import Outline
 from tfgen.publishing.listing import changed_settings
 from tfgen.settings.training import RunConfig
+from tfgen.training.folder import run_name, saved_config
 
 pytestmark = pytest.mark.newest
 
@@ -45,6 +46,17 @@ def test_any_images_but_mnist_get_the_preset_for_images(name: str) -> None:
     )
     old = dataclasses.replace(family, presets={first: family.presets[first]})
     assert old.preset_for("photos") == first
+
+
+@pytest.mark.quick
+def test_a_run_of_an_earlier_version_keeps_its_name(tmp_path: Path) -> None:
+    run = config("vae", "--dataset", "photos", "--preset", "mlp").to_json()
+    names = []
+    for _ in range(2):
+        (tmp_path / "config.json").write_text(json.dumps(run))
+        names.append(run_name(saved_config(tmp_path)))
+        run["options"].pop("augment", None)
+    assert names == ["vae-20d-photos", "vae-photos"]
 
 
 @pytest.mark.quick

@@ -244,6 +244,7 @@ def test_the_callback_warns_and_goes_on_from_earlier_logs(
 
 def test_the_callback_refuses_what_it_cannot_compare(images: np.ndarray) -> None:
     fails(lambda: SampleMonitor(images / 255), "uint8")
+    fails(lambda: SampleMonitor(list(images), [0, 1]), "2 labels do not fit 64 images")
     for model, text in (
         (tfgen.GAN(image_shape=(8, 8, 1), generator_hidden=(4,)), "generates images of 8 × 8"),
         (tfgen.Classifier(image_shape=(6, 6, 1), channels=2, units=6), "generates none"),

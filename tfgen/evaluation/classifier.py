@@ -152,9 +152,9 @@ def plain_dataset(name: str) -> str:
 def default_name(dataset: str) -> str:
     """The name of a data set's classifier."""
     entry = registry.family("classifier")
-    return registry.default_name(
-        entry.name, plain_dataset(dataset), entry.presets[entry.default_preset].model
-    )
+    dataset = plain_dataset(dataset)
+    config = entry.presets[entry.preset_for(dataset)].model
+    return registry.default_name(entry.name, dataset, config)
 
 
 def find_classifier(dataset: str, saved_models: Path, name: str | None = None) -> Version | None:

@@ -51,7 +51,8 @@ class SampleComparison:
         labels: the classes of the samples, `int[n]`, or None.
 
     Raises:
-        UsageError: the images are neither grey nor RGB, fewer than two, or all alike.
+        UsageError: the images are neither grey nor RGB, fewer than two, or all alike, or there is
+            not one label for each.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray | None = None, n: int = SAMPLES):
@@ -60,6 +61,8 @@ class SampleComparison:
         if self.n < 2:
             raise UsageError(f"{self.n} images are too few to compare samples with; the least is 2")
         self._classes = None if labels is None else np.asarray(labels[:REFERENCE])
+        if self._classes is not None and len(self._classes) != len(images):
+            raise UsageError(f"{len(self._classes)} labels do not fit {len(images)} images")
         self.labels = None if self._classes is None else self._classes[: self.n]
         count = max(1, min(self.n // PER_FEATURE, FEATURES + _PARTS[0] ** 2 * images.shape[3]))
         self._parts = next(

@@ -81,7 +81,9 @@ class ImageModel(SavableModel, CompilableModel):
 
     - `curves`: the panels of the training curves. Their names must be in `logged`.
     - `monitor`: the logged value whose minimum marks the best checkpoint, with `val_` in front for
-      the validation images. None: there is no best checkpoint.
+      the validation images. With `"val_distance"`, which no step logs, `tfgen-train` uses
+      `tfgen.callbacks.SampleMonitor`, which logs the distance between samples and validation
+      images. None: there is no best checkpoint.
     - `default_optimizers`: the arguments of `compile` that `tfgen-train` uses. With several
       optimizers, like the GAN's, also `optimizers`, `build_optimizers`, `compile` and
       `get_compile_config`.
@@ -116,8 +118,8 @@ class ImageModel(SavableModel, CompilableModel):
 
     Config: ClassVar[type[ModelConfig]] = ModelConfig
     config: ModelConfig
-    logged: ClassVar[tuple[str, ...]] = ("loss",)
-    curves: ClassVar[tuple[Curve, ...]] = ()
+    logged: tuple[str, ...] = ("loss",)
+    curves: tuple[Curve, ...] = ()
     monitor: ClassVar[str | None] = "val_loss"
 
     def __init__(

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from tfgen.settings.model import ModelConfig
 class CompilableModel(keras.Model):
     """The part of `ImageModel` that `compile` configures."""
 
-    logged: ClassVar[tuple[str, ...]] = ("loss",)
+    logged: tuple[str, ...] = ("loss",)
     config: ModelConfig
     _test_batch: tf.Variable
     _has_metrics = False

@@ -14,12 +14,17 @@ from tfgen.nn.batches import not_empty
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# What `describe_events` returns for a probability of bytes, the only likelihood in bits/dim.
+BYTES = "bytes"
 # Points along each side of the picture of a two-dimensional latent space.
 MANIFOLD_SIDE = 20
 # Images that a run shows after each epoch. A conditional model has a row for each class, up to a
 # number of rows.
 GRID_IMAGES = 64
 IMAGES_PER_CLASS, MAX_ROWS = 10, 20
+# The `monitor` of a family whose best checkpoint has the samples that are nearest to validation
+# images. `tfgen.callbacks.SampleMonitor` logs it; no step does.
+SAMPLE_DISTANCE = "val_distance"
 
 
 class GenerativeModel(ImageModel, sampling.ImageSampler):
@@ -43,7 +48,8 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
       `"latent"`: by importance sampling from `prior()`, `posterior(events, labels)` and
       `likelihood(latents, labels)`, which return distributions of TFP and use the raw weights;
       `tfd.kl_divergence(posterior, prior)` must be defined. None: there is no likelihood.
-    - `describe_events()`: what the likelihood is a density of, in words.
+    - `describe_events()`: what the likelihood is a density of, in words. `BYTES` says that it is a
+      probability of bytes; `tfgen-evaluate` then also gives it in bits/dim.
     - `encode(images, …)`, `log_prob(images, …)` and further signatures of the export:
       `{**super().signatures(), "encode": …}`. Public methods compute with the EMA weights by
       `apply_averaged`.
@@ -78,7 +84,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         other density of the events of the preprocessing.
         """
         if self.density == "exact":
-            return "bytes"
+            return BYTES
         settings = self.preprocessing.get_config().items()
         arguments = ", ".join(f"{name}={value!r}" for name, value in settings)
         return f"{type(self.preprocessing).__name__}({arguments})"

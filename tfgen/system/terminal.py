@@ -107,6 +107,11 @@ def print_values(console: Console, parts: Sequence[str]) -> None:
     print_line(console, "\n".join(lines))
 
 
+def format_value(value: float) -> str:
+    """A logged value as messages have it: `0.3142`, `93.03`."""
+    return f"{value:.4g}" if abs(value) < 10 else f"{value:.2f}"
+
+
 def count_noun(count: int, noun: str) -> str:
     """A count with its noun: `1 epoch`, `2 epochs`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

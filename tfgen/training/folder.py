@@ -15,6 +15,9 @@ from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
 from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions, read_options
 
+# The options of a run lack it if the run is of a version in which all data sets had one default
+# preset. The run keeps the name that its model was published under then.
+_NEW_OPTION = "augment"
 # Parent of the run directories that are not set by --run-dir.
 RUNS = Path("runs")
 
@@ -216,9 +219,15 @@ def saved_config(path: Path) -> RunConfig:
     try:
         entry = registry.family(name)
         options = read_options(data["options"])
-        return RunConfig(entry.name, entry.config.from_json(data["model"]), options)
+        config = RunConfig(entry.name, entry.config.from_json(data["model"]), options)
     except (UsageError, TypeError, AttributeError) as error:
         raise WorkError(f"{path / 'config.json'} is damaged: {error}") from error
+    if options.name is None and _NEW_OPTION not in data["options"]:
+        earlier = (options.dataset, config.model, entry.default_preset)
+        name = registry.default_name(entry.name, *earlier)
+        if name != run_name(config):
+            config = dataclasses.replace(config, options=dataclasses.replace(options, name=name))
+    return config
 
 
 def add_resumption(
