@@ -122,7 +122,8 @@ class FlowTwin(Twin):
             conditioner(6 * depth, _DEQUANTIZATION_CHANNELS, 1, 4 * depth) for _ in range(2)
         )
         self.clip_norm = config.options.clip_norm
-        self.loss = self.compiled(self._loss)
+        # One graph for all steps of a scale: to compile a graph of all steps takes many minutes.
+        self.take_step = self.compiled(lambda step, state: step(state, self.precision))
         self.optimizer = make_adam(self.parameters(), config.options.learning_rate, (0.9, 0.999))
         self.average = Average(self.parameters(), model.ema_decay) if model.ema_decay else None
 
@@ -152,7 +153,7 @@ class FlowTwin(Twin):
         for scale, steps in enumerate(self.scales):
             state = squeeze(state)
             for step in steps:
-                state, log_det = step(state, self.precision)
+                state, log_det = self.take_step(step, state)
                 log_prob = log_prob + log_det
             latents = state
             if scale < len(self.scales) - 1:
@@ -174,7 +175,7 @@ class FlowTwin(Twin):
 
     def step(self, images: torch.Tensor) -> torch.Tensor:
         """One step on −log p; the mean in bits/dim."""
-        loss = self.loss(images)
+        loss = self._loss(images)
         self.optimizer.zero_grad()
         loss.backward()
         if self.clip_norm:

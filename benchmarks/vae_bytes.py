@@ -36,28 +36,47 @@ class ByteMasses:
     """
 
     def __init__(self, likelihood: Any):
-        import tensorflow as tf
-        import tensorflow_probability as tfp
-
-        pixels = likelihood.distribution
-        # Differences of nearly equal numbers need float64.
-        if isinstance(pixels, tfp.distributions.ContinuousBernoulli):
-            logits = tf.cast(pixels.logits_parameter(), tf.float64)
-            self._pixels = tfp.distributions.ContinuousBernoulli(logits=logits)
-        else:
-            self._pixels = tfp.distributions.Normal(tf.cast(pixels.loc, tf.float64), 1.0)
+        self._pixels = likelihood.distribution
 
     def log_prob(self, events: Any) -> Any:
         """Σ log P(x|z) over the pixels, nats, in the dtype of the events."""
         import tensorflow as tf
+        import tensorflow_probability as tfp
 
-        values = tf.round(255 * tf.cast(events, tf.float64)) / 255
-        half, one, zero = 0.5 / 255, tf.ones([], tf.float64), tf.zeros([], tf.float64)
-        # Arguments beyond 0…1 are outside of a continuous Bernoulli.
-        upper = tf.where(values > 1 - half, one, self._pixels.cdf(tf.minimum(values + half, 1)))
-        lower = tf.where(values < half, zero, self._pixels.cdf(tf.maximum(values - half, 0)))
-        log_masses = tf.reduce_sum(tf.math.log(upper - lower), axis=[-3, -2, -1])
-        return tf.cast(log_masses, events.dtype)
+        # Differences of nearly equal numbers need float64.
+        values, half = tf.round(255 * tf.cast(events, tf.float64)) / 255, 0.5 / 255
+        is_continuous_bernoulli = isinstance(self._pixels, tfp.distributions.ContinuousBernoulli)
+        log_masses = (
+            self._log_exponential(tf.maximum(values - half, 0), tf.minimum(values + half, 1))
+            if is_continuous_bernoulli
+            else self._log_normal(values, half)
+        )
+        return tf.cast(tf.reduce_sum(log_masses, axis=[-3, -2, -1]), events.dtype)
+
+    def _log_exponential(self, lower: Any, upper: Any) -> Any:
+        """log of the mass of a continuous Bernoulli between two values in 0…1.
+
+        Its density is proportional to exp(λ x) with the logit λ. For λ > 0 the mass from a to b is
+        e^(−λ (1 − b)) (1 − e^(−λ (b − a))) / (1 − e^(−λ)), which stays exact far from the mode; a
+        negative λ is that of 1 − x.
+        """
+        import tensorflow as tf
+
+        logits = tf.cast(self._pixels.logits_parameter(), tf.float64)
+        rates = tf.maximum(tf.abs(logits), 1e-6)
+        distances = tf.where(logits < 0, lower, 1 - upper)
+        inside, whole = (-tf.math.expm1(-rates * width) for width in (upper - lower, 1.0))
+        return tf.math.log(inside) - tf.math.log(whole) - rates * distances
+
+    def _log_normal(self, values: Any, half: float) -> Any:
+        import tensorflow as tf
+        import tensorflow_probability as tfp
+
+        pixels = tfp.distributions.Normal(tf.cast(self._pixels.loc, tf.float64), 1.0)
+        one, zero = tf.ones([], tf.float64), tf.zeros([], tf.float64)
+        upper = tf.where(values > 1 - half, one, pixels.cdf(values + half))
+        lower = tf.where(values < half, zero, pixels.cdf(values - half))
+        return tf.math.log(upper - lower)
 
 
 def byte_density(vae: Any) -> Any:
@@ -69,8 +88,12 @@ def byte_density(vae: Any) -> Any:
     from tfgen import VAE
     from tfgen.evaluation.densities import density_of
 
-    if not isinstance(vae, VAE) or vae.config.likelihood == "bernoulli":
-        raise UsageError(f"{type(vae).__name__} is no VAE of pixel values; train one of those")
+    if not isinstance(vae, VAE):
+        raise UsageError(f"{type(vae).__name__} is no VAE; pass VAEs")
+    if vae.config.likelihood == "bernoulli":
+        raise UsageError(
+            "a VAE of binarized pixels says nothing about bytes; train one with --binarization none"
+        )
     density: Any = density_of(vae)
     if not density.is_of_bytes:
         of_values = density.bounds.likelihood
@@ -113,6 +136,8 @@ def _body(argv: list[str]) -> None:
     import_quietly("tensorflow_probability")
     import tfgen
 
+    if arguments.n < 2:
+        raise UsageError(f"--n {arguments.n} is too small; the least is 2, for a standard error")
     n = min(arguments.n, len(dataset.test))
     print(f"first {n} test images of {dataset.name}, k = {arguments.importance_samples}")
     for path in arguments.model:

@@ -37,7 +37,8 @@ def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
             validation.images, labels, warn=warn, earlier=run.folder.read_metrics()
         )
     except UsageError as error:
+        publishing = ", and its last weights are published" if weights == "best" else ""
         print_line(console, f"samples are not compared with validation images: {error}")
-        print_line(console, "so the run has no best checkpoint, and its last weights are published")
+        print_line(console, f"so the run has no best checkpoint{publishing}")
         return []
     return [monitor]

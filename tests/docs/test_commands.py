@@ -10,6 +10,7 @@ import pytest
 
 from tests import commands
 from tfgen import registry
+from tfgen.settings.training import RunConfig, TrainingOptions
 
 pytestmark = pytest.mark.quick
 
@@ -58,3 +59,15 @@ def test_the_table_of_presets_has_all_of_them_with_their_epochs() -> None:
         for family in families
         for name, preset in family.presets.items()
     }
+
+
+def test_the_note_on_the_number_of_epochs_is_what_is_printed() -> None:
+    from tfgen.data.outline import Outline
+    from tfgen.training.plan import epochs_note, with_data
+
+    preset = registry.family("vae").preset("images")
+    options = TrainingOptions(preset="images", **preset.training())
+    asked = RunConfig("vae", preset.model, options, preset_epochs=("epochs", "warmup_epochs"))
+    decided = with_data(asked, Outline("emoji", (32, 32, 3), 9, 2521, 630, 630))
+    note = epochs_note(asked, decided, 2521)
+    assert f"\n{note}\n" in (ROOT / "docs" / "train.md").read_text()

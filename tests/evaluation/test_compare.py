@@ -189,6 +189,11 @@ def test_bits_per_dim_of_a_vae_and_of_a_flow_are_ranked_together() -> None:
     assert notes(table, "bits/dim") == {"flow": ("8 draws",), "vae": ("k = 500",)}
     assert best(table, "NLL [nats]") == set()
     assert "vae: nats of bytes; bits/dim with k = 500 importance samples" in table.notes
+    # Of other events, the settings do not matter, and the values are not ranked together.
+    labelled = of_bytes("flow", 0.9, dequantizations=4)
+    labelled["likelihood"]["events"] = "bytes, given the label"
+    (table,) = tables({**contents, "labelled": labelled}, "likelihood")
+    assert best(table, "bits/dim") == {"flow"}
     # Where two flows differ in their draws, they are not ranked together, nor with the VAE.
     contents["other flow"] = of_bytes("flow", 1.1, dequantizations=1)
     (table,) = tables(contents, "likelihood")

@@ -71,6 +71,7 @@ def test_importance_weights_of_an_exact_posterior_are_exact(tmp_path: Path) -> N
     assert result is not None
     assert result["events"] == "Pixels(binarization='none')"
     assert (result["latents"], result["importance_samples"]) == (2, 5)
+    assert "bits_per_dim" not in result
     exact = -model.exact_log_prob(IMAGES[:20] / 255)
     assert result["nll"] == pytest.approx(exact.mean(), rel=1e-5)
     assert result["nll_error"] == pytest.approx(np.std(exact, ddof=1) / np.sqrt(20), rel=1e-3)
@@ -88,11 +89,8 @@ def test_a_vae_of_bytes_is_in_the_unit_of_a_flow(tmp_path: Path) -> None:
         assert result[f"bits_per_dim{suffix}"] == pytest.approx(bits, rel=1e-12)
     noise = SeedNoise(tf.constant(image_seeds(0, 8)))
     events = model.preprocessing.events(tf.constant(IMAGES[:8]), noise)
-    bound = model.importance_log_prob(events, noise, 50, model.one_hot(LABELS[:8]))
+    bound = model.importance_log_prob(events, noise, 10, model.one_hot(LABELS[:8]))
     assert result["nll"] == pytest.approx(-np.mean(bound), rel=0.05)
-    assert "bits_per_dim" not in (
-        likelihood(LinearGaussian(image_shape=SHAPE), tmp_path, n=4) or {}
-    )
 
 
 @pytest.mark.parametrize(("shape", "pairs"), [((28, 28, 1), 2048), ((64, 64, 3), 130)])

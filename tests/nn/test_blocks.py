@@ -80,7 +80,7 @@ def test_all_kernels_of_a_spectrally_normalized_network_are_normalized() -> None
     dense = dense_network((4,), (8, 8), (1,), spectral_norm=True, **COMMON)
     assert kinds(dense).count("SpectralNormalization") == 3
     convolutional = convolutional_discriminator(
-        (8, 8, 1), 4, 5, spectral_norm=True, dropout=0.5, **COMMON
+        (8, 8, 1), (4, 8), 5, spectral_norm=True, dropout=0.5, **COMMON
     )
     assert kinds(convolutional).count("SpectralNormalization") == 4
     assert kinds(convolutional).count("Dropout") == 3
@@ -88,7 +88,7 @@ def test_all_kernels_of_a_spectrally_normalized_network_are_normalized() -> None
 
 
 def test_batch_normalization_of_a_convolutional_discriminator_starts_at_the_second_layer() -> None:
-    network = convolutional_discriminator((8, 8, 1), 4, 5, batch_norm=True, **COMMON)
+    network = convolutional_discriminator((8, 8, 1), (4, 8), 5, batch_norm=True, **COMMON)
     convolutions = ["Conv2D", "Activation", "Conv2D", "BatchNormalization", "Activation"]
     assert kinds(network) == [
         *convolutions,
@@ -98,13 +98,13 @@ def test_batch_normalization_of_a_convolutional_discriminator_starts_at_the_seco
         "Activation",
         "Dense",
     ]
-    plain = convolutional_discriminator((8, 8, 1), 4, 5, **COMMON)
+    plain = convolutional_discriminator((8, 8, 1), (4, 8), 5, **COMMON)
     assert "BatchNormalization" not in kinds(plain)
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (8, 12, 3)])
 def test_convolutional_networks_fit_the_images(shape: tuple[int, int, int]) -> None:
-    generator = convolutional_generator(6, 4, 5, shape, **COMMON)
+    generator = convolutional_generator(6, (4, 8), 5, shape, **COMMON)
     images = generator(30 * normal(5, 6)).numpy()
     assert images.shape == (5, *shape)
     assert images.min() >= -1
@@ -112,7 +112,7 @@ def test_convolutional_networks_fit_the_images(shape: tuple[int, int, int]) -> N
     # Large inputs come near both ends.
     assert images.min() < -0.5
     assert images.max() > 0.5
-    assert convolutional_discriminator(shape, 4, 5, **COMMON)(images).shape == (5, 1)
+    assert convolutional_discriminator(shape, (4, 8), 5, **COMMON)(images).shape == (5, 1)
 
 
 def test_a_seed_decides_the_weights_and_layers_differ() -> None:

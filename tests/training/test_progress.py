@@ -1,8 +1,9 @@
-"""What the terminal shows of an epoch."""
+"""What the terminal and TensorBoard show of an epoch."""
 
 import io
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,7 @@ from tfgen.models.classifier.model import Classifier
 from tfgen.models.flow.model import Flow
 from tfgen.models.gan.model import GAN
 from tfgen.models.vae.model import VAE
+from tfgen.training import callbacks
 from tfgen.training.callbacks import MetricsLog, Position, ProgressBar
 from tfgen.training.folder import RunFolder
 
@@ -49,3 +51,19 @@ def test_an_epoch_is_wrapped_on_a_terminal_and_whole_in_the_log(tmp_path: Path) 
         "epoch  1/40  3.9 s  loss 122.98  kl 22.98  val_loss 117.44  val_kl 24.47\n"
     )
     assert RunFolder(tmp_path).read_metrics()[1].items() >= logs.items()
+
+
+def test_a_run_of_many_epochs_has_grids_of_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "MAX_GRIDS", 3)
+    for epochs, expected in ((3, [0, 1, 2]), (8, [2, 5])):
+        board, model = callbacks.TensorBoard(RunFolder(tmp_path), epochs), Mock()
+        model.preview.return_value = None  # draws nothing
+        board.set_model(model)
+        drawn = []
+        for epoch in range(epochs):
+            calls = model.preview.call_count
+            board.on_epoch_end(epoch, {"loss": 1.0})
+            drawn += [epoch] * (model.preview.call_count - calls)
+        assert drawn == expected

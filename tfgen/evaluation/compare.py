@@ -37,7 +37,8 @@ class Column:
         digits: significant digits.
         better: 1 if higher is better, −1 if lower is, 0 if there is no best.
         settings: settings of the likelihood, of which an evaluation has one: its name there, and
-            its words in a cell. Values compare if evaluations with the same setting agree on it.
+            its words in a cell. Values of the same events compare if those with the same setting
+            agree on it.
     """
 
     name: str
@@ -256,10 +257,7 @@ def _cells(
         if len(group.evaluations) < len(whole.evaluations):
             notes.append(f"{len(group.evaluations)} of {len(whole.evaluations)} seeds")
         cells.append(Cell(statistic, tuple(notes)))
-    # Importance samples and dequantization draws are bounds on the same number.
-    agree = len({setting.name for setting in settings}) == len(settings)
-    keys = [_rank_key(group, column, agree) if group else None for group in known]
-    return _mark_best(cells, keys, column.better)
+    return _mark_best(cells, _rank_keys(known, column), column.better)
 
 
 def _setting(group: Group, column: Column) -> _Setting:
@@ -271,14 +269,31 @@ def _setting(group: Group, column: Column) -> _Setting:
     return _Setting()
 
 
-def _rank_key(group: Group, column: Column, settings_agree: bool) -> tuple[Any, ...] | None:
-    """What values of one column must share to be ranked; None if that is not known."""
-    setting = _setting(group, column)
+def _rank_keys(groups: Sequence[Group | None], column: Column) -> list[tuple[Any, ...] | None]:
+    """What values of one column must share to be ranked; None where that is not known."""
+    keys = [_measured(group, column) if group else None for group in groups]
+    settings = [_setting(group, column) if group else None for group in groups]
+    distinct: dict[Any, set[_Setting]] = {}
+    for key, setting in zip(keys, settings, strict=True):
+        if key and setting:
+            distinct.setdefault(key, set()).add(setting)
+    # Importance samples and dequantization draws give bounds on the same number.
+    agree = {
+        key: len({setting.name for setting in known}) == len(known)
+        for key, known in distinct.items()
+    }
+    return [
+        key and (*key, None if agree[key] and setting and setting.name else setting)
+        for key, setting in zip(keys, settings, strict=True)
+    ]
+
+
+def _measured(group: Group, column: Column) -> tuple[Any, ...] | None:
+    """How many images a value of a group is of, and which events; None if that is not known."""
     if group.measurement.n is None:
         return None
     likelihood = group.evaluations[0].get("likelihood") or {}
-    events = likelihood.get("events") if column.path[0] == "likelihood" else None
-    return group.measurement.n, events, None if settings_agree and setting.name else setting
+    return group.measurement.n, likelihood.get("events") if column.path[0] == "likelihood" else None
 
 
 def _mark_best(

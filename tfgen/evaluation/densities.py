@@ -4,7 +4,6 @@
 `posterior` and `likelihood`; `averaged`, `one_hot`, `preprocessing` and `describe_events`.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen import random
-from tfgen.evaluation.likelihood import PAIRS, PIXELS, Distribution, LatentVariables
+from tfgen.evaluation.likelihood import PAIRS, Distribution, LatentVariables
 from tfgen.models.generative import BYTES, GenerativeModel
 from tfgen.nn import cpu
+from tfgen.settings.model import images_at_once
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,7 @@ def _latent(model: Any) -> LatentDensity:
             return [events]
         return [events, model.one_hot(tf.constant(labels))]
 
-    # What passes through the decoder at once is less for larger images, so that memory stays.
-    pairs = max(1, PAIRS * PIXELS // max(PIXELS, math.prod(model.config.image_shape)))
+    pairs = images_at_once(PAIRS, model.config.image_shape)
     return LatentDensity(
         LatentVariables(model.prior(), posterior, likelihood, pairs),
         posterior,

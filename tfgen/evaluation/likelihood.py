@@ -18,9 +18,9 @@ from tfgen.errors import UsageError
 tfd: Any = tfp.distributions
 Distribution: TypeAlias = Any  # tfd.Distribution
 
-# Pairs of an event and a latent that pass through a decoder at once, for events of so many entries.
-# With more, the activations no longer fit into the processor's caches.
-PAIRS, PIXELS = 2048, 28 * 28
+# Pairs of an event and a latent that pass through a decoder at once, for images like MNIST's. With
+# more, the activations no longer fit into the processor's caches.
+PAIRS = 2048
 # A latent is active if the variance of its posterior mean over images exceeds this (Burda et al.
 # 2015).
 ACTIVE = 0.01

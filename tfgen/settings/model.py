@@ -1,6 +1,7 @@
 """What every family's configuration holds. No TensorFlow here, so that `--help` answers at once."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,6 +13,8 @@ from tfgen.settings.fields import Config
 MAX_HALVINGS = 12
 # Networks that halve the sides of images as often as their size asks for end at 4 to 7 pixels.
 _LONGEST_SMALL_SIDE = 7
+# Entries of an image of MNIST.
+_ENTRIES = 28 * 28
 # The halvings of all convolutional networks of versions without the field `halvings`.
 _EARLIER_HALVINGS = 2
 
@@ -98,6 +101,19 @@ def halved(image_shape: Sequence[int], times: int) -> tuple[int, int]:
     """
     height, width = (-(-side // 2**times) for side in image_shape[:2])
     return height, width
+
+
+def images_at_once(most: int, image_shape: Sequence[int]) -> int:
+    """How many images to compute at once, so that larger ones do not take more memory.
+
+    Args:
+        most: the number of images of up to 28 × 28 × 1; it falls as the size of an image grows.
+        image_shape: shape of an image.
+
+    Returns:
+        At least 1.
+    """
+    return max(1, most * _ENTRIES // max(_ENTRIES, math.prod(image_shape)))
 
 
 def check_architecture(architecture: str, image_shape: Sequence[int]) -> None:

@@ -18,6 +18,7 @@ from tfgen import figures
 from tfgen.data import Split
 from tfgen.errors import InterruptedRunError, WorkError
 from tfgen.models.generative import SAMPLE_DISTANCE
+from tfgen.settings.model import images_at_once
 from tfgen.system import machine
 from tfgen.system.terminal import count_noun, format_value, make_bar, on_screen, print_values
 from tfgen.training import checkpoint
@@ -26,8 +27,11 @@ from tfgen.training.interrupt import InterruptRequest
 
 # The panel of the curves of what a comparison of samples with validation images has logged.
 _SAMPLES_PANEL = ("samples relative to validation images", ("distance", "diversity"))
-# Validation images that the pictures at the end of a run are drawn from.
+# Validation images that the pictures at the end of a run are drawn from, for images like MNIST's.
 PICTURE_IMAGES = 1000
+# Grids of samples that a run writes for TensorBoard, at most. A small data set has thousands of
+# short epochs; a grid of each would take time and disk space.
+MAX_GRIDS = 400
 
 
 @dataclasses.dataclass
@@ -256,7 +260,7 @@ class Figures(keras.callbacks.Callback):
     def __init__(self, folder: RunFolder, epochs: int, title: str, family: str, held_out: Split):
         super().__init__()
         self.folder, self.epochs, self.title, self.family = folder, epochs, title, family
-        self.held_out = held_out.take(0, PICTURE_IMAGES)
+        self.held_out = held_out.take(0, images_at_once(PICTURE_IMAGES, held_out.images.shape[1:]))
         self.folder.figures.mkdir(exist_ok=True)
 
     def write_samples(self, epoch: int) -> None:
@@ -290,25 +294,31 @@ class Figures(keras.callbacks.Callback):
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Writes scalars of training and validation and a grid of samples; one step per epoch.
+    """Writes scalars of training and validation and grids of samples; one step per epoch.
 
     Keras's own callback starts again with each call of `fit`, and a run calls it once per epoch.
+
+    Args:
+        folder: the run directory.
+        epochs: epochs of the whole run; at most 400 of them have a grid of samples.
     """
 
-    def __init__(self, folder: RunFolder):
+    def __init__(self, folder: RunFolder, epochs: int):
         super().__init__()
+        self._every = -(-epochs // MAX_GRIDS)
         self._writers = {
             split: tf.summary.create_file_writer(str(folder.tensorboard / split))
             for split in ("train", "validation")
         }
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Writes the epoch's values and samples."""
+        """Writes the epoch's values and, if they are due, samples."""
         for name, value in (logs or {}).items():
             split = "validation" if name.startswith("val_") else "train"
             with self._writers[split].as_default():
                 tf.summary.scalar(name.removeprefix("val_"), np.ravel(value)[0], step=epoch + 1)
-        if (preview := self.model.preview()) is not None:
+        is_due = (epoch + 1) % self._every == 0
+        if is_due and (preview := self.model.preview()) is not None:
             with self._writers["train"].as_default():
                 tf.summary.image("samples", figures.image_grid(*preview)[None], step=epoch + 1)
         for writer in self._writers.values():

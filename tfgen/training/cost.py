@@ -19,16 +19,17 @@ from tfgen.data.outline import Outline, outline
 from tfgen.data.pipeline import steps_per_epoch
 from tfgen.errors import TfgenError
 from tfgen.models.base import ImageModel
+from tfgen.settings.model import images_at_once
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
-from tfgen.training.callbacks import PICTURE_IMAGES
+from tfgen.training.callbacks import MAX_GRIDS, PICTURE_IMAGES
 from tfgen.training.checkpoint import collect_variables
 from tfgen.training.folder import run_path
 from tfgen.training.plan import (
-    EVAL_BATCH_SIZE,
     compiled_model,
     count_parameters,
     epochs_note,
+    eval_batch_size,
     with_data,
 )
 from tfgen.training.tracing import peak_bytes, tensor_bytes, trace_step, without_memory
@@ -47,8 +48,8 @@ _WEIGHT_COPIES = 1.5
 _BATCHES = 6
 # A run keeps two checkpoints, and writes the next one before it removes the older one.
 _CHECKPOINTS_AT_ONCE = 3
-# Figures and logs of a run, and the images that they show: of all epochs, and of each epoch.
-_FIGURES, _SHOWN, _SHOWN_EACH_EPOCH = 2 * 10**6, 200, 64
+# Figures and logs of a run, and the images that they show: in the figures, and in each grid.
+_FIGURES, _SHOWN, _SHOWN_EACH_GRID = 2 * 10**6, 200, 64
 # A model is only built for a check at the start of a training if the pixels of a batch, as float32,
 # are more than this part of the memory. The presets do not fill it with smaller images, and the
 # check takes longer than building a model.
@@ -175,7 +176,7 @@ def estimate(
     best = saved if model.monitor else 0
     step, operations, problem = None, 0, ""
     try:
-        peak, operations = _trace(model, config.options.batch_size, data.validation)
+        peak, operations = _trace(model, config, data.validation)
         copies = round(_WEIGHT_COPIES * trained)
         step = round(_STEP_FACTOR * peak) + _OPERATION * operations + copies
     except Exception as error:  # as above
@@ -184,13 +185,13 @@ def estimate(
         # All splits, and the tensors of the training and the validation images.
         images = data.image_bytes * (2 * (data.train + data.validation) + data.test)
     else:
-        batch = max(config.options.batch_size, min(EVAL_BATCH_SIZE, data.validation))
+        batch = max(config.options.batch_size, min(eval_batch_size(config), data.validation))
         images = _BATCHES * batch * data.image_bytes
     epochs = config.options.epochs
     checkpoints = min(epochs, _CHECKPOINTS_AT_ONCE) * state + min(epochs, 2) * best
     if every := config.options.keep_every:
         checkpoints += epochs // every * saved
-    shown = (_SHOWN + _SHOWN_EACH_EPOCH * epochs) * data.image_bytes
+    shown = (_SHOWN + _SHOWN_EACH_GRID * min(epochs, MAX_GRIDS)) * data.image_bytes
     cost = Cost(
         weights=state,
         step=step,
@@ -208,14 +209,15 @@ def _total_bytes(variables: dict[str, Any]) -> int:
     return sum(map(tensor_bytes, variables.values()))
 
 
-def _trace(model: ImageModel, batch_size: int, validation: int) -> tuple[int, int]:
+def _trace(model: ImageModel, config: RunConfig, validation: int) -> tuple[int, int]:
     """Peak memory of the tensors of a step, and the number of operations.
 
     The peak is that of a training step, or of a pass over held-out images if it is larger.
     """
-    training = trace_step(model, batch_size, training=True)
+    training = trace_step(model, config.options.batch_size, training=True)
     # The pictures at the end of a run are drawn from twice as many images as a validation step.
-    held_out = min(validation, max(EVAL_BATCH_SIZE, PICTURE_IMAGES))
+    pictured = images_at_once(PICTURE_IMAGES, config.model.image_shape)
+    held_out = min(validation, max(eval_batch_size(config), pictured))
     testing = trace_step(model, held_out, training=False)
     operations = sum(len(graph.get_operations()) for graph in (training, testing))
     return max(peak_bytes(training), peak_bytes(testing)), operations

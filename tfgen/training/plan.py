@@ -12,6 +12,7 @@ from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
 from tfgen.nn.optimizers import Schedule
 from tfgen.settings.family import PRESET_IMAGES
+from tfgen.settings.model import images_at_once
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.terminal import count_noun
 from tfgen.training.folder import run_path
@@ -19,8 +20,8 @@ from tfgen.training.strategy import scope
 
 # Keras calls into Python once in this many steps; more gains nothing at the length of these steps.
 STEPS_PER_EXECUTION = 16
-# Images of a batch of the validation.
-EVAL_BATCH_SIZE = 500
+# Images of a batch of the validation, for images like MNIST's.
+_EVAL_BATCH_SIZE = 500
 # Data sets whose size differs less than by this part from that of a preset keep its epochs.
 _SIMILAR = 0.1
 
@@ -86,6 +87,15 @@ def epochs_note(before: RunConfig, after: RunConfig, images: int) -> str:
         f"{images:,} training images: {epochs} of {steps}, about as many steps as the {preset} of "
         f"preset {after.options.preset} on {PRESET_IMAGES:,} images; --epochs sets another number"
     )
+
+
+def eval_batch_size(config: RunConfig) -> int:
+    """Images of a batch of the validation.
+
+    Larger images than MNIST's make smaller batches, but not smaller than those of the training.
+    """
+    fitting = images_at_once(_EVAL_BATCH_SIZE, config.model.image_shape)
+    return max(fitting, min(config.options.batch_size, _EVAL_BATCH_SIZE))
 
 
 def train_images(dataset: Dataset | Outline) -> int:

@@ -29,9 +29,9 @@ from tfgen.training import callbacks, checkpoint, cost
 from tfgen.training.folder import RunFolder, add_resumption, run_name, run_path
 from tfgen.training.interrupt import InterruptRequest
 from tfgen.training.plan import (
-    EVAL_BATCH_SIZE,
     compiled_model,
     count_parameters,
+    eval_batch_size,
     for_worker,
     with_data,
 )
@@ -141,7 +141,7 @@ class Run:
             with status("drawing samples before the training"):
                 figures.write_samples(0)
         bar = callbacks.ProgressBar(self._position, self.options.epochs, self.console)
-        reports = [figures, callbacks.TensorBoard(self.folder), bar]
+        reports = [figures, callbacks.TensorBoard(self.folder, self.options.epochs), bar]
         try:
             with bar.on_screen():
                 self._fit(train, validation, self._callbacks(observers, reports))
@@ -261,7 +261,9 @@ class Run:
         A single call would run whole groups of `steps_per_execution` past the end of an epoch, and
         could not start within an epoch.
         """
-        validation_data = eval_batches(validation.images, validation.labels, EVAL_BATCH_SIZE)
+        validation_data = eval_batches(
+            validation.images, validation.labels, eval_batch_size(self.config)
+        )
         images = on_host(train.images)
         labels = None if train.labels is None else on_host(train.labels)
         for epoch in range(self._position.epoch, self.options.epochs):

@@ -113,6 +113,7 @@ def test_only_training_augments() -> None:
 
 
 def test_augmentations_that_do_not_suit_are_refused() -> None:
+    assert small(diff_augment=("cutout", "color") * 2).config.diff_augment == ("cutout", "color")
     fails(lambda: small(diff_augment=("colour",)), "'colour'", "did you mean 'color'")
     fails(lambda: small(image_shape=(2,), diff_augment=("color",)), "needs images", "size 2")
 

@@ -111,6 +111,8 @@ class GANConfig(ConditionalConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # Twice the same would be twice with the same random numbers.
+        object.__setattr__(self, "diff_augment", tuple(dict.fromkeys(self.diff_augment)))
         if self.label_smoothing and self.loss in ("hinge", "wasserstein", "relativistic"):
             raise UsageError(
                 f"label_smoothing = {self.label_smoothing} has no meaning with loss {self.loss!r}"

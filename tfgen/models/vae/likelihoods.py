@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfgen.errors import UsageError, size_text
-from tfgen.models.preprocessing import Pixels, Preprocessing, SymmetricPixels
+from tfgen.models.preprocessing import Dequantized, Pixels, Preprocessing, SymmetricPixels
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.logistic_mixture import LogisticMixture, outputs_per_pixel
 
@@ -25,9 +25,22 @@ class Bernoulli(tfd.Bernoulli):
         return event * logits - tf.nn.softplus(logits)
 
 
-def make_preprocessing(config: VAEConfig) -> Preprocessing:
-    """What turns bytes into the events that the likelihood is of."""
-    return SymmetricPixels() if config.is_of_bytes else Pixels(config.binarization)
+def make_preprocessing(config: VAEConfig, own: Preprocessing | None) -> Preprocessing:
+    """What turns bytes into the events that the likelihood is of: `own`, if it is not None.
+
+    Raises:
+        UsageError: the likelihood does not suit the binarization, or is of bytes and `own` does not
+            give the events that stand for bytes.
+    """
+    if own is None:
+        config.check_options()
+        return SymmetricPixels() if config.is_of_bytes else Pixels(config.binarization)
+    if config.is_of_bytes and isinstance(own, Pixels | Dequantized):
+        raise UsageError(
+            f"likelihood {config.likelihood!r} is of bytes as events in −1…1, which "
+            f"{type(own).__name__} does not give; leave out preprocessing"
+        )
+    return own
 
 
 def outputs_shape(config: VAEConfig) -> tuple[int, ...]:

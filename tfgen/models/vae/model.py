@@ -98,15 +98,13 @@ class VAE(GenerativeModel):
         config = VAEConfig.build(config, fields)
         if config.objective == "iwae":
             bounds.check_override(type(self), VAE)
-        if preprocessing is None:
-            config.check_options()
+        pixels = likelihoods.make_preprocessing(config, preprocessing)
         if encoder is None or decoder is None:
             check_architecture(config.architecture, config.image_shape)
         own_parts = {"encoder": encoder, "decoder": decoder, "preprocessing": preprocessing}
         if config.is_of_bytes:
             self.logged = (*self.logged, "bits_per_dim")
             self.curves = (*self.curves, Curve("negative bound [bits/dim]", ("bits_per_dim",)))
-        pixels = preprocessing or likelihoods.make_preprocessing(config)
         super().__init__(config, pixels, seed, own_parts, name=name, dtype=dtype)
         # Our dense encoder takes flat events, to which a label is appended once, not per pixel.
         self._flat = encoder is None and config.architecture == "dense" and config.num_classes > 0
