@@ -69,10 +69,8 @@ TRAIN = [
     train("hidden-with-0", "hidden has the entry 0, which is too small", "--hidden", 8, 0),
     train("hidden-empty", "--hidden: expected at least one argument", "--hidden"),
     train("unknown-objective", "= 'iwea'; did you mean 'iwae'", "--objective", "iwea"),
-    train("vae-of-6-x-6", "both sides must be divisible by 4", "--architecture", "convolutional"),
 ]
 
-SIDES = "images of 6 × 6 .* both sides must be divisible by 4; use --architecture dense"
 SMOOTHING = "label_smoothing = 0.1 has no meaning with loss 'hinge'"
 NO_LABELS = "--conditional needs labels, and data set tiny has none"
 GAN = [
@@ -81,7 +79,6 @@ GAN = [
     train_gan("critic-steps-0", "critic_steps = 0 is too small", "--critic-steps", 0),
     train_gan("ema-decay-over-1", "ema_decay = 1.5 is too large", "--ema-decay", 1.5),
     train_gan("smoothing-without-labels", SMOOTHING, "--loss", "hinge", "--label-smoothing", 0.1),
-    train_gan("sides-not-by-four", SIDES, "--preset", "dcgan"),
     train_gan("no-flag-of-any-family", "unknown flag --image-shape;", "--image-shape", 28),
     train_gan("flag-of-another-family", "vae and flow have it, gan does not", "--hidden", 4),
     train_gan(
