@@ -201,11 +201,9 @@ def convolutional_discriminator(
 
     layers = [
         make_input(input_shape, dtype),
-        *itertools.chain(
-            *(
-                block(index, keras.layers.Conv2D, filters, **strided)
-                for index, filters in enumerate(channels)
-            )
+        *itertools.chain.from_iterable(
+            block(index, keras.layers.Conv2D, filters, **strided)
+            for index, filters in enumerate(channels)
         ),
         keras.layers.Flatten(dtype=dtype),
         *block(len(channels), Dense, units),
