@@ -176,13 +176,7 @@ class FlowTwin(Twin):
     def step(self, images: torch.Tensor) -> torch.Tensor:
         """One step on −log p; the mean in bits/dim."""
         loss = self._loss(images)
-        self.optimizer.zero_grad()
-        loss.backward()
-        if self.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters(), self.clip_norm)
-        self.optimizer.step()
-        if self.average is not None:
-            self.average.update()
+        self.minimize(loss)
         bits: torch.Tensor = loss.detach() / (math.prod(images.shape[1:]) * math.log(2))
         return bits
 

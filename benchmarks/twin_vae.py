@@ -119,13 +119,7 @@ class VAETwin(Twin):
     def step(self, images: torch.Tensor) -> torch.Tensor:
         """One step on −ELBO; the mean loss."""
         loss = self.loss(images)
-        self.optimizer.zero_grad()
-        loss.backward()
-        if self.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters(), self.clip_norm)
-        self.optimizer.step()
-        if self.average is not None:
-            self.average.update()
+        self.minimize(loss)
         detached: torch.Tensor = loss.detach()
         return detached
 

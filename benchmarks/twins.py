@@ -53,6 +53,16 @@ class Twin(nn.Module):
         """Values that depend on all weights of tfgen's model, for images `uint8[B, H, W, C]`."""
         raise NotImplementedError
 
+    def minimize(self, loss: torch.Tensor) -> None:
+        """One step of a twin's only `optimizer`, with its `clip_norm` and its moving `average`."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        if self.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters(), self.clip_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
+
     def compiled(self, function: Any) -> Any:
         """A module or a function as the way has it."""
         return torch.compile(function, dynamic=False) if self.way == "compile" else function
