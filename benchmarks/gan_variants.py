@@ -38,20 +38,16 @@ METRICS = ("fid", "kid", "precision", "recall", "density", "coverage")
 # For each variant: a preset, and the changed options of its model and its training.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "images": ("images", {}),
-    "weak-penalties": ("images", {"r1": 0.02, "r2": 0.02}),
-    "strong-penalties": ("images", {"r1": 0.5, "r2": 0.5}),
-    "no-penalties": ("images", {"r1": 0.0, "r2": 0.0}),
+    "weakest-penalties": ("images", {"r1": 0.1, "r2": 0.1}),
+    "weak-penalties": ("images", {"r1": 1.0, "r2": 1.0}),
+    "strong-penalties": ("images", {"r1": 16.0, "r2": 16.0}),
     "non-saturating": ("images", {"loss": "non_saturating"}),
     "hinge": ("images", {"loss": "hinge"}),
     "hinge-spectral": ("images", {"loss": "hinge", "r1": 0.0, "r2": 0.0, "spectral_norm": True}),
-    "no-color": ("images", {"diff_augment": ("translation", "cutout")}),
-    "no-augmentation": ("images", {"diff_augment": ()}),
-    "narrow": ("images", {"channels": 16}),
-    "wide": ("images", {"channels": 48}),
-    "small-batches": ("images", {"batch_size": 16}),
-    "small-plain": ("images", {"batch_size": 16, "diff_augment": ()}),
-    "small-translation": ("images", {"batch_size": 16, "diff_augment": ("translation",)}),
-    "small-plain-wide": ("images", {"batch_size": 16, "diff_augment": (), "channels": 48}),
+    "translation": ("images", {"diff_augment": ("translation",)}),
+    "augmentation": ("images", {"diff_augment": ("color", "translation", "cutout")}),
+    "24-channels": ("images", {"channels": 24}),
+    "large-batches": ("images", {"batch_size": 32}),
     "dcgan": ("dcgan", {}),
 }
 
@@ -134,6 +130,12 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--precision", default="float32", metavar="P", help="dtype policy (default: float32)"
     )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        metavar="N",
+        help="channels of the variants that set none (default: those of their preset)",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the results")
     arguments = parser.parse(argv)
     if arguments.minutes <= 0:
@@ -150,6 +152,8 @@ def _variant(name: str, dataset: Dataset, arguments: argparse.Namespace) -> Vari
     training = {**preset.training(), "schedule": "constant", "preset": preset_name}
     training["precision"] = arguments.precision
     fields: dict[str, Any] = {"image_shape": dataset.train.images.shape[1:]}
+    if arguments.channels is not None:
+        fields["channels"] = arguments.channels
     for option, value in changes.items():
         (training if option in training else fields)[option] = value
     options = TrainingOptions(**training)

@@ -8,7 +8,7 @@ import argparse
 import dataclasses
 import shutil
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -106,8 +106,17 @@ class _Switch(argparse.Action):
         setattr(namespace, self.dest, option_string != self._off)
 
 
-class _Choices(argparse.Action):
-    """Several of a flag's choices, between commas or spaces, or `none`: `--augment flip`."""
+class _Sequence(argparse.Action):
+    """Several values, between commas or spaces, or `none`: `--hidden 512 256`.
+
+    Args:
+        convert: a function from text to a value, which raises `argparse.ArgumentTypeError`.
+        kwargs: further arguments of `argparse.Action`.
+    """
+
+    def __init__(self, *, convert: Callable[[str], Any], **kwargs: Any):
+        super().__init__(nargs="+", **kwargs)
+        self._convert = convert
 
     def __call__(
         self,
@@ -116,8 +125,12 @@ class _Choices(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        words = tuple(word for text in values for word in text.split(",") if word)
-        setattr(namespace, self.dest, () if words == ("none",) else words)
+        words = [word for text in values for word in text.split(",") if word]
+        try:
+            converted = [] if words == ["none"] else map(self._convert, words)
+            setattr(namespace, self.dest, tuple(converted))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
 
 
 class Parser(argparse.ArgumentParser):
@@ -249,21 +262,21 @@ def _add_flag(
         parser.add_argument(flag, dest=field.name, action=_Switch, default=default, help=text)
         return
     kind, is_sequence = entry_type(plain)
+    choices = choices_of(field, plain)
     if default is not None:
-        text += f" (default: {_format_default(default)})"
+        off = "; turn off with none" if choices and is_sequence and default else ""
+        text += f" (default: {_format_default(default)}{off})"
     # argparse would read `%` as a format.
     text = text.replace("%", "%%")
     arguments: dict[str, Any] = {"dest": field.name, "default": default, "help": text}
-    if choices := choices_of(field, plain):
+    if choices:
+        convert: Callable[[str], Any] = str
         arguments["metavar"] = "{" + ",".join(choices) + "}"
     else:
-        arguments["type"] = _converter(kind)
+        convert = _converter(kind)
         arguments["metavar"] = {int: "N", float: "X", Path: "PATH"}.get(kind, field.name.upper())
-    if is_sequence:
-        arguments["nargs"] = "+"
-        if choices:
-            arguments["action"] = _Choices
-    parser.add_argument(flag, **arguments)
+    way = {"action": _Sequence, "convert": convert} if is_sequence else {"type": convert}
+    parser.add_argument(flag, **arguments, **way)
 
 
 def _format_default(default: Any) -> str:

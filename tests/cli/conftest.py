@@ -1,5 +1,8 @@
-"""Models that score and reconstruct images: live, published, and behind a server's double."""
+"""Models that several commands use: two whose images are scored, in three places, and those of two
+short trainings that are judged."""
 
+import functools
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import SIDE, make_images
+from tests import commands
+from tests.conftest import SIDE, Trained, make_images
 
 SHAPE = (SIDE, SIDE, 1)
 CLASSES = 3
@@ -75,3 +79,52 @@ def own_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], np.
     arrays = tmp_path_factory.mktemp("arrays") / "more.npz"
     np.savez(arrays, images=images[3:] / np.float32(255), labels=np.array([2]))
     return [str(folder), str(arrays)], images
+
+
+@pytest.fixture(scope="session")
+def judged(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A copy of both short trainings, with version 2 of `classifier-tiny` beside their samplers."""
+    folder = tmp_path_factory.mktemp("judged")
+    results = Trained(trained.data, folder / "runs", folder / "saved_models")
+    shutil.copytree(trained.runs, results.runs)
+    shutil.copytree(trained.saved_models, results.saved_models)
+    run = folder / "classifier"
+    flags = ["--dataset", "tiny", "--data-dir", results.data, "--run-dir", run]
+    flags += ["--saved-models", results.saved_models, "--channels", 2, "--units", 8]
+    flags += ["--epochs", 2, "--batch-size", 32]
+    assert commands.main("train", ["classifier", *map(str, flags)]) == 0
+    assert {"mistakes.png", "curves.png"} == {path.name for path in (run / "figures").iterdir()}
+    return results
+
+
+@pytest.fixture
+def classifier(judged: Trained) -> Path:
+    return judged.saved_models / "classifier-tiny" / "2"
+
+
+def run_evaluate(judged: Trained, what: object, *flags: object) -> int:
+    common = ["--data-dir", judged.data, "--saved-models", judged.saved_models]
+    return commands.main("evaluate", [str(word) for word in (what, *common, *flags)])
+
+
+@pytest.fixture
+def evaluate(judged: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command, in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return functools.partial(run_evaluate, judged)
+
+
+@pytest.fixture(scope="module")
+def cached_opening() -> Any:
+    """`open_subject`, which opens each model once."""
+    from tfgen.evaluation import subject
+
+    return functools.cache(subject.open_subject)
+
+
+@pytest.fixture
+def opened_once(cached_opening: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the command open each model once a module: opening traces its graph."""
+    from tfgen.evaluation import subject
+
+    monkeypatch.setattr(subject, "open_subject", cached_opening)

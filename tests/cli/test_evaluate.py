@@ -2,7 +2,6 @@
 `tfgen-train`."""
 
 import base64
-import functools
 import importlib
 import json
 import math
@@ -18,6 +17,7 @@ import tensorflow as tf
 
 import tfgen
 from tests import commands
+from tests.cli.conftest import run_evaluate
 from tests.conftest import SIDE, Trained
 from tests.evaluation import toys
 from tfgen import figures
@@ -34,51 +34,6 @@ pytestmark = pytest.mark.newest
 
 N = 40  # the test images of `tiny`
 SHAPE = (SIDE, SIDE, 1)
-
-
-@pytest.fixture(scope="session")
-def judged(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A copy of both short trainings, with version 2 of `classifier-tiny` beside their samplers."""
-    folder = tmp_path_factory.mktemp("judged")
-    results = Trained(trained.data, folder / "runs", folder / "saved_models")
-    shutil.copytree(trained.runs, results.runs)
-    shutil.copytree(trained.saved_models, results.saved_models)
-    run = folder / "classifier"
-    flags = ["--dataset", "tiny", "--data-dir", results.data, "--run-dir", run]
-    flags += ["--saved-models", results.saved_models, "--channels", 2, "--units", 8]
-    flags += ["--epochs", 2, "--batch-size", 32]
-    assert commands.main("train", ["classifier", *map(str, flags)]) == 0
-    assert {"mistakes.png", "curves.png"} == {path.name for path in (run / "figures").iterdir()}
-    return results
-
-
-@pytest.fixture
-def classifier(judged: Trained) -> Path:
-    return judged.saved_models / "classifier-tiny" / "2"
-
-
-def run_evaluate(judged: Trained, what: object, *flags: object) -> int:
-    common = ["--data-dir", judged.data, "--saved-models", judged.saved_models]
-    return commands.main("evaluate", [str(word) for word in (what, *common, *flags)])
-
-
-@pytest.fixture
-def evaluate(judged: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The command, in an empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return functools.partial(run_evaluate, judged)
-
-
-@pytest.fixture(scope="module")
-def cached_opening() -> Any:
-    """`open_subject`, which opens each model once."""
-    return functools.cache(subject.open_subject)
-
-
-@pytest.fixture
-def opened_once(cached_opening: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the command open each model once a module: opening traces its graph."""
-    monkeypatch.setattr(subject, "open_subject", cached_opening)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,9 @@ import pytest
 
 from tests import commands
 from tfgen import __version__, registry
+from tfgen.errors import UsageError
+from tfgen.models.flow.config import FlowConfig
+from tfgen.models.gan.config import GANConfig
 from tfgen.models.vae.config import VAEConfig
 
 _flags, train = (
@@ -171,6 +174,39 @@ def test_both_spellings_of_a_switch_are_accepted() -> None:
             options = _flags.read_flags(parser.parse(argv), train.PublishOptions)
             assert options.publish is publish
         assert parser.parse(["--no-publish", "--publish"]).publish is True
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("argv", "values"),
+    [
+        (["--scale-steps", "4", "2"], (4, 2)),
+        (["--scale-steps", "4,2"], (4, 2)),
+        (["--hidden", "none"], ()),
+    ],
+)
+def test_several_values_of_a_flag(argv: list[str], values: tuple[int, ...]) -> None:
+    parser = _flags.Parser("prog", "")
+    _flags.add_flags(parser, FlowConfig)
+    options = vars(parser.parse(argv))
+    assert options[argv[0].removeprefix("--").replace("-", "_")] == values
+
+
+@pytest.mark.quick
+def test_a_wrong_one_of_several_values_is_named() -> None:
+    parser = _flags.Parser("prog", "")
+    _flags.add_flags(parser, FlowConfig)
+    with pytest.raises(UsageError, match="argument --hidden: 'many' is not an integer"):
+        parser.parse(["--hidden", "4", "many"])
+
+
+@pytest.mark.quick
+def test_help_says_how_to_turn_off_what_a_preset_turns_on() -> None:
+    parser = _flags.Parser("prog", "")
+    _flags.add_flags(parser, GANConfig, {"diff_augment": ("translation", "cutout")})
+    text = " ".join(parser.format_help().split())
+    assert "(default: translation cutout; turn off with none)" in text
+    assert parser.parse(["--diff-augment", "none"]).diff_augment == ()
 
 
 @pytest.mark.quick
