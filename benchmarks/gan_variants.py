@@ -109,6 +109,7 @@ def _body(argv: list[str]) -> None:
         "dataset": dataset.fingerprint,
         "minutes": arguments.minutes,
         "precision": arguments.precision,
+        "channels": arguments.channels,
         "machine": machine.describe(),
         "variants": rows,
     }
@@ -134,7 +135,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         "--channels",
         type=int,
         metavar="N",
-        help="channels of the variants that set none (default: those of their preset)",
+        help="channels of all variants that set none, dcgan too (default: those of their preset)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the results")
     arguments = parser.parse(argv)

@@ -106,8 +106,8 @@ class _Switch(argparse.Action):
         setattr(namespace, self.dest, option_string != self._off)
 
 
-class _Sequence(argparse.Action):
-    """Several values, between commas or spaces, or `none`: `--hidden 512 256`.
+class _ListAction(argparse.Action):
+    """Several values, separated by commas or spaces, or `none`: `--hidden 512 256`.
 
     Args:
         convert: a function from text to a value, which raises `argparse.ArgumentTypeError`.
@@ -126,6 +126,8 @@ class _Sequence(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         words = [word for text in values for word in text.split(",") if word]
+        if not words:
+            raise argparse.ArgumentError(self, "expected at least one value, or none")
         try:
             converted = [] if words == ["none"] else map(self._convert, words)
             setattr(namespace, self.dest, tuple(converted))
@@ -275,8 +277,8 @@ def _add_flag(
     else:
         convert = _converter(kind)
         arguments["metavar"] = {int: "N", float: "X", Path: "PATH"}.get(kind, field.name.upper())
-    way = {"action": _Sequence, "convert": convert} if is_sequence else {"type": convert}
-    parser.add_argument(flag, **arguments, **way)
+    parsing = {"action": _ListAction, "convert": convert} if is_sequence else {"type": convert}
+    parser.add_argument(flag, **arguments, **parsing)
 
 
 def _format_default(default: Any) -> str:

@@ -1,5 +1,5 @@
-"""Models that several commands use: two whose images are scored, in three places, and those of two
-short trainings that are judged."""
+"""Models that several test modules share: two that score images, and those of two short trainings,
+which `tfgen-evaluate` judges."""
 
 import functools
 import shutil

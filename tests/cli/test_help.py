@@ -193,11 +193,20 @@ def test_several_values_of_a_flag(argv: list[str], values: tuple[int, ...]) -> N
 
 
 @pytest.mark.quick
-def test_a_wrong_one_of_several_values_is_named() -> None:
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["4", "many"], "'many' is not an integer"),
+        # A shell variable that is not set must not stand for `none`.
+        ([""], "expected at least one value, or none"),
+        ([","], "expected at least one value, or none"),
+    ],
+)
+def test_wrong_values_of_a_flag_with_several(values: list[str], message: str) -> None:
     parser = _flags.Parser("prog", "")
     _flags.add_flags(parser, FlowConfig)
-    with pytest.raises(UsageError, match="argument --hidden: 'many' is not an integer"):
-        parser.parse(["--hidden", "4", "many"])
+    with pytest.raises(UsageError, match=f"argument --hidden: {message}"):
+        parser.parse(["--hidden", *values])
 
 
 @pytest.mark.quick

@@ -66,7 +66,7 @@ class GANConfig(ConditionalConfig):
     )
     penalty_every: int = option(
         1,
-        "steps from one R1 and R2 penalty to the next, which is as many times as strong",
+        "compute the penalties R1 and R2 in every N-th step, weighted by N",
         minimum=1,
     )
     diff_augment: tuple[str, ...] = option(
