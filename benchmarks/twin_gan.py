@@ -16,8 +16,6 @@ from tfgen.settings.model import halved, halvings
 from tfgen.settings.training import RunConfig
 
 _LEAK = 0.2
-# Largest shift, and side of the square that is cut out, relative to the image's side.
-_SHIFT, _CUT = 1 / 8, 1 / 2
 
 
 class DoublingConv2d(nn.Conv2d):
@@ -85,36 +83,8 @@ def doubling(inputs: int, outputs: int) -> list[nn.Module]:
     return [nn.BatchNorm2d(inputs), nn.ReLU(), DoublingConv2d(inputs, outputs)]
 
 
-def augment(events: torch.Tensor) -> torch.Tensor:
-    """DiffAugment (Zhao et al. 2020) of events `[B, C, H, W]`: color, translation and cutout."""
-    count, _, height, width = events.shape
-    brightness, saturation, contrast = torch.rand(3, count, 1, 1, 1)
-    events = events + brightness - 0.5
-    grey = events.mean(dim=1, keepdim=True)
-    events = grey + 2 * saturation * (events - grey)
-    mean = events.mean(dim=(1, 2, 3), keepdim=True)
-    events = mean + (0.5 + contrast) * (events - mean)
-    # Zeros come in from a border as wide as the largest shift.
-    down, right = round(height * _SHIFT), round(width * _SHIFT)
-    padded = functional.pad(events, (right, right, down, down))
-    rows, columns = (
-        torch.arange(side)[None] + torch.randint(0, 2 * most + 1, (count, 1))
-        for side, most in ((height, down), (width, right))
-    )
-    examples = torch.arange(count)[:, None, None]
-    shifted = padded.permute(0, 2, 3, 1)[examples, rows[:, :, None], columns[:, None]]
-    inside = []
-    for side in (height, width):
-        length = round(side * _CUT)
-        first = torch.randint(0, side + 1, (count, 1)) - length // 2
-        pixels = torch.arange(side)[None]
-        inside.append((pixels >= first) & (pixels < first + length))
-    cut = inside[0][:, :, None] & inside[1][:, None]
-    return shifted.permute(0, 3, 1, 2) * ~cut[:, None]
-
-
 class GANTwin(Twin):
-    """Generator, discriminator and their step: relativistic loss, R₁, R₂, DiffAugment, EMA.
+    """Generator, discriminator and their step: relativistic loss, R₁, R₂, EMA.
 
     Raises:
         UsageError: the configuration is not like that of the preset `images`, or a side is not
@@ -124,11 +94,11 @@ class GANTwin(Twin):
     def __init__(self, config: RunConfig, way: str):
         super().__init__(way)
         model = self.config = config.model
-        wanted = "residual", "relativistic", ("color", "translation", "cutout"), 1, 0
-        given = model.architecture, model.loss, tuple(model.diff_augment), model.critic_steps
+        expected = "residual", "relativistic", (), 1, 0
+        actual = model.architecture, model.loss, tuple(model.diff_augment), model.critic_steps
         height, width, depth = model.image_shape
         times = model.halvings or halvings(model.image_shape)
-        if (*given, model.num_classes) != wanted or height % 2**times or width % 2**times:
+        if (*actual, model.num_classes) != expected or height % 2**times or width % 2**times:
             raise UsageError("the twin of gan is like its preset images, for sides of 32, 64, …")
         half = model.channels
         channels = [max(1, half // 2), *(half * min(2**index, 8) for index in range(times))]
@@ -155,7 +125,6 @@ class GANTwin(Twin):
         # PyTorch does not compile the second derivatives that the penalties need.
         self.fast_generator = self.compiled(self._generate)
         self.fast_discriminator = self.compiled(self._discriminate)
-        self.fast_augment = self.compiled(augment)
         rate, betas = config.options.learning_rate, (model.beta_1, model.beta_2)
         self.optimizers = [
             make_adam(network.parameters(), rate * factor, betas)
@@ -183,14 +152,14 @@ class GANTwin(Twin):
         """The generator's move, then the discriminator's; the discriminator's mean loss."""
         real = images.float() / 127.5 - 1
         with torch.no_grad():
-            real_logits = self.fast_discriminator(self.fast_augment(real))
+            real_logits = self.fast_discriminator(real)
         fake = self.fast_generator(torch.randn(len(real), self.config.latent_dim))
         self.discriminator.requires_grad_(False)
-        fake_logits = self.fast_discriminator(self.fast_augment(fake))
+        fake_logits = self.fast_discriminator(fake)
         self._descend(0, functional.softplus(real_logits - fake_logits).mean())
         self.average.update()
         self.discriminator.requires_grad_(True)
-        pair = self.fast_augment(real), self.fast_augment(fake.detach())
+        pair = real, fake.detach()
         every = self.config.penalty_every
         self.steps += 1
         if self.steps % every:
