@@ -6,13 +6,22 @@ entry in `PEERS`.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch_layers import (
+    GatedResidual,
+    array,
+    layers_with,
+    load_layers,
+    outputs_to_channels_first,
+    products,
+    products_of,
+    unsqueeze,
+)
 
 from tfgen.errors import UsageError
 from tfgen.models.flow.config import FlowConfig
@@ -26,91 +35,7 @@ HALVINGS = 24
 LEVELS = 256
 
 
-# --- weights
-# ---------------------------------------------------------------------------------------------
-
-
-def array(variable: Any) -> torch.Tensor:
-    """A copy of a Keras variable's value, in a scope of averages of its average."""
-    return torch.tensor(np.asarray(variable.value))
-
-
-def layers_with(layers: Iterable[Any], weight: str) -> list[Any]:
-    """The layers that have a weight of that name, in order."""
-    return [layer for layer in layers if hasattr(layer, weight)]
-
-
-@torch.no_grad()
-def load_product(module: Any, layer: Any) -> None:
-    """Kernel and bias of a dense layer, a convolution or a transposed one.
-
-    Keras has the inputs' axis before the outputs', transposed convolutions after it, and both at
-    the end; PyTorch has them first and the other way round.
-    """
-    kernel = array(layer.kernel)
-    module.weight.copy_(kernel.permute(kernel.ndim - 1, kernel.ndim - 2, *range(kernel.ndim - 2)))
-    module.bias.copy_(array(layer.bias))
-
-
-@torch.no_grad()
-def load_norm(module: Any, layer: Any) -> None:
-    """Weights and moving moments of a batch normalization."""
-    module.weight.copy_(array(layer.gamma))
-    module.bias.copy_(array(layer.beta))
-    module.running_mean.copy_(array(layer.moving_mean))
-    module.running_var.copy_(array(layer.moving_variance))
-
-
-def products(network: nn.Module) -> list[nn.Module]:
-    """All dense layers and convolutions, in the order in which they were made."""
-    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-    return [module for module in network.modules() if isinstance(module, kinds)]
-
-
-def products_of(layers: Iterable[Any]) -> list[Any]:
-    """The same of a network of Keras's."""
-    nested = (
-        (layer.inner, layer.outer) if hasattr(layer, "inner") else (layer,) for layer in layers
-    )
-    return layers_with((each for group in nested for each in group), "kernel")
-
-
-@torch.no_grad()
-def to_channels_first(module: Any, shape: tuple[int, int, int]) -> None:
-    """Reorders the outputs of a dense layer that are images `[C, H, W]`, Keras's with the channels
-    last."""
-    channels, *sides = shape
-    for parameter in (module.weight, module.bias):
-        last = parameter.unflatten(0, (*sides, channels))
-        parameter.copy_(last.movedim(2, 0).flatten(0, 2).clone())
-
-
-# --- what several have
-# -----------------------------------------------------------------------------------
-
-
-class GatedResidual(nn.Module):
-    """x + v σ(g) with v and g from two convolutions of x.
-
-    Args:
-        channels: of x.
-    """
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.inner = nn.Conv2d(channels, channels, 3, padding=1)
-        self.outer = nn.Conv2d(channels, 2 * channels, 1)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """`[B, C, H, W]` of the same."""
-        value, gate = self.outer(functional.relu(self.inner(functional.relu(inputs)))).chunk(
-            2, dim=1
-        )
-        return inputs + value * torch.sigmoid(gate)
-
-
-# --- the VAE
-# ---------------------------------------------------------------------------------------------
+# --- the VAE -------------------------------------------------------------------------------------
 
 
 class Decoder(nn.Module):
@@ -166,15 +91,13 @@ def decoder(model: Any) -> nn.Module:
     """The decoder of a `tfgen.models.vae.VAE`."""
     peer = Decoder(model.config)
     modules = products(peer.network)
-    for module, layer in zip(modules, products_of(model.decoder.layers), strict=True):
-        load_product(module, layer)
+    load_layers(modules, products_of(model.decoder.layers))
     if not peer.channels_last:
-        to_channels_first(modules[len(model.config.hidden)], peer.small)
+        outputs_to_channels_first(modules[len(model.config.hidden)], peer.small)
     return peer
 
 
-# --- the GAN
-# ---------------------------------------------------------------------------------------------
+# --- the GAN -------------------------------------------------------------------------------------
 
 
 class Generator(nn.Module):
@@ -219,18 +142,14 @@ def generator(model: Any) -> nn.Module:
     """The generator of a `tfgen.models.gan.GAN`."""
     peer = Generator(model.config)
     layers = model.generator.layers
-    norms = layers_with(peer.network, "running_mean")
-    for module, layer in zip(norms, layers_with(layers, "moving_mean"), strict=True):
-        load_norm(module, layer)
+    load_layers(layers_with(peer.network, "running_mean"), layers_with(layers, "moving_mean"))
     modules = products(peer.network)
-    for module, layer in zip(modules, products_of(layers), strict=True):
-        load_product(module, layer)
-    to_channels_first(modules[1], peer.small)
+    load_layers(modules, products_of(layers))
+    outputs_to_channels_first(modules[1], peer.small)
     return peer
 
 
-# --- the flow
-# --------------------------------------------------------------------------------------------
+# --- the flow ------------------------------------------------------------------------------------
 
 
 class MixtureCoupling(nn.Module):
@@ -400,22 +319,12 @@ class Flow(nn.Module):
         return values.floor().clamp(0, LEVELS - 1).permute(0, 2, 3, 1) / (LEVELS - 1)
 
 
-def unsqueeze(state: torch.Tensor) -> torch.Tensor:
-    """Channels to sides: `[B, 4 C, H, W]`, a pixel of a block after the other, to `[B, C, 2 H, 2
-    W]`."""
-    batch, channels, height, width = state.shape
-    blocks = state.unflatten(1, (2, 2, channels // 4)).permute(0, 3, 4, 1, 5, 2)
-    return blocks.reshape(batch, channels // 4, 2 * height, 2 * width)
-
-
 @torch.no_grad()
 def flow(model: Any) -> nn.Module:
     """The map of a `tfgen.models.flow.Flow` from latents to images."""
     peer = Flow(model.config)
     for module, step in zip(peer.steps, model.flow_steps, strict=True):
-        modules, layers = products(module.conditioner), products_of(step.conditioner.layers)
-        for each, layer in zip(modules, layers, strict=True):
-            load_product(each, layer)
+        load_layers(products(module.conditioner), products_of(step.conditioner.layers))
         module.shift.copy_(array(step.shift)[:, None, None])
         module.scale.copy_(array(step.log_scale).exp()[:, None, None])
         lower = torch.tril(array(step.lower), -1) + torch.eye(len(module.scale))

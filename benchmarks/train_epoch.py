@@ -168,6 +168,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     preset = entry.preset(arguments.preset)
     if arguments.batch_size is None:
         arguments.batch_size = preset.batch_size
+    if arguments.preset == IMAGES and arguments.data_dir is not None:
+        raise UsageError(
+            f"--data-dir {arguments.data_dir} has no effect with --preset {IMAGES}, which trains "
+            "on random images; leave it out"
+        )
     if arguments.epochs < 1:
         raise UsageError(f"--epochs {arguments.epochs} is too small; the least is 1")
     return arguments

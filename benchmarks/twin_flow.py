@@ -5,25 +5,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from sample_peers import GatedResidual, array, products, products_of, unsqueeze
 from torch import nn
 from torch.nn import functional
-from twins import Average, Twin, load_layers, make_adam
+from torch_layers import (
+    GatedResidual,
+    array,
+    load_layers,
+    products,
+    products_of,
+    squeeze,
+    unsqueeze,
+)
+from twins import Average, Twin, make_adam
 
 from tfgen.errors import UsageError
 from tfgen.models.flow.config import FlowConfig
 from tfgen.settings.training import RunConfig
 
 _LARGEST_NOISE = 1 - 2.0**-16  # as in tfgen.models.preprocessing
+_ADAPTATION_IMAGES = 512  # as in tfgen.models.flow.adaptation
 # Channels and bound of the log-scales of the dequantization, as in tfgen.models.flow.
 _DEQUANTIZATION_CHANNELS, _DEQUANTIZATION_BOUND = 16, 2.0
-
-
-def squeeze(images: torch.Tensor) -> torch.Tensor:
-    """`[B, C, 2 H, 2 W] → [B, 4 C, H, W]`, one pixel of a block after the other."""
-    batch, channels, height, width = images.shape
-    blocks = images.view(batch, channels, height // 2, 2, width // 2, 2)
-    return blocks.permute(0, 3, 5, 1, 2, 4).reshape(batch, 4 * channels, height // 2, width // 2)
 
 
 def conditioner(inputs: int, channels: int, blocks: int, outputs: int) -> nn.Sequential:
@@ -68,6 +70,11 @@ class Step(nn.Module):
         lower = torch.tril(self.lower, -1) + torch.eye(len(self.lower))
         upper = torch.triu(self.upper, 1) + torch.diag(torch.exp(self.log_diagonal))
         return self.permutation @ lower @ upper
+
+    def adapt(self, state: torch.Tensor) -> None:
+        """Starts the normalization so that the channels of a state have mean 0 and variance 1."""
+        self.shift.copy_(state.mean(dim=(0, 2, 3)))
+        self.log_scale.copy_(torch.log(state.std(dim=(0, 2, 3), correction=0)))
 
     def forward(self, state: torch.Tensor, precision: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """The state one step nearer to the latents, and log|det|, `[B]`."""
@@ -162,20 +169,36 @@ class FlowTwin(Twin):
             log_prob = log_prob - 0.5 * normal.sum(dim=(1, 2, 3))
         return log_prob
 
-    def _loss(self, images: torch.Tensor) -> torch.Tensor:
-        """Mean −log p of `uint8[B, C, H, W]`, nats."""
+    def events(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Events of `uint8[B, C, H, W]`, and their log|det| − log q(u|x), `[B]`."""
         images = images.float()
         u, log_q = self.dequantize(images)
         values = (images + u.clamp(max=_LARGEST_NOISE)) / 256
         alpha = self.config.alpha
         logs = [torch.log(alpha / 2 + (1 - alpha) * part) for part in (values, 1 - values)]
         slopes = math.log1p(-alpha) - logs[0] - logs[1] - math.log(256)
-        log_prob = self.log_prob(logs[0] - logs[1]) + slopes.sum(dim=(1, 2, 3)) - log_q
-        return -log_prob.mean()
+        return logs[0] - logs[1], slopes.sum(dim=(1, 2, 3)) - log_q
+
+    @torch.no_grad()
+    def adapt(self, images: torch.Tensor) -> None:
+        """Starts the activation normalizations from images, as tfgen does (Kingma & Dhariwal 2018).
+
+        Without this, the first steps of Adam made images so unlikely that, with some draws of the
+        noise, the gradient's norm overflowed, and clipping to it gave NaN.
+        """
+        state, _ = self.events(images[:_ADAPTATION_IMAGES])
+        for steps in self.scales:
+            state = squeeze(state)
+            for step in steps:
+                step.adapt(state)
+                # Not compiled: this is another batch size than that of training.
+                state, _ = step(state, self.precision)
+            state = state.chunk(2, dim=1)[0]
 
     def step(self, images: torch.Tensor) -> torch.Tensor:
         """One step on −log p; the mean in bits/dim."""
-        loss = self._loss(images)
+        events, log_det = self.events(images)
+        loss = -(self.log_prob(events) + log_det).mean()
         self.minimize(loss)
         bits: torch.Tensor = loss.detach() / (math.prod(images.shape[1:]) * math.log(2))
         return bits

@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from sample_peers import to_channels_first
 from torch import nn
 from torch.nn import functional
-from twins import Average, Twin, created, inputs_to_channels_first, load_layers, make_adam
+from torch_layers import (
+    created,
+    inputs_to_channels_first,
+    load_layers,
+    outputs_to_channels_first,
+)
+from twins import Average, Twin, make_adam
 
 from tfgen.errors import UsageError
 from tfgen.settings.model import halved, halvings
@@ -194,7 +199,7 @@ class GANTwin(Twin):
             for kind, name in _KINDS.items():
                 modules = [module for module in network.modules() if type(module) is kind]
                 load_layers(modules, created(layers, name))
-        to_channels_first(self.generator[0], self.smallest)
+        outputs_to_channels_first(self.generator[0], self.smallest)
         inputs_to_channels_first(self.discriminator[-1], self.smallest)
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:

@@ -7,10 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from sample_peers import GatedResidual, products, products_of, to_channels_first
 from torch import nn
 from torch.nn import functional
-from twins import Average, Twin, inputs_to_channels_first, load_layers, make_adam
+from torch_layers import (
+    GatedResidual,
+    inputs_to_channels_first,
+    load_layers,
+    outputs_to_channels_first,
+    products,
+    products_of,
+)
+from twins import Average, Twin, make_adam
 
 from tfgen.errors import UsageError
 from tfgen.settings.model import halved, halvings
@@ -135,7 +142,7 @@ class VAETwin(Twin):
         linear = [module for module in self.encoder if isinstance(module, nn.Linear)]
         inputs_to_channels_first(linear[0], self.smallest)
         linear = [module for module in self.decoder if isinstance(module, nn.Linear)]
-        to_channels_first(linear[-1], self.smallest)
+        outputs_to_channels_first(linear[-1], self.smallest)
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
         """The posterior's parameters, and log p(x|z) at its mean."""

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sample_peers import array, load_norm
 from torch import nn
 
 from tfgen.errors import UsageError, WorkError
@@ -39,6 +38,9 @@ class Twin(nn.Module):
     def step(self, images: torch.Tensor) -> torch.Tensor:
         """One training step on `uint8[B, C, H, W]`; the mean of the value that is compared."""
         raise NotImplementedError
+
+    def adapt(self, images: torch.Tensor) -> None:
+        """Sets what a model of the family takes from its first images, before the first step."""
 
     def load(self, model: Any) -> None:
         """Takes over the weights of tfgen's model."""
@@ -78,23 +80,25 @@ class Twin(nn.Module):
 
 
 class Average:
-    """The exponential moving average of tensors.
+    """The exponential moving average of parameters.
 
     Args:
-        tensors: what to average.
+        parameters: what to average.
         decay: its decay per step, once there were many steps.
     """
 
-    def __init__(self, tensors: Iterable[torch.Tensor], decay: float):
-        self.tensors = [tensor.detach() for tensor in tensors]
-        self.values = [tensor.clone() for tensor in self.tensors]
+    def __init__(self, parameters: Iterable[nn.Parameter], decay: float):
+        self.parameters, self.values = list(parameters), list[torch.Tensor]()
         self.decay, self.steps = decay, 0
 
     @torch.no_grad()
     def update(self) -> None:
         """Counts a step."""
+        if not self.values:
+            # Copied no earlier, because a change of the layout gives parameters other memory.
+            self.values = [parameter.clone() for parameter in self.parameters]
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(self.values, self.tensors, 1 - decay)
+        torch._foreach_lerp_(self.values, self.parameters, 1 - decay)
         self.steps += 1
 
 
@@ -129,6 +133,7 @@ def start(family: str, config: RunConfig, images: np.ndarray, way: str) -> Calla
     data = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     if way in ("channels_last", "bfloat16"):
         data = data.to(memory_format=torch.channels_last)
+    twin.adapt(data)
     size = config.options.batch_size
 
     def epoch() -> float:
@@ -170,43 +175,3 @@ def check(family: str, config: RunConfig, model: Any, images: np.ndarray) -> Non
         error = np.abs(own - other).max() / max(1.0, np.abs(own).max())
         if not error <= TOLERANCE:
             raise WorkError(f"{family} and its twin differ: relative error {error:.1e}")
-
-
-# --- weights ------------------------------------------------------------------------------------
-
-
-def created(layers: Iterable[Any], kind: str) -> list[Any]:
-    """The Keras layers of a class, in the order in which they were created.
-
-    Keras sorts the layers of a network by depth, but numbers those of a class in their names.
-    """
-
-    def number(layer: Any) -> int:
-        digits = layer.name.rpartition("_")[2]
-        return int(digits) if digits.isdigit() else -1
-
-    return sorted((layer for layer in layers if type(layer).__name__ == kind), key=number)
-
-
-@torch.no_grad()
-def load_layers(modules: Iterable[nn.Module], layers: Iterable[Any]) -> None:
-    """Copies the weights of Keras layers: dense, convolutional, transposed, or normalization."""
-    for module, layer in zip(modules, layers, strict=True):
-        if hasattr(layer, "moving_mean"):
-            load_norm(module, layer)
-            continue
-        # Keras has the axes of inputs and outputs at the end, PyTorch has them first, swapped.
-        kernel = array(layer.kernel)
-        axes = kernel.ndim - 1, kernel.ndim - 2, *range(kernel.ndim - 2)
-        module.weight.copy_(kernel.permute(axes))
-        if layer.bias is not None:
-            module.bias.copy_(array(layer.bias))
-
-
-@torch.no_grad()
-def inputs_to_channels_first(module: nn.Linear, shape: tuple[int, int, int]) -> None:
-    """Reorders the inputs of a dense layer that are flat images `[C, H, W]`, Keras's with the
-    channels last."""
-    channels, *sides = shape
-    last = module.weight.unflatten(1, (*sides, channels))
-    module.weight.copy_(last.movedim(3, 1).flatten(1).clone())
