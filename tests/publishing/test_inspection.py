@@ -9,13 +9,14 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
 import tfgen
-from tests.publishing import crafted
+from tests.publishing import crafted, crafted_edits
 from tfgen.errors import WorkError
 from tfgen.publishing import inspection, operations, versions
 
 pytestmark = pytest.mark.quick
 
 SEEDS = tf.constant([1, 2])
+ATTACKS = crafted.ATTACKS | crafted_edits.ATTACKS
 
 
 @pytest.fixture
@@ -60,12 +61,12 @@ MESSAGES = {
 }
 
 
-@pytest.mark.parametrize("attack", crafted.ATTACKS)
+@pytest.mark.parametrize("attack", ATTACKS)
 def test_a_crafted_version_is_refused_and_touches_no_file(
     attack: str, tmp_path: Path, victim: Path
 ) -> None:
     version = tmp_path / "crafted" / "2"
-    crafted.ATTACKS[attack](version, victim)
+    ATTACKS[attack](version, victim)
     before = files(tmp_path)
     with pytest.raises(WorkError, match="is not loaded: ") as caught:
         tfgen.load(version)
@@ -89,10 +90,10 @@ def call_everything(path: Path) -> list[np.ndarray]:
     return [value.numpy() for value in outputs.values()]
 
 
-@pytest.mark.parametrize("attack", sorted(crafted.BY_TENSORFLOW.keys() - {"assign_in_signature"}))
+@pytest.mark.parametrize("attack", sorted(crafted.ATTACKS.keys() - {"assign_in_signature"}))
 def test_unchecked_the_crafted_version_does_harm(attack: str, tmp_path: Path, victim: Path) -> None:
     version = tmp_path / "crafted" / "2"
-    crafted.ATTACKS[attack](version, victim)
+    ATTACKS[attack](version, victim)
     outputs = call_everything(version)
     if attack.startswith("restore"):
         np.testing.assert_array_equal(outputs, [[7, 8]])
@@ -106,7 +107,7 @@ def test_unchecked_the_crafted_version_does_harm(attack: str, tmp_path: Path, vi
 def test_unchecked_a_server_does_the_harm(attack: str, tmp_path: Path, victim: Path) -> None:
     """A server runs operations of the graph, as TensorFlow 1 does."""
     version = tmp_path / "crafted" / "2"
-    crafted.ATTACKS[attack](version, victim)
+    ATTACKS[attack](version, victim)
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         meta = tf.compat.v1.saved_model.load(session, ["serve"], str(version))
         signature = meta.signature_def["sample"]

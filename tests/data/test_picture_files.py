@@ -1,0 +1,198 @@
+"""Many picture files: which are found, in which order, and which are refused."""
+
+import os
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import told
+from tests.data.pictures import AS_IS, FORMATS, HEIGHT, WIDTH, noise, picture, read, saved
+from tfgen.data.pictures import Fitting, find_pictures, printable, read_pictures
+from tfgen.errors import UsageError
+
+pytestmark = pytest.mark.quick
+
+# --- many files -------------------------------------------------------------------------
+
+
+def test_pictures_come_in_order_and_other_files_with_their_reasons(tmp_path):
+    paths, count = [], 0
+    for n in range(40):
+        paths.append(saved(tmp_path, picture(seed=n), f"{n}.png"))
+        if n % 10 == 5:
+            paths[-1].write_text("no picture")
+
+    def advance(files: int) -> None:
+        nonlocal count
+        count += files
+
+    images, read_paths, skipped = read_pictures(paths, AS_IS, advance)
+    assert read_paths == [path for n, path in enumerate(paths) if n % 10 != 5]
+    for path, image in zip(read_paths, images, strict=True):
+        np.testing.assert_array_equal(image, noise(seed=int(path.stem)))
+    assert skipped == [
+        (path, "is not a PNG, JPEG, WEBP, BMP, GIF or TIFF file") for path in paths[5::10]
+    ]
+    assert count == 40
+
+
+def test_sizes_that_differ_are_told_once_with_their_counts(tmp_path):
+    sizes = [(4, 6)] * 5 + [(6, 4)] * 3 + [(8, 8)] * 2 + [(9, 9), (7, 7)]
+    paths = [saved(tmp_path, Image.new("L", size), f"{n}.png") for n, size in enumerate(sizes)]
+    told.fails(
+        lambda: read_pictures(paths, AS_IS),
+        "the 12 pictures have 5 sizes, width x height (pictures): 4x6 (5), 6x4 (3), 8x8 (2), "
+        "others (2)",
+        "--size 64",
+    )
+    assert read_pictures(paths, Fitting((5, 5))).images.shape == (12, 5, 5, 1)
+
+
+def test_one_channel_is_enough_if_all_is_grey(tmp_path):
+    grey, rgb = saved(tmp_path, picture("LA"), "a.png"), saved(tmp_path, picture(), "b.png")
+    assert read_pictures([grey], AS_IS).images.shape[3] == 1
+    assert read_pictures([grey], Fitting(background="red")).images.shape[3] == 3
+    assert read_pictures([grey, rgb], AS_IS).images.shape[3] == 3
+    assert read_pictures([grey, rgb], Fitting(channels=1)).images.shape[3] == 1
+
+
+def test_no_picture_at_all_is_an_error(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "b.png").write_text("text")
+    told.fails(lambda: read_pictures([], AS_IS), "there are no files; pass PNG")
+    told.fails(
+        lambda: read_pictures(find_pictures([tmp_path]), AS_IS),
+        "a.png is empty; nor does 1 more file hold a picture; pass PNG",
+    )
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_truncated_files_are_broken(tmp_path, kind):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    whole = saved(tmp_path, image, format=kind).read_bytes()
+    path = tmp_path / "cut"
+    for part in (0.02, 0.3, 0.6, 0.9):
+        path.write_bytes(whole[: int(len(whole) * part)])
+        told.fails(lambda: read(path), "cut ")
+
+
+def test_flipped_bit_of_a_png_is_found(tmp_path):
+    path = saved(tmp_path, picture())
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1  # in the checksum of the pixels
+    path.write_bytes(content)
+    told.fails(lambda: read(path), "x.png is broken")
+
+
+def test_what_is_no_file_is_never_opened(tmp_path):
+    pipe, folder = tmp_path / "pipe.png", tmp_path / "folder.png"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    told.fails(lambda: read(pipe), "pipe.png is no regular file")
+    told.fails(lambda: read(folder), "is a folder")
+    told.fails(lambda: read(tmp_path / "none.png"), "none.png cannot be read (No such file")
+    assert find_pictures([tmp_path]) == [pipe]
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch, recwarn):
+    path = saved(tmp_path, picture())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 2 - 1)
+    told.fails(lambda: read(path), "x.png has too many pixels")
+    # Twice the limit is allowed; Pillow would warn.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 2 + 1)
+    read_pictures([path], AS_IS)
+    assert not recwarn.list
+
+
+def test_files_that_may_not_be_read_are_named(tmp_path, monkeypatch):
+    # As root, no file is forbidden; so the call fails here.
+    path = saved(tmp_path, picture())
+
+    def forbid(*args: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", forbid)
+    told.fails(lambda: read(path), "x.png cannot be read (Permission denied)")
+
+
+# --- folders ----------------------------------------------------------------------------
+
+
+def test_hidden_files_are_left_out_and_the_rest_is_sorted(tmp_path):
+    names = ["b/2.png", "b/1.png", "a.png", "b/c/d/3.png", ".hidden.png", "b/.git/4.png"]
+    for name in names:
+        saved(tmp_path, picture(), name)
+    visible = ["a.png", "b/1.png", "b/2.png", "b/c/d/3.png"]
+    assert find_pictures([tmp_path]) == [tmp_path / name for name in visible]
+    # What is passed is read, hidden or not, in the order of the arguments.
+    hidden = tmp_path / ".hidden.png"
+    paths = [tmp_path / "b" / "c", hidden, tmp_path / "a.png"]
+    assert find_pictures(paths) == [tmp_path / "b/c/d/3.png", hidden, tmp_path / "a.png"]
+
+
+def test_links_are_followed_and_no_file_is_taken_twice(tmp_path):
+    folder, outside = tmp_path / "in", tmp_path / "out"
+    real = saved(folder / "z", picture(), "1.png")
+    saved(outside, picture(seed=1), "2.png")
+    (folder / "a").symlink_to(folder / "z")  # the same folder again
+    (folder / "again.png").symlink_to(real)
+    (folder / "z" / "loop").symlink_to(folder)
+    (folder / "m").symlink_to(outside)
+    (outside / "back").symlink_to(folder)
+    os.link(real, folder / "z" / "hard.png")
+    (folder / "broken.png").symlink_to(tmp_path / "nowhere")
+    expected = ["broken.png", "m/2.png", "z/1.png"]
+    assert find_pictures([folder]) == [folder / name for name in expected]
+    assert find_pictures([folder, folder / "m", real]) == [folder / name for name in expected]
+    told.fails(lambda: read(folder / "broken.png"), "broken.png cannot be read (No such file")
+
+
+def test_a_file_system_that_lists_all_files_with_one_number(tmp_path, monkeypatch):
+    # As FUSE does unless a file system asks for something else.
+    class Entry:
+        def __init__(self, entry: os.DirEntry):
+            self.name, self.is_symlink, self.is_dir = entry.name, entry.is_symlink, entry.is_dir
+
+        def inode(self) -> int:
+            return 2**32 - 1
+
+    paths = [saved(tmp_path, picture(seed=n), f"{n}.png") for n in range(3)]
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: [Entry(entry) for entry in scan(path)])
+    assert find_pictures([tmp_path]) == paths
+
+
+def test_a_link_into_a_forbidden_folder_is_listed(tmp_path, monkeypatch):
+    # As root, no folder is forbidden; so the call fails here.
+    link, stat = tmp_path / "link", os.stat
+    link.symlink_to(tmp_path / "forbidden")
+
+    def forbid(path: object, **options: object) -> os.stat_result:
+        if str(path) == str(link):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", forbid)
+    assert find_pictures([tmp_path]) == [link]
+
+
+def test_missing_paths_are_refused(tmp_path):
+    told.fails(lambda: find_pictures([tmp_path / "none"]), "none does not exist")
+
+
+def test_names_of_any_bytes_are_read_and_printed(tmp_path):
+    nfd = unicodedata.normalize("NFD", "é")
+    names = [b"caf\xe9.png", "日本.png".encode(), f"{nfd}.png".encode(), b"line\nbreak.png"]
+    for n, name in enumerate(names):
+        picture(seed=n).save(tmp_path / os.fsdecode(name))
+    paths = find_pictures([tmp_path])
+    assert read_pictures(paths, AS_IS).images.shape[0] == 4
+    texts = {printable(path.name) for path in paths}
+    assert texts == {"caf\\xe9.png", "日本.png", f"{nfd}.png", "line\\nbreak.png"}
+    (tmp_path / os.fsdecode(names[0])).write_text("text")
+    with pytest.raises(UsageError) as error:
+        read(tmp_path / os.fsdecode(names[0]))
+    assert str(error.value).encode()  # can be printed
