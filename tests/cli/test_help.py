@@ -219,6 +219,19 @@ def test_help_says_how_to_turn_off_what_a_preset_turns_on() -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.parametrize("config", [VAEConfig, GANConfig, FlowConfig])
+def test_help_says_that_there_may_be_no_hidden_layers(config: type) -> None:
+    parser = _flags.Parser("prog", "")
+    _flags.add_flags(parser, config)
+    fields = [f.name for f in dataclasses.fields(config) if f.name.endswith("hidden")]
+    text = " ".join(parser.format_help().split())
+    assert text.count("; none for no hidden layers (default: ") == len(fields)
+    for name in fields:
+        flag = "--" + name.replace("_", "-")
+        assert getattr(parser.parse([flag, "none"]), name) == ()
+
+
+@pytest.mark.quick
 def test_allowed_values_are_shown_alike(capsys, monkeypatch) -> None:
     text = help_text(capsys, monkeypatch, "gan")
     assert "--architecture {dense,convolutional,residual}" in text

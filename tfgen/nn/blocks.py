@@ -4,8 +4,9 @@ All take the seed of their initializers, so that two models with the same seed s
 weights.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -110,33 +111,44 @@ def dense_network(
     Returns:
         A built network `[B, *input_shape] → [B, *output_shape]`.
     """
-    layers: list[keras.Layer] = [make_input(input_shape, dtype), keras.layers.Flatten(dtype=dtype)]
-    for index, units in enumerate([*hidden, math.prod(output_shape)]):
-        is_last, layer_seed = index == len(hidden), seed_of_layer(seed, index)
-        fused = None if is_last or activation == "leaky_relu" or batch_norm else activation
-        layers.append(
-            make_layer(
-                layer,
-                units,
-                use_bias=output_bias or not is_last,
-                spectral_norm=spectral_norm,
-                zero=is_last and zero_output,
-                seed=layer_seed,
-                dtype=dtype,
-                activation=output_activation if is_last else fused,
-            )
-        )
-        if is_last:
-            break
+    make = functools.partial(make_layer, layer, spectral_norm=spectral_norm, dtype=dtype)
+    layers = _hidden_layers(make, hidden, activation, batch_norm, dropout, seed, dtype)
+    output = make(
+        math.prod(output_shape),
+        seed=seed_of_layer(seed, len(hidden)),
+        use_bias=output_bias,
+        zero=zero_output,
+        activation=output_activation,
+    )
+    flatten = keras.layers.Flatten(dtype=dtype)
+    reshape = keras.layers.Reshape(tuple(output_shape), dtype=dtype)
+    network = [make_input(input_shape, dtype), flatten, *layers, output, reshape]
+    return keras.Sequential(network, name=name)
+
+
+def _hidden_layers(
+    make: Callable[..., keras.Layer],
+    hidden: Sequence[int],
+    activation: str,
+    batch_norm: bool,
+    dropout: float,
+    seed: int,
+    dtype: Any,
+) -> list[keras.Layer]:
+    """The hidden layers of `dense_network`, each of which `make` creates, and what follows them."""
+    layers: list[keras.Layer] = []
+    # Else the activation is a layer of its own.
+    fused = None if activation == "leaky_relu" or batch_norm else activation
+    for index, units in enumerate(hidden):
+        layer_seed = seed_of_layer(seed, index)
+        layers.append(make(units, seed=layer_seed, activation=fused))
         if batch_norm and index > 0:
             layers.append(make_batch_norm(dtype))
         if fused is None:
             layers.append(make_activation(activation, dtype))
         if dropout and index == 0:
             layers.append(Dropout(dropout, layer_seed, dtype=dtype))
-    return keras.Sequential(
-        [*layers, keras.layers.Reshape(tuple(output_shape), dtype=dtype)], name=name
-    )
+    return layers
 
 
 def make_layer(

@@ -22,7 +22,9 @@ class FlowConfig(ConditionalConfig):
     )
     couplings: int = option(8, "dense: affine couplings, of alternating halves", minimum=2)
     hidden: tuple[int, ...] = option(
-        (1024, 1024), "dense: widths of each conditioner's hidden layers", minimum=1
+        (1024, 1024),
+        "dense: widths of each conditioner's hidden layers; none for no hidden layers",
+        minimum=1,
     )
     scale_steps: tuple[int, ...] = option(
         (8, 8),

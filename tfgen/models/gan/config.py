@@ -20,10 +20,14 @@ class GANConfig(ConditionalConfig):
         "dense", "architecture of both networks"
     )
     generator_hidden: tuple[int, ...] = option(
-        (128, 256, 512, 1024), "dense: widths of the generator's hidden layers", minimum=1
+        (128, 256, 512, 1024),
+        "dense: widths of the generator's hidden layers; none for no hidden layers",
+        minimum=1,
     )
     discriminator_hidden: tuple[int, ...] = option(
-        (512, 256), "dense: widths of the discriminator's hidden layers", minimum=1
+        (512, 256),
+        "dense: widths of the discriminator's hidden layers; none for no hidden layers",
+        minimum=1,
     )
     channels: int = option(
         64,

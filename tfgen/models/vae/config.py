@@ -19,7 +19,8 @@ class VAEConfig(ConditionalConfig):
     latent_dim: int = option(20, "dimensions of the latent space", minimum=1)
     hidden: tuple[int, ...] = option(
         (500,),
-        "widths of the encoder's dense hidden layers; the decoder has them in reverse",
+        "widths of the encoder's dense hidden layers, which the decoder has in reverse; none for "
+        "no hidden layers",
         minimum=1,
     )
     likelihood: Literal["bernoulli", "continuous_bernoulli", "normal", "logistic_mixture"] = option(
