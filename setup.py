@@ -14,6 +14,7 @@ TESTS = [
     *FORMATS,
     "pytest>=8,<10",
     "pytest-xdist>=3.8,<4",
+    "playwright>=1.50,<2",
     "scipy>=1.13",
     "ruff>=0.17,<0.18",
     "mypy>=2,<3",
@@ -34,6 +35,7 @@ setup(
     package_data={
         "tfgen": ["py.typed"],
         "tfgen.data": ["embedded/**"],
+        "tfgen.serving": ["page/*"],
         "tfgen.saved_models": ["models.config", "*/1/**"],
     },
     install_requires=[
@@ -49,6 +51,10 @@ setup(
         "rich>=13.7",
         "requests>=2.32.3",
         "urllib3>=2.2",
+        "starlette>=0.46,<2",
+        "uvicorn>=0.34,<1",
+        "httptools>=0.6.4,<1",
+        "orjson>=3.10.7,<4",
         # tensorflow-datasets imports it when it writes, and does not ask for it.
         "importlib_resources>=6.1",
     ],
@@ -66,6 +72,7 @@ setup(
             "tfgen-sample=tfgen.cli.sample:main",
             "tfgen-score=tfgen.cli.score:main",
             "tfgen-reconstruct=tfgen.cli.reconstruct:main",
+            "tfgen-serve=tfgen.cli.serve:main",
             "tfgen-data=tfgen.cli.data:main",
             "tfgen-export=tfgen.cli.export:main",
             "tfgen-evaluate=tfgen.cli.evaluate:main",

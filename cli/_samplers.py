@@ -56,7 +56,9 @@ class SamplerOptions(Config):
         BATCH, "images computed at once, or requested from a server at once", minimum=1
     )
     url: str | None = option(
-        None, "REST address of TensorFlow Serving, http://host:8501, in place of --saved-models"
+        None,
+        "REST address of tfgen-serve or TensorFlow Serving, http://host:8501, in place of "
+        "--saved-models",
     )
     grpc: str | None = option(
         None, "gRPC address of TensorFlow Serving, host:8500; needs the extra [serving]"

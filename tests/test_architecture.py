@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 # From the top, as docs/architecture.md draws them: a module imports from its own tier and below.
 TIERS = (
     ("cli",),
+    ("serving",),
     ("testing",),
     ("callbacks",),
     ("evaluation",),
@@ -28,7 +29,7 @@ TIERS = (
 # What must work without TensorFlow: `--help`, and sampling from a server.
 LIGHT = re.compile(
     r"tfgen\.((settings|system)\.\w+|registry|random|sampling|errors|models\.\w+\.config"
-    r"|models\.gan\.losses|publishing\.(versions|listing|served|rest|grpc)|cli\.\w+)"
+    r"|models\.gan\.losses|publishing\.(versions|listing|served|rest|grpc)|serving\.\w+|cli\.\w+)"
 )
 HEAVY = {"tensorflow", "keras", "tensorflow_probability", "matplotlib"}
 MAX_LOOSE_MODULES = 6

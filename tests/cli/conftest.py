@@ -27,7 +27,7 @@ class OwnModels:
         live: models of Python by the name that they are published under: `flow`, and `vae`, which
             is conditional.
         folder: where they are published.
-        double: a server's double of that folder.
+        double: a server of that folder.
     """
 
     live: dict[str, Any]

@@ -1,5 +1,6 @@
-"""`tfgen-sample` of a server: what the local command does, over REST and gRPC, from a double."""
+"""`tfgen-sample` of a server: what the local command does, over REST and gRPC."""
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from tests import commands
 from tests.conftest import Trained
 from tests.publishing.serving_double import Double
+from tfgen import GAN
+from tfgen.publishing import export
 
 pytestmark = pytest.mark.newest
 
@@ -17,17 +20,18 @@ NAME = "vae-2d-tiny"
 
 
 @pytest.fixture(scope="module")
-def running(
-    trained: Trained, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Double]:
+def running(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
     folder = tmp_path_factory.mktemp("served")
     for name in (NAME, "vae-tiny"):
         (folder / name).symlink_to(trained.saved_models / name)
-    flags = ["--conditional", "--dataset", "tiny", "--data-dir", tiny_data, "--epochs", "1"]
-    flags += ["--run-dir", folder / "run", "--saved-models", folder]
-    flags += ["--generator-hidden", "8", "--discriminator-hidden", "8"]
-    flags += ["--preset", "mlp", "--name", "gan-conditional-tiny"]
-    assert commands.main("train", ["gan", *map(str, flags)]) == 0
+    gan = GAN(
+        image_shape=(6, 6, 1),
+        latent_dim=2,
+        generator_hidden=(4,),
+        discriminator_hidden=(4,),
+        num_classes=3,
+    )
+    export.publish(gan, folder, "gan-conditional-tiny")
     with Double(folder).running() as double:
         yield double
 
@@ -64,10 +68,16 @@ KINDS = {
 }
 
 
+@functools.cache
+def expected_arrays(kind: str, folder: Path) -> dict[str, np.ndarray]:
+    """What the command computes of the versions in a folder."""
+    return arrays(*KINDS[kind], "--saved-models", folder)
+
+
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_server_gives_what_the_folder_gives(double: Double, kind: str, way: str) -> None:
-    expected = arrays(*KINDS[kind], "--saved-models", double.models.folder)
+    expected = expected_arrays(kind, double.models.folder)
     served = arrays(*KINDS[kind], *there(double, way))
     assert served.keys() == expected.keys()
     for key, value in expected.items():

@@ -1,4 +1,4 @@
-"""The requests in docs/serve.md get the answers that it shows, from a double of the server."""
+"""The requests in docs/serve.md get the answers that it shows, from tfgen's own server."""
 
 import json
 import re

@@ -1,31 +1,31 @@
-"""A double of a TensorFlow Serving server, in this process: it is not the server, which was not
-run.
+"""A server in this process: tfgen's own for REST, and for gRPC a double of TensorFlow Serving.
 
-It answers REST as the server's documentation describes it (api_rest.md; numbers and empty batches
-as json_tensor.cc has them) and gRPC by the servicers of `tensorflow-serving-api`, from the
-SavedModels of a folder. What neither tells, the double may do otherwise than the server.
+The double is not TensorFlow Serving, which was not run. It answers by the servicers of
+`tensorflow-serving-api`, from the SavedModels of a folder.
 """
 
+import asyncio
 import contextlib
-import json
-import re
 import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import grpc
 import tensorflow as tf
-from google.protobuf.json_format import MessageToDict
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-_PATH = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d+))?(?P<verb>/metadata|:predict)"
-)
+from tfgen.serving.app import Settings, create_app
+from tfgen.serving.catalog import Catalog, Entry, read_folder
+from tfgen.serving.data_images import DataImages
+from tfgen.serving.listing import Listing
+from tfgen.serving.local import LocalModels
+from tfgen.serving.server import running
 
 
 class NotFoundError(Exception):
@@ -128,82 +128,20 @@ def _version(spec: Any) -> int | None:
     return int(spec.version.value) if spec.HasField("version") else None
 
 
-class Handler(BaseHTTPRequestHandler):
-    """The REST service."""
+class FolderCatalog(Catalog):
+    """The versions of a folder, without the shipped ones; as the double has them."""
 
-    double: "Double"
+    refresh = 0.0
 
-    def do_GET(self) -> None:
-        self._answer("/metadata", None)
+    def __init__(self, models: Models):
+        super().__init__(models.folder)
+        self.models = models
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(":predict", body)
-
-    def _answer(self, verb: str, body: bytes | None) -> None:
-        self.double.requests.append(f"{self.command} {self.path}")
-        time.sleep(self.double.delay)
-        if self.double.failures:
-            return self._send(self.double.failures.pop(0), {"error": "the server is busy"})
-        match = _PATH.fullmatch(self.path)
-        if match is None or match["verb"] != verb:
-            return self._send(400, {"error": f"Malformed request: {self.command} {self.path}"})
-        version = int(match["version"]) if match["version"] else None
-        try:
-            if body is None:
-                answer = self.double.models.metadata(match["name"], version)
-                content = MessageToDict(answer, preserving_proto_field_name=True)
-            else:
-                content = predict(self.double.models, match["name"], version, json.loads(body))
-            return self._send(200, content)
-        except NotFoundError as error:
-            return self._send(404, {"error": str(error)})
-        except (ValueError, TypeError, KeyError) as error:
-            return self._send(400, {"error": str(error)})
-
-    def _send(self, status: int, content: Any) -> None:
-        body = json.dumps(content).encode()
-        with contextlib.suppress(BrokenPipeError):  # a client that waits no longer
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        """Says nothing on the terminal."""
-
-
-def predict(models: Models, name: str, version: int | None, body: dict[str, Any]) -> dict[str, Any]:
-    """A predict request by row (`instances`) or by column (`inputs`), answered in the same form."""
-    signature = body.get("signature_name", "serving_default")
-    if ("instances" in body) == ("inputs" in body):
-        raise ValueError("a request has either instances or inputs")
-    names = list(models.find(name, version)[2][signature].inputs)
-    rows = body.get("instances")
-    if rows == []:
-        raise ValueError("instances is empty")
-    if rows is None:
-        columns = body["inputs"] if isinstance(body["inputs"], dict) else {names[0]: body["inputs"]}
-    elif len(names) == 1 and not isinstance(rows[0], dict):
-        columns = {names[0]: rows}
-    else:
-        columns = {key: [row[key] for row in rows] for key in names}
-    outputs = models.run(name, version, signature, columns)
-    lists = {key: in_decimal(value.tolist()) for key, value in outputs.items()}
-    only = next(iter(lists.values())) if len(lists) == 1 else None
-    if rows is None:
-        return {"outputs": lists if only is None else only}
-    answers = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
-    return {"predictions": answers if only is None else only}
-
-
-def in_decimal(value: Any) -> Any:
-    """Nested lists of numbers as the server prints them: with nine digits, enough to tell floats
-    apart."""
-    if isinstance(value, list):
-        return [in_decimal(entry) for entry in value]
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+    def read(self) -> dict[str, dict[int, Entry]]:
+        folder = read_folder(self.models.folder)
+        if self.models.all_versions:
+            return {name: dict(sorted(folder[name].items(), reverse=True)) for name in folder}
+        return {name: {max(entries): entries[max(entries)]} for name, entries in folder.items()}
 
 
 class Double:
@@ -213,34 +151,48 @@ class Double:
         failures: what the next requests are answered with: HTTP statuses, or gRPC's.
         delay: seconds before each answer.
         requests: what was asked, in order.
+        url: address of the REST service while it runs.
+        grpc: address of the gRPC service.
     """
+
+    url: str
 
     def __init__(self, folder: Path):
         self.models = Models(folder)
         self.failures: list[Any] = []
         self.delay = 0.0
         self.requests: list[str] = []
-        handler = type("DoubleHandler", (Handler,), {"double": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._grpc = grpc.server(futures.ThreadPoolExecutor(4))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             Servicer(self), self._grpc
         )
         self.grpc = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Double"]:
-        thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-        thread.start()
+        catalog = FolderCatalog(self.models)
+        app = create_app(LocalModels(catalog, 1000), Listing(catalog, DataImages()), Settings())
         self._grpc.start()
         try:
-            yield self
+            with running(self._troubled(app)) as self.url:
+                yield self
         finally:
-            self._http.shutdown()
-            self._http.server_close()
             self._grpc.stop(None).wait()
-            thread.join()
+
+    def _troubled(self, app: ASGIApp) -> ASGIApp:
+        """The application with `requests`, `delay` and `failures`."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                self.requests.append(f"{scope['method']} {scope['path']}")
+                await asyncio.sleep(self.delay)
+                if self.failures:
+                    status = self.failures.pop(0)
+                    busy = JSONResponse({"error": "the server is busy"}, status)
+                    return await busy(scope, receive, send)
+            return await app(scope, receive, send)
+
+        return answer
 
     def reset(self) -> None:
         self.failures, self.delay, self.requests = [], 0.0, []

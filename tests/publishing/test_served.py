@@ -1,7 +1,9 @@
-"""The client and the export, held against a double of TensorFlow Serving; the real server was not
-run."""
+"""The client and the export, held against tfgen's own server, and for gRPC against a double of
+TensorFlow Serving, which was not run."""
 
+import functools
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -41,12 +43,24 @@ MODELS = {
 }
 
 
+def smallest() -> GAN:
+    """A model that is published quickly."""
+    return GAN(image_shape=SHAPE, latent_dim=2, generator_hidden=(2,), discriminator_hidden=(2,))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served")
     for name, make in MODELS.items():
         export.publish(make(), folder, name)
     return folder
+
+
+@pytest.fixture(scope="module")
+def retrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version of `vae` with other weights."""
+    vae = VAE(image_shape=SHAPE, latent_dim=2, hidden=(16,), seed=1)
+    return export.publish(vae, tmp_path_factory.mktemp("retrained"), "vae")
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +81,7 @@ def transport(double: Double, way: str, **options: Any) -> Transport:
     return kind(address, **options)
 
 
+@functools.cache
 def local(folder: Path, name: str) -> Sampler:
     return Sampler(versions.find(name, folder))
 
@@ -105,18 +120,23 @@ def test_every_signature_answers_as_the_local_one(
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
-def test_a_new_version_does_not_mix_into_a_request(tmp_path: Path, way: str) -> None:
-    export.publish(VAE(image_shape=SHAPE, latent_dim=2, hidden=(16,)), tmp_path, "vae")
+def test_a_new_version_does_not_mix_into_a_request(
+    folder: Path, retrained: Path, tmp_path: Path, way: str
+) -> None:
+    shutil.copytree(folder / "vae" / "2", tmp_path / "vae" / "2")
     with Double(tmp_path).running() as double:
         sampler = ServedSampler(transport(double, way), "vae")
         before = sampler.call("sample", seed=SEEDS)["images"]
-        export.publish(VAE(image_shape=SHAPE, latent_dim=2, hidden=(16,), seed=1), tmp_path, "vae")
+        shutil.copytree(retrained, tmp_path / "vae" / "writing")
+        (tmp_path / "vae" / "writing").rename(tmp_path / "vae" / "3")
         # By the server's default the old version goes, and nothing takes its place unasked.
         with pytest.raises(WorkError, match=r"vae.* is no longer served at .*ask again"):
             sampler.call("sample", seed=SEEDS)
         double.models.all_versions = True
         np.testing.assert_array_equal(sampler.call("sample", seed=SEEDS)["images"], before)
         newest = ServedSampler(transport(double, way), "vae")
+        while newest.number == 2:  # it is the newest until the new one is open
+            newest = ServedSampler(transport(double, way), "vae")
         assert newest.number == 3
         assert not np.array_equal(newest.call("sample", seed=SEEDS)["images"], before)
         assert ServedSampler(transport(double, way), "vae", 2).number == 2
@@ -150,6 +170,15 @@ def test_a_busy_server_is_asked_again(double: Double, way: str, busy: Any) -> No
         ServedSampler(transport(double, way, retries=0), "vae")
 
 
+def test_the_delays_outlast_a_restart(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    delays: list[float] = []
+    monkeypatch.setattr("tfgen.publishing.rest.time.sleep", delays.append)
+    rest = Rest(double.url, retries=4)
+    double.failures = [503] * 4
+    assert rest.metadata("vae", None)[0] == 2
+    np.testing.assert_allclose(delays, [0.2, 0.6, 1.8, 5.4])
+
+
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 def test_a_refusal_and_a_time_out_are_not_repeated(double: Double, way: str) -> None:
     sampler = ServedSampler(transport(double, way, timeout=0.3), "vae")
@@ -170,6 +199,29 @@ def test_a_refusal_and_a_time_out_are_not_repeated(double: Double, way: str) -> 
     assert len(double.requests) == 1
 
 
+def test_a_request_whose_connection_breaks_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfgen.publishing.rest.BACKOFF", 0.01)
+    body = b'{"model_spec": {"version": "7"}, "metadata": {"signature_def": {"signature_def": {}}}}'
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    # No answer, a part of its head, a part of its body, and all of it.
+    answers = [b"", head[:9], head + body[:9], head + body]
+
+    def answer(listener: socket.socket, count: int) -> None:
+        for content in answers[-count:]:
+            connection = listener.accept()[0]
+            connection.recv(4096)
+            connection.sendall(content)
+            connection.close()
+
+    for retries, count in ((3, 4), (1, 2)):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=answer, args=(listener, count))
+            thread.start()
+            rest = Rest(f"http://127.0.0.1:{listener.getsockname()[1]}", retries=retries)
+            assert rest.metadata("vae", None) == (7, {})
+            thread.join()
+
+
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 def test_wrong_requests_are_told(double: Double, way: str) -> None:
     for wrong in (("nobody", None), ("vae", 9)):
@@ -183,7 +235,7 @@ def test_wrong_requests_are_told(double: Double, way: str) -> None:
         sampler.call("sampel", seed=SEEDS)
     with pytest.raises(UsageError, match="'sample' is called without inputs"):
         sampler.call("sample")
-    with pytest.raises(WorkError, match="do not match"):
+    with pytest.raises(WorkError, match=r"do not match|Missing named input: seed"):
         sampler.call("sample", seeds=SEEDS)
     if way == "rest":
         with pytest.raises(UsageError, match="the inputs cannot be sent"):
@@ -295,7 +347,7 @@ def test_a_model_that_tfgen_did_not_export_is_told(tmp_path: Path) -> None:
     half = tf.function(lambda x: {"y": x / 2}, input_signature=[tf.TensorSpec([None], name="x")])
     tf.saved_model.save(module, str(tmp_path / "half" / "1"), signatures={"serving_default": half})
     with Double(tmp_path).running() as double, pytest.raises(WorkError, match="did not export it"):
-        ServedSampler(Rest(double.url), "half")
+        ServedSampler(Grpc(double.grpc), "half")
 
 
 # --- the documented form of REST
@@ -383,9 +435,9 @@ def test_without_the_extra_there_is_no_warm_up_and_a_version(
 ) -> None:
     for module in ("tensorflow_serving", "tensorflow_serving.apis"):
         monkeypatch.setitem(__import__("sys").modules, module, None)
-    path = export.publish(MODELS["vae"](), tmp_path, "vae")
+    path = export.publish(smallest(), tmp_path, "gan")
     assert not (path / "assets.extra").exists()
-    assert Sampler(versions.find("vae", tmp_path)).number == 2
+    assert Sampler(versions.find("gan", tmp_path)).number == 2
     with pytest.raises(UsageError, match=r"pip install 'tfgen\[serving\]'"):
         Grpc("localhost:8500")
 
@@ -414,14 +466,14 @@ def test_a_name_that_appears_while_the_configuration_is_written_is_in_it(
 def test_a_configuration_that_cannot_be_written_is_told_after_publishing(tmp_path: Path) -> None:
     (tmp_path / "models.config").mkdir()
     with pytest.raises(
-        WorkError, match=r"published .*vae/2, but .*models.config cannot be written"
+        WorkError, match=r"published .*gan/2, but .*models.config cannot be written"
     ):
-        export.publish(MODELS["vae"](), tmp_path, "vae")
-    assert versions.version_numbers(tmp_path / "vae") == [2]
+        export.publish(smallest(), tmp_path, "gan")
+    assert versions.version_numbers(tmp_path / "gan") == [2]
 
 
 def test_a_configuration_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
-    own = 'model_config_list { config { name: "vae" base_path: "/elsewhere" } }\n'
+    own = 'model_config_list { config { name: "gan" base_path: "/elsewhere" } }\n'
     (tmp_path / "models.config").write_text(own)
-    export.publish(MODELS["vae"](), tmp_path, "vae")
+    export.write_models_config(tmp_path)
     assert (tmp_path / "models.config").read_text() == own

@@ -6,6 +6,7 @@ from typing import Any
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing.served import (
     BACKOFF,
+    BACKOFF_RATIO,
     MAX_RETRIES,
     SignatureDefs,
     late_answer,
@@ -115,8 +116,8 @@ def _service_config(retries: int) -> str:
     policy = {
         "maxAttempts": 1 + min(retries, MAX_RETRIES),
         "initialBackoff": f"{BACKOFF}s",
-        "maxBackoff": f"{BACKOFF * 2**MAX_RETRIES:g}s",
-        "backoffMultiplier": 2,
+        "maxBackoff": f"{BACKOFF * BACKOFF_RATIO**MAX_RETRIES:g}s",
+        "backoffMultiplier": BACKOFF_RATIO,
         "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
     }
     # gRPC refuses a policy of a single attempt.

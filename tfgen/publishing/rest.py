@@ -1,10 +1,12 @@
 """TensorFlow Serving's REST interface. No TensorFlow here."""
 
+import time
 from typing import Any
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing.served import (
     BACKOFF,
+    BACKOFF_RATIO,
     UNNAMED,
     SignatureDefs,
     late_answer,
@@ -28,8 +30,8 @@ class Rest:
     Args:
         url: `http://host:8501`, without a path unless a gateway needs one.
         timeout: seconds to wait for an answer.
-        retries: repetitions of a request that did not reach the server, or if the server was
-            overloaded; at most 4.
+        retries: repetitions of a request that did not reach the server, whose connection broke, or
+            if the server was overloaded; at most 4.
 
     Raises:
         UsageError: the URL cannot be a server's.
@@ -38,7 +40,7 @@ class Rest:
     def __init__(self, url: str, timeout: float = 60.0, retries: int = 3):
         import requests
         from urllib3.exceptions import LocationParseError
-        from urllib3.util import Retry, parse_url
+        from urllib3.util import parse_url
 
         try:
             parts = parse_url(url)
@@ -50,21 +52,8 @@ class Rest:
             raise UsageError(
                 f"--url {url!r} is not the address of a server; pass one like http://localhost:8501"
             )
-        self.address, self.timeout = url.rstrip("/"), timeout
-        # A request that timed out is not repeated: a slow server would only get more work.
-        retry = Retry(
-            retries,
-            read=False,
-            status_forcelist=_RETRIED,
-            allowed_methods=None,
-            backoff_factor=BACKOFF,
-            # The header may ask to wait for hours.
-            respect_retry_after_header=False,
-            raise_on_status=False,
-        )
+        self.address, self.timeout, self.retries = url.rstrip("/"), timeout, retries
         self._session = requests.Session()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
 
     def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs]:
         """The number and the signatures of a version; see `Transport`."""
@@ -89,22 +78,42 @@ class Rest:
 
     def _send(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         import requests
-        from urllib3.exceptions import HTTPError, ReadTimeoutError
+        from urllib3.exceptions import HTTPError
 
-        wait = (min(self.timeout, _CONNECT), self.timeout)
         try:
-            response = self._session.request(method, self.address + path, json=body, timeout=wait)
+            response = self._request(method, path, body)
         except requests.exceptions.InvalidJSONError as error:
             raise UsageError(f"the inputs cannot be sent: {error}") from error
         except (requests.RequestException, HTTPError) as error:
-            stalled = error.args and isinstance(error.args[0], ReadTimeoutError)
-            if stalled or isinstance(error, requests.ReadTimeout):
+            if _is_late(error):
                 raise WorkError(late_answer(self.address, self.timeout)) from error
             raise WorkError(
                 f"no server answers at {self.address} ({_reason(error)}); "
                 "is it up, and is this its REST port, by default 8501?"
             ) from error
         return self._read(response, method, path)
+
+    def _request(self, method: str, path: str, body: Any) -> Any:
+        """The server's response, after repetitions if it is not there or busy."""
+        import requests
+
+        broken = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+        wait = (min(self.timeout, _CONNECT), self.timeout)
+        for attempt in range(self.retries + 1):
+            is_last = attempt == self.retries
+            try:
+                response = self._session.request(
+                    method, self.address + path, json=body, timeout=wait
+                )
+                if is_last or response.status_code not in _RETRIED:
+                    break
+            except broken as error:
+                # A slow server would only get more work by a repetition.
+                if is_last or _is_late(error):
+                    raise
+            # Not for as long as the server's header says, which may be hours.
+            time.sleep(BACKOFF * BACKOFF_RATIO**attempt)
+        return response
 
     def _read(self, response: Any, method: str, path: str) -> dict[str, Any]:
         """The JSON of an answer, or the error that it stands for."""
@@ -135,6 +144,15 @@ class Rest:
 
 def _path(name: str, version: int | None) -> str:
     return f"/v1/models/{name}" + (f"/versions/{version}" if version is not None else "")
+
+
+def _is_late(error: BaseException) -> bool:
+    """Whether a request failed because its answer did not come in time."""
+    from requests import ReadTimeout
+    from urllib3.exceptions import ReadTimeoutError
+
+    stalled = error.args and isinstance(error.args[0], ReadTimeoutError)
+    return bool(stalled) or isinstance(error, ReadTimeout)
 
 
 def _reason(error: BaseException) -> str:

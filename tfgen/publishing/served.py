@@ -1,7 +1,8 @@
 """A published sampler behind TensorFlow Serving. No TensorFlow here.
 
 `rest` and `grpc` have the two ways to a server. Sampling changes nothing on the server, so a
-request is repeated if it did not reach the server, or if the server was overloaded.
+request is repeated if it did not reach the server, if the connection broke, or if the server was
+overloaded.
 """
 
 from collections.abc import Mapping
@@ -17,8 +18,9 @@ from tfgen.settings.fields import hint
 
 # Most repetitions of a request: gRPC makes at most five attempts.
 MAX_RETRIES = 4
-# Seconds before the first repetition; each further delay is twice as long.
-BACKOFF = 0.2
+# Seconds before the first repetition, and the ratio of one delay to the next: a server that is only
+# busy is asked again soon, and four repetitions, 8 s, outlast its restart.
+BACKOFF, BACKOFF_RATIO = 0.2, 3
 
 # Signature → "inputs" or "outputs" → tensor's name → its dtype and shape, in protobuf's JSON.
 SignatureDefs = Mapping[str, Mapping[str, Mapping[str, Any]]]

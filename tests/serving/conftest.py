@@ -1,0 +1,110 @@
+"""Two small published models, and a server of them in this process."""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfgen.serving.app import Settings, create_app
+from tfgen.serving.catalog import Catalog
+from tfgen.serving.data_images import DataImages
+from tfgen.serving.listing import Listing
+from tfgen.serving.local import LocalModels
+from tfgen.serving.pool import Pool
+from tfgen.serving.server import running
+
+SHAPE, CLASSES, LATENTS = (6, 6, 1), 3, 2
+MAX_BATCH, MAX_BODY = 50, 100_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> Iterator[None]:
+    """Keeps the garbage collector from TensorFlow's objects, as the command does."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Version 2 of `vae-tiny`, a VAE of bytes, and of `gan-classes`, which is conditional."""
+    from tfgen import GAN, VAE
+    from tfgen.publishing import export
+
+    folder = tmp_path_factory.mktemp("serving")
+    vae = VAE(
+        image_shape=SHAPE,
+        latent_dim=LATENTS,
+        hidden=(4,),
+        likelihood="logistic_mixture",
+        binarization="none",
+    )
+    gan = GAN(
+        image_shape=SHAPE,
+        latent_dim=LATENTS,
+        generator_hidden=(4,),
+        discriminator_hidden=(4,),
+        num_classes=CLASSES,
+    )
+    export.publish(vae, folder, "vae-tiny")
+    export.publish(gan, folder, "gan-classes")
+    return folder
+
+
+class QuietListing(Listing):
+    """A listing without statistics of test images, which take long for the shipped flow."""
+
+    def start(self, pool: Pool) -> None:
+        pass
+
+
+def serving(folder: Path, **settings: Any) -> AbstractContextManager[str]:
+    """A context with a server of a folder in this process; it gives the server's URL."""
+    catalog = Catalog(folder)
+    models, listing = LocalModels(catalog, MAX_BATCH), QuietListing(catalog, DataImages())
+    return running(create_app(models, listing, Settings(**{"max_body": MAX_BODY, **settings})))
+
+
+class StubModels:
+    """Models whose answer to a predict request is what a function returns."""
+
+    def __init__(self, predict: Callable[[bytes], bytes]):
+        self.answer = predict
+
+    def status(self, name: str, number: int | None) -> bytes:
+        return b"{}"
+
+    def metadata(self, name: str, number: int | None) -> bytes:
+        return b"{}"
+
+    def predict(self, name: str, number: int | None, body: bytes) -> bytes:
+        return self.answer(body)
+
+    def close(self) -> None:
+        pass
+
+
+def stub_serving(
+    folder: Path, predict: Callable[[bytes], bytes], **settings: Any
+) -> AbstractContextManager[str]:
+    """As `serving`, with a function in place of the models."""
+    listing = QuietListing(Catalog(folder), DataImages())
+    return running(create_app(StubModels(predict), listing, Settings(**settings)))
+
+
+@pytest.fixture(scope="session")
+def url(folder: Path) -> Iterator[str]:
+    """The address of a server of `folder` and the shipped models."""
+    with serving(folder) as url:
+        yield url
+
+
+def assert_same(answer: Any, array: np.ndarray) -> None:
+    """Asserts that numbers of an answer are those of an array, bit by bit."""
+    numbers = np.asarray(answer, array.dtype)
+    np.testing.assert_array_equal(numbers, array)
+    assert numbers.shape == array.shape

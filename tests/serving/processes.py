@@ -1,0 +1,47 @@
+"""`tfgen-serve` in processes of their own."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests import commands
+
+
+def start(folder: Path, *flags: object) -> subprocess.Popen[str]:
+    """Starts a server in a folder."""
+    environment = {**os.environ, "PYTHONPATH": str(commands.ROOT)}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # as a user starts it
+    return subprocess.Popen(
+        [sys.executable, "-m", f"{commands.PACKAGE}.serve", *map(str, flags)],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_address(server: subprocess.Popen[str]) -> str:
+    """The address of a server, from the line that it prints when it is ready."""
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    match = re.fullmatch(
+        r"serving \d+ models?( of \S+)? at (http://127\.0\.0\.1:\d+) \(Ctrl\+C stops\)\n", line
+    )
+    assert match, (line, server.communicate())
+    return match[2]
+
+
+@contextmanager
+def serving_process(folder: Path, *flags: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A context with a server, started in a folder, and its address."""
+    server = start(folder, "--port", 0, *flags)
+    try:
+        yield server, read_address(server)
+    finally:
+        server.kill()
+        server.communicate()

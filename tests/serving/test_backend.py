@@ -1,0 +1,141 @@
+"""`--backend`: the models of another server, here of tfgen's own in the same process."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+
+from tests.serving.conftest import StubModels, assert_same, serving
+from tests.told import fails
+from tfgen.errors import UsageError, WorkError
+from tfgen.publishing import versions
+from tfgen.publishing.sampler import Sampler
+from tfgen.serving import backend
+from tfgen.serving.app import Settings, create_app
+from tfgen.serving.backend import BackendListing, BackendModels
+from tfgen.serving.catalog import Catalog
+from tfgen.serving.data_images import DataImages
+from tfgen.serving.listing import Listing
+from tfgen.serving.refusal import RefusalError
+from tfgen.serving.server import running
+
+pytestmark = pytest.mark.newest
+
+
+def front(
+    url: str, saved_models: Path, names: list[str] | None = None, timeout: float = 60.0
+) -> tuple[BackendModels, BackendListing]:
+    models = BackendModels(url, timeout, 4)
+    return models, BackendListing(models, names, Catalog(saved_models), DataImages())
+
+
+@pytest.fixture(scope="module")
+def passed_on(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that passes requests on to that of `url`, with none of its models on its disk."""
+    models, listing = front(url, tmp_path_factory.mktemp("empty"), ["vae-tiny", "gan-classes"])
+    with running(create_app(models, listing, Settings())) as address:
+        yield address
+
+
+def test_answers_are_passed_on(passed_on: str, url: str, folder: Path) -> None:
+    path = "/v1/models/vae-tiny/versions/2:predict"
+    answer = requests.post(passed_on + path, json={"inputs": [5]}, timeout=60).json()
+    images = Sampler(folder / "vae-tiny" / "2").call("sample", seed=np.int32([5]))["images"]
+    assert_same(answer["outputs"], images)
+    for path in ("/v1/models/vae-tiny", "/v1/models/vae-tiny/versions/2/metadata"):
+        pair = [requests.get(address + path, timeout=60).json() for address in (passed_on, url)]
+        assert pair[0] == pair[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("nobody:predict", {"inputs": [5]}),
+        ("vae-tiny/versions/9:predict", {"inputs": [5]}),
+        ("vae-tiny:predict", {"inputs": ["5"]}),
+        ("..%2Fvae-tiny:predict", {"inputs": [5]}),
+        ("vae-tiny%3Fx:predict", {"inputs": [5]}),
+    ],
+)
+def test_errors_are_passed_on(passed_on: str, url: str, path: str, body: Any) -> None:
+    answers = [
+        requests.post(f"{address}/v1/models/{path}", json=body, timeout=60)
+        for address in (passed_on, url)
+    ]
+    assert answers[0].status_code == answers[1].status_code >= 400
+    assert answers[0].json() == answers[1].json()
+
+
+def test_the_listing_needs_no_manifest(passed_on: str, url: str) -> None:
+    def models(address: str) -> dict[str, Any]:
+        content = requests.get(f"{address}/page/models.json", timeout=60).json()
+        assert content["backend"] == (url if address == passed_on else None)
+        return {model["name"]: model for model in content["models"]}
+
+    shown, original = models(passed_on), models(url)
+    assert list(shown) == ["vae-tiny", "gan-classes"]
+    for name, model in shown.items():
+        for key in ("family", "signatures", "image_shape", "latent_dim", "num_classes"):
+            assert model[key] == original[name][key]
+        assert model["versions"] == [{"number": 2, "shipped": False}]
+        assert (model["summary"], model["dataset"], model["real"]) == ("", None, None)
+
+
+def test_a_manifest_on_this_machine_is_used(
+    url: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of the shipped models only one that is opened quickly.
+    (tmp_path / "vae").symlink_to(versions.shipped_folder() / "vae")
+    monkeypatch.setattr(versions, "shipped_folder", lambda: tmp_path)
+    _, listing = front(url, folder)
+    content = listing.content()
+    # The names come from this machine: those of the folder, and the shipped ones.
+    models = {model["name"]: model for model in content["models"]}
+    assert models.keys() == {"gan-classes", "vae", "vae-tiny"}
+    assert models["vae"]["dataset"] == "mnist" and models["vae"]["real"] is not None
+    listing.check()
+
+
+def test_families_are_guessed_from_signatures(folder: Path) -> None:
+    for saved_models in (folder, versions.shipped_folder()):
+        for name in versions.names(saved_models):
+            manifest = versions.read_manifest(versions.find(name, saved_models).path)
+            family = manifest.get("family") or manifest["run"]["family"]
+            assert backend.guess_family(manifest["signatures"]) == family
+
+
+def test_a_busy_backend_says_when_to_come_again(tmp_path: Path) -> None:
+    class Busy(StubModels):
+        def status(self, name: str, number: int | None) -> bytes:
+            raise RefusalError(503, "later", {"Retry-After": "7"})
+
+    listing = Listing(Catalog(tmp_path), DataImages())
+    with running(create_app(Busy(bytes), listing, Settings())) as url:
+        app = create_app(*front(url, tmp_path), Settings())
+        with running(app) as passed_on:
+            answer = requests.get(f"{passed_on}/v1/models/vae", timeout=30)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
+    assert answer.json() == {"error": "later"}
+
+
+def test_what_is_wrong_with_a_backend_is_told(url: str, folder: Path, tmp_path: Path) -> None:
+    fails(lambda: front("localhost:8501", folder), "localhost:8501", error=UsageError)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        quiet = f"http://127.0.0.1:{port}"
+        fails(front(quiet, folder, timeout=0.3)[1].check, "no answer in 0.3 s", error=WorkError)
+    closed = front(f"http://127.0.0.1:{port}", folder)
+    fails(closed[1].check, f"no server answers at http://127.0.0.1:{port}", error=WorkError)
+    with running(create_app(*closed, Settings())) as passed_on:
+        answer = requests.get(f"{passed_on}/v1/models/vae", timeout=30)
+        assert answer.status_code == 502 and "no server answers" in answer.json()["error"]
+        answer = requests.get(f"{passed_on}/page/models.json", timeout=30)
+        assert answer.status_code == 502 and "no server answers" in answer.json()["error"]
+    fails(front(url, folder, ["nobody"])[1].check, "Latest(nobody)", error=UsageError)
+    with serving(folder) as address:
+        other = front(f"{address}/page", folder)[1]
+        fails(other.check, "has no model named classifier, flow", "--models", error=UsageError)

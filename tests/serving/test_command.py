@@ -1,0 +1,142 @@
+"""`tfgen-serve --backend` in a process of its own, which needs no TensorFlow and starts at once."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import requests
+
+from tests import commands
+from tests.serving import processes
+from tests.serving.conftest import MAX_BATCH, QuietListing, assert_same
+from tfgen.publishing.sampler import Sampler
+from tfgen.serving.app import Settings, create_app
+from tfgen.serving.catalog import Catalog
+from tfgen.serving.data_images import DataImages
+from tfgen.serving.local import LocalModels
+from tfgen.serving.server import running
+
+pytestmark = pytest.mark.newest
+
+
+class Backend(LocalModels):
+    """Models that send signals to the server in front of them while they compute.
+
+    Attributes:
+        signals: the signal to send at a request, by the number of the request.
+        front: the server in front.
+    """
+
+    front: "Front"
+
+    def __init__(self, catalog: Catalog, max_batch: int):
+        super().__init__(catalog, max_batch)
+        self.signals: dict[int, signal.Signals] = {}
+        self.count = 0
+
+    def predict(self, name: str, number: int | None, body: bytes) -> bytes:
+        self.count += 1
+        if signum := self.signals.pop(self.count, None):
+            self.front.restart(signum)
+        return super().predict(name, number, body)
+
+
+class Front:
+    """A server in front of another, in a process of its own, that can be restarted.
+
+    Attributes:
+        address: its address.
+        statuses: the exit statuses of the processes that have ended.
+    """
+
+    def __init__(self, folder: Path, *flags: object):
+        self.folder, self.flags = folder, flags
+        self.process = processes.start(folder, "--port", 0, *flags)
+        self.address = processes.read_address(self.process)
+        self.statuses: list[int] = []
+        self.restarting = threading.Thread()
+
+    def restart(self, signum: signal.Signals) -> None:
+        """Ends the process by a signal; another one takes its place when it has ended.
+
+        Returns when the process no longer listens.
+        """
+        self.process.send_signal(signum)
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:
+                socket.create_connection(("127.0.0.1", urlsplit(self.address).port), 60).close()
+                time.sleep(0.01)
+        self.restarting = threading.Thread(target=self._replace, args=(self.process,))
+        self.restarting.start()
+
+    def _replace(self, process: subprocess.Popen[str]) -> None:
+        process.communicate()
+        self.statuses.append(process.returncode)
+        port = urlsplit(self.address).port
+        self.process = processes.start(self.folder, "--port", port, *self.flags)
+        assert processes.read_address(self.process) == self.address
+
+    def end(self, signum: signal.Signals) -> tuple[str, str]:
+        """Ends the process by a signal; returns what else it printed."""
+        self.process.send_signal(signum)
+        return self.process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def backend(folder: Path) -> Iterator[Backend]:
+    catalog = Catalog(folder)
+    models = Backend(catalog, MAX_BATCH)
+    with running(create_app(models, QuietListing(catalog, DataImages()), Settings())) as url:
+        models.front = Front(folder, "--backend", url, "--models", "vae-tiny", "--quiet")
+        yield models
+        models.front.process.kill()
+        models.front.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def vae(folder: Path) -> Sampler:
+    return Sampler(folder / "vae-tiny" / "2")
+
+
+def test_it_lists_and_answers(backend: Backend, vae: Sampler) -> None:
+    address = backend.front.address
+    content = requests.get(f"{address}/page/models.json", timeout=60).json()
+    (model,) = content["models"]
+    assert (model["name"], model["family"], model["image_shape"]) == ("vae-tiny", "vae", [6, 6, 1])
+    body = {"signature_name": "latents", "inputs": [7, 11]}
+    path = "/v1/models/vae-tiny:predict"
+    answer = requests.post(address + path, json=body, timeout=60).json()
+    assert_same(answer["outputs"], vae.call("latents", seed=np.int32([7, 11]))["latents"])
+
+
+def test_a_command_outlasts_restarts(
+    backend: Backend, vae: Sampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # On a busy machine, a process may take longer to start than the usual delays.
+    monkeypatch.setattr("tfgen.publishing.rest.BACKOFF", 0.7)
+    backend.count, backend.signals = 0, {10: signal.SIGTERM, 30: signal.SIGKILL}
+    flags = ["--n", 2000, "--batch-size", 50, "--url", backend.front.address, "--retries", 4]
+    images = commands.npz("sample", "vae-tiny", *flags)["images"]
+    backend.front.restarting.join()
+    assert backend.front.statuses == [0, -signal.SIGKILL]
+    # One request in flight was answered in spite of SIGTERM, the other one was sent again.
+    assert backend.count == 2 * 2000 / 50 + 1
+    monkeypatch.setattr(vae, "batch_size", 50)
+    np.testing.assert_array_equal(images, vae.sample(2000))
+
+
+def test_ctrl_c_is_the_usual_end_and_quiet_says_nothing(backend: Backend) -> None:
+    front = backend.front
+    assert requests.get(front.address, timeout=60).status_code == 200
+    assert requests.get(f"{front.address}/nothing", timeout=60).status_code == 404
+    assert front.end(signal.SIGINT) == ("", "")
+    assert front.process.returncode == 0

@@ -1,0 +1,475 @@
+"""The page in a real browser: what it shows is what the samplers compute."""
+
+import io
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+import tfgen
+from tests import commands
+from tests.serving import browser as chromium
+from tests.serving.browser import (
+    drop,
+    last_point,
+    open_page,
+    reload,
+    rounded,
+    settle,
+    shown,
+    slide,
+    sync_api,
+    visit,
+    with_statistics,
+)
+from tfgen import figures
+from tfgen.publishing import versions
+from tfgen.publishing.sampler import Sampler
+from tfgen.serving import statistics
+
+pytestmark = pytest.mark.newest
+
+expect = sync_api.expect
+PAGE = Path(tfgen.__file__).parent / "serving" / "page"
+VIEWS = ("samples", "between", "plane", "draw", "compare")
+# What the shipped models show in the pictures of docs.
+PICTURES = {
+    "samples": {"model2": "gan", "model3": "flow", "image": "1.7"},
+    "between": {},
+    "plane": {"model": "vae", "x": 1.2, "y": -0.7},
+    "draw": {"test": 4, "model-vae": "vae"},
+    "compare": {},
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium.open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def desktop(browser: Any) -> Any:
+    return open_page(browser)
+
+
+@pytest.fixture(scope="module")
+def phone(browser: Any) -> Any:
+    return open_page(browser, viewport={"width": 360, "height": 740}, has_touch=True)
+
+
+@pytest.fixture
+def page(desktop: Any) -> Iterator[Any]:
+    desktop.complaints = []
+    yield desktop
+    # The page reads the listing again and again.
+    desktop.unroute_all(behavior="ignoreErrors")
+    assert not desktop.complaints
+
+
+def shipped(name: str) -> Sampler:
+    return Sampler(versions.shipped_folder() / name / "1")
+
+
+@pytest.fixture(scope="module")
+def vae() -> Sampler:
+    return shipped("vae")
+
+
+# --- the files --------------------------------------------------------------------------
+
+
+def test_the_page_is_small_and_whole() -> None:
+    texts = {path.name: path.read_text() for path in PAGE.iterdir()}
+    assert sum(len(text.encode()) for text in texts.values()) < 200_000
+    index = texts["index.html"]
+    # The server's policy allows neither scripts nor styles inside of the HTML.
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", index)
+    preloaded = set(re.findall(r'modulepreload" href="page/([\w.]+)"', index))
+    assert preloaded == {name for name in texts if name.endswith(".js")} - {"main.js"}
+    for name, text in texts.items():
+        assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text), name
+
+
+# --- Samples ----------------------------------------------------------------------------
+
+
+def test_samples_are_those_of_the_sampler(page: Any, url: str, folder: Path, vae: Sampler) -> None:
+    visit(page, url, "samples", seed=7, model="vae")
+    canvases = page.locator(".grid canvas")
+    np.testing.assert_array_equal(shown(canvases), rounded(vae.sample(25, seed=7)))
+
+    slide(page.get_by_label("Temperature"), "ArrowLeft", 6)
+    settle(page)
+    seeds = tfgen.random.image_seeds(7, 25)
+    latents = vae.latents(seeds) * np.float32(0.7)
+    np.testing.assert_array_equal(shown(canvases), rounded(vae.decode(latents)))
+    slide(page.get_by_label("Temperature"), "ArrowRight", 6)
+
+    page.get_by_role("button", name="Add a model beside it").click()
+    second = page.locator(".columns > section").nth(1)
+    second.get_by_label("Model").select_option("gan-classes")
+    settle(page)
+    gan = Sampler(folder / "gan-classes" / "2")
+    canvases = page.get_by_role("group", name="Samples of gan-classes version 2").locator("canvas")
+    np.testing.assert_array_equal(shown(canvases), rounded(gan.sample(25, seed=7)))
+    second.get_by_role("combobox", name="Class").select_option("1")
+    settle(page)
+    np.testing.assert_array_equal(shown(canvases), rounded(gan.sample(25, seed=7, labels=1)))
+
+    reload(page, class2=1)
+    np.testing.assert_array_equal(shown(canvases), rounded(gan.sample(25, seed=7, labels=1)))
+    page.get_by_role("button", name="Remove gan-classes").click()
+    expect(page.locator(".columns > section")).to_have_count(1)
+
+
+def test_an_image_comes_with_what_gives_it_again(
+    page: Any, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    visit(page, url, "samples", seed=7, model="gan-classes", temperature=0.5)
+    page.get_by_role("button", name=re.compile("^Image 5 ")).click()
+    settle(page)
+    panel = page.get_by_role("complementary", name="Image")
+    seed = int(tfgen.random.image_seeds(7, 25)[4])
+    expect(panel).to_contain_text(f"seed {seed}")
+    expect(panel).to_contain_text("class 1")
+    (pixels,) = shown(panel.locator("canvas"))
+
+    sample, curl = (shlex.split(text) for text in panel.locator("code").all_inner_texts())
+    assert sample[:2] == ["tfgen-sample", "gan-classes"]
+    (image,) = commands.npz("sample", *sample[1 : sample.index("--out")])["images"]
+    np.testing.assert_array_equal(rounded(image), pixels)
+    flags = dict(zip(curl[1:-1:2], curl[2::2], strict=True))
+    answer = requests.post(curl[-1], data=flags["-d"], timeout=60).json()
+    np.testing.assert_array_equal(rounded(answer["outputs"][0]), pixels)
+
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Download PNG").click()
+    with Image.open(download.value.path()) as file:
+        np.testing.assert_array_equal(np.asarray(file.convert("RGB")), pixels)
+    assert str(seed) in download.value.suggested_filename
+
+
+def test_a_bar_changes_the_image(page: Any, url: str, vae: Sampler) -> None:
+    visit(page, url, "samples", seed=3, model="vae", image="1.2")
+    panel = page.get_by_role("complementary", name="Image")
+    latents = vae.latents([tfgen.random.image_seeds(3, 3)[2]])
+    expected = rounded(vae.sample(seeds=tfgen.random.image_seeds(3, 3)[2:]))
+    np.testing.assert_array_equal(shown(panel.locator("canvas")), expected)
+
+    bars = panel.get_by_role("slider")
+    box = bars.bounding_box()
+    # Down at the fourth of twenty bars, up where its value is 1.75: a quarter from the top.
+    x = box["x"] + 3.5 * box["width"] / 20
+    page.mouse.move(x, box["y"] + 0.6 * box["height"])
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + box["height"] / 4, steps=4)
+    page.mouse.up()
+    expect(bars).to_have_attribute("aria-valuetext", re.compile("number 4 of 20: 1.7"))
+    settle(page)
+    latents[0, 3] = float(bars.get_attribute("aria-valuenow"))
+    changed = rounded(vae.decode(latents))
+    np.testing.assert_array_equal(shown(panel.locator("canvas")), changed)
+    assert not np.array_equal(changed, expected)
+
+    reload(page, edit=f"3%7E{latents[0, 3]:g}")
+    np.testing.assert_array_equal(shown(panel.locator("canvas")), changed)
+    panel.get_by_role("button", name="Undo the changes").click()
+    settle(page)
+    np.testing.assert_array_equal(shown(panel.locator("canvas")), expected)
+
+
+# --- Between ----------------------------------------------------------------------------
+
+
+def test_the_ways_are_those_of_the_sampler(page: Any, url: str, vae: Sampler) -> None:
+    visit(page, url, "between", model="vae")
+    choices = page.get_by_role("group", name="Images", exact=True).get_by_role("button")
+    choices.nth(3).click()
+    choices.nth(8).click()
+    settle(page)
+    seeds = tfgen.random.image_seeds(0, 9)
+    start, end = vae.latents(seeds[[3, 8]])
+    paths = {"Linear interpolation": "linear", "Spherical interpolation": "spherical"}
+    latents = [figures.interpolated_latents(start, end, 9, path) for path in paths.values()]
+    expected = rounded(vae.decode(np.concatenate(latents)))
+    strips = [page.get_by_role("group", name=name).locator("canvas") for name in paths]
+    differences = np.abs(np.concatenate([*map(shown, strips)]) - expected.astype(int))
+    # The angle in float64 differs from numpy's in the last place.
+    assert differences.max() <= 1 and np.mean(differences > 0) < 1e-3
+
+    slider = page.get_by_label("Position from start to end")
+    slide(slider, "Home", 1)
+    settle(page)
+    images = shown(page.locator(".path canvas"))
+    np.testing.assert_array_equal(images, rounded(vae.decode(np.stack([start, start]))))
+    expect(page.locator(".path.linear")).to_contain_text(f"length {np.linalg.norm(start):.1f}")
+    page.get_by_role("button", name="Play").click()
+    expect(slider).not_to_have_value("0")
+    page.get_by_role("button", name="Pause").click()
+    settle(page)
+    images = shown(page.locator(".path canvas"))
+    share = page.locator(".path canvas").first.get_attribute("data-share")
+    reload(page, share=share)
+    expect(slider).to_have_value(f"{float(share):.2f}".rstrip("0"))
+    np.testing.assert_array_equal(shown(page.locator(".path canvas")), images)
+
+
+# --- The plane --------------------------------------------------------------------------
+
+
+def test_the_plane_follows_the_pointer(page: Any, url: str, folder: Path) -> None:
+    sampler = Sampler(folder / "vae-tiny" / "2")
+    visit(page, url, "plane", model="vae-tiny")
+    side = 13
+    values = 3 * ((2 * np.arange(side) + 1) / side - 1)
+    latents = np.array([(x, y) for y in reversed(values) for x in values], np.float32)
+    images = [sampler.decode(row) for row in np.split(latents, side)]
+    grid = figures.image_grid(np.concatenate(images), side, pad=0)
+    (plane,) = shown(page.locator(".map canvas"))
+    np.testing.assert_array_equal(plane, np.broadcast_to(grid, plane.shape))
+
+    under_way, most = set(), [0]
+
+    def begin(request: Any) -> None:
+        if request.method == "POST":
+            under_way.add(request)
+            most[0] = max(most[0], len(under_way))
+
+    page.on("request", begin)
+    page.on("requestfinished", lambda request: under_way.discard(request))
+    box = page.locator(".map").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.move(middle[0] + box["width"] / 4, middle[1] - box["height"] / 3, steps=40)
+    picture = page.get_by_role("img", name=re.compile("^the image at right 1.5"))
+    expect(picture).to_have_attribute("data-x", re.compile(r"1\.[45]"))
+    settle(page)
+    assert most == [1]
+    point = [[float(picture.get_attribute(f"data-{axis}")) for axis in "xy"]]
+    np.testing.assert_allclose(point, [[1.5, 2]], atol=0.02)
+    np.testing.assert_array_equal(shown(picture), rounded(sampler.decode(point)))
+
+    page.mouse.down()
+    page.locator(".map").press("ArrowLeft")
+    expect(page.locator(".position")).to_contain_text(f"right {point[0][0] - 0.1:.2f}")
+    reload(page, x=f"{point[0][0] - 0.1:.4g}")
+    expect(page.locator(".position")).to_contain_text(f"right {point[0][0] - 0.1:.2f}")
+
+
+def test_directions_of_many_latents(page: Any, url: str, vae: Sampler) -> None:
+    directions = {"mean": np.full(20, 0.1), "first": np.eye(20)[4], "second": np.eye(20)[7]}
+    lists = {name: vector.tolist() for name, vector in directions.items()}
+    with_statistics(page, {"vae": {"latent_directions": lists}})
+    visit(page, url, "plane", model="vae", x=1.5, y=-2)
+    expect(page.get_by_label("Directions")).to_have_value("principal")
+    mean, first, second = directions.values()
+    expected = vae.decode(np.float32([mean + 1.5 * first - 2 * second]))
+    picture = page.get_by_role("img", name=re.compile("^the image at right"))
+    np.testing.assert_array_equal(shown(picture), rounded(expected))
+
+    page.get_by_label("Directions").select_option("random")
+    page.get_by_role("spinbutton", name="Seed").fill("11")
+    settle(page)
+    page.locator(".map").press("ArrowRight")
+    settle(page)
+    latents, other = vae.latents([11, 12])
+    length = np.linalg.norm(latents)
+    direction = other - latents * (other @ latents) / length**2
+    latents += 0.1 * length / 3 * direction / np.linalg.norm(direction)
+    differences = shown(picture) - rounded(vae.decode([latents])).astype(int)
+    assert np.abs(differences).max() <= 1
+
+    page.get_by_label("Directions").select_option("axes")
+    page.get_by_label("Right: number").fill("3")
+    page.get_by_label("Right: number").press("Enter")
+    page.get_by_role("spinbutton", name="Seed").fill("11")
+    settle(page)
+    (latents,) = vae.latents([11])
+    inside = np.clip(latents[[2, 1]], -3, 3)
+    expect(page.locator(".position")).to_contain_text(f"{abs(inside[0]):.2f}")
+    latents[[2, 1]] = inside
+    np.testing.assert_array_equal(shown(picture), rounded(vae.decode([latents])))
+
+
+# --- Draw -------------------------------------------------------------------------------
+
+
+def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) -> None:
+    scale = {"test": [0.8, 1.0, 1.3], "inverted": [2.5, 3.0, 3.5], "noise": [10, 10.2, 10.4]}
+    with_statistics(page, {"flow": {"bits_per_dim": scale}})
+    visit(page, url, "draw", **{"model-vae": "vae"})
+    box = page.locator("canvas.pad").bounding_box()
+    page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.8 * box["height"], steps=12)
+    page.mouse.up()
+    page.wait_for_url(lambda address: np.allclose(last_point(address), [115, 204], atol=1))
+    classifier = page.get_by_role("region", name=re.compile("^The classifier"))
+    expect(classifier).to_contain_text("Most probable: 1")
+    settle(page)
+    (seen,) = shown(page.get_by_role("img", name="the drawing as the models see it"))
+    image = seen[None, ..., :1]
+    assert image.shape == (1, 28, 28, 1)
+    rows = np.nonzero(image[0, ..., 0].max(axis=1) > 24)
+    assert np.ptp(rows) in (18, 19)  # MNIST's digits are 20 pixels high
+    mean, _ = vae.encode(image)
+    reconstruction = shown(page.get_by_role("img", name="the reconstruction"))
+    np.testing.assert_array_equal(reconstruction, rounded(vae.decode(mean)))
+    bits = float(page.locator("[data-bits]").get_attribute("data-bits"))
+    inputs = {"images": image.tolist(), "seed": [0]}
+    body = {"signature_name": "log_prob", "inputs": inputs}
+    answer = requests.post(f"{url}/v1/models/flow:predict", json=body, timeout=60).json()
+    np.testing.assert_allclose(bits, answer["outputs"]["bits_per_dim"][0], rtol=1e-6)
+    expect(page.locator(".scale-row")).to_have_count(4)
+
+    tests = tfgen.data.load("mnist").test.images[:100]
+    distances = np.sort(np.linalg.norm(vae.encode(tests)[0] - mean, axis=1))
+    neighbours = page.locator(".neighbours li")
+    expect(neighbours).to_have_text([f"distance {value:.1f}" for value in distances[:5]])
+
+    reload(page)
+    (again,) = shown(page.get_by_role("img", name="the drawing as the models see it"))
+    np.testing.assert_array_equal(again, seen)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Draw something, or take a test image.")).to_have_count(3)
+
+    digit = tests[42]
+    drop(page, figures.png_bytes(digit, least_side=0))
+    settle(page)
+    (seen,) = shown(page.get_by_role("img", name="the drawing as the models see it"))
+    np.testing.assert_array_equal(seen[..., :1], digit)
+    expect(page.get_by_text("digit.png stays on this machine")).to_be_visible()
+    drop(page, b"not an image")
+    expect(page.get_by_text("not an image that this browser can read")).to_be_visible()
+
+
+# --- Compare ----------------------------------------------------------------------------
+
+
+def test_the_comparison_and_the_game(page: Any, url: str, vae: Sampler) -> None:
+    visit(page, url, "compare", seed=5, against="vae", round=9)
+    canvases = page.get_by_role("region", name="vae", exact=True).locator("canvas")
+    np.testing.assert_array_equal(shown(canvases), rounded(vae.sample(16, seed=5)))
+    tests = tfgen.data.load("mnist").test.images[:100]
+    known = {image.tobytes() for image in tests}
+
+    def is_real(pixels: np.ndarray) -> bool:
+        return pixels[..., 0].tobytes() in known
+
+    real = shown(page.get_by_role("region", name="real images").locator("canvas"))
+    assert all(map(is_real, real))
+    fid = versions.read_manifest(vae.version.path)["evaluation"]["samples"]["fid"]
+    expect(page.get_by_role("row", name=re.compile("^FID"))).to_contain_text(f"{fid:.2f}")
+
+    game = page.get_by_role("region", name="Game")
+    truth = [is_real(pixels) for pixels in shown(game.locator("canvas"))]
+    assert sum(truth) == 6
+    images = game.get_by_role("button", name=re.compile("^Image"))
+    for index, is_picked in enumerate(truth):
+        if is_picked and index != truth.index(True):
+            images.nth(index).click()
+    game.get_by_role("button", name="Check").click()
+    expect(game.get_by_role("status")).to_contain_text("You are right about 11 of 12")
+    expect(game.get_by_role("row", name=re.compile("^vae"))).to_have_text("vae660")
+    expect(game.get_by_role("row", name=re.compile("^real images"))).to_have_text("real images651")
+    game.get_by_role("button", name="Next round").click()
+    expect(game.get_by_role("button", name="Check")).to_be_enabled()
+    settle(page)
+
+
+# --- all views --------------------------------------------------------------------------
+
+
+def test_errors_say_what_happened(page: Any, url: str) -> None:
+    visit(page, url, "samples", model="vae-tiny")
+    statuses = [503, 503]
+
+    def answer(route: Any) -> None:
+        if statuses:
+            headers = {"Retry-After": "0.1"}
+            body = {"error": "the server is busy"}
+            route.fulfill(status=statuses.pop(), headers=headers, json=body)
+        else:
+            route.continue_()
+
+    page.route("**:predict", answer)
+    page.get_by_label("Seed of the grid", exact=True).fill("8")
+    settle(page)  # asked again, and answered
+    assert not statuses and page.get_by_role("alert").inner_text() == ""
+
+    statuses.append(404)
+    page.get_by_label("Seed of the grid", exact=True).fill("9")
+    expect(page.get_by_role("alert")).to_contain_text("the server is busy")
+    expect(page.get_by_role("alert")).to_contain_text("Reload the page")
+    page.get_by_role("alert").get_by_role("button", name="Try again").click()
+    settle(page)
+    expect(page.get_by_role("alert")).to_be_empty()
+
+    page.route("**:predict", lambda route: route.abort())
+    page.get_by_label("Seed of the grid", exact=True).fill("10")
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
+    expect(page.get_by_role("alert")).to_contain_text("tfgen-serve")
+    # The browser reports the refused requests itself.
+    page.complaints = [text for text in page.complaints if "Failed to load" not in text]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_is_accessible_on_a_phone(phone: Any, url: str, view: str) -> None:
+    page = phone
+    hosts = set()
+    page.on("request", lambda request: hosts.add(re.match(r"\w+:/*[^/]*", request.url)[0]))
+    tiny = {"draw": {}, "compare": {"against": "vae"}}
+    visit(page, url, view, **tiny.get(view, {"model": "vae-tiny"}))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert len(page.get_by_role("heading", level=1).all()) == 1
+    nameless = """nodes => nodes.filter(node => !(node.getAttribute("aria-label")
+        || node.labels?.length || node.textContent.trim())).map(node => node.outerHTML)"""
+    controls = "button, select, input, a, [role=slider], [role=application], [role=img]"
+    assert page.locator(controls).evaluate_all(nameless) == []
+    expect(page.locator('[aria-hidden=""]')).to_have_count(0)  # would not be hidden
+    current = page.get_by_role("navigation").locator("[aria-current=page]")
+    expect(current).to_have_count(1)
+    # The first stop of the tabulator skips the views; the next ones are the views.
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Samples")).to_be_focused()
+    assert hosts <= {url, "about:blank"}
+    assert not page.complaints
+
+
+def statistics_of_test_images(vae: Sampler) -> dict[str, Any]:
+    """What a server tells about test images of the shipped models, after a while."""
+    images = tfgen.data.load("mnist").test.images[:100]
+    noise = np.random.default_rng(0).integers(0, 256, images.shape, np.uint8)
+    kinds = {"test": images, "inverted": 255 - images, "noise": noise}
+    flow = shipped("flow")
+    bits = {kind: flow.evaluate("log_prob", x)["bits_per_dim"] for kind, x in kinds.items()}
+    scale = {kind: np.quantile(x, (0.05, 0.5, 0.95)).tolist() for kind, x in bits.items()}
+    directions = statistics.principal_directions(vae.encode(images)[0])
+    return {"vae": {"latent_directions": directions}, "flow": {"bits_per_dim": scale}}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pictures_for_docs(browser: Any, url: str, vae: Sampler, theme: str) -> None:
+    if (folder := chromium.picture_folder()) is None:
+        pytest.skip("TFGEN_PAGE_PICTURES does not name a folder for pictures of the page")
+    size = {"width": 1180, "height": 860}
+    page = open_page(browser, viewport=size, color_scheme=theme)
+    with_statistics(page, statistics_of_test_images(vae), ("vae", "gan", "flow", "classifier"))
+    for view, values in PICTURES.items():
+        visit(page, url, view, **values)
+        with Image.open(io.BytesIO(page.screenshot())) as picture:
+            # Keeps rare colours, as of the cross in the plane, and the exact background.
+            method = Image.Quantize.MAXCOVERAGE
+            colours = picture.convert("RGB").quantize(256, method, 3, dither=Image.Dither.NONE)
+        colours.save(folder / f"serve-{view}-{theme}.png", optimize=True)
+    page.context.close()

@@ -1,0 +1,120 @@
+"""A connection of the server: uvicorn's, with limits of its own and errors as JSON.
+
+A client that sends its request too slowly, that never reads its answer, or that sends a head
+without an end would else hold a connection or memory for as long as it likes.
+"""
+
+import asyncio
+from typing import Any
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+# Most bytes of a request's first line and headers.
+MAX_HEAD = 2**16
+# Seconds for a request's head to arrive, and for an answer to be taken.
+HEAD_TIMEOUT, SEND_TIMEOUT = 30.0, 120.0
+# Seconds for the rest of a request that is answered before its end, which is read and dropped: if
+# the connection were closed at once, many clients would see no answer but a broken connection.
+LINGER = 5.0
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, which also limits the size of a head and the time for it."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _send_timer: asyncio.TimerHandle | None = None
+    # Bytes of the head that is arriving; None while no head is.
+    _head: int | None = 0
+    _is_refused = False
+
+    def connection_made(self, transport: Any) -> None:
+        """Starts the time for the first head."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def on_message_begin(self) -> None:
+        """Starts the time for a further head."""
+        super().on_message_begin()
+        self._wait_for_head()
+
+    def _wait_for_head(self) -> None:
+        self._stop_timer()
+        self._head = 0
+        self._timer = self.loop.call_later(HEAD_TIMEOUT, self._refuse_slow_head)
+
+    def _refuse_slow_head(self) -> None:
+        self.refuse(408, f"The request did not arrive within {HEAD_TIMEOUT:g} s")
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def on_headers_complete(self) -> None:
+        """Ends the time for the head."""
+        self._stop_timer()
+        self._head = None
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Starts the time for the rest of a request that is answered before its end."""
+        super().on_response_complete()
+        if self.cycle.more_body and self.cycle.response_complete and self._timer is None:
+            self._timer = self.loop.call_later(LINGER, self.transport.close)
+
+    def on_message_complete(self) -> None:
+        """Ends that time."""
+        self._stop_timer()
+        super().on_message_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Reads what arrives, a head only up to its limit."""
+        if self._is_refused:
+            return
+        super().data_received(data)
+        if self._head is not None:
+            self._head += len(data)
+            if self._head > MAX_HEAD:
+                self.refuse(431, f"The head of the request is longer than {MAX_HEAD} bytes")
+
+    def eof_received(self) -> None:
+        """Answers a request whose body is cut off; the connection is then closed."""
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body and not cycle.response_started:
+            self.refuse(400, "The body of the request is cut off")
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is not HTTP."""
+        self.refuse(400, msg)
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answers with an error as JSON and closes the connection."""
+        self._stop_timer()
+        if self.transport.is_closing() or self._is_refused:
+            return
+        self._is_refused = True
+        body = orjson.dumps({"error": message})
+        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head % len(body) + body)
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER, self.transport.close)
+
+    def pause_writing(self) -> None:
+        """Starts the time for the client to take its answer."""
+        super().pause_writing()
+        self._send_timer = self.loop.call_later(SEND_TIMEOUT, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Ends that time."""
+        super().resume_writing()
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends all times."""
+        self._stop_timer()
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+        super().connection_lost(exc)

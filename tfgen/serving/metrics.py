@@ -1,0 +1,79 @@
+"""Numbers about the requests, as text for Prometheus, under TensorFlow Serving's names."""
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Upper limits of the histogram of latencies, in microseconds: 10 · 1.8ⁱ.
+_LIMITS = [10 * 1.8**i for i in range(33)]
+# The names of TensorFlow Serving's states, by HTTP status.
+_STATES = {
+    200: "OK",
+    400: "INVALID_ARGUMENT",
+    404: "NOT_FOUND",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+class Metrics:
+    """Counts requests, and how long those that succeeded took."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: Counter[tuple[str, str]] = Counter()
+        self._buckets: dict[tuple[str, str], list[int]] = {}
+        self._sums: Counter[tuple[str, str]] = Counter()
+
+    def record(self, model: str, api: str, status: int, seconds: float) -> None:
+        """Records an answer.
+
+        Args:
+            model: name of the model; empty if there is no such model, so that the names in
+                requests cannot fill the memory.
+            api: `predict`, `metadata` or `status`.
+            status: HTTP status of the answer.
+            seconds: time from the request to its answer.
+        """
+        microseconds = 1e6 * seconds
+        with self._lock:
+            self._requests[model, _STATES.get(status, "UNKNOWN")] += 1
+            if status == 200:
+                buckets = self._buckets.setdefault((model, api), [0] * (len(_LIMITS) + 1))
+                buckets[bisect_left(_LIMITS, microseconds)] += 1
+                self._sums[model, api] += int(microseconds)
+
+    def text(self, gauges: Mapping[str, float]) -> str:
+        """All numbers in Prometheus' text format.
+
+        Args:
+            gauges: further numbers, by name.
+        """
+        with self._lock:
+            lines = ["# TYPE :tensorflow:serving:request_count counter"]
+            for (model, state), count in sorted(self._requests.items()):
+                labels = f'model_name="{model}",status="{state}"'
+                lines.append(f":tensorflow:serving:request_count{{{labels}}} {count}")
+            lines.append("# TYPE :tensorflow:serving:request_latency histogram")
+            for key in sorted(self._buckets):
+                lines += self._histogram(key)
+        for name, value in gauges.items():
+            lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
+        return "\n".join(lines) + "\n"
+
+    def _histogram(self, key: tuple[str, str]) -> list[str]:
+        name = ":tensorflow:serving:request_latency"
+        labels = f'model_name="{key[0]}",API="{key[1]}",entrypoint="REST"'
+        lines, total = [], 0
+        limits = [*(f"{limit:g}" for limit in _LIMITS), "+Inf"]
+        for limit, count in zip(limits, self._buckets[key], strict=True):
+            total += count
+            lines.append(f'{name}_bucket{{{labels},le="{limit}"}} {total}')
+        return [
+            *lines,
+            f"{name}_sum{{{labels}}} {self._sums[key]}",
+            f"{name}_count{{{labels}}} {total}",
+        ]
