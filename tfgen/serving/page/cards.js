@@ -1,0 +1,330 @@
+// What each kind of model says about a picture: the cards of the view Draw.
+
+import { LatentBars } from "./bars.js";
+import { chosenVersion, rebuild, versionControls } from "./controls.js";
+import { announce, element, setAttribute, shape } from "./elements.js";
+import { pictureCanvas, realPictures } from "./images.js";
+import { decimals, distance, dot, norm, softmax } from "./numbers.js";
+import { Latest } from "./server.js";
+
+const NEIGHBOURS = 5;
+// Test images that are encoded by one request.
+const BATCH = 20;
+const MAP_SIDE = 420; // pixels of the map of encoded test images
+const THUMBNAIL = 22;
+
+/** A card of a version that takes pictures. A subclass has `compute`, `paint` and `clear`. */
+class Card {
+  constructor(key, heading, models, state, context, onchange) {
+    Object.assign(this, { key, state, context, onchange });
+    // First the model that has the name of its family, as the shipped ones.
+    const isNamesake = ({ name, family }) => Number(name === family);
+    this.models = [...models].sort((a, b) => isNamesake(b) - isNamesake(a));
+    this.heading = element("h2", {}, heading);
+    this.menus = element("div", { class: "controls" });
+    this.result = element("div", { class: "result" });
+    this.node = element("section", { class: "card", "aria-label": heading }, this.heading,
+      this.menus, this.result);
+    const compute = (picture, signal) => this.compute(picture, signal);
+    const paint = (result, picture) => this.paint(result, picture);
+    this.latest = new Latest(context, compute, paint, this.node);
+    context.statistics.addEventListener("change", () => this.#readStatistics());
+    this.choose();
+  }
+
+  get shape() {
+    return this.version.model.shape;
+  }
+
+  get isGrey() {
+    return this.shape[2] === 1;
+  }
+
+  /** Takes the version that the state names. */
+  choose() {
+    const options = { suffix: `-${this.key}`, fallback: this.models[0] };
+    this.version = chosenVersion(this.models, this.state, options);
+    const { model } = this.version;
+    this.node.className = `card family-${model.family}`;
+    const rechoose = () => {
+      this.choose();
+      this.onchange();
+    };
+    const isOnly = this.models.length === 1 && model.versions.length === 1;
+    const nodes = versionControls(this.models, this.version, this.state, rechoose, options);
+    rebuild(this.menus, () => this.menus.replaceChildren(...(isOnly ? nodes.slice(1) : nodes)));
+    this.menus.hidden = !this.menus.children.length;
+  }
+
+  /** Shows what the model makes of a picture; null: of none. */
+  show(picture) {
+    if (!picture) {
+      this.latest.cancel();
+      this.clear();
+      return;
+    }
+    this.latest.ask(picture);
+  }
+
+  #readStatistics() {
+    const { models } = this.context;
+    this.models = this.models.map(({ name }) => models.find((entry) => entry.name === name))
+      .filter(Boolean);
+    const model = this.models.find(({ name }) => name === this.version.model.name);
+    const before = this.version.model;
+    if (!model) return;
+    this.version.model = model;
+    const isNew = (name) => model[name] && !before[name];
+    if (isNew("directions") || isNew("bitsPerDim")) this.onchange();
+  }
+}
+
+/** The VAE: reconstruction, posterior, and the nearest test images. */
+export class PosteriorCard extends Card {
+  constructor(...rest) {
+    super("vae", "The VAE: encode and decode", ...rest);
+    this.drawing = pictureCanvas("the drawing");
+    this.reconstruction = pictureCanvas("the reconstruction");
+    this.bars = new LatentBars("Posterior of the drawing");
+    this.summary = element("p");
+    this.map = element("canvas", { width: MAP_SIDE, height: MAP_SIDE, "aria-hidden": "true" });
+    this.marker = shape("ellipse", { class: "marker" });
+    this.spot = shape("circle", { class: "spot", r: 4 });
+    const overlay = shape("svg", { viewBox: `0 0 ${MAP_SIDE} ${MAP_SIDE}`, "aria-hidden": "true" },
+      this.marker, this.spot);
+    this.mapFigure = element("figure", { hidden: true },
+      element("div", { class: "map latent-map" }, this.map, overlay),
+      (this.mapCaption = element("figcaption", { class: "hint" })));
+    this.neighbours = element("ol", { class: "neighbours" });
+    this.neighbourSection = element("div", { hidden: true },
+      element("h3", {}, "Nearest in latent space"), this.neighbours,
+      element("p", { class: "hint" },
+        "The test images whose latent vectors are nearest to that of the drawing."));
+    this.result.replaceChildren(
+      element("div", { class: "arrow-row" },
+        figure(this.drawing, "drawing"), element("span", { class: "arrow" }, "→ latent vector →"),
+        figure(this.reconstruction, "reconstruction")),
+      this.summary,
+      element("h3", {}, "Its latent vector"),
+      this.bars.node,
+      element("p", { class: "hint" },
+        "The encoder gives a normal distribution, the posterior: the bars are its means, the " +
+          "lines its standard deviations. Where a line is long, the VAE hardly uses that number."),
+      element("div", { class: "pair" }, this.mapFigure, this.neighbourSection),
+    );
+    this.clear();
+  }
+
+  async compute(picture, signal) {
+    const [posterior] = await this.version.encode([picture], signal);
+    const [reconstruction] = await this.version.decode([posterior.mean], signal);
+    return { posterior, reconstruction, tests: await this.#encodeTests(signal) };
+  }
+
+  paint({ posterior, reconstruction, tests }, picture) {
+    picture.paint(this.drawing);
+    reconstruction.paint(this.reconstruction);
+    this.bars.show(posterior.mean, posterior.stddev);
+    const length = decimals(norm(posterior.mean), 1);
+    const { latentDim } = this.version.model;
+    this.summary.textContent =
+      `Its latent vector has a length of ${length}; a random one has about ` +
+      `${decimals(Math.sqrt(latentDim), 1)}.`;
+    if (tests.length) {
+      // A test image is not its own neighbour.
+      const others = tests.filter((test) => String(test.picture.bytes) !== String(picture.bytes));
+      this.#showNeighbours(posterior, others);
+      this.#showMap(posterior, tests);
+    }
+  }
+
+  clear() {
+    [this.drawing, this.reconstruction].forEach((canvas) => {
+      [canvas.height, canvas.width] = this.shape;
+    });
+    this.bars.show(new Float32Array(this.version.model.latentDim));
+    this.summary.textContent = "Draw something, or take a test image.";
+    this.neighbourSection.hidden = this.mapFigure.hidden = true;
+  }
+
+  /** The test images with their posterior means; none if the data set is not at hand. */
+  async #encodeTests(signal) {
+    const { model, number, label } = this.version;
+    const key = `${model.name} ${number} ${label}`;
+    if (!model.realAddress) return [];
+    if (this.encodedKey !== key) {
+      const pictures = await realPictures(model, signal);
+      const posteriors = [];
+      for (let start = 0; start < pictures.length; start += BATCH) {
+        const batch = pictures.slice(start, start + BATCH);
+        posteriors.push(...(await this.version.encode(batch, signal)));
+      }
+      this.encoded = pictures.map((picture, i) => ({ picture, mean: posteriors[i].mean }));
+      this.encodedKey = key;
+    }
+    return this.encoded;
+  }
+
+  #showNeighbours({ mean }, tests) {
+    const nearest = tests
+      .map((test) => ({ ...test, far: distance(mean, test.mean) }))
+      .sort((a, b) => a.far - b.far)
+      .slice(0, NEIGHBOURS);
+    this.neighbours.replaceChildren(
+      ...nearest.map(({ picture, far }, i) => {
+        const text = `distance ${decimals(far, 1)}`;
+        return element("li", {}, pictureCanvas(`neighbour ${i + 1}, ${text}`, picture), text);
+      }),
+    );
+    this.neighbourSection.hidden = false;
+  }
+
+  /** Draws the test images where their latent vectors are, in the two directions of the map. */
+  #showMap({ mean, stddev }, tests) {
+    const { directions, latentDim } = this.version.model;
+    const unit = (index) => Array.from({ length: latentDim }, (_, i) => Number(i === index));
+    const axes = directions ? [directions.first, directions.second] : [unit(0), unit(1)];
+    const origin = directions?.mean ?? new Float32Array(latentDim);
+    const project = (vector) => {
+      const offset = Array.from(vector, (value, i) => value - origin[i]);
+      return axes.map((axis) => dot(offset, axis));
+    };
+    const points = tests.map((test) => project(test.mean));
+    const [x, y] = project(mean);
+    const limit = 1.08 * Math.max(...points.flat().map(Math.abs), Math.abs(x), Math.abs(y));
+    const scale = (MAP_SIDE - THUMBNAIL) / (2 * limit);
+    const place = ([right, up]) => [MAP_SIDE / 2 + right * scale, MAP_SIDE / 2 - up * scale];
+    const context = this.map.getContext("2d");
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, MAP_SIDE, MAP_SIDE);
+    // Overlapping images stay visible: the lighter pixel wins.
+    context.globalCompositeOperation = "lighten";
+    tests.forEach(({ picture }, i) => {
+      const [left, top] = place(points[i]).map((value) => value - THUMBNAIL / 2);
+      context.drawImage(picture.toCanvas(), left, top, THUMBNAIL, THUMBNAIL);
+    });
+    context.globalCompositeOperation = "source-over";
+    const [cx, cy] = place([x, y]);
+    const [rx, ry] = axes.map((axis) => scale * norm(axis.map((value, i) => value * stddev[i])));
+    for (const [name, value] of Object.entries({ cx, cy, rx, ry })) {
+      setAttribute(this.marker, name, value.toFixed(1));
+    }
+    setAttribute(this.spot, "cx", cx.toFixed(1));
+    setAttribute(this.spot, "cy", cy.toFixed(1));
+    this.mapCaption.textContent =
+      `Test images where the encoder puts them, in ${directions ? "the two directions in which " +
+      "they differ most" : "the first two numbers"}. The spot is the drawing, the ellipse one ` +
+      "standard deviation.";
+    this.mapFigure.hidden = false;
+  }
+}
+
+/** The classifier: the probability of each class. */
+export class ClassifierCard extends Card {
+  constructor(...rest) {
+    super("classifier", "The classifier: which class is it?", ...rest);
+    this.summary = element("p");
+    this.list = element("ol", { class: "probabilities" });
+    this.result.replaceChildren(this.summary, this.list);
+    this.clear();
+  }
+
+  compute(picture, signal) {
+    return this.version.classify([picture], signal);
+  }
+
+  paint([logits]) {
+    const probabilities = softmax(logits);
+    this.#showBars(probabilities);
+    const best = probabilities.indexOf(Math.max(...probabilities));
+    const percent = (100 * probabilities[best]).toFixed(0);
+    this.summary.textContent =
+      `Most probable: ${this.version.model.className(best)}, with ${percent} %.`;
+    announce(this.summary.textContent);
+  }
+
+  clear() {
+    const { outputs } = this.version.model.signatures.features;
+    this.#showBars(new Array(outputs.logits.shape[1]).fill(0));
+    this.summary.textContent = "Draw something, or take a test image.";
+  }
+
+  #showBars(probabilities) {
+    const items = probabilities.map((probability, label) => {
+      const bar = element("span", { class: "bar" });
+      bar.style.width = `${100 * probability}%`;
+      return element("li", {}, element("span", {}, this.version.model.className(label)),
+        element("span", { class: "track" }, bar),
+        element("span", { class: "percent" }, `${(100 * probability).toFixed(0)} %`));
+    });
+    this.list.replaceChildren(...items);
+  }
+}
+
+/** The flow: bits/dim on a scale beside those of other images. */
+export class FlowCard extends Card {
+  constructor(...rest) {
+    super("flow", "The flow: how probable is it?", ...rest);
+    this.summary = element("p");
+    this.scale = element("div", { class: "scale" });
+    this.result.replaceChildren(
+      this.summary,
+      this.scale,
+      element("p", { class: "hint" },
+        "A flow computes the probability of an image. Bits/dim is the number of bits that it " +
+          "takes to store one number of the image: the fewer, the more probable the image. The " +
+          "wide marks hold 90 % of the images of a kind, the narrow ones their median."),
+    );
+    this.clear();
+  }
+
+  compute(picture, signal) {
+    return this.version.logProb(picture, signal);
+  }
+
+  paint({ bits_per_dim: bits }) {
+    this.#showScale(bits);
+    this.summary.textContent = `Your image takes ${decimals(bits)} bits/dim.`;
+    setAttribute(this.summary, "data-bits", bits);
+  }
+
+  clear() {
+    this.#showScale(null);
+    this.summary.textContent = "Draw something, or take a test image.";
+  }
+
+  #showScale(bits) {
+    const ranges = this.version.model.bitsPerDim;
+    if (!ranges) {
+      this.scale.replaceChildren(element("p", { class: "note" },
+        this.version.model.realAddress
+          ? "The server is still measuring test images; the scale appears when it is done."
+          : "There is no scale: the test images of this model are not on the server."));
+      return;
+    }
+    const values = [...Object.values(ranges).flat(), bits ?? 0];
+    const [least, most] = [Math.min(0, ...values), 1.05 * Math.max(...values)];
+    const percent = (value) => `${(100 * (value - least)) / (most - least)}%`;
+    const names = { test: "test images", inverted: "inverted", noise: "noise" };
+    const rows = Object.entries(names).flatMap(([key, text]) =>
+      key in ranges ? [rangeRow(text, ranges[key], percent)] : []);
+    if (bits !== null) rows.unshift(rangeRow("your image", [bits, bits, bits], percent, "own"));
+    this.scale.replaceChildren(...rows);
+  }
+}
+
+function figure(canvas, caption) {
+  return element("figure", {}, canvas, element("figcaption", {}, caption));
+}
+
+/** A line of the scale: the range from the 5 % to the 95 % quantile, with the median. */
+function rangeRow(text, [low, median, high], percent, kind = "") {
+  const range = element("span", { class: "range" });
+  range.style.left = percent(low);
+  range.style.right = `calc(100% - ${percent(high)})`;
+  const tick = element("span", { class: "tick" });
+  tick.style.left = percent(median);
+  return element("div", { class: `scale-row ${kind}` }, element("span", {}, text),
+    element("span", { class: "track" }, range, tick),
+    element("span", { class: "percent" }, decimals(median)));
+}

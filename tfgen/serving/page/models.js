@@ -1,0 +1,160 @@
+// The models of the listing, and requests to a version of one.
+
+import { Picture } from "./images.js";
+import { shortened } from "./numbers.js";
+import { predict } from "./server.js";
+
+/** Stands for the classes 0, 1, 2, … in turn. */
+export const ALL_CLASSES = "all";
+
+const FAMILY_LINES = {
+  vae:
+    "A variational autoencoder: an encoder turns images into latent vectors, and a decoder turns " +
+    "latent vectors into images.",
+  gan:
+    "A generative adversarial network: a generator learns to deceive a discriminator, which " +
+    "learns to tell its samples from real images.",
+  flow:
+    "A normalizing flow: an invertible network. Each image has exactly one latent vector, with " +
+    "one number for each number of the image.",
+};
+
+/** A model of the listing. */
+export class Model {
+  constructor(entry) {
+    this.name = entry.name;
+    this.family = entry.family;
+    this.summary = entry.summary ?? "";
+    this.versions = entry.versions;
+    this.signatures = entry.signatures ?? {};
+    this.shape = entry.image_shape ?? [];
+    this.latentDim = entry.latent_dim ?? 0;
+    this.numClasses = entry.num_classes ?? 0;
+    this.classNames = entry.class_names ?? [];
+    this.dataset = entry.dataset;
+    this.realAddress = entry.real ? entry.real.replace(/^\//, "") : null;
+    this.evaluation = entry.evaluation;
+    this.directions = entry.test_statistics?.latent_directions ?? null;
+    this.bitsPerDim = entry.test_statistics?.bits_per_dim ?? null;
+  }
+
+  /** The number of the newest version. */
+  get newest() {
+    return this.versions[0].number;
+  }
+
+  /** Whether it draws images. */
+  get isSampler() {
+    return "latents" in this.signatures && "decode" in this.signatures;
+  }
+
+  /** Whether it is a classifier. */
+  get isClassifier() {
+    return "logits" in (this.signatures.features?.outputs ?? {});
+  }
+
+  /** Whether it encodes an image as a normal distribution of latent vectors. */
+  get hasPosterior() {
+    return "mean" in (this.signatures.encode?.outputs ?? {});
+  }
+
+  /** Whether it measures the bits/dim of an image. */
+  get hasBitsPerDim() {
+    return "bits_per_dim" in (this.signatures.log_prob?.outputs ?? {});
+  }
+
+  /** What the family is, in a sentence; empty for a family of another package. */
+  get familyLine() {
+    return FAMILY_LINES[this.family] ?? "";
+  }
+
+  /** What a class is called. */
+  className(label) {
+    const name = this.classNames[label];
+    return name === undefined || name === String(label) ? String(label) : `${label} (${name})`;
+  }
+}
+
+/**
+ * A version of a model, and the class of its images.
+ *
+ * The class is null for a model without classes, and may be `ALL_CLASSES`. Images are `Picture`s,
+ * latent vectors `Float32Array`s.
+ */
+export class ModelVersion {
+  constructor(model, number, label = null) {
+    Object.assign(this, { model, number, label });
+  }
+
+  /** What messages call it. */
+  get title() {
+    return `${this.model.name} version ${this.number}`;
+  }
+
+  /** The class of the image at an index; null without classes. */
+  labelAt(index) {
+    return this.label === ALL_CLASSES ? index % this.model.numClasses : this.label;
+  }
+
+  /** The images of seeds. */
+  async sample(seeds, signal) {
+    const { images } = await this.#call("sample", { seed: seeds }, signal);
+    return images.map(Picture.fromValues);
+  }
+
+  /** The latent vectors of seeds. */
+  async latents(seeds, signal) {
+    const { latents } = await this.#call("latents", { seed: seeds }, signal);
+    return latents.map((vector) => Float32Array.from(vector));
+  }
+
+  /** The images of latent vectors. */
+  async decode(latents, signal) {
+    const lists = latents.map((vector) => Array.from(vector, shortened));
+    const { images } = await this.#call("decode", { latents: lists }, signal);
+    return images.map(Picture.fromValues);
+  }
+
+  /** Mean and standard deviation of the posterior of each image, for a VAE. */
+  async encode(pictures, signal) {
+    const { mean, stddev } = await this.#callWithImages("encode", pictures, signal);
+    return mean.map((vector, i) => ({
+      mean: Float32Array.from(vector),
+      stddev: Float32Array.from(stddev[i]),
+    }));
+  }
+
+  /** The outputs of `log_prob` for a picture, with the noise of seed 0. */
+  async logProb(picture, signal) {
+    const outputs = await this.#callWithImages("log_prob", [picture], signal);
+    return Object.fromEntries(Object.entries(outputs).map(([name, values]) => [name, values[0]]));
+  }
+
+  /** The logits of each image, for a classifier. */
+  async classify(pictures, signal) {
+    return (await this.#callWithImages("features", pictures, signal)).logits;
+  }
+
+  #callWithImages(signature, pictures, signal) {
+    const images = pictures.map((picture) => picture.toLists());
+    const inputs = { images };
+    if ("seed" in this.#signature(signature).inputs) inputs.seed = images.map(() => 0);
+    return this.#call(signature, inputs, signal);
+  }
+
+  async #call(name, inputs, signal) {
+    const signature = this.#signature(name);
+    if ("label" in signature.inputs && !("label" in inputs)) {
+      const size = Object.values(inputs)[0].length;
+      inputs.label = Array.from({ length: size }, (_, i) => this.labelAt(i) ?? 0);
+    }
+    const outputs = await predict(this.model.name, this.number, name, inputs, signal);
+    // A server leaves out the name of an only output.
+    const names = Object.keys(signature.outputs);
+    return names.length === 1 ? { [names[0]]: outputs } : outputs;
+  }
+
+  #signature(name) {
+    return this.model.signatures[name];
+  }
+}

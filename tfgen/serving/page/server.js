@@ -1,0 +1,177 @@
+// Requests to the server: TensorFlow Serving's predict contract, and the listing of the page.
+
+import { announce } from "./elements.js";
+
+const MAX_RETRIES = 4;
+// Seconds to wait before a busy server is asked again, at most.
+const LONGEST_WAIT = 5;
+
+let requestsUnderWay = 0;
+
+/** A request that failed: what happened, and what to do. */
+export class RequestError extends Error {
+  constructor(message, advice, status = 0) {
+    super(message);
+    Object.assign(this, { advice, status });
+  }
+}
+
+/** Whether a request ended because nobody needs its answer any more. */
+export function isAborted(error) {
+  return error.name === "AbortError";
+}
+
+/** The address of the server, without a slash at the end. */
+export function serverAddress() {
+  return new URL(".", document.baseURI).href.replace(/\/$/, "");
+}
+
+/** What there is: the models with their versions and signatures. */
+export function readListing(signal) {
+  return send("page/models.json", { signal });
+}
+
+/** The outputs of a signature by name, in the form of columns. */
+export async function predict(name, version, signature, inputs, signal) {
+  const body = JSON.stringify({ signature_name: signature, inputs });
+  const path = `v1/models/${encodeURIComponent(name)}/versions/${version}:predict`;
+  const answer = send(path, { method: "POST", body, signal });
+  return (await withProgress(answer)).outputs;
+}
+
+/** An image file of the server, decoded. */
+export function fetchImage(path) {
+  return withProgress(send(path, {}, async (answer) => createImageBitmap(await answer.blob())));
+}
+
+async function send(path, options, read = (answer) => answer.json()) {
+  for (let retries = 0; ; retries++) {
+    const answer = await ask(path, options);
+    if (answer.ok) return read(answer);
+    if (answer.status !== 503 || retries === MAX_RETRIES) throw await failureOf(answer);
+    const seconds = Number(answer.headers.get("Retry-After")) || 1;
+    announce("The server is busy. The page asks again.");
+    await sleep(1000 * Math.min(seconds, LONGEST_WAIT), options.signal);
+  }
+}
+
+async function ask(path, options) {
+  try {
+    return await fetch(new URL(path, document.baseURI), options);
+  } catch (error) {
+    if (isAborted(error)) throw error;
+    throw new RequestError(
+      "The server does not answer.",
+      "Look at the terminal where tfgen-serve was started; if it has ended, start it again.",
+    );
+  }
+}
+
+async function failureOf(answer) {
+  const body = await answer.json().catch(() => ({}));
+  const reason = typeof body.error === "string" ? body.error : `status ${answer.status}`;
+  const advice =
+    {
+      404: "The version may have been removed. Reload the page to see what there is now.",
+      503: "The server has too much to do. Wait a moment, then try again.",
+      504: "The server took too long. Ask for fewer images, or start it with a longer --timeout.",
+    }[answer.status] ?? "Try again, or reload the page.";
+  return new RequestError(`The server refused a request: ${reason}`, advice, answer.status);
+}
+
+function sleep(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
+}
+
+/** Shows that a request is under way until it has ended. */
+async function withProgress(promise) {
+  showProgress(1);
+  try {
+    return await promise;
+  } finally {
+    showProgress(-1);
+  }
+}
+
+function showProgress(change) {
+  requestsUnderWay += change;
+  document.getElementById("progress").hidden = requestsUnderWay === 0;
+}
+
+/**
+ * Computes the newest of many values that change faster than the server answers.
+ *
+ * At most one request is under way. A value that comes meanwhile waits, and replaces one that
+ * waits already. So what is shown follows the hand, and the server never has more than one request
+ * to compute.
+ */
+export class Latest {
+  #context;
+  #compute;
+  #show;
+  #node;
+  #waiting = null;
+  #controller = null;
+
+  /**
+   * `compute(value, signal)` returns a promise, and `show(result, value)` takes its result. The
+   * context is that of the view: it is told of failures, and its signal ends everything. A node
+   * is marked as busy until the newest value is shown or has failed.
+   */
+  constructor(context, compute, show, node = null) {
+    this.#context = context;
+    this.#compute = compute;
+    this.#show = show;
+    this.#node = node;
+    context.signal.addEventListener("abort", () => this.cancel());
+  }
+
+  /** Whether a request is under way. */
+  get isBusy() {
+    return this.#controller !== null;
+  }
+
+  /** Computes a value as soon as the request under way has ended. */
+  ask(value) {
+    this.#waiting = { value };
+    this.#node?.setAttribute("aria-busy", "true");
+    if (!this.isBusy) this.#run();
+  }
+
+  /** Computes a value at once; aborts the request under way. */
+  replace(value) {
+    this.cancel();
+    this.ask(value);
+  }
+
+  /** Aborts the request under way and forgets the value that waits. */
+  cancel() {
+    this.#waiting = null;
+    this.#controller?.abort();
+  }
+
+  async #run() {
+    while (this.#waiting) {
+      const { value } = this.#waiting;
+      this.#waiting = null;
+      const controller = new AbortController();
+      this.#controller = controller;
+      try {
+        const result = await this.#compute(value, controller.signal);
+        if (controller.signal.aborted) continue;
+        this.#show(result, value);
+        this.#context.succeed(this);
+      } catch (error) {
+        if (!isAborted(error)) this.#context.fail(error, this);
+      }
+    }
+    this.#controller = null;
+    this.#node?.removeAttribute("aria-busy");
+  }
+}
