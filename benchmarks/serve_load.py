@@ -31,7 +31,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -47,20 +47,6 @@ BATCHES = 50
 IMAGES, AT_ONCE = 2000, 50
 
 
-class Result(NamedTuple):
-    """Rate [images/s] and latencies [ms] of some requests."""
-
-    rate: float
-    p50: float
-    p99: float
-
-
-def result(seconds: float, latencies: list[float], batch: int) -> Result:
-    """Rate and latencies of requests that took so long."""
-    p50, p99 = np.quantile(latencies, (0.5, 0.99))
-    return Result(batch * len(latencies) / seconds, 1e3 * p50, 1e3 * p99)
-
-
 def open_sampler() -> Any:
     """The shipped version."""
     import_quietly()
@@ -69,15 +55,12 @@ def open_sampler() -> Any:
     return Sampler(versions.shipped_folder() / NAME / "1")
 
 
-def measure_directly(sampler: Any, seeds: np.ndarray, requests: int) -> tuple[Result, np.ndarray]:
-    """The sampler called directly, batch after batch, and the images of all batches."""
-    images = np.stack([sampler.call("sample", seed=row)["images"] for row in seeds])
-    latencies, start = [], time.perf_counter()
+def call_directly(sampler: Any, seeds: np.ndarray, requests: int) -> float:
+    """Calls the sampler, batch after batch; returns the seconds that this takes."""
+    start = time.perf_counter()
     for index in range(requests):
-        before = time.perf_counter()
         sampler.call("sample", seed=seeds[index % len(seeds)])
-        latencies.append(time.perf_counter() - before)
-    return result(time.perf_counter() - start, latencies, seeds.shape[1]), images
+    return time.perf_counter() - start
 
 
 class Load:
@@ -168,8 +151,11 @@ def start_server(folder: Path, *flags: str) -> tuple[subprocess.Popen[str], str]
 def measure_load(options: argparse.Namespace) -> bool:
     """Prints rate, latency and memory under load; returns whether all answers were right."""
     seeds = np.arange(BATCHES * options.batch, dtype=np.int32).reshape(BATCHES, -1)
-    calls = options.direct or max(10, options.requests // 10)
-    direct, images = measure_directly(open_sampler(), seeds, calls)
+    calls = options.direct or max(10, options.requests // 5)
+    sampler = open_sampler()
+    images = np.stack([sampler.call("sample", seed=row)["images"] for row in seeds])
+    # Before and after, since a machine is not equally fast all the time.
+    direct_seconds = call_directly(sampler, seeds, calls)
     # A client has no TensorFlow, whose objects the garbage collector would look at all the time.
     gc.freeze()
     with tempfile.TemporaryDirectory() as temporary:
@@ -194,7 +180,10 @@ def measure_load(options: argparse.Namespace) -> bool:
         finally:
             server.terminate()
             server.communicate()
-    served = result(seconds, load.latencies, options.batch)
+    direct_seconds += call_directly(sampler, seeds, calls)
+    direct = 2 * calls * options.batch / direct_seconds
+    served = options.requests * options.batch / seconds
+    p50, p99 = 1e3 * np.quantile(load.latencies, (0.5, 0.99))
     failed = sum(load.failures.values())
     print(
         f"{options.requests} requests of {options.batch} images by {options.clients} clients, "
@@ -202,8 +191,8 @@ def measure_load(options: argparse.Namespace) -> bool:
         "| `tfgen.Sampler` [images/s] | `tfgen-serve` [images/s] | ratio | p50 [ms] | p99 [ms] "
         "| memory after the first thousand [MB] | at the end [MB] | failed or other images |\n"
         "|---:|---:|---:|---:|---:|---:|---:|---:|\n"
-        f"| {direct.rate:.0f} | {served.rate:.0f} | {served.rate / direct.rate:.0%} "
-        f"| {served.p50:.0f} | {served.p99:.0f} | {sizes[0]:.0f} | {sizes[1]:.0f} | {failed} |"
+        f"| {direct:.0f} | {served:.0f} | {served / direct:.0%} "
+        f"| {p50:.0f} | {p99:.0f} | {sizes[0]:.0f} | {sizes[1]:.0f} | {failed} |"
     )
     if failed:
         print(f"\nfailures: {dict(load.failures)}")
@@ -286,7 +275,9 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=16, help="images of a request")
     parser.add_argument("--publish", type=int, default=50, help="versions published meanwhile")
-    parser.add_argument("--direct", type=int, default=0, help="direct calls (default: a tenth)")
+    parser.add_argument(
+        "--direct", type=int, default=0, help="direct calls, before and after (default: a fifth)"
+    )
     parser.add_argument("--restarts", action="store_true", help="restart the server under load")
     options = parser.parse_args()
     succeeded = survive_restarts() if options.restarts else measure_load(options)

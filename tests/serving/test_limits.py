@@ -1,5 +1,6 @@
 """A bounded pool and queue: what waits, what is refused, what nobody waits for any more."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 import requests
 
 from tests.serving.conftest import stub_serving
+from tfgen.serving.connection import Connection
 
 pytestmark = pytest.mark.newest
 
@@ -44,6 +46,23 @@ def pending(url: str) -> int:
         line.split()[1] for line in text.splitlines() if line.startswith("tfgen_pending_requests ")
     )
     return int(value)
+
+
+def test_the_body_of_an_answer_does_not_wait_for_the_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_delay = []
+
+    class Noting(Connection):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            own_socket = transport.get_extra_info("socket")
+            no_delay.append(own_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr("tfgen.serving.server.Connection", Noting)
+    with stub_serving(tmp_path, lambda body: b"{}") as url:
+        post(url)
+    assert no_delay == [1]
 
 
 def test_beyond_the_queue_a_request_is_to_come_later(tmp_path: Path) -> None:
