@@ -1,4 +1,4 @@
-"""`tfgen-serve`: TensorFlow Serving's REST interface on this machine, and a page that explores."""
+"""`tfgen-serve`: TensorFlow Serving's REST interface on this machine, and a web page."""
 
 import contextlib
 import errno
@@ -42,9 +42,9 @@ class ServeOptions(Config):
     )
     host: str = option(
         "127.0.0.1",
-        "address to listen at; only this machine can reach 127.0.0.1, others can reach 0.0.0.0",
+        "address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 for other machines too",
     )
-    port: int = option(8501, "port to listen at; 0 takes a free one", minimum=0, maximum=65_535)
+    port: int = option(8501, "port to listen on; 0 chooses a free one", minimum=0, maximum=65_535)
     open: bool = option(False, "open the page in the browser")
     backend: str | None = option(
         None,
@@ -52,7 +52,9 @@ class ServeOptions(Config):
         "its REST address, http://host:8501",
     )
     models: tuple[str, ...] | None = option(
-        None, "names of the models of --backend (default: those that have a folder here)"
+        None,
+        "names of the models of --backend (default: the shipped names and those in --saved-models, "
+        "as far as the server has them)",
     )
     data_dir: Path | None = option(
         None, "folder of prepared data sets, for real images on the page (default: MNIST only)"
@@ -64,20 +66,25 @@ class ServeOptions(Config):
         maximum=256,
     )
     queue: int = option(
-        100, "requests that wait; a further one is answered with status 503", minimum=0
+        100, "maximum number of waiting requests; further ones get status 503", minimum=0
     )
-    max_batch: int = option(1000, "most rows of a request", minimum=1)
-    max_body: float = option(64.0, "largest body of a request [MB]", above=0, maximum=2048)
+    max_batch: int = option(
+        1000, "maximum batch size of a request (no effect with --backend)", minimum=1
+    )
+    max_body: float = option(64.0, "maximum body size of a request [MB]", above=0, maximum=2048)
     timeout: float = option(
-        60.0, "time for a request to arrive, and to be answered [s]", above=0, maximum=86_400
+        60.0,
+        "time limit for receiving a request, and again for answering it [s]",
+        above=0,
+        maximum=86_400,
     )
     allow_host: tuple[str, ...] = option(
-        (), "names by which the server may be called, beside localhost and IP addresses"
+        (), "further host names of this server, besides localhost and IP addresses"
     )
     allow_origin: tuple[str, ...] = option(
         (), "origins whose pages may send requests, such as http://localhost:3000; * for all (CORS)"
     )
-    quiet: bool = option(False, "write no line of log for each request")
+    quiet: bool = option(False, "do not log requests")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,7 +108,7 @@ class ServeOptions(Config):
     @property
     def threads(self) -> int:
         """Number of requests that are computed, or passed on, at once."""
-        return self.workers or (os.cpu_count() or 1 if self.backend is None else _PASSED_ON)
+        return self.workers or ((os.cpu_count() or 1) if self.backend is None else _PASSED_ON)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,8 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _body(argv: list[str]) -> None:
     parser = Parser(
         PROG,
-        "Serve published models by TensorFlow Serving's REST interface on this machine, with a "
-        "page that explores them.",
+        "Serve published models over TensorFlow Serving's REST interface on this machine, with a "
+        "web page to explore them.",
     )
     add_flags(parser, ServeOptions)
     options = read_flags(parser.parse(argv), ServeOptions)
@@ -124,10 +131,10 @@ def _body(argv: list[str]) -> None:
         )
     with listen(options.host, options.port) as listener:
         models, listing = served(options)
-        if options.backend is None:
-            # Before the start-up line, so that no answer takes the seconds of this import. Who
-            # connects meanwhile waits.
-            import_quietly("tfgen.publishing.sampler")
+        # Before the start-up line, so that no answer takes the seconds of these imports; a client
+        # that connects meanwhile waits. While tensorflow_datasets is imported, imports in other
+        # threads can fail, so there must be none yet.
+        import_quietly("tfgen.publishing.sampler", "tensorflow_datasets")
         with ended_by_signals():
             serve(listener, models, listing, options)
 
@@ -162,7 +169,7 @@ def listen(host: str, port: int) -> socket.socket:
         socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
         return socket.create_server((host, port), family=family, backlog=1024)
     except (socket.gaierror, UnicodeError) as error:
-        reason = getattr(error, "strerror", "it cannot be a name")
+        reason = getattr(error, "strerror", "not a valid host name")
         raise UsageError(f"--host {host!r} is unknown ({reason})") from error
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
@@ -173,7 +180,7 @@ def listen(host: str, port: int) -> socket.socket:
         }
         fault = faults.get(error.errno or 0, f"{os.strerror(error.errno or 0)};")
         raise WorkError(
-            f"cannot listen at {host}:{port}: {fault} pass another --port (0 takes a free one)"
+            f"cannot listen on {host}:{port}: {fault} pass another --port (0 chooses a free one)"
         ) from error
 
 

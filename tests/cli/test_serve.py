@@ -32,9 +32,8 @@ def test_a_request_in_flight_is_answered_before_the_end(tmp_path: Path) -> None:
         )
         client.start()
         metrics = f"{url}/monitoring/prometheus/metrics"
-        while client.is_alive():
-            if "tfgen_pending_requests 1" in requests.get(metrics, timeout=60).text:
-                break
+        while "tfgen_pending_requests 1" not in requests.get(metrics, timeout=60).text:
+            assert client.is_alive()
         server.send_signal(signal.SIGTERM)
         client.join()
         out, err = server.communicate(timeout=60)
@@ -54,11 +53,11 @@ def test_a_request_in_flight_is_answered_before_the_end(tmp_path: Path) -> None:
         (["--port", "70000"], 2, "port = 70000 is too large"),
         (["--port", "x"], 2, "'x' is not an integer"),
         (["--host", "no-such-host.invalid"], 2, "--host 'no-such-host.invalid' is unknown"),
-        (["--host", "my..host"], 2, "--host 'my..host' is unknown"),
+        (["--host", "my..host"], 2, "--host 'my..host' is unknown (not a valid host name)"),
         (["--host", ""], 2, "--host '' is empty"),
         (["--host", "192.0.2.1"], 2, "--host 192.0.2.1 is not an address of this machine"),
         (["--models", "vae"], 2, "--models names the models of --backend"),
-        (["--backend", "localhost"], 2, "'localhost' is not the address of a server"),
+        (["--backend", "localhost"], 2, "--backend 'localhost' is not the address of a server"),
         (
             ["--backend", "http://127.0.0.1:1", "--models", "vae"],
             1,
@@ -102,7 +101,7 @@ def test_a_port_in_use_is_told(capfd: pytest.CaptureFixture[str]) -> None:
         assert commands.main("serve", ["--port", port]) == 1
     error = capfd.readouterr().err
     assert re.fullmatch(
-        rf"tfgen-serve: error: cannot listen at 127\.0\.0\.1:{port}: another program listens "
+        rf"tfgen-serve: error: cannot listen on 127\.0\.0\.1:{port}: another program listens "
         r"there; end it, or pass another --port .*\n",
         error,
     )

@@ -1,6 +1,7 @@
 """Two small published models, and a server of them in this process."""
 
 import gc
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tfgen.data._tfds import import_tfds
 from tfgen.serving.app import Settings, create_app
 from tfgen.serving.catalog import Catalog
 from tfgen.serving.data_images import DataImages
@@ -64,6 +66,7 @@ class QuietListing(Listing):
 
 def serving(folder: Path, **settings: Any) -> AbstractContextManager[str]:
     """A context with a server of a folder in this process; it gives the server's URL."""
+    import_tfds()  # here, since it replaces `__import__` for all threads meanwhile
     catalog = Catalog(folder)
     models, listing = LocalModels(catalog, MAX_BATCH), QuietListing(catalog, DataImages())
     return running(create_app(models, listing, Settings(**{"max_body": MAX_BODY, **settings})))
@@ -101,6 +104,14 @@ def url(folder: Path) -> Iterator[str]:
     """The address of a server of `folder` and the shipped models."""
     with serving(folder) as url:
         yield url
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Waits until a condition holds; fails after a while."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def assert_same(answer: Any, array: np.ndarray) -> None:

@@ -14,6 +14,9 @@ from PIL import Image
 from tests.serving.conftest import CLASSES, SHAPE, assert_same, serving, stub_serving
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
+from tfgen.serving.catalog import Catalog
+from tfgen.serving.data_images import DataImages
+from tfgen.serving.listing import Listing
 
 pytestmark = pytest.mark.newest
 
@@ -157,7 +160,7 @@ def test_foreign_pages_may_not_use_it_unless_they_are_allowed(tmp_path: Path) ->
     page, other = "http://app.example", "http://evil.example"
     with stub_serving(tmp_path, bytes) as url:
         assert status_for(url, Origin=url)[0] == 200
-        for origin in (page, "null", "http://127.0.0.1:1", "x" * 999):
+        for origin in (page, "null", "http://127.0.0.1:1", "http://[x", "x" * 999):
             status, headers = status_for(url, Origin=origin)
             assert status == 403
             assert not any(key.lower().startswith("access-control") for key in headers)
@@ -236,6 +239,18 @@ def test_real_images_are_the_test_images_of_the_data_set(url: str) -> None:
     test = tfds.as_numpy(builder.as_dataset(split="test[:100]"))
     np.testing.assert_array_equal(images, np.stack([example["image"] for example in test]))
     assert requests.get(f"{url}/page/real/vae-tiny.png", timeout=30).status_code == 404
+
+
+@pytest.mark.parametrize(("count", "size"), [(25, (56, 280)), (7, (28, 196))])
+def test_real_images_fill_their_grid(tmp_path: Path, count: int, size: tuple[int, int]) -> None:
+    class Few(DataImages):
+        def read(self, name: str, n: int) -> tuple[np.ndarray, None]:
+            return np.full((min(n, count), 28, 28, 1), 255, np.uint8), None
+
+    png = Listing(Catalog(tmp_path), Few()).real_images("vae")
+    assert png is not None
+    grid = np.asarray(Image.open(io.BytesIO(png)))
+    assert grid.shape[:2] == size and grid.min() == 255
 
 
 def test_the_page_may_load_nothing_from_elsewhere(url: str) -> None:

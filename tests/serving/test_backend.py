@@ -1,6 +1,7 @@
 """`--backend`: the models of another server, here of tfgen's own in the same process."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tfgen.serving.backend import BackendListing, BackendModels
 from tfgen.serving.catalog import Catalog
 from tfgen.serving.data_images import DataImages
 from tfgen.serving.listing import Listing
-from tfgen.serving.refusal import RefusalError
+from tfgen.serving.refusal import RefusalError, not_found
 from tfgen.serving.server import running
 
 pytestmark = pytest.mark.newest
@@ -122,8 +123,70 @@ def test_a_busy_backend_says_when_to_come_again(tmp_path: Path) -> None:
     assert answer.json() == {"error": "later"}
 
 
+def test_a_model_without_a_version_that_is_ready_is_not_listed(tmp_path: Path) -> None:
+    class Loading(StubModels):
+        def status(self, name: str, number: int | None) -> bytes:
+            return b'{"model_version_status": [{"version": "2", "state": "LOADING"}]}'
+
+        def metadata(self, name: str, number: int | None) -> bytes:
+            raise not_found(name)
+
+    listing = Listing(Catalog(tmp_path), DataImages())
+    with running(create_app(Loading(bytes), listing, Settings())) as url:
+        _, passed_on = front(url, tmp_path, ["vae"])
+        passed_on.check()
+        assert passed_on.content()["models"] == []
+
+
+def test_a_backend_that_is_busy_for_a_moment_is_not_called_another_server(tmp_path: Path) -> None:
+    class Busy(StubModels):
+        def status(self, name: str, number: int | None) -> bytes:
+            return b'{"model_version_status": [{"version": "2", "state": "AVAILABLE"}]}'
+
+        def metadata(self, name: str, number: int | None) -> bytes:
+            raise RefusalError(503, "later")
+
+    listing = Listing(Catalog(tmp_path), DataImages())
+    with (
+        running(create_app(Busy(bytes), listing, Settings())) as url,
+        pytest.raises(RefusalError, match="later") as caught,
+    ):
+        front(url, tmp_path, ["vae"])[1].content()
+    assert caught.value.status == 503
+
+
+def test_an_answer_that_stalls_is_late(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def begin_to_answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
+                while connection.recv(2**16):
+                    pass
+
+        thread = threading.Thread(target=begin_to_answer, daemon=True)
+        thread.start()
+        models, _ = front(f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path, timeout=0.3)
+        with pytest.raises(RefusalError, match=r"no answer in 0\.3 s") as caught:
+            models.status("vae", None)
+        assert caught.value.status == 504
+        models.close()
+        thread.join(30)
+
+
+def test_signatures_that_tfgen_does_not_export_are_left_out() -> None:
+    def definition(dtype: str) -> dict[str, Any]:
+        seed = {"dtype": dtype, "tensor_shape": {"dim": [{"size": "-1"}]}}
+        return {"inputs": {"seed": seed}, "outputs": {}}
+
+    definitions = {"sample": definition("DT_INT32"), "classify": definition("DT_STRING")}
+    inputs = {"seed": {"dtype": "int32", "shape": [None]}}
+    assert backend.plain_signatures(definitions) == {"sample": {"inputs": inputs, "outputs": {}}}
+
+
 def test_what_is_wrong_with_a_backend_is_told(url: str, folder: Path, tmp_path: Path) -> None:
-    fails(lambda: front("localhost:8501", folder), "localhost:8501", error=UsageError)
+    fails(lambda: front("localhost:8501", folder), "--backend 'localhost:8501'", error=UsageError)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         quiet = f"http://127.0.0.1:{port}"
@@ -138,4 +201,4 @@ def test_what_is_wrong_with_a_backend_is_told(url: str, folder: Path, tmp_path: 
     fails(front(url, folder, ["nobody"])[1].check, "Latest(nobody)", error=UsageError)
     with serving(folder) as address:
         other = front(f"{address}/page", folder)[1]
-        fails(other.check, "has no model named classifier, flow", "--models", error=UsageError)
+        fails(other.check, "has none of the models classifier, flow", "--models", error=UsageError)

@@ -1,18 +1,23 @@
 """Which versions there are, which are open, and what happens when they change."""
 
+import io
 import json
 import shutil
-import time
-from collections.abc import Callable
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.serving.conftest import wait_for
+from tfgen.errors import WorkError
+from tfgen.publishing.versions import Version
 from tfgen.serving import catalog
-from tfgen.serving.catalog import Catalog
+from tfgen.serving.catalog import Catalog, Entry, OpenVersion
 from tfgen.serving.data_images import DataImages
 from tfgen.serving.listing import Listing
+from tfgen.serving.local import LocalModels
 from tfgen.serving.refusal import RefusalError
 
 pytestmark = pytest.mark.newest
@@ -38,22 +43,24 @@ def publish(saved_models: Path, number: int) -> Path:
     return (base / ".writing").rename(base / str(number))
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def number(models: Catalog, asked: int | None = None) -> int:
     return models.open("gan-classes", asked).sampler.number
+
+
+def numbers(models: Catalog) -> list[int]:
+    return [entry.version.number for entry in models.find("gan-classes")]
+
+
+def fault(models: Catalog, number: int) -> str | None:
+    (entry,) = models.find("gan-classes", number)
+    return models.fault(entry)
 
 
 def test_a_new_version_is_served_while_the_old_one_stays(saved_models: Path) -> None:
     models = Impatient(saved_models)
     assert number(models) == 2
     publish(saved_models, 3)
-    assert models.numbers("gan-classes") == [3, 2]
+    assert numbers(models) == [3, 2]
     assert number(models) in (2, 3)  # it is opened in the background
     wait_for(lambda: number(models) == 3)
     assert number(models, 2) == 2
@@ -82,7 +89,7 @@ def test_the_disk_is_looked_at_only_now_and_then(
     read = models.read
     monkeypatch.setattr(models, "read", lambda: looks.append(0) or read())
     for _ in range(100):
-        models.numbers("gan-classes")
+        numbers(models)
     assert len(looks) <= 2
 
 
@@ -93,11 +100,11 @@ def test_a_folder_that_goes_while_it_is_read_does_no_harm(
         raise FileNotFoundError(2, "No such file or directory", str(folder))
 
     models = Impatient(saved_models)
-    assert models.numbers("gan-classes") == [2]
+    assert numbers(models) == [2]
     with monkeypatch.context() as patch:
         patch.setattr("tfgen.publishing.versions.version_numbers", gone)
-        assert models.numbers("gan-classes") == [2]
-    assert models.numbers("gan-classes") == [2]
+        assert numbers(models) == [2]
+    assert numbers(models) == [2]
 
 
 def test_a_damaged_version_is_passed_over_until_it_is_whole(
@@ -109,8 +116,8 @@ def test_a_damaged_version_is_passed_over_until_it_is_whole(
     whole = index.read_bytes()
     index.write_bytes(whole[:-1])
     assert number(models) == 2
-    assert models.fault("gan-classes", 2) is None
-    assert "variables.index is damaged" in (models.fault("gan-classes", 3) or "")
+    assert fault(models, 2) is None
+    assert "variables.index is damaged" in (fault(models, 3) or "")
     with pytest.raises(RefusalError, match="damaged") as caught:
         models.open("gan-classes", 3)
     assert caught.value.status == 500
@@ -118,7 +125,56 @@ def test_a_damaged_version_is_passed_over_until_it_is_whole(
     assert error.startswith("tfgen-serve: error: ") and error.count("\n") == 1
     index.write_bytes(whole)
     wait_for(lambda: number(models) == 3)
-    assert models.fault("gan-classes", 3) is None
+    assert fault(models, 3) is None
+    models.close()
+
+
+def test_a_damaged_version_is_opened_once_for_all_that_ask(
+    saved_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, go_on = [], threading.Event()
+
+    def fail(version: Version) -> OpenVersion:
+        opened.append(version.number)
+        go_on.wait(30)
+        raise WorkError("damaged")
+
+    models = Impatient(saved_models)
+    number(models)
+    publish(saved_models, 3)
+    monkeypatch.setattr(catalog, "open_version", fail)
+    assert [number(models) for _ in range(5)] == [2] * 5
+    go_on.set()
+    models._opener.submit(int).result(30)  # after all that waited before it
+    assert opened == [3]
+    models.close()
+
+
+def test_an_error_that_nobody_can_read_is_answered(
+    saved_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    (saved_models / "gan-classes" / "2" / "fingerprint.pb").write_bytes(b"")
+    monkeypatch.setattr(sys, "stderr", Broken())
+    models = Impatient(saved_models)
+    with pytest.raises(RefusalError, match="damaged"):
+        models.open("gan-classes")
+    models.close()
+
+
+def test_a_request_looks_once_at_what_there_is(
+    saved_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = Impatient(saved_models)
+    local = LocalModels(models, 50)
+    for ask, expected in ((local.status, b"AVAILABLE"), (local.metadata, b"signature_def")):
+        # The version goes while the request is answered.
+        looks: list[dict[str, dict[int, Entry]]] = [{}, models.read()]
+        monkeypatch.setattr(models, "entries", looks.pop)
+        assert expected in ask("gan-classes", 2)
     models.close()
 
 
@@ -146,6 +202,19 @@ def test_a_model_whose_manifest_was_edited_is_not_listed(saved_models: Path) -> 
         assert names() == ["classifier", "flow", "gan", "vae"]
 
 
+def test_versions_with_other_signatures_are_not_listed(saved_models: Path, folder: Path) -> None:
+    listing = Listing(Impatient(saved_models), DataImages())
+
+    def listed() -> list[int]:
+        models = {model["name"]: model for model in listing.content()["models"]}
+        return [version["number"] for version in models["gan-classes"]["versions"]]
+
+    publish(saved_models, 3)
+    assert listed() == [3, 2]
+    shutil.copytree(folder / "vae-tiny" / "2", saved_models / "gan-classes" / "4")
+    assert listed() == [4]
+
+
 def test_what_tfgen_did_not_publish_is_not_served(saved_models: Path) -> None:
     base = saved_models / "gan-classes"
     (publish(saved_models, 3) / "manifest.json").unlink()
@@ -155,7 +224,7 @@ def test_what_tfgen_did_not_publish_is_not_served(saved_models: Path) -> None:
     (saved_models / "models.config").write_text("")
     (saved_models / ".hidden" / "1").mkdir(parents=True)
     models = Impatient(saved_models)
-    assert models.numbers("gan-classes") == [2]
+    assert numbers(models) == [2]
     assert models.entries().keys() == {"classifier", "flow", "gan", "gan-classes", "vae"}
 
 

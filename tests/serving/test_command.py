@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,9 +33,11 @@ class Backend(LocalModels):
 
     Attributes:
         signals: the signal to send at a request, by the number of the request.
+        url: the address.
         front: the server in front.
     """
 
+    url: str
     front: "Front"
 
     def __init__(self, catalog: Catalog, max_batch: int):
@@ -69,13 +72,17 @@ class Front:
 
         Returns when the process no longer listens.
         """
+        self.stop_listening(signum)
+        self.restarting = threading.Thread(target=self._replace, args=(self.process,))
+        self.restarting.start()
+
+    def stop_listening(self, signum: signal.Signals) -> None:
+        """Sends the process a signal, and returns when it no longer listens."""
         self.process.send_signal(signum)
         with contextlib.suppress(ConnectionRefusedError):
             while True:
                 socket.create_connection(("127.0.0.1", urlsplit(self.address).port), 60).close()
                 time.sleep(0.01)
-        self.restarting = threading.Thread(target=self._replace, args=(self.process,))
-        self.restarting.start()
 
     def _replace(self, process: subprocess.Popen[str]) -> None:
         process.communicate()
@@ -84,10 +91,10 @@ class Front:
         self.process = processes.start(self.folder, "--port", port, *self.flags)
         assert processes.read_address(self.process) == self.address
 
-    def end(self, signum: signal.Signals) -> tuple[str, str]:
+    def end(self, signum: signal.Signals, timeout: float = 60) -> tuple[str, str]:
         """Ends the process by a signal; returns what else it printed."""
         self.process.send_signal(signum)
-        return self.process.communicate(timeout=60)
+        return self.process.communicate(timeout=timeout)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +102,7 @@ def backend(folder: Path) -> Iterator[Backend]:
     catalog = Catalog(folder)
     models = Backend(catalog, MAX_BATCH)
     with running(create_app(models, QuietListing(catalog, DataImages()), Settings())) as url:
+        models.url = url
         models.front = Front(folder, "--backend", url, "--models", "vae-tiny", "--quiet")
         yield models
         models.front.process.kill()
@@ -132,6 +140,31 @@ def test_a_command_outlasts_restarts(
     assert backend.count == 2 * 2000 / 50 + 1
     monkeypatch.setattr(vae, "batch_size", 50)
     np.testing.assert_array_equal(images, vae.sample(2000))
+
+
+def test_a_second_ctrl_c_does_not_wait_for_answers(
+    backend: Backend, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, opened = threading.Event(), threading.Event()
+
+    def predict(*_: object) -> bytes:
+        begun.set()
+        opened.wait(60)
+        return b"{}"
+
+    monkeypatch.setattr(backend, "predict", predict)
+    front = Front(folder, "--backend", backend.url, "--models", "vae-tiny", "--quiet")
+    with ThreadPoolExecutor(1) as clients:
+        address = f"{front.address}/v1/models/vae-tiny:predict"
+        answer = clients.submit(requests.post, address, data=b"{}", timeout=60)
+        assert begun.wait(60)
+        front.stop_listening(signal.SIGINT)
+        try:
+            assert front.end(signal.SIGINT, timeout=20) == ("", "")
+        finally:
+            opened.set()
+        assert isinstance(answer.exception(), requests.ConnectionError)
+    assert front.process.returncode == 0
 
 
 def test_ctrl_c_is_the_usual_end_and_quiet_says_nothing(backend: Backend) -> None:

@@ -1,6 +1,7 @@
 """The JSON of predict requests: rows, columns, dtypes, shapes, base64, and the form of answers."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,7 @@ def test_strings_and_base64() -> None:
         ({"inputs": 7}, "'seed' has the shape []; expected [any]"),
         ({"inputs": [[7]]}, "'seed' has the shape [1, 1]; expected [any]"),
         ({"inputs": [7, [8]]}, "'seed' is not of expected type"),
-        ({"inputs": [1.0]}, "int32, shape [any]; it has numbers"),
+        ({"inputs": [1.0]}, "int32, shape [any]; it has numbers that are not integers"),
         ({"inputs": ["7"]}, "it has strings"),
         ({"inputs": [None]}, "'seed' is not of expected type"),
         ({"inputs": [True]}, "'seed' is not of expected type"),
@@ -149,13 +150,35 @@ def test_strings_and_base64() -> None:
         ),
         (
             {"signature_name": "decode", "inputs": {"latents": [[0, 0]], "label": [0, 1]}},
-            "several batch sizes: latents 1, label 2",
+            "different batch sizes: latents 1, label 2",
         ),
         ({"inputs": [0] * 101}, "101 rows; this server takes 100"),
     ],
 )
 def test_what_is_wrong_is_told(content: Any, message: str) -> None:
     assert message in refused(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"inputs": ["x" * 5000, *[""] * 9999]},
+        {"inputs": ["x" * 5000, *[0] * 9999]},
+        {"instances": ["x" * 5000, *[""] * 9999]},
+        {"instances": [{"seed": "x" * 5000}, *[{"seed": 0}] * 9999]},
+        {"signature_name": "flags", "inputs": [True, "x" * 5000, *[False] * 9999]},
+        {
+            "inputs": {"latents": [[0, 0]], "label": [0, "x" * 5000, *[0] * 9999]},
+            "signature_name": "decode",
+        },
+    ],
+)
+def test_a_long_string_does_not_lengthen_the_others(content: dict[str, Any]) -> None:
+    tracemalloc.start()
+    assert "it has strings" in refused(content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2e7  # of numpy's strings: 2e8
 
 
 def test_an_answer_that_is_too_long_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:

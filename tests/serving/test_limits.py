@@ -1,17 +1,23 @@
 """A bounded pool and queue: what waits, what is refused, what nobody waits for any more."""
 
+import asyncio
+import gc
 import socket
 import threading
-import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from tests.serving.conftest import stub_serving
+from tests.serving.conftest import StubModels, stub_serving, wait_for
+from tfgen.serving import connection
+from tfgen.serving.app import READERS
 from tfgen.serving.connection import Connection
+from tfgen.serving.pool import Pool
 
 pytestmark = pytest.mark.newest
 
@@ -31,13 +37,6 @@ class Gate:
 
 def post(url: str, body: bytes = b"{}") -> requests.Response:
     return requests.post(f"{url}/v1/models/x:predict", data=body, timeout=30)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def pending(url: str) -> int:
@@ -113,6 +112,76 @@ def test_a_request_that_nobody_waits_for_leaves_the_queue(tmp_path: Path) -> Non
         assert gate.calls == [b"first", b"last"]
 
 
+def test_what_leaves_the_queue_keeps_no_memory() -> None:
+    gate, pool = Gate(), Pool(1, 1, 30)
+
+    async def leave(call: Callable[[], bytes], condition: Callable[[], bool]) -> None:
+        async def gone() -> None:
+            while not condition():
+                await asyncio.sleep(0.01)
+
+        assert await pool.run(call, gone) is None
+
+    class Call:
+        def __call__(self) -> bytes:
+            return b""
+
+    asyncio.run(leave(lambda: gate(b""), lambda: bool(gate.calls)))  # keeps the only thread busy
+    call = Call()
+    reference = weakref.ref(call)
+    asyncio.run(leave(call, lambda: True))
+    del call
+    gc.collect()
+    is_kept = reference() is not None
+    gate.opened.set()
+    pool.close()
+    assert not is_kept
+
+
+def test_requests_that_need_no_computing_are_bounded_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+    monkeypatch.setattr(StubModels, "status", lambda *_: gate(b""))
+    with (
+        stub_serving(tmp_path, lambda body: b"{}", queue=0) as url,
+        ThreadPoolExecutor(READERS) as clients,
+    ):
+
+        def status_of(path: str) -> int:
+            return requests.get(url + path, timeout=30).status_code
+
+        waiting = [clients.submit(status_of, "/v1/models/x") for _ in range(READERS)]
+        wait_for(lambda: len(gate.calls) == READERS)
+        for path in ("/v1/models/x", "/page/models.json", "/page/real/x.png"):
+            assert status_of(path) == 503
+        assert (post(url).status_code, status_of("/")) == (200, 200)
+        gate.opened.set()
+        assert [future.result() for future in waiting] == [200] * READERS
+
+
+def test_an_answer_that_is_not_read_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = threading.Event()
+
+    class Noting(Connection):
+        def connection_lost(self, exc):
+            super().connection_lost(exc)
+            lost.set()
+
+    monkeypatch.setattr("tfgen.serving.server.Connection", Noting)
+    monkeypatch.setattr(connection, "SEND_TIMEOUT", 0.2)
+    with stub_serving(tmp_path, lambda body: bytes(5 * 10**7)) as url:
+        address = urlsplit(url).hostname, urlsplit(url).port
+        with socket.create_connection(address, 30) as client:
+            client.sendall(
+                b"POST /v1/models/x:predict HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Length: 2\r\n\r\n{}"
+            )
+            assert lost.wait(20)
+
+
 def test_bodies_that_wait_take_only_so_much_memory(tmp_path: Path) -> None:
     gate, body = Gate(), b" " * 900
     with (
@@ -140,6 +209,18 @@ def test_an_unexpected_failure_is_one_line(
     assert response.json() == {"error": "RuntimeError: of no kind that is known"}
     out, err = capfd.readouterr()
     assert (out, err) == ("", "tfgen-serve: error: RuntimeError: of no kind that is known\n")
+
+
+def test_a_failure_is_answered_without_a_standard_error_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Broken())
+    with stub_serving(tmp_path, lambda body: 1 / 0) as url:
+        assert post(url).json() == {"error": "ZeroDivisionError: division by zero"}
 
 
 def test_requests_in_flight_are_answered_at_the_end(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_samples_are_those_of_the_sampler(page: Any, url: str, folder: Path, vae
     np.testing.assert_array_equal(shown(canvases), rounded(vae.decode(latents)))
     slide(page.get_by_label("Temperature"), "ArrowRight", 6)
 
-    page.get_by_role("button", name="Add a model beside it").click()
+    page.get_by_role("button", name="Add a model").click()
     second = page.locator(".columns > section").nth(1)
     second.get_by_label("Model").select_option("gan-classes")
     settle(page)
@@ -172,7 +172,7 @@ def test_a_bar_changes_the_image(page: Any, url: str, vae: Sampler) -> None:
     page.mouse.down()
     page.mouse.move(x, box["y"] + box["height"] / 4, steps=4)
     page.mouse.up()
-    expect(bars).to_have_attribute("aria-valuetext", re.compile("number 4 of 20: 1.7"))
+    expect(bars).to_have_attribute("aria-valuetext", re.compile("dimension 4 of 20: 1.7"))
     settle(page)
     latents[0, 3] = float(bars.get_attribute("aria-valuenow"))
     changed = rounded(vae.decode(latents))
@@ -222,7 +222,7 @@ def test_the_ways_are_those_of_the_sampler(page: Any, url: str, vae: Sampler) ->
     np.testing.assert_array_equal(shown(page.locator(".path canvas")), images)
 
 
-# --- The plane --------------------------------------------------------------------------
+# --- Plane ------------------------------------------------------------------------------
 
 
 def test_the_plane_follows_the_pointer(page: Any, url: str, folder: Path) -> None:
@@ -288,8 +288,8 @@ def test_directions_of_many_latents(page: Any, url: str, vae: Sampler) -> None:
     assert np.abs(differences).max() <= 1
 
     page.get_by_label("Directions").select_option("axes")
-    page.get_by_label("Right: number").fill("3")
-    page.get_by_label("Right: number").press("Enter")
+    page.get_by_label("Right: dimension").fill("3")
+    page.get_by_label("Right: dimension").press("Enter")
     page.get_by_role("spinbutton", name="Seed").fill("11")
     settle(page)
     (latents,) = vae.latents([11])
@@ -351,6 +351,43 @@ def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) ->
     expect(page.get_by_text("not an image that this browser can read")).to_be_visible()
 
 
+def test_statistics_that_failed_are_not_waited_for(page: Any, url: str) -> None:
+    with_statistics(page, {"vae": {}}, ("vae", "flow"))
+    text = "Statistics of test images are not available for this model."
+    visit(page, url, "plane", model="vae", directions="principal")
+    expect(page.get_by_text(text)).to_be_visible()
+    visit(page, url, "draw")
+    expect(page.get_by_text("The server is still measuring test images")).to_be_visible()
+    page.unroute_all(behavior="ignoreErrors")
+    with_statistics(page, {"flow": {}}, ("vae", "flow"))
+    # The page reads the listing again, without a reload.
+    expect(page.get_by_text(text)).to_be_visible()
+
+
+def test_a_text_that_is_no_drawing_is_none(page: Any, url: str) -> None:
+    visit(page, url, "draw", strokes="AA")  # a stroke without points
+    expect(page.get_by_text("Draw something, or take a test image.")).to_have_count(3)
+    page.locator("canvas.pad").click()
+    expect(page).to_have_url(re.compile("strokes=A[^A]"))  # a stroke of one point
+    settle(page)
+
+
+def test_what_is_known_of_the_newest_version_is_not_told_of_another(page: Any, url: str) -> None:
+    def answer(route: Any) -> None:
+        listing = route.fetch().json()
+        (model,) = (model for model in listing["models"] if model["name"] == "vae")
+        model["versions"].insert(0, {"number": 2, "shipped": False})
+        directions = {"mean": [0] * 20, "first": [1] * 20, "second": [1] * 20}
+        model["test_statistics"] = {"latent_directions": directions}
+        route.fulfill(json=listing)
+
+    page.route("**/page/models.json", answer)
+    visit(page, url, "samples", model="vae", version=1)
+    expect(page.locator(".summary")).to_be_empty()
+    visit(page, url, "plane", model="vae", version=1)
+    expect(page.get_by_label("Directions")).to_have_value("random")
+
+
 # --- Compare ----------------------------------------------------------------------------
 
 
@@ -377,12 +414,21 @@ def test_the_comparison_and_the_game(page: Any, url: str, vae: Sampler) -> None:
         if is_picked and index != truth.index(True):
             images.nth(index).click()
     game.get_by_role("button", name="Check").click()
-    expect(game.get_by_role("status")).to_contain_text("You are right about 11 of 12")
+    expect(game.get_by_role("status")).to_contain_text("You classified 11 of 12 images correctly")
     expect(game.get_by_role("row", name=re.compile("^vae"))).to_have_text("vae660")
     expect(game.get_by_role("row", name=re.compile("^real images"))).to_have_text("real images651")
     game.get_by_role("button", name="Next round").click()
     expect(game.get_by_role("button", name="Check")).to_be_enabled()
     settle(page)
+
+    # Models are compared with those of the same images.
+    page.get_by_label("Data set").select_option("unknown, 6 × 6")
+    settle(page)
+    expect(page.get_by_role("region", name="vae-tiny")).to_be_visible()
+    expect(page.get_by_role("region", name="vae", exact=True)).to_have_count(0)
+    expect(page.get_by_text("The server has no real images for these models.")).to_be_visible()
+    reload(page, data="unknown%2C+6+%C3%97+6")
+    expect(page.get_by_role("region", name="vae-tiny")).to_be_visible()
 
 
 # --- all views --------------------------------------------------------------------------

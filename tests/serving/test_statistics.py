@@ -1,5 +1,7 @@
 """Statistics of test images under a model, held against their definitions."""
 
+import dataclasses
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.serving.conftest import SHAPE
+from tests.serving.conftest import SHAPE, wait_for
 from tfgen.publishing.sampler import Sampler
 from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
+from tfgen.publishing.versions import Version
 from tfgen.sampling import Arrays
 from tfgen.serving import statistics
+from tfgen.serving.catalog import Entry
 from tfgen.serving.pool import Pool
 from tfgen.serving.refusal import not_found
 from tfgen.serving.statistics import Statistics, principal_directions
@@ -20,6 +24,7 @@ from tfgen.serving.statistics import Statistics, principal_directions
 pytestmark = pytest.mark.newest
 
 QUANTILES = (0.05, 0.5, 0.95)
+VERSION = Entry(Version("name", 1, Path("name/1")), False, (0, 0))
 
 
 def test_principal_directions_are_those_of_the_covariance() -> None:
@@ -99,15 +104,13 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Any:
 def computed(
     pool: Pool, open_sampler: Callable[[str, int], SignatureSampler], images: Any
 ) -> dict[str, Any] | None:
-    """The statistics of a version when they are there."""
+    """The statistics of a version when they are computed."""
     collection = Statistics(open_sampler, images)
-    assert collection.get("name", 1, "digits") is None
+    assert collection.get(VERSION, "digits") is None
     collection.start(pool)
-    end = time.monotonic() + 60
-    while collection._asked and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_for(lambda: not collection._asked)
     collection.close()
-    return collection.get("name", 1, "digits")
+    return collection.get(VERSION, "digits")
 
 
 def test_test_images_are_likelier_than_inverted_ones_and_noise(pool: Pool) -> None:
@@ -144,14 +147,62 @@ def test_a_version_that_cannot_be_opened_has_none(pool: Pool) -> None:
     def fail(name: str, number: int) -> SignatureSampler:
         raise not_found(name, number)
 
-    assert computed(pool, fail, Digits(SHAPE)) is None
+    # None would mean that they are not computed yet.
+    assert computed(pool, fail, Digits(SHAPE)) == {}
+
+
+def test_a_failure_is_told_and_tried_again(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, opened = Digits(SHAPE), []
+
+    def fail_once(name: str, number: int) -> SignatureSampler:
+        opened.append(name)
+        if len(opened) == 1:
+            raise np.linalg.LinAlgError("SVD did not converge")
+        return Histogram(images.pixels)
+
+    monkeypatch.setattr(statistics, "RETRY", 0.0)
+    collection = Statistics(fail_once, images)
+    collection.start(pool)
+    wait_for(lambda: bool(collection.get(VERSION, "digits")))
+    collection.close()
+    assert len(opened) > 1
+    told = "tfgen-serve: error: no statistics of name version 1: LinAlgError: SVD did not converge"
+    assert capsys.readouterr().err == told + "\n"
+
+
+def test_a_version_in_the_place_of_another_has_its_own(pool: Pool) -> None:
+    images = Digits(SHAPE)
+    collection = Statistics(lambda name, number: Histogram(images.pixels), images)
+    collection.start(pool)
+    wait_for(lambda: collection.get(VERSION, "digits") is not None)
+    other = dataclasses.replace(VERSION, stamp=(1, 1))
+    assert collection.get(other, "digits") is None
+    collection.close()
+
+
+def test_it_ends_even_if_it_is_closed_just_when_it_wakes(pool: Pool) -> None:
+    class Wake(threading.Event):
+        def clear(self) -> None:
+            collection._closed = True
+            self.set()
+            super().clear()
+
+    collection = Statistics(lambda name, number: Histogram(np.zeros(1, np.uint8)), Digits(SHAPE))
+    collection._wake = Wake()
+    collection.start(pool)
+    collection._wake.set()
+    assert collection._thread is not None
+    collection._thread.join(10)
+    assert not collection._thread.is_alive()
 
 
 def test_requests_come_first(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "CALM", 3600.0)
     opened: list[str] = []
     collection = Statistics(lambda name, number: opened.append(name), Digits(SHAPE))
-    collection.get("name", 1, "digits")
+    collection.get(VERSION, "digits")
     collection.start(pool)
     time.sleep(0.3)
     collection.close()

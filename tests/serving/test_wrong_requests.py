@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import requests
 
-from tests.serving.conftest import MAX_BATCH, MAX_BODY, serving
+from tests.serving.conftest import MAX_BATCH, MAX_BODY, serving, stub_serving
 from tfgen.serving import connection
 
 pytestmark = pytest.mark.newest
@@ -58,7 +58,7 @@ WRONG: list[tuple[str, str, Any, int, str]] = [
     ("POST", f"{VAE}:predict", {"inputs": [[7]]}, 400, "has the shape [1, 1]"),
     ("POST", f"{VAE}:predict", {"inputs": [7, [8]]}, 400, "is not of expected type"),
     ("POST", f"{VAE}:predict", {"inputs": ["7"]}, 400, "it has strings"),
-    ("POST", f"{VAE}:predict", {"inputs": [7.5]}, 400, "it has numbers"),
+    ("POST", f"{VAE}:predict", {"inputs": [7.5]}, 400, "numbers that are not integers"),
     ("POST", f"{VAE}:predict", {"inputs": [None]}, 400, "is not of expected type"),
     ("POST", f"{VAE}:predict", {"inputs": [True]}, 400, "is not of expected type"),
     ("POST", f"{VAE}:predict", {"inputs": [{"b64": "AAAA"}]}, 400, "is not of expected type"),
@@ -212,7 +212,7 @@ CLOSE = b"Connection: close\r\n"
         (
             [HEAD.replace(b"localhost", b"evil.example") + CLOSE + b"\r\n"],
             403,
-            "not known by the name 'evil.example'",
+            "Unknown host name 'evil.example'; to allow it, start tfgen-serve with --allow-host e",
         ),
         (
             [HEAD + CLOSE + b"Origin: http://evil.example\r\nContent-Length: 2\r\n\r\n{}"],
@@ -266,6 +266,49 @@ def test_a_large_body_is_refused_to_a_client_that_sends_all_of_it(url: str) -> N
             assert_error(response.status_code, response.content, 413, "larger than 0.1 MB")
         answer = session.post(f"{url}{VAE}:predict", json=SEEDS, timeout=60)
         assert answer.status_code == 200
+
+
+def test_a_large_body_is_read_before_the_connection_is_closed(url: str) -> None:
+    body = b" " * 2 * 10**7
+    sent = HEAD + CLOSE + b"Content-Length: %d\r\n\r\n" % len(body)
+    assert_error(*exchange(url, sent, body), 413, "larger than 0.1 MB")
+
+
+def test_who_waits_for_100_continue_need_not_send_a_large_body(url: str) -> None:
+    sent = HEAD + CLOSE + b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"
+    assert_error(*exchange(url, sent), 413, "larger than 0.1 MB")
+
+
+def test_a_request_is_answered_in_spite_of_what_comes_after_it(
+    url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    right = HEAD + b"Content-Length: 15\r\n\r\n" + b'{"inputs": [7]}'
+    for after in (b"nonsense\r\n\r\n", HEAD + b"Content-Length: 9\r\nContent-Length: 8\r\n\r\n"):
+        status, body = exchange(url, right + after)
+        assert (status, json.loads(body).keys()) == (200, {"outputs"})
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_end_of_a_body_does_not_count_as_a_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b" " * 100_000
+    first = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body + b"GET /healthz HTTP/1.1\r\n"
+
+    class InOnePiece(connection.Connection):
+        missing, received = len(first), b""
+
+        def data_received(self, data):
+            self.missing -= len(data)
+            self.received += data
+            if self.missing <= 0:
+                super().data_received(self.received)
+                self.received = b""
+
+    monkeypatch.setattr("tfgen.serving.server.Connection", InOnePiece)
+    with stub_serving(tmp_path, lambda body: b"{}") as url:
+        status, answers = exchange(url, first, b"Host: localhost\r\n" + CLOSE + b"\r\n")
+    assert status == 200 and answers.endswith(b'{"status": "ok"}')
 
 
 def test_wrong_requests_leave_nothing_behind(url: str) -> None:

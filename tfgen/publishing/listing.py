@@ -69,7 +69,7 @@ def describe(manifest: Mapping[str, Any]) -> str:
 
     What is not known is left out; a version that is not from `tfgen-train` may have nothing.
     """
-    run = _mapping(manifest, "run")
+    run = mapping(manifest, "run")
     parts = [_settings(run), _epochs(run)]
     if isinstance(date := manifest.get("published"), str):
         parts.append(f"published {date}")
@@ -84,7 +84,7 @@ def difference(before: Version, after: Version) -> str:
     texts = []
     for version in (after, before):
         with contextlib.suppress(TfgenError):
-            run = _mapping(versions.read_manifest(version.path), "run")
+            run = mapping(versions.read_manifest(version.path), "run")
             texts.append(", ".join(filter(None, (_settings(run), _epochs(run)))))
     if len(texts) < 2 or texts[0] == texts[1]:
         return ""
@@ -103,7 +103,7 @@ def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
         The settings; none of them if the preset is unknown, for example because the package that
         adds the family is not installed.
     """
-    options, model = _mapping(run, "options"), _mapping(run, "model")
+    options, model = mapping(run, "options"), mapping(run, "model")
     try:
         preset = registry.family(run["family"]).preset(options["preset"])
     except (TfgenError, KeyError, TypeError):
@@ -132,7 +132,7 @@ def _row(version: Version) -> Row:
         manifest = versions.verify(version.path)
     except TfgenError as error:
         return row._replace(settings=str(error))
-    run, evaluation = _mapping(manifest, "run"), _mapping(manifest, "evaluation")
+    run, evaluation = mapping(manifest, "run"), mapping(manifest, "evaluation")
     # By its number too: in a checkout, versions that are trained there are in the same folder.
     is_shipped = version.number == versions.SHIPPED and version.path.resolve().is_relative_to(
         versions.shipped_folder().resolve()
@@ -140,14 +140,14 @@ def _row(version: Version) -> Row:
     return row._replace(
         epochs=str(_epochs_done(run) or ""),
         published="shipped" if is_shipped else str(manifest.get("published", "")),
-        fid=_figure(_mapping(evaluation, "samples"), {"fid": "{:.2f}"}),
-        likelihood=_figure(_mapping(evaluation, "likelihood"), _LIKELIHOODS),
+        fid=_figure(mapping(evaluation, "samples"), {"fid": "{:.2f}"}),
+        likelihood=_figure(mapping(evaluation, "likelihood"), _LIKELIHOODS),
         settings=_settings(run),
     )
 
 
 def _settings(run: Mapping[str, Any]) -> str:
-    preset = _mapping(run, "options").get("preset")
+    preset = mapping(run, "options").get("preset")
     parts = [] if preset is None else [f"preset {preset}"]
     parts += [_as_words(name, value) for name, value in changed_settings(run).items()]
     return ", ".join(parts)
@@ -167,7 +167,7 @@ def _epochs(run: Mapping[str, Any]) -> str:
 
 def _epochs_done(run: Mapping[str, Any]) -> Any:
     """Epochs that the run had done; those that it was to do if the manifest is older than that."""
-    return run.get("epochs_done", _mapping(run, "options").get("epochs"))
+    return run.get("epochs_done", mapping(run, "options").get("epochs"))
 
 
 def _figure(values: Mapping[str, Any], forms: Mapping[str, str]) -> str:
@@ -178,7 +178,7 @@ def _figure(values: Mapping[str, Any], forms: Mapping[str, str]) -> str:
     return ""
 
 
-def _mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A part of a manifest; empty if it is missing, or no table because somebody edited it."""
     part = values.get(name)
     return part if isinstance(part, Mapping) else {}

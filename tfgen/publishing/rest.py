@@ -85,7 +85,7 @@ class Rest:
         except requests.exceptions.InvalidJSONError as error:
             raise UsageError(f"the inputs cannot be sent: {error}") from error
         except (requests.RequestException, HTTPError) as error:
-            if _is_late(error):
+            if is_late(error):
                 raise WorkError(late_answer(self.address, self.timeout)) from error
             raise WorkError(
                 f"no server answers at {self.address} ({_reason(error)}); "
@@ -109,7 +109,7 @@ class Rest:
                     break
             except broken as error:
                 # A slow server would only get more work by a repetition.
-                if is_last or _is_late(error):
+                if is_last or is_late(error):
                     raise
             # Not for as long as the server's header says, which may be hours.
             time.sleep(BACKOFF * BACKOFF_RATIO**attempt)
@@ -146,7 +146,7 @@ def _path(name: str, version: int | None) -> str:
     return f"/v1/models/{name}" + (f"/versions/{version}" if version is not None else "")
 
 
-def _is_late(error: BaseException) -> bool:
+def is_late(error: BaseException) -> bool:
     """Whether a request failed because its answer did not come in time."""
     from requests import ReadTimeout
     from urllib3.exceptions import ReadTimeoutError

@@ -100,7 +100,7 @@ class ServedSampler(SignatureSampler):
             )
         definition = self._definitions[name]
         inputs, outputs = (
-            {key: _tensor_spec(info) for key, info in definition.get(kind, {}).items()}
+            {key: tensor_spec(info) for key, info in definition.get(kind, {}).items()}
             for kind in ("inputs", "outputs")
         )
         return Signature(inputs, outputs)
@@ -158,7 +158,12 @@ def _shape(spec: TensorSpec, size: int) -> tuple[int, ...]:
     return (size, *(side or 0 for side in spec.shape[1:]))
 
 
-def _tensor_spec(info: Mapping[str, Any]) -> TensorSpec:
+def tensor_spec(info: Mapping[str, Any]) -> TensorSpec:
+    """dtype and shape of a tensor of a signature, from protobuf's JSON.
+
+    Raises:
+        WorkError: tfgen does not export such a tensor.
+    """
     try:
         sizes = [int(dim["size"]) for dim in info["tensor_shape"]["dim"]]
         shape = tuple(None if size < 0 else size for size in sizes)

@@ -1,1 +1,1 @@
-"""A server on this machine: TensorFlow Serving's REST interface, and a page that explores."""
+"""A server on this machine: TensorFlow Serving's REST interface, and a web page."""

@@ -35,6 +35,8 @@ _PATH = re.compile(
 _METHODS = {":predict": "POST", ":classify": "POST", ":regress": "POST"}
 _ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _MAX_NUMBER = 2**63 - 1
+# Threads for what needs no computing: it reads files, or asks the server of --backend.
+READERS = 4
 # The bodies that are held at once are at most this many times as large as the largest body.
 _BODIES = 4
 
@@ -87,6 +89,7 @@ class Server:
     def __init__(self, models: Models, listing: Listing, settings: Settings):
         self.models, self.listing, self.settings = models, listing, settings
         self.pool = Pool(settings.workers, settings.queue, settings.timeout)
+        self.readers = Pool(READERS, settings.queue, settings.timeout)
         self.metrics = Metrics()
         self._held = 0
         # The models that were answered for: other names in requests are not counted by name.
@@ -99,6 +102,7 @@ class Server:
         yield
         self.listing.close()
         self.pool.close()
+        self.readers.close()
         self.models.close()
 
     async def model(self, request: Request) -> Response:
@@ -147,16 +151,11 @@ class Server:
 
     async def _call(self, request: Request, api: str, call: Callable[..., bytes]) -> bytes | None:
         if api == "status":
-            return await asyncio.to_thread(call)
+            return await self.readers.run(call, lambda: _gone(request))
         with self._holding() as hold:
             body = await self._read_body(request, hold)
-
-            async def gone() -> None:
-                while (await request.receive())["type"] != "http.disconnect":
-                    pass
-
             arguments = (body,) if api == "predict" else ()
-            return await self.pool.run(lambda: call(*arguments), gone)
+            return await self.pool.run(lambda: call(*arguments), lambda: _gone(request))
 
     @contextlib.contextmanager
     def _holding(self) -> Any:
@@ -170,7 +169,7 @@ class Server:
             if self._held > _BODIES * self.settings.max_body:
                 raise RefusalError(
                     503,
-                    "The server is busy: the requests that wait fill its memory",
+                    "The server is busy: waiting requests use too much memory; try again later",
                     {"Retry-After": str(RETRY_AFTER)},
                 )
 
@@ -186,13 +185,9 @@ class Server:
             RefusalError: it is too large (413), compressed (415), too slow (408), or cut off (400).
         """
         limit = self.settings.max_body
-        too_large = RefusalError(
-            413,
-            f"The body of the request is larger than {limit / 1e6:g} MB (tfgen-serve --max-body)",
-        )
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > limit:
-            raise too_large
+            raise _too_large(limit)
         if request.headers.get("content-encoding", "identity") != "identity":
             raise RefusalError(415, "Send the body without Content-Encoding")
         body = bytearray()
@@ -202,7 +197,7 @@ class Server:
                     hold(len(chunk))
                     body += chunk
                     if len(body) > limit:
-                        raise too_large
+                        raise _too_large(limit)
         except TimeoutError:
             raise RefusalError(
                 408,
@@ -223,13 +218,15 @@ class Server:
 
     async def models_json(self, request: Request) -> Response:
         """What the page shows: the models, their versions and their figures."""
-        content = await asyncio.to_thread(self.listing.content)
+        content = await self.readers.run(self.listing.content, lambda: _gone(request))
         return page_files.response(orjson.dumps(content), "models.json")
 
     async def real_images(self, request: Request) -> Response:
         """Test images of a model's data set."""
         name = request.path_params["name"]
-        image = await asyncio.to_thread(self.listing.real_images, name)
+        image = await self.readers.run(
+            lambda: self.listing.real_images(name), lambda: _gone(request)
+        )
         if image is None:
             raise not_found(name)
         return page_files.response(image, "real.png")
@@ -237,6 +234,18 @@ class Server:
     async def page(self, request: Request) -> Response:
         """A file of the page."""
         return page_files.read(request.path_params.get("file", page_files.INDEX))
+
+
+def _too_large(limit: int) -> RefusalError:
+    return RefusalError(
+        413, f"The body of the request is larger than {limit / 1e6:g} MB (tfgen-serve --max-body)"
+    )
+
+
+async def _gone(request: Request) -> None:
+    """Waits until the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def create_app(models: Models, listing: Listing, settings: Settings) -> Starlette:

@@ -1,15 +1,17 @@
 """The models of a TensorFlow Serving server: requests are passed on to its REST interface."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 import requests
 
-from tfgen.errors import TfgenError, UsageError, WorkError
+from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import versions
-from tfgen.publishing.rest import Rest
-from tfgen.publishing.served import ServedSampler, SignatureDefs
+from tfgen.publishing.rest import Rest, is_late
+from tfgen.publishing.served import ServedSampler, SignatureDefs, tensor_spec
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.serving.catalog import Catalog
 from tfgen.serving.data_images import DataImages
@@ -18,7 +20,6 @@ from tfgen.serving.refusal import RefusalError, not_found
 
 # Seconds to wait for a connection.
 _CONNECT = 5.0
-_DTYPES = {"DT_FLOAT": "float32", "DT_INT32": "int32", "DT_UINT8": "uint8"}
 
 
 class BackendModels:
@@ -34,7 +35,12 @@ class BackendModels:
     """
 
     def __init__(self, url: str, timeout: float, connections: int):
-        self.rest = Rest(url, timeout, retries=0)
+        try:
+            self.rest = Rest(url, timeout, retries=0)
+        except UsageError as error:  # it names the flag of the client commands, --url
+            raise UsageError(
+                f"--backend {url!r} is not the address of a server; pass one like http://host:8501"
+            ) from error
         self.address, self.timeout = self.rest.address, timeout
         self._session = requests.Session()
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections)
@@ -73,10 +79,10 @@ class BackendModels:
         wait = (min(_CONNECT, self.timeout), self.timeout)
         try:
             response = self._session.request(method, url, data=body or None, timeout=wait)
-        except requests.ReadTimeout:
-            message = f"{self.address} gave no answer in {self.timeout:g} s"
-            raise RefusalError(504, message) from None
         except requests.RequestException as error:
+            if is_late(error):
+                message = f"{self.address} gave no answer in {self.timeout:g} s"
+                raise RefusalError(504, message) from error
             raise RefusalError(502, f"no server answers at {self.address}") from error
         if response.status_code == 200:
             return response.content
@@ -117,10 +123,10 @@ class BackendListing(Listing):
         self.models, self.names = models, names
 
     def content(self) -> dict[str, Any]:
-        """The listing, as `models.json`.
+        """The listing, as `models.json`: the models that the server can answer for now.
 
         Raises:
-            RefusalError: the server does not answer, or has not one of the names that were passed.
+            RefusalError: the server does not answer, or is busy.
         """
         names = self.catalog.entries() if self.names is None else self.names
         described = []
@@ -128,7 +134,7 @@ class BackendListing(Listing):
             try:
                 described.append(self._described(name))
             except RefusalError as refusal:
-                if self.names is not None or refusal.status != 404:
+                if refusal.status != 404:
                     raise
         return {"models": described, "backend": self.models.address}
 
@@ -144,54 +150,70 @@ class BackendListing(Listing):
             WorkError: it does not answer.
         """
         try:
-            if not self.content()["models"]:
+            for name in self.names or ():
+                self.models.status(name, None)
+            if not self.content()["models"] and self.names is None:
                 names = ", ".join(self.catalog.entries())
                 raise UsageError(
-                    f"{self.models.address} has no model named {names}; pass the names of its "
-                    "models with --models"
+                    f"{self.models.address} has none of the models {names}; pass the names "
+                    "of its models with --models"
                 )
         except RefusalError as refusal:
             kind = UsageError if refusal.status == 404 else WorkError
             raise kind(f"--backend {self.models.address}: {refusal.message}") from None
 
     def _described(self, name: str) -> dict[str, Any]:
+        """A model, described by its newest version, as in `Listing.content`.
+
+        Raises:
+            RefusalError: the server's own (404 also if no version is ready), or `_send`'s.
+        """
         try:
             states = orjson.loads(self.models.status(name, None))["model_version_status"]
             numbers = [int(s["version"]) for s in states if s["state"] == "AVAILABLE"]
+            if not numbers:
+                raise not_found(name)
             numbers.sort(reverse=True)
-            _, definitions = self.models.rest.metadata(name, None)
-        except (TfgenError, ValueError, KeyError, TypeError) as error:
+            all_signatures = [self._signatures(name, number) for number in numbers]
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise RefusalError(502, f"{self.models.address} is not TensorFlow Serving") from error
-        entry = self.catalog.entries().get(name, {}).get(numbers[0]) if numbers else None
+        signatures = all_signatures[0]
+        entry = self.catalog.entries().get(name, {}).get(numbers[0])
         manifest = (self.manifest(entry) if entry is not None else None) or {}
-        signatures = plain_signatures(definitions)
         manifest = {"family": guess_family(signatures), **manifest, "signatures": signatures}
-        shown = [{"number": number, "shipped": False} for number in numbers]
-        return self.complete(description(name, shown, manifest))
+        shown = [
+            {"number": number, "shipped": False}
+            for number, own_signatures in zip(numbers, all_signatures, strict=True)
+            if own_signatures == signatures
+        ]
+        return self.complete(description(name, shown, manifest), entry)
+
+    def _signatures(self, name: str, number: int) -> dict[str, Any]:
+        answer = orjson.loads(self.models.metadata(name, number))
+        return plain_signatures(answer["metadata"]["signature_def"]["signature_def"])
 
 
 def plain_signatures(definitions: SignatureDefs) -> dict[str, Any]:
-    """dtypes and shapes of signatures, as a manifest has them, from a server's metadata."""
-    signatures = {
-        name: {
-            part: {key: _plain_spec(info) for key, info in definition.get(part, {}).items()}
-            for part in ("inputs", "outputs")
-        }
-        for name, definition in definitions.items()
-        if not name.startswith("__")
-    }
+    """dtypes and shapes of signatures, as a manifest has them, from a server's metadata.
+
+    Signatures with tensors that tfgen does not export are left out.
+    """
+    signatures = {}
+    for name, definition in definitions.items():
+        if not name.startswith("__"):
+            with contextlib.suppress(WorkError):
+                signatures[name] = {
+                    part: {key: _plain_spec(info) for key, info in definition.get(part, {}).items()}
+                    for part in ("inputs", "outputs")
+                }
     if len(signatures) > 1:
         signatures.pop("serving_default", None)  # another one's second name
     return signatures
 
 
 def _plain_spec(info: Mapping[str, Any]) -> dict[str, Any]:
-    sizes = [int(side["size"]) for side in info["tensor_shape"].get("dim", [])]
-    dtype = str(info["dtype"])
-    return {
-        "dtype": _DTYPES.get(dtype, dtype),
-        "shape": [None if size < 0 else size for size in sizes],
-    }
+    spec = tensor_spec(info)
+    return {"dtype": np.dtype(spec.dtype).name, "shape": list(spec.shape)}
 
 
 def guess_family(signatures: Mapping[str, Any]) -> str:

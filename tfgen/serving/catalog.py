@@ -5,7 +5,6 @@ A name in a request is looked up in the list of what is on the disk; no path is 
 
 import contextlib
 import gc
-import sys
 import threading
 import time
 from collections import OrderedDict
@@ -21,6 +20,7 @@ from tfgen.publishing.signatures import Signature
 from tfgen.publishing.versions import Version
 from tfgen.serving.contract import DEFAULT_SIGNATURE
 from tfgen.serving.refusal import RefusalError, not_found
+from tfgen.serving.report import report_error
 
 if TYPE_CHECKING:
     from tfgen.publishing.sampler import Sampler
@@ -123,20 +123,20 @@ class Catalog:
             for name, numbers in sorted(entries.items())
         }
 
-    def numbers(self, name: str, number: int | None = None) -> list[int]:
-        """The numbers of a name's versions, the newest first; or only the one that is asked for.
+    def find(self, name: str, number: int | None = None) -> list[Entry]:
+        """The versions of a name, the newest first; or only the one that is asked for.
 
         Raises:
             RefusalError: there is no such name or version.
         """
-        numbers = list(self.entries().get(name, ()))
-        if not numbers or (number is not None and number not in numbers):
+        entries = self.entries().get(name, {})
+        if not entries or (number is not None and number not in entries):
             raise not_found(name, number)
-        return numbers if number is None else [number]
+        return list(entries.values()) if number is None else [entries[number]]
 
-    def fault(self, name: str, number: int) -> str | None:
+    def fault(self, entry: Entry) -> str | None:
         """Why a version could not be opened when that was last tried; None if it could."""
-        fault = self._faults.get(self.entries()[name][number])
+        fault = self._faults.get(entry)
         return None if fault is None else fault.message
 
     def open(self, name: str, number: int | None = None) -> OpenVersion:
@@ -152,13 +152,13 @@ class Catalog:
         Raises:
             RefusalError: there is no such name or version (404), or it cannot be opened (500).
         """
-        entries = [self.entries()[name][n] for n in self.numbers(name, number)]
+        entries = self.find(name, number)
         if number is not None:
             return self._opened(entries[0])
         entries = [entry for entry in entries if not self._has_failed(entry)] or entries[:1]
         before = self._served.get(name)
         if before in entries[1:] and self._is_open(before) and not self._is_open(entries[0]):
-            self._opener.submit(self._open, entries[0])
+            self._opener.submit(self._open_ahead, entries[0])
             return self._opened(before)
         for entry in entries[:-1]:
             with contextlib.suppress(RefusalError):
@@ -175,6 +175,11 @@ class Catalog:
             return self._open(entry).result()
         except (TfgenError, OSError) as error:
             raise RefusalError(500, str(error)) from error
+
+    def _open_ahead(self, entry: Entry) -> None:
+        """Opens a version unless it has just failed: each request meanwhile asks for that."""
+        if not self._has_failed(entry):
+            self._open(entry)
 
     def _has_failed(self, entry: Entry) -> bool:
         fault = self._faults.get(entry)
@@ -210,9 +215,9 @@ class Catalog:
                 self._futures.pop(entry, None)
                 previous = self._faults.get(entry)
                 self._faults[entry] = Fault(time.monotonic(), message)
-            if previous is None or previous.message != message:  # not at each further try
-                print(f"tfgen-serve: error: {message}", file=sys.stderr)
             future.set_exception(error)
+            if previous is None or previous.message != message:  # not at each further try
+                report_error(message)
         else:
             self._faults.pop(entry, None)
             future.set_result(opened)

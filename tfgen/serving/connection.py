@@ -15,8 +15,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 MAX_HEAD = 2**16
 # Seconds for a request's head to arrive, and for an answer to be taken.
 HEAD_TIMEOUT, SEND_TIMEOUT = 30.0, 120.0
-# Seconds for the rest of a request that is answered before its end, which is read and dropped: if
-# the connection were closed at once, many clients would see no answer but a broken connection.
+# Seconds for the rest of a request that is refused before its end, which is read and dropped, first
+# before the answer and then after it: if the connection were closed at once, many clients would see
+# no answer but a broken connection.
 LINGER = 5.0
 
 
@@ -25,8 +26,8 @@ class Connection(HttpToolsProtocol):
 
     _timer: asyncio.TimerHandle | None = None
     _send_timer: asyncio.TimerHandle | None = None
-    # Bytes of the head that is arriving; None while no head is.
-    _head: int | None = 0
+    # Bytes of the head that is arriving, without those that came with the request before it.
+    _head = 0
     _is_refused = False
 
     def connection_made(self, transport: Any) -> None:
@@ -44,7 +45,6 @@ class Connection(HttpToolsProtocol):
 
     def _wait_for_head(self) -> None:
         self._stop_timer()
-        self._head = 0
         self._timer = self.loop.call_later(HEAD_TIMEOUT, self._refuse_slow_head)
 
     def _refuse_slow_head(self) -> None:
@@ -58,8 +58,13 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Ends the time for the head."""
         self._stop_timer()
-        self._head = None
+        self._head = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a part of the body, which is no head."""
+        self._head = 0
+        super().on_body(body)
 
     def on_response_complete(self) -> None:
         """Starts the time for the rest of a request that is answered before its end."""
@@ -70,17 +75,17 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Ends that time."""
         self._stop_timer()
+        self._head = 0
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """Reads what arrives, a head only up to its limit."""
         if self._is_refused:
             return
+        self._head += len(data)
         super().data_received(data)
-        if self._head is not None:
-            self._head += len(data)
-            if self._head > MAX_HEAD:
-                self.refuse(431, f"The head of the request is longer than {MAX_HEAD} bytes")
+        if self._head > MAX_HEAD:
+            self.refuse(431, f"The head of the request is longer than {MAX_HEAD} bytes")
 
     def eof_received(self) -> None:
         """Answers a request whose body is cut off; the connection is then closed."""
@@ -93,11 +98,21 @@ class Connection(HttpToolsProtocol):
         self.refuse(400, msg)
 
     def refuse(self, status: int, message: str) -> None:
-        """Answers with an error as JSON and closes the connection."""
+        """Answers with an error as JSON and closes the connection.
+
+        If requests before it wait for their answers, the last of these answers closes it.
+        """
         self._stop_timer()
         if self.transport.is_closing() or self._is_refused:
             return
         self._is_refused = True
+        cycle = self.cycle
+        if cycle is not None:
+            if self.pipeline or not (cycle.more_body or cycle.response_complete):
+                cycle.keep_alive = False
+                return
+            cycle.disconnected = True  # drops the application's own answer, if it gives one
+            cycle.message_event.set()
         body = orjson.dumps({"error": message})
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + head % len(body) + body)

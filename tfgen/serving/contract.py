@@ -7,8 +7,10 @@ docs/serve.md lists them.
 
 import base64
 import binascii
+import itertools
 import json
 import math
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ _MAX_SHOWN = 80
 # The names of numpy's kinds of dtypes in an error.
 _KINDS = {"b": "true or false", "i": "integers", "u": "integers", "f": "numbers", "U": "strings"}
 _INTEGERS, _NUMBERS = "iu", "iuf"
+# The end of a string that is a value: after a key comes a colon.
+_STRING_END = re.compile(rb'"\s*[,\]}]')
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,9 @@ def read_request(body: bytes, signatures: Mapping[str, Signature], max_batch: in
         columns = _columns_of_rows(content["instances"], signature.inputs)
     else:
         columns = _columns(content["inputs"], signature.inputs)
-    # numpy takes true for 1, and looking at every value is slow.
-    has_booleans = b"true" in body or b"false" in body
+    has_numbers_only = _has_numbers_only(body, content)
     inputs = {
-        key: _to_array(key, columns[key], spec, has_booleans)
+        key: _to_array(key, columns[key], spec, has_numbers_only)
         for key, spec in signature.inputs.items()
     }
     request = Request(name, inputs, by_row)
@@ -102,6 +105,16 @@ def _parse(body: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise invalid(f"JSON Value: {_shown(content)} Is not object")
     return content
+
+
+def _has_numbers_only(body: bytes, content: Mapping[str, Any]) -> bool:
+    """Whether no value but the signature's name can be a string or a boolean.
+
+    This is faster than looking at every value.
+    """
+    names = int("signature_name" in content)
+    strings = len(list(itertools.islice(_STRING_END.finditer(body), names + 1)))
+    return strings <= names and b"true" not in body and b"false" not in body
 
 
 def _columns_of_rows(rows: Any, specs: Mapping[str, TensorSpec]) -> dict[str, list[Any]]:
@@ -159,11 +172,17 @@ def _is_binary(value: Any) -> bool:
 # --- values to arrays -------------------------------------------------------------------
 
 
-def _to_array(key: str, value: Any, spec: TensorSpec, has_booleans: bool) -> np.ndarray:
+def _to_array(key: str, value: Any, spec: TensorSpec, has_numbers_only: bool) -> np.ndarray:
     """An input as an array of its dtype and shape."""
     dtype = np.dtype(spec.dtype)
     if dtype.kind == "O":
         return _to_strings(key, value, spec)
+    if not has_numbers_only:
+        # numpy takes true for 1, and makes every string of an array as long as the longest one.
+        if _has_any(value, str):
+            raise invalid(_type_fault(key, value, spec, "U"))
+        if dtype.kind != "b" and _has_any(value, bool):
+            raise invalid(_type_fault(key, value, spec, "b"))
     try:
         array = np.array(value)
     except (ValueError, OverflowError):  # lists of several lengths
@@ -174,7 +193,7 @@ def _to_array(key: str, value: Any, spec: TensorSpec, has_booleans: bool) -> np.
     accepted = _INTEGERS if dtype.kind in _INTEGERS else _NUMBERS
     if dtype.kind == "b":
         accepted = "b"
-    if kind not in accepted or (has_booleans and dtype.kind != "b" and _has_boolean(value)):
+    if kind not in accepted:
         raise invalid(_type_fault(key, value, spec, kind))
     if array.ndim != len(spec.shape) or any(
         side not in (None, length) for side, length in zip(spec.shape, array.shape, strict=True)
@@ -204,15 +223,23 @@ def _cast(key: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return cast
 
 
-def _has_boolean(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(map(_has_boolean, value))
-    return isinstance(value, bool)
+def _has_any(value: Any, kind: type) -> bool:
+    """Whether a value, or one in its nested lists, is of a type."""
+    values = [value]
+    while values:
+        value = values.pop()
+        if isinstance(value, list):
+            values += value
+        elif isinstance(value, kind):
+            return True
+    return False
 
 
 def _type_fault(key: str, value: Any, spec: TensorSpec, kind: str) -> str:
     expected = f"{np.dtype(spec.dtype).name}, shape {_shape_text(spec.shape)}"
     fault = f"input {key!r} is not of expected type: {expected}"
+    if kind == "f" and np.dtype(spec.dtype).kind in _INTEGERS:
+        return f"{fault}; it has numbers that are not integers"
     if kind in _KINDS and kind != "b":
         return f"{fault}; it has {_KINDS[kind]}"
     return f"{fault}; it is {_shown(value)}"
@@ -224,7 +251,7 @@ def _to_strings(key: str, value: Any, spec: TensorSpec) -> np.ndarray:
     sizes: list[int] = []
     for _ in range(rank):
         if not all(isinstance(entry, list) for entry in lists) or len(set(map(len, lists))) > 1:
-            raise invalid(f"input {key!r} has not the shape {_shape_text(spec.shape)}")
+            raise invalid(f"input {key!r} does not have the shape {_shape_text(spec.shape)}")
         sizes.append(len(lists[0]) if lists else 0)
         lists = [entry for part in lists for entry in part]
     if any(side not in (None, size) for side, size in zip(spec.shape, sizes, strict=True)):
@@ -246,11 +273,11 @@ def _to_bytes(key: str, value: Any) -> bytes:
 
 
 def _check_sizes(request: Request, signature: Signature, max_batch: int) -> None:
-    """Refuses inputs of several batch sizes, and a batch that is too large to be answered."""
+    """Refuses inputs of different batch sizes, and a batch that is too large to be answered."""
     sizes = {key: len(array) for key, array in request.inputs.items()}
     if len(set(sizes.values())) > 1:
         counts = ", ".join(f"{key} {size}" for key, size in sizes.items())
-        raise invalid(f"the inputs have several batch sizes: {counts}")
+        raise invalid(f"the inputs have different batch sizes: {counts}")
     if request.size > max_batch:
         raise invalid(
             f"the batch has {request.size} rows; this server takes {max_batch} at once "

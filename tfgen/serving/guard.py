@@ -1,8 +1,9 @@
 """What every request passes: whose it is, a line of log, and errors as JSON."""
 
+import asyncio
+import contextlib
 import ipaddress
 import os
-import sys
 import time
 import traceback
 from collections.abc import Callable, Collection
@@ -13,7 +14,9 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tfgen.serving import connection
 from tfgen.serving.refusal import RefusalError
+from tfgen.serving.report import report_error
 
 # Origins of this name may be any, for `--allow-origin '*'`.
 ANY = "*"
@@ -48,14 +51,27 @@ class Guard:
             await self.app(scope, receive, send)
             return
         start, status = time.perf_counter(), 499
+        # Whether more of the body is to come. Who sends `Expect` sends it only when it is read.
+        is_arriving = "expect" not in Headers(scope=scope)
 
-        async def send_noting_status(message: Message) -> None:
+        async def receive_noting_end() -> Message:
+            nonlocal is_arriving
+            message = await receive()
+            is_arriving = message.get("more_body", False)
+            return message
+
+        async def send_after_request(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                # What is refused before its end is read to its end, and dropped.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(connection.LINGER):
+                        while is_arriving:
+                            await receive_noting_end()
             await send(message)
 
-        await self._answer(scope, receive, send_noting_status)
+        await self._answer(scope, receive_noting_end, send_after_request)
         if self.log is not None:
             self.log(log_line(scope, status, time.perf_counter() - start))
 
@@ -69,7 +85,7 @@ class Guard:
             if os.environ.get("TFGEN_TRACEBACK"):
                 traceback.print_exc()
             text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            print(f"tfgen-serve: error: {text}", file=sys.stderr)
+            report_error(text)
             await error_response(RefusalError(500, text))(scope, receive, send)
 
     def check(self, headers: Headers) -> None:
@@ -79,31 +95,42 @@ class Guard:
             RefusalError: its host or its origin is foreign.
         """
         host = headers.get("host", "")
-        if not self._is_own(host):
+        name = _host_name(host)
+        if not name:
+            raise RefusalError(403, "The request has no host name")
+        if not self._is_own(name):
+            name = name[:80]
             raise RefusalError(
                 403,
-                f"This server is not known by the name {host[:80]!r}; to allow the name, start it "
-                "with --allow-host",
+                f"Unknown host name {name!r}; to allow it, start tfgen-serve with --allow-host "
+                f"{name}",
             )
         origin = headers.get("origin")
         if origin is None or origin.lower() in self.origins or ANY in self.origins:
             return
-        if urlsplit(origin).netloc.lower() != host.lower():
+        if origin.lower().partition("://")[2] != host.lower():
             raise RefusalError(
                 403,
                 f"Pages of {origin[:80]!r} may not use this server; to allow them, start it with "
                 "--allow-origin",
             )
 
-    def _is_own(self, host: str) -> bool:
+    def _is_own(self, name: str) -> bool:
+        if name == "localhost" or name in self.hosts:
+            return True
         try:
-            name = urlsplit(f"//{host}").hostname or ""
-            if name == "localhost" or name in self.hosts:
-                return True
             ipaddress.ip_address(name)
         except ValueError:
             return False
         return True
+
+
+def _host_name(host: str) -> str:
+    """The name in a `Host` header, without the port; the whole header if it is malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return host
 
 
 def error_response(refusal: RefusalError) -> Response:

@@ -12,7 +12,7 @@ import numpy as np
 from tfgen import figures
 from tfgen.errors import TfgenError
 from tfgen.publishing import versions
-from tfgen.publishing.listing import describe
+from tfgen.publishing.listing import describe, mapping
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.serving.catalog import Catalog, Entry
 from tfgen.serving.data_images import DataImages
@@ -54,27 +54,37 @@ class Listing:
         return self.catalog.open(name, number).sampler
 
     def content(self) -> dict[str, Any]:
-        """The listing, as `models.json`."""
+        """The listing, as `models.json`.
+
+        The newest version describes a model, so versions with other signatures are left out.
+        """
         models = []
         for name, entries in self.catalog.entries().items():
-            readable = [entry for entry in entries.values() if self.manifest(entry) is not None]
-            if readable:
-                shown = [{"number": e.version.number, "shipped": e.shipped} for e in readable]
-                manifest = self.manifest(readable[0]) or {}
-                # Somebody may have edited the manifest: the model is then served, but not listed.
-                with contextlib.suppress(LookupError, TypeError, AttributeError):
-                    models.append(self.complete(description(name, shown, manifest)))
+            manifests = [(e, m) for e in entries.values() if (m := self.manifest(e)) is not None]
+            # Somebody may have edited the manifest: the model is then served, but not listed.
+            with contextlib.suppress(LookupError, TypeError, AttributeError):
+                newest, manifest = manifests[0]
+                shown = [
+                    {"number": entry.version.number, "shipped": entry.shipped}
+                    for entry, own_manifest in manifests
+                    if own_manifest["signatures"] == manifest["signatures"]
+                ]
+                models.append(self.complete(description(name, shown, manifest), newest))
         return {"models": models, "backend": None}
 
-    def complete(self, model: dict[str, Any]) -> dict[str, Any]:
-        """Adds to a description what test images of the model's data set tell."""
-        name, dataset = model["name"], model["dataset"]
-        statistics = None
-        if dataset is None or not self.images.is_at_hand(dataset):
-            dataset = None
-        elif model["versions"]:
-            statistics = self.statistics.get(name, model["versions"][0]["number"], dataset)
-        real = None if dataset is None else f"/page/real/{name}.png"
+    def complete(self, model: dict[str, Any], newest: Entry | None) -> dict[str, Any]:
+        """Adds to a description what test images of the model's data set tell.
+
+        Args:
+            model: the description.
+            newest: the version that it describes; None if it is not on this machine.
+
+        `test_statistics` is None until they are computed, and empty if there are none.
+        """
+        dataset, real, statistics = model["dataset"], None, None
+        if newest is not None and dataset is not None and self.images.is_at_hand(dataset):
+            real = f"/page/real/{model['name']}.png"
+            statistics = self.statistics.get(newest, dataset)
         return {**model, "real": real, "test_statistics": statistics}
 
     def real_images(self, name: str) -> bytes | None:
@@ -95,7 +105,9 @@ class Listing:
 
     def _grid(self, dataset: str) -> bytes:
         images, _ = self.images.read(dataset, GRID_SIDE**2)
-        grid = figures.image_grid(images / np.float32(255), GRID_SIDE, pad=0)
+        columns = min(GRID_SIDE, len(images))
+        images = images[: len(images) // columns * columns]  # the page takes each place as an image
+        grid = figures.image_grid(images / np.float32(255), columns, pad=0)
         return figures.png_bytes(grid, least_side=0)
 
     @staticmethod
@@ -128,10 +140,10 @@ def description(
         shown: its versions, the newest first.
         manifest: the manifest of the newest one, or as much as is known of it.
     """
-    run, evaluation = _mapping(manifest, "run"), _mapping(manifest, "evaluation")
+    run, evaluation = mapping(manifest, "run"), mapping(manifest, "evaluation")
     # The floor has the figures of real images.
     parts = ("samples", "floor", "likelihood")
-    figures_of = {part: dict(_mapping(evaluation, part)) for part in parts}
+    figures_of = {part: dict(mapping(evaluation, part)) for part in parts}
     return {
         "name": name,
         "family": manifest.get("family") or run.get("family"),
@@ -139,7 +151,7 @@ def description(
         "versions": list(shown),
         **_sizes(manifest["signatures"]),
         "signatures": manifest["signatures"],
-        "class_names": _mapping(run, "data").get("class_names") or [],
+        "class_names": mapping(run, "data").get("class_names") or [],
         "dataset": dataset_name(manifest),
         "evaluation": figures_of if evaluation else None,
     }
@@ -162,12 +174,6 @@ def _sizes(signatures: Mapping[str, Any]) -> dict[str, Any]:
 
 def dataset_name(manifest: Mapping[str, Any]) -> str | None:
     """The data set that a model was trained on; None if the manifest does not say."""
-    run = _mapping(manifest, "run")
-    name = _mapping(run, "options").get("dataset") or _mapping(run, "data").get("name")
+    run = mapping(manifest, "run")
+    name = mapping(run, "options").get("dataset") or mapping(run, "data").get("name")
     return name if isinstance(name, str) else None
-
-
-def _mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part of a manifest; empty if it is missing, or no table because somebody edited it."""
-    part = values.get(name)
-    return part if isinstance(part, Mapping) else {}

@@ -28,8 +28,8 @@ class LocalModels:
         Raises:
             RefusalError: there is no such name or version.
         """
-        numbers = self.catalog.numbers(name, number)
-        states = [_state(n, self.catalog.fault(name, n)) for n in numbers]
+        entries = self.catalog.find(name, number)
+        states = [_state(e.version.number, self.catalog.fault(e)) for e in entries]
         return orjson.dumps({"model_version_status": states})
 
     def metadata(self, name: str, number: int | None) -> bytes:

@@ -84,7 +84,11 @@ class Pool:
                     {"Retry-After": str(RETRY_AFTER)},
                 )
             self._pending += 1
-        future = self._executor.submit(function)
+        # The executor's queue keeps a call that is cancelled, but not the function, which may hold
+        # a large body.
+        waiting = [function]
+        future = self._executor.submit(lambda: waiting.pop()())
+        future.add_done_callback(lambda _: waiting.clear())
         future.add_done_callback(self._finish)
         return future
 

@@ -2,9 +2,12 @@
 
 import contextlib
 import gc
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,6 +18,16 @@ from tfgen.serving.connection import Connection
 KEEP_ALIVE = 75
 # Seconds beyond the time-out of a request that the server waits for answers when it ends.
 _GRACE = 5
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which a second Ctrl+C ends at once."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begins to end the server, or ends the process."""
+        if self.should_exit and sig == signal.SIGINT:
+            os._exit(0)  # Python itself would wait for the threads that compute
+        super().handle_exit(sig, frame)
 
 
 def run(listener: socket.socket, app: ASGIApp, timeout: float) -> None:
@@ -30,7 +43,7 @@ def run(listener: socket.socket, app: ASGIApp, timeout: float) -> None:
     new_server(app, timeout).run(sockets=[listener])
 
 
-def new_server(app: ASGIApp, timeout: float) -> uvicorn.Server:
+def new_server(app: ASGIApp, timeout: float) -> Server:
     """A server that is not running yet."""
     config = uvicorn.Config(
         app,
@@ -45,7 +58,7 @@ def new_server(app: ASGIApp, timeout: float) -> uvicorn.Server:
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=round(timeout) + _GRACE,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Statistics of test images under a model, for the page: computed when nothing else is."""
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -8,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.errors import TfgenError
 from tfgen.publishing.signatures import SignatureSampler, TensorSpec
+from tfgen.serving.catalog import Entry
 from tfgen.serving.data_images import DataImages
 from tfgen.serving.pool import Pool
 from tfgen.serving.refusal import RefusalError
+from tfgen.serving.report import report_error
 
 # Number of test images, and how many are computed at once, so that a request waits only shortly.
 IMAGES, AT_ONCE = 400, 25
@@ -22,6 +22,8 @@ _QUANTILES = (0.05, 0.5, 0.95)
 # Seconds without a request before a version is opened, which can keep a core busy for seconds: the
 # first pictures of a page come first.
 CALM = 2.0
+# Seconds after which statistics that could not be computed are tried again, if they are asked for.
+RETRY = 300.0
 
 
 class Statistics:
@@ -34,9 +36,9 @@ class Statistics:
 
     def __init__(self, open_sampler: Callable[[str, int], SignatureSampler], images: DataImages):
         self.open_sampler, self.images = open_sampler, images
-        # By name and number of the version.
-        self._results: dict[tuple[str, int], dict[str, Any] | None] = {}
-        self._asked: dict[tuple[str, int], str] = {}
+        self._results: dict[Entry, dict[str, Any]] = {}
+        self._failures: dict[Entry, float] = {}
+        self._asked: dict[Entry, str] = {}
         self._wake, self._closed = threading.Event(), False
         self._thread: threading.Thread | None = None
         self._pool: Pool | None = None
@@ -54,41 +56,54 @@ class Statistics:
         if self._thread is not None:
             self._thread.join()
 
-    def get(self, name: str, number: int, dataset: str) -> dict[str, Any] | None:
-        """The statistics of a version; None if there are none, or none yet.
+    def get(self, version: Entry, dataset: str) -> dict[str, Any] | None:
+        """The statistics of a version; None if they are not computed yet.
 
         Args:
-            name: name of the model.
-            number: number of its version.
+            version: the version.
             dataset: the data set whose test images are taken.
 
         Returns:
             `latent_directions` of a VAE: mean and the two principal directions, of length 1, of the
             encoded means of test images. `bits_per_dim` of a model of bytes: the 5 %, 50 % and
-            95 % quantiles of test images, inverted ones and noise.
+            95 % quantiles of test images, inverted ones and noise. Empty if the model has neither,
+            or if they could not be computed.
         """
-        version = name, number
-        if version not in self._results:
+        failed = self._failures.get(version, float("inf"))
+        if version not in self._results or time.monotonic() - failed >= RETRY:
             self._asked[version] = dataset
             self._wake.set()
         return self._results.get(version)
 
     def _run(self) -> None:
-        while self._wake.wait() and not self._closed:
-            self._wake.clear()
+        while self._wake.wait():
+            self._wake.clear()  # before the look at `_closed`: `close` sets both
             for version, dataset in list(self._asked.items()):
-                # A model without statistics has none, whatever the reason.
-                result = None
-                with contextlib.suppress(RefusalError, TfgenError, OSError):
-                    result = self._compute(*version, dataset)
                 if self._closed:
-                    return
-                self._results[version] = result
+                    break
+                self._results[version] = self._computed(version, dataset)
                 del self._asked[version]
+            if self._closed:
+                return
 
-    def _compute(self, name: str, number: int, dataset: str) -> dict[str, Any] | None:
+    def _computed(self, version: Entry, dataset: str) -> dict[str, Any]:
+        """The statistics of a version; empty if they could not be computed, whatever the reason."""
+        name, number = version.version.name, version.version.number
+        try:
+            result = self._compute(name, number, dataset)
+            self._failures.pop(version, None)
+            return result
+        except Exception as error:
+            if not self._closed:
+                self._failures[version] = time.monotonic()
+                text = f"{type(error).__name__}: {error}"[:300]
+                report_error(f"no statistics of {name} version {number}: {text}")
+            return {}
+
+    def _compute(self, name: str, number: int, dataset: str) -> dict[str, Any]:
         self._wait(CALM)
-        sampler, result = self.open_sampler(name, number), {}
+        sampler = self.open_sampler(name, number)
+        result: dict[str, Any] = {}
         if "mean" in _outputs(sampler, "encode"):
             images, labels = self.images.read(dataset, IMAGES)
             means = self._evaluated(sampler, "encode", "mean", images, labels)
@@ -103,7 +118,7 @@ class Statistics:
                 ).tolist()
                 for kind, pixels in kinds.items()
             }
-        return result or None
+        return result
 
     def _evaluated(
         self,

@@ -61,12 +61,12 @@ export class LatentBars {
   #describe() {
     const count = this.#values.length;
     if (!this.#onchange) {
-      setAttribute(this.node, "aria-label", `${this.label}: ${count} numbers`);
+      setAttribute(this.node, "aria-label", `${this.label}: ${count} dimensions`);
       return;
     }
     const value = this.#values[this.#index];
     setAttribute(this.node, "aria-valuenow", value.toFixed(2));
-    const text = `number ${this.#index + 1} of ${count}: ${decimals(value)}`;
+    const text = `dimension ${this.#index + 1} of ${count}: ${decimals(value)}`;
     setAttribute(this.node, "aria-valuetext", text);
   }
 
@@ -75,7 +75,7 @@ export class LatentBars {
     const attributes = {
       role: "slider",
       tabindex: 0,
-      "aria-label": `${this.label}: left and right choose a number, up and down change it`,
+      "aria-label": `${this.label}: left and right choose a dimension, up and down its value`,
       "aria-valuemin": -LIMIT,
       "aria-valuemax": LIMIT,
     };

@@ -223,9 +223,10 @@ class Between {
     const { latentDim } = this.version.model;
     const typical = Math.sqrt(latentDim);
     this.note.textContent =
-      `A random latent vector of ${latentDim} numbers has a length of about √${latentDim} ≈ ` +
-      `${decimals(typical, 1)}. Linear interpolation follows the straight line: in the middle the ` +
-      "vectors are shorter. Spherical interpolation follows an arc and keeps the length.";
+      `A random latent vector of ${latentDim} dimensions has a length of about √${latentDim} ≈ ` +
+      `${decimals(typical, 1)}. Linear interpolation follows the straight line: in the middle, ` +
+      "the vectors are shorter. Spherical interpolation follows an arc and keeps the length " +
+      "nearly constant.";
     announce(`Images between seed ${this.seedOf("from")} and seed ${this.seedOf("to")}`);
     this.points.replace(this.share);
   }

@@ -1,7 +1,7 @@
 // What each kind of model says about a picture: the cards of the view Draw.
 
 import { LatentBars } from "./bars.js";
-import { chosenVersion, rebuild, versionControls } from "./controls.js";
+import { NO_STATISTICS, chosenVersion, rebuild, versionControls } from "./controls.js";
 import { announce, element, setAttribute, shape } from "./elements.js";
 import { pictureCanvas, realPictures } from "./images.js";
 import { decimals, distance, dot, norm, softmax } from "./numbers.js";
@@ -42,6 +42,7 @@ class Card {
 
   /** Takes the version that the state names. */
   choose() {
+    this.latest.cancel(); // a result of another version would be shown as one of this version
     const options = { suffix: `-${this.key}`, fallback: this.models[0] };
     this.version = chosenVersion(this.models, this.state, options);
     const { model } = this.version;
@@ -70,12 +71,12 @@ class Card {
     const { models } = this.context;
     this.models = this.models.map(({ name }) => models.find((entry) => entry.name === name))
       .filter(Boolean);
-    const model = this.models.find(({ name }) => name === this.version.model.name);
-    const before = this.version.model;
-    if (!model) return;
-    this.version.model = model;
-    const isNew = (name) => model[name] && !before[name];
-    if (isNew("directions") || isNew("bitsPerDim")) this.onchange();
+    const { version } = this;
+    const model = this.models.find(({ name }) => name === version.model.name);
+    if (!model?.versions.some(({ number }) => number === version.number)) return;
+    const wasMeasured = version.isMeasured;
+    version.model = model;
+    if (version.isMeasured && !wasMeasured) this.onchange();
   }
 }
 
@@ -109,16 +110,18 @@ export class PosteriorCard extends Card {
       this.bars.node,
       element("p", { class: "hint" },
         "The encoder gives a normal distribution, the posterior: the bars are its means, the " +
-          "lines its standard deviations. Where a line is long, the VAE hardly uses that number."),
+          "lines its standard deviations. A standard deviation near 1 means that the VAE hardly " +
+          "uses that dimension."),
       element("div", { class: "pair" }, this.mapFigure, this.neighbourSection),
     );
     this.clear();
   }
 
   async compute(picture, signal) {
-    const [posterior] = await this.version.encode([picture], signal);
-    const [reconstruction] = await this.version.decode([posterior.mean], signal);
-    return { posterior, reconstruction, tests: await this.#encodeTests(signal) };
+    const { version } = this; // the menu may choose another one meanwhile
+    const [posterior] = await version.encode([picture], signal);
+    const [reconstruction] = await version.decode([posterior.mean], signal);
+    return { posterior, reconstruction, tests: await this.#encodeTests(version, signal) };
   }
 
   paint({ posterior, reconstruction, tests }, picture) {
@@ -128,7 +131,7 @@ export class PosteriorCard extends Card {
     const length = decimals(norm(posterior.mean), 1);
     const { latentDim } = this.version.model;
     this.summary.textContent =
-      `Its latent vector has a length of ${length}; a random one has about ` +
+      `The posterior mean has length ${length}; a random latent vector has about ` +
       `${decimals(Math.sqrt(latentDim), 1)}.`;
     if (tests.length) {
       // A test image is not its own neighbour.
@@ -148,8 +151,8 @@ export class PosteriorCard extends Card {
   }
 
   /** The test images with their posterior means; none if the data set is not at hand. */
-  async #encodeTests(signal) {
-    const { model, number, label } = this.version;
+  async #encodeTests(version, signal) {
+    const { model, number, label } = version;
     const key = `${model.name} ${number} ${label}`;
     if (!model.realAddress) return [];
     if (this.encodedKey !== key) {
@@ -157,7 +160,7 @@ export class PosteriorCard extends Card {
       const posteriors = [];
       for (let start = 0; start < pictures.length; start += BATCH) {
         const batch = pictures.slice(start, start + BATCH);
-        posteriors.push(...(await this.version.encode(batch, signal)));
+        posteriors.push(...(await version.encode(batch, signal)));
       }
       this.encoded = pictures.map((picture, i) => ({ picture, mean: posteriors[i].mean }));
       this.encodedKey = key;
@@ -181,7 +184,7 @@ export class PosteriorCard extends Card {
 
   /** Draws the test images where their latent vectors are, in the two directions of the map. */
   #showMap({ mean, stddev }, tests) {
-    const { directions, latentDim } = this.version.model;
+    const { directions, model: { latentDim } } = this.version;
     const unit = (index) => Array.from({ length: latentDim }, (_, i) => Number(i === index));
     const axes = directions ? [directions.first, directions.second] : [unit(0), unit(1)];
     const origin = directions?.mean ?? new Float32Array(latentDim);
@@ -212,9 +215,9 @@ export class PosteriorCard extends Card {
     setAttribute(this.spot, "cx", cx.toFixed(1));
     setAttribute(this.spot, "cy", cy.toFixed(1));
     this.mapCaption.textContent =
-      `Test images where the encoder puts them, in ${directions ? "the two directions in which " +
-      "they differ most" : "the first two numbers"}. The spot is the drawing, the ellipse one ` +
-      "standard deviation.";
+      "Test images where the encoder puts them. Axes: the first two " +
+      `${directions ? "principal components of the encoded test images" : "latent dimensions"}. ` +
+      "The spot is the drawing, the ellipse one standard deviation.";
     this.mapFigure.hidden = false;
   }
 }
@@ -261,19 +264,19 @@ export class ClassifierCard extends Card {
   }
 }
 
-/** The flow: bits/dim on a scale beside those of other images. */
-export class FlowCard extends Card {
+/** The likelihood: bits/dim on a scale beside those of other images. */
+export class LikelihoodCard extends Card {
   constructor(...rest) {
-    super("flow", "The flow: how probable is it?", ...rest);
+    super("flow", "Likelihood: bits/dim of your image", ...rest);
     this.summary = element("p");
     this.scale = element("div", { class: "scale" });
     this.result.replaceChildren(
       this.summary,
       this.scale,
       element("p", { class: "hint" },
-        "A flow computes the probability of an image. Bits/dim is the number of bits that it " +
-          "takes to store one number of the image: the fewer, the more probable the image. The " +
-          "wide marks hold 90 % of the images of a kind, the narrow ones their median."),
+        "The model gives a lower bound of the log-likelihood. Bits/dim is the negative bound in " +
+          "bits per pixel and channel; lower means more likely. A bar spans the 5 % to 95 % " +
+          "quantiles of each kind; the tick is the median."),
     );
     this.clear();
   }
@@ -294,12 +297,12 @@ export class FlowCard extends Card {
   }
 
   #showScale(bits) {
-    const ranges = this.version.model.bitsPerDim;
+    const { bitsPerDim: ranges, isMeasured, model: { realAddress } } = this.version;
     if (!ranges) {
-      this.scale.replaceChildren(element("p", { class: "note" },
-        this.version.model.realAddress
-          ? "The server is still measuring test images; the scale appears when it is done."
-          : "There is no scale: the test images of this model are not on the server."));
+      let text = "There is no scale: the test images of this model are not on the server.";
+      if (isMeasured) text = NO_STATISTICS;
+      else if (realAddress) text = "The server is still measuring test images; the scale follows.";
+      this.scale.replaceChildren(element("p", { class: "note" }, text));
       return;
     }
     const values = [...Object.values(ranges).flat(), bits ?? 0];

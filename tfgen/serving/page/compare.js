@@ -1,6 +1,6 @@
 // Compare: the families beside real images, their evaluations, and a game.
 
-import { emptyNote, noSamplerNote, seedControl } from "./controls.js";
+import { emptyNote, menu, noSamplerNote, rebuild, seedControl } from "./controls.js";
 import { announce, element, lead, term } from "./elements.js";
 import { Game } from "./game.js";
 import { pictureCanvas, realPictures } from "./images.js";
@@ -22,7 +22,7 @@ const FIGURES = [
   ["coverage", "coverage", "share of real images with a sample nearby; higher is better", 2],
 ];
 const LIKELIHOODS = [
-  ["bits_per_dim", "bits/dim", "bits to store one number of a test image; lower is better", 2],
+  ["bits_per_dim", "bits/dim", "bits per pixel and channel of a test image; lower is better", 2],
   ["negative_elbo", "−ELBO", "nats to store a test image, an upper bound; lower is better", 1],
 ];
 
@@ -33,44 +33,61 @@ export function mount(root, state, context) {
       "How good is a model? Look at its samples beside real images, read what tfgen-evaluate " +
         "measured, and then be the ",
       term("discriminator"),
-      ": tell the real images from the samples. A GAN trains its generator against just that.",
+      ": tell the real images from the samples. A GAN trains its generator against such a " +
+        "discriminator.",
     ),
   );
   if (!samplers.length) {
     root.append(noSamplerNote());
     return;
   }
-  const models = comparable(samplers);
-  root.append(gallery(models, state, context));
-  const table = figuresTable(models);
-  if (table) root.append(table);
-  const real = models.find((model) => model.realAddress);
-  root.append(
-    real
+  const groups = groupsOf(samplers);
+  const body = element("div");
+  root.append(body);
+  const show = () => rebuild(body, () => body.replaceChildren(...content(chosenGroup())));
+  const chosenGroup = () => groups.find(({ key }) => key === state.text("data")) ?? groups[0];
+  const choose = (key) => {
+    state.set({ data: key, against: null });
+    show();
+  };
+  const content = ({ key, models }) => {
+    const keys = groups.map((group) => [group.key, group.key]);
+    const choice = groups.length > 1 ? menu("Data set", keys, key, choose) : null;
+    const real = models.find((model) => model.realAddress);
+    const game = real
       ? new Game(models, real, state, context).node
       : emptyNote(
-          "The game needs real images. Those of these models are not on the server: start it " +
-            "with --data-dir.",
-        ),
-  );
+          "The server has no real images for these models. Restart it with --data-dir FOLDER.",
+        );
+    return [gallery(models, state, context, choice), figuresTable(models), game].filter(Boolean);
+  };
+  show();
 }
 
-/** The models to compare: the shape and the data set of the first one. */
-function comparable(samplers) {
+/** The models that can be compared with each other: those of a data set and of a shape. */
+function groupsOf(samplers) {
   const order = ["vae", "gan", "flow"];
   const rank = ({ family }) => (order.includes(family) ? order.indexOf(family) : order.length);
-  const first = samplers.find((model) => model.realAddress) ?? samplers[0];
-  const isAlike = ({ dataset, shape }) =>
-    dataset === first.dataset && String(shape) === String(first.shape);
-  return samplers.filter(isAlike).sort((a, b) => rank(a) - rank(b));
+  const keyOf = ({ dataset, shape }) =>
+    `${dataset ?? "unknown"}, ${shape.slice(0, 2).join(" × ")}`;
+  const groups = new Map();
+  for (const model of samplers) {
+    const key = keyOf(model);
+    groups.set(key, [...(groups.get(key) ?? []), model]);
+  }
+  const hasReal = ({ models }) => models.some((model) => model.realAddress);
+  return [...groups]
+    .map(([key, models]) => ({ key, models: models.sort((a, b) => rank(a) - rank(b)) }))
+    .sort((a, b) => hasReal(b) - hasReal(a));
 }
+
 
 function newestVersion(model) {
   return new ModelVersion(model, model.newest, model.numClasses ? ALL_CLASSES : null);
 }
 
-/** Sixteen samples of each model, and sixteen real images. */
-function gallery(models, state, context) {
+/** Sixteen samples of each model, and sixteen real images; `choice` is a further control. */
+function gallery(models, state, context, choice) {
   const seed = () => state.integer("seed", 0, 0, MAX_SEED);
   const columns = models.map((model) => {
     const canvases = columnCanvases("sample");
@@ -107,7 +124,7 @@ function gallery(models, state, context) {
   };
   draw();
   return element("div", {},
-    element("div", { class: "controls" }, seedControl("Seed", seed(), change)),
+    element("div", { class: "controls" }, choice, seedControl("Seed", seed(), change)),
     element("div", { class: "columns even" }, ...nodes));
 }
 
@@ -153,5 +170,7 @@ function figuresTable(models) {
       element("table", {},
         element("thead", {}, element("tr", {}, element("td"), ...headings)),
         element("tbody", {}, ...rows.filter(Boolean)))),
+    floor && element("p", { class: "hint" },
+      "The column “real images”: validation images measured against the test set."),
   );
 }

@@ -4,6 +4,9 @@ import { button, element } from "./elements.js";
 import { ALL_CLASSES, ModelVersion } from "./models.js";
 import { MAX_SEED, randomSeed } from "./numbers.js";
 
+/** What a view shows if the server could not compute what it needs of test images. */
+export const NO_STATISTICS = "Statistics of test images are not available for this model.";
+
 let controls = 0;
 
 /** A control below its label. */
@@ -127,7 +130,7 @@ export function versionControls(models, version, state, onchange, options = {}) 
   }
   if (version.label !== null) {
     const classes = Array.from({ length: model.numClasses }, (_, i) => [i, model.className(i)]);
-    if (allClasses) classes.unshift([ALL_CLASSES, "all in turn"]);
+    if (allClasses) classes.unshift([ALL_CLASSES, "all classes, in turn"]);
     nodes.push(
       menu("Class", classes, version.label, (label) =>
         choose({ [`class${suffix}`]: label === ALL_CLASSES ? null : label }),

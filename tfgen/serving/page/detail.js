@@ -8,7 +8,7 @@ import { ModelVersion } from "./models.js";
 import { decimals, norm, scaled, shortened } from "./numbers.js";
 import { Latest, serverAddress } from "./server.js";
 
-// Of more numbers, one alone changes an image only a little.
+// With more dimensions, one alone changes an image only a little.
 const MANY = 50;
 
 export class ImageDetail {
@@ -110,7 +110,7 @@ export class ImageDetail {
     this.node.className = `card detail family-${model.family}`;
     const ofClass = label === null ? "" : `, class ${model.className(label)}`;
     const isChanged = this.changes.size > 0;
-    this.heading.textContent = isChanged ? "A changed image" : "One image";
+    this.heading.textContent = isChanged ? "Edited image" : "Image";
     const description = `${this.version.title}${ofClass}, seed ${this.seed}`;
     this.canvas.setAttribute("aria-label", description);
     const size = `${picture.width} × ${picture.height} pixels`;
@@ -125,16 +125,16 @@ export class ImageDetail {
     this.reset.hidden = !isChanged;
     this.#showLinks();
     this.#showCommands();
-    announce(`Image of ${description}${isChanged ? ", changed" : ""}`);
+    announce(`Image of ${description}${isChanged ? ", edited" : ""}`);
   }
 
   #explanation() {
     const { latentDim } = this.version.model;
     return (
-      "The seed of the grid gives each of its images a seed. The seed of this image gives its " +
-      `latent vector: ${latentDim} random numbers from a normal distribution. The vector has a ` +
-      `length of ${decimals(norm(this.vector), 1)}. Drag a bar and watch the image` +
-      (latentDim > MANY ? "; one of so many numbers changes little." : ".")
+      "Each image has its own seed, derived from the grid's seed. The seed gives the latent " +
+      `vector: ${latentDim} random numbers from a normal distribution. The vector has length ` +
+      `${decimals(norm(this.vector), 1)}. Drag a bar to change the image.` +
+      (latentDim > MANY ? ` With ${latentDim} dimensions, one bar changes little.` : "")
     );
   }
 
@@ -150,9 +150,9 @@ export class ImageDetail {
   }
 
   #showCommands() {
-    const overHttp = command("The same image again, over HTTP", this.#curl());
+    const overHttp = command("Pixel values as JSON, over HTTP", this.#curl());
     const inFile = command("The same image again, in a file", this.#sampleCommand());
-    // A changed image is of no seed, so tfgen-sample does not draw it.
+    // An edited image is of no seed, so tfgen-sample does not draw it.
     this.commands.replaceChildren(...(this.changes.size ? [overHttp] : [inFile, overHttp]));
   }
 
@@ -177,8 +177,8 @@ export class ImageDetail {
   }
 
   #fileName() {
-    const changed = this.changes.size ? "-changed" : "";
-    return `${this.version.model.name}-${this.version.number}-seed${this.seed}${changed}.png`;
+    const edited = this.changes.size ? "-edited" : "";
+    return `${this.version.model.name}-${this.version.number}-seed${this.seed}${edited}.png`;
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { dot, norm, orthonormal, scaled } from "./numbers.js";
 
-/** The plane of two numbers of a latent vector, which all others are taken from. */
+/** The plane of two latent dimensions; the others have the values of a latent vector. */
 export function axesPlane(latents, [first, second]) {
   const unit = (index) => Float32Array.from(latents, (_, i) => Number(i === index));
   const origin = latents.slice();

@@ -1,7 +1,7 @@
 // Draw: what the models make of a drawing, of an image file, or of a test image.
 
 import { checkbox, emptyNote } from "./controls.js";
-import { ClassifierCard, FlowCard, PosteriorCard } from "./cards.js";
+import { ClassifierCard, LikelihoodCard, PosteriorCard } from "./cards.js";
 import { convert, hasLightBorder } from "./convert.js";
 import { announce, button, element, lead, term } from "./elements.js";
 import { pictureCanvas, pixelsOf, realPictures } from "./images.js";
@@ -16,10 +16,11 @@ const FILE_LIMIT = 512;
 export function mount(root, state, context) {
   root.append(
     lead(
-      "The other views turn latent vectors into images. This one goes back: draw a digit, and the ",
+      "The other views turn latent vectors into images. This view goes the other way: draw a " +
+        "digit, and the ",
       term("encoder"),
-      " of the VAE finds a latent vector for it. The classifier says which digit it is, and the " +
-        "flow how probable it is.",
+      " of the VAE finds a latent vector for it. The classifier says which digit it is. A model " +
+        "with a likelihood, such as the flow, says how likely the image is.",
     ),
   );
   const models = context.models;
@@ -36,7 +37,7 @@ class Draw {
     this.cards = [
       [PosteriorCard, (model) => model.hasPosterior],
       [ClassifierCard, (model) => model.isClassifier],
-      [FlowCard, (model) => model.hasBitsPerDim],
+      [LikelihoodCard, (model) => model.hasBitsPerDim],
     ]
       .map(([Card, isMatch]) => [Card, context.models.filter(isMatch)])
       .filter(([, models]) => models.length)
@@ -178,7 +179,7 @@ class Draw {
       this.#showOptions(false, isLight);
       this.pad.showImage(await createImageBitmap(pixels));
       this.#take({ pixels });
-      this.note.textContent = `${file.name} stays on this machine; the address does not hold it.`;
+      this.note.textContent = `${file.name} stays on this machine; the link does not contain it.`;
     } catch {
       this.note.textContent = `${file.name} is not an image that this browser can read; try a PNG.`;
     }

@@ -57,6 +57,7 @@ export class Game {
   #start(round) {
     this.state.set({ round });
     this.message.textContent = "";
+    this.check.disabled = true; // until the images of the round are there
     this.latest.replace(round);
   }
 
@@ -120,12 +121,12 @@ export class Game {
       item.classList.add(isRight ? "right" : "wrong");
       item.lastChild.textContent = `${isRight ? "✓" : "✗"} ${truth}`;
       item.setAttribute("aria-label",
-        `Image ${i + 1}: ${truth}, you were ${isRight ? "right" : "wrong"}`);
+        `Image ${i + 1}: ${truth}, ${isRight ? "correct" : "wrong"}`);
     });
     storeScores(this.scores);
     this.message.textContent =
-      `You are right about ${right} of ${COUNT}. A discriminator that guesses is right about ` +
-      "half; against a perfect generator, nobody does better.";
+      `You classified ${right} of ${COUNT} images correctly. Guessing gets half on average; ` +
+      "against a perfect generator, nobody does better.";
     announce(this.message.textContent);
     this.#showScores();
     this.next.focus();
@@ -148,18 +149,18 @@ export class Game {
     const rows = entries.map(([source, { right, total }]) =>
       element("tr", {}, element("th", { scope: "row" }, source || "real images"),
         element("td", {}, total), element("td", {}, right), element("td", {}, total - right)));
-    const headings = ["", "seen", "right", "wrong"].map((text) =>
+    const headings = ["", "images", "correct", "wrong"].map((text) =>
       element(text ? "th" : "td", { scope: text && "col" }, text));
-    const forget = button("Forget the score", () => {
+    const reset = button("Reset the score", () => {
       this.scores = {};
       storeScores(this.scores);
       this.#showScores();
     });
     this.table.replaceChildren(
-      element("h3", {}, `Your discriminator is right about ${percent} % of all images so far`),
+      element("h3", {}, `Your accuracy so far: ${percent} %`),
       element("table", {}, element("thead", {}, element("tr", {}, ...headings)),
         element("tbody", {}, ...rows)),
-      forget,
+      reset,
     );
   }
 }

@@ -108,7 +108,7 @@ function showListing(listing) {
 
 function showFooter() {
   const source = backend ? ` by the server at ${backend}` : "";
-  const text = `Models and versions served${source}: ${listingText}. `;
+  const text = `Models and versions on this page${source}: ${listingText}. `;
   const show = button("Show the new versions", mountView);
   document.getElementById("footer").replaceChildren(text, ...(isOutdated ? [show] : []));
 }
@@ -122,7 +122,7 @@ function namesOfVersions() {
 /** Reads the listing again: for new versions, and for statistics that were not there yet. */
 async function refresh() {
   const isComplete = models.every(
-    (model) => !model.realAddress || !needsStatistics(model) || hasStatistics(model),
+    (model) => !model.realAddress || !needsStatistics(model) || model.isMeasured,
   );
   if (!document.hidden) {
     try {
@@ -143,10 +143,6 @@ async function refresh() {
 
 function needsStatistics(model) {
   return model.hasPosterior || model.hasBitsPerDim;
-}
-
-function hasStatistics(model) {
-  return model.directions !== null || model.bitsPerDim !== null;
 }
 
 document.querySelector(".skip").addEventListener("click", (event) => {

@@ -13,10 +13,10 @@ const FAMILY_LINES = {
     "latent vectors into images.",
   gan:
     "A generative adversarial network: a generator learns to deceive a discriminator, which " +
-    "learns to tell its samples from real images.",
+    "learns to tell generated images from real ones.",
   flow:
-    "A normalizing flow: an invertible network. Each image has exactly one latent vector, with " +
-    "one number for each number of the image.",
+    "A normalizing flow: an invertible network between images and latent vectors of the same " +
+    "size.",
 };
 
 /** A model of the listing. */
@@ -34,6 +34,8 @@ export class Model {
     this.dataset = entry.dataset;
     this.realAddress = entry.real ? entry.real.replace(/^\//, "") : null;
     this.evaluation = entry.evaluation;
+    // Whether the server has finished with the test images, even if there are no statistics.
+    this.isMeasured = Boolean(entry.test_statistics);
     this.directions = entry.test_statistics?.latent_directions ?? null;
     this.bitsPerDim = entry.test_statistics?.bits_per_dim ?? null;
   }
@@ -89,6 +91,31 @@ export class ModelVersion {
   /** What messages call it. */
   get title() {
     return `${this.model.name} version ${this.number}`;
+  }
+
+  /** Whether the listing describes it; of other versions, only the signatures are known. */
+  get isNewest() {
+    return this.number === this.model.newest;
+  }
+
+  /** How it was trained; empty if that is not known. */
+  get summary() {
+    return this.isNewest ? this.model.summary : "";
+  }
+
+  /** The mean and the two principal directions of encoded test images, or null. */
+  get directions() {
+    return this.isNewest ? this.model.directions : null;
+  }
+
+  /** The quantiles of the bits/dim of test images, or null. */
+  get bitsPerDim() {
+    return this.isNewest ? this.model.bitsPerDim : null;
+  }
+
+  /** Whether no statistics of test images are to come any more. */
+  get isMeasured() {
+    return !this.isNewest || this.model.isMeasured;
   }
 
   /** The class of the image at an index; null without classes. */

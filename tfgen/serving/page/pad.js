@@ -79,7 +79,8 @@ export class DrawingPad {
         strokes.push(Array.from({ length: bytes[i] }, (_, j) => numbers.slice(2 * j, 2 * j + 2)));
         i = end;
       }
-      if (!strokes.flat().every((point) => point.length === 2)) return false;
+      const isWhole = (stroke) => stroke.length && stroke.every((point) => point.length === 2);
+      if (!strokes.every(isWhole)) return false;
       this.#strokes = strokes;
       this.#draw();
       return true;

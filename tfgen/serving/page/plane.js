@@ -1,8 +1,10 @@
-// The plane: two directions of the latent space, and the image under the pointer.
+// Plane: two directions of the latent space, and the image under the pointer.
 
 import { LatentBars } from "./bars.js";
 import {
+  NO_STATISTICS,
   chosenVersion,
+  emptyNote,
   firstSampler,
   labelled,
   menu,
@@ -18,7 +20,7 @@ import { MAX_SEED, MIN_IMAGE_SEED, decimals, imageSeeds, pointOfPlane } from "./
 import { Latest, isAborted } from "./server.js";
 
 export const name = "plane";
-export const title = "The plane";
+export const title = "Plane";
 
 const LIMIT = 3; // the plane goes from −3 to 3
 const SIDE = 13; // images of a row of the plane
@@ -31,18 +33,22 @@ const RANDOM = "random";
 const REST = 30;
 
 export function mount(root, state, context) {
-  const samplers = context.models.filter((model) => model.isSampler && model.latentDim > 1);
+  const samplers = planeSamplers(context.models);
   root.append(
     lead(
       "A latent vector is a point of the ",
       term("latent space"),
-      ", which has as many dimensions as the vector has numbers. This is a plane in it: move the " +
-        "pointer, and two directions change while all others stay. Points close to each other " +
-        "give similar images.",
+      ". This is a plane in it: move the pointer, and the vector changes in two directions and " +
+        "stays fixed in all others. Points close to each other give similar images.",
     ),
   );
   if (samplers.length) new Plane(root, state, context, samplers);
-  else root.append(noSamplerNote());
+  else if (!context.models.some((model) => model.isSampler)) root.append(noSamplerNote());
+  else root.append(emptyNote("This view needs a model with at least 2 latent dimensions."));
+}
+
+function planeSamplers(models) {
+  return models.filter((model) => model.isSampler && model.latentDim > 1);
 }
 
 class Plane {
@@ -94,7 +100,7 @@ class Plane {
     this.version = chosenVersion(samplers, state, { fallback });
     const { model } = this.version;
     if (!state.text("directions") && model.latentDim > 2) {
-      state.set({ directions: model.directions ? PRINCIPAL : RANDOM });
+      state.set({ directions: this.version.directions ? PRINCIPAL : RANDOM });
     }
     const change = () => {
       state.set({ x: null, y: null });
@@ -121,9 +127,9 @@ class Plane {
     const { state } = this;
     const { model } = this.version;
     if (model.latentDim === 2) return [];
-    const directions = [[RANDOM, "two random ones"], [AXES, "two numbers of the vector"]];
-    if (model.directions || this.isPrincipal) {
-      directions.unshift([PRINCIPAL, "how test images differ most"]);
+    const directions = [[RANDOM, "two random directions"], [AXES, "two latent dimensions"]];
+    if (this.version.directions || this.isPrincipal) {
+      directions.unshift([PRINCIPAL, "principal components of test images"]);
     }
     const nodes = [
       menu("Directions", directions, state.text("directions"), (value) => {
@@ -167,7 +173,7 @@ class Plane {
           change();
         },
       });
-      return labelled(i ? "Up: number" : "Right: number", input, `of ${latentDim}`);
+      return labelled(i ? "Up: dimension" : "Right: dimension", input, `of ${latentDim}`);
     });
   }
 
@@ -183,7 +189,7 @@ class Plane {
         class: "map",
         tabindex: 0,
         role: "application",
-        "aria-label": "The plane: the arrow keys move the point",
+        "aria-label": "Plane: the arrow keys move the point",
         onpointermove: (event) => this.#moveTo(this.#pointAt(event)),
         onpointerdown: (event) => this.#pin(event),
         onpointerleave: () => this.#moveTo(this.pinned),
@@ -200,14 +206,15 @@ class Plane {
   #axisLabels() {
     const ends = `from −${LIMIT} to ${LIMIT}`;
     if (this.isPrincipal) {
-      return `Right and up: the two directions in which encoded test images differ most, ${ends}.`;
+      return `Axes: the first two principal components of the encoded test images, ${ends}.`;
     }
     if (this.isRandom) {
-      return "In the middle is the image of the seed. Right and up: two random directions; at " +
-        "the edges, the latent vector is about 1.4 times as long as in the middle.";
+      return "In the middle is the image of the seed. Axes: two random directions. Compared with " +
+        "the middle, the latent vector is 1.4 times as long at the middle of an edge, 1.7 times " +
+        "at a corner.";
     }
     const [first, second] = this.axes.map((index) => index + 1);
-    return `Right: number ${first} of the latent vector, ${ends}. Up: number ${second}.`;
+    return `Axes: latent dimension ${first} to the right, ${second} upwards, both ${ends}.`;
   }
 
   #panel() {
@@ -224,7 +231,7 @@ class Plane {
       this.bars.node,
       this.rate,
       element("p", { class: "hint" },
-        "Click to keep a point; the address of the page then has it. The arrow keys move it."),
+        "Click to keep a point; the page's address then contains it. The arrow keys move it."),
     );
   }
 
@@ -232,9 +239,12 @@ class Plane {
     this.background?.abort();
     this.points.cancel();
     this.map.setAttribute("aria-busy", "true");
-    const { model } = this.version;
-    if (this.isPrincipal && !model.directions) {
-      this.position.textContent = "The server is still encoding test images …";
+    const { model, directions, isMeasured } = this.version;
+    if (this.isPrincipal && !directions) {
+      const isComing = model.realAddress && !isMeasured;
+      setAttribute(this.map, "aria-busy", isComing && "true");
+      this.position.textContent =
+        isComing ? "The server is still encoding test images …" : NO_STATISTICS;
     } else if (this.seed !== null && model.latentDim > 2) {
       this.origins.replace(this.seed);
     } else {
@@ -249,7 +259,7 @@ class Plane {
 
   /** Shows the plane through a latent vector; without one, through the mean of test images. */
   #showPlane(latents) {
-    const { directions } = this.version.model;
+    const { directions } = this.version;
     this.frames = [];
     if (this.isPrincipal) this.plane = principalPlane(latents[0], directions);
     else if (this.isRandom) this.plane = randomPlane(latents, LIMIT);
@@ -352,11 +362,11 @@ class Plane {
 
   #onStatistics() {
     // The listing has new objects for the models.
-    const { models } = this.context;
-    const before = this.version.model.directions;
-    this.samplers = models.filter((model) => model.isSampler && model.latentDim > 1);
-    const model = this.samplers.find((entry) => entry.name === this.version.model.name);
-    if (model && model.directions && !before) this.#build();
+    this.samplers = planeSamplers(this.context.models);
+    const { model: before, isMeasured } = this.version;
+    const model = this.samplers.find(({ name }) => name === before.name);
+    const isNew = model?.isMeasured && !isMeasured;
+    if (isNew && (model.directions || this.isPrincipal)) this.#build();
   }
 
   #stop() {

@@ -116,7 +116,7 @@ class Samples {
       this.state.set({ [`model${suffix}`]: next.name });
       this.show();
     };
-    return button("Add a model beside it", add, { class: "add" });
+    return button("Add a model", add, { class: "add" });
   }
 
   remove(suffix) {
@@ -171,7 +171,7 @@ class SampleGrid {
       element("div", { class: "controls" }, ...controls),
       this.grid,
       element("p", { class: "hint" }, model.familyLine),
-      element("p", { class: "hint summary" }, model.summary),
+      element("p", { class: "hint summary" }, this.version.summary),
     );
     this.seeds = [];
     const compute = (request, signal) => this.#compute(request, signal);

@@ -50,7 +50,7 @@ async function send(path, options, read = (answer) => answer.json()) {
     if (answer.ok) return read(answer);
     if (answer.status !== 503 || retries === MAX_RETRIES) throw await failureOf(answer);
     const seconds = Number(answer.headers.get("Retry-After")) || 1;
-    announce("The server is busy. The page asks again.");
+    announce("The server is busy. The page will try again.");
     await sleep(1000 * Math.min(seconds, LONGEST_WAIT), options.signal);
   }
 }
@@ -62,7 +62,7 @@ async function ask(path, options) {
     if (isAborted(error)) throw error;
     throw new RequestError(
       "The server does not answer.",
-      "Look at the terminal where tfgen-serve was started; if it has ended, start it again.",
+      "Look at the terminal of tfgen-serve; if tfgen-serve has stopped, start it again.",
     );
   }
 }
@@ -74,9 +74,10 @@ async function failureOf(answer) {
     {
       404: "The version may have been removed. Reload the page to see what there is now.",
       503: "The server has too much to do. Wait a moment, then try again.",
-      504: "The server took too long. Ask for fewer images, or start it with a longer --timeout.",
+      504: "Try again, or restart tfgen-serve with a longer --timeout.",
     }[answer.status] ?? "Try again, or reload the page.";
-  return new RequestError(`The server refused a request: ${reason}`, advice, answer.status);
+  const message = `The request failed: ${reason.replace(/\.$/, "")}.`;
+  return new RequestError(message, advice, answer.status);
 }
 
 function sleep(milliseconds, signal) {
