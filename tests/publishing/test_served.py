@@ -15,9 +15,7 @@ import numpy as np
 import pytest
 import requests
 import tensorflow as tf
-from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_log_pb2
-from tensorflow_serving.config import model_server_config_pb2
 
 from tests.publishing.serving_double import Double
 from tfgen import GAN, VAE, Flow
@@ -41,11 +39,6 @@ MODELS = {
     ),
     "flow": lambda: Flow(image_shape=SHAPE, couplings=2, hidden=(8,)),
 }
-
-
-def smallest() -> GAN:
-    """A model that is published quickly."""
-    return GAN(image_shape=SHAPE, latent_dim=2, generator_hidden=(2,), discriminator_hidden=(2,))
 
 
 @pytest.fixture(scope="module")
@@ -350,39 +343,6 @@ def test_a_model_that_tfgen_did_not_export_is_told(tmp_path: Path) -> None:
         ServedSampler(Grpc(double.grpc), "half")
 
 
-# --- the documented form of REST
-# ---------------------------------------------------------------------
-
-
-def post(double: Double, name: str, body: dict[str, Any]) -> Any:
-    return requests.post(f"{double.url}/v1/models/{name}:predict", json=body, timeout=30).json()
-
-
-def test_rows_and_columns_give_the_same_images(double: Double, folder: Path) -> None:
-    images = local(folder, "vae").call("sample", seed=SEEDS)["images"]
-    for body, key in (
-        ({"instances": SEEDS.tolist()}, "predictions"),
-        ({"instances": [{"seed": seed} for seed in SEEDS.tolist()]}, "predictions"),
-        ({"inputs": SEEDS.tolist()}, "outputs"),
-        ({"signature_name": "sample", "inputs": {"seed": SEEDS.tolist()}}, "outputs"),
-    ):
-        answer = post(double, "vae", body)
-        assert answer.keys() == {key}
-        np.testing.assert_array_equal(np.float32(answer[key]), images)
-
-
-def test_two_inputs_and_two_outputs_are_named(double: Double, folder: Path) -> None:
-    rows = [{"seed": 1, "label": 2}, {"seed": 5, "label": 0}]
-    answer = post(double, "gan-conditional", {"instances": rows})
-    assert np.shape(answer["predictions"]) == (2, 6, 6, 1)
-    images = np.zeros((2, 6, 6, 1), int).tolist()
-    answer = post(double, "vae", {"signature_name": "encode", "inputs": images})
-    assert {key: np.shape(value) for key, value in answer["outputs"].items()} == {
-        "mean": (2, 2),
-        "stddev": (2, 2),
-    }
-
-
 def test_what_the_client_sends_is_what_the_documentation_asks(
     double: Double, monkeypatch: Any
 ) -> None:
@@ -405,10 +365,6 @@ def test_what_the_client_sends_is_what_the_documentation_asks(
         ),
     ]
     assert json.loads(json.dumps(sent[1][2])) == sent[1][2]
-
-
-# --- the files beside the graph
-# ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -435,45 +391,9 @@ def test_without_the_extra_there_is_no_warm_up_and_a_version(
 ) -> None:
     for module in ("tensorflow_serving", "tensorflow_serving.apis"):
         monkeypatch.setitem(__import__("sys").modules, module, None)
-    path = export.publish(smallest(), tmp_path, "gan")
+    gan = GAN(image_shape=SHAPE, latent_dim=2, generator_hidden=(2,), discriminator_hidden=(2,))
+    path = export.publish(gan, tmp_path, "gan")
     assert not (path / "assets.extra").exists()
     assert Sampler(versions.find("gan", tmp_path)).number == 2
     with pytest.raises(UsageError, match=r"pip install 'tfgen\[serving\]'"):
         Grpc("localhost:8500")
-
-
-def read_config(folder: Path) -> dict[str, str]:
-    text = (folder / "models.config").read_text()
-    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-    models = config.model_config_list.config
-    assert all(model.model_platform == "tensorflow" for model in models)
-    return {model.name: model.base_path for model in models}
-
-
-def test_the_servers_configuration_names_all_models(folder: Path) -> None:
-    assert read_config(folder) == {name: f"/models/{name}" for name in MODELS}
-
-
-def test_a_name_that_appears_while_the_configuration_is_written_is_in_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listings = iter([["a"], ["a", "b"], ["a", "b"]])
-    monkeypatch.setattr(versions, "names", lambda folder: next(listings))
-    export.write_models_config(tmp_path)
-    assert read_config(tmp_path).keys() == {"a", "b"}
-
-
-def test_a_configuration_that_cannot_be_written_is_told_after_publishing(tmp_path: Path) -> None:
-    (tmp_path / "models.config").mkdir()
-    with pytest.raises(
-        WorkError, match=r"published .*gan/2, but .*models.config cannot be written"
-    ):
-        export.publish(smallest(), tmp_path, "gan")
-    assert versions.version_numbers(tmp_path / "gan") == [2]
-
-
-def test_a_configuration_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
-    own = 'model_config_list { config { name: "gan" base_path: "/elsewhere" } }\n'
-    (tmp_path / "models.config").write_text(own)
-    export.write_models_config(tmp_path)
-    assert (tmp_path / "models.config").read_text() == own

@@ -513,9 +513,11 @@ def test_pictures_for_docs(browser: Any, url: str, vae: Sampler, theme: str) -> 
     with_statistics(page, statistics_of_test_images(vae), ("vae", "gan", "flow", "classifier"))
     for view, values in PICTURES.items():
         visit(page, url, view, **values)
+        expect(page.get_by_role("alert")).to_be_empty()
         with Image.open(io.BytesIO(page.screenshot())) as picture:
             # Keeps rare colours, as of the cross in the plane, and the exact background.
             method = Image.Quantize.MAXCOVERAGE
             colours = picture.convert("RGB").quantize(256, method, 3, dither=Image.Dither.NONE)
         colours.save(folder / f"serve-{view}-{theme}.png", optimize=True)
+    assert not page.complaints
     page.context.close()
