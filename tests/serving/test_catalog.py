@@ -63,6 +63,7 @@ def test_a_new_version_is_served_while_the_old_one_stays(saved_models: Path) -> 
     assert numbers(models) == [3, 2]
     assert number(models) in (2, 3)  # it is opened in the background
     wait_for(lambda: number(models) == 3)
+    assert models.open_count == 1
     assert number(models, 2) == 2
     shutil.rmtree(saved_models / "gan-classes" / "2")
     with pytest.raises(RefusalError, match=r"Specific\(gan-classes, 2\)"):

@@ -142,8 +142,9 @@ class Catalog:
     def open(self, name: str, number: int | None = None) -> OpenVersion:
         """A version that is ready to compute.
 
-        While a newer version is opened, the one before it is still the newest. A version that
-        cannot be opened is passed over if there is an older one.
+        While a newer version is opened, the one before it is still the newest; then that is closed,
+        until somebody asks for it by its number. A version that cannot be opened is passed over if
+        there is an older one.
 
         Args:
             name: name that it was published under.
@@ -167,7 +168,10 @@ class Catalog:
 
     def _serve_as_newest(self, entry: Entry) -> OpenVersion:
         opened = self._opened(entry)
+        before = self._served.get(entry.version.name)
         self._served[entry.version.name] = entry
+        if before is not None and before.version.number < entry.version.number:
+            self._close(before)
         return opened
 
     def _opened(self, entry: Entry) -> OpenVersion:
@@ -197,14 +201,19 @@ class Catalog:
             if future is None:
                 future = self._futures[entry] = Future()
             self._futures.move_to_end(entry)
-            is_full = len(self._futures) > MAX_OPEN
-            if is_full:
-                self._futures.popitem(last=False)
-        if is_full:
-            gc.collect()  # a closed version is a cycle of references, which would stay for long
+            idle = next(iter(self._futures)) if len(self._futures) > MAX_OPEN else None
+        if idle is not None:
+            self._close(idle)
         if is_new:
             self._fulfil(entry, future)
         return future
+
+    def _close(self, entry: Entry) -> None:
+        """Closes a version if it is open; it still finishes what it computes."""
+        with self._lock:
+            was_open = self._futures.pop(entry, None) is not None
+        if was_open:
+            gc.collect()  # it is a cycle of references, which would stay for long
 
     def _fulfil(self, entry: Entry, future: Future[OpenVersion]) -> None:
         try:
