@@ -135,6 +135,7 @@ def _body(argv: list[str]) -> None:
         # that connects meanwhile waits. While tensorflow_datasets is imported, imports in other
         # threads can fail, so there must be none yet.
         import_quietly("tfgen.publishing.sampler", "tensorflow_datasets")
+        share_cores(options.threads)
         with ended_by_signals():
             serve(listener, models, listing, options)
 
@@ -182,6 +183,20 @@ def listen(host: str, port: int) -> socket.socket:
         raise WorkError(
             f"cannot listen on {host}:{port}: {fault} pass another --port (0 chooses a free one)"
         ) from error
+
+
+def share_cores(threads: int) -> None:
+    """Lets TensorFlow compute an operation with a request's share of the cores.
+
+    If it spread each operation over all cores, requests that are computed at once would wait for
+    one another.
+
+    Args:
+        threads: number of requests that are computed at once.
+    """
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 1) // threads))
 
 
 @contextlib.contextmanager
