@@ -197,6 +197,8 @@ FAMILY = Family(
             warmup_epochs=0.5,
             schedule="cosine",
             clip_norm=20_000.0,
+            minutes=25,
+            result="1.15 bits/dim",
         ),
     },
 )
