@@ -225,8 +225,7 @@ def parse(argv: list[str]) -> Request:
     namespace = _parser(entry, defaults).parse(argv)
     model, options = (read_flags(namespace, kind) for kind in (entry.config, TrainingOptions))
     model.check_options()
-    by_preset = () if saved or first.epochs is not None else _EPOCH_OPTIONS
-    unset = tuple(name for name in by_preset if getattr(first, name) is None)
+    unset = tuple(name for name in _EPOCH_OPTIONS if not saved and getattr(first, name) is None)
     config = RunConfig(entry.name, model, options, preset_epochs=unset)
     if saved is not None:
         from tfgen.training.folder import check_resumable

@@ -24,6 +24,8 @@ STEPS_PER_EXECUTION = 16
 _EVAL_BATCH_SIZE = 500
 # Data sets whose size differs less than by this part from that of a preset keep its epochs.
 _SIMILAR = 0.1
+# The largest part of a run that is warm-up, unless the user says otherwise.
+_MOST_WARMUP = 0.25
 
 
 def with_data(config: RunConfig, dataset: Dataset | Outline) -> RunConfig:
@@ -54,20 +56,27 @@ def with_data(config: RunConfig, dataset: Dataset | Outline) -> RunConfig:
 
 
 def _options_of_data(config: RunConfig, dataset: Dataset | Outline) -> TrainingOptions:
-    """The options, with as many epochs as give the number of steps of the preset."""
+    """The options, with as many steps, and steps of warm-up, as the preset has.
+
+    A number of epochs of the user's own does not change the steps of the warm-up: these are as many
+    as the optimizer needs, however long the run is.
+    """
     options, images = config.options, train_images(dataset)
-    if (
-        "epochs" not in config.preset_epochs
-        or abs(images - PRESET_IMAGES) <= _SIMILAR * PRESET_IMAGES
-    ):
+    if not config.preset_epochs or abs(images - PRESET_IMAGES) <= _SIMILAR * PRESET_IMAGES:
         return options
+    preset = registry.family(config.family).preset(options.preset)
     preset_steps = max(PRESET_IMAGES // options.batch_size, 1)
     steps = steps_per_epoch(images, options.batch_size)
-    epochs = max(1, round(options.epochs * preset_steps / steps))
-    warmup = options.warmup_epochs
+    epochs = max(1, round(preset.epochs * preset_steps / steps))
+    warmup = preset.scaled_warmup(epochs)
+    decided: dict[str, Any] = {}
+    if "epochs" in config.preset_epochs:
+        decided["epochs"] = epochs
+    else:
+        warmup = min(warmup, _MOST_WARMUP * options.epochs)
     if "warmup_epochs" in config.preset_epochs:
-        warmup = registry.family(config.family).preset(options.preset).scaled_warmup(epochs)
-    return dataclasses.replace(options, epochs=epochs, warmup_epochs=warmup)
+        decided["warmup_epochs"] = warmup
+    return dataclasses.replace(options, **decided)
 
 
 def epochs_note(before: RunConfig, after: RunConfig, images: int) -> str:
