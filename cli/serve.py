@@ -186,10 +186,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def share_cores(threads: int) -> None:
-    """Lets TensorFlow compute an operation with a request's share of the cores.
+    """Limits each operation of TensorFlow to the share of the cores that a request has.
 
-    If it spread each operation over all cores, requests that are computed at once would wait for
-    one another.
+    If each operation used all cores, requests that are computed at once would compete for them.
 
     Args:
         threads: number of requests that are computed at once.

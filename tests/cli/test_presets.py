@@ -108,10 +108,9 @@ def test_a_preset_is_trained_for_the_same_number_of_steps(
     assert with_data(decided, data(images)) == decided
     assert bool(epochs_note(asked, decided, images)) == (epochs != asked.options.epochs)
     run = {**decided.to_json(), "family": "classifier"}
-    # The list of versions does not call what the data alone decides a setting of the user's.
     changed = changed_settings(run)
-    preset_part = warmup / epochs == 0.5 / 8 or warmup == 0.5
-    assert ("warmup_epochs" in changed) == (not preset_part)
+    has_preset_warmup = warmup == 0.5 or warmup / epochs == 0.5 / 8
+    assert ("warmup_epochs" in changed) == (not has_preset_warmup)
     assert "epochs" not in changed
 
 

@@ -218,7 +218,7 @@ def test_the_ways_are_those_of_the_sampler(page: Any, url: str, vae: Sampler) ->
     images = shown(page.locator(".path canvas"))
     share = page.locator(".path canvas").first.get_attribute("data-share")
     reload(page, share=share)
-    # The slider shows the step next to it; of two equally near ones, the upper one.
+    # The slider shows the nearest of its steps of 0.01.
     assert float(slider.input_value()) == pytest.approx(float(share), abs=0.00501)
     np.testing.assert_array_equal(shown(page.locator(".path canvas")), images)
 

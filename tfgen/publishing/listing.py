@@ -94,8 +94,8 @@ def difference(before: Version, after: Version) -> str:
 def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run that differ from those of its preset, by name.
 
-    Settings that do not change what is computed are left out, as are those that the data decide;
-    but not the warm-up of a run with a number of epochs of its own.
+    Settings that do not change what is computed are left out, as are those that the data decide. A
+    warm-up that is another part of the run than the preset's is listed, whoever has decided it.
 
     Args:
         run: the content of config.json, as a manifest repeats it.

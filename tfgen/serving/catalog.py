@@ -142,9 +142,9 @@ class Catalog:
     def open(self, name: str, number: int | None = None) -> OpenVersion:
         """A version that is ready to compute.
 
-        While a newer version is opened, the one before it is still the newest; then that is closed,
-        until somebody asks for it by its number. A version that cannot be opened is passed over if
-        there is an older one.
+        While a newer version is opened, the one before it is still the newest. Then the older one
+        is closed; a request with its number opens it again. A version that cannot be opened is
+        passed over if there is an older one.
 
         Args:
             name: name that it was published under.
@@ -201,15 +201,15 @@ class Catalog:
             if future is None:
                 future = self._futures[entry] = Future()
             self._futures.move_to_end(entry)
-            idle = next(iter(self._futures)) if len(self._futures) > MAX_OPEN else None
-        if idle is not None:
-            self._close(idle)
+            oldest = next(iter(self._futures)) if len(self._futures) > MAX_OPEN else None
+        if oldest is not None:
+            self._close(oldest)
         if is_new:
             self._fulfil(entry, future)
         return future
 
     def _close(self, entry: Entry) -> None:
-        """Closes a version if it is open; it still finishes what it computes."""
+        """Closes a version if it is open; requests that it computes are still answered."""
         with self._lock:
             was_open = self._futures.pop(entry, None) is not None
         if was_open:

@@ -24,7 +24,7 @@ STEPS_PER_EXECUTION = 16
 _EVAL_BATCH_SIZE = 500
 # Data sets whose size differs less than by this part from that of a preset keep its epochs.
 _SIMILAR = 0.1
-# The largest part of a run that is warm-up, unless the user says otherwise.
+# The largest part of a run that is warm-up, if the user sets the epochs but not the warm-up.
 _MOST_WARMUP = 0.25
 
 
@@ -56,10 +56,9 @@ def with_data(config: RunConfig, dataset: Dataset | Outline) -> RunConfig:
 
 
 def _options_of_data(config: RunConfig, dataset: Dataset | Outline) -> TrainingOptions:
-    """The options, with as many steps, and steps of warm-up, as the preset has.
+    """The options, with epochs and warm-up scaled to the number of images.
 
-    A number of epochs of the user's own does not change the steps of the warm-up: these are as many
-    as the optimizer needs, however long the run is.
+    If the user sets the epochs, the warm-up keeps its number of steps, as far as they fit.
     """
     options, images = config.options, train_images(dataset)
     if not config.preset_epochs or abs(images - PRESET_IMAGES) <= _SIMILAR * PRESET_IMAGES:
