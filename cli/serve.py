@@ -135,7 +135,9 @@ def _body(argv: list[str]) -> None:
         # that connects meanwhile waits. While tensorflow_datasets is imported, imports in other
         # threads can fail, so there must be none yet.
         import_quietly("tfgen.publishing.sampler", "tensorflow_datasets")
-        share_cores(options.threads)
+        from tfgen.nn import cpu
+
+        cpu.share_cores(options.threads)  # else the requests would compete for all of them
         with ended_by_signals():
             serve(listener, models, listing, options)
 
@@ -183,19 +185,6 @@ def listen(host: str, port: int) -> socket.socket:
         raise WorkError(
             f"cannot listen on {host}:{port}: {fault} pass another --port (0 chooses a free one)"
         ) from error
-
-
-def share_cores(threads: int) -> None:
-    """Limits each operation of TensorFlow to the share of the cores that a request has.
-
-    If each operation used all cores, requests that are computed at once would compete for them.
-
-    Args:
-        threads: number of requests that are computed at once.
-    """
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 1) // threads))
 
 
 @contextlib.contextmanager

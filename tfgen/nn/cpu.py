@@ -69,11 +69,14 @@ def inference() -> Iterator[None]:
 # --- two operations at a time -----------------------------------------------------------
 
 
-def share_cores() -> None:
-    """Gives each operation half of the cores, for steps that run two at a time.
+def share_cores(parts: int = 2) -> None:
+    """Divides the cores between operations that run at the same time.
 
     Does nothing if there is a GPU, if `TF_NUM_INTRAOP_THREADS` is set, or if TensorFlow is already
     in use.
+
+    Args:
+        parts: number of operations that run at the same time.
     """
     if not enabled() or "TF_NUM_INTRAOP_THREADS" in os.environ:
         return
@@ -83,7 +86,7 @@ def share_cores() -> None:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     with contextlib.suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // 2))
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // parts))
 
 
 def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any) -> Any:
