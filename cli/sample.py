@@ -6,9 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,15 +14,14 @@ from tfgen import figures
 from tfgen.errors import UsageError, size_text
 from tfgen.publishing import listing
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.sampling import Arrays, batches, request_labels, request_seeds
-from tfgen.settings.fields import Config, option
-from tfgen.settings.training import MAX_SEED
+from tfgen.sampling import Arrays, batches, byte_pixels, request_labels, request_seeds
 from tfgen.system.atomic import fresh_folder
 from tfgen.system.quiet import interruptible
 from tfgen.system.terminal import count_noun
 
 from ._command import check_output, run_command, terminable
 from ._flags import Parser, add_flags, align_columns, read_flags
+from ._sample_options import SampleOptions, is_folder
 from ._samplers import (
     NAME_HELP,
     NAME_METAVAR,
@@ -38,56 +35,6 @@ from ._samplers import (
 )
 
 PROG = "tfgen-sample"
-
-
-@dataclass(frozen=True)
-class SampleOptions(Config):
-    """The flags that say what `tfgen-sample` draws and writes."""
-
-    n: int = option(25, "number of images", minimum=1, maximum=2**31 - 1)
-    seed: int = option(
-        0, "seed of the request; the same seed gives the same images", minimum=0, maximum=MAX_SEED
-    )
-    seeds: tuple[int, ...] | None = option(
-        None,
-        "one seed for each image, in place of --n and --seed; an .npz file has those of its images",
-        minimum=-(2**31),
-        maximum=2**31 - 1,
-    )
-    label: str | None = option(
-        None,
-        "class of all images, for a conditional model: the name that the data set gives it, or its "
-        "number (default: image i has class i mod K)",
-    )
-    temperature: float = option(
-        1.0,
-        "scale of the latents; below 1, images are more probable and less diverse",
-        above=0,
-        maximum=10.0,
-    )
-    out: str | None = option(
-        None,
-        "file to write, .png or .npz, or a new folder for one PNG file per image, with / at its "
-        "end (default: NAME-samples.png)",
-    )
-    manifold: int | None = option(
-        None, "draw a grid of N × N points of a latent space with 2 dimensions", minimum=2
-    )
-    interpolate: int | None = option(
-        None, "draw N images on the way from each seed to the next, one row per pair", minimum=2
-    )
-    path: Literal["linear", "spherical"] = option("linear", "path of --interpolate")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.manifold and self.interpolate:
-            raise UsageError("--manifold and --interpolate exclude each other")
-        if self.manifold and self.temperature != 1:
-            raise UsageError("--manifold has its own latents; leave out --temperature")
-        if self.interpolate and self.seeds and len(self.seeds) < 2:
-            raise UsageError("--interpolate needs two --seeds or more")
-        if self.out == "":
-            raise UsageError("--out: the path is empty")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,17 +68,63 @@ def _body(argv: list[str]) -> None:
     if namespace.list:
         print(list_versions(namespace.name, source))
         return
+    if options.images_per_shard:
+        sample_shards(namespace.name, options, source)
+        return
     out = options.out or f"{plain_name(namespace.name, source)}-samples.png"
     check_destination(out)
     with interruptible():
         sampler = open_sampler(namespace.name, source)
         arrays = draw(sampler, options)
     write(out, arrays, options)
-    # The manifest says how the model was trained; a server does not.
+    print_training(sampler)
+    print(f"{count_noun(len(arrays['images']), 'image')} of {sampler.title} in {out}")
+
+
+def sample_shards(name: str, options: SampleOptions, source: SamplerOptions) -> None:
+    """Writes the requested images as shards, and says what was done.
+
+    Args:
+        name: the positional argument, a name or a run directory.
+        options: what is sampled.
+        source: where the sampler is.
+
+    Raises:
+        UsageError: the folder cannot be used, the model has no such label, or it makes no images.
+        WorkError: the model or the folder is damaged, or a server gives no answer.
+        InterruptedRunError: a signal ended the work.
+    """
+    from tfgen.publishing.sampling_job import SamplingJob, shard_request
+
+    from . import _shards
+
+    assert options.images_per_shard
+    out = options.out or f"{plain_name(name, source)}-samples/"
+    check_destination(out, is_for_shards=True)
+    with interruptible():
+        sampler = open_sampler(name, source)
+        request = shard_request(
+            sampler,
+            options.n,
+            seed=options.seed,
+            label=read_label(options.label, sampler),
+            temperature=options.temperature,
+            shard_size=options.images_per_shard,
+            batch_size=source.batch_size,
+            pixels=options.pixels,
+        )
+    done = _shards.complete(sampler, SamplingJob(Path(out), request))
+    print_training(sampler)
+    images, shards = count_noun(request.n, "image"), count_noun(request.num_shards, "shard")
+    print(f"{images} of {sampler.title} in {shards} in {out}")
+    print(done)
+
+
+def print_training(sampler: SignatureSampler) -> None:
+    """Prints how the model was trained, if that is known; behind a server it is not."""
     manifest = getattr(sampler, "manifest", {"run": sampler.training})
     if training := listing.describe(manifest):
         print(f"{sampler.title}: {training}")
-    print(f"{count_noun(len(arrays['images']), 'image')} of {sampler.title} in {out}")
 
 
 def list_versions(name: str | None, options: SamplerOptions) -> str:
@@ -214,24 +207,31 @@ def _interpolations(sampler: SignatureSampler, options: SampleOptions, columns: 
 # --- files ------------------------------------------------------------------------------
 
 
-def is_folder(out: str) -> bool:
-    """Whether `--out` is a folder: its name ends with a separator, or there is such a folder."""
-    return out.endswith(("/", os.sep)) or Path(out).is_dir()
-
-
-def check_destination(out: str) -> None:
+def check_destination(out: str, is_for_shards: bool = False) -> None:
     """Refuses a value of `--out` before any work is done.
+
+    Args:
+        out: the value.
+        is_for_shards: whether it is the folder of shards, which may have some already.
 
     Raises:
         UsageError: the file or the folder cannot be written, or the folder has files already.
     """
+    from tfgen.data.finding import printable
+
     path = Path(out)
-    if not is_folder(out):
+    if not (is_for_shards or is_folder(out)):
         check_output(path, (".png", ".npz"))
         return
     if path.exists() and not path.is_dir():
         raise UsageError(f"cannot write {out}: {path} is a file; choose another folder")
-    if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+    if is_for_shards and out.encode(errors="ignore").decode() != out:
+        raise UsageError(
+            f"cannot write {printable(out)}: TensorFlow cannot write to a folder whose name is not "
+            "UTF-8; choose another folder"
+        )
+    is_full = path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir())
+    if is_full and not (is_for_shards and _has_shards(path)):
         raise UsageError(
             f"cannot write {out}: the folder is not empty; choose a new folder, or the name of a "
             ".png or .npz file"
@@ -240,6 +240,12 @@ def check_destination(out: str) -> None:
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         fault = "not writable" if parent.is_dir() else "a file"
         raise UsageError(f"cannot write {out}: {parent} is {fault}; choose another folder")
+
+
+def _has_shards(folder: Path) -> bool:
+    from tfgen.publishing.sampling_job import is_job
+
+    return is_job(folder)
 
 
 def write(out: str, arrays: Arrays, options: SampleOptions) -> None:
@@ -270,8 +276,8 @@ def write_folder(path: Path, arrays: Arrays) -> None:
         with show_progress(list(batches(len(images))), "writing the files") as parts:
             for part in parts:
                 for name, image in zip(names[part], images[part], strict=True):
-                    pixels = np.round(255 * image).astype(np.uint8)
-                    (hidden / name).write_bytes(figures.png_bytes(pixels, least_side=0))
+                    png = figures.png_bytes(byte_pixels(image), least_side=0)
+                    (hidden / name).write_bytes(png)
         with (hidden / SAMPLES_TABLE).open("w", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["file", *present])

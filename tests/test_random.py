@@ -104,6 +104,7 @@ def test_image_seeds_are_distinct_and_extend() -> None:
     many = random.image_seeds(7, 100_000)
     assert len(np.unique(many)) == 100_000
     np.testing.assert_array_equal(many[:25], random.image_seeds(7, 25))
+    np.testing.assert_array_equal(many[25:40], random.image_seeds(7, 15, first=25))
     assert not np.intersect1d(many, random.image_seeds(8, 100_000)).size
 
 

@@ -43,14 +43,20 @@ _FRACTION_BITS = 20  # of the position within a segment
 _SCALE_BITS = 26  # fractional bits of the table's fixed point: |z| < 6.4 takes 29 bits
 
 
-def image_seeds(seed: int, n: int) -> np.ndarray:
-    """The seeds of the n images of a request, `int32[n]`; needs no TensorFlow.
+def image_seeds(seed: int, n: int, first: int = 0) -> np.ndarray:
+    """The seeds of n images of a request, `int32[n]`; needs no TensorFlow.
 
     Consecutive integers from a start that is a hash of `seed`. The seeds of a request are distinct,
     a larger n only appends to them, and a different `seed` gives different ones.
+
+    Args:
+        seed: seed of the whole request.
+        n: number of images.
+        first: index of the first of these images in the request.
     """
     start = int(np.random.SeedSequence(seed).generate_state(1)[0])
-    return ((start + np.arange(n, dtype=np.int64)) % 2**32).astype(np.uint32).view(np.int32)
+    indices = np.arange(first, first + n, dtype=np.int64)
+    return ((start + indices) % 2**32).astype(np.uint32).view(np.int32)
 
 
 def threefry2x32(

@@ -165,13 +165,16 @@ def request_seeds(n: int, seed: int, seeds: Any = None) -> np.ndarray:
     return array.astype(np.int32)
 
 
-def request_labels(n: int, num_classes: int, labels: Any = None) -> np.ndarray | None:
+def request_labels(
+    n: int, num_classes: int, labels: Any = None, first: int = 0
+) -> np.ndarray | None:
     """The class of each of n images to sample, `int32[n]`; None for an unconditional model.
 
     Args:
         n: number of images.
         num_classes: K; 0 for an unconditional model.
         labels: `int[n]`, or one class for all images; None: image i has the class i mod K.
+        first: index i of the first of these images.
 
     Raises:
         UsageError: a label is out of range, there are not n labels, or the model is not
@@ -182,7 +185,7 @@ def request_labels(n: int, num_classes: int, labels: Any = None) -> np.ndarray |
             raise UsageError("the model is not conditional: it takes no labels")
         return None
     if labels is None:
-        return (np.arange(n) % num_classes).astype(np.int32)
+        return (np.arange(first, first + n) % num_classes).astype(np.int32)
     array = np.asarray(labels)
     if array.size == 0:  # numpy makes float64 of an empty list
         array = array.astype(np.int32)
@@ -207,6 +210,11 @@ def check_labels(labels: np.ndarray, num_classes: int) -> None:
             else f"labels {labels.min()}…{labels.max()} are"
         )
         raise UsageError(f"{subject} out of range; the model has the classes 0…{num_classes - 1}")
+
+
+def byte_pixels(images: np.ndarray) -> np.ndarray:
+    """Images in 0…1 as the bytes that files store, `uint8`: 255 · x, rounded."""
+    return np.round(255 * images).astype(np.uint8)
 
 
 def noise_seeds(n: int, seeds: Any = None) -> np.ndarray:

@@ -4,8 +4,17 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cli.cases import Case, bare_sample, case, sample, sample_copy, sample_flags
-from tests.cli.worlds import NAME, cut, flip, put_foreign_signature, put_reader_of_files, seal
+from tests.cli.cases import Case, at, bare_sample, case, sample, sample_copy, sample_flags
+from tests.cli.worlds import (
+    NAME,
+    World,
+    cut,
+    flip,
+    hold_lock,
+    put_foreign_signature,
+    put_reader_of_files,
+    seal,
+)
 from tfgen.publishing.versions import MANIFEST
 
 
@@ -68,6 +77,64 @@ SAMPLE = [
     sample("seeds-too-large", "has the entry 2147483648, which is too large", "--seeds", 2**31),
     sample("way-of-one-seed", "needs two --seeds or", "--seeds", 1, "--interpolate", 3),
     sample("unknown-path", "path = 'round'; known: linear, spherical", "--path", "round"),
+    sample(
+        "shards-and-manifold",
+        "--shard-size and --manifold exclude each other",
+        *("--shard-size", 5, "--manifold", 3),
+    ),
+    sample(
+        "shards-and-interpolate",
+        "--shard-size and --interpolate exclude each other",
+        *("--shard-size", 5, "--interpolate", 3),
+    ),
+    sample(
+        "shards-and-seeds",
+        "--shard-size and --seeds exclude each other",
+        *("--shard-size", 5, "--seeds", 1, 2),
+    ),
+    sample("shards-in-a-png", "out.png names a file; pass a folder, or", "--shard-size", 5),
+    sample(
+        "shards-in-an-npz",
+        "--shard-size writes a folder, and --out out.npz names a file",
+        *("--shard-size", 5, "--out", "out.npz"),
+    ),
+    sample("shard-size-0", "shard_size = 0 is too small", "--shard-size", 0),
+    sample("pixels-without-shards", "raw is for shards; pass --shard-size", "--pixels", "raw"),
+    sample("unknown-pixels", "unknown pixels = 'jpeg'; known: png, raw", "--pixels", "jpeg"),
+    sample(
+        "shards-in-a-full-folder",
+        "cannot write .*/folder: the folder is not empty; choose a new folder",
+        *("--shard-size", 5, "--out", at("folder")),
+        prepare=lambda w: w.file("folder/000000.png"),
+    ),
+    sample(
+        "shards-beside-another-manifest",
+        "cannot write .*/models/vae-2d-tiny/2: the folder is not empty",
+        *("--shard-size", 5, "--out", at("models/vae-2d-tiny/2")),
+        prepare=World.version,
+    ),
+    sample(
+        "shards-in-a-file",
+        "/file is a file; choose another folder",
+        *("--shard-size", 5, "--out", at("file")),
+        prepare=lambda w: w.file("file"),
+    ),
+    sample(
+        "shards-in-a-folder-in-use",
+        "folder .*/folder is in use by another process; wait for its end, or choose another --out",
+        *("--shard-size", 5, "--out", at("folder")),
+        prepare=lambda w: hold_lock(w.folder("folder")),
+    ),
+    sample(
+        "shards-of-no-class",
+        "not conditional: it takes no labels",
+        *("--shard-size", 5, "--out", at("folder"), "--label", 1),
+    ),
+    sample(
+        "shards-in-no-utf-8",
+        r"caf\\xe9/: TensorFlow cannot write to a folder whose name is not UTF-8",
+        *("--shard-size", 5, "--out", "caf\udce9/"),
+    ),
     broken_version("weights-flipped", "data.* is damaged", lambda v: flip(find_weights(v))),
     broken_version(
         "graph-flipped", "saved_model.pb is damaged; publish", lambda v: flip(v / "saved_model.pb")

@@ -23,6 +23,7 @@ import tfgen
 from tests import commands
 from tfgen import registry, testing
 from tfgen.data.dataset import Dataset, Split
+from tfgen.random import image_seeds
 
 pytestmark = pytest.mark.newest
 
@@ -30,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 # The number of scripts of each document; each has a test below.
 SCRIPTS = {
     **{"README.md": 1, "docs/python.md": 5, "docs/extending.md": 2},
-    **{"docs/images.md": 2, "docs/sample.md": 1},
+    **{"docs/images.md": 2, "docs/sample.md": 3},
 }
 
 
@@ -175,8 +176,25 @@ def test_the_script_that_shows_pictures(tmp_path: Path, monkeypatch: pytest.Monk
         assert picture.width > 2 * 12 * 29 and picture.height > 2 * 10 * 29
 
 
+def test_the_scripts_that_read_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ["--n", "60", "--shard-size", "40", "--out", "digits/", "--saved-models", "none"]
+    assert commands.main("sample", ["gan", *flags]) == 0
+    (batch,) = run_script("docs/sample.md", 0, tmp_path, monkeypatch)["batches"]
+    images, seeds = (tensor.numpy() for tensor in batch)
+    assert images.shape == (60, 28, 28, 1)
+    np.testing.assert_array_equal(seeds, image_seeds(0, 60))
+    capsys.readouterr()
+    names = run_script("docs/sample.md", 1, tmp_path, monkeypatch)
+    shapes = [line.partition(") ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert shapes == ["(40, 28, 28, 1", "(20, 28, 28, 1"]
+    np.testing.assert_array_equal(names["images"], images[40:])
+
+
 def test_the_script_that_makes_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script("docs/sample.md", 0, tmp_path, monkeypatch)
+    names = run_script("docs/sample.md", 2, tmp_path, monkeypatch)
     assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(names["pictures"])
     with Image.open(tmp_path / "inverted.png") as picture:
         np.testing.assert_array_equal(255 - np.asarray(picture), names["seven"])

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfgen.errors import UsageError
 from tfgen.models.export import in_float32, trace
 from tfgen.models.generative import GenerativeModel
+from tfgen.publishing.export import weights_sha256
 from tfgen.publishing.opening import load_run
 from tfgen.publishing.sampler import tensor_specs
 from tfgen.publishing.signatures import Signature, SignatureSampler
@@ -56,6 +57,11 @@ class RunSampler(SignatureSampler):
     def title(self) -> str:
         """What messages call the sampler."""
         return f"{self.path} ({self.weights} weights)"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights, in hexadecimal."""
+        return weights_sha256(self._model)
 
     def has_signature(self, name: str) -> bool:
         """Whether the model offers a signature."""

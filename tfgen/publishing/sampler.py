@@ -1,5 +1,7 @@
 """A published version on this machine. It needs TensorFlow, but neither Keras nor a model class."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,12 @@ class Sampler(SignatureSampler):
         self.manifest, self._model = load_saved_model(version.path)
         run = self.manifest.get("run")
         self.training = run if isinstance(run, dict) else {}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the list of hashes in the manifest, in hexadecimal."""
+        files = json.dumps(self.manifest["files"], sort_keys=True)
+        return hashlib.sha256(files.encode()).hexdigest()
 
     def has_signature(self, name: str) -> bool:
         """Whether the version offers a signature."""

@@ -69,6 +69,11 @@ class SignatureSampler(ImageSampler):
         """What messages call the sampler."""
         return f"{self.name} version {self.number}"
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 that tells graph and weights from others; empty if unknown, as of a server."""
+        return ""
+
     @abc.abstractmethod
     def signature(self, name: str) -> Signature:
         """The inputs and outputs of a signature.

@@ -75,6 +75,24 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: the folder is not writable or the disk is full.
     """
+    with fresh_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def fresh_file(path: Path, is_flushed: bool = False) -> Iterator[Path]:
+    """A hidden temporary file beside `path`, which it becomes at the end by one rename.
+
+    Removed if the block raises; then what was at `path` stays.
+
+    Args:
+        path: the file to write.
+        is_flushed: whether the file is on the disk before it is renamed, so that not even a power
+            failure leaves a part of it.
+
+    Raises:
+        OSError: the folder is not writable or the disk is full.
+    """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     except OSError as error:
@@ -82,15 +100,19 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        try:
+            yield temporary
+            if is_flushed:
+                os.fsync(handle)
+        finally:
+            os.close(handle)
         # mkstemp creates a private file; this one gets the user's usual permissions.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except BaseException:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import time
@@ -14,6 +13,7 @@ from tfgen import registry
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
 from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions, read_options
+from tfgen.system.lock import LOCK, locked
 
 # The options of a run lack it if the run is of a version in which all data sets had one default
 # preset. The run keeps the name that its model was published under then.
@@ -70,7 +70,7 @@ class RunFolder:
                 f"run directory {self.path} already holds a run; "
                 "pass --resume to continue it, or choose another --run-dir"
             )
-        if self.path.is_dir() and any(entry.name != ".lock" for entry in self.path.iterdir()):
+        if self.path.is_dir() and any(entry.name != LOCK for entry in self.path.iterdir()):
             raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -91,24 +91,8 @@ class RunFolder:
         Raises:
             UsageError: another process uses the run, or the folder is not writable.
         """
-        try:
-            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise UsageError(
-                f"run directory {self.path} is not writable ({error.strerror}); choose another "
-                "--run-dir"
-            ) from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"run directory {self.path} is in use by another process; wait for its end, or "
-                    "choose another --run-dir"
-                ) from None
+        with locked(self.path, f"run directory {self.path}", "choose another --run-dir"):
             yield
-        finally:
-            os.close(descriptor)
 
     def write_config(self, data: Mapping[str, Any]) -> None:
         """Writes `config.json`, whole or not at all."""

@@ -1,0 +1,199 @@
+"""`tfgen-sample` of shards: any sampler and any flag, continued where it was interrupted."""
+
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import commands
+from tests.cli.conftest import CLASSES, OwnModels
+from tests.cli.test_terminal import in_terminal
+from tests.cli.worlds import NAME, flip
+from tests.conftest import SIDE, Trained
+from tfgen.data.pictures import Fitting, find_pictures, read_pictures
+from tfgen.data.shards import MANIFEST, read_manifest, read_shards
+from tfgen.sampling import byte_pixels
+
+pytestmark = pytest.mark.newest
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def sample(*argv: object) -> None:
+    assert commands.main("sample", [str(word) for word in argv]) == 0
+
+
+def shards(folder: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """The images, labels and seeds of a folder."""
+    images, labels, seeds = zip(*read_shards(folder), strict=True)
+    all_labels = None if labels[0] is None else np.concatenate(labels)
+    return np.concatenate(images), all_labels, np.concatenate(seeds)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("pixels", ["png", "raw"])
+def test_shards_have_the_images_of_the_arrays(
+    trained: Trained, pixels: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = [NAME, "--saved-models", trained.saved_models, "--n", 10, "--seed", 3]
+    flags += ["--temperature", 0.5, "--batch-size", 4]
+    sample(*flags, "--shard-size", 4, "--pixels", pixels)
+    out, err = capfd.readouterr()
+    source, result, rate = out.splitlines()
+    assert source.startswith(f"{NAME} version 2: preset mlp, dataset tiny")
+    assert result == f"10 images of {NAME} version 2 in 3 shards in {NAME}-samples/"
+    assert re.fullmatch(r"10 images sampled in \d+\.\d s, \S+ images/s", rate)
+    assert err == ""
+    images, labels, seeds = shards(f"{NAME}-samples")
+    stored = commands.npz("sample", *flags)
+    assert images.shape == (10, SIDE, SIDE, 1)
+    assert labels is None
+    np.testing.assert_array_equal(seeds, stored["seeds"])
+    # The batches differ, and with them the rounding: by one grey level at most.
+    difference = images.astype(int) - byte_pixels(stored["images"])
+    assert abs(difference).max() <= 1
+
+
+def test_a_shard_as_large_as_the_folder_has_its_pixels(trained: Trained) -> None:
+    flags = [NAME, "--saved-models", trained.saved_models, "--n", 10, "--out"]
+    sample(*flags, "pictures/")
+    sample(*flags, "shards", "--shard-size", 10)
+    pictures = read_pictures(find_pictures([Path("pictures")]), Fitting())
+    np.testing.assert_array_equal(shards("shards")[0], pictures.images)
+
+
+def test_many_images_become_shards(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    options = importlib.import_module(f"{commands.PACKAGE}._sample_options")
+    monkeypatch.setattr(options, "MAX_PICTURES", 20)
+    monkeypatch.setattr(options, "SHARD_SIZE", 8)
+    flags = [NAME, "--saved-models", trained.saved_models, "--n"]
+    for out in ("few/", "many/", "many-without-slash"):
+        sample(*flags, 20 if out == "few/" else 21, "--out", out)
+    assert len(list((here / "few").glob("*.png"))) == 20
+    for folder in ("many", "many-without-slash"):
+        names = sorted(path.name for path in (here / folder).iterdir() if path.suffix)
+        files = [f"{NAME}-0000{index}-of-00003.tfrecord" for index in range(3)]
+        assert names == [MANIFEST, *files]
+    # A file stays a file.
+    assert commands.npz("sample", *flags, 21)["images"].shape[0] == 21
+    sample(*flags, 21)
+    assert (here / f"{NAME}-samples.png").exists()
+
+
+@pytest.mark.parametrize("way", ["disk", "rest", "grpc"])
+@pytest.mark.parametrize("label", [None, 2])
+def test_a_conditional_model_writes_its_labels(
+    own_models: OwnModels, way: str, label: int | None
+) -> None:
+    chosen = [] if label is None else ["--label", label]
+    flags = ["vae", "--n", 8, *chosen, *own_models.flags(way)]
+    sample(*flags, "--out", "shards", "--shard-size", 5)
+    images, labels, seeds = shards("shards")
+    classes = np.arange(8) % CLASSES if label is None else np.full(8, label)
+    np.testing.assert_array_equal(labels, classes)
+    expected = own_models.live["vae"].sample(seeds=seeds, labels=classes).numpy()
+    assert abs(images.astype(int) - byte_pixels(expected)).max() <= 1
+    request = read_manifest(Path("shards")).request
+    assert (request.num_classes, request.label, request.version) == (CLASSES, label, 2)
+    assert len(request.fingerprint) == (64 if way == "disk" else 0)
+
+
+def test_a_run_is_told_from_its_published_version_by_its_fingerprint(
+    trained: Trained, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--n", "6", "--shard-size", "4", "--out"]
+    run, models = str(trained.runs / "flat"), ["--saved-models", str(trained.saved_models)]
+    sample(run, *flags, "run")
+    assert f"6 images of {run} (best weights) in 2 shards in run" in capfd.readouterr().out
+    sample(NAME, *models, *flags, "version")
+    np.testing.assert_array_equal(shards("run")[0], shards("version")[0])
+    assert read_manifest(Path("run")).request.version == 0
+    assert commands.main("sample", [NAME, *models, *flags, "run"]) == 2
+    assert "--version 0, not --version 2; other weights" in capfd.readouterr().err
+    # Other weights of the same run.
+    assert commands.main("sample", [str(trained.runs / "deep"), *flags, "run"]) == 2
+    assert f"model {NAME}, not model vae-tiny; other weights" in capfd.readouterr().err
+
+
+def test_the_same_command_restores_a_damaged_shard(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = [NAME, "--saved-models", trained.saved_models, "--n", 10, "--shard-size", 4]
+    flags += ["--out", "shards/"]
+    sample(*flags)
+    before = contents(here / "shards")
+    flip(here / "shards" / f"{NAME}-00001-of-00003.tfrecord")
+    capfd.readouterr()
+    sample(*flags)
+    text = capfd.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"4 images sampled in .* images/s; 6 were there already", text)
+    assert contents(here / "shards") == before
+    sample(*flags)
+    text = capfd.readouterr().out.splitlines()[-1]
+    assert text == "all shards were there already; no image was sampled"
+    assert contents(here / "shards") == before
+    flags = [str(word) for word in flags]
+    assert commands.main("sample", [*flags, "--seed", "1"]) == 2
+    error = capfd.readouterr().err
+    assert "shards has images of another request (--seed 0, not --seed 1); to continue" in error
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_continues_to_the_same_bytes(
+    trained: Trained, here: Path, signum: int
+) -> None:
+    flags = [NAME, "--saved-models", str(trained.saved_models), "--n", "4000"]
+    flags += ["--shard-size", "100", "--batch-size", "10", "--out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"{commands.PACKAGE}.sample", *flags, "shards"],
+        env=os.environ | {"PYTHONPATH": str(commands.ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not list(here.glob("shards/*00001-of-00040.tfrecord")):
+        time.sleep(0.01)
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=100)
+    assert (process.returncode, out) == (128 + signum, "")
+    done = re.fullmatch(
+        r"tfgen-sample: interrupted; (\d+) of 40 shards in shards are whole; the same command "
+        r"writes the missing ones\n",
+        err,
+    )
+    assert done
+    files = list(here.glob("shards/*.tfrecord"))
+    assert len(files) - 1 <= int(done[1]) <= len(files) < 40
+    assert not list(here.glob("shards/.*.tfrecord-*"))
+    sample(*flags, "shards")
+    sample(*flags, "whole")
+    assert contents(here / "shards") == contents(here / "whole")
+    manifest = json.loads((here / "shards" / MANIFEST).read_text())
+    assert sum(shard["images"] for shard in manifest["shards"]) == 4000
+
+
+def test_a_terminal_shows_images_per_second_and_the_time_left(trained: Trained, here: Path) -> None:
+    flags = [NAME, "--saved-models", str(trained.saved_models), "--n", "3000"]
+    flags += ["--shard-size", "1000", "--batch-size", "10", "--out", "shards"]
+    status, written = in_terminal("sample", flags, here)
+    assert status == 0
+    assert re.search(r"sampling images  \d+ images/s .*\d+%.*remaining \d:\d\d", written)
+    assert "3000 images of" in written

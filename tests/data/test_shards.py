@@ -1,0 +1,99 @@
+"""Reading shards: what is damaged or missing is an error, never an image."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.worlds import cut, edit_json, flip
+from tests.sampler_double import SamplerDouble
+from tfgen.data.shards import MANIFEST, has_manifest, read_manifest, read_shards
+from tfgen.errors import UsageError, WorkError
+from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
+
+pytestmark = pytest.mark.quick
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two shards, of 4 images and of 2."""
+    sampler = SamplerDouble()
+    request = shard_request(sampler, 6, shard_size=4)
+    job = SamplingJob(tmp_path, request)
+    with job.locked():
+        job.prepare()
+        for index in job.missing:
+            job.add(write_shard(sampler, request, index, tmp_path))
+        job.finish()
+    return tmp_path
+
+
+def test_batches_are_of_one_shard_each(folder: Path) -> None:
+    assert [len(batch.seeds) for batch in read_shards(str(folder), batch_size=3)] == [3, 1, 2]
+    assert [len(batch.seeds) for batch in read_shards(folder)] == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("damage", "state"), [(flip, "damaged"), (Path.unlink, "missing")], ids=["flipped", "deleted"]
+)
+def test_the_shards_before_a_damaged_one_are_read(
+    folder: Path, damage: Callable[[Path], object], state: str
+) -> None:
+    damage(folder / "double-00001-of-00002.tfrecord")
+    batches = read_shards(folder)
+    assert len(next(batches).seeds) == 4
+    with pytest.raises(WorkError, match=f"double-00001-of-00002.tfrecord is {state}; run its"):
+        next(batches)
+
+
+def test_a_folder_without_a_manifest_is_refused(folder: Path) -> None:
+    (folder / MANIFEST).unlink()
+    with pytest.raises(UsageError, match=r"has no manifest.json: it has no shards, or not all"):
+        next(read_shards(folder))
+
+
+def change(folder: Path, edit: Callable[[Any], object]) -> None:
+    content = json.loads((folder / MANIFEST).read_text())
+    edit(content)
+    (folder / MANIFEST).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda f: cut(f / MANIFEST, 99),
+        lambda f: (f / MANIFEST).write_text("[]"),
+        lambda f: edit_json(f / MANIFEST, format=2),
+        lambda f: edit_json(f / MANIFEST, shards=[]),
+        lambda f: edit_json(f / MANIFEST, shards=[{}, {}]),
+        lambda f: edit_json(f / MANIFEST, request=None),
+        lambda f: change(f, lambda content: content["request"].pop("n")),
+        lambda f: change(f, lambda content: content["request"].update(n=7)),
+        lambda f: change(f, lambda content: content["shards"].reverse()),
+        lambda f: change(f, lambda content: content["shards"][0].update(file="../other")),
+    ],
+)
+def test_a_damaged_manifest_is_an_error(folder: Path, damage: Callable[[Path], object]) -> None:
+    damage(folder)
+    with pytest.raises(WorkError, match=r"manifest.json is damaged"):
+        read_manifest(folder)
+
+
+def test_the_manifest_of_a_version_is_another(folder: Path) -> None:
+    assert has_manifest(folder)
+    (folder / MANIFEST).write_text('{"files": {}, "signatures": {}}')
+    assert not has_manifest(folder)
+    assert not has_manifest(folder / "none")
+
+
+def test_fewer_records_than_the_manifest_says_are_an_error(folder: Path) -> None:
+    # The second shard is replaced by the one of a request for fewer images.
+    sampler = SamplerDouble()
+    shorter = write_shard(sampler, shard_request(sampler, 5, shard_size=4), 1, folder)
+    assert shorter.file == "double-00001-of-00002.tfrecord"
+    sums = {"sha256": shorter.sha256, "bytes": shorter.bytes}
+    change(folder, lambda content: content["shards"][1].update(sums))
+    with pytest.raises(WorkError, match=r"has 1 image; its manifest.json says 2"):
+        list(read_shards(folder))

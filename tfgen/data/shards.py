@@ -1,0 +1,290 @@
+"""Shards of sampled images: TFRecord files of many images each, and the manifest that lists them.
+
+A record is a `tf.train.Example` with the features `image`, `seed` and, for a conditional model,
+`label`. The manifest appears when all shards are whole. TensorFlow is imported only where records
+are read.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from tfgen.data._tfds import first_line
+from tfgen.errors import UsageError, WorkError
+from tfgen.sampling import BATCH
+from tfgen.settings.fields import Config
+from tfgen.system.atomic import file_sha256, write_bytes
+from tfgen.system.quiet import import_quietly
+from tfgen.system.terminal import count_noun
+
+MANIFEST = "manifest.json"
+# Version of the manifest and of the records.
+_FORMAT = 1
+# What errors call the fields of a request that are no flags.
+_WORDS = {
+    "name": "model",
+    "image_shape": "image shape",
+    "num_classes": "number of classes",
+    "class_names": "class names",
+}
+_AT_LEAST_1, _AT_LEAST_0 = {"minimum": 1}, {"minimum": 0}
+
+
+@dataclass(frozen=True)
+class ShardRequest(Config):
+    """What is sampled into shards: all that the bytes of a shard depend on.
+
+    Image i has the seed i of the request's seeds. The batches of a shard begin at its first image,
+    so a shard does not depend on the other ones.
+
+    Attributes:
+        name: name of the sampler; the files' names begin with it.
+        version: number of the published version; 0 for a run.
+        fingerprint: SHA-256 that tells the sampler's graph and weights from others; empty if
+            unknown.
+        n: number of images in all shards.
+        seed: seed of the whole request.
+        label: class of all images; None: image i has the class i mod K.
+        temperature: scale of the latents.
+        shard_size: images in each shard but the last, which may have fewer.
+        batch_size: images that are computed at once. Rounding, and so a pixel, may depend on it.
+        pixels: how a record holds an image: `png`, a PNG file, or `raw`, `uint8[H, W, C]`.
+        image_shape: height, width and channels.
+        num_classes: number of classes of a conditional model, K; 0 of an unconditional one.
+        class_names: names of the classes; None if unknown.
+    """
+
+    name: str
+    version: int
+    fingerprint: str
+    n: int = field(metadata=_AT_LEAST_1)
+    seed: int = field(metadata=_AT_LEAST_0)
+    label: int | None
+    temperature: float = field(metadata={"above": 0})
+    shard_size: int = field(metadata=_AT_LEAST_1)
+    batch_size: int = field(metadata=_AT_LEAST_1)
+    pixels: Literal["png", "raw"]
+    image_shape: tuple[int, ...] = field(metadata=_AT_LEAST_1)
+    num_classes: int = field(metadata=_AT_LEAST_0)
+    class_names: tuple[str, ...] | None
+
+    @property
+    def num_shards(self) -> int:
+        """Number of shards."""
+        return math.ceil(self.n / self.shard_size)
+
+    def first_image(self, index: int) -> int:
+        """Index of the first image of a shard."""
+        return index * self.shard_size
+
+    def image_count(self, index: int) -> int:
+        """Number of images of a shard."""
+        return min(self.shard_size, self.n - self.first_image(index))
+
+    def file_name(self, index: int) -> str:
+        """Name of a shard's file, for example `gan-00000-of-00100.tfrecord`."""
+        return f"{self.name}-{index:05}-of-{self.num_shards:05}.tfrecord"
+
+    def check_same(self, request: "ShardRequest", folder: Path) -> None:
+        """Refuses another request for a folder that has shards of this one.
+
+        Raises:
+            UsageError: they differ.
+        """
+        before, after = self.to_json(), request.to_json()
+        differences = [
+            "other weights"
+            if name == "fingerprint"
+            else f"{_as_words(name, value)}, not {_as_words(name, after[name])}"
+            for name, value in before.items()
+            if value != after[name]
+        ]
+        if differences:
+            raise UsageError(
+                f"{folder} has images of another request ({'; '.join(differences)}); to continue "
+                "it, repeat its flags; else choose another folder"
+            )
+
+
+def _as_words(name: str, value: Any) -> str:
+    """A field of a request with its value, as a flag where it is one."""
+    word = _WORDS.get(name, f"--{name.replace('_', '-')}")
+    return f"no {word}" if value is None else f"{word} {value}"
+
+
+@dataclass(frozen=True)
+class ShardRecord(Config):
+    """A shard that is whole.
+
+    Attributes:
+        file: name of its file.
+        images: number of its images.
+        first: index of its first image in the request.
+        sha256: SHA-256 of the file, in hexadecimal.
+        bytes: size of the file.
+    """
+
+    file: str
+    images: int
+    first: int
+    sha256: str
+    bytes: int
+
+    def is_sound(self, folder: Path) -> bool:
+        """Whether the file is in a folder with exactly these bytes."""
+        path = folder / self.file
+        try:
+            return path.stat().st_size == self.bytes and file_sha256(path) == self.sha256
+        except FileNotFoundError:
+            return False
+
+
+class Manifest(NamedTuple):
+    """The request of a folder and its shards, in the order of their images."""
+
+    request: ShardRequest
+    shards: tuple[ShardRecord, ...]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes the manifest, whole or not at all."""
+    content = {
+        "format": _FORMAT,
+        "request": manifest.request.to_json(),
+        "shards": [shard.to_json() for shard in manifest.shards],
+    }
+    write_bytes(folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder has a manifest of shards; those of published versions are others."""
+    try:
+        content = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"request", "shards"} <= content.keys()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder of shards.
+
+    Raises:
+        UsageError: the folder has no manifest: it has no shards, or not all of them.
+        WorkError: the manifest is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} has no {MANIFEST}: it has no shards, or not all of them yet; run its "
+            "tfgen-sample command again, or pass another folder"
+        )
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] != _FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, not {_FORMAT}")
+        request = read_request(content["request"])
+        shards = tuple(ShardRecord.from_json(shard) for shard in content["shards"])
+        _check_shards(request, shards)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WorkError(f"{path} is damaged ({error}); sample into another folder") from error
+    return Manifest(request, shards)
+
+
+def read_request(data: Any) -> ShardRequest:
+    """The request of JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return ShardRequest.from_json(data)
+    except TypeError as error:  # a field is missing
+        raise ValueError(f"the request is not complete: {error}") from error
+
+
+def _check_shards(request: ShardRequest, shards: tuple[ShardRecord, ...]) -> None:
+    if len(shards) != request.num_shards:
+        raise ValueError(f"it lists {len(shards)} shards of {request.num_shards}")
+    for index, shard in enumerate(shards):
+        expected = request.file_name(index), request.image_count(index), request.first_image(index)
+        if (shard.file, shard.images, shard.first) != expected:
+            raise ValueError(f"shard {index} is {shard.file} with {shard.images} images")
+
+
+# --- reading ----------------------------------------------------------------------------
+
+
+class ShardBatch(NamedTuple):
+    """Images of a shard.
+
+    Attributes:
+        images: `uint8[B, H, W, C]`.
+        labels: classes `int64[B]`; None of an unconditional model.
+        seeds: `int32[B]`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    seeds: np.ndarray
+
+
+def read_shards(folder: str | Path, batch_size: int = BATCH) -> Iterator[ShardBatch]:
+    """The images of a folder of shards in their order, with a batch at a time in memory.
+
+    The bytes of each shard are compared with the manifest before it is read.
+
+    Args:
+        folder: the folder.
+        batch_size: most images of a batch. No batch has images of two shards.
+
+    Raises:
+        UsageError: the folder has no manifest.
+        WorkError: the manifest or a shard is damaged, or a shard is missing.
+    """
+    folder = Path(folder)
+    request, shards = read_manifest(folder)
+    for shard in shards:
+        path = folder / shard.file
+        if not shard.is_sound(folder):
+            state = "damaged" if path.exists() else "missing"
+            raise WorkError(f"{path} is {state}; run its tfgen-sample command again to restore it")
+        count = 0
+        for batch in _read_shard(path, request, batch_size):
+            count += len(batch.images)
+            yield batch
+        if count != shard.images:
+            raise WorkError(
+                f"{path} has {count_noun(count, 'image')}; its {MANIFEST} says {shard.images}"
+            )
+
+
+def _read_shard(path: Path, request: ShardRequest, batch_size: int) -> Iterator[ShardBatch]:
+    (tf,) = import_quietly()
+    names = ["seed", *(["label"] if request.num_classes else [])]
+    spec = {name: tf.io.FixedLenFeature([], tf.int64) for name in names}
+    spec["image"] = tf.io.FixedLenFeature([], tf.string)
+    shape = request.image_shape
+
+    def decode_png(encoded: Any) -> Any:
+        return tf.ensure_shape(tf.io.decode_png(encoded, channels=shape[2]), shape)
+
+    def decode(records: Any) -> Any:
+        example = tf.io.parse_example(records, spec)
+        if request.pixels == "raw":
+            flat = tf.io.decode_raw(example["image"], tf.uint8)
+            return example | {"image": tf.reshape(flat, (-1, *shape))}
+        specification = tf.TensorSpec(shape, tf.uint8)
+        images = tf.map_fn(decode_png, example["image"], fn_output_signature=specification)
+        return example | {"image": images}
+
+    batches = tf.data.TFRecordDataset(str(path)).batch(batch_size).map(decode).prefetch(1)
+    try:
+        for batch in batches.as_numpy_iterator():
+            yield ShardBatch(batch["image"], batch.get("label"), batch["seed"].astype(np.int32))
+    except tf.errors.OpError as error:
+        raise WorkError(f"{path} is damaged: {first_line(error)}") from None

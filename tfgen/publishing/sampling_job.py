@@ -1,0 +1,303 @@
+"""A request for many images, written as shards: one at a time, in any order, by any process.
+
+`write_shard` needs a sampler, a request and an index, and nothing of the other shards. A
+`SamplingJob` keeps account of the shards of a folder, so that an interrupted request continues. No
+TensorFlow here until a shard is written.
+"""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tfgen.data._tfds import first_line
+from tfgen.data.shards import (
+    MANIFEST,
+    Manifest,
+    ShardRecord,
+    ShardRequest,
+    has_manifest,
+    read_manifest,
+    read_request,
+    write_manifest,
+)
+from tfgen.errors import UsageError, WorkError, size_text
+from tfgen.publishing.signatures import SignatureSampler
+from tfgen.random import image_seeds
+from tfgen.sampling import BATCH, batches, byte_pixels, request_labels
+from tfgen.system.atomic import file_sha256, fresh_file, write_bytes
+from tfgen.system.lock import locked
+
+# While a request is not finished: the request, and a line for each shard that is whole.
+REQUEST, SHARDS = ".request.json", ".shards.jsonl"
+# Channels of the images that a PNG file can hold.
+_PNG_CHANNELS = (1, 2, 3, 4)
+
+
+def shard_request(
+    sampler: SignatureSampler,
+    n: int,
+    *,
+    seed: int = 0,
+    label: int | None = None,
+    temperature: float = 1.0,
+    shard_size: int = 10_000,
+    batch_size: int = BATCH,
+    pixels: Literal["png", "raw"] = "png",
+) -> ShardRequest:
+    """The request for n images of a sampler; see `ShardRequest` for the arguments.
+
+    Raises:
+        UsageError: a value is out of range, the model has no such label, or PNG files cannot hold
+            its images.
+    """
+    request_labels(0, sampler.num_classes, label)
+    shape = tuple(side or 0 for side in sampler.signature("decode").outputs["images"].shape[1:])
+    if pixels == "png" and (len(shape) != 3 or shape[2] not in _PNG_CHANNELS):
+        raise UsageError(f"images of {size_text(shape)} cannot be stored as PNG; pass --pixels raw")
+    data = sampler.training.get("data")
+    names = data.get("class_names") if isinstance(data, dict) else None
+    return ShardRequest(
+        name=sampler.name,
+        version=sampler.number,
+        fingerprint=sampler.fingerprint,
+        n=n,
+        seed=seed,
+        label=label,
+        temperature=temperature,
+        shard_size=shard_size,
+        batch_size=batch_size,
+        pixels=pixels,
+        image_shape=shape,
+        num_classes=sampler.num_classes,
+        class_names=tuple(names) if names and sampler.num_classes else None,
+    )
+
+
+def write_shard(
+    sampler: SignatureSampler,
+    request: ShardRequest,
+    index: int,
+    folder: Path,
+    advance: Callable[[int], object] = lambda count: None,
+) -> ShardRecord:
+    """Samples the images of a shard and writes its file, whole or not at all.
+
+    A batch of images is in memory at once. Several processes may write shards of a folder.
+
+    Args:
+        sampler: the sampler that the request names.
+        request: the request.
+        index: number of the shard, from 0.
+        folder: an existing folder for the file.
+        advance: called after each batch with the number of its images.
+
+    Raises:
+        UsageError: the sampler is not the one of the request.
+        WorkError: a server gives no answer.
+        OSError: the folder is not writable or the disk is full.
+    """
+    identity = sampler.name, sampler.number, sampler.fingerprint
+    if identity != (request.name, request.version, request.fingerprint):
+        raise UsageError(
+            f"{sampler.title} is not the sampler of the request, {request.name} version "
+            f"{request.version}, or has other weights"
+        )
+    first, count = request.first_image(index), request.image_count(index)
+    path = folder / request.file_name(index)
+    with fresh_file(path, is_flushed=True) as temporary:
+        with _record_writer(temporary, path) as write:
+            for part in batches(count, request.batch_size):
+                size = part.stop - part.start
+                write(_sample_records(sampler, request, first + part.start, size))
+                advance(size)
+        # Before the file has its name: afterwards it may be replaced by another process.
+        digest, length = file_sha256(temporary), temporary.stat().st_size
+    return ShardRecord(path.name, count, first, digest, length)
+
+
+def _sample_records(
+    sampler: SignatureSampler, request: ShardRequest, first: int, count: int
+) -> Iterator[bytes]:
+    """The records of a batch; one call of each signature, whatever the sampler's batch size."""
+    import tensorflow as tf
+
+    seeds = image_seeds(request.seed, count, first)
+    labels = request_labels(count, request.num_classes, request.label, first)
+    latents = sampler.call("latents", seed=seeds)["latents"]
+    if request.temperature != 1:
+        latents = latents * np.float32(request.temperature)
+    classes = {} if labels is None else {"label": labels}
+    pixels = byte_pixels(sampler.call("decode", latents=latents, **classes)["images"])
+    if request.pixels == "raw":
+        images = [image.tobytes() for image in pixels]
+    else:
+        with tf.device("CPU:0"):
+            images = tf.io.encode_png(pixels).numpy().tolist()
+    numbers = {"seed": seeds} | classes
+    for index, image in enumerate(images):
+        example = tf.train.Example()
+        features = example.features.feature
+        features["image"].bytes_list.value.append(image)
+        for name, values in numbers.items():
+            features[name].int64_list.value.append(int(values[index]))
+        # Else the order of the features would differ from process to process.
+        yield example.SerializeToString(deterministic=True)
+
+
+@contextlib.contextmanager
+def _record_writer(temporary: Path, path: Path) -> Iterator[Callable[[Iterable[bytes]], None]]:
+    """A function that adds records to a TFRecord file.
+
+    Raises:
+        OSError: the disk is full; TensorFlow's own error would say that memory is.
+    """
+    import tensorflow as tf
+
+    @contextlib.contextmanager
+    def named_errors() -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.ResourceExhaustedError as error:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        except tf.errors.OpError as error:
+            raise OSError(errno.EIO, first_line(error), str(path)) from error
+
+    def write(records: Iterable[bytes]) -> None:
+        for record in records:
+            with named_errors():
+                writer.write(record)
+
+    with named_errors():
+        writer = tf.io.TFRecordWriter(str(temporary))
+    try:
+        yield write
+        with named_errors():
+            writer.close()
+    except BaseException:
+        with contextlib.suppress(tf.errors.OpError):
+            writer.close()
+        raise
+
+
+# --- the folder -------------------------------------------------------------------------
+
+
+def is_job(folder: Path) -> bool:
+    """Whether a folder has shards, all or some of those of a request."""
+    return (folder / REQUEST).is_file() or has_manifest(folder)
+
+
+class SamplingJob:
+    """The shards of a request in a folder: which ones are whole, and which ones are missing.
+
+    Args:
+        folder: the folder; it need not exist yet.
+        request: the request.
+
+    Attributes:
+        records: the shards that are whole, by index.
+    """
+
+    def __init__(self, folder: Path, request: ShardRequest):
+        self.folder, self.request = folder, request
+        self.records: dict[int, ShardRecord] = {}
+
+    @property
+    def missing(self) -> list[int]:
+        """The shards that are to be written, by index."""
+        return [index for index in range(self.request.num_shards) if index not in self.records]
+
+    @property
+    def images_done(self) -> int:
+        """Number of images in the shards that are whole."""
+        return sum(record.images for record in self.records.values())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """A context in which the folder belongs to this process; creates it where it is missing.
+
+        Raises:
+            UsageError: another process uses the folder, or it is not writable.
+            OSError: it cannot be created.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder, f"folder {self.folder}", "choose another --out"):
+            yield
+
+    def prepare(self) -> None:
+        """Finds the shards that are whole, and makes the folder ready for the missing ones.
+
+        A file whose bytes are not those of its record counts as missing.
+
+        Raises:
+            UsageError: the folder has shards of another request.
+            WorkError: what the folder says of them is damaged.
+        """
+        is_finished = has_manifest(self.folder)
+        if is_finished:
+            saved, shards = read_manifest(self.folder)
+            saved.check_same(self.request, self.folder)
+        elif (self.folder / REQUEST).is_file():
+            self._read_request().check_same(self.request, self.folder)
+            shards = self._read_records()
+        else:
+            shards = ()
+        sound = (shard for shard in shards if shard.is_sound(self.folder))
+        self.records = {shard.first // self.request.shard_size: shard for shard in sound}
+        self._remove_remains()
+        if self.missing:
+            self._write_state()
+            # Only a folder that has all shards has a manifest.
+            (self.folder / MANIFEST).unlink(missing_ok=True)
+        else:
+            self.finish()
+
+    def add(self, record: ShardRecord) -> None:
+        """Records a shard that is whole."""
+        with (self.folder / SHARDS).open("a") as file:
+            file.write(json.dumps(record.to_json()) + "\n")
+        self.records[record.first // self.request.shard_size] = record
+
+    def finish(self) -> None:
+        """Writes the manifest, once all shards are whole, and removes what was for continuing."""
+        shards = tuple(self.records[index] for index in range(self.request.num_shards))
+        manifest = Manifest(self.request, shards)
+        if not has_manifest(self.folder):
+            write_manifest(self.folder, manifest)
+        for name in (REQUEST, SHARDS):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _read_request(self) -> ShardRequest:
+        path = self.folder / REQUEST
+        try:
+            return read_request(json.loads(path.read_bytes()))
+        except (ValueError, RecursionError) as error:
+            raise WorkError(f"{path} is damaged ({error}); choose another folder") from error
+
+    def _read_records(self) -> tuple[ShardRecord, ...]:
+        """The recorded shards, without a line that a kill cut short."""
+        path = self.folder / SHARDS
+        records = []
+        for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
+            with contextlib.suppress(ValueError, TypeError):
+                record = ShardRecord.from_json(json.loads(line))
+                index = record.first // self.request.shard_size
+                if record.file == self.request.file_name(index):
+                    records.append(record)
+        return tuple(records)
+
+    def _write_state(self) -> None:
+        write_bytes(self.folder / REQUEST, json.dumps(self.request.to_json()).encode() + b"\n")
+        lines = (json.dumps(self.records[index].to_json()) for index in sorted(self.records))
+        write_bytes(self.folder / SHARDS, "".join(f"{line}\n" for line in lines).encode())
+
+    def _remove_remains(self) -> None:
+        """Removes the temporary files of a process that was killed."""
+        for path in self.folder.glob(f".{self.request.name}-*-of-*.tfrecord-*"):
+            path.unlink(missing_ok=True)
