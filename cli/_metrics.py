@@ -15,6 +15,7 @@ LABELS = {
     "modes": "modes",
     "modes_kl": "KL of modes [nats]",
     "class_entropy": "class entropy [nats]",
+    "label_accuracy": "share of images that the classifier gives their label",
     "captured": "modes captured",
     "kl": "KL of modes [nats]",
     "captured_by_uniform": "modes captured by as many uniform draws",
@@ -78,8 +79,26 @@ def print_samples(result: Mapping[str, Any], console: Any) -> None:
         f"images {copied['distance_of_held_out']:.2f}; {copied['share_nearer']:.1%} of the {kind} "
         "are nearer than the nearest 1 % of held-out images",
     )
+    if "all_images" in result:
+        print_line(console, describe_all_images(result["all_images"], n))
     for line in describe_features(result):
         print_line(console, line)
+
+
+def describe_all_images(metrics: Mapping[str, Any], n: int) -> str:
+    """What was computed of all images of a folder of shards, in one line.
+
+    Args:
+        metrics: the part `all_images` of an evaluation.
+        n: number of images that the table is of.
+    """
+    values = (
+        f"{label(key)} {format_value(value, digits=4)}"
+        for key, value in metrics.items()
+        if isinstance(value, float | int) and key != "n"
+    )
+    drawn = "" if metrics["n"] == n else f" (the table is of {n}, drawn at random)"
+    return f"all {metrics['n']} images{drawn}: {', '.join(values)}"
 
 
 def describe_features(result: Mapping[str, Any]) -> list[str]:

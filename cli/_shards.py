@@ -10,7 +10,7 @@ from tfgen.publishing.sampling_job import SamplingJob, write_shard
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.system.quiet import import_quietly, interruptible
 from tfgen.system.status import status
-from tfgen.system.terminal import count_noun, make_bar, on_screen
+from tfgen.system.terminal import count_noun, format_rate, progress
 
 from ._command import terminable
 
@@ -47,24 +47,10 @@ def complete(sampler: SignatureSampler, job: SamplingJob) -> str:
     return f"{count_noun(images, 'image')} sampled in {seconds:.1f} s, {rate}{rest}"
 
 
-def format_rate(rate: float) -> str:
-    """A number of images per second: `3201 images/s`, `0.52 images/s`."""
-    return f"{rate:.0f} images/s" if rate >= 10 else f"{rate:.2g} images/s"
-
-
 def _write_missing(sampler: SignatureSampler, job: SamplingJob) -> None:
-    request, title = job.request, "sampling images"
-    bar = make_bar(Console(stderr=True))
-    task = bar.add_task(title, total=request.n, completed=job.images_done)
-    start, count = time.perf_counter(), 0
-
-    def advance(images: int) -> None:
-        nonlocal count
-        count += images
-        rate = format_rate(count / (time.perf_counter() - start))
-        bar.update(task, advance=images, description=f"{title}  {rate}")
-
-    with on_screen(bar):
+    console, request = Console(stderr=True), job.request
+    title, present = "sampling images", job.images_done
+    with progress(console, title, request.n, present, has_rate=True) as advance:
         for index in job.missing:
             job.add(write_shard(sampler, request, index, job.folder, advance))
 

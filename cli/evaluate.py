@@ -3,123 +3,25 @@
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from tfgen.errors import UsageError
-from tfgen.evaluation.request import DEFAULT_N, EvaluationRequest
 from tfgen.publishing import versions
-from tfgen.settings.fields import Config, option
-from tfgen.settings.training import MAX_SEED
 from tfgen.system.quiet import import_quietly
 from tfgen.training.folder import RunFolder
-from tfgen.training.weights import WEIGHTS_HELP, check_choice
 
-from ._command import SAVED_MODELS, check_output, run_command, say_missing_best, terminable
+from ._command import check_output, run_command, say_missing_best, terminable
 from ._data_sets import open_data_set
+from ._evaluate_images import open_shards, read_images
+from ._evaluate_options import RANGES, EvaluateOptions
 from ._flags import Parser, add_flags, read_flags
-from ._metrics import describe_reading, print_result
+from ._metrics import print_result
 
 PROG = "tfgen-evaluate"
-
-# Pixels of black and white that a network of the user's own may take.
-RANGES = ("0,1", "-1,1", "0,255")
-
-
-@dataclass(frozen=True)
-class EvaluateOptions(Config):
-    """The flags of `tfgen-evaluate`."""
-
-    split: Literal["test", "validation"] = option(
-        EvaluationRequest.split, "held-out images that the model is judged by"
-    )
-    n: int | None = option(
-        EvaluationRequest.n,
-        "number of samples, and of held-out images "
-        f"(default: the size of the split, at most {DEFAULT_N})",
-        minimum=2,
-    )
-    importance_samples: int = option(
-        EvaluationRequest.importance_samples,
-        "importance samples per image, for a model with latent variables",
-        minimum=1,
-    )
-    dequantizations: int = option(
-        EvaluationRequest.dequantizations,
-        "dequantization draws per image, for a model with an exact density",
-        minimum=1,
-    )
-    samples: bool = option(True, "judge samples")
-    likelihood: bool = option(True, "estimate the likelihood")
-    seed: int = option(
-        EvaluationRequest.seed,
-        "seed for samples, binarization, dequantization and importance samples",
-        minimum=0,
-        maximum=MAX_SEED,
-    )
-    dataset: str | None = option(
-        None,
-        "name of the data set (default: the one that the model was trained on; images have no "
-        "default)",
-    )
-    data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
-    features: str | None = option(
-        None,
-        "where features come from: classifier, random (a fixed random network), or the path of a "
-        "network of your own, a SavedModel or a .keras file (default: the classifier of the data "
-        "set if there is one, else random)",
-    )
-    features_range: str | None = option(
-        None,
-        "pixels that the network of --features PATH takes, from black to white: 0,1 or -1,1 or "
-        "0,255; required unless it takes bytes",
-    )
-    classifier: str | None = option(
-        None,
-        "name, or version's folder, of the classifier that features come from "
-        "(default: the classifier of the data set)",
-    )
-    weights: str = option("best", WEIGHTS_HELP)
-    saved_models: Path = option(SAVED_MODELS, "folder of published models")
-    version: int | None = option(
-        None,
-        "version of a published name (default: the newest); as the only argument, --version shows "
-        "the version of tfgen",
-        minimum=1,
-    )
-    out: Path | None = option(
-        None,
-        "JSON file to write (default: evaluation.json of the run, or the manifest of the version; "
-        "for a shipped version, NAME-1-evaluation.json, for images, NAME-evaluation.json)",
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self.weights)
-        if not self.samples and not self.likelihood:
-            raise UsageError(
-                "--no-samples and --no-likelihood leave nothing to judge; leave one of them out"
-            )
-        for name in ("dataset", "features", "classifier"):
-            if getattr(self, name) == "":
-                raise UsageError(f"--{name} is empty; leave it out for the default")
-        if self.classifier is not None and self.features not in (None, "classifier"):
-            raise UsageError(f"--classifier and --features {self.features} exclude each other")
-        if self.features_range and self.features in (None, "classifier", "random"):
-            raise UsageError("--features-range is of a network of your own; pass --features PATH")
-        if self.features_range not in (None, *RANGES):
-            raise UsageError(
-                f"--features-range {self.features_range} is unknown; use {' or '.join(RANGES)}"
-            )
-
-    def request(self) -> EvaluationRequest:
-        """What the evaluation is asked to measure."""
-        return EvaluationRequest(
-            self.split, self.n, self.seed, self.importance_samples, self.dequantizations
-        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -182,7 +84,7 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
     partial_path = hidden if subject.kind == "version" else out
     request = options.request()
     if subject.kind == "images":
-        request = replace(request, n=len(subject.images))
+        request = replace(request, n=subject.n)
     job = Job(subject, dataset, request, partial_path, console)
     extractor = open_extractor(job, options) if options.samples else None
     result = evaluation.evaluate(job, extractor, options.likelihood)
@@ -209,9 +111,13 @@ def open_both(what: str, options: EvaluateOptions, console: Any) -> tuple[Any, A
         WorkError: what is evaluated is damaged.
     """
     from tfgen.evaluation.images import find_images
+    from tfgen.evaluation.shards import find_shards
     from tfgen.evaluation.subject import open_subject
     from tfgen.system.status import status
 
+    manifest = find_shards(what, options.saved_models)
+    if manifest is not None:
+        return open_shards(what, manifest, options, console)
     source = find_images(what, options.saved_models)
     if source is not None:
         return read_images(what, source, options, console)
@@ -225,42 +131,6 @@ def open_both(what: str, options: EvaluateOptions, console: Any) -> tuple[Any, A
         raise UsageError(f"{reason}; leave out --no-samples")
     with status("loading the data set"):
         return subject, open_data(subject, options)
-
-
-def read_images(what: str, source: Any, options: EvaluateOptions, console: Any) -> tuple[Any, Any]:
-    """Images to evaluate, and the data set; says which were resized and skipped.
-
-    Raises:
-        UsageError: the request is wrong, or there are no images.
-    """
-    from tfgen.data import load
-    from tfgen.evaluation.images import read_image_set
-    from tfgen.evaluation.job import phase
-    from tfgen.system.status import status
-    from tfgen.system.terminal import print_line
-
-    if options.version is not None:
-        raise UsageError(f"{what} holds images and has no version; leave out --version")
-    if not options.samples:
-        raise UsageError(f"{what} holds images, which have no likelihood; leave out --no-samples")
-    if options.dataset is None:
-        raise UsageError(
-            f"{what} holds images; name the data set that they are judged against with --dataset"
-        )
-    with status("loading the data set"):
-        dataset = load(options.dataset, options.data_dir)
-    most = min(options.n or DEFAULT_N, len(getattr(dataset, options.split)))
-    shape = dataset.image_shape
-    with phase(console, "reading images", len(source.files)) as advance:
-        images = read_image_set(what, source, shape, most, options.seed, advance)
-    for line in describe_reading(images, shape):
-        print_line(console, line)
-    if options.n is not None and len(images.images) < options.n:
-        raise UsageError(
-            f"n = {options.n} is too large; there are {len(images.images)} images in {what}, and "
-            f"{len(getattr(dataset, options.split))} in the {options.split} split"
-        )
-    return images, dataset
 
 
 def open_extractor(job: Any, options: EvaluateOptions) -> Any:

@@ -319,7 +319,7 @@ def test_samples_and_likelihood_of_two_evaluations_are_merged(
         (["--no-samples", "--no-likelihood"], "leave nothing to judge"),
         (
             ["--dataset", "large", "--data-dir", "data"],
-            "makes images of 6 × 6 × 1, but those of large are 8 × 8 × 1",
+            "are 6 × 6 × 1, but those of large are 8 × 8 × 1",
         ),
         (["--classifier", "vae-tiny"], "is not a classifier; train one with: tfgen-train"),
         (["--dataset", ""], "--dataset is empty; leave it out for the default"),

@@ -44,7 +44,7 @@ def test_the_shards_before_a_damaged_one_are_read(
     damage(folder / "double-00001-of-00002.tfrecord")
     batches = read_shards(folder)
     assert len(next(batches).seeds) == 4
-    with pytest.raises(WorkError, match=f"double-00001-of-00002.tfrecord is {state}; run its"):
+    with pytest.raises(WorkError, match=f"double-00001-of-00002.tfrecord is {state}; restore it"):
         next(batches)
 
 

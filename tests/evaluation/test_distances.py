@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from tfgen.errors import UsageError
-from tfgen.evaluation.distances import Moments, fid, frechet_distance, kernel_mmd, kid, moments
+from tfgen.evaluation.distances import (
+    Moments,
+    RunningMoments,
+    fid,
+    frechet_distance,
+    kernel_mmd,
+    kid,
+    moments,
+)
 
 pytestmark = pytest.mark.quick
 
@@ -126,3 +134,34 @@ def test_wrong_blocks_are_refused() -> None:
 def test_a_single_feature_has_a_covariance() -> None:
     x = np.random.default_rng(0).normal(size=(50, 1))
     assert fid(x, 2 * x + 1) == pytest.approx((x.mean() + 1) ** 2 + x.var(ddof=1))
+
+
+@pytest.mark.parametrize("sizes", [[600], [1, 599], [250, 0, 250, 100], [1] * 600])
+def test_running_moments_are_those_of_two_passes(sizes: list[int]) -> None:
+    # A mean of 10⁴ standard deviations, where E[xxᵀ] − μμᵀ in float64 loses eight digits.
+    features = features_far_from_0()
+    running = RunningMoments(features.shape[1])
+    for part in np.split(features, np.cumsum(sizes)[:-1]):
+        running.add(part)
+    assert running.n == len(features)
+    mean, covariance = running.moments()
+    np.testing.assert_allclose(mean, features.mean(0), rtol=1e-10)
+    scale = np.sqrt(np.outer(*[features.var(0, ddof=1)] * 2))
+    difference = covariance - np.cov(features, rowvar=False)
+    assert abs(difference / scale).max() < 1e-10
+    # They are not changed by what comes later.
+    running.add(features[:5])
+    np.testing.assert_allclose(mean, features.mean(0), rtol=1e-10)
+
+
+def features_far_from_0() -> np.ndarray:
+    return 1e4 + features()[0]
+
+
+def test_too_few_running_moments_are_refused() -> None:
+    running = RunningMoments(3)
+    running.add(np.eye(3))
+    with pytest.raises(UsageError, match="3 images are too few for a covariance of 3 features"):
+        running.moments()
+    running.add(np.ones((1, 3)))
+    assert running.moments().covariance.shape == (3, 3)

@@ -7,6 +7,7 @@ are read.
 
 import json
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ _WORDS = {
     "image_shape": "image shape",
     "num_classes": "number of classes",
     "class_names": "class names",
+    "dataset": "data set",
+    "data_fingerprint": "fingerprint of the data set",
 }
 _AT_LEAST_1, _AT_LEAST_0 = {"minimum": 1}, {"minimum": 0}
 
@@ -57,6 +60,8 @@ class ShardRequest(Config):
         image_shape: height, width and channels.
         num_classes: number of classes of a conditional model, K; 0 of an unconditional one.
         class_names: names of the classes; None if unknown.
+        dataset: name of the data set that the model was trained on; None if unknown.
+        data_fingerprint: hash that tells this data set from others; None if unknown.
     """
 
     name: str
@@ -72,6 +77,8 @@ class ShardRequest(Config):
     image_shape: tuple[int, ...] = field(metadata=_AT_LEAST_1)
     num_classes: int = field(metadata=_AT_LEAST_0)
     class_names: tuple[str, ...] | None
+    dataset: str | None
+    data_fingerprint: str | None
 
     @property
     def num_shards(self) -> int:
@@ -89,6 +96,28 @@ class ShardRequest(Config):
     def file_name(self, index: int) -> str:
         """Name of a shard's file, for example `gan-00000-of-00100.tfrecord`."""
         return f"{self.name}-{index:05}-of-{self.num_shards:05}.tfrecord"
+
+    def command(self, folder: Path) -> str:
+        """The command that writes the missing and the damaged shards of a folder.
+
+        The place of a run or of a server is not known; it is `RUN` or `URL`.
+        """
+        flags: dict[str, Any] = {
+            "version": self.version or None,
+            "n": self.n,
+            "seed": self.seed,
+            "label": self.label,
+            "temperature": None if self.temperature == 1 else self.temperature,
+            "shard-size": self.shard_size,
+            "batch-size": self.batch_size,
+            "pixels": self.pixels,
+            "url": None if self.fingerprint else "URL",
+            "out": folder,
+        }
+        words = ["tfgen-sample", self.name if self.version else "RUN"]
+        for name, value in flags.items():
+            words += [] if value is None else [f"--{name}", str(value)]
+        return shlex.join(words)
 
     def check_same(self, request: "ShardRequest", folder: Path) -> None:
         """Refuses another request for a folder that has shards of this one.
@@ -135,13 +164,16 @@ class ShardRecord(Config):
     sha256: str
     bytes: int
 
-    def is_sound(self, folder: Path) -> bool:
-        """Whether the file is in a folder with exactly these bytes."""
-        path = folder / self.file
+    def has_size(self, folder: Path) -> bool:
+        """Whether a file of this name and size is in a folder; its bytes are not read."""
         try:
-            return path.stat().st_size == self.bytes and file_sha256(path) == self.sha256
+            return (folder / self.file).stat().st_size == self.bytes
         except FileNotFoundError:
             return False
+
+    def is_sound(self, folder: Path) -> bool:
+        """Whether the file is in a folder with exactly these bytes."""
+        return self.has_size(folder) and file_sha256(folder / self.file) == self.sha256
 
 
 class Manifest(NamedTuple):
@@ -251,8 +283,7 @@ def read_shards(folder: str | Path, batch_size: int = BATCH) -> Iterator[ShardBa
     for shard in shards:
         path = folder / shard.file
         if not shard.is_sound(folder):
-            state = "damaged" if path.exists() else "missing"
-            raise WorkError(f"{path} is {state}; run its tfgen-sample command again to restore it")
+            raise _fault(shard, request, folder)
         count = 0
         for batch in _read_shard(path, request, batch_size):
             count += len(batch.images)
@@ -261,6 +292,24 @@ def read_shards(folder: str | Path, batch_size: int = BATCH) -> Iterator[ShardBa
             raise WorkError(
                 f"{path} has {count_noun(count, 'image')}; its {MANIFEST} says {shard.images}"
             )
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Checks that all shards are there in their size, which is fast; reads none of them.
+
+    Raises:
+        WorkError: a shard is missing or has another size; the message has the command that restores
+            it.
+    """
+    for shard in manifest.shards:
+        if not shard.has_size(folder):
+            raise _fault(shard, manifest.request, folder)
+
+
+def _fault(shard: ShardRecord, request: ShardRequest, folder: Path) -> WorkError:
+    path = folder / shard.file
+    state = "damaged" if path.exists() else "missing"
+    return WorkError(f"{path} is {state}; restore it with: {request.command(folder)}")
 
 
 def _read_shard(path: Path, request: ShardRequest, batch_size: int) -> Iterator[ShardBatch]:

@@ -24,15 +24,58 @@ def moments(features: np.ndarray) -> Moments:
     Raises:
         UsageError: N is at most D, so the covariance would be singular.
     """
-    least = features.shape[1] + 1
-    if len(features) < least:
-        raise UsageError(
-            f"{len(features)} images are too few for a covariance of {features.shape[1]} features; "
-            f"the least is {least}"
-        )
-    features = features.astype(np.float64)
-    # For a single feature, NumPy returns a scalar.
-    return Moments(features.mean(0), np.atleast_2d(np.cov(features, rowvar=False)))
+    running = RunningMoments(features.shape[1])
+    running.add(features)
+    return running.moments()
+
+
+class RunningMoments:
+    """The moments of features that come a batch at a time, in float64 and constant memory.
+
+    Each batch is centred at its own mean, and the sums of products are merged as in Chan, Golub &
+    LeVeque 1983 ("Algorithms for computing the sample variance"). So nothing cancels where the mean
+    is large beside the standard deviation, as it does in E[xxᵀ] − μμᵀ.
+
+    Args:
+        dimensions: number of features, D.
+
+    Attributes:
+        n: number of images so far.
+    """
+
+    def __init__(self, dimensions: int):
+        self.n = 0
+        self._mean = np.zeros(dimensions)
+        # The sum of (x − μ)(x − μ)ᵀ.
+        self._products = np.zeros((dimensions, dimensions))
+
+    def add(self, features: np.ndarray) -> None:
+        """Takes a batch of features, `[N, D]`, into account."""
+        size = len(features)
+        if not size:
+            return
+        features = features.astype(np.float64)
+        mean = features.mean(0)
+        features -= mean
+        self._products += features.T @ features
+        difference, total = mean - self._mean, self.n + size
+        self._products += np.outer(difference, difference) * (self.n * size / total)
+        self._mean += difference * (size / total)
+        self.n = total
+
+    def moments(self) -> Moments:
+        """Mean and unbiased covariance of all features.
+
+        Raises:
+            UsageError: there are at most D images, so the covariance would be singular.
+        """
+        least = len(self._mean) + 1
+        if self.n < least:
+            raise UsageError(
+                f"{self.n} images are too few for a covariance of {len(self._mean)} features; "
+                f"the least is {least}"
+            )
+        return Moments(self._mean.copy(), self._products / (self.n - 1))
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:

@@ -16,6 +16,7 @@ from tfgen.evaluation.job import Job
 from tfgen.evaluation.modes import captured_modes, expected_modes
 from tfgen.evaluation.reading import FORMAT
 from tfgen.evaluation.sample_metrics import copies, noise, sample_metrics
+from tfgen.evaluation.shards import ShardSet, ShardSummary
 from tfgen.figures import image_grid, png_bytes
 from tfgen.settings.training import TrainingOptions
 from tfgen.system import machine
@@ -38,6 +39,7 @@ SAMPLE_PARTS = (
     "classifier",
     "features",
     "images",
+    "all_images",
     "modes",
 )
 
@@ -53,11 +55,12 @@ def evaluate(job: Job, extractor: Extractor | None, likelihood: bool = True) -> 
     Returns:
         What evaluation.json holds: `samples`, the same metrics of real images as `floor` and of
         noise as `ceiling`, `likelihood`, `cost`, and what decides them. Images have neither
-        likelihood nor cost; `images` says what became of their files.
+        likelihood nor cost; `images` says what became of their files. Shards have `all_images`, the
+        metrics that are computed of more than the n images.
 
     Raises:
         UsageError: there are too few images, or the extractor cannot take them.
-        WorkError: a pixel, a feature or a likelihood is not finite.
+        WorkError: a pixel, a feature or a likelihood is not finite, or a shard is damaged.
     """
     start, shape = time.perf_counter(), job.dataset.image_shape
     if extractor is not None:
@@ -71,7 +74,7 @@ def evaluate(job: Job, extractor: Extractor | None, likelihood: bool = True) -> 
         cost |= {"images_a_second": round(rate, 1)} if rate else {}
     if likelihood and (measured := measure_likelihood(job)) is not None:
         result["likelihood"] = measured
-    if isinstance(job.subject, ImageSet):
+    if isinstance(job.subject, ImageSet | ShardSet):
         result["images"] = job.subject.reading
     else:
         result["cost"] = cost
@@ -127,12 +130,18 @@ def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], f
     num_modes = extractor.num_modes(shape)
     held_out = job.held_out
     floor_split, floor = _floor(job)
-    with job.phase("samples", n) as advance:
-        samples, rate = job.subject.samples(n, job.request.seed, held_out.labels, advance)
-    sets = {"samples": samples, "floor": floor, "ceiling": noise(n, shape)}
-    with job.phase("features", 4 * n) as advance:
+    sets, summary = {"floor": floor, "ceiling": noise(n, shape)}, None
+    if isinstance(job.subject, ShardSet):
+        summary, rate = _read_shards(job.subject, job, extractor), 0.0
+        samples = summary.images
+    else:
+        with job.phase("samples", n) as advance:
+            samples, rate = job.subject.samples(n, job.request.seed, held_out.labels, advance)
+        sets = {"samples": samples, **sets}
+    with job.phase("features", (1 + len(sets)) * n) as advance:
         reference = extractor.extract(held_out.images, advance)
-        features = {name: extractor.extract(images, advance) for name, images in sets.items()}
+        features = {} if summary is None else {"samples": summary.image_features}
+        features |= {name: extractor.extract(images, advance) for name, images in sets.items()}
     description = extractor.describe()
     if held_out.labels is not None and reference.classes is not None:
         description["accuracy"] = float((reference.classes == held_out.labels).mean())
@@ -144,9 +153,18 @@ def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], f
         copied = copies(samples, held_out.images, job.dataset.train.images)
         result["samples"]["copies"] = copied
         advance(1)
-    if num_modes > MANY_MODES and not isinstance(job.subject, ImageSet):
+    if summary is not None:
+        result["all_images"] = summary.metrics(reference.features)
+    if num_modes > MANY_MODES and job.subject.kind != "images":
         result["modes"] = _count_modes(job, extractor)
     return result | _pictures(job, samples, copied["nearest"]), rate
+
+
+def _read_shards(subject: ShardSet, job: Job, extractor: Extractor) -> ShardSummary:
+    summary = ShardSummary(subject, extractor)
+    with job.phase("shards", subject.manifest.request.n, has_rate=True) as advance:
+        summary.read(advance)
+    return summary
 
 
 def _floor(job: Job) -> tuple[str, np.ndarray]:

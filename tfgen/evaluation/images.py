@@ -37,6 +37,11 @@ class ImageSet(Subject):
     reading: dict[str, Any] = field(default_factory=dict)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
     def samples(
         self, n: int, seed: int, labels: np.ndarray | None = None, advance: Advance = silent
     ) -> tuple[np.ndarray, float]:
@@ -62,16 +67,25 @@ def find_images(what: str, saved_models: Path) -> Source | None:
     is_model = RunFolder(path).config.is_file() or versions.is_version(path)
     if is_model or not path.is_dir():
         return None
-    if path.name == what and _is_published(what, saved_models):
-        raise UsageError(
-            f"{what} is a folder and the name of a published model; for the folder, pass ./{what}, "
-            "for the model, run the command in another folder"
-        )
+    check_unambiguous(what, saved_models)
     # Without what an earlier evaluation wrote into the folder, so that the same images are drawn.
     files = [file for file in find_pictures([path]) if file.name != default_out(title(what)).name]
     if not files:
         raise UsageError(f"{what} is neither a run nor a version, and holds no pictures")
     return Source(False, files)
+
+
+def check_unambiguous(what: str, saved_models: Path) -> None:
+    """Refuses a folder whose name is also the name of a published model.
+
+    Raises:
+        UsageError: it is.
+    """
+    if Path(what).name == what and _is_published(what, saved_models):
+        raise UsageError(
+            f"{what} is a folder and the name of a published model; for the folder, pass ./{what}, "
+            "for the model, run the command in another folder"
+        )
 
 
 def default_out(name: str) -> Path:
@@ -118,8 +132,8 @@ def read_image_set(
     if source.is_npz:
         collection = read_images([source], fitting, advance)
         available, images = len(collection.images), collection.images
-        resized = len(_drawn(available, most, seed)) if collection.resized else 0
-        images, skipped = images[_drawn(available, most, seed)], collection.skipped
+        resized = min(available, most) if collection.resized else 0
+        images, skipped = images[drawn(available, most, seed)], collection.skipped
     else:
         available = len(source.files)
         images, resized, skipped = _read_files(what, source.files, fitting, most, seed, advance)
@@ -136,7 +150,7 @@ def read_image_set(
         weights="",
         weights_sha256=digest.hexdigest(),
         density=None,
-        draw=_no_draw,
+        draw=no_draw,
         num_classes=0,
         image_shape=tuple(shape),
         cost={},
@@ -194,12 +208,16 @@ def _rounds(count: int, most: int, seed: int, collections: list[Collection]) -> 
         missing = most - sum(len(collection.images) for collection in collections)
 
 
-def _drawn(count: int, most: int, seed: int) -> np.ndarray:
-    """Indices of `most` of so many images in their order; of all, if there are fewer."""
+def drawn(count: int, most: int, seed: int) -> np.ndarray:
+    """Indices of `most` of so many images in their order; of all, if there are fewer.
+
+    The memory depends on `most` alone.
+    """
     if count <= most:
         return np.arange(count)
-    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False, shuffle=False))
 
 
-def _no_draw(*arguments: Any) -> np.ndarray:
+def no_draw(*arguments: Any) -> np.ndarray:
+    """The `draw` of images: there is no model to draw more of them."""
     raise NotImplementedError("images are not drawn")

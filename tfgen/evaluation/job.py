@@ -14,7 +14,7 @@ from tfgen.errors import UsageError
 from tfgen.evaluation.progress import Advance, PartialValues
 from tfgen.evaluation.request import DEFAULT_N, EvaluationRequest
 from tfgen.evaluation.subject import Subject
-from tfgen.system.terminal import make_bar, on_screen, print_line
+from tfgen.system.terminal import format_rate, print_line, progress
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,26 @@ class Job:
         self.partial_values.append(partial)
         return partial
 
-    def phase(self, name: str, total: int) -> contextlib.AbstractContextManager[Advance]:
+    def phase(
+        self, name: str, total: int, has_rate: bool = False
+    ) -> contextlib.AbstractContextManager[Advance]:
         """Show a step as a bar with the time left, and at its end as a line with its time."""
-        return phase(self.console, name, total)
+        return phase(self.console, name, total, has_rate)
 
 
 @contextlib.contextmanager
-def phase(console: Console, name: str, total: int) -> Iterator[Advance]:
-    """Show a step as a bar with the time left, and at its end as a line with its time."""
-    start, bar = time.perf_counter(), make_bar(console)
-    task = bar.add_task(name, total=total)
-    with on_screen(bar):
-        yield lambda done: bar.advance(task, done)
+def phase(console: Console, name: str, total: int, has_rate: bool = False) -> Iterator[Advance]:
+    """Show a step as a bar with the time left, and at its end as a line with its time.
+
+    Args:
+        console: where it is shown.
+        name: of the step.
+        total: number of images.
+        has_rate: whether the images per second are shown, too.
+    """
+    start = time.perf_counter()
+    with progress(console, name, total, has_rate=has_rate) as advance:
+        yield advance
     seconds = time.perf_counter() - start
-    print_line(console, f"{name}: {seconds:.1f} s")
+    rate = f", {format_rate(total / seconds)}" if has_rate else ""
+    print_line(console, f"{name}: {seconds:.1f} s{rate}")

@@ -56,20 +56,25 @@ def captured_modes(
             f"labels are {labels.dtype}{list(labels.shape)}; they must be integers [N]"
         )
     _check_count("num_modes", num_modes, 1)
-    # With fewer samples than modes, not even a perfect model could reach all modes.
-    if len(labels) < num_modes:
-        raise UsageError(
-            f"{len(labels)} samples are too few for {num_modes} modes; the least is {num_modes}, "
-            "and Lin et al. 2018 take 26 per mode"
-        )
+    _check_samples(len(labels), num_modes)
     if labels.min() < 0 or labels.max() >= num_modes:
         raise UsageError(
             f"labels run from {labels.min()} to {labels.max()}, but there are {num_modes} modes"
         )
+    return counted_modes(np.bincount(labels, minlength=num_modes).astype(np.int64), reference)
+
+
+def counted_modes(histogram: np.ndarray, reference: np.ndarray | None = None) -> ModeCounts:
+    """The same as `captured_modes`, of the samples of each mode, `int64[M]`.
+
+    Raises:
+        UsageError: there are fewer samples than modes, or a weight is not positive.
+    """
+    num_modes, n = len(histogram), int(histogram.sum())
+    _check_samples(n, num_modes)
     expected = _normalized(np.ones(num_modes) if reference is None else reference, num_modes)
-    histogram = np.bincount(labels, minlength=num_modes).astype(np.int64)
     reached = histogram > 0
-    p, q = histogram[reached] / len(labels), expected[reached]
+    p, q = histogram[reached] / n, expected[reached]
     return ModeCounts(
         captured=int(reached.sum()),
         kl=float(np.sum(p * np.log(p / q))),
@@ -102,6 +107,15 @@ def _normalized(weights: np.ndarray, num_modes: int) -> np.ndarray:
             "all must be positive"
         )
     return weights / weights.sum()
+
+
+def _check_samples(n: int, num_modes: int) -> None:
+    # With fewer samples than modes, not even a perfect model could reach all modes.
+    if n < num_modes:
+        raise UsageError(
+            f"{n} samples are too few for {num_modes} modes; the least is {num_modes}, "
+            "and Lin et al. 2018 take 26 per mode"
+        )
 
 
 def _check_count(name: str, value: int, minimum: int) -> None:

@@ -38,6 +38,7 @@ _OBJECTS = (
     "classifier",
     "features",
     "images",
+    "all_images",
 )
 
 

@@ -60,7 +60,7 @@ def table_remarks(part: str, models: Mapping[str, Group]) -> list[str]:
 
 
 def _sample_remarks(models: Mapping[str, Group]) -> list[str]:
-    """What the features cannot tell, and which images were resized."""
+    """What the features cannot tell, and which images were resized or are of shards."""
     remarks = []
     first = next(iter(models.values())).evaluations[0]
     features, accuracy = first.get("features"), extractor(first).get("accuracy")
@@ -77,6 +77,9 @@ def _sample_remarks(models: Mapping[str, Group]) -> list[str]:
         if images.get("resized"):
             number = f"{images['resized']} of {group.measurement.n} images"
             remarks.append(f"{name}: {number} were resized; {images.get('rule')}")
+        whole = group.evaluations[0].get("all_images") or {}
+        if "fid" in whole:
+            remarks.append(f"{name}: FID of all {whole['n']} images {whole['fid']:.4g}")
     return remarks
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from tfgen.evaluation.coverage import coverage, nearest
 from tfgen.evaluation.distances import fid, kid
 from tfgen.evaluation.features import ImageFeatures
-from tfgen.evaluation.modes import captured_modes
+from tfgen.evaluation.modes import ModeCounts, captured_modes
 
 # Number of samples that `copies` names, those nearest to a training image.
 PICTURED = 8
@@ -44,11 +44,15 @@ def sample_metrics(
         **coverage(samples.features, reference.features)._asdict(),
     }
     if samples.classes is not None and len(samples.classes) >= num_modes:
-        modes = captured_modes(samples.classes, num_modes)
-        metrics |= {"modes": modes.captured, "modes_kl": modes.kl, "class_entropy": modes.entropy}
-        if num_modes <= _MAX_HISTOGRAM:
-            metrics["classes"] = modes.histogram.tolist()
+        metrics |= class_metrics(captured_modes(samples.classes, num_modes))
     return metrics
+
+
+def class_metrics(modes: ModeCounts) -> dict[str, Any]:
+    """What an evaluation holds of the classes of samples, for JSON."""
+    metrics = {"modes": modes.captured, "modes_kl": modes.kl, "class_entropy": modes.entropy}
+    few = len(modes.histogram) <= _MAX_HISTOGRAM
+    return metrics | ({"classes": modes.histogram.tolist()} if few else {})
 
 
 def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tfgen.training.plan import count_parameters
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to evaluate; `ImageSet` of `tfgen.evaluation.images` are images of another source.
+    """A model to evaluate; `ImageSet` and `ShardSet` are images of another source.
 
     Attributes:
         title: name, preset and seed of the model, for tables.
@@ -64,7 +64,7 @@ class Subject:
         """
         if tuple(dataset.image_shape) != self.image_shape:
             raise UsageError(
-                f"{self.title} makes images of {size_text(self.image_shape)}, but those of "
+                f"the images of {self.title} are {size_text(self.image_shape)}, but those of "
                 f"{dataset.name} are {size_text(dataset.image_shape)}; name the data set that the "
                 "model was trained on with --dataset"
             )

@@ -32,6 +32,7 @@ from tfgen.random import image_seeds
 from tfgen.sampling import BATCH, batches, byte_pixels, request_labels
 from tfgen.system.atomic import file_sha256, fresh_file, write_bytes
 from tfgen.system.lock import locked
+from tfgen.system.terminal import count_noun
 
 # While a request is not finished: the request, and a line for each shard that is whole.
 REQUEST, SHARDS = ".request.json", ".shards.jsonl"
@@ -60,8 +61,9 @@ def shard_request(
     shape = tuple(side or 0 for side in sampler.signature("decode").outputs["images"].shape[1:])
     if pixels == "png" and (len(shape) != 3 or shape[2] not in _PNG_CHANNELS):
         raise UsageError(f"images of {size_text(shape)} cannot be stored as PNG; pass --pixels raw")
-    data = sampler.training.get("data")
-    names = data.get("class_names") if isinstance(data, dict) else None
+    parts = (sampler.training.get(name) for name in ("options", "data"))
+    options, data = (part if isinstance(part, dict) else {} for part in parts)
+    names = data.get("class_names")
     return ShardRequest(
         name=sampler.name,
         version=sampler.number,
@@ -76,6 +78,8 @@ def shard_request(
         image_shape=shape,
         num_classes=sampler.num_classes,
         class_names=tuple(names) if names and sampler.num_classes else None,
+        dataset=options.get("dataset"),
+        data_fingerprint=data.get("fingerprint"),
     )
 
 
@@ -193,6 +197,24 @@ def is_job(folder: Path) -> bool:
     return (folder / REQUEST).is_file() or has_manifest(folder)
 
 
+def check_finished(folder: Path) -> None:
+    """Checks that a folder of shards has all shards of its request.
+
+    Raises:
+        UsageError: some are missing; the message has the command that writes them.
+        WorkError: the state of the folder is damaged.
+    """
+    if has_manifest(folder) or not (folder / REQUEST).is_file():
+        return
+    request = _read_request(folder)
+    job = SamplingJob(folder, request)
+    whole = sum(record.has_size(folder) for record in job.saved_records())
+    raise UsageError(
+        f"{folder} has {whole} of {count_noun(request.num_shards, 'shard')}; write the missing "
+        f"ones with: {request.command(folder)}"
+    )
+
+
 class SamplingJob:
     """The shards of a request in a folder: which ones are whole, and which ones are missing.
 
@@ -244,8 +266,8 @@ class SamplingJob:
             saved, shards = read_manifest(self.folder)
             saved.check_same(self.request, self.folder)
         elif (self.folder / REQUEST).is_file():
-            self._read_request().check_same(self.request, self.folder)
-            shards = self._read_records()
+            _read_request(self.folder).check_same(self.request, self.folder)
+            shards = self.saved_records()
         else:
             shards = ()
         sound = (shard for shard in shards if shard.is_sound(self.folder))
@@ -273,15 +295,8 @@ class SamplingJob:
         for name in (REQUEST, SHARDS):
             (self.folder / name).unlink(missing_ok=True)
 
-    def _read_request(self) -> ShardRequest:
-        path = self.folder / REQUEST
-        try:
-            return read_request(json.loads(path.read_bytes()))
-        except (ValueError, RecursionError) as error:
-            raise WorkError(f"{path} is damaged ({error}); choose another folder") from error
-
-    def _read_records(self) -> tuple[ShardRecord, ...]:
-        """The recorded shards, without a line that a kill cut short."""
+    def saved_records(self) -> tuple[ShardRecord, ...]:
+        """The recorded shards, without a line that a kill cut short; no file is checked."""
         path = self.folder / SHARDS
         records = []
         for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
@@ -301,3 +316,11 @@ class SamplingJob:
         """Removes the temporary files of a process that was killed."""
         for path in self.folder.glob(f".{self.request.name}-*-of-*.tfrecord-*"):
             path.unlink(missing_ok=True)
+
+
+def _read_request(folder: Path) -> ShardRequest:
+    path = folder / REQUEST
+    try:
+        return read_request(json.loads(path.read_bytes()))
+    except (ValueError, RecursionError) as error:
+        raise WorkError(f"{path} is damaged ({error}); choose another folder") from error

@@ -1,7 +1,8 @@
 """Messages and progress bars on the terminal."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -83,6 +84,33 @@ def on_screen(bar: Progress) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if bar.disable else bar
 
 
+@contextlib.contextmanager
+def progress(
+    console: Console, title: str, total: int, completed: int = 0, has_rate: bool = False
+) -> Iterator[Callable[[int], None]]:
+    """Shows the progress over images; yields a function that takes the number just finished.
+
+    Args:
+        console: where the bar is, if it is a terminal.
+        title: what is done.
+        total: number of images.
+        completed: images that were finished before.
+        has_rate: whether the images per second are shown.
+    """
+    bar = make_bar(console)
+    task = bar.add_task(title, total=total, completed=completed)
+    start, count = time.perf_counter(), 0
+
+    def advance(images: int) -> None:
+        nonlocal count
+        count += images
+        rate = f"  {format_rate(count / (time.perf_counter() - start))}" if has_rate else ""
+        bar.update(task, advance=images, description=f"{title}{rate}")
+
+    with on_screen(bar):
+        yield advance
+
+
 def print_line(console: Console, text: str) -> None:
     """Prints a line as it is: without markup, colours or wrapping, so that paths stay whole."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -110,6 +138,11 @@ def print_values(console: Console, parts: Sequence[str]) -> None:
 def format_value(value: float) -> str:
     """A logged value as messages have it: `0.3142`, `93.03`."""
     return f"{value:.4g}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def format_rate(rate: float) -> str:
+    """A number of images per second: `3201 images/s`, `0.52 images/s`."""
+    return f"{rate:.0f} images/s" if rate >= 10 else f"{rate:.2g} images/s"
 
 
 def count_noun(count: int, noun: str) -> str:

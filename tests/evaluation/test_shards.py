@@ -1,0 +1,260 @@
+"""Shards as they are judged: like the same images in one array, and never with all in memory."""
+
+import io
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tests.cli.worlds import flip
+from tests.sampler_double import HEIGHT, WIDTH, SamplerDouble
+from tfgen.data import Dataset, Split
+from tfgen.data.shards import MANIFEST, read_shards
+from tfgen.errors import UsageError, WorkError
+from tfgen.evaluation import shards
+from tfgen.evaluation.distances import fid
+from tfgen.evaluation.evaluate import evaluate
+from tfgen.evaluation.features import Extractor, ImageFeatures
+from tfgen.evaluation.images import find_images, read_image_set
+from tfgen.evaluation.job import Job
+from tfgen.evaluation.modes import captured_modes
+from tfgen.evaluation.progress import Advance, silent
+from tfgen.evaluation.request import EvaluationRequest
+from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
+
+pytestmark = pytest.mark.quick
+
+NONE = Path("none")
+N, HELD_OUT, CLASSES = 70, 40, 3
+SHAPE = (HEIGHT, WIDTH, 1)
+
+
+class ExtractorDouble(Extractor):
+    """Five features of each image, and the class of the largest of the first three.
+
+    Attributes:
+        batches: number of images of each call.
+    """
+
+    name = "double"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self._weights = np.random.default_rng(1).normal(size=(HEIGHT * WIDTH, 5))
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "sha256": "0", "features": 5}
+
+    def check_images(self, shape: tuple[int, ...]) -> None:
+        assert shape == SHAPE
+
+    def dimensions(self, shape: tuple[int, ...]) -> int:
+        return 5
+
+    def num_modes(self, shape: tuple[int, ...]) -> int:
+        return CLASSES
+
+    def extract(self, images: np.ndarray, advance: Advance = silent) -> ImageFeatures:
+        self.batches.append(len(images))
+        # Far from 0, where a sum of squares would cancel.
+        features = 1000 + images.reshape(len(images), -1) @ self._weights / 255
+        return ImageFeatures(features.astype(np.float32), features[:, :CLASSES].argmax(1))
+
+
+def write(
+    folder: Path, n: int = N, most: int | None = None, num_classes: int = 0, **flags: Any
+) -> Path:
+    """A folder of n images in shards of 20; the first few of them if `most` is set."""
+    sampler = SamplerDouble(num_classes)
+    request = shard_request(sampler, n, **{"shard_size": 20} | flags)
+    job = SamplingJob(folder, request)
+    with job.locked():
+        job.prepare()
+        for index in job.missing[:most]:
+            job.add(write_shard(sampler, request, index, folder))
+        if not job.missing:
+            job.finish()
+    return folder
+
+
+def read_all(folder: Path) -> np.ndarray:
+    return np.concatenate([batch.images for batch in read_shards(folder)])
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    images = np.random.default_rng(2).integers(0, 256, (3 * HELD_OUT, *SHAPE), np.uint8)
+    splits = [
+        Split(images[start : start + HELD_OUT], np.arange(HELD_OUT) % CLASSES)
+        for start in range(0, len(images), HELD_OUT)
+    ]
+    return Dataset("noise", "1.0.0", *splits, num_classes=CLASSES, fingerprint="f")
+
+
+def judge(subject: Any, dataset: Dataset) -> dict[str, Any]:
+    request = EvaluationRequest(n=subject.n)
+    console = Console(file=io.StringIO())
+    return evaluate(Job(subject, dataset, request, Path("e.json"), console), ExtractorDouble())
+
+
+def open_folder(folder: Path, most: int = HELD_OUT, seed: int = 0) -> shards.ShardSet:
+    manifest = shards.find_shards(str(folder), NONE)
+    assert manifest is not None
+    return shards.open_shards(str(folder), manifest, most, seed)
+
+
+@pytest.mark.parametrize("pixels", ["png", "raw"])
+@pytest.mark.parametrize("n", [N, 30])
+def test_shards_are_judged_like_the_same_images_in_an_array(
+    tmp_path: Path, dataset: Dataset, n: int, pixels: str
+) -> None:
+    folder = write(tmp_path / "shards", n, pixels=pixels)
+    images = read_all(folder)
+    np.savez(tmp_path / "array.npz", images=images)
+    source = find_images(str(tmp_path / "array.npz"), NONE)
+    assert source is not None
+    array = read_image_set(str(tmp_path / "array.npz"), source, SHAPE, HELD_OUT, 0)
+    expected, result = judge(array, dataset), judge(open_folder(folder), dataset)
+    assert result["n"] == min(n, HELD_OUT)
+    for part in ("samples", "floor", "ceiling"):
+        for name, value in expected[part].items():
+            if name != "copies":
+                assert result[part][name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+    assert result["samples"]["copies"] == expected["samples"]["copies"]
+    assert result["picture"] == expected["picture"]
+    assert "likelihood" not in result and "cost" not in result
+    extractor = ExtractorDouble()
+    features = extractor.extract(images)
+    reference = extractor.extract(dataset.test.images[: result["n"]]).features
+    whole, modes = result["all_images"], captured_modes(features.classes, CLASSES)
+    assert whole["n"] == n
+    assert whole["fid"] == pytest.approx(fid(features.features, reference), rel=1e-10)
+    assert (whole["modes"], whole["classes"]) == (modes.captured, modes.histogram.tolist())
+    assert whole["class_entropy"] == pytest.approx(modes.entropy)
+    if n < HELD_OUT:
+        assert whole["fid"] == pytest.approx(result["samples"]["fid"], rel=1e-10)
+    else:
+        assert abs(whole["fid"] - result["samples"]["fid"]) > 1e-6
+
+
+def test_the_images_are_a_function_of_the_seed(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    images, subsets = read_all(folder), []
+    for seed in (0, 0, 1):
+        summary = shards.ShardSummary(open_folder(folder, 15, seed), ExtractorDouble())
+        summary.read()
+        subsets.append(summary.images)
+        rows = [np.flatnonzero((images == image).all((1, 2, 3)))[0] for image in summary.images]
+        assert rows == sorted(set(rows)) and len(rows) == 15
+    np.testing.assert_array_equal(subsets[0], subsets[1])
+    assert (subsets[0] != subsets[2]).any()
+    hashes = {open_folder(folder).weights_sha256}
+    hashes |= {open_folder(write(tmp_path / str(n), n)).weights_sha256 for n in (N, N + 1)}
+    assert len(hashes) == 2
+
+
+def test_never_more_than_a_batch_is_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path, 1000, shard_size=100)
+    monkeypatch.setattr(shards, "BATCH", 30)
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def counted(*arguments: Any) -> Iterator[Any]:
+        nonlocal most
+        for batch in read_shards(*arguments):
+            alive.append(weakref.ref(batch.images))
+            yield batch
+            most = max(most, sum(reference() is not None for reference in alive))
+
+    monkeypatch.setattr(shards, "read_shards", counted)
+    extractor, steps = ExtractorDouble(), []
+    summary = shards.ShardSummary(open_folder(folder, 25), extractor)
+    summary.read(steps.append)
+    assert extractor.batches == steps == [30, 30, 30, 10] * 10
+    assert most <= 2
+    assert summary.moments.n == 1000
+    arrays = {name: value.nbytes for name, value in vars(summary).items() if name in ARRAYS}
+    assert arrays == dict(zip(ARRAYS, (25 * 12, 25 * 5 * 4, 25 * 8, CLASSES * 8), strict=True))
+
+
+ARRAYS = ("images", "features", "classes", "histogram")
+
+
+def test_the_classes_of_a_conditional_model_are_compared_with_its_labels(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    folder = write(tmp_path, num_classes=CLASSES)
+    result = judge(open_folder(folder), dataset)
+    batches = list(read_shards(folder))
+    classes = np.concatenate([ExtractorDouble().extract(b.images).classes for b in batches])
+    labels = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
+    assert result["all_images"]["label_accuracy"] == (classes == labels).mean()
+    assert result["images"]["request"]["num_classes"] == CLASSES
+    # Other classes than those of the extractor have other meanings.
+    other = judge(open_folder(write(tmp_path / "other", num_classes=4)), dataset)
+    assert "label_accuracy" not in other["all_images"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "message"),
+    [
+        (Path.unlink, WorkError, "is missing; restore it with: tfgen-sample double --version 3"),
+        (lambda p: p.write_bytes(b""), WorkError, "is damaged; restore it with: tfgen-sample"),
+        (lambda p: (p.parent / MANIFEST).write_text("{"), WorkError, "manifest.json is damaged"),
+        (lambda p: (p.parent / MANIFEST).unlink(), UsageError, "has no manifest.json: it has no"),
+    ],
+)
+def test_what_is_missing_is_found_before_the_work(
+    tmp_path: Path, damage: Callable[[Path], object], kind: type[Exception], message: str
+) -> None:
+    folder = write(tmp_path)
+    damage(folder / "double-00002-of-00004.tfrecord")
+    with pytest.raises(kind, match=message):
+        open_folder(folder)
+
+
+def test_a_changed_byte_is_found_when_its_shard_is_read(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    flip(folder / "double-00002-of-00004.tfrecord")
+    summary = shards.ShardSummary(open_folder(folder), ExtractorDouble())
+    with pytest.raises(WorkError, match=r"00002-of-00004.tfrecord is damaged; restore it with"):
+        summary.read()
+    assert summary.moments.n == 40
+
+
+def test_an_interrupted_folder_is_refused_with_the_command_that_completes_it(
+    tmp_path: Path,
+) -> None:
+    folder = write(tmp_path / "my shards", num_classes=3, most=2, label=1, temperature=0.5)
+    expected = (
+        "has 2 of 4 shards; write the missing ones with: tfgen-sample double --version 3 --n 70 "
+        "--seed 0 --label 1 --temperature 0.5 --shard-size 20 --batch-size 250 --pixels png "
+        f"--out '{folder}'"
+    )
+    with pytest.raises(UsageError) as caught:
+        shards.find_shards(str(folder), NONE)
+    assert str(caught.value).endswith(expected)
+
+
+def test_other_folders_are_none_of_shards(tmp_path: Path) -> None:
+    assert shards.find_shards(str(tmp_path), NONE) is None
+    assert shards.find_shards("vae", NONE) is None
+    (tmp_path / "manifest.json").write_text('{"files": {}}')
+    assert shards.find_shards(str(tmp_path), NONE) is None
+
+
+def test_images_of_another_shape_or_class_are_refused(tmp_path: Path, dataset: Dataset) -> None:
+    small = Dataset(
+        "small", "1.0.0", *[Split(np.zeros((9, 2, 2, 1), np.uint8), None)] * 3, None, "g"
+    )
+    with pytest.raises(UsageError, match=r"are 4 × 3 × 1, but those of small are 2 × 2 × 1"):
+        open_folder(write(tmp_path / "a")).check_images(small, "test")
+    subject = open_folder(write(tmp_path / "b", num_classes=2))
+    with pytest.raises(UsageError, match="b has 2 classes, but noise has labels up to 2"):
+        subject.check_images(dataset, "test")

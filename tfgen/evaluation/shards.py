@@ -1,0 +1,181 @@
+"""Shards of `tfgen-sample` as what is evaluated: read once, a batch at a time."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfgen.data.shards import Manifest, ShardBatch, check_files, read_manifest, read_shards
+from tfgen.evaluation.distances import RunningMoments, frechet_distance, moments
+from tfgen.evaluation.features import Extractor, ImageFeatures
+from tfgen.evaluation.images import check_unambiguous, drawn, no_draw, title
+from tfgen.evaluation.modes import counted_modes
+from tfgen.evaluation.progress import Advance, silent
+from tfgen.evaluation.sample_metrics import class_metrics
+from tfgen.evaluation.subject import Subject
+from tfgen.publishing.sampling_job import check_finished, is_job
+
+# Images that are decoded, and of which features are extracted, at once.
+BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardSet(Subject):
+    """A folder of shards to evaluate.
+
+    Attributes:
+        manifest: its request and its shards.
+        indices: of the images that are evaluated one by one, sorted, `int64[n]`.
+        reading: what was read, for JSON: `available`, the number of images, and their `request`.
+    """
+
+    manifest: Manifest
+    indices: np.ndarray
+    reading: dict[str, Any]
+
+    @property
+    def n(self) -> int:
+        """Number of images that are evaluated one by one."""
+        return len(self.indices)
+
+
+def find_shards(what: str, saved_models: Path) -> Manifest | None:
+    """The manifest of a folder of shards; None if something else is named.
+
+    Args:
+        what: path or name.
+        saved_models: folder of published models.
+
+    Raises:
+        UsageError: shards are missing, or a published model has the name of the folder.
+        WorkError: the manifest is damaged, or a shard is missing or has another size.
+    """
+    folder = Path(what)
+    # A folder whose manifest is damaged or gone is not one of pictures.
+    if not is_job(folder) and not any(folder.glob("*-of-*.tfrecord")):
+        return None
+    check_unambiguous(what, saved_models)
+    check_finished(folder)
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    return manifest
+
+
+def open_shards(what: str, manifest: Manifest, most: int, seed: int) -> ShardSet:
+    """A folder of shards as what is evaluated; reads no shard.
+
+    Of more than `most` images, that many are drawn at random for what is computed of single images;
+    they keep their order.
+
+    Args:
+        what: path of the folder.
+        manifest: what `find_shards` returned for it.
+        most: number of images that are evaluated one by one.
+        seed: of the draw.
+    """
+    request = manifest.request
+    shards = json.dumps([shard.to_json() for shard in manifest.shards], sort_keys=True)
+    return ShardSet(
+        title=title(what),
+        path=Path(what),
+        kind="images",
+        run={},
+        weights="",
+        weights_sha256=hashlib.sha256(shards.encode()).hexdigest(),
+        density=None,
+        draw=no_draw,
+        num_classes=request.num_classes,
+        image_shape=tuple(request.image_shape),
+        cost={},
+        manifest=manifest,
+        indices=drawn(request.n, most, seed),
+        reading={"available": request.n, "request": request.to_json()},
+    )
+
+
+class ShardSummary:
+    """What is computed of all images of a folder, in memory that does not depend on their number.
+
+    Args:
+        subject: the folder.
+        extractor: of features.
+
+    Attributes:
+        images: those that are evaluated one by one, `uint8[n, H, W, C]`.
+        features: of these images, `float32[n, D]`.
+        classes: of these images, `int64[n]`; None of an extractor without classes.
+        moments: of the features of all images.
+        histogram: images of each class, `int64[K]`; K is 0 without classes.
+        agreeing: images whose class is their label; None where this has no meaning.
+    """
+
+    def __init__(self, subject: ShardSet, extractor: Extractor):
+        shape, n = subject.image_shape, subject.n
+        dimensions, num_modes = extractor.dimensions(shape), extractor.num_modes(shape)
+        self._subject, self._extractor = subject, extractor
+        self.images = np.empty((n, *shape), np.uint8)
+        self.features = np.empty((n, dimensions), np.float32)
+        self.classes = np.empty(n, np.int64) if num_modes else None
+        self.moments = RunningMoments(dimensions)
+        self.histogram = np.zeros(num_modes, np.int64)
+        has_same_classes = num_modes and num_modes == subject.num_classes
+        self.agreeing = 0 if has_same_classes else None
+
+    def read(self, advance: Advance = silent) -> None:
+        """Reads all shards once, and checks each by its hash.
+
+        Args:
+            advance: called with the number of images that were just done.
+
+        Raises:
+            WorkError: a shard is missing or damaged.
+        """
+        start = 0
+        for batch in read_shards(self._subject.path, BATCH):
+            self._add(batch, start)
+            start += len(batch.images)
+            advance(len(batch.images))
+
+    @property
+    def image_features(self) -> ImageFeatures:
+        """Of the images that are evaluated one by one."""
+        return ImageFeatures(self.features, self.classes)
+
+    def metrics(self, reference: np.ndarray) -> dict[str, Any]:
+        """The metrics of all images, for JSON.
+
+        Args:
+            reference: features of real images, `[M, D]`.
+
+        Returns:
+            `n`, the number of images; `fid`, unless there are too few images for the covariance;
+            the metrics of classes, if there are some; for a conditional model with the classes of
+            the extractor `label_accuracy`, the share of images whose class is their label.
+        """
+        n = self.moments.n
+        metrics: dict[str, Any] = {"n": n}
+        if min(n, len(reference)) > reference.shape[1]:
+            metrics["fid"] = frechet_distance(self.moments.moments(), moments(reference))
+        if 0 < len(self.histogram) <= n:
+            metrics |= class_metrics(counted_modes(self.histogram))
+        if self.agreeing is not None:
+            metrics["label_accuracy"] = self.agreeing / n
+        return metrics
+
+    def _add(self, batch: ShardBatch, start: int) -> None:
+        """Takes a batch into account, whose first image has the index `start`."""
+        computed = self._extractor.extract(batch.images)
+        self.moments.add(computed.features)
+        rows = slice(*np.searchsorted(self._subject.indices, (start, start + len(batch.images))))
+        columns = self._subject.indices[rows] - start
+        self.images[rows] = batch.images[columns]
+        self.features[rows] = computed.features[columns]
+        if computed.classes is None or self.classes is None:
+            return
+        self.classes[rows] = computed.classes[columns]
+        self.histogram += np.bincount(computed.classes, minlength=len(self.histogram))
+        if self.agreeing is not None and batch.labels is not None:
+            self.agreeing += int((computed.classes == batch.labels).sum())
