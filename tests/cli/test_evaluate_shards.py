@@ -1,0 +1,104 @@
+"""`tfgen-evaluate` of a folder of shards that `tfgen-sample` wrote."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import commands
+from tests.cli.conftest import run_evaluate
+from tests.cli.test_terminal import in_terminal
+from tests.cli.worlds import edit_json
+from tests.conftest import Trained
+
+pytestmark = pytest.mark.newest
+
+N, HELD_OUT = 100, 40
+NAME = "vae-tiny"
+
+
+@pytest.fixture
+def evaluate(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    return functools.partial(run_evaluate, trained)
+
+
+@pytest.fixture
+def folder(evaluate: Any, trained: Trained) -> str:
+    """Three shards, in the working directory of `evaluate`."""
+    flags = [NAME, "--saved-models", str(trained.saved_models), "--n", str(N), "--seed", "3"]
+    assert commands.main("sample", [*flags, "--shard-size", "40", "--out", "shards"]) == 0
+    return "shards"
+
+
+def read(name: str) -> Any:
+    return json.loads(Path(name).read_text())
+
+
+def test_a_folder_is_judged_against_the_data_set_of_its_model(
+    evaluate: Any, folder: str, trained: Trained, capfd: pytest.CaptureFixture[str]
+) -> None:
+    capfd.readouterr()
+    assert evaluate(folder) == 0
+    result, printed = read("shards-evaluation.json"), capfd.readouterr().out
+    assert "shards: 100 images in 3 shards" in printed
+    assert "shards: 100 images against test images" not in printed
+    assert "shards: 40 images against test images" in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("all 100 images")]
+    value = f"{result['all_images']['fid']:.4g}"
+    assert line == f"all 100 images (the table is of 40, drawn at random): FID {value}"
+    assert (result["n"], result["all_images"]["n"], result["images"]["available"]) == (40, 100, 100)
+    assert result["dataset"]["name"] == result["images"]["request"]["dataset"] == "tiny"
+    assert result.keys().isdisjoint({"cost", "likelihood"})
+    # The same images as an array, named by --dataset.
+    flags = [NAME, "--saved-models", str(trained.saved_models), "--n", str(N), "--seed", "3"]
+    assert commands.main("sample", [*flags, "--out", "array.npz"]) == 0
+    assert evaluate("array.npz", "--dataset", "tiny") == 0
+    expected = read("array-evaluation.json")
+    for name, value in expected["samples"].items():
+        if name != "copies":
+            # A pixel may be rounded to the next byte, because the batches differ.
+            assert result["samples"][name] == pytest.approx(value, rel=1e-2, abs=1e-4), name
+    capfd.readouterr()
+    assert commands.main("compare", ["shards-evaluation.json", "array-evaluation.json"]) == 0
+    assert "shards: FID of all 100 images" in capfd.readouterr().out
+
+
+def test_wrong_uses(
+    evaluate: Any, folder: str, trained: Trained, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refused(message: str, *flags: object, status: int = 2) -> None:
+        capfd.readouterr()
+        assert evaluate(folder, *flags) == status
+        error = capfd.readouterr().err
+        assert error.startswith("tfgen-evaluate: error: ")
+        assert message in error
+        assert error.count("\n") == 1
+
+    refused("which have no likelihood; leave out --no-samples", "--no-samples")
+    refused("holds images and has no version", "--version", 2)
+    refused("n = 41 is too large; there are 100 images in shards, and 40 in the test", "--n", 41)
+    refused("the images of shards are 6 × 6 × 1, but those of mnist are 28 × 28", *MNIST)
+    manifest = Path(folder, "manifest.json")
+    content = json.loads(manifest.read_text())
+    edit_json(manifest, request=content["request"] | {"data_fingerprint": "0"})
+    refused("data set tiny is not the one that the model of shards was trained on")
+    edit_json(manifest, request=content["request"] | {"dataset": None})
+    refused("the data set that the model of shards was trained on is unknown; name it with")
+    Path(folder, f"{NAME}-00001-of-00003.tfrecord").write_bytes(b"")
+    refused("is damaged; restore it with: tfgen-sample vae-tiny --version 2 --n 100", status=1)
+    assert not list(Path().glob("*-evaluation.json"))
+
+
+MNIST = ("--dataset", "mnist", "--data-dir", commands.ROOT / "tfgen" / "data" / "embedded")
+
+
+def test_a_terminal_shows_images_per_second_and_the_time_left(
+    folder: str, trained: Trained, tmp_path: Path
+) -> None:
+    flags = ["--data-dir", str(trained.data), "--saved-models", str(trained.saved_models)]
+    status, written = in_terminal("evaluate", [folder, *flags], tmp_path)
+    assert status == 0
+    assert "shards  " in written and "images/s" in written and "remaining" in written
