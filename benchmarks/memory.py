@@ -85,8 +85,8 @@ def measure(case: Case, count: int) -> Result:
         flags = ["--preset", case.preset, "--dataset", DATASET, "--data-dir", str(folder / "data")]
         flags += ["--epochs", "1", "--run-dir", str(folder / "run")]
         flags += ["--saved-models", str(folder / "models")]
-        table, _, _ = run_command([case.family, *flags, "--dry-run"], folder)
-        _, peak, seconds = run_command([case.family, *flags], folder)
+        table, _, _ = run_command("train", [case.family, *flags, "--dry-run"], folder)
+        _, peak, seconds = run_command("train", [case.family, *flags], folder)
         written = sum(disk_bytes(folder / part) for part in ("run", "models")) / 1e6
         return Result(read_row(table, "memory"), peak, read_row(table, "disk"), written, seconds)
 
@@ -106,16 +106,25 @@ def write_noise(folder: Path, shape: str, count: int) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-def run_command(flags: list[str], folder: Path) -> tuple[str, float, float]:
-    """What `tfgen-train` prints, its peak memory [MB] and its time [s]."""
+def run_command(verb: str, flags: list[str], folder: Path) -> tuple[str, float, float]:
+    """What a command prints, its peak memory [MB] and its time [s].
+
+    Args:
+        verb: the command, for example `train`.
+        flags: its arguments.
+        folder: where the output is written on the way.
+
+    Raises:
+        RuntimeError: it failed.
+    """
     start, log = time.perf_counter(), folder / "log"
     with log.open("w") as file:
-        command = [sys.executable, "-m", "tfgen.cli.train", *flags]
+        command = [sys.executable, "-m", f"tfgen.cli.{verb}", *flags]
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
     text = log.read_text()
     if status:
-        raise RuntimeError(f"tfgen-train {' '.join(flags)} failed:\n{text}")
+        raise RuntimeError(f"tfgen-{verb} {' '.join(flags)} failed:\n{text}")
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return text, usage.ru_maxrss * unit / 1e6, time.perf_counter() - start
