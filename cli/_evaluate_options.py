@@ -43,14 +43,14 @@ class EvaluateOptions(Config):
     likelihood: bool = option(True, "estimate the likelihood")
     seed: int = option(
         EvaluationRequest.seed,
-        "seed for samples, binarization, dequantization and importance samples",
+        "seed for samples, drawn images, binarization, dequantization and importance samples",
         minimum=0,
         maximum=MAX_SEED,
     )
     dataset: str | None = option(
         None,
-        "name of the data set (default: the one that the model was trained on; images have no "
-        "default)",
+        "name of the data set (default: the one that the model was trained on; pictures and NPZ "
+        "files have no default)",
     )
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
     features: str | None = option(

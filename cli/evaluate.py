@@ -39,8 +39,8 @@ def _body(argv: list[str]) -> None:
     parser.add_argument(
         "what",
         metavar="RUN|NAME|FOLDER|FILE.npz",
-        help="run directory, published name, folder of a version or of pictures, or NPZ file of "
-        "images",
+        help="run directory, published name, folder of a version, of pictures or of shards, or NPZ "
+        "file of images",
     )
     add_flags(parser, EvaluateOptions)
     namespace = parser.parse(_join_range(argv))
