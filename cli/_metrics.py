@@ -15,7 +15,7 @@ LABELS = {
     "modes": "modes",
     "modes_kl": "KL of modes [nats]",
     "class_entropy": "class entropy [nats]",
-    "label_accuracy": "share of images that the classifier gives their label",
+    "label_accuracy": "label accuracy",
     "captured": "modes captured",
     "kl": "KL of modes [nats]",
     "captured_by_uniform": "modes captured by as many uniform draws",

@@ -54,11 +54,11 @@ class SampleOptions(Config):
         None,
         "write shards, TFRecord files of N images each, to the folder --out; an interrupted "
         f"command continues if it is repeated (default: {SHARD_SIZE} for a folder of more than "
-        f"{MAX_PICTURES} images; else none)",
+        f"{MAX_PICTURES} images, otherwise no shards)",
         minimum=1,
     )
     pixels: Literal["png", "raw"] = option(
-        "png", "form of an image in a shard: a PNG file, or its bytes"
+        "png", "encoding of an image in a shard: a PNG file, or raw uint8 pixels"
     )
 
     def __post_init__(self) -> None:

@@ -175,7 +175,7 @@ def test_an_interrupted_command_continues_to_the_same_bytes(
     out, err = process.communicate(timeout=100)
     assert (process.returncode, out) == (128 + signum, "")
     done = re.fullmatch(
-        r"tfgen-sample: interrupted; (\d+) of 40 shards in shards are whole; the same command "
+        r"tfgen-sample: interrupted; (\d+) of 40 shards in shards are complete; the same command "
         r"writes the missing ones\n",
         err,
     )

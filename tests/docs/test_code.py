@@ -180,7 +180,7 @@ def test_the_scripts_that_read_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    flags = ["--n", "60", "--shard-size", "40", "--out", "digits/", "--saved-models", "none"]
+    flags = ["--n", "60", "--shard-size", "40", "--out", "gan-samples/", "--saved-models", "none"]
     assert commands.main("sample", ["gan", *flags]) == 0
     (batch,) = run_script("docs/sample.md", 0, tmp_path, monkeypatch)["batches"]
     images, seeds = (tensor.numpy() for tensor in batch)

@@ -213,7 +213,7 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise UsageError(
             f"{folder} has no {MANIFEST}: it has no shards, or not all of them yet; run its "
-            "tfgen-sample command again, or pass another folder"
+            "tfgen-sample command again, or sample into a new folder"
         )
     try:
         content = json.loads(path.read_bytes())
