@@ -58,6 +58,6 @@ def _write_missing(sampler: SignatureSampler, job: SamplingJob) -> None:
 def _describe_state(job: SamplingJob) -> str:
     done, total = len(job.records), job.request.num_shards
     return (
-        f"interrupted; {done} of {count_noun(total, 'shard')} in {job.folder} are complete; the same "
-        "command writes the missing ones"
+        f"interrupted; {done} of {count_noun(total, 'shard')} in {job.folder} are complete; the "
+        "same command writes the missing ones"
     )
