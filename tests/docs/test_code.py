@@ -58,8 +58,9 @@ def run_script(
     names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     dataset = Dataset("mnist", "3.0.1", split, split, split, 10, "fingerprint", names)
     # `tfgen.data.load` is a function by attribute, and the module by import.
-    for module in ("tfgen.data.load", "tfgen.training.run"):
-        loader = importlib.import_module(module)
+    # Both are imported first, so that neither takes the other's replacement for its own.
+    modules = ("tfgen.data.load", "tfgen.training.run")
+    for loader in [importlib.import_module(module) for module in modules]:
         monkeypatch.setattr(loader, "load", lambda name, data_dir=None: dataset)
     # In a checkout, the commands are beside the package instead of in it.
     for name in ("", ".train"):
