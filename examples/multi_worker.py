@@ -1,23 +1,21 @@
 """Trains a Keras 3 model with a `train_step` of its own under `MultiWorkerMirroredStrategy`.
 
-    python multi_worker.py                              # starts two workers on this machine
-    TF_CONFIG='{"cluster": …}' python multi_worker.py   # is one worker; so on each machine
+    python multi_worker.py    # two workers on this machine; with TF_CONFIG, the one that it names
 
-With several workers, Keras 3 averages what a step returns along its first axis, which a scalar
-lacks: `fit` and `evaluate` fail. Give the values of a step an axis, as here.
+With several workers, Keras 3 averages the values of a step along their first axis, which a scalar
+lacks, and the first batch to learn its shape, which fails for a tuple: see the overridden methods.
 """
 
 import json
 import os
 import random
-import subprocess
 import sys
+from subprocess import Popen
 
 
 def train() -> None:
     """Trains as one of the workers of `TF_CONFIG`."""
     import keras
-    import numpy as np
     import tensorflow as tf
 
     strategy = tf.distribute.MultiWorkerMirroredStrategy()  # before any operation
@@ -35,15 +33,17 @@ def train() -> None:
         def test_step(self, data):
             return {name: value[None] for name, value in super().test_step(data).items()}
 
-    keras.utils.set_random_seed(0)  # equal weights, data and order on all workers
-    x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+        def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+            pass  # what it would build is built below
+
+    x, y = (keras.random.normal((64, width), seed=0) for width in (8, 1))  # alike on all workers
     with strategy.scope():
         model = Model([keras.Input((8,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)])
         model.compile("adam", "mse")
-    history = model.fit(x, x[:, :1], batch_size=16, epochs=3, shuffle=False, verbose=0).history
-    loss, rows = model.evaluate(x, x[:, :1], verbose=0), len(model.predict(x, verbose=0))
-    checksum = sum(float(tf.reduce_sum(weight)) for weight in model.weights)
-    print(f"losses {history['loss']}, evaluated {loss}, predicted {rows}, weights {checksum!r}")
+        model.optimizer.build(model.trainable_variables)
+    losses = model.fit(x, y, batch_size=16, epochs=3, shuffle=False, verbose=0).history["loss"]
+    loss, rows = model.evaluate(x, y, verbose=0), len(model.predict(x, verbose=0))
+    print(json.dumps([losses, loss, rows, [float(tf.reduce_sum(w)) for w in model.weights]]))
 
 
 def start(workers: int = 2) -> int:
@@ -52,8 +52,8 @@ def start(workers: int = 2) -> int:
     tasks = [{"type": "worker", "index": index} for index in range(workers)]
     configs = [json.dumps({"cluster": cluster, "task": task}) for task in tasks]
     command = [sys.executable, __file__]
-    processes = [subprocess.Popen(command, env={**os.environ, "TF_CONFIG": c}) for c in configs]
-    return max(process.wait() for process in processes)
+    running = [Popen(command, env=os.environ | {"TF_CONFIG": config}) for config in configs]
+    return max(process.wait() for process in running)
 
 
 if __name__ == "__main__":

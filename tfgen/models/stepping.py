@@ -42,8 +42,10 @@ class SteppingModel(keras.Model):
         """
         weighted = losses if weights is None else weights * losses
         layer = self if network is None else network
+        # Before the replicas synchronize: the layer keeps the last penalties, of any replica.
+        penalties = list(layer.losses)
         if replicas.context() is None:
-            return _sum([tf.reduce_mean(weighted), *layer.losses])
+            return _sum([tf.reduce_mean(weighted), *penalties])
         images, total = tf.cast(tf.shape(losses)[0], losses.dtype), tf.reduce_sum(weighted)
         present = batches.are_present()
         if present is not None:
@@ -51,12 +53,10 @@ class SteppingModel(keras.Model):
         scale = replicas.count() / replicas.total(images)
         # Keras puts the penalties of the weights behind those of the activities, which are means.
         of_weights = sum(w.regularizer is not None for w in layer.trainable_weights)
-        of_activities = len(layer.losses) - of_weights
-        activities = [
-            scale * images * tf.cast(penalty, losses.dtype)
-            for penalty in layer.losses[:of_activities]
-        ]
-        return _sum([scale * total, *activities, *layer.losses[of_activities:]])
+        of_activities = len(penalties) - of_weights
+        for index in range(of_activities):
+            penalties[index] = scale * images * tf.cast(penalties[index], losses.dtype)
+        return _sum([scale * total, *penalties])
 
     def minimize(self, loss: tf.Tensor, tape: tf.GradientTape) -> None:
         """One training step: moves all trainable weights and the EMA, counts the step.
