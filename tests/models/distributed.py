@@ -75,6 +75,10 @@ class WithContentNoise:
         self._keep(data)
         return super().test_step(data)
 
+    def adapt(self, images: Any, labels: Any = None) -> None:
+        self._keep((images, labels))
+        super().adapt(images, labels)
+
     def training_noise(self) -> ContentNoise:
         return ContentNoise(self._of_thread.images)
 
