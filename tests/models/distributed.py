@@ -248,6 +248,13 @@ def values_of(variable: keras.Variable) -> list[np.ndarray]:
     return [np.asarray(value.numpy()) for value in values]
 
 
+# The cases of two processes, of which not all are trained, to save time.
+OF_WORKERS = (
+    *("vae", "vae-regularized", "gan-conv", "gan-critic", "gan-lazy"),
+    *("flow-bfloat16", "classifier"),
+)
+
+
 def main(kind: str, folder: Path, *names: str) -> None:
     if kind == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
@@ -260,7 +267,7 @@ def main(kind: str, folder: Path, *names: str) -> None:
     else:
         index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
         strategies = {f"worker{index}": strategy}
-    for name in names or ["clipping", *CASES]:
+    for name in names or ["clipping", *(CASES if kind == "mirrored" else OF_WORKERS)]:
         for label, used in strategies.items():
             results = clip(used) if name == "clipping" else CASES[name].train(used)
             np.savez(folder / f"{name}-{label}.npz", **results)
