@@ -33,12 +33,6 @@ widths = {"generator_hidden": (16, 8), "discriminator_hidden": (8,)}
 with strategy.scope():
     gan = GAN(spectral_norm=True, ema_decay=0.9, **small, **widths)
     gan.compile(**gan.default_optimizers(1e-3))
-    for fields in ({"critic_steps": 2}, {"penalty_every": 2, "r1": 0.1, "spectral_norm": True}):
-        try:
-            GAN(**fields, **small, **widths).compile()
-            raise AssertionError(f"{fields} over two replicas was not refused")
-        except UsageError:
-            pass
 scores = gan.fit(make_images(64), batch_size=16, epochs=3, verbose=0).history
 for weight in gan.weights:
     np.testing.assert_array_equal(*(value.numpy() for value in weight.value.values))
