@@ -153,6 +153,12 @@ def describe(error: OSError) -> str:
     return f"{error.strerror or error}{where}{advice}"
 
 
+def report_end(prog: str, text: str, is_error: bool) -> None:
+    """Prints the line of a process that ends early, if it can be printed."""
+    with contextlib.suppress(OSError, ValueError):
+        _report(prog, text, 0, "error: " if is_error else "")
+
+
 def _report(prog: str, message: str, status: int, kind: str = "error: ") -> int:
     print(f"{prog}: {kind}{' '.join(message.split())}", file=sys.stderr, flush=True)
     return status
