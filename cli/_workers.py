@@ -59,7 +59,8 @@ def start_crew(prog: str, cluster: Cluster) -> Crew:
     """This process as one of the cluster; the first of its threads is started here."""
     # TensorFlow's messages about a process that has ended would surround the one line about it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    return Crew(cluster, lambda text, is_error: report_end(prog, text, is_error))
+    terminal = os.dup(2)  # while TensorFlow is imported, its messages are held back
+    return Crew(cluster, lambda text, is_error: report_end(prog, text, is_error, terminal))
 
 
 def gather(crew: Crew, config: RunConfig, welcome: Welcome, minutes: float) -> None:

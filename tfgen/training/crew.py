@@ -98,6 +98,7 @@ class Crew:
         if isinstance(error, InterruptedRunError):
             self.finish(str(error))
             return
+        self._ending.acquire()  # the ends of the others, which follow, are not reported
         text = f"{self.cluster.task}: {error}" if str(error) else f"{self.cluster.task} has failed"
         self._tell_all({"failed": text, "status": getattr(error, "exit_status", 1)})
 
