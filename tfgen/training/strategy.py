@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfgen.errors import UsageError
+from tfgen.training.cluster import read_cluster
 
 
 def make_strategy(name: str) -> Any:
@@ -25,12 +26,14 @@ def make_strategy(name: str) -> Any:
         devices = [device.name for device in tf.config.list_logical_devices(kind)]
         return tf.distribute.MirroredStrategy(devices)
     if name == "multiworker":
-        try:
-            return tf.distribute.MultiWorkerMirroredStrategy()
-        except ValueError as error:
-            raise UsageError(
-                f"the environment variable TF_CONFIG lists no workers: {error}"
-            ) from error
+        cluster = read_cluster()
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec(cluster.addresses()),
+            task_type=cluster.task.kind,
+            task_id=cluster.task.index,
+            rpc_layer="grpc",
+        )
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     raise UsageError(f"unknown strategy {name!r}; known: none, mirrored, multiworker")
 
 
