@@ -32,7 +32,8 @@ class ShardWorker:
         folder: Path,
         counter: Any,
     ):
-        self._open_sampler, self._sampler = open_sampler, None
+        self._open_sampler = open_sampler
+        self._sampler: SignatureSampler | None = None
         self._request, self._folder, self._counter = request, folder, counter
 
     def write(self, index: int) -> ShardRecord:
@@ -40,7 +41,8 @@ class ShardWorker:
 
         The sampler is opened here, because Ray reports an error of a constructor without its type.
         """
-        self._sampler = self._sampler or self._open_sampler()
+        if self._sampler is None:
+            self._sampler = self._open_sampler()
         count = 0
 
         def advance(images: int) -> None:
