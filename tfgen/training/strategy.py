@@ -40,18 +40,3 @@ def make_strategy(name: str) -> Any:
 def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
     """The strategy's scope; for None a context that does nothing."""
     return strategy.scope() if strategy is not None else contextlib.nullcontext()
-
-
-def is_chief(strategy: Any) -> bool:
-    """Whether this process is the only one, or the worker that writes for all workers."""
-    resolver = getattr(strategy, "cluster_resolver", None)
-    # Without a strategy, or with the strategy of a single process, there is no task number.
-    if resolver is None or resolver.task_id is None or resolver.task_type == "chief":
-        return True
-    # Worker 0 is the chief if no task is called "chief".
-    return resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
-
-
-def worker_index(strategy: Any) -> int:
-    """The number of this worker among the tasks of its type."""
-    return int(strategy.cluster_resolver.task_id)
