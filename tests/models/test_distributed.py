@@ -19,7 +19,9 @@ from tests.models.distributed import CASES, OF_WORKERS
 pytestmark = pytest.mark.newest
 
 # Relative to the largest entry of an array. In 16 bits, each replica rounds its part of a gradient.
-EXACT, IN_16_BITS, ROUNDING = 1e-4, 0.1, 1e-7
+EXACT, IN_16_BITS = 1e-4, 0.1
+# A bias before batch normalization has a gradient that is nothing but rounding: so far it may move.
+ROUNDING = {EXACT: 1e-7, IN_16_BITS: 1e-3}
 Results = dict[str, dict[str, np.ndarray]]
 
 
@@ -69,8 +71,7 @@ def test_replicas_train_as_one_device(name: str, folder: Path) -> None:
             expected = single[key]
             assert np.shape(value) == np.shape(expected)
             error = np.max(np.abs(value - expected))
-            # A bias before batch normalization has a gradient that is nothing but rounding.
-            allowed = limit * np.max(np.abs(expected)) + ROUNDING
+            allowed = limit * np.max(np.abs(expected)) + ROUNDING[limit]
             assert error <= allowed, f"{key} of {label} is off by {error}"
 
 
