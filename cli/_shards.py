@@ -15,8 +15,8 @@ from tfgen.system.quiet import import_quietly, interruptible
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, format_rate, progress
 
-from ._cluster import ClusterOptions
 from ._command import terminable
+from ._ray import RayOptions
 
 # Writes the missing shards of a folder, and shows the progress.
 Writing: TypeAlias = Callable[[SamplingJob], None]
@@ -71,7 +71,7 @@ def in_this_process(sampler: SignatureSampler) -> Writing:
     return write
 
 
-def on_cluster(open_sampler: Callable[[], SignatureSampler], options: ClusterOptions) -> Writing:
+def on_cluster(open_sampler: Callable[[], SignatureSampler], options: RayOptions) -> Writing:
     """Writes shards with the workers of a Ray cluster.
 
     Args:
@@ -81,7 +81,7 @@ def on_cluster(open_sampler: Callable[[], SignatureSampler], options: ClusterOpt
 
     def write(job: SamplingJob) -> None:
         from tfgen.publishing.sampling_cluster import write_missing
-        from tfgen.system.cluster import connected
+        from tfgen.system.ray_cluster import connected
 
         asked = options.ray or 0
         with contextlib.ExitStack() as stack:

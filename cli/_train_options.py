@@ -15,6 +15,7 @@ from tfgen.settings.training import RunConfig, TrainingOptions
 
 from ._command import SAVED_MODELS
 from ._flags import Parser, add_flags, align_columns, read_flags
+from ._ray import RayOptions
 
 PROG = "tfgen-train"
 _TABLE_NOTE = (
@@ -199,6 +200,7 @@ def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parse
     training = parser.add_argument_group("training")
     add_flags(training, TrainingOptions, defaults, ("conditional",) if unconditional else ())
     add_flags(training, WorkerOptions, defaults)
+    add_flags(training, RayOptions)
     add_flags(parser.add_argument_group("publishing"), PublishOptions, defaults)
     if entry is not None:
         title = f"{entry.name} (defaults of preset {defaults['preset']})"

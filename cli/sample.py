@@ -19,9 +19,9 @@ from tfgen.system.atomic import fresh_folder
 from tfgen.system.quiet import interruptible
 from tfgen.system.terminal import count_noun
 
-from ._cluster import ClusterOptions
 from ._command import check_output, run_command, terminable
 from ._flags import Parser, add_flags, align_columns, read_flags
+from ._ray import RayOptions
 from ._sample_options import SampleOptions, is_folder
 from ._samplers import (
     NAME_HELP,
@@ -65,10 +65,10 @@ def _body(argv: list[str]) -> None:
     )
     add_flags(parser, SampleOptions)
     add_flags(parser, SamplerOptions)
-    add_flags(parser, ClusterOptions)
+    add_flags(parser, RayOptions)
     namespace = parser.parse(argv)
     options, source = (read_flags(namespace, kind) for kind in (SampleOptions, SamplerOptions))
-    cluster: ClusterOptions = read_flags(namespace, ClusterOptions)
+    cluster: RayOptions = read_flags(namespace, RayOptions)
     if namespace.list:
         print(list_versions(namespace.name, source))
         return
@@ -88,7 +88,7 @@ def _body(argv: list[str]) -> None:
 
 
 def sample_shards(
-    name: str, options: SampleOptions, source: SamplerOptions, cluster: ClusterOptions
+    name: str, options: SampleOptions, source: SamplerOptions, cluster: RayOptions
 ) -> None:
     """Writes the requested images as shards, and says what was done.
 
@@ -105,7 +105,7 @@ def sample_shards(
         InterruptedRunError: a signal ended the work.
     """
     from tfgen.publishing.sampling_job import SamplingJob, shard_request
-    from tfgen.system.cluster import check_installed
+    from tfgen.system.ray_cluster import check_installed
 
     from . import _shards
 

@@ -10,6 +10,7 @@ from tfgen.system.quiet import import_quietly, interruptible
 from ._command import run_command, suggest_next
 from ._monitor import sample_monitors
 from ._train_options import PROG, PublishOptions, parse, read_deciding_flags, saved_run
+from ._train_ray import ray_options, train_on_ray
 from ._workers import Welcome, cluster_of, compare, gather, join, start_crew
 
 
@@ -19,12 +20,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(argv: list[str]) -> None:
-    if (cluster := cluster_of(argv)) is not None:
+    launcher, argv = ray_options(argv)
+    if launcher.ray is None and (cluster := cluster_of(argv)) is not None:
         from tfgen.training.crew import leave
 
         together = _train_as_chief if cluster.task.is_chief else _train_as_worker
         leave(run_command(PROG, lambda words: together(words, cluster), argv))
     request = parse(argv)
+    if launcher.ray is not None and not request.dry_run:
+        train_on_ray(argv, request.config, launcher)
     options = request.config.options
     resumes = options.resume and not request.dry_run
     if resumes and (message := nothing_to_do(request.config, request.publishing)):

@@ -44,7 +44,7 @@ def test_two_workers_complete_a_folder_to_the_bytes_of_one_process(
     ]
     assert contents[0] == contents[1]
     # No cluster is started for a folder that is complete.
-    monkeypatch.setattr("tfgen.system.cluster.connected", None)
+    monkeypatch.setattr("tfgen.system.ray_cluster.connected", None)
     assert commands.main("sample", [*flags, "workers", "--ray"]) == 0
     assert "no image was sampled" in capfd.readouterr().out
 

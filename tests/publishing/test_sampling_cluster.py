@@ -15,14 +15,14 @@ from tfgen.data.shards import ShardRequest
 from tfgen.errors import UsageError
 from tfgen.publishing.sampling_cluster import write_missing
 from tfgen.publishing.sampling_job import SamplingJob, shard_request
-from tfgen.system.cluster import Cluster, connected
+from tfgen.system.ray_cluster import RayCluster, connected
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.newest]
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[RayCluster]:
     """A local cluster, whose workers find the modules of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(commands.ROOT))
@@ -52,7 +52,7 @@ def open_other() -> SamplerDouble:
 
 
 def test_two_workers_write_the_bytes_of_one_process(
-    cluster: Cluster, tmp_path: Path, request_of_30: ShardRequest
+    cluster: RayCluster, tmp_path: Path, request_of_30: ShardRequest
 ) -> None:
     complete(tmp_path / "alone", request_of_30)
     complete(tmp_path / "cluster", request_of_30, most=2)
@@ -70,7 +70,7 @@ def test_two_workers_write_the_bytes_of_one_process(
 
 
 def test_the_error_of_a_worker_is_that_of_the_command(
-    cluster: Cluster, tmp_path: Path, request_of_30: ShardRequest
+    cluster: RayCluster, tmp_path: Path, request_of_30: ShardRequest
 ) -> None:
     job = SamplingJob(tmp_path, request_of_30)
     with job.locked():
@@ -80,7 +80,7 @@ def test_the_error_of_a_worker_is_that_of_the_command(
 
 
 def test_resources_and_numbers_of_workers() -> None:
-    gpus, cores = Cluster(None, 16, 2), Cluster(None, 10, 0)
+    gpus, cores = RayCluster(None, 16, 2), RayCluster(None, 10, 0)
     assert [gpus.count_workers(asked) for asked in (0, 1, 2)] == [2, 1, 2]
     assert [cores.count_workers(asked) for asked in (0, 10)] == [3, 10]
     assert gpus.worker_resources == {"num_cpus": 1, "num_gpus": 1}
@@ -91,6 +91,6 @@ def test_resources_and_numbers_of_workers() -> None:
         cores.count_workers(11)
 
 
-def test_signals_keep_their_handlers(cluster: Cluster) -> None:
+def test_signals_keep_their_handlers(cluster: RayCluster) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -7,7 +7,7 @@ from typing import Any
 from tfgen.data.shards import ShardRecord, ShardRequest
 from tfgen.publishing.sampling_job import SamplingJob, write_shard
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.system.cluster import Cluster, original_error
+from tfgen.system.ray_cluster import RayCluster, original_error
 
 # How often a worker that was lost is started again; its shard is then written again.
 _RESTARTS = 3
@@ -69,7 +69,7 @@ class ShardCounter:
 
 
 def write_missing(
-    cluster: Cluster,
+    cluster: RayCluster,
     job: SamplingJob,
     workers: int,
     open_sampler: Callable[[], SignatureSampler],

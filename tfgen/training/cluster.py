@@ -9,6 +9,8 @@ from typing import Any
 from tfgen.errors import UsageError
 
 VARIABLE = "TF_CONFIG"
+# Set for processes that a launcher has started: the flags with which it starts them again.
+LAUNCHER = "TFGEN_LAUNCHER"
 # Tasks that a cluster may list, but that have nothing to do in this kind of training.
 _IDLE = ("ps", "evaluator")
 _EXAMPLE = (

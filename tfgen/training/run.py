@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import os
 import platform
 import shlex
 import sys
@@ -27,6 +28,7 @@ from tfgen.system import machine
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training import callbacks, checkpoint, cost
+from tfgen.training.cluster import LAUNCHER
 from tfgen.training.crew import Crew
 from tfgen.training.folder import RunFolder, add_resumption, count_workers, run_name, run_path
 from tfgen.training.interrupt import InterruptRequest
@@ -156,9 +158,10 @@ class Run:
     @property
     def _resumption(self) -> str:
         """How to resume the run."""
-        path = shlex.quote(str(self.folder.path))
-        place = "" if self.crew is None else "in every worker "
-        return f"{place}with: tfgen-train {self.config.family} --resume --run-dir {path}"
+        path, launcher = shlex.quote(str(self.folder.path)), os.environ.get(LAUNCHER, "")
+        place = "" if self.crew is None or launcher else "in every worker "
+        command = f"tfgen-train {self.config.family} --resume --run-dir {path} {launcher}"
+        return f"{place}with: {command.rstrip()}"
 
     def _agree_on_data(self, crew: Crew) -> None:
         name, path = self.dataset.name, str(self.folder.path)

@@ -1,7 +1,7 @@
 """A Ray cluster that a command works on: its start, its resources, and its errors in one line.
 
-Ray is an optional dependency, the extra `[ray]`. It is imported only here. Whatever works on a
-cluster shares this: `check_installed` before any work, then `connected`.
+Ray is an optional dependency, the extra `[ray]`. Whatever works on a cluster shares this:
+`check_installed` before any work, then `connected`.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def check_installed() -> None:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class RayCluster:
     """A cluster that this process is connected to.
 
     Attributes:
@@ -73,7 +73,7 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def connected(address: str | None = None, least_cpus: int = 0) -> Iterator[Cluster]:
+def connected(address: str | None = None, least_cpus: int = 0) -> Iterator[RayCluster]:
     """A context in which this process is connected to a cluster.
 
     Handlers of signals that Ray replaces are restored at once. A local cluster ends with the
@@ -96,7 +96,7 @@ def connected(address: str | None = None, least_cpus: int = 0) -> Iterator[Clust
         _init(ray, address, least_cpus)
     try:
         resources = ray.cluster_resources()
-        yield Cluster(ray, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
+        yield RayCluster(ray, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
     finally:
         with _same_handlers():
             ray.shutdown()
@@ -116,11 +116,11 @@ def _init(ray: Any, address: str | None, least_cpus: int) -> None:
         else:
             ray.init(address=address, **quiet)
     except ValueError as error:
-        raise UsageError(f"--ray-address {address} is wrong: {_first_line(error)}") from error
+        raise UsageError(f"--ray-address {address} is wrong: {first_line(error)}") from error
     except Exception as error:  # Ray raises many types, Exception itself among them
         ray.shutdown()
         fault = "cannot be started" if address is None else f"does not answer at {address}"
-        raise WorkError(f"a Ray cluster {fault}: {_first_line(error)}") from error
+        raise WorkError(f"a Ray cluster {fault}: {first_line(error)}") from error
 
 
 def original_error(error: Exception) -> Exception:
@@ -132,10 +132,11 @@ def original_error(error: Exception) -> Exception:
     cause = getattr(error, "cause", None)
     if isinstance(cause, Exception):
         return cause
-    return WorkError(f"a worker of the Ray cluster was lost: {_first_line(error)}")
+    return WorkError(f"a worker of the Ray cluster was lost: {first_line(error)}")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or the name of its class."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 

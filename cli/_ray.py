@@ -7,7 +7,7 @@ from tfgen.settings.fields import Config, option
 
 
 @dataclass(frozen=True)
-class ClusterOptions(Config):
+class RayOptions(Config):
     """The flags that say on which cluster a command works, and with how many workers."""
 
     ray: int | None = option(
