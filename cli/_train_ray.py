@@ -52,9 +52,9 @@ def train_on_ray(words: list[str], config: RunConfig, options: RayOptions) -> No
     from tfgen.system.ray_cluster import check_installed
     from tfgen.training.folder import RunFolder, run_path
 
-    check_installed()
     if read_deciding_flags(words).strategy not in (None, _STRATEGY):
         raise UsageError(f"--ray trains with --strategy {_STRATEGY}; leave --strategy out")
+    check_installed()
     run_dir = run_path(config).absolute()
     if not config.options.resume:
         RunFolder(run_dir).create()

@@ -60,15 +60,15 @@ class Training:
 
 def processes_of(run_dir: Path) -> list[int]:
     """The processes of the workers of a run."""
-    found = []
+    processes = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             arguments = path.read_bytes().split(b"\0")
         except OSError:
             continue  # it has ended
         if str(run_dir).encode() in arguments:
-            found.append(int(path.parent.name))
-    return found
+            processes.append(int(path.parent.name))
+    return processes
 
 
 def parent_of(process: int) -> int:

@@ -64,7 +64,10 @@ def test_all_meet_whatever_else_connects_and_the_port_is_free_for_tensorflow() -
                     while connection.recv(100):
                         pass
 
+    disturbance = threading.Thread(target=disturb)
+
     def follow(cluster: Cluster) -> Any:
+        disturbance.join()  # afterwards, nobody would answer it
         channel, message = join(cluster, VERSIONS, MINUTES, nothing)
         channel.send({"echo": message["number"]})
         return channel
@@ -78,10 +81,8 @@ def test_all_meet_whatever_else_connects_and_the_port_is_free_for_tensorflow() -
         with socket.create_server(chief.chief.endpoint):
             return answers, channels
 
-    disturb_first = threading.Thread(target=disturb)
-    disturb_first.start()
+    disturbance.start()
     leader, *followers = meet(lead, lambda: follow(second), lambda: follow(first))
-    disturb_first.join()
     answers, channels = leader.result()
     assert answers == [{"echo": 0}, {"echo": 1}]
     for channel in (*channels, *(follower.result() for follower in followers)):

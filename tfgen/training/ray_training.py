@@ -112,7 +112,7 @@ class Desk:
 
     def begin(self, rank: int) -> bool:
         """Notes that a worker begins; returns whether there is anything to do."""
-        if self._signum is not None or any(end.is_failure for end in self._ends.values()):
+        if self._signum is not None or self._has_failed():
             return False
         self._starts += rank == 0
         return True
@@ -130,8 +130,11 @@ class Desk:
         self._signum = signum
 
     def signum(self) -> int | None:
-        """The signal to pass on, or None."""
-        return self._signum
+        """The signal to pass on, or None.
+
+        If a process has failed by itself, the others may wait for it.
+        """
+        return self._signum or (signal.SIGTERM if self._has_failed() else None)
 
     def read(self) -> tuple[int, bytes]:
         """How often the chief has begun, and its output since the last call."""
@@ -141,6 +144,9 @@ class Desk:
     def ends(self) -> dict[int, End]:
         """How the processes have ended, by rank."""
         return self._ends
+
+    def _has_failed(self) -> bool:
+        return any(end.is_failure for end in self._ends.values())
 
 
 def run_worker(arguments: Mapping[str, Any]) -> None:
@@ -166,7 +172,7 @@ def run_worker(arguments: Mapping[str, Any]) -> None:
         write = desk.write.remote if rank == 0 else None
         end = _wait(process, write, lambda: ray.get(desk.signum.remote()))
     ray.get(desk.end.remote(rank, end))
-    if end.is_loss or end.is_failure:
+    if end.is_loss:
         raise RuntimeError(f"the process of worker {rank} has ended with status {end.status}")
 
 
@@ -259,10 +265,10 @@ def train_on(
             if request.signum is not None and not is_told:
                 ray.get(desk.interrupt.remote(request.signum))
                 is_told = True
-            begun, output = ray.get(desk.read.remote())
-            if begun > starts:
-                say(f"a worker was lost; the workers are started again, {begun - 1} of {RESTARTS}")
-                starts = begun
+            count, output = ray.get(desk.read.remote())
+            if count > starts:
+                say(f"a worker was lost; the workers are started again, {count - 1} of {RESTARTS}")
+                starts = count
             show(output)
     ends = ray.get(desk.ends.remote())
     return _decide(dict(sorted(ends.items())), request.signum, failures)

@@ -1,4 +1,4 @@
-"""`tfgen-sample --ray`: the shards of one process, and a clear error without Ray."""
+"""`--ray` of `tfgen-sample`: the shards of one process; and a clear error without Ray."""
 
 import importlib.util
 import re
@@ -49,8 +49,15 @@ def test_two_workers_complete_a_folder_to_the_bytes_of_one_process(
     assert "no image was sampled" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("verb", "flags"), [("sample", ["--shard-size", "10", "--out", "shards"]), ("train", [])]
+)
 def test_without_ray_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    verb: str,
+    flags: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     find_spec = importlib.util.find_spec
@@ -59,10 +66,9 @@ def test_without_ray_the_error_says_what_to_install(
         return None if name == "ray" else find_spec(name, *arguments)
 
     monkeypatch.setattr(importlib.util, "find_spec", without_ray)
-    flags = ["vae", "--shard-size", "10", "--out", "shards", "--ray"]
-    assert commands.main("sample", flags) == 2
+    assert commands.main(verb, ["vae", *flags, "--ray"]) == 2
     error = capfd.readouterr().err
     assert error == (
-        "tfgen-sample: error: --ray needs Ray; install it with: pip install 'tfgen[ray]'\n"
+        f"tfgen-{verb}: error: --ray needs Ray; install it with: pip install 'tfgen[ray]'\n"
     )
     assert not list(tmp_path.iterdir())
