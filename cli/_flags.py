@@ -277,6 +277,8 @@ def _add_flag(
     else:
         convert = _converter(kind)
         arguments["metavar"] = {int: "N", float: "X", Path: "PATH"}.get(kind, field.name.upper())
+    if (bare := field.metadata.get("bare")) is not None:
+        arguments |= {"nargs": "?", "const": bare}
     parsing = {"action": _ListAction, "convert": convert} if is_sequence else {"type": convert}
     parser.add_argument(flag, **arguments, **parsing)
 

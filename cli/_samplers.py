@@ -1,10 +1,12 @@
 """What the commands that use a sampler share: its flags, opening it, progress, files."""
 
 import contextlib
+import dataclasses
+import functools
 import io
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +121,25 @@ def open_sampler(name: str, options: SamplerOptions) -> SignatureSampler:
         sampler = (_open_run if _is_run(name, options) else _open_version)(name, options)
     sampler.batch_size, sampler.track = options.batch_size, show_progress
     return sampler
+
+
+def sampler_opening(
+    name: str, options: SamplerOptions, sampler: SignatureSampler
+) -> Callable[[], SignatureSampler]:
+    """Opens the same sampler in another process, whatever its working directory is.
+
+    Args:
+        name: the positional argument, a name or a run directory.
+        options: where the sampler is.
+        sampler: what `open_sampler` returned for them.
+    """
+    # A newer version may be published on the way.
+    version = sampler.number or None
+    folder = options.saved_models.absolute()
+    name = str(Path(name).absolute()) if _is_run(name, options) else name
+    return functools.partial(
+        open_sampler, name, dataclasses.replace(options, version=version, saved_models=folder)
+    )
 
 
 def _is_run(name: str, options: SamplerOptions) -> bool:

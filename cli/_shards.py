@@ -1,7 +1,10 @@
 """The shards of `tfgen-sample`: writes the missing ones, shows progress, and says what was done."""
 
+import contextlib
 import signal
 import time
+from collections.abc import Callable
+from typing import TypeAlias
 
 from rich.console import Console
 
@@ -13,14 +16,23 @@ from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, format_rate, progress
 
 from ._command import terminable
+from ._ray import RayOptions
+
+# Writes the missing shards of a folder, and shows the progress.
+Writing: TypeAlias = Callable[[SamplingJob], None]
 
 
-def complete(sampler: SignatureSampler, job: SamplingJob) -> str:
+def complete(job: SamplingJob, write: Writing) -> str:
     """Writes the shards that a folder lacks; returns what was done, in one line.
 
+    Args:
+        job: the folder.
+        write: `in_this_process` or `on_cluster`.
+
     Raises:
-        UsageError: the folder has shards of another request, or another process uses it.
-        WorkError: the state of the folder is damaged, or a server gives no answer.
+        UsageError: the folder has shards of another request, another process uses it, or the
+            cluster has too few cores.
+        WorkError: the state of the folder is damaged, or a server or a cluster gives no answer.
         InterruptedRunError: a signal ended the work; the message says how much is done.
         OSError: the folder is not writable or the disk is full.
     """
@@ -32,7 +44,8 @@ def complete(sampler: SignatureSampler, job: SamplingJob) -> str:
         start = time.perf_counter()
         try:
             with terminable(""), interruptible():
-                _write_missing(sampler, job)
+                if job.missing:
+                    write(job)
                 job.finish()
         except InterruptedRunError as error:
             raise InterruptedRunError(_describe_state(job), error.signum) from error
@@ -47,12 +60,43 @@ def complete(sampler: SignatureSampler, job: SamplingJob) -> str:
     return f"{count_noun(images, 'image')} sampled in {seconds:.1f} s, {rate}{rest}"
 
 
-def _write_missing(sampler: SignatureSampler, job: SamplingJob) -> None:
-    console, request = Console(stderr=True), job.request
-    title, present = "sampling images", job.images_done
-    with progress(console, title, request.n, present, has_rate=True) as advance:
-        for index in job.missing:
-            job.add(write_shard(sampler, request, index, job.folder, advance))
+def in_this_process(sampler: SignatureSampler) -> Writing:
+    """Writes one shard after the other."""
+
+    def write(job: SamplingJob) -> None:
+        with _bar(job) as advance:
+            for index in job.missing:
+                job.add(write_shard(sampler, job.request, index, job.folder, advance))
+
+    return write
+
+
+def on_cluster(open_sampler: Callable[[], SignatureSampler], options: RayOptions) -> Writing:
+    """Writes shards with the workers of a Ray cluster.
+
+    Args:
+        open_sampler: opens the sampler in a worker.
+        options: which cluster, and how many workers.
+    """
+
+    def write(job: SamplingJob) -> None:
+        from tfgen.publishing.sampling_cluster import write_missing
+        from tfgen.system.ray_cluster import connected
+
+        asked = options.ray or 0
+        with contextlib.ExitStack() as stack:
+            with status("connecting to a Ray cluster"):
+                cluster = stack.enter_context(connected(options.ray_address, asked))
+            workers = cluster.count_workers(asked)
+            advance = stack.enter_context(_bar(job))
+            write_missing(cluster, job, workers, open_sampler, advance)
+
+    return write
+
+
+def _bar(job: SamplingJob) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    console, present = Console(stderr=True), job.images_done
+    return progress(console, "sampling images", job.request.n, present, has_rate=True)
 
 
 def _describe_state(job: SamplingJob) -> str:

@@ -21,6 +21,7 @@ from tfgen.system.terminal import count_noun
 
 from ._command import check_output, run_command, terminable
 from ._flags import Parser, add_flags, align_columns, read_flags
+from ._ray import RayOptions
 from ._sample_options import SampleOptions, is_folder
 from ._samplers import (
     NAME_HELP,
@@ -29,6 +30,7 @@ from ._samplers import (
     open_sampler,
     plain_name,
     read_label,
+    sampler_opening,
     show_progress,
     write_grid,
     write_npz,
@@ -63,14 +65,18 @@ def _body(argv: list[str]) -> None:
     )
     add_flags(parser, SampleOptions)
     add_flags(parser, SamplerOptions)
+    add_flags(parser, RayOptions)
     namespace = parser.parse(argv)
     options, source = (read_flags(namespace, kind) for kind in (SampleOptions, SamplerOptions))
+    cluster: RayOptions = read_flags(namespace, RayOptions)
     if namespace.list:
         print(list_versions(namespace.name, source))
         return
     if options.images_per_shard:
-        sample_shards(namespace.name, options, source)
+        sample_shards(namespace.name, options, source, cluster)
         return
+    if cluster.ray is not None:
+        raise UsageError("--ray is for shards; pass --shard-size too")
     out = options.out or f"{plain_name(namespace.name, source)}-samples.png"
     check_destination(out)
     with interruptible():
@@ -81,26 +87,33 @@ def _body(argv: list[str]) -> None:
     print(f"{count_noun(len(arrays['images']), 'image')} of {sampler.title} in {out}")
 
 
-def sample_shards(name: str, options: SampleOptions, source: SamplerOptions) -> None:
+def sample_shards(
+    name: str, options: SampleOptions, source: SamplerOptions, cluster: RayOptions
+) -> None:
     """Writes the requested images as shards, and says what was done.
 
     Args:
         name: the positional argument, a name or a run directory.
         options: what is sampled.
         source: where the sampler is.
+        cluster: where the work is done.
 
     Raises:
-        UsageError: the folder cannot be used, the model has no such label, or it makes no images.
-        WorkError: the model or the folder is damaged, or a server gives no answer.
+        UsageError: the folder cannot be used, the model has no such label, it makes no images, or
+            the cluster has too few cores.
+        WorkError: the model or the folder is damaged, or a server or a cluster gives no answer.
         InterruptedRunError: a signal ended the work.
     """
     from tfgen.publishing.sampling_job import SamplingJob, shard_request
+    from tfgen.system.ray_cluster import check_installed
 
     from . import _shards
 
     assert options.images_per_shard
     out = options.out or f"{plain_name(name, source)}-samples/"
     check_destination(out, is_for_shards=True)
+    if cluster.ray is not None:
+        check_installed()
     with interruptible():
         sampler = open_sampler(name, source)
         request = shard_request(
@@ -113,7 +126,12 @@ def sample_shards(name: str, options: SampleOptions, source: SamplerOptions) -> 
             batch_size=source.batch_size,
             pixels=options.pixels,
         )
-    done = _shards.complete(sampler, SamplingJob(Path(out), request))
+    job = SamplingJob(Path(out), request)
+    if cluster.ray is None:
+        done = _shards.complete(job, _shards.in_this_process(sampler))
+    else:
+        opening = sampler_opening(name, source, sampler)
+        done = _shards.complete(job, _shards.on_cluster(opening, cluster))
     print_training(sampler)
     images, shards = count_noun(request.n, "image"), count_noun(request.num_shards, "shard")
     print(f"{images} of {sampler.title} in {shards} in {out}")

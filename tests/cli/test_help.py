@@ -14,8 +14,8 @@ from tfgen.models.flow.config import FlowConfig
 from tfgen.models.gan.config import GANConfig
 from tfgen.models.vae.config import VAEConfig
 
-_flags, train = (
-    importlib.import_module(f"{commands.PACKAGE}.{name}") for name in ("_flags", "train")
+_flags, options = (
+    importlib.import_module(f"{commands.PACKAGE}.{name}") for name in ("_flags", "_train_options")
 )
 
 
@@ -129,7 +129,7 @@ def test_columns_line_up_for_a_family_of_another_package(monkeypatch) -> None:
     )
     monkeypatch.setattr(registry, "families", lambda: [vae, foreign])
     monkeypatch.setenv("COLUMNS", "100")
-    table = train.preset_table(registry.families())
+    table = options.preset_table(registry.families())
     # Where the summary starts, in each row of a preset that has one.
     rows = [
         line for line in table.splitlines() if line.startswith("    ") and "the report's" in line
@@ -169,10 +169,10 @@ def test_a_full_disk_behind_the_output_is_one_line(tmp_path: Path) -> None:
 def test_both_spellings_of_a_switch_are_accepted() -> None:
     for default in (False, True):
         parser = _flags.Parser("prog", "")
-        _flags.add_flags(parser, train.PublishOptions, {"publish": default})
+        _flags.add_flags(parser, options.PublishOptions, {"publish": default})
         for argv, publish in (([], default), (["--publish"], True), (["--no-publish"], False)):
-            options = _flags.read_flags(parser.parse(argv), train.PublishOptions)
-            assert options.publish is publish
+            read = _flags.read_flags(parser.parse(argv), options.PublishOptions)
+            assert read.publish is publish
         assert parser.parse(["--no-publish", "--publish"]).publish is True
 
 
@@ -261,7 +261,7 @@ def test_the_usage_line_names_what_is_required() -> None:
 @pytest.mark.quick
 def test_help_texts_are_whole_phrases() -> None:
     kinds = [entry.config for entry in registry.families()]
-    for kind in (*kinds, train.TrainingOptions, train.PublishOptions, train.CommandOptions):
+    for kind in (*kinds, options.TrainingOptions, options.PublishOptions, options.CommandOptions):
         for field in dataclasses.fields(kind):
             text = field.metadata.get("help", "a phrase")
             assert text, field.name

@@ -355,12 +355,3 @@ def test_a_new_version_has_the_next_number_and_says_how_it_differs_from_the_one_
         "vae-2d-tiny",
     )
     assert manifest["run"]["options"]["run_dir"] == "run-3"
-
-
-def test_a_worker_that_is_not_the_chief_publishes_nothing(
-    trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tfgen.training.run.is_chief", lambda strategy: False)
-    monkeypatch.setattr("tfgen.training.run.worker_index", lambda strategy: 1)
-    assert train(trained, "--run-dir", "run") == 0
-    assert names(here) == {"run-worker1"}

@@ -100,6 +100,11 @@ SAMPLE = [
     ),
     sample("shard-size-0", "shard_size = 0 is too small", "--shard-size", 0),
     sample("pixels-without-shards", "raw is for shards; pass --shard-size", "--pixels", "raw"),
+    sample("ray-without-shards", "--ray is for shards; pass --shard-size too", "--ray"),
+    sample("ray-workers", "ray = -1 is too small", "--ray", -1),
+    sample(
+        "ray-address-alone", "--ray-address is for --ray; pass --ray too", "--ray-address", "a:6379"
+    ),
     sample("unknown-pixels", "unknown pixels = 'jpeg'; known: png, raw", "--pixels", "jpeg"),
     sample(
         "shards-in-a-full-folder",

@@ -28,6 +28,15 @@ TRAIN = [
     bare_train("no-model-but-flags", "required: MODEL", "--epochs", 3),
     bare_train("unknown-model", "unknown model 'vea'; did you mean 'vae'", "vea"),
     train("two-models", "unexpected argument 'vae'", "vae"),
+    train(
+        "ray-and-mirrored",
+        "--ray trains with --strategy multiworker; leave --strategy out",
+        *("--ray", 2, "--strategy", "mirrored"),
+    ),
+    train("ray-workers-of-a-training", "ray = -1 is too small", "--ray", -1),
+    train(
+        "ray-address-of-a-training", "is for --ray; pass --ray too", "--ray-address", "head:6379"
+    ),
     train("unknown-preset", "unknown preset 'mlp-3d'.*'mlp-2d'", "--preset", "mlp-3d"),
     train("preset-empty", "unknown preset ''", "--preset", ""),
     train("run-dir-empty", "argument --run-dir: the path is empty; see", "--run-dir", ""),

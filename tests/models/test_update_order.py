@@ -96,14 +96,15 @@ def test_weights_move_after_all_reads(name: str) -> None:
     model = MODELS[name]()
     metrics = {"metrics": ["mse"]} if "with metrics" in name else {}
     model.compile(**model.default_optimizers(1e-3), **metrics)
-    updates = 0
+    moved = set()
     for order in map(Order, executed_graphs(model, images)):
         for update in order.of_kind("ResourceApplyAdam"):
-            updates += 1
+            moved.add(order.variable(update))
             before = order.before(update)
             for read in order.of_kind("ReadVariableOp"):
                 if order.variable(read) != order.variable(update) or exclude(read, update):
                     continue
                 apart = update.name in order.before(read) or read.name in before
                 assert apart, f"{update.name} may overtake {read.name}"
-    assert updates == len(model.trainable_variables)
+    # Each branch of a condition updates the variables by operations of its own.
+    assert len(moved) == len(model.trainable_variables)

@@ -86,13 +86,13 @@ def test_a_step_descends_the_weighted_sum_over_the_batch_size() -> None:
 def test_logged_values_are_weighted_means(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = compiled(FAMILIES[name](), run_eagerly=True)
     values: dict[str, np.ndarray] = {}
-    log = type(model).log
+    accumulate = type(model).accumulate
 
-    def record(self: Any, weights: Any = None, /, **batch: tf.Tensor) -> Any:
+    def record(self: Any, weights: Any = None, /, **batch: tf.Tensor) -> None:
         values.update({key: value.numpy() for key, value in batch.items()})
-        return log(self, weights, **batch)
+        accumulate(self, weights, **batch)
 
-    monkeypatch.setattr(type(model), "log", record)
+    monkeypatch.setattr(type(model), "accumulate", record)
     for step in (model.test_on_batch, model.train_on_batch):
         model.reset_metrics()  # some versions of Keras do so themselves
         logs = step(IMAGES, LABELS, sample_weight=WEIGHTS, return_dict=True)

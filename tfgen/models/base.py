@@ -1,7 +1,6 @@
 """The base of all image models: noise, steps, metrics, compiling, saving."""
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -13,9 +12,9 @@ from tfgen.models import batch
 from tfgen.models.compiling import CompilableModel
 from tfgen.models.preprocessing import Preprocessing
 from tfgen.models.saving import SavableModel
+from tfgen.models.stepping import SteppingModel
 from tfgen.nn import cpu
-from tfgen.nn.average import MovingAverage
-from tfgen.nn.batches import not_empty, pad_empty
+from tfgen.nn.batches import images_present, not_empty, pad_empty
 from tfgen.nn.optimizers import Schedule, make_adam
 from tfgen.settings.model import ModelConfig
 
@@ -42,7 +41,7 @@ class Curve:
     names: tuple[str, ...]
 
 
-class ImageModel(SavableModel, CompilableModel):
+class ImageModel(SavableModel, SteppingModel, CompilableModel):
     """Base of every family: a Keras model of images `uint8[B, H, W, C]`.
 
     A batch is `x`, `(x, labels)` or `(x, labels, sample_weight)`. Training noise is a function of
@@ -151,7 +150,7 @@ class ImageModel(SavableModel, CompilableModel):
             dtype=tf.int64,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
-        self._average: MovingAverage | None = None
+        self._average = None
         self._means = {name: keras.metrics.Mean(name, dtype="float64") for name in self.logged}
         # The constructor creates all weights, so Keras has nothing to build.
         self.built = True
@@ -222,7 +221,6 @@ class ImageModel(SavableModel, CompilableModel):
         """Images, labels and sample weights of a batch `x`, `(x, labels)`, `(x, labels, weights)`.
 
         A replica that gets no image computes an image of zeros, whose sample weight is 0.
-        Synchronized batch normalization counts this image.
 
         Returns:
             Images `[B, *image_shape]`; labels `int32[B]`, None if the model uses no labels
@@ -249,10 +247,22 @@ class ImageModel(SavableModel, CompilableModel):
 
         None: all are images.
         """
-        images = tf.convert_to_tensor(keras.utils.unpack_x_y_sample_weight(data)[0])
-        if not _may_be_empty(images):
+        images = keras.utils.unpack_x_y_sample_weight(data)[0]
+        # What has no shape is no tensor, and `unpack` refuses it.
+        if not hasattr(images, "shape") or not _may_be_empty(images):
             return None
         return pad_empty(tf.ones(tf.shape(images)[:1], self.likelihood_dtype))
+
+    def _make_function(self, step_function: Callable[[Any], Any]) -> Any:
+        """Keras's function of a step, which knows whether its replica has images."""
+
+        def step(data: Any) -> Any:
+            presence = self.presence(data)
+            present = None if presence is None else tf.reduce_max(presence)
+            with images_present(present):
+                return step_function(data)
+
+        return super()._make_function(step)
 
     def training_noise(self) -> random.BatchNoise:
         """The noise of this training step on this replica."""
@@ -284,102 +294,7 @@ class ImageModel(SavableModel, CompilableModel):
             return function(noise, *batches)
         return cpu.side_by_side(function, noise, *batches)
 
-    # --- training: steps and logs -------------------------------------------------------
-
-    def reduce_loss(
-        self,
-        losses: tf.Tensor,
-        weights: tf.Tensor | None = None,
-        network: keras.Layer | None = None,
-    ) -> tf.Tensor:
-        """The scalar that a step minimizes: Σ w·l / B, and the regularizers of the network.
-
-        Args:
-            losses: the loss l of each image, `[B]`.
-            weights: sample weights w, `[B]`; None: 1.
-            network: the network that the loss trains, which this step has called; None: the model.
-        """
-        loss = tf.reduce_mean(losses if weights is None else weights * losses)
-        penalties = (self if network is None else network).losses
-        if not penalties:
-            return loss
-        return tf.add_n([loss, *(tf.cast(penalty, loss.dtype) for penalty in penalties)])
-
-    def minimize(self, loss: tf.Tensor, tape: tf.GradientTape) -> None:
-        """One training step: moves all trainable weights and the EMA, counts the step.
-
-        Args:
-            loss: scalar, the mean over this replica's images and the regularizers.
-            tape: the tape that recorded the loss.
-        """
-        self.descend(loss, tape, self.optimizer, self.trainable_variables)
-        if self._average is not None:
-            self._average.update(self.step.value)
-        self.count_step(loss)
-
-    def descend(
-        self,
-        loss: tf.Tensor,
-        tape: tf.GradientTape,
-        optimizer: Any,
-        variables: Sequence[keras.Variable],
-    ) -> None:
-        """One step of an optimizer down the gradient of a loss.
-
-        Gradients are averaged over the replicas. Each counts alike, whatever its number of images.
-
-        The update waits until the loss is known, and thus until every pass of the step has read the
-        weights. TensorFlow's graph optimizer drops the edges by which an update waits for reads of
-        its variable. Usually the gradient itself needs these reads. The gradient of a loss that is
-        linear in the last layer does not: a pass of the critic could then read that layer after its
-        update.
-
-        Args:
-            loss: scalar, the mean over this replica's images and the regularizers.
-            tape: the tape that recorded the loss.
-            optimizer: an optimizer of the model.
-            variables: the variables that the optimizer moves.
-        """
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        scale = optimizer.scale_loss(tf.ones_like(loss)) / replicas
-        gradients = tape.gradient(loss, variables, output_gradients=scale)
-        with tf.control_dependencies([loss]):
-            optimizer.apply(gradients, variables)
-
-    def count_step(self, loss: tf.Tensor) -> None:
-        """Counts a training step once its loss is known.
-
-        At the end of a data set of unknown length, Keras starts one more step. It fails for lack of
-        a batch, but what does not need the batch could still run.
-        """
-        with tf.control_dependencies([loss]):
-            self.step.assign_add(1)
-
-    def track_average(self, variables: Sequence[keras.Variable], decay: float) -> None:
-        """Adds an EMA that evaluation and sampling use; a `decay` of 0 adds none."""
-        if decay:
-            self._average = MovingAverage(self, variables, decay)
-
-    def averaged(self) -> contextlib.AbstractContextManager[Any]:
-        """A context in which the weights read as their EMA, if there is one."""
-        return self._average.scope() if self._average is not None else contextlib.nullcontext()
-
-    def log(self, weights: tf.Tensor | None = None, /, **values: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Adds a batch's values `[B]` to the metrics; returns what a step returns.
-
-        A logged value is the mean Σ w·v / Σ w over all images so far; 0 if all weights are 0.
-
-        Args:
-            weights: sample weights w, `[B]`; None: 1.
-            **values: values v by the names in `logged`.
-        """
-        for name, value in values.items():
-            self._means[name].update_state(value, weights)
-        results: dict[str, tf.Tensor] = self.get_metrics_result()
-        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
-            # Keras concatenates the replicas' logs along their first axis, which a scalar lacks.
-            results = {name: value[None] for name, value in results.items()}
-        return results
+    # --- prediction and dtypes ----------------------------------------------------------
 
     def predict_step(self, data: Any) -> Any:
         """The outputs of `call` for images, and for their labels if the model has classes."""

@@ -1,9 +1,33 @@
 """Batches that may be empty."""
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
+
+_PRESENT: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar("present", default=None)
+
+
+@contextlib.contextmanager
+def images_present(present: tf.Tensor | None) -> Iterator[None]:
+    """A context for the step of a replica that may have no image.
+
+    Args:
+        present: scalar, 1 if the replica has images, 0 if it computes an image in place of none;
+            None: it has images.
+    """
+    token = _PRESENT.set(present)
+    try:
+        yield
+    finally:
+        _PRESENT.reset(token)
+
+
+def are_present() -> tf.Tensor | None:
+    """The argument of the `images_present` around this step; None if there is none."""
+    return _PRESENT.get()
 
 
 def pad_empty(batch: tf.Tensor) -> tf.Tensor:

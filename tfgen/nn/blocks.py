@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfgen.errors import UsageError
-from tfgen.nn.layers import LEAK, Dropout, SpectralNormalization
+from tfgen.nn.layers import LEAK, BatchNormalization, Dropout, SpectralNormalization
 
 # PyTorch's defaults. With Keras's default momentum, the moving average is ten times as slow.
 _NORM_MOMENTUM, _NORM_EPSILON = 0.9, 1e-5
@@ -192,7 +192,7 @@ def make_batch_norm(dtype: Any) -> keras.layers.Layer:
     """Batch normalization, over the images of all replicas if there are several."""
     # Otherwise the moving moments of the replicas would drift apart.
     synchronized = tf.distribute.has_strategy()
-    return keras.layers.BatchNormalization(
+    return BatchNormalization(
         momentum=_NORM_MOMENTUM, epsilon=_NORM_EPSILON, synchronized=synchronized, dtype=dtype
     )
 

@@ -4,7 +4,6 @@ import dataclasses
 from dataclasses import dataclass
 
 import keras
-import tensorflow as tf
 
 from tfgen.nn.cpu import Adam
 
@@ -21,7 +20,6 @@ class Schedule:
         cosine_steps: total steps, warm-up included, at the end of which a cosine reaches 0
             (Loshchilov & Hutter 2016, "SGDR"); None keeps the peak learning rate.
         clip_norm: global gradient norm to which larger gradients are clipped; 0 disables clipping.
-            With several replicas, each clips its share of the gradient to its share of the norm.
     """
 
     warmup_steps: int = 0
@@ -67,6 +65,5 @@ def make_adam(
         beta_2: decay of the second moment.
     """
     schedule = schedule or Schedule()
-    # Keras clips before it sums over the replicas, whose losses are shares of the whole.
-    share = schedule.clip_norm / tf.distribute.get_strategy().num_replicas_in_sync
-    return Adam(schedule.of(learning_rate), beta_1, beta_2, global_clipnorm=share or None)
+    limit = schedule.clip_norm or None
+    return Adam(schedule.of(learning_rate), beta_1, beta_2, global_clipnorm=limit)

@@ -43,6 +43,7 @@ def option(
     maximum: float | None = None,
     above: float | None = None,
     choices: Sequence[str] | None = None,
+    bare: Any = None,
 ) -> Any:
     """A dataclass field that becomes a command-line flag.
 
@@ -53,6 +54,7 @@ def option(
         maximum: largest allowed value.
         above: a bound that the value must exceed.
         choices: allowed values, for a field of type `str`; a `Literal` lists its own.
+        bare: the value if the flag is passed without one; None: it needs a value.
     """
     metadata = {
         "help": help,
@@ -60,6 +62,7 @@ def option(
         "maximum": maximum,
         "above": above,
         "choices": choices,
+        "bare": bare,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

@@ -79,7 +79,11 @@ class TrainingOptions(Config):
 
 # Options that may differ between a run and its resumption: they do not change what is computed.
 # `epochs` does change it with the schedule `cosine`, which then ends at the new last epoch.
-RESUMABLE = ("epochs", "run_dir", "resume", "checkpoint_every", "keep_every", "name", "data_dir")
+# Another `strategy` or number of workers changes rounding and noise; the run then says so.
+RESUMABLE = (
+    *("epochs", "run_dir", "resume", "checkpoint_every", "keep_every", "name", "data_dir"),
+    "strategy",
+)
 # Training options of earlier versions, which now belong to the command alone.
 _COMMAND_OPTIONS = ("saved_models", "publish", "dry_run")
 

@@ -22,6 +22,7 @@ from tfgen.settings.model import images_at_once
 from tfgen.system import machine
 from tfgen.system.terminal import count_noun, format_value, make_bar, on_screen, print_values
 from tfgen.training import checkpoint
+from tfgen.training.crew import Word
 from tfgen.training.folder import RunFolder
 from tfgen.training.interrupt import InterruptRequest
 
@@ -136,6 +137,21 @@ class MetricsLog(keras.callbacks.Callback):
         print_values(self.console, [start, f"{seconds:.1f} s", *words])
 
 
+class SingleProcess:
+    """A training in one process; `shared_state.ChiefProcess` stands in for it in a cluster."""
+
+    def agree(self, word: Word) -> None:
+        """Tells other workers what is decided after a step."""
+
+    def read_state(self, model: Any) -> dict[str, np.ndarray]:
+        """The arrays of a checkpoint."""
+        return checkpoint.read_arrays(model)
+
+    def restore_metrics(self, model: Any, restored: checkpoint.Checkpoint) -> None:
+        """Restores the metrics of an epoch that was interrupted."""
+        restored.restore_metrics(model)
+
+
 class Checkpointing(keras.callbacks.Callback):
     """Saves at the end of an epoch, at intervals within it, on a signal, and weights to keep.
 
@@ -150,6 +166,7 @@ class Checkpointing(keras.callbacks.Callback):
         restored: the checkpoint that the run resumes from, or None. It is kept until there are two
             newer ones, and its metrics are restored if it was saved within an epoch.
         advice: how to continue, for the message of an interrupted run.
+        process: this process, alone or the chief of several workers.
     """
 
     def __init__(
@@ -161,8 +178,10 @@ class Checkpointing(keras.callbacks.Callback):
         interrupt: InterruptRequest,
         restored: checkpoint.Checkpoint | None,
         advice: str,
+        process: SingleProcess,
     ):
         super().__init__()
+        self._process = process
         self.folder, self.position = folder, position
         self.interrupt, self.advice = interrupt, advice
         self.period, self.keep_every = 60 * minutes, keep_every
@@ -175,7 +194,7 @@ class Checkpointing(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Restores the metrics of an epoch that was interrupted."""
         if self._restored is not None and self.position.batch:
-            self._restored.restore_metrics(self.model)
+            self._process.restore_metrics(self.model, self._restored)
         self._restored = None
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -186,11 +205,12 @@ class Checkpointing(keras.callbacks.Callback):
         """
         if self.position.batch == self.position.steps_per_epoch:
             return  # `on_epoch_end` saves, after the validation
-        if (signum := self.interrupt.signum) is not None:
+        signum = self.interrupt.signum
+        is_due = signum is not None or time.monotonic() - self._saved_at > self.period
+        self._process.agree(Word(is_due, signum))
+        if is_due:
             self._save()
-            self._stop(signum)
-        if time.monotonic() - self._saved_at > self.period:
-            self._save()
+        self._stop(signum)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Saves the weights, if they are to be kept, and then the epoch.
@@ -211,20 +231,23 @@ class Checkpointing(keras.callbacks.Callback):
             weights = checkpoint.read_arrays(self.model, ("weights",))
             checkpoint.save_epoch(self.folder.checkpoints, epoch + 1, weights)
         self._save()
-        if (signum := self.interrupt.signum) is not None:
-            self._stop(signum)
+        signum = self.interrupt.signum
+        self._process.agree(Word(True, signum))
+        self._stop(signum)
 
     def _save(self) -> None:
         self._previous = checkpoint.save_step(
             self.folder.checkpoints,
             self.position.step,
-            checkpoint.read_arrays(self.model),
+            self._process.read_state(self.model),
             dataclasses.asdict(self.position),
             self._previous,
         )
         self._saved_at = time.monotonic()
 
-    def _stop(self, signum: int) -> None:
+    def _stop(self, signum: int | None) -> None:
+        if signum is None:
+            return
         raise InterruptedRunError(
             f"interrupted {self.position.place}; the state is saved. {self.advice}", signum
         )

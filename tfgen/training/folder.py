@@ -250,6 +250,18 @@ def add_resumption(
     }
 
 
+def count_workers(saved: Mapping[str, Any]) -> int:
+    """Number of processes that trained a run last.
+
+    Args:
+        saved: the content of its config.json.
+    """
+    started: int = saved.get("workers", 1)
+    # An entry repeats only what differs from the start of the run.
+    last: int = saved["resumed"][-1].get("workers", started) if saved.get("resumed") else started
+    return last
+
+
 def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
     """Refuses to resume with settings that would change what the run computes.
 

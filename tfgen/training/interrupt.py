@@ -5,7 +5,7 @@ import threading
 from types import FrameType
 from typing import Any, Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class InterruptRequest:
@@ -22,7 +22,7 @@ class InterruptRequest:
     def __enter__(self) -> Self:
         # Only the main thread may set handlers; in another thread, signals are not recorded.
         if threading.current_thread() is threading.main_thread():
-            self._previous = {signum: signal.signal(signum, self._record) for signum in _SIGNALS}
+            self._previous = {signum: signal.signal(signum, self._record) for signum in SIGNALS}
         return self
 
     def __exit__(self, *exc: Any) -> None:

@@ -15,7 +15,6 @@ from tfgen.settings.family import PRESET_IMAGES
 from tfgen.settings.model import images_at_once
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.terminal import count_noun
-from tfgen.training.folder import run_path
 from tfgen.training.strategy import scope
 
 # Keras calls into Python once in this many steps; more gains nothing at the length of these steps.
@@ -109,14 +108,6 @@ def eval_batch_size(config: RunConfig) -> int:
 def train_images(dataset: Dataset | Outline) -> int:
     """Number of training images."""
     return dataset.train if isinstance(dataset, Outline) else len(dataset.train)
-
-
-def for_worker(config: RunConfig, index: int) -> RunConfig:
-    """The configuration of a worker that is not the chief: with a run directory of its own."""
-    path, suffix = run_path(config), f"-worker{index}"
-    if not path.name.endswith(suffix):
-        path = path.with_name(path.name + suffix)
-    return dataclasses.replace(config, options=dataclasses.replace(config.options, run_dir=path))
 
 
 def compiled_model(config: RunConfig, strategy: Any, steps: int) -> ImageModel:

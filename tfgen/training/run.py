@@ -2,11 +2,13 @@
 
 import contextlib
 import importlib.metadata
+import os
 import platform
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -26,16 +28,23 @@ from tfgen.system import machine
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training import callbacks, checkpoint, cost
-from tfgen.training.folder import RunFolder, add_resumption, run_name, run_path
+from tfgen.training.cluster import LAUNCHER
+from tfgen.training.crew import Crew
+from tfgen.training.folder import RunFolder, add_resumption, count_workers, run_name, run_path
 from tfgen.training.interrupt import InterruptRequest
 from tfgen.training.plan import (
     compiled_model,
     count_parameters,
     eval_batch_size,
-    for_worker,
     with_data,
 )
-from tfgen.training.strategy import is_chief, make_strategy, worker_index
+from tfgen.training.shared_state import (
+    ChiefProcess,
+    Following,
+    receive_checkpoint,
+    send_checkpoint,
+)
+from tfgen.training.strategy import make_strategy
 from tfgen.training.weights import Weights, read_weights
 
 
@@ -48,6 +57,8 @@ class Run:
         config: everything that determines the run, except for what the data decides.
         console: where progress is printed.
         notes: further entries of config.json, by name.
+        crew: the processes of the strategy `multiworker`, if there are several. Only the chief has
+            a run directory; in another worker, `folder` has the chief's path and is not used.
 
     Attributes:
         config: the configuration, with what the data decides.
@@ -61,18 +72,25 @@ class Run:
         UsageError: the request is wrong.
     """
 
-    def __init__(self, config: RunConfig, console: Console, notes: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        config: RunConfig,
+        console: Console,
+        notes: Mapping[str, Any] | None = None,
+        crew: Crew | None = None,
+    ):
         _configure_devices(config)
         strategy = make_strategy(config.options.strategy)
         self.console, self.notes = console, dict(notes or {})
         with status(f"loading data set {config.options.dataset}"):
             self.dataset = load(config.options.dataset, config.options.data_dir)
-        config = with_data(config, self.dataset)
-        self.is_chief = is_chief(strategy)
-        self.config = config if self.is_chief else for_worker(config, worker_index(strategy))
+        self.config = with_data(config, self.dataset)
+        self.crew, self.is_chief = crew, crew is None or crew.is_chief
         self.options = self.config.options
         self.name = run_name(self.config)
         self.folder = RunFolder(run_path(self.config))
+        if crew is not None:
+            self._agree_on_data(crew)
         steps = steps_per_epoch(len(self.dataset.train), self.options.batch_size)
         if self.is_chief:
             with status("estimating memory and disk space"):
@@ -100,9 +118,13 @@ class Run:
             UsageError: the directory holds another run or is in use, or the data set has changed.
             WorkError: no checkpoint is sound.
         """
+        if not self.is_chief:
+            with self._following():
+                yield
+            return
         if not self.options.resume:
             self.folder.create()
-        with self.folder.locked(), self._interrupt:
+        with self.folder.locked(), self._recording():
             if self.options.resume:
                 self._check_data()
                 self._restore()
@@ -111,7 +133,50 @@ class Run:
                 self.folder.truncate_metrics(self._position.epoch)
                 # It is an evaluation of weights that the training will change.
                 self.folder.evaluation.unlink(missing_ok=True)
+            if self.crew is not None:
+                send_checkpoint(self.model, self.crew, self._restored)
+                self.crew.advice = f"resume {self._resumption}"
             yield
+
+    @contextlib.contextmanager
+    def _following(self) -> Iterator[None]:
+        """The context of `started` in a worker that is not the chief."""
+        assert self.crew is not None
+        with self._recording():
+            self._resume_from(receive_checkpoint(self.model, self.crew))
+            self.crew.advice = f"resume {self._resumption}"
+            yield
+
+    @contextlib.contextmanager
+    def _recording(self) -> Iterator[None]:
+        """A context in which a signal, to any of the processes, is a request to end."""
+        with self._interrupt, contextlib.ExitStack() as stack:
+            if self.crew is not None:
+                stack.enter_context(self.crew.recording(self._interrupt))
+            yield
+
+    @property
+    def _resumption(self) -> str:
+        """How to resume the run."""
+        path, launcher = shlex.quote(str(self.folder.path)), os.environ.get(LAUNCHER, "")
+        place = "" if self.crew is None or launcher else "in every worker "
+        command = f"tfgen-train {self.config.family} --resume --run-dir {path} {launcher}"
+        return f"{place}with: {command.rstrip()}"
+
+    def _agree_on_data(self, crew: Crew) -> None:
+        name, path = self.dataset.name, str(self.folder.path)
+        crew.compare(
+            "data",
+            self.dataset.fingerprint,
+            lambda task, _: (
+                f"the data set {name} of {task} is not that of the chief; copy the chief's there, "
+                "and name its folder with --data-dir"
+            ),
+        )
+        if crew.is_chief:
+            crew.send({"run_dir": path})
+        else:
+            self.folder = RunFolder(Path(str(crew.receive("run_dir"))))
 
     def train(self, observers: Sequence[keras.callbacks.Callback] = ()) -> None:
         """Trains to the last epoch, from the start or from the restored checkpoint.
@@ -132,6 +197,9 @@ class Run:
         train, validation = self.dataset.train, self.dataset.validation
         if not self.model.num_classes:
             train, validation = Split(train.images), Split(validation.images)
+        if not self.is_chief:
+            self._follow(train, validation)
+            return
         title = f"{self.name}, {self.options.preset}"
         figures = callbacks.Figures(
             self.folder, self.options.epochs, title, self.config.family, validation
@@ -150,6 +218,16 @@ class Run:
                 figures.write_curves()
             raise
         print_line(self.console, f"run directory: {self.folder.path}")
+
+    def _follow(self, train: Split, validation: Split) -> None:
+        """Trains in a worker that is not the chief, which writes nothing."""
+        assert self.crew is not None
+        members = [
+            callbacks.Tracking(self._position, self.folder.checkpoints),
+            Following(self._position, self.crew, self._restored),
+        ]
+        self._restored = None
+        self._fit(train, validation, members)
 
     def restore_weights(self, choice: str) -> Weights:
         """Gives the model weights of the run, whose last epoch is done.
@@ -179,12 +257,16 @@ class Run:
 
     def _restore(self) -> None:
         with status("reading the checkpoint"):
-            self._restored, problems = checkpoint.read_newest(self.folder.checkpoints)
+            restored, problems = checkpoint.read_newest(self.folder.checkpoints)
         for problem in problems:
             print_line(self.console, f"{problem}; the checkpoint before it is used")
-        if self._restored is not None:
-            self._restored.restore(self.model)
-            self._position = callbacks.Position(**self._restored.state)
+        self._resume_from(restored)
+
+    def _resume_from(self, restored: checkpoint.Checkpoint | None) -> None:
+        self._restored = restored
+        if restored is not None:
+            restored.restore(self.model)
+            self._position = callbacks.Position(**restored.state)
 
     def _write_config(self) -> None:
         start = {
@@ -192,9 +274,16 @@ class Run:
             "command": ["tfgen-train", *sys.argv[1:]],
             "versions": package_versions(),
             "machine": machine.describe(),
+            "workers": self._workers,
         }
         if self.options.resume:
             saved = self.folder.read_config()
+            if (before := count_workers(saved)) != self._workers:
+                print_line(
+                    self.console,
+                    f"the run was saved by {count_noun(before, 'worker')} and continues with "
+                    f"{self._workers}; from here on, it differs from an uninterrupted run",
+                )
             self.folder.write_config(add_resumption(saved, self.config.options, self.notes, start))
             return
         dataset = self.dataset
@@ -207,6 +296,10 @@ class Run:
             data["class_names"] = list(dataset.class_names)
         self.folder.write_config({**self.config.to_json(), **self.notes, "data": data, **start})
 
+    @property
+    def _workers(self) -> int:
+        return 1 if self.crew is None else self.crew.size
+
     def _announce(self) -> None:
         position = self._position
         epochs = count_noun(self.options.epochs, "epoch")
@@ -214,6 +307,11 @@ class Run:
         start = "from the start"
         if position.step:
             start = f"continuing {position.place}"
+        if not self.is_chief:
+            assert self.crew is not None
+            task, chief = self.crew.cluster.task, self.crew.cluster.chief
+            print_line(self.console, f"{task} trains {self.name} with {chief}, {start}")
+            return
         print_line(
             self.console,
             f"{self.name}: {count_parameters(self.model):,} parameters, {epochs} of {steps}, "
@@ -233,8 +331,7 @@ class Run:
         The reports of an epoch come before its checkpoint. A run that is killed between the two
         repeats the epoch, so no report is missing.
         """
-        path = shlex.quote(str(self.folder.path))
-        advice = f"Resume with: tfgen-train {self.config.family} --resume --run-dir {path}"
+        process = callbacks.SingleProcess() if self.crew is None else ChiefProcess(self.crew)
         checkpointing = callbacks.Checkpointing(
             self.folder,
             self._position,
@@ -242,7 +339,8 @@ class Run:
             self.options.keep_every,
             self._interrupt,
             self._restored,
-            advice,
+            f"Resume {self._resumption}",
+            process,
         )
         self._restored = None
         return [

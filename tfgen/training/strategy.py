@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfgen.errors import UsageError
+from tfgen.training.cluster import read_cluster
 
 
 def make_strategy(name: str) -> Any:
@@ -25,30 +26,17 @@ def make_strategy(name: str) -> Any:
         devices = [device.name for device in tf.config.list_logical_devices(kind)]
         return tf.distribute.MirroredStrategy(devices)
     if name == "multiworker":
-        try:
-            return tf.distribute.MultiWorkerMirroredStrategy()
-        except ValueError as error:
-            raise UsageError(
-                f"the environment variable TF_CONFIG lists no workers: {error}"
-            ) from error
+        cluster = read_cluster()
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec(cluster.addresses()),
+            task_type=cluster.task.kind,
+            task_id=cluster.task.index,
+            rpc_layer="grpc",
+        )
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     raise UsageError(f"unknown strategy {name!r}; known: none, mirrored, multiworker")
 
 
 def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
     """The strategy's scope; for None a context that does nothing."""
     return strategy.scope() if strategy is not None else contextlib.nullcontext()
-
-
-def is_chief(strategy: Any) -> bool:
-    """Whether this process is the only one, or the worker that writes for all workers."""
-    resolver = getattr(strategy, "cluster_resolver", None)
-    # Without a strategy, or with the strategy of a single process, there is no task number.
-    if resolver is None or resolver.task_id is None or resolver.task_type == "chief":
-        return True
-    # Worker 0 is the chief if no task is called "chief".
-    return resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
-
-
-def worker_index(strategy: Any) -> int:
-    """The number of this worker among the tasks of its type."""
-    return int(strategy.cluster_resolver.task_id)

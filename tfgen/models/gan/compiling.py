@@ -3,9 +3,7 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from tfgen.errors import UsageError
 from tfgen.models.gan.config import GANConfig
 from tfgen.models.generative import GenerativeModel
 
@@ -34,17 +32,13 @@ class TwoPlayerModel(GenerativeModel):
             **kwargs: further arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: `optimizer` is passed, both optimizers are the same object, or several
-                replicas would train with `critic_steps` above 1, or with `penalty_every` above 1
-                and a discriminator that has `spectral_norm` or `dropout`.
+            ValueError: `optimizer` is passed, or both optimizers are the same object.
         """
         if "optimizer" in kwargs:
             raise ValueError(
                 "a GAN has two optimizers, not one: pass compile(generator_optimizer=…, "
                 "discriminator_optimizer=…)"
             )
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            self._check_replicas()
         optimizer = keras.optimizers.get(discriminator_optimizer)
         if optimizer is generator_optimizer:
             raise ValueError(
@@ -57,22 +51,6 @@ class TwoPlayerModel(GenerativeModel):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.discriminator_optimizer = optimizer
         super().compile(optimizer=generator_optimizer, jit_compile=jit_compile, **kwargs)
-
-    def _check_replicas(self) -> None:
-        """Refuses what TensorFlow would have to synchronize in a conditional part of a step."""
-        config = self.config
-        if config.critic_steps > 1:
-            raise UsageError(
-                f"critic_steps = {config.critic_steps} does not train over several replicas; "
-                "use 1, or a single device"
-            )
-        # In the pass of a penalty, both change a weight that all replicas share.
-        has_state = config.spectral_norm or config.dropout
-        if config.penalty_every > 1 and (config.r1 or config.r2) and has_state:
-            raise UsageError(
-                f"penalty_every = {config.penalty_every} does not train over several replicas with "
-                "spectral_norm or dropout; use 1, or a single device"
-            )
 
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of `compile`; part of `keras.Model.save`."""

@@ -113,6 +113,11 @@ class GANConfig(ConditionalConfig):
         """Number of the discriminator's outputs for classes, beside the one for all."""
         return self.num_classes if self.conditioning == "projection" else 0
 
+    @property
+    def penalizes_slope(self) -> bool:
+        """Whether the discriminator's loss has a penalty R₁ or R₂."""
+        return bool(self.r1 or self.r2)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         # Twice the same would be twice with the same random numbers.

@@ -14,6 +14,7 @@ from tfgen.models.gan.losses import LOSSES, gradient_penalty, squared_slope
 from tfgen.models.gan.networks import build_discriminator, build_generator
 from tfgen.models.generative import SAMPLE_DISTANCE
 from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
+from tfgen.nn import replicas
 from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
 from tfgen.nn.optimizers import Schedule, make_adam
@@ -184,16 +185,11 @@ class GAN(TwoPlayerModel):
         """The generator's move, in its turn, then the discriminator's."""
         noise = self.training_noise()
         real, labels, weights = self._real(data, noise)
-        present = self.presence(data)
-        fake = tf.stop_gradient(self._generator_turn(real, labels, noise, present))
-        with tf.GradientTape() as tape:
-            values = self.game_values(real, fake, labels, noise, training=True, weights=weights)
-            loss = self.reduce_loss(values["discriminator_loss"], present, self.discriminator)
-        self.descend(
-            loss, tape, self.discriminator_optimizer, self.discriminator.trainable_variables
-        )
+        fake = tf.stop_gradient(self._generator_turn(real, labels, noise))
+        game = {"labels": labels, "noise": noise, "weights": weights}
+        values, loss = self._discriminator_turn(real=real, fake=fake, **game)
         self.count_step(loss)
-        return self._log_game(values, weights, present)
+        return self._log_game(values, weights, self.presence(data))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Both losses and scores of a batch, by the generator itself, not its EMA."""
@@ -211,10 +207,12 @@ class GAN(TwoPlayerModel):
         noise: random.BatchNoise,
         training: bool,
         weights: tf.Tensor | None = None,
+        slope_times: int = 1,
     ) -> dict[str, tf.Tensor]:
         """Both losses and both scores of real and generated events, `[B]` each.
 
         Sample weights multiply the term of real events in the discriminator's loss, nothing else.
+        `slope_times` multiplies R₁ and R₂.
 
         The discriminator gets real and generated events in two passes. Batch normalization needs
         separate moments for them, and the pass over real events need not wait for the generator.
@@ -234,8 +232,8 @@ class GAN(TwoPlayerModel):
             loss += self.config.gradient_penalty * gradient_penalty(
                 lambda events: self.discriminate(events, labels, training), real, fake, between
             )
-        if self.config.r1 or self.config.r2:
-            loss += self._slope_penalty(real, fake, labels, training)
+        if self.config.penalizes_slope and slope_times:
+            loss += slope_times * self._slope_penalty(real, fake, labels, training)
         return {
             "generator_loss": self._generator_loss(fake_logits, real_logits),
             "discriminator_loss": loss,
@@ -255,30 +253,13 @@ class GAN(TwoPlayerModel):
     def _slope_penalty(
         self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
-        """R₁ and R₂, `[B]`: in every n-th step n times as strong, n = `penalty_every`, else 0.
-
-        Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", call this lazy
-        regularization. Outside of training, the penalty is the mean over the steps.
-        """
-        config = self.config
-
-        def penalty() -> tf.Tensor:
-            terms = [
-                0.5
-                * weight
-                * squared_slope(lambda x: self.discriminate(x, labels, training), events)
-                for weight, events in ((config.r1, real), (config.r2, fake))
-                if weight
-            ]
-            return tf.add_n(terms)
-
-        if config.penalty_every == 1 or not training:
-            return penalty()
-        return tf.cond(
-            self.step.value % config.penalty_every == 0,
-            lambda: config.penalty_every * penalty(),
-            lambda: tf.zeros(tf.shape(real)[:1], real.dtype),
-        )
+        """R₁ and R₂, `[B]`."""
+        terms = [
+            0.5 * weight * squared_slope(lambda x: self.discriminate(x, labels, training), events)
+            for weight, events in ((self.config.r1, real), (self.config.r2, fake))
+            if weight
+        ]
+        return tf.add_n(terms)
 
     def _log_game(
         self,
@@ -286,23 +267,23 @@ class GAN(TwoPlayerModel):
         weights: tf.Tensor | None,
         present: tf.Tensor | None,
     ) -> dict[str, tf.Tensor]:
-        self.log(weights, real_score=values.pop("real_score"))
-        return self.log(present, **values)
+        self.accumulate(weights, real_score=values["real_score"])
+        others = {name: value for name, value in values.items() if name != "real_score"}
+        return self.log(present, **others)
 
     def _generator_turn(
         self,
         real: tf.Tensor,
         labels: tf.Tensor | None,
         noise: random.BatchNoise,
-        present: tf.Tensor | None,
     ) -> tf.Tensor:
         """Generated events; in every `critic_steps`-th step the generator also moves."""
         batch = tf.shape(real)[0]
         if self.config.critic_steps == 1:
-            return self._move_generator(batch, real, labels, noise, present)
-        return tf.cond(
+            return self._move_generator(batch, real, labels, noise)
+        return replicas.cond(
             (self.step.value + 1) % self.config.critic_steps == 0,
-            lambda: self._move_generator(batch, real, labels, noise, present),
+            lambda: self._move_generator(batch, real, labels, noise),
             lambda: self._draw(batch, labels, noise, training=True),
         )
 
@@ -312,7 +293,6 @@ class GAN(TwoPlayerModel):
         real: tf.Tensor,
         labels: tf.Tensor | None,
         noise: random.BatchNoise,
-        present: tf.Tensor | None,
     ) -> tf.Tensor:
         """One step of the generator; returns the events that it drew before the step."""
         real_logits = None
@@ -323,11 +303,32 @@ class GAN(TwoPlayerModel):
             seen = self._augmented(fake, noise, 3)
             fake_logits = self.discriminate(seen, labels, training=True)
             losses = self._generator_loss(fake_logits, real_logits)
-            loss = self.reduce_loss(losses, present, self.generator)
+            loss = self.reduce_loss(losses, network=self.generator)
         self.descend(loss, tape, self.optimizer, self.generator.trainable_variables)
         if self._average is not None:
             self._average.update(self.step.value // self.config.critic_steps)
         return fake
+
+    def _discriminator_turn(self, **game: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """One step of the discriminator; returns the game's values before it, and the loss.
+
+        In every n-th step, R₁ and R₂ are n times as strong, n = `penalty_every`, else 0 (Karras et
+        al. 2020, "Analyzing and improving the image quality of StyleGAN", "lazy regularization").
+        """
+
+        def move(slope_times: int) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            with tf.GradientTape() as tape:
+                values = self.game_values(**game, training=True, slope_times=slope_times)
+                losses = values["discriminator_loss"]
+                loss = self.reduce_loss(losses, network=self.discriminator)
+            variables = self.discriminator.trainable_variables
+            self.descend(loss, tape, self.discriminator_optimizer, variables)
+            return values, loss
+
+        every = self.config.penalty_every
+        if every == 1 or not self.config.penalizes_slope:
+            return move(1)
+        return replicas.cond(self.step.value % every == 0, lambda: move(every), lambda: move(0))
 
     def _draw(
         self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise, training: bool

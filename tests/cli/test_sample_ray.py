@@ -1,0 +1,74 @@
+"""`--ray` of `tfgen-sample`: the shards of one process; and a clear error without Ray."""
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import commands
+from tests.cli.conftest import OwnModels
+from tests.cli.worlds import flip
+
+pytestmark = pytest.mark.newest
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed")
+def test_two_workers_complete_a_folder_to_the_bytes_of_one_process(
+    own_models: OwnModels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # As from an installation: the workers find the package.
+    monkeypatch.setenv("PYTHONPATH", str(commands.ROOT))
+    # A relative path, which the workers do not share.
+    Path("models").symlink_to(own_models.folder)
+    flags = ["vae", "--saved-models", "models", "--n", "60", "--label", "1"]
+    flags += ["--shard-size", "10", "--batch-size", "4", "--out"]
+    for folder in ("alone", "workers"):
+        assert commands.main("sample", [*flags, folder]) == 0
+    flip(tmp_path / "workers" / "vae-00001-of-00006.tfrecord")
+    (tmp_path / "workers" / "vae-00004-of-00006.tfrecord").unlink()
+    capfd.readouterr()
+    assert commands.main("sample", [*flags, "workers", "--ray", "2"]) == 0
+    out = capfd.readouterr().out
+    assert "60 images of vae version 2 in 6 shards in workers" in out
+    assert re.search(r"^20 images sampled in .* images/s; 40 were there already$", out, re.M)
+    contents = [
+        {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+        for folder in ("alone", "workers")
+    ]
+    assert contents[0] == contents[1]
+    # No cluster is started for a folder that is complete.
+    monkeypatch.setattr("tfgen.system.ray_cluster.connected", None)
+    assert commands.main("sample", [*flags, "workers", "--ray"]) == 0
+    assert "no image was sampled" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags"), [("sample", ["--shard-size", "10", "--out", "shards"]), ("train", [])]
+)
+def test_without_ray_the_error_says_what_to_install(
+    verb: str,
+    flags: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    find_spec = importlib.util.find_spec
+
+    def without_ray(name: str, *arguments: Any) -> Any:
+        return None if name == "ray" else find_spec(name, *arguments)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without_ray)
+    assert commands.main(verb, ["vae", *flags, "--ray"]) == 2
+    error = capfd.readouterr().err
+    assert error == (
+        f"tfgen-{verb}: error: --ray needs Ray; install it with: pip install 'tfgen[ray]'\n"
+    )
+    assert not list(tmp_path.iterdir())

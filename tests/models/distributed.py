@@ -1,0 +1,277 @@
+"""Short trainings over two replicas, and the same on one device; run by `test_distributed.py`.
+
+    python -m tests.models.distributed mirrored FOLDER    two logical CPUs, and a single device
+    python -m tests.models.distributed multiworker FOLDER    one of the workers of `TF_CONFIG`
+
+Every case writes its results as `FOLDER/<case>-<label>.npz`, with the label `mirrored`, `single`,
+`worker0` or `worker1`.
+"""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests.conftest import make_images
+from tfgen import GAN, VAE, Classifier, Flow
+from tfgen.models import batch
+from tfgen.nn import replicas
+from tfgen.nn.batches import pad_empty
+from tfgen.nn.cpu import Adam
+from tfgen.training.strategy import make_strategy, scope
+
+SHAPE = {"image_shape": (8, 8, 1)}
+# The last batch has 5 images, 3 and 2 of the replicas; that of the validation images has 1 image.
+BATCH = 8
+IMAGES, HELD_OUT = make_images(29, side=8), make_images(47, side=8)[30:]
+LABELS, HELD_OUT_LABELS = np.arange(29) % 3, np.arange(17) % 3
+WEIGHTS = np.linspace(0.5, 2, 29).astype(np.float32)
+
+
+class ContentNoise:
+    """Noise that is a function of the image, and thus the same on whatever replica it is."""
+
+    def __init__(self, images: tf.Tensor, place: int = 0):
+        self.images, self.place = images, place
+
+    def uniform(self, size: Any, event: tuple, stream: int, dtype: str = "float32") -> tf.Tensor:
+        pixels = tf.cast(tf.reshape(self.images, [-1, 64]), tf.float64)
+        keys = tf.linalg.matvec(pixels, tf.constant(np.linspace(0.1, 0.9, 64)))
+        angles = tf.range(1, int(np.prod(event)) + 1, dtype=tf.float64) * 12.9898
+        waves = tf.sin((keys[:, None] + 1) * angles + stream % 1000 + self.place) * 43758.5453
+        return tf.cast(tf.reshape(waves - tf.floor(waves), [-1, *event]), dtype)
+
+    def normal(self, size: Any, event: tuple, stream: int, dtype: str = "float32") -> tf.Tensor:
+        uniform = self.uniform(size, event, stream, "float64")
+        return tf.cast(tf.math.ndtri(tf.clip_by_value(uniform, 0.01, 0.99)), dtype)
+
+    def part(self, place: int) -> "ContentNoise":
+        return ContentNoise(self.images, self.place + 1 + place)
+
+
+class WithContentNoise:
+    """A family whose noise depends on the images alone."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._of_thread = threading.local()
+
+    def _keep(self, data: Any) -> None:
+        self._of_thread.images = pad_empty(tf.convert_to_tensor(batch.split(data)[0]))
+
+    def train_step(self, data: Any) -> Any:
+        self._keep(data)
+        return super().train_step(data)
+
+    def test_step(self, data: Any) -> Any:
+        self._keep(data)
+        return super().test_step(data)
+
+    def adapt(self, images: Any, labels: Any = None) -> None:
+        self._keep((images, labels))
+        super().adapt(images, labels)
+
+    def training_noise(self) -> ContentNoise:
+        return ContentNoise(self._of_thread.images)
+
+    def next_test_noise(self) -> ContentNoise:
+        return ContentNoise(self._of_thread.images)
+
+    def side_by_side(self, function: Callable, noise: Any, *batches: Any) -> Any:
+        return function(noise, *batches)
+
+
+@dataclass
+class Case:
+    """A model, and how it is trained.
+
+    Attributes:
+        family: class of the model.
+        fields: its configuration and `dtype`.
+        optimizer: makes an optimizer.
+        metrics: makes the metrics of `compile`.
+        weighted: whether the images have sample weights.
+        images: number of training images.
+        parts: makes networks of the caller's own.
+        predicts: whether the results have predictions.
+    """
+
+    family: type
+    fields: dict[str, Any]
+    optimizer: Callable[[], Any] = lambda: Adam(1e-2, epsilon=1e-3, global_clipnorm=0.5)
+    metrics: Callable[[], dict] = dict
+    weighted: bool = False
+    images: int = 29
+    parts: Callable[[], dict] = dict
+    predicts: bool = False
+
+    def model(self) -> Any:
+        kind = type(f"Test{self.family.__name__}", (WithContentNoise, self.family), {})
+        model = kind(**SHAPE, **self.fields, **self.parts())
+        names = ["optimizer"]
+        if self.family is GAN:
+            names = ["generator_optimizer", "discriminator_optimizer"]
+        model.compile(**{name: self.optimizer() for name in names}, **self.metrics())
+        return model
+
+    def train(self, strategy: Any) -> dict[str, np.ndarray]:
+        """Two epochs; returns weights, optimizers' states and logs."""
+        keras.utils.set_random_seed(0)
+        with scope(strategy):
+            model = self.model()
+        n = self.images
+        history = model.fit(
+            IMAGES[:n],
+            LABELS[:n],
+            sample_weight=WEIGHTS[:n] if self.weighted else None,
+            validation_data=(HELD_OUT, HELD_OUT_LABELS),
+            batch_size=BATCH,
+            epochs=2,
+            shuffle=False,
+            verbose=0,
+        ).history
+        results = {f"log {name}": np.array(values) for name, values in history.items()}
+        if strategy is None:
+            together = {"batch_size": len(HELD_OUT), "verbose": 0, "return_dict": True}
+            logs = model.evaluate(HELD_OUT, HELD_OUT_LABELS, **together)
+            results |= {f"in one batch {name}": np.array(value) for name, value in logs.items()}
+        if self.predicts:  # the last batch has one image
+            predicted = tf.nest.flatten(model.predict(HELD_OUT, batch_size=BATCH, verbose=0))
+            results |= {f"predicted {index}": array for index, array in enumerate(predicted)}
+        states = [v for optimizer in model.optimizers.values() for v in optimizer.variables]
+        for index, variable in enumerate([*model.weights, *states]):
+            copies = values_of(variable)
+            assert len(copies) == (2 if isinstance(strategy, tf.distribute.MirroredStrategy) else 1)
+            for copy in copies[1:]:
+                np.testing.assert_array_equal(copies[0], copy, err_msg=variable.path)
+            results[f"weight {index:03}"] = copies[0]
+        return results
+
+
+def regularized() -> dict[str, Any]:
+    """An encoder with penalties of weights and of activities."""
+    dense = keras.layers.Dense(4, kernel_regularizer="l2", activity_regularizer="l1")
+    return {"encoder": keras.Sequential([keras.layers.Flatten(), dense])}
+
+
+def sgd(**clipping: float) -> Callable[[], Any]:
+    return lambda: keras.optimizers.SGD(0.1, momentum=0.5, **clipping)
+
+
+DENSE_VAE = {"latent_dim": 2, "hidden": (8,)}
+DENSE_GAN = {"latent_dim": 2, "generator_hidden": (8, 6), "discriminator_hidden": (8,)}
+DENSE_GAN |= {"dropout": 0.0}
+DENSE_FLOW = {"couplings": 2, "hidden": (8,)}
+CONV = {"architecture": "convolutional", "channels": 2}
+CONV_VAE = {"latent_dim": 2, "hidden": (6,), "ema_decay": 0.9, **CONV}
+CONV_GAN = {"latent_dim": 2, "units": 6, "ema_decay": 0.9, "dropout": 0.0, **CONV}
+CONV_FLOW = {"architecture": "multiscale", "scale_steps": (1,), "scale_channels": (2,), "blocks": 1}
+CLASSIFIER = {"num_classes": 3, "channels": 2, "units": 4, "dropout": 0.0}
+BF16 = {"dtype": "mixed_bfloat16"}
+
+
+def accuracy() -> dict[str, Any]:
+    return {"metrics": [keras.metrics.SparseTopKCategoricalAccuracy(2, "top_2")]}
+
+
+CASES = {
+    "vae": Case(VAE, DENSE_VAE, images=25, weighted=True, predicts=True),
+    "vae-regularized": Case(
+        VAE, {"latent_dim": 2, "hidden": (8,)}, sgd(clipnorm=0.1), images=25, parts=regularized
+    ),
+    "vae-conv-bfloat16": Case(VAE, CONV_VAE | BF16),
+    "gan": Case(GAN, DENSE_GAN, sgd(clipvalue=0.01), images=25),
+    "gan-conv": Case(GAN, CONV_GAN),
+    "gan-critic": Case(GAN, {**DENSE_GAN, "critic_steps": 3, "loss": "hinge", "ema_decay": 0.9}),
+    "gan-lazy": Case(
+        GAN, {**DENSE_GAN, "penalty_every": 2, "r1": 0.1, "r2": 0.1, "spectral_norm": True}
+    ),
+    "gan-conv-bfloat16": Case(GAN, CONV_GAN | BF16),
+    "flow": Case(Flow, DENSE_FLOW, sgd(global_clipnorm=0.5), images=25),
+    "flow-conv": Case(Flow, CONV_FLOW),
+    "flow-bfloat16": Case(Flow, DENSE_FLOW | BF16),
+    "classifier": Case(Classifier, CLASSIFIER, metrics=accuracy, images=25, predicts=True),
+    "classifier-float16": Case(Classifier, CLASSIFIER | {"dtype": "mixed_float16"}),
+}
+
+
+# A step of an optimizer whose limit is below the gradient of both replicas together, whose norm is
+# 5, but not below that of each of them.
+CLIPPING = {"global_clipnorm": 4.5, "clipnorm": 3.9, "clipvalue": 3.5}
+SHARES = ([[3.0, 1.0], [0.0]], [[0.0, 3.0], [0.0]])
+
+
+def step_by(optimizer: Any, strategy: Any, shares: Any) -> list[np.ndarray]:
+    """Two variables of zeros after a step by the shares of a gradient, one for each replica."""
+    with scope(strategy):
+        variables = [keras.Variable(np.zeros(n, np.float32)) for n in (2, 1)]
+        optimizer.build(variables)
+
+    def step() -> None:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        stacked = [tf.constant(parts) for parts in zip(*shares, strict=True)]
+        # A single device has the whole gradient.
+        gradients = [part[replica] if strategy else tf.reduce_sum(part, 0) for part in stacked]
+        replicas.apply_sums(optimizer, replicas.total(gradients), variables, tf.constant(0.0))
+
+    tf.function(lambda: strategy.run(step) if strategy else step())()
+    return [variable.numpy() for variable in variables]
+
+
+def clip(strategy: Any) -> dict[str, np.ndarray]:
+    """Steps by clipped gradients, and by one that is not finite on the last replica alone."""
+    results = {}
+    for name, limit in CLIPPING.items():
+        with scope(strategy):
+            optimizer = keras.optimizers.SGD(1.0, **{name: limit})
+        results[name] = np.concatenate(step_by(optimizer, strategy, SHARES))
+        assert not vars(optimizer).get("_all_reduce_sum_gradients")
+    with scope(strategy):
+        scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0), initial_scale=8.0)
+    infinite = (SHARES[0], [[0.0, np.inf], [0.0]])
+    results["not finite"] = np.concatenate(step_by(scaled, strategy, infinite))
+    results["scale"] = np.array([float(v) for v in values_of(scaled.dynamic_scale)])
+    return results
+
+
+def values_of(variable: keras.Variable) -> list[np.ndarray]:
+    """The values of a variable on all replicas of this process."""
+    values = getattr(variable.value, "values", [variable.value])
+    return [np.asarray(value.numpy()) for value in values]
+
+
+# The cases of two processes, of which not all are trained, to save time.
+OF_WORKERS = (
+    *("vae", "vae-regularized", "gan-conv", "gan-critic", "gan-lazy"),
+    *("flow-bfloat16", "classifier"),
+)
+
+
+def main(kind: str, folder: Path, *names: str) -> None:
+    if kind == "mirrored":
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        halves = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, halves)
+    strategy = make_strategy(kind)
+    assert strategy.num_replicas_in_sync == 2
+    if kind == "mirrored":
+        strategies = {"mirrored": strategy, "single": None}
+    else:
+        index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+        strategies = {f"worker{index}": strategy}
+    for name in names or ["clipping", *(CASES if kind == "mirrored" else OF_WORKERS)]:
+        for label, used in strategies.items():
+            results = clip(used) if name == "clipping" else CASES[name].train(used)
+            np.savez(folder / f"{name}-{label}.npz", **results)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

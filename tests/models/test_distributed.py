@@ -1,0 +1,123 @@
+"""Training over two replicas is that of a single device with the batches of both.
+
+The noise of an image is made a function of its pixels, because that of training is one of the
+replica.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.models.distributed import CASES, OF_WORKERS
+
+pytestmark = pytest.mark.newest
+
+# Relative to the largest entry of an array. In 16 bits, each replica rounds its part of a gradient.
+EXACT, IN_16_BITS = 1e-4, 0.1
+# A bias before batch normalization has a gradient that is nothing but rounding: so far it may move.
+ROUNDING = {EXACT: 1e-7, IN_16_BITS: 1e-3}
+Results = dict[str, dict[str, np.ndarray]]
+
+
+def start(kind: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.models.distributed", kind, str(folder)]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env={**os.environ, **environment}, **streams)
+
+
+def wait(*processes: subprocess.Popen[str]) -> None:
+    for process in processes:
+        _, errors = process.communicate(timeout=1500)
+        assert process.returncode == 0, errors[-3000:]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of all cases: two logical CPUs, one device, and two processes."""
+    folder = tmp_path_factory.mktemp("distributed")
+    wait(start("mirrored", folder))
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    cluster = {"worker": [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]}
+    for server in sockets:
+        server.close()
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(2)]
+    wait(*(start("multiworker", folder, TF_CONFIG=json.dumps(task)) for task in tasks))
+    return folder
+
+
+def results(folder: Path, name: str) -> Results:
+    """The results of a case by label."""
+    labels = ["single", "mirrored"]
+    if name not in CASES or name in OF_WORKERS:
+        labels += ["worker0", "worker1"]
+    return {label: dict(np.load(folder / f"{name}-{label}.npz")) for label in labels}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_replicas_train_as_one_device(name: str, folder: Path) -> None:
+    by_label = results(folder, name)
+    single = by_label["single"]
+    limit = EXACT if CASES[name].fields.get("dtype") is None else IN_16_BITS
+    in_one_batch = {key for key in single if key.startswith("in one batch ")}
+    for label, values in by_label.items():
+        assert values.keys() - in_one_batch == single.keys() - in_one_batch
+        for key, value in values.items():
+            expected = single[key]
+            assert np.shape(value) == np.shape(expected)
+            error = np.max(np.abs(value - expected))
+            allowed = limit * np.max(np.abs(expected)) + ROUNDING[limit]
+            assert error <= allowed, f"{key} of {label} is off by {error}"
+
+
+@pytest.mark.parametrize("name", OF_WORKERS)
+def test_workers_end_alike_bit_for_bit(name: str, folder: Path) -> None:
+    by_label = results(folder, name)
+    for key, expected in by_label["worker0"].items():
+        np.testing.assert_array_equal(by_label["worker1"][key], expected, err_msg=key)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_validation_is_the_mean_over_all_images(name: str, folder: Path) -> None:
+    """The single device evaluates all images in one batch, whose mean is a plain one."""
+    limit = EXACT if CASES[name].fields.get("dtype") is None else IN_16_BITS
+    by_label = results(folder, name)
+    for log in (key[4:] for key in by_label["mirrored"] if key.startswith("log val_")):
+        expected = by_label["single"][f"in one batch {log[4:]}"]
+        for label, values in by_label.items():
+            last = values[f"log {log}"][-1]
+            np.testing.assert_allclose(last, expected, rtol=limit, err_msg=f"{log} of {label}")
+
+
+def test_the_example_trains_any_keras_model_over_two_workers() -> None:
+    example = Path(__file__).parents[2] / "examples" / "multi_worker.py"
+    environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
+    done = subprocess.run(
+        [sys.executable, str(example)], env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (line for line in done.stdout.splitlines() if line.startswith("[["))
+    assert first == second
+    losses, evaluated, predicted, _ = json.loads(first)
+    assert losses[0] > losses[1] > losses[2] > evaluated and predicted == 64
+
+
+def test_gradients_are_clipped_as_a_whole(folder: Path) -> None:
+    by_label = results(folder, "clipping")
+    whole = np.array([3.0, 4.0, 0.0])
+    clipped = {
+        "global_clipnorm": whole * 4.5 / 5,
+        "clipnorm": whole * 3.9 / 5,
+        "clipvalue": np.minimum(whole, 3.5),
+    }
+    for label, values in by_label.items():
+        for name, expected in clipped.items():
+            np.testing.assert_allclose(values[name], -expected, rtol=1e-6, err_msg=label)
+        # No replica moves, though the gradient of the first one is finite.
+        np.testing.assert_array_equal(values["not finite"], 0)
+        np.testing.assert_array_equal(values["scale"], 4.0)

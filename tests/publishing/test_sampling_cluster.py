@@ -1,0 +1,96 @@
+"""Shards that workers of a Ray cluster write: the bytes of one process, whatever is lost."""
+
+import functools
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import commands
+from tests.publishing.test_sampling_job import complete, contents
+from tests.sampler_double import SamplerDouble
+from tfgen.data.shards import ShardRequest
+from tfgen.errors import UsageError
+from tfgen.publishing.sampling_cluster import write_missing
+from tfgen.publishing.sampling_job import SamplingJob, shard_request
+from tfgen.system.ray_cluster import RayCluster, connected
+
+pytest.importorskip("ray")
+pytestmark = [pytest.mark.ray, pytest.mark.newest]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    """A local cluster, whose workers find the modules of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(commands.ROOT))
+        with connected(least_cpus=2) as cluster:
+            yield cluster
+
+
+@pytest.fixture
+def request_of_30() -> ShardRequest:
+    return shard_request(SamplerDouble(), 30, seed=5, shard_size=4, batch_size=3)
+
+
+def open_once_killed(path: Path) -> SamplerDouble:
+    """A sampler; the first process that asks for it is killed as by the system."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return SamplerDouble()
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("SIGKILL did not end the process")
+
+
+def open_other() -> SamplerDouble:
+    sampler = SamplerDouble()
+    sampler.fingerprint = "1"
+    return sampler
+
+
+def test_two_workers_write_the_bytes_of_one_process(
+    cluster: RayCluster, tmp_path: Path, request_of_30: ShardRequest
+) -> None:
+    complete(tmp_path / "alone", request_of_30)
+    complete(tmp_path / "cluster", request_of_30, most=2)
+    job, steps = SamplingJob(tmp_path / "cluster", request_of_30), []
+    with job.locked():
+        job.prepare()
+        assert len(job.missing) == 6
+        # One of the two workers is lost.
+        opening = functools.partial(open_once_killed, tmp_path / "killed")
+        write_missing(cluster, job, 2, opening, steps.append)
+        job.finish()
+    assert (tmp_path / "killed").exists()
+    assert contents(tmp_path / "cluster") == contents(tmp_path / "alone")
+    assert sum(steps) == 30 - 8
+
+
+def test_the_error_of_a_worker_is_that_of_the_command(
+    cluster: RayCluster, tmp_path: Path, request_of_30: ShardRequest
+) -> None:
+    job = SamplingJob(tmp_path, request_of_30)
+    with job.locked():
+        job.prepare()
+        with pytest.raises(UsageError, match="is not the sampler of the request, double version 3"):
+            write_missing(cluster, job, 1, open_other)
+
+
+def test_resources_and_numbers_of_workers() -> None:
+    gpus, cores = RayCluster(None, 16, 2), RayCluster(None, 10, 0)
+    assert [gpus.count_workers(asked) for asked in (0, 1, 2)] == [2, 1, 2]
+    assert [cores.count_workers(asked) for asked in (0, 10)] == [3, 10]
+    assert gpus.worker_resources == {"num_cpus": 1, "num_gpus": 1}
+    assert cores.worker_resources == {"num_cpus": 1, "num_gpus": 0}
+    with pytest.raises(UsageError, match="--ray 3 is too large; the cluster has 2 GPUs"):
+        gpus.count_workers(3)
+    with pytest.raises(UsageError, match="--ray 11 is too large; the cluster has 10 CPU cores"):
+        cores.count_workers(11)
+
+
+def test_signals_keep_their_handlers(cluster: RayCluster) -> None:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

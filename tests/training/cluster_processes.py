@@ -1,0 +1,80 @@
+"""Processes of `tfgen-train` that train together on this machine."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.commands import PACKAGE, ROOT
+
+# Long enough for a machine that does other work; nothing waits for it in a test that passes.
+PATIENCE = 400
+
+
+def free_ports(count: int) -> list[int]:
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+class Process:
+    """One process, whose working directory stands for the disk of its machine."""
+
+    def __init__(self, index: int, addresses: list[str], folder: Path, words: list[str]):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.index = folder, index
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT)}
+        environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+        environment["PYTHONUNBUFFERED"] = "1"
+        self.log = folder / "output.txt"
+        with self.log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"{PACKAGE}.train", *words],
+                cwd=folder,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def lines(self) -> list[str]:
+        return self.output.splitlines()
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_for(self, pattern: str) -> None:
+        """Waits until the process has printed that, or has written a file of that name."""
+        end = time.monotonic() + PATIENCE
+        while not re.search(pattern, self.output) and not list(self.folder.glob(pattern)):
+            assert self.is_alive(), self.output
+            assert time.monotonic() < end, self.output
+            time.sleep(0.02)
+
+    def send(self, signum: int) -> None:
+        self._process.send_signal(signum)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self._process.wait()
+
+    def status(self, seconds: float = PATIENCE) -> int:
+        return self._process.wait(seconds)
+
+
+def start(folder: Path, words: list[str], count: int = 2) -> list[Process]:
+    """Starts the same command in all processes of a cluster."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
+    return [Process(i, addresses, folder / f"disk{i}", words) for i in range(count)]
