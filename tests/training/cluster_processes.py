@@ -2,12 +2,12 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.commands import PACKAGE, ROOT
@@ -24,14 +24,13 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-class Process:
-    """One process, whose working directory stands for the disk of its machine."""
+class Command:
+    """A `tfgen-train` in a process of its own, whose working directory stands for a disk."""
 
-    def __init__(self, index: int, addresses: list[str], folder: Path, words: list[str]):
+    def __init__(self, folder: Path, words: list[str], **environment: str):
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.index = folder, index
-        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "TF_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT)}
+        self.folder = folder
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
         environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
         environment["PYTHONUNBUFFERED"] = "1"
         self.log = folder / "output.txt"
@@ -55,13 +54,27 @@ class Process:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def wait_for(self, pattern: str) -> None:
-        """Waits until the process has printed that, or has written a file of that name."""
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Waits for something that happens before the process ends."""
         end = time.monotonic() + PATIENCE
-        while not re.search(pattern, self.output) and not list(self.folder.glob(pattern)):
-            assert self.is_alive(), self.output
-            assert time.monotonic() < end, self.output
+        while not condition():
+            assert self.is_alive() and time.monotonic() < end, self.output
             time.sleep(0.02)
+
+    def wait_for(self, text: str) -> None:
+        """Waits until the process has printed that."""
+        self.wait_until(lambda: text in self.output)
+
+    def wait_for_steps(self, count: int = 1) -> None:
+        """Waits until checkpoints are written that were not there before."""
+        folder, new = self.folder / "run" / "checkpoints", set()
+        before = set(folder.glob("step-*"))
+
+        def look() -> bool:
+            new.update(set(folder.glob("step-*")) - before)
+            return len(new) >= count
+
+        self.wait_until(look)
 
     def send(self, signum: int) -> None:
         self._process.send_signal(signum)
@@ -72,6 +85,14 @@ class Process:
 
     def status(self, seconds: float = PATIENCE) -> int:
         return self._process.wait(seconds)
+
+
+class Process(Command):
+    """One process of a cluster, with its `TF_CONFIG`."""
+
+    def __init__(self, index: int, addresses: list[str], folder: Path, words: list[str]):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        super().__init__(folder, words, TF_CONFIG=json.dumps(config))
 
 
 def start(folder: Path, words: list[str], count: int = 2) -> list[Process]:

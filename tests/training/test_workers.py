@@ -3,13 +3,12 @@
 import json
 import shutil
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.training.cluster_processes import PATIENCE, Process, free_ports, start
+from tests.training.cluster_processes import Process, free_ports, start
 from tests.training.test_run import assert_same_end
 from tfgen.training.folder import RunFolder
 
@@ -31,15 +30,6 @@ def names(folder: Path) -> set[str]:
 def finish(processes: Sequence[Process]) -> None:
     for process in processes:
         assert process.status() == 0, process.output
-
-
-def wait_for_steps(chief: Process, count: int = 2) -> None:
-    """Waits until the chief has written checkpoints that were not there before."""
-    folder, new = chief.folder / "run" / "checkpoints", set()
-    before, end = set(folder.glob("step-*")), time.monotonic() + PATIENCE
-    while len(new) < count:
-        new |= set(folder.glob("step-*")) - before
-        assert chief.is_alive() and time.monotonic() < end, chief.output
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +58,7 @@ def test_signals_and_kills_of_either_process_and_resumptions_without_a_shared_di
     events = [(1, signal.SIGTERM), (1, signal.SIGKILL), (0, signal.SIGKILL)]
     for victim, signum in events:
         processes = start(tmp_path, command)
-        wait_for_steps(processes[0])
+        processes[0].wait_for_steps(2)
         processes[victim].send(signum)
         survivor = processes[1 - victim]
         if signum == signal.SIGTERM:
