@@ -13,6 +13,7 @@ import pytest
 
 from tests.training.cluster_processes import free_ports
 from tfgen.errors import UsageError, WorkError
+from tfgen.training import rendezvous
 from tfgen.training.channel import MAX_PART, Channel, ChannelError
 from tfgen.training.cluster import Cluster, Task
 from tfgen.training.rendezvous import gather, join
@@ -97,8 +98,19 @@ def test_all_meet_whatever_else_connects_and_the_port_is_free_for_tensorflow() -
         ("index", "two processes say that they are the chief at .*; give each an index"),
     ],
 )
-def test_a_process_that_does_not_belong_ends_all_with_one_line(change: str, message: str) -> None:
+def test_a_process_that_does_not_belong_ends_all_with_one_line(
+    change: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The chief says all the time for whom it waits.
+    monkeypatch.setattr(rendezvous, "_FIRST_LINE", 0)
+    monkeypatch.setattr(rendezvous, "_NEXT_LINE", 0)
     chief, worker, last = clusters(3)
+    last_is_there = threading.Event()
+
+    def note(text: str) -> None:
+        if str(last.task) not in text:
+            last_is_there.set()
+
     versions = {**VERSIONS, "tensorflow": "3"} if change == "version" else VERSIONS
     stranger = worker
     if change == "cluster":
@@ -107,12 +119,12 @@ def test_a_process_that_does_not_belong_ends_all_with_one_line(change: str, mess
     elif change == "index":
         stranger = Cluster(worker.tasks, 0)
     calls = [
-        lambda: gather(chief, VERSIONS, MINUTES, nothing),
+        lambda: gather(chief, VERSIONS, MINUTES, note),
         lambda: join(last, VERSIONS, MINUTES, nothing),
     ]
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(call) for call in calls]
-        time.sleep(0.3)  # the process that belongs is there already, and is told too
+        assert last_is_there.wait(60)  # so it is told too
         futures.append(pool.submit(join, stranger, versions, MINUTES, nothing))
     for future in futures:
         with pytest.raises(UsageError, match=message) as caught:
