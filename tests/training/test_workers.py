@@ -69,6 +69,12 @@ def test_signals_and_kills_of_either_process_and_resumptions_without_a_shared_di
     for victim, signum in events:
         processes = start(tmp_path, command)
         wait_for_steps(processes[0])
+        if signum == signal.SIGTERM:
+            # A pause that is longer than TensorFlow's own patience, and shorter than that of tfgen.
+            processes[0].send(signal.SIGSTOP)
+            time.sleep(16)
+            processes[0].send(signal.SIGCONT)
+            wait_for_steps(processes[0])
         processes[victim].send(signum)
         survivor = processes[1 - victim]
         if signum == signal.SIGTERM:
