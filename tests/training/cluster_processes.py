@@ -63,6 +63,13 @@ class Process:
             assert time.monotonic() < end, self.output
             time.sleep(0.02)
 
+    def wait_for_library(self, name: str) -> None:
+        """Waits until the process has loaded a shared library."""
+        maps = Path(f"/proc/{self._process.pid}/maps")
+        while name not in maps.read_text():
+            assert self.is_alive(), self.output
+            time.sleep(0.02)
+
     def send(self, signum: int) -> None:
         self._process.send_signal(signum)
 
