@@ -16,8 +16,6 @@ gradients over two processes, and an epoch of one process and of two.
 import argparse
 import json
 import math
-import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -27,6 +25,7 @@ from typing import Any, NamedTuple
 
 from tfgen.cli._command import run_command
 from tfgen.cli._flags import Parser
+from worker_processes import environments, free_ports
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
@@ -244,19 +243,13 @@ def processes(options: list[str], count: int) -> list[dict[str, float]]:
     Raises:
         WorkError: a process failed.
     """
-    addresses = [f"127.0.0.1:{free_port()}" for _ in range(count)]
-    started = []
-    for index in range(count):
-        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        environment = dict(os.environ)
-        if count > 1:
-            environment["TF_CONFIG"] = json.dumps(task)
-        words = [sys.executable, __file__, *options, "--worker", str(count)]
-        started.append(
-            subprocess.Popen(
-                words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
+    words = [sys.executable, __file__, *options, "--worker", str(count)]
+    started = [
+        subprocess.Popen(
+            words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+        for environment in environments(free_ports(count))
+    ]
     answers = []
     for process in started:
         output, errors = process.communicate()
@@ -264,14 +257,6 @@ def processes(options: list[str], count: int) -> list[dict[str, float]]:
             raise WorkError(f"a process of {options[0]} failed: {errors[-2000:]}")
         answers.append(json.loads(output.splitlines()[-1]))
     return answers
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def worker(arguments: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from tfgen import registry
-from tfgen.errors import InterruptedRunError, TfgenError, UsageError
+from tfgen.errors import InterruptedRunError, TfgenError, UsageError, os_error_text
 
 # Where published versions are by default.
 SAVED_MODELS = Path("saved_models")
@@ -49,7 +49,7 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
     except OSError as error:
         if error.filename is None and error.errno == errno.ENOSPC:
             _discard_output()  # else Python tries again to write it when it ends
-        return _report(prog, describe(error), 1)
+        return _report(prog, os_error_text(error), 1)
     except Exception as error:
         if os.environ.get("TFGEN_TRACEBACK"):
             raise
@@ -144,13 +144,6 @@ def say_missing_best(run: Path, choice: str, used: str) -> None:
     """
     if choice == "best" and used != "best":
         print(f"{run} has no best checkpoint; its last weights are used", file=sys.stderr)
-
-
-def describe(error: OSError) -> str:
-    """An error of the operating system in one line, with what to do about it."""
-    where = f": {error.filename}" if error.filename else ""
-    advice = "; free some space and try again" if error.errno == errno.ENOSPC else ""
-    return f"{error.strerror or error}{where}{advice}"
 
 
 def report_end(prog: str, text: str, is_error: bool, descriptor: int) -> None:

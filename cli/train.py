@@ -58,6 +58,8 @@ def _train_as_chief(argv: list[str], cluster: Any) -> None:
             is_trained = message is not None or _is_trained(config)
             saved = saved_run(config.family, config.options.run_dir)
         gather(crew, config, Welcome(saved, is_trained), minutes)
+        if is_trained:
+            crew.release()
         if message is not None:
             print(message)
             crew.finish(message)
@@ -65,7 +67,6 @@ def _train_as_chief(argv: list[str], cluster: Any) -> None:
         import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
         if is_trained:
             # Only the sampler is missing, which the chief publishes alone.
-            crew.release()
             alone = dataclasses.replace(config.options, strategy="none")
             train(dataclasses.replace(config, options=alone), request.publishing)
         else:
@@ -89,7 +90,7 @@ def _train_as_worker(argv: list[str], cluster: Any) -> None:
             run = Run(request.config, Console(), crew=crew)
             with run.started():
                 run.train()
-            crew.receive("trained")
+        crew.receive("trained")
         print(f"{cluster.task} has finished: {crew.await_end()}")
 
 

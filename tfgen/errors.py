@@ -3,6 +3,7 @@
 A message is one line that says what was wrong, with which value, and what would be right.
 """
 
+import errno
 from collections.abc import Iterable
 
 
@@ -50,3 +51,10 @@ class InterruptedRunError(TfgenError):
 def size_text(shape: Iterable[int | None]) -> str:
     """A size as messages write it: `28 × 28 × 1`; `?` stands for a side that is not known."""
     return " × ".join("?" if side is None else str(side) for side in shape)
+
+
+def os_error_text(error: OSError) -> str:
+    """An error of the operating system in one line, with what to do about it."""
+    where = f": {error.filename}" if error.filename else ""
+    advice = "; free some space and try again" if error.errno == errno.ENOSPC else ""
+    return f"{error.strerror or error}{where}{advice}"

@@ -76,6 +76,11 @@ class Command:
 
         self.wait_until(look)
 
+    def wait_for_library(self, name: str) -> None:
+        """Waits until the process has loaded a shared library."""
+        maps = Path(f"/proc/{self._process.pid}/maps")
+        self.wait_until(lambda: name in maps.read_text())
+
     def send(self, signum: int) -> None:
         self._process.send_signal(signum)
 

@@ -3,6 +3,8 @@
 import json
 import shutil
 import signal
+import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,6 +61,12 @@ def test_signals_and_kills_of_either_process_and_resumptions_without_a_shared_di
     for victim, signum in events:
         processes = start(tmp_path, command)
         processes[0].wait_for_steps(2)
+        if signum == signal.SIGTERM:
+            # A pause that is longer than TensorFlow's own patience, and shorter than that of tfgen.
+            processes[0].send(signal.SIGSTOP)
+            time.sleep(16)
+            processes[0].send(signal.SIGCONT)
+            processes[0].wait_for_steps(2)
         processes[victim].send(signum)
         survivor = processes[1 - victim]
         if signum == signal.SIGTERM:
@@ -100,6 +108,21 @@ def test_a_run_goes_on_with_one_process_and_again_with_two(whole: Path, tmp_path
     assert [row["epoch"] for row in RunFolder(folder / "run").read_metrics()] == [1, 2, 3, 4]
 
 
+def test_after_a_kill_while_publishing_both_resume_and_the_chief_publishes(
+    whole: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole / "disk0" / "run", tmp_path / "disk0" / "run")
+    ends = [
+        ("published saved_models/vae-2d-tiny/2 from epoch", "the chief has finished"),
+        ("nothing to do: run has 2 epochs; it is published", "nothing to do: run has"),
+    ]
+    for chief_end, worker_end in ends:
+        processes = start(tmp_path, RESUME)
+        finish(processes)
+        assert processes[0].lines[-1].startswith(chief_end)
+        assert f" has finished: {worker_end}" in processes[1].lines[-1]
+
+
 def test_a_process_with_other_settings_ends_both_with_one_line(
     tiny_data: Path, tmp_path: Path
 ) -> None:
@@ -125,6 +148,28 @@ def test_a_chief_that_waits_says_for_whom_and_takes_a_signal_at_once(
     assert chief.status(30) == 128 + signal.SIGTERM
     assert chief.lines[-1] == "tfgen-train: interrupted; nothing was written"
     assert names(tmp_path) == {"output.txt"}
+
+
+def test_a_kill_while_tensorflow_connects_the_processes_ends_the_other(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    ports = free_ports(2)
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    chief, worker = (
+        Process(index, addresses, tmp_path / str(index), words(tiny_data)) for index in range(2)
+    )
+    worker.wait_for_library("libtensorflow_cc")  # so they have met
+    chief.send(signal.SIGSTOP)
+    end = time.monotonic() + PATIENCE
+    with socket.socket() as probe:
+        while probe.connect_ex(("127.0.0.1", ports[1])):  # until TensorFlow's server is there
+            assert worker.is_alive() and time.monotonic() < end, worker.output
+            time.sleep(0.1)
+    time.sleep(1)
+    assert worker.is_alive()
+    chief.kill()
+    assert worker.status(20) == 3
+    assert worker.lines[-1].endswith("has ended; nothing was written")
 
 
 def test_the_commands_in_the_document_make_one_cluster() -> None:

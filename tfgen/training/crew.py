@@ -16,7 +16,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from tfgen.errors import InterruptedRunError, UsageError, WorkerLostError, WorkError
+from tfgen.errors import (
+    InterruptedRunError,
+    UsageError,
+    WorkerLostError,
+    WorkError,
+    os_error_text,
+)
 from tfgen.training.channel import Channel, ChannelError
 from tfgen.training.cluster import Cluster, Task
 from tfgen.training.interrupt import SIGNALS, InterruptRequest
@@ -95,11 +101,12 @@ class Crew:
             # Probably because another process has ended, which a thread is about to notice; it
             # ends this process with a better message.
             time.sleep(SILENCE + _BEAT)
+        self._ending.acquire()  # the ends of the others, which follow, are not reported
         if isinstance(error, InterruptedRunError):
             self.finish(str(error))
             return
-        self._ending.acquire()  # the ends of the others, which follow, are not reported
-        text = f"{self.cluster.task}: {error}" if str(error) else f"{self.cluster.task} has failed"
+        text = os_error_text(error) if isinstance(error, OSError) else str(error)
+        text = f"{self.cluster.task}: {text}" if text else f"{self.cluster.task} has failed"
         self._tell_all({"failed": text, "status": getattr(error, "exit_status", 1)})
 
     # --- meeting ------------------------------------------------------------------------
@@ -321,22 +328,27 @@ class Crew:
             self._tell_all({"beat": 1})
 
     def _take_signals(self) -> None:
+        is_second = False
         while True:
             signum = signal.sigwait(SIGNALS)
             if self._is_released and self.is_chief:
                 # The main thread takes it as it would without this class.
                 signal.pthread_kill(threading.main_thread().ident or 0, signum)
-            else:
-                self._record(signum)
-
-    def _record(self, signum: int) -> None:
-        """Asks for the end of the training; at the second time, ends at once."""
-        if self._interrupt is None or self._interrupt.signum is not None:
-            self._end(f"interrupted; {self.advice}", 128 + signum, is_error=False)
-        else:
-            self._interrupt.signum = signum
+                continue
+            self._record(signum, is_second)
+            is_second = True
             if not self.is_chief:
                 self._tell_all({"interrupt": signum})
+
+    def _record(self, signum: int, is_second: bool = False) -> None:
+        """Asks for the end of the training; ends at once if there is none, or at the second time.
+
+        The signals of other processes do not count, since launchers send one to each of them.
+        """
+        if self._interrupt is None or is_second:
+            self._end(f"interrupted; {self.advice}", 128 + signum, is_error=False)
+        elif self._interrupt.signum is None:
+            self._interrupt.signum = signum
 
     def _end(
         self, text: str, status: int, but: Task | None = None, *, is_error: bool = True
