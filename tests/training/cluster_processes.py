@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -83,6 +84,10 @@ class Command:
 
     def send(self, signum: int) -> None:
         self._process.send_signal(signum)
+
+    def limit_files(self, size: int) -> None:
+        """Lets files grow to so many bytes only, which has the effects of a full disk."""
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, size))
 
     def kill(self) -> None:
         self.send(signal.SIGKILL)

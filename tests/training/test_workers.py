@@ -1,6 +1,7 @@
 """Two processes train together: as one run, whatever happens to one of them."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -90,6 +91,42 @@ def test_signals_and_kills_of_either_process_and_resumptions_without_a_shared_di
         command = RESUME
     finish(start(tmp_path, [*RESUME, "--checkpoint-every", "10"]))
     assert_same_end(tmp_path / "disk0" / "run", whole / "disk0" / "run")
+
+
+def test_signals_to_all_of_three_processes_a_second_signal_and_a_failure(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    command = words(tiny_data, "--checkpoint-every", "1e-9")
+    processes = start(tmp_path, command, 3)
+    processes[0].wait_for_steps()
+    for process in processes:  # as launchers do
+        process.send(signal.SIGTERM)
+    statuses = [process.status() for process in processes]
+    assert statuses == [128 + signal.SIGTERM] * 3, processes[0].output
+    (line,) = {process.lines[-1] for process in processes}
+    assert "the state is saved. Resume in every worker with: tfgen-train vae" in line
+
+    chief, worker, other = start(tmp_path, RESUME, 3)
+    chief.wait_for_steps()
+    chief.send(signal.SIGSTOP)  # so that nobody can end after the same step
+    for _ in range(2):
+        worker.send(signal.SIGTERM)
+        time.sleep(0.5)
+    assert worker.status(10) == 128 + signal.SIGTERM, worker.output
+    assert worker.lines[-1].startswith("tfgen-train: interrupted; resume in every worker with")
+    chief.send(signal.SIGCONT)
+    for process in (chief, other):
+        assert process.status(30) == 128 + signal.SIGTERM, process.output
+        assert re.search("error: worker 1 at .* was interrupted; resume in", process.lines[-1])
+
+    chief, *others = start(tmp_path, RESUME, 3)
+    chief.wait_for_steps()
+    chief.limit_files(1000)
+    for process in (chief, *others):
+        assert process.status(60) == 1, process.output
+    assert chief.lines[-1].startswith("tfgen-train: error: File too large")
+    for process in others:
+        assert re.search("error: the chief at .*: File too large", process.lines[-1])
 
 
 def test_a_run_goes_on_with_one_process_and_again_with_two(whole: Path, tmp_path: Path) -> None:
