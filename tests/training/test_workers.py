@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.cluster_processes import Process, free_ports, start
+from tests.training.cluster_processes import PATIENCE, Process, free_ports, start
 from tests.training.test_run import assert_same_end
 from tfgen.training.folder import RunFolder
 
