@@ -9,8 +9,8 @@ hosts keep 90 % of their speed:
 
 A ring sends 2 (W - 1) / W times the bytes of the gradients from each of W hosts (Patarasuk & Yuan
 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations"). Nothing is assumed to
-be computed meanwhile. With `--loopback` it measures, on this machine alone, the sum of such
-gradients over two processes, and an epoch of one process and of two.
+be computed meanwhile. With `--loopback` it measures the sum of such gradients over two processes of
+this machine.
 """
 
 import argparse
@@ -38,8 +38,6 @@ LINKS = {"10 Gbit/s": 1.25e9, "100 Gbit/s": 1.25e10}
 COLOURS = 3
 # Sums that are timed, and the first ones, which are not.
 SUMS, FIRST_SUMS = 20, 3
-# Steps of a timed epoch, and the number of epochs; the first one is not timed.
-STEPS, EPOCHS = 48, 4
 PROCESSES = 2
 
 
@@ -99,8 +97,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         default=[1e11, 1e13],
         help="rates at which a host computes [FLOP/s] (default: 1e11 1e13)",
     )
-    parser.add_argument("--loopback", action="store_true", help="measure on this machine")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--loopback", action="store_true", help="measure the sum on this machine")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.hosts < 2:
         raise UsageError(f"--hosts {arguments.hosts} sends nothing; the least is 2")
@@ -216,39 +214,33 @@ def operation_flops(operation: Any) -> int:
 
 
 def print_loopback(arguments: argparse.Namespace) -> None:
-    """Rates of the sum over two processes, and the time of an epoch beside that of one process."""
-    heading = f"| preset | MB | sum [ms] | GB/s | epoch of 1 [s] | of {PROCESSES} [s] | ratio |"
-    print(f"{heading}\n|---|---:|---:|---:|---:|---:|---:|")
+    """The time in which two processes sum the gradients of each preset, and the rate."""
+    print("| preset | MB a step | sum [ms] | GB/s |\n|---|---:|---:|---:|")
     for config in configurations(arguments):
         name = f"{config.family}/{config.options.preset}"
         options = [name, *(["--side", str(arguments.side)] if arguments.side else [])]
-        (alone,) = processes(options, 1)
-        several = processes(options, PROCESSES)
-        if len({answer["loss"] for answer in several}) > 1:
-            raise WorkError(f"the processes of {name} ended with different losses")
-        chief = several[0]
+        chief, *_ = processes(options)
         # A ring over two processes sends as many bytes as there are.
-        rate = chief["bytes"] / chief["sum"] / 1e9
+        rate = chief["bytes"] / chief["seconds"] / 1e9
         print(
-            f"| {name.replace('/', ' ')} | {chief['bytes'] / 1e6:.2f} | {1e3 * chief['sum']:.1f} | "
-            f"{rate:.2f} | {alone['epoch']:.2f} | {chief['epoch']:.2f} | "
-            f"{chief['epoch'] / alone['epoch']:.2f} |",
+            f"| {name.replace('/', ' ')} | {chief['bytes'] / 1e6:.2f} | "
+            f"{1e3 * chief['seconds']:.1f} | {rate:.2f} |",
             flush=True,
         )
 
 
-def processes(options: list[str], count: int) -> list[dict[str, float]]:
-    """What `worker` prints, in so many processes that train together.
+def processes(options: list[str]) -> list[dict[str, float]]:
+    """What `worker` prints, in each of two processes.
 
     Raises:
         WorkError: a process failed.
     """
-    words = [sys.executable, __file__, *options, "--worker", str(count)]
+    words = [sys.executable, __file__, *options, "--worker"]
     started = [
         subprocess.Popen(
             words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        for environment in environments(free_ports(count))
+        for environment in environments(free_ports(PROCESSES))
     ]
     answers = []
     for process in started:
@@ -260,34 +252,18 @@ def processes(options: list[str], count: int) -> list[dict[str, float]]:
 
 
 def worker(arguments: argparse.Namespace) -> None:
-    """Times a sum of gradients and an epoch in this process, and prints both as JSON."""
+    """Times a sum of gradients in this process, and prints it as JSON."""
     import numpy as np
 
-    from tfgen.data import train_batches
     from tfgen.training.plan import compiled_model
     from tfgen.training.strategy import make_strategy
 
-    strategy = make_strategy("multiworker" if int(arguments.worker) > 1 else "none")
+    strategy = make_strategy("multiworker")
     (config,) = configurations(arguments)
-    model = compiled_model(config, strategy, STEPS)
-    batch = config.options.batch_size
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (batch * STEPS, *config.model.image_shape), np.uint8)
-    labels = random.integers(0, 10, len(images)) if model.num_classes else None
-    batches = train_batches(images, labels, batch_size=batch, seed=0).take(STEPS)
-    seconds = []
-    for _ in range(EPOCHS):
-        start = time.perf_counter()
-        history = model.fit(batches, verbose=0).history
-        seconds.append(time.perf_counter() - start)
-    # The first value that a family logs; the workers of one training log the same.
-    loss = float(np.ravel(history[model.logged[0]])[0])
-    answer = {"epoch": statistics.median(seconds[1:]), "loss": loss}
-    if strategy is not None:
-        gradients = [np.zeros(v.shape, np.float32) for v in model.trainable_variables]
-        answer["bytes"] = sum(gradient.nbytes for gradient in gradients)
-        answer["sum"] = time_sum(strategy, gradients)
-    print(json.dumps(answer))
+    variables = compiled_model(config, strategy, 1).trainable_variables
+    gradients = [np.zeros(variable.shape, np.float32) for variable in variables]
+    size = sum(gradient.nbytes for gradient in gradients)
+    print(json.dumps({"bytes": size, "seconds": time_sum(strategy, gradients)}))
 
 
 def time_sum(strategy: Any, gradients: list[Any]) -> float:

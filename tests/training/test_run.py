@@ -214,9 +214,11 @@ def test_more_epochs_extend_a_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = copied(one_epoch, tmp_path)
+    (path / "checkpoints" / ".writing-of-a-killed-process").mkdir()
     monkeypatch.setattr(sys, "argv", ["tfgen-train", "extended"])
     train(config(tiny_data, path, resume=True))
     assert_same_end(path, whole)
+    assert not list((path / "checkpoints").glob(".*"))
     saved = RunFolder(path).read_config()
     assert (saved["command"], saved["options"]["epochs"]) == (["tfgen-train", "started"], EPOCHS)
 

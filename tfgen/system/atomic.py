@@ -40,6 +40,17 @@ def fresh_folder(root: Path, name: str) -> Iterator[Path]:
                 parent.rmdir()
 
 
+def remove_unfinished(root: Path, name: str) -> None:
+    """Removes the temporary folders of killed processes; nobody may be writing to `root`.
+
+    Args:
+        root: the folder, which may be missing.
+        name: as for `fresh_folder`.
+    """
+    for folder in root.glob(f".{name}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def seal(folder: Path) -> None:
     """Flushes a temporary folder to the disk and gives it the permissions of an ordinary folder."""
     for path in (*folder.rglob("*"), folder):

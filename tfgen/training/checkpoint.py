@@ -23,10 +23,13 @@ from typing import Any
 import numpy as np
 
 from tfgen.errors import WorkError, size_text
+from tfgen.system import atomic
 from tfgen.system.atomic import file_sha256, fresh_folder, publish
 
 _STEPS, _BEST, _EPOCHS = "step-*", "best-*", "epoch-*"
 _ARRAYS, _STATE, _MANIFEST = "arrays.npz", "state.json", "sha256.json"
+# A part of the names of folders in which a checkpoint is being written.
+_TEMPORARY = "writing"
 # The entry of state.json that orders checkpoints by age [ns since 1970].
 _SAVED_AT = "saved_at"
 _GROUPS = ("weights", "metrics", "optimizers")
@@ -168,6 +171,11 @@ def step_folders(folder: Path) -> list[Path]:
     return _newest_first(folder, _STEPS)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes had begun to write; nobody may be writing a checkpoint now."""
+    atomic.remove_unfinished(folder, _TEMPORARY)
+
+
 def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest sound step checkpoint, and what is wrong with the newer ones.
 
@@ -239,7 +247,7 @@ def _save(
     # Later than all others, even if the clock was set back.
     newest = [path for kind in (_STEPS, _BEST) for path in _newest_first(folder, kind)[:1]]
     saved_at = max([time.time_ns(), *(_saved_at(path) + 1 for path in newest)])
-    with fresh_folder(folder, "writing") as temporary:
+    with fresh_folder(folder, _TEMPORARY) as temporary:
         with (temporary / _ARRAYS).open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         (temporary / _STATE).write_text(json.dumps({**state, _SAVED_AT: saved_at}, indent=1))

@@ -125,6 +125,7 @@ class Run:
         if not self.options.resume:
             self.folder.create()
         with self.folder.locked(), self._recording():
+            checkpoint.remove_unfinished(self.folder.checkpoints)
             if self.options.resume:
                 self._check_data()
                 self._restore()
