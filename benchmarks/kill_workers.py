@@ -1,7 +1,7 @@
-"""Kills one of the two processes of a training, again and again, and says what the other does.
+"""Kills one of the two processes of a training again and again, and checks the other.
 
-A run is killed once at each of five moments, and resumed in both processes after each kill; chief
-and worker are killed by turns. The next run is of the next family. At the end of a run, its weights
+A run is killed once at each of five moments and resumed in both processes after each kill. Chief
+and worker are killed in turn, and each run trains the next family. At the end of a run, its weights
 and logged values are compared with those of a run that nothing disturbed:
 
     python benchmarks/kill_workers.py
@@ -76,7 +76,7 @@ class Kill(NamedTuple):
         return f"{self.victim} at 127.0.0.1:" in self.line and "has ended; " in self.line
 
     @property
-    def is_kept(self) -> bool:
+    def is_as_documented(self) -> bool:
         """Whether the other process did what docs/distributed.md says."""
         if self.is_published:
             return self.status == 0 and self.line.startswith("published ")
@@ -170,10 +170,10 @@ def print_run(number: int, family: str, count: int, folder: Path, data: Path) ->
         print(
             f"| {family} | {one.moment} | {one.place} | {one.victim} | {one.seconds:.2f} | "
             f"{one.status} | {named} | {'yes' if is_equal else 'NO'} | "
-            f"{'yes' if one.is_kept and is_once else 'NO: ' + one.line} |",
+            f"{'yes' if one.is_as_documented and is_once else 'NO: ' + one.line} |",
             flush=True,
         )
-    return is_equal and is_once and all(one.is_kept for one in kills)
+    return is_equal and is_once and all(one.is_as_documented for one in kills)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

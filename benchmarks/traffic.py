@@ -1,16 +1,16 @@
-"""Works out what training on several hosts sends, against what it computes.
+"""Compares what training on several hosts sends with what it computes.
 
-For each preset, it traces a training step and prints the bytes of the gradients, which all hosts
-sum in each step, the arithmetic of an image, and the least number of images a host with which the
-hosts keep 90 % of their speed:
+For each preset, it traces a training step and prints three things: the bytes of the gradients,
+which all hosts sum in each step; the arithmetic of an image; and the smallest number of images on
+each host with which training keeps 90 % of its speed.
 
     python benchmarks/traffic.py
     python benchmarks/traffic.py --side 64 --hosts 8 --flops 1e12 3e13
 
 A ring sends 2 (W - 1) / W times the bytes of the gradients from each of W hosts (Patarasuk & Yuan
-2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations"). Nothing is assumed to
-be computed meanwhile. With `--loopback` it measures the sum of such gradients over two processes of
-this machine.
+2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations"). A host is assumed to
+send only after it has computed. With `--loopback` it measures the sum of such gradients over two
+processes of this machine.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from tfgen.errors import UsageError, WorkError
 from tfgen.settings.training import RunConfig, TrainingOptions
 
 PROG = "traffic"
-KEPT = 0.9
+EFFICIENCY = 0.9
 # Usable rate of a link [bytes/s], by its name.
 LINKS = {"10 Gbit/s": 1.25e9, "100 Gbit/s": 1.25e10}
 COLOURS = 3
@@ -57,7 +57,7 @@ class Traffic(NamedTuple):
     flops: float
 
     def images(self, hosts: int, link: float, speed: float) -> int:
-        """The least number of images a host in a step that keeps `KEPT` of the speed.
+        """The least number of images a host in a step that keeps `EFFICIENCY` of the speed.
 
         Args:
             hosts: number of hosts, W.
@@ -65,7 +65,7 @@ class Traffic(NamedTuple):
             speed: rate at which a host computes [FLOP/s].
         """
         sending = 2 * (hosts - 1) / hosts * self.gradients / link
-        computing = sending * KEPT / (1 - KEPT)
+        computing = sending * EFFICIENCY / (1 - EFFICIENCY)
         return math.ceil(computing * speed / self.flops)
 
 

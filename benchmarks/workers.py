@@ -1,15 +1,16 @@
 """Compares a training step of one process with that of two processes, on this machine.
 
 Both train with tfgen-train and the same batch, of which each of the two processes gets one half.
-They take turns, so that other work on the machine slows both: one is stopped while the other runs.
+The single process and the two take turns, so that other work on the machine slows both. Whoever
+does not have its turn is stopped.
 
     python benchmarks/workers.py
     python benchmarks/workers.py vae/mlp flow/multiscale --turns 5
 
 A time is that of 16 steps in a row within an epoch, since one process runs so many at once. The
-table has the medians, divided by 16. The first 16 steps, in which TensorFlow compiles the step, are
-left out. The losses are those that both have logged after the same number of steps; the processes
-draw other noise, so they differ a little.
+table has the medians, divided by 16. The first 16 steps of each epoch are left out, since
+TensorFlow compiles the step in the first ones. The losses are those that both have logged after the
+same number of steps; their noise differs, so they differ a little.
 """
 
 import argparse

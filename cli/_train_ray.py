@@ -17,7 +17,7 @@ from ._ray import RayOptions
 from ._train_options import PROG, read_deciding_flags
 
 if TYPE_CHECKING:
-    from tfgen.training.ray_training import Command, End
+    from tfgen.training.ray_training import Command, ProcessEnd
 
 _STRATEGY = "multiworker"
 
@@ -39,11 +39,11 @@ def train_on_ray(words: list[str], config: RunConfig, options: RayOptions) -> No
 
     Args:
         words: the arguments, without those of `options`.
-        config: what they ask for.
+        config: the configuration that they set.
         options: which cluster, and how many workers.
 
     Raises:
-        SystemExit: the training has ended, and its processes have said how; has the exit status.
+        SystemExit: with the exit status of the training, whose output is printed already.
         UsageError: the request is wrong.
         WorkError: the cluster does not answer, or cannot start the workers.
         WorkerLostError: workers were lost too often.
@@ -68,7 +68,7 @@ def train_on_ray(words: list[str], config: RunConfig, options: RayOptions) -> No
     raise SystemExit(end.status)
 
 
-def _train(words: list[str], config: RunConfig, run_dir: Path, options: RayOptions) -> "End":
+def _train(words: list[str], config: RunConfig, run_dir: Path, options: RayOptions) -> "ProcessEnd":
     """Trains; returns how it ended."""
     from tfgen.system.ray_cluster import connected
     from tfgen.system.terminal import count_noun
@@ -90,13 +90,13 @@ def _train(words: list[str], config: RunConfig, run_dir: Path, options: RayOptio
         except (WorkerLostError, InterruptedRunError) as error:
             advice = "nothing was written"
             if RunFolder(run_dir).config.exists():
-                advice = f"resume with: {PROG} {shlex.join([*command.again, *flags])}"
+                advice = f"resume with: {PROG} {shlex.join([*command.resume_arguments, *flags])}"
             error.args = (f"{error}; {advice}",)
             raise
 
 
 def _command(words: list[str], config: RunConfig, run_dir: Path, flags: list[str]) -> "Command":
-    """What each worker runs; `flags` start the workers again."""
+    """What each worker runs; the advice on how to resume the run repeats `flags`."""
     from tfgen.training.cluster import LAUNCHER
     from tfgen.training.ray_training import Command
 

@@ -2,8 +2,8 @@
 
     python multi_worker.py    # two workers on this machine; with TF_CONFIG, the one that it names
 
-With several workers, Keras 3 averages the values of a step along their first axis, which a scalar
-lacks, and the first batch to learn its shape, which fails for a tuple: see the overridden methods.
+With several workers, Keras 3 averages what a step returns over the first axis, so scalars fail, and
+the first batch, so tuples fail. The overridden methods avoid both.
 """
 
 import json

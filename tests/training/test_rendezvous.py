@@ -132,6 +132,16 @@ def test_a_process_that_does_not_belong_ends_all_with_one_line(
         assert "\n" not in str(caught.value)
 
 
+def test_a_wait_in_vain_is_a_failure_for_all_who_came() -> None:
+    chief, worker, _ = clusters(3)
+    for future in meet(
+        lambda: gather(chief, VERSIONS, 0.05, nothing),
+        lambda: join(worker, VERSIONS, MINUTES, nothing),
+    ):
+        with pytest.raises(WorkError, match="waited 0.05 minutes in vain for worker 2 at"):
+            future.result()
+
+
 def test_a_process_that_ended_while_waiting_can_be_started_again() -> None:
     chief, worker, last = clusters(3)
     with ThreadPoolExecutor(3) as pool:

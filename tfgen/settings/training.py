@@ -32,7 +32,7 @@ class TrainingOptions(Config):
         "epochs on 50 000 images",
         minimum=1,
     )
-    batch_size: int = option(128, "images per step", minimum=1)
+    batch_size: int = option(128, "images per step, of all devices together", minimum=1)
     learning_rate: float = option(1e-3, "peak learning rate of Adam", above=0, maximum=10.0)
     warmup_epochs: float = option(0.0, "epochs of linear learning-rate warm-up", minimum=0)
     schedule: Literal["constant", "cosine"] = option(

@@ -1,8 +1,8 @@
 """A training by the workers of a Ray cluster, started and restarted by Ray Train.
 
-Ray's workers do not train themselves: each starts the command of a worker as a process and waits
-for it. So the training, its signals and its checkpoints are those of any several processes, and a
-worker that Ray kills takes its process with it.
+Ray's workers do not train themselves: each starts `tfgen-train --strategy multiworker` as a process
+and waits for it. Training, signals and checkpoints work as without Ray. If Ray kills a worker, the
+operating system kills its process.
 """
 
 import ctypes
@@ -30,8 +30,10 @@ RESTARTS = 3
 _INTERVAL = 0.2
 # Lines of standard error that are kept for the end.
 _LAST_LINES = 50
-# Set by Ray Train for its own workers; tfgen needs Keras 3.
-_LEGACY_KERAS = "TF_USE_LEGACY_KERAS"
+# Set by Ray for its workers: Keras 2, and one thread for each core that Ray has reserved.
+_SET_BY_RAY = {"TF_USE_LEGACY_KERAS", "OMP_NUM_THREADS"}
+# Without a sign of life for so long after a signal, no worker is running [s].
+_SILENCE = 15.0
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
@@ -41,16 +43,16 @@ class Command:
 
     Attributes:
         module: the module that Python runs.
-        first: arguments of a run that has not begun.
-        again: arguments that continue the run after a worker was lost.
+        start_arguments: the arguments while there is no run.
+        resume_arguments: the arguments after a worker was lost.
         run_dir: the run directory, an absolute path.
         folder: the working directory, an absolute path.
         environment: further environment variables.
     """
 
     module: str
-    first: Sequence[str]
-    again: Sequence[str]
+    start_arguments: Sequence[str]
+    resume_arguments: Sequence[str]
     run_dir: Path
     folder: Path
     environment: Mapping[str, str]
@@ -61,11 +63,12 @@ class Command:
         Raises:
             OSError: the working directory does not exist on this machine.
         """
-        has_begun = RunFolder(self.run_dir).config.exists()
-        environment = {**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"}
-        environment.pop(_LEGACY_KERAS, None)
+        is_begun = RunFolder(self.run_dir).config.exists()
+        arguments = self.resume_arguments if is_begun else self.start_arguments
+        inherited = {name: value for name, value in os.environ.items() if name not in _SET_BY_RAY}
+        environment = {**inherited, **self.environment, "PYTHONUNBUFFERED": "1"}
         return subprocess.Popen(
-            [sys.executable, "-m", self.module, *(self.again if has_begun else self.first)],
+            [sys.executable, "-m", self.module, *arguments],
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -76,7 +79,7 @@ class Command:
         )
 
 
-class End(NamedTuple):
+class ProcessEnd(NamedTuple):
     """How a process ended.
 
     Attributes:
@@ -94,21 +97,19 @@ class End(NamedTuple):
 
     @property
     def is_failure(self) -> bool:
-        """Whether starting the workers again would not help."""
+        """Whether the process has failed, and would fail again after a restart."""
         return not self.is_loss and 0 < self.status < 128
 
 
-class Desk:
-    """Where the workers and the command that has started them leave messages for each other.
-
-    Ray runs it as an actor.
-    """
+class Mailbox:
+    """Messages between the workers and the command that has started them; an actor of Ray."""
 
     def __init__(self) -> None:
         self._output: list[bytes] = []
-        self._ends: dict[int, End] = {}
+        self._ends: dict[int, ProcessEnd] = {}
         self._starts = 0
         self._signum: int | None = None
+        self._seen_at = time.monotonic()
 
     def begin(self, rank: int) -> bool:
         """Notes that a worker begins; returns whether there is anything to do."""
@@ -121,7 +122,7 @@ class Desk:
         """Keeps output of the chief for the command."""
         self._output.append(output)
 
-    def end(self, rank: int, end: End) -> None:
+    def end(self, rank: int, end: ProcessEnd) -> None:
         """Notes how the process of a worker ended."""
         self._ends[rank] = end
 
@@ -130,10 +131,11 @@ class Desk:
         self._signum = signum
 
     def signum(self) -> int | None:
-        """The signal to pass on, or None.
+        """The signal to pass on, or None; each worker asks for it all the time.
 
-        If a process has failed by itself, the others may wait for it.
+        It is SIGTERM if a process has failed, since the others may be waiting for it.
         """
+        self._seen_at = time.monotonic()
         return self._signum or (signal.SIGTERM if self._has_failed() else None)
 
     def read(self) -> tuple[int, bytes]:
@@ -141,7 +143,11 @@ class Desk:
         output, self._output = b"".join(self._output), []
         return self._starts, output
 
-    def ends(self) -> dict[int, End]:
+    def silence(self) -> float:
+        """Time since the last sign of life of a worker [s]."""
+        return time.monotonic() - self._seen_at
+
+    def ends(self) -> dict[int, ProcessEnd]:
         """How the processes have ended, by rank."""
         return self._ends
 
@@ -153,7 +159,7 @@ def run_worker(arguments: Mapping[str, Any]) -> None:
     """Runs the process of one worker; Ray Train calls it in each of them.
 
     Args:
-        arguments: the `command` to run, and the actor `desk`.
+        arguments: the `command` to run, and the actor `mailbox`.
 
     Raises:
         RuntimeError: Ray Train is to end all workers, and to start them again.
@@ -161,17 +167,17 @@ def run_worker(arguments: Mapping[str, Any]) -> None:
     import ray.train
 
     command: Command = arguments["command"]
-    desk, rank = arguments["desk"], ray.train.get_context().get_world_rank()
-    if not ray.get(desk.begin.remote(rank)):
+    mailbox, rank = arguments["mailbox"], ray.train.get_context().get_world_rank()
+    if not ray.get(mailbox.begin.remote(rank)):
         return
     try:
         process = command.start()
     except OSError as error:
-        end = End(1, f"{command.folder} cannot be used on a machine of the cluster: {error}")
+        end = ProcessEnd(1, f"{command.folder} cannot be used on a machine of the cluster: {error}")
     else:
-        write = desk.write.remote if rank == 0 else None
-        end = _wait(process, write, lambda: ray.get(desk.signum.remote()))
-    ray.get(desk.end.remote(rank, end))
+        write = mailbox.write.remote if rank == 0 else None
+        end = _wait(process, write, lambda: ray.get(mailbox.signum.remote()))
+    ray.get(mailbox.end.remote(rank, end))
     if end.is_loss:
         raise RuntimeError(f"the process of worker {rank} has ended with status {end.status}")
 
@@ -180,7 +186,7 @@ def _wait(
     process: "subprocess.Popen[bytes]",
     write: Callable[[bytes], Any] | None,
     read_signal: Callable[[], int | None],
-) -> End:
+) -> ProcessEnd:
     """Waits for a process, and passes on its output and a signal."""
     errors: deque[bytes] = deque(maxlen=_LAST_LINES)
     readers = [
@@ -189,15 +195,15 @@ def _wait(
     ]
     for reader in readers:
         reader.start()
-    is_told = False
+    is_signal_sent = False
     while process.poll() is None:
-        if not is_told and (signum := read_signal()) is not None:
+        if not is_signal_sent and (signum := read_signal()) is not None:
             process.send_signal(signum)
-            is_told = True
+            is_signal_sent = True
         time.sleep(_INTERVAL)
     for reader in readers:
         reader.join()
-    return End(process.returncode, b"".join(errors).decode(errors="replace"))
+    return ProcessEnd(process.returncode, b"".join(errors).decode(errors="replace"))
 
 
 def _read_output(stream: Any, write: Callable[[bytes], Any] | None) -> None:
@@ -207,7 +213,7 @@ def _read_output(stream: Any, write: Callable[[bytes], Any] | None) -> None:
 
 
 def _as_child_of_worker() -> Callable[[], None]:
-    """What a process does before its command: it will end with the worker that has started it."""
+    """A `preexec_fn` that makes a process end with the worker that has started it."""
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
     def prepare() -> None:
@@ -226,7 +232,7 @@ def train_on(
     workers: int,
     show: Callable[[bytes], None],
     say: Callable[[str], None],
-) -> End:
+) -> ProcessEnd:
     """Trains with the workers of a cluster, and starts them again when one is lost.
 
     Args:
@@ -245,12 +251,12 @@ def train_on(
         WorkError: the cluster cannot start the workers.
     """
     ray = cluster.ray
-    desk = ray.remote(num_cpus=0)(Desk).remote()
+    mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
     failures: list[Exception] = []
 
     def fit(storage: str) -> None:
         try:
-            _trainer(cluster, command, workers, desk, storage).fit()
+            _trainer(cluster, command, workers, mailbox, storage).fit()
         except Exception as error:
             failures.append(error)
 
@@ -258,23 +264,27 @@ def train_on(
         # A thread, since Ray Train would take Ctrl-C for the end of its workers.
         thread = threading.Thread(target=fit, args=(storage,), daemon=True)
         thread.start()
-        is_running, is_told, starts = True, False, 1
+        is_running, is_signal_sent, starts = True, False, 1
         while is_running:
             thread.join(_INTERVAL)
             is_running = thread.is_alive()
-            if request.signum is not None and not is_told:
-                ray.get(desk.interrupt.remote(request.signum))
-                is_told = True
-            count, output = ray.get(desk.read.remote())
+            if request.signum is not None and not is_signal_sent:
+                ray.get(mailbox.interrupt.remote(request.signum))
+                is_signal_sent = True
+            if is_signal_sent and ray.get(mailbox.silence.remote()) > _SILENCE:
+                break  # Ray Train is waiting for a machine that it can start a worker on
+            count, output = ray.get(mailbox.read.remote())
             if count > starts:
                 say(f"a worker was lost; the workers are started again, {count - 1} of {RESTARTS}")
                 starts = count
             show(output)
-    ends = ray.get(desk.ends.remote())
+    ends = ray.get(mailbox.ends.remote())
     return _decide(dict(sorted(ends.items())), request.signum, failures)
 
 
-def _decide(ends: Mapping[int, End], signum: int | None, failures: Sequence[Exception]) -> End:
+def _decide(
+    ends: Mapping[int, ProcessEnd], signum: int | None, failures: Sequence[Exception]
+) -> ProcessEnd:
     """How the training ended, from the ends of the processes by rank."""
     for end in ends.values():
         if end.is_failure:
@@ -288,14 +298,16 @@ def _decide(ends: Mapping[int, End], signum: int | None, failures: Sequence[Exce
     raise WorkError(f"Ray Train has failed: {first_line(failures[0])}")
 
 
-def _trainer(cluster: RayCluster, command: Command, workers: int, desk: Any, storage: str) -> Any:
+def _trainer(
+    cluster: RayCluster, command: Command, workers: int, mailbox: Any, storage: str
+) -> Any:
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer
 
     resources = cluster.worker_resources
     return TensorflowTrainer(
         run_worker,
-        train_loop_config={"command": command, "desk": desk},
+        train_loop_config={"command": command, "mailbox": mailbox},
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
             use_gpu=resources["num_gpus"] > 0,

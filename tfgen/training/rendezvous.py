@@ -89,7 +89,8 @@ def gather(
                     _admit(Channel(connection, _GREETING), host, cluster, versions, channels)
     except BaseException as error:
         for channel in channels.values():
-            _refuse(channel, str(error) or "the chief was interrupted")
+            status = getattr(error, "exit_status", 1)
+            _refuse(channel, str(error) or "the chief was interrupted", status)
         raise
     for channel in channels.values():
         channel.settimeout(SILENCE)
@@ -158,14 +159,14 @@ def _admit(
                     f"chief {version}; install the same versions everywhere"
                 )
     if fault is not None:
-        _refuse(channel, fault)
+        _refuse(channel, fault, UsageError.exit_status)
         raise UsageError(fault)
     channels[number] = channel
 
 
-def _refuse(channel: Channel, message: str) -> None:
+def _refuse(channel: Channel, message: str, status: int) -> None:
     with contextlib.suppress(OSError, ChannelError):
-        channel.send({"failed": message, "status": UsageError.exit_status})
+        channel.send({"failed": message, "status": status})
     channel.close()
 
 
@@ -178,8 +179,8 @@ def join(
         The channel, and the first message of the chief.
 
     Raises:
-        UsageError: this process does not belong to the training of that chief.
-        WorkError: the chief did not come in time.
+        UsageError: a process does not belong to the training of that chief.
+        WorkError: not all came in time.
     """
     waiting = _Waiting(minutes, say)
     while True:
@@ -207,4 +208,5 @@ def join(
 
 
 def _fail(message: Mapping[str, Any]) -> NoReturn:
-    raise UsageError(str(message["failed"])[:2000])
+    kind = UsageError if message.get("status") == UsageError.exit_status else WorkError
+    raise kind(str(message["failed"])[:2000])

@@ -12,8 +12,8 @@ from tfgen.errors import UsageError
 from tfgen.training.cluster import Cluster, read_cluster
 from tfgen.training.rendezvous import SILENCE
 
-# How much later than tfgen TensorFlow notices that a process is silent [s].
-_LATER = 5.0
+# By how much TensorFlow's heartbeat timeout exceeds `SILENCE` [s].
+_HEARTBEAT_MARGIN = 5.0
 
 
 def make_strategy(name: str) -> Any:
@@ -34,7 +34,7 @@ def make_strategy(name: str) -> Any:
         return tf.distribute.MirroredStrategy(devices)
     if name == "multiworker":
         cluster = read_cluster()
-        _be_patient(cluster)
+        _set_heartbeat_timeout(cluster)
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
             tf.train.ClusterSpec(cluster.addresses()),
             task_type=cluster.task.kind,
@@ -46,12 +46,12 @@ def make_strategy(name: str) -> Any:
     raise UsageError(f"unknown strategy {name!r}; known: none, mirrored, multiworker")
 
 
-def _be_patient(cluster: Cluster) -> None:
+def _set_heartbeat_timeout(cluster: Cluster) -> None:
     """Lets `tfgen.training.crew` decide when a process counts as ended.
 
     Otherwise TensorFlow ends all processes with an error of its own if one of them is silent for
-    10 s, for example because its machine is busy or paused. TensorFlow configures the same for
-    `MultiWorkerMirroredStrategy`, except for the time, unless it is configured already.
+    10 s, for example because its machine is busy or paused. Apart from the time, this is how
+    `MultiWorkerMirroredStrategy` configures TensorFlow, which keeps an earlier configuration.
     """
     from tensorflow.python.eager import context
 
@@ -61,7 +61,7 @@ def _be_patient(cluster: Cluster) -> None:
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader=f"/job:{cluster.chief.kind}/replica:0/task:0",
-        heartbeat_timeout_in_ms=round(1000 * (SILENCE + _LATER)),
+        heartbeat_timeout_in_ms=round(1000 * (SILENCE + _HEARTBEAT_MARGIN)),
         coordinated_jobs=list(jobs),
     )
 
