@@ -138,7 +138,7 @@ def test_a_wait_in_vain_is_a_failure_for_all_who_came() -> None:
         lambda: gather(chief, VERSIONS, 0.05, nothing),
         lambda: join(worker, VERSIONS, MINUTES, nothing),
     ):
-        with pytest.raises(WorkError, match="waited 0.05 minutes in vain for worker 2 at"):
+        with pytest.raises(WorkError, match=r"waited 0\.05 minutes in vain for worker 2 at"):
             future.result()
 
 

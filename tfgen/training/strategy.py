@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfgen.errors import UsageError
+from tfgen.system.quiet import hold_back_stderr
 from tfgen.training.cluster import Cluster, read_cluster
 from tfgen.training.rendezvous import SILENCE
 
@@ -41,7 +42,8 @@ def make_strategy(name: str) -> Any:
             task_id=cluster.task.index,
             rpc_layer="grpc",
         )
-        with _lock_released():
+        # TensorFlow 2.20 writes there that its server was started.
+        with hold_back_stderr(), _lock_released():
             return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     raise UsageError(f"unknown strategy {name!r}; known: none, mirrored, multiworker")
 
