@@ -35,7 +35,8 @@ def test_two_workers_complete_a_folder_to_the_bytes_of_one_process(
     (tmp_path / "workers" / "vae-00004-of-00006.tfrecord").unlink()
     capfd.readouterr()
     assert commands.main("sample", [*flags, "workers", "--ray", "2"]) == 0
-    out = capfd.readouterr().out
+    out, err = capfd.readouterr()
+    assert not re.search(r"^[\[(]", err, re.M), err  # how lines of Ray begin
     assert "60 images of vae version 2 in 6 shards in workers" in out
     assert re.search(r"^20 images sampled in .* images/s; 40 were there already$", out, re.M)
     contents = [

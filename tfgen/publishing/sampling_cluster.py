@@ -22,7 +22,6 @@ class ShardWorker:
         open_sampler: opens the sampler; Ray sends it to the process by pickle.
         request: the request.
         folder: of the shards, in a place that all machines of the cluster share.
-        counter: a `ShardCounter` of the cluster.
     """
 
     def __init__(
@@ -30,16 +29,20 @@ class ShardWorker:
         open_sampler: Callable[[], SignatureSampler],
         request: ShardRequest,
         folder: Path,
-        counter: Any,
     ):
         self._open_sampler = open_sampler
         self._sampler: SignatureSampler | None = None
-        self._request, self._folder, self._counter = request, folder, counter
+        self._request, self._folder = request, folder
 
-    def write(self, index: int) -> ShardRecord:
+    def write(self, index: int, counter: Any) -> ShardRecord:
         """Writes a shard; see `write_shard`.
 
         The sampler is opened here, because Ray reports an error of a constructor without its type.
+
+        Args:
+            index: number of the shard.
+            counter: a `ShardCounter` of the cluster. As an argument of the constructor, it would
+                make Ray warn that a worker may not be able to start again.
         """
         if self._sampler is None:
             self._sampler = self._open_sampler()
@@ -48,7 +51,7 @@ class ShardWorker:
         def advance(images: int) -> None:
             nonlocal count
             count += images
-            self._counter.set.remote(index, count)
+            counter.set.remote(index, count)
 
         return write_shard(self._sampler, self._request, index, self._folder, advance)
 
@@ -102,9 +105,9 @@ def write_missing(
         max_task_retries=_RESTARTS,
         scheduling_strategy="SPREAD",
     )(ShardWorker)
-    arguments = (open_sampler, job.request, job.folder.absolute(), counter)
+    arguments = (open_sampler, job.request, job.folder.absolute())
     running = {
-        worker.write.remote(index): worker
+        worker.write.remote(index, counter): worker
         for worker, index in zip(
             [actor.remote(*arguments) for _ in range(workers)], missing, strict=False
         )
@@ -117,7 +120,7 @@ def write_missing(
             except ray.exceptions.RayError as error:
                 raise original_error(error) from None
             if (index := next(missing, None)) is not None:
-                running[worker.write.remote(index)] = worker
+                running[worker.write.remote(index, counter)] = worker
         done = min(ray.get(counter.total.remote()), total) if running else total
         # A shard that is written again has fewer images than before.
         if done > shown:
