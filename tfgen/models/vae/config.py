@@ -60,20 +60,21 @@ class VAEConfig(ConditionalConfig):
     )
     channels: int = option(
         16,
-        "not dense: channels at half the side; they double with each halving, up to 8 times as "
-        "many",
+        "convolutional, hierarchical: channels at half the side; they double with each halving, up "
+        "to 8 times as many",
         minimum=1,
     )
     halvings: int = option(
         0,
-        "not dense: how often the sides are halved; 0: until the longer one has at most 7 pixels",
+        "convolutional, hierarchical: how often the sides are halved; 0: until the longer one has "
+        "at most 7 pixels",
         minimum=0,
         maximum=MAX_HALVINGS,
     )
     blocks: int = option(
         1,
-        "not dense: gated residual blocks at each size; hierarchical: above the smallest size, "
-        "where the levels have theirs",
+        "convolutional, hierarchical: gated residual blocks at each size; hierarchical: except at "
+        "the smallest size, where each level has its own",
         minimum=0,
     )
     levels: int = option(
