@@ -13,6 +13,7 @@ from tests.models.vae.test_vae import noise
 from tests.told import fails
 from tfgen import VAE, Identity, figures, image_seeds, registry
 from tfgen.evaluation.densities import density_of
+from tfgen.models.export import in_float32
 from tfgen.models.vae.bounds import FreeBits, kl_of_noise
 from tfgen.models.vae.hierarchy import Level
 
@@ -318,6 +319,15 @@ def test_the_preset_has_six_levels_of_7_by_7_and_no_block_at_full_size() -> None
         np.testing.assert_allclose(np.abs(block.outer.kernel).max(), bound, rtol=0.01)
 
 
+def test_an_export_of_a_mixed_model_is_in_float32() -> None:
+    mixed = small(dtype="mixed_bfloat16")
+    plain = in_float32(mixed)
+    assert {layer.compute_dtype for layer in plain._flatten_layers()} == {"float32"}
+    # bfloat16 has 8 significant bits.
+    np.testing.assert_allclose(plain.sample(4), mixed.sample(4), atol=0.05)
+    assert np.abs(plain.sample(4) - mixed.sample(4)).max() > 0
+
+
 def test_levels_differ_and_a_seed_decides_their_weights() -> None:
     def kernels(seed: int) -> list[bytes]:
         vae = VAE(image_shape=(6, 6, 1), architecture="hierarchical", channels=4, seed=seed)
@@ -326,6 +336,18 @@ def test_levels_differ_and_a_seed_decides_their_weights() -> None:
     first, again, another = kernels(0), kernels(0), kernels(1)
     assert first == again
     assert len({*first, *another}) == len(first) + len(another)
+
+
+def test_a_level_comes_back_from_its_configuration() -> None:
+    top, level, *_ = small().decoder.levels
+    for layer, inputs in ((top, (None, 0)), (level, (None, 5, 3, 4))):
+        again = type(layer).from_config(layer.get_config())
+        again.build(inputs)
+        # The weights of the prior start at zero, and `small` changes them.
+        for weight, same in zip(again.weights, layer.weights, strict=True):
+            assert weight.shape == same.shape
+            if np.any(weight.numpy()):
+                np.testing.assert_array_equal(weight, same)
 
 
 def test_an_interpolation_varies_the_top_alone(monkeypatch: pytest.MonkeyPatch) -> None:

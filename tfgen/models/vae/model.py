@@ -54,7 +54,8 @@ class VAE(LatentVariableModel):
             None builds one. In a conditional model, its input's last axis is longer by
             `num_classes`.
         decoder: a layer `[B, latent_dim (+ num_classes)] → [B, *event_shape]`, the likelihood's
-            logits or means; None builds one. For `logistic_mixture`, the last axis has
+            logits or means; None builds one. A hierarchical model takes neither encoder nor
+            decoder. For `logistic_mixture`, the last axis has
             (1 + 2 C + C (C − 1) / 2) K numbers, for C channels and K = `mixtures`; see
             `LogisticMixture.from_outputs`.
         preprocessing: turns bytes into events; None takes `Pixels(binarization)`, and
@@ -204,6 +205,8 @@ class VAE(LatentVariableModel):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and standard deviation of q(z|x), two `float32[B, D]`.
 
+        With several levels of latents, they are those of each level given the levels above at their
+        means: `decode` of the mean follows the means of the posterior from the top to the bottom.
         Where training binarizes at random, encoding uses a threshold of 1/2.
 
         Args:
