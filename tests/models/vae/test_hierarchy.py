@@ -160,7 +160,7 @@ def test_the_bounds_are_below_log_prob_by_the_kl() -> None:
 def test_the_sampled_log_ratio_is_minus_the_kl_in_the_mean() -> None:
     vae, draws = small(dtype="float64"), 3000
     for event in events_of(vae, 2):
-        _, ratios, kls = vae.draw(tf.repeat(event[None], draws, axis=0), noise(draws))
+        _, ratios, kls = vae.sampled_terms(tf.repeat(event[None], draws, axis=0), noise(draws))
         kl = tf.add_n(kls).numpy()
         # Both depend on the path from level to level; given this path, the sum has the mean 0.
         difference = ratios[0].numpy() + kl
@@ -265,7 +265,7 @@ def test_bytes_are_weighed_one_sample_at_a_time() -> None:
 def test_free_bits_take_the_kl_below_them_out_of_the_gradient() -> None:
     vae = small(dtype="float64", free_bits=4.0)
     events = events_of(vae)
-    *_, kls = vae.draw(events, noise(4))
+    *_, kls = vae.sampled_terms(events, noise(4))
     assert np.min(kls) < 4 < np.max(kls)  # for some levels and images, not for all
     terms = vae.elbo(events, noise(4), training=True)
     assert isinstance(terms, FreeBits)

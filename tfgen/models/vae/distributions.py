@@ -79,7 +79,7 @@ class LatentVariableModel(GenerativeModel):
             outputs = tf.reshape(outputs, shape)
         return likelihoods.make_likelihood(self.config, outputs)
 
-    def draw(
+    def sampled_terms(
         self,
         events: tf.Tensor,
         noise: Noise,
@@ -87,7 +87,7 @@ class LatentVariableModel(GenerativeModel):
         samples: int | tf.Tensor = 1,
         training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """What the bounds are made of, from samples of z; arguments as for `elbo`.
+        """The terms of the bounds, from samples of z; arguments as for `elbo`.
 
         Returns:
             log p(x|z), `[samples, B]`; log p(z) − log q(z|x), `[samples, B]`; the KL of each level
@@ -151,7 +151,7 @@ class LatentVariableModel(GenerativeModel):
             samples: samples of z that estimate the expectation.
             training: whether dropout is on and batch normalization uses the batch's moments.
         """
-        log_likelihoods, _, kls = self.draw(events, noise, labels, samples, training)
+        log_likelihoods, _, kls = self.sampled_terms(events, noise, labels, samples, training)
         reconstruction, kl = tf.reduce_mean(log_likelihoods, axis=0), tf.add_n(kls)
         free_bits = self.config.free_bits
         if not (training and free_bits):
@@ -167,9 +167,11 @@ class LatentVariableModel(GenerativeModel):
         training: bool = False,
     ) -> ImportanceWeighted:
         """The terms of the importance-weighted bound of events; arguments as for `elbo`."""
-        log_likelihoods, log_ratios, kls = self.draw(events, noise, labels, samples, training)
-        kl = tf.add_n(kls)
-        return ImportanceWeighted(tf.transpose(log_likelihoods), tf.transpose(log_ratios), kl)
+        terms = self.sampled_terms(events, noise, labels, samples, training)
+        log_likelihoods, log_ratios, kls = terms
+        return ImportanceWeighted(
+            tf.transpose(log_likelihoods), tf.transpose(log_ratios), tf.add_n(kls)
+        )
 
     def importance_log_prob(
         self, events: tf.Tensor, noise: Noise, samples: int, labels: tf.Tensor | None = None

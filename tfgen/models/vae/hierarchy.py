@@ -330,7 +330,6 @@ class TopDownPosterior(tfd.Distribution):
         path = self._follow(sample, copies)
         kls = kl_of_noise(path.mean, path.log_stddev)
         ratios = tf.reduce_sum((flat**2 - path.epsilon**2) / 2 + path.log_stddev, axis=-1)
-
         levels = [tf.reduce_sum(part, axis=-1) for part in tf.split(kls, sizes, axis=-1)]
         return Draws(
             tf.reshape(path.epsilon, [copies, -1, self._network.latent_dim]),
