@@ -179,10 +179,11 @@ def default_name(
 ) -> str:
     """The name that a trained model is published under.
 
-    It is the name of the family. The latent dimension, if it differs from that of the data set's
-    default preset, the use of labels, and the data set, if it is not MNIST, are appended, because
-    they change the signatures. So a server that follows `vae` never gets images or latents of
-    another shape.
+    It is the name of the family. The configuration's `variant`, if it has one, the latent
+    dimension, if it differs from that of the data set's default preset (with a variant: of the
+    variant's first preset), the use of labels, and the data set, if it is not MNIST, are appended,
+    because they change the signatures. So a server that follows `vae` never gets images or latents
+    of another shape.
 
     Args:
         family_name: name of the family.
@@ -192,7 +193,12 @@ def default_name(
     """
     entry = family(family_name)
     default = entry.preset(preset or entry.preset_for(dataset)).model
+    variant = getattr(config, "variant", "")
     parts = [family_name]
+    if variant:
+        parts.append(variant)
+        models = (preset.model for preset in entry.presets.values())
+        default = next((m for m in models if getattr(m, "variant", "") == variant), default)
     latent_dim = getattr(config, "latent_dim", None)
     if latent_dim != getattr(default, "latent_dim", None):
         parts.append(f"{latent_dim}d")

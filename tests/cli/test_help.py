@@ -28,7 +28,7 @@ _flags, options = (
         (
             "train",
             ["vae", "--preset", "mlp-2d", "-h"],
-            "dimensions of the latent space (default: 2)",
+            "of its level at the top (default: 2)",
         ),
         ("sample", ["--help"], "--manifold"),
         ("score", ["--help"], "IMAGES [IMAGES ...]"),

@@ -37,6 +37,11 @@ BYTES_VAE = {
     **{"latent_dim": 3, "likelihood": "logistic_mixture", "binarization": "none", "mixtures": 2},
     **{"halvings": 2, **CONDITIONAL},
 }
+HIERARCHICAL_VAE = {
+    **{"image_shape": (8, 8, 1), "architecture": "hierarchical", "channels": 2, "latent_dim": 3},
+    **{"levels": 3, "level_channels": 1, "free_bits": 0.1, "kl_warmup_steps": 3},
+    **CONDITIONAL,
+}
 FULL_GAN = {
     **{"image_shape": (8, 8, 1), "architecture": "convolutional", "channels": 2, "units": 4},
     **{"latent_dim": 3, "dropout": 0.3, "discriminator_batch_norm": True},
@@ -94,6 +99,7 @@ FAMILIES: list[tuple[str, testing.Make, Collection[str], bool]] = [
     ("vae-conditional", small(VAE, **VAE_FIELDS, num_classes=3), LABELS, False),
     ("vae-convolutional", small(VAE, **FULL_VAE), FULL, False),
     ("vae-bytes", small(VAE, **BYTES_VAE), BYTES, False),
+    ("vae-hierarchical", small(VAE, **HIERARCHICAL_VAE), FULL, False),
     ("gan", small(GAN, **GAN_FIELDS), DENSE, True),
     ("gan-conditional", small(GAN, **GAN_FIELDS, **CONDITIONAL), LABELS, False),
     ("gan-penalized", small(GAN, **PENALIZED), PENALTY, False),

@@ -33,6 +33,15 @@ MODELS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         functools.partial(VAE, architecture="convolutional", channels=1, blocks=0, hidden=(2,)),
         ALL,
     ),
+    "vae-hierarchical": (
+        functools.partial(
+            VAE,
+            architecture="hierarchical",
+            **{"channels": 2, "blocks": 0, "levels": 3, "level_channels": 1, "latent_dim": 2},
+            **{"likelihood": "logistic_mixture", "binarization": "none", "mixtures": 2},
+        ),
+        ALL,
+    ),
     "gan": (
         functools.partial(GAN, generator_hidden=(2,), discriminator_hidden=(2,)),
         ALL,

@@ -1,7 +1,8 @@
 """What the likelihood estimators need from a model; the only module that asks it.
 
 `GenerativeModel` documents what a family offers: `density`, and by it `log_prob`, or `prior`,
-`posterior` and `likelihood`; `averaged`, `one_hot`, `preprocessing` and `describe_events`.
+`posterior` and `likelihood`, or `posterior` and `importance_weighted`; `averaged`, `one_hot`,
+`preprocessing` and `describe_events`.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen import random
-from tfgen.evaluation.likelihood import PAIRS, Distribution, LatentVariables
+from tfgen.evaluation.likelihood import (
+    PAIRS,
+    AncestralLatents,
+    Bounds,
+    Distribution,
+    LatentVariables,
+)
 from tfgen.models.generative import BYTES, GenerativeModel
 from tfgen.nn import cpu
 from tfgen.settings.model import images_at_once
@@ -33,7 +40,7 @@ class LatentDensity:
         is_of_bytes: whether p(x) is a probability of bytes, which bits/dim are of.
     """
 
-    bounds: LatentVariables
+    bounds: Bounds
     posterior: Callable[..., Distribution]
     inputs: Callable[[np.ndarray, np.ndarray, np.ndarray | None], list[tf.Tensor]]
     latent_dim: int
@@ -60,7 +67,7 @@ Density: TypeAlias = LatentDensity | ExactDensity
 
 def density_of(model: GenerativeModel) -> Density | None:
     """The density of a model, with the EMA weights; None if it has none."""
-    if model.density == "latent":
+    if model.density in ("latent", "ancestral"):
         return _latent(model)
     if model.density == "exact":
         return _exact(model)
@@ -69,7 +76,14 @@ def density_of(model: GenerativeModel) -> Density | None:
 
 def _latent(model: Any) -> LatentDensity:
     posterior = _with_ema_weights(model, model.posterior)
-    likelihood = _with_ema_weights(model, model.likelihood)
+    pairs = images_at_once(PAIRS, model.config.image_shape)
+    if model.density == "ancestral":
+        bounds: Bounds = AncestralLatents(
+            _with_ema_weights(model, model.importance_weighted), pairs
+        )
+    else:
+        likelihood = _with_ema_weights(model, model.likelihood)
+        bounds = LatentVariables(model.prior(), posterior, likelihood, pairs)
 
     def inputs(images: np.ndarray, seeds: np.ndarray, labels: np.ndarray | None) -> list[tf.Tensor]:
         noise = random.SeedNoise(tf.constant(seeds))
@@ -78,9 +92,8 @@ def _latent(model: Any) -> LatentDensity:
             return [events]
         return [events, model.one_hot(tf.constant(labels))]
 
-    pairs = images_at_once(PAIRS, model.config.image_shape)
     return LatentDensity(
-        LatentVariables(model.prior(), posterior, likelihood, pairs),
+        bounds,
         posterior,
         inputs,
         model.latent_dim,

@@ -26,27 +26,17 @@ PAIRS = 2048
 ACTIVE = 0.01
 
 
-class LatentVariables:
-    """Bounds on log p(x), from samples of an approximate posterior.
+class Bounds:
+    """Bounds on log p(x) = log ∫ p(x|z) p(z) dz, from samples of an approximate posterior.
 
-    p(x) = ∫ p(x|z) p(z) dz with latents z. `posterior` and `likelihood` also receive the tensors
-    that a bound is passed as `context`, such as one-hot labels `[B, K]`.
+    A subclass says how the samples are drawn. It also receives the tensors that a bound is passed
+    as `context`, such as one-hot labels `[B, K]`.
 
     Args:
-        prior: p(z), with events `[D]`.
-        posterior: q(z|x) of events `[B, *event_shape]`, with batch shape `[B]`.
-        likelihood: p(x|z) of latents `[…, B, D]`, with batch shape `[…, B]`.
         pairs: pairs of an event and a latent that are computed at once; memory grows with it.
     """
 
-    def __init__(
-        self,
-        prior: Distribution,
-        posterior: Callable[..., Distribution],
-        likelihood: Callable[..., Distribution],
-        pairs: int = PAIRS,
-    ):
-        self.prior, self.posterior, self.likelihood = prior, posterior, likelihood
+    def __init__(self, pairs: int = PAIRS):
         self.pairs = pairs
         self._elbo = tf.function(self._elbo_of, autograph=False)
         self._log_sum = tf.function(self._log_sum_of, autograph=False, reduce_retracing=True)
@@ -98,19 +88,78 @@ class LatentVariables:
         return total - math.log(samples)
 
     def _elbo_of(self, events: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor) -> tf.Tensor:
+        """The ELBO of one sample of each event, `[B]`."""
+        raise NotImplementedError
+
+    def _log_weights(
+        self, events: tf.Tensor, seed: tf.Tensor, size: tf.Tensor, *context: tf.Tensor
+    ) -> tf.Tensor:
+        """log p(x|z) p(z) / q(z|x) of `size` samples of each event, `[size, B]`."""
+        raise NotImplementedError
+
+    def _log_sum_of(self, *arguments: tf.Tensor) -> tf.Tensor:
+        """log of the sum of `size` importance weights, in float64."""
+        return tf.reduce_logsumexp(tf.cast(self._log_weights(*arguments), tf.float64), axis=0)
+
+
+class LatentVariables(Bounds):
+    """Bounds of a model whose prior, posterior and likelihood are distributions.
+
+    Args:
+        prior: p(z), with events `[D]`.
+        posterior: q(z|x) of events `[B, *event_shape]`, with batch shape `[B]`.
+        likelihood: p(x|z) of latents `[…, B, D]`, with batch shape `[…, B]`.
+        pairs: as for `Bounds`.
+    """
+
+    def __init__(
+        self,
+        prior: Distribution,
+        posterior: Callable[..., Distribution],
+        likelihood: Callable[..., Distribution],
+        pairs: int = PAIRS,
+    ):
+        super().__init__(pairs)
+        self.prior, self.posterior, self.likelihood = prior, posterior, likelihood
+
+    def _elbo_of(self, events: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor) -> tf.Tensor:
         posterior = self.posterior(events, *context)
         reconstruction = self.likelihood(posterior.sample(seed=seed), *context).log_prob(events)
         return reconstruction - tfd.kl_divergence(posterior, self.prior)
 
-    def _log_sum_of(
+    def _log_weights(
         self, events: tf.Tensor, seed: tf.Tensor, size: tf.Tensor, *context: tf.Tensor
     ) -> tf.Tensor:
-        """log of the sum of `size` importance weights, in float64."""
         posterior = self.posterior(events, *context)
         latents = posterior.sample(size, seed=seed)
         log_weights = self.likelihood(latents, *context).log_prob(events)
         log_weights += self.prior.log_prob(latents) - posterior.log_prob(latents)
-        return tf.reduce_logsumexp(tf.cast(log_weights, tf.float64), axis=0)
+        return log_weights
+
+
+class AncestralLatents(Bounds):
+    """Bounds of a model that draws its latents level by level, and p(x|z) in the same pass.
+
+    Args:
+        terms: of events, noise, context (`labels`) and `samples=`: an object with
+            `log_likelihoods` log p(x|z) and `log_ratios` log p(z) − log q(z|x), `[B, samples]`, and
+            the levels' `kl`, `[B]`.
+        pairs: as for `Bounds`.
+    """
+
+    def __init__(self, terms: Callable[..., Any], pairs: int = PAIRS):
+        super().__init__(pairs)
+        self.terms = terms
+
+    def _elbo_of(self, events: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor) -> tf.Tensor:
+        terms = self.terms(events, random.BatchNoise(seed), *context, samples=1)
+        return terms.log_likelihoods[:, 0] - terms.kl
+
+    def _log_weights(
+        self, events: tf.Tensor, seed: tf.Tensor, size: tf.Tensor, *context: tf.Tensor
+    ) -> tf.Tensor:
+        terms = self.terms(events, random.BatchNoise(seed), *context, samples=size)
+        return tf.transpose(terms.log_likelihoods + terms.log_ratios)
 
 
 def _fold(seed: tuple[int, int], index: int) -> tf.Tensor:

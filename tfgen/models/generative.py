@@ -1,7 +1,7 @@
 """The base of all generative families: latents of seeds, samples, labels, export."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,8 @@ from tfgen.nn.batches import not_empty
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# How the likelihood of a family is computed; see `GenerativeModel`.
+Density: TypeAlias = Literal["latent", "ancestral", "exact"] | None
 # What `describe_events` returns for a probability of bytes, the only likelihood in bits/dim.
 BYTES = "bytes"
 # Points along each side of the picture of a two-dimensional latent space.
@@ -42,12 +44,17 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
     A family may say:
 
     - `latents(seeds)`: the latents of seeds, where these are not standard normal.
+    - `leading_latents`: how many of the first latents the pictures vary.
     - `density`: how `tfgen-evaluate` computes the likelihood of held-out images. `"exact"`: by
       `log_prob(images, seeds)`, the log-probability `[B]` of images `uint8[B, H, W, C]` in nats,
       where `seeds: int32[B]` determine all noise; a conditional model gets `labels=` too.
       `"latent"`: by importance sampling from `prior()`, `posterior(events, labels)` and
       `likelihood(latents, labels)`, which return distributions of TFP and use the raw weights;
-      `tfd.kl_divergence(posterior, prior)` must be defined. None: there is no likelihood.
+      `tfd.kl_divergence(posterior, prior)` must be defined. `"ancestral"`: by
+      `importance_weighted(events, noise, labels, samples)`, which draws the latents one level after
+      the other. It returns an object with `log_likelihoods` log p(x|z) and `log_ratios`
+      log p(z) − log q(z|x), both `[B, samples]`, and `kl` `[B]`, in closed form where the levels
+      allow it; `posterior` must have a mean. None: there is no likelihood.
     - `describe_events()`: what the likelihood is a density of, in words. `BYTES` says that it is a
       probability of bytes; `tfgen-evaluate` then also gives it in bits/dim.
     - `encode(images, …)`, `log_prob(images, …)` and further signatures of the export:
@@ -59,7 +66,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
     and `likelihood` get. An unconditional model gets None there.
     """
 
-    density: ClassVar[Literal["latent", "exact"] | None] = None
+    density: Density = None
 
     # --- what a family says -----------------------------------------------------------
 
@@ -67,6 +74,15 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
     def latent_dim(self) -> int:
         """Length of a latent vector."""
         raise NotImplementedError(f"{type(self).__name__} must define latent_dim")
+
+    @property
+    def leading_latents(self) -> int:
+        """How many of the first latents the pictures vary, by default all.
+
+        The others, which decide details, are shared by the images of an interpolation, and 0 in the
+        latent plane.
+        """
+        return self.latent_dim
 
     def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """Events `[B, *event_shape]` of latents.
@@ -135,14 +151,24 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         return self.sample(len(labels), seed=0, labels=labels).numpy(), IMAGES_PER_CLASS
 
     def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
-        """An interpolation; with two latent dimensions also the manifold."""
-        ends = self.latents(random.image_seeds(0, 2)).numpy()
-        paths = [figures.interpolated_latents(ends[0], ends[1], 7, path) for path in figures.PATHS]
-        between = self.decode(np.concatenate(paths), 0 if self.num_classes else None).numpy()
+        """An interpolation; with two leading latents also the manifold."""
+        ends, leading = self.latents(random.image_seeds(0, 2)).numpy(), self.leading_latents
+        first, second = ends[:, :leading]
+        paths = [figures.interpolated_latents(first, second, 7, path) for path in figures.PATHS]
+        latents = np.concatenate(paths)
+        shared = np.broadcast_to(ends[0, leading:], (len(latents), self.latent_dim - leading))
+        latents = np.concatenate([latents, shared], axis=1)
+        between = self.decode(latents, 0 if self.num_classes else None).numpy()
         axes = figures.GridAxis("path", figures.PATHS), figures.path_axis(7)
-        result = {"interpolation": figures.picture(between, "between two samples", 7, *axes)}
-        if self.latent_dim == 2 and not self.num_classes:
-            plane = self.decode(figures.manifold_latents(MANIFOLD_SIDE)).numpy()
+        title = "between two samples"
+        if leading < self.latent_dim:
+            title = "between the latents of two samples at the top, with the others of the first"
+        result = {"interpolation": figures.picture(between, title, 7, *axes)}
+        if leading == 2 and not self.num_classes:
+            plane = np.pad(
+                figures.manifold_latents(MANIFOLD_SIDE), [(0, 0), (0, self.latent_dim - leading)]
+            )
+            plane = self.decode(plane).numpy()
             axes = figures.manifold_axes(MANIFOLD_SIDE)
             title = "the latent plane"
             result["manifold"] = figures.picture(plane, title, MANIFOLD_SIDE, *axes)

@@ -120,18 +120,23 @@ class GatedResidual(keras.layers.Layer):
 
     Args:
         seed: seed of the initial weights.
+        scale: factor of the initial weights of the last convolution. With many blocks one after the
+            other, it keeps their sum from growing with their number.
         **kwargs: further arguments of `keras.layers.Layer`.
     """
 
-    def __init__(self, seed: int = 0, **kwargs: Any):
+    def __init__(self, seed: int = 0, scale: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.seed = seed
+        self.seed, self.scale = seed, scale
 
     def build(self, input_shape: Any) -> None:
         """Creates both convolutions, for images `[B, H, W, C]`."""
         channels, dtype = input_shape[-1], self.dtype_policy
-        seeds = [2 * self.seed, 2 * self.seed + 1]
-        inner, outer = (keras.initializers.GlorotUniform(seed=seed) for seed in seeds)
+        # Glorot's, whose variance is multiplied.
+        inner, outer = (
+            keras.initializers.VarianceScaling(variance, "fan_avg", "uniform", seed)
+            for variance, seed in ((1.0, 2 * self.seed), (self.scale**2, 2 * self.seed + 1))
+        )
         self.inner = keras.layers.Conv2D(
             channels, 3, padding="same", kernel_initializer=inner, dtype=dtype
         )
@@ -146,7 +151,7 @@ class GatedResidual(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "seed": self.seed}
+        return {**super().get_config(), "seed": self.seed, "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable(package="tfgen")

@@ -245,7 +245,8 @@ def test_presets_of_one_shape_share_a_name() -> None:
     }
     fifty = dict.fromkeys(("long", "iwae"), "vae-50d")
     of_bytes = {"images": "vae-128d", "bytes": "vae-64d"}
-    assert names == {"mlp": "vae", "mlp-2d": "vae-2d", "conv": "vae", **fifty, **of_bytes}
+    other = {"conv": "vae", "hierarchical": "vae-hierarchical"}
+    assert names == {"mlp": "vae", "mlp-2d": "vae-2d", **other, **fifty, **of_bytes}
 
 
 @pytest.mark.parametrize(

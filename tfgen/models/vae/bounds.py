@@ -3,6 +3,8 @@
 Each is stored as its terms, in nats, with the batch first.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
@@ -39,6 +41,31 @@ class ELBO(NamedTuple):
         return self.elbo if kl_weight is None else self.reconstruction - kl_weight * self.kl
 
 
+class FreeBits(NamedTuple):
+    """The ELBO, trained with free bits: a level's KL is no penalty below a number of nats.
+
+    Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow".
+
+    Attributes:
+        reconstruction: E_q[log p(x|z)], estimated from samples of z, `float[B]`.
+        kl: KL(q(z|x) ‖ p(z)), `float[B]`.
+        penalty: the sum over the levels of latents of the larger of KL and free bits, `float[B]`.
+    """
+
+    reconstruction: tf.Tensor
+    kl: tf.Tensor
+    penalty: tf.Tensor
+
+    @property
+    def elbo(self) -> tf.Tensor:
+        """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), `float[B]`."""
+        return self.reconstruction - self.kl
+
+    def bound(self, kl_weight: tf.Tensor | None = None) -> tf.Tensor:
+        """The ELBO; with `kl_weight`, the training objective, whose penalty has that weight."""
+        return self.elbo if kl_weight is None else self.reconstruction - kl_weight * self.penalty
+
+
 class ImportanceWeighted(NamedTuple):
     """The importance-weighted bound of each event, from K samples z of q(z|x).
 
@@ -71,7 +98,24 @@ class ImportanceWeighted(NamedTuple):
         return tf.reduce_logsumexp(log_weights, axis=1) - tf.math.log(samples)
 
 
-Bound: TypeAlias = ELBO | ImportanceWeighted
+Bound: TypeAlias = ELBO | FreeBits | ImportanceWeighted
+
+
+class Draws(NamedTuple):
+    """K samples z of q(z|x) for each event, and what the bounds need of them.
+
+    Attributes:
+        latents: z, `[K, B, D]`.
+        log_ratios: log p(z) − log q(z|x), `[K, B]`.
+        kls: for each level of latents, its KL in closed form given the levels above, averaged over
+            the samples, `[B]`.
+        outputs: the decoder's, `[K · B, *outputs_shape]`, if they came with the samples; else None.
+    """
+
+    latents: tf.Tensor
+    log_ratios: tf.Tensor
+    kls: list[tf.Tensor]
+    outputs: tf.Tensor | None = None
 
 
 def kl_to_prior(posterior: Distribution) -> tf.Tensor:
@@ -89,11 +133,57 @@ def kl_to_prior(posterior: Distribution) -> tf.Tensor:
     return tf.reduce_sum(tfd.kl_divergence(marginals, prior), axis=-1)
 
 
-def posterior_samples(posterior: Distribution, samples: int, noise: Noise) -> tf.Tensor:
-    """z = μ + σ ε, `[samples, B, D]`; arguments as for `VAE.elbo`."""
-    mean = posterior.mean()
-    epsilon = noise.normal(tf.shape(mean)[0], (samples, mean.shape[-1]), POSTERIOR, mean.dtype.name)
-    return mean + posterior.stddev() * tf.transpose(epsilon, [1, 0, 2])
+def kl_of_noise(mean: tf.Tensor, log_stddev: tf.Tensor) -> tf.Tensor:
+    """KL(N(μ, σ²) ‖ N(0, 1)) of each entry, nats."""
+    return (mean**2 + tf.exp(2 * log_stddev) - 1) / 2 - log_stddev
+
+
+def posterior_noise(posterior: Distribution, samples: Any, noise: Noise) -> tf.Tensor:
+    """The standard normal noise of `samples` samples of z, `[samples, B, D]`."""
+    batch = posterior.batch_shape[0] or posterior.batch_shape_tensor()[0]
+    shape = (samples, posterior.event_shape[0])
+    epsilon = noise.normal(batch, shape, POSTERIOR, posterior.dtype.name)
+    return tf.transpose(epsilon, [1, 0, 2])
+
+
+@functools.singledispatch
+def draw(posterior: Distribution, noise: tf.Tensor) -> Draws:
+    """Samples z of q(z|x), normal with independent dimensions; other posteriors register their own.
+
+    Args:
+        posterior: q(z|x), batch shape `[B]`.
+        noise: standard normal, `[K, B, D]`.
+    """
+    latents = posterior.mean() + posterior.stddev() * noise
+    zeros = tf.zeros(posterior.event_shape, latents.dtype)
+    prior = tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
+    log_ratios = prior.log_prob(latents) - posterior.log_prob(latents)
+    return Draws(latents, log_ratios, [kl_to_prior(posterior)])
+
+
+# Of noise `[K, B, D]`: log p(x|z) and log p(z) − log q(z|x), `[K, B]`, and the levels' KLs, `[B]`.
+Terms: TypeAlias = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]]
+
+
+def in_turn(terms: Terms, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    """`terms(noise)`, computed for one of the K samples at a time, in less memory.
+
+    Args:
+        terms: the terms of a bound.
+        noise: `[K, B, D]`.
+
+    Returns:
+        What `terms` returns, with the KL of all levels together.
+    """
+
+    def single(noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        log_likelihoods, log_ratios, kls = terms(noise[None])
+        return log_likelihoods[0], log_ratios[0], tf.add_n(kls)
+
+    log_likelihoods, log_ratios, kls = tf.map_fn(
+        single, noise, parallel_iterations=1, fn_output_signature=(noise.dtype,) * 3
+    )
+    return log_likelihoods, log_ratios, [tf.reduce_mean(kls, axis=0)]
 
 
 def check_override(family: type, base: type) -> None:

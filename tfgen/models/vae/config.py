@@ -6,7 +6,7 @@ from typing import Literal
 from tfgen.errors import UsageError
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import MAX_HALVINGS, ConditionalConfig
+from tfgen.settings.model import MAX_HALVINGS, ConditionalConfig, halved, halvings
 
 # The likelihoods whose log p(x) is of bytes, and so in bits/dim.
 OF_BYTES = ("logistic_mixture",)
@@ -14,13 +14,15 @@ OF_BYTES = ("logistic_mixture",)
 
 @dataclass(frozen=True)
 class VAEConfig(ConditionalConfig):
-    """A variational autoencoder, dense or convolutional."""
+    """A variational autoencoder: dense, convolutional or hierarchical."""
 
-    latent_dim: int = option(20, "dimensions of the latent space", minimum=1)
+    latent_dim: int = option(
+        20, "dimensions of the latent space; hierarchical: of its level at the top", minimum=1
+    )
     hidden: tuple[int, ...] = option(
         (500,),
-        "widths of the encoder's dense hidden layers, which the decoder has in reverse; none for "
-        "no hidden layers",
+        "dense, convolutional: widths of the encoder's dense hidden layers, which the decoder has "
+        "in reverse; none for no hidden layers",
         minimum=1,
     )
     likelihood: Literal["bernoulli", "continuous_bernoulli", "normal", "logistic_mixture"] = option(
@@ -45,23 +47,44 @@ class VAEConfig(ConditionalConfig):
     kl_warmup_steps: int = option(
         0, "steps in which the KL's weight in the gradient grows to 1; 0 disables it", minimum=0
     )
-    architecture: Literal["dense", "convolutional"] = option(
-        "dense", "architecture of encoder and decoder"
+    free_bits: float = option(
+        0.0,
+        "elbo: KL that each level of latents may have without a penalty in the gradient, for each "
+        "image [nats] (Kingma et al. 2016); 0 disables it",
+        minimum=0,
+    )
+    architecture: Literal["dense", "convolutional", "hierarchical"] = option(
+        "dense",
+        "architecture of encoder and decoder; hierarchical: convolutional, with several levels of "
+        "latents (Vahdat & Kautz 2020)",
     )
     channels: int = option(
         16,
-        "convolutional: channels at half the side; they double with each halving, up to 8 times as "
-        "many",
+        "convolutional, hierarchical: channels at half the side; they double with each halving, up "
+        "to 8 times as many",
         minimum=1,
     )
     halvings: int = option(
         0,
-        "convolutional: how often the sides are halved; 0: until the longer one has at most 7 "
-        "pixels",
+        "convolutional, hierarchical: how often the sides are halved; 0: until the longer one has "
+        "at most 7 pixels",
         minimum=0,
         maximum=MAX_HALVINGS,
     )
-    blocks: int = option(1, "convolutional: gated residual blocks at each size", minimum=0)
+    blocks: int = option(
+        1,
+        "convolutional, hierarchical: gated residual blocks at each size; hierarchical: except at "
+        "the smallest size, where each level has its own",
+        minimum=0,
+    )
+    levels: int = option(
+        6,
+        "hierarchical: levels of latents at the smallest size, below the one at the top",
+        minimum=1,
+    )
+    level_channels: int = option(
+        8, "hierarchical: latents of each level at each position of the smallest size", minimum=1
+    )
     activation: Literal["relu", "leaky_relu", "silu", "tanh"] = option(
         "relu", "activation of the dense hidden layers"
     )
@@ -77,12 +100,31 @@ class VAEConfig(ConditionalConfig):
         """Whether log p(x) is of bytes, and so in bits/dim."""
         return self.likelihood in OF_BYTES
 
+    @property
+    def latents(self) -> int:
+        """Length of a latent vector: the latents of all levels."""
+        if self.architecture != "hierarchical":
+            return self.latent_dim
+        height, width = halved(self.image_shape, self.halvings or halvings(self.image_shape))
+        return self.latent_dim + self.levels * self.level_channels * height * width
+
+    @property
+    def variant(self) -> str:
+        """`hierarchical` for a model of that architecture, whose name says so."""
+        return self.architecture if self.architecture == "hierarchical" else ""
+
     def check_options(self) -> None:
-        """Refuses a likelihood that does not suit the binarization.
+        """Refuses a likelihood that does not suit the binarization, and free bits of no KL.
 
         Raises:
-            UsageError: a Bernoulli likelihood of grey values, or another one of binary values.
+            UsageError: a Bernoulli likelihood of grey values, another one of binary values, or free
+                bits with the objective `iwae`.
         """
+        if self.free_bits and self.objective == "iwae":
+            raise UsageError(
+                f"free_bits = {self.free_bits} is of the KL, which the objective 'iwae' does not "
+                "have; use --objective elbo or --free-bits 0"
+            )
         if (self.likelihood == "bernoulli") == (self.binarization == "none"):
             is_binary = self.likelihood == "bernoulli"
             right, kind = ("dynamic or threshold", "grey") if is_binary else ("none", "binary")
@@ -159,6 +201,26 @@ FAMILY = Family(
             schedule="cosine",
             minutes=50,
             result="83.2 nats",
+        ),
+        "hierarchical": Preset(
+            "hierarchical: six levels of latents below a dense one, free bits, EMA of the weights",
+            VAEConfig(
+                latent_dim=32,
+                kl_warmup_steps=5_000,
+                free_bits=0.5,
+                architecture="hierarchical",
+                channels=32,
+                blocks=2,
+                ema_decay=0.9995,
+            ),
+            epochs=120,
+            batch_size=128,
+            learning_rate=2e-3,
+            warmup_epochs=0.5,
+            schedule="cosine",
+            # A step far out of the ordinary, as hierarchies have them at times, moves no further
+            # than others.
+            clip_norm=200.0,
         ),
         "images": Preset(
             "any images: convolutional, mixtures of logistics of bytes (Salimans et al. 2017)",

@@ -6,35 +6,32 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfgen import random
 from tfgen.models.base import Curve, Signatures
-from tfgen.models.generative import BYTES, GenerativeModel
+from tfgen.models.generative import BYTES, Density
 from tfgen.models.preprocessing import Noise, Preprocessing
 from tfgen.models.vae import bounds, likelihoods
-from tfgen.models.vae.bounds import ELBO, Bound, ImportanceWeighted
+from tfgen.models.vae.bounds import Bound
 from tfgen.models.vae.config import VAEConfig
-from tfgen.models.vae.likelihoods import Distribution
-from tfgen.models.vae.networks import build_decoder, build_encoder
+from tfgen.models.vae.distributions import LatentVariableModel
+from tfgen.models.vae.hierarchy import TopDown
+from tfgen.models.vae.networks import build_decoder, build_encoder, check_own_networks
 from tfgen.nn.average import moving_statistics, trained_weights
-from tfgen.nn.blocks import append_labels, build_network
+from tfgen.nn.blocks import build_network
 from tfgen.settings.model import check_architecture
 
-tfd: Any = tfp.distributions
-
-# Keeps log σ finite where the softplus underflows.
-_MIN_STDDEV = 1e-7
 # Importance samples of the exported `log_prob`.
 EXPORTED_IMPORTANCE_SAMPLES = 64
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class VAE(GenerativeModel):
+class VAE(LatentVariableModel):
     """A variational autoencoder.
 
     Kingma & Welling 2013, "Auto-encoding variational Bayes"; Doersch 2016, "Tutorial on variational
-    autoencoders".
+    autoencoders". With `architecture="hierarchical"`, see `tfgen.models.vae.hierarchy`: z is the
+    noise of all levels of latents, and q(z|x) is normal level by level.
 
     The posterior q(z|x) is a diagonal normal with a softplus scale, the prior p(z) is standard
     normal, and the likelihood p(x|z) is a product over pixels. Training maximizes a bound on log
@@ -45,7 +42,8 @@ class VAE(GenerativeModel):
     `bits_per_dim` = `loss` / (H·W·C·ln 2).
 
     With `kl_warmup_steps`, the weight of the KL in the gradient grows from 0 to 1 (Sønderby et al.
-    2016, "Ladder variational autoencoders"); the bound itself is logged. With `ema_decay`,
+    2016, "Ladder variational autoencoders"); with `free_bits`, a level's KL below these has no
+    gradient (Kingma et al. 2016). The bound itself is logged. With `ema_decay`,
     evaluation and sampling use the EMA of the weights. Metrics passed to `compile` compare images
     in 0…1 with their reconstructions.
 
@@ -56,7 +54,8 @@ class VAE(GenerativeModel):
             None builds one. In a conditional model, its input's last axis is longer by
             `num_classes`.
         decoder: a layer `[B, latent_dim (+ num_classes)] → [B, *event_shape]`, the likelihood's
-            logits or means; None builds one. For `logistic_mixture`, the last axis has
+            logits or means; None builds one. A hierarchical model takes neither encoder nor
+            decoder. For `logistic_mixture`, the last axis has
             (1 + 2 C + C (C − 1) / 2) K numbers, for C channels and K = `mixtures`; see
             `LogisticMixture.from_outputs`.
         preprocessing: turns bytes into events; None takes `Pixels(binarization)`, and
@@ -79,7 +78,7 @@ class VAE(GenerativeModel):
 
     Config = VAEConfig
     config: VAEConfig
-    density = "latent"
+    density: Density = "latent"
     logged: tuple[str, ...] = ("loss", "reconstruction", "kl")
     curves: tuple[Curve, ...] = (Curve("negative bound and the parts of the ELBO [nats]", logged),)
 
@@ -101,6 +100,7 @@ class VAE(GenerativeModel):
         pixels = likelihoods.make_preprocessing(config, preprocessing)
         if encoder is None or decoder is None:
             check_architecture(config.architecture, config.image_shape)
+        check_own_networks(config, encoder, decoder)
         own_parts = {"encoder": encoder, "decoder": decoder, "preprocessing": preprocessing}
         if config.is_of_bytes:
             self.logged = (*self.logged, "bits_per_dim")
@@ -110,6 +110,8 @@ class VAE(GenerativeModel):
         self._flat = encoder is None and config.architecture == "dense" and config.num_classes > 0
         self.encoder = encoder or build_encoder(config, seed, self.dtype_policy)
         self.decoder = decoder or build_decoder(config, seed, self.dtype_policy)
+        if isinstance(self.decoder, TopDown):
+            self.density = "ancestral"
         *sides, depth = config.image_shape
         if encoder is not None:
             events = (*sides, depth + config.num_classes)
@@ -123,7 +125,12 @@ class VAE(GenerativeModel):
 
     @property
     def latent_dim(self) -> int:
-        """Dimensions of z."""
+        """Dimensions of z, of all its levels."""
+        return self.config.latents
+
+    @property
+    def leading_latents(self) -> int:
+        """Dimensions of the level at the top, which decides the image as a whole."""
         return self.config.latent_dim
 
     @property
@@ -131,127 +138,6 @@ class VAE(GenerativeModel):
         """The networks that a step evaluates: the decoder once for each sample of z."""
         times = {id(self.decoder): self.config.importance_samples}
         return [network for network in super().networks for _ in range(times.get(id(network), 1))]
-
-    # --- q(z|x), p(z), p(x|z) -----------------------------------------------------------
-
-    def posterior(
-        self, events: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
-    ) -> Distribution:
-        """q(z|x): batch shape `[B]`, event shape `[D]`.
-
-        Args:
-            events: `[B, *event_shape]`.
-            labels: one-hot, `[B, K]`, for a conditional model.
-            training: whether the encoder's dropout is on and its batch normalization uses the
-                batch's moments.
-        """
-        if labels is not None:
-            events = append_labels(events, labels, self._flat)
-        parameters = tf.cast(self.encoder(events, training=training), self.likelihood_dtype)
-        mean, raw_scale = tf.split(parameters, 2, axis=-1)
-        return tfd.MultivariateNormalDiag(mean, tf.nn.softplus(raw_scale) + _MIN_STDDEV)
-
-    def prior(self) -> Distribution:
-        """p(z), standard normal: event shape `[D]`."""
-        zeros = tf.zeros([self.latent_dim], self.likelihood_dtype)
-        return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
-
-    def likelihood(
-        self, latents: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
-    ) -> Distribution:
-        """p(x|z): batch shape `[..., B]`, event shape `event_shape`.
-
-        Args:
-            latents: `[..., B, D]`.
-            labels: one-hot, `[B, K]`, for a conditional model.
-            training: as for `posterior`, for the decoder.
-        """
-        if labels is not None:
-            shape = tf.concat([tf.shape(latents)[:-1], tf.shape(labels)[-1:]], axis=0)
-            latents = tf.concat([latents, tf.broadcast_to(labels, shape)], axis=-1)
-        flat = tf.reshape(latents, [-1, self.latent_dim + self.num_classes])
-        outputs = tf.cast(self.decoder(flat, training=training), self.likelihood_dtype)
-        if latents.shape.rank != 2:
-            shape = tf.concat(
-                [tf.shape(latents)[:-1], likelihoods.outputs_shape(self.config)], axis=0
-            )
-            outputs = tf.reshape(outputs, shape)
-        return likelihoods.make_likelihood(self.config, outputs)
-
-    def bound(
-        self,
-        events: tf.Tensor,
-        noise: Noise,
-        labels: tf.Tensor | None = None,
-        samples: int = 1,
-        training: bool = False,
-    ) -> Bound:
-        """The terms of the bound that training maximizes and evaluation reports.
-
-        A subclass with a bound of its own overrides this method, for both objectives. By default it
-        is `elbo`, or `importance_weighted` with `objective="iwae"`; arguments as for `elbo`.
-        """
-        bound = self.importance_weighted if self.config.objective == "iwae" else self.elbo
-        return bound(events, noise, labels, samples, training)
-
-    def elbo(
-        self,
-        events: tf.Tensor,
-        noise: Noise,
-        labels: tf.Tensor | None = None,
-        samples: int = 1,
-        training: bool = False,
-    ) -> ELBO:
-        """The ELBO of events.
-
-        Args:
-            events: `[B, *event_shape]`.
-            noise: the source of the samples of z.
-            labels: one-hot, `[B, K]`, for a conditional model.
-            samples: samples of z that estimate the expectation.
-            training: whether dropout is on and batch normalization uses the batch's moments.
-        """
-        posterior = self.posterior(events, labels, training)
-        latents = bounds.posterior_samples(posterior, samples, noise)
-        log_likelihoods = self.likelihood(
-            latents[0] if samples == 1 else latents, labels, training
-        ).log_prob(events)
-        reconstruction = log_likelihoods if samples == 1 else tf.reduce_mean(log_likelihoods, 0)
-        return ELBO(reconstruction, bounds.kl_to_prior(posterior))
-
-    def importance_weighted(
-        self,
-        events: tf.Tensor,
-        noise: Noise,
-        labels: tf.Tensor | None = None,
-        samples: int = 1,
-        training: bool = False,
-    ) -> ImportanceWeighted:
-        """The terms of the importance-weighted bound of events; arguments as for `elbo`."""
-        posterior = self.posterior(events, labels, training)
-        latents = bounds.posterior_samples(posterior, samples, noise)
-        if self.config.is_of_bytes and not training:
-            # One sample of each image at a time: a pixel's mixture takes dozens of numbers.
-            log_likelihoods = tf.map_fn(
-                lambda latents: self.likelihood(latents, labels).log_prob(events),
-                latents,
-                parallel_iterations=1,
-            )
-        else:
-            log_likelihoods = self.likelihood(latents, labels, training).log_prob(events)
-        log_ratios = self.prior().log_prob(latents) - posterior.log_prob(latents)
-        kl = bounds.kl_to_prior(posterior)
-        return ImportanceWeighted(tf.transpose(log_likelihoods), tf.transpose(log_ratios), kl)
-
-    def importance_log_prob(
-        self, events: tf.Tensor, noise: Noise, samples: int, labels: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """The importance-weighted bound on log p(x) (Burda et al. 2015), nats, `[B]`.
-
-        Its expectation grows with the number of `samples` and tends to log p(x). Uses the raw
-        weights, not the EMA.
-        """
-        return self.importance_weighted(events, noise, labels, samples).bound()
 
     # --- training -----------------------------------------------------------------------
 
@@ -303,10 +189,13 @@ class VAE(GenerativeModel):
         return -log_prob / (math.prod(self.config.image_shape) * math.log(2))
 
     def kl_weight(self) -> tf.Tensor | None:
-        """Weight of the KL in this step's gradient, step / `kl_warmup_steps`; None: 1."""
+        """Weight of the KL in this step's gradient, step / `kl_warmup_steps`.
+
+        None: the gradient is that of the bound itself.
+        """
         steps = self.config.kl_warmup_steps
         if not steps:
-            return None
+            return tf.ones([], self.likelihood_dtype) if self.config.free_bits else None
         return tf.minimum(tf.cast(self.step.value, self.likelihood_dtype) / steps, 1.0)
 
     # --- use ----------------------------------------------------------------------------
@@ -316,6 +205,8 @@ class VAE(GenerativeModel):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and standard deviation of q(z|x), two `float32[B, D]`.
 
+        With several levels of latents, they are those of each level given the levels above at their
+        means: `decode` of the mean follows the means of the posterior from the top to the bottom.
         Where training binarizes at random, encoding uses a threshold of 1/2.
 
         Args:

@@ -1,4 +1,4 @@
-"""The VAE's encoders and decoders, dense and convolutional.
+"""The VAE's encoders and decoders: dense, convolutional and hierarchical.
 
 A decoder mirrors its encoder. The convolutional networks have gated residual blocks at each smaller
 size, and dense layers between these and the latents. Importance sampling evaluates the decoder
@@ -12,7 +12,9 @@ from typing import Any
 
 import keras
 
+from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
+from tfgen.models.vae.hierarchy import LEVELS_PER_BLOCK, Level, TopDown, TopLevel
 from tfgen.models.vae.likelihoods import outputs_shape
 from tfgen.nn.blocks import dense_network, make_activation, make_input, make_layer, seed_of_layer
 from tfgen.nn.cpu import Dense
@@ -23,7 +25,23 @@ from tfgen.settings.model import halved, halvings
 _MOST_CHANNELS = 8
 
 
-def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
+def check_own_networks(
+    config: VAEConfig, encoder: keras.Layer | None, decoder: keras.Layer | None
+) -> None:
+    """Refuses networks of the caller's own for a hierarchical model.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name, network in (("encoder", encoder), ("decoder", decoder)):
+        if network is not None and config.architecture == "hierarchical":
+            raise UsageError(
+                f"a hierarchical VAE builds its networks itself; leave out {name}=, or use "
+                "architecture='dense'"
+            )
+
+
+def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Model:
     """The encoder of a configuration.
 
     Args:
@@ -32,14 +50,17 @@ def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
         dtype: dtype policy of the layers.
 
     Returns:
-        A built network `[B, *image_shape] → [B, 2·latent_dim]`. In a conditional model, the last
-        axis of its inputs is longer by `num_classes`, and a dense network takes flat inputs.
+        A built network `[B, *image_shape] → [B, 2·latent_dim]`, or `bottom_up`. In a conditional
+        model, the last axis of its inputs is longer by `num_classes`, and a dense network takes
+        flat inputs.
     """
     common = {"activation": config.activation, "dtype": dtype, "seed": 2 * seed, "name": "encoder"}
     outputs = 2 * config.latent_dim
     *sides, depth = config.image_shape
+    shape = (*sides, depth + config.num_classes)
+    if config.architecture == "hierarchical":
+        return bottom_up(config, shape, seed=2 * seed, dtype=dtype, name="encoder")
     if config.architecture == "convolutional":
-        shape = (*sides, depth + config.num_classes)
         return convolutional_encoder(
             shape, _widths(config), config.blocks, config.hidden, outputs, **common
         )
@@ -48,7 +69,7 @@ def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
     return dense_network(inputs, config.hidden, (outputs,), layer=Dense, **common)
 
 
-def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
+def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Layer:
     """The decoder of a configuration.
 
     Args:
@@ -57,9 +78,11 @@ def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
         dtype: dtype policy of the layers.
 
     Returns:
-        A built network `[B, latent_dim (+ num_classes)] → [B, *outputs_shape(config)]`, the
+        A built network `[B, latents (+ num_classes)] → [B, *outputs_shape(config)]`, the
         likelihood's parameters.
     """
+    if config.architecture == "hierarchical":
+        return top_down(config, seed=2 * seed + 1, dtype=dtype, name="decoder")
     common = {
         "activation": config.activation,
         "dtype": dtype,
@@ -113,17 +136,9 @@ def convolutional_encoder(
         A built network `[B, H, W, C] → [B, outputs]`.
     """
     seeds = _seeds(seed)
-
-    def smaller(filters: int) -> list[keras.Layer]:
-        strided: dict[str, Any] = {"kernel_size": 4, "strides": 2, "padding": "same"}
-        return [
-            make_layer(keras.layers.Conv2D, filters, seed=next(seeds), dtype=dtype, **strided),
-            *_residual(blocks, seeds, dtype),
-        ]
-
     layers = [
         make_input(input_shape, dtype),
-        *itertools.chain(*map(smaller, channels)),
+        *itertools.chain(*(_smaller(filters, blocks, seeds, dtype) for filters in channels)),
         keras.layers.Flatten(dtype=dtype),
         *_dense(hidden, activation, seeds, dtype),
         make_layer(Dense, outputs, seed=next(seeds), dtype=dtype),
@@ -161,17 +176,6 @@ def convolutional_decoder(
     """
     seeds = _seeds(seed)
     smallest = (*halved(output_shape, len(channels)), channels[-1])
-
-    def larger(times: int, filters: int) -> list[keras.Layer]:
-        """Residual blocks, and twice the sides: those after `times` halvings."""
-        layers = _residual(blocks, seeds, dtype)
-        layers.append(make_layer(Upsampling, filters, seed=next(seeds), dtype=dtype))
-        sides, before = (halved(output_shape, count) for count in (times, times + 1))
-        surplus = [(0, 2 * half - side) for side, half in zip(sides, before, strict=True)]
-        if any(odd for _, odd in surplus):
-            layers.append(keras.layers.Cropping2D(surplus, dtype=dtype))
-        return layers
-
     filters = [output_shape[-1], *channels[:-1]]
     layers = [
         make_input((inputs,), dtype),
@@ -180,8 +184,63 @@ def convolutional_decoder(
         keras.layers.Reshape(smallest, dtype=dtype),
     ]
     for times in reversed(range(len(channels))):
-        layers += larger(times, filters[times])
+        layers += _residual(blocks, seeds, dtype)
+        layers += _larger(output_shape, times, filters[times], seeds, dtype)
     return keras.Sequential(layers, name=name)
+
+
+def bottom_up(
+    config: VAEConfig, input_shape: Sequence[int], *, seed: int, dtype: Any, name: str
+) -> keras.Model:
+    """The encoder of a hierarchical VAE: features at the smallest size, after each of its blocks.
+
+    Args:
+        config: the model's configuration.
+        input_shape: height, width and channels.
+        seed: seed of the initial weights.
+        dtype: policy or dtype of all layers.
+        name: name of the network.
+
+    Returns:
+        A built network `[B, H, W, C] → [B, h, w, width]` for each block; two levels of latents
+        share a block.
+    """
+    seeds, scale = _seeds(seed), 1 / math.sqrt(config.levels)
+    *larger, smallest = _widths(config)
+    inputs = maps = make_input(input_shape, dtype)
+    layers = [_smaller(filters, config.blocks, seeds, dtype, scale) for filters in larger]
+    for layer in (*itertools.chain(*layers), _halving(smallest, seeds, dtype)):
+        maps = layer(maps)
+    features = []
+    for _ in range(-(-config.levels // LEVELS_PER_BLOCK)):
+        maps = GatedResidual(next(seeds), scale, dtype=dtype)(maps)
+        features.append(maps)
+    return keras.Model(inputs, features, name=name)
+
+
+def top_down(config: VAEConfig, *, seed: int, dtype: Any, name: str) -> TopDown:
+    """The decoder of a hierarchical VAE: its levels, and blocks at the sizes above the smallest.
+
+    Args:
+        config: the model's configuration.
+        seed: seed of the initial weights.
+        dtype: policy or dtype of all layers but the last one, which has at least float32.
+        name: name of the network.
+    """
+    seeds, scale = _seeds(seed), 1 / math.sqrt(config.levels)
+    output_shape, widths = outputs_shape(config), _widths(config)
+    smallest = (*halved(output_shape, len(widths)), widths[-1])
+    top = TopLevel(config.latent_dim, smallest, next(seeds), dtype=dtype)
+    levels = [
+        Level(config.level_channels, next(seeds), scale, dtype=dtype) for _ in range(config.levels)
+    ]
+    tail: list[keras.Layer] = []
+    for times in reversed(range(len(widths))):
+        tail += _residual(config.blocks if tail else 0, seeds, dtype, scale)
+        filters = widths[times - 1] if times else output_shape[-1]
+        precise = dtype if times else keras.dtype_policies.get(dtype).variable_dtype
+        tail += _larger(output_shape, times, filters, seeds, precise)
+    return TopDown(top, levels, tail, config.num_classes, dtype=dtype, name=name)
 
 
 def _seeds(seed: int) -> Iterator[int]:
@@ -189,10 +248,37 @@ def _seeds(seed: int) -> Iterator[int]:
     return (seed_of_layer(seed, index) for index in itertools.count())
 
 
-def _residual(blocks: int, seeds: Iterator[int], dtype: Any) -> list[keras.Layer]:
+def _residual(
+    blocks: int, seeds: Iterator[int], dtype: Any, scale: float = 1.0
+) -> list[keras.Layer]:
     """Gated residual blocks, and the ReLU that the last block does not end with."""
-    residual = [GatedResidual(next(seeds), dtype=dtype) for _ in range(blocks)]
+    residual = [GatedResidual(next(seeds), scale, dtype=dtype) for _ in range(blocks)]
     return [*residual, make_activation("relu", dtype)]
+
+
+def _halving(filters: int, seeds: Iterator[int], dtype: Any) -> keras.Layer:
+    """A convolution to half the sides."""
+    strided: dict[str, Any] = {"kernel_size": 4, "strides": 2, "padding": "same"}
+    return make_layer(keras.layers.Conv2D, filters, seed=next(seeds), dtype=dtype, **strided)
+
+
+def _smaller(
+    filters: int, blocks: int, seeds: Iterator[int], dtype: Any, scale: float = 1.0
+) -> list[keras.Layer]:
+    """Half the sides, and residual blocks."""
+    return [_halving(filters, seeds, dtype), *_residual(blocks, seeds, dtype, scale)]
+
+
+def _larger(
+    output_shape: Sequence[int], times: int, filters: int, seeds: Iterator[int], dtype: Any
+) -> list[keras.Layer]:
+    """Twice the sides, and their surplus cut off: the sides after `times` halvings."""
+    layers = [make_layer(Upsampling, filters, seed=next(seeds), dtype=dtype)]
+    sides, before = (halved(output_shape, count) for count in (times, times + 1))
+    surplus = [(0, 2 * half - side) for side, half in zip(sides, before, strict=True)]
+    if any(odd for _, odd in surplus):
+        layers.append(keras.layers.Cropping2D(surplus, dtype=dtype))
+    return layers
 
 
 def _dense(
