@@ -48,7 +48,7 @@ def _body(argv: list[str]) -> None:
     import_quietly(
         "tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.subject"
     )
-    with terminable("terminated; run the same command again to continue"):
+    with terminable("terminated; run the same command again"):
         evaluate(namespace.what, options)
 
 

@@ -11,8 +11,6 @@ from tests import commands
 from tests.cli.conftest import OwnModels
 from tests.cli.worlds import flip
 
-pytestmark = pytest.mark.newest
-
 
 @pytest.mark.ray
 @pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed")

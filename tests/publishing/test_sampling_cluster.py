@@ -18,7 +18,7 @@ from tfgen.publishing.sampling_job import SamplingJob, shard_request
 from tfgen.system.ray_cluster import RayCluster, connected
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.ray, pytest.mark.newest]
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
