@@ -168,7 +168,7 @@ def _publish(training: Training, view: View) -> bool:
 
 MOMENTS = (
     # The workers have got the chief's first message by then; while TensorFlow starts, they have it.
-    Moment("they meet", _meet, lambda n: 0.0 if n // 2 % 2 else 0.2 + 0.4 * n),
+    Moment("they connect", _meet, lambda n: 0.0 if n // 2 % 2 else 0.2 + 0.4 * n),
     Moment("in the middle of an epoch", _train),
     Moment("the chief writes a checkpoint", _write),
     # Longer than the last step, which follows the last checkpoint of an epoch.
