@@ -231,7 +231,7 @@ def test_too_little_memory_and_disk_space_is_said(
     [
         (
             {"weights": 10**12},
-            "another --preset (mlp-2d, long, iwae, conv, images, bytes), or smaller",
+            "another --preset (mlp-2d, long, iwae, conv, hierarchical, images, bytes), or smaller",
         ),
         ({"step": 10**12}, "use a smaller --batch-size, such as 2, or smaller images"),
         ({"images": 10**12}, "or fewer of them"),
