@@ -72,8 +72,7 @@ def test_the_error_of_a_worker_is_that_of_the_command(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     training = train_on_ray(tmp_path, words(tmp_path / "nowhere"))
     assert training.status() == 2
-    lines = training.output.splitlines()
-    last = lines[-1]
-    assert "training with 2 workers of a Ray cluster" in lines
+    first, last = training.output.splitlines()
+    assert first == "training with 2 workers of a Ray cluster"
     assert last.startswith("tfgen-train: error: ") and "tiny" in last
     assert not (tmp_path / "run").exists()
