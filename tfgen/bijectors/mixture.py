@@ -1,17 +1,21 @@
 """The coupling of Flow++: the distribution function of a mixture of logistics."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from tfgen.bijectors.coupling import LOG_SCALE_BOUND, Conditioner, Coupling, bounded
 from tfgen.bijectors.masks import Mask
 
-# Bisections of the bracket: as many as the dtype has binary digits. One step of Newton's method
-# follows.
-_HALVINGS = {"float32": 24, "float64": 53}
+# More evaluations than ever needed: twice as many as bisection would take.
+_MAX_EVALUATIONS = {"float32": 48, "float64": 106}
 # Up to this |logit|, float32 represents σ, so that probabilities can be compared instead of logits.
 _MAX_DIRECT_LOGIT = 60.0
+
+# log π, μ and log σ, with the components on the first axis.
+Mixture: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 class MixtureCoupling(Coupling):
@@ -19,7 +23,8 @@ class MixtureCoupling(Coupling):
 
     F is the distribution function of a mixture of logistics (Ho et al. 2019, "Flow++: improving
     flow-based generative models with variational dequantization and architecture design").
-    `inverse`, from data to latents, is this equation; `forward` solves it for y by bisection.
+    `inverse`, from data to latents, is this equation; `forward` solves it for y by Newton's method,
+    safeguarded by a bracket.
 
     For each changed element, the conditioner returns t, a raw s, the logits of the weights π_k, the
     offsets of the means μ_k, and raw log-scales log σ_k. Raw values are bounded as in
@@ -46,7 +51,7 @@ class MixtureCoupling(Coupling):
         self.components, self.log_scale_bound = components, log_scale_bound
         super().__init__(mask, conditioner, 2 + 3 * components, name)
 
-    def _mixture(self, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _mixture(self, parameters: list[tf.Tensor]) -> Mixture:
         """log π, μ and log σ, with the components on a new first axis: sums are fast."""
         k = self.components
         logits, means, raw = (tf.stack(parameters[2 + i * k : 2 + (i + 1) * k]) for i in range(3))
@@ -54,80 +59,139 @@ class MixtureCoupling(Coupling):
         means += tf.reshape(spread, [k] + [1] * (means.shape.rank - 1))
         return logits - _log_sum_exp(logits), means, bounded(raw, self.log_scale_bound)
 
-    @staticmethod
-    def _logit_of_cdf(
-        y: tf.Tensor, mixture: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """logit(F(y)), and the logarithm of its derivative."""
-        log_weights, means, log_scales = mixture
-        t = (y - means) * tf.exp(-log_scales)
-        # log σ(t), and log σ(−t) = log σ(t) − t.
-        log_below = -tf.nn.softplus(-t)
-        weighted = log_weights + log_below
-        log_cdf, log_survival = _log_sum_exp(weighted), _log_sum_exp(weighted - t)
-        log_density = _log_sum_exp(weighted - log_scales + (log_below - t))
-        return log_cdf - log_survival, log_density - log_cdf - log_survival
-
     def _normalize(self, y: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         shift, log_scale = parameters[0], bounded(parameters[1], self.log_scale_bound)
-        logit, log_slope = self._logit_of_cdf(y, self._mixture(parameters))
+        logit, log_slope = _logit_of_cdf(y, self._mixture(parameters))
         return logit * tf.exp(log_scale) + shift, log_slope + log_scale
 
     def _generate(self, x: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         shift, log_scale = parameters[0], bounded(parameters[1], self.log_scale_bound)
         mixture = self._mixture(parameters)
         target = (x - shift) * tf.exp(-log_scale)
-        y = tf.stop_gradient(self._solve(target, mixture))
-        # One step of Newton's method refines y and carries the gradient of the implicit function.
-        logit, log_slope = self._logit_of_cdf(y, mixture)
-        y -= (logit - target) * tf.stop_gradient(tf.exp(-log_slope))
-        return y, -self._logit_of_cdf(y, mixture)[1] - log_scale
-
-    def _solve(
-        self, target: tf.Tensor, mixture: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-    ) -> tf.Tensor:
-        """The y with logit(F(y)) = `target`, by bisection."""
-        log_weights, means, log_scales = mixture
-        # Mirrors the elements with F(y) > 1/2, because floats resolve small values of F, but not
-        # values near 1.
-        sign = tf.where(target > 0, -tf.ones_like(target), tf.ones_like(target))
-        target, means = -tf.abs(target), sign * means
-        # F is a weighted mean of the components' distribution functions, so that the solution lies
-        # between the solutions of the components.
-        solutions = means + tf.exp(log_scales) * target
-        bracket = tf.reduce_min(solutions, axis=0), tf.reduce_max(solutions, axis=0)
-        weights, inverse_scales = tf.exp(log_weights), tf.exp(-log_scales)
-        p = 1 / (1 + tf.exp(-target))
-
-        def cdf_is_below(y: tf.Tensor) -> tf.Tensor:
-            return tf.reduce_sum(weights / (1 + tf.exp((means - y) * inverse_scales)), axis=0) < p
-
-        def logit_is_below(y: tf.Tensor) -> tf.Tensor:
-            return self._logit_of_cdf(y, (log_weights, means, log_scales))[0] < target
-
-        return sign * tf.cond(
-            tf.reduce_all(target > -_MAX_DIRECT_LOGIT),
-            lambda: _bisect(cdf_is_below, *bracket),
-            lambda: _bisect(logit_is_below, *bracket),
-        )
+        y = _solve(target, mixture)
+        # The last step of Newton's method carries the gradient of the implicit function. Its value,
+        # but not its gradient, is limited: where F is flat, rounding would make the step too long.
+        logit, log_slope = _logit_of_cdf(y, mixture)
+        log_factor = tf.minimum(-log_slope, _MAX_DIRECT_LOGIT)
+        step = (target - logit) * tf.stop_gradient(tf.exp(log_factor))
+        limit = tf.exp(tf.reduce_min(mixture[2], axis=0))
+        y += step + tf.stop_gradient(tf.clip_by_value(step, -limit, limit) - step)
+        return y, -_logit_of_cdf(y, mixture)[1] - log_scale
 
 
-def _bisect(
-    is_below: Callable[[tf.Tensor], tf.Tensor], low: tf.Tensor, high: tf.Tensor
-) -> tf.Tensor:
-    """The points in `low`…`high` where `is_below` turns from true to false."""
-
-    def halve(count: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        middle = (low + high) / 2
-        is_left = is_below(middle)
-        return count + 1, tf.where(is_left, middle, low), tf.where(is_left, high, middle)
-
-    halvings = _HALVINGS[low.dtype.name]
-    _, low, high = tf.while_loop(lambda count, *_: count < halvings, halve, (0, low, high))
-    return (low + high) / 2
+def _logit_of_cdf(y: tf.Tensor, mixture: Mixture) -> tuple[tf.Tensor, tf.Tensor]:
+    """logit(F(y)), and the logarithm of its derivative."""
+    log_weights, means, log_scales = mixture
+    t = (y - means) * tf.exp(-log_scales)
+    # log σ(t), and log σ(−t) = log σ(t) − t.
+    log_below = -tf.nn.softplus(-t)
+    weighted = log_weights + log_below
+    log_cdf, log_survival = _log_sum_exp(weighted), _log_sum_exp(weighted - t)
+    log_density = _log_sum_exp(weighted - log_scales + (log_below - t))
+    return log_cdf - log_survival, log_density - log_cdf - log_survival
 
 
 def _log_sum_exp(terms: tf.Tensor) -> tf.Tensor:
     """log Σ exp over the first axis; terms must be finite, which saves time."""
     largest = tf.stop_gradient(tf.reduce_max(terms, axis=0))
     return tf.math.log(tf.reduce_sum(tf.exp(terms - largest), axis=0)) + largest
+
+
+# --- y from logit(F(y))
+
+
+def _solve(target: tf.Tensor, mixture: Mixture) -> tf.Tensor:
+    """The y with logit(F(y)) = `target`, without gradient and close enough for `_generate`."""
+    target, log_weights, means, log_scales = map(tf.stop_gradient, (target, *mixture))
+    # Mirrors the elements with F(y) > 1/2, because floats resolve small values of F, but not values
+    # near 1.
+    sign = tf.where(target > 0, -tf.ones_like(target), tf.ones_like(target))
+    target, means = -tf.abs(target), sign * means
+    weights, scales, inverse_scales = (tf.exp(a) for a in (log_weights, log_scales, -log_scales))
+
+    def from_probabilities(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        below = 1 / (1 + tf.exp((means - y) * inverse_scales))
+        cdf = tf.reduce_sum(weights * below, axis=0)
+        density = tf.reduce_sum(weights * below * (1 - below) * inverse_scales, axis=0)
+        return target - tf.math.log(cdf / (1 - cdf)), cdf * (1 - cdf) / density
+
+    def from_logarithms(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logit, log_slope = _logit_of_cdf(y, (log_weights, means, log_scales))
+        return target - logit, tf.exp(-log_slope)
+
+    # F is a weighted mean of the components' distribution functions, so that the solution lies
+    # between the solutions of the components.
+    solutions = means + scales * target
+    low, high = tf.reduce_min(solutions, axis=0), tf.reduce_max(solutions, axis=0)
+    start = tf.clip_by_value(tf.reduce_sum(weights * solutions, axis=0), low, high)
+    smallest_scale = tf.reduce_min(scales, axis=0)
+    return sign * tf.cond(
+        tf.reduce_all(target > -_MAX_DIRECT_LOGIT),
+        lambda: _find_root(from_probabilities, smallest_scale, start, low, high),
+        lambda: _find_root(from_logarithms, smallest_scale, start, low, high),
+    )
+
+
+def _find_root(
+    evaluate: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    smallest_scale: tf.Tensor,
+    y: tf.Tensor,
+    low: tf.Tensor,
+    high: tf.Tensor,
+) -> tf.Tensor:
+    """The roots of falling functions by Newton's method within brackets.
+
+    A step of Newton's method is taken if it stays in the bracket and is at most half as long as the
+    second last step. Else the next point is the middle of the bracket. An element is done when its
+    bracket is a point, and then stays where it is while others go on.
+
+    Args:
+        evaluate: y → the functions' values, and −1 / their derivatives.
+        smallest_scale: the smallest σ_k; see `_tolerance`.
+        y: first points, within the brackets.
+        low: lower ends of the brackets.
+        high: upper ends of the brackets.
+    """
+
+    def move(
+        y: tf.Tensor, low: tf.Tensor, high: tf.Tensor, last: tf.Tensor, second_last: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        value, factor = evaluate(y)
+        low, high = tf.where(value > 0, y, low), tf.where(value > 0, high, y)
+        step = value * factor
+        # Where floats cannot represent the function, the step is NaN, and comparisons are false.
+        is_inside = (y + step >= low) & (y + step <= high)
+        is_newton = is_inside & (tf.abs(step) <= second_last / 2)
+        following = tf.where(is_newton, y + step, (low + high) / 2)
+        is_done = is_newton & (tf.abs(step) <= _tolerance(following, smallest_scale))
+        is_done |= high - low <= _spacing(following)
+        low, high = tf.where(is_done, following, low), tf.where(is_done, following, high)
+        return following, low, high, tf.abs(following - y), last
+
+    # The first two steps may be as long as the bracket.
+    length = 2 * (high - low)
+    return tf.while_loop(
+        lambda _, low, high, *__: tf.reduce_any(low < high),
+        move,
+        (y, low, high, length, length),
+        maximum_iterations=_MAX_EVALUATIONS[y.dtype.name],
+    )[0]
+
+
+def _tolerance(y: tf.Tensor, smallest_scale: tf.Tensor) -> tf.Tensor:
+    """The length of a step of Newton's method after which one more step is exact.
+
+    With h = logit F and the smallest scale σ, |h″ / h′| ≤ 2 / σ. Therefore, a step of length δ ends
+    about δ² / σ from the root, or less. After δ = ε^¼ σ, where ε is the relative distance between
+    floats, this is √ε σ, and the next step ends within ε σ.
+    """
+    return tf.maximum(smallest_scale * _epsilon(y) ** 0.25, _spacing(y))
+
+
+def _spacing(y: tf.Tensor) -> tf.Tensor:
+    """A few times the distance from y to the next float."""
+    return 4 * _epsilon(y) * tf.abs(y)
+
+
+def _epsilon(y: tf.Tensor) -> float:
+    return float(np.finfo(y.dtype.as_numpy_dtype).eps)
