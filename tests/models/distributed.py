@@ -3,18 +3,23 @@
     python -m tests.models.distributed mirrored FOLDER    two logical CPUs, and a single device
     python -m tests.models.distributed multiworker FOLDER    one of the workers of `TF_CONFIG`
 
+`run` starts these processes.
+
 Every case writes its results as `FOLDER/<case>-<label>.npz`, with the label `mirrored`, `single`,
 `worker0` or `worker1`.
 """
 
 import json
+import math
 import os
+import socket
+import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -28,12 +33,21 @@ from tfgen.nn.batches import pad_empty
 from tfgen.nn.cpu import Adam
 from tfgen.training.strategy import make_strategy, scope
 
-SHAPE = {"image_shape": (8, 8, 1)}
-# The last batch has 5 images, 3 and 2 of the replicas; that of the validation images has 1 image.
-BATCH = 8
-IMAGES, HELD_OUT = make_images(29, side=8), make_images(47, side=8)[30:]
-LABELS, HELD_OUT_LABELS = np.arange(29) % 3, np.arange(17) % 3
-WEIGHTS = np.linspace(0.5, 2, 29).astype(np.float32)
+
+class Images(NamedTuple):
+    """What a model is trained on."""
+
+    train: np.ndarray
+    labels: np.ndarray
+    held_out: np.ndarray
+    held_out_labels: np.ndarray
+
+
+# With batches of 8, the last one has 5 images, 3 and 2 of the replicas; that of the validation
+# images has 1 image.
+BARS = Images(
+    make_images(29, side=8), np.arange(29) % 3, make_images(47, side=8)[30:], np.arange(17) % 3
+)
 
 
 class ContentNoise:
@@ -43,8 +57,11 @@ class ContentNoise:
         self.images, self.place = images, place
 
     def uniform(self, size: Any, event: tuple, stream: int, dtype: str = "float32") -> tf.Tensor:
-        pixels = tf.cast(tf.reshape(self.images, [-1, 64]), tf.float64)
-        keys = tf.linalg.matvec(pixels, tf.constant(np.linspace(0.1, 0.9, 64)))
+        num_pixels = math.prod(self.images.shape[1:])
+        pixels = tf.cast(tf.reshape(self.images, [-1, num_pixels]), tf.float64)
+        # Whole numbers, so that their sum does not depend on the number of images.
+        sums = tf.linalg.matvec(pixels, tf.range(1, num_pixels + 1, dtype=tf.float64))
+        keys = sums % 9973 / 9973
         angles = tf.range(1, int(np.prod(event)) + 1, dtype=tf.float64) * 12.9898
         waves = tf.sin((keys[:, None] + 1) * angles + stream % 1000 + self.place) * 43758.5453
         return tf.cast(tf.reshape(waves - tf.floor(waves), [-1, *event]), dtype)
@@ -99,9 +116,12 @@ class Case:
         optimizer: makes an optimizer.
         metrics: makes the metrics of `compile`.
         weighted: whether the images have sample weights.
-        images: number of training images.
+        images: number of training images; None: all.
         parts: makes networks of the caller's own.
         predicts: whether the results have predictions.
+        data: gives the images.
+        batch_size: images of both replicas.
+        epochs: passes over the images.
     """
 
     family: type
@@ -109,42 +129,49 @@ class Case:
     optimizer: Callable[[], Any] = lambda: Adam(1e-2, epsilon=1e-3, global_clipnorm=0.5)
     metrics: Callable[[], dict] = dict
     weighted: bool = False
-    images: int = 29
+    images: int | None = None
     parts: Callable[[], dict] = dict
     predicts: bool = False
+    data: Callable[[], Images] = lambda: BARS
+    batch_size: int = 8
+    epochs: int = 2
 
     def model(self) -> Any:
         kind = type(f"Test{self.family.__name__}", (WithContentNoise, self.family), {})
-        model = kind(**SHAPE, **self.fields, **self.parts())
-        names = ["optimizer"]
-        if self.family is GAN:
-            names = ["generator_optimizer", "discriminator_optimizer"]
-        model.compile(**{name: self.optimizer() for name in names}, **self.metrics())
+        shape = self.data().train.shape[1:]
+        model = kind(image_shape=shape, **self.fields, **self.parts())
+        model.compile(**self.optimizers(model), **self.metrics())
         return model
 
+    def optimizers(self, model: Any) -> dict[str, Any]:
+        """Arguments of `compile`."""
+        return {name: self.optimizer() for name in model.default_optimizers(1.0)}
+
     def train(self, strategy: Any) -> dict[str, np.ndarray]:
-        """Two epochs; returns weights, optimizers' states and logs."""
+        """Trains; returns weights, optimizers' states and logs."""
         keras.utils.set_random_seed(0)
         with scope(strategy):
             model = self.model()
-        n = self.images
+        n, (images, labels, held_out, held_out_labels) = self.images, self.data()
+        weights = np.linspace(0.5, 2, len(images)).astype(np.float32)
         history = model.fit(
-            IMAGES[:n],
-            LABELS[:n],
-            sample_weight=WEIGHTS[:n] if self.weighted else None,
-            validation_data=(HELD_OUT, HELD_OUT_LABELS),
-            batch_size=BATCH,
-            epochs=2,
+            images[:n],
+            labels[:n],
+            sample_weight=weights[:n] if self.weighted else None,
+            validation_data=(held_out, held_out_labels),
+            batch_size=self.batch_size,
+            epochs=self.epochs,
             shuffle=False,
             verbose=0,
         ).history
         results = {f"log {name}": np.array(values) for name, values in history.items()}
         if strategy is None:
-            together = {"batch_size": len(HELD_OUT), "verbose": 0, "return_dict": True}
-            logs = model.evaluate(HELD_OUT, HELD_OUT_LABELS, **together)
+            together = {"batch_size": len(held_out), "verbose": 0, "return_dict": True}
+            logs = model.evaluate(held_out, held_out_labels, **together)
             results |= {f"in one batch {name}": np.array(value) for name, value in logs.items()}
         if self.predicts:  # the last batch has one image
-            predicted = tf.nest.flatten(model.predict(HELD_OUT, batch_size=BATCH, verbose=0))
+            predicted = model.predict(held_out, batch_size=self.batch_size, verbose=0)
+            predicted = tf.nest.flatten(predicted)
             results |= {f"predicted {index}": array for index, array in enumerate(predicted)}
         states = [v for optimizer in model.optimizers.values() for v in optimizer.variables]
         for index, variable in enumerate([*model.weights, *states]):
@@ -255,7 +282,8 @@ OF_WORKERS = (
 )
 
 
-def main(kind: str, folder: Path, *names: str) -> None:
+def main(kind: str, folder: Path, cases: Mapping[str, Callable[[Any], dict]]) -> None:
+    """Trains the cases in this process, and saves their results."""
     if kind == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
         halves = [tf.config.LogicalDeviceConfiguration()] * 2
@@ -267,11 +295,47 @@ def main(kind: str, folder: Path, *names: str) -> None:
     else:
         index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
         strategies = {f"worker{index}": strategy}
-    for name in names or ["clipping", *(CASES if kind == "mirrored" else OF_WORKERS)]:
+    for name, train in cases.items():
         for label, used in strategies.items():
-            results = clip(used) if name == "clipping" else CASES[name].train(used)
-            np.savez(folder / f"{name}-{label}.npz", **results)
+            np.savez(folder / f"{name}-{label}.npz", **train(used))
+
+
+def run(folder: Path, module: str = __name__, arguments: Sequence[str] = ()) -> None:
+    """Trains on two logical CPUs and on one device, then in two processes.
+
+    Args:
+        folder: where the results are saved.
+        module: the program that does so, by `main`.
+        arguments: further arguments of the program.
+    """
+    command = [sys.executable, "-m", module]
+    _wait([_start([*command, "mirrored", str(folder), *arguments])])
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    cluster = {"worker": [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]}
+    for server in sockets:
+        server.close()
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(2)]
+    command += ["multiworker", str(folder), *arguments]
+    _wait([_start(command, TF_CONFIG=json.dumps(task)) for task in tasks])
+
+
+def _start(command: Sequence[str], **environment: str) -> subprocess.Popen[str]:
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env={**os.environ, **environment}, **streams)
+
+
+def _wait(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Waits for the end of all.
+
+    Raises:
+        AssertionError: one of them fails.
+    """
+    for process in processes:
+        _, errors = process.communicate(timeout=1500)
+        assert process.returncode == 0, errors[-3000:]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
+    kind, folder, *_ = sys.argv[1:]
+    names = CASES if kind == "mirrored" else OF_WORKERS
+    main(kind, Path(folder), {"clipping": clip} | {name: CASES[name].train for name in names})

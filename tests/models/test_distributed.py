@@ -6,7 +6,6 @@ replica.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.models import distributed
 from tests.models.distributed import CASES, OF_WORKERS
 
 pytestmark = pytest.mark.newest
@@ -25,29 +25,11 @@ ROUNDING = {EXACT: 1e-7, IN_16_BITS: 1e-3}
 Results = dict[str, dict[str, np.ndarray]]
 
 
-def start(kind: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.models.distributed", kind, str(folder)]
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **environment}, **streams)
-
-
-def wait(*processes: subprocess.Popen[str]) -> None:
-    for process in processes:
-        _, errors = process.communicate(timeout=1500)
-        assert process.returncode == 0, errors[-3000:]
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of all cases: two logical CPUs, one device, and two processes."""
     folder = tmp_path_factory.mktemp("distributed")
-    wait(start("mirrored", folder))
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    cluster = {"worker": [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]}
-    for server in sockets:
-        server.close()
-    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(2)]
-    wait(*(start("multiworker", folder, TF_CONFIG=json.dumps(task)) for task in tasks))
+    distributed.run(folder)
     return folder
 
 
