@@ -6,14 +6,37 @@ import keras
 
 from tfgen.models.gan.config import GANConfig
 from tfgen.models.generative import GenerativeModel
+from tfgen.nn.optimizers import Schedule, make_adam
 
 
 class TwoPlayerModel(GenerativeModel):
-    """The part of a GAN that compiles, saves and finalizes its two optimizers."""
+    """The part of a GAN that creates, compiles, saves and finalizes its two optimizers."""
 
     config: GANConfig
     generator: keras.Layer
     discriminator: keras.Layer
+
+    def default_optimizers(
+        self, learning_rate: float, schedule: Schedule | None = None
+    ) -> dict[str, keras.optimizers.Optimizer]:
+        """Adam for each network, with the configuration's `beta_1` and `beta_2`.
+
+        Args:
+            learning_rate: peak learning rate of the generator; `discriminator_rate` times as much
+                for the discriminator.
+            schedule: the schedule in steps of the discriminator. The generator, which moves in
+                every `critic_steps`-th step, gets the same schedule in fewer steps.
+        """
+        config = self.config
+        generator_schedule = schedule and schedule.every(config.critic_steps)
+        return {
+            "generator_optimizer": make_adam(
+                learning_rate, config.beta_1, generator_schedule, config.beta_2
+            ),
+            "discriminator_optimizer": make_adam(
+                learning_rate * config.discriminator_rate, config.beta_1, schedule, config.beta_2
+            ),
+        }
 
     def compile(  # type: ignore[override]
         self,

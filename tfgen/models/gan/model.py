@@ -17,7 +17,6 @@ from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
 from tfgen.nn import replicas
 from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
-from tfgen.nn.optimizers import Schedule, make_adam
 from tfgen.settings.model import check_architecture
 
 if TYPE_CHECKING:
@@ -342,30 +341,6 @@ class GAN(TwoPlayerModel):
         images, labels, weights = self.unpack(data)
         events = self.preprocessing.events(images, noise, self.likelihood_dtype)
         return events, self.one_hot(labels), weights
-
-    # --- optimizers ---------------------------------------------------------------------
-
-    def default_optimizers(
-        self, learning_rate: float, schedule: Schedule | None = None
-    ) -> dict[str, keras.optimizers.Optimizer]:
-        """Adam for each network, with the configuration's `beta_1` and `beta_2`.
-
-        Args:
-            learning_rate: peak learning rate of the generator; `discriminator_rate` times as much
-                for the discriminator.
-            schedule: the schedule in steps of the discriminator. The generator, which moves in
-                every `critic_steps`-th step, gets the same schedule in fewer steps.
-        """
-        config = self.config
-        generator_schedule = schedule and schedule.every(config.critic_steps)
-        return {
-            "generator_optimizer": make_adam(
-                learning_rate, config.beta_1, generator_schedule, config.beta_2
-            ),
-            "discriminator_optimizer": make_adam(
-                learning_rate * config.discriminator_rate, config.beta_1, schedule, config.beta_2
-            ),
-        }
 
     # --- use ----------------------------------------------------------------------------
 
