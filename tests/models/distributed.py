@@ -45,9 +45,8 @@ class Images(NamedTuple):
 
 # With batches of 8, the last one has 5 images, 3 and 2 of the replicas; that of the validation
 # images has 1 image.
-BARS = Images(
-    make_images(29, side=8), np.arange(29) % 3, make_images(47, side=8)[30:], np.arange(17) % 3
-)
+HELD_OUT, HELD_OUT_LABELS = make_images(47, side=8)[30:], np.arange(17) % 3
+BARS = Images(make_images(29, side=8), np.arange(29) % 3, HELD_OUT, HELD_OUT_LABELS)
 
 
 class ContentNoise:
@@ -220,6 +219,14 @@ CASES = {
     "gan-critic": Case(GAN, {**DENSE_GAN, "critic_steps": 3, "loss": "hinge", "ema_decay": 0.9}),
     "gan-lazy": Case(
         GAN, {**DENSE_GAN, "penalty_every": 2, "r1": 0.1, "r2": 0.1, "spectral_norm": True}
+    ),
+    # Both replicas have whole packs, or one of them has no image.
+    "gan-packed": Case(
+        GAN,
+        {**DENSE_GAN, "generator_hidden": (8,), "pack": 2, "num_classes": 3},
+        images=17,
+        data=lambda: BARS._replace(held_out=HELD_OUT[:16], held_out_labels=HELD_OUT_LABELS[:16]),
+        weighted=True,
     ),
     "gan-conv-bfloat16": Case(GAN, CONV_GAN | BF16),
     "flow": Case(Flow, DENSE_FLOW, sgd(global_clipnorm=0.5), images=25),

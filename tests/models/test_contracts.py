@@ -47,6 +47,7 @@ FULL_GAN = {
     **{"latent_dim": 3, "dropout": 0.3, "discriminator_batch_norm": True},
     **CONDITIONAL,
 }
+PACKED_GAN = {**FULL_GAN, "pack": 2, "diff_augment": ("translation",)}
 RESIDUAL_GAN = {
     **{"image_shape": (7, 5, 3), "architecture": "residual", "channels": 2, "halvings": 2},
     **{"latent_dim": 3, "dropout": 0.0, "conditioning": "projection", "loss": "relativistic"},
@@ -89,6 +90,8 @@ LABELS = TRAINING | {
 PENALTY = TRAINING | {"metrics_are_means_over_images", PRECISION + "mixed_float16"}
 # More outputs than pixels, another value that is logged, and odd sides.
 BYTES = {"an_epoch_trains_every_weight", "a_published_version_equals_its_model"}
+# Values of packs, and the state of steps on them.
+PACKS = PENALTY | FRESH_PROCESS | {"sample_weights_count"}
 # Lazy penalties, noise of the augmentation, and layers of its own.
 RESIDUAL = {"an_epoch_trains_every_weight", "a_published_version_equals_its_model"}
 
@@ -104,6 +107,7 @@ FAMILIES: list[tuple[str, testing.Make, Collection[str], bool]] = [
     ("gan-conditional", small(GAN, **GAN_FIELDS, **CONDITIONAL), LABELS, False),
     ("gan-penalized", small(GAN, **PENALIZED), PENALTY, False),
     ("gan-convolutional", small(GAN, **FULL_GAN), FULL, False),
+    ("gan-packed", small(GAN, **PACKED_GAN), PACKS, False),
     ("gan-residual", small(GAN, **RESIDUAL_GAN), RESIDUAL, False),
     ("flow", small(Flow, couplings=2, hidden=(8,)), DENSE, True),
     ("flow-multiscale", small(Flow, **FULL_FLOW), FULL, False),

@@ -84,6 +84,12 @@ class GANConfig(ConditionalConfig):
         "how the discriminator of a conditional model gets labels: next to the channels, or as a "
         "projection of its last layer",
     )
+    pack: int = option(
+        1,
+        "images that the discriminator judges together, as channels of one input: all real or all "
+        "generated",
+        minimum=1,
+    )
     critic_steps: int = option(1, "discriminator steps per generator step", minimum=1)
     label_smoothing: float = option(
         0.0,
@@ -104,14 +110,20 @@ class GANConfig(ConditionalConfig):
     )
 
     @property
+    def pack_shape(self) -> tuple[int, ...]:
+        """Shape of the events that the discriminator judges together, without labels."""
+        *sides, depth = self.image_shape
+        return (*sides, self.pack * depth)
+
+    @property
     def appended_classes(self) -> int:
         """Length of the one-hot labels that are appended to the discriminator's inputs."""
-        return self.num_classes if self.conditioning == "concatenation" else 0
+        return self.pack * self.num_classes if self.conditioning == "concatenation" else 0
 
     @property
     def projected_classes(self) -> int:
         """Number of the discriminator's outputs for classes, beside the one for all."""
-        return self.num_classes if self.conditioning == "projection" else 0
+        return self.pack * self.num_classes if self.conditioning == "projection" else 0
 
     @property
     def penalizes_slope(self) -> bool:

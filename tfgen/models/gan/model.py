@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfgen import figures, random
 from tfgen.models.base import Curve
+from tfgen.models.gan import packing
 from tfgen.models.gan.augmentation import augment
 from tfgen.models.gan.compiling import TwoPlayerModel
 from tfgen.models.gan.config import GANConfig
@@ -43,13 +44,19 @@ class GAN(TwoPlayerModel):
     `wasserstein`, `relativistic`) it is the critic's mean output. Sample weights are those of real
     images: they multiply the real images' term of the discriminator's loss, and weigh `real_score`.
 
+    With `pack` M above 1, the discriminator judges M images together, all real or all generated:
+    consecutive images of a batch, or of a replica's part of it, whose channels are side by side
+    (see `packing`). Losses, penalties and scores are then those of packs, and logged values are
+    means over packs.
+
     Args:
         config: the configuration; None takes the defaults.
         seed: seed of the initial weights and of all noise.
         generator: a layer `[B, latent_dim (+ num_classes)] → [B, *event_shape]`; None builds one.
-        discriminator: a layer `[B, *event_shape] → [B, 1]`, logits; None builds one. In a
-            conditional model (Mirza & Osindero 2014), its input's last axis is longer by
-            `num_classes`, or, with `conditioning="projection"`, its output's last axis.
+        discriminator: a layer `[B, *event_shape] → [B, 1]`, logits; None builds one. With `pack` M,
+            its input's last axis is M times as long. In a conditional model (Mirza & Osindero
+            2014), its input's last axis is longer by M · `num_classes`, or, with
+            `conditioning="projection"`, its output's last axis.
         preprocessing: turns bytes into events; None takes `SymmetricPixels()`. With `Identity()`,
             `image_shape` may be any event shape.
         name: name of the model.
@@ -110,7 +117,7 @@ class GAN(TwoPlayerModel):
             config, seed, self.dtype_policy, output_bias=self._loss.has_offset
         )
         if discriminator is not None:
-            *sides, depth = config.image_shape
+            *sides, depth = config.pack_shape
             events = (*sides, depth + config.appended_classes)
             outputs = (1 + config.projected_classes,)
             build_network(discriminator, events, outputs, "discriminator")
@@ -145,15 +152,16 @@ class GAN(TwoPlayerModel):
     def discriminate(
         self, events: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
-        """The discriminator's logits, `[B]`.
+        """The discriminator's logits, `[B]`, of what `pack` makes of events and labels.
 
         With `conditioning="projection"`, a network with the outputs (ψ, w₁, …, w_K) gives an event
         of class k the logit ψ + w_k (Miyato & Koyama 2018, "cGANs with projection discriminator").
         As the last layer is linear, w_k is the inner product of the features and an embedding of k.
+        With `pack` M, there are w₁, …, w_K for each of the M places, and a logit has M such terms.
 
         Args:
-            events: `[B, *event_shape]`.
-            labels: one-hot, `[B, K]`, for a conditional model.
+            events: `[B, *event_shape]`, or packs of them.
+            labels: one-hot, `[B, K]`, or packs of them, for a conditional model.
             training: whether dropout is on and batch normalization uses the batch's moments.
         """
         if labels is not None and self.config.appended_classes:
@@ -166,14 +174,24 @@ class GAN(TwoPlayerModel):
     def score(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """The discriminator's score, `float32[B]`: a probability, or a critic's output.
 
+        With `pack` above 1, an image has the score of its pack.
+
         Args:
             images: `uint8[B, H, W, C]`.
             labels: `int[B]`, for a conditional model.
         """
         images = tf.convert_to_tensor(images)
         events = self.preprocessing.likely_events(images, self.likelihood_dtype)
-        logits = self.discriminate(events, self.one_hot(labels, images))
-        return tf.cast(self._score(logits), tf.float32)
+        return self._event_scores(events, self.one_hot(labels, images))
+
+    def pack(self, batch: tf.Tensor | None) -> tf.Tensor | None:
+        """Events or one-hot labels as `discriminate` takes them: M rows in one, M = `pack`."""
+        return None if batch is None else packing.pack(batch, self.config.pack)
+
+    def _event_scores(self, events: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
+        logits = self.discriminate(self.pack(events), self.pack(labels))
+        scores = tf.repeat(self._score(logits), self.config.pack)
+        return tf.cast(scores[: tf.shape(events)[0]], tf.float32)
 
     def _score(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(logits) if self._loss.classifies else logits
@@ -208,7 +226,7 @@ class GAN(TwoPlayerModel):
         weights: tf.Tensor | None = None,
         slope_times: int = 1,
     ) -> dict[str, tf.Tensor]:
-        """Both losses and both scores of real and generated events, `[B]` each.
+        """Both losses and both scores of real and generated events, `[B]` each, or of their packs.
 
         Sample weights multiply the term of real events in the discriminator's loss, nothing else.
         `slope_times` multiplies R₁ and R₂.
@@ -220,6 +238,8 @@ class GAN(TwoPlayerModel):
             real, fake = (
                 self._augmented(events, noise, place) for place, events in enumerate((real, fake))
             )
+        real, fake, labels = (self.pack(batch) for batch in (real, fake, labels))
+        weights = self._pack_weights(weights)
         real_logits, fake_logits = (
             self.discriminate(events, labels, training) for events in (real, fake)
         )
@@ -249,6 +269,9 @@ class GAN(TwoPlayerModel):
         names = self.config.diff_augment
         return augment(events, names, noise.part(place)) if names else events
 
+    def _pack_weights(self, weights: tf.Tensor | None) -> tf.Tensor | None:
+        return None if weights is None else packing.pack_weights(weights, self.config.pack)
+
     def _slope_penalty(
         self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
@@ -266,6 +289,7 @@ class GAN(TwoPlayerModel):
         weights: tf.Tensor | None,
         present: tf.Tensor | None,
     ) -> dict[str, tf.Tensor]:
+        weights, present = self._pack_weights(weights), self._pack_weights(present)
         self.accumulate(weights, real_score=values["real_score"])
         others = {name: value for name, value in values.items() if name != "real_score"}
         return self.log(present, **others)
@@ -294,13 +318,14 @@ class GAN(TwoPlayerModel):
         noise: random.BatchNoise,
     ) -> tf.Tensor:
         """One step of the generator; returns the events that it drew before the step."""
-        real_logits = None
+        real_logits, seen_labels = None, self.pack(labels)
         if self._loss.relative:
-            real_logits = self.discriminate(self._augmented(real, noise, 2), labels, training=True)
+            seen = self.pack(self._augmented(real, noise, 2))
+            real_logits = self.discriminate(seen, seen_labels, training=True)
         with tf.GradientTape() as tape:
             fake = self._draw(batch, labels, noise, training=True)
-            seen = self._augmented(fake, noise, 3)
-            fake_logits = self.discriminate(seen, labels, training=True)
+            seen = self.pack(self._augmented(fake, noise, 3))
+            fake_logits = self.discriminate(seen, seen_labels, training=True)
             losses = self._generator_loss(fake_logits, real_logits)
             loss = self.reduce_loss(losses, network=self.generator)
         self.descend(loss, tape, self.optimizer, self.generator.trainable_variables)
@@ -361,7 +386,7 @@ class GAN(TwoPlayerModel):
         fake = self.apply_averaged(self.generate, latents, one_hot)
         scores = {
             "real": self.score(images, labels).numpy(),
-            "generated": self._score(self.discriminate(fake, one_hot)).numpy(),
+            "generated": self._event_scores(fake, one_hot).numpy(),
         }
         unit = ", probability of being real" if self._loss.classifies else ""
         title = "scores of held-out and of generated images"

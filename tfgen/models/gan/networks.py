@@ -70,9 +70,9 @@ def build_discriminator(
         output_bias: whether the last layer has a bias.
 
     Returns:
-        A built network `[B, *image_shape] → [B, 1]`, logits. In a conditional model, the last axis
-        of its inputs is longer by `num_classes`, and a dense network takes flat inputs; or, with a
-        projection, the last axis of its outputs.
+        A built network `[B, *pack_shape] → [B, 1]`, logits. In a conditional model, the last axis
+        of its inputs is longer by `appended_classes`, and a dense network takes flat inputs; or,
+        with a projection, the last axis of its outputs, by `projected_classes`.
     """
     common = {
         "seed": 2 * seed + 1,
@@ -82,7 +82,7 @@ def build_discriminator(
         "dropout": config.dropout,
         "output_bias": output_bias,
     }
-    *sides, depth = config.image_shape
+    *sides, depth = config.pack_shape
     shape, outputs = (*sides, depth + config.appended_classes), 1 + config.projected_classes
     if config.architecture == "residual":
         return residual_discriminator(shape, _widths(config), outputs, **common)
@@ -90,8 +90,8 @@ def build_discriminator(
     if config.architecture == "convolutional":
         channels = _widths(config)[1:]
         return convolutional_discriminator(shape, channels, config.units, outputs, **common)
-    flat = (math.prod(config.image_shape) + config.num_classes,)
-    inputs = flat if config.appended_classes else config.image_shape
+    flat = (math.prod(config.pack_shape) + config.appended_classes,)
+    inputs = flat if config.appended_classes else config.pack_shape
     hidden = config.discriminator_hidden
     return dense_network(inputs, hidden, (outputs,), activation="leaky_relu", layer=Dense, **common)
 
