@@ -45,9 +45,9 @@ class GAN(TwoPlayerModel):
     images: they multiply the real images' term of the discriminator's loss, and weigh `real_score`.
 
     With `pack` M above 1, the discriminator judges M images together, all real or all generated:
-    consecutive images of a batch, or of a replica's part of it, whose channels are side by side
-    (see `packing`). Losses, penalties and scores are then those of packs, and logged values are
-    means over packs.
+    consecutive images of a batch, or of a replica's part of it, with their channels side by side;
+    see `tfgen.models.gan.packing`. Losses, penalties and scores are then those of packs, logged
+    values are means over packs, and the weight of a pack is the product of those of its images.
 
     Args:
         config: the configuration; None takes the defaults.
