@@ -1,9 +1,14 @@
 """Splits, and the fingerprint that tells two data sets apart."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tfgen.data.dataset import Split, count_classes, fingerprint
+from tfgen.data.dataset import Dataset, Split, count_classes, fingerprint
+from tfgen.data.mapped import JoinedRows, blocks
+from tfgen.data.outline import Outline
+from tfgen.evaluation.coverage import nearest
 
 pytestmark = pytest.mark.quick
 
@@ -18,6 +23,52 @@ def test_a_part_of_a_split_has_its_own_labels_and_copies_nothing() -> None:
     assert part.labels.tolist() == [2, 3, 4]
     assert np.shares_memory(part.images, IMAGES)
     assert Split(IMAGES).take(0, 2).labels is None
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(6)])
+def test_the_images_to_train_on_are_the_first_or_all_but_the_test_images(
+    labels: np.ndarray | None,
+) -> None:
+    # As without a stored test split: the test images are between the others.
+    train, test, validation = (
+        Split(IMAGES, labels).take(*ends) for ends in ((0, 3), (3, 4), (4, 6))
+    )
+    dataset = Dataset("d", "1.0.0", train, validation, test, None, "")
+    assert dataset.training_split() is train
+    whole = dataset.training_split("all")
+    expected = [0, 1, 2, 4, 5]
+    assert (len(whole), whole.image_shape) == (5, (4, 3, 2))
+    np.testing.assert_array_equal(whole.images, IMAGES[expected])
+    assert (whole.labels is None) == (labels is None)
+    assert labels is None or whole.labels.tolist() == expected  # type: ignore[union-attr]
+    for described in (dataset, Outline.of(dataset)):
+        assert [described.count_training(name) for name in ("train", "all")] == [3, 5]
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_joined_rows_are_those_of_one_array(is_mapped: bool, tmp_path: Path) -> None:
+    ends = ((0, 1), (1, 1), (1, 4), (4, 6))
+    np.save(tmp_path / "images.npy", IMAGES)
+    source = np.load(tmp_path / "images.npy", mmap_mode="r") if is_mapped else IMAGES
+    rows = JoinedRows(*(source[start:stop] for start, stop in ends))
+    assert rows.is_mapped == is_mapped
+    assert (len(rows), rows.shape, rows.dtype) == (6, IMAGES.shape, IMAGES.dtype)
+    assert rows.nbytes == IMAGES.nbytes
+    for index in (
+        0,
+        -1,
+        slice(None),
+        slice(3, 9),
+        [5, 0, 1, 0],
+        np.zeros(0, int),
+        IMAGES[:, 0, 0, 0] > 9,
+    ):
+        np.testing.assert_array_equal(rows[index], IMAGES[index])
+    np.testing.assert_array_equal(np.asarray(rows), IMAGES)
+    np.testing.assert_array_equal(rows.part(2, 99), IMAGES[2:])
+    np.testing.assert_array_equal(np.concatenate(list(blocks(rows, 2))), IMAGES)
+    images = np.array([IMAGES[4], IMAGES[1]])
+    assert nearest(images, rows).indices.tolist() == [4, 1]  # type: ignore[arg-type]
 
 
 def test_classes_are_counted_over_all_splits() -> None:

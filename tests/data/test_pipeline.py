@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgen.data import Split, eval_batches, on_host, steps_per_epoch, train_batches
+from tfgen.data import Dataset, Split, eval_batches, on_host, steps_per_epoch, train_batches
 from tfgen.data.dataset import fingerprint
-from tfgen.data.mapped import RowReader
+from tfgen.data.mapped import JoinedRows, RowReader
 from tfgen.errors import UsageError, WorkError
 
 pytestmark = pytest.mark.quick
@@ -140,6 +140,32 @@ def test_images_in_a_file_give_the_batches_of_images_in_memory(mapped):
                 arrays = zip(tf.nest.flatten(before), tf.nest.flatten(after), strict=True)
                 for array, expected_array in arrays:
                     np.testing.assert_array_equal(array, expected_array)
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_an_epoch_of_all_images_has_those_of_training_and_validation_once(is_mapped, tmp_path):
+    np.save(tmp_path / "images.npy", IMAGES)
+    source = np.load(tmp_path / "images.npy", mmap_mode="r") if is_mapped else IMAGES
+    splits = (Split(source, LABELS).take(*ends) for ends in ((0, 12), (15, N), (12, 15)))
+    dataset = Dataset("d", "1.0.0", *splits, num_classes=None, fingerprint="")
+    whole, batch = dataset.training_split("all"), 5
+    images = on_host(whole.images)
+    assert isinstance(images, JoinedRows) == is_mapped
+    steps = steps_per_epoch(len(whole), batch)
+    stream = train_batches(images, whole.labels, batch_size=batch, seed=1)
+    batches = list(stream.take(2 * steps).as_numpy_iterator())
+    for epoch in (batches[:steps], batches[steps:]):
+        visited = np.concatenate([pixels[:, 0, 0, 0] for pixels, _ in epoch]).tolist()
+        assert sorted(visited) == [*range(12), *range(15, N)]
+        np.testing.assert_array_equal(
+            np.concatenate([classes for _, classes in epoch]), LABELS[visited]
+        )
+    # The same order as of one array, so that memory and file agree.
+    one = train_batches(np.asarray(whole.images), batch_size=batch, seed=1).take(2 * steps)
+    for expected, (pixels, _) in zip(one.as_numpy_iterator(), batches, strict=True):
+        np.testing.assert_array_equal(pixels, expected)
+    passed = eval_batches(whole.images, batch_size=4).as_numpy_iterator()
+    np.testing.assert_array_equal(np.concatenate(list(passed)), whole.images)
 
 
 def test_a_file_that_becomes_shorter_is_an_error(tmp_path):

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tfgen.data.mapped import blocks
+from tfgen.data.mapped import JoinedRows, blocks
+from tfgen.settings.training import TrainOn
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class Split:
     """Images and their labels, in the order in which they are stored.
 
     Attributes:
-        images: uint8[N,H,W,C]; a read-only `np.memmap` if the pixels are larger than memory allows.
+        images: uint8[N,H,W,C]; a read-only `np.memmap` if the pixels are larger than memory allows;
+            `JoinedRows`, used like an array, of a split that was joined from two.
         labels: int64[N], or None.
     """
 
@@ -31,7 +34,7 @@ class Split:
         return height, width, channels
 
     def take(self, start: int, stop: int) -> "Split":
-        """The rows from `start` up to `stop`, which is excluded; copies nothing."""
+        """The rows from `start` up to `stop`, which is excluded; copies only joined images."""
         labels = None if self.labels is None else self.labels[start:stop]
         return Split(self.images[start:stop], labels)
 
@@ -43,7 +46,7 @@ class Dataset:
     Attributes:
         name: its TFDS name.
         version: its TFDS version.
-        train: the images to train on.
+        train: the images to train on by default.
         validation: taken from the end of the stored training images.
         test: never trained on.
         num_classes: number of classes, None without labels.
@@ -64,6 +67,29 @@ class Dataset:
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width, channels."""
         return self.train.image_shape
+
+    def training_split(self, train_on: TrainOn = "train") -> Split:
+        """The images to train on; copies no image.
+
+        Args:
+            train_on: `train`, or `all` for the training images followed by the validation images.
+        """
+        if train_on == "train":
+            return self.train
+        splits = (self.train, self.validation)
+        labels = [split.labels for split in splits if split.labels is not None]
+        images: Any = JoinedRows(*(split.images for split in splits))
+        return Split(images, np.concatenate(labels) if labels else None)
+
+    def count_training(self, train_on: TrainOn = "train") -> int:
+        """Number of images in `training_split`."""
+        return len(self.train) + (len(self.validation) if train_on == "all" else 0)
+
+    def describe(self) -> dict[str, Any]:
+        """Name, version, fingerprint and names of classes, for JSON."""
+        names = {} if self.class_names is None else {"class_names": list(self.class_names)}
+        identity = {"name": self.name, "version": self.version, "fingerprint": self.fingerprint}
+        return identity | names
 
 
 def count_classes(splits: Iterable[Split]) -> int | None:

@@ -1,4 +1,4 @@
-"""Rows of memory-mapped arrays, read without filling the memory of the process.
+"""Rows of memory-mapped and of joined arrays, read without filling the memory of the process.
 
 What is read through a mapping counts as memory of the process until the system drops it; after an
 epoch that is the whole file. What is read from the file does not.
@@ -27,18 +27,19 @@ class RowReader:
     """Reads rows of a memory-mapped array from its file; safe to use from several threads.
 
     Args:
-        array: any array of `np.load(…, mmap_mode="r")`, or a slice of its rows.
+        array: any array of `np.load(…, mmap_mode="r")`, or a slice of its rows. The rows of an
+            array in memory are copied.
 
     Raises:
         OSError: the file cannot be opened.
     """
 
-    def __init__(self, array: np.memmap):
+    def __init__(self, array: np.ndarray):
         self._array = array
         self._row_bytes = array.nbytes // max(1, len(array))
-        offset = _file_offset(array)
-        self._start = offset or 0
-        self._file = -1 if offset is None else _open(array)
+        self._start, self._file = 0, -1
+        if isinstance(array, np.memmap) and (offset := _file_offset(array)) is not None:
+            self._start, self._file = offset, _open(array)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """The rows of those indices, `[B, …]`.
@@ -46,7 +47,7 @@ class RowReader:
         Raises:
             WorkError: the file has become shorter.
         """
-        if self._file < 0:  # it is read through the mapping
+        if self._file < 0:  # it is in memory, or is read through the mapping
             return np.asarray(self._array)[rows]
         return self._read([(row, 1) for row in rows.tolist()])
 
@@ -57,7 +58,7 @@ class RowReader:
             WorkError: the file has become shorter.
         """
         stop = min(stop, len(self._array))
-        if self._file < 0:  # it is read through the mapping
+        if self._file < 0:  # it is in memory, or is read through the mapping
             return np.array(self._array[start:stop])
         return self._read([(start, stop - start)])
 
@@ -77,19 +78,82 @@ class RowReader:
             while begin < end:
                 got = os.preadv(file, [view[begin:end]], place)
                 if not got:
-                    raise WorkError(f"{self._array.filename} has become shorter while it was read")
+                    path = getattr(self._array, "filename", "")
+                    raise WorkError(f"{path} has become shorter while it was read")
                 begin, place = begin + got, place + got
         return rows.view(self._array.dtype).reshape(count, *self._array.shape[1:])
 
 
-def blocks(array: np.ndarray, rows: int | None = None) -> Iterator[np.ndarray]:
+class JoinedRows:
+    """The rows of several arrays, one array after the other, without a copy of them.
+
+    Safe to use from several threads. An index, a slice and `np.asarray` copy the rows.
+
+    Args:
+        parts: arrays `[N, …]` of one dtype, whose rows have one shape; in memory or memory-mapped.
+
+    Attributes:
+        parts: these arrays.
+        shape: `(N, …)`, with all rows.
+        dtype: of the arrays.
+        nbytes: of all rows.
+        is_mapped: whether rows are read from a file.
+    """
+
+    def __init__(self, *parts: np.ndarray):
+        self.parts = parts
+        self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
+        self.dtype, self.nbytes = parts[0].dtype, sum(part.nbytes for part in parts)
+        self.is_mapped = any(isinstance(part, np.memmap) for part in parts)
+        self._readers = [RowReader(part) for part in parts]
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        rows = np.arange(len(self))[index]
+        return self.take(rows.reshape(-1)).reshape(*rows.shape, *self.shape[1:])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.concatenate(self.parts).astype(dtype or self.dtype, copy=False)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of those indices, `[B, …]`.
+
+        Raises:
+            WorkError: a file has become shorter.
+        """
+        result = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        places = np.searchsorted(self._ends, rows, side="right")
+        for index, reader in enumerate(self._readers):
+            in_part = places == index
+            first = self._ends[index] - len(self.parts[index])
+            result[in_part] = reader.take(rows[in_part] - first)
+        return result
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """The rows from `start` up to `stop`, which is excluded.
+
+        Raises:
+            WorkError: a file has become shorter.
+        """
+        return self.take(np.arange(start, min(stop, len(self))))
+
+
+def blocks(array: Any, rows: int | None = None) -> Iterator[np.ndarray]:
     """The rows of an array in order, in contiguous blocks.
 
     Args:
-        array: `[N, …]`, in memory or memory-mapped.
+        array: `[N, …]`, in memory or memory-mapped, or `JoinedRows`; then no block has rows of two
+            parts.
         rows: rows of a block; None: as many as have 16 MiB, at least one.
     """
     size = rows or max(1, _BLOCK * len(array) // max(1, array.nbytes))
+    if isinstance(array, JoinedRows):
+        for part in array.parts:
+            yield from blocks(part, size)
+        return
     reader = RowReader(array) if isinstance(array, np.memmap) else None
     for start in range(0, len(array), size):
         part = reader.part(start, start + size) if reader else array[start : start + size]

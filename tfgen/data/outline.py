@@ -7,6 +7,7 @@ from pathlib import Path
 from tfgen.data import cache
 from tfgen.data.dataset import Dataset
 from tfgen.data.load import divide, find_prepared, is_derived, load
+from tfgen.settings.training import TrainOn
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Outline:
         name: its TFDS name.
         image_shape: height, width, channels.
         num_classes: number of classes, None without labels.
-        train: number of images to train on.
+        train: number of images to train on by default.
         validation: number of images taken from the end of the stored training images.
         test: number of images that are never trained on.
         in_memory: whether the pixels are held in memory; else they are mapped from the cache.
@@ -37,6 +38,10 @@ class Outline:
     def image_bytes(self) -> int:
         """Bytes of one image."""
         return math.prod(self.image_shape)
+
+    def count_training(self, train_on: TrainOn = "train") -> int:
+        """Number of images to train on; see `Dataset.training_split`."""
+        return self.train + (self.validation if train_on == "all" else 0)
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Outline":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfgen.data.augmentation import augmentation
-from tfgen.data.mapped import RowReader
+from tfgen.data.mapped import JoinedRows, RowReader
 from tfgen.errors import UsageError
 from tfgen.settings.training import MAX_SEED
 from tfgen.system.quiet import import_quietly
@@ -54,8 +54,8 @@ def train_batches(
     dropped.
 
     Args:
-        images: uint8[N,H,W,C]. An array is copied at each call; a tensor from `on_host` and a
-            `np.memmap` are not.
+        images: uint8[N,H,W,C]. An array is copied at each call; a tensor from `on_host` and what is
+            mapped from files are not.
         labels: int[N], or None.
         batch_size: images per batch, B.
         seed: seed of the order, 0 … 2³¹ − 1.
@@ -140,13 +140,15 @@ def _map_in_parallel(positions: Any, batch: Any) -> "tf.data.Dataset":
     return dataset.with_options(options)
 
 
-def on_host(array: Any) -> "tf.Tensor | np.memmap":
+def on_host(array: Any) -> "tf.Tensor | np.memmap | JoinedRows":
     """The array as a tensor in host memory.
 
-    A tensor that is there already is not copied, and a `np.memmap` stays as it is.
+    A tensor that is there already is not copied, and what is mapped from files stays as it is.
     """
-    if isinstance(array, np.memmap):
+    if isinstance(array, np.memmap) or (isinstance(array, JoinedRows) and array.is_mapped):
         return array
+    if isinstance(array, JoinedRows):
+        array = np.asarray(array)
     (tf,) = import_quietly()
     # tf.data runs on the CPU: a tensor on a GPU would be copied back at each step.
     with tf.device("/cpu:0"):
@@ -167,14 +169,15 @@ class _Source:
 
 
 def _source(array: Any) -> _Source:
-    """The rows of an array: of a tensor in memory, or of the file of a memory-mapped array."""
+    """The rows of an array: of a tensor in memory, or of the files of memory-mapped arrays."""
     (tf,) = import_quietly()
     data = on_host(array)
-    if not isinstance(data, np.memmap):
+    if not isinstance(data, np.memmap | JoinedRows):
         # The map function captures a tensor, which it takes as an input. An array would be a
         # constant in its graph.
         return _Source(lambda rows: tf.gather(data, rows), lambda start, stop: data[start:stop])
-    reader, dtype, row_shape = RowReader(data), data.dtype, data.shape[1:]
+    reader = data if isinstance(data, JoinedRows) else RowReader(data)
+    dtype, row_shape = data.dtype, data.shape[1:]
 
     def read(function: Callable[..., np.ndarray], arguments: list[Any], count: Any) -> Any:
         # Stateless: the same rows always have the same values, so reads may run side by side.

@@ -13,6 +13,7 @@ MAX_SEED = 2**31 - 1
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 Augmentation = Literal["flip", "translate"]
+TrainOn = Literal["train", "all"]
 
 
 @dataclass(frozen=True)
