@@ -65,12 +65,9 @@ def open_shards(
 
     _check_flags(what, options)
     request = manifest.request
-    training = {
-        "options": {"dataset": request.dataset},
-        "data": {"fingerprint": request.data_fingerprint},
-    }
+    name = f"the model of {what}"
     with status("loading the data set"):
-        dataset = open_data_set(options.dataset, options.data_dir, training, f"the model of {what}")
+        dataset = open_data_set(options.dataset, options.data_dir, request.training, name)
     most = min(options.n or DEFAULT_N, len(getattr(dataset, options.split)))
     subject = shards.open_shards(what, manifest, most, options.seed)
     subject.check_images(dataset, options.split)

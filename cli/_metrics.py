@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tfgen.evaluation.remarks import RANDOM_NETWORK, WEAK_ACCURACY
+from tfgen.evaluation.remarks import (
+    RANDOM_NETWORK,
+    TRAINED_CLASSIFIER,
+    WEAK_ACCURACY,
+    training_text,
+)
 from tfgen.system.terminal import count_noun, print_line
 
 from ._images import describe_skipped
@@ -45,6 +50,8 @@ def print_result(result: Mapping[str, Any], console: Any) -> None:
             if not key.endswith("_error"):
                 text = format_value(value, values.get(f"{key}_error"))
                 print_line(console, f"{label(key)}: {text}")
+    if result.get("train_on") == "all":
+        print_line(console, training_text([result["title"]]))
     if "images" in result:
         print_line(console, "no likelihood and no cost: these are images, not a model")
 
@@ -114,6 +121,8 @@ def describe_features(result: Mapping[str, Any]) -> list[str]:
     accuracy = classifier.get("accuracy")
     text = "" if accuracy is None else f", accuracy {accuracy:.2%}"
     lines = [f"features of {classifier['name']}{version}{text}"]
+    if classifier.get("train_on") == "all":
+        lines.append(TRAINED_CLASSIFIER)
     if accuracy is not None and accuracy < WEAK_ACCURACY:
         lines.append(
             f"the classifier is weak on the real images (below {WEAK_ACCURACY:.0%}), so these "

@@ -9,7 +9,8 @@ from tfgen.errors import UsageError
 def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
     """The callbacks that compare samples with validation images, if the family wants it.
 
-    Says so if the images cannot be compared: then the run has no best checkpoint.
+    Says so if the images cannot be compared: then the run has no best checkpoint. A run that trains
+    on the validation images has none either, but its samples are compared with them.
 
     Args:
         run: a `tfgen.training.run.Run` that is started.
@@ -28,17 +29,25 @@ def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
         publishing = "" if weights != "best" else " and will be published"
         stop = f"Ctrl-C stops the run; then tfgen-export {path} publishes them"
         best = f"The best weights so far, of epoch {best_epoch}, are kept{publishing}"
+        if not run.options.is_validated:
+            best = "A run with --train-on all keeps no best weights"
+            stop = "Ctrl-C stops the run; with --keep-every, a new one keeps earlier weights"
         print_line(console, f"warning: {message}. {best}. {stop}")
 
     validation = run.dataset.validation
     labels = validation.labels if run.model.num_classes else None
     try:
         monitor = SampleMonitor(
-            validation.images, labels, warn=warn, earlier=run.folder.read_metrics()
+            validation.images,
+            labels,
+            warn=warn,
+            earlier=run.folder.read_metrics(),
+            held_out=run.options.is_validated,
         )
     except UsageError as error:
         publishing = ", and its last weights are published" if weights == "best" else ""
         print_line(console, f"samples are not compared with validation images: {error}")
-        print_line(console, f"so the run has no best checkpoint{publishing}")
+        if run.options.is_validated:
+            print_line(console, f"so the run has no best checkpoint{publishing}")
         return []
     return [monitor]

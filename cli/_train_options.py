@@ -111,6 +111,8 @@ def parse(argv: list[str], saved: RunConfig | None = None) -> Request:
     else:
         defaults = _values(saved.model) | _values(saved.options) | {"resume": False}
         defaults |= _values(_saved_publishing(saved) if is_local else PublishOptions())
+    if (saved.options if saved else first).train_on == "all":
+        defaults["weights"] = "last"
     namespace = _parser(entry, defaults).parse(argv)
     model, options = (read_flags(namespace, kind) for kind in (entry.config, TrainingOptions))
     model.check_options()
@@ -124,8 +126,13 @@ def parse(argv: list[str], saved: RunConfig | None = None) -> Request:
         from_data = {name: getattr(saved.model, name) for name in decided}
         config = dataclasses.replace(config, model=dataclasses.replace(model, **from_data))
         check_resumable(saved, config)
-    dry_run = read_flags(namespace, CommandOptions).dry_run
-    return Request(config, read_flags(namespace, PublishOptions), dry_run)
+    publishing = read_flags(namespace, PublishOptions)
+    if not options.is_validated and publishing.weights == "best":
+        raise UsageError(
+            "--weights best means the best by validation, and --train-on all leaves no images to "
+            "validate by; leave --weights out to publish the last weights"
+        )
+    return Request(config, publishing, read_flags(namespace, CommandOptions).dry_run)
 
 
 def saved_run(family: str, run_dir: Path | None) -> RunConfig:

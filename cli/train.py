@@ -158,13 +158,17 @@ def train(config: RunConfig, options: PublishOptions, crew: Any = None) -> None:
     from tfgen.publishing.export import check_publishable
     from tfgen.system.status import status
     from tfgen.system.terminal import print_line
-    from tfgen.training.plan import epochs_note
+    from tfgen.training.plan import epochs_note, train_on_note
     from tfgen.training.run import Run
 
     console = Console()
     with interruptible():
         run = Run(config, console, {"publishing": options.to_json()}, crew)
-        if note := epochs_note(config, run.config, len(run.dataset.train)):
+        notes = (
+            epochs_note(config, run.config, len(run.trained_on)),
+            train_on_note(run.options, run.dataset),
+        )
+        for note in filter(None, notes):
             print_line(console, note)
         publishes = options.publish
         if publishes:

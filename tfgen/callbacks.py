@@ -18,7 +18,7 @@ from tfgen.evaluation.classifier import FeatureClassifier, LiveClassifier, open_
 from tfgen.evaluation.monitoring import REFERENCE, SAMPLES, SampleComparison, TrainingWatch
 from tfgen.evaluation.sample_metrics import sample_metrics
 from tfgen.evaluation.subject import as_bytes
-from tfgen.models.generative import GenerativeModel
+from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
 from tfgen.publishing.sampler import Sampler
 from tfgen.sampling import batches, check_image_bytes, request_labels, request_seeds
 from tfgen.training.callbacks import write_samples
@@ -165,7 +165,7 @@ class Evaluate(keras.callbacks.Callback):
 
 def _print_warning(message: str, best_epoch: int | None) -> None:
     """Prints a warning of `SampleMonitor` on standard error."""
-    print(f"warning: {message}; val_distance is least at epoch {best_epoch}", file=sys.stderr)
+    print(f"warning: {message}; the distance is least at epoch {best_epoch}", file=sys.stderr)
 
 
 class SampleMonitor(keras.callbacks.Callback):
@@ -189,10 +189,12 @@ class SampleMonitor(keras.callbacks.Callback):
             of image i. None: sample i has the class i mod K.
         n: number of samples; at most N.
         seed: of the samples, the same in each epoch.
-        warn: gets each warning, and the epoch with the least `val_distance` so far, counted from 1;
-            by default it is printed on standard error.
+        warn: gets each warning, and the epoch with the least distance so far, counted from 1; by
+            default it is printed on standard error.
         earlier: the logs of the epochs before, each with its number as `epoch`, for a training
             that goes on; a warning that is due to them is not repeated.
+        held_out: whether the images are held out. If the model is trained on them, the distance is
+            logged as `distance`, since `val_` stands for held-out images.
 
     Raises:
         UsageError: images are not `uint8`, neither grey nor RGB, fewer than two, or all alike;
@@ -210,6 +212,7 @@ class SampleMonitor(keras.callbacks.Callback):
         seed: int = 0,
         warn: Callable[[str, int | None], None] = _print_warning,
         earlier: Iterable[Mapping[str, Any]] = (),
+        held_out: bool = True,
     ):
         super().__init__()
         images = np.asarray(images[:REFERENCE])
@@ -219,7 +222,8 @@ class SampleMonitor(keras.callbacks.Callback):
             images, None if labels is None else np.asarray(labels), n
         )
         self._seeds = request_seeds(self._comparison.n, seed)
-        self._warn, self._watch = warn, TrainingWatch()
+        self._distance = SAMPLE_DISTANCE if held_out else SAMPLE_DISTANCE.removeprefix("val_")
+        self._warn, self._watch = warn, TrainingWatch(self._distance)
         self._traced: Any = None
         for row in earlier:
             self._watch.update(row["epoch"], row)
@@ -241,14 +245,14 @@ class SampleMonitor(keras.callbacks.Callback):
         super().set_model(model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds `val_distance` and `diversity` to the logs, and warns."""
+        """Adds distance and diversity to the logs, and warns."""
         logs = {} if logs is None else logs
         logs.update(self.metrics())
         for message in self._watch.update(epoch + 1, logs):
             self._warn(message, self._watch.best_epoch)
 
     def metrics(self) -> dict[str, float]:
-        """`val_distance` and `diversity` of samples that the model generates now.
+        """`val_distance`, or `distance`, and `diversity` of samples that the model generates now.
 
         Raises:
             WorkError: a pixel of a sample is not finite.
@@ -258,7 +262,8 @@ class SampleMonitor(keras.callbacks.Callback):
             for part in batches(len(self._seeds))
         ]
         images = np.concatenate([batch["images"].numpy() for batch in pixels])
-        return self._comparison.compare(as_bytes(images, self.model.name))
+        values = self._comparison.compare(as_bytes(images, self.model.name))
+        return {self._distance: values.pop(SAMPLE_DISTANCE), **values}
 
 
 def _open_features(classifier: Any) -> FeatureClassifier:

@@ -50,6 +50,51 @@ def test_any_images_but_mnist_get_the_preset_for_images(name: str) -> None:
 
 
 @pytest.mark.quick
+def test_all_images_are_trained_on_for_as_many_steps() -> None:
+    from tfgen.training.plan import epochs_note, train_on_note, with_data
+
+    mnist = Outline("mnist", (28, 28, 1), 10, 50_000, 10_000, 10_000)
+    asked = config("vae", "--train-on", "all")
+    decided = with_data(asked, mnist)
+    # 40 epochs of 390 steps are 15 600 steps, and 33 of 468 are 15 444.
+    assert (asked.options.epochs, decided.options.epochs) == (40, 33)
+    note = epochs_note(asked, decided, mnist.count_training("all"))
+    assert note.startswith("60,000 training images: 33 epochs of 468 steps, about as many steps as")
+    assert train_on_note(decided.options, mnist) == (
+        "--train-on all: 60,000 training images, the 10,000 validation images among them; nothing "
+        "is validated, and the last weights are published"
+    )
+    assert with_data(config("vae"), mnist).options.epochs == 40
+    assert not train_on_note(config("vae").options, mnist)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("flags", "weights"),
+    [
+        ((), "best"),
+        (("--train-on", "train"), "best"),
+        (("--train-on", "all"), "last"),
+        (("--train-on", "all", "--weights", "last"), "last"),
+    ],
+)
+def test_the_weights_to_publish_follow_the_images_to_train_on(
+    flags: tuple[str, ...], weights: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.parse(["classifier", *flags]).publishing.weights == weights
+    assert commands.main("train", ["classifier", *flags, "--help"]) == 0
+    _, _, text = " ".join(capsys.readouterr().out.split()).partition("weights to publish:")
+    assert f"(default: {weights})" in text[:200]
+
+
+@pytest.mark.quick
+def test_workers_compare_the_images_to_train_on() -> None:
+    workers = importlib.import_module(f"{commands.PACKAGE}._workers")
+    settings = [workers._settings(config("vae", "--train-on", name)) for name in ("train", "all")]
+    assert {name for name in settings[0] if settings[0][name] != settings[1][name]} == {"train_on"}
+
+
+@pytest.mark.quick
 def test_a_run_of_an_earlier_version_keeps_its_name(tmp_path: Path) -> None:
     run = config("vae", "--dataset", "photos", "--preset", "mlp").to_json()
     names = []

@@ -17,6 +17,7 @@ import tfgen
 from tests import commands
 from tests.conftest import make_images
 from tfgen.data import Split
+from tfgen.settings.training import TrainingOptions
 from tfgen.training.folder import RunFolder
 
 pytestmark = pytest.mark.newest
@@ -121,12 +122,15 @@ def test_a_run_without_a_best_checkpoint_says_that_its_last_weights_are_used(
 # --- the monitor --------------------------------------------------------------------------
 
 
-def monitors(images: np.ndarray, weights: str | None) -> tuple[list[Any], StringIO]:
+def monitors(
+    images: np.ndarray, weights: str | None, train_on: Any = "train"
+) -> tuple[list[Any], StringIO]:
     """The monitors of a run with these validation images, and what is printed."""
     output = StringIO()
     run = SimpleNamespace(
         model=SimpleNamespace(monitor="val_distance", num_classes=0),
         is_finished=False,
+        options=TrainingOptions(train_on=train_on),
         dataset=SimpleNamespace(validation=Split(images)),
         folder=RunFolder(Path("my run")),
     )
@@ -152,3 +156,15 @@ def test_images_that_cannot_be_compared_are_said_and_the_run_goes_on(weights: st
     assert "takes grey or RGB images, not images of 4 × 4 × 2" in output.getvalue()
     assert "the run has no best checkpoint" in output.getvalue()
     assert ("its last weights are published" in output.getvalue()) == (weights == "best")
+
+
+def test_without_validation_no_best_weights_are_promised() -> None:
+    (monitor,), output = monitors(make_images(20), "last", "all")
+    monitor._warn("epoch 87: the samples are alike", 62)
+    assert output.getvalue() == (
+        "warning: epoch 87: the samples are alike. A run with --train-on all keeps no best weights."
+        f" Ctrl-C stops the run; with --keep-every, a new one keeps earlier weights{os.linesep}"
+    )
+    callbacks, output = monitors(np.zeros((9, 4, 4, 2), np.uint8), "last", "all")
+    assert not callbacks
+    assert "best checkpoint" not in output.getvalue()

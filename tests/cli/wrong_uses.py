@@ -66,6 +66,12 @@ TRAIN = [
     train("learning-rate-nan", "learning_rate = nan is not a num", "--learning-rate", "nan"),
     train("learning-rate-inf", "learning_rate = inf is not finite", "--learning-rate", "inf"),
     train("learning-rate-word", "'fast' is not a number", "--learning-rate", "fast"),
+    train(
+        "weights-best-of-all",
+        "--train-on all leaves no images to validate by; leave --weights out",
+        *("--train-on", "all", "--weights", "best"),
+    ),
+    train("train-on-unknown", "unknown train_on = 'test'; known: train, all", "--train-on", "test"),
     train("seed-negative", "seed = -1 is too small", "--seed", -1),
     train("seed-too-large", f"too large; the most is {2**31 - 1}", "--seed", 2**31),
     train("unknown-precision", "precision = 'float8'.*'float32'", "--precision", "float8"),

@@ -10,6 +10,7 @@ import pytest
 from tests.evaluation.evaluations import evaluation, foreign_evaluation, named, numbered
 from tfgen.errors import UsageError
 from tfgen.evaluation.compare import Cell, Comparison, Table, compare, to_json
+from tfgen.evaluation.groups import group_evaluations
 
 pytestmark = pytest.mark.quick
 
@@ -228,6 +229,31 @@ def test_what_is_missing_or_differs_is_said() -> None:
         "b: bits/dim of unknown events, averaged over 8 dequantization draws",
         "Training times come from different machines: a on A, 2 cores; c on an unknown machine",
     ]
+
+
+def test_models_that_were_trained_on_the_validation_images_are_named_below_each_table() -> None:
+    first, second, third = (evaluation("gan", seed, fid=1.0) for seed in range(3))
+    for content in (first, second):
+        content["cost"] = {"seconds_an_epoch": 1.0}
+    first["settings"]["options"] = {**first["settings"]["options"], "train_on": "all"}
+    first |= {"train_on": "all"}
+    note = "a: trained on the validation images, too (--train-on all)"
+    for part in ("samples", "cost"):
+        (table,) = tables({"a": first, "b": second, "c": third | {"train_on": "train"}}, part)
+        assert table.notes == (note,)
+    assert not tables({"b": second})[0].notes
+    # It is neither a further seed of the others nor the preset of a claim.
+    groups = group_evaluations(numbered([first, second, third]))
+    assert [(len(group.evaluations), group.follows_preset) for group in groups] == [
+        (1, False),
+        (2, True),
+    ]
+
+
+def test_a_classifier_that_was_trained_on_the_validation_images_is_said() -> None:
+    classifier = {"name": "classifier", "version": 2, "sha256": "a", "train_on": "all"}
+    (table,) = tables({"a": evaluation("gan", fid=1.0) | {"classifier": classifier}})
+    assert table.notes[0].startswith("The classifier was trained on the validation images, too")
 
 
 def test_what_the_features_cannot_tell_and_resized_images_are_said() -> None:

@@ -1,12 +1,21 @@
 """What decides an evaluation, and how two evaluations of the same model are merged."""
 
+import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+from rich.console import Console
 
 from tfgen.data import Dataset, Split
+from tfgen.errors import UsageError
 from tfgen.evaluation.evaluate import describe, merge
+from tfgen.evaluation.job import Job
 from tfgen.evaluation.request import EvaluationRequest
+from tfgen.evaluation.sample_metrics import copies
+from tfgen.evaluation.subject import Subject
 
 pytestmark = pytest.mark.quick
 
@@ -16,7 +25,11 @@ def test_options_of_the_command_do_not_decide_a_model() -> None:
     undeciding = {"seed": 3, "name": None, "run_dir": "runs/a", "resume": True, "data_dir": None}
     options = {"preset": "mlp", "epochs": 40, **former, **undeciding}
     subject = SimpleNamespace(
-        run={"family": "vae", "options": options}, title="t", weights="best", weights_sha256="0"
+        run={"family": "vae", "options": options},
+        title="t",
+        weights="best",
+        weights_sha256="0",
+        train_on="train",
     )
     split = Split(None)  # type: ignore[arg-type]
     dataset = Dataset("mnist", "3.0.1", split, split, split, 10, "fingerprint")
@@ -24,6 +37,52 @@ def test_options_of_the_command_do_not_decide_a_model() -> None:
     description = describe(job)  # type: ignore[arg-type]
     assert description["settings"]["options"] == {"preset": "mlp", "epochs": 40}
     assert (description["seed"], description["preset"]) == (3, "mlp")
+
+
+def subject_of(run: dict[str, Any]) -> Subject:
+    """A run with this configuration."""
+    no_images = np.zeros((0, 2, 2, 1), np.uint8)
+    known = (
+        "t",
+        Path("run"),
+        "run",
+        run,
+        "last",
+        "0",
+        None,
+        lambda *_: no_images,
+        0,
+        (2, 2, 1),
+        {},
+    )
+    return Subject(*known)  # type: ignore[arg-type]
+
+
+def test_copies_of_validation_images_are_seen_if_the_model_was_trained_on_them() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 2, 2, 1), np.uint8)
+    splits = [Split(images[start : start + 20]) for start in (0, 20, 40)]
+    dataset = Dataset("d", "1.0.0", *splits, num_classes=None, fingerprint="f")
+    data = {"name": "d", "fingerprint": "f"}
+    shares = {}
+    for train_on in ("train", "all"):
+        subject = subject_of({"options": {"dataset": "d", "train_on": train_on}, "data": data})
+        job = Job(subject, dataset, EvaluationRequest(), Path("e.json"), Console())
+        copied = copies(dataset.validation.images, dataset.test.images, job.trained_on.images)
+        shares[train_on] = copied["share_nearer"]
+        assert describe(job)["train_on"] == subject.train_on == train_on
+    assert shares["all"] == 1
+    assert shares["train"] < 0.2
+    # Another data set has nothing that the model was trained on.
+    foreign = dataclasses.replace(dataset, name="e", fingerprint="g")
+    assert subject.training_split(foreign) is foreign.train
+    subject.check_images(foreign, "validation")
+    subject.check_images(dataset, "test")
+    with pytest.raises(UsageError, match="t was trained on the validation images"):
+        subject.check_images(dataset, "validation")
+    # An earlier version had no such option; what a file or Python made is not known.
+    assert subject_of({"options": {"dataset": "d"}}).train_on == "train"
+    assert subject_of({"options": {"seed": 0}}).train_on is subject_of({}).train_on is None
 
 
 def test_only_evaluations_of_the_same_weights_and_images_are_merged() -> None:

@@ -239,7 +239,19 @@ def test_the_callback_warns_and_goes_on_from_earlier_logs(
     assert logs["diversity"] < 0.1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: epoch 3: the samples have lost their diversity (0.0")
-    assert line.endswith("; val_distance is least at epoch 1")
+    assert line.endswith("; the distance is least at epoch 1")
+
+
+def test_the_distance_to_images_that_are_trained_on_has_a_name_of_its_own(
+    images: np.ndarray,
+) -> None:
+    monitor, warnings = SampleMonitor(images, held_out=False), []
+    monitor.set_model(small_gan())
+    assert monitor.metrics().keys() == {"distance", "diversity"}
+    watch = TrainingWatch("distance")
+    for epoch, diversity in enumerate((0.9, 0.3, 0.3)):
+        warnings += watch.update(epoch + 1, {"distance": 0.2 + epoch, "diversity": diversity})
+    assert (len(warnings), watch.best_epoch) == (1, 1)
 
 
 def test_the_callback_refuses_what_it_cannot_compare(images: np.ndarray) -> None:

@@ -34,6 +34,7 @@ _WORDS = {
     "class_names": "class names",
     "dataset": "data set",
     "data_fingerprint": "fingerprint of the data set",
+    "train_on": "images trained on",
 }
 _AT_LEAST_1, _AT_LEAST_0 = {"minimum": 1}, {"minimum": 0}
 
@@ -62,6 +63,7 @@ class ShardRequest(Config):
         class_names: names of the classes; None if unknown.
         dataset: name of the data set that the model was trained on; None if unknown.
         data_fingerprint: hash that tells this data set from others; None if unknown.
+        train_on: `all` if the model was trained on the validation images, too; else None.
     """
 
     name: str
@@ -79,6 +81,16 @@ class ShardRequest(Config):
     class_names: tuple[str, ...] | None
     dataset: str | None
     data_fingerprint: str | None
+    train_on: Literal["all"] | None = None
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """How the model was trained, as far as that is known: parts of its config.json."""
+        train_on = {} if self.train_on is None else {"train_on": self.train_on}
+        return {
+            "options": {"dataset": self.dataset, **train_on},
+            "data": {"fingerprint": self.data_fingerprint},
+        }
 
     @property
     def num_shards(self) -> int:

@@ -54,16 +54,20 @@ class FeatureClassifier(Extractor):
         )
 
     def describe(self) -> dict[str, Any]:
-        """Name, version, and one hash of all files.
+        """Name, version, and one hash of all files; and whether validation images were trained on.
 
         Metrics compare only if this hash is equal.
         """
-        files = json.dumps(self._version.manifest["files"], sort_keys=True)
-        return {
+        manifest = self._version.manifest
+        files = json.dumps(manifest["files"], sort_keys=True)
+        description = {
             "name": self._version.name,
             "version": self._version.number,
             "sha256": hashlib.sha256(files.encode()).hexdigest(),
         }
+        options = (manifest.get("run") or {}).get("options") or {}
+        # Only what is not the default, so that evaluations of earlier versions are alike.
+        return description | ({"train_on": "all"} if options.get("train_on") == "all" else {})
 
     def check_images(self, shape: tuple[int, ...]) -> None:
         """Refuse images that the classifier cannot take.

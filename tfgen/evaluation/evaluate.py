@@ -97,6 +97,7 @@ def describe(job: Job) -> dict[str, Any]:
         "settings": {"model": run.get("model", {}), "options": deciding},
         "weights": subject.weights,
         "weights_sha256": subject.weights_sha256,
+        "train_on": subject.train_on,
         "dataset": {
             "name": job.dataset.name,
             "fingerprint": job.dataset.fingerprint,
@@ -150,7 +151,7 @@ def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], f
         for name, of_set in features.items():
             result[name] = sample_metrics(of_set, reference, num_modes)
             advance(1)
-        copied = copies(samples, held_out.images, job.dataset.train.images)
+        copied = copies(samples, held_out.images, job.trained_on.images)
         result["samples"]["copies"] = copied
         advance(1)
     if summary is not None:
@@ -170,7 +171,7 @@ def _read_shards(subject: ShardSet, job: Job, extractor: Extractor) -> ShardSumm
 def _floor(job: Job) -> tuple[str, np.ndarray]:
     """The split and the real images of the floor.
 
-    Images that were not trained on, if there are enough of them.
+    Images that a classifier is not trained on by default, if there are enough of them.
 
     Raises:
         UsageError: there are fewer than n images.
@@ -206,7 +207,7 @@ def _count_modes(job: Job, extractor: Extractor) -> dict[str, Any]:
 def _pictures(job: Job, samples: np.ndarray, nearest: list[list[int]]) -> dict[str, str]:
     """A grid of samples; the samples nearest to training images, above these."""
     indices, train_indices = np.array(nearest).T
-    pairs = np.concatenate([samples[indices], job.dataset.train.images[train_indices]])
+    pairs = np.concatenate([samples[indices], job.trained_on.images[train_indices]])
     return {
         "picture": _encode(samples[:PICTURED]),
         "nearest_picture": _encode(pairs, len(nearest)),

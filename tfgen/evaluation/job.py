@@ -44,6 +44,11 @@ class Job:
         return self._split.take(0, self.n)
 
     @property
+    def trained_on(self) -> Split:
+        """The images among which copies are searched: those that the model was trained on."""
+        return self.subject.training_split(self.dataset)
+
+    @property
     def _split(self) -> Split:
         split: Split = getattr(self.dataset, self.request.split)
         return split

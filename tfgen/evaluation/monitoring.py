@@ -152,12 +152,16 @@ def mean_distance(features: np.ndarray, labels: np.ndarray | None = None) -> flo
 class TrainingWatch:
     """Notices from the logs of its epochs that a training fails; says so once for each failure.
 
+    Args:
+        distance: the name of the logged distance between samples and real images.
+
     Attributes:
-        best_epoch: the epoch with the smallest `val_distance` so far; None before the first one.
+        best_epoch: the epoch with the smallest distance so far; None before the first one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, distance: str = "val_distance") -> None:
         self.best_epoch: int | None = None
+        self._distance = distance
         self._best, self._best_diversity = math.inf, 0.0
         self._low_epochs = self._alike_epochs = 0
         self._is_lost = self._is_by_heart = False
@@ -169,14 +173,14 @@ class TrainingWatch:
         Args:
             epoch: the epoch, counted from 1.
             logs: its logged values. A failure shows only if the values that tell it are there:
-                `val_distance` and `diversity`, and the scores of a discriminator, as `tfgen.GAN`
+                the distance and `diversity`, and the scores of a discriminator, as `tfgen.GAN`
                 logs them.
         """
         faults = []
-        if "val_distance" in logs and "diversity" in logs:
-            diversity = float(logs["diversity"])
-            if logs["val_distance"] < self._best:
-                self._best, self._best_diversity = float(logs["val_distance"]), diversity
+        if self._distance in logs and "diversity" in logs:
+            distance, diversity = float(logs[self._distance]), float(logs["diversity"])
+            if distance < self._best:
+                self._best, self._best_diversity = distance, diversity
                 self.best_epoch = epoch
             faults.append(self._lost_diversity(diversity))
         if all(name in logs for name in _SCORES):

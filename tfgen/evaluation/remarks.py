@@ -7,6 +7,11 @@ from tfgen.evaluation.reading import extractor
 
 # A classifier with a lower accuracy on the real images is weak: its features say little about them.
 WEAK_ACCURACY = 0.9
+# What to know of a classifier that was trained on images that the floor is of.
+TRAINED_CLASSIFIER = (
+    "the classifier was trained on the validation images, too (--train-on all); their features may "
+    "differ from those of new images, and with them the floor"
+)
 # What the random network can tell, and where more about it is.
 RANDOM_NETWORK = (
     "a fixed random network sees noise, blur and missing kinds of images; it cannot tell whether "
@@ -56,7 +61,20 @@ def table_remarks(part: str, models: Mapping[str, Group]) -> list[str]:
         "likelihood": _likelihood_remarks,
         "cost": _machine_remarks,
     }
-    return remarks[part](models)
+    return [*_training_remarks(models), *remarks[part](models)]
+
+
+def training_text(names: Sequence[str]) -> str:
+    """Says of models that they were trained on more images than by default."""
+    return f"{', '.join(names)}: trained on the validation images, too (--train-on all)"
+
+
+def _training_remarks(models: Mapping[str, Group]) -> list[str]:
+    """Which models were trained on the validation images, too."""
+    names = [
+        name for name, group in models.items() if group.evaluations[0].get("train_on") == "all"
+    ]
+    return [training_text(names)] if names else []
 
 
 def _sample_remarks(models: Mapping[str, Group]) -> list[str]:
@@ -72,6 +90,8 @@ def _sample_remarks(models: Mapping[str, Group]) -> list[str]:
             f"The classifier is weak: its accuracy on the real images is {accuracy:.1%}, so these "
             "metrics say little; compare with --features random"
         )
+    if extractor(first).get("train_on") == "all":
+        remarks.append(f"{TRAINED_CLASSIFIER[0].upper()}{TRAINED_CLASSIFIER[1:]}")
     for name, group in models.items():
         images = group.evaluations[0].get("images") or {}
         if images.get("resized"):

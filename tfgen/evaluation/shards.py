@@ -37,6 +37,11 @@ class ShardSet(Subject):
     reading: dict[str, Any]
 
     @property
+    def training(self) -> dict[str, Any]:
+        """How the model was trained, as far as the shards know it."""
+        return self.manifest.request.training
+
+    @property
     def n(self) -> int:
         """Number of images that are evaluated one by one."""
         return len(self.indices)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from tfgen.data import Dataset
+from tfgen.data import Dataset, Split
 from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.evaluation.densities import Density, density_of
 from tfgen.evaluation.progress import Advance, silent
@@ -18,6 +18,7 @@ from tfgen.models.generative import GenerativeModel
 from tfgen.publishing import export, versions
 from tfgen.publishing.opening import Sampler, exported_model, load_run
 from tfgen.sampling import BATCH, batches, request_labels, request_seeds
+from tfgen.settings.training import TrainOn
 from tfgen.training.folder import RunFolder
 from tfgen.training.plan import count_parameters
 
@@ -55,13 +56,42 @@ class Subject:
     cost: dict[str, Any]
     no_model: str = ""
 
+    @property
+    def training(self) -> dict[str, Any]:
+        """How the model was trained: its config.json or parts of it; empty if unknown."""
+        return self.run
+
+    @property
+    def train_on(self) -> TrainOn | None:
+        """Which images of its data set the model was trained on; None if that is unknown."""
+        options = self.training.get("options", {})
+        train_on: TrainOn | None = options.get(
+            "train_on", "train" if options.get("dataset") else None
+        )
+        return train_on
+
+    def training_split(self, dataset: Dataset) -> Split:
+        """The images of a data set that the model was trained on, or is assumed to be."""
+        return dataset.training_split("all" if self._has_seen_validation(dataset) else "train")
+
+    def _has_seen_validation(self, dataset: Dataset) -> bool:
+        """Whether the model was trained on the validation images of a data set."""
+        data = self.training.get("data", {})
+        is_same = dataset.fingerprint == data.get("fingerprint") or dataset.name == data.get("name")
+        return self.train_on == "all" and is_same
+
     def check_images(self, dataset: Dataset, split: str) -> None:
         """Refuse a data set that does not suit the model.
 
         Raises:
-            UsageError: images have another shape, or a conditional model's labels are missing or
-                out of range.
+            UsageError: images have another shape, the split was trained on, or a conditional
+                model's labels are missing or out of range.
         """
+        if split == "validation" and self._has_seen_validation(dataset):
+            raise UsageError(
+                f"{self.title} was trained on the validation images (--train-on all), so it cannot "
+                "be judged by them; leave out --split validation"
+            )
         if tuple(dataset.image_shape) != self.image_shape:
             raise UsageError(
                 f"the images of {self.title} are {size_text(self.image_shape)}, but those of "

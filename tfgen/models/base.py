@@ -82,7 +82,8 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
     - `monitor`: the logged value whose minimum marks the best checkpoint, with `val_` in front for
       the validation images. With `"val_distance"`, which no step logs, `tfgen-train` uses
       `tfgen.callbacks.SampleMonitor`, which logs the distance between samples and validation
-      images. None: there is no best checkpoint.
+      images. None: there is no best checkpoint, as in any run with `--train-on all`, which logs no
+      value of validation images.
     - `default_optimizers`: the arguments of `compile` that `tfgen-train` uses. With several
       optimizers, like the GAN's, also `optimizers`, `build_optimizers`, `compile` and
       `get_compile_config`.

@@ -80,6 +80,8 @@ def shard_request(
         class_names=tuple(names) if names and sampler.num_classes else None,
         dataset=options.get("dataset"),
         data_fingerprint=data.get("fingerprint"),
+        # Only `all`, so that a folder of an earlier version is continued.
+        train_on="all" if options.get("train_on") == "all" else None,
     )
 
 

@@ -43,6 +43,11 @@ class TrainingOptions(Config):
     clip_norm: float = option(
         0.0, "clip the global gradient norm to this; 0 disables clipping", minimum=0
     )
+    train_on: TrainOn = option(
+        "train",
+        "images to train on: the training images, or all but the test images, for a final run "
+        "without validation whose last weights are used",
+    )
     augment: tuple[Augmentation, ...] = option(
         (),
         "random changes of training images: flip left-right with probability 1/2, translate by up "
@@ -76,6 +81,11 @@ class TrainingOptions(Config):
         super().__post_init__()
         # In one order, since runs that differ in nothing else are alike.
         object.__setattr__(self, "augment", tuple(sorted(set(self.augment))))
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether the run is validated: not if it trains on the validation images too."""
+        return self.train_on == "train"
 
 
 # Options that may differ between a run and its resumption: they do not change what is computed.

@@ -17,7 +17,6 @@ from rich.progress import TaskID
 from tfgen import figures
 from tfgen.data import Split
 from tfgen.errors import InterruptedRunError, WorkError
-from tfgen.models.generative import SAMPLE_DISTANCE
 from tfgen.settings.model import images_at_once
 from tfgen.system import machine
 from tfgen.system.terminal import count_noun, format_value, make_bar, on_screen, print_values
@@ -167,6 +166,7 @@ class Checkpointing(keras.callbacks.Callback):
             newer ones, and its metrics are restored if it was saved within an epoch.
         advice: how to continue, for the message of an interrupted run.
         process: this process, alone or the chief of several workers.
+        keeps_best: whether the best weights are kept; false without images to validate by.
     """
 
     def __init__(
@@ -179,9 +179,10 @@ class Checkpointing(keras.callbacks.Callback):
         restored: checkpoint.Checkpoint | None,
         advice: str,
         process: SingleProcess,
+        keeps_best: bool = True,
     ):
         super().__init__()
-        self._process = process
+        self._process, self._keeps_best = process, keeps_best
         self.folder, self.position = folder, position
         self.interrupt, self.advice = interrupt, advice
         self.period, self.keep_every = 60 * minutes, keep_every
@@ -220,7 +221,7 @@ class Checkpointing(keras.callbacks.Callback):
         Raises:
             InterruptedRunError: a signal was recorded; the state is saved.
         """
-        monitor = self.model.monitor
+        monitor = self.model.monitor if self._keeps_best else None
         value = float((logs or {}).get(monitor, math.inf)) if monitor else math.inf
         if value < self._best:
             self._best = value
@@ -277,7 +278,8 @@ class Figures(keras.callbacks.Callback):
         epochs: epochs of the whole run.
         title: start of every title.
         family: the family's name, which decides the colours.
-        held_out: validation images for the final pictures, with labels for a conditional model.
+        held_out: images that were not trained on, for the final pictures; with labels for a
+            conditional model.
     """
 
     def __init__(self, folder: RunFolder, epochs: int, title: str, family: str, held_out: Split):
@@ -308,7 +310,7 @@ class Figures(keras.callbacks.Callback):
         """Writes curves.png from the log of metrics."""
         panels = [(curve.title, curve.names) for curve in self.model.curves]
         rows = self.folder.read_metrics()
-        if any(SAMPLE_DISTANCE in row for row in rows):
+        if any(_SAMPLES_PANEL[1][1] in row for row in rows):
             panels.append(_SAMPLES_PANEL)
         self._save(figures.curves(rows, panels, self.title, self.family), "curves")
 

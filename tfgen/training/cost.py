@@ -30,6 +30,7 @@ from tfgen.training.plan import (
     count_parameters,
     epochs_note,
     eval_batch_size,
+    train_on_note,
     with_data,
 )
 from tfgen.training.tracing import peak_bytes, tensor_bytes, trace_step, without_memory
@@ -108,7 +109,8 @@ def describe(config: RunConfig, saved_models: Path | None = None) -> str:
     data = outline(config.options.dataset, config.options.data_dir)
     config = with_data(requested, data)
     options = config.options
-    steps = steps_per_epoch(data.train, options.batch_size)
+    images = data.count_training(options.train_on)
+    steps = steps_per_epoch(images, options.batch_size)
     model = _build(config, steps)
     cost, problem = estimate(model, config, data, publishes=saved_models is not None)
     settings = {**config.model.to_json(), **options.to_json()}
@@ -119,15 +121,15 @@ def describe(config: RunConfig, saved_models: Path | None = None) -> str:
             for name, value in settings.items()
             if name != "preset"
         },
-        "training images": f"{data.train}, validation {data.validation}",
+        "training images": f"{images}, validation {data.count_training('all') - images}",
         "parameters": f"{count_parameters(model):,}",
         "steps": f"{steps} per epoch, {steps * options.epochs:,} in total",
         **_memory_rows(cost),
         **_disk_rows(cost),
     }
     lines = [f"{name:<28}{value}" for name, value in rows.items()]
-    if note := epochs_note(requested, config, data.train):
-        lines.append(note)
+    notes = (epochs_note(requested, config, images), train_on_note(options, data))
+    lines += filter(None, notes)
     if problem:
         lines.append(f"A step of this model cannot be traced ({problem}): it may need more memory.")
     return "\n".join([*lines, *_warnings(cost, config, saved_models)])
@@ -143,7 +145,8 @@ def check(config: RunConfig, data: Outline) -> list[str]:
     pixels = 4 * config.options.batch_size * data.image_bytes
     if pixels < _CHECKED_PART * machine.memory_bytes():
         return []
-    model = _build(config, steps_per_epoch(data.train, config.options.batch_size))
+    images = data.count_training(config.options.train_on)
+    model = _build(config, steps_per_epoch(images, config.options.batch_size))
     return _warnings(estimate(model, config, data)[0], config, None)
 
 
@@ -173,7 +176,8 @@ def estimate(
     saved = _total_bytes(collect_variables(model, ("weights",)))
     state = _total_bytes(collect_variables(model))
     trained = sum(map(tensor_bytes, model.trainable_variables))
-    best = saved if model.monitor else 0
+    is_validated = config.options.is_validated
+    best = saved if model.monitor and is_validated else 0
     step, operations, problem = None, 0, ""
     try:
         peak, operations = _trace(model, config, data.validation)
@@ -182,8 +186,10 @@ def estimate(
     except Exception as error:  # as above
         problem = " ".join(f"{type(error).__name__}: {error}".split())[:100]
     if data.in_memory:
-        # All splits, and the tensors of the training and the validation images.
-        images = data.image_bytes * (2 * (data.train + data.validation) + data.test)
+        # All splits, and the tensors of the training and the validation images; these are joined
+        # in memory for a moment if the model is trained on both.
+        copies = 2 if is_validated else 3
+        images = data.image_bytes * (copies * (data.train + data.validation) + data.test)
     else:
         batch = max(config.options.batch_size, min(eval_batch_size(config), data.validation))
         images = _BATCHES * batch * data.image_bytes

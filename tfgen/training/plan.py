@@ -59,7 +59,8 @@ def _options_of_data(config: RunConfig, dataset: Dataset | Outline) -> TrainingO
 
     If the user sets the epochs, the warm-up keeps its number of steps, as far as they fit.
     """
-    options, images = config.options, train_images(dataset)
+    options = config.options
+    images = dataset.count_training(options.train_on)
     if not config.preset_epochs or abs(images - PRESET_IMAGES) <= _SIMILAR * PRESET_IMAGES:
         return options
     preset = registry.family(config.family).preset(options.preset)
@@ -96,6 +97,23 @@ def epochs_note(before: RunConfig, after: RunConfig, images: int) -> str:
     )
 
 
+def train_on_note(options: TrainingOptions, dataset: Dataset | Outline) -> str:
+    """A line on what `--train-on all` means for a run; empty for one that is validated.
+
+    Args:
+        options: of the run.
+        dataset: the data set.
+    """
+    if options.is_validated:
+        return ""
+    images = dataset.count_training("all")
+    validation = images - dataset.count_training("train")
+    return (
+        f"--train-on all: {images:,} training images, the {validation:,} validation images among "
+        "them; nothing is validated, and the last weights are published"
+    )
+
+
 def eval_batch_size(config: RunConfig) -> int:
     """Images of a batch of the validation.
 
@@ -103,11 +121,6 @@ def eval_batch_size(config: RunConfig) -> int:
     """
     fitting = images_at_once(_EVAL_BATCH_SIZE, config.model.image_shape)
     return max(fitting, min(config.options.batch_size, _EVAL_BATCH_SIZE))
-
-
-def train_images(dataset: Dataset | Outline) -> int:
-    """Number of training images."""
-    return dataset.train if isinstance(dataset, Outline) else len(dataset.train)
 
 
 def compiled_model(config: RunConfig, strategy: Any, steps: int) -> ImageModel:

@@ -63,6 +63,7 @@ class Run:
     Attributes:
         config: the configuration, with what the data decides.
         dataset: the data.
+        trained_on: the images to train on.
         name: name of the run and of its published sampler.
         model: the compiled model.
         folder: the run directory.
@@ -91,7 +92,8 @@ class Run:
         self.folder = RunFolder(run_path(self.config))
         if crew is not None:
             self._agree_on_data(crew)
-        steps = steps_per_epoch(len(self.dataset.train), self.options.batch_size)
+        self.trained_on = self.dataset.training_split(self.options.train_on)
+        steps = steps_per_epoch(len(self.trained_on), self.options.batch_size)
         if self.is_chief:
             with status("estimating memory and disk space"):
                 warnings = cost.check(self.config, Outline.of(self.dataset))
@@ -195,16 +197,14 @@ class Run:
         if self.is_finished:
             return
         self._announce()
-        train, validation = self.dataset.train, self.dataset.validation
-        if not self.model.num_classes:
-            train, validation = Split(train.images), Split(validation.images)
         if not self.is_chief:
-            self._follow(train, validation)
+            self._follow()
             return
         title = f"{self.name}, {self.options.preset}"
-        figures = callbacks.Figures(
-            self.folder, self.options.epochs, title, self.config.family, validation
-        )
+        # Test images are held out from every run; these pictures decide nothing.
+        held_out = self.dataset.validation if self.options.is_validated else self.dataset.test
+        pictured, family = self._labelled(held_out), self.config.family
+        figures = callbacks.Figures(self.folder, self.options.epochs, title, family, pictured)
         figures.set_model(self.model)
         if self._position.step == 0:
             with status("drawing samples before the training"):
@@ -213,14 +213,18 @@ class Run:
         reports = [figures, callbacks.TensorBoard(self.folder, self.options.epochs), bar]
         try:
             with bar.on_screen():
-                self._fit(train, validation, self._callbacks(observers, reports))
+                self._fit(self._callbacks(observers, reports))
         except InterruptedRunError:
             if self.folder.read_metrics():
                 figures.write_curves()
             raise
         print_line(self.console, f"run directory: {self.folder.path}")
 
-    def _follow(self, train: Split, validation: Split) -> None:
+    def _labelled(self, split: Split) -> Split:
+        """The split as the model takes it: with labels if it has classes."""
+        return split if self.model.num_classes else Split(split.images)
+
+    def _follow(self) -> None:
         """Trains in a worker that is not the chief, which writes nothing."""
         assert self.crew is not None
         members = [
@@ -228,7 +232,7 @@ class Run:
             Following(self._position, self.crew, self._restored),
         ]
         self._restored = None
-        self._fit(train, validation, members)
+        self._fit(members)
 
     def restore_weights(self, choice: str) -> Weights:
         """Gives the model weights of the run, whose last epoch is done.
@@ -287,14 +291,7 @@ class Run:
                 )
             self.folder.write_config(add_resumption(saved, self.config.options, self.notes, start))
             return
-        dataset = self.dataset
-        data: dict[str, Any] = {
-            "name": dataset.name,
-            "version": dataset.version,
-            "fingerprint": dataset.fingerprint,
-        }
-        if dataset.class_names is not None:
-            data["class_names"] = list(dataset.class_names)
+        data = self.dataset.describe()
         self.folder.write_config({**self.config.to_json(), **self.notes, "data": data, **start})
 
     @property
@@ -342,6 +339,7 @@ class Run:
             self._restored,
             f"Resume {self._resumption}",
             process,
+            self.options.is_validated,
         )
         self._restored = None
         return [
@@ -352,17 +350,16 @@ class Run:
             checkpointing,
         ]
 
-    def _fit(
-        self, train: Split, validation: Split, members: list[keras.callbacks.Callback]
-    ) -> None:
+    def _fit(self, members: list[keras.callbacks.Callback]) -> None:
         """Calls `fit` once per epoch, with the batches of that epoch.
 
         A single call would run whole groups of `steps_per_execution` past the end of an epoch, and
         could not start within an epoch.
         """
-        validation_data = eval_batches(
-            validation.images, validation.labels, eval_batch_size(self.config)
-        )
+        train, validation_data = self._labelled(self.trained_on), None
+        if self.options.is_validated:
+            held_out, size = self._labelled(self.dataset.validation), eval_batch_size(self.config)
+            validation_data = eval_batches(held_out.images, held_out.labels, size)
         images = on_host(train.images)
         labels = None if train.labels is None else on_host(train.labels)
         for epoch in range(self._position.epoch, self.options.epochs):

@@ -79,7 +79,7 @@ def test_pictures_show_the_misclassified_images(images: np.ndarray) -> None:
     assert model.pictures(tf.constant(images[:8]), tf.constant(classes)) == {}
     wrong = np.where(np.arange(8) < 5, (classes + 1) % 3, classes)
     (axes,) = model.pictures(tf.constant(images[:8]), tf.constant(wrong))["mistakes"].axes
-    assert axes.get_title() == "5 of 8 validation images are misclassified"
+    assert axes.get_title() == "5 of 8 held-out images are misclassified"
 
 
 def test_its_export_gives_features_and_logits(

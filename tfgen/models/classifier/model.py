@@ -175,6 +175,6 @@ class Classifier(ImageModel):
         wrong = np.flatnonzero(self.classify(images).numpy() != np.asarray(labels))
         if not len(wrong):
             return {}
-        title = f"{len(wrong)} of {len(labels)} validation images are misclassified"
+        title = f"{len(wrong)} of {len(labels)} held-out images are misclassified"
         mistakes = tf.gather(images, wrong[:MISTAKES]).numpy() / 255
         return {"mistakes": figures.picture(mistakes, title)}

@@ -1,0 +1,134 @@
+"""`tfgen-train --train-on all`: no validation, the last weights, and what says so later."""
+
+import functools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import commands
+from tests.cli.conftest import run_evaluate
+from tests.conftest import Trained
+from tfgen.publishing.versions import Version, read_manifest
+from tfgen.training.folder import RunFolder
+
+pytestmark = pytest.mark.newest
+
+# All 400 stored training images of `tiny`, 66 of which are for validation by default.
+IMAGES, BATCH = 400, 80
+NOTE = "trained on the validation images, too (--train-on all)"
+
+
+def train(family: str, data: Path, folder: Path, *flags: object) -> int:
+    words = [family, "--preset", "conv" if family == "classifier" else "mlp", "--epochs", 1]
+    words += ["--dataset", "tiny", "--data-dir", data, "--batch-size", BATCH, "--name", family]
+    words += ["--run-dir", folder / "run", "--saved-models", folder / "models", *flags]
+    return commands.main("train", [str(word) for word in words])
+
+
+SMALL = {
+    "vae": ("--hidden", 4, "--latent-dim", 2),
+    "gan": ("--generator-hidden", 4, "--discriminator-hidden", 4, "--latent-dim", 2),
+    "classifier": ("--channels", 2, "--units", 8),
+}
+
+
+@pytest.fixture(scope="module")
+def trained_on_all(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """For each family a folder with the run `run` of all images, and its version in `models`."""
+
+    @functools.cache
+    def folder(family: str) -> Path:
+        folder = tmp_path_factory.mktemp(family)
+        assert train(family, tiny_data, folder, "--train-on", "all", *SMALL[family]) == 0
+        return folder
+
+    return folder
+
+
+@pytest.fixture
+def vae(trained_on_all: Any) -> Path:
+    return Path(trained_on_all("vae"))
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_a_run_of_all_images_validates_nothing_and_publishes_its_last_weights(
+    family: str, trained_on_all: Any
+) -> None:
+    folder = trained_on_all(family)
+    run = RunFolder(folder / "run")
+    (row,) = run.read_metrics()
+    assert not [name for name in row if name.startswith("val_")]
+    assert ({"distance", "diversity"} <= row.keys()) == (family == "gan")
+    assert {path.name for path in run.checkpoints.iterdir()} == {f"step-{IMAGES // BATCH:09d}"}
+    assert run.read_config()["options"]["train_on"] == "all"
+    manifest = read_manifest(Version(family, 2, folder / "models" / family / "2").path)
+    assert manifest["run"]["options"]["train_on"] == "all"
+    assert (manifest["weights"], manifest["weights_origin"]) == ("last", {"epoch": 1})
+    pictures = {path.stem for path in run.figures.iterdir()}
+    assert {"gan": {"scores"}, "classifier": {"mistakes"}}.get(family, set()) <= pictures
+
+
+def test_an_evaluation_says_what_the_model_was_trained_on(
+    vae: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ["--importance-samples", 2, "--features", "random"]
+    assert run_evaluate(trained, vae / "run", *flags, "--out", "all.json") == 0
+    title = "vae mlp, seed 0"
+    assert f"{title}: {NOTE}" in capfd.readouterr().out
+    result = json.loads(Path("all.json").read_text())
+    assert result["train_on"] == result["settings"]["options"]["train_on"] == "all"
+    assert (result["dataset"]["split"], result["floor_images"]) == ("test", "validation")
+    assert all(index < IMAGES for _, index in result["samples"]["copies"]["nearest"])
+    assert commands.main("compare", ["all.json"]) == 0
+    assert capfd.readouterr().out.count(f"- all: {NOTE}") == 3  # samples, likelihood, cost
+    assert run_evaluate(trained, vae / "run", *flags, "--split", "validation") == 2
+    assert "(--train-on all), so it cannot be judged by them" in capfd.readouterr().err
+
+
+def test_shards_know_what_their_model_was_trained_on(
+    vae: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    from tfgen.data import load
+    from tfgen.evaluation.shards import find_shards, open_shards
+
+    folder = str(tmp_path / "shards")
+    words = [str(vae / "run"), "--n", "8", "--shard-size", "8", "--out", folder]
+    assert commands.main("sample", words) == 0
+    manifest = find_shards(folder, tmp_path)
+    assert manifest is not None
+    subject = open_shards(folder, manifest, 8, 0)
+    assert subject.train_on == "all"
+    assert len(subject.training_split(load("tiny", tiny_data))) == IMAGES
+
+
+def test_resume_keeps_the_images_and_the_weights(
+    vae: Path, tiny_data: Path, tmp_path: Path, capfd: Any
+) -> None:
+    shutil.copytree(vae, tmp_path / "copy")
+    place = ["vae", "--resume", "--run-dir", str(tmp_path / "copy" / "run")]
+    assert commands.main("train", [*place, "--train-on", "train"]) == 2
+    text = "the run was started with --train-on all, not --train-on train; leave the flag out"
+    assert text in capfd.readouterr().err
+    assert commands.main("train", [*place, "--weights", "best"]) == 2
+    assert "leaves no images to validate by" in capfd.readouterr().err
+    models = tmp_path / "copy" / "models"
+    assert commands.main("train", [*place, "--epochs", "2", "--saved-models", str(models)]) == 0
+    assert "vae/3 from epoch 2, the last; draw" in capfd.readouterr().out
+    assert read_manifest(models / "vae" / "3")["weights"] == "last"
+
+
+def test_dry_run_shows_it(
+    tiny_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--train-on", "all", "--dry-run", *SMALL["vae"])
+    assert train("vae", tiny_data, tmp_path, *flags) == 0
+    *lines, note = capfd.readouterr().out.splitlines()
+    rows = dict(line.split(maxsplit=1) for line in lines if not line.startswith(" "))
+    assert rows["train_on"] == "all"
+    assert rows["steps"] == f"{IMAGES // BATCH} per epoch, {IMAGES // BATCH} in total"
+    assert rows["training"].split() == ["images", f"{IMAGES},", "validation", "0"]
+    assert note.startswith("--train-on all: 400 training images, the 66 validation images among")
