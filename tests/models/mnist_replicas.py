@@ -39,7 +39,7 @@ PRESETS = (
 )
 POLICIES = ("float64", "float32", "mixed_bfloat16")
 EPOCHS = 3
-# With batches of 128 and of 64, the last ones have 51 images and a single image.
+# In batches of 128, 64 or 32, the last ones have 51 or 19 images, and a single one.
 IMAGES, HELD_OUT = 1203, 257
 # How the names of the values begin that one device computes of all validation images at once.
 WHOLE = "in one batch "
