@@ -23,11 +23,12 @@ tfd: Any = tfp.distributions
 
 
 def small(image_shape: tuple[int, ...] = (9, 6, 1), **config: Any) -> VAE:
-    """A small model whose priors are not standard normal, as if it were trained."""
+    """A small model whose priors and posteriors are not standard normal, as if it were trained."""
     fields = {"latent_dim": 3, "channels": 4, "levels": 3, "level_channels": 2, "seed": 1}
     vae = VAE(image_shape=image_shape, architecture="hierarchical", **{**fields, **config})
-    for level in vae.decoder.levels[1:]:
-        for weight in level.prior_moments.weights:
+    for level in vae.decoder.levels:
+        zeros = [level.moments, *([level.prior_moments] if isinstance(level, Level) else [])]
+        for weight in (weight for layer in zeros for weight in layer.weights):
             weight.assign(0.1 * normal(*weight.shape))
     return vae
 
@@ -172,10 +173,18 @@ def test_the_sampled_log_ratio_is_minus_the_kl_in_the_mean() -> None:
 
 
 @pytest.mark.quick
+def test_before_training_the_posterior_is_the_prior() -> None:
+    vae = VAE(latent_dim=3, architecture="hierarchical", channels=4, levels=3, level_channels=2)
+    *_, kls = vae.sampled_terms(events_of(vae), noise(4))
+    assert [float(np.abs(kl).max()) for kl in kls] == [0.0] * 4
+
+
+@pytest.mark.quick
 def test_ratio_and_kl_of_a_level_are_those_of_its_latents() -> None:
     level = Level(2, seed=1, dtype="float64")
     level.build((None, 3, 2, 4))
     level.prior_moments.kernel.assign(normal(1, 1, 4, 4))
+    level.moments.kernel.assign(0.3 * normal(3, 3, 4, 4, seed=2))
     shape = (5, 3, 2, 4)
     maps, features, eta = normal64(*shape), normal64(*shape, seed=1), normal64(5, 12)
     prior = level.prior(maps, tf.float64)

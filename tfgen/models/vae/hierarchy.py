@@ -78,7 +78,7 @@ class TopLevel(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.size, self.output_maps, self.seed = size, tuple(output_shape), seed
         seeds, dtype = [seed_of_layer(seed, index) for index in range(2)], self.dtype_policy
-        self.moments = make_layer(Dense, 2 * size, seed=seeds[0], dtype=dtype)
+        self.moments = make_layer(Dense, 2 * size, seed=seeds[0], dtype=dtype, zero=True)
         self.expand = make_layer(Dense, math.prod(output_shape), seed=seeds[1], dtype=dtype)
 
     def build(self, input_shape: Any) -> None:
@@ -117,8 +117,9 @@ class Level(keras.layers.Layer):
     """A level of latents below the top, at each position of feature maps `[N, H, W, width]`.
 
     The prior is a 1 × 1 convolution of the maps, zero at first. The posterior is a 1 × 1
-    convolution of maps and bottom-up features, ReLU, and a 3 × 3 convolution. A 1 × 1 convolution
-    adds z to the maps, and a gated residual block follows.
+    convolution of maps and bottom-up features, ReLU, and a 3 × 3 convolution, zero at first, so
+    that the KL starts at 0. A 1 × 1 convolution adds z to the maps, and a gated residual block
+    follows.
 
     Args:
         channels: latents at each position.
@@ -152,7 +153,7 @@ class Level(keras.layers.Layer):
 
         self.prior_moments = convolution(2 * self.channels, 1, 0, width, zero=True)
         self.join = convolution(width, 1, 1, 2 * width, activation="relu")
-        self.moments = convolution(2 * self.channels, 3, 2, width)
+        self.moments = convolution(2 * self.channels, 3, 2, width, zero=True)
         self.expand = convolution(width, 1, 3, self.channels)
         self.block = GatedResidual(seed_of_layer(self.seed, 4), self.scale, dtype=self.dtype_policy)
         self.block.build(input_shape)
