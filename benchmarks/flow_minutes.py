@@ -2,7 +2,8 @@
 
 `below`: the time in which the preset `multiscale` reaches a value of bits/dim on validation images,
 compared with three epochs of the dense template in eager PyTorch, in one run. `ablation`: bits/dim
-after equal times, with and without mixture couplings and learned dequantization.
+after equal times, with and without mixture couplings and learned dequantization. `larger`: the
+same for flows that are larger than `multiscale` in one respect each.
 """
 
 import dataclasses
@@ -29,12 +30,25 @@ CHUNK = 64
 MAX_SECONDS = 3600.0
 # Number of validation images that bits/dim is estimated from.
 HELD_OUT = 2000
-# For each variant: whether its couplings are mixtures, and whether its dequantization is learned.
-VARIANTS = {
-    "affine, uniform": (False, False),
-    "mixture, uniform": (True, False),
-    "affine, variational": (False, True),
-    "mixture, variational": (True, True),
+# For each measurement, its variants: the fields in which they differ from the preset `multiscale`.
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "ablation": {
+        "affine, uniform": {"components": 0, "dequantization": "uniform"},
+        "mixture, uniform": {"dequantization": "uniform"},
+        "affine, variational": {"components": 0},
+        "mixture, variational": {},
+    },
+    "larger": {
+        "multiscale": {},
+        "4 mixture couplings of noise": {
+            "dequantization_couplings": 4,
+            "dequantization_channels": 32,
+            "dequantization_components": 4,
+        },
+        "8 components": {"components": 8},
+        "48, 96 channels": {"scale_channels": (48, 96)},
+        "8, 8 steps": {"scale_steps": (8, 8)},
+    },
 }
 
 
@@ -46,7 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _body(argv: list[str]) -> None:
     parser = Parser(PROG, __doc__)
     parser.add_argument(
-        "what", metavar="{below,ablation}", choices=("below", "ablation"), help="what is measured"
+        "what",
+        metavar="{below,ablation,larger}",
+        choices=("below", *VARIANTS),
+        help="what is measured",
     )
     parser.add_argument(
         "--bits",
@@ -67,7 +84,7 @@ def _body(argv: list[str]) -> None:
         type=float,
         default=5.0,
         metavar="X",
-        help="ablation: training time of each variant (default: 5)",
+        help="ablation, larger: training time of each variant (default: 5)",
     )
     arguments = parser.parse(argv)
     if arguments.peer_epochs < 1 or arguments.minutes <= 0:
@@ -79,7 +96,7 @@ def _body(argv: list[str]) -> None:
     if arguments.what == "below":
         below(dataset, arguments.bits, arguments.peer_epochs)
     else:
-        ablation(dataset, 60 * arguments.minutes)
+        compare_variants(VARIANTS[arguments.what], dataset, 60 * arguments.minutes)
 
 
 def below(dataset: Dataset, bits: float, peer_epochs: int) -> None:
@@ -109,17 +126,13 @@ def below(dataset: Dataset, bits: float, peer_epochs: int) -> None:
     )
 
 
-def ablation(dataset: Dataset, budget: float) -> None:
+def compare_variants(variants: dict[str, dict[str, Any]], dataset: Dataset, budget: float) -> None:
     """Prints a line for each variant: steps within the time budget [s], and bits/dim after it."""
-    for name, (mixture, variational) in VARIANTS.items():
-        fields: dict[str, Any] = {"dequantization": "variational" if variational else "uniform"}
-        if not mixture:
-            fields["components"] = 0
-        config = preset_config(fields)
-        measurements = list(measure_progress(config, dataset, budget))
+    for name, fields in variants.items():
+        measurements = list(measure_progress(preset_config(fields), dataset, budget))
         seconds, bits = measurements[-1]
         steps = len(measurements) * CHUNK
-        print(f"{name:<22}{seconds:7.1f} s, {steps:6} steps, {bits:.3f} bits/dim", flush=True)
+        print(f"{name:<30}{seconds:7.1f} s, {steps:6} steps, {bits:.3f} bits/dim", flush=True)
 
 
 def preset_config(fields: dict[str, Any], name: str = "multiscale") -> RunConfig:

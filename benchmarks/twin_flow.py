@@ -24,8 +24,7 @@ from tfgen.settings.training import RunConfig
 
 _LARGEST_NOISE = 1 - 2.0**-16  # as in tfgen.models.preprocessing
 _ADAPTATION_IMAGES = 512  # as in tfgen.models.flow.adaptation
-# Channels and bound of the log-scales of the dequantization, as in tfgen.models.flow.
-_DEQUANTIZATION_CHANNELS, _DEQUANTIZATION_BOUND = 16, 2.0
+_DEQUANTIZATION_BOUND = 2.0  # of the log-scales, as in tfgen.bijectors.coupling
 
 
 def conditioner(inputs: int, channels: int, blocks: int, outputs: int) -> nn.Sequential:
@@ -117,6 +116,8 @@ class FlowTwin(Twin):
             raise UsageError("the twin of flow is like its preset images")
         if not model.components:
             raise UsageError("the twin of flow has mixture couplings")
+        if (model.dequantization_couplings, model.dequantization_components) != (2, 0):
+            raise UsageError("the twin of flow dequantizes by two affine couplings")
         depth = model.image_shape[2]
         self.scales = nn.ModuleList(
             nn.ModuleList(
@@ -126,7 +127,7 @@ class FlowTwin(Twin):
             for scale in range(model.scales)
         )
         self.dequantization = nn.ModuleList(
-            conditioner(6 * depth, _DEQUANTIZATION_CHANNELS, 1, 4 * depth) for _ in range(2)
+            conditioner(6 * depth, model.dequantization_channels, 1, 4 * depth) for _ in range(2)
         )
         self.clip_norm = config.options.clip_norm
         # One graph for all steps of a scale: to compile a graph of all steps takes many minutes.

@@ -121,6 +121,12 @@ CASES: dict[str, Case] = {
     "unflatten": Case(lambda dtype: b.Unflatten(IMAGE), (48,), IMAGE),
     "factor-out": Case(lambda dtype: b.FactorOut(b.Unflatten((4, 6, 1)), IMAGE), (48,), IMAGE),
     "inverse-logit": Case(lambda dtype: b.InverseLogit(0.05), (3,), (3,), near),
+    "invert-multi-scale": Case(
+        lambda dtype: b.Invert(multi_scale(dtype)),
+        (4, 4, 1),
+        (16,),
+        lambda rng, shape: rng.uniform(0.05, 0.95, shape),
+    ),
     "multi-scale": Case(
         multi_scale, (16,), (4, 4, 1), lambda rng, shape: rng.normal(scale=0.5, size=shape)
     ),

@@ -7,6 +7,7 @@ from tfgen.bijectors.base import Bijector
 from tfgen.bijectors.chain import Chain
 from tfgen.bijectors.coupling import AdditiveCoupling, AffineCoupling, Conditioner, Coupling
 from tfgen.bijectors.elementwise import InverseLogit
+from tfgen.bijectors.invert import Invert
 from tfgen.bijectors.linear import ActivationNormalization, InvertibleConvolution
 from tfgen.bijectors.masks import Checkerboard, Half, Mask
 from tfgen.bijectors.mixture import MixtureCoupling
@@ -24,6 +25,7 @@ __all__ = [
     "FactorOut",
     "Half",
     "InverseLogit",
+    "Invert",
     "InvertibleConvolution",
     "Mask",
     "MixtureCoupling",

@@ -186,16 +186,17 @@ def test_data_that_cannot_be_read_twice_are_refused() -> None:
 # --- dequantization ---------------------------------------------------------------------
 
 
-def dequantization() -> VariationalDequantization:
-    layer = VariationalDequantization((4, 4, 1), channels=4, dtype="float64")
+def dequantization(**options: int) -> VariationalDequantization:
+    layer = VariationalDequantization((4, 4, 1), channels=4, **options, dtype="float64")
     rng = np.random.default_rng(0)
     for variable in layer.trainable_variables:
         variable.assign(variable + rng.normal(scale=0.3, size=variable.shape))
     return layer
 
 
-def test_the_learned_noise_knows_its_density() -> None:
-    layer = dequantization()
+@pytest.mark.parametrize("components", [0, 3])
+def test_the_learned_noise_knows_its_density(components: int) -> None:
+    layer = dequantization(couplings=3, components=components)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1)), tf.uint8)
 
     class KnownNoise(SeedNoise):
@@ -234,12 +235,15 @@ def test_log_prob_counts_the_learned_noise(images: np.ndarray) -> None:
 
 def test_learned_noise_costs_fewer_bits_than_uniform(images: np.ndarray) -> None:
     bits = {}
-    for kind in ("uniform", "variational"):
-        flow = small(dequantization=kind, scale_steps=(1,), scale_channels=(4,))
+    mixture = {"dequantization_couplings": 3, "dequantization_components": 2}
+    kinds = {"uniform": {}, "variational": {}, "mixture": mixture}
+    for kind, options in kinds.items():
+        name = "uniform" if kind == "uniform" else "variational"
+        flow = small(dequantization=name, **options, scale_steps=(1,), scale_channels=(4,))
         flow.compile(optimizer=keras.optimizers.Adam(1e-2))
         history = flow.fit(images, batch_size=16, epochs=10, verbose=0).history
         bits[kind] = history["bits_per_dim"][-1]
-    assert bits["variational"] < bits["uniform"] - 0.1
+    assert max(bits["variational"], bits["mixture"]) < bits["uniform"] - 0.1
 
 
 # --- averages, layers, arguments --------------------------------------------------------
@@ -288,7 +292,7 @@ def test_a_step_is_saved_with_its_weights(components: int, tmp_path: Path) -> No
 
 
 def test_the_dequantization_is_saved_with_its_weights() -> None:
-    layer = dequantization()
+    layer = dequantization(couplings=3, components=2)
     again = VariationalDequantization.from_config(layer.get_config())
     again.set_weights(layer.get_weights())
     images, noise = (

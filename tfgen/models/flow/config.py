@@ -42,6 +42,15 @@ class FlowConfig(ConditionalConfig):
     dequantization: Literal["uniform", "variational"] = option(
         "uniform", "noise that turns bytes into real numbers: uniform, or a learned flow"
     )
+    dequantization_couplings: int = option(2, "learned noise: couplings", minimum=1)
+    dequantization_channels: int = option(
+        16, "learned noise: channels of the conditioners, which have one block each", minimum=1
+    )
+    dequantization_components: int = option(
+        0,
+        "learned noise: logistics in each coupling's mixture; 0 gives affine couplings",
+        minimum=0,
+    )
     ema_decay: float = option(
         0.0,
         "EMA decay per step; evaluation and sampling use the EMA weights; 0 disables it",

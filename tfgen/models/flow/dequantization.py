@@ -6,12 +6,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfgen.bijectors import AffineCoupling, Chain, Half, InverseLogit, Squeeze
+from tfgen.bijectors import (
+    AffineCoupling,
+    Bijector,
+    Chain,
+    Conditioner,
+    Half,
+    InverseLogit,
+    Invert,
+    MixtureCoupling,
+    Squeeze,
+)
 from tfgen.models.flow.networks import gated_network
 from tfgen.models.preprocessing import DEQUANTIZATION
 from tfgen.nn.blocks import append_labels
-
-COUPLINGS = 2
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -22,14 +30,18 @@ class VariationalDequantization(keras.layers.Layer):
 
     log P(x) ≥ E[log p(x + u) − log q(u|x)] holds for every q. A uniform q gives a loose bound,
     because a smooth density is not constant over each byte. Here u = σ(g(ε; x)), where ε is
-    standard normal and g consists of affine couplings on halves of the squeezed image's channels.
-    Their conditioners get the image as well, and in a conditional model its label.
+    standard normal and g consists of couplings on halves of the squeezed image's channels, affine
+    ones or, as in Flow++, mixtures of logistics. Mixtures are used in their direct direction, from
+    ε to u, so that no draw solves an equation. The conditioners get the image as well, and in a
+    conditional model its label.
 
     Args:
         image_shape: height and width, both even, and channels.
         channels: channels of the conditioners, which have one gated block each.
         seed: seed of the initial weights.
         num_classes: number of classes of a class-conditional model, else 0.
+        couplings: number of couplings, of alternating halves.
+        components: logistics in each coupling's mixture; 0 gives affine couplings.
         **kwargs: further arguments of `keras.layers.Layer`.
     """
 
@@ -39,23 +51,26 @@ class VariationalDequantization(keras.layers.Layer):
         channels: int = 16,
         seed: int = 0,
         num_classes: int = 0,
+        *,
+        couplings: int = 2,
+        components: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.image_shape, self.channels, self.seed = tuple(image_shape), channels, seed
-        self.num_classes = num_classes
+        self.num_classes, self.couplings, self.components = num_classes, couplings, components
         height, width, depth = self.image_shape
         self.conditioners = [
             gated_network(
                 (height // 2, width // 2, 6 * depth + num_classes),
                 channels,
                 blocks=1,
-                outputs=4 * depth,
-                seed=COUPLINGS * seed + index,
+                outputs=2 * depth * (2 + 3 * components),
+                seed=couplings * seed + index,
                 dtype=self.dtype_policy,
                 name=f"dequantization_{index}",
             )
-            for index in range(COUPLINGS)
+            for index in range(couplings)
         ]
         self.built = True
 
@@ -90,7 +105,7 @@ class VariationalDequantization(keras.layers.Layer):
             )
 
         couplings = [
-            AffineCoupling(Half(3, bool(index % 2)), with_image(network))
+            self._coupling(Half(3, bool(index % 2)), with_image(network))
             for index, network in enumerate(self.conditioners)
         ]
         epsilon = noise.normal(tf.shape(images)[0], squeeze.inputs, DEQUANTIZATION, dtype)
@@ -99,6 +114,11 @@ class VariationalDequantization(keras.layers.Layer):
         squares = tf.reduce_sum(tf.square(epsilon), axis=[1, 2, 3])
         constant = math.prod(self.image_shape) * math.log(2 * math.pi)
         return u, -0.5 * (squares + constant) - log_det
+
+    def _coupling(self, mask: Half, conditioner: Conditioner) -> Bijector:
+        if self.components:
+            return Invert(MixtureCoupling(mask, conditioner, self.components))
+        return AffineCoupling(mask, conditioner)
 
     def call(
         self,
@@ -118,5 +138,6 @@ class VariationalDequantization(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        own = {"image_shape": list(self.image_shape), "channels": self.channels, "seed": self.seed}
-        return {**super().get_config(), **own, "num_classes": self.num_classes}
+        names = ("channels", "seed", "num_classes", "couplings", "components")
+        own = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), "image_shape": list(self.image_shape), **own}

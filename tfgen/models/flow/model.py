@@ -110,6 +110,9 @@ class Flow(GenerativeModel):
         self.dequantization = (
             VariationalDequantization(
                 config.image_shape,
+                config.dequantization_channels,
+                couplings=config.dequantization_couplings,
+                components=config.dequantization_components,
                 seed=seed,
                 num_classes=config.num_classes,
                 dtype=self.dtype_policy,
