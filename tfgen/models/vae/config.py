@@ -213,14 +213,14 @@ FAMILY = Family(
                 blocks=2,
                 ema_decay=0.9995,
             ),
-            epochs=120,
-            batch_size=128,
-            learning_rate=2e-3,
+            epochs=56,
+            batch_size=64,
+            learning_rate=1.5e-3,
             warmup_epochs=0.5,
             schedule="cosine",
-            # A step far out of the ordinary, as hierarchies have them at times, moves no further
-            # than others.
-            clip_norm=200.0,
+            # Two to three times the gradient norm after an epoch. A step far out of the ordinary,
+            # as hierarchies have them at times, moves no further than others.
+            clip_norm=100.0,
         ),
         "images": Preset(
             "any images: convolutional, mixtures of logistics of bytes (Salimans et al. 2017)",
