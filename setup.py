@@ -10,9 +10,16 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfgen" / "__init__.py").re
 SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
 RAY = ["ray[train]>=2.56,<3"]
 FORMATS = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
+NOTEBOOKS = [
+    "jupytext>=1.17,<2",
+    "nbformat>=5.10,<6",
+    "nbclient>=0.10.2,<0.12",
+    "ipykernel>=6.29.5,<8",
+]
 TESTS = [
     *SERVING,
     *FORMATS,
+    *NOTEBOOKS,
     "pytest>=8,<10",
     "pytest-xdist>=3.8,<4",
     "playwright>=1.50,<2",
@@ -29,15 +36,27 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    # cli/ and saved_models/ stand at the top of the checkout and are installed inside the package.
-    packages=[*find_packages(include=["tfgen", "tfgen.*"]), "tfgen.cli", "tfgen.saved_models"],
-    package_dir={"tfgen": "tfgen", "tfgen.cli": "cli", "tfgen.saved_models": "saved_models"},
+    # These folders stand at the top of the checkout and are installed inside the package.
+    packages=[
+        *find_packages(include=["tfgen", "tfgen.*"]),
+        "tfgen.cli",
+        "tfgen.notebooks",
+        "tfgen.notebooks.checks",
+        "tfgen.saved_models",
+    ],
+    package_dir={
+        "tfgen": "tfgen",
+        "tfgen.cli": "cli",
+        "tfgen.notebooks": "notebooks",
+        "tfgen.saved_models": "saved_models",
+    },
     # Version 1 of each sampler is shipped; versions that were trained here are not.
     package_data={
         "tfgen": ["py.typed"],
         "tfgen.data": ["embedded/**"],
         "tfgen.serving": ["page/*"],
         "tfgen.saved_models": ["models.config", "*/1/**"],
+        "tfgen.notebooks": ["README.md", "*.ipynb", "assignments/*.ipynb"],
     },
     install_requires=[
         "tensorflow>=2.20,<2.22",
@@ -62,6 +81,7 @@ setup(
     extras_require={
         "serving": SERVING,
         "formats": FORMATS,
+        "notebooks": NOTEBOOKS,
         "ray": RAY,
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "test": TESTS,

@@ -1,15 +1,26 @@
 """Notebooks as text: reading `.py` and `.ipynb` files, and finding cells by their tags."""
 
-import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import jupytext
+import nbformat
 from nbformat import NotebookNode
 
+from tfgen.errors import UsageError
+from tfgen.system.atomic import write_bytes
+
 FOLDER = Path(__file__).parent
+ASSIGNMENTS = FOLDER / "assignments"
 # A source begins with jupytext's header; the other files of this folder are programs.
 _HEADER = "# ---\n# jupyter:\n"
+_LANGUAGE = {
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "pygments_lexer": "ipython3",
+}
 
 
 def source_names() -> list[str]:
@@ -18,27 +29,63 @@ def source_names() -> list[str]:
     return [path.stem for path in paths if path.read_text("utf-8").startswith(_HEADER)]
 
 
+def check_names(names: list[str]) -> list[str]:
+    """The notebooks that a command is asked for; without a name, all.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    known = source_names()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"no notebook is called {unknown[0]!r}; there are {', '.join(known)}")
+    return names or known
+
+
 def read_source(name: str) -> NotebookNode:
-    """The notebook of that name, from its source; its cells have no outputs."""
-    return jupytext.read(FOLDER / f"{name}.py", fmt="py:percent")
+    """The notebook of that name, from its source; its cells have no outputs.
+
+    `metadata.tfgen.notebook` is the name, by which a renamed copy is recognized.
+    """
+    notebook = jupytext.read(FOLDER / f"{name}.py", fmt="py:percent")
+    notebook.metadata["language_info"] = dict(_LANGUAGE)
+    notebook.metadata["tfgen"] = {"notebook": name}
+    for index, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{index}"  # jupytext's are random
+        cell.metadata.pop("lines_to_next_cell", None)
+    return notebook
 
 
-def has_tag(cell: NotebookNode, tag: str) -> bool:
-    """Whether a cell has the tag."""
-    return tag in cell.metadata.get("tags", [])
+def read_notebook(path: Path) -> NotebookNode:
+    """A notebook from a `.ipynb` file, or from a `.py` file in jupytext's percent format.
+
+    Raises:
+        UsageError: the file is missing, or is no notebook.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path} is no file; pass a notebook, such as vae.ipynb")
+    try:
+        if path.suffix == ".py":
+            return jupytext.read(path, fmt="py:percent")
+        return nbformat.read(path, as_version=4)
+    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise UsageError(f"{path} is no notebook: {text}") from error
+
+
+def write_notebook(notebook: NotebookNode, path: Path) -> None:
+    """Writes a `.ipynb` file, whole or not at all."""
+    nbformat.validate(notebook)
+    write_bytes(path, f"{nbformat.writes(notebook)}\n".encode())
 
 
 def code_cells(notebook: NotebookNode, tag: str | None = None) -> Iterator[NotebookNode]:
-    """The code cells of a notebook, or those of a tag."""
+    """The code cells of a notebook; with a tag, those that have it."""
     for cell in notebook.cells:
-        if cell.cell_type == "code" and (tag is None or has_tag(cell, tag)):
+        if cell.cell_type == "code" and (tag is None or tag in cell.metadata.get("tags", [])):
             yield cell
 
 
-def defined_functions(source: str) -> list[ast.FunctionDef]:
-    """The functions that a cell defines at its top level.
-
-    Raises:
-        SyntaxError: the cell is no Python.
-    """
-    return [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+def function_names(source: str) -> list[str]:
+    """The functions that a cell defines at its top level, even if it is no valid Python."""
+    return re.findall(r"^def (\w+)", source, re.MULTILINE)
