@@ -9,6 +9,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from tfgen.errors import UsageError
+from tfgen.settings.fields import hint
 from tfgen.system.atomic import write_bytes
 
 FOLDER = Path(__file__).parent
@@ -38,7 +39,7 @@ def check_names(names: list[str]) -> list[str]:
     known = source_names()
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise UsageError(f"no notebook is called {unknown[0]!r}; there are {', '.join(known)}")
+        raise UsageError(f"no notebook is called {unknown[0]!r}{hint(unknown[0], known)}")
     return names or known
 
 
@@ -68,7 +69,7 @@ def read_notebook(path: Path) -> NotebookNode:
         if path.suffix == ".py":
             return jupytext.read(path, fmt="py:percent")
         return nbformat.read(path, as_version=4)
-    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
         text = " ".join(str(error).split())[:200]
         raise UsageError(f"{path} is no notebook: {text}") from error
 

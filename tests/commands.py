@@ -27,8 +27,16 @@ def npz(verb: str, *argv: object) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
-def python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs Python in `folder` as a user does, without settings for TensorFlow's log."""
+def python(
+    arguments: list[str], folder: Path, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Runs Python in `folder` as a user does, without settings for TensorFlow's log.
+
+    Args:
+        arguments: the arguments of Python.
+        folder: working directory.
+        timeout: seconds after which it is killed.
+    """
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     environment["PYTHONPATH"] = str(ROOT)
     return subprocess.run(
@@ -37,7 +45,7 @@ def python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[st
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
     )
 
 

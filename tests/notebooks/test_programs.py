@@ -1,0 +1,167 @@
+"""The programs on a notebook of the tests' own, in processes and kernels of their own."""
+
+import csv
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import nbformat
+import pytest
+
+from notebooks.assign import blank
+from tests import commands
+from tfgen.errors import WorkError
+
+HERE = Path(__file__).parent
+PACKAGE = commands.ROOT / "notebooks"
+SETUP = '# %% tags=["setup"]\nimport os\n\n# %%\n'
+DOUBLE = "def double(x):\n    return 2 * x\n\n# %%\n"
+QUADRUPLE = "def quadruple(x):\n    return double(double(x))\n"
+# The cells of an answer, its points of 2 and of 3, and words of each message.
+ANSWERS = {
+    "tiny": (SETUP + DOUBLE + QUADRUPLE, 2, 3, "", ""),
+    "without-setup": ("# %%\n" + DOUBLE + QUADRUPLE, 2, 3, "", ""),
+    # The next exercise gets the solution instead.
+    "wrong": (SETUP + DOUBLE.replace("2 * x", "x * x") + QUADRUPLE, 0, 3, "the square", ""),
+    "missing": (SETUP + QUADRUPLE, 0, 3, "has no function double", ""),
+    "raises": (
+        SETUP + DOUBLE + QUADRUPLE.replace("(x):", "(y):"),
+        *(2, 0, "", "quadruple raises NameError: name 'x' is not defined"),
+    ),
+    "no-python": (SETUP + DOUBLE.replace("2 *", "2 *)") + QUADRUPLE, 0, 3, "SyntaxError", ""),
+    "cell-raises": (SETUP + DOUBLE + QUADRUPLE + "1 / 0\n", 2, 0, "", "ZeroDivisionError"),
+    # Neither an interrupt nor an exception ends it.
+    "hangs": (
+        SETUP
+        + DOUBLE.replace(
+            "    return 2 * x",
+            "    while True:\n        try:\n            while True: pass\n"
+            "        except BaseException: pass",
+        )
+        + QUADRUPLE,
+        *(0, 3, "takes longer than 5 s", ""),
+    ),
+    "ends": (SETUP + DOUBLE.replace("return 2 * x", "os._exit(1)") + QUADRUPLE, 0, 3, "ends", ""),
+    "setup-raises": (
+        SETUP.replace("os", "absent") + DOUBLE + QUADRUPLE,
+        *(0, 0, "the setup cell fails: ModuleNotFoundError", "the setup cell fails"),
+    ),
+    "magic": (SETUP + "%timeit -n 1 -r 1 pass\n" + DOUBLE + QUADRUPLE, 2, 3, "", ""),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a copy of the programs and one notebook, `tiny`."""
+    folder = tmp_path_factory.mktemp("course")
+    (folder / "notebooks" / "checks").mkdir(parents=True)
+    programs = (PACKAGE / f"{name}.py" for name in ("assign", "check", "run"))
+    for path in (*PACKAGE.glob("_*.py"), *programs):
+        shutil.copy(path, folder / "notebooks")
+    shutil.copy(PACKAGE / "checks" / "__init__.py", folder / "notebooks" / "checks")
+    checks = (HERE / "tiny_checks.py").read_text().replace("from notebooks.checks ", "from . ")
+    (folder / "notebooks" / "checks" / "tiny.py").write_text(checks)
+    shutil.copy(HERE / "tiny.py", folder / "notebooks")
+    return folder
+
+
+def program(folder: Path, name: str, *arguments: str) -> CompletedProcess[str]:
+    return commands.python(["-m", f"notebooks.{name}", *arguments], folder)
+
+
+def test_answers_are_graded_apart_from_each_other(folder: Path) -> None:
+    for name, (cells, *_) in ANSWERS.items():
+        (folder / f"{name}.py").write_text(cells)
+    files = [f"{name}.py" for name in ANSWERS]
+    flags = ["--as", "tiny", "--seconds", "5", "--csv", "points.csv"]
+    graded = program(folder, "check", *files, *flags)
+    assert (graded.returncode, graded.stderr) == (1, "")
+    with (folder / "points.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * len(ANSWERS)
+    for name, (_, *points, double, quadruple) in ANSWERS.items():
+        results = [row for row in rows if row["notebook"] == f"{name}.py"]
+        assert [row["exercise"] for row in results] == ["double", "quadruple"]
+        assert [int(row["earned"]) for row in results] == points, name
+        for row, words in zip(results, (double, quadruple), strict=True):
+            assert words in row["mistake"]
+            assert bool(row["mistake"]) == (row["earned"] == "0")
+
+
+def test_full_marks_have_status_0_and_a_table(folder: Path) -> None:
+    program(folder, "run", "--save")
+    graded = program(folder, "check", "notebooks/tiny.ipynb")
+    assert (graded.returncode, graded.stderr) == (0, "")
+    assert re.search(r"exercise +┃ points ┃ result", graded.stdout)
+    assert re.search(r"double +│  2 / 2 │ right", graded.stdout)
+    assert re.search(r"total +│  5 / 5 │", graded.stdout)
+
+
+def test_an_assignment_has_no_points_under_any_name(folder: Path) -> None:
+    assert program(folder, "assign", "--to", "out").stdout == "wrote out/tiny.ipynb\n"
+    (folder / "out" / "tiny.ipynb").rename(folder / "out" / "tiny (1).ipynb")
+    graded = program(folder, "check", "out/tiny (1).ipynb")
+    assert (graded.returncode, graded.stderr) == (1, "")
+    assert graded.stdout.count("not written yet") == 2
+    assert "0 / 5" in graded.stdout
+
+
+def test_a_run_has_outputs_seconds_and_small_settings(folder: Path) -> None:
+    saved = program(folder, "run", "tiny", "--save")
+    assert (saved.returncode, saved.stderr) == (0, "")
+    assert re.fullmatch(r"tiny: \d+ s\ntogether: \d+ s\n", saved.stdout)
+    notebook = nbformat.read(folder / "notebooks" / "tiny.ipynb", as_version=4)
+    outputs = [output.text for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert outputs == ["double: right\n4, with full settings\n", "quadruple: right\n"]
+    (folder / "notebooks" / "broken.py").write_text(
+        (HERE / "tiny.py").read_text().replace("check(double)", "assert not SMALL")
+    )
+    broken = program(folder, "run", "broken", "--small")
+    (folder / "notebooks" / "broken.py").unlink()
+    assert broken.returncode == 1
+    assert broken.stderr == "python -m notebooks.run: error: broken: a cell raises AssertionError\n"
+    assert "assert not SMALL" in broken.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("check", [], "the following arguments are required: NOTEBOOK"),
+        ("check", ["absent.ipynb"], r"absent\.ipynb is no file; pass a notebook, such as"),
+        ("check", ["text.ipynb"], r"text\.ipynb is no notebook: .*JSON"),
+        ("check", ["json.ipynb"], r"json\.ipynb is no notebook: "),
+        ("check", ["notes.py"], "notes.py: no notebook is called 'notes'.*known: tiny; pass --as"),
+        ("check", ["notes.py", "--as", "tinny"], "'tinny'; did you mean 'tiny'"),
+        ("check", ["notes.py", "--as", "tiny"], "notes.py has no exercise of the notebook tiny"),
+        ("check", ["notes.py", "--seconds", "0"], "--seconds 0 is no limit; pass at least 1"),
+        ("assign", ["tinny"], "no notebook is called 'tinny'; did you mean 'tiny'"),
+        ("run", ["tinny"], "no notebook is called 'tinny'; did you mean 'tiny'"),
+        ("run", ["--small", "--save"], "--save needs the outputs of a full run"),
+    ],
+)
+def test_a_wrong_use_ends_in_one_line(
+    folder: Path, name: str, arguments: Sequence[str], message: str
+) -> None:
+    (folder / "text.ipynb").write_text("text")
+    (folder / "json.ipynb").write_text("[1, 2]")
+    (folder / "notes.py").write_text("# %%\nx = 1\n")
+    wrong = program(folder, name, *arguments)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert re.fullmatch(rf"python -m notebooks\.{name}: error: .*{message}.*\n", wrong.stderr)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["def f(x):\n    return x\n", "x = 1\n", 'def f(x):\n    """F."""\n\ny = 2\n', ""],
+)
+def test_an_exercise_is_one_function_with_a_docstring(source: str) -> None:
+    with pytest.raises(WorkError, match="an exercise is not one function with a docstring"):
+        blank(source)
+
+
+def test_a_blank_keeps_signature_and_docstring() -> None:
+    source = '@decorator\ndef f(\n    x,\n):\n    """F\n\n    of x."""\n    # why\n    return x\n'
+    expected = source.partition("    # why")[0] + '    raise NotImplementedError("write f")'
+    assert blank(source) == expected
