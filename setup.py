@@ -40,6 +40,7 @@ setup(
     packages=[
         *find_packages(include=["tfgen", "tfgen.*"]),
         "tfgen.cli",
+        "tfgen.docs",
         "tfgen.notebooks",
         "tfgen.notebooks.checks",
         "tfgen.saved_models",
@@ -47,6 +48,7 @@ setup(
     package_dir={
         "tfgen": "tfgen",
         "tfgen.cli": "cli",
+        "tfgen.docs": "docs",
         "tfgen.notebooks": "notebooks",
         "tfgen.saved_models": "saved_models",
     },
@@ -56,6 +58,8 @@ setup(
         "tfgen.data": ["embedded/**"],
         "tfgen.serving": ["page/*"],
         "tfgen.saved_models": ["models.config", "*/1/**"],
+        # Of the documents, the evaluations that the notebooks show.
+        "tfgen.docs": ["evaluations/*.json", "vae-bytes/evaluation.json", "train_epoch-*.json"],
         "tfgen.notebooks": ["README.md", "*.ipynb", "assignments/*.ipynb"],
     },
     install_requires=[

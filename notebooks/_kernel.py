@@ -59,6 +59,11 @@ def open_client(
         yield client, {"env": _environment(is_small), "cwd": str(work)}
 
 
+def error_text(error: CellExecutionError) -> str:
+    """The exception that a cell raised, in one line."""
+    return " ".join(f"{error.ename}: {error.evalue}".split()).removesuffix(":")
+
+
 def _environment(is_small: bool) -> dict[str, str]:
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", TFGEN_NOTEBOOKS_SMALL="1")
     environment.pop("MPLBACKEND", None)  # else no picture becomes an output
@@ -109,8 +114,7 @@ class Kernel:
         except DeadKernelError as error:
             raise KernelLostError("ends the Python process") from error
         except CellExecutionError as error:
-            text = " ".join(f"{error.ename}: {error.evalue}".split())
-            raise CellError(text.removesuffix(":")) from error
+            raise CellError(error_text(error)) from error
 
     def evaluate(self, expression: str, seconds: int) -> Any:
         """The value of an expression, which is a literal; arguments and errors as for `run`."""

@@ -1,5 +1,6 @@
 """`python -m notebooks.run [NAME …]`: runs notebooks from top to bottom and prints their times."""
 
+import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def _body(argv: list[str]) -> int:
     total = 0.0
     for name in check_names(flags.names):
         notebook, start = read_source(name), time.perf_counter()
-        _run(notebook, name, flags.small)
+        _run(notebook, name, flags.small, flags.limit)
         seconds = time.perf_counter() - start
         total += seconds
         print(f"{name}: {seconds:.0f} s", flush=True)
@@ -54,23 +55,32 @@ def _body(argv: list[str]) -> int:
     return 0
 
 
-def _run(notebook: "NotebookNode", name: str, is_small: bool) -> None:
+def _run(notebook: "NotebookNode", name: str, is_small: bool, limit: int | None) -> None:
     """Runs the cells of a notebook, which get their outputs.
 
-    Raises:
-        WorkError: a cell raised an exception.
-    """
-    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    Args:
+        notebook: the notebook.
+        name: its name, for errors.
+        is_small: whether it takes its small settings.
+        limit: seconds that a cell may take; None: any.
 
-    from ._kernel import open_client
+    Raises:
+        WorkError: a cell raised an exception, took too long, or ended Python.
+    """
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    from ._kernel import error_text, open_client
 
     language = dict(notebook.metadata["language_info"])
     try:
         with open_client(notebook, is_small) as (client, options):
+            client.timeout = limit
             client.execute(**options)
     except CellExecutionError as error:
-        print(error.traceback)
-        raise WorkError(f"{name}: a cell raises {error.ename}: {error.evalue}") from error
+        print(re.sub(r"\x1b\[[\d;]*m", "", error.traceback))  # without colours
+        raise WorkError(f"{name}: a cell raises {error_text(error)}") from error
+    except CellTimeoutError as error:
+        raise WorkError(f"{name}: a cell takes longer than {limit} s") from error
     except DeadKernelError as error:
         raise WorkError(f"{name}: a cell ends the Python process") from error
     # The kernel's own names the version of Python.
