@@ -14,6 +14,10 @@ from tfgen.bijectors.base import Bijector, batch_shape, sum_last
 from tfgen.bijectors.masks import Mask
 
 Conditioner: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
+"""The network of a coupling: from the fixed part `[B, …, C]` to the parameters `[B, …, P]`.
+
+P is the number of changed elements on the last axis times the parameters per changed element.
+"""
 
 # A coupling scales an element by a factor of exp(−2) to exp(2).
 LOG_SCALE_BOUND = 2.0

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 # Separates the noise of training from that of testing under one seed.
 _TRAINING, _TESTING = 0, 1
-# The signatures of an export: name → (function, specs of its inputs). See `ImageModel.signatures`.
+
 Signatures: TypeAlias = dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]]
+"""The signatures of an export: name → (function, specs of its inputs).
+
+See `ImageModel.signatures`.
+"""
 
 
 @dataclass(frozen=True)

@@ -212,3 +212,4 @@ class Identity:
 
 
 Preprocessing: TypeAlias = Pixels | SymmetricPixels | Dequantized | Identity
+"""What turns the bytes of images into the events of a model, and events into images."""

@@ -1,0 +1,125 @@
+"""The pages of the site, and which file of the repository each of them is.
+
+MkDocs reads `docs/`. The front page, the notebooks, the reference and the code that the documents
+point to are added to it.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from website import reference
+from website.notebooks import NotebookPage
+
+ROOT = Path(__file__).parents[1]
+# Pages that are documents outside of docs/.
+DOCUMENTS = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "notebooks/README.md": "notebooks/index.md",
+}
+NOTEBOOKS = {
+    "vae": "1. The VAE",
+    "gan": "2. The GAN",
+    "flow": "3. The flow",
+    "comparison": "4. The comparison",
+}
+# Code that a document points to has a page of its own.
+CODE_SUFFIXES = (".py", ".toml", ".md")
+LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown"}
+
+
+@dataclass
+class Content:
+    """What is added to docs/.
+
+    Attributes:
+        pages: text of a page, or the content of a file, by its path within the site.
+        documents: path within the repository and text of a document, by its path within the site.
+        copies: files of the repository by their path within the site.
+        uris: path within the site of a file of the repository.
+    """
+
+    pages: dict[str, str | bytes] = field(default_factory=dict)
+    documents: dict[str, tuple[str, str]] = field(default_factory=dict)
+    copies: dict[str, Path] = field(default_factory=dict)
+    uris: dict[str, str] = field(default_factory=dict)
+
+    def add_documents(self) -> None:
+        """README, changelog and the like."""
+        for path, uri in DOCUMENTS.items():
+            if (ROOT / path).exists():
+                self.add_document(path, uri)
+
+    def add_document(self, path: str, uri: str) -> None:
+        """A document of the repository, whose links lead to files of the repository."""
+        self.documents[uri] = (path, (ROOT / path).read_text(encoding="utf-8"))
+        self.uris[path] = uri
+
+    def add_notebooks(self, folder: Path) -> list[dict[str, str]]:
+        """The notebooks with their outputs, and the files to download; returns their navigation."""
+        navigation = []
+        if "notebooks/index.md" in self.documents:
+            navigation.append({"About the notebooks": "notebooks/index.md"})
+        for name, title in NOTEBOOKS.items():
+            notebook = folder / f"{name}.ipynb"
+            if not notebook.exists():
+                continue
+            page = NotebookPage(notebook)
+            uri = f"notebooks/{name}.md"
+            self.pages |= {f"notebooks/{key}": value for key, value in page.pictures.items()}
+            links = [f"[notebook](files/{name}.ipynb)"]
+            self.copies[f"notebooks/files/{name}.ipynb"] = notebook
+            assignment = folder / "assignments" / f"{name}.ipynb"
+            if assignment.exists():
+                links.append(f"[assignment](assignments/{name}.ipynb)")
+                copy = f"notebooks/assignments/{name}.ipynb"
+                self.copies[copy], self.uris[copy] = assignment, copy
+            source = f"notebooks/{name}.ipynb"
+            self.uris[source] = uri
+            self.documents[uri] = source, with_downloads(page.markdown, links)
+            navigation.append({title: uri})
+        return navigation
+
+    def add_reference(self) -> list[dict[str, object]]:
+        """A page for each public name; returns their navigation."""
+        navigation: list[dict[str, object]] = []
+        for module, names in reference.public_names().items():
+            uri = reference.page_uri(module)
+            self.pages[uri] = reference.module_page(module, names)
+            entries: list[object] = [uri]
+            for name in names:
+                uri = reference.page_uri(module, name)
+                self.pages[uri] = reference.name_page(name)
+                entries.append({name.rpartition(".")[2]: uri})
+            navigation.append({module: entries})
+        return navigation
+
+    def add_code(self, path: str) -> str | None:
+        """A page with a file or a folder of code; returns its path, None if it is no code."""
+        if path not in self.uris:
+            target = ROOT / path
+            files = [target] if target.is_file() else sorted(target.rglob("*.*"))
+            files = [file for file in files if file.suffix in CODE_SUFFIXES]
+            if not files or path.startswith("docs/"):
+                return None
+            self.uris[path] = f"code/{path}.md"
+            self.pages[self.uris[path]] = code_page(path, files)
+        return self.uris[path]
+
+
+def with_downloads(markdown: str, links: list[str]) -> str:
+    """A notebook's page with links to its files below the title."""
+    title, _, text = markdown.partition("\n")
+    return f"{title}\n\nDownload: {', '.join(links)}\n\n{text}"
+
+
+def code_page(path: str, files: list[Path]) -> str:
+    """A page that shows files of code as they stand."""
+    lines = ["---", "search:", "  exclude: true", "---", "", f"# `{path}`", ""]
+    for file in files:
+        if len(files) > 1:
+            lines += [f"## `{file.relative_to(ROOT / path)}`", ""]
+        text = file.read_text(encoding="utf-8").rstrip("\n")
+        lines += [f"````{LANGUAGES[file.suffix]}", text, "````", ""]
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""What MkDocs calls while it builds the site; `mkdocs.yml` names this file."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from website import formulas, markdown  # noqa: E402, MkDocs loads this file by its path
+from website.content import DOCUMENTS, Content  # noqa: E402
+from website.links import Links  # noqa: E402
+
+CONTENT = Content()
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Adds the notebooks and the reference to the navigation."""
+    global CONTENT
+    CONTENT = Content()
+    CONTENT.add_documents()
+    sections: dict[str, list[Any]] = {"Notebooks": CONTENT.add_notebooks(ROOT / "notebooks")}
+    sections["Reference"] = CONTENT.add_reference()
+    for entry in config.nav or []:
+        for title in sections.keys() & entry.keys():
+            entry[title] = sections[title]
+    config.nav = [entry for entry in config.nav or [] if all(entry.values())]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the pages that are not in docs/, and turns the links of all documents."""
+    for file in list(files.documentation_pages()):
+        CONTENT.add_document(f"docs/{file.src_uri}", file.src_uri)
+        files.remove(file)
+    for uri, (source, text) in CONTENT.documents.items():
+        links = Links(CONTENT, source, uri)
+
+        def change(part: str, links: Links = links) -> str:
+            part = markdown.without_comments(part)
+            return links.rewrite(markdown.with_blank_lines(part))
+
+        CONTENT.pages[uri] = markdown.outside_fences(text, change)
+    for uri, page in CONTENT.pages.items():
+        files.append(File.generated(config, uri, content=page))
+    for uri, path in CONTENT.copies.items():
+        files.append(File.generated(config, uri, abs_src_path=str(path)))
+    return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Formulas as MathML."""
+    return formulas.in_page(html)
