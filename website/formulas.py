@@ -1,16 +1,23 @@
 """Formulas: LaTeX of the pages to MathML, so that a page needs no script to show them."""
 
 import html
+import itertools
 import re
+import unicodedata
+from xml.etree import ElementTree
 
 import latex2mathml.converter
 
-# Functions that TeX separates from their neighbours by a thin space.
-_FUNCTIONS = "arg|cos|det|dim|exp|lim|ln|log|max|min|sin|tanh|KL|Var|Cov|diag|sup|inf"
-_SPACE = '<mspace width="0.1667em" />'
-_FUNCTION = rf"<m([io])(?: [^<>]*)?>({_FUNCTIONS})</m\1>"
-# Environments that latex2mathml knows under other names.
-_ENVIRONMENTS = {"aligned": "align*", "gathered": "gather*", "equation": "align*"}
+_MATHML = "http://www.w3.org/1998/Math/MathML"
+# Elements whose children stand beside each other, and those whose first child carries the others.
+_ROWS = ("math", "mrow", "mstyle", "mtd")
+_SCRIPTS = ("msub", "msup", "msubsup", "munder", "mover", "munderover")
+# What latex2mathml does not know, in words that it knows.
+_REPLACEMENTS = {
+    r"\\(begin|end){(align|gather)ed}": r"\\\1{\2*}",
+    r"\\operatorname\*?{(\w+)\\?,?(\w*)}": r"\\operatorname{\1\2}",
+    r"\\(math(?:bb|bf|cal|it|rm|sf)) ?([A-Za-z0-9])": r"\\\1{\2}",
+}
 # What the extension arithmatex has marked in a page.
 _MARKED = re.compile(r'<(span|div) class="arithmatex">\s*\\[(\[](.*?)\\[)\]]\s*</\1>', re.S)
 
@@ -29,17 +36,65 @@ def to_mathml(latex: str, is_block: bool) -> str:
     Raises:
         FormulaError: a command is unknown.
     """
-    for name, known_name in _ENVIRONMENTS.items():
-        latex = re.sub(rf"\\(begin|end){{{name}}}", rf"\\\1{{{known_name}}}", latex)
+    text = latex
+    for pattern, replacement in _REPLACEMENTS.items():
+        text = re.sub(pattern, replacement, text)
     try:
-        mathml = latex2mathml.converter.convert(latex, display="block" if is_block else "inline")
+        mathml = latex2mathml.converter.convert(text, display="block" if is_block else "inline")
     except Exception as error:
         raise FormulaError(f"no MathML for the formula {latex!r}: {error!r}") from error
     if unknown := re.search(r">(\\[a-zA-Z]*|&)<", mathml):
         raise FormulaError(f"unknown {unknown[1]!r} in the formula {latex!r}")
-    # A function is not written into the name that follows it: log p, not logp.
-    mathml = re.sub(rf"({_FUNCTION})(?=<m(?!o|space))", rf"\1{_SPACE}", mathml)
-    return re.sub(rf"(</m(?:i|n|sub|sup|frac)>)(?={_FUNCTION})", rf"\1{_SPACE}", mathml)
+    tree = ElementTree.fromstring(mathml)
+    for element in list(tree.iter()):
+        _mend(element)
+    for element in list(tree.iter()):
+        if _kind(element) in _ROWS:
+            _set_apart(element)
+    ElementTree.register_namespace("", _MATHML)
+    return ElementTree.tostring(tree, encoding="unicode")
+
+
+def _kind(element: ElementTree.Element) -> str:
+    return element.tag.partition("}")[2]
+
+
+def _become(element: ElementTree.Element, kind: str, text: str) -> None:
+    element.tag, element.text, element.attrib = f"{{{_MATHML}}}{kind}", text, {}
+
+
+def _mend(element: ElementTree.Element) -> None:
+    """Makes of an element what browsers know: words, bold letters, relations."""
+    kind, text = _kind(element), element.text or ""
+    letters = [child.text or "" for child in element if child.get("mathvariant") == "normal"]
+    if kind == "mrow" and len(element) == len(letters) > 1:
+        element[:] = []
+        _become(element, "mi", "".join(letters))
+    elif kind == "mo" and len(text) > 1 and text.isalpha():
+        # A browser sets operators apart from a bracket, and KL is a function.
+        _become(element, "mi", text)
+    elif kind == "mi" and len(text) == 1 and unicodedata.category(text) in ("Sm", "Ps", "Pe"):
+        _become(element, "mo", "∼" if text == "~" else text)
+    elif "bold" in element.get("mathvariant", "") and len(text) == 1:
+        style = element.get("mathvariant", "").replace("-", " ").upper()
+        name = unicodedata.name(text).removeprefix("LATIN ").removeprefix("GREEK ")
+        name = f"MATHEMATICAL {style} {name.replace('LETTER ', '')}"
+        _become(element, kind, unicodedata.lookup(name))
+
+
+def _is_function(element: ElementTree.Element) -> bool:
+    core = element[0] if _kind(element) in _SCRIPTS else element
+    return _kind(core) == "mi" and len(core.text or "") > 1 and str(core.text).isascii()
+
+
+def _set_apart(row: ElementTree.Element) -> None:
+    """Puts a thin space between a function and the names beside it: log p, not logp."""
+    for left, right in itertools.pairwise(list(row)):
+        follows = _is_function(left) and _kind(right) != "mo"
+        precedes = _is_function(right) and (_kind(left) != "mo" or left.text in (")", "]"))
+        if (follows or precedes) and "mspace" not in (_kind(left), _kind(right)):
+            space = ElementTree.Element(f"{{{_MATHML}}}mspace", {"width": "0.1667em"})
+            row.insert(list(row).index(right), space)
 
 
 def in_page(page: str) -> str:

@@ -213,9 +213,14 @@ def _cell(text: str) -> str:
 
 def name_page(name: str) -> str:
     """The page of a function or a class, which mkdocstrings fills from its docstring."""
-    table = options_table(name)
-    settings = ["    options:", "      show_signature: false"] if table else []
-    return "\n".join([f"---\ntitle: {name}\n---", "", f"::: {name}", *settings, "", *table, ""])
+    head = ["---", f"title: {name}", "---", ""]
+    if table := options_table(name):
+        # The options come first; the constructor's arguments are the same once more.
+        options = ["    options:", "      show_root_heading: false", "      show_bases: false"]
+        options.append("      show_docstring_description: false")
+        head += [f"# {name}", "", summary_of(name), "", *table, ""]
+        return "\n".join([*head, f"::: {name}", *options, ""])
+    return "\n".join([*head, f"::: {name}", ""])
 
 
 def options_table(name: str) -> list[str]:
@@ -235,7 +240,7 @@ def options_table(name: str) -> list[str]:
         f"| {_default_text(field)} | {_cell(_help_text(field))} |"
         for field in fields
     ]
-    return ["## Options", "", "| option | type | default | what it is |", "|---|---|---|---|", *rows]
+    return ["| option | type | default | what it is |", "|---|---|---|---|", *rows]
 
 
 def _type_text(annotation: Any) -> str:
