@@ -38,7 +38,8 @@ class WorkerLostError(TfgenError):
 class InterruptedRunError(TfgenError):
     """A signal ended the run, after its state was saved.
 
-    Attributes:
+    Args:
+        message: one line.
         signum: number of the signal; the exit status is 128 + `signum`, as in a shell.
     """
 
@@ -49,7 +50,7 @@ class InterruptedRunError(TfgenError):
 
 
 def size_text(shape: Iterable[int | None]) -> str:
-    """A size as messages write it: `28 × 28 × 1`; `?` stands for a side that is not known."""
+    """A `shape` as messages write it: `28 × 28 × 1`; `?` stands for a side that is not known."""
     return " × ".join("?" if side is None else str(side) for side in shape)
 
 

@@ -87,7 +87,7 @@ def png_bytes(pixels: np.ndarray, least_side: int = 560) -> bytes:
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG to `path`, whole or not at all."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI)
     write_bytes(path, file.getvalue())
@@ -211,7 +211,7 @@ class GridAxis(NamedTuple):
 
 
 def class_axis(count: int) -> GridAxis:
-    """The rows of a grid that has one row for each class, from class 0 on."""
+    """The rows of a grid that has one row for each of `count` classes, from class 0 on."""
     return GridAxis("class", [str(label) for label in range(count)])
 
 
@@ -222,7 +222,15 @@ def picture(
     row_axis: GridAxis | None = None,
     column_axis: GridAxis | None = None,
 ) -> "Figure":
-    """A grid of images `[N, H, W, C]` in 0…1; see `image_grid` and `grid_figure`."""
+    """A grid of images.
+
+    Args:
+        images: `[N, H, W, C]` in 0…1.
+        title: title of the figure.
+        columns: images in a row; see `image_grid`.
+        row_axis: words for the rows; see `grid_figure`.
+        column_axis: words for the columns.
+    """
     return grid_figure(image_grid(images, columns), title, row_axis, column_axis)
 
 
@@ -282,7 +290,7 @@ def _add_margins(figure: "Figure", axes: Any, size: np.ndarray) -> None:
 
 
 def manifold_latents(side: int) -> np.ndarray:
-    """Latents on a square grid, `float32[side², 2]`.
+    """Latents on a square grid of `side` × `side` points, `float32[side², 2]`.
 
     Under N(0, I), the probability between neighbouring points is equal. Row 0 has the largest
     second coordinate, as in a plot.

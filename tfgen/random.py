@@ -62,14 +62,14 @@ def image_seeds(seed: int, n: int, first: int = 0) -> np.ndarray:
 def threefry2x32(
     key: tuple[tf.Tensor, tf.Tensor], counter: tuple[tf.Tensor, tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Threefry-2x32 with 20 rounds.
+    """Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel random numbers").
 
     Args:
-        key: two `uint32` tensors that broadcast against those of `counter`.
-        counter: two `uint32` tensors.
+        key: two tensors `uint32[…]` that broadcast against those of `counter`.
+        counter: two tensors `uint32[…]`.
 
     Returns:
-        Two `uint32` tensors of the broadcast shape.
+        Two tensors `uint32[…]` of the broadcast shape.
     """
     words = (key[0], key[1], key[0] ^ key[1] ^ tf.constant(_PARITY, tf.uint32))
     x0, x1 = counter[0] + words[0], counter[1] + words[1]
@@ -107,7 +107,7 @@ def random_bits(seeds: tf.Tensor, size: int, stream: int) -> tf.Tensor:
 
 
 def seeds_of_draws(seeds: tf.Tensor, n: int) -> tf.Tensor:
-    """Seeds for n draws per seed: `int32[B, n]` from `int32[B]`."""
+    """Seeds for n draws per seed: `int32[B, n]` from `seeds`, `int32[B]`."""
     return tf.bitcast(random_bits(seeds, n, DRAWS), tf.int32)
 
 
@@ -188,7 +188,10 @@ class BatchNoise:
     def uniform(
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> tf.Tensor:
-        """Uniform variates in [0, 1) of shape `[batch, *event_shape]`."""
+        """Uniform variates in [0, 1), `[batch, *event_shape]`, of `dtype`.
+
+        Draws of different `stream` are independent.
+        """
         return tf.random.stateless_uniform(
             (batch, *event_shape), self._fold_in(stream), dtype=dtype
         )
@@ -196,7 +199,7 @@ class BatchNoise:
     def normal(
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> tf.Tensor:
-        """Standard normal variates of shape `[batch, *event_shape]`."""
+        """Standard normal variates `[batch, *event_shape]`, of `dtype`; see `uniform`."""
         return tf.random.stateless_normal((batch, *event_shape), self._fold_in(stream), dtype=dtype)
 
     def part(self, index: int) -> BatchNoise:
@@ -220,13 +223,16 @@ class SeedNoise:
     def uniform(
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> tf.Tensor:
-        """Uniform variates in [0, 1) of shape `[B, *event_shape]`; `batch` must be B."""
+        """Uniform variates in [0, 1), `[B, *event_shape]`, of `dtype`; `batch` must be B.
+
+        Draws of different `stream` are independent.
+        """
         return self._shaped(uniform(self.seeds, math.prod(event_shape), stream), event_shape, dtype)
 
     def normal(
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> tf.Tensor:
-        """Standard normal variates of shape `[B, *event_shape]`; `batch` must be B."""
+        """Standard normal variates `[B, *event_shape]`, of `dtype`; see `uniform`."""
         return self._shaped(
             standard_normal(self.seeds, math.prod(event_shape), stream), event_shape, dtype
         )

@@ -110,7 +110,7 @@ def _has_entry_points() -> bool:
 
 
 def load_class(name: str) -> Any:
-    """The model class of a family; imports TensorFlow.
+    """The model class of the family `name`; imports TensorFlow.
 
     Raises:
         UsageError: there is no such family, or its package cannot be imported.
@@ -169,7 +169,7 @@ def _import_error(path: str, error: Exception) -> str:
 
 
 def build_model(config: RunConfig) -> Any:
-    """The untrained model of a run's configuration; imports TensorFlow."""
+    """The untrained model of a run's `config`; imports TensorFlow."""
     options = config.options
     return load_class(config.family)(config.model, seed=options.seed, dtype=options.precision)
 

@@ -94,7 +94,7 @@ class ImageSampler(abc.ABC):
         return self.decode(self.latents(seeds), labels)
 
     def joined(self, parts: list[Any]) -> Any:
-        """Concatenates batches."""
+        """Concatenates `parts`, the batches of one request."""
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -106,7 +106,7 @@ def batches(n: int, size: int = BATCH) -> Iterator[slice]:
 def no_progress(
     parts: Sequence[slice], title: str
 ) -> contextlib.AbstractContextManager[Iterable[slice]]:
-    """The `Track` that shows nothing."""
+    """The `Track` that shows nothing: yields `parts`, without the `title`."""
     return contextlib.nullcontext(parts)
 
 
@@ -125,6 +125,9 @@ def in_batches(
         size: rows per batch.
         track: shows progress over the batches.
         title: title of the progress display.
+
+    Returns:
+        Arrays `[N, …]` by name.
     """
     parts = list(batches(len(next(iter(inputs.values()))), size))
     with track(parts, title) as steps:
@@ -198,7 +201,7 @@ def request_labels(
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:
-    """Checks that labels are classes of the model.
+    """Checks that labels, `int[…]`, are classes of a model of `num_classes`.
 
     Raises:
         UsageError: a label is out of range.
@@ -213,7 +216,7 @@ def check_labels(labels: np.ndarray, num_classes: int) -> None:
 
 
 def byte_pixels(images: np.ndarray) -> np.ndarray:
-    """Images in 0…1 as the bytes that files store, `uint8`: 255 · x, rounded."""
+    """`images`, `[…]` in 0…1, as the bytes that files store, `uint8[…]`: 255 · x, rounded."""
     return np.round(255 * images).astype(np.uint8)
 
 

@@ -7,7 +7,7 @@ point to are added to it.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from website import reference
+from website import names, reference
 from website.notebooks import NotebookPage
 
 ROOT = Path(__file__).parents[1]
@@ -84,11 +84,11 @@ class Content:
     def add_reference(self) -> list[dict[str, object]]:
         """A page for each public name; returns their navigation."""
         navigation: list[dict[str, object]] = []
-        for module, names in reference.public_names().items():
+        for module, public in names.public_names().items():
             uri = reference.page_uri(module)
-            self.pages[uri] = reference.module_page(module, names)
+            self.pages[uri] = reference.module_page(module, public)
             entries: list[object] = [uri]
-            for name in names:
+            for name in public:
                 uri = reference.page_uri(module, name)
                 self.pages[uri] = reference.name_page(name)
                 entries.append({name.rpartition(".")[2]: uri})

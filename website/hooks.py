@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from website import formulas, markdown  # noqa: E402, MkDocs loads this file by its path
-from website.content import DOCUMENTS, Content  # noqa: E402
+from website.content import Content  # noqa: E402
 from website.links import Links  # noqa: E402
 
 CONTENT = Content()

@@ -1,150 +1,21 @@
-"""The public names of tfgen, and the page of the reference that each of them has.
-
-What is public is read from the source without importing it, so that a build needs no TensorFlow.
-"""
+"""The reference: a page for each public name, filled from its docstring."""
 
 import ast
 import dataclasses
-import functools
 import importlib
+import inspect
+import re
 import typing
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-ALL = "*"
-# The public names of each public submodule. ALL: those of its `__all__`, or else every function and
-# class that it defines; a dotted name is that of a module within it.
-SUBMODULES: dict[str, tuple[str, ...]] = {
-    "bijectors": (ALL,),
-    "callbacks": (ALL,),
-    "data": (
-        ALL,
-        "shards.read_shards",
-        "writing.write_prepared",
-        "writing.write_batches",
-        "importers.base.Imported",
-    ),
-    "errors": (ALL,),
-    "evaluation": (
-        *(f"distances.{name}" for name in ("Moments", "moments", "frechet_distance", "fid", "kid")),
-        *(f"coverage.{name}" for name in ("Coverage", "coverage")),
-        *(f"modes.{name}" for name in ("ModeCounts", "captured_modes", "expected_modes")),
-        *(f"likelihood.{name}" for name in ("Bounds", "LatentVariables", "AncestralLatents")),
-        *(f"likelihood.{name}" for name in ("dequantized_log_prob", "bits_per_dim")),
-        "likelihood.active_units",
-        "densities.density_of",
-        "estimate.Estimate",
-        "features.Extractor",
-        "choice.choose_extractor",
-        "sample_metrics.sample_metrics",
-        "reading.read_evaluation",
-    ),
-    "figures": (ALL,),
-    "models": (
-        *(f"base.{name}" for name in ("Curve", "Signatures")),
-        *(f"preprocessing.{name}" for name in ("Preprocessing", "check_images")),
-        *(f"vae.bounds.{name}" for name in ("ELBO", "ImportanceWeighted", "kl_to_prior")),
-        "vae.distributions.LatentVariableModel",
-        "vae.likelihoods.Bernoulli",
-        "vae.logistic_mixture.LogisticMixture",
-        *(f"gan.losses.{name}" for name in ("AdversarialLoss", "classifier_loss")),
-        *(f"gan.losses.{name}" for name in ("non_saturating_loss", "minimax_loss")),
-        "gan.losses.least_squares_discriminator_loss",
-        "gan.losses.least_squares_generator_loss",
-        "gan.losses.hinge_discriminator_loss",
-        "gan.losses.critic_generator_loss",
-        "gan.losses.wasserstein_critic_loss",
-        "gan.losses.relativistic_discriminator_loss",
-        "gan.losses.relativistic_generator_loss",
-        "gan.losses.gradient_penalty",
-        "flow.dequantization.VariationalDequantization",
-        "flow.steps.FlowStep",
-    ),
-    "nn": (
-        "average.MovingAverage",
-        "blocks.dense_network",
-        *(f"layers.{name}" for name in ("Dropout", "BatchNormalization", "GatedResidual")),
-        *(f"layers.{name}" for name in ("Upsampling", "SpectralNormalization")),
-        "optimizers.Schedule",
-        "replicas.cond",
-        "cpu.speedups",
-    ),
-    "publishing": (
-        "opening.load_run",
-        "opening.exported_model",
-        "export.publish",
-        "formats.convert",
-        "versions.shipped_folder",
-        "served.ServedSampler",
-        "rest.Rest",
-        "grpc.Grpc",
-    ),
-    "random": (ALL,),
-    "registry": (ALL, "Family", "Preset"),
-    "sampling": (ALL,),
-    "settings": (
-        "fields.option",
-        "fields.Config",
-        "model.ModelConfig",
-        "model.ConditionalConfig",
-        "training.TrainingOptions",
-    ),
-    "system": (),
-    "testing": ("checks", "contract.Check", "contract.check", "contract.images_of"),
-    "training": (),
-}
+from website.names import module_file, parsed, top_level_homes
 
-
-def module_file(module: str) -> Path:
-    """The source of a module of tfgen."""
-    path = ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def assigned_value(module: str, name: str) -> Any:
-    """The literal that a module assigns to a name; None if there is none."""
-    for node in _parsed(module).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
-            return ast.literal_eval(node.value)
-    return None
-
-
-def top_level_homes() -> dict[str, str]:
-    """The names that `tfgen` itself offers, with the module of each."""
-    return dict(assigned_value("tfgen", "_HOMES"))
-
-
-def defined_names(module: str) -> list[str]:
-    """The public functions and classes of a module, in the order of its source."""
-    if (names := assigned_value(module, "__all__")) is not None:
-        return list(names)
-    definitions = (ast.FunctionDef, ast.ClassDef)
-    return [
-        node.name
-        for node in _parsed(module).body
-        if isinstance(node, definitions) and not node.name.startswith("_")
-    ]
-
-
-def names_of(submodule: str) -> list[str]:
-    """The public names of a submodule, each with its dotted path.
-
-    A name that `tfgen` itself offers has its page there alone.
-    """
-    homes = {f"{home}.{name}" for name, home in top_level_homes().items()}
-    module = f"tfgen.{submodule}"
-    names: list[str] = []
-    for entry in SUBMODULES[submodule]:
-        paths = defined_names(module) if entry == ALL else [entry]
-        names += [f"{module}.{path}" for path in paths]
-    return [name for name in dict.fromkeys(names) if name not in homes]
-
-
-def public_names() -> dict[str, list[str]]:
-    """Every public name by the module that presents it: `tfgen`, `tfgen.bijectors`, …."""
-    top_level = [f"tfgen.{name}" for name in top_level_homes()]
-    return {"tfgen": top_level, **{f"tfgen.{part}": names_of(part) for part in SUBMODULES}}
+MODELS = ("tfgen.VAE", "tfgen.GAN", "tfgen.Flow", "tfgen.Classifier")
+INHERITED = (
+    *("compile", "fit", "evaluate", "summary", "default_optimizers", "signatures", "save"),
+    *("sample", "latents", "decode", "encode", "log_prob", "posterior", "prior", "likelihood"),
+    *("elbo", "importance_weighted", "importance_log_prob", "networks"),
+)
 
 
 def page_uri(module: str, name: str = "") -> str:
@@ -156,11 +27,11 @@ def page_uri(module: str, name: str = "") -> str:
 def summary_of(name: str) -> str:
     """The first line of the docstring of a module or of a name within it."""
     if module_file(name).exists():
-        return _first_line(ast.get_docstring(_parsed(name)))
+        return _first_line(ast.get_docstring(parsed(name)))
     module, _, attribute = name.rpartition(".")
     home = top_level_homes().get(attribute, module) if module == "tfgen" else module
     attribute = "load" if attribute == "load_data" else attribute
-    body = _parsed(home).body
+    body = parsed(home).body
     for index, node in enumerate(body):
         if getattr(node, "name", None) == attribute:
             return _first_line(ast.get_docstring(node))
@@ -171,11 +42,6 @@ def summary_of(name: str) -> str:
                 if (alias.asname or alias.name) == attribute:
                     return summary_of(f"{node.module}.{alias.name}")
     raise LookupError(f"{name} is not defined in {home}")
-
-
-@functools.cache
-def _parsed(module: str) -> ast.Module:
-    return ast.parse(module_file(module).read_text(encoding="utf-8"))
 
 
 def _text_of(node: ast.stmt) -> str:
@@ -189,7 +55,7 @@ def _first_line(docstring: str | None) -> str:
 
 def module_page(module: str, names: list[str]) -> str:
     """The page of a module: what it is for, and its public names."""
-    docstring = ast.get_docstring(_parsed(module)) or ""
+    docstring = ast.get_docstring(parsed(module)) or ""
     lines = [f"# {module}", "", docstring, ""]
     if names:
         lines += ["| name | what it is |", "|---|---|"]
@@ -202,9 +68,9 @@ def module_page(module: str, names: list[str]) -> str:
     lines += ["The commands use this package; none of its names is public. Its modules:", ""]
     lines += ["| module | what it is for |", "|---|---|"]
     paths = sorted(module_file(module).parent.glob("[a-z]*.py"))
-    return "\n".join(
-        [*lines, *(f"| `{p.stem}` | {_cell(summary_of(f'{module}.{p.stem}'))} |" for p in paths), ""]
-    )
+    summaries = {path.stem: summary_of(f"{module}.{path.stem}") for path in paths}
+    lines += [f"| `{name}` | {_cell(summary)} |" for name, summary in summaries.items()]
+    return "\n".join([*lines, ""])
 
 
 def _cell(text: str) -> str:
@@ -220,7 +86,11 @@ def name_page(name: str) -> str:
         options.append("      show_docstring_description: false")
         head += [f"# {name}", "", summary_of(name), "", *table, ""]
         return "\n".join([*head, f"::: {name}", *options, ""])
-    return "\n".join([*head, f"::: {name}", ""])
+    options = []
+    if name in MODELS:
+        # Of what models inherit, a script uses these; the base classes have pages with the rest.
+        options = ["    options:", f"      inherited_members: [{', '.join(INHERITED)}]"]
+    return "\n".join([*head, f"::: {name}", *options, ""])
 
 
 def options_table(name: str) -> list[str]:
@@ -231,31 +101,41 @@ def options_table(name: str) -> list[str]:
         return []
     target = getattr(importlib.import_module(module), attribute)
     fields = dataclasses.fields(target) if dataclasses.is_dataclass(target) else ()
-    fields = tuple(field for field in fields if "help" in field.metadata)
-    if not fields:
+    if not any("help" in field.metadata for field in fields):
         return []
     types = typing.get_type_hints(target)
     rows = [
-        f"| `{field.name}` | `{_cell(_type_text(types[field.name]))}` "
-        f"| {_default_text(field)} | {_cell(_help_text(field))} |"
-        for field in fields
+        f"| `{field.name}` | {_type_text(types[field.name])} "
+        f"| {_default_text(field)} | {_cell(_help_text(target, field))} |"
+        for field in sorted(fields, key=lambda field: "help" not in field.metadata)
     ]
     return ["| option | type | default | what it is |", "|---|---|---|---|", *rows]
 
 
 def _type_text(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else _plain(str(annotation))
-
-
-def _plain(text: str) -> str:
-    return text.replace("typing.", "").replace("pathlib.", "")
+    """A type for a cell of a table; of a literal its values."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return ", ".join(f"`{value!r}`" for value in typing.get_args(annotation))
+    if isinstance(annotation, type):
+        return f"`{annotation.__name__}`"
+    text = str(annotation).replace("typing.", "").replace("pathlib.", "")
+    return f"`{_cell(text)}`"
 
 
 def _default_text(field: dataclasses.Field[Any]) -> str:
     return "required" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
 
 
-def _help_text(field: dataclasses.Field[Any]) -> str:
+def _help_text(target: type, field: dataclasses.Field[Any]) -> str:
+    """What a field is, with its range; a field without a flag is an attribute of a docstring."""
     words = {"minimum": "at least", "maximum": "at most", "above": "more than"}
-    limits = [f"{words[key]} {field.metadata[key]:g}" for key in words if field.metadata[key] is not None]
-    return "; ".join([field.metadata["help"], *limits])
+    limits = [
+        f"{word} {field.metadata[key]:g}"
+        for key, word in words.items()
+        if field.metadata.get(key) is not None
+    ]
+    if "help" in field.metadata:
+        return "; ".join([field.metadata["help"], *limits])
+    docstrings = "\n".join(inspect.getdoc(base) or "" for base in target.__mro__)
+    attribute = re.search(rf"^    {field.name}: (.*(?:\n {{8}}.*)*)", docstrings, re.M)
+    return re.sub(r"\s+", " ", attribute[1]) if attribute else ""

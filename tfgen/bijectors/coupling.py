@@ -33,7 +33,7 @@ class Coupling(Bijector):
 
     A conditioner computes the parameters of the change from the fixed part. The Jacobian is
     triangular, so its determinant is the product of the elementwise derivatives. The conditioner is
-    never inverted, so it may be any network.
+    never inverted, so it may be any network (Dinh et al. 2014, 2016).
 
     Args:
         mask: splits an event into the fixed and the changed part.

@@ -22,7 +22,7 @@ class Mask(abc.ABC):
 
     @abc.abstractmethod
     def merge(self, fixed: tf.Tensor, changed: tf.Tensor) -> tf.Tensor:
-        """The event with these parts; undoes `split`."""
+        """The event `[*batch, *event]` of its parts `fixed` and `changed`; undoes `split`."""
 
 
 class Half(Mask):

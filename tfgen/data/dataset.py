@@ -82,7 +82,7 @@ class Dataset:
         return Split(images, np.concatenate(labels) if labels else None)
 
     def count_training(self, train_on: TrainOn = "train") -> int:
-        """Number of images in `training_split`."""
+        """Number of images in `training_split(train_on)`."""
         return len(self.train) + (len(self.validation) if train_on == "all" else 0)
 
     def describe(self) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def _map_in_parallel(positions: Any, batch: Any) -> "tf.data.Dataset":
 
 
 def on_host(array: Any) -> "tf.Tensor | np.memmap | JoinedRows":
-    """The array as a tensor in host memory.
+    """The array `[N, …]` as a tensor in host memory, with the same dtype.
 
     A tensor that is there already is not copied, and what is mapped from files stays as it is.
     """

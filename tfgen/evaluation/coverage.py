@@ -37,6 +37,8 @@ class Coverage(NamedTuple):
 def coverage(samples: np.ndarray, real: np.ndarray, neighbours: int = NEIGHBOURS) -> Coverage:
     """Precision, recall, density and coverage, in float64.
 
+    Kynkäänniemi et al. 2019 define the first two, Naeem et al. 2020 the last two; see `Coverage`.
+
     The neighbourhood of an image is the closed ball that reaches to its k-th nearest neighbour in
     the same set. Distances are computed in blocks; the whole matrix is never in memory.
 

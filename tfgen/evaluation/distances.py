@@ -12,14 +12,19 @@ BLOCK = 1000
 
 
 class Moments(NamedTuple):
-    """Mean `float64[D]` and covariance `float64[D, D]` of a set of features."""
+    """Mean and covariance of a set of features, as the FID takes them (Heusel et al. 2017).
+
+    Attributes:
+        mean: `float64[D]`.
+        covariance: `float64[D, D]`.
+    """
 
     mean: np.ndarray
     covariance: np.ndarray
 
 
 def moments(features: np.ndarray) -> Moments:
-    """Mean and unbiased covariance of features `[N, D]`.
+    """Mean and unbiased covariance of `features`, `[N, D]`, for the FID (Heusel et al. 2017).
 
     Raises:
         UsageError: N is at most D, so the covariance would be singular.
@@ -84,6 +89,10 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     It is ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 √(Σ₁ Σ₂)). The trace of the root is the sum of the roots of
     the eigenvalues of √Σ₁ Σ₂ √Σ₁, which is symmetric. So the root of a general matrix, which may be
     complex, is never needed.
+
+    Args:
+        first: μ₁ and Σ₁.
+        second: μ₂ and Σ₂.
     """
     values, vectors = np.linalg.eigh(first.covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T

@@ -56,10 +56,10 @@ class Extractor(abc.ABC):
 
     @abc.abstractmethod
     def dimensions(self, shape: tuple[int, ...]) -> int:
-        """Length of the feature vector of images `(height, width, channels)`."""
+        """Length of the feature vector of images of `shape`, `(height, width, channels)`."""
 
     def num_modes(self, shape: tuple[int, ...]) -> int:
-        """Number of classes of images `(height, width, channels)`; 0 without classes."""
+        """Number of classes of images of `shape`, `(height, width, channels)`; 0: no classes."""
         return 0
 
     def check_count(self, n: int, shape: tuple[int, ...]) -> None:

@@ -29,8 +29,9 @@ ACTIVE = 0.01
 class Bounds:
     """Bounds on log p(x) = log ∫ p(x|z) p(z) dz, from samples of an approximate posterior.
 
-    A subclass says how the samples are drawn. It also receives the tensors that a bound is passed
-    as `context`, such as one-hot labels `[B, K]`.
+    Kingma & Welling 2013 and Burda et al. 2015 derive them. A subclass says how the samples are
+    drawn. It also receives the tensors that a bound is passed as `context`, such as one-hot labels
+    `[B, K]`.
 
     Args:
         pairs: pairs of an event and a latent that are computed at once; memory grows with it.
@@ -105,6 +106,8 @@ class Bounds:
 class LatentVariables(Bounds):
     """Bounds of a model whose prior, posterior and likelihood are distributions.
 
+    They are those of Kingma & Welling 2013 and Burda et al. 2015.
+
     Args:
         prior: p(z), with events `[D]`.
         posterior: q(z|x) of events `[B, *event_shape]`, with batch shape `[B]`.
@@ -139,6 +142,8 @@ class LatentVariables(Bounds):
 
 class AncestralLatents(Bounds):
     """Bounds of a model that draws its latents level by level, and p(x|z) in the same pass.
+
+    They are those of Kingma & Welling 2013 and Burda et al. 2015.
 
     Args:
         terms: of events, noise, context (`labels`) and `samples=`: an object with
@@ -175,7 +180,8 @@ def dequantized_log_prob(
 ) -> np.ndarray:
     """log 1/k Σ p(x + u) / q(u|x), with k draws of the dequantization u.
 
-    In expectation it is a lower bound on log P(x).
+    In expectation it is a lower bound on log P(x), tighter with more draws: the bound of Burda et
+    al. 2015, with the dequantization of Theis et al. 2016 or Ho et al. 2019 as its latents.
 
     Args:
         log_prob: log p(x + u) − log q(u|x) in nats, `[B]`, of `images` and the seeds of their
@@ -200,7 +206,12 @@ def dequantized_log_prob(
 
 
 def bits_per_dim(log_prob: Any, dimensions: int) -> Any:
-    """−log p / (D ln 2) of log-probabilities in nats."""
+    """−log p / (D ln 2), the bits per dimension of bytes (Theis et al. 2016).
+
+    Args:
+        log_prob: log-probabilities in nats, a number or an array.
+        dimensions: D, pixels times channels.
+    """
     return -log_prob / (dimensions * math.log(2))
 
 

@@ -182,7 +182,7 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
         raise NotImplementedError(f"{type(self).__name__} must define signatures()")
 
     def example_inputs(self, size: int) -> dict[str, "np.ndarray"]:
-        """Example inputs of the signatures, `size` rows of each, by name."""
+        """Example inputs of the signatures by name, `[size, …]` each."""
         raise NotImplementedError(f"{type(self).__name__} must define example_inputs(size)")
 
     def preview(self) -> tuple["np.ndarray", int | None] | None:
@@ -223,8 +223,9 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
     # --- training: data and noise -------------------------------------------------------
 
     def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
-        """Images, labels and sample weights of a batch `x`, `(x, labels)`, `(x, labels, weights)`.
+        """Images, labels and sample weights of a batch.
 
+        `data` is `x`, `(x, labels)` or `(x, labels, weights)`.
         A replica that gets no image computes an image of zeros, whose sample weight is 0.
 
         Returns:
@@ -250,7 +251,7 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
     def presence(self, data: Any) -> tf.Tensor | None:
         """1 for each image of a batch, 0 for the one that stands for no image, `float[B]`.
 
-        None: all are images.
+        None: all are images. `data` is the batch, as `unpack` takes it.
         """
         images = keras.utils.unpack_x_y_sample_weight(data)[0]
         # What has no shape is no tensor, and `unpack` refuses it.

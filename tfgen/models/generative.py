@@ -223,7 +223,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
             return not_empty(function, *(batch for batch in batches if batch is not None))
 
     def noise_seeds(self, images: tf.Tensor, seeds: Any = None) -> tf.Tensor:
-        """Seeds `int32[B]` of the images' noise: as passed, or 0, 1, 2, … for None."""
+        """Seeds `int32[B]` of the images' noise: `seeds`, or 0, 1, 2, … for None."""
         if _have_values(images, seeds):
             return tf.constant(sampling.noise_seeds(images.shape[0], seeds))
         return tf.range(tf.shape(images)[0]) if seeds is None else tf.cast(seeds, tf.int32)

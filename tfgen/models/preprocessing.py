@@ -36,6 +36,8 @@ def check_images(images: tf.Tensor) -> None:
 class Pixels:
     """Bytes as events in [0, 1], binarized or not.
 
+    Images are `uint8[B, H, W, C]`, events `[B, H, W, C]` of the dtype that is passed.
+
     Args:
         binarization: `dynamic` samples each pixel from Bernoulli(x / 255) at each call (stochastic
             binarization, Burda et al. 2015), `threshold` gives 1 for x ≥ 128 and 0 otherwise,
@@ -46,7 +48,7 @@ class Pixels:
         self.binarization = binarization
 
     def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
-        """Events `[B, H, W, C]` in [0, 1] of `uint8` images; `noise` binarizes them."""
+        """Events `[B, H, W, C]` in [0, 1], of `dtype`, of bytes `images`; `noise` binarizes."""
         check_images(images)
         if self.binarization != "dynamic":
             return self.likely_events(images, dtype)
@@ -55,7 +57,10 @@ class Pixels:
         return tf.cast(draws < grey, dtype)
 
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
-        """The most probable events, without noise; `dynamic` uses a threshold of 1/2."""
+        """The most probable events `[B, H, W, C]` of `images`, of `dtype`, without noise.
+
+        `dynamic` uses a threshold of 1/2.
+        """
         check_images(images)
         if self.binarization == "none":
             return tf.cast(images, dtype) / 255
@@ -71,7 +76,7 @@ class Pixels:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Pixels":
-        """The object that `get_config` describes."""
+        """The object whose `get_config` returned `config`."""
         return cls(**config)
 
 
@@ -80,16 +85,16 @@ class SymmetricPixels:
     """Bytes as events in [−1, 1], the range of a hyperbolic tangent, without noise."""
 
     def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
-        """Events `[B, H, W, C]` in [−1, 1] of `uint8` images."""
+        """Events `[B, H, W, C]` in [−1, 1], of `dtype`, of `uint8` images; needs no `noise`."""
         return self.likely_events(images, dtype)
 
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
-        """The same events: there is no noise."""
+        """The same events of `images`, `[B, H, W, C]`, of `dtype`: there is no noise."""
         check_images(images)
         return tf.cast(images, dtype) / 127.5 - 1
 
     def images(self, means: tf.Tensor) -> tf.Tensor:
-        """Images `float32[B, H, W, C]` in 0…1 of events."""
+        """Images `float32[B, H, W, C]` in 0…1 of the `means` of events."""
         return tf.clip_by_value((tf.cast(means, tf.float32) + 1) / 2, 0.0, 1.0)
 
     def get_config(self) -> dict[str, Any]:
@@ -98,7 +103,7 @@ class SymmetricPixels:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "SymmetricPixels":
-        """The object that `get_config` describes."""
+        """The object whose `get_config` returned `config`."""
         return cls(**config)
 
 
@@ -152,16 +157,16 @@ class Dequantized:
     def events(
         self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
     ) -> tf.Tensor:
-        """Events `[B, H, W, C]`, real numbers, of `uint8` images."""
+        """Events `[B, H, W, C]`, real numbers, of `uint8` images; see `events_and_log_det`."""
         return self.events_and_log_det(images, noise, dtype, draw)[0]
 
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
-        """The events with u = 1/2, without noise."""
+        """The events `[B, H, W, C]` of `images` with u = 1/2, of `dtype`, without noise."""
         check_images(images)
         return self._logits(tf.cast(images, dtype) + 0.5)[0]
 
     def images(self, means: tf.Tensor) -> tf.Tensor:
-        """Images `float32[B, H, W, C]` in 0…1 of events, integer multiples of 1/255."""
+        """Images `float32[B, H, W, C]` in 0…1 of `means`, integer multiples of 1/255."""
         values = self.levels * InverseLogit(self.alpha).forward_and_log_det(means, 0)[0]
         whole = tf.clip_by_value(tf.floor(values), 0, self.levels - 1)
         return tf.cast(whole, tf.float32) / (self.levels - 1)
@@ -172,33 +177,36 @@ class Dequantized:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Dequantized":
-        """The object that `get_config` describes."""
+        """The object whose `get_config` returned `config`."""
         return cls(**config)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Identity:
-    """Float events of any shape, unchanged: for data that are not images."""
+    """Float events of any shape `[B, …]`, unchanged: for data that are not images.
+
+    `noise` and `draw` are not used.
+    """
 
     def events(
         self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
     ) -> tf.Tensor:
-        """The input, cast to `dtype`."""
+        """The input `images`, `[B, …]`, cast to `dtype`; see `Dequantized`."""
         return tf.cast(images, dtype)
 
     def events_and_log_det(
         self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The input, cast to `dtype`, and zeros `[B]`."""
+        """The input `images`, cast to `dtype`, and zeros `[B]`; see `Dequantized`."""
         events = tf.cast(images, dtype)
         return events, tf.zeros(tf.shape(events)[:1], dtype)
 
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
-        """The input, cast to `dtype`."""
+        """The input `images`, `[B, …]`, cast to `dtype`."""
         return tf.cast(images, dtype)
 
     def images(self, means: tf.Tensor) -> tf.Tensor:
-        """The means, cast to `float32`."""
+        """The `means`, cast to `float32[B, …]`."""
         return tf.cast(means, tf.float32)
 
     def get_config(self) -> dict[str, Any]:
@@ -207,7 +215,7 @@ class Identity:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Identity":
-        """The object that `get_config` describes."""
+        """The object whose `get_config` returned `config`."""
         return cls(**config)
 
 

@@ -40,7 +40,7 @@ Parts: TypeAlias = list[tuple[tf.Tensor, tf.Tensor]]
 
 @contextlib.contextmanager
 def speedups(enabled: bool) -> Iterator[None]:
-    """A context in which steps and exports are traced with or without speed-ups."""
+    """A context in which steps and exports are traced with speed-ups, if `enabled`, or without."""
     token = _ENABLED.set(enabled)
     try:
         yield

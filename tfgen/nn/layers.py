@@ -95,7 +95,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Upsampling(keras.layers.Conv2DTranspose):
-    """A transposed convolution that doubles the sides: 4 × 4, stride 2, `same`."""
+    """A transposed convolution that doubles the sides: 4 × 4, stride 2, `same`.
+
+    Args:
+        filters: channels of the output, `[B, 2 H, 2 W, filters]`.
+        **kwargs: further arguments of `keras.layers.Conv2DTranspose`.
+    """
 
     def __init__(self, filters: int, **kwargs: Any):
         super().__init__(filters, **{"kernel_size": 4, "strides": 2, "padding": "same", **kwargs})

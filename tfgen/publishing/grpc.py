@@ -53,7 +53,12 @@ class Grpc:
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
     def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs]:
-        """The number and the signatures of a version; see `Transport`."""
+        """The number and the signatures of a version of the model `name`.
+
+        Raises:
+            UsageError: the server has no such model or version.
+            WorkError: there is no answer, or the answer is not TensorFlow Serving's.
+        """
         from google.protobuf.json_format import MessageToDict
         from tensorflow_serving.apis import get_model_metadata_pb2
 
@@ -71,7 +76,17 @@ class Grpc:
         return int(answer.model_spec.version.value), definitions
 
     def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> dict[str, Any]:
-        """The outputs of a signature; see `Transport`."""
+        """The outputs of a signature by name.
+
+        Args:
+            name: the model's name on the server.
+            version: number of the version.
+            signature: name of the signature.
+            inputs: arrays by name, with the batch first.
+
+        Raises:
+            WorkError: there is no answer, or the server refuses or no longer has the version.
+        """
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 

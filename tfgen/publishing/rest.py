@@ -56,7 +56,12 @@ class Rest:
         self._session = requests.Session()
 
     def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs]:
-        """The number and the signatures of a version; see `Transport`."""
+        """The number and the signatures of a version of the model `name`.
+
+        Raises:
+            UsageError: the server has no such model or version.
+            WorkError: there is no answer, or the answer is not TensorFlow Serving's.
+        """
         answer = self._send("GET", f"{_path(name, version)}/metadata")
         try:
             definitions = answer["metadata"]["signature_def"]["signature_def"]
@@ -65,7 +70,17 @@ class Rest:
             raise self._not_serving() from error
 
     def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> dict[str, Any]:
-        """The outputs of a signature; see `Transport`."""
+        """The outputs of a signature by name.
+
+        Args:
+            name: the model's name on the server.
+            version: number of the version.
+            signature: name of the signature.
+            inputs: arrays by name, with the batch first.
+
+        Raises:
+            WorkError: there is no answer, or the server refuses or no longer has the version.
+        """
         # `inputs` is the columnar form, which is shorter than `instances`.
         columns = {key: value.tolist() for key, value in inputs.items()}
         body = {"signature_name": signature, "inputs": columns}

@@ -52,6 +52,7 @@ class ModelConfig(Config):
     def upgrade(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
         """The fields of a configuration that an earlier version of tfgen wrote, as this one's.
 
+        `data` has the fields by name.
         Convolutional networks had two halvings, whatever the size of the images, and no field
         `halvings`. Where two are the default of the image size, the field keeps its default 0.
         """

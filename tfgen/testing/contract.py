@@ -38,7 +38,10 @@ class Check:
     policy: str | None = None
 
     def run(self, make: Make, folder: Path) -> None:
-        """Runs the check on the models that `make` returns; raises an error if it fails."""
+        """Runs the check on the models that `make` returns, in `folder`.
+
+        An `AssertionError` says what does not hold.
+        """
         arguments: list[Any] = [make, images_of(make().config.image_shape)]
         arguments += [folder] if self.needs_folder else []
         arguments += [self.policy] if self.policy else []

@@ -210,9 +210,13 @@ class Flow(GenerativeModel):
         labels: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
-        """log p(x) of bytes, nats, `[B]`, dequantized with `noise`; uses the raw weights.
+        """log p(x) of bytes, nats, `[B]`; uses the raw weights.
 
-        Labels are one-hot, `[B, K]`, for a conditional model.
+        Args:
+            noise: the source of the dequantization.
+            images: `uint8[B, H, W, C]`.
+            labels: one-hot, `[B, K]`, for a conditional model.
+            training: whether dropout is on.
         """
         events, log_det = self._events_and_log_det(images, noise, labels, training)
         return self.event_log_prob(events, training, **_context(labels)) + log_det
@@ -264,7 +268,7 @@ class Flow(GenerativeModel):
         return super().fit(x, y, *args, **kwargs)
 
     def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
-        """−log p / (D ln 2) of log-probabilities in nats."""
+        """−log p / (D ln 2) of `log_prob`, log-probabilities of bytes in nats, `[B]`."""
         return -log_prob / (self.latent_dim * math.log(2))
 
     # --- use ----------------------------------------------------------------------------

@@ -59,7 +59,15 @@ def classifier_loss(
 
     Goodfellow et al. 2014, "Generative adversarial nets". With one-sided label smoothing s
     (Salimans et al. 2016), the target of real images is 1 − s, and the first term is
-    −(1 − s) log D(x) − s log(1 − D(x)).
+    −(1 − s) log D(x) − s log(1 − D(x)). In nats.
+
+    Args:
+        real_logits: of real images, `float[B]`.
+        fake_logits: of generated images, `float[B]`.
+        smoothing: s.
+
+    Returns:
+        The terms of real and of generated images, `float[B]` each.
     """
     real = tf.nn.softplus(-real_logits) + smoothing * real_logits
     return real, tf.nn.softplus(fake_logits)
@@ -68,7 +76,9 @@ def classifier_loss(
 def non_saturating_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """−log D(G(z)), the generator's non-saturating loss (Goodfellow et al. 2014).
 
-    Its gradient does not vanish where the discriminator is certain.
+    Its gradient does not vanish where the discriminator is certain. In nats.
+
+    Takes the logits of generated images, `fake_logits`, `float[B]`, and returns `float[B]`.
     """
     return tf.nn.softplus(-fake_logits)
 
@@ -76,7 +86,9 @@ def non_saturating_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 def minimax_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """log(1 − D(G(z))), the generator's minimax loss (Goodfellow et al. 2014).
 
-    Its gradient vanishes where the discriminator is certain, as early in training.
+    Its gradient vanishes where the discriminator is certain, as early in training. In nats.
+
+    Takes the logits of generated images, `fake_logits`, `float[B]`, and returns `float[B]`.
     """
     return -tf.nn.softplus(fake_logits)
 
@@ -87,12 +99,23 @@ def least_squares_discriminator_loss(
     """½ (D(x) − 1 + s)² and ½ D(G(z))², with label smoothing s.
 
     Mao et al. 2017, "Least squares generative adversarial networks".
+
+    Args:
+        real_logits: of real images, `float[B]`.
+        fake_logits: of generated images, `float[B]`.
+        smoothing: s.
+
+    Returns:
+        The terms of real and of generated images, `float[B]` each.
     """
     return 0.5 * tf.square(real_logits - (1 - smoothing)), 0.5 * tf.square(fake_logits)
 
 
 def least_squares_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
-    """½ (D(G(z)) − 1)² (Mao et al. 2017)."""
+    """½ (D(G(z)) − 1)² (Mao et al. 2017).
+
+    Takes the logits of generated images, `fake_logits`, `float[B]`, and returns `float[B]`.
+    """
     return 0.5 * tf.square(fake_logits - 1)
 
 
@@ -101,13 +124,24 @@ def hinge_discriminator_loss(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """max(0, 1 − D(x)) and max(0, 1 + D(G(z))) (Lim & Ye 2017, "Geometric GAN").
 
-    `smoothing` has no effect.
+    Args:
+        real_logits: of real images, `float[B]`.
+        fake_logits: of generated images, `float[B]`.
+        smoothing: has no effect.
+
+    Returns:
+        The terms of real and of generated images, `float[B]` each.
     """
     return tf.nn.relu(1 - real_logits), tf.nn.relu(1 + fake_logits)
 
 
 def critic_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
-    """−D(G(z)), the generator's loss with the hinge and the Wasserstein critic."""
+    """−D(G(z)), the generator's loss with the hinge and the Wasserstein critic.
+
+    Lim & Ye 2017, "Geometric GAN"; Arjovsky et al. 2017, "Wasserstein GAN".
+
+    Takes the logits of generated images, `fake_logits`, `float[B]`, and returns `float[B]`.
+    """
     return -fake_logits
 
 
@@ -116,7 +150,13 @@ def wasserstein_critic_loss(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """−D(x) and D(G(z)) (Arjovsky et al. 2017, "Wasserstein GAN").
 
-    `smoothing` has no effect.
+    Args:
+        real_logits: of real images, `float[B]`.
+        fake_logits: of generated images, `float[B]`.
+        smoothing: has no effect.
+
+    Returns:
+        The terms of real and of generated images, `float[B]` each.
     """
     return -real_logits, fake_logits
 
@@ -129,13 +169,24 @@ def relativistic_discriminator_loss(
     Jolicoeur-Martineau 2019, "The relativistic discriminator: a key element missing from standard
     GAN", and Huang, Gokaslan, Kuleshov & Tompkin 2024, "The GAN is dead; long live the GAN! A
     modern GAN baseline" (R3GAN). The loss is that of a pair; it is all in the first term.
-    `smoothing` has no effect.
+
+    Args:
+        real_logits: of real images, `float[B]`.
+        fake_logits: of generated images, `float[B]`.
+        smoothing: has no effect.
+
+    Returns:
+        The terms of real and of generated images, `float[B]` each.
     """
     return tf.nn.softplus(fake_logits - real_logits), tf.zeros_like(fake_logits)
 
 
 def relativistic_generator_loss(fake_logits: tf.Tensor, real_logits: tf.Tensor) -> tf.Tensor:
-    """−log σ(D(G(z)) − D(x)) (Jolicoeur-Martineau 2019)."""
+    """−log σ(D(G(z)) − D(x)), in nats (Jolicoeur-Martineau 2019).
+
+    Takes the logits of generated images, `fake_logits`, and those of the real images that they are
+    paired with, `real_logits`, `float[B]` each. Returns `float[B]`.
+    """
     return tf.nn.softplus(real_logits - fake_logits)
 
 

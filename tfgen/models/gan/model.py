@@ -185,7 +185,7 @@ class GAN(TwoPlayerModel):
         return self._event_scores(events, self.one_hot(labels, images))
 
     def pack(self, batch: tf.Tensor | None) -> tf.Tensor | None:
-        """Events or one-hot labels as `discriminate` takes them: M rows in one, M = `pack`."""
+        """A batch `[B, …]`, events or one-hot labels, as `discriminate` takes it: M rows in one."""
         return None if batch is None else packing.pack(batch, self.config.pack)
 
     def _event_scores(self, events: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
@@ -226,10 +226,11 @@ class GAN(TwoPlayerModel):
         weights: tf.Tensor | None = None,
         slope_times: int = 1,
     ) -> dict[str, tf.Tensor]:
-        """Both losses and both scores of real and generated events, `[B]` each, or of their packs.
+        """Both losses and both scores of `real` and `fake` events, `[B]` each, or of their packs.
 
-        Sample weights multiply the term of real events in the discriminator's loss, nothing else.
-        `slope_times` multiplies R₁ and R₂.
+        One-hot `labels` are of both. `noise` augments the events if `training`. Sample `weights`
+        multiply the term of real events in the discriminator's loss, nothing else. `slope_times`
+        multiplies R₁ and R₂.
 
         The discriminator gets real and generated events in two passes. Batch normalization needs
         separate moments for them, and the pass over real events need not wait for the generator.

@@ -21,7 +21,7 @@ POSTERIOR = 0x706F
 
 
 class ELBO(NamedTuple):
-    """The evidence lower bound (ELBO) of each event.
+    """The evidence lower bound (ELBO) of each event (Kingma & Welling 2013).
 
     Attributes:
         reconstruction: E_q[log p(x|z)], estimated from samples of z, `float[B]`.
@@ -37,7 +37,7 @@ class ELBO(NamedTuple):
         return self.reconstruction - self.kl
 
     def bound(self, kl_weight: tf.Tensor | None = None) -> tf.Tensor:
-        """The ELBO; with `kl_weight`, the training objective, whose KL has that weight."""
+        """The ELBO, `float[B]`; with `kl_weight`, the training objective, with a weighted KL."""
         return self.elbo if kl_weight is None else self.reconstruction - kl_weight * self.kl
 
 
@@ -121,8 +121,9 @@ class Draws(NamedTuple):
 def kl_to_prior(posterior: Distribution) -> tf.Tensor:
     """KL(q(z|x) ‖ p(z)) to a standard normal prior, in closed form, nats, `[B]`.
 
-    The sum over dimensions is faster than TFP's divergence of two multivariate normals, which
-    solves linear systems.
+    It is ½ Σ (σ² + μ² − 1 − log σ²) (Kingma & Welling 2013, appendix B). The sum over
+    dimensions is faster than TFP's divergence of two multivariate normals, which solves linear
+    systems.
 
     Args:
         posterior: q(z|x), normal with independent dimensions, batch shape `[B]`.

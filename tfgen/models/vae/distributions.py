@@ -22,7 +22,11 @@ _MIN_STDDEV = 1e-7
 
 
 class LatentVariableModel(GenerativeModel):
-    """The part of `VAE` that its step, `encode` and `log_prob` are made of."""
+    """The part of `VAE` that its step, `encode` and `log_prob` are made of.
+
+    Kingma & Welling 2013 define q(z|x), p(x|z) and the ELBO; Burda et al. 2015 the
+    importance-weighted bound.
+    """
 
     config: VAEConfig
     encoder: keras.Layer
@@ -129,7 +133,7 @@ class LatentVariableModel(GenerativeModel):
         """The terms of the bound that training maximizes and evaluation reports.
 
         A subclass with a bound of its own overrides this method, for both objectives. By default it
-        is `elbo`, or `importance_weighted` with `objective="iwae"`; arguments as for `elbo`.
+        is `elbo`, or `importance_weighted` with `objective="iwae"`. Arguments are as for `elbo`.
         """
         bound = self.importance_weighted if self.config.objective == "iwae" else self.elbo
         return bound(events, noise, labels, samples, training)
@@ -179,6 +183,6 @@ class LatentVariableModel(GenerativeModel):
         """The importance-weighted bound on log p(x) (Burda et al. 2015), nats, `[B]`.
 
         Its expectation grows with the number of `samples` and tends to log p(x). Uses the raw
-        weights, not the EMA.
+        weights, not the EMA. Arguments are as for `elbo`.
         """
         return self.importance_weighted(events, noise, labels, samples).bound()

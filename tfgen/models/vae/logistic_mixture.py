@@ -30,6 +30,8 @@ def outputs_per_pixel(channels: int, mixtures: int) -> int:
 class LogisticMixture(tfd.Distribution):
     """Mixtures of K discretized logistics, one for each pixel, whose components have C channels.
 
+    Salimans et al. 2017, "PixelCNN++".
+
     The levels are v = −1, −1 + 2h, …, 1 with h = 1 / (levels − 1). A component gives level v of a
     channel the probability σ((v + h − m) / s) − σ((v − h − m) / s); the first and the last level
     have all that is below and above. Channels depend on those before them: the second one's mean is

@@ -163,7 +163,14 @@ class VAE(LatentVariableModel):
     def bound_terms(
         self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None, training: bool = False
     ) -> Bound:
-        """The terms of the objective of images; `noise` binarizes and samples z."""
+        """The terms of the objective of images; `noise` binarizes and samples z.
+
+        Args:
+            noise: the source of the noise.
+            images: `uint8[B, H, W, C]`.
+            labels: classes of a conditional model, `int[B]`; else None.
+            training: as for `elbo`.
+        """
         events = self.preprocessing.events(images, noise, self.likelihood_dtype)
         samples = self.config.importance_samples
         return self.bound(events, noise, self.one_hot(labels), samples, training)
@@ -185,11 +192,11 @@ class VAE(LatentVariableModel):
         return self.log(weights, **values)
 
     def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
-        """−log p / (D ln 2) of log-probabilities of bytes, in nats."""
+        """−log p / (D ln 2) of `log_prob`, log-probabilities of bytes in nats, `[B]`."""
         return -log_prob / (math.prod(self.config.image_shape) * math.log(2))
 
     def kl_weight(self) -> tf.Tensor | None:
-        """Weight of the KL in this step's gradient, step / `kl_warmup_steps`.
+        """Weight of the KL in this step's gradient, step / `kl_warmup_steps`, of shape `[]`.
 
         None: the gradient is that of the bound itself.
         """

@@ -1,0 +1,84 @@
+"""Every example in a docstring runs, on small data, and returns what its comment says."""
+
+import ast
+import doctest
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfgen
+from tfgen import testing
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted([*(ROOT / "tfgen").rglob("*.py"), *(ROOT / "cli").glob("*.py")])
+DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef)
+
+
+def docstrings() -> dict[str, str]:
+    """The docstrings of tfgen by file and name."""
+    texts = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, DEFINITIONS) and (text := ast.get_docstring(node)):
+                texts[f"{path.relative_to(ROOT)}:{getattr(node, 'name', '')}"] = text
+    return texts
+
+
+EXAMPLES = {place: text for place, text in docstrings().items() if ">>>" in text}
+
+
+def shapes(value: Any) -> list[str]:
+    """The dtype and shape of an array, or of each of several, as docstrings write them."""
+    values = value if isinstance(value, tuple | list) else [value]
+    return [
+        f"{np.asarray(item).dtype}{list(np.asarray(item).shape)}"
+        for item in values
+        if hasattr(item, "shape")
+    ]
+
+
+@pytest.mark.parametrize("place", EXAMPLES)
+def test_the_example_runs(place: str) -> None:
+    images = testing.images_of((28, 28, 1))
+    variables = {**vars(tfgen), **{name: getattr(tfgen, name) for name in tfgen.__all__}}
+    variables |= {"tfgen": tfgen, "images": images, "labels": np.arange(len(images)) % 10}
+    for example in doctest.DocTestParser().get_examples(EXAMPLES[place]):
+        code, _, comment = example.source.partition("  # ")
+        tree = ast.parse(code.strip())
+        assert not example.want, "the comment says what the value is; there is no printed output"
+        if not isinstance(tree.body[-1], ast.Expr):
+            exec(code, variables)
+            last = tree.body[-1]
+            is_assignment = isinstance(last, ast.Assign)
+            targets = ast.unparse(last.targets[0]) if is_assignment else ""
+            value = eval(targets, variables) if targets else None
+        else:
+            value = eval(code, variables)
+        expected = re.findall(r"\w+\[\d+(?:, \d+)*\]", comment)
+        assert not expected or shapes(value) == expected, example.source
+
+
+def test_every_example_is_known() -> None:
+    models = {"VAE", "GAN", "Flow", "Classifier"}
+    assert models <= {place.rpartition(":")[2] for place in EXAMPLES}
+    # An indented block of code without `>>>`: that of a test file, which the test below runs.
+    code = re.compile(r"\n    (?:import \w+\n|from \S+ import |@\w)")
+    blocks = {place for place, text in docstrings().items() if code.search(text)}
+    assert blocks - EXAMPLES.keys() == {"tfgen/testing/__init__.py:"}
+
+
+def test_the_test_file_of_a_family_has_all_checks() -> None:
+    text = docstrings()["tfgen/testing/__init__.py:"]
+    block = re.search(r"such as\n\n((?:    .*\n|\n)+)", text)
+    assert block is not None
+    script = re.sub(r"^    ", "", block[1], flags=re.M).replace(
+        "from tfgen_ppca.model import PPCA", "from tfgen import VAE as PPCA"
+    )
+    variables: dict[str, Any] = {}
+    exec(script, variables)
+    (mark,) = variables["test_contract"].pytestmark
+    argument, checks = mark.args
+    assert argument == "check" and [check.id for check in checks] == list(testing.CHECKS)

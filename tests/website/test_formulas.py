@@ -1,0 +1,50 @@
+"""Formulas become MathML, which a browser shows without a script."""
+
+import re
+
+import pytest
+
+pytest.importorskip("latex2mathml", reason="needs the extra [docs]")
+
+from website import formulas
+
+
+def plain(mathml: str) -> str:
+    """The characters of a formula; a thin space is a blank."""
+    return re.sub(r"<[^>]*>", "", mathml.replace('<mspace width="0.1667em" />', " "))
+
+
+@pytest.mark.parametrize(
+    ("latex", "expected"),
+    [
+        (r"\log p(x)", "log p(x)"),
+        (r"784 \ln 2", "784 ln 2"),
+        (r"-\log|\det J|", "−log|det J|"),
+        (r"\operatorname{KL}(q \| p)", "KL(q‖p)"),
+        (r"\mathrm{KL}(q \| p)", "KL(q‖p)"),
+        (r"\operatorname*{arg\,max}_x f", "argmaxx f"),
+        (r"x \sim \mathcal N(0, I)", "x∼𝒩(0,I)"),
+        (r"\mathbf{x} \boldsymbol{\mu}", "𝐱𝝁"),
+        (r"\begin{aligned} a &= b \\ c &= d \end{aligned}", "a=bc=d"),
+    ],
+)
+def test_a_formula_reads_as_in_the_paper(latex: str, expected: str) -> None:
+    assert plain(formulas.to_mathml(latex, is_block=False)) == expected
+
+
+def test_an_aligned_formula_is_a_table() -> None:
+    mathml = formulas.to_mathml(r"\begin{aligned} a &= b \\ &= d \end{aligned}", is_block=True)
+    assert 'display="block"' in mathml and mathml.count("<mtr>") == 2
+
+
+@pytest.mark.parametrize("latex", [r"\begin{foo} x \end{foo}", r"\foo{x}", r"\left( x"])
+def test_what_has_no_mathml_stops_the_build(latex: str) -> None:
+    with pytest.raises(formulas.FormulaError, match=r"foo|left"):
+        formulas.to_mathml(latex, is_block=True)
+
+
+def test_only_marked_formulas_of_a_page_change() -> None:
+    marked = r'<p>a <span class="arithmatex">\(x &lt; y\)</span></p><code>\(x\)</code>'
+    page = formulas.in_page(marked)
+    assert page.endswith(r"</p><code>\(x\)</code>")
+    assert plain(page) == r"a x&lt;y\(x\)"

@@ -1,0 +1,163 @@
+"""The site builds without a warning, holds what it should, and loads nothing from elsewhere."""
+
+import functools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from tests.serving.browser import open_browser, open_page
+from website import names, reference
+from website.content import NOTEBOOKS
+
+pytest.importorskip("mkdocs", reason="needs the extra [docs]")
+
+ROOT = Path(__file__).parents[2]
+# The questions of the report that each notebook answers.
+QUESTIONS = {
+    "vae": [f"1.{k}" for k in range(1, 16)],
+    "gan": [f"2.{k}" for k in range(1, 8)],
+    "flow": [f"3.{k}" for k in range(1, 9)],
+    "comparison": ["4.1"],
+}
+# What a browser loads with a page: element → attributes.
+LOADED = {
+    **{"script": ["src"], "img": ["src", "srcset"], "iframe": ["src"], "source": ["src", "srcset"]},
+    **{"video": ["src", "poster"], "audio": ["src"], "embed": ["src"], "object": ["data"]},
+    **{"use": ["href"], "image": ["href"], "link": ["href"], "form": ["action"]},
+}
+ELSEWHERE = re.compile(r"\s*(?:[a-z]+:)?//", re.I)
+
+
+class Parsed(HTMLParser):
+    """What a page loads, what it links to, and the places within it."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.loaded: list[str] = []
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {key: value or "" for key, value in attrs}
+        self.loaded += [values[key] for key in LOADED.get(tag, []) if key in values]
+        self.loaded += re.findall(r"url\(['\"]?([^)'\"]+)", values.get("style", ""))
+        self.links += [values["href"]] if tag == "a" and "href" in values else []
+        self.anchors |= {values[key] for key in ("id", "name") if key in values}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    # Material announces its end of life and its successor in each build.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    built = subprocess.run(
+        ["env", "NO_MKDOCS_2_WARNING=1", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert built.returncode == 0, built.stderr[-3000:]
+    assert "WARNING" not in built.stderr
+    return folder
+
+
+@functools.cache
+def parsed(path: Path) -> Parsed:
+    return Parsed(path.read_text(encoding="utf-8"))
+
+
+def pages(site: Path) -> list[Path]:
+    found_pages = sorted(site.rglob("*.html"))
+    assert len(found_pages) > 150
+    return found_pages
+
+
+def search_titles(site: Path) -> list[tuple[str, str]]:
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    return [(entry["title"], entry["location"]) for entry in index["docs"]]
+
+
+def test_no_page_loads_anything_from_another_host(site: Path) -> None:
+    for path in pages(site):
+        assert not [url for url in parsed(path).loaded if ELSEWHERE.match(url)], path.name
+    for path in site.rglob("*.css"):
+        text = path.read_text(encoding="utf-8")
+        urls = re.findall(r"(?:url\(|@import )['\"]?([^)'\";]+)", text)
+        assert not [url for url in urls if ELSEWHERE.match(url)], path.name
+
+
+def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
+    for path in pages(site):
+        if path.name == "404.html":  # its links begin at the root of a server
+            continue
+        for link in {*parsed(path).links, *parsed(path).loaded}:
+            if re.match(r"[a-z]+:", link):
+                continue
+            address, _, anchor = link.partition("#")
+            target = (path.parent / unquote(address.partition("?")[0])).resolve()
+            target = path if not address else target
+            assert target.is_file(), f"{path.name}: {link}"
+            if anchor and target.suffix == ".html" and not anchor.startswith("__"):
+                assert unquote(anchor) in parsed(target).anchors, f"{path.name}: {link}"
+
+
+def test_every_public_name_has_its_page(site: Path) -> None:
+    titles = {location: title for title, location in search_titles(site)}
+    for module, part in names.public_names().items():
+        for name in [module, *part]:
+            uri = reference.page_uri(module, "" if name == module else name)
+            location = uri.replace(".md", ".html")
+            assert name in titles[location], location
+            assert (site / location).is_file()
+
+
+def test_no_logs_and_evaluations_are_in_the_site(site: Path) -> None:
+    data = {path.name for suffix in ("json", "jsonl") for path in site.rglob(f"*.{suffix}")}
+    assert data == {"search_index.json"}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_every_question_of_the_report_is_found_by_its_number(site: Path, notebook: str) -> None:
+    if not (ROOT / "notebooks" / f"{notebook}.ipynb").exists():
+        pytest.skip(f"there is no notebook {notebook}")
+    titles = [
+        title
+        for title, location in search_titles(site)
+        if location.startswith(f"notebooks/{notebook}.html#question")
+    ]
+    for number in QUESTIONS[notebook]:
+        found_titles = [
+            title for title in titles if re.search(rf"\b{re.escape(number)}(?![\d.]*\d)", title)
+        ]
+        assert len(found_titles) == 1, f"{number}: {found_titles}"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with open_browser() as browser:
+        yield browser
+
+
+def test_the_search_works_from_a_folder_without_a_network(site: Path, browser: object) -> None:
+    page = open_page(browser, offline=True)
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto((site / "train.html").as_uri())
+    queries = {"PixelCNN++": "tfgen.models.vae.logistic_mixture.LogisticMixture"}
+    if (ROOT / "notebooks" / "vae.ipynb").exists():
+        queries["Question 1.4"] = "Question 1.4"
+    for query, title in queries.items():
+        page.fill(".md-search__input", "")
+        page.locator(".md-search__input").press_sequentially(query)
+        page.locator(".md-search-result__item", has_text=title).first.wait_for(state="attached")
+    assert not page.complaints
+    assert all(url.startswith(("file:", "data:", "blob:", "about:")) for url in requested)
