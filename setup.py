@@ -9,6 +9,12 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfgen" / "__init__.py").read_text())
 SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
 RAY = ["ray[train]>=2.56,<3"]
+DOCS = [
+    "mkdocs>=1.6.1,<2",
+    "mkdocs-material>=9.8,<10",
+    "mkdocstrings[python]>=1.0.8,<2",
+    "latex2mathml>=3.81,<4",
+]
 FORMATS = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
 NOTEBOOKS = [
     "jupytext>=1.17,<2",
@@ -90,7 +96,8 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "test": TESTS,
         "bench": ["torch>=2.4"],
-        "dev": [*TESTS, "pre-commit>=3", "build>=1"],
+        "docs": DOCS,
+        "dev": [*TESTS, *DOCS, "pre-commit>=3", "build>=1"],
     },
     entry_points={
         "console_scripts": [
