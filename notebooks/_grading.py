@@ -83,9 +83,9 @@ class _Grading:
         """Judges the answers that are not judged yet, until the kernel is lost."""
         if self._points is None:
             exercises = f"{_CHECKS}.load_exercises({self._name!r}).values()"
-            points = f"{{exercise.name: exercise.points for exercise in {exercises}}}"
-            self._points = kernel.evaluate(points, _SETUP_SECONDS)
-        assert self._points is not None
+            pairs = f"{{exercise.name: exercise.points for exercise in {exercises}}}"
+            points = kernel.evaluate(pairs, _SETUP_SECONDS)
+            self._points = {name: points[name] for name in self._solutions}
         try:
             for source in self._setup:
                 kernel.run(source, _SETUP_SECONDS)
