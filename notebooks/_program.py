@@ -36,7 +36,7 @@ def run_program(
             if error.name not in _LIBRARIES:
                 raise
             raise UsageError(
-                f"{parser.prog} needs the extra [notebooks]: pip install 'tfgen[notebooks]'"
+                "the extra [notebooks] is needed; install it with: pip install 'tfgen[notebooks]'"
             ) from error
 
     return run_command(parser.prog, run, argv)

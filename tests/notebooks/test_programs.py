@@ -152,6 +152,17 @@ def test_a_wrong_use_ends_in_one_line(
     assert re.fullmatch(rf"python -m notebooks\.{name}: error: .*{message}.*\n", wrong.stderr)
 
 
+def test_without_the_extra_an_error_says_how_to_install_it(folder: Path) -> None:
+    (folder / "jupytext.py").write_text("raise ModuleNotFoundError(name='jupytext')")
+    lacking = program(folder, "check", "notes.py")
+    (folder / "jupytext.py").unlink()
+    assert lacking.returncode == 2
+    assert lacking.stderr == (
+        "python -m notebooks.check: error: the extra [notebooks] is needed; install it with: "
+        "pip install 'tfgen[notebooks]'\n"
+    )
+
+
 @pytest.mark.parametrize(
     "source",
     ["def f(x):\n    return x\n", "x = 1\n", 'def f(x):\n    """F."""\n\ny = 2\n', ""],
