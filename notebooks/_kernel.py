@@ -17,8 +17,12 @@ from traitlets.config import Config
 
 from ._cells import FOLDER
 
-# A notebook imports `tfgen.notebooks`, which is the package that this file belongs to.
-_PRELUDE = f"__import__({__package__!r})"
+# A notebook imports `tfgen.notebooks`, which is the package that this file belongs to. The start-up
+# messages of TensorFlow would be outputs of the cell that imports it.
+_PRELUDE = (
+    f"__import__({__package__!r}); "
+    "__import__('tfgen.system.quiet').system.quiet.import_quietly('tensorflow')"
+)
 
 
 class CellError(Exception):
