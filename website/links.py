@@ -40,7 +40,8 @@ class Links:
         if path in self.content.uris or Path(path).suffix in (".md", ".png"):
             return f"[{words}]({self._target(target)})"
         if not (ROOT / path).exists():
-            return match[0]
+            # A notebook that was not run yet has no page.
+            return f"{words} (`{path}`)" if path.endswith(".ipynb") else match[0]
         if uri := self.content.add_code(path):
             return f"[{words}]({self._relative(uri)})"
         return f"`{path}`" if path.endswith(words.strip("`")) else f"{words} (`{path}`)"

@@ -42,7 +42,7 @@ class Classifier(ImageModel):
     Raises:
         tfgen.errors.UsageError: an argument is out of its range (a `ValueError`).
 
-    Example:
+    Examples:
         >>> classifier = Classifier()
         >>> classifier.compile(optimizer="adam")
         >>> classifier.fit(images, labels, epochs=1)  # uint8[N, 28, 28, 1], int[N]

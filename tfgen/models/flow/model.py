@@ -65,7 +65,7 @@ class Flow(GenerativeModel):
     Raises:
         tfgen.errors.UsageError: an argument is out of its range (a `ValueError`).
 
-    Example:
+    Examples:
         >>> flow = Flow()
         >>> flow.compile(optimizer="adam")
         >>> flow.fit(images, epochs=1)  # uint8[N, 28, 28, 1]

@@ -67,7 +67,7 @@ class GAN(TwoPlayerModel):
         tfgen.errors.UsageError: an argument is out of its range, or a network does not map the
             shapes above (a `ValueError`).
 
-    Example:
+    Examples:
         >>> gan = GAN()
         >>> gan.compile(**gan.default_optimizers(2e-4))
         >>> gan.fit(images, epochs=1)  # uint8[N, 28, 28, 1]

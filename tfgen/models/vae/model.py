@@ -69,7 +69,7 @@ class VAE(LatentVariableModel):
         tfgen.errors.UsageError: an argument is out of its range, or a network does not map the
             shapes above (a `ValueError`).
 
-    Example:
+    Examples:
         >>> vae = VAE(latent_dim=2)
         >>> vae.compile(optimizer="adam")
         >>> vae.fit(images, epochs=1)  # uint8[N, 28, 28, 1]
