@@ -33,7 +33,7 @@ def summary_of(name: str) -> str:
     attribute = "load" if attribute == "load_data" else attribute
     body = parsed(home).body
     for index, node in enumerate(body):
-        if getattr(node, "name", None) == attribute:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:
             return _first_line(ast.get_docstring(node))
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == attribute:
             return _first_line(_text_of(body[index + 1]))
