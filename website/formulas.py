@@ -12,6 +12,8 @@ _MATHML = "http://www.w3.org/1998/Math/MathML"
 # Elements whose children stand beside each other, and those whose first child carries the others.
 _ROWS = ("math", "mrow", "mstyle", "mtd")
 _SCRIPTS = ("msub", "msup", "msubsup", "munder", "mover", "munderover")
+# Functions whose limits are below them in a formula that has a line of its own.
+_WITH_LIMITS = ("max", "min", "lim", "sup", "inf", "argmax", "argmin")
 # What latex2mathml does not know, in words that it knows.
 _REPLACEMENTS = {
     r"\\(begin|end){(align|gather)ed}": r"\\\1{\2*}",
@@ -20,6 +22,7 @@ _REPLACEMENTS = {
 }
 # What the extension arithmatex has marked in a page.
 _MARKED = re.compile(r'<(span|div) class="arithmatex">\s*\\[(\[](.*?)\\[)\]]\s*</\1>', re.S)
+_CODE = re.compile(r"<(pre|code)\b.*?</\1>", re.S)
 
 
 class FormulaError(ValueError):
@@ -48,6 +51,8 @@ def to_mathml(latex: str, is_block: bool) -> str:
     tree = ElementTree.fromstring(mathml)
     for element in list(tree.iter()):
         _mend(element)
+        if is_block and _kind(element) == "msub" and element[0].text in _WITH_LIMITS:
+            element.tag = f"{{{_MATHML}}}munder"
     for element in list(tree.iter()):
         if _kind(element) in _ROWS:
             _set_apart(element)
@@ -98,11 +103,18 @@ def _set_apart(row: ElementTree.Element) -> None:
 
 
 def in_page(page: str) -> str:
-    """The HTML of a page, with MathML in place of its formulas."""
+    """The HTML of a page, with MathML in place of its formulas.
+
+    Raises:
+        FormulaError: a formula has no MathML, or was not recognized as one.
+    """
 
     def replacement(match: re.Match[str]) -> str:
         is_block = match[1] == "div"
         mathml = to_mathml(html.unescape(match[2]).strip(), is_block)
         return f'<div class="formula">{mathml}</div>' if is_block else mathml
 
-    return _MARKED.sub(replacement, page)
+    page = _MARKED.sub(replacement, page)
+    if unmarked := re.search(r"\$\$.{,40}", _CODE.sub("", page), re.S):
+        raise FormulaError(f"not recognized as a formula: {unmarked[0]!r}")
+    return page

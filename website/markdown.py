@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 _FENCE = re.compile(r" *(`{3,}|~{3,})")
 _ITEM = re.compile(r" *([-*+]|1[.)]) ")
-_DISPLAY = re.compile(r"^\$\$.*?\$\$[ ]*$", re.S | re.M)
+_DISPLAY = re.compile(r"^(\$\$.*?\$\$[ ]*)$", re.S | re.M)
 
 
 def outside_fences(text: str, change: Callable[[str], str]) -> str:
@@ -37,7 +37,14 @@ def with_blank_lines(text: str) -> str:
 
     The host begins a list or a formula within a paragraph; MkDocs wants a blank line first.
     """
-    text = _DISPLAY.sub(lambda match: f"\n{match[0]}\n", text)
+    # The formulas are every other part. A line of one may begin with a plus, as an item does.
+    parts = _DISPLAY.split(text)
+    parts[::2] = [_set_lists_apart(part) for part in parts[::2]]
+    parts[1::2] = [f"\n{formula}\n" for formula in parts[1::2]]
+    return "".join(parts)
+
+
+def _set_lists_apart(text: str) -> str:
     lines: list[str] = []
     for line in text.splitlines(keepends=True):
         before = lines[-1] if lines else "\n"

@@ -37,10 +37,15 @@ def test_an_aligned_formula_is_a_table() -> None:
     assert 'display="block"' in mathml and mathml.count("<mtr>") == 2
 
 
-@pytest.mark.parametrize("latex", [r"\begin{foo} x \end{foo}", r"\foo{x}", r"\left( x"])
+@pytest.mark.parametrize("latex", [r"\foo{x}", r"\left( x", "a & b"])
 def test_what_has_no_mathml_stops_the_build(latex: str) -> None:
-    with pytest.raises(formulas.FormulaError, match=r"foo|left"):
+    with pytest.raises(formulas.FormulaError, match=r"foo|left|&"):
         formulas.to_mathml(latex, is_block=True)
+
+
+def test_limits_are_below_in_a_line_of_their_own() -> None:
+    assert "<munder><mi>max</mi>" in formulas.to_mathml(r"\max_D V", is_block=True)
+    assert "<msub><mi>max</mi>" in formulas.to_mathml(r"\max_D V", is_block=False)
 
 
 def test_only_marked_formulas_of_a_page_change() -> None:
@@ -48,3 +53,6 @@ def test_only_marked_formulas_of_a_page_change() -> None:
     page = formulas.in_page(marked)
     assert page.endswith(r"</p><code>\(x\)</code>")
     assert plain(page) == r"a x&lt;y\(x\)"
+    assert formulas.in_page("<code>$$</code>") == "<code>$$</code>"
+    with pytest.raises(formulas.FormulaError, match="not recognized"):
+        formulas.in_page(r"<p>$$\log p</p>")

@@ -27,6 +27,10 @@ def test_lists_and_formulas_within_a_paragraph_stand_apart() -> None:
     )
 
 
+def test_a_line_of_a_formula_is_no_item_of_a_list() -> None:
+    assert markdown.with_blank_lines("$$a\n+ b$$\n") == "\n$$a\n+ b$$\n\n"
+
+
 def test_comments_are_left_out() -> None:
     assert (
         markdown.without_comments("<!-- a\nb -->\ntext <!-- kept -->\n") == "text <!-- kept -->\n"
