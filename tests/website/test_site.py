@@ -156,7 +156,7 @@ def test_the_search_works_from_a_folder_without_a_network(site: Path, browser: o
     requested: list[str] = []
     page.on("request", lambda request: requested.append(request.url))
     page.goto((site / "train.html").as_uri())
-    queries = {"PixelCNN++": "tfgen.models.vae.logistic_mixture.LogisticMixture"}
+    queries = {"PixelCNN": "tfgen.models.vae.logistic_mixture.LogisticMixture"}
     if (ROOT / "notebooks" / "vae.ipynb").exists():
         queries["Question 1.4"] = "Question 1.4"
     for query, title in queries.items():
