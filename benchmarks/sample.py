@@ -33,7 +33,7 @@ import numpy as np
 from tfgen.cli._command import run_command
 from tfgen.cli._flags import Parser
 from train_epoch import PRODUCTS_A_ROUND, busy_seconds, product_flops, timed
-from train_report import MAX_OTHERS, cpu_model
+from train_report import MAX_OTHERS, cpu_model, usable_cores
 
 from tfgen import __version__
 from tfgen.errors import UsageError, WorkError
@@ -185,13 +185,8 @@ def import_peers() -> ModuleType:
         raise WorkError(
             "the peers need PyTorch, the [bench] extra: pip install '.[bench]'"
         ) from None
-    peers.torch.set_num_threads(cores())
+    peers.torch.set_num_threads(usable_cores())
     return peers
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def smallest_call(tf: Any) -> float:
@@ -316,7 +311,11 @@ def describe(
     product = statistics.median(products)
     return {
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "machine": {"cpu": cpu_model(), "cores": cores(), "torch_threads": torch.get_num_threads()},
+        "machine": {
+            "cpu": cpu_model(),
+            "cores": usable_cores(),
+            "torch_threads": torch.get_num_threads(),
+        },
         "versions": {"tfgen": __version__, **versions, "torch": torch.__version__},
         "run": {"rounds": rounds, "least_seconds": LEAST_SECONDS, "version": SHIPPED},
         "product_flops_per_second": products,

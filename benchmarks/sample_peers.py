@@ -15,8 +15,8 @@ from torch.nn import functional
 from torch_layers import (
     GatedResidual,
     array,
-    layers_with,
     load_layers,
+    load_sequence,
     outputs_to_channels_first,
     products,
     products_of,
@@ -141,11 +141,8 @@ class Generator(nn.Module):
 def generator(model: Any) -> nn.Module:
     """The generator of a `tfgen.models.gan.GAN`."""
     peer = Generator(model.config)
-    layers = model.generator.layers
-    load_layers(layers_with(peer.network, "running_mean"), layers_with(layers, "moving_mean"))
-    modules = products(peer.network)
-    load_layers(modules, products_of(layers))
-    outputs_to_channels_first(modules[1], peer.small)
+    load_sequence(peer.network, model.generator.layers)
+    outputs_to_channels_first(products(peer.network)[1], peer.small)
     return peer
 
 

@@ -3,7 +3,7 @@
 Images are channels first, as in PyTorch's own layers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,13 @@ def load_layers(modules: Iterable[Any], layers: Iterable[Any]) -> None:
         module.weight.copy_(kernel.permute(axes))
         if layer.bias is not None:
             module.bias.copy_(array(layer.bias))
+
+
+def load_sequence(modules: Iterable[Any], layers: Sequence[Any]) -> None:
+    """Copies the weights of a sequence of Keras layers, with batch normalization between them."""
+    modules = list(modules)
+    load_layers(layers_with(modules, "running_mean"), layers_with(layers, "moving_mean"))
+    load_layers(products(nn.Sequential(*modules)), products_of(layers))
 
 
 @torch.no_grad()

@@ -4,7 +4,8 @@ tfgen and the peer in PyTorch train in turns, so that other work on the machine 
 least time is what the epoch's dense layers would take at the rate of a large matrix product,
 which is measured right before and right after each epoch of tfgen. Everything runs on the CPU.
 
-With `--preset images`, a step is compared with four ways to take the same step in PyTorch.
+A step of a convolutional preset is compared with four ways to take the same step in PyTorch, as
+`train_presets.py` does for several presets.
 """
 
 import argparse
@@ -36,8 +37,8 @@ PROG = "train_epoch"
 # Rows and columns of the two matrices of the product.
 PRODUCT_SIZE = 2048
 PRODUCTS_A_ROUND = 5
-# The preset that train_images.py compares.
-IMAGES = "images"
+# The preset that is compared on random images.
+RANDOM_IMAGES = "images"
 # How often imports and decoding are timed.
 START_REPEATS = 3
 
@@ -96,8 +97,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     arguments = parse(argv)
-    if arguments.preset == IMAGES:
-        importlib.import_module("train_images").compare(arguments)
+    config = preset_config(arguments.model, arguments.preset, arguments.batch_size)
+    if is_convolutional(config):
+        presets = importlib.import_module("train_presets")
+        settings = presets.Settings(
+            arguments.epochs, None, arguments.side, arguments.data_dir, arguments.json
+        )
+        presets.compare([config], settings)
         return
     comparison = find_comparison(arguments.model)
     import_seconds = [time_import(arguments.model) for _ in range(START_REPEATS)]
@@ -108,7 +114,7 @@ def _body(argv: list[str]) -> None:
         cpu.share_cores()
     decodes = [timed(lambda: load(data_dir=arguments.data_dir)) for _ in range(START_REPEATS)]
     dataset: Dataset = decodes[-1][1]
-    config = plan.with_data(run_config(arguments), dataset)
+    config = plan.with_data(config, dataset)
     images = dataset.train.images
     steps = steps_per_epoch(len(images), config.options.batch_size)
     model = plan.compiled_model(config, None, steps)
@@ -146,7 +152,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--preset", metavar="NAME", help="named setting (default: the family's first)"
     )
     parser.add_argument(
-        "--epochs", type=int, default=3, metavar="N", help="timed epochs (default: 3)"
+        "--epochs",
+        type=int,
+        default=3,
+        metavar="N",
+        help="timed epochs; convolutional presets: timed rounds of some steps (default: 3)",
     )
     parser.add_argument(
         "--batch-size", type=int, metavar="N", help="images per step (default: the preset's)"
@@ -168,23 +178,28 @@ def parse(argv: list[str]) -> argparse.Namespace:
     preset = entry.preset(arguments.preset)
     if arguments.batch_size is None:
         arguments.batch_size = preset.batch_size
-    if arguments.preset == IMAGES and arguments.data_dir is not None:
+    if arguments.preset == RANDOM_IMAGES and arguments.data_dir is not None:
         raise UsageError(
-            f"--data-dir {arguments.data_dir} has no effect with --preset {IMAGES}, which trains "
-            "on random images; leave it out"
+            f"--data-dir {arguments.data_dir} has no effect with --preset {RANDOM_IMAGES}, which "
+            "trains on random images; leave it out"
         )
     if arguments.epochs < 1:
         raise UsageError(f"--epochs {arguments.epochs} is too small; the least is 1")
     return arguments
 
 
-def run_config(arguments: argparse.Namespace) -> RunConfig:
-    """The configuration that `tfgen-train` would use."""
-    preset = registry.family(arguments.model).preset(arguments.preset)
-    options = TrainingOptions(
-        **{**preset.training(), "preset": arguments.preset, "batch_size": arguments.batch_size}
-    )
-    return RunConfig(arguments.model, preset.model, options)
+def preset_config(family: str, name: str, batch_size: int | None = None) -> RunConfig:
+    """The configuration that `tfgen-train` would use; `batch_size` replaces the preset's."""
+    preset = registry.family(family).preset(name)
+    values = {**preset.training(), "preset": name}
+    if batch_size is not None:
+        values["batch_size"] = batch_size
+    return RunConfig(family, preset.model, TrainingOptions(**values))
+
+
+def is_convolutional(config: RunConfig) -> bool:
+    """Whether the networks are convolutional: then `peers.py` has no peer."""
+    return getattr(config.model, "architecture", "dense") != "dense"
 
 
 def find_comparison(family: str) -> Any:

@@ -23,9 +23,7 @@ def describe(config: RunConfig, steps: int, measured: Any, comparison: Any) -> d
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
         "machine": {
             "cpu": cpu_model(),
-            "cores": len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count(),
+            "cores": usable_cores(),
             "torch_threads": torch.get_num_threads(),
         },
         "versions": {"tfgen": __version__, **run.package_versions(), "torch": torch.__version__},
@@ -51,6 +49,11 @@ def describe(config: RunConfig, steps: int, measured: Any, comparison: Any) -> d
         "compared": comparison.logged,
         "bounds": {"ratio": comparison.max_ratio, "percent_of_product": comparison.min_percent},
     }
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_model() -> str:

@@ -1,4 +1,4 @@
-"""The multi-scale flow of the preset `images` in PyTorch, from bytes to latents."""
+"""The flow of the presets `multiscale` and `images` in PyTorch, from bytes to latents."""
 
 import math
 from typing import Any
@@ -105,7 +105,7 @@ class FlowTwin(Twin):
     """A flow with variational dequantization, and a step on −log p(x).
 
     Raises:
-        UsageError: the configuration is not like that of the preset `images`.
+        UsageError: the configuration is not like that of these presets.
     """
 
     def __init__(self, config: RunConfig, way: str):
@@ -113,7 +113,7 @@ class FlowTwin(Twin):
         model = self.config = config.model
         wanted = "multiscale", "variational", 0
         if (model.architecture, model.dequantization, model.num_classes) != wanted:
-            raise UsageError("the twin of flow is like its preset images")
+            raise UsageError("the twins of flow are like its presets multiscale and images")
         if not model.components:
             raise UsageError("the twin of flow has mixture couplings")
         if (model.dequantization_couplings, model.dequantization_components) != (2, 0):
@@ -132,7 +132,8 @@ class FlowTwin(Twin):
         self.clip_norm = config.options.clip_norm
         # One graph for all steps of a scale: to compile a graph of all steps takes many minutes.
         self.take_step = self.compiled(lambda step, state: step(state, self.precision))
-        self.optimizer = make_adam(self.parameters(), config.options.learning_rate, (0.9, 0.999))
+        rate = config.options.learning_rate
+        self.optimizers = [make_adam(self.parameters(), rate, (0.9, 0.999))]
         self.average = Average(self.parameters(), model.ema_decay) if model.ema_decay else None
 
     def dequantize(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,10 +17,11 @@ from torch_layers import (
 from twins import Average, Twin, make_adam
 
 from tfgen.errors import UsageError
+from tfgen.models.gan.config import GANConfig
 from tfgen.settings.model import halved, halvings
 from tfgen.settings.training import RunConfig
 
-_LEAK = 0.2
+LEAK = 0.2
 
 
 class DoublingConv2d(nn.Conv2d):
@@ -70,9 +71,9 @@ class DiscriminatorBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
         self.main = nn.Sequential(
-            nn.LeakyReLU(_LEAK),
+            nn.LeakyReLU(LEAK),
             HalvingConv2d(inputs, outputs),
-            nn.LeakyReLU(_LEAK),
+            nn.LeakyReLU(LEAK),
             nn.Conv2d(outputs, outputs, 3, padding=1),
         )
         same = inputs == outputs
@@ -88,46 +89,23 @@ def doubling(inputs: int, outputs: int) -> list[nn.Module]:
     return [nn.BatchNorm2d(inputs), nn.ReLU(), DoublingConv2d(inputs, outputs)]
 
 
-class GANTwin(Twin):
-    """Generator, discriminator and their step: relativistic loss, R₁, R₂, EMA.
+class GameTwin(Twin):
+    """What the GANs share: their optimizers, the EMA of the generator, and one step of a network.
 
     Raises:
-        UsageError: the configuration is not like that of the preset `images`, or a side is not
+        UsageError: the configuration is not like that of a preset with a twin, or a side is not
             divisible often enough.
     """
+
+    # Latents to events, before the hyperbolic tangent.
+    generator: nn.Sequential
+    # Events to logits; the last layer has float32.
+    discriminator: nn.Sequential
 
     def __init__(self, config: RunConfig, way: str):
         super().__init__(way)
         model = self.config = config.model
-        expected = "residual", "relativistic", (), 1, 0
-        actual = model.architecture, model.loss, tuple(model.diff_augment), model.critic_steps
-        height, width, depth = model.image_shape
-        times = model.halvings or halvings(model.image_shape)
-        if (*actual, model.num_classes) != expected or height % 2**times or width % 2**times:
-            raise UsageError("the twin of gan is like its preset images, for sides of 32, 64, …")
-        half = model.channels
-        channels = [max(1, half // 2), *(half * min(2**index, 8) for index in range(times))]
-        self.smallest = (channels[-1], *halved(model.image_shape, times))
-        falling = channels[:0:-1]
-        self.generator = nn.Sequential(
-            nn.Linear(model.latent_dim, math.prod(self.smallest)),
-            nn.Unflatten(1, self.smallest),
-            *itertools.starmap(GeneratorBlock, itertools.pairwise(falling)),
-            *doubling(falling[-1], channels[0]),
-            nn.BatchNorm2d(channels[0]),
-            nn.ReLU(),
-            nn.Conv2d(channels[0], depth, 3, padding=1),
-        )
-        self.discriminator = nn.Sequential(
-            nn.Conv2d(depth, channels[0], 3, padding=1),
-            nn.LeakyReLU(_LEAK),
-            HalvingConv2d(channels[0], channels[1]),
-            *itertools.starmap(DiscriminatorBlock, itertools.pairwise(channels[1:])),
-            nn.LeakyReLU(_LEAK),
-            nn.Flatten(),
-            nn.Linear(math.prod(self.smallest), 1, bias=False),
-        )
-        # PyTorch does not compile the second derivatives that the penalties need.
+        self.build(model)
         self.fast_generator = self.compiled(self._generate)
         self.fast_discriminator = self.compiled(self._discriminate)
         rate, betas = config.options.learning_rate, (model.beta_1, model.beta_2)
@@ -142,6 +120,10 @@ class GANTwin(Twin):
         self.average = Average([*self.generator.parameters(), *moments], model.ema_decay)
         self.steps = 0
 
+    def build(self, config: GANConfig) -> None:
+        """Creates `generator` and `discriminator`."""
+        raise NotImplementedError
+
     def _generate(self, latents: torch.Tensor) -> torch.Tensor:
         with self.precision():
             outputs = self.generator(latents)
@@ -153,54 +135,13 @@ class GANTwin(Twin):
         logits: torch.Tensor = self.discriminator[-1](features.float())[:, 0]
         return logits
 
-    def step(self, images: torch.Tensor) -> torch.Tensor:
-        """The generator's move, then the discriminator's; the discriminator's mean loss."""
-        real = images.float() / 127.5 - 1
-        with torch.no_grad():
-            real_logits = self.fast_discriminator(real)
-        fake = self.fast_generator(torch.randn(len(real), self.config.latent_dim))
-        self.discriminator.requires_grad_(False)
-        fake_logits = self.fast_discriminator(fake)
-        self._descend(0, functional.softplus(real_logits - fake_logits).mean())
-        self.average.update()
-        self.discriminator.requires_grad_(True)
-        pair = real, fake.detach()
-        every = self.config.penalty_every
-        self.steps += 1
-        if self.steps % every:
-            real_logits, fake_logits = map(self.fast_discriminator, pair)
-            loss = functional.softplus(fake_logits - real_logits).mean()
-        else:
-            pair = tuple(events.requires_grad_() for events in pair)
-            real_logits, fake_logits = map(self._discriminate, pair)
-            loss = functional.softplus(fake_logits - real_logits).mean()
-            slopes = torch.autograd.grad(
-                real_logits.sum() + fake_logits.sum(), pair, create_graph=True
-            )
-            weights = self.config.r1, self.config.r2
-            for weight, slope in zip(weights, slopes, strict=True):
-                loss = loss + every * weight / 2 * slope.square().sum() / len(real)
-        self._descend(1, loss)
-        return loss.detach()
-
-    def _descend(self, player: int, loss: torch.Tensor) -> None:
+    def descend(self, player: int, loss: torch.Tensor) -> None:
+        """One step of the generator, player 0, or of the discriminator, player 1."""
         self.optimizers[player].zero_grad()
         loss.backward()
         self.optimizers[player].step()
 
     # --- the same as tfgen's? -----------------------------------------------------------------
-
-    def load(self, model: Any) -> None:
-        """Takes over the weights of a `tfgen.GAN`."""
-        for network, layers in (
-            (self.generator, model.generator.layers),
-            (self.discriminator, model.discriminator.layers),
-        ):
-            for kind, name in _KINDS.items():
-                modules = [module for module in network.modules() if type(module) is kind]
-                load_layers(modules, created(layers, name))
-        outputs_to_channels_first(self.generator[0], self.smallest)
-        inputs_to_channels_first(self.discriminator[-1], self.smallest)
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
         """Generated events, channels last, and logits of images."""
@@ -216,6 +157,88 @@ class GANTwin(Twin):
         latents = _latents(len(images), model.latent_dim)
         events = (images / 127.5 - 1).astype(np.float32)
         return [model.generate(latents).numpy(), model.discriminate(events).numpy()]
+
+
+class GANTwin(GameTwin):
+    """Residual networks and their step: relativistic loss, R₁, R₂."""
+
+    def build(self, config: GANConfig) -> None:
+        """Creates residual networks."""
+        expected = "relativistic", (), 1, 0
+        actual = config.loss, tuple(config.diff_augment), config.critic_steps
+        height, width, depth = config.image_shape
+        times = config.halvings or halvings(config.image_shape)
+        if (*actual, config.num_classes) != expected or height % 2**times or width % 2**times:
+            raise UsageError(
+                "the residual twin of gan is like its preset images, for sides of 32, 64, …"
+            )
+        half = config.channels
+        channels = [max(1, half // 2), *(half * min(2**index, 8) for index in range(times))]
+        self.smallest = (channels[-1], *halved(config.image_shape, times))
+        falling = channels[:0:-1]
+        self.generator = nn.Sequential(
+            nn.Linear(config.latent_dim, math.prod(self.smallest)),
+            nn.Unflatten(1, self.smallest),
+            *itertools.starmap(GeneratorBlock, itertools.pairwise(falling)),
+            *doubling(falling[-1], channels[0]),
+            nn.BatchNorm2d(channels[0]),
+            nn.ReLU(),
+            nn.Conv2d(channels[0], depth, 3, padding=1),
+        )
+        self.discriminator = nn.Sequential(
+            nn.Conv2d(depth, channels[0], 3, padding=1),
+            nn.LeakyReLU(LEAK),
+            HalvingConv2d(channels[0], channels[1]),
+            *itertools.starmap(DiscriminatorBlock, itertools.pairwise(channels[1:])),
+            nn.LeakyReLU(LEAK),
+            nn.Flatten(),
+            nn.Linear(math.prod(self.smallest), 1, bias=False),
+        )
+
+    def step(self, images: torch.Tensor) -> torch.Tensor:
+        """The generator's move, then the discriminator's; the discriminator's mean loss."""
+        real = images.float() / 127.5 - 1
+        with torch.no_grad():
+            real_logits = self.fast_discriminator(real)
+        fake = self.fast_generator(torch.randn(len(real), self.config.latent_dim))
+        self.discriminator.requires_grad_(False)
+        fake_logits = self.fast_discriminator(fake)
+        self.descend(0, functional.softplus(real_logits - fake_logits).mean())
+        self.average.update()
+        self.discriminator.requires_grad_(True)
+        pair = real, fake.detach()
+        every = self.config.penalty_every
+        self.steps += 1
+        if self.steps % every:
+            real_logits, fake_logits = map(self.fast_discriminator, pair)
+            loss = functional.softplus(fake_logits - real_logits).mean()
+        else:
+            pair = tuple(events.requires_grad_() for events in pair)
+            # PyTorch does not compile second derivatives.
+            real_logits, fake_logits = map(self._discriminate, pair)
+            loss = functional.softplus(fake_logits - real_logits).mean()
+            slopes = torch.autograd.grad(
+                real_logits.sum() + fake_logits.sum(), pair, create_graph=True
+            )
+            weights = self.config.r1, self.config.r2
+            for weight, slope in zip(weights, slopes, strict=True):
+                loss = loss + every * weight / 2 * slope.square().sum() / len(real)
+        self.descend(1, loss)
+        return loss.detach()
+
+    # --- the same as tfgen's? -----------------------------------------------------------------
+
+    def load(self, model: Any) -> None:
+        """Takes over the weights of a `tfgen.GAN`."""
+        for network, layers in (
+            (self.generator, model.generator.layers),
+            (self.discriminator, model.discriminator.layers),
+        ):
+            for kind, name in _KINDS.items():
+                modules = [module for module in network.modules() if type(module) is kind]
+                load_layers(modules, created(layers, name))
+        outputs_to_channels_first(self.generator[0], self.smallest)
+        inputs_to_channels_first(self.discriminator[-1], self.smallest)
 
 
 # Modules of the twin, and the classes of the Keras layers that they are.

@@ -1,9 +1,9 @@
-"""The convolutional VAE of the preset `images` in PyTorch."""
+"""The convolutional VAE of the presets `conv` and `images` in PyTorch."""
 
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,19 +20,25 @@ from torch_layers import (
 from twins import Average, Twin, make_adam
 
 from tfgen.errors import UsageError
+from tfgen.models.vae.config import VAEConfig
 from tfgen.settings.model import halved, halvings
 from tfgen.settings.training import RunConfig
 
-_MIN_STDDEV = 1e-7  # as in tfgen.models.vae.model
+_MIN_STDDEV = 1e-7  # as in tfgen.models.vae.distributions
 _LOG_SCALES = (-7.0, 7.0)  # as in tfgen.models.vae.logistic_mixture
 _HALF_BIN = 1 / 255
+# Weight of the KL with which the objectives are compared.
+_COMPARED_WEIGHT = 0.25
+
+# log p(x|z), `[B]`, and the KL of each level of latents, `[B]`, in nats.
+Terms: TypeAlias = tuple[torch.Tensor, list[torch.Tensor]]
 
 
-class VAETwin(Twin):
-    """Encoder, decoder and a step on −ELBO, whose likelihood is a mixture of logistics.
+class BoundTwin(Twin):
+    """What the VAEs share: events, likelihood, −ELBO with free bits and KL warm-up, and its step.
 
     Raises:
-        UsageError: the configuration is not like that of the preset `images`, or a side is not
+        UsageError: the configuration is not like that of a preset with a twin, or a side is not
             divisible often enough.
     """
 
@@ -40,51 +46,47 @@ class VAETwin(Twin):
         super().__init__(way)
         model, options = config.model, config.options
         self.config, self.clip_norm = model, options.clip_norm
-        wanted = "convolutional", "logistic_mixture", "elbo", 1, "relu", 0
-        given = model.architecture, model.likelihood, model.objective, model.importance_samples
-        height, width, depth = model.image_shape
         times = model.halvings or halvings(model.image_shape)
-        rest = model.activation, model.num_classes
-        if (*given, *rest) != wanted or height % 2**times or width % 2**times or depth != 3:
-            raise UsageError("the twin of vae is like its preset images, for sides of 32, 64, …")
-        channels = [model.channels * min(2**index, 8) for index in range(times)]
-        self.smallest = (channels[-1], *halved(model.image_shape, times))
-        flat = math.prod(self.smallest)
-        self.encoder = nn.Sequential(
-            *itertools.chain(*itertools.starmap(self._halved, itertools.pairwise([3, *channels]))),
-            nn.Flatten(),
-            *dense([flat, *model.hidden]),
-            nn.Linear([flat, *model.hidden][-1], 2 * model.latent_dim),
-        )
-        hidden = [model.latent_dim, *model.hidden[::-1]]
-        self.decoder = nn.Sequential(
-            *dense(hidden),
-            nn.Linear(hidden[-1], flat),
-            nn.Unflatten(1, self.smallest),
-            *itertools.chain(
-                *itertools.starmap(
-                    self._doubled, itertools.pairwise([*channels[::-1], 10 * model.mixtures])
-                )
-            ),
-        )
+        check_config(model, times)
+        self.widths = [model.channels * min(2**index, 8) for index in range(times)]
+        self.smallest = (self.widths[-1], *halved(model.image_shape, times))
         centers = (2 * torch.arange(model.mixtures) + 1) / model.mixtures - 1
         self.register_buffer("centers", centers[:, None, None])
+        # Weight of the KL. A tensor, because a number would be compiled into the graph.
+        self.register_buffer("kl_weight", torch.ones(()))
+        self.steps = 0
+        self.build(model)
         self.loss = self.compiled(self._loss)
-        self.optimizer = make_adam(self.parameters(), options.learning_rate, (0.9, 0.999))
+        self.optimizers = [make_adam(self.parameters(), options.learning_rate, (0.9, 0.999))]
         self.average = Average(self.parameters(), model.ema_decay) if model.ema_decay else None
 
-    def _halved(self, inputs: int, outputs: int) -> list[nn.Module]:
-        """A strided convolution, gated blocks and ReLU."""
-        blocks = [GatedResidual(outputs) for _ in range(self.config.blocks)]
-        return [nn.Conv2d(inputs, outputs, 4, 2, 1), *blocks, nn.ReLU()]
+    def build(self, config: VAEConfig) -> None:
+        """Creates the networks."""
+        raise NotImplementedError
 
-    def _doubled(self, inputs: int, outputs: int) -> list[nn.Module]:
-        """Gated blocks, ReLU and a transposed convolution."""
-        blocks = [GatedResidual(inputs) for _ in range(self.config.blocks)]
-        return [*blocks, nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
+    def terms(self, events: torch.Tensor, noise: Sequence[torch.Tensor] | None = None) -> Terms:
+        """The terms of the ELBO of events `[B, C, H, W]`, with one sample of z.
+
+        Args:
+            events: in 0…1, or in −1…1 for a mixture of logistics.
+            noise: standard normal, of each level of latents; None draws it.
+        """
+        raise NotImplementedError
+
+    @property
+    def output_channels(self) -> int:
+        """Numbers that the decoder has for each pixel."""
+        return 10 * self.config.mixtures if self.config.is_of_bytes else self.config.image_shape[2]
 
     def log_likelihood(self, events: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-        """log p(x|z), nats, `[B]`.
+        """log p(x|z), nats, `[B]`, of events and the decoder's outputs, both channels first."""
+        if self.config.is_of_bytes:
+            return self._log_mixture(events, outputs)
+        losses = functional.binary_cross_entropy_with_logits(outputs, events, reduction="none")
+        return -losses.sum(dim=(1, 2, 3))
+
+    def _log_mixture(self, events: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        """log p(x|z) of a mixture of logistics, nats, `[B]`.
 
         Args:
             events: `[B, 3, H, W]` in −1…1.
@@ -111,26 +113,120 @@ class VAETwin(Twin):
         log_pixels = torch.logsumexp(functional.log_softmax(logits, dim=1) + bins.sum(dim=1), dim=1)
         return log_pixels.sum(dim=(1, 2))
 
-    def _loss(self, images: torch.Tensor) -> torch.Tensor:
-        """Mean −ELBO of `uint8[B, 3, H, W]`, nats, with one sample of z and the exact KL."""
-        events = images.float() / 127.5 - 1
+    def _loss(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The objective and −ELBO, means over `uint8[B, C, H, W]`, nats."""
+        if self.config.is_of_bytes:
+            events = images.float() / 127.5 - 1
+        else:
+            events = torch.bernoulli(images.float() / 255)
+        log_likelihood, kls = self.terms(events)
+        objective = self.objective(log_likelihood, kls).mean()
+        return objective, (sum(kls) - log_likelihood).mean().detach()
+
+    def objective(self, log_likelihood: torch.Tensor, kls: list[torch.Tensor]) -> torch.Tensor:
+        """What training minimizes, of the terms of the ELBO, `[B]`."""
+        free_bits = self.config.free_bits
+        penalty = sum(kl.clamp(min=free_bits) if free_bits else kl for kl in kls)
+        return self.kl_weight * penalty - log_likelihood
+
+    def step(self, images: torch.Tensor) -> torch.Tensor:
+        """One step on the objective; the mean of −ELBO."""
+        if self.config.kl_warmup_steps:
+            self.kl_weight.fill_(min(self.steps / self.config.kl_warmup_steps, 1.0))
+        objective, loss = self.loss(images)
+        self.minimize(objective)
+        self.steps += 1
+        return loss
+
+    # --- the same as tfgen's? -----------------------------------------------------------------
+
+    def noise_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the latents of each level, without the batch, channels last."""
+        raise NotImplementedError
+
+    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
+        """log p(x|z), the KL of each level, and the objective, with given noise and KL weight."""
+        events = torch.from_numpy(_likely_events(self.config, images)).permute(0, 3, 1, 2)
+        shapes = self.noise_shapes()
+        noise = torch.from_numpy(_noise(len(images), sum(map(math.prod, shapes))))
+        parts = noise.split([math.prod(shape) for shape in shapes], dim=1)
+        levels = [
+            part.unflatten(1, shape).movedim(-1, 1)
+            for part, shape in zip(parts, shapes, strict=True)
+        ]
+        log_likelihood, kls = self.terms(events, levels)
+        self.kl_weight.fill_(_COMPARED_WEIGHT)
+        values = [log_likelihood, *kls, self.objective(log_likelihood, kls)]
+        return [value.numpy() for value in values]
+
+    @staticmethod
+    def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
+        """log p(x|z), the KL of each level, and the objective, with given noise and KL weight."""
+        events = _likely_events(model.config, images)
+        noise = _GivenNoise(_noise(len(images), model.latent_dim))
+        log_likelihoods, _, kls = model.sampled_terms(events, noise)
+        bound = model.elbo(events, noise, training=True).bound(_COMPARED_WEIGHT)
+        return [value.numpy() for value in (log_likelihoods[0], *kls, -bound)]
+
+
+class _GivenNoise:
+    """The noise of `tfgen.models.preprocessing.Noise`, with given values in place of drawn ones."""
+
+    def __init__(self, values: np.ndarray):
+        self.values = values
+
+    def normal(self, batch: Any, event_shape: Any, stream: int, dtype: Any) -> np.ndarray:
+        """The values, `[B, 1, D]`."""
+        return self.values[:, None]
+
+
+class VAETwin(BoundTwin):
+    """Convolutional encoder and decoder, with a posterior of independent latents."""
+
+    def build(self, config: VAEConfig) -> None:
+        """Creates encoder and decoder."""
+        channels, flat = self.widths, math.prod(self.smallest)
+        inputs = [config.image_shape[2], *channels]
+        self.encoder = nn.Sequential(
+            *itertools.chain(*itertools.starmap(self._halved, itertools.pairwise(inputs))),
+            nn.Flatten(),
+            *dense([flat, *config.hidden]),
+            nn.Linear([flat, *config.hidden][-1], 2 * config.latent_dim),
+        )
+        hidden = [config.latent_dim, *config.hidden[::-1]]
+        outputs = [*channels[::-1], self.output_channels]
+        self.decoder = nn.Sequential(
+            *dense(hidden),
+            nn.Linear(hidden[-1], flat),
+            nn.Unflatten(1, self.smallest),
+            *itertools.chain(*itertools.starmap(self._doubled, itertools.pairwise(outputs))),
+        )
+
+    def _halved(self, inputs: int, outputs: int) -> list[nn.Module]:
+        """A strided convolution, gated blocks and ReLU."""
+        blocks = [GatedResidual(outputs) for _ in range(self.config.blocks)]
+        return [nn.Conv2d(inputs, outputs, 4, 2, 1), *blocks, nn.ReLU()]
+
+    def _doubled(self, inputs: int, outputs: int) -> list[nn.Module]:
+        """Gated blocks, ReLU and a transposed convolution."""
+        blocks = [GatedResidual(inputs) for _ in range(self.config.blocks)]
+        return [*blocks, nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
+
+    def terms(self, events: torch.Tensor, noise: Sequence[torch.Tensor] | None = None) -> Terms:
+        """See `BoundTwin.terms`; there is one level."""
         with self.precision():
             parameters = self.encoder(events)
         mean, raw_scale = parameters.float().chunk(2, dim=1)
         stddev = functional.softplus(raw_scale) + _MIN_STDDEV
+        epsilon = torch.randn_like(stddev) if noise is None else noise[0]
         with self.precision():
-            outputs = self.decoder(mean + stddev * torch.randn_like(stddev))
-        kl = 0.5 * (mean.square() + stddev.square() - 1 - 2 * stddev.log()).sum()
-        return (kl - self.log_likelihood(events, outputs.float()).sum()) / len(images)
+            outputs = self.decoder(mean + stddev * epsilon)
+        kl = 0.5 * (mean.square() + stddev.square() - 1 - 2 * stddev.log()).sum(dim=1)
+        return self.log_likelihood(events, outputs.float()), [kl]
 
-    def step(self, images: torch.Tensor) -> torch.Tensor:
-        """One step on −ELBO; the mean loss."""
-        loss = self.loss(images)
-        self.minimize(loss)
-        detached: torch.Tensor = loss.detach()
-        return detached
-
-    # --- the same as tfgen's? -----------------------------------------------------------------
+    def noise_shapes(self) -> list[tuple[int, ...]]:
+        """The latents are no maps."""
+        return [(self.config.latent_dim,)]
 
     def load(self, model: Any) -> None:
         """Takes over the weights of a `tfgen.VAE`."""
@@ -144,20 +240,37 @@ class VAETwin(Twin):
         linear = [module for module in self.decoder if isinstance(module, nn.Linear)]
         outputs_to_channels_first(linear[-1], self.smallest)
 
-    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """The posterior's parameters, and log p(x|z) at its mean."""
-        events = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
-        parameters = self.encoder(events)
-        latents = parameters.chunk(2, dim=1)[0]
-        return [parameters.numpy(), self.log_likelihood(events, self.decoder(latents)).numpy()]
 
-    @staticmethod
-    def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
-        """The posterior's parameters, and log p(x|z) at its mean."""
-        events = model.preprocessing.likely_events(images, "float32")
-        parameters = model.encoder(events)
-        latents = parameters[:, : model.latent_dim]
-        return [parameters.numpy(), model.likelihood(latents).log_prob(events).numpy()]
+def check_config(config: VAEConfig, times: int) -> None:
+    """Refuses a model that has no twin.
+
+    Args:
+        config: of the model.
+        times: how often the sides are halved.
+
+    Raises:
+        UsageError: it has no twin.
+    """
+    height, width, depth = config.image_shape
+    expected = "elbo", 1, "relu", 0
+    actual = config.objective, config.importance_samples, config.activation, config.num_classes
+    likelihoods = (("bernoulli", "dynamic", 1), ("logistic_mixture", "none", 3))
+    likelihood = config.likelihood, config.binarization, depth
+    divisible = height % 2**times == 0 and width % 2**times == 0
+    if actual != expected or likelihood not in likelihoods or not divisible:
+        raise UsageError(
+            "the twins of vae are like its presets conv and hierarchical, for grey images, and "
+            "images, for sides of 32, 64, …"
+        )
+
+
+def _likely_events(config: VAEConfig, images: np.ndarray) -> np.ndarray:
+    events = images / 127.5 - 1 if config.is_of_bytes else images >= 128
+    return events.astype(np.float32)
+
+
+def _noise(count: int, dimensions: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((count, dimensions), np.float32)
 
 
 def dense(widths: Sequence[int]) -> list[nn.Module]:
