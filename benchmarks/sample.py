@@ -1,4 +1,7 @@
-"""Compares the sampling rates of the shipped versions with PyTorch and with a matrix product.
+"""Compares the sampling rates of published versions with PyTorch and with a matrix product.
+
+By default, these are the shipped samplers. `--saved-models` compares the newest versions of another
+folder, such as those of hierarchical VAEs that `tfgen-train` has published.
 
 In one run, the script alternates between the signature `decode` of each version and the same
 network in eager PyTorch and under `torch.compile`, so that other work on the machine slows all of
@@ -16,7 +19,6 @@ compilation of a run takes longer, because it also compiles headers that the oth
 """
 
 import argparse
-import datetime
 import importlib
 import json
 import os
@@ -24,27 +26,27 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sample_report import SIDES, describe, print_report
 from tfgen.cli._command import run_command
 from tfgen.cli._flags import Parser
 from train_epoch import PRODUCTS_A_ROUND, busy_seconds, product_flops, timed
-from train_report import MAX_OTHERS, cpu_model, usable_cores
+from train_report import usable_cores
 
-from tfgen import __version__
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing.versions import SHIPPED, find, shipped_folder
+from tfgen.publishing.versions import SHIPPED, Version, find, read_manifest, shipped_folder
+from tfgen.publishing.versions import names as published_names
 from tfgen.system.quiet import import_quietly
 
 if TYPE_CHECKING:
     from tfgen.publishing.opening import Sampler
 
 PROG = "sample"
-NAMES = ("vae", "gan", "flow")
 BATCHES = (1, 64, 1024)
 # A measurement repeats its call until so many seconds have passed.
 LEAST_SECONDS = 0.5
@@ -54,7 +56,6 @@ TOLERANCE = 1e-4
 # side of a whole number a value falls on.
 LEAST_EQUAL = 0.999
 LEVEL = 1 / 255
-SIDES = ("export", "eager", "compiled")
 
 # Latents `float32[B, D]` to images `float32[B, H, W, C]`.
 Decode = Callable[[np.ndarray], np.ndarray]
@@ -66,6 +67,7 @@ class Cell:
 
     Attributes:
         name: of the export.
+        family: of its model.
         batch: images a call.
         flops: of the products and convolutions of one image, a multiply-add being two.
         first_seconds: of each side's first call, in which it is traced or compiled.
@@ -77,6 +79,7 @@ class Cell:
     """
 
     name: str
+    family: str
     batch: int
     flops: int
     first_seconds: dict[str, float] = field(default_factory=dict)
@@ -84,21 +87,25 @@ class Cell:
     rates: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
     others: list[float] = field(default_factory=list)
 
-    def summary(self, product: float) -> dict[str, Any]:
+    def summary(self, product: float, smallest: float) -> dict[str, Any]:
         """Medians, what they are relative to the export, and their share of the product's rate.
 
         Args:
             product: rate of the matrix product, FLOP/s.
+            smallest: seconds of the smallest call of a `tf.function`.
         """
         median = {side: statistics.median(rates) for side, rates in self.rates.items()}
         floor = product / self.flops
+        calls = {side: self.batch / rate for side, rate in median.items()}
         return {
             "images_per_second": median,
             "export_to": {side: median["export"] / median[side] for side in SIDES[1:]},
             "floor_images_per_second": floor,
             "percent_of_floor": {side: 100 * rate / floor for side, rate in median.items()},
             # A call of a compiled function takes little beside its compilation.
-            "compile_seconds": self.first_seconds["compiled"] - self.batch / median["compiled"],
+            "compile_seconds": self.first_seconds["compiled"] - calls["compiled"],
+            "call_seconds": calls,
+            "call_ratio": calls["export"] / (smallest + min(calls["eager"], calls["compiled"])),
         }
 
 
@@ -121,14 +128,15 @@ def _body(argv: list[str]) -> None:
     # Compiled anew in each run, lest a cache make compilation look quick.
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-        for name in arguments.names:
-            sampler, peer = open_pair(name, peers)
+        for version in find_versions(arguments.names, arguments.saved_models):
+            family, sampler, peer = open_pair(version, peers)
             flops = count_flops(peer, sampler.latent_dim)
             for batch in arguments.batches:
-                cells.append(measure(Cell(name, batch, flops), sampler, peer, arguments.rounds))
+                cell = Cell(version.name, family, batch, flops)
+                cells.append(measure(cell, sampler, peer, arguments.rounds))
                 products += product_flops(PRODUCTS_A_ROUND)
-    report = describe(cells, products, arguments.rounds, run.package_versions())
-    report["smallest_call_seconds"] = smallest
+    versions = run.package_versions()
+    report = describe(cells, products, smallest, arguments.rounds, LEAST_SECONDS, versions)
     print_report(report)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -144,10 +152,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--names",
         nargs="+",
-        choices=NAMES,
-        default=NAMES,
         metavar="NAME",
-        help="exports (default: all)",
+        help="exports (default: all that have a peer)",
+    )
+    parser.add_argument(
+        "--saved-models",
+        type=Path,
+        metavar="PATH",
+        help="folder of published models, whose newest versions are compared (default: the shipped "
+        "versions)",
     )
     parser.add_argument(
         "--batches",
@@ -196,18 +209,35 @@ def smallest_call(tf: Any) -> float:
     return statistics.median(timed(lambda: add(one))[0] for _ in range(1000))
 
 
-# --- both sides
-# ------------------------------------------------------------------------------------------
+# --- both sides -------------------------------------------------------------------------
 
 
-def open_pair(name: str, peers: ModuleType) -> tuple["Sampler", Any]:
-    """The shipped export of that name and its peer, which has the export's weights."""
+def find_versions(names: Sequence[str] | None, saved_models: Path | None) -> list[Version]:
+    """The versions to compare.
+
+    Args:
+        names: of the published models; None takes all that generate images.
+        saved_models: folder whose newest versions are compared; None takes the shipped versions.
+
+    Raises:
+        UsageError: there is no such name, or it generates no images.
+    """
+    folder, number = (shipped_folder(), SHIPPED) if saved_models is None else (saved_models, None)
+    versions = [find(name, folder, number) for name in names or published_names(folder)]
+    generating = [v for v in versions if "decode" in read_manifest(v.path)["signatures"]]
+    if names and len(generating) < len(versions):
+        raise UsageError(f"{' '.join(names)}: not all of these generate images; leave out the rest")
+    return generating
+
+
+def open_pair(version: Version, peers: ModuleType) -> tuple[str, "Sampler", Any]:
+    """The family of a version, the version itself, and its peer, which has the same weights."""
     opening = importlib.import_module("tfgen.publishing.opening")
-    version = find(name, shipped_folder(), SHIPPED)
+    family = read_manifest(version.path)["run"]["family"]
     model = opening.exported_model(version.path)
     # An export has the EMA of the weights, if there is one.
     with model.averaged():
-        return opening.Sampler(version), peers.PEERS[name](model).eval()
+        return family, opening.Sampler(version), peers.PEERS[family](model).eval()
 
 
 def count_flops(peer: Any, latent_dim: int) -> int:
@@ -256,7 +286,7 @@ def measure(cell: Cell, sampler: "Sampler", peer: Any, rounds: int) -> Cell:
     for side, decode in sides.items():
         cell.first_seconds[side], images[side] = timed(lambda decode=decode: decode(latents))
     for side in SIDES[1:]:
-        cell.agreement[side] = agreement(cell.name, side, images["export"], images[side])
+        cell.agreement[side] = agreement(cell, side, images["export"], images[side])
     for number in range(1, rounds + 1):
         for side, decode in sides.items():
             rate, others = images_per_second(decode, latents)
@@ -267,7 +297,7 @@ def measure(cell: Cell, sampler: "Sampler", peer: Any, rounds: int) -> Cell:
     return cell
 
 
-def agreement(name: str, side: str, ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+def agreement(cell: Cell, side: str, ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     """The largest difference of two arrays of images, and the share of pixels that are equal.
 
     Raises:
@@ -276,11 +306,11 @@ def agreement(name: str, side: str, ours: np.ndarray, theirs: np.ndarray) -> dic
     difference = np.abs(ours - theirs)
     largest, equal = float(difference.max()), float((difference < LEVEL / 2).mean())
     bytes_agree = equal >= LEAST_EQUAL and largest < 1.5 * LEVEL
-    agree = bytes_agree if name == "flow" else largest <= TOLERANCE
+    agree = bytes_agree if cell.family == "flow" else largest <= TOLERANCE
     if not agree:
         raise WorkError(
-            f"{side} PyTorch gives other images than {name}: pixels differ by up to {largest:.6f}, "
-            f"{equal:.3%} are within half a level"
+            f"{side} PyTorch gives other images than {cell.name}: pixels differ by up to "
+            f"{largest:.6f}, {equal:.3%} are within half a level"
         )
     return {"largest": largest, "equal": equal}
 
@@ -297,72 +327,6 @@ def images_per_second(decode: Decode, latents: np.ndarray) -> tuple[float, float
         seconds = time.perf_counter() - start
     others = (busy_seconds() - before) / (seconds * (os.cpu_count() or 1))
     return calls * len(latents) / seconds, others
-
-
-# --- what is told
-# ----------------------------------------------------------------------------------------
-
-
-def describe(
-    cells: list[Cell], products: list[float], rounds: int, versions: dict[str, str]
-) -> dict[str, Any]:
-    """All numbers of the run, with what they depend on, as JSON takes them."""
-    torch = importlib.import_module("torch")
-    product = statistics.median(products)
-    return {
-        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "machine": {
-            "cpu": cpu_model(),
-            "cores": usable_cores(),
-            "torch_threads": torch.get_num_threads(),
-        },
-        "versions": {"tfgen": __version__, **versions, "torch": torch.__version__},
-        "run": {"rounds": rounds, "least_seconds": LEAST_SECONDS, "version": SHIPPED},
-        "product_flops_per_second": products,
-        "cells": [{**asdict(cell), "summary": cell.summary(product)} for cell in cells],
-        "void": max(share for cell in cells for share in cell.others) > MAX_OTHERS,
-    }
-
-
-def print_report(report: dict[str, Any]) -> None:
-    """The medians as a table."""
-    machine, versions = report["machine"], report["versions"]
-    product = statistics.median(report["product_flops_per_second"])
-    print(
-        f"\n{machine['cpu']}, {machine['cores']} cores; product {product / 1e9:.1f} GFLOP/s\n"
-        f"tensorflow {versions['tensorflow']}, keras {versions['keras']}, "
-        f"torch {versions['torch']}\n"
-        f"images/s, median of {report['run']['rounds']}; a ratio above 1: the export is faster\n"
-    )
-    print(
-        "| export | batch | export | eager | compiled | export / eager | export / compiled "
-        "| % of the product's rate: export | eager | compiled | MFLOP an image | compilation [s] |"
-    )
-    print("|" + "---|" * 12)
-    for cell in report["cells"]:
-        summary = cell["summary"]
-        numbers = [
-            *(f"{summary['images_per_second'][side]:.1f}" for side in SIDES),
-            *(f"{summary['export_to'][side]:.2f}" for side in SIDES[1:]),
-            *(f"{summary['percent_of_floor'][side]:.1f}" for side in SIDES),
-            f"{cell['flops'] / 1e6:.2f}",
-            f"{summary['compile_seconds']:.1f}",
-        ]
-        print(f"| {cell['name']} | {cell['batch']} | {' | '.join(numbers)} |")
-    print()
-    for cell in report["cells"]:
-        told = [
-            f"{side} {agreed['equal']:.4%} of the pixels within half a level, "
-            f"largest {agreed['largest']:.1e}"
-            for side, agreed in cell["agreement"].items()
-        ]
-        print(f"{cell['name']} batch {cell['batch']}: {'; '.join(told)}")
-    if report["void"]:
-        worst = max(share for cell in report["cells"] for share in cell["others"])
-        print(
-            f"\nvoid: other processes took up to {worst:.0%} of the cores; "
-            "run it again on a quiet machine"
-        )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Each takes its weights from a Keras model of tfgen's and is channels first, as PyTorch's own layers
 are; what depends on weights alone is computed once, when they are loaded. Another family is one
-entry in `PEERS`.
+entry in `PEERS`; `decoder` takes a VAE of any architecture.
 """
 
 import math
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+from torch_hierarchy import TopDown, widths
 from torch_layers import (
     GatedResidual,
     array,
@@ -87,8 +88,37 @@ def doubled(blocks: int, channels: int, filters: int) -> list[nn.Module]:
     ]
 
 
+class HierarchicalDecoder(TopDown):
+    """The decoder of a hierarchical VAE of binary pixels.
+
+    Args:
+        config: as tfgen's has it; with a likelihood `bernoulli`, without labels.
+
+    Raises:
+        UsageError: it is another one, or a side is not divisible often enough.
+    """
+
+    def __init__(self, config: VAEConfig):
+        times = len(widths(config))
+        is_even = all(side % 2**times == 0 for side in config.image_shape[:2])
+        if config.likelihood != "bernoulli" or config.num_classes or not is_even:
+            raise UsageError(
+                "the peer of a hierarchical vae has a Bernoulli likelihood, no labels, and sides "
+                "that can be halved often enough"
+            )
+        super().__init__(config, config.image_shape[2])
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Pixels' probabilities `[B, H, W, C]` of latents `[B, D]`."""
+        return torch.sigmoid(super().forward(latents)).permute(0, 2, 3, 1)
+
+
 def decoder(model: Any) -> nn.Module:
     """The decoder of a `tfgen.models.vae.VAE`."""
+    if model.config.architecture == "hierarchical":
+        hierarchy = HierarchicalDecoder(model.config)
+        hierarchy.load(model.decoder)
+        return hierarchy
     peer = Decoder(model.config)
     modules = products(peer.network)
     load_layers(modules, products_of(model.decoder.layers))

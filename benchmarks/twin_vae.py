@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch_hierarchy import residual, widths
 from torch_layers import (
-    GatedResidual,
     inputs_to_channels_first,
     load_layers,
     outputs_to_channels_first,
@@ -21,7 +21,7 @@ from twins import Average, Twin, make_adam
 
 from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
-from tfgen.settings.model import halved, halvings
+from tfgen.settings.model import halved
 from tfgen.settings.training import RunConfig
 
 _MIN_STDDEV = 1e-7  # as in tfgen.models.vae.distributions
@@ -46,10 +46,9 @@ class BoundTwin(Twin):
         super().__init__(way)
         model, options = config.model, config.options
         self.config, self.clip_norm = model, options.clip_norm
-        times = model.halvings or halvings(model.image_shape)
-        check_config(model, times)
-        self.widths = [model.channels * min(2**index, 8) for index in range(times)]
-        self.smallest = (self.widths[-1], *halved(model.image_shape, times))
+        self.widths = widths(model)
+        check_config(model, len(self.widths))
+        self.smallest = (self.widths[-1], *halved(model.image_shape, len(self.widths)))
         centers = (2 * torch.arange(model.mixtures) + 1) / model.mixtures - 1
         self.register_buffer("centers", centers[:, None, None])
         # Weight of the KL. A tensor, because a number would be compiled into the graph.
@@ -64,12 +63,13 @@ class BoundTwin(Twin):
         """Creates the networks."""
         raise NotImplementedError
 
-    def terms(self, events: torch.Tensor, noise: Sequence[torch.Tensor] | None = None) -> Terms:
+    def terms(self, events: torch.Tensor, noise: torch.Tensor | None = None) -> Terms:
         """The terms of the ELBO of events `[B, C, H, W]`, with one sample of z.
 
         Args:
             events: in 0…1, or in −1…1 for a mixture of logistics.
-            noise: standard normal, of each level of latents; None draws it.
+            noise: standard normal, `[B, D]`, of all levels of latents, that of a level with the
+                channels last; None draws it.
         """
         raise NotImplementedError
 
@@ -140,21 +140,11 @@ class BoundTwin(Twin):
 
     # --- the same as tfgen's? -----------------------------------------------------------------
 
-    def noise_shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of the latents of each level, without the batch, channels last."""
-        raise NotImplementedError
-
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
         """log p(x|z), the KL of each level, and the objective, with given noise and KL weight."""
         events = torch.from_numpy(_likely_events(self.config, images)).permute(0, 3, 1, 2)
-        shapes = self.noise_shapes()
-        noise = torch.from_numpy(_noise(len(images), sum(map(math.prod, shapes))))
-        parts = noise.split([math.prod(shape) for shape in shapes], dim=1)
-        levels = [
-            part.unflatten(1, shape).movedim(-1, 1)
-            for part, shape in zip(parts, shapes, strict=True)
-        ]
-        log_likelihood, kls = self.terms(events, levels)
+        noise = torch.from_numpy(_noise(len(images), self.config.latents))
+        log_likelihood, kls = self.terms(events, noise)
         self.kl_weight.fill_(_COMPARED_WEIGHT)
         values = [log_likelihood, *kls, self.objective(log_likelihood, kls)]
         return [value.numpy() for value in values]
@@ -204,29 +194,23 @@ class VAETwin(BoundTwin):
 
     def _halved(self, inputs: int, outputs: int) -> list[nn.Module]:
         """A strided convolution, gated blocks and ReLU."""
-        blocks = [GatedResidual(outputs) for _ in range(self.config.blocks)]
-        return [nn.Conv2d(inputs, outputs, 4, 2, 1), *blocks, nn.ReLU()]
+        return [nn.Conv2d(inputs, outputs, 4, 2, 1), *residual(self.config.blocks, outputs)]
 
     def _doubled(self, inputs: int, outputs: int) -> list[nn.Module]:
         """Gated blocks, ReLU and a transposed convolution."""
-        blocks = [GatedResidual(inputs) for _ in range(self.config.blocks)]
-        return [*blocks, nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
+        return [*residual(self.config.blocks, inputs), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
 
-    def terms(self, events: torch.Tensor, noise: Sequence[torch.Tensor] | None = None) -> Terms:
+    def terms(self, events: torch.Tensor, noise: torch.Tensor | None = None) -> Terms:
         """See `BoundTwin.terms`; there is one level."""
         with self.precision():
             parameters = self.encoder(events)
         mean, raw_scale = parameters.float().chunk(2, dim=1)
         stddev = functional.softplus(raw_scale) + _MIN_STDDEV
-        epsilon = torch.randn_like(stddev) if noise is None else noise[0]
+        epsilon = torch.randn_like(stddev) if noise is None else noise
         with self.precision():
             outputs = self.decoder(mean + stddev * epsilon)
         kl = 0.5 * (mean.square() + stddev.square() - 1 - 2 * stddev.log()).sum(dim=1)
         return self.log_likelihood(events, outputs.float()), [kl]
-
-    def noise_shapes(self) -> list[tuple[int, ...]]:
-        """The latents are no maps."""
-        return [(self.config.latent_dim,)]
 
     def load(self, model: Any) -> None:
         """Takes over the weights of a `tfgen.VAE`."""

@@ -137,6 +137,26 @@ def test_legends_are_outside_of_the_axes() -> None:
         assert legend.y1 <= figure.bbox.y1 and legend.x0 >= figure.bbox.x0
 
 
+def test_lines_against_minutes_have_their_familys_colour_and_their_last_value() -> None:
+    trainings = [
+        figures.Progress("vae-conv", "vae", [1, 3, 9], [2.0, 1.2, 1.1]),
+        figures.Progress("vae", "vae", [2, 4], [1.5, 1.3]),
+        figures.Progress("flow", "flow", [8, 16], [1.25, 1.0]),
+    ]
+    (axes,) = figures.against_minutes(trainings, "bits/dim", largest=1.6).axes
+    lines = axes.get_lines()
+    for line, training in zip(lines, trainings, strict=True):
+        np.testing.assert_array_equal(line.get_xydata().T, [training.minutes, training.values])
+    colours = [to_rgb(line.get_color()) for line in lines]
+    assert colours[0] == to_rgb(figures.FAMILY_COLOURS["vae"]) != colours[1]
+    assert colours[2] == to_rgb(figures.FAMILY_COLOURS["flow"])
+    assert [text.get_text() for text in axes.texts] == ["1.1", "1.3", "1"]
+    assert (axes.get_xscale(), axes.get_ylabel()) == ("log", "bits/dim")
+    # The first value of the first training is above the axes, all that is shown lies within.
+    assert axes.get_ylim()[0] < 1.0 and axes.get_ylim()[1] == pytest.approx(1.6)
+    assert 1 < axes.get_xlim()[0] < 2 and axes.get_xlim()[1] > 16
+
+
 def test_families_have_colours_of_their_own() -> None:
     colours = {figures.family_colour(family) for family in ("vae", "gan", "flow", "classifier")}
     assert len(colours) == 4

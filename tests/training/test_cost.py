@@ -134,6 +134,30 @@ def test_a_step_needs_memory_in_proportion_to_its_batch() -> None:
     assert 5 < large / small < 11
 
 
+def step_bytes(batch_size: int, **fields: Any) -> int:
+    """Peak memory of the tensors of a training step of a VAE."""
+    with tracing.without_memory():
+        model = compiled_model(run_config("vae", **fields), None, 10)
+    return tracing.peak_bytes(tracing.trace_step(model, batch_size, training=True))
+
+
+def test_a_step_of_a_hierarchical_vae_counts_each_level() -> None:
+    # Two levels share a block of the encoder: the third and the fourth differ in the decoder alone.
+    fields = {"architecture": "hierarchical", "latent_dim": 2, "channels": 64, "blocks": 0}
+    batch, maps = 200, 4 * 4 * 64
+    more, fewer = (step_bytes(batch, levels=levels, **fields) for levels in (4, 3))
+    # For the gradient, a level keeps at least its inputs and the features, the output of `join`,
+    # and of its block the inputs and outputs of both convolutions.
+    assert more - fewer > 4 * batch * 7 * maps
+
+
+def test_a_step_counts_the_decoder_for_each_sample() -> None:
+    fields = {"latent_dim": 2, "hidden": (512,)}
+    more, fewer = (step_bytes(1000, importance_samples=count, **fields) for count in (9, 5))
+    # The hidden layer of the decoder, and its outputs.
+    assert more - fewer > 4 * 1000 * 4 * (512 + 64)
+
+
 def test_a_model_that_reads_its_weights_is_built_with_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -94,7 +94,7 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
     - `compared()`: the shapes of what metrics passed to `compile` compare. Both steps then call
       `self.compare(data, lambda: (targets, predictions), weights)`. By default, they are refused.
     - `preview` and `pictures`: what a run shows after each epoch and at its end.
-    - `networks`: the networks that a training step evaluates, for the estimate of memory.
+    - `networks`: the networks whose layers have known shapes, for pictures of them.
     - `own_parts`, an argument of this constructor: the layers or the preprocessing that the caller
       passed in place of the family's own. `.keras` files then hold them.
     - `track_average(variables, decay)`, called at the end of `__init__`: an EMA of the weights,
@@ -205,9 +205,9 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
 
     @property
     def networks(self) -> list[keras.Model]:
-        """The networks that a training step evaluates, for pictures and an estimate of memory.
+        """The sequential and functional networks, whose layers have known shapes, for pictures.
 
-        These are sequential and functional models, whose layers have known shapes.
+        The estimate of memory follows the graph of a step instead, and so counts all layers.
         """
         models = [layer for layer in self.layers if isinstance(layer, keras.Model)]
         return [model for model in models if getattr(model, "inputs", None)]

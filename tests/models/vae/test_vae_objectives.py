@@ -232,11 +232,6 @@ def test_new_fields_come_back_from_a_file(tmp_path) -> None:
     assert {**config, "ema_decay": 0.5}.items() <= loaded.get_config().items()
 
 
-def test_memory_counts_the_decoder_for_each_sample() -> None:
-    vae = small(importance_samples=3)
-    assert vae.networks == [vae.encoder, vae.decoder, vae.decoder, vae.decoder]
-
-
 def test_presets_of_one_shape_share_a_name() -> None:
     presets = registry.family("vae").presets
     names = {

@@ -133,12 +133,6 @@ class VAE(LatentVariableModel):
         """Dimensions of the level at the top, which decides the image as a whole."""
         return self.config.latent_dim
 
-    @property
-    def networks(self) -> list[keras.Model]:
-        """The networks that a step evaluates: the decoder once for each sample of z."""
-        times = {id(self.decoder): self.config.importance_samples}
-        return [network for network in super().networks for _ in range(times.get(id(network), 1))]
-
     # --- training -----------------------------------------------------------------------
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
