@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     arguments = parse(argv)
-    tf, run = import_quietly("tfgen.training.run")
+    tf, _ = import_quietly("tfgen.training.run")
     # The peers compute on the CPU.
     tf.config.set_visible_devices([], "GPU")
     peers = import_peers()
@@ -135,8 +135,7 @@ def _body(argv: list[str]) -> None:
                 cell = Cell(version.name, family, batch, flops)
                 cells.append(measure(cell, sampler, peer, arguments.rounds))
                 products += product_flops(PRODUCTS_A_ROUND)
-    versions = run.package_versions()
-    report = describe(cells, products, smallest, arguments.rounds, LEAST_SECONDS, versions)
+    report = describe(cells, products, smallest, arguments.rounds, LEAST_SECONDS)
     print_report(report)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

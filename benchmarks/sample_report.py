@@ -1,15 +1,11 @@
 """The report of sample.py: all numbers for JSON, and a table for the terminal."""
 
-import datetime
-import importlib
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from train_report import MAX_OTHERS, cpu_model, usable_cores
-
-from tfgen import __version__
+from train_report import MAX_OTHERS, environment
 
 # What is compared: a published version, its peer in eager PyTorch, and under `torch.compile`.
 SIDES = ("export", "eager", "compiled")
@@ -21,19 +17,11 @@ def describe(
     smallest: float,
     rounds: int,
     least_seconds: float,
-    versions: dict[str, str],
 ) -> dict[str, Any]:
     """All numbers of the run, with what they depend on, as JSON takes them."""
-    torch = importlib.import_module("torch")
     product = statistics.median(products)
     return {
-        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "machine": {
-            "cpu": cpu_model(),
-            "cores": usable_cores(),
-            "torch_threads": torch.get_num_threads(),
-        },
-        "versions": {"tfgen": __version__, **versions, "torch": torch.__version__},
+        **environment(),
         "run": {"rounds": rounds, "least_seconds": least_seconds},
         "product_flops_per_second": products,
         "smallest_call_seconds": smallest,

@@ -161,16 +161,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--batch-size", type=int, metavar="N", help="images per step (default: the preset's)"
     )
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="PATH", help="TFDS root (default: the embedded MNIST)"
-    )
-    parser.add_argument(
-        "--side",
-        type=int,
-        default=32,
-        metavar="N",
-        help="preset images: height and width of the random colour images (default: 32)",
-    )
+    add_data_flags(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file for all numbers")
     arguments = parser.parse(argv)
     entry = registry.family(arguments.model)
@@ -186,6 +177,20 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if arguments.epochs < 1:
         raise UsageError(f"--epochs {arguments.epochs} is too small; the least is 1")
     return arguments
+
+
+def add_data_flags(parser: Parser) -> None:
+    """Adds the flags that say what is trained on."""
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="PATH", help="TFDS root (default: the embedded MNIST)"
+    )
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=32,
+        metavar="N",
+        help="preset images: height and width of the random colour images (default: 32)",
+    )
 
 
 def preset_config(family: str, name: str, batch_size: int | None = None) -> RunConfig:

@@ -15,7 +15,6 @@ The preset `images` of a family is compared on random images of three channels, 
 """
 
 import dataclasses
-import datetime
 import importlib
 import json
 import os
@@ -32,15 +31,16 @@ from tfgen.cli._flags import Parser
 from train_epoch import (
     RANDOM_IMAGES,
     Epoch,
+    add_data_flags,
     busy_seconds,
     find_comparison,
     preset_config,
     start_tfgen,
     timed,
 )
-from train_report import MAX_OTHERS, cpu_model, usable_cores
+from train_report import MAX_OTHERS, environment
 
-from tfgen import __version__, registry
+from tfgen import registry
 from tfgen.data import load, steps_per_epoch
 from tfgen.errors import UsageError
 from tfgen.settings.training import RunConfig
@@ -170,16 +170,7 @@ def parse(argv: list[str]) -> tuple[list[str], Settings]:
         help="steps of a round, a multiple of 16; more than an epoch has: an epoch (default: "
         f"{STEPS}, with random images {IMAGE_STEPS})",
     )
-    parser.add_argument(
-        "--side",
-        type=int,
-        default=32,
-        metavar="N",
-        help="height and width of the random images (default: 32)",
-    )
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="PATH", help="TFDS root (default: the embedded MNIST)"
-    )
+    add_data_flags(parser)
     parser.add_argument(
         "--check",
         action="store_true",
@@ -294,7 +285,6 @@ def take_turns(measured: Measurements, trainers: dict[str, Epoch], rounds: int) 
 
 def describe(measured: Sequence[Measurements]) -> dict[str, Any]:
     """All numbers of the run and what they depend on, for `json.dump`."""
-    run, torch = map(importlib.import_module, ("tfgen.training.run", "torch"))
     presets = {}
     for preset in measured:
         presets[preset.name] = {
@@ -310,13 +300,7 @@ def describe(measured: Sequence[Measurements]) -> dict[str, Any]:
             **preset.summary(),
         }
     return {
-        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "machine": {
-            "cpu": cpu_model(),
-            "cores": usable_cores(),
-            "torch_threads": torch.get_num_threads(),
-        },
-        "versions": {"tfgen": __version__, **run.package_versions(), "torch": torch.__version__},
+        **environment(),
         "presets": presets,
         "mean": {
             name: statistics.fmean(preset[name] for preset in presets.values()) for name in RATIOS

@@ -17,16 +17,9 @@ MAX_OTHERS = 0.1
 
 def describe(config: RunConfig, steps: int, measured: Any, comparison: Any) -> dict[str, Any]:
     """All numbers of the run and what they depend on, for `json.dump`."""
-    modules = ("tfgen.training.plan", "tfgen.training.run", "torch")
-    plan, run, torch = map(importlib.import_module, modules)
+    plan = importlib.import_module("tfgen.training.plan")
     return {
-        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "machine": {
-            "cpu": cpu_model(),
-            "cores": usable_cores(),
-            "torch_threads": torch.get_num_threads(),
-        },
-        "versions": {"tfgen": __version__, **run.package_versions(), "torch": torch.__version__},
+        **environment(),
         "run": {
             "family": config.family,
             "preset": config.options.preset,
@@ -48,6 +41,20 @@ def describe(config: RunConfig, steps: int, measured: Any, comparison: Any) -> d
         "void": max(measured.others) > MAX_OTHERS,
         "compared": comparison.logged,
         "bounds": {"ratio": comparison.max_ratio, "percent_of_product": comparison.min_percent},
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Date, machine and versions, for `json.dump`."""
+    run, torch = map(importlib.import_module, ("tfgen.training.run", "torch"))
+    return {
+        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "machine": {
+            "cpu": cpu_model(),
+            "cores": usable_cores(),
+            "torch_threads": torch.get_num_threads(),
+        },
+        "versions": {"tfgen": __version__, **run.package_versions(), "torch": torch.__version__},
     }
 
 
