@@ -179,8 +179,14 @@ def against_minutes(trainings: Sequence[Progress], label: str, largest: float) -
     for name, family, minutes, values in trainings:
         colour = next(shades[family])
         axes.plot(minutes, values, ".-", color=colour, markersize=3, label=name)
-        place = {"xytext": (0, -11), "textcoords": "offset points", "ha": "center"}
-        axes.annotate(f"{values[-1]:.4g}", (minutes[-1], values[-1]), fontsize=8, **place)
+        axes.annotate(
+            f"{values[-1]:.4g}",
+            (minutes[-1], values[-1]),
+            xytext=(0, -11),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
     least = min(min(training.values) for training in trainings)
     top = largest * least
     drawn = [
