@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # Notebook 4: the VAE, the GAN and the flow compared
+# # 4 · The three families compared
 #
 # Three families of generative models have been trained on MNIST: a variational autoencoder (VAE), a
 # generative adversarial network (GAN) and a normalizing flow. This notebook answers question 4.1 of

@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # 3. The normalizing flow
+# # 3 · The normalizing flow
 #
 # A normalizing flow is a model of images whose density can be computed exactly. This notebook
 # answers questions 3.1 to 3.8 of the report, each with equations and with a cell that shows that
