@@ -9,7 +9,7 @@ images, for trainings whose folder has evaluations of kept epochs, which these c
 
     tfgen-train gan --preset dcgan --keep-every 5 --run-dir runs/gan
     for n in 5 10 15 20 25 30 35 40; do
-      tfgen-evaluate runs/gan --weights $n --out docs/gan-dcgan/epoch-$n.json
+      tfgen-evaluate runs/gan --weights $n --out docs/gan-kept/epoch-$n.json
     done
 
 A figure leaves out trainings that end far from its best one, and the first minutes of the others.
@@ -67,8 +67,11 @@ class Training(NamedTuple):
 
 def nats(training: Training) -> Points:
     """−ELBO of validation images, of a VAE whose pixels are binary."""
-    is_binary = training.family == "vae" and not training.logged("val_bits_per_dim")
-    return training.logged("val_loss") if is_binary else {}
+    if training.family != "vae" or training.logged("val_bits_per_dim"):
+        return {}
+    # Their sum is −ELBO whatever the loss is.
+    parts = training.logged("val_reconstruction"), training.logged("val_kl")
+    return {epoch: parts[0][epoch] + parts[1][epoch] for epoch in parts[0]}
 
 
 def bits(training: Training) -> Points:

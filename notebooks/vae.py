@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # 1. The variational autoencoder
+# # 1 · The variational autoencoder
 #
 # This notebook answers questions 1.1 to 1.15 of the report, which are about the variational
 # autoencoder (VAE). Each section has the question, its answer with the equation and the paper that

@@ -148,10 +148,10 @@ class Progress(NamedTuple):
     """What a training reached, and when.
 
     Attributes:
-        name: of the training.
-        family: of its model.
-        minutes: of training, ascending.
-        values: reached after these minutes.
+        name: name of the training.
+        family: family of its model.
+        minutes: minutes of training, ascending.
+        values: the values after these minutes.
     """
 
     name: str
@@ -161,7 +161,7 @@ class Progress(NamedTuple):
 
 
 def against_minutes(trainings: Sequence[Progress], label: str, largest: float) -> "Figure":
-    """Values of which smaller is better, against minutes of training, on a logarithmic scale.
+    """Values of which smaller is better, against minutes of training (logarithmic axis).
 
     Each training is a line in a shade of its family's colour, with its last value in numbers.
 

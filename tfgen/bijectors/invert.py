@@ -8,7 +8,7 @@ from tfgen.bijectors.base import Bijector
 class Invert(Bijector):
     """`forward` is the `inverse` of another bijector, and `inverse` its `forward`.
 
-    A bijector that takes longer in one direction thus suits uses of either direction.
+    Use it where the fast direction of a bijector is needed as the other one.
 
     Args:
         bijector: the bijector to invert.

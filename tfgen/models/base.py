@@ -207,7 +207,7 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
     def networks(self) -> list[keras.Model]:
         """The sequential and functional networks, whose layers have known shapes, for pictures.
 
-        The estimate of memory follows the graph of a step instead, and so counts all layers.
+        The estimate of memory does not use them: it traces a training step, which has all layers.
         """
         models = [layer for layer in self.layers if isinstance(layer, keras.Model)]
         return [model for model in models if getattr(model, "inputs", None)]

@@ -34,7 +34,7 @@ class Schedule:
         )
 
     def of(self, learning_rate: float) -> float | keras.optimizers.schedules.CosineDecay:
-        """The learning rate with that peak, `learning_rate`: a number if constant."""
+        """The schedule with the peak `learning_rate`; a number if it is constant."""
         if not self.warmup_steps and self.cosine_steps is None:
             return learning_rate
         steps = _ENDLESS if self.cosine_steps is None else self.cosine_steps

@@ -31,16 +31,16 @@ class VariationalDequantization(keras.layers.Layer):
     log P(x) ≥ E[log p(x + u) − log q(u|x)] holds for every q. A uniform q gives a loose bound,
     because a smooth density is not constant over each byte. Here u = σ(g(ε; x)), where ε is
     standard normal and g consists of couplings on halves of the squeezed image's channels, affine
-    ones or, as in Flow++, mixtures of logistics. Mixtures are used in their direct direction, from
-    ε to u, so that no draw solves an equation. The conditioners get the image as well, and in a
-    conditional model its label.
+    ones or, as in Flow++, mixtures of logistics. A mixture maps ε to u in closed form, as an
+    inverted `MixtureCoupling`, so no draw has to solve an equation. The conditioners get the image
+    as well, and in a conditional model its label.
 
     Args:
         image_shape: height and width, both even, and channels.
         channels: channels of the conditioners, which have one gated block each.
         seed: seed of the initial weights.
         num_classes: number of classes of a class-conditional model, else 0.
-        couplings: number of couplings, of alternating halves.
+        couplings: number of couplings, which change the two halves in turn.
         components: logistics in each coupling's mixture; 0 gives affine couplings.
         **kwargs: further arguments of `keras.layers.Layer`.
     """

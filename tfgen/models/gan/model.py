@@ -185,7 +185,7 @@ class GAN(TwoPlayerModel):
         return self._event_scores(events, self.one_hot(labels, images))
 
     def pack(self, batch: tf.Tensor | None) -> tf.Tensor | None:
-        """A batch `[B, …]`, events or one-hot labels, as `discriminate` takes it: M rows in one."""
+        """Packs a batch `[B, …]` of events or one-hot labels: M = `config.pack` rows in one."""
         return None if batch is None else packing.pack(batch, self.config.pack)
 
     def _event_scores(self, events: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
@@ -228,9 +228,9 @@ class GAN(TwoPlayerModel):
     ) -> dict[str, tf.Tensor]:
         """Both losses and both scores of `real` and `fake` events, `[B]` each, or of their packs.
 
-        One-hot `labels` are of both. `noise` augments the events if `training`. Sample `weights`
-        multiply the term of real events in the discriminator's loss, nothing else. `slope_times`
-        multiplies R₁ and R₂.
+        The one-hot `labels` belong to both. `noise` augments the events if `training`. Sample
+        `weights` multiply the term of real events in the discriminator's loss, nothing else.
+        `slope_times` multiplies R₁ and R₂.
 
         The discriminator gets real and generated events in two passes. Batch normalization needs
         separate moments for them, and the pass over real events need not wait for the generator.

@@ -218,8 +218,8 @@ FAMILY = Family(
             learning_rate=1.5e-3,
             warmup_epochs=0.5,
             schedule="cosine",
-            # Two to three times the gradient norm after an epoch. A step far out of the ordinary,
-            # as hierarchies have them at times, moves no further than others.
+            # Two to three times the gradient norm after an epoch. Hierarchies have rare steps with
+            # a far larger gradient, which clipping limits.
             clip_norm=100.0,
         ),
         "images": Preset(
