@@ -13,14 +13,16 @@
 #
 # A generative adversarial network (GAN) learns to draw images by a game between two networks. One
 # draws, the other one tells drawn images from real ones. The GAN is due to Goodfellow et al. 2014,
-# "Generative adversarial nets". This notebook answers the questions 2.1 to 2.7 of the report, and
-# draws its figures 4, 5 and 6. In between, it shows why a GAN may leave out a part of the data.
+# "Generative adversarial nets". tfgen reproduces a course report of 2019 that compares three
+# generative models of MNIST: a VAE, a GAN and a normalizing flow. This notebook answers questions
+# 2.1 to 2.7 of that report and draws its figures 4, 5 and 6. After question 2.4, it shows why a GAN
+# may leave out a part of the data.
 #
 # - **Time.** About five minutes on two cores, without a GPU and without network. MNIST comes with
 #   the package.
-# - **Exercises.** Six functions are yours to write, 2.a to 2.f. `check(function)` says at once
-#   whether an answer is right, and names the mistake if it is not.
-#   `python -m tfgen.notebooks.check gan.ipynb` grades the whole notebook.
+# - **Exercises.** Six functions, 2.a to 2.f. In the assignment, their bodies are blank. After each
+#   of them, `check` says at once whether the function is right, or names the mistake. `python -m
+#   tfgen.notebooks.check gan.ipynb` grades the whole notebook.
 # - **In Colab.** Upload this notebook, and install tfgen in a first cell with `%pip install FILE`,
 #   where `FILE` is its wheel; `notebooks/README.md` shows how to build it. The notebook needs only
 #   what the package contains. In a checkout, it also shows the record of a longer training.
@@ -73,8 +75,9 @@ tf.get_logger().setLevel("ERROR")
 # The probability that the image is real, according to D, is
 # $D(x) = \sigma(a) = 1 / (1 + e^{-a})$.
 #
-# The next cell builds the report's GAN. Its generator makes 784 pixels between −1 and 1 from 100
-# latents. Nothing is trained yet, so the probabilities are near ½ on average.
+# The next cell builds the report's GAN for MNIST, images of handwritten digits of 28 × 28 pixels.
+# Its generator makes 784 pixels between −1 and 1 from 100 latents. Nothing is trained yet, so the
+# probabilities are near ½ on average.
 
 # %%
 data = tfgen.load_data("mnist")
@@ -126,8 +129,9 @@ assert rank <= 100 < 784
 # Both terms are at most 0, because a probability is at most 1. D is a classifier that sees as many
 # real as generated images. V is −2 times its cross-entropy.
 #
-# D returns logits, and the logarithms are computed from them directly. A probability close to 0 is
-# rounded to 0, and then has no logarithm. With $\text{softplus}(a) = \log(1 + e^a)$:
+# D returns logits, and the logarithms are computed from them directly. If D is certain, $\sigma(a)$
+# or $1 - \sigma(a)$ is rounded to 0, which has no logarithm. With
+# $\text{softplus}(a) = \log(1 + e^a)$:
 #
 # $$\log D(x) = \log \sigma(a) = -\text{softplus}(-a), \qquad
 #   \log(1 - D(x)) = -\text{softplus}(a).$$
@@ -224,7 +228,9 @@ assert set(by_generator) == {None}
 # %% [markdown]
 # ## Question 2.3: the value at the optimum
 #
-# Hold G fixed and ask for the best D. Both expectations are integrals over x:
+# Hold G fixed and ask for the best D. Suppose that $p_\text{data}$ and $p_g$ have densities, as in
+# the examples below. The $p_g$ of images has none (question 2.1); this derivation, which is that of
+# the paper, leaves that aside. Then both expectations are integrals over x:
 #
 # $$V(D, G) = \int p_\text{data}(x) \log D(x) + p_g(x) \log(1 - D(x)) \, dx.$$
 #
@@ -382,8 +388,8 @@ def jensen_shannon(log_p, log_q, spacing):
 check(jensen_shannon)
 
 # %% [markdown]
-# The equation for $V(D^*, G)$ is checked on the two densities above. A learned D cannot do better
-# than $D^*$, so its V is a lower bound.
+# The next cell checks the equation for $V(D^*, G)$ on the two densities above. A learned D cannot
+# do better than $D^*$, so $V(D, G) \leq V(D^*, G)$.
 
 
 # %%
@@ -543,8 +549,8 @@ plt.show()
 # $$\mu \, \mathbb{E}_{x \sim p_g}[D^*(x)] \quad \text{and} \quad
 #   \mu \, \mathbb{E}_{x \sim p_g}[1 - D^*(x)].$$
 #
-# The first one is the slope of figure 2.2: the gradient of V at the best D is that of 2 JSD. It is
-# what vanishes (Arjovsky & Bottou 2017, "Towards principled methods for training generative
+# The first one is the slope of figure 2.2: the gradient of V at the best D is that of 2 JSD. For
+# large μ it vanishes (Arjovsky & Bottou 2017, "Towards principled methods for training generative
 # adversarial networks").
 
 # %%
@@ -584,7 +590,7 @@ plt.show()
 # the non-saturating loss grows in proportion to μ.
 #
 # And for MNIST: the generator stays as it was before training, and the discriminator learns alone,
-# step by step. The next cell records the norm of the gradient by all weights of G, with both
+# step by step. The next cells record the norm of the gradient by all weights of G, with both
 # losses.
 
 # %%
@@ -632,18 +638,18 @@ for words, before, after in zip(GENERATOR_LOSSES, first, last, strict=True):
 assert last[0] < 0.2 * last[1]
 
 # %% [markdown]
-# *Figure 2.5.* The gradient of an untrained generator of digits, while its discriminator learns.
-# Within few steps, D is certain, and the saturating loss has almost no gradient left. The
-# non-saturating loss keeps one.
+# *Figure 2.5.* The gradient of an untrained generator of digits, while its discriminator learns. As
+# D becomes certain, the gradient of the saturating loss becomes much smaller than that of the
+# non-saturating loss. The cell prints both.
 
 # %% [markdown]
 # ## After question 2.4: mode collapse
 #
-# The report's theory has a GAN cover the data worst of the three models. What may go wrong is
-# called *mode collapse*: G draws only some kinds of images, and leaves out others. A *mode* is a
-# peak of the density, such as one digit. A ring of eight narrow normal distributions in the plane
-# shows it, because its modes can be counted (Metz et al. 2016, "Unrolled generative adversarial
-# networks").
+# Of its three models, the report ranks the GAN last in coverage of the data, by theory. What may go
+# wrong is called *mode collapse*: G draws only some kinds of images, and leaves out others. A
+# *mode* is a peak of the density, such as one digit. A ring of eight narrow normal distributions in
+# the plane shows it, because its modes can be counted (Metz et al. 2016, "Unrolled generative
+# adversarial networks").
 #
 # Does V not forbid this? Let G draw k of the eight modes, each perfectly and equally often. Inside
 # such a mode, $p_\text{data}$ has the weight 1/8 and $p_g$ the weight 1/k. So $D^*$ is
@@ -651,7 +657,7 @@ assert last[0] < 0.2 * last[1]
 #
 # $$V(D^*, G) = \tfrac{k}{8} \log \tfrac{k}{k + 8} + \log \tfrac{8}{k + 8}.$$
 #
-# The next cell checks this with points of both distributions, and draws it.
+# The next two cells define the ring, check this with points of both distributions, and draw it.
 
 # %%
 MODES, RADIUS, STDDEV = 8, 2.0, 0.02
@@ -839,6 +845,8 @@ print(f"All modes are captured with: {', '.join(complete) or 'no loss'}.")
 # ends in a tanh; the discriminator has dropout and ends in one logit. They are the defaults of
 # `tfgen.GAN`. The report trains them with Adam (learning rate 2e-4, batch size 64) for 200 epochs.
 #
+# tfgen departs from the report in two points:
+#
 # | | the report | tfgen |
 # |---|---|---|
 # | loss | clipped logarithms of a sigmoid | from logits |
@@ -896,17 +904,17 @@ plt.show()
 
 # %% [markdown]
 # *Figure 2.8, the report's figure 4.* The losses of generator and discriminator, on MNIST. Left:
-# the training above; each point is a mean over some steps. Right: 200 epochs, as many as in the
-# report; each point is a mean over an epoch. The dotted lines are the losses if D says ½ to every
-# image: ln 2 and 2 ln 2. Over 200 epochs, the losses approach them. Neither loss measures how good
-# the images are: each network is judged by an opponent that changes too.
+# the training above; each point is a mean over some steps. Right, only in a checkout: 200 epochs,
+# as many as in the report; each point is a mean over an epoch. The dotted lines are the losses if D
+# says ½ to every image: ln 2 and 2 ln 2. Over 200 epochs, the losses approach them. Neither loss
+# measures how good the images are: each network is judged by an opponent that changes too.
 #
 # ## Question 2.6: samples before training, half way and after
 #
 # The pictures have the same 16 latents z before, in the middle and at the end of the training
 # above. The last row is from the version of a GAN that comes with tfgen: convolutional networks,
-# trained for 40 epochs. Each of its samples has its own z, which has nothing to do with the z above
-# it.
+# trained for 40 epochs. It gets the same z too, but it is another network, which was trained from
+# other weights. So its image of a z has nothing to do with the images above it.
 
 # %%
 shipped = tfgen.load(shipped_folder() / "gan" / "1")
@@ -935,21 +943,21 @@ if all(path.is_file() for path in pictures):
     plt.show()
 
 # %% [markdown]
-# *Figure 2.10, the report's figure 5.* Samples of the report's GAN before training, after 100 and
-# after 200 epochs.
+# *Figure 2.10, the report's figure 5.* Only in a checkout: samples of the report's GAN before
+# training, after 100 and after 200 epochs.
 #
 # ## Question 2.7: interpolation between two samples
 #
-# If G has learnt more than to repeat the training images, the images between two latents should
-# be digits too. The report goes from a 2 to a 6 in seven steps, on the straight line between their
+# If G has learned more than to repeat the training images, the images between two latents should be
+# digits too. The report goes from a 2 to a 6 in seven steps, on the straight line between their
 # latents.
 #
 # The straight line has a flaw. In d dimensions, the norm of a standard normal vector is close to
 # $\sqrt{d}$: here 10, with a standard deviation of about 0.7. Two such vectors are almost
 # orthogonal, so the norm in the middle of the line is only about $\sqrt{d / 2}$. The generator has
-# hardly ever seen such a z. The great circle through both keeps the norm (White 2016, "Sampling
-# generative networks"). With the angle ω between start and end, the point at the share t of the way
-# is
+# hardly ever seen such a z. The great circle through both keeps the norm if both have the same
+# (White 2016, "Sampling generative networks"). With the angle ω between start and end, the point at
+# the share t of the way is
 #
 # $$z(t) = \frac{\sin((1 - t)\, \omega)}{\sin \omega} \, z_\text{start}
 #   + \frac{\sin(t\, \omega)}{\sin \omega} \, z_\text{end}.$$
@@ -1040,7 +1048,7 @@ tfgen.figures.picture(
 #
 # - A GAN learns from a classifier instead of a likelihood. At the optimum, D says ½, and the value
 #   is −2 ln 2.
-# - The value measures the Jensen-Shannon divergence, whose gradient vanishes where densities do not
-#   overlap. The non-saturating loss keeps a gradient.
+# - With the best D, the value measures the Jensen-Shannon divergence, whose gradient vanishes where
+#   densities do not overlap. The non-saturating loss keeps a gradient.
 # - Neither the value nor the losses tell how good or how varied the samples are. Notebook 4
 #   measures both.

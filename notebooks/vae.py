@@ -11,9 +11,11 @@
 # %% [markdown]
 # # 1 · The variational autoencoder
 #
-# This notebook answers questions 1.1 to 1.15 of the report, which are about the variational
-# autoencoder (VAE). Each section has the question, its answer with the equation and the paper that
-# it comes from, and a cell that shows the answer on MNIST or on a model whose truth is known.
+# tfgen reproduces a course report of 2019 that compares three generative models of MNIST, images of
+# handwritten digits of 28 × 28 pixels. This notebook answers questions 1.1 to 1.15 of that report,
+# which are about the variational autoencoder (VAE). Each section has the question, its answer with
+# the equation and the paper that it comes from, and a cell that shows the answer on MNIST or on a
+# model whose exact values are known.
 #
 # - **Time**: at most six minutes on two CPU cores. No cell needs the network.
 # - **Exercises**: six functions, 1.a to 1.f. In the assignment, their bodies are blank. After each
@@ -30,7 +32,7 @@
 # | $p(z)$ | the prior, the distribution of the latents |
 # | $p_\theta(x \mid z)$ | the likelihood of an image given its latents; $\theta$ are the weights |
 # | $f(z)$ | the decoder, a network that computes the pixel means of $p_\theta(x \mid z)$ |
-# | $q_\varphi(z \mid x)$ | the encoder, a distribution over latents for each image |
+# | $q_\varphi(z \mid x)$ | the encoder's distribution over latents for an image; $\varphi$: its weights |
 #
 # Logarithms are natural, so log-probabilities and divergences are in nats.
 
@@ -95,8 +97,9 @@ print(f"training images {x_train.shape}, test images {x_test.shape}")
 # approximate inference in deep generative models") is a probability distribution of images. It has
 # a prior $p(z)$ over latents and a decoder $p_\theta(x \mid z)$. Its encoder gives a distribution
 # $q_\varphi(z \mid x)$ instead of a point. Sections 1.4 to 1.11 say why it is there and how it is
-# trained. Here, both models are trained with the same networks, 784–500–20–500–784. A decoder
-# returns logits, numbers of any size; their sigmoid is the pixel means $f(z)$.
+# trained. Here, both models are 784–500–20–500–784, except that the VAE's encoder has 40 outputs: a
+# mean and a scale for each latent. A decoder returns logits, numbers of any size; their sigmoid is
+# the pixel means $f(z)$.
 
 
 # %%
@@ -132,8 +135,10 @@ vae = vaes[20]
 # To sample from the VAE, draw $z$ from the prior and decode it. The autoencoder has no prior. The
 # cell below decodes two guesses of one: the VAE's prior $\mathcal{N}(0, I)$, and the normal
 # distribution with the mean and the covariance of the codes of training images. The Fréchet
-# distance (Heusel et al. 2017, there called FID) measures how far samples are from test images.
-# It compares the features that tfgen's classifier of MNIST computes; lower is better.
+# distance measures how far samples are from test images; lower is better (Heusel et al. 2017, "GANs
+# trained by a two time-scale update rule converge to a local Nash equilibrium", there called FID).
+# It compares mean and covariance of features, which here are the outputs of the last hidden layer
+# of tfgen's classifier of MNIST.
 
 # %%
 codes = encoder(x_train[:5000]).numpy()
@@ -178,7 +183,14 @@ plt.show()
 #
 # A VAE can stand in for an autoencoder: encode an image, take the mean of $q_\varphi(z \mid x)$,
 # and decode it. It pays a price, because its code is noisy in training and is pulled towards the
-# prior. The next cell measures that price. The loss is that of both decoders, $-\log p(x \mid z)$.
+# prior. The next cell measures that price by $-\log p(x \mid z)$, the cross-entropy. On training
+# images, the autoencoder has an advantage: it was trained on exactly these binary images, the VAE
+# on a new binarization in each epoch.
+#
+# For a VAE of tfgen, `posterior(x)` is $q_\varphi(z \mid x)$, `prior()` is $p(z)$ and
+# `likelihood(z)` is $p_\theta(x \mid z)$, each a distribution of TensorFlow Probability with
+# `sample`, `log_prob`, `mean` and `stddev`. `decoder(z)` returns the logits, `decode(z)` the means
+# $f(z)$.
 
 
 # %%
@@ -197,10 +209,10 @@ for name, x in (("training", x_train[:TEST]), ("test", x_test)):
 # %% [markdown]
 # **Generalization** of an autoencoder means that it reconstructs images that it has not seen, and
 # both models do. A generative model must do more: images that it has not seen must be likely, and
-# latents that belong to no training image must decode to good images. The VAE trains for this.
-# Each training image is decoded from all $z$ that are likely under $q_\varphi(z \mid x)$, not from
-# a point. And the distributions of all images together are pulled onto the prior, so that a draw
-# from the prior falls where the decoder was trained.
+# latents that belong to no training image must decode to good images. The VAE trains for this. Each
+# training image is decoded from all $z$ that are likely under $q_\varphi(z \mid x)$, not from a
+# point. And training pulls $q_\varphi(z \mid x)$ of every image towards the prior, so that a draw
+# from the prior is likely to fall where the decoder was trained.
 
 # %% [markdown]
 # ## Question 1.2: how an image is sampled from the decoder
@@ -208,7 +220,7 @@ for name, x in (("training", x_train[:TEST]), ("test", x_test)):
 # *How is an image sampled from the VAE?*
 #
 # The model is a chain of two draws, from $p(z)$ and from $p_\theta(x \mid z)$. **Ancestral
-# sampling** draws each variable after its parents:
+# sampling** draws each variable after those that its distribution depends on:
 #
 # 1. draw the latents, $z \sim p(z) = \mathcal{N}(0, I)$;
 # 2. compute the pixel means $f(z)$ with the decoder;
@@ -340,14 +352,15 @@ assert np.abs(empirical - mixture.cdf(np.sort(mapped))).max() < 1.95 / np.sqrt(5
 # image is known. A sample of size $K$ from the prior has some of them if $K$ is about
 # $\exp \mathrm{KL}(p_\theta(z \mid x) \,\|\, p(z))$ (Chatterjee and Diaconis 2018, "The sample size
 # required in importance sampling"). KL, the Kullback-Leibler divergence, measures how far one
-# distribution is from another; it is the subject of question 1.5. It is a sum over independent
-# latents, so the need for samples grows exponentially with their number.
+# distribution is from another; it is the subject of question 1.5. If latents are independent, it is
+# the sum over them, so the need for samples grows exponentially with their number.
 #
 # ### Exercise 1.b — the logarithm of a mean
 #
-# $p_\theta(x \mid z)$ of an image is about $e^{-100}$, and $e^{-800}$ for a wrong $z$, which is 0
-# in `float32`. So all terms are kept as logarithms. Write $\log \frac1K \sum_k \exp(\ell_k)$ such
-# that it works for $\ell_k$ near −800. The mean is over the first axis, the samples.
+# $p_\theta(x \mid z)$ is about $e^{-100}$ for a $z$ that explains the image. For most other $z$ it
+# is so small that it is 0 in `float32`. So all terms are kept as logarithms $\ell_k$. Write
+# $\log \frac1K \sum_k \exp(\ell_k)$ such that it works for $\ell_k$ near −800. The mean is over the
+# first axis, the samples. For any number $m$, it is $m + \log \frac1K \sum_k \exp(\ell_k - m)$.
 
 
 # %% tags=["exercise"]
@@ -424,9 +437,9 @@ for latent_dim in (2, 4):
 # The estimates are below the truth on average. This is Jensen's inequality: the expectation of a
 # logarithm is at most the logarithm of the expectation.
 #
-# Now the VAEs of question 1.1 on test images. Their true $\log p(x)$ is not known, but a better
-# estimate is: **importance sampling** draws from the encoder's distribution $q_\varphi(z \mid x)$
-# instead, which prefers the latents that explain $x$, and corrects for it by weights,
+# Now the VAEs of question 1.1 on test images. Their true $\log p(x)$ is not known. **Importance
+# sampling** gives a better estimate. It draws from the encoder's distribution
+# $q_\varphi(z \mid x)$, which prefers the latents that explain $x$, and corrects for it by weights,
 #
 # $$\log p_\theta(x) = \log \mathbb{E}_{q_\varphi(z \mid x)}\left[
 #   \frac{p_\theta(x \mid z)\, p(z)}{q_\varphi(z \mid x)}\right].$$
@@ -494,11 +507,11 @@ plt.show()
 # *Figure 1.5.* Error of the estimated $\log p(x)$ of MNIST test images, from samples of the prior
 # and of the encoder, by the number of latents. Grey line: one nat. Both estimates are below the
 # truth on average. So the reference is the larger of two: from all samples of the prior, and from
-# four times as many samples of the encoder as the longest dashed curve has.
+# all samples of the encoder, of which the dashed curves use at most a quarter.
 #
-# **How many samples for one nat?** The cell counts them, and prints
-# $\exp \mathrm{KL}(q_\varphi(z \mid x) \,\|\, p(z))$, with the KL averaged over images. The need
-# is greater than this where single images have a much larger KL than the average.
+# **How many samples for one nat?** The next cell counts them, and prints
+# $\exp \mathrm{KL}(q_\varphi(z \mid x) \,\|\, p(z))$, with the KL averaged over images. The need is
+# greater than this where single images have a much larger KL than the average.
 
 
 # %%
@@ -546,8 +559,9 @@ assert final == sorted(final)  # the more latents, the larger the error
 #
 # ### Exercise 1.c — KL divergence to the prior
 #
-# Write the closed form for a batch of posteriors. The encoder returns $\log \sigma$, because this
-# may be any number. Use TensorFlow, so that the result has a gradient.
+# Write the closed form for a batch of distributions $q_\varphi(z \mid x)$. They are given by
+# $\log \sigma$ instead of $\sigma$, because this may be any number. Use TensorFlow, so that the
+# result has a gradient.
 
 
 # %% tags=["exercise"]
@@ -623,10 +637,10 @@ plt.show()
 # right-hand side is a lower bound, the **evidence lower bound** (ELBO). The gap is exactly
 # $\mathrm{KL}(q(z \mid x) \,\|\, p_\theta(z \mid x))$. It is 0 if $q$ is the posterior.
 #
-# A linear Gaussian model has all three in closed form: $p(z) = \mathcal{N}(0, I)$ with two latents
-# and $p(x \mid z) = \mathcal{N}(W z, s^2 I)$ with three pixels. Then
-# $p(x) = \mathcal{N}(0, W W^\top + s^2 I)$, and the posterior is normal with the inverse covariance
-# $\Lambda = I + W^\top W / s^2$ and the mean $\Lambda^{-1} W^\top x / s^2$.
+# A linear Gaussian model has $\log p(x)$, the bound and the gap in closed form. Here
+# $p(z) = \mathcal{N}(0, I)$ with two latents and $p(x \mid z) = \mathcal{N}(W z, s^2 I)$ with three
+# pixels. Then $p(x) = \mathcal{N}(0, W W^\top + s^2 I)$, and the posterior is normal with the
+# inverse covariance $\Lambda = I + W^\top W / s^2$ and the mean $\Lambda^{-1} W^\top x / s^2$.
 
 # %%
 W, S2 = np.array([[1.0, 0.8], [0.7, 1.0], [0.4, -0.2]]), 0.4**2
@@ -828,8 +842,8 @@ assert negative_elbo_of_shipped > nll
 #   it would make $q$ the prior for every image, and $z$ would say nothing about $x$.
 #
 # In the language of codes, the first is the nats that an image costs when $z$ is known, and the
-# second is the nats that $z$ says about the image. For Bernoulli pixels with means $f(z)$, and for
-# $q = \mathcal{N}(\mu, \mathrm{diag}\, \sigma^2)$,
+# second is the nats that $z$ costs. On average, $z$ says no more than this about the image. For
+# Bernoulli pixels with means $f(z)$, and for $q = \mathcal{N}(\mu, \mathrm{diag}\, \sigma^2)$,
 #
 # $$\log p_\theta(x \mid z) = \sum_{i=1}^{784} x_i \log f_i(z) + (1 - x_i) \log (1 - f_i(z)),$$
 #
@@ -837,9 +851,10 @@ assert negative_elbo_of_shipped > nll
 #
 # ### Exercise 1.d — the reconstruction term
 #
-# Write $\log p_\theta(x \mid z)$ of each image. The decoder returns logits $\ell$, with
-# $f = \mathrm{sigmoid}(\ell)$. Compute from the logits: for large ones, $f$ rounds to 0 or 1, and
-# its logarithm is lost.
+# Write $\log p_\theta(x \mid z)$ of each image. The decoder returns logits $a$, with
+# $f = \mathrm{sigmoid}(a)$. Compute from the logits: for large ones, $f$ rounds to 0 or 1, and its
+# logarithm is lost. With $\mathrm{softplus}(a) = \log(1 + e^a)$, which is `tf.nn.softplus`,
+# $\log f = -\mathrm{softplus}(-a)$ and $\log(1 - f) = -\mathrm{softplus}(a)$.
 
 
 # %% tags=["exercise"]
@@ -923,9 +938,9 @@ tfgen.figures.picture(
 )
 
 # %% [markdown]
-# *Figure 1.9.* Two test images, and the means of six draws from $q_\varphi(z \mid x)$. With two
-# latents, the means are blurred or show another digit: little about an image fits into two numbers,
-# so the KL is small and the reconstruction term large. With 20 latents it is the other way round.
+# *Figure 1.9.* Two test images, and the means of six draws from $q_\varphi(z \mid x)$. Little about
+# an image fits into two latents: the means have the digit, but not its details. As the table shows,
+# the KL is small and the reconstruction term large. With 20 latents it is the other way round.
 
 # %% [markdown]
 # ## Question 1.11: the gradient by the encoder's parameters
@@ -970,8 +985,8 @@ def sample_posterior(mean, log_stddev, noise):
 check(sample_posterior)
 
 # %% [markdown]
-# The next cell takes the loss of a batch twice, from the same numbers $z$. First they are passed
-# to the decoder as numbers, then as a function of $\mu$ and $\sigma$.
+# The next two cells take the loss of a batch twice, from the same numbers $z$. First they are
+# passed to the decoder as numbers, then as a function of $\mu$ and $\sigma$.
 
 # %%
 batch, noise = x_test[:32], tf.random.normal([32, 20], seed=0)
@@ -1095,7 +1110,7 @@ assert spread["with baseline"] > 2 * least  # of 20 latents
 # tfgen uses $\mathrm{softplus}(a) = \log(1 + e^a) > 0$ instead.
 #
 # The exercises are the whole algorithm of Kingma and Welling (2013). This cell trains a VAE with
-# them for one epoch:
+# them for one epoch. Its encoder returns $\mu$ and $\log \sigma$:
 
 # %%
 own_encoder, own_decoder = two_layers(784, 2 * 20), two_layers(20, 784)
@@ -1171,8 +1186,8 @@ tfgen.figures.curves(rows, [panel], "Negative ELBO (loss) and its parts, 20 late
 # %% [markdown]
 # *Figure 1.11.* Figure 1 of the report: the average negative ELBO by epoch, and its two terms. The
 # KL grows while the latents learn to say something about the images; the reconstruction term falls
-# by more. A training value is the mean over an epoch in which the weights change, so it is above
-# the validation value in the first epochs.
+# by more. A training value is the mean over an epoch in which the weights change. So in the first
+# epochs it lags behind the validation value: the loss is above it, and the KL is below it.
 
 # %%
 last = rows[-1]
@@ -1205,11 +1220,12 @@ plt.show()
 # *Figure 1.12.* Figure 2 of the report: pixel means of 36 samples before, half way through and
 # after the training.
 #
-# With two latents, all images lie on a surface, the **manifold**, and the latents are coordinates
-# on it. A grid of latents shows all of it. The grid lines are not equally far apart: their
-# coordinates are $\Phi^{-1}$, the inverse of the normal distribution function, of equally spaced
-# numbers in (0, 1), so that there is the same prior probability between neighbouring lines (Kingma
-# and Welling 2013, appendix A).
+# With two latents, all means $f(z)$ lie on a surface, the **manifold**, and the latents are
+# coordinates on it. The next cell trains the VAE of question 1.1 with two latents further, and
+# decodes a grid of latents. The grid lines are not equally far apart: their coordinates are
+# $\Phi^{-1}$, the inverse of the normal distribution function, of equally spaced numbers in (0, 1),
+# so that there is the same prior probability between neighbouring lines (Kingma and Welling 2013,
+# appendix A).
 
 # %%
 plane = vaes[2]
@@ -1226,7 +1242,7 @@ tfgen.figures.picture(
 
 # %% [markdown]
 # *Figure 1.13.* Figure 3 of the report: the means that the decoder computes on a grid of two
-# latents. Neighbouring latents give similar images, and each digit that has a region of its own has
-# one as large as its share of the prior's probability.
+# latents. Neighbouring latents give similar images. The area of a digit's region in the picture is
+# the probability of that region under the prior.
 #
 # Two numbers say less about an image than twenty: the table of question 1.10 has the price in nats.
