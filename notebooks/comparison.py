@@ -18,10 +18,11 @@
 # measures, how it is computed, and what it must not be compared with.
 #
 # - **Before you start**: notebooks 1 to 3 explain the three families. Here you need only this: a
-#   VAE and a GAN map latents z ~ N(0, I) to an image, a flow does so by an invertible function, and
-#   the VAE and the flow are trained by likelihood, the GAN is not. Logarithms are natural, and
-#   log-likelihoods are in nats; the unit bits/dim is explained below. KL(p ‖ q) = E_p[log p(x) −
-#   log q(x)] is 0 if p and q are equal, and else positive (notebook 1, question 1.5).
+#   VAE and a GAN map latents z ~ N(0, I) to an image, and a flow does so by an invertible function.
+#   The VAE and the flow are trained by a bound on the likelihood, the GAN is not. A *preset* is a
+#   named network with its training settings. Logarithms are natural, and log-likelihoods are in
+#   nats; the unit bits/dim is explained below. KL(p ‖ q) = E_p[log p(x) − log q(x)] is 0 if p and q
+#   are equal, and else positive (notebook 1, question 1.5).
 # - **Time**: at most 6 minutes on two CPU cores. What takes longer was computed before: the trained
 #   models are the versions that are shipped with tfgen, and the results of long runs are the
 #   evaluations and logs in `docs/` of the checkout.
@@ -183,8 +184,8 @@ print(", ".join(f"{letter} is the {NAMES[family]}" for letter, family in hidden.
 # The last table holds the report's claims against the numbers. For each pair of families, let m₁
 # and m₂ be the means over seeds, and s₁ and s₂ the standard deviations. The order of the pair is
 # decided if |m₁ − m₂| > √(s₁² + s₂²); otherwise it is *within error*. A claim is *borne out* if all
-# its pairs are decided as it says, and *not borne out* if one is decided the other way round. By
-# hand, for the first claim:
+# its pairs are decided as it says, *not borne out* if one is decided the other way round, and
+# *within error* otherwise. The next cell computes this for the first claim:
 
 # %%
 values = {f: [evaluation(f, seed)["samples"]["fid"] for seed in range(3)] for f in FAMILIES}
@@ -202,7 +203,7 @@ assert verdicts == ["within error", *3 * ["not borne out"]]
 
 # %% [markdown]
 # The text above says "the GAN is first", "the flow has the most expensive epoch" and "the GAN
-# covers the data best". The next cell asserts it, and draws the table.
+# covers the data best". The next cell asserts this, and the one after it draws the table.
 
 # %%
 samples_table, _, cost_table = (table["rows"] for table in comparison["tables"])
@@ -269,10 +270,10 @@ short, long = (row["metrics"] for row in read("short.json")["tables"][0]["rows"]
 assert short["FID"]["mean"] > long["FID"]["mean"]
 
 # %% [markdown]
-# The short training has a row of its own, named after its folder, and the higher FID. Where a cell
-# names n or k, the value was measured with another number of images, or of importance samples, than
-# most of its column. Such values are not ranked together, and real images have a row for each n.
-# The next sections show why.
+# The short training has a row of its own, named after its folder, and the higher FID, partly
+# because its n is smaller. Where a cell names n or k, the value was measured with another number of
+# images (n) or of importance samples (k) than most of its column. Such values are not ranked
+# together, and real images have a row for each n. The next sections show why.
 
 # %% [markdown]
 # ### Quality by numbers: FID
@@ -295,7 +296,8 @@ assert short["FID"]["mean"] > long["FID"]["mean"]
 # Write `frechet_distance`. The square root is that of a matrix: R with R R = Σ₁ Σ₂, not the roots
 # of its entries. Only its trace is needed. Σ₁ Σ₂ is not symmetric, but it has the same eigenvalues
 # as √Σ₁ Σ₂ √Σ₁, which is, and the trace of a root is the sum of the roots of the eigenvalues.
-# `np.linalg.eigh` gives the eigenvalues and eigenvectors of a symmetric matrix.
+# `np.linalg.eigh` gives the eigenvalues λ and eigenvectors V of a symmetric matrix, and its root is
+# V diag(√λ) Vᵀ. Rounding can make an eigenvalue of 0 slightly negative; take 0 in its place.
 
 
 # %% tags=["exercise"]
@@ -325,7 +327,7 @@ print(f"N(0, 1) and N(3, 2²): {one_dimension:.3f} = (0 − 3)² + (1 − 2)²")
 assert math.isclose(one_dimension, (0 - 3) ** 2 + (1 - 2) ** 2)
 
 # %% [markdown]
-# Now for images. The shipped versions of the three families are better trained than the report's
+# Now for images. The shipped versions of the three families are better models than the report's
 # networks: a convolutional VAE, a convolutional GAN, and a multi-scale flow. Samples are rounded to
 # bytes, as an image file would have them, before the classifier sees them.
 
@@ -371,12 +373,12 @@ plt.show()
 # trained. Their FID is not 0: both sets are finite.
 
 # %% [markdown]
-# **Why as many real images beside it.** The covariance of few images is estimated badly, and the
+# **FID depends on the number of images.** The covariance of few images is estimated badly, so the
 # estimate of FID is too high on average, the more so the fewer they are. An FID of 1000 samples
-# must not be compared with one of 10 000, and the floor must be measured with as many images as the
-# model. The kernel inception distance (KID; Binkowski et al. 2018) has no such bias. It is the
-# unbiased squared maximum mean discrepancy with the kernel k(x, y) = (x·y / D + 1)³ of two feature
-# vectors x and y:
+# must not be compared with one of 10 000, and FID of real images must be measured with as many
+# images as that of the model. The kernel inception distance (KID; Binkowski et al. 2018) has no
+# such bias. It is the unbiased squared maximum mean discrepancy with the kernel k(x, y) = (x·y / D
+# + 1)³ of two feature vectors x and y:
 #
 # $$\mathrm{KID} = \mathbb{E}\,k(x, x') + \mathbb{E}\,k(y, y') - 2\,\mathbb{E}\,k(x, y),$$
 #
@@ -434,7 +436,7 @@ plt.show()
 # |---|---|---|
 # | precision | share of samples in the ball of some real image | Kynkäänniemi et al. 2019 |
 # | recall | share of real images in the ball of some sample | Kynkäänniemi et al. 2019 |
-# | density | real balls around a sample, mean over samples, divided by k | Naeem et al. 2020 |
+# | density | real balls that a sample lies in: mean number, divided by k | Naeem et al. 2020 |
 # | coverage | share of real images whose ball holds a sample | Naeem et al. 2020 |
 #
 # $$\mathrm{coverage} = \frac{1}{M} \sum_{i=1}^{M}
@@ -479,7 +481,7 @@ check(coverage)
 # %% [markdown]
 # **A generator whose coverage is known.** Take a perfect generator that has forgotten some of the
 # digits: it returns real images, but only of the digits 0 … m − 1. No eye sees a fault in any of
-# its images. Its coverage should be the share of the test images with these digits, times the
+# its images. Its coverage should be about the share of the test images with these digits, times the
 # coverage of real images.
 
 # %%
@@ -501,7 +503,7 @@ assert np.all(np.abs(np.array([v.coverage for v in by_digits]) - expected) < 0.1
 figure, panel = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
 for metric, style in {"precision": "s:", "recall": "^-.", "coverage": "o-"}.items():
     panel.plot(range(1, 11), [getattr(v, metric) for v in by_digits], style, label=metric)
-panel.plot(range(1, 11), expected, "k--", label="known coverage")
+panel.plot(range(1, 11), expected, "k--", label="expected coverage")
 panel.set_xlabel("digits that the generator knows, of 10")
 panel.set_ylabel("share")
 panel.set_ylim(0, 1.02)
@@ -511,7 +513,8 @@ plt.show()
 # %% [markdown]
 # *Figure 4.5.* A generator of real images that knows only the digits 0 … m − 1, against test
 # images. Precision is high throughout: each of its images is a good one. Coverage follows the share
-# of test images with these digits (dashed) within 0.1.
+# of test images with these digits, times the coverage of all ten (dashed), within 0.1. From one
+# digit to ten, recall rises, too.
 
 # %% [markdown]
 # **Too narrow or too wide.** Let real images be points y ~ N(0, I) in 8 dimensions, and samples x ~
@@ -573,9 +576,8 @@ assert flow["coverage"] < 0.5 * floor["coverage"]
 
 # %% [markdown]
 # It is, for the flow: its recall is that of real images, its precision and coverage are the lowest.
-# Its samples are spread too widely. Whoever reads recall alone would call the report's order by
-# theory right; whoever reads coverage, wrong. The GAN is close to the real images in all four
-# metrics.
+# Its samples are spread too widely. By recall alone, the flow covers the data best, as the report
+# says; by coverage, it covers them worst. The GAN is close to the real images in all four metrics.
 
 # %% [markdown]
 # ### What becomes of the rank by theory
@@ -686,13 +688,15 @@ assert least["gan"] > max(least["vae"], least["flow"])
 # their arithmetic is in matrix products. A dense layer with a kernel of I × O has I · O
 # multiplications for each image, and as many additions. A training step has three such products a
 # layer: the output, the gradient by the kernel, and the gradient by the input. The last one is not
-# needed in a layer whose input is data or latents. With M_l = I · O of layer l, B images in a step:
+# needed in the first layer, whose input depends on no weights: it is data, or the latents of the
+# GAN. With M_l = I · O of layer l, and B images in a step:
 #
 # $$\text{operations of a step} = 2 B \Bigl(3 \sum_l M_l - M_1\Bigr)$$
 #
 # The VAE's images pass its layers once, and so do the flow's. The GAN has two steps. The
 # generator's step passes the generator as above, and the discriminator forward and backward without
-# its kernels; the discriminator's step passes the discriminator with B real and B generated images.
+# its kernels. The discriminator's step passes the discriminator with B real images and with the B
+# generated images of the generator's step.
 
 
 # %%
@@ -774,15 +778,15 @@ figure.legend(loc="outside right upper")
 plt.show()
 
 # %% [markdown]
-# *Figure 4.9.* Seconds of an epoch against its arithmetic, both on logarithmic scales. In the
-# closing table (circles), measured on two CPU cores, all three families run at nearly the same
-# number of operations a second, so the time follows the arithmetic. The report's times (crosses) do
-# not: its flow computes more than ten times as many operations a second as its VAE. The report does
-# not name its machine; arithmetic was not what limited it. So a ranking by seconds holds for one
-# machine, the count of operations for all.
+# *Figure 4.9.* Seconds of an epoch against its arithmetic, both on logarithmic scales. Squares:
+# this machine. In the closing table (circles), measured on two CPU cores, all three families run at
+# nearly the same number of operations a second, so the time follows the arithmetic. The report's
+# times (crosses) do not: its flow computes more than ten times as many operations a second as its
+# VAE. The report does not name its machine; arithmetic was not what limited it. So a ranking by
+# seconds holds for one machine, the count of operations for all.
 #
-# Training is only half of the cost. The table of costs above has images per second, too: the flow
-# is the slowest sampler as well, because each image passes all of its couplings, one after the
+# Training is only a part of the cost. The table of costs above has images per second, too. The flow
+# is also the slowest sampler: each image passes the networks of all eight couplings, one after the
 # other.
 
 # %%
@@ -801,8 +805,9 @@ assert min(rate, key=rate.get) == "flow-mlp"
 #
 # $$\text{bits/dim} = \frac{-\log p(x)}{H \cdot W \cdot C \cdot \ln 2},$$
 #
-# with log p(x) in nats, since 1 bit is ln 2 nats. If p is uniform over all images of bytes, then
-# p(x) = 256^−HWC, and this is log₂ 256 = 8 bits/dim, the most that a model should need.
+# with log p(x), the log-probability of the bytes x, in nats: 1 bit is ln 2 nats. If p is uniform
+# over all images of bytes, then p(x) = 256^−HWC, and this is log₂ 256 = 8 bits/dim, the most that a
+# model should need.
 #
 # ### Exercise 4.c — from nats to bits/dim
 #
@@ -836,7 +841,7 @@ print(f"VAE of bytes: {of_bytes['nll']:.1f} nats an image = {bits:.3f} bits/dim"
 # and not a probability P of bytes. Noise u, uniform in [0, 1) for each pixel, bridges the two
 # (dequantization, question 3.4; Theis et al. 2016):
 #
-# $$P(x) = \int_{[0,1)^D} p(x + u)\,du
+# $$P(x) = \int_{[0,1)^{HWC}} p(x + u)\,du
 # = \mathbb{E}_u\,p(x + u) \approx \frac{1}{K} \sum_{k=1}^{K} p(x + u_k)$$
 #
 # With one draw, the mean of log p(x + u) is a lower bound of log P(x) by Jensen's inequality. With
@@ -868,9 +873,9 @@ def average_over_draws(log_weights):
 check(average_over_draws)
 
 # %% [markdown]
-# A pixel whose probability is known: let v have the logistic density p with location 3.4 and scale
-# 0.1, and the byte be x = ⌊v⌋. Then P(x) = F(x + 1) − F(x) with the distribution function F(v) = 1
-# / (1 + e^(−(v − 3.4) / 0.1)).
+# The next cell takes a pixel whose probability is known. Let v have the logistic density p with
+# location 3.4 and scale 0.1, and let the byte be x = ⌊v⌋. Then P(x) = F(x + 1) − F(x), with the
+# distribution function F(v) = 1 / (1 + exp(−(v − 3.4) / 0.1)). The cell estimates log P(3).
 
 # %%
 x, location, scale = 3, 3.4, 0.1
@@ -891,8 +896,8 @@ assert np.all(np.diff(bounds) > 0) and bounds[0] < truth - 0.5
 assert bounds[-1] < truth and truth - bounds[-1] < 0.05
 
 # %% [markdown]
-# Next to it, the shipped flow on test images. `log_prob` of a sampler takes seeds, and each seed is
-# one draw.
+# The next cell does the same for the shipped flow on test images. `log_prob` of a sampler takes
+# seeds, and each seed is one draw.
 
 # %%
 pixels = data.test.images[:FLOW_IMAGES]
@@ -925,13 +930,13 @@ plt.show()
 
 # %% [markdown]
 # *Figure 4.10.* Left: the bound of log P(x) of one pixel tends to the known value (dashed) as K
-# grows. Right: bits/dim of the flow, which are an upper bound, fall. Two values of bits/dim
-# therefore compare only with K said, and `tfgen-compare` writes K into the cell where it differs.
+# grows. Right: bits/dim of the flow, which are an upper bound, fall. So a value of bits/dim must be
+# given together with K, and `tfgen-compare` writes K into the cell where it differs.
 
 # %% [markdown]
 # **The data.** The shipped VAE does not model bytes. It models binary images b: each pixel is 1
 # with probability x / 255 (dynamic binarization), and the nats are −log p(b). Its nats can be
-# divided by 784 ln 2 as well, but the result are bits of a binary pixel, not bits of a byte.
+# divided by 784 ln 2 as well, but this gives bits of a binary pixel, not bits of a byte.
 #
 # **A toy where both are known.** An image of one pixel is 0 or 255, each with probability ½. Then b
 # = 0 or 1, each with probability ½. No model can have less than 1 bit/dim for the bytes, nor less
@@ -1004,9 +1009,9 @@ plt.show()
 # about that on the other.
 
 # %% [markdown]
-# **The same on MNIST.** A model that has both likelihoods, and is as simple as can be: each pixel
-# is independent, with the histogram of its bytes in the training images. Averaged over b, −log P(b)
-# of an image is −Σ (m log P(b=1) + (1 − m) log P(b=0)) with m = x / 255.
+# **The same on MNIST.** The next cell fits a simple model that has both likelihoods: the pixels are
+# independent, each with the histogram of its bytes in the training images. Averaged over b, −log
+# P(b) of an image is −Σ (m log P(b=1) + (1 − m) log P(b=0)) with m = x / 255.
 
 # %%
 train_pixels, test_pixels = (split.images.reshape(-1, 784) for split in (data.train, data.test))
@@ -1052,14 +1057,14 @@ plt.show()
 assert noise_fid > 2 * flow_fid
 
 # %% [markdown]
-# *Figure 4.12.* Samples of the model of independent pixels, which has the better likelihood, and of
-# the report's dense flow, which has the better images. (FID of the left is of fewer images than
-# that of the right; it differs by far more than this changes.) Likelihood and quality are different
-# things (Theis et al. 2016): the histograms know how often each pixel is exactly 0, and nothing
-# about digits.
+# *Figure 4.12.* Samples of the model of independent pixels, which has fewer bits/dim, and of the
+# report's dense flow, which has the better images. (The FID on the left is of fewer images, but
+# this explains only a small part of the difference.) Likelihood and quality are different things
+# (Theis et al. 2016): the histograms know how often each pixel is exactly 0, and nothing about
+# digits.
 
 # %% [markdown]
-# **The shipped versions.** Which of these four may be ranked by likelihood, and how?
+# **Which models may be ranked?** Take the three shipped versions and the VAE of bytes:
 
 # %%
 show(run("tfgen-compare vae gan flow vae-bytes-evaluation.json --out likelihoods.json"))
@@ -1076,10 +1081,10 @@ assert not likelihood_rows["vae"]["NLL [nats]"]["best"]
 
 # %% [markdown]
 # - The **VAE of bytes and the flow** model the same data. Both values are in bits/dim, both are
-#   upper bounds, and the flow's is the lower one. The ranking holds, with K said.
+#   upper bounds, and the flow's is the lower one. They may be ranked, if K is given for each.
 # - The **VAE of binary images** stands alone. It may be ranked with other models of images that are
-#   binarized in the same way: dynamically, or once and for all (static binarization), which is
-#   again another data set.
+#   binarized dynamically. Images that are binarized once and for all (static binarization) are yet
+#   another data set.
 # - The **GAN** has no likelihood.
 #
 # ### Exercise 4.e — who may be ranked with whom
@@ -1124,7 +1129,7 @@ assert ranking["bernoulli, binarization dynamic"] == ["vae", "vae-mlp"]
 # %% [markdown]
 # ### The closing table, once more
 #
-# What the report's ranks become, for the report's networks and for the shipped versions.
+# The next cells show the report's ranks beside those of its networks and of the shipped versions.
 
 
 # %%
@@ -1162,9 +1167,25 @@ assert shipped_ranks("coverage", True)[2].endswith("(3)")
 # %% [markdown]
 # - **By eye**: the first rank is borne out, for the report's networks and for the better ones. The
 #   order of the others is within error for the report's networks.
-# - **By theory**: not borne out. The order holds for densities, not for samples. Of the shipped
+# - **By theory**: not borne out. The argument is about densities, not about samples. Of the shipped
 #   versions, the flow is first by recall and last by coverage, because its samples are spread too
 #   widely.
 # - **Cost**: it depends on the machine, and on two cores it follows the arithmetic.
 # - **Likelihood**: it does not rank the families. It ranks models of the same data, and says little
 #   about how their samples look.
+#
+# ### Papers
+#
+# - Heusel et al. 2017, "GANs trained by a two time-scale update rule converge to a local Nash
+#   equilibrium": FID.
+# - Dowson & Landau 1982, "The Fréchet distance between multivariate normal distributions".
+# - Binkowski et al. 2018, "Demystifying MMD GANs": KID.
+# - Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing generative
+#   models".
+# - Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models": density and
+#   coverage.
+# - Salimans et al. 2017, "PixelCNN++": mixtures of logistic distributions for bytes.
+# - Theis, van den Oord & Bethge 2016, "A note on the evaluation of generative models".
+# - Ho et al. 2019, "Flow++": variational dequantization.
+# - Burda, Grosse & Salakhutdinov 2015, "Importance weighted autoencoders".
+# - Cover & Thomas 2006, "Elements of information theory": the data-processing inequality.

@@ -12,9 +12,9 @@
 # # 3 · The normalizing flow
 #
 # A normalizing flow is a model of images whose density can be computed exactly. This notebook
-# answers questions 3.1 to 3.8 of the report, each with equations and with a cell that shows that
-# they hold: change of variables, what it costs, dequantization, couplings, and a flow that is
-# trained on MNIST.
+# answers questions 3.1 to 3.8 of the report, a course report of 2019 that tfgen reproduces, each
+# with equations and with a cell that shows that they hold: change of variables, what it costs,
+# dequantization, couplings, and a flow that is trained on MNIST.
 #
 # - **Time**: at most six minutes on two processor cores. It needs no network and no GPU.
 # - **Exercises**: six. Each is a function. `check(function)` says at once whether it is right, and
@@ -94,8 +94,9 @@ def show_images(axes, images, columns, title):
 #
 # ### Exercise 3.a — the density of x = f(z) in one dimension
 #
-# Write `log_prob_of_map`. It gets x and the inverse f⁻¹, which maps each entry of x to its z. Get
-# the derivative of f⁻¹ by a `tf.GradientTape`. The function f may rise or fall.
+# Write `log_prob_of_map`. It gets x and the inverse f⁻¹, which maps each entry of x to its z. The
+# prior is log N(z; 0, 1) = −½ (z² + ln 2π). Compute the derivative of f⁻¹ with a `tf.GradientTape`;
+# x is a constant, so call `tape.watch(x)`. The function f may rise or fall.
 
 
 # %% tags=["exercise"]
@@ -151,7 +152,7 @@ plt.show()
 # *Figure 3.1.* Change of variables in one dimension. Each colour has the probability 1/8 in z and
 # in x. The map is steep in the middle, so the two middle colours are spread over a long interval of
 # x, and p(x) is low there; p(x) has two peaks although p(z) has one. The black outline is a
-# histogram of samples f(z): it agrees with the formula, which no sample went into.
+# histogram of samples f(z): it agrees with the formula, which does not use any samples.
 
 # %%
 between = np.sum((density[1:] + density[:-1]) / 2 * np.diff(x))
@@ -274,8 +275,9 @@ assert np.allclose(separate, joint)
 # 3. **One z for each x.** If two values of z lead to the same x, then p(x) is the sum over both,
 #    and the formula, which sees one of them, is too small.
 #
-# Condition 2 for a linear map x = A z of the plane, where everything is known: the mean of log p(x)
-# over samples of the map is −1 − ln 2π − ln |det A|. Condition 3 for x = z², where z and −z meet.
+# The next cell shows condition 2 by linear maps x = A z of the plane. There, the mean of log p(x)
+# over samples is known: −1 − ln 2π − ln |det A|. It shows condition 3 by x = z², where z and −z
+# lead to the same x.
 
 # %%
 rng = np.random.default_rng(SEED)
@@ -303,10 +305,10 @@ panels[3].legend()
 plt.show()
 
 # %% [markdown]
-# *Figure 3.3.* Three clouds x = A z with smaller and smaller determinants, and the density of
-# x = z². A flat cloud has a high density on a small area; at det A = 0 the points lie on a line,
-# whose area is 0, and there is no density left. On the right, the formula with one branch gives
-# half of the density of the samples.
+# *Figure 3.3.* Three clouds x = A z with smaller and smaller determinants, and the density of x =
+# z². A flat cloud has a high density on a small area; at det A = 0 the points lie on a line, whose
+# area is 0, and there is no density left. On the right, the formula with one z gives half of the
+# density of the samples.
 
 # %%
 upper, lower = counts[10:].sum() / SAMPLES, x >= 0.5  # between 0.5 and 4
@@ -326,8 +328,9 @@ assert abs(mass - upper / 2) < 0.01
 # a triangular Jacobian. The determinant of a triangular matrix is the product of its diagonal, so
 # log |det| is a sum of at most M numbers: O(M).
 #
-# The next cell measures both, for growing M: the determinant of a full matrix, and a whole coupling
-# whose network has one hidden layer of fixed width.
+# The next cells measure both, for growing M: the determinant of a full matrix, and a whole
+# coupling. The coupling leaves the first half of a vector as it is. A network with one hidden layer
+# of fixed width computes from it how to scale and shift the second half.
 
 
 # %%
@@ -378,9 +381,10 @@ figure.legend(fontsize=8, loc="outside lower center", ncols=3)
 plt.show()
 
 # %% [markdown]
-# *Figure 3.4.* Time of one determinant and of one coupling, on the machine that ran this notebook,
-# against the number of dimensions; both axes are logarithmic. The dotted lines have the slopes of
-# M³ and of M. For small M, the time of calling a function hides both.
+# *Figure 3.4.* Time of one determinant, of one coupling, and of the coupling's log |det| alone, on
+# the machine that ran this notebook, against the number of dimensions; both axes are logarithmic.
+# The dotted lines have the slopes of M³ and of M. For small M, the time of a function call
+# dominates.
 
 # %%
 common = max(set(SIDES) & set(LENGTHS))
@@ -406,8 +410,8 @@ print(f"log |det| of couplings {batch * maps * pixels / 2:.1e}")
 # degenerates onto points, and the model learns little more than that pixels are integers.
 #
 # The remedy is **dequantization** (Uria et al. 2013, Theis et al. 2016): add noise u, uniform in
-# [0, 1) in each pixel. Let P(x) be the probability that the model gives to the whole cell of the
-# integers x. The logarithm is concave, so by Jensen's inequality
+# [0, 1) in each pixel. The points x + u fill a cube of volume 1. Let P(x) be the probability that
+# the model gives to this cube. The logarithm is concave, so by Jensen's inequality
 #
 # $$\log P(x) = \log \int_{[0,1)^M} p(x + u)\, du \;\ge\; E_u[\log p(x + u)]$$
 #
@@ -557,11 +561,14 @@ assert np.allclose(bits_per_dim(log_det, 784), 8)
 assert np.array_equal(np.floor(256 * y), pixels)  # the byte is not lost
 
 # %% [markdown]
-# **On MNIST**, the same happens. Most pixels of a digit are exactly 0. The next cell gives each
-# pixel a flow of its own, z = F(x) as in the toy. F is the distribution function of a mixture of a
-# normal peak at 0 and a uniform distribution over the 256 values. The weight of the peak is the
-# share of training images whose pixel is 0. Only the width of the peak is left to choose. A
-# probability is at most 1, so no model of bytes can need less than 0 bits/dim.
+# **On MNIST**, too, the likelihood of bytes without noise grows without bound: most pixels of a
+# digit are exactly 0. The next cell gives each pixel a flow of its own, z = F(x) as in the toy. F
+# is the distribution function of a mixture of a normal peak and a uniform distribution over the 256
+# values. The peak is at 0, or at 0.5 for bytes plus noise.
+#
+# The weight of the peak is the share of 10 000 training images whose pixel is 0, between 0.001 and
+# 0.999. Only its width is left to choose. A probability is at most 1, so no model of bytes can need
+# less than 0 bits/dim.
 
 # %%
 weights = np.clip(np.mean(data.train.images[:10_000] == 0, axis=0), 0.001, 0.999)
@@ -593,8 +600,9 @@ plt.show()
 
 # %% [markdown]
 # *Figure 3.6.* The same model of bytes and of bytes plus noise, with narrower and narrower peaks
-# (to the right). Without noise, each halving of the width gains the same, and soon the model claims
-# to need less than no bits. With noise, there is a best width, and −log p stays above 0.
+# (to the right). Without noise, each halving of a small width gains the same number of bits, and
+# −log p falls below 0, which no code can reach. With noise, there is a best width, and −log p stays
+# above 0.
 
 # %%
 gain = without_noise[-2] - without_noise[-1]
@@ -606,7 +614,7 @@ assert without_noise[-1] < 0 < with_noise.min()
 
 # %% [markdown]
 # **Logit.** One more map comes before the flow. y is in [0, 1), but f(z) with normal latents may be
-# any real number. So y is mapped to the whole line by the logit (Dinh et al. 2016, section 4.1),
+# any real number. So the logit maps y to the whole line (as in Dinh et al. 2016, section 4.1),
 #
 # $$h_0 = \log\frac{y'}{1 - y'}, \qquad y' = \frac{\alpha}{2} + (1 - \alpha)\, y$$
 #
@@ -662,9 +670,9 @@ assert bounds == sorted(bounds)  # by Jensen's inequality, exactly, since groups
 # | 1 | y = (x + u) / 256, u uniform | $h_{L-1} = f_L(z)$ |
 # | 2 | $h_0$ = logit(y) | $h_{l-1} = f_l(h_l)$, down to $h_0$ |
 # | 3 | $h_l = f_l^{-1}(h_{l-1})$, up to $h_L = z$ | y = logit⁻¹($h_0$) |
-# | 4 | log p(x) = log N(z; 0, I) + Σ log \|det\| of steps 1 to 3 | x = 256 y, rounded down |
-# | comes out | log p(x), one number | an image x, bytes |
-# | then | a step of gradient descent on −log p(x) | |
+# | 4 | log p(x + u) = log N(z; 0, I) + Σ log \|det\| of steps 1 to 3 | x = 256 y, rounded down |
+# | comes out | log p(x + u), one number | an image x, bytes |
+# | then | a step of gradient descent on −log p(x + u) | |
 #
 # For images, $h_0$ is the logit of question 3.4 in place of x. Training never computes f, and
 # sampling never computes a determinant. In all steps, the number of dimensions is M: 784 for a
@@ -672,7 +680,9 @@ assert bounds == sorted(bounds)  # by Jensen's inequality, exactly, since groups
 #
 # ### Exercise 3.d — log p(x) through a chain of maps
 #
-# Write `log_prob_of_chain`: steps 3 and 4 of training.
+# Write `log_prob_of_chain`: steps 3 and 4 of training. Its x is the $h_0$ of the table, so it adds
+# the log |det| of step 3 alone. log N(z; 0, I) is the sum of log N(z; 0, 1) over the M entries of
+# z. Take M from z: in question 3.8, x is a batch of images, which the last layer flattens.
 
 
 # %% tags=["exercise"]
@@ -696,8 +706,10 @@ check(log_prob_of_chain)
 
 # %% [markdown]
 # **Both ways on a toy.** Points of two half moons are data with two dimensions, so that everything
-# can be drawn. `tfgen.Flow` takes points too, if it is told not to expect bytes. It is trained by
-# the algorithm above.
+# can be drawn. With `preprocessing=tfgen.Identity()`, `tfgen.Flow` takes points in place of bytes.
+# It is trained by the algorithm above. An *event* is one point or one image, as it enters the flow.
+# The flow's chain has nine maps: eight couplings, and one that only reshapes an event to a vector,
+# whose log |det| is 0.
 
 
 # %%
@@ -766,7 +778,8 @@ assert np.allclose(moons.decode(z), points, atol=1e-3)  # back from z to x
 
 # %% [markdown]
 # **Both ways on digits**, with the flow that comes with tfgen: the image of 28 × 28 bytes becomes
-# 784 latents, and these become the same image, byte by byte. Nothing is lost, unlike in a VAE.
+# 784 latents, and these become the same image again, up to rounding in float32. A VAE, in contrast,
+# loses details of the image.
 
 # %%
 latents = shipped.encode(digits[:BOUND_IMAGES])
@@ -789,9 +802,9 @@ assert changed <= back.size // 10_000  # rounding may cost a grey level
 #
 # - **The inverse is as cheap**, whatever the network is: the entries with b = 1 are the same in x,
 #   so that s and t can be computed again. Then z = (x − t) exp(−s) where b = 0.
-# - **The Jacobian is triangular** if the entries with b = 1 are put first: these do not depend on
-#   the others, and each entry with b = 0 depends on itself by exp(s). So log |det ∂x/∂z| is the sum
-#   of s over the entries with b = 0.
+# - **The Jacobian is triangular** if the entries with b = 1 are put first. These do not depend on
+#   the others. Of the entries with b = 0, each depends only on itself, with the derivative exp(s).
+#   So log |det ∂x/∂z| is the sum of s over the entries with b = 0.
 # - **The next coupling has the mask 1 − b**, because one coupling alone leaves half of the entries
 #   unchanged.
 #
@@ -907,10 +920,10 @@ print(f"sum of s: {float(log_det[0]):.3f} nats, log |det| of the Jacobian: {true
 assert abs(float(log_det[0]) - true_log_det) > 0.01
 
 # %% [markdown]
-# **Masks of images.** A checkerboard gives each changed pixel its neighbours as context. After
-# **squeezing**, which makes a pixel with four channels of each block of 2 × 2, the mask can
-# separate channels instead (Dinh et al. 2016, figure 3). tfgen's masks split an event into the two
-# parts, so that the conditioner gets only what it may see.
+# **Masks of images.** A checkerboard gives each changed pixel its neighbours as context.
+# **Squeezing** turns each block of 2 × 2 pixels into one pixel with four channels. After it, the
+# mask can separate channels instead (Dinh et al. 2016, figure 3). tfgen's masks split an image into
+# two tensors, so that the conditioner gets only the part that it may see.
 
 # %%
 digit = tf.constant(digits[:1] / 255, tf.float32)
@@ -961,6 +974,10 @@ assert np.array_equal(tf.reshape(events, [5, 784]), z)
 # already. The other half is squeezed to 7 × 7 × 8 and goes on. The flow that comes with tfgen has
 # two such scales. Its 784 latents are 392 of the small scale, which passed all couplings, followed
 # by the 392 that were factored out.
+#
+# Each of its steps has three maps (Kingma & Dhariwal 2018): it normalizes the channels, mixes them
+# by an invertible 1 × 1 convolution, and then applies a coupling. In place of z exp(s) + t, the
+# coupling uses the distribution function of a mixture of logistic distributions (Ho et al. 2019).
 
 # %%
 first, second = shipped.latents(tfgen.image_seeds(SEED, 16)).reshape(2, 8, 784)
@@ -1120,14 +1137,15 @@ plt.show()
 
 # %% [markdown]
 # *Figure 3.13.* A test digit on its way from logits $h_0$ through eight couplings to latents z;
-# each picture has its own range of grey, which its title gives. Step by step,
-# the couplings turn the digit into noise. After so short a training, a rest of it is seen in z.
+# each picture has its own range of grey, which its title gives. Step by step, the couplings turn
+# the digit into noise. After so short a training, z still shows some of it.
 #
-# ## Digits are likelier than what is no digit
+# ## Are digits likelier than other images?
 #
-# Does the flow know what a digit is? The next cell scores test digits and what was made of them,
-# under the flow that comes with tfgen: shifted by six rows, turned upside down, inverted (255 − x),
-# with shuffled pixels; and images of noise, and plain black ones.
+# Does the flow know what a digit is? The next cell computes the bits/dim of test digits under the
+# flow that comes with tfgen. It does the same for changed digits (shifted by six rows, turned
+# upside down, inverted to 255 − x, with shuffled pixels), for uniform noise and for a plain black
+# image.
 
 # %%
 rng, chosen = np.random.default_rng(SEED), digits[:SCORED]
@@ -1189,6 +1207,7 @@ assert np.max(scores["plain black"]) < np.min(scores["test digits"])
 # - Ho et al. 2019, "Flow++": learned noise, mixture couplings.
 # - Uria, Murray & Larochelle 2013, "RNADE: the real-valued neural autoregressive
 #   density-estimator": dequantization.
-# - Theis, van den Oord & Bethge 2016, "A note on the evaluation of generative models": its bound.
+# - Theis, van den Oord & Bethge 2016, "A note on the evaluation of generative models": the lower
+#   bound of dequantization.
 # - Burda, Grosse & Salakhutdinov 2015, "Importance weighted autoencoders": several draws.
 # - Nalisnick et al. 2019, "Do deep generative models know what they don't know?"

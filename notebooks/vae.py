@@ -32,7 +32,7 @@
 # | $p(z)$ | the prior, the distribution of the latents |
 # | $p_\theta(x \mid z)$ | the likelihood of an image given its latents; $\theta$ are the weights |
 # | $f(z)$ | the decoder, a network that computes the pixel means of $p_\theta(x \mid z)$ |
-# | $q_\varphi(z \mid x)$ | the encoder's distribution over latents for an image; $\varphi$: its weights |
+# | $q_\varphi(z \mid x)$ | the encoder's distribution of latents; $\varphi$ are its weights |
 #
 # Logarithms are natural, so log-probabilities and divergences are in nats.
 
