@@ -64,8 +64,14 @@ setup(
         "tfgen.data": ["embedded/**"],
         "tfgen.serving": ["page/*"],
         "tfgen.saved_models": ["models.config", "*/1/**"],
-        # Of the documents, the evaluations that the notebooks show.
-        "tfgen.docs": ["evaluations/*.json", "vae-bytes/evaluation.json", "train_epoch-*.json"],
+        # Of the documents, the records that the notebooks show.
+        "tfgen.docs": [
+            "evaluations/*.json",
+            "flow/metrics.jsonl",
+            "flow/samples-*.png",
+            "train_epoch-*.json",
+            "vae-bytes/evaluation.json",
+        ],
         "tfgen.notebooks": ["README.md", "*.ipynb", "assignments/*.ipynb"],
     },
     install_requires=[
