@@ -140,8 +140,9 @@ def test_a_model_of_that_size_keeps_the_contract(make: Any, shape: Any, tmp_path
 def assert_every_weight_trains(model: Any, images: tf.Tensor) -> None:
     before = [variable.numpy() for variable in model.trainable_variables]
     labels = labels_of(model, len(images))
-    # The last layers of a flow are zeros at first, and give those before them no gradient.
-    for _ in range(2 if isinstance(model, Flow) else 1):
+    # Layers that are zeros at first, the last ones of a flow's conditioners and those of a
+    # hierarchical posterior, give those before them a gradient from the second step on.
+    for _ in range(2):
         logs = model.train_step(images if labels is None else (images, tf.constant(labels)))
     assert all(np.isfinite(value) for value in logs.values())
     # Adam moves a variable only if its gradient is not zero.
