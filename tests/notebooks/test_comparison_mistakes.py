@@ -14,7 +14,7 @@ from notebooks.checks.comparison import (
     check_rank_by_likelihood,
 )
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.newest]
 
 
 def root(matrix, least=0.0):

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from notebooks.checks import find_mistake, load_exercises
 
+pytestmark = pytest.mark.newest
+
 softplus, mean = tf.nn.softplus, tf.reduce_mean
 cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from notebooks.checks import find_mistake, load_exercises
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.newest]
 
 EXERCISES = load_exercises("vae")
 

@@ -11,7 +11,7 @@ from website.content import Content
 from website.links import Links
 from website.notebooks import NotebookPage
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.newest]
 
 
 def test_only_text_outside_code_changes() -> None:
