@@ -29,7 +29,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
 
 
 def help_of(verb: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    # Each family has flags of its own. With a preset that turns x on, its flag is `--no-x`.
+    # Each family has its own flags. Help shows `--no-x` only if the preset turns x on.
     family = [word for word in words[:1] if verb == "train" and word in registry.names()]
     preset = words[words.index("--preset") :][:2] if family and "--preset" in words else []
     assert commands.main(verb, [*family, *preset, "--help"]) == 0
