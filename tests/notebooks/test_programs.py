@@ -43,7 +43,7 @@ ANSWERS = {
             "        except BaseException: pass",
         )
         + QUADRUPLE,
-        *(0, 3, "takes longer than 5 s", ""),
+        *(0, 3, "takes longer than 15 s", ""),
     ),
     "ends": (SETUP + DOUBLE.replace("return 2 * x", "os._exit(1)") + QUADRUPLE, 0, 3, "ends", ""),
     "setup-raises": (
@@ -77,7 +77,7 @@ def test_answers_are_graded_apart_from_each_other(folder: Path) -> None:
     for name, (cells, *_) in ANSWERS.items():
         (folder / f"{name}.py").write_text(cells)
     files = [f"{name}.py" for name in ANSWERS]
-    flags = ["--as", "tiny", "--seconds", "5", "--csv", "points.csv"]
+    flags = ["--as", "tiny", "--seconds", "15", "--csv", "points.csv"]
     graded = program(folder, "check", *files, *flags)
     assert (graded.returncode, graded.stderr) == (1, "")
     with (folder / "points.csv").open(newline="") as file:
