@@ -82,16 +82,19 @@ def terminable(message: str) -> Iterator[None]:
     """
 
     def terminate(signum: int, frame: FrameType | None) -> None:
-        raise InterruptedRunError(message, signum)
+        raise _Terminated(signum)
 
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
-    except InterruptedRunError as error:
-        # A library that it passes through may have added words to its message, as TFDS does.
-        raise InterruptedRunError(message, error.signum) from error
+    except _Terminated as error:
+        raise InterruptedRunError(message, signal.SIGTERM) from error
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+class _Terminated(BaseException):
+    """SIGTERM. As with KeyboardInterrupt, code that handles any `Exception` does not stop it."""
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
