@@ -74,11 +74,28 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     def fail(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "chmod", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="No space left"):
         atomic.write_bytes(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_interruption_right_after_the_creation_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = []
+
+    def interrupted(path: Path, *args: int) -> None:
+        os.close(os_open(path, *args))
+        created.append(path)
+        raise KeyboardInterrupt
+
+    os_open = os.open
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        atomic.write_bytes(tmp_path / "file", b"new")
+    assert created and not list(tmp_path.iterdir())
 
 
 def test_the_error_of_a_missing_folder_names_the_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -104,26 +105,24 @@ def fresh_file(path: Path, is_flushed: bool = False) -> Iterator[Path]:
     Raises:
         OSError: the folder is not writable or the disk is full.
     """
+    # Named before it exists: a signal at any moment finds what is to be removed.
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    except OSError as error:
-        # The error names the temporary file, which the user does not know.
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    temporary = Path(name)
-    try:
+        try:
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except OSError as error:
+            # The error names the temporary file, which the user does not know.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         try:
             yield temporary
             if is_flushed:
                 os.fsync(handle)
         finally:
             os.close(handle)
-        # mkstemp creates a private file; this one gets the user's usual permissions.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it was never created
+            temporary.unlink()
         raise
 
 
