@@ -82,7 +82,7 @@ def terminable(message: str) -> Iterator[None]:
     """
 
     def terminate(signum: int, frame: FrameType | None) -> None:
-        raise _Terminated(signum)
+        raise _Terminated
 
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
