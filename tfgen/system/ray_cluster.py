@@ -22,6 +22,9 @@ from tfgen.system.terminal import count_noun
 _CORES_PER_WORKER = 4
 # Bytes of Ray's store for objects on this machine. Workers pass numbers to each other, no images.
 _OBJECT_STORE = 100 * 2**20
+# Ray gives a node 30 seconds to start. The first start after an installation may need longer, since
+# Python then compiles Ray's modules; the second one finds them compiled.
+_LOCAL_STARTS = 2
 # Read when Ray starts; without it, Ray reports its use over the network.
 _USAGE_STATS = "RAY_USAGE_STATS_ENABLED"
 
@@ -103,24 +106,28 @@ def connected(address: str | None = None, least_cpus: int = 0) -> Iterator[RayCl
 
 
 def _init(ray: Any, address: str | None, least_cpus: int) -> None:
-    quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
-    try:
-        if address is None:
-            ray.init(
-                address="local",
-                num_cpus=max(os.cpu_count() or 1, least_cpus),
-                object_store_memory=_OBJECT_STORE,
-                include_dashboard=False,
-                **quiet,
-            )
-        else:
-            ray.init(address=address, **quiet)
-    except ValueError as error:
-        raise UsageError(f"--ray-address {address} is wrong: {first_line(error)}") from error
-    except Exception as error:  # Ray raises many types, Exception itself among them
-        ray.shutdown()
-        fault = "cannot be started" if address is None else f"does not answer at {address}"
-        raise WorkError(f"a Ray cluster {fault}: {first_line(error)}") from error
+    """Connects to a cluster, or starts one; errors as of `connected`."""
+    if address is None:
+        arguments = {
+            "address": "local",
+            "num_cpus": max(os.cpu_count() or 1, least_cpus),
+            "object_store_memory": _OBJECT_STORE,
+            "include_dashboard": False,
+        }
+        starts, fault = _LOCAL_STARTS, "cannot be started"
+    else:
+        arguments = {"address": address}
+        starts, fault = 1, f"does not answer at {address}"
+    for starts_left in reversed(range(starts)):
+        try:
+            ray.init(**arguments, logging_level=logging.CRITICAL, log_to_driver=False)
+            return
+        except ValueError as error:
+            raise UsageError(f"--ray-address {address} is wrong: {first_line(error)}") from error
+        except Exception as error:  # Ray raises many types, Exception itself among them
+            ray.shutdown()
+            if not starts_left:
+                raise WorkError(f"a Ray cluster {fault}: {first_line(error)}") from error
 
 
 def original_error(error: Exception) -> Exception:
