@@ -9,6 +9,7 @@ from typing import Any
 
 from tfgen import __version__
 from tfgen.settings.training import RunConfig
+from tfgen.system import machine
 
 # Largest share of the cores that other processes may take. The threads of eager PyTorch wait for
 # each other after every operation, so they lose far more than that share.
@@ -46,7 +47,7 @@ def describe(config: RunConfig, steps: int, measured: Any, comparison: Any) -> d
 
 def environment() -> dict[str, Any]:
     """Date, machine and versions, for `json.dump`."""
-    run, torch = map(importlib.import_module, ("tfgen.training.run", "torch"))
+    torch = importlib.import_module("torch")
     return {
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
         "machine": {
@@ -54,7 +55,11 @@ def environment() -> dict[str, Any]:
             "cores": usable_cores(),
             "torch_threads": torch.get_num_threads(),
         },
-        "versions": {"tfgen": __version__, **run.package_versions(), "torch": torch.__version__},
+        "versions": {
+            "tfgen": __version__,
+            **machine.package_versions(),
+            "torch": torch.__version__,
+        },
     }
 
 

@@ -156,8 +156,10 @@ def train(config: RunConfig, options: PublishOptions, crew: Any = None) -> None:
     from rich.console import Console
 
     from tfgen.publishing.export import check_publishable
+    from tfgen.publishing.opening import starting_model
     from tfgen.system.status import status
     from tfgen.system.terminal import print_line
+    from tfgen.training import checkpoint
     from tfgen.training.plan import epochs_note, train_on_note
     from tfgen.training.run import Run
 
@@ -170,6 +172,10 @@ def train(config: RunConfig, options: PublishOptions, crew: Any = None) -> None:
         )
         for note in filter(None, notes):
             print_line(console, note)
+        source = run.options.start_from
+        if source is not None and not checkpoint.step_folders(run.folder.checkpoints):
+            with status(f"reading the weights of {source}"):
+                run.model.start_from(starting_model(source))
         publishes = options.publish
         if publishes:
             # A refusal must come before the training, not after it.

@@ -61,6 +61,36 @@ class SavableModel(keras.Model):
         super().reset_metrics()
         self._complete_average()
 
+    def start_from(self, source: "SavableModel") -> None:
+        """Takes over the weights of another model, so that training starts from them.
+
+        They are the weights with which `source` is evaluated: their EMA, if it has one. The EMA of
+        this model starts at them. Optimizers and counts of steps stay as they are.
+
+        Args:
+            source: a model with networks of the same shapes.
+
+        Raises:
+            UsageError: its weights have other shapes.
+        """
+        own, values = self._network_weights(), source._network_weights()
+        if [tuple(value.shape) for value in values] != [tuple(weight.shape) for weight in own]:
+            raise UsageError(
+                f"the weights to start from have other shapes{_contrast(source, self)}"
+            )
+        averages = {} if source._average is None else source._average.by_variable
+        for weight, value in zip(own, values, strict=True):
+            weight.assign(averages.get(id(value), value).value)
+        if self._average is not None:
+            self._average.start()
+
+    def _network_weights(self) -> list[keras.Variable]:
+        """The weights without their EMA, counts and seeds."""
+        averages = () if self._average is None else self._average.by_variable.values()
+        excluded = {id(average) for average in averages}
+        is_float = keras.backend.is_float_dtype
+        return [w for w in self.weights if id(w) not in excluded and is_float(w.dtype)]
+
     def _complete_average(self) -> None:
         average = getattr(self, "_average", None)
         if average is not None:
@@ -157,6 +187,17 @@ class SavableModel(keras.Model):
             publish(temporary, folder)
         if verbose:
             print(f"exported {folder} with the signatures {', '.join(traced)}")
+
+
+def _contrast(source: SavableModel, model: SavableModel) -> str:
+    """How the configuration of a model differs from this one's, as the end of a message."""
+    if type(source.config) is not type(model.config):
+        return f": they are of a {type(source).__name__}, not of a {type(model).__name__}"
+    theirs, own = source.config.to_json(), model.config.to_json()
+    texts = [
+        f"{name} = {theirs[name]}, not {own[name]}" for name in own if own[name] != theirs[name]
+    ]
+    return f": their model has {'; '.join(texts)}" if texts else ""
 
 
 def _is_empty_folder(path: Path) -> bool:

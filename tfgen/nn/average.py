@@ -59,6 +59,12 @@ class MovingAverage:
         # Indices of the averages that a loaded file does not have.
         self._lacking: list[int] = []
 
+    @property
+    def by_variable(self) -> dict[int, Any]:
+        """The average of each variable, by the variable's `id`."""
+        self.complete()
+        return {id(v): average for v, average in zip(self._variables, self._averages, strict=True)}
+
     def start(self) -> None:
         """Sets the averages to the current variables, after a change outside of training."""
         for average, variable in zip(self._averages, self._variables, strict=True):

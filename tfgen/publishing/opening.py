@@ -81,6 +81,31 @@ def load_run(path: Path, choice: str) -> tuple[Any, Weights]:
     return model, weights
 
 
+def starting_model(path: Path) -> Any:
+    """The model with whose weights a training starts: of a run, the best.
+
+    Args:
+        path: as for `load`.
+
+    Raises:
+        UsageError: the path is none of these, or a version without some of the trained weights,
+            such as those of a GAN's discriminator.
+        WorkError: it is damaged.
+    """
+    if not versions.is_version(path):
+        return load(path)
+    model = exported_model(path)
+    exported = {id(value) for value in export.exported_weights(model, export.trace(model))}
+    averages = {} if model._average is None else model._average.by_variable
+    for weight in model.trainable_variables:
+        if not {id(weight.value), id(averages.get(id(weight), weight).value)} & exported:
+            raise UsageError(
+                f"a training cannot start from {path}: a published {type(model).__name__} has only "
+                "what makes images; start from its run or from a .keras file"
+            )
+    return model
+
+
 def exported_model(path: str | Path) -> Any:
     """The model that a version was exported from.
 

@@ -61,6 +61,11 @@ class TrainingOptions(Config):
     run_dir: Path | None = option(
         None, "run directory (default: runs/NAME-TIME; with --resume, the newest run)"
     )
+    start_from: Path | None = option(
+        None,
+        "run, .keras file or published version of the same networks, whose weights the training "
+        "starts from",
+    )
     resume: bool = option(False, "continue the run in --run-dir; a larger --epochs extends it")
     checkpoint_every: float = option(10.0, "minutes between checkpoints within an epoch", above=0)
     keep_every: int = option(

@@ -1,6 +1,7 @@
-"""The machine's processor, memory and disks, and the memory of this process."""
+"""The machine's processor, memory, disks and packages, and the memory of this process."""
 
 import contextlib
+import importlib.metadata
 import os
 import platform
 import resource
@@ -13,6 +14,13 @@ from typing import Any
 def describe() -> dict[str, Any]:
     """Processor and number of cores; times compare only where both are the same."""
     return {"processor": _processor(), "cores": os.cpu_count()}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a run's numbers depend on."""
+    packages = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
+    installed = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **installed}
 
 
 def _processor() -> str:

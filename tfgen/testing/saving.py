@@ -14,6 +14,7 @@ import tfgen
 from tfgen.publishing import export
 from tfgen.random import image_seeds
 from tfgen.testing.contract import (
+    BATCH_SIZE,
     Make,
     assert_equal,
     check,
@@ -31,6 +32,25 @@ def a_configuration_rebuilds_its_model(make: Make, images: np.ndarray) -> None:
     rebuilt = type(model).from_config(model.get_config())
     assert rebuilt.get_config() == model.get_config()
     assert_equal(rebuilt.get_weights(), model.get_weights())
+
+
+@check()
+def a_model_starts_from_the_weights_of_another(make: Make, images: np.ndarray) -> None:
+    """`start_from` takes over the weights with which the other model is evaluated."""
+    source, model = make(seed=5), make(seed=6)
+    # Where there is an EMA, it stays where it was.
+    for weight in source.trainable_variables:
+        weight.assign_add(np.full(weight.shape, 0.01))
+    model.start_from(source)
+    np.testing.assert_array_equal(outputs_of(model, images), outputs_of(source, images))
+    with source.averaged():
+        expected = [np.asarray(weight.value) for weight in source.trainable_variables]
+    assert_equal([weight.numpy() for weight in model.trainable_variables], expected)
+    # Nothing but the optimizer, which stands still here, moves the weights before the first step.
+    model.compile(**model.default_optimizers(0.0), run_eagerly=True)
+    fit(model, images[:BATCH_SIZE])
+    assert int(model.step.numpy()) == 1
+    assert_equal([weight.numpy() for weight in model.trainable_variables], expected)
 
 
 @check(needs_folder=True)

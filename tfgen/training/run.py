@@ -1,9 +1,7 @@
 """A run: data, model, callbacks and resumption put together."""
 
 import contextlib
-import importlib.metadata
 import os
-import platform
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -137,7 +135,7 @@ class Run:
                 # It is an evaluation of weights that the training will change.
                 self.folder.evaluation.unlink(missing_ok=True)
             if self.crew is not None:
-                send_checkpoint(self.model, self.crew, self._restored)
+                send_checkpoint(self.model, self.crew, self._restored, self._position)
                 self.crew.advice = f"resume {self._resumption}"
             yield
 
@@ -277,7 +275,7 @@ class Run:
         start = {
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": ["tfgen-train", *sys.argv[1:]],
-            "versions": package_versions(),
+            "versions": machine.package_versions(),
             "machine": machine.describe(),
             "workers": self._workers,
         }
@@ -388,10 +386,3 @@ def _configure_devices(config: RunConfig) -> None:
         tf.config.experimental.enable_op_determinism()
     if registry.family(config.family).side_by_side:
         cpu.share_cores()
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a run's numbers depend on."""
-    packages = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
-    installed = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **installed}

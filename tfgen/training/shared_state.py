@@ -4,6 +4,7 @@ Weights and optimizers are equal in all workers. Metrics are not: each replica s
 images. Reading the total in one worker would wait for the others, so each sends its own part.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,15 +64,24 @@ class ChiefProcess(SingleProcess):
         _restore_metrics(model, restored, self._crew)
 
 
-def send_checkpoint(model: Any, crew: Crew, checkpoint: Checkpoint | None) -> None:
-    """Sends all workers the checkpoint that the chief resumes from, if there is one.
+def send_checkpoint(
+    model: Any, crew: Crew, checkpoint: Checkpoint | None, position: Position
+) -> None:
+    """Sends all workers the state with which the chief begins.
+
+    Args:
+        model: the chief's model.
+        crew: the processes.
+        checkpoint: the one that the chief resumes from. None: a new run, whose weights may come
+            from a model that only the chief has read.
+        position: the run's position.
 
     Raises:
         WorkError: the checkpoint is of another model.
     """
-    crew.send({"state": None if checkpoint is None else checkpoint.state})
     if checkpoint is None:
-        return
+        checkpoint = Checkpoint(Path(), _expected(model, crew), dataclasses.asdict(position))
+    crew.send({"state": checkpoint.state})
     names = set(_expected(model, crew))
     has_parts = _part_names(names) == _part_names(checkpoint.arrays)
     crew.send({"has_parts": has_parts})
@@ -82,11 +92,9 @@ def send_checkpoint(model: Any, crew: Crew, checkpoint: Checkpoint | None) -> No
     crew.send_arrays({name: checkpoint.arrays[name] for name in sorted(names)})
 
 
-def receive_checkpoint(model: Any, crew: Crew) -> Checkpoint | None:
-    """The checkpoint that the chief resumes from; None for a new run."""
+def receive_checkpoint(model: Any, crew: Crew) -> Checkpoint:
+    """The state with which the chief begins."""
     state = crew.receive("state")
-    if state is None:
-        return None
     expected = _expected(model, crew)
     without = set() if crew.receive("has_parts") else _part_names(expected)
     expected = {name: expected[name] for name in sorted(expected.keys() - without)}

@@ -20,6 +20,7 @@ from tfgen.models.flow.dequantization import VariationalDequantization
 from tfgen.models.flow.steps import dense_steps, multiscale_chain, multiscale_steps
 from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Dequantized, Identity, Noise
+from tfgen.models.saving import SavableModel
 from tfgen.nn import cpu
 from tfgen.nn.average import trained_weights
 
@@ -254,6 +255,11 @@ class Flow(GenerativeModel):
         self.adapted.assign(1)
         if self._average is not None:
             self._average.start()
+
+    def start_from(self, source: SavableModel) -> None:
+        """Takes over the weights of another flow; see `ImageModel.start_from`."""
+        super().start_from(source)
+        self.adapted.assign(1)  # Its normalizations are set.
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.fit`; a new multiscale model is adapted first, see `adapt`.
