@@ -145,6 +145,18 @@ def test_a_run_goes_on_with_one_process_and_again_with_two(whole: Path, tmp_path
     assert [row["epoch"] for row in RunFolder(folder / "run").read_metrics()] == [1, 2, 3, 4]
 
 
+def test_the_chief_alone_reads_the_weights_to_start_from(
+    whole: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    run = whole / "disk0" / "run"
+    shutil.copytree(run, tmp_path / "disk0" / "source")
+    flags = ["--start-from", "source", "--learning-rate", "1e-12", "--epochs", "1", "--no-publish"]
+    finish(start(tmp_path, words(tiny_data, *flags)))
+    (row,) = RunFolder(tmp_path / "disk0" / "run").read_metrics()
+    best = min(row["val_loss"] for row in RunFolder(run).read_metrics())
+    assert row["val_loss"] == pytest.approx(best, rel=1e-5)
+
+
 def test_after_a_kill_while_publishing_both_resume_and_the_chief_publishes(
     whole: Path, tmp_path: Path
 ) -> None:
