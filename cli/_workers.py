@@ -16,7 +16,7 @@ from ._train_options import HELP, read_deciding_flags, saved_run
 # Packages whose versions must be the same in all processes.
 _PACKAGES = ("tensorflow", "keras")
 # What is resumed differs between the processes only where it belongs to the chief or to a machine.
-_OF_ONE_PROCESS = {*RESUMABLE} - {"epochs", "resume", "strategy"}
+_OF_ONE_PROCESS = {*RESUMABLE, "start_from"} - {"epochs", "resume", "strategy"}
 
 
 class Welcome(NamedTuple):

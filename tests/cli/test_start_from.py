@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -27,7 +28,9 @@ def train(trained: Trained, folder: Path, *flags: object) -> int:
     return commands.main("train", [str(word) for word in words])
 
 
-def test_a_run_starts_with_the_loss_of_the_version(trained: Trained, tmp_path: Path) -> None:
+def test_a_run_starts_with_the_loss_of_the_version(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     version = tmp_path / "vae-2d-tiny" / "2"
     shutil.copytree(trained.saved_models / "vae-2d-tiny" / "2", version)
     assert train(trained, tmp_path, "--start-from", version) == 0
@@ -42,14 +45,17 @@ def test_a_run_starts_with_the_loss_of_the_version(trained: Trained, tmp_path: P
     words = ["vae", "--resume", "--run-dir", tmp_path / "run", "--epochs", 2]
     assert commands.main("train", [str(word) for word in words]) == 0
     assert len(folder.read_metrics()) == 2
+    assert commands.main("train", [*map(str, words), "--start-from", "elsewhere"]) == 2
+    assert "started with --start-from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("start", "message"),
     [
         ("nowhere", "nowhere is neither a run directory nor a .keras file nor a published version"),
-        ("deep", "have other shapes: their model has latent_dim = 20, not 2"),
-        ("gan.keras", "have other shapes: they are of a GAN, not of a VAE"),
+        ("deep", "have other shapes; settings that differ: latent_dim = 20 there, 2 here\n"),
+        ("gan.keras", "the weights to start from are of a GAN, not of a VAE"),
+        ("plain.keras", "the weights of a model of tfgen, not of a Sequential"),
     ],
 )
 def test_what_cannot_be_a_start_is_named(
@@ -62,6 +68,7 @@ def test_what_cannot_be_a_start_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     GAN(image_shape=SHAPE, generator_hidden=(4,), discriminator_hidden=(4,)).save("gan.keras")
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save("plain.keras")
     Path("deep").symlink_to(trained.runs / "deep")
     assert train(trained, tmp_path, "--start-from", start) == 2
     assert message in capsys.readouterr().err
@@ -84,9 +91,18 @@ def test_versions_give_back_all_that_was_trained(tmp_path: Path) -> None:
             np.testing.assert_array_equal(weight.numpy(), value)
 
 
+def test_a_version_of_a_model_that_its_manifest_does_not_describe_is_refused(
+    tmp_path: Path,
+) -> None:
+    vae = VAE(image_shape=SHAPE, hidden=(4,), latent_dim=2)
+    version = export.publish(vae, tmp_path, "vae", run={"family": "vae"})
+    with pytest.raises(UsageError, match="does not describe its model"):
+        starting_model(version)
+
+
 def test_a_published_gan_lacks_its_discriminator(tmp_path: Path) -> None:
     gan = GAN(image_shape=SHAPE, generator_hidden=(4,), discriminator_hidden=(4,), ema_decay=0.9)
-    with pytest.raises(UsageError, match="a published GAN has only what makes images"):
+    with pytest.raises(UsageError, match="lacks weights that a training needs, such as"):
         starting_model(export.publish(gan, tmp_path, "gan"))
     gan.save(tmp_path / "gan.keras")
     loaded = starting_model(tmp_path / "gan.keras")

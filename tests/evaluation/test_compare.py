@@ -242,11 +242,15 @@ def test_models_that_were_trained_on_the_validation_images_are_named_below_each_
         (table,) = tables({"a": first, "b": second, "c": third | {"train_on": "train"}}, part)
         assert table.notes == (note,)
     assert not tables({"b": second})[0].notes
-    # It is neither a further seed of the others nor the preset of a claim.
-    groups = group_evaluations(numbered([first, second, third]))
+    # It is neither a further seed of the others nor the preset of a claim. A training that started
+    # from other weights is neither, too.
+    fourth = evaluation("gan", 3, fid=1.0)
+    fourth["settings"]["options"] = {**fourth["settings"]["options"], "start_from": "runs/a"}
+    groups = group_evaluations(numbered([first, second, third, fourth]))
     assert [(len(group.evaluations), group.follows_preset) for group in groups] == [
         (1, False),
         (2, True),
+        (1, False),
     ]
 
 

@@ -37,6 +37,10 @@ def gan_run(preset: str, model: dict[str, Any], **options: Any) -> dict[str, Any
             gan_run("dcgan", {"discriminator_batch_norm": False}, learning_rate=1e-5),
             "preset dcgan, learning rate 1e-05, no discriminator batch norm, 40 epochs",
         ),
+        (
+            gan_run("dcgan", {}, start_from="/home/me/runs/gan-1"),
+            "preset dcgan, start from runs/gan-1, 40 epochs",
+        ),
         # A run that was exported before its end.
         ({**gan_run("mlp", {}), "epochs_done": 3}, "preset mlp, 3 epochs"),
         # What is no setting of the training, and what comes from the data.

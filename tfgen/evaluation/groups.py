@@ -281,7 +281,7 @@ def follows_preset(evaluation: Mapping[str, Any]) -> bool:
         return False
     settings, by_data = _complete_settings(evaluation), ("image_shape", "num_classes")
     model = {name: value for name, value in preset.model.to_json().items() if name not in by_data}
-    options = {**preset.training(), "conditional": False, "train_on": "train"}
+    options = {**preset.training(), "conditional": False, "train_on": "train", "start_from": None}
     return all(settings["model"].get(name) == value for name, value in model.items()) and all(
         settings["options"].get(name) == value for name, value in options.items()
     )

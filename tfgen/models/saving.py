@@ -68,16 +68,19 @@ class SavableModel(keras.Model):
         this model starts at them. Optimizers and counts of steps stay as they are.
 
         Args:
-            source: a model with networks of the same shapes.
+            source: a model of tfgen with networks of the same shapes.
 
         Raises:
-            UsageError: its weights have other shapes.
+            UsageError: it is none, or its weights have other shapes.
         """
+        if not isinstance(source, SavableModel):
+            raise UsageError(
+                f"a training starts from the weights of a model of tfgen, not of a "
+                f"{type(source).__name__}; of a published version, tfgen-train --start-from does"
+            )
         own, values = self._network_weights(), source._network_weights()
         if [tuple(value.shape) for value in values] != [tuple(weight.shape) for weight in own]:
-            raise UsageError(
-                f"the weights to start from have other shapes{_contrast(source, self)}"
-            )
+            raise UsageError(f"the weights to start from {_contrast(source, self)}")
         averages = {} if source._average is None else source._average.by_variable
         for weight, value in zip(own, values, strict=True):
             weight.assign(averages.get(id(value), value).value)
@@ -190,14 +193,17 @@ class SavableModel(keras.Model):
 
 
 def _contrast(source: SavableModel, model: SavableModel) -> str:
-    """How the configuration of a model differs from this one's, as the end of a message."""
+    """Why the weights of `source` do not fit `model`, as the end of a message."""
     if type(source.config) is not type(model.config):
-        return f": they are of a {type(source).__name__}, not of a {type(model).__name__}"
+        return f"are of a {type(source).__name__}, not of a {type(model).__name__}"
     theirs, own = source.config.to_json(), model.config.to_json()
-    texts = [
-        f"{name} = {theirs[name]}, not {own[name]}" for name in own if own[name] != theirs[name]
+    settings = [
+        f"{name} = {theirs[name]} there, {own[name]} here"
+        for name in own
+        if own[name] != theirs[name]
     ]
-    return f": their model has {'; '.join(texts)}" if texts else ""
+    differ = f"; settings that differ: {'; '.join(settings)}" if settings else ""
+    return f"have other shapes{differ}"
 
 
 def _is_empty_folder(path: Path) -> bool:

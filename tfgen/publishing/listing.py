@@ -156,6 +156,9 @@ def _settings(run: Mapping[str, Any]) -> str:
 
 def _as_words(name: str, value: Any) -> str:
     words = name.replace("_", " ")
+    if name == "start_from":
+        # The page of a server shows it, too: no folders of the machine that trained.
+        value = "/".join(Path(str(value)).parts[-2:])
     if isinstance(value, bool):
         return words if value else f"no {words}"
     return f"{words} {' '.join(map(str, value)) if isinstance(value, list) else value}"

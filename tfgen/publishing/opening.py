@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
@@ -82,27 +83,30 @@ def load_run(path: Path, choice: str) -> tuple[Any, Weights]:
 
 
 def starting_model(path: Path) -> Any:
-    """The model with whose weights a training starts: of a run, the best.
+    """The model with whose weights a training starts; of a run, with its best ones.
 
     Args:
         path: as for `load`.
 
     Raises:
-        UsageError: the path is none of these, or a version without some of the trained weights,
-            such as those of a GAN's discriminator.
+        UsageError: the path is none of these; or it is a version whose manifest does not describe
+            its model, or without some of the trained weights, such as those of a GAN's
+            discriminator.
         WorkError: it is damaged.
     """
     if not versions.is_version(path):
         return load(path)
-    model = exported_model(path)
-    exported = {id(value) for value in export.exported_weights(model, export.trace(model))}
+    try:
+        model, exported = _exported(path)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"the manifest of {path} does not describe its model") from error
+    exported_ids = {id(value) for value in exported}
     averages = {} if model._average is None else model._average.by_variable
-    for weight in model.trainable_variables:
-        if not {id(weight.value), id(averages.get(id(weight), weight).value)} & exported:
-            raise UsageError(
-                f"a training cannot start from {path}: a published {type(model).__name__} has only "
-                "what makes images; start from its run or from a .keras file"
-            )
+    if any(id(averages.get(id(w), w).value) not in exported_ids for w in model.trainable_variables):
+        raise UsageError(
+            f"{path} lacks weights that a training needs, such as those of a GAN's discriminator; "
+            "pass its run or a .keras file"
+        )
     return model
 
 
@@ -119,7 +123,11 @@ def exported_model(path: str | Path) -> Any:
             network.
         WorkError: the version is damaged, or its graph holds what is not allowed.
     """
-    path = Path(path)
+    return _exported(Path(path))[0]
+
+
+def _exported(path: Path) -> tuple[Any, list[tf.Variable]]:
+    """The model that a version was exported from, and those of its weights that the version has."""
     run = versions.read_manifest(path)["run"]
     # The manifest's word for the parts that the caller passed.
     if own_parts := run.get("given"):
@@ -137,4 +145,4 @@ def exported_model(path: str | Path) -> Any:
         raise UsageError(f"{path} was not exported from the model that its manifest describes")
     for weight, value in zip(weights, stored.weights, strict=True):
         weight.assign(value)
-    return model
+    return model, weights

@@ -63,8 +63,8 @@ class TrainingOptions(Config):
     )
     start_from: Path | None = option(
         None,
-        "run, .keras file or published version of the same networks, whose weights the training "
-        "starts from",
+        "run, .keras file or published version whose weights the training starts with; its "
+        "networks must have the same shapes",
     )
     resume: bool = option(False, "continue the run in --run-dir; a larger --epochs extends it")
     checkpoint_every: float = option(10.0, "minutes between checkpoints within an epoch", above=0)

@@ -122,9 +122,10 @@ def _init(ray: Any, address: str | None, least_cpus: int) -> None:
         try:
             ray.init(**arguments, logging_level=logging.CRITICAL, log_to_driver=False)
             return
-        except ValueError as error:
-            raise UsageError(f"--ray-address {address} is wrong: {first_line(error)}") from error
         except Exception as error:  # Ray raises many types, Exception itself among them
+            if address is not None and isinstance(error, ValueError):
+                wrong = f"--ray-address {address} is wrong: {first_line(error)}"
+                raise UsageError(wrong) from error
             ray.shutdown()
             if not starts_left:
                 raise WorkError(f"a Ray cluster {fault}: {first_line(error)}") from error

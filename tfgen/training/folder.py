@@ -291,6 +291,8 @@ def _as_flag(name: str, value: Any) -> str:
     flag = name.replace("_", "-")
     if isinstance(value, bool):
         return f"--{flag}" if value else f"--no-{flag}"
+    if value is None:
+        return f"no --{flag}"
     entries = value if isinstance(value, tuple) else (value,)
     if not entries:
         return f"no --{flag}"

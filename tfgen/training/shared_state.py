@@ -79,10 +79,11 @@ def send_checkpoint(
     Raises:
         WorkError: the checkpoint is of another model.
     """
+    expected = _expected(model, crew)
     if checkpoint is None:
-        checkpoint = Checkpoint(Path(), _expected(model, crew), dataclasses.asdict(position))
+        checkpoint = Checkpoint(Path(), expected, dataclasses.asdict(position))
     crew.send({"state": checkpoint.state})
-    names = set(_expected(model, crew))
+    names = set(expected)
     has_parts = _part_names(names) == _part_names(checkpoint.arrays)
     crew.send({"has_parts": has_parts})
     if not has_parts:

@@ -257,9 +257,12 @@ class Flow(GenerativeModel):
             self._average.start()
 
     def start_from(self, source: SavableModel) -> None:
-        """Takes over the weights of another flow; see `ImageModel.start_from`."""
+        """Takes over the weights of another flow; `fit` does not adapt this one any more.
+
+        See `ImageModel.start_from`.
+        """
         super().start_from(source)
-        self.adapted.assign(1)  # Its normalizations are set.
+        self.adapted.assign(1)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.fit`; a new multiscale model is adapted first, see `adapt`.
