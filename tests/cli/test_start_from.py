@@ -34,6 +34,7 @@ def test_a_run_starts_with_the_loss_of_the_version(
     version = tmp_path / "vae-2d-tiny" / "2"
     shutil.copytree(trained.saved_models / "vae-2d-tiny" / "2", version)
     assert train(trained, tmp_path, "--start-from", version) == 0
+    assert f", from the weights of {version}; run" in " ".join(capsys.readouterr().out.split())
     folder = RunFolder(tmp_path / "run")
     source = RunFolder(trained.runs / "flat").read_metrics()[-1]
     (row,) = folder.read_metrics()

@@ -300,7 +300,8 @@ class Run:
         position = self._position
         epochs = count_noun(self.options.epochs, "epoch")
         steps = count_noun(position.steps_per_epoch, "step")
-        start = "from the start"
+        source = self.options.start_from
+        start = "from the start" if source is None else f"from the weights of {source}"
         if position.step:
             start = f"continuing {position.place}"
         if not self.is_chief:
