@@ -313,7 +313,7 @@ def test_a_list_shows_all_versions_and_what_is_wrong_with_some(
     assert commands.main("sample", ["--list", "--saved-models", str(models)]) == 0
     heading, *lines = (line.split("\t") for line in capfd.readouterr().out.splitlines())
     rows = {tuple(cells[:2]): dict(zip(heading, cells, strict=True)) for cells in lines}
-    shipped = [(name, "1") for name in ("classifier", "flow", "gan", "vae")]
+    shipped = [(name, "1") for name in ("classifier", "flow", "gan", "vae", "vae-hierarchical")]
     assert list(rows) == [*((NAME, number) for number in "2345"), ("vae-tiny", "2"), *shipped]
     notes = {key: row["preset and settings"] for key, row in rows.items()}
     assert notes[NAME, "2"] == "preset mlp, dataset tiny, batch size 64, latent dim 2, hidden 4"

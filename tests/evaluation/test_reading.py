@@ -22,7 +22,10 @@ ROOT = Path(__file__).parents[2]
     [
         *sorted(ROOT.glob("docs/evaluations/*.json")),
         *sorted(ROOT.glob("docs/*/evaluation.json")),
-        *(ROOT / "saved_models" / name / "1" for name in ("vae", "gan", "flow")),
+        *(
+            ROOT / "saved_models" / name / "1"
+            for name in ("vae", "vae-hierarchical", "gan", "flow")
+        ),
     ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )

@@ -15,7 +15,7 @@ from tfgen.random import image_seeds
 
 pytestmark = pytest.mark.newest
 
-NAMES = ("vae", "gan", "flow")
+NAMES = ("vae", "vae-hierarchical", "gan", "flow")
 
 
 def assert_close(images: np.ndarray, expected: np.ndarray) -> None:

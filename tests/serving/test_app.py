@@ -198,7 +198,8 @@ def listing(url: str) -> dict[str, Any]:
 
 def test_the_listing_has_all_models(url: str) -> None:
     models = listing(url)
-    assert models.keys() == {"classifier", "flow", "gan", "gan-classes", "vae", "vae-tiny"}
+    shipped = {"classifier", "flow", "gan", "vae", "vae-hierarchical"}
+    assert models.keys() == {*shipped, "gan-classes", "vae-tiny"}
     assert {name: model["family"] for name, model in models.items()} == {
         "classifier": "classifier",
         "flow": "flow",
@@ -294,4 +295,4 @@ def test_a_data_set_of_data_dir_is_at_hand(tiny_data: Path) -> None:
 
 def test_a_server_of_a_folder_that_is_missing_has_the_shipped_models(tmp_path: Path) -> None:
     with serving(tmp_path / "nowhere") as url:
-        assert listing(url).keys() == {"classifier", "flow", "gan", "vae"}
+        assert listing(url).keys() == {"classifier", "flow", "gan", "vae", "vae-hierarchical"}
