@@ -206,6 +206,7 @@ def test_the_listing_has_all_models(url: str) -> None:
         "gan": "gan",
         "gan-classes": "gan",
         "vae": "vae",
+        "vae-hierarchical": "vae",
         "vae-tiny": "vae",
     }
     sizes = {
