@@ -511,7 +511,8 @@ def test_pictures_for_docs(browser: Any, url: str, vae: Sampler, theme: str) -> 
         pytest.skip("TFGEN_PAGE_PICTURES does not name a folder for pictures of the page")
     size = {"width": 1180, "height": 860}
     page = open_page(browser, viewport=size, color_scheme=theme)
-    with_statistics(page, statistics_of_test_images(vae), ("vae", "gan", "flow", "classifier"))
+    names = ("vae", "vae-hierarchical", "gan", "flow", "classifier")
+    with_statistics(page, statistics_of_test_images(vae), names)
     for view, values in PICTURES.items():
         visit(page, url, view, **values)
         expect(page.get_by_role("alert")).to_be_empty()
