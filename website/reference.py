@@ -12,16 +12,8 @@ from website.names import module_file, parsed, top_level_homes
 
 MODELS = ("tfgen.VAE", "tfgen.GAN", "tfgen.Flow", "tfgen.Classifier")
 INHERITED = (
-    *(
-        "compile",
-        "fit",
-        "evaluate",
-        "summary",
-        "default_optimizers",
-        "signatures",
-        "save",
-        "start_from",
-    ),
+    *("compile", "fit", "evaluate", "summary", "default_optimizers", "signatures"),
+    *("save", "start_from"),
     *("sample", "latents", "decode", "encode", "log_prob", "posterior", "prior", "likelihood"),
     *("elbo", "importance_weighted", "importance_log_prob", "networks"),
 )

@@ -56,7 +56,7 @@ def test_a_run_starts_with_the_loss_of_the_version(
         ("nowhere", "nowhere is neither a run directory nor a .keras file nor a published version"),
         ("deep", "have other shapes; settings that differ: latent_dim = 20 there, 2 here\n"),
         ("gan.keras", "the weights to start from are of a GAN, not of a VAE"),
-        ("plain.keras", "the weights of a model of tfgen, not of a Sequential"),
+        ("plain.keras", "a training cannot start from a Sequential; pass a model of tfgen"),
     ],
 )
 def test_what_cannot_be_a_start_is_named(

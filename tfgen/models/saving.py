@@ -71,26 +71,30 @@ class SavableModel(keras.Model):
             source: a model of tfgen with networks of the same shapes.
 
         Raises:
-            UsageError: it is none, or its weights have other shapes.
+            UsageError: it is no such model, or its weights have other shapes.
         """
         if not isinstance(source, SavableModel):
             raise UsageError(
-                f"a training starts from the weights of a model of tfgen, not of a "
-                f"{type(source).__name__}; of a published version, tfgen-train --start-from does"
+                f"a training cannot start from a {type(source).__name__}; pass a model of tfgen, "
+                "or use tfgen-train --start-from for a published version"
             )
         own, values = self._network_weights(), source._network_weights()
         if [tuple(value.shape) for value in values] != [tuple(weight.shape) for weight in own]:
             raise UsageError(f"the weights to start from {_contrast(source, self)}")
-        averages = {} if source._average is None else source._average.by_variable
+        averages = source.averages_by_weight
         for weight, value in zip(own, values, strict=True):
             weight.assign(averages.get(id(value), value).value)
         if self._average is not None:
             self._average.start()
 
+    @property
+    def averages_by_weight(self) -> dict[int, Any]:
+        """The EMA of each weight that has one, by the weight's `id`."""
+        return {} if self._average is None else self._average.by_variable
+
     def _network_weights(self) -> list[keras.Variable]:
         """The weights without their EMA, counts and seeds."""
-        averages = () if self._average is None else self._average.by_variable.values()
-        excluded = {id(average) for average in averages}
+        excluded = {id(average) for average in self.averages_by_weight.values()}
         is_float = keras.backend.is_float_dtype
         return [w for w in self.weights if id(w) not in excluded and is_float(w.dtype)]
 

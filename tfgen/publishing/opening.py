@@ -101,7 +101,7 @@ def starting_model(path: Path) -> Any:
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"the manifest of {path} does not describe its model") from error
     exported_ids = {id(value) for value in exported}
-    averages = {} if model._average is None else model._average.by_variable
+    averages = model.averages_by_weight
     if any(id(averages.get(id(w), w).value) not in exported_ids for w in model.trainable_variables):
         raise UsageError(
             f"{path} lacks weights that a training needs, such as those of a GAN's discriminator; "

@@ -52,7 +52,8 @@ class Run:
     The constructor writes nothing, so a caller can refuse the request before `started`.
 
     Args:
-        config: everything that determines the run, except for what the data decides.
+        config: everything that determines the run, except for what the data decides. Its option
+            `start_from` is only noted here: the caller gives `model` those weights.
         console: where progress is printed.
         notes: further entries of config.json, by name.
         crew: the processes of the strategy `multiworker`, if there are several. Only the chief has
