@@ -241,8 +241,8 @@ def test_allowed_values_are_shown_alike(capsys, monkeypatch) -> None:
 @pytest.mark.quick
 def test_without_a_model_no_preset_is_presumed(capsys, monkeypatch) -> None:
     text = " ".join(help_text(capsys, monkeypatch).split())
-    assert "epochs on 50 000 images (default: set by the preset)" in text
-    assert "(default: the first of the model for MNIST, images for any other data set)" in text
+    assert "has for its own data set (default: set by the preset)" in text
+    assert "sets the defaults of the other flags (default: the data set decides)" in text
     assert "usage: tfgen-train MODEL [options]" in text
 
 

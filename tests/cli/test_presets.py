@@ -50,6 +50,23 @@ def test_any_images_but_mnist_get_the_preset_for_images(name: str) -> None:
 
 
 @pytest.mark.quick
+def test_a_preset_for_a_data_set_and_the_data_set_imply_each_other() -> None:
+    from tfgen.training.plan import with_data
+
+    stacked = Outline("stacked_mnist", (28, 28, 3), 1000, 128_000, 10_000, 10_000)
+    for argv in (("--preset", "stacked"), ("--dataset", "stacked_mnist")):
+        asked = config("gan", *argv)
+        assert (asked.options.preset, asked.options.dataset) == ("stacked", "stacked_mnist")
+        decided = with_data(asked, stacked)
+        assert decided.options.epochs == asked.options.epochs
+        assert registry.default_name("gan", "stacked_mnist", decided.model) == "gan-stacked_mnist"
+    elsewhere = config("gan", "--preset", "stacked", "--dataset", "photos")
+    assert (elsewhere.options.preset, elsewhere.options.dataset) == ("stacked", "photos")
+    assert with_data(elsewhere, data(50_000)).options.epochs == 256
+    assert config("vae", "--dataset", "stacked_mnist").options.preset == "images"
+
+
+@pytest.mark.quick
 def test_all_images_are_trained_on_for_as_many_steps() -> None:
     from tfgen.training.plan import epochs_note, train_on_note, with_data
 
@@ -112,7 +129,7 @@ def test_help_shows_the_defaults_of_the_preset_for_the_data_set(
     assert commands.main("train", ["gan", "--dataset", "photos", "--help"]) == 0
     text = capsys.readouterr().out
     assert "gan (defaults of preset images):" in text
-    assert "any other data set with its preset images" in " ".join(text.split())
+    assert "any other data set with the preset images" in " ".join(text.split())
 
 
 def data(train_images: int) -> Outline:
@@ -165,12 +182,10 @@ def test_the_command_says_how_many_epochs_the_data_makes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from tfgen.training import plan
-
-    # 334 training images, in batches of 64.
-    monkeypatch.setattr(plan, "PRESET_IMAGES", 704)
     presets: Any = registry.family("vae").presets
-    monkeypatch.setitem(presets, "short", dataclasses.replace(presets["mlp"], epochs=1))
+    # The data set has 334 training images; a batch has 64.
+    short = dataclasses.replace(presets["mlp"], epochs=1, images=704)
+    monkeypatch.setitem(presets, "short", short)
     run = str(tmp_path / "run")
     argv = ["vae", "--preset", "short", "--dataset", "tiny", "--data-dir", str(trained.data)]
     argv += ["--hidden", "2", "--batch-size", "64", "--no-publish", "--run-dir", run]

@@ -1,6 +1,7 @@
 """Stacked MNIST: every channel a digit of the same split, and the labels say which."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.newest
 
 SPLITS = ("train", "validation", "test")
 # A run records the fingerprint, so the version must change whenever the fingerprint does.
-FINGERPRINT = "7eaab3741bc9b83d0827758942376d6fcf44016441aa1723b1f994c9e9361496"
+FINGERPRINT = "83a8ad31866af8b5fb40a003382be7da2e5ccec7ea41eced500584b4569d3bb5"
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +30,13 @@ def stacked() -> Dataset:
     return load("stacked_mnist")
 
 
-def labelled(split: Split, channel: int, digits: np.ndarray) -> list[tuple[bytes, int]]:
-    """The images of one channel with their digits, in no order."""
-    return sorted(
-        (image.tobytes(), int(digit))
-        for image, digit in zip(split.images[..., channel], digits, strict=True)
-    )
+def labelled(images: np.ndarray, digits: np.ndarray) -> Counter[tuple[bytes, int]]:
+    """How often each image occurs with each digit."""
+    pairs = zip(images, digits, strict=True)
+    return Counter((image.tobytes(), int(digit)) for image, digit in pairs)
 
 
-def test_it_is_as_large_as_mnist_in_three_channels_and_a_thousand_classes(
+def test_it_has_three_channels_a_thousand_classes_and_as_many_images_as_in_pacgan(
     mnist: Dataset, stacked: Dataset
 ) -> None:
     assert (stacked.name, stacked.image_shape, stacked.num_classes) == (
@@ -45,9 +44,10 @@ def test_it_is_as_large_as_mnist_in_three_channels_and_a_thousand_classes(
         (28, 28, 3),
         1000,
     )
-    for name in SPLITS:
-        split, source = getattr(stacked, name), getattr(mnist, name)
-        assert len(split) == len(split.labels) == len(source)
+    sizes = (128_000, len(mnist.validation), len(mnist.test))
+    for name, size in zip(SPLITS, sizes, strict=True):
+        split = getattr(stacked, name)
+        assert len(split) == len(split.labels) == size
         assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int64)
 
 
@@ -56,9 +56,26 @@ def test_each_channel_holds_the_images_of_the_split_as_the_digit_that_the_label_
     mnist: Dataset, stacked: Dataset, name: str
 ) -> None:
     split, source = getattr(stacked, name), getattr(mnist, name)
-    expected = labelled(source, 0, source.labels)
+    once = labelled(source.images, source.labels)
     for channel, unit in enumerate((100, 10, 1)):
-        assert labelled(split, channel, split.labels // unit % 10) == expected
+        counts = labelled(split.images[..., channel], split.labels // unit % 10)
+        if name == "train":
+            assert counts.keys() <= once.keys()
+        else:
+            assert counts == once
+
+
+def test_the_digits_of_the_training_split_are_drawn_uniformly(
+    mnist: Dataset, stacked: Dataset
+) -> None:
+    n = len(mnist.train)
+    for channel in range(3):
+        images = stacked.train.images[..., channel]
+        counts = np.array(list(Counter(image.tobytes() for image in images).values()))
+        squares = np.sum(counts.astype(float) ** 2)
+        # Pearson's statistic of all images of MNIST: χ² of n − 1 degrees of freedom.
+        statistic = squares * n / len(images) - len(images)
+        assert abs(statistic - (n - 1)) < 4 * np.sqrt(2 * (n - 1))
 
 
 def test_no_image_of_one_split_is_in_another(stacked: Dataset) -> None:
@@ -75,22 +92,21 @@ def test_no_image_of_one_split_is_in_another(stacked: Dataset) -> None:
 
 
 @pytest.mark.parametrize("name", SPLITS)
-def test_channels_are_drawn_independently(mnist: Dataset, stacked: Dataset, name: str) -> None:
-    digits = np.bincount(getattr(mnist, name).labels, minlength=10)
-    n = digits.sum()
-    counts = np.bincount(getattr(stacked, name).labels, minlength=1000)
-    expected = np.einsum("a,b,c->abc", digits, digits, digits).ravel() / n**2
-    # Pearson's statistic of a table with fixed margins: χ² of 1000 − 1 − 3 · 9 degrees of freedom.
+def test_channels_are_drawn_independently(stacked: Dataset, name: str) -> None:
+    table = np.bincount(getattr(stacked, name).labels, minlength=1000).reshape(10, 10, 10)
+    margins = [table.sum(axes) for axes in ((1, 2), (0, 2), (0, 1))]
+    counts, expected = table.ravel(), np.einsum("a,b,c->abc", *margins).ravel() / table.sum() ** 2
+    # Pearson's statistic of a table with its margins: χ² of 1000 − 1 − 3 · 9 degrees of freedom.
     degrees = 1000 - 1 - 3 * 9
     assert abs(np.sum((counts - expected) ** 2 / expected) - degrees) < 4 * np.sqrt(2 * degrees)
 
 
 def test_classes_of_the_training_split_are_near_equal(mnist: Dataset, stacked: Dataset) -> None:
     counts = np.bincount(stacked.train.labels, minlength=1000)
-    # The rarest digit is a 5, the most frequent a 1: 0.0901³ and 0.1136³ of 50 000, by Poisson's
+    # The rarest digit is a 5, the most frequent a 1: 0.0901³ and 0.1136³ of 128 000, by Poisson's
     # spread.
-    assert counts.min() > 36.6 - 4 * np.sqrt(36.6)
-    assert counts.max() < 73.2 + 4 * np.sqrt(73.2)
+    assert counts.min() > 93.6 - 4 * np.sqrt(93.6)
+    assert counts.max() < 187.6 + 4 * np.sqrt(187.6)
     # What the docstring of `captured_modes` says of three independent digits, to its last digit.
     assert 3 * captured_modes(mnist.train.labels, 10).kl == pytest.approx(0.0047, abs=5e-5)
 
@@ -120,7 +136,7 @@ def test_a_folder_without_it_is_told_and_not_made_up_for(tmp_path, monkeypatch) 
     advice = "ask for 'stacked_mnist' without --data-dir"
     fails(lambda: load("stacked_mnist", tmp_path / "none"), f"{tmp_path}/none holds no", advice)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    fails(lambda: load("stacked_mnist:2.0.0"), "holds no 'stacked_mnist:2.0.0'", advice)
+    fails(lambda: load("stacked_mnist:3.0.0"), "holds no 'stacked_mnist:3.0.0'", advice)
     fails(lambda: load("staked_mnist"), "did you mean 'stacked_mnist'")
 
 
@@ -130,8 +146,8 @@ def test_images_without_labels_are_refused(mnist: Dataset) -> None:
 
 
 def test_a_gan_is_made_for_its_three_channels(capfd: pytest.CaptureFixture[str]) -> None:
-    assert commands.main("train", ["gan", "--dataset", "stacked_mnist", "--dry-run"]) == 0
+    assert commands.main("train", ["gan", "--preset", "stacked", "--dry-run"]) == 0
     out, err = capfd.readouterr()
     assert err == ""
     rows = {" ".join(line.split()) for line in out.splitlines()}
-    assert {"image_shape [28, 28, 3]", "training images 50000, validation 10000"} < rows
+    assert {"image_shape [28, 28, 3]", "training images 128000, validation 10000"} < rows

@@ -11,10 +11,8 @@ from tfgen.settings.fields import hint
 from tfgen.settings.model import ConditionalConfig, ModelConfig
 
 DEFAULT_DATASET = "mnist"
-# The preset of all data sets but MNIST, where a family has it.
+# The preset of data sets that no preset is for, where a family has it.
 _ANY_IMAGES = "images"
-# Training images that the epochs of a preset are for: those of MNIST.
-PRESET_IMAGES = 50_000
 
 
 @dataclass(frozen=True)
@@ -24,16 +22,18 @@ class Preset:
     Attributes:
         summary: one line for the table of presets.
         model: the model's configuration.
-        epochs: passes over the training images, for 50 000 of them; `tfgen-train` takes as many
+        epochs: passes over the training images, for `images` of them; `tfgen-train` takes as many
             steps with another number of images.
         batch_size: images per step.
         learning_rate: peak learning rate of Adam.
-        warmup_epochs: epochs of linear learning-rate warm-up, for 50 000 training images too.
+        warmup_epochs: epochs of linear learning-rate warm-up, for as many training images too.
         schedule: learning rate after warm-up.
         clip_norm: global gradient norm that longer gradients are clipped to; 0 disables clipping.
         minutes: training time on two CPU cores, for the table of presets; None if it was not
             measured.
-        result: what the trained model reaches on MNIST's test images, for the table of presets.
+        result: what the trained model reaches on the test images, for the table of presets.
+        dataset: name of the data set that the preset is for.
+        images: number of its training images.
     """
 
     summary: str
@@ -46,6 +46,8 @@ class Preset:
     clip_norm: float = 0.0
     minutes: float | None = None
     result: str = ""
+    dataset: str = DEFAULT_DATASET
+    images: int = 50_000
 
     def training(self) -> dict[str, Any]:
         """The preset's training options by name."""
@@ -60,7 +62,7 @@ class Preset:
 PRESET_OPTIONS = tuple(
     field.name
     for field in dataclasses.fields(Preset)
-    if field.name not in ("summary", "model", "minutes", "result")
+    if field.name not in ("summary", "model", "minutes", "result", "dataset", "images")
 )
 
 
@@ -73,8 +75,8 @@ class Family:
         summary: one line for `--help`.
         model: path of the `ImageModel` subclass, `module:Class`; imported when it is needed.
         config: the family's configuration class; each of its options is a flag of `tfgen-train`.
-        presets: named settings; the first one is the default for MNIST. The one named `images`, if
-            there is one, is the default for all other data sets; else the first one is.
+        presets: named settings. The first one for a data set is its default. Data sets that no
+            preset is for have the one named `images`, if there is one, else the first one.
         generative: whether the models generate images; models that do not are trained on labels.
         side_by_side: whether a training step has independent chains of operations. On a CPU, each
             operation then runs on half of the cores; see `tfgen.nn.cpu.share_cores`.
@@ -103,8 +105,9 @@ class Family:
         Args:
             dataset: name of the data set, as TFDS takes it; `mnist:3.0.1` is MNIST too.
         """
-        is_default = dataset.partition(":")[0] == DEFAULT_DATASET or _ANY_IMAGES not in self.presets
-        return self.default_preset if is_default else _ANY_IMAGES
+        plain = dataset.partition(":")[0]
+        names = (name for name, preset in self.presets.items() if preset.dataset == plain)
+        return next(names, _ANY_IMAGES if _ANY_IMAGES in self.presets else self.default_preset)
 
     @property
     def has_conditional_variant(self) -> bool:

@@ -11,7 +11,6 @@ from tfgen.data.pipeline import steps_per_epoch
 from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
 from tfgen.nn.optimizers import Schedule
-from tfgen.settings.family import PRESET_IMAGES
 from tfgen.settings.model import images_at_once
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.terminal import count_noun
@@ -61,10 +60,12 @@ def _options_of_data(config: RunConfig, dataset: Dataset | Outline) -> TrainingO
     """
     options = config.options
     images = dataset.count_training(options.train_on)
-    if not config.preset_epochs or abs(images - PRESET_IMAGES) <= _SIMILAR * PRESET_IMAGES:
+    if not config.preset_epochs:
         return options
     preset = registry.family(config.family).preset(options.preset)
-    preset_steps = max(PRESET_IMAGES // options.batch_size, 1)
+    if abs(images - preset.images) <= _SIMILAR * preset.images:
+        return options
+    preset_steps = max(preset.images // options.batch_size, 1)
     steps = steps_per_epoch(images, options.batch_size)
     epochs = max(1, round(preset.epochs * preset_steps / steps))
     warmup = preset.scaled_warmup(epochs)
@@ -90,10 +91,11 @@ def epochs_note(before: RunConfig, after: RunConfig, images: int) -> str:
         return ""
     epochs = count_noun(after.options.epochs, "epoch")
     steps = count_noun(steps_per_epoch(images, after.options.batch_size), "step")
-    preset = count_noun(before.options.epochs, "epoch")
+    name, asked = after.options.preset, count_noun(before.options.epochs, "epoch")
+    preset = registry.family(after.family).preset(name)
     return (
-        f"{images:,} training images: {epochs} of {steps}, about as many steps as the {preset} of "
-        f"preset {after.options.preset} on {PRESET_IMAGES:,} images; --epochs sets another number"
+        f"{images:,} training images: {epochs} of {steps}, about as many steps as the {asked} of "
+        f"preset {name} on {preset.images:,} images; --epochs sets another number"
     )
 
 

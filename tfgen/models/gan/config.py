@@ -194,6 +194,24 @@ FAMILY = Family(
             minutes=11,
             result="FID 0.70",
         ),
+        "stacked": Preset(
+            "Stacked MNIST: convolutional, packs of 2 images (PacGAN, Lin et al. 2018)",
+            GANConfig(
+                architecture="convolutional",
+                channels=16,
+                units=512,
+                dropout=0.0,
+                discriminator_batch_norm=True,
+                pack=2,
+                ema_decay=0.999,
+                beta_1=0.5,
+            ),
+            epochs=100,
+            batch_size=128,
+            learning_rate=2e-4,
+            dataset="stacked_mnist",
+            images=128_000,
+        ),
         "images": Preset(
             "any images: residual, relativistic with R1 and R2 (Huang et al. 2024)",
             GANConfig(

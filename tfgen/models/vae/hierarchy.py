@@ -183,7 +183,9 @@ class Level(keras.layers.Layer):
         """The maps for the next level, with z = μ_p + σ_p ε of ε `[N, size]`."""
         noise = tf.reshape(epsilon, [-1, *self.latent_shape])
         latents = prior.mean + tf.exp(prior.log_stddev) * noise
-        return self.block(maps + self.expand(latents))
+        # Where the sum goes straight into the block, TensorFlow's remapper fails with an error
+        # message, and fuses nothing in the whole graph.
+        return self.block(tf.ensure_shape(maps + self.expand(latents), maps.shape))
 
     def call(self, maps: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
         """The path of the prior: `prior`, and `advance` with it."""
