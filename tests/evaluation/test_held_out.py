@@ -100,5 +100,21 @@ def test_larger_images_take_fewer_pairs_at_once(shape: tuple[int, ...], pairs: i
     assert density.bounds.pairs == pairs
 
 
+def test_active_units_of_a_hierarchy_are_those_of_its_averaged_weights() -> None:
+    fields = {"latent_dim": 2, "channels": 4, "levels": 1, "halvings": 1, "blocks": 0}
+    model = VAE(image_shape=SHAPE, architecture="hierarchical", ema_decay=0.9, **fields)
+    averages = model.averages_by_weight
+    random = np.random.default_rng(0)
+    for weight in model.trainable_variables:
+        averages[id(weight)].assign(random.normal(size=weight.shape))
+        weight.assign(0 * weight.value)
+    density = density_of(model)
+    assert isinstance(density, LatentDensity)
+    mean = density.mean(*density.inputs(IMAGES, image_seeds(0, N), None))
+    # Weights of 0 have a mean of 0.
+    assert mean.shape == (N, model.latent_dim)
+    assert np.all(np.var(mean, axis=0) > 0)
+
+
 def test_a_family_without_a_density_has_no_likelihood(tmp_path: Path) -> None:
     assert likelihood(Toy(image_shape=SHAPE), tmp_path) is None

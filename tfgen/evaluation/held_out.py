@@ -53,7 +53,7 @@ def _bounds(job: Job, density: LatentDensity) -> dict[str, Any]:
     with job.phase("ELBO", n) as advance:
         negative_elbo = mean(-per_image(elbo, n, many, None, advance))
         parts = [slice(start, min(start + many, n)) for start in range(0, n, many)]
-        means = np.concatenate([density.posterior(*inputs(part)).mean() for part in parts])
+        means = np.concatenate([density.mean(*inputs(part)) for part in parts])
     partial = job.open_partial("importance", {"importance_samples": request.importance_samples})
     with job.phase(f"likelihood, {request.importance_samples} samples", n) as advance:
         nll = mean(-per_image(log_prob, n, _FEW, partial, advance))
