@@ -19,9 +19,9 @@ from ._ray import RayOptions
 
 PROG = "tfgen-train"
 _TABLE_NOTE = (
-    "Without --preset, MNIST is trained with the first preset of a model, stacked_mnist with the "
-    "preset stacked of gan, and any other data set with the preset images. Times are for two CPU "
-    "cores, results for the test images of MNIST or, for stacked, for samples."
+    "Without --preset, MNIST is trained with the first preset of a model, and any other data set "
+    "with the preset images; gan trains stacked_mnist with the preset stacked. Times are for two "
+    "CPU cores, results for the test images of MNIST."
 )
 
 

@@ -24,7 +24,7 @@ def stacked_mnist(mnist: Dataset) -> Dataset:
     """Stacked MNIST; each split comes from that split of MNIST.
 
     The training split has 128 000 images, whose digits are drawn with replacement. The other splits
-    have the size of MNIST's, and each digit once in each channel.
+    have the size of MNIST's, and each of its images once in each channel.
 
     Args:
         mnist: the source, with labels 0…9.
@@ -64,14 +64,14 @@ def join_digits(digits: np.ndarray) -> np.ndarray:
     return digits.astype(np.int64) @ DIGITS ** np.arange(digits.shape[1], dtype=np.int64)[::-1]
 
 
-def _stack(source: Split, digits: np.ndarray) -> Split:
+def _stack(source: Split, indices: np.ndarray) -> Split:
     """Images whose channels are images of the source.
 
     Args:
-        source: the images of the digits, with labels.
-        digits: index of the digit in each channel, `[CHANNELS, N]`.
+        source: images of digits, with labels.
+        indices: of the image in each channel, `[CHANNELS, N]`.
     """
     if source.labels is None:
         raise UsageError(f"{NAME} is made from images with labels, and the source has none")
-    images = np.stack([source.images[indices, :, :, 0] for indices in digits], axis=-1)
-    return Split(images, join_digits(source.labels[digits].T))
+    images = np.stack([source.images[rows, :, :, 0] for rows in indices], axis=-1)
+    return Split(images, join_digits(source.labels[indices].T))

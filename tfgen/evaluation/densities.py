@@ -30,7 +30,7 @@ class LatentDensity:
 
     Attributes:
         bounds: estimators of log p(x).
-        mean: of q(z|x) of what `inputs` returns, `[B, D]`.
+        mean: the mean of q(z|x), `[B, D]`, of what `inputs` returns.
         inputs: of images `uint8[B, H, W, C]`, seeds of their noise `int32[B]` and labels `int[B]`
             or None: the events `[B, *event_shape]`, of a conditional model also one-hot labels
             `[B, K]`.
@@ -93,7 +93,7 @@ def _latent(model: Any) -> LatentDensity:
 
     return LatentDensity(
         bounds,
-        # Within the average's scope: the posterior of a hierarchy computes its mean when asked.
+        # A hierarchical posterior computes its mean only here, and needs the EMA weights for it.
         _with_ema_weights(model, lambda *inputs: model.posterior(*inputs).mean()),
         inputs,
         model.latent_dim,

@@ -22,18 +22,18 @@ class Preset:
     Attributes:
         summary: one line for the table of presets.
         model: the model's configuration.
-        epochs: passes over the training images, for `images` of them; `tfgen-train` takes as many
-            steps with another number of images.
+        epochs: passes over the training images, for `images` of them. With another number of
+            images, `tfgen-train` makes about as many steps.
         batch_size: images per step.
         learning_rate: peak learning rate of Adam.
-        warmup_epochs: epochs of linear learning-rate warm-up, for as many training images too.
+        warmup_epochs: epochs of linear learning-rate warm-up, also for `images` training images.
         schedule: learning rate after warm-up.
         clip_norm: global gradient norm that longer gradients are clipped to; 0 disables clipping.
         minutes: training time on two CPU cores, for the table of presets; None if it was not
             measured.
         result: what the trained model reaches on the test images, for the table of presets.
         dataset: name of the data set that the preset is for.
-        images: number of its training images.
+        images: number of training images of that data set.
     """
 
     summary: str
@@ -75,8 +75,8 @@ class Family:
         summary: one line for `--help`.
         model: path of the `ImageModel` subclass, `module:Class`; imported when it is needed.
         config: the family's configuration class; each of its options is a flag of `tfgen-train`.
-        presets: named settings. The first one for a data set is its default. Data sets that no
-            preset is for have the one named `images`, if there is one, else the first one.
+        presets: named settings. The first one for a data set is its default. The default for all
+            other data sets is the one named `images`, or else the first one.
         generative: whether the models generate images; models that do not are trained on labels.
         side_by_side: whether a training step has independent chains of operations. On a CPU, each
             operation then runs on half of the cores; see `tfgen.nn.cpu.share_cores`.

@@ -20,7 +20,7 @@ from tfgen.training.strategy import scope
 STEPS_PER_EXECUTION = 16
 # Images of a batch of the validation, for images like MNIST's.
 _EVAL_BATCH_SIZE = 500
-# Data sets whose size differs less than by this part from that of a preset keep its epochs.
+# Data sets whose size differs by at most this part from that of a preset keep its epochs.
 _SIMILAR = 0.1
 # The largest part of a run that is warm-up, if the user sets the epochs but not the warm-up.
 _MOST_WARMUP = 0.25
@@ -91,11 +91,12 @@ def epochs_note(before: RunConfig, after: RunConfig, images: int) -> str:
         return ""
     epochs = count_noun(after.options.epochs, "epoch")
     steps = count_noun(steps_per_epoch(images, after.options.batch_size), "step")
-    name, asked = after.options.preset, count_noun(before.options.epochs, "epoch")
-    preset = registry.family(after.family).preset(name)
+    preset_epochs = count_noun(before.options.epochs, "epoch")
+    preset = registry.family(after.family).preset(after.options.preset)
+    on_images = f"of preset {after.options.preset} on {preset.images:,} images"
     return (
-        f"{images:,} training images: {epochs} of {steps}, about as many steps as the {asked} of "
-        f"preset {name} on {preset.images:,} images; --epochs sets another number"
+        f"{images:,} training images: {epochs} of {steps}, about as many steps as the "
+        f"{preset_epochs} {on_images}; --epochs sets another number"
     )
 
 

@@ -183,8 +183,8 @@ class Level(keras.layers.Layer):
         """The maps for the next level, with z = μ_p + σ_p ε of ε `[N, size]`."""
         noise = tf.reshape(epsilon, [-1, *self.latent_shape])
         latents = prior.mean + tf.exp(prior.log_stddev) * noise
-        # Where the sum goes straight into the block, TensorFlow's remapper fails with an error
-        # message, and fuses nothing in the whole graph.
+        # Without `ensure_shape`, TensorFlow's remapper fails at this sum, prints an error and fuses
+        # nothing in the whole graph.
         return self.block(tf.ensure_shape(maps + self.expand(latents), maps.shape))
 
     def call(self, maps: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
