@@ -241,7 +241,7 @@ def test_allowed_values_are_shown_alike(capsys, monkeypatch) -> None:
 @pytest.mark.quick
 def test_without_a_model_no_preset_is_presumed(capsys, monkeypatch) -> None:
     text = " ".join(help_text(capsys, monkeypatch).split())
-    assert "makes on its own data set (default: set by the preset)" in text
+    assert "as many steps as the preset makes (default: set by the preset)" in text
     assert "sets the defaults of the other flags (default: the data set decides)" in text
     assert "usage: tfgen-train MODEL [options]" in text
 

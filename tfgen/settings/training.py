@@ -29,8 +29,8 @@ class TrainingOptions(Config):
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
     epochs: int = option(
         40,
-        "total number of epochs; without this flag, as many as give about the steps that the "
-        "preset makes on its own data set",
+        "total number of epochs; without this flag, data sets of another size get another number, "
+        "for about as many steps as the preset makes",
         minimum=1,
     )
     batch_size: int = option(128, "images per step, of all devices together", minimum=1)
@@ -112,8 +112,8 @@ class RunConfig:
         family: the model's name in the registry.
         model: the model's configuration.
         options: how it is trained.
-        preset_epochs: names of the options whose epochs are of as many images as the preset's
-            `images`; `tfgen.training.plan.with_data` turns them into epochs of the data set.
+        preset_epochs: names of the options that still count epochs of the preset's own number of
+            images; `tfgen.training.plan.with_data` turns them into epochs of the data set.
     """
 
     family: str

@@ -1,5 +1,6 @@
 """The GAN's options and presets; imports no TensorFlow, so that `--help` is fast."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -160,6 +161,17 @@ class GANConfig(ConditionalConfig):
             )
 
 
+_DCGAN = GANConfig(
+    architecture="convolutional",
+    channels=16,
+    units=512,
+    dropout=0.0,
+    discriminator_batch_norm=True,
+    ema_decay=0.999,
+    beta_1=0.5,
+    discriminator_rate=0.2,
+)
+
 FAMILY = Family(
     name="gan",
     summary="generative adversarial network (Goodfellow et al. 2014)",
@@ -178,16 +190,7 @@ FAMILY = Family(
         ),
         "dcgan": Preset(
             "convolutional, batch normalization in both (Chen et al. 2016), EMA of the generator",
-            GANConfig(
-                architecture="convolutional",
-                channels=16,
-                units=512,
-                dropout=0.0,
-                discriminator_batch_norm=True,
-                ema_decay=0.999,
-                beta_1=0.5,
-                discriminator_rate=0.2,
-            ),
+            _DCGAN,
             epochs=40,
             batch_size=64,
             learning_rate=1e-3,
@@ -196,17 +199,7 @@ FAMILY = Family(
         ),
         "stacked": Preset(
             "Stacked MNIST: convolutional, packs of 2 images (PacGAN, Lin et al. 2018)",
-            GANConfig(
-                architecture="convolutional",
-                channels=32,
-                units=1024,
-                dropout=0.0,
-                discriminator_batch_norm=True,
-                pack=2,
-                ema_decay=0.999,
-                beta_1=0.5,
-                discriminator_rate=0.2,
-            ),
+            dataclasses.replace(_DCGAN, channels=32, units=1024, pack=2),
             epochs=100,
             batch_size=128,
             learning_rate=1e-3,
