@@ -126,4 +126,6 @@ def _versions() -> dict[str, str]:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    # The newline in the same string, hence in the same write even where Python does not buffer:
+    # the thread that reports an early end may print between two writes.
+    print(f"{text}\n", end="", flush=True)

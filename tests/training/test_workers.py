@@ -1,5 +1,6 @@
 """Two processes train together: as one run, whatever happens to one of them."""
 
+import importlib
 import json
 import re
 import shutil
@@ -8,9 +9,11 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tests.commands import PACKAGE
 from tests.training.cluster_processes import PATIENCE, Process, free_ports, start
 from tests.training.test_run import assert_same_end
 from tfgen.training.folder import RunFolder
@@ -197,6 +200,18 @@ def test_a_chief_that_waits_says_for_whom_and_takes_a_signal_at_once(
     assert chief.status(30) == 128 + signal.SIGTERM
     assert chief.lines[-1] == "tfgen-train: interrupted; nothing was written"
     assert names(tmp_path) == {"output.txt"}
+
+
+def test_a_message_is_one_write_so_that_no_thread_prints_inside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = importlib.import_module(f"{PACKAGE}._workers")
+    writes: list[str] = []
+    stream = SimpleNamespace(write=writes.append, flush=lambda: None)
+    monkeypatch.setattr("sys.stdout", stream)
+    module._say("waiting for worker 1")
+    monkeypatch.undo()
+    assert [text for text in writes if text] == ["waiting for worker 1\n"]
 
 
 def test_a_kill_while_tensorflow_connects_the_processes_ends_the_other(
