@@ -4,8 +4,8 @@ A training is a folder with a `metrics.jsonl`, whose name begins with that of th
 are the sum of the logged seconds of its epochs, without validation and pictures.
 
 `minutes-nats.png` has −ELBO of validation images, for VAEs of binary pixels. `minutes-bits.png` has
-bits/dim of validation images, for flows and VAEs of bytes. `minutes-fid.png` has the FID of test
-images, for trainings whose folder has evaluations of kept epochs, which these commands write:
+bits/dim of validation images, for flows and VAEs of bytes. `minutes-fid.png` has the FID of MNIST's
+test images, for trainings whose folder has evaluations of kept epochs, which these commands write:
 
     tfgen-train gan --preset dcgan --keep-every 5 --run-dir runs/gan
     for n in 5 10 15 20 25 30 35 40; do
@@ -85,7 +85,7 @@ def fid(training: Training) -> Points:
     for path in training.folder.glob("*.json"):
         evaluation = json.loads(path.read_text(encoding="utf-8"))
         kind, _, number = str(evaluation.get("weights")).partition(" ")
-        if kind == "epoch" and "samples" in evaluation:
+        if kind == "epoch" and evaluation["dataset"]["name"] == "mnist" and "samples" in evaluation:
             points[int(number)] = evaluation["samples"]["fid"]
     return dict(sorted(points.items()))
 

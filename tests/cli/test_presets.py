@@ -62,7 +62,7 @@ def test_a_preset_for_a_data_set_and_the_data_set_imply_each_other() -> None:
         assert registry.default_name("gan", "stacked_mnist", decided.model) == "gan-stacked_mnist"
     elsewhere = config("gan", "--preset", "stacked", "--dataset", "photos")
     assert (elsewhere.options.preset, elsewhere.options.dataset) == ("stacked", "photos")
-    assert with_data(elsewhere, data(50_000)).options.epochs == 256
+    assert with_data(elsewhere, data(50_000)).options.epochs == 64
     assert config("vae", "--dataset", "stacked_mnist").options.preset == "images"
 
 

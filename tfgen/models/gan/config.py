@@ -200,9 +200,11 @@ FAMILY = Family(
         "stacked": Preset(
             "Stacked MNIST: convolutional, packs of 2 images (PacGAN, Lin et al. 2018)",
             dataclasses.replace(_DCGAN, channels=32, units=1024, pack=2),
-            epochs=100,
+            epochs=25,
             batch_size=128,
             learning_rate=1e-3,
+            minutes=25,
+            result="1000 of 1000 modes",
             dataset="stacked_mnist",
             images=128_000,
         ),
