@@ -21,7 +21,7 @@ PROG = "tfgen-train"
 _TABLE_NOTE = (
     "Without --preset, MNIST is trained with the first preset of a model, and any other data set "
     "with the preset images; gan trains stacked_mnist with the preset stacked. Times are for two "
-    "CPU cores, results for the test images of MNIST."
+    "CPU cores, results for the test images of MNIST; that of stacked is for its samples."
 )
 
 
