@@ -65,6 +65,19 @@ def test_the_log_determinant_is_the_jacobians(components: int) -> None:
 
 
 @pytest.mark.parametrize("components", [0, 3])
+def test_the_factored_out_half_has_a_prior_given_what_is_passed_on(components: int) -> None:
+    flow = trained(components=components)
+    x = tf.constant(np.random.default_rng(1).normal(size=(2, *SHAPE)), tf.float32)
+    latents, factored = tf.split(flow.bijector().inverse(tf.identity(x)), 2, axis=-1)
+    # The second of the first scale's two couplings is the prior; the other half is its input.
+    for variable in flow.flow_steps[1].conditioner.trainable_variables:
+        variable.assign_add(0.1 * tf.ones_like(variable))
+    again, given_another_prior = tf.split(flow.bijector().inverse(tf.identity(x)), 2, axis=-1)
+    np.testing.assert_array_equal(again, latents)
+    assert np.all(np.abs(given_another_prior - factored) > 0)
+
+
+@pytest.mark.parametrize("components", [0, 3])
 def test_each_byte_comes_back_exactly(components: int) -> None:
     every = (
         np.random.default_rng(0).permutation(np.resize(np.arange(256), 16 * 64)).reshape(16, *SHAPE)

@@ -46,8 +46,9 @@ class Flow(GenerativeModel):
     `architecture="dense"` chains affine couplings of alternating halves, which are checkerboards
     for images. `architecture="multiscale"` has Glow's steps at each scale (Kingma & Dhariwal 2018),
     with affine or mixture couplings (Ho et al. 2019, "Flow++"), and factors out half of the
-    channels at each scale but the last. `fit` first sets its activation normalizations from data;
-    see `adapt`.
+    channels at each scale but the last. The last coupling of such a scale changes only this half,
+    given the other one: it is a conditional prior. `fit` first sets its activation normalizations
+    from data; see `adapt`.
 
     A class-conditional model has a density p(x|label): the conditioners of its couplings, and those
     of its learned dequantization, also get the one-hot label.
