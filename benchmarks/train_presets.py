@@ -47,8 +47,8 @@ from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly
 
 PROG = "train_presets"
-# The presets of the shipped samplers.
-SHIPPED = ("vae/conv", "vae/hierarchical", "gan/dcgan", "flow/multiscale")
+# The presets of the shipped samplers, and `dcgan`, which `packed` is made from.
+DEFAULTS = ("vae/conv", "vae/hierarchical", "gan/dcgan", "gan/packed", "flow/multiscale")
 # Steps of a round: multiples of the steps that tfgen takes in a call into TensorFlow.
 STEPS, IMAGE_STEPS = 256, 32
 # Images that the twin and tfgen's model are compared on.
@@ -157,8 +157,8 @@ def parse(argv: list[str]) -> tuple[list[str], Settings]:
         "presets",
         metavar="FAMILY/PRESET",
         nargs="*",
-        default=SHIPPED,
-        help=f"presets to compare (default: {' '.join(SHIPPED)})",
+        default=DEFAULTS,
+        help=f"presets to compare (default: {' '.join(DEFAULTS)})",
     )
     parser.add_argument(
         "--rounds", type=int, default=3, metavar="N", help="timed rounds (default: 3)"
@@ -182,7 +182,7 @@ def parse(argv: list[str]) -> tuple[list[str], Settings]:
     for name in names:
         family, separator, preset = name.partition("/")
         if not separator:
-            raise UsageError(f"{name!r} is not FAMILY/PRESET, such as {SHIPPED[0]}")
+            raise UsageError(f"{name!r} is not FAMILY/PRESET, such as {DEFAULTS[0]}")
         registry.family(family).preset(preset)
     for name in ("rounds", "steps"):
         if arguments[name] is not None and arguments[name] < 1:

@@ -1,4 +1,4 @@
-"""The convolutional GAN of the preset `dcgan` in PyTorch."""
+"""The convolutional GAN of the presets `dcgan` and `packed` in PyTorch."""
 
 import math
 from typing import Any
@@ -21,15 +21,18 @@ from tfgen.settings.model import halvings
 
 
 class DCGANTwin(GameTwin):
-    """InfoGAN's networks for small images (Chen et al. 2016), and the non-saturating step."""
+    """InfoGAN's networks for small images (Chen et al. 2016), and the non-saturating step.
+
+    Batches are divisible by the number of images in a pack.
+    """
 
     def build(self, config: GANConfig) -> None:
         """Creates convolutional networks with batch normalization."""
-        expected = "non_saturating", (), 1, 0, 0.0, 0.0, 1, True, False, 0.0
+        expected = "non_saturating", (), 1, 0, 0.0, 0.0, True, False, 0.0
         actual = (
             *(config.loss, tuple(config.diff_augment), config.critic_steps, config.num_classes),
-            *(config.r1, config.r2, config.pack, config.discriminator_batch_norm),
-            *(config.spectral_norm, config.label_smoothing + config.dropout),
+            *(config.r1, config.r2, config.discriminator_batch_norm, config.spectral_norm),
+            config.label_smoothing + config.dropout,
         )
         times = config.halvings or halvings(config.image_shape)
         if actual != expected or times != 2 or any(side % 4 for side in config.image_shape[:2]):
@@ -42,7 +45,7 @@ class DCGANTwin(GameTwin):
         self.generator = peer.network[:-1]
         half = config.channels
         self.discriminator = nn.Sequential(
-            nn.Conv2d(config.image_shape[2], half, 4, 2, 1),
+            nn.Conv2d(config.pack * config.image_shape[2], half, 4, 2, 1),
             nn.LeakyReLU(LEAK),
             nn.Conv2d(half, 2 * half, 4, 2, 1),
             nn.BatchNorm2d(2 * half),
@@ -53,6 +56,10 @@ class DCGANTwin(GameTwin):
             nn.LeakyReLU(LEAK),
             nn.Linear(config.units, 1),
         )
+
+    def _discriminate(self, events: torch.Tensor) -> torch.Tensor:
+        sides = events.shape[2:]
+        return super()._discriminate(events.reshape(-1, self.config.pack * events.shape[1], *sides))
 
     def step(self, images: torch.Tensor) -> torch.Tensor:
         """The generator's move, then the discriminator's; the discriminator's mean loss."""

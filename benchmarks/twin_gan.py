@@ -144,7 +144,7 @@ class GameTwin(Twin):
     # --- the same as tfgen's? -----------------------------------------------------------------
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """Generated events, channels last, and logits of images."""
+        """Generated events, channels last, and logits of images or their packs."""
         self.eval()
         latents = torch.from_numpy(_latents(len(images), self.config.latent_dim))
         events = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
@@ -153,10 +153,11 @@ class GameTwin(Twin):
 
     @staticmethod
     def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
-        """Generated events, and logits of images."""
+        """Generated events, and logits of images or their packs."""
         latents = _latents(len(images), model.latent_dim)
         events = (images / 127.5 - 1).astype(np.float32)
-        return [model.generate(latents).numpy(), model.discriminate(events).numpy()]
+        logits = model.discriminate(model.pack(events))
+        return [model.generate(latents).numpy(), logits.numpy()]
 
 
 class GANTwin(GameTwin):

@@ -290,9 +290,13 @@ def test_where_nothing_was_trained_the_shipped_version_answers(
     name: str, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert commands.main("sample", [name, "--n", "4", "--saved-models", "none"]) == 0
-    presets = {"vae": ("conv", 100), "gan": ("dcgan", 40)}
+    trained = {
+        "vae": "preset conv, 100 epochs",
+        "gan": "preset packed, train on all, precision mixed_bfloat16, 60 epochs, "
+        "published 2026-11-29",
+    }
     assert capfd.readouterr().out.splitlines() == [
-        "{} version 1: preset {}, {} epochs".format(name, *presets[name]),
+        f"{name} version 1: {trained[name]}",
         f"4 images of {name} version 1 in {name}-samples.png",
     ]
     assert [path.name for path in here.iterdir()] == [f"{name}-samples.png"]

@@ -68,6 +68,14 @@ def test_a_version_is_described_by_what_differs_from_its_preset(
 
 
 @pytest.mark.parametrize(
+    ("weights", "epochs"), [("epoch 60", 60), ("last", 67), ("best", 67), ("epoch", 67), (3, 67)]
+)
+def test_the_epochs_of_a_kept_one_are_those_before_it(weights: object, epochs: int) -> None:
+    manifest = {"run": {**gan_run("mlp", {}), "epochs_done": 67}, "weights": weights}
+    assert listing.describe(manifest) == f"preset mlp, {epochs} epochs"
+
+
+@pytest.mark.parametrize(
     ("manifest", "text"),
     [
         ({}, ""),

@@ -111,11 +111,13 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         latents = tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents")
         label = self.label_specs()
 
-        def sample(seed: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-            return {"images": self.decode(self.latents(seed), label)}
-
+        # A function of its own, so that an export has the decoder's graph once, not twice.
+        @tf.function(input_signature=[latents, *label], autograph=False)
         def decode(latents: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
             return {"images": self.decode(latents, label)}
+
+        def sample(seed: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+            return decode(self.latents(seed), *([] if label is None else [label]))
 
         functions: Signatures = {
             "sample": (sample, [seed, *label]),

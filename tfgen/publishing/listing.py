@@ -69,8 +69,7 @@ def describe(manifest: Mapping[str, Any]) -> str:
 
     What is not known is left out; a version that is not from `tfgen-train` may have nothing.
     """
-    run = mapping(manifest, "run")
-    parts = [_settings(run), _epochs(run)]
+    parts = [_settings(mapping(manifest, "run")), _epochs(manifest)]
     if isinstance(date := manifest.get("published"), str):
         parts.append(f"published {date}")
     return ", ".join(filter(None, parts))
@@ -84,8 +83,9 @@ def difference(before: Version, after: Version) -> str:
     texts = []
     for version in (after, before):
         with contextlib.suppress(TfgenError):
-            run = mapping(versions.read_manifest(version.path), "run")
-            texts.append(", ".join(filter(None, (_settings(run), _epochs(run)))))
+            manifest = versions.read_manifest(version.path)
+            parts = _settings(mapping(manifest, "run")), _epochs(manifest)
+            texts.append(", ".join(filter(None, parts)))
     if len(texts) < 2 or texts[0] == texts[1]:
         return ""
     return f"{after.name} version {after.number}: {texts[0]}; version {before.number}: {texts[1]}"
@@ -139,7 +139,7 @@ def _row(version: Version) -> Row:
         versions.shipped_folder().resolve()
     )
     return row._replace(
-        epochs=str(_epochs_done(run) or ""),
+        epochs=str(_epochs_done(manifest) or ""),
         published="shipped" if is_shipped else str(manifest.get("published", "")),
         fid=_figure(mapping(evaluation, "samples"), {"fid": "{:.2f}"}),
         likelihood=_figure(mapping(evaluation, "likelihood"), _LIKELIHOODS),
@@ -164,13 +164,20 @@ def _as_words(name: str, value: Any) -> str:
     return f"{words} {' '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
-def _epochs(run: Mapping[str, Any]) -> str:
-    epochs = _epochs_done(run)
+def _epochs(manifest: Mapping[str, Any]) -> str:
+    epochs = _epochs_done(manifest)
     return count_noun(epochs, "epoch") if isinstance(epochs, int) else ""
 
 
-def _epochs_done(run: Mapping[str, Any]) -> Any:
-    """Epochs that the run had done; those that it was to do if the manifest is older than that."""
+def _epochs_done(manifest: Mapping[str, Any]) -> Any:
+    """Epochs before the weights of a kept epoch; else those that the run had done.
+
+    A manifest that is older than this number has only the epochs that the run was to do.
+    """
+    kind, _, number = str(manifest.get("weights")).partition(" ")
+    if kind == "epoch" and number.isdecimal():
+        return int(number)
+    run = mapping(manifest, "run")
     return run.get("epochs_done", mapping(run, "options").get("epochs"))
 
 
