@@ -7,10 +7,11 @@ are the sum of the logged seconds of its epochs, without validation and pictures
 bits/dim of validation images, for flows and VAEs of bytes. `minutes-fid.png` has the FID of MNIST's
 test images, for trainings whose folder has evaluations of kept epochs, which these commands write:
 
-    tfgen-train gan --preset dcgan --keep-every 5 --run-dir runs/gan
+    tfgen-train gan --preset dcgan --keep-every 5 --run-dir runs/gan --no-publish
     for n in 5 10 15 20 25 30 35 40; do
-      tfgen-evaluate runs/gan --weights $n --out docs/gan-kept/epoch-$n.json
+      tfgen-evaluate runs/gan --weights $n --out docs/gan-dcgan-kept/epoch-$n.json
     done
+    cp runs/gan/metrics.jsonl docs/gan-dcgan-kept/
 
 A figure leaves out trainings that end far from its best one, and the first minutes of the others.
 """
@@ -31,7 +32,7 @@ from tfgen.figures import Progress
 PROG = "draw_minutes"
 LOG = "metrics.jsonl"
 # Largest value of a figure, relative to its smallest one.
-LARGEST = {"nats": 1.25, "bits": 2.0, "fid": 10.0}
+LARGEST = {"nats": 1.25, "bits": 2.0, "fid": 5.0}
 
 # Epochs and the values after them.
 Points: TypeAlias = dict[int, float]
@@ -93,7 +94,7 @@ def fid(training: Training) -> Points:
 MEASURES: dict[str, tuple[Callable[[Training], Points], str]] = {
     "nats": (nats, "negative ELBO of validation images [nats]"),
     "bits": (bits, "negative bound of validation images [bits/dim]"),
-    "fid": (fid, "FID of test images"),
+    "fid": (fid, "FID against test images"),
 }
 
 

@@ -913,7 +913,7 @@ plt.show()
 #
 # The pictures have the same 16 latents z before, in the middle and at the end of the training
 # above. The last row is from the version of a GAN that comes with tfgen: convolutional networks,
-# trained for 40 epochs. It gets the same z too, but it is another network, which was trained from
+# trained for 60 epochs. It gets the same z too, but it is another network, which was trained from
 # other weights. So its image of a z has nothing to do with the images above it.
 
 # %%
