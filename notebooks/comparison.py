@@ -369,8 +369,8 @@ plt.show()
 
 # %% [markdown]
 # *Figure 4.3.* Samples of the shipped versions and real images, the first 49 of those that FID
-# compares with test images. The real images are validation images. The classifier was not trained on
-# them, the shipped GAN was. Their FID is not 0: both sets are finite.
+# compares with test images. The real images are validation images. The shipped GAN was trained on
+# them, the classifier was not. Their FID is not 0: both sets are finite.
 
 # %% [markdown]
 # **FID depends on the number of images.** The covariance of few images is estimated badly, so the
