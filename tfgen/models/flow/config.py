@@ -160,6 +160,27 @@ FAMILY = Family(
             minutes=66,
             result="1.03 bits/dim",
         ),
+        "deep": Preset(
+            "multiscale with twice the steps, more logistics and a stronger learned dequantization",
+            FlowConfig(
+                architecture="multiscale",
+                scale_steps=(8, 8),
+                scale_channels=(32, 64),
+                blocks=2,
+                components=8,
+                dequantization="variational",
+                dequantization_couplings=4,
+                dequantization_channels=32,
+                dequantization_components=4,
+                ema_decay=0.9995,
+            ),
+            epochs=72,
+            batch_size=64,
+            learning_rate=2e-3,
+            warmup_epochs=0.5,
+            schedule="cosine",
+            clip_norm=1.0,
+        ),
         "images": Preset(
             "convolutional, for colour pictures of 32 and 64 pixels: up to four scales",
             FlowConfig(
