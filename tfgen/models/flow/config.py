@@ -1,5 +1,6 @@
 """The flow's options and presets; no TensorFlow, so that `--help` is fast."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -121,6 +122,17 @@ def _halvings(side: int) -> int:
     return (side & -side).bit_length() - 1
 
 
+# Glow's steps with mixture couplings and learned dequantization, as in Flow++ (Ho et al. 2019).
+_MULTISCALE = FlowConfig(
+    architecture="multiscale",
+    scale_steps=(4, 4),
+    scale_channels=(32, 64),
+    blocks=2,
+    components=4,
+    dequantization="variational",
+    ema_decay=0.999,
+)
+
 FAMILY = Family(
     name="flow",
     summary="normalizing flow (Dinh et al. 2016)",
@@ -142,15 +154,7 @@ FAMILY = Family(
         ),
         "multiscale": Preset(
             "convolutional: two scales, mixture couplings, learned dequantization (Ho et al. 2019)",
-            FlowConfig(
-                architecture="multiscale",
-                scale_steps=(4, 4),
-                scale_channels=(32, 64),
-                blocks=2,
-                components=4,
-                dequantization="variational",
-                ema_decay=0.999,
-            ),
+            _MULTISCALE,
             epochs=32,
             batch_size=32,
             learning_rate=2e-3,
@@ -162,13 +166,10 @@ FAMILY = Family(
         ),
         "deep": Preset(
             "multiscale with twice the steps, more logistics and a stronger learned dequantization",
-            FlowConfig(
-                architecture="multiscale",
+            dataclasses.replace(
+                _MULTISCALE,
                 scale_steps=(8, 8),
-                scale_channels=(32, 64),
-                blocks=2,
                 components=8,
-                dequantization="variational",
                 dequantization_couplings=4,
                 dequantization_channels=32,
                 dequantization_components=4,
@@ -183,14 +184,8 @@ FAMILY = Family(
         ),
         "images": Preset(
             "convolutional, for colour pictures of 32 and 64 pixels: up to four scales",
-            FlowConfig(
-                architecture="multiscale",
-                scale_steps=(4, 4, 4, 4),
-                scale_channels=(32, 48, 64, 64),
-                blocks=2,
-                components=4,
-                dequantization="variational",
-                ema_decay=0.999,
+            dataclasses.replace(
+                _MULTISCALE, scale_steps=(4, 4, 4, 4), scale_channels=(32, 48, 64, 64)
             ),
             epochs=5,
             batch_size=16,
