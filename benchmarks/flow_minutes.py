@@ -92,9 +92,9 @@ def _body(argv: list[str]) -> None:
     arguments = parser.parse(argv)
     if arguments.peer_epochs < 1 or arguments.minutes <= 0:
         raise UsageError("--peer-epochs and --minutes must be more than 0")
-    tf, cpu = import_quietly("tfgen.nn.cpu")
+    tf, cores = import_quietly("tfgen.nn.cores")
     tf.config.set_visible_devices([], "GPU")
-    cpu.share_cores()
+    cores.share_cores()
     dataset = load()
     if arguments.what == "below":
         below(dataset, arguments.bits, arguments.peer_epochs)

@@ -93,9 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     arguments = _arguments(argv)
-    tf, cpu = import_quietly("tfgen.nn.cpu")
+    tf, cores = import_quietly("tfgen.nn.cores")
     tf.config.set_visible_devices([], "GPU")
-    cpu.share_cores()
+    cores.share_cores()
     dataset = load(arguments.dataset, arguments.data_dir)
     variants = [_variant(name, dataset, arguments) for name in arguments.variants]
     images = on_host(dataset.train.images)

@@ -9,6 +9,9 @@ them. All get the same latents and return NumPy arrays. Before they are timed, t
 agree: to 1e-4 where pixels are real numbers, and to one level in 99.9 % of the pixels where they
 are bytes.
 
+As in `tfgen-sample`, the halves of a batch are decoded side by side, each by half of the cores.
+PyTorch has all cores for each operation.
+
 The least time is what the matrix products and convolutions of a decode would take at the rate of a
 large matrix product. For the flow, these are the convolutions of the conditioners and the 1 × 1
 convolutions, but not the elementwise work of the bisection. Everything runs on the CPU, on all
@@ -117,9 +120,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     arguments = parse(argv)
-    tf, _ = import_quietly("tfgen.training.run")
+    tf, cores, _ = import_quietly("tfgen.nn.cores", "tfgen.training.run")
     # The peers compute on the CPU.
     tf.config.set_visible_devices([], "GPU")
+    cores.share_cores()  # as tfgen-sample does
     peers = import_peers()
     smallest = smallest_call(tf)
     print(f"the smallest tf.function: {1e6 * smallest:.0f} µs a call", flush=True)

@@ -107,11 +107,11 @@ def _body(argv: list[str]) -> None:
         return
     comparison = find_comparison(arguments.model)
     import_seconds = [time_import(arguments.model) for _ in range(START_REPEATS)]
-    tf, cpu, plan = import_quietly("tfgen.nn.cpu", "tfgen.training.plan")
+    tf, cores, plan = import_quietly("tfgen.nn.cores", "tfgen.training.plan")
     # The peer computes on the CPU.
     tf.config.set_visible_devices([], "GPU")
     if registry.family(arguments.model).side_by_side:
-        cpu.share_cores()
+        cores.share_cores()
     decodes = [timed(lambda: load(data_dir=arguments.data_dir)) for _ in range(START_REPEATS)]
     dataset: Dataset = decodes[-1][1]
     config = plan.with_data(config, dataset)

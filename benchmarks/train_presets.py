@@ -192,10 +192,10 @@ def parse(argv: list[str]) -> tuple[list[str], Settings]:
 
 def compare(configs: Sequence[RunConfig], settings: Settings) -> None:
     """Measures presets and reports; each configuration is as `tfgen-train` would use it."""
-    tf, cpu = import_quietly("tfgen.nn.cpu")
+    tf, cores = import_quietly("tfgen.nn.cores")
     tf.config.set_visible_devices([], "GPU")
     if any(registry.family(config.family).side_by_side for config in configs):
-        cpu.share_cores()
+        cores.share_cores()
     with tempfile.TemporaryDirectory() as folder:
         # What an interrupted run left in PyTorch's own cache may be broken.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder

@@ -42,6 +42,41 @@ def bounded(raw: torch.Tensor, bound: float) -> torch.Tensor:
     return bound * torch.tanh(raw / bound)
 
 
+def evenly_spread(components: int) -> torch.Tensor:
+    """The first means of a mixture, `[components, 1, 1, 1]`."""
+    means = torch.linspace(-1, 1, components) if components > 1 else torch.zeros(1)
+    return means[:, None, None, None]
+
+
+def normalize(
+    changed: torch.Tensor, output: torch.Tensor, spread: torch.Tensor, bound: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A mixture coupling from data to latents.
+
+    Args:
+        changed: the changed part of an event, `[B, C, H, W]`.
+        output: the conditioner's output, `[B, (2 + 3 · components) · C, H, W]`.
+        spread: see `evenly_spread`.
+        bound: of all log-scales.
+
+    Returns:
+        The changed part, normalized, and log|det| of each entry, both `[B, C, H, W]`.
+    """
+    parameters = output.float().unflatten(1, (2 + 3 * len(spread), changed.shape[1]))
+    shift, raw_scale = parameters[:, 0], parameters[:, 1]
+    logits, offsets, raw = parameters[:, 2:].split(len(spread), dim=1)
+    log_weights, means = functional.log_softmax(logits, dim=1), offsets + spread
+    log_scales, log_scale = bounded(raw, bound), bounded(raw_scale, bound)
+    t = (changed[:, None] - means) * torch.exp(-log_scales)
+    below = functional.logsigmoid(t)
+    weighted = log_weights + below
+    log_cdf = torch.logsumexp(weighted, dim=1)
+    log_survival = torch.logsumexp(weighted - t, dim=1)
+    log_density = torch.logsumexp(weighted - log_scales + below - t, dim=1)
+    normalized = (log_cdf - log_survival) * torch.exp(log_scale) + shift
+    return normalized, log_density - log_cdf - log_survival + log_scale
+
+
 class Step(nn.Module):
     """Activation normalization, an invertible 1 × 1 convolution and a mixture coupling."""
 
@@ -50,7 +85,7 @@ class Step(nn.Module):
 
     def __init__(self, config: FlowConfig, channels: int, width: int):
         super().__init__()
-        self.components, self.bound = config.components, config.log_scale_bound
+        self.bound = config.log_scale_bound
         outputs = channels // 2 * (2 + 3 * config.components)
         self.conditioner = conditioner(channels // 2, width, config.blocks, outputs)
         nn.init.zeros_(self.conditioner[-1].weight)
@@ -61,8 +96,7 @@ class Step(nn.Module):
         self.upper = nn.Parameter(torch.zeros(channels, channels))
         self.log_diagonal = nn.Parameter(torch.zeros(channels))
         self.register_buffer("permutation", torch.eye(channels)[torch.randperm(channels)])
-        spread = torch.linspace(-1, 1, self.components) if self.components > 1 else torch.zeros(1)
-        self.register_buffer("spread", spread[:, None, None, None])
+        self.register_buffer("spread", evenly_spread(config.components))
 
     def matrix(self) -> torch.Tensor:
         """W = P L U, `[C, C]`, of x = y W."""
@@ -83,19 +117,7 @@ class Step(nn.Module):
         kept, changed = state.chunk(2, dim=1)
         with precision():
             output = self.conditioner(kept)
-        parameters = output.float().unflatten(1, (2 + 3 * self.components, changed.shape[1]))
-        shift, raw_scale = parameters[:, 0], parameters[:, 1]
-        logits, offsets, raw = parameters[:, 2:].split(self.components, dim=1)
-        log_weights, means = functional.log_softmax(logits, dim=1), offsets + self.spread
-        log_scales, log_scale = bounded(raw, self.bound), bounded(raw_scale, self.bound)
-        t = (changed[:, None] - means) * torch.exp(-log_scales)
-        below = functional.logsigmoid(t)
-        weighted = log_weights + below
-        log_cdf = torch.logsumexp(weighted, dim=1)
-        log_survival = torch.logsumexp(weighted - t, dim=1)
-        log_density = torch.logsumexp(weighted - log_scales + below - t, dim=1)
-        normalized = (log_cdf - log_survival) * torch.exp(log_scale) + shift
-        slopes = log_density - log_cdf - log_survival + log_scale
+        normalized, slopes = normalize(changed, output, self.spread, self.bound)
         per_position = self.log_diagonal.sum() - self.log_scale.sum()
         log_det = slopes.sum(dim=(1, 2, 3)) + per_position * math.prod(state.shape[2:])
         return torch.cat([kept, normalized], dim=1), log_det
@@ -116,8 +138,6 @@ class FlowTwin(Twin):
             raise UsageError("the twins of flow are like its presets multiscale and images")
         if not model.components:
             raise UsageError("the twin of flow has mixture couplings")
-        if (model.dequantization_couplings, model.dequantization_components) != (2, 0):
-            raise UsageError("the twin of flow dequantizes by two affine couplings")
         depth = model.image_shape[2]
         self.scales = nn.ModuleList(
             nn.ModuleList(
@@ -126,9 +146,12 @@ class FlowTwin(Twin):
             )
             for scale in range(model.scales)
         )
+        outputs = 2 * depth * (2 + 3 * model.dequantization_components)
         self.dequantization = nn.ModuleList(
-            conditioner(6 * depth, model.dequantization_channels, 1, 4 * depth) for _ in range(2)
+            conditioner(6 * depth, model.dequantization_channels, 1, outputs)
+            for _ in range(model.dequantization_couplings)
         )
+        self.register_buffer("spread", evenly_spread(model.dequantization_components))
         self.clip_norm = config.options.clip_norm
         # One graph for all steps of a scale: to compile a graph of all steps takes many minutes.
         self.take_step = self.compiled(lambda step, state: step(state, self.precision))
@@ -136,25 +159,36 @@ class FlowTwin(Twin):
         self.optimizers = [make_adam(self.parameters(), rate, (0.9, 0.999))]
         self.average = Average(self.parameters(), model.ema_decay) if model.ema_decay else None
 
-    def dequantize(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """u `[B, C, H, W]` in 0…1, and log q(u|x), `[B]`."""
+    def dequantize(
+        self, images: torch.Tensor, epsilon: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """u `[B, C, H, W]` in 0…1, and log q(u|x), `[B]`; ε `[B, 4 C, H / 2, W / 2]` is drawn."""
         squeezed = squeeze(images / 127.5 - 1)
-        epsilon = torch.randn_like(squeezed)
+        if epsilon is None:
+            epsilon = torch.randn_like(squeezed)
         log_q = -0.5 * (epsilon.square() + math.log(2 * math.pi)).sum(dim=(1, 2, 3))
         first, second = epsilon.chunk(2, dim=1)
-        # The couplings in the order from ε to u: the last one changes the first half.
-        for index in (1, 0):
-            fixed = second if index else first
+        # The couplings in the order from ε to u: those of odd numbers change the first half.
+        for index in reversed(range(len(self.dequantization))):
+            fixed, changed = (second, first) if index % 2 else (first, second)
             with self.precision():
                 output = self.dequantization[index](torch.cat([fixed, squeezed], dim=1))
-            shift, raw = output.float().chunk(2, dim=1)
-            log_scale = bounded(raw, _DEQUANTIZATION_BOUND)
-            changed = (first if index else second) * torch.exp(log_scale) + shift
-            first, second = (changed, second) if index else (first, changed)
-            log_q = log_q - log_scale.sum(dim=(1, 2, 3))
+            changed, slopes = self.couple(changed, output)
+            first, second = (changed, fixed) if index % 2 else (fixed, changed)
+            log_q = log_q - slopes.sum(dim=(1, 2, 3))
         values = unsqueeze(torch.cat([first, second], dim=1))
         slopes = functional.logsigmoid(values) + functional.logsigmoid(-values)
         return torch.sigmoid(values), log_q - slopes.sum(dim=(1, 2, 3))
+
+    def couple(
+        self, changed: torch.Tensor, output: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A coupling of the dequantization, of mixtures or affine, as `normalize`."""
+        if self.config.dequantization_components:
+            return normalize(changed, output, self.spread, _DEQUANTIZATION_BOUND)
+        shift, raw = output.float().chunk(2, dim=1)
+        log_scale = bounded(raw, _DEQUANTIZATION_BOUND)
+        return changed * torch.exp(log_scale) + shift, log_scale
 
     def log_prob(self, events: torch.Tensor) -> torch.Tensor:
         """log p of events `[B, C, H, W]`, nats, `[B]`."""
@@ -222,19 +256,42 @@ class FlowTwin(Twin):
             load_layers(products(network), products_of(keras_network.layers))
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """log p of events, and of the conditioners of the dequantization the outputs."""
+        """log p of events, the outputs of the dequantization's conditioners, and u and log q."""
         events = torch.from_numpy(_events(images)).permute(0, 3, 1, 2)
         inputs = squeeze(events)[:, :1].repeat(1, 6 * events.shape[1], 1, 1)
         learned = [network(inputs).permute(0, 2, 3, 1).numpy() for network in self.dequantization]
-        return [self.log_prob(events).numpy(), *learned]
+        epsilon = torch.from_numpy(_epsilon(images)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(images).float().permute(0, 3, 1, 2)
+        u, log_q = self.dequantize(pixels, epsilon)
+        drawn = [u.permute(0, 2, 3, 1).numpy(), log_q.numpy()]
+        return [self.log_prob(events).numpy(), *learned, *drawn]
 
     @staticmethod
     def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
-        """log p of events, and of the conditioners of the dequantization the outputs."""
+        """log p of events, the outputs of the dequantization's conditioners, and u and log q."""
         events = _events(images)
         inputs = np.repeat(events[:, ::2, ::2, :1], 6 * events.shape[3], axis=3)
         learned = [network(inputs).numpy() for network in model.dequantization.conditioners]
-        return [model.event_log_prob(events).numpy(), *learned]
+        drawn = model.dequantization.draw(images, _SameNoise(_epsilon(images)), "float32")
+        return [model.event_log_prob(events).numpy(), *learned, *(part.numpy() for part in drawn)]
+
+
+class _SameNoise:
+    """A noise of which each draw is the same array."""
+
+    def __init__(self, values: np.ndarray):
+        self._values = values
+
+    def normal(self, *_: Any) -> np.ndarray:
+        """The array."""
+        return self._values
+
+
+def _epsilon(images: np.ndarray) -> np.ndarray:
+    """Standard normal noise, of a seed, in the shape of squeezed images."""
+    batch, height, width, channels = images.shape
+    shape = batch, height // 2, width // 2, 4 * channels
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
 def _events(images: np.ndarray) -> np.ndarray:

@@ -165,8 +165,10 @@ def _open_run(name: str, options: SamplerOptions) -> SignatureSampler:
     if options.version is not None:
         raise UsageError(f"{name} is a run and has no version; leave out --version")
     import_quietly("tensorflow_probability", "tfgen.publishing.run_sampler")
+    from tfgen.nn.cores import share_cores
     from tfgen.publishing.run_sampler import RunSampler
 
+    share_cores()
     with status(f"opening {name}"):
         sampler = RunSampler(Path(name), options.weights)
     say_missing_best(sampler.path, options.weights, sampler.weights)
@@ -176,8 +178,10 @@ def _open_run(name: str, options: SamplerOptions) -> SignatureSampler:
 def _open_version(name: str, options: SamplerOptions) -> SignatureSampler:
     version = find(name, options.saved_models, options.version)
     import_quietly()
+    from tfgen.nn.cores import share_cores
     from tfgen.publishing.sampler import Sampler
 
+    share_cores()
     with status(f"opening {name} version {version.number}"):
         sampler = Sampler(version)
     if "sample" not in sampler.manifest["signatures"]:

@@ -135,9 +135,9 @@ def _body(argv: list[str]) -> None:
         # that connects meanwhile waits. While tensorflow_datasets is imported, imports in other
         # threads can fail, so there must be none yet.
         import_quietly("tfgen.publishing.sampler", "tensorflow_datasets")
-        from tfgen.nn import cpu
+        from tfgen.nn.cores import share_cores
 
-        cpu.share_cores(options.threads)  # else the requests would compete for all of them
+        share_cores(options.threads)  # else the requests would compete for all of them
         with ended_by_signals():
             serve(listener, models, listing, options)
 

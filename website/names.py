@@ -65,7 +65,7 @@ SUBMODULES: dict[str, tuple[str, ...]] = {
         *(f"layers.{name}" for name in ("Upsampling", "SpectralNormalization")),
         "optimizers.Schedule",
         "replicas.cond",
-        "cpu.speedups",
+        "cores.speedups",
     ),
     "publishing": (
         "opening.load_run",

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tests.arrays import assert_close, normal
 from tfgen import GAN, VAE, Classifier, Flow
-from tfgen.nn import cpu
+from tfgen.nn import cores, cpu
 from tfgen.nn.cpu import Dense, JoinedTape
 from tfgen.nn.layers import Upsampling
 from tfgen.nn.optimizers import Schedule
@@ -174,7 +174,7 @@ def test_halves_draw_the_same_noise_with_and_without_speedups(size: int, known: 
     def both(images: tf.Tensor) -> list[dict[str, tf.Tensor]]:
         results = []
         for enabled in (True, False):
-            with cpu.speedups(enabled):
+            with cores.speedups(enabled):
                 results.append(cpu.side_by_side(draw, noise, images, None))
         return results
 
@@ -227,7 +227,7 @@ def model_of(
 ) -> Iterator[Any]:
     """A compiled model, and a context in which it is traced with or without speed-ups."""
     family, fields = {**MODELS, **CONVOLUTIONAL_MODELS}[name]
-    with cpu.speedups(enabled):
+    with cores.speedups(enabled):
         model = family(image_shape=SHAPE, **fields, **arguments)
         optimizers = model.default_optimizers(LEARNING_RATE, Schedule(clip_norm=clip_norm))
         for optimizer in optimizers.values():
@@ -317,7 +317,7 @@ def test_adam_clips_alike_with_and_without_speedups(limit: float | None) -> None
         optimizer = cpu.Adam(0.1, global_clipnorm=limit, **EXACT)
         optimizer.build(variables)
         first, last = (tf.constant(values, tf.float64) for values in ([3.0, 0.0], [0.0, -4.0]))
-        with cpu.speedups(enabled):
+        with cores.speedups(enabled):
             for _ in range(3):
                 optimizer.apply([first, None, last], variables)
         results.append([v.numpy() for v in (*variables, *optimizer.variables)])
@@ -345,22 +345,22 @@ def test_without_speedups_no_operation_of_theirs_is_in_a_step(name: str) -> None
 
 @pytest.mark.quick
 def test_the_switch_is_restored() -> None:
-    before = cpu.enabled()
-    with cpu.speedups(False):
-        with cpu.speedups(True):
-            assert cpu.enabled()
-        assert not cpu.enabled()
-    with pytest.raises(ZeroDivisionError), cpu.speedups(False):
+    before = cores.enabled()
+    with cores.speedups(False):
+        with cores.speedups(True):
+            assert cores.enabled()
+        assert not cores.enabled()
+    with pytest.raises(ZeroDivisionError), cores.speedups(False):
         raise ZeroDivisionError
-    assert cpu.enabled() == before
+    assert cores.enabled() == before
 
 
 @pytest.mark.newest
 def test_an_environment_variable_turns_the_speedups_off() -> None:
-    assert os.environ.get(cpu.SWITCH) == "0" or cpu.enabled()
+    assert os.environ.get(cores.SWITCH) == "0" or cores.enabled()
     program = subprocess.run(
-        [sys.executable, "-c", "from tfgen.nn import cpu; print(cpu.enabled())"],
-        env={**os.environ, cpu.SWITCH: "0"},
+        [sys.executable, "-c", "from tfgen.nn import cores; print(cores.enabled())"],
+        env={**os.environ, cores.SWITCH: "0"},
         capture_output=True,
         text=True,
         timeout=120,

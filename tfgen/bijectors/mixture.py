@@ -13,9 +13,17 @@ from tfgen.bijectors.masks import Mask
 _MAX_EVALUATIONS = {"float32": 48, "float64": 106}
 # Up to this |logit|, float32 represents σ, so that probabilities can be compared instead of logits.
 _MAX_DIRECT_LOGIT = 60.0
+# Share of the elements that go on without the others.
+_FEW = 1 / 8
 
 # log π, μ and log σ, with the components on the first axis.
 Mixture: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+# The target of logit(F) and the smallest σ of each element, and three tensors of its mixture, with
+# the components on their first axis.
+Equation: TypeAlias = tuple[tf.Tensor, ...]
+# Points, and the lower and upper ends of their brackets.
+Brackets: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+Evaluate: TypeAlias = Callable[[tf.Tensor, Equation], tuple[tf.Tensor, tf.Tensor]]
 
 
 class MixtureCoupling(Coupling):
@@ -109,54 +117,77 @@ def _solve(target: tf.Tensor, mixture: Mixture) -> tf.Tensor:
     target, means = -tf.abs(target), sign * means
     weights, scales, inverse_scales = (tf.exp(a) for a in (log_weights, log_scales, -log_scales))
 
-    def from_probabilities(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        below = 1 / (1 + tf.exp((means - y) * inverse_scales))
-        cdf = tf.reduce_sum(weights * below, axis=0)
-        density = tf.reduce_sum(weights * below * (1 - below) * inverse_scales, axis=0)
-        return target - tf.math.log(cdf / (1 - cdf)), cdf * (1 - cdf) / density
-
-    def from_logarithms(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        logit, log_slope = _logit_of_cdf(y, (log_weights, means, log_scales))
-        return target - logit, tf.exp(-log_slope)
-
     # F is a weighted mean of the components' distribution functions, so that the solution lies
     # between the solutions of the components.
     solutions = means + scales * target
     low, high = tf.reduce_min(solutions, axis=0), tf.reduce_max(solutions, axis=0)
     start = tf.clip_by_value(tf.reduce_sum(weights * solutions, axis=0), low, high)
-    smallest_scale = tf.reduce_min(scales, axis=0)
+    shared = target, tf.reduce_min(scales, axis=0)
     return sign * tf.cond(
         tf.reduce_all(target > -_MAX_DIRECT_LOGIT),
-        lambda: _find_root(from_probabilities, smallest_scale, start, low, high),
-        lambda: _find_root(from_logarithms, smallest_scale, start, low, high),
+        lambda: _find_roots(
+            _from_probabilities, (*shared, weights, means, inverse_scales), (start, low, high)
+        ),
+        lambda: _find_roots(
+            _from_logarithms, (*shared, log_weights, means, log_scales), (start, low, high)
+        ),
     )
 
 
-def _find_root(
-    evaluate: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
-    smallest_scale: tf.Tensor,
-    y: tf.Tensor,
-    low: tf.Tensor,
-    high: tf.Tensor,
-) -> tf.Tensor:
+def _from_probabilities(y: tf.Tensor, equation: Equation) -> tuple[tf.Tensor, tf.Tensor]:
+    """target − logit(F(y)), and −1 / its derivative."""
+    target, _, weights, means, inverse_scales = equation
+    below = 1 / (1 + tf.exp((means - y) * inverse_scales))
+    cdf = tf.reduce_sum(weights * below, axis=0)
+    density = tf.reduce_sum(weights * below * (1 - below) * inverse_scales, axis=0)
+    return target - tf.math.log(cdf / (1 - cdf)), cdf * (1 - cdf) / density
+
+
+def _from_logarithms(y: tf.Tensor, equation: Equation) -> tuple[tf.Tensor, tf.Tensor]:
+    """The same as `_from_probabilities`, for targets of any size."""
+    target, _, *mixture = equation
+    logit, log_slope = _logit_of_cdf(y, (mixture[0], mixture[1], mixture[2]))
+    return target - logit, tf.exp(-log_slope)
+
+
+def _find_roots(evaluate: Evaluate, equation: Equation, first: Brackets) -> tf.Tensor:
     """The roots of falling functions by Newton's method within brackets.
+
+    Most elements need two or three evaluations, a few need several times as many. So when few are
+    left, they go on without the others.
+
+    Args:
+        evaluate: y and an equation → the functions' values, and −1 / their derivatives.
+        equation: see `Equation`.
+        first: first points, and the brackets around them and the roots.
+    """
+    y, low, high = _narrow(evaluate, equation, first, _FEW)
+    unfinished = tf.where(tf.reshape(low < high, [-1]))
+    few = [_select(tensor, y.shape.rank, unfinished) for tensor in (*equation, y, low, high)]
+    rest = _narrow(evaluate, tuple(few[:-3]), (few[-3], few[-2], few[-1]), 0.0)[0]
+    roots = tf.tensor_scatter_nd_update(tf.reshape(y, [-1]), unfinished, rest)
+    return tf.reshape(roots, tf.shape(y))
+
+
+def _select(tensor: tf.Tensor, rank: int, indices: tf.Tensor) -> tf.Tensor:
+    """Elements of the last `rank` axes, `[…, n]`, by their flat indices `[n, 1]`."""
+    flat = tf.reshape(tensor, [*tensor.shape[: tensor.shape.rank - rank], -1])
+    return tf.gather(flat, indices[:, 0], axis=-1)
+
+
+def _narrow(evaluate: Evaluate, equation: Equation, first: Brackets, share: float) -> Brackets:
+    """The points and brackets when at most a `share` of the elements is unfinished.
 
     A step of Newton's method is taken if it stays in the bracket and is at most half as long as the
     second last step. Else the next point is the middle of the bracket. An element is done when its
     bracket is a point, and then stays where it is while others go on.
-
-    Args:
-        evaluate: y → the functions' values, and −1 / their derivatives.
-        smallest_scale: the smallest σ_k; see `_tolerance`.
-        y: first points, within the brackets.
-        low: lower ends of the brackets.
-        high: upper ends of the brackets.
     """
+    smallest_scale = equation[1]
 
     def move(
         y: tf.Tensor, low: tf.Tensor, high: tf.Tensor, last: tf.Tensor, second_last: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        value, factor = evaluate(y)
+        value, factor = evaluate(y, equation)
         low, high = tf.where(value > 0, y, low), tf.where(value > 0, high, y)
         step = value * factor
         # Where floats cannot represent the function, the step is NaN, and comparisons are false.
@@ -168,14 +199,18 @@ def _find_root(
         low, high = tf.where(is_done, following, low), tf.where(is_done, following, high)
         return following, low, high, tf.abs(following - y), last
 
+    y, low, high = first
+    size = tf.cast(tf.size(y), tf.float32)
     # The first two steps may be as long as the bracket.
     length = 2 * (high - low)
     return tf.while_loop(
-        lambda _, low, high, *__: tf.reduce_any(low < high),
+        lambda _, low, high, *__: (
+            tf.math.count_nonzero(low < high, dtype=tf.float32) > share * size
+        ),
         move,
         (y, low, high, length, length),
         maximum_iterations=_MAX_EVALUATIONS[y.dtype.name],
-    )[0]
+    )[:3]
 
 
 def _tolerance(y: tf.Tensor, smallest_scale: tf.Tensor) -> tf.Tensor:

@@ -1,14 +1,14 @@
 """Everything that is there for speed on a CPU, and only there.
 
-Each part computes what plain TensorFlow and Keras compute, up to rounding. `speedups(False)` or the
-environment variable `TFGEN_CPU_SPEEDUPS=0` turns all of them off: training steps and layers then
-use plain TensorFlow and Keras. docs/performance.md lists what each part replaces.
+Each part computes what plain TensorFlow and Keras compute, up to rounding. The context
+`tfgen.nn.cores.speedups(False)` or the environment variable `TFGEN_CPU_SPEEDUPS=0` turns all of
+them off: training steps and layers then use plain TensorFlow and Keras. docs/performance.md lists
+what each part replaces.
 """
 
 import contextlib
 import contextvars
 import functools
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeAlias
 
@@ -17,10 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.nn.batches import not_empty
+from tfgen.nn.cores import enabled
 from tfgen.random import BatchNoise
 
-SWITCH = "TFGEN_CPU_SPEEDUPS"
-_ENABLED = contextvars.ContextVar("speedups", default=os.environ.get(SWITCH, "1") != "0")
 # Whether no gradient will be taken through the layers that are being traced.
 _INFERENCE = contextvars.ContextVar("inference", default=False)
 # The tape that computes the kernel gradients of the layers that are being traced.
@@ -39,21 +38,6 @@ Parts: TypeAlias = list[tuple[tf.Tensor, tf.Tensor]]
 
 
 @contextlib.contextmanager
-def speedups(enabled: bool) -> Iterator[None]:
-    """A context in which steps and exports are traced with speed-ups, if `enabled`, or without."""
-    token = _ENABLED.set(enabled)
-    try:
-        yield
-    finally:
-        _ENABLED.reset(token)
-
-
-def enabled() -> bool:
-    """Whether the speed-ups are on."""
-    return _ENABLED.get()
-
-
-@contextlib.contextmanager
 def inference() -> Iterator[None]:
     """A context for tracing without gradients, as for an export.
 
@@ -67,26 +51,6 @@ def inference() -> Iterator[None]:
 
 
 # --- two operations at a time -----------------------------------------------------------
-
-
-def share_cores(parts: int = 2) -> None:
-    """Divides the cores between operations that run at the same time.
-
-    Does nothing if there is a GPU, if `TF_NUM_INTRAOP_THREADS` is set, or if TensorFlow is already
-    in use.
-
-    Args:
-        parts: number of operations that run at the same time.
-    """
-    if not enabled() or "TF_NUM_INTRAOP_THREADS" in os.environ:
-        return
-    if tf.config.get_visible_devices("GPU"):
-        return
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    with contextlib.suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // parts))
 
 
 def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any) -> Any:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfgen.errors import UsageError
 from tfgen.models.export import in_float32, trace
 from tfgen.models.generative import GenerativeModel
+from tfgen.nn.cores import in_parts
 from tfgen.publishing.export import weights_sha256
 from tfgen.publishing.opening import load_run
 from tfgen.publishing.sampler import tensor_specs
@@ -80,8 +81,12 @@ class RunSampler(SignatureSampler):
     def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
         """The outputs of a signature, computed in one batch; see `SignatureSampler.call`."""
         function, specs = self._function(signature)
-        outputs = function(*(tf.constant(inputs[spec.name]) for spec in specs))
-        return {name: value.numpy() for name, value in outputs.items()}
+
+        def compute(**inputs: np.ndarray) -> Arrays:
+            outputs = function(*(tf.constant(inputs[spec.name]) for spec in specs))
+            return {name: value.numpy() for name, value in outputs.items()}
+
+        return in_parts(compute, inputs)
 
     def _function(self, name: str) -> tuple[Any, list[tf.TensorSpec]]:
         if not self.has_signature(name):

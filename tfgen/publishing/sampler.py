@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.errors import UsageError, WorkError
+from tfgen.nn.cores import in_parts
 from tfgen.publishing import inspection, versions
 from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
 from tfgen.sampling import Arrays
@@ -62,7 +63,7 @@ class Sampler(SignatureSampler):
         return Signature(tensor_specs(inputs), tensor_specs(outputs))
 
     def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
-        """The outputs of a signature, computed in one batch.
+        """The outputs of a signature, computed in one batch; see also `tfgen.nn.cores.in_parts`.
 
         Args:
             signature: name of the signature.
@@ -75,8 +76,12 @@ class Sampler(SignatureSampler):
             UsageError: there is no such signature.
         """
         function = self._function(signature)
-        outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
-        return {name: value.numpy() for name, value in outputs.items()}
+
+        def compute(**inputs: np.ndarray) -> Arrays:
+            outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
+            return {name: value.numpy() for name, value in outputs.items()}
+
+        return in_parts(compute, inputs)
 
     def _function(self, name: str) -> Any:
         signatures = self._model.signatures

@@ -79,7 +79,7 @@ class Family:
             other data sets is the one named `images`, or else the first one.
         generative: whether the models generate images; models that do not are trained on labels.
         side_by_side: whether a training step has independent chains of operations. On a CPU, each
-            operation then runs on half of the cores; see `tfgen.nn.cpu.share_cores`.
+            operation then runs on half of the cores; see `tfgen.nn.cores.share_cores`.
     """
 
     name: str

@@ -20,7 +20,7 @@ from tfgen.data.load import load
 from tfgen.data.outline import Outline
 from tfgen.data.pipeline import eval_batches, on_host, steps_per_epoch, train_batches
 from tfgen.errors import InterruptedRunError, UsageError
-from tfgen.nn import cpu
+from tfgen.nn.cores import share_cores
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.system.status import status
@@ -387,4 +387,4 @@ def _configure_devices(config: RunConfig) -> None:
     if config.options.deterministic:
         tf.config.experimental.enable_op_determinism()
     if registry.family(config.family).side_by_side:
-        cpu.share_cores()
+        share_cores()
