@@ -65,6 +65,7 @@ SUBMODULES: dict[str, tuple[str, ...]] = {
         *(f"layers.{name}" for name in ("Upsampling", "SpectralNormalization")),
         "optimizers.Schedule",
         "replicas.cond",
+        "cores.share_cores",
         "cores.speedups",
     ),
     "publishing": (

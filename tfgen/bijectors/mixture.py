@@ -13,17 +13,13 @@ from tfgen.bijectors.masks import Mask
 _MAX_EVALUATIONS = {"float32": 48, "float64": 106}
 # Up to this |logit|, float32 represents σ, so that probabilities can be compared instead of logits.
 _MAX_DIRECT_LOGIT = 60.0
-# Share of the elements that go on without the others.
+# The share of the elements that are solved further without the others.
 _FEW = 1 / 8
 
 # log π, μ and log σ, with the components on the first axis.
 Mixture: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-# The target of logit(F) and the smallest σ of each element, and three tensors of its mixture, with
-# the components on their first axis.
-Equation: TypeAlias = tuple[tf.Tensor, ...]
 # Points, and the lower and upper ends of their brackets.
 Brackets: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-Evaluate: TypeAlias = Callable[[tf.Tensor, Equation], tuple[tf.Tensor, tf.Tensor]]
 
 
 class MixtureCoupling(Coupling):
@@ -117,56 +113,45 @@ def _solve(target: tf.Tensor, mixture: Mixture) -> tf.Tensor:
     target, means = -tf.abs(target), sign * means
     weights, scales, inverse_scales = (tf.exp(a) for a in (log_weights, log_scales, -log_scales))
 
+    def evaluate(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        below = 1 / (1 + tf.exp((means - y) * inverse_scales))
+        cdf = tf.reduce_sum(weights * below, axis=0)
+        density = tf.reduce_sum(weights * below * (1 - below) * inverse_scales, axis=0)
+        return target - tf.math.log(cdf / (1 - cdf)), cdf * (1 - cdf) / density
+
     # F is a weighted mean of the components' distribution functions, so that the solution lies
     # between the solutions of the components.
     solutions = means + scales * target
     low, high = tf.reduce_min(solutions, axis=0), tf.reduce_max(solutions, axis=0)
     start = tf.clip_by_value(tf.reduce_sum(weights * solutions, axis=0), low, high)
-    shared = target, tf.reduce_min(scales, axis=0)
-    return sign * tf.cond(
-        tf.reduce_all(target > -_MAX_DIRECT_LOGIT),
-        lambda: _find_roots(
-            _from_probabilities, (*shared, weights, means, inverse_scales), (start, low, high)
-        ),
-        lambda: _find_roots(
-            _from_logarithms, (*shared, log_weights, means, log_scales), (start, low, high)
-        ),
-    )
+    # Where float32 may not represent F, the bracket is a point for now, so that y does not move.
+    is_direct = target > -_MAX_DIRECT_LOGIT
+    brackets = [tf.where(is_direct, end, start) for end in (low, high)]
+    y, *ends = _narrow(evaluate, tf.reduce_min(scales, axis=0), (start, *brackets), _FEW)
+    low, high = (tf.where(is_direct, *pair) for pair in zip(ends, (low, high), strict=True))
+    return sign * _finish(target, (log_weights, means, log_scales), (y, low, high))
 
 
-def _from_probabilities(y: tf.Tensor, equation: Equation) -> tuple[tf.Tensor, tf.Tensor]:
-    """target − logit(F(y)), and −1 / its derivative."""
-    target, _, weights, means, inverse_scales = equation
-    below = 1 / (1 + tf.exp((means - y) * inverse_scales))
-    cdf = tf.reduce_sum(weights * below, axis=0)
-    density = tf.reduce_sum(weights * below * (1 - below) * inverse_scales, axis=0)
-    return target - tf.math.log(cdf / (1 - cdf)), cdf * (1 - cdf) / density
+def _finish(target: tf.Tensor, mixture: Mixture, brackets: Brackets) -> tf.Tensor:
+    """The solutions, of which only those are computed whose brackets are no points yet.
 
-
-def _from_logarithms(y: tf.Tensor, equation: Equation) -> tuple[tf.Tensor, tf.Tensor]:
-    """The same as `_from_probabilities`, for targets of any size."""
-    target, _, *mixture = equation
-    logit, log_slope = _logit_of_cdf(y, (mixture[0], mixture[1], mixture[2]))
-    return target - logit, tf.exp(-log_slope)
-
-
-def _find_roots(evaluate: Evaluate, equation: Equation, first: Brackets) -> tf.Tensor:
-    """The roots of falling functions by Newton's method within brackets.
-
-    Most elements need two or three evaluations, a few need several times as many. So when few are
-    left, they go on without the others.
-
-    Args:
-        evaluate: y and an equation → the functions' values, and −1 / their derivatives.
-        equation: see `Equation`.
-        first: first points, and the brackets around them and the roots.
+    Most elements need two or three evaluations, a few need several times as many. So the few go on
+    without the others, and by logarithms, which take any target.
     """
-    y, low, high = _narrow(evaluate, equation, first, _FEW)
+    y, low, high = brackets
     unfinished = tf.where(tf.reshape(low < high, [-1]))
-    few = [_select(tensor, y.shape.rank, unfinished) for tensor in (*equation, y, low, high)]
-    rest = _narrow(evaluate, tuple(few[:-3]), (few[-3], few[-2], few[-1]), 0.0)[0]
-    roots = tf.tensor_scatter_nd_update(tf.reshape(y, [-1]), unfinished, rest)
-    return tf.reshape(roots, tf.shape(y))
+    selected = [
+        _select(tensor, y.shape.rank, unfinished) for tensor in (target, *mixture, *brackets)
+    ]
+
+    def evaluate(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logit, log_slope = _logit_of_cdf(y, (selected[1], selected[2], selected[3]))
+        return selected[0] - logit, tf.exp(-log_slope)
+
+    smallest_scale = tf.exp(tf.reduce_min(selected[3], axis=0))
+    few = _narrow(evaluate, smallest_scale, (selected[4], selected[5], selected[6]))[0]
+    solutions = tf.tensor_scatter_nd_update(tf.reshape(y, [-1]), unfinished, few)
+    return tf.reshape(solutions, tf.shape(y))
 
 
 def _select(tensor: tf.Tensor, rank: int, indices: tf.Tensor) -> tf.Tensor:
@@ -175,19 +160,32 @@ def _select(tensor: tf.Tensor, rank: int, indices: tf.Tensor) -> tf.Tensor:
     return tf.gather(flat, indices[:, 0], axis=-1)
 
 
-def _narrow(evaluate: Evaluate, equation: Equation, first: Brackets, share: float) -> Brackets:
-    """The points and brackets when at most a `share` of the elements is unfinished.
+def _narrow(
+    evaluate: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    smallest_scale: tf.Tensor,
+    brackets: Brackets,
+    share: float = 0.0,
+) -> Brackets:
+    """Narrows brackets around the roots of falling functions by Newton's method.
 
     A step of Newton's method is taken if it stays in the bracket and is at most half as long as the
     second last step. Else the next point is the middle of the bracket. An element is done when its
     bracket is a point, and then stays where it is while others go on.
+
+    Args:
+        evaluate: y → the functions' values, and −1 / their derivatives.
+        smallest_scale: the smallest σ_k; see `_tolerance`.
+        brackets: the first points, and their brackets.
+        share: the share of the elements that may be left without being done.
+
+    Returns:
+        The last points, and their brackets.
     """
-    smallest_scale = equation[1]
 
     def move(
         y: tf.Tensor, low: tf.Tensor, high: tf.Tensor, last: tf.Tensor, second_last: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        value, factor = evaluate(y, equation)
+        value, factor = evaluate(y)
         low, high = tf.where(value > 0, y, low), tf.where(value > 0, high, y)
         step = value * factor
         # Where floats cannot represent the function, the step is NaN, and comparisons are false.
@@ -199,18 +197,20 @@ def _narrow(evaluate: Evaluate, equation: Equation, first: Brackets, share: floa
         low, high = tf.where(is_done, following, low), tf.where(is_done, following, high)
         return following, low, high, tf.abs(following - y), last
 
-    y, low, high = first
-    size = tf.cast(tf.size(y), tf.float32)
+    def goes_on(y: tf.Tensor, low: tf.Tensor, high: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
+        unfinished = tf.math.count_nonzero(low < high, dtype=tf.float32)
+        return unfinished > share * tf.cast(tf.size(y), tf.float32)
+
     # The first two steps may be as long as the bracket.
+    y, low, high = brackets
     length = 2 * (high - low)
-    return tf.while_loop(
-        lambda _, low, high, *__: (
-            tf.math.count_nonzero(low < high, dtype=tf.float32) > share * size
-        ),
+    y, low, high, *_ = tf.while_loop(
+        goes_on,
         move,
         (y, low, high, length, length),
         maximum_iterations=_MAX_EVALUATIONS[y.dtype.name],
-    )[:3]
+    )
+    return y, low, high
 
 
 def _tolerance(y: tf.Tensor, smallest_scale: tf.Tensor) -> tf.Tensor:
