@@ -14,8 +14,8 @@ PyTorch has all cores for each operation.
 
 The least time is what the matrix products and convolutions of a decode would take at the rate of a
 large matrix product. For the flow, these are the convolutions of the conditioners and the 1 × 1
-convolutions, but not the elementwise work of the bisection. Everything runs on the CPU, on all
-cores.
+convolutions, but not the elementwise work of inverting the mixtures. Everything runs on the CPU, on
+all cores.
 
 Rates do not include compilation, whose time is printed in a column of its own. The first
 compilation of a run takes longer, because it also compiles headers that the others share.
@@ -123,7 +123,8 @@ def _body(argv: list[str]) -> None:
     tf, cores, _ = import_quietly("tfgen.nn.cores", "tfgen.training.run")
     # The peers compute on the CPU.
     tf.config.set_visible_devices([], "GPU")
-    cores.share_cores()  # as tfgen-sample does
+    # What users of tfgen-sample get.
+    cores.share_cores()
     peers = import_peers()
     smallest = smallest_call(tf)
     print(f"the smallest tf.function: {1e6 * smallest:.0f} µs a call", flush=True)

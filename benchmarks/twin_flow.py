@@ -43,7 +43,7 @@ def bounded(raw: torch.Tensor, bound: float) -> torch.Tensor:
 
 
 def evenly_spread(components: int) -> torch.Tensor:
-    """The first means of a mixture, `[components, 1, 1, 1]`."""
+    """Initial means of a mixture, `[components, 1, 1, 1]`."""
     means = torch.linspace(-1, 1, components) if components > 1 else torch.zeros(1)
     return means[:, None, None, None]
 
@@ -162,13 +162,16 @@ class FlowTwin(Twin):
     def dequantize(
         self, images: torch.Tensor, epsilon: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """u `[B, C, H, W]` in 0…1, and log q(u|x), `[B]`; ε `[B, 4 C, H / 2, W / 2]` is drawn."""
+        """u `[B, C, H, W]` in 0…1, and log q(u|x), `[B]`.
+
+        Without `epsilon`, `[B, 4 C, H / 2, W / 2]`, it is drawn.
+        """
         squeezed = squeeze(images / 127.5 - 1)
         if epsilon is None:
             epsilon = torch.randn_like(squeezed)
         log_q = -0.5 * (epsilon.square() + math.log(2 * math.pi)).sum(dim=(1, 2, 3))
         first, second = epsilon.chunk(2, dim=1)
-        # The couplings in the order from ε to u: those of odd numbers change the first half.
+        # The couplings in the order from ε to u: those with an odd index change the first half.
         for index in reversed(range(len(self.dequantization))):
             fixed, changed = (second, first) if index % 2 else (first, second)
             with self.precision():
@@ -256,7 +259,7 @@ class FlowTwin(Twin):
             load_layers(products(network), products_of(keras_network.layers))
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """log p of events, the outputs of the dequantization's conditioners, and u and log q."""
+        """log p of events, the outputs of the learned conditioners, u and log q."""
         events = torch.from_numpy(_events(images)).permute(0, 3, 1, 2)
         inputs = squeeze(events)[:, :1].repeat(1, 6 * events.shape[1], 1, 1)
         learned = [network(inputs).permute(0, 2, 3, 1).numpy() for network in self.dequantization]
@@ -268,7 +271,7 @@ class FlowTwin(Twin):
 
     @staticmethod
     def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
-        """log p of events, the outputs of the dequantization's conditioners, and u and log q."""
+        """log p of events, the outputs of the learned conditioners, u and log q."""
         events = _events(images)
         inputs = np.repeat(events[:, ::2, ::2, :1], 6 * events.shape[3], axis=3)
         learned = [network(inputs).numpy() for network in model.dequantization.conditioners]
@@ -277,7 +280,7 @@ class FlowTwin(Twin):
 
 
 class _SameNoise:
-    """A noise of which each draw is the same array."""
+    """A noise source that always returns the same array."""
 
     def __init__(self, values: np.ndarray):
         self._values = values

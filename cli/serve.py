@@ -137,7 +137,8 @@ def _body(argv: list[str]) -> None:
         import_quietly("tfgen.publishing.sampler", "tensorflow_datasets")
         from tfgen.nn.cores import share_cores
 
-        share_cores(options.threads)  # else the requests would compete for all of them
+        # Else the requests would compete for all of them.
+        share_cores(options.threads, split_batches=False)
         with ended_by_signals():
             serve(listener, models, listing, options)
 

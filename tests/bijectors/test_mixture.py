@@ -35,7 +35,7 @@ def logistic_targets() -> np.ndarray:
 
 
 # For each kind of mixture: its parameters, the values of logit(F), a bound on the evaluations, and
-# one on their mean for an element.
+# a bound on the mean number of evaluations of an element.
 CASES: dict[str, tuple[dict[str, np.ndarray], np.ndarray, int, float]] = {
     "random": (random_parameters(1.0), logistic_targets(), 10, 5),
     "wide": (random_parameters(3.0), logistic_targets(), 18, 7),
@@ -74,20 +74,20 @@ def test_the_solution_is_exact_and_takes_few_evaluations(
     parameters, targets, most, mean = CASES[name]
     parameters = {key: value.astype(dtype).astype(float) for key, value in parameters.items()}
     targets = targets.astype(dtype).astype(float)
-    elements: list[int] = []
+    evaluated: list[int] = []
     narrow = mixture._narrow
 
     def narrow_and_count(evaluate: Any, *arguments: Any) -> Any:
-        return narrow(lambda y: elements.append(len(y)) or evaluate(y), *arguments)
+        return narrow(lambda y: evaluated.append(len(y)) or evaluate(y), *arguments)
 
     monkeypatch.setattr(mixture, "_narrow", narrow_and_count)
     y = solve(parameters, targets, dtype)
     # y has a size of some ten, and a component a scale of e⁻² or more.
     rounding = 200 * np.finfo(dtype).eps * np.maximum(1, abs(targets))
     assert np.all(abs(logit_of_cdf(y, parameters) - targets) < rounding)
-    assert elements[0] == ELEMENTS
-    assert len(elements) <= most
-    assert sum(elements) <= mean * ELEMENTS
+    assert evaluated[0] == ELEMENTS
+    assert len(evaluated) <= most
+    assert sum(evaluated) <= mean * ELEMENTS
 
 
 def test_an_element_does_not_depend_on_the_rest_of_its_batch() -> None:

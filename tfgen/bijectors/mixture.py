@@ -1,7 +1,7 @@
 """The coupling of Flow++: the distribution function of a mixture of logistics."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -9,11 +9,11 @@ import tensorflow as tf
 from tfgen.bijectors.coupling import LOG_SCALE_BOUND, Conditioner, Coupling, bounded
 from tfgen.bijectors.masks import Mask
 
-# More evaluations than ever needed: twice as many as bisection would take.
+# More evaluations of a stage than ever needed: twice as many as bisection would take.
 _MAX_EVALUATIONS = {"float32": 48, "float64": 106}
 # Up to this |logit|, float32 represents σ, so that probabilities can be compared instead of logits.
 _MAX_DIRECT_LOGIT = 60.0
-# The share of the elements that are solved further without the others.
+# When at most this share is unfinished, to gather it costs less than to evaluate all elements.
 _FEW = 1 / 8
 
 # log π, μ and log σ, with the components on the first axis.
@@ -126,30 +126,32 @@ def _solve(target: tf.Tensor, mixture: Mixture) -> tf.Tensor:
     start = tf.clip_by_value(tf.reduce_sum(weights * solutions, axis=0), low, high)
     # Where float32 may not represent F, the bracket is a point for now, so that y does not move.
     is_direct = target > -_MAX_DIRECT_LOGIT
-    brackets = [tf.where(is_direct, end, start) for end in (low, high)]
-    y, *ends = _narrow(evaluate, tf.reduce_min(scales, axis=0), (start, *brackets), _FEW)
-    low, high = (tf.where(is_direct, *pair) for pair in zip(ends, (low, high), strict=True))
+    points = (start, tf.where(is_direct, low, start), tf.where(is_direct, high, start))
+    y, lower, upper = _narrow(evaluate, tf.reduce_min(scales, axis=0), points, _FEW)
+    low, high = tf.where(is_direct, lower, low), tf.where(is_direct, upper, high)
     return sign * _finish(target, (log_weights, means, log_scales), (y, low, high))
 
 
 def _finish(target: tf.Tensor, mixture: Mixture, brackets: Brackets) -> tf.Tensor:
-    """The solutions, of which only those are computed whose brackets are no points yet.
+    """Solves the elements whose brackets are not points yet; the others stay.
 
     Most elements need two or three evaluations, a few need several times as many. So the few go on
     without the others, and by logarithms, which take any target.
     """
     y, low, high = brackets
     unfinished = tf.where(tf.reshape(low < high, [-1]))
-    selected = [
-        _select(tensor, y.shape.rank, unfinished) for tensor in (target, *mixture, *brackets)
-    ]
+
+    def select(tensors: tuple[tf.Tensor, ...]) -> Any:
+        return (_select(tensor, y.shape.rank, unfinished) for tensor in tensors)
+
+    (few_targets,) = select((target,))
+    log_weights, means, log_scales = select(mixture)
 
     def evaluate(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        logit, log_slope = _logit_of_cdf(y, (selected[1], selected[2], selected[3]))
-        return selected[0] - logit, tf.exp(-log_slope)
+        logit, log_slope = _logit_of_cdf(y, (log_weights, means, log_scales))
+        return few_targets - logit, tf.exp(-log_slope)
 
-    smallest_scale = tf.exp(tf.reduce_min(selected[3], axis=0))
-    few = _narrow(evaluate, smallest_scale, (selected[4], selected[5], selected[6]))[0]
+    few = _narrow(evaluate, tf.exp(tf.reduce_min(log_scales, axis=0)), tuple(select(brackets)))[0]
     solutions = tf.tensor_scatter_nd_update(tf.reshape(y, [-1]), unfinished, few)
     return tf.reshape(solutions, tf.shape(y))
 
@@ -176,7 +178,7 @@ def _narrow(
         evaluate: y → the functions' values, and −1 / their derivatives.
         smallest_scale: the smallest σ_k; see `_tolerance`.
         brackets: the first points, and their brackets.
-        share: the share of the elements that may be left without being done.
+        share: the share of the elements that may be unfinished at the end.
 
     Returns:
         The last points, and their brackets.

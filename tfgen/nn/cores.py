@@ -1,7 +1,9 @@
-"""The cores of a CPU, divided between computations that run at the same time. No Keras here.
+"""The cores of a CPU, divided between computations that run at the same time.
 
 A chain of small operations, each of which depends on the one before, uses several cores badly. Two
 such chains side by side, each with half of the cores, take less time than one after the other.
+
+No Keras here: a published version is opened without it.
 """
 
 import contextlib
@@ -9,7 +11,7 @@ import contextvars
 import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import tensorflow as tf
@@ -21,13 +23,13 @@ _ENABLED = contextvars.ContextVar("speedups", default=os.environ.get(SWITCH, "1"
 # With fewer rows, a part of a batch costs more in calls than it saves.
 _LEAST_ROWS = 16
 
-# The number of parts that the cores of this process were divided into.
+# The most parts that a batch is split into.
 _parts = 1
 
 
 @functools.cache
 def _pool(process: int) -> ThreadPoolExecutor:
-    """The threads of a process, by its number: a process that was forked has none of its parent."""
+    """The threads of a process, by its number; a fork needs its own."""
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="part")
 
 
@@ -46,7 +48,7 @@ def enabled() -> bool:
     return _ENABLED.get()
 
 
-def share_cores(parts: int = 2) -> None:
+def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
     """Divides the cores between operations that run at the same time.
 
     Does nothing if there is a GPU, if `TF_NUM_INTRAOP_THREADS` is set, or if TensorFlow is already
@@ -54,6 +56,8 @@ def share_cores(parts: int = 2) -> None:
 
     Args:
         parts: number of operations that run at the same time; at most one for each core.
+        split_batches: whether published versions and runs compute batches of 32 and more images in
+            as many parts. A process that computes several batches at a time does not need this.
     """
     global _parts
     if not enabled() or "TF_NUM_INTRAOP_THREADS" in os.environ:
@@ -65,19 +69,20 @@ def share_cores(parts: int = 2) -> None:
     )
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // parts))
-        _parts = min(parts, cores)
+        _parts = min(parts, cores) if split_batches else 1
 
 
 def in_parts(function: Callable[..., Arrays], inputs: Mapping[str, np.ndarray]) -> Arrays:
-    """`function(**inputs)`; if `share_cores` divided the cores, for parts of the batch at once.
+    """`function(**inputs)`, in parts of the batch if `share_cores` was called.
 
     Args:
         function: takes arrays by name and returns arrays by name, all with the batch first. Each
-            row's result must depend on that row alone.
+            row's result must depend on that row alone, up to rounding. It may be called by several
+            threads at once.
         inputs: arrays by name.
     """
     rows = len(next(iter(inputs.values()), ()))
-    parts = min(_parts, rows // _LEAST_ROWS)
+    parts = min(_parts, rows // _LEAST_ROWS) if enabled() else 1
     if parts < 2:
         return function(**inputs)
     pieces = {name: np.array_split(array, parts) for name, array in inputs.items()}
@@ -88,5 +93,9 @@ def in_parts(function: Callable[..., Arrays], inputs: Mapping[str, np.ndarray]) 
     # This thread computes one part itself. The threads of the pool stay, because the first call of
     # TensorFlow in a thread takes longer.
     futures = [_pool(os.getpid()).submit(compute, part) for part in range(1, parts)]
-    outputs = [compute(0), *(future.result() for future in futures)]
+    try:
+        outputs = [compute(0)]
+    finally:
+        wait(futures)  # No part computes on after an error in this one.
+    outputs += [future.result() for future in futures]
     return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}

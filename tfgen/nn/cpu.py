@@ -1,4 +1,4 @@
-"""Everything that is there for speed on a CPU, and only there.
+"""Faster training steps and layers on a CPU.
 
 Each part computes what plain TensorFlow and Keras compute, up to rounding. The context
 `tfgen.nn.cores.speedups(False)` or the environment variable `TFGEN_CPU_SPEEDUPS=0` turns all of

@@ -79,11 +79,11 @@ class RunSampler(SignatureSampler):
         return Signature(inputs, tensor_specs(function.structured_outputs))
 
     def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
-        """The outputs of a signature, computed in one batch; see `SignatureSampler.call`."""
+        """The outputs of a signature, computed at once; see `SignatureSampler.call`."""
         function, specs = self._function(signature)
 
-        def compute(**inputs: np.ndarray) -> Arrays:
-            outputs = function(*(tf.constant(inputs[spec.name]) for spec in specs))
+        def compute(**part: np.ndarray) -> Arrays:
+            outputs = function(*(tf.constant(part[spec.name]) for spec in specs))
             return {name: value.numpy() for name, value in outputs.items()}
 
         return in_parts(compute, inputs)

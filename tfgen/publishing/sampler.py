@@ -63,7 +63,7 @@ class Sampler(SignatureSampler):
         return Signature(tensor_specs(inputs), tensor_specs(outputs))
 
     def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
-        """The outputs of a signature, computed in one batch; see also `tfgen.nn.cores.in_parts`.
+        """The outputs of a signature, computed at once; see `tfgen.nn.cores.in_parts`.
 
         Args:
             signature: name of the signature.
@@ -77,8 +77,8 @@ class Sampler(SignatureSampler):
         """
         function = self._function(signature)
 
-        def compute(**inputs: np.ndarray) -> Arrays:
-            outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
+        def compute(**part: np.ndarray) -> Arrays:
+            outputs = function(**{name: tf.constant(value) for name, value in part.items()})
             return {name: value.numpy() for name, value in outputs.items()}
 
         return in_parts(compute, inputs)
