@@ -175,7 +175,7 @@ FAMILY = Family(
                 dequantization_components=4,
                 ema_decay=0.9995,
             ),
-            epochs=72,
+            epochs=48,
             batch_size=64,
             learning_rate=2e-3,
             warmup_epochs=0.5,
