@@ -60,7 +60,8 @@ def test_the_parts_are_computed_at_the_same_time(threads: list[int]) -> None:
         barrier.wait()
         return rows_and_sums(x, y)
 
-    cores.in_parts(meet, inputs(32))
+    outputs = cores.in_parts(meet, inputs(32))
+    np.testing.assert_array_equal(outputs["sums"], 11 * np.arange(32))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 31])

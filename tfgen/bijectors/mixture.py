@@ -1,7 +1,7 @@
 """The coupling of Flow++: the distribution function of a mixture of logistics."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -140,19 +140,17 @@ def _finish(target: tf.Tensor, mixture: Mixture, brackets: Brackets) -> tf.Tenso
     """
     y, low, high = brackets
     unfinished = tf.where(tf.reshape(low < high, [-1]))
-
-    def select(tensors: tuple[tf.Tensor, ...]) -> Any:
-        return (_select(tensor, y.shape.rank, unfinished) for tensor in tensors)
-
-    (few_targets,) = select((target,))
-    log_weights, means, log_scales = select(mixture)
+    few_targets, log_weights, means, log_scales, *few = (
+        _select(tensor, y.shape.rank, unfinished) for tensor in (target, *mixture, *brackets)
+    )
 
     def evaluate(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         logit, log_slope = _logit_of_cdf(y, (log_weights, means, log_scales))
         return few_targets - logit, tf.exp(-log_slope)
 
-    few = _narrow(evaluate, tf.exp(tf.reduce_min(log_scales, axis=0)), tuple(select(brackets)))[0]
-    solutions = tf.tensor_scatter_nd_update(tf.reshape(y, [-1]), unfinished, few)
+    smallest_scale = tf.exp(tf.reduce_min(log_scales, axis=0))
+    solved = _narrow(evaluate, smallest_scale, (few[0], few[1], few[2]))[0]
+    solutions = tf.tensor_scatter_nd_update(tf.reshape(y, [-1]), unfinished, solved)
     return tf.reshape(solutions, tf.shape(y))
 
 
