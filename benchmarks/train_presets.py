@@ -47,8 +47,11 @@ from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly
 
 PROG = "train_presets"
-# The presets of the shipped samplers, and `dcgan`, which `packed` is made from.
-DEFAULTS = ("vae/conv", "vae/hierarchical", "gan/dcgan", "gan/packed", "flow/multiscale")
+# The presets of the shipped samplers; `dcgan` and `multiscale`, which `packed` and `deep` extend.
+DEFAULTS = (
+    *("vae/conv", "vae/hierarchical", "gan/dcgan", "gan/packed"),
+    *("flow/multiscale", "flow/deep"),
+)
 # Steps of a round: multiples of the steps that tfgen takes in a call into TensorFlow.
 STEPS, IMAGE_STEPS = 256, 32
 # Images that the twin and tfgen's model are compared on.

@@ -1,4 +1,4 @@
-"""The flow of the presets `multiscale` and `images` in PyTorch, from bytes to latents."""
+"""The flow of the presets `multiscale`, `deep` and `images` in PyTorch, from bytes to latents."""
 
 import math
 from typing import Any
@@ -135,7 +135,7 @@ class FlowTwin(Twin):
         model = self.config = config.model
         wanted = "multiscale", "variational", 0
         if (model.architecture, model.dequantization, model.num_classes) != wanted:
-            raise UsageError("the twins of flow are like its presets multiscale and images")
+            raise UsageError("the twins of flow are like its presets multiscale, deep and images")
         if not model.components:
             raise UsageError("the twin of flow has mixture couplings")
         depth = model.image_shape[2]

@@ -572,7 +572,7 @@ for metric in ("precision", "recall", "density", "coverage"):
     assert abs(shipped["gan"][metric] - floor[metric]) < 0.07
     lowest = min(shipped[family][metric] for family in FAMILIES)
     assert metric == "recall" or flow[metric] == lowest
-assert flow["coverage"] < 0.5 * floor["coverage"]
+assert flow["coverage"] < 0.7 * floor["coverage"]
 
 # %% [markdown]
 # It is, for the flow: its recall is that of real images, its precision and coverage are the lowest.

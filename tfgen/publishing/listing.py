@@ -161,6 +161,8 @@ def _as_words(name: str, value: Any) -> str:
         value = "/".join(Path(str(value)).parts[-2:])
     if isinstance(value, bool):
         return words if value else f"no {words}"
+    if isinstance(value, float):
+        return f"{words} {value:.4g}"
     return f"{words} {' '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
