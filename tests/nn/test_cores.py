@@ -46,6 +46,23 @@ def test_as_many_parts_as_the_cores_are_divided_into(
     np.testing.assert_array_equal(outputs["sums"], 11 * np.arange(100))
 
 
+def test_large_batches_have_parts_that_fit_into_the_cache(threads: list[int]) -> None:
+    cores.share_cores()
+    names: dict[int, str] = {}
+
+    def remember(x: np.ndarray, y: np.ndarray) -> Arrays:
+        names[x[0]] = threading.current_thread().name
+        return rows_and_sums(x, y)
+
+    outputs = cores.in_parts(remember, inputs(513))
+    np.testing.assert_array_equal(
+        outputs["rows"], np.repeat([129, 128, 128, 128], [129, *[128] * 3])
+    )
+    np.testing.assert_array_equal(outputs["sums"], 11 * np.arange(513))
+    first, second, third, fourth = (name for _, name in sorted(names.items()))
+    assert first == second != third == fourth
+
+
 def test_no_more_parts_than_cores(threads: list[int]) -> None:
     cores.share_cores(100)
     assert threads == [1]

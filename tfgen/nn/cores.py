@@ -20,10 +20,11 @@ from tfgen.sampling import Arrays
 
 SWITCH = "TFGEN_CPU_SPEEDUPS"
 _ENABLED = contextvars.ContextVar("speedups", default=os.environ.get(SWITCH, "1") != "0")
-# With fewer rows, a part of a batch costs more in calls than it saves.
-_LEAST_ROWS = 16
+# With fewer rows, a part of a batch costs more in calls than it saves. With more, its arrays do not
+# fit into the cache.
+_LEAST_ROWS, _MOST_ROWS = 16, 256
 
-# The most parts that a batch is split into.
+# The most parts of a batch that are computed at the same time.
 _parts = 1
 
 
@@ -57,7 +58,8 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
     Args:
         parts: number of operations that run at the same time; at most one for each core.
         split_batches: whether published versions and runs compute batches of 32 and more images in
-            as many parts. A process that computes several batches at a time does not need this.
+            parts, as many at the same time. A process that computes several batches at a time does
+            not need this.
     """
     global _parts
     if not enabled() or "TF_NUM_INTRAOP_THREADS" in os.environ:
@@ -82,20 +84,23 @@ def in_parts(function: Callable[..., Arrays], inputs: Mapping[str, np.ndarray]) 
         inputs: arrays by name.
     """
     rows = len(next(iter(inputs.values()), ()))
-    parts = min(_parts, rows // _LEAST_ROWS) if enabled() else 1
-    if parts < 2:
+    threads = min(_parts, rows // _LEAST_ROWS) if enabled() else 1
+    if threads < 2:
         return function(**inputs)
-    pieces = {name: np.array_split(array, parts) for name, array in inputs.items()}
+    each = -(-rows // (threads * _MOST_ROWS))
+    pieces = {name: np.array_split(array, threads * each) for name, array in inputs.items()}
 
-    def compute(part: int) -> Arrays:
-        return function(**{name: arrays[part] for name, arrays in pieces.items()})
+    def compute(thread: int) -> list[Arrays]:
+        parts = range(thread * each, (thread + 1) * each)
+        return [function(**{name: arrays[i] for name, arrays in pieces.items()}) for i in parts]
 
-    # This thread computes one part itself. The threads of the pool stay, because the first call of
+    # This thread computes its parts itself. The threads of the pool stay, because the first call of
     # TensorFlow in a thread takes longer.
-    futures = [_pool(os.getpid()).submit(compute, part) for part in range(1, parts)]
+    futures = [_pool(os.getpid()).submit(compute, thread) for thread in range(1, threads)]
     try:
-        outputs = [compute(0)]
+        outputs = compute(0)
     finally:
-        wait(futures)  # No part computes on after an error in this one.
-    outputs += [future.result() for future in futures]
+        wait(futures)  # No thread computes on after an error in this one.
+    for future in futures:
+        outputs += future.result()
     return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
