@@ -9,6 +9,9 @@ them. All get the same latents and return NumPy arrays. Before they are timed, t
 agree: to 1e-4 where pixels are real numbers, and to one level in 99.9 % of the pixels where they
 are bytes.
 
+Each round is a process of its own. Rates depend on where a process has its arrays in memory: those
+of one process agree to a few percent, while those of two processes may differ by a third.
+
 As in `tfgen-sample`, the halves of a batch are decoded side by side, each by half of the cores.
 PyTorch has all cores for each operation.
 
@@ -17,18 +20,20 @@ large matrix product. For the flow, these are the convolutions of the conditione
 convolutions, but not the elementwise work of inverting the mixtures. Everything runs on the CPU, on
 all cores.
 
-Rates do not include compilation, whose time is printed in a column of its own. The first
-compilation of a run takes longer, because it also compiles headers that the others share.
+Rates do not include compilation, whose time in the first round is printed in a column of its own.
+The first compilation of a run takes longer, because it also compiles headers that the others share.
 """
 
 import argparse
 import importlib
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +58,8 @@ PROG = "sample"
 BATCHES = (1, 64, 1024)
 # A measurement repeats its call until so many seconds have passed.
 LEAST_SECONDS = 0.5
+# Measurements of each side in a round.
+TURNS = 2
 # Largest difference of pixels that are real numbers.
 TOLERANCE = 1e-4
 # Of bytes, the least share of equal ones; the others may be one level off. Rounding decides which
@@ -73,10 +80,11 @@ class Cell:
         family: of its model.
         batch: images a call.
         flops: of the products and convolutions of one image, a multiply-add being two.
-        first_seconds: of each side's first call, in which it is traced or compiled.
+        first_seconds: of each side's first call, in which it is traced or compiled, in the first
+            round.
         agreement: of each of PyTorch's sides: `largest` difference of pixels from the export's, and
             share of `equal` ones.
-        rates: images a second of each side, a number a round.
+        rates: images a second of each side, `TURNS` numbers a round.
         others: share of the cores that other processes took, 0 … 1, in each measurement, in their
             order.
     """
@@ -112,6 +120,21 @@ class Cell:
         }
 
 
+@dataclass
+class Round:
+    """What one process measured.
+
+    Attributes:
+        smallest: seconds of the smallest call of a `tf.function`.
+        cells: one for each version and batch size.
+        products: rates of the matrix product [FLOP/s].
+    """
+
+    smallest: float
+    cells: list[Cell] = field(default_factory=list)
+    products: list[float] = field(default_factory=list)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark and returns its exit status, which does not depend on how fast anything
     was."""
@@ -120,30 +143,58 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     arguments = parse(argv)
+    versions = find_versions(arguments.names, arguments.saved_models)
+    # Compiled anew in each run, lest a cache make compilation look quick.
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        rounds = []
+        for number in range(1, arguments.rounds + 1):
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                measured = pool.submit(measure_round, versions, arguments.batches, number)
+                rounds.append(measured.result())
+    report = describe(
+        merge(rounds),
+        [product for measured in rounds for product in measured.products],
+        statistics.median(measured.smallest for measured in rounds),
+        {"rounds": arguments.rounds, "turns": TURNS, "least_seconds": LEAST_SECONDS},
+    )
+    print_report(report)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def measure_round(versions: Sequence[Version], batches: Sequence[int], number: int) -> Round:
+    """Measures all versions at all batch sizes, in a process that does nothing else.
+
+    Raises:
+        WorkError: PyTorch is not installed, or its images are others.
+    """
     tf, cores, _ = import_quietly("tfgen.nn.cores", "tfgen.training.run")
     # The peers compute on the CPU.
     tf.config.set_visible_devices([], "GPU")
     # What users of tfgen-sample get.
     cores.share_cores()
     peers = import_peers()
-    smallest = smallest_call(tf)
-    print(f"the smallest tf.function: {1e6 * smallest:.0f} µs a call", flush=True)
-    cells: list[Cell] = []
-    products: list[float] = []
-    # Compiled anew in each run, lest a cache make compilation look quick.
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-        for version in find_versions(arguments.names, arguments.saved_models):
-            family, sampler, peer = open_pair(version, peers)
-            flops = count_flops(peer, sampler.latent_dim)
-            for batch in arguments.batches:
-                cell = Cell(version.name, family, batch, flops)
-                cells.append(measure(cell, sampler, peer, arguments.rounds))
-                products += product_flops(PRODUCTS_A_ROUND)
-    report = describe(cells, products, smallest, arguments.rounds, LEAST_SECONDS)
-    print_report(report)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    measured = Round(smallest_call(tf))
+    for version in versions:
+        family, sampler, peer = open_pair(version, peers)
+        flops = count_flops(peer, sampler.latent_dim)
+        for batch in batches:
+            cell = Cell(version.name, family, batch, flops)
+            measured.cells.append(measure(cell, sampler, peer, number))
+        measured.products += product_flops(PRODUCTS_A_ROUND)
+    return measured
+
+
+def merge(rounds: Sequence[Round]) -> list[Cell]:
+    """The cells of the first round, with the measurements of all rounds."""
+    cells = rounds[0].cells
+    for later in rounds[1:]:
+        for cell, more in zip(cells, later.cells, strict=True):
+            for side in SIDES:
+                cell.rates[side] += more.rates[side]
+            cell.others += more.others
+    return cells
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -175,7 +226,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="images a call (default: 1 64 1024)",
     )
     parser.add_argument(
-        "--rounds", type=int, default=5, metavar="K", help="measurements of each side (default: 5)"
+        "--rounds", type=int, default=5, metavar="K", help="processes that measure (default: 5)"
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write all numbers there (default: nowhere)"
@@ -277,9 +328,9 @@ def decoders(sampler: "Sampler", peer: Any) -> dict[str, Decode]:
     }
 
 
-def measure(cell: Cell, sampler: "Sampler", peer: Any, rounds: int) -> Cell:
-    """Fills a cell: first calls, whether their images agree, and so many rounds of measurements in
-    turns.
+def measure(cell: Cell, sampler: "Sampler", peer: Any, number: int) -> Cell:
+    """Fills a cell in the round of this number: first calls, whether their images agree, and the
+    measurements of all sides in turns.
 
     Raises:
         WorkError: they do not agree.
@@ -291,7 +342,7 @@ def measure(cell: Cell, sampler: "Sampler", peer: Any, rounds: int) -> Cell:
         cell.first_seconds[side], images[side] = timed(lambda decode=decode: decode(latents))
     for side in SIDES[1:]:
         cell.agreement[side] = agreement(cell, side, images["export"], images[side])
-    for number in range(1, rounds + 1):
+    for _ in range(TURNS):
         for side, decode in sides.items():
             rate, others = images_per_second(decode, latents)
             cell.rates[side].append(rate)

@@ -15,14 +15,20 @@ def describe(
     cells: Sequence[Any],
     products: list[float],
     smallest: float,
-    rounds: int,
-    least_seconds: float,
+    run: dict[str, Any],
 ) -> dict[str, Any]:
-    """All numbers of the run, with what they depend on, as JSON takes them."""
+    """All numbers of the run, with what they depend on, as JSON takes them.
+
+    Args:
+        cells: each a `sample.Cell`.
+        products: rates of the matrix product [FLOP/s].
+        smallest: seconds of the smallest call of a `tf.function`.
+        run: how often and how long was measured.
+    """
     product = statistics.median(products)
     return {
         **environment(),
-        "run": {"rounds": rounds, "least_seconds": least_seconds},
+        "run": run,
         "product_flops_per_second": products,
         "smallest_call_seconds": smallest,
         "cells": [{**asdict(cell), "summary": cell.summary(product, smallest)} for cell in cells],
@@ -38,7 +44,8 @@ def print_report(report: dict[str, Any]) -> None:
         f"\n{machine['cpu']}, {machine['cores']} cores; product {product / 1e9:.1f} GFLOP/s\n"
         f"tensorflow {versions['tensorflow']}, keras {versions['keras']}, "
         f"torch {versions['torch']}\n"
-        f"images/s, median of {report['run']['rounds']}; a ratio above 1: the export is faster\n"
+        f"images/s, medians of {report['run']['rounds']} rounds; a ratio above 1: the export is "
+        "faster\n"
     )
     print(
         "| export | batch | export | eager | compiled | export / eager | export / compiled "
