@@ -9,8 +9,8 @@ them. All get the same latents and return NumPy arrays. Before they are timed, t
 agree: to 1e-4 where pixels are real numbers, and to one level in 99.9 % of the pixels where they
 are bytes.
 
-Each round is a process of its own. Rates depend on where a process has its arrays in memory: those
-of one process agree to a few percent, while those of two processes may differ by a third.
+Each round is a process of its own. Rates agree to a few percent within a process, but may differ by
+a third between processes.
 
 As in `tfgen-sample`, the halves of a batch are decoded side by side, each by half of the cores.
 PyTorch has all cores for each operation.
@@ -58,7 +58,7 @@ PROG = "sample"
 BATCHES = (1, 64, 1024)
 # A measurement repeats its call until so many seconds have passed.
 LEAST_SECONDS = 0.5
-# Measurements of each side in a round.
+# Measurements of each side per round.
 TURNS = 2
 # Largest difference of pixels that are real numbers.
 TOLERANCE = 1e-4
@@ -83,7 +83,7 @@ class Cell:
         first_seconds: of each side's first call, in which it is traced or compiled, in the first
             round.
         agreement: of each of PyTorch's sides: `largest` difference of pixels from the export's, and
-            share of `equal` ones.
+            share of `equal` ones, in the first round.
         rates: images a second of each side, `TURNS` numbers a round.
         others: share of the cores that other processes took, 0 … 1, in each measurement, in their
             order.
@@ -167,7 +167,7 @@ def measure_round(versions: Sequence[Version], batches: Sequence[int], number: i
     """Measures all versions at all batch sizes, in a process that does nothing else.
 
     Raises:
-        WorkError: PyTorch is not installed, or its images are others.
+        WorkError: PyTorch is not installed, or its images differ from the export's.
     """
     tf, cores, _ = import_quietly("tfgen.nn.cores", "tfgen.training.run")
     # The peers compute on the CPU.
@@ -226,7 +226,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="images a call (default: 1 64 1024)",
     )
     parser.add_argument(
-        "--rounds", type=int, default=5, metavar="K", help="processes that measure (default: 5)"
+        "--rounds",
+        type=int,
+        default=5,
+        metavar="K",
+        help="rounds, each in a process of its own (default: 5)",
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write all numbers there (default: nowhere)"

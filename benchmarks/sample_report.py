@@ -23,7 +23,7 @@ def describe(
         cells: each a `sample.Cell`.
         products: rates of the matrix product [FLOP/s].
         smallest: seconds of the smallest call of a `tf.function`.
-        run: how often and how long was measured.
+        run: numbers of rounds and turns, and the least seconds of a measurement.
     """
     product = statistics.median(products)
     return {

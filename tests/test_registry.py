@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -133,6 +134,21 @@ def test_a_broken_package_is_an_error_for_those_who_ask_for_it(
     assert error.count("\n") == 1
     assert commands.main("train", ["--help"]) == 0
     assert "flow" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("run", "size"),
+    [
+        ({"family": "flow", "model": {"image_shape": [28, 28, 1]}}, 64),
+        ({"family": "vae", "model": {"image_shape": [28, 28, 1]}}, 256),
+        ({"family": "vae", "model": {"image_shape": [56, 28, 2]}}, 64),
+        ({"family": "absent", "model": {"image_shape": [28, 28, 1]}}, 256),
+        ({"family": ["flow"], "model": None}, 256),
+        ({}, 256),
+    ],
+)
+def test_the_part_size_depends_on_family_and_image(run: dict[str, Any], size: int) -> None:
+    assert registry.part_size(run) == size
 
 
 def test_a_built_in_family_cannot_be_replaced(install: Install) -> None:

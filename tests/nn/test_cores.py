@@ -12,6 +12,9 @@ from tfgen.sampling import Arrays
 
 pytestmark = pytest.mark.quick
 
+# A limit that no batch here reaches.
+MOST = 1000
+
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
@@ -41,12 +44,12 @@ def test_as_many_parts_as_the_cores_are_divided_into(
 ) -> None:
     cores.share_cores(parts)
     assert threads == [share]
-    outputs = cores.in_parts(rows_and_sums, inputs(100))
+    outputs = cores.in_parts(rows_and_sums, inputs(100), MOST)
     np.testing.assert_array_equal(outputs["rows"], np.repeat(rows, rows))
     np.testing.assert_array_equal(outputs["sums"], 11 * np.arange(100))
 
 
-def test_large_batches_have_parts_that_fit_into_the_cache(threads: list[int]) -> None:
+def test_each_thread_computes_several_parts_of_a_large_batch(threads: list[int]) -> None:
     cores.share_cores()
     names: dict[int, str] = {}
 
@@ -54,11 +57,9 @@ def test_large_batches_have_parts_that_fit_into_the_cache(threads: list[int]) ->
         names[x[0]] = threading.current_thread().name
         return rows_and_sums(x, y)
 
-    outputs = cores.in_parts(remember, inputs(513))
-    np.testing.assert_array_equal(
-        outputs["rows"], np.repeat([129, 128, 128, 128], [129, *[128] * 3])
-    )
-    np.testing.assert_array_equal(outputs["sums"], 11 * np.arange(513))
+    outputs = cores.in_parts(remember, inputs(101), 30)
+    np.testing.assert_array_equal(outputs["rows"], np.repeat([26, 25], [26, 75]))
+    np.testing.assert_array_equal(outputs["sums"], 11 * np.arange(101))
     first, second, third, fourth = (name for _, name in sorted(names.items()))
     assert first == second != third == fourth
 
@@ -66,7 +67,7 @@ def test_large_batches_have_parts_that_fit_into_the_cache(threads: list[int]) ->
 def test_no_more_parts_than_cores(threads: list[int]) -> None:
     cores.share_cores(100)
     assert threads == [1]
-    assert set(cores.in_parts(rows_and_sums, inputs(6 * 16))["rows"]) == {16}
+    assert set(cores.in_parts(rows_and_sums, inputs(6 * 16), MOST)["rows"]) == {16}
 
 
 def test_the_parts_are_computed_at_the_same_time(threads: list[int]) -> None:
@@ -77,14 +78,14 @@ def test_the_parts_are_computed_at_the_same_time(threads: list[int]) -> None:
         barrier.wait()
         return rows_and_sums(x, y)
 
-    outputs = cores.in_parts(meet, inputs(32))
+    outputs = cores.in_parts(meet, inputs(32), MOST)
     np.testing.assert_array_equal(outputs["sums"], 11 * np.arange(32))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 31])
 def test_a_small_batch_is_computed_at_once(rows: int, threads: list[int]) -> None:
     cores.share_cores()
-    outputs = cores.in_parts(rows_and_sums, inputs(rows))
+    outputs = cores.in_parts(rows_and_sums, inputs(rows), MOST)
     np.testing.assert_array_equal(outputs["rows"], np.full(rows, rows))
 
 
@@ -99,7 +100,7 @@ def test_cores_that_are_not_divided(
     with cores.speedups(case != "switched off"):
         if case != "not asked for":
             cores.share_cores()
-        outputs = cores.in_parts(rows_and_sums, inputs(100))
+        outputs = cores.in_parts(rows_and_sums, inputs(100), MOST)
     assert not threads
     assert set(outputs["rows"]) == {100}
 
@@ -107,13 +108,13 @@ def test_cores_that_are_not_divided(
 def test_batches_are_whole_where_they_are_not_to_be_split(threads: list[int]) -> None:
     cores.share_cores(split_batches=False)
     assert threads == [3]
-    assert set(cores.in_parts(rows_and_sums, inputs(100))["rows"]) == {100}
+    assert set(cores.in_parts(rows_and_sums, inputs(100), MOST)["rows"]) == {100}
 
 
 def test_the_switch_works_after_the_cores_were_divided(threads: list[int]) -> None:
     cores.share_cores()
     with cores.speedups(False):
-        assert set(cores.in_parts(rows_and_sums, inputs(100))["rows"]) == {100}
+        assert set(cores.in_parts(rows_and_sums, inputs(100), MOST)["rows"]) == {100}
 
 
 @pytest.mark.parametrize("first", [0, 50])
@@ -128,5 +129,5 @@ def test_an_error_in_a_part_is_raised(first: int, threads: list[int]) -> None:
         return rows_and_sums(x, y)
 
     with pytest.raises(ZeroDivisionError):
-        cores.in_parts(fail, inputs(100))
+        cores.in_parts(fail, inputs(100), MOST)
     assert ended == [50 - first]  # The other part has ended.

@@ -20,9 +20,8 @@ from tfgen.sampling import Arrays
 
 SWITCH = "TFGEN_CPU_SPEEDUPS"
 _ENABLED = contextvars.ContextVar("speedups", default=os.environ.get(SWITCH, "1") != "0")
-# With fewer rows, a part of a batch costs more in calls than it saves. With more, its arrays do not
-# fit into the cache.
-_LEAST_ROWS, _MOST_ROWS = 16, 256
+# With fewer rows, a part of a batch costs more in calls than it saves.
+_LEAST_ROWS = 16
 
 # The most parts of a batch that are computed at the same time.
 _parts = 1
@@ -58,8 +57,8 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
     Args:
         parts: number of operations that run at the same time; at most one for each core.
         split_batches: whether published versions and runs compute batches of 32 and more images in
-            parts, as many at the same time. A process that computes several batches at a time does
-            not need this.
+            parts, `parts` of them at the same time. A process that computes several batches at a
+            time does not need this.
     """
     global _parts
     if not enabled() or "TF_NUM_INTRAOP_THREADS" in os.environ:
@@ -74,7 +73,9 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
         _parts = min(parts, cores) if split_batches else 1
 
 
-def in_parts(function: Callable[..., Arrays], inputs: Mapping[str, np.ndarray]) -> Arrays:
+def in_parts(
+    function: Callable[..., Arrays], inputs: Mapping[str, np.ndarray], most_rows: int
+) -> Arrays:
     """`function(**inputs)`, in parts of the batch if `share_cores` was called.
 
     Args:
@@ -82,25 +83,26 @@ def in_parts(function: Callable[..., Arrays], inputs: Mapping[str, np.ndarray]) 
             row's result must depend on that row alone, up to rounding. It may be called by several
             threads at once.
         inputs: arrays by name.
+        most_rows: largest number of rows in a part.
     """
     rows = len(next(iter(inputs.values()), ()))
     threads = min(_parts, rows // _LEAST_ROWS) if enabled() else 1
     if threads < 2:
         return function(**inputs)
-    each = -(-rows // (threads * _MOST_ROWS))
-    pieces = {name: np.array_split(array, threads * each) for name, array in inputs.items()}
+    share = -(-rows // (threads * most_rows))
+    pieces = {name: np.array_split(array, threads * share) for name, array in inputs.items()}
 
     def compute(thread: int) -> list[Arrays]:
-        parts = range(thread * each, (thread + 1) * each)
+        parts = range(thread * share, (thread + 1) * share)
         return [function(**{name: arrays[i] for name, arrays in pieces.items()}) for i in parts]
 
-    # This thread computes its parts itself. The threads of the pool stay, because the first call of
-    # TensorFlow in a thread takes longer.
+    # This thread computes the first parts itself. The threads of the pool stay, because the first
+    # call of TensorFlow in a thread takes longer.
     futures = [_pool(os.getpid()).submit(compute, thread) for thread in range(1, threads)]
     try:
         outputs = compute(0)
     finally:
-        wait(futures)  # No thread computes on after an error in this one.
+        wait(futures)  # Also after an error in this thread.
     for future in futures:
         outputs += future.result()
     return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}

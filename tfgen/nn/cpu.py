@@ -225,10 +225,10 @@ def has_fast_upsampling(filters: int) -> bool:
 def upsample(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """A 4 × 4 transposed convolution with stride 2, as a sub-pixel convolution.
 
-    Each output depends on 2 × 2 inputs, and 2 × 2 outputs depend on the same four. A 2 × 2
-    convolution computes these outputs as channels (Shi et al. 2016, "Real-time single image and
+    Each output depends on 2 × 2 inputs, and four neighbouring outputs share the same ones. A 2 × 2
+    convolution computes these four as channels (Shi et al. 2016, "Real-time single image and
     video super-resolution using an efficient sub-pixel convolutional neural network"). With few
-    channels it is twice to four times as fast.
+    channels, this is two to four times as fast as `tf.nn.conv2d_transpose`.
 
     Args:
         inputs: `[B, H, W, C]`.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.models.export import in_float32, trace
 from tfgen.models.generative import GenerativeModel
@@ -50,6 +51,7 @@ class RunSampler(SignatureSampler):
                 "generative model"
             )
         self._model = in_float32(model)
+        self._part_size = registry.part_size(self.training)
         self._known = self._model.signatures().keys()
         # Name of a signature → its function and the specs of its inputs.
         self._traced: dict[str, tuple[Any, list[tf.TensorSpec]]] = {}
@@ -86,7 +88,7 @@ class RunSampler(SignatureSampler):
             outputs = function(*(tf.constant(part[spec.name]) for spec in specs))
             return {name: value.numpy() for name, value in outputs.items()}
 
-        return in_parts(compute, inputs)
+        return in_parts(compute, inputs, self._part_size)
 
     def _function(self, name: str) -> tuple[Any, list[tf.TensorSpec]]:
         if not self.has_signature(name):

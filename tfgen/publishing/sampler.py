@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfgen import registry
 from tfgen.errors import UsageError, WorkError
 from tfgen.nn.cores import in_parts
 from tfgen.publishing import inspection, versions
@@ -41,6 +42,7 @@ class Sampler(SignatureSampler):
         self.manifest, self._model = load_saved_model(version.path)
         run = self.manifest.get("run")
         self.training = run if isinstance(run, dict) else {}
+        self._part_size = registry.part_size(self.training)
 
     @property
     def fingerprint(self) -> str:
@@ -81,7 +83,7 @@ class Sampler(SignatureSampler):
             outputs = function(**{name: tf.constant(value) for name, value in part.items()})
             return {name: value.numpy() for name, value in outputs.items()}
 
-        return in_parts(compute, inputs)
+        return in_parts(compute, inputs, self._part_size)
 
     def _function(self, name: str) -> Any:
         signatures = self._model.signatures
