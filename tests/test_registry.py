@@ -250,6 +250,12 @@ def test_a_family_needs_a_preset() -> None:
         registry.Family("bare", "no preset", "nowhere:Nothing", VAEConfig, {})
 
 
+def test_a_part_has_at_least_one_image() -> None:
+    presets = {"only": registry.Preset("a preset", VAEConfig(), 1, 1, 1e-3)}
+    with pytest.raises(UsageError, match="part_size 0 is too small; the least is 1"):
+        registry.Family("none", "no part", "nowhere:Nothing", VAEConfig, presets, part_size=0)
+
+
 def test_keras_finds_classes_that_are_not_imported(install: Install) -> None:
     model = "class Extra:\n    from_config = staticmethod(lambda config: ['extra', config])\n"
     text = MODULE.format(name="extra", model="extra_package:Extra")

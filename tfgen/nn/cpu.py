@@ -228,7 +228,7 @@ def upsample(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     Each output depends on 2 × 2 inputs, and four neighbouring outputs share the same ones. A 2 × 2
     convolution computes these four as channels (Shi et al. 2016, "Real-time single image and
     video super-resolution using an efficient sub-pixel convolutional neural network"). With few
-    channels, this is two to four times as fast as `tf.nn.conv2d_transpose`.
+    channels, this is two to three times as fast as `tf.nn.conv2d_transpose`.
 
     Args:
         inputs: `[B, H, W, C]`.
