@@ -138,20 +138,23 @@ def test_a_kernel_gets_the_gradients_of_both_the_data_and_its_regularizer() -> N
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("filters", [1, 3, 16])
-def test_an_upsampling_for_inference_is_keras_transposed_convolution(filters: int) -> None:
+@pytest.mark.parametrize("filters", [1, 2, 3, 16])
+@pytest.mark.parametrize("sides", [(5, 3), (4, 6), (1, 2)])
+def test_an_upsampling_for_inference_is_keras_transposed_convolution(
+    filters: int, sides: tuple[int, int]
+) -> None:
     layer = Upsampling(filters, activation="tanh", bias_initializer="normal")
     transposed = keras.layers.Conv2DTranspose(
         filters, 4, strides=2, padding="same", activation="tanh"
     )
-    x = normal(2, 5, 3, 7)
+    x = normal(2, *sides, 7)
     expected = layer(x)
     transposed.build(x.shape)
     transposed.set_weights(layer.get_weights())
     np.testing.assert_array_equal(expected, transposed(x))
     with cpu.inference():
         outputs = tf.function(layer)(x)
-    assert outputs.shape == (2, 10, 6, filters)
+    assert outputs.shape == (2, 2 * sides[0], 2 * sides[1], filters)
     np.testing.assert_allclose(outputs, expected, atol=1e-6)
     loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert (loaded.filters, loaded.kernel_size, loaded.strides) == (filters, (4, 4), (2, 2))

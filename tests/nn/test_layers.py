@@ -1,5 +1,6 @@
 """Layers against Keras, numpy and what defines them."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.arrays import normal
+from tfgen.nn import cpu
 from tfgen.nn.layers import Dropout, GatedResidual, SpectralNormalization
 
 pytestmark = pytest.mark.quick
@@ -179,17 +181,26 @@ def test_spectral_normalization_without_bias_maps_zero_to_zero() -> None:
 # --- gated residual blocks -----------------------------------------------------------------------
 
 
-def test_a_gated_residual_adds_the_gated_value() -> None:
+@pytest.mark.parametrize("for_inference", [False, True])
+def test_a_gated_residual_adds_the_gated_value(for_inference: bool) -> None:
     layer, images = GatedResidual(seed=1), normal(2, 4, 4, 3)
     layer(images)
+    layer.set_weights([weight + 0.1 * normal(*weight.shape) for weight in layer.weights])
     inner, outer = (
-        lambda x, part=part: tf.nn.conv2d(x, part.kernel, 1, "SAME")
+        lambda x, part=part: tf.nn.conv2d(x, part.kernel, 1, "SAME") + part.bias
         for part in (layer.inner, layer.outer)
     )
     value, gate = np.split(outer(tf.nn.relu(inner(tf.nn.relu(images)))).numpy(), 2, axis=-1)
-    np.testing.assert_allclose(
-        layer(images), images + value / (1 + np.exp(-gate)), rtol=1e-5, atol=1e-6
-    )
+    call = tf.function(layer)
+    with cpu.inference() if for_inference else contextlib.nullcontext():
+        outputs = call(images)
+    np.testing.assert_allclose(outputs, images + value / (1 + np.exp(-gate)), rtol=1e-5, atol=1e-6)
+    operations = [node.op for node in call.get_concrete_function(images).graph.as_graph_def().node]
+    assert operations.count("Conv2D") == (3 if for_inference else 2)
+
+
+def test_a_gated_residual_starts_with_the_weights_of_its_seed() -> None:
+    layer, images = GatedResidual(seed=1), normal(2, 4, 4, 3)
     again = GatedResidual.from_config(layer.get_config())
-    again(images)
+    np.testing.assert_array_equal(again(images), layer(images))
     np.testing.assert_array_equal(again.inner.kernel, layer.inner.kernel)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfgen.nn.batches import not_empty
@@ -217,34 +218,74 @@ class JoinedTape(tf.GradientTape):
 # --- convolutions -----------------------------------------------------------------------
 
 
-def has_fast_upsampling(filters: int) -> bool:
-    """Whether `upsample` may be used, and is faster than a transposed convolution."""
-    return enabled() and _INFERENCE.get() and filters < _MANY_CHANNELS
+def for_inference() -> bool:
+    """Whether layers may use kernels that lack a gradient or have a slow one."""
+    return enabled() and _INFERENCE.get()
 
 
-def upsample(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """A 4 × 4 transposed convolution with stride 2, as a sub-pixel convolution.
+def two_convolutions(
+    inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Both halves of a convolution's channels, each computed by a convolution of its own.
 
-    Each output depends on 2 × 2 inputs, and four neighbouring outputs share the same ones. A 2 × 2
-    convolution computes these four as channels (Shi et al. 2016, "Real-time single image and
-    video super-resolution using an efficient sub-pixel convolutional neural network"). With few
-    channels, this is two to three times as fast as `tf.nn.conv2d_transpose`.
+    To split the outputs of a single convolution would copy them.
 
     Args:
         inputs: `[B, H, W, C]`.
+        kernel: `[h, w, C, 2 filters]`.
+        bias: `[2 filters]`.
+
+    Returns:
+        Two tensors `[B, H, W, filters]`, with stride 1 and the padding `same`.
+    """
+    first, second = (
+        tf.nn.bias_add(tf.nn.conv2d(inputs, half, 1, "SAME"), half_of_bias)
+        for half, half_of_bias in zip(tf.split(kernel, 2, -1), tf.split(bias, 2), strict=True)
+    )
+    return first, second
+
+
+def has_fast_upsampling(filters: int, input_shape: tf.TensorShape) -> bool:
+    """Whether `upsample` may be used, and is faster than a transposed convolution."""
+    return for_inference() and filters < _MANY_CHANNELS and None not in input_shape[1:]
+
+
+def upsample(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """A 4 × 4 transposed convolution with stride 2, as a sub-pixel convolution.
+
+    At each position, a plain convolution computes a square of outputs as channels (Shi et al. 2016,
+    "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
+    neural network"). With few filters, this is faster than `tf.nn.conv2d_transpose`.
+
+    Args:
+        inputs: `[B, H, W, C]`, of known sides.
         kernel: `[4, 4, filters, C]`.
+        bias: `[filters]`.
 
     Returns:
         `[B, 2 H, 2 W, filters]`.
     """
-    filters, channels = kernel.shape[2:]
-    # Input i adds kernel[k] to output 2i + k − 1. So outputs 2i − 1 and 2i get kernel[2] and
-    # kernel[3] from input i − 1, and kernel[0] and kernel[1] from input i.
-    kernel = tf.reshape(kernel, [2, 2, 2, 2, filters, channels])[::-1, :, ::-1]
-    kernel = tf.reshape(tf.transpose(kernel, [0, 2, 5, 1, 3, 4]), [2, 2, channels, 4 * filters])
-    outputs = tf.nn.conv2d(inputs, kernel, 1, [[0, 0], [1, 1], [1, 1], [0, 0]])
-    # The first and the last row and column belong to no output.
-    return tf.nn.depth_to_space(outputs, 2)[:, 1:-1, 1:-1]
+    rows, columns, channels = inputs.shape[1:]
+    filters = kernel.shape[2]
+    # Squares of 2 × 2 outputs that depend on the same 2 × 2 inputs are the least work. They start
+    # one row and one column outside of the image. With a single filter, they would use 4 of the 16
+    # numbers of a vector; squares of 4 × 4 outputs are then faster.
+    stride, outside = (1, 1) if filters > 1 else (2, 0)
+    size, square = stride + 2 - outside, 2 * stride
+    # Input i adds kernel[k] to output 2 i + k − 1. Within a square, this is the k of each input and
+    # output. Where it is not in 0 … 3, the weight is zero.
+    taps = np.arange(square) - 2 * np.arange(size)[:, None] + 3 - outside
+    kernel = tf.pad(kernel, [[3, 3], [3, 3], [0, 0], [0, 0]])
+    kernel = tf.gather(tf.gather(kernel, taps + 3, axis=0), taps + 3, axis=2)
+    kernel = tf.transpose(kernel, [0, 2, 5, 1, 3, 4])
+    kernel = tf.reshape(kernel, [size, size, channels, square**2 * filters])
+    # The last square of an odd side may end outside of the image.
+    padding = [[0, 0], [1, 1 + rows % stride], [1, 1 + columns % stride], [0, 0]]
+    outputs = tf.nn.conv2d(inputs, kernel, stride, padding)
+    outputs = tf.nn.depth_to_space(tf.nn.bias_add(outputs, tf.tile(bias, [square**2])), square)
+    if outputs.shape[1:3] == (2 * rows, 2 * columns):
+        return outputs
+    return outputs[:, outside : outside + 2 * rows, outside : outside + 2 * columns]
 
 
 # --- Adam -------------------------------------------------------------------------------

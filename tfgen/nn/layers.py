@@ -107,12 +107,9 @@ class Upsampling(keras.layers.Conv2DTranspose):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """`[B, H, W, C] → [B, 2 H, 2 W, filters]`."""
-        if not cpu.has_fast_upsampling(self.filters):
+        if not cpu.has_fast_upsampling(self.filters, inputs.shape):
             return super().call(inputs)
-        outputs = cpu.upsample(inputs, tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype))
-        return self.activation(
-            tf.nn.bias_add(outputs, tf.cast(tf.convert_to_tensor(self.bias), outputs.dtype))
-        )
+        return self.activation(cpu.upsample(inputs, *_weights(self, inputs.dtype)))
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -151,7 +148,11 @@ class GatedResidual(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """`[B, H, W, C] → [B, H, W, C]`."""
-        value, gate = tf.split(self.outer(tf.nn.relu(self.inner(tf.nn.relu(inputs)))), 2, axis=-1)
+        hidden = tf.nn.relu(self.inner(tf.nn.relu(inputs)))
+        if cpu.for_inference():
+            value, gate = cpu.two_convolutions(hidden, *_weights(self.outer, hidden.dtype))
+        else:
+            value, gate = tf.split(self.outer(hidden), 2, axis=-1)
         return inputs + value * tf.sigmoid(gate)
 
     def get_config(self) -> dict[str, Any]:
@@ -241,6 +242,11 @@ def _sixteen_bits(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     )
     halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])
     return tf.cast(tf.reshape(halves[:size], shape), tf.int32)
+
+
+def _weights(layer: keras.layers.Layer, dtype: tf.DType) -> list[tf.Tensor]:
+    """Kernel and bias of a layer, in the dtype in which it computes."""
+    return [tf.cast(tf.convert_to_tensor(weight), dtype) for weight in (layer.kernel, layer.bias)]
 
 
 def _state(layer: keras.layers.Layer, name: str, shape: tuple, dtype: str, initializer: Any) -> Any:
