@@ -12,8 +12,8 @@ are bytes.
 Each round is a process of its own. Rates agree to a few percent within a process, but may differ by
 a third between processes.
 
-As in `tfgen-sample`, the halves of a batch are decoded side by side, each by half of the cores.
-PyTorch has all cores for each operation.
+As in `tfgen-sample`, parts of a batch are decoded side by side, each by half of the cores. PyTorch
+has all cores for each operation.
 
 The least time is what the matrix products and convolutions of a decode would take at the rate of a
 large matrix product. For the flow, these are the convolutions of the conditioners and the 1 × 1
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 PROG = "sample"
 BATCHES = (1, 64, 1024)
-# A measurement repeats its call until so many seconds have passed.
+# A measurement repeats its call until so many seconds have passed, after a warm-up of equal length.
 LEAST_SECONDS = 0.5
 # Measurements of each side per round.
 TURNS = 2
@@ -377,15 +377,22 @@ def agreement(cell: Cell, side: str, ours: np.ndarray, theirs: np.ndarray) -> di
 def images_per_second(decode: Decode, latents: np.ndarray) -> tuple[float, float]:
     """Rate of a side over `LEAST_SECONDS` or one call, and the share of the cores that others took
     in it."""
-    decode(latents)  # wakes its threads, and lets those of the side before fall asleep
-    calls, before, start = 0, busy_seconds(), time.perf_counter()
-    seconds = 0.0
+    # Each thread sets its operations up anew, and some of them run only after many calls.
+    repeat(decode, latents)
+    before = busy_seconds()
+    calls, seconds = repeat(decode, latents)
+    others = (busy_seconds() - before) / (seconds * (os.cpu_count() or 1))
+    return calls * len(latents) / seconds, others
+
+
+def repeat(decode: Decode, latents: np.ndarray) -> tuple[int, float]:
+    """Calls a side for `LEAST_SECONDS`, or once; returns the number of calls and their seconds."""
+    calls, seconds, start = 0, 0.0, time.perf_counter()
     while seconds < LEAST_SECONDS:
         decode(latents)
         calls += 1
         seconds = time.perf_counter() - start
-    others = (busy_seconds() - before) / (seconds * (os.cpu_count() or 1))
-    return calls * len(latents) / seconds, others
+    return calls, seconds
 
 
 if __name__ == "__main__":

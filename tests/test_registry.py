@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -136,21 +135,6 @@ def test_a_broken_package_is_an_error_for_those_who_ask_for_it(
     assert "flow" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("run", "size"),
-    [
-        ({"family": "flow", "model": {"image_shape": [28, 28, 1]}}, 64),
-        ({"family": "vae", "model": {"image_shape": [28, 28, 1]}}, 256),
-        ({"family": "vae", "model": {"image_shape": [56, 28, 2]}}, 64),
-        ({"family": "absent", "model": {"image_shape": [28, 28, 1]}}, 256),
-        ({"family": ["flow"], "model": None}, 256),
-        ({}, 256),
-    ],
-)
-def test_the_part_size_depends_on_family_and_image(run: dict[str, Any], size: int) -> None:
-    assert registry.part_size(run) == size
-
-
 def test_a_built_in_family_cannot_be_replaced(install: Install) -> None:
     install("sound", MODULE.format(name="vae", model="nowhere:VAE"), name="vae")
     assert registry.names() == BUILT_IN
@@ -248,12 +232,6 @@ def test_a_run_of_a_family_that_is_not_installed_says_so(tmp_path: Path) -> None
 def test_a_family_needs_a_preset() -> None:
     with pytest.raises(UsageError, match="family 'bare' has no preset"):
         registry.Family("bare", "no preset", "nowhere:Nothing", VAEConfig, {})
-
-
-def test_a_part_has_at_least_one_image() -> None:
-    presets = {"only": registry.Preset("a preset", VAEConfig(), 1, 1, 1e-3)}
-    with pytest.raises(UsageError, match="part_size 0 is too small; the least is 1"):
-        registry.Family("none", "no part", "nowhere:Nothing", VAEConfig, presets, part_size=0)
 
 
 def test_keras_finds_classes_that_are_not_imported(install: Install) -> None:

@@ -20,7 +20,7 @@ from tfgen.settings.family import DEFAULT_DATASET as DEFAULT_DATASET
 from tfgen.settings.family import Family as Family
 from tfgen.settings.family import Preset as Preset
 from tfgen.settings.fields import hint
-from tfgen.settings.model import ModelConfig, images_at_once
+from tfgen.settings.model import ModelConfig
 from tfgen.settings.training import RunConfig
 
 ENTRY_POINTS = "tfgen.families"
@@ -62,19 +62,6 @@ def family(name: str) -> Family:
             f"named {name!r}"
         )
     return entry
-
-
-def part_size(run: Mapping[str, Any]) -> int:
-    """How many images a thread computes at once; see `Family.part_size`.
-
-    Args:
-        run: configuration of a run, as a manifest has it. If it is incomplete, or its family is not
-            installed, the result is the default.
-    """
-    try:
-        return images_at_once(family(run["family"]).part_size, run["model"]["image_shape"])
-    except (UsageError, KeyError, TypeError):
-        return Family.part_size
 
 
 def families() -> list[Family]:

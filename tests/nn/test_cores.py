@@ -1,14 +1,15 @@
 """Divided cores: what runs at the same time, and with which results."""
 
+import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfgen.nn import cores
-from tfgen.sampling import Arrays
 
 pytestmark = pytest.mark.quick
 
@@ -30,63 +31,67 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         yield numbers
 
 
-def rows_and_sums(x: np.ndarray, y: np.ndarray) -> Arrays:
-    return {"rows": np.full(len(x), len(x)), "sums": x + y}
+INPUTS = {"x": tf.TensorSpec([None], tf.int64), "y": tf.TensorSpec([None, 2], tf.float32)}
 
 
-def inputs(rows: int) -> Arrays:
-    return {"x": np.arange(rows), "y": 10 * np.arange(rows)}
+@tf.function(input_signature=list(INPUTS.values()), autograph=False)
+def rows_and_sums(x: tf.Tensor, y: tf.Tensor) -> dict[str, tf.Tensor]:
+    """How many rows are computed at once, for each row, and the sums of the inputs."""
+    rows = tf.shape(x)[0]
+    return {"rows": tf.fill([rows], rows), "sums": tf.cast(x, tf.float32)[:, None] + y}
 
 
-@pytest.mark.parametrize(("parts", "share", "rows"), [(2, 3, [50, 50]), (3, 2, [34, 33, 33])])
+def in_parts(rows: int, most: int = MOST, function: Any = rows_and_sums) -> np.ndarray:
+    """How many rows were computed together with each row, after the sums are checked."""
+    x = np.arange(rows)
+    y = np.random.default_rng(0).standard_normal((rows, 2), np.float32)
+    outputs = cores.InParts(function.get_concrete_function(), INPUTS, most)(x=x, y=y)
+    np.testing.assert_array_equal(outputs["sums"], x.astype(np.float32)[:, None] + y)
+    return outputs["rows"]
+
+
+@pytest.mark.parametrize(("parts", "share", "size"), [(2, 3, 50), (3, 2, 34)])
 def test_as_many_parts_as_the_cores_are_divided_into(
-    parts: int, share: int, rows: list[int], threads: list[int]
+    parts: int, share: int, size: int, threads: list[int]
 ) -> None:
     cores.share_cores(parts)
     assert threads == [share]
-    outputs = cores.in_parts(rows_and_sums, inputs(100), MOST)
-    np.testing.assert_array_equal(outputs["rows"], np.repeat(rows, rows))
-    np.testing.assert_array_equal(outputs["sums"], 11 * np.arange(100))
+    np.testing.assert_array_equal(in_parts(100), np.full(100, size))
 
 
-def test_each_thread_computes_several_parts_of_a_large_batch(threads: list[int]) -> None:
+@pytest.mark.parametrize(("rows", "size"), [(60, 30), (61, 16), (101, 26)])
+def test_a_large_batch_has_more_parts(rows: int, size: int, threads: list[int]) -> None:
     cores.share_cores()
-    names: dict[int, str] = {}
-
-    def remember(x: np.ndarray, y: np.ndarray) -> Arrays:
-        names[x[0]] = threading.current_thread().name
-        return rows_and_sums(x, y)
-
-    outputs = cores.in_parts(remember, inputs(101), 30)
-    np.testing.assert_array_equal(outputs["rows"], np.repeat([26, 25], [26, 75]))
-    np.testing.assert_array_equal(outputs["sums"], 11 * np.arange(101))
-    first, second, third, fourth = (name for _, name in sorted(names.items()))
-    assert first == second != third == fourth
+    np.testing.assert_array_equal(in_parts(rows, most=30), np.full(rows, size))
 
 
 def test_no_more_parts_than_cores(threads: list[int]) -> None:
     cores.share_cores(100)
     assert threads == [1]
-    assert set(cores.in_parts(rows_and_sums, inputs(6 * 16), MOST)["rows"]) == {16}
+    assert set(in_parts(6 * 4)) == {4}
 
 
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core runs one operation at a time")
 def test_the_parts_are_computed_at_the_same_time(threads: list[int]) -> None:
     cores.share_cores()
     barrier = threading.Barrier(2, timeout=60)  # breaks if the second part waits for the first
 
-    def meet(x: np.ndarray, y: np.ndarray) -> Arrays:
+    def meet(x: np.ndarray) -> np.ndarray:
         barrier.wait()
-        return rows_and_sums(x, y)
+        return x
 
-    outputs = cores.in_parts(meet, inputs(32), MOST)
-    np.testing.assert_array_equal(outputs["sums"], 11 * np.arange(32))
+    @tf.function(input_signature=list(INPUTS.values()), autograph=False)
+    def function(x: tf.Tensor, y: tf.Tensor) -> dict[str, tf.Tensor]:
+        met = tf.numpy_function(meet, [x], tf.int64, stateful=False)
+        return rows_and_sums(tf.ensure_shape(met, [None]), y)
+
+    assert set(in_parts(32, function=function)) == {16}
 
 
-@pytest.mark.parametrize("rows", [0, 1, 31])
+@pytest.mark.parametrize("rows", [0, 1, 7])
 def test_a_small_batch_is_computed_at_once(rows: int, threads: list[int]) -> None:
     cores.share_cores()
-    outputs = cores.in_parts(rows_and_sums, inputs(rows), MOST)
-    np.testing.assert_array_equal(outputs["rows"], np.full(rows, rows))
+    np.testing.assert_array_equal(in_parts(rows), np.full(rows, rows))
 
 
 @pytest.mark.parametrize("case", ["not asked for", "switched off", "set by the user", "a GPU"])
@@ -100,34 +105,32 @@ def test_cores_that_are_not_divided(
     with cores.speedups(case != "switched off"):
         if case != "not asked for":
             cores.share_cores()
-        outputs = cores.in_parts(rows_and_sums, inputs(100), MOST)
+        assert set(in_parts(100)) == {100}
     assert not threads
-    assert set(outputs["rows"]) == {100}
 
 
 def test_batches_are_whole_where_they_are_not_to_be_split(threads: list[int]) -> None:
     cores.share_cores(split_batches=False)
     assert threads == [3]
-    assert set(cores.in_parts(rows_and_sums, inputs(100), MOST)["rows"]) == {100}
+    assert set(in_parts(100)) == {100}
 
 
 def test_the_switch_works_after_the_cores_were_divided(threads: list[int]) -> None:
     cores.share_cores()
     with cores.speedups(False):
-        assert set(cores.in_parts(rows_and_sums, inputs(100), MOST)["rows"]) == {100}
+        assert set(in_parts(100)) == {100}
 
 
-@pytest.mark.parametrize("first", [0, 50])
-def test_an_error_in_a_part_is_raised(first: int, threads: list[int]) -> None:
+@pytest.mark.parametrize("row", [0, 99])
+def test_an_error_in_a_part_is_raised(row: int, threads: list[int]) -> None:
     cores.share_cores()
-    ended: list[int] = []
 
-    def fail(x: np.ndarray, y: np.ndarray) -> Arrays:
-        if x[0] == first:
-            raise ZeroDivisionError
-        ended.append(x[0])
-        return rows_and_sums(x, y)
+    @tf.function(input_signature=list(INPUTS.values()), autograph=False)
+    def function(x: tf.Tensor, y: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.control_dependencies(
+            [tf.debugging.assert_none_equal(x, tf.constant(row, x.dtype))]
+        ):
+            return rows_and_sums(tf.identity(x), y)
 
-    with pytest.raises(ZeroDivisionError):
-        cores.in_parts(fail, inputs(100), MOST)
-    assert ended == [50 - first]  # The other part has ended.
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        in_parts(100, function=function)

@@ -8,10 +8,9 @@ No Keras here: a published version is opened without it.
 
 import contextlib
 import contextvars
-import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,17 +19,11 @@ from tfgen.sampling import Arrays
 
 SWITCH = "TFGEN_CPU_SPEEDUPS"
 _ENABLED = contextvars.ContextVar("speedups", default=os.environ.get(SWITCH, "1") != "0")
-# With fewer rows, a part of a batch costs more in calls than it saves.
-_LEAST_ROWS = 16
+# With fewer rows, a part of a batch costs more than it saves.
+_LEAST_ROWS = 4
 
 # The most parts of a batch that are computed at the same time.
 _parts = 1
-
-
-@functools.cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """The threads of a process, by its number; a fork needs its own."""
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="part")
 
 
 @contextlib.contextmanager
@@ -56,7 +49,7 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
 
     Args:
         parts: number of operations that run at the same time; at most one for each core.
-        split_batches: whether published versions and runs compute batches of 32 and more images in
+        split_batches: whether published versions and runs compute batches of 8 and more images in
             parts, `parts` of them at the same time. A process that computes several batches at a
             time does not need this.
     """
@@ -73,36 +66,57 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
         _parts = min(parts, cores) if split_batches else 1
 
 
-def in_parts(
-    function: Callable[..., Arrays], inputs: Mapping[str, np.ndarray], most_rows: int
-) -> Arrays:
-    """`function(**inputs)`, in parts of the batch if `share_cores` was called.
+class InParts:
+    """A function of batches that computes parts of them at the same time, after `share_cores`.
+
+    The parts are the iterations of a loop in a graph, of which TensorFlow runs several side by
+    side. Python threads, one for each part, would wait for each other between their operations.
 
     Args:
-        function: takes arrays by name and returns arrays by name, all with the batch first. Each
-            row's result must depend on that row alone, up to rounding. It may be called by several
-            threads at once.
-        inputs: arrays by name.
+        function: a traced function, which takes tensors by name and returns tensors by name, all
+            with the batch first. Each row's result must depend on that row alone, up to rounding.
+        inputs: dtypes and shapes of what it takes, `[B, …]` each.
         most_rows: largest number of rows in a part.
     """
-    rows = len(next(iter(inputs.values()), ()))
-    threads = min(_parts, rows // _LEAST_ROWS) if enabled() else 1
-    if threads < 2:
-        return function(**inputs)
-    share = -(-rows // (threads * most_rows))
-    pieces = {name: np.array_split(array, threads * share) for name, array in inputs.items()}
 
-    def compute(thread: int) -> list[Arrays]:
-        parts = range(thread * share, (thread + 1) * share)
-        return [function(**{name: arrays[i] for name, arrays in pieces.items()}) for i in parts]
+    def __init__(self, function: Any, inputs: Mapping[str, tf.TensorSpec], most_rows: int):
+        self._function, self._most_rows = function, most_rows
+        stacked = {
+            name: tf.TensorSpec([None, *spec.shape], spec.dtype) for name, spec in inputs.items()
+        }
+        self._loop = tf.function(self._compute_parts, input_signature=[stacked], autograph=False)
 
-    # This thread computes the first parts itself. The threads of the pool stay, because the first
-    # call of TensorFlow in a thread takes longer.
-    futures = [_pool(os.getpid()).submit(compute, thread) for thread in range(1, threads)]
-    try:
-        outputs = compute(0)
-    finally:
-        wait(futures)  # Also after an error in this thread.
-    for future in futures:
-        outputs += future.result()
-    return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
+    def __call__(self, **inputs: np.ndarray) -> Arrays:
+        """The outputs by name, `[B, …]` each, of inputs by name, `[B, …]` each."""
+        rows = len(next(iter(inputs.values()), ()))
+        threads = min(_parts, rows // _LEAST_ROWS) if enabled() else 1
+        if threads < 2:
+            tensors = {name: tf.constant(array) for name, array in inputs.items()}
+            outputs = self._function(**tensors)
+            return {name: output.numpy() for name, output in outputs.items()}
+        parts = threads * -(-rows // (threads * self._most_rows))
+        stacked = {name: tf.constant(_stack(array, parts)) for name, array in inputs.items()}
+        return {
+            name: output.numpy().reshape(-1, *output.shape[2:])[:rows]
+            for name, output in self._loop(stacked).items()
+        }
+
+    def _compute_parts(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The outputs of all parts, `[parts, rows, …]` each, of inputs of the same form."""
+        outputs: dict[str, tf.Tensor] = tf.map_fn(
+            lambda part: self._function(**part),
+            inputs,
+            fn_output_signature={
+                name: tf.TensorSpec(output.shape, output.dtype)
+                for name, output in self._function.structured_outputs.items()
+            },
+            parallel_iterations=_parts,
+        )
+        return outputs
+
+
+def _stack(array: np.ndarray, parts: int) -> np.ndarray:
+    """The rows as `[parts, rows, …]`; the last one fills up the last part."""
+    rows = -(-len(array) // parts)
+    filled = np.concatenate([array, np.repeat(array[-1:], parts * rows - len(array), axis=0)])
+    return filled.reshape(parts, rows, *array.shape[1:])

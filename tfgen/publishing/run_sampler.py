@@ -1,26 +1,22 @@
 """A run on this machine as a sampler, with the images of the version that is published from it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from tfgen import registry
 from tfgen.errors import UsageError
-from tfgen.models.export import in_float32, trace
+from tfgen.models.export import Traced, in_float32, trace
 from tfgen.models.generative import GenerativeModel
-from tfgen.nn.cores import in_parts
 from tfgen.publishing.export import weights_sha256
 from tfgen.publishing.opening import load_run
-from tfgen.publishing.sampler import tensor_specs
-from tfgen.publishing.signatures import Signature, SignatureSampler
-from tfgen.sampling import Arrays
+from tfgen.publishing.sampler import LocalSampler
 from tfgen.settings.fields import hint
 from tfgen.training.folder import RunFolder, run_name, saved_config
 
 
-class RunSampler(SignatureSampler):
+class RunSampler(LocalSampler):
     """A run, with the methods of every sampler and nothing published.
 
     It computes with the graphs that an export would have, each of which is traced when it is first
@@ -41,6 +37,7 @@ class RunSampler(SignatureSampler):
     number = 0  # Not published.
 
     def __init__(self, path: Path, weights: str = "best"):
+        super().__init__()
         self.path, self.name = path, run_name(saved_config(path))
         self.training = RunFolder(path).read_record()
         model, used = load_run(path, weights)
@@ -51,10 +48,9 @@ class RunSampler(SignatureSampler):
                 "generative model"
             )
         self._model = in_float32(model)
-        self._part_size = registry.part_size(self.training)
         self._known = self._model.signatures().keys()
         # Name of a signature → its function and the specs of its inputs.
-        self._traced: dict[str, tuple[Any, list[tf.TensorSpec]]] = {}
+        self._traced: Traced = {}
 
     @property
     def title(self) -> str:
@@ -70,29 +66,10 @@ class RunSampler(SignatureSampler):
         """Whether the model offers a signature."""
         return name in self._known
 
-    def signature(self, name: str) -> Signature:
-        """The inputs and outputs of a signature.
-
-        Raises:
-            UsageError: there is no such signature.
-        """
-        function, specs = self._function(name)
-        inputs = tensor_specs({spec.name: spec for spec in specs})
-        return Signature(inputs, tensor_specs(function.structured_outputs))
-
-    def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
-        """The outputs of a signature, computed at once; see `SignatureSampler.call`."""
-        function, specs = self._function(signature)
-
-        def compute(**part: np.ndarray) -> Arrays:
-            outputs = function(*(tf.constant(part[spec.name]) for spec in specs))
-            return {name: value.numpy() for name, value in outputs.items()}
-
-        return in_parts(compute, inputs, self._part_size)
-
-    def _function(self, name: str) -> tuple[Any, list[tf.TensorSpec]]:
+    def _function(self, name: str) -> tuple[Any, Mapping[str, tf.TensorSpec]]:
         if not self.has_signature(name):
             raise UsageError(f"{self.path} has no signature {name!r}{hint(name, self._known)}")
         if name not in self._traced:
             self._traced |= trace(self._model, [name])
-        return self._traced[name]
+        function, specs = self._traced[name]
+        return function, {spec.name: spec for spec in specs}

@@ -1,23 +1,84 @@
 """A published version on this machine. It needs TensorFlow, but neither Keras nor a model class."""
 
+import abc
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfgen import registry
 from tfgen.errors import UsageError, WorkError
-from tfgen.nn.cores import in_parts
+from tfgen.nn.cores import InParts
 from tfgen.publishing import inspection, versions
 from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
 from tfgen.sampling import Arrays
 from tfgen.settings.fields import hint
+from tfgen.settings.model import images_at_once
+
+# The most images of up to 28 × 28 × 1 in a part of a batch. The arrays of more do not fit into the
+# cache.
+_PART_SIZE = 64
 
 
-class Sampler(SignatureSampler):
+class LocalSampler(SignatureSampler):
+    """Base of the samplers that compute on this machine. A subclass offers `_function`."""
+
+    def __init__(self) -> None:
+        self._in_parts: dict[str, InParts] = {}
+
+    def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
+        """The outputs of a signature, computed at once; see `tfgen.nn.cores.InParts`.
+
+        Args:
+            signature: name of the signature.
+            **inputs: its inputs by name, the batch first.
+
+        Returns:
+            Its outputs by name, the batch first.
+
+        Raises:
+            UsageError: there is no such signature.
+        """
+        if signature not in self._in_parts:
+            function, specs = self._function(signature)
+            self._in_parts[signature] = InParts(function, specs, part_size(self.training))
+        return self._in_parts[signature](**inputs)
+
+    def signature(self, name: str) -> Signature:
+        """The inputs and outputs of a signature.
+
+        Raises:
+            UsageError: there is no such signature.
+        """
+        function, specs = self._function(name)
+        return Signature(tensor_specs(specs), tensor_specs(function.structured_outputs))
+
+    @abc.abstractmethod
+    def _function(self, name: str) -> tuple[Any, Mapping[str, tf.TensorSpec]]:
+        """The traced function of a signature, and its inputs.
+
+        Raises:
+            UsageError: there is no such signature.
+        """
+
+
+def part_size(training: Mapping[str, Any]) -> int:
+    """How many images of a sampler make up a part of a batch.
+
+    Args:
+        training: configuration of the run, as a manifest has it. If it has no valid shape of the
+            images, the result is that of small images.
+    """
+    try:
+        return images_at_once(_PART_SIZE, training["model"]["image_shape"])
+    except (KeyError, TypeError):
+        return _PART_SIZE
+
+
+class Sampler(LocalSampler):
     """A published version on this machine.
 
     It has the methods of every sampler. `call` runs any signature of the version.
@@ -35,6 +96,7 @@ class Sampler(SignatureSampler):
     """
 
     def __init__(self, version: versions.Version | str | Path):
+        super().__init__()
         if not isinstance(version, versions.Version):
             version = versions.Version.at(version)
         self.version = version
@@ -42,7 +104,6 @@ class Sampler(SignatureSampler):
         self.manifest, self._model = load_saved_model(version.path)
         run = self.manifest.get("run")
         self.training = run if isinstance(run, dict) else {}
-        self._part_size = registry.part_size(self.training)
 
     @property
     def fingerprint(self) -> str:
@@ -54,44 +115,14 @@ class Sampler(SignatureSampler):
         """Whether the version offers a signature."""
         return name in self._model.signatures
 
-    def signature(self, name: str) -> Signature:
-        """The inputs and outputs of a signature.
-
-        Raises:
-            UsageError: there is no such signature.
-        """
-        function = self._function(name)
-        inputs, outputs = function.structured_input_signature[1], function.structured_outputs
-        return Signature(tensor_specs(inputs), tensor_specs(outputs))
-
-    def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
-        """The outputs of a signature, computed at once; see `tfgen.nn.cores.in_parts`.
-
-        Args:
-            signature: name of the signature.
-            **inputs: its inputs by name, the batch first.
-
-        Returns:
-            Its outputs by name, the batch first.
-
-        Raises:
-            UsageError: there is no such signature.
-        """
-        function = self._function(signature)
-
-        def compute(**part: np.ndarray) -> Arrays:
-            outputs = function(**{name: tf.constant(value) for name, value in part.items()})
-            return {name: value.numpy() for name, value in outputs.items()}
-
-        return in_parts(compute, inputs, self._part_size)
-
-    def _function(self, name: str) -> Any:
+    def _function(self, name: str) -> tuple[Any, Mapping[str, tf.TensorSpec]]:
         signatures = self._model.signatures
         if name not in signatures:
             raise UsageError(
                 f"{self.version.path} has no signature {name!r}{hint(name, signatures)}"
             )
-        return signatures[name]
+        function = signatures[name]
+        return function, function.structured_input_signature[1]
 
 
 def load_saved_model(path: Path) -> tuple[dict[str, Any], Any]:
@@ -119,7 +150,7 @@ def load_saved_model(path: Path) -> tuple[dict[str, Any], Any]:
         ) from error
 
 
-def tensor_specs(tensors: dict[str, Any]) -> dict[str, TensorSpec]:
+def tensor_specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
     """dtypes and shapes of TensorFlow's tensors, or of their specs, by name."""
     return {
         name: TensorSpec(tensor.dtype.as_numpy_dtype, tuple(tensor.shape))

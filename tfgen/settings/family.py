@@ -80,9 +80,6 @@ class Family:
         generative: whether the models generate images; models that do not are trained on labels.
         side_by_side: whether a training step has independent chains of operations. On a CPU, each
             operation then runs on half of the cores; see `tfgen.nn.cores.share_cores`.
-        part_size: the most images of up to 28 × 28 × 1 that a thread computes at once after
-            `tfgen.nn.cores.share_cores`, as in `tfgen-sample`; fewer of larger images. The arrays
-            of more images do not fit into the cache.
     """
 
     name: str
@@ -92,15 +89,10 @@ class Family:
     presets: Mapping[str, Preset]
     generative: bool = True
     side_by_side: bool = False
-    part_size: int = 256
 
     def __post_init__(self) -> None:
         if not self.presets:
             raise UsageError(f"family {self.name!r} has no preset; the first one is its default")
-        if self.part_size < 1:
-            raise UsageError(
-                f"family {self.name!r}: part_size {self.part_size} is too small; the least is 1"
-            )
 
     @property
     def default_preset(self) -> str:

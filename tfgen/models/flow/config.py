@@ -139,8 +139,6 @@ FAMILY = Family(
     model="tfgen.models.flow.model:Flow",
     config=FlowConfig,
     side_by_side=True,
-    # Mixtures have several numbers for each component of each pixel.
-    part_size=64,
     presets={
         "mlp": Preset(
             "the report's network: 4 × 2 affine couplings, checkerboard, 392-1024-1024-784",
