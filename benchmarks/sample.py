@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 PROG = "sample"
 BATCHES = (1, 64, 1024)
-# A measurement repeats its call until so many seconds have passed, after a warm-up of equal length.
+# Shortest measurement in seconds; an equally long warm-up precedes it.
 LEAST_SECONDS = 0.5
 # Measurements of each side per round.
 TURNS = 2
@@ -377,7 +377,7 @@ def agreement(cell: Cell, side: str, ours: np.ndarray, theirs: np.ndarray) -> di
 def images_per_second(decode: Decode, latents: np.ndarray) -> tuple[float, float]:
     """Rate of a side over `LEAST_SECONDS` or one call, and the share of the cores that others took
     in it."""
-    # Each thread sets its operations up anew, and some of them run only after many calls.
+    # A thread prepares an operation when it first runs it, and some do so only after many calls.
     repeat(decode, latents)
     before = busy_seconds()
     calls, seconds = repeat(decode, latents)
@@ -386,7 +386,7 @@ def images_per_second(decode: Decode, latents: np.ndarray) -> tuple[float, float
 
 
 def repeat(decode: Decode, latents: np.ndarray) -> tuple[int, float]:
-    """Calls a side for `LEAST_SECONDS`, or once; returns the number of calls and their seconds."""
+    """Calls a side until `LEAST_SECONDS` have passed; returns the number of calls and seconds."""
     calls, seconds, start = 0, 0.0, time.perf_counter()
     while seconds < LEAST_SECONDS:
         decode(latents)

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfgen.errors import UsageError
 from tfgen.nn import cores
 
 pytestmark = pytest.mark.quick
 
 # A limit that no batch here reaches.
 MOST = 1000
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The threads of an operation that TensorFlow is told, on 6 cores."""
     numbers: list[int] = []
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    monkeypatch.setattr(cores, "_parts", 1)
+    monkeypatch.setattr(cores, "_concurrent_parts", 1)
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     monkeypatch.setattr(
         tf.config.threading, "set_intra_op_parallelism_threads", lambda n: numbers.append(n)
@@ -36,16 +38,16 @@ INPUTS = {"x": tf.TensorSpec([None], tf.int64), "y": tf.TensorSpec([None, 2], tf
 
 @tf.function(input_signature=list(INPUTS.values()), autograph=False)
 def rows_and_sums(x: tf.Tensor, y: tf.Tensor) -> dict[str, tf.Tensor]:
-    """How many rows are computed at once, for each row, and the sums of the inputs."""
+    """For each row, the number of rows in its part and the sum of its inputs."""
     rows = tf.shape(x)[0]
     return {"rows": tf.fill([rows], rows), "sums": tf.cast(x, tf.float32)[:, None] + y}
 
 
-def in_parts(rows: int, most: int = MOST, function: Any = rows_and_sums) -> np.ndarray:
-    """How many rows were computed together with each row, after the sums are checked."""
+def rows_per_part(rows: int, most: int = MOST, function: Any = rows_and_sums) -> np.ndarray:
+    """For each row, the number of rows in its part. The sums are checked."""
     x = np.arange(rows)
     y = np.random.default_rng(0).standard_normal((rows, 2), np.float32)
-    outputs = cores.InParts(function.get_concrete_function(), INPUTS, most)(x=x, y=y)
+    outputs = cores.PartedFunction(function.get_concrete_function(), INPUTS, most)(x=x, y=y)
     np.testing.assert_array_equal(outputs["sums"], x.astype(np.float32)[:, None] + y)
     return outputs["rows"]
 
@@ -56,25 +58,43 @@ def test_as_many_parts_as_the_cores_are_divided_into(
 ) -> None:
     cores.share_cores(parts)
     assert threads == [share]
-    np.testing.assert_array_equal(in_parts(100), np.full(100, size))
+    np.testing.assert_array_equal(rows_per_part(100), np.full(100, size))
 
 
-@pytest.mark.parametrize(("rows", "size"), [(60, 30), (61, 16), (101, 26)])
+@pytest.mark.parametrize(("rows", "size"), [(8, 4), (60, 30), (61, 16), (101, 26)])
 def test_a_large_batch_has_more_parts(rows: int, size: int, threads: list[int]) -> None:
     cores.share_cores()
-    np.testing.assert_array_equal(in_parts(rows, most=30), np.full(rows, size))
+    np.testing.assert_array_equal(rows_per_part(rows, most=30), np.full(rows, size))
 
 
 def test_no_more_parts_than_cores(threads: list[int]) -> None:
     cores.share_cores(100)
     assert threads == [1]
-    assert set(in_parts(6 * 4)) == {4}
+    assert set(rows_per_part(6 * 8)) == {8}
 
 
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core runs one operation at a time")
+def test_no_part_consists_of_copies(threads: list[int]) -> None:
+    cores.share_cores()
+    sizes: list[int] = []
+
+    def record(x: np.ndarray) -> np.ndarray:
+        sizes.append(len(x))
+        return x
+
+    @tf.function(input_signature=list(INPUTS.values()), autograph=False)
+    def function(x: tf.Tensor, y: tf.Tensor) -> dict[str, tf.Tensor]:
+        recorded = tf.numpy_function(record, [x], tf.int64)
+        return rows_and_sums(tf.ensure_shape(recorded, [None]), y)
+
+    assert set(rows_per_part(9, most=2, function=function)) == {2}
+    assert sizes == [2] * 5
+
+
+@pytest.mark.skipif(CORES < 2, reason="one core runs one operation at a time")
 def test_the_parts_are_computed_at_the_same_time(threads: list[int]) -> None:
     cores.share_cores()
     barrier = threading.Barrier(2, timeout=60)  # breaks if the second part waits for the first
+    weight = tf.Variable(1, dtype=tf.int64)  # as exports have weights
 
     def meet(x: np.ndarray) -> np.ndarray:
         barrier.wait()
@@ -82,16 +102,23 @@ def test_the_parts_are_computed_at_the_same_time(threads: list[int]) -> None:
 
     @tf.function(input_signature=list(INPUTS.values()), autograph=False)
     def function(x: tf.Tensor, y: tf.Tensor) -> dict[str, tf.Tensor]:
-        met = tf.numpy_function(meet, [x], tf.int64, stateful=False)
+        met = tf.numpy_function(meet, [x * weight], tf.int64, stateful=False)
         return rows_and_sums(tf.ensure_shape(met, [None]), y)
 
-    assert set(in_parts(32, function=function)) == {16}
+    assert set(rows_per_part(32, function=function)) == {16}
+
+
+def test_inputs_of_different_lengths_are_refused(threads: list[int]) -> None:
+    cores.share_cores()
+    function = cores.PartedFunction(rows_and_sums.get_concrete_function(), INPUTS, MOST)
+    with pytest.raises(UsageError, match="numbers of rows: x has 100, y has 99"):
+        function(x=np.arange(100), y=np.zeros((99, 2), np.float32))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7])
 def test_a_small_batch_is_computed_at_once(rows: int, threads: list[int]) -> None:
     cores.share_cores()
-    np.testing.assert_array_equal(in_parts(rows), np.full(rows, rows))
+    np.testing.assert_array_equal(rows_per_part(rows), np.full(rows, rows))
 
 
 @pytest.mark.parametrize("case", ["not asked for", "switched off", "set by the user", "a GPU"])
@@ -105,20 +132,20 @@ def test_cores_that_are_not_divided(
     with cores.speedups(case != "switched off"):
         if case != "not asked for":
             cores.share_cores()
-        assert set(in_parts(100)) == {100}
+        assert set(rows_per_part(100)) == {100}
     assert not threads
 
 
 def test_batches_are_whole_where_they_are_not_to_be_split(threads: list[int]) -> None:
     cores.share_cores(split_batches=False)
     assert threads == [3]
-    assert set(in_parts(100)) == {100}
+    assert set(rows_per_part(100)) == {100}
 
 
 def test_the_switch_works_after_the_cores_were_divided(threads: list[int]) -> None:
     cores.share_cores()
     with cores.speedups(False):
-        assert set(in_parts(100)) == {100}
+        assert set(rows_per_part(100)) == {100}
 
 
 @pytest.mark.parametrize("row", [0, 99])
@@ -133,4 +160,4 @@ def test_an_error_in_a_part_is_raised(row: int, threads: list[int]) -> None:
             return rows_and_sums(tf.identity(x), y)
 
     with pytest.raises(tf.errors.InvalidArgumentError):
-        in_parts(100, function=function)
+        rows_per_part(100, function=function)

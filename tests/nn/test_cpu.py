@@ -152,12 +152,34 @@ def test_an_upsampling_for_inference_is_keras_transposed_convolution(
     transposed.build(x.shape)
     transposed.set_weights(layer.get_weights())
     np.testing.assert_array_equal(expected, transposed(x))
+    call = tf.function(layer)
     with cpu.inference():
-        outputs = tf.function(layer)(x)
+        outputs = call(x)
+    graph = call.get_concrete_function(x).graph.as_graph_def()
+    assert ("DepthToSpace" in {node.op for node in graph.node}) == (filters < 8)
     assert outputs.shape == (2, 2 * sides[0], 2 * sides[1], filters)
     np.testing.assert_allclose(outputs, expected, atol=1e-6)
     loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert (loaded.filters, loaded.kernel_size, loaded.strides) == (filters, (4, 4), (2, 2))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("changed", [{"kernel_size": 5}, {"padding": "valid"}, {"use_bias": False}])
+def test_another_transposed_convolution_stays_as_it_is(changed: dict[str, Any]) -> None:
+    layer = Upsampling(2, **changed)
+    x = normal(2, 5, 3, 7)
+    expected = layer(x)
+    with cpu.inference():
+        np.testing.assert_array_equal(tf.function(layer)(x), expected)
+
+
+@pytest.mark.quick
+def test_an_upsampling_of_unknown_sides_is_keras_own() -> None:
+    layer, x = Upsampling(1), normal(2, 5, 3, 7)
+    expected = layer(x)
+    call = tf.function(layer, input_signature=[tf.TensorSpec([None, None, None, 7])])
+    with cpu.inference():
+        np.testing.assert_array_equal(call(x), expected)
 
 
 # --- side by side ---------------------------------------------------------------------------

@@ -1,10 +1,14 @@
-"""Published versions on this machine."""
+"""Samplers on this machine: the sizes of their parts."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
-from tfgen.publishing.sampler import part_size
+from tfgen.nn import cores
+from tfgen.publishing.sampler import LocalSampler, part_size
 
 pytestmark = pytest.mark.quick
 
@@ -24,3 +28,27 @@ pytestmark = pytest.mark.quick
 )
 def test_a_part_has_fewer_images_if_they_are_large(training: dict[str, Any], size: int) -> None:
     assert part_size(training) == size
+
+
+class RowCounter(LocalSampler):
+    """Its only signature gives, for each row, the number of rows in its part."""
+
+    training: Mapping[str, Any] = {"model": {"image_shape": [56, 28, 2]}}
+
+    def has_signature(self, name: str) -> bool:
+        return True
+
+    def _function(self, name: str) -> tuple[Any, Mapping[str, tf.TensorSpec]]:
+        specs = {"seed": tf.TensorSpec([None], tf.int32)}
+
+        def count(seed: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"rows": tf.fill(tf.shape(seed), tf.size(seed))}
+
+        return tf.function(count, list(specs.values())).get_concrete_function(), specs
+
+
+def test_a_sampler_computes_parts_of_that_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "_concurrent_parts", 2)
+    with cores.speedups(True):
+        rows = RowCounter().call("count", seed=np.arange(64, dtype=np.int32))["rows"]
+    np.testing.assert_array_equal(rows, np.full(64, 16))

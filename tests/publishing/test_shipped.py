@@ -73,7 +73,7 @@ def test_a_batch_in_parts_has_the_same_images(
 ) -> None:
     seeds = image_seeds(0, 50)
     expected = sampler.call("sample", seed=seeds)["images"]
-    monkeypatch.setattr(cores, "_parts", 3)
+    monkeypatch.setattr(cores, "_concurrent_parts", 3)
     with cores.speedups(True):
         assert_close(sampler.call("sample", seed=seeds)["images"], expected)
 

@@ -8,6 +8,7 @@ No Keras here: a published version is opened without it.
 
 import contextlib
 import contextvars
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,15 +16,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfgen.errors import UsageError
 from tfgen.sampling import Arrays
 
 SWITCH = "TFGEN_CPU_SPEEDUPS"
 _ENABLED = contextvars.ContextVar("speedups", default=os.environ.get(SWITCH, "1") != "0")
-# With fewer rows, a part of a batch costs more than it saves.
+# A batch with fewer rows for each of the parts that run at the same time is not worth dividing.
 _LEAST_ROWS = 4
 
 # The most parts of a batch that are computed at the same time.
-_parts = 1
+_concurrent_parts = 1
 
 
 @contextlib.contextmanager
@@ -53,7 +55,7 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
             parts, `parts` of them at the same time. A process that computes several batches at a
             time does not need this.
     """
-    global _parts
+    global _concurrent_parts
     if not enabled() or "TF_NUM_INTRAOP_THREADS" in os.environ:
         return
     if tf.config.get_visible_devices("GPU"):
@@ -63,14 +65,14 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
     )
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // parts))
-        _parts = min(parts, cores) if split_batches else 1
+        _concurrent_parts = min(parts, cores) if split_batches else 1
 
 
-class InParts:
-    """A function of batches that computes parts of them at the same time, after `share_cores`.
+class PartedFunction:
+    """Computes a batch in parts, several at the same time, if `share_cores` was called.
 
-    The parts are the iterations of a loop in a graph, of which TensorFlow runs several side by
-    side. Python threads, one for each part, would wait for each other between their operations.
+    The parts are the iterations of a loop in one graph, of which TensorFlow runs several at the
+    same time. This costs less than a thread of Python and a call for each part.
 
     Args:
         function: a traced function, which takes tensors by name and returns tensors by name, all
@@ -80,43 +82,58 @@ class InParts:
     """
 
     def __init__(self, function: Any, inputs: Mapping[str, tf.TensorSpec], most_rows: int):
-        self._function, self._most_rows = function, most_rows
-        stacked = {
-            name: tf.TensorSpec([None, *spec.shape], spec.dtype) for name, spec in inputs.items()
-        }
-        self._loop = tf.function(self._compute_parts, input_signature=[stacked], autograph=False)
+        self._function, self._inputs, self._most_rows = function, inputs, most_rows
 
     def __call__(self, **inputs: np.ndarray) -> Arrays:
-        """The outputs by name, `[B, …]` each, of inputs by name, `[B, …]` each."""
-        rows = len(next(iter(inputs.values()), ()))
-        threads = min(_parts, rows // _LEAST_ROWS) if enabled() else 1
-        if threads < 2:
+        """The outputs by name, `[B, …]` each, of inputs by name, `[B, …]` each.
+
+        Raises:
+            UsageError: the inputs have different numbers of rows.
+        """
+        sizes = {name: len(array) for name, array in inputs.items()}
+        if len(set(sizes.values())) > 1:
+            rows_of_each = ", ".join(f"{name} has {rows}" for name, rows in sizes.items())
+            raise UsageError(f"the inputs have different numbers of rows: {rows_of_each}")
+        rows = next(iter(sizes.values()), 0)
+        concurrent = min(_concurrent_parts, rows // _LEAST_ROWS) if enabled() else 1
+        if concurrent < 2:
             tensors = {name: tf.constant(array) for name, array in inputs.items()}
             outputs = self._function(**tensors)
             return {name: output.numpy() for name, output in outputs.items()}
-        parts = threads * -(-rows // (threads * self._most_rows))
-        stacked = {name: tf.constant(_stack(array, parts)) for name, array in inputs.items()}
+        parts = concurrent * -(-rows // (concurrent * self._most_rows))
+        size = -(-rows // parts)
+        stacked = {name: tf.constant(_stack(array, size)) for name, array in inputs.items()}
         return {
             name: output.numpy().reshape(-1, *output.shape[2:])[:rows]
             for name, output in self._loop(stacked).items()
         }
 
-    def _compute_parts(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The outputs of all parts, `[parts, rows, …]` each, of inputs of the same form."""
-        outputs: dict[str, tf.Tensor] = tf.map_fn(
-            lambda part: self._function(**part),
-            inputs,
-            fn_output_signature={
-                name: tf.TensorSpec(output.shape, output.dtype)
-                for name, output in self._function.structured_outputs.items()
-            },
-            parallel_iterations=_parts,
-        )
-        return outputs
+    @functools.cached_property
+    def _loop(self) -> Any:
+        """A graph from inputs `[parts, size, …]` to outputs of that form."""
+        outputs = {
+            name: tf.TensorSpec(output.shape, output.dtype)
+            for name, output in self._function.structured_outputs.items()
+        }
+
+        def compute(inputs: dict[str, tf.Tensor]) -> Any:
+            return tf.map_fn(
+                lambda part: self._function(**part),
+                inputs,
+                parallel_iterations=_concurrent_parts,
+                fn_output_signature=outputs,
+            )
+
+        stacked = {
+            name: tf.TensorSpec([None, *spec.shape], spec.dtype)
+            for name, spec in self._inputs.items()
+        }
+        loop = tf.function(compute, input_signature=[stacked], autograph=False)
+        # TensorFlow counts the traces of all loops as one, and warns of many.
+        return loop.get_concrete_function()
 
 
-def _stack(array: np.ndarray, parts: int) -> np.ndarray:
-    """The rows as `[parts, rows, …]`; the last one fills up the last part."""
-    rows = -(-len(array) // parts)
-    filled = np.concatenate([array, np.repeat(array[-1:], parts * rows - len(array), axis=0)])
-    return filled.reshape(parts, rows, *array.shape[1:])
+def _stack(array: np.ndarray, size: int) -> np.ndarray:
+    """Rows as `[parts, size, …]`. Copies of the last row complete the last part."""
+    filled = np.concatenate([array, np.repeat(array[-1:], -len(array) % size, axis=0)])
+    return filled.reshape(-1, size, *array.shape[1:])

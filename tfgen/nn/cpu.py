@@ -223,12 +223,12 @@ def for_inference() -> bool:
     return enabled() and _INFERENCE.get()
 
 
-def two_convolutions(
+def convolve_halves(
     inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Both halves of a convolution's channels, each computed by a convolution of its own.
+    """Convolves with each half of a kernel's filters, with stride 1 and the padding `same`.
 
-    To split the outputs of a single convolution would copy them.
+    Splitting the output of one convolution would copy it.
 
     Args:
         inputs: `[B, H, W, C]`.
@@ -236,7 +236,7 @@ def two_convolutions(
         bias: `[2 filters]`.
 
     Returns:
-        Two tensors `[B, H, W, filters]`, with stride 1 and the padding `same`.
+        Two tensors `[B, H, W, filters]`.
     """
     first, second = (
         tf.nn.bias_add(tf.nn.conv2d(inputs, half, 1, "SAME"), half_of_bias)
@@ -253,12 +253,13 @@ def has_fast_upsampling(filters: int, input_shape: tf.TensorShape) -> bool:
 def upsample(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """A 4 × 4 transposed convolution with stride 2, as a sub-pixel convolution.
 
-    At each position, a plain convolution computes a square of outputs as channels (Shi et al. 2016,
-    "Real-time single image and video super-resolution using an efficient sub-pixel convolutional
-    neural network"). With few filters, this is faster than `tf.nn.conv2d_transpose`.
+    At each of its positions, a plain convolution computes a square of output pixels as channels
+    (Shi et al. 2016, "Real-time single image and video super-resolution using an efficient
+    sub-pixel convolutional neural network"). With few filters, this is faster than
+    `tf.nn.conv2d_transpose`.
 
     Args:
-        inputs: `[B, H, W, C]`, of known sides.
+        inputs: `[B, H, W, C]`; all but B must be known when it is traced.
         kernel: `[4, 4, filters, C]`.
         bias: `[filters]`.
 
@@ -267,14 +268,14 @@ def upsample(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor
     """
     rows, columns, channels = inputs.shape[1:]
     filters = kernel.shape[2]
-    # Squares of 2 × 2 outputs that depend on the same 2 × 2 inputs are the least work. They start
-    # one row and one column outside of the image. With a single filter, they would use 4 of the 16
-    # numbers of a vector; squares of 4 × 4 outputs are then faster.
-    stride, outside = (1, 1) if filters > 1 else (2, 0)
-    size, square = stride + 2 - outside, 2 * stride
-    # Input i adds kernel[k] to output 2 i + k − 1. Within a square, this is the k of each input and
-    # output. Where it is not in 0 … 3, the weight is zero.
-    taps = np.arange(square) - 2 * np.arange(size)[:, None] + 3 - outside
+    # A square of 2 × 2 outputs that depend on the same 2 × 2 inputs takes the fewest operations.
+    # The first such square starts one row and one column before the image. With one filter, it has
+    # 4 channels, a quarter of an AVX-512 register; a square of 4 × 4 outputs has 16 and is faster.
+    stride, offset = (1, 1) if filters > 1 else (2, 0)
+    size, square = stride + 2 - offset, 2 * stride
+    # Input i adds kernel[k] to output 2 i + k − 1. `taps[i, o]` is this k for input i and output o
+    # of a square. A k outside of 0 … 3 has weight zero.
+    taps = np.arange(square) - 2 * np.arange(size)[:, None] + 3 - offset
     kernel = tf.pad(kernel, [[3, 3], [3, 3], [0, 0], [0, 0]])
     kernel = tf.gather(tf.gather(kernel, taps + 3, axis=0), taps + 3, axis=2)
     kernel = tf.transpose(kernel, [0, 2, 5, 1, 3, 4])
@@ -285,7 +286,7 @@ def upsample(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor
     outputs = tf.nn.depth_to_space(tf.nn.bias_add(outputs, tf.tile(bias, [square**2])), square)
     if outputs.shape[1:3] == (2 * rows, 2 * columns):
         return outputs
-    return outputs[:, outside : outside + 2 * rows, outside : outside + 2 * columns]
+    return outputs[:, offset : offset + 2 * rows, offset : offset + 2 * columns]
 
 
 # --- Adam -------------------------------------------------------------------------------

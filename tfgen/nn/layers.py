@@ -107,7 +107,10 @@ class Upsampling(keras.layers.Conv2DTranspose):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """`[B, H, W, C] → [B, 2 H, 2 W, filters]`."""
-        if not cpu.has_fast_upsampling(self.filters, inputs.shape):
+        # The caller may have overridden these.
+        plain = (self.kernel_size, self.strides, self.padding) == ((4, 4), (2, 2), "same")
+        fast = cpu.has_fast_upsampling(self.filters, inputs.shape)
+        if not (fast and plain and self.use_bias):
             return super().call(inputs)
         return self.activation(cpu.upsample(inputs, *_weights(self, inputs.dtype)))
 
@@ -150,7 +153,7 @@ class GatedResidual(keras.layers.Layer):
         """`[B, H, W, C] → [B, H, W, C]`."""
         hidden = tf.nn.relu(self.inner(tf.nn.relu(inputs)))
         if cpu.for_inference():
-            value, gate = cpu.two_convolutions(hidden, *_weights(self.outer, hidden.dtype))
+            value, gate = cpu.convolve_halves(hidden, *_weights(self.outer, hidden.dtype))
         else:
             value, gate = tf.split(self.outer(hidden), 2, axis=-1)
         return inputs + value * tf.sigmoid(gate)

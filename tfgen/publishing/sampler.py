@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.errors import UsageError, WorkError
-from tfgen.nn.cores import InParts
+from tfgen.nn.cores import PartedFunction
 from tfgen.publishing import inspection, versions
 from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
 from tfgen.sampling import Arrays
@@ -24,13 +24,13 @@ _PART_SIZE = 64
 
 
 class LocalSampler(SignatureSampler):
-    """Base of the samplers that compute on this machine. A subclass offers `_function`."""
+    """Base of the samplers that compute on this machine. A subclass defines `_function`."""
 
     def __init__(self) -> None:
-        self._in_parts: dict[str, InParts] = {}
+        self._functions: dict[str, PartedFunction] = {}
 
     def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
-        """The outputs of a signature, computed at once; see `tfgen.nn.cores.InParts`.
+        """The outputs of a signature for one batch; see `tfgen.nn.cores.PartedFunction`.
 
         Args:
             signature: name of the signature.
@@ -40,12 +40,12 @@ class LocalSampler(SignatureSampler):
             Its outputs by name, the batch first.
 
         Raises:
-            UsageError: there is no such signature.
+            UsageError: there is no such signature, or the inputs have different numbers of rows.
         """
-        if signature not in self._in_parts:
+        if signature not in self._functions:
             function, specs = self._function(signature)
-            self._in_parts[signature] = InParts(function, specs, part_size(self.training))
-        return self._in_parts[signature](**inputs)
+            self._functions[signature] = PartedFunction(function, specs, part_size(self.training))
+        return self._functions[signature](**inputs)
 
     def signature(self, name: str) -> Signature:
         """The inputs and outputs of a signature.
@@ -66,11 +66,11 @@ class LocalSampler(SignatureSampler):
 
 
 def part_size(training: Mapping[str, Any]) -> int:
-    """How many images of a sampler make up a part of a batch.
+    """The largest number of images in a part of a batch.
 
     Args:
-        training: configuration of the run, as a manifest has it. If it has no valid shape of the
-            images, the result is that of small images.
+        training: configuration of the run, as a manifest has it. If it has no valid image shape,
+            the result is that of small images.
     """
     try:
         return images_at_once(_PART_SIZE, training["model"]["image_shape"])

@@ -53,7 +53,7 @@ class SignatureSampler(ImageSampler):
     Attributes:
         name: name that the version was published under.
         number: number of the version.
-        batch_size: number of images that are computed at once, or requested from a server at once.
+        batch_size: number of images in a batch, which is computed or requested by one call.
         track: shows progress over the batches of a request.
         training: how the model was trained, the content of config.json of its run; empty if that is
             unknown, as it is behind a server.
