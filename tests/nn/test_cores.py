@@ -62,7 +62,7 @@ def test_as_many_parts_as_the_cores_are_divided_into(
 
 
 @pytest.mark.parametrize(("rows", "size"), [(8, 4), (60, 30), (61, 16), (101, 26)])
-def test_a_large_batch_has_more_parts(rows: int, size: int, threads: list[int]) -> None:
+def test_a_part_has_at_most_so_many_rows(rows: int, size: int, threads: list[int]) -> None:
     cores.share_cores()
     np.testing.assert_array_equal(rows_per_part(rows, most=30), np.full(rows, size))
 

@@ -30,14 +30,9 @@ class LocalSampler(SignatureSampler):
         self._functions: dict[str, PartedFunction] = {}
 
     def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
-        """The outputs of a signature for one batch; see `tfgen.nn.cores.PartedFunction`.
+        """The outputs of a signature for one batch, which may be computed in parts.
 
-        Args:
-            signature: name of the signature.
-            **inputs: its inputs by name, the batch first.
-
-        Returns:
-            Its outputs by name, the batch first.
+        See `SignatureSampler.call` and `tfgen.nn.cores.PartedFunction`.
 
         Raises:
             UsageError: there is no such signature, or the inputs have different numbers of rows.
