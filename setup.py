@@ -41,6 +41,22 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    keywords=[
+        *("generative models", "variational autoencoder", "GAN", "normalizing flow"),
+        *("TensorFlow", "Keras", "TensorFlow Serving", "image generation"),
+    ],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Education",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12, 13)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11,<3.14",
     # These folders stand at the top of the checkout and are installed inside the package.
     packages=[
@@ -63,7 +79,7 @@ setup(
         "tfgen": ["py.typed"],
         "tfgen.data": ["embedded/**"],
         "tfgen.serving": ["page/*"],
-        "tfgen.saved_models": ["models.config", "*/1/**"],
+        "tfgen.saved_models": ["shipped.config", "*/1/**"],
         # Of the documents, the records that the notebooks show.
         "tfgen.docs": [
             "evaluations/*.json",

@@ -24,9 +24,6 @@ _PARSER.add_argument(
 _PARSER.add_argument(
     "--save", action="store_true", help="write NAME.ipynb, with the outputs, beside the sources"
 )
-_PARSER.add_argument(
-    "--limit", type=int, metavar="SECONDS", help="fail if all notebooks together take longer"
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,44 +40,38 @@ def _body(argv: list[str]) -> int:
     total = 0.0
     for name in check_names(flags.names):
         notebook, start = read_source(name), time.perf_counter()
-        _run(notebook, name, flags.small, flags.limit)
+        _run(notebook, name, flags.small)
         seconds = time.perf_counter() - start
         total += seconds
         print(f"{name}: {seconds:.0f} s", flush=True)
         if flags.save:
             write_notebook(notebook, FOLDER / f"{name}.ipynb")
     print(f"together: {total:.0f} s")
-    if flags.limit is not None and total > flags.limit:
-        raise WorkError(f"the notebooks took {total:.0f} s together, more than {flags.limit} s")
     return 0
 
 
-def _run(notebook: "NotebookNode", name: str, is_small: bool, limit: int | None) -> None:
+def _run(notebook: "NotebookNode", name: str, is_small: bool) -> None:
     """Runs the cells of a notebook, which get their outputs.
 
     Args:
         notebook: the notebook.
         name: its name, for errors.
         is_small: whether it takes its small settings.
-        limit: seconds that a cell may take; None: any.
 
     Raises:
-        WorkError: a cell raised an exception, took too long, or ended Python.
+        WorkError: a cell raised an exception or ended Python.
     """
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
 
     from ._kernel import error_text, open_client
 
     language = dict(notebook.metadata["language_info"])
     try:
         with open_client(notebook, is_small) as (client, options):
-            client.timeout = limit
             client.execute(**options)
     except CellExecutionError as error:
         print(re.sub(r"\x1b\[[\d;]*m", "", error.traceback))  # without colours
         raise WorkError(f"{name}: a cell raises {error_text(error)}") from error
-    except CellTimeoutError as error:
-        raise WorkError(f"{name}: a cell takes longer than {limit} s") from error
     except DeadKernelError as error:
         raise WorkError(f"{name}: a cell ends the Python process") from error
     # The kernel's own names the version of Python.

@@ -12,6 +12,8 @@ import numpy as np
 # Installed, the commands are a part of the package; in a checkout they are next to it.
 PACKAGE = "tfgen.cli" if importlib.util.find_spec("tfgen.cli") else "cli"
 ROOT = Path(__file__).parents[1]
+# Seconds after which a test fails rather than hang: more than any machine needs, however busy.
+PATIENCE = 1800.0
 
 
 def main(verb: str, argv: list[str]) -> int:
@@ -27,15 +29,12 @@ def npz(verb: str, *argv: object) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
-def python(
-    arguments: list[str], folder: Path, timeout: float = 120
-) -> subprocess.CompletedProcess[str]:
+def python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Runs Python in `folder` as a user does, without settings for TensorFlow's log.
 
     Args:
         arguments: the arguments of Python.
         folder: working directory.
-        timeout: seconds after which it is killed.
     """
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     environment["PYTHONPATH"] = str(ROOT)
@@ -45,7 +44,7 @@ def python(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=PATIENCE,
     )
 
 

@@ -52,7 +52,7 @@ class Environment:
             env=variables,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=commands.PATIENCE,
         )
         assert process.returncode == 0, process.stdout + process.stderr
         return process.stdout
@@ -79,7 +79,7 @@ def environment(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> En
     packages = folder / "packages"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     pip += ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(packages)]
-    subprocess.run([*pip, str(source)], check=True, timeout=120)
+    subprocess.run([*pip, str(source)], check=True, timeout=commands.PATIENCE)
     (folder / "work").mkdir()
     environment = Environment(packages, folder / "work", tiny_data)
     flags = ["--dataset", "tiny", "--data-dir", tiny_data, "--latent-dim", LATENTS]

@@ -219,7 +219,9 @@ def test_families_are_listed_without_tensorflow() -> None:
         "import sys; from tfgen import registry; registry.families(); "
         "assert not {'tensorflow', 'keras', 'matplotlib'} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=commands.ROOT, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", program], check=True, cwd=commands.ROOT, timeout=commands.PATIENCE
+    )
 
 
 def test_a_run_of_a_family_that_is_not_installed_says_so(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_an_interrupted_command_continues_to_the_same_bytes(
     while process.poll() is None and not list(here.glob("shards/*00001-of-00040.tfrecord")):
         time.sleep(0.01)
     process.send_signal(signum)
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=commands.PATIENCE)
     assert (process.returncode, out) == (128 + signum, "")
     done = re.fullmatch(
         r"tfgen-sample: interrupted; (\d+) of 40 shards in shards are complete; the same command "

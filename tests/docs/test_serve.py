@@ -12,6 +12,7 @@ import requests
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from tests.commands import PATIENCE
 from tests.publishing.serving_double import Double
 from tfgen.publishing import versions
 
@@ -38,7 +39,7 @@ def test_each_curl_is_answered_as_shown(double: Double) -> None:
     image = json.dumps(np.zeros((28, 28, 1), int).tolist())
     for body, path, shown in exchanges:
         sent = json.loads(body.replace("IMAGE", image))
-        (answer,) = requests.post(double.url + path, json=sent, timeout=120).json().values()
+        (answer,) = requests.post(double.url + path, json=sent, timeout=PATIENCE).json().values()
         ((_, expected),) = json.loads(shown).items()
         pairs = [("", expected)] if not isinstance(expected, dict) else list(expected.items())
         for key, value in pairs:

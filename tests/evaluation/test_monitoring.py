@@ -100,7 +100,8 @@ def test_any_number_of_images_and_any_size_has_a_distance() -> None:
         images = np.random.default_rng(n).integers(0, 256, (n, side, side, channels), np.uint8)
         values = SampleComparison(images).compare(images[::-1])
         assert values["val_distance"] == pytest.approx(0, abs=1e-6)
-        assert values["diversity"] == pytest.approx(1)
+        # Features of noise differ by about 1 % of their values, whose rounding counts so much more.
+        assert values["diversity"] == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.quick

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.commands import PATIENCE
 from tests.models import distributed
 from tests.models.distributed import CASES, OF_WORKERS
 
@@ -80,7 +81,11 @@ def test_the_example_trains_any_keras_model_over_two_workers() -> None:
     example = Path(__file__).parents[2] / "examples" / "multi_worker.py"
     environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
     done = subprocess.run(
-        [sys.executable, str(example)], env=environment, capture_output=True, text=True, timeout=600
+        [sys.executable, str(example)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (line for line in done.stdout.splitlines() if line.startswith("[["))

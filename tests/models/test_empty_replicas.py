@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.commands import PATIENCE
+
 pytestmark = pytest.mark.newest
 
 PROGRAM = """
@@ -67,7 +69,7 @@ print(json.dumps(results, default=float))
 
 def test_replicas_without_images_train_and_evaluate() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=500
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads(done.stdout.splitlines()[-1])

@@ -248,7 +248,9 @@ assert not [module for module in sys.modules if module.startswith("tfgen")]
     signatures = {name: ["serving_default", *m.signatures()] for name, m in models.items()}
     np.savez(tmp_path / "signatures.npz", **{k: np.array(v) for k, v in signatures.items()})
     arguments = [sys.executable, "-I", "-c", code, *models]
-    subprocess.run(arguments, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        arguments, cwd=tmp_path, check=True, capture_output=True, timeout=commands.PATIENCE
+    )
     for name, model in models.items():
         plain = model if name != "vae" else None
         for signature, (function, specs) in model.signatures().items() if plain else ():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.commands import PATIENCE
 from tfgen.errors import UsageError
 from tfgen.nn import cores
 
@@ -93,7 +94,8 @@ def test_no_part_consists_of_copies(threads: list[int]) -> None:
 @pytest.mark.skipif(CORES < 2, reason="one core runs one operation at a time")
 def test_the_parts_are_computed_at_the_same_time(threads: list[int]) -> None:
     cores.share_cores()
-    barrier = threading.Barrier(2, timeout=60)  # breaks if the second part waits for the first
+    # It breaks if the second part waits for the first.
+    barrier = threading.Barrier(2, timeout=PATIENCE)
     weight = tf.Variable(1, dtype=tf.int64)  # as exports have weights
 
     def meet(x: np.ndarray) -> np.ndarray:

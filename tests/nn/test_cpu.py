@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 
 from tests.arrays import assert_close, normal
+from tests.commands import PATIENCE
 from tfgen import GAN, VAE, Classifier, Flow
 from tfgen.nn import cores, cpu
 from tfgen.nn.cpu import Dense, JoinedTape
@@ -388,7 +389,7 @@ def test_an_environment_variable_turns_the_speedups_off() -> None:
         env={**os.environ, cores.SWITCH: "0"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=True,
     )
     assert program.stdout.strip() == "False"

@@ -20,7 +20,9 @@ def test_a_solved_notebook_has_full_marks_and_an_empty_one_none(
     name: str, is_solved: bool, tmp_path: Path
 ) -> None:
     path = (FOLDER if is_solved else ASSIGNMENTS) / f"{name}.ipynb"
-    graded = commands.python(["-m", "notebooks.check", str(path)], tmp_path, timeout=600)
+    graded = commands.python(
+        ["-m", "notebooks.check", str(path)], tmp_path, timeout=commands.PATIENCE
+    )
     exercises = load_exercises(name).values()
     points = sum(exercise.points for exercise in exercises)
     assert graded.stderr == ""

@@ -77,7 +77,7 @@ def test_readers_see_whole_versions_and_writers_lose_none(tmp_path: Path) -> Non
         )
         for _ in range(WRITERS)
     ]
-    assert [writer.wait(timeout=300) for writer in writers] == [0] * WRITERS
+    assert [writer.wait(timeout=commands.PATIENCE) for writer in writers] == [0] * WRITERS
     finished.set()
     for reader in readers:
         reader.join()

@@ -12,7 +12,8 @@ import tfgen
 from tests.told import fails
 from tfgen import VAE, Sampler
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing import export, versions
+from tfgen.publishing import export, listing, versions
+from tfgen.serving.catalog import Catalog
 
 pytestmark = pytest.mark.quick
 
@@ -48,6 +49,25 @@ def test_trained_versions_start_at_two(tmp_path: Path) -> None:
     numbers = [versions.write_version(tmp_path, "x", write_file).name for _ in range(3)]
     assert numbers == ["2", "3", "4"]
     assert sorted(p.name for p in (tmp_path / "x").iterdir()) == numbers
+
+
+def test_what_is_trained_in_a_checkout_is_not_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a checkout, the folder of the shipped versions is where `tfgen-train` publishes."""
+    checkout, elsewhere = tmp_path / "checkout", tmp_path / "elsewhere"
+    for path in ("vae/1", "vae/2", "own/2"):
+        (checkout / path).mkdir(parents=True)
+        write_file(checkout / path)
+        (checkout / path / "manifest.json").write_text('{"files": {}, "signatures": {}}')
+    monkeypatch.setattr(versions, "shipped_folder", lambda: checkout)
+    for folder, number, rows in ((checkout, 2, 3), (elsewhere, 1, 1)):
+        assert versions.find("vae", folder).number == number
+        assert len(list(listing.rows(folder))) == rows
+        served = Catalog(folder).read()
+        assert (len(served), max(served["vae"])) == (number, number)
+    fails(lambda: versions.find("own", elsewhere), "unknown model 'own'")
+    fails(lambda: versions.find("vae", elsewhere, 2), "vae has no version 2; it has 1")
 
 
 def test_concurrent_writers_lose_no_version(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.commands import PATIENCE
+
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install playwright"
 )
 
-# Milliseconds to wait for what the page shows: the machine of a test may be busy.
-PATIENCE = 90_000
 # The server is computing, or a part of the page waits for it.
 BUSY = "[aria-busy=true], #progress:not([hidden])"
 _READ_CANVASES = """canvases => canvases.map(canvas => {
@@ -43,7 +43,7 @@ def open_browser() -> Iterator[Any]:
         # Without a sandbox, Chromium also runs as root, as in a container.
         flags = ["--no-sandbox", "--disable-gpu"]
         browser = playwright.chromium.launch(executable_path=path, args=flags)
-        sync_api.expect.set_options(timeout=PATIENCE)
+        sync_api.expect.set_options(timeout=1000 * PATIENCE)  # [ms]
         try:
             yield browser
         finally:
@@ -54,7 +54,7 @@ def open_page(browser: Any, **settings: Any) -> Any:
     """A page of a new visitor; whatever the browser complains about is in `page.complaints`."""
     # Animations would be most of the browser's work.
     page = browser.new_context(reduced_motion="reduce", **settings).new_page()
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(1000 * PATIENCE)
     page.complaints = []
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     page.on("console", lambda line: line.type == "error" and page.complaints.append(line.text))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.commands import PATIENCE
 from tfgen.data._tfds import import_tfds
 from tfgen.serving.app import Settings, create_app
 from tfgen.serving.catalog import Catalog
@@ -69,7 +70,8 @@ def serving(folder: Path, **settings: Any) -> AbstractContextManager[str]:
     import_tfds()  # here, since it replaces `__import__` for all threads meanwhile
     catalog = Catalog(folder)
     models, listing = LocalModels(catalog, MAX_BATCH), QuietListing(catalog, DataImages())
-    return running(create_app(models, listing, Settings(**{"max_body": MAX_BODY, **settings})))
+    settings = {"max_body": MAX_BODY, "timeout": PATIENCE, **settings}
+    return running(create_app(models, listing, Settings(**settings)))
 
 
 class StubModels:
@@ -96,7 +98,9 @@ def stub_serving(
 ) -> AbstractContextManager[str]:
     """As `serving`, with a function in place of the models."""
     listing = QuietListing(Catalog(folder), DataImages())
-    return running(create_app(StubModels(predict), listing, Settings(**settings)))
+    return running(
+        create_app(StubModels(predict), listing, Settings(**{"timeout": PATIENCE, **settings}))
+    )
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +112,7 @@ def url(folder: Path) -> Iterator[str]:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Waits until a condition holds; fails after a while."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

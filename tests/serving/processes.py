@@ -39,7 +39,7 @@ def read_address(server: subprocess.Popen[str]) -> str:
 @contextmanager
 def serving_process(folder: Path, *flags: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A context with a server, started in a folder, and its address."""
-    server = start(folder, "--port", 0, *flags)
+    server = start(folder, "--port", 0, "--timeout", commands.PATIENCE, *flags)
     try:
         yield server, read_address(server)
     finally:

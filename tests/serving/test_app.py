@@ -11,6 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
+from tests.commands import PATIENCE
 from tests.serving.conftest import CLASSES, SHAPE, assert_same, serving, stub_serving
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
@@ -24,7 +25,7 @@ SEEDS = np.array([5, -7, 2**31 - 1], np.int32)
 
 
 def predict(url: str, name: str, **body: Any) -> Any:
-    response = requests.post(f"{url}/v1/models/{name}:predict", json=body, timeout=60)
+    response = requests.post(f"{url}/v1/models/{name}:predict", json=body, timeout=PATIENCE)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -75,7 +76,7 @@ def test_the_state_of_versions(url: str) -> None:
         "status": {"error_code": "OK", "error_message": ""},
     }
     for path in ("vae-tiny", "vae-tiny/versions/2"):
-        answer = requests.get(f"{url}/v1/models/{path}", timeout=30)
+        answer = requests.get(f"{url}/v1/models/{path}", timeout=PATIENCE)
         assert answer.json() == {"model_version_status": [state]}
 
 
@@ -84,7 +85,7 @@ def test_the_metadata_are_those_of_the_saved_model(url: str) -> None:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
     from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 
-    answer = requests.get(f"{url}/v1/models/vae/metadata", timeout=60).json()
+    answer = requests.get(f"{url}/v1/models/vae/metadata", timeout=PATIENCE).json()
     assert answer["model_spec"] == {"name": "vae", "signature_name": "", "version": "1"}
     table = ParseDict(answer["metadata"]["signature_def"], SignatureDefMap())
     path = versions.shipped_folder() / "vae" / "1" / "saved_model.pb"
@@ -96,8 +97,8 @@ def test_the_metadata_are_those_of_the_saved_model(url: str) -> None:
 
 def test_health_and_metrics(url: str) -> None:
     predict(url, "vae-tiny", inputs=[1])
-    assert requests.get(f"{url}/healthz", timeout=30).json() == {"status": "ok"}
-    response = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=30)
+    assert requests.get(f"{url}/healthz", timeout=PATIENCE).json() == {"status": "ok"}
+    response = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=PATIENCE)
     assert response.headers["Content-Type"].startswith("text/plain")
     values = {}
     for line in response.text.splitlines():
@@ -124,7 +125,7 @@ def test_health_and_metrics(url: str) -> None:
 
 def status_for(url: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str]]:
     named = {key.replace("_", "-"): value for key, value in headers.items()}
-    response = requests.request(method, f"{url}/healthz", headers=named, timeout=30)
+    response = requests.request(method, f"{url}/healthz", headers=named, timeout=PATIENCE)
     return response.status_code, dict(response.headers)
 
 
@@ -177,9 +178,9 @@ def test_foreign_pages_may_not_use_it_unless_they_are_allowed(tmp_path: Path) ->
 def test_a_request_is_a_line_of_log(tmp_path: Path) -> None:
     lines: list[str] = []
     with stub_serving(tmp_path, lambda body: b"{}", log=lines.append) as url:
-        requests.post(f"{url}/v1/models/x%20y:predict?q=1", data=b"{}", timeout=30)
-        requests.get(f"{url}/nothing", timeout=30)
-        requests.get(f"{url}/healthz", headers={"Host": "evil.example"}, timeout=30)
+        requests.post(f"{url}/v1/models/x%20y:predict?q=1", data=b"{}", timeout=PATIENCE)
+        requests.get(f"{url}/nothing", timeout=PATIENCE)
+        requests.get(f"{url}/healthz", headers={"Host": "evil.example"}, timeout=PATIENCE)
     assert [line.rpartition(" ")[0].rpartition(" ")[0] for line in lines] == [
         "127.0.0.1 POST /v1/models/x%20y:predict 200",
         "127.0.0.1 GET /nothing 404",
@@ -191,7 +192,7 @@ def test_a_request_is_a_line_of_log(tmp_path: Path) -> None:
 
 
 def listing(url: str) -> dict[str, Any]:
-    content = requests.get(f"{url}/page/models.json", timeout=60).json()
+    content = requests.get(f"{url}/page/models.json", timeout=PATIENCE).json()
     assert content["backend"] is None
     return {model["name"]: model for model in content["models"]}
 
@@ -233,14 +234,14 @@ def test_real_images_are_the_test_images_of_the_data_set(url: str) -> None:
 
     path = listing(url)["gan"]["real"]
     assert path == "/page/real/gan.png"
-    response = requests.get(url + path, timeout=120)
+    response = requests.get(url + path, timeout=PATIENCE)
     assert response.headers["Content-Type"] == "image/png"
     grid = np.asarray(Image.open(io.BytesIO(response.content)))
     images = grid.reshape(10, 28, 10, 28).swapaxes(1, 2).reshape(100, 28, 28, 1)
     builder = tfds.builder_from_directory(next((EMBEDDED / "mnist").iterdir()))
     test = tfds.as_numpy(builder.as_dataset(split="test[:100]"))
     np.testing.assert_array_equal(images, np.stack([example["image"] for example in test]))
-    assert requests.get(f"{url}/page/real/vae-tiny.png", timeout=30).status_code == 404
+    assert requests.get(f"{url}/page/real/vae-tiny.png", timeout=PATIENCE).status_code == 404
 
 
 @pytest.mark.parametrize(("count", "size"), [(25, (56, 280)), (7, (28, 196))])
@@ -256,7 +257,7 @@ def test_real_images_fill_their_grid(tmp_path: Path, count: int, size: tuple[int
 
 
 def test_the_page_may_load_nothing_from_elsewhere(url: str) -> None:
-    response = requests.get(url, timeout=30)
+    response = requests.get(url, timeout=PATIENCE)
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy
@@ -274,7 +275,7 @@ def test_files_of_the_page_have_their_types(url: str) -> None:
         ".svg": "image/svg",
     }
     for path in files:
-        response = requests.get(f"{url}/page/{path.name}", timeout=30)
+        response = requests.get(f"{url}/page/{path.name}", timeout=PATIENCE)
         assert response.content == path.read_bytes()
         assert response.headers["Content-Type"].startswith(types[path.suffix])
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import requests
 
+from tests.commands import PATIENCE
 from tests.serving.conftest import StubModels, assert_same, serving
 from tests.told import fails
 from tfgen.errors import UsageError, WorkError
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.newest
 
 
 def front(
-    url: str, saved_models: Path, names: list[str] | None = None, timeout: float = 60.0
+    url: str, saved_models: Path, names: list[str] | None = None, timeout: float = PATIENCE
 ) -> tuple[BackendModels, BackendListing]:
     models = BackendModels(url, timeout, 4)
     return models, BackendListing(models, names, Catalog(saved_models), DataImages())
@@ -44,11 +45,13 @@ def passed_on(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 
 def test_answers_are_passed_on(passed_on: str, url: str, folder: Path) -> None:
     path = "/v1/models/vae-tiny/versions/2:predict"
-    answer = requests.post(passed_on + path, json={"inputs": [5]}, timeout=60).json()
+    answer = requests.post(passed_on + path, json={"inputs": [5]}, timeout=PATIENCE).json()
     images = Sampler(folder / "vae-tiny" / "2").call("sample", seed=np.int32([5]))["images"]
     assert_same(answer["outputs"], images)
     for path in ("/v1/models/vae-tiny", "/v1/models/vae-tiny/versions/2/metadata"):
-        pair = [requests.get(address + path, timeout=60).json() for address in (passed_on, url)]
+        pair = [
+            requests.get(address + path, timeout=PATIENCE).json() for address in (passed_on, url)
+        ]
         assert pair[0] == pair[1]
 
 
@@ -64,7 +67,7 @@ def test_answers_are_passed_on(passed_on: str, url: str, folder: Path) -> None:
 )
 def test_errors_are_passed_on(passed_on: str, url: str, path: str, body: Any) -> None:
     answers = [
-        requests.post(f"{address}/v1/models/{path}", json=body, timeout=60)
+        requests.post(f"{address}/v1/models/{path}", json=body, timeout=PATIENCE)
         for address in (passed_on, url)
     ]
     assert answers[0].status_code == answers[1].status_code >= 400
@@ -73,7 +76,7 @@ def test_errors_are_passed_on(passed_on: str, url: str, path: str, body: Any) ->
 
 def test_the_listing_needs_no_manifest(passed_on: str, url: str) -> None:
     def models(address: str) -> dict[str, Any]:
-        content = requests.get(f"{address}/page/models.json", timeout=60).json()
+        content = requests.get(f"{address}/page/models.json", timeout=PATIENCE).json()
         assert content["backend"] == (url if address == passed_on else None)
         return {model["name"]: model for model in content["models"]}
 
@@ -118,7 +121,7 @@ def test_a_busy_backend_says_when_to_come_again(tmp_path: Path) -> None:
     with running(create_app(Busy(bytes), listing, Settings())) as url:
         app = create_app(*front(url, tmp_path), Settings())
         with running(app) as passed_on:
-            answer = requests.get(f"{passed_on}/v1/models/vae", timeout=30)
+            answer = requests.get(f"{passed_on}/v1/models/vae", timeout=PATIENCE)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
     assert answer.json() == {"error": "later"}
 
@@ -172,7 +175,7 @@ def test_an_answer_that_stalls_is_late(tmp_path: Path) -> None:
             models.status("vae", None)
         assert caught.value.status == 504
         models.close()
-        thread.join(30)
+        thread.join(PATIENCE)
 
 
 def test_signatures_that_tfgen_does_not_export_are_left_out() -> None:
@@ -194,9 +197,9 @@ def test_what_is_wrong_with_a_backend_is_told(url: str, folder: Path, tmp_path: 
     closed = front(f"http://127.0.0.1:{port}", folder)
     fails(closed[1].check, f"no server answers at http://127.0.0.1:{port}", error=WorkError)
     with running(create_app(*closed, Settings())) as passed_on:
-        answer = requests.get(f"{passed_on}/v1/models/vae", timeout=30)
+        answer = requests.get(f"{passed_on}/v1/models/vae", timeout=PATIENCE)
         assert answer.status_code == 502 and "no server answers" in answer.json()["error"]
-        answer = requests.get(f"{passed_on}/page/models.json", timeout=30)
+        answer = requests.get(f"{passed_on}/page/models.json", timeout=PATIENCE)
         assert answer.status_code == 502 and "no server answers" in answer.json()["error"]
     fails(front(url, folder, ["nobody"])[1].check, "Latest(nobody)", error=UsageError)
     with serving(folder) as address:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.commands import PATIENCE
 from tests.serving.conftest import wait_for
 from tfgen.errors import WorkError
 from tfgen.publishing.versions import Version
@@ -139,7 +140,7 @@ def test_a_damaged_version_is_opened_once_for_all_that_ask(
 
     def fail(version: Version) -> OpenVersion:
         opened.append(version.number)
-        go_on.wait(30)
+        go_on.wait(PATIENCE)
         raise WorkError("damaged")
 
     models = Impatient(saved_models)
@@ -148,7 +149,7 @@ def test_a_damaged_version_is_opened_once_for_all_that_ask(
     monkeypatch.setattr(catalog, "open_version", fail)
     assert [number(models) for _ in range(5)] == [2] * 5
     go_on.set()
-    models._opener.submit(int).result(30)  # after all that waited before it
+    models._opener.submit(int).result(PATIENCE)  # after all that waited before it
     assert opened == [3]
     models.close()
 

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from tests import commands
+from tests.commands import PATIENCE
 from tests.serving import processes
 from tests.serving.conftest import MAX_BATCH, QuietListing, assert_same
 from tfgen.publishing.sampler import Sampler
@@ -81,7 +82,9 @@ class Front:
         self.process.send_signal(signum)
         with contextlib.suppress(ConnectionRefusedError):
             while True:
-                socket.create_connection(("127.0.0.1", urlsplit(self.address).port), 60).close()
+                socket.create_connection(
+                    ("127.0.0.1", urlsplit(self.address).port), PATIENCE
+                ).close()
                 time.sleep(0.01)
 
     def _replace(self, process: subprocess.Popen[str]) -> None:
@@ -91,7 +94,7 @@ class Front:
         self.process = processes.start(self.folder, "--port", port, *self.flags)
         assert processes.read_address(self.process) == self.address
 
-    def end(self, signum: signal.Signals, timeout: float = 60) -> tuple[str, str]:
+    def end(self, signum: signal.Signals, timeout: float = PATIENCE) -> tuple[str, str]:
         """Ends the process by a signal; returns what else it printed."""
         self.process.send_signal(signum)
         return self.process.communicate(timeout=timeout)
@@ -101,7 +104,9 @@ class Front:
 def backend(folder: Path) -> Iterator[Backend]:
     catalog = Catalog(folder)
     models = Backend(catalog, MAX_BATCH)
-    with running(create_app(models, QuietListing(catalog, DataImages()), Settings())) as url:
+    with running(
+        create_app(models, QuietListing(catalog, DataImages()), Settings(timeout=PATIENCE))
+    ) as url:
         models.url = url
         models.front = Front(folder, "--backend", url, "--models", "vae-tiny", "--quiet")
         yield models
@@ -116,12 +121,12 @@ def vae(folder: Path) -> Sampler:
 
 def test_it_lists_and_answers(backend: Backend, vae: Sampler) -> None:
     address = backend.front.address
-    content = requests.get(f"{address}/page/models.json", timeout=60).json()
+    content = requests.get(f"{address}/page/models.json", timeout=PATIENCE).json()
     (model,) = content["models"]
     assert (model["name"], model["family"], model["image_shape"]) == ("vae-tiny", "vae", [6, 6, 1])
     body = {"signature_name": "latents", "inputs": [7, 11]}
     path = "/v1/models/vae-tiny:predict"
-    answer = requests.post(address + path, json=body, timeout=60).json()
+    answer = requests.post(address + path, json=body, timeout=PATIENCE).json()
     assert_same(answer["outputs"], vae.call("latents", seed=np.int32([7, 11]))["latents"])
 
 
@@ -149,18 +154,18 @@ def test_a_second_ctrl_c_does_not_wait_for_answers(
 
     def predict(*_: object) -> bytes:
         begun.set()
-        opened.wait(60)
+        opened.wait(PATIENCE)
         return b"{}"
 
     monkeypatch.setattr(backend, "predict", predict)
     front = Front(folder, "--backend", backend.url, "--models", "vae-tiny", "--quiet")
     with ThreadPoolExecutor(1) as clients:
         address = f"{front.address}/v1/models/vae-tiny:predict"
-        answer = clients.submit(requests.post, address, data=b"{}", timeout=60)
-        assert begun.wait(60)
+        answer = clients.submit(requests.post, address, data=b"{}", timeout=PATIENCE)
+        assert begun.wait(PATIENCE)
         front.stop_listening(signal.SIGINT)
         try:
-            assert front.end(signal.SIGINT, timeout=20) == ("", "")
+            assert front.end(signal.SIGINT, timeout=PATIENCE) == ("", "")
         finally:
             opened.set()
         assert isinstance(answer.exception(), requests.ConnectionError)
@@ -169,7 +174,7 @@ def test_a_second_ctrl_c_does_not_wait_for_answers(
 
 def test_ctrl_c_is_the_usual_end_and_quiet_says_nothing(backend: Backend) -> None:
     front = backend.front
-    assert requests.get(front.address, timeout=60).status_code == 200
-    assert requests.get(f"{front.address}/nothing", timeout=60).status_code == 404
+    assert requests.get(front.address, timeout=PATIENCE).status_code == 200
+    assert requests.get(f"{front.address}/nothing", timeout=PATIENCE).status_code == 404
     assert front.end(signal.SIGINT) == ("", "")
     assert front.process.returncode == 0

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from tests.commands import PATIENCE
 from tests.serving.conftest import StubModels, stub_serving, wait_for
 from tfgen.serving import connection
 from tfgen.serving.app import READERS
@@ -31,16 +32,16 @@ class Gate:
 
     def __call__(self, body: bytes) -> bytes:
         self.calls.append(body)
-        self.opened.wait(30)
+        self.opened.wait(PATIENCE)
         return b'{"outputs": []}'
 
 
 def post(url: str, body: bytes = b"{}") -> requests.Response:
-    return requests.post(f"{url}/v1/models/x:predict", data=body, timeout=30)
+    return requests.post(f"{url}/v1/models/x:predict", data=body, timeout=PATIENCE)
 
 
 def pending(url: str) -> int:
-    text = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=30).text
+    text = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=PATIENCE).text
     (value,) = (
         line.split()[1] for line in text.splitlines() if line.startswith("tfgen_pending_requests ")
     )
@@ -77,8 +78,8 @@ def test_beyond_the_queue_a_request_is_to_come_later(tmp_path: Path) -> None:
         assert int(refused.headers["Retry-After"]) > 0
         assert "The server is busy" in refused.json()["error"]
         # What needs no computing is answered all the while.
-        assert requests.get(f"{url}/healthz", timeout=30).status_code == 200
-        assert requests.get(f"{url}/v1/models/x", timeout=30).status_code == 200
+        assert requests.get(f"{url}/healthz", timeout=PATIENCE).status_code == 200
+        assert requests.get(f"{url}/v1/models/x", timeout=PATIENCE).status_code == 200
         gate.opened.set()
         assert [future.result().status_code for future in waiting] == [200] * 3
         assert post(url).status_code == 200
@@ -149,7 +150,7 @@ def test_requests_that_need_no_computing_are_bounded_too(
     ):
 
         def status_of(path: str) -> int:
-            return requests.get(url + path, timeout=30).status_code
+            return requests.get(url + path, timeout=PATIENCE).status_code
 
         waiting = [clients.submit(status_of, "/v1/models/x") for _ in range(READERS)]
         wait_for(lambda: len(gate.calls) == READERS)
@@ -174,12 +175,12 @@ def test_an_answer_that_is_not_read_is_given_up(
     monkeypatch.setattr(connection, "SEND_TIMEOUT", 0.2)
     with stub_serving(tmp_path, lambda body: bytes(5 * 10**7)) as url:
         address = urlsplit(url).hostname, urlsplit(url).port
-        with socket.create_connection(address, 30) as client:
+        with socket.create_connection(address, PATIENCE) as client:
             client.sendall(
                 b"POST /v1/models/x:predict HTTP/1.1\r\nHost: localhost\r\n"
                 b"Content-Length: 2\r\n\r\n{}"
             )
-            assert lost.wait(20)
+            assert lost.wait(PATIENCE)
 
 
 def test_bodies_that_wait_take_only_so_much_memory(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_an_image_comes_with_what_gives_it_again(
     (image,) = commands.npz("sample", *sample[1 : sample.index("--out")])["images"]
     np.testing.assert_array_equal(rounded(image), pixels)
     flags = dict(zip(curl[1:-1:2], curl[2::2], strict=True))
-    answer = requests.post(curl[-1], data=flags["-d"], timeout=60).json()
+    answer = requests.post(curl[-1], data=flags["-d"], timeout=commands.PATIENCE).json()
     np.testing.assert_array_equal(rounded(answer["outputs"][0]), pixels)
 
     with page.expect_download() as download:
@@ -327,7 +327,9 @@ def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) ->
     bits = float(page.locator("[data-bits]").get_attribute("data-bits"))
     inputs = {"images": image.tolist(), "seed": [0]}
     body = {"signature_name": "log_prob", "inputs": inputs}
-    answer = requests.post(f"{url}/v1/models/flow:predict", json=body, timeout=60).json()
+    answer = requests.post(
+        f"{url}/v1/models/flow:predict", json=body, timeout=commands.PATIENCE
+    ).json()
     np.testing.assert_allclose(bits, answer["outputs"]["bits_per_dim"][0], rtol=1e-6)
     expect(page.locator(".scale-row")).to_have_count(4)
 

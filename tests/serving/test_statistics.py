@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.commands import PATIENCE
 from tests.serving.conftest import SHAPE, wait_for
 from tfgen.publishing.sampler import Sampler
 from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
@@ -194,7 +195,7 @@ def test_it_ends_even_if_it_is_closed_just_when_it_wakes(pool: Pool) -> None:
     collection.start(pool)
     collection._wake.set()
     assert collection._thread is not None
-    collection._thread.join(10)
+    collection._thread.join(PATIENCE)
     assert not collection._thread.is_alive()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import requests
 
+from tests.commands import PATIENCE
 from tests.serving.conftest import MAX_BATCH, MAX_BODY, serving, stub_serving
 from tfgen.serving import connection
 
@@ -134,7 +135,7 @@ def send(url: str, method: str, path: str, body: Any) -> requests.Response:
     request = requests.Request(method, url, data=None if method == "GET" else data)
     prepared = request.prepare()
     prepared.url = url + path  # not normalized
-    return requests.Session().send(prepared, timeout=60)
+    return requests.Session().send(prepared, timeout=PATIENCE)
 
 
 def assert_error(status: int, body: bytes, expected: int, message: str) -> None:
@@ -146,7 +147,7 @@ def assert_error(status: int, body: bytes, expected: int, message: str) -> None:
 
 def assert_answers(url: str) -> None:
     """Asserts that the server answers a right request."""
-    answer = CLIENT.post(f"{url}{VAE}:predict", json=SEEDS, timeout=60).json()
+    answer = CLIENT.post(f"{url}{VAE}:predict", json=SEEDS, timeout=PATIENCE).json()
     assert np.shape(answer["outputs"]) == (1, 6, 6, 1)
 
 
@@ -227,7 +228,7 @@ def test_what_is_wrong_on_the_wire_is_refused(
     hasty: str, url: str, parts: list[bytes], status: int, message: str
 ) -> None:
     assert_error(*exchange(hasty, *parts), status, message)
-    assert requests.get(f"{hasty}/healthz", timeout=30).json() == {"status": "ok"}
+    assert requests.get(f"{hasty}/healthz", timeout=PATIENCE).json() == {"status": "ok"}
 
 
 def test_a_body_that_is_cut_off_is_refused(url: str) -> None:
@@ -245,7 +246,7 @@ def test_a_client_that_goes_away_does_no_harm(url: str, capfd: pytest.CaptureFix
         HEAD + b"Content-Length: 99\r\n\r\n{",
         HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body,
     ):
-        with socket.create_connection(address, 30) as client:
+        with socket.create_connection(address, PATIENCE) as client:
             client.sendall(sent)
     assert_answers(url)
     assert capfd.readouterr() == ("", "")
@@ -262,9 +263,9 @@ def test_a_slow_head_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_large_body_is_refused_to_a_client_that_sends_all_of_it(url: str) -> None:
     with requests.Session() as session:
         for _ in range(3):
-            response = session.post(f"{url}{VAE}:predict", data=b" " * 2 * 10**7, timeout=60)
+            response = session.post(f"{url}{VAE}:predict", data=b" " * 2 * 10**7, timeout=PATIENCE)
             assert_error(response.status_code, response.content, 413, "larger than 0.1 MB")
-        answer = session.post(f"{url}{VAE}:predict", json=SEEDS, timeout=60)
+        answer = session.post(f"{url}{VAE}:predict", json=SEEDS, timeout=PATIENCE)
         assert answer.status_code == 200
 
 
@@ -313,7 +314,7 @@ def test_the_end_of_a_body_does_not_count_as_a_head(
 
 def test_wrong_requests_leave_nothing_behind(url: str) -> None:
     def held() -> float:
-        text = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=30).text
+        text = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=PATIENCE).text
         return sum(
             float(line.split()[1])
             for line in text.splitlines()
@@ -321,7 +322,7 @@ def test_wrong_requests_leave_nothing_behind(url: str) -> None:
         )
 
     for name in ("a", "b", "c"):
-        requests.post(f"{url}/v1/models/{name}:predict", data=b"x" * MAX_BODY, timeout=30)
-    text = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=30).text
+        requests.post(f"{url}/v1/models/{name}:predict", data=b"x" * MAX_BODY, timeout=PATIENCE)
+    text = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=PATIENCE).text
     assert 'model_name="a"' not in text and 'status="NOT_FOUND"' in text
     assert held() == 0

@@ -11,10 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.commands import PACKAGE, ROOT
-
-# Long enough for a machine that does other work; nothing waits for it in a test that passes.
-PATIENCE = 400
+from tests.commands import PACKAGE, PATIENCE, ROOT
 
 
 def free_ports(count: int) -> list[int]:

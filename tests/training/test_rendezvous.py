@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import PATIENCE
 from tests.training.cluster_processes import free_ports
 from tfgen.errors import UsageError, WorkError
 from tfgen.training import rendezvous
@@ -124,7 +125,7 @@ def test_a_process_that_does_not_belong_ends_all_with_one_line(
     ]
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(call) for call in calls]
-        assert last_is_there.wait(60)  # so it is told too
+        assert last_is_there.wait(PATIENCE)  # so it is told too
         futures.append(pool.submit(join, stranger, versions, MINUTES, nothing))
     for future in futures:
         with pytest.raises(UsageError, match=message) as caught:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.commands import PATIENCE
 from tfgen.callbacks import SampleMonitor
 from tfgen.errors import InterruptedRunError, UsageError, WorkError
 from tfgen.models.flow.config import FlowConfig
@@ -292,7 +293,7 @@ def test_killed_process_resumes_bit_equal(whole: Path, tiny_data: Path, tmp_path
     code = "import sys; from cli.train import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "vae", "--preset", "mlp", *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + PATIENCE
     while (
         not list(path.glob("checkpoints/step-*"))
         and process.poll() is None

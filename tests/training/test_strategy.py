@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.commands import python
+from tests.commands import PATIENCE, python
 
 MIRRORED = """
 import sys
@@ -81,7 +81,10 @@ np.savez(sys.argv[1], *vae.get_weights(), loss=np.ravel(history["loss"]))
 def test_mirrored_replicas_draw_their_own_noise_and_learn(tmp_path: Path) -> None:
     out = tmp_path / "out.npz"
     done = subprocess.run(
-        [sys.executable, "-c", MIRRORED, str(out)], capture_output=True, text=True, timeout=200
+        [sys.executable, "-c", MIRRORED, str(out)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     with np.load(out) as result:
@@ -162,7 +165,7 @@ def test_two_workers_end_with_equal_weights(tmp_path: Path) -> None:
             subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         )
     for worker in workers:
-        _, errors = worker.communicate(timeout=200)
+        _, errors = worker.communicate(timeout=PATIENCE)
         assert worker.returncode == 0, errors[-2000:]
     with np.load(tmp_path / "0.npz") as first, np.load(tmp_path / "1.npz") as second:
         for name in first.files:

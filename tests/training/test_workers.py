@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.commands import PACKAGE
-from tests.training.cluster_processes import PATIENCE, Process, free_ports, start
+from tests.commands import PACKAGE, PATIENCE
+from tests.training.cluster_processes import Process, free_ports, start
 from tests.training.test_run import assert_same_end
 from tfgen.training.folder import RunFolder
 

@@ -54,14 +54,15 @@ def rows(saved_models: Path, name: str | None = None) -> Iterator[Row]:
     versions.check_folder(saved_models)
     if name is not None:
         versions.find(name, saved_models)
+    for entry in versions.names(saved_models) if name is None else [name]:
+        for number in versions.version_numbers(saved_models / entry):
+            yield _row(Version(entry, number, saved_models / entry / str(number)))
     shipped = versions.shipped_folder()
-    bases = (
-        [saved_models] if saved_models.resolve() == shipped.resolve() else [saved_models, shipped]
-    )
-    for base in bases:
-        for entry in versions.names(base) if name is None else [name]:
-            for number in versions.version_numbers(base / entry):
-                yield _row(Version(entry, number, base / entry / str(number)))
+    if saved_models.resolve() != shipped.resolve():
+        for entry in versions.shipped_names():
+            if name in (None, entry):
+                number = versions.SHIPPED
+                yield _row(Version(entry, number, shipped / entry / str(number)))
 
 
 def describe(manifest: Mapping[str, Any]) -> str:
@@ -134,10 +135,7 @@ def _row(version: Version) -> Row:
     except TfgenError as error:
         return row._replace(settings=str(error))
     run, evaluation = mapping(manifest, "run"), mapping(manifest, "evaluation")
-    # By its number too: in a checkout, versions that are trained there are in the same folder.
-    is_shipped = version.number == versions.SHIPPED and version.path.resolve().is_relative_to(
-        versions.shipped_folder().resolve()
-    )
+    is_shipped = versions.is_shipped(version.path)
     return row._replace(
         epochs=str(_epochs_done(manifest) or ""),
         published="shipped" if is_shipped else str(manifest.get("published", "")),

@@ -69,6 +69,21 @@ def shipped_folder() -> Path:
     return Path(__file__).resolve().parents[2] / "saved_models"
 
 
+def shipped_names() -> list[str]:
+    """The names of the shipped versions, sorted."""
+    folder = shipped_folder()
+    return [name for name in names(folder) if SHIPPED in version_numbers(folder / name)]
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether a version's folder is that of a shipped version.
+
+    In a checkout, the folder of the shipped versions also has those that were trained there.
+    """
+    folder = path.absolute().parents[1]
+    return path.name == str(SHIPPED) and folder.resolve() == shipped_folder().resolve()
+
+
 def version_numbers(folder: Path) -> list[int]:
     """The numbers of the versions in a name's folder, ascending.
 
@@ -116,30 +131,35 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
     """
     check_folder(saved_models)
     check_name(name)
-    for base in (saved_models, shipped_folder()):
-        numbers = version_numbers(base / name)
-        if numbers and (number is None or number in numbers):
-            chosen = numbers[-1] if number is None else number
-            return Version(name, chosen, base / name / str(chosen))
-    known = sorted({*names(saved_models), *names(shipped_folder())})
+    candidates = _candidates(name, saved_models)
+    for version in candidates:
+        if number in (None, version.number):
+            return version
+    known = sorted({*names(saved_models), *shipped_names()})
     if name not in known:
         listing = f"tfgen-sample --list --saved-models {saved_models}"
         raise UsageError(
             f"unknown model {name!r}: it is neither in {saved_models} nor shipped with tfgen"
             f"{hint(name, known, listing)}"
         )
-    numbers = sorted(
-        {*version_numbers(saved_models / name), *version_numbers(shipped_folder() / name)}
-    )
+    numbers = sorted({version.number for version in candidates})
     raise UsageError(f"{name} has no version {number}; it has {', '.join(map(str, numbers))}")
 
 
 def newest(name: str, saved_models: Path) -> Version | None:
     """The newest version of a name, the shipped one if there is none in `saved_models`."""
-    for base in (saved_models, shipped_folder()):
-        if numbers := version_numbers(base / name):
-            return Version(name, numbers[-1], base / name / str(numbers[-1]))
-    return None
+    return next(iter(_candidates(name, saved_models)), None)
+
+
+def _candidates(name: str, saved_models: Path) -> list[Version]:
+    """The versions of a name in a folder, the newest first, and then the shipped one."""
+    versions = [
+        Version(name, number, saved_models / name / str(number))
+        for number in reversed(version_numbers(saved_models / name))
+    ]
+    if name in shipped_names():
+        versions.append(Version(name, SHIPPED, shipped_folder() / name / str(SHIPPED)))
+    return versions
 
 
 def find_run(run: Mapping[str, Any], name: str, saved_models: Path) -> Path | None:

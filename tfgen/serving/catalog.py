@@ -116,11 +116,17 @@ class Catalog:
         shipped = versions.shipped_folder()
         entries = read_folder(shipped)
         if self.saved_models.resolve() != shipped.resolve():
+            # Of a checkout's folder, without the versions that were trained there.
+            entries = {
+                name: {number: entry for number, entry in numbers.items() if entry.shipped}
+                for name, numbers in entries.items()
+            }
             for name, numbers in read_folder(self.saved_models).items():
                 entries[name] = entries.get(name, {}) | numbers
         return {
             name: dict(sorted(numbers.items(), reverse=True))
             for name, numbers in sorted(entries.items())
+            if numbers
         }
 
     def find(self, name: str, number: int | None = None) -> list[Entry]:
@@ -238,7 +244,6 @@ class Catalog:
 
 def read_folder(folder: Path) -> dict[str, dict[int, Entry]]:
     """The versions in a folder that tfgen has published, by name and number."""
-    is_shipped = folder.resolve() == versions.shipped_folder().resolve()
     entries: dict[str, dict[int, Entry]] = {}
     for name in versions.names(folder):
         for number in versions.version_numbers(folder / name):
@@ -248,10 +253,8 @@ def read_folder(folder: Path) -> dict[str, dict[int, Entry]]:
             except OSError:  # it has gone, or is no version
                 continue
             if versions.is_version(path):
-                # In a checkout, versions that are trained there are in the same folder.
-                shipped = is_shipped and number == versions.SHIPPED
                 stamp = status.st_ino, status.st_mtime_ns
-                entry = Entry(Version(name, number, path), shipped, stamp)
+                entry = Entry(Version(name, number, path), versions.is_shipped(path), stamp)
                 entries.setdefault(name, {})[number] = entry
     return entries
 

@@ -31,6 +31,14 @@ def status(step: str) -> Iterator[None]:
         _show_last()
 
 
+def note(line: str) -> None:
+    """Prints a line on standard error, above the status if one is shown."""
+    erase = "\r\x1b[K" if _steps else ""
+    print(f"{erase}{line}", file=sys.stderr)
+    if _steps:
+        _show_last()
+
+
 def _show_last() -> None:
     # Back to the start of the line, and erase it.
     line = f"\r\x1b[K{_steps[-1]} …"[: _columns() + 3] if _steps else "\r\x1b[K"
