@@ -26,4 +26,3 @@ def test_a_slow_precision_is_said_once(
         assert commands.main("train", [str(word) for word in words]) == 0
     error = capsys.readouterr().err
     assert error.count("\n") == error.count("no instructions for bfloat16") == lines
-
