@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -71,28 +70,18 @@ def product_flops() -> float:
 
 def environment() -> dict[str, Any]:
     """Date, machine and versions, for `json.dump`."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    versions = {**machine.package_versions(), "torch": torch.__version__, "tfgen": __version__}
     return {
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "machine": {
-            "cpu": names[0] if names else platform.processor() or platform.machine(),
-            "cores": usable_cores(),
-            "torch_threads": torch.get_num_threads(),
-        },
-        "versions": {
-            "tfgen": __version__,
-            **machine.package_versions(),
-            "torch": torch.__version__,
-        },
+        "machine": {**machine.describe(), "torch_threads": torch.get_num_threads()},
+        "versions": versions,
     }
 
 
 def print_environment(report: dict[str, Any]) -> None:
     """Prints the machine and the versions of a report."""
     versions = ", ".join(f"{name} {report['versions'][name]}" for name in ("tensorflow", "torch"))
-    print(f"\n{report['machine']['cpu']}, {report['machine']['cores']} cores; {versions}")
+    print(f"\n{report['machine']['processor']}, {report['machine']['cores']} cores; {versions}")
     print(f"{report['date']}\n")
 
 

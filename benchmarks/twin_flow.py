@@ -5,18 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import twins
 from torch import nn
 from torch.nn import functional
-from twins import (
-    GivenNoise,
-    Twin,
-    array,
-    channels_first,
-    dense,
-    load_network,
-    normal,
-    residual,
-)
 
 from tfgen.errors import UsageError
 from tfgen.models.flow.config import FlowConfig
@@ -30,8 +21,11 @@ _HALVINGS = 24
 _LEVELS = 256
 
 
-class BytesTwin(Twin):
+class BytesTwin(twins.Twin):
     """What the flows share: events of bytes, and a step on −log p(x).
+
+    A subclass has `build(config)`, which creates the networks, and `log_prob(events)`: log p of
+    events `[B, C, H, W]`, nats, `[B]`.
 
     Raises:
         UsageError: the configuration is not like that of a preset with a twin.
@@ -42,17 +36,9 @@ class BytesTwin(Twin):
         self.build(config.model)
         self.prepare()
 
-    def build(self, config: FlowConfig) -> None:
-        """Creates the networks."""
-        raise NotImplementedError
-
     def dequantize(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """u `[B, C, H, W]` in 0…1 for images of floats, and log q(u|x), `[B]`: uniform noise."""
         return torch.rand_like(images), torch.zeros(len(images))
-
-    def log_prob(self, events: torch.Tensor) -> torch.Tensor:
-        """log p of events `[B, C, H, W]`, nats, `[B]`."""
-        raise NotImplementedError
 
     def events(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Events of `uint8[B, C, H, W]`, and their log|det| − log q(u|x), `[B]`."""
@@ -69,12 +55,11 @@ class BytesTwin(Twin):
         events, log_det = self.events(images)
         loss = -(self.log_prob(events) + log_det).mean()
         self.minimize(loss)
-        bits: torch.Tensor = loss.detach() / (math.prod(images.shape[1:]) * math.log(2))
-        return bits
+        return loss.detach() / (math.prod(images.shape[1:]) * math.log(2))
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
         """log p of events."""
-        return [self.log_prob(channels_first(_events(images))).numpy()]
+        return [self.log_prob(twins.channels_first(_events(images))).numpy()]
 
     @staticmethod
     def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
@@ -110,7 +95,7 @@ class DenseFlowTwin(BytesTwin):
         half = height * width // 2
         widths = [half, *config.hidden]
         self.couplings = nn.ModuleList(
-            nn.Sequential(*dense(widths), nn.Linear(widths[-1], 2 * half))
+            nn.Sequential(*twins.dense(widths), nn.Linear(widths[-1], 2 * half))
             for _ in range(config.couplings)
         )
         self.normalize = self.compiled(self._normalize)
@@ -136,7 +121,7 @@ class DenseFlowTwin(BytesTwin):
     def load(self, model: Any) -> None:
         """Takes over the weights of a dense `tfgen.Flow`."""
         for network, step in zip(self.couplings, model.flow_steps, strict=True):
-            load_network(network, step.conditioner.layers)
+            twins.load_network(network, step.conditioner.layers)
 
 
 # --- mixture couplings ----------------------------------------------------------------------------
@@ -241,7 +226,7 @@ def unsqueeze(images: torch.Tensor) -> torch.Tensor:
 def make_conditioner(inputs: int, channels: int, blocks: int, outputs: int) -> nn.Sequential:
     """A convolutional network of gated residual blocks."""
     first, last = nn.Conv2d(inputs, channels, 3, padding=1), nn.Conv2d(channels, outputs, 1)
-    return nn.Sequential(first, *residual(blocks, channels), last)
+    return nn.Sequential(first, *twins.residual(blocks, channels), last)
 
 
 class Step(nn.Module):
@@ -274,9 +259,9 @@ class Step(nn.Module):
 
     def load(self, step: Any) -> None:
         """Takes over the weights of a `tfgen.models.flow.steps.FlowStep`."""
-        load_network(self.conditioner, step.conditioner.layers)
+        twins.load_network(self.conditioner, step.conditioner.layers)
         for name in ("shift", "log_scale", "lower", "upper", "log_diagonal", "permutation"):
-            getattr(self, name).copy_(array(getattr(step, name)))
+            getattr(self, name).copy_(twins.array(getattr(step, name)))
         self.inverse.copy_(torch.linalg.inv(self.matrix()))
 
     def adapt(self, state: torch.Tensor) -> None:
@@ -433,33 +418,22 @@ class FlowTwin(BytesTwin):
             step.load(layer)
         learned = model.dequantization.conditioners
         for network, keras_network in zip(self.dequantization, learned, strict=True):
-            load_network(network, keras_network.layers)
+            twins.load_network(network, keras_network.layers)
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """log p of events, the outputs of the learned conditioners, u and log q."""
-        events = channels_first(_events(images))
-        inputs = squeeze(events)[:, :1].repeat(1, 6 * events.shape[1], 1, 1)
-        learned = [network(inputs).permute(0, 2, 3, 1).numpy() for network in self.dequantization]
-        epsilon = channels_first(_epsilon(images))
-        u, log_q = self.dequantize(channels_first(images).float(), epsilon)
-        drawn = [u.permute(0, 2, 3, 1).numpy(), log_q.numpy()]
-        return [*super().outputs(images), *learned, *drawn]
+        """log p of events, u, and log q(u|x)."""
+        epsilon = twins.channels_first(_epsilon(images))
+        u, log_q = self.dequantize(twins.channels_first(images).float(), epsilon)
+        return [*super().outputs(images), u.permute(0, 2, 3, 1).numpy(), log_q.numpy()]
 
     @staticmethod
     def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
-        """log p of events, the outputs of the learned conditioners, u and log q."""
-        events = _events(images)
-        inputs = np.repeat(events[:, ::2, ::2, :1], 6 * events.shape[3], axis=3)
-        learned = [network(inputs).numpy() for network in model.dequantization.conditioners]
-        drawn = model.dequantization.draw(images, GivenNoise(_epsilon(images)), "float32")
-        return [
-            *BytesTwin.outputs_of(model, images),
-            *learned,
-            *(part.numpy() for part in drawn),
-        ]
+        """log p of events, u, and log q(u|x)."""
+        drawn = model.dequantization.draw(images, twins.GivenNoise(_epsilon(images)), "float32")
+        return [*BytesTwin.outputs_of(model, images), *(part.numpy() for part in drawn)]
 
 
 def _epsilon(images: np.ndarray) -> np.ndarray:
     """Standard normal noise in the shape of squeezed images."""
     batch, height, width, channels = images.shape
-    return normal(batch, height // 2, width // 2, 4 * channels)
+    return twins.normal(batch, height // 2, width // 2, 4 * channels)

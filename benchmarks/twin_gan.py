@@ -7,18 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import twins
 from torch import nn
 from torch.nn import functional
-from twins import (
-    Average,
-    Twin,
-    channels_first,
-    inputs_to_channels_first,
-    load_layers,
-    make_adam,
-    normal,
-    outputs_to_channels_first,
-)
 
 from tfgen.errors import UsageError
 from tfgen.models.gan.config import GANConfig
@@ -28,7 +19,7 @@ from tfgen.settings.training import RunConfig
 LEAK = 0.2
 
 
-class GANTwin(Twin):
+class GANTwin(twins.Twin):
     """Generator and discriminator and their step, with a non-saturating or a relativistic loss.
 
     Batches are divisible by the number of images in a pack.
@@ -59,12 +50,12 @@ class GANTwin(Twin):
         rate, betas = config.options.learning_rate, (model.beta_1, model.beta_2)
         rates = rate, rate * model.discriminator_rate
         self.optimizers = [
-            make_adam(network.parameters(), rate, betas)
+            twins.make_adam(network.parameters(), rate, betas)
             for network, rate in zip((self.generator, self.discriminator), rates, strict=True)
         ]
         norm_moments = [b for b in self.generator.buffers() if b.is_floating_point()]
         averaged = [*self.generator.parameters(), *norm_moments]
-        self.average = Average(averaged, model.ema_decay) if model.ema_decay else None
+        self.average = twins.Average(averaged, model.ema_decay) if model.ema_decay else None
         self.steps = 0
 
     def _generate(self, latents: torch.Tensor) -> torch.Tensor:
@@ -77,8 +68,7 @@ class GANTwin(Twin):
         with self.precision():
             features = self.discriminator[:-1](packs)
         # The last layer has float32.
-        logits: torch.Tensor = self.discriminator[-1](features.float())[:, 0]
-        return logits
+        return self.discriminator[-1](features.float())[:, 0]
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Images `[B, H, W, C]` in 0…1 of latents `[B, D]`."""
@@ -134,28 +124,28 @@ class GANTwin(Twin):
 
     def load(self, model: Any) -> None:
         """Takes over the weights of a `tfgen.GAN`."""
-        for network, layers in (
-            (self.generator, model.generator.layers),
-            (self.discriminator, model.discriminator.layers),
+        for network, keras_network in (
+            (self.generator, model.generator),
+            (self.discriminator, model.discriminator),
         ):
-            for names, kinds in _KINDS.items():
-                modules = [module for module in network.modules() if type(module) in kinds]
-                load_layers(modules, created(layers, names))
-        outputs_to_channels_first(linear(self.generator)[-1], self.smallest)
-        inputs_to_channels_first(linear(self.discriminator)[0], self.smallest)
+            for kind in _KINDS:
+                modules = [module for module in network.modules() if kind_of(module) == kind]
+                twins.load_layers(modules, created(keras_network.layers, kind))
+        twins.outputs_to_channels_first(twins.linear(self.generator)[-1], self.smallest)
+        twins.inputs_to_channels_first(twins.linear(self.discriminator)[0], self.smallest)
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
         """Generated events, channels last, and logits of images or their packs."""
         self.eval()
-        latents = torch.from_numpy(normal(len(images), self.config.latent_dim))
+        latents = torch.from_numpy(twins.normal(len(images), self.config.latent_dim))
         generated = self._generate(latents).permute(0, 2, 3, 1)
-        logits = self._discriminate(channels_first(images) / 127.5 - 1)
+        logits = self._discriminate(twins.channels_first(images) / 127.5 - 1)
         return [generated.numpy(), logits.numpy()]
 
     @staticmethod
     def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
         """Generated events, and logits of images or their packs."""
-        latents = normal(len(images), model.latent_dim)
+        latents = twins.normal(len(images), model.latent_dim)
         events = (images / 127.5 - 1).astype(np.float32)
         logits = model.discriminate(model.pack(events))
         return [model.generate(latents).numpy(), logits.numpy()]
@@ -183,11 +173,6 @@ def check_config(config: GANConfig, times: int) -> None:
             "the twins of gan are like its presets mlp, dcgan and packed, for sides that can be "
             "halved often enough, and images, for sides of 32, 64, …"
         )
-
-
-def linear(network: nn.Sequential) -> list[nn.Linear]:
-    """The dense layers of a network."""
-    return [module for module in network if isinstance(module, nn.Linear)]
 
 
 def created(layers: Iterable[Any], name: str) -> list[Any]:
@@ -253,17 +238,17 @@ def residual(config: GANConfig, channels: Sequence[int], smallest: Shape) -> Net
     generator = [
         nn.Linear(config.latent_dim, flat),
         nn.Unflatten(1, smallest),
-        *itertools.starmap(GeneratorBlock, itertools.pairwise(falling)),
+        *itertools.starmap(generator_block, itertools.pairwise(falling)),
         *doubling(falling[-1], channels[0]),
         nn.BatchNorm2d(channels[0]),
         nn.ReLU(),
-        nn.Conv2d(channels[0], depth, 3, padding=1),
+        convolution(channels[0], depth),
     ]
     discriminator = [
-        nn.Conv2d(depth, channels[0], 3, padding=1),
+        convolution(depth, channels[0]),
         nn.LeakyReLU(LEAK),
-        HalvingConv2d(channels[0], channels[1]),
-        *itertools.starmap(DiscriminatorBlock, itertools.pairwise(channels[1:])),
+        *halving(channels[0], channels[1]),
+        *itertools.starmap(discriminator_block, itertools.pairwise(channels[1:])),
         nn.LeakyReLU(LEAK),
         nn.Flatten(),
         nn.Linear(flat, 1, bias=False),
@@ -271,80 +256,65 @@ def residual(config: GANConfig, channels: Sequence[int], smallest: Shape) -> Net
     return generator, discriminator
 
 
-class DoublingConv2d(nn.Conv2d):
-    """Nearest-neighbour upsampling and a 3 × 3 convolution."""
+class Block(nn.Module):
+    """A residual block: main(x) + bypass(x)."""
 
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__(inputs, outputs, 3, padding=1)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """`[B, C, H, W] → [B, D, 2 H, 2 W]`."""
-        return super().forward(functional.interpolate(inputs, scale_factor=2))
-
-
-class HalvingConv2d(nn.Conv2d):
-    """A 3 × 3 convolution and average pooling."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__(inputs, outputs, 3, padding=1)
+    def __init__(self, main: list[nn.Module], bypass: list[nn.Module]):
+        super().__init__()
+        self.main, self.bypass = nn.Sequential(*main), nn.Sequential(*bypass)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """`[B, C, H, W] → [B, D, H / 2, W / 2]`."""
-        return functional.avg_pool2d(super().forward(inputs), 2)
+        """`[B, C, H, W]` to maps of twice or half the sides."""
+        return self.bypass(inputs) + self.main(inputs)
 
 
-class GeneratorBlock(nn.Module):
+def generator_block(inputs: int, outputs: int) -> nn.Module:
     """A pre-activated residual block that doubles the sides."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.main = nn.Sequential(
-            *doubling(inputs, outputs),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(),
-            nn.Conv2d(outputs, outputs, 3, padding=1),
-        )
-        self.bypass = bypass(inputs, outputs)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """`[B, C, H, W] → [B, D, 2 H, 2 W]`."""
-        return functional.interpolate(self.bypass(inputs), scale_factor=2) + self.main(inputs)
+    main = [*doubling(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU()]
+    main.append(convolution(outputs, outputs))
+    return Block(main, [*projection(inputs, outputs), nn.Upsample(scale_factor=2)])
 
 
-class DiscriminatorBlock(nn.Module):
+def discriminator_block(inputs: int, outputs: int) -> nn.Module:
     """A pre-activated residual block without normalization that halves the sides."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.main = nn.Sequential(
-            nn.LeakyReLU(LEAK),
-            HalvingConv2d(inputs, outputs),
-            nn.LeakyReLU(LEAK),
-            nn.Conv2d(outputs, outputs, 3, padding=1),
-        )
-        self.bypass = bypass(inputs, outputs)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """`[B, C, H, W] → [B, D, H / 2, W / 2]`."""
-        return self.bypass(functional.avg_pool2d(inputs, 2)) + self.main(inputs)
+    main = [nn.LeakyReLU(LEAK), *halving(inputs, outputs), nn.LeakyReLU(LEAK)]
+    main.append(convolution(outputs, outputs))
+    return Block(main, [nn.AvgPool2d(2), *projection(inputs, outputs)])
 
 
 def doubling(inputs: int, outputs: int) -> list[nn.Module]:
-    """Batch normalization, ReLU, upsampling and a convolution."""
-    return [nn.BatchNorm2d(inputs), nn.ReLU(), DoublingConv2d(inputs, outputs)]
+    """Batch normalization, ReLU, upsampling to the nearest pixel and a convolution."""
+    convolved = convolution(inputs, outputs, "DoublingConv2D")
+    return [nn.BatchNorm2d(inputs), nn.ReLU(), nn.Upsample(scale_factor=2), convolved]
 
 
-def bypass(inputs: int, outputs: int) -> nn.Module:
-    """The identity, or a 1 × 1 convolution where the number of channels changes."""
-    return nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
+def halving(inputs: int, outputs: int) -> list[nn.Module]:
+    """A convolution and average pooling."""
+    return [convolution(inputs, outputs, "HalvingConv2D"), nn.AvgPool2d(2)]
 
 
-# Names of the classes of Keras layers, and the classes of the twin's modules.
-_KINDS: dict[str, tuple[type[nn.Module], ...]] = {
-    "Dense": (nn.Linear,),
-    "Conv2D": (nn.Conv2d,),
-    "Upsampling": (nn.ConvTranspose2d,),
-    "DoublingConv2D": (DoublingConv2d,),
-    "HalvingConv2D": (HalvingConv2d,),
-    "BatchNormalization": (nn.BatchNorm1d, nn.BatchNorm2d),
+def projection(inputs: int, outputs: int) -> list[nn.Module]:
+    """A 1 × 1 convolution where the number of channels changes."""
+    return [] if inputs == outputs else [nn.Conv2d(inputs, outputs, 1, bias=False)]
+
+
+def convolution(inputs: int, outputs: int, kind: str = "Conv2D") -> nn.Module:
+    """A 3 × 3 convolution; `kind` is the class of the Keras layer with its weights."""
+    module = nn.Conv2d(inputs, outputs, 3, padding=1)
+    module.kind = kind
+    return module
+
+
+def kind_of(module: nn.Module) -> str:
+    """The class of the Keras layer that has the weights of a module."""
+    return getattr(module, "kind", _KERAS_CLASSES.get(type(module).__name__, ""))
+
+
+_KERAS_CLASSES = {
+    "Linear": "Dense",
+    "Conv2d": "Conv2D",
+    "ConvTranspose2d": "Upsampling",
+    "BatchNorm1d": "BatchNormalization",
+    "BatchNorm2d": "BatchNormalization",
 }
+_KINDS = {*_KERAS_CLASSES.values(), "DoublingConv2D", "HalvingConv2D"}

@@ -11,21 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+import twins
 from torch import nn
 from torch.nn import functional
-from twins import (
-    GatedResidual,
-    GivenNoise,
-    Twin,
-    channels_first,
-    dense,
-    inputs_to_channels_first,
-    load_layers,
-    load_network,
-    normal,
-    outputs_to_channels_first,
-    residual,
-)
 
 from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
@@ -45,8 +33,13 @@ _COMPARED_WEIGHT = 0.25
 Terms: TypeAlias = tuple[torch.Tensor, list[torch.Tensor]]
 
 
-class BoundTwin(Twin):
+class BoundTwin(twins.Twin):
     """What the VAEs share: events, likelihood, −ELBO with free bits and KL warm-up, and its step.
+
+    A subclass has `build(config)`, which creates the networks, and `terms(events, noise)`: log
+    p(x|z) and the KL of each level for events `[B, C, H, W]`, which are in 0…1, or in −1…1 for a
+    mixture of logistics, with one sample of z. The noise is standard normal, `[B, D]`, of all
+    levels of latents, that of a level with the channels last; None draws it.
 
     Raises:
         UsageError: the configuration is not like that of a preset with a twin, or a side is not
@@ -78,19 +71,13 @@ class BoundTwin(Twin):
         self.loss = self.compiled(self._loss)
         self.prepare()
 
-    def build(self, config: VAEConfig) -> None:
-        """Creates the networks."""
-        raise NotImplementedError
-
-    def terms(self, events: torch.Tensor, noise: torch.Tensor | None = None) -> Terms:
-        """The terms of the ELBO of events `[B, C, H, W]`, with one sample of z.
-
-        Args:
-            events: in 0…1, or in −1…1 for a mixture of logistics.
-            noise: standard normal, `[B, D]`, of all levels of latents, that of a level with the
-                channels last; None draws it.
-        """
-        raise NotImplementedError
+    def smaller(self, channels: Sequence[int]) -> list[nn.Module]:
+        """Between these numbers of channels: strided convolutions, gated blocks and ReLU."""
+        layers: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise(channels):
+            blocks = twins.residual(self.config.blocks, outputs)
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), *blocks]
+        return layers
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Pixels' probabilities `[B, H, W, C]` of latents `[B, D]`.
@@ -161,8 +148,8 @@ class BoundTwin(Twin):
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
         """log p(x|z), the KL of each level, and the objective, with given noise and KL weight."""
-        events = channels_first(_likely_events(self.config, images))
-        noise = torch.from_numpy(normal(len(images), self.config.latents))
+        events = twins.channels_first(_likely_events(self.config, images))
+        noise = torch.from_numpy(twins.normal(len(images), self.config.latents))
         log_likelihood, kls = self.terms(events, noise)
         self.kl_weight.fill_(_COMPARED_WEIGHT)
         values = [log_likelihood, *kls, self.objective(log_likelihood, kls)]
@@ -172,7 +159,7 @@ class BoundTwin(Twin):
     def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
         """log p(x|z), the KL of each level, and the objective, with given noise and KL weight."""
         events = _likely_events(model.config, images)
-        noise = GivenNoise(normal(len(images), model.latent_dim)[:, None])
+        noise = twins.GivenNoise(twins.normal(len(images), model.latent_dim)[:, None])
         log_likelihoods, _, kls = model.sampled_terms(events, noise)
         bound = model.elbo(events, noise, training=True).bound(_COMPARED_WEIGHT)
         return [value.numpy() for value in (log_likelihoods[0], *kls, -bound)]
@@ -210,32 +197,30 @@ class VAETwin(BoundTwin):
     def build(self, config: VAEConfig) -> None:
         """Creates encoder and decoder."""
         flat, depth = math.prod(self.smallest), config.image_shape[2]
-        smaller = itertools.pairwise([depth, *self.widths])
         self.encoder = nn.Sequential(
-            *itertools.chain(*(self._halved(*channels) for channels in smaller)),
+            *self.smaller([depth, *self.widths]),
             nn.Flatten(),
-            *dense([flat, *config.hidden]),
+            *twins.dense([flat, *config.hidden]),
             nn.Linear([flat, *config.hidden][-1], 2 * config.latent_dim),
         )
         hidden = [config.latent_dim, *config.hidden[::-1]]
         larger = itertools.pairwise([*self.widths[::-1], self.output_channels])
         self.decoder = nn.Sequential(
-            *dense(hidden),
+            *twins.dense(hidden),
             nn.Linear(hidden[-1], flat),
             nn.Unflatten(1, self.smallest),
             *itertools.chain(*(self._doubled(*channels) for channels in larger)),
         )
 
-    def _halved(self, inputs: int, outputs: int) -> list[nn.Module]:
-        """A strided convolution, gated blocks and ReLU."""
-        return [nn.Conv2d(inputs, outputs, 4, 2, 1), *residual(self.config.blocks, outputs)]
-
     def _doubled(self, inputs: int, outputs: int) -> list[nn.Module]:
         """Gated blocks, ReLU and a transposed convolution."""
-        return [*residual(self.config.blocks, inputs), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
+        return [
+            *twins.residual(self.config.blocks, inputs),
+            nn.ConvTranspose2d(inputs, outputs, 4, 2, 1),
+        ]
 
     def terms(self, events: torch.Tensor, noise: torch.Tensor | None = None) -> Terms:
-        """See `BoundTwin.terms`; there is one level."""
+        """See `BoundTwin`; there is one level."""
         with self.precision():
             parameters = self.encoder(events)
         mean, raw_scale = parameters.float().chunk(2, dim=1)
@@ -248,11 +233,10 @@ class VAETwin(BoundTwin):
 
     def load(self, model: Any) -> None:
         """Takes over the weights of a `tfgen.VAE`."""
-        load_network(self.encoder, model.encoder.layers)
-        load_network(self.decoder, model.decoder.layers)
-        linear = [[m for m in net if isinstance(m, nn.Linear)] for net in self.children()]
-        inputs_to_channels_first(linear[0][0], self.smallest)
-        outputs_to_channels_first(linear[1][-1], self.smallest)
+        twins.load_network(self.encoder, model.encoder.layers)
+        twins.load_network(self.decoder, model.decoder.layers)
+        twins.inputs_to_channels_first(twins.linear(self.encoder)[0], self.smallest)
+        twins.outputs_to_channels_first(twins.linear(self.decoder)[-1], self.smallest)
 
 
 # --- the hierarchy --------------------------------------------------------------------------------
@@ -267,18 +251,14 @@ class HierarchyTwin(BoundTwin):
         """Creates the bottom-up network, the blocks whose outputs the levels get, and these."""
         *larger, width = self.widths
         sides = [config.image_shape[2], *larger]
-        stages = [
-            [nn.Conv2d(inputs, outputs, 4, 2, 1), *residual(config.blocks, outputs)]
-            for inputs, outputs in itertools.pairwise(sides)
-        ]
         smallest = nn.Conv2d(sides[-1], width, 4, 2, 1)
-        self.encoder = nn.Sequential(*itertools.chain(*stages), smallest)
+        self.encoder = nn.Sequential(*self.smaller(sides), smallest)
         count = -(-config.levels // _LEVELS_PER_BLOCK)
-        self.features = nn.ModuleList(GatedResidual(width) for _ in range(count))
+        self.features = nn.ModuleList(twins.GatedResidual(width) for _ in range(count))
         self.decoder = TopDown(config, self.widths, self.smallest, self.output_channels)
 
     def terms(self, events: torch.Tensor, noise: torch.Tensor | None = None) -> Terms:
-        """See `BoundTwin.terms`; there are the dense level and those below it."""
+        """See `BoundTwin`; there are the dense level and those below it."""
         with self.precision():
             features = [self.features[0](self.encoder(events))]
             for block in self.features[1:]:
@@ -292,25 +272,27 @@ class HierarchyTwin(BoundTwin):
         self, features: Sequence[torch.Tensor], noise: torch.Tensor | None
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The maps of the last level, and the KL of each level, on the path of the posterior."""
-        decoder = self.decoder
-        parts = None if noise is None else decoder.split(noise)
-        mean, log_stddev = moments(decoder.top_moments(features[-1].flatten(1)))
-        epsilon = torch.randn_like(mean) if parts is None else parts[0]
-        kls = [kl_of_noise(mean, log_stddev)]
-        maps = self.laid_out(decoder.first_maps(mean + torch.exp(log_stddev) * epsilon))
-        for index, level in enumerate(decoder.levels):
-            source = features[-1 - index // _LEVELS_PER_BLOCK]
-            prior_mean, prior_log_stddev = level.prior(maps)
-            mean, log_stddev = level.posterior(maps, source, prior_log_stddev)
-            epsilon = torch.randn_like(mean) if parts is None else parts[1 + index]
+        decoder, kls = self.decoder, []
+
+        def draw(mean: torch.Tensor, log_stddev: torch.Tensor) -> torch.Tensor:
+            epsilon = torch.randn_like(mean) if noise is None else decoder.split(noise)[len(kls)]
             kls.append(kl_of_noise(mean, log_stddev))
-            sample = mean + torch.exp(log_stddev) * epsilon
+            return mean + torch.exp(log_stddev) * epsilon
+
+        top = draw(*moments(decoder.top_moments(features[-1].flatten(1))))
+        maps = self.laid_out(decoder.first_maps(top))
+        for index, level in enumerate(decoder.levels):
+            prior_mean, prior_log_stddev = moments(level.prior_moments(maps))
+            source = features[-1 - index // _LEVELS_PER_BLOCK]
+            joined = torch.relu(level.join(torch.cat([maps, source], dim=1)))
+            shift, log_stddev = moments(level.moments(joined))
+            sample = draw(shift * torch.exp(-prior_log_stddev), log_stddev)
             maps = level.advance(maps, prior_mean + torch.exp(prior_log_stddev) * sample)
         return maps, kls
 
     def load(self, model: Any) -> None:
         """Takes over the weights of a hierarchical `tfgen.VAE`."""
-        load_network(nn.ModuleList([self.encoder, self.features]), model.encoder.layers)
+        twins.load_network(nn.ModuleList([self.encoder, self.features]), model.encoder.layers)
         self.decoder.load(model.decoder)
 
 
@@ -340,24 +322,11 @@ class Level(nn.Module):
         self.join = nn.Conv2d(2 * width, width, 1)
         self.moments = nn.Conv2d(width, 2 * channels, 3, padding=1)
         self.expand = nn.Conv2d(channels, width, 1)
-        self.block = GatedResidual(width)
-
-    def prior(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and log σ of z given the levels above."""
-        return moments(self.prior_moments(maps))
-
-    def posterior(
-        self, maps: torch.Tensor, features: torch.Tensor, prior_log_stddev: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and log σ of ε given the image and the levels above."""
-        joined = torch.relu(self.join(torch.cat([maps, features], dim=1)))
-        shift, log_stddev = moments(self.moments(joined))
-        return shift * torch.exp(-prior_log_stddev), log_stddev
+        self.block = twins.GatedResidual(width)
 
     def advance(self, maps: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """The maps for the next level, of z."""
-        advanced: torch.Tensor = self.block(maps + self.expand(latents))
-        return advanced
+        return self.block(maps + self.expand(latents))
 
 
 class TopDown(nn.Module):
@@ -382,7 +351,7 @@ class TopDown(nn.Module):
             Level(config.level_channels, widths[-1]) for _ in range(config.levels)
         )
         larger = [
-            [nn.ConvTranspose2d(wide, narrow, 4, 2, 1), *residual(config.blocks, narrow)]
+            [nn.ConvTranspose2d(wide, narrow, 4, 2, 1), *twins.residual(config.blocks, narrow)]
             for wide, narrow in itertools.pairwise(widths[::-1])
         ]
         self.tail = nn.Sequential(nn.ReLU(), *itertools.chain(*larger))
@@ -408,19 +377,17 @@ class TopDown(nn.Module):
         top, *parts = self.split(latents)
         maps = self.first_maps(top)
         for level, epsilon in zip(self.levels, parts, strict=True):
-            mean, log_stddev = level.prior(maps)
+            mean, log_stddev = moments(level.prior_moments(maps))
             maps = level.advance(maps, mean + torch.exp(log_stddev) * epsilon)
-        outputs: torch.Tensor = self.last(self.tail(maps))
-        return outputs
+        return self.last(self.tail(maps))
 
     def load(self, decoder: Any) -> None:
         """Takes over the weights of tfgen's `TopDown`."""
         top, *levels = decoder.levels
-        load_layers([self.top_moments, self.top_expand], [top.moments, top.expand])
-        inputs_to_channels_first(self.top_moments, self.smallest)
-        outputs_to_channels_first(self.top_expand, self.smallest)
+        twins.load_layers([self.top_moments, self.top_expand], [top.moments, top.expand])
+        twins.inputs_to_channels_first(self.top_moments, self.smallest)
+        twins.outputs_to_channels_first(self.top_expand, self.smallest)
         for module, level in zip(self.levels, levels, strict=True):
             layers = [level.prior_moments, level.join, level.moments, level.expand, level.block]
-            load_network(module, layers)
-        tail = nn.ModuleList([self.tail, self.last])
-        load_network(tail, decoder.tail)
+            twins.load_network(module, layers)
+        twins.load_network(nn.ModuleList([self.tail, self.last]), decoder.tail)

@@ -40,6 +40,14 @@ TOLERANCE = 1e-5
 class Twin(nn.Module):
     """A model and its training step.
 
+    Each family's twin has these methods:
+
+    - `step(images)`: one training step on `uint8[B, C, H, W]`; returns the mean of the compared
+      value.
+    - `load(model)`: takes over the weights of tfgen's model.
+    - `outputs(images)` and `outputs_of(model, images)`: values that depend on all weights, of the
+      twin and of tfgen's model, as arrays, for images `uint8[B, H, W, C]`.
+
     Args:
         config: of the run; a subclass refuses, with a `UsageError`, a model that it is no twin of.
         way: one of `WAYS`.
@@ -56,29 +64,12 @@ class Twin(nn.Module):
         super().__init__()
         self.config, self.options, self.way = config.model, config.options, way
 
-    def step(self, images: torch.Tensor) -> torch.Tensor:
-        """One training step on `uint8[B, C, H, W]`; the mean of the value that is compared."""
-        raise NotImplementedError
-
     def adapt(self, images: torch.Tensor) -> None:
         """Sets what a model of the family takes from its first images, before the first step."""
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Images `[B, H, W, C]` in 0…1 of latents `[B, D]`."""
         raise UsageError(f"the twin {type(self).__name__} does not generate images")
-
-    def load(self, model: Any) -> None:
-        """Takes over the weights of tfgen's model."""
-        raise NotImplementedError
-
-    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """What `outputs_of` computes, by the twin."""
-        raise NotImplementedError
-
-    @staticmethod
-    def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
-        """Values that depend on all weights of tfgen's model, for images `uint8[B, H, W, C]`."""
-        raise NotImplementedError
 
     def prepare(self) -> None:
         """Creates the only optimizer and the average; called once there are all parameters."""
@@ -162,7 +153,7 @@ def rate_factor(options: TrainingOptions, steps: int) -> Callable[[int], float]:
     return factor
 
 
-def make(config: RunConfig, way: str = "eager") -> Twin:
+def make(config: RunConfig, way: str = "eager") -> Any:
     """The twin of a run's model.
 
     Raises:
@@ -174,8 +165,7 @@ def make(config: RunConfig, way: str = "eager") -> Twin:
         raise UsageError(f"{' '.join(key)} has no twin in PyTorch; there are twins of {pairs}")
     torch.manual_seed(config.options.seed)
     module, name = CLASSES[key]
-    twin: Twin = getattr(importlib.import_module(module), name)(config, way)
-    return twin
+    return getattr(importlib.import_module(module), name)(config, way)
 
 
 def why_unavailable(way: str) -> str:
@@ -343,6 +333,11 @@ def products(network: nn.Module) -> list[nn.Module]:
     """All dense layers and convolutions of a module, in the order in which they were created."""
     kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     return [module for module in network.modules() if isinstance(module, kinds)]
+
+
+def linear(network: nn.Sequential) -> list[nn.Linear]:
+    """The dense layers of a network."""
+    return [module for module in network if isinstance(module, nn.Linear)]
 
 
 def load_network(network: nn.Module, layers: Iterable[Any]) -> None:
