@@ -48,10 +48,11 @@ class GANTwin(twins.Twin):
         self.fast_generator = self.compiled(self._generate)
         self.fast_discriminator = self.compiled(self._discriminate)
         rate, betas = config.options.learning_rate, (model.beta_1, model.beta_2)
-        rates = rate, rate * model.discriminator_rate
         self.optimizers = [
-            twins.make_adam(network.parameters(), rate, betas)
-            for network, rate in zip((self.generator, self.discriminator), rates, strict=True)
+            twins.make_adam(self.generator.parameters(), rate, betas),
+            twins.make_adam(
+                self.discriminator.parameters(), rate * model.discriminator_rate, betas
+            ),
         ]
         norm_moments = [b for b in self.generator.buffers() if b.is_floating_point()]
         averaged = [*self.generator.parameters(), *norm_moments]
