@@ -295,11 +295,6 @@ def print_report(report: dict[str, Any]) -> None:
         print(f"| {cell['name']} | {cell['batch']} | {' | '.join(numbers)} |")
     print()
     for cell in report["cells"]:
-        for side, agreed in cell["agreement"].items():
-            print(
-                f"{cell['name']} batch {cell['batch']}: {side} has {agreed['equal']:.4%} of the "
-                f"pixels within half a level, the largest difference is {agreed['largest']:.1e}"
-            )
         if cell["batch"] == 1:
             print(
                 f"{cell['name']}, one image: the export takes {cell['summary']['call_ratio']:.2f} "

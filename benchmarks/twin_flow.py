@@ -391,14 +391,11 @@ class FlowTwin(BytesTwin):
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Images `[B, H, W, C]` in 0…1, whole numbers of 1/255, of latents `[B, D]`."""
         height, width, depth = self.config.image_shape
-        last = len(self.scales) - 1
-        # A scale has 4 · 2^scale · depth channels and passes on half of them, but for the last.
-        shapes = [
-            (height // 2 ** (scale + 1), width // 2 ** (scale + 1), depth * 2 ** (scale + 1))
-            for scale in range(last)
-        ]
-        smallest = height // 2 ** (last + 1), width // 2 ** (last + 1), depth * 2 ** (last + 2)
-        shapes = [smallest, *reversed(shapes)]
+        scales = range(1, len(self.scales) + 1)
+        shapes = [[height // 2**n, width // 2**n, depth * 2**n] for n in scales]
+        # The last scale passes on no channels.
+        shapes[-1][2] *= 2
+        shapes.reverse()
         flat = latents.split([math.prod(shape) for shape in shapes], dim=1)
         state: torch.Tensor | None = None
         for steps, part, shape in zip(list(self.scales)[::-1], flat, shapes, strict=True):
