@@ -1,7 +1,6 @@
 """The moments at which `kill_workers.py` kills a process of a training, recognized from outside.
 
-The files of the run, the temporary folders and the ports in use say what the processes do. Linux
-only: the ports are those in `/proc/net`.
+The files of the run and the temporary folders say what the processes do.
 """
 
 import contextlib
@@ -22,12 +21,10 @@ MODELS = {
     "flow": "--preset mlp --couplings 2 --hidden 16",
     "classifier": "--preset conv --channels 4 --units 8",
 }
-# The states of a TCP connection, as the kernel writes them.
-_LISTENS, _CONNECTED = "0A", "01"
 
 
 class View(NamedTuple):
-    """What the files and the ports say of a training.
+    """What the files say of a training.
 
     Attributes:
         has_run: whether there is a run directory.
@@ -35,8 +32,6 @@ class View(NamedTuple):
         rows: epochs in the log of metrics.
         is_writing: whether a checkpoint is being written.
         is_publishing: whether a version is being written.
-        has_met: whether the chief listens no longer, and is connected.
-        tensorflow: whether TensorFlow's server listens in worker 1.
     """
 
     has_run: bool
@@ -44,8 +39,6 @@ class View(NamedTuple):
     rows: int
     is_writing: bool
     is_publishing: bool
-    has_met: bool
-    tensorflow: bool
 
 
 class Training:
@@ -63,7 +56,6 @@ class Training:
         self.family, self.folder, self.number, self.steps = family, folder, number, steps
         self.run = RunFolder(folder / "disk0" / "run")
         self.saved_models = folder / "disk0" / "saved_models"
-        self.ports: list[int] = []
         self._data = data
         self._old: set[Path] = set()
 
@@ -79,22 +71,17 @@ class Training:
     def prepare(self) -> list[int]:
         """Forgets what killed processes have left; returns the ports of the next ones."""
         self._old = set(self._temporary())
-        self.ports = free_ports(2)
-        return self.ports
+        return free_ports(2)
 
     def look(self) -> View:
-        """What the files and the ports say at this moment."""
+        """What the files say at this moment."""
         folders = [path.parent for path in self._temporary() if path not in self._old]
-        states = set() if self.run.config.exists() else set(port_states())
-        chief, worker = self.ports
         return View(
             self.run.path.exists(),
             self.newest_step(),
             len(self.run.read_metrics()),
             self.run.checkpoints in folders,
             self.saved_models / self.family in folders,
-            (chief, _CONNECTED) in states and (chief, _LISTENS) not in states,
-            (worker, _LISTENS) in states,
         )
 
     def newest_step(self) -> int:
@@ -115,14 +102,6 @@ def entries(folder: Path) -> list[str]:
     return []
 
 
-def port_states() -> Iterator[tuple[int, str]]:
-    """The local port and the state of each TCP connection, as the kernel writes it."""
-    for name in ("tcp", "tcp6"):
-        for line in Path("/proc/net", name).read_text().splitlines()[1:]:
-            _, local, _, state, *_ = line.split()
-            yield int(local.rpartition(":")[2], 16), state
-
-
 # --- moments ----------------------------------------------------------------------------
 
 
@@ -140,9 +119,8 @@ class Moment(NamedTuple):
     settle: Callable[[int], float] = lambda number: 0.0
 
 
-def _meet(training: Training, view: View) -> bool:
-    is_met = view.tensorflow if training.number // 2 % 2 else view.has_met
-    return is_met and not view.has_run
+def _start(training: Training, view: View) -> bool:
+    return not view.has_run
 
 
 def _train(training: Training, view: View) -> bool:
@@ -167,8 +145,7 @@ def _publish(training: Training, view: View) -> bool:
 
 
 MOMENTS = (
-    # The workers have got the chief's first message by then; while TensorFlow starts, they have it.
-    Moment("they connect", _meet, lambda n: 0.0 if n // 2 % 2 else 0.2 + 0.4 * n),
+    Moment("they start", _start, lambda n: 2.0 + 0.8 * n),
     Moment("in the middle of an epoch", _train),
     Moment("the chief writes a checkpoint", _write),
     # Longer than the last step, which follows the last checkpoint of an epoch.

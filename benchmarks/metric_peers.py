@@ -2,67 +2,65 @@
 
     pip install torch torchvision torch-fidelity==0.4.0 prdc==0.2
     python benchmarks/metric_peers.py samples/ mnist
-    python benchmarks/metric_peers.py samples.npz others/ --size 32
+    python benchmarks/metric_peers.py samples.npz others/
 
-Both arguments are a folder of pictures, an NPZ file, or the name of a data set, whose test images
-are taken. Of the larger set, the first images are taken, as many as the smaller one has.
+Both arguments are a folder of PNG files of one size, an NPZ file with `images`, or the name of a
+data set, whose test images are taken. Of the larger set, the first images are taken, as many as the
+smaller one has.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
+from PIL import Image
+from prdc import compute_prdc
+from torch_fidelity import metric_fid, metric_kid
 
 import tfgen
 from tfgen.evaluation.coverage import NEIGHBOURS, coverage
 from tfgen.evaluation.distances import fid, kernel_mmd, kid
-from tfgen.evaluation.images import find_images, read_image_set
 from tfgen.evaluation.random_network import RandomNetwork
 
 
-def read(what: str, shape: tuple[int, int, int], data_dir: Path | None) -> np.ndarray:
+def read(source: str, data_dir: Path | None) -> np.ndarray:
     """Images `uint8[N, H, W, C]` of a folder, of an NPZ file or of a data set's test split."""
-    source = find_images(what, Path("saved_models"))
-    if source is None:
-        return tfgen.load_data(what, data_dir).test.images
-    return read_image_set(what, source, shape, 10**9, 0).images
+    path = Path(source)
+    if path.is_dir():
+        images = np.stack([np.asarray(Image.open(file)) for file in sorted(path.glob("*.png"))])
+        return images if images.ndim == 4 else images[..., None]
+    if path.is_file():
+        with np.load(path) as stored:
+            images = stored["images"]
+        return images if images.dtype == np.uint8 else np.round(255 * images).astype(np.uint8)
+    return tfgen.load_data(source, data_dir).test.images
 
 
 def peers(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
     """The metrics of torch-fidelity and prdc."""
-    import torch
-    from prdc import compute_prdc
-    from torch_fidelity import metric_fid, metric_kid
-
-    statistics = [
-        metric_fid.fid_features_to_statistics(torch.from_numpy(part.astype(np.float64)))
-        for part in (samples, real)
+    samples, real = samples.astype(np.float64), real.astype(np.float64)
+    moments = [
+        metric_fid.fid_features_to_statistics(torch.from_numpy(part)) for part in (samples, real)
     ]
-    result = dict(metric_fid.fid_statistics_to_metric(*statistics, verbose=False))
+    distance = metric_fid.fid_statistics_to_metric(*moments, verbose=False)
     # Of all images at once: the subsets of torch-fidelity's KID are drawn at random.
-    arguments = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_coef0": 1}
-    n = min(len(samples), 1000)
-    parts = (samples[:n].astype(np.float64), real[:n].astype(np.float64))
-    result["kernel_mmd"] = float(metric_kid.kernel_mmd(*parts, **arguments))
-    prdc = compute_prdc(
-        real_features=real.astype(np.float64),
-        fake_features=samples.astype(np.float64),
-        nearest_k=NEIGHBOURS,
-    )
-    return {"fid": result.pop(metric_fid.KEY_METRIC_FID), **result, **prdc}
+    kernel = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_coef0": 1}
+    return {
+        "fid": distance[metric_fid.KEY_METRIC_FID],
+        "kernel_mmd": float(metric_kid.kernel_mmd(samples[:1000], real[:1000], **kernel)),
+        **compute_prdc(real_features=real, fake_features=samples, nearest_k=NEIGHBOURS),
+    }
 
 
 def main() -> None:
-    """Print both values of each metric, and their difference."""
+    """Prints both values of each metric, and their difference."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("samples")
     parser.add_argument("real")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--size", type=int, default=28, help="of images in files (default: 28)")
-    parser.add_argument("--channels", type=int, default=1, help="of images in files (default: 1)")
     arguments = parser.parse_args()
-    shape = (arguments.size, arguments.size, arguments.channels)
-    sets = [read(what, shape, arguments.data_dir) for what in (arguments.samples, arguments.real)]
+    sets = [read(source, arguments.data_dir) for source in (arguments.samples, arguments.real)]
     n = min(map(len, sets))
     network = RandomNetwork(n)
     samples, real = (network.extract(images[:n]).features for images in sets)

@@ -22,6 +22,7 @@ all cores.
 
 Rates do not include compilation, whose time in the first round is printed in a column of its own.
 The first compilation of a run takes longer, because it also compiles headers that the others share.
+PyTorch is in the extra [bench].
 """
 
 import argparse
@@ -34,28 +35,23 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import measuring
 import numpy as np
-from sample_report import SIDES, describe, print_report
-from tfgen.cli._command import run_command
-from tfgen.cli._flags import Parser
-from train_epoch import PRODUCTS_A_ROUND, busy_seconds, product_flops, timed
-from train_report import usable_cores
+import torch
+import twins
+from torch.utils.flop_counter import FlopCounterMode
 
-from tfgen.errors import UsageError, WorkError
-from tfgen.publishing.versions import SHIPPED, Version, find, read_manifest, shipped_folder
-from tfgen.publishing.versions import names as published_names
+from tfgen.errors import TfgenError, WorkError
+from tfgen.publishing.versions import SHIPPED, Version, find, names, read_manifest, shipped_folder
+from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.quiet import import_quietly
 
-if TYPE_CHECKING:
-    from tfgen.publishing.opening import Sampler
-
-PROG = "sample"
 BATCHES = (1, 64, 1024)
+# What is compared: a published version, its peer in eager PyTorch, and under `torch.compile`.
+SIDES = ("export", "eager", "compiled")
 # Shortest measurement in seconds; an equally long warm-up precedes it.
 LEAST_SECONDS = 0.5
 # Measurements of each side per round.
@@ -69,80 +65,28 @@ LEVEL = 1 / 255
 
 # Latents `float32[B, D]` to images `float32[B, H, W, C]`.
 Decode = Callable[[np.ndarray], np.ndarray]
+# What was measured of a version at a batch size, by name, as `json.dump` takes it.
+Cell = dict[str, Any]
 
 
-@dataclass
-class Cell:
-    """What was measured of one export at one batch size.
-
-    Attributes:
-        name: of the export.
-        family: of its model.
-        batch: images a call.
-        flops: of the products and convolutions of one image, a multiply-add being two.
-        first_seconds: of each side's first call, in which it is traced or compiled, in the first
-            round.
-        agreement: of each of PyTorch's sides: `largest` difference of pixels from the export's, and
-            share of `equal` ones, in the first round.
-        rates: images a second of each side, `TURNS` numbers a round.
-        others: share of the cores that other processes took, 0 … 1, in each measurement, in their
-            order.
-    """
-
-    name: str
-    family: str
-    batch: int
-    flops: int
-    first_seconds: dict[str, float] = field(default_factory=dict)
-    agreement: dict[str, dict[str, float]] = field(default_factory=dict)
-    rates: dict[str, list[float]] = field(default_factory=lambda: {side: [] for side in SIDES})
-    others: list[float] = field(default_factory=list)
-
-    def summary(self, product: float, smallest: float) -> dict[str, Any]:
-        """Medians, what they are relative to the export, and their share of the product's rate.
-
-        Args:
-            product: rate of the matrix product, FLOP/s.
-            smallest: seconds of the smallest call of a `tf.function`.
-        """
-        median = {side: statistics.median(rates) for side, rates in self.rates.items()}
-        floor = product / self.flops
-        calls = {side: self.batch / rate for side, rate in median.items()}
-        return {
-            "images_per_second": median,
-            "export_to": {side: median["export"] / median[side] for side in SIDES[1:]},
-            "floor_images_per_second": floor,
-            "percent_of_floor": {side: 100 * rate / floor for side, rate in median.items()},
-            # A call of a compiled function takes little beside its compilation.
-            "compile_seconds": self.first_seconds["compiled"] - calls["compiled"],
-            "call_seconds": calls,
-            "call_ratio": calls["export"] / (smallest + min(calls["eager"], calls["compiled"])),
-        }
+def parse() -> argparse.Namespace:
+    """The arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("--names", nargs="+", help="versions (default: all that generate images)")
+    folder_help = "folder whose newest versions are compared (default: the shipped versions)"
+    add("--saved-models", type=Path, help=folder_help)
+    batches_help = f"images a call (default: {' '.join(map(str, BATCHES))})"
+    add("--batches", nargs="+", type=int, default=BATCHES, help=batches_help)
+    rounds_help = "rounds, each in a process of its own (default: %(default)s)"
+    add("--rounds", type=int, default=5, help=rounds_help)
+    add("--json", type=Path, help="JSON file for all numbers")
+    return parser.parse_args()
 
 
-@dataclass
-class Round:
-    """What one process measured.
-
-    Attributes:
-        smallest: seconds of the smallest call of a `tf.function`.
-        cells: one for each version and batch size.
-        products: rates of the matrix product [FLOP/s].
-    """
-
-    smallest: float
-    cells: list[Cell] = field(default_factory=list)
-    products: list[float] = field(default_factory=list)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the benchmark and returns its exit status, which does not depend on how fast anything
-    was."""
-    return run_command(PROG, _body, argv)
-
-
-def _body(argv: list[str]) -> None:
-    arguments = parse(argv)
+def main() -> None:
+    """Measures all rounds and reports."""
+    arguments = parse()
     versions = find_versions(arguments.names, arguments.saved_models)
     # Compiled anew in each run, lest a cache make compilation look quick.
     with tempfile.TemporaryDirectory() as folder:
@@ -152,211 +96,135 @@ def _body(argv: list[str]) -> None:
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
                 measured = pool.submit(measure_round, versions, arguments.batches, number)
                 rounds.append(measured.result())
-    report = describe(
-        merge(rounds),
-        [product for measured in rounds for product in measured.products],
-        statistics.median(measured.smallest for measured in rounds),
-        {"rounds": arguments.rounds, "turns": TURNS, "least_seconds": LEAST_SECONDS},
-    )
+    report = {
+        **measuring.environment(),
+        "run": {"rounds": arguments.rounds, "turns": TURNS, "least_seconds": LEAST_SECONDS},
+        "product_flops_per_second": [product for part in rounds for product in part["products"]],
+        "smallest_call_seconds": statistics.median(part["smallest"] for part in rounds),
+        "cells": merge([part["cells"] for part in rounds]),
+    }
+    for cell in report["cells"]:
+        cell["summary"] = summary(cell, report)
     print_report(report)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def measure_round(versions: Sequence[Version], batches: Sequence[int], number: int) -> Round:
+def find_versions(wanted: Sequence[str] | None, saved_models: Path | None) -> list[Version]:
+    """The versions to compare.
+
+    Args:
+        wanted: names of the published models; None takes all that generate images.
+        saved_models: folder whose newest versions are compared; None takes the shipped versions.
+
+    Raises:
+        UsageError: there is no such name.
+    """
+    folder, number = (shipped_folder(), SHIPPED) if saved_models is None else (saved_models, None)
+    versions = [find(name, folder, number) for name in wanted or names(folder)]
+    return [v for v in versions if wanted or "decode" in read_manifest(v.path)["signatures"]]
+
+
+def measure_round(
+    versions: Sequence[Version], batches: Sequence[int], number: int
+) -> dict[str, Any]:
     """Measures all versions at all batch sizes, in a process that does nothing else.
 
     Raises:
-        WorkError: PyTorch is not installed, or its images differ from the export's.
+        WorkError: PyTorch's images differ from those of a version.
     """
     tf, cores, _ = import_quietly("tfgen.nn.cores", "tfgen.training.run")
-    # The peers compute on the CPU.
+    # PyTorch computes on the CPU.
     tf.config.set_visible_devices([], "GPU")
     # What users of tfgen-sample get.
     cores.share_cores()
-    peers = import_peers()
-    measured = Round(smallest_call(tf))
+    torch.set_num_threads(measuring.usable_cores())
+    opening = importlib.import_module("tfgen.publishing.opening")
+    smallest, cells, products = smallest_call(tf), [], []
     for version in versions:
-        family, sampler, peer = open_pair(version, peers)
-        flops = count_flops(peer, sampler.latent_dim)
+        sampler = opening.Sampler(version)
+        family, twin = open_twin(opening.exported_model(version.path), version)
+        with torch.no_grad(), FlopCounterMode(display=False) as counted:
+            twin.decode(torch.zeros(1, sampler.latent_dim))
         for batch in batches:
-            cell = Cell(version.name, family, batch, flops)
-            measured.cells.append(measure(cell, sampler, peer, number))
-        measured.products += product_flops(PRODUCTS_A_ROUND)
-    return measured
+            cell = {"name": version.name, "family": family, "batch": batch}
+            cell["flops"] = int(counted.get_total_flops())
+            cells.append({**cell, **measure(cell, sampler, twin, number)})
+        products.append(measuring.product_flops())
+    return {"smallest": smallest, "cells": cells, "products": products}
 
 
-def merge(rounds: Sequence[Round]) -> list[Cell]:
-    """The cells of the first round, with the measurements of all rounds."""
-    cells = rounds[0].cells
-    for later in rounds[1:]:
-        for cell, more in zip(cells, later.cells, strict=True):
-            for side in SIDES:
-                cell.rates[side] += more.rates[side]
-            cell.others += more.others
-    return cells
-
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments.
-
-    Raises:
-        UsageError: one is wrong.
-    """
-    parser = Parser(PROG, __doc__)
-    parser.add_argument(
-        "--names",
-        nargs="+",
-        metavar="NAME",
-        help="exports (default: all that have a peer)",
-    )
-    parser.add_argument(
-        "--saved-models",
-        type=Path,
-        metavar="PATH",
-        help="folder of published models, whose newest versions are compared (default: the shipped "
-        "versions)",
-    )
-    parser.add_argument(
-        "--batches",
-        nargs="+",
-        type=int,
-        default=BATCHES,
-        metavar="N",
-        help="images a call (default: 1 64 1024)",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=5,
-        metavar="K",
-        help="rounds, each in a process of its own (default: 5)",
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write all numbers there (default: nowhere)"
-    )
-    arguments = parser.parse(argv)
-    if arguments.rounds < 1:
-        raise UsageError(f"--rounds {arguments.rounds} is too small; the least is 1")
-    if min(arguments.batches) < 1:
-        raise UsageError(f"--batches {min(arguments.batches)} is too small; the least is 1")
-    return arguments
-
-
-def import_peers() -> ModuleType:
-    """`sample_peers.py`, PyTorch having as many threads as there are cores.
-
-    Raises:
-        WorkError: PyTorch is not installed.
-    """
-    try:
-        peers = importlib.import_module("sample_peers")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise WorkError(
-            "the peers need PyTorch, the [bench] extra: pip install '.[bench]'"
-        ) from None
-    peers.torch.set_num_threads(usable_cores())
-    return peers
+def open_twin(model: Any, version: Version) -> tuple[str, Any]:
+    """The family of a version, and PyTorch's twin of its model, with the same weights."""
+    family = read_manifest(version.path)["run"]["family"]
+    twin = twins.make(RunConfig(family, model.config, TrainingOptions()))
+    # An export has the EMA of the weights, if there is one.
+    with model.averaged():
+        twin.load(model)
+    return family, twin.eval()
 
 
 def smallest_call(tf: Any) -> float:
     """Seconds that TensorFlow takes to call a function of one addition; no export can take less."""
     add = tf.function(lambda x: x + 1).get_concrete_function(tf.TensorSpec([None], tf.float32))
     one = tf.constant([1.0])
-    return statistics.median(timed(lambda: add(one))[0] for _ in range(1000))
+    return statistics.median(measuring.timed(lambda: add(one))[0] for _ in range(1000))
 
 
-# --- both sides -------------------------------------------------------------------------
+def merge(rounds: Sequence[list[Cell]]) -> list[Cell]:
+    """The cells of the first round, with the measurements of all rounds."""
+    cells, *others = rounds
+    for later in others:
+        for cell, more in zip(cells, later, strict=True):
+            for side in SIDES:
+                cell["rates"][side] += more["rates"][side]
+            cell["others"] += more["others"]
+    return cells
 
 
-def find_versions(names: Sequence[str] | None, saved_models: Path | None) -> list[Version]:
-    """The versions to compare.
-
-    Args:
-        names: of the published models; None takes all that generate images.
-        saved_models: folder whose newest versions are compared; None takes the shipped versions.
+def measure(cell: Cell, sampler: Any, twin: twins.Twin, number: int) -> Cell:
+    """What the round of this number adds to a cell: first calls, agreement and rates of all sides.
 
     Raises:
-        UsageError: there is no such name, or it generates no images.
+        WorkError: the images of the sides differ.
     """
-    folder, number = (shipped_folder(), SHIPPED) if saved_models is None else (saved_models, None)
-    versions = [find(name, folder, number) for name in names or published_names(folder)]
-    generating = [v for v in versions if "decode" in read_manifest(v.path)["signatures"]]
-    if names and len(generating) < len(versions):
-        raise UsageError(f"{' '.join(names)}: not all of these generate images; leave out the rest")
-    return generating
-
-
-def open_pair(version: Version, peers: ModuleType) -> tuple[str, "Sampler", Any]:
-    """The family of a version, the version itself, and its peer, which has the same weights."""
-    opening = importlib.import_module("tfgen.publishing.opening")
-    family = read_manifest(version.path)["run"]["family"]
-    model = opening.exported_model(version.path)
-    # An export has the EMA of the weights, if there is one.
-    with model.averaged():
-        return family, opening.Sampler(version), peers.PEERS[family](model).eval()
-
-
-def count_flops(peer: Any, latent_dim: int) -> int:
-    """FLOP of the matrix products and convolutions of one image; borders count in full."""
-    torch, counter = (
-        importlib.import_module(name) for name in ("torch", "torch.utils.flop_counter")
-    )
-    with torch.no_grad(), counter.FlopCounterMode(display=False) as counted:
-        peer(torch.zeros(1, latent_dim))
-    return int(counted.get_total_flops())
-
-
-def decoders(sampler: "Sampler", peer: Any) -> dict[str, Decode]:
-    """Each side as a function of arrays, the compiled one for the one batch size that it will
-    see."""
-    torch = importlib.import_module("torch")
+    seeds = np.arange(cell["batch"], dtype=np.int32)
+    latents = sampler.call("latents", seed=seeds)["latents"]
     # What was compiled for other batch sizes would be looked at in each call.
     torch.compiler.reset()
-    compiled = torch.compile(peer, dynamic=False)
-
-    def of(module: Any) -> Decode:
-        def decode(latents: np.ndarray) -> np.ndarray:
-            with torch.inference_mode():
-                images: np.ndarray = module(torch.from_numpy(latents)).numpy()
-                return images
-
-        return decode
-
-    return {
+    sides: dict[str, Decode] = {
         "export": lambda latents: sampler.call("decode", latents=latents)["images"],
-        "eager": of(peer),
-        "compiled": of(compiled),
+        "eager": on_arrays(twin.decode),
+        "compiled": on_arrays(torch.compile(twin.decode, dynamic=False)),
     }
-
-
-def measure(cell: Cell, sampler: "Sampler", peer: Any, number: int) -> Cell:
-    """Fills a cell in the round of this number: first calls, whether their images agree, and the
-    measurements of all sides in turns.
-
-    Raises:
-        WorkError: they do not agree.
-    """
-    latents = sampler.call("latents", seed=np.arange(cell.batch, dtype=np.int32))["latents"]
-    sides = decoders(sampler, peer)
-    images = {}
+    first, images, rates, others = {}, {}, {side: [] for side in SIDES}, []
     for side, decode in sides.items():
-        cell.first_seconds[side], images[side] = timed(lambda decode=decode: decode(latents))
-    for side in SIDES[1:]:
-        cell.agreement[side] = agreement(cell, side, images["export"], images[side])
+        first[side], images[side], _ = measuring.timed(lambda decode=decode: decode(latents))
+    agreed = {side: agreement(cell, images["export"], images[side]) for side in SIDES[1:]}
     for _ in range(TURNS):
         for side, decode in sides.items():
-            rate, others = images_per_second(decode, latents)
-            cell.rates[side].append(rate)
-            cell.others.append(others)
-            told = f"{cell.name:<5} batch {cell.batch:<5} round {number:<3} {side:<9}"
-            print(f"{told}{rate:12.1f} images/s, others {others:6.1%}", flush=True)
-    return cell
+            # A thread prepares an operation when it first runs it, and some only after many calls.
+            repeat(decode, latents)
+            seconds, calls, share = measuring.timed(lambda decode=decode: repeat(decode, latents))
+            rates[side].append(calls * len(latents) / seconds)
+            others.append(share)
+            label = f"{cell['name']:<5} batch {cell['batch']:<5} round {number:<3} {side:<9}"
+            print(f"{label}{rates[side][-1]:12.1f} images/s, others {share:6.1%}", flush=True)
+    return {"first_seconds": first, "agreement": agreed, "rates": rates, "others": others}
 
 
-def agreement(cell: Cell, side: str, ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+def on_arrays(decode: Callable[[torch.Tensor], torch.Tensor]) -> Decode:
+    """A function of tensors as a function of arrays."""
+
+    def decode_array(latents: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            images: np.ndarray = decode(torch.from_numpy(latents)).numpy()
+            return images
+
+    return decode_array
+
+
+def agreement(cell: Cell, ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     """The largest difference of two arrays of images, and the share of pixels that are equal.
 
     Raises:
@@ -365,35 +233,79 @@ def agreement(cell: Cell, side: str, ours: np.ndarray, theirs: np.ndarray) -> di
     difference = np.abs(ours - theirs)
     largest, equal = float(difference.max()), float((difference < LEVEL / 2).mean())
     bytes_agree = equal >= LEAST_EQUAL and largest < 1.5 * LEVEL
-    agree = bytes_agree if cell.family == "flow" else largest <= TOLERANCE
-    if not agree:
+    if not (bytes_agree if cell["family"] == "flow" else largest <= TOLERANCE):
         raise WorkError(
-            f"{side} PyTorch gives other images than {cell.name}: pixels differ by up to "
+            f"PyTorch gives other images than {cell['name']}: pixels differ by up to "
             f"{largest:.6f}, {equal:.3%} are within half a level"
         )
     return {"largest": largest, "equal": equal}
 
 
-def images_per_second(decode: Decode, latents: np.ndarray) -> tuple[float, float]:
-    """Rate of a side over `LEAST_SECONDS` or one call, and the share of the cores that others took
-    in it."""
-    # A thread prepares an operation when it first runs it, and some do so only after many calls.
-    repeat(decode, latents)
-    before = busy_seconds()
-    calls, seconds = repeat(decode, latents)
-    others = (busy_seconds() - before) / (seconds * (os.cpu_count() or 1))
-    return calls * len(latents) / seconds, others
-
-
-def repeat(decode: Decode, latents: np.ndarray) -> tuple[int, float]:
-    """Calls a side until `LEAST_SECONDS` have passed; returns the number of calls and seconds."""
-    calls, seconds, start = 0, 0.0, time.perf_counter()
-    while seconds < LEAST_SECONDS:
+def repeat(decode: Decode, latents: np.ndarray) -> int:
+    """Calls a side until `LEAST_SECONDS` have passed; returns the number of calls."""
+    calls, end = 0, time.perf_counter() + LEAST_SECONDS
+    while calls == 0 or time.perf_counter() < end:
         decode(latents)
         calls += 1
-        seconds = time.perf_counter() - start
-    return calls, seconds
+    return calls
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def summary(cell: Cell, report: dict[str, Any]) -> dict[str, Any]:
+    """Medians, what they are relative to the export, and their share of the product's rate."""
+    median = {side: statistics.median(rates) for side, rates in cell["rates"].items()}
+    floor = statistics.median(report["product_flops_per_second"]) / cell["flops"]
+    calls = {side: cell["batch"] / rate for side, rate in median.items()}
+    peer = min(calls[side] for side in SIDES[1:])
+    return {
+        "images_per_second": median,
+        "export_to": {side: median["export"] / median[side] for side in SIDES[1:]},
+        "percent_of_floor": {side: 100 * rate / floor for side, rate in median.items()},
+        # A call of a compiled function takes little beside its compilation.
+        "compile_seconds": cell["first_seconds"]["compiled"] - calls["compiled"],
+        "call_seconds": calls,
+        "call_ratio": calls["export"] / (report["smallest_call_seconds"] + peer),
+    }
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """The medians as a table."""
+    measuring.print_environment(report)
+    product = statistics.median(report["product_flops_per_second"])
+    print(
+        f"product {product / 1e9:.1f} GFLOP/s; images/s, medians of {report['run']['rounds']} "
+        "rounds; a ratio above 1: the export is faster\n"
+    )
+    print(
+        "| export | batch | export | eager | compiled | export / eager | export / compiled "
+        "| % of the product's rate: export | eager | compiled | MFLOP an image | compilation [s] |"
+    )
+    print("|" + "---|" * 12)
+    for cell in report["cells"]:
+        medians = cell["summary"]
+        numbers = [
+            *(f"{medians['images_per_second'][side]:.1f}" for side in SIDES),
+            *(f"{medians['export_to'][side]:.2f}" for side in SIDES[1:]),
+            *(f"{medians['percent_of_floor'][side]:.1f}" for side in SIDES),
+            f"{cell['flops'] / 1e6:.2f}",
+            f"{medians['compile_seconds']:.1f}",
+        ]
+        print(f"| {cell['name']} | {cell['batch']} | {' | '.join(numbers)} |")
+    print()
+    for cell in report["cells"]:
+        if cell["batch"] == 1:
+            print(
+                f"{cell['name']}, one image: the export takes {cell['summary']['call_ratio']:.2f} "
+                "times the sum of the fastest of PyTorch and the smallest call of a tf.function, "
+                f"{1e6 * report['smallest_call_seconds']:.0f} µs"
+            )
+    measuring.print_void(max(share for cell in report["cells"] for share in cell["others"]))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        main()
+    except TfgenError as error:
+        raise SystemExit(f"sample: {error}") from None

@@ -1,22 +1,13 @@
-"""The flow of the presets `multiscale`, `deep` and `images` in PyTorch, from bytes to latents."""
+"""Flows in PyTorch, from bytes to latents; the multi-scale ones also from latents to bytes."""
 
 import math
 from typing import Any
 
 import numpy as np
 import torch
+import twins
 from torch import nn
 from torch.nn import functional
-from torch_layers import (
-    GatedResidual,
-    array,
-    load_layers,
-    products,
-    products_of,
-    squeeze,
-    unsqueeze,
-)
-from twins import Average, Twin, make_adam
 
 from tfgen.errors import UsageError
 from tfgen.models.flow.config import FlowConfig
@@ -25,16 +16,59 @@ from tfgen.settings.training import RunConfig
 _LARGEST_NOISE = 1 - 2.0**-16  # as in tfgen.models.preprocessing
 _ADAPTATION_IMAGES = 512  # as in tfgen.models.flow.adaptation
 _DEQUANTIZATION_BOUND = 2.0  # of the log-scales, as in tfgen.bijectors.coupling
+# Halvings of a mixture's bisection in float32.
+_HALVINGS = 24
+_LEVELS = 256
 
 
-def conditioner(inputs: int, channels: int, blocks: int, outputs: int) -> nn.Sequential:
-    """A convolutional network of gated residual blocks."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, channels, 3, padding=1),
-        *(GatedResidual(channels) for _ in range(blocks)),
-        nn.ReLU(),
-        nn.Conv2d(channels, outputs, 1),
-    )
+class BytesTwin(twins.Twin):
+    """What the flows share: events of bytes, and a step on −log p(x).
+
+    A subclass has `build(config)`, which creates the networks, and `log_prob(events)`: log p of
+    events `[B, C, H, W]`, nats, `[B]`.
+
+    Raises:
+        UsageError: the configuration is not like that of a preset with a twin.
+    """
+
+    def __init__(self, config: RunConfig, way: str):
+        super().__init__(config, way)
+        self.build(config.model)
+        self.prepare()
+
+    def dequantize(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """u `[B, C, H, W]` in 0…1 for images of floats, and log q(u|x), `[B]`: uniform noise."""
+        return torch.rand_like(images), torch.zeros(len(images))
+
+    def events(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Events of `uint8[B, C, H, W]`, and their log|det| − log q(u|x), `[B]`."""
+        images = images.float()
+        u, log_q = self.dequantize(images)
+        values = (images + u.clamp(max=_LARGEST_NOISE)) / _LEVELS
+        alpha = self.config.alpha
+        logs = [torch.log(alpha / 2 + (1 - alpha) * part) for part in (values, 1 - values)]
+        slopes = math.log1p(-alpha) - logs[0] - logs[1] - math.log(_LEVELS)
+        return logs[0] - logs[1], slopes.sum(dim=(1, 2, 3)) - log_q
+
+    def step(self, images: torch.Tensor) -> torch.Tensor:
+        """One step on −log p; the mean in bits/dim."""
+        events, log_det = self.events(images)
+        loss = -(self.log_prob(events) + log_det).mean()
+        self.minimize(loss)
+        return loss.detach() / (math.prod(images.shape[1:]) * math.log(2))
+
+    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
+        """log p of events."""
+        return [self.log_prob(twins.channels_first(_events(images))).numpy()]
+
+    @staticmethod
+    def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
+        """log p of events."""
+        return [model.event_log_prob(_events(images)).numpy()]
+
+
+def _events(images: np.ndarray) -> np.ndarray:
+    return (images / 127.5 - 1).astype(np.float32)
 
 
 def bounded(raw: torch.Tensor, bound: float) -> torch.Tensor:
@@ -42,39 +76,157 @@ def bounded(raw: torch.Tensor, bound: float) -> torch.Tensor:
     return bound * torch.tanh(raw / bound)
 
 
-def evenly_spread(components: int) -> torch.Tensor:
-    """Initial means of a mixture, `[components, 1, 1, 1]`."""
-    means = torch.linspace(-1, 1, components) if components > 1 else torch.zeros(1)
-    return means[:, None, None, None]
+def log_normal(values: torch.Tensor) -> torch.Tensor:
+    """Standard normal log-density, summed over all but the batch, nats, `[B]`."""
+    return -0.5 * (values.square() + math.log(2 * math.pi)).flatten(1).sum(dim=1)
 
 
-def normalize(
-    changed: torch.Tensor, output: torch.Tensor, spread: torch.Tensor, bound: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A mixture coupling from data to latents.
+class DenseFlowTwin(BytesTwin):
+    """Affine couplings of the two colours of a checkerboard."""
+
+    def build(self, config: FlowConfig) -> None:
+        """Creates the conditioners, from pixels of one colour to shift and scale of the other."""
+        if (config.dequantization, config.num_classes, config.image_shape[2]) != ("uniform", 0, 1):
+            raise UsageError("the dense twin of flow is like its preset mlp, for grey images")
+        height, width, _ = config.image_shape
+        colours = (torch.arange(height)[:, None] + torch.arange(width)) % 2
+        # The white pixels, then the black ones.
+        self.register_buffer("order", torch.argsort(colours.flatten(), stable=True))
+        half = height * width // 2
+        widths = [half, *config.hidden]
+        self.couplings = nn.ModuleList(
+            nn.Sequential(*twins.dense(widths), nn.Linear(widths[-1], 2 * half))
+            for _ in range(config.couplings)
+        )
+        self.normalize = self.compiled(self._normalize)
+
+    def _normalize(self, events: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = list(events.flatten(1)[:, self.order].chunk(2, dim=1))
+        log_det = torch.zeros(len(events))
+        for index, conditioner in enumerate(self.couplings):
+            fixed, changed = index % 2, 1 - index % 2
+            with self.precision():
+                output = conditioner(parts[fixed])
+            shift, raw = output.float().unflatten(1, (-1, 2)).unbind(2)
+            log_scale = bounded(raw, self.config.log_scale_bound)
+            parts[changed] = (parts[changed] - shift) * torch.exp(-log_scale)
+            log_det = log_det - log_scale.sum(dim=1)
+        return torch.cat(parts, dim=1), log_det
+
+    def log_prob(self, events: torch.Tensor) -> torch.Tensor:
+        """log p of events `[B, 1, H, W]`, nats, `[B]`."""
+        latents, log_det = self.normalize(events)
+        return log_det + log_normal(latents)
+
+    def load(self, model: Any) -> None:
+        """Takes over the weights of a dense `tfgen.Flow`."""
+        for network, step in zip(self.couplings, model.flow_steps, strict=True):
+            twins.load_network(network, step.conditioner.layers)
+
+
+# --- mixture couplings ----------------------------------------------------------------------------
+# The components of a mixture are the first axis: `[K, B, C, H, W]`.
+
+
+class Mixture:
+    """A mixture of logistics for each changed entry, with an affine map after its logit.
+
+    x = logit(F(y)) · exp(s) + t with the distribution function F.
 
     Args:
-        changed: the changed part of an event, `[B, C, H, W]`.
-        output: the conditioner's output, `[B, (2 + 3 · components) · C, H, W]`.
+        parameters: the conditioner's outputs, `[2 + 3 K, B, C, H, W]`.
         spread: see `evenly_spread`.
-        bound: of all log-scales.
-
-    Returns:
-        The changed part, normalized, and log|det| of each entry, both `[B, C, H, W]`.
+        bound: of s and of the components' log-scales, nats.
     """
-    parameters = output.float().unflatten(1, (2 + 3 * len(spread), changed.shape[1]))
-    shift, raw_scale = parameters[:, 0], parameters[:, 1]
-    logits, offsets, raw = parameters[:, 2:].split(len(spread), dim=1)
-    log_weights, means = functional.log_softmax(logits, dim=1), offsets + spread
-    log_scales, log_scale = bounded(raw, bound), bounded(raw_scale, bound)
-    t = (changed[:, None] - means) * torch.exp(-log_scales)
-    below = functional.logsigmoid(t)
-    weighted = log_weights + below
-    log_cdf = torch.logsumexp(weighted, dim=1)
-    log_survival = torch.logsumexp(weighted - t, dim=1)
-    log_density = torch.logsumexp(weighted - log_scales + below - t, dim=1)
-    normalized = (log_cdf - log_survival) * torch.exp(log_scale) + shift
-    return normalized, log_density - log_cdf - log_survival + log_scale
+
+    def __init__(self, parameters: torch.Tensor, spread: torch.Tensor, bound: float):
+        self.shift, self.log_scale = parameters[0], bounded(parameters[1], bound)
+        logits, offsets, raw = parameters[2:].split(len(spread))
+        self.log_weights, self.means = functional.log_softmax(logits, dim=0), offsets + spread
+        self.log_scales = bounded(raw, bound)
+
+    def logs(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """log F(y), log(1 − F(y)) and log F′(y)."""
+        t = (y - self.means) * torch.exp(-self.log_scales)
+        below = functional.logsigmoid(t)
+        weighted = self.log_weights + below
+        log_density = torch.logsumexp(weighted - self.log_scales + below - t, dim=0)
+        return torch.logsumexp(weighted, dim=0), torch.logsumexp(weighted - t, dim=0), log_density
+
+    def normalize(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """x of y, and log|dx/dy| of each entry."""
+        log_cdf, log_survival, log_density = self.logs(y)
+        x = (log_cdf - log_survival) * torch.exp(self.log_scale) + self.shift
+        return x, log_density - log_cdf - log_survival + self.log_scale
+
+    def generate(self, x: torch.Tensor) -> torch.Tensor:
+        """y of x, by bisection and one step of Newton's method."""
+        wanted = (x - self.shift) * torch.exp(-self.log_scale)
+        y = solve(wanted, self.log_weights, self.means, self.log_scales)
+        log_cdf, log_survival, log_density = self.logs(y)
+        slope = torch.exp(log_density - log_cdf - log_survival)
+        return y - (log_cdf - log_survival - wanted) / slope
+
+
+def evenly_spread(components: int) -> torch.Tensor:
+    """Initial means of a mixture, `[K, 1, 1, 1, 1]`."""
+    means = torch.linspace(-1, 1, components) if components > 1 else torch.zeros(1)
+    return means[:, None, None, None, None]
+
+
+# The loop is no part of a compiled graph, a halving is a graph of its own: unrolled, a decode took
+# minutes to compile and was then slower than in eager PyTorch.
+@torch.compiler.disable(recursive=False)
+def solve(
+    wanted: torch.Tensor, log_weights: torch.Tensor, means: torch.Tensor, log_scales: torch.Tensor
+) -> torch.Tensor:
+    """y with logit(F(y)) = `wanted`, by bisection."""
+    sign = torch.where(wanted > 0, -1.0, 1.0)
+    wanted, means = -wanted.abs(), sign * means
+    of_each = means + torch.exp(log_scales) * wanted
+    low, high = of_each.amin(dim=0), of_each.amax(dim=0)
+    weights, inverse_scales = torch.exp(log_weights), torch.exp(-log_scales)
+    p = torch.sigmoid(wanted)
+    for _ in range(_HALVINGS):
+        low, high = halve(low, high, p, weights, means, inverse_scales)
+    return sign * (low + high) / 2
+
+
+def halve(
+    low: torch.Tensor,
+    high: torch.Tensor,
+    p: torch.Tensor,
+    weights: torch.Tensor,
+    means: torch.Tensor,
+    inverse_scales: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The half of the bracket that has the solution of F(y) = p."""
+    middle = (low + high) / 2
+    below = (weights * torch.sigmoid((middle - means) * inverse_scales)).sum(dim=0) < p
+    return torch.where(below, middle, low), torch.where(below, high, middle)
+
+
+# --- several scales -------------------------------------------------------------------------------
+
+
+def squeeze(images: torch.Tensor) -> torch.Tensor:
+    """`[B, C, 2 H, 2 W] → [B, 4 C, H, W]`, one pixel of a block after the other."""
+    batch, channels, height, width = images.shape
+    blocks = images.view(batch, channels, height // 2, 2, width // 2, 2)
+    return blocks.permute(0, 3, 5, 1, 2, 4).reshape(batch, 4 * channels, height // 2, width // 2)
+
+
+def unsqueeze(images: torch.Tensor) -> torch.Tensor:
+    """`[B, 4 C, H, W] → [B, C, 2 H, 2 W]`, the inverse of `squeeze`."""
+    batch, channels, height, width = images.shape
+    blocks = images.unflatten(1, (2, 2, channels // 4)).permute(0, 3, 4, 1, 5, 2)
+    return blocks.reshape(batch, channels // 4, 2 * height, 2 * width)
+
+
+def make_conditioner(inputs: int, channels: int, blocks: int, outputs: int) -> nn.Sequential:
+    """A convolutional network of gated residual blocks."""
+    first, last = nn.Conv2d(inputs, channels, 3, padding=1), nn.Conv2d(channels, outputs, 1)
+    return nn.Sequential(first, *twins.residual(blocks, channels), last)
 
 
 class Step(nn.Module):
@@ -82,27 +234,35 @@ class Step(nn.Module):
 
     permutation: torch.Tensor
     spread: torch.Tensor
+    inverse: torch.Tensor
 
     def __init__(self, config: FlowConfig, channels: int, width: int):
         super().__init__()
         self.bound = config.log_scale_bound
         outputs = channels // 2 * (2 + 3 * config.components)
-        self.conditioner = conditioner(channels // 2, width, config.blocks, outputs)
-        nn.init.zeros_(self.conditioner[-1].weight)
-        nn.init.zeros_(self.conditioner[-1].bias)
+        self.conditioner = make_conditioner(channels // 2, width, config.blocks, outputs)
         self.shift = nn.Parameter(torch.zeros(channels))
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.lower = nn.Parameter(torch.zeros(channels, channels))
         self.upper = nn.Parameter(torch.zeros(channels, channels))
         self.log_diagonal = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("permutation", torch.eye(channels)[torch.randperm(channels)])
+        self.register_buffer("permutation", torch.eye(channels))
         self.register_buffer("spread", evenly_spread(config.components))
+        # The inverse of the matrix that was loaded.
+        self.register_buffer("inverse", torch.eye(channels))
 
     def matrix(self) -> torch.Tensor:
         """W = P L U, `[C, C]`, of x = y W."""
         lower = torch.tril(self.lower, -1) + torch.eye(len(self.lower))
         upper = torch.triu(self.upper, 1) + torch.diag(torch.exp(self.log_diagonal))
         return self.permutation @ lower @ upper
+
+    def load(self, step: Any) -> None:
+        """Takes over the weights of a `tfgen.models.flow.steps.FlowStep`."""
+        twins.load_network(self.conditioner, step.conditioner.layers)
+        for name in ("shift", "log_scale", "lower", "upper", "log_diagonal", "permutation"):
+            getattr(self, name).copy_(twins.array(getattr(step, name)))
+        self.inverse.copy_(torch.linalg.inv(self.matrix()))
 
     def adapt(self, state: torch.Tensor) -> None:
         """Starts the normalization so that the channels of a state have mean 0 and variance 1."""
@@ -117,81 +277,86 @@ class Step(nn.Module):
         kept, changed = state.chunk(2, dim=1)
         with precision():
             output = self.conditioner(kept)
-        normalized, slopes = normalize(changed, output, self.spread, self.bound)
+        parameters = output.float().unflatten(1, (-1, changed.shape[1])).movedim(1, 0)
+        changed, slopes = Mixture(parameters, self.spread, self.bound).normalize(changed)
         per_position = self.log_diagonal.sum() - self.log_scale.sum()
         log_det = slopes.sum(dim=(1, 2, 3)) + per_position * math.prod(state.shape[2:])
-        return torch.cat([kept, normalized], dim=1), log_det
+        return torch.cat([kept, changed], dim=1), log_det
+
+    def generate(self, state: torch.Tensor) -> torch.Tensor:
+        """The state one step nearer to data, `[B, C, H, W]`."""
+        kept, changed = state.chunk(2, dim=1)
+        parameters = self.conditioner(kept).unflatten(1, (-1, changed.shape[1])).movedim(1, 0)
+        # The components are contiguous: sums over them are fast so, and under `torch.compile`,
+        # which would leave the channels last, an operation then takes many elements at once.
+        mixture = Mixture(parameters.contiguous(), self.spread, self.bound)
+        state = torch.cat([kept, mixture.generate(changed)], dim=1)
+        state = functional.conv2d(state, self.inverse.T[:, :, None, None])
+        return state * torch.exp(self.log_scale)[:, None, None] + self.shift[:, None, None]
 
 
-class FlowTwin(Twin):
-    """A flow with variational dequantization, and a step on −log p(x).
+class FlowTwin(BytesTwin):
+    """A flow of several scales with variational dequantization."""
 
-    Raises:
-        UsageError: the configuration is not like that of these presets.
-    """
+    spread: torch.Tensor
 
-    def __init__(self, config: RunConfig, way: str):
-        super().__init__(way)
-        model = self.config = config.model
-        wanted = "multiscale", "variational", 0
-        if (model.architecture, model.dequantization, model.num_classes) != wanted:
-            raise UsageError("the twins of flow are like its presets multiscale, deep and images")
-        if not model.components:
-            raise UsageError("the twin of flow has mixture couplings")
-        depth = model.image_shape[2]
+    def build(self, config: FlowConfig) -> None:
+        """Creates the steps of all scales, and the couplings of the noise."""
+        wanted = "variational", 0, True
+        if (config.dequantization, config.num_classes, config.components > 0) != wanted:
+            raise UsageError(
+                "the twins of flow are like its presets mlp, multiscale, deep and images"
+            )
+        depth = config.image_shape[2]
         self.scales = nn.ModuleList(
             nn.ModuleList(
-                Step(model, 4 * depth * 2**scale, model.scale_channels[scale])
-                for _ in range(model.scale_steps[scale])
+                Step(config, 4 * depth * 2**scale, config.scale_channels[scale])
+                for _ in range(config.scale_steps[scale])
             )
-            for scale in range(model.scales)
+            for scale in range(config.scales)
         )
-        outputs = 2 * depth * (2 + 3 * model.dequantization_components)
+        outputs = 2 * depth * (2 + 3 * config.dequantization_components)
         self.dequantization = nn.ModuleList(
-            conditioner(6 * depth, model.dequantization_channels, 1, outputs)
-            for _ in range(model.dequantization_couplings)
+            make_conditioner(6 * depth, config.dequantization_channels, 1, outputs)
+            for _ in range(config.dequantization_couplings)
         )
-        self.register_buffer("spread", evenly_spread(model.dequantization_components))
-        self.clip_norm = config.options.clip_norm
+        self.register_buffer("spread", evenly_spread(config.dequantization_components))
         # One graph for all steps of a scale: to compile a graph of all steps takes many minutes.
         self.take_step = self.compiled(lambda step, state: step(state, self.precision))
-        rate = config.options.learning_rate
-        self.optimizers = [make_adam(self.parameters(), rate, (0.9, 0.999))]
-        self.average = Average(self.parameters(), model.ema_decay) if model.ema_decay else None
 
     def dequantize(
         self, images: torch.Tensor, epsilon: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """u `[B, C, H, W]` in 0…1, and log q(u|x), `[B]`.
+        """u `[B, C, H, W]` in 0…1 for images of floats, and log q(u|x), `[B]`.
 
         Without `epsilon`, `[B, 4 C, H / 2, W / 2]`, it is drawn.
         """
         squeezed = squeeze(images / 127.5 - 1)
         if epsilon is None:
             epsilon = torch.randn_like(squeezed)
-        log_q = -0.5 * (epsilon.square() + math.log(2 * math.pi)).sum(dim=(1, 2, 3))
+        log_q = log_normal(epsilon)
         first, second = epsilon.chunk(2, dim=1)
         # The couplings in the order from ε to u: those with an odd index change the first half.
         for index in reversed(range(len(self.dequantization))):
             fixed, changed = (second, first) if index % 2 else (first, second)
             with self.precision():
                 output = self.dequantization[index](torch.cat([fixed, squeezed], dim=1))
-            changed, slopes = self.couple(changed, output)
+            changed, slopes = self._couple(changed, output.float())
             first, second = (changed, fixed) if index % 2 else (fixed, changed)
             log_q = log_q - slopes.sum(dim=(1, 2, 3))
         values = unsqueeze(torch.cat([first, second], dim=1))
         slopes = functional.logsigmoid(values) + functional.logsigmoid(-values)
         return torch.sigmoid(values), log_q - slopes.sum(dim=(1, 2, 3))
 
-    def couple(
+    def _couple(
         self, changed: torch.Tensor, output: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A coupling of the dequantization, of mixtures or affine, as `normalize`."""
+        """A coupling of the dequantization, of mixtures or affine, and log|det| of each entry."""
+        parameters = output.unflatten(1, (-1, changed.shape[1])).movedim(1, 0)
         if self.config.dequantization_components:
-            return normalize(changed, output, self.spread, _DEQUANTIZATION_BOUND)
-        shift, raw = output.float().chunk(2, dim=1)
-        log_scale = bounded(raw, _DEQUANTIZATION_BOUND)
-        return changed * torch.exp(log_scale) + shift, log_scale
+            return Mixture(parameters, self.spread, _DEQUANTIZATION_BOUND).normalize(changed)
+        log_scale = bounded(parameters[1], _DEQUANTIZATION_BOUND)
+        return changed * torch.exp(log_scale) + parameters[0], log_scale
 
     def log_prob(self, events: torch.Tensor) -> torch.Tensor:
         """log p of events `[B, C, H, W]`, nats, `[B]`."""
@@ -204,19 +369,8 @@ class FlowTwin(Twin):
             latents = state
             if scale < len(self.scales) - 1:
                 state, latents = state.chunk(2, dim=1)
-            normal = latents.square() + math.log(2 * math.pi)
-            log_prob = log_prob - 0.5 * normal.sum(dim=(1, 2, 3))
+            log_prob = log_prob + log_normal(latents)
         return log_prob
-
-    def events(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Events of `uint8[B, C, H, W]`, and their log|det| − log q(u|x), `[B]`."""
-        images = images.float()
-        u, log_q = self.dequantize(images)
-        values = (images + u.clamp(max=_LARGEST_NOISE)) / 256
-        alpha = self.config.alpha
-        logs = [torch.log(alpha / 2 + (1 - alpha) * part) for part in (values, 1 - values)]
-        slopes = math.log1p(-alpha) - logs[0] - logs[1] - math.log(256)
-        return logs[0] - logs[1], slopes.sum(dim=(1, 2, 3)) - log_q
 
     @torch.no_grad()
     def adapt(self, images: torch.Tensor) -> None:
@@ -234,71 +388,49 @@ class FlowTwin(Twin):
                 state, _ = step(state, self.precision)
             state = state.chunk(2, dim=1)[0]
 
-    def step(self, images: torch.Tensor) -> torch.Tensor:
-        """One step on −log p; the mean in bits/dim."""
-        events, log_det = self.events(images)
-        loss = -(self.log_prob(events) + log_det).mean()
-        self.minimize(loss)
-        bits: torch.Tensor = loss.detach() / (math.prod(images.shape[1:]) * math.log(2))
-        return bits
-
-    # --- the same as tfgen's? -----------------------------------------------------------------
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images `[B, H, W, C]` in 0…1, whole numbers of 1/255, of latents `[B, D]`."""
+        height, width, depth = self.config.image_shape
+        scales = range(1, len(self.scales) + 1)
+        shapes = [[height // 2**n, width // 2**n, depth * 2**n] for n in scales]
+        # The last scale passes on no channels.
+        shapes[-1][2] *= 2
+        shapes.reverse()
+        flat = latents.split([math.prod(shape) for shape in shapes], dim=1)
+        state: torch.Tensor | None = None
+        for steps, part, shape in zip(list(self.scales)[::-1], flat, shapes, strict=True):
+            maps = part.unflatten(1, shape).permute(0, 3, 1, 2)
+            state = maps.contiguous() if state is None else torch.cat([state, maps], dim=1)
+            for step in list(steps)[::-1]:
+                state = step.generate(state)
+            state = unsqueeze(state)
+        values = _LEVELS * (torch.sigmoid(state) - self.config.alpha / 2) / (1 - self.config.alpha)
+        return values.floor().clamp(0, _LEVELS - 1).permute(0, 2, 3, 1) / (_LEVELS - 1)
 
     @torch.no_grad()
     def load(self, model: Any) -> None:
         """Takes over the weights of a `tfgen.Flow`."""
         steps = [step for scale in self.scales for step in scale]
         for step, layer in zip(steps, model.flow_steps, strict=True):
-            load_layers(products(step.conditioner), products_of(layer.conditioner.layers))
-            names = "shift", "log_scale", "lower", "upper", "log_diagonal", "permutation"
-            for name in names:
-                getattr(step, name).copy_(array(getattr(layer, name)))
-        for network, keras_network in zip(
-            self.dequantization, model.dequantization.conditioners, strict=True
-        ):
-            load_layers(products(network), products_of(keras_network.layers))
+            step.load(layer)
+        learned = model.dequantization.conditioners
+        for network, keras_network in zip(self.dequantization, learned, strict=True):
+            twins.load_network(network, keras_network.layers)
 
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """log p of events, the outputs of the learned conditioners, u and log q."""
-        events = torch.from_numpy(_events(images)).permute(0, 3, 1, 2)
-        inputs = squeeze(events)[:, :1].repeat(1, 6 * events.shape[1], 1, 1)
-        learned = [network(inputs).permute(0, 2, 3, 1).numpy() for network in self.dequantization]
-        epsilon = torch.from_numpy(_epsilon(images)).permute(0, 3, 1, 2)
-        pixels = torch.from_numpy(images).float().permute(0, 3, 1, 2)
-        u, log_q = self.dequantize(pixels, epsilon)
-        drawn = [u.permute(0, 2, 3, 1).numpy(), log_q.numpy()]
-        return [self.log_prob(events).numpy(), *learned, *drawn]
+        """log p of events, u, and log q(u|x)."""
+        epsilon = twins.channels_first(_epsilon(images))
+        u, log_q = self.dequantize(twins.channels_first(images).float(), epsilon)
+        return [*super().outputs(images), u.permute(0, 2, 3, 1).numpy(), log_q.numpy()]
 
     @staticmethod
     def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
-        """log p of events, the outputs of the learned conditioners, u and log q."""
-        events = _events(images)
-        inputs = np.repeat(events[:, ::2, ::2, :1], 6 * events.shape[3], axis=3)
-        learned = [network(inputs).numpy() for network in model.dequantization.conditioners]
-        drawn = model.dequantization.draw(images, _SameNoise(_epsilon(images)), "float32")
-        return [model.event_log_prob(events).numpy(), *learned, *(part.numpy() for part in drawn)]
-
-
-class _SameNoise:
-    """A noise source that always returns the same array."""
-
-    def __init__(self, values: np.ndarray):
-        self._values = values
-
-    def normal(self, *_: Any) -> np.ndarray:
-        """The array."""
-        return self._values
+        """log p of events, u, and log q(u|x)."""
+        drawn = model.dequantization.draw(images, twins.GivenNoise(_epsilon(images)), "float32")
+        return [*BytesTwin.outputs_of(model, images), *(part.numpy() for part in drawn)]
 
 
 def _epsilon(images: np.ndarray) -> np.ndarray:
-    """Standard normal noise, of a seed, in the shape of squeezed images."""
+    """Standard normal noise in the shape of squeezed images."""
     batch, height, width, channels = images.shape
-    shape = batch, height // 2, width // 2, 4 * channels
-    return np.random.default_rng(0).standard_normal(shape, np.float32)
-
-
-def _events(images: np.ndarray) -> np.ndarray:
-    return (images / 127.5 - 1).astype(np.float32)
-
-
-TWIN = FlowTwin
+    return twins.normal(batch, height // 2, width // 2, 4 * channels)

@@ -1,4 +1,8 @@
-"""The convolutional VAE of the presets `conv` and `images` in PyTorch."""
+"""VAEs in PyTorch: dense and convolutional ones, and hierarchical ones.
+
+As in tfgen, a level's latents are z = μ_p + σ_p ε, and those of the posterior are relative to the
+prior.
+"""
 
 import itertools
 import math
@@ -7,26 +11,21 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+import twins
 from torch import nn
 from torch.nn import functional
-from torch_hierarchy import residual, widths
-from torch_layers import (
-    inputs_to_channels_first,
-    load_layers,
-    outputs_to_channels_first,
-    products,
-    products_of,
-)
-from twins import Average, Twin, make_adam
 
 from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
-from tfgen.settings.model import halved
+from tfgen.settings.model import halved, halvings
 from tfgen.settings.training import RunConfig
 
 _MIN_STDDEV = 1e-7  # as in tfgen.models.vae.distributions
 _LOG_SCALES = (-7.0, 7.0)  # as in tfgen.models.vae.logistic_mixture
 _HALF_BIN = 1 / 255
+# As in tfgen.models.vae.hierarchy.
+_LOG_SCALE_BOUND = 5.0
+_LEVELS_PER_BLOCK = 2
 # Weight of the KL with which the objectives are compared.
 _COMPARED_WEIGHT = 0.25
 
@@ -34,21 +33,35 @@ _COMPARED_WEIGHT = 0.25
 Terms: TypeAlias = tuple[torch.Tensor, list[torch.Tensor]]
 
 
-class BoundTwin(Twin):
+class BoundTwin(twins.Twin):
     """What the VAEs share: events, likelihood, −ELBO with free bits and KL warm-up, and its step.
+
+    A subclass has `build(config)`, which creates the networks, and `terms(events, noise)`: log
+    p(x|z) and the KL of each level for events `[B, C, H, W]`, which are in 0…1, or in −1…1 for a
+    mixture of logistics, with one sample of z. The noise is standard normal, `[B, D]`, of all
+    levels of latents, that of a level with the channels last; None draws it.
 
     Raises:
         UsageError: the configuration is not like that of a preset with a twin, or a side is not
             divisible often enough.
     """
 
+    # Latents to the numbers of the likelihood.
+    decoder: nn.Module
+
     def __init__(self, config: RunConfig, way: str):
-        super().__init__(way)
-        model, options = config.model, config.options
-        self.config, self.clip_norm = model, options.clip_norm
-        self.widths = widths(model)
-        check_config(model, len(self.widths))
-        self.smallest = (self.widths[-1], *halved(model.image_shape, len(self.widths)))
+        super().__init__(config, way)
+        model = config.model
+        times = 0
+        if model.architecture != "dense":
+            times = model.halvings or halvings(model.image_shape)
+        check_config(model, times)
+        # Channels at half the side, at a quarter, and so on.
+        self.widths = [model.channels * min(2**index, 8) for index in range(times)]
+        # Numbers that the decoder has for each pixel.
+        depth = model.image_shape[2]
+        self.output_channels = 10 * model.mixtures if model.is_of_bytes else depth
+        self.smallest = ([depth, *self.widths][-1], *halved(model.image_shape, times))
         centers = (2 * torch.arange(model.mixtures) + 1) / model.mixtures - 1
         self.register_buffer("centers", centers[:, None, None])
         # Weight of the KL. A tensor, because a number would be compiled into the graph.
@@ -56,27 +69,25 @@ class BoundTwin(Twin):
         self.steps = 0
         self.build(model)
         self.loss = self.compiled(self._loss)
-        self.optimizers = [make_adam(self.parameters(), options.learning_rate, (0.9, 0.999))]
-        self.average = Average(self.parameters(), model.ema_decay) if model.ema_decay else None
+        self.prepare()
 
-    def build(self, config: VAEConfig) -> None:
-        """Creates the networks."""
-        raise NotImplementedError
+    def smaller(self, channels: Sequence[int]) -> list[nn.Module]:
+        """Between these numbers of channels: strided convolutions, gated blocks and ReLU."""
+        layers: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise(channels):
+            blocks = twins.residual(self.config.blocks, outputs)
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), *blocks]
+        return layers
 
-    def terms(self, events: torch.Tensor, noise: torch.Tensor | None = None) -> Terms:
-        """The terms of the ELBO of events `[B, C, H, W]`, with one sample of z.
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Pixels' probabilities `[B, H, W, C]` of latents `[B, D]`.
 
-        Args:
-            events: in 0…1, or in −1…1 for a mixture of logistics.
-            noise: standard normal, `[B, D]`, of all levels of latents, that of a level with the
-                channels last; None draws it.
+        Raises:
+            UsageError: the likelihood is of bytes.
         """
-        raise NotImplementedError
-
-    @property
-    def output_channels(self) -> int:
-        """Numbers that the decoder has for each pixel."""
-        return 10 * self.config.mixtures if self.config.is_of_bytes else self.config.image_shape[2]
+        if self.config.is_of_bytes:
+            raise UsageError("only a VAE of binary pixels is compared in sampling")
+        return torch.sigmoid(self.decoder(latents)).permute(0, 2, 3, 1)
 
     def log_likelihood(self, events: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
         """log p(x|z), nats, `[B]`, of events and the decoder's outputs, both channels first."""
@@ -96,17 +107,14 @@ class BoundTwin(Twin):
         logits, rest = outputs.split([k, 9 * k], dim=1)
         means, log_scales, coefficients = rest.unflatten(1, (9, k)).split(3, dim=1)
         red, green, blue = events[:, :, None].unbind(1)
-        means = means + self.centers
-        first, second, third = means.unbind(1)
+        first, second, third = (means + self.centers).unbind(1)
         c10, c20, c21 = torch.tanh(coefficients).unbind(1)
         means = torch.stack([first, second + c10 * red, third + c20 * red + c21 * green], dim=1)
         values = torch.stack([red, green, blue], dim=1)
         precisions = torch.exp(-(log_scales - math.log(k)).clamp(*_LOG_SCALES))
         distances, halves = (values - means) * precisions, _HALF_BIN * precisions
-        above, below = (
-            functional.softplus(-distances - halves),
-            functional.softplus(distances - halves),
-        )
+        above = functional.softplus(-distances - halves)
+        below = functional.softplus(distances - halves)
         inside = torch.log(-torch.expm1(-2 * halves)) - above - below
         bins = torch.where(values < _HALF_BIN - 1, -above, inside)
         bins = torch.where(values > 1 - _HALF_BIN, -below, bins)
@@ -138,12 +146,10 @@ class BoundTwin(Twin):
         self.steps += 1
         return loss
 
-    # --- the same as tfgen's? -----------------------------------------------------------------
-
     def outputs(self, images: np.ndarray) -> list[np.ndarray]:
         """log p(x|z), the KL of each level, and the objective, with given noise and KL weight."""
-        events = torch.from_numpy(_likely_events(self.config, images)).permute(0, 3, 1, 2)
-        noise = torch.from_numpy(_noise(len(images), self.config.latents))
+        events = twins.channels_first(_likely_events(self.config, images))
+        noise = torch.from_numpy(twins.normal(len(images), self.config.latents))
         log_likelihood, kls = self.terms(events, noise)
         self.kl_weight.fill_(_COMPARED_WEIGHT)
         values = [log_likelihood, *kls, self.objective(log_likelihood, kls)]
@@ -153,55 +159,68 @@ class BoundTwin(Twin):
     def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
         """log p(x|z), the KL of each level, and the objective, with given noise and KL weight."""
         events = _likely_events(model.config, images)
-        noise = _GivenNoise(_noise(len(images), model.latent_dim))
+        noise = twins.GivenNoise(twins.normal(len(images), model.latent_dim)[:, None])
         log_likelihoods, _, kls = model.sampled_terms(events, noise)
         bound = model.elbo(events, noise, training=True).bound(_COMPARED_WEIGHT)
         return [value.numpy() for value in (log_likelihoods[0], *kls, -bound)]
 
 
-class _GivenNoise:
-    """The noise of `tfgen.models.preprocessing.Noise`, with given values in place of drawn ones."""
+def check_config(config: VAEConfig, times: int) -> None:
+    """Refuses a model that has no twin, whose sides are halved so many times.
 
-    def __init__(self, values: np.ndarray):
-        self.values = values
+    Raises:
+        UsageError: it has no twin.
+    """
+    height, width, depth = config.image_shape
+    expected = "elbo", 1, "relu", 0
+    actual = config.objective, config.importance_samples, config.activation, config.num_classes
+    likelihoods = [("bernoulli", "dynamic", 1)]
+    if times:
+        likelihoods.append(("logistic_mixture", "none", 3))
+    likelihood = config.likelihood, config.binarization, depth
+    divisible = height % 2**times == 0 and width % 2**times == 0
+    if actual != expected or likelihood not in likelihoods or not divisible:
+        raise UsageError(
+            "the twins of vae are like its presets mlp, conv and hierarchical, for grey images, "
+            "and images, for sides of 32, 64, …"
+        )
 
-    def normal(self, batch: Any, event_shape: Any, stream: int, dtype: Any) -> np.ndarray:
-        """The values, `[B, 1, D]`."""
-        return self.values[:, None]
+
+def _likely_events(config: VAEConfig, images: np.ndarray) -> np.ndarray:
+    events = images / 127.5 - 1 if config.is_of_bytes else images >= 128
+    return events.astype(np.float32)
 
 
 class VAETwin(BoundTwin):
-    """Convolutional encoder and decoder, with a posterior of independent latents."""
+    """Dense or convolutional encoder and decoder, with a posterior of independent latents."""
 
     def build(self, config: VAEConfig) -> None:
         """Creates encoder and decoder."""
-        channels, flat = self.widths, math.prod(self.smallest)
-        inputs = [config.image_shape[2], *channels]
+        flat, depth = math.prod(self.smallest), config.image_shape[2]
         self.encoder = nn.Sequential(
-            *itertools.chain(*itertools.starmap(self._halved, itertools.pairwise(inputs))),
+            *self.smaller([depth, *self.widths]),
             nn.Flatten(),
-            *dense([flat, *config.hidden]),
+            *twins.dense([flat, *config.hidden]),
             nn.Linear([flat, *config.hidden][-1], 2 * config.latent_dim),
         )
         hidden = [config.latent_dim, *config.hidden[::-1]]
-        outputs = [*channels[::-1], self.output_channels]
+        larger = itertools.pairwise([*self.widths[::-1], self.output_channels])
         self.decoder = nn.Sequential(
-            *dense(hidden),
+            *twins.dense(hidden),
             nn.Linear(hidden[-1], flat),
             nn.Unflatten(1, self.smallest),
-            *itertools.chain(*itertools.starmap(self._doubled, itertools.pairwise(outputs))),
+            *itertools.chain(*(self._doubled(*channels) for channels in larger)),
         )
-
-    def _halved(self, inputs: int, outputs: int) -> list[nn.Module]:
-        """A strided convolution, gated blocks and ReLU."""
-        return [nn.Conv2d(inputs, outputs, 4, 2, 1), *residual(self.config.blocks, outputs)]
 
     def _doubled(self, inputs: int, outputs: int) -> list[nn.Module]:
         """Gated blocks, ReLU and a transposed convolution."""
-        return [*residual(self.config.blocks, inputs), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)]
+        return [
+            *twins.residual(self.config.blocks, inputs),
+            nn.ConvTranspose2d(inputs, outputs, 4, 2, 1),
+        ]
 
     def terms(self, events: torch.Tensor, noise: torch.Tensor | None = None) -> Terms:
-        """See `BoundTwin.terms`; there is one level."""
+        """See `BoundTwin`; there is one level."""
         with self.precision():
             parameters = self.encoder(events)
         mean, raw_scale = parameters.float().chunk(2, dim=1)
@@ -214,56 +233,161 @@ class VAETwin(BoundTwin):
 
     def load(self, model: Any) -> None:
         """Takes over the weights of a `tfgen.VAE`."""
-        for network, keras_network in (
-            (self.encoder, model.encoder),
-            (self.decoder, model.decoder),
-        ):
-            load_layers(products(network), products_of(keras_network.layers))
-        linear = [module for module in self.encoder if isinstance(module, nn.Linear)]
-        inputs_to_channels_first(linear[0], self.smallest)
-        linear = [module for module in self.decoder if isinstance(module, nn.Linear)]
-        outputs_to_channels_first(linear[-1], self.smallest)
+        twins.load_network(self.encoder, model.encoder.layers)
+        twins.load_network(self.decoder, model.decoder.layers)
+        twins.inputs_to_channels_first(twins.linear(self.encoder)[0], self.smallest)
+        twins.outputs_to_channels_first(twins.linear(self.decoder)[-1], self.smallest)
 
 
-def check_config(config: VAEConfig, times: int) -> None:
-    """Refuses a model that has no twin.
+# --- the hierarchy --------------------------------------------------------------------------------
+
+
+class HierarchyTwin(BoundTwin):
+    """A bottom-up network, and a top-down network of several levels of latents."""
+
+    decoder: "TopDown"
+
+    def build(self, config: VAEConfig) -> None:
+        """Creates the bottom-up network, the blocks whose outputs the levels get, and these."""
+        *larger, width = self.widths
+        sides = [config.image_shape[2], *larger]
+        smallest = nn.Conv2d(sides[-1], width, 4, 2, 1)
+        self.encoder = nn.Sequential(*self.smaller(sides), smallest)
+        count = -(-config.levels // _LEVELS_PER_BLOCK)
+        self.features = nn.ModuleList(twins.GatedResidual(width) for _ in range(count))
+        self.decoder = TopDown(config, self.widths, self.smallest, self.output_channels)
+
+    def terms(self, events: torch.Tensor, noise: torch.Tensor | None = None) -> Terms:
+        """See `BoundTwin`; there are the dense level and those below it."""
+        with self.precision():
+            features = [self.features[0](self.encoder(events))]
+            for block in self.features[1:]:
+                features.append(block(features[-1]))
+            maps, kls = self.follow(features, noise)
+            maps = self.decoder.tail(maps)
+        # tfgen's last layer has float32 too.
+        return self.log_likelihood(events, self.decoder.last(maps.float())), kls
+
+    def follow(
+        self, features: Sequence[torch.Tensor], noise: torch.Tensor | None
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The maps of the last level, and the KL of each level, on the path of the posterior."""
+        decoder, kls = self.decoder, []
+
+        def draw(mean: torch.Tensor, log_stddev: torch.Tensor) -> torch.Tensor:
+            epsilon = torch.randn_like(mean) if noise is None else decoder.split(noise)[len(kls)]
+            kls.append(kl_of_noise(mean, log_stddev))
+            return mean + torch.exp(log_stddev) * epsilon
+
+        top = draw(*moments(decoder.top_moments(features[-1].flatten(1))))
+        maps = self.laid_out(decoder.first_maps(top))
+        for index, level in enumerate(decoder.levels):
+            prior_mean, prior_log_stddev = moments(level.prior_moments(maps))
+            source = features[-1 - index // _LEVELS_PER_BLOCK]
+            joined = torch.relu(level.join(torch.cat([maps, source], dim=1)))
+            shift, log_stddev = moments(level.moments(joined))
+            sample = draw(shift * torch.exp(-prior_log_stddev), log_stddev)
+            maps = level.advance(maps, prior_mean + torch.exp(prior_log_stddev) * sample)
+        return maps, kls
+
+    def load(self, model: Any) -> None:
+        """Takes over the weights of a hierarchical `tfgen.VAE`."""
+        twins.load_network(nn.ModuleList([self.encoder, self.features]), model.encoder.layers)
+        self.decoder.load(model.decoder)
+
+
+def kl_of_noise(mean: torch.Tensor, log_stddev: torch.Tensor) -> torch.Tensor:
+    """KL(N(μ, σ²) ‖ N(0, 1)), summed over all but the batch, nats, `[B]`."""
+    kls = (mean.square() + torch.exp(2 * log_stddev) - 1) / 2 - log_stddev
+    return kls.flatten(1).sum(dim=1)
+
+
+def moments(outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean or shift, and a bounded log σ, in float32, of a layer's outputs."""
+    mean, raw = outputs.float().chunk(2, dim=1)
+    return mean, _LOG_SCALE_BOUND * torch.tanh(raw / _LOG_SCALE_BOUND)
+
+
+class Level(nn.Module):
+    """A level of latents below the top, at each position of maps `[B, width, H, W]`.
 
     Args:
-        config: of the model.
-        times: how often the sides are halved.
-
-    Raises:
-        UsageError: it has no twin.
+        channels: latents at each position.
+        width: channels of the maps and of the bottom-up features.
     """
-    height, width, depth = config.image_shape
-    expected = "elbo", 1, "relu", 0
-    actual = config.objective, config.importance_samples, config.activation, config.num_classes
-    likelihoods = (("bernoulli", "dynamic", 1), ("logistic_mixture", "none", 3))
-    likelihood = config.likelihood, config.binarization, depth
-    divisible = height % 2**times == 0 and width % 2**times == 0
-    if actual != expected or likelihood not in likelihoods or not divisible:
-        raise UsageError(
-            "the twins of vae are like its presets conv and hierarchical, for grey images, and "
-            "images, for sides of 32, 64, …"
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        self.prior_moments = nn.Conv2d(width, 2 * channels, 1)
+        self.join = nn.Conv2d(2 * width, width, 1)
+        self.moments = nn.Conv2d(width, 2 * channels, 3, padding=1)
+        self.expand = nn.Conv2d(channels, width, 1)
+        self.block = twins.GatedResidual(width)
+
+    def advance(self, maps: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """The maps for the next level, of z."""
+        return self.block(maps + self.expand(latents))
+
+
+class TopDown(nn.Module):
+    """A dense level at the top, levels of maps below it, and layers from maps to outputs.
+
+    Args:
+        config: as tfgen's has it.
+        widths: channels at half the side, at a quarter, and so on.
+        smallest: shape of the smallest maps.
+        outputs: numbers for each pixel.
+    """
+
+    def __init__(
+        self, config: VAEConfig, widths: list[int], smallest: tuple[int, int, int], outputs: int
+    ):
+        super().__init__()
+        self.top, self.smallest, flat = config.latent_dim, smallest, math.prod(smallest)
+        self.top_moments = nn.Linear(flat, 2 * self.top)
+        self.top_expand = nn.Linear(self.top, flat)
+        self.level_shape = (*smallest[1:], config.level_channels)
+        self.levels = nn.ModuleList(
+            Level(config.level_channels, widths[-1]) for _ in range(config.levels)
         )
+        larger = [
+            [nn.ConvTranspose2d(wide, narrow, 4, 2, 1), *twins.residual(config.blocks, narrow)]
+            for wide, narrow in itertools.pairwise(widths[::-1])
+        ]
+        self.tail = nn.Sequential(nn.ReLU(), *itertools.chain(*larger))
+        self.last = nn.ConvTranspose2d(widths[0], outputs, 4, 2, 1)
 
+    def split(self, latents: torch.Tensor) -> list[torch.Tensor]:
+        """The latents of each level, as `[B, D]` and `[B, C, H, W]`, of those of all levels.
 
-def _likely_events(config: VAEConfig, images: np.ndarray) -> np.ndarray:
-    events = images / 127.5 - 1 if config.is_of_bytes else images >= 128
-    return events.astype(np.float32)
+        Args:
+            latents: `[B, D]`, those of a level with the channels last.
+        """
+        size = math.prod(self.level_shape)
+        first, *parts = latents.split([self.top, *[size] * len(self.levels)], dim=1)
+        maps = [part.unflatten(1, self.level_shape).permute(0, 3, 1, 2) for part in parts]
+        return [first, *(part.contiguous() for part in maps)]
 
+    def first_maps(self, epsilon: torch.Tensor) -> torch.Tensor:
+        """The maps for the level below the top, of the latents at the top."""
+        return self.top_expand(epsilon).unflatten(1, self.smallest)
 
-def _noise(count: int, dimensions: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((count, dimensions), np.float32)
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Outputs `[B, C, H, W]` of latents `[B, D]`: the path of the prior."""
+        top, *parts = self.split(latents)
+        maps = self.first_maps(top)
+        for level, epsilon in zip(self.levels, parts, strict=True):
+            mean, log_stddev = moments(level.prior_moments(maps))
+            maps = level.advance(maps, mean + torch.exp(log_stddev) * epsilon)
+        return self.last(self.tail(maps))
 
-
-def dense(widths: Sequence[int]) -> list[nn.Module]:
-    """Linear layers between these widths, each followed by ReLU."""
-    return [
-        layer
-        for inputs, outputs in itertools.pairwise(widths)
-        for layer in (nn.Linear(inputs, outputs), nn.ReLU())
-    ]
-
-
-TWIN = VAETwin
+    def load(self, decoder: Any) -> None:
+        """Takes over the weights of tfgen's `TopDown`."""
+        top, *levels = decoder.levels
+        twins.load_layers([self.top_moments, self.top_expand], [top.moments, top.expand])
+        twins.inputs_to_channels_first(self.top_moments, self.smallest)
+        twins.outputs_to_channels_first(self.top_expand, self.smallest)
+        for module, level in zip(self.levels, levels, strict=True):
+            layers = [level.prior_moments, level.join, level.moments, level.expand, level.block]
+            twins.load_network(module, layers)
+        twins.load_network(nn.ModuleList([self.tail, self.last]), decoder.tail)

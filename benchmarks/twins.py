@@ -1,28 +1,34 @@
-"""Twins of convolutional presets: the same networks and losses in PyTorch, trained in four ways.
+"""Twins: the networks and losses of presets in PyTorch, with the weights of tfgen's models.
 
-`start` returns an epoch of one of the `WAYS`. `MODULES` names the files with the networks.
+`start` returns a function that trains a twin in one of the `WAYS`; `check` compares a twin with
+tfgen's model. The twins themselves are in a file for each family. Images are channels first.
 """
 
 import contextlib
 import importlib
+import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.training import RunConfig, TrainingOptions
 
-# For each family and architecture, the module with its class `TWIN`.
-MODULES = {
-    ("vae", "convolutional"): "twin_vae",
-    ("vae", "hierarchical"): "twin_hierarchy",
-    ("gan", "convolutional"): "twin_dcgan",
-    ("gan", "residual"): "twin_gan",
-    ("flow", "multiscale"): "twin_flow",
+# For each family and architecture, the module and the class of the twin.
+CLASSES = {
+    ("vae", "dense"): ("twin_vae", "VAETwin"),
+    ("vae", "convolutional"): ("twin_vae", "VAETwin"),
+    ("vae", "hierarchical"): ("twin_vae", "HierarchyTwin"),
+    ("gan", "dense"): ("twin_gan", "GANTwin"),
+    ("gan", "convolutional"): ("twin_gan", "GANTwin"),
+    ("gan", "residual"): ("twin_gan", "GANTwin"),
+    ("flow", "dense"): ("twin_flow", "DenseFlowTwin"),
+    ("flow", "multiscale"): ("twin_flow", "FlowTwin"),
 }
 # float32 with the channels first or last, compiled by torch.compile, and autocast to bfloat16 with
 # the channels last.
@@ -34,46 +40,50 @@ TOLERANCE = 1e-5
 class Twin(nn.Module):
     """A model and its training step.
 
+    Each family's twin has these methods:
+
+    - `step(images)`: one training step on `uint8[B, C, H, W]`; returns the mean of the compared
+      value.
+    - `load(model)`: takes over the weights of tfgen's model.
+    - `outputs(images)` and `outputs_of(model, images)`: values that depend on all weights, of the
+      twin and of tfgen's model, as arrays, for images `uint8[B, H, W, C]`.
+
     Args:
+        config: of the run; a subclass refuses, with a `UsageError`, a model that it is no twin of.
         way: one of `WAYS`.
 
     Attributes:
         optimizers: one, or those of generator and discriminator.
+        average: the EMA of the weights, if there is one.
     """
 
     optimizers: list[torch.optim.Optimizer]
+    average: "Average | None"
 
-    def __init__(self, way: str):
+    def __init__(self, config: RunConfig, way: str):
         super().__init__()
-        self.way = way
-
-    def step(self, images: torch.Tensor) -> torch.Tensor:
-        """One training step on `uint8[B, C, H, W]`; the mean of the value that is compared."""
-        raise NotImplementedError
+        self.config, self.options, self.way = config.model, config.options, way
 
     def adapt(self, images: torch.Tensor) -> None:
         """Sets what a model of the family takes from its first images, before the first step."""
 
-    def load(self, model: Any) -> None:
-        """Takes over the weights of tfgen's model."""
-        raise NotImplementedError
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images `[B, H, W, C]` in 0…1 of latents `[B, D]`."""
+        raise UsageError(f"the twin {type(self).__name__} does not generate images")
 
-    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """What `outputs_of` computes, by the twin."""
-        raise NotImplementedError
-
-    @staticmethod
-    def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
-        """Values that depend on all weights of tfgen's model, for images `uint8[B, H, W, C]`."""
-        raise NotImplementedError
+    def prepare(self) -> None:
+        """Creates the only optimizer and the average; called once there are all parameters."""
+        rate, decay = self.options.learning_rate, self.config.ema_decay
+        self.optimizers = [make_adam(self.parameters(), rate, (0.9, 0.999))]
+        self.average = Average(self.parameters(), decay) if decay else None
 
     def minimize(self, loss: torch.Tensor) -> None:
-        """One step of a twin's only optimizer, with its `clip_norm` and its moving `average`."""
+        """One step of the only optimizer, with gradient clipping and the average."""
         (optimizer,) = self.optimizers
         optimizer.zero_grad()
         loss.backward()
-        if self.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters(), self.clip_norm)
+        if self.options.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters(), self.options.clip_norm)
         optimizer.step()
         if self.average is not None:
             self.average.update()
@@ -86,10 +96,11 @@ class Twin(nn.Module):
         """The context in which networks are computed."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self.way == "bfloat16")
 
-    def ready(self) -> None:
-        """Lays the weights out as the way has them; called once they are all there."""
+    def laid_out(self, images: torch.Tensor) -> torch.Tensor:
+        """Images or maps with the channels first or last in memory, as the way has it."""
         if self.way in ("channels_last", "bfloat16"):
-            self.to(memory_format=torch.channels_last)
+            return images.to(memory_format=torch.channels_last)
+        return images
 
 
 class Average:
@@ -100,7 +111,7 @@ class Average:
         decay: its decay per step, once there were many steps.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], decay: float):
+    def __init__(self, parameters: Iterable[torch.Tensor], decay: float):
         self.parameters, self.values = list(parameters), list[torch.Tensor]()
         self.decay, self.steps = decay, 0
 
@@ -142,19 +153,19 @@ def rate_factor(options: TrainingOptions, steps: int) -> Callable[[int], float]:
     return factor
 
 
-def make(config: RunConfig, way: str) -> Twin:
+def make(config: RunConfig, way: str = "eager") -> Any:
     """The twin of a run's model.
 
     Raises:
         UsageError: there is none for its architecture, or for its other settings.
     """
-    key = config.family, config.model.architecture
-    if key not in MODULES:
-        pairs = ", ".join(" ".join(pair) for pair in MODULES)
+    key = config.family, getattr(config.model, "architecture", "")
+    if key not in CLASSES:
+        pairs = ", ".join(" ".join(pair) for pair in CLASSES)
         raise UsageError(f"{' '.join(key)} has no twin in PyTorch; there are twins of {pairs}")
     torch.manual_seed(config.options.seed)
-    twin: Twin = importlib.import_module(MODULES[key]).TWIN(config, way)
-    return twin
+    module, name = CLASSES[key]
+    return getattr(importlib.import_module(module), name)(config, way)
 
 
 def why_unavailable(way: str) -> str:
@@ -175,26 +186,25 @@ def why_unavailable(way: str) -> str:
 def start(
     config: RunConfig, images: np.ndarray, way: str, model: Any, epoch_steps: int
 ) -> Callable[[], float]:
-    """An epoch of a twin: trains it on all images, and returns the mean of the compared value.
+    """A round of a twin: trains it on all images, and returns the mean of the compared value.
 
     Args:
         config: the run's configuration.
-        images: what an epoch trains on, `uint8[N, H, W, C]`.
+        images: what a round trains on, `uint8[N, H, W, C]`.
         way: one of `WAYS`.
         model: tfgen's model, whose weights the twin starts with.
         epoch_steps: steps per epoch of the schedule of the learning rate.
     """
     twin = make(config, way)
     twin.load(model)
-    twin.ready()
-    data = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     if way in ("channels_last", "bfloat16"):
-        data = data.to(memory_format=torch.channels_last)
+        twin.to(memory_format=torch.channels_last)
+    data = twin.laid_out(channels_first(images).contiguous())
     twin.adapt(data)
     size, factor = config.options.batch_size, rate_factor(config.options, epoch_steps)
     schedules = [torch.optim.lr_scheduler.LambdaLR(own, factor) for own in twin.optimizers]
 
-    def epoch() -> float:
+    def train() -> float:
         order, total = torch.randperm(len(data)), torch.zeros(())
         steps = len(data) // size
         for index in range(steps):
@@ -203,7 +213,10 @@ def start(
                 schedule.step()
         return total.item() / steps
 
-    return epoch
+    return train
+
+
+# --- the same as tfgen's? -------------------------------------------------------------------------
 
 
 def check(config: RunConfig, model: Any, images: np.ndarray, epoch_steps: int) -> float:
@@ -223,7 +236,7 @@ def check(config: RunConfig, model: Any, images: np.ndarray, epoch_steps: int) -
         WorkError: the numbers of parameters or the learning rates differ, or the outputs by more
             than `TOLERANCE`.
     """
-    twin = make(config, "eager")
+    twin = make(config)
     _check_rates(config, model, epoch_steps)
     variables, rng = model.trainable_variables, np.random.default_rng(0)
     counts = (
@@ -255,3 +268,119 @@ def _check_rates(config: RunConfig, model: Any, epoch_steps: int) -> None:
         rates = float(model.optimizer.learning_rate), options.learning_rate * factor(step)
         if not math.isclose(*rates, rel_tol=TOLERANCE, abs_tol=TOLERANCE * options.learning_rate):
             raise WorkError(f"the learning rates of step {step} differ: {rates[0]}, {rates[1]}")
+
+
+def normal(*shape: int) -> np.ndarray:
+    """The same standard normal values at each call, `float32`."""
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+class GivenNoise:
+    """The noise of `tfgen.models.preprocessing.Noise`, with given values in place of drawn ones."""
+
+    def __init__(self, values: np.ndarray):
+        self.values = values
+
+    def normal(self, *_: Any) -> np.ndarray:
+        """The values."""
+        return self.values
+
+
+# --- layers and their weights ---------------------------------------------------------------------
+
+
+class GatedResidual(nn.Module):
+    """x + v σ(g) with v and g from two convolutions of x.
+
+    Args:
+        channels: of x.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.inner = nn.Conv2d(channels, channels, 3, padding=1)
+        self.outer = nn.Conv2d(channels, 2 * channels, 1)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """`[B, C, H, W] → [B, C, H, W]`."""
+        hidden = functional.relu(self.inner(functional.relu(inputs)))
+        value, gate = self.outer(hidden).chunk(2, dim=1)
+        return inputs + value * torch.sigmoid(gate)
+
+
+def residual(blocks: int, channels: int) -> list[nn.Module]:
+    """Gated residual blocks, and ReLU."""
+    return [*(GatedResidual(channels) for _ in range(blocks)), nn.ReLU()]
+
+
+def dense(widths: Sequence[int]) -> list[nn.Module]:
+    """Linear layers between these widths, each followed by ReLU."""
+    layers = ((nn.Linear(*pair), nn.ReLU()) for pair in itertools.pairwise(widths))
+    return list(itertools.chain(*layers))
+
+
+def channels_first(images: np.ndarray) -> torch.Tensor:
+    """`[B, H, W, C] → [B, C, H, W]`."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def array(variable: Any) -> torch.Tensor:
+    """A copy of a Keras variable's value; of its EMA in a scope of averages."""
+    return torch.tensor(np.asarray(variable.value))
+
+
+def products(network: nn.Module) -> list[nn.Module]:
+    """All dense layers and convolutions of a module, in the order in which they were created."""
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    return [module for module in network.modules() if isinstance(module, kinds)]
+
+
+def linear(network: nn.Sequential) -> list[nn.Linear]:
+    """The dense layers of a network."""
+    return [module for module in network if isinstance(module, nn.Linear)]
+
+
+def load_network(network: nn.Module, layers: Iterable[Any]) -> None:
+    """Copies the dense layers and convolutions of Keras layers, which come in the same order."""
+    nested = (
+        (layer.inner, layer.outer) if hasattr(layer, "inner") else (layer,) for layer in layers
+    )
+    keras_products = [layer for layer in itertools.chain(*nested) if hasattr(layer, "kernel")]
+    load_layers(products(network), keras_products)
+
+
+@torch.no_grad()
+def load_layers(modules: Iterable[Any], layers: Iterable[Any]) -> None:
+    """Copies the weights of Keras layers: dense, convolutional, transposed, or normalization."""
+    for module, layer in zip(modules, layers, strict=True):
+        if hasattr(layer, "moving_mean"):
+            module.weight.copy_(array(layer.gamma))
+            module.bias.copy_(array(layer.beta))
+            module.running_mean.copy_(array(layer.moving_mean))
+            module.running_var.copy_(array(layer.moving_variance))
+            continue
+        # Keras has the axes of inputs and outputs at the end, PyTorch has them first, swapped.
+        kernel = array(layer.kernel)
+        axes = kernel.ndim - 1, kernel.ndim - 2, *range(kernel.ndim - 2)
+        module.weight.copy_(kernel.permute(axes))
+        if layer.bias is not None:
+            module.bias.copy_(array(layer.bias))
+
+
+@torch.no_grad()
+def outputs_to_channels_first(module: Any, shape: tuple[int, int, int]) -> None:
+    """Reorders the outputs of a dense layer that are flat images `[C, H, W]`, Keras's with the
+    channels last."""
+    channels, *sides = shape
+    for parameter in (module.weight, module.bias):
+        last = parameter.unflatten(0, (*sides, channels))
+        parameter.copy_(last.movedim(2, 0).flatten(0, 2).clone())
+
+
+@torch.no_grad()
+def inputs_to_channels_first(module: Any, shape: tuple[int, int, int]) -> None:
+    """Reorders the inputs of a dense layer that are flat images `[C, H, W]`, Keras's with the
+    channels last."""
+    channels, *sides = shape
+    last = module.weight.unflatten(1, (*sides, channels))
+    module.weight.copy_(last.movedim(3, 1).flatten(1).clone())

@@ -1,0 +1,94 @@
+"""What the comparisons with PyTorch share: times, the rate of a matrix product, the machine."""
+
+import datetime
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tfgen import __version__
+from tfgen.system import machine
+
+# Largest share of the cores that other processes may take. The threads of eager PyTorch wait for
+# each other after every operation, so they lose far more than that share.
+MAX_OTHERS = 0.1
+# Rows and columns of the two matrices of the product.
+PRODUCT_SIZE = 2048
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any, float]:
+    """The time of a call [s], its value, and the share of the cores that other processes took."""
+    before, start = _others_seconds(), time.perf_counter()
+    value = function()
+    seconds = time.perf_counter() - start
+    return seconds, value, (_others_seconds() - before) / (seconds * (os.cpu_count() or 1))
+
+
+def _others_seconds() -> float:
+    """CPU time of all other processes since the machine started [s]; 0 without `/proc/stat`."""
+    counters = Path("/proc/stat")
+    if not counters.is_file():
+        return 0.0
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(
+        int, counters.read_text().split()[1:9]
+    )
+    own = os.times()
+    ticks = user + nice + system + irq + softirq + steal
+    return ticks / os.sysconf("SC_CLK_TCK") - own.user - own.system
+
+
+def product_flops() -> float:
+    """Median rate of five float32 products of large matrices in TensorFlow, on all cores [FLOP/s].
+
+    A process of its own computes them, because this one may give an operation only some cores.
+    """
+    code = (
+        "import time, tensorflow as tf\n"
+        "generator = tf.random.Generator.from_seed(0)\n"
+        f"left, right = (generator.normal([{PRODUCT_SIZE}, {PRODUCT_SIZE}]) for _ in range(2))\n"
+        "for _ in range(6):\n"
+        "    start = time.perf_counter()\n"
+        "    tf.matmul(left, right).numpy()\n"
+        "    print(time.perf_counter() - start)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # The first product is the warm-up.
+    seconds = statistics.median(map(float, done.stdout.split()[1:]))
+    return 2 * PRODUCT_SIZE**3 / seconds
+
+
+def environment() -> dict[str, Any]:
+    """Date, machine and versions, for `json.dump`."""
+    versions = {**machine.package_versions(), "torch": torch.__version__, "tfgen": __version__}
+    return {
+        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "machine": {**machine.describe(), "torch_threads": torch.get_num_threads()},
+        "versions": versions,
+    }
+
+
+def print_environment(report: dict[str, Any]) -> None:
+    """Prints the machine and the versions of a report."""
+    versions = ", ".join(f"{name} {report['versions'][name]}" for name in ("tensorflow", "torch"))
+    print(f"\n{report['machine']['processor']}, {report['machine']['cores']} cores; {versions}")
+    print(f"{report['date']}\n")
+
+
+def print_void(others: float) -> None:
+    """Says that the times are void if other processes took too much of the cores."""
+    if others > MAX_OTHERS:
+        print(
+            f"\nvoid: other processes took up to {others:.0%} of the cores; "
+            "run it again on an idle machine"
+        )
