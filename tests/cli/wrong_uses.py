@@ -210,7 +210,7 @@ PLACES = [
     ),
     train(
         "signature-changes",
-        f"{NAME} .* decode takes 3 numbers as latents; version 2 took 2 numbers; publish under",
+        f"{NAME} cannot take this model: decode .* version 2 .*; publish under",
         *("--latent-dim", 3, "--name", NAME),
         prepare=World.version,
     ),
