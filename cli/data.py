@@ -110,6 +110,12 @@ def _body(argv: list[str]) -> None:
     for name, owner in _FLAGS.items():
         if flags.format != owner and getattr(options, name) != getattr(DataOptions(), name):
             raise UsageError(f"--{name} is for the format {owner} only; leave it out")
+    # SIGTERM raises an error here, so that no incomplete folder is left behind.
+    with terminable("terminated; nothing was written"):
+        _write(flags, options)
+
+
+def _write(flags: argparse.Namespace, options: DataOptions) -> None:
     from tfgen.data.writing import check_target
 
     check_target(flags.name, flags.to)
@@ -118,10 +124,8 @@ def _body(argv: list[str]) -> None:
         "citation": options.citation,
         "homepage": options.homepage,
     }
-    # SIGTERM raises an error here, so that no incomplete folder is left behind.
-    with terminable("terminated; nothing was written"):
-        write = _write_idx if flags.format == "idx" else _write_images
-        folder, counts, shape, num_classes = write(flags, options, facts)
+    write = _write_idx if flags.format == "idx" else _write_images
+    folder, counts, shape, num_classes = write(flags, options, facts)
     images = ", ".join(f"{count} {name}" for name, count in counts.items())
     classes = "no labels" if num_classes is None else f"{num_classes} classes"
     print(f"wrote {folder}: {images} images of {size_text(shape)}, {classes}")

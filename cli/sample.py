@@ -20,7 +20,7 @@ from tfgen.sampling import Arrays, batches, byte_pixels, request_labels, request
 from tfgen.settings.fields import Config, option
 from tfgen.settings.training import MAX_SEED
 from tfgen.system.atomic import fresh_folder
-from tfgen.system.machine import existing_folder, memory_bytes
+from tfgen.system.machine import memory_bytes
 from tfgen.system.quiet import interruptible
 from tfgen.system.terminal import count_noun
 
@@ -326,26 +326,22 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
     Raises:
         UsageError: the file or the folder cannot be written, or the folder has files already.
     """
+    from tfgen.publishing.sampling_job import is_job
+
     path = Path(out)
     if not (is_for_shards or is_folder(out)):
         check_output(path, (".png", ".npz"))
         return
     if path.exists() and not path.is_dir():
         raise UsageError(f"cannot write {out}: {path} is a file; choose another folder")
-    if path.is_dir() and any(path.iterdir()) and not (is_for_shards and _has_shards(path)):
+    if path.is_dir() and any(path.iterdir()) and not (is_for_shards and is_job(path)):
         raise UsageError(
             f"cannot write {out}: the folder is not empty; choose a new folder, or the name of a "
             ".png or .npz file"
         )
-    parent = existing_folder(path)
+    parent = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not os.access(parent, os.W_OK):
         raise UsageError(f"cannot write {out}: {parent} is not writable; choose another folder")
-
-
-def _has_shards(folder: Path) -> bool:
-    from tfgen.publishing.sampling_job import is_job
-
-    return is_job(folder)
 
 
 def write(out: str, arrays: Arrays, options: SampleOptions) -> None:

@@ -143,13 +143,6 @@ def test_a_run_gives_the_images_of_the_version_that_was_published_from_it(
     assert "is a run and has no version; leave out --version" in capfd.readouterr().err
 
 
-def test_fewer_images_are_the_first_of_more(trained: Trained) -> None:
-    few, many = arrays(trained, "--n", 4), arrays(trained, "--n", 9)
-    np.testing.assert_array_equal(many["seeds"][:4], few["seeds"])
-    np.testing.assert_array_equal(many["latents"][:4], few["latents"])
-    np.testing.assert_allclose(many["images"][:4], few["images"], atol=TOLERANCE)
-
-
 def test_a_version_is_chosen_by_number_and_else_the_newest(
     trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

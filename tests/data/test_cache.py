@@ -167,15 +167,6 @@ def test_a_full_disk_is_reported_before_and_while_writing(shapes, root, monkeypa
     assert folders(root) == []
 
 
-def test_damaged_records_leave_nothing_in_the_cache(shapes, root):
-    path = next(shapes.glob("*test.tfrecord*"))
-    path.write_bytes(path.read_bytes()[:-200])
-    fails(lambda: load("shapes", shapes, memory=0), "split test", "records")
-    assert folders(root) == []
-    path.unlink()
-    fails(lambda: load("shapes", shapes, memory=0), str(path), "missing")
-
-
 def test_two_at_once_decode_once(shapes, root, decodings):
     loaded = []
     threads = [

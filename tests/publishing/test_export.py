@@ -13,9 +13,11 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 import tfgen
 from tests.told import fails
 from tfgen import VAE, registry
-from tfgen.publishing import export, inspection, operations, versions
+from tfgen.publishing import export, operations, versions
 
 SHAPE = (6, 6, 1)
+
+
 SEEDS = np.array([5, -7, 2**31 - 1], np.int32)
 
 
@@ -30,21 +32,6 @@ def files(folder: Path) -> list[Path]:
 # --- operations ---------------------------------------------------------------------------
 
 
-class LinearAlgebra(keras.layers.Layer):
-    """Images whose covariance comes from a Cholesky factor."""
-
-    def build(self, input_shape: Any) -> None:
-        self.kernel = self.add_weight((input_shape[-1], 36), "glorot_uniform", name="kernel")
-
-    def call(self, latents: tf.Tensor) -> tf.Tensor:
-        values = tf.matmul(latents, self.kernel)
-        gram = tf.matmul(self.kernel, self.kernel, transpose_a=True) + tf.eye(36)
-        factor = tf.linalg.cholesky(gram)
-        values = tf.transpose(tf.linalg.triangular_solve(factor, tf.transpose(values)))
-        values += tf.linalg.logdet(gram) + tf.math.erfinv(tf.tanh(values) / 2)
-        return tf.reshape(values, [-1, *SHAPE])
-
-
 class OfFiles(keras.layers.Layer):
     """A layer that reads a file."""
 
@@ -55,14 +42,6 @@ class OfFiles(keras.layers.Layer):
 
 def decoder(*layers: keras.layers.Layer) -> keras.Sequential:
     return keras.Sequential([*layers, keras.layers.Dense(36), keras.layers.Reshape(SHAPE)])
-
-
-@pytest.mark.quick
-def test_a_decoder_of_linear_algebra_is_published_and_sampled(tmp_path: Path) -> None:
-    model = small(decoder=LinearAlgebra())
-    export.check_publishable(model, tmp_path, "mine")
-    sampler = tfgen.load(export.publish(model, tmp_path, "mine"))
-    np.testing.assert_allclose(sampler.sample(seeds=SEEDS), model.sample(seeds=SEEDS), atol=1e-5)
 
 
 @pytest.mark.quick
@@ -252,15 +231,3 @@ def test_a_layer_that_cannot_be_rebuilt_is_an_error_only_in_low_precision(tmp_pa
     fails(lambda: export.publish(low, tmp_path, "low"), *message)
     fails(lambda: export.check_publishable(low, tmp_path, "low"), *message)
     assert files(tmp_path) == []
-
-
-@pytest.mark.quick
-def test_a_class_that_only_the_script_knows_is_rebuilt(tmp_path: Path) -> None:
-    class Local(keras.layers.Dense):
-        pass
-
-    model = small(decoder=decoder(Local(8, dtype="mixed_bfloat16")))
-    plain = export.in_float32(model)
-    assert plain is not model
-    assert {layer.compute_dtype for layer in plain._flatten_layers()} == {"float32"}
-    assert inspection.find_fault(export.publish(model, tmp_path, "local")) is None

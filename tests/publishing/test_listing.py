@@ -79,16 +79,3 @@ def test_a_version_is_found_by_the_run_that_it_is_of(tmp_path: Path) -> None:
     assert versions.find_run({**run, "seed": 1}, "gan", tmp_path) == tmp_path / "gan" / "3"
     assert versions.find_run({**run, "seed": 2}, "gan", tmp_path) is None
     assert versions.find_run(run, "vae", tmp_path) is None
-
-
-def test_an_export_of_an_unfinished_run_is_not_the_version_of_the_finished_one(
-    tmp_path: Path,
-) -> None:
-    run = gan_run("mlp", {})
-    manifest = {"run": {**run, "epochs_done": 3}, "signatures": {}}
-    versions.write_version(tmp_path, "gan", lambda folder: manifest)
-    assert versions.find_run({**run, "epochs_done": 3}, "gan", tmp_path) is not None
-    assert versions.find_run({**run, "epochs_done": 4}, "gan", tmp_path) is None
-    # Earlier versions of tfgen did not write the number.
-    versions.write_version(tmp_path, "gan", lambda folder: {"run": run, "signatures": {}})
-    assert versions.find_run({**run, "epochs_done": 4}, "gan", tmp_path) is not None

@@ -10,7 +10,6 @@ import scipy.stats
 import tensorflow as tf
 
 from tests import commands
-from tfgen.nn import cores
 from tfgen.publishing import opening, versions
 from tfgen.publishing.sampler import Sampler
 from tfgen.random import image_seeds
@@ -67,16 +66,6 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]
     assert done.returncode == 0, done.stderr
     with np.load(folder / "answers.npz") as answers:
         return dict(answers)
-
-
-def test_a_batch_in_parts_has_the_same_images(
-    sampler: Sampler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seeds = image_seeds(0, 50)
-    expected = sampler.call("sample", seed=seeds)["images"]
-    monkeypatch.setattr(cores, "_concurrent_parts", 3)
-    with cores.speedups(True):
-        assert_close(sampler.call("sample", seed=seeds)["images"], expected)
 
 
 def test_latents_do_not_depend_on_batch_order_process_or_compiler(

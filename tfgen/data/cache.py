@@ -8,6 +8,7 @@ the data set was decoded from, so that a changed data set is decoded again.
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -49,15 +50,13 @@ def cache_path(prepared: Prepared) -> Path:
     Raises:
         UsageError: a file of the prepared data set is missing.
     """
-    paths = [prepared.folder / name for name in ("features.json", "dataset_info.json")]
-    paths += [path for split in prepared.files.values() for path in split]
+    names = [prepared.folder / name for name in ("features.json", "dataset_info.json")]
     try:
-        files = sorted((path.name, *_state(path)) for path in paths)
+        files = sorted(
+            (p.name, *_state(p)) for p in itertools.chain(names, *prepared.files.values())
+        )
     except OSError as error:
-        raise UsageError(
-            f"{error.filename}: its records are missing ({error.strerror}); prepare the data set "
-            "again with tfgen-data"
-        ) from None
+        raise UsageError(f"{error.filename} is missing; prepare the data set again") from None
     source = json.dumps([_FORMAT, prepared.name, prepared.version, files])
     key = hashlib.sha256(source.encode()).hexdigest()[:16]
     return cache_root() / f"{prepared.name}-{prepared.version}-{key}"
@@ -137,7 +136,7 @@ def _write_split(folder: Path, split: str, prepared: Prepared, advance: Advance)
     """Writes the images and labels of a split."""
     shape = (prepared.counts[split], *prepared.image_shape)
     labels = []
-    with _images_path(folder, split).open("wb") as file:
+    with _path(folder, split, "images").open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for images, part_labels in prepared.batches(split):
@@ -147,7 +146,7 @@ def _write_split(folder: Path, split: str, prepared: Prepared, advance: Advance)
             advance(len(images))
     checked = prepared.check_labels(split, np.concatenate(labels) if labels else None)
     if checked is not None:
-        np.save(_labels_path(folder, split), checked)
+        np.save(_path(folder, split, "labels"), checked)
 
 
 def _read(folder: Path, prepared: Prepared) -> tuple[dict[str, Split], str] | None:
@@ -155,7 +154,7 @@ def _read(folder: Path, prepared: Prepared) -> tuple[dict[str, Split], str] | No
     try:
         information = json.loads((folder / _INFORMATION).read_text(encoding="utf-8"))
         files = {name: tuple(state) for name, state in information["files"].items()}
-        images = {_images_path(folder, split).name for split in prepared.counts}
+        images = {_path(folder, split, "images").name for split in prepared.counts}
         is_whole = images <= files.keys()
         if not is_whole or any(_state(folder / name) != state for name, state in files.items()):
             return None
@@ -172,21 +171,16 @@ def _map_splits(folder: Path, prepared: Prepared) -> dict[str, Split]:
     """
     splits = {}
     for split, count in prepared.counts.items():
-        images = np.load(_images_path(folder, split), mmap_mode="r")
-        path = _labels_path(folder, split)
-        labels = np.load(path) if path.exists() else None
+        images = np.load(_path(folder, split, "images"), mmap_mode="r")
         if images.shape != (count, *prepared.image_shape) or images.dtype != np.uint8:
             raise ValueError(f"{split} images are {images.dtype}{list(images.shape)}")
-        splits[split] = Split(images, labels)
+        path = _path(folder, split, "labels")
+        splits[split] = Split(images, np.load(path) if path.exists() else None)
     return splits
 
 
-def _images_path(folder: Path, split: str) -> Path:
-    return folder / f"{split}-images.npy"
-
-
-def _labels_path(folder: Path, split: str) -> Path:
-    return folder / f"{split}-labels.npy"
+def _path(folder: Path, split: str, kind: str) -> Path:
+    return folder / f"{split}-{kind}.npy"
 
 
 def _state(path: Path) -> tuple[int, int]:

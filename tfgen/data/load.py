@@ -156,12 +156,9 @@ def _default_root() -> Path:
 
 def _versions(folder: Path) -> list[Path]:
     """The version folders in `folder`, the newest last."""
-    if not folder.is_dir():
-        return []
-    versions = [
-        child for child in folder.iterdir() if _VERSION.fullmatch(child.name) and child.is_dir()
-    ]
-    return sorted(versions, key=lambda version: [int(part) for part in version.name.split(".")])
+    folders = folder.iterdir() if folder.is_dir() else ()
+    versions = [path for path in folders if _VERSION.fullmatch(path.name) and path.is_dir()]
+    return sorted(versions, key=lambda path: [int(part) for part in path.name.split(".")])
 
 
 def _download(name: str, base: str, root: Path) -> Path:

@@ -53,7 +53,6 @@ _MACHINE_ERRORS = {
 _MAX_SIZES = 3
 # The array of an NPZ file that has the images, and the one that has their classes.
 _IMAGES, _LABELS = "images", "labels"
-_HOW = "pass uint8 in 0…255, or floats in 0…1"
 # Calls that are running or whose results are waiting, for each thread: enough to keep all threads
 # busy, and a bound for the memory.
 _WAITING = 4
@@ -269,12 +268,10 @@ def _as_bytes(images: np.ndarray, place: str) -> np.ndarray:
         )
     if images.dtype == np.uint8:
         return images
-    if images.dtype.kind != "f":
-        raise UsageError(f"{place}: images are {images.dtype}; {_HOW}")
-    if images.size and not (images.min() >= 0 and images.max() <= 1):  # true of NaN in this form
-        raise UsageError(
-            f"{place}: images run from {images.min():.3g} to {images.max():.3g}; {_HOW}"
-        )
+    is_float = images.dtype.kind == "f"
+    if not (is_float and images.min(initial=1) >= 0 and images.max(initial=0) <= 1):
+        text = f"{images.dtype} that leave 0…1" if is_float else str(images.dtype)
+        raise UsageError(f"{place}: images are {text}; pass uint8 in 0…255, or floats in 0…1")
     rounded: np.ndarray = np.round(255 * images).astype(np.uint8)
     return rounded
 
@@ -472,13 +469,9 @@ def check_any(pictures: Sequence[Path], skipped: Mapping[Path, str]) -> None:
     Raises:
         UsageError: `pictures` is empty; the message says what is wrong with the first file.
     """
-    if pictures:
-        return
-    if not skipped:
-        raise UsageError(f"there are no files; pass {FORMATS_TEXT} files, or a folder of them")
-    path, reason = next(iter(skipped.items()))
-    others = "" if len(skipped) == 1 else f" (and {len(skipped) - 1} more)"
-    raise UsageError(f"no picture: {printable(path)} {reason}{others}; pass {FORMATS_TEXT} files")
+    if not pictures:
+        faults = (f"{printable(path)} {reason}" for path, reason in skipped.items())
+        raise UsageError(f"{next(faults, 'there are no files')}; pass {FORMATS_TEXT} files")
 
 
 def common_shape(
@@ -492,13 +485,10 @@ def common_shape(
     check_any(list(headers), skipped)
     sizes = collections.Counter(header.size for header in headers.values())
     if fitting.size is None and len(sizes) > 1:
-        frequent = sizes.most_common(_MAX_SIZES)
-        parts = [f"{width}x{height} ({count})" for (height, width), count in frequent]
-        if len(sizes) > len(frequent):
-            parts.append(f"others ({sizes.total() - sum(count for _, count in frequent)})")
+        frequent = [f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(_MAX_SIZES)]
         raise UsageError(
-            f"the {sizes.total()} pictures have {len(sizes)} sizes, width x height (pictures): "
-            f"{', '.join(parts)}; bring them to one size with --size, for example --size 64"
+            f"the {sizes.total()} pictures have {len(sizes)} sizes, such as width x height "
+            f"(pictures): {', '.join(frequent)}; bring them to one size, for example --size 64"
         )
     is_grey = len(set(ImageColor.getrgb(fitting.background))) == 1 and all(
         header.is_grey for header in headers.values()

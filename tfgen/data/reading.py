@@ -231,11 +231,13 @@ def check_features(features: Any, place: str) -> None:
         UsageError: there is no feature `image`, or it is not uint8[H,W,1] or uint8[H,W,3].
     """
     tfds = import_tfds()
-    if not isinstance(features, tfds.features.FeaturesDict) or "image" not in features:
-        raise UsageError(f"{place} has no feature 'image'; it has: {', '.join(features)}")
+    is_dict = isinstance(features, tfds.features.FeaturesDict)
+    if not is_dict or "image" not in features:
+        known = ", ".join(features) if is_dict else type(features).__name__
+        raise UsageError(f"{place} has no feature 'image'; it has: {known}")
     image = features["image"]
-    is_fixed = isinstance(image, tfds.features.Image) and all(image.shape)
-    if not is_fixed or image.shape[2] not in (1, 3) or image.np_dtype != np.uint8:
+    is_image = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
+    if not is_image or not all(image.shape) or image.shape[2] not in (1, 3):
         raise UsageError(
             f"{place}: the feature 'image' is {type(image).__name__} {image.np_dtype}, "
             f"{size_text(image.shape)}; images must be uint8 with a fixed height and width and 1 "

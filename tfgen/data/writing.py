@@ -183,29 +183,22 @@ def _check_splits(splits: Mapping[str, Split], num_classes: int | None) -> None:
         images, labels = split.images, split.labels
         is_image = images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] in (1, 3)
         if not is_image or 0 in images.shape:
-            raise UsageError(
-                f"{name} images are {images.dtype}{list(images.shape)}; "
-                "they must be uint8 [N, H, W, 1 or 3]"
-            )
-        if images.shape[1:] != train.images.shape[1:]:
-            raise UsageError(
-                f"{name} images are {size_text(images.shape[1:])}, train images are "
-                f"{size_text(train.images.shape[1:])}; all images must have the same size"
-            )
-        if (labels is None) != (train.labels is None):
-            raise UsageError("some splits have labels and some have none; all splits must agree")
-        if labels is None:
+            fault = f"images are {images.dtype}{list(images.shape)}, not uint8 [N, H, W, 1 or 3]"
+        elif images.shape[1:] != train.images.shape[1:]:
+            sizes = (size_text(array.shape[1:]) for array in (images, train.images))
+            fault = "images are {}, train images are {}; all must have one size".format(*sizes)
+        elif (labels is None) != (train.labels is None):
+            fault = "and train disagree: only one of them has labels"
+        elif labels is None:
             continue
-        if len(labels) != len(images):
-            raise UsageError(
-                f"{name} has {len(images)} images but {len(labels)} labels; each image needs one "
-                "label"
-            )
-        if labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes):
-            most = "" if num_classes is None else f" to {num_classes - 1}"
-            raise UsageError(
-                f"{name} labels run from {labels.min()} to {labels.max()}; they count from 0{most}"
-            )
+        elif len(labels) != len(images):
+            fault = f"has {len(images)} images but {len(labels)} labels; each image needs one label"
+        elif labels.min() < 0 or labels.max() >= (num_classes or np.inf):
+            fault = f"labels run from {labels.min()} to {labels.max()}; they count from 0"
+            fault += "" if num_classes is None else f" to {num_classes - 1}"
+        else:
+            continue
+        raise UsageError(f"{name} {fault}")
 
 
 def _encode(split: Split) -> Iterator[Batch]:

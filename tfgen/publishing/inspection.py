@@ -12,7 +12,7 @@ else away from files:
 A loader runs the function that restores, and never the one that saves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,46 +72,22 @@ def _faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
     if any(tensor.WhichOneof("encoding") != "name" for tensor in tensors):
         yield "its signatures have sparse or composite tensors"
 
-    # The node that saves and the node that restores, and the function that each of them calls.
-    saver: dict[str, str] = {}
-    definition = meta.saver_def
-    for tensor, operations in (
-        (definition.save_tensor_name, SAVING),
-        (definition.restore_op_name, RESTORING),
-    ):
-        call = nodes.get(_node_name(tensor))
-        if call is None and not tensor:
-            continue
-        name = call.attr["f"].func.name if call is not None and call.op in CALLS else ""
-        if name not in functions:
-            yield "its saver does not call a function to save and another function to restore"
-            return
-        function = functions[name]
-        unknown = {node.op for node in function.node_def} - operations
-        if unknown or not set(function.attr) <= _FUNCTION_ATTRIBUTES:
-            yield f"its saver's function {name} holds {', '.join(sorted(unknown)) or 'attributes'}"
-        # What is restored is the file that the loader names: the first argument.
-        arguments = [argument.name for argument in function.signature.input_arg][:1]
-        files = [node.input[:1] for node in function.node_def if node.op == "RestoreV2"]
-        filename = definition.filename_tensor_name
-        if files and (
-            any(list(file) != arguments for file in files)
-            or _with_index(call.input[0]) != _with_index(filename)
-        ):
-            yield "its saver reads another file than the loader names"
-        saver[call.name] = name
-
-    others = [node for node in nodes.values() if node.name not in saver]
+    try:
+        saver = _find_saver(meta, nodes, functions)
+    except _SaverError as error:
+        yield str(error)
+        return
+    outside = [node for node in nodes.values() if node.name not in saver]
     bodies = [function for name, function in functions.items() if name not in saver.values()]
-    found = {node.op for node in others}.union(*({n.op for n in b.node_def} for b in bodies))
-    if forbidden := found - allowed:
-        text = ", ".join(sorted(forbidden))
-        yield f"its graph holds operations that are not allowed: {text}"
+    operations = {node.op for node in outside}
+    operations |= {node.op for function in bodies for node in function.node_def}
+    if forbidden := ", ".join(sorted(operations - allowed)):
+        yield f"its graph holds operations that are not allowed: {forbidden}"
 
     gradients = (*library.gradient, *library.registered_gradients)
-    parts = (*others, *bodies, *gradients, meta.object_graph_def)
-    for node, name in saver.items():
-        callers = (*parts, *(nodes[other] for other in saver if other != node))
+    parts = (*outside, *bodies, *gradients, meta.object_graph_def)
+    for call, name in saver.items():
+        callers = (*parts, *(nodes[caller] for caller in saver if caller != call))
         if any(name.encode() in part.SerializeToString() for part in callers):
             yield "something else than its saver refers to the functions of the saver"
     used = {tensor for node in nodes.values() for tensor in node.input}
@@ -119,6 +95,46 @@ def _faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
     used |= {name for entry in meta.collection_def.values() for name in entry.node_list.value}
     if saver.keys() & set(map(_node_name, used)):
         yield "something else than its loader runs the saver"
+
+
+class _SaverError(Exception):
+    """The saver is not as tf.saved_model.save writes it."""
+
+
+def _find_saver(
+    meta: _MetaGraph, nodes: Mapping[str, Any], functions: Mapping[str, Any]
+) -> dict[str, str]:
+    """The node that saves and the node that restores, and the function that each of them calls.
+
+    Raises:
+        _SaverError: these functions hold something else than TensorFlow writes.
+    """
+    saver: dict[str, str] = {}
+    definition = meta.saver_def
+    for tensor, operations in (
+        (definition.save_tensor_name, SAVING),
+        (definition.restore_op_name, RESTORING),
+    ):
+        if not tensor:
+            continue
+        call: Any = nodes.get(_node_name(tensor))
+        name = call.attr["f"].func.name if call is not None and call.op in CALLS else ""
+        if name not in functions:
+            raise _SaverError("its saver does not call a function to save and one to restore")
+        function = functions[name]
+        unknown = {node.op for node in function.node_def} - operations
+        if unknown or not set(function.attr) <= _FUNCTION_ATTRIBUTES:
+            text = ", ".join(sorted(unknown)) or "attributes"
+            raise _SaverError(f"its saver's function {name} holds {text}")
+        # What is restored is the file that the loader names: the first argument.
+        arguments = [argument.name for argument in function.signature.input_arg][:1]
+        files = [list(node.input[:1]) for node in function.node_def if node.op == "RestoreV2"]
+        passed = [*map(_with_index, call.input[:1])]
+        is_first = all(file == arguments for file in files)
+        if files and not (is_first and passed == [_with_index(definition.filename_tensor_name)]):
+            raise _SaverError("its saver reads another file than the loader names")
+        saver[call.name] = name
+    return saver
 
 
 def _node_name(tensor: str) -> str:

@@ -7,7 +7,6 @@ from PIL import Image
 
 from tests import told
 from tfgen.data.importers.images import ImageFolder, import_images
-from tfgen.data.pictures import Fitting
 
 pytestmark = pytest.mark.quick
 
@@ -56,17 +55,6 @@ def test_names_that_are_numbers_are_ordered_by_their_values(tmp_path):
     np.testing.assert_array_equal(images[:, 0, 0, 0], labels)
 
 
-def test_order_mixes_the_classes_and_does_not_depend_on_the_place(tmp_path):
-    for root in (tmp_path / "first", tmp_path / "second"):
-        for name in "ab":
-            for n in range(20):
-                save(root / name / f"{n}.png", n)
-    first, second = (read(import_images(tmp_path / root)) for root in ("first", "second"))
-    np.testing.assert_array_equal(first[0], second[0])
-    # The end of the train images becomes the validation split.
-    assert set(first[1][-10:]) == {0, 1}
-
-
 def test_train_and_test_folders_are_splits(tmp_path):
     for split, count in (("train", 3), ("test", 2)):
         for n in range(count):
@@ -113,14 +101,6 @@ def test_other_files_are_listed_with_the_reason(tmp_path):
     listed = imported.list_skipped()
     assert list(listed) == ["README.txt", "b.png"]
     assert listed["b.png"].startswith("is broken (")
-
-
-def test_fitting_makes_sizes_and_channels_alike(tmp_path):
-    save(tmp_path / "a.png", size=(8, 8))
-    save(tmp_path / "b.png", size=(8, 4), mode="RGB")
-    fails(tmp_path, "2 sizes", "8x8 (1)", "--size 64")
-    imported = import_images(tmp_path, Fitting((4, 6)))
-    assert imported.image_shape == read(imported)[0].shape[1:] == (4, 6, 3)
 
 
 def test_a_class_that_has_only_broken_pictures_is_an_error(tmp_path):
