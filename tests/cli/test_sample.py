@@ -143,22 +143,6 @@ def test_a_run_gives_the_images_of_the_version_that_was_published_from_it(
     assert "is a run and has no version; leave out --version" in capfd.readouterr().err
 
 
-def test_a_version_is_chosen_by_number_and_else_the_newest(
-    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    names = {"3": "vae-tiny", "10": NAME}
-    for number, name in names.items():
-        (here / "models" / "both").mkdir(parents=True, exist_ok=True)
-        (here / "models" / "both" / number).symlink_to(trained.saved_models / name / "2")
-    flags = ["both", "--saved-models", "models", "--n", "1", "--out", "out.npz"]
-    assert commands.main("sample", flags) == 0
-    assert "version 10 in" in capfd.readouterr().out
-    assert commands.main("sample", [*flags, "--version", "3"]) == 0
-    assert "version 3 in" in capfd.readouterr().out
-    with np.load("out.npz", allow_pickle=False) as stored:
-        assert stored["latents"].shape == (1, 20)
-
-
 def test_a_manifold_is_a_grid_through_the_latents(trained: Trained) -> None:
     grid = arrays(trained, "--manifold", 5)
     assert grid["images"].shape == (25, SIDE, SIDE, 1)
