@@ -270,7 +270,8 @@ def _as_bytes(images: np.ndarray, place: str) -> np.ndarray:
         return images
     is_float = images.dtype.kind == "f"
     if not (is_float and images.min(initial=1) >= 0 and images.max(initial=0) <= 1):
-        text = f"{images.dtype} that leave 0…1" if is_float else str(images.dtype)
+        text = str(images.dtype)
+        text += f" from {images.min():.3g} to {images.max():.3g}" if is_float else ""
         raise UsageError(f"{place}: images are {text}; pass uint8 in 0…255, or floats in 0…1")
     rounded: np.ndarray = np.round(255 * images).astype(np.uint8)
     return rounded
