@@ -17,7 +17,7 @@ from ._flags import Parser, read_path
 from ._samplers import NAME_HELP, NAME_METAVAR, read_label
 
 if TYPE_CHECKING:
-    from tfgen.data.collection import Collection, Source
+    from tfgen.data.pictures import Collection, Source
 
 # Skipped files that are listed at the terminal.
 _MAX_LISTED = 20
@@ -74,8 +74,7 @@ def check_options(
         UsageError: a path does not exist, there is no file, a flag has no valid value, or an image
             would be overwritten.
     """
-    from tfgen.data.collection import find_sources
-    from tfgen.data.pictures import Fitting
+    from tfgen.data.pictures import Fitting, find_sources
 
     Fitting(fit=options.fit, background=options.background)
     sources = find_sources(images)
@@ -123,8 +122,7 @@ def read_images(
     """
     from rich.console import Console
 
-    from tfgen.data.collection import read_images
-    from tfgen.data.pictures import Fitting
+    from tfgen.data.pictures import Fitting, read_images
 
     shape = image_shape(sampler, signature)
     if len(shape) != 3 or shape[2] not in (1, 3):
@@ -189,7 +187,7 @@ def describe_reading(collection: "Collection", shape: Sequence[int], fit: str) -
 
 def describe_skipped(skipped: "Sequence[tuple[Path, str]]") -> list[str]:
     """Lines that list skipped files, each with the reason; none if there are none."""
-    from tfgen.data.finding import printable
+    from tfgen.data.pictures import printable
 
     if not skipped:
         return []

@@ -1,12 +1,9 @@
 """`tfgen-data`: prepares a TFDS directory from local files."""
 
 import argparse
-import contextlib
-import functools
 import re
 import shlex
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tfgen.errors import UsageError, size_text
 from tfgen.settings.fields import Config, hint, option
 from tfgen.system.status import status
+from tfgen.system.terminal import count_noun, progress
 
 from ._command import run_command, terminable
 from ._flags import Parser, add_flags, align_columns, read_flags, read_path
@@ -31,8 +29,8 @@ _FORMATS = {
 }
 # The flags of one format alone.
 _FLAGS = {
-    "idx": ("prefix",),
-    "images": ("size", "fit", "background", "channels", "strict"),
+    "prefix": "idx",
+    **dict.fromkeys(("size", "fit", "background", "channels", "strict"), "images"),
 }
 _SIZE = re.compile(r"(\d{1,4})(?:[x×](\d{1,4}))?")
 # Files left out that are shown; metadata.json has all of them.
@@ -109,10 +107,9 @@ def _body(argv: list[str]) -> None:
     options = read_flags(flags, DataOptions)
     if flags.format not in _FORMATS:
         raise UsageError(f"unknown format {flags.format!r}{hint(flags.format, _FORMATS)}")
-    for owner, names in _FLAGS.items():
-        for name in names:
-            if flags.format != owner and getattr(options, name) != getattr(DataOptions(), name):
-                raise UsageError(f"--{name} is for the format {owner} only; leave it out")
+    for name, owner in _FLAGS.items():
+        if flags.format != owner and getattr(options, name) != getattr(DataOptions(), name):
+            raise UsageError(f"--{name} is for the format {owner} only; leave it out")
     # SIGTERM raises an error here, so that no incomplete folder is left behind.
     with terminable("terminated; nothing was written"):
         _write(flags, options)
@@ -128,76 +125,71 @@ def _write(flags: argparse.Namespace, options: DataOptions) -> None:
         "homepage": options.homepage,
     }
     write = _write_idx if flags.format == "idx" else _write_images
-    folder, summary = write(flags, options, facts)
-    print(f"wrote {folder}: {summary}")
+    folder, counts, shape, num_classes = write(flags, options, facts)
+    images = ", ".join(f"{count} {name}" for name, count in counts.items())
+    classes = "no labels" if num_classes is None else f"{num_classes} classes"
+    print(f"wrote {folder}: {images} images of {size_text(shape)}, {classes}")
     root = shlex.quote(str(flags.to))
     print(f"train on it with: tfgen-train vae --dataset {flags.name} --data-dir {root}")
 
 
+# The folder, the number of images of each split, the shape of an image, the number of classes.
+_Written = tuple[Path, Mapping[str, int], tuple[int, int, int], int | None]
+
+
 def _write_idx(
     flags: argparse.Namespace, options: DataOptions, facts: Mapping[str, Any]
-) -> tuple[Path, str]:
-    """Writes the data set of IDX files; returns its folder and what it holds."""
+) -> _Written:
+    from tfgen.data.dataset import count_classes
     from tfgen.data.importers.idx import import_idx
     from tfgen.data.writing import write_prepared
 
-    imported = import_idx(flags.source, options.prefix)
-    splits, names = imported.splits, imported.class_names
-    folder = write_prepared(flags.name, splits, flags.to, class_names=names, **facts)
+    splits = import_idx(flags.source, options.prefix)
+    folder = write_prepared(flags.name, splits, flags.to, **facts)
     counts = {name: len(split) for name, split in splits.items()}
-    return folder, _summarize(counts, splits["train"].image_shape, imported.num_classes)
+    return folder, counts, splits["train"].image_shape, count_classes(splits.values())
 
 
 def _write_images(
     flags: argparse.Namespace, options: DataOptions, facts: Mapping[str, Any]
-) -> tuple[Path, str]:
-    """Writes the data set of a folder of images; returns its folder and what it holds."""
+) -> _Written:
+    from rich.console import Console
+
     from tfgen.data.importers.images import import_images
     from tfgen.data.pictures import Fitting
     from tfgen.data.writing import png_encoder, write_batches
 
     size = None if options.size is None else _parse_size(options.size)
     fitting = Fitting(size, options.fit, options.background, options.channels)
-    with status("listing files"):
-        images = import_images(flags.source, fitting, _show_progress)
+    with status("listing files and reading their headers"):
+        images = import_images(flags.source, fitting)
     encode = png_encoder()
-    total = sum(len(files.paths) for files in images.splits.values())
-    try:
-        with _show_progress("importing images", total) as advance:
-            folder = write_batches(
-                flags.name,
-                {name: images.read(name, encode, advance) for name in images.splits},
-                flags.to,
-                image_shape=images.image_shape,
-                classes=images.class_names,
-                metadata=functools.partial(_describe_skipped, images, options.strict),
-                **facts,
-            )
-    except UsageError:
-        if options.strict:
+
+    def describe_skipped() -> Mapping[str, Any]:
+        """What metadata.json says of the skipped files, which `--strict` refuses."""
+        skipped = images.list_skipped()
+        if options.strict and skipped:
             _print_skipped(images, "without --strict, metadata.json lists all")
-        raise
-    _print_skipped(images, f"{folder / 'metadata.json'} lists all")
-    names = images.class_names
-    num_classes = None if names is None else len(names)
-    return folder, _summarize(images.counts, images.image_shape, num_classes)
+            raise UsageError(
+                f"{count_noun(len(skipped), 'file')} of {flags.source} are broken or no image; "
+                "repair or remove them, or leave out --strict"
+            )
+        return {"skipped_files": skipped} if skipped else {}
 
-
-def _describe_skipped(images: "ImageFolder", strict: bool) -> Mapping[str, Any]:
-    """What metadata.json says of the skipped files.
-
-    Raises:
-        UsageError: there are some, and `strict` is true.
-    """
-    skipped = images.list_skipped()
-    if strict and skipped:
-        path, reason = next(iter(skipped.items()))
-        files = "1 file is" if len(skipped) == 1 else f"{len(skipped)} files are"
-        raise UsageError(
-            f"{files} broken or no image, such as {path}, which {reason}; repair or remove them, "
-            "or leave out --strict"
+    total = sum(len(files.paths) for files in images.splits.values())
+    with progress(Console(stderr=True), "importing images", total) as advance:
+        folder = write_batches(
+            flags.name,
+            {name: images.read(name, encode, advance) for name in images.splits},
+            flags.to,
+            image_shape=images.image_shape,
+            classes=images.class_names,
+            metadata=describe_skipped,
+            **facts,
         )
-    return {"skipped_files": skipped} if skipped else {}
+    _print_skipped(images, f"{folder / 'metadata.json'} lists all")
+    num_classes = None if images.class_names is None else len(images.class_names)
+    return folder, images.counts, images.image_shape, num_classes
 
 
 def _print_skipped(images: "ImageFolder", where: str) -> None:
@@ -223,35 +215,12 @@ def _parse_size(text: str) -> "Size":
     return int(match[2] or match[1]), int(match[1])
 
 
-@contextlib.contextmanager
-def _show_progress(title: str, count: int) -> Iterator[Callable[[int], None]]:
-    """A context with a bar, if there is a terminal; gives what to call with the files just done."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda files: None
-        return
-    from rich.console import Console
-
-    from tfgen.system.terminal import make_bar
-
-    with make_bar(Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=count)
-        yield lambda files: bar.advance(task, files)
-
-
 def _describe(name: str, options: DataOptions) -> str | None:
     """The description that TFDS stores, with the licence at its end."""
     if options.license is None:
         return options.description
     text = f"{options.description.rstrip('.')}." if options.description else f"{name}."
     return f"{text} Licence: {options.license}"
-
-
-def _summarize(
-    counts: Mapping[str, int], image_shape: tuple[int, int, int], num_classes: int | None
-) -> str:
-    images = ", ".join(f"{count} {name}" for name, count in counts.items())
-    classes = "no labels" if num_classes is None else f"{num_classes} classes"
-    return f"{images} images of {size_text(image_shape)}, {classes}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -15,14 +17,16 @@ from tfgen.errors import UsageError, size_text
 from tfgen.publishing import listing
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import Arrays, batches, byte_pixels, request_labels, request_seeds
+from tfgen.settings.fields import Config, option
+from tfgen.settings.training import MAX_SEED
 from tfgen.system.atomic import fresh_folder
+from tfgen.system.machine import memory_bytes
 from tfgen.system.quiet import interruptible
 from tfgen.system.terminal import count_noun
 
 from ._command import check_output, run_command, terminable
 from ._flags import Parser, add_flags, align_columns, read_flags
 from ._ray import RayOptions
-from ._sample_options import SampleOptions, is_folder
 from ._samplers import (
     NAME_HELP,
     NAME_METAVAR,
@@ -37,6 +41,93 @@ from ._samplers import (
 )
 
 PROG = "tfgen-sample"
+# Above so many images, a folder has shards of this size instead of a PNG file per image.
+MAX_PICTURES, SHARD_SIZE = 50_000, 10_000
+
+
+@dataclass(frozen=True)
+class SampleOptions(Config):
+    """The flags that say what `tfgen-sample` draws and writes."""
+
+    n: int = option(25, "number of images", minimum=1, maximum=2**31 - 1)
+    seed: int = option(
+        0, "seed of the request; the same seed gives the same images", minimum=0, maximum=MAX_SEED
+    )
+    seeds: tuple[int, ...] | None = option(
+        None,
+        "one seed for each image, in place of --n and --seed; an .npz file has those of its images",
+        minimum=-(2**31),
+        maximum=2**31 - 1,
+    )
+    label: str | None = option(
+        None,
+        "class of all images, for a conditional model: the name that the data set gives it, or its "
+        "number (default: image i has class i mod K)",
+    )
+    temperature: float = option(
+        1.0,
+        "scale of the latents; below 1, images are more probable and less diverse",
+        above=0,
+        maximum=10.0,
+    )
+    out: str | None = option(
+        None,
+        "file to write, .png or .npz, or a new folder for one PNG file per image, with / at its "
+        "end (default: NAME-samples.png)",
+    )
+    manifold: int | None = option(
+        None, "draw a grid of N × N points of a latent space with 2 dimensions", minimum=2
+    )
+    interpolate: int | None = option(
+        None, "draw N images on the way from each seed to the next, one row per pair", minimum=2
+    )
+    path: Literal["linear", "spherical"] = option("linear", "path of --interpolate")
+    shard_size: int | None = option(
+        None,
+        "write shards, TFRecord files of N images each, to the folder --out; an interrupted "
+        f"command continues if it is repeated (default: {SHARD_SIZE} for a folder of more than "
+        f"{MAX_PICTURES} images, otherwise no shards)",
+        minimum=1,
+    )
+    pixels: Literal["png", "raw"] = option(
+        "png", "encoding of an image in a shard: a PNG file, or raw uint8 pixels"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.manifold and self.interpolate:
+            raise UsageError("--manifold and --interpolate exclude each other")
+        if self.manifold and self.temperature != 1:
+            raise UsageError("--manifold has its own latents; leave out --temperature")
+        if self.interpolate and self.seeds and len(self.seeds) < 2:
+            raise UsageError("--interpolate needs two --seeds or more")
+        if self.out == "":
+            raise UsageError("--out: the path is empty")
+        if self.pixels == "raw" and not self.images_per_shard:
+            raise UsageError("--pixels raw is for shards; pass --shard-size too")
+        if self.shard_size is None:
+            return
+        for name in ("manifold", "interpolate", "seeds"):
+            if getattr(self, name) is not None:
+                raise UsageError(f"--shard-size and --{name} exclude each other")
+        if self.out and Path(self.out).suffix in (".png", ".npz") and not is_folder(self.out):
+            raise UsageError(
+                f"--shard-size: {self.out} names a file; pass a folder, or leave it out"
+            )
+
+    @property
+    def images_per_shard(self) -> int | None:
+        """Number of images in each shard; None if no shards are written."""
+        if self.manifold or self.interpolate or self.seeds is not None or self.shard_size:
+            return self.shard_size
+        if self.n <= MAX_PICTURES or self.out is None:
+            return None
+        return SHARD_SIZE if is_folder(self.out) or not Path(self.out).suffix else None
+
+
+def is_folder(out: str) -> bool:
+    """Whether `--out` is a folder: its name ends with a separator, or there is such a folder."""
+    return out.endswith(("/", os.sep)) or Path(out).is_dir()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -189,13 +280,13 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
 
 
 def _check_memory(sampler: SignatureSampler, options: SampleOptions) -> None:
-    from tfgen.data.memory import GIGABYTE, machine_memory
+    from tfgen.data.cache import GIGABYTE
 
     rows = options.n if options.seeds is None else len(options.seeds)
     count = options.manifold**2 if options.manifold else rows * (options.interpolate or 1)
     shape = sampler.signature("decode").outputs["images"].shape[1:]
     # The images in float32, and the same in the picture.
-    needed, limit = 2 * 4 * count * math.prod(side or 1 for side in shape), machine_memory()
+    needed, limit = 2 * 4 * count * math.prod(side or 1 for side in shape), memory_bytes()
     if needed > limit:
         raise UsageError(
             f"{count} images of {size_text(shape)} need {needed / GIGABYTE:.3g} GB of memory, this "
@@ -235,7 +326,7 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
     Raises:
         UsageError: the file or the folder cannot be written, or the folder has files already.
     """
-    from tfgen.data.finding import printable
+    from tfgen.publishing.sampling_job import is_job
 
     path = Path(out)
     if not (is_for_shards or is_folder(out)):
@@ -243,27 +334,14 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
         return
     if path.exists() and not path.is_dir():
         raise UsageError(f"cannot write {out}: {path} is a file; choose another folder")
-    if is_for_shards and out.encode(errors="ignore").decode() != out:
-        raise UsageError(
-            f"cannot write {printable(out)}: TensorFlow cannot write to a folder whose name is not "
-            "UTF-8; choose another folder"
-        )
-    is_full = path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir())
-    if is_full and not (is_for_shards and _has_shards(path)):
+    if path.is_dir() and any(path.iterdir()) and not (is_for_shards and is_job(path)):
         raise UsageError(
             f"cannot write {out}: the folder is not empty; choose a new folder, or the name of a "
             ".png or .npz file"
         )
     parent = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        fault = "not writable" if parent.is_dir() else "a file"
-        raise UsageError(f"cannot write {out}: {parent} is {fault}; choose another folder")
-
-
-def _has_shards(folder: Path) -> bool:
-    from tfgen.publishing.sampling_job import is_job
-
-    return is_job(folder)
+    if not os.access(parent, os.W_OK):
+        raise UsageError(f"cannot write {out}: {parent} is not writable; choose another folder")
 
 
 def write(out: str, arrays: Arrays, options: SampleOptions) -> None:
@@ -282,31 +360,27 @@ def write(out: str, arrays: Arrays, options: SampleOptions) -> None:
 def write_folder(path: Path, arrays: Arrays) -> None:
     """Writes a PNG file of each image, `000000.png` and so on, and a table of seeds and labels.
 
-    All files are written to a hidden folder in `path` first. An interruption leaves none of them.
+    The folder appears complete, by one rename, or not at all.
     """
-    from tfgen.data.finding import SAMPLES_TABLE
+    from tfgen.data.pictures import SAMPLES_TABLE
 
     images = arrays["images"]
     names = [f"{index:06}.png" for index in range(len(images))]
     columns = {"seed": arrays.get("seeds"), "label": arrays.get("labels")}
     present = {name: array for name, array in columns.items() if array is not None}
-    with terminable("terminated; nothing was written"), fresh_folder(path, "writing") as hidden:
+    parent = path.absolute().parent
+    with terminable("terminated; nothing was written"), fresh_folder(parent, path.name) as folder:
         with show_progress(list(batches(len(images))), "writing the files") as parts:
             for part in parts:
                 for name, image in zip(names[part], images[part], strict=True):
                     png = figures.png_bytes(byte_pixels(image), least_side=0)
-                    (hidden / name).write_bytes(png)
-        with (hidden / SAMPLES_TABLE).open("w", newline="") as file:
+                    (folder / name).write_bytes(png)
+        with (folder / SAMPLES_TABLE).open("w", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["file", *present])
             table.writerows(zip(names, *present.values(), strict=True))
-        try:
-            for name in [*names, SAMPLES_TABLE]:
-                (hidden / name).rename(path / name)
-        except BaseException:  # an interruption, too
-            for name in [*names, SAMPLES_TABLE]:
-                (path / name).unlink(missing_ok=True)
-            raise
+        folder.chmod(0o755)  # a temporary folder is private
+        folder.rename(path)
 
 
 def describe(

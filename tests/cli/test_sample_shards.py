@@ -81,7 +81,7 @@ def test_a_shard_as_large_as_the_folder_has_its_pixels(trained: Trained) -> None
 def test_many_images_become_shards(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, here: Path
 ) -> None:
-    options = importlib.import_module(f"{commands.PACKAGE}._sample_options")
+    options = importlib.import_module(f"{commands.PACKAGE}.sample")
     monkeypatch.setattr(options, "MAX_PICTURES", 20)
     monkeypatch.setattr(options, "SHARD_SIZE", 8)
     flags = [NAME, "--saved-models", trained.saved_models, "--n"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfgen.data.pictures import Fitting, read_picture
+from tfgen.data.pictures import Fitting, read_pictures
 
 WIDTH, HEIGHT = 9, 6
 AS_IS = Fitting()
@@ -24,9 +24,8 @@ def picture(mode: str = "RGB", seed: int = 0) -> Image.Image:
 
 
 def read(path: Path, fitting: Fitting = AS_IS) -> np.ndarray:
-    image = read_picture(path, fitting)
+    (image,) = read_pictures([path], fitting).images
     assert image.dtype == np.uint8
-    assert image.ndim == 3
     return image
 
 

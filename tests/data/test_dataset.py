@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfgen.data.dataset import Dataset, Split, count_classes, fingerprint
+from tfgen.data.dataset import Dataset, Split, fingerprint
 from tfgen.data.mapped import JoinedRows, blocks
-from tfgen.data.outline import Outline
 from tfgen.evaluation.coverage import nearest
 
 pytestmark = pytest.mark.quick
@@ -41,8 +40,7 @@ def test_the_images_to_train_on_are_the_first_or_all_but_the_test_images(
     np.testing.assert_array_equal(whole.images, IMAGES[expected])
     assert (whole.labels is None) == (labels is None)
     assert labels is None or whole.labels.tolist() == expected  # type: ignore[union-attr]
-    for described in (dataset, Outline.of(dataset)):
-        assert [described.count_training(name) for name in ("train", "all")] == [3, 5]
+    assert [dataset.count_training(name) for name in ("train", "all")] == [3, 5]
 
 
 @pytest.mark.parametrize("is_mapped", [False, True])
@@ -69,11 +67,6 @@ def test_joined_rows_are_those_of_one_array(is_mapped: bool, tmp_path: Path) -> 
     np.testing.assert_array_equal(np.concatenate(list(blocks(rows, 2))), IMAGES)
     images = np.array([IMAGES[4], IMAGES[1]])
     assert nearest(images, rows).indices.tolist() == [4, 1]  # type: ignore[arg-type]
-
-
-def test_classes_are_counted_over_all_splits() -> None:
-    assert count_classes([Split(IMAGES, np.zeros(6, int)), Split(IMAGES, np.arange(6))]) == 6
-    assert count_classes([Split(IMAGES)]) is None
 
 
 def test_fingerprint_depends_on_values_not_on_dtype_or_layout() -> None:

@@ -5,11 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.told import fails
 from tfgen.data import Split, load
-from tfgen.data.importers.images import import_images
 from tfgen.data.load import EMBEDDED
 from tfgen.data.writing import write_prepared
 from tfgen.errors import UsageError, WorkError
@@ -83,22 +81,6 @@ def test_prepared_arrays_come_back_in_order(tmp_path):
         assert (len(data.validation), data.num_classes, data.image_shape) == (5, 4, SHAPE)
 
 
-def test_image_folder_comes_back_with_its_classes(tmp_path):
-    for name in ("ant", "bee"):
-        (tmp_path / "in" / name).mkdir(parents=True)
-        for n, image in enumerate(pixels(3, (4, 4, 3), seed=len(name))):
-            Image.fromarray(image).save(tmp_path / "in" / name / f"{n}.png")
-    imported = import_images(tmp_path / "in")
-    (batch,) = imported.read("train", lambda images: images)
-    write_prepared("insects", {"train": Split(*batch)}, tmp_path, class_names=imported.class_names)
-    data = load("insects", tmp_path)
-    np.testing.assert_array_equal(
-        np.concatenate([data.train.images, data.test.images, data.validation.images]),
-        batch[0],
-    )
-    assert data.num_classes == 2
-
-
 def test_without_a_test_split_it_is_taken_before_the_validation_split(tmp_path):
     images = pixels(20)
     write_prepared("alone", {"train": Split(images)}, tmp_path)
@@ -107,33 +89,6 @@ def test_without_a_test_split_it_is_taken_before_the_validation_split(tmp_path):
     np.testing.assert_array_equal(data.test.images, images[14:17])
     np.testing.assert_array_equal(data.validation.images, images[17:])
     assert data.train.labels is data.test.labels is data.num_classes is None
-
-
-def test_three_images_are_the_least(tmp_path):
-    write_prepared("three", {"train": Split(pixels(3))}, tmp_path)
-    data = load("three", tmp_path)
-    assert [len(split) for split in (data.train, data.validation, data.test)] == [1, 1, 1]
-    write_prepared("two", {"train": Split(pixels(2))}, tmp_path)
-    fails(lambda: load("two", tmp_path), "2 train images", "3")
-
-
-def test_fingerprint_tells_pixels_and_labels_apart(tmp_path):
-    changed_pixel, changed_label = pixels(12), labels(12)
-    changed_pixel[3, 0, 0, 0] ^= 1
-    changed_label[3] ^= 1
-    prints = []
-    for name, content in {
-        "a": Split(pixels(12), labels(12)),
-        "same": Split(pixels(12), labels(12)),
-        "pixel": Split(changed_pixel, labels(12)),
-        "label": Split(pixels(12), changed_label),
-        "no_label": Split(pixels(12)),
-        "shape": Split(pixels(12).reshape(12, 5, 7, 3), labels(12)),
-    }.items():
-        write_prepared(name, {"train": content}, tmp_path)
-        prints.append(load(name, tmp_path).fingerprint)
-    assert prints[0] == prints[1]
-    assert len(set(prints)) == 5
 
 
 def test_newest_version_is_taken_unless_one_is_asked_for(shapes):
@@ -150,19 +105,14 @@ def test_newest_version_is_taken_unless_one_is_asked_for(shapes):
     assert load("shapes:1.2.0", root).version == "1.2.0"
 
 
-def test_folder_of_another_data_set_is_refused(shapes):
-    fails(lambda: load("mnist", shapes), "'shapes'", "--dataset shapes")
-
-
 @pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
 def test_damaged_metadata_is_refused(shapes, name):
     path = shapes / name
     path.write_text(path.read_text()[:-40])
-    fails(lambda: load("shapes", shapes.parent.parent), name, "not JSON")
-    path.write_text("[]")
-    fails(lambda: load("shapes", shapes.parent.parent), name, "not a JSON object")
-    path.write_text('{"name": 7}')
-    fails(lambda: load("shapes", shapes.parent.parent), str(shapes))
+    fails(lambda: load("shapes", shapes.parent.parent), name)
+    for content in ("[]", '{"name": 7}'):
+        path.write_text(content)
+        fails(lambda: load("shapes", shapes.parent.parent), str(shapes))
     path.unlink()
     fails(lambda: load("shapes", shapes.parent.parent), f"has no {name}")
 
@@ -181,9 +131,7 @@ def test_damaged_records_are_refused(shapes):
 
 def with_class(content: dict, how: str) -> dict:
     features = content["featuresDict"]["features"]
-    if how == "new":
-        features["label"]["pythonClassName"] = "evil_module.Feature"
-    elif how == "proto":
+    if how == "proto":
         features["label"]["python_class_name"] = (
             features["label"].pop("pythonClassName").replace("ets.", "ets_")
         )
@@ -206,7 +154,7 @@ def with_class(content: dict, how: str) -> dict:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("how", ["new", "proto", "nested", "string", "old"])
+@pytest.mark.parametrize("how", ["proto", "nested", "string", "old"])
 def test_foreign_feature_class_is_never_imported(shapes, tmp_path, monkeypatch, how):
     (tmp_path / "evil_module.py").write_text("raise SystemExit('ran')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -214,18 +162,6 @@ def test_foreign_feature_class_is_never_imported(shapes, tmp_path, monkeypatch, 
     path.write_text(json.dumps(with_class(json.loads(path.read_text()), how)))
     fails(lambda: load("shapes", shapes), "features.json", "none of TFDS's")
     assert "evil_module" not in sys.modules
-
-
-def test_module_named_by_dataset_info_is_not_imported(shapes, tmp_path, monkeypatch):
-    (tmp_path / "evil_package").mkdir()
-    (tmp_path / "evil_package" / "__init__.py").write_text("raise SystemExit('ran')")
-    monkeypatch.syspath_prepend(tmp_path)
-    path = shapes / "dataset_info.json"
-    path.write_text(
-        json.dumps(json.loads(path.read_text()) | {"moduleName": "evil_package.builder"})
-    )
-    assert load("shapes", shapes).name == "shapes"
-    assert "evil_package" not in sys.modules
 
 
 @pytest.mark.parametrize(
@@ -272,39 +208,22 @@ def test_failed_download_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, c
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
-    "name", ["", "MNIST", "my-images", "a b", "1st", "../up", "a/b", "_x", "x__y"]
-)
-def test_names_that_tfds_would_not_take_are_refused(tmp_path, name):
-    fails(lambda: write_prepared(name, {"train": Split(pixels(3))}, tmp_path / "root"), repr(name))
-    assert not (tmp_path / "root").exists()
-
-
 def test_arrays_that_do_not_fit_together_are_refused(tmp_path):
     good = Split(pixels(4), labels(4))
-    for splits, message in [
-        ({"test": good}, "'train'"),
-        ({"train": Split(pixels(4).astype(np.float32))}, "float32"),
-        ({"train": Split(pixels(4)[..., 0])}, "uint8"),
-        ({"train": Split(pixels(0))}, "uint8"),
-        ({"train": good, "test": Split(pixels(4, (5, 7, 3)), labels(4))}, "5 × 7 × 3, train"),
-        ({"train": good, "test": Split(pixels(4))}, "all splits"),
-        ({"train": Split(pixels(4), labels(3))}, "3 labels"),
-        ({"train": Split(pixels(4), labels(4) - 1)}, "-1"),
+    for splits in [
+        {"test": good},
+        {"train": Split(pixels(4).astype(np.float32))},
+        {"train": Split(pixels(4)[..., 0])},
+        {"train": Split(pixels(0))},
+        {"train": good, "test": Split(pixels(4, (5, 7, 3)), labels(4))},
+        {"train": good, "test": Split(pixels(4))},
+        {"train": Split(pixels(4), labels(3))},
+        {"train": Split(pixels(4), labels(4) - 1)},
     ]:
-        fails(lambda splits=splits: write_prepared("x", splits, tmp_path), message)
-    fails(
-        lambda: write_prepared("x", {"train": good}, tmp_path, class_names=["a", "b"]), "2 classes"
-    )
-
-
-def test_existing_target_is_refused_and_kept(shapes):
-    before = {path.name: path.read_bytes() for path in shapes.iterdir()}
-    fails(
-        lambda: write_prepared("shapes", {"train": Split(pixels(9))}, shapes.parent.parent),
-        "exists",
-    )
-    assert {path.name: path.read_bytes() for path in shapes.iterdir()} == before
+        fails(lambda splits=splits: write_prepared("x", splits, tmp_path))
+    fails(lambda: write_prepared("x", {"train": good}, tmp_path, class_names=["a", "b"]), "labels")
+    for name in ("", "MNIST", "my-images", "../up", "x__y"):
+        fails(lambda name=name: write_prepared(name, {"train": good}, tmp_path), repr(name))
 
 
 def test_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
@@ -315,12 +234,3 @@ def test_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_prepared("x", {"train": Split(pixels(4))}, tmp_path / "new" / "root")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_prepared_folder_holds_no_path_of_the_machine(shapes, tmp_path):
-    for folder in (shapes, EMBEDDED):
-        for path in folder.rglob("*.json"):
-            assert not any(
-                part in path.read_text()
-                for part in (str(tmp_path), "/tmp", "/home", "/root", "/work")
-            )

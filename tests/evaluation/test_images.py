@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.conftest import make_images
 from tests.told import fails
-from tfgen.data.decoding import resize
+from tfgen.data.pictures import resize
 from tfgen.evaluation.images import ImageSet, find_images, read_image_set
 
 NONE = Path("none")

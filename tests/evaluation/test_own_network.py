@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import tfgen
 from tests.told import fails
-from tfgen.data.decoding import resize
+from tfgen.data.pictures import resize
 from tfgen.errors import WorkError
 from tfgen.evaluation.choice import choose_extractor
 from tfgen.evaluation.features import ImageFeatures

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tfgen
-from tfgen.data.decoding import resize
+from tfgen.data.pictures import resize
 from tfgen.errors import UsageError
 from tfgen.evaluation.coverage import coverage
 from tfgen.evaluation.distances import fid

@@ -24,22 +24,18 @@ def gan_run(preset: str, model: dict[str, Any], **options: Any) -> dict[str, Any
 @pytest.mark.parametrize(
     ("run", "text"),
     [
-        (gan_run("mlp", {}), "preset mlp, 200 epochs"),
         (
-            gan_run("dcgan", {"loss": "hinge"}, epochs=20),
-            "preset dcgan, loss hinge, 20 epochs",
+            gan_run(
+                "mlp",
+                {"spectral_norm": True, "generator_hidden": (8, 16)},
+                **{"epochs": 1, "learning_rate": 1e-5, "start_from": "/home/me/runs/gan-1"},
+            ),
+            "preset mlp, learning rate 1e-05, start from runs/gan-1, generator hidden 8 16, "
+            "spectral norm, 1 epoch",
         ),
         (
-            gan_run("mlp", {"spectral_norm": True, "generator_hidden": (8, 16)}, epochs=1),
-            "preset mlp, generator hidden 8 16, spectral norm, 1 epoch",
-        ),
-        (
-            gan_run("dcgan", {"discriminator_batch_norm": False}, learning_rate=1e-5),
-            "preset dcgan, learning rate 1e-05, no discriminator batch norm, 40 epochs",
-        ),
-        (
-            gan_run("dcgan", {}, start_from="/home/me/runs/gan-1"),
-            "preset dcgan, start from runs/gan-1, 40 epochs",
+            gan_run("dcgan", {"discriminator_batch_norm": False}),
+            "preset dcgan, no discriminator batch norm, 40 epochs",
         ),
         # A run that was exported before its end.
         ({**gan_run("mlp", {}), "epochs_done": 3}, "preset mlp, 3 epochs"),
@@ -48,68 +44,28 @@ def gan_run(preset: str, model: dict[str, Any], **options: Any) -> dict[str, Any
             gan_run(
                 "mlp",
                 {"image_shape": (8, 8, 3), "num_classes": 3},
-                name="mine",
-                data_dir="data",
-                run_dir="run",
-                checkpoint_every=1.0,
-                conditional=True,
+                **{"name": "mine", "data_dir": "data", "run_dir": "run", "conditional": True},
             ),
             "preset mlp, conditional, 200 epochs",
         ),
+        # What is not known is left out.
+        ({}, ""),
+        ({"family": "ppca", "model": {"rank": 3}, "options": {"preset": "s"}}, "preset s"),
+        ({"family": [], "model": 1, "options": {"preset": [], "epochs": "x"}}, "preset []"),
     ],
 )
 def test_a_version_is_described_by_what_differs_from_its_preset(
     run: dict[str, Any], text: str
 ) -> None:
     assert listing.describe({"run": run}) == text
-    assert listing.describe({"run": run, "published": "2026-11-27"}) == (
-        f"{text}, published 2026-11-27"
-    )
+    parts = [text, "published 2026-11-27"] if text else ["published 2026-11-27"]
+    assert listing.describe({"run": run, "published": "2026-11-27"}) == ", ".join(parts)
 
 
-@pytest.mark.parametrize(
-    ("weights", "epochs"), [("epoch 60", 60), ("last", 67), ("best", 67), ("epoch", 67), (3, 67)]
-)
+@pytest.mark.parametrize(("weights", "epochs"), [("epoch 60", 60), ("last", 67), (3, 67)])
 def test_the_epochs_of_a_kept_one_are_those_before_it(weights: object, epochs: int) -> None:
     manifest = {"run": {**gan_run("mlp", {}), "epochs_done": 67}, "weights": weights}
     assert listing.describe(manifest) == f"preset mlp, {epochs} epochs"
-
-
-@pytest.mark.parametrize(
-    ("manifest", "text"),
-    [
-        ({}, ""),
-        ({"run": [], "published": 3}, ""),
-        ({"run": {"family": "vae", "model": {}, "options": {"seed": 0}}}, ""),
-        # Settings that this version of tfgen does not know, and those that it added.
-        (
-            {
-                "run": {
-                    "family": "vae",
-                    "model": {"depth": 3},
-                    "options": {"preset": "conv", "epochs": 3},
-                }
-            },
-            "preset conv, 3 epochs",
-        ),
-        (
-            {
-                "run": {
-                    "family": "ppca",
-                    "model": {"rank": 3},
-                    "options": {"preset": "small", "epochs": 3},
-                }
-            },
-            "preset small, 3 epochs",
-        ),
-        (
-            {"run": {"family": [], "model": 1, "options": {"preset": [], "epochs": "x"}}},
-            "preset []",
-        ),
-    ],
-)
-def test_what_is_not_known_is_left_out(manifest: dict[str, Any], text: str) -> None:
-    assert listing.describe(manifest) == text
 
 
 def test_a_version_is_found_by_the_run_that_it_is_of(tmp_path: Path) -> None:
@@ -123,16 +79,3 @@ def test_a_version_is_found_by_the_run_that_it_is_of(tmp_path: Path) -> None:
     assert versions.find_run({**run, "seed": 1}, "gan", tmp_path) == tmp_path / "gan" / "3"
     assert versions.find_run({**run, "seed": 2}, "gan", tmp_path) is None
     assert versions.find_run(run, "vae", tmp_path) is None
-
-
-def test_an_export_of_an_unfinished_run_is_not_the_version_of_the_finished_one(
-    tmp_path: Path,
-) -> None:
-    run = gan_run("mlp", {})
-    manifest = {"run": {**run, "epochs_done": 3}, "signatures": {}}
-    versions.write_version(tmp_path, "gan", lambda folder: manifest)
-    assert versions.find_run({**run, "epochs_done": 3}, "gan", tmp_path) is not None
-    assert versions.find_run({**run, "epochs_done": 4}, "gan", tmp_path) is None
-    # Earlier versions of tfgen did not write the number.
-    versions.write_version(tmp_path, "gan", lambda folder: {"run": run, "signatures": {}})
-    assert versions.find_run({**run, "epochs_done": 4}, "gan", tmp_path) is not None

@@ -7,7 +7,6 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from tfgen import GAN
-from tfgen.errors import WorkError
 from tfgen.publishing import export, versions
 
 
@@ -39,15 +38,6 @@ def test_a_name_that_appears_while_the_configuration_is_written_is_in_it(
     monkeypatch.setattr(versions, "names", lambda folder: next(listings))
     export.write_models_config(tmp_path)
     assert read_config(tmp_path).keys() == {"a", "b"}
-
-
-def test_a_configuration_that_cannot_be_written_is_told_after_publishing(tmp_path: Path) -> None:
-    (tmp_path / "models.config").mkdir()
-    with pytest.raises(
-        WorkError, match=r"published .*gan/2, but .*models.config cannot be written"
-    ):
-        export.publish(smallest(), tmp_path, "gan")
-    assert versions.version_numbers(tmp_path / "gan") == [2]
 
 
 def test_a_configuration_of_the_users_own_is_left_alone(tmp_path: Path) -> None:

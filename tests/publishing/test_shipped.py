@@ -10,7 +10,6 @@ import scipy.stats
 import tensorflow as tf
 
 from tests import commands
-from tfgen.nn import cores
 from tfgen.publishing import opening, versions
 from tfgen.publishing.sampler import Sampler
 from tfgen.random import image_seeds
@@ -69,16 +68,6 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]
         return dict(answers)
 
 
-def test_a_batch_in_parts_has_the_same_images(
-    sampler: Sampler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seeds = image_seeds(0, 50)
-    expected = sampler.call("sample", seed=seeds)["images"]
-    monkeypatch.setattr(cores, "_concurrent_parts", 3)
-    with cores.speedups(True):
-        assert_close(sampler.call("sample", seed=seeds)["images"], expected)
-
-
 def test_latents_do_not_depend_on_batch_order_process_or_compiler(
     sampler: Sampler, loaded: Any, elsewhere: dict[str, np.ndarray]
 ) -> None:
@@ -98,20 +87,6 @@ def test_latents_do_not_depend_on_batch_order_process_or_compiler(
     )
 
 
-def test_images_agree_alone_in_a_batch_and_compiled(sampler: Sampler, loaded: Any) -> None:
-    # Of the flow fewer: its images take a hundred times as long as the others'.
-    seeds = image_seeds(3, 50 if sampler.name == "flow" else 200)
-    images = sampler.call("sample", seed=seeds)["images"]
-    alone = np.concatenate(
-        [sampler.call("sample", seed=seeds[i : i + 1])["images"] for i in range(10)]
-    )
-    assert_close(images[:10], alone)
-    compiled = tf.function(
-        lambda seed: loaded.signatures["sample"](seed=seed)["images"], jit_compile=True
-    )
-    assert_close(images, compiled(seeds).numpy())
-
-
 def test_requests_for_nothing_are_answered_with_nothing(sampler: Sampler) -> None:
     for name, signature in sampler.manifest["signatures"].items():
         inputs = {
@@ -120,18 +95,6 @@ def test_requests_for_nothing_are_answered_with_nothing(sampler: Sampler) -> Non
         }
         for key, value in sampler.call(name, **inputs).items():
             assert value.shape == (0, *signature["outputs"][key]["shape"][1:])
-
-
-def test_seeds_give_distinct_images(sampler: Sampler) -> None:
-    n = 500 if sampler.name == "flow" else 10_000
-    seeds = image_seeds(0, n)
-    images = np.concatenate(
-        [
-            sampler.call("sample", seed=seeds[start : start + 500])["images"]
-            for start in range(0, n, 500)
-        ]
-    )
-    assert len(np.unique(images.reshape(n, -1), axis=0)) == n
 
 
 def test_exported_latents_are_standard_normal(sampler: Sampler) -> None:

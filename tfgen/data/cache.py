@@ -6,25 +6,24 @@ the data set was decoded from, so that a changed data set is decoded again.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from tfgen.data.dataset import Split
-from tfgen.data.memory import GIGABYTE
 from tfgen.data.reading import Prepared
 from tfgen.errors import UsageError, WorkError
 from tfgen.system.atomic import fresh_folder, publish
 from tfgen.system.status import status
 
+GIGABYTE = 10**9
 # A data set with more bytes of pixels is read from the cache.
 MAX_IN_MEMORY = GIGABYTE
 # Environment variable with the folder of the cache.
@@ -33,8 +32,6 @@ VARIABLE = "TFGEN_CACHE"
 _FORMAT = 1
 _INFORMATION = "cache.json"
 _LABEL_BYTES = 8
-# Seconds between two updates of the line that shows the progress.
-_UPDATE_SECONDS = 0.5
 
 Splits = Mapping[str, Split]
 Advance = Callable[[int], None]
@@ -53,15 +50,13 @@ def cache_path(prepared: Prepared) -> Path:
     Raises:
         UsageError: a file of the prepared data set is missing.
     """
-    paths = [prepared.folder / name for name in ("features.json", "dataset_info.json")]
-    paths += [path for split in prepared.files.values() for path in split]
+    names = [prepared.folder / name for name in ("features.json", "dataset_info.json")]
     try:
-        files = sorted((path.name, *_state(path)) for path in paths)
+        files = sorted(
+            (p.name, *_state(p)) for p in itertools.chain(names, *prepared.files.values())
+        )
     except OSError as error:
-        raise UsageError(
-            f"{error.filename}: its records are missing ({error.strerror}); prepare the data set "
-            "again with tfgen-data"
-        ) from None
+        raise UsageError(f"{error.filename} is missing; prepare the data set again") from None
     source = json.dumps([_FORMAT, prepared.name, prepared.version, files])
     key = hashlib.sha256(source.encode()).hexdigest()[:16]
     return cache_root() / f"{prepared.name}-{prepared.version}-{key}"
@@ -98,19 +93,15 @@ def cached_splits(
         WorkError: the cache cannot be written, or the disk is full.
     """
     target = cache_path(prepared)
-    cached = _read(target, prepared)
-    if cached is not None:
-        return cached
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = target.with_name(f".{prepared.name}-{prepared.version}.lock")
-        with _locked(lock) as is_locked:
-            # Another process may have decoded it in the meantime.
-            if _read(target, prepared) is None:
-                _remove_remains(target, prepared, is_locked)
-                _remove_outdated(target, prepared)
-                _decode_into(target, prepared, fingerprint)
-        cached = _read(target, prepared)
+        if (cached := _read(target, prepared)) is None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(target.with_name(f".{prepared.name}-{prepared.version}.lock")):
+                # Another process may have decoded it in the meantime.
+                if _read(target, prepared) is None:
+                    _remove_remains(target, prepared)
+                    _decode_into(target, prepared, fingerprint)
+            cached = _read(target, prepared)
     except OSError as error:
         raise _not_written(prepared, target.parent, error.strerror or str(error)) from error
     if cached is None:
@@ -138,16 +129,14 @@ def _decode_into(
         information = {"source": source, "fingerprint": digest, "files": files}
         text = json.dumps(information, indent=2) + "\n"
         (folder / _INFORMATION).write_text(text, encoding="utf-8")
-        # A process on another machine may be first, where the file system has no locks.
-        with contextlib.suppress(UsageError):
-            publish(folder, target)
+        publish(folder, target)
 
 
 def _write_split(folder: Path, split: str, prepared: Prepared, advance: Advance) -> None:
     """Writes the images and labels of a split."""
     shape = (prepared.counts[split], *prepared.image_shape)
     labels = []
-    with _images_path(folder, split).open("wb") as file:
+    with _path(folder, split, "images").open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for images, part_labels in prepared.batches(split):
@@ -157,7 +146,7 @@ def _write_split(folder: Path, split: str, prepared: Prepared, advance: Advance)
             advance(len(images))
     checked = prepared.check_labels(split, np.concatenate(labels) if labels else None)
     if checked is not None:
-        np.save(_labels_path(folder, split), checked)
+        np.save(_path(folder, split, "labels"), checked)
 
 
 def _read(folder: Path, prepared: Prepared) -> tuple[dict[str, Split], str] | None:
@@ -165,7 +154,7 @@ def _read(folder: Path, prepared: Prepared) -> tuple[dict[str, Split], str] | No
     try:
         information = json.loads((folder / _INFORMATION).read_text(encoding="utf-8"))
         files = {name: tuple(state) for name, state in information["files"].items()}
-        images = {_images_path(folder, split).name for split in prepared.counts}
+        images = {_path(folder, split, "images").name for split in prepared.counts}
         is_whole = images <= files.keys()
         if not is_whole or any(_state(folder / name) != state for name, state in files.items()):
             return None
@@ -182,21 +171,16 @@ def _map_splits(folder: Path, prepared: Prepared) -> dict[str, Split]:
     """
     splits = {}
     for split, count in prepared.counts.items():
-        images = np.load(_images_path(folder, split), mmap_mode="r")
-        path = _labels_path(folder, split)
-        labels = np.load(path) if path.exists() else None
+        images = np.load(_path(folder, split, "images"), mmap_mode="r")
         if images.shape != (count, *prepared.image_shape) or images.dtype != np.uint8:
             raise ValueError(f"{split} images are {images.dtype}{list(images.shape)}")
-        splits[split] = Split(images, labels)
+        path = _path(folder, split, "labels")
+        splits[split] = Split(images, np.load(path) if path.exists() else None)
     return splits
 
 
-def _images_path(folder: Path, split: str) -> Path:
-    return folder / f"{split}-images.npy"
-
-
-def _labels_path(folder: Path, split: str) -> Path:
-    return folder / f"{split}-labels.npy"
+def _path(folder: Path, split: str, kind: str) -> Path:
+    return folder / f"{split}-{kind}.npy"
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -214,48 +198,32 @@ def _not_written(prepared: Prepared, root: Path, reason: str) -> WorkError:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """A context in which no other process decodes the same data set; gives whether that is sure."""
-    # NFS locks only files that are open for writing. Another user's file may not be writable.
-    mode = os.O_RDWR if os.access(path, os.W_OK) or not path.exists() else os.O_RDONLY
-    descriptor, is_locked = os.open(path, mode | os.O_CREAT, 0o644), True
-    try:
+def _locked(path: Path) -> Iterator[None]:
+    """A context in which no other process decodes the same data set."""
+    with path.open("a") as file:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             with status("waiting for another process, which decodes this data set"):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            # Some file systems have no locks: then both processes decode, and the first one wins.
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF):
-                raise
-            is_locked = False
-        yield is_locked
-    finally:
-        os.close(descriptor)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
-def _remove_remains(target: Path, prepared: Prepared, is_locked: bool) -> None:
-    """Removes a damaged folder, and what processes that were killed left of the data set."""
+def _remove_remains(target: Path, prepared: Prepared) -> None:
+    """Removes a damaged folder, what killed processes left, and what was decoded before a change.
+
+    Processes that still read an old folder are not disturbed: its files remain until they are
+    closed.
+    """
     if target.is_dir():
         shutil.rmtree(target)
     else:
         target.unlink(missing_ok=True)
-    if not is_locked:  # another process may be writing it
-        return
-    for path in target.parent.glob(f".{prepared.name}-{prepared.version}-*"):
+    name = f"{prepared.name}-{prepared.version}-*"
+    for path in target.parent.glob(f".{name}"):
         shutil.rmtree(path)
-
-
-def _remove_outdated(target: Path, prepared: Prepared) -> None:
-    """Removes what was decoded from the same folder before its files changed.
-
-    Processes that still read it are not disturbed: their files remain until they close them.
-    """
     source = str(prepared.folder.resolve())
-    for path in target.parent.glob(f"{prepared.name}-{prepared.version}-*/{_INFORMATION}"):
-        if path.parent == target:
-            continue
+    for path in target.parent.glob(f"{name}/{_INFORMATION}"):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             if json.loads(path.read_text(encoding="utf-8")).get("source") == source:
                 shutil.rmtree(path.parent)
@@ -263,21 +231,15 @@ def _remove_outdated(target: Path, prepared: Prepared) -> None:
 
 @contextlib.contextmanager
 def _progress(text: str, total: int) -> Iterator[Advance]:
-    """A line on the terminal with the share that is done and the time that is left."""
-    from tfgen.system.terminal import format_seconds
-
-    start, done, last = time.monotonic(), 0, 0.0
+    """A line on the terminal with the share that is done."""
+    done = 0
 
     def advance(count: int) -> None:
-        nonlocal done, last
-        done, now = done + count, time.monotonic()
-        if now - last < _UPDATE_SECONDS:
-            return
-        last, left = now, (now - start) * (total - done) / max(1, done)
-        line.close()
-        line.enter_context(
-            status(f"{100 * done // total}%, remaining {format_seconds(left)}: {text}")
-        )
+        nonlocal done
+        before, done = done, done + count
+        if 100 * done // total > 100 * before // total:
+            line.close()
+            line.enter_context(status(f"{text}: {100 * done // total}%"))
 
     with contextlib.ExitStack() as line:
         line.enter_context(status(text))

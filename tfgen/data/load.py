@@ -2,16 +2,22 @@
 
 import os
 import re
+import socket
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from tfgen.data import cache
-from tfgen.data.colored import colored_mnist
+from tfgen.data._tfds import first_line, import_tfds, silence
 from tfgen.data.dataset import Dataset, Split, fingerprint
-from tfgen.data.reading import Prepared, open_prepared, read_split
-from tfgen.data.stacked import stacked_mnist
-from tfgen.errors import UsageError
-from tfgen.settings.fields import hint
+from tfgen.data.derived import colored_mnist, stacked_mnist
+from tfgen.data.reading import Prepared, check_features, open_prepared, read_split
+from tfgen.errors import TfgenError, UsageError, WorkError
+from tfgen.settings.fields import hint, nearest
+from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.status import status
 
 EMBEDDED = Path(__file__).parent / "embedded"
 _EMBEDDED_NAMES = ("mnist",)
@@ -24,6 +30,10 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _VALIDATION_FRACTION = 6
 _MAX_VALIDATION = 10_000
 _MIN_IMAGES = 3
+_CONNECT_SECONDS = 5.0
+_ADVICE = (
+    "prepare it from local files with tfgen-data idx or tfgen-data images, and pass --data-dir"
+)
 
 
 def load(
@@ -69,15 +79,16 @@ def load(
             lambda splits, advance: fingerprint(_divided(prepared.name, splits), advance),
         )
     train, validation, test = _divided(prepared.name, stored)
+    has_labels = train.labels is not None
     return Dataset(
         name=prepared.name,
         version=prepared.version,
         train=train,
         validation=validation,
         test=test,
-        num_classes=prepared.num_classes if train.labels is not None else None,
+        num_classes=prepared.num_classes if has_labels else None,
         fingerprint=digest,
-        class_names=prepared.class_names if train.labels is not None else None,
+        class_names=prepared.class_names if has_labels else None,
     )
 
 
@@ -114,20 +125,13 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
             f"{name!r} is not a valid data set name; valid are letters, digits and '_' after a "
             "lower-case letter, as in mnist, emnist/letters or mnist:3.0.1"
         )
-    if data_dir is None:
-        root = EMBEDDED if match["base"] in _EMBEDDED_NAMES else _default_root()
-    else:
-        root = Path(data_dir).expanduser()
-        if root.exists() and not root.is_dir():
-            raise UsageError(
-                f"{root} is not a folder; --data-dir takes a TFDS directory, as tfgen-data writes "
-                "it"
-            )
-        if (root / "features.json").is_file():
-            return root
-    folder = root / match["base"]
-    if match["config"]:
-        folder = folder / match["config"]
+    root = _default_root() if data_dir is None else Path(data_dir).expanduser()
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root} is not a folder; --data-dir takes a TFDS directory")
+    if data_dir is not None and (root / "features.json").is_file():
+        return root
+    is_embedded = data_dir is None and match["base"] in _EMBEDDED_NAMES
+    folder = (EMBEDDED if is_embedded else root) / match["base"] / (match["config"] or "")
     versions = _versions(folder)
     if match["version"]:
         versions = [version for version in versions if version.name == match["version"]]
@@ -143,10 +147,7 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
             f"{root} holds no {name!r}; to have it made from the embedded MNIST, "
             f"ask for {match['base']!r} without --data-dir"
         )
-    from tfgen.data.download import download
-
-    # Nothing is ever written into the package.
-    return download(name, _default_root() if root == EMBEDDED else root, _DERIVED)
+    return _download(name, match["base"], root)
 
 
 def _default_root() -> Path:
@@ -155,12 +156,76 @@ def _default_root() -> Path:
 
 def _versions(folder: Path) -> list[Path]:
     """The version folders in `folder`, the newest last."""
-    if not folder.is_dir():
-        return []
-    versions = [
-        child for child in folder.iterdir() if _VERSION.fullmatch(child.name) and child.is_dir()
-    ]
-    return sorted(versions, key=lambda version: [int(part) for part in version.name.split(".")])
+    folders = folder.iterdir() if folder.is_dir() else ()
+    versions = [path for path in folders if _VERSION.fullmatch(path.name) and path.is_dir()]
+    return sorted(versions, key=lambda path: [int(part) for part in path.name.split(".")])
+
+
+def _download(name: str, base: str, root: Path) -> Path:
+    """Downloads a data set with TFDS and prepares it in a TFDS root; returns its version folder.
+
+    That folder appears complete, by one rename, or not at all.
+
+    Raises:
+        UsageError: TFDS has no such data set, or its images do not all have one size.
+        WorkError: the download failed.
+    """
+    tfds = import_tfds()
+    with silence():
+        known = tfds.list_builders(with_community_datasets=False)
+    if base not in known:
+        near = nearest(base, [*known, *_DERIVED], strict=True)
+        question = f"did you mean {near!r}? If it is your own, " if near else ""
+        raise UsageError(
+            f"unknown data set {base!r}: it is not in {root}, and TFDS has none of that name; "
+            f"{question}{_ADVICE}"
+        )
+    with fresh_folder(root, base) as folder:
+        try:
+            with silence():
+                builder = tfds.builder(name, data_dir=str(folder))
+                features = builder.info.features
+        except Exception as error:
+            # TFDS's own message names the temporary folder, so only a missing package is reported.
+            is_missing = isinstance(error, ImportError)
+            reason = first_line(error) if is_missing else "see its configurations in the catalogue"
+            raise UsageError(f"TFDS cannot build {name!r} ({reason})") from None
+        check_features(features, name)
+        try:
+            with status(f"downloading {name} into {root}"), silence():
+                _check_reachable(builder)
+                manual = root / "downloads" / "manual"
+                builder.download_and_prepare(
+                    download_dir=str(folder / "downloads"),
+                    download_config=tfds.download.DownloadConfig(manual_dir=str(manual)),
+                )
+        except TfgenError:  # a signal ended the download
+            raise
+        except Exception as error:
+            raise WorkError(
+                f"{name} is not in {root} and could not be downloaded ({first_line(error)}); "
+                f"{_ADVICE}"
+            ) from None
+        target = root / Path(builder.data_dir).relative_to(folder)
+        publish(Path(builder.data_dir), target)
+    return target
+
+
+def _check_reachable(builder: Any) -> None:
+    """Connects to each host; TFDS itself would retry a download for minutes.
+
+    Raises:
+        OSError: a host has no address, or does not answer.
+    """
+    if urllib.request.getproxies():
+        return  # the proxy resolves the hosts
+    for url in map(urlsplit, getattr(builder, "url_infos", None) or ()):
+        if url.hostname:
+            port = url.port or (80 if url.scheme == "http" else 443)
+            try:
+                socket.create_connection((url.hostname, port), timeout=_CONNECT_SECONDS).close()
+            except OSError as error:
+                raise OSError(f"{url.hostname}: {error.strerror or error}") from None
 
 
 def divide(name: str, counts: Mapping[str, int]) -> dict[str, tuple[str, int, int]]:

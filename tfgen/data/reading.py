@@ -1,7 +1,7 @@
 """Reads a prepared TFDS directory, after checks, into arrays.
 
 A TFDS directory names the Python classes of its features, and TFDS imports whatever it names.
-`check_prepared` therefore admits only classes of TFDS itself.
+`open_prepared` therefore admits only classes of TFDS itself.
 """
 
 import json
@@ -116,24 +116,41 @@ def open_prepared(folder: Path) -> Prepared:
         UsageError: the folder is not a TFDS directory, names a foreign class, has no train images,
             or has images of several sizes.
     """
-    check_prepared(folder)
-    builder, sizes = _open(folder)
-    info, features = builder.info, builder.info.features
-    names = [name for name in ("train", "test") if sizes.get(name)]
-    if "train" not in names:
+    _check_classes(folder)
+    tfds = import_tfds()
+    with silence():
+        try:
+            info = tfds.builder_from_directory(str(folder)).info
+            features = info.features
+            sizes = {name: int(split.num_examples) for name, split in info.splits.items()}
+            file_format = str(info.file_format.value)
+        except Exception as error:  # TFDS raises errors of many classes
+            raise UsageError(
+                f"{folder} is not a complete TFDS directory ({first_line(error)}); {_ADVICE}"
+            ) from None
+        check_features(features, str(folder))
+    if file_format != "tfrecord":
+        raise UsageError(f"{folder} is stored as {file_format}; only tfrecord is read: {_ADVICE}")
+    if not sizes.get("train"):
         raise UsageError(
             f"{folder} has no train images; its splits are: {', '.join(sizes) or 'none'}"
         )
-    height, width, channels = (int(n) for n in features["image"].shape)
+    counts = {name: sizes[name] for name in ("train", "test") if sizes.get(name)}
+    # No model here can use a `label` that is a text or a number instead of a class.
+    label: Any = dict(features.items()).get("label")
+    has_classes = isinstance(label, tfds.features.ClassLabel)
+    names = tuple(label.names) if has_classes else ()
+    has_names = names != tuple(map(str, range(len(names))))
+    height, width, channels = map(int, features["image"].shape)
     return Prepared(
         folder=folder,
         name=info.name,
         version=str(info.version),
         image_shape=(height, width, channels),
-        counts={name: sizes[name] for name in names},
-        files={name: [Path(path) for path in info.splits[name].filepaths] for name in names},
-        num_classes=features["label"].num_classes if _has_labels(features) else None,
-        class_names=_label_names(features["label"]) if _has_labels(features) else None,
+        counts=counts,
+        files={name: [Path(path) for path in info.splits[name].filepaths] for name in counts},
+        num_classes=label.num_classes if has_classes else None,
+        class_names=names if has_names else None,
     )
 
 
@@ -143,8 +160,8 @@ def read_split(prepared: Prepared, split: str) -> Split:
     Raises:
         UsageError: the records are damaged, or a label is out of range.
     """
-    count = prepared.counts[split]
-    images, labels, end = np.empty((count, *prepared.image_shape), np.uint8), [], 0
+    images = np.empty((prepared.counts[split], *prepared.image_shape), np.uint8)
+    labels, end = [], 0
     for part, part_labels in prepared.batches(split):
         start, end = end, end + len(part)
         images[start:end] = part
@@ -153,32 +170,30 @@ def read_split(prepared: Prepared, split: str) -> Split:
     return Split(images, prepared.check_labels(split, np.concatenate(labels) if labels else None))
 
 
-def check_prepared(folder: Path) -> None:
+def _check_classes(folder: Path) -> None:
     """Refuses a folder that is not a TFDS directory or would run foreign code.
 
     Raises:
         UsageError: a file is missing or is not JSON, or a feature's class is not one of TFDS's.
     """
-    contents = {}
     for name in ("features.json", "dataset_info.json"):
-        path = folder / name
-        if not path.is_file():
+        try:
+            content = json.loads((folder / name).read_text(encoding="utf-8"))
+        except OSError:
             raise UsageError(
                 f"{folder} is not a prepared TFDS directory: it has no {name}; "
                 "write one with tfgen-data"
-            )
-        try:
-            contents[name] = json.loads(path.read_text(encoding="utf-8"))
+            ) from None
         except (ValueError, RecursionError):
-            raise UsageError(f"{path} is damaged: it is not JSON; {_ADVICE}") from None
-        if not isinstance(contents[name], dict):
-            raise UsageError(f"{path} is damaged: it is not a JSON object; {_ADVICE}")
-    for class_name in _class_names(contents["features.json"]):
-        if not _TFDS_CLASS.fullmatch(str(class_name)):
-            raise UsageError(
-                f"{folder / 'features.json'} names the class {class_name!r}, which is none of "
-                "TFDS's features; it was not imported"
-            )
+            content = None
+        if not isinstance(content, dict):
+            raise UsageError(f"{folder / name} is damaged: it is not a JSON object; {_ADVICE}")
+        for class_name in _class_names(content) if name == "features.json" else ():
+            if not _TFDS_CLASS.fullmatch(str(class_name)):
+                raise UsageError(
+                    f"{folder / name} names the class {class_name!r}, which is none of TFDS's "
+                    "features; it was not imported"
+                )
 
 
 def _class_names(value: Any) -> Iterator[Any]:
@@ -205,29 +220,6 @@ def _class_names(value: Any) -> Iterator[Any]:
         yield from _class_names(inner)
 
 
-def _open(folder: Path) -> tuple[Any, dict[str, int]]:
-    """The TFDS builder of a directory, and the number of examples per split.
-
-    Raises:
-        UsageError: TFDS cannot open it, or it holds something other than images in TFRecord files.
-    """
-    tfds = import_tfds()
-    with silence():
-        try:
-            builder = tfds.builder_from_directory(str(folder))
-            info, features = builder.info, builder.info.features
-            sizes = {name: int(split.num_examples) for name, split in info.splits.items()}
-            file_format = str(info.file_format.value)
-        except Exception as error:
-            raise UsageError(
-                f"{folder} is not a complete TFDS directory ({first_line(error)}); {_ADVICE}"
-            ) from None
-        check_features(features, str(folder))
-    if file_format != "tfrecord":
-        raise UsageError(f"{folder} is stored as {file_format}; only tfrecord is read: {_ADVICE}")
-    return builder, sizes
-
-
 def check_features(features: Any, place: str) -> None:
     """Refuses features without uint8 images of one fixed shape.
 
@@ -239,36 +231,18 @@ def check_features(features: Any, place: str) -> None:
         UsageError: there is no feature `image`, or it is not uint8[H,W,1] or uint8[H,W,3].
     """
     tfds = import_tfds()
-    if not isinstance(features, tfds.features.FeaturesDict):
-        raise UsageError(f"{place} has no feature 'image'; it has: {type(features).__name__}")
-    if "image" not in features:
-        raise UsageError(f"{place} has no feature 'image'; it has: {', '.join(features)}")
+    is_dict = isinstance(features, tfds.features.FeaturesDict)
+    if not is_dict or "image" not in features:
+        known = ", ".join(features) if is_dict else type(features).__name__
+        raise UsageError(f"{place} has no feature 'image'; it has: {known}")
     image = features["image"]
-    shape = image.shape
-    is_fixed = (
-        isinstance(image, tfds.features.Image)
-        and len(shape) == 3
-        and all(shape)
-        and shape[2] in (1, 3)
-    )
-    if not is_fixed or image.np_dtype != np.uint8:
+    is_image = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
+    if not is_image or not all(image.shape) or image.shape[2] not in (1, 3):
         raise UsageError(
             f"{place}: the feature 'image' is {type(image).__name__} {image.np_dtype}, "
-            f"{size_text(shape)}; images must be uint8 with a fixed height and width and 1 or 3 "
-            "channels"
+            f"{size_text(image.shape)}; images must be uint8 with a fixed height and width and 1 "
+            "or 3 channels"
         )
-
-
-def _label_names(label: Any) -> tuple[str, ...] | None:
-    """The names of the classes of a feature; None if they are the numbers from 0 on."""
-    names = tuple(label.names)
-    return None if names == tuple(map(str, range(len(names)))) else names
-
-
-def _has_labels(features: Any) -> bool:
-    # No model here can use a `label` that is a text or a number instead of a class.
-    tfds = import_tfds()
-    return "label" in features and isinstance(features["label"], tfds.features.ClassLabel)
 
 
 def _decoded_batches(files: list[str], shape: tuple[int, ...], has_labels: bool) -> Any:

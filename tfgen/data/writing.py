@@ -12,8 +12,7 @@ import numpy as np
 
 from tfgen.data._tfds import first_line, import_tfds, silence
 from tfgen.data.dataset import Split, count_classes
-from tfgen.data.finding import printable
-from tfgen.data.parallel import map_in_order
+from tfgen.data.pictures import map_in_order, printable
 from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.system.atomic import fresh_folder, publish
 from tfgen.system.quiet import import_quietly
@@ -24,7 +23,7 @@ _DEFAULT_VERSION = "1.0.0"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 # Bytes of records in a file, from which on the next record goes into another file.
 _SHARD_BYTES = 2**28
-# Most images of an array that are encoded at once, and most bytes of their pixels.
+# Most images that are encoded at once, and most bytes of their pixels.
 _BATCH, _BATCH_BYTES = 64, 2**22
 
 # Images as PNG files, and their labels int64[N], or None.
@@ -37,9 +36,7 @@ def write_prepared(
     data_dir: str | Path,
     *,
     class_names: Sequence[str] | None = None,
-    description: str | None = None,
-    citation: str | None = None,
-    homepage: str | None = None,
+    **facts: Any,
 ) -> Path:
     """Writes `<data_dir>/<name>/<version>`, which `tfgen.data.load` and TFDS read.
 
@@ -50,9 +47,7 @@ def write_prepared(
         splits: `train` and any others by name; all of them have labels, or none has.
         data_dir: the TFDS root; created if it is missing.
         class_names: names of the classes by label; None for as many classes as labels count.
-        description: what the data set is, including its licence.
-        citation: how to cite it.
-        homepage: its web address.
+        **facts: `description`, `citation` and `homepage`, see `write_batches`.
 
     Returns:
         The version folder.
@@ -61,19 +56,13 @@ def write_prepared(
         UsageError: the name is not in snake case, the folder exists, or the splits disagree in
             image shape or labels.
     """
-    check_name(name)
-    _check_splits(splits, class_names)
+    check_target(name, data_dir)
+    _check_splits(splits, None if class_names is None else len(class_names))
     num_classes = count_classes(splits.values())
-    return write_batches(
-        name,
-        {key: _batches(split) for key, split in splits.items()},
-        data_dir,
-        image_shape=splits["train"].image_shape,
-        classes=num_classes if num_classes is None or class_names is None else class_names,
-        description=description,
-        citation=citation,
-        homepage=homepage,
-    )
+    classes = num_classes if num_classes is None or class_names is None else class_names
+    batches = {key: _encode(split) for key, split in splits.items()}
+    shape = splits["train"].image_shape
+    return write_batches(name, batches, data_dir, image_shape=shape, classes=classes, **facts)
 
 
 def write_batches(
@@ -110,11 +99,17 @@ def write_batches(
         WorkError: TensorFlow cannot write the files.
     """
     target = check_target(name, data_dir)
+    tfds = import_tfds()
+    fields = {
+        "image": tfds.features.Image(shape=image_shape, dtype=np.uint8, encoding_format="png")
+    }
+    if classes is not None:
+        kind = "num_classes" if isinstance(classes, int) else "names"
+        fields["label"] = tfds.features.ClassLabel(**{kind: classes})
+    features = tfds.features.FeaturesDict(fields)
     with fresh_folder(Path(data_dir), name) as root:
         folder = root / name / target.name
         folder.mkdir(parents=True)
-        tfds = import_tfds()
-        features = _features(image_shape, classes)
         infos = [_write_split(folder, name, *item, features) for item in splits.items()]
         facts = dict(metadata())
         with silence():
@@ -131,6 +126,12 @@ def write_batches(
             )
         publish(folder, target)
     return target
+
+
+def image_batches(count: int, image_shape: Sequence[int]) -> list[slice]:
+    """The consecutive batches in which so many images are decoded and encoded."""
+    size = max(1, min(_BATCH, _BATCH_BYTES // math.prod(image_shape)))
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def png_encoder() -> Callable[[np.ndarray], list[bytes]]:
@@ -153,29 +154,6 @@ def check_target(name: str, data_dir: str | Path) -> Path:
     Raises:
         UsageError: `name` is not in snake case, or the folder exists or cannot be created.
     """
-    check_name(name)
-    target = Path(data_dir) / name / _VERSIONS.get(name, _DEFAULT_VERSION)
-    try:
-        str(target).encode()
-    except UnicodeEncodeError:
-        raise UsageError(
-            f"the folder {printable(data_dir)} has a name that is not UTF-8, which TensorFlow "
-            "cannot write to; choose another folder"
-        ) from None
-    if target.exists():
-        raise UsageError(f"{target} exists already; remove it, or choose another name or folder")
-    for parent in target.parents:
-        if parent.exists() and not parent.is_dir():
-            raise UsageError(f"{parent} is a file; choose another folder to write {name} to")
-    return target
-
-
-def check_name(name: str) -> None:
-    """Refuses a name that TFDS would not accept.
-
-    Raises:
-        UsageError: `name` is not in snake case.
-    """
     if not _NAME.fullmatch(name):
         snake = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
         example = snake if _NAME.fullmatch(snake) else "my_images"
@@ -183,72 +161,53 @@ def check_name(name: str) -> None:
             f"{name!r} is not a valid data set name; use lower-case letters, digits and single "
             f"underscores, and begin with a letter, for example {example!r}"
         )
+    target = Path(data_dir) / name / _VERSIONS.get(name, _DEFAULT_VERSION)
+    fault = None
+    if target.exists():
+        fault = "exists already; remove it, or choose another name or folder"
+    elif str(target).encode(errors="ignore").decode() != str(target):
+        fault = "is a name that TensorFlow cannot write to, since it is not UTF-8"
+    elif any(parent.exists() and not parent.is_dir() for parent in target.parents):
+        fault = "lies below a file; choose another folder"
+    if fault is not None:
+        raise UsageError(f"{printable(target)} {fault}")
+    return target
 
 
-def _check_splits(splits: Mapping[str, Split], class_names: Sequence[str] | None) -> None:
+def _check_splits(splits: Mapping[str, Split], num_classes: int | None) -> None:
+    """Refuses splits without train images, or that disagree in their shape, counts or labels."""
     if "train" not in splits:
-        raise UsageError(
-            f"a data set needs a split 'train'; it has: {', '.join(splits) or 'no split'}"
-        )
+        raise UsageError(f"a data set needs a split 'train'; it has: {', '.join(splits) or 'none'}")
     train = splits["train"]
     for name, split in splits.items():
-        images = split.images
-        if (
-            images.dtype != np.uint8
-            or images.ndim != 4
-            or images.shape[3] not in (1, 3)
-            or 0 in images.shape
-        ):
-            raise UsageError(
-                f"{name} images are {images.dtype}{list(images.shape)}; "
-                "they must be uint8 [N, H, W, 1 or 3]"
-            )
-        if images.shape[1:] != train.images.shape[1:]:
-            raise UsageError(
-                f"{name} images are {size_text(images.shape[1:])}, train images are "
-                f"{size_text(train.images.shape[1:])}; all images must have the same size"
-            )
-        if (split.labels is None) != (train.labels is None):
-            raise UsageError("some splits have labels and some have none; all splits must agree")
-        if split.labels is not None:
-            _check_labels(name, split.labels, len(split), class_names)
+        images, labels = split.images, split.labels
+        is_image = images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] in (1, 3)
+        if not is_image or 0 in images.shape:
+            fault = f"images are {images.dtype}{list(images.shape)}, not uint8 [N, H, W, 1 or 3]"
+        elif images.shape[1:] != train.images.shape[1:]:
+            sizes = (size_text(array.shape[1:]) for array in (images, train.images))
+            fault = "images are {}, train images are {}; all must have one size".format(*sizes)
+        elif (labels is None) != (train.labels is None):
+            fault = "and train disagree: only one of them has labels"
+        elif labels is None:
+            continue
+        elif len(labels) != len(images):
+            fault = f"has {len(images)} images but {len(labels)} labels; each image needs one label"
+        elif labels.min() < 0 or labels.max() >= (num_classes or np.inf):
+            fault = f"labels run from {labels.min()} to {labels.max()}; they count from 0"
+            fault += "" if num_classes is None else f" to {num_classes - 1}"
+        else:
+            continue
+        raise UsageError(f"{name} {fault}")
 
 
-def _check_labels(
-    name: str, labels: np.ndarray, count: int, class_names: Sequence[str] | None
-) -> None:
-    if len(labels) != count:
-        raise UsageError(
-            f"{name} has {count} images but {len(labels)} labels; each image needs one label"
-        )
-    num_classes = len(class_names) if class_names is not None else np.inf
-    if labels.min() < 0:
-        raise UsageError(f"{name} has the label {labels.min()}; labels count from 0")
-    if labels.max() >= num_classes:
-        raise UsageError(
-            f"{name} labels run up to {labels.max()}, but there are {num_classes} classes"
-        )
-
-
-def _features(image_shape: tuple[int, int, int], classes: Sequence[str] | int | None) -> Any:
-    """TFDS's description of the images and labels."""
-    features = import_tfds().features
-    fields = {"image": features.Image(shape=image_shape, dtype=np.uint8, encoding_format="png")}
-    if isinstance(classes, int):
-        fields["label"] = features.ClassLabel(num_classes=classes)
-    elif classes is not None:
-        fields["label"] = features.ClassLabel(names=list(classes))
-    return features.FeaturesDict(fields)
-
-
-def _batches(split: Split) -> Iterator[Batch]:
+def _encode(split: Split) -> Iterator[Batch]:
     """The images of an array, encoded in several threads."""
-    size = max(1, min(_BATCH, _BATCH_BYTES // math.prod(split.image_shape)))
-    parts = [slice(start, start + size) for start in range(0, len(split), size)]
+    batches = image_batches(len(split), split.image_shape)
     encode = png_encoder()
-    encoded = map_in_order(lambda part: encode(split.images[part]), parts)
-    for part, images in zip(parts, encoded, strict=True):
-        yield images, None if split.labels is None else split.labels[part]
+    encoded = map_in_order(lambda batch: encode(split.images[batch]), batches)
+    for batch, images in zip(batches, encoded, strict=True):
+        yield images, None if split.labels is None else split.labels[batch]
 
 
 def _write_split(

@@ -8,9 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.data.collection import Collection, Source, find_sources, read_images
-from tfgen.data.decoding import Fitting
-from tfgen.data.finding import find_pictures, printable
+from tfgen.data.pictures import (
+    Collection,
+    Fitting,
+    Source,
+    find_pictures,
+    find_sources,
+    printable,
+    read_images,
+)
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.progress import Advance, silent
 from tfgen.evaluation.subject import Subject

@@ -16,7 +16,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfgen import registry
-from tfgen.data.decoding import Fitting, fit_picture, to_array
+from tfgen.data.pictures import Fitting, fit_picture, to_array
 from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.evaluation.classifier import LiveClassifier
 from tfgen.evaluation.coverage import NEIGHBOURS
@@ -53,7 +53,7 @@ class OwnNetwork(Extractor):
     """A network of the user's own, such as Inception or DINO.
 
     Images of another size are resized to the one that the network takes, as
-    `tfgen.data.decoding.resize` does it. Grey images get three equal channels if it takes three,
+    `tfgen.data.pictures.resize` does it. Grey images get three equal channels if it takes three,
     and RGB images become grey if it takes one.
 
     Args:

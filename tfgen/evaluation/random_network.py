@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfgen.data.decoding import resize
+from tfgen.data.pictures import resize
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.features import Extractor, ImageFeatures
 from tfgen.evaluation.progress import Advance, silent

@@ -22,7 +22,6 @@ from tfgen.models.export import trace as trace
 from tfgen.models.export import write_saved_model as write_saved_model
 from tfgen.publishing import inspection, operations, versions
 from tfgen.system.atomic import fresh_folder, write_bytes
-from tfgen.system.terminal import count_noun
 
 # "inputs" or "outputs" → name of a tensor → its dtype and shape.
 Tensors = dict[str, dict[str, dict[str, Any]]]
@@ -56,15 +55,16 @@ def check_publishable(
     """
     versions.check_folder(saved_models)
     versions.check_name(name)
+    folder = saved_models / name
     try:
-        with fresh_folder(saved_models / name, "writing"):
+        with fresh_folder(folder, "writing"):
             pass
     except OSError as error:
         raise UsageError(
-            f"{saved_models / name} cannot be written ({error.strerror}); choose another folder "
-            "with --saved-models (--to of tfgen-export)"
+            f"{folder} cannot be written ({error.strerror}); choose another folder with "
+            "--saved-models (--to of tfgen-export)"
         ) from error
-    numbers = versions.version_numbers(saved_models / name)
+    numbers = versions.version_numbers(folder)
     if traced is None:
         if not numbers and not _has_foreign_parts(model):
             return
@@ -72,54 +72,35 @@ def check_publishable(
     forbidden = operations.forbidden_operations(function for function, _ in traced.values())
     if forbidden:
         raise UsageError(
-            f"{name} cannot be published: its signatures use "
-            f"{operations.describe_forbidden(forbidden)}; compute without them, or do not publish"
+            f"{name} cannot be published: its signatures use operations that are not allowed: "
+            f"{', '.join(forbidden)}; compute without them, or do not publish"
         )
     if numbers:
-        version = versions.read_manifest(saved_models / name / str(numbers[-1]))
-        before, now = version["signatures"], describe(traced)
-        # What both have comes first: how it changed says more than what is new.
-        for signature in [*sorted(before.keys() & now.keys()), *sorted(before.keys() ^ now.keys())]:
-            if before.get(signature) != now.get(signature):
-                old, new = before.get(signature), now.get(signature)
-                change = describe_change(signature, f"version {numbers[-1]}", old, new)
+        before, now = (
+            versions.read_manifest(folder / str(numbers[-1]))["signatures"],
+            describe(traced),
+        )
+        for signature in sorted(before.keys() | now.keys()):
+            old, new = (_as_text(tables.get(signature)) for tables in (before, now))
+            if old != new:
                 raise UsageError(
-                    f"{saved_models / name} cannot take this model: {change}; publish under "
-                    "another name with --name"
+                    f"{folder} cannot take this model: {signature} is {new}, that of version "
+                    f"{numbers[-1]} {old}; publish under another name with --name"
                 )
 
 
-def describe_change(
-    signature: str, version: str, before: Tensors | None, now: Tensors | None
-) -> str:
-    """How a signature of a model differs from that of a published version, in words.
-
-    Args:
-        signature: its name.
-        version: what to call the version.
-        before: inputs and outputs of the version; None if it has no such signature.
-        now: those of the model.
-    """
-    if before is None or now is None:
-        has, lacks = (version, "the model") if now is None else ("the model", version)
-        return f"{has} has the signature {signature}, {lacks} does not"
-    verbs = {"inputs": ("takes", "took"), "outputs": ("gives", "gave")}
-    kind = next(kind for kind in verbs if before[kind] != now[kind])
-    present, past = verbs[kind]
-    names = before[kind].keys() | now[kind].keys()
-    name = min(name for name in names if before[kind].get(name) != now[kind].get(name))
-    old, new = before[kind].get(name), now[kind].get(name)
-    if old is not None and new is not None and old["shape"] == new["shape"]:
-        return f"{signature} {present} {name} in {new['dtype']}; {version} {past} {old['dtype']}"
-    old_size = "none" if old is None else _size(old)
-    size = f"no {name}" if new is None else f"{_size(new)} as {name}"
-    return f"{signature} {present} {size}; {version} {past} {old_size}"
-
-
-def _size(tensor: dict[str, Any]) -> str:
-    """The size of one row of a tensor."""
-    sides = tensor["shape"][1:]
-    return size_text(sides) if len(sides) > 1 else count_noun(sides[0] if sides else 1, "number")
+def _as_text(tensors: Tensors | None) -> str:
+    """A signature in one line: `latents float32[2] → images float32[28 × 28 × 1]`."""
+    if tensors is None:
+        return "missing"
+    sides = []
+    for kind in ("inputs", "outputs"):
+        texts = [
+            f"{name} {tensor['dtype']}[{size_text(tensor['shape'][1:])}]"
+            for name, tensor in sorted(tensors[kind].items())
+        ]
+        sides.append(", ".join(texts))
+    return " → ".join(sides)
 
 
 def _has_foreign_parts(model: ImageModel) -> bool:

@@ -1,6 +1,5 @@
 """What published versions are: preset, changed settings, date, figures. No TensorFlow here."""
 
-import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -70,9 +69,8 @@ def describe(manifest: Mapping[str, Any]) -> str:
 
     What is not known is left out; a version that is not from `tfgen-train` may have nothing.
     """
-    parts = [_settings(mapping(manifest, "run")), _epochs(manifest)]
-    if isinstance(date := manifest.get("published"), str):
-        parts.append(f"published {date}")
+    date = manifest.get("published")
+    parts = [_training(manifest), f"published {date}" if isinstance(date, str) else ""]
     return ", ".join(filter(None, parts))
 
 
@@ -81,15 +79,13 @@ def difference(before: Version, after: Version) -> str:
 
     A version whose manifest cannot be read is as good as none.
     """
-    texts = []
-    for version in (after, before):
-        with contextlib.suppress(TfgenError):
-            manifest = versions.read_manifest(version.path)
-            parts = _settings(mapping(manifest, "run")), _epochs(manifest)
-            texts.append(", ".join(filter(None, parts)))
-    if len(texts) < 2 or texts[0] == texts[1]:
+    try:
+        old, new = (_training(versions.read_manifest(v.path)) for v in (before, after))
+    except TfgenError:
         return ""
-    return f"{after.name} version {after.number}: {texts[0]}; version {before.number}: {texts[1]}"
+    if old == new:
+        return ""
+    return f"{after.name} version {after.number}: {new}; version {before.number}: {old}"
 
 
 def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,9 +160,12 @@ def _as_words(name: str, value: Any) -> str:
     return f"{words} {' '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
-def _epochs(manifest: Mapping[str, Any]) -> str:
+def _training(manifest: Mapping[str, Any]) -> str:
+    """The preset, the changed settings and the epochs."""
     epochs = _epochs_done(manifest)
-    return count_noun(epochs, "epoch") if isinstance(epochs, int) else ""
+    parts = [_settings(mapping(manifest, "run"))]
+    parts += [count_noun(epochs, "epoch")] if isinstance(epochs, int) else []
+    return ", ".join(filter(None, parts))
 
 
 def _epochs_done(manifest: Mapping[str, Any]) -> Any:

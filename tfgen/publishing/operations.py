@@ -83,7 +83,6 @@ _SAVING = """
 # The operations of the saver's two functions.
 SAVING = frozenset(_SAVING.split())
 RESTORING = frozenset(["AssignVariableOp", "Const", "Identity", "NoOp", "RestoreV2"])
-SAVERS_ALONE = (SAVING | RESTORING) - ALLOWED
 
 
 def forbidden_operations(functions: Iterable[Any]) -> list[str]:
@@ -98,11 +97,3 @@ def forbidden_operations(functions: Iterable[Any]) -> list[str]:
         for nodes in (graph.node, *(called.node_def for called in graph.library.function)):
             names |= {node.op for node in nodes}
     return sorted(names - ALLOWED)
-
-
-def describe_forbidden(names: Iterable[str]) -> str:
-    """The end of an error about operations that are not allowed."""
-    text = f"operations that are not allowed: {', '.join(sorted(names))}"
-    if SAVERS_ALONE & set(names):
-        text += " (only the saver may use files and assign variables)"
-    return text

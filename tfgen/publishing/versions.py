@@ -48,9 +48,7 @@ class Version:
         """
         path = Path(path)
         if not is_version(path):
-            raise UsageError(
-                f"{path} is not a published version; pass a folder NAME/NUMBER with a {MANIFEST}"
-            )
+            raise UsageError(f"{path} is not a published version, a folder NAME/NUMBER")
         whole = path.absolute()
         return cls(whole.parent.name, int(whole.name), path)
 
@@ -63,10 +61,9 @@ def is_version(path: Path) -> bool:
 def shipped_folder() -> Path:
     """The folder of the samplers that come with the package."""
     spec = importlib.util.find_spec("tfgen.saved_models")
-    if spec is not None and spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations)))
-    # A checkout that is not installed.
-    return Path(__file__).resolve().parents[2] / "saved_models"
+    if spec is None or not spec.submodule_search_locations:  # a checkout that is not installed
+        return Path(__file__).resolve().parents[2] / "saved_models"
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def shipped_names() -> list[str]:
@@ -135,15 +132,15 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
     for version in candidates:
         if number in (None, version.number):
             return version
+    if candidates:
+        numbers = ", ".join(str(version.number) for version in candidates)
+        raise UsageError(f"{name} has no version {number}; it has {numbers}")
     known = sorted({*names(saved_models), *shipped_names()})
-    if name not in known:
-        listing = f"tfgen-sample --list --saved-models {saved_models}"
-        raise UsageError(
-            f"unknown model {name!r}: it is neither in {saved_models} nor shipped with tfgen"
-            f"{hint(name, known, listing)}"
-        )
-    numbers = sorted({version.number for version in candidates})
-    raise UsageError(f"{name} has no version {number}; it has {', '.join(map(str, numbers))}")
+    listing = f"tfgen-sample --list --saved-models {saved_models}"
+    raise UsageError(
+        f"unknown model {name!r}: it is neither in {saved_models} nor shipped with tfgen"
+        f"{hint(name, known, listing)}"
+    )
 
 
 def newest(name: str, saved_models: Path) -> Version | None:
@@ -236,19 +233,14 @@ def verify(path: Path) -> dict[str, Any]:
         WorkError: a file is missing, damaged, or not in the manifest.
     """
     manifest = read_manifest(path)
-    hashes = hash_files(path)
-    for name, expected in manifest["files"].items():
-        if hashes.get(name) != expected:
+    expected, hashes = manifest["files"], hash_files(path)
+    for name in sorted(expected.keys() | hashes.keys()):
+        if expected.get(name) != hashes.get(name):
             state = "damaged" if name in hashes else "missing"
+            state = state if name in expected else f"not in its {MANIFEST}"
             raise WorkError(
                 f"{path} is broken: {name} is {state}; publish it again or take another --version"
             )
-    extra = hashes.keys() - manifest["files"].keys()
-    if extra:
-        raise WorkError(
-            f"{path} is broken: {min(extra)} is not in its {MANIFEST}; remove the file, or publish "
-            "the model again"
-        )
     return manifest
 
 

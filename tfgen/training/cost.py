@@ -13,8 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfgen import registry
-from tfgen.data.cache import cache_root
-from tfgen.data.memory import GIGABYTE
+from tfgen.data.cache import GIGABYTE, cache_root
 from tfgen.data.outline import Outline, outline
 from tfgen.data.pipeline import steps_per_epoch
 from tfgen.errors import TfgenError

@@ -1,42 +1,35 @@
 """Imports a folder of pictures, whose pixels are decoded while the data set is written."""
 
 import hashlib
-import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from tfgen.data.decoding import Fitting, Header
-from tfgen.data.finding import find_pictures, printable
-from tfgen.data.parallel import map_in_order, map_short, parts_of
 from tfgen.data.pictures import (
+    Advance,
+    Fitting,
     check_any,
-    common_channels,
-    common_size,
+    common_shape,
+    find_pictures,
+    map_in_order,
+    printable,
     quiet_pillow,
+    read_headers,
     try_decode,
-    try_header,
 )
+from tfgen.data.writing import image_batches
 from tfgen.errors import UsageError
 
 _SPLITS = ("train", "test")
-# Most pictures that one call decodes, and most bytes of their pixels.
-_PART, _PART_BYTES = 64, 2**22
-
-# Shows progress: takes a title and the number of files, and gives a context with a function to call
-# with the number of files that were just read.
-Track = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 _Encoded = TypeVar("_Encoded")
 
 
-@dataclass(frozen=True)
-class Files:
+class Files(NamedTuple):
     """The pictures of a split, in the order in which they are stored.
 
     Attributes:
@@ -75,7 +68,7 @@ class ImageFolder:
         self,
         split: str,
         encode: Callable[[np.ndarray], _Encoded],
-        advance: Callable[[int], None] = lambda count: None,
+        advance: Advance = lambda count: None,
     ) -> Iterator[tuple[_Encoded, np.ndarray | None]]:
         """Decodes the pictures of a split in several threads, a bounded number at a time.
 
@@ -90,53 +83,42 @@ class ImageFolder:
         Raises:
             UsageError: no picture of the split can be decoded, or none of a class to train on.
         """
-        paths, labels = self.splits[split].paths, self.splits[split].labels
-        size = max(1, min(_PART, _PART_BYTES // math.prod(self.image_shape)))
+        paths, labels = self.splits[split]
 
-        def read_part(part: Sequence[int]) -> tuple[list[int], _Encoded | None, dict[Path, str]]:
-            decoded = {index: self._decode(paths[index]) for index in part}
-            broken = {paths[i]: value for i, value in decoded.items() if isinstance(value, str)}
-            images = {i: value for i, value in decoded.items() if not isinstance(value, str)}
-            encoded = encode(np.stack(list(images.values()))) if images else None
-            return list(images), encoded, broken
+        def read_batch(batch: slice) -> tuple[list[int], _Encoded | None]:
+            images = {}
+            for index in range(len(paths))[batch]:
+                image = try_decode(paths[index], self.fitting, self.image_shape)
+                if isinstance(image, str):
+                    self.skipped[paths[index]] = image
+                else:
+                    images[index] = image
+            return list(images), encode(np.stack(list(images.values()))) if images else None
 
         read: list[int] = []
+        batches = image_batches(len(paths), self.image_shape)
         with quiet_pillow():
-            for indices, encoded, broken in map_in_order(
-                read_part, parts_of(range(len(paths)), size)
+            for batch, (indices, encoded) in zip(
+                batches, map_in_order(read_batch, batches), strict=True
             ):
-                self.skipped.update(broken)
                 read += indices
                 if encoded is not None:
                     yield encoded, None if labels is None else labels[indices]
-                advance(len(indices) + len(broken))
+                advance(len(paths[batch]))
         self.counts[split] = len(read)
-        self._check_read(split, read)
+        check_any([paths[index] for index in read], self.skipped)
+        if split == "train" and labels is not None and (lost := set(labels) - set(labels[read])):
+            name = (self.class_names or [])[min(lost)]
+            raise UsageError(f"all pictures of the class {name!r} are broken; replace them")
 
     def list_skipped(self) -> dict[str, str]:
         """The reasons of `skipped` by relative path as messages show it, in order."""
         entries = sorted((path.relative_to(self.folder), why) for path, why in self.skipped.items())
         return {printable(path): reason for path, reason in entries}
 
-    def _decode(self, path: Path) -> np.ndarray | str:
-        height, width, channels = self.image_shape
-        return try_decode(path, self.fitting, (height, width), channels)
-
-    def _check_read(self, split: str, read: Sequence[int]) -> None:
-        """Refuses a split that has lost all its pictures, or all those of a class to train on."""
-        paths, labels = self.splits[split].paths, self.splits[split].labels
-        check_any([paths[index] for index in read], self.skipped)
-        if split == "train" and labels is not None and self.class_names is not None:
-            for label in sorted(set(labels) - set(labels[list(read)])):
-                first = paths[int(np.argmax(labels == label))]
-                raise UsageError(
-                    f"all pictures of the class {self.class_names[label]!r} are broken; "
-                    f"{printable(first)} {self.skipped[first]}; remove or replace them"
-                )
-
 
 def import_images(
-    source: str | Path, fitting: Fitting | None = None, track: Track | None = None
+    source: str | Path, fitting: Fitting | None = None, advance: Advance = lambda count: None
 ) -> ImageFolder:
     """Lists the pictures of a folder, and reads what their headers say; decodes none.
 
@@ -152,7 +134,7 @@ def import_images(
     Args:
         source: the folder.
         fitting: how pictures get the same size and the same channels; None: as they are.
-        track: shows progress; None shows nothing.
+        advance: called with the number of files whose headers were just read.
 
     Returns:
         The pictures, with the names of the classes.
@@ -162,98 +144,66 @@ def import_images(
             of the folders is not clear.
     """
     folder, fitting = Path(source), fitting or Fitting()
-    if not folder.exists():
-        raise UsageError(f"{printable(folder)} does not exist; pass the folder of the images")
     if not folder.is_dir():
-        raise UsageError(f"{printable(folder)} is a file; pass the folder of the images")
-    paths = find_pictures([folder])
-    headers: dict[Path, Header] = {}
-    skipped: dict[Path, str] = {}
-    progress = nullcontext(_ignore) if track is None else track("reading headers", len(paths))
-    with quiet_pillow(), progress as advance:
-        for path, header in zip(paths, map_short(try_header, paths), strict=True):
-            if isinstance(header, str):
-                skipped[path] = header
-            else:
-                headers[path] = header
-            advance(1)
-    check_any(headers, skipped)
-    roots = _split_folders(folder, list(headers))
-    classes = {split: _classes(root, list(headers)) for split, root in roots.items()}
-    class_names = _check_classes(classes, roots)
-    height, width = fitting.size or common_size(headers.values())
-    channels = fitting.channels or common_channels(headers.values(), fitting)
+        raise UsageError(f"{printable(folder)} is no folder; pass the folder of the images")
+    with quiet_pillow():
+        headers, skipped = read_headers(find_pictures([folder]), advance)
+    shape = common_shape(headers, skipped, fitting)
+    classes = _sort_into_classes(folder, list(headers))
+    class_names = _name_classes(folder, classes)
     splits = {split: _in_order(folder, files, class_names) for split, files in classes.items()}
-    return ImageFolder(folder, splits, class_names, (height, width, channels), fitting, skipped)
+    return ImageFolder(folder, splits, class_names, shape, fitting, skipped)
 
 
-def _ignore(count: int) -> None:
-    """Shows no progress."""
-
-
-def _split_folders(folder: Path, pictures: Sequence[Path]) -> dict[str, Path]:
-    """The folder of each split; without split folders, `folder` is `train`."""
-    parts = [path.relative_to(folder).parts for path in pictures]
-    names = {names[0] for names in parts if len(names) > 1}
-    if names.isdisjoint(_SPLITS):
-        return {"train": folder}
-    for names_of_path in parts:
-        if len(names_of_path) == 1 or names_of_path[0] not in _SPLITS:
+def _sort_into_classes(
+    folder: Path, pictures: Sequence[Path]
+) -> dict[str, dict[str | None, list[Path]]]:
+    """The pictures by split and class; the class None has those beside no sub-folder."""
+    relative = [path.relative_to(folder) for path in pictures]
+    has_splits = any(path.parts[0] in _SPLITS for path in relative if len(path.parts) > 1)
+    classes: dict[str, dict[str | None, list[Path]]] = {}
+    for path, place in zip(pictures, relative, strict=True):
+        split, *names = place.parts if has_splits else ("train", *place.parts)
+        if split not in _SPLITS or not names:
             raise UsageError(
-                f"{printable(folder / names_of_path[0])} lies beside the splits; move it into "
+                f"{printable(path)} lies beside the splits; move it into "
                 f"{printable(folder / 'train')} or {printable(folder / 'test')}"
             )
-    if "train" not in names:
-        raise UsageError(
-            f"{printable(folder)} has pictures in the sub-folder test, but none in train; name the "
-            "training images' folder train"
-        )
-    return {split: folder / split for split in _SPLITS if split in names}
+        name = _class_name(names[0]) if len(names) > 1 else None
+        classes.setdefault(split, {}).setdefault(name, []).append(path)
+    return {split: classes[split] for split in _SPLITS if split in classes}
 
 
-def _classes(root: Path, pictures: Sequence[Path]) -> dict[str | None, list[Path]]:
-    """The pictures of a split by class; without sub-folders, of the class None."""
-    classes: dict[str | None, list[Path]] = {}
-    for path in pictures:
-        if path.is_relative_to(root):
-            first, *rest = path.relative_to(root).parts
-            classes.setdefault(_class_name(root / first) if rest else None, []).append(path)
-    if None in classes and len(classes) > 1:
-        loose = classes[None]
-        others = f" and {len(loose) - 1} more pictures lie" if len(loose) > 1 else " lies"
-        raise UsageError(
-            f"{printable(loose[0])}{others} beside sub-folders, which are classes; move "
-            "each picture into the folder of its class, or all pictures into one folder"
-        )
-    return classes
-
-
-def _class_name(folder: Path) -> str:
+def _class_name(folder: str) -> str:
     """The name of a class: that of its folder, with accents as one character each."""
     # Folders from macOS have accents as characters of their own. TFDS stores a name in a line.
-    name = unicodedata.normalize("NFC", printable(folder.name)).strip()
+    name = unicodedata.normalize("NFC", printable(folder)).strip()
     if not name:
-        raise UsageError(f"the name of the folder {str(folder)!r} is blank; rename it")
+        raise UsageError(f"the name of the folder {folder!r} is blank; rename it")
     return name
 
 
-def _check_classes(
-    classes: Mapping[str, Mapping[str | None, list[Path]]], roots: Mapping[str, Path]
+def _name_classes(
+    folder: Path, classes: Mapping[str, Mapping[str | None, list[Path]]]
 ) -> list[str] | None:
     """The names of the classes, which all splits share; None without classes."""
+    if "train" not in classes:
+        raise UsageError(
+            f"{printable(folder)} has pictures in the sub-folder test, but none in train"
+        )
     train = classes["train"]
     for split, files in classes.items():
-        if (None in files) != (None in train):
+        if None in files and len(files) > 1:
             raise UsageError(
-                f"{printable(roots['train'])} and {printable(roots[split])} disagree: "
-                "only one of them has sub-folders for classes"
+                f"{printable(files[None][0])} lies beside sub-folders, which are classes; move "
+                "each picture into the folder of its class, or all pictures into one folder"
             )
-        for name in files:
-            if name not in train:
-                raise UsageError(
-                    f"the class {name!r} has pictures in {printable(roots[split])}, but none in "
-                    f"{printable(roots['train'])}"
-                )
+        if unknown := files.keys() - train.keys():
+            text = ", ".join(sorted(str(name) for name in unknown if name is not None))
+            raise UsageError(
+                f"{printable(folder)}: {split} and train have different classes"
+                f"{f', such as {text}' if text else ''}; every class needs pictures in train"
+            )
     if None in train:
         return None
     names = sorted(str(name) for name in train)
