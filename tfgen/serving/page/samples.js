@@ -1,16 +1,9 @@
 // Samples: grids of images from a seed, of up to three models side by side.
 
-import {
-  chosenVersion,
-  firstSampler,
-  noSamplerNote,
-  rebuild,
-  seedControl,
-  slider,
-  versionControls,
-} from "./controls.js";
+import { chosenVersion, firstSampler, noSamplerNote, rebuild, seedControl, slider,
+  versionControls } from "./controls.js";
 import { ImageDetail } from "./detail.js";
-import { announce, button, element, lead, moveByArrows, setAttribute, term } from "./elements.js";
+import { announce, button, element, lead, setAttribute, term } from "./elements.js";
 import { pictureCanvas } from "./images.js";
 import { MAX_SEED, decimals, imageSeeds, scaled } from "./numbers.js";
 import { Latest } from "./server.js";
@@ -19,7 +12,6 @@ export const name = "samples";
 export const title = "Samples";
 
 const COUNT = 25;
-const GRID_COLUMNS = 5;
 const SUFFIXES = ["", "2", "3"];
 // No image is shown in the panel.
 const NONE = "none";
@@ -162,7 +154,6 @@ class SampleGrid {
       { class: "grid", role: "group", "aria-label": `Samples of ${this.version.title}` },
       ...this.buttons,
     );
-    moveByArrows(this.grid, GRID_COLUMNS);
     const controls = versionControls(samplers, this.version, state, () => view.show(), options);
     if (view.suffixes.length > 1) controls.push(this.#removeButton(suffix));
     this.node = element(
