@@ -123,8 +123,9 @@ def test_a_damaged_version_is_opened_once_for_all_that_ask(
     monkeypatch.setattr(catalog, "open_version", fail)
     assert [number(models) for _ in range(5)] == [2] * 5
     go_on.set()
-    models.close()
+    wait_for(lambda: models.fault(models.find("gan-classes", 3)[0]) is not None)
     assert number(models) == 2 and asked == [3]
+    models.close()
 
 
 def test_what_tfgen_did_not_publish_is_not_served(saved_models: Path) -> None:
