@@ -13,7 +13,7 @@ from PIL import Image
 
 import tfgen.serving
 from tests.commands import PATIENCE
-from tests.serving.conftest import CLASSES, SHAPE, assert_same, serving, stub_serving
+from tests.serving.conftest import CLASSES, SHAPE, assert_same, stub_serving
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
 from tfgen.serving.statistics import DataImages
@@ -208,8 +208,3 @@ def test_a_data_set_of_data_dir_is_at_hand(tiny_data: Path) -> None:
     test = tfgen.data.load("tiny", tiny_data).test
     np.testing.assert_array_equal(pixels, test.images[:30])
     np.testing.assert_array_equal(labels, test.labels[:30])
-
-
-def test_a_server_of_a_folder_that_is_missing_has_the_shipped_models(tmp_path: Path) -> None:
-    with serving(tmp_path / "nowhere") as url:
-        assert listing(url).keys() == {"classifier", "flow", "gan", "vae", "vae-hierarchical"}

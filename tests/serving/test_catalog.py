@@ -71,19 +71,6 @@ def test_a_new_version_is_served_while_the_old_one_stays(saved_models: Path) -> 
     models.close()
 
 
-def test_a_folder_that_goes_while_it_is_read_does_no_harm(
-    saved_models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(folder: Path) -> list[int]:
-        raise FileNotFoundError(2, "No such file or directory", str(folder))
-
-    models = Impatient(saved_models)
-    assert numbers(models) == [2]
-    with monkeypatch.context() as patch:
-        patch.setattr("tfgen.publishing.versions.version_numbers", gone)
-        assert numbers(models) == [2]
-
-
 def test_a_damaged_version_is_passed_over_until_it_is_whole(
     saved_models: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

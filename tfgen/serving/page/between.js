@@ -3,7 +3,7 @@
 import { chosenVersion, firstSampler, noSamplerNote, rebuild, seedControl, slider,
   versionControls } from "./controls.js";
 import { announce, button, element, lead, setAttribute, term } from "./elements.js";
-import { pictureCanvas } from "./images.js";
+import { imageButton, pictureCanvas } from "./images.js";
 import { MAX_SEED, MIN_IMAGE_SEED, decimals, imageSeeds, linear, norm,
   spherical } from "./numbers.js";
 import { Latest } from "./server.js";
@@ -132,8 +132,7 @@ class Between {
         this.slider.show(share);
         this.#moveTo(share);
       };
-      return element("button", { type: "button", class: "image", "aria-label": label, onclick },
-        pictureCanvas(""));
+      return imageButton(onclick, { "aria-label": label });
     });
     const images = element("div", { class: "strip", role: "group", "aria-label": name },
       ...canvases);
@@ -144,17 +143,7 @@ class Between {
   #choiceSection() {
     const seeds = imageSeeds(0, CHOICES);
     this.choiceButtons = seeds.map((seed) =>
-      element(
-        "button",
-        {
-          type: "button",
-          class: "image",
-          "aria-label": `Take seed ${seed}`,
-          onclick: () => this.#choose(seed),
-        },
-        pictureCanvas(""),
-      ),
-    );
+      imageButton(() => this.#choose(seed), { "aria-label": `Take seed ${seed}` }));
     const images = element("div", { class: "choices", role: "group", "aria-label": "Images" },
       ...this.choiceButtons);
     return element("fieldset", { class: "card" }, element("legend", {}, "Choose the two images"),

@@ -2,7 +2,7 @@
 
 import { menu } from "./controls.js";
 import { announce, button, element, setAttribute } from "./elements.js";
-import { pictureCanvas, realPictures } from "./images.js";
+import { imageButton, realPictures } from "./images.js";
 import { ALL_CLASSES, ModelVersion } from "./models.js";
 import { imageSeeds, randomNumbers, randomSeed, shuffle } from "./numbers.js";
 import { Latest } from "./server.js";
@@ -85,18 +85,9 @@ export class Game {
   #show(items) {
     this.items = items;
     this.buttons = items.map(({ picture }, i) => {
-      const item = element(
-        "button",
-        {
-          type: "button",
-          class: "image",
-          "aria-pressed": "false",
-          "aria-label": `Image ${i + 1}`,
-          onclick: () => this.#toggle(item),
-        },
-        pictureCanvas("", picture),
-        element("span", { class: "answer" }),
-      );
+      const state = { "aria-pressed": "false", "aria-label": `Image ${i + 1}` };
+      const item = imageButton(() => this.#toggle(item), state, element("span", { class: "answer" }));
+      picture.paint(item.firstChild);
       return item;
     });
     this.grid.replaceChildren(...this.buttons);

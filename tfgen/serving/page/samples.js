@@ -4,7 +4,7 @@ import { chosenVersion, firstSampler, noSamplerNote, rebuild, seedControl, slide
   versionControls } from "./controls.js";
 import { ImageDetail } from "./detail.js";
 import { announce, button, element, lead, setAttribute, term } from "./elements.js";
-import { pictureCanvas } from "./images.js";
+import { imageButton } from "./images.js";
 import { MAX_SEED, decimals, imageSeeds, scaled } from "./numbers.js";
 import { Latest } from "./server.js";
 
@@ -148,7 +148,8 @@ class SampleGrid {
     const options = { suffix, fallback: firstSampler(samplers), allClasses: true };
     this.version = chosenVersion(samplers, state, options);
     const { model } = this.version;
-    this.buttons = Array.from({ length: COUNT }, (_, i) => this.#imageButton(i));
+    this.buttons = Array.from({ length: COUNT }, (_, i) =>
+      imageButton(() => view.choose(`${this.key}.${i}`)));
     this.grid = element(
       "div",
       { class: "grid", role: "group", "aria-label": `Samples of ${this.version.title}` },
@@ -198,14 +199,6 @@ class SampleGrid {
       item.setAttribute("aria-label", `Image ${i + 1}${ofClass}, seed ${this.seeds[i]}`);
     });
     announce(`${pictures.length} images of ${this.version.title}, seed ${this.view.seed}`);
-  }
-
-  #imageButton(index) {
-    return element(
-      "button",
-      { type: "button", class: "image", onclick: () => this.view.choose(`${this.key}.${index}`) },
-      pictureCanvas("", null),
-    );
   }
 
   #removeButton(suffix) {
