@@ -95,11 +95,6 @@ class Catalog:
         self._faults: dict[Entry, Fault] = {}
         self._openers = ThreadPoolExecutor(OPENERS, "open")
 
-    @property
-    def open_count(self) -> int:
-        """Number of versions that are open or being opened."""
-        return len(self._futures)
-
     def entries(self) -> dict[str, dict[int, Entry]]:
         """All versions by name and number, names in alphabetical order, the newest number first."""
         with self._lock:
@@ -176,18 +171,18 @@ class Catalog:
     def prepare(self, opened: OpenVersion, signature: str) -> Future[Any]:
         """The first call of a signature, for which TensorFlow optimizes the graph.
 
-        Like the opening of a version, it does not take a thread that computes answers.
+        Like the opening of a version, it does not take a thread that computes answers. Only the
+        event loop calls this method, so no lock is needed.
         """
-        with self._lock:
-            if signature not in opened.first_calls:
-                specs = opened.signatures[signature].inputs
-                row = {
-                    key: np.zeros((1, *(side or 1 for side in spec.shape[1:])), spec.dtype)
-                    for key, spec in specs.items()
-                }
-                call = self._openers.submit(opened.sampler.call, signature, **row)
-                opened.first_calls[signature] = call
-            return opened.first_calls[signature]
+        if signature not in opened.first_calls:
+            specs = opened.signatures[signature].inputs
+            row = {
+                key: np.zeros((1, *(side or 1 for side in spec.shape[1:])), spec.dtype)
+                for key, spec in specs.items()
+            }
+            call = self._openers.submit(opened.sampler.call, signature, **row)
+            opened.first_calls[signature] = call
+        return opened.first_calls[signature]
 
     def _has_failed(self, entry: Entry) -> bool:
         fault = self._faults.get(entry)

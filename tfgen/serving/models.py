@@ -23,6 +23,8 @@ from tfgen.serving.refusal import invalid, not_found
 
 # Calls a function in one of the threads that compute answers.
 Compute = Callable[..., Awaitable[Any]]
+# Most versions that a request tries to open, the newest first.
+_ATTEMPTS = 3
 # Seconds to wait for a connection.
 _CONNECT = 5.0
 
@@ -86,10 +88,12 @@ class LocalModels:
         return await compute(_answer, opened, request)
 
     async def _open(self, name: str, number: int | None) -> OpenVersion:
-        while True:  # until a version is open, or the catalog has none that it has not tried
+        for _ in range(_ATTEMPTS - 1):
             future = await asyncio.to_thread(self.catalog.open, name, number)
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # the catalog passes it over from now on
                 return await _result(future)
+        future = await asyncio.to_thread(self.catalog.open, name, number)
+        return await _result(future)
 
     def _read(self, opened: OpenVersion, body: bytes) -> Request:
         request = read_request(body, opened.signatures, self.max_batch)
