@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from starlette.exceptions import HTTPException
 
 from tfgen.publishing.signatures import Signature, TensorSpec
 from tfgen.sampling import Arrays
@@ -24,8 +25,6 @@ DEFAULT_SIGNATURE = "serving_default"
 MAX_VALUES = 2**24
 # Most characters of a value that an error repeats.
 _MAX_SHOWN = 80
-# The names of numpy's kinds of dtypes in an error.
-_KINDS = {"b": "true or false", "i": "integers", "u": "integers", "f": "numbers", "U": "strings"}
 
 
 @dataclass(frozen=True)
@@ -150,18 +149,15 @@ def _is_object(value: Any) -> bool:
 def _to_array(key: str, value: Any, spec: TensorSpec) -> np.ndarray:
     """An input as an array of its dtype and shape, which are those of numbers."""
     # numpy takes true for 1, and makes every string of an array as long as the longest one.
-    if _has_any(value, str):
-        raise invalid(_type_fault(key, value, spec, "U"))
-    if _has_any(value, bool):
-        raise invalid(_type_fault(key, value, spec, "b"))
+    if _has_any(value, (str, bool)):
+        raise _wrong_type(key, value, spec)
     try:
         array = np.array(value)
     except (ValueError, OverflowError):  # lists of several lengths
         array = np.array(None)
-    kind = array.dtype.kind
     accepted = "iuf" if np.dtype(spec.dtype).kind == "f" else "iu"
-    if kind not in accepted and array.size:
-        raise invalid(_type_fault(key, value, spec, kind))
+    if array.dtype.kind not in accepted and array.size:
+        raise _wrong_type(key, value, spec)
     if array.ndim != len(spec.shape) or any(
         side not in (None, length) for side, length in zip(spec.shape, array.shape, strict=True)
     ):
@@ -190,26 +186,21 @@ def _cast(key: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return cast
 
 
-def _has_any(value: Any, kind: type) -> bool:
-    """Whether a value, or one in its nested lists, is of a type."""
+def _has_any(value: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether a value, or one in its nested lists, is of one of the types."""
     values = [value]
     while values:
         value = values.pop()
         if isinstance(value, list):
             values += value
-        elif isinstance(value, kind):
+        elif isinstance(value, kinds):
             return True
     return False
 
 
-def _type_fault(key: str, value: Any, spec: TensorSpec, kind: str) -> str:
+def _wrong_type(key: str, value: Any, spec: TensorSpec) -> HTTPException:
     expected = f"{np.dtype(spec.dtype).name}, shape {_shape_text(spec.shape)}"
-    fault = f"input {key!r} is not of expected type: {expected}"
-    if kind == "f" and np.dtype(spec.dtype).kind in "iu":
-        return f"{fault}; it has numbers that are not integers"
-    if kind in _KINDS and kind != "b":
-        return f"{fault}; it has {_KINDS[kind]}"
-    return f"{fault}; it is {_shown(value)}"
+    return invalid(f"input {key!r} is not of expected type: {expected}; it is {_shown(value)}")
 
 
 def _check_sizes(request: Request, signature: Signature, max_batch: int) -> None:
