@@ -257,49 +257,6 @@ def test_another_server_is_told(body: bytes) -> None:
         ServedSampler(Rest(url), "vae")
 
 
-class Lying:
-    """A transport whose answers are not what the metadata promise."""
-
-    address = "nowhere"
-
-    def __init__(self, outputs: dict[str, Any]):
-        self.outputs = outputs
-
-    def metadata(self, name: str, version: int | None) -> tuple[int, Any]:
-        def tensor(*sizes: int) -> dict[str, Any]:
-            return {
-                "dtype": "DT_FLOAT",
-                "tensor_shape": {"dim": [{"size": str(size)} for size in sizes]},
-            }
-
-        outputs = {"latents": {"latents": tensor(-1, 2)}, "decode": {"images": tensor(-1, 6, 6, 1)}}
-        return 1, {key: {"outputs": value} for key, value in outputs.items()}
-
-    def predict(self, *_: Any) -> dict[str, Any]:
-        return self.outputs
-
-
-@pytest.mark.parametrize(
-    ("outputs", "message"),
-    [
-        ({"other": [[0, 0]] * 3}, "answers 'latents' with other"),
-        ({"latents": [[0, 0]] * 2}, r"not of shape \[3, 2\]"),
-        ({"latents": [["a", "b"]] * 3}, r"not of shape \[3, 2\]"),
-    ],
-)
-def test_answers_that_are_not_as_promised_are_told(outputs: dict[str, Any], message: str) -> None:
-    with pytest.raises(WorkError, match=message):
-        ServedSampler(Lying(outputs), "vae").call("latents", seed=SEEDS)
-
-
-def test_a_model_that_tfgen_did_not_export_is_told(tmp_path: Path) -> None:
-    module = tf.Module()
-    half = tf.function(lambda x: {"y": x / 2}, input_signature=[tf.TensorSpec([None], name="x")])
-    tf.saved_model.save(module, str(tmp_path / "half" / "1"), signatures={"serving_default": half})
-    with Double(tmp_path).running() as double, pytest.raises(WorkError, match="did not export it"):
-        ServedSampler(Grpc(double.grpc), "half")
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_the_warm_up_file_is_replayed(folder: Path, name: str) -> None:
     sampler = local(folder, name)

@@ -16,7 +16,6 @@ from tests.commands import PATIENCE
 from tests.serving.conftest import CLASSES, SHAPE, assert_same, stub_serving
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
-from tfgen.serving.statistics import DataImages
 
 pytestmark = pytest.mark.newest
 
@@ -197,14 +196,3 @@ def test_files_of_the_page_have_their_types_and_load_nothing_from_elsewhere(url:
     assert response.headers["Content-Type"].startswith("text/html")
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy
-
-
-def test_a_data_set_of_data_dir_is_at_hand(tiny_data: Path) -> None:
-    images = DataImages(tiny_data)
-    assert images.is_at_hand("tiny") and images.is_at_hand("mnist")
-    for name in ("cifar10", "../tiny", "", "tiny/..", "/tiny"):
-        assert not images.is_at_hand(name)
-    pixels, labels = images.read("tiny", 30)
-    test = tfgen.data.load("tiny", tiny_data).test
-    np.testing.assert_array_equal(pixels, test.images[:30])
-    np.testing.assert_array_equal(labels, test.labels[:30])

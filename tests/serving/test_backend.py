@@ -1,7 +1,6 @@
 """`--backend`: the models of another server, here of tfgen's own in the same process."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,20 +89,6 @@ def test_the_listing_needs_no_manifest(passed_on: str, url: str) -> None:
         assert (model["summary"], model["dataset"], model["real"]) == ("", None, None)
 
 
-def test_a_manifest_on_this_machine_is_used(
-    url: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Of the shipped models only one that is opened quickly.
-    (tmp_path / "vae").symlink_to(versions.shipped_folder() / "vae")
-    monkeypatch.setattr(versions, "shipped_folder", lambda: tmp_path)
-    models = front(url, folder)
-    models.check()
-    # The names come from this machine: those of the folder, and the shipped ones.
-    listed = {model.name: model for model in models.listed()}
-    assert listed.keys() == {"gan-classes", "vae", "vae-tiny"}
-    assert listed["vae"].manifest["run"]["options"]["dataset"] == "mnist"
-
-
 def test_families_are_guessed_from_signatures(folder: Path) -> None:
     for saved_models in (folder, versions.shipped_folder()):
         for name in versions.names(saved_models):
@@ -148,26 +133,6 @@ def test_a_model_without_a_version_that_is_ready_is_not_listed(tmp_path: Path) -
         models = front(url, tmp_path, ["vae"])
         models.check()
         assert list(models.listed()) == []
-
-
-def test_an_answer_that_stalls_is_late(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def begin_to_answer() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
-                while connection.recv(2**16):
-                    pass
-
-        thread = threading.Thread(target=begin_to_answer, daemon=True)
-        thread.start()
-        models = front(f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path, timeout=0.3)
-        with pytest.raises(HTTPException, match=r"no answer in 0\.3 s") as caught:
-            models.status("vae", None)
-        assert caught.value.status_code == 504
-        models.close()
-        thread.join(PATIENCE)
 
 
 def test_signatures_that_tfgen_does_not_export_are_left_out() -> None:

@@ -155,15 +155,3 @@ def test_only_some_versions_are_open_at_once(
     # A version that was closed can still finish what it computes.
     images = third.sampler.call("sample", seed=np.int32([1]), label=np.int32([1]))["images"]
     assert images.shape == (1, 6, 6, 1)
-
-
-def test_a_version_that_takes_the_place_of_another_is_opened(
-    saved_models: Path, folder: Path
-) -> None:
-    models = Impatient(saved_models)
-    before = opened(models)
-    path = saved_models / "gan-classes" / "2"
-    shutil.rmtree(path)
-    shutil.copytree(folder / "vae-tiny" / "2", path)
-    after = opened(models)
-    assert after is not before and "label" not in after.signatures["sample"].inputs

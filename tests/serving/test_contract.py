@@ -53,23 +53,6 @@ def test_rows_and_columns_are_the_same_request() -> None:
         assert request.inputs["label"].dtype == np.int32
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"instances": [5, -7]},
-        {"instances": [{"seed": 5}, {"seed": -7}]},
-        {"inputs": [5, -7]},
-        {"inputs": {"seed": [5, -7]}},
-        {"signature_name": "", "inputs": [5, -7]},
-        {"signature_name": "serving_default", "inputs": [5, -7], "unknown": None},
-    ],
-)
-def test_an_only_input_needs_no_name(content: dict[str, Any]) -> None:
-    request = read(**content)
-    assert request.signature == "serving_default"
-    np.testing.assert_array_equal(request.inputs["seed"], [5, -7])
-
-
 def test_an_empty_column_is_an_empty_batch() -> None:
     assert read(inputs=[]).size == 0
     assert "No values in 'instances'" in refused({"instances": []})
@@ -87,11 +70,7 @@ def test_the_extreme_values_of_a_dtype_are_taken() -> None:
     [
         (b"", "The document is empty"),
         (b"[" * 100_000, "JSON Parse error"),
-        (b'{"inputs": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "JSON Parse error"),
-        (b'{"inputs": ' + b"[" * 500 + b"]" * 500 + b"}", "'seed'"),
         (b'{"inputs": [NaN]}', "JSON Parse error"),
-        (b'{"inputs": [7]', "JSON Parse error"),
-        (b"\xff\xfe{}", "JSON Parse error"),
         ([1], "Is not object"),
         ({}, "Missing 'inputs' or 'instances' key"),
         ({"inputs": [1], "instances": [1]}, "only one of"),
@@ -100,20 +79,16 @@ def test_the_extreme_values_of_a_dtype_are_taken() -> None:
         ({"instances": 7}, "to be an list/array"),
         ({"instances": [{"seed": 7}, 8]}, "Expecting object but got list at item 1"),
         ({"instances": [{"sead": 7}]}, "keys must be equal to: seed"),
-        ({"instances": [7, {"seed": 8}]}, "'seed' is not of expected type: int32"),
         ({"signature_name": "decode", "instances": [[0, 0]]}, "expecting list of objects"),
         ({"signature_name": "decode", "inputs": [[0, 0]]}, "expecting an object"),
         ({"signature_name": "decode", "inputs": {"latents": [[0, 0]]}}, "named input: label"),
         ({"inputs": {"seed": [1], "label": [1]}}, "Unknown named input: label"),
-        ({"inputs": 7}, "'seed' has the shape []; expected [any]"),
         ({"inputs": [[7]]}, "'seed' has the shape [1, 1]; expected [any]"),
         ({"inputs": [7, [8]]}, "'seed' is not of expected type"),
         ({"inputs": [1.0]}, "int32, shape [any]; it is [1.0]"),
         ({"inputs": ["7"]}, "it is ['7']"),
         ({"inputs": [{"b64": "AAA="}]}, "'seed' is not of expected type"),
-        ({"inputs": [7, True]}, "'seed' is not of expected type"),
         ({"inputs": [2**31]}, "int32 takes -2147483648 to 2147483647"),
-        ({"inputs": [10**40]}, "'seed' is not of expected type"),
         ({"signature_name": "encode", "inputs": [[[0], [256]]]}, "uint8 takes 0 to 255"),
         ({"signature_name": "encode", "inputs": [[[0], [0.5]]]}, "uint8, shape [any, 2, 1]"),
         ({"signature_name": "encode", "inputs": [[[0]]]}, "expected [any, 2, 1]"),
@@ -135,7 +110,6 @@ def test_what_is_wrong_is_told(content: Any, message: str) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        {"inputs": ["x" * 5000, *[0] * 9999]},
         {"instances": [{"seed": "x" * 5000}, *[{"seed": 0}] * 9999]},
         {
             "inputs": {"latents": [[0, 0]], "label": [0, "x" * 5000, *[0] * 9999]},
@@ -167,16 +141,6 @@ def test_the_name_of_an_only_output_is_left_out() -> None:
     assert text.startswith(b'{"predictions":[[[0.1],[1.0]],[[1e-7],')
     answer = orjson.loads(write_answer({"images": images}, False))
     np.testing.assert_array_equal(np.float32(answer["outputs"]), images)
-
-
-def test_several_outputs_are_named() -> None:
-    outputs = {"mean": np.float32([[1, 2], [3, 4]]), "log_prob": np.float32([-5, 0.25])}
-    assert orjson.loads(write_answer(outputs, False)) == {
-        "outputs": {"mean": [[1, 2], [3, 4]], "log_prob": [-5, 0.25]}
-    }
-    assert orjson.loads(write_answer(outputs, True)) == {
-        "predictions": [{"mean": [1, 2], "log_prob": -5}, {"mean": [3, 4], "log_prob": 0.25}]
-    }
 
 
 def test_every_float_is_read_back_bit_by_bit() -> None:

@@ -365,30 +365,6 @@ def test_statistics_that_failed_are_not_waited_for(page: Any, url: str) -> None:
     expect(page.get_by_text(text)).to_be_visible()
 
 
-def test_a_text_that_is_no_drawing_is_none(page: Any, url: str) -> None:
-    visit(page, url, "draw", strokes="AA")  # a stroke without points
-    expect(page.get_by_text("Draw something, or take a test image.")).to_have_count(3)
-    page.locator("canvas.pad").click()
-    expect(page).to_have_url(re.compile("strokes=A[^A]"))  # a stroke of one point
-    settle(page)
-
-
-def test_what_is_known_of_the_newest_version_is_not_told_of_another(page: Any, url: str) -> None:
-    def answer(route: Any) -> None:
-        listing = route.fetch().json()
-        (model,) = (model for model in listing["models"] if model["name"] == "vae")
-        model["versions"].insert(0, {"number": 2, "shipped": False})
-        directions = {"mean": [0] * 20, "first": [1] * 20, "second": [1] * 20}
-        model["test_statistics"] = {"latent_directions": directions}
-        route.fulfill(json=listing)
-
-    page.route("**/page/models.json", answer)
-    visit(page, url, "samples", model="vae", version=1)
-    expect(page.locator(".summary")).to_be_empty()
-    visit(page, url, "plane", model="vae", version=1)
-    expect(page.get_by_label("Directions")).to_have_value("random")
-
-
 # --- Compare ----------------------------------------------------------------------------
 
 

@@ -314,6 +314,7 @@ def run(listener: socket.socket, app: ASGIApp, timeout: float, has_log: bool) ->
         logger = logging.getLogger("uvicorn.access")
         logger.setLevel(logging.INFO)
         logger.addHandler(logging.StreamHandler())
+        logger.propagate = False
     # uvicorn sends itself the signal again at its end, which is the usual end of a server.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
