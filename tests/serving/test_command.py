@@ -157,7 +157,8 @@ def test_a_second_ctrl_c_does_not_wait_for_answers(
             assert front.end(signal.SIGINT) == ("", "")
         finally:
             opened.set()
-        assert isinstance(answer.exception(), requests.ConnectionError)
+        # Nobody computed it: the connection is closed, or an error is sent before.
+        assert answer.exception(PATIENCE) is not None or answer.result().status_code == 500
     assert front.process.returncode == 0
 
 
