@@ -127,16 +127,6 @@ class Plane {
       }),
     ];
     if (!this.isPrincipal && !this.isRandom) nodes.push(...this.#axisControls(change));
-    if (this.isPrincipal) {
-      const origins = [["", "the mean of test images"], ["seed", "the image of a seed"]];
-      const origin = this.seed === null ? "" : "seed";
-      nodes.push(
-        menu("Through", origins, origin, (value) => {
-          state.set({ seed: value ? imageSeeds(0, 1)[0] : null });
-          change();
-        }),
-      );
-    }
     if (this.seed !== null) {
       const changeSeed = (seed) => {
         state.set({ seed, x: null, y: null });

@@ -112,18 +112,8 @@ class Samples {
   }
 
   remove(suffix) {
-    // The columns to the right move to the left.
-    const rest = this.suffixes.filter((entry) => entry !== suffix);
-    const values = rest.map((entry) =>
-      ["model", "version", "class"].map((key) => this.state.text(key + entry) || null),
-    );
-    const changes = { image: null };
-    SUFFIXES.forEach((entry, i) => {
-      ["model", "version", "class"].forEach((key, j) => {
-        changes[key + entry] = values[i]?.[j] ?? null;
-      });
-    });
-    this.state.set(changes);
+    const keys = ["model", "version", "class"].map((key) => key + suffix);
+    this.state.set({ image: null, ...Object.fromEntries(keys.map((key) => [key, null])) });
     this.show();
   }
 }
@@ -156,7 +146,7 @@ class SampleGrid {
       ...this.buttons,
     );
     const controls = versionControls(samplers, this.version, state, () => view.show(), options);
-    if (view.suffixes.length > 1) controls.push(this.#removeButton(suffix));
+    if (suffix) controls.push(this.#removeButton(suffix));
     this.node = element(
       "section",
       { class: `card family-${model.family}`, "aria-label": this.version.title },
