@@ -105,7 +105,6 @@ setup(
         "urllib3>=2.2",
         "starlette>=0.46,<2",
         "uvicorn>=0.34,<1",
-        "httptools>=0.6.4,<1",
         "orjson>=3.10.7,<4",
         # tensorflow-datasets imports it when it writes, and does not ask for it.
         "importlib_resources>=6.1",

@@ -1,17 +1,16 @@
 """`tfgen-serve`: TensorFlow Serving's REST interface on this machine, and a web page."""
 
-import contextlib
 import errno
 import os
 import re
-import signal
 import socket
 import sys
 import threading
+import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import versions
@@ -23,14 +22,16 @@ from ._command import SAVED_MODELS, run_command
 from ._flags import Parser, add_flags, read_flags
 
 if TYPE_CHECKING:
-    from tfgen.serving.app import Models, Settings
-    from tfgen.serving.listing import Listing
+    from tfgen.serving.app import Settings
+    from tfgen.serving.models import Models
 
 PROG = "tfgen-serve"
 _HOST = re.compile(r"[\w.-]+")
 _ORIGIN = re.compile(r"\*|\w+://[^/\s]+")
 # Requests that are passed on to --backend at once, by default.
 _PASSED_ON = 16
+# Addresses that stand for all of this machine, and where the machine itself reaches them.
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,11 @@ class ServeOptions(Config):
         1000, "maximum batch size of a request (no effect with --backend)", minimum=1
     )
     max_body: float = option(64.0, "maximum body size of a request [MB]", above=0, maximum=2048)
-    timeout: float = option(
-        60.0,
-        "time limit for receiving a request, and again for answering it [s]",
-        above=0,
-        maximum=86_400,
-    )
+    timeout: float = option(60.0, "time limit for an answer [s]", above=0, maximum=86_400)
     allow_host: tuple[str, ...] = option(
-        (), "further host names of this server, besides localhost and IP addresses"
+        (),
+        "further host names of this server, besides localhost and --host (default with --host "
+        "0.0.0.0: any)",
     )
     allow_origin: tuple[str, ...] = option(
         (), "origins whose pages may send requests, such as http://localhost:3000; * for all (CORS)"
@@ -130,7 +128,7 @@ def _body(argv: list[str]) -> None:
             f"--data-dir {options.data_dir} is not a folder; pass a folder of prepared data sets"
         )
     with listen(options.host, options.port) as listener:
-        models, listing = served(options)
+        models = served(options)
         # Before the start-up line, so that no answer takes the seconds of these imports; a client
         # that connects meanwhile waits. While tensorflow_datasets is imported, imports in other
         # threads can fail, so there must be none yet.
@@ -139,24 +137,24 @@ def _body(argv: list[str]) -> None:
 
         # Else the requests would compete for all of them.
         share_cores(options.threads, split_batches=False)
-        with ended_by_signals():
-            serve(listener, models, listing, options)
+        serve(listener, models, options)
 
 
-def serve(
-    listener: socket.socket, models: "Models", listing: "Listing", options: ServeOptions
-) -> None:
+def serve(listener: socket.socket, models: "Models", options: ServeOptions) -> None:
     """Says what is served and where, and answers requests until a signal ends it."""
-    from tfgen.serving.app import create_app
-    from tfgen.serving.server import run
+    from tfgen.serving.app import create_app, run
+    from tfgen.serving.statistics import DataImages
 
-    app = create_app(models, listing, settings(options))
+    app = create_app(models, DataImages(options.data_dir), settings(options))
     if options.backend is None and not options.saved_models.is_dir():
         print(f"{options.saved_models} does not exist yet: the shipped models are served")
-    print(started(len(listing.content()["models"]), listener, options), flush=True)
+    count = count_noun(sum(1 for _ in models.listed()), "model")
+    source = f" of {options.backend}" if options.backend else ""
+    print(f"serving {count}{source} at {address(listener)} (Ctrl+C stops)", flush=True)
     if options.open:
         threading.Thread(target=open_page, args=(address(listener),), daemon=True).start()
-    run(listener, app, options.timeout)
+    # Without a standard error, there is no log.
+    run(listener, app, options.timeout, not options.quiet and sys.stderr is not None)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -171,105 +169,69 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError("--host '' is empty; pass 0.0.0.0 to be reached by other machines")
     try:
         socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-        return socket.create_server((host, port), family=family, backlog=1024)
+        listener = socket.create_server((host, port), family=family, backlog=1024)
     except (socket.gaierror, UnicodeError) as error:
-        reason = getattr(error, "strerror", "not a valid host name")
-        raise UsageError(f"--host {host!r} is unknown ({reason})") from error
+        raise UsageError(f"--host {host!r} is unknown ({error})") from error
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
             raise UsageError(f"--host {host} is not an address of this machine") from error
-        faults = {
-            errno.EADDRINUSE: "another program listens there; end it, or",
-            errno.EACCES: "ports below 1024 are reserved;",
-        }
-        fault = faults.get(error.errno or 0, f"{os.strerror(error.errno or 0)};")
         raise WorkError(
-            f"cannot listen on {host}:{port}: {fault} pass another --port (0 chooses a free one)"
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; pass another --port "
+            "(0 chooses a free one)"
         ) from error
+    # Connections inherit it. Otherwise the body of an answer waits until the client has
+    # acknowledged the head, up to 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
-@contextlib.contextmanager
-def ended_by_signals() -> Any:
-    """A context that Ctrl+C and SIGTERM end, as the usual end of a server.
-
-    uvicorn answers the requests that have begun, and then sends itself the signal again.
-    """
-
-    def end(signum: int, frame: Any) -> None:
-        raise SystemExit(0)
-
-    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def served(options: ServeOptions) -> "tuple[Models, Listing]":
-    """What is served, and what the page shows of it.
+def served(options: ServeOptions) -> "Models":
+    """What is served.
 
     Raises:
         UsageError: the server of `--backend` has not one of the `--models`.
         WorkError: it does not answer.
     """
     from tfgen.serving.catalog import Catalog
-    from tfgen.serving.data_images import DataImages
-    from tfgen.serving.listing import Listing
-    from tfgen.serving.local import LocalModels
+    from tfgen.serving.models import BackendModels, LocalModels
 
-    images = DataImages(options.data_dir)
     catalog = Catalog(options.saved_models)
     if options.backend is None:
-        return LocalModels(catalog, options.max_batch), Listing(catalog, images)
-    from tfgen.serving.backend import BackendListing, BackendModels
-
-    models = BackendModels(options.backend, options.timeout, options.threads)
-    listing = BackendListing(models, options.models, catalog, images)
-    listing.check()
-    return models, listing
+        return LocalModels(catalog, options.max_batch)
+    models = BackendModels(
+        options.backend, options.timeout, options.threads, options.models, catalog
+    )
+    models.check()
+    return models
 
 
 def settings(options: ServeOptions) -> "Settings":
     """The limits of the server."""
     from tfgen.serving.app import Settings
 
-    own = [] if options.host in ("0.0.0.0", "::") else [options.host]
+    # Other machines may know this one by any address, unless it is said by which.
+    own = f"[{options.host}]" if ":" in options.host else options.host
+    if options.host in _WILDCARDS and not options.allow_host:
+        own = "*"
     return Settings(
         workers=options.threads,
         queue=options.queue,
         max_body=round(1e6 * options.max_body),
         timeout=options.timeout,
-        hosts=(*own, *options.allow_host),
+        hosts=(own, *options.allow_host),
         origins=options.allow_origin,
-        # Without a standard error, there is no log.
-        log=None if options.quiet or sys.stderr is None else log,
     )
-
-
-def log(line: str) -> None:
-    """Writes a line to standard error."""
-    with contextlib.suppress(OSError, ValueError):  # the reader of a pipe has ended
-        print(line, file=sys.stderr, flush=True)
 
 
 def address(listener: socket.socket) -> str:
     """The URL of the server on this machine."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = _WILDCARDS.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def started(count: int, listener: socket.socket, options: ServeOptions) -> str:
-    """The line that says what is served and where."""
-    source = f" of {options.backend}" if options.backend else ""
-    return f"serving {count_noun(count, 'model')}{source} at {address(listener)} (Ctrl+C stops)"
 
 
 def open_page(url: str) -> None:
     """Opens the page in the browser."""
-    import webbrowser
-
     if not webbrowser.open(url):
         print(f"{PROG}: no browser was found; open {url} in one", file=sys.stderr)
 

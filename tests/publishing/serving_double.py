@@ -20,12 +20,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
+from tests.serving.processes import running
 from tfgen.serving.app import Settings, create_app
 from tfgen.serving.catalog import Catalog, Entry, read_folder
-from tfgen.serving.data_images import DataImages
-from tfgen.serving.listing import Listing
-from tfgen.serving.local import LocalModels
-from tfgen.serving.server import running
+from tfgen.serving.models import LocalModels
+from tfgen.serving.statistics import DataImages
 
 
 class NotFoundError(Exception):
@@ -170,8 +169,8 @@ class Double:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Double"]:
-        catalog = FolderCatalog(self.models)
-        app = create_app(LocalModels(catalog, 1000), Listing(catalog, DataImages()), Settings())
+        models = LocalModels(FolderCatalog(self.models), 1000)
+        app = create_app(models, DataImages(), Settings())
         self._grpc.start()
         try:
             with running(self._troubled(app)) as self.url:

@@ -1,8 +1,8 @@
 """The client and the export, held against tfgen's own server, and for gRPC against a double of
 TensorFlow Serving, which was not run."""
 
+import contextlib
 import functools
-import json
 import shutil
 import socket
 import threading
@@ -13,7 +13,6 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-import requests
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -136,8 +135,8 @@ def test_a_new_version_does_not_mix_into_a_request(
 
 
 BUSY = {
-    "rest": [429, 502, 503],
-    "grpc": [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED],
+    "rest": [429, 503],
+    "grpc": [grpc.StatusCode.RESOURCE_EXHAUSTED],
 }
 WRONG = {"rest": 400, "grpc": grpc.StatusCode.INVALID_ARGUMENT}
 LATE = {"rest": 504, "grpc": grpc.StatusCode.DEADLINE_EXCEEDED}
@@ -157,19 +156,6 @@ def test_a_busy_server_is_asked_again(double: Double, way: str, busy: Any) -> No
     with pytest.raises(WorkError, match="the server is busy"):
         sampler.call("latents", seed=SEEDS)
     assert len(double.requests) == 3
-    double.reset()
-    double.failures = [busy]
-    with pytest.raises(WorkError, match="the server is busy"):
-        ServedSampler(transport(double, way, retries=0), "vae")
-
-
-def test_the_delays_outlast_a_restart(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
-    delays: list[float] = []
-    monkeypatch.setattr("tfgen.publishing.rest.time.sleep", delays.append)
-    rest = Rest(double.url, retries=4)
-    double.failures = [503] * 4
-    assert rest.metadata("vae", None)[0] == 2
-    np.testing.assert_allclose(delays, [0.2, 0.6, 1.8, 5.4])
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
@@ -192,27 +178,33 @@ def test_a_refusal_and_a_time_out_are_not_repeated(double: Double, way: str) -> 
     assert len(double.requests) == 1
 
 
-def test_a_request_whose_connection_breaks_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfgen.publishing.rest.BACKOFF", 0.01)
-    body = b'{"model_spec": {"version": "7"}, "metadata": {"signature_def": {"signature_def": {}}}}'
-    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-    # No answer, a part of its head, a part of its body, and all of it.
-    answers = [b"", head[:9], head + body[:9], head + body]
+@contextlib.contextmanager
+def answering(answers: list[bytes]) -> Iterator[str]:
+    """A context with a server that answers a connection each with some bytes; it gives its URL."""
 
-    def answer(listener: socket.socket, count: int) -> None:
-        for content in answers[-count:]:
+    def answer() -> None:
+        for content in answers:
             connection = listener.accept()[0]
             connection.recv(4096)
             connection.sendall(content)
             connection.close()
 
-    for retries, count in ((3, 4), (1, 2)):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            thread = threading.Thread(target=answer, args=(listener, count))
-            thread.start()
-            rest = Rest(f"http://127.0.0.1:{listener.getsockname()[1]}", retries=retries)
-            assert rest.metadata("vae", None) == (7, {})
-            thread.join()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def test_a_request_whose_connection_breaks_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    delays: list[float] = []
+    monkeypatch.setattr("tfgen.publishing.rest.time.sleep", delays.append)
+    body = b'{"model_spec": {"version": "7"}, "metadata": {"signature_def": {"signature_def": {}}}}'
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    # No answer, a part of its head, a part of its body, and all of it.
+    with answering([b"", head[:9], head + body[:9], head + body]) as url:
+        assert Rest(url, retries=3).metadata("vae", None) == (7, {})
+    np.testing.assert_allclose(delays, [0.2, 0.6, 1.8])
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
@@ -220,9 +212,8 @@ def test_wrong_requests_are_told(double: Double, way: str) -> None:
     for wrong in (("nobody", None), ("vae", 9)):
         with pytest.raises(UsageError, match="Servable not found"):
             ServedSampler(transport(double, way), *wrong)
-    for name in ("", "vae?x", "vae/versions/2", "../vae", "my vae"):
-        with pytest.raises(UsageError, match="is not a valid name of a published model"):
-            ServedSampler(transport(double, way), name)
+    with pytest.raises(UsageError, match="is not a valid name of a published model"):
+        ServedSampler(transport(double, way), "../vae")
     sampler = ServedSampler(transport(double, way), "vae")
     with pytest.raises(UsageError, match="no signature 'sampel'; did you mean 'sample'"):
         sampler.call("sampel", seed=SEEDS)
@@ -235,14 +226,15 @@ def test_wrong_requests_are_told(double: Double, way: str) -> None:
             sampler.call("decode", latents=np.full((1, 2), np.nan, np.float32))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_no_server_is_told() -> None:
-    port = free_port()
+    for url in ("localhost:8501", "http://host?x=1", "http://["):
+        with pytest.raises(UsageError, match=r"--url .* http://localhost:8501"):
+            Rest(url)
+    for address in ("localhost", "http://localhost:8500"):
+        with pytest.raises(UsageError, match=r"--grpc .* localhost:8500"):
+            Grpc(address)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     with pytest.raises(
         WorkError, match=rf"no server answers at http://127.0.0.1:{port} \(.*refused.*8501"
     ):
@@ -252,119 +244,17 @@ def test_no_server_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8501", "ftp://host", "http://", "http://host?x=1", "http://[", "nonsense"]
+    "body", [b"<html>", b'{"model_spec": {"version": "x"}, "metadata": {}}', b'{"outputs": 1}']
 )
-def test_what_is_no_url_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match=r"--url .* http://localhost:8501"):
-        Rest(url)
-
-
-def test_a_host_that_cannot_be_is_told() -> None:
-    for host in ("my..host", "a" * 70, "no-such-host.invalid"):
-        with pytest.raises(WorkError, match=f"no server answers at http://{host}"):
-            ServedSampler(Rest(f"http://{host}:8501", timeout=5, retries=0), "vae")
-
-
-@pytest.mark.parametrize("address", ["localhost", "http://localhost:8500", "host:port", ":8500"])
-def test_what_is_no_grpc_address_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match=r"--grpc .* localhost:8500"):
-        Grpc(address)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"<html>",
-        b"[1]",
-        b"{}",
-        b'{"model_spec": {"version": "x"}, "metadata": {}}',
-        b'{"outputs": 1}',
-    ],
-)
-@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
-def test_another_server_is_told(body: bytes, status: str) -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def answer() -> None:
-        connection = listener.accept()[0]
-        connection.recv(4096)
-        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        connection.sendall(head.encode() + body)
-        connection.close()
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    with listener, pytest.raises(WorkError, match="is not TensorFlow Serving"):
-        ServedSampler(Rest(f"http://127.0.0.1:{listener.getsockname()[1]}"), "vae")
-    thread.join()
-
-
-class Lying:
-    """A transport whose answers are not what the metadata promise."""
-
-    address = "nowhere"
-
-    def __init__(self, outputs: dict[str, Any]):
-        self.outputs = outputs
-
-    def metadata(self, name: str, version: int | None) -> tuple[int, Any]:
-        def tensor(*sizes: int) -> dict[str, Any]:
-            return {
-                "dtype": "DT_FLOAT",
-                "tensor_shape": {"dim": [{"size": str(size)} for size in sizes]},
-            }
-
-        outputs = {"latents": {"latents": tensor(-1, 2)}, "decode": {"images": tensor(-1, 6, 6, 1)}}
-        return 1, {key: {"outputs": value} for key, value in outputs.items()}
-
-    def predict(self, *_: Any) -> dict[str, Any]:
-        return self.outputs
-
-
-@pytest.mark.parametrize(
-    ("outputs", "message"),
-    [
-        ({"other": [[0, 0]] * 3}, "answers 'latents' with other"),
-        ({"latents": [[0, 0]] * 2}, r"not of shape \[3, 2\]"),
-        ({"latents": [[0, 0], [0], [0, 0]]}, r"not of shape \[3, 2\]"),
-        ({"latents": [["a", "b"]] * 3}, r"not of shape \[3, 2\]"),
-    ],
-)
-def test_answers_that_are_not_as_promised_are_told(outputs: dict[str, Any], message: str) -> None:
-    with pytest.raises(WorkError, match=message):
-        ServedSampler(Lying(outputs), "vae").call("latents", seed=SEEDS)
-
-
-def test_a_model_that_tfgen_did_not_export_is_told(tmp_path: Path) -> None:
-    module = tf.Module()
-    half = tf.function(lambda x: {"y": x / 2}, input_signature=[tf.TensorSpec([None], name="x")])
-    tf.saved_model.save(module, str(tmp_path / "half" / "1"), signatures={"serving_default": half})
-    with Double(tmp_path).running() as double, pytest.raises(WorkError, match="did not export it"):
-        ServedSampler(Grpc(double.grpc), "half")
-
-
-def test_what_the_client_sends_is_what_the_documentation_asks(
-    double: Double, monkeypatch: Any
-) -> None:
-    sent: list[Any] = []
-    real = requests.Session.request
-
-    def record(self: Any, method: str, url: str, **kwargs: Any) -> Any:
-        sent.append((method, url, kwargs["json"]))
-        return real(self, method, url, **kwargs)
-
-    monkeypatch.setattr(requests.Session, "request", record)
-    ServedSampler(Rest(double.url + "/"), "vae").call("latents", seed=SEEDS[:2])
-    base = f"{double.url}/v1/models/vae"
-    assert sent == [
-        ("GET", f"{base}/metadata", None),
-        (
-            "POST",
-            f"{base}/versions/2:predict",
-            {"signature_name": "latents", "inputs": {"seed": [5, -7]}},
-        ),
-    ]
-    assert json.loads(json.dumps(sent[1][2])) == sent[1][2]
+def test_another_server_is_told(body: bytes) -> None:
+    answer = (
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
+    )
+    with (
+        answering([answer]) as url,
+        pytest.raises(WorkError, match="is not TensorFlow Serving"),
+    ):
+        ServedSampler(Rest(url), "vae")
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from tests.commands import PATIENCE
+from tests.serving.processes import running
 from tfgen.data._tfds import import_tfds
+from tfgen.serving import statistics
 from tfgen.serving.app import Settings, create_app
 from tfgen.serving.catalog import Catalog
-from tfgen.serving.data_images import DataImages
-from tfgen.serving.listing import Listing
-from tfgen.serving.local import LocalModels
-from tfgen.serving.pool import Pool
-from tfgen.serving.server import running
+from tfgen.serving.models import LocalModels
+from tfgen.serving.statistics import DataImages
 
 SHAPE, CLASSES, LATENTS = (6, 6, 1), 3, 2
 MAX_BATCH, MAX_BODY = 50, 100_000
@@ -58,49 +57,40 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class QuietListing(Listing):
-    """A listing without statistics of test images, which take long for the shipped flow."""
-
-    def start(self, pool: Pool) -> None:
-        pass
+@pytest.fixture(scope="session", autouse=True)
+def no_statistics() -> Iterator[None]:
+    """Servers compute no statistics of test images, which take long for the shipped flow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "CALM", float("inf"))
+        yield
 
 
 def serving(folder: Path, **settings: Any) -> AbstractContextManager[str]:
     """A context with a server of a folder in this process; it gives the server's URL."""
     import_tfds()  # here, since it replaces `__import__` for all threads meanwhile
-    catalog = Catalog(folder)
-    models, listing = LocalModels(catalog, MAX_BATCH), QuietListing(catalog, DataImages())
     settings = {"max_body": MAX_BODY, "timeout": PATIENCE, **settings}
-    return running(create_app(models, listing, Settings(**settings)))
+    models = LocalModels(Catalog(folder), MAX_BATCH)
+    return running(create_app(models, DataImages(), Settings(**settings)))
 
 
-class StubModels:
+class StubModels(LocalModels):
     """Models whose answer to a predict request is what a function returns."""
 
     def __init__(self, predict: Callable[[bytes], bytes]):
+        super().__init__(Catalog(Path("nowhere")), MAX_BATCH)
         self.answer = predict
 
     def status(self, name: str, number: int | None) -> bytes:
         return b"{}"
 
-    def metadata(self, name: str, number: int | None) -> bytes:
-        return b"{}"
-
-    def predict(self, name: str, number: int | None, body: bytes) -> bytes:
-        return self.answer(body)
-
-    def close(self) -> None:
-        pass
+    async def predict(self, name: str, number: int | None, body: bytes, compute: Any) -> bytes:
+        return await compute(self.answer, body)
 
 
-def stub_serving(
-    folder: Path, predict: Callable[[bytes], bytes], **settings: Any
-) -> AbstractContextManager[str]:
+def stub_serving(predict: Callable[[bytes], bytes], **settings: Any) -> AbstractContextManager[str]:
     """As `serving`, with a function in place of the models."""
-    listing = QuietListing(Catalog(folder), DataImages())
-    return running(
-        create_app(StubModels(predict), listing, Settings(**{"timeout": PATIENCE, **settings}))
-    )
+    settings = {"timeout": PATIENCE, **settings}
+    return running(create_app(StubModels(predict), DataImages(), Settings(**settings)))
 
 
 @pytest.fixture(scope="session")

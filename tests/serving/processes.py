@@ -1,14 +1,34 @@
-"""`tfgen-serve` in processes of their own."""
+"""Servers: in a thread of this process, and `tfgen-serve` in processes of their own."""
 
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from starlette.types import ASGIApp
+
 from tests import commands
+from tfgen.serving.app import new_server
+
+
+@contextmanager
+def running(app: ASGIApp, timeout: float = 60.0) -> Iterator[str]:
+    """A context with a server in a thread of this process; it gives the server's URL."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    server = new_server(app, timeout)
+    thread = threading.Thread(target=server.run, args=([listener],), name="server")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
 
 
 def start(folder: Path, *flags: object) -> subprocess.Popen[str]:

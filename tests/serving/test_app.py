@@ -11,13 +11,11 @@ import pytest
 import requests
 from PIL import Image
 
+import tfgen.serving
 from tests.commands import PATIENCE
-from tests.serving.conftest import CLASSES, SHAPE, assert_same, serving, stub_serving
+from tests.serving.conftest import CLASSES, SHAPE, assert_same, stub_serving
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
-from tfgen.serving.catalog import Catalog
-from tfgen.serving.data_images import DataImages
-from tfgen.serving.listing import Listing
 
 pytestmark = pytest.mark.newest
 
@@ -42,7 +40,6 @@ def test_all_forms_of_a_request_give_the_samplers_images(url: str, vae: Sampler)
         ({"instances": seeds}, "predictions"),
         ({"instances": [{"seed": seed} for seed in seeds]}, "predictions"),
         ({"inputs": seeds}, "outputs"),
-        ({"inputs": {"seed": seeds}}, "outputs"),
         ({"signature_name": "sample", "inputs": {"seed": seeds}}, "outputs"),
     ):
         answer = predict(url, "vae-tiny", **body)
@@ -70,11 +67,8 @@ def test_several_inputs_and_outputs(url: str, folder: Path, vae: Sampler) -> Non
 
 
 def test_the_state_of_versions(url: str) -> None:
-    state = {
-        "version": "2",
-        "state": "AVAILABLE",
-        "status": {"error_code": "OK", "error_message": ""},
-    }
+    status = {"error_code": "OK", "error_message": ""}
+    state = {"version": "2", "state": "AVAILABLE", "status": status}
     for path in ("vae-tiny", "vae-tiny/versions/2"):
         answer = requests.get(f"{url}/v1/models/{path}", timeout=PATIENCE)
         assert answer.json() == {"model_version_status": [state]}
@@ -91,32 +85,22 @@ def test_the_metadata_are_those_of_the_saved_model(url: str) -> None:
     path = versions.shipped_folder() / "vae" / "1" / "saved_model.pb"
     definitions = SavedModel.FromString(path.read_bytes()).meta_graphs[0].signature_def
     assert dict(table.signature_def) == dict(definitions)
-    seed = answer["metadata"]["signature_def"]["signature_def"]["sample"]["inputs"]["seed"]
-    assert seed["dtype"] == "DT_INT32" and seed["tensor_shape"]["dim"][0]["size"] == "-1"
 
 
 def test_health_and_metrics(url: str) -> None:
     predict(url, "vae-tiny", inputs=[1])
+    requests.post(f"{url}/v1/models/unknown:predict", data=b"{}", timeout=PATIENCE)
     assert requests.get(f"{url}/healthz", timeout=PATIENCE).json() == {"status": "ok"}
-    response = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=PATIENCE)
-    assert response.headers["Content-Type"].startswith("text/plain")
-    values = {}
-    for line in response.text.splitlines():
-        if line.startswith("#"):
-            assert line.split()[3] in ("counter", "histogram", "gauge")
-        else:
-            name, value = line.rsplit(" ", 1)
-            values[name] = float(value)
-    succeeded = values[':tensorflow:serving:request_count{model_name="vae-tiny",status="OK"}']
+    text = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=PATIENCE).text
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+    values = {name: float(value) for name, value in lines}
+    assert "unknown" not in text and 'status="NOT_FOUND"' in text
+    assert values["tfgen_pending_requests"] == 0
     latency = 'model_name="vae-tiny",API="predict",entrypoint="REST"'
-    buckets = [
-        value
-        for name, value in values.items()
-        if name.startswith(f":tensorflow:serving:request_latency_bucket{{{latency}")
-    ]
+    prefix = f":tensorflow:serving:request_latency_bucket{{{latency}"
+    buckets = [value for name, value in values.items() if name.startswith(prefix)]
     assert len(buckets) == 34 and buckets == sorted(buckets)
-    assert 1 <= buckets[-1] <= succeeded
-    assert values[f":tensorflow:serving:request_latency_count{{{latency}}}"] == buckets[-1]
+    assert values[f":tensorflow:serving:request_latency_count{{{latency}}}"] == buckets[-1] >= 1
     assert values[f":tensorflow:serving:request_latency_sum{{{latency}}}"] > 0
 
 
@@ -129,63 +113,32 @@ def status_for(url: str, method: str = "GET", **headers: str) -> tuple[int, dict
     return response.status_code, dict(response.headers)
 
 
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("localhost", 200),
-        ("LOCALHOST:8501", 200),
-        ("127.0.0.1:1", 200),
-        ("[::1]:8501", 200),
-        ("192.168.0.7:8501", 200),
-        ("lab.example:8501", 200),
-        ("evil.example:8501", 403),
-        ("localhost.evil.example", 403),
-        ("127.0.0.1.evil.example", 403),
-        ("evil.example@localhost", 200),
-        ("[::1", 403),
-        ("", 403),
-    ],
-)
-def test_a_host_that_is_not_its_own_is_refused(tmp_path: Path, host: str, status: int) -> None:
-    with stub_serving(tmp_path, bytes, hosts=("lab.example",)) as url:
-        assert status_for(url, Host=host)[0] == status
+def test_a_host_that_is_not_its_own_is_refused() -> None:
+    with stub_serving(bytes, hosts=("lab.example",)) as url:
+        for host in ("localhost", "LOCALHOST:8501", "127.0.0.1:1", "[::1]:8501", "lab.example:1"):
+            assert status_for(url, Host=host)[0] == 200
+        for host in ("evil.example:8501", "localhost.evil.example", "192.168.0.7", "[::1", ""):
+            assert status_for(url, Host=host)[0] == 400
+        address = urlsplit(url).hostname, urlsplit(url).port
+        with socket.create_connection(address, PATIENCE) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert b" 400 " in connection.recv(2**16).splitlines()[0]
+    with stub_serving(bytes, hosts=("*",)) as url:
+        assert status_for(url, Host="192.168.0.7")[0] == 200
 
 
-def test_without_a_host_a_request_is_refused(url: str) -> None:
-    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), 30) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
-        assert b" 403 " in connection.recv(2**16).splitlines()[0]
-
-
-def test_foreign_pages_may_not_use_it_unless_they_are_allowed(tmp_path: Path) -> None:
+def test_foreign_pages_cannot_read_answers_unless_they_are_allowed() -> None:
     page, other = "http://app.example", "http://evil.example"
-    with stub_serving(tmp_path, bytes) as url:
-        assert status_for(url, Origin=url)[0] == 200
-        for origin in (page, "null", "http://127.0.0.1:1", "http://[x", "x" * 999):
-            status, headers = status_for(url, Origin=origin)
-            assert status == 403
-            assert not any(key.lower().startswith("access-control") for key in headers)
-    with stub_serving(tmp_path, bytes, origins=(page,)) as url:
-        status, headers = status_for(url, Origin=page)
-        assert (status, headers["access-control-allow-origin"]) == (200, page)
+    allowed = "access-control-allow-origin"
+    with stub_serving(bytes) as url:
+        assert allowed not in status_for(url, Origin=page)[1]
+    with stub_serving(bytes, origins=(page,)) as url:
+        assert status_for(url, Origin=page)[1][allowed] == page
         preflight = status_for(url, "OPTIONS", Origin=page, Access_Control_Request_Method="POST")
         assert preflight[0] == 200 and "POST" in preflight[1]["access-control-allow-methods"]
-        assert status_for(url, Origin=other)[0] == 403
-    with stub_serving(tmp_path, bytes, origins=("*",)) as url:
-        assert status_for(url, Origin=other)[1]["access-control-allow-origin"] == "*"
-
-
-def test_a_request_is_a_line_of_log(tmp_path: Path) -> None:
-    lines: list[str] = []
-    with stub_serving(tmp_path, lambda body: b"{}", log=lines.append) as url:
-        requests.post(f"{url}/v1/models/x%20y:predict?q=1", data=b"{}", timeout=PATIENCE)
-        requests.get(f"{url}/nothing", timeout=PATIENCE)
-        requests.get(f"{url}/healthz", headers={"Host": "evil.example"}, timeout=PATIENCE)
-    assert [line.rpartition(" ")[0].rpartition(" ")[0] for line in lines] == [
-        "127.0.0.1 POST /v1/models/x%20y:predict 200",
-        "127.0.0.1 GET /nothing 404",
-        "127.0.0.1 GET /healthz 403",
-    ]
+        assert allowed not in status_for(url, Origin=other)[1]
+    with stub_serving(bytes, origins=("*",)) as url:
+        assert status_for(url, Origin=other)[1][allowed] == "*"
 
 
 # --- what the page asks for -------------------------------------------------------------
@@ -201,15 +154,8 @@ def test_the_listing_has_all_models(url: str) -> None:
     models = listing(url)
     shipped = {"classifier", "flow", "gan", "vae", "vae-hierarchical"}
     assert models.keys() == {*shipped, "gan-classes", "vae-tiny"}
-    assert {name: model["family"] for name, model in models.items()} == {
-        "classifier": "classifier",
-        "flow": "flow",
-        "gan": "gan",
-        "gan-classes": "gan",
-        "vae": "vae",
-        "vae-hierarchical": "vae",
-        "vae-tiny": "vae",
-    }
+    families = {name: name.partition("-")[0] for name in models}
+    assert {name: model["family"] for name, model in models.items()} == families
     sizes = {
         m["name"]: (m["image_shape"], m["latent_dim"], m["num_classes"]) for m in models.values()
     }
@@ -221,80 +167,32 @@ def test_the_listing_has_all_models(url: str) -> None:
     assert models["vae"]["summary"].startswith("preset conv")
     assert models["vae"]["evaluation"]["samples"]["fid"] > 0
     assert models["vae-tiny"]["evaluation"] is None
-    assert models["vae"]["dataset"] == "mnist"
-    assert models["vae-tiny"]["real"] is None
+    assert models["vae"]["dataset"] == "mnist" and models["vae-tiny"]["real"] is None
     seed = {"dtype": "int32", "shape": [None]}
     assert models["gan-classes"]["signatures"]["sample"]["inputs"] == {"seed": seed, "label": seed}
 
 
 def test_real_images_are_the_test_images_of_the_data_set(url: str) -> None:
-    import tensorflow_datasets as tfds
-
-    from tfgen.data.load import EMBEDDED
-
-    path = listing(url)["gan"]["real"]
-    assert path == "/page/real/gan.png"
-    response = requests.get(url + path, timeout=PATIENCE)
+    response = requests.get(url + listing(url)["gan"]["real"], timeout=PATIENCE)
     assert response.headers["Content-Type"] == "image/png"
     grid = np.asarray(Image.open(io.BytesIO(response.content)))
     images = grid.reshape(10, 28, 10, 28).swapaxes(1, 2).reshape(100, 28, 28, 1)
-    builder = tfds.builder_from_directory(next((EMBEDDED / "mnist").iterdir()))
-    test = tfds.as_numpy(builder.as_dataset(split="test[:100]"))
-    np.testing.assert_array_equal(images, np.stack([example["image"] for example in test]))
+    np.testing.assert_array_equal(images, tfgen.data.load("mnist").test.images[:100])
     assert requests.get(f"{url}/page/real/vae-tiny.png", timeout=PATIENCE).status_code == 404
 
 
-@pytest.mark.parametrize(("count", "size"), [(25, (56, 280)), (7, (28, 196))])
-def test_real_images_fill_their_grid(tmp_path: Path, count: int, size: tuple[int, int]) -> None:
-    class Few(DataImages):
-        def read(self, name: str, n: int) -> tuple[np.ndarray, None]:
-            return np.full((min(n, count), 28, 28, 1), 255, np.uint8), None
-
-    png = Listing(Catalog(tmp_path), Few()).real_images("vae")
-    assert png is not None
-    grid = np.asarray(Image.open(io.BytesIO(png)))
-    assert grid.shape[:2] == size and grid.min() == 255
-
-
-def test_the_page_may_load_nothing_from_elsewhere(url: str) -> None:
-    response = requests.get(url, timeout=PATIENCE)
-    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-    policy = response.headers["Content-Security-Policy"]
-    assert "default-src 'self'" in policy and "unsafe" not in policy
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
-
-
-def test_files_of_the_page_have_their_types(url: str) -> None:
-    import tfgen.serving
-
-    files = sorted((Path(tfgen.serving.__file__).parent / "page").iterdir())
+def test_files_of_the_page_have_their_types_and_load_nothing_from_elsewhere(url: str) -> None:
     types = {
         ".html": "text/html",
         ".css": "text/css",
         ".js": "text/javascript",
         ".svg": "image/svg",
     }
-    for path in files:
+    for path in (Path(tfgen.serving.__file__).parent / "page").iterdir():
         response = requests.get(f"{url}/page/{path.name}", timeout=PATIENCE)
         assert response.content == path.read_bytes()
         assert response.headers["Content-Type"].startswith(types[path.suffix])
-
-
-def test_a_data_set_of_data_dir_is_at_hand(tiny_data: Path) -> None:
-    from tfgen.data import load
-    from tfgen.serving.data_images import DataImages
-
-    images = DataImages(tiny_data)
-    assert images.is_at_hand("tiny") and images.is_at_hand("mnist")
-    for name in ("cifar10", "../tiny", "", "tiny/..", "/tiny"):
-        assert not images.is_at_hand(name)
-    pixels, labels = images.read("tiny", 30)
-    test = load("tiny", tiny_data).test
-    np.testing.assert_array_equal(pixels, test.images[:30])
-    np.testing.assert_array_equal(labels, test.labels[:30])
-    assert len(images.read("tiny", 1000)[0]) == 40
-
-
-def test_a_server_of_a_folder_that_is_missing_has_the_shipped_models(tmp_path: Path) -> None:
-    with serving(tmp_path / "nowhere") as url:
-        assert listing(url).keys() == {"classifier", "flow", "gan", "vae", "vae-hierarchical"}
+    response = requests.get(url, timeout=PATIENCE)
+    assert response.headers["Content-Type"].startswith("text/html")
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy and "unsafe" not in policy

@@ -1,7 +1,6 @@
 """`--backend`: the models of another server, here of tfgen's own in the same process."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,37 +8,39 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from starlette.exceptions import HTTPException
 
 from tests.commands import PATIENCE
 from tests.serving.conftest import StubModels, assert_same, serving
+from tests.serving.processes import running
 from tests.told import fails
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
-from tfgen.serving import backend
 from tfgen.serving.app import Settings, create_app
-from tfgen.serving.backend import BackendListing, BackendModels
 from tfgen.serving.catalog import Catalog
-from tfgen.serving.data_images import DataImages
-from tfgen.serving.listing import Listing
-from tfgen.serving.refusal import RefusalError, not_found
-from tfgen.serving.server import running
+from tfgen.serving.models import BackendModels, guess_family, plain_signatures
+from tfgen.serving.refusal import not_found
+from tfgen.serving.statistics import DataImages
 
 pytestmark = pytest.mark.newest
 
 
 def front(
     url: str, saved_models: Path, names: list[str] | None = None, timeout: float = PATIENCE
-) -> tuple[BackendModels, BackendListing]:
-    models = BackendModels(url, timeout, 4)
-    return models, BackendListing(models, names, Catalog(saved_models), DataImages())
+) -> BackendModels:
+    return BackendModels(url, timeout, 4, names, Catalog(saved_models))
+
+
+def app(models: Any) -> Any:
+    return create_app(models, DataImages(), Settings(timeout=PATIENCE))
 
 
 @pytest.fixture(scope="module")
 def passed_on(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that passes requests on to that of `url`, with none of its models on its disk."""
-    models, listing = front(url, tmp_path_factory.mktemp("empty"), ["vae-tiny", "gan-classes"])
-    with running(create_app(models, listing, Settings())) as address:
+    models = front(url, tmp_path_factory.mktemp("empty"), ["vae-tiny", "gan-classes"])
+    with running(app(models)) as address:
         yield address
 
 
@@ -59,7 +60,6 @@ def test_answers_are_passed_on(passed_on: str, url: str, folder: Path) -> None:
     ("path", "body"),
     [
         ("nobody:predict", {"inputs": [5]}),
-        ("vae-tiny/versions/9:predict", {"inputs": [5]}),
         ("vae-tiny:predict", {"inputs": ["5"]}),
         ("..%2Fvae-tiny:predict", {"inputs": [5]}),
         ("vae-tiny%3Fx:predict", {"inputs": [5]}),
@@ -89,93 +89,50 @@ def test_the_listing_needs_no_manifest(passed_on: str, url: str) -> None:
         assert (model["summary"], model["dataset"], model["real"]) == ("", None, None)
 
 
-def test_a_manifest_on_this_machine_is_used(
-    url: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Of the shipped models only one that is opened quickly.
-    (tmp_path / "vae").symlink_to(versions.shipped_folder() / "vae")
-    monkeypatch.setattr(versions, "shipped_folder", lambda: tmp_path)
-    _, listing = front(url, folder)
-    content = listing.content()
-    # The names come from this machine: those of the folder, and the shipped ones.
-    models = {model["name"]: model for model in content["models"]}
-    assert models.keys() == {"gan-classes", "vae", "vae-tiny"}
-    assert models["vae"]["dataset"] == "mnist" and models["vae"]["real"] is not None
-    listing.check()
-
-
 def test_families_are_guessed_from_signatures(folder: Path) -> None:
     for saved_models in (folder, versions.shipped_folder()):
         for name in versions.names(saved_models):
             manifest = versions.read_manifest(versions.find(name, saved_models).path)
             family = manifest.get("family") or manifest["run"]["family"]
-            assert backend.guess_family(manifest["signatures"]) == family
+            assert guess_family(manifest["signatures"]) == family
 
 
-def test_a_busy_backend_says_when_to_come_again(tmp_path: Path) -> None:
-    class Busy(StubModels):
-        def status(self, name: str, number: int | None) -> bytes:
-            raise RefusalError(503, "later", {"Retry-After": "7"})
+class Loading(StubModels):
+    """A server whose version has a state."""
 
-    listing = Listing(Catalog(tmp_path), DataImages())
-    with running(create_app(Busy(bytes), listing, Settings())) as url:
-        app = create_app(*front(url, tmp_path), Settings())
-        with running(app) as passed_on:
-            answer = requests.get(f"{passed_on}/v1/models/vae", timeout=PATIENCE)
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
-    assert answer.json() == {"error": "later"}
+    def __init__(self, state: str, error: HTTPException):
+        super().__init__(bytes)
+        self.state, self.error = state, error
+
+    def status(self, name: str, number: int | None) -> bytes:
+        if self.state:
+            version = f'{{"version": "2", "state": "{self.state}"}}'
+            return f'{{"model_version_status": [{version}]}}'.encode()
+        raise self.error
+
+    async def metadata(self, name: str, number: int | None, compute: Any) -> bytes:
+        raise self.error
+
+
+def test_a_backend_that_is_busy_says_when_to_come_again(tmp_path: Path) -> None:
+    later = HTTPException(503, "later", {"Retry-After": "7"})
+    with (
+        running(app(Loading("", later))) as url,
+        running(app(front(url, tmp_path))) as passed_on,
+    ):
+        answer = requests.get(f"{passed_on}/v1/models/vae", timeout=PATIENCE)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
+        assert answer.json() == {"error": "later"}
+    with running(app(Loading("AVAILABLE", later))) as url, pytest.raises(HTTPException) as caught:
+        list(front(url, tmp_path, ["vae"]).listed())
+    assert caught.value.status_code == 503
 
 
 def test_a_model_without_a_version_that_is_ready_is_not_listed(tmp_path: Path) -> None:
-    class Loading(StubModels):
-        def status(self, name: str, number: int | None) -> bytes:
-            return b'{"model_version_status": [{"version": "2", "state": "LOADING"}]}'
-
-        def metadata(self, name: str, number: int | None) -> bytes:
-            raise not_found(name)
-
-    listing = Listing(Catalog(tmp_path), DataImages())
-    with running(create_app(Loading(bytes), listing, Settings())) as url:
-        _, passed_on = front(url, tmp_path, ["vae"])
-        passed_on.check()
-        assert passed_on.content()["models"] == []
-
-
-def test_a_backend_that_is_busy_for_a_moment_is_not_called_another_server(tmp_path: Path) -> None:
-    class Busy(StubModels):
-        def status(self, name: str, number: int | None) -> bytes:
-            return b'{"model_version_status": [{"version": "2", "state": "AVAILABLE"}]}'
-
-        def metadata(self, name: str, number: int | None) -> bytes:
-            raise RefusalError(503, "later")
-
-    listing = Listing(Catalog(tmp_path), DataImages())
-    with (
-        running(create_app(Busy(bytes), listing, Settings())) as url,
-        pytest.raises(RefusalError, match="later") as caught,
-    ):
-        front(url, tmp_path, ["vae"])[1].content()
-    assert caught.value.status == 503
-
-
-def test_an_answer_that_stalls_is_late(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def begin_to_answer() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
-                while connection.recv(2**16):
-                    pass
-
-        thread = threading.Thread(target=begin_to_answer, daemon=True)
-        thread.start()
-        models, _ = front(f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path, timeout=0.3)
-        with pytest.raises(RefusalError, match=r"no answer in 0\.3 s") as caught:
-            models.status("vae", None)
-        assert caught.value.status == 504
-        models.close()
-        thread.join(PATIENCE)
+    with running(app(Loading("LOADING", not_found("vae")))) as url:
+        models = front(url, tmp_path, ["vae"])
+        models.check()
+        assert list(models.listed()) == []
 
 
 def test_signatures_that_tfgen_does_not_export_are_left_out() -> None:
@@ -185,23 +142,20 @@ def test_signatures_that_tfgen_does_not_export_are_left_out() -> None:
 
     definitions = {"sample": definition("DT_INT32"), "classify": definition("DT_STRING")}
     inputs = {"seed": {"dtype": "int32", "shape": [None]}}
-    assert backend.plain_signatures(definitions) == {"sample": {"inputs": inputs, "outputs": {}}}
+    assert plain_signatures(definitions) == {"sample": {"inputs": inputs, "outputs": {}}}
 
 
-def test_what_is_wrong_with_a_backend_is_told(url: str, folder: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_backend_is_told(url: str, folder: Path) -> None:
     fails(lambda: front("localhost:8501", folder), "--backend 'localhost:8501'", error=UsageError)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        quiet = f"http://127.0.0.1:{port}"
-        fails(front(quiet, folder, timeout=0.3)[1].check, "no answer in 0.3 s", error=WorkError)
     closed = front(f"http://127.0.0.1:{port}", folder)
-    fails(closed[1].check, f"no server answers at http://127.0.0.1:{port}", error=WorkError)
-    with running(create_app(*closed, Settings())) as passed_on:
-        answer = requests.get(f"{passed_on}/v1/models/vae", timeout=PATIENCE)
-        assert answer.status_code == 502 and "no server answers" in answer.json()["error"]
-        answer = requests.get(f"{passed_on}/page/models.json", timeout=PATIENCE)
-        assert answer.status_code == 502 and "no server answers" in answer.json()["error"]
-    fails(front(url, folder, ["nobody"])[1].check, "Latest(nobody)", error=UsageError)
+    fails(closed.check, f"no server answers at http://127.0.0.1:{port}", error=WorkError)
+    with running(app(closed)) as passed_on:
+        for path in ("/v1/models/vae", "/page/models.json"):
+            answer = requests.get(passed_on + path, timeout=PATIENCE)
+            assert answer.status_code == 502 and "no server answers" in answer.json()["error"]
+    fails(front(url, folder, ["nobody"]).check, "Latest(nobody)", error=UsageError)
     with serving(folder) as address:
-        other = front(f"{address}/page", folder)[1]
+        other = front(f"{address}/page", folder)
         fails(other.check, "has none of the models classifier, flow", "--models", error=UsageError)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from starlette.exceptions import HTTPException
 
 from tfgen.publishing.signatures import Signature, TensorSpec
 from tfgen.serving import contract
 from tfgen.serving.contract import read_request, write_answer
-from tfgen.serving.refusal import RefusalError
 
 pytestmark = pytest.mark.quick
 
@@ -23,8 +23,6 @@ SIGNATURES = {
         {"images": IMAGES},
     ),
     "encode": Signature({"images": TensorSpec(np.uint8, (None, 2, 1))}, {"images": IMAGES}),
-    "flags": Signature({"x": TensorSpec(np.bool_, (None,))}, {"images": IMAGES}),
-    "words": Signature({"text": TensorSpec(np.object_, (None, 2))}, {"images": IMAGES}),
 }
 
 
@@ -34,11 +32,11 @@ def read(**content: Any) -> contract.Request:
 
 def refused(content: Any) -> str:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    with pytest.raises(RefusalError) as caught:
+    with pytest.raises(HTTPException) as caught:
         read_request(body, SIGNATURES, 100)
-    assert caught.value.status == 400
-    assert len(caught.value.message) < 400 and "\n" not in caught.value.message
-    return caught.value.message
+    assert caught.value.status_code == 400
+    assert len(caught.value.detail) < 400 and "\n" not in caught.value.detail
+    return caught.value.detail
 
 
 def test_rows_and_columns_are_the_same_request() -> None:
@@ -55,23 +53,6 @@ def test_rows_and_columns_are_the_same_request() -> None:
         assert request.inputs["label"].dtype == np.int32
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"instances": [5, -7]},
-        {"instances": [{"seed": 5}, {"seed": -7}]},
-        {"inputs": [5, -7]},
-        {"inputs": {"seed": [5, -7]}},
-        {"signature_name": "", "inputs": [5, -7]},
-        {"signature_name": "serving_default", "inputs": [5, -7], "unknown": None},
-    ],
-)
-def test_an_only_input_needs_no_name(content: dict[str, Any]) -> None:
-    request = read(**content)
-    assert request.signature == "serving_default"
-    np.testing.assert_array_equal(request.inputs["seed"], [5, -7])
-
-
 def test_an_empty_column_is_an_empty_batch() -> None:
     assert read(inputs=[]).size == 0
     assert "No values in 'instances'" in refused({"instances": []})
@@ -82,68 +63,35 @@ def test_the_extreme_values_of_a_dtype_are_taken() -> None:
     np.testing.assert_array_equal(read(inputs=ends).inputs["seed"], ends)
     pixels = read(signature_name="encode", inputs=[[[0], [255]]]).inputs["images"]
     assert pixels.dtype == np.uint8 and pixels.tolist() == [[[0], [255]]]
-    flags = read(signature_name="flags", inputs=[True, False]).inputs["x"]
-    assert flags.dtype == np.bool_ and flags.tolist() == [True, False]
-
-
-def test_strings_and_base64() -> None:
-    inputs = [["plain", {"b64": "/wA="}], ["ü", ""]]
-    array = read(signature_name="words", inputs=inputs).inputs["text"]
-    assert array.tolist() == [[b"plain", b"\xff\x00"], ["ü".encode(), b""]]
-    for wrong in ([["a"]], ["a"], [["a", "b"], ["c"]], [[1, "b"]], [[{"b64": "?"}, "b"]], "a"):
-        assert "'text'" in refused({"signature_name": "words", "inputs": wrong})
-    # Elsewhere base64 is no number, as in TensorFlow Serving.
-    assert "uint8" in refused({"signature_name": "encode", "inputs": [{"b64": "AAA="}]})
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "The document is empty"),
-        (b" \n", "The document is empty"),
-        (b"seed=7", "JSON Parse error"),
         (b"[" * 100_000, "JSON Parse error"),
-        (b'{"inputs": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "JSON Parse error"),
-        (b'{"inputs": ' + b"[" * 500 + b"]" * 500 + b"}", "'seed'"),
         (b'{"inputs": [NaN]}', "JSON Parse error"),
-        (b'{"inputs": [1e999]}', "JSON Parse error"),
-        (b'{"inputs": [7]', "JSON Parse error"),
-        (b'{"inputs": [7]}}', "JSON Parse error"),
-        (b"\xff\xfe{}", "JSON Parse error"),
-        (b'{"inputs": ["\\ud800"]}', "JSON Parse error"),
         ([1], "Is not object"),
-        (7, "Is not object"),
         ({}, "Missing 'inputs' or 'instances' key"),
         ({"inputs": [1], "instances": [1]}, "only one of"),
         ({"inputs": [1], "signature_name": 7}, "must be a string"),
         ({"inputs": [1], "signature_name": "sampel"}, '"sampel" not found in signature def; known'),
         ({"instances": 7}, "to be an list/array"),
-        ({"instances": {"seed": 7}}, "to be an list/array"),
         ({"instances": [{"seed": 7}, 8]}, "Expecting object but got list at item 1"),
         ({"instances": [{"sead": 7}]}, "keys must be equal to: seed"),
-        ({"instances": [{"seed": 7, "label": 1}]}, "keys must be equal to: seed"),
-        ({"instances": [7, {"seed": 8}]}, "'seed' is not of expected type: int32"),
         ({"signature_name": "decode", "instances": [[0, 0]]}, "expecting list of objects"),
         ({"signature_name": "decode", "inputs": [[0, 0]]}, "expecting an object"),
         ({"signature_name": "decode", "inputs": {"latents": [[0, 0]]}}, "named input: label"),
         ({"inputs": {"seed": [1], "label": [1]}}, "Unknown named input: label"),
-        ({"inputs": 7}, "'seed' has the shape []; expected [any]"),
         ({"inputs": [[7]]}, "'seed' has the shape [1, 1]; expected [any]"),
         ({"inputs": [7, [8]]}, "'seed' is not of expected type"),
-        ({"inputs": [1.0]}, "int32, shape [any]; it has numbers that are not integers"),
-        ({"inputs": ["7"]}, "it has strings"),
-        ({"inputs": [None]}, "'seed' is not of expected type"),
-        ({"inputs": [True]}, "'seed' is not of expected type"),
-        ({"inputs": [7, True]}, "'seed' is not of expected type"),
+        ({"inputs": [1.0]}, "int32, shape [any]; it is [1.0]"),
+        ({"inputs": ["7"]}, "it is ['7']"),
+        ({"inputs": [{"b64": "AAA="}]}, "'seed' is not of expected type"),
         ({"inputs": [2**31]}, "int32 takes -2147483648 to 2147483647"),
-        ({"inputs": [2**63]}, "int32 takes"),
-        ({"inputs": [10**40]}, "'seed' is not of expected type"),
         ({"signature_name": "encode", "inputs": [[[0], [256]]]}, "uint8 takes 0 to 255"),
-        ({"signature_name": "encode", "inputs": [[[0], [-1]]]}, "uint8 takes 0 to 255"),
-        ({"signature_name": "encode", "inputs": [[[0], [0.5]]]}, "it has numbers"),
+        ({"signature_name": "encode", "inputs": [[[0], [0.5]]]}, "uint8, shape [any, 2, 1]"),
         ({"signature_name": "encode", "inputs": [[[0]]]}, "expected [any, 2, 1]"),
-        ({"signature_name": "encode", "inputs": [[[0], [1]], [[2]]]}, "'images'"),
-        ({"signature_name": "flags", "inputs": [1]}, "'x' is not of expected type: bool"),
         (
             {"signature_name": "decode", "inputs": {"latents": [[1e39, 0]], "label": [0]}},
             "too large for float32",
@@ -162,11 +110,7 @@ def test_what_is_wrong_is_told(content: Any, message: str) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        {"inputs": ["x" * 5000, *[""] * 9999]},
-        {"inputs": ["x" * 5000, *[0] * 9999]},
-        {"instances": ["x" * 5000, *[""] * 9999]},
         {"instances": [{"seed": "x" * 5000}, *[{"seed": 0}] * 9999]},
-        {"signature_name": "flags", "inputs": [True, "x" * 5000, *[False] * 9999]},
         {
             "inputs": {"latents": [[0, 0]], "label": [0, "x" * 5000, *[0] * 9999]},
             "signature_name": "decode",
@@ -175,7 +119,7 @@ def test_what_is_wrong_is_told(content: Any, message: str) -> None:
 )
 def test_a_long_string_does_not_lengthen_the_others(content: dict[str, Any]) -> None:
     tracemalloc.start()
-    assert "it has strings" in refused(content)
+    assert "is not of expected type" in refused(content)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2e7  # of numpy's strings: 2e8
@@ -199,16 +143,6 @@ def test_the_name_of_an_only_output_is_left_out() -> None:
     np.testing.assert_array_equal(np.float32(answer["outputs"]), images)
 
 
-def test_several_outputs_are_named() -> None:
-    outputs = {"mean": np.float32([[1, 2], [3, 4]]), "log_prob": np.float32([-5, 0.25])}
-    assert orjson.loads(write_answer(outputs, False)) == {
-        "outputs": {"mean": [[1, 2], [3, 4]], "log_prob": [-5, 0.25]}
-    }
-    assert orjson.loads(write_answer(outputs, True)) == {
-        "predictions": [{"mean": [1, 2], "log_prob": -5}, {"mean": [3, 4], "log_prob": 0.25}]
-    }
-
-
 def test_every_float_is_read_back_bit_by_bit() -> None:
     bits = np.random.default_rng(0).integers(0, 2**32, 10_000, np.uint32)
     floats = bits.view(np.float32)
@@ -224,11 +158,3 @@ def test_numbers_that_are_not_finite_are_written_as_tensorflow_serving_does(by_r
     assert "-Infinity" in text and "NaN" in text and "0.1" in text and "null" not in text
     assert "0.10000000149" not in text
     json.loads(text)
-
-
-def test_strings_of_an_answer() -> None:
-    words = np.array([b"a", b"\xff"], object)
-    assert orjson.loads(write_answer({"key_bytes": words}, False)) == {
-        "outputs": [{"b64": "YQ=="}, {"b64": "/w=="}]
-    }
-    assert orjson.loads(write_answer({"words": words[:1]}, True)) == {"predictions": ["a"]}

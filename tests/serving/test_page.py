@@ -68,7 +68,6 @@ def phone(browser: Any) -> Any:
 def page(desktop: Any) -> Iterator[Any]:
     desktop.complaints = []
     yield desktop
-    # The page reads the listing again and again.
     desktop.unroute_all(behavior="ignoreErrors")
     assert not desktop.complaints
 
@@ -91,8 +90,6 @@ def test_the_page_is_small_and_whole() -> None:
     index = texts["index.html"]
     # The server's policy allows neither scripts nor styles inside of the HTML.
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", index)
-    preloaded = set(re.findall(r'modulepreload" href="page/([\w.]+)"', index))
-    assert preloaded == {name for name in texts if name.endswith(".js")} - {"main.js"}
     for name, text in texts.items():
         assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text), name
 
@@ -363,32 +360,9 @@ def test_statistics_that_failed_are_not_waited_for(page: Any, url: str) -> None:
     expect(page.get_by_text("The server is still measuring test images")).to_be_visible()
     page.unroute_all(behavior="ignoreErrors")
     with_statistics(page, {"flow": {}}, ("vae", "flow"))
-    # The page reads the listing again, without a reload.
+    # The page reads the listing again when a view is opened.
+    visit(page, url, "draw")
     expect(page.get_by_text(text)).to_be_visible()
-
-
-def test_a_text_that_is_no_drawing_is_none(page: Any, url: str) -> None:
-    visit(page, url, "draw", strokes="AA")  # a stroke without points
-    expect(page.get_by_text("Draw something, or take a test image.")).to_have_count(3)
-    page.locator("canvas.pad").click()
-    expect(page).to_have_url(re.compile("strokes=A[^A]"))  # a stroke of one point
-    settle(page)
-
-
-def test_what_is_known_of_the_newest_version_is_not_told_of_another(page: Any, url: str) -> None:
-    def answer(route: Any) -> None:
-        listing = route.fetch().json()
-        (model,) = (model for model in listing["models"] if model["name"] == "vae")
-        model["versions"].insert(0, {"number": 2, "shipped": False})
-        directions = {"mean": [0] * 20, "first": [1] * 20, "second": [1] * 20}
-        model["test_statistics"] = {"latent_directions": directions}
-        route.fulfill(json=listing)
-
-    page.route("**/page/models.json", answer)
-    visit(page, url, "samples", model="vae", version=1)
-    expect(page.locator(".summary")).to_be_empty()
-    visit(page, url, "plane", model="vae", version=1)
-    expect(page.get_by_label("Directions")).to_have_value("random")
 
 
 # --- Compare ----------------------------------------------------------------------------

@@ -171,12 +171,6 @@ def is_late(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause of a chain of exceptions, in a few words."""
-    while (
-        inner := error.__cause__ or error.__context__ or getattr(error, "reason", None)
-    ) is not None:
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
-    first = next(iter(str(error).splitlines()), type(error).__name__)
-    return getattr(error, "strerror", None) or first[:120]
+    """Why a request failed, in a few words: the end of what urllib3 says."""
+    reason = getattr(next(iter(error.args), None), "reason", error)
+    return " ".join(str(reason).rpartition(": ")[2].split())[:120]

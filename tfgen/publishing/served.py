@@ -5,6 +5,7 @@ request is repeated if it did not reach the server, if the connection broke, or 
 overloaded.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -129,28 +130,17 @@ class ServedSampler(SignatureSampler):
         outputs = self.transport.predict(self.name, self.number, signature, inputs)
         if UNNAMED in outputs and len(expected) == 1:
             outputs = {next(iter(expected)): outputs[UNNAMED]}
-        if outputs.keys() != expected.keys():
-            raise WorkError(
-                f"{self.transport.address} answers {signature!r} with {', '.join(sorted(outputs))}"
-            )
-        return {
-            key: self._to_array(signature, key, value, expected[key], size)
-            for key, value in outputs.items()
-        }
-
-    def _to_array(
-        self, signature: str, key: str, value: Any, spec: TensorSpec, size: int
-    ) -> np.ndarray:
-        shape = _shape(spec, size)
-        try:
-            array = np.asarray(value, spec.dtype)
-            reason = f", but of {list(array.shape)}"
-        except (ValueError, TypeError) as error:
-            array, reason = None, f": {error}"
-        if array is None or array.shape != shape:
-            answer = f"{self.transport.address} answers {signature!r} with {key!r}"
-            raise WorkError(f"{answer} not of shape {list(shape)}{reason}")
-        return array
+        arrays = {}
+        for key, spec in expected.items():
+            shape = _shape(spec, size)
+            with contextlib.suppress(KeyError, ValueError, TypeError):
+                arrays[key] = np.asarray(outputs[key], spec.dtype)
+            if key not in arrays or arrays[key].shape != shape:
+                raise WorkError(
+                    f"{self.transport.address} answers {signature!r} without {key!r} of shape "
+                    f"{list(shape)}"
+                )
+        return arrays
 
 
 def _shape(spec: TensorSpec, size: int) -> tuple[int, ...]:

@@ -1,63 +1,69 @@
-"""The routes of the server: TensorFlow Serving's REST interface, the page, and its state."""
+"""The server: TensorFlow Serving's REST interface, the page, and the server's state."""
 
-import asyncio
 import contextlib
+import gc
+import logging
+import os
 import re
+import signal
+import socket
 import time
-from collections.abc import AsyncIterator, Callable
+import traceback
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import orjson
+import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from tfgen.serving import metrics, page_files
-from tfgen.serving.guard import ANY, Guard, error_response
+from tfgen.serving import metrics
 from tfgen.serving.listing import Listing
 from tfgen.serving.metrics import Metrics
-from tfgen.serving.pool import RETRY_AFTER, Pool
-from tfgen.serving.refusal import RefusalError, invalid, not_found
+from tfgen.serving.models import Models
+from tfgen.serving.pool import Pool
+from tfgen.serving.refusal import invalid, not_found, report_error
+from tfgen.serving.statistics import DataImages
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 _PATH = re.compile(
     r"/v1/models(?:/(?P<name>[^/:]+))?"
-    r"(?:/versions/(?P<number>\d+)|/labels/(?P<label>[^/:]+))?"
+    r"(?:/versions/(?P<number>\d{1,19})|/labels/(?P<label>[^/:]+))?"
     r"(?P<verb>/metadata|:predict|:classify|:regress)?",
     re.ASCII,
 )
 _METHODS = {":predict": "POST", ":classify": "POST", ":regress": "POST"}
 _ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-_MAX_NUMBER = 2**63 - 1
 # Threads for what needs no computing: it reads files, or asks the server of --backend.
 READERS = 4
-# The bodies that are held at once are at most this many times as large as the largest body.
-_BODIES = 4
-
-
-class Models(Protocol):
-    """What is served: `LocalModels`, or the models of a server, `BackendModels`.
-
-    Each method returns the JSON of an answer, and raises a `RefusalError` if there is none.
-    """
-
-    def status(self, name: str, number: int | None) -> bytes:
-        """The states of a model's versions."""
-
-    def metadata(self, name: str, number: int | None) -> bytes:
-        """The signatures of a version."""
-
-    def predict(self, name: str, number: int | None, body: bytes) -> bytes:
-        """The outputs of a signature."""
-
-    def close(self) -> None:
-        """Releases threads and connections."""
+# Most bytes of a request's first line and headers, and most connections at once.
+MAX_HEAD, MAX_CONNECTIONS = 2**16, 1000
+# Seconds that a connection stays open between two requests.
+KEEP_ALIVE = 75
+# Seconds beyond the time-out of a request that the server waits for answers when it ends.
+_GRACE = 5
+PAGE = Path(__file__).parent / "page"
+_PAGE_HEADERS = {
+    # Nothing from another host, and no script or style inside of the HTML.
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # The files are small, and a newer tfgen has other ones.
+    "Cache-Control": "no-cache",
+}
 
 
 @dataclass(frozen=True)
@@ -68,10 +74,9 @@ class Settings:
         workers: threads that compute.
         queue: most requests that wait for a thread.
         max_body: most bytes of a request's body.
-        timeout: seconds for a request to arrive, and again to be answered.
-        hosts: names of the server, beside `localhost` and IP addresses.
-        origins: origins of other pages that may use it.
-        log: writes a line of log a request; None writes none.
+        timeout: seconds for an answer.
+        hosts: names of the server, beside those of this machine for itself; `*`: any.
+        origins: origins of other pages that may use it; `*`: any.
     """
 
     workers: int = 2
@@ -80,25 +85,21 @@ class Settings:
     timeout: float = 60.0
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
-    log: Callable[[str], object] | None = None
 
 
 class Server:
     """The endpoints of the server."""
 
-    def __init__(self, models: Models, listing: Listing, settings: Settings):
-        self.models, self.listing, self.settings = models, listing, settings
+    def __init__(self, models: Models, images: DataImages, settings: Settings):
+        self.models, self.settings = models, settings
         self.pool = Pool(settings.workers, settings.queue, settings.timeout)
         self.readers = Pool(READERS, settings.queue, settings.timeout)
+        self.listing = Listing(models, images, self.pool)
         self.metrics = Metrics()
-        self._held = 0
-        # The models that were answered for: other names in requests are not counted by name.
-        self._names: set[str] = set()
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:
-        """Runs what goes on beside the requests, and ends it."""
-        self.listing.start(self.pool)
+        """Ends what goes on beside the requests."""
         yield
         self.listing.close()
         self.pool.close()
@@ -110,101 +111,57 @@ class Server:
         start = time.perf_counter()
         name, api, status = "", "", 500
         try:
-            name, api, call = self._parse(request.method, request.scope["raw_path"].decode())
-            answer = await self._call(request, api, call)
-            if answer is None:  # nobody waits for it any more
-                status = 499
-            else:
-                status = 200
-                self._names.add(name)
+            name, number, api = parse(request.method, request.scope["raw_path"].decode())
+            answer = await self._answer(request, name, number, api)
+            status = 499 if answer is None else 200  # 499: nobody waits for it any more
             return Response(answer, status, media_type="application/json")
-        except RefusalError as refusal:
-            status = refusal.status
-            return error_response(refusal)
+        except HTTPException as error:
+            status = error.status_code
+            raise
         finally:
-            known = name if name in self._names else ""
-            self.metrics.record(known, api, status, time.perf_counter() - start)
+            self.metrics.record(name, api, status, time.perf_counter() - start)
 
-    def _parse(self, method: str, path: str) -> tuple[str, str, Callable[..., bytes]]:
-        """The model's name, what is asked of it, and the function that answers."""
-        match = _PATH.fullmatch(path)
-        verb = (match["verb"] or "") if match else ""
-        if match is None or method != _METHODS.get(verb, "GET"):
-            raise invalid(f"Malformed request: {method} {path[:200]}")
-        if match["name"] is None:
-            raise invalid("Missing model name in request.")
-        name, number = unquote(match["name"]), None
-        if match["number"] is not None:
-            number = int(match["number"][:20])
-            if number > _MAX_NUMBER:
-                raise invalid(f"Failed to convert version: {match['number'][:40]} to numeric.")
-        if match["label"] is not None:
-            raise invalid(f"Unrecognized servable version label: {unquote(match['label'])[:80]}")
-        if verb in (":classify", ":regress"):
-            raise invalid(
-                f"Expected {verb[1:]} signature method_name to be tensorflow/serving/{verb[1:]}. "
-                "Was: tensorflow/serving/predict"
-            )
-        api = verb[1:] or "status"
-        function = getattr(self.models, api)
-        return name, api, lambda *body: function(name, number, *body)
-
-    async def _call(self, request: Request, api: str, call: Callable[..., bytes]) -> bytes | None:
+    async def _answer(
+        self, request: Request, name: str, number: int | None, api: str
+    ) -> bytes | None:
         if api == "status":
-            return await self.readers.run(call, lambda: _gone(request))
-        with self._holding() as hold:
-            body = await self._read_body(request, hold)
-            arguments = (body,) if api == "predict" else ()
-            return await self.pool.run(lambda: call(*arguments), lambda: _gone(request))
+            return await self._read(request, self.models.status, name, number)
+        body = await self._body(request)
 
-    @contextlib.contextmanager
-    def _holding(self) -> Any:
-        """A context in which a body counts into what all bodies may hold."""
-        held = 0
+        def work() -> Coroutine[Any, Any, bytes]:
+            if api == "metadata":
+                return self.models.metadata(name, number, self.pool.compute)
+            return self.models.predict(name, number, body, self.pool.compute)
 
-        def hold(size: int) -> None:
-            nonlocal held
-            held += size
-            self._held += size
-            if self._held > _BODIES * self.settings.max_body:
-                raise RefusalError(
-                    503,
-                    "The server is busy: waiting requests use too much memory; try again later",
-                    {"Retry-After": str(RETRY_AFTER)},
-                )
+        return await self.pool.answer(request, work)
 
-        try:
-            yield hold
-        finally:
-            self._held -= held
+    async def _read(self, request: Request, function: Any, *arguments: Any) -> Any:
+        """Calls a function that needs no computing."""
+        return await self.readers.answer(
+            request, lambda: self.readers.compute(function, *arguments)
+        )
 
-    async def _read_body(self, request: Request, hold: Callable[[int], None]) -> bytes:
-        """The body of a request.
+    async def _body(self, request: Request) -> bytes:
+        """The body of a request, which is read to its end also if it is too large.
+
+        Otherwise many clients would see no answer but a broken connection.
 
         Raises:
-            RefusalError: it is too large (413), compressed (415), too slow (408), or cut off (400).
+            HTTPException: it is too large (413) or compressed (415).
         """
-        limit = self.settings.max_body
-        length = request.headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > limit:
-            raise _too_large(limit)
         if request.headers.get("content-encoding", "identity") != "identity":
-            raise RefusalError(415, "Send the body without Content-Encoding")
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self.settings.timeout):
-                async for chunk in request.stream():
-                    hold(len(chunk))
-                    body += chunk
-                    if len(body) > limit:
-                        raise _too_large(limit)
-        except TimeoutError:
-            raise RefusalError(
-                408,
-                f"The body of the request did not arrive within {self.settings.timeout:g} s",
-            ) from None
-        except ClientDisconnect:
-            raise invalid("The body of the request is cut off") from None
+            raise HTTPException(415, "Send the body without Content-Encoding")
+        body, size, limit = bytearray(), 0, self.settings.max_body
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size <= limit:
+                body += chunk
+        if size > limit:
+            raise HTTPException(
+                413,
+                f"The body of the request is larger than {limit / 1e6:g} MB "
+                "(tfgen-serve --max-body)",
+            )
         return bytes(body)
 
     async def health(self, request: Request) -> Response:
@@ -213,50 +170,62 @@ class Server:
 
     async def prometheus(self, request: Request) -> Response:
         """Numbers about the requests."""
-        gauges = {"tfgen_pending_requests": self.pool.pending, "tfgen_body_bytes": self._held}
-        return PlainTextResponse(self.metrics.text(gauges), media_type=metrics.CONTENT_TYPE)
+        text = self.metrics.text({"tfgen_pending_requests": self.pool.pending})
+        return PlainTextResponse(text, media_type=metrics.CONTENT_TYPE)
 
     async def models_json(self, request: Request) -> Response:
         """What the page shows: the models, their versions and their figures."""
-        content = await self.readers.run(self.listing.content, lambda: _gone(request))
-        return page_files.response(orjson.dumps(content), "models.json")
+        content = orjson.dumps(await self._read(request, self.listing.content))
+        return Response(content, headers=_PAGE_HEADERS, media_type="application/json")
 
     async def real_images(self, request: Request) -> Response:
         """Test images of a model's data set."""
         name = request.path_params["name"]
-        image = await self.readers.run(
-            lambda: self.listing.real_images(name), lambda: _gone(request)
-        )
+        image = await self._read(request, self.listing.real_images, name)
         if image is None:
             raise not_found(name)
-        return page_files.response(image, "real.png")
+        return Response(image, headers=_PAGE_HEADERS, media_type="image/png")
 
     async def page(self, request: Request) -> Response:
         """A file of the page."""
-        return page_files.read(request.path_params.get("file", page_files.INDEX))
+        name = request.path_params.get("file", "index.html")
+        if name not in {path.name for path in PAGE.iterdir()}:  # no path is made of another name
+            raise HTTPException(404, f"The page has no file {name[:80]!r}")
+        return FileResponse(PAGE / name, headers=_PAGE_HEADERS)
 
 
-def _too_large(limit: int) -> RefusalError:
-    return RefusalError(
-        413, f"The body of the request is larger than {limit / 1e6:g} MB (tfgen-serve --max-body)"
-    )
+def parse(method: str, path: str) -> tuple[str, int | None, str]:
+    """The model's name, the version's number, and what is asked of it.
+
+    Raises:
+        HTTPException: there is no such path, or it has another method.
+    """
+    match = _PATH.fullmatch(path)
+    verb = (match["verb"] or "") if match else ""
+    if match is None or method != _METHODS.get(verb, "GET"):
+        raise invalid(f"Malformed request: {method} {path[:200]}")
+    if match["name"] is None:
+        raise invalid("Missing model name in request.")
+    if match["label"] is not None:
+        raise invalid(f"Unrecognized servable version label: {unquote(match['label'])[:80]}")
+    if verb in (":classify", ":regress"):
+        raise invalid(
+            f"Expected {verb[1:]} signature method_name to be tensorflow/serving/{verb[1:]}. "
+            "Was: tensorflow/serving/predict"
+        )
+    number = None if match["number"] is None else int(match["number"])
+    return unquote(match["name"]), number, verb[1:] or "status"
 
 
-async def _gone(request: Request) -> None:
-    """Waits until the client has gone."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def create_app(models: Models, listing: Listing, settings: Settings) -> Starlette:
+def create_app(models: Models, images: DataImages, settings: Settings) -> Starlette:
     """The server as an ASGI application.
 
     Args:
         models: what is served.
-        listing: what the page shows.
-        settings: its limits, and who may use it.
+        images: test images of the data sets that are at hand.
+        settings: the server's limits, and who may use it.
     """
-    server = Server(models, listing, settings)
+    server = Server(models, images, settings)
     routes = [
         # TensorFlow Serving says of every wrong method that the request is malformed.
         Route("/v1/{path:path}", server.model, methods=list(_ALL_METHODS)),
@@ -267,16 +236,22 @@ def create_app(models: Models, listing: Listing, settings: Settings) -> Starlett
         Route("/page/{file}", server.page),
         Route("/", server.page),
     ]
-    middleware = [Middleware(Guard, settings.hosts, settings.origins, settings.log)]
+    # The pages of another host, whose name was made to mean this machine, send its name.
+    hosts = ["localhost", "127.0.0.1", "[::1]", *settings.hosts]
+    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]
     if settings.origins:
-        origins = [ANY] if ANY in settings.origins else settings.origins
+        origins = list(settings.origins)
         middleware.append(
             Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
         )
     app = Starlette(
         routes=routes,
         middleware=middleware,
-        exception_handlers={HTTPException: answer_error, RefusalError: answer_error},
+        exception_handlers={
+            HTTPException: answer_error,
+            ClientDisconnect: answer_error,
+            Exception: answer_error,
+        },
         lifespan=server.lifespan,
     )
     app.router.redirect_slashes = False
@@ -284,8 +259,65 @@ def create_app(models: Models, listing: Listing, settings: Settings) -> Starlett
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """The answer to a request that a route refuses."""
-    if isinstance(error, HTTPException):  # Starlette's own: no such route, no such method
-        error = RefusalError(error.status_code, error.detail, dict(error.headers or {}))
-    assert isinstance(error, RefusalError)
-    return error_response(error)
+    """An error in TensorFlow Serving's form, `{"error": "..."}`."""
+    if isinstance(error, ClientDisconnect):
+        error = invalid("The body of the request is cut off")
+    if not isinstance(error, HTTPException):
+        if os.environ.get("TFGEN_TRACEBACK"):
+            traceback.print_exception(error)
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        report_error(text)
+        error = HTTPException(500, text)
+    body = orjson.dumps({"error": error.detail})
+    return Response(body, error.status_code, error.headers, "application/json")
+
+
+def new_server(app: ASGIApp, timeout: float) -> uvicorn.Server:
+    """A server that is not running yet.
+
+    Args:
+        app: the application that answers.
+        timeout: seconds that an answer takes at most.
+    """
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="critical",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        h11_max_incomplete_event_size=MAX_HEAD,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=round(timeout) + _GRACE,
+    )
+    return uvicorn.Server(config)
+
+
+def run(listener: socket.socket, app: ASGIApp, timeout: float, has_log: bool) -> None:
+    """Answers requests until SIGTERM or Ctrl+C, and then those that have begun.
+
+    A second Ctrl+C ends the process at once.
+
+    Args:
+        listener: a socket that listens.
+        app: the application that answers.
+        timeout: seconds that an answer takes at most.
+        has_log: whether each request is a line on standard error.
+    """
+    # Else each large request has the garbage collector look at all that the imports have made.
+    gc.freeze()
+    server = new_server(app, timeout)
+    if has_log:
+        logger = logging.getLogger("uvicorn.access")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(logging.StreamHandler())
+        logger.propagate = False
+    # uvicorn sends itself the signal again at its end, which is the usual end of a server.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[listener])
+    if server.force_exit:
+        os._exit(0)  # Python itself would wait for the threads that compute

@@ -10,23 +10,26 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tfgen.errors import TfgenError
+import numpy as np
+from starlette.exceptions import HTTPException
+
 from tfgen.publishing import versions
 from tfgen.publishing.signatures import Signature
 from tfgen.publishing.versions import Version
 from tfgen.serving.contract import DEFAULT_SIGNATURE
-from tfgen.serving.refusal import RefusalError, not_found
-from tfgen.serving.report import report_error
+from tfgen.serving.refusal import not_found, report_error
 
 if TYPE_CHECKING:
     from tfgen.publishing.sampler import Sampler
 
 # Most versions that are open at once; the one that was not used for longest is closed.
 MAX_OPEN = 6
+# Threads that open versions; they compute no answers.
+OPENERS = 2
 # Seconds after which a version that could not be opened is tried again.
 RETRY = 10.0
 
@@ -54,11 +57,13 @@ class OpenVersion:
         sampler: the version.
         signatures: its signatures by name.
         metadata: the answer to a request for its metadata.
+        first_calls: the first call of each signature so far, which takes longest.
     """
 
     sampler: "Sampler"
     signatures: Mapping[str, Signature]
     metadata: Mapping[str, Any]
+    first_calls: dict[str, Future[Any]] = field(default_factory=dict)
 
 
 class Fault(NamedTuple):
@@ -88,14 +93,7 @@ class Catalog:
         # What is open or being opened, the most recently used last.
         self._futures: OrderedDict[Entry, Future[OpenVersion]] = OrderedDict()
         self._faults: dict[Entry, Fault] = {}
-        # The version that was the newest in the last request for it, by name.
-        self._served: dict[str, Entry] = {}
-        self._opener = ThreadPoolExecutor(1, "open")
-
-    @property
-    def open_count(self) -> int:
-        """Number of versions that are open."""
-        return len(self._futures)
+        self._openers = ThreadPoolExecutor(OPENERS, "open")
 
     def entries(self) -> dict[str, dict[int, Entry]]:
         """All versions by name and number, names in alphabetical order, the newest number first."""
@@ -133,7 +131,7 @@ class Catalog:
         """The versions of a name, the newest first; or only the one that is asked for.
 
         Raises:
-            RefusalError: there is no such name or version.
+            HTTPException: there is no such name or version.
         """
         entries = self.entries().get(name, {})
         if not entries or (number is not None and number not in entries):
@@ -145,101 +143,79 @@ class Catalog:
         fault = self._faults.get(entry)
         return None if fault is None else fault.message
 
-    def open(self, name: str, number: int | None = None) -> OpenVersion:
-        """A version that is ready to compute.
+    def open(self, name: str, number: int | None = None) -> Future[OpenVersion]:
+        """A version that is ready to compute, or will be.
 
-        While a newer version is opened, the one before it is still the newest. Then the older one
-        is closed; a request with its number opens it again. A version that cannot be opened is
-        passed over if there is an older one.
+        While a newer version is opened, an open one before it is still the newest. A version that
+        could not be opened is passed over for some seconds.
 
         Args:
             name: name that it was published under.
             number: its number; None takes the newest.
 
+        Returns:
+            The version, or the error for which it cannot be opened.
+
         Raises:
-            RefusalError: there is no such name or version (404), or it cannot be opened (500).
+            HTTPException: there is no such name or version (404), or it could not be opened (500).
         """
         entries = self.find(name, number)
-        if number is not None:
-            return self._opened(entries[0])
-        entries = [entry for entry in entries if not self._has_failed(entry)] or entries[:1]
-        before = self._served.get(name)
-        if before in entries[1:] and self._is_open(before) and not self._is_open(entries[0]):
-            self._opener.submit(self._open_ahead, entries[0])
-            return self._opened(before)
-        for entry in entries[:-1]:
-            with contextlib.suppress(RefusalError):
-                return self._serve_as_newest(entry)
-        return self._serve_as_newest(entries[-1])
+        with self._lock:
+            whole = [entry for entry in entries if not self._has_failed(entry)]
+            if not whole:
+                raise HTTPException(500, self._faults[entries[0]].message)
+            newest = self._opened(whole[0])
+            is_open = [e for e in whole if e in self._futures and self._futures[e].done()]
+            return self._opened(is_open[0]) if is_open else newest
 
-    def _serve_as_newest(self, entry: Entry) -> OpenVersion:
-        opened = self._opened(entry)
-        before = self._served.get(entry.version.name)
-        self._served[entry.version.name] = entry
-        if before is not None and before.version.number < entry.version.number:
-            self._close(before)
-        return opened
+    def prepare(self, opened: OpenVersion, signature: str) -> Future[Any]:
+        """The first call of a signature, for which TensorFlow optimizes the graph.
 
-    def _opened(self, entry: Entry) -> OpenVersion:
-        try:
-            return self._open(entry).result()
-        except (TfgenError, OSError) as error:
-            raise RefusalError(500, str(error)) from error
-
-    def _open_ahead(self, entry: Entry) -> None:
-        """Opens a version unless it has just failed: each request meanwhile asks for that."""
-        if not self._has_failed(entry):
-            self._open(entry)
+        Like the opening of a version, it does not take a thread that computes answers. Only the
+        event loop calls this method, so no lock is needed.
+        """
+        if signature not in opened.first_calls:
+            specs = opened.signatures[signature].inputs
+            row = {
+                key: np.zeros((1, *(side or 1 for side in spec.shape[1:])), spec.dtype)
+                for key, spec in specs.items()
+            }
+            call = self._openers.submit(opened.sampler.call, signature, **row)
+            opened.first_calls[signature] = call
+        return opened.first_calls[signature]
 
     def _has_failed(self, entry: Entry) -> bool:
         fault = self._faults.get(entry)
         return fault is not None and time.monotonic() - fault.time < RETRY
 
-    def _is_open(self, entry: Entry) -> bool:
-        future = self._futures.get(entry)
-        return future is not None and future.done()
+    def _opened(self, entry: Entry) -> Future[OpenVersion]:
+        """The result of opening a version, which one of the threads does once."""
+        if entry not in self._futures:
+            self._futures[entry] = self._openers.submit(self._open, entry)
+        self._futures.move_to_end(entry)
+        if len(self._futures) > MAX_OPEN:  # requests that it computes are still answered
+            self._futures.popitem(last=False)
+        return self._futures[entry]
 
-    def _open(self, entry: Entry) -> Future[OpenVersion]:
-        """The result of opening a version, which this thread or another one does once."""
-        with self._lock:
-            future = self._futures.get(entry)
-            is_new = future is None
-            if future is None:
-                future = self._futures[entry] = Future()
-            self._futures.move_to_end(entry)
-            oldest = next(iter(self._futures)) if len(self._futures) > MAX_OPEN else None
-        if oldest is not None:
-            self._close(oldest)
-        if is_new:
-            self._fulfil(entry, future)
-        return future
-
-    def _close(self, entry: Entry) -> None:
-        """Closes a version if it is open; requests that it computes are still answered."""
-        with self._lock:
-            was_open = self._futures.pop(entry, None) is not None
-        if was_open:
-            gc.collect()  # it is a cycle of references, which would stay for long
-
-    def _fulfil(self, entry: Entry, future: Future[OpenVersion]) -> None:
+    def _open(self, entry: Entry) -> OpenVersion:
+        gc.collect()  # a version that was closed is a cycle of references
         try:
             opened = open_version(entry.version)
-        except BaseException as error:
+        except Exception as error:
             message = " ".join(str(error).split())
             with self._lock:
                 self._futures.pop(entry, None)
-                previous = self._faults.get(entry)
+                is_known = self.fault(entry) == message
                 self._faults[entry] = Fault(time.monotonic(), message)
-            future.set_exception(error)
-            if previous is None or previous.message != message:  # not at each further try
+            if not is_known:  # not at each further try
                 report_error(message)
-        else:
-            self._faults.pop(entry, None)
-            future.set_result(opened)
+            raise
+        self._faults.pop(entry, None)
+        return opened
 
     def close(self) -> None:
-        """Waits for the version that is being opened, if any."""
-        self._opener.shutdown(cancel_futures=True)
+        """Waits for the versions that are being opened, if any."""
+        self._openers.shutdown(cancel_futures=True)
 
 
 def read_folder(folder: Path) -> dict[str, dict[int, Entry]]:
@@ -248,14 +224,13 @@ def read_folder(folder: Path) -> dict[str, dict[int, Entry]]:
     for name in versions.names(folder):
         for number in versions.version_numbers(folder / name):
             path = folder / name / str(number)
-            try:
+            # What has gone meanwhile, or is no version, is left out.
+            with contextlib.suppress(OSError):
                 status = (path / "saved_model.pb").stat()
-            except OSError:  # it has gone, or is no version
-                continue
-            if versions.is_version(path):
-                stamp = status.st_ino, status.st_mtime_ns
-                entry = Entry(Version(name, number, path), versions.is_shipped(path), stamp)
-                entries.setdefault(name, {})[number] = entry
+                if versions.is_version(path):
+                    stamp = status.st_ino, status.st_mtime_ns
+                    entry = Entry(Version(name, number, path), versions.is_shipped(path), stamp)
+                    entries.setdefault(name, {})[number] = entry
     return entries
 
 

@@ -1,16 +1,12 @@
-"""The JSON of TensorFlow Serving's REST interface, to arrays and back. No HTTP, no TensorFlow.
+"""The JSON of TensorFlow Serving's REST interface, to arrays and back. No TensorFlow.
 
 A request has rows, `{"instances": [...]}`, or columns, `{"inputs": ...}`, and is answered in the
 same form. This module follows `api_rest.md` of TensorFlow Serving and is stricter in some places;
 docs/serve.md lists them.
 """
 
-import base64
-import binascii
-import itertools
 import json
 import math
-import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from starlette.exceptions import HTTPException
 
 from tfgen.publishing.signatures import Signature, TensorSpec
 from tfgen.sampling import Arrays
@@ -28,11 +25,6 @@ DEFAULT_SIGNATURE = "serving_default"
 MAX_VALUES = 2**24
 # Most characters of a value that an error repeats.
 _MAX_SHOWN = 80
-# The names of numpy's kinds of dtypes in an error.
-_KINDS = {"b": "true or false", "i": "integers", "u": "integers", "f": "numbers", "U": "strings"}
-_INTEGERS, _NUMBERS = "iu", "iuf"
-# The end of a string that is a value: after a key comes a colon.
-_STRING_END = re.compile(rb'"\s*[,\]}]')
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ def read_request(body: bytes, signatures: Mapping[str, Signature], max_batch: in
         max_batch: most rows of a batch.
 
     Raises:
-        RefusalError: it is not JSON, not a predict request, or does not fit the signature.
+        HTTPException: it is not JSON, not a predict request, or does not fit the signature.
     """
     content = _parse(body)
     name = content.get("signature_name", DEFAULT_SIGNATURE)
@@ -85,11 +77,7 @@ def read_request(body: bytes, signatures: Mapping[str, Signature], max_batch: in
         columns = _columns_of_rows(content["instances"], signature.inputs)
     else:
         columns = _columns(content["inputs"], signature.inputs)
-    has_numbers_only = _has_numbers_only(body, content)
-    inputs = {
-        key: _to_array(key, columns[key], spec, has_numbers_only)
-        for key, spec in signature.inputs.items()
-    }
+    inputs = {key: _to_array(key, columns[key], spec) for key, spec in signature.inputs.items()}
     request = Request(name, inputs, by_row)
     _check_sizes(request, signature, max_batch)
     return request
@@ -105,16 +93,6 @@ def _parse(body: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise invalid(f"JSON Value: {_shown(content)} Is not object")
     return content
-
-
-def _has_numbers_only(body: bytes, content: Mapping[str, Any]) -> bool:
-    """Whether no value but the signature's name can be a string or a boolean.
-
-    This is faster than looking at every value.
-    """
-    names = int("signature_name" in content)
-    strings = len(list(itertools.islice(_STRING_END.finditer(body), names + 1)))
-    return strings <= names and b"true" not in body and b"false" not in body
 
 
 def _columns_of_rows(rows: Any, specs: Mapping[str, TensorSpec]) -> dict[str, list[Any]]:
@@ -162,53 +140,38 @@ def _columns(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
 
 def _is_object(value: Any) -> bool:
     """Whether a value is a JSON object that is not binary data, `{"b64": "..."}`."""
-    return isinstance(value, dict) and not _is_binary(value)
-
-
-def _is_binary(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
+    return isinstance(value, dict) and value.keys() != {"b64"}
 
 
 # --- values to arrays -------------------------------------------------------------------
 
 
-def _to_array(key: str, value: Any, spec: TensorSpec, has_numbers_only: bool) -> np.ndarray:
-    """An input as an array of its dtype and shape."""
-    dtype = np.dtype(spec.dtype)
-    if dtype.kind == "O":
-        return _to_strings(key, value, spec)
-    if not has_numbers_only:
-        # numpy takes true for 1, and makes every string of an array as long as the longest one.
-        if _has_any(value, str):
-            raise invalid(_type_fault(key, value, spec, "U"))
-        if dtype.kind != "b" and _has_any(value, bool):
-            raise invalid(_type_fault(key, value, spec, "b"))
+def _to_array(key: str, value: Any, spec: TensorSpec) -> np.ndarray:
+    """An input as an array of its dtype and shape, which are those of numbers."""
+    # numpy takes true for 1, and makes every string of an array as long as the longest one.
+    if _has_any(value, (str, bool)):
+        raise _wrong_type(key, value, spec)
     try:
         array = np.array(value)
     except (ValueError, OverflowError):  # lists of several lengths
         array = np.array(None)
-    kind = array.dtype.kind
-    if array.size == 0 and array.dtype == np.float64:  # numpy's dtype of an empty list
-        kind = dtype.kind
-    accepted = _INTEGERS if dtype.kind in _INTEGERS else _NUMBERS
-    if dtype.kind == "b":
-        accepted = "b"
-    if kind not in accepted:
-        raise invalid(_type_fault(key, value, spec, kind))
+    accepted = "iuf" if np.dtype(spec.dtype).kind == "f" else "iu"
+    if array.dtype.kind not in accepted and array.size:
+        raise _wrong_type(key, value, spec)
     if array.ndim != len(spec.shape) or any(
         side not in (None, length) for side, length in zip(spec.shape, array.shape, strict=True)
     ):
         raise invalid(
             f"input {key!r} has the shape {list(array.shape)}; expected {_shape_text(spec.shape)}"
         )
-    return _cast(key, array, dtype)
+    return _cast(key, array, np.dtype(spec.dtype))
 
 
 def _cast(key: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Numbers as numbers of the dtype, if they are in its range."""
     if not array.size:
         return array.astype(dtype)
-    if dtype.kind in _INTEGERS:
+    if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         if array.min() < limits.min or array.max() > limits.max:
             raise invalid(
@@ -223,53 +186,21 @@ def _cast(key: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return cast
 
 
-def _has_any(value: Any, kind: type) -> bool:
-    """Whether a value, or one in its nested lists, is of a type."""
+def _has_any(value: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether a value, or one in its nested lists, is of one of the types."""
     values = [value]
     while values:
         value = values.pop()
         if isinstance(value, list):
             values += value
-        elif isinstance(value, kind):
+        elif isinstance(value, kinds):
             return True
     return False
 
 
-def _type_fault(key: str, value: Any, spec: TensorSpec, kind: str) -> str:
+def _wrong_type(key: str, value: Any, spec: TensorSpec) -> HTTPException:
     expected = f"{np.dtype(spec.dtype).name}, shape {_shape_text(spec.shape)}"
-    fault = f"input {key!r} is not of expected type: {expected}"
-    if kind == "f" and np.dtype(spec.dtype).kind in _INTEGERS:
-        return f"{fault}; it has numbers that are not integers"
-    if kind in _KINDS and kind != "b":
-        return f"{fault}; it has {_KINDS[kind]}"
-    return f"{fault}; it is {_shown(value)}"
-
-
-def _to_strings(key: str, value: Any, spec: TensorSpec) -> np.ndarray:
-    """Strings and base64-encoded bytes as an array of bytes."""
-    rank, lists = len(spec.shape), [value]
-    sizes: list[int] = []
-    for _ in range(rank):
-        if not all(isinstance(entry, list) for entry in lists) or len(set(map(len, lists))) > 1:
-            raise invalid(f"input {key!r} does not have the shape {_shape_text(spec.shape)}")
-        sizes.append(len(lists[0]) if lists else 0)
-        lists = [entry for part in lists for entry in part]
-    if any(side not in (None, size) for side, size in zip(spec.shape, sizes, strict=True)):
-        raise invalid(f"input {key!r} has the shape {sizes}; expected {_shape_text(spec.shape)}")
-    array = np.empty(len(lists), object)
-    array[:] = [_to_bytes(key, entry) for entry in lists]
-    return array.reshape(sizes)
-
-
-def _to_bytes(key: str, value: Any) -> bytes:
-    if isinstance(value, str):
-        return value.encode()
-    if not _is_binary(value):
-        raise invalid(f"input {key!r} is not of expected type: string; it is {_shown(value)}")
-    try:
-        return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, ValueError):
-        raise invalid(f"input {key!r}: Unable to base64 decode") from None
+    return invalid(f"input {key!r} is not of expected type: {expected}; it is {_shown(value)}")
 
 
 def _check_sizes(request: Request, signature: Signature, max_batch: int) -> None:
@@ -318,7 +249,7 @@ def write_answer(outputs: Arrays, by_row: bool) -> bytes:
     is_finite = all(
         array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in outputs.values()
     )
-    values = {key: _json_values(key, array, is_finite) for key, array in outputs.items()}
+    values = {key: _json_values(array, is_finite) for key, array in outputs.items()}
     only = next(iter(values.values())) if len(values) == 1 else None
     content: dict[str, Any]
     if not by_row:
@@ -334,19 +265,9 @@ def write_answer(outputs: Arrays, by_row: bool) -> bytes:
     return json.dumps(content).encode()
 
 
-def _json_values(key: str, array: np.ndarray, is_finite: bool) -> Any:
+def _json_values(array: np.ndarray, is_finite: bool) -> Any:
     """An output as orjson takes it, or nested lists if it cannot write a number."""
-    if array.dtype.kind == "O":
-        return _strings(array.tolist(), key.endswith("_bytes"))
     if is_finite:
         return np.ascontiguousarray(array)
     # By way of its shortest text: as a double, a float32 has more digits than it needs.
     return (np.array(array.astype(str), float) if array.dtype.kind == "f" else array).tolist()
-
-
-def _strings(value: Any, is_binary: bool) -> Any:
-    if isinstance(value, list):
-        return [_strings(entry, is_binary) for entry in value]
-    if is_binary:
-        return {"b64": base64.b64encode(value).decode()}
-    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -1,6 +1,5 @@
 """Numbers about the requests, as text for Prometheus, under TensorFlow Serving's names."""
 
-import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
@@ -23,7 +22,6 @@ class Metrics:
     """Counts requests, and how long those that succeeded took."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._requests: Counter[tuple[str, str]] = Counter()
         self._buckets: dict[tuple[str, str], list[int]] = {}
         self._sums: Counter[tuple[str, str]] = Counter()
@@ -32,19 +30,18 @@ class Metrics:
         """Records an answer.
 
         Args:
-            model: name of the model; empty if there is no such model, so that the names in
-                requests cannot fill the memory.
+            model: name of the model. A name that was never answered for is not counted by name, so
+                that the names in requests cannot fill the memory.
             api: `predict`, `metadata` or `status`.
             status: HTTP status of the answer.
             seconds: time from the request to its answer.
         """
-        microseconds = 1e6 * seconds
-        with self._lock:
-            self._requests[model, _STATES.get(status, "UNKNOWN")] += 1
-            if status == 200:
-                buckets = self._buckets.setdefault((model, api), [0] * (len(_LIMITS) + 1))
-                buckets[bisect_left(_LIMITS, microseconds)] += 1
-                self._sums[model, api] += int(microseconds)
+        if status == 200:
+            buckets = self._buckets.setdefault((model, api), [0] * (len(_LIMITS) + 1))
+            buckets[bisect_left(_LIMITS, 1e6 * seconds)] += 1
+            self._sums[model, api] += int(1e6 * seconds)
+        known = model if (model, "OK") in self._requests or status == 200 else ""
+        self._requests[known, _STATES.get(status, "UNKNOWN")] += 1
 
     def text(self, gauges: Mapping[str, float]) -> str:
         """All numbers in Prometheus' text format.
@@ -52,14 +49,13 @@ class Metrics:
         Args:
             gauges: further numbers, by name.
         """
-        with self._lock:
-            lines = ["# TYPE :tensorflow:serving:request_count counter"]
-            for (model, state), count in sorted(self._requests.items()):
-                labels = f'model_name="{model}",status="{state}"'
-                lines.append(f":tensorflow:serving:request_count{{{labels}}} {count}")
-            lines.append("# TYPE :tensorflow:serving:request_latency histogram")
-            for key in sorted(self._buckets):
-                lines += self._histogram(key)
+        lines = ["# TYPE :tensorflow:serving:request_count counter"]
+        for (model, state), count in sorted(self._requests.items()):
+            labels = f'model_name="{model}",status="{state}"'
+            lines.append(f":tensorflow:serving:request_count{{{labels}}} {count}")
+        lines.append("# TYPE :tensorflow:serving:request_latency histogram")
+        for key in sorted(self._buckets):
+            lines += self._histogram(key)
         for name, value in gauges.items():
             lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
         return "\n".join(lines) + "\n"

@@ -1,30 +1,28 @@
-"""What a request is answered with instead of a result."""
+"""Errors that a request is answered with, and errors that no answer can tell."""
+
+import contextlib
+import sys
+
+from starlette.exceptions import HTTPException
 
 # Most characters of a name that an error repeats.
 _MAX_NAME = 100
 
 
-class RefusalError(Exception):
-    """A request that is answered with an error.
-
-    Attributes:
-        status: HTTP status.
-        message: text of the answer's `error`, in one line.
-        headers: further headers of the answer.
-    """
-
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None):
-        super().__init__(message)
-        self.status, self.message, self.headers = status, message, headers or {}
-
-
-def not_found(name: str, number: int | None = None) -> RefusalError:
-    """The refusal of a model or a version that is not served, in TensorFlow Serving's words."""
+def not_found(name: str, number: int | None = None) -> HTTPException:
+    """The error for a model or a version that is not served, in TensorFlow Serving's words."""
     name = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
     asked = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-    return RefusalError(404, f"Servable not found for request: {asked}")
+    return HTTPException(404, f"Servable not found for request: {asked}")
 
 
-def invalid(message: str) -> RefusalError:
-    """The refusal of a request that can never be answered."""
-    return RefusalError(400, message)
+def invalid(message: str) -> HTTPException:
+    """The error for a request that can never be answered."""
+    return HTTPException(400, message)
+
+
+def report_error(text: str) -> None:
+    """Writes an error to standard error, in one line; never fails."""
+    line = " ".join(text.split())
+    with contextlib.suppress(OSError, ValueError):  # the reader of a pipe has ended
+        print(f"tfgen-serve: error: {line}", file=sys.stderr, flush=True)

@@ -1,18 +1,19 @@
-"""Statistics of test images under a model, for the page: computed when nothing else is."""
+"""Test images of data sets, and their statistics under a model, for the page."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfgen.publishing.signatures import SignatureSampler, TensorSpec
 from tfgen.serving.catalog import Entry
-from tfgen.serving.data_images import DataImages
 from tfgen.serving.pool import Pool
-from tfgen.serving.refusal import RefusalError
-from tfgen.serving.report import report_error
+from tfgen.serving.refusal import report_error
 
 # Number of test images, and how many are computed at once, so that a request waits only shortly.
 IMAGES, AT_ONCE = 400, 25
@@ -22,8 +23,57 @@ _QUANTILES = (0.05, 0.5, 0.95)
 # Seconds without a request before a version is opened, which can keep a core busy for seconds: the
 # first pictures of a page come first.
 CALM = 2.0
-# Seconds after which statistics that could not be computed are tried again, if they are asked for.
-RETRY = 300.0
+_DATASET = re.compile(r"(?P<base>[a-z]\w*)(/(?P<config>\w[\w.-]*))?(:\d+\.\d+\.\d+)?")
+# What comes with tfgen, or is made from it.
+_EMBEDDED = ("mnist", "colored_mnist", "stacked_mnist")
+
+
+class DataImages:
+    """Test images of the data sets that are at hand: nothing is downloaded.
+
+    Args:
+        data_dir: folder of prepared data sets; None: only what comes with tfgen is at hand.
+    """
+
+    def __init__(self, data_dir: Path | None = None):
+        self.data_dir = data_dir
+        self._lock = threading.Lock()
+        self._read: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+
+    def is_at_hand(self, name: str) -> bool:
+        """Whether a data set can be read without a download."""
+        return name in _EMBEDDED or self._is_prepared(name)
+
+    def _is_prepared(self, name: str) -> bool:
+        match = _DATASET.fullmatch(name)
+        if match is None or self.data_dir is None:
+            return False
+        folder = self.data_dir / match["base"] / (match["config"] or "")
+        return any(folder.glob("*.*.*/features.json"))
+
+    def read(self, name: str, n: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """The first test images of a data set.
+
+        Args:
+            name: its name.
+            n: number of images, at most `IMAGES`; fewer if there are not so many.
+
+        Returns:
+            `uint8[n, H, W, C]`, and their labels, `int64[n]`, or None.
+
+        Raises:
+            UsageError: the data set is damaged.
+        """
+        from tfgen.data.load import load
+
+        with self._lock:  # TFDS is not made for several threads
+            if name not in self._read:
+                test = load(name, self.data_dir if self._is_prepared(name) else None).test
+                first = test.take(0, IMAGES)
+                # Copies, so that the rest of the data set need not stay in memory.
+                self._read[name] = np.array(first.images), first.labels
+        images, labels = self._read[name]
+        return images[:n], None if labels is None else labels[:n]
 
 
 class Statistics:
@@ -32,35 +82,29 @@ class Statistics:
     Args:
         open_sampler: opens a version by name and number.
         images: the test images.
+        pool: computes answers; the statistics are computed while it has nothing to do.
     """
 
-    def __init__(self, open_sampler: Callable[[str, int], SignatureSampler], images: DataImages):
-        self.open_sampler, self.images = open_sampler, images
-        self._results: dict[Entry, dict[str, Any]] = {}
-        self._failures: dict[Entry, float] = {}
-        self._asked: dict[Entry, str] = {}
-        self._wake, self._closed = threading.Event(), False
-        self._thread: threading.Thread | None = None
-        self._pool: Pool | None = None
-
-    def start(self, pool: Pool) -> None:
-        """Begins to compute what `get` is asked for, whenever the pool computes nothing."""
-        self._pool = pool
-        self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
-        self._thread.start()
+    def __init__(
+        self,
+        open_sampler: Callable[[str, int], SignatureSampler],
+        images: DataImages,
+        pool: Pool,
+    ):
+        self.open_sampler, self.images, self.pool = open_sampler, images, pool
+        self._results: dict[Entry, Future[dict[str, Any]]] = {}
+        self._thread, self._closed = ThreadPoolExecutor(1, "statistics"), False
 
     def close(self) -> None:
         """Stops after what is being computed."""
         self._closed = True
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.shutdown(cancel_futures=True)
 
-    def get(self, version: Entry, dataset: str) -> dict[str, Any] | None:
+    def get(self, entry: Entry, dataset: str) -> dict[str, Any] | None:
         """The statistics of a version; None if they are not computed yet.
 
         Args:
-            version: the version.
+            entry: the version.
             dataset: the data set whose test images are taken.
 
         Returns:
@@ -69,33 +113,18 @@ class Statistics:
             95 % quantiles of test images, inverted ones and noise. Empty if the model has neither,
             or if they could not be computed.
         """
-        failed = self._failures.get(version, float("inf"))
-        if version not in self._results or time.monotonic() - failed >= RETRY:
-            self._asked[version] = dataset
-            self._wake.set()
-        return self._results.get(version)
+        if entry not in self._results:
+            self._results[entry] = self._thread.submit(self._computed, entry, dataset)
+        result = self._results[entry]
+        return result.result() if result.done() else None
 
-    def _run(self) -> None:
-        while self._wake.wait():
-            self._wake.clear()  # before the look at `_closed`: `close` sets both
-            for version, dataset in list(self._asked.items()):
-                if self._closed:
-                    break
-                self._results[version] = self._computed(version, dataset)
-                del self._asked[version]
-            if self._closed:
-                return
-
-    def _computed(self, version: Entry, dataset: str) -> dict[str, Any]:
+    def _computed(self, entry: Entry, dataset: str) -> dict[str, Any]:
         """The statistics of a version; empty if they could not be computed, whatever the reason."""
-        name, number = version.version.name, version.version.number
+        name, number = entry.version.name, entry.version.number
         try:
-            result = self._compute(name, number, dataset)
-            self._failures.pop(version, None)
-            return result
+            return self._compute(name, number, dataset)
         except Exception as error:
             if not self._closed:
-                self._failures[version] = time.monotonic()
                 text = f"{type(error).__name__}: {error}"[:300]
                 report_error(f"no statistics of {name} version {number}: {text}")
             return {}
@@ -129,12 +158,12 @@ class Statistics:
         labels: np.ndarray | None,
     ) -> np.ndarray:
         """An output of a signature of images, computed a few images at a time."""
-        inputs = sampler.signature(signature).inputs
+        has_label = "label" in sampler.signature(signature).inputs and labels is not None
         values = []
         for start in range(0, len(images), AT_ONCE):
             self._wait()
             part = slice(start, start + AT_ONCE)
-            some_labels = labels[part] if "label" in inputs and labels is not None else None
+            some_labels = labels[part] if has_label and labels is not None else None
             outputs = sampler.evaluate(signature, images[part], labels=some_labels)
             values.append(outputs[output])
         return np.concatenate(values)
@@ -143,15 +172,12 @@ class Statistics:
         """Waits until nothing else is computed, and has not been for some seconds.
 
         Raises:
-            RefusalError: the server ends.
+            RuntimeError: the server ends.
         """
-        assert self._pool is not None
-        while not self._closed:
-            if self._pool.wait_until_idle(0.5):
-                if self._pool.idle_seconds >= calm:
-                    return
-                time.sleep(0.1)
-        raise RefusalError(503, "The server ends")
+        while self.pool.pending or time.monotonic() - self.pool.finished < calm:
+            if self._closed:
+                raise RuntimeError("the server ends")
+            time.sleep(0.05)
 
 
 def _outputs(sampler: SignatureSampler, signature: str) -> Mapping[str, TensorSpec]:

@@ -1,25 +1,11 @@
 // Between: interpolation from one image to another, along a line and along an arc.
 
-import {
-  chosenVersion,
-  firstSampler,
-  noSamplerNote,
-  rebuild,
-  seedControl,
-  slider,
-  versionControls,
-} from "./controls.js";
-import { announce, button, element, lead, moveByArrows, setAttribute, term } from "./elements.js";
-import { pictureCanvas } from "./images.js";
-import {
-  MAX_SEED,
-  MIN_IMAGE_SEED,
-  decimals,
-  imageSeeds,
-  linear,
-  norm,
-  spherical,
-} from "./numbers.js";
+import { chosenVersion, firstSampler, noSamplerNote, rebuild, seedControl, slider,
+  versionControls } from "./controls.js";
+import { announce, button, element, lead, setAttribute, term } from "./elements.js";
+import { imageButton, pictureCanvas } from "./images.js";
+import { MAX_SEED, MIN_IMAGE_SEED, decimals, imageSeeds, linear, norm,
+  spherical } from "./numbers.js";
 import { Latest } from "./server.js";
 
 export const name = "between";
@@ -146,46 +132,22 @@ class Between {
         this.slider.show(share);
         this.#moveTo(share);
       };
-      return element("button", { type: "button", class: "image", "aria-label": label, onclick },
-        pictureCanvas(""));
+      return imageButton(onclick, { "aria-label": label });
     });
     const images = element("div", { class: "strip", role: "group", "aria-label": name },
       ...canvases);
-    moveByArrows(images, STRIP);
     const strip = element("div", {}, element("h3", {}, name), images);
     return { node, canvas, length, strip, canvases: canvases.map((item) => item.firstChild) };
   }
 
   #choiceSection() {
-    const names = ENDS.map(({ key, title: text }) => {
-      const input = element("input", {
-        type: "radio",
-        name: "end",
-        value: key,
-        checked: key === this.chosenEnd,
-        onchange: () => (this.chosenEnd = key),
-      });
-      return element("label", { class: "checkbox" }, input, ` ${text}`);
-    });
-    this.radios = names.map((label) => label.querySelector("input"));
     const seeds = imageSeeds(0, CHOICES);
     this.choiceButtons = seeds.map((seed) =>
-      element(
-        "button",
-        {
-          type: "button",
-          class: "image",
-          "aria-label": `Take seed ${seed}`,
-          onclick: () => this.#choose(seed),
-        },
-        pictureCanvas(""),
-      ),
-    );
+      imageButton(() => this.#choose(seed), { "aria-label": `Take seed ${seed}` }));
     const images = element("div", { class: "choices", role: "group", "aria-label": "Images" },
       ...this.choiceButtons);
-    moveByArrows(images, CHOICES);
     return element("fieldset", { class: "card" }, element("legend", {}, "Choose the two images"),
-      element("p", { class: "row" }, "The next click sets: ", ...names), images);
+      element("p", {}, "One click sets the start, the next one the end."), images);
   }
 
   /** Takes a seed as the chosen end; the next click sets the other one. */
@@ -194,7 +156,6 @@ class Between {
     this.endCards.find(({ key }) => key === end).seed.show(seed);
     this.#setEnd(end, seed);
     this.chosenEnd = end === "from" ? "to" : "from";
-    this.radios.forEach((radio) => (radio.checked = radio.value === this.chosenEnd));
   }
 
   #setEnd(end, seed) {

@@ -2,16 +2,14 @@
 
 import { LatentBars } from "./bars.js";
 import { NO_STATISTICS, chosenVersion, rebuild, versionControls } from "./controls.js";
-import { announce, element, setAttribute, shape } from "./elements.js";
+import { announce, element, setAttribute } from "./elements.js";
 import { pictureCanvas, realPictures } from "./images.js";
-import { decimals, distance, dot, norm, softmax } from "./numbers.js";
+import { decimals, distance, norm, softmax } from "./numbers.js";
 import { Latest } from "./server.js";
 
 const NEIGHBOURS = 5;
 // Test images that are encoded by one request.
 const BATCH = 20;
-const MAP_SIDE = 420; // pixels of the map of encoded test images
-const THUMBNAIL = 22;
 
 /** A card of a version that takes pictures. A subclass has `compute`, `paint` and `clear`. */
 class Card {
@@ -28,7 +26,6 @@ class Card {
     const compute = (picture, signal) => this.compute(picture, signal);
     const paint = (result, picture) => this.paint(result, picture);
     this.latest = new Latest(context, compute, paint, this.node);
-    context.statistics.addEventListener("change", () => this.#readStatistics());
     this.choose();
   }
 
@@ -67,17 +64,6 @@ class Card {
     this.latest.ask(picture);
   }
 
-  #readStatistics() {
-    const { models } = this.context;
-    this.models = this.models.map(({ name }) => models.find((entry) => entry.name === name))
-      .filter(Boolean);
-    const { version } = this;
-    const model = this.models.find(({ name }) => name === version.model.name);
-    if (!model?.versions.some(({ number }) => number === version.number)) return;
-    const wasMeasured = version.isMeasured;
-    version.model = model;
-    if (version.isMeasured && !wasMeasured) this.onchange();
-  }
 }
 
 /** The VAE: reconstruction, posterior, and the nearest test images. */
@@ -88,14 +74,6 @@ export class PosteriorCard extends Card {
     this.reconstruction = pictureCanvas("the reconstruction");
     this.bars = new LatentBars("Posterior of the drawing");
     this.summary = element("p");
-    this.map = element("canvas", { width: MAP_SIDE, height: MAP_SIDE, "aria-hidden": "true" });
-    this.marker = shape("ellipse", { class: "marker" });
-    this.spot = shape("circle", { class: "spot", r: 4 });
-    const overlay = shape("svg", { viewBox: `0 0 ${MAP_SIDE} ${MAP_SIDE}`, "aria-hidden": "true" },
-      this.marker, this.spot);
-    this.mapFigure = element("figure", { hidden: true },
-      element("div", { class: "map latent-map" }, this.map, overlay),
-      (this.mapCaption = element("figcaption", { class: "hint" })));
     this.neighbours = element("ol", { class: "neighbours" });
     this.neighbourSection = element("div", { hidden: true },
       element("h3", {}, "Nearest in latent space"), this.neighbours,
@@ -112,7 +90,7 @@ export class PosteriorCard extends Card {
         "The encoder gives a normal distribution, the posterior: the bars are its means, the " +
           "lines its standard deviations. A standard deviation near 1 means that the VAE hardly " +
           "uses that dimension."),
-      element("div", { class: "pair" }, this.mapFigure, this.neighbourSection),
+      this.neighbourSection,
     );
     this.clear();
   }
@@ -137,7 +115,6 @@ export class PosteriorCard extends Card {
       // A test image is not its own neighbour.
       const others = tests.filter((test) => String(test.picture.bytes) !== String(picture.bytes));
       this.#showNeighbours(posterior, others);
-      this.#showMap(posterior, tests);
     }
   }
 
@@ -147,7 +124,7 @@ export class PosteriorCard extends Card {
     });
     this.bars.show(new Float32Array(this.version.model.latentDim));
     this.summary.textContent = "Draw something, or take a test image.";
-    this.neighbourSection.hidden = this.mapFigure.hidden = true;
+    this.neighbourSection.hidden = true;
   }
 
   /** The test images with their posterior means; none if the data set is not at hand. */
@@ -182,44 +159,6 @@ export class PosteriorCard extends Card {
     this.neighbourSection.hidden = false;
   }
 
-  /** Draws the test images where their latent vectors are, in the two directions of the map. */
-  #showMap({ mean, stddev }, tests) {
-    const { directions, model: { latentDim } } = this.version;
-    const unit = (index) => Array.from({ length: latentDim }, (_, i) => Number(i === index));
-    const axes = directions ? [directions.first, directions.second] : [unit(0), unit(1)];
-    const origin = directions?.mean ?? new Float32Array(latentDim);
-    const project = (vector) => {
-      const offset = Array.from(vector, (value, i) => value - origin[i]);
-      return axes.map((axis) => dot(offset, axis));
-    };
-    const points = tests.map((test) => project(test.mean));
-    const [x, y] = project(mean);
-    const limit = 1.08 * Math.max(...points.flat().map(Math.abs), Math.abs(x), Math.abs(y));
-    const scale = (MAP_SIDE - THUMBNAIL) / (2 * limit);
-    const place = ([right, up]) => [MAP_SIDE / 2 + right * scale, MAP_SIDE / 2 - up * scale];
-    const context = this.map.getContext("2d");
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, MAP_SIDE, MAP_SIDE);
-    // Overlapping images stay visible: the lighter pixel wins.
-    context.globalCompositeOperation = "lighten";
-    tests.forEach(({ picture }, i) => {
-      const [left, top] = place(points[i]).map((value) => value - THUMBNAIL / 2);
-      context.drawImage(picture.toCanvas(), left, top, THUMBNAIL, THUMBNAIL);
-    });
-    context.globalCompositeOperation = "source-over";
-    const [cx, cy] = place([x, y]);
-    const [rx, ry] = axes.map((axis) => scale * norm(axis.map((value, i) => value * stddev[i])));
-    for (const [name, value] of Object.entries({ cx, cy, rx, ry })) {
-      setAttribute(this.marker, name, value.toFixed(1));
-    }
-    setAttribute(this.spot, "cx", cx.toFixed(1));
-    setAttribute(this.spot, "cy", cy.toFixed(1));
-    this.mapCaption.textContent =
-      "Test images where the encoder puts them. Axes: the first two " +
-      `${directions ? "principal components of the encoded test images" : "latent dimensions"}. ` +
-      "The spot is the drawing, the ellipse one standard deviation.";
-    this.mapFigure.hidden = false;
-  }
 }
 
 /** The classifier: the probability of each class. */
@@ -301,7 +240,7 @@ export class LikelihoodCard extends Card {
     if (!ranges) {
       let text = "There is no scale: the test images of this model are not on the server.";
       if (isMeasured) text = NO_STATISTICS;
-      else if (realAddress) text = "The server is still measuring test images; the scale follows.";
+      else if (realAddress) text = "The server is still measuring test images; open this view again later.";
       this.scale.replaceChildren(element("p", { class: "note" }, text));
       return;
     }

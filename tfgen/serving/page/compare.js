@@ -81,7 +81,6 @@ function groupsOf(samplers) {
     .sort((a, b) => hasReal(b) - hasReal(a));
 }
 
-
 function newestVersion(model) {
   return new ModelVersion(model, model.newest, model.numClasses ? ALL_CLASSES : null);
 }

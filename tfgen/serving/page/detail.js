@@ -186,15 +186,10 @@ export class ImageDetail {
 function command(label, text) {
   const code = element("code", { tabindex: 0, "aria-label": label }, text);
   const copy = button("Copy", async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      copy.textContent = "Copied";
-    } catch {
-      // Without a secure context there is no clipboard: the text is selected instead.
-      getSelection().selectAllChildren(code);
-      copy.textContent = "Press Ctrl+C";
-    }
-    setTimeout(() => (copy.textContent = "Copy"), 2000);
+    // Without a secure context there is no clipboard, so the text is selected too.
+    getSelection().selectAllChildren(code);
+    await navigator.clipboard?.writeText(text);
+    announce("Copied");
   });
   return element("div", { class: "command" }, element("h3", {}, label), code, copy);
 }

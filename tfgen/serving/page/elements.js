@@ -49,31 +49,3 @@ export function term(text) {
 export function button(label, onclick, attributes = {}) {
   return element("button", { type: "button", onclick, ...attributes }, label);
 }
-
-/** Moves the focus within a group of buttons by the arrow keys, as in a grid. */
-export function moveByArrows(group, columns) {
-  const items = () => [...group.querySelectorAll("button")];
-  const settle = (chosen) =>
-    items().forEach((item) => setAttribute(item, "tabindex", item === chosen ? "0" : "-1"));
-  group.addEventListener("focusin", (event) => settle(event.target.closest("button")));
-  group.addEventListener("keydown", (event) => {
-    const all = items();
-    const steps = {
-      ArrowRight: 1,
-      ArrowLeft: -1,
-      ArrowDown: columns,
-      ArrowUp: -columns,
-      Home: -all.length,
-      End: all.length,
-    };
-    const index = all.indexOf(document.activeElement);
-    if (!(event.key in steps) || index < 0) return;
-    event.preventDefault();
-    const last = all.length - 1;
-    const target = index + steps[event.key];
-    const isRow = event.key === "ArrowDown" || event.key === "ArrowUp";
-    if (isRow && (target < 0 || target > last)) return;
-    all[Math.min(Math.max(target, 0), last)].focus();
-  });
-  settle(items()[0]);
-}

@@ -1,22 +1,23 @@
 // The game: which images are real? The visitor is the discriminator.
 
 import { menu } from "./controls.js";
-import { announce, button, element, moveByArrows, setAttribute } from "./elements.js";
-import { pictureCanvas, realPictures } from "./images.js";
+import { announce, button, element, setAttribute } from "./elements.js";
+import { imageButton, realPictures } from "./images.js";
 import { ALL_CLASSES, ModelVersion } from "./models.js";
 import { imageSeeds, randomNumbers, randomSeed, shuffle } from "./numbers.js";
 import { Latest } from "./server.js";
 
 const COUNT = 12;
-const COLUMNS = 6;
-const STORE = "tfgen-game";
 const MIXED = "";
+
+// For each model, and for real images under the empty name, how many were told apart; until the page
+// is closed.
+const scores = {};
 
 /** A round is a function of its number, so that a link shows the same images. */
 export class Game {
   constructor(models, real, state, context) {
     Object.assign(this, { models, real, state });
-    this.scores = readScores();
     this.items = [];
     this.message = element("p", { class: "verdict", role: "status" });
     this.grid = element("div", { class: "game", role: "group", "aria-label": "Images" });
@@ -84,22 +85,12 @@ export class Game {
   #show(items) {
     this.items = items;
     this.buttons = items.map(({ picture }, i) => {
-      const item = element(
-        "button",
-        {
-          type: "button",
-          class: "image",
-          "aria-pressed": "false",
-          "aria-label": `Image ${i + 1}`,
-          onclick: () => this.#toggle(item),
-        },
-        pictureCanvas("", picture),
-        element("span", { class: "answer" }),
-      );
+      const state = { "aria-pressed": "false", "aria-label": `Image ${i + 1}` };
+      const item = imageButton(() => this.#toggle(item), state, element("span", { class: "answer" }));
+      picture.paint(item.firstChild);
       return item;
     });
     this.grid.replaceChildren(...this.buttons);
-    moveByArrows(this.grid, COLUMNS);
     this.check.disabled = false;
   }
 
@@ -123,7 +114,6 @@ export class Game {
       item.setAttribute("aria-label",
         `Image ${i + 1}: ${truth}, ${isRight ? "correct" : "wrong"}`);
     });
-    storeScores(this.scores);
     this.message.textContent =
       `You classified ${right} of ${COUNT} images correctly. Guessing gets half on average; ` +
       "against a perfect generator, nobody does better.";
@@ -133,17 +123,14 @@ export class Game {
   }
 
   #count(source, isRight) {
-    const score = (this.scores[source] ??= { right: 0, total: 0 });
+    const score = (scores[source] ??= { right: 0, total: 0 });
     score.right += Number(isRight);
     score.total += 1;
   }
 
   #showScores() {
-    const entries = Object.entries(this.scores).filter(([, { total }]) => total > 0).sort();
-    if (!entries.length) {
-      this.table.replaceChildren();
-      return;
-    }
+    const entries = Object.entries(scores).sort();
+    if (!entries.length) return;
     const sum = (key) => entries.reduce((total, [, score]) => total + score[key], 0);
     const percent = Math.round((100 * sum("right")) / sum("total"));
     const rows = entries.map(([source, { right, total }]) =>
@@ -151,35 +138,10 @@ export class Game {
         element("td", {}, total), element("td", {}, right), element("td", {}, total - right)));
     const headings = ["", "images", "correct", "wrong"].map((text) =>
       element(text ? "th" : "td", { scope: text && "col" }, text));
-    const reset = button("Reset the score", () => {
-      this.scores = {};
-      storeScores(this.scores);
-      this.#showScores();
-    });
     this.table.replaceChildren(
       element("h3", {}, `Your accuracy so far: ${percent} %`),
       element("table", {}, element("thead", {}, element("tr", {}, ...headings)),
         element("tbody", {}, ...rows)),
-      reset,
     );
-  }
-}
-
-/** For each model, and for real images under the empty name, how many were told apart. */
-function readScores() {
-  try {
-    const scores = JSON.parse(localStorage.getItem(STORE)) ?? {};
-    const isScore = (value) => Number.isInteger(value?.right) && Number.isInteger(value?.total);
-    return Object.fromEntries(Object.entries(scores).filter(([, value]) => isScore(value)));
-  } catch {
-    return {}; // the browser keeps nothing, or something else
-  }
-}
-
-function storeScores(scores) {
-  try {
-    localStorage.setItem(STORE, JSON.stringify(scores));
-  } catch {
-    // The score lasts until the page is closed.
   }
 }

@@ -69,6 +69,12 @@ export function pictureCanvas(label, picture = null) {
   return canvas;
 }
 
+/** A button that shows an image; what it is called may follow later. */
+export function imageButton(onclick, attributes = {}, ...children) {
+  const look = { type: "button", class: "image", onclick, ...attributes };
+  return element("button", look, pictureCanvas(""), ...children);
+}
+
 /** Offers a picture as a PNG file of its own size. */
 export function download(picture, name) {
   picture.toCanvas().toBlob((blob) => {

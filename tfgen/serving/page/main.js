@@ -4,22 +4,15 @@ import { State, linkTo, readAddress } from "./address.js";
 import * as between from "./between.js";
 import * as compare from "./compare.js";
 import * as draw from "./draw.js";
-import { announce, button, element, setAttribute } from "./elements.js";
+import { button, element, setAttribute } from "./elements.js";
 import { Model } from "./models.js";
 import * as plane from "./plane.js";
 import * as samples from "./samples.js";
 import { RequestError, isAborted, readListing } from "./server.js";
 
 const VIEWS = [samples, between, plane, draw, compare];
-// Milliseconds after which the listing is read again while statistics of test images are missing.
-const LISTING_INTERVAL = 4000;
-
 const content = document.getElementById("content");
 const failureBox = document.getElementById("alert");
-let models = [];
-let listingText = "";
-let isOutdated = false; // whether the view was built from an older listing
-let backend = null;
 let failureSource = null;
 let mounted = null; // the view that is shown, its state, and what ends it
 
@@ -29,7 +22,7 @@ function showFailure(error, source = null) {
   failureSource = source;
   if (!(error instanceof RequestError)) console.error(error);
   const advice = error.advice ?? "Reload the page.";
-  const retry = button("Try again", () => (mounted ? mountView() : start()));
+  const retry = button("Try again", mountView);
   failureBox.replaceChildren(element("strong", {}, error.message), ` ${advice} `, retry);
 }
 
@@ -38,28 +31,32 @@ function clearFailure() {
   failureBox.replaceChildren();
 }
 
-function mountView() {
+/** Reads the listing, which has new versions and statistics at times, and shows the view. */
+async function mountView() {
   const { view, values } = readAddress();
   const module = VIEWS.find(({ name }) => name === view) ?? VIEWS[0];
   closeView();
+  let listing;
+  try {
+    listing = await readListing();
+  } catch (error) {
+    showFailure(error);
+    return;
+  }
   clearFailure();
   const state = new State(module.name, values);
   document.title = `${module.title} · tfgen`;
   content.replaceChildren(element("h1", {}, module.title));
   const abort = new AbortController();
   const context = {
-    get models() {
-      return models;
-    },
+    models: listing.models.map((entry) => new Model(entry)),
     signal: abort.signal,
     fail: showFailure,
     succeed: (source) => source === failureSource && clearFailure(),
-    statistics: new EventTarget(),
   };
-  mounted = { module, state, abort, context };
-  isOutdated = false;
+  mounted = { module, state, abort };
   showLinks();
-  showFooter();
+  showFooter(listing);
   try {
     module.mount(content, state, context);
   } catch (error) {
@@ -82,67 +79,18 @@ function showLinks() {
   if (hadFocus) links.find((link) => link.hasAttribute("aria-current")).focus();
 }
 
-async function start() {
-  try {
-    showListing(await readListing());
-    clearFailure();
-    addEventListener("hashchange", mountView);
-    addEventListener("addresschange", ({ detail }) => updateLink(detail));
-    mountView();
-    refresh();
-  } catch (error) {
-    showFailure(error);
-  }
-}
-
 function updateLink(view) {
   const index = VIEWS.findIndex(({ name }) => name === view);
   setAttribute(document.getElementById("views").children[index], "href", linkTo(view));
 }
 
-function showListing(listing) {
-  models = listing.models.map((entry) => new Model(entry));
-  listingText = namesOfVersions();
-  backend = listing.backend;
-}
-
-function showFooter() {
+function showFooter({ models, backend }) {
   const source = backend ? ` by the server at ${backend}` : "";
-  const text = `Models and versions on this page${source}: ${listingText}. `;
-  const show = button("Show the new versions", mountView);
-  document.getElementById("footer").replaceChildren(text, ...(isOutdated ? [show] : []));
-}
-
-function namesOfVersions() {
-  return models
+  const list = models
     .map(({ name, versions }) => `${name} ${versions.map(({ number }) => number).join(", ")}`)
     .join(" · ");
-}
-
-/** Reads the listing again: for new versions, and for statistics that were not there yet. */
-async function refresh() {
-  const isComplete = models.every(
-    (model) => !model.realAddress || !needsStatistics(model) || model.isMeasured,
-  );
-  if (!document.hidden) {
-    try {
-      const before = listingText;
-      showListing(await readListing());
-      mounted.context.statistics.dispatchEvent(new Event("change"));
-      if (listingText !== before) {
-        isOutdated = true;
-        announce(`The models have changed: ${listingText}`);
-      }
-      showFooter();
-    } catch {
-      // The next request of the view says that the server does not answer.
-    }
-  }
-  setTimeout(refresh, LISTING_INTERVAL * (isComplete ? 8 : 1));
-}
-
-function needsStatistics(model) {
-  return model.hasPosterior || model.hasBitsPerDim;
+  const text = `Models and versions on this page${source}: ${list}.`;
+  document.getElementById("footer").textContent = text;
 }
 
 document.querySelector(".skip").addEventListener("click", (event) => {
@@ -150,4 +98,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   content.focus();
 });
-start();
+addEventListener("hashchange", mountView);
+addEventListener("addresschange", ({ detail }) => updateLink(detail));
+mountView();

@@ -1,18 +1,8 @@
 // Plane: two directions of the latent space, and the image under the pointer.
 
 import { LatentBars } from "./bars.js";
-import {
-  NO_STATISTICS,
-  chosenVersion,
-  emptyNote,
-  firstSampler,
-  labelled,
-  menu,
-  noSamplerNote,
-  rebuild,
-  seedControl,
-  versionControls,
-} from "./controls.js";
+import { NO_STATISTICS, chosenVersion, emptyNote, firstSampler, labelled, menu, noSamplerNote,
+  rebuild, seedControl, versionControls } from "./controls.js";
 import { axesPlane, principalPlane, randomPlane } from "./directions.js";
 import { announce, element, lead, setAttribute, shape, term } from "./elements.js";
 import { pictureCanvas } from "./images.js";
@@ -68,7 +58,6 @@ class Plane {
     );
     this.background = null;
     context.signal.addEventListener("abort", () => this.background?.abort());
-    context.statistics.addEventListener("change", () => this.#onStatistics());
     this.#build();
   }
 
@@ -138,16 +127,6 @@ class Plane {
       }),
     ];
     if (!this.isPrincipal && !this.isRandom) nodes.push(...this.#axisControls(change));
-    if (this.isPrincipal) {
-      const origins = [["", "the mean of test images"], ["seed", "the image of a seed"]];
-      const origin = this.seed === null ? "" : "seed";
-      nodes.push(
-        menu("Through", origins, origin, (value) => {
-          state.set({ seed: value ? imageSeeds(0, 1)[0] : null });
-          change();
-        }),
-      );
-    }
     if (this.seed !== null) {
       const changeSeed = (seed) => {
         state.set({ seed, x: null, y: null });
@@ -220,7 +199,6 @@ class Plane {
   #panel() {
     this.picture = pictureCanvas("the image at the point");
     this.position = element("p", { class: "position" });
-    this.rate = element("p", { class: "hint rate", "aria-hidden": "true" });
     this.bars = new LatentBars("Latent vector of the point");
     return element(
       "section",
@@ -229,7 +207,6 @@ class Plane {
       this.picture,
       this.position,
       this.bars.node,
-      this.rate,
       element("p", { class: "hint" },
         "Click to keep a point; the page's address then contains it. The arrow keys move it."),
     );
@@ -242,9 +219,10 @@ class Plane {
     const { model, directions, isMeasured } = this.version;
     if (this.isPrincipal && !directions) {
       const isComing = model.realAddress && !isMeasured;
-      setAttribute(this.map, "aria-busy", isComing && "true");
+      this.map.removeAttribute("aria-busy");
       this.position.textContent =
-        isComing ? "The server is still encoding test images …" : NO_STATISTICS;
+        isComing ? "The server is still encoding test images; open this view again later."
+          : NO_STATISTICS;
     } else if (this.seed !== null && model.latentDim > 2) {
       this.origins.replace(this.seed);
     } else {
@@ -260,7 +238,6 @@ class Plane {
   /** Shows the plane through a latent vector; without one, through the mean of test images. */
   #showPlane(latents) {
     const { directions } = this.version;
-    this.frames = [];
     if (this.isPrincipal) this.plane = principalPlane(latents[0], directions);
     else if (this.isRandom) this.plane = randomPlane(latents, LIMIT);
     else this.plane = axesPlane(latents[0], this.axes);
@@ -319,12 +296,6 @@ class Plane {
     this.picture.setAttribute("aria-label", `the image at ${text}`);
     const marked = this.isPrincipal || this.isRandom ? [] : this.axes;
     this.bars.show(pointOfPlane(this.plane, point.x, point.y), null, marked);
-    const now = performance.now();
-    this.frames = [...this.frames, now].filter((time) => now - time < 1000);
-    if (this.frames.length > 4) {
-      const seconds = (now - this.frames[0]) / 1000;
-      this.rate.textContent = `${Math.round((this.frames.length - 1) / seconds)} images per second`;
-    }
   }
 
   #pin(event) {
@@ -358,15 +329,6 @@ class Plane {
     const x = LIMIT * share((event.clientX - box.left) / box.width);
     const y = -LIMIT * share((event.clientY - box.top) / box.height);
     return { x: Number(x.toFixed(3)), y: Number(y.toFixed(3)) };
-  }
-
-  #onStatistics() {
-    // The listing has new objects for the models.
-    this.samplers = planeSamplers(this.context.models);
-    const { model: before, isMeasured } = this.version;
-    const model = this.samplers.find(({ name }) => name === before.name);
-    const isNew = model?.isMeasured && !isMeasured;
-    if (isNew && (model.directions || this.isPrincipal)) this.#build();
   }
 
   #stop() {

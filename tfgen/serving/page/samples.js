@@ -1,17 +1,10 @@
 // Samples: grids of images from a seed, of up to three models side by side.
 
-import {
-  chosenVersion,
-  firstSampler,
-  noSamplerNote,
-  rebuild,
-  seedControl,
-  slider,
-  versionControls,
-} from "./controls.js";
+import { chosenVersion, firstSampler, noSamplerNote, rebuild, seedControl, slider,
+  versionControls } from "./controls.js";
 import { ImageDetail } from "./detail.js";
-import { announce, button, element, lead, moveByArrows, setAttribute, term } from "./elements.js";
-import { pictureCanvas } from "./images.js";
+import { announce, button, element, lead, setAttribute, term } from "./elements.js";
+import { imageButton } from "./images.js";
 import { MAX_SEED, decimals, imageSeeds, scaled } from "./numbers.js";
 import { Latest } from "./server.js";
 
@@ -19,7 +12,6 @@ export const name = "samples";
 export const title = "Samples";
 
 const COUNT = 25;
-const GRID_COLUMNS = 5;
 const SUFFIXES = ["", "2", "3"];
 // No image is shown in the panel.
 const NONE = "none";
@@ -120,18 +112,8 @@ class Samples {
   }
 
   remove(suffix) {
-    // The columns to the right move to the left.
-    const rest = this.suffixes.filter((entry) => entry !== suffix);
-    const values = rest.map((entry) =>
-      ["model", "version", "class"].map((key) => this.state.text(key + entry) || null),
-    );
-    const changes = { image: null };
-    SUFFIXES.forEach((entry, i) => {
-      ["model", "version", "class"].forEach((key, j) => {
-        changes[key + entry] = values[i]?.[j] ?? null;
-      });
-    });
-    this.state.set(changes);
+    const keys = ["model", "version", "class"].map((key) => key + suffix);
+    this.state.set({ image: null, ...Object.fromEntries(keys.map((key) => [key, null])) });
     this.show();
   }
 }
@@ -156,15 +138,15 @@ class SampleGrid {
     const options = { suffix, fallback: firstSampler(samplers), allClasses: true };
     this.version = chosenVersion(samplers, state, options);
     const { model } = this.version;
-    this.buttons = Array.from({ length: COUNT }, (_, i) => this.#imageButton(i));
+    this.buttons = Array.from({ length: COUNT }, (_, i) =>
+      imageButton(() => view.choose(`${this.key}.${i}`)));
     this.grid = element(
       "div",
       { class: "grid", role: "group", "aria-label": `Samples of ${this.version.title}` },
       ...this.buttons,
     );
-    moveByArrows(this.grid, GRID_COLUMNS);
     const controls = versionControls(samplers, this.version, state, () => view.show(), options);
-    if (view.suffixes.length > 1) controls.push(this.#removeButton(suffix));
+    if (suffix) controls.push(this.#removeButton(suffix));
     this.node = element(
       "section",
       { class: `card family-${model.family}`, "aria-label": this.version.title },
@@ -207,14 +189,6 @@ class SampleGrid {
       item.setAttribute("aria-label", `Image ${i + 1}${ofClass}, seed ${this.seeds[i]}`);
     });
     announce(`${pictures.length} images of ${this.version.title}, seed ${this.view.seed}`);
-  }
-
-  #imageButton(index) {
-    return element(
-      "button",
-      { type: "button", class: "image", onclick: () => this.view.choose(`${this.key}.${index}`) },
-      pictureCanvas("", null),
-    );
   }
 
   #removeButton(suffix) {

@@ -113,10 +113,6 @@ function showProgress(change) {
  * to compute.
  */
 export class Latest {
-  #context;
-  #compute;
-  #show;
-  #node;
   #waiting = null;
   #controller = null;
 
@@ -126,10 +122,7 @@ export class Latest {
    * is marked as busy until the newest value is shown or has failed.
    */
   constructor(context, compute, show, node = null) {
-    this.#context = context;
-    this.#compute = compute;
-    this.#show = show;
-    this.#node = node;
+    Object.assign(this, { context, compute, show, node });
     context.signal.addEventListener("abort", () => this.cancel());
   }
 
@@ -141,7 +134,7 @@ export class Latest {
   /** Computes a value as soon as the request under way has ended. */
   ask(value) {
     this.#waiting = { value };
-    this.#node?.setAttribute("aria-busy", "true");
+    this.node?.setAttribute("aria-busy", "true");
     if (!this.isBusy) this.#run();
   }
 
@@ -164,15 +157,15 @@ export class Latest {
       const controller = new AbortController();
       this.#controller = controller;
       try {
-        const result = await this.#compute(value, controller.signal);
+        const result = await this.compute(value, controller.signal);
         if (controller.signal.aborted) continue;
-        this.#show(result, value);
-        this.#context.succeed(this);
+        this.show(result, value);
+        this.context.succeed(this);
       } catch (error) {
-        if (!isAborted(error)) this.#context.fail(error, this);
+        if (!isAborted(error)) this.context.fail(error, this);
       }
     }
     this.#controller = null;
-    this.#node?.removeAttribute("aria-busy");
+    this.node?.removeAttribute("aria-busy");
   }
 }
