@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from tfgen.bijectors.base import Bijector, batch_shape
 
+# Added to a channel's standard deviation before its logarithm.
+_TINY = 1e-6
+
 
 class _PerPosition(Bijector):
     """Base class of maps of the last axis that are the same at every position."""
@@ -33,6 +36,7 @@ class ActivationNormalization(_PerPosition):
         shift: t, `[C]`, a variable or a tensor.
         log_scale: s, `[C]`.
         event_ndims: axes of an event: 1 for vectors, 3 for images.
+        adapting: whether the next inverse sets t and s, two variables, from its batch y.
         name: name of the bijector.
     """
 
@@ -41,9 +45,10 @@ class ActivationNormalization(_PerPosition):
         shift: Any,
         log_scale: Any,
         event_ndims: int = 3,
+        adapting: bool = False,
         name: str = "activation_normalization",
     ):
-        self.shift, self.log_scale = shift, log_scale
+        self.shift, self.log_scale, self.adapting = shift, log_scale, adapting
         super().__init__(event_ndims, name)
 
     def _parameters_as(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -54,6 +59,10 @@ class ActivationNormalization(_PerPosition):
         return x * tf.exp(log_scale) + shift, self._log_det(x, tf.reduce_sum(log_scale))
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if self.adapting:
+            mean, variance = tf.nn.moments(y, list(range(y.shape.rank - 1)))
+            self.shift.assign(mean)
+            self.log_scale.assign(tf.math.log(tf.sqrt(variance) + _TINY))
         shift, log_scale = self._parameters_as(y.dtype)
         return (y - shift) * tf.exp(-log_scale), self._log_det(y, -tf.reduce_sum(log_scale))
 

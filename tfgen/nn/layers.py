@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfgen.nn import batches, cpu, replicas
+from tfgen.nn import cpu
 
 # Slope of a leaky ReLU below zero, as in DCGAN (Radford et al. 2015).
 LEAK = 0.2
@@ -67,30 +67,6 @@ class Dropout(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
-
-
-@keras.saving.register_keras_serializable(package="tfgen")
-class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer; `synchronized=True` takes the moments of exactly the images of all replicas.
-
-    Ioffe & Szegedy 2015, "Batch normalization". Over several replicas, Keras's layer also counts
-    the image that a replica computes in place of none, and its variance E[x²] − E[x]² loses digits.
-    """
-
-    def _moments(self, inputs: tf.Tensor, mask: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        if not self.synchronized or mask is not None or replicas.context() is None:
-            moments: tuple[tf.Tensor, tf.Tensor] = super()._moments(inputs, mask)
-            return moments
-        present, axes = batches.are_present(), self._reduction_axes
-        weight = 1 if present is None else tf.cast(present, inputs.dtype)
-
-        def total(values: tf.Tensor) -> tf.Tensor:
-            return replicas.total(weight * tf.reduce_sum(values, axes, keepdims=True))
-
-        count = total(tf.ones_like(inputs))
-        mean = total(inputs) / count
-        variance = total((inputs - mean) ** 2) / count
-        return tf.squeeze(mean, axes), tf.squeeze(variance, axes)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")

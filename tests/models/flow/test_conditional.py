@@ -151,7 +151,7 @@ def test_labels_are_needed_and_checked() -> None:
 
 
 def test_an_unconditional_flow_is_as_it_was() -> None:
-    assert FAMILY.has_conditional_variant
+    assert FAMILY.conditional
     # Weights of version 1: seeds and shapes of the layers do not depend on the classes.
     data = FlowConfig(**SCALES).to_json()
     del data["num_classes"]

@@ -14,7 +14,7 @@ from tests.told import fails
 from tfgen import Flow, Identity, image_seeds
 from tfgen.bijectors import ActivationNormalization
 from tfgen.models.flow.dequantization import VariationalDequantization
-from tfgen.models.flow.networks import gated_network
+from tfgen.models.flow.steps import gated_network
 from tfgen.models.flow.steps import FlowStep
 from tfgen.random import BatchNoise, SeedNoise
 

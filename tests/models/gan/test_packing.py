@@ -13,7 +13,7 @@ from tests.told import fails
 from tfgen import GAN
 from tfgen.models.gan.augmentation import augment
 from tfgen.models.gan.losses import LOSSES
-from tfgen.models.gan.packing import pack, pack_weights
+from tfgen.models.gan.model import pack, pack_weights
 from tfgen.random import LATENTS, BatchNoise
 
 pytestmark = pytest.mark.newest

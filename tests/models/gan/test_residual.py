@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfgen import GAN
-from tfgen.models.gan.layers import DoublingConv2D, HalvingConv2D, quick_leaky_relu
-from tfgen.models.gan.residual import widths
+from tfgen.models.gan.networks import DoublingConv2D, HalvingConv2D, quick_leaky_relu
 
 pytestmark = pytest.mark.newest
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from tfgen.errors import UsageError, size_text
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import MAX_HALVINGS, ConditionalConfig
+from tfgen.settings.model import MAX_HALVINGS, ModelConfig
 
 
 @dataclass(frozen=True)
-class ClassifierConfig(ConditionalConfig):
+class ClassifierConfig(ModelConfig):
     """A small convolutional classifier.
 
     Attributes:

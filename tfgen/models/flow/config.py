@@ -8,14 +8,14 @@ from typing import Literal
 from tfgen.errors import UsageError
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import ConditionalConfig
+from tfgen.settings.model import ModelConfig
 
 # What an error about images of odd sides advises.
 _IMPORT_EVEN = "import them with even sides, for example with tfgen-data images --size 32"
 
 
 @dataclass(frozen=True)
-class FlowConfig(ConditionalConfig):
+class FlowConfig(ModelConfig):
     """A normalizing flow, dense or convolutional at several scales."""
 
     architecture: Literal["dense", "multiscale"] = option(
@@ -138,6 +138,7 @@ FAMILY = Family(
     summary="normalizing flow (Dinh et al. 2016)",
     model="tfgen.models.flow.model:Flow",
     config=FlowConfig,
+    conditional=True,
     side_by_side=True,
     presets={
         "mlp": Preset(

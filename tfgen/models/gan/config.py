@@ -9,11 +9,11 @@ from tfgen.models.gan.augmentation import AUGMENTATIONS
 from tfgen.models.gan.losses import LOSSES
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import MAX_HALVINGS, ConditionalConfig
+from tfgen.settings.model import MAX_HALVINGS, ModelConfig
 
 
 @dataclass(frozen=True)
-class GANConfig(ConditionalConfig):
+class GANConfig(ModelConfig):
     """A generative adversarial network, dense, convolutional or residual."""
 
     latent_dim: int = option(100, "dimensions of the latent space", minimum=1)
@@ -177,6 +177,7 @@ FAMILY = Family(
     summary="generative adversarial network (Goodfellow et al. 2014)",
     model="tfgen.models.gan.model:GAN",
     config=GANConfig,
+    conditional=True,
     side_by_side=True,
     presets={
         "mlp": Preset(

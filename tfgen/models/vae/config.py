@@ -6,14 +6,14 @@ from typing import Literal
 from tfgen.errors import UsageError
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import MAX_HALVINGS, ConditionalConfig, halved, halvings
+from tfgen.settings.model import MAX_HALVINGS, ModelConfig, halved, halvings
 
 # The likelihoods whose log p(x) is of bytes, and so in bits/dim.
 OF_BYTES = ("logistic_mixture",)
 
 
 @dataclass(frozen=True)
-class VAEConfig(ConditionalConfig):
+class VAEConfig(ModelConfig):
     """A variational autoencoder: dense, convolutional or hierarchical."""
 
     latent_dim: int = option(
@@ -142,6 +142,7 @@ FAMILY = Family(
     summary="variational autoencoder (Kingma & Welling 2013)",
     model="tfgen.models.vae.model:VAE",
     config=VAEConfig,
+    conditional=True,
     side_by_side=True,
     presets={
         "mlp": Preset(

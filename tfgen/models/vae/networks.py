@@ -16,13 +16,17 @@ from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.hierarchy import LEVELS_PER_BLOCK, Level, TopDown, TopLevel
 from tfgen.models.vae.likelihoods import outputs_shape
-from tfgen.nn.blocks import dense_network, make_activation, make_input, make_layer, seed_of_layer
+from tfgen.nn.blocks import (
+    cropping,
+    dense_network,
+    make_activation,
+    make_input,
+    make_layer,
+    seed_of_layer,
+)
 from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import GatedResidual, Upsampling
-from tfgen.settings.model import halved, halvings
-
-# Channels double with each halving, up to this multiple of those at half the side.
-_MOST_CHANNELS = 8
+from tfgen.settings.model import channels_at, halved
 
 
 def check_own_networks(
@@ -89,11 +93,8 @@ def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Layer:
         "seed": 2 * seed + 1,
         "name": "decoder",
     }
-    inputs, hidden, shape = (
-        config.latent_dim + config.num_classes,
-        config.hidden[::-1],
-        outputs_shape(config),
-    )
+    inputs, hidden = config.latent_dim + config.num_classes, config.hidden[::-1]
+    shape = outputs_shape(config)
     if config.architecture == "convolutional":
         return convolutional_decoder(
             inputs, _widths(config), config.blocks, hidden, shape, **common
@@ -103,8 +104,7 @@ def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Layer:
 
 def _widths(config: VAEConfig) -> list[int]:
     """Channels at half the side, at a quarter, and so on."""
-    times = config.halvings or halvings(config.image_shape)
-    return [config.channels * min(2**index, _MOST_CHANNELS) for index in range(times)]
+    return channels_at(config.image_shape, config.channels, config.halvings)
 
 
 def convolutional_encoder(
@@ -273,12 +273,8 @@ def _larger(
     output_shape: Sequence[int], times: int, filters: int, seeds: Iterator[int], dtype: Any
 ) -> list[keras.Layer]:
     """Twice the sides, and their surplus cut off: the sides after `times` halvings."""
-    layers = [make_layer(Upsampling, filters, seed=next(seeds), dtype=dtype)]
-    sides, before = (halved(output_shape, count) for count in (times, times + 1))
-    surplus = [(0, 2 * half - side) for side, half in zip(sides, before, strict=True)]
-    if any(odd for _, odd in surplus):
-        layers.append(keras.layers.Cropping2D(surplus, dtype=dtype))
-    return layers
+    larger = make_layer(Upsampling, filters, seed=next(seeds), dtype=dtype)
+    return [larger, *cropping(output_shape, times, dtype)]
 
 
 def _dense(
