@@ -105,20 +105,6 @@ def compared(environment: Environment) -> str:
     )
 
 
-def test_help_lists_the_family(environment: Environment) -> None:
-    overview = environment.command("train", "--help")
-    assert re.search(r"\n +ppca +probabilistic PCA", overview) and "mnist-2d" in overview
-    assert "--initial-grey N" in environment.command("train", "ppca", "--help")
-
-
-def test_the_entry_needs_no_tensorflow(environment: Environment) -> None:
-    environment.python(
-        "-c",
-        "import sys; from tfgen import registry; assert registry.families()[-1].name == 'ppca'; "
-        "assert not {'tensorflow', 'keras', 'tfgen_ppca.model'} & sys.modules.keys()",
-    )
-
-
 def test_training_logs_and_publishes(environment: Environment) -> None:
     run = environment.folder / "run"
     logs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -153,14 +139,6 @@ def test_evaluation_judges_samples_and_likelihood(environment: Environment, comp
     assert "| run | " in compared
 
 
-@pytest.mark.usefixtures("compared")
-def test_export_of_a_run(environment: Environment) -> None:
-    version = tfgen.load(environment.folder / "exported" / "ppca" / "2")
-    images = np.zeros((4, SIDE, SIDE, 1), np.uint8)
-    assert version.encode(images).shape == (4, LATENTS)
-    assert version.log_prob(images).shape == (4,)
-
-
 def test_export_of_a_keras_file(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command opens the file without an import of the package."""
     monkeypatch.syspath_prepend(environment.packages)
@@ -171,12 +149,6 @@ def test_export_of_a_keras_file(environment: Environment, monkeypatch: pytest.Mo
     version = tfgen.load(environment.folder / "exported" / "untrained" / "2")
     images = np.arange(2 * SIDE**2, dtype=np.uint8).reshape(2, SIDE, SIDE, 1)
     np.testing.assert_allclose(version.encode(images), model.encode(images), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.usefixtures("compared")
-def test_resuming(environment: Environment) -> None:
-    logs = (environment.folder / "resumed" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in logs] == [1, 2, 3]
 
 
 def test_the_tests_of_the_package(environment: Environment) -> None:

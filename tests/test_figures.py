@@ -1,7 +1,6 @@
 """Pictures: layout, colours and words."""
 
 import io
-import itertools
 import math
 from pathlib import Path
 
@@ -24,10 +23,6 @@ def test_grid_places_images_row_by_row() -> None:
         top, left = 1 + i // 2 * 4, 1 + i % 2 * 3
         assert np.all(grid[top : top + 3, left : left + 2] == round(25.5 * i))
     assert np.all(grid[0] == 128)
-
-
-def test_grid_is_as_square_as_possible_and_takes_colour() -> None:
-    assert figures.image_grid(np.zeros((10, 4, 4, 3))).shape == (3 * 5 + 1, 4 * 5 + 1, 3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -102,81 +97,12 @@ def test_curves_show_each_value_for_training_and_validation() -> None:
     assert colours[0] == colours[1] == to_rgb(figures.FAMILY_COLOURS["vae"]) != colours[2]
 
 
-def test_a_name_without_words_of_its_own_loses_its_underscores() -> None:
-    rows = [{"epoch": 1, "generator_loss": 1.0}]
-    figure = figures.curves(rows, [("nats", ("generator_loss",))], "title")
-    (line,) = figure.axes[0].get_lines()
-    assert line.get_label() == "generator loss, training"
-
-
-def test_one_epoch_has_one_tick_and_ticks_are_whole_numbers() -> None:
-    for epochs in (1, 2, 3, 40):
-        rows = [{"epoch": epoch + 1, "loss": 1.0} for epoch in range(epochs)]
-        (axes,) = figures.curves(rows, [("nats", ("loss",))], "title").axes
-        low, high = axes.get_xlim()
-        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
-        assert all(tick == int(tick) for tick in ticks)
-        assert len(ticks) == epochs if epochs < 4 else 2 < len(ticks) < 12
-
-
-def test_points_of_one_epoch_tell_training_from_validation() -> None:
-    figure = figures.curves(ROWS[:1], [("nats", ("loss",))], "title")
-    markers = {line.get_label(): line.get_marker() for line in figure.axes[0].get_lines()}
-    assert markers == {"loss, training": "o", "loss, validation": "x"}
-
-
-def test_legends_are_outside_of_the_axes() -> None:
-    for figure in (
-        figures.curves(ROWS, [("nats", ("loss", "kl"))], "title", "vae"),
-        figures.histograms({"real": np.zeros(3), "generated": np.ones(3)}, "score", "t", "gan"),
-    ):
-        figure.draw_without_rendering()
-        (axes,) = figure.axes
-        legend, title = axes.get_legend().get_window_extent(), figure.get_suptitle()
-        assert title and not legend.overlaps(axes.get_window_extent())
-        assert legend.y1 <= figure.bbox.y1 and legend.x0 >= figure.bbox.x0
-
-
-def test_lines_against_minutes_have_their_familys_colour_and_their_last_value() -> None:
-    trainings = [
-        figures.Progress("vae-conv", "vae", [1, 3, 9], [2.0, 1.2, 1.1]),
-        figures.Progress("vae", "vae", [2, 4], [1.5, 1.3]),
-        figures.Progress("flow", "flow", [8, 16], [1.25, 1.0]),
-    ]
-    (axes,) = figures.against_minutes(trainings, "bits/dim", largest=1.6).axes
-    lines = axes.get_lines()
-    for line, training in zip(lines, trainings, strict=True):
-        np.testing.assert_array_equal(line.get_xydata().T, [training.minutes, training.values])
-    colours = [to_rgb(line.get_color()) for line in lines]
-    assert colours[0] == to_rgb(figures.FAMILY_COLOURS["vae"]) != colours[1]
-    assert colours[2] == to_rgb(figures.FAMILY_COLOURS["flow"])
-    assert [text.get_text() for text in axes.texts] == ["1.1", "1.3", "1"]
-    assert (axes.get_xscale(), axes.get_ylabel()) == ("log", "bits/dim")
-    # The first value of the first training is above the axes, all that is shown lies within.
-    assert axes.get_ylim()[0] < 1.0 and axes.get_ylim()[1] == pytest.approx(1.6)
-    assert 1 < axes.get_xlim()[0] < 2 and axes.get_xlim()[1] > 16
-
-
 def test_families_have_colours_of_their_own() -> None:
     colours = {figures.family_colour(family) for family in ("vae", "gan", "flow", "classifier")}
     assert len(colours) == 4
     # Always the same for a family of another package, and none of those.
     assert figures.family_colour("ppca") == "#bcbd22"
     assert not colours & {figures.family_colour(name) for name in ("ppca", "diffusion", "")}
-
-
-def test_shades_of_a_colour_differ() -> None:
-    shades = figures._shades("#1f77b4", 6)
-    assert shades[0] == to_rgb("#1f77b4")
-    assert len(set(shades)) == 6
-    assert all(0 <= channel <= 1 for shade in shades for channel in shade)
-
-
-def test_a_grid_has_a_title() -> None:
-    figure = figures.picture(np.zeros((4, 3, 3, 1)), "samples after 2 epochs")
-    (axes,) = figure.axes
-    assert axes.get_title() == "samples after 2 epochs"
-    assert axes.get_images()[0].get_array().shape == (9, 9)
 
 
 def test_words_are_outside_of_a_grid_and_inside_of_its_figure(tmp_path: Path) -> None:
@@ -200,24 +126,6 @@ def test_words_are_outside_of_a_grid_and_inside_of_its_figure(tmp_path: Path) ->
     assert [tick / 10 for tick in axes.get_yticks()] == [0.5, 1.5]
     figures.save_figure(figure, tmp_path / "a.png")
     assert shows_grid(tmp_path / "a.png", figures.image_grid(images, 3))
-
-
-def test_labels_of_small_images_leave_room_for_each_other() -> None:
-    figure = figures.picture(np.zeros((900, 28, 28, 1)), "t", 30, *figures.manifold_axes(30))
-    figure.draw_without_rendering()
-    (axes,) = figure.axes
-    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
-        assert len(labels) > 5
-        extents = [label.get_window_extent() for label in labels]
-        assert not any(a.overlaps(b) for a, b in itertools.pairwise(extents))
-
-
-def test_the_axes_of_the_manifold_are_its_latents() -> None:
-    rows, columns = figures.manifold_axes(4)
-    latents = figures.manifold_latents(4).reshape(4, 4, 2)
-    assert (rows.title, columns.title) == ("second latent", "first latent")
-    assert list(columns.labels) == [f"{value:.2f}" for value in latents[0, :, 0]]
-    assert list(rows.labels) == [f"{value:.2f}" for value in latents[:, 0, 1]]
 
 
 def test_a_failed_write_leaves_the_old_file(

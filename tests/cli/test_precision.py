@@ -17,7 +17,7 @@ def test_a_slow_precision_is_said_once(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(precision, "slowdown", lambda dtype: ratio)
+    monkeypatch.setattr(cpu, "slowdown", lambda dtype: ratio)
     cpu.warn_if_slow.cache_clear()
     flags = ["--data-dir", tiny_data, "--precision", "mixed_bfloat16", "--no-publish"]
     flags += ["--hidden", 4, "--epochs", 1, "--batch-size", 64, "--preset", "mlp"]

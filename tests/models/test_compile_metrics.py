@@ -1,13 +1,11 @@
 """Metrics that the caller passes to `compile`, and what `compile` refuses."""
 
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-import tfgen
 from tests.models.families import FAMILIES, IMAGES, LABELS, classifier, compiled, vae
 from tests.told import fails
 
@@ -59,27 +57,6 @@ def test_metrics_of_a_classifier_compare_labels_with_logits(jit_compile: bool) -
     logits = model.predict(IMAGES, verbose=0)[1]
     top = np.argsort(logits, axis=1)[:, -2:]
     np.testing.assert_allclose(logs["top_2"], np.mean(np.any(top == LABELS[:, None], axis=1)))
-
-
-def test_logged_values_come_first_and_have_their_names_alone() -> None:
-    model = compiled(vae(), metrics=["mse"])
-    first, *_ = model.evaluate(IMAGES, verbose=0)
-    assert first == model.get_metrics_result()["loss"]
-    fails(lambda: compiled(classifier(), metrics=["accuracy"]), "logs accuracy in any case")
-
-
-def test_a_model_with_metrics_is_saved_and_trains_on(tmp_path: Path) -> None:
-    model = compiled(vae(), metrics=["mse"], weighted_metrics=["mae"], run_eagerly=True)
-    model.fit(IMAGES, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = tfgen.load(tmp_path / "model.keras")
-    loaded.run_eagerly = True
-    logs = loaded.evaluate(IMAGES, verbose=0, return_dict=True)
-    assert logs == model.evaluate(IMAGES, verbose=0, return_dict=True)
-    assert set(logs) == {*model.logged, "mse", "mae"}
-    loaded.fit(IMAGES, verbose=0)
-    loaded.compile(run_eagerly=True)
-    assert set(loaded.evaluate(IMAGES, verbose=0, return_dict=True)) == set(model.logged)
 
 
 @pytest.mark.quick

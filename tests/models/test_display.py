@@ -5,17 +5,14 @@ import io
 import re
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfgen import GAN, VAE, Classifier, Flow, Identity, ImageModel
-from tfgen.errors import WorkError
+from tfgen import GAN, VAE, Classifier, Flow, ImageModel
 from tfgen.figures import image_grid
 from tfgen.publishing import export
 from tfgen.publishing.sampler import Sampler
-from tfgen.publishing.served import ServedSampler
 
 pytestmark = pytest.mark.quick
 
@@ -55,13 +52,6 @@ def test_the_summary_shows_each_layer_with_its_shape(
     assert model.networks[0].layers[0].name not in lines[-1]
 
 
-def test_functional_networks_of_the_caller_are_networks() -> None:
-    inputs = keras.Input(SHAPE)
-    encoder = keras.Model(inputs, keras.layers.Dense(6)(keras.layers.Flatten()(inputs)))
-    model = VAE(image_shape=SHAPE, latent_dim=3, hidden=(7,), encoder=encoder)
-    assert model.networks == [encoder, model.decoder]
-
-
 def picture_of(sampler: Any) -> np.ndarray:
     """The pixels of what a notebook shows, without the enlargement."""
     content = re.search(r'src="data:image/png;base64,([^"]+)"', sampler._repr_html_())
@@ -87,23 +77,3 @@ def test_a_notebook_shows_samples_of_a_version_and_of_a_server(tmp_path: Any) ->
     expected = image_grid(version.sample(16, seed=0), 8)
     np.testing.assert_array_equal(picture_of(version), expected)
     assert "faces, version " in version._repr_html_()
-
-
-def test_what_has_no_picture_is_shown_as_text() -> None:
-    assert not hasattr(MODELS["classifier"], "_repr_html_")
-    points = VAE(image_shape=(2,), latent_dim=1, preprocessing=Identity(), likelihood="normal")
-    assert points._repr_html_() is None
-
-    class Silent:
-        address = "nowhere"
-
-        def metadata(self, name: str, version: int | None) -> Any:
-            shape = {"dim": [{"size": "-1"}, {"size": "3"}]}
-            tensor = {"dtype": "DT_FLOAT", "tensor_shape": shape}
-            outputs = {"latents": {"latents": tensor}, "decode": {"images": tensor}}
-            return 1, {key: {"inputs": {}, "outputs": value} for key, value in outputs.items()}
-
-        def predict(self, *arguments: Any) -> Any:
-            raise WorkError("nowhere gave no answer")
-
-    assert ServedSampler(Silent(), "faces")._repr_html_() is None

@@ -88,14 +88,6 @@ def test_prediction_checks_labels() -> None:
         refuses(model, lambda model=model: model.predict((IMAGES, WRONG), verbose=0))
 
 
-def test_a_classifier_predicts_images_with_unknown_labels() -> None:
-    model = compiled(classifier(), jit_compile=True)
-    unknown = tf.data.Dataset.from_tensor_slices((IMAGES, np.full(len(IMAGES), -1))).batch(16)
-    np.testing.assert_allclose(
-        model.predict(unknown, verbose=0)[1], model.predict(IMAGES, verbose=0)[1], atol=1e-6
-    )
-
-
 @pytest.mark.quick
 def test_labels_in_a_column_condition_a_model() -> None:
     model = compiled(vae(num_classes=3), metrics=["mse"], run_eagerly=True)

@@ -1,6 +1,5 @@
 """Saving and loading: `.keras` files, frozen networks under an EMA, early stopping, export."""
 
-import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tests import commands
-from tests.told import fails
 from tfgen import GAN, VAE, Classifier, Flow, ImageModel
 from tfgen.nn.average import MovingAverage
-from tfgen.nn.optimizers import make_adam
 
 SHAPE = (6, 6, 1)
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, *SHAPE)).astype(np.uint8)
@@ -147,25 +144,6 @@ def test_files_of_earlier_versions_have_other_averages() -> None:
 # --- HDF5 -----------------------------------------------------------------------------------
 
 
-@pytest.mark.quick
-def test_hdf5_files_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    model = gan()
-    model.compile(**model.default_optimizers(1e-3))
-    for name in ("g.h5", "g.hdf5"):
-        fails(functools.partial(model.save, tmp_path / name), name, "GAN is saved as .keras")
-    assert not list(tmp_path.iterdir())
-    np.testing.assert_array_equal(reloaded(model, tmp_path).sample(2), model.sample(2))
-
-
-def test_weights_are_saved_with_the_count_of_steps(tmp_path: Path) -> None:
-    model, other = trained(vae(ema_decay=0.9)), vae(ema_decay=0.9, seed=1)
-    other.compile(**other.default_optimizers(1e-2))
-    model.save_weights(tmp_path / "v.weights.h5")
-    other.load_weights(tmp_path / "v.weights.h5")
-    assert int(other.step) == int(model.step) == 2
-    np.testing.assert_array_equal(other.sample(2), model.sample(2))
-
-
 # --- early stopping -------------------------------------------------------------------------
 
 
@@ -197,26 +175,6 @@ def test_early_stopping_rewinds_weights_and_no_count(make: Any) -> None:
 
 
 # --- gradient accumulation ------------------------------------------------------------------
-
-
-@pytest.mark.newest  # with the lowest versions, test_optimizers.py compares the optimizers
-def test_a_gan_accumulates_gradients_as_with_keras_own_adam(tmp_path: Path) -> None:
-    def play(kind: Any, model: ImageModel | None = None) -> ImageModel:
-        if model is None:
-            model = GAN(image_shape=SHAPE, latent_dim=3)
-            optimizers = [kind(2**-7, 0.5, 0.875, gradient_accumulation_steps=2) for _ in range(2)]
-            model.compile(*optimizers)
-        model.fit(IMAGES, batch_size=4, shuffle=False, verbose=0)
-        return model
-
-    ours, expected = play(type(make_adam(1.0))), play(keras.optimizers.Adam)
-    for weight, reference in zip(ours.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_allclose(weight, reference, rtol=1e-4, atol=1e-5)
-    loaded = reloaded(ours, tmp_path)
-    for model in (ours, loaded):
-        play(None, model)
-    for weight, reference in zip(loaded.get_weights(), ours.get_weights(), strict=True):
-        np.testing.assert_array_equal(weight, reference)
 
 
 # --- export ---------------------------------------------------------------------------------
@@ -263,19 +221,3 @@ assert not [module for module in sys.modules if module.startswith("tfgen")]
         assert outputs["images"].dtype == np.float32
         expected = models["vae"].sample(seeds=[0, 1, 2])
         np.testing.assert_allclose(outputs["images"], expected, atol=2e-2)  # of bfloat16
-
-
-@pytest.mark.quick
-def test_what_export_cannot_do_is_refused(tmp_path: Path) -> None:
-    model = vae()
-    path = tmp_path / "exported"
-    fails(lambda: model.export(path, format="onnx"), "'onnx'", "'tf_saved_model'")
-    fails(lambda: model.export(path, input_signature=[]), "no input_signature", "signatures()")
-    assert not path.exists()
-    (path / "thesis").mkdir(parents=True)
-    fails(lambda: model.export(path), f"{path} exists and is no SavedModel")
-    (path / "thesis").rmdir()
-    for _ in range(2):  # an empty folder, and an earlier export
-        model.export(path)
-        assert set(tf.saved_model.load(str(path)).signatures) >= {"sample", "decode"}
-    assert [child.name for child in tmp_path.iterdir()] == ["exported"]

@@ -11,8 +11,6 @@ from tests.told import fails
 from tfgen import GAN, VAE, Classifier, Flow
 from tfgen.testing import images_of
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "python.md"
-
 CONVOLUTIONAL = {"image_shape": (8, 8, 1), "architecture": "convolutional", "channels": 2}
 FAMILIES: dict[str, tuple[type, dict[str, Any]]] = {
     "vae": (VAE, {"image_shape": (4, 4, 1), "latent_dim": 2, "hidden": (4,), "ema_decay": 0.9}),
@@ -64,21 +62,3 @@ def test_a_verb_works_or_is_refused(
     else:
         fails(lambda: function(case), *parts)
         assert not list(tmp_path.iterdir())
-
-
-def table() -> str:
-    """The two tables of docs/python.md: what works for all families, and what is refused."""
-    lines = ["| | works for every family |", "|---|---|"]
-    for group, functions in verbs.VERBS.items():
-        working = [verb for verb in functions if verb not in verbs.REFUSALS]
-        lines.append(f"| {group} | {', '.join(working)} |")
-    lines += ["", "| refused | by |", "|---|---|"]
-    for verb, refusing in verbs.REFUSALS.items():
-        names = [family.__name__ for family in refusing]
-        lines.append(f"| {verb} | {', '.join(names)} |")
-    return "\n".join(lines)
-
-
-@pytest.mark.quick
-def test_the_tables_of_the_document_are_these() -> None:
-    assert table() in DOCUMENT.read_text(encoding="utf-8")

@@ -22,7 +22,6 @@ from tfgen.nn import cores, cpu
 from tfgen.nn.cpu import Dense, JoinedTape
 from tfgen.nn.layers import Upsampling
 from tfgen.nn.optimizers import Schedule
-from tfgen.random import BatchNoise
 
 # --- the dense layer ----------------------------------------------------------------------
 
@@ -60,12 +59,6 @@ def test_the_dense_layer_is_keras_own(use_bias: bool) -> None:
     for array, reference in zip(ours, expected, strict=True):
         # Float32's rounding of 32 terms, through two layers and two derivatives.
         assert_close(array, reference, rtol=1e-5)
-
-
-def test_the_dense_layer_computes_in_half_precision_under_such_a_policy() -> None:
-    layer = Dense(4, dtype="mixed_bfloat16")
-    assert layer(normal(2, 3)).dtype == tf.bfloat16
-    assert layer.kernel.dtype == "float32"
 
 
 # Stands for the gradient of our dense layer in `operations`. The sum over replicas in Keras's
@@ -118,23 +111,6 @@ def test_a_joined_tape_has_the_gradients_of_a_plain_one() -> None:
     assert len(transposed) == 2
 
 
-@pytest.mark.quick
-def test_a_kernel_gets_the_gradients_of_both_the_data_and_its_regularizer() -> None:
-    layer = Dense(3, kernel_regularizer=keras.regularizers.L2(0.1))
-    inputs = normal(5, 4)
-    layer(inputs)
-
-    def gradients(tape: tf.GradientTape) -> list[tf.Tensor]:
-        with tape:
-            loss = tf.reduce_sum(tf.square(layer(inputs))) + layer.losses[0]
-        gradients: list[tf.Tensor] = tape.gradient(loss, layer.trainable_variables)
-        return gradients
-
-    expected = gradients(tf.GradientTape())
-    for gradient, reference in zip(gradients(JoinedTape()), expected, strict=True):
-        assert_close(gradient, reference, 1e-6)
-
-
 # --- convolutions -------------------------------------------------------------------------
 
 
@@ -164,52 +140,7 @@ def test_an_upsampling_for_inference_is_keras_transposed_convolution(
     assert (loaded.filters, loaded.kernel_size, loaded.strides) == (filters, (4, 4), (2, 2))
 
 
-@pytest.mark.quick
-@pytest.mark.parametrize("changed", [{"kernel_size": 5}, {"padding": "valid"}, {"use_bias": False}])
-def test_another_transposed_convolution_stays_as_it_is(changed: dict[str, Any]) -> None:
-    layer = Upsampling(2, **changed)
-    x = normal(2, 5, 3, 7)
-    expected = layer(x)
-    with cpu.inference():
-        np.testing.assert_array_equal(tf.function(layer)(x), expected)
-
-
-@pytest.mark.quick
-def test_an_upsampling_of_unknown_sides_is_keras_own() -> None:
-    layer, x = Upsampling(1), normal(2, 5, 3, 7)
-    expected = layer(x)
-    call = tf.function(layer, input_signature=[tf.TensorSpec([None, None, None, 7])])
-    with cpu.inference():
-        np.testing.assert_array_equal(call(x), expected)
-
-
 # --- side by side ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("size", [1, 2, 7, 16])
-def test_halves_draw_the_same_noise_with_and_without_speedups(size: int, known: bool) -> None:
-    noise, images = BatchNoise(tf.constant([3, 4])), tf.range(size)
-
-    def draw(noise: BatchNoise, images: tf.Tensor, missing: None) -> dict[str, tf.Tensor]:
-        assert missing is None
-        n = tf.shape(images)[0]
-        uniform = noise.uniform(n, (2, 3), 1, "float64")
-        return {"images": images, "uniform": uniform, "normal": noise.normal(n, (2,), 2)}
-
-    def both(images: tf.Tensor) -> list[dict[str, tf.Tensor]]:
-        results = []
-        for enabled in (True, False):
-            with cores.speedups(enabled):
-                results.append(cpu.side_by_side(draw, noise, images, None))
-        return results
-
-    traced = tf.function(both, input_signature=[tf.TensorSpec([size if known else None], tf.int32)])
-    with_speedups, without = traced(images)
-    np.testing.assert_array_equal(with_speedups["images"], images)
-    assert len(np.unique(with_speedups["normal"])) == 2 * size
-    for name, values in with_speedups.items():
-        np.testing.assert_array_equal(values, without[name])
 
 
 # --- the switch -----------------------------------------------------------------------------
@@ -292,18 +223,6 @@ def test_the_switch_changes_training_by_rounding_alone(name: str) -> None:
         np.testing.assert_allclose(array, reference, rtol=0, atol=1e-9 * scale)
 
 
-@pytest.mark.newest
-@pytest.mark.parametrize("name", MODELS)
-def test_the_switch_changes_the_first_loss_by_rounding_alone_in_float32(name: str) -> None:
-    logs = []
-    batch = next(batches((16,)))
-    for enabled in (True, False):
-        with model_of(name, enabled, run_eagerly=True) as model:
-            logs.append(model.train_on_batch(*batch, return_dict=True))
-    # Float32 rounds sums of some hundred terms at 1e-6 of their size.
-    assert logs[0] == pytest.approx(logs[1], rel=1e-5, abs=1e-5)
-
-
 def exported(model: Any) -> dict[str, np.ndarray]:
     """The outputs of all signatures, traced as for an export."""
     inputs, outputs = model.example_inputs(5), {}
@@ -331,54 +250,6 @@ def test_the_switch_changes_an_export_by_rounding_alone(name: str) -> None:
             assert changed.max() <= 1 and changed.mean() < 1e-3
         else:
             assert_close(array, reference, rtol=1e-6)
-
-
-# Of gradients with norm 5; one variable has none.
-@pytest.mark.filterwarnings("ignore:Gradients do not exist")
-@pytest.mark.parametrize("limit", [None, 10.0, 5.0, 1.0])
-def test_adam_clips_alike_with_and_without_speedups(limit: float | None) -> None:
-    results = []
-    for enabled in (True, False):
-        variables = [keras.Variable(np.ones(2), dtype="float64") for _ in range(3)]
-        optimizer = cpu.Adam(0.1, global_clipnorm=limit, **EXACT)
-        optimizer.build(variables)
-        first, last = (tf.constant(values, tf.float64) for values in ([3.0, 0.0], [0.0, -4.0]))
-        with cores.speedups(enabled):
-            for _ in range(3):
-                optimizer.apply([first, None, last], variables)
-        results.append([v.numpy() for v in (*variables, *optimizer.variables)])
-    # Keras holds the learning rate and ε in float32.
-    for array, reference in zip(*results, strict=True):
-        np.testing.assert_allclose(array, reference, rtol=1e-7)
-
-
-def step_operations(name: str, enabled: bool) -> set[str]:
-    """The types of all operations of a training step."""
-    with model_of(name, enabled) as model:
-        images = tf.TensorSpec([16, *SHAPE], tf.uint8)
-        return operations(tf.function(model.train_step, autograph=False), images)
-
-
-OURS = {"ResourceApplyAdam", CUSTOM_GRADIENT}
-
-
-@pytest.mark.newest
-@pytest.mark.parametrize("name", ["vae", "gan-hinge", "flow"])
-def test_without_speedups_no_operation_of_theirs_is_in_a_step(name: str) -> None:
-    assert step_operations(name, True) >= OURS
-    assert not step_operations(name, False) & OURS
-
-
-@pytest.mark.quick
-def test_the_switch_is_restored() -> None:
-    before = cores.enabled()
-    with cores.speedups(False):
-        with cores.speedups(True):
-            assert cores.enabled()
-        assert not cores.enabled()
-    with pytest.raises(ZeroDivisionError), cores.speedups(False):
-        raise ZeroDivisionError
-    assert cores.enabled() == before
 
 
 @pytest.mark.newest

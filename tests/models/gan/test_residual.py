@@ -49,12 +49,6 @@ def test_the_leaky_relu_has_the_gradients_of_max() -> None:
 
 
 @pytest.mark.quick
-def test_channels_double_up_to_eight_times() -> None:
-    assert widths(6, 5) == [3, 6, 12, 24, 48, 48]
-    assert widths(1, 1) == [1, 1]
-
-
-@pytest.mark.quick
 @pytest.mark.parametrize("architecture", ["convolutional", "residual"])
 @pytest.mark.parametrize(
     ("shape", "halvings", "smallest"),

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,10 +10,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tests import commands
 from tests.models.vae.test_vae import noise
-from tests.told import fails
-from tfgen import VAE, Pixels, SymmetricPixels
+from tfgen import VAE, SymmetricPixels
 from tfgen.models.vae.logistic_mixture import LogisticMixture, outputs_per_pixel
 from tfgen.random import BatchNoise
 
@@ -63,12 +60,6 @@ def probabilities(
                     p *= (1.0 if place[channel] == levels - 1 else high) - low
                 result[index][place] += p
     return result
-
-
-def test_a_grey_pixels_probabilities_sum_to_one() -> None:
-    mixture = LogisticMixture.from_outputs(tf.constant(outputs(1, 3, 200)), 1, 3)
-    log_prob = mixture.log_prob(BYTES.reshape(256, 1, 1, 1, 1))
-    np.testing.assert_allclose(np.exp(log_prob).sum(axis=0), 1, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("channels", "levels"), [(1, 256), (2, 8), (3, 8)])
@@ -131,19 +122,6 @@ def test_gradients_are_the_finite_differences() -> None:
     np.testing.assert_allclose(
         np.ravel(tape.gradient(result, tensor)), slopes, rtol=1e-5, atol=1e-9
     )
-
-
-def test_samples_have_the_probabilities() -> None:
-    parameters = outputs(2, 2, 2, spread=1.0)
-    mixture = LogisticMixture.from_outputs(tf.constant(parameters), 2, 2, levels=4)
-    samples = mixture.sample(20_000, seed=(0, 1)).numpy()
-    assert samples.shape == (20_000, 2, 1, 1, 2)
-    places = np.rint((samples + 1) * 1.5).astype(int)
-    for index, expected in enumerate(probabilities(parameters, 2, 2, 4)):
-        counts = np.zeros((4, 4))
-        np.add.at(counts, tuple(places[:, index, 0, 0].T), 1)
-        errors = np.sqrt(expected * (1 - expected) / 20_000) + 1e-5
-        assert np.all(np.abs(counts / 20_000 - expected) < 4 * errors)
 
 
 def test_the_mean_of_a_grey_pixel_is_within_half_a_level() -> None:
@@ -270,52 +248,3 @@ def test_bounds_stay_below_the_integral_and_reach_it() -> None:
     events = tf.constant(every_byte[::51] / 127.5 - 1)
     many = vae.importance_weighted(events, noise(6), None, 6000, training=True).bound()
     np.testing.assert_allclose(many, np.log(probability[::51]), atol=0.05)
-
-
-def test_one_sample_at_a_time_gives_what_all_at_once_give() -> None:
-    vae = VAE(image_shape=(4, 4, 3), latent_dim=2, hidden=(8,), num_classes=3, **OF_BYTES)
-    images = np.random.default_rng(1).integers(0, 256, (5, 4, 4, 3)).astype(np.uint8)
-    events = vae.preprocessing.events(tf.constant(images), noise(5))
-    one_hot = vae.one_hot(np.arange(5) % 3)
-    several, at_once = (
-        vae.importance_weighted(events, noise(5), one_hot, 4, training=training).bound()
-        for training in (False, True)
-    )
-    np.testing.assert_allclose(several, at_once, rtol=1e-6)
-
-
-def test_a_bytes_vae_says_so() -> None:
-    vae = VAE(image_shape=(4, 4, 1), latent_dim=2, hidden=(8,), **OF_BYTES)
-    assert vae.describe_events() == "bytes"
-    assert vae.logged == ("loss", "reconstruction", "kl", "bits_per_dim")
-    assert isinstance(vae.preprocessing, SymmetricPixels)
-    images = vae.decode(vae.latents(np.arange(3)))
-    assert images.shape == (3, 4, 4, 1)
-    assert 0 <= images.numpy().min() <= images.numpy().max() <= 1
-
-
-def test_a_decoder_of_the_caller_has_the_mixtures_outputs() -> None:
-    def decoder(last: int) -> keras.Sequential:
-        layers = [keras.layers.Dense(16 * last), keras.layers.Reshape((4, 4, last))]
-        return keras.Sequential([keras.Input((2,)), *layers])
-
-    fields = {"image_shape": (4, 4, 3), "latent_dim": 2, "hidden": (8,), **OF_BYTES}
-    assert VAE(decoder=decoder(20), **fields).sample(2).shape == (2, 4, 4, 3)
-    fails(lambda: VAE(decoder=decoder(3), **fields), "to [B, 4, 4, 20]", "gives [B, 4, 4, 3]")
-    fails(lambda: VAE(**{**fields, "image_shape": (4,)}), "events of size 4 are not images")
-    fails(lambda: VAE(preprocessing=Pixels("none"), **fields), "which Pixels does not give")
-
-
-def test_a_likelihood_that_does_not_suit_the_binarization_is_refused_before_any_data(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for flags, words in (
-        (["--likelihood", "logistic_mixture"], "it needs binarization none"),
-        (["--binarization", "none"], "it needs binarization dynamic or threshold"),
-    ):
-        nowhere = ["--dataset", "nosuch", "--data-dir", str(tmp_path / "none")]
-        assert commands.main("train", ["vae", "--preset", "mlp", *nowhere, *flags]) == 2
-        error = capfd.readouterr().err
-        assert words in error
-        assert "--likelihood logistic_mixture --binarization none" in error
-        assert "--likelihood bernoulli --binarization dynamic" in error

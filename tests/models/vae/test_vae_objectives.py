@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.vae.test_vae import linear_gaussian, noise
-from tests.told import fails
-from tfgen import VAE, Pixels, registry
+from tests.models.vae.test_vae import linear_gaussian
+from tfgen import VAE, Pixels
 from tfgen.models.vae.bounds import POSTERIOR
-from tfgen.models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.newest
 
@@ -35,28 +33,6 @@ def test_loss_is_the_exact_log_prob_with_the_exact_posterior(samples: int) -> No
         vae.evaluate(x, verbose=0, return_dict=True)["loss"], expected, rtol=1e-6
     )
     np.testing.assert_allclose(vae.train_on_batch(x, return_dict=True)["loss"], expected, rtol=1e-6)
-
-
-def test_one_importance_sample_gives_the_elbo_in_expectation() -> None:
-    vae, exact, x = linear_gaussian(encoder_error=0.5)
-    draws = 4000
-    events = tf.repeat(tf.constant(x[:1]), draws, axis=0)
-    bound = vae.importance_weighted(events, noise(draws)).bound().numpy()
-    # Its KL is sampled, the ELBO's is not. log p(x) is shift² / (2 s²) above both, s² = 1 / (1 +
-    # w·w).
-    expected = exact.log_prob(x[0]).numpy() - 0.5**2 / 2 * (1 + 6.09)
-    np.testing.assert_allclose(bound.mean(), expected, atol=4 * bound.std() / np.sqrt(draws))
-    elbo = vae.elbo(events, noise(draws)).elbo.numpy()
-    assert np.all(bound != elbo)
-
-
-def test_more_samples_of_the_elbo_scatter_less_about_the_same_mean() -> None:
-    vae, _, x = linear_gaussian(encoder_error=0.5)
-    draws = 4000
-    events = tf.repeat(tf.constant(x[:1]), draws, axis=0)
-    one, many = (vae.elbo(events, noise(draws), samples=k).elbo.numpy() for k in (1, 9))
-    np.testing.assert_allclose(many.std(), one.std() / 3, rtol=0.05)
-    np.testing.assert_allclose(many.mean(), one.mean(), atol=4 * one.std() / np.sqrt(draws))
 
 
 def formula(
@@ -201,70 +177,3 @@ def test_evaluation_and_sampling_use_the_average(images: np.ndarray) -> None:
 
 
 # --- configurations ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "silu", "tanh"])
-def test_hidden_layers_have_the_activation(activation: str) -> None:
-    vae = small(activation=activation)
-    x = np.random.default_rng(0).normal(size=(2, 6, 6, 1)).astype(np.float32)
-    kernel, bias, *last = vae.encoder.get_weights()
-    hidden = x.reshape(2, 36) @ kernel + bias
-    bent = {
-        "relu": np.maximum(hidden, 0),
-        "leaky_relu": np.maximum(hidden, 0.2 * hidden),
-        "silu": hidden / (1 + np.exp(-hidden)),
-        "tanh": np.tanh(hidden),
-    }[activation]
-    np.testing.assert_allclose(vae.encoder(x), bent @ last[0] + last[1], rtol=1e-4, atol=1e-5)
-
-
-def test_new_fields_come_back_from_a_file(tmp_path) -> None:
-    config = {
-        "objective": "iwae",
-        "importance_samples": 2,
-        "kl_warmup_steps": 7,
-        "activation": "tanh",
-    }
-    vae = small(**config, ema_decay=0.5)
-    vae.save(tmp_path / "v.keras")
-    loaded = keras.saving.load_model(tmp_path / "v.keras")
-    assert loaded.config == vae.config
-    assert {**config, "ema_decay": 0.5}.items() <= loaded.get_config().items()
-
-
-def test_presets_of_one_shape_share_a_name() -> None:
-    presets = registry.family("vae").presets
-    names = {
-        name: registry.default_name("vae", "mnist", preset.model)
-        for name, preset in presets.items()
-    }
-    fifty = dict.fromkeys(("long", "iwae"), "vae-50d")
-    of_bytes = {"images": "vae-128d", "bytes": "vae-64d"}
-    other = {"conv": "vae", "hierarchical": "vae-hierarchical"}
-    assert names == {"mlp": "vae", "mlp-2d": "vae-2d", **other, **fifty, **of_bytes}
-
-
-@pytest.mark.parametrize(
-    ("wrong", "parts"),
-    [
-        ({"objective": "iwea"}, ("objective = 'iwea'", "did you mean 'iwae'")),
-        ({"importance_samples": 0}, ("importance_samples = 0 is too small; the least is 1",)),
-        ({"kl_warmup_steps": -1}, ("kl_warmup_steps = -1 is too small",)),
-        ({"architecture": "conv"}, ("architecture = 'conv'", "convolutional")),
-        ({"channels": 0}, ("channels = 0 is too small",)),
-        ({"blocks": -1}, ("blocks = -1 is too small",)),
-        ({"activation": "rely"}, ("activation = 'rely'", "did you mean 'relu'")),
-        ({"ema_decay": 1.5}, ("ema_decay = 1.5 is too large; the most is 1",)),
-    ],
-)
-def test_wrong_configurations_are_refused(wrong: dict, parts: tuple[str, ...]) -> None:
-    fails(lambda: VAEConfig(**wrong), *parts)
-    fails(lambda: small(**wrong), *parts)
-
-
-def test_an_unknown_argument_is_refused() -> None:
-    fails(
-        lambda: small(importance_sample=2),
-        "no field 'importance_sample'",
-        "mean 'importance_samples'",
-    )
