@@ -417,18 +417,23 @@ class ImageModel(keras_private.Model):
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.fit`, in which arrays of images without labels keep their sample weights.
 
-        Calls `before_fit(x, y)` first. Without labels, `evaluate` ignores sample weights, as that
-        of Keras does.
+        Calls `before_fit(x, y)` first, and `after_fit()` at the end. `evaluate` ignores the sample
+        weights of arrays without labels, as that of Keras does.
         """
         self.before_fit(x, y)
         call = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
         is_weighted = call.arguments.get("sample_weight") is not None and hasattr(x, "shape")
         if y is None and is_weighted and not self.num_classes:
             call.arguments["y"] = np.zeros(len(x), np.int32)  # which the model ignores
-        return super().fit(*call.args, **call.kwargs)
+        history = super().fit(*call.args, **call.kwargs)
+        self.after_fit()
+        return history
 
     def before_fit(self, x: Any, y: Any) -> None:
         """What a family does with the arguments of `fit` before the first step; nothing here."""
+
+    def after_fit(self) -> None:
+        """What a family does after the last step of `fit`; nothing here."""
 
     def reduce_loss(
         self,

@@ -190,36 +190,11 @@ class JoinedTape(tf.GradientTape):
 # --- convolutions -----------------------------------------------------------------------
 
 
-def for_inference() -> bool:
-    """Whether layers may use kernels that lack a gradient or have a slow one."""
-    return enabled() and _INFERENCE.get()
-
-
-def convolve_halves(
-    inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Convolves with each half of a kernel's filters, with stride 1 and the padding `same`.
-
-    Splitting the output of one convolution would copy it.
-
-    Args:
-        inputs: `[B, H, W, C]`.
-        kernel: `[h, w, C, 2 filters]`.
-        bias: `[2 filters]`.
-
-    Returns:
-        Two tensors `[B, H, W, filters]`.
-    """
-    first, second = (
-        tf.nn.bias_add(tf.nn.conv2d(inputs, half, 1, "SAME"), half_of_bias)
-        for half, half_of_bias in zip(tf.split(kernel, 2, -1), tf.split(bias, 2), strict=True)
-    )
-    return first, second
-
-
 def has_fast_upsampling(filters: int, input_shape: tf.TensorShape) -> bool:
     """Whether `upsample` may be used, and is faster than a transposed convolution."""
-    return for_inference() and filters < _MANY_CHANNELS and None not in input_shape[1:]
+    return (
+        enabled() and _INFERENCE.get() and filters < _MANY_CHANNELS and None not in input_shape[1:]
+    )
 
 
 def upsample(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:

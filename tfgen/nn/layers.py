@@ -88,7 +88,8 @@ class Upsampling(keras.layers.Conv2DTranspose):
         fast = cpu.has_fast_upsampling(self.filters, inputs.shape)
         if not (fast and plain and self.use_bias):
             return super().call(inputs)
-        return self.activation(cpu.upsample(inputs, *_weights(self, inputs.dtype)))
+        weights = (tf.cast(tf.convert_to_tensor(w), inputs.dtype) for w in (self.kernel, self.bias))
+        return self.activation(cpu.upsample(inputs, *weights))
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -128,10 +129,7 @@ class GatedResidual(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """`[B, H, W, C] → [B, H, W, C]`."""
         hidden = tf.nn.relu(self.inner(tf.nn.relu(inputs)))
-        if cpu.for_inference():
-            value, gate = cpu.convolve_halves(hidden, *_weights(self.outer, hidden.dtype))
-        else:
-            value, gate = tf.split(self.outer(hidden), 2, axis=-1)
+        value, gate = tf.split(self.outer(hidden), 2, axis=-1)
         return inputs + value * tf.sigmoid(gate)
 
     def get_config(self) -> dict[str, Any]:
@@ -221,11 +219,6 @@ def _sixteen_bits(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     )
     halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])
     return tf.cast(tf.reshape(halves[:size], shape), tf.int32)
-
-
-def _weights(layer: keras.layers.Layer, dtype: tf.DType) -> list[tf.Tensor]:
-    """Kernel and bias of a layer, in the dtype in which it computes."""
-    return [tf.cast(tf.convert_to_tensor(weight), dtype) for weight in (layer.kernel, layer.bias)]
 
 
 def _state(layer: keras.layers.Layer, name: str, shape: tuple, dtype: str, initializer: Any) -> Any:

@@ -122,7 +122,7 @@ def test_sample_weights_multiply_the_real_term_of_each_pack() -> None:
     of_packs = np.array([6.0, 0.0, 8.0])
     wanted = of_packs * real_term + fake_term
     np.testing.assert_allclose(weighted["discriminator_loss"], wanted, rtol=1e-5)
-    logs = model._log_game(values, tf.constant(weights), None)
+    logs = model._log_game(values, tf.constant(weights))
     wanted = np.average(values["real_score"], weights=of_packs)
     np.testing.assert_allclose(logs["real_score"], wanted, rtol=1e-5)
     np.testing.assert_allclose(logs["fake_score"], np.mean(values["fake_score"]), rtol=1e-5)

@@ -4,7 +4,7 @@ Each takes a `Case` and fails if the model does not do what Keras promises. `REF
 that a family refuses.
 """
 
-from tests.models.verbs import callbacks, compiling, data, saving
+from tests.models.verbs import compiling, data, saving
 from tests.models.verbs.case import Case as Case
 from tests.models.verbs.case import Verb as Verb
 from tfgen import GAN, VAE, Classifier, Flow
@@ -38,13 +38,8 @@ VERBS: dict[str, dict[str, Verb]] = {
         "`gradient_accumulation_steps`": compiling.optimizers_accumulate,
         compiling.OPTIMIZER_NAMES: compiling.train_with_each,
     },
-    "callbacks": {
-        "`EarlyStopping`": callbacks.early_stopping,
-        callbacks.CALLBACK_NAMES: callbacks.call_back,
-    },
     "saving and copying": {
         "`save` as `.keras`, and `load_model`": saving.save_and_load,
-        "`save` as `.h5`": saving.save_h5,
         "`save_weights` and `load_weights`": saving.save_weights,
         "`get_weights` and `set_weights`": saving.set_weights,
         "`export`": saving.export,
@@ -63,5 +58,4 @@ ALL = (VAE, GAN, Flow, Classifier)
 REFUSALS: dict[str, dict[type, tuple[str, ...]]] = {
     "`loss` in `compile`": dict.fromkeys(ALL, ("loss",)),
     "`metrics` in `compile`": dict.fromkeys((GAN, Flow), ("metrics",)),
-    "`save` as `.h5`": dict.fromkeys(ALL, (".h5", ".keras")),
 }

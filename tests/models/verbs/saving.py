@@ -22,10 +22,6 @@ def save_and_load(case: Case) -> None:
     assert_same(loaded, model)
 
 
-def save_h5(case: Case) -> None:
-    case.model().save(case.folder / "model.h5")
-
-
 def save_weights(case: Case) -> None:
     model, twin = case.model(), case.model()
     case.fit(model)

@@ -244,11 +244,6 @@ class GAN(GenerativeModel):
                 "discriminator_optimizer=…)"
             )
         optimizer = keras.optimizers.get(discriminator_optimizer)
-        if getattr(optimizer, "use_ema", False):
-            raise ValueError(
-                "a GAN's optimizers take no use_ema, which Keras applies to one optimizer alone; "
-                "pass ema_decay to the GAN"
-            )
         if optimizer is generator_optimizer:
             raise ValueError(
                 "both networks got the same optimizer object; each network needs its own"
@@ -291,6 +286,12 @@ class GAN(GenerativeModel):
             "generator_optimizer": self.optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
         }
+
+    def after_fit(self) -> None:
+        """Ends training of the discriminator, as Keras ends that of the generator."""
+        optimizer = self.discriminator_optimizer
+        if int(optimizer.iterations.numpy()):  # else `use_ema` has no average
+            optimizer.finalize_variable_values(self.discriminator.trainable_variables)
 
     # --- training -----------------------------------------------------------------------
 
