@@ -25,7 +25,6 @@ from tfgen.publishing import export
 pytestmark = pytest.mark.newest
 
 PACKAGE = commands.ROOT / "examples" / "tfgen-ppca"
-DOCUMENT = commands.ROOT / "docs" / "extending.md"
 EPOCHS, LATENTS = 2, 3
 
 
@@ -118,17 +117,6 @@ def test_training_logs_and_publishes(environment: Environment) -> None:
     assert (environment.folder / "saved_models" / "ppca" / "2" / "manifest.json").is_file()
 
 
-@pytest.mark.usefixtures("compared")
-def test_sampling(environment: Environment) -> None:
-    with np.load(environment.folder / "samples.npz") as samples:
-        images = samples["images"]
-    # The version opens where the package is not installed, too.
-    version = tfgen.load(environment.folder / "saved_models" / "ppca" / "2")
-    assert version.latent_dim == LATENTS
-    # A byte may round to its neighbour.
-    np.testing.assert_allclose(images, version.sample(5), atol=1.001 / 255)
-
-
 def test_evaluation_judges_samples_and_likelihood(environment: Environment, compared: str) -> None:
     evaluation = json.loads((environment.folder / "run" / "evaluation.json").read_text())
     assert evaluation["family"] == "ppca"
@@ -156,17 +144,3 @@ def test_the_tests_of_the_package(environment: Environment) -> None:
     tests = environment.packages.with_name("source") / "tests"
     report = environment.python("-m", "pytest", "-q", "-p", "no:cacheprovider", tests)
     assert re.search(r"\n2\d passed", report), report
-
-
-@pytest.mark.quick
-def test_the_document_shows_the_code_of_the_package() -> None:
-    text = DOCUMENT.read_text()
-    blocks = re.findall(r"<!-- code of (\S+) -->\n```\w+\n(.*?)```\n", text, re.S)
-    assert {path for path, _ in blocks} == {
-        "pyproject.toml",
-        "tfgen_ppca/config.py",
-        "tfgen_ppca/model.py",
-        "tests/test_ppca.py",
-    }
-    for path, code in blocks:
-        assert code in (PACKAGE / path).read_text(), f"{path} does not have:\n{code}"

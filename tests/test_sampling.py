@@ -139,28 +139,6 @@ def test_without_labels_image_i_has_class_i_mod_k(
         assert not np.allclose(shifted, images, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", PUBLISHED)
-def test_batches_change_nothing_and_show_their_progress(samplers: Samplers, kind: str) -> None:
-    from contextlib import nullcontext
-
-    sampler = samplers.open("vae-conditional", kind)
-    expected = [sampler.sample(7), sampler.decode(sampler.latents(image_seeds(1, 7)))]
-    shown: list[tuple[str, int]] = []
-
-    def track(parts: Any, title: str) -> Any:
-        shown.append((title, len(parts)))
-        return nullcontext(parts)
-
-    try:
-        sampler.batch_size, sampler.track = 3, track
-        answers = [sampler.sample(7), sampler.decode(sampler.latents(image_seeds(1, 7)))]
-    finally:
-        del sampler.batch_size, sampler.track
-    for answer, images in zip(answers, expected, strict=True):
-        assert_close(answer, images)
-    assert shown == [("latents", 3), ("decode", 3)]
-
-
 # --- encode and log_prob ------------------------------------------------------------------
 
 
@@ -200,50 +178,11 @@ def test_encode_and_log_prob(samplers: Samplers, name: str, kind: str) -> None:
 Request = Callable[[Any], Any]
 # Every request is wrong for the model; the message is written once.
 WRONG: dict[str, tuple[list[str], Request, str]] = {
-    "label too large": (CONDITIONAL, lambda s: s.sample(2, labels=3), "label 3 is out of range"),
-    "label negative": (CONDITIONAL, lambda s: s.sample(2, labels=-1), "classes 0…2"),
-    "one of the labels": (CONDITIONAL, lambda s: s.sample(2, labels=[0, 3]), "labels 0…3 are out"),
-    "too many labels": (CONDITIONAL, lambda s: s.sample(2, labels=[0, 1, 2]), "pass 2 integers"),
-    "labels are no integers": (CONDITIONAL, lambda s: s.sample(1, labels=[0.5]), "float64[1]"),
-    "labels of no classes": (UNCONDITIONAL, lambda s: s.sample(2, labels=0), "not conditional"),
-    "too many labels to decode": (
-        CONDITIONAL,
-        lambda s: s.decode(s.latents(SEEDS), [0, 1]),
-        "labels are int64[2]; pass 4 integers, or one for all",
-    ),
-    "label to decode": (CONDITIONAL, lambda s: s.decode(s.latents(SEEDS), 7), "label 7 is out of"),
-    "label to decode of none": (
-        UNCONDITIONAL,
-        lambda s: s.decode(s.latents(SEEDS), 0),
-        "not conditional: it takes no labels",
-    ),
-    "n negative": (list(MODELS), lambda s: s.sample(-1), "n = -1 is too small; the least is 0"),
     "seeds are no integers": (list(MODELS), lambda s: s.sample(seeds=[0.5]), "pass one integer"),
-    "seeds too large": (list(MODELS), lambda s: s.sample(seeds=[2**31]), "fit into 32 bits"),
-    "no label of an image": (
-        ["vae-conditional"],
-        lambda s: s.encode(IMAGES),
-        "the model is conditional: pass labels 0…2",
-    ),
     "no label for log_prob": (
         ["vae-conditional"],
         lambda s: s.log_prob(IMAGES),
         "the model is conditional: pass labels 0…2",
-    ),
-    "too many labels of images": (
-        ["vae-conditional"],
-        lambda s: s.encode(IMAGES, labels=[0, 1]),
-        "pass 4 integers, or one for all",
-    ),
-    "label of an image": (
-        ["vae-conditional"],
-        lambda s: s.log_prob(IMAGES, labels=3),
-        "label 3 is out of range",
-    ),
-    "labels of unconditional images": (
-        ["vae"],
-        lambda s: s.log_prob(IMAGES, labels=0),
-        "not conditional: it takes no labels",
     ),
     "too few seeds of images": (
         ["vae", "flow"],

@@ -60,7 +60,8 @@ SUBMODULES: dict[str, tuple[str, ...]] = {
     "nn": (
         "average.MovingAverage",
         "blocks.dense_network",
-        *(f"layers.{name}" for name in ("Dropout", "BatchNormalization", "GatedResidual")),
+        "keras_private.BatchNormalization",
+        *(f"layers.{name}" for name in ("Dropout", "GatedResidual")),
         *(f"layers.{name}" for name in ("Upsampling", "SpectralNormalization")),
         "optimizers.Schedule",
         "replicas.cond",

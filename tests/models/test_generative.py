@@ -1,19 +1,16 @@
 """What all generative families share: labels, seeds of noise, what a likelihood is of."""
 
-import functools
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.told import fails
 from tfgen import GAN, VAE, Flow, Identity
 
 pytestmark = pytest.mark.quick
 
 SHAPE = (6, 6, 1)
-IMAGES = np.random.default_rng(0).integers(0, 256, (4, *SHAPE)).astype(np.uint8)
 
 
 def vae(**fields: Any) -> VAE:
@@ -21,18 +18,6 @@ def vae(**fields: Any) -> VAE:
 
 
 # --- labels -------------------------------------------------------------------------------
-
-
-def test_one_class_may_stand_for_all_images() -> None:
-    model = vae(num_classes=3)
-    latents = model.latents(np.arange(4))
-    for function in (
-        lambda labels: model.decode(latents, labels),
-        lambda labels: model.encode(IMAGES, labels)[0],
-        lambda labels: model.log_prob(IMAGES, samples=2, labels=labels),
-    ):
-        np.testing.assert_array_equal(function(2), function([2, 2, 2, 2]))
-        np.testing.assert_array_equal(function(tf.constant(2)), function(2))
 
 
 def test_labels_of_a_graph_follow_the_same_rules() -> None:
@@ -50,18 +35,6 @@ def test_labels_of_a_graph_follow_the_same_rules() -> None:
 
 
 # --- seeds --------------------------------------------------------------------------------
-
-
-def test_noise_has_the_seeds_0_1_2_by_default() -> None:
-    flow = Flow(image_shape=SHAPE, couplings=2, hidden=(8,))
-    vae_log_prob = functools.partial(vae().log_prob, samples=2)
-    for function in (vae_log_prob, flow.log_prob, flow.encode):
-        np.testing.assert_array_equal(function(IMAGES), function(IMAGES, np.arange(4)))
-        assert not np.array_equal(function(IMAGES), function(IMAGES, np.arange(4) + 1))
-        fails(lambda function=function: function(IMAGES, [0, 1]), "2 seeds for 4 images")
-        spec = tf.TensorSpec([None, *SHAPE], tf.uint8)
-        traced = tf.function(lambda images, f=function: f(images), input_signature=[spec])
-        np.testing.assert_allclose(traced(IMAGES), function(IMAGES), rtol=1e-5, atol=1e-5)
 
 
 # --- what a family says -------------------------------------------------------------------

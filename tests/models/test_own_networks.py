@@ -145,20 +145,6 @@ def test_networks_train_in_training_steps_alone(name: str) -> None:
 # --- batch normalization, dropout, regularizers -----------------------------------------
 
 
-def test_the_layers_of_an_own_encoder_train() -> None:
-    normalization = keras.layers.BatchNormalization()
-    model = compiled(vae(encoder=network(SHAPE, (6,), normalization)), run_eagerly=True)
-    before = normalization.moving_mean.numpy()
-    model.evaluate(IMAGES, verbose=0)
-    np.testing.assert_array_equal(normalization.moving_mean, before)
-    model.fit(IMAGES, batch_size=16, verbose=0)
-    assert np.any(normalization.moving_mean.numpy() != before)
-    moved = normalization.moving_mean.numpy()
-    model.encode(IMAGES)
-    model.predict(IMAGES, verbose=0)
-    np.testing.assert_array_equal(normalization.moving_mean, moved)
-
-
 @pytest.mark.parametrize("part", ["encoder", "decoder", "generator", "discriminator"])
 def test_a_regularizer_is_part_of_the_step_of_its_network(part: str) -> None:
     family, ends = {

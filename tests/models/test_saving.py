@@ -1,17 +1,14 @@
 """Saving and loading: `.keras` files, frozen networks under an EMA, early stopping, export."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests import commands
-from tfgen import GAN, VAE, Classifier, Flow, ImageModel
+from tfgen import GAN, VAE, ImageModel
 from tfgen.nn.average import MovingAverage
 
 SHAPE = (6, 6, 1)
@@ -92,35 +89,6 @@ def test_freezing_a_network_loses_no_average(frozen: str, tmp_path: Path) -> Non
     np.testing.assert_array_equal(loaded.encode(IMAGES)[0], model.encode(IMAGES)[0])
 
 
-def averages_of(model: ImageModel) -> list[Any]:
-    return [w for w in model.weights if w.name.startswith("average_")]
-
-
-@pytest.mark.quick
-def test_averages_are_of_weights_and_statistics_of_the_networks() -> None:
-    own = encoder()
-    model = vae(encoder=own, ema_decay=0.9)
-    floats = [w for w in (*own.weights, *model.decoder.weights) if "float" in w.dtype]
-    assert len(averages_of(model)) == len(floats)
-    assert {w.shape for w in averages_of(model)} == {w.shape for w in floats}
-    generator = keras.Sequential(
-        [keras.Input((3,)), LAYERS.Dense(36), LAYERS.Dropout(0.5), LAYERS.Reshape(SHAPE)]
-    )
-    assert all("float" in w.dtype for w in averages_of(gan(generator=generator, ema_decay=0.9)))
-
-
-def test_moving_statistics_are_read_as_their_average() -> None:
-    own = encoder()
-    model = vae(encoder=own, ema_decay=0.9)
-    statistic = next(w for w in own.weights if w.name == "moving_mean")
-    statistic.assign([1.0, 2, 3, 4, 5])
-    raw = model.posterior(model.preprocessing.likely_events(IMAGES, "float32")).mean()
-    with model.averaged():
-        averaged = model.posterior(model.preprocessing.likely_events(IMAGES, "float32")).mean()
-    np.testing.assert_allclose(model.encode(IMAGES)[0], averaged, atol=1e-6)
-    assert np.abs(averaged - raw).max() > 0.1
-
-
 @pytest.mark.quick
 def test_files_of_earlier_versions_have_other_averages() -> None:
     frozen, trainable = (keras.Variable(np.full(2, x, np.float32)) for x in (1, 2))
@@ -178,46 +146,3 @@ def test_early_stopping_rewinds_weights_and_no_count(make: Any) -> None:
 
 
 # --- export ---------------------------------------------------------------------------------
-
-
-@pytest.mark.newest  # with the lowest versions, .ci/run opens what is published without tfgen
-def test_an_exported_model_runs_without_tfgen(tmp_path: Path) -> None:
-    models = {
-        "vae": trained(vae(ema_decay=0.9, dtype="mixed_bfloat16")),
-        "gan": gan(num_classes=2),
-        "flow": Flow(image_shape=SHAPE, couplings=2, hidden=(8,)),
-        "classifier": Classifier(image_shape=SHAPE, channels=2, units=4),
-    }
-    for name, model in models.items():
-        model.export(tmp_path / name)
-        inputs = model.example_inputs(3)
-        np.savez(tmp_path / f"{name}.npz", **inputs)
-    code = """
-import sys, numpy as np, tensorflow as tf
-for name in sys.argv[1:]:
-    loaded, inputs = tf.saved_model.load(name), dict(np.load(name + ".npz"))
-    assert set(loaded.signatures) == set(np.load("signatures.npz")[name]), name
-    for signature, function in loaded.signatures.items():
-        specs = function.structured_input_signature[1]
-        outputs = function(**{key: tf.constant(inputs[key]) for key in specs})
-        np.savez(f"{name}.{signature}.npz", **{k: v.numpy() for k, v in outputs.items()})
-assert not [module for module in sys.modules if module.startswith("tfgen")]
-"""
-    signatures = {name: ["serving_default", *m.signatures()] for name, m in models.items()}
-    np.savez(tmp_path / "signatures.npz", **{k: np.array(v) for k, v in signatures.items()})
-    arguments = [sys.executable, "-I", "-c", code, *models]
-    subprocess.run(
-        arguments, cwd=tmp_path, check=True, capture_output=True, timeout=commands.PATIENCE
-    )
-    for name, model in models.items():
-        plain = model if name != "vae" else None
-        for signature, (function, specs) in model.signatures().items() if plain else ():
-            inputs = dict(np.load(tmp_path / f"{name}.npz"))
-            expected = function(**{spec.name: tf.constant(inputs[spec.name]) for spec in specs})
-            with np.load(tmp_path / f"{name}.{signature}.npz") as outputs:
-                for key, value in expected.items():
-                    np.testing.assert_allclose(outputs[key], value, rtol=1e-4, atol=1e-5)
-    with np.load(tmp_path / "vae.sample.npz") as outputs:
-        assert outputs["images"].dtype == np.float32
-        expected = models["vae"].sample(seeds=[0, 1, 2])
-        np.testing.assert_allclose(outputs["images"], expected, atol=2e-2)  # of bfloat16

@@ -75,17 +75,6 @@ def operations(function: Any, *specs: tf.TensorSpec) -> set[str]:
     return {node.op for node in nodes} | ours
 
 
-def test_a_dense_layer_for_inference_has_no_gradient_of_its_own() -> None:
-    layer, x = Dense(3, activation="relu", bias_initializer="normal"), normal(4, 5)
-    expected, spec = layer(x), tf.TensorSpec([None, 5])
-    with cpu.inference():
-        inference = tf.function(layer)
-        assert CUSTOM_GRADIENT not in operations(inference, spec)
-    np.testing.assert_allclose(inference(x), expected, rtol=1e-6)
-    # Outside of the context nothing changes.
-    assert CUSTOM_GRADIENT in operations(tf.function(layer), spec)
-
-
 @pytest.mark.quick
 def test_a_joined_tape_has_the_gradients_of_a_plain_one() -> None:
     first, second, x = Dense(4, activation="tanh"), Dense(2), normal(6, 3)

@@ -1,7 +1,6 @@
 """Layers against Keras, numpy and what defines them."""
 
 import contextlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,22 +117,6 @@ def test_only_training_moves_the_vector(make: Maker) -> None:
     right = kernel.T @ left
     np.testing.assert_allclose(layer.vector, right / np.linalg.norm(right), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(matrix(layer), kernel)
-
-
-@MAKERS
-def test_spectral_normalization_is_saved_with_its_vector(make: Maker, tmp_path: Path) -> None:
-    layer, basis = make()
-    model = keras.Sequential([keras.Input(basis.shape[1:]), layer])
-    for _ in range(3):
-        model(basis, training=True)
-    model.save(tmp_path / "s.keras")
-    loaded = keras.saving.load_model(tmp_path / "s.keras")
-    # In JSON, where tuples are lists.
-    assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())
-    np.testing.assert_array_equal(loaded.layers[0].vector, layer.vector)
-    np.testing.assert_array_equal(loaded(basis), model(basis))
-    np.testing.assert_array_equal(loaded(basis, training=True), model(basis, training=True))
-    assert loaded.compute_output_shape(basis.shape) == model(basis).shape
 
 
 # --- gated residual blocks -----------------------------------------------------------------------

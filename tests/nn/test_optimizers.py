@@ -65,24 +65,6 @@ def test_adam_is_keras_own(arguments: dict, rtol: float, jit_compile: bool) -> N
         assert_close(array, reference, rtol)
 
 
-def test_adam_is_the_formula_of_its_paper() -> None:
-    # A rate that float32, in which Keras keeps it, holds exactly.
-    rate, beta_1, beta_2, epsilon = 2**-7, 0.9, 0.999, 1e-7
-    variable, optimizer = (
-        keras.Variable(np.zeros(4), dtype="float64"),
-        Adam(rate, beta_1, beta_2, epsilon),
-    )
-    optimizer.build([variable])
-    theta = m = v = np.zeros(4)
-    for t, g in enumerate(np.random.default_rng(0).normal(size=(20, 4)), start=1):
-        optimizer.apply([tf.constant(g)], [variable])
-        m, v = beta_1 * m + (1 - beta_1) * g, beta_2 * v + (1 - beta_2) * g**2
-        # The order at the end of Kingma & Ba's section 2, whose ε stands beside the uncorrected
-        # root.
-        theta = theta - rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
-    np.testing.assert_allclose(variable, theta, rtol=1e-11)
-
-
 def test_adam_is_saved_with_its_state(tmp_path: Path) -> None:
     optimizer = Adam(3e-3, beta_1=0.5, epsilon=1e-5)
     assert Adam.from_config(optimizer.get_config()).get_config() == optimizer.get_config()

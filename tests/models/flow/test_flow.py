@@ -147,34 +147,6 @@ def test_a_step_multiplies_each_kernel_once_forward_and_twice_backward(
 # --- use --------------------------------------------------------------------------------
 
 
-def test_it_learns_and_real_images_are_likelier_than_others(images: np.ndarray) -> None:
-    flow = Flow(image_shape=SHAPE, couplings=4, hidden=(32,))
-    flow.compile(optimizer=keras.optimizers.Adam(3e-3))
-    history = flow.fit(images, batch_size=16, epochs=30, verbose=0).history["bits_per_dim"]
-    assert history[-1] < 0.7 * history[0]
-    shuffled = (
-        np.random.default_rng(0).permuted(images.reshape(64, -1), axis=1).reshape(images.shape)
-    )
-    noise = np.random.default_rng(0).integers(0, 256, images.shape).astype(np.uint8)
-    real, *others = (
-        flow.log_prob(x, seeds(64)).numpy().mean() for x in (images, 255 - images, shuffled, noise)
-    )
-    assert all(real > other for other in others)
-
-
-def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
-    flow = trained()
-    together = flow.log_prob(images[:8], seeds(8)).numpy()
-    np.testing.assert_allclose(together[2:3], flow.log_prob(images[2:3], seeds(8)[2:3]), rtol=1e-5)
-    np.testing.assert_array_equal(flow(images[:8]), flow.log_prob(images[:8], tf.range(8)))
-    assert not np.any(together == flow.log_prob(images[:8], seeds(16)[8:]).numpy())
-    np.testing.assert_array_equal(
-        flow.log_prob(images[:2], [0, 1]), flow.log_prob(images[:2], np.arange(2))
-    )
-    with pytest.raises(ValueError, match="dequantizations = 0"):
-        flow.log_prob(images[:2], dequantizations=0)
-
-
 def test_several_dequantizations_are_averaged_as_probabilities(images: np.ndarray) -> None:
     flow = trained("float64")
     of_each = [

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.gan.small import SHAPE, same, small
-from tfgen import GAN, image_seeds
+from tests.models.gan.small import same, small
+from tfgen import GAN
 from tfgen.models.gan.model import PENALTY
-from tfgen.nn.optimizers import Schedule
 from tfgen.random import LATENTS
 
 pytestmark = pytest.mark.newest
@@ -22,30 +21,6 @@ def state(model: GAN) -> list[np.ndarray]:
 
 
 # --- labels -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("architecture", "shape"),
-    [("dense", SHAPE), ("dense", (4, 4, 3)), ("convolutional", (8, 4, 1))],
-)
-def test_both_networks_see_the_label(architecture: str, shape: tuple[int, ...]) -> None:
-    common = {"channels": 2, "generator_hidden": (8,), "discriminator_hidden": (8,)}
-    common |= {"latent_dim": 3, "num_classes": 3}
-    model = GAN(image_shape=shape, architecture=architecture, seed=1, **common)
-    latents = model.latents(image_seeds(0, 4))
-    pictures = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.uint8)
-    for first, second in ((0, 1), (1, 2)):
-        labels = [tf.fill([4], label) for label in (first, second)]
-        decoded = [model.decode(latents, label).numpy() for label in labels]
-        assert decoded[0].shape == (4, *shape)
-        assert np.all(np.max(np.abs(decoded[0] - decoded[1]), axis=(1, 2, 3)) > 1e-4)
-        scores = [model.score(pictures, label).numpy() for label in labels]
-        assert np.all(scores[0] != scores[1])
-    # A label concerns its own image alone.
-    mixed = model.decode(latents, tf.constant([0, 1, 0, 1])).numpy()
-    np.testing.assert_allclose(
-        mixed[::2], model.decode(latents, tf.zeros([4], tf.int32))[::2], atol=1e-6
-    )
 
 
 # --- wrong arguments --------------------------------------------------------------------
@@ -61,17 +36,6 @@ def test_two_optimizers_are_two_objects() -> None:
     model.compile("adam", "adam")
     assert model.generator_optimizer is not model.discriminator_optimizer
     assert set(model.optimizers) == {"generator_optimizer", "discriminator_optimizer"}
-
-
-def test_a_generator_that_rarely_moves_ends_its_schedule_too() -> None:
-    schedule = Schedule(warmup_steps=10, cosine_steps=50)
-    optimizers = small(critic_steps=5).default_optimizers(0.1, schedule)
-    ends = {
-        name: float(optimizer._learning_rate(50 if name[0] == "d" else 10))
-        for name, optimizer in optimizers.items()
-    }
-    assert ends == pytest.approx({"generator_optimizer": 0, "discriminator_optimizer": 0}, abs=1e-8)
-    assert float(optimizers["generator_optimizer"]._learning_rate(2)) == pytest.approx(0.1)
 
 
 # --- saving and precision ---------------------------------------------------------------

@@ -95,21 +95,6 @@ def test_a_lazy_penalty_is_part_of_the_gradient_of_a_compiled_step() -> None:
 
 
 @pytest.mark.quick
-def test_relativistic_losses_are_of_pairs() -> None:
-    model = small(loss="relativistic", dropout=0.0)
-    real, fake = tf.constant(REAL, tf.float32), tf.constant(FAKE, tf.float32)
-    weights = tf.constant(np.arange(8.0), tf.float32)
-    values = model.game_values(real, fake, None, noise(), training=False, weights=weights)
-    difference = (model.discriminate(real) - model.discriminate(fake)).numpy()
-    wanted = np.logaddexp(0, difference)
-    np.testing.assert_allclose(values["generator_loss"], wanted, rtol=1e-5)
-    wanted = np.arange(8) * np.logaddexp(0, -difference)
-    np.testing.assert_allclose(values["discriminator_loss"], wanted, rtol=1e-5)
-    # A bias of all logits would have no gradient.
-    assert all(len(layer.weights) < 2 for layer in model.discriminator.layers[-2:])
-
-
-@pytest.mark.quick
 @pytest.mark.parametrize("architecture", ["dense", "convolutional", "residual"])
 def test_a_projection_adds_the_output_of_the_class(architecture: str) -> None:
     model = small(

@@ -1,7 +1,6 @@
 """The mixture of discretized logistics, and the VAE of bytes, against closed forms."""
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,7 +9,6 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tests.models.vae.test_vae import noise
 from tfgen import VAE, SymmetricPixels
 from tfgen.models.vae.logistic_mixture import LogisticMixture, outputs_per_pixel
 from tfgen.random import BatchNoise
@@ -106,24 +104,6 @@ def test_tails_are_finite_and_exact_in_float32() -> None:
     assert logs["float64"][255, 1] == 0
 
 
-def test_gradients_are_the_finite_differences() -> None:
-    parameters = outputs(3, 2, 1, spread=0.7)
-    values = tf.constant([[[[-1.0, 0.2, 1.0]]]], tf.float64)
-
-    def log_prob(parameters: Any) -> tf.Tensor:
-        return LogisticMixture.from_outputs(parameters, 3, 2).log_prob(values)
-
-    tensor = tf.constant(parameters)
-    with tf.GradientTape() as tape:
-        tape.watch(tensor)
-        result = log_prob(tensor)
-    steps = 1e-5 * np.eye(parameters.size).reshape(-1, *parameters.shape[1:])
-    slopes = (log_prob(parameters + steps) - log_prob(parameters - steps)) / 2e-5
-    np.testing.assert_allclose(
-        np.ravel(tape.gradient(result, tensor)), slopes, rtol=1e-5, atol=1e-9
-    )
-
-
 def test_the_mean_of_a_grey_pixel_is_within_half_a_level() -> None:
     parameters = outputs(1, 3, 200)
     mixture = LogisticMixture.from_outputs(tf.constant(parameters), 1, 3)
@@ -201,43 +181,3 @@ def test_without_latents_all_bounds_are_the_likelihood(objective: str) -> None:
     assert float(logs["loss"]) == pytest.approx(-exact.mean(), rel=1e-6)
     assert float(logs["bits_per_dim"]) == pytest.approx(-exact.mean() / (12 * np.log(2)), rel=1e-6)
     np.testing.assert_allclose(vae.bits_per_dim(exact), -exact / (12 * np.log(2)), rtol=1e-12)
-
-
-def one_latent() -> tuple[VAE, Callable[[np.ndarray], np.ndarray]]:
-    """A VAE of single grey pixels with one latent, and its exact p(x) by quadrature."""
-    vae = VAE(image_shape=(1, 1, 1), latent_dim=1, hidden=(6,), seed=4, dtype="float64", **OF_BYTES)
-    rng = np.random.default_rng(0)
-    for variable in vae.decoder.trainable_variables:
-        variable.assign(variable + rng.normal(size=variable.shape))
-    # q(z|x) is a little wider than the prior, so that importance weights are bounded.
-    for variable in vae.encoder.trainable_variables:
-        variable.assign(tf.zeros_like(variable))
-    vae.encoder.trainable_variables[-1].assign([0.2, np.log(np.expm1(1.3))])
-    # The error of the trapezoid rule decays exponentially for such functions.
-    z = np.linspace(-9, 9, 2001)
-    weights = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
-
-    def exact(images: np.ndarray) -> np.ndarray:
-        events = images.reshape(-1, 1, 1, 1, 1) / 127.5 - 1
-        return np.exp(vae.likelihood(tf.constant(z[:, None])).log_prob(events)) @ weights
-
-    return vae, exact
-
-
-def test_bounds_stay_below_the_integral_and_reach_it() -> None:
-    vae, exact = one_latent()
-    every_byte = np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1)
-    probability = exact(every_byte)
-    np.testing.assert_allclose(probability.sum(), 1, rtol=1e-6)
-    image, log_prob, draws = every_byte[200], np.log(probability[200]), 400
-    events = tf.constant(np.repeat(image[None] / 127.5 - 1, draws, axis=0))
-    bounds = [vae.elbo(events, noise(draws)).elbo.numpy()]
-    bounds += [vae.importance_log_prob(events, noise(draws), k).numpy() for k in (2, 30)]
-    means = [bound.mean() for bound in bounds]
-    errors = [4 * bound.std() / np.sqrt(draws) for bound in bounds]
-    for low, high, error in zip(means, [*means[1:], log_prob], errors, strict=True):
-        assert low < high + error
-    assert log_prob - means[-1] < (log_prob - means[0]) / 2
-    events = tf.constant(every_byte[::51] / 127.5 - 1)
-    many = vae.importance_weighted(events, noise(6), None, 6000, training=True).bound()
-    np.testing.assert_allclose(many, np.log(probability[::51]), atol=0.05)

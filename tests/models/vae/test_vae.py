@@ -126,29 +126,6 @@ def test_halves_draw_their_own_noise_and_come_back_in_order() -> None:
     assert normal.shape == (16, 3) and len(np.unique(normal)) == 48
 
 
-@pytest.mark.parametrize(
-    ("why", "parts"),
-    [("even", [8, 8]), ("odd", [7, 8]), ("unknown", [None, None]), ("XLA", [16]), ("own", [16])],
-)
-def test_a_batch_is_halved_except_with_xla_or_networks_of_the_caller(why: str, parts: list) -> None:
-    own = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(6)])
-    vae = VAE(
-        image_shape=(6, 6, 1), latent_dim=3, hidden=(8,), encoder=own if why == "own" else None
-    )
-    vae.compile(jit_compile=why == "XLA")
-    sizes = []
-
-    def count(noise: BatchNoise, images: tf.Tensor) -> tf.Tensor:
-        sizes.append(images.shape[0])
-        return images
-
-    size = {"odd": 15, "unknown": None}.get(why, 16)
-    spec = tf.TensorSpec([size, 6, 6, 1], tf.uint8)
-    step = tf.function(lambda images: vae.side_by_side(count, vae.training_noise(), images))
-    step.get_concrete_function(spec)
-    assert sizes == parts
-
-
 @pytest.mark.parametrize("kind", ["binary", "grey"])
 def test_bernoulli_is_tfp_s(kind: str) -> None:
     logits = tf.constant(np.linspace(-60, 60, 241), tf.float32)
@@ -196,17 +173,6 @@ def test_dynamic_binarization_has_the_pixels_as_means() -> None:
     )
     assert events[:, 0, 0].max() == 0
     assert events[:, -1, -1].min() == 1
-
-
-def test_encode_decode_and_call_agree(images: np.ndarray) -> None:
-    vae = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(16,))
-    mean, stddev = vae.encode(images)
-    assert mean.shape == stddev.shape == (64, 3)
-    assert np.all(stddev.numpy() > 0)
-    np.testing.assert_allclose(vae(images), vae.decode(mean), rtol=1e-5)
-    np.testing.assert_allclose(
-        vae.predict(images, verbose=0), vae.decode(mean), rtol=1e-4, atol=1e-6
-    )
 
 
 def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:

@@ -1,7 +1,5 @@
 """The convolutional VAE: its networks, labels, sides, and batches of no images."""
 
-from typing import Any
-
 import keras
 import numpy as np
 import pytest
@@ -16,11 +14,6 @@ pytestmark = pytest.mark.newest
 COMMON = {"seed": 0, "dtype": "float32", "name": "network", "activation": "relu"}
 
 
-def small(image_shape: tuple[int, ...] = (8, 8, 1), **config: Any) -> VAE:
-    common = {"latent_dim": 3, "hidden": (5,), "channels": 2}
-    return VAE(image_shape=image_shape, **{**common, "architecture": "convolutional", **config})
-
-
 @pytest.mark.parametrize("shape", [(28, 28, 1), (8, 12, 3)])
 @pytest.mark.parametrize(("blocks", "hidden"), [(0, ()), (2, (5, 6))])
 def test_networks_fit_the_images(
@@ -31,31 +24,6 @@ def test_networks_fit_the_images(
     assert logits.shape == (5, *shape)
     assert np.abs(logits).max() > 1
     assert convolutional_encoder(shape, (3, 6), blocks, hidden, 7, **COMMON)(logits).shape == (5, 7)
-
-
-@pytest.mark.parametrize(
-    ("shape", "halvings", "sizes"),
-    [
-        ((37, 37, 1), 0, [(19, 19), (10, 10), (5, 5)]),
-        ((26, 15, 3), 0, [(13, 8), (7, 4)]),
-        ((5, 9, 3), 1, [(3, 5)]),
-    ],
-)
-def test_sides_are_halved_until_seven_pixels_and_cut_again(
-    shape: tuple[int, ...], halvings: int, sizes: list[tuple[int, int]]
-) -> None:
-    vae = small(shape, halvings=halvings, likelihood="logistic_mixture", binarization="none")
-    strided = [layer for layer in vae.encoder.layers if isinstance(layer, keras.layers.Conv2D)]
-    assert [tuple(layer.output.shape[1:3]) for layer in strided] == sizes
-    widths = [2, 4, 8, 16][: len(sizes)]
-    assert [layer.filters for layer in strided] == widths
-    # Where a doubled side is too long, a layer cuts it; the last size is that of the image.
-    grown = [layer for layer in vae.decoder.layers if type(layer).__name__ == "GatedResidual"]
-    assert [tuple(layer.output.shape[1:]) for layer in grown] == [
-        (*size, width) for size, width in reversed(list(zip(sizes, widths, strict=True)))
-    ]
-    assert vae.sample(2).shape == (2, *shape)
-    assert vae.encode(np.zeros((2, *shape), np.uint8))[0].shape == (2, 3)
 
 
 class NeverEmpty(keras.layers.Layer):

@@ -152,28 +152,4 @@ def test_losses_are_importance_weighted_in_training_and_validation(images: np.nd
     )
 
 
-def test_evaluation_and_sampling_use_the_average(images: np.ndarray) -> None:
-    vae, plain = small(ema_decay=0.9, dtype="float64"), small(dtype="float64")
-    for model in (vae, plain):
-        model.compile(jit_compile=False)
-    start = [v.numpy() for v in vae.trainable_variables]
-    vae.train_on_batch(images[:16])
-    now, averages = (
-        [v.numpy() for v in group] for group in (vae.trainable_variables, vae._average._averages)
-    )
-    for old, new, average in zip(start, now, averages, strict=True):
-        # The first decay is 1 / 10.
-        np.testing.assert_allclose(average, 0.1 * old + 0.9 * new, rtol=1e-6)
-    for values, same in ((now, False), (averages, True)):
-        for variable, value in zip(plain.trainable_variables, values, strict=True):
-            variable.assign(value)
-        for result in (
-            lambda model: model.evaluate(images, batch_size=16, verbose=0),
-            lambda model: model.encode(images[:4])[0],
-            lambda model: model.sample(n=4),
-            lambda model: model.log_prob(images[:4], np.arange(4), 2),
-        ):
-            assert np.array_equal(result(vae), result(plain)) == same
-
-
 # --- configurations ---------------------------------------------------------------------
