@@ -148,8 +148,8 @@ def test_inverse_logit_is_tfp_sigmoid_of_a_wider_interval(alpha: float) -> None:
 # --- chains
 
 
-def test_a_chain_is_tfp_chain_and_takes_tfp_members() -> None:
-    members = [tfb.Scale(tf.constant(3.0, tf.float64)), b.InverseLogit(0.01), b.Squeeze((2, 4, 1))]
+def test_a_chain_is_tfp_chain() -> None:
+    members = [b.InverseLogit(0.1), b.InverseLogit(0.01), b.Squeeze((2, 4, 1))]
     ours, theirs = b.Chain(members), tfb.Chain(members)
     assert (ours.forward_min_event_ndims, ours.inverse_min_event_ndims) == (3, 3)
     x = normal(5, 1, 2, 4)

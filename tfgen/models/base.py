@@ -579,10 +579,17 @@ class ImageModel(keras_private.Model):
             )
         own, values = self._network_weights(), source._network_weights()
         if [tuple(value.shape) for value in values] != [tuple(weight.shape) for weight in own]:
-            raise UsageError(
-                f"the weights to start from, of a {type(source).__name__}, have other shapes; they "
-                f"need the networks of {self.config}"
+            names = type(source).__name__, type(self).__name__
+            if names[0] != names[1]:
+                raise UsageError(
+                    f"the weights to start from are of a {names[0]}, not of a {names[1]}"
+                )
+            pairs = zip(
+                source.config.to_json().items(), self.config.to_json().values(), strict=True
             )
+            settings = [f"{name} = {a} there, {b} here" for (name, a), b in pairs if a != b]
+            differ = f"; settings that differ: {'; '.join(settings)}" if settings else ""
+            raise UsageError(f"the weights to start from have other shapes{differ}")
         averages = source.averages_by_weight
         for weight, value in zip(own, values, strict=True):
             weight.assign(averages.get(id(value), value).value)

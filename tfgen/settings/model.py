@@ -11,6 +11,8 @@ from tfgen.settings.fields import Config
 
 # More halvings than this would make a pixel of the largest images that fit into memory.
 MAX_HALVINGS = 12
+# Help of the option `ema_decay`.
+EMA_HELP = "EMA decay per step; evaluation and sampling use the EMA weights; 0 disables it"
 # Networks that halve the sides of images as often as their size asks for end at 4 to 7 pixels.
 _LONGEST_SMALL_SIDE = 7
 # Entries of an image of MNIST.

@@ -129,7 +129,6 @@ class FlowStep(keras.layers.Layer):
             self.permutation.value,
             self.lower.value,
             self.upper.value,
-            tf.ones_like(self.log_diagonal.value),
             self.log_diagonal.value,
             self._ndims,
         )
