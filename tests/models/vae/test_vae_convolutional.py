@@ -6,12 +6,10 @@ import pytest
 import tensorflow as tf
 
 from tests.arrays import normal
-from tfgen import VAE
+from tfgen import VAE, VAEConfig
 from tfgen.models.vae.networks import convolutional_decoder, convolutional_encoder
 
 pytestmark = pytest.mark.newest
-
-COMMON = {"seed": 0, "dtype": "float32", "name": "network", "activation": "relu"}
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (8, 12, 3)])
@@ -19,11 +17,12 @@ COMMON = {"seed": 0, "dtype": "float32", "name": "network", "activation": "relu"
 def test_networks_fit_the_images(
     shape: tuple[int, int, int], blocks: int, hidden: tuple[int, ...]
 ) -> None:
-    decoder = convolutional_decoder(6, (3, 6), blocks, hidden, shape, **COMMON)
-    logits = decoder(30 * normal(5, 6))
+    sizes = {"channels": 3, "halvings": 2, "blocks": blocks, "hidden": hidden, "latent_dim": 6}
+    config = VAEConfig(image_shape=shape, architecture="convolutional", **sizes)
+    logits = convolutional_decoder(config, 0, "float32")(30 * normal(5, 6))
     assert logits.shape == (5, *shape)
     assert np.abs(logits).max() > 1
-    assert convolutional_encoder(shape, (3, 6), blocks, hidden, 7, **COMMON)(logits).shape == (5, 7)
+    assert convolutional_encoder(config, 0, "float32")(logits).shape == (5, 12)
 
 
 class NeverEmpty(keras.layers.Layer):

@@ -7,7 +7,7 @@ the size and below, where they cost least.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -39,23 +39,21 @@ def build_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
     Returns:
         A built network `[B, latent_dim (+ num_classes)] → [B, *image_shape]` in −1…1.
     """
-    inputs = config.latent_dim + config.num_classes
-    common = {"seed": 2 * seed, "dtype": dtype, "name": "generator"}
     if config.architecture == "residual":
-        return residual_generator(inputs, _widths(config), config.image_shape, **common)
+        return residual_generator(config, 2 * seed, dtype)
     if config.architecture == "convolutional":
-        return convolutional_generator(
-            inputs, _widths(config)[1:], config.units, config.image_shape, **common
-        )
+        return convolutional_generator(config, 2 * seed, dtype)
     return dense_network(
-        (inputs,),
+        (config.latent_dim + config.num_classes,),
         config.generator_hidden,
         config.image_shape,
         activation="leaky_relu",
         output_activation="tanh",
         batch_norm=True,
         layer=Dense,
-        **common,
+        seed=2 * seed,
+        dtype=dtype,
+        name="generator",
     )
 
 
@@ -75,61 +73,53 @@ def build_discriminator(
         of its inputs is longer by `appended_classes`, and a dense network takes flat inputs; or,
         with a projection, the last axis of its outputs, by `projected_classes`.
     """
-    common = {
-        "seed": 2 * seed + 1,
-        "dtype": dtype,
-        "name": "discriminator",
-        "spectral_norm": config.spectral_norm,
-        "dropout": config.dropout,
-        "output_bias": output_bias,
-    }
-    *sides, depth = config.pack_shape
-    shape, outputs = (*sides, depth + config.appended_classes), 1 + config.projected_classes
     if config.architecture == "residual":
-        return residual_discriminator(shape, _widths(config), outputs, **common)
-    common["batch_norm"] = config.discriminator_batch_norm
+        return residual_discriminator(config, 2 * seed + 1, dtype, output_bias)
     if config.architecture == "convolutional":
-        channels = _widths(config)[1:]
-        return convolutional_discriminator(shape, channels, config.units, outputs, **common)
+        return convolutional_discriminator(config, 2 * seed + 1, dtype, output_bias)
     flat = (math.prod(config.pack_shape) + config.appended_classes,)
-    inputs = flat if config.appended_classes else config.pack_shape
-    hidden = config.discriminator_hidden
-    return dense_network(inputs, hidden, (outputs,), activation="leaky_relu", layer=Dense, **common)
+    return dense_network(
+        flat if config.appended_classes else config.pack_shape,
+        config.discriminator_hidden,
+        (1 + config.projected_classes,),
+        activation="leaky_relu",
+        layer=Dense,
+        seed=2 * seed + 1,
+        dtype=dtype,
+        name="discriminator",
+        spectral_norm=config.spectral_norm,
+        dropout=config.dropout,
+        output_bias=output_bias,
+        batch_norm=config.discriminator_batch_norm,
+    )
 
 
 def _widths(config: GANConfig) -> list[int]:
-    """Channels at full size, which only the residual networks have, at half the side, and so on."""
-    half = channels_at(config.image_shape, config.channels, config.halvings)
-    return [max(1, config.channels // 2), *half]
+    """Channels at half the side, at a quarter, and so on."""
+    return channels_at(config.image_shape, config.channels, config.halvings)
 
 
-def convolutional_generator(
-    latent_dim: int,
-    channels: Sequence[int],
-    units: int,
-    image_shape: Sequence[int],
-    *,
-    seed: int,
-    dtype: Any,
-    name: str,
-) -> keras.Sequential:
+def _judged_shape(config: GANConfig) -> tuple[int, ...]:
+    """Height, width and channels of a discriminator's inputs."""
+    *sides, depth = config.pack_shape
+    return (*sides, depth + config.appended_classes)
+
+
+def convolutional_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Sequential:
     """InfoGAN's generator for small images (Chen et al. 2016, appendix C.1).
 
     Dense layers, then images of twice the sides, again and again, with batch normalization and ReLU
-    between them. MNIST's have a quarter, half and all of the side.
+    between them. MNIST's have a quarter, half and all of the side. Odd sides are rounded up.
 
     Args:
-        latent_dim: length of a latent vector.
-        channels: channels at half the side, at a quarter, and so on; odd sides are rounded up.
-        units: width of the first dense layer.
-        image_shape: height, width and channels of an image.
+        config: the model's configuration.
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: name of the network.
 
     Returns:
-        A built network `[B, latent_dim] → [B, H, W, C]` in −1…1.
+        A built network `[B, latent_dim (+ num_classes)] → [B, H, W, C]` in −1…1.
     """
+    channels, image_shape = _widths(config), config.image_shape
     smallest = (*halved(image_shape, len(channels)), channels[-1])
     filters = [image_shape[-1], *channels[:-1]]
 
@@ -137,8 +127,8 @@ def convolutional_generator(
         return [make_batch_norm(dtype), make_activation("relu", dtype)]
 
     layers = [
-        make_input((latent_dim,), dtype),
-        make_layer(Dense, units, seed=seed_of_layer(seed, 0), dtype=dtype),
+        make_input((config.latent_dim + config.num_classes,), dtype),
+        make_layer(Dense, config.units, seed=seed_of_layer(seed, 0), dtype=dtype),
         *normalized_relu(),
         make_layer(Dense, math.prod(smallest), seed=seed_of_layer(seed, 1), dtype=dtype),
         keras.layers.Reshape(smallest, dtype=dtype),
@@ -149,83 +139,58 @@ def convolutional_generator(
         layers += normalized_relu()
         layers.append(make_layer(Upsampling, filters[times], **common))
         layers += cropping(image_shape, times, dtype)
-    return keras.Sequential(layers, name=name)
+    return keras.Sequential(layers, name="generator")
 
 
 def convolutional_discriminator(
-    input_shape: Sequence[int],
-    channels: Sequence[int],
-    units: int,
-    outputs: int = 1,
-    *,
-    seed: int,
-    dtype: Any,
-    name: str,
-    output_bias: bool = True,
-    batch_norm: bool = False,
-    spectral_norm: bool = False,
-    dropout: float = 0.0,
+    config: GANConfig, seed: int, dtype: Any, output_bias: bool
 ) -> keras.Sequential:
     """InfoGAN's discriminator for small images (Chen et al. 2016, appendix C.1).
 
     Images of half the side, a quarter, and so on, a dense layer and logits, with leaky ReLU
-    between.
+    between. Odd sides are rounded up.
 
     Args:
-        input_shape: height, width, channels.
-        channels: channels at half the side, at a quarter, and so on; odd sides are rounded up.
-        units: width of the dense layer.
-        outputs: number of outputs.
+        config: the model's configuration.
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: name of the network.
         output_bias: whether the last layer has a bias.
-        batch_norm: batch normalization before the activation, from the second layer on.
-        spectral_norm: whether all kernels are divided by their largest singular value.
-        dropout: dropout rate after each activation.
 
     Returns:
-        A built network `[B, H, W, C] → [B, outputs]`.
+        A built network `[B, *pack_shape (+ labels)] → [B, 1 + projected_classes]`.
     """
+    channels, dropout = _widths(config), config.dropout
     strided = {"kernel_size": 4, "strides": 2, "padding": "same"}
 
     def layer(index: int, kind: type[keras.Layer], units: int, **kwargs: Any) -> keras.Layer:
-        common = {"spectral_norm": spectral_norm, "dtype": dtype}
+        common = {"spectral_norm": config.spectral_norm, "dtype": dtype}
         return make_layer(kind, units, seed=seed_of_layer(seed, index), **common, **kwargs)
 
     def block(index: int, kind: type[keras.Layer], units: int, **kwargs: Any) -> list[keras.Layer]:
         return [
             layer(index, kind, units, **kwargs),
-            *([make_batch_norm(dtype)] if batch_norm and index else []),
+            *([make_batch_norm(dtype)] if config.discriminator_batch_norm and index else []),
             keras.layers.Activation(leaky_relu, dtype=dtype),
             *([Dropout(dropout, seed_of_layer(seed, index), dtype=dtype)] if dropout else []),
         ]
 
     layers = [
-        make_input(input_shape, dtype),
+        make_input(_judged_shape(config), dtype),
         *itertools.chain.from_iterable(
             block(index, keras.layers.Conv2D, filters, **strided)
             for index, filters in enumerate(channels)
         ),
         keras.layers.Flatten(dtype=dtype),
-        *block(len(channels), Dense, units),
-        layer(len(channels) + 1, Dense, outputs, use_bias=output_bias),
+        *block(len(channels), Dense, config.units),
+        layer(len(channels) + 1, Dense, 1 + config.projected_classes, use_bias=output_bias),
     ]
-    return keras.Sequential(layers, name=name)
+    return keras.Sequential(layers, name="discriminator")
 
 
 # --- residual networks --------------------------------------------------------------------
 
 
-def residual_generator(
-    latent_dim: int,
-    channels: Sequence[int],
-    image_shape: Sequence[int],
-    *,
-    seed: int,
-    dtype: Any,
-    name: str,
-) -> keras.Model:
+def residual_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
     """A generator of residual blocks, each of which doubles the sides.
 
     A dense layer gives the smallest images. A block is batch normalization, ReLU, upsampling with a
@@ -234,23 +199,21 @@ def residual_generator(
     image.
 
     Args:
-        latent_dim: length of a latent vector.
-        channels: channels at full size, at half the side, and so on.
-        image_shape: height, width and channels of an image.
+        config: the model's configuration; there are half as many channels at full size.
         seed: seed of the initial weights.
         dtype: policy or dtype of the layers; the outputs have at least float32.
-        name: name of the network.
 
     Returns:
-        A built network `[B, latent_dim] → [B, H, W, C]` in −1…1.
+        A built network `[B, latent_dim (+ num_classes)] → [B, H, W, C]` in −1…1.
     """
-    make = _maker(seed, dtype)
+    make, image_shape = _maker(seed, dtype), config.image_shape
+    channels = [max(1, config.channels // 2), *_widths(config)]
     smallest = (*halved(image_shape, len(channels) - 1), channels[-1])
 
     def normalized_relu(inputs: keras.KerasTensor) -> keras.KerasTensor:
         return keras.layers.Activation("relu", dtype=dtype)(make_batch_norm(dtype)(inputs))
 
-    latents = make_input((latent_dim,), dtype)
+    latents = make_input((config.latent_dim + config.num_classes,), dtype)
     maps = make(Dense, smallest[0] * smallest[1] * smallest[2])(latents)
     maps = keras.layers.Reshape(smallest, dtype=dtype)(maps)
     for times in reversed(range(len(channels) - 1)):
@@ -270,20 +233,12 @@ def residual_generator(
     outputs = make(keras.layers.Conv2D, image_shape[-1], kernel_size=3)(larger)
     # Rounded to 16 bits, tanh would be coarser than bytes.
     precise = keras.dtype_policies.get(dtype).variable_dtype
-    return keras.Model(latents, keras.layers.Activation("tanh", dtype=precise)(outputs), name=name)
+    outputs = keras.layers.Activation("tanh", dtype=precise)(outputs)
+    return keras.Model(latents, outputs, name="generator")
 
 
 def residual_discriminator(
-    input_shape: Sequence[int],
-    channels: Sequence[int],
-    outputs: int = 1,
-    *,
-    seed: int,
-    dtype: Any,
-    name: str,
-    output_bias: bool = True,
-    spectral_norm: bool = False,
-    dropout: float = 0.0,
+    config: GANConfig, seed: int, dtype: Any, output_bias: bool
 ) -> keras.Model:
     """A discriminator of residual blocks without normalization, each of which halves the sides.
 
@@ -292,25 +247,21 @@ def residual_discriminator(
     and a 1 × 1 convolution bypass them. A dense layer gives the outputs.
 
     Args:
-        input_shape: height, width and channels of the inputs.
-        channels: channels at full size, at half the side, and so on.
-        outputs: number of outputs.
+        config: the model's configuration; there are half as many channels at full size.
         seed: seed of the initial weights.
         dtype: policy or dtype of the layers; the outputs have at least float32.
-        name: name of the network.
         output_bias: whether the last layer has a bias.
-        spectral_norm: whether all kernels are divided by their largest singular value.
-        dropout: dropout rate before the last layer.
 
     Returns:
-        A built network `[B, H, W, C] → [B, outputs]`.
+        A built network `[B, *pack_shape (+ labels)] → [B, 1 + projected_classes]`.
     """
-    make = _maker(seed, dtype, spectral_norm)
+    make = _maker(seed, dtype, config.spectral_norm)
+    channels = [max(1, config.channels // 2), *_widths(config)]
 
     def activated(inputs: keras.KerasTensor) -> keras.KerasTensor:
         return keras.layers.Activation(quick_leaky_relu, dtype=dtype)(inputs)
 
-    images = make_input(input_shape, dtype)
+    images = make_input(_judged_shape(config), dtype)
     maps = make(keras.layers.Conv2D, channels[0], kernel_size=3)(images)
     maps = make(HalvingConv2D, channels[1])(activated(maps))
     for width in channels[2:]:
@@ -321,11 +272,12 @@ def residual_discriminator(
             maps = make(keras.layers.Conv2D, width, kernel_size=1, use_bias=False)(maps)
         maps = keras.layers.Add(dtype=dtype)([maps, smaller])
     features = keras.layers.Flatten(dtype=dtype)(activated(maps))
-    if dropout:
-        features = Dropout(dropout, seed_of_layer(seed, 0), dtype=dtype)(features)
+    if config.dropout:
+        features = Dropout(config.dropout, seed_of_layer(seed, 0), dtype=dtype)(features)
     precise = keras.dtype_policies.get(dtype).variable_dtype
+    outputs = 1 + config.projected_classes
     logits = make(Dense, outputs, dtype=precise, use_bias=output_bias)(features)
-    return keras.Model(images, logits, name=name)
+    return keras.Model(images, logits, name="discriminator")
 
 
 def _maker(seed: int, dtype: Any, spectral_norm: bool = False) -> Any:
