@@ -230,4 +230,4 @@ def test_images_of_a_check_are_the_same_for_all() -> None:
 def test_without_pytest_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytest", None)
     with pytest.raises(ImportError, match=r"pip install 'tfgen\[test\]'"):
-        importlib.reload(testing)
+        importlib.reload(testing.contract)

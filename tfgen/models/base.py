@@ -93,6 +93,8 @@ class ImageModel(keras_private.Model):
     - `default_optimizers`: the arguments of `compile` that `tfgen-train` uses. With several
       optimizers, like the GAN's, also `optimizers`, `build_optimizers`, `compile` and
       `get_compile_config`.
+    - `before_fit(x, y)` and `after_fit()`, which `fit` calls before its first step and after its
+      last.
     - `compared()`: the shapes of what metrics passed to `compile` compare. Both steps then call
       `self.compare(data, lambda: (targets, predictions), weights)`. By default, they are refused.
     - `preview` and `pictures`: what a run shows after each epoch and at its end.
