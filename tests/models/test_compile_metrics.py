@@ -6,8 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.models.families import FAMILIES, IMAGES, LABELS, classifier, compiled, vae
-from tests.told import fails
+from tests.models.families import IMAGES, LABELS, classifier, compiled, vae
 
 WEIGHTS = np.linspace(0, 2, len(IMAGES)).astype(np.float32)
 
@@ -57,20 +56,3 @@ def test_metrics_of_a_classifier_compare_labels_with_logits(jit_compile: bool) -
     logits = model.predict(IMAGES, verbose=0)[1]
     top = np.argsort(logits, axis=1)[:, -2:]
     np.testing.assert_allclose(logs["top_2"], np.mean(np.any(top == LABELS[:, None], axis=1)))
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("name", FAMILIES)
-def test_what_compile_cannot_use_is_refused(name: str) -> None:
-    model = FAMILIES[name]()
-    fails(lambda: model.compile(loss="mse"), "trains on its own loss", "without loss=")
-    fails(lambda: model.compile(loss_weights=[1.0]), "without loss_weights=")
-    if name in ("gan", "flow"):
-        for key in ("metrics", "weighted_metrics"):
-            arguments = {key: ["mse"]}
-            fails(
-                lambda arguments=arguments: model.compile(**arguments),
-                f"no targets that {key}= could compare",
-                f"it logs {', '.join(model.logged)}",
-            )
-    model.compile(metrics=None, loss=None)
