@@ -321,7 +321,7 @@ class ImageModel(keras_private.Model):
     @property
     def num_classes(self) -> int:
         """Number of classes of a model that uses labels, 0 of any other model."""
-        return getattr(self.config, "num_classes", 0)
+        return self.config.num_classes
 
     @property
     def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
@@ -651,7 +651,7 @@ class ImageModel(keras_private.Model):
             store = self._average.from_file(store, size)
         super().load_own_variables(store)
 
-    def export(  # type: ignore[override]
+    def export(
         self, filepath: str | Path, format: str = "tf_saved_model", verbose: bool | None = None
     ) -> None:
         """Writes a SavedModel of the model's `signatures`, in float32 whatever its policy.
