@@ -245,26 +245,8 @@ class Adam(keras.optimizers.Adam):
 
     Keras's update consists of a dozen operations, each of which reads and writes arrays as large as
     the weights. Without XLA, which fuses them, they take a fifth of a dense GAN's step on a CPU.
-    Arguments, state and, up to rounding, results are those of `keras.optimizers.Adam`. Gradients
-    within `global_clipnorm` pass through unchanged.
+    Arguments, state and, up to rounding, results are those of `keras.optimizers.Adam`.
     """
-
-    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
-        limit = self.global_clipnorm
-        present = [gradient for gradient in grads if gradient is not None]
-        if not limit or not present or not enabled():
-            return super()._clip_gradients(grads)
-        norm = tf.linalg.global_norm(present)
-
-        def clip() -> list[tf.Tensor]:
-            # A norm that is not finite makes every gradient NaN.
-            scale = limit / norm + (norm - norm)
-            return [gradient * tf.cast(scale, gradient.dtype) for gradient in present]
-
-        clipped = iter(
-            tf.cond(norm <= limit, lambda: [tf.identity(gradient) for gradient in present], clip)
-        )
-        return [None if gradient is None else next(clipped) for gradient in grads]
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: tf.Tensor) -> None:
         """Moves one variable and its two moments."""
