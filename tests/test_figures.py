@@ -48,22 +48,6 @@ def test_interpolation_ends_at_its_ends() -> None:
     np.testing.assert_allclose(line[1], 0.25 * b)
 
 
-def test_the_spherical_path_has_equal_angles_and_the_norms_of_a_circle() -> None:
-    a, b = np.array([2, 0, 0], np.float32), np.array([0, 2, 0], np.float32)
-    path = figures.interpolated_latents(a, b, 4, "spherical")
-    np.testing.assert_allclose(np.linalg.norm(path, axis=1), 2, rtol=1e-6)
-    np.testing.assert_allclose(
-        np.arctan2(path[:, 1], path[:, 0]), np.radians([0, 30, 60, 90]), atol=1e-6
-    )
-    assert path.dtype == np.float32
-    # For equal or opposite directions there are many great circles, and the path is straight.
-    for end in (3 * a, -a):
-        straight = figures.interpolated_latents(a, end, 4)
-        np.testing.assert_array_equal(
-            figures.interpolated_latents(a, end, 4, "spherical"), straight
-        )
-
-
 def test_histograms_share_their_edges_and_count_every_image() -> None:
     figure = figures.histograms(
         {"real": np.array([0.9, 0.8, 1.0]), "generated": np.zeros(5)}, "score", "t", "gan"
@@ -126,19 +110,3 @@ def test_words_are_outside_of_a_grid_and_inside_of_its_figure(tmp_path: Path) ->
     assert [tick / 10 for tick in axes.get_yticks()] == [0.5, 1.5]
     figures.save_figure(figure, tmp_path / "a.png")
     assert shows_grid(tmp_path / "a.png", figures.image_grid(images, 3))
-
-
-def test_a_failed_write_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "a.png"
-    target.write_bytes(b"old")
-
-    def full(self: Path, other: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        figures.write_bytes(target, b"new")
-    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
-    assert target.read_bytes() == b"old"

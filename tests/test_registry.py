@@ -1,6 +1,5 @@
 """Families by name: the built-in ones, those of other packages, and packages that are broken."""
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -158,16 +157,6 @@ def test_a_model_is_described_by_its_nearest_family(
     install("sound", MODULE.format(name="extra", model="tfgen.models.vae.model:Derived"))
     assert registry.describe_model(model) == {**run, "family": "extra"}
     assert registry.describe_model(tfgen.VAE(**config))["family"] == "vae"
-
-
-def test_families_are_listed_without_tensorflow() -> None:
-    program = (
-        "import sys; from tfgen import registry; registry.families(); "
-        "assert not {'tensorflow', 'keras', 'matplotlib'} & sys.modules.keys()"
-    )
-    subprocess.run(
-        [sys.executable, "-c", program], check=True, cwd=commands.ROOT, timeout=commands.PATIENCE
-    )
 
 
 def test_keras_finds_classes_that_are_not_imported(install: Install) -> None:

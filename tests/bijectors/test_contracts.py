@@ -131,7 +131,7 @@ CASES: dict[str, Case] = {
 
 
 # Shapes and sums do not depend on the precision; dtypes and rounding are in the other checks.
-ONE_PRECISION = {"check_unknown_batch", "check_event_ndims", "check_event_shapes"}
+ONE_PRECISION = {"check_unknown_batch", "check_event_ndims"}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,13 +1,11 @@
 import itertools
-import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfgen.data import Dataset, Split, eval_batches, on_host, steps_per_epoch, train_batches
-from tfgen.data.mapped import JoinedRows, RowReader
-from tfgen.errors import WorkError
+from tfgen.data.mapped import JoinedRows
 
 pytestmark = pytest.mark.quick
 
@@ -137,13 +135,3 @@ def test_an_epoch_of_all_images_has_those_of_training_and_validation_once(is_map
         np.testing.assert_array_equal(pixels, expected)
     passed = eval_batches(whole.images, batch_size=4).as_numpy_iterator()
     np.testing.assert_array_equal(np.concatenate(list(passed)), whole.images)
-
-
-def test_a_file_that_becomes_shorter_is_an_error(tmp_path):
-    path = tmp_path / "images.npy"
-    np.save(path, IMAGES)
-    reader = RowReader(np.load(path, mmap_mode="r"))
-    os.truncate(path, path.stat().st_size - 1)
-    np.testing.assert_array_equal(reader.part(0, N - 1), IMAGES[:-1])
-    with pytest.raises(WorkError, match=r"images\.npy has become shorter"):
-        reader.take(np.array([0, N - 1]))

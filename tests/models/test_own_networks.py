@@ -145,29 +145,4 @@ def test_networks_train_in_training_steps_alone(name: str) -> None:
 # --- batch normalization, dropout, regularizers -----------------------------------------
 
 
-@pytest.mark.parametrize("part", ["encoder", "decoder", "generator", "discriminator"])
-def test_a_regularizer_is_part_of_the_step_of_its_network(part: str) -> None:
-    family, ends = {
-        "encoder": (vae, (SHAPE, (6,))),
-        "decoder": (vae, ((3,), SHAPE)),
-        "generator": (gan, ((3,), SHAPE)),
-        "discriminator": (gan, (SHAPE, (1,))),
-    }[part]
-    kernels = []
-    for strength in (0.0, 0.25):
-        keras.utils.set_random_seed(0)
-        regularizer = keras.regularizers.L2(strength)
-        layer = keras.layers.Dense(4, kernel_regularizer=regularizer)
-        model = family(**{part: network(*ends, layer)})
-        sgd = {name: keras.optimizers.SGD(1.0) for name in model.default_optimizers(1.0)}
-        compiled(model, **sgd)
-        before = layer.kernel.numpy()
-        logs = model.train_on_batch(IMAGES, return_dict=True)
-        kernels.append((before, layer.kernel.numpy(), logs))
-    (start, plain, logs), (_, penalized, same_logs) = kernels
-    # The gradient of ¼ w² is ½ w; the logged values are those of the images alone.
-    np.testing.assert_allclose(plain - penalized, start / 2, rtol=1e-3, atol=1e-5)
-    assert logs == same_logs
-
-
 # --- a bound of the caller's own ----------------------------------------------------------

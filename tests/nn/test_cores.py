@@ -98,18 +98,3 @@ def test_inputs_of_different_lengths_are_refused(threads: list[int]) -> None:
     function = cores.PartedFunction(rows_and_sums.get_concrete_function(), INPUTS, MOST)
     with pytest.raises(UsageError, match="numbers of rows: x has 100, y has 99"):
         function(x=np.arange(100), y=np.zeros((99, 2), np.float32))
-
-
-@pytest.mark.parametrize("case", ["not asked for", "switched off", "set by the user", "a GPU"])
-def test_cores_that_are_not_divided(
-    case: str, threads: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if case == "set by the user":
-        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "2")
-    if case == "a GPU":
-        monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: ["a GPU"])
-    with cores.speedups(case != "switched off"):
-        if case != "not asked for":
-            cores.share_cores()
-        assert set(rows_per_part(100)) == {100}
-    assert not threads

@@ -1,6 +1,5 @@
 """The class-conditional flow: an exact density for each label, learned, sampled and published."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from tfgen import Flow, Identity
-from tfgen.models.flow.dequantization import VariationalDequantization
 
 pytestmark = pytest.mark.newest
 
@@ -55,32 +53,6 @@ def test_the_bijector_of_a_label_is_exact(fields: dict[str, Any]) -> None:
     density = flow.event_log_prob(x, labels=labels)
     np.testing.assert_allclose(density, flow.distribution(labels).log_prob(x), rtol=1e-9)
     assert len(np.unique(np.round(density, 6))) == 3
-
-
-def test_the_learned_dequantization_depends_on_the_label_and_stays_a_density() -> None:
-    layer = VariationalDequantization((2, 2, 1), channels=3, num_classes=2, dtype="float64")
-    rng = np.random.default_rng(0)
-    for variable in layer.trainable_variables:
-        variable.assign(rng.normal(scale=0.5, size=variable.shape))
-    images = tf.fill([4, 2, 2, 1], tf.constant(99, tf.uint8))
-    epsilon = tf.constant(np.stack([rng.normal(size=(1, 1, 4))] * 4))
-    noise: Any = SimpleNamespace(normal=lambda *_: epsilon)
-    labels = tf.one_hot([0, 1, 0, 1], 2, dtype=tf.float64)
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(epsilon)
-        u, log_q = layer.draw(images, noise, "float64", labels=labels)
-    jacobians = tape.batch_jacobian(u, epsilon, experimental_use_pfor=False)
-    jacobians = np.reshape(jacobians, (4, 4, 4))
-    normal = -0.5 * np.sum(np.square(epsilon) + np.log(2 * np.pi), axis=(1, 2, 3))
-    np.testing.assert_allclose(log_q, normal - np.linalg.slogdet(jacobians)[1], rtol=1e-9)
-    assert abs(log_q[0] - log_q[1]) > 0.01
-    config = layer.get_config()
-    again = VariationalDequantization.from_config(config)
-    again.set_weights(layer.get_weights())
-    np.testing.assert_array_equal(u, again(images, noise=noise, labels=labels))
-    # A file of an earlier version does not name the classes.
-    del config["num_classes"]
-    assert VariationalDequantization.from_config(config).num_classes == 0
 
 
 @pytest.mark.parametrize("kind", ["column", "tf.data"])

@@ -125,16 +125,6 @@ def test_every_byte_is_in_its_own_bin() -> None:
     assert np.all(log_prob[[0, -1]] > expected)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_outputs_of_zero_are_about_eight_bits(channels: int) -> None:
-    zeros = tf.zeros([1, 1, 1, outputs_per_pixel(channels, 5)])
-    values = np.repeat(BYTES[:, None], channels, axis=1).reshape(256, 1, 1, channels)
-    mixture = LogisticMixture.from_outputs(zeros, channels, 5)
-    bits = -mixture.log_prob(tf.constant(values, tf.float32)) / (channels * np.log(2))
-    assert np.all(bits < 9)
-    assert np.all(bits[1:-1] > 7)
-
-
 # --- the VAE ----------------------------------------------------------------------------
 
 

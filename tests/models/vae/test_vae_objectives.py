@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.models.vae.test_vae import linear_gaussian
-from tfgen import VAE, Pixels
+from tfgen import VAE
 from tfgen.models.vae.bounds import POSTERIOR
 
 pytestmark = pytest.mark.newest
@@ -108,48 +108,6 @@ def test_the_kls_weight_grows_evenly_and_then_stays() -> None:
 
 
 # --- of binary images -------------------------------------------------------------------
-
-
-def importance_bound(vae: VAE, events: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
-    """log 1/K Σ p(x|z) p(z) / q(z|x) of a Bernoulli likelihood, from what both networks give,
-    `[B]`."""
-    mean, raw_scale = np.split(vae.encoder(events).numpy(), 2, axis=-1)
-    stddev = np.log1p(np.exp(raw_scale)) + 1e-7
-    log_weights = []
-    for sample in np.moveaxis(epsilon, 1, 0):
-        z = mean + stddev * sample
-        logits = vae.decoder(z).numpy()
-        pixels = np.where(events == 1, -np.log1p(np.exp(-logits)), -np.log1p(np.exp(logits)))
-        # The normal densities' constants cancel.
-        ratio = (-0.5 * z**2 + 0.5 * sample**2 + np.log(stddev)).sum(-1)
-        log_weights.append(pixels.sum((1, 2, 3)) + ratio)
-    return np.logaddexp.reduce(log_weights, axis=0) - np.log(len(log_weights))
-
-
-def test_losses_are_importance_weighted_in_training_and_validation(images: np.ndarray) -> None:
-    vae = small(objective="iwae", importance_samples=3, dtype="float64")
-    vae.compile(jit_compile=False)
-    batch = tf.constant(images[:16])
-    halves = [(vae.training_noise().part(index), batch[8 * index :][:8]) for index in (0, 1)]
-    whole = [(vae.next_test_noise(), batch)]
-    expected = []
-    for parts in (whole, halves):
-        bounds = []
-        for own, part in parts:
-            events = Pixels().events(part, own, "float64")
-            epsilon = own.normal(len(part), (3, 3), POSTERIOR, "float64").numpy()
-            bounds.append(importance_bound(vae, events.numpy(), epsilon))
-            np.testing.assert_allclose(
-                bounds[-1], vae.importance_log_prob(events, own, 3), rtol=1e-10
-            )
-        expected.append(-np.concatenate(bounds).mean())
-    evaluated = vae.evaluate(images[:16], batch_size=16, verbose=0, return_dict=True)["loss"]
-    np.testing.assert_allclose(evaluated, expected[0], rtol=1e-10)
-    # Not every version of Keras does so before a single batch.
-    vae.reset_metrics()
-    np.testing.assert_allclose(
-        vae.train_on_batch(images[:16], return_dict=True)["loss"], expected[1]
-    )
 
 
 # --- configurations ---------------------------------------------------------------------
