@@ -205,7 +205,7 @@ def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parse
     names = ", ".join(family.name for family in families)
     parser.add_argument("model", metavar="MODEL", help=f"one of {names}")
     add_flags(parser, CommandOptions, defaults)
-    unconditional = entry is not None and not entry.has_conditional_variant
+    unconditional = entry is not None and not entry.conditional
     training = parser.add_argument_group("training")
     add_flags(training, TrainingOptions, defaults, ("conditional",) if unconditional else ())
     add_flags(training, WorkerOptions, defaults)
@@ -223,7 +223,7 @@ def _flags_elsewhere(entry: registry.Family, families: Sequence[registry.Family]
     for family in families:
         options = dataclasses.fields(family.config)
         names = [field.name for field in options if "help" in field.metadata]
-        names += ["conditional"] if family.has_conditional_variant else []
+        names += ["conditional"] if family.conditional else []
         for name in names:
             owners.setdefault("--" + name.replace("_", "-"), []).append(family.name)
     return {

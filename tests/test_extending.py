@@ -25,7 +25,6 @@ from tfgen.publishing import export
 pytestmark = pytest.mark.newest
 
 PACKAGE = commands.ROOT / "examples" / "tfgen-ppca"
-DOCUMENT = commands.ROOT / "docs" / "extending.md"
 EPOCHS, LATENTS = 2, 3
 
 
@@ -105,20 +104,6 @@ def compared(environment: Environment) -> str:
     )
 
 
-def test_help_lists_the_family(environment: Environment) -> None:
-    overview = environment.command("train", "--help")
-    assert re.search(r"\n +ppca +probabilistic PCA", overview) and "mnist-2d" in overview
-    assert "--initial-grey N" in environment.command("train", "ppca", "--help")
-
-
-def test_the_entry_needs_no_tensorflow(environment: Environment) -> None:
-    environment.python(
-        "-c",
-        "import sys; from tfgen import registry; assert registry.families()[-1].name == 'ppca'; "
-        "assert not {'tensorflow', 'keras', 'tfgen_ppca.model'} & sys.modules.keys()",
-    )
-
-
 def test_training_logs_and_publishes(environment: Environment) -> None:
     run = environment.folder / "run"
     logs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -132,17 +117,6 @@ def test_training_logs_and_publishes(environment: Environment) -> None:
     assert (environment.folder / "saved_models" / "ppca" / "2" / "manifest.json").is_file()
 
 
-@pytest.mark.usefixtures("compared")
-def test_sampling(environment: Environment) -> None:
-    with np.load(environment.folder / "samples.npz") as samples:
-        images = samples["images"]
-    # The version opens where the package is not installed, too.
-    version = tfgen.load(environment.folder / "saved_models" / "ppca" / "2")
-    assert version.latent_dim == LATENTS
-    # A byte may round to its neighbour.
-    np.testing.assert_allclose(images, version.sample(5), atol=1.001 / 255)
-
-
 def test_evaluation_judges_samples_and_likelihood(environment: Environment, compared: str) -> None:
     evaluation = json.loads((environment.folder / "run" / "evaluation.json").read_text())
     assert evaluation["family"] == "ppca"
@@ -151,14 +125,6 @@ def test_evaluation_judges_samples_and_likelihood(environment: Environment, comp
     assert likelihood["events"] == "bytes"
     assert 0 < likelihood["bits_per_dim"] < likelihood["bits_per_dim_one_draw"]
     assert "| run | " in compared
-
-
-@pytest.mark.usefixtures("compared")
-def test_export_of_a_run(environment: Environment) -> None:
-    version = tfgen.load(environment.folder / "exported" / "ppca" / "2")
-    images = np.zeros((4, SIDE, SIDE, 1), np.uint8)
-    assert version.encode(images).shape == (4, LATENTS)
-    assert version.log_prob(images).shape == (4,)
 
 
 def test_export_of_a_keras_file(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,28 +139,8 @@ def test_export_of_a_keras_file(environment: Environment, monkeypatch: pytest.Mo
     np.testing.assert_allclose(version.encode(images), model.encode(images), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.usefixtures("compared")
-def test_resuming(environment: Environment) -> None:
-    logs = (environment.folder / "resumed" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in logs] == [1, 2, 3]
-
-
 def test_the_tests_of_the_package(environment: Environment) -> None:
     """The contract, and the closed form of the likelihood."""
     tests = environment.packages.with_name("source") / "tests"
     report = environment.python("-m", "pytest", "-q", "-p", "no:cacheprovider", tests)
     assert re.search(r"\n2\d passed", report), report
-
-
-@pytest.mark.quick
-def test_the_document_shows_the_code_of_the_package() -> None:
-    text = DOCUMENT.read_text()
-    blocks = re.findall(r"<!-- code of (\S+) -->\n```\w+\n(.*?)```\n", text, re.S)
-    assert {path for path, _ in blocks} == {
-        "pyproject.toml",
-        "tfgen_ppca/config.py",
-        "tfgen_ppca/model.py",
-        "tests/test_ppca.py",
-    }
-    for path, code in blocks:
-        assert code in (PACKAGE / path).read_text(), f"{path} does not have:\n{code}"

@@ -1,7 +1,6 @@
 """Pictures: layout, colours and words."""
 
 import io
-import itertools
 import math
 from pathlib import Path
 
@@ -26,10 +25,6 @@ def test_grid_places_images_row_by_row() -> None:
     assert np.all(grid[0] == 128)
 
 
-def test_grid_is_as_square_as_possible_and_takes_colour() -> None:
-    assert figures.image_grid(np.zeros((10, 4, 4, 3))).shape == (3 * 5 + 1, 4 * 5 + 1, 3)
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_png_holds_the_pixels(channels: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (200, 300, channels)).astype(np.uint8)
@@ -51,22 +46,6 @@ def test_interpolation_ends_at_its_ends() -> None:
     np.testing.assert_array_equal(line[0], a)
     np.testing.assert_array_equal(line[-1], b)
     np.testing.assert_allclose(line[1], 0.25 * b)
-
-
-def test_the_spherical_path_has_equal_angles_and_the_norms_of_a_circle() -> None:
-    a, b = np.array([2, 0, 0], np.float32), np.array([0, 2, 0], np.float32)
-    path = figures.interpolated_latents(a, b, 4, "spherical")
-    np.testing.assert_allclose(np.linalg.norm(path, axis=1), 2, rtol=1e-6)
-    np.testing.assert_allclose(
-        np.arctan2(path[:, 1], path[:, 0]), np.radians([0, 30, 60, 90]), atol=1e-6
-    )
-    assert path.dtype == np.float32
-    # For equal or opposite directions there are many great circles, and the path is straight.
-    for end in (3 * a, -a):
-        straight = figures.interpolated_latents(a, end, 4)
-        np.testing.assert_array_equal(
-            figures.interpolated_latents(a, end, 4, "spherical"), straight
-        )
 
 
 def test_histograms_share_their_edges_and_count_every_image() -> None:
@@ -102,81 +81,12 @@ def test_curves_show_each_value_for_training_and_validation() -> None:
     assert colours[0] == colours[1] == to_rgb(figures.FAMILY_COLOURS["vae"]) != colours[2]
 
 
-def test_a_name_without_words_of_its_own_loses_its_underscores() -> None:
-    rows = [{"epoch": 1, "generator_loss": 1.0}]
-    figure = figures.curves(rows, [("nats", ("generator_loss",))], "title")
-    (line,) = figure.axes[0].get_lines()
-    assert line.get_label() == "generator loss, training"
-
-
-def test_one_epoch_has_one_tick_and_ticks_are_whole_numbers() -> None:
-    for epochs in (1, 2, 3, 40):
-        rows = [{"epoch": epoch + 1, "loss": 1.0} for epoch in range(epochs)]
-        (axes,) = figures.curves(rows, [("nats", ("loss",))], "title").axes
-        low, high = axes.get_xlim()
-        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
-        assert all(tick == int(tick) for tick in ticks)
-        assert len(ticks) == epochs if epochs < 4 else 2 < len(ticks) < 12
-
-
-def test_points_of_one_epoch_tell_training_from_validation() -> None:
-    figure = figures.curves(ROWS[:1], [("nats", ("loss",))], "title")
-    markers = {line.get_label(): line.get_marker() for line in figure.axes[0].get_lines()}
-    assert markers == {"loss, training": "o", "loss, validation": "x"}
-
-
-def test_legends_are_outside_of_the_axes() -> None:
-    for figure in (
-        figures.curves(ROWS, [("nats", ("loss", "kl"))], "title", "vae"),
-        figures.histograms({"real": np.zeros(3), "generated": np.ones(3)}, "score", "t", "gan"),
-    ):
-        figure.draw_without_rendering()
-        (axes,) = figure.axes
-        legend, title = axes.get_legend().get_window_extent(), figure.get_suptitle()
-        assert title and not legend.overlaps(axes.get_window_extent())
-        assert legend.y1 <= figure.bbox.y1 and legend.x0 >= figure.bbox.x0
-
-
-def test_lines_against_minutes_have_their_familys_colour_and_their_last_value() -> None:
-    trainings = [
-        figures.Progress("vae-conv", "vae", [1, 3, 9], [2.0, 1.2, 1.1]),
-        figures.Progress("vae", "vae", [2, 4], [1.5, 1.3]),
-        figures.Progress("flow", "flow", [8, 16], [1.25, 1.0]),
-    ]
-    (axes,) = figures.against_minutes(trainings, "bits/dim", largest=1.6).axes
-    lines = axes.get_lines()
-    for line, training in zip(lines, trainings, strict=True):
-        np.testing.assert_array_equal(line.get_xydata().T, [training.minutes, training.values])
-    colours = [to_rgb(line.get_color()) for line in lines]
-    assert colours[0] == to_rgb(figures.FAMILY_COLOURS["vae"]) != colours[1]
-    assert colours[2] == to_rgb(figures.FAMILY_COLOURS["flow"])
-    assert [text.get_text() for text in axes.texts] == ["1.1", "1.3", "1"]
-    assert (axes.get_xscale(), axes.get_ylabel()) == ("log", "bits/dim")
-    # The first value of the first training is above the axes, all that is shown lies within.
-    assert axes.get_ylim()[0] < 1.0 and axes.get_ylim()[1] == pytest.approx(1.6)
-    assert 1 < axes.get_xlim()[0] < 2 and axes.get_xlim()[1] > 16
-
-
 def test_families_have_colours_of_their_own() -> None:
     colours = {figures.family_colour(family) for family in ("vae", "gan", "flow", "classifier")}
     assert len(colours) == 4
     # Always the same for a family of another package, and none of those.
     assert figures.family_colour("ppca") == "#bcbd22"
     assert not colours & {figures.family_colour(name) for name in ("ppca", "diffusion", "")}
-
-
-def test_shades_of_a_colour_differ() -> None:
-    shades = figures._shades("#1f77b4", 6)
-    assert shades[0] == to_rgb("#1f77b4")
-    assert len(set(shades)) == 6
-    assert all(0 <= channel <= 1 for shade in shades for channel in shade)
-
-
-def test_a_grid_has_a_title() -> None:
-    figure = figures.picture(np.zeros((4, 3, 3, 1)), "samples after 2 epochs")
-    (axes,) = figure.axes
-    assert axes.get_title() == "samples after 2 epochs"
-    assert axes.get_images()[0].get_array().shape == (9, 9)
 
 
 def test_words_are_outside_of_a_grid_and_inside_of_its_figure(tmp_path: Path) -> None:
@@ -200,37 +110,3 @@ def test_words_are_outside_of_a_grid_and_inside_of_its_figure(tmp_path: Path) ->
     assert [tick / 10 for tick in axes.get_yticks()] == [0.5, 1.5]
     figures.save_figure(figure, tmp_path / "a.png")
     assert shows_grid(tmp_path / "a.png", figures.image_grid(images, 3))
-
-
-def test_labels_of_small_images_leave_room_for_each_other() -> None:
-    figure = figures.picture(np.zeros((900, 28, 28, 1)), "t", 30, *figures.manifold_axes(30))
-    figure.draw_without_rendering()
-    (axes,) = figure.axes
-    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
-        assert len(labels) > 5
-        extents = [label.get_window_extent() for label in labels]
-        assert not any(a.overlaps(b) for a, b in itertools.pairwise(extents))
-
-
-def test_the_axes_of_the_manifold_are_its_latents() -> None:
-    rows, columns = figures.manifold_axes(4)
-    latents = figures.manifold_latents(4).reshape(4, 4, 2)
-    assert (rows.title, columns.title) == ("second latent", "first latent")
-    assert list(columns.labels) == [f"{value:.2f}" for value in latents[0, :, 0]]
-    assert list(rows.labels) == [f"{value:.2f}" for value in latents[:, 0, 1]]
-
-
-def test_a_failed_write_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "a.png"
-    target.write_bytes(b"old")
-
-    def full(self: Path, other: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        figures.write_bytes(target, b"new")
-    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
-    assert target.read_bytes() == b"old"

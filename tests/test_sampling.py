@@ -9,7 +9,6 @@ import pytest
 
 import tfgen
 from tests.publishing.serving_double import Double
-from tests.told import fails
 from tfgen import GAN, VAE, Flow, sampling
 from tfgen.errors import UsageError
 from tfgen.publishing import export
@@ -82,14 +81,6 @@ def classes_in_turn(n: int) -> np.ndarray:
     return np.arange(n) % CLASSES
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", MODELS)
-def test_latent_dimensions_and_classes(samplers: Samplers, name: str, kind: str) -> None:
-    sampler, model = samplers.open(name, kind), samplers.live[name]
-    assert isinstance(sampler, sampling.ImageSampler)
-    assert (sampler.latent_dim, sampler.num_classes) == (model.latent_dim, model.num_classes)
-
-
 @pytest.mark.parametrize("kind", PUBLISHED)
 @pytest.mark.parametrize("name", MODELS)
 def test_every_sampler_gives_the_live_models_answers(
@@ -148,36 +139,6 @@ def test_without_labels_image_i_has_class_i_mod_k(
         assert not np.allclose(shifted, images, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", CONDITIONAL)
-def test_one_label_is_for_all_images(samplers: Samplers, name: str, kind: str) -> None:
-    sampler = samplers.open(name, kind)
-    for label in (1, np.int64(1), np.array(1)):
-        assert_close(sampler.sample(4, labels=label), sampler.sample(4, labels=[1] * 4))
-
-
-@pytest.mark.parametrize("kind", PUBLISHED)
-def test_batches_change_nothing_and_show_their_progress(samplers: Samplers, kind: str) -> None:
-    from contextlib import nullcontext
-
-    sampler = samplers.open("vae-conditional", kind)
-    expected = [sampler.sample(7), sampler.decode(sampler.latents(image_seeds(1, 7)))]
-    shown: list[tuple[str, int]] = []
-
-    def track(parts: Any, title: str) -> Any:
-        shown.append((title, len(parts)))
-        return nullcontext(parts)
-
-    try:
-        sampler.batch_size, sampler.track = 3, track
-        answers = [sampler.sample(7), sampler.decode(sampler.latents(image_seeds(1, 7)))]
-    finally:
-        del sampler.batch_size, sampler.track
-    for answer, images in zip(answers, expected, strict=True):
-        assert_close(answer, images)
-    assert shown == [("latents", 3), ("decode", 3)]
-
-
 # --- encode and log_prob ------------------------------------------------------------------
 
 
@@ -212,65 +173,16 @@ def test_encode_and_log_prob(samplers: Samplers, name: str, kind: str) -> None:
     assert sampler.log_prob(IMAGES[:0], **({"labels": []} if labels else {})).shape == (0,)
 
 
-@pytest.mark.parametrize("kind", PUBLISHED)
-def test_a_version_without_the_signature_says_so(samplers: Samplers, kind: str) -> None:
-    gan = samplers.open("gan-conditional", kind)
-    fails(lambda: gan.encode(IMAGES), "no signature 'encode'", "known: ", "decode")
-    fails(lambda: gan.log_prob(IMAGES), "no signature 'log_prob'")
-    vae = samplers.open("vae", kind)
-    fails(lambda: vae.encode(IMAGES, seeds=SEEDS), "encode of vae", "takes no seeds")
-    fails(lambda: vae.encode(IMAGES, SEEDS), "encode of vae takes images")
-
-
 # --- errors -------------------------------------------------------------------------------
 
 Request = Callable[[Any], Any]
 # Every request is wrong for the model; the message is written once.
 WRONG: dict[str, tuple[list[str], Request, str]] = {
-    "label too large": (CONDITIONAL, lambda s: s.sample(2, labels=3), "label 3 is out of range"),
-    "label negative": (CONDITIONAL, lambda s: s.sample(2, labels=-1), "classes 0…2"),
-    "one of the labels": (CONDITIONAL, lambda s: s.sample(2, labels=[0, 3]), "labels 0…3 are out"),
-    "too many labels": (CONDITIONAL, lambda s: s.sample(2, labels=[0, 1, 2]), "pass 2 integers"),
-    "labels are no integers": (CONDITIONAL, lambda s: s.sample(1, labels=[0.5]), "float64[1]"),
-    "labels of no classes": (UNCONDITIONAL, lambda s: s.sample(2, labels=0), "not conditional"),
-    "too many labels to decode": (
-        CONDITIONAL,
-        lambda s: s.decode(s.latents(SEEDS), [0, 1]),
-        "labels are int64[2]; pass 4 integers, or one for all",
-    ),
-    "label to decode": (CONDITIONAL, lambda s: s.decode(s.latents(SEEDS), 7), "label 7 is out of"),
-    "label to decode of none": (
-        UNCONDITIONAL,
-        lambda s: s.decode(s.latents(SEEDS), 0),
-        "not conditional: it takes no labels",
-    ),
-    "n negative": (list(MODELS), lambda s: s.sample(-1), "n = -1 is too small; the least is 0"),
     "seeds are no integers": (list(MODELS), lambda s: s.sample(seeds=[0.5]), "pass one integer"),
-    "seeds too large": (list(MODELS), lambda s: s.sample(seeds=[2**31]), "fit into 32 bits"),
-    "no label of an image": (
-        ["vae-conditional"],
-        lambda s: s.encode(IMAGES),
-        "the model is conditional: pass labels 0…2",
-    ),
     "no label for log_prob": (
         ["vae-conditional"],
         lambda s: s.log_prob(IMAGES),
         "the model is conditional: pass labels 0…2",
-    ),
-    "too many labels of images": (
-        ["vae-conditional"],
-        lambda s: s.encode(IMAGES, labels=[0, 1]),
-        "pass 4 integers, or one for all",
-    ),
-    "label of an image": (
-        ["vae-conditional"],
-        lambda s: s.log_prob(IMAGES, labels=3),
-        "label 3 is out of range",
-    ),
-    "labels of unconditional images": (
-        ["vae"],
-        lambda s: s.log_prob(IMAGES, labels=0),
-        "not conditional: it takes no labels",
     ),
     "too few seeds of images": (
         ["vae", "flow"],
@@ -309,17 +221,3 @@ def test_a_wrong_request_is_refused_alike_everywhere(
 
 
 # --- the rules by themselves --------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n", [0, 1, 249, 250, 251, 1000])
-def test_batches_are_consecutive_and_cover_all_rows(n: int) -> None:
-    parts = list(sampling.batches(n, 250))
-    assert [row for part in parts for row in range(n)[part]] == list(range(n))
-    assert len(parts) == max(1, -(-n // 250))
-
-
-def test_seeds_of_a_request() -> None:
-    np.testing.assert_array_equal(sampling.request_seeds(3, 7), image_seeds(7, 3))
-    seeds = sampling.request_seeds(3, 7, [1, 2])
-    assert (seeds.dtype, seeds.tolist()) == (np.int32, [1, 2])
-    assert sampling.request_seeds(3, 7, []).shape == (0,)

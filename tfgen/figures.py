@@ -3,7 +3,6 @@
 import io
 import math
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
@@ -141,69 +140,6 @@ def curves(
         axes.grid(alpha=0.3)
         _legend_above(axes, max(2, len(names)))
     figure.suptitle(title)
-    return figure
-
-
-class Progress(NamedTuple):
-    """What a training reached, and when.
-
-    Attributes:
-        name: name of the training.
-        family: family of its model.
-        minutes: minutes of training, ascending.
-        values: the values after these minutes.
-    """
-
-    name: str
-    family: str
-    minutes: Sequence[float]
-    values: Sequence[float]
-
-
-def against_minutes(trainings: Sequence[Progress], label: str, largest: float) -> "Figure":
-    """Values of which smaller is better, against minutes of training (logarithmic axis).
-
-    Each training is a line in a shade of its family's colour, with its last value in numbers.
-
-    Args:
-        trainings: the lines.
-        label: axis label of the values, with the unit.
-        largest: the largest value that is drawn, relative to the smallest one.
-    """
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    figure = _new_figure(7.2, 4.6)
-    axes = figure.subplots()
-    counts = Counter(training.family for training in trainings)
-    shades = {name: iter(_shades(family_colour(name), count)) for name, count in counts.items()}
-    for name, family, minutes, values in trainings:
-        colour = next(shades[family])
-        axes.plot(minutes, values, ".-", color=colour, markersize=3, label=name)
-        axes.annotate(
-            f"{values[-1]:.4g}",
-            (minutes[-1], values[-1]),
-            xytext=(0, -11),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-    least = min(min(training.values) for training in trainings)
-    top = largest * least
-    drawn = [
-        time
-        for training in trainings
-        for time, value in zip(training.minutes, training.values, strict=True)
-        if value <= top
-    ]
-    axes.set(xscale="log", xlabel="minutes of training", ylabel=label)
-    axes.set_xlim(min(drawn) / 1.1, max(drawn) * 1.3)
-    # A little room below the smallest value.
-    axes.set_ylim(least - 0.05 * (top - least), top)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(alpha=0.3)
-    _legend_above(axes, 3)
     return figure
 
 

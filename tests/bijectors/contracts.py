@@ -89,21 +89,6 @@ def check_log_det_is_the_jacobians(case: Case, dtype: str) -> None:
         assert_close(expected, actual, dtype)
 
 
-def check_batch_shapes(case: Case, dtype: str) -> None:
-    bijector, x = case.make(dtype), case.draw(dtype, 2, 3)
-    y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
-    assert y.shape == (2, 3, *case.outputs) and log_det.shape == (2, 3)
-    for i in range(2):
-        row, row_log_det = bijector.forward_and_log_det(x[i], len(case.inputs))
-        assert_close(y[i], row, dtype)
-        assert_close(log_det[i], row_log_det, dtype)
-    alone, alone_log_det = bijector.forward_and_log_det(x[1, 2], len(case.inputs))
-    assert_close(y[1, 2], alone, dtype)
-    assert_close(log_det[1, 2], alone_log_det, dtype)
-    back, inverse_log_det = bijector.inverse_and_log_det(y, len(case.outputs))
-    assert back.shape == x.shape and inverse_log_det.shape == (2, 3)
-
-
 def check_unknown_batch(case: Case, dtype: str) -> None:
     bijector, x = case.make(dtype), case.draw(dtype, 3)
     y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
@@ -142,18 +127,6 @@ def check_event_ndims(case: Case, dtype: str) -> None:
     ):
         with pytest.raises(ValueError, match="the least is"):
             method(x, ndims)
-
-
-def check_event_shapes(case: Case, dtype: str) -> None:
-    bijector = case.make(dtype)
-    assert bijector.forward_event_shape(case.inputs) == case.outputs
-    assert bijector.inverse_event_shape(case.outputs) == case.inputs
-    assert bijector.forward_event_shape_tensor(tf.constant(case.inputs)).numpy().tolist() == list(
-        case.outputs
-    )
-    assert bijector.inverse_event_shape_tensor(tf.constant(case.outputs)).numpy().tolist() == list(
-        case.inputs
-    )
 
 
 def check_composition(case: Case, dtype: str) -> None:

@@ -90,24 +90,6 @@ def test_the_solution_is_exact_and_takes_few_evaluations(
     assert sum(evaluated) <= mean * ELEMENTS
 
 
-def test_an_element_does_not_depend_on_the_rest_of_its_batch() -> None:
-    parameters, targets, *_ = CASES["random"]
-    y = solve(parameters, targets, "float32")
-    order = np.random.default_rng(2).permutation(ELEMENTS)
-    easy = {key: np.where(order[:, None] < 100, value, 0) for key, value in parameters.items()}
-    hard = order < 100
-    np.testing.assert_allclose(solve(easy, targets, "float32")[hard], y[hard], rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_an_element_that_has_no_solution_stops_no_other_one(wrong: float) -> None:
-    parameters, targets, *_ = CASES["random"]
-    y = solve(parameters, np.where(np.arange(ELEMENTS) == 7, wrong, targets), "float32")
-    assert not np.isfinite(y[7])
-    expected = solve(parameters, targets, "float32")
-    np.testing.assert_allclose(np.delete(y, 7), np.delete(expected, 7), rtol=1e-5, atol=1e-5)
-
-
 def test_the_gradient_is_that_of_the_implicit_function() -> None:
     """∂y / ∂x = F(y) (1 − F(y)) / f(y), also where F is flat and the last step is limited."""
     for name in ("random", "flat"):

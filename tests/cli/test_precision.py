@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands
-from tfgen.nn import precision
+from tfgen.nn import cpu
 
 
 @pytest.mark.parametrize(("ratio", "lines"), [(0.6, 0), (8.0, 1)])
@@ -17,8 +17,8 @@ def test_a_slow_precision_is_said_once(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(precision, "slowdown", lambda dtype: ratio)
-    precision.warn_if_slow.cache_clear()
+    monkeypatch.setattr(cpu, "slowdown", lambda dtype: ratio)
+    cpu.warn_if_slow.cache_clear()
     flags = ["--data-dir", tiny_data, "--precision", "mixed_bfloat16", "--no-publish"]
     flags += ["--hidden", 4, "--epochs", 1, "--batch-size", 64, "--preset", "mlp"]
     for run in ("first", "second"):

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 import tfgen
 from tfgen import registry
 from tfgen.models.preprocessing import Pixels
-from tfgen.settings.model import ConditionalConfig
+from tfgen.settings.model import ModelConfig
 
 tfd: Any = tfp.distributions
 
@@ -24,8 +24,8 @@ UNIFORM = -np.log(256)
 class Toy(tfgen.GenerativeModel):
     """A model without training whose images are grey."""
 
-    Config = ConditionalConfig
-    config: ConditionalConfig
+    Config = ModelConfig
+    config: ModelConfig
 
     def __init__(self, config: Any = None, *, seed: int = 0, dtype: Any = None, **fields: Any):
         config = self.Config.build(config, fields)
@@ -93,9 +93,9 @@ class LinearGaussian(Toy):
 
 
 def family(name: str, model: type[Toy]) -> registry.Family:
-    preset = registry.Preset("", ConditionalConfig(), 1, 1, 1.0)
+    preset = registry.Preset("", ModelConfig(), 1, 1, 1.0)
     path = f"{__name__}:{model.__name__}"
-    return registry.Family(name, "a toy", path, ConditionalConfig, {"mlp": preset})
+    return registry.Family(name, "a toy", path, ModelConfig, {"mlp": preset}, conditional=True)
 
 
 FAMILIES = {

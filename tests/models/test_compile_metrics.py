@@ -1,15 +1,12 @@
 """Metrics that the caller passes to `compile`, and what `compile` refuses."""
 
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-import tfgen
-from tests.models.families import FAMILIES, IMAGES, LABELS, classifier, compiled, vae
-from tests.told import fails
+from tests.models.families import IMAGES, LABELS, classifier, compiled, vae
 
 WEIGHTS = np.linspace(0, 2, len(IMAGES)).astype(np.float32)
 
@@ -59,41 +56,3 @@ def test_metrics_of_a_classifier_compare_labels_with_logits(jit_compile: bool) -
     logits = model.predict(IMAGES, verbose=0)[1]
     top = np.argsort(logits, axis=1)[:, -2:]
     np.testing.assert_allclose(logs["top_2"], np.mean(np.any(top == LABELS[:, None], axis=1)))
-
-
-def test_logged_values_come_first_and_have_their_names_alone() -> None:
-    model = compiled(vae(), metrics=["mse"])
-    first, *_ = model.evaluate(IMAGES, verbose=0)
-    assert first == model.get_metrics_result()["loss"]
-    fails(lambda: compiled(classifier(), metrics=["accuracy"]), "logs accuracy in any case")
-
-
-def test_a_model_with_metrics_is_saved_and_trains_on(tmp_path: Path) -> None:
-    model = compiled(vae(), metrics=["mse"], weighted_metrics=["mae"], run_eagerly=True)
-    model.fit(IMAGES, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = tfgen.load(tmp_path / "model.keras")
-    loaded.run_eagerly = True
-    logs = loaded.evaluate(IMAGES, verbose=0, return_dict=True)
-    assert logs == model.evaluate(IMAGES, verbose=0, return_dict=True)
-    assert set(logs) == {*model.logged, "mse", "mae"}
-    loaded.fit(IMAGES, verbose=0)
-    loaded.compile(run_eagerly=True)
-    assert set(loaded.evaluate(IMAGES, verbose=0, return_dict=True)) == set(model.logged)
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("name", FAMILIES)
-def test_what_compile_cannot_use_is_refused(name: str) -> None:
-    model = FAMILIES[name]()
-    fails(lambda: model.compile(loss="mse"), "trains on its own loss", "without loss=")
-    fails(lambda: model.compile(loss_weights=[1.0]), "without loss_weights=")
-    if name in ("gan", "flow"):
-        for key in ("metrics", "weighted_metrics"):
-            arguments = {key: ["mse"]}
-            fails(
-                lambda arguments=arguments: model.compile(**arguments),
-                f"no targets that {key}= could compare",
-                f"it logs {', '.join(model.logged)}",
-            )
-    model.compile(metrics=None, loss=None)

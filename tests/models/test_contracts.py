@@ -73,7 +73,7 @@ SEVERAL_TRAININGS = {
 FRESH_PROCESS = {"a_saved_model_trains_on_in_a_fresh_process"}
 # Each family runs once with layers that are quickly traced, and once with all that it has. The
 # first trains several times, the second goes on in a process of its own.
-DENSE = set(testing.CHECKS) - FRESH_PROCESS - {"keras_callbacks_work"}  # see test_verbs.py
+DENSE = set(testing.CHECKS) - FRESH_PROCESS
 # Which labels are wrong does not depend on layers.
 FULL = set(testing.CHECKS) - SEVERAL_TRAININGS - PRECISIONS - {"wrong_labels_are_refused"}
 FULL |= {PRECISION + "mixed_bfloat16"}
@@ -230,4 +230,4 @@ def test_images_of_a_check_are_the_same_for_all() -> None:
 def test_without_pytest_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytest", None)
     with pytest.raises(ImportError, match=r"pip install 'tfgen\[test\]'"):
-        importlib.reload(testing)
+        importlib.reload(testing.contract)

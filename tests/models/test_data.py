@@ -1,6 +1,5 @@
 """Batches of `fit` and `predict`: shapes of images, and labels of a prediction."""
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import tensorflow as tf
 
 from tests.models.families import FAMILIES, IMAGES, LABELS, compiled, flow, gan, vae
 from tests.told import fails
-from tfgen import Identity
 
 
 def without_shape(labels: bool = True) -> tf.data.Dataset:
@@ -48,16 +46,6 @@ def test_the_end_of_a_data_set_of_unknown_length_is_no_step() -> None:
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
-@pytest.mark.quick
-def test_events_of_another_shape_are_refused() -> None:
-    for model in (
-        flow(image_shape=(2,), preprocessing=Identity()),
-        gan(image_shape=(2,), preprocessing=Identity()),
-    ):
-        call = functools.partial(compiled(model).train_on_batch, np.zeros((8, 3), np.float32))
-        fails(call, "[8, 3]; pass [B, 2]")
-
-
 @pytest.mark.parametrize("name", [*FAMILIES, "multiscale"])
 def test_a_data_set_without_static_shapes_trains(name: str) -> None:
     fields: dict[str, Any] = {"image_shape": (8, 8, 1), "architecture": "multiscale"}
@@ -82,14 +70,3 @@ def test_a_conditional_model_predicts_with_labels(family: Any) -> None:
         np.testing.assert_allclose(model.predict(data, verbose=0), expected, atol=1e-5)
     with pytest.raises(ValueError, match="pass labels 0…2"):
         model.predict(IMAGES, verbose=0)
-
-
-def test_a_model_without_classes_predicts_the_images_of_pairs() -> None:
-    for name in ("vae", "gan", "flow", "classifier"):
-        model = compiled(FAMILIES[name](), run_eagerly=True)
-        batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(16)
-        plain = tf.nest.flatten(model.predict(IMAGES, batch_size=16, verbose=0))
-        for actual, expected in zip(
-            tf.nest.flatten(model.predict(batches, verbose=0)), plain, strict=True
-        ):
-            np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)

@@ -5,17 +5,14 @@ import io
 import re
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfgen import GAN, VAE, Classifier, Flow, Identity, ImageModel
-from tfgen.errors import WorkError
+from tfgen import GAN, VAE, Classifier, Flow, ImageModel
 from tfgen.figures import image_grid
 from tfgen.publishing import export
 from tfgen.publishing.sampler import Sampler
-from tfgen.publishing.served import ServedSampler
 
 pytestmark = pytest.mark.quick
 
@@ -38,28 +35,6 @@ def models() -> dict[str, ImageModel]:
 
 
 MODELS = models()
-
-
-@pytest.mark.parametrize("family", MODELS)
-def test_the_summary_shows_each_layer_with_its_shape(
-    family: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    model, lines = MODELS[family], []
-    model.summary(line_length=160, print_fn=lines.append)
-    rows = dict(re.findall(r"[│└ ]+(\w+) \(\w+\) +│ +(\S[^│]*?) +│", "\n".join(lines)))
-    assert model.networks
-    for layer in (layer for network in model.networks for layer in network.layers):
-        assert rows[layer.name] == str(tuple(layer.output.shape)), layer.name
-    model.summary(line_length=160, print_fn=lines.append, expand_nested=False)
-    assert model.networks[0].layers[0].name not in lines[-1]
-
-
-def test_functional_networks_of_the_caller_are_networks() -> None:
-    inputs = keras.Input(SHAPE)
-    encoder = keras.Model(inputs, keras.layers.Dense(6)(keras.layers.Flatten()(inputs)))
-    model = VAE(image_shape=SHAPE, latent_dim=3, hidden=(7,), encoder=encoder)
-    assert model.networks == [encoder, model.decoder]
 
 
 def picture_of(sampler: Any) -> np.ndarray:
@@ -87,23 +62,3 @@ def test_a_notebook_shows_samples_of_a_version_and_of_a_server(tmp_path: Any) ->
     expected = image_grid(version.sample(16, seed=0), 8)
     np.testing.assert_array_equal(picture_of(version), expected)
     assert "faces, version " in version._repr_html_()
-
-
-def test_what_has_no_picture_is_shown_as_text() -> None:
-    assert not hasattr(MODELS["classifier"], "_repr_html_")
-    points = VAE(image_shape=(2,), latent_dim=1, preprocessing=Identity(), likelihood="normal")
-    assert points._repr_html_() is None
-
-    class Silent:
-        address = "nowhere"
-
-        def metadata(self, name: str, version: int | None) -> Any:
-            shape = {"dim": [{"size": "-1"}, {"size": "3"}]}
-            tensor = {"dtype": "DT_FLOAT", "tensor_shape": shape}
-            outputs = {"latents": {"latents": tensor}, "decode": {"images": tensor}}
-            return 1, {key: {"inputs": {}, "outputs": value} for key, value in outputs.items()}
-
-        def predict(self, *arguments: Any) -> Any:
-            raise WorkError("nowhere gave no answer")
-
-    assert ServedSampler(Silent(), "faces")._repr_html_() is None

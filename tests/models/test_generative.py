@@ -1,21 +1,16 @@
 """What all generative families share: labels, seeds of noise, what a likelihood is of."""
 
-import functools
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.told import fails
-from tfgen import GAN, VAE, Flow, GenerativeModel, Identity, ImageModel
-from tfgen.models.preprocessing import SymmetricPixels
-from tfgen.settings.model import ModelConfig
+from tfgen import GAN, VAE, Flow, Identity
 
 pytestmark = pytest.mark.quick
 
 SHAPE = (6, 6, 1)
-IMAGES = np.random.default_rng(0).integers(0, 256, (4, *SHAPE)).astype(np.uint8)
 
 
 def vae(**fields: Any) -> VAE:
@@ -23,18 +18,6 @@ def vae(**fields: Any) -> VAE:
 
 
 # --- labels -------------------------------------------------------------------------------
-
-
-def test_one_class_may_stand_for_all_images() -> None:
-    model = vae(num_classes=3)
-    latents = model.latents(np.arange(4))
-    for function in (
-        lambda labels: model.decode(latents, labels),
-        lambda labels: model.encode(IMAGES, labels)[0],
-        lambda labels: model.log_prob(IMAGES, samples=2, labels=labels),
-    ):
-        np.testing.assert_array_equal(function(2), function([2, 2, 2, 2]))
-        np.testing.assert_array_equal(function(tf.constant(2)), function(2))
 
 
 def test_labels_of_a_graph_follow_the_same_rules() -> None:
@@ -51,42 +34,7 @@ def test_labels_of_a_graph_follow_the_same_rules() -> None:
     np.testing.assert_allclose(unlabelled(latents), model.decode(latents, [0, 1, 2, 0]), atol=1e-6)
 
 
-def test_labels_that_do_not_fit_are_refused() -> None:
-    conditional, plain, latents = vae(num_classes=3), vae(), np.zeros((4, 3), np.float32)
-    for labels, message in (
-        ([0, 1], "pass 4 integers, or one for all"),
-        ([0, 1, 2, 3], "labels 0…3 are out of range"),
-        (-1, "label -1 is out of range"),
-        ([0.5] * 4, "labels are float64[4]"),
-    ):
-        fails(lambda labels=labels: conditional.decode(latents, labels), message)
-        fails(lambda labels=labels: conditional.encode(IMAGES, labels), message)
-    fails(lambda: conditional.encode(IMAGES), "pass labels 0…2, in fit as (images, labels)")
-    fails(lambda: plain.decode(latents, 0), "it takes no labels")
-    fails(lambda: plain.encode(IMAGES, [0] * 4), "it takes no labels")
-
-
-def test_one_hot_labels_have_the_dtype_of_likelihoods() -> None:
-    model = vae(num_classes=3, dtype="float64")
-    one_hot = model.one_hot(np.array([2, 0], np.uint8))
-    np.testing.assert_array_equal(one_hot, [[0, 0, 1], [1, 0, 0]])
-    assert one_hot.dtype == tf.float64
-    assert vae().one_hot(None) is None
-
-
 # --- seeds --------------------------------------------------------------------------------
-
-
-def test_noise_has_the_seeds_0_1_2_by_default() -> None:
-    flow = Flow(image_shape=SHAPE, couplings=2, hidden=(8,))
-    vae_log_prob = functools.partial(vae().log_prob, samples=2)
-    for function in (vae_log_prob, flow.log_prob, flow.encode):
-        np.testing.assert_array_equal(function(IMAGES), function(IMAGES, np.arange(4)))
-        assert not np.array_equal(function(IMAGES), function(IMAGES, np.arange(4) + 1))
-        fails(lambda function=function: function(IMAGES, [0, 1]), "2 seeds for 4 images")
-        spec = tf.TensorSpec([None, *SHAPE], tf.uint8)
-        traced = tf.function(lambda images, f=function: f(images), input_signature=[spec])
-        np.testing.assert_allclose(traced(IMAGES), function(IMAGES), rtol=1e-5, atol=1e-5)
 
 
 # --- what a family says -------------------------------------------------------------------
@@ -100,22 +48,3 @@ def test_a_likelihood_says_what_it_is_of() -> None:
     assert GAN(image_shape=SHAPE, latent_dim=2).describe_events() == "SymmetricPixels()"
     own = GAN(image_shape=SHAPE, latent_dim=2, preprocessing=Identity())
     assert own.describe_events() == "Identity()"
-
-
-def test_the_parts_of_the_caller_are_known_by_name() -> None:
-    assert vae().own_parts() == []
-    own = vae(preprocessing=Identity(), encoder=vae().encoder)
-    assert own.own_parts() == ["encoder", "preprocessing"]
-
-
-def test_what_a_family_must_define_is_named() -> None:
-    class Unfinished(GenerativeModel):
-        pass
-
-    model = Unfinished(ModelConfig(), SymmetricPixels())
-    for call in (lambda: model.latent_dim, lambda: model.decode_events(tf.zeros([1, 2]))):
-        with pytest.raises(NotImplementedError, match="Unfinished must define"):
-            call()
-    for call in (ImageModel.signatures, lambda model: ImageModel.example_inputs(model, 1)):
-        with pytest.raises(NotImplementedError, match="Unfinished must define"):
-            call(model)

@@ -86,35 +86,3 @@ def test_prediction_checks_labels() -> None:
     for jit_compile in (False, True):
         model = compiled(vae(num_classes=3), jit_compile=jit_compile)
         refuses(model, lambda model=model: model.predict((IMAGES, WRONG), verbose=0))
-
-
-def test_a_classifier_predicts_images_with_unknown_labels() -> None:
-    model = compiled(classifier(), jit_compile=True)
-    unknown = tf.data.Dataset.from_tensor_slices((IMAGES, np.full(len(IMAGES), -1))).batch(16)
-    np.testing.assert_allclose(
-        model.predict(unknown, verbose=0)[1], model.predict(IMAGES, verbose=0)[1], atol=1e-6
-    )
-
-
-@pytest.mark.quick
-def test_labels_in_a_column_condition_a_model() -> None:
-    model = compiled(vae(num_classes=3), metrics=["mse"], run_eagerly=True)
-    labels = np.arange(len(IMAGES)) % 3
-    column = labels[:, None].astype(np.float32)
-    assert np.isfinite(model.train_on_batch(IMAGES, column)).all()
-    np.testing.assert_array_equal(
-        model.predict((IMAGES, column), verbose=0), model.predict((IMAGES, labels), verbose=0)
-    )
-
-
-@pytest.mark.quick
-def test_labels_of_another_shape_are_refused_and_those_of_any_number_type_taken() -> None:
-    model = compiled(classifier(dropout=0.0), run_eagerly=True)
-    one_hot = np.eye(3)[np.zeros(len(IMAGES), int)]
-    fails(lambda: model.train_on_batch(IMAGES, one_hot), "labels have shape [32, 3]", "one integer")
-    fails(lambda: model.train_on_batch(IMAGES, WRONG / 2), "labels must be 0…2, whole numbers")
-    labels = np.arange(len(IMAGES)) % 3
-    expected = model.test_on_batch(IMAGES, labels)
-    for dtype in (np.uint8, np.int32, np.float32):
-        np.testing.assert_array_equal(model.test_on_batch(IMAGES, labels.astype(dtype)), expected)
-    np.testing.assert_array_equal(model.test_on_batch(IMAGES, labels[:, None]), expected)

@@ -11,8 +11,6 @@ import tensorflow as tf
 
 from tests.models.families import IMAGES, SHAPE, compiled, flow, gan, vae
 from tests.told import fails
-from tfgen import VAE
-from tfgen.models.vae.bounds import ELBO
 
 pytestmark = pytest.mark.newest
 
@@ -76,15 +74,6 @@ def test_networks_of_a_wrong_shape_are_refused(
     layers = [keras.layers.Flatten(), keras.layers.Dense(units), keras.layers.Reshape(outputs)]
     if inputs == (SHAPE if part in ("encoder", "discriminator") else (3,)):
         fails(lambda: family(**{part: keras.Sequential(layers)}), *message)
-
-
-@pytest.mark.quick
-def test_networks_with_other_outputs_than_a_tensor_are_refused() -> None:
-    ends = keras.Input((3,))
-    several = keras.Model(ends, [keras.layers.Dense(36)(ends), ends])
-    fails(lambda: vae(decoder=several), "[B, 3] to [B, 6, 6, 1]", "gives a list")
-    conditional = {"num_classes": 2, "encoder": network((6, 6, 3), (6,))}
-    assert vae(**conditional).encode(IMAGES[:2], [0, 1])[0].shape == (2, 3)
 
 
 # --- the training flag --------------------------------------------------------------------
@@ -156,85 +145,4 @@ def test_networks_train_in_training_steps_alone(name: str) -> None:
 # --- batch normalization, dropout, regularizers -----------------------------------------
 
 
-def test_the_layers_of_an_own_encoder_train() -> None:
-    normalization = keras.layers.BatchNormalization()
-    model = compiled(vae(encoder=network(SHAPE, (6,), normalization)), run_eagerly=True)
-    before = normalization.moving_mean.numpy()
-    model.evaluate(IMAGES, verbose=0)
-    np.testing.assert_array_equal(normalization.moving_mean, before)
-    model.fit(IMAGES, batch_size=16, verbose=0)
-    assert np.any(normalization.moving_mean.numpy() != before)
-    moved = normalization.moving_mean.numpy()
-    model.encode(IMAGES)
-    model.predict(IMAGES, verbose=0)
-    np.testing.assert_array_equal(normalization.moving_mean, moved)
-
-
-@pytest.mark.quick
-def test_dropout_changes_the_bound_of_training_alone() -> None:
-    model = vae(encoder=network(SHAPE, (6,), keras.layers.Dropout(0.5, seed=0)))
-    noise, images = model.training_noise(), tf.constant(IMAGES)
-    at_test = [model.bound_terms(noise, images, None).kl.numpy() for _ in range(2)]
-    np.testing.assert_array_equal(*at_test)
-    in_training = [model.bound_terms(noise, images, None, training=True).kl for _ in range(2)]
-    assert np.any(in_training[0].numpy() != in_training[1].numpy())
-    assert np.any(in_training[0].numpy() != at_test[0])
-
-
-@pytest.mark.parametrize("part", ["encoder", "decoder", "generator", "discriminator"])
-def test_a_regularizer_is_part_of_the_step_of_its_network(part: str) -> None:
-    family, ends = {
-        "encoder": (vae, (SHAPE, (6,))),
-        "decoder": (vae, ((3,), SHAPE)),
-        "generator": (gan, ((3,), SHAPE)),
-        "discriminator": (gan, (SHAPE, (1,))),
-    }[part]
-    kernels = []
-    for strength in (0.0, 0.25):
-        keras.utils.set_random_seed(0)
-        regularizer = keras.regularizers.L2(strength)
-        layer = keras.layers.Dense(4, kernel_regularizer=regularizer)
-        model = family(**{part: network(*ends, layer)})
-        sgd = {name: keras.optimizers.SGD(1.0) for name in model.default_optimizers(1.0)}
-        compiled(model, **sgd)
-        before = layer.kernel.numpy()
-        logs = model.train_on_batch(IMAGES, return_dict=True)
-        kernels.append((before, layer.kernel.numpy(), logs))
-    (start, plain, logs), (_, penalized, same_logs) = kernels
-    # The gradient of ¼ w² is ½ w; the logged values are those of the images alone.
-    np.testing.assert_allclose(plain - penalized, start / 2, rtol=1e-3, atol=1e-5)
-    assert logs == same_logs
-
-
 # --- a bound of the caller's own ----------------------------------------------------------
-
-
-class OwnBound(VAE):
-    """A bound with twice the KL."""
-
-    def bound(self, *arguments: Any, **keywords: Any) -> ELBO:
-        terms = self.elbo(*arguments, **keywords)
-        return ELBO(terms.reconstruction, 2 * terms.kl)
-
-
-class OwnELBO(VAE):
-    """The same, of one objective alone."""
-
-    def elbo(self, *arguments: Any, **keywords: Any) -> ELBO:
-        terms = super().elbo(*arguments, **keywords)
-        return ELBO(terms.reconstruction, 2 * terms.kl)
-
-
-@pytest.mark.quick
-def test_one_method_is_the_bound_of_both_objectives() -> None:
-    fields = {"image_shape": SHAPE, "latent_dim": 3, "hidden": (8,)}
-    expected = compiled(vae(), run_eagerly=True).test_on_batch(IMAGES, return_dict=True)["kl"]
-    for model in (
-        OwnBound(objective="elbo", **fields),
-        OwnBound(objective="iwae", **fields),
-        OwnELBO(objective="elbo", **fields),
-    ):
-        logs = compiled(model, run_eagerly=True).test_on_batch(IMAGES, return_dict=True)
-        np.testing.assert_allclose(logs["kl"], 2 * expected, rtol=1e-6)
-        np.testing.assert_allclose(logs["loss"], logs["reconstruction"] + logs["kl"], rtol=1e-6)
-    fails(lambda: OwnELBO(objective="iwae", **fields), "OwnELBO", "override bound")

@@ -1,21 +1,15 @@
 """Saving and loading: `.keras` files, frozen networks under an EMA, early stopping, export."""
 
-import functools
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests import commands
-from tests.told import fails
-from tfgen import GAN, VAE, Classifier, Flow, ImageModel
+from tfgen import GAN, VAE, ImageModel
 from tfgen.nn.average import MovingAverage
-from tfgen.nn.optimizers import make_adam
 
 SHAPE = (6, 6, 1)
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, *SHAPE)).astype(np.uint8)
@@ -95,35 +89,6 @@ def test_freezing_a_network_loses_no_average(frozen: str, tmp_path: Path) -> Non
     np.testing.assert_array_equal(loaded.encode(IMAGES)[0], model.encode(IMAGES)[0])
 
 
-def averages_of(model: ImageModel) -> list[Any]:
-    return [w for w in model.weights if w.name.startswith("average_")]
-
-
-@pytest.mark.quick
-def test_averages_are_of_weights_and_statistics_of_the_networks() -> None:
-    own = encoder()
-    model = vae(encoder=own, ema_decay=0.9)
-    floats = [w for w in (*own.weights, *model.decoder.weights) if "float" in w.dtype]
-    assert len(averages_of(model)) == len(floats)
-    assert {w.shape for w in averages_of(model)} == {w.shape for w in floats}
-    generator = keras.Sequential(
-        [keras.Input((3,)), LAYERS.Dense(36), LAYERS.Dropout(0.5), LAYERS.Reshape(SHAPE)]
-    )
-    assert all("float" in w.dtype for w in averages_of(gan(generator=generator, ema_decay=0.9)))
-
-
-def test_moving_statistics_are_read_as_their_average() -> None:
-    own = encoder()
-    model = vae(encoder=own, ema_decay=0.9)
-    statistic = next(w for w in own.weights if w.name == "moving_mean")
-    statistic.assign([1.0, 2, 3, 4, 5])
-    raw = model.posterior(model.preprocessing.likely_events(IMAGES, "float32")).mean()
-    with model.averaged():
-        averaged = model.posterior(model.preprocessing.likely_events(IMAGES, "float32")).mean()
-    np.testing.assert_allclose(model.encode(IMAGES)[0], averaged, atol=1e-6)
-    assert np.abs(averaged - raw).max() > 0.1
-
-
 @pytest.mark.quick
 def test_files_of_earlier_versions_have_other_averages() -> None:
     frozen, trainable = (keras.Variable(np.full(2, x, np.float32)) for x in (1, 2))
@@ -145,25 +110,6 @@ def test_files_of_earlier_versions_have_other_averages() -> None:
 
 
 # --- HDF5 -----------------------------------------------------------------------------------
-
-
-@pytest.mark.quick
-def test_hdf5_files_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    model = gan()
-    model.compile(**model.default_optimizers(1e-3))
-    for name in ("g.h5", "g.hdf5"):
-        fails(functools.partial(model.save, tmp_path / name), name, "GAN is saved as .keras")
-    assert not list(tmp_path.iterdir())
-    np.testing.assert_array_equal(reloaded(model, tmp_path).sample(2), model.sample(2))
-
-
-def test_weights_are_saved_with_the_count_of_steps(tmp_path: Path) -> None:
-    model, other = trained(vae(ema_decay=0.9)), vae(ema_decay=0.9, seed=1)
-    other.compile(**other.default_optimizers(1e-2))
-    model.save_weights(tmp_path / "v.weights.h5")
-    other.load_weights(tmp_path / "v.weights.h5")
-    assert int(other.step) == int(model.step) == 2
-    np.testing.assert_array_equal(other.sample(2), model.sample(2))
 
 
 # --- early stopping -------------------------------------------------------------------------
@@ -199,83 +145,4 @@ def test_early_stopping_rewinds_weights_and_no_count(make: Any) -> None:
 # --- gradient accumulation ------------------------------------------------------------------
 
 
-@pytest.mark.newest  # with the lowest versions, test_optimizers.py compares the optimizers
-def test_a_gan_accumulates_gradients_as_with_keras_own_adam(tmp_path: Path) -> None:
-    def play(kind: Any, model: ImageModel | None = None) -> ImageModel:
-        if model is None:
-            model = GAN(image_shape=SHAPE, latent_dim=3)
-            optimizers = [kind(2**-7, 0.5, 0.875, gradient_accumulation_steps=2) for _ in range(2)]
-            model.compile(*optimizers)
-        model.fit(IMAGES, batch_size=4, shuffle=False, verbose=0)
-        return model
-
-    ours, expected = play(type(make_adam(1.0))), play(keras.optimizers.Adam)
-    for weight, reference in zip(ours.get_weights(), expected.get_weights(), strict=True):
-        np.testing.assert_allclose(weight, reference, rtol=1e-4, atol=1e-5)
-    loaded = reloaded(ours, tmp_path)
-    for model in (ours, loaded):
-        play(None, model)
-    for weight, reference in zip(loaded.get_weights(), ours.get_weights(), strict=True):
-        np.testing.assert_array_equal(weight, reference)
-
-
 # --- export ---------------------------------------------------------------------------------
-
-
-@pytest.mark.newest  # with the lowest versions, .ci/run opens what is published without tfgen
-def test_an_exported_model_runs_without_tfgen(tmp_path: Path) -> None:
-    models = {
-        "vae": trained(vae(ema_decay=0.9, dtype="mixed_bfloat16")),
-        "gan": gan(num_classes=2),
-        "flow": Flow(image_shape=SHAPE, couplings=2, hidden=(8,)),
-        "classifier": Classifier(image_shape=SHAPE, channels=2, units=4),
-    }
-    for name, model in models.items():
-        model.export(tmp_path / name)
-        inputs = model.example_inputs(3)
-        np.savez(tmp_path / f"{name}.npz", **inputs)
-    code = """
-import sys, numpy as np, tensorflow as tf
-for name in sys.argv[1:]:
-    loaded, inputs = tf.saved_model.load(name), dict(np.load(name + ".npz"))
-    assert set(loaded.signatures) == set(np.load("signatures.npz")[name]), name
-    for signature, function in loaded.signatures.items():
-        specs = function.structured_input_signature[1]
-        outputs = function(**{key: tf.constant(inputs[key]) for key in specs})
-        np.savez(f"{name}.{signature}.npz", **{k: v.numpy() for k, v in outputs.items()})
-assert not [module for module in sys.modules if module.startswith("tfgen")]
-"""
-    signatures = {name: ["serving_default", *m.signatures()] for name, m in models.items()}
-    np.savez(tmp_path / "signatures.npz", **{k: np.array(v) for k, v in signatures.items()})
-    arguments = [sys.executable, "-I", "-c", code, *models]
-    subprocess.run(
-        arguments, cwd=tmp_path, check=True, capture_output=True, timeout=commands.PATIENCE
-    )
-    for name, model in models.items():
-        plain = model if name != "vae" else None
-        for signature, (function, specs) in model.signatures().items() if plain else ():
-            inputs = dict(np.load(tmp_path / f"{name}.npz"))
-            expected = function(**{spec.name: tf.constant(inputs[spec.name]) for spec in specs})
-            with np.load(tmp_path / f"{name}.{signature}.npz") as outputs:
-                for key, value in expected.items():
-                    np.testing.assert_allclose(outputs[key], value, rtol=1e-4, atol=1e-5)
-    with np.load(tmp_path / "vae.sample.npz") as outputs:
-        assert outputs["images"].dtype == np.float32
-        expected = models["vae"].sample(seeds=[0, 1, 2])
-        np.testing.assert_allclose(outputs["images"], expected, atol=2e-2)  # of bfloat16
-
-
-@pytest.mark.quick
-def test_what_export_cannot_do_is_refused(tmp_path: Path) -> None:
-    model = vae()
-    path = tmp_path / "exported"
-    fails(lambda: model.export(path, format="onnx"), "'onnx'", "'tf_saved_model'")
-    fails(lambda: model.export(path, input_signature=[]), "no input_signature", "signatures()")
-    assert not path.exists()
-    (path / "thesis").mkdir(parents=True)
-    fails(lambda: model.export(path), f"{path} exists and is no SavedModel")
-    (path / "thesis").rmdir()
-    for _ in range(2):  # an empty folder, and an earlier export
-        model.export(path)
-        assert set(tf.saved_model.load(str(path)).signatures) >= {"sample", "decode"}
-    assert [child.name for child in tmp_path.iterdir()] == ["exported"]

@@ -172,29 +172,3 @@ def assert_a_version_equals_the_model(model: Any, images: tf.Tensor, folder: Pat
     # Up to the order of float32's sums, after which a flow rounds to whole bytes.
     tolerance = 1.001 / 255 if isinstance(model, Flow) else 1e-5
     np.testing.assert_allclose(outputs, outputs_of(model, images), atol=tolerance)
-
-
-@pytest.mark.quick
-@pytest.mark.newest
-def test_a_flow_of_odd_sides_is_refused_with_advice() -> None:
-    for architecture in ("dense", "multiscale"):
-        make = functools.partial(Flow, architecture=architecture, image_shape=ODD)
-        fails(make, "37", "tfgen-data images --size")
-
-
-@pytest.mark.quick
-@pytest.mark.newest
-def test_only_a_dense_network_takes_events_that_are_no_images() -> None:
-    for family in (VAE, GAN):
-        make = functools.partial(family, architecture="convolutional", image_shape=(12, 2))
-        fails(make, "12 × 2 are not images", "--architecture dense")
-    fails(lambda: Classifier(image_shape=(12,)), "events of size 12 are not images")
-
-
-@pytest.mark.newest
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 40, 3)])
-def test_a_classifier_takes_the_smallest_and_the_longest_images(shape: Any) -> None:
-    features, logits = Classifier(image_shape=shape, channels=1, units=3)(
-        tf.zeros([2, *shape], "uint8")
-    )
-    assert (features.shape, logits.shape) == ((2, 3), (2, 10))

@@ -74,23 +74,6 @@ def test_no_more_parts_than_cores(threads: list[int]) -> None:
     assert set(rows_per_part(6 * 8)) == {8}
 
 
-def test_no_part_consists_of_copies(threads: list[int]) -> None:
-    cores.share_cores()
-    sizes: list[int] = []
-
-    def record(x: np.ndarray) -> np.ndarray:
-        sizes.append(len(x))
-        return x
-
-    @tf.function(input_signature=list(INPUTS.values()), autograph=False)
-    def function(x: tf.Tensor, y: tf.Tensor) -> dict[str, tf.Tensor]:
-        recorded = tf.numpy_function(record, [x], tf.int64)
-        return rows_and_sums(tf.ensure_shape(recorded, [None]), y)
-
-    assert set(rows_per_part(9, most=2, function=function)) == {2}
-    assert sizes == [2] * 5
-
-
 @pytest.mark.skipif(CORES < 2, reason="one core runs one operation at a time")
 def test_the_parts_are_computed_at_the_same_time(threads: list[int]) -> None:
     cores.share_cores()
@@ -115,51 +98,3 @@ def test_inputs_of_different_lengths_are_refused(threads: list[int]) -> None:
     function = cores.PartedFunction(rows_and_sums.get_concrete_function(), INPUTS, MOST)
     with pytest.raises(UsageError, match="numbers of rows: x has 100, y has 99"):
         function(x=np.arange(100), y=np.zeros((99, 2), np.float32))
-
-
-@pytest.mark.parametrize("rows", [0, 1, 7])
-def test_a_small_batch_is_computed_at_once(rows: int, threads: list[int]) -> None:
-    cores.share_cores()
-    np.testing.assert_array_equal(rows_per_part(rows), np.full(rows, rows))
-
-
-@pytest.mark.parametrize("case", ["not asked for", "switched off", "set by the user", "a GPU"])
-def test_cores_that_are_not_divided(
-    case: str, threads: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if case == "set by the user":
-        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "2")
-    if case == "a GPU":
-        monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: ["a GPU"])
-    with cores.speedups(case != "switched off"):
-        if case != "not asked for":
-            cores.share_cores()
-        assert set(rows_per_part(100)) == {100}
-    assert not threads
-
-
-def test_batches_are_whole_where_they_are_not_to_be_split(threads: list[int]) -> None:
-    cores.share_cores(split_batches=False)
-    assert threads == [3]
-    assert set(rows_per_part(100)) == {100}
-
-
-def test_the_switch_works_after_the_cores_were_divided(threads: list[int]) -> None:
-    cores.share_cores()
-    with cores.speedups(False):
-        assert set(rows_per_part(100)) == {100}
-
-
-@pytest.mark.parametrize("row", [0, 99])
-def test_an_error_in_a_part_is_raised(row: int, threads: list[int]) -> None:
-    cores.share_cores()
-
-    @tf.function(input_signature=list(INPUTS.values()), autograph=False)
-    def function(x: tf.Tensor, y: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.control_dependencies(
-            [tf.debugging.assert_none_equal(x, tf.constant(row, x.dtype))]
-        ):
-            return rows_and_sums(tf.identity(x), y)
-
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        rows_per_part(100, function=function)

@@ -4,10 +4,9 @@
 """
 
 from tfgen.bijectors.base import Bijector
-from tfgen.bijectors.chain import Chain
-from tfgen.bijectors.coupling import AdditiveCoupling, AffineCoupling, Conditioner, Coupling
+from tfgen.bijectors.chain import Chain, Invert
+from tfgen.bijectors.coupling import AffineCoupling, Conditioner, Coupling
 from tfgen.bijectors.elementwise import InverseLogit
-from tfgen.bijectors.invert import Invert
 from tfgen.bijectors.linear import ActivationNormalization, InvertibleConvolution
 from tfgen.bijectors.masks import Checkerboard, Half, Mask
 from tfgen.bijectors.mixture import MixtureCoupling
@@ -15,7 +14,6 @@ from tfgen.bijectors.shapes import FactorOut, Squeeze, Unflatten
 
 __all__ = [
     "ActivationNormalization",
-    "AdditiveCoupling",
     "AffineCoupling",
     "Bijector",
     "Chain",

@@ -1,7 +1,6 @@
-"""A chain of bijectors, each of which is evaluated once."""
+"""Bijectors made of others: a chain, each member evaluated once, and an inverse."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 
@@ -11,15 +10,12 @@ from tfgen.bijectors.base import Bijector, batch_shape
 class Chain(Bijector):
     """The composition of several bijectors; `forward` applies the last one first.
 
-    A bijector of TFP may be a member if its parameters have no batch shape. Its value and its
-    log-determinant take one evaluation each.
-
     Args:
         bijectors: the members, from the data to the latents.
         name: name of the bijector.
     """
 
-    def __init__(self, bijectors: Sequence[Any], name: str = "chain"):
+    def __init__(self, bijectors: Sequence[Bijector], name: str = "chain"):
         self.bijectors = list(bijectors)
         least, added = 0, 0
         for bijector in reversed(self.bijectors):
@@ -30,7 +26,7 @@ class Chain(Bijector):
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         ndims, log_dets = self.forward_min_event_ndims, []
         for bijector in reversed(self.bijectors):
-            x, log_det = _forward(bijector, x, ndims)
+            x, log_det = bijector.forward_and_log_det(x, ndims)
             ndims += bijector.inverse_min_event_ndims - bijector.forward_min_event_ndims
             log_dets.append(log_det)
         return x, _total(log_dets, x, ndims)
@@ -38,7 +34,7 @@ class Chain(Bijector):
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         ndims, log_dets = self.inverse_min_event_ndims, []
         for bijector in self.bijectors:
-            y, log_det = _inverse(bijector, y, ndims)
+            y, log_det = bijector.inverse_and_log_det(y, ndims)
             ndims += bijector.forward_min_event_ndims - bijector.inverse_min_event_ndims
             log_dets.append(log_det)
         return y, _total(log_dets, y, ndims)
@@ -64,20 +60,45 @@ class Chain(Bijector):
         return shape
 
 
-def _forward(bijector: Any, x: tf.Tensor, event_ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
-    if isinstance(bijector, Bijector):
-        return bijector.forward_and_log_det(x, event_ndims)
-    return bijector.forward(x), bijector.forward_log_det_jacobian(x, event_ndims)
-
-
-def _inverse(bijector: Any, y: tf.Tensor, event_ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
-    if isinstance(bijector, Bijector):
-        return bijector.inverse_and_log_det(y, event_ndims)
-    return bijector.inverse(y), bijector.inverse_log_det_jacobian(y, event_ndims)
-
-
 def _total(log_dets: list[tf.Tensor], event: tf.Tensor, event_ndims: int) -> tf.Tensor:
-    """The sum of the log-determinants; TFP's may be scalars, so the sum is broadcast."""
+    """The sum of the log-determinants, of the batch's shape even if the chain is empty."""
     return tf.broadcast_to(
         sum(log_dets, tf.zeros([], event.dtype)), batch_shape(event, event_ndims)
     )
+
+
+class Invert(Bijector):
+    """`forward` is the `inverse` of another bijector, and `inverse` its `forward`.
+
+    Use it where the fast direction of a bijector is needed as the other one.
+
+    Args:
+        bijector: the bijector to invert.
+        name: name of the bijector.
+    """
+
+    def __init__(self, bijector: Bijector, name: str = "invert"):
+        self.bijector = bijector
+        super().__init__(
+            bijector.inverse_min_event_ndims,
+            name,
+            inverse_min_event_ndims=bijector.forward_min_event_ndims,
+        )
+
+    def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.bijector.inverse_and_log_det(x, self.forward_min_event_ndims)
+
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.bijector.forward_and_log_det(y, self.inverse_min_event_ndims)
+
+    def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+        return self.bijector.inverse_event_shape(shape)
+
+    def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+        return self.bijector.forward_event_shape(shape)
+
+    def _forward_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
+        return self.bijector.inverse_event_shape_tensor(shape)
+
+    def _inverse_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
+        return self.bijector.forward_event_shape_tensor(shape)

@@ -105,22 +105,3 @@ class AffineCoupling(Coupling):
     def _normalize(self, y: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         shift, log_scale = parameters[0], bounded(parameters[1], self.log_scale_bound)
         return (y - shift) * tf.exp(-log_scale), -log_scale
-
-
-class AdditiveCoupling(Coupling):
-    """y = x + t, with t from the conditioner; preserves volumes (Dinh et al. 2014).
-
-    Args:
-        mask: splits an event into the fixed and the changed part.
-        conditioner: maps the fixed part to t.
-        name: name of the bijector.
-    """
-
-    def __init__(self, mask: Mask, conditioner: Conditioner, name: str = "additive_coupling"):
-        super().__init__(mask, conditioner, 1, name)
-
-    def _generate(self, x: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        return x + parameters[0], tf.zeros_like(x)
-
-    def _normalize(self, y: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        return y - parameters[0], tf.zeros_like(y)

@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from tfgen.bijectors.base import Bijector, batch_shape
 
+# Added to a channel's standard deviation before its logarithm.
+_TINY = 1e-6
+
 
 class _PerPosition(Bijector):
     """Base class of maps of the last axis that are the same at every position."""
@@ -33,6 +36,7 @@ class ActivationNormalization(_PerPosition):
         shift: t, `[C]`, a variable or a tensor.
         log_scale: s, `[C]`.
         event_ndims: axes of an event: 1 for vectors, 3 for images.
+        adapting: whether the next inverse sets t and s, two variables, from its batch y.
         name: name of the bijector.
     """
 
@@ -41,9 +45,10 @@ class ActivationNormalization(_PerPosition):
         shift: Any,
         log_scale: Any,
         event_ndims: int = 3,
+        adapting: bool = False,
         name: str = "activation_normalization",
     ):
-        self.shift, self.log_scale = shift, log_scale
+        self.shift, self.log_scale, self.adapting = shift, log_scale, adapting
         super().__init__(event_ndims, name)
 
     def _parameters_as(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -54,6 +59,10 @@ class ActivationNormalization(_PerPosition):
         return x * tf.exp(log_scale) + shift, self._log_det(x, tf.reduce_sum(log_scale))
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if self.adapting:
+            mean, variance = tf.nn.moments(y, list(range(y.shape.rank - 1)))
+            self.shift.assign(mean)
+            self.log_scale.assign(tf.math.log(tf.sqrt(variance) + _TINY))
         shift, log_scale = self._parameters_as(y.dtype)
         return (y - shift) * tf.exp(-log_scale), self._log_det(y, -tf.reduce_sum(log_scale))
 
@@ -62,14 +71,13 @@ class InvertibleConvolution(_PerPosition):
     """A 1 × 1 convolution, x = y W with W = P L U.
 
     P is a constant permutation, L is lower triangular with ones on the diagonal, and U is upper
-    triangular with the diagonal d · exp(s), with constant signs d. Therefore log|det W| = Σ s, and
-    the inverse of W takes two triangular systems (Kingma & Dhariwal 2018, section 3.2).
+    triangular with the diagonal exp(s). Therefore log|det W| = Σ s, and the inverse of W takes two
+    triangular systems (Kingma & Dhariwal 2018, section 3.2).
 
     Args:
         permutation: P, `[C, C]`.
         lower: `[C, C]`; L has its entries below the diagonal.
         upper: `[C, C]`; U has its entries above the diagonal.
-        signs: d, `[C]`, each 1 or −1.
         log_diagonal: s, `[C]`.
         event_ndims: axes of an event: 1 for vectors, 3 for images.
         name: name of the bijector.
@@ -80,25 +88,23 @@ class InvertibleConvolution(_PerPosition):
         permutation: Any,
         lower: Any,
         upper: Any,
-        signs: Any,
         log_diagonal: Any,
         event_ndims: int = 3,
         name: str = "invertible_convolution",
     ):
         self.permutation, self.lower, self.upper = permutation, lower, upper
-        self.signs, self.log_diagonal = signs, log_diagonal
+        self.log_diagonal = log_diagonal
         super().__init__(event_ndims, name)
 
     def _factors(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """P, L, U and s."""
-        permutation, lower, upper, signs, log_diagonal = (
+        permutation, lower, upper, log_diagonal = (
             tf.cast(tensor, dtype)
-            for tensor in (self.permutation, self.lower, self.upper, self.signs, self.log_diagonal)
+            for tensor in (self.permutation, self.lower, self.upper, self.log_diagonal)
         )
-        unit_lower = tf.linalg.set_diag(tf.linalg.band_part(lower, -1, 0), tf.ones_like(signs))
-        full_upper = tf.linalg.set_diag(
-            tf.linalg.band_part(upper, 0, -1), signs * tf.exp(log_diagonal)
-        )
+        ones = tf.ones_like(log_diagonal)
+        unit_lower = tf.linalg.set_diag(tf.linalg.band_part(lower, -1, 0), ones)
+        full_upper = tf.linalg.set_diag(tf.linalg.band_part(upper, 0, -1), tf.exp(log_diagonal))
         return permutation, unit_lower, full_upper, log_diagonal
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

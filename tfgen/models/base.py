@@ -1,25 +1,27 @@
 """The base of all image models: noise, steps, metrics, compiling, saving."""
 
-from collections.abc import Callable
+import contextlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfgen import random
-from tfgen.models import batch
-from tfgen.models.compiling import CompilableModel
+from tfgen.errors import UsageError
+from tfgen.models import batch, export
 from tfgen.models.preprocessing import Preprocessing
-from tfgen.models.saving import SavableModel
-from tfgen.models.stepping import SteppingModel
-from tfgen.nn import cpu
-from tfgen.nn.batches import images_present, not_empty, pad_empty
+from tfgen.nn import cpu, keras_private, replicas
+from tfgen.nn.average import MovingAverage
+from tfgen.nn.layers import Dropout
 from tfgen.nn.optimizers import Schedule, make_adam
 from tfgen.settings.model import ModelConfig
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
 # Separates the noise of training from that of testing under one seed.
@@ -45,7 +47,7 @@ class Curve:
     names: tuple[str, ...]
 
 
-class ImageModel(SavableModel, SteppingModel, CompilableModel):
+class ImageModel(keras_private.Model):
     """Base of every family: a Keras model of images `uint8[B, H, W, C]`.
 
     A batch is `x`, `(x, labels)` or `(x, labels, sample_weight)`. Training noise is a function of
@@ -91,6 +93,8 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
     - `default_optimizers`: the arguments of `compile` that `tfgen-train` uses. With several
       optimizers, like the GAN's, also `optimizers`, `build_optimizers`, `compile` and
       `get_compile_config`.
+    - `before_fit(x, y)` and `after_fit()`, which `fit` calls before its first step and after its
+      last.
     - `compared()`: the shapes of what metrics passed to `compile` compare. Both steps then call
       `self.compare(data, lambda: (targets, predictions), weights)`. By default, they are refused.
     - `preview` and `pictures`: what a run shows after each epoch and at its end.
@@ -155,7 +159,8 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
             dtype=tf.int64,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
-        self._average = None
+        self._average: MovingAverage | None = None
+        self._has_metrics = False
         self._means = {name: keras.metrics.Mean(name, dtype="float64") for name in self.logged}
         # The constructor creates all weights, so Keras has nothing to build.
         self.built = True
@@ -181,11 +186,11 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
         """
         raise NotImplementedError(f"{type(self).__name__} must define signatures()")
 
-    def example_inputs(self, size: int) -> dict[str, "np.ndarray"]:
+    def example_inputs(self, size: int) -> dict[str, np.ndarray]:
         """Example inputs of the signatures by name, `[size, …]` each."""
         raise NotImplementedError(f"{type(self).__name__} must define example_inputs(size)")
 
-    def preview(self) -> tuple["np.ndarray", int | None] | None:
+    def preview(self) -> tuple[np.ndarray, int | None] | None:
         """What a run shows after each epoch; None shows nothing.
 
         Returns:
@@ -216,6 +221,13 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
         """`keras.Model.summary`, with the layers of each network unless told otherwise."""
         super().summary(*args, expand_nested=expand_nested, **kwargs)
 
+    def compared(self) -> tuple[keras.KerasTensor, keras.KerasTensor] | None:
+        """Targets and predictions of metrics passed to `compile`, as symbols of their shapes.
+
+        None: `compile` refuses metrics.
+        """
+        return None
+
     def own_parts(self) -> list[str]:
         """Argument names of the layers and preprocessing that the caller passed."""
         return list(self._given)
@@ -241,34 +253,21 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
         weights = batch.image_weights(weights, images, self.likelihood_dtype)
         has_labels = labels is not None and self.num_classes
         labels = batch.class_labels(labels, images, self.num_classes) if has_labels else None
-        if not _may_be_empty(images):
+        replicas.note_presence(images)
+        if not replicas.may_be_empty(images):
             return images, labels, weights
         if weights is None:
             weights = tf.ones(tf.shape(images)[:1], self.likelihood_dtype)
-        labels = None if labels is None else pad_empty(labels)
-        return pad_empty(images), labels, pad_empty(weights)
+        labels = None if labels is None else replicas.pad_empty(labels)
+        return replicas.pad_empty(images), labels, replicas.pad_empty(weights)
 
-    def presence(self, data: Any) -> tf.Tensor | None:
-        """1 for each image of a batch, 0 for the one that stands for no image, `float[B]`.
-
-        None: all are images. `data` is the batch, as `unpack` takes it.
-        """
-        images = keras.utils.unpack_x_y_sample_weight(data)[0]
-        # What has no shape is no tensor, and `unpack` refuses it.
-        if not hasattr(images, "shape") or not _may_be_empty(images):
-            return None
-        return pad_empty(tf.ones(tf.shape(images)[:1], self.likelihood_dtype))
-
-    def _make_function(self, step_function: Callable[[Any], Any]) -> Any:
-        """Keras's function of a step, which knows whether its replica has images."""
-
-        def step(data: Any) -> Any:
-            presence = self.presence(data)
-            present = None if presence is None else tf.reduce_max(presence)
-            with images_present(present):
-                return step_function(data)
-
-        return super()._make_function(step)
+    def batch_checks(self, data: Any) -> list[tf.Operation]:
+        """The operations that fail if a label of a batch is no class, outside of XLA."""
+        labels = batch.split(data)[1] if self.num_classes else None
+        # The replicas of a strategy check their own labels, without XLA.
+        if labels is None or isinstance(labels, tf.distribute.DistributedValues):
+            return []
+        return batch.label_checks(labels, self.num_classes)
 
     def training_noise(self) -> random.BatchNoise:
         """The noise of this training step on this replica."""
@@ -308,14 +307,368 @@ class ImageModel(SavableModel, SteppingModel, CompilableModel):
         batches = [batch.shaped_images(images, self.config.image_shape)]
         if labels is not None and self.num_classes:
             batches.append(batch.class_labels(labels, batches[0], self.num_classes))
-        return not_empty(self, *batches) if _may_be_empty(batches[0]) else self(*batches)
+        if replicas.may_be_empty(batches[0]):
+            return replicas.not_empty(self, *batches)
+        return self(*batches)
 
     @property
     def likelihood_dtype(self) -> str:
         """The dtype of log-likelihoods: at least float32, whatever the networks' policy."""
         return "float64" if self.dtype_policy.variable_dtype == "float64" else "float32"
 
+    # --- compiling and metrics ------------------------------------------------------------
 
-def _may_be_empty(images: tf.Tensor) -> bool:
-    """Whether the batch may have no image, as that of a replica may, whose size is not known."""
-    return tf.distribute.has_strategy() and not images.shape[0]
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of a model that uses labels, 0 of any other model."""
+        return self.config.num_classes
+
+    @property
+    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
+        """All optimizers of the compiled model by name; empty before `compile`."""
+        # Keras has no such attribute before `compile`.
+        optimizer = getattr(self, "optimizer", None)
+        return {} if optimizer is None else {"optimizer": optimizer}
+
+    def compile(
+        self, optimizer: Any = "adam", *, jit_compile: bool | str = "auto", **kwargs: Any
+    ) -> None:
+        """Configures training, as `keras.Model.compile` does.
+
+        By default XLA is used on a GPU only: on a CPU it makes a step slower, with convolutional
+        networks much slower. It is off under `tf.distribute` and with `run_eagerly=True`.
+        Optimizers are built here, because restoring into an unbuilt optimizer loses its slots. A
+        line on standard error says if the machine lacks instructions for a 16-bit policy.
+
+        Args:
+            optimizer: the optimizer, or its name.
+            jit_compile: whether to compile by XLA.
+            **kwargs: further arguments of `keras.Model.compile`, among them `metrics` and
+                `weighted_metrics` of a family that overrides `compared`.
+
+        Raises:
+            UsageError: `loss` or `loss_weights` is passed, or metrics to a family that has nothing
+                to compare.
+        """
+        name = type(self).__name__
+        for argument in ("loss", "loss_weights"):
+            if kwargs.get(argument) is not None:
+                raise UsageError(f"a {name} trains on its own loss; compile it without {argument}=")
+        metrics = [key for key in ("metrics", "weighted_metrics") if kwargs.get(key)]
+        compared = self.compared() if metrics else None
+        if metrics and compared is None:
+            raise UsageError(
+                f"a {name} has no targets that {metrics[0]}= could compare; compile it without "
+                f"them, it logs {', '.join(self.logged)}"
+            )
+        if tf.distribute.has_strategy() or kwargs.get("run_eagerly"):
+            jit_compile = False
+        if self.compute_dtype in ("bfloat16", "float16"):
+            cpu.warn_if_slow(self.compute_dtype)
+        self._has_metrics = bool(metrics)
+        self._compile_metrics = None  # Keras would keep those of an earlier `compile`
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        if compared is not None:
+            # A replica's step cannot create the variables of a metric.
+            compiled_metrics: Any = self._compile_metrics
+            compiled_metrics.build(*compared)
+        self.build_optimizers()
+
+    def build_optimizers(self) -> None:
+        """Creates the slots of all optimizers."""
+        self.optimizer.build(self.trainable_variables)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The metrics of `logged`, then those passed to `compile`; not Keras's own mean loss."""
+        logged = list(getattr(self, "_means", {}).values())
+        excluded = {id(metric) for metric in (*logged, getattr(self, "_loss_tracker", None))}
+        return [*logged, *(metric for metric in super().metrics if id(metric) not in excluded)]
+
+    def reset_metrics(self) -> None:
+        """Resets metrics and the count of test batches; Keras calls it before each pass."""
+        super().reset_metrics()
+        self._test_batch.assign(0)
+        self._complete_average()
+
+    def compare(
+        self,
+        data: Any,
+        values: Callable[[], tuple[tf.Tensor, tf.Tensor]],
+        weights: tf.Tensor | None = None,
+    ) -> None:
+        """Updates the metrics that were passed to `compile`, if there are any.
+
+        Args:
+            data: the batch, as the step got it.
+            values: returns targets and predictions, with the batch first; called only if there are
+                metrics.
+            weights: sample weights `[B]` for `weighted_metrics`.
+        """
+        if not self._has_metrics:
+            return
+        compared = [*values(), weights]
+        if tf.distribute.has_strategy():
+            # Without the image of zeros of a replica that gets no image.
+            size = tf.shape(batch.split(data)[0])[0]
+            compared = [None if rows is None else rows[:size] for rows in compared]
+        self.compute_metrics(None, *compared)
+
+    # --- training: steps --------------------------------------------------------------------
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """`keras.Model.fit`, in which arrays of images without labels keep their sample weights.
+
+        Calls `before_fit(x, y)` first, and `after_fit()` at the end. `evaluate` ignores the sample
+        weights of arrays without labels, as that of Keras does.
+        """
+        self.before_fit(x, y)
+        call = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
+        is_weighted = call.arguments.get("sample_weight") is not None and hasattr(x, "shape")
+        if y is None and is_weighted and not self.num_classes:
+            call.arguments["y"] = np.zeros(len(x), np.int32)  # which the model ignores
+        history = super().fit(*call.args, **call.kwargs)
+        self.after_fit()
+        return history
+
+    def before_fit(self, x: Any, y: Any) -> None:
+        """What a family does with the arguments of `fit` before the first step; nothing here."""
+
+    def after_fit(self) -> None:
+        """What a family does after the last step of `fit`; nothing here."""
+
+    def reduce_loss(
+        self,
+        losses: tf.Tensor,
+        weights: tf.Tensor | None = None,
+        network: keras.Layer | None = None,
+    ) -> tf.Tensor:
+        """The scalar that a step minimizes: Σ w·l / B, and the regularizers of the network.
+
+        B is the number of images of all replicas. Over several replicas, a step is that of a single
+        device with the batch of all replicas, up to rounding: loss, gradient, clipping and logged
+        values count each image alike, however many of them each replica has.
+
+        Args:
+            losses: the loss l of each image, `[B]` of this replica.
+            weights: sample weights w, `[B]`; None: 1.
+            network: the network that the loss trains, which this step has called; None: the model.
+        """
+        return replicas.mean_loss(losses, weights, self if network is None else network)
+
+    def minimize(self, loss: tf.Tensor, tape: tf.GradientTape) -> None:
+        """One training step: moves all trainable weights and the EMA, counts the step.
+
+        Args:
+            loss: scalar, the result of `reduce_loss`.
+            tape: the tape that recorded the loss.
+        """
+        self.descend(loss, tape, self.optimizer, self.trainable_variables)
+        if self._average is not None:
+            self._average.update(self.step.value)
+        self.count_step(loss)
+
+    def descend(
+        self,
+        loss: tf.Tensor,
+        tape: tf.GradientTape,
+        optimizer: Any,
+        variables: Sequence[keras.Variable],
+    ) -> None:
+        """One step of an optimizer down the gradient of a loss, its mean over the replicas.
+
+        The optimizer gets, and clips, the gradient of the whole batch.
+
+        The update waits until the loss is known, and thus until every pass of the step has read the
+        weights. TensorFlow's graph optimizer drops the edges by which an update waits for reads of
+        its variable. Usually the gradient itself needs these reads. The gradient of a loss that is
+        linear in the last layer does not: a pass of the critic could then read that layer after its
+        update.
+
+        Args:
+            loss: scalar, the result of `reduce_loss`.
+            tape: the tape that recorded the loss.
+            optimizer: an optimizer of the model.
+            variables: the variables that the optimizer moves.
+        """
+        scale = optimizer.scale_loss(tf.ones_like(loss)) / replicas.count()
+        gradients = tape.gradient(loss, variables, output_gradients=scale)
+        keras_private.apply_sums(optimizer, replicas.total(gradients), variables, after=loss)
+
+    def count_step(self, loss: tf.Tensor) -> None:
+        """Counts a training step once its loss is known.
+
+        At the end of a data set of unknown length, Keras starts one more step. It fails for lack of
+        a batch, but what does not need the batch could still run.
+        """
+        with tf.control_dependencies([loss]):
+            self.step.assign_add(1)
+
+    def track_average(self, variables: Sequence[keras.Variable], decay: float) -> None:
+        """Adds an EMA that evaluation and sampling use; a `decay` of 0 adds none."""
+        if decay:
+            self._average = MovingAverage(self, variables, decay)
+
+    def averaged(self) -> contextlib.AbstractContextManager[Any]:
+        """A context in which the weights read as their EMA, if there is one."""
+        return self._average.scope() if self._average is not None else contextlib.nullcontext()
+
+    def accumulate(self, weights: tf.Tensor | None = None, /, **values: tf.Tensor) -> None:
+        """Adds a batch's values `[B]` to the metrics; arguments as for `log`."""
+        for name, value in values.items():
+            self._means[name].update_state(value, weights)
+
+    def log(self, weights: tf.Tensor | None = None, /, **values: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Adds a batch's values `[B]` to the metrics; returns what a step returns.
+
+        A logged value is the mean Σ w·v / Σ w over all images so far, those of all replicas; 0 if
+        all weights are 0.
+
+        Args:
+            weights: sample weights w, `[B]`; None: 1.
+            **values: values v by the names in `logged`.
+        """
+        self.accumulate(weights, **values)
+        results: dict[str, tf.Tensor] = replicas.merged(self.get_metrics_result)
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+            # Keras averages the workers' logs along their first axis, which a scalar lacks.
+            results = {name: value[None] for name, value in results.items()}
+        return results
+
+    # --- saving ---------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """The weights, the EMA among them, without the counts of steps and of dropout's calls.
+
+        Thus `set_weights`, with which `EarlyStopping(restore_best_weights=True)` goes back to
+        earlier weights, leaves these counts where they are, as Keras leaves those of the optimizer
+        and of its own dropout.
+        """
+        dropouts = (part for part in self._flatten_layers() if isinstance(part, Dropout))
+        counts = [getattr(part, "calls", None) for part in dropouts]
+        excluded = {id(count) for count in (getattr(self, "step", None), *counts)}
+        return [weight for weight in super().weights if id(weight) not in excluded]
+
+    def saved_weights(self) -> list[keras.Variable]:
+        """The weights and these counts, in the order of a checkpoint."""
+        self._complete_average()
+        weights: list[keras.Variable] = super().weights
+        return weights
+
+    def get_weights(self) -> list[Any]:
+        """The values of `weights`, as NumPy arrays."""
+        self._complete_average()
+        values: list[Any] = super().get_weights()
+        return values
+
+    def start_from(self, source: "ImageModel") -> None:
+        """Takes over the weights of another model, so that training starts from them.
+
+        They are the weights with which `source` is evaluated: their EMA, if it has one. The EMA of
+        this model starts at them. Optimizers and counts of steps stay as they are.
+
+        Args:
+            source: a model of tfgen with networks of the same shapes.
+
+        Raises:
+            UsageError: it is no such model, or its weights have other shapes.
+        """
+        if not isinstance(source, ImageModel):
+            raise UsageError(
+                f"a training cannot start from a {type(source).__name__}; pass a model of tfgen, "
+                "or use tfgen-train --start-from for a published version"
+            )
+        own, values = self._network_weights(), source._network_weights()
+        if [tuple(value.shape) for value in values] != [tuple(weight.shape) for weight in own]:
+            names = type(source).__name__, type(self).__name__
+            if names[0] != names[1]:
+                raise UsageError(
+                    f"the weights to start from are of a {names[0]}, not of a {names[1]}"
+                )
+            pairs = zip(
+                source.config.to_json().items(), self.config.to_json().values(), strict=True
+            )
+            settings = [f"{name} = {a} there, {b} here" for (name, a), b in pairs if a != b]
+            differ = f"; settings that differ: {'; '.join(settings)}" if settings else ""
+            raise UsageError(f"the weights to start from have other shapes{differ}")
+        averages = source.averages_by_weight
+        for weight, value in zip(own, values, strict=True):
+            weight.assign(averages.get(id(value), value).value)
+        if self._average is not None:
+            self._average.start()
+
+    @property
+    def averages_by_weight(self) -> dict[int, Any]:
+        """The EMA of each weight that has one, by the weight's `id`."""
+        return {} if self._average is None else self._average.by_variable
+
+    def _network_weights(self) -> list[keras.Variable]:
+        """The weights without their EMA, counts and seeds."""
+        excluded = {id(average) for average in self.averages_by_weight.values()}
+        is_float = keras.backend.is_float_dtype
+        return [w for w in self.weights if id(w) not in excluded and is_float(w.dtype)]
+
+    def _complete_average(self) -> None:
+        average = getattr(self, "_average", None)
+        if average is not None:
+            average.complete()
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, the caller's own parts included."""
+        serialize = keras.saving.serialize_keras_object
+        parts = {name: serialize(part) for name, part in self._given.items()}
+        policy = serialize(self.dtype_policy)
+        return {
+            **self.config.to_json(),
+            "seed": self.seed,
+            "name": self.name,
+            "dtype": policy,
+            **parts,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """The model that `get_config` describes, untrained."""
+        arguments = {
+            key: keras.saving.deserialize_keras_object(value) for key, value in config.items()
+        }
+        return cls(**cls.Config.upgrade(arguments))
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as the saved model was compiled; part of `keras.saving.load_model`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the EMA and the count of steps; part of `save` and `save_weights`."""
+        self._complete_average()
+        super().save_own_variables(store)
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Loads what `save_own_variables` saved, in files of earlier versions too."""
+        if self._average is not None:
+            size = len(self._trainable_variables) + len(self._non_trainable_variables)
+            store = self._average.from_file(store, size)
+        super().load_own_variables(store)
+
+    def export(
+        self, filepath: str | Path, format: str = "tf_saved_model", verbose: bool | None = None
+    ) -> None:
+        """Writes a SavedModel of the model's `signatures`, in float32 whatever its policy.
+
+        `tf.saved_model.load(filepath).signatures` runs it where TensorFlow alone is installed.
+
+        Args:
+            filepath: folder of the SavedModel; one that is there already is replaced.
+            format: `tf_saved_model`.
+            verbose: whether to print the names of the signatures.
+
+        Raises:
+            UsageError: another format is passed, the folder holds something else, or the caller's
+                own network cannot be rebuilt in float32.
+        """
+        if format != "tf_saved_model":
+            raise UsageError(f"export cannot write the format {format!r}; use 'tf_saved_model'")
+        names = export.replace_saved_model(self, Path(filepath))
+        if verbose:
+            print(f"exported {filepath} with the signatures {', '.join(names)}")

@@ -56,16 +56,7 @@ def image_weights(weights: Any, images: tf.Tensor, dtype: str) -> tf.Tensor | No
     Raises:
         UsageError: there is not one weight for each image.
     """
-    if weights is None:
-        return None
-    weights = tf.cast(weights, dtype)
-    batch = images.shape[0]
-    if not any(weights.shape.is_compatible_with(shape) for shape in ([batch], [batch, 1])):
-        raise UsageError(
-            f"sample weights have shape {_text(weights.shape)} for images {_text(images.shape)}; "
-            "pass one weight for each image"
-        )
-    return tf.reshape(weights, [-1])
+    return None if weights is None else _column(tf.cast(weights, dtype), images, "sample weight")
 
 
 def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
@@ -75,14 +66,20 @@ def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
         UsageError: there is not one label for each image.
     """
     labels = tf.convert_to_tensor(labels)
-    batch = images.shape[0]
-    if not any(labels.shape.is_compatible_with(shape) for shape in ([batch], [batch, 1])):
-        raise UsageError(
-            f"labels have shape {_text(labels.shape)} for images {_text(images.shape)}; pass one "
-            "integer for each image"
-        )
+    column = _column(tf.cast(labels, tf.int32), images, "label")
     with tf.control_dependencies(label_checks(labels, num_classes)):
-        return tf.reshape(tf.cast(labels, tf.int32), [-1])
+        return tf.identity(column)
+
+
+def _column(values: tf.Tensor, images: tf.Tensor, name: str) -> tf.Tensor:
+    """One value for each image, `[B]`, of values `[B]` or `[B, 1]`."""
+    batch = images.shape[0]
+    if not any(values.shape.is_compatible_with(shape) for shape in ([batch], [batch, 1])):
+        raise UsageError(
+            f"{name}s have shape {_text(values.shape)} for images {_text(images.shape)}; pass one "
+            f"{name} for each image"
+        )
+    return tf.reshape(values, [-1])
 
 
 def label_checks(labels: tf.Tensor, num_classes: int) -> list[tf.Operation]:

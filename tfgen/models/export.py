@@ -1,6 +1,7 @@
 """The signatures of a model as a SavedModel, in float32, which runs with TensorFlow alone."""
 
 import re
+import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from tfgen.errors import UsageError
 from tfgen.nn import cpu
+from tfgen.system.atomic import fresh_folder, publish
 
 # An `ImageModel`, whose module imports this one.
 Model: TypeAlias = Any
@@ -42,6 +44,28 @@ def write_saved_model(model: Model, traced: Traced, folder: Path) -> None:
     module.weights = exported_weights(model, traced)
     default = next(iter(functions.values()))
     tf.saved_model.save(module, str(folder), signatures={"serving_default": default, **functions})
+
+
+def replace_saved_model(model: Model, folder: Path) -> list[str]:
+    """Writes a SavedModel of a model in float32; one that is there already is replaced.
+
+    Returns:
+        The names of its signatures.
+
+    Raises:
+        UsageError: the folder holds something else, or the caller's own network cannot be rebuilt
+            in float32.
+    """
+    is_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_empty and not (folder / "saved_model.pb").exists():
+        raise UsageError(f"{folder} exists and is no SavedModel; choose another folder")
+    plain = in_float32(model)
+    traced = trace(plain)
+    with fresh_folder(folder.absolute().parent, "writing") as temporary:
+        write_saved_model(plain, traced, temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        publish(temporary, folder)
+    return list(traced)
 
 
 def exported_weights(model: Model, traced: Traced) -> list[tf.Variable]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfgen import figures, random, sampling
 from tfgen.models import notebook
 from tfgen.models.base import ImageModel, Signatures
-from tfgen.nn.batches import not_empty
+from tfgen.nn.replicas import not_empty
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

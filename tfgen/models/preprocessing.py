@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -32,8 +32,21 @@ def check_images(images: tf.Tensor) -> None:
     check_image_bytes(images.dtype.name, images.shape)
 
 
+class _Saved:
+    """What Keras needs to save an object and to make it again."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The object whose `get_config` returned `config`."""
+        return cls(**config)
+
+
 @keras.saving.register_keras_serializable(package="tfgen")
-class Pixels:
+class Pixels(_Saved):
     """Bytes as events in [0, 1], binarized or not.
 
     Images are `uint8[B, H, W, C]`, events `[B, H, W, C]` of the dtype that is passed.
@@ -70,18 +83,9 @@ class Pixels:
         """Images `float32[B, H, W, C]` in 0…1 of the likelihood's means."""
         return tf.clip_by_value(tf.cast(means, tf.float32), 0.0, 1.0)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"binarization": self.binarization}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Pixels":
-        """The object whose `get_config` returned `config`."""
-        return cls(**config)
-
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class SymmetricPixels:
+class SymmetricPixels(_Saved):
     """Bytes as events in [−1, 1], the range of a hyperbolic tangent, without noise."""
 
     def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
@@ -97,18 +101,9 @@ class SymmetricPixels:
         """Images `float32[B, H, W, C]` in 0…1 of the `means` of events."""
         return tf.clip_by_value((tf.cast(means, tf.float32) + 1) / 2, 0.0, 1.0)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments: none."""
-        return {}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "SymmetricPixels":
-        """The object whose `get_config` returned `config`."""
-        return cls(**config)
-
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class Dequantized:
+class Dequantized(_Saved):
     """Bytes as real numbers: logits of (x + u) / 256 with u uniform in [0, 1).
 
     The preprocessing of Dinh et al. 2016. A density fitted to integers could grow without bound at
@@ -171,18 +166,9 @@ class Dequantized:
         whole = tf.clip_by_value(tf.floor(values), 0, self.levels - 1)
         return tf.cast(whole, tf.float32) / (self.levels - 1)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"alpha": self.alpha}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Dequantized":
-        """The object whose `get_config` returned `config`."""
-        return cls(**config)
-
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class Identity:
+class Identity(_Saved):
     """Float events of any shape `[B, …]`, unchanged: for data that are not images.
 
     `noise` and `draw` are not used.
@@ -208,15 +194,6 @@ class Identity:
     def images(self, means: tf.Tensor) -> tf.Tensor:
         """The `means`, cast to `float32[B, …]`."""
         return tf.cast(means, tf.float32)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments: none."""
-        return {}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Identity":
-        """The object whose `get_config` returned `config`."""
-        return cls(**config)
 
 
 Preprocessing: TypeAlias = Pixels | SymmetricPixels | Dequantized | Identity

@@ -13,7 +13,9 @@ import keras
 import tensorflow as tf
 
 from tfgen.errors import UsageError
-from tfgen.nn.layers import LEAK, BatchNormalization, Dropout, SpectralNormalization
+from tfgen.nn.keras_private import BatchNormalization
+from tfgen.nn.layers import LEAK, Dropout, SpectralNormalization
+from tfgen.settings.model import halved
 
 # PyTorch's defaults. With Keras's default momentum, the moving average is ten times as slow.
 _NORM_MOMENTUM, _NORM_EPSILON = 0.9, 1e-5
@@ -207,3 +209,19 @@ def make_activation(name: str, dtype: Any) -> keras.layers.Layer:
 def seed_of_layer(seed: int, index: int) -> int:
     """The seed of a layer; it differs for all layers and for consecutive model seeds."""
     return (seed * 1_000_003 + index) % 2**31
+
+
+def cropping(image_shape: Sequence[int], times: int, dtype: Any) -> list[keras.Layer]:
+    """The layer that cuts doubled images to the size after that many halvings, where needed.
+
+    Args:
+        image_shape: height and width of the images.
+        times: number of halvings.
+        dtype: policy or dtype of the layer.
+
+    Returns:
+        No layer, or one.
+    """
+    sides, before = (halved(image_shape, count) for count in (times, times + 1))
+    surplus = [(0, 2 * half - side) for side, half in zip(sides, before, strict=True)]
+    return [keras.layers.Cropping2D(surplus, dtype=dtype)] if any(map(sum, surplus)) else []

@@ -1,6 +1,7 @@
 """Faster training steps and layers on a CPU.
 
-Each part computes what plain TensorFlow and Keras compute, up to rounding. The context
+Each part computes what plain TensorFlow and Keras compute, up to rounding and, in
+`side_by_side`, the draws of the noise. The context
 `tfgen.nn.cores.speedups(False)` or the environment variable `TFGEN_CPU_SPEEDUPS=0` turns all of
 them off: training steps and layers then use plain TensorFlow and Keras. docs/performance.md lists
 what each part replaces.
@@ -9,6 +10,7 @@ what each part replaces.
 import contextlib
 import contextvars
 import functools
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeAlias
 
@@ -16,9 +18,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgen.nn.batches import not_empty
 from tfgen.nn.cores import enabled
+from tfgen.nn.replicas import not_empty
 from tfgen.random import BatchNoise
+from tfgen.system.status import note
 
 # Whether no gradient will be taken through the layers that are being traced.
 _INFERENCE = contextvars.ContextVar("inference", default=False)
@@ -55,8 +58,8 @@ def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any)
 
     TensorFlow runs independent operations at the same time. A dense network is a chain of
     operations in which each depends on the one before. Two cores on each of its small products are
-    slower than one core on each of two products. The noise is drawn separately for each half, with
-    and without speed-ups.
+    slower than one core on each of two products. The noise is drawn separately for each half, so
+    that the speed-up decides which noise a step draws.
 
     Args:
         function: gets noise and batches; returns tensors (or a structure of them) with the batch
@@ -68,7 +71,7 @@ def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any)
         The result of `function` for the whole batch.
     """
     if not enabled():
-        return function(_HalvedNoise(noise), *batches)
+        return function(noise, *batches)
     middle = (batches[0].shape[0] or tf.shape(batches[0])[0]) // 2
     present = [index for index, batch in enumerate(batches) if batch is not None]
 
@@ -84,37 +87,6 @@ def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any)
         for index, half in enumerate((slice(None, middle), slice(middle, None)))
     ]
     return tf.nest.map_structure(lambda *halves: tf.concat(halves, axis=0), *results)
-
-
-class _HalvedNoise:
-    """The noise of a whole batch, drawn as `side_by_side` draws it for both halves."""
-
-    def __init__(self, noise: BatchNoise):
-        self._parts = noise.part(0), noise.part(1)
-
-    def uniform(
-        self, batch: Any, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
-    ) -> Any:
-        """Uniform variates in [0, 1) of shape `[batch, *event_shape]`."""
-        first, second = self._parts
-        half = batch // 2
-        parts = [
-            first.uniform(half, event_shape, stream, dtype),
-            second.uniform(batch - half, event_shape, stream, dtype),
-        ]
-        return tf.concat(parts, axis=0)
-
-    def normal(
-        self, batch: Any, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
-    ) -> Any:
-        """Standard normal variates of shape `[batch, *event_shape]`."""
-        first, second = self._parts
-        half = batch // 2
-        parts = [
-            first.normal(half, event_shape, stream, dtype),
-            second.normal(batch - half, event_shape, stream, dtype),
-        ]
-        return tf.concat(parts, axis=0)
 
 
 # --- dense layers -----------------------------------------------------------------------
@@ -218,36 +190,11 @@ class JoinedTape(tf.GradientTape):
 # --- convolutions -----------------------------------------------------------------------
 
 
-def for_inference() -> bool:
-    """Whether layers may use kernels that lack a gradient or have a slow one."""
-    return enabled() and _INFERENCE.get()
-
-
-def convolve_halves(
-    inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Convolves with each half of a kernel's filters, with stride 1 and the padding `same`.
-
-    Splitting the output of one convolution would copy it.
-
-    Args:
-        inputs: `[B, H, W, C]`.
-        kernel: `[h, w, C, 2 filters]`.
-        bias: `[2 filters]`.
-
-    Returns:
-        Two tensors `[B, H, W, filters]`.
-    """
-    first, second = (
-        tf.nn.bias_add(tf.nn.conv2d(inputs, half, 1, "SAME"), half_of_bias)
-        for half, half_of_bias in zip(tf.split(kernel, 2, -1), tf.split(bias, 2), strict=True)
-    )
-    return first, second
-
-
 def has_fast_upsampling(filters: int, input_shape: tf.TensorShape) -> bool:
     """Whether `upsample` may be used, and is faster than a transposed convolution."""
-    return for_inference() and filters < _MANY_CHANNELS and None not in input_shape[1:]
+    return (
+        enabled() and _INFERENCE.get() and filters < _MANY_CHANNELS and None not in input_shape[1:]
+    )
 
 
 def upsample(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
@@ -298,26 +245,8 @@ class Adam(keras.optimizers.Adam):
 
     Keras's update consists of a dozen operations, each of which reads and writes arrays as large as
     the weights. Without XLA, which fuses them, they take a fifth of a dense GAN's step on a CPU.
-    Arguments, state and, up to rounding, results are those of `keras.optimizers.Adam`. Gradients
-    within `global_clipnorm` pass through unchanged.
+    Arguments, state and, up to rounding, results are those of `keras.optimizers.Adam`.
     """
-
-    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
-        limit = self.global_clipnorm
-        present = [gradient for gradient in grads if gradient is not None]
-        if not limit or not present or not enabled():
-            return super()._clip_gradients(grads)
-        norm = tf.linalg.global_norm(present)
-
-        def clip() -> list[tf.Tensor]:
-            # A norm that is not finite makes every gradient NaN.
-            scale = limit / norm + (norm - norm)
-            return [gradient * tf.cast(scale, gradient.dtype) for gradient in present]
-
-        clipped = iter(
-            tf.cond(norm <= limit, lambda: [tf.identity(gradient) for gradient in present], clip)
-        )
-        return [None if gradient is None else next(clipped) for gradient in grads]
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: tf.Tensor) -> None:
         """Moves one variable and its two moments."""
@@ -341,4 +270,35 @@ class Adam(keras.optimizers.Adam):
             beta2=decays[1],
             epsilon=tf.constant(self.epsilon, dtype),
             grad=tf.cast(gradient, dtype),
+        )
+
+
+# --- 16 bits ----------------------------------------------------------------------------
+
+# With instructions, the ratio of `slowdown` is at most about 1; without them, it was 3 to 12.
+_SLOW = 2.0
+
+
+@functools.cache
+def slowdown(dtype: str) -> float:
+    """Time of a convolution in a dtype, divided by its time in float32; takes about 0.1 s."""
+    images, kernel = tf.random.normal([16, 14, 14, 32]), tf.random.normal([3, 3, 32, 64])
+    inputs = {name: (tf.cast(images, name), tf.cast(kernel, name)) for name in ("float32", dtype)}
+    seconds = dict.fromkeys(inputs, float("inf"))
+    # The least of several times in turns, since other programs may be running.
+    for _ in range(6):
+        for name, pair in inputs.items():
+            start = time.perf_counter()
+            tf.nn.conv2d(*pair, 1, "SAME").numpy()
+            seconds[name] = min(seconds[name], time.perf_counter() - start)
+    return seconds[dtype] / seconds["float32"]
+
+
+@functools.cache
+def warn_if_slow(dtype: str) -> None:
+    """Says, once, if the machine computes more slowly in a 16-bit dtype than in float32."""
+    if slowdown(dtype) > _SLOW:
+        note(
+            f"warning: this machine has no instructions for {dtype}: a convolution takes "
+            f"{slowdown(dtype):.0f} times as long as in float32; train in float32"
         )

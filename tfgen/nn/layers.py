@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfgen.nn import batches, cpu, replicas
+from tfgen.nn import cpu
 
 # Slope of a leaky ReLU below zero, as in DCGAN (Radford et al. 2015).
 LEAK = 0.2
@@ -70,30 +70,6 @@ class Dropout(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer; `synchronized=True` takes the moments of exactly the images of all replicas.
-
-    Ioffe & Szegedy 2015, "Batch normalization". Over several replicas, Keras's layer also counts
-    the image that a replica computes in place of none, and its variance E[x²] − E[x]² loses digits.
-    """
-
-    def _moments(self, inputs: tf.Tensor, mask: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        if not self.synchronized or mask is not None or replicas.context() is None:
-            moments: tuple[tf.Tensor, tf.Tensor] = super()._moments(inputs, mask)
-            return moments
-        present, axes = batches.are_present(), self._reduction_axes
-        weight = 1 if present is None else tf.cast(present, inputs.dtype)
-
-        def total(values: tf.Tensor) -> tf.Tensor:
-            return replicas.total(weight * tf.reduce_sum(values, axes, keepdims=True))
-
-        count = total(tf.ones_like(inputs))
-        mean = total(inputs) / count
-        variance = total((inputs - mean) ** 2) / count
-        return tf.squeeze(mean, axes), tf.squeeze(variance, axes)
-
-
-@keras.saving.register_keras_serializable(package="tfgen")
 class Upsampling(keras.layers.Conv2DTranspose):
     """A transposed convolution that doubles the sides: 4 × 4, stride 2, `same`.
 
@@ -112,7 +88,8 @@ class Upsampling(keras.layers.Conv2DTranspose):
         fast = cpu.has_fast_upsampling(self.filters, inputs.shape)
         if not (fast and plain and self.use_bias):
             return super().call(inputs)
-        return self.activation(cpu.upsample(inputs, *_weights(self, inputs.dtype)))
+        weights = (tf.cast(tf.convert_to_tensor(w), inputs.dtype) for w in (self.kernel, self.bias))
+        return self.activation(cpu.upsample(inputs, *weights))
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -152,10 +129,7 @@ class GatedResidual(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """`[B, H, W, C] → [B, H, W, C]`."""
         hidden = tf.nn.relu(self.inner(tf.nn.relu(inputs)))
-        if cpu.for_inference():
-            value, gate = cpu.convolve_halves(hidden, *_weights(self.outer, hidden.dtype))
-        else:
-            value, gate = tf.split(self.outer(hidden), 2, axis=-1)
+        value, gate = tf.split(self.outer(hidden), 2, axis=-1)
         return inputs + value * tf.sigmoid(gate)
 
     def get_config(self) -> dict[str, Any]:
@@ -245,11 +219,6 @@ def _sixteen_bits(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     )
     halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])
     return tf.cast(tf.reshape(halves[:size], shape), tf.int32)
-
-
-def _weights(layer: keras.layers.Layer, dtype: tf.DType) -> list[tf.Tensor]:
-    """Kernel and bias of a layer, in the dtype in which it computes."""
-    return [tf.cast(tf.convert_to_tensor(weight), dtype) for weight in (layer.kernel, layer.bias)]
 
 
 def _state(layer: keras.layers.Layer, name: str, shape: tuple, dtype: str, initializer: Any) -> Any:

@@ -1,16 +1,19 @@
-"""Steps over the replicas of a `tf.distribute` strategy.
+"""Steps over the replicas of a `tf.distribute` strategy, and batches that may be empty.
 
 A function of this module is called in a replica's step. Outside of a step, and with a single
 replica, it does what its name says for that replica alone.
 """
 
-import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
+
+# 1 if this replica has images in this step, 0 if it computes an image in place of none.
+_PRESENT: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar("present", default=None)
 
 
 def count() -> int:
@@ -66,7 +69,7 @@ def cond(predicate: tf.Tensor, true_fn: Callable[[], Any], false_fn: Callable[[]
 
     def together(strategy: Any, predicate: Any, *branches: Any) -> Any:
         first = strategy.experimental_local_results(predicate)[0]
-        calls = [functools.partial(_on_each, strategy, _call, branch) for branch in branches]
+        calls = [functools.partial(on_each, strategy, _call, branch) for branch in branches]
         return tf.cond(first, *calls)
 
     # Each replica has branches of its own, which use its tensors, and runs them in a new thread.
@@ -76,52 +79,87 @@ def cond(predicate: tf.Tensor, true_fn: Callable[[], Any], false_fn: Callable[[]
     return replica.merge_call(together, args=(predicate, *branches))
 
 
-def apply_sums(
-    optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any], after: tf.Tensor
-) -> None:
-    """A step of an optimizer by gradients that are already summed over the replicas.
+def mean_loss(losses: tf.Tensor, weights: tf.Tensor | None, layer: keras.Layer) -> tf.Tensor:
+    """Σ w·l / B and the regularizers of a layer, where B counts the images of all replicas.
 
-    Keras's optimizer clips the gradients of each replica before it sums them. A loss-scale
-    optimizer looks at those of the first replica alone, to see whether they are finite.
+    The mean of the result over the replicas is the loss of the whole batch. Regularizers of weights
+    count once, those of activities by the number of images.
 
     Args:
-        optimizer: an optimizer of Keras.
-        gradients: results of `total`, one for each variable.
-        variables: the variables that the optimizer moves.
-        after: the step waits for this tensor.
+        losses: the loss l of each image, `[B]` of this replica.
+        weights: sample weights w, `[B]`; None: 1.
+        layer: the layer that the loss trains, which this step has called.
     """
+    weighted = losses if weights is None else weights * losses
+    # Before the replicas synchronize: the layer keeps the last penalties, of any replica.
+    penalties = list(layer.losses)
+    if context() is None:
+        return _sum([tf.reduce_mean(weighted), *penalties])
+    images, loss = tf.cast(tf.shape(losses)[0], losses.dtype), tf.reduce_sum(weighted)
+    present = are_present()
+    if present is not None:
+        images, loss = (tf.cast(present, losses.dtype) * term for term in (images, loss))
+    scale = count() / total(images)
+    # Keras puts the penalties of the weights behind those of the activities, which are means.
+    of_weights = sum(w.regularizer is not None for w in layer.trainable_weights)
+    for index in range(len(penalties) - of_weights):
+        penalties[index] = scale * images * tf.cast(penalties[index], losses.dtype)
+    return _sum([scale * loss, *penalties])
 
-    def apply(gradients: Sequence[Any], after: tf.Tensor) -> None:
-        with tf.control_dependencies([after]):
-            optimizer.apply(gradients, variables)
 
-    replica = context()
-    if replica is None:
-        apply(gradients, after)
-        return
-
-    def together(strategy: Any, gradients: Any, after: Any) -> None:
-        with _no_further_sum(getattr(optimizer, "inner_optimizer", optimizer)):
-            _on_each(strategy, apply, gradients, after)
-
-    replica.merge_call(together, args=(list(gradients), after))
-
-
-@contextlib.contextmanager
-def _no_further_sum(optimizer: Any) -> Iterator[None]:
-    """A context in which the optimizer takes gradients for those of all replicas."""
-    optimizer._all_reduce_sum_gradients = list
-    try:
-        yield
-    finally:
-        del optimizer._all_reduce_sum_gradients
+def _sum(terms: list[tf.Tensor]) -> tf.Tensor:
+    """The sum of scalars in the dtype of the first."""
+    first = terms[0]
+    return tf.add_n([first, *(tf.cast(term, first.dtype) for term in terms[1:])])
 
 
 def _call(function: Callable[[], Any]) -> Any:
     return function()
 
 
-def _on_each(strategy: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+def on_each(strategy: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     """The function's results on all replicas, from each replica's part of the arguments."""
     plain = tf.autograph.experimental.do_not_convert(function)
     return strategy.extended.call_for_each_replica(plain, args=arguments)
+
+
+# --- batches that may be empty ------------------------------------------------------------
+
+
+def may_be_empty(batch: tf.Tensor) -> bool:
+    """Whether a replica's batch can be empty; if so, the step computes an image of zeros."""
+    return tf.distribute.has_strategy() and not batch.shape[0]
+
+
+def note_presence(images: tf.Tensor) -> None:
+    """Remembers, for this step of this replica, whether its batch has images."""
+    size = tf.shape(images)[0]
+    _PRESENT.set(tf.cast(size > 0, tf.int32) if may_be_empty(images) else None)
+
+
+def are_present() -> tf.Tensor | None:
+    """1 if this replica has images, 0 if it computes one in place of none; None: it has images."""
+    return _PRESENT.get()
+
+
+def pad_empty(batch: tf.Tensor) -> tf.Tensor:
+    """The batch, or one example of zeros in place of no example."""
+    missing = tf.cast(tf.equal(tf.shape(batch)[0], 0), tf.int32)
+    return tf.pad(batch, [[0, missing]] + [[0, 0]] * (len(batch.shape) - 1))
+
+
+def not_empty(function: Callable[..., Any], *batches: tf.Tensor) -> Any:
+    """`function(*batches)` for batches that may be empty.
+
+    On a CPU, TensorFlow's convolution of an empty batch has a wrong shape. An empty batch is
+    therefore replaced by one example of zeros, whose result is dropped.
+
+    Args:
+        function: gets the batches; returns tensors (or a structure of them) with the batch first.
+        *batches: tensors with the batch first, all of the same size.
+    """
+    if batches[0].shape[0]:  # known, and not 0
+        return function(*batches)
+    size = tf.shape(batches[0])[0]
+    results = function(*map(pad_empty, batches))
+    return tf.nest.map_structure(lambda result: result[:size], results)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tfgen.errors import UsageError
 from tfgen.settings.fields import hint
-from tfgen.settings.model import ConditionalConfig, ModelConfig
+from tfgen.settings.model import ModelConfig
 
 DEFAULT_DATASET = "mnist"
 # The preset of data sets that no preset is for, where a family has it.
@@ -78,6 +78,7 @@ class Family:
         presets: named settings. The first one for a data set is its default. The default for all
             other data sets is the one named `images`, or else the first one.
         generative: whether the models generate images; models that do not are trained on labels.
+        conditional: whether the models can be class-conditional.
         side_by_side: whether a training step has independent chains of operations. On a CPU, each
             operation then runs on half of the cores; see `tfgen.nn.cores.share_cores`.
     """
@@ -88,6 +89,7 @@ class Family:
     config: type[ModelConfig]
     presets: Mapping[str, Preset]
     generative: bool = True
+    conditional: bool = False
     side_by_side: bool = False
 
     def __post_init__(self) -> None:
@@ -108,11 +110,6 @@ class Family:
         plain = dataset.partition(":")[0]
         names = (name for name, preset in self.presets.items() if preset.dataset == plain)
         return next(names, _ANY_IMAGES if _ANY_IMAGES in self.presets else self.default_preset)
-
-    @property
-    def has_conditional_variant(self) -> bool:
-        """Whether its models can be class-conditional."""
-        return self.generative and issubclass(self.config, ConditionalConfig)
 
     def preset(self, name: str) -> Preset:
         """The preset of that name.

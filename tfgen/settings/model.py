@@ -11,6 +11,8 @@ from tfgen.settings.fields import Config
 
 # More halvings than this would make a pixel of the largest images that fit into memory.
 MAX_HALVINGS = 12
+# Help of the option `ema_decay`.
+EMA_HELP = "EMA decay per step; evaluation and sampling use the EMA weights; 0 disables it"
 # Networks that halve the sides of images as often as their size asks for end at 4 to 7 pixels.
 _LONGEST_SMALL_SIDE = 7
 # Entries of an image of MNIST.
@@ -25,9 +27,12 @@ class ModelConfig(Config):
 
     Attributes:
         image_shape: height, width, channels; taken from the data, not a flag.
+        num_classes: number of classes of a model that uses labels, else 0; taken from the data, not
+            a flag.
     """
 
     image_shape: tuple[int, ...] = dataclasses.field(default=(28, 28, 1), metadata={"minimum": 1})
+    num_classes: int = dataclasses.field(default=0, metadata={"minimum": 0}, kw_only=True)
 
     def check_options(self) -> None:
         """Refuses options that contradict each other, whatever the data; by default none do.
@@ -67,18 +72,6 @@ class ModelConfig(Config):
         return data if is_default else {**data, "halvings": _EARLIER_HALVINGS}
 
 
-@dataclass(frozen=True)
-class ConditionalConfig(ModelConfig):
-    """Base of the configuration of a family with class-conditional variants.
-
-    Attributes:
-        num_classes: number of classes of a class-conditional model, 0 for an unconditional one;
-            taken from the data, not a flag.
-    """
-
-    num_classes: int = dataclasses.field(default=0, metadata={"minimum": 0}, kw_only=True)
-
-
 def halvings(image_shape: Sequence[int]) -> int:
     """How often the sides of images are halved until the longer one has at most 7 pixels.
 
@@ -102,6 +95,17 @@ def halved(image_shape: Sequence[int], times: int) -> tuple[int, int]:
     """
     height, width = (-(-side // 2**times) for side in image_shape[:2])
     return height, width
+
+
+def channels_at(image_shape: Sequence[int], channels: int, times: int = 0) -> list[int]:
+    """Channels after each halving: they double, up to 8 times as many.
+
+    Args:
+        image_shape: height and width; what follows does not count.
+        channels: channels after the first halving.
+        times: number of halvings; 0: as `halvings`.
+    """
+    return [channels * min(2**index, 8) for index in range(times or halvings(image_shape))]
 
 
 def images_at_once(most: int, image_shape: Sequence[int]) -> int:

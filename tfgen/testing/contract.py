@@ -1,15 +1,30 @@
-"""What a check of the contract is, the list of all checks, and what they share."""
+"""The checks of the contract, and what they share."""
 
 import functools
+import importlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgen.models.generative import GenerativeModel
+import tfgen
+from tfgen.errors import UsageError
+from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
+from tfgen.publishing import export
+from tfgen.random import image_seeds
+from tfgen.settings.fields import hint
+
+try:
+    import pytest
+except ImportError as error:
+    raise ImportError("tfgen.testing needs pytest: pip install 'tfgen[test]'") from error
 
 # A function of `seed`, `dtype` and `image_shape` that returns an untrained model.
 Make: TypeAlias = Callable[..., Any]
@@ -70,6 +85,40 @@ def check(
         return function
 
     return register
+
+
+def checks(
+    make: Make,
+    *,
+    generative: bool = True,
+    only: Collection[str] | None = None,
+    skip: Collection[str] = (),
+) -> list[Any]:
+    """The checks of a family, as arguments of `pytest.mark.parametrize`.
+
+    Args:
+        make: the model class, or a function of `seed`, `dtype` and `image_shape` that returns a
+            small untrained model.
+        generative: whether the models generate images.
+        only: names of the checks to run; None: all.
+        skip: names of checks to leave out.
+
+    Returns:
+        A `pytest.param` for each check, whose value is a function of an empty folder.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    for name in (*(only or ()), *skip):
+        if name not in CHECKS:
+            raise UsageError(f"unknown check {name!r}{hint(name, CHECKS)}")
+    return [
+        pytest.param(functools.partial(entry.run, make), id=name)
+        for name, entry in CHECKS.items()
+        if (only is None or name in only)
+        and name not in skip
+        and (generative or not entry.generative)
+    ]
 
 
 # --- what the checks share ------------------------------------------------------------
@@ -154,3 +203,428 @@ def assert_equal(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
 def differ(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
     """Whether any two arrays differ."""
     return any(not np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+# --- images, labels and samples -----------------------------------------------------
+
+
+@check()
+def floats_are_refused(make: Make, images: np.ndarray) -> None:
+    """Images that are not `uint8[B, H, W, C]` are an error that says what to pass."""
+    model = compiled(make, eagerly=True)
+    with pytest.raises(ValueError, match=r"pass uint8 images of 0…255"):
+        fit(model, images.astype(np.float32) / 255)
+    with pytest.raises(ValueError, match=r"pass \[B, H, W, C\]"):
+        fit(model, images[..., 0])
+
+
+@check()
+def images_may_have_colour_and_other_sides(make: Make, images: np.ndarray) -> None:
+    """A model of images of another shape trains and samples."""
+    shape = (8, 4, 3)
+    model = compiled(make, eagerly=True, image_shape=shape)
+    fit(model, images_of(shape)[:BATCH_SIZE])
+    outputs = outputs_of(model, images_of(shape))
+    assert outputs.shape[0] == 3
+    assert not isinstance(model, GenerativeModel) or outputs.shape[1:] == shape
+
+
+@check(generative=True)
+def labels_are_used_or_ignored(make: Make, images: np.ndarray) -> None:
+    """A conditional model trains on labels; any other model ignores them."""
+    plain, labelled = compiled(make, eagerly=True), compiled(make, eagerly=True)
+    images = images[: 2 * BATCH_SIZE]
+    zeros = np.zeros(len(images), np.int64)
+    batches = tf.data.Dataset.from_tensor_slices((images, zeros)).batch(BATCH_SIZE)
+    labelled.fit(batches, verbose=0)
+    if not plain.num_classes:
+        # From the same data set, because TensorFlow rounds differently for known batch sizes.
+        plain.fit(batches.map(lambda x, _: x), verbose=0)
+        assert_equal(plain.get_weights(), labelled.get_weights())
+        with pytest.raises(ValueError, match="it takes no labels"):
+            plain.sample(n=2, labels=0)
+        return
+    fit(plain, images)
+    assert differ(plain.get_weights(), labelled.get_weights()), "labels change no weight"
+    with pytest.raises(ValueError, match=r"in fit as \(images, labels\)"):
+        labelled.fit(images, batch_size=BATCH_SIZE, verbose=0)
+
+
+@check(generative=True)
+def missing_labels_cycle_through_the_classes(make: Make, images: np.ndarray) -> None:
+    """Without labels, image i of a conditional model has the class i mod K."""
+    model = make()
+    if not model.num_classes:
+        return
+    n = model.num_classes + 2
+    classes, seeds = np.arange(n) % model.num_classes, image_seeds(1, n)
+    latents = model.latents(seeds)
+    samples, decoded = model.sample(n, seed=1).numpy(), model.decode(latents).numpy()
+    np.testing.assert_array_equal(decoded, model.decode(latents, classes))
+    np.testing.assert_array_equal(decoded, model.decode(latents, tf.constant(classes, tf.int64)))
+    np.testing.assert_array_equal(samples, model.sample(seeds=seeds, labels=classes))
+    np.testing.assert_allclose(samples, decoded, atol=1e-6)
+    np.testing.assert_allclose(model.sample(3, seed=1), samples[:3], atol=1e-6)
+    zeros, ones = (model.decode(latents, label).numpy() for label in (0, 1))
+    if np.array_equal(zeros, ones):
+        # Layers whose weights start at zero, such as those of a flow, ignore the label at first.
+        model.compile(**model.default_optimizers(0.1), run_eagerly=True)
+        fit(model, images[: 2 * BATCH_SIZE])
+        zeros, ones = (model.decode(latents, label).numpy() for label in (0, 1))
+    assert np.all(np.any(zeros != ones, axis=(1, 2, 3))), "an image ignores its label"
+
+
+@check()
+def wrong_labels_are_refused(make: Make, images: np.ndarray) -> None:
+    """A label out of range is an error, in sampling and in training."""
+    model = compiled(make, eagerly=True)
+    if not model.num_classes:
+        return
+    classes = f"0…{model.num_classes - 1}"
+    for label in (model.num_classes, -1):
+        if isinstance(model, GenerativeModel):
+            with pytest.raises(ValueError, match=classes):
+                model.sample(n=2, labels=label)
+        wrong = np.full(BATCH_SIZE, label)
+        with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=classes):
+            model.fit(images[:BATCH_SIZE], wrong, batch_size=BATCH_SIZE, verbose=0)
+
+
+@check(generative=True)
+def samples_are_images(make: Make, images: np.ndarray) -> None:
+    """Samples are `float32[n, H, W, C]` in 0…1."""
+    samples = make().sample(n=5, seed=3).numpy()
+    assert samples.shape == (5, *images.shape[1:])
+    assert samples.dtype == np.float32
+    assert samples.min() >= 0
+    assert samples.max() <= 1
+
+
+@check(generative=True)
+def a_sample_is_a_function_of_its_seed(make: Make, images: np.ndarray) -> None:
+    """A seed has bit-equal latents in any batch, and images that agree to 1e-5."""
+    model, seeds = make(), image_seeds(0, 50)
+    together = model.latents(seeds).numpy()
+    alone = np.concatenate([model.latents(seeds[i : i + 1]) for i in range(5)])
+    np.testing.assert_array_equal(together[:5], alone)
+    np.testing.assert_array_equal(together[::-1], model.latents(seeds[::-1]))
+    np.testing.assert_array_equal(together, tf.function(model.latents, jit_compile=True)(seeds))
+    labels = labels_of(model, len(seeds))
+    few = model.decode(together[:3], None if labels is None else labels[:3])
+    np.testing.assert_allclose(few, model.decode(together, labels)[:3], atol=1e-5)
+    np.testing.assert_array_equal(model.sample(n=9, seed=1)[:4], model.sample(n=9, seed=1)[:4])
+    assert not np.array_equal(model.sample(n=4, seed=1), model.sample(n=4, seed=2))
+
+
+@check(generative=True)
+def a_density_is_a_function_of_its_seed(make: Make, images: np.ndarray) -> None:
+    """With `density = "exact"`, `log_prob(images, seeds)` is finite and one value for each image.
+
+    It is a function of each image and its own seed, and agrees in any batch to 1e-5.
+    """
+    model = make()
+    if model.density != "exact":
+        return
+    images, seeds, labels = images[:5], image_seeds(0, 5), labels_of(model, 5)
+
+    def log_prob(seeds: np.ndarray, part: slice = slice(None)) -> np.ndarray:
+        context = {} if labels is None else {"labels": labels[part]}
+        return np.asarray(model.log_prob(images[part], seeds[part], **context))
+
+    together = log_prob(seeds)
+    assert together.shape == (5,)
+    assert np.all(np.isfinite(together))
+    alone = np.concatenate([log_prob(seeds, slice(i, i + 1)) for i in range(5)])
+    np.testing.assert_allclose(alone, together, rtol=1e-5)
+    assert np.all(together != log_prob(image_seeds(1, 5))), "a density ignores its seed"
+
+
+# --- saving and publishing ----------------------------------------------------------
+
+
+@check()
+def a_configuration_rebuilds_its_model(make: Make, images: np.ndarray) -> None:
+    """`from_config` of `get_config` gives a model with equal weights."""
+    model = make(seed=5, dtype="mixed_bfloat16")
+    rebuilt = type(model).from_config(model.get_config())
+    assert rebuilt.get_config() == model.get_config()
+    assert_equal(rebuilt.get_weights(), model.get_weights())
+
+
+@check()
+def a_model_starts_from_the_weights_of_another(make: Make, images: np.ndarray) -> None:
+    """`start_from` takes over the weights with which the other model is evaluated."""
+    source, model = make(seed=5), make(seed=6)
+    # Where there is an EMA, it stays where it was.
+    for weight in source.trainable_variables:
+        weight.assign_add(np.full(weight.shape, 0.01))
+    model.start_from(source)
+    np.testing.assert_array_equal(outputs_of(model, images), outputs_of(source, images))
+    with source.averaged():
+        expected = [np.asarray(weight.value) for weight in source.trainable_variables]
+    assert_equal([weight.numpy() for weight in model.trainable_variables], expected)
+    # Nothing but the optimizer, which stands still here, moves the weights before the first step.
+    model.compile(**model.default_optimizers(0.0), run_eagerly=True)
+    fit(model, images[:BATCH_SIZE])
+    assert int(model.step.numpy()) == 1
+    assert_equal([weight.numpy() for weight in model.trainable_variables], expected)
+
+
+@check(needs_folder=True)
+def an_untrained_model_is_saved(make: Make, images: np.ndarray, folder: Path) -> None:
+    """A model that was never compiled is saved and loaded."""
+    model = make(seed=5)
+    model.save(folder / "untrained.keras")
+    loaded = tfgen.load(folder / "untrained.keras")
+    assert loaded.optimizers == {}
+    np.testing.assert_array_equal(outputs_of(loaded, images), outputs_of(model, images))
+
+
+@check(needs_folder=True)
+def a_saved_model_trains_on_in_a_fresh_process(
+    make: Make, images: np.ndarray, folder: Path
+) -> None:
+    """A loaded model has the same outputs, and the same weights an epoch later."""
+    model = compiled(make)
+    fit(model, images)
+    model.save(folder / "model.keras")
+    np.save(folder / "images.npy", images)
+    program = "import sys; from tfgen.testing import contract; contract.train_on(*sys.argv[1:])"
+    subprocess.run(
+        [sys.executable, "-c", program, str(folder), type(model).__module__],
+        check=True,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    expected = [outputs_of(model, images)]
+    fit(model, images)
+    with np.load(folder / "outputs.npz") as stored:
+        assert_equal([stored[name] for name in stored.files], [*expected, *state_of(model)])
+
+
+def train_on(folder: str, module: str) -> None:
+    """Loads the model of a folder, trains it on, and writes its outputs and its state.
+
+    Args:
+        folder: a folder with `model.keras` and `images.npy`; `outputs.npz` is written to it.
+        module: the module of the model's class.
+    """
+    importlib.import_module(module)
+    images = np.load(Path(folder, "images.npy"))
+    model = tfgen.load(Path(folder, "model.keras"))
+    outputs = outputs_of(model, images)
+    fit(model, images)
+    np.savez(Path(folder, "outputs.npz"), outputs, *state_of(model))
+
+
+@check(generative=True)
+def signatures_have_the_batch_first(make: Make, images: np.ndarray) -> None:
+    """Inputs and outputs of an export have the batch first, which may be empty."""
+    signatures = make().signatures()
+    assert next(iter(signatures)) == "sample"
+    for name, (function, specs) in signatures.items():
+        assert all(spec.shape[0] is None for spec in specs), name
+        for size in (0, 3):
+            inputs = {spec.name: tf.zeros([size, *spec.shape[1:]], spec.dtype) for spec in specs}
+            for output in function(**inputs).values():
+                assert output.shape[0] == size, name
+
+
+@check(needs_folder=True, generative=True)
+def a_published_version_equals_its_model(make: Make, images: np.ndarray, folder: Path) -> None:
+    """Signatures of an export equal the model in float32, in batches of any size."""
+    model = make(dtype="mixed_bfloat16")
+    path = export.publish(model, folder, "small", run={"family": "small"}, weights="last")
+    assert path == folder / "small" / "2"
+    version, plain = tfgen.load(path), export.in_float32(model)
+    assert version.num_classes == model.num_classes
+    _assert_close(version.sample(n=4, seed=1), plain.sample(n=4, seed=1))
+    sizes = (0, 1, 3, 64)
+    starts, seeds = np.cumsum((0, *sizes[:-1])), image_seeds(0, sum(sizes))
+    rows: dict[str, np.ndarray] = {
+        "seed": seeds,
+        "latents": plain.latents(seeds).numpy(),
+        "images": np.resize(images, (len(seeds), *images.shape[1:])),
+        "label": np.arange(len(seeds), dtype=np.int32) % 2,
+    }
+    for name, (function, specs) in plain.signatures().items():
+        inputs = {spec.name: rows[spec.name] for spec in specs}
+        expected = function(**{key: tf.constant(value) for key, value in inputs.items()})
+        outputs = version.call(name, **inputs)
+        assert outputs.keys() == expected.keys()
+        parts = [
+            version.call(name, **{key: rows[start : start + size] for key, rows in inputs.items()})
+            for start, size in zip(starts, sizes, strict=True)
+        ]
+        for key, output in outputs.items():
+            joined = np.concatenate([part[key] for part in parts])
+            if name == "latents":
+                np.testing.assert_array_equal(output, expected[key])
+                np.testing.assert_array_equal(output, joined)
+            _assert_close(output, expected[key])
+            _assert_close(output, joined)
+
+
+def _assert_close(actual: np.ndarray, expected: Any) -> None:
+    """Asserts equality up to the order of float32's sums.
+
+    Images of bytes may differ in one byte of a thousand, by 1.
+    """
+    difference = np.abs(actual - expected)
+    is_far = difference > 1e-5 * (1 + np.abs(actual))
+    if is_far.any() and actual.ndim == 4:
+        distance_to_byte = np.abs(255 * actual - np.round(255 * actual)).max()
+        assert distance_to_byte < 1e-3, f"images differ by {difference.max()}"
+        assert is_far.mean() < 1e-3, f"{is_far.mean():.1%} of the bytes differ"
+        assert difference.max() < 1.001 / 255, f"a byte differs by {255 * difference.max()}"
+    else:
+        assert not is_far.any(), f"values differ by {difference.max()}"
+
+
+# --- training: weights, noise, metrics, precision, callbacks ------------------------
+
+
+@check()
+def an_epoch_trains_every_weight(make: Make, images: np.ndarray) -> None:
+    """Every variable moves, every metric is logged, and evaluation repeats itself.
+
+    The three share a model, because tracing it takes most of the time.
+    """
+    model, images = compiled(make), images[: 2 * BATCH_SIZE]
+    weights, untrained = model.get_weights(), evaluate(model, images)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    labels = labels_of(model, len(images))
+    history = model.fit(
+        images, labels, validation_data=(images, labels), batch_size=BATCH_SIZE, verbose=0
+    ).history
+    # Adam moves a variable only if its gradient is not zero.
+    for variable, value in zip(model.trainable_variables, before, strict=True):
+        assert np.any(variable.numpy() != value), f"{variable.path} has no gradient"
+    assert int(model.step) == 2, f"2 batches made {int(model.step)} steps"
+    names = {metric.name for metric in model.metrics}
+    assert names == set(model.logged)
+    assert set(history) == names | {f"val_{name}" for name in names}
+    monitors = {None, SAMPLE_DISTANCE, *history}
+    assert model.monitor in monitors, f"{model.monitor} is not logged"
+    for name, values in history.items():
+        assert np.all(np.isfinite(values)), f"{name} is not finite"
+    assert {name for curve in model.curves for name in curve.names} <= names
+    model.set_weights(weights)
+    assert evaluate(model, images) == untrained
+
+
+@check()
+def the_seed_determines_training(make: Make, images: np.ndarray) -> None:
+    """Equal seeds give equal weights after training, different seeds do not."""
+    weights = []
+    for seed in (0, 0, 1):
+        model = compiled(make, eagerly=True, seed=seed)
+        fit(model, images[: 2 * BATCH_SIZE])
+        weights.append(model.get_weights())
+    assert_equal(weights[0], weights[1])
+    assert differ(weights[0], weights[2]), "seeds 0 and 1 give equal weights"
+
+
+@check()
+def noise_changes_with_the_step(make: Make, images: np.ndarray) -> None:
+    """Training noise is a function of the step."""
+    model = make()
+    noise = model.training_noise().normal(4, (3,), 1).numpy()
+    np.testing.assert_array_equal(noise, model.training_noise().normal(4, (3,), 1))
+    model.count_step(tf.constant(0.0))
+    assert not np.any(noise == model.training_noise().normal(4, (3,), 1).numpy())
+
+
+@check()
+def metrics_are_means_over_images(make: Make, images: np.ndarray) -> None:
+    """Metrics weigh each image alike, in batches of 24 and of 8 images."""
+    model = compiled(make, eagerly=True)
+    model.reset_metrics()
+    # With labels, which a model without classes ignores.
+    batches = tf.data.Dataset.from_tensor_slices((images[:32], np.arange(32) % 2)).batch(24)
+    logs = []
+    for batch in batches:
+        for metric in model.metrics:
+            metric.reset_state()
+        logs.append({name: float(value) for name, value in model.test_step(batch).items()})
+    for name, value in model.evaluate(batches, verbose=0, return_dict=True).items():
+        np.testing.assert_allclose(value, 0.75 * logs[0][name] + 0.25 * logs[1][name], rtol=1e-5)
+
+
+@check()
+def sample_weights_count(make: Make, images: np.ndarray) -> None:
+    """Sample weights change training; a model that logs `loss` does not train on a weight of 0."""
+
+    images = images[: 2 * BATCH_SIZE]
+
+    def trained(weights: np.ndarray | None) -> list[np.ndarray]:
+        model = compiled(make, eagerly=True)
+        model.fit(
+            images,
+            labels_of(model, len(images)),
+            sample_weight=weights,
+            batch_size=BATCH_SIZE,
+            shuffle=False,
+            verbose=0,
+        )
+        return [variable.numpy() for variable in model.trainable_variables]
+
+    assert differ(trained(np.linspace(0, 2, len(images))), trained(None)), "weights change nothing"
+    model = make()
+    if "loss" in model.logged and not model.losses:
+        before = [variable.numpy() for variable in model.trainable_variables]
+        assert not differ(trained(np.zeros(len(images))), before), "a weight of 0 trains"
+
+
+@check(policies=("float64", "mixed_bfloat16", "mixed_float16"))
+def it_trains_in_any_precision(make: Make, images: np.ndarray, policy: str) -> None:
+    """It trains under a policy, with likelihoods and samples in float32 or more.
+
+    Only `mixed_float16` scales the losses. The code for this differs between a graph and eager
+    steps, so this policy is checked in a graph.
+    """
+    model = compiled(make, eagerly=policy != "mixed_float16", dtype=policy)
+    fit(model, images[: 2 * BATCH_SIZE])
+    assert model.likelihood_dtype == ("float64" if policy == "float64" else "float32")
+    context = []
+    if isinstance(model, GenerativeModel):
+        assert model.sample(n=2).dtype == tf.float32
+        context = [labels_of(model, 3)] if model.num_classes else []
+    for output in tf.nest.flatten(model(images[:3], *context)):
+        assert np.all(np.isfinite(output))
+    for optimizer in model.optimizers.values():
+        is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        assert is_scaled == (policy == "mixed_float16")
+    assert all(np.all(np.isfinite(weight)) for weight in model.get_weights())
+
+
+@check(needs_folder=True)
+def keras_callbacks_work(make: Make, images: np.ndarray, folder: Path) -> None:
+    """Keras's callbacks stop, reduce the learning rate, save and log."""
+    model = compiled(make)
+    monitor = model.monitor or SAMPLE_DISTANCE
+    if monitor == SAMPLE_DISTANCE:  # no step logs it
+        monitor = "val_" + model.curves[0].names[0]
+    # Of the loss, and only of the loss, Keras knows that less is better.
+    watched = {"monitor": monitor} if monitor == "val_loss" else {"monitor": monitor, "mode": "min"}
+    callbacks = [
+        keras.callbacks.EarlyStopping(patience=1, min_delta=1e9, **watched),
+        keras.callbacks.ReduceLROnPlateau(patience=1, factor=0.5, min_delta=1e9, **watched),
+        keras.callbacks.ModelCheckpoint(folder / "best.keras", save_best_only=True, **watched),
+        keras.callbacks.TensorBoard(folder / "logs"),
+    ]
+    labels = labels_of(model, len(images))
+    history = model.fit(
+        images,
+        labels,
+        validation_data=(images, labels),
+        batch_size=BATCH_SIZE,
+        epochs=5,
+        callbacks=callbacks,
+        verbose=0,
+    ).history
+    assert len(history[monitor]) == 2, "EarlyStopping did not stop after 2 epochs"
+    assert list((folder / "logs").rglob("events*")), "TensorBoard wrote nothing"
+    np.testing.assert_allclose(float(model.optimizer.learning_rate), 5e-4)
+    assert np.all(np.isfinite(outputs_of(tfgen.load(folder / "best.keras"), images)))

@@ -38,7 +38,7 @@ def with_data(config: RunConfig, dataset: Dataset | Outline) -> RunConfig:
     """
     decided: dict[str, Any] = {"image_shape": dataset.image_shape}
     family, conditional = registry.family(config.family), config.options.conditional
-    if conditional and not family.has_conditional_variant:
+    if conditional and not family.conditional:
         raise UsageError(f"{config.family} has no conditional variant; leave out --conditional")
     if conditional or not family.generative:
         if dataset.num_classes is None:

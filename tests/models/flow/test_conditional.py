@@ -1,24 +1,12 @@
 """The class-conditional flow: an exact density for each label, learned, sampled and published."""
 
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import pytest
 import tensorflow as tf
 
-from tests import commands
-from tests.conftest import CLASS_NAMES, SIDE
-from tests.told import fails
-from tfgen import Flow, Identity, random
-from tfgen.figures import image_grid
-from tfgen.models.flow.config import FAMILY, FlowConfig
-from tfgen.models.flow.dequantization import VariationalDequantization
-from tfgen.models.flow.model import TEMPERATURES
-from tfgen.publishing.export import publish
-from tfgen.settings.training import RunConfig, TrainingOptions
+from tfgen import Flow, Identity
 
 pytestmark = pytest.mark.newest
 
@@ -67,62 +55,6 @@ def test_the_bijector_of_a_label_is_exact(fields: dict[str, Any]) -> None:
     assert len(np.unique(np.round(density, 6))) == 3
 
 
-def test_encoding_and_decoding_with_a_label_gives_the_image() -> None:
-    flow = perturbed(**DENSE)
-    images = np.random.default_rng(2).integers(0, 256, (6, *flow.config.image_shape), np.uint8)
-    latents = flow.encode(images, labels=1)
-    np.testing.assert_allclose(255 * flow.decode(latents, 1), images, atol=1.01)
-    assert np.any(np.abs(255 * flow.decode(latents, 2) - images) > 2)
-    np.testing.assert_array_equal(latents, flow.encode(images, np.arange(6), np.ones(6, int)))
-    draws = flow.log_prob(images, dequantizations=3, labels=1)
-    assert np.all(np.isfinite(draws))
-    of_class = flow.log_prob(images, labels=1)
-    np.testing.assert_array_equal(flow(images, tf.ones(6, tf.int32)), of_class)
-
-
-def test_the_learned_dequantization_depends_on_the_label_and_stays_a_density() -> None:
-    layer = VariationalDequantization((2, 2, 1), channels=3, num_classes=2, dtype="float64")
-    rng = np.random.default_rng(0)
-    for variable in layer.trainable_variables:
-        variable.assign(rng.normal(scale=0.5, size=variable.shape))
-    images = tf.fill([4, 2, 2, 1], tf.constant(99, tf.uint8))
-    epsilon = tf.constant(np.stack([rng.normal(size=(1, 1, 4))] * 4))
-    noise: Any = SimpleNamespace(normal=lambda *_: epsilon)
-    labels = tf.one_hot([0, 1, 0, 1], 2, dtype=tf.float64)
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(epsilon)
-        u, log_q = layer.draw(images, noise, "float64", labels=labels)
-    jacobians = tape.batch_jacobian(u, epsilon, experimental_use_pfor=False)
-    jacobians = np.reshape(jacobians, (4, 4, 4))
-    normal = -0.5 * np.sum(np.square(epsilon) + np.log(2 * np.pi), axis=(1, 2, 3))
-    np.testing.assert_allclose(log_q, normal - np.linalg.slogdet(jacobians)[1], rtol=1e-9)
-    assert abs(log_q[0] - log_q[1]) > 0.01
-    config = layer.get_config()
-    again = VariationalDequantization.from_config(config)
-    again.set_weights(layer.get_weights())
-    np.testing.assert_array_equal(u, again(images, noise=noise, labels=labels))
-    # A file of an earlier version does not name the classes.
-    del config["num_classes"]
-    assert VariationalDequantization.from_config(config).num_classes == 0
-
-
-def test_training_tells_the_classes_apart() -> None:
-    # Events of class k are around 2 k − 2.
-    labels = np.arange(96) % 3
-    events = np.random.default_rng(0).normal(size=(96, 3)) / 4 + 2 * labels[:, None] - 2
-    flow = Flow(**VECTORS, num_classes=3)
-    flow.compile(**flow.default_optimizers(0.1), run_eagerly=True)
-    for _ in range(15):
-        flow.train_on_batch(events, labels)
-    densities = np.stack([flow.log_prob(events, labels=label) for label in range(3)], axis=1)
-    assert np.mean(densities.argmax(axis=1) == labels) > 0.95
-    of_labels = flow.log_prob(events, labels=labels)
-    np.testing.assert_allclose(of_labels, densities[np.arange(96), labels], rtol=1e-5)
-    samples = flow.sample(90, seed=1).numpy()
-    means = [samples[label::3].mean() for label in range(3)]
-    assert means[0] < means[1] - 0.5 < means[2] - 1
-
-
 @pytest.mark.parametrize("kind", ["column", "tf.data"])
 def test_normalizations_are_set_with_the_labels_of_the_first_images(
     kind: str, images: np.ndarray
@@ -135,78 +67,3 @@ def test_normalizations_are_set_with_the_labels_of_the_first_images(
     else:
         flow.fit(images, y=labels[:, None], batch_size=32, verbose=0)
     assert int(flow.adapted) == 1
-
-
-def test_labels_are_needed_and_checked() -> None:
-    images = np.zeros((4, 2, 4, 1), np.uint8)
-    conditional, plain = Flow(**DENSE, num_classes=3), Flow(**DENSE)
-    for method in (conditional.log_prob, conditional.encode):
-        fails(lambda method=method: method(images), "conditional")
-        fails(lambda method=method: method(images, labels=3), "0…2")
-        fails(lambda method=method: method(images, labels=[0, 1]), "pass 4 integers")
-    fails(lambda: plain.log_prob(images, labels=0), "not conditional")
-    conditional.compile(**conditional.default_optimizers(1e-3), run_eagerly=True)
-    fails(lambda: conditional.train_on_batch(images), "conditional")
-    fails(lambda: conditional.train_on_batch(images, np.full(4, 3)), "0…2")
-
-
-def test_an_unconditional_flow_is_as_it_was() -> None:
-    assert FAMILY.has_conditional_variant
-    # Weights of version 1: seeds and shapes of the layers do not depend on the classes.
-    data = FlowConfig(**SCALES).to_json()
-    del data["num_classes"]
-    old = Flow(FlowConfig.from_json(data), seed=2)
-    assert old.num_classes == 0
-    shapes = [tuple(layer.input_shape[1:]) for layer in old.networks]
-    assert shapes == [(2, 2, 2), (2, 2, 2), (1, 1, 4)]
-    labelled = Flow(**SCALES, num_classes=5, seed=2)
-    assert [tuple(n.input_shape[1:]) for n in labelled.networks] == [
-        (2, 2, 7),
-        (2, 2, 7),
-        (1, 1, 9),
-    ]
-    # A subclass from before there were labels overrides `bijector` without them.
-    events = tf.zeros([2, 4, 4, 1])
-    np.testing.assert_array_equal(
-        OldSubclass(**SCALES, seed=2).event_log_prob(events), old.event_log_prob(events)
-    )
-
-
-class OldSubclass(Flow):
-    """As `docs/extending.md` shows it."""
-
-    def bijector(self, adapting: bool = False, training: bool = False) -> Any:
-        return super().bijector(adapting, training)
-
-
-def test_own_pictures_are_scored_and_reconstructed_with_a_label(
-    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    live = perturbed(**{**DENSE, "hidden": (4,), "image_shape": (SIDE, SIDE, 1)})
-    options = TrainingOptions(dataset="tiny", conditional=True)
-    record = RunConfig("flow", live.config, options).to_json()
-    record["data"] = {"class_names": CLASS_NAMES}
-    name, label = "flow-conditional-tiny", ["--label", CLASS_NAMES[1]]
-    publish(live, tmp_path / "saved_models", name, run=record)
-    folder = tmp_path / "own" / CLASS_NAMES[1]
-    folder.mkdir(parents=True)
-    images = np.round(255 * live.sample(4, labels=1)).astype(np.uint8)
-    for index, image in enumerate(images):
-        PIL.Image.fromarray(image[..., 0]).save(folder / f"{index}.png")
-    scores = commands.npz("score", name, folder, *label, "--data-dir", tiny_data)
-    expected = live.log_prob(images, scores["seeds"], labels=1)
-    np.testing.assert_allclose(scores["log_prob"], expected, rtol=1e-4)
-    again = commands.npz("reconstruct", name, folder, *label)
-    assert np.abs(255 * again["reconstructions"] - images).max() < 1.01
-    expected = live.encode(images, again["seeds"], 1)
-    np.testing.assert_allclose(again["latents"], expected, atol=1e-3)
-
-
-def test_pictures_of_a_conditional_flow_have_a_class_in_each_column() -> None:
-    flow = perturbed(**DENSE)
-    (axes,) = flow.pictures(np.zeros((1, *flow.config.image_shape), np.uint8))["temperatures"].axes
-    seeded = flow.latents(random.image_seeds(0, 8))
-    latents = np.concatenate([seeded * temperature for temperature in TEMPERATURES])
-    expected = image_grid(flow.decode(latents, np.arange(40) % 8 % 3).numpy(), 8)
-    np.testing.assert_array_equal(axes.images[0].get_array(), expected[..., 0])

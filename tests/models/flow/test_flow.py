@@ -9,7 +9,6 @@ import scipy.special
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tests.told import fails
 from tfgen import Dequantized, Flow, Identity, image_seeds
 from tfgen.models.preprocessing import DEQUANTIZATION
 from tfgen.random import SeedNoise, seeds_of_draws
@@ -54,20 +53,6 @@ def test_an_untrained_flow_is_a_normal_density_of_logits(images: np.ndarray) -> 
     np.testing.assert_allclose(logs["bits_per_dim"], logs["loss"] / (36 * np.log(2)), rtol=1e-6)
     # Another draw of u for 64 images of 36 pixels.
     np.testing.assert_allclose(-logs["loss"], wanted.mean(), rtol=0.05)
-
-
-def test_uniform_noise_costs_an_untrained_flow_what_the_integral_says() -> None:
-    """With α near 0 its logits x are logistic, and −log p = ½ x² + ½ log 2π + log(σ(x) σ(−x)) + log
-    256.
-
-    A standard logistic x has E[x²] = π² / 3, and E[log(σ(x) σ(−x))] = −2.
-    """
-    noise = np.random.default_rng(0).integers(0, 256, (400, 28, 28, 1)).astype(np.uint8)
-    flow = Flow(hidden=(8,), couplings=2, alpha=1e-7)
-    bits = flow.bits_per_dim(tf.reduce_mean(flow.log_prob(noise, seeds(400)))).numpy()
-    wanted = (np.pi**2 / 6 + np.log(2 * np.pi) / 2 - 2 + np.log(256)) / np.log(2)
-    # 313 600 pixels; ½ x² of a logistic has a standard deviation below 4, in bits 6.
-    np.testing.assert_allclose(bits, wanted, atol=4 * 6 / np.sqrt(noise.size))
 
 
 @pytest.mark.quick
@@ -117,26 +102,6 @@ def test_each_byte_comes_back_exactly() -> None:
         np.testing.assert_array_equal(np.round(made.numpy() * 255), images)
 
 
-def test_latents_of_decoded_latents_are_the_same_up_to_the_bytes_width(images: np.ndarray) -> None:
-    flow = trained()
-    assert flow.encode(images[:5]).shape == (5, 36)
-    again = flow.decode(flow.encode(images[:5], seeds(5))).numpy()
-    # Rounding in float32 may move what lies at a byte's edge into its neighbour.
-    assert np.abs(again * 255 - images[:5]).max() <= 1.001
-    assert np.mean(np.round(again * 255) == images[:5]) > 0.99
-
-
-def test_an_event_may_have_any_number_of_axes() -> None:
-    for shape in ((5,), (3, 4), (2, 3, 2, 2)):
-        fields = {"image_shape": shape, "couplings": 2, "hidden": (8,)}
-        flow = Flow(**fields, preprocessing=Identity(), dtype="float64")
-        x = tf.constant(np.random.default_rng(0).normal(size=(4, *shape)))
-        wanted = tf.reduce_sum(
-            tfd.Normal(np.float64(0), np.float64(1)).log_prob(x), list(range(1, x.ndim))
-        )
-        np.testing.assert_allclose(flow.event_log_prob(x), wanted, rtol=1e-12)
-
-
 class LargestNoise(SeedNoise):
     """Draws the largest number below 1 that TensorFlow draws in float32."""
 
@@ -156,16 +121,6 @@ def test_no_draw_leaves_its_byte(alpha: float) -> None:
     # y.
     assert np.mean(np.round(preprocessing.images(events) * 255) == grey) > 0.3
     assert np.max(np.abs(np.round(preprocessing.images(events) * 255) - grey)) <= 1
-
-
-def test_dequantized_events_stay_within_their_byte() -> None:
-    grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    images = tf.constant(np.repeat(grey, 50, axis=0))
-    preprocessing = Dequantized(0.01)
-    events, log_det = preprocessing.events_and_log_det(images, SeedNoise(seeds(50)), "float64")
-    np.testing.assert_array_equal(np.round(preprocessing.images(events).numpy() * 255), images)
-    assert np.all(np.isfinite(events)) and log_det.shape == (50,)
-    assert len(np.unique(events[:, 3, 3, 0])) == 50
 
 
 # --- one evaluation a step --------------------------------------------------------------
@@ -192,34 +147,6 @@ def test_a_step_multiplies_each_kernel_once_forward_and_twice_backward(
 # --- use --------------------------------------------------------------------------------
 
 
-def test_it_learns_and_real_images_are_likelier_than_others(images: np.ndarray) -> None:
-    flow = Flow(image_shape=SHAPE, couplings=4, hidden=(32,))
-    flow.compile(optimizer=keras.optimizers.Adam(3e-3))
-    history = flow.fit(images, batch_size=16, epochs=30, verbose=0).history["bits_per_dim"]
-    assert history[-1] < 0.7 * history[0]
-    shuffled = (
-        np.random.default_rng(0).permuted(images.reshape(64, -1), axis=1).reshape(images.shape)
-    )
-    noise = np.random.default_rng(0).integers(0, 256, images.shape).astype(np.uint8)
-    real, *others = (
-        flow.log_prob(x, seeds(64)).numpy().mean() for x in (images, 255 - images, shuffled, noise)
-    )
-    assert all(real > other for other in others)
-
-
-def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
-    flow = trained()
-    together = flow.log_prob(images[:8], seeds(8)).numpy()
-    np.testing.assert_allclose(together[2:3], flow.log_prob(images[2:3], seeds(8)[2:3]), rtol=1e-5)
-    np.testing.assert_array_equal(flow(images[:8]), flow.log_prob(images[:8], tf.range(8)))
-    assert not np.any(together == flow.log_prob(images[:8], seeds(16)[8:]).numpy())
-    np.testing.assert_array_equal(
-        flow.log_prob(images[:2], [0, 1]), flow.log_prob(images[:2], np.arange(2))
-    )
-    with pytest.raises(ValueError, match="dequantizations = 0"):
-        flow.log_prob(images[:2], dequantizations=0)
-
-
 def test_several_dequantizations_are_averaged_as_probabilities(images: np.ndarray) -> None:
     flow = trained("float64")
     of_each = [
@@ -232,35 +159,3 @@ def test_several_dequantizations_are_averaged_as_probabilities(images: np.ndarra
     # By Jensen's inequality, and not by little: the draws differ.
     assert np.all(made > np.mean(of_each, axis=0) + 0.01)
     np.testing.assert_allclose(flow.log_prob(images[2:3], seeds(8)[2:3], 5), made[2:3], rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"couplings": 1}, "couplings = 1 is too small"),
-        ({"alpha": 0.0}, "alpha = 0.0 is too small"),
-        ({"image_shape": (2,)}, "no images; pass preprocessing=Identity()"),
-        ({"image_shape": (3, 1)}, "no two halves"),
-        ({"image_shape": (28, 27, 1)}, "images of odd width, 27"),
-        ({"log_scale_bound": 0.0}, "must be more than 0"),
-    ],
-)
-def test_wrong_arguments_are_refused(arguments: dict, message: str) -> None:
-    fails(lambda: Flow(**arguments), message)
-
-
-def test_labels_are_refused() -> None:
-    flow = Flow(image_shape=SHAPE, couplings=2, hidden=(8,))
-    with pytest.raises(ValueError, match="it takes no labels"):
-        flow.decode(flow.latents(seeds(2)), tf.constant([0, 1]))
-
-
-@pytest.mark.quick
-def test_the_picture_of_temperatures_names_that_of_each_row(images: np.ndarray) -> None:
-    (axes,) = trained().pictures(tf.constant(images))["temperatures"].axes
-    assert (axes.get_title(), axes.get_ylabel()) == (
-        "samples at several temperatures, the same seeds in each row",
-        "temperature",
-    )
-    words = [label.get_text() for label in axes.get_yticklabels()]
-    assert words == ["0.5", "0.7", "0.8", "0.9", "1.0"]

@@ -1,8 +1,6 @@
 """A flow has as many scales as are asked for and as the sides of its images allow."""
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests.told import fails
 from tfgen import Flow
@@ -22,20 +20,6 @@ def test_the_sides_are_halved_as_often_as_they_can_be(sides: tuple[int, int], sc
     assert config.scales == scales
 
 
-def test_scales_that_the_sides_do_not_allow_change_nothing() -> None:
-    fields = {"architecture": "multiscale", "image_shape": (4, 6, 3), "components": 2, "seed": 3}
-    models = [
-        Flow(**fields, scale_steps=steps, scale_channels=channels)
-        for steps, channels in (((2, 1, 3), (4, 6, 8)), ((2,), (4,)))
-    ]
-    weights = [model.get_weights() for model in models]
-    for first, second in zip(*weights, strict=True):
-        np.testing.assert_array_equal(first, second)
-    images = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
-    densities = [model.log_prob(tf.constant(images)) for model in models]
-    np.testing.assert_array_equal(*densities)
-
-
 def test_odd_sides_are_refused_with_what_to_do() -> None:
     advice = "import them with even sides, for example with tfgen-data images --size 32"
     for preset in FAMILY.presets.values():
@@ -47,10 +31,3 @@ def test_odd_sides_are_refused_with_what_to_do() -> None:
         fails(lambda config=config: Flow(config, image_shape=(37, 36, 1)), "odd height, 37", dense)
     # The dense flow has no use for an even height.
     Flow(couplings=2, hidden=(4,), image_shape=(3, 4, 1))
-
-
-def test_the_presets_of_mnist_have_the_scales_of_their_first_version() -> None:
-    config = FAMILY.preset("multiscale").model
-    assert (config.scales, config.scale_steps, config.scale_channels) == (2, (4, 4), (32, 64))
-    assert config.log_scale_bound == 2.0
-    assert config.alpha == 1e-5

@@ -1,15 +1,11 @@
 """Differentiable augmentation: what it does to images, its noise, and its gradient."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import commands
 from tests.models.gan.small import small
-from tests.told import fails
-from tfgen.models.gan.augmentation import AUGMENTATIONS, augment, color, cutout, translation
+from tfgen.models.gan.augmentation import AUGMENTATIONS, color, cutout, translation
 from tfgen.random import BatchNoise
 
 pytestmark = pytest.mark.newest
@@ -80,22 +76,6 @@ def test_color_changes_brightness_saturation_and_contrast_of_each_image() -> Non
     np.testing.assert_allclose(ratio, contrast, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_an_augmentation_is_a_linear_function_of_its_noise_and_differentiable(name: str) -> None:
-    events = tf.constant(EVENTS[:3])
-    first, same, other = (augment(events, (name,), noise(seed)) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first, same)
-    assert not np.array_equal(first, other)
-    with tf.GradientTape() as tape:
-        tape.watch(events)
-        total = tf.reduce_sum(augment(events, (name,), noise()) * EVENTS[3:6])
-    gradient = tape.gradient(total, events).numpy()
-    step = np.random.default_rng(1).normal(size=gradient.shape)
-    # Affine in the events: a difference is exact.
-    moved = augment(events + step, (name,), noise()) - augment(events, (name,), noise())
-    np.testing.assert_allclose((moved * EVENTS[3:6]).numpy().sum(), (gradient * step).sum())
-
-
 def test_only_training_augments() -> None:
     events, names = tf.constant(EVENTS[:4, :, :8], tf.float32), tuple(AUGMENTATIONS)
     plain, augmented = (
@@ -110,18 +90,3 @@ def test_only_training_augments() -> None:
     # Real and generated events have noise of their own.
     scores = augmented.game_values(events, events, None, noise(), training=True)
     assert not np.array_equal(scores["real_score"], scores["fake_score"])
-
-
-def test_augmentations_that_do_not_suit_are_refused() -> None:
-    assert small(diff_augment=("cutout", "color") * 2).config.diff_augment == ("cutout", "color")
-    fails(lambda: small(diff_augment=("colour",)), "'colour'", "did you mean 'color'")
-    fails(lambda: small(image_shape=(2,), diff_augment=("color",)), "needs images", "size 2")
-
-
-def test_none_turns_the_augmentation_of_a_preset_off(
-    tiny_data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    argv = ["gan", "--dataset", "tiny", "--data-dir", str(tiny_data), "--diff-augment", "none"]
-    assert commands.main("train", [*argv, "--preset", "images", "--dry-run"]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["diff_augment", "none"] in lines

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.models.gan.small import same, small, values
-from tfgen import GAN, Identity, image_seeds
+from tfgen import GAN, Identity
 from tfgen.random import LATENTS
 
 pytestmark = pytest.mark.newest
@@ -205,34 +205,3 @@ def test_the_average_is_that_of_the_weights_so_far(
         for made, average in zip(values(averages), wanted, strict=True):
             # Six roundings of float32, of weights below 2.
             np.testing.assert_allclose(made, average, rtol=1e-6, atol=1e-6)
-
-
-def test_the_average_decodes(images: np.ndarray) -> None:
-    model = small(ema_decay=0.999)
-    model.compile(**model.default_optimizers(1e-1), jit_compile=False)
-    latents = model.latents(image_seeds(0, 5))
-
-    def of_the_trained() -> np.ndarray:
-        return model.preprocessing.images(model.generate(latents)).numpy()
-
-    # Before the first step both have the same weights.
-    np.testing.assert_allclose(model.decode(latents), of_the_trained(), atol=1e-6)
-    model.fit(images, batch_size=16, verbose=0)
-    decoded = model.decode(latents).numpy()
-    assert np.max(np.abs(decoded - of_the_trained())) > 1e-3
-    averages = [w for w in model.weights if w.name.startswith("average_")]
-    for variable, average in zip(weights_of(model.generator), averages, strict=True):
-        variable.assign(average.value)
-    np.testing.assert_allclose(decoded, of_the_trained(), atol=1e-6)
-
-
-def test_without_decay_there_is_no_average(images: np.ndarray) -> None:
-    model, averaging = small(), small(ema_decay=0.9)
-    assert not [w for w in model.weights if w.name.startswith("average_")]
-    assert len(averaging.weights) == len(model.weights) + len(model.generator.weights)
-    model.compile(**model.default_optimizers(1e-1), run_eagerly=True)
-    model.fit(images[:16], batch_size=16, verbose=0)
-    latents = model.latents(image_seeds(0, 5))
-    np.testing.assert_array_equal(
-        model.decode(latents), model.preprocessing.images(model.generate(latents))
-    )

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from tests.conftest import make_images
 from tests.models.gan.small import SHAPE, small
-from tests.told import fails
 from tfgen import GAN
 from tfgen.models.gan.losses import squared_slope
 from tfgen.random import BatchNoise
@@ -96,21 +95,6 @@ def test_a_lazy_penalty_is_part_of_the_gradient_of_a_compiled_step() -> None:
 
 
 @pytest.mark.quick
-def test_relativistic_losses_are_of_pairs() -> None:
-    model = small(loss="relativistic", dropout=0.0)
-    real, fake = tf.constant(REAL, tf.float32), tf.constant(FAKE, tf.float32)
-    weights = tf.constant(np.arange(8.0), tf.float32)
-    values = model.game_values(real, fake, None, noise(), training=False, weights=weights)
-    difference = (model.discriminate(real) - model.discriminate(fake)).numpy()
-    wanted = np.logaddexp(0, difference)
-    np.testing.assert_allclose(values["generator_loss"], wanted, rtol=1e-5)
-    wanted = np.arange(8) * np.logaddexp(0, -difference)
-    np.testing.assert_allclose(values["discriminator_loss"], wanted, rtol=1e-5)
-    # A bias of all logits would have no gradient.
-    assert all(len(layer.weights) < 2 for layer in model.discriminator.layers[-2:])
-
-
-@pytest.mark.quick
 @pytest.mark.parametrize("architecture", ["dense", "convolutional", "residual"])
 def test_a_projection_adds_the_output_of_the_class(architecture: str) -> None:
     model = small(
@@ -121,21 +105,3 @@ def test_a_projection_adds_the_output_of_the_class(architecture: str) -> None:
     assert outputs.shape == (8, 4)
     logits = model.discriminate(events, tf.one_hot(labels, 3))
     np.testing.assert_allclose(logits, outputs[:, 0] + outputs[np.arange(8), 1 + labels], rtol=1e-6)
-
-
-def test_a_discriminator_of_ones_own_has_an_output_for_each_class() -> None:
-    def build(outputs: int) -> GAN:
-        layers = [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(outputs)]
-        network = keras.Sequential(layers)
-        return small(num_classes=3, conditioning="projection", discriminator=network)
-
-    build(4)
-    fails(lambda: build(1), "[B, 4]", "[B, 1]")
-
-
-@pytest.mark.quick
-def test_combinations_without_a_meaning_are_refused() -> None:
-    fails(lambda: small(loss="relativistic", label_smoothing=0.1), "no meaning", "relativistic")
-    fails(lambda: small(r1=0.1, discriminator_batch_norm=True), "--no-discriminator-batch-norm")
-    residual = {"architecture": "residual", "discriminator_batch_norm": True}
-    fails(lambda: small(**residual), "--no-discriminator-batch-norm")

@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfgen import GAN
-from tfgen.models.gan.layers import DoublingConv2D, HalvingConv2D, quick_leaky_relu
-from tfgen.models.gan.residual import widths
+from tfgen.models.gan.networks import DoublingConv2D, HalvingConv2D, quick_leaky_relu
 
 pytestmark = pytest.mark.newest
 
@@ -47,12 +46,6 @@ def test_the_leaky_relu_has_the_gradients_of_max() -> None:
     np.testing.assert_allclose(quick_leaky_relu(inputs), factor * inputs)
     np.testing.assert_allclose(slope, 2 * factor**2 * inputs)
     np.testing.assert_allclose(second.gradient(slope, inputs), 2 * factor**2)
-
-
-@pytest.mark.quick
-def test_channels_double_up_to_eight_times() -> None:
-    assert widths(6, 5) == [3, 6, 12, 24, 48, 48]
-    assert widths(1, 1) == [1, 1]
 
 
 @pytest.mark.quick

@@ -10,10 +10,8 @@ import tensorflow_probability as tfp
 
 from tests.arrays import normal
 from tests.models.vae.test_vae import noise
-from tests.told import fails
-from tfgen import VAE, Identity, figures, image_seeds, registry
+from tfgen import VAE, Identity
 from tfgen.evaluation.densities import density_of
-from tfgen.models.export import in_float32
 from tfgen.models.vae.bounds import FreeBits, kl_of_noise
 from tfgen.models.vae.hierarchy import Level
 
@@ -158,17 +156,6 @@ def test_the_bounds_are_below_log_prob_by_the_kl() -> None:
     )
 
 
-def test_the_sampled_log_ratio_is_minus_the_kl_in_the_mean() -> None:
-    vae, draws = small(dtype="float64"), 3000
-    for event in events_of(vae, 2):
-        _, ratios, kls = vae.sampled_terms(tf.repeat(event[None], draws, axis=0), noise(draws))
-        kl = tf.add_n(kls).numpy()
-        # Both depend on the path from level to level; given this path, the sum has the mean 0.
-        difference = ratios[0].numpy() + kl
-        error = difference.std() / np.sqrt(draws)
-        assert abs(difference.mean()) < 4 * error < 0.1 * kl.mean()
-
-
 # --- a level, and the distributions ---------------------------------------------------------
 
 
@@ -200,26 +187,6 @@ def test_ratio_and_kl_of_a_level_are_those_of_its_latents() -> None:
     np.testing.assert_allclose(kl_of_noise(mean, log_stddev), tfd.kl_divergence(q, p), rtol=1e-9)
 
 
-def test_the_posterior_is_a_distribution_of_the_noise() -> None:
-    vae = small(num_classes=3, dtype="float64")
-    labels = tf.one_hot([0, 1, 2, 0], 3, dtype=tf.float64)
-    posterior = vae.posterior(events_of(vae), labels)
-    eta = normal64(5, 4, vae.latent_dim)
-    draws = posterior.draw(eta)
-    # By a second pass, along the samples of the first.
-    expected = vae.prior().log_prob(draws.latents) - posterior.log_prob(draws.latents)
-    np.testing.assert_allclose(draws.log_ratios, expected, rtol=1e-9)
-    samples = posterior.sample(2, seed=(0, 1))
-    assert samples.shape == (2, 4, vae.latent_dim) and posterior.event_shape == samples.shape[2:]
-    assert np.ptp(samples, axis=0).min() > 0
-    # Without noise, every level is at its mean.
-    still = posterior.draw(tf.zeros_like(eta[:1]))
-    np.testing.assert_allclose(still.latents[0], posterior.mean(), rtol=1e-12)
-    kls = kl_of_noise(posterior.mean(), tf.math.log(posterior.stddev()))
-    np.testing.assert_allclose(tf.add_n(still.kls), tf.reduce_sum(kls, -1), rtol=1e-9)
-    assert len(still.kls) == 4
-
-
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_decode_follows_the_path_that_encode_took(dtype: str) -> None:
     vae = small(dtype=dtype)
@@ -235,37 +202,6 @@ def test_decode_follows_the_path_that_encode_took(dtype: str) -> None:
     np.testing.assert_allclose(mean, draws.latents[0], rtol=1e-5, atol=1e-6)
     expected = tf.sigmoid(draws.outputs[:4])
     np.testing.assert_allclose(vae(pictures(vae)), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_decode_draws_each_level_from_its_prior() -> None:
-    vae = small(dtype="float64")
-    latents = tf.cast(vae.latents(image_seeds(0, 4)), tf.float64)
-    top, *levels = vae.decoder.levels
-    first, *others = tf.split(latents, vae.decoder.sizes, axis=-1)
-    maps = tf.reshape(top.expand(first), [4, *top.output_maps])
-    for level, epsilon in zip(levels, others, strict=True):
-        moments = level.prior_moments(maps)
-        prior = tfd.Normal(moments[..., :2], tf.exp(5 * tf.tanh(moments[..., 2:] / 5)))
-        # The quantile of the probability of ε is a sample of the prior.
-        probability = tfd.Normal(tf.zeros([], tf.float64), 1.0).cdf(epsilon)
-        z = prior.quantile(tf.reshape(probability, moments[..., :2].shape))
-        maps = level.block(maps + level.expand(z))
-    expected = tf.sigmoid(vae.decoder.outputs(maps))
-    np.testing.assert_allclose(vae.decode_events(latents), expected, rtol=1e-6)
-    np.testing.assert_allclose(vae.sample(4), expected, rtol=1e-5)
-
-
-def test_bytes_are_weighed_one_sample_at_a_time() -> None:
-    fields = {"likelihood": "logistic_mixture", "binarization": "none", "mixtures": 2}
-    vae = small((6, 5, 3), dtype="float64", **fields)
-    images = tf.constant(pictures(vae))
-    events = vae.preprocessing.events(images, noise(4), "float64")
-    terms, together = (
-        vae.importance_weighted(events, noise(4), samples=3, training=training)
-        for training in (False, True)
-    )
-    for value, same in zip(terms, together, strict=True):
-        np.testing.assert_allclose(value, same, rtol=1e-9)
 
 
 # --- training ---------------------------------------------------------------------------------
@@ -296,97 +232,4 @@ def test_free_bits_take_the_kl_below_them_out_of_the_gradient() -> None:
         np.testing.assert_allclose(gradient, of_reconstruction, rtol=1e-9, atol=1e-12)
 
 
-def test_a_step_logs_the_bound_without_free_bits() -> None:
-    logs = []
-    for free_bits in (0.0, 1e3):
-        vae = small(free_bits=free_bits)
-        vae.compile(**vae.default_optimizers(1e-3), run_eagerly=True)
-        logs.append(vae.train_on_batch(pictures(vae), return_dict=True))
-    assert logs[0] == logs[1]
-
-
 # --- networks, names, pictures ------------------------------------------------------------------
-
-
-def test_the_preset_has_six_levels_of_7_by_7_and_no_block_at_full_size() -> None:
-    vae = VAE(registry.family("vae").preset("hierarchical").model, dtype="mixed_bfloat16")
-    assert vae.decoder.sizes == [32, *[7 * 7 * 8] * 6]
-    assert vae.latent_dim == vae.config.latents == 2384
-    assert vae.latents([0]).shape == (1, 2384)
-    assert [output.shape[1:] for output in vae.encoder.outputs] == [(7, 7, 64)] * 3
-    kinds = [type(layer).__name__ for layer in vae.decoder.tail]
-    blocks = ["GatedResidual"] * 2
-    assert kinds == ["Activation", "Upsampling", *blocks, "Activation", "Upsampling"]
-    sizes = [tuple(layer.output.shape[1:]) for layer in vae.decoder.tail]
-    assert sizes == [(7, 7, 64), *[(14, 14, 32)] * 4, (28, 28, 1)]
-    assert vae.decoder.tail[-1].compute_dtype == "float32"
-    assert vae.decoder.levels[1].join.compute_dtype == "bfloat16"
-    # Glorot's bound, divided by the root of the number of levels.
-    bound = math.sqrt(6 / (64 + 128)) / math.sqrt(6)
-    blocks = [level.block for level in vae.decoder.levels[1:]] + vae.encoder.layers[-3:]
-    for block in blocks:
-        np.testing.assert_allclose(np.abs(block.outer.kernel).max(), bound, rtol=0.01)
-
-
-def test_an_export_of_a_mixed_model_is_in_float32() -> None:
-    mixed = small(dtype="mixed_bfloat16")
-    plain = in_float32(mixed)
-    assert {layer.compute_dtype for layer in plain._flatten_layers()} == {"float32"}
-    # bfloat16 has 8 significant bits.
-    np.testing.assert_allclose(plain.sample(4), mixed.sample(4), atol=0.05)
-    assert np.abs(plain.sample(4) - mixed.sample(4)).max() > 0
-
-
-def test_levels_differ_and_a_seed_decides_their_weights() -> None:
-    def kernels(seed: int) -> list[bytes]:
-        vae = VAE(image_shape=(6, 6, 1), architecture="hierarchical", channels=4, seed=seed)
-        return [w.numpy().tobytes() for w in vae.trainable_variables if np.any(w.numpy())]
-
-    first, again, another = kernels(0), kernels(0), kernels(1)
-    assert first == again
-    assert len({*first, *another}) == len(first) + len(another)
-
-
-def test_a_level_comes_back_from_its_configuration() -> None:
-    top, level, *_ = small().decoder.levels
-    for layer, inputs in ((top, (None, 0)), (level, (None, 5, 3, 4))):
-        again = type(layer).from_config(layer.get_config())
-        again.build(inputs)
-        # The weights of the prior start at zero, and `small` changes them.
-        for weight, same in zip(again.weights, layer.weights, strict=True):
-            assert weight.shape == same.shape
-            if np.any(weight.numpy()):
-                np.testing.assert_array_equal(weight, same)
-
-
-def test_an_interpolation_varies_the_top_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    vae, decoded = small(latent_dim=2), []
-    decode = vae.decode
-    monkeypatch.setattr(
-        vae, "decode", lambda *arguments: decoded.append(arguments[0]) or decode(*arguments)
-    )
-    assert set(vae.pictures(pictures(vae))) == {"interpolation", "manifold"}
-    path, plane = decoded
-    ends = vae.latents(image_seeds(0, 2)).numpy()
-    np.testing.assert_allclose(path[[0, 6], :2], ends[:, :2], atol=1e-5)
-    np.testing.assert_array_equal(path[:, 2:], np.repeat(ends[:1, 2:], len(path), axis=0))
-    np.testing.assert_array_equal(plane[:, :2], figures.manifold_latents(20))
-    assert not np.any(plane[:, 2:])
-
-
-def test_published_under_a_name_of_its_own() -> None:
-    model = registry.family("vae").preset("hierarchical").model
-    assert registry.default_name("vae", "mnist", model) == "vae-hierarchical"
-    assert registry.default_name("vae", "emoji", model) == "vae-hierarchical-emoji"
-    fewer = VAE.Config(architecture="hierarchical", latent_dim=2)
-    assert registry.default_name("vae", "mnist", fewer) == "vae-hierarchical-2d"
-
-
-def test_what_does_not_suit_is_refused() -> None:
-    hierarchical = {"architecture": "hierarchical", "image_shape": (8, 8, 1)}
-    fails(lambda: VAE(encoder=tf.keras.layers.Flatten(), **hierarchical), "leave out encoder=")
-    fails(lambda: VAE(decoder=tf.keras.layers.Flatten(), **hierarchical), "leave out decoder=")
-    fails(lambda: VAE(objective="iwae", free_bits=0.5, **hierarchical), "--free-bits 0")
-    fails(lambda: VAE(levels=0, **hierarchical), "levels = 0 is too small")
-    flat = {"likelihood": "normal", "preprocessing": Identity(), "image_shape": (8,)}
-    fails(lambda: VAE(architecture="hierarchical", **flat), "are not images")

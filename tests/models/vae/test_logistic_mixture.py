@@ -1,8 +1,6 @@
 """The mixture of discretized logistics, and the VAE of bytes, against closed forms."""
 
 import itertools
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,10 +9,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tests import commands
-from tests.models.vae.test_vae import noise
-from tests.told import fails
-from tfgen import VAE, Pixels, SymmetricPixels
+from tfgen import VAE, SymmetricPixels
 from tfgen.models.vae.logistic_mixture import LogisticMixture, outputs_per_pixel
 from tfgen.random import BatchNoise
 
@@ -65,12 +60,6 @@ def probabilities(
     return result
 
 
-def test_a_grey_pixels_probabilities_sum_to_one() -> None:
-    mixture = LogisticMixture.from_outputs(tf.constant(outputs(1, 3, 200)), 1, 3)
-    log_prob = mixture.log_prob(BYTES.reshape(256, 1, 1, 1, 1))
-    np.testing.assert_allclose(np.exp(log_prob).sum(axis=0), 1, rtol=1e-12)
-
-
 @pytest.mark.parametrize(("channels", "levels"), [(1, 256), (2, 8), (3, 8)])
 def test_probabilities_are_those_of_the_formula_and_sum_to_one(channels: int, levels: int) -> None:
     parameters = outputs(channels, 2, 3, spread=1.5)
@@ -115,49 +104,11 @@ def test_tails_are_finite_and_exact_in_float32() -> None:
     assert logs["float64"][255, 1] == 0
 
 
-def test_gradients_are_the_finite_differences() -> None:
-    parameters = outputs(3, 2, 1, spread=0.7)
-    values = tf.constant([[[[-1.0, 0.2, 1.0]]]], tf.float64)
-
-    def log_prob(parameters: Any) -> tf.Tensor:
-        return LogisticMixture.from_outputs(parameters, 3, 2).log_prob(values)
-
-    tensor = tf.constant(parameters)
-    with tf.GradientTape() as tape:
-        tape.watch(tensor)
-        result = log_prob(tensor)
-    steps = 1e-5 * np.eye(parameters.size).reshape(-1, *parameters.shape[1:])
-    slopes = (log_prob(parameters + steps) - log_prob(parameters - steps)) / 2e-5
-    np.testing.assert_allclose(
-        np.ravel(tape.gradient(result, tensor)), slopes, rtol=1e-5, atol=1e-9
-    )
-
-
-def test_samples_have_the_probabilities() -> None:
-    parameters = outputs(2, 2, 2, spread=1.0)
-    mixture = LogisticMixture.from_outputs(tf.constant(parameters), 2, 2, levels=4)
-    samples = mixture.sample(20_000, seed=(0, 1)).numpy()
-    assert samples.shape == (20_000, 2, 1, 1, 2)
-    places = np.rint((samples + 1) * 1.5).astype(int)
-    for index, expected in enumerate(probabilities(parameters, 2, 2, 4)):
-        counts = np.zeros((4, 4))
-        np.add.at(counts, tuple(places[:, index, 0, 0].T), 1)
-        errors = np.sqrt(expected * (1 - expected) / 20_000) + 1e-5
-        assert np.all(np.abs(counts / 20_000 - expected) < 4 * errors)
-
-
 def test_the_mean_of_a_grey_pixel_is_within_half_a_level() -> None:
     parameters = outputs(1, 3, 200)
     mixture = LogisticMixture.from_outputs(tf.constant(parameters), 1, 3)
     exact = np.exp(mixture.log_prob(BYTES.reshape(256, 1, 1, 1, 1))).T @ BYTES
     np.testing.assert_allclose(np.ravel(mixture.mean()), exact, atol=1 / 255)
-    # Far from both ends, a colour's channels shift each other linearly.
-    within = LogisticMixture.from_outputs(tf.constant(outputs(3, 2, 2, 0.2) - 1.5), 3, 2)
-    narrow = LogisticMixture(within.logits, 0.1 * within.means, -4 + 0 * within.log_scales,
-                             within.coefficients)  # fmt: skip
-    samples = narrow.sample(20_000, seed=(0, 1)).numpy()
-    error = 5 * samples.std(axis=0) / np.sqrt(20_000)
-    assert np.all(np.abs(samples.mean(axis=0) - narrow.mean()) < error + 1 / 255)
 
 
 def test_every_byte_is_in_its_own_bin() -> None:
@@ -172,16 +123,6 @@ def test_every_byte_is_in_its_own_bin() -> None:
     log_prob = mixture.log_prob(events).numpy()
     np.testing.assert_allclose(log_prob[1:-1], expected, rtol=1e-4)
     assert np.all(log_prob[[0, -1]] > expected)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_outputs_of_zero_are_about_eight_bits(channels: int) -> None:
-    zeros = tf.zeros([1, 1, 1, outputs_per_pixel(channels, 5)])
-    values = np.repeat(BYTES[:, None], channels, axis=1).reshape(256, 1, 1, channels)
-    mixture = LogisticMixture.from_outputs(zeros, channels, 5)
-    bits = -mixture.log_prob(tf.constant(values, tf.float32)) / (channels * np.log(2))
-    assert np.all(bits < 9)
-    assert np.all(bits[1:-1] > 7)
 
 
 # --- the VAE ----------------------------------------------------------------------------
@@ -230,92 +171,3 @@ def test_without_latents_all_bounds_are_the_likelihood(objective: str) -> None:
     assert float(logs["loss"]) == pytest.approx(-exact.mean(), rel=1e-6)
     assert float(logs["bits_per_dim"]) == pytest.approx(-exact.mean() / (12 * np.log(2)), rel=1e-6)
     np.testing.assert_allclose(vae.bits_per_dim(exact), -exact / (12 * np.log(2)), rtol=1e-12)
-
-
-def one_latent() -> tuple[VAE, Callable[[np.ndarray], np.ndarray]]:
-    """A VAE of single grey pixels with one latent, and its exact p(x) by quadrature."""
-    vae = VAE(image_shape=(1, 1, 1), latent_dim=1, hidden=(6,), seed=4, dtype="float64", **OF_BYTES)
-    rng = np.random.default_rng(0)
-    for variable in vae.decoder.trainable_variables:
-        variable.assign(variable + rng.normal(size=variable.shape))
-    # q(z|x) is a little wider than the prior, so that importance weights are bounded.
-    for variable in vae.encoder.trainable_variables:
-        variable.assign(tf.zeros_like(variable))
-    vae.encoder.trainable_variables[-1].assign([0.2, np.log(np.expm1(1.3))])
-    # The error of the trapezoid rule decays exponentially for such functions.
-    z = np.linspace(-9, 9, 2001)
-    weights = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
-
-    def exact(images: np.ndarray) -> np.ndarray:
-        events = images.reshape(-1, 1, 1, 1, 1) / 127.5 - 1
-        return np.exp(vae.likelihood(tf.constant(z[:, None])).log_prob(events)) @ weights
-
-    return vae, exact
-
-
-def test_bounds_stay_below_the_integral_and_reach_it() -> None:
-    vae, exact = one_latent()
-    every_byte = np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1)
-    probability = exact(every_byte)
-    np.testing.assert_allclose(probability.sum(), 1, rtol=1e-6)
-    image, log_prob, draws = every_byte[200], np.log(probability[200]), 400
-    events = tf.constant(np.repeat(image[None] / 127.5 - 1, draws, axis=0))
-    bounds = [vae.elbo(events, noise(draws)).elbo.numpy()]
-    bounds += [vae.importance_log_prob(events, noise(draws), k).numpy() for k in (2, 30)]
-    means = [bound.mean() for bound in bounds]
-    errors = [4 * bound.std() / np.sqrt(draws) for bound in bounds]
-    for low, high, error in zip(means, [*means[1:], log_prob], errors, strict=True):
-        assert low < high + error
-    assert log_prob - means[-1] < (log_prob - means[0]) / 2
-    events = tf.constant(every_byte[::51] / 127.5 - 1)
-    many = vae.importance_weighted(events, noise(6), None, 6000, training=True).bound()
-    np.testing.assert_allclose(many, np.log(probability[::51]), atol=0.05)
-
-
-def test_one_sample_at_a_time_gives_what_all_at_once_give() -> None:
-    vae = VAE(image_shape=(4, 4, 3), latent_dim=2, hidden=(8,), num_classes=3, **OF_BYTES)
-    images = np.random.default_rng(1).integers(0, 256, (5, 4, 4, 3)).astype(np.uint8)
-    events = vae.preprocessing.events(tf.constant(images), noise(5))
-    one_hot = vae.one_hot(np.arange(5) % 3)
-    several, at_once = (
-        vae.importance_weighted(events, noise(5), one_hot, 4, training=training).bound()
-        for training in (False, True)
-    )
-    np.testing.assert_allclose(several, at_once, rtol=1e-6)
-
-
-def test_a_bytes_vae_says_so() -> None:
-    vae = VAE(image_shape=(4, 4, 1), latent_dim=2, hidden=(8,), **OF_BYTES)
-    assert vae.describe_events() == "bytes"
-    assert vae.logged == ("loss", "reconstruction", "kl", "bits_per_dim")
-    assert isinstance(vae.preprocessing, SymmetricPixels)
-    images = vae.decode(vae.latents(np.arange(3)))
-    assert images.shape == (3, 4, 4, 1)
-    assert 0 <= images.numpy().min() <= images.numpy().max() <= 1
-
-
-def test_a_decoder_of_the_caller_has_the_mixtures_outputs() -> None:
-    def decoder(last: int) -> keras.Sequential:
-        layers = [keras.layers.Dense(16 * last), keras.layers.Reshape((4, 4, last))]
-        return keras.Sequential([keras.Input((2,)), *layers])
-
-    fields = {"image_shape": (4, 4, 3), "latent_dim": 2, "hidden": (8,), **OF_BYTES}
-    assert VAE(decoder=decoder(20), **fields).sample(2).shape == (2, 4, 4, 3)
-    fails(lambda: VAE(decoder=decoder(3), **fields), "to [B, 4, 4, 20]", "gives [B, 4, 4, 3]")
-    fails(lambda: VAE(**{**fields, "image_shape": (4,)}), "events of size 4 are not images")
-    fails(lambda: VAE(preprocessing=Pixels("none"), **fields), "which Pixels does not give")
-
-
-def test_a_likelihood_that_does_not_suit_the_binarization_is_refused_before_any_data(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for flags, words in (
-        (["--likelihood", "logistic_mixture"], "it needs binarization none"),
-        (["--binarization", "none"], "it needs binarization dynamic or threshold"),
-    ):
-        nowhere = ["--dataset", "nosuch", "--data-dir", str(tmp_path / "none")]
-        assert commands.main("train", ["vae", "--preset", "mlp", *nowhere, *flags]) == 2
-        error = capfd.readouterr().err
-        assert words in error
-        assert "--likelihood logistic_mixture --binarization none" in error
-        assert "--likelihood bernoulli --binarization dynamic" in error

@@ -1,6 +1,5 @@
 """The VAE against closed forms."""
 
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,8 +9,6 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfgen import VAE, Identity, Pixels
-from tfgen.errors import UsageError
-from tfgen.models.vae.bounds import ELBO
 from tfgen.models.vae.likelihoods import Bernoulli
 from tfgen.random import BatchNoise, SeedNoise, image_seeds
 
@@ -97,18 +94,6 @@ def test_kl_is_the_closed_form() -> None:
     np.testing.assert_allclose(kl, tfd.kl_divergence(posterior, vae.prior()), rtol=1e-10)
 
 
-@pytest.mark.quick
-def test_zero_logits_cost_a_bit_a_pixel() -> None:
-    vae = VAE()
-    for variable in vae.decoder.trainable_variables:
-        variable.assign(tf.zeros_like(variable))
-    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1)).astype(np.uint8)
-    events = vae.preprocessing.events(tf.constant(images), noise(5))
-    np.testing.assert_allclose(
-        -vae.elbo(events, noise(5)).reconstruction, 784 * np.log(2), rtol=1e-6
-    )
-
-
 def test_a_step_on_two_halves_is_one_step_on_both() -> None:
     images = np.random.default_rng(0).integers(0, 256, (16, 6, 6, 1)).astype(np.uint8)
     vae = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(8,), seed=2, dtype="float64")
@@ -139,29 +124,6 @@ def test_halves_draw_their_own_noise_and_come_back_in_order() -> None:
     same, normal = vae.side_by_side(draws, vae.training_noise(), tf.constant(images), None)
     np.testing.assert_array_equal(same, images)
     assert normal.shape == (16, 3) and len(np.unique(normal)) == 48
-
-
-@pytest.mark.parametrize(
-    ("why", "parts"),
-    [("even", [8, 8]), ("odd", [7, 8]), ("unknown", [None, None]), ("XLA", [16]), ("own", [16])],
-)
-def test_a_batch_is_halved_except_with_xla_or_networks_of_the_caller(why: str, parts: list) -> None:
-    own = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(6)])
-    vae = VAE(
-        image_shape=(6, 6, 1), latent_dim=3, hidden=(8,), encoder=own if why == "own" else None
-    )
-    vae.compile(jit_compile=why == "XLA")
-    sizes = []
-
-    def count(noise: BatchNoise, images: tf.Tensor) -> tf.Tensor:
-        sizes.append(images.shape[0])
-        return images
-
-    size = {"odd": 15, "unknown": None}.get(why, 16)
-    spec = tf.TensorSpec([size, 6, 6, 1], tf.uint8)
-    step = tf.function(lambda images: vae.side_by_side(count, vae.training_noise(), images))
-    step.get_concrete_function(spec)
-    assert sizes == parts
 
 
 @pytest.mark.parametrize("kind", ["binary", "grey"])
@@ -200,15 +162,6 @@ def test_likelihoods_are_tfp_densities_summed_over_the_event() -> None:
         np.testing.assert_allclose(vae.likelihood(latents).log_prob(x), expected, rtol=1e-5)
 
 
-def test_loss_is_what_its_parts_say(images: np.ndarray) -> None:
-    vae = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(16,))
-    vae.compile()
-    logs = vae.evaluate(images, batch_size=16, verbose=0, return_dict=True)
-    np.testing.assert_allclose(logs["loss"], logs["reconstruction"] + logs["kl"], rtol=1e-6)
-    bound = ELBO(tf.constant(-3.0), tf.constant(1.0))
-    assert float(bound.elbo) == -4.0
-
-
 def test_dynamic_binarization_has_the_pixels_as_means() -> None:
     grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     batch = tf.constant(np.repeat(grey, 4000, axis=0))
@@ -222,64 +175,7 @@ def test_dynamic_binarization_has_the_pixels_as_means() -> None:
     assert events[:, -1, -1].min() == 1
 
 
-def test_threshold_and_none_need_no_noise() -> None:
-    grey = tf.constant(np.array([0, 127, 128, 255], np.uint8).reshape(1, 2, 2, 1))
-    any_noise = BatchNoise(tf.constant([0, 1]))
-    np.testing.assert_array_equal(
-        np.ravel(Pixels("threshold").events(grey, any_noise)), [0, 0, 1, 1]
-    )
-    np.testing.assert_allclose(
-        np.ravel(Pixels("none").events(grey, any_noise)), np.array([0, 127, 128, 255]) / 255
-    )
-
-
-def test_encode_decode_and_call_agree(images: np.ndarray) -> None:
-    vae = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(16,))
-    mean, stddev = vae.encode(images)
-    assert mean.shape == stddev.shape == (64, 3)
-    assert np.all(stddev.numpy() > 0)
-    np.testing.assert_allclose(vae(images), vae.decode(mean), rtol=1e-5)
-    np.testing.assert_allclose(
-        vae.predict(images, verbose=0), vae.decode(mean), rtol=1e-4, atol=1e-6
-    )
-
-
 def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
     vae, seeds = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(16,)), image_seeds(0, 8)
     together = vae.log_prob(images[:8], seeds).numpy()
     np.testing.assert_allclose(together[2:3], vae.log_prob(images[2:3], seeds[2:3]), rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"latent_dim": 0}, "latent_dim = 0 is too small"),
-        ({"hidden": (500, -1)}, "too small"),
-        ({"likelihood": "bernouli"}, "did you mean 'bernoulli'"),
-        ({"binarization": "none"}, "needs binarization dynamic or threshold"),
-        ({"likelihood": "continuous_bernoulli"}, "needs binarization none"),
-        ({"image_shape": (28, 0, 1)}, "too small"),
-    ],
-)
-def test_wrong_arguments_are_refused(arguments: dict, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        VAE(**arguments)
-
-
-def test_networks_of_the_caller_are_saved(tmp_path: Path, images: np.ndarray) -> None:
-    vae = VAE(
-        image_shape=(6, 6, 1),
-        latent_dim=2,
-        encoder=keras.Sequential(
-            [keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
-        ),
-        decoder=keras.Sequential(
-            [keras.Input((2,)), keras.layers.Dense(36), keras.layers.Reshape((6, 6, 1))]
-        ),
-    )
-    vae.compile()
-    vae.fit(images, batch_size=16, verbose=0)
-    vae.save(tmp_path / "v.keras")
-    np.testing.assert_array_equal(
-        keras.saving.load_model(tmp_path / "v.keras").sample(n=3), vae.sample(n=3)
-    )

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from tfgen.errors import UsageError, size_text
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import MAX_HALVINGS, ConditionalConfig
+from tfgen.settings.model import MAX_HALVINGS, ModelConfig
 
 
 @dataclass(frozen=True)
-class ClassifierConfig(ConditionalConfig):
+class ClassifierConfig(ModelConfig):
     """A small convolutional classifier.
 
     Attributes:
@@ -18,12 +18,10 @@ class ClassifierConfig(ConditionalConfig):
     """
 
     num_classes: int = dataclasses.field(default=10, metadata={"minimum": 0}, kw_only=True)
-    channels: int = option(
-        32, "channels at full size; they double with each halving, up to 8 times as many", minimum=1
-    )
+    channels: int = option(32, "channels at full size; they double up to 8 times", minimum=1)
     halvings: int = option(
         0,
-        "how often the sides are halved; 0: until the longer one has at most 7 pixels",
+        "how often the sides are halved; 0: down to at most 7 pixels",
         minimum=0,
         maximum=MAX_HALVINGS,
     )

@@ -12,10 +12,10 @@ from tfgen.models.base import Curve, ImageModel, Signatures
 from tfgen.models.classifier.config import ClassifierConfig
 from tfgen.models.classifier.networks import feature_network
 from tfgen.models.preprocessing import SymmetricPixels
-from tfgen.nn.batches import not_empty
 from tfgen.nn.blocks import dense_network
 from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import Dropout
+from tfgen.nn.replicas import not_empty
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,14 +138,6 @@ class Classifier(ImageModel):
         """Features and logits of a batch's images, whose labels it does not use."""
         outputs: tuple[tf.Tensor, tf.Tensor] = super().predict_step((batch.split(data)[0],))
         return outputs
-
-    def make_predict_function(self, force: bool = False) -> Any:
-        """Keras's function of `predict`, which checks no labels."""
-        self._checks_labels = False
-        try:
-            return super().make_predict_function(force)
-        finally:
-            self._checks_labels = True
 
     def _is_right(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """1 where the most probable class is the label, else 0; `float[B]`."""

@@ -8,10 +8,7 @@ import keras
 from tfgen.models.classifier.config import ClassifierConfig
 from tfgen.nn.blocks import make_activation, make_batch_norm, make_input, make_layer, seed_of_layer
 from tfgen.nn.cpu import Dense
-from tfgen.settings.model import halvings
-
-# Channels double with each halving, up to this multiple of those at full size.
-_MOST_CHANNELS = 8
+from tfgen.settings.model import channels_at
 
 
 def feature_network(config: ClassifierConfig, *, seed: int, dtype: Any) -> keras.Sequential:
@@ -37,9 +34,9 @@ def feature_network(config: ClassifierConfig, *, seed: int, dtype: Any) -> keras
 
     layers = [make_input(config.image_shape, dtype)]
     height, width, _ = config.image_shape
-    for halving in range(config.halvings or halvings(config.image_shape)):
-        channels = min(2**halving, _MOST_CHANNELS) * config.channels
-        for _ in range(2 if halving else 1):
+    widths = channels_at(config.image_shape, config.channels, config.halvings)
+    for index, channels in enumerate(widths):
+        for _ in range(2 if index else 1):
             layers += block(keras.layers.Conv2D, channels, kernel_size=3, padding="same")
         # A side of one pixel keeps it; of other odd sides, the last pixel is dropped.
         padding = "same" if min(height, width) == 1 else "valid"

@@ -8,14 +8,14 @@ from typing import Literal
 from tfgen.errors import UsageError
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import ConditionalConfig
+from tfgen.settings.model import EMA_HELP, ModelConfig
 
 # What an error about images of odd sides advises.
 _IMPORT_EVEN = "import them with even sides, for example with tfgen-data images --size 32"
 
 
 @dataclass(frozen=True)
-class FlowConfig(ConditionalConfig):
+class FlowConfig(ModelConfig):
     """A normalizing flow, dense or convolutional at several scales."""
 
     architecture: Literal["dense", "multiscale"] = option(
@@ -23,15 +23,10 @@ class FlowConfig(ConditionalConfig):
     )
     couplings: int = option(8, "dense: affine couplings, of alternating halves", minimum=2)
     hidden: tuple[int, ...] = option(
-        (1024, 1024),
-        "dense: widths of each conditioner's hidden layers; none for no hidden layers",
-        minimum=1,
+        (1024, 1024), "dense: widths of each conditioner's hidden layers", minimum=1
     )
     scale_steps: tuple[int, ...] = option(
-        (8, 8),
-        "multiscale: flow steps at each scale, the largest scale first; where the sides of the "
-        "images can be halved less often than this, the last scales are left out",
-        minimum=1,
+        (8, 8), "multiscale: flow steps at each scale, as far as the sides can be halved", minimum=1
     )
     scale_channels: tuple[int, ...] = option(
         (32, 64), "multiscale: channels of the conditioners at each scale", minimum=1
@@ -48,16 +43,9 @@ class FlowConfig(ConditionalConfig):
         16, "learned noise: channels of the conditioners, which have one block each", minimum=1
     )
     dequantization_components: int = option(
-        0,
-        "learned noise: logistics in each coupling's mixture; 0 gives affine couplings",
-        minimum=0,
+        0, "learned noise: logistics in each coupling's mixture; 0 gives affine ones", minimum=0
     )
-    ema_decay: float = option(
-        0.0,
-        "EMA decay per step; evaluation and sampling use the EMA weights; 0 disables it",
-        minimum=0,
-        maximum=1,
-    )
+    ema_decay: float = option(0.0, EMA_HELP, minimum=0, maximum=1)
     log_scale_bound: float = option(2.0, "bound of a coupling's log-scale [nats]", above=0)
     alpha: float = option(
         1e-5, "margin that keeps a pixel's logit finite at 0 and 1", above=0, maximum=0.5
@@ -67,7 +55,8 @@ class FlowConfig(ConditionalConfig):
     def scales(self) -> int:
         """Number of scales of an image: those asked for, or as often as its sides can be halved."""
         height, width, _ = self.image_shape
-        return min(len(self.scale_steps), _halvings(math.gcd(height, width)))
+        side = math.gcd(height, width)
+        return min(len(self.scale_steps), (side & -side).bit_length() - 1)
 
     def check_events(self) -> None:
         """Refuses events whose shape does not suit the architecture or dequantization.
@@ -75,51 +64,37 @@ class FlowConfig(ConditionalConfig):
         Raises:
             UsageError: the shape does not suit.
         """
-        if not self.scale_steps:
-            raise UsageError("scale_steps is empty; pass one number for each scale")
         *sides, last = self.image_shape
-        is_image = len(self.image_shape) == 3
-        if not is_image and last < 2:
+        multiscale = self.architecture == "multiscale"
+        variational = self.dequantization == "variational"
+        if len(self.image_shape) != 3:
+            if last < 2:
+                raise UsageError(
+                    f"events of shape {self.image_shape} have no two halves along their last axis; "
+                    "it must have 2 entries or more"
+                )
+            if multiscale or variational:
+                raise UsageError(
+                    f"events of shape {self.image_shape} are no images; use --architecture dense "
+                    "--dequantization uniform"
+                )
+            return
+        height, width = sides
+        if width % 2:
             raise UsageError(
-                f"events of shape {self.image_shape} have no two halves along their last axis; "
-                "it must have 2 entries or more"
+                f"images of odd width, {width}, do not suit the flow's masks; {_IMPORT_EVEN}"
             )
-        if not is_image and (
-            self.architecture == "multiscale" or self.dequantization == "variational"
-        ):
-            raise UsageError(
-                f"events of shape {self.image_shape} are no images; use --architecture dense "
-                "--dequantization uniform"
-            )
-        if is_image and sides[1] % 2:
-            raise UsageError(
-                f"images of odd width, {sides[1]}, do not suit the flow's masks; {_IMPORT_EVEN}"
-            )
-        if self.architecture == "multiscale":
-            self._check_scales(*sides)
-        elif self.dequantization == "variational" and sides[0] % 2:
-            raise UsageError(
-                f"images of odd height, {sides[0]}, do not suit --dequantization variational; "
-                f"use --dequantization uniform, or {_IMPORT_EVEN}"
-            )
-
-    def _check_scales(self, height: int, width: int) -> None:
-        scales = len(self.scale_steps)
-        if len(self.scale_channels) != scales:
+        if multiscale and not 0 < len(self.scale_steps) == len(self.scale_channels):
             raise UsageError(
                 f"scale_steps = {self.scale_steps} and scale_channels = {self.scale_channels} "
                 "differ in length; pass one number of each for each scale"
             )
-        if not self.scales:
+        if height % 2 and (multiscale or variational):
             raise UsageError(
-                f"images of odd height, {height}, do not suit --architecture multiscale; use "
-                f"--architecture dense --dequantization uniform, or {_IMPORT_EVEN}"
+                f"images of odd height, {height}, suit neither --architecture multiscale nor "
+                "--dequantization variational; use --architecture dense --dequantization uniform, "
+                f"or {_IMPORT_EVEN}"
             )
-
-
-def _halvings(side: int) -> int:
-    """How often a side can be halved without a remainder."""
-    return (side & -side).bit_length() - 1
 
 
 # Glow's steps with mixture couplings and learned dequantization, as in Flow++ (Ho et al. 2019).
@@ -138,6 +113,7 @@ FAMILY = Family(
     summary="normalizing flow (Dinh et al. 2016)",
     model="tfgen.models.flow.model:Flow",
     config=FlowConfig,
+    conditional=True,
     side_by_side=True,
     presets={
         "mlp": Preset(

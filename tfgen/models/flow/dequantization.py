@@ -17,7 +17,7 @@ from tfgen.bijectors import (
     MixtureCoupling,
     Squeeze,
 )
-from tfgen.models.flow.networks import gated_network
+from tfgen.models.flow.steps import gated_network
 from tfgen.models.preprocessing import DEQUANTIZATION
 from tfgen.nn.blocks import append_labels
 

@@ -13,14 +13,12 @@ import tensorflow_probability as tfp
 from tfgen import figures, random
 from tfgen.bijectors import Chain, Unflatten
 from tfgen.errors import UsageError
-from tfgen.models.base import Curve, Signatures
-from tfgen.models.flow.adaptation import first_images
+from tfgen.models.base import Curve, ImageModel, Signatures
 from tfgen.models.flow.config import FlowConfig
 from tfgen.models.flow.dequantization import VariationalDequantization
 from tfgen.models.flow.steps import dense_steps, multiscale_chain, multiscale_steps
 from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Dequantized, Identity, Noise
-from tfgen.models.saving import SavableModel
 from tfgen.nn import cpu
 from tfgen.nn.average import trained_weights
 
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
 
 tfd: Any = tfp.distributions
 
+# Number of images from which the activation normalizations are set.
+ADAPTATION_IMAGES = 512
 # Standard deviations of the latents in the picture of temperatures.
 TEMPERATURES = (0.5, 0.7, 0.8, 0.9, 1.0)
 
@@ -257,7 +257,7 @@ class Flow(GenerativeModel):
         if self._average is not None:
             self._average.start()
 
-    def start_from(self, source: SavableModel) -> None:
+    def start_from(self, source: ImageModel) -> None:
         """Takes over the weights of another flow; `fit` does not adapt this one any more.
 
         See `ImageModel.start_from`.
@@ -265,8 +265,8 @@ class Flow(GenerativeModel):
         super().start_from(source)
         self.adapted.assign(1)
 
-    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """`keras.Model.fit`; a new multiscale model is adapted first, see `adapt`.
+    def before_fit(self, x: Any, y: Any) -> None:
+        """Adapts a new multiscale model to the first images of `fit`, see `adapt`.
 
         Raises:
             ValueError: the model must be adapted, and `x` is no array, tensor, `tf.data.Dataset` or
@@ -274,8 +274,7 @@ class Flow(GenerativeModel):
         """
         is_new = not int(self.adapted.numpy()) and not int(self.step.numpy())
         if self.config.architecture == "multiscale" and is_new:
-            self.adapt(*first_images(x, y))
-        return super().fit(x, y, *args, **kwargs)
+            self.adapt(*_first_images(x, y))
 
     def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
         """−log p / (D ln 2) of `log_prob`, log-probabilities of bytes in nats, `[B]`."""
@@ -395,3 +394,29 @@ def _log_mean_exp(logarithms: list[tf.Tensor]) -> tf.Tensor:
 def _context(labels: tf.Tensor | None) -> dict[str, tf.Tensor]:
     """One-hot labels as an argument, which methods of an unconditional model need not take."""
     return {} if labels is None else {"labels": labels}
+
+
+def _first_images(x: Any, y: Any = None) -> tuple[tf.Tensor, Any]:
+    """The first images of arguments `x` and `y` of `fit`, at most `ADAPTATION_IMAGES`.
+
+    Returns:
+        Images `uint8[B, H, W, C]`, and their labels `[B]`, None if there are none.
+
+    Raises:
+        ValueError: there are no images, or reading them from `x` would consume them.
+    """
+    if isinstance(x, tf.data.Dataset):
+        batch = next(iter(x.unbatch().batch(ADAPTATION_IMAGES)), None)
+        if batch is None:
+            raise ValueError("the data set has no images; pass one with images")
+        return keras.utils.unpack_x_y_sample_weight(batch)[:2]
+    if isinstance(x, np.ndarray | tf.Tensor):
+        labels = None if y is None else y[:ADAPTATION_IMAGES]
+        return tf.convert_to_tensor(x[:ADAPTATION_IMAGES]), labels
+    if isinstance(x, keras.utils.PyDataset):
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(x[0])
+        return tf.convert_to_tensor(images), labels
+    raise ValueError(
+        f"cannot read the first images of a {type(x).__name__} without consuming them; "
+        "call flow.adapt(images) before fit"
+    )

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
@@ -24,12 +25,16 @@ from tfgen.bijectors import (
     Unflatten,
 )
 from tfgen.models.flow.config import FlowConfig
-from tfgen.models.flow.networks import gated_network
-from tfgen.nn.blocks import append_labels, dense_network
+from tfgen.nn.blocks import (
+    append_labels,
+    dense_network,
+    make_activation,
+    make_input,
+    make_layer,
+    seed_of_layer,
+)
 from tfgen.nn.cpu import Dense
-
-# Added to a channel's standard deviation before its logarithm.
-_TINY = 1e-6
+from tfgen.nn.layers import GatedResidual
 
 
 def make_mask(name: str, ndims: int, swap: bool) -> Mask:
@@ -119,17 +124,11 @@ class FlowStep(keras.layers.Layer):
             coupling = AffineCoupling(mask, conditioner, self.log_scale_bound)
         if not self.mixing:
             return [coupling]
-        if adapting:
-            normalization = _Adapting(self.shift, self.log_scale, self._ndims)
-        else:
-            normalization = ActivationNormalization(
-                self.shift.value, self.log_scale.value, self._ndims
-            )
+        normalization = ActivationNormalization(self.shift, self.log_scale, self._ndims, adapting)
         convolution = InvertibleConvolution(
             self.permutation.value,
             self.lower.value,
             self.upper.value,
-            tf.ones_like(self.log_diagonal.value),
             self.log_diagonal.value,
             self._ndims,
         )
@@ -172,22 +171,8 @@ class FlowStep(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "FlowStep":
         """The step that `get_config` describes."""
-        return cls(
-            **{
-                **config,
-                "conditioner": keras.saving.deserialize_keras_object(config["conditioner"]),
-            }
-        )
-
-
-class _Adapting(ActivationNormalization):
-    """Sets its variables so that each channel has mean 0 and standard deviation 1."""
-
-    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        mean, variance = tf.nn.moments(y, list(range(y.shape.rank - 1)))
-        self.shift.assign(mean)
-        self.log_scale.assign(tf.math.log(tf.sqrt(variance) + _TINY))
-        return super()._inverse_and_log_det(y)
+        conditioner = keras.saving.deserialize_keras_object(config["conditioner"])
+        return cls(**{**config, "conditioner": conditioner})
 
 
 def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
@@ -214,6 +199,47 @@ def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
         step.build((None, *shape))
         steps.append(step)
     return steps
+
+
+def gated_network(
+    input_shape: Sequence[int],
+    channels: int,
+    blocks: int,
+    outputs: int,
+    *,
+    seed: int,
+    dtype: Any,
+    name: str,
+) -> keras.Sequential:
+    """A convolutional network of gated residual blocks at one resolution.
+
+    Like the conditioners of Flow++ (Ho et al. 2019).
+
+    Args:
+        input_shape: height, width, channels.
+        channels: channels of the blocks.
+        blocks: number of blocks.
+        outputs: channels of the output, which is zero before training.
+        seed: seed of the initial weights.
+        dtype: policy or dtype of all layers.
+        name: name of the network.
+
+    Returns:
+        A built network `[B, H, W, C] → [B, H, W, outputs]`.
+    """
+    same = {"kernel_size": 3, "padding": "same", "dtype": dtype}
+    seeds = [seed_of_layer(seed, index) for index in range(blocks + 2)]
+    layers = [
+        make_input(input_shape, dtype),
+        make_layer(keras.layers.Conv2D, channels, seed=seeds[0], **same),
+        *(GatedResidual(layer_seed, dtype=dtype) for layer_seed in seeds[1:-1]),
+        make_activation("relu", dtype),
+        # 1 × 1, because mixture couplings need many outputs: 3 × 3 would cost as much as a block.
+        make_layer(
+            keras.layers.Conv2D, outputs, seed=seeds[-1], zero=True, kernel_size=1, dtype=dtype
+        ),
+    ]
+    return keras.Sequential(layers, name=name)
 
 
 def multiscale_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:

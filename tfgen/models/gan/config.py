@@ -9,11 +9,11 @@ from tfgen.models.gan.augmentation import AUGMENTATIONS
 from tfgen.models.gan.losses import LOSSES
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import MAX_HALVINGS, ConditionalConfig
+from tfgen.settings.model import EMA_HELP, MAX_HALVINGS, ModelConfig
 
 
 @dataclass(frozen=True)
-class GANConfig(ConditionalConfig):
+class GANConfig(ModelConfig):
     """A generative adversarial network, dense, convolutional or residual."""
 
     latent_dim: int = option(100, "dimensions of the latent space", minimum=1)
@@ -21,25 +21,15 @@ class GANConfig(ConditionalConfig):
         "dense", "architecture of both networks"
     )
     generator_hidden: tuple[int, ...] = option(
-        (128, 256, 512, 1024),
-        "dense: widths of the generator's hidden layers; none for no hidden layers",
-        minimum=1,
+        (128, 256, 512, 1024), "dense: widths of the generator's hidden layers", minimum=1
     )
     discriminator_hidden: tuple[int, ...] = option(
-        (512, 256),
-        "dense: widths of the discriminator's hidden layers; none for no hidden layers",
-        minimum=1,
+        (512, 256), "dense: widths of the discriminator's hidden layers", minimum=1
     )
-    channels: int = option(
-        64,
-        "convolutional, residual: channels at half the side; they double with each further "
-        "halving, up to 8 times as many",
-        minimum=1,
-    )
+    channels: int = option(64, "channels at half the side; they double up to 8 times", minimum=1)
     halvings: int = option(
         0,
-        "convolutional, residual: how often the sides are halved; 0: until the longer one has at "
-        "most 7 pixels",
+        "how often the sides are halved; 0: down to at most 7 pixels",
         minimum=0,
         maximum=MAX_HALVINGS,
     )
@@ -51,11 +41,7 @@ class GANConfig(ConditionalConfig):
         False, "batch normalization in the discriminator, from the second hidden layer on"
     )
     spectral_norm: bool = option(False, "spectral normalization of all discriminator kernels")
-    loss: str = option(
-        "non_saturating",
-        "losses of both networks; wasserstein adds the gradient penalty",
-        choices=tuple(LOSSES),
-    )
+    loss: str = option("non_saturating", "losses of both networks", choices=tuple(LOSSES))
     gradient_penalty: float = option(
         10.0, "weight of the gradient penalty in the loss wasserstein", minimum=0
     )
@@ -64,46 +50,24 @@ class GANConfig(ConditionalConfig):
         "weight of R1, half the squared gradient of the discriminator at real images",
         minimum=0,
     )
-    r2: float = option(
-        0.0,
-        "weight of R2, half the squared gradient of the discriminator at generated images",
-        minimum=0,
-    )
+    r2: float = option(0.0, "weight of R2, the same at generated images", minimum=0)
     penalty_every: int = option(
-        1,
-        "compute the penalties R1 and R2 in every N-th step, weighted by N",
-        minimum=1,
+        1, "compute the penalties R1 and R2 in every N-th step, weighted by N", minimum=1
     )
     diff_augment: tuple[str, ...] = option(
-        (),
-        "differentiable augmentations of what the discriminator sees in training: "
-        f"{', '.join(AUGMENTATIONS)}",
-        choices=tuple(AUGMENTATIONS),
+        (), "differentiable augmentations before the discriminator", choices=tuple(AUGMENTATIONS)
     )
     conditioning: Literal["concatenation", "projection"] = option(
-        "concatenation",
-        "how the discriminator of a conditional model gets labels: next to the channels, or as a "
-        "projection of its last layer",
+        "concatenation", "labels in a discriminator: next to the channels, or as a projection"
     )
     pack: int = option(
-        1,
-        "images that the discriminator judges together, as channels of one input: all real or all "
-        "generated",
-        minimum=1,
+        1, "images that the discriminator judges together, all real or all generated", minimum=1
     )
     critic_steps: int = option(1, "discriminator steps per generator step", minimum=1)
     label_smoothing: float = option(
-        0.0,
-        "one-sided label smoothing: the target of real images is 1 minus this",
-        minimum=0,
-        maximum=0.5,
+        0.0, "one-sided: the target of real images is 1 minus this", minimum=0, maximum=0.5
     )
-    ema_decay: float = option(
-        0.0,
-        "EMA decay of the generator per step; sampling uses the EMA weights; 0 disables it",
-        minimum=0,
-        maximum=1,
-    )
+    ema_decay: float = option(0.0, EMA_HELP, minimum=0, maximum=1)
     beta_1: float = option(0.9, "decay of Adam's first moment", minimum=0, maximum=0.999)
     beta_2: float = option(0.999, "decay of Adam's second moment", minimum=0, maximum=0.99999)
     discriminator_rate: float = option(
@@ -139,20 +103,13 @@ class GANConfig(ConditionalConfig):
             raise UsageError(
                 f"label_smoothing = {self.label_smoothing} has no meaning with loss {self.loss!r}"
             )
-        if self.discriminator_batch_norm and self.loss == "wasserstein":
+        needs_single_images = self.loss == "wasserstein" or self.penalizes_slope
+        if self.discriminator_batch_norm and (
+            needs_single_images or self.architecture == "residual"
+        ):
             raise UsageError(
-                "the gradient penalty of loss 'wasserstein' needs a critic without batch "
-                "normalization, which mixes images; use --no-discriminator-batch-norm"
-            )
-        if self.discriminator_batch_norm and (self.r1 or self.r2):
-            raise UsageError(
-                "the penalties r1 and r2 need a discriminator without batch normalization, which "
-                "mixes images; use --no-discriminator-batch-norm"
-            )
-        if self.discriminator_batch_norm and self.architecture == "residual":
-            raise UsageError(
-                "the residual discriminator has no batch normalization; use "
-                "--no-discriminator-batch-norm"
+                "batch normalization, which mixes images, suits neither gradient penalties nor the "
+                "residual discriminator; use --no-discriminator-batch-norm"
             )
         if self.diff_augment and len(self.image_shape) != 3:
             raise UsageError(
@@ -177,6 +134,7 @@ FAMILY = Family(
     summary="generative adversarial network (Goodfellow et al. 2014)",
     model="tfgen.models.gan.model:GAN",
     config=GANConfig,
+    conditional=True,
     side_by_side=True,
     presets={
         "mlp": Preset(

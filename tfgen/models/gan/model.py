@@ -7,17 +7,16 @@ import tensorflow as tf
 
 from tfgen import figures, random
 from tfgen.models.base import Curve
-from tfgen.models.gan import packing
 from tfgen.models.gan.augmentation import augment
-from tfgen.models.gan.compiling import TwoPlayerModel
 from tfgen.models.gan.config import GANConfig
 from tfgen.models.gan.losses import LOSSES, gradient_penalty, squared_slope
 from tfgen.models.gan.networks import build_discriminator, build_generator
-from tfgen.models.generative import SAMPLE_DISTANCE
+from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
 from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
 from tfgen.nn import replicas
 from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
+from tfgen.nn.optimizers import Schedule, make_adam
 from tfgen.settings.model import check_architecture
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ PENALTY = 0x7065
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class GAN(TwoPlayerModel):
+class GAN(GenerativeModel):
     """A generative adversarial network.
 
     Goodfellow et al. 2014, "Generative adversarial nets".
@@ -46,7 +45,7 @@ class GAN(TwoPlayerModel):
 
     With `pack` M above 1, the discriminator judges M images together, all real or all generated:
     consecutive images of a batch, or of a replica's part of it, with their channels side by side;
-    see `tfgen.models.gan.packing`. Losses, penalties and scores are then those of packs, logged
+    see the function `pack`. Losses, penalties and scores are then those of packs, logged
     values are means over packs, and the weight of a pack is the product of those of its images.
 
     Args:
@@ -186,7 +185,7 @@ class GAN(TwoPlayerModel):
 
     def pack(self, batch: tf.Tensor | None) -> tf.Tensor | None:
         """Packs a batch `[B, …]` of events or one-hot labels: M = `config.pack` rows in one."""
-        return None if batch is None else packing.pack(batch, self.config.pack)
+        return None if batch is None else pack(batch, self.config.pack)
 
     def _event_scores(self, events: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
         logits = self.discriminate(self.pack(events), self.pack(labels))
@@ -195,6 +194,104 @@ class GAN(TwoPlayerModel):
 
     def _score(self, logits: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(logits) if self._loss.classifies else logits
+
+    # --- two optimizers -----------------------------------------------------------------
+
+    def default_optimizers(
+        self, learning_rate: float, schedule: Schedule | None = None
+    ) -> dict[str, keras.optimizers.Optimizer]:
+        """Adam for each network, with the configuration's `beta_1` and `beta_2`.
+
+        Args:
+            learning_rate: peak learning rate of the generator; `discriminator_rate` times as much
+                for the discriminator.
+            schedule: the schedule in steps of the discriminator. The generator, which moves in
+                every `critic_steps`-th step, gets the same schedule in fewer steps.
+        """
+        config = self.config
+        generator_schedule = schedule and schedule.every(config.critic_steps)
+        return {
+            "generator_optimizer": make_adam(
+                learning_rate, config.beta_1, generator_schedule, config.beta_2
+            ),
+            "discriminator_optimizer": make_adam(
+                learning_rate * config.discriminator_rate, config.beta_1, schedule, config.beta_2
+            ),
+        }
+
+    def compile(  # type: ignore[override]
+        self,
+        generator_optimizer: Any = "adam",
+        discriminator_optimizer: Any = "adam",
+        *,
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Configures training; see `ImageModel.compile`.
+
+        Args:
+            generator_optimizer: also becomes `self.optimizer`, which Keras's callbacks use.
+            discriminator_optimizer: a different optimizer object.
+            jit_compile: whether to compile by XLA.
+            **kwargs: further arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: `optimizer` is passed, or both optimizers are the same object.
+        """
+        if "optimizer" in kwargs:
+            raise ValueError(
+                "a GAN has two optimizers, not one: pass compile(generator_optimizer=…, "
+                "discriminator_optimizer=…)"
+            )
+        optimizer = keras.optimizers.get(discriminator_optimizer)
+        if optimizer is generator_optimizer:
+            raise ValueError(
+                "both networks got the same optimizer object; each network needs its own"
+            )
+        # Saved without the wrapper, as Keras saves the generator's.
+        self._discriminator_config = keras.saving.serialize_keras_object(optimizer)
+        scaled = self.dtype_policy.name == "mixed_float16" and kwargs.get("auto_scale_loss", True)
+        if scaled and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        self.discriminator_optimizer = optimizer
+        super().compile(optimizer=generator_optimizer, jit_compile=jit_compile, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """The arguments of `compile`; part of `keras.Model.save`."""
+        config = super().get_compile_config()
+        if not config:  # not compiled
+            return config
+        return {
+            "generator_optimizer": config.pop("optimizer"),
+            "discriminator_optimizer": self._discriminator_config,
+            **config,
+        }
+
+    def build_optimizers(self) -> None:
+        """Creates the slots of both optimizers."""
+        self.optimizer.build(self.generator.trainable_variables)
+        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+
+    @property
+    def generator_optimizer(self) -> keras.optimizers.Optimizer:
+        """The generator's optimizer, which Keras calls `optimizer`."""
+        return self.optimizer
+
+    @property
+    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
+        """Both optimizers by the names of `compile`; empty before `compile`."""
+        if getattr(self, "optimizer", None) is None:
+            return {}
+        return {
+            "generator_optimizer": self.optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+
+    def after_fit(self) -> None:
+        """Ends training of the discriminator, as Keras ends that of the generator."""
+        optimizer = self.discriminator_optimizer
+        if int(optimizer.iterations.numpy()):  # else `use_ema` has no average
+            optimizer.finalize_variable_values(self.discriminator.trainable_variables)
 
     # --- training -----------------------------------------------------------------------
 
@@ -206,7 +303,7 @@ class GAN(TwoPlayerModel):
         game = {"labels": labels, "noise": noise, "weights": weights}
         values, loss = self._discriminator_turn(real=real, fake=fake, **game)
         self.count_step(loss)
-        return self._log_game(values, weights, self.presence(data))
+        return self._log_game(values, weights)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Both losses and scores of a batch, by the generator itself, not its EMA."""
@@ -214,7 +311,7 @@ class GAN(TwoPlayerModel):
         real, labels, weights = self._real(data, noise)
         fake = self._draw(tf.shape(real)[0], labels, noise, training=False)
         values = self.game_values(real, fake, labels, noise, training=False, weights=weights)
-        return self._log_game(values, weights, self.presence(data))
+        return self._log_game(values, weights)
 
     def game_values(
         self,
@@ -240,7 +337,8 @@ class GAN(TwoPlayerModel):
                 self._augmented(events, noise, place) for place, events in enumerate((real, fake))
             )
         real, fake, labels = (self.pack(batch) for batch in (real, fake, labels))
-        weights = self._pack_weights(weights)
+        if weights is not None:
+            weights = pack_weights(weights, self.config.pack)
         real_logits, fake_logits = (
             self.discriminate(events, labels, training) for events in (real, fake)
         )
@@ -270,9 +368,6 @@ class GAN(TwoPlayerModel):
         names = self.config.diff_augment
         return augment(events, names, noise.part(place)) if names else events
 
-    def _pack_weights(self, weights: tf.Tensor | None) -> tf.Tensor | None:
-        return None if weights is None else packing.pack_weights(weights, self.config.pack)
-
     def _slope_penalty(
         self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
@@ -285,14 +380,16 @@ class GAN(TwoPlayerModel):
         return tf.add_n(terms)
 
     def _log_game(
-        self,
-        values: dict[str, tf.Tensor],
-        weights: tf.Tensor | None,
-        present: tf.Tensor | None,
+        self, values: dict[str, tf.Tensor], weights: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        weights, present = self._pack_weights(weights), self._pack_weights(present)
+        """Logs the game's values; sample weights are those of real images."""
+        if weights is not None:
+            weights = pack_weights(weights, self.config.pack)
         self.accumulate(weights, real_score=values["real_score"])
         others = {name: value for name, value in values.items() if name != "real_score"}
+        present = replicas.are_present()
+        if present is not None:
+            present = tf.fill(tf.shape(values["real_score"]), present)
         return self.log(present, **others)
 
     def _generator_turn(
@@ -393,3 +490,47 @@ class GAN(TwoPlayerModel):
         title = "scores of held-out and of generated images"
         histograms = figures.histograms(scores, f"discriminator's score{unit}", title, "gan")
         return {**super().pictures(images, labels), "scores": histograms}
+
+
+def pack(batch: tf.Tensor, count: int) -> tf.Tensor:
+    """Puts consecutive rows of a batch side by side, along the last axis.
+
+    Lin, Khetan, Fanti & Oh 2018, "PacGAN: the power of two samples in generative adversarial
+    networks". A generator that draws too few modes repeats itself within a pack more often than
+    real images do.
+
+    If B is not divisible by M, rows from the start of the batch complete the last pack, each as
+    often as is needed. Real and generated batches of one size thus repeat the same rows.
+
+    Args:
+        batch: `[B, …, C]`.
+        count: M, the number of rows in a pack.
+
+    Returns:
+        `[⌈B/M⌉, …, M·C]`.
+    """
+    if count == 1:
+        return batch
+    size = batch.shape[0] or tf.shape(batch)[0]
+    completion = tf.gather(batch, tf.range(-size % count) % size)
+    *sides, depth = batch.shape[1:]
+    rows = tf.reshape(tf.concat([batch, completion], axis=0), [-1, count, *sides, depth])
+    places = range(2, 2 + len(sides))
+    packs = tf.transpose(rows, [0, *places, 1, 2 + len(sides)])
+    return tf.reshape(packs, [-1, *sides, count * depth])
+
+
+def pack_weights(weights: tf.Tensor, count: int) -> tf.Tensor:
+    """The sample weights of packs: the products of those of their images.
+
+    If each image occurred w times, a pack would occur as often as this product. A pack with an
+    image of weight 0 does not count.
+
+    Args:
+        weights: `[B]`.
+        count: M, the number of images in a pack.
+
+    Returns:
+        `[⌈B/M⌉]`.
+    """
+    return weights if count == 1 else tf.reduce_prod(pack(weights[:, None], count), axis=1)

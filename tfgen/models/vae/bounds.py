@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, TypeAlias
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfgen.errors import UsageError
 from tfgen.models.preprocessing import Noise
 
 tfd: Any = tfp.distributions
@@ -185,22 +184,3 @@ def in_turn(terms: Terms, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[
         single, noise, parallel_iterations=1, fn_output_signature=(noise.dtype,) * 3
     )
     return log_likelihoods, log_ratios, [tf.reduce_mean(kls, axis=0)]
-
-
-def check_override(family: type, base: type) -> None:
-    """Refuses a subclass of the VAE whose own `elbo` the objective `iwae` would not use.
-
-    Args:
-        family: the subclass, or the VAE itself.
-        base: the VAE.
-
-    Raises:
-        UsageError: of the methods of the objective, the subclass overrides `elbo` alone.
-    """
-    methods = ("elbo", "bound", "importance_weighted")
-    own = {name for name in methods if getattr(family, name) is not getattr(base, name)}
-    if own == {"elbo"}:
-        raise UsageError(
-            f"{family.__name__} has an elbo of its own, which objective='iwae' does not use; "
-            "override bound, which both objectives use"
-        )

@@ -6,40 +6,33 @@ from typing import Literal
 from tfgen.errors import UsageError
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import MAX_HALVINGS, ConditionalConfig, halved, halvings
+from tfgen.settings.model import EMA_HELP, MAX_HALVINGS, ModelConfig, halved, halvings
 
 # The likelihoods whose log p(x) is of bytes, and so in bits/dim.
 OF_BYTES = ("logistic_mixture",)
 
 
 @dataclass(frozen=True)
-class VAEConfig(ConditionalConfig):
+class VAEConfig(ModelConfig):
     """A variational autoencoder: dense, convolutional or hierarchical."""
 
-    latent_dim: int = option(
-        20, "dimensions of the latent space; hierarchical: of its level at the top", minimum=1
-    )
+    latent_dim: int = option(20, "dimensions of the latent space, or of its top level", minimum=1)
     hidden: tuple[int, ...] = option(
         (500,),
-        "dense, convolutional: widths of the encoder's dense hidden layers, which the decoder has "
-        "in reverse; none for no hidden layers",
+        "widths of the encoder's dense hidden layers; the decoder's are in reverse",
         minimum=1,
     )
     likelihood: Literal["bernoulli", "continuous_bernoulli", "normal", "logistic_mixture"] = option(
         "bernoulli",
         "p(x|z): bernoulli for binarized images; with --binarization none: logistic_mixture for "
-        "bytes, in bits/dim (Salimans et al. 2017), continuous_bernoulli for values in [0, 1], "
-        "normal with unit variance",
+        "bytes (Salimans et al. 2017), continuous_bernoulli for 0…1, normal with unit variance",
     )
     mixtures: int = option(5, "logistic_mixture: logistics in each pixel's mixture", minimum=1)
     binarization: Literal["dynamic", "threshold", "none"] = option(
-        "dynamic",
-        "binarization of pixels: sampled at each step, by a threshold of 1/2, or none; only "
-        "bernoulli is of binary pixels",
+        "dynamic", "binarization of pixels: sampled at each step, by a threshold of 1/2, or none"
     )
     objective: Literal["elbo", "iwae"] = option(
-        "elbo",
-        "bound on log p(x) that training maximizes: the ELBO, or the importance-weighted bound",
+        "elbo", "bound that training maximizes: the ELBO, or the importance-weighted bound"
     )
     importance_samples: int = option(
         1, "samples of z per image: importance-weighted by iwae, averaged by elbo", minimum=1
@@ -48,52 +41,27 @@ class VAEConfig(ConditionalConfig):
         0, "steps in which the KL's weight in the gradient grows to 1; 0 disables it", minimum=0
     )
     free_bits: float = option(
-        0.0,
-        "elbo: KL that each level of latents may have without a penalty in the gradient, for each "
-        "image [nats] (Kingma et al. 2016); 0 disables it",
-        minimum=0,
+        0.0, "elbo: KL of each level without a penalty [nats] (Kingma et al. 2016)", minimum=0
     )
     architecture: Literal["dense", "convolutional", "hierarchical"] = option(
-        "dense",
-        "architecture of encoder and decoder; hierarchical: convolutional, with several levels of "
-        "latents (Vahdat & Kautz 2020)",
+        "dense", "architecture; hierarchical has several levels of latents (Vahdat & Kautz 2020)"
     )
-    channels: int = option(
-        16,
-        "convolutional, hierarchical: channels at half the side; they double with each halving, up "
-        "to 8 times as many",
-        minimum=1,
-    )
+    channels: int = option(16, "channels at half the side; they double up to 8 times", minimum=1)
     halvings: int = option(
         0,
-        "convolutional, hierarchical: how often the sides are halved; 0: until the longer one has "
-        "at most 7 pixels",
+        "how often the sides are halved; 0: down to at most 7 pixels",
         minimum=0,
         maximum=MAX_HALVINGS,
     )
-    blocks: int = option(
-        1,
-        "convolutional, hierarchical: gated residual blocks at each size; hierarchical: except at "
-        "the smallest size, where each level has its own",
-        minimum=0,
-    )
-    levels: int = option(
-        6,
-        "hierarchical: levels of latents at the smallest size, below the one at the top",
-        minimum=1,
-    )
+    blocks: int = option(1, "gated residual blocks at each size", minimum=0)
+    levels: int = option(6, "hierarchical: levels of latents below the one at the top", minimum=1)
     level_channels: int = option(
         8, "hierarchical: latents of each level at each position of the smallest size", minimum=1
     )
     activation: Literal["relu", "leaky_relu", "silu", "tanh"] = option(
         "relu", "activation of the dense hidden layers"
     )
-    ema_decay: float = option(
-        0.0,
-        "EMA decay per step; evaluation and sampling use the EMA weights; 0 disables it",
-        minimum=0,
-        maximum=1,
-    )
+    ema_decay: float = option(0.0, EMA_HELP, minimum=0, maximum=1)
 
     @property
     def is_of_bytes(self) -> bool:
@@ -126,14 +94,10 @@ class VAEConfig(ConditionalConfig):
                 "have; use --objective elbo or --free-bits 0"
             )
         if (self.likelihood == "bernoulli") == (self.binarization == "none"):
-            is_binary = self.likelihood == "bernoulli"
-            right, kind = ("dynamic or threshold", "grey") if is_binary else ("none", "binary")
-            pairs = ("bernoulli", "dynamic"), ("logistic_mixture", "none")
-            flags = [f"--likelihood {name} --binarization {way}" for name, way in pairs]
             raise UsageError(
-                f"likelihood {self.likelihood!r} is not one of {kind} pixels, which binarization "
-                f"{self.binarization!r} gives; it needs binarization {right}; for binary pixels: "
-                f"{flags[0]}, for bytes: {flags[1]}"
+                f"likelihood {self.likelihood!r} does not suit binarization {self.binarization!r}; "
+                "for binary pixels use --likelihood bernoulli --binarization dynamic, for bytes "
+                "--likelihood logistic_mixture --binarization none"
             )
 
 
@@ -142,6 +106,7 @@ FAMILY = Family(
     summary="variational autoencoder (Kingma & Welling 2013)",
     model="tfgen.models.vae.model:VAE",
     config=VAEConfig,
+    conditional=True,
     side_by_side=True,
     presets={
         "mlp": Preset(

@@ -20,14 +20,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfgen.models.vae.bounds import Draws, draw, kl_of_noise
 from tfgen.nn.blocks import make_layer, seed_of_layer
 from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import GatedResidual
-
-tfd: Any = tfp.distributions
 
 # Bound of |log σ_p| and of |Δ log σ|, approached smoothly, which keeps a σ finite in any step.
 _LOG_SCALE_BOUND = 5.0
@@ -274,41 +271,31 @@ class TopDown(keras.layers.Layer):
         return maps
 
 
-class TopDownPosterior(tfd.Distribution):
+class TopDownPosterior:
     """q(ε|x): each level is normal with independent latents, given the levels above.
 
-    Mean and standard deviation are those of each level, given that those above it are at their
-    means.
+    Has what a VAE asks of a distribution: its shapes and dtype, `draw`, and mean and standard
+    deviation, which are those of each level, given that those above it are at their means.
 
     Args:
         network: the top-down network.
         features: outputs of the bottom-up network, each `[B, H, W, width]`.
         labels: one-hot, `[B, K]`; None without labels.
         dtype: dtype of ε.
-        name: name of the distribution.
     """
 
-    def __init__(
-        self,
-        network: TopDown,
-        features: Any,
-        labels: tf.Tensor | None,
-        dtype: Any,
-        name: str = "TopDownPosterior",
-    ):
-        parameters = dict(locals())
+    def __init__(self, network: TopDown, features: Any, labels: tf.Tensor | None, dtype: Any):
         # Keras unpacks the only output of a network.
         self._network, self._features = network, tf.nest.flatten(features)
-        batch = tf.shape(self._features[0])[0]
+        self.dtype = tf.as_dtype(dtype)
+        self.batch_shape = self._features[0].shape[:1]
+        self.event_shape = tf.TensorShape([network.latent_dim])
+        batch = self.batch_shape_tensor()[0]
         self._labels = tf.zeros([batch, 0], dtype) if labels is None else labels
-        super().__init__(
-            dtype=tf.as_dtype(dtype),
-            reparameterization_type=tfd.FULLY_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
+
+    def batch_shape_tensor(self) -> tf.Tensor:
+        """The shape of the batch, `[B]`, as a tensor."""
+        return tf.shape(self._features[0])[:1]
 
     def _follow(self, choose: Choice, copies: Any = 1) -> Path:
         """The path of `copies` passes, each of the whole batch: `[copies · B, …]`."""
@@ -341,43 +328,13 @@ class TopDownPosterior(tfd.Distribution):
             self._network.outputs(path.maps),
         )
 
-    def _moments(self) -> Path:
-        return self._follow(lambda index, mean, log_stddev: mean)
+    def mean(self) -> tf.Tensor:
+        """The mean of each level given those above at their means, `[B, D]`."""
+        return self._follow(lambda index, mean, log_stddev: mean).mean
 
-    def _mean(self) -> tf.Tensor:
-        return self._moments().mean
-
-    def _stddev(self) -> tf.Tensor:
-        return tf.exp(self._moments().log_stddev)
-
-    def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
-        flat = tf.reshape(value, [-1, self._network.latent_dim])
-        parts = tf.split(flat, self._network.sizes, axis=-1)
-        copies = tf.shape(flat)[0] // self._batch_shape_tensor()[0]
-        path = self._follow(lambda index, mean, log_stddev: parts[index], copies)
-        normal = tfd.Normal(path.mean, tf.exp(path.log_stddev))
-        return tf.reshape(tf.reduce_sum(normal.log_prob(flat), axis=-1), tf.shape(value)[:-1])
-
-    def _sample_n(self, n: Any, seed: Any = None) -> tf.Tensor:
-        shape = tf.stack([n, self._batch_shape_tensor()[0], self._network.latent_dim])
-        seed = tfp.random.sanitize_seed(seed)
-        return self.draw(tf.random.stateless_normal(shape, seed, dtype=self.dtype)).latents
-
-    @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
-        return {}
-
-    def _batch_shape(self) -> tf.TensorShape:
-        return self._features[0].shape[:1]
-
-    def _batch_shape_tensor(self, **parameters: Any) -> tf.Tensor:
-        return tf.shape(self._features[0])[:1]
-
-    def _event_shape(self) -> tf.TensorShape:
-        return tf.TensorShape([self._network.latent_dim])
-
-    def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.constant([self._network.latent_dim])
+    def stddev(self) -> tf.Tensor:
+        """The standard deviation of each level given those above at their means, `[B, D]`."""
+        return tf.exp(self._follow(lambda index, mean, log_stddev: mean).log_stddev)
 
 
 draw.register(TopDownPosterior, TopDownPosterior.draw)

@@ -188,23 +188,6 @@ class LogisticMixture(tfd.Distribution):
             means.append(1 - (upper - lower))
         return tf.stack([tf.reduce_sum(weights * mean, axis=-1) for mean in means], axis=-1)
 
-    def _sample_n(self, n: int, seed: Any = None) -> tf.Tensor:
-        first, *seeds = tfp.random.split_seed(seed, n=self.channels + 1, salt="logistic_mixture")
-        components = tfd.OneHotCategorical(logits=self.logits, dtype=self.dtype)
-        component = components.sample(n, seed=first)
-        samples: list[tf.Tensor] = []
-        for locations, scales in self._logistics(samples):
-            location, scale = (
-                tf.reduce_sum(component * values, axis=-1, keepdims=True)
-                for values in (locations, scales)
-            )
-            standard = tfd.Logistic(tf.zeros_like(location), 1.0)
-            noise = standard.sample(seed=seeds[len(samples)])
-            bins = tf.round((location + scale * noise + 1) / (2 * self._half_bin))
-            bins = tf.clip_by_value(bins, 0, self.levels - 1)
-            samples.append(2 * self._half_bin * bins - 1)
-        return tf.concat(samples, axis=-1)
-
     def _logistics(self, values: Sequence[tf.Tensor]) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """Mean and scale of the components of each channel, `[..., H, W, K]`.
 

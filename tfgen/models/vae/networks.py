@@ -16,13 +16,17 @@ from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.hierarchy import LEVELS_PER_BLOCK, Level, TopDown, TopLevel
 from tfgen.models.vae.likelihoods import outputs_shape
-from tfgen.nn.blocks import dense_network, make_activation, make_input, make_layer, seed_of_layer
+from tfgen.nn.blocks import (
+    cropping,
+    dense_network,
+    make_activation,
+    make_input,
+    make_layer,
+    seed_of_layer,
+)
 from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import GatedResidual, Upsampling
-from tfgen.settings.model import halved, halvings
-
-# Channels double with each halving, up to this multiple of those at half the side.
-_MOST_CHANNELS = 8
+from tfgen.settings.model import channels_at, halved
 
 
 def check_own_networks(
@@ -54,19 +58,21 @@ def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Model:
         model, the last axis of its inputs is longer by `num_classes`, and a dense network takes
         flat inputs.
     """
-    common = {"activation": config.activation, "dtype": dtype, "seed": 2 * seed, "name": "encoder"}
-    outputs = 2 * config.latent_dim
-    *sides, depth = config.image_shape
-    shape = (*sides, depth + config.num_classes)
     if config.architecture == "hierarchical":
-        return bottom_up(config, shape, seed=2 * seed, dtype=dtype, name="encoder")
+        return bottom_up(config, 2 * seed, dtype)
     if config.architecture == "convolutional":
-        return convolutional_encoder(
-            shape, _widths(config), config.blocks, config.hidden, outputs, **common
-        )
+        return convolutional_encoder(config, 2 * seed, dtype)
     flat = (math.prod(config.image_shape) + config.num_classes,)
-    inputs = flat if config.num_classes else config.image_shape
-    return dense_network(inputs, config.hidden, (outputs,), layer=Dense, **common)
+    return dense_network(
+        flat if config.num_classes else config.image_shape,
+        config.hidden,
+        (2 * config.latent_dim,),
+        layer=Dense,
+        activation=config.activation,
+        seed=2 * seed,
+        dtype=dtype,
+        name="encoder",
+    )
 
 
 def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Layer:
@@ -82,124 +88,91 @@ def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Layer:
         likelihood's parameters.
     """
     if config.architecture == "hierarchical":
-        return top_down(config, seed=2 * seed + 1, dtype=dtype, name="decoder")
-    common = {
-        "activation": config.activation,
-        "dtype": dtype,
-        "seed": 2 * seed + 1,
-        "name": "decoder",
-    }
-    inputs, hidden, shape = (
-        config.latent_dim + config.num_classes,
+        return top_down(config, 2 * seed + 1, dtype)
+    if config.architecture == "convolutional":
+        return convolutional_decoder(config, 2 * seed + 1, dtype)
+    return dense_network(
+        (config.latent_dim + config.num_classes,),
         config.hidden[::-1],
         outputs_shape(config),
+        layer=Dense,
+        activation=config.activation,
+        seed=2 * seed + 1,
+        dtype=dtype,
+        name="decoder",
     )
-    if config.architecture == "convolutional":
-        return convolutional_decoder(
-            inputs, _widths(config), config.blocks, hidden, shape, **common
-        )
-    return dense_network((inputs,), hidden, shape, layer=Dense, **common)
 
 
 def _widths(config: VAEConfig) -> list[int]:
     """Channels at half the side, at a quarter, and so on."""
-    times = config.halvings or halvings(config.image_shape)
-    return [config.channels * min(2**index, _MOST_CHANNELS) for index in range(times)]
+    return channels_at(config.image_shape, config.channels, config.halvings)
 
 
-def convolutional_encoder(
-    input_shape: Sequence[int],
-    channels: Sequence[int],
-    blocks: int,
-    hidden: Sequence[int],
-    outputs: int,
-    *,
-    activation: str,
-    seed: int,
-    dtype: Any,
-    name: str,
-) -> keras.Sequential:
-    """A convolutional network from images to a vector.
+def _encoded_shape(config: VAEConfig) -> tuple[int, ...]:
+    """Height, width and channels of an encoder's inputs, with the labels."""
+    *sides, depth = config.image_shape
+    return (*sides, depth + config.num_classes)
+
+
+def convolutional_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
+    """A convolutional network from images to a vector; odd sides are rounded up.
+
+    Convolutions have ReLU, the dense hidden layers after them the configuration's activation.
 
     Args:
-        input_shape: height, width and channels.
-        channels: channels at half the side, at a quarter, and so on; odd sides are rounded up.
-        blocks: gated residual blocks at each size.
-        hidden: widths of the dense hidden layers after the convolutions.
-        outputs: length of the vector.
-        activation: activation of the dense hidden layers; convolutions have ReLU.
+        config: the model's configuration.
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: name of the network.
 
     Returns:
-        A built network `[B, H, W, C] → [B, outputs]`.
+        A built network `[B, H, W, C (+ num_classes)] → [B, 2·latent_dim]`.
     """
     seeds = _seeds(seed)
     layers = [
-        make_input(input_shape, dtype),
-        *itertools.chain(*(_smaller(filters, blocks, seeds, dtype) for filters in channels)),
+        make_input(_encoded_shape(config), dtype),
+        *itertools.chain(
+            *(_smaller(filters, config.blocks, seeds, dtype) for filters in _widths(config))
+        ),
         keras.layers.Flatten(dtype=dtype),
-        *_dense(hidden, activation, seeds, dtype),
-        make_layer(Dense, outputs, seed=next(seeds), dtype=dtype),
+        *_dense(config.hidden, config.activation, seeds, dtype),
+        make_layer(Dense, 2 * config.latent_dim, seed=next(seeds), dtype=dtype),
     ]
-    return keras.Sequential(layers, name=name)
+    return keras.Sequential(layers, name="encoder")
 
 
-def convolutional_decoder(
-    inputs: int,
-    channels: Sequence[int],
-    blocks: int,
-    hidden: Sequence[int],
-    output_shape: Sequence[int],
-    *,
-    activation: str,
-    seed: int,
-    dtype: Any,
-    name: str,
-) -> keras.Sequential:
-    """A convolutional network from a vector to images.
+def convolutional_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
+    """A convolutional network from a vector to images, the mirror image of the encoder.
 
     Args:
-        inputs: length of the vector.
-        channels: channels at half the side, at a quarter, and so on; odd sides are rounded up.
-        blocks: gated residual blocks at each size.
-        hidden: widths of the dense hidden layers before the convolutions.
-        output_shape: height, width and channels of the outputs.
-        activation: activation of the dense hidden layers; convolutions have ReLU.
+        config: the model's configuration.
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: name of the network.
 
     Returns:
-        A built network `[B, inputs] → [B, *output_shape]`, with real outputs.
+        A built network `[B, latent_dim (+ num_classes)] → [B, *outputs_shape(config)]`.
     """
-    seeds = _seeds(seed)
+    seeds, channels, output_shape = _seeds(seed), _widths(config), outputs_shape(config)
     smallest = (*halved(output_shape, len(channels)), channels[-1])
     filters = [output_shape[-1], *channels[:-1]]
     layers = [
-        make_input((inputs,), dtype),
-        *_dense(hidden, activation, seeds, dtype),
+        make_input((config.latent_dim + config.num_classes,), dtype),
+        *_dense(config.hidden[::-1], config.activation, seeds, dtype),
         make_layer(Dense, math.prod(smallest), seed=next(seeds), dtype=dtype),
         keras.layers.Reshape(smallest, dtype=dtype),
     ]
     for times in reversed(range(len(channels))):
-        layers += _residual(blocks, seeds, dtype)
+        layers += _residual(config.blocks, seeds, dtype)
         layers += _larger(output_shape, times, filters[times], seeds, dtype)
-    return keras.Sequential(layers, name=name)
+    return keras.Sequential(layers, name="decoder")
 
 
-def bottom_up(
-    config: VAEConfig, input_shape: Sequence[int], *, seed: int, dtype: Any, name: str
-) -> keras.Model:
+def bottom_up(config: VAEConfig, seed: int, dtype: Any) -> keras.Model:
     """The encoder of a hierarchical VAE: features at the smallest size, after each of its blocks.
 
     Args:
         config: the model's configuration.
-        input_shape: height, width and channels.
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
-        name: name of the network.
 
     Returns:
         A built network `[B, H, W, C] → [B, h, w, width]` for each block; two levels of latents
@@ -207,7 +180,7 @@ def bottom_up(
     """
     seeds, scale = _seeds(seed), 1 / math.sqrt(config.levels)
     *larger, smallest = _widths(config)
-    inputs = maps = make_input(input_shape, dtype)
+    inputs = maps = make_input(_encoded_shape(config), dtype)
     layers = [_smaller(filters, config.blocks, seeds, dtype, scale) for filters in larger]
     for layer in (*itertools.chain(*layers), _halving(smallest, seeds, dtype)):
         maps = layer(maps)
@@ -215,17 +188,16 @@ def bottom_up(
     for _ in range(-(-config.levels // LEVELS_PER_BLOCK)):
         maps = GatedResidual(next(seeds), scale, dtype=dtype)(maps)
         features.append(maps)
-    return keras.Model(inputs, features, name=name)
+    return keras.Model(inputs, features, name="encoder")
 
 
-def top_down(config: VAEConfig, *, seed: int, dtype: Any, name: str) -> TopDown:
+def top_down(config: VAEConfig, seed: int, dtype: Any) -> TopDown:
     """The decoder of a hierarchical VAE: its levels, and blocks at the sizes above the smallest.
 
     Args:
         config: the model's configuration.
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers but the last one, which has at least float32.
-        name: name of the network.
     """
     seeds, scale = _seeds(seed), 1 / math.sqrt(config.levels)
     output_shape, widths = outputs_shape(config), _widths(config)
@@ -240,7 +212,7 @@ def top_down(config: VAEConfig, *, seed: int, dtype: Any, name: str) -> TopDown:
         filters = widths[times - 1] if times else output_shape[-1]
         precise = dtype if times else keras.dtype_policies.get(dtype).variable_dtype
         tail += _larger(output_shape, times, filters, seeds, precise)
-    return TopDown(top, levels, tail, config.num_classes, dtype=dtype, name=name)
+    return TopDown(top, levels, tail, config.num_classes, dtype=dtype, name="decoder")
 
 
 def _seeds(seed: int) -> Iterator[int]:
@@ -273,12 +245,8 @@ def _larger(
     output_shape: Sequence[int], times: int, filters: int, seeds: Iterator[int], dtype: Any
 ) -> list[keras.Layer]:
     """Twice the sides, and their surplus cut off: the sides after `times` halvings."""
-    layers = [make_layer(Upsampling, filters, seed=next(seeds), dtype=dtype)]
-    sides, before = (halved(output_shape, count) for count in (times, times + 1))
-    surplus = [(0, 2 * half - side) for side, half in zip(sides, before, strict=True)]
-    if any(odd for _, odd in surplus):
-        layers.append(keras.layers.Cropping2D(surplus, dtype=dtype))
-    return layers
+    larger = make_layer(Upsampling, filters, seed=next(seeds), dtype=dtype)
+    return [larger, *cropping(output_shape, times, dtype)]
 
 
 def _dense(

@@ -1,0 +1,102 @@
+"""All private methods of Keras that tfgen overrides, each with its reason."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfgen.nn import replicas
+
+
+class Model(keras.Model):
+    """Keras's model; checks each batch outside of XLA, and builds nothing in `fit`."""
+
+    def batch_checks(self, data: Any) -> list[tf.Operation]:
+        """The operations that fail if something is wrong with a batch; by default none."""
+        return []
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Does nothing: the constructor and `compile` build everything.
+
+        Keras would average a batch over the workers to learn its shape, which fails for `uint8`.
+        """
+
+    def _autoconvert_optionals(self, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Checks a batch before the step of training, evaluation or prediction that gets it.
+
+        XLA drops the assertions of a step that it compiles. This is the only method that wraps a
+        step from outside.
+        """
+
+        def checked(data: Any) -> Any:
+            with tf.control_dependencies(self.batch_checks(data)):
+                return step(data)
+
+        return super()._autoconvert_optionals(checked)
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's layer; `synchronized=True` takes the moments of exactly the images of all replicas.
+
+    Ioffe & Szegedy 2015, "Batch normalization". Over several replicas, Keras's layer also counts
+    the image that a replica computes in place of none, and its variance E[x²] − E[x]² loses digits.
+    """
+
+    def _moments(self, inputs: tf.Tensor, mask: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        if not self.synchronized or mask is not None or replicas.context() is None:
+            moments: tuple[tf.Tensor, tf.Tensor] = super()._moments(inputs, mask)
+            return moments
+        present, axes = replicas.are_present(), self._reduction_axes
+        weight = 1 if present is None else tf.cast(present, inputs.dtype)
+
+        def total(values: tf.Tensor) -> tf.Tensor:
+            return replicas.total(weight * tf.reduce_sum(values, axes, keepdims=True))
+
+        count = total(tf.ones_like(inputs))
+        mean = total(inputs) / count
+        variance = total((inputs - mean) ** 2) / count
+        return tf.squeeze(mean, axes), tf.squeeze(variance, axes)
+
+
+def apply_sums(
+    optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any], after: tf.Tensor
+) -> None:
+    """A step of an optimizer by gradients that are already summed over the replicas.
+
+    Keras's optimizer clips the gradients of each replica before it sums them. A loss-scale
+    optimizer looks at those of the first replica alone, to see whether they are finite.
+
+    Args:
+        optimizer: an optimizer of Keras.
+        gradients: results of `replicas.total`, one for each variable.
+        variables: the variables that the optimizer moves.
+        after: the step waits for this tensor.
+    """
+
+    def apply(gradients: Sequence[Any], after: tf.Tensor) -> None:
+        with tf.control_dependencies([after]):
+            optimizer.apply(gradients, variables)
+
+    replica = replicas.context()
+    if replica is None:
+        apply(gradients, after)
+        return
+
+    def together(strategy: Any, gradients: Any, after: Any) -> None:
+        with _no_further_sum(getattr(optimizer, "inner_optimizer", optimizer)):
+            replicas.on_each(strategy, apply, gradients, after)
+
+    replica.merge_call(together, args=(list(gradients), after))
+
+
+@contextlib.contextmanager
+def _no_further_sum(optimizer: Any) -> Iterator[None]:
+    """A context in which the optimizer takes gradients for those of all replicas."""
+    optimizer._all_reduce_sum_gradients = list
+    try:
+        yield
+    finally:
+        del optimizer._all_reduce_sum_gradients
