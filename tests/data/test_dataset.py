@@ -7,7 +7,6 @@ import pytest
 
 from tfgen.data.dataset import Dataset, Split, count_classes, fingerprint
 from tfgen.data.mapped import JoinedRows, blocks
-from tfgen.data.outline import Outline
 from tfgen.evaluation.coverage import nearest
 
 pytestmark = pytest.mark.quick
@@ -41,8 +40,7 @@ def test_the_images_to_train_on_are_the_first_or_all_but_the_test_images(
     np.testing.assert_array_equal(whole.images, IMAGES[expected])
     assert (whole.labels is None) == (labels is None)
     assert labels is None or whole.labels.tolist() == expected  # type: ignore[union-attr]
-    for described in (dataset, Outline.of(dataset)):
-        assert [described.count_training(name) for name in ("train", "all")] == [3, 5]
+    assert [dataset.count_training(name) for name in ("train", "all")] == [3, 5]
 
 
 @pytest.mark.parametrize("is_mapped", [False, True])
