@@ -124,7 +124,7 @@ def save_step(
         arrays: values by the names of `collect_variables`.
         state: further values, for `json.dump`.
         previous: the older checkpoint to keep: the one that this process wrote or restored last.
-            None keeps the newest sound one.
+            None keeps the newest one.
 
     Returns:
         The checkpoint's folder.
@@ -134,8 +134,8 @@ def save_step(
     """
     path = _save(folder, f"step-{step:09d}", arrays, state)
     older = [checkpoint for checkpoint in step_folders(folder) if checkpoint != path]
-    if previous is None or previous == path:
-        previous = next(filter(_is_sound, older), None)
+    if previous not in older:
+        previous = next(iter(older), None)
     for checkpoint in older:
         if checkpoint != previous:
             shutil.rmtree(checkpoint, ignore_errors=True)
@@ -283,11 +283,3 @@ def _read_state(path: Path) -> dict[str, Any]:
         if isinstance(state, dict):
             return state
     return {}
-
-
-def _is_sound(path: Path) -> bool:
-    try:
-        read(path)
-    except WorkError:
-        return False
-    return True
