@@ -215,24 +215,28 @@ def _convert(name: str, annotation: Any, value: Any) -> Any:
 
 def _check(field: dataclasses.Field, annotation: Any, value: Any) -> None:
     """Refuses a value of the wrong type, out of its range, or none of its choices."""
-    text = f"{field.name} = {value!r}"
     kind, is_sequence = entry_type(annotation)
-    entries = value if is_sequence else (value,)
-    if choices := choices_of(field, annotation):
-        for entry in entries:
+    choices = choices_of(field, annotation)
+    minimum, maximum, above = (field.metadata.get(key) for key in ("minimum", "maximum", "above"))
+    if maximum is None and kind is int:
+        maximum = _MAX_INT
+    for entry in value if is_sequence else (value,):
+        # A long sequence would hide the entry that is wrong.
+        text = f"{field.name} has the entry {entry!r}, which" if is_sequence else ""
+        text = text or f"{field.name} = {entry!r}"
+        if choices:
             if entry not in choices:
-                advice = hint(str(entry), choices)
-                raise UsageError(f"unknown {field.name} = {entry!r}{advice}")
-        return
-    for entry in entries:
-        if is_sequence:
-            # A long sequence would hide the entry that is wrong.
-            text = f"{field.name} has the entry {entry!r}, which"
-        if not _is_of(entry, kind):
+                raise UsageError(f"unknown {field.name} = {entry!r}{hint(str(entry), choices)}")
+        elif not _is_of(entry, kind):
             raise UsageError(f"{text} is not {_TYPE_NAMES[kind]}")
-        if kind is float and not math.isfinite(entry):
-            raise UsageError(f"{text} is not {'finite' if math.isinf(entry) else 'a number'}")
-        _check_range(field, entry, text)
+        elif kind is float and not math.isfinite(entry):
+            raise UsageError(f"{text} is not finite")
+        elif minimum is not None and entry < minimum:
+            raise UsageError(f"{text} is too small; the least is {minimum}")
+        elif maximum is not None and entry > maximum:
+            raise UsageError(f"{text} is too large; the most is {maximum}")
+        elif above is not None and entry <= above:
+            raise UsageError(f"{text} is too small; it must be more than {above}")
 
 
 def _is_of(entry: Any, kind: Any) -> bool:
@@ -240,15 +244,3 @@ def _is_of(entry: Any, kind: Any) -> bool:
         # A bool is an int to Python, but no number of epochs.
         return isinstance(entry, int | kind) and not isinstance(entry, bool)
     return kind not in _TYPE_NAMES or isinstance(entry, kind)
-
-
-def _check_range(field: dataclasses.Field, entry: Any, text: str) -> None:
-    minimum, maximum, above = (field.metadata.get(key) for key in ("minimum", "maximum", "above"))
-    if maximum is None and isinstance(entry, int):
-        maximum = _MAX_INT
-    if minimum is not None and entry < minimum:
-        raise UsageError(f"{text} is too small; the least is {minimum}")
-    if maximum is not None and entry > maximum:
-        raise UsageError(f"{text} is too large; the most is {maximum}")
-    if above is not None and entry <= above:
-        raise UsageError(f"{text} is too small; it must be more than {above}")

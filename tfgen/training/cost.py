@@ -28,7 +28,7 @@ from tfgen.training.plan import count_parameters, epochs_note, train_on_note, wi
 _BASE = 800 * 10**6
 # The tensors of a training step in proportion to those of a forward pass, and the bytes that an
 # operation of the forward pass takes in the graphs of a run and in the published ones.
-_STEP_FACTOR, _OPERATION, _PUBLISHED_OPERATION = 2.0, 100_000, 1_000
+_STEP_FACTOR, _OPERATION, _PUBLISHED_OPERATION = 0.6, 120_000, 1_000
 # Operations of a forward pass that fill no buffer of their own.
 _WITHOUT_BUFFER = {"Fill", "Const", "Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims"}
 # A training checks its memory at the start only if the pixels of a batch, as float32, are more than
@@ -46,9 +46,8 @@ def describe(config: RunConfig, saved_models: Path | None = None) -> str:
     Raises:
         UsageError: the request is wrong.
     """
-    requested = config
     data = blank_dataset(config.options.dataset, config.options.data_dir)
-    config = with_data(requested, data)
+    requested, config = config, with_data(config, data)
     options, images = config.options, data.count_training(config.options.train_on)
     steps = steps_per_epoch(images, options.batch_size)
     model, memory, disk = estimate(config, data)
@@ -77,8 +76,8 @@ def check(config: RunConfig, data: Dataset) -> list[str]:
         config: the configuration of the run, with what the data decides.
         data: the data set.
     """
-    pixels = 4 * config.options.batch_size * math.prod(data.image_shape)
-    if pixels < _CHECKED_PART * machine.memory_bytes():
+    batch = config.options.batch_size * math.prod(data.image_shape)
+    if 4 * batch < _CHECKED_PART * machine.memory_bytes():
         return []
     _, memory, disk = estimate(config, data)
     return _warnings(config, memory, disk | {"cache of the data set": 0})  # it is there by now
@@ -119,9 +118,8 @@ def estimate(config: RunConfig, data: Dataset) -> tuple[ImageModel, dict[str, in
     trained = sum(map(_bytes, model.trainable_variables))
     state = saved + 2 * trained  # with the two moments of Adam
     best = saved if model.monitor and options.is_validated else 0
-    kept = saved * (epochs // options.keep_every) if options.keep_every else 0
-    image = math.prod(data.image_shape)
-    pixels = image * sum(map(len, (data.train, data.validation, data.test)))
+    by_epoch = saved * (epochs // options.keep_every) if options.keep_every else 0
+    pixels = math.prod(data.image_shape) * sum(map(len, (data.train, data.validation, data.test)))
     is_mapped = pixels > cache.MAX_IN_MEMORY
     memory = {
         "TensorFlow": _BASE,
@@ -132,7 +130,7 @@ def estimate(config: RunConfig, data: Dataset) -> tuple[ImageModel, dict[str, in
     }
     disk = {
         # Two are kept while the next one is written.
-        "checkpoints": min(epochs, 3) * state + min(epochs, 2) * best + kept,
+        "checkpoints": min(epochs, 3) * state + min(epochs, 2) * best + by_epoch,
         "cache of the data set": pixels * is_mapped,
         "published model": trained + _PUBLISHED_OPERATION * operations,
     }
@@ -151,12 +149,14 @@ def _forward_pass(config: RunConfig) -> tuple[ImageModel, int, int]:
         variables = [*model.variables, *model.metrics_variables]
 
         def forward(data: Any) -> Any:
-            with keras.StatelessScope([(v, tf.zeros(v.shape, v.dtype)) for v in variables]):
+            values = [
+                (variable, tf.zeros(variable.shape, variable.dtype)) for variable in variables
+            ]
+            with keras.StatelessScope(values, initialize_variables=False):
                 return model.test_step(data)
 
-        batch = config.options.batch_size
-        images = tf.TensorSpec((batch, *config.model.image_shape), tf.uint8)
-        data = (images, tf.TensorSpec((batch,), tf.int64)) if model.num_classes else images
+        images = tf.TensorSpec((config.options.batch_size, *config.model.image_shape), tf.uint8)
+        data = (images, tf.TensorSpec(images.shape[:1], tf.int64)) if model.num_classes else images
         graph = tf.function(forward, autograph=False).get_concrete_function(data).graph
     except Exception:  # of a family of another package, or its refusal, which comes again
         return registry.build_model(config), 0, 0
