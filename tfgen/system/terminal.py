@@ -19,7 +19,7 @@ from rich.table import Column
 def make_bar(console: Console) -> Progress:
     """A bar with the share done, the time taken and the time left; disabled without a terminal."""
     return Progress(
-        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("elapsed"),
