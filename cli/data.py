@@ -1,10 +1,12 @@
 """`tfgen-data`: prepares a TFDS directory from local files."""
 
 import argparse
+import contextlib
 import functools
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -150,22 +152,18 @@ def _write_images(
     flags: argparse.Namespace, options: DataOptions, facts: Mapping[str, Any]
 ) -> tuple[Path, str]:
     """Writes the data set of a folder of images; returns its folder and what it holds."""
-    from rich.console import Console
-
     from tfgen.data.importers.images import import_images
     from tfgen.data.pictures import Fitting
     from tfgen.data.writing import png_encoder, write_batches
-    from tfgen.system.terminal import progress
 
-    show_progress = functools.partial(progress, Console(stderr=True))
     size = None if options.size is None else _parse_size(options.size)
     fitting = Fitting(size, options.fit, options.background, options.channels)
     with status("listing files"):
-        images = import_images(flags.source, fitting, show_progress)
+        images = import_images(flags.source, fitting, _show_progress)
     encode = png_encoder()
     total = sum(len(files.paths) for files in images.splits.values())
     try:
-        with show_progress("importing images", total) as advance:
+        with _show_progress("importing images", total) as advance:
             folder = write_batches(
                 flags.name,
                 {name: images.read(name, encode, advance) for name in images.splits},
@@ -223,6 +221,21 @@ def _parse_size(text: str) -> "Size":
             "and height, such as 64x48"
         )
     return int(match[2] or match[1]), int(match[1])
+
+
+@contextlib.contextmanager
+def _show_progress(title: str, count: int) -> Iterator[Callable[[int], None]]:
+    """A context with a bar, if there is a terminal; gives what to call with the files just done."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda files: None
+        return
+    from rich.console import Console
+
+    from tfgen.system.terminal import make_bar
+
+    with make_bar(Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=count)
+        yield lambda files: bar.advance(task, files)
 
 
 def _describe(name: str, options: DataOptions) -> str | None:

@@ -56,7 +56,7 @@ def test_a_request_in_flight_is_answered_before_the_end(tmp_path: Path) -> None:
     ("flags", "status", "message"),
     [
         (["--port", "70000"], 2, "port = 70000 is too large"),
-        (["--port", "x"], 2, "invalid int value: 'x'"),
+        (["--port", "x"], 2, "'x' is not an integer"),
         (["--host", "no-such-host.invalid"], 2, "--host 'no-such-host.invalid' is unknown"),
         (["--host", "my..host"], 2, "--host 'my..host' is unknown (not a valid host name)"),
         (["--host", ""], 2, "--host '' is empty"),
