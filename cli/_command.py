@@ -30,7 +30,11 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
         interrupted.
     """
     try:
-        status = _run(body, list(sys.argv[1:] if argv is None else argv))
+        try:
+            body(list(sys.argv[1:] if argv is None else argv))
+            status = 0
+        except SystemExit as request:  # how argparse ends `--help`
+            status = request.code if isinstance(request.code, int) else 0
         if sys.stdout is not None:  # None: the caller has closed it
             # Not only when Python ends: that would print a traceback about a full disk.
             sys.stdout.flush()
@@ -60,14 +64,6 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
         return _report(
             prog, f"{type(error).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1
         )
-
-
-def _run(body: Callable[[list[str]], None], argv: list[str]) -> int:
-    try:
-        body(argv)
-        return 0
-    except SystemExit as request:  # how argparse ends `--help`
-        return request.code if isinstance(request.code, int) else 0
 
 
 def _discard_output() -> None:

@@ -78,39 +78,12 @@ class HelpFormatter(argparse.HelpFormatter):
     def _split_lines(self, text: str, width: int) -> list[str]:
         return _wrap(text, width)
 
-    def _format_action_invocation(self, action: argparse.Action) -> str:
-        if isinstance(action, _Switch):
-            return ", ".join(action.shown_strings)
-        return super()._format_action_invocation(action)
-
-
-class _Switch(argparse.Action):
-    """`--x` and `--no-x` of a bool; help shows `--no-x` only if the default is True."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, default: Any, help: str):
-        flag = option_strings[0]
-        self._off = flag.replace("--", "--no-", 1)
-        self.shown_strings = [flag]
-        if default is True:
-            self.shown_strings.append(self._off)
-            help += f" (turn off with {self._off})"
-        super().__init__([flag, self._off], dest, nargs=0, default=default, help=help)
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        setattr(namespace, self.dest, option_string != self._off)
-
 
 class _ListAction(argparse.Action):
     """Several values, separated by commas or spaces, or `none`: `--hidden 512 256`.
 
     Args:
-        convert: a function from text to a value, which raises `argparse.ArgumentTypeError`.
+        convert: a function from text to a value, which raises `ValueError`.
         kwargs: further arguments of `argparse.Action`.
     """
 
@@ -131,8 +104,8 @@ class _ListAction(argparse.Action):
         try:
             converted = [] if words == ["none"] else map(self._convert, words)
             setattr(namespace, self.dest, tuple(converted))
-        except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentError(self, str(error)) from None
+        except ValueError:
+            raise argparse.ArgumentError(self, f"invalid value: {' '.join(words)}") from None
 
 
 class Parser(argparse.ArgumentParser):
@@ -202,11 +175,6 @@ class Parser(argparse.ArgumentParser):
         self.check_flags(unknown)
         if unknown:
             raise UsageError(f"unexpected argument {unknown[0]!r}; see {self.help_command}")
-        for action in self._actions:
-            value = getattr(namespace, action.dest, None)
-            # Such as an unset variable in a shell script.
-            if not action.option_strings and "" in (value if isinstance(value, list) else [value]):
-                self.error(f"the argument {action.metavar or action.dest} is empty")
         return namespace
 
     def check_flags(self, words: Iterable[str]) -> None:
@@ -260,8 +228,11 @@ def _add_flag(
     flag = "--" + field.name.replace("_", "-")
     plain, _ = plain_type(annotation)
     if plain is bool:
-        text = text.replace("%", "%%")
-        parser.add_argument(flag, dest=field.name, action=_Switch, default=default, help=text)
+        off = flag.replace("--", "--no-", 1)
+        text = text.replace("%", "%%") + (f" (turn off with {off})" if default is True else "")
+        common: dict[str, Any] = {"dest": field.name, "default": default}
+        parser.add_argument(flag, action="store_true", help=text, **common)
+        parser.add_argument(off, action="store_false", help=argparse.SUPPRESS, **common)
         return
     kind, is_sequence = entry_type(plain)
     choices = choices_of(field, plain)
@@ -271,12 +242,9 @@ def _add_flag(
     # argparse would read `%` as a format.
     text = text.replace("%", "%%")
     arguments: dict[str, Any] = {"dest": field.name, "default": default, "help": text}
-    if choices:
-        convert: Callable[[str], Any] = str
-        arguments["metavar"] = "{" + ",".join(choices) + "}"
-    else:
-        convert = _converter(kind)
-        arguments["metavar"] = {int: "N", float: "X", Path: "PATH"}.get(kind, field.name.upper())
+    convert: Any = str if choices else read_path if kind is Path else kind
+    metavar = {int: "N", float: "X", Path: "PATH"}.get(kind, field.name.upper())
+    arguments["metavar"] = "{" + ",".join(choices) + "}" if choices else metavar
     if (bare := field.metadata.get("bare")) is not None:
         arguments |= {"nargs": "?", "const": bare}
     parsing = {"action": _ListAction, "convert": convert} if is_sequence else {"type": convert}
@@ -285,21 +253,6 @@ def _add_flag(
 
 def _format_default(default: Any) -> str:
     return " ".join(map(str, default)) or "none" if isinstance(default, tuple) else str(default)
-
-
-def _converter(kind: type) -> Any:
-    """A function from text to `kind` whose error says what was expected."""
-    if kind is Path:
-        return read_path
-    expected = {int: "an integer", float: "a number"}.get(kind, kind.__name__)
-
-    def convert(text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from None
-
-    return convert
 
 
 def read_path(text: str) -> Path:

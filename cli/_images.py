@@ -11,7 +11,7 @@ from tfgen.errors import UsageError, size_text
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import image_labels
 from tfgen.settings.fields import Config, option
-from tfgen.system.terminal import count_noun, make_bar, on_screen
+from tfgen.system.terminal import count_noun, progress
 
 from ._flags import Parser, read_path
 from ._samplers import NAME_HELP, NAME_METAVAR, read_label
@@ -129,10 +129,9 @@ def read_images(
         raise UsageError(f"{sampler.title} takes {size_text(shape)}; pictures have 1 or 3 channels")
     height, width, channels = shape
     fitting = Fitting((height, width), options.fit, options.background, channels)
-    bar = make_bar(Console(stderr=True))
-    task = bar.add_task("reading images", total=sum(len(source.files) for source in sources))
-    with on_screen(bar):
-        return read_images(sources, fitting, lambda count: bar.advance(task, count))
+    total = sum(len(source.files) for source in sources)
+    with progress(Console(stderr=True), "reading images", total) as advance:
+        return read_images(sources, fitting, advance)
 
 
 def image_shape(sampler: SignatureSampler, signature: str) -> tuple[int, ...]:

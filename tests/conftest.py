@@ -18,6 +18,7 @@ import pytest
 from tensorflow.python.framework import ops
 
 from tests import commands
+from tfgen.data import Dataset, Split
 
 SIDE = 6
 
@@ -49,6 +50,14 @@ def make_images(n: int, side: int = SIDE, channels: int = 1) -> np.ndarray:
         else:
             image[:, row] = grey
     return images
+
+
+def blank_dataset(
+    name: str, shape: tuple[int, ...], num_classes: int | None, *sizes: int
+) -> Dataset:
+    """A data set of blank images, which take no memory; `sizes` of train, validation and test."""
+    splits = [Split(np.broadcast_to(np.uint8(0), (size, *shape))) for size in sizes]
+    return Dataset(name, "1.0.0", *splits, num_classes=num_classes, fingerprint="")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -85,7 +94,6 @@ CLASS_NAMES = ["ant", "bee", "café"]
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared data set `tiny`: 400 training and 40 test images of 6 × 6, with labels."""
-    from tfgen.data import Split
     from tfgen.data.writing import write_prepared
 
     folder = tmp_path_factory.mktemp("data")

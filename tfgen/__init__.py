@@ -7,7 +7,7 @@ TensorFlow.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tfgen.system.imports import after_import
+from tfgen.system.quiet import after_import
 
 __version__ = "0.1.0"
 

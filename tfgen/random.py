@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfgen.system.lazy import LazyModule
+from tfgen.system.quiet import LazyModule
 
 if TYPE_CHECKING:
     import tensorflow as tf

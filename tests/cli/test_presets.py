@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests import commands
-from tests.conftest import Trained
+from tests.conftest import Trained, blank_dataset
 from tfgen import registry
-from tfgen.data.outline import Outline
+from tfgen.data import Dataset
 from tfgen.publishing.listing import changed_settings
 from tfgen.settings.training import RunConfig
 from tfgen.training.folder import run_name, saved_config
@@ -53,7 +53,7 @@ def test_any_images_but_mnist_get_the_preset_for_images(name: str) -> None:
 def test_a_preset_for_a_data_set_and_the_data_set_imply_each_other() -> None:
     from tfgen.training.plan import with_data
 
-    stacked = Outline("stacked_mnist", (28, 28, 3), 1000, 128_000, 10_000, 10_000)
+    stacked = blank_dataset("stacked_mnist", (28, 28, 3), 1000, 128_000, 10_000, 10_000)
     for argv in (("--preset", "stacked"), ("--dataset", "stacked_mnist")):
         asked = config("gan", *argv)
         assert (asked.options.preset, asked.options.dataset) == ("stacked", "stacked_mnist")
@@ -70,7 +70,7 @@ def test_a_preset_for_a_data_set_and_the_data_set_imply_each_other() -> None:
 def test_all_images_are_trained_on_for_as_many_steps() -> None:
     from tfgen.training.plan import epochs_note, train_on_note, with_data
 
-    mnist = Outline("mnist", (28, 28, 1), 10, 50_000, 10_000, 10_000)
+    mnist = blank_dataset("mnist", (28, 28, 1), 10, 50_000, 10_000, 10_000)
     asked = config("vae", "--train-on", "all")
     decided = with_data(asked, mnist)
     # 40 epochs of 390 steps are 15 600 steps, and 33 of 468 are 15 444.
@@ -132,8 +132,8 @@ def test_help_shows_the_defaults_of_the_preset_for_the_data_set(
     assert "any other data set with the preset images" in " ".join(text.split())
 
 
-def data(train_images: int) -> Outline:
-    return Outline("photos", (28, 28, 1), 10, train_images, 10, 10)
+def data(train_images: int) -> Dataset:
+    return blank_dataset("photos", (28, 28, 1), 10, train_images, 10, 10)
 
 
 # 8 epochs of 390 steps and a warm-up of 195 steps.

@@ -76,9 +76,3 @@ def test_ctrl_c_at_the_start_leaves_one_line(tmp_path: Path) -> None:
     assert status == 130
     assert visible(written) == ["tfgen-sample: interrupted"]
     assert not list(tmp_path.iterdir())
-
-
-def test_what_is_no_terminal_gets_no_announcement(tmp_path: Path) -> None:
-    done = commands.process("sample", ["vae", "--n", "1"], tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 2

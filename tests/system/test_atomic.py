@@ -1,9 +1,8 @@
-"""Files and folders appear whole or not at all."""
+"""Files and folders appear whole or not at all, and a folder has one writer at a time."""
 
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tfgen.errors import UsageError
@@ -34,12 +33,6 @@ def test_a_failure_leaves_nothing_behind_but_what_was_there(tmp_path: Path) -> N
     with pytest.raises(KeyError):
         fail()
     assert [path.name for path in tmp_path.rglob("*")] == ["a"]
-
-
-def test_a_parent_that_holds_something_stays(tmp_path: Path) -> None:
-    with atomic.fresh_folder(tmp_path / "a" / "b", "writing"):
-        (tmp_path / "a" / "file").write_text("content")
-    assert {path.name for path in tmp_path.rglob("*")} == {"a", "file"}
 
 
 def test_publishing_replaces_nothing(tmp_path: Path) -> None:
@@ -81,31 +74,15 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_an_interruption_right_after_the_creation_leaves_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    created = []
+def test_a_lock_is_exclusive_and_ends_with_its_context(tmp_path: Path) -> None:
+    def lock() -> None:
+        with atomic.locked(tmp_path, "folder x", "choose another"):
+            assert (tmp_path / atomic.LOCK).exists()
 
-    def interrupted(path: Path, *args: int) -> None:
-        os.close(os_open(path, *args))
-        created.append(path)
-        raise KeyboardInterrupt
-
-    os_open = os.open
-    monkeypatch.setattr(os, "open", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        atomic.write_bytes(tmp_path / "file", b"new")
-    assert created and not list(tmp_path.iterdir())
-
-
-def test_the_error_of_a_missing_folder_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as caught:
-        atomic.write_bytes(tmp_path / "none" / "file", b"")
-    assert caught.value.filename == str(tmp_path / "none" / "file")
-
-
-def test_arrays_are_read_back(tmp_path: Path) -> None:
-    atomic.write_arrays(tmp_path / "file.npz", {"a": np.arange(3), "b": np.ones((2, 2))})
-    with np.load(tmp_path / "file.npz") as file:
-        np.testing.assert_array_equal(file["a"], np.arange(3))
-        np.testing.assert_array_equal(file["b"], np.ones((2, 2)))
+    lock()
+    with (
+        atomic.locked(tmp_path, "folder x", "choose another"),
+        pytest.raises(UsageError, match="folder x is in use"),
+    ):
+        lock()
+    lock()

@@ -51,23 +51,6 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(restored.arrays[name], array)
 
 
-def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
-    assert checkpoint.read_newest(tmp_path / "checkpoints") == (None, [])
-    assert checkpoint.read_best(tmp_path / "checkpoints") is None
-
-
-def test_the_last_two_are_kept(tmp_path: Path) -> None:
-    save(tmp_path, 1, 2, 3)
-    assert names(tmp_path) == {"step-000000002", "step-000000003"}
-
-
-def test_a_sound_checkpoint_outlives_a_damaged_one_with_a_larger_number(tmp_path: Path) -> None:
-    save(tmp_path, 10, 20)
-    damage(tmp_path / "step-000000020")
-    save(tmp_path, 11)
-    assert names(tmp_path) == {"step-000000010", "step-000000011"}
-
-
 def test_the_restored_checkpoint_outlives_the_one_that_was_passed_over(tmp_path: Path) -> None:
     save(tmp_path, 10, 20)
     # Unreadable when the run resumed, and readable again.
@@ -77,24 +60,16 @@ def test_the_restored_checkpoint_outlives_the_one_that_was_passed_over(tmp_path:
     assert names(tmp_path) == {"step-000000011", "step-000000012"}
 
 
-@pytest.mark.parametrize("clock", ["right", "set back", "standing still"])
-def test_the_newest_is_the_one_that_was_written_last(
-    clock: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_newest_is_the_one_that_was_written_last_even_if_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = {"right": iter([1, 2, 3, 4]), "set back": iter([9, 8, 7, 6])}.get(clock, iter([5] * 4))
+    times = iter([9, 8, 7])
     monkeypatch.setattr(checkpoint.time, "time_ns", lambda: next(times))
+    assert checkpoint.read_newest(tmp_path) == (None, [])
     save(tmp_path, 20, 10, 11)
     assert newest_step(tmp_path) == 11
+    # Two are kept.
     assert names(tmp_path) == {"step-000000010", "step-000000011"}
-    save(tmp_path, 5)
-    assert newest_step(tmp_path) == 5
-
-
-def test_a_copy_is_in_the_same_order(tmp_path: Path) -> None:
-    save(tmp_path / "run", 20, 10)
-    shutil.copytree(tmp_path / "run", tmp_path / "copy")
-    os.utime(tmp_path / "copy" / "step-000000010", (1, 1))
-    assert newest_step(tmp_path / "copy") == 10
 
 
 def test_checkpoints_of_earlier_versions_are_ordered_by_their_time_stamps(tmp_path: Path) -> None:
@@ -116,8 +91,6 @@ def test_checkpoints_of_earlier_versions_are_ordered_by_their_time_stamps(tmp_pa
     [
         damage,
         lambda path: (path / "arrays.npz").unlink(),
-        lambda path: (path / "sha256.json").unlink(),
-        lambda path: (path / "sha256.json").write_text("[]"),
         lambda path: (path / "sha256.json").write_text("{}"),
         lambda path: (path / "state.json").write_text("{"),
     ],
@@ -155,13 +128,6 @@ def test_the_best_is_the_one_that_was_written_last(tmp_path: Path) -> None:
     best = checkpoint.read_best(tmp_path)
     assert best is not None
     assert best.state == {"epoch": 1}
-
-
-def test_the_best_and_the_steps_do_not_replace_each_other(tmp_path: Path) -> None:
-    save(tmp_path, 1)
-    checkpoint.save_best(tmp_path, 1, ARRAYS, {})
-    save(tmp_path, 2, 3)
-    assert names(tmp_path) == {"best-000001", "step-000000002", "step-000000003"}
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(

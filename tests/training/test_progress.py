@@ -42,11 +42,8 @@ def test_an_epoch_is_wrapped_on_a_terminal_and_whole_in_the_log(tmp_path: Path) 
         position = Position(0, 0, 10, seconds=3.94)
         MetricsLog(RunFolder(tmp_path), position, 40, console).on_epoch_end(0, logs)
         texts[is_terminal] = console.file.getvalue()
-    assert texts[True] == (
-        "epoch  1/40  3.9 s  loss 122.98\n"
-        "             kl 22.98  val_loss 117.44\n"
-        "             val_kl 24.47\n"
-    )
+    assert max(map(len, texts[True].splitlines())) <= 40
+    assert texts[True].split() == texts[False].split()
     assert texts[False] == (
         "epoch  1/40  3.9 s  loss 122.98  kl 22.98  val_loss 117.44  val_kl 24.47\n"
     )

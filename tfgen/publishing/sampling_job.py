@@ -30,8 +30,7 @@ from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.random import image_seeds
 from tfgen.sampling import BATCH, batches, byte_pixels, request_labels
-from tfgen.system.atomic import file_sha256, fresh_file, write_bytes
-from tfgen.system.lock import locked
+from tfgen.system.atomic import file_sha256, fresh_file, locked, write_bytes
 from tfgen.system.terminal import count_noun
 
 # While a request is not finished: the request, and a line for each shard that is whole.

@@ -26,11 +26,9 @@ _TYPE_NAMES: dict[Any, str] = {
 }
 # An error lists the known names only if they are at most this many.
 _MAX_LISTED = 8
-# Least similarity of a name that an error suggests, by `difflib`: with the same first letter, and
-# with any. At 0.6, which is the default of `difflib`, it would suggest `toto` for `photos`.
+# Least similarity of a name that an error suggests, by `difflib`. At 0.6, which is the default, it
+# would suggest `toto` for `photos`.
 _SIMILAR, _VERY_SIMILAR = 0.65, 0.8
-# Least length of an abbreviation that is understood.
-_MIN_ABBREVIATION = 3
 # The largest integer, unless a field states its own: TensorFlow's sizes are of 32 bits.
 _MAX_INT = 2**31 - 1
 
@@ -56,14 +54,8 @@ def option(
         choices: allowed values, for a field of type `str`; a `Literal` lists its own.
         bare: the value if the flag is passed without one; None: it needs a value.
     """
-    metadata = {
-        "help": help,
-        "minimum": minimum,
-        "maximum": maximum,
-        "above": above,
-        "choices": choices,
-        "bare": bare,
-    }
+    bounds = {"minimum": minimum, "maximum": maximum, "above": above}
+    metadata = {"help": help, "choices": choices, "bare": bare, **bounds}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -88,8 +80,8 @@ def hint(wrong: str, known: Iterable[str], listing: str = "") -> str:
 def nearest(wrong: str, known: Iterable[str], strict: bool = False) -> str | None:
     """The known name that was probably meant; None if none is similar enough.
 
-    Case, leading dashes, and the difference between `_` and `-` do not count. An abbreviation
-    stands for the only name that begins with it.
+    Case, leading dashes, and the difference between `_` and `-` do not count. The first letter has
+    to be the same.
 
     Args:
         wrong: the unknown name.
@@ -98,16 +90,11 @@ def nearest(wrong: str, known: Iterable[str], strict: bool = False) -> str | Non
     """
     import difflib  # not needed by --help
 
-    names = {_plain_name(name): name for name in known}
     word = _plain_name(wrong)
-    if not strict:
-        completions = [name for name in names if name.startswith(word)]
-        if len(word) >= _MIN_ABBREVIATION and len(completions) == 1:
-            return names[completions[0]]
-        alike = [name for name in names if name[:1] == word[:1]]
-        if matches := difflib.get_close_matches(word, alike, n=1, cutoff=_SIMILAR):
-            return names[matches[0]]
-    matches = difflib.get_close_matches(word, names, n=1, cutoff=_VERY_SIMILAR)
+    names = {_plain_name(name): name for name in known}
+    alike = [name for name in names if name[:1] == word[:1]]
+    cutoff = _VERY_SIMILAR if strict else _SIMILAR
+    matches = difflib.get_close_matches(word, alike, n=1, cutoff=cutoff)
     return names[matches[0]] if matches else None
 
 
@@ -228,24 +215,28 @@ def _convert(name: str, annotation: Any, value: Any) -> Any:
 
 def _check(field: dataclasses.Field, annotation: Any, value: Any) -> None:
     """Refuses a value of the wrong type, out of its range, or none of its choices."""
-    text = f"{field.name} = {value!r}"
     kind, is_sequence = entry_type(annotation)
-    entries = value if is_sequence else (value,)
-    if choices := choices_of(field, annotation):
-        for entry in entries:
+    choices = choices_of(field, annotation)
+    minimum, maximum, above = (field.metadata.get(key) for key in ("minimum", "maximum", "above"))
+    if maximum is None and kind is int:
+        maximum = _MAX_INT
+    for entry in value if is_sequence else (value,):
+        # A long sequence would hide the entry that is wrong.
+        text = f"{field.name} has the entry {entry!r}, which" if is_sequence else ""
+        text = text or f"{field.name} = {entry!r}"
+        if choices:
             if entry not in choices:
-                advice = hint(str(entry), choices)
-                raise UsageError(f"unknown {field.name} = {entry!r}{advice}")
-        return
-    for entry in entries:
-        if is_sequence:
-            # A long sequence would hide the entry that is wrong.
-            text = f"{field.name} has the entry {entry!r}, which"
-        if not _is_of(entry, kind):
+                raise UsageError(f"unknown {field.name} = {entry!r}{hint(str(entry), choices)}")
+        elif not _is_of(entry, kind):
             raise UsageError(f"{text} is not {_TYPE_NAMES[kind]}")
-        if kind is float and not math.isfinite(entry):
-            raise UsageError(f"{text} is not {'finite' if math.isinf(entry) else 'a number'}")
-        _check_range(field, entry, text)
+        elif kind is float and not math.isfinite(entry):
+            raise UsageError(f"{text} is not finite")
+        elif minimum is not None and entry < minimum:
+            raise UsageError(f"{text} is too small; the least is {minimum}")
+        elif maximum is not None and entry > maximum:
+            raise UsageError(f"{text} is too large; the most is {maximum}")
+        elif above is not None and entry <= above:
+            raise UsageError(f"{text} is too small; it must be more than {above}")
 
 
 def _is_of(entry: Any, kind: Any) -> bool:
@@ -253,15 +244,3 @@ def _is_of(entry: Any, kind: Any) -> bool:
         # A bool is an int to Python, but no number of epochs.
         return isinstance(entry, int | kind) and not isinstance(entry, bool)
     return kind not in _TYPE_NAMES or isinstance(entry, kind)
-
-
-def _check_range(field: dataclasses.Field, entry: Any, text: str) -> None:
-    minimum, maximum, above = (field.metadata.get(key) for key in ("minimum", "maximum", "above"))
-    if maximum is None and isinstance(entry, int):
-        maximum = _MAX_INT
-    if minimum is not None and entry < minimum:
-        raise UsageError(f"{text} is too small; the least is {minimum}")
-    if maximum is not None and entry > maximum:
-        raise UsageError(f"{text} is too large; the most is {maximum}")
-    if above is not None and entry <= above:
-        raise UsageError(f"{text} is too small; it must be more than {above}")

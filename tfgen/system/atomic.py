@@ -1,6 +1,7 @@
-"""Folders and files that appear whole or not at all, and hashes of files."""
+"""Folders and files that appear whole or not at all, their hashes, and locks of folders."""
 
 import contextlib
+import fcntl
 import hashlib
 import io
 import os
@@ -15,6 +16,9 @@ from tfgen.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
+
+# The file whose lock is that of its folder.
+LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -139,3 +143,34 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def locked(folder: Path, title: str, remedy: str) -> Iterator[None]:
+    """A context in which the folder belongs to this process alone.
+
+    The operating system releases the lock however the process ends. Its file stays, because a
+    process that waits to open it would otherwise lock a file that no longer has a name.
+
+    Args:
+        folder: the folder, which exists.
+        title: what errors call the folder.
+        remedy: what to do about an error, for example `choose another folder`.
+
+    Raises:
+        UsageError: another process uses the folder, or it is not writable.
+    """
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise UsageError(f"{title} is not writable ({error.strerror}); {remedy}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"{title} is in use by another process; wait for its end, or {remedy}"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

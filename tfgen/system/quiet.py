@@ -1,12 +1,14 @@
-"""Imports of TensorFlow without its start-up messages."""
+"""Imports of packages that take long: without messages, when first used, or followed by a call."""
 
 import contextlib
-import importlib
+import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -94,3 +96,64 @@ def import_quietly(*names: str) -> list[ModuleType]:
         # The first search for a GPU writes warnings on a machine without one.
         modules[0].config.list_physical_devices()
         return modules
+
+
+class LazyModule:
+    """Stands for a module and imports it when an attribute is first used.
+
+    It is for files that need TensorFlow for some of their functions only: `--help` lists the GAN's
+    losses, and a client of a server hashes seeds, without TensorFlow's start-up time.
+
+    Args:
+        name: the module's dotted name.
+    """
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self._name), attribute)
+
+
+def after_import(name: str, function: Callable[[], None]) -> None:
+    """Calls a function once a top-level module is imported; at once if it is already.
+
+    An exception of the function is dropped, because it must not stop somebody else's import.
+    """
+
+    def call() -> None:
+        with contextlib.suppress(Exception):
+            function()
+
+    if name in sys.modules:
+        call()
+    else:
+        sys.meta_path.insert(0, _Finder(name, call))
+
+
+class _Finder:
+    """Finds one module by the other finders, and adds a call to its import."""
+
+    def __init__(self, name: str, function: Callable[[], None]):
+        self.name, self.function = name, function
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The specification of the module; None for any other module."""
+        if name != self.name:
+            return None
+        sys.meta_path.remove(self)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_call(module: ModuleType) -> None:
+                execute(module)
+                self.function()
+
+            spec.loader.exec_module = execute_and_call  # type: ignore[method-assign]
+        return spec

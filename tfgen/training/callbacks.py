@@ -19,7 +19,7 @@ from tfgen.data import Split
 from tfgen.errors import InterruptedRunError, WorkError
 from tfgen.settings.model import images_at_once
 from tfgen.system import machine
-from tfgen.system.terminal import count_noun, format_value, make_bar, on_screen, print_values
+from tfgen.system.terminal import count_noun, format_value, make_bar
 from tfgen.training import checkpoint
 from tfgen.training.crew import Word
 from tfgen.training.folder import RunFolder
@@ -131,9 +131,14 @@ class MetricsLog(keras.callbacks.Callback):
             {"epoch": epoch + 1, "seconds": seconds, "peak_mib": machine.peak_mib(), **values}
         )
         words = [f"{name} {format_value(value)}" for name, value in values.items()]
-        width = len(str(self.epochs))
-        start = f"epoch {epoch + 1:{width}}/{self.epochs}"
-        print_values(self.console, [start, f"{seconds:.1f} s", *words])
+        start = f"epoch {epoch + 1:{len(str(self.epochs))}}/{self.epochs}"
+        # A terminal wraps the line between words; a log has it whole.
+        self.console.print(
+            "  ".join([start, f"{seconds:.1f} s", *words]),
+            markup=False,
+            highlight=False,
+            soft_wrap=not self.console.is_terminal,
+        )
 
 
 class SingleProcess:
@@ -363,7 +368,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_screen(self) -> contextlib.AbstractContextManager[Any]:
         """A context in which the bar is on the terminal."""
-        return on_screen(self.bar)
+        return self.bar
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Moves the bar."""

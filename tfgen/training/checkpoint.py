@@ -15,7 +15,7 @@ import json
 import shutil
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ _SAVED_AT = "saved_at"
 _GROUPS = ("weights", "metrics", "optimizers")
 
 
-def collect_variables(model: Any, groups: Iterable[str] = _GROUPS) -> dict[str, Any]:
+def collect_variables(model: Any, groups: Collection[str] = _GROUPS) -> dict[str, Any]:
     """Everything of a model that a step changes, by a stable name.
 
     Args:
@@ -43,14 +43,13 @@ def collect_variables(model: Any, groups: Iterable[str] = _GROUPS) -> dict[str, 
         groups: those of `weights`, `optimizers` and `metrics` that are needed.
     """
     members: dict[str, Iterable[Any]] = {}
-    for group in groups:
-        if group == "optimizers":
-            for name, optimizer in model.optimizers.items():
-                members[f"optimizers/{name}"] = optimizer.variables
-        else:
-            members[group] = (
-                model.saved_weights() if group == "weights" else model.metrics_variables
-            )
+    if "weights" in groups:
+        members["weights"] = model.saved_weights()
+    if "metrics" in groups:
+        members["metrics"] = model.metrics_variables
+    if "optimizers" in groups:
+        for name, optimizer in model.optimizers.items():
+            members[f"optimizers/{name}"] = optimizer.variables
     # By position: Keras's own names count the layers that the process has created.
     return {
         f"{prefix}/{i:03d}": variable
@@ -59,7 +58,7 @@ def collect_variables(model: Any, groups: Iterable[str] = _GROUPS) -> dict[str, 
     }
 
 
-def read_arrays(model: Any, groups: Iterable[str] = _GROUPS) -> dict[str, np.ndarray]:
+def read_arrays(model: Any, groups: Collection[str] = _GROUPS) -> dict[str, np.ndarray]:
     """The current values of `collect_variables`."""
     variables = collect_variables(model, groups)
     return {name: np.asarray(variable.numpy()) for name, variable in variables.items()}
@@ -125,7 +124,7 @@ def save_step(
         arrays: values by the names of `collect_variables`.
         state: further values, for `json.dump`.
         previous: the older checkpoint to keep: the one that this process wrote or restored last.
-            None keeps the newest sound one.
+            None keeps the newest one.
 
     Returns:
         The checkpoint's folder.
@@ -135,8 +134,8 @@ def save_step(
     """
     path = _save(folder, f"step-{step:09d}", arrays, state)
     older = [checkpoint for checkpoint in step_folders(folder) if checkpoint != path]
-    if previous is None or previous == path:
-        previous = next(filter(_is_sound, older), None)
+    if previous not in older:
+        previous = next(iter(older), None)
     for checkpoint in older:
         if checkpoint != previous:
             shutil.rmtree(checkpoint, ignore_errors=True)
@@ -245,8 +244,7 @@ def _save(
 ) -> Path:
     """Writes a checkpoint; replaces one of the same name."""
     # Later than all others, even if the clock was set back.
-    newest = [path for kind in (_STEPS, _BEST) for path in _newest_first(folder, kind)[:1]]
-    saved_at = max([time.time_ns(), *(_saved_at(path) + 1 for path in newest)])
+    saved_at = max([time.time_ns(), *(_saved_at(path) + 1 for path in folder.glob("*-*"))])
     with fresh_folder(folder, _TEMPORARY) as temporary:
         with (temporary / _ARRAYS).open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -285,11 +283,3 @@ def _read_state(path: Path) -> dict[str, Any]:
         if isinstance(state, dict):
             return state
     return {}
-
-
-def _is_sound(path: Path) -> bool:
-    try:
-        read(path)
-    except WorkError:
-        return False
-    return True

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from tfgen import registry
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
 from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions, read_options
-from tfgen.system.lock import LOCK, locked
+from tfgen.system.atomic import LOCK, locked, write_bytes
 
 # The options of a run lack it if the run is of a version in which all data sets had one default
 # preset. The run keeps the name that its model was published under then.
@@ -63,24 +62,21 @@ class RunFolder:
         Raises:
             UsageError: it is not empty, is a file, or cannot be created.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"run directory {self.path} is a file; choose another --run-dir")
         if self.config.exists():
             raise UsageError(
                 f"run directory {self.path} already holds a run; "
                 "pass --resume to continue it, or choose another --run-dir"
             )
-        if self.path.is_dir() and any(entry.name != LOCK for entry in self.path.iterdir()):
-            raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            is_empty = all(entry.name == LOCK for entry in self.path.iterdir())
         except OSError as error:
             raise UsageError(
-                f"run directory {self.path} cannot be created ({error.strerror}); choose another "
+                f"run directory {self.path} cannot be used ({error.strerror}); choose another "
                 "--run-dir"
             ) from error
-        if not os.access(self.path, os.W_OK):
-            raise UsageError(f"run directory {self.path} is not writable; choose another --run-dir")
+        if not is_empty:
+            raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -96,7 +92,7 @@ class RunFolder:
 
     def write_config(self, data: Mapping[str, Any]) -> None:
         """Writes `config.json`, whole or not at all."""
-        self._replace(self.config, json.dumps(data, indent=2) + "\n")
+        write_bytes(self.config, (json.dumps(data, indent=2) + "\n").encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, without a last line that a kill cut short."""
@@ -139,21 +135,12 @@ class RunFolder:
     def truncate_metrics(self, epochs: int) -> None:
         """Removes the lines after that epoch, which the run writes again."""
         rows = [row for row in self.read_metrics() if row["epoch"] <= epochs]
-        self._replace(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        write_bytes(self.metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""
         with self.metrics.open("a") as file:
             file.write(json.dumps(row) + "\n")
-
-    @staticmethod
-    def _replace(path: Path, text: str) -> None:
-        temporary = path.with_name(f".{path.name}.writing")
-        try:
-            temporary.write_text(text)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def run_name(config: RunConfig) -> str:
@@ -281,19 +268,11 @@ def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
         for field in dataclasses.fields(before):
             old, new = getattr(before, field.name), getattr(after, field.name)
             if field.name not in RESUMABLE and old != new:
+                entries = (value if isinstance(value, tuple) else (value,) for value in (old, new))
+                flags = [
+                    f"--{field.name.replace('_', '-')} {' '.join(map(str, e))}" for e in entries
+                ]
                 raise UsageError(
-                    f"the run was started with {_as_flag(field.name, old)}, not "
-                    f"{_as_flag(field.name, new)}; leave the flag out to resume"
+                    f"the run was started with {flags[0]}, not {flags[1]}; leave the flag out to "
+                    "resume"
                 )
-
-
-def _as_flag(name: str, value: Any) -> str:
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    if value is None:
-        return f"no --{flag}"
-    entries = value if isinstance(value, tuple) else (value,)
-    if not entries:
-        return f"no --{flag}"
-    return " ".join([f"--{flag}", *map(str, entries)])

@@ -6,7 +6,6 @@ from typing import Any
 
 from tfgen import registry
 from tfgen.data.dataset import Dataset
-from tfgen.data.outline import Outline
 from tfgen.data.pipeline import steps_per_epoch
 from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
@@ -26,7 +25,7 @@ _SIMILAR = 0.1
 _MOST_WARMUP = 0.25
 
 
-def with_data(config: RunConfig, dataset: Dataset | Outline) -> RunConfig:
+def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
     """The run's configuration with what the data decides.
 
     This is the image shape, the number of classes and, where they are the preset's, the number of
@@ -53,7 +52,7 @@ def with_data(config: RunConfig, dataset: Dataset | Outline) -> RunConfig:
     )
 
 
-def _options_of_data(config: RunConfig, dataset: Dataset | Outline) -> TrainingOptions:
+def _options_of_data(config: RunConfig, dataset: Dataset) -> TrainingOptions:
     """The options, with epochs and warm-up scaled to the number of images.
 
     If the user sets the epochs, the warm-up keeps its number of steps, as far as they fit.
@@ -100,7 +99,7 @@ def epochs_note(before: RunConfig, after: RunConfig, images: int) -> str:
     )
 
 
-def train_on_note(options: TrainingOptions, dataset: Dataset | Outline) -> str:
+def train_on_note(options: TrainingOptions, dataset: Dataset) -> str:
     """A line on what `--train-on all` means for a run; empty for one that is validated.
 
     Args:

@@ -17,7 +17,6 @@ from tfgen import registry
 from tfgen.data.cache import pixel_folder
 from tfgen.data.dataset import Split
 from tfgen.data.load import load
-from tfgen.data.outline import Outline
 from tfgen.data.pipeline import eval_batches, on_host, steps_per_epoch, train_batches
 from tfgen.errors import InterruptedRunError, UsageError
 from tfgen.nn.cores import share_cores
@@ -95,7 +94,7 @@ class Run:
         steps = steps_per_epoch(len(self.trained_on), self.options.batch_size)
         if self.is_chief:
             with status("estimating memory and disk space"):
-                warnings = cost.check(self.config, Outline.of(self.dataset))
+                warnings = cost.check(self.config, self.dataset)
             for text in warnings:
                 print_line(console, text)
         with status("building the model"):

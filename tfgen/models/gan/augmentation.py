@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tfgen.system.lazy import LazyModule
+from tfgen.system.quiet import LazyModule
 
 if TYPE_CHECKING:
     import tensorflow as tf

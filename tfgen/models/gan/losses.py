@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from tfgen.system.lazy import LazyModule
+from tfgen.system.quiet import LazyModule
 
 if TYPE_CHECKING:
     import tensorflow as tf

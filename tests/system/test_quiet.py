@@ -1,14 +1,44 @@
-"""Work after the import of another package."""
+"""Imports: quiet ones, those that Ctrl-C ends, and those that are followed by a call."""
 
 import importlib
+import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from tfgen.system.imports import after_import
+from tfgen.system.quiet import after_import, hold_back_stderr, interruptible
 
 pytestmark = pytest.mark.quick
+
+
+def test_standard_error_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+    with hold_back_stderr():
+        os.write(2, b"start-up messages")
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
+
+
+def test_standard_error_is_written_if_the_block_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyError), hold_back_stderr():
+        os.write(2, b"why it failed")
+        raise KeyError
+    assert capfd.readouterr().err == "why it failed"
+
+
+@pytest.mark.parametrize("error", [None, ImportError, KeyboardInterrupt])
+def test_ctrl_c_ends_a_block_whatever_becomes_of_the_exception(
+    error: type[BaseException] | None,
+) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if error is not None:
+                raise error from None
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 @pytest.fixture
@@ -38,18 +68,3 @@ def test_two_functions_wait_for_the_same_module(module: str) -> None:
         after_import(module, lambda value=value: values.append(value))
     importlib.import_module(module)
     assert sorted(values) == [1, 2]
-
-
-def test_a_fault_of_the_function_stops_no_import(module: str) -> None:
-    after_import(module, lambda: 1 / 0)
-    assert importlib.import_module(module).VALUE == 5
-    after_import(module, lambda: 1 / 0)
-
-
-def test_a_module_that_is_missing_stays_missing() -> None:
-    after_import("imported_never", lambda: None)
-    try:
-        with pytest.raises(ModuleNotFoundError, match="No module named 'imported_never'"):
-            importlib.import_module("imported_never")
-    finally:
-        del sys.meta_path[0]
