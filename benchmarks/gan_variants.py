@@ -165,8 +165,8 @@ def _variant(name: str, dataset: Dataset, arguments: argparse.Namespace) -> Vari
 
 
 def _judge(variant: Variant, dataset: Dataset, out: Path) -> dict[str, Any]:
-    network = import_quietly("tfgen.evaluation.random_network")[1]
-    metrics = import_quietly("tfgen.evaluation.sample_metrics")[1]
+    network = import_quietly("tfgen.evaluation.features")[1]
+    metrics = import_quietly("tfgen.evaluation.metrics")[1]
     real = dataset.validation.images[:SAMPLES]
     images = variant.model.sample(SAMPLES, seed=0).numpy()
     picture = figures.picture(images[:PICTURED], f"{variant.name}, {variant.steps} steps", 10)

@@ -16,16 +16,16 @@ import numpy as np
 import tfgen
 from tfgen.evaluation.coverage import NEIGHBOURS, coverage
 from tfgen.evaluation.distances import fid, kernel_mmd, kid
-from tfgen.evaluation.images import find_images, read_image_set
-from tfgen.evaluation.random_network import RandomNetwork
+from tfgen.evaluation.features import RandomNetwork
+from tfgen.evaluation.subject import image_source, open_images
+from tfgen.publishing.artifacts import identify, kind_at
 
 
 def read(what: str, shape: tuple[int, int, int], data_dir: Path | None) -> np.ndarray:
     """Images `uint8[N, H, W, C]` of a folder, of an NPZ file or of a data set's test split."""
-    source = find_images(what, Path("saved_models"))
-    if source is None:
+    if kind_at(Path(what)) not in ("npz", "folder"):
         return tfgen.load_data(what, data_dir).test.images
-    return read_image_set(what, source, shape, 10**9, 0).images
+    return open_images(Path(what), image_source(identify(what)), shape, 10**9, 0).images
 
 
 def peers(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:

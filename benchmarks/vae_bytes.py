@@ -18,7 +18,7 @@ from tfgen.cli._flags import Parser
 
 from tfgen.data import Dataset, load
 from tfgen.errors import UsageError
-from tfgen.evaluation.estimate import mean
+from tfgen.evaluation.distances import mean
 from tfgen.evaluation.likelihood import bits_per_dim
 from tfgen.random import image_seeds
 from tfgen.system.quiet import import_quietly
@@ -86,7 +86,7 @@ def byte_density(vae: Any) -> Any:
         UsageError: the model is no VAE, or one of binarized pixels.
     """
     from tfgen import VAE
-    from tfgen.evaluation.densities import density_of
+    from tfgen.evaluation.subject import density_of
 
     if not isinstance(vae, VAE):
         raise UsageError(f"{type(vae).__name__} is no VAE; pass VAEs")

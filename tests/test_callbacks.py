@@ -16,7 +16,7 @@ from tfgen import figures
 from tfgen.callbacks import Evaluate, SampleGrid
 from tfgen.errors import WorkError
 from tfgen.evaluation.classifier import LiveClassifier
-from tfgen.evaluation.sample_metrics import sample_metrics
+from tfgen.evaluation.metrics import sample_metrics
 from tfgen.publishing import versions
 
 pytestmark = pytest.mark.newest

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.classifier import FeatureClassifier, LiveClassifier, open_classifier
+from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.monitoring import REFERENCE, SAMPLES, SampleComparison, TrainingWatch
-from tfgen.evaluation.sample_metrics import sample_metrics
 from tfgen.evaluation.subject import as_bytes
 from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
 from tfgen.publishing.sampler import Sampler

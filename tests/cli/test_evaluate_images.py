@@ -1,9 +1,7 @@
 """`tfgen-evaluate` of images that no model of this process made."""
 
-import importlib
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ from PIL import Image
 
 from tests import commands
 from tests.conftest import Trained, make_images
-from tests.told import fails
 
 pytestmark = pytest.mark.newest
 
@@ -101,23 +98,3 @@ def test_wrong_uses(evaluate: Any, what: str, flags: list, message: str, capfd: 
     assert error.startswith("tfgen-evaluate: error: ")
     assert message in error
     assert error.count("\n") == 1
-
-
-def test_no_evaluation_is_written_into_a_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    destination = importlib.import_module(f"{commands.PACKAGE}.evaluate").destination
-    images = SimpleNamespace(path=Path("pictures"), kind="images", title="pictures")
-    assert destination(images, None) == Path("pictures-evaluation.json")
-    Path("manifest.json").write_text("{}")
-    fails(lambda: destination(images, None), "a version may not hold further files; choose another")
-
-
-def test_a_weak_classifier_is_named_beside_the_metrics() -> None:
-    describe = importlib.import_module(f"{commands.PACKAGE}._metrics").describe_features
-    classifier = {"name": "classifier-emoji", "version": 2, "sha256": "0"}
-    (line,) = describe({"classifier": classifier | {"accuracy": 0.95}})
-    assert line == "features of classifier-emoji version 2, accuracy 95.00%"
-    line, weak = describe({"classifier": classifier | {"accuracy": 0.62}})
-    assert "weak on the real images (below 90%)" in weak

@@ -1,7 +1,5 @@
 """The classifier that the metrics of samples take features from."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,12 @@ import tensorflow as tf
 from tfgen import registry
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.features import Extractor, ImageFeatures
-from tfgen.evaluation.progress import Advance, silent
+from tfgen.evaluation.job import Advance, silent
 from tfgen.models.base import ImageModel
 from tfgen.publishing import versions
+from tfgen.publishing.artifacts import kind_at
 from tfgen.publishing.export import weights_sha256
-from tfgen.publishing.opening import Sampler
+from tfgen.publishing.sampler import Sampler
 from tfgen.publishing.versions import Version
 from tfgen.sampling import Arrays
 
@@ -59,11 +58,10 @@ class FeatureClassifier(Extractor):
         Metrics compare only if this hash is equal.
         """
         manifest = self._version.manifest
-        files = json.dumps(manifest["files"], sort_keys=True)
         description = {
             "name": self._version.name,
             "version": self._version.number,
-            "sha256": hashlib.sha256(files.encode()).hexdigest(),
+            "sha256": self._version.fingerprint,
         }
         options = (manifest.get("run") or {}).get("options") or {}
         # Only what is not the default, so that evaluations of earlier versions are alike.
@@ -192,17 +190,13 @@ def open_classifier(dataset: str, name: str | None, saved_models: Path) -> Featu
         UsageError: there is no such classifier.
         WorkError: it is damaged.
     """
-    if name is not None and versions.is_version(Path(name)):
+    if name is not None and kind_at(Path(name)) == "version":
         return FeatureClassifier(Version.at(name))
     version = find_classifier(dataset, saved_models, name)
-    if version is not None:
-        return FeatureClassifier(version)
-    name = name or default_name(dataset)
-    try:
-        return FeatureClassifier(versions.find(name, saved_models))
-    except UsageError as error:
+    if version is None:
         raise UsageError(
-            f"there is no classifier {name!r} to evaluate samples with ({error}); "
-            f"train it with: tfgen-train classifier --dataset {plain_dataset(dataset)}, or take "
-            "features of a fixed random network with --features random"
-        ) from error
+            f"there is no classifier {name or default_name(dataset)!r} in {saved_models}; train it "
+            f"with: tfgen-train classifier --dataset {plain_dataset(dataset)}, or take features of "
+            "a fixed random network with --features random"
+        )
+    return FeatureClassifier(version)

@@ -12,7 +12,7 @@ from tests.arrays import normal
 from tests.models.vae.test_vae import noise
 from tests.told import fails
 from tfgen import VAE, Identity, figures, image_seeds, registry
-from tfgen.evaluation.densities import density_of
+from tfgen.evaluation.subject import density_of
 from tfgen.models.export import in_float32
 from tfgen.models.vae.bounds import FreeBits, kl_of_noise
 from tfgen.models.vae.hierarchy import Level
