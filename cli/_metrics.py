@@ -40,7 +40,7 @@ def print_samples(result: Mapping[str, Any], console: Any) -> None:
         if isinstance(value, float | int) and not key.endswith("_error"):
             sets = [{"samples": result[part]} for part in ("samples", "floor", "ceiling")]
             cells = [format_value(of_set, "samples", key) for of_set in sets]
-            table.add_row(label("samples", key), *cells)
+            table.add_row(escape(label("samples", key)), *cells)
     console.print(table)
     lines = []
     if "fid" not in samples:

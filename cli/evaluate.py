@@ -164,7 +164,6 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
     from rich.console import Console
 
     from tfgen.evaluation import evaluate as evaluation
-    from tfgen.evaluation.job import Job
     from tfgen.evaluation.own_network import choose_extractor
     from tfgen.system.status import status
 
@@ -183,7 +182,7 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
         options.importance_samples,
         options.dequantizations,
     )
-    job, extractor = Job(subject, dataset, request, partial_path, console), None
+    job, extractor = evaluation.Job(subject, dataset, request, partial_path, console), None
     if options.samples:
         with status("opening the network for features"):
             extractor = choose_extractor(

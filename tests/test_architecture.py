@@ -34,7 +34,7 @@ LIGHT = re.compile(
 )
 HEAVY = {"tensorflow", "keras", "tensorflow_probability", "matplotlib"}
 MAX_LOOSE_MODULES = 6
-MAX_LINES, MAX_FUNCTION_LINES = 400, 50
+MAX_LINES, MAX_FUNCTION_LINES = 700, 50
 # Names that say how a value came to be instead of what it is.
 EMPTY_NAMES = {"made", "found", "told", "given", "each", "kept", "begun", "one", "other", "more"}
 

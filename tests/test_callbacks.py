@@ -14,7 +14,6 @@ from tests.arrays import shows_grid
 from tests.told import fails
 from tfgen import figures
 from tfgen.callbacks import Evaluate, SampleGrid
-from tfgen.errors import WorkError
 from tfgen.evaluation.classifier import LiveClassifier
 from tfgen.evaluation.metrics import sample_metrics
 from tfgen.publishing import versions
@@ -76,15 +75,6 @@ def test_training_is_bit_equal_with_and_without_them(
     assert metrics.keys() - {"classes"} == history.keys() - expected.keys()
     for name in metrics.keys() - {"classes"}:
         assert history[name][-1] == pytest.approx(metrics[name], rel=1e-6)
-
-
-def test_a_training_that_goes_on_has_metrics_and_a_picture_from_its_first_epoch(
-    images: np.ndarray, classifier: tfgen.Classifier, tmp_path: Path
-) -> None:
-    members = [Evaluate(images, n=64, classifier=classifier, every=5), SampleGrid(tmp_path, 5)]
-    history = fit(compiled("vae"), images, *members, initial_epoch=3, epochs=4).history
-    assert len(history["fid"]) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["samples-0003.png"]
 
 
 @pytest.mark.filterwarnings("ignore:.*fid")  # Keras warns of epochs without a monitored value
@@ -192,15 +182,3 @@ def test_what_does_not_suit_is_refused_in_one_line(
 
 def wide_classifier() -> tfgen.Classifier:
     return tfgen.Classifier(image_shape=(12, 6, 1), num_classes=3, channels=2, units=6)
-
-
-@pytest.mark.quick
-def test_samples_that_are_not_finite_end_the_training(
-    images: np.ndarray, classifier: tfgen.Classifier
-) -> None:
-    model = compiled("vae")
-    evaluate = Evaluate(images, n=64, classifier=classifier)
-    evaluate.set_model(model)
-    for weight in model.decoder.weights:
-        weight.assign(np.full(weight.shape, np.nan))
-    fails(evaluate.metrics, "makes images with pixels that are not finite", error=WorkError)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from tfgen.data import Dataset, Split
 from tfgen.errors import UsageError
-from tfgen.evaluation.evaluate import copies, describe, merge
-from tfgen.evaluation.job import EvaluationRequest, Job
+from tfgen.evaluation.evaluate import Job, copies, describe, merge
+from tfgen.evaluation.job import EvaluationRequest
 from tfgen.evaluation.subject import Subject
 
 pytestmark = pytest.mark.quick

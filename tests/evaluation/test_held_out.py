@@ -13,8 +13,8 @@ from tests.conftest import make_images
 from tests.evaluation.toys import LinearGaussian, Toy, UniformBytes, UniformBytesByLabel
 from tfgen import VAE
 from tfgen.data import Dataset, Split
-from tfgen.evaluation.evaluate import measure_likelihood
-from tfgen.evaluation.job import EvaluationRequest, Job
+from tfgen.evaluation.evaluate import Job, measure_likelihood
+from tfgen.evaluation.job import EvaluationRequest
 from tfgen.evaluation.subject import LatentDensity, Subject, density_of
 from tfgen.random import SeedNoise, image_seeds
 

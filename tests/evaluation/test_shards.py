@@ -17,9 +17,9 @@ from tfgen.data.shards import MANIFEST, read_shards
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation import shards
 from tfgen.evaluation.distances import fid
-from tfgen.evaluation.evaluate import evaluate
+from tfgen.evaluation.evaluate import Job, evaluate
 from tfgen.evaluation.features import Extractor, ImageFeatures
-from tfgen.evaluation.job import Advance, EvaluationRequest, Job, silent
+from tfgen.evaluation.job import Advance, EvaluationRequest, silent
 from tfgen.evaluation.modes import captured_modes
 from tfgen.evaluation.subject import Subject, image_source, open_images
 from tfgen.publishing.artifacts import identify

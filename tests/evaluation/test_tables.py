@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from tests.evaluation.evaluations import evaluation, named, numbered, with_fids
+from tests.evaluation.evaluations import evaluation, named
 from tfgen.evaluation.compare import Comparison, compare
 from tfgen.evaluation.tables import markdown, print_comparison
 
@@ -44,13 +44,6 @@ def test_markdown() -> None:
     assert "Bold: the best model" in text
     assert "±" not in text
     assert "seeds" not in text
-
-
-def test_seeds_and_errors_are_explained_where_they_are() -> None:
-    text = markdown(compare(numbered(with_fids(gan=(4, 6)))))
-    assert "| model | seeds | FID |\n" in text
-    assert "| gan | 0, 1 | 5.00 ± 1.4 |\n" in text
-    assert "± is the standard deviation over the seeds" in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

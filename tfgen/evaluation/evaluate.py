@@ -1,25 +1,37 @@
 """One evaluation: samples with floor and ceiling, likelihood, cost."""
 
 import base64
+import contextlib
 import dataclasses
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
+from tfgen.data import Dataset, Split
 from tfgen.errors import UsageError
 from tfgen.evaluation.coverage import nearest
 from tfgen.evaluation.distances import mean
 from tfgen.evaluation.features import Extractor
-from tfgen.evaluation.job import Job, per_image
+from tfgen.evaluation.job import (
+    DEFAULT_N,
+    Advance,
+    EvaluationRequest,
+    PartialValues,
+    per_image,
+    phase,
+)
 from tfgen.evaluation.likelihood import active_units, bits_per_dim, dequantized_log_prob
 from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.modes import captured_modes, expected_modes
 from tfgen.evaluation.reading import FORMAT, UNDECIDING_OPTIONS
 from tfgen.evaluation.shards import ShardSummary
-from tfgen.evaluation.subject import ExactDensity, LatentDensity
+from tfgen.evaluation.subject import ExactDensity, LatentDensity, Subject
 from tfgen.figures import image_grid, png_bytes
 from tfgen.random import image_seeds
 from tfgen.settings.model import images_at_once
@@ -37,6 +49,77 @@ _FEW, _MANY = 16, 250
 MANY_MODES, SAMPLES_PER_MODE = 100, 26
 # What two evaluations must share for one to take over parts of the other.
 SHARED = ("format", "weights_sha256", "dataset", "n", "evaluation_seed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One evaluation under way.
+
+    Attributes:
+        subject: what is evaluated.
+        dataset: its held-out images are the reference.
+        request: what is measured.
+        partial_path: beginning of the paths of the files with intermediate values, without an
+            extension.
+        console: where progress is shown.
+        partial_values: these files, to be removed once the result is written.
+    """
+
+    subject: Subject
+    dataset: Dataset
+    request: EvaluationRequest
+    partial_path: Path
+    console: Console
+    partial_values: list[PartialValues] = field(default_factory=list)
+
+    @property
+    def held_out(self) -> Split:
+        """The first n images of the split that the request names."""
+        split: Split = getattr(self.dataset, self.request.split)
+        return split.take(0, self.n)
+
+    @property
+    def trained_on(self) -> Split:
+        """The images among which copies are searched: those that the model was trained on."""
+        return self.subject.training_split(self.dataset)
+
+    @property
+    def n(self) -> int:
+        """Number of samples, and of held-out images.
+
+        Raises:
+            UsageError: the split has fewer images.
+        """
+        split, size = self.request.split, len(getattr(self.dataset, self.request.split))
+        if self.subject.n is not None:
+            return self.subject.n
+        n = min(DEFAULT_N, size) if self.request.n is None else self.request.n
+        if n > size:
+            raise UsageError(f"n = {n} is too large; the {split} split has {size} images")
+        return n
+
+    def open_partial(self, name: str, settings: dict[str, Any]) -> PartialValues:
+        """The file for an estimate's intermediate values.
+
+        Args:
+            name: of the estimate.
+            settings: what decides the values, besides the weights and the data.
+        """
+        key = {
+            "weights": self.subject.weights_sha256,
+            "data": [self.dataset.fingerprint, self.request.split, self.n],
+            "seed": self.request.seed,
+            **settings,
+        }
+        path = self.partial_path.with_name(f"{self.partial_path.name}-{name}.npz")
+        self.partial_values.append(PartialValues(path, key))
+        return self.partial_values[-1]
+
+    def phase(
+        self, name: str, total: int, has_rate: bool = False
+    ) -> contextlib.AbstractContextManager[Advance]:
+        """See `phase`."""
+        return phase(self.console, name, total, has_rate)
 
 
 def evaluate(job: Job, extractor: Extractor | None, likelihood: bool = True) -> dict[str, Any]:
@@ -81,7 +164,7 @@ def describe(job: Job) -> dict[str, Any]:
     subject, run = job.subject, job.subject.run
     options = run.get("options", {})
     # Runs of earlier versions also hold options of the command, which decide nothing.
-    names = {field.name for field in dataclasses.fields(TrainingOptions)} - UNDECIDING_OPTIONS
+    names = {option.name for option in dataclasses.fields(TrainingOptions)} - UNDECIDING_OPTIONS
     deciding = {name: value for name, value in options.items() if name in names}
     return {
         "format": FORMAT,

@@ -1,4 +1,4 @@
-"""One evaluation under way: what is measured, values on disk, progress.
+"""What an evaluation is asked for; values on disk and progress while it runs.
 
 No TensorFlow here, so that `--help` answers at once.
 """
@@ -8,20 +8,16 @@ import json
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from tfgen.errors import UsageError
 from tfgen.system.atomic import write_arrays
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from tfgen.data import Dataset, Split
-    from tfgen.evaluation.subject import Subject
 
 # Called with the number of images that were just finished.
 Advance: TypeAlias = Callable[[int], None]
@@ -129,77 +125,6 @@ def per_image(
             partial.write(values, now=True)
         raise
     return values
-
-
-@dataclass(frozen=True)
-class Job:
-    """One evaluation under way.
-
-    Attributes:
-        subject: what is evaluated.
-        dataset: its held-out images are the reference.
-        request: what is measured.
-        partial_path: beginning of the paths of the files with intermediate values, without an
-            extension.
-        console: where progress is shown.
-        partial_values: these files, to be removed once the result is written.
-    """
-
-    subject: "Subject"
-    dataset: "Dataset"
-    request: EvaluationRequest
-    partial_path: Path
-    console: "Console"
-    partial_values: list[PartialValues] = field(default_factory=list)
-
-    @property
-    def held_out(self) -> "Split":
-        """The first n images of the split that the request names."""
-        split: Split = getattr(self.dataset, self.request.split)
-        return split.take(0, self.n)
-
-    @property
-    def trained_on(self) -> "Split":
-        """The images among which copies are searched: those that the model was trained on."""
-        return self.subject.training_split(self.dataset)
-
-    @property
-    def n(self) -> int:
-        """Number of samples, and of held-out images.
-
-        Raises:
-            UsageError: the split has fewer images.
-        """
-        split, size = self.request.split, len(getattr(self.dataset, self.request.split))
-        if self.subject.n is not None:
-            return self.subject.n
-        n = min(DEFAULT_N, size) if self.request.n is None else self.request.n
-        if n > size:
-            raise UsageError(f"n = {n} is too large; the {split} split has {size} images")
-        return n
-
-    def open_partial(self, name: str, settings: dict[str, Any]) -> PartialValues:
-        """The file for an estimate's intermediate values.
-
-        Args:
-            name: of the estimate.
-            settings: what decides the values, besides the weights and the data.
-        """
-        key = {
-            "weights": self.subject.weights_sha256,
-            "data": [self.dataset.fingerprint, self.request.split, self.n],
-            "seed": self.request.seed,
-            **settings,
-        }
-        path = self.partial_path.with_name(f"{self.partial_path.name}-{name}.npz")
-        self.partial_values.append(PartialValues(path, key))
-        return self.partial_values[-1]
-
-    def phase(
-        self, name: str, total: int, has_rate: bool = False
-    ) -> contextlib.AbstractContextManager[Advance]:
-        """See `phase`."""
-        return phase(self.console, name, total, has_rate)
 
 
 @contextlib.contextmanager
