@@ -14,7 +14,7 @@ from tests.arrays import shows_grid
 from tests.told import fails
 from tfgen import figures
 from tfgen.callbacks import Evaluate, SampleGrid
-from tfgen.evaluation.classifier import LiveClassifier
+from tfgen.evaluation.classifier import FeatureClassifier
 from tfgen.evaluation.metrics import sample_metrics
 from tfgen.publishing import versions
 
@@ -68,7 +68,7 @@ def test_training_is_bit_equal_with_and_without_them(
     for variable, same in zip(observed.variables, plain.variables, strict=True):
         np.testing.assert_array_equal(variable, same)
     # The metrics are those of what `sample` gives, which uses the EMA weights.
-    extractor = LiveClassifier(classifier)
+    extractor = FeatureClassifier(classifier)
     samples = observed.sample(64, seed=0, labels=labels)
     features = extractor.extract(np.round(255 * samples.numpy()).astype(np.uint8))
     metrics = sample_metrics(features, extractor.extract(images), 3)

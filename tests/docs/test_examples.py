@@ -10,8 +10,6 @@ import pytest
 from PIL import Image
 
 import tfgen
-from tests.conftest import SIDE
-from tfgen.publishing import export
 
 pytestmark = pytest.mark.newest
 
@@ -53,44 +51,6 @@ def test_two_moons_prints_a_density_that_sums_to_one_and_draws(
     for wrong in (["--steps", "0"], ["--out", str(tmp_path)], ["--out", "nowhere/moons.png"]):
         with pytest.raises(SystemExit, match="2"):
             example("two_moons").main(wrong)
-
-
-def test_bits_per_dim_of_a_saved_flow(
-    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    flow = tfgen.Flow(image_shape=(SIDE, SIDE, 1), couplings=2, hidden=(4,))
-    flow.save(tmp_path / "f.keras")
-    main = example("bits_per_dim").main
-    flags = ["--n", "20", "--dequantizations", "3", "--dataset", "tiny"]
-    flags += ["--data-dir", str(tiny_data)]
-    main([str(tmp_path / "f.keras"), *flags])
-    lines = capsys.readouterr().out.splitlines()
-    single, three = (float(line.split(": ")[1].split()[0]) for line in lines[:2])
-    assert lines[0].startswith("20 test images, 1 dequantization draw each")
-    assert lines[1].startswith("20 test images, 3 dequantization draws each")
-    # More draws give a tighter bound, and the first value is the model's own.
-    assert three < single
-    images = tfgen.load_data("tiny", tiny_data).test.images[:20]
-    assert single == pytest.approx(
-        flow.bits_per_dim(flow.log_prob(images)).numpy().mean(), abs=1e-4
-    )
-    assert [line.split(" ", 1)[1].split(":")[0] for line in lines[2:]] == [
-        "inverted digits",
-        "shuffled pixels",
-        "uniform noise",
-    ]
-    version = export.publish(flow, tmp_path, "flow", run={"family": "flow"}, weights="last")
-    main([str(version), *flags])
-    published = [line.split("bits/dim")[0] for line in capsys.readouterr().out.splitlines()]
-    assert published == [line.split("bits/dim")[0] for line in lines]
-    tfgen.VAE(hidden=(4,)).save(tmp_path / "v.keras")
-    for wrong in (
-        [str(tmp_path / "v.keras")],
-        [str(tmp_path)],
-        [str(tmp_path / "f.keras"), "--n", "1"],
-    ):
-        with pytest.raises(SystemExit, match="2"):
-            main(wrong)
 
 
 def test_all_samples_on_one_mode(ring: ModuleType) -> None:

@@ -16,12 +16,7 @@ from PIL import Image
 
 from tfgen.data.decoding import Fitting, fit_picture, to_array
 from tfgen.errors import UsageError, WorkError, size_text
-from tfgen.evaluation.classifier import (
-    FeatureClassifier,
-    LiveClassifier,
-    find_classifier,
-    open_classifier,
-)
+from tfgen.evaluation.classifier import FeatureClassifier, find_classifier, open_classifier
 from tfgen.evaluation.coverage import NEIGHBOURS
 from tfgen.evaluation.features import Extractor, ImageFeatures, RandomNetwork
 from tfgen.evaluation.job import Advance, silent
@@ -206,7 +201,7 @@ def open_extractor(path: Path, value_range: Range | None) -> Extractor:
         raise UsageError(f"{path} holds no network; pass classifier, random, or {_KEYS}")
     model = load_keras_file(path, compile=False)
     if isinstance(model, ImageModel):
-        return LiveClassifier(model)
+        return FeatureClassifier(model)
     return OwnNetwork(path, _keras_network(path, model), file_sha256(path), value_range)
 
 
