@@ -116,5 +116,6 @@ def format_value(evaluation: Mapping[str, Any], part: str, key: str) -> str:
     metric, value = find_metric(part, key), evaluation[part].get(key, "")
     if metric is None or not isinstance(value, float):
         return f"{value:.5g}" if isinstance(value, float) else str(value)
-    error = metric.error(evaluation)
-    return f"{metric.scale * value:.5g}" + (f" ± {error:.2g}" if error else "")
+    has_error = f"{key}_error" in evaluation[part]
+    error = f" ± {metric.error(evaluation):.2g}" if has_error else ""
+    return f"{metric.scale * value:.5g}{error}"
