@@ -21,7 +21,7 @@ from torch_fidelity import metric_fid, metric_kid
 import tfgen
 from tfgen.evaluation.coverage import NEIGHBOURS, coverage
 from tfgen.evaluation.distances import fid, kernel_mmd, kid
-from tfgen.evaluation.random_network import RandomNetwork
+from tfgen.evaluation.features import RandomNetwork
 
 
 def read(source: str, data_dir: Path | None) -> np.ndarray:

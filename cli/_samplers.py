@@ -14,15 +14,16 @@ import numpy as np
 
 from tfgen import figures
 from tfgen.errors import UsageError
+from tfgen.publishing.artifacts import Artifact, identify
 from tfgen.publishing.served import MAX_RETRIES, ServedSampler
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.publishing.versions import check_name, find
+from tfgen.publishing.versions import check_name
 from tfgen.sampling import BATCH, Arrays
 from tfgen.settings.fields import Config, hint, option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
 from tfgen.system.status import status
-from tfgen.training.folder import RunFolder, run_name, saved_config
+from tfgen.training.folder import run_name, saved_config
 from tfgen.training.weights import WEIGHTS_HELP, check_choice
 
 from ._command import SAVED_MODELS, say_missing_best
@@ -98,8 +99,11 @@ def plain_name(name: str, options: SamplerOptions) -> str:
         UsageError: it is neither a valid name nor a run directory.
         WorkError: the configuration of the run is damaged.
     """
-    if _is_run(name, options):
-        return run_name(saved_config(Path(name)))
+    if not options.is_served:
+        artifact = _identify(name, options)
+        if artifact.version is None:
+            return run_name(saved_config(artifact.path))
+        return artifact.version.name
     check_name(name)
     return name
 
@@ -115,10 +119,7 @@ def open_sampler(name: str, options: SamplerOptions) -> SignatureSampler:
         UsageError: there is no such name, version or run, or it makes no images.
         WorkError: it is damaged, or the server gives no answer.
     """
-    if options.is_served:
-        sampler = _connect(name, options)
-    else:
-        sampler = (_open_run if _is_run(name, options) else _open_version)(name, options)
+    sampler = (_connect if options.is_served else _open)(name, options)
     sampler.batch_size, sampler.track = options.batch_size, show_progress
     return sampler
 
@@ -134,16 +135,21 @@ def sampler_opening(
         sampler: what `open_sampler` returned for them.
     """
     # A newer version may be published on the way.
-    version = sampler.number or None
-    folder = options.saved_models.absolute()
-    name = str(Path(name).absolute()) if _is_run(name, options) else name
+    version, folder = sampler.number or None, options.saved_models.absolute()
+    if not options.is_served:
+        path = _identify(name, options).path
+        if path == Path(name):  # a run, or the folder of a version
+            name, version = str(path.absolute()), None
     return functools.partial(
         open_sampler, name, dataclasses.replace(options, version=version, saved_models=folder)
     )
 
 
-def _is_run(name: str, options: SamplerOptions) -> bool:
-    return not options.is_served and RunFolder(Path(name)).config.is_file()
+def _identify(name: str, options: SamplerOptions) -> Artifact:
+    artifact = identify(name, options.saved_models, options.version)
+    if artifact.kind not in ("run", "version"):
+        raise UsageError(f"{name} is neither a run directory nor a published model")
+    return artifact
 
 
 def _connect(name: str, options: SamplerOptions) -> SignatureSampler:
@@ -161,30 +167,27 @@ def _connect(name: str, options: SamplerOptions) -> SignatureSampler:
     return ServedSampler(grpc, name, options.version)
 
 
-def _open_run(name: str, options: SamplerOptions) -> SignatureSampler:
-    if options.version is not None:
-        raise UsageError(f"{name} is a run and has no version; leave out --version")
-    import_quietly("tensorflow_probability", "tfgen.publishing.run_sampler")
+def _open(name: str, options: SamplerOptions) -> SignatureSampler:
+    """The sampler of a run or of a published version on this machine."""
+    artifact = _identify(name, options)
+    if artifact.version is None:
+        import_quietly("tensorflow_probability", "tfgen.publishing.opening")
+    else:  # without Keras
+        import_quietly()
     from tfgen.nn.cores import share_cores
-    from tfgen.publishing.run_sampler import RunSampler
 
     share_cores()
     with status(f"opening {name}"):
-        sampler = RunSampler(Path(name), options.weights)
-    say_missing_best(sampler.path, options.weights, sampler.weights)
-    return sampler
+        if artifact.version is None:
+            from tfgen.publishing.opening import RunSampler
 
+            run = RunSampler(artifact.path, options.weights)
+            say_missing_best(run.path, options.weights, run.weights)
+            return run
+        from tfgen.publishing.sampler import Sampler
 
-def _open_version(name: str, options: SamplerOptions) -> SignatureSampler:
-    version = find(name, options.saved_models, options.version)
-    import_quietly()
-    from tfgen.nn.cores import share_cores
-    from tfgen.publishing.sampler import Sampler
-
-    share_cores()
-    with status(f"opening {name} version {version.number}"):
-        sampler = Sampler(version)
-    if "sample" not in sampler.manifest["signatures"]:
+        sampler = Sampler(artifact.version)
+    if not sampler.has_signature("sample"):
         offered = ", ".join(sampler.manifest["signatures"])
         raise UsageError(f"{sampler.title} makes no images; it offers {offered}")
     return sampler

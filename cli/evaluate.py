@@ -3,25 +3,118 @@
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from tfgen.errors import UsageError
+from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest
 from tfgen.publishing import versions
+from tfgen.publishing.artifacts import Artifact, identify
+from tfgen.settings.fields import Config, option
+from tfgen.settings.training import MAX_SEED
 from tfgen.system.quiet import import_quietly
+from tfgen.system.terminal import count_noun, print_line
 from tfgen.training.folder import RunFolder
+from tfgen.training.weights import WEIGHTS_HELP, check_choice
 
-from ._command import check_output, run_command, say_missing_best, terminable
+from ._command import SAVED_MODELS, check_output, run_command, say_missing_best, terminable
 from ._data_sets import open_data_set
-from ._evaluate_images import open_shards, read_images
-from ._evaluate_options import RANGES, EvaluateOptions
 from ._flags import Parser, add_flags, read_flags
-from ._metrics import print_result
+from ._metrics import describe_reading, print_result
 
 PROG = "tfgen-evaluate"
+# Pixels of black and white that a network of the user's own may take.
+RANGES = ("0,1", "-1,1", "0,255")
+
+
+@dataclass(frozen=True)
+class EvaluateOptions(Config):
+    """The flags of `tfgen-evaluate`."""
+
+    split: Literal["test", "validation"] = option(
+        EvaluationRequest.split, "held-out images that the model is judged by"
+    )
+    n: int | None = option(
+        EvaluationRequest.n,
+        "number of samples, and of held-out images "
+        f"(default: the size of the split, at most {DEFAULT_N})",
+        minimum=2,
+    )
+    importance_samples: int = option(
+        EvaluationRequest.importance_samples,
+        "importance samples per image, for a model with latent variables",
+        minimum=1,
+    )
+    dequantizations: int = option(
+        EvaluationRequest.dequantizations,
+        "dequantization draws per image, for a model with an exact density",
+        minimum=1,
+    )
+    samples: bool = option(True, "judge samples")
+    likelihood: bool = option(True, "estimate the likelihood")
+    seed: int = option(
+        EvaluationRequest.seed,
+        "seed for samples, drawn images, binarization, dequantization and importance samples",
+        minimum=0,
+        maximum=MAX_SEED,
+    )
+    dataset: str | None = option(
+        None,
+        "name of the data set (default: the one that the model was trained on; pictures and NPZ "
+        "files have no default)",
+    )
+    data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
+    features: str | None = option(
+        None,
+        "where features come from: classifier, random (a fixed random network), or the path of a "
+        "network of your own, a SavedModel or a .keras file (default: the classifier of the data "
+        "set if there is one, else random)",
+    )
+    features_range: str | None = option(
+        None,
+        "pixels that the network of --features PATH takes, from black to white: 0,1 or -1,1 or "
+        "0,255; required unless it takes bytes",
+    )
+    classifier: str | None = option(
+        None,
+        "name, or version's folder, of the classifier that features come from "
+        "(default: the classifier of the data set)",
+    )
+    weights: str = option("best", WEIGHTS_HELP)
+    saved_models: Path = option(SAVED_MODELS, "folder of published models")
+    version: int | None = option(
+        None,
+        "version of a published name (default: the newest); as the only argument, --version shows "
+        "the version of tfgen",
+        minimum=1,
+    )
+    out: Path | None = option(
+        None,
+        "JSON file to write (default: evaluation.json of the run, or the manifest of the version; "
+        "for a shipped version, NAME-1-evaluation.json, for images, NAME-evaluation.json)",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self.weights)
+        if not self.samples and not self.likelihood:
+            raise UsageError(
+                "--no-samples and --no-likelihood leave nothing to judge; leave one of them out"
+            )
+        for name in ("dataset", "features", "classifier"):
+            if getattr(self, name) == "":
+                raise UsageError(f"--{name} is empty; leave it out for the default")
+        if self.classifier is not None and self.features not in (None, "classifier"):
+            raise UsageError(f"--classifier and --features {self.features} exclude each other")
+        if self.features_range and self.features in (None, "classifier", "random"):
+            raise UsageError("--features-range is of a network of your own; pass --features PATH")
+        if self.features_range not in (None, *RANGES):
+            raise UsageError(
+                f"--features-range {self.features_range} is unknown; use {' or '.join(RANGES)}"
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,8 +164,8 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
     from rich.console import Console
 
     from tfgen.evaluation import evaluate as evaluation
-    from tfgen.evaluation.job import Job
-    from tfgen.system.terminal import print_line
+    from tfgen.evaluation.own_network import choose_extractor
+    from tfgen.system.status import status
 
     console = Console()
     subject, dataset = open_both(what, options, console)
@@ -82,11 +175,24 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
     # Not in a version's folder: a version with an unknown file is broken.
     hidden = Path(f".{subject.path.parent.name}-{subject.path.name}")
     partial_path = hidden if subject.kind == "version" else out
-    request = options.request()
-    if subject.kind == "images":
-        request = replace(request, n=subject.n)
-    job = Job(subject, dataset, request, partial_path, console)
-    extractor = open_extractor(job, options) if options.samples else None
+    request = EvaluationRequest(
+        options.split,
+        options.n,
+        options.seed,
+        options.importance_samples,
+        options.dequantizations,
+    )
+    job, extractor = evaluation.Job(subject, dataset, request, partial_path, console), None
+    if options.samples:
+        with status("opening the network for features"):
+            extractor = choose_extractor(
+                dataset.name,
+                job.n,
+                options.saved_models,
+                options.features,
+                options.classifier,
+                options.features_range,  # type: ignore[arg-type]
+            )
     result = evaluation.evaluate(job, extractor, options.likelihood)
     # Read only now: another evaluation may have ended in the meantime.
     result = evaluation.merge(read_result(out), result)
@@ -99,7 +205,7 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
     print_line(console, f"written to {out}")
 
 
-# --- what is evaluated, and by what
+# --- what is evaluated
 # ------------------------------------------------------------------------------------------------
 
 
@@ -110,19 +216,24 @@ def open_both(what: str, options: EvaluateOptions, console: Any) -> tuple[Any, A
         UsageError: the request is wrong.
         WorkError: what is evaluated is damaged.
     """
-    from tfgen.evaluation.images import find_images
-    from tfgen.evaluation.shards import find_shards
     from tfgen.evaluation.subject import open_subject
     from tfgen.system.status import status
 
-    manifest = find_shards(what, options.saved_models)
-    if manifest is not None:
-        return open_shards(what, manifest, options, console)
-    source = find_images(what, options.saved_models)
-    if source is not None:
-        return read_images(what, source, options, console)
+    artifact = identify(what, options.saved_models, options.version)
+    if artifact.kind in ("npz", "folder", "shards"):
+        return open_images(what, artifact, options, console)
+    if artifact.kind not in ("run", "version"):
+        raise UsageError(
+            f"{what} is neither a run nor a version; pass one of these, a folder of pictures or "
+            "shards, an NPZ file of images, or the name of a published model"
+        )
+    if artifact.path != Path(what) and Path(what).is_dir():
+        raise UsageError(
+            f"{what} is a folder and the name of a published model; for the folder, pass ./{what}, "
+            "for the model, run the command in another folder"
+        )
     with status(f"opening {what}"):
-        subject = open_subject(what, options.saved_models, options.version, options.weights)
+        subject = open_subject(artifact, options.weights)
     if subject.kind == "run":
         say_missing_best(subject.path, options.weights, subject.weights)
     destination(subject, options.out)  # refuses a wrong one before the data set is loaded
@@ -130,39 +241,59 @@ def open_both(what: str, options: EvaluateOptions, console: Any) -> tuple[Any, A
         reason = subject.no_model or f"{subject.title} has no likelihood"
         raise UsageError(f"{reason}; leave out --no-samples")
     with status("loading the data set"):
-        return subject, open_data(subject, options)
+        dataset = open_data_set(options.dataset, options.data_dir, subject.run, subject.title)
+    subject.check_images(dataset, options.split)
+    return subject, dataset
 
 
-def open_extractor(job: Any, options: EvaluateOptions) -> Any:
-    """The network that features come from.
+def open_images(
+    what: str, artifact: Artifact, options: EvaluateOptions, console: Any
+) -> tuple[Any, Any]:
+    """A folder, an NPZ file or shards to evaluate, and the data set; says what was read.
 
     Raises:
-        UsageError: there is no such network, or it is none that extracts features.
-        WorkError: it is damaged, or holds what is not allowed.
+        UsageError: the request is wrong, or there are no images like those of the data set.
+        WorkError: a shard is missing, or the manifest of the shards is damaged.
     """
-    from tfgen.evaluation.choice import choose_extractor
+    from tfgen.evaluation import shards, subject
+    from tfgen.evaluation.job import phase
     from tfgen.system.status import status
 
-    with status("opening the network for features"):
-        return choose_extractor(
-            job.dataset.name,
-            job.n,
-            options.saved_models,
-            options.features,
-            options.classifier,
-            options.features_range,  # type: ignore[arg-type]
+    if not options.samples:
+        raise UsageError(f"{what} holds images, which have no likelihood; leave out --no-samples")
+    path, is_shards = artifact.path, artifact.kind == "shards"
+    manifest = shards.find_shards(path) if is_shards else None
+    source = None if is_shards else subject.image_source(artifact)
+    if source is not None and options.dataset is None:
+        raise UsageError(
+            f"{what} holds images; name the data set that they are judged against with --dataset"
         )
-
-
-def open_data(subject: Any, options: EvaluateOptions) -> Any:
-    """The data set that the model was trained on, or the one of `--dataset`.
-
-    Raises:
-        UsageError: it is unknown, it is not the one of the training, or it does not suit the model.
-    """
-    dataset = open_data_set(options.dataset, options.data_dir, subject.run, subject.title)
-    subject.check_images(dataset, options.split)
-    return dataset
+    training = {} if manifest is None else manifest.request.training
+    with status("loading the data set"):
+        name = f"the model of {what}"
+        dataset = open_data_set(options.dataset, options.data_dir, training, name)
+    held_out = len(getattr(dataset, options.split))
+    most = min(options.n or DEFAULT_N, held_out)
+    if manifest is not None:
+        images = shards.open_shards(path, manifest, most, options.seed)
+        images.check_images(dataset, options.split)
+        available = manifest.request.n
+        number = count_noun(manifest.request.num_shards, "shard")
+        print_line(console, f"{what}: {count_noun(available, 'image')} in {number}")
+    else:
+        assert source is not None
+        shape = dataset.image_shape
+        with phase(console, "reading images", len(source.files)) as advance:
+            images = subject.open_images(path, source, shape, most, options.seed, advance)
+        available = images.n or 0
+        for line in describe_reading(images):
+            print_line(console, line)
+    if options.n is not None and min(available, held_out) < options.n:
+        raise UsageError(
+            f"n = {options.n} is too large; there are {available} images in {what}, and "
+            f"{held_out} in the {options.split} split"
+        )
+    return images, dataset
 
 
 # --- files
@@ -182,12 +313,10 @@ def destination(subject: Any, asked: Path | None) -> Path:
     Raises:
         UsageError: the file cannot be written, or is not a place for an evaluation.
     """
-    from tfgen.evaluation.images import default_out
-
     manifest: Path = subject.path / versions.MANIFEST
+    is_version = subject.kind == "version"
     if asked is not None:
-        check_output(asked, (".json",))
-        if subject.kind == "version" and asked.resolve() == manifest.resolve():
+        if is_version and asked.resolve() == manifest.resolve():
             return manifest
         if asked.name in (versions.MANIFEST, "config.json"):
             raise UsageError(
@@ -197,14 +326,13 @@ def destination(subject: Any, asked: Path | None) -> Path:
         out = asked
     elif subject.kind == "run":
         out = RunFolder(subject.path).evaluation
-    elif subject.kind == "images":
-        out = default_out(subject.title)
-    elif subject.path.name == str(versions.SHIPPED):
-        out = Path(f"{subject.path.parent.name}-{subject.path.name}-evaluation.json")
+    elif is_version and subject.path.name != str(versions.SHIPPED):
+        return manifest
     else:
-        out = manifest
+        name = f"{subject.path.parent.name}-{subject.path.name}" if is_version else subject.title
+        out = Path(f"{name}-evaluation.json")
     check_output(out, (".json",))
-    if out != manifest and (out.parent / versions.MANIFEST).is_file():
+    if (out.parent / versions.MANIFEST).is_file():
         raise UsageError(
             f"cannot write {out}: a version may not hold further files; choose another folder"
         )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.publishing import versions
+from tfgen.publishing.artifacts import identify, kind_at
 from tfgen.settings.fields import Config, option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
@@ -90,15 +91,10 @@ def _body(argv: list[str]) -> None:
     if options.format != "savedmodel":
         convert(path, options)
         return
-    if not _is_trained(path):
+    if kind_at(path) not in ("run", "keras"):
         raise UsageError(f"{path} is neither a run directory nor a .keras file")
     import_quietly("tensorflow_probability", "tfgen.publishing.export", "tfgen.publishing.opening")
     export_model(path, options)
-
-
-def _is_trained(path: Path) -> bool:
-    """Whether a path is a run or a `.keras` file."""
-    return RunFolder(path).config.is_file() or (path.suffix == ".keras" and path.is_file())
 
 
 def export_model(path: Path, options: ExportOptions) -> None:
@@ -180,11 +176,16 @@ def convert(path: Path, options: ExportOptions) -> None:
     """
     if options.format == "onnx" and importlib.util.find_spec("tf2onnx") is None:
         raise UsageError("--format onnx needs the extra [formats]: pip install 'tfgen[formats]'")
-    if _is_trained(path):
-        name = path.stem if path.is_file() else run_name(saved_config(path))
+    artifact = identify(path, options.to)
+    path, kind = artifact.path, artifact.kind
+    if artifact.version is not None:
+        name = artifact.version.name
+    elif kind in ("run", "keras"):
+        name = path.stem if kind == "keras" else run_name(saved_config(path))
     else:
-        version = find_version(path, options.to)
-        name, path = version.name, version.path
+        raise UsageError(
+            f"{path} is neither a run directory nor a .keras file nor a published version"
+        )
     suffix = SUFFIXES[options.format]
     out = options.out or Path(f"{name}-decode{suffix}")
     check_output(out, (suffix,))
@@ -194,12 +195,11 @@ def convert(path: Path, options: ExportOptions) -> None:
 
     with terminable("terminated; nothing was written"):
         with status(f"opening {path}"):
-            if RunFolder(path).config.is_file():
+            if kind == "run":
                 sampler, weights = opening.load_run(path, options.weights)
+                say_missing_best(path, options.weights, weights.name)
             else:
-                sampler, weights = opening.load(path), None
-        if weights is not None:
-            say_missing_best(path, options.weights, weights.name)
+                sampler = opening.load(path)
         with status(f"converting to {options.format}"):
             decoder = formats.convert(sampler, options.format)
         write_bytes(out, decoder.content)
@@ -216,21 +216,6 @@ def describe_call(file_format: str, path: Path, inputs: list[str]) -> str:
     arguments = ", ".join(f"{name}={name}" for name in inputs)
     interpreter = f'ai_edge_litert.interpreter.Interpreter("{path}")'
     return f'{interpreter}.get_signature_runner("decode")({arguments})["images"]'
-
-
-def find_version(path: Path, saved_models: Path) -> versions.Version:
-    """The published version in a folder, or of a name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if versions.is_version(path):
-        return versions.Version.at(path)
-    if len(path.parts) > 1 or path.suffix == ".keras":
-        raise UsageError(
-            f"{path} is neither a run directory nor a .keras file nor a published version"
-        )
-    return versions.find(str(path), saved_models)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,75 @@
-"""The closing table of the source report, next to the same networks in tfgen.
+"""The closing table of the source report, next to the same networks in tfgen, and its claims.
 
     python examples/closing_table.py docs/evaluations/*.json --out closing-table.md
 
-Takes what `tfgen-evaluate` wrote for runs of the presets `mlp`, of one seed or several.
+Takes what `tfgen-evaluate` wrote for runs of the presets `mlp`, of one seed or several. The claims
+are about the report's networks, trained as in the report and judged on MNIST.
 """
 
 import argparse
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from tfgen import registry
 from tfgen.errors import TfgenError, UsageError
-from tfgen.evaluation.claims import CLAIMS, NAMES, REPORTED_PRESET, decide, is_reported
-from tfgen.evaluation.groups import Group, Measurement, Statistic, group_evaluations
-from tfgen.evaluation.reading import Evaluation, read_evaluation
-from tfgen.evaluation.tables import ERRORS, cell_text, claims_table, format_number
+from tfgen.evaluation.metrics import Metric, find_metric
+from tfgen.evaluation.reading import (
+    Evaluation,
+    Group,
+    Measurement,
+    Statistic,
+    group_evaluations,
+    is_finished,
+    read_evaluation,
+)
+from tfgen.evaluation.tables import ERRORS, cell_text, format_number
+from tfgen.publishing.listing import changed_settings
 from tfgen.system.atomic import write_bytes
 
-# The families, in the order of the columns.
-FAMILIES = tuple(NAMES)
+# Fingerprint of MNIST, which the report's networks were trained and judged on.
+MNIST = "1bd51719028adab285039dd44ce659a257efd0ce7701d2e49954a57d6c1eaebb"
+# The preset that all networks of the report have, and its families as it writes them, in the order
+# of the columns.
+PRESET, NAMES = "mlp", {"vae": "VAE", "gan": "GAN", "flow": "flow"}
+WORDS = {1: "holds", 0: "is within error", -1: "is reversed"}
+
+
+class Claim(NamedTuple):
+    """An order of the families that the source report asserts.
+
+    Attributes:
+        topic: what it is about.
+        order: families, the one with the most of it first.
+        part: of the evaluation that has the metric that decides.
+        key: of this metric.
+        by: what the claim is measured by.
+        sign: 1 if more of the metric is more of what is claimed, −1 if it is less.
+    """
+
+    topic: str
+    order: tuple[str, ...]
+    part: str
+    key: str
+    by: str
+    sign: int
+
+
+CLAIMS = (
+    Claim("image quality", ("gan", "flow", "vae"), "samples", "fid", "FID", -1),
+    Claim(
+        "cost of an epoch",
+        ("gan", "flow", "vae"),
+        "cost",
+        "seconds_an_epoch",
+        "seconds per epoch",
+        1,
+    ),
+    Claim("coverage", ("flow", "vae", "gan"), "samples", "recall", "recall", 1),
+    Claim("coverage", ("flow", "vae", "gan"), "samples", "coverage", "coverage", 1),
+)
 Cells = tuple[str, ...]
 Groups = Sequence[Group | None]
 
@@ -46,20 +97,95 @@ def closing_table(evaluations: Sequence[Evaluation]) -> str:
     check_measured_alike(all_groups)
     # The report's own networks come last, and so replace those with changes.
     by_family = {
-        group.family: group
+        group.first["family"]: group
         for group in sorted(all_groups, key=is_reported)
-        if group.preset == REPORTED_PRESET
+        if group.first["preset"] == PRESET
     }
-    groups = [by_family.get(family) for family in FAMILIES]
+    groups = [by_family.get(family) for family in NAMES]
     names = (
-        family if group is None else group.name
-        for family, group in zip(FAMILIES, groups, strict=True)
+        family if group is None else name_of(group)
+        for family, group in zip(NAMES, groups, strict=True)
     )
     lines = [f"| quantity | source | {' | '.join(names)} |", "|---|---|---:|---:|---:|"]
     lines += [f"| {what} | {by} | {' | '.join(cells)} |" for what, by, cells in rows(groups)]
     reported = [group for group in all_groups if is_reported(group)]
-    claims = claims_table([decide(claim, reported) for claim in CLAIMS])
-    return "\n".join(lines) + f"\n\n{ERRORS}\n\n{claims}\n"
+    claims = ["| claim of the report | measured by | verdict | pair by pair |", "|---|---|---|---|"]
+    for claim in CLAIMS:
+        verdict, pairs = decide(claim, reported)
+        text = f"{claim.topic}: {order_in_words(claim.order)}"
+        claims.append(f"| {text} | {claim.by} | **{verdict}** | {pairs or '–'} |")
+    return "\n".join([*lines, "", ERRORS, "", *claims]) + "\n"
+
+
+def name_of(group: Group) -> str:
+    """Family and preset, and in brackets what differs from it."""
+    first = group.first
+    notes = ["changed"] * (not follows_preset(group)) + ["unfinished"] * (not is_finished(first))
+    return f"{first['family']} {first['preset']}" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def is_reported(group: Group) -> bool:
+    """Whether a group is of the report's networks, trained as in the report and judged on MNIST."""
+    first = group.first
+    own = first["family"] in NAMES and first["preset"] == PRESET and follows_preset(group)
+    return own and is_finished(first) and group.measurement.dataset == MNIST
+
+
+def follows_preset(group: Group) -> bool:
+    """Whether model and training are as the preset says."""
+    first, options = group.first, group.first["settings"]["options"]
+    preset = registry.family(first["family"]).presets[first["preset"]]
+    deciding = {*preset.model.to_json(), *preset.training(), "train_on", "start_from"}
+    changed = changed_settings({"family": first["family"], **first["settings"]})
+    return deciding.isdisjoint(changed) and options.get("epochs") in (None, preset.epochs)
+
+
+def decide(claim: Claim, groups: Sequence[Group]) -> tuple[str, str]:
+    """The verdict on a claim, and what was decided of each pair of families.
+
+    A pair is decided if its means differ by more than the pair's error, the root of the sum of both
+    squared standard deviations over seeds. A claim is borne out if all pairs are decided in its
+    order, not borne out if a pair is decided in the opposite order, and within error otherwise.
+
+    There is no verdict if a family is missing, has a single seed, or is in two rows; nor on times
+    of machines that differ or are unknown.
+
+    Args:
+        claim: of the report.
+        groups: of the report's networks, measured alike.
+    """
+    by_family = {group.first["family"]: group for group in groups}
+    known = {
+        family: statistic
+        for family, group in by_family.items()
+        if (statistic := group.statistic(metric(claim.part, claim.key))) is not None
+    }
+    machines = {
+        (evaluation["cost"].get("processor"), evaluation["cost"].get("cores"))
+        for group in groups
+        for evaluation in group.evaluations
+    }
+    if len(by_family) < len(groups):
+        return "undecided: a family is in two rows", ""
+    if len(known) < len(claim.order):
+        return "undecided: a value is missing", ""
+    if any(len(group.members) < 2 for group in groups):
+        return "undecided: a family has only one seed", ""
+    if claim.part == "cost" and (len(machines) > 1 or None in machines.pop()):
+        return "undecided: the machines differ or are unknown", ""
+    signs, words = [], []
+    for first, second in itertools.combinations(claim.order, 2):
+        difference = claim.sign * (known[first].mean - known[second].mean)
+        error = math.hypot(known[first].error, known[second].error)
+        signs.append(0 if abs(difference) <= error else int(math.copysign(1, difference)))
+        words.append(f"{order_in_words((first, second))} {WORDS[signs[-1]]}")
+    verdicts = {1: "borne out", 0: "within error", -1: "not borne out"}
+    return verdicts[min(signs)], ", ".join(words)
+
+
+def order_in_words(families: Sequence[str]) -> str:
+    """Families in a claimed order, such as "GAN > flow"."""
+    return " > ".join(NAMES[family] for family in families)
 
 
 def check_measured_alike(groups: Sequence[Group]) -> None:
@@ -111,15 +237,20 @@ def for_each_family(groups: Groups, text: Callable[[Group], str]) -> Cells:
 
 def statistics(groups: Groups, part: str, name: str) -> list[Statistic | None]:
     """A metric of each family; None if it was not measured."""
-    return [None if group is None else group.statistic((part, name)) for group in groups]
+    return [None if group is None else group.statistic(metric(part, name)) for group in groups]
+
+
+def metric(part: str, key: str) -> Metric:
+    """The metric of that key in a part of an evaluation."""
+    found = find_metric(part, key)
+    assert found is not None
+    return found
 
 
 def measured(groups: Groups, part: str, name: str, digits: int = 3) -> Cells:
     """Means over seeds, and their errors."""
     values = statistics(groups, part, name)
-    return tuple(
-        "–" if value is None else cell_text((value.mean, value.error), digits) for value in values
-    )
+    return tuple("–" if value is None else cell_text(*value, digits) for value in values)
 
 
 def ranked(groups: Groups, name: str, lower_is_better: bool = False) -> Cells:

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 import tfgen
-from tfgen.evaluation.choice import choose_extractor
 from tfgen.evaluation.features import Extractor
-from tfgen.evaluation.sample_metrics import sample_metrics
+from tfgen.evaluation.metrics import sample_metrics
+from tfgen.evaluation.own_network import choose_extractor
 
 # Standard deviation of the noise, of pixels in 0…255, and of the blur, in pixels.
 NOISE = (0, 8, 16, 32, 64, 128)

@@ -38,13 +38,11 @@ class Step:
     Attributes:
         verb: of the console script, such as `train`.
         arguments: its arguments.
-        minutes: estimated time on two cores.
         run: run directory of a training; None for other commands.
     """
 
     verb: str
     arguments: tuple[str, ...]
-    minutes: float
     run: Path | None = None
 
     def key(self, folder: Path) -> str:
@@ -59,29 +57,25 @@ class Model:
     Attributes:
         family: of the model.
         preset: of the family.
-        training_minutes: estimated.
-        evaluation_minutes: estimated.
         small: flags of a smaller network, for `--quick`.
     """
 
     family: str
     preset: str
-    training_minutes: float
-    evaluation_minutes: float
     small: tuple[str, ...] = ()
 
 
 REPORTED = (
-    Model("vae", "mlp", 2.5, 10),
-    Model("gan", "mlp", 40, 2),
-    Model("flow", "mlp", 45, 15, ("--hidden", "64")),
+    Model("vae", "mlp"),
+    Model("gan", "mlp"),
+    Model("flow", "mlp", ("--hidden", "64")),
 )
 BEST = (
-    Model("vae", "long", 25, 11),
-    Model("vae", "iwae", 90, 12),
-    Model("vae", "conv", 45, 75, ("--channels", "4")),
-    Model("gan", "dcgan", 20, 2),
-    Model("flow", "multiscale", 75, 30, ("--scale-steps", "1", "1", "--scale-channels", "8", "8")),
+    Model("vae", "long"),
+    Model("vae", "iwae"),
+    Model("vae", "conv", ("--channels", "4")),
+    Model("gan", "dcgan"),
+    Model("flow", "multiscale", ("--scale-steps", "1", "1", "--scale-channels", "8", "8")),
 )
 
 # The report's figures, apart from the sixth: a run, and its pictures. `samples-*` were drawn before
@@ -119,13 +113,13 @@ def steps(folder: Path, quick: bool) -> list[Step]:
         run = folder / "runs" / f"{model.family}-{model.preset}-{seed}"
         train = (model.family, "--preset", model.preset, "--seed", str(seed), "--run-dir", str(run))
         train = (*train, *short, *(model.small if quick else ()), "--saved-models", models)
-        result.append(Step("train", train, model.training_minutes, run))
-        result.append(Step("evaluate", (str(run), *evaluation), model.evaluation_minutes))
+        result.append(Step("train", train, run))
+        result.append(Step("evaluate", (str(run), *evaluation)))
         runs.append(str(run))
     plane = folder / "runs" / "vae-mlp-2d-0"
     train = ("vae", "--preset", "mlp-2d", "--run-dir", str(plane), *short, "--saved-models", models)
-    result.append(Step("train", train, 2, plane))
-    result.append(Step("compare", (*runs, "--out", str(folder / "comparison")), 0.1))
+    result.append(Step("train", train, plane))
+    result.append(Step("compare", (*runs, "--out", str(folder / "comparison"))))
     return result
 
 
@@ -176,12 +170,6 @@ def closing_table(runs: Sequence[str], out: Path) -> int:
     return run([sys.executable, str(script), *runs, "--out", str(out)])
 
 
-def remaining_time(todo: Sequence[Step], pace: float) -> str:
-    """The time that steps will take, at `pace` times their estimated minutes."""
-    minutes = round(pace * sum(step.minutes for step in todo))
-    return f"{minutes // 60} h {minutes % 60:02} min"
-
-
 def run(words: Sequence[str]) -> int:
     """Run a command to its end; returns its exit status.
 
@@ -221,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(" ".join(command(step)) for step in todo))
         return 0
     folder.mkdir(parents=True, exist_ok=True)
-    if status := run_steps(whole, folder, done, progress, 0.02 if args.quick else 1.0):
+    if status := run_steps(whole, folder, done, progress):
         return status
     report_figures(folder)
     table = folder / "closing-table.md"
@@ -234,9 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run_steps(
-    whole: Sequence[Step], folder: Path, done: dict[str, float], progress: Path, pace: float
-) -> int:
+def run_steps(whole: Sequence[Step], folder: Path, done: dict[str, float], progress: Path) -> int:
     """Run the steps that are left; returns 0, or the status of a step that fails.
 
     Args:
@@ -244,16 +230,11 @@ def run_steps(
         folder: where they write.
         done: minutes of the steps that are done, by their key; steps are added.
         progress: file to write `done` to after each step.
-        pace: actual by estimated time, until enough steps are done to measure it.
     """
     todo = [step for step in whole if step.key(folder) not in done]
     for index, step in enumerate(todo):
         words = command(step)
-        estimated = sum(step.minutes for step in whole if step.key(folder) in done)
-        if estimated > 10:
-            pace = sum(done.values()) / estimated
-        remaining = remaining_time(todo[index:], pace)
-        print(f"[{index + 1}/{len(todo)}, about {remaining} left] {' '.join(words)}", flush=True)
+        print(f"[{index + 1}/{len(todo)}] {' '.join(words)}", flush=True)
         start = time.perf_counter()
         # The command that is installed next to this Python.
         script = Path(sys.executable).with_name(words[0])

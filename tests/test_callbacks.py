@@ -14,9 +14,8 @@ from tests.arrays import shows_grid
 from tests.told import fails
 from tfgen import figures
 from tfgen.callbacks import Evaluate, SampleGrid
-from tfgen.errors import WorkError
-from tfgen.evaluation.classifier import LiveClassifier
-from tfgen.evaluation.sample_metrics import sample_metrics
+from tfgen.evaluation.classifier import FeatureClassifier
+from tfgen.evaluation.metrics import sample_metrics
 from tfgen.publishing import versions
 
 pytestmark = pytest.mark.newest
@@ -69,22 +68,13 @@ def test_training_is_bit_equal_with_and_without_them(
     for variable, same in zip(observed.variables, plain.variables, strict=True):
         np.testing.assert_array_equal(variable, same)
     # The metrics are those of what `sample` gives, which uses the EMA weights.
-    extractor = LiveClassifier(classifier)
+    extractor = FeatureClassifier(classifier)
     samples = observed.sample(64, seed=0, labels=labels)
     features = extractor.extract(np.round(255 * samples.numpy()).astype(np.uint8))
     metrics = sample_metrics(features, extractor.extract(images), 3)
     assert metrics.keys() - {"classes"} == history.keys() - expected.keys()
     for name in metrics.keys() - {"classes"}:
         assert history[name][-1] == pytest.approx(metrics[name], rel=1e-6)
-
-
-def test_a_training_that_goes_on_has_metrics_and_a_picture_from_its_first_epoch(
-    images: np.ndarray, classifier: tfgen.Classifier, tmp_path: Path
-) -> None:
-    members = [Evaluate(images, n=64, classifier=classifier, every=5), SampleGrid(tmp_path, 5)]
-    history = fit(compiled("vae"), images, *members, initial_epoch=3, epochs=4).history
-    assert len(history["fid"]) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["samples-0003.png"]
 
 
 @pytest.mark.filterwarnings("ignore:.*fid")  # Keras warns of epochs without a monitored value
@@ -192,15 +182,3 @@ def test_what_does_not_suit_is_refused_in_one_line(
 
 def wide_classifier() -> tfgen.Classifier:
     return tfgen.Classifier(image_shape=(12, 6, 1), num_classes=3, channels=2, units=6)
-
-
-@pytest.mark.quick
-def test_samples_that_are_not_finite_end_the_training(
-    images: np.ndarray, classifier: tfgen.Classifier
-) -> None:
-    model = compiled("vae")
-    evaluate = Evaluate(images, n=64, classifier=classifier)
-    evaluate.set_model(model)
-    for weight in model.decoder.weights:
-        weight.assign(np.full(weight.shape, np.nan))
-    fails(evaluate.metrics, "makes images with pixels that are not finite", error=WorkError)

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.errors import UsageError, size_text
-from tfgen.evaluation.classifier import FeatureClassifier, LiveClassifier, open_classifier
+from tfgen.evaluation.classifier import FeatureClassifier, open_classifier
+from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.monitoring import REFERENCE, SAMPLES, SampleComparison, TrainingWatch
-from tfgen.evaluation.sample_metrics import sample_metrics
 from tfgen.evaluation.subject import as_bytes
 from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
 from tfgen.publishing.sampler import Sampler
@@ -272,7 +272,7 @@ def _open_features(classifier: Any) -> FeatureClassifier:
         return open_classifier("mnist", name, Path("saved_models"))
     if isinstance(classifier, Sampler):
         return FeatureClassifier(classifier.version)
-    return LiveClassifier(classifier)
+    return FeatureClassifier(classifier)
 
 
 def _check_generative(model: Any, callback: str) -> None:

@@ -10,8 +10,7 @@ import pytest
 import tfgen
 from tests import commands
 from tests.arrays import shows_grid
-from tests.conftest import CLASS_NAMES, SIDE
-from tests.told import fails
+from tests.conftest import CLASS_NAMES
 from tfgen.figures import image_grid
 
 pytestmark = pytest.mark.newest
@@ -105,25 +104,6 @@ def test_the_picture_has_a_row_for_each_class(models: Path, name: str) -> None:
     assert shows_grid(Path("out.png"), image_grid(by_class, 5))
 
 
-def test_a_row_of_an_interpolation_is_of_one_class(models: Path, name: str) -> None:
-    stored = arrays(models, name, "--n", 4, "--interpolate", 3)
-    np.testing.assert_array_equal(stored["labels"], np.repeat([0, 1, 2, 0], 3))
-
-
-def test_a_label_out_of_range_is_an_error(
-    models: Path, name: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert commands.main("sample", [name, "--saved-models", str(models), "--label", "3"]) == 2
-    error = "label 3 is out of range; the model has the classes 0…2\n"
-    assert capfd.readouterr().err == f"tfgen-sample: error: {error}"
-    if "2d" in name:
-        assert (
-            commands.main("sample", [name, "--saved-models", str(models), "--manifold", "3"]) == 2
-        )
-        assert "needs a --label" in capfd.readouterr().err
-        assert len(arrays(models, name, "--manifold", 3, "--label", 1)["images"]) == 9
-
-
 def test_a_label_may_be_the_name_of_a_class(
     models: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,10 +134,3 @@ def test_a_run_goes_on_with_its_classes(models: Path, name: str) -> None:
     ]
     assert commands.main("train", argv) == 0
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
-
-
-def test_a_loaded_run_takes_labels(models: Path, name: str) -> None:
-    model = tfgen.load(models.parent / "run")
-    assert model.num_classes == CLASSES
-    assert model.sample(n=2, labels=1).shape == (2, SIDE, SIDE, 1)
-    fails(lambda: tfgen.load(models.parent), "neither a run directory")

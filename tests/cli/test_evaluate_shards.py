@@ -78,7 +78,7 @@ def test_wrong_uses(
         assert error.count("\n") == 1
 
     refused("which have no likelihood; leave out --no-samples", "--no-samples")
-    refused("holds images and has no version", "--version", 2)
+    refused("is a path and has no versions", "--version", 2)
     refused("n = 41 is too large; there are 100 images in shards, and 40 in the test", "--n", 41)
     refused("the images of shards are 6 × 6 × 1, but those of mnist are 28 × 28", *MNIST)
     manifest = Path(folder, "manifest.json")

@@ -140,7 +140,7 @@ def test_a_run_gives_the_images_of_the_version_that_was_published_from_it(
     assert (here / f"{NAME}-samples.png").exists()
     assert f"1 image of {run} (last weights) in {NAME}-samples.png" in capfd.readouterr().out
     assert commands.main("sample", [str(run), "--version", "2"]) == 2
-    assert "is a run and has no version; leave out --version" in capfd.readouterr().err
+    assert "is a path and has no versions" in capfd.readouterr().err
 
 
 def test_a_manifold_is_a_grid_through_the_latents(trained: Trained) -> None:

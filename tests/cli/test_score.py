@@ -6,7 +6,6 @@ import importlib
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -93,13 +92,6 @@ def test_percentiles_are_shares_of_the_test_images(trained: Trained) -> None:
     np.testing.assert_allclose(of_run["test_log_prob"], stored["test_log_prob"], rtol=1e-5)
 
 
-@pytest.mark.quick
-def test_percentiles_of_ties_and_of_what_is_no_number() -> None:
-    values = np.array([0.0, 1.0, 2.5, 9.0, np.nan], np.float32)
-    shares = score.percentiles(values, np.array([3.0, 1.0, 1.0, 2.0], np.float32))
-    np.testing.assert_array_equal(shares, [0, 0, 75, 100, np.nan])
-
-
 def test_the_table_has_the_first_images_and_the_csv_all(
     own_models: OwnModels, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,17 +112,6 @@ def test_the_table_has_the_first_images_and_the_csv_all(
     assert [f"{float(row['nats']):.2f}" for row in rows[:20]] == [
         line.split()[0] for line in lines[:20]
     ]
-
-
-@pytest.mark.parametrize("training", [{}, {"options": {"dataset": "Not a name"}}])
-def test_without_its_data_set_a_model_has_no_percentiles(training: dict[str, Any]) -> None:
-    sampler = SimpleNamespace(training=training, title="flow version 2", num_classes=0)
-    options = score.ScoreOptions()
-    note = score.add_percentiles({}, sampler, options, 0)
-    assert re.match("no percentiles: (the data set that flow|'Not a name' is not a valid)", note)
-    assert score.add_percentiles({}, sampler, score.ScoreOptions(test_images=0), 0) == ""
-    with pytest.raises(UsageError, match="'Nor this' is not a valid data set name"):
-        score.add_percentiles({}, sampler, score.ScoreOptions(dataset="Nor this"), 0)
 
 
 def test_test_images_must_suit_the_model(

@@ -98,9 +98,7 @@ def test_shards_know_what_their_model_was_trained_on(
     folder = str(tmp_path / "shards")
     words = [str(vae / "run"), "--n", "8", "--shard-size", "8", "--out", folder]
     assert commands.main("sample", words) == 0
-    manifest = find_shards(folder, tmp_path)
-    assert manifest is not None
-    subject = open_shards(folder, manifest, 8, 0)
+    subject = open_shards(Path(folder), find_shards(Path(folder)), 8, 0)
     assert subject.train_on == "all"
     assert len(subject.training_split(load("tiny", tiny_data))) == IMAGES
 

@@ -149,15 +149,6 @@ def test_a_warning_says_which_weights_are_kept_and_what_to_do(weights: str | Non
     )
 
 
-@pytest.mark.parametrize("weights", ["best", "last", None])
-def test_images_that_cannot_be_compared_are_said_and_the_run_goes_on(weights: str | None) -> None:
-    callbacks, output = monitors(np.zeros((9, 4, 4, 2), np.uint8), weights)
-    assert not callbacks
-    assert "takes grey or RGB images, not images of 4 × 4 × 2" in output.getvalue()
-    assert "the run has no best checkpoint" in output.getvalue()
-    assert ("its last weights are published" in output.getvalue()) == (weights == "best")
-
-
 def test_without_validation_no_best_weights_are_promised() -> None:
     (monitor,), output = monitors(make_images(20), "last", "all")
     monitor._warn("epoch 87: the samples are alike", 62)

@@ -2,11 +2,6 @@
 
 import importlib.util
 import json
-import os
-import signal
-import sys
-import threading
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -15,8 +10,6 @@ import pytest
 from PIL import Image
 
 import tfgen
-from tests.conftest import SIDE
-from tfgen.publishing import export
 
 pytestmark = pytest.mark.newest
 
@@ -60,44 +53,6 @@ def test_two_moons_prints_a_density_that_sums_to_one_and_draws(
             example("two_moons").main(wrong)
 
 
-def test_bits_per_dim_of_a_saved_flow(
-    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    flow = tfgen.Flow(image_shape=(SIDE, SIDE, 1), couplings=2, hidden=(4,))
-    flow.save(tmp_path / "f.keras")
-    main = example("bits_per_dim").main
-    flags = ["--n", "20", "--dequantizations", "3", "--dataset", "tiny"]
-    flags += ["--data-dir", str(tiny_data)]
-    main([str(tmp_path / "f.keras"), *flags])
-    lines = capsys.readouterr().out.splitlines()
-    single, three = (float(line.split(": ")[1].split()[0]) for line in lines[:2])
-    assert lines[0].startswith("20 test images, 1 dequantization draw each")
-    assert lines[1].startswith("20 test images, 3 dequantization draws each")
-    # More draws give a tighter bound, and the first value is the model's own.
-    assert three < single
-    images = tfgen.load_data("tiny", tiny_data).test.images[:20]
-    assert single == pytest.approx(
-        flow.bits_per_dim(flow.log_prob(images)).numpy().mean(), abs=1e-4
-    )
-    assert [line.split(" ", 1)[1].split(":")[0] for line in lines[2:]] == [
-        "inverted digits",
-        "shuffled pixels",
-        "uniform noise",
-    ]
-    version = export.publish(flow, tmp_path, "flow", run={"family": "flow"}, weights="last")
-    main([str(version), *flags])
-    published = [line.split("bits/dim")[0] for line in capsys.readouterr().out.splitlines()]
-    assert published == [line.split("bits/dim")[0] for line in lines]
-    tfgen.VAE(hidden=(4,)).save(tmp_path / "v.keras")
-    for wrong in (
-        [str(tmp_path / "v.keras")],
-        [str(tmp_path)],
-        [str(tmp_path / "f.keras"), "--n", "1"],
-    ):
-        with pytest.raises(SystemExit, match="2"):
-            main(wrong)
-
-
 def test_all_samples_on_one_mode(ring: ModuleType) -> None:
     assert ring.captured(np.tile(ring.CENTRES[3], (1000, 1))) == (1, 1.0)
 
@@ -108,24 +63,6 @@ def test_the_data_holds_all_modes(ring: ModuleType) -> None:
     # Within three deviations in the plane: 1 − exp(−9/2); four standard errors of 20 000 draws.
     expected = 1 - np.exp(-4.5)
     assert quality == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 20_000))
-
-
-def test_noise_far_off_is_no_mode(ring: ModuleType) -> None:
-    far = 10 + np.random.default_rng(0).standard_normal((1000, 2))
-    assert ring.captured(far) == (0, 0.0)
-    assert ring.captured(np.zeros((1000, 2))) == (0, 0.0)
-
-
-def test_high_quality_ends_at_three_deviations(ring: ModuleType) -> None:
-    for deviations, expected in ((2.99, (8, 1.0)), (3.01, (0, 0.0))):
-        points = np.repeat(ring.CENTRES + np.array([deviations * ring.STDDEV, 0]), 10, axis=0)
-        assert ring.captured(points) == expected
-
-
-@pytest.mark.parametrize("few, modes", [(9, 1), (10, 2)])
-def test_a_few_samples_capture_no_mode(ring: ModuleType, few: int, modes: int) -> None:
-    points = np.repeat(ring.CENTRES[:2], [1000 - few, few], axis=0)
-    assert ring.captured(points) == (modes, 1.0)
 
 
 def test_ring_prints_and_draws(
@@ -142,17 +79,6 @@ def test_ring_prints_and_draws(
     )
     with Image.open(tmp_path / "ring.png") as picture:
         assert picture.format == "PNG" and min(picture.size) > 300
-
-
-@pytest.mark.parametrize(
-    "wrong", [["--seeds", "0"], ["--steps", "many"], ["--out", "nowhere/ring.png"], ["--out", "/"]]
-)
-def test_ring_refuses_before_it_trains(
-    ring: ModuleType, wrong: list[str], capsys: pytest.CaptureFixture
-) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        ring.main(wrong)
-    assert wrong[1].split("/")[0] in capsys.readouterr().err
 
 
 def test_reproduction_continues_and_collects_the_figures(
@@ -212,29 +138,6 @@ def test_reproduction_continues_and_collects_the_figures(
     moved = tmp_path.rename(tmp_path.with_name("moved"))
     assert reproduce.main(["--to", str(moved), "--dry-run"]) == 0
     assert capsys.readouterr().out == "\n"
-
-
-def test_an_interrupted_reproduction_waits_until_its_command_has_saved(tmp_path: Path) -> None:
-    saved, ready = tmp_path / "saved", tmp_path / "ready"
-    script = (
-        "import signal, sys, time\n"
-        "def save(*_):\n"
-        "    time.sleep(0.6)\n"
-        f"    open({str(saved)!r}, 'w')\n"
-        "    sys.exit(130)\n"
-        "signal.signal(signal.SIGINT, save)\n"
-        f"open({str(ready)!r}, 'w')\n"
-        "time.sleep(60)\n"
-    )
-
-    def interrupt() -> None:
-        while not ready.exists():
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
-    assert example("reproduce").run([sys.executable, "-c", script]) == 130
-    assert saved.exists()
 
 
 def test_closing_table_and_claims_are_those_of_the_document(

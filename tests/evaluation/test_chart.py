@@ -50,7 +50,7 @@ def test_a_bar_for_each_model_in_the_colour_of_its_family() -> None:
     legends = [legend for panel in part.subfigs for legend in panel.legends]
     assert [text.get_text() for legend in legends for text in legend.get_texts()] == ["real images"]
     # Times are known of one model only, and a picture that cannot be read is left out.
-    assert time.get_title() == "training time"
+    assert time.get_title() == "s/epoch"
     assert [text.get_text().strip() for text in time.texts].count("not known") == 3
     assert grid.get_title() == "samples of vae"
     # No text or legend lies on a panel.
@@ -69,23 +69,6 @@ def test_metrics_that_do_not_compare_are_in_parts_of_their_own() -> None:
     titles = [part.get_suptitle() for part in figure.subfigs]
     assert "features of classifier version 1" in titles[0]
     assert "features of random" in titles[1]
-
-
-def test_many_samples_are_in_several_rows() -> None:
-    contents = {}
-    for index in range(7):
-        contents[f"m{index}"] = evaluation("vae", index, fid=1.0) | {
-            "picture": PNG,
-            "n": 10 + index,
-        }
-    figure = drawn(contents)
-    titles = [axes.get_title() for axes in figure.axes]
-    assert [title for title in titles if title.startswith("samples")] == [
-        f"samples of m{index}" for index in range(7)
-    ]
-    (part,) = figure.subfigs
-    assert len(part.subfigs) == 1 + 2
-    assert figure.get_figwidth() == drawn({"a": evaluation("vae", fid=1.0)}).get_figwidth()
 
 
 def test_without_metrics_of_samples_there_is_no_figure() -> None:

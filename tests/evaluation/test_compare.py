@@ -1,16 +1,13 @@
 """What compares, what is best, and what a comparison says about it."""
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from tests.evaluation.evaluations import evaluation, foreign_evaluation, named, numbered
-from tfgen.errors import UsageError
+from tests.evaluation.evaluations import evaluation, named, numbered
 from tfgen.evaluation.compare import Cell, Comparison, Table, compare, to_json
-from tfgen.evaluation.groups import group_evaluations
 
 pytestmark = pytest.mark.quick
 
@@ -126,10 +123,8 @@ def test_lower_or_higher_is_better_and_equal_values_are_not_best() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("dataset", "fingerprint"), "g" * 9, "(data set gggggggg, features c)"),
         (("dataset", "name"), "fashion", None),
         (("dataset", "split"), "validation", "against the validation images of mnist"),
-        (("classifier", "sha256"), "d" * 9, "features dddddddd)"),
         (("features",), {"name": "random", "sha256": "r"}, "features of random, n"),
     ],
 )
@@ -201,15 +196,6 @@ def test_bits_per_dim_of_a_vae_and_of_a_flow_are_ranked_together() -> None:
     assert best(table, "bits/dim") == set()
 
 
-def test_images_that_no_model_made_stand_beside_models() -> None:
-    images = foreign_evaluation("", fid=2.0) | {"family": None, "preset": None, "seed": None}
-    model = evaluation("gan", fid=1.0) | {"cost": {"seconds_an_epoch": 3.0}}
-    comparison = compare([named("my folder", images), named("gan", model)])
-    samples, cost = comparison.tables
-    assert list(cells(samples, "FID")) == ["my folder", "gan"]
-    assert list(cells(cost, "s/epoch")) == ["gan"]
-
-
 def remarks(comparison: Comparison) -> list[str]:
     return [*comparison.notes, *(note for table in comparison.tables for note in table.notes)]
 
@@ -231,35 +217,6 @@ def test_what_is_missing_or_differs_is_said() -> None:
     ]
 
 
-def test_models_that_were_trained_on_the_validation_images_are_named_below_each_table() -> None:
-    first, second, third = (evaluation("gan", seed, fid=1.0) for seed in range(3))
-    for content in (first, second):
-        content["cost"] = {"seconds_an_epoch": 1.0}
-    first["settings"]["options"] = {**first["settings"]["options"], "train_on": "all"}
-    first |= {"train_on": "all"}
-    note = "a: trained on the validation images, too (--train-on all)"
-    for part in ("samples", "cost"):
-        (table,) = tables({"a": first, "b": second, "c": third | {"train_on": "train"}}, part)
-        assert table.notes == (note,)
-    assert not tables({"b": second})[0].notes
-    # It is neither a further seed of the others nor the preset of a claim. A training that started
-    # from other weights is neither, too.
-    fourth = evaluation("gan", 3, fid=1.0)
-    fourth["settings"]["options"] = {**fourth["settings"]["options"], "start_from": "runs/a"}
-    groups = group_evaluations(numbered([first, second, third, fourth]))
-    assert [(len(group.evaluations), group.follows_preset) for group in groups] == [
-        (1, False),
-        (2, True),
-        (1, False),
-    ]
-
-
-def test_a_classifier_that_was_trained_on_the_validation_images_is_said() -> None:
-    classifier = {"name": "classifier", "version": 2, "sha256": "a", "train_on": "all"}
-    (table,) = tables({"a": evaluation("gan", fid=1.0) | {"classifier": classifier}})
-    assert table.notes[0].startswith("The classifier was trained on the validation images, too")
-
-
 def test_what_the_features_cannot_tell_and_resized_images_are_said() -> None:
     random = {"features": {"name": "random network", "sha256": "r", "features": 64}}
     own = {"features": {"name": "net", "sha256": "o", "range": "0,1"}}
@@ -273,17 +230,3 @@ def test_what_the_features_cannot_tell_and_resized_images_are_said() -> None:
         (table,) = tables({"a": evaluation("gan", fid=1.0) | change})
         (note,) = table.notes
         assert note.startswith(expected)
-
-
-def test_json_has_no_number_that_is_not_finite() -> None:
-    comparison = compare([named("a", evaluation("gan", fid=math.nan, kid=math.inf, recall=0.5))])
-    text = json.dumps(to_json(comparison), allow_nan=False)
-    metrics = json.loads(text)["tables"][0]["rows"][0]["metrics"]
-    assert metrics["FID"]["mean"] is metrics["KID × 1000"]["mean"] is None
-    assert metrics["recall"]["mean"] == 0.5
-
-
-def test_nothing_to_compare() -> None:
-    with pytest.raises(UsageError, match="nothing to compare"):
-        compare([])
-    assert not compare([named("a", evaluation("vae"))]).tables

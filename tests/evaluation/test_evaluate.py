@@ -11,10 +11,8 @@ from rich.console import Console
 
 from tfgen.data import Dataset, Split
 from tfgen.errors import UsageError
-from tfgen.evaluation.evaluate import describe, merge
-from tfgen.evaluation.job import Job
-from tfgen.evaluation.request import EvaluationRequest
-from tfgen.evaluation.sample_metrics import copies
+from tfgen.evaluation.evaluate import Job, copies, describe, merge
+from tfgen.evaluation.job import EvaluationRequest
 from tfgen.evaluation.subject import Subject
 
 pytestmark = pytest.mark.quick
@@ -41,21 +39,7 @@ def test_options_of_the_command_do_not_decide_a_model() -> None:
 
 def subject_of(run: dict[str, Any]) -> Subject:
     """A run with this configuration."""
-    no_images = np.zeros((0, 2, 2, 1), np.uint8)
-    known = (
-        "t",
-        Path("run"),
-        "run",
-        run,
-        "last",
-        "0",
-        None,
-        lambda *_: no_images,
-        0,
-        (2, 2, 1),
-        {},
-    )
-    return Subject(*known)  # type: ignore[arg-type]
+    return Subject("t", Path("run"), "run", "0", (2, 2, 1), run=run, training=run)
 
 
 def test_copies_of_validation_images_are_seen_if_the_model_was_trained_on_them() -> None:

@@ -7,9 +7,12 @@ import pytest
 
 from tests.evaluation.evaluations import evaluation, foreign_evaluation, named, numbered
 from tfgen.errors import UsageError
-from tfgen.evaluation.claims import is_reported
-from tfgen.evaluation.groups import Group, group_evaluations, unique_labels
-from tfgen.evaluation.reading import Evaluation
+from tfgen.evaluation.reading import (
+    Evaluation,
+    Group,
+    group_evaluations,
+    unique_labels,
+)
 
 pytestmark = pytest.mark.quick
 
@@ -18,44 +21,12 @@ def seeds(group: Group) -> list[int]:
     return [item["seed"] for item in group.evaluations]
 
 
-def test_an_unfinished_run_is_not_the_reports() -> None:
-    evaluations = [evaluation("gan", seed, fid=1.0) for seed in (0, 1, 2)]
-    for item, epochs in zip(evaluations, (200, 3, None), strict=True):
-        item["cost"] = {} if epochs is None else {"epochs": epochs}
-    groups = group_evaluations(numbered(evaluations))
-    assert [(seeds(group), is_reported(group)) for group in groups] == [
-        ([0, 2], True),
-        ([1], False),
-    ]
-    assert [group.name for group in groups] == ["gan mlp", "gan mlp (unfinished)"]
-
-
-def test_a_setting_of_a_later_version_has_its_default() -> None:
-    old, new = evaluation("vae", 0, fid=1.0), evaluation("vae", 1, fid=3.0)
-    del old["settings"]["model"]["objective"], old["settings"]["options"]["clip_norm"]
-    (group,) = group_evaluations(numbered([old, new]))
-    statistic = group.statistic(("samples", "fid"))
-    assert statistic is not None
-    assert statistic.mean == 2.0
-
-
 def test_other_settings_are_another_model() -> None:
     evaluations = [evaluation("vae", seed, fid=1.0 + seed) for seed in (0, 1, 2)]
     evaluations[2]["settings"]["model"]["latent_dim"] = 2
     evaluations.append(evaluation("vae", 3, fid=70.0) | {"weights": "last"})
     groups = group_evaluations(numbered(evaluations))
     assert [seeds(group) for group in groups] == [[0, 1], [2], [3]]
-    assert [is_reported(group) for group in groups] == [True, False, True]
-
-
-def test_a_family_that_is_not_installed_is_grouped_by_its_settings() -> None:
-    settings = [{"model": {"latent_dim": dim}, "options": {}} for dim in (2, 2, 8)]
-    evaluations = [
-        foreign_evaluation("ppca", seed, "small", values, fid=1.0)
-        for seed, values in enumerate(settings)
-    ]
-    groups = group_evaluations(numbered(evaluations))
-    assert [seeds(group) for group in groups] == [[0, 1], [2]]
 
 
 @pytest.mark.parametrize(
@@ -91,12 +62,6 @@ def test_the_same_seed_again_is_a_row_of_its_own() -> None:
     assert len(group_evaluations([named("a", images[0]), named("b", images[1])])) == 2
 
 
-def test_an_evaluation_that_is_passed_twice_is_refused() -> None:
-    twice = [named("a", evaluation("vae", fid=1.0))] * 2
-    with pytest.raises(UsageError, match=r"a\.json is passed twice"):
-        group_evaluations(twice)
-
-
 def labels(*names: str, by_user: bool = False) -> list[str]:
     """Of evaluations of one configuration, whose seeds are 0, 1, …"""
     contents = [evaluation("vae", seed, fid=1.0) for seed in range(len(names))]
@@ -120,12 +85,6 @@ def test_a_row_is_called_what_the_user_calls_it() -> None:
 def test_models_of_one_name_are_told_apart_by_their_places() -> None:
     evaluations = numbered([evaluation("vae", 0, fid=1.0), evaluation("vae", 0, fid=2.0)])
     assert unique_labels(group_evaluations(evaluations)) == ["0/vae-0.json", "1/vae-0.json"]
-    # Several seeds are told apart by their names first.
-    evaluations = numbered([evaluation("vae", seed, fid=1.0) for seed in range(4)])
-    for item in evaluations[2:]:
-        item.content["n"] = 7
-    labels = unique_labels(group_evaluations(evaluations))
-    assert labels == ["vae-0, vae-1", "vae-2, vae-3"]
 
 
 def test_a_name_of_the_users_is_of_one_model() -> None:

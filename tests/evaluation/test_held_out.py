@@ -13,11 +13,9 @@ from tests.conftest import make_images
 from tests.evaluation.toys import LinearGaussian, Toy, UniformBytes, UniformBytesByLabel
 from tfgen import VAE
 from tfgen.data import Dataset, Split
-from tfgen.evaluation.densities import LatentDensity, density_of
-from tfgen.evaluation.held_out import measure_likelihood
-from tfgen.evaluation.job import Job
-from tfgen.evaluation.request import EvaluationRequest
-from tfgen.evaluation.subject import Subject
+from tfgen.evaluation.evaluate import Job, measure_likelihood
+from tfgen.evaluation.job import EvaluationRequest
+from tfgen.evaluation.subject import LatentDensity, Subject, density_of
 from tfgen.random import SeedNoise, image_seeds
 
 pytestmark = pytest.mark.quick
@@ -33,14 +31,10 @@ def likelihood(model: Toy, folder: Path, **request: Any) -> dict[str, Any] | Non
         title="a toy",
         path=folder,
         kind="run",
-        run={},
-        weights="last",
         weights_sha256="0",
-        density=density_of(model),
-        draw=lambda seeds: np.zeros((len(seeds), *SHAPE), np.float32),
-        num_classes=model.num_classes,
         image_shape=SHAPE,
-        cost={},
+        num_classes=model.num_classes,
+        density=density_of(model),
     )
     console = Console(file=io.StringIO())
     job = Job(subject, dataset, EvaluationRequest(**request), folder / "e.json", console)
@@ -114,7 +108,3 @@ def test_active_units_of_a_hierarchy_are_those_of_its_averaged_weights() -> None
     # Weights of 0 have a mean of 0.
     assert mean.shape == (N, model.latent_dim)
     assert np.all(np.var(mean, axis=0) > 0)
-
-
-def test_a_family_without_a_density_has_no_likelihood(tmp_path: Path) -> None:
-    assert likelihood(Toy(image_shape=SHAPE), tmp_path) is None

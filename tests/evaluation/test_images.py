@@ -1,4 +1,4 @@
-"""Images of any source, as they are judged: which files are read, and how they are resized."""
+"""Images to evaluate: which files are read, and how they are resized."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from PIL import Image
 from tests.conftest import make_images
 from tests.told import fails
 from tfgen.data.pictures import resize
-from tfgen.evaluation.images import ImageSet, find_images, read_image_set
+from tfgen.evaluation.subject import Subject, image_source, open_images
+from tfgen.publishing.artifacts import identify
 
-NONE = Path("none")
 SHAPE = (6, 6, 1)
 
 
@@ -22,10 +22,8 @@ def write(folder: Path, images: np.ndarray) -> Path:
     return folder
 
 
-def read(path: Path, most: int = 100, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> ImageSet:
-    source = find_images(str(path), NONE)
-    assert source is not None
-    return read_image_set(str(path), source, shape, most, seed)
+def read(path: Path, most: int = 100, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> Subject:
+    return open_images(path, image_source(identify(path)), shape, most, seed)
 
 
 @pytest.mark.quick
@@ -50,22 +48,6 @@ def test_a_folder_is_read_in_order_and_what_holds_no_picture_is_counted(tmp_path
     assert drawn.weights_sha256 != result.weights_sha256
     assert drawn.samples(3, 0)[1] == 0
     assert len(drawn.samples(3, 0)[0]) == 3
-
-
-@pytest.mark.quick
-def test_one_picture_is_found_whatever_is_drawn_before_it(tmp_path: Path) -> None:
-    images = make_images(1)
-    folder = write(tmp_path / "folder", images)
-    for index in range(4):
-        (folder / f"{index}.txt").write_text("no picture")
-    # An evaluation of this folder that was written into it.
-    (folder / "folder-evaluation.json").write_text("{}")
-    for seed in range(4):
-        result = read(folder, most=1, seed=seed)
-        np.testing.assert_array_equal(result.images, images)
-        before = np.flatnonzero(np.random.default_rng(seed).permutation(5) == 1)[0]
-        assert result.reading["available"] == 5
-        assert len(result.skipped) == result.reading["skipped"] == before
 
 
 @pytest.mark.quick
@@ -109,23 +91,9 @@ def test_what_holds_no_images_is_refused(tmp_path: Path) -> None:
     for name, message in (
         ("empty", "is neither a run nor a version, and holds no pictures"),
         ("text", "holds no pictures"),
-        ("gone.npz", "gone.npz"),
         ("broken.npz", "is broken"),
         ("objects.npz", "objects.npz"),
         ("large.npz", "from 2 to 2; pass uint8 in 0…255, or floats in 0…1"),
         ("none.npz", "0 images; the least is 1"),
     ):
         fails(lambda name=name: read(tmp_path / name), message)
-    assert find_images("vae", NONE) is None
-
-
-@pytest.mark.quick
-def test_a_folder_with_the_name_of_a_model_is_ambiguous(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path / "vae", make_images(2))
-    monkeypatch.chdir(tmp_path)
-    fails(lambda: find_images("vae", NONE), "is a folder and the name of a published model")
-    source = find_images("./vae", NONE)
-    assert source is not None
-    assert len(source.files) == 2

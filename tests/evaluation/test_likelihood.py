@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfgen.errors import UsageError, WorkError
-from tfgen.evaluation.estimate import mean
+from tfgen.errors import WorkError
+from tfgen.evaluation.distances import mean
 from tfgen.evaluation.likelihood import (
     LatentVariables,
     active_units,
@@ -83,14 +83,6 @@ def test_the_elbo_is_lower_by_the_kl(x: np.ndarray) -> None:
     np.testing.assert_allclose(EXACT.log_prob(x[0]).numpy() - values.mean(), kl, atol=4 * error)
 
 
-def test_a_function_of_the_seed(x: np.ndarray) -> None:
-    model, events = linear_gaussian(0.35), tf.constant(x)
-    first = model.log_prob(events, (0, 0), 9)
-    np.testing.assert_array_equal(first, model.log_prob(events, (0, 0), 9))
-    assert not np.any(first == model.log_prob(events, (0, 1), 9))
-    assert not np.any(model.elbo(events, (0, 0)) == model.elbo(events, (0, 1)))
-
-
 def test_context_reaches_both_networks(x: np.ndarray) -> None:
     def posterior(x: tf.Tensor, offset: tf.Tensor) -> Any:
         return tfd.MultivariateNormalDiag(x + offset, tf.ones_like(x))
@@ -150,14 +142,3 @@ def test_a_value_that_is_not_finite_is_reported(wrong: float) -> None:
         WorkError, match=r"2 of 4 images have no finite value, .* the first is image 1 "
     ):
         mean(np.array([1.0, wrong, 2.0, wrong]))
-
-
-def test_too_few_are_refused(x: np.ndarray) -> None:
-    with pytest.raises(UsageError, match="0 importance samples are too few"):
-        linear_gaussian().log_prob(tf.constant(x), (0, 0), 0)
-    with pytest.raises(UsageError, match="0 dequantizations are too few"):
-        dequantized_log_prob(lambda images, seeds: seeds, x, x, 0)
-    with pytest.raises(UsageError, match="1 images are too few"):
-        mean(x[:1, 0])
-    with pytest.raises(UsageError, match="1 images are too few"):
-        active_units(x[:1])

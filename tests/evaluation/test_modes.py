@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.told import fails
 from tfgen.evaluation import evaluate
+from tfgen.evaluation.job import silent
 from tfgen.evaluation.modes import captured_modes, expected_modes
-from tfgen.evaluation.progress import silent
 
 MODES = 1000
 # Number of samples in Lin et al. 2018.
@@ -40,15 +39,6 @@ def test_kl_and_entropy_of_uneven_modes_are_their_closed_form() -> None:
     assert counts.kl == pytest.approx(0.5 * np.log(2), rel=1e-12)
 
 
-def test_a_reference_takes_the_place_of_the_uniform() -> None:
-    labels = np.repeat([0, 1, 3], [8, 4, 4])
-    # ½ ln(½ / ¼) + ¼ ln(¼ / ¼) + ¼ ln(¼ / ⅜), of weights that do not sum to one.
-    counts = captured_modes(labels, 4, np.array([2, 2, 1, 3]))
-    assert counts.kl == pytest.approx(0.5 * np.log(2) + 0.25 * np.log(2 / 3), rel=1e-12)
-    itself = captured_modes(np.repeat(np.arange(3), [5, 2, 1]), 3, np.array([5, 2, 1]))
-    assert itself.kl == pytest.approx(0, abs=1e-15)
-
-
 def test_uniform_draws_have_the_expected_modes_and_kl() -> None:
     rng = np.random.default_rng(0)
     # So few draws that some modes have none.
@@ -70,35 +60,6 @@ def test_expected_modes_are_their_closed_form() -> None:
     assert expected_modes(1, MODES) == pytest.approx(1, rel=1e-12)
     # On average 1000 e^−26 modes have no draw.
     assert MODES - expected_modes(DRAWS, MODES) == pytest.approx(1000 * np.exp(-26.013), rel=1e-2)
-
-
-def test_labels_that_are_no_modes_are_refused() -> None:
-    fails(
-        lambda: captured_modes(np.zeros(999, int), 1000),
-        "999 samples",
-        "the least is 1000",
-        "26 per mode",
-    )
-    fails(lambda: captured_modes(np.zeros(4), 2), "float64[4]", "integers")
-    fails(lambda: captured_modes(np.zeros((4, 1), int), 2), "int64[4, 1]")
-    fails(lambda: captured_modes(np.array([0, 1, 2]), 2), "0 to 2", "2 modes")
-    fails(lambda: captured_modes(np.array([0, -1]), 2), "-1 to 0")
-    fails(lambda: captured_modes(np.zeros(0, int), 0), "num_modes = 0")
-    for n, modes, message in [(-1, 5, "n = -1"), (5, 0, "num_modes = 0")]:
-        fails(lambda n=n, modes=modes: expected_modes(n, modes), message)
-
-
-@pytest.mark.parametrize(
-    ("reference", "message"),
-    [
-        ([1, 1], "[2] weights; there are 3"),
-        ([1, 0, 1], "weight 0 for mode 1"),
-        ([1, 1, -2], "weight -2 for mode 2"),
-        ([np.nan, 1, 1], "weight nan for mode 0"),
-    ],
-)
-def test_reference_must_have_a_weight_for_each_mode(reference: list[float], message: str) -> None:
-    fails(lambda: captured_modes(np.arange(3), 3, np.array(reference)), message)
 
 
 def test_many_modes_are_counted_on_samples_of_their_own() -> None:

@@ -8,14 +8,12 @@ import pytest
 
 import tfgen
 from tests.conftest import make_images
-from tests.told import fails
 from tfgen.callbacks import SampleMonitor
 from tfgen.evaluation.distances import fid
 from tfgen.evaluation.monitoring import (
     SampleComparison,
     TrainingWatch,
     mean_distance,
-    part_colours,
 )
 
 pytestmark = pytest.mark.newest
@@ -85,32 +83,6 @@ def test_diversity_with_classes_is_that_within_them() -> None:
     assert comparison.compare(images[np.arange(120) % 3])["diversity"] == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.quick
-def test_the_colours_are_means_over_parts_of_the_image() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (1, 5, 3, 2), np.uint8)
-    rows, columns = (slice(0, 2), slice(2, 5)), (slice(0, 1), slice(1, 3))
-    expected = [image[0, i, j].mean((0, 1)) / 255 for i in rows for j in columns]
-    np.testing.assert_allclose(part_colours(image, 2)[0], np.ravel(expected))
-    assert part_colours(image, 4).shape == (1, 4 * 3 * 2)
-
-
-@pytest.mark.quick
-def test_any_number_of_images_and_any_size_has_a_distance() -> None:
-    for n, side, channels in ((2, 4, 1), (9, 3, 3), (50, 70, 1)):
-        images = np.random.default_rng(n).integers(0, 256, (n, side, side, channels), np.uint8)
-        values = SampleComparison(images).compare(images[::-1])
-        assert values["val_distance"] == pytest.approx(0, abs=1e-6)
-        # Features of noise differ by about 1 % of their values, whose rounding counts so much more.
-        assert values["diversity"] == pytest.approx(1, abs=1e-3)
-
-
-@pytest.mark.quick
-def test_images_that_cannot_be_compared_with_are_refused() -> None:
-    fails(lambda: SampleComparison(np.zeros((9, 4, 4, 2), np.uint8)), "takes grey or RGB images")
-    fails(lambda: SampleComparison(np.zeros((9, 4, 4, 1), np.uint8)), "are all alike")
-    fails(lambda: SampleComparison(np.zeros((1, 4, 4, 1), np.uint8)), "1 images are too few")
-
-
 # --- warnings -----------------------------------------------------------------------------
 
 
@@ -125,12 +97,6 @@ def test_a_collapse_is_told_once_when_it_happens() -> None:
 
 
 @pytest.mark.quick
-def test_a_second_collapse_is_told_again() -> None:
-    values = diversities(0.8, 0.1, 0.1, 0.5, 0.7, 0.8, 0.1, 0.1)
-    assert [epoch for epoch, _ in watched(values)] == [3, 8]
-
-
-@pytest.mark.quick
 @pytest.mark.parametrize(
     "values",
     [
@@ -142,25 +108,6 @@ def test_a_second_collapse_is_told_again() -> None:
 )
 def test_a_training_that_goes_well_has_no_warning(values: list[float]) -> None:
     assert not watched(diversities(*values))
-
-
-@pytest.mark.quick
-def test_noise_at_the_start_is_not_what_later_samples_are_compared_with() -> None:
-    noise = {"diversity": 1.1, "val_distance": 5.0}
-    assert not watched([noise, noise, *diversities(0.4, 0.4, 0.5)])
-
-
-@pytest.mark.quick
-def test_one_image_at_the_best_epoch_had_no_diversity_to_lose() -> None:
-    worse = {"diversity": 0.0, "val_distance": 1.2}
-    assert not watched([{"diversity": 0.0, "val_distance": 1.1}, worse, worse, worse])
-
-
-@pytest.mark.quick
-def test_samples_that_never_become_diverse_are_told() -> None:
-    ((epoch, message),) = watched(diversities(*[0.05] * 30))
-    assert epoch == 20
-    assert "almost alike for 20 epochs (diversity 0.05" in message
 
 
 @pytest.mark.quick
@@ -241,25 +188,3 @@ def test_the_callback_warns_and_goes_on_from_earlier_logs(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: epoch 3: the samples have lost their diversity (0.0")
     assert line.endswith("; the distance is least at epoch 1")
-
-
-def test_the_distance_to_images_that_are_trained_on_has_a_name_of_its_own(
-    images: np.ndarray,
-) -> None:
-    monitor, warnings = SampleMonitor(images, held_out=False), []
-    monitor.set_model(small_gan())
-    assert monitor.metrics().keys() == {"distance", "diversity"}
-    watch = TrainingWatch("distance")
-    for epoch, diversity in enumerate((0.9, 0.3, 0.3)):
-        warnings += watch.update(epoch + 1, {"distance": 0.2 + epoch, "diversity": diversity})
-    assert (len(warnings), watch.best_epoch) == (1, 1)
-
-
-def test_the_callback_refuses_what_it_cannot_compare(images: np.ndarray) -> None:
-    fails(lambda: SampleMonitor(images / 255), "uint8")
-    fails(lambda: SampleMonitor(list(images), [0, 1]), "2 labels do not fit 64 images")
-    for model, text in (
-        (tfgen.GAN(image_shape=(8, 8, 1), generator_hidden=(4,)), "generates images of 8 × 8"),
-        (tfgen.Classifier(image_shape=(6, 6, 1), channels=2, units=6), "generates none"),
-    ):
-        fails(lambda model=model: SampleMonitor(images).set_model(model), text)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfgen.evaluation.progress import PartialValues, per_image
+from tfgen.evaluation.job import PartialValues, per_image
 
 pytestmark = pytest.mark.quick
 

@@ -1,17 +1,12 @@
 """The fixed random network: weights that never change, any images, degraded images in order."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import tfgen
-from tfgen.data.pictures import resize
-from tfgen.errors import UsageError
 from tfgen.evaluation.coverage import coverage
 from tfgen.evaluation.distances import fid
-from tfgen.evaluation.images import find_images, read_image_set
-from tfgen.evaluation.random_network import WIDTHS, RandomNetwork, draw_weights
+from tfgen.evaluation.features import WIDTHS, RandomNetwork, draw_weights
 
 N = 600
 
@@ -44,15 +39,6 @@ def test_weights_have_the_variance_of_he_and_filters_the_mean_zero() -> None:
     np.testing.assert_allclose(projection.var(), 2 / 240, rtol=0.05)
 
 
-@pytest.mark.quick
-def test_few_images_get_the_first_features() -> None:
-    kernels, few = draw_weights(10)
-    whole = draw_weights(64)
-    np.testing.assert_array_equal(few, whole[1][:, :10])
-    assert all(map(np.array_equal, kernels, whole[0]))
-    assert [RandomNetwork(n).dimensions(()) for n in (6, 40, 256, 9000)] == [1, 10, 64, 64]
-
-
 @pytest.mark.parametrize("shape", [(6, 6, 1), (5, 9, 3), (1, 1, 1), (70, 30, 3)])
 def test_any_size(network: RandomNetwork, shape: tuple[int, ...]) -> None:
     network.check_images(shape)
@@ -66,12 +52,6 @@ def test_any_size(network: RandomNetwork, shape: tuple[int, ...]) -> None:
     if shape[2] == 1:
         same = network.extract(images.repeat(3, axis=3)).features
         np.testing.assert_allclose(features, same, atol=1e-5)
-
-
-@pytest.mark.quick
-def test_other_channels_are_refused(network: RandomNetwork) -> None:
-    with pytest.raises(UsageError, match="takes grey or RGB images, not images of 8 × 8 × 2"):
-        network.check_images((8, 8, 2))
 
 
 def noisy(images: np.ndarray, deviation: float) -> np.ndarray:
@@ -109,22 +89,3 @@ def test_degraded_images_are_ordered(network: RandomNetwork, mnist: tfgen.data.D
     # Fewer classes cover less of the real images.
     covered = [coverage(part, reference).coverage for part in (features[0], *features[-3:])]
     assert covered == sorted(covered, reverse=True)
-
-
-@pytest.mark.newest
-def test_antialiasing_matters(tmp_path: Path, mnist: tfgen.data.Dataset) -> None:
-    # Parmar, Zhang & Zhu 2022, "On aliased resizing and surprising subtleties in GAN evaluation":
-    # resizing that skips pixels makes real images look as bad as a model's.
-    n, shape = 1000, (14, 14, 1)
-    originals = mnist.validation.images[:n]
-    np.savez(tmp_path / "larger.npz", images=originals)
-    source = find_images(str(tmp_path / "larger.npz"), tmp_path)
-    assert source is not None
-    judged = read_image_set("larger", source, shape, n, 0)
-    assert judged.reading["resized"] == n
-    real = np.stack([resize(image, shape[:2]) for image in mnist.test.images[:n]])
-    network = RandomNetwork(100)
-    expected, antialiased, aliased = (
-        network.extract(images).features for images in (real, judged.images, originals[:, ::2, ::2])
-    )
-    assert fid(aliased, expected) > 2 * fid(antialiased, expected)

@@ -17,18 +17,16 @@ from tfgen.data.shards import MANIFEST, read_shards
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation import shards
 from tfgen.evaluation.distances import fid
-from tfgen.evaluation.evaluate import evaluate
+from tfgen.evaluation.evaluate import Job, evaluate
 from tfgen.evaluation.features import Extractor, ImageFeatures
-from tfgen.evaluation.images import find_images, read_image_set
-from tfgen.evaluation.job import Job
+from tfgen.evaluation.job import Advance, EvaluationRequest, silent
 from tfgen.evaluation.modes import captured_modes
-from tfgen.evaluation.progress import Advance, silent
-from tfgen.evaluation.request import EvaluationRequest
+from tfgen.evaluation.subject import Subject, image_source, open_images
+from tfgen.publishing.artifacts import identify
 from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
 
 pytestmark = pytest.mark.quick
 
-NONE = Path("none")
 N, HELD_OUT, CLASSES = 70, 40, 3
 SHAPE = (HEIGHT, WIDTH, 1)
 
@@ -101,10 +99,8 @@ def judge(subject: Any, dataset: Dataset) -> dict[str, Any]:
     return evaluate(Job(subject, dataset, request, Path("e.json"), console), ExtractorDouble())
 
 
-def open_folder(folder: Path, most: int = HELD_OUT, seed: int = 0) -> shards.ShardSet:
-    manifest = shards.find_shards(str(folder), NONE)
-    assert manifest is not None
-    return shards.open_shards(str(folder), manifest, most, seed)
+def open_folder(folder: Path, most: int = HELD_OUT, seed: int = 0) -> Subject:
+    return shards.open_shards(folder, shards.find_shards(folder), most, seed)
 
 
 @pytest.mark.parametrize("pixels", ["png", "raw"])
@@ -115,9 +111,8 @@ def test_shards_are_judged_like_the_same_images_in_an_array(
     folder = write(tmp_path / "shards", n, pixels=pixels)
     images = read_all(folder)
     np.savez(tmp_path / "array.npz", images=images)
-    source = find_images(str(tmp_path / "array.npz"), NONE)
-    assert source is not None
-    array = read_image_set(str(tmp_path / "array.npz"), source, SHAPE, HELD_OUT, 0)
+    path = tmp_path / "array.npz"
+    array = open_images(path, image_source(identify(path)), SHAPE, HELD_OUT, 0)
     expected, result = judge(array, dataset), judge(open_folder(folder), dataset)
     assert result["n"] == min(n, HELD_OUT)
     for part in ("samples", "floor", "ceiling"):
@@ -238,15 +233,8 @@ def test_an_interrupted_folder_is_refused_with_the_command_that_completes_it(
         f"--out '{folder}'"
     )
     with pytest.raises(UsageError) as caught:
-        shards.find_shards(str(folder), NONE)
+        shards.find_shards(folder)
     assert str(caught.value).endswith(expected)
-
-
-def test_other_folders_are_none_of_shards(tmp_path: Path) -> None:
-    assert shards.find_shards(str(tmp_path), NONE) is None
-    assert shards.find_shards("vae", NONE) is None
-    (tmp_path / "manifest.json").write_text('{"files": {}}')
-    assert shards.find_shards(str(tmp_path), NONE) is None
 
 
 def test_images_of_another_shape_or_class_are_refused(tmp_path: Path, dataset: Dataset) -> None:

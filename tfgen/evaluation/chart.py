@@ -7,19 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfgen.evaluation.compare import Cell, Comparison, Row, Table, decode_picture
+from tfgen.evaluation.metrics import Metric, find_metric
 from tfgen.evaluation.tables import format_number
 from tfgen.figures import NEUTRAL_COLOUR, REAL_COLOUR, family_colour
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# The panels: title, label of the axis, name of the column.
-PANELS = (
-    ("FID", "Fréchet distance (lower is better)", "FID"),
-    ("recall", "share of real images (higher is better)", "recall"),
-    ("coverage", "share of real images (higher is better)", "coverage"),
-    ("training time", "seconds per epoch", "s/epoch"),
+# The metrics of the panels, as far as a model has them.
+_PANELS = (
+    ("samples", "fid"),
+    ("samples", "recall"),
+    ("samples", "coverage"),
+    ("cost", "seconds_an_epoch"),
 )
+PANELS = [metric for part, key in _PANELS if (metric := find_metric(part, key))]
 # Inches: width of the figure, height of a bar, of a panel's title and axis, of a grid of samples
 # with its title. Then the grids in one row, and letters in one line of a name.
 _WIDTH, _BAR, _AXIS, _GRID = 12.8, 0.42, 1.3, 2.6
@@ -55,7 +57,7 @@ def _pictures(table: Table) -> dict[str, Any]:
     """A grid of samples for each model that has one, by the model's name."""
     pictures = {}
     for row in _models(table):
-        text = row.group.evaluations[0].get("picture") if row.group else None
+        text = row.group.first.get("picture") if row.group else None
         # A damaged picture is left out, as one that is missing.
         with contextlib.suppress(OSError, ValueError, TypeError):
             pictures[row.name] = decode_picture(text or "")
@@ -94,27 +96,27 @@ def _draw_table(part: Any, table: Table, costs: Mapping[str, Row]) -> None:
 def _draw_panels(part: Any, table: Table, models: Sequence[Row], costs: Mapping[str, Row]) -> None:
     """Draw a bar for each model in each panel; panels without a value are left out."""
 
-    def cells(column: str) -> list[Cell | None]:
+    def cells(metric: Metric) -> list[Cell | None]:
         rows = [{**_cells_of(costs.get(row.name)), **row.cells} for row in models]
-        return [row.get(column) for row in rows]
+        return [row.get(metric.heading) for row in rows]
 
-    panels = [panel for panel in PANELS if any(cells(panel[2]))]
+    panels = [metric for metric in PANELS if any(cells(metric))]
     names = [_wrap(_label(row)) for row in models]
-    colours = [family_colour(row.group.family if row.group else None) for row in models]
+    colours = [family_colour(row.group.first["family"] if row.group else None) for row in models]
     real = _cells_of(next((row for row in table.rows if row.group is None), None))
     line = None
     all_axes = part.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (title, label, column) in zip(all_axes, panels, strict=True):
-        _draw_bars(axes, cells(column), colours)
-        axes.set(title=title, xlabel=label)
-        if column in real:
-            value = real[column].statistic.mean
+    for axes, metric in zip(all_axes, panels, strict=True):
+        _draw_bars(axes, cells(metric), colours)
+        better = {1: " (higher is better)", -1: " (lower is better)"}.get(metric.better, "")
+        axes.set(title=metric.name, xlabel=f"{metric.sentence}{better}")
+        if metric.heading in real:
+            value = real[metric.heading].statistic.mean
             line = axes.axvline(value, color=REAL_COLOUR, linestyle=":", linewidth=1)
     all_axes[0].set_yticks(range(len(names)), names, fontsize=8)
     all_axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first model at the top
     if line is not None:
-        words = "real images"
-        part.legend([line], [words], loc="outside upper right", fontsize=9, frameon=False)
+        part.legend([line], ["real images"], loc="outside upper right", fontsize=9, frameon=False)
 
 
 def _cells_of(row: Row | None) -> dict[str, Cell]:

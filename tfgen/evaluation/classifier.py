@@ -1,7 +1,5 @@
 """The classifier that the metrics of samples take features from."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,12 @@ import tensorflow as tf
 from tfgen import registry
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.features import Extractor, ImageFeatures
-from tfgen.evaluation.progress import Advance, silent
+from tfgen.evaluation.job import Advance, silent
 from tfgen.models.base import ImageModel
 from tfgen.publishing import versions
+from tfgen.publishing.artifacts import kind_at
 from tfgen.publishing.export import weights_sha256
-from tfgen.publishing.opening import Sampler
+from tfgen.publishing.sampler import Sampler
 from tfgen.publishing.versions import Version
 from tfgen.sampling import Arrays
 
@@ -24,48 +23,55 @@ BATCH = 500
 
 
 class FeatureClassifier(Extractor):
-    """A published classifier, as an extractor of features.
+    """A classifier as an extractor of features.
 
     Images with a multiple of its channels are passed to it part by part: the features of the parts
     are concatenated, and their classes are the digits of one number, as in Stacked MNIST.
 
     Args:
-        version: of a classifier.
+        source: a published version, a `tfgen.Classifier`, or another model that offers the
+            signature `features`.
 
     Raises:
-        UsageError: the version is of another model.
+        UsageError: it is of another model.
         WorkError: the version is damaged.
     """
 
     key = "classifier"
 
-    def __init__(self, version: Version):
-        self._version = Sampler(version)
-        self.name = version.name
-        signatures = self._version.manifest["signatures"]
-        if "features" not in signatures:
-            raise UsageError(
-                f"{version.path} is not a classifier; train one with: tfgen-train classifier"
-            )
-        self._image_shape = tuple(signatures["features"]["inputs"]["images"]["shape"][1:])
-        outputs = signatures["features"]["outputs"]
-        self._units, self._classes = (
-            int(outputs[name]["shape"][-1]) for name in ("features", "logits")
-        )
+    def __init__(self, source: Any):
+        if isinstance(source, Version):
+            sampler = Sampler(source)
+            is_classifier, place = sampler.has_signature("features"), str(source.path)
+        else:
+            sampler, place = None, f"a {type(source).__name__}"
+            is_classifier = isinstance(source, ImageModel) and "features" in source.signatures()
+        if not is_classifier:
+            raise UsageError(f"{place} is not a classifier; train one with: tfgen-train classifier")
+        self.name, self._source, self._sampler = source.name, source, sampler
+        if sampler is None:
+            self._function, (spec,) = source.signatures()["features"]
+            self._image_shape = tuple(spec.shape[1:])
+        else:
+            inputs = sampler.signature("features").inputs
+            self._image_shape = tuple(side or 0 for side in inputs["images"].shape[1:])
+        outputs = self._call(np.zeros((1, *self._image_shape), np.uint8))
+        self._units, self._classes = (outputs[name].shape[1] for name in ("features", "logits"))
 
     def describe(self) -> dict[str, Any]:
         """Name, version, and one hash of all files; and whether validation images were trained on.
 
-        Metrics compare only if this hash is equal.
+        Metrics compare only if this hash is equal. A model has no version, and the hash of its
+        weights.
         """
-        manifest = self._version.manifest
-        files = json.dumps(manifest["files"], sort_keys=True)
+        if self._sampler is None:
+            return {"name": self.name, "version": None, "sha256": weights_sha256(self._source)}
         description = {
-            "name": self._version.name,
-            "version": self._version.number,
-            "sha256": hashlib.sha256(files.encode()).hexdigest(),
+            "name": self.name,
+            "version": self._sampler.number,
+            "sha256": self._sampler.fingerprint,
         }
-        options = (manifest.get("run") or {}).get("options") or {}
+        options = self._sampler.training.get("options") or {}
         # Only what is not the default, so that evaluations of earlier versions are alike.
         return description | ({"train_on": "all"} if options.get("train_on") == "all" else {})
 
@@ -113,37 +119,8 @@ class FeatureClassifier(Extractor):
 
     def _call(self, images: np.ndarray) -> Arrays:
         """`features` and `logits` of a batch of images that the classifier takes."""
-        return self._version.call("features", images=images)
-
-
-class LiveClassifier(FeatureClassifier):
-    """A classifier that was not published, as an extractor of features.
-
-    Args:
-        model: a `tfgen.Classifier`, or another model that offers the signature `features`.
-
-    Raises:
-        UsageError: the model is no classifier.
-    """
-
-    def __init__(self, model: Any):
-        signatures = model.signatures() if isinstance(model, ImageModel) else {}
-        if "features" not in signatures:
-            raise UsageError(
-                f"a {type(model).__name__} is not a classifier; pass a tfgen.Classifier, or the "
-                "name or folder of a published classifier"
-            )
-        self.name, self._model = model.name, model
-        self._function, (spec,) = signatures["features"]
-        self._image_shape = tuple(spec.shape[1:])
-        outputs = self._call(np.zeros((1, *self._image_shape), np.uint8))
-        self._units, self._classes = (outputs[name].shape[1] for name in ("features", "logits"))
-
-    def describe(self) -> dict[str, Any]:
-        """Name, no version, and the hash of the weights."""
-        return {"name": self.name, "version": None, "sha256": weights_sha256(self._model)}
-
-    def _call(self, images: np.ndarray) -> Arrays:
+        if self._sampler is not None:
+            return self._sampler.call("features", images=images)
         outputs = self._function(tf.constant(images))
         return {name: value.numpy() for name, value in outputs.items()}
 
@@ -192,17 +169,13 @@ def open_classifier(dataset: str, name: str | None, saved_models: Path) -> Featu
         UsageError: there is no such classifier.
         WorkError: it is damaged.
     """
-    if name is not None and versions.is_version(Path(name)):
+    if name is not None and kind_at(Path(name)) == "version":
         return FeatureClassifier(Version.at(name))
     version = find_classifier(dataset, saved_models, name)
-    if version is not None:
-        return FeatureClassifier(version)
-    name = name or default_name(dataset)
-    try:
-        return FeatureClassifier(versions.find(name, saved_models))
-    except UsageError as error:
+    if version is None:
         raise UsageError(
-            f"there is no classifier {name!r} to evaluate samples with ({error}); "
-            f"train it with: tfgen-train classifier --dataset {plain_dataset(dataset)}, or take "
-            "features of a fixed random network with --features random"
-        ) from error
+            f"there is no classifier {name or default_name(dataset)!r} in {saved_models}; train it "
+            f"with: tfgen-train classifier --dataset {plain_dataset(dataset)}, or take features of "
+            "a fixed random network with --features random"
+        )
+    return FeatureClassifier(version)

@@ -1,4 +1,4 @@
-"""Evaluations side by side: what compares, what is best, and verdicts on the report's claims.
+"""Evaluations side by side: what compares, what is best, and what to know when reading them.
 
 No TensorFlow here: all is read from what `tfgen-evaluate` wrote.
 """
@@ -7,77 +7,32 @@ import base64
 import io
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tfgen.errors import UsageError
-from tfgen.evaluation.claims import CLAIMS, decide, is_reported
-from tfgen.evaluation.groups import (
+from tfgen.evaluation.metrics import METRICS, Metric
+from tfgen.evaluation.reading import (
+    Evaluation,
     Group,
     Statistic,
+    extractor,
     group_evaluations,
-    lookup,
-    standard_error,
+    is_finished,
     unique_labels,
 )
-from tfgen.evaluation.reading import Evaluation, extractor
-from tfgen.evaluation.remarks import count_text, remarks_on_all, table_remarks, table_title
 
-
-@dataclass(frozen=True)
-class Column:
-    """A metric in the tables.
-
-    Attributes:
-        name: the heading.
-        path: of the metric in an evaluation.
-        digits: significant digits.
-        better: 1 if higher is better, −1 if lower is, 0 if there is no best.
-        settings: settings of the likelihood, of which an evaluation has one: its name there, and
-            its words in a cell. Values of the same events compare if those with the same setting
-            agree on it.
-    """
-
-    name: str
-    path: tuple[str, ...]
-    digits: int = 3
-    better: int = 0
-    settings: tuple[tuple[str, str], ...] = ()
-
-
-# Settings of a likelihood, and their words in a cell.
-_SAMPLES, _DRAWS = ("importance_samples", "k = {}"), ("dequantizations", "{} draws")
-# The columns of each part of a comparison.
-PARTS = {
-    "samples": (
-        Column("FID", ("samples", "fid"), 3, -1),
-        Column("KID × 1000", ("samples", "kid_thousandths"), 3, -1),
-        Column("precision", ("samples", "precision"), 3, 1),
-        Column("recall", ("samples", "recall"), 3, 1),
-        Column("density", ("samples", "density"), 3, 1),
-        Column("coverage", ("samples", "coverage"), 3, 1),
-        Column("class entropy [nats]", ("samples", "class_entropy"), 4),
-        Column("modes", ("modes", "captured"), 4, 1),
-        Column("KL of modes [nats]", ("modes", "kl"), 3, -1),
-    ),
-    "likelihood": (
-        Column("−ELBO [nats]", ("likelihood", "negative_elbo"), 5, -1),
-        Column("NLL [nats]", ("likelihood", "nll"), 5, -1, (_SAMPLES,)),
-        Column("bits/dim", ("likelihood", "bits_per_dim"), 4, -1, (_SAMPLES, _DRAWS)),
-    ),
-    "cost": (
-        Column("s/epoch", ("cost", "seconds_an_epoch")),
-        Column("training [s]", ("cost", "seconds"), 4),
-        Column("images/s", ("cost", "images_a_second")),
-        Column("parameters", ("cost", "parameters"), 4),
-        Column("peak [MiB]", ("cost", "peak_mib"), 4),
-    ),
-}
+# The tables, and the parts of an evaluation whose metrics are their columns.
+TABLES = {"samples": ("samples", "modes"), "likelihood": ("likelihood",), "cost": ("cost",)}
 # Rows beside the models: their names, and the parts of an evaluation that have their metrics.
 REFERENCES = (("real images", "floor"), ("uniform noise", "ceiling"))
+# A classifier with a lower accuracy on the real images is weak: its features say little about them.
+WEAK_ACCURACY = 0.9
+# The settings of a likelihood, of which an evaluation has one, and their words in a cell.
+_SETTINGS = {"importance_samples": "k = {}", "dequantizations": "{} draws"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +56,7 @@ class Row:
 
     Attributes:
         name: of the model, or of what the metrics are of.
-        cells: by the name of their column; a metric that was not measured is left out.
+        cells: by the heading of their column; a metric that was not measured is left out.
         group: the evaluations of the model; None for real images and noise.
     """
 
@@ -124,25 +79,22 @@ class Table:
 
     part: str
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[Metric, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All tables, and the verdicts on the report's claims.
+    """All tables.
 
     Attributes:
         tables: of samples, one for each data set and each network that features come from; of
             likelihoods, one for each data set; of costs.
-        claims: what `decide` returned, one for each claim; empty unless several families of the
-            report's networks are compared.
         notes: sentences about all tables.
     """
 
     tables: tuple[Table, ...]
-    claims: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
 
 
@@ -156,60 +108,33 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparison:
         raise UsageError("there is nothing to compare; pass runs or versions that were evaluated")
     groups = group_evaluations(evaluations)
     models = dict(zip(unique_labels(groups), groups, strict=True))
-    tables = [table for part in PARTS for table in _tables(models, part)]
-    reported = [group for group in groups if is_reported(group)]
-    # A claim is about an order, which takes two families.
-    claims = CLAIMS if len({group.family for group in reported}) > 1 else ()
-    return Comparison(
-        tables=tuple(tables),
-        claims=tuple(decide(claim, reported) for claim in claims),
-        notes=tuple(remarks_on_all(models)),
-    )
+    tables = [table for part in TABLES for table in _tables(models, part)]
+    return Comparison(tuple(tables), tuple(_remarks_on_all(models)))
 
 
-class _Setting(NamedTuple):
-    """A setting of a likelihood; both are empty if there is none."""
-
-    name: str = ""
-    words: str = "setting unknown"
+def _columns(part: str) -> list[Metric]:
+    return [metric for metric in METRICS if metric.part in TABLES[part] and metric.is_compared]
 
 
-# --- tables
-# -----------------------------------------------------------------------------------------------
-
-
-def _tables(models: dict[str, Group], part: str) -> list[Table]:
+def _tables(models: Mapping[str, Group], part: str) -> list[Table]:
     """The tables of a part: one for each set of models whose metrics compare."""
     blocks: dict[tuple[str | None, ...], dict[str, Group]] = {}
     for name, group in models.items():
-        if any(_known(group, column) for column in PARTS[part]):
+        if any(group.statistic(metric) for metric in _columns(part)):
             measured = group.measurement
             shared = (measured.dataset, measured.split, measured.features)
             key = {"samples": shared, "likelihood": shared[:2], "cost": ()}[part]
             blocks.setdefault(key, {})[name] = group
-    tables = [_table(block, part) for block in blocks.values()]
-    titles = Counter(table.title for table in tables)
-    return [
-        # Data sets, or networks, of one name are told apart by the start of their hashes.
-        replace(table, title=f"{table.title} ({_short_hashes(key)})")
-        if titles[table.title] > 1
-        else table
-        for key, table in zip(blocks, tables, strict=True)
-    ]
+    return [_table(block, part) for block in blocks.values()]
 
 
-def _short_hashes(key: tuple[str | None, ...]) -> str:
-    dataset, _, *features = key
-    return ", ".join([f"data set {dataset}"[:17], *(f"features {sha}"[:17] for sha in features)])
-
-
-def _table(models: dict[str, Group], part: str) -> Table:
+def _table(models: Mapping[str, Group], part: str) -> Table:
     groups = list(models.values())
     # The most frequent number of images first.
     counts = [n for n, _ in Counter(group.measurement.n for group in groups).most_common()]
     # Costs do not depend on it.
-    named_counts = set() if part == "cost" else set(counts[1:])
-    columns = {column.name: _cells(groups, column, named_counts) for column in PARTS[part]}
+    usual = {group.measurement.n for group in groups} if part == "cost" else {counts[0]}
+    columns = {metric.heading: _cells(groups, metric, usual) for metric in _columns(part)}
     rows = [
         Row(name, {key: cell for key, cells in columns.items() if (cell := cells[place])}, group)
         for place, (name, group) in enumerate(models.items())
@@ -218,97 +143,68 @@ def _table(models: dict[str, Group], part: str) -> Table:
         rows += _reference_rows(groups, counts)
     return Table(
         part=part,
-        title=table_title(part, groups[0], counts),
-        columns=tuple(c for c in PARTS[part] if any(c.name in row.cells for row in rows)),
+        title=_title(part, groups[0], counts),
+        columns=tuple(m for m in _columns(part) if any(m.heading in row.cells for row in rows)),
         rows=tuple(rows),
-        notes=tuple(table_remarks(part, models)),
+        notes=tuple(_remarks(part, models)),
     )
 
 
-def _known(group: Group, column: Column) -> Group | None:
-    """The evaluations of a group that have a metric; None if there is none."""
-    known = tuple(item for item in group.evaluations if lookup(item, column.path) is not None)
-    return replace(group, evaluations=known) if known else None
-
-
-def _cells(
-    groups: Sequence[Group], column: Column, named_counts: set[int | None]
-) -> list[Cell | None]:
+def _cells(groups: Sequence[Group], metric: Metric, usual: set[int | None]) -> list[Cell | None]:
     """The cells of a column: the value of each group, its notes, and which values are best.
 
     Args:
         groups: the rows.
-        column: a metric.
-        named_counts: the numbers of images that a cell names.
+        metric: of the column.
+        usual: numbers of images that a cell does not name.
     """
-    known = [_known(group, column) for group in groups]
-    settings = {_setting(group, column) for group in known if group}
+    statistics = [group.statistic(metric) for group in groups]
+    best = _best([g if s else None for g, s in zip(groups, statistics, strict=True)], metric)
+    settings = {_setting(g, metric) for g, s in zip(groups, statistics, strict=True) if s}
     cells: list[Cell | None] = []
-    for group, whole in zip(known, groups, strict=True):
-        statistic = group.statistic(column.path) if group else None
-        if group is None or statistic is None:
-            cells.append(None)
-            continue
-        notes = []
-        if group.measurement.n in named_counts:
-            notes.append(count_text(group.measurement.n))
-        if column.settings and len(settings) > 1:
-            notes.append(_setting(group, column).words)
-        if len(group.evaluations) < len(whole.evaluations):
-            notes.append(f"{len(group.evaluations)} of {len(whole.evaluations)} seeds")
-        cells.append(Cell(statistic, tuple(notes)))
-    return _mark_best(cells, _rank_keys(known, column), column.better)
+    for place, (group, statistic) in enumerate(zip(groups, statistics, strict=True)):
+        notes = [] if group.measurement.n in usual else [count_text(group.measurement.n)]
+        notes += [_setting(group, metric)[1]] if len(settings) > 1 else []
+        count = sum(metric.value(evaluation) is not None for evaluation in group.evaluations)
+        if count < len(group.members):
+            notes.append(f"{count} of {len(group.members)} seeds")
+        cells.append(Cell(statistic, tuple(notes), place in best) if statistic else None)
+    return cells
 
 
-def _setting(group: Group, column: Column) -> _Setting:
-    """The setting of the likelihood that a column's values must share."""
-    likelihood = group.evaluations[0].get("likelihood") or {}
-    for name, words in column.settings:
-        if name in likelihood:
-            return _Setting(name, words.format(likelihood[name]))
-    return _Setting()
+def _best(groups: Sequence[Group | None], metric: Metric) -> set[int]:
+    """The places of the groups that are best by a metric, among those that were measured alike.
+
+    Values compare if they share sample count and event type. Importance samples and dequantization
+    draws give bounds on the same number, which compare unless two models differ in one of these.
+    """
+    rivals: dict[tuple[Any, ...], dict[int, float]] = {}
+    settings: dict[tuple[Any, ...], set[tuple[str, str]]] = {}
+    for place, group in enumerate(groups):
+        statistic = group.statistic(metric) if group else None
+        if group and statistic and group.measurement.n and metric.better:
+            likelihood = group.first.get("likelihood") or {}
+            events = likelihood.get("events") if metric.part == "likelihood" else None
+            key = (group.measurement.n, events)
+            settings.setdefault(key, set()).add(_setting(group, metric))
+            if math.isfinite(statistic.mean):
+                rivals.setdefault(key, {})[place] = metric.better * statistic.mean
+    best: set[int] = set()
+    for key, values in rivals.items():
+        names = {name for name, _ in settings[key]}
+        if len(names) == len(settings[key]) and len(set(values.values())) > 1:
+            best |= {place for place, value in values.items() if value == max(values.values())}
+    return best
 
 
-def _rank_keys(groups: Sequence[Group | None], column: Column) -> list[tuple[Any, ...] | None]:
-    """What values of one column must share to be ranked; None where that is not known."""
-    keys = [_measured(group, column) if group else None for group in groups]
-    settings = [_setting(group, column) if group else None for group in groups]
-    distinct: dict[Any, set[_Setting]] = {}
-    for key, setting in zip(keys, settings, strict=True):
-        if key and setting:
-            distinct.setdefault(key, set()).add(setting)
-    # Importance samples and dequantization draws give bounds on the same number.
-    agree = {
-        key: len({setting.name for setting in known}) == len(known)
-        for key, known in distinct.items()
-    }
-    return [
-        key and (*key, None if agree[key] and setting and setting.name else setting)
-        for key, setting in zip(keys, settings, strict=True)
-    ]
-
-
-def _measured(group: Group, column: Column) -> tuple[Any, ...] | None:
-    """How many images a value of a group is of, and which events; None if that is not known."""
-    if group.measurement.n is None:
-        return None
-    likelihood = group.evaluations[0].get("likelihood") or {}
-    return group.measurement.n, likelihood.get("events") if column.path[0] == "likelihood" else None
-
-
-def _mark_best(
-    cells: Sequence[Cell | None], keys: Sequence[tuple[Any, ...] | None], better: int
-) -> list[Cell | None]:
-    """The cells, with the best of those that share a key marked, unless all are equal."""
-    values: dict[Any, set[float]] = {}
-    for cell, key in zip(cells, keys, strict=True):
-        if cell and key and better and math.isfinite(cell.statistic.mean):
-            values.setdefault(key, set()).add(better * cell.statistic.mean)
-    best = {key: max(means) for key, means in values.items() if len(means) > 1}
-    return [
-        replace(cell, is_best=better * cell.statistic.mean == best.get(key)) if cell else None
-        for cell, key in zip(cells, keys, strict=True)
-    ]
+def _setting(group: Group, metric: Metric) -> tuple[str, str]:
+    """The setting that a value of a likelihood depends on: its name, and its words in a cell."""
+    likelihood = group.first.get("likelihood") or {}
+    if metric.key not in ("nll", "bits_per_dim"):
+        return "", ""
+    known = (name for name in _SETTINGS if name in likelihood)
+    name = next(known, "")
+    return name, _SETTINGS[name].format(likelihood[name]) if name else "setting unknown"
 
 
 def _reference_rows(groups: Sequence[Group], counts: Sequence[int | None]) -> list[Row]:
@@ -318,75 +214,197 @@ def _reference_rows(groups: Sequence[Group], counts: Sequence[int | None]) -> li
     for count in counts:
         notes = () if count == counts[0] else (count_text(count),)
         for name, part in REFERENCES:
-            references = (item.get(part) for item in evaluations if item["n"] == count)
-            as_samples: dict[str, Any] = {"samples": next(filter(None, references), {})}
-            statistics = {
-                column.name: Statistic(value, standard_error(as_samples, column.path))
-                for column in PARTS["samples"]
-                if (value := lookup(as_samples, column.path)) is not None
+            measured = (item.get(part) for item in evaluations if item["n"] == count)
+            as_samples: dict[str, Any] = {"samples": next(filter(None, measured), {})}
+            cells = {
+                metric.heading: Cell(Statistic(value, metric.error(as_samples)), notes)
+                for metric in _columns("samples")
+                if (value := metric.value(as_samples)) is not None
             }
-            if statistics:
-                cells = {key: Cell(statistic, notes) for key, statistic in statistics.items()}
-                rows.append(Row(name, cells))
+            rows += [Row(name, cells)] if cells else []
     return rows
+
+
+# --- words
+# --------------------------------------------------------------------------------------------
+
+
+def count_text(n: int | None) -> str:
+    """A number of images as cells and titles name it: `n = 10 000`."""
+    return "n unknown" if n is None else f"n = {n:,}".replace(",", " ")
+
+
+def training_text(names: Sequence[str]) -> str:
+    """Says of models that they were trained on more images than by default."""
+    return f"{', '.join(names)}: trained on the validation images, too (--train-on all)"
+
+
+def _title(part: str, group: Group, counts: Sequence[int | None]) -> str:
+    """What a table shows; `counts` are numbers of images, that of most models first."""
+    if part == "cost":
+        return "Cost"
+    dataset = group.first["dataset"]
+    images = f"the {dataset['split']} images of {dataset.get('name') or 'an unnamed data set'}"
+    number = count_text(counts[0]) + (" unless stated otherwise" if len(counts) > 1 else "")
+    if part == "likelihood":
+        return f"Likelihood of {images}, {number}"
+    return f"Samples against {images}, features of {features_text(group.first)}, {number}"
+
+
+def features_text(evaluation: Mapping[str, Any]) -> str:
+    """The network that features come from, such as `classifier version 1`."""
+    description = extractor(evaluation)
+    name, version = description.get("name") or "an unnamed network", description.get("version")
+    return str(name) if version is None else f"{name} version {version}"
+
+
+def feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
+    """What the features of an evaluation cannot tell."""
+    description, remarks = extractor(evaluation), []
+    # A network of the user's own is described by the range of its pixels, too.
+    if evaluation.get("features") and "range" not in description:
+        remarks.append(
+            "A fixed random network sees noise, blur and missing kinds of images; it cannot tell "
+            'whether what is shown is right; see "The random network" in docs/judge.md'
+        )
+    accuracy = description.get("accuracy")
+    if accuracy is not None and accuracy < WEAK_ACCURACY:
+        remarks.append(
+            f"The classifier is weak: its accuracy on the real images is {accuracy:.1%}, so these "
+            "metrics say little; compare with --features random"
+        )
+    if description.get("train_on") == "all":
+        remarks.append(
+            "The classifier was trained on the validation images, too (--train-on all); their "
+            "features may differ from those of new images, and with them the floor"
+        )
+    return remarks
+
+
+def _remarks(part: str, models: Mapping[str, Group]) -> list[str]:
+    """Sentences to read with a table."""
+    names = [name for name, group in models.items() if group.first.get("train_on") == "all"]
+    remarks = [training_text(names)] if names else []
+    if part == "likelihood":
+        texts = {name: _likelihood_text(group) for name, group in models.items()}
+        return remarks + [f"{names}: {text}" for text, names in _by_text(texts).items() if text]
+    if part == "cost":
+        timed = {n: g for n, g in models.items() if "seconds_an_epoch" in g.first["cost"]}
+        machines = _by_text({name: _machine_text(group) for name, group in timed.items()})
+        words = "; ".join(f"{names} on {machine}" for machine, names in machines.items())
+        several = [f"Training times come from different machines: {words}"]
+        return remarks + several * (len(machines) > 1)
+    remarks += feature_remarks(next(iter(models.values())).first)
+    for name, group in models.items():
+        images, whole = (group.first.get(key) or {} for key in ("images", "all_images"))
+        if images.get("resized"):
+            number = f"{images['resized']} of {group.measurement.n} images"
+            remarks.append(f"{name}: {number} were resized; {images.get('rule')}")
+        if "fid" in whole:
+            remarks.append(f"{name}: FID of all {whole['n']} images {whole['fid']:.4g}")
+    return remarks
+
+
+def _by_text(texts: Mapping[str, str]) -> dict[str, str]:
+    """The names of the models that have a text, by the text."""
+    names: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        names.setdefault(text, []).append(name)
+    return {text: ", ".join(group) for text, group in names.items()}
+
+
+def _likelihood_text(group: Group) -> str:
+    """What a likelihood is of; empty if there is none."""
+    likelihood = group.first.get("likelihood") or {}
+    events = likelihood.get("events") or "unknown events"
+    if "importance_samples" in likelihood:
+        unit = "bits/dim" if "bits_per_dim" in likelihood else "NLL"
+        k = likelihood["importance_samples"]
+        return f"nats of {events}; {unit} with k = {k} importance samples"
+    if "dequantizations" in likelihood:
+        draws = likelihood["dequantizations"]
+        return f"bits/dim of {events}, averaged over {draws} dequantization draws"
+    return ""
+
+
+def _machine_text(group: Group) -> str:
+    """The processors that the seeds of a model were trained on."""
+    costs = [evaluation["cost"] for evaluation in group.evaluations]
+    machines = {
+        f"{cost['processor']}, {cost.get('cores', '?')} cores"
+        if cost.get("processor")
+        else "an unknown machine"
+        for cost in costs
+    }
+    return " and ".join(sorted(machines))
+
+
+def _remarks_on_all(models: Mapping[str, Group]) -> list[str]:
+    """Sentences about all tables: what some models lack that others have."""
+    remarks = []
+    for part, words in (("samples", "No metrics of samples"), ("likelihood", "No likelihood")):
+        lacking = [
+            name
+            for name, group in models.items()
+            if not any(evaluation.get(part) for evaluation in group.evaluations)
+        ]
+        if lacking and (part == "samples" or len(lacking) < len(models)):
+            remarks.append(f"{words}: {', '.join(lacking)}")
+    unfinished = [
+        f"{name} ({first['cost']['epochs']} of {first['settings']['options']['epochs']} epochs)"
+        for name, first in ((name, group.first) for name, group in models.items())
+        if not is_finished(first)
+    ]
+    if unfinished:
+        remarks.append(f"Training did not reach its last epoch: {', '.join(unfinished)}")
+    return remarks
+
+
+# --- JSON
+# ---------------------------------------------------------------------------------------------
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
     """A comparison for JSON; what is not finite is null."""
+    tables = [_table_json(table) for table in comparison.tables]
+    return {"tables": tables, "notes": list(comparison.notes)}
 
-    def row_json(row: Row) -> dict[str, Any]:
-        result: dict[str, Any] = {"name": row.name}
-        if row.group is not None:
-            result |= {
-                "evaluations": list(row.group.arguments),
-                "family": row.group.family,
-                "preset": row.group.preset or None,
-                "seeds": [evaluation["seed"] for evaluation in row.group.evaluations],
-                "n": row.group.measurement.n,
-            }
-        metrics = {
-            name: {
-                "mean": cell.statistic.mean,
-                "error": cell.statistic.error,
-                "notes": list(cell.notes),
-                "best": cell.is_best,
-            }
-            for name, cell in row.cells.items()
-        }
-        return result | {"metrics": metrics}
 
-    def table_json(table: Table) -> dict[str, Any]:
-        model = next(row.group for row in table.rows if row.group)
-        measured: dict[str, Any] = {}
-        if table.part != "cost":
-            measured["dataset"] = model.evaluations[0]["dataset"]
-        if table.part == "samples":
-            measured["features"] = dict(extractor(model.evaluations[0]))
-        return {
-            "part": table.part,
-            "title": table.title,
-            **measured,
-            "rows": [row_json(row) for row in table.rows],
-            "notes": list(table.notes),
-        }
+def _table_json(table: Table) -> dict[str, Any]:
+    first = next(row.group.first for row in table.rows if row.group)
+    measured: dict[str, Any] = {} if table.part == "cost" else {"dataset": first["dataset"]}
+    if table.part == "samples":
+        measured["features"] = dict(extractor(first))
+    rows = [_row_json(row) for row in table.rows]
+    head = {"part": table.part, "title": table.title}
+    return {**head, **measured, "rows": rows, "notes": list(table.notes)}
 
-    result: dict[str, Any] = _finite(
-        {
-            "tables": [table_json(table) for table in comparison.tables],
-            "claims": list(comparison.claims),
-            "notes": list(comparison.notes),
+
+def _row_json(row: Row) -> dict[str, Any]:
+    result: dict[str, Any] = {"name": row.name}
+    if row.group is not None:
+        first = row.group.first
+        result |= {
+            "evaluations": [member.argument for member in row.group.members],
+            "family": first["family"],
+            "preset": first["preset"] or None,
+            "seeds": [evaluation["seed"] for evaluation in row.group.evaluations],
+            "n": row.group.measurement.n,
         }
-    )
+    result["metrics"] = {
+        name: {
+            "mean": _finite(cell.statistic.mean),
+            "error": _finite(cell.statistic.error),
+            "notes": list(cell.notes),
+            "best": cell.is_best,
+        }
+        for name, cell in row.cells.items()
+    }
     return result
 
 
-def _finite(value: Any) -> Any:
-    """A value for JSON, which knows no number that is not finite."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def decode_picture(picture: str) -> np.ndarray:

@@ -1,47 +1,125 @@
 """One evaluation: samples with floor and ceiling, likelihood, cost."""
 
 import base64
+import contextlib
 import dataclasses
+import math
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
+from tfgen.data import Dataset, Split
 from tfgen.errors import UsageError
+from tfgen.evaluation.coverage import nearest
+from tfgen.evaluation.distances import mean
 from tfgen.evaluation.features import Extractor
-from tfgen.evaluation.groups import UNDECIDING_OPTIONS
-from tfgen.evaluation.held_out import measure_likelihood
-from tfgen.evaluation.images import ImageSet
-from tfgen.evaluation.job import Job
+from tfgen.evaluation.job import (
+    DEFAULT_N,
+    Advance,
+    EvaluationRequest,
+    PartialValues,
+    per_image,
+    phase,
+)
+from tfgen.evaluation.likelihood import active_units, bits_per_dim, dequantized_log_prob
+from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.modes import captured_modes, expected_modes
-from tfgen.evaluation.reading import FORMAT
-from tfgen.evaluation.sample_metrics import copies, noise, sample_metrics
-from tfgen.evaluation.shards import ShardSet, ShardSummary
+from tfgen.evaluation.reading import FORMAT, UNDECIDING_OPTIONS
+from tfgen.evaluation.shards import ShardSummary
+from tfgen.evaluation.subject import ExactDensity, LatentDensity, Subject
 from tfgen.figures import image_grid, png_bytes
+from tfgen.random import image_seeds
+from tfgen.settings.model import images_at_once
 from tfgen.settings.training import TrainingOptions
 from tfgen.system import machine
 
-# Samples in the picture that an evaluation holds.
-PICTURED = 64
+# Samples in the picture that an evaluation holds, and those nearest to a training image.
+PICTURED, NEAREST = 64, 8
+# Share of held-out images that are as near to a training image as a copy would be.
+_COPIES = 0.01
+# Images at a time: with importance samples, and without, for images like MNIST's.
+_FEW, _MANY = 16, 250
 # With more modes than these, modes are counted on samples of their own, so many per mode (Lin et
 # al. 2018).
 MANY_MODES, SAMPLES_PER_MODE = 100, 26
 # What two evaluations must share for one to take over parts of the other.
 SHARED = ("format", "weights_sha256", "dataset", "n", "evaluation_seed")
-# What is measured on samples, taken over as a whole: metrics belong to their features.
-SAMPLE_PARTS = (
-    "samples",
-    "floor",
-    "floor_images",
-    "ceiling",
-    "picture",
-    "nearest_picture",
-    "classifier",
-    "features",
-    "images",
-    "all_images",
-    "modes",
-)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One evaluation under way.
+
+    Attributes:
+        subject: what is evaluated.
+        dataset: its held-out images are the reference.
+        request: what is measured.
+        partial_path: beginning of the paths of the files with intermediate values, without an
+            extension.
+        console: where progress is shown.
+        partial_values: these files, to be removed once the result is written.
+    """
+
+    subject: Subject
+    dataset: Dataset
+    request: EvaluationRequest
+    partial_path: Path
+    console: Console
+    partial_values: list[PartialValues] = field(default_factory=list)
+
+    @property
+    def held_out(self) -> Split:
+        """The first n images of the split that the request names."""
+        split: Split = getattr(self.dataset, self.request.split)
+        return split.take(0, self.n)
+
+    @property
+    def trained_on(self) -> Split:
+        """The images among which copies are searched: those that the model was trained on."""
+        return self.subject.training_split(self.dataset)
+
+    @property
+    def n(self) -> int:
+        """Number of samples, and of held-out images.
+
+        Raises:
+            UsageError: the split has fewer images.
+        """
+        split, size = self.request.split, len(getattr(self.dataset, self.request.split))
+        if self.subject.n is not None:
+            return self.subject.n
+        n = min(DEFAULT_N, size) if self.request.n is None else self.request.n
+        if n > size:
+            raise UsageError(f"n = {n} is too large; the {split} split has {size} images")
+        return n
+
+    def open_partial(self, name: str, settings: dict[str, Any]) -> PartialValues:
+        """The file for an estimate's intermediate values.
+
+        Args:
+            name: of the estimate.
+            settings: what decides the values, besides the weights and the data.
+        """
+        key = {
+            "weights": self.subject.weights_sha256,
+            "data": [self.dataset.fingerprint, self.request.split, self.n],
+            "seed": self.request.seed,
+            **settings,
+        }
+        path = self.partial_path.with_name(f"{self.partial_path.name}-{name}.npz")
+        self.partial_values.append(PartialValues(path, key))
+        return self.partial_values[-1]
+
+    def phase(
+        self, name: str, total: int, has_rate: bool = False
+    ) -> contextlib.AbstractContextManager[Advance]:
+        """See `phase`."""
+        return phase(self.console, name, total, has_rate)
 
 
 def evaluate(job: Job, extractor: Extractor | None, likelihood: bool = True) -> dict[str, Any]:
@@ -74,7 +152,7 @@ def evaluate(job: Job, extractor: Extractor | None, likelihood: bool = True) -> 
         cost |= {"images_a_second": round(rate, 1)} if rate else {}
     if likelihood and (measured := measure_likelihood(job)) is not None:
         result["likelihood"] = measured
-    if isinstance(job.subject, ImageSet | ShardSet):
+    if job.subject.kind == "images":
         result["images"] = job.subject.reading
     else:
         result["cost"] = cost
@@ -86,7 +164,7 @@ def describe(job: Job) -> dict[str, Any]:
     subject, run = job.subject, job.subject.run
     options = run.get("options", {})
     # Runs of earlier versions also hold options of the command, which decide nothing.
-    names = {field.name for field in dataclasses.fields(TrainingOptions)} - UNDECIDING_OPTIONS
+    names = {option.name for option in dataclasses.fields(TrainingOptions)} - UNDECIDING_OPTIONS
     deciding = {name: value for name, value in options.items() if name in names}
     return {
         "format": FORMAT,
@@ -118,8 +196,9 @@ def merge(previous: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         return result
     if any(previous.get(name) != result.get(name) for name in SHARED):
         return result
-    parts = ("likelihood", *(() if "samples" in result else SAMPLE_PARTS))
-    taken = {name: previous[name] for name in parts if name in previous}
+    # Metrics of samples belong to their features, so they are taken over as a whole.
+    likelihood = {name: value for name, value in previous.items() if name == "likelihood"}
+    taken = likelihood if "samples" in result else previous
     if "cost" not in result:
         return {**taken, **result}
     return {**taken, **result, "cost": {**previous.get("cost", {}), **result["cost"]}}
@@ -132,8 +211,11 @@ def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], f
     held_out = job.held_out
     floor_split, floor = _floor(job)
     sets, summary = {"floor": floor, "ceiling": noise(n, shape)}, None
-    if isinstance(job.subject, ShardSet):
-        summary, rate = _read_shards(job.subject, job, extractor), 0.0
+    if job.subject.indices is not None:
+        summary, rate = ShardSummary(job.subject, extractor), 0.0
+        available = job.subject.reading["available"]
+        with job.phase("shards", available, has_rate=True) as advance:
+            summary.read(advance)
         samples = summary.images
     else:
         with job.phase("samples", n) as advance:
@@ -159,13 +241,6 @@ def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], f
     if num_modes > MANY_MODES and job.subject.kind != "images":
         result["modes"] = _count_modes(job, extractor)
     return result | _pictures(job, samples, copied["nearest"]), rate
-
-
-def _read_shards(subject: ShardSet, job: Job, extractor: Extractor) -> ShardSummary:
-    summary = ShardSummary(subject, extractor)
-    with job.phase("shards", subject.manifest.request.n, has_rate=True) as advance:
-        summary.read(advance)
-    return summary
 
 
 def _floor(job: Job) -> tuple[str, np.ndarray]:
@@ -204,6 +279,39 @@ def _count_modes(job: Job, extractor: Extractor) -> dict[str, Any]:
     }
 
 
+def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict[str, Any]:
+    """Distances of samples and of held-out images to training images, by pixels.
+
+    Args:
+        samples: `uint8[N, H, W, C]`.
+        held_out: real images that were not trained on, `uint8[M, H, W, C]`.
+        train: training images, `uint8[K, H, W, C]`.
+
+    Returns:
+        `distance` and `distance_of_held_out`: median distances, for pixels in 0…1. `share_nearer`:
+        share of samples that are nearer to a training image than the nearest 1 % of held-out
+        images; 0.01 for images like these, higher for copies and for smooth images. `nearest`:
+        indices of the samples that are nearest to a training image, each with the index of that
+        image.
+    """
+    of_samples, of_held_out = nearest(samples, train), nearest(held_out, train)
+    order = np.argsort(of_samples.distances)[:NEAREST]
+    threshold = np.quantile(of_held_out.distances, _COPIES)
+    # The data set may hold images twice; then the threshold is 0, and copies are not below it.
+    is_copy = of_samples.distances == 0
+    return {
+        "distance": float(np.median(of_samples.distances)) / 255,
+        "distance_of_held_out": float(np.median(of_held_out.distances)) / 255,
+        "share_nearer": float((is_copy | (of_samples.distances < threshold)).mean()),
+        "nearest": [[int(index), int(of_samples.indices[index])] for index in order],
+    }
+
+
+def noise(n: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Images of uniform noise, the ceiling of all distances: `uint8[n, *shape]`."""
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
+
+
 def _pictures(job: Job, samples: np.ndarray, nearest: list[list[int]]) -> dict[str, str]:
     """A grid of samples; the samples nearest to training images, above these."""
     indices, train_indices = np.array(nearest).T
@@ -217,3 +325,91 @@ def _pictures(job: Job, samples: np.ndarray, nearest: list[list[int]]) -> dict[s
 def _encode(images: np.ndarray, columns: int | None = None) -> str:
     """A PNG of `uint8` images on a grid, in base64, so that an evaluation is one file."""
     return base64.b64encode(png_bytes(image_grid(images / 255, columns), least_side=0)).decode()
+
+
+# --- likelihood
+# ---------------------------------------------------------------------------------------------
+
+
+def measure_likelihood(job: Job) -> dict[str, Any] | None:
+    """The likelihood of held-out images, for JSON; None if the model has no density.
+
+    Raises:
+        WorkError: a value is not finite.
+    """
+    density = job.subject.density
+    if isinstance(density, LatentDensity):
+        return _bounds(job, density)
+    return None if density is None else _exact_bits_per_dim(job, density)
+
+
+def _bounds(job: Job, density: LatentDensity) -> dict[str, Any]:
+    """ELBO and importance-weighted bound, in nats; of bytes also in bits/dim."""
+    request, n, bounds = job.request, job.n, density.bounds
+    images, labels = job.held_out.images, job.held_out.labels
+    seeds, many = image_seeds(request.seed, n), images_at_once(_MANY, images.shape[1:])
+
+    def estimator(bound: Callable[..., np.ndarray], *arguments: int) -> Callable[..., np.ndarray]:
+        """The bound of the images of a slice."""
+
+        def estimate(part: slice) -> np.ndarray:
+            events, *context = inputs(part)
+            return bound(events, (request.seed, part.start), *arguments, *context)
+
+        return estimate
+
+    def inputs(part: slice) -> list[Any]:
+        return density.inputs(images[part], seeds[part], None if labels is None else labels[part])
+
+    with job.phase("ELBO", n) as advance:
+        negative_elbo = mean(-per_image(estimator(bounds.elbo), n, many, None, advance))
+        parts = [slice(start, min(start + many, n)) for start in range(0, n, many)]
+        means = np.concatenate([density.mean(*inputs(part)) for part in parts])
+    samples = request.importance_samples
+    partial = job.open_partial("importance", {"importance_samples": samples})
+    with job.phase(f"likelihood, {samples} samples", n) as advance:
+        log_prob = estimator(bounds.log_prob, samples)
+        nll = mean(-per_image(log_prob, n, _FEW, partial, advance))
+    bits: dict[str, Any] = {}
+    if density.is_of_bytes:
+        dimensions = math.prod(images.shape[1:])
+        bits = {
+            "bits_per_dim": bits_per_dim(-nll.value, dimensions),
+            "bits_per_dim_error": bits_per_dim(-nll.error, dimensions),
+        }
+    return {
+        "events": density.events,
+        "importance_samples": samples,
+        **bits,
+        "negative_elbo": negative_elbo.value,
+        "negative_elbo_error": negative_elbo.error,
+        "nll": nll.value,
+        "nll_error": nll.error,
+        "active_units": active_units(means),
+        "latents": density.latent_dim,
+    }
+
+
+def _exact_bits_per_dim(job: Job, density: ExactDensity) -> dict[str, Any]:
+    """Bits/dim with one draw of the dequantization, and averaged over several."""
+    request, n = job.request, job.n
+    images, labels = job.held_out.images, job.held_out.labels
+    seeds, many = image_seeds(request.seed, n), images_at_once(_MANY, images.shape[1:])
+    result: dict[str, Any] = {"events": density.events, "dequantizations": request.dequantizations}
+    for draws, name in ((1, "bits_per_dim_one_draw"), (request.dequantizations, "bits_per_dim")):
+
+        def estimate(part: slice, draws: int = draws) -> np.ndarray:
+            condition = None if labels is None else labels[part]
+            return dequantized_log_prob(
+                lambda images, seeds: density.log_prob(images, seeds, condition),
+                images[part],
+                seeds[part],
+                draws,
+            )
+
+        partial = job.open_partial(name, {"dequantizations": draws})
+        with job.phase(name.replace("_", " "), n) as advance:
+            nats = per_image(estimate, n, many, partial, advance)
+        bits = mean(bits_per_dim(nats, math.prod(images.shape[1:])))
+        result |= {name: bits.value, f"{name}_error": bits.error}
+    return result

@@ -1,14 +1,40 @@
-"""What the metrics of samples are computed from: the features of images, and who extracts them."""
+"""Features of images, which the metrics of samples are computed from, and a network for them.
+
+The network is a fixed random one, for images without a classifier. Naeem, Oh, Uh, Choi & Yoo 2020
+("Reliable fidelity and diversity metrics for generative models") take features from a randomly
+initialized network where those of ImageNet do not fit. This one is small. Its weights are drawn
+from a seed that never changes.
+"""
 
 import abc
+import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from tfgen.errors import UsageError
+from tfgen.data.pictures import resize
+from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.coverage import NEIGHBOURS
-from tfgen.evaluation.progress import Advance, silent
+from tfgen.evaluation.job import Advance, silent
+
+# Channels of the layers. Width, depth, pooling and the number of features were chosen by how well
+# the metrics order degraded images; docs/judge.md has the table.
+WIDTHS = (16, 32, 64, 128)
+FEATURES = 64
+# Images per feature: with fewer, a covariance is mostly noise.
+PER_FEATURE = 4
+# A larger image is reduced to this length of its longer side.
+MAX_SIDE = 64
+# Images in one call of the network.
+BATCH = 250
+_KERNEL, _CHANNELS, _SEED = 3, 3, 0
+# Changes with what is computed of the weights, so that the hash does, too.
+_COMPUTATION = b"random network 1"
+# Added to the mean square of a layer, so that an image of one colour is no division by zero.
+_EPSILON = 1e-3
 
 
 @dataclass(frozen=True)
@@ -87,3 +113,114 @@ class Extractor(abc.ABC):
             images: that `check_images` accepts.
             advance: called with the number of images that were just done.
         """
+
+
+class RandomNetwork(Extractor):
+    """A convolutional network with fixed random weights.
+
+    Each layer is a 3 × 3 convolution, divided by its root mean square over the image, and a ReLU;
+    it halves the sides of the layer before by average pooling. The features are the channels of all
+    layers, averaged over the image, and projected at random to fewer ones. The filters have the
+    mean 0: they see edges, not brightness. Grey images are seen as RGB with three equal channels.
+
+    Args:
+        n: number of images; with fewer than 256 there are n / 4 features.
+    """
+
+    def __init__(self, n: int):
+        self.name = "random network"
+        self._kernels, self._projection = draw_weights(min(FEATURES, max(1, n // PER_FEATURE)))
+        self._function = tf.function(self._compute, reduce_retracing=True)
+
+    def describe(self) -> dict[str, Any]:
+        """Name, number of features, and the hash of the weights and of what is computed of them."""
+        digest = hashlib.sha256(_COMPUTATION)
+        for weights in (*self._kernels, self._projection):
+            # Little-endian, so that the hash does not depend on the machine's byte order.
+            digest.update(np.ascontiguousarray(weights, "<f4").data)
+        return {
+            "name": self.name,
+            "sha256": digest.hexdigest(),
+            "features": self._projection.shape[1],
+        }
+
+    def check_images(self, shape: tuple[int, ...]) -> None:
+        """Refuse images that are neither grey nor RGB."""
+        if shape[2] not in (1, _CHANNELS):
+            raise UsageError(
+                f"the random network takes grey or RGB images, not images of {size_text(shape)}"
+            )
+
+    def dimensions(self, shape: tuple[int, ...]) -> int:
+        """Number of features."""
+        return int(self._projection.shape[1])
+
+    def extract(self, images: np.ndarray, advance: Advance = silent) -> ImageFeatures:
+        """Features of `uint8[N, H, W, C]`."""
+        features = []
+        for start in range(0, len(images), BATCH):
+            batch = _reduce(images[start : start + BATCH])
+            batch = batch.repeat(_CHANNELS // batch.shape[3], axis=3)
+            features.append(self._function(tf.constant(batch)).numpy())
+            advance(len(batch))
+        return ImageFeatures(np.concatenate(features), None)
+
+    def _compute(self, images: tf.Tensor) -> tf.Tensor:
+        """Features `float32[B, D]` of `uint8[B, H, W, 3]`."""
+        maps = tf.cast(images, tf.float32) / 127.5 - 1
+        means = []
+        for index, kernel in enumerate(self._kernels):
+            if index:
+                maps = tf.nn.avg_pool2d(maps, 2, 2, "SAME")
+            maps = tf.nn.conv2d(_pad(maps), kernel, 1, "VALID")
+            power = tf.reduce_mean(maps**2, [1, 2, 3], keepdims=True)
+            maps = tf.nn.relu(maps * tf.math.rsqrt(power + _EPSILON))
+            means.append(tf.reduce_mean(maps, [1, 2]))
+        return tf.concat(means, 1) @ self._projection
+
+
+def draw_weights(features: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """The kernels `float32[3, 3, C, D]`, and the projection `float32[channels, features]`.
+
+    Uniform (He et al. 2015), from the raw words of PCG64, whose stream numpy keeps. All arithmetic
+    before the last rounding is in integers, so that the weights are bit-equal on every machine.
+
+    Args:
+        features: number of features; fewer are the first ones of more.
+    """
+    bits = np.random.PCG64(_SEED)
+    kernels, channels = [], _CHANNELS
+    for width in WIDTHS:
+        words = _signed_words(bits, (_KERNEL, _KERNEL, channels, width))
+        words = words * _KERNEL**2 - words.sum((0, 1))
+        kernels.append(_scaled(words, _KERNEL**2, channels * _KERNEL**2))
+        channels = width
+    words = _signed_words(bits, (FEATURES, sum(WIDTHS)))[:features].T
+    return kernels, _scaled(words, 1, sum(WIDTHS))
+
+
+def _signed_words(bits: np.random.PCG64, shape: tuple[int, ...]) -> np.ndarray:
+    """Random integers, odd and uniform in −2²⁴…2²⁴: `int64[shape]`."""
+    words = bits.random_raw(math.prod(shape)) >> np.uint64(40)
+    return (2 * words.astype(np.int64) + 1 - 2**24).reshape(shape)
+
+
+def _scaled(words: np.ndarray, factor: int, fan_in: int) -> np.ndarray:
+    """Uniform integers times `factor` as weights of the variance 2 / fan_in, in float32."""
+    return (words * (math.sqrt(6 / fan_in) / (factor * 2**24))).astype(np.float32)
+
+
+def _pad(maps: tf.Tensor) -> tf.Tensor:
+    """A border of one pixel, copied from the edge: zeros would be an edge of their own."""
+    maps = tf.concat([maps[:, :1], maps, maps[:, -1:]], 1)
+    return tf.concat([maps[:, :, :1], maps, maps[:, :, -1:]], 2)
+
+
+def _reduce(images: np.ndarray) -> np.ndarray:
+    """Images with sides of at most `MAX_SIDE` pixels; the aspect ratio stays."""
+    height, width = images.shape[1:3]
+    longest = max(height, width)
+    if longest <= MAX_SIDE:
+        return np.ascontiguousarray(images)
+    size = tuple(max(1, round(side * MAX_SIDE / longest)) for side in (height, width))
+    return np.stack([resize(image, (size[0], size[1]), "stretch") for image in images])

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfgen.errors import UsageError
 from tfgen.evaluation.distances import frechet_distance, moments
-from tfgen.evaluation.random_network import FEATURES, PER_FEATURE, RandomNetwork
+from tfgen.evaluation.features import FEATURES, PER_FEATURE, RandomNetwork
 
 # Samples of a comparison, and held-out images that they are compared with, at most.
 SAMPLES, REFERENCE = 500, 2000

@@ -1,31 +1,31 @@
-"""A network of the user's own as an extractor of features: a SavedModel, or a `.keras` file."""
+"""Features of a network of the user's own, a SavedModel or a `.keras` file; the choice among all.
+
+`choose_extractor` is what `tfgen-evaluate` calls.
+"""
 
 import functools
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import h5py
-import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfgen import registry
 from tfgen.data.pictures import Fitting, fit_picture, to_array
 from tfgen.errors import UsageError, WorkError, size_text
-from tfgen.evaluation.classifier import LiveClassifier
+from tfgen.evaluation.classifier import FeatureClassifier, find_classifier, open_classifier
 from tfgen.evaluation.coverage import NEIGHBOURS
-from tfgen.evaluation.features import Extractor, ImageFeatures
-from tfgen.evaluation.progress import Advance, silent
+from tfgen.evaluation.features import Extractor, ImageFeatures, RandomNetwork
+from tfgen.evaluation.job import Advance, silent
 from tfgen.models.base import ImageModel
 from tfgen.publishing import inspection
+from tfgen.publishing.artifacts import kind_at
+from tfgen.publishing.opening import load_keras_file
 from tfgen.publishing.operations import ALLOWED, LOCAL
-from tfgen.publishing.versions import hash_files
+from tfgen.publishing.versions import Version, hash_files
 from tfgen.system.atomic import file_sha256
 
 # Pixels that a network takes: the values of black and of white.
@@ -197,13 +197,11 @@ def open_extractor(path: Path, value_range: Range | None) -> Extractor:
         files = json.dumps(hash_files(path), sort_keys=True)
         network = _open_saved_model(path)
         return OwnNetwork(path, network, hashlib.sha256(files.encode()).hexdigest(), value_range)
-    if not path.exists():
-        raise UsageError(f"{path} does not exist; pass classifier, random, or {_KEYS}")
-    if path.suffix != ".keras" or not path.is_file():
+    if kind_at(path) != "keras":
         raise UsageError(f"{path} holds no network; pass classifier, random, or {_KEYS}")
-    model = _load_keras_file(path)
+    model = load_keras_file(path, compile=False)
     if isinstance(model, ImageModel):
-        return LiveClassifier(model)
+        return FeatureClassifier(model)
     return OwnNetwork(path, _keras_network(path, model), file_sha256(path), value_range)
 
 
@@ -219,7 +217,7 @@ def _open_saved_model(path: Path) -> Network:
         reason = next(iter(str(error).splitlines()), "")[:200]
         raise WorkError(f"{path} cannot be loaded ({type(error).__name__}: {reason})") from error
     if not model.signatures:
-        return _callable_network(path, model)
+        raise UsageError(f"{path} has no signature; export it with model.export(folder) of Keras")
     names = list(model.signatures)
     name = next((name for name in ("features", "serving_default") if name in names), names[0])
     function = model.signatures[name]
@@ -234,85 +232,6 @@ def _open_saved_model(path: Path) -> Network:
         return model.signatures[name](**{argument: images})[output]
 
     return Network(call, spec.dtype.name, _image_shape(path, spec.shape))
-
-
-def _callable_network(path: Path, model: Any) -> Network:
-    """The network of a SavedModel that can be called but has no signature."""
-    functions = model.__call__.concrete_functions if callable(model) else []
-    for function in functions:
-        arguments, keywords = function.structured_input_signature
-        values = [*arguments, *keywords.values()]
-        specs = [value for value in values if isinstance(value, tf.TensorSpec)]
-        is_training = any(value is True for value in values)
-        shape = function.output_shapes
-        # Functions of one batch length come from single calls before the model was saved.
-        if len(specs) == 1 and specs[0].shape[:1] == [None] and not is_training:
-            _check_output(path, shape if isinstance(shape, tf.TensorShape) else None)
-
-            def call(images: tf.Tensor, function: Any = function, model: Any = model) -> tf.Tensor:
-                # The model is named, so that its variables live as long as the function.
-                return function(images)
-
-            return Network(call, specs[0].dtype.name, _image_shape(path, specs[0].shape))
-    raise UsageError(
-        f"{path} has neither a signature nor a function of images alone; export it with "
-        "model.export(folder) of Keras"
-    )
-
-
-def _load_keras_file(path: Path) -> Any:
-    if not zipfile.is_zipfile(path):
-        raise UsageError(f"{path} is no file that model.save() of Keras wrote; pass {_KEYS}")
-    registry.load_classes()  # registers the classes that the file may name
-    try:
-        if fault := _find_keras_fault(path):
-            raise WorkError(f"{path} is not loaded: {fault}")
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except WorkError:
-        raise
-    except Exception as error:  # Keras and h5py raise many types
-        reason = " ".join(str(error).split())[:200]
-        raise WorkError(f"{path} cannot be loaded ({type(error).__name__}: {reason})") from error
-
-
-def _find_keras_fault(path: Path) -> str | None:
-    """What forbids to load a `.keras` file; None if nothing does.
-
-    The safe mode of the lowest version of Keras that tfgen admits still runs another SavedModel in
-    a `TFSMLayer`, and reads weights from any file that the weights' own file names.
-    """
-    with zipfile.ZipFile(path) as archive:
-        classes: set[str] = set()
-        json.loads(
-            archive.read("config.json"),
-            object_hook=lambda entry: classes.add(str(entry.get("class_name"))),
-        )
-        if "TFSMLayer" in classes:
-            return "a TFSMLayer runs another SavedModel; pass that SavedModel instead"
-        for name in archive.namelist():
-            if name.endswith(".h5"):
-                with archive.open(name) as member, h5py.File(io.BytesIO(member.read())) as weights:
-                    if _reads_other_files(weights):
-                        return "its weights are in other files; save it again with model.save()"
-    return None
-
-
-def _reads_other_files(weights: h5py.File) -> bool:
-    """Whether an HDF5 file takes groups or values from other files."""
-    groups, seen = [weights["/"]], set()
-    while groups:
-        group = groups.pop()
-        for name in group:
-            if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
-                return True
-            entry = group[name]
-            if isinstance(entry, h5py.Dataset) and (entry.external or entry.is_virtual):
-                return True
-            # A group may hold itself.
-            if isinstance(entry, h5py.Group) and entry.id not in seen:
-                seen.add(entry.id)
-                groups.append(entry)
-    return False
 
 
 def _keras_network(path: Path, model: Any) -> Network:
@@ -357,3 +276,47 @@ def _check_output(path: Path, shape: Any) -> None:
             f"{path} computes features {text}; it must compute one vector for each image, "
             "? × features: end it with GlobalAveragePooling2D"
         )
+
+
+def choose_extractor(
+    dataset: str,
+    n: int,
+    saved_models: Path,
+    features: str | None = None,
+    classifier: str | None = None,
+    value_range: Range | None = None,
+) -> Extractor:
+    """The extractor that was asked for; by default the best one that there is.
+
+    Args:
+        dataset: name of the data set.
+        n: number of images.
+        saved_models: folder of published models.
+        features: `classifier`, `random`, or the path of a network; None: the classifier of the
+            data set if there is one, else the random network.
+        classifier: name of a published classifier, or a version's folder.
+        value_range: pixels that the user's own network takes.
+
+    Raises:
+        UsageError: there is no such network, it is none that extracts features, or its pixels have
+            another range.
+        WorkError: it is damaged, or holds what is not allowed.
+    """
+    if classifier is not None or features == "classifier":
+        return open_classifier(dataset, classifier, saved_models)
+    if features == "random":
+        return RandomNetwork(n)
+    if features is None:
+        version = find_classifier(dataset, saved_models)
+        return RandomNetwork(n) if version is None else FeatureClassifier(version)
+    path = Path(features)
+    if kind_at(path) == "version":
+        extractor: Extractor = FeatureClassifier(Version.at(path))
+    else:
+        extractor = open_extractor(path, value_range)
+    if isinstance(extractor, FeatureClassifier) and value_range not in (None, "0,255"):
+        raise UsageError(
+            f"{path} is a classifier of tfgen and takes bytes; leave out --features-range "
+            f"{value_range}"
+        )
+    return extractor

@@ -1,8 +1,7 @@
-"""Shards of `tfgen-sample` as what is evaluated: read once, a batch at a time."""
+"""Evaluate shards of `tfgen-sample`, which are read once, a batch at a time."""
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,91 +10,51 @@ import numpy as np
 from tfgen.data.shards import Manifest, ShardBatch, check_files, read_manifest, read_shards
 from tfgen.evaluation.distances import RunningMoments, frechet_distance, moments
 from tfgen.evaluation.features import Extractor, ImageFeatures
-from tfgen.evaluation.images import check_unambiguous, drawn, no_draw, title
+from tfgen.evaluation.job import Advance, silent
+from tfgen.evaluation.metrics import class_metrics
 from tfgen.evaluation.modes import counted_modes
-from tfgen.evaluation.progress import Advance, silent
-from tfgen.evaluation.sample_metrics import class_metrics
-from tfgen.evaluation.subject import Subject
-from tfgen.publishing.sampling_job import check_finished, is_job
+from tfgen.evaluation.subject import Subject, drawn, title
+from tfgen.publishing.sampling_job import check_finished
 
 # Images that are decoded, and of which features are extracted, at once.
 BATCH = 500
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShardSet(Subject):
-    """A folder of shards to evaluate.
-
-    Attributes:
-        manifest: its request and its shards.
-        indices: of the images that are evaluated one by one, sorted, `int64[n]`.
-        reading: what was read, for JSON: `available`, the number of images, and their `request`.
-    """
-
-    manifest: Manifest
-    indices: np.ndarray
-    reading: dict[str, Any]
-
-    @property
-    def training(self) -> dict[str, Any]:
-        """How the model was trained, as far as the shards know it."""
-        return self.manifest.request.training
-
-    @property
-    def n(self) -> int:
-        """Number of images that are evaluated one by one."""
-        return len(self.indices)
-
-
-def find_shards(what: str, saved_models: Path) -> Manifest | None:
-    """The manifest of a folder of shards; None if something else is named.
-
-    Args:
-        what: path or name.
-        saved_models: folder of published models.
+def find_shards(folder: Path) -> Manifest:
+    """The manifest of a folder of shards.
 
     Raises:
-        UsageError: shards are missing, or a published model has the name of the folder.
+        UsageError: shards are missing.
         WorkError: the manifest is damaged, or a shard is missing or has another size.
     """
-    folder = Path(what)
-    # A folder whose manifest is damaged or gone is not one of pictures.
-    if not is_job(folder) and not any(folder.glob("*-of-*.tfrecord")):
-        return None
-    check_unambiguous(what, saved_models)
     check_finished(folder)
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     return manifest
 
 
-def open_shards(what: str, manifest: Manifest, most: int, seed: int) -> ShardSet:
-    """A folder of shards as what is evaluated; reads no shard.
+def open_shards(folder: Path, manifest: Manifest, most: int, seed: int) -> Subject:
+    """Evaluate a folder of shards; reads no shard.
 
     Of more than `most` images, that many are drawn at random for what is computed of single images;
     they keep their order.
 
     Args:
-        what: path of the folder.
+        folder: of the shards.
         manifest: what `find_shards` returned for it.
         most: number of images that are evaluated one by one.
         seed: of the draw.
     """
     request = manifest.request
     shards = json.dumps([shard.to_json() for shard in manifest.shards], sort_keys=True)
-    return ShardSet(
-        title=title(what),
-        path=Path(what),
+    return Subject(
+        title=title(folder),
+        path=folder,
         kind="images",
-        run={},
-        weights="",
         weights_sha256=hashlib.sha256(shards.encode()).hexdigest(),
-        density=None,
-        draw=no_draw,
-        num_classes=request.num_classes,
         image_shape=tuple(request.image_shape),
-        cost={},
-        manifest=manifest,
+        num_classes=request.num_classes,
+        training=request.training,
         indices=drawn(request.n, most, seed),
         reading={"available": request.n, "request": request.to_json()},
     )
@@ -117,10 +76,11 @@ class ShardSummary:
         agreeing: images whose class is their label; None where this has no meaning.
     """
 
-    def __init__(self, subject: ShardSet, extractor: Extractor):
-        shape, n = subject.image_shape, subject.n
+    def __init__(self, subject: Subject, extractor: Extractor):
+        assert subject.indices is not None
+        shape, n = subject.image_shape, len(subject.indices)
         dimensions, num_modes = extractor.dimensions(shape), extractor.num_modes(shape)
-        self._subject, self._extractor = subject, extractor
+        self._subject, self._indices, self._extractor = subject, subject.indices, extractor
         self.images = np.empty((n, *shape), np.uint8)
         self.features = np.empty((n, dimensions), np.float32)
         self.classes = np.empty(n, np.int64) if num_modes else None
@@ -174,8 +134,8 @@ class ShardSummary:
         """Takes a batch into account, whose first image has the index `start`."""
         computed = self._extractor.extract(batch.images)
         self.moments.add(computed.features)
-        rows = slice(*np.searchsorted(self._subject.indices, (start, start + len(batch.images))))
-        columns = self._subject.indices[rows] - start
+        rows = slice(*np.searchsorted(self._indices, (start, start + len(batch.images))))
+        columns = self._indices[rows] - start
         self.images[rows] = batch.images[columns]
         self.features[rows] = computed.features[columns]
         if computed.classes is None or self.classes is None:

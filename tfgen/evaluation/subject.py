@@ -1,65 +1,189 @@
-"""What is evaluated: a run, a published version, or images of another source."""
+"""What is evaluated: a sampler and its record, or images that something else made."""
 
+import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
+from tfgen import random
 from tfgen.data import Dataset, Split
+from tfgen.data.pictures import Fitting, Source, find_pictures, printable, read_images
 from tfgen.errors import UsageError, WorkError, size_text
-from tfgen.evaluation.densities import Density, density_of
-from tfgen.evaluation.progress import Advance, silent
-from tfgen.models.generative import GenerativeModel
-from tfgen.publishing import export, versions
-from tfgen.publishing.opening import Sampler, exported_model, load_run
+from tfgen.evaluation.job import Advance, silent
+from tfgen.evaluation.likelihood import PAIRS, AncestralLatents, Bounds, LatentVariables
+from tfgen.models.generative import BYTES, GenerativeModel
+from tfgen.nn import cpu
+from tfgen.publishing import export
+from tfgen.publishing.artifacts import Artifact
+from tfgen.publishing.opening import RunSampler, exported_model
+from tfgen.publishing.sampler import LocalSampler, Sampler
 from tfgen.sampling import BATCH, batches, request_labels, request_seeds
+from tfgen.settings.model import images_at_once
 from tfgen.settings.training import TrainOn
 from tfgen.training.folder import RunFolder
 from tfgen.training.plan import count_parameters
 
+# How images of another size than the data set's are resized, for the result and the terminal.
+RULE = "cropped to the aspect ratio, then Pillow's antialiased Lanczos filter"
+
+
+# --- the density of a model
+# ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LatentDensity:
+    """p(x) = ∫ p(x|z) p(z) dz, of which there are bounds.
+
+    Attributes:
+        bounds: estimators of log p(x).
+        mean: the mean of q(z|x), `[B, D]`, of what `inputs` returns.
+        inputs: of images `uint8[B, H, W, C]`, seeds of their noise `int32[B]` and labels `int[B]`
+            or None: the events `[B, *event_shape]`, of a conditional model also one-hot labels
+            `[B, K]`.
+        latent_dim: length of z.
+        events: what the events are, in words.
+        is_of_bytes: whether p(x) is a probability of bytes, which bits/dim are of.
+    """
+
+    bounds: Bounds
+    mean: Callable[..., tf.Tensor]
+    inputs: Callable[[np.ndarray, np.ndarray, np.ndarray | None], list[tf.Tensor]]
+    latent_dim: int
+    events: str
+    is_of_bytes: bool = False
+
+
+@dataclass(frozen=True)
+class ExactDensity:
+    """A density of images that can be computed.
+
+    Attributes:
+        log_prob: log p(x) in nats, `[B]`, of images `uint8[B, H, W, C]`, seeds of their noise
+            `int32[B]` and labels `int[B]` or None.
+        events: what the density is of, in words.
+    """
+
+    log_prob: Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
+    events: str
+
+
+Density: TypeAlias = LatentDensity | ExactDensity
+
+
+def density_of(model: Any) -> Density | None:
+    """The density of a `GenerativeModel`, with the EMA weights; None if it has none.
+
+    `GenerativeModel` documents what a family offers for it.
+    """
+    events = f"{model.describe_events()}{', given the label' if model.num_classes else ''}"
+    if model.density in ("latent", "ancestral"):
+        return _latent_density(model, events)
+    return _exact_density(model, events) if model.density == "exact" else None
+
+
+def _latent_density(model: Any, events: str) -> LatentDensity:
+    pairs = images_at_once(PAIRS, model.config.image_shape)
+    if model.density == "ancestral":
+        terms = _with_ema_weights(model, model.importance_weighted)
+        bounds: Bounds = AncestralLatents(terms, pairs)
+    else:
+        posterior = _with_ema_weights(model, model.posterior)
+        likelihood = _with_ema_weights(model, model.likelihood)
+        bounds = LatentVariables(model.prior(), posterior, likelihood, pairs)
+
+    def inputs(images: np.ndarray, seeds: np.ndarray, labels: np.ndarray | None) -> list[tf.Tensor]:
+        noise = random.SeedNoise(tf.constant(seeds))
+        events = model.preprocessing.events(tf.constant(images), noise, model.likelihood_dtype)
+        return [events, model.one_hot(tf.constant(labels))] if model.num_classes else [events]
+
+    # A hierarchical posterior computes its mean only here, and needs the EMA weights for it.
+    mean = _with_ema_weights(model, lambda *inputs: model.posterior(*inputs).mean())
+    is_of_bytes = model.describe_events() == BYTES
+    return LatentDensity(bounds, mean, inputs, model.latent_dim, events, is_of_bytes)
+
+
+def _exact_density(model: Any, events: str) -> ExactDensity:
+    compiled = tf.function(_with_ema_weights(model, model.log_prob), autograph=False)
+
+    def log_prob(images: np.ndarray, seeds: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        condition = {"labels": tf.constant(labels)} if model.num_classes else {}
+        values: np.ndarray = compiled(tf.constant(images), tf.constant(seeds), **condition).numpy()
+        return values
+
+    return ExactDensity(log_prob, events)
+
+
+def _with_ema_weights(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with the EMA weights, at full speed without gradients."""
+
+    def with_ema_weights(*arguments: tf.Tensor, **keywords: tf.Tensor) -> Any:
+        with cpu.inference(), model.averaged():
+            return function(*arguments, **keywords)
+
+    return with_ema_weights
+
+
+# --- the subject
+# ----------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to evaluate; `ImageSet` and `ShardSet` are images of another source.
+    """A sampler or images to evaluate, with what is known of their training.
 
     Attributes:
-        title: name, preset and seed of the model, for tables.
-        path: of the run, of the version or of the images.
-        kind: which of these it is.
-        run: the run's configuration, as in config.json.
-        weights: `best`, `last` or `epoch <number>`.
-        weights_sha256: hash of the weights; None if the live model is unknown.
-        density: of the live model; None if it has none, or is unknown.
-        draw: images `float32[B, H, W, C]` in 0…1 of seeds `int32[B]`, of a conditional model also
-            of labels `int32[B]`.
-        num_classes: of a conditional model; 0 of an unconditional one.
+        title: for tables: family, preset and seed of a run, name and number of a version, or the
+            name of a folder or file.
+        path: where it is.
+        kind: `images` for what no sampler of tfgen draws, shards included.
+        weights_sha256: hash of the weights, or of the images; None if the live model is unknown.
         image_shape: height, width, channels.
+        sampler: that draws the samples; None of images.
+        num_classes: of a conditional model; 0 of an unconditional one.
+        run: the run's configuration, as in config.json; empty of images.
+        training: how the model was trained, config.json or parts of it; empty if unknown.
+        weights: `best`, `last` or `epoch <number>`.
+        density: of the live model; None if it has none, or is unknown.
         cost: of the training; empty if unknown.
         no_model: why the live model is unknown; empty if it is known.
+        images: to evaluate, `uint8[n, H, W, C]`; None of a sampler and of shards.
+        indices: of those images in shards that are evaluated one by one, sorted, `int64[n]`.
+        reading: what became of the files of images, for JSON: `available`, their number; of files
+            `resized`, how many had another size, the `rule`, and how many were `skipped`; of shards
+            their `request`.
+        skipped: files that hold no picture, each with the reason.
     """
 
     title: str
     path: Path
     kind: Literal["run", "version", "images"]
-    run: dict[str, Any]
-    weights: str
     weights_sha256: str | None
-    density: Density | None
-    draw: Callable[..., np.ndarray]
-    num_classes: int
     image_shape: tuple[int, ...]
-    cost: dict[str, Any]
+    sampler: LocalSampler | None = None
+    num_classes: int = 0
+    run: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    density: Density | None = None
+    cost: dict[str, Any] = field(default_factory=dict)
     no_model: str = ""
+    images: np.ndarray | None = None
+    indices: np.ndarray | None = None
+    reading: dict[str, Any] = field(default_factory=dict)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
 
     @property
-    def training(self) -> dict[str, Any]:
-        """How the model was trained: its config.json or parts of it; empty if unknown."""
-        return self.run
+    def n(self) -> int | None:
+        """Number of images that are evaluated one by one; None of a sampler."""
+        images = self.images if self.indices is None else self.indices
+        return None if images is None else len(images)
 
     @property
     def train_on(self) -> TrainOn | None:
@@ -92,18 +216,18 @@ class Subject:
                 f"{self.title} was trained on the validation images (--train-on all), so it cannot "
                 "be judged by them; leave out --split validation"
             )
+        suits = "name the data set that the model was trained on with --dataset"
         if tuple(dataset.image_shape) != self.image_shape:
             raise UsageError(
                 f"the images of {self.title} are {size_text(self.image_shape)}, but those of "
-                f"{dataset.name} are {size_text(dataset.image_shape)}; name the data set that the "
-                "model was trained on with --dataset"
+                f"{dataset.name} are {size_text(dataset.image_shape)}; {suits}"
             )
         labels = getattr(dataset, split).labels
         if self.num_classes and (labels is None or labels.max() >= self.num_classes):
             available = "no labels" if labels is None else f"labels up to {labels.max()}"
             raise UsageError(
                 f"{self.title} has {self.num_classes} classes, but {dataset.name} has {available}; "
-                "name the data set that the model was trained on with --dataset"
+                f"{suits}"
             )
 
     def samples(
@@ -118,16 +242,22 @@ class Subject:
             advance: called after each batch.
 
         Returns:
-            `uint8[n, H, W, C]`, and the rate after the first batch; 0 if there is only one batch.
+            `uint8[n, H, W, C]`, and the rate after the first batch; 0 if there is only one batch,
+            or nothing is drawn.
 
         Raises:
             WorkError: a pixel is not finite.
         """
+        if self.images is not None:
+            advance(n)
+            return self.images[:n], 0.0
+        assert self.sampler is not None
         seeds = request_seeds(n, seed)
         classes = request_labels(n, self.num_classes, labels if self.num_classes else None)
         images, start = np.empty((n, *self.image_shape), np.uint8), 0.0
         for part in batches(n):
-            pixels = self.draw(seeds[part], *([] if classes is None else [classes[part]]))
+            condition = {} if classes is None else {"label": classes[part]}
+            pixels = self.sampler.call("sample", seed=seeds[part], **condition)["images"]
             images[part] = as_bytes(pixels, self.title)
             # The clock starts after the first batch, which is slower than the others.
             start = start or time.perf_counter()
@@ -150,106 +280,61 @@ def as_bytes(pixels: np.ndarray, title: str) -> np.ndarray:
     return np.round(255 * pixels).astype(np.uint8)
 
 
-def open_subject(what: str, saved_models: Path, version: int | None, weights: str) -> Subject:
-    """Open a run directory, a version's folder, or a published name.
+def open_subject(artifact: Artifact, weights: str = "best") -> Subject:
+    """Open a run or a published version to evaluate it.
 
     Args:
-        what: path or name.
-        saved_models: folder of published models.
-        version: of a name; None: the newest.
+        artifact: of the kind `run` or `version`.
         weights: of a run, `best`, `last` or the number of an epoch.
 
     Raises:
-        UsageError: there is no such run or version, or it makes no images.
+        UsageError: the model makes no images, or the run has not these weights.
         WorkError: it is damaged.
     """
-    path = Path(what)
-    if RunFolder(path).config.is_file():
-        if version is not None:
-            raise UsageError(f"{path} is a run and has no version; leave out --version")
-        return _open_run(path, weights)
-    if versions.is_version(path):
-        if version is not None:
-            raise UsageError(f"{path} is a version's folder already; leave out --version")
-        return _open_version(versions.Version.at(path))
-    if path.name != what or path.exists():
-        raise UsageError(
-            f"{what} is neither a run directory nor the folder of a version; pass one of these, a "
-            "folder of pictures, an NPZ file of images, or the name of a published model"
-        )
-    return _open_version(versions.find(what, saved_models, version))
-
-
-def _open_run(path: Path, weights: str) -> Subject:
-    run = RunFolder(path).read_config()
-    model, used = load_run(path, weights)
-    if not isinstance(model, GenerativeModel):
-        raise UsageError(
-            f"{path} is a run of a {run['family']}, which makes no images; pass a generative model"
-        )
-    # With the graph that an export would have.
-    function = export.trace(export.in_float32(model))["sample"][0]
-
-    def draw(seeds: np.ndarray, *labels: np.ndarray) -> np.ndarray:
-        inputs = dict(zip(("seed", "label"), map(tf.constant, (seeds, *labels)), strict=False))
-        images: np.ndarray = function(**inputs)["images"].numpy()
-        return images
-
-    options = run["options"]
+    path, reason = artifact.path, ""
+    if artifact.version is None:
+        run_sampler = RunSampler(path, weights)
+        sampler: LocalSampler = run_sampler
+        model: GenerativeModel | None = run_sampler.model
+        run, used = RunFolder(path).read_config(), run_sampler.weights
+        title = f"{run['family']} {run['options']['preset']}, seed {run['options']['seed']}"
+        cost = _training_cost(path, run)
+    else:
+        sampler = version = Sampler(artifact.version)
+        if not version.has_signature("sample"):
+            raise UsageError(f"{path} makes no images; pass a generative model")
+        model = None
+        try:
+            model = exported_model(path)
+        except UsageError as error:
+            reason = str(error)
+        run, used = version.manifest.get("run") or {}, str(version.manifest.get("weights"))
+        title = version.title
+        # Of the cost of its training, what the evaluation of the run wrote.
+        cost = dict((version.manifest.get("evaluation") or {}).get("cost", {}))
+    shape = sampler.signature("sample").outputs["images"].shape[1:]
     return Subject(
-        title=f"{run['family']} {options['preset']}, seed {options['seed']}",
+        title=title,
         path=path,
-        kind="run",
-        run=run,
-        weights=used.name,
-        weights_sha256=export.weights_sha256(model),
-        density=density_of(model),
-        draw=draw,
-        num_classes=model.num_classes,
-        image_shape=tuple(model.config.image_shape),
-        cost=_training_cost(path, run, model),
-    )
-
-
-def _open_version(version: versions.Version) -> Subject:
-    sampler = Sampler(version)
-    manifest = sampler.manifest
-    if "sample" not in manifest["signatures"]:
-        raise UsageError(f"{version.path} makes no images; pass a generative model")
-    model, reason = None, ""
-    try:
-        model = exported_model(version.path)
-    except (UsageError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error) or "its manifest does not describe its model"
-
-    def draw(seeds: np.ndarray, *labels: np.ndarray) -> np.ndarray:
-        inputs = dict(zip(("label",), labels, strict=False))
-        images: np.ndarray = sampler.call("sample", seed=seeds, **inputs)["images"]
-        return images
-
-    # Of the cost of its training, what the evaluation of the run wrote.
-    cost = dict((manifest.get("evaluation") or {}).get("cost", {}))
-    return Subject(
-        title=f"{version.name} version {version.number}",
-        path=version.path,
-        kind="version",
-        run=manifest.get("run") or {},
-        weights=str(manifest.get("weights")),
+        kind="run" if artifact.version is None else "version",
         weights_sha256=None if model is None else export.weights_sha256(model),
-        density=None if model is None else density_of(model),
-        draw=draw,
+        image_shape=tuple(side or 0 for side in shape),
+        sampler=sampler,
         num_classes=sampler.num_classes,
-        image_shape=tuple(manifest["signatures"]["sample"]["outputs"]["images"]["shape"][1:]),
+        run=run,
+        training=run,
+        weights=used,
+        density=None if model is None else density_of(model),
         cost=cost if model is None else {"parameters": count_parameters(model), **cost},
         no_model=reason,
     )
 
 
-def _training_cost(path: Path, run: dict[str, Any], model: Any) -> dict[str, Any]:
-    """Cost of a run's training, from its log: time, memory, machine; parameters."""
+def _training_cost(path: Path, run: dict[str, Any]) -> dict[str, Any]:
+    """Cost of a run's training, from its log: time, memory, machine."""
     rows = RunFolder(path).read_metrics()
     seconds = [float(row["seconds"]) for row in rows if "seconds" in row]
-    cost: dict[str, Any] = {"parameters": count_parameters(model)}
+    cost: dict[str, Any] = {}
     if seconds:
         cost |= {
             "epochs": len(seconds),
@@ -261,3 +346,126 @@ def _training_cost(path: Path, run: dict[str, Any], model: Any) -> dict[str, Any
         cost["peak_mib"] = max(memory)
     machine = run.get("machine", {})
     return cost | {name: machine[name] for name in ("processor", "cores") if machine.get(name)}
+
+
+# --- images
+# ----------------------------------------------------------------------------------------------
+
+
+def image_source(artifact: Artifact) -> Source:
+    """The files of an NPZ file or of a folder of pictures.
+
+    Raises:
+        UsageError: the folder holds no files.
+    """
+    path = artifact.path
+    if artifact.kind == "npz":
+        return Source(True, [path])
+    # Without what an earlier evaluation wrote into the folder, so that the same images are drawn.
+    files = [file for file in find_pictures([path]) if file.name != default_out(title(path)).name]
+    if not files:
+        raise UsageError(f"{path} is neither a run nor a version, and holds no pictures")
+    return Source(False, files)
+
+
+def default_out(name: str) -> Path:
+    """The file that the evaluation of images of that title is written to."""
+    return Path(f"{name}-evaluation.json")
+
+
+def title(path: Path) -> str:
+    """The name of a folder or of an NPZ file, for tables and files."""
+    return printable(path.stem if path.suffix.lower() == ".npz" else path.resolve().name)
+
+
+def open_images(
+    path: Path,
+    source: Source,
+    shape: tuple[int, ...],
+    most: int,
+    seed: int,
+    advance: Advance = silent,
+) -> Subject:
+    """Evaluate a folder of pictures or an NPZ file.
+
+    Of more than `most` images, that many are drawn at random; they keep their order.
+
+    Args:
+        path: of the folder or of the NPZ file.
+        source: its files.
+        shape: height, width and channels that the images get.
+        most: number of images that are needed.
+        seed: of the draw.
+        advance: called with the number of files that were just read.
+
+    Raises:
+        UsageError: there is no image that can be read, or the data set's images are neither grey
+            nor RGB.
+    """
+    height, width, channels = shape
+    if channels not in (1, 3):
+        raise UsageError(f"images of {size_text(shape)} are neither grey nor RGB")
+    fitting = Fitting((height, width), channels=channels)
+    if source.is_npz:
+        collection = read_images([source], fitting, advance)
+        available, images = len(collection.images), collection.images
+        resized, skipped = min(available, most) if collection.resized else 0, collection.skipped
+        images = images[drawn(available, most, seed)]
+    else:
+        available = len(source.files)
+        images, resized, skipped = _read_files(path, source.files, fitting, most, seed, advance)
+    digest = hashlib.sha256(f"{images.shape};".encode())
+    digest.update(np.ascontiguousarray(images).data)
+    reading = {"available": available, "resized": resized, "rule": RULE, "skipped": len(skipped)}
+    return Subject(
+        title=title(path),
+        path=path,
+        kind="images",
+        weights_sha256=digest.hexdigest(),
+        image_shape=tuple(shape),
+        images=images,
+        reading=reading,
+        skipped=skipped,
+    )
+
+
+def _read_files(
+    path: Path, files: list[Path], fitting: Fitting, most: int, seed: int, advance: Advance
+) -> tuple[np.ndarray, int, list[tuple[Path, str]]]:
+    """Images of picture files, the number of resized ones, and the files without a picture.
+
+    The first round reads as many files as are needed, further ones as many as held no picture.
+    """
+    order = np.arange(len(files))
+    if len(files) > most:
+        order = np.random.default_rng(seed).permutation(len(files))
+    images: dict[int, np.ndarray] = {}
+    skipped: list[tuple[Path, str]] = []
+    start, resized, fault = 0, 0, ""
+    while len(images) < most and start < len(files):
+        indices = sorted(order[start : start + most - len(images)].tolist())
+        start += len(indices)
+        try:
+            part = read_images([Source(False, [files[i] for i in indices])], fitting, advance)
+        except UsageError as error:  # none of them holds a picture; others may
+            fault = fault or str(error)
+            skipped += [(files[i], "holds no picture") for i in indices]
+            continue
+        index_of = {printable(files[i]): i for i in indices}
+        images |= {
+            index_of[name]: image for name, image in zip(part.names, part.images, strict=True)
+        }
+        resized, skipped = resized + part.resized, skipped + part.skipped
+    if not images:
+        raise UsageError(f"{path} holds no pictures: {fault}")
+    return np.stack([images[index] for index in sorted(images)]), resized, skipped
+
+
+def drawn(count: int, most: int, seed: int) -> np.ndarray:
+    """Indices of `most` of so many images in their order; of all, if there are fewer.
+
+    The memory depends on `most` alone.
+    """
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False, shuffle=False))

@@ -1,20 +1,28 @@
 """Opens what tfgen wrote: runs, `.keras` files and published versions."""
 
+import io
+import json
 import shlex
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import tensorflow as tf
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
+from tfgen.models.export import Traced, in_float32, trace
+from tfgen.models.generative import GenerativeModel
 from tfgen.publishing import export, versions
+from tfgen.publishing.artifacts import kind_at
+from tfgen.publishing.sampler import LocalSampler, load_saved_model
 from tfgen.publishing.sampler import Sampler as Sampler
-from tfgen.publishing.sampler import load_saved_model
+from tfgen.settings.fields import hint
 from tfgen.settings.training import RunConfig, TrainingOptions
-from tfgen.training.folder import RunFolder, saved_config
+from tfgen.training.folder import RunFolder, run_name, saved_config
 from tfgen.training.weights import Weights, read_weights
 
 
@@ -35,27 +43,78 @@ def load(path: str | Path, *, weights: str | int = "best") -> Any:
         WorkError: it is damaged, or its graph holds what is not allowed.
     """
     path = Path(path)
-    if path.suffix == ".keras" and path.is_file():
-        return _load_keras_file(path)
-    if versions.is_version(path):
+    kind = kind_at(path)
+    if kind == "keras":
+        return load_keras_file(path)
+    if kind == "version":
         return Sampler(path)
-    if RunFolder(path).config.is_file():
+    if kind == "run":
         return load_run(path, str(weights))[0]
     raise UsageError(f"{path} is neither a run directory nor a .keras file nor a published version")
 
 
-def _load_keras_file(path: Path) -> Any:
+def load_keras_file(path: Path, *, compile: bool = True) -> Any:
+    """The model in a `.keras` file, in Keras's safe mode.
+
+    Args:
+        path: the file.
+        compile: whether the model is compiled as it was saved.
+
+    Raises:
+        WorkError: it is not such a file, is damaged, or would read other files.
+    """
     if not zipfile.is_zipfile(path):
-        raise WorkError(
-            f"{path} cannot be loaded: it is not a file that model.save() wrote; save the model "
-            "again"
-        )
+        raise WorkError(f"{path} cannot be loaded: model.save() of Keras did not write it")
     registry.load_classes()  # registers the classes that the file may name
     try:
-        return keras.saving.load_model(path)
-    except Exception as error:  # Keras raises many types
-        reason = next(iter(str(error).splitlines()), "")[:200]
+        if fault := _find_keras_fault(path):
+            raise WorkError(f"{path} is not loaded: {fault}")
+        return keras.saving.load_model(path, compile=compile, safe_mode=True)
+    except WorkError:
+        raise
+    except Exception as error:  # Keras and h5py raise many types
+        reason = " ".join(str(error).split())[:200]
         raise WorkError(f"{path} cannot be loaded ({type(error).__name__}: {reason})") from error
+
+
+def _find_keras_fault(path: Path) -> str | None:
+    """What forbids to load a `.keras` file; None if nothing does.
+
+    The safe mode of the lowest version of Keras that tfgen admits still runs another SavedModel in
+    a `TFSMLayer`, and reads weights from any file that the weights' own file names.
+    """
+    with zipfile.ZipFile(path) as archive:
+        classes: set[str] = set()
+        json.loads(
+            archive.read("config.json"),
+            object_hook=lambda entry: classes.add(str(entry.get("class_name"))),
+        )
+        if "TFSMLayer" in classes:
+            return "a TFSMLayer runs another SavedModel; pass that SavedModel instead"
+        for name in archive.namelist():
+            if name.endswith(".h5"):
+                with archive.open(name) as member, h5py.File(io.BytesIO(member.read())) as weights:
+                    if _reads_other_files(weights):
+                        return "its weights are in other files; save it again with model.save()"
+    return None
+
+
+def _reads_other_files(weights: h5py.File) -> bool:
+    """Whether an HDF5 file takes groups or values from other files."""
+    groups, seen = [weights["/"]], set()
+    while groups:
+        group = groups.pop()
+        for name in group:
+            if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
+                return True
+            entry = group[name]
+            if isinstance(entry, h5py.Dataset) and (entry.external or entry.is_virtual):
+                return True
+            # A group may hold itself.
+            if isinstance(entry, h5py.Group) and entry.id not in seen:
+                seen.add(entry.id)
+                groups.append(entry)
+    return False
 
 
 def load_run(path: Path, choice: str) -> tuple[Any, Weights]:
@@ -82,6 +141,66 @@ def load_run(path: Path, choice: str) -> tuple[Any, Weights]:
     return model, weights
 
 
+class RunSampler(LocalSampler):
+    """A run as a sampler, with the images of the version that is published from it.
+
+    It computes with the graphs that an export would have, each of which is traced when it is first
+    used.
+
+    Args:
+        path: run directory.
+        weights: `best` (by validation), `last` or the number of an epoch.
+
+    Attributes:
+        model: the trained model, under the policy of its training.
+        weights: which weights it has, `best`, `last` or `epoch <number>`.
+
+    Raises:
+        UsageError: the folder is no run, its model makes no images, or there is no checkpoint yet.
+        WorkError: the run is damaged.
+    """
+
+    number = 0  # Not published.
+
+    def __init__(self, path: Path, weights: str = "best"):
+        super().__init__()
+        self.path, self.name = path, run_name(saved_config(path))
+        self.training = RunFolder(path).read_record()
+        self.model, used = load_run(path, weights)
+        self.weights = used.name
+        if not isinstance(self.model, GenerativeModel):
+            raise UsageError(
+                f"{path} is a run of a {self.training['family']}, which makes no images; pass a "
+                "generative model"
+            )
+        self._float32_model = in_float32(self.model)
+        self._known = self._float32_model.signatures().keys()
+        # Name of a signature → its function and the specs of its inputs.
+        self._traced: Traced = {}
+
+    @property
+    def title(self) -> str:
+        """What messages call the sampler."""
+        return f"{self.path} ({self.weights} weights)"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights, in hexadecimal."""
+        return export.weights_sha256(self._float32_model)
+
+    def has_signature(self, name: str) -> bool:
+        """Whether the model offers a signature."""
+        return name in self._known
+
+    def _function(self, name: str) -> tuple[Any, Mapping[str, tf.TensorSpec]]:
+        if not self.has_signature(name):
+            raise UsageError(f"{self.path} has no signature {name!r}{hint(name, self._known)}")
+        if name not in self._traced:
+            self._traced |= trace(self._float32_model, [name])
+        function, specs = self._traced[name]
+        return function, {spec.name: spec for spec in specs}
+
+
 def starting_model(path: Path) -> Any:
     """The model with whose weights a training starts; of a run, with its best ones.
 
@@ -94,12 +213,9 @@ def starting_model(path: Path) -> Any:
             discriminator.
         WorkError: it is damaged.
     """
-    if not versions.is_version(path):
+    if kind_at(path) != "version":
         return load(path)
-    try:
-        model, exported = _exported(path)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"the manifest of {path} does not describe its model") from error
+    model, exported = _exported(path)
     exported_ids = {id(value) for value in exported}
     averages = model.averages_by_weight
     if any(id(averages.get(id(w), w).value) not in exported_ids for w in model.trainable_variables):
@@ -119,8 +235,8 @@ def exported_model(path: str | Path) -> Any:
         path: folder of the version.
 
     Raises:
-        UsageError: the manifest does not describe the whole model, because the caller passed a
-            network.
+        UsageError: the manifest does not describe the model, for example because the caller passed
+            a network.
         WorkError: the version is damaged, or its graph holds what is not allowed.
     """
     return _exported(Path(path))[0]
@@ -128,16 +244,19 @@ def exported_model(path: str | Path) -> Any:
 
 def _exported(path: Path) -> tuple[Any, list[tf.Variable]]:
     """The model that a version was exported from, and those of its weights that the version has."""
-    run = versions.read_manifest(path)["run"]
+    run = versions.read_manifest(path).get("run") or {}
     # The manifest's word for the parts that the caller passed.
     if own_parts := run.get("given"):
         raise UsageError(
             f"{path} holds no description of the {' and '.join(own_parts)} that the model was "
             "given in Python; load its .keras file instead"
         )
-    family = registry.family(run["family"])
-    config = family.config.from_json(run["model"])
-    options = TrainingOptions(seed=run["options"]["seed"])
+    try:
+        family = registry.family(run["family"])
+        config = family.config.from_json(run["model"])
+        options = TrainingOptions(seed=run["options"]["seed"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"the manifest of {path} does not describe its model") from error
     model = registry.build_model(RunConfig(family.name, config, options))
     stored = load_saved_model(path)[1]
     weights = export.exported_weights(model, export.trace(model))

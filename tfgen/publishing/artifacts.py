@@ -1,0 +1,78 @@
+"""What is at a path, or published under a name: the one answer that all commands use.
+
+No TensorFlow here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tfgen.errors import UsageError
+from tfgen.publishing import versions
+from tfgen.publishing.sampling_job import is_job
+from tfgen.training.folder import RunFolder
+
+Kind = Literal["run", "version", "keras", "npz", "file", "shards", "folder", "nothing"]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What an argument of a command names.
+
+    Attributes:
+        kind: `run`: a run directory; `version`: a published version; `keras`: a `.keras` file;
+            `npz`: an NPZ file; `file`: any other file; `shards`: shards of `tfgen-sample`;
+            `folder`: any other folder; `nothing`: none of these.
+        path: where it is.
+        version: of the kind `version`.
+    """
+
+    kind: Kind
+    path: Path
+    version: versions.Version | None = None
+
+
+def kind_at(path: Path) -> Kind:
+    """What is at a path; see `Artifact`."""
+    if RunFolder(path).config.is_file():
+        return "run"
+    if versions.is_version(path):
+        return "version"
+    if path.is_dir():
+        # A folder whose manifest is gone still holds shards.
+        has_shards = is_job(path) or any(path.glob("*-of-*.tfrecord"))
+        return "shards" if has_shards else "folder"
+    suffixes: dict[str, Kind] = {".keras": "keras", ".npz": "npz"}
+    return suffixes.get(path.suffix.lower(), "file") if path.is_file() else "nothing"
+
+
+def identify(
+    what: str | Path, saved_models: Path | None = None, number: int | None = None
+) -> Artifact:
+    """What a path or a name is.
+
+    A word without a separator is a published name, unless a run, a version or a file is at this
+    path. A folder of that name is meant by `./NAME`.
+
+    Args:
+        what: path or name.
+        saved_models: folder of published models; None if names are not looked up.
+        number: of the version of a name; None: the newest.
+
+    Raises:
+        UsageError: nothing is there, and no model or version of that name is published; or a number
+            was passed for something that has none.
+    """
+    path = Path(what)
+    kind = kind_at(path)
+    if saved_models is not None and path.name == str(what):
+        is_published = versions.newest(path.name, saved_models) is not None
+        # A name that is not published gets the error that says what is.
+        if kind == "nothing" or (kind in ("shards", "folder") and is_published):
+            version = versions.find(path.name, saved_models, number)
+            return Artifact("version", version.path, version)
+    if kind == "nothing":
+        raise UsageError(f"{what} does not exist")
+    if number is not None:
+        raise UsageError(f"{what} is a path and has no versions; leave out --version")
+    return Artifact(kind, path, versions.Version.at(path) if kind == "version" else None)
