@@ -23,9 +23,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from kill_workers import environments, free_ports
 from tfgen.cli._command import run_command
 from tfgen.cli._flags import Parser
-from worker_processes import environments, free_ports
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
