@@ -47,7 +47,10 @@ def train_on_ray(config: RunConfig, publishing: PublishOptions, options: RayOpti
             connected(options.ray_address, options.ray or 0, shows_output=True) as cluster,
         ):
             advice += f" --ray {cluster.workers}"
-            print(f"training with {count_noun(cluster.workers, 'worker')} of a Ray cluster")
+            print(
+                f"training with {count_noun(cluster.workers, 'worker')} of a Ray cluster",
+                flush=True,
+            )
             request = {"config": config, "publishing": publishing}
             fit(cluster, train_in_worker, request, folder.path.parent)
     except (KeyboardInterrupt, InterruptedRunError) as error:

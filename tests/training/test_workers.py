@@ -17,7 +17,7 @@ RESUME = ["vae", "--resume", "--run-dir", "run"]
 
 
 def words(data: Path, *flags: str) -> list[str]:
-    sizes = ["--latent-dim", "2", "--hidden", "16", "--batch-size", "8", "--epochs", "3"]
+    sizes = ["--latent-dim", "2", "--hidden", "16", "--batch-size", "8", "--epochs", "5"]
     place = ["--dataset", "tiny", "--data-dir", str(data), "--run-dir", "run"]
     return ["vae", "--preset", "mlp", "--strategy", "multiworker", *sizes, *place, *flags]
 
@@ -45,13 +45,13 @@ def test_a_run_that_is_interrupted_and_killed_ends_like_one_that_is_not(
     assert RunFolder(whole / "run").read_config()["workers"] == 2
 
     processes = start(part, words(tiny_data))
-    processes[0].wait_until((part / "run" / "config.json").exists)
+    processes[0].wait_until(lambda: has_epoch(part, 1))
     processes[1].send(signal.SIGTERM)  # both end after the same epoch
     assert [process.status() for process in processes] == [143, 143], processes[0].output
     assert "the state is saved. Resume in every worker with:" in processes[0].output
-    for victim in (1, 0):
+    for victim, epoch in ((1, 3), (0, 4)):
         processes = start(part, RESUME)
-        processes[0].wait_until(lambda: has_epoch(part, 2))
+        processes[0].wait_until(lambda epoch=epoch: has_epoch(part, epoch))
         processes[victim].kill()
         survivor = processes[1 - victim]
         assert survivor.status() == 1, survivor.output
@@ -61,7 +61,7 @@ def test_a_run_that_is_interrupted_and_killed_ends_like_one_that_is_not(
     assert_same_end(part / "run", whole / "run")
 
     # One process continues the run of two.
-    alone = Command(part, [*RESUME, "--no-publish", "--strategy", "none", "--epochs", "4"])
+    alone = Command(part, [*RESUME, "--no-publish", "--strategy", "none", "--epochs", "6"])
     finish([alone])
     assert "the run was saved by 2 workers and continues with 1; " in alone.output
 
