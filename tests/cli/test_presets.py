@@ -15,7 +15,6 @@ from tfgen.data.outline import Outline
 from tfgen.publishing.listing import changed_settings
 from tfgen.settings.training import RunConfig
 from tfgen.training.folder import run_name, saved_config
-from tfgen.training.plan import eval_batch_size
 
 pytestmark = pytest.mark.newest
 
@@ -187,22 +186,3 @@ def test_the_command_says_how_many_epochs_the_data_makes(
     assert json.loads(Path(run, "config.json").read_text())["options"]["epochs"] == 2
     resumed = config("vae", "--resume", "--run-dir", run)
     assert (resumed.options.epochs, resumed.preset_epochs) == (2, ())
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize(
-    ("shape", "batch_size", "expected"),
-    [
-        ((28, 28, 1), 32, 500),
-        ((32, 32, 3), 32, 127),
-        ((64, 64, 3), 4, 31),
-        ((64, 64, 3), 48, 48),
-        ((2048, 2048, 3), 1, 1),
-    ],
-)
-def test_larger_images_make_smaller_batches_of_the_validation(
-    shape: tuple[int, ...], batch_size: int, expected: int
-) -> None:
-    run = config("vae", "--batch-size", str(batch_size))
-    run = dataclasses.replace(run, model=dataclasses.replace(run.model, image_shape=shape))
-    assert eval_batch_size(run) == expected

@@ -1,7 +1,6 @@
 """`tfgen-train`: the run directory, what is published, how a run is resumed."""
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -97,18 +96,6 @@ def test_a_run_without_a_folder_goes_to_runs_and_is_resumed_from_there(
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
     # The run's own --no-publish holds for its resumption.
     assert names(here) == {"runs"}
-
-
-def test_resume_takes_the_run_that_was_started_last(trained: Trained, here: Path) -> None:
-    for name, seconds in (("b", 1_000), ("a", 2_000), ("c", 1_500)):
-        shutil.copytree(trained.runs / "flat", here / "runs" / name)
-        os.utime(here / "runs" / name / "config.json", (seconds, seconds))
-    assert resume("--epochs", 3, "--no-publish") == 0
-    lines = {
-        name: len((here / "runs" / name / "metrics.jsonl").read_text().splitlines())
-        for name in "abc"
-    }
-    assert lines == {"a": 3, "b": 2, "c": 2}
 
 
 def test_dry_run_prints_the_cost_and_writes_nothing(

@@ -239,14 +239,3 @@ def test_other_folders_are_none_of_shards(tmp_path: Path) -> None:
     assert shards.find_shards("vae", NONE) is None
     (tmp_path / "manifest.json").write_text('{"files": {}}')
     assert shards.find_shards(str(tmp_path), NONE) is None
-
-
-def test_images_of_another_shape_or_class_are_refused(tmp_path: Path, dataset: Dataset) -> None:
-    small = Dataset(
-        "small", "1.0.0", *[Split(np.zeros((9, 2, 2, 1), np.uint8), None)] * 3, None, "g"
-    )
-    with pytest.raises(UsageError, match=r"are 4 × 3 × 1, but those of small are 2 × 2 × 1"):
-        open_folder(write(tmp_path / "a")).check_images(small, "test")
-    subject = open_folder(write(tmp_path / "b", num_classes=2))
-    with pytest.raises(UsageError, match="b has 2 classes, but noise has labels up to 2"):
-        subject.check_images(dataset, "test")
