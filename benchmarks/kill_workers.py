@@ -1,231 +1,161 @@
-"""Kills one of the two processes of a training again and again, and checks the other.
-
-A run is killed once at each of five moments and resumed in both processes after each kill. Chief
-and worker are killed in turn, and each run trains the next family. At the end of a run, its weights
-and logged values are compared with those of a run that nothing disturbed:
+"""Kills one of two workers of a training at random, again and again, and resumes the run in both.
 
     python benchmarks/kill_workers.py
-    python benchmarks/kill_workers.py 5 --families flow
+    python benchmarks/kill_workers.py 5 --family flow
 
-A moment is recognized by the files of the run and by the ports in use. Then both processes are
-stopped. If it is still that moment, one of them is killed and the other goes on; if not, both go
-on, and the script waits for the next such moment. Linux only.
+After each kill, the other worker must end with one line and exit status 1, unless it had nothing
+left to do. At the end, the weights and the logged values must be bit-equal to those of a run that
+nothing disturbed. The table has the time until the other worker has ended.
 """
 
-import argparse
-import itertools
-import signal
+import contextlib
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from kill_moments import EPOCHS, MODELS, MOMENTS, Moment, Training, View
-from memory import write_noise
 from tfgen.cli._command import run_command
 from tfgen.cli._flags import Parser
-from worker_processes import PATIENCE, Process, finish, started
 
-from tfgen.errors import UsageError, WorkerLostError, WorkError
-from tfgen.publishing.versions import FIRST_TRAINED, version_numbers
+from tfgen.data import Split
+from tfgen.data.writing import write_prepared
+from tfgen.errors import WorkError
 from tfgen.training.checkpoint import read_newest
 from tfgen.training.folder import RunFolder
 
 PROG = "kill_workers"
-NAMES = ("chief", "worker 1")
-IMAGES = 400
-# A checkpoint after every step, so that the files say which step a process is at.
-EVERY_STEP = "--checkpoint-every 1e-9"
-# Longest time in which the other process has to end [s].
-AT_ONCE = 10.0
-# Time between two looks at the files [s].
-PAUSE = 3e-4
+# Small models of each family.
+MODELS = {
+    "vae": "--preset mlp --latent-dim 2 --hidden 16",
+    "gan": "--preset mlp --latent-dim 2 --generator-hidden 16 --discriminator-hidden 16",
+    "flow": "--preset mlp --couplings 2 --hidden 16",
+    "classifier": "--preset conv --channels 4 --units 8",
+}
+EPOCHS = 5
+# Longest time in which the other worker has to end [s].
+PATIENCE = 120.0
 
 
-class Kill(NamedTuple):
-    """A kill and what came of it.
-
-    Attributes:
-        family: the model that was trained.
-        moment: when.
-        place: the place of the process.
-        victim: the process.
-        seconds: time until the other process has ended.
-        status: its exit status.
-        line: its last line.
-    """
-
-    family: str
-    moment: str
-    place: str
-    victim: str
-    seconds: float
-    status: int
-    line: str
-
-    @property
-    def is_published(self) -> bool:
-        """Whether the chief goes on by the contract, because all are trained."""
-        return self.moment == MOMENTS[-1].name and self.victim != NAMES[0]
-
-    @property
-    def is_named(self) -> bool:
-        """Whether the line of the other process names the process that was killed."""
-        return f"{self.victim} at 127.0.0.1:" in self.line and "has ended; " in self.line
-
-    @property
-    def is_as_documented(self) -> bool:
-        """Whether the other process did what docs/distributed.md says."""
-        if self.is_published:
-            return self.status == 0 and self.line.startswith("published ")
-        lost = WorkerLostError.exit_status
-        return self.status == lost and self.is_named and self.seconds < AT_ONCE
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on."""
+    with contextlib.ExitStack() as stack:
+        listeners = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
+        return [listener.getsockname()[1] for listener in listeners]
 
 
-def kill(training: Training, moment: Moment, victim: int) -> Kill:
-    """Starts or resumes a training and kills a process at a moment.
+def environments(ports: Sequence[int]) -> list[dict[str, str]]:
+    """The environment of each worker."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    tasks = [{"type": "worker", "index": index} for index in range(len(ports))]
+    return [{**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster, "task": t})} for t in tasks]
+
+
+def start(folder: Path, family: str) -> list[subprocess.Popen[str]]:
+    """Starts or resumes the run of a folder in two workers."""
+    words = [family, "--run-dir", "run", "--no-publish"]
+    if RunFolder(folder / "run").config.exists():
+        words += ["--resume"]
+    else:
+        words += [*MODELS[family].split(), "--strategy", "multiworker", "--epochs", str(EPOCHS)]
+        words += ["--batch-size", "8", "--dataset", "noise", "--data-dir", str(folder.parent)]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-m", "tfgen.cli.train", *words]
+    return [
+        subprocess.Popen(command, cwd=folder, env=environment, **streams)
+        for environment in environments(free_ports(2))
+    ]
+
+
+def finish(folder: Path, family: str) -> None:
+    """Trains to the end.
 
     Raises:
-        WorkError: the training ended before there was such a moment.
+        WorkError: a worker failed.
     """
-    command = training.command(EVERY_STEP)
-    with started(command, training.folder, training.prepare()) as processes:
-        view = stop_at(training, moment, processes)
-        other = processes[1 - victim]
-        start = time.perf_counter()
-        processes[victim].send(signal.SIGKILL)
-        other.send(signal.SIGCONT)
-        status = other.status()
-        seconds = time.perf_counter() - start
-    place = f"step {view.step} of {EPOCHS * training.steps}" if view.has_run else "before the run"
-    line = other.lines[-1] if other.lines else ""
-    return Kill(training.family, moment.name, place, NAMES[victim], seconds, status, line)
+    for worker in start(folder, family):
+        _, errors = worker.communicate()
+        if worker.returncode:
+            raise WorkError(f"a worker ended with exit status {worker.returncode}: {errors}")
 
 
-def stop_at(training: Training, moment: Moment, processes: Sequence[Process]) -> View:
-    """Stops both processes at a moment, and returns what they have come to.
+def kill(folder: Path, family: str, victim: int, seconds: float) -> str:
+    """Kills a worker after some time; returns a row of the table.
 
     Raises:
-        WorkError: a process ended before.
+        WorkError: the other worker did not end as it should.
     """
-    end, since = time.monotonic() + PATIENCE, None
-    while all(process.is_alive() for process in processes) and time.monotonic() < end:
-        if not moment.holds(training, training.look()):
-            since = None
-        elif since is None:
-            since = time.monotonic()
-        if since is not None and time.monotonic() - since >= moment.settle(training.number):
-            for process in processes:
-                process.stop()
-            view = training.look()
-            if moment.holds(training, view):
-                return view
-            for process in processes:
-                process.send(signal.SIGCONT)
-        time.sleep(PAUSE)
-    last = " / ".join(process.lines[-1] if process.lines else "" for process in processes)
-    raise WorkError(f"{training.family} was not to be killed while {moment.name}: {last}")
-
-
-# --- runs -------------------------------------------------------------------------------
+    workers = start(folder, family)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        workers[victim].wait(seconds)
+    workers[victim].kill()
+    workers[victim].communicate()
+    other, begin = workers[1 - victim], time.perf_counter()
+    try:
+        _, errors = other.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        other.kill()
+        raise WorkError(f"the other worker has not ended in {PATIENCE:g} s") from None
+    if other.returncode not in (0, 1) or errors.count("\n") != other.returncode:
+        raise WorkError(f"the other worker ended with exit status {other.returncode}: {errors}")
+    epochs = len(RunFolder(folder / "run").read_metrics())
+    waited = time.perf_counter() - begin
+    name = "worker 1" if victim else "chief"
+    return f"| {name} | {seconds:.1f} | {epochs} | {waited:.1f} | {other.returncode} |"
 
 
 def is_same_end(run: RunFolder, whole: RunFolder) -> bool:
     """Whether two runs have bit-equal checkpoints at their ends, and the same logged values."""
-    states = [read_newest(folder.checkpoints)[0] for folder in (run, whole)]
-    first, second = ({} if state is None else state.arrays for state in states)
+    (first, _), (second, _) = (read_newest(folder.checkpoints) for folder in (run, whole))
     logs = [
         [{**row, "seconds": 0, "peak_mib": 0} for row in folder.read_metrics()]
         for folder in (run, whole)
     ]
     return (
-        bool(first)
-        and first.keys() == second.keys()
-        and all(np.array_equal(array, second[name]) for name, array in first.items())
+        first is not None
+        and second is not None
+        and all(np.array_equal(array, second.arrays[name]) for name, array in first.arrays.items())
         and logs[0] == logs[1]
     )
 
 
-def print_run(number: int, family: str, count: int, folder: Path, data: Path) -> bool:
-    """Trains a family undisturbed, and with so many kills; prints a row for each.
-
-    Returns:
-        Whether all is as docs/distributed.md says.
-    """
-    whole = Training(family, folder / "whole", data, number, 0)
-    finish(whole.command("--no-publish"), whole.folder, len(NAMES))
-    steps = whole.newest_step() // EPOCHS
-    training = Training(family, folder / "killed", data, number, steps)
-    kills = [
-        kill(training, moment, (number + index) % len(NAMES))
-        for index, moment in enumerate(MOMENTS[:count])
-    ]
-    finish(training.command("--checkpoint-every 10"), training.folder, len(NAMES))
-    is_equal = is_same_end(training.run, whole.run)
-    is_once = version_numbers(training.saved_models / family) == [FIRST_TRAINED]
-    for one in kills:
-        named = "it publishes" if one.is_published else "yes" if one.is_named else "NO"
-        print(
-            f"| {family} | {one.moment} | {one.place} | {one.victim} | {one.seconds:.2f} | "
-            f"{one.status} | {named} | {'yes' if is_equal else 'NO'} | "
-            f"{'yes' if one.is_as_documented and is_once else 'NO: ' + one.line} |",
-            flush=True,
-        )
-    return is_equal and is_once and all(one.is_as_documented for one in kills)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the table; the exit status is 1 if a process did not do as documented."""
+    """Prints the table; the exit status is 1 if a kill had other consequences than documented."""
     return run_command(PROG, _body, argv)
 
 
 def _body(argv: list[str]) -> None:
-    arguments = parse(argv)
-    print(
-        "| model | killed while | at | victim | other ends after [s] | its status | names victim ",
-        end="",
-    )
-    print(
-        "| resumed: bit-equal | as documented |\n|---|---|---|---|---:|---:|---|---|---|",
-        flush=True,
-    )
-    results = []
-    with tempfile.TemporaryDirectory(prefix=f"{PROG}-") as name:
-        folder = Path(name)
-        write_noise(folder / "data", "8x8x1", IMAGES)
-        families = itertools.cycle(arguments.families)
-        for number, start in enumerate(range(0, arguments.kills, len(MOMENTS))):
-            count = min(len(MOMENTS), arguments.kills - start)
-            place = folder / str(number)
-            results.append(print_run(number, next(families), count, place, folder / "data"))
-    if not all(results):
-        raise WorkError("a kill had other consequences than docs/distributed.md says")
-
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments.
-
-    Raises:
-        UsageError: there is nothing to kill.
-    """
     parser = Parser(PROG, str(__doc__))
-    parser.add_argument(
-        "kills", nargs="?", type=int, default=20, metavar="N", help="number of kills (default: 20)"
-    )
-    parser.add_argument(
-        "--families",
-        nargs="+",
-        choices=MODELS,
-        default=list(MODELS),
-        metavar="MODEL",
-        help=f"models to train, by turns (default: {' '.join(MODELS)})",
-    )
+    parser.add_argument("kills", nargs="?", type=int, default=20, help="number (default: 20)")
+    parser.add_argument("--family", choices=MODELS, default="vae", help="model (default: vae)")
     arguments = parser.parse(argv)
-    if arguments.kills < 1:
-        raise UsageError(f"{arguments.kills} kills are too few; the least is 1")
-    return arguments
+    with tempfile.TemporaryDirectory(prefix=f"{PROG}-") as name:
+        whole, part = Path(name, "whole"), Path(name, "part")
+        images = np.random.default_rng(0).integers(0, 256, (400, 8, 8, 1), np.uint8)
+        write_prepared("noise", {"train": Split(images, np.arange(400) % 10)}, Path(name))
+        for folder in (whole, part):
+            folder.mkdir()
+        begin = time.perf_counter()
+        finish(whole, arguments.family)
+        duration = time.perf_counter() - begin
+        print("| victim | killed after [s] | epochs done | other ends after [s] | its status |")
+        print("|---|---:|---:|---:|---:|", flush=True)
+        times = random.Random(0)
+        for number in range(arguments.kills):
+            seconds = times.uniform(0.2, 1) * duration
+            print(kill(part, arguments.family, number % 2, seconds), flush=True)
+        finish(part, arguments.family)
+        if not is_same_end(RunFolder(part / "run"), RunFolder(whole / "run")):
+            raise WorkError("the run differs from the one that nothing disturbed")
+    print("weights and logged values are bit-equal to those of the undisturbed run")
 
 
 if __name__ == "__main__":

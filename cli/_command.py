@@ -145,20 +145,6 @@ def say_missing_best(run: Path, choice: str, used: str) -> None:
         print(f"{run} has no best checkpoint; its last weights are used", file=sys.stderr)
 
 
-def report_end(prog: str, text: str, is_error: bool, descriptor: int) -> None:
-    """Prints the line of a process that ends early, if it can be printed.
-
-    Args:
-        prog: the console script's name.
-        text: why it ends.
-        is_error: whether that is an error.
-        descriptor: where to print; file descriptor 2 may be redirected at that moment.
-    """
-    line = f"{prog}: {'error: ' if is_error else ''}{' '.join(text.split())}\n"
-    with contextlib.suppress(OSError):
-        os.write(descriptor, line.encode(errors="replace"))
-
-
 def _report(prog: str, message: str, status: int, kind: str = "error: ") -> int:
     print(f"{prog}: {kind}{' '.join(message.split())}", file=sys.stderr, flush=True)
     return status

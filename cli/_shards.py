@@ -83,13 +83,8 @@ def on_cluster(open_sampler: Callable[[], SignatureSampler], options: RayOptions
         from tfgen.publishing.sampling_cluster import write_missing
         from tfgen.system.ray_cluster import connected
 
-        asked = options.ray or 0
-        with contextlib.ExitStack() as stack:
-            with status("connecting to a Ray cluster"):
-                cluster = stack.enter_context(connected(options.ray_address, asked))
-            workers = cluster.count_workers(asked)
-            advance = stack.enter_context(_bar(job))
-            write_missing(cluster, job, workers, open_sampler, advance)
+        with connected(options.ray_address, options.ray or 0) as cluster, _bar(job) as advance:
+            write_missing(cluster, job, open_sampler, advance)
 
     return write
 

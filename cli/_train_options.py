@@ -47,21 +47,13 @@ class CommandOptions(Config):
     )
 
 
-@dataclass(frozen=True)
-class WorkerOptions(Config):
-    """How the processes of `--strategy multiworker` meet."""
-
-    wait_minutes: float = option(
-        30.0, "minutes to wait for the other workers of --strategy multiworker", above=0
-    )
-
-
 class Request(NamedTuple):
     """What the arguments ask for."""
 
     config: RunConfig
     publishing: PublishOptions
     dry_run: bool
+    cluster: RayOptions
 
 
 HELP = {"-h", "--help"}
@@ -85,15 +77,11 @@ _UNDECIDED = {
 _EPOCH_OPTIONS = ("epochs", "warmup_epochs")
 
 
-def parse(argv: list[str], saved: RunConfig | None = None) -> Request:
+def parse(argv: list[str]) -> Request:
     """What the arguments ask for.
 
     `--preset` is read first and sets the defaults of the other flags; without it, the data set
     decides which preset does. With `--resume`, the settings of the run are the defaults.
-
-    Args:
-        argv: the arguments.
-        saved: the configuration of the run to resume; None: read from its directory.
 
     Raises:
         UsageError: an argument is wrong.
@@ -102,9 +90,7 @@ def parse(argv: list[str], saved: RunConfig | None = None) -> Request:
     if first.model is None:
         _parser(None, _UNDECIDED).parse(argv)  # prints the help, or names what is missing
     entry = registry.family(first.model)
-    is_local = first.resume and saved is None
-    if is_local:
-        saved = saved_run(entry.name, first.run_dir)
+    saved = saved_run(entry.name, first.run_dir) if first.resume else None
     if saved is None:
         name = entry.preset_for(first.dataset) if first.preset is None else first.preset
         preset = entry.preset(name)
@@ -112,7 +98,7 @@ def parse(argv: list[str], saved: RunConfig | None = None) -> Request:
         defaults |= {"preset": name, "dataset": preset.dataset}
     else:
         defaults = _values(saved.model) | _values(saved.options) | {"resume": False}
-        defaults |= _values(_saved_publishing(saved) if is_local else PublishOptions())
+        defaults |= _values(_saved_publishing(saved))
     if (saved.options if saved else first).train_on == "all":
         defaults["weights"] = "last"
     namespace = _parser(entry, defaults).parse(argv)
@@ -134,7 +120,18 @@ def parse(argv: list[str], saved: RunConfig | None = None) -> Request:
             "--weights best means the best by validation, and --train-on all leaves no images to "
             "validate by; leave --weights out to publish the last weights"
         )
-    return Request(config, publishing, read_flags(namespace, CommandOptions).dry_run)
+    cluster = read_flags(namespace, RayOptions)
+    if cluster.ray is not None:
+        config = _on_cluster(config, first.strategy)
+    return Request(config, publishing, read_flags(namespace, CommandOptions).dry_run, cluster)
+
+
+def _on_cluster(config: RunConfig, strategy: str | None) -> RunConfig:
+    """The configuration with the strategy of Ray's workers."""
+    if strategy not in (None, "multiworker"):
+        raise UsageError("--ray trains with --strategy multiworker; leave --strategy out")
+    options = dataclasses.replace(config.options, strategy="multiworker")
+    return dataclasses.replace(config, options=options)
 
 
 def saved_run(family: str, run_dir: Path | None) -> RunConfig:
@@ -170,7 +167,7 @@ def read_deciding_flags(argv: list[str]) -> argparse.Namespace:
     # All flags of all families, so that no flag's value is taken for the model.
     for entry in registry.families():
         add_flags(parser, entry.config)
-    for kind in (CommandOptions, PublishOptions, WorkerOptions):
+    for kind in (CommandOptions, PublishOptions, RayOptions):
         add_flags(parser, kind)
     add_flags(parser, TrainingOptions, dict.fromkeys(("preset", "strategy", *_EPOCH_OPTIONS)))
     try:
@@ -208,7 +205,6 @@ def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parse
     unconditional = entry is not None and not entry.conditional
     training = parser.add_argument_group("training")
     add_flags(training, TrainingOptions, defaults, ("conditional",) if unconditional else ())
-    add_flags(training, WorkerOptions, defaults)
     add_flags(training, RayOptions)
     add_flags(parser.add_argument_group("publishing"), PublishOptions, defaults)
     if entry is not None:

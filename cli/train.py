@@ -1,6 +1,6 @@
 """`tfgen-train`: trains a model and publishes its sampler."""
 
-import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +9,7 @@ from tfgen.system.quiet import import_quietly, interruptible
 
 from ._command import run_command, suggest_next
 from ._monitor import sample_monitors
-from ._train_options import PROG, PublishOptions, parse, read_deciding_flags, saved_run
-from ._train_ray import ray_options, train_on_ray
-from ._workers import Welcome, cluster_of, compare, gather, join, start_crew
+from ._train_options import PROG, PublishOptions, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,88 +18,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(argv: list[str]) -> None:
-    launcher, argv = ray_options(argv)
-    if launcher.ray is None and (cluster := cluster_of(argv)) is not None:
-        from tfgen.training.crew import leave
-
-        together = _train_as_chief if cluster.task.is_chief else _train_as_worker
-        leave(run_command(PROG, lambda words: together(words, cluster), argv))
     request = parse(argv)
-    if launcher.ray is not None and not request.dry_run:
-        train_on_ray(argv, request.config, launcher)
-    options = request.config.options
-    resumes = options.resume and not request.dry_run
-    if resumes and (message := nothing_to_do(request.config, request.publishing)):
-        # No failure: the state that the command asks for is there.
-        print(message)
-        return
+    config, publishing = request.config, request.publishing
     if request.dry_run:
         import_quietly("tensorflow_probability", "tfgen.training.cost")
         from tfgen.training.cost import describe
 
-        publishing = request.publishing
-        print(describe(request.config, publishing.saved_models if publishing.publish else None))
+        print(describe(config, publishing.saved_models if publishing.publish else None))
         return
+    if config.options.resume and (message := nothing_to_do(config, publishing)):
+        # No failure: the state that the command asks for is there.
+        print(message)
+        return
+    if request.cluster.ray is not None:
+        from ._train_ray import train_on_ray
+
+        train_on_ray(config, publishing, request.cluster)
+        return
+    if config.options.strategy == "multiworker":
+        # TensorFlow's messages about a lost worker would surround the one line about it.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
-    train(request.config, request.publishing)
-
-
-def _train_as_chief(argv: list[str], cluster: Any) -> None:
-    """Trains as the process that writes for all others."""
-    minutes = read_deciding_flags(argv).wait_minutes
-    with start_crew(PROG, cluster) as crew:
-        request = parse(argv)
-        config, saved = request.config, None
-        message, is_trained = None, False
-        if config.options.resume:
-            message = nothing_to_do(config, request.publishing)
-            is_trained = message is not None or _is_trained(config)
-            saved = saved_run(config.family, config.options.run_dir)
-        gather(crew, config, Welcome(saved, is_trained), minutes)
-        if is_trained:
-            crew.release()
-        if message is not None:
-            print(message)
-            crew.finish(message)
-            return
-        import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
-        if is_trained:
-            # Only the sampler is missing, which the chief publishes alone.
-            alone = dataclasses.replace(config.options, strategy="none")
-            train(dataclasses.replace(config, options=alone), request.publishing)
-        else:
-            train(config, request.publishing, crew)
-        crew.finish("the chief has finished")
-
-
-def _train_as_worker(argv: list[str], cluster: Any) -> None:
-    """Trains as a process that is not the chief, and writes nothing."""
-    first = read_deciding_flags(argv)
-    with start_crew(PROG, cluster) as crew:
-        welcome = join(crew, first.resume, first.wait_minutes)
-        if not welcome.is_trained:
-            request = parse(argv, welcome.saved)
-            compare(crew, request.config)
-            import_quietly("tensorflow_probability", "tfgen.training.run")
-            from rich.console import Console
-
-            from tfgen.training.run import Run
-
-            run = Run(request.config, Console(), crew=crew)
-            with run.started():
-                run.train()
-        crew.receive("trained")
-        print(f"{cluster.task} has finished: {crew.await_end()}")
-
-
-def _is_trained(config: RunConfig) -> bool:
-    """Whether the run to resume has all its epochs."""
-    from tfgen.training import checkpoint
-    from tfgen.training.folder import RunFolder
-
-    assert config.options.run_dir is not None
-    newest, _ = checkpoint.read_newest(RunFolder(config.options.run_dir).checkpoints)
-    return newest is not None and newest.state["epoch"] >= config.options.epochs
+    train(config, publishing)
 
 
 def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
@@ -140,13 +78,12 @@ def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
     return f"{text}; a larger --epochs continues it"
 
 
-def train(config: RunConfig, options: PublishOptions, crew: Any = None) -> None:
-    """Trains, and publishes the sampler.
+def train(config: RunConfig, options: PublishOptions) -> None:
+    """Trains, and publishes the sampler; of several workers, the chief publishes.
 
     Args:
         config: the configuration of the run.
         options: where it is published, if at all.
-        crew: the `Crew` of which this process is the chief, or None.
 
     Raises:
         UsageError: the request is wrong.
@@ -160,39 +97,40 @@ def train(config: RunConfig, options: PublishOptions, crew: Any = None) -> None:
     from tfgen.system.status import status
     from tfgen.system.terminal import print_line
     from tfgen.training import checkpoint
+    from tfgen.training.cluster import losses_named
     from tfgen.training.plan import epochs_note, train_on_note
     from tfgen.training.run import Run
 
     console = Console()
-    with interruptible():
-        run = Run(config, console, {"publishing": options.to_json()}, crew)
-        notes = (
-            epochs_note(config, run.config, len(run.trained_on)),
-            train_on_note(run.options, run.dataset),
-        )
-        for note in filter(None, notes):
-            print_line(console, note)
-        source = run.options.start_from
-        if source is not None and not checkpoint.step_folders(run.folder.checkpoints):
-            with status(f"reading the weights of {source}"):
-                run.model.start_from(starting_model(source))
-        publishes = options.publish
-        if publishes:
-            # A refusal must come before the training, not after it.
-            with status("checking what will be published"):
-                check_publishable(run.model, options.saved_models, run.name)
-    with run.started():
-        if run.is_finished and publishes:
-            # Another process may have published it before this one had the lock.
-            if message := nothing_to_do(run.config, options):
-                print_line(console, message)
-                return
-            print_line(console, f"{run.folder.path} is trained, but not published yet")
-        run.train(sample_monitors(run, console, options.weights if publishes else None))
-        if crew is not None:
-            crew.release()
-        if publishes:
-            print_line(console, publish(run, options))
+    with losses_named(config.options.strategy):
+        with interruptible():
+            run = Run(config, console, {"publishing": options.to_json()})
+            notes = (
+                epochs_note(config, run.config, len(run.trained_on)),
+                train_on_note(run.options, run.dataset),
+            )
+            for note in filter(None, notes):
+                print_line(console, note)
+            source = run.options.start_from
+            if source is not None and not checkpoint.step_folders(run.folder.checkpoints):
+                with status(f"reading the weights of {source}"):
+                    run.model.start_from(starting_model(source))
+            publishes = options.publish and run.task.is_chief
+            if publishes:
+                # A refusal must come before the training, not after it.
+                with status("checking what will be published"):
+                    check_publishable(run.model, options.saved_models, run.name)
+        with run.started():
+            if run.is_finished and publishes:
+                # Another process may have published it before this one had the lock.
+                if message := nothing_to_do(run.config, options):
+                    print_line(console, message)
+                    return
+                print_line(console, f"{run.folder.path} is trained, but not published yet")
+            weights = options.weights if publishes else None
+            run.train(sample_monitors(run, console, weights) if run.task.is_chief else ())
+            if publishes:
+                print_line(console, publish(run, options))
 
 
 def publish(run: Any, options: PublishOptions) -> str:

@@ -29,12 +29,6 @@ class WorkError(TfgenError, RuntimeError):
     exit_status = 1
 
 
-class WorkerLostError(TfgenError):
-    """Another worker of the run has ended or does not answer; the run can be resumed."""
-
-    exit_status = 3
-
-
 class InterruptedRunError(TfgenError):
     """A signal ended the run, after its state was saved.
 

@@ -15,7 +15,6 @@ from tfgen.data import Dataset
 from tfgen.publishing.listing import changed_settings
 from tfgen.settings.training import RunConfig
 from tfgen.training.folder import run_name, saved_config
-from tfgen.training.plan import eval_batch_size
 
 pytestmark = pytest.mark.newest
 
@@ -105,13 +104,6 @@ def test_the_weights_to_publish_follow_the_images_to_train_on(
 
 
 @pytest.mark.quick
-def test_workers_compare_the_images_to_train_on() -> None:
-    workers = importlib.import_module(f"{commands.PACKAGE}._workers")
-    settings = [workers._settings(config("vae", "--train-on", name)) for name in ("train", "all")]
-    assert {name for name in settings[0] if settings[0][name] != settings[1][name]} == {"train_on"}
-
-
-@pytest.mark.quick
 def test_a_run_of_an_earlier_version_keeps_its_name(tmp_path: Path) -> None:
     run = config("vae", "--dataset", "photos", "--preset", "mlp").to_json()
     names = []
@@ -144,8 +136,6 @@ CLASSIFIER = ("classifier", "--dataset", "photos")
     ("argv", "images", "epochs", "warmup"),
     [
         (CLASSIFIER, 50_000, 8, 0.5),
-        (CLASSIFIER, 45_000, 8, 0.5),
-        (CLASSIFIER, 55_000, 8, 0.5),
         (CLASSIFIER, 2521, 164, 10.25),  # 3116 of 3120 steps, in epochs of 19 steps
         (CLASSIFIER, 100_000, 4, 0.25),
         (CLASSIFIER, 2_000_000, 1, 0.0625),
@@ -154,8 +144,6 @@ CLASSIFIER = ("classifier", "--dataset", "photos")
         ((*CLASSIFIER, "--epochs", "8"), 2521, 8, 2),
         ((*CLASSIFIER, "--epochs", "4"), 50_000, 4, 0.5),
         ((*CLASSIFIER, "--epochs", "4", "--warmup-epochs", "3"), 2521, 4, 3),
-        ((*CLASSIFIER, "--warmup-epochs", "2"), 2521, 164, 2),
-        ((*CLASSIFIER, "--batch-size", "500"), 2521, 160, 10),
         ((*CLASSIFIER, "--batch-size", "100000"), 100_000, 8, 0.5),
     ],
 )
@@ -198,24 +186,3 @@ def test_the_command_says_how_many_epochs_the_data_makes(
     assert json.loads(Path(run, "config.json").read_text())["options"]["epochs"] == 2
     resumed = config("vae", "--resume", "--run-dir", run)
     assert (resumed.options.epochs, resumed.preset_epochs) == (2, ())
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize(
-    ("shape", "batch_size", "expected"),
-    [
-        ((28, 28, 1), 32, 500),
-        ((28, 28, 1), 1000, 500),
-        ((6, 6, 1), 32, 500),
-        ((32, 32, 3), 32, 127),
-        ((64, 64, 3), 4, 31),
-        ((64, 64, 3), 48, 48),
-        ((2048, 2048, 3), 1, 1),
-    ],
-)
-def test_larger_images_make_smaller_batches_of_the_validation(
-    shape: tuple[int, ...], batch_size: int, expected: int
-) -> None:
-    run = config("vae", "--batch-size", str(batch_size))
-    run = dataclasses.replace(run, model=dataclasses.replace(run.model, image_shape=shape))
-    assert eval_batch_size(run) == expected

@@ -117,16 +117,3 @@ def test_resume_keeps_the_images_and_the_weights(
     assert commands.main("train", [*place, "--epochs", "2", "--saved-models", str(models)]) == 0
     assert "vae/3 from epoch 2, the last; draw" in capfd.readouterr().out
     assert read_manifest(models / "vae" / "3")["weights"] == "last"
-
-
-def test_dry_run_shows_it(
-    tiny_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    flags = ("--train-on", "all", "--dry-run", *SMALL["vae"])
-    assert train("vae", tiny_data, tmp_path, *flags) == 0
-    *lines, note = capfd.readouterr().out.splitlines()
-    rows = dict(line.split(maxsplit=1) for line in lines if not line.startswith(" "))
-    assert rows["train_on"] == "all"
-    assert rows["steps"] == f"{IMAGES // BATCH} per epoch, {IMAGES // BATCH} in total"
-    assert rows["training"].split() == ["images", f"{IMAGES},", "validation", "0"]
-    assert note.startswith("--train-on all: 400 training images, the 66 validation images among")

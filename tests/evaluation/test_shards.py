@@ -199,8 +199,8 @@ def test_the_classes_of_a_conditional_model_are_compared_with_its_labels(
 @pytest.mark.parametrize(
     ("damage", "kind", "message"),
     [
-        (Path.unlink, WorkError, "is missing; restore it with: tfgen-sample double --version 3"),
-        (lambda p: p.write_bytes(b""), WorkError, "is damaged; restore it with: tfgen-sample"),
+        (Path.unlink, WorkError, "is missing; repeat its tfgen-sample command"),
+        (lambda p: p.write_bytes(b""), WorkError, "is damaged; repeat its tfgen-sample"),
         (lambda p: (p.parent / MANIFEST).write_text("{"), WorkError, "manifest.json is damaged"),
         (lambda p: (p.parent / MANIFEST).unlink(), UsageError, "has no manifest.json: it has no"),
     ],
@@ -218,23 +218,15 @@ def test_a_changed_byte_is_found_when_its_shard_is_read(tmp_path: Path) -> None:
     folder = write(tmp_path)
     flip(folder / "double-00002-of-00004.tfrecord")
     summary = shards.ShardSummary(open_folder(folder), ExtractorDouble())
-    with pytest.raises(WorkError, match=r"00002-of-00004.tfrecord is damaged; restore it with"):
+    with pytest.raises(WorkError, match=r"00002-of-00004.tfrecord is damaged; repeat its"):
         summary.read()
     assert summary.moments.n == 40
 
 
-def test_an_interrupted_folder_is_refused_with_the_command_that_completes_it(
-    tmp_path: Path,
-) -> None:
+def test_an_interrupted_folder_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "my shards", num_classes=3, most=2, label=1, temperature=0.5)
-    expected = (
-        "has 2 of 4 shards; write the missing ones with: tfgen-sample double --version 3 --n 70 "
-        "--seed 0 --label 1 --temperature 0.5 --shard-size 20 --batch-size 250 --pixels png "
-        f"--out '{folder}'"
-    )
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError, match="has 2 of 4 shards; repeat its tfgen-sample command"):
         shards.find_shards(folder)
-    assert str(caught.value).endswith(expected)
 
 
 def test_images_of_another_shape_or_class_are_refused(tmp_path: Path, dataset: Dataset) -> None:

@@ -26,7 +26,7 @@ def cluster() -> Iterator[RayCluster]:
     """A local cluster, whose workers find the modules of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(commands.ROOT))
-        with connected(least_cpus=2) as cluster:
+        with connected(asked=2) as cluster:
             yield cluster
 
 
@@ -62,7 +62,7 @@ def test_two_workers_write_the_bytes_of_one_process(
         assert len(job.missing) == 6
         # One of the two workers is lost.
         opening = functools.partial(open_once_killed, tmp_path / "killed")
-        write_missing(cluster, job, 2, opening, steps.append)
+        write_missing(cluster, job, opening, steps.append)
         job.finish()
     assert (tmp_path / "killed").exists()
     assert contents(tmp_path / "cluster") == contents(tmp_path / "alone")
@@ -76,21 +76,4 @@ def test_the_error_of_a_worker_is_that_of_the_command(
     with job.locked():
         job.prepare()
         with pytest.raises(UsageError, match="is not the sampler of the request, double version 3"):
-            write_missing(cluster, job, 1, open_other)
-
-
-def test_resources_and_numbers_of_workers() -> None:
-    gpus, cores = RayCluster(None, 16, 2), RayCluster(None, 10, 0)
-    assert [gpus.count_workers(asked) for asked in (0, 1, 2)] == [2, 1, 2]
-    assert [cores.count_workers(asked) for asked in (0, 10)] == [3, 10]
-    assert gpus.worker_resources == {"num_cpus": 1, "num_gpus": 1}
-    assert cores.worker_resources == {"num_cpus": 1, "num_gpus": 0}
-    with pytest.raises(UsageError, match="--ray 3 is too large; the cluster has 2 GPUs"):
-        gpus.count_workers(3)
-    with pytest.raises(UsageError, match="--ray 11 is too large; the cluster has 10 CPU cores"):
-        cores.count_workers(11)
-
-
-def test_signals_keep_their_handlers(cluster: RayCluster) -> None:
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            write_missing(cluster, job, open_other)

@@ -3,20 +3,20 @@
 import errno
 import json
 import pickle
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.cli.worlds import cut, flip, hold_lock
 from tests.sampler_double import HEIGHT, WIDTH, SamplerDouble
 from tfgen.data.shards import MANIFEST, ShardBatch, ShardRequest, read_shards
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import sampling_job
-from tfgen.publishing.sampling_job import REQUEST, SHARDS, SamplingJob, shard_request, write_shard
+from tfgen.publishing.sampling_job import REQUEST, SamplingJob, shard_request, write_shard
 from tfgen.sampling import byte_pixels
 
 pytestmark = pytest.mark.quick
@@ -84,14 +84,6 @@ def test_shards_have_the_images_and_seeds_of_the_sampler(
         assert labels is None
 
 
-def test_a_temperature_scales_the_latents(tmp_path: Path) -> None:
-    sampler = SamplerDouble()
-    complete(tmp_path, shard_request(sampler, 5, temperature=0.5))
-    images, _, seeds = joined(read_shards(tmp_path))
-    expected = sampler.decode(sampler.latents(seeds) * np.float32(0.5))
-    np.testing.assert_array_equal(images, byte_pixels(expected))
-
-
 def test_never_more_than_a_batch_is_computed_or_read(tmp_path: Path) -> None:
     sampler = SamplerDouble()
     request, steps = shard_request(sampler, 1000, shard_size=250, batch_size=60), []
@@ -143,10 +135,8 @@ def test_an_interrupted_folder_continues_to_the_same_bytes(
     folder = tmp_path / "new" / "folder"
     assert complete(folder, request_of_30, most=2) == [0, 1]
     assert not (folder / MANIFEST).exists()
-    # What a process leaves that is killed while it writes a shard and its line.
+    # What a process leaves that is killed while it writes a shard.
     (folder / ".double-00002-of-00005.tfrecord-x1y2").write_bytes(b"part")
-    with (folder / SHARDS).open("a") as file:
-        file.write('{"file": "double-000')
     assert complete(folder, request_of_30, most=1) == [2]
     assert complete(folder, request_of_30) == [3, 4]
     assert contents(folder) == contents(whole)
@@ -167,59 +157,35 @@ def test_a_failure_within_a_shard_leaves_the_ones_before_it(
         job.add(write_shard(sampler, request_of_30, 0, job.folder))
         with pytest.raises(KeyboardInterrupt):
             write_shard(sampler, request_of_30, 1, job.folder, fail)
-    names = {".lock", REQUEST, SHARDS, "double-00000-of-00005.tfrecord"}
+    names = {".lock", REQUEST, "double-00000-of-00005.tfrecord"}
     assert contents(job.folder).keys() == names
     assert complete(job.folder, request_of_30) == [1, 2, 3, 4]
     assert contents(job.folder) == contents(whole)
 
 
-@pytest.mark.parametrize("is_finished", [True, False])
 @pytest.mark.parametrize(
-    "damage",
-    [Path.unlink, flip, lambda path: cut(path, 100), lambda path: path.write_bytes(b"")],
-    ids=["deleted", "flipped", "truncated", "emptied"],
+    "damage", [Path.unlink, flip, lambda path: cut(path, 100)], ids=["gone", "flipped", "cut"]
 )
 def test_a_damaged_shard_is_written_again(
-    tmp_path: Path,
-    whole: Path,
-    request_of_30: ShardRequest,
-    damage: Callable[[Path], object],
-    is_finished: bool,
+    whole: Path, request_of_30: ShardRequest, damage: Callable[[Path], object]
 ) -> None:
-    folder = tmp_path / "folder"
-    complete(folder, request_of_30, most=None if is_finished else 3)
-    damage(folder / request_of_30.file_name(1))
-    assert complete(folder, request_of_30, most=0) == []
-    assert not (folder / MANIFEST).exists()
-    assert complete(folder, request_of_30) == ([1] if is_finished else [1, 3, 4])
-    assert contents(folder) == contents(whole)
+    before = contents(whole)
+    damage(whole / request_of_30.file_name(1))
+    assert complete(whole, request_of_30, most=0) == []
+    assert not (whole / MANIFEST).exists()
+    assert complete(whole, request_of_30) == [1]
+    assert contents(whole) == before
 
 
 @pytest.mark.parametrize("most", [2, None], ids=["interrupted", "finished"])
-@pytest.mark.parametrize(
-    ("changes", "difference"),
-    [
-        ({"n": 31}, "--n 30, not --n 31"),
-        ({"seed": 6}, "--seed 5, not --seed 6"),
-        ({"shard_size": 8, "pixels": "raw"}, "--shard-size 7, .* --pixels png, not --pixels raw"),
-        ({"batch_size": 4}, "--batch-size 3, not --batch-size 4"),
-        ({"temperature": 0.5}, "--temperature 1.0, not --temperature 0.5"),
-        ({"label": 1, "num_classes": 3}, "no --label, not --label 1; number of classes 0, not"),
-        ({"version": 4, "fingerprint": "1"}, "--version 3, not --version 4; other weights"),
-        ({"name": "vae"}, "model double, not model vae"),
-    ],
-)
+@pytest.mark.parametrize("changes", [{"n": 31}, {"label": 1, "num_classes": 3}, {"version": 4}])
 def test_another_request_is_refused(
-    tmp_path: Path,
-    request_of_30: ShardRequest,
-    changes: dict[str, Any],
-    difference: str,
-    most: int | None,
+    tmp_path: Path, request_of_30: ShardRequest, changes: dict[str, Any], most: int | None
 ) -> None:
     complete(tmp_path, request_of_30, most)
     before = contents(tmp_path)
     other = ShardRequest.from_json(request_of_30.to_json() | changes)
-    with pytest.raises(UsageError, match=f"images of another request .*{difference}"):
+    with pytest.raises(UsageError, match=f"images of another request .*{next(iter(changes))} "):
         complete(tmp_path, other)
     assert contents(tmp_path) == before
 
@@ -241,39 +207,22 @@ def test_a_damaged_request_is_an_error(tmp_path: Path, request_of_30: ShardReque
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_full_disk_is_named_as_such(tmp_path: Path) -> None:
-    def write(size: int) -> None:
-        with sampling_job._record_writer(Path("/dev/full"), tmp_path / "shard") as write:
-            write([bytes(size)] * 3)
-
-    # The error comes with the last flush, or with the record that exceeds the buffer.
-    for size in (10, 10**6):
-        with pytest.raises(OSError, match="No space left on device") as caught:
-            write(size)
-        assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, f"{tmp_path}/shard")
-
-
-def test_a_folder_that_is_gone_is_an_error_of_the_system(
-    tmp_path: Path, request_of_30: ShardRequest
-) -> None:
-    def remove(count: int) -> None:
-        shutil.rmtree(tmp_path / "folder", ignore_errors=True)
-
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(FileNotFoundError):
-        write_shard(SamplerDouble(), request_of_30, 0, tmp_path / "folder", remove)
+    path = tmp_path / "shard"
+    with (
+        pytest.raises(OSError, match="No space left on device") as caught,
+        sampling_job._disk_errors(path),
+        tf.io.TFRecordWriter("/dev/full") as writer,
+    ):
+        writer.write(bytes(10**6))
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
 
 
 def test_what_a_sampler_cannot_draw_is_refused() -> None:
-    for arguments, message in (
-        ({"label": 1}, "not conditional: it takes no labels"),
-        ({"shard_size": 0}, "shard_size = 0 is too small"),
-        ({"n": 0}, "n = 0 is too small"),
-        ({"pixels": "gif"}, "unknown pixels = 'gif'"),
-    ):
-        with pytest.raises(UsageError, match=message):
+    for arguments in ({"label": 1}, {"shard_size": 0}, {"n": 0}, {"pixels": "gif"}):
+        with pytest.raises(UsageError):
             shard_request(SamplerDouble(), **{"n": 5} | arguments)
     with pytest.raises(UsageError, match="label 3 is out of range"):
         shard_request(SamplerDouble(3), 5, label=3)
-    with pytest.raises(UsageError, match="4 × 3 × 5 cannot be stored as PNG; pass --pixels raw"):
+    with pytest.raises(UsageError, match="cannot be stored as PNG; pass --pixels raw"):
         shard_request(SamplerDouble(channels=5), 5)
     assert shard_request(SamplerDouble(channels=5), 5, pixels="raw").image_shape == (4, 3, 5)

@@ -1,61 +1,53 @@
 """Connections to Ray clusters, by a double of Ray; those to real ones are in tests marked `ray`."""
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.system.ray_cluster import connected
 
-LATE = Exception("The current node timed out during startup.\nThe cause may be a raylet.")
+
+def double(monkeypatch: pytest.MonkeyPatch, **resources: float) -> list[str]:
+    """A stand-in for the module `ray`, whose calls are returned; without resources, it fails."""
+    calls: list[str] = []
+
+    def init(**arguments: object) -> None:
+        calls.append("init")
+        if not resources:
+            raise Exception("The current node timed out.\nThe cause may be a raylet.")
+
+    ray = SimpleNamespace(
+        init=init,
+        shutdown=lambda: calls.append("shutdown"),
+        cluster_resources=lambda: resources,
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    return calls
 
 
-class RayDouble:
-    """A module `ray` whose starts end with the given errors; None: with a cluster."""
-
-    def __init__(self, *ends: Exception | None):
-        self.ends = list(ends)
-        self.calls: list[str] = []
-
-    def init(self, **arguments: Any) -> None:
-        self.calls.append("init")
-        end = self.ends.pop(0)
-        if end is not None:
-            raise end
-
-    def shutdown(self) -> None:
-        self.calls.append("shutdown")
-
-    def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": 4.0}
+def test_numbers_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for resources, asked, expected in (
+        ({"CPU": 10.0}, 0, 3),
+        ({"CPU": 10.0}, 10, 10),
+        ({"CPU": 16.0, "GPU": 2.0}, 0, 2),
+    ):
+        calls = double(monkeypatch, **resources)
+        with connected("host:6379", asked) as cluster:
+            assert cluster.workers == expected
+            assert cluster.resources == {"num_cpus": 1, "num_gpus": int("GPU" in resources)}
+        assert calls == ["init", "shutdown"]
+    with (
+        pytest.raises(UsageError, match="--ray 3 is too large; the cluster has 2 GPUs"),
+        connected("host:6379", 3),
+    ):
+        pass
 
 
-def calls(
-    monkeypatch: pytest.MonkeyPatch, ends: Sequence[Exception | None], address: str | None = None
-) -> list[str]:
-    """The calls of Ray by a connection to a cluster of four cores."""
-    double = RayDouble(*ends)
-    monkeypatch.setitem(sys.modules, "ray", double)
-    with connected(address) as cluster:
-        assert (cluster.num_cpus, cluster.num_gpus) == (4, 0)
-    assert not double.ends
-    return double.calls
-
-
-def test_a_local_cluster_that_is_late_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert calls(monkeypatch, [None]) == ["init", "shutdown"]
-    assert calls(monkeypatch, [LATE, None]) == ["init", "shutdown"] * 2
-
-
-def test_a_cluster_that_stays_away_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(WorkError) as local:
-        calls(monkeypatch, [LATE, LATE])
-    late = "The current node timed out during startup."
-    assert str(local.value) == f"a Ray cluster cannot be started: {late}"
-    # A second try at an address would only double the wait.
-    with pytest.raises(WorkError, match="does not answer at host:6379: "):
-        calls(monkeypatch, [LATE], "host:6379")
-    with pytest.raises(UsageError, match="--ray-address host is wrong: no port"):
-        calls(monkeypatch, [ValueError("no port")], "host")
+def test_no_cluster_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address, fault in ((None, "cannot be started"), ("host:6379", "does not answer at host")):
+        double(monkeypatch)
+        with pytest.raises(WorkError, match=fault) as caught, connected(address):
+            pass
+        assert "\n" not in str(caught.value)

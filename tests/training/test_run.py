@@ -17,7 +17,6 @@ from rich.console import Console
 from tests.commands import PATIENCE
 from tfgen.callbacks import SampleMonitor
 from tfgen.errors import InterruptedRunError, UsageError, WorkError
-from tfgen.models.flow.config import FlowConfig
 from tfgen.models.gan.config import GANConfig
 from tfgen.models.vae.config import VAEConfig
 from tfgen.settings.training import RunConfig, TrainingOptions
@@ -178,35 +177,6 @@ def test_a_gan_interrupted_and_resumed_ends_bit_equal(
 
 
 @pytest.mark.newest
-def test_a_flow_interrupted_and_resumed_ends_bit_equal(
-    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, part = (
-        dataclasses.replace(
-            config(tiny_data, tmp_path / name),
-            family="flow",
-            model=FlowConfig(couplings=2, hidden=(16,)),
-        )
-        for name in ("whole", "part")
-    )
-    train(whole)
-    raise_signal_at(5, monkeypatch)
-    with pytest.raises(InterruptedRunError, match="--resume"):
-        train(part)
-    monkeypatch.undo()
-    train(resumed(part))
-    assert_same_end(tmp_path / "part", tmp_path / "whole")
-    pictures = {path.name for path in (tmp_path / "part" / "figures").iterdir()}
-    assert {"temperatures.png", "interpolation.png", "samples-2.png"} <= pictures
-
-
-@pytest.mark.newest
-def test_another_seed_ends_elsewhere(one_epoch: Path, tiny_data: Path, tmp_path: Path) -> None:
-    arrays = final_state(train(config(tiny_data, tmp_path / "run", epochs=1, seed=1)))
-    assert not np.array_equal(arrays["weights/001"], final_state(one_epoch)["weights/001"])
-
-
-@pytest.mark.newest
 def test_more_epochs_extend_a_run(
     whole: Path,
     one_epoch: Path,
@@ -305,32 +275,3 @@ def test_killed_process_resumes_bit_equal(whole: Path, tiny_data: Path, tmp_path
     assert list(path.glob("checkpoints/step-*")), "nothing was saved before the kill"
     train(config(tiny_data, path, resume=True))
     assert_same_end(path, whole)
-
-
-def test_checkpoint_of_another_model_is_refused(
-    tiny_data: Path, tmp_path: Path, whole: Path
-) -> None:
-    from tfgen import VAE
-
-    newest, _ = checkpoint.read_newest(whole / "checkpoints")
-    assert newest is not None
-    with pytest.raises(WorkError, match="16 × 4 in the checkpoint and 16 × 6 in the model"):
-        newest.restore_weights(VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(16,)))
-
-
-def test_two_newest_checkpoints_and_the_best_are_kept(whole: Path) -> None:
-    names = sorted(p.name for p in (whole / "checkpoints").iterdir())
-    assert names == ["best-000002", "step-000000041", "step-000000082"]
-    best = json.loads((whole / "checkpoints" / "best-000002" / "state.json").read_text())
-    assert best["value"] == min(row["val_loss"] for row in metrics(whole))
-
-
-def test_loading_a_run_gives_its_weights(whole: Path) -> None:
-    import tfgen
-
-    last = tfgen.load(whole, weights="last")
-    arrays = final_state(whole)
-    for name, array in checkpoint.read_arrays(last, ("weights",)).items():
-        np.testing.assert_array_equal(array, arrays[name])
-    with pytest.raises(UsageError, match="neither a run directory"):
-        tfgen.load(whole.parent)

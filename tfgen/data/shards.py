@@ -7,7 +7,6 @@ are read.
 
 import json
 import math
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,16 +25,6 @@ from tfgen.system.terminal import count_noun
 MANIFEST = "manifest.json"
 # Version of the manifest and of the records.
 _FORMAT = 1
-# What errors call the fields of a request that are no flags.
-_WORDS = {
-    "name": "model",
-    "image_shape": "image shape",
-    "num_classes": "number of classes",
-    "class_names": "class names",
-    "dataset": "data set",
-    "data_fingerprint": "fingerprint of the data set",
-    "train_on": "images trained on",
-}
 _AT_LEAST_1, _AT_LEAST_0 = {"minimum": 1}, {"minimum": 0}
 
 
@@ -109,28 +98,6 @@ class ShardRequest(Config):
         """Name of a shard's file, for example `gan-00000-of-00100.tfrecord`."""
         return f"{self.name}-{index:05}-of-{self.num_shards:05}.tfrecord"
 
-    def command(self, folder: Path) -> str:
-        """The command that writes the missing and the damaged shards of a folder.
-
-        The place of a run or of a server is not known; it is `RUN` or `URL`.
-        """
-        flags: dict[str, Any] = {
-            "version": self.version or None,
-            "n": self.n,
-            "seed": self.seed,
-            "label": self.label,
-            "temperature": None if self.temperature == 1 else self.temperature,
-            "shard-size": self.shard_size,
-            "batch-size": self.batch_size,
-            "pixels": self.pixels,
-            "url": None if self.fingerprint else "URL",
-            "out": folder,
-        }
-        words = ["tfgen-sample", self.name if self.version else "RUN"]
-        for name, value in flags.items():
-            words += [] if value is None else [f"--{name}", str(value)]
-        return shlex.join(words)
-
     def check_same(self, request: "ShardRequest", folder: Path) -> None:
         """Refuses another request for a folder that has shards of this one.
 
@@ -139,9 +106,7 @@ class ShardRequest(Config):
         """
         before, after = self.to_json(), request.to_json()
         differences = [
-            "other weights"
-            if name == "fingerprint"
-            else f"{_as_words(name, value)}, not {_as_words(name, after[name])}"
+            f"{name} {value}, not {after[name]}"
             for name, value in before.items()
             if value != after[name]
         ]
@@ -150,12 +115,6 @@ class ShardRequest(Config):
                 f"{folder} has images of another request ({'; '.join(differences)}); to continue "
                 "it, repeat its flags; else choose another folder"
             )
-
-
-def _as_words(name: str, value: Any) -> str:
-    """A field of a request with its value, as a flag where it is one."""
-    word = _WORDS.get(name, f"--{name.replace('_', '-')}")
-    return f"no {word}" if value is None else f"{word} {value}"
 
 
 @dataclass(frozen=True)
@@ -252,12 +211,12 @@ def read_request(data: Any) -> ShardRequest:
 
 
 def _check_shards(request: ShardRequest, shards: tuple[ShardRecord, ...]) -> None:
-    if len(shards) != request.num_shards:
-        raise ValueError(f"it lists {len(shards)} shards of {request.num_shards}")
-    for index, shard in enumerate(shards):
-        expected = request.file_name(index), request.image_count(index), request.first_image(index)
-        if (shard.file, shard.images, shard.first) != expected:
-            raise ValueError(f"shard {index} is {shard.file} with {shard.images} images")
+    expected = [
+        (request.file_name(index), request.image_count(index), request.first_image(index))
+        for index in range(request.num_shards)
+    ]
+    if [(shard.file, shard.images, shard.first) for shard in shards] != expected:
+        raise ValueError("its shards are not those of its request")
 
 
 # --- reading ----------------------------------------------------------------------------
@@ -295,7 +254,7 @@ def read_shards(folder: str | Path, batch_size: int = BATCH) -> Iterator[ShardBa
     for shard in shards:
         path = folder / shard.file
         if not shard.is_sound(folder):
-            raise _fault(shard, request, folder)
+            raise _fault(path)
         count = 0
         for batch in _read_shard(path, request, batch_size):
             count += len(batch.images)
@@ -310,18 +269,16 @@ def check_files(folder: Path, manifest: Manifest) -> None:
     """Checks that all shards are there in their size, which is fast; reads none of them.
 
     Raises:
-        WorkError: a shard is missing or has another size; the message has the command that restores
-            it.
+        WorkError: a shard is missing or has another size.
     """
     for shard in manifest.shards:
         if not shard.has_size(folder):
-            raise _fault(shard, manifest.request, folder)
+            raise _fault(folder / shard.file)
 
 
-def _fault(shard: ShardRecord, request: ShardRequest, folder: Path) -> WorkError:
-    path = folder / shard.file
+def _fault(path: Path) -> WorkError:
     state = "damaged" if path.exists() else "missing"
-    return WorkError(f"{path} is {state}; restore it with: {request.command(folder)}")
+    return WorkError(f"{path} is {state}; repeat its tfgen-sample command to restore it")
 
 
 def _read_shard(path: Path, request: ShardRequest, batch_size: int) -> Iterator[ShardBatch]:

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -33,8 +33,8 @@ from tfgen.sampling import BATCH, batches, byte_pixels, request_labels
 from tfgen.system.atomic import file_sha256, fresh_file, locked, write_bytes
 from tfgen.system.terminal import count_noun
 
-# While a request is not finished: the request, and a line for each shard that is whole.
-REQUEST, SHARDS = ".request.json", ".shards.jsonl"
+# The request, while it is not finished. A file that has a shard's name is whole.
+REQUEST = ".request.json"
 # Channels of the images that a PNG file can hold.
 _PNG_CHANNELS = (1, 2, 3, 4)
 
@@ -113,17 +113,37 @@ def write_shard(
             f"{sampler.title} is not the sampler of the request, {request.name} version "
             f"{request.version}, or has other weights"
         )
+    import tensorflow as tf
+
     first, count = request.first_image(index), request.image_count(index)
     path = folder / request.file_name(index)
     with fresh_file(path, is_flushed=True) as temporary:
-        with _record_writer(temporary, path) as write:
+        with _disk_errors(path):
+            writer = tf.io.TFRecordWriter(str(temporary))
+        try:
             for part in batches(count, request.batch_size):
                 size = part.stop - part.start
-                write(_sample_records(sampler, request, first + part.start, size))
+                records = list(_sample_records(sampler, request, first + part.start, size))
+                with _disk_errors(path):
+                    for record in records:
+                        writer.write(record)
                 advance(size)
+        finally:
+            with _disk_errors(path):
+                writer.close()
         # Before the file has its name: afterwards it may be replaced by another process.
-        digest, length = file_sha256(temporary), temporary.stat().st_size
-    return ShardRecord(path.name, count, first, digest, length)
+        return _record(request, index, temporary)
+
+
+def _record(request: ShardRequest, index: int, path: Path) -> ShardRecord:
+    """The record of a shard whose bytes are in a file."""
+    return ShardRecord(
+        request.file_name(index),
+        request.image_count(index),
+        request.first_image(index),
+        file_sha256(path),
+        path.stat().st_size,
+    )
 
 
 def _sample_records(
@@ -156,38 +176,20 @@ def _sample_records(
 
 
 @contextlib.contextmanager
-def _record_writer(temporary: Path, path: Path) -> Iterator[Callable[[Iterable[bytes]], None]]:
-    """A function that adds records to a TFRecord file.
+def _disk_errors(path: Path) -> Iterator[None]:
+    """A context in which an error of TensorFlow is one of the disk.
 
     Raises:
         OSError: the disk is full; TensorFlow's own error would say that memory is.
     """
     import tensorflow as tf
 
-    @contextlib.contextmanager
-    def named_errors() -> Iterator[None]:
-        try:
-            yield
-        except tf.errors.ResourceExhaustedError as error:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        except tf.errors.OpError as error:
-            raise OSError(errno.EIO, first_line(error), str(path)) from error
-
-    def write(records: Iterable[bytes]) -> None:
-        for record in records:
-            with named_errors():
-                writer.write(record)
-
-    with named_errors():
-        writer = tf.io.TFRecordWriter(str(temporary))
     try:
-        yield write
-        with named_errors():
-            writer.close()
-    except BaseException:
-        with contextlib.suppress(tf.errors.OpError):
-            writer.close()
-        raise
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+    except tf.errors.OpError as error:
+        raise OSError(errno.EIO, first_line(error), str(path)) from error
 
 
 # --- the folder -------------------------------------------------------------------------
@@ -202,17 +204,17 @@ def check_finished(folder: Path) -> None:
     """Checks that a folder of shards has all shards of its request.
 
     Raises:
-        UsageError: some are missing; the message has the command that writes them.
+        UsageError: some are missing.
         WorkError: the state of the folder is damaged.
     """
     if has_manifest(folder) or not (folder / REQUEST).is_file():
         return
     request = _read_request(folder)
-    job = SamplingJob(folder, request)
-    whole = sum(record.has_size(folder) for record in job.saved_records())
+    names = map(request.file_name, range(request.num_shards))
+    whole = sum((folder / name).is_file() for name in names)
     raise UsageError(
-        f"{folder} has {whole} of {count_noun(request.num_shards, 'shard')}; write the missing "
-        f"ones with: {request.command(folder)}"
+        f"{folder} has {whole} of {count_noun(request.num_shards, 'shard')}; repeat its "
+        "tfgen-sample command to write the missing ones"
     )
 
 
@@ -256,35 +258,35 @@ class SamplingJob:
     def prepare(self) -> None:
         """Finds the shards that are whole, and makes the folder ready for the missing ones.
 
-        A file whose bytes are not those of its record counts as missing.
+        A file of a finished folder whose bytes are not those of its record is removed.
 
         Raises:
             UsageError: the folder has shards of another request.
             WorkError: what the folder says of them is damaged.
         """
-        is_finished = has_manifest(self.folder)
-        if is_finished:
+        if has_manifest(self.folder):
             saved, shards = read_manifest(self.folder)
             saved.check_same(self.request, self.folder)
+            for shard in shards:
+                if not shard.is_sound(self.folder):
+                    (self.folder / shard.file).unlink(missing_ok=True)
         elif (self.folder / REQUEST).is_file():
             _read_request(self.folder).check_same(self.request, self.folder)
-            shards = self.saved_records()
-        else:
-            shards = ()
-        sound = (shard for shard in shards if shard.is_sound(self.folder))
-        self.records = {shard.first // self.request.shard_size: shard for shard in sound}
-        self._remove_remains()
+        # What a process has left that was killed while it wrote a shard.
+        for path in self.folder.glob(f".{self.request.name}-*-of-*.tfrecord-*"):
+            path.unlink(missing_ok=True)
+        for index in range(self.request.num_shards):
+            if (path := self.folder / self.request.file_name(index)).is_file():
+                self.records[index] = _record(self.request, index, path)
         if self.missing:
-            self._write_state()
+            write_bytes(self.folder / REQUEST, json.dumps(self.request.to_json()).encode())
             # Only a folder that has all shards has a manifest.
             (self.folder / MANIFEST).unlink(missing_ok=True)
         else:
             self.finish()
 
     def add(self, record: ShardRecord) -> None:
-        """Records a shard that is whole."""
-        with (self.folder / SHARDS).open("a") as file:
-            file.write(json.dumps(record.to_json()) + "\n")
+        """Takes a shard into account that was written now."""
         self.records[record.first // self.request.shard_size] = record
 
     def finish(self) -> None:
@@ -293,30 +295,7 @@ class SamplingJob:
         manifest = Manifest(self.request, shards)
         if not has_manifest(self.folder):
             write_manifest(self.folder, manifest)
-        for name in (REQUEST, SHARDS):
-            (self.folder / name).unlink(missing_ok=True)
-
-    def saved_records(self) -> tuple[ShardRecord, ...]:
-        """The recorded shards, without a line that a kill cut short; no file is checked."""
-        path = self.folder / SHARDS
-        records = []
-        for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
-            with contextlib.suppress(ValueError, TypeError):
-                record = ShardRecord.from_json(json.loads(line))
-                index = record.first // self.request.shard_size
-                if record.file == self.request.file_name(index):
-                    records.append(record)
-        return tuple(records)
-
-    def _write_state(self) -> None:
-        write_bytes(self.folder / REQUEST, json.dumps(self.request.to_json()).encode() + b"\n")
-        lines = (json.dumps(self.records[index].to_json()) for index in sorted(self.records))
-        write_bytes(self.folder / SHARDS, "".join(f"{line}\n" for line in lines).encode())
-
-    def _remove_remains(self) -> None:
-        """Removes the temporary files of a process that was killed."""
-        for path in self.folder.glob(f".{self.request.name}-*-of-*.tfrecord-*"):
-            path.unlink(missing_ok=True)
+        (self.folder / REQUEST).unlink(missing_ok=True)
 
 
 def _read_request(folder: Path) -> ShardRequest:

@@ -1,7 +1,6 @@
 """A Ray cluster that a command works on: its start, its resources, and its errors in one line.
 
-Ray is an optional dependency, the extra `[ray]`. Whatever works on a cluster shares this:
-`check_installed` before any work, then `connected`.
+Ray is an optional dependency, the extra `[ray]`.
 """
 
 import contextlib
@@ -15,18 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfgen.errors import UsageError, WorkError
+from tfgen.system.status import status
 from tfgen.system.terminal import count_noun
 
 # Cores for each worker, unless the user sets the number of workers: most of the work of a worker
 # runs on several cores.
 _CORES_PER_WORKER = 4
-# Bytes of Ray's store for objects on this machine. Workers pass numbers to each other, no images.
-_OBJECT_STORE = 100 * 2**20
-# Ray gives a node 30 seconds to start. The first start after an installation may need longer, since
-# Python then compiles Ray's modules; the second one finds them compiled.
-_LOCAL_STARTS = 2
-# Read when Ray starts; without it, Ray reports its use over the network.
-_USAGE_STATS = "RAY_USAGE_STATS_ENABLED"
+# Read when Ray starts: it reports nothing to its makers, and a machine may be slow.
+_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}
 
 
 def check_installed() -> None:
@@ -45,105 +40,61 @@ class RayCluster:
 
     Attributes:
         ray: the module.
-        num_cpus: cores of all its machines.
-        num_gpus: GPUs of all its machines.
+        workers: number of workers to start.
+        resources: what Ray reserves for each: a core, and a GPU if the cluster has some.
     """
 
     ray: Any
-    num_cpus: int
-    num_gpus: int
-
-    def count_workers(self, asked: int) -> int:
-        """The number of workers.
-
-        Args:
-            asked: by the user; 0: one for each GPU, or without GPUs one for each four cores.
-
-        Raises:
-            UsageError: there are more than GPUs, or without GPUs more than cores.
-        """
-        limit, unit = (self.num_gpus, "GPU") if self.num_gpus else (self.num_cpus, "CPU core")
-        if asked > limit:
-            raise UsageError(
-                f"--ray {asked} is too large; the cluster has {count_noun(limit, unit)}"
-            )
-        return asked or self.num_gpus or math.ceil(self.num_cpus / _CORES_PER_WORKER)
-
-    @property
-    def worker_resources(self) -> dict[str, int]:
-        """What Ray reserves for each worker: a core, and a GPU if the cluster has some."""
-        return {"num_cpus": 1, "num_gpus": int(self.num_gpus > 0)}
+    workers: int
+    resources: dict[str, int]
 
 
 @contextlib.contextmanager
-def connected(address: str | None = None, least_cpus: int = 0) -> Iterator[RayCluster]:
-    """A context in which this process is connected to a cluster.
-
-    Handlers of signals that Ray replaces are restored at once. A local cluster ends with the
-    context; it has no dashboard, and reports nothing to Ray's makers.
+def connected(
+    address: str | None = None, asked: int = 0, *, shows_output: bool = False
+) -> Iterator[RayCluster]:
+    """A context in which this process is connected to a cluster; a local one ends with it.
 
     Args:
         address: of a running cluster, `host:6379` or `ray://host:10001`; None starts one on this
             machine.
-        least_cpus: cores that a local cluster counts at least, so that more workers than cores can
-            run.
+        asked: number of workers; 0: one for each GPU, or without GPUs one for each four cores.
+        shows_output: whether what the workers print is shown.
 
     Raises:
-        UsageError: the address is wrong.
+        UsageError: more workers are asked for than the cluster has GPUs, or without GPUs cores.
         WorkError: there is no cluster at the address, or none can be started.
     """
-    os.environ[_USAGE_STATS] = "0"
-    with _same_handlers():
-        import ray
-
-        _init(ray, address, least_cpus)
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    arguments: dict[str, Any] = {"address": address, "log_to_driver": shows_output}
+    if address is None:
+        # More workers than cores can run on one machine.
+        cpus = max(os.cpu_count() or 1, asked)
+        arguments |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     try:
-        resources = ray.cluster_resources()
-        yield RayCluster(ray, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
+        with _same_handlers(), status("connecting to a Ray cluster"):
+            import ray
+
+            ray.init(**arguments, logging_level=logging.CRITICAL)
+    except Exception as error:  # Ray raises many types, Exception itself among them
+        fault = "cannot be started" if address is None else f"does not answer at {address}"
+        raise WorkError(f"a Ray cluster {fault}: {first_line(error)}") from error
+    try:
+        total = ray.cluster_resources()
+        cpus, gpus = int(total.get("CPU", 0)), int(total.get("GPU", 0))
+        limit, unit = (gpus, "GPU") if gpus else (cpus, "CPU core")
+        if asked > limit:
+            has = f"the cluster has {count_noun(limit, unit)}"
+            raise UsageError(f"--ray {asked} is too large; {has}")
+        workers = asked or gpus or math.ceil(cpus / _CORES_PER_WORKER)
+        yield RayCluster(ray, workers, {"num_cpus": 1, "num_gpus": int(gpus > 0)})
     finally:
         with _same_handlers():
             ray.shutdown()
 
 
-def _init(ray: Any, address: str | None, least_cpus: int) -> None:
-    """Connects to a cluster, or starts one; errors as of `connected`."""
-    if address is None:
-        arguments = {
-            "address": "local",
-            "num_cpus": max(os.cpu_count() or 1, least_cpus),
-            "object_store_memory": _OBJECT_STORE,
-            "include_dashboard": False,
-        }
-        starts, fault = _LOCAL_STARTS, "cannot be started"
-    else:
-        arguments = {"address": address}
-        starts, fault = 1, f"does not answer at {address}"
-    for starts_left in reversed(range(starts)):
-        try:
-            ray.init(**arguments, logging_level=logging.CRITICAL, log_to_driver=False)
-            return
-        except Exception as error:  # Ray raises many types, Exception itself among them
-            if address is not None and isinstance(error, ValueError):
-                wrong = f"--ray-address {address} is wrong: {first_line(error)}"
-                raise UsageError(wrong) from error
-            ray.shutdown()
-            if not starts_left:
-                raise WorkError(f"a Ray cluster {fault}: {first_line(error)}") from error
-
-
-def original_error(error: Exception) -> Exception:
-    """What a worker raised, without the traceback that Ray adds; a lost worker as a WorkError.
-
-    Args:
-        error: raised by `ray.get`.
-    """
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, Exception):
-        return cause
-    return WorkError(f"a worker of the Ray cluster was lost: {first_line(error)}")
-
-
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the name of its class."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
@@ -156,5 +107,4 @@ def _same_handlers() -> Iterator[None]:
         yield
     finally:
         for signum, handler in handlers.items():
-            with contextlib.suppress(ValueError):  # only the main thread may set them
-                signal.signal(signum, handler)
+            signal.signal(signum, handler)

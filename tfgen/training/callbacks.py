@@ -21,7 +21,6 @@ from tfgen.settings.model import images_at_once
 from tfgen.system import machine
 from tfgen.system.terminal import count_noun, format_value, make_bar
 from tfgen.training import checkpoint
-from tfgen.training.crew import Word
 from tfgen.training.folder import RunFolder
 from tfgen.training.interrupt import InterruptRequest
 
@@ -32,6 +31,8 @@ PICTURE_IMAGES = 1000
 # Grids of samples that a run writes for TensorBoard, at most. A small data set has thousands of
 # short epochs; a grid of each would take time and disk space.
 MAX_GRIDS = 400
+# What a checkpoint at the end of an epoch holds.
+_LASTING = ("weights", "optimizers")
 
 
 @dataclasses.dataclass
@@ -141,21 +142,6 @@ class MetricsLog(keras.callbacks.Callback):
         )
 
 
-class SingleProcess:
-    """A training in one process; `shared_state.ChiefProcess` stands in for it in a cluster."""
-
-    def agree(self, word: Word) -> None:
-        """Tells other workers what is decided after a step."""
-
-    def read_state(self, model: Any) -> dict[str, np.ndarray]:
-        """The arrays of a checkpoint."""
-        return checkpoint.read_arrays(model)
-
-    def restore_metrics(self, model: Any, restored: checkpoint.Checkpoint) -> None:
-        """Restores the metrics of an epoch that was interrupted."""
-        restored.restore_metrics(model)
-
-
 class Checkpointing(keras.callbacks.Callback):
     """Saves at the end of an epoch, at intervals within it, on a signal, and weights to keep.
 
@@ -170,7 +156,6 @@ class Checkpointing(keras.callbacks.Callback):
         restored: the checkpoint that the run resumes from, or None. It is kept until there are two
             newer ones, and its metrics are restored if it was saved within an epoch.
         advice: how to continue, for the message of an interrupted run.
-        process: this process, alone or the chief of several workers.
         keeps_best: whether the best weights are kept; false without images to validate by.
     """
 
@@ -183,11 +168,10 @@ class Checkpointing(keras.callbacks.Callback):
         interrupt: InterruptRequest,
         restored: checkpoint.Checkpoint | None,
         advice: str,
-        process: SingleProcess,
         keeps_best: bool = True,
     ):
         super().__init__()
-        self._process, self._keeps_best = process, keeps_best
+        self._keeps_best = keeps_best
         self.folder, self.position = folder, position
         self.interrupt, self.advice = interrupt, advice
         self.period, self.keep_every = 60 * minutes, keep_every
@@ -200,7 +184,7 @@ class Checkpointing(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Restores the metrics of an epoch that was interrupted."""
         if self._restored is not None and self.position.batch:
-            self._process.restore_metrics(self.model, self._restored)
+            self._restored.restore_metrics(self.model)
         self._restored = None
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -213,7 +197,6 @@ class Checkpointing(keras.callbacks.Callback):
             return  # `on_epoch_end` saves, after the validation
         signum = self.interrupt.signum
         is_due = signum is not None or time.monotonic() - self._saved_at > self.period
-        self._process.agree(Word(is_due, signum))
         if is_due:
             self._save()
         self._stop(signum)
@@ -237,15 +220,15 @@ class Checkpointing(keras.callbacks.Callback):
             weights = checkpoint.read_arrays(self.model, ("weights",))
             checkpoint.save_epoch(self.folder.checkpoints, epoch + 1, weights)
         self._save()
-        signum = self.interrupt.signum
-        self._process.agree(Word(True, signum))
-        self._stop(signum)
+        self._stop(self.interrupt.signum)
 
     def _save(self) -> None:
+        # A new epoch resets the metrics; several workers could only read them together.
+        groups = ("weights", "metrics", "optimizers") if self.position.batch else _LASTING
         self._previous = checkpoint.save_step(
             self.folder.checkpoints,
             self.position.step,
-            self._process.read_state(self.model),
+            checkpoint.read_arrays(self.model, groups),
             dataclasses.asdict(self.position),
             self._previous,
         )

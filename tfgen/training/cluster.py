@@ -1,161 +1,191 @@
-"""The processes of one training, as the environment variable TF_CONFIG lists them."""
+"""Several workers that train one model, as the environment variable TF_CONFIG lists them.
 
+TensorFlow connects the workers and notices when one is lost. All of them see one run directory on
+shared storage, where the chief alone writes.
+"""
+
+import contextlib
+import functools
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tfgen.errors import UsageError
+import keras
+import numpy as np
+import tensorflow as tf
 
-VARIABLE = "TF_CONFIG"
-# Set for processes that a launcher has started: the flags with which it starts them again.
-LAUNCHER = "TFGEN_LAUNCHER"
-# Tasks that a cluster may list, but that have nothing to do in this kind of training.
-_IDLE = ("ps", "evaluator")
+from tfgen.errors import InterruptedRunError, UsageError, WorkError
+from tfgen.training.interrupt import InterruptRequest
+
 _EXAMPLE = (
     '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
+)
+# Longest text that workers exchange.
+_LONGEST = 8192
+# Time in which a file that the chief has written must appear to all workers [s].
+_PATIENCE = 60.0
+# What TensorFlow raises when another worker has ended or does not answer.
+_LOSSES = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
 )
 
 
 @dataclass(frozen=True)
 class Task:
-    """One process of a cluster.
+    """This process among the workers.
 
     Attributes:
-        kind: `chief` or `worker`.
-        index: its number among the tasks of its kind.
-        address: `host:port`, where TensorFlow's server listens during the training.
-        is_chief: whether it is the process that writes for all.
+        number: its place; the chief has 0.
+        count: number of workers.
     """
 
-    kind: str
-    index: int
-    address: str
-    is_chief: bool
+    number: int = 0
+    count: int = 1
 
     @property
-    def endpoint(self) -> tuple[str, int]:
-        """Host and port, for a socket."""
-        host, _, port = self.address.rpartition(":")
-        return host.strip("[]"), int(port)
-
-    def __str__(self) -> str:
-        name = "the chief" if self.is_chief else f"worker {self.index}"
-        return f"{name} at {self.address}"
+    def is_chief(self) -> bool:
+        """Whether this process writes for all."""
+        return self.number == 0
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """All processes of a training.
-
-    Attributes:
-        tasks: the chief first, then the workers by index.
-        number: the place of this process in `tasks`.
-    """
-
-    tasks: tuple[Task, ...]
-    number: int
-
-    @property
-    def task(self) -> Task:
-        """This process."""
-        return self.tasks[self.number]
-
-    @property
-    def chief(self) -> Task:
-        """The process that writes for all."""
-        return self.tasks[0]
-
-    def addresses(self) -> dict[str, list[str]]:
-        """The addresses by kind of task, as TensorFlow takes them."""
-        addresses: dict[str, list[str]] = {}
-        for task in self.tasks:
-            addresses.setdefault(task.kind, []).append(task.address)
-        return addresses
-
-
-def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
-    """The cluster in TF_CONFIG.
-
-    The chief is the task `chief`, or worker 0 if there is none. Tasks `ps` and `evaluator` of the
-    cluster are left out, since this training has no use for them.
-
-    Args:
-        environment: the environment variables.
+def read_task() -> Task:
+    """This process among the workers that TF_CONFIG lists.
 
     Raises:
-        UsageError: the variable is missing or wrong, or this process is such a task.
+        UsageError: the variable is missing or wrong.
     """
-    text = environment.get(VARIABLE, "")
-    if not text.strip():
-        raise UsageError(
-            f"--strategy multiworker needs the environment variable {VARIABLE}, such as "
-            f"{_EXAMPLE}; to train in this process alone, pass --strategy none"
-        )
     try:
-        config = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _wrong(f"it is not JSON ({error})") from error
-    if not isinstance(config, dict):
-        raise _wrong("it is no JSON object")
-    tasks = _read_tasks(config.get("cluster"))
-    kind, index = _read_own(config.get("task"))
-    for number, task in enumerate(tasks):
-        if (task.kind, task.index) == (kind, index):
-            return Cluster(tuple(tasks), number)
-    count = sum(task.kind == kind for task in tasks)
-    raise _wrong(f"its task is {kind} {index}, but its cluster has {count} of type {kind}")
-
-
-def _read_tasks(cluster: Any) -> list[Task]:
-    if not isinstance(cluster, dict) or not cluster:
-        raise _wrong("it has no cluster")
-    for kind, addresses in cluster.items():
-        if kind not in ("chief", "worker", *_IDLE):
-            raise _wrong(f"its cluster has the unknown type {kind!r}; use chief and worker")
-        if not isinstance(addresses, list):
-            raise _wrong(f"the entry {kind} of its cluster is no list of addresses")
-    chiefs, workers = cluster.get("chief", []), cluster.get("worker", [])
-    if len(chiefs) > 1:
-        raise _wrong(f"its cluster has {len(chiefs)} chiefs; there can be only one")
-    if not chiefs and not workers:
-        raise _wrong("its cluster has neither a chief nor a worker")
-    tasks = [Task("chief", 0, _checked(address), True) for address in chiefs]
-    tasks += [
-        Task("worker", index, _checked(address), not chiefs and index == 0)
-        for index, address in enumerate(workers)
-    ]
-    addresses = [task.address for task in tasks]
-    if twice := {address for address in addresses if addresses.count(address) > 1}:
-        raise _wrong(f"its cluster has the address {min(twice)} twice")
-    return tasks
-
-
-def _checked(address: Any) -> str:
-    host, colon, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
-    is_port = port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 2**16
-    if not host or not colon or not is_port:
-        raise _wrong(f"{address!r} is no address of the form HOST:PORT")
-    return str(address)
-
-
-def _read_own(task: Any) -> tuple[str, int]:
-    if not isinstance(task, dict) or not {"type", "index"} <= task.keys():
-        raise _wrong("it has no task with type and index")
-    kind, index = task["type"], task["index"]
-    if kind in _IDLE:
+        config = json.loads(os.environ["TF_CONFIG"])
+        workers = [
+            (kind, index)
+            for kind in ("chief", "worker")
+            for index in range(len(config["cluster"].get(kind, ())))
+        ]
+        task = config["task"]["type"], int(config["task"]["index"])
+        return Task(workers.index(task), len(workers))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"this process is a task of type {kind} in {VARIABLE}, which has nothing to do in a "
-            "training of tfgen; start tfgen-train in the chief and the workers only"
+            "--strategy multiworker needs the environment variable TF_CONFIG, with this process "
+            f"among the workers, such as {_EXAMPLE}"
+        ) from error
+
+
+@functools.cache
+def _gathering(strategy: Any) -> Any:
+    return tf.function(lambda values: strategy.gather(values, axis=0), autograph=False)
+
+
+def exchange(strategy: Any, value: Any) -> list[Any]:
+    """The values of all workers, the chief's first; all workers call it at the same step.
+
+    Args:
+        strategy: a `MultiWorkerMirroredStrategy`.
+        value: this worker's value, for JSON.
+    """
+    text = json.dumps(value)
+    codes = np.array([list(map(ord, text.ljust(_LONGEST)))], np.int32)
+    values = strategy.experimental_distribute_values_from_function(lambda _: tf.constant(codes))
+    texts = ["".join(map(chr, row)) for row in _gathering(strategy)(values).numpy()]
+    # The replicas of a worker follow each other.
+    return [json.loads(text) for text in texts[:: len(texts) // read_task().count]]
+
+
+def check_alike(strategy: Any, properties: dict[str, Any]) -> None:
+    """Refuses workers that differ, in all workers.
+
+    Args:
+        strategy: a `MultiWorkerMirroredStrategy`.
+        properties: what must be equal, by names for the message.
+
+    Raises:
+        UsageError: a worker differs from the chief.
+    """
+    chief, *others = exchange(strategy, properties)
+    for number, other in enumerate(others, 1):
+        for name, expected in chief.items():
+            if other[name] != expected:
+                raise UsageError(
+                    f"{name} of worker {number} is {other[name]}, that of the chief {expected}; "
+                    "start the same command everywhere, with the same data set and versions"
+                )
+
+
+def check_shared(strategy: Any, folder: Path) -> None:
+    """Checks that all workers see the folder that the chief writes to.
+
+    Raises:
+        UsageError: a worker does not; in all workers.
+    """
+    task, path = read_task(), folder / ".workers"
+    token = str(time.time_ns())
+    if task.is_chief:
+        path.write_text(token)
+    token, *_ = exchange(strategy, token)
+    end = time.monotonic() + _PATIENCE
+    while not (is_seen := path.is_file() and path.read_text() == token) and time.monotonic() < end:
+        time.sleep(0.5)
+    are_seen = exchange(strategy, is_seen)
+    if task.is_chief:
+        path.unlink()
+    if not all(are_seen):
+        raise UsageError(
+            f"worker {are_seen.index(False)} does not see the run directory {folder} of the chief; "
+            "name a folder on storage that all workers share with --run-dir"
         )
-    if kind not in ("chief", "worker"):
-        raise _wrong(f"its task has the unknown type {kind!r}; use chief or worker")
+
+
+class SharedInterrupt(keras.callbacks.Callback):
+    """Ends all workers after the same epoch when a signal has reached one of them.
+
+    Args:
+        strategy: a `MultiWorkerMirroredStrategy`.
+        request: records the signals of this process.
+
+    Attributes:
+        signum: the signal that ends the training, or None.
+    """
+
+    def __init__(self, strategy: Any, request: InterruptRequest):
+        super().__init__()
+        self._strategy, self._request = strategy, request
+        self.signum: int | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Exchanges the signals.
+
+        Raises:
+            InterruptedRunError: there is one; in all workers but the chief, which saves first.
+        """
+        signums = exchange(self._strategy, self._request.signum)
+        self.signum = next(filter(None, signums), None)
+        if self.signum is not None and not read_task().is_chief:
+            raise InterruptedRunError(f"interrupted after epoch {epoch + 1}", self.signum)
+
+
+@contextlib.contextmanager
+def losses_named(strategy: str) -> Iterator[None]:
+    """A context in which the loss of another worker is an error of one line.
+
+    Args:
+        strategy: name of the strategy; only `multiworker` has other workers.
+
+    Raises:
+        WorkError: another worker was lost.
+    """
     try:
-        return kind, int(index)  # some launchers write the number as a string
-    except (TypeError, ValueError):
-        raise _wrong(f"the index of its task is {index!r}, which is no integer") from None
-
-
-def _wrong(fault: str) -> UsageError:
-    return UsageError(f"the environment variable {VARIABLE} is wrong: {fault}; use {_EXAMPLE}")
+        yield
+    except _LOSSES as error:
+        if strategy != "multiworker":
+            raise
+        raise WorkError(
+            "another worker has ended or does not answer; continue with --resume in every worker"
+        ) from error

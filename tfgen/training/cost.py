@@ -97,12 +97,12 @@ def blank_dataset(name: str, data_dir: Path | None = None) -> Dataset:
     if is_derived(name, data_dir):
         return load(name, data_dir)
     prepared = find_prepared(name, data_dir)
-    splits = {
-        split: Split(np.broadcast_to(np.uint8(0), (end - start, *prepared.image_shape)))
-        for split, (_, start, end) in divide(prepared.name, prepared.counts).items()
-    }
-    identity = {"name": prepared.name, "version": prepared.version, "fingerprint": ""}
-    return Dataset(num_classes=prepared.num_classes, **identity, **splits)
+    train, validation, test = (
+        Split(np.broadcast_to(np.uint8(0), (end - start, *prepared.image_shape)))
+        for _, start, end in divide(prepared.name, prepared.counts).values()
+    )
+    splits = train, validation, test
+    return Dataset(prepared.name, prepared.version, *splits, prepared.num_classes, fingerprint="")
 
 
 def estimate(config: RunConfig, data: Dataset) -> tuple[ImageModel, dict[str, int], dict[str, int]]:

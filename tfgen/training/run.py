@@ -1,7 +1,7 @@
 """A run: data, model, callbacks and resumption put together."""
 
 import contextlib
-import os
+import math
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +20,19 @@ from tfgen.data.load import load
 from tfgen.data.pipeline import eval_batches, on_host, steps_per_epoch, train_batches
 from tfgen.errors import InterruptedRunError, UsageError
 from tfgen.nn.cores import share_cores
-from tfgen.settings.training import RunConfig
+from tfgen.settings.training import RESUMABLE, RunConfig
 from tfgen.system import machine
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training import callbacks, checkpoint, cost
-from tfgen.training.cluster import LAUNCHER
-from tfgen.training.crew import Crew
+from tfgen.training.cluster import (
+    SharedInterrupt,
+    Task,
+    check_alike,
+    check_shared,
+    exchange,
+    read_task,
+)
 from tfgen.training.folder import RunFolder, add_resumption, count_workers, run_name, run_path
 from tfgen.training.interrupt import InterruptRequest
 from tfgen.training.plan import (
@@ -34,12 +40,6 @@ from tfgen.training.plan import (
     count_parameters,
     eval_batch_size,
     with_data,
-)
-from tfgen.training.shared_state import (
-    ChiefProcess,
-    Following,
-    receive_checkpoint,
-    send_checkpoint,
 )
 from tfgen.training.strategy import make_strategy
 from tfgen.training.weights import Weights, read_weights
@@ -55,8 +55,6 @@ class Run:
             `start_from` is only noted here: the caller gives `model` those weights.
         console: where progress is printed.
         notes: further entries of config.json, by name.
-        crew: the processes of the strategy `multiworker`, if there are several. Only the chief has
-            a run directory; in another worker, `folder` has the chief's path and is not used.
 
     Attributes:
         config: the configuration, with what the data decides.
@@ -65,7 +63,7 @@ class Run:
         name: name of the run and of its published sampler.
         model: the compiled model.
         folder: the run directory.
-        is_chief: whether this process is the only one, or the chief of several workers.
+        task: this process among those that train; only the chief writes to the folder.
 
     Raises:
         UsageError: the request is wrong.
@@ -76,23 +74,24 @@ class Run:
         config: RunConfig,
         console: Console,
         notes: Mapping[str, Any] | None = None,
-        crew: Crew | None = None,
     ):
         _configure_devices(config)
-        strategy = make_strategy(config.options.strategy)
+        self._strategy = strategy = make_strategy(config.options.strategy)
+        self.task = read_task() if config.options.strategy == "multiworker" else Task()
         self.console, self.notes = console, dict(notes or {})
         with status(f"loading data set {config.options.dataset}"):
             self.dataset = load(config.options.dataset, config.options.data_dir)
         self.config = with_data(config, self.dataset)
-        self.crew, self.is_chief = crew, crew is None or crew.is_chief
         self.options = self.config.options
         self.name = run_name(self.config)
         self.folder = RunFolder(run_path(self.config))
-        if crew is not None:
-            self._agree_on_data(crew)
+        if self.task.count > 1:
+            check_alike(strategy, self._common)
+            # A name with the time differs between the workers.
+            self.folder = RunFolder(Path(exchange(strategy, str(self.folder.path))[0]))
         self.trained_on = self.dataset.training_split(self.options.train_on)
         steps = steps_per_epoch(len(self.trained_on), self.options.batch_size)
-        if self.is_chief:
+        if self.task.is_chief:
             with status("estimating memory and disk space"):
                 warnings = cost.check(self.config, self.dataset)
             for text in warnings:
@@ -118,66 +117,54 @@ class Run:
             UsageError: the directory holds another run or is in use, or the data set has changed.
             WorkError: no checkpoint is sound.
         """
-        if not self.is_chief:
-            with self._following():
-                yield
-            return
-        if not self.options.resume:
-            self.folder.create()
-        with self.folder.locked(), self._recording():
-            checkpoint.remove_unfinished(self.folder.checkpoints)
+        with contextlib.ExitStack() as stack:
+            if self.task.is_chief:
+                if not self.options.resume:
+                    self.folder.create()
+                stack.enter_context(self.folder.locked())
+                checkpoint.remove_unfinished(self.folder.checkpoints)
+            stack.enter_context(self._interrupt)
             if self.options.resume:
                 self._check_data()
-                self._restore()
-            if not self.is_finished:
+                if self.task.is_chief:
+                    self._restore(self._read_newest())
+            if self.task.is_chief and not self.is_finished:
                 self._write_config()
                 self.folder.truncate_metrics(self._position.epoch)
                 # It is an evaluation of weights that the training will change.
                 self.folder.evaluation.unlink(missing_ok=True)
-            if self.crew is not None:
-                send_checkpoint(self.model, self.crew, self._restored, self._position)
-                self.crew.advice = f"resume {self._resumption}"
+            if self.task.count > 1:
+                self._follow_chief()
             yield
 
-    @contextlib.contextmanager
-    def _following(self) -> Iterator[None]:
-        """The context of `started` in a worker that is not the chief."""
-        assert self.crew is not None
-        with self._recording():
-            self._resume_from(receive_checkpoint(self.model, self.crew))
-            self.crew.advice = f"resume {self._resumption}"
-            yield
+    def _follow_chief(self) -> None:
+        """Restores the chief's checkpoint in the other workers."""
+        check_shared(self._strategy, self.folder.path)
+        name = None if self._restored is None else self._restored.path.name
+        name, *_ = exchange(self._strategy, name)
+        if name is not None and not self.task.is_chief:
+            self._restore(checkpoint.read(self.folder.checkpoints / name))
 
-    @contextlib.contextmanager
-    def _recording(self) -> Iterator[None]:
-        """A context in which a signal, to any of the processes, is a request to end."""
-        with self._interrupt, contextlib.ExitStack() as stack:
-            if self.crew is not None:
-                stack.enter_context(self.crew.recording(self._interrupt))
-            yield
+    @property
+    def _common(self) -> dict[str, Any]:
+        """What must be equal in all workers."""
+        data = self.config.to_json()
+        names = data["options"].keys() - {*RESUMABLE} | {"epochs", "resume"}
+        options = {name: data["options"][name] for name in names}
+        return {
+            "model": data["family"],
+            **options,
+            **data["model"],
+            "data set": self.dataset.fingerprint,
+            **machine.package_versions(),
+        }
 
     @property
     def _resumption(self) -> str:
         """How to resume the run."""
-        path, launcher = shlex.quote(str(self.folder.path)), os.environ.get(LAUNCHER, "")
-        place = "" if self.crew is None or launcher else "in every worker "
-        command = f"tfgen-train {self.config.family} --resume --run-dir {path} {launcher}"
-        return f"{place}with: {command.rstrip()}"
-
-    def _agree_on_data(self, crew: Crew) -> None:
-        name, path = self.dataset.name, str(self.folder.path)
-        crew.compare(
-            "data",
-            self.dataset.fingerprint,
-            lambda task, _: (
-                f"the data set {name} of {task} is not that of the chief; copy the chief's there, "
-                "and name its folder with --data-dir"
-            ),
-        )
-        if crew.is_chief:
-            crew.send({"run_dir": path})
-        else:
-            self.folder = RunFolder(Path(str(crew.receive("run_dir"))))
+        place = "in every worker " if self.task.count > 1 else ""
+        path = shlex.quote(str(self.folder.path))
+        return f"{place}with: tfgen-train {self.config.family} --resume --run-dir {path}"
 
     def train(self, observers: Sequence[keras.callbacks.Callback] = ()) -> None:
         """Trains to the last epoch, from the start or from the restored checkpoint.
@@ -195,8 +182,12 @@ class Run:
         if self.is_finished:
             return
         self._announce()
-        if not self.is_chief:
-            self._follow()
+        tracking = callbacks.Tracking(self._position, self.folder.checkpoints)
+        interrupt: Any = self._interrupt
+        if self.task.count > 1:
+            interrupt = SharedInterrupt(self._strategy, self._interrupt)
+        if not self.task.is_chief:
+            self._fit([tracking, interrupt])
             return
         title = f"{self.name}, {self.options.preset}"
         # Test images are held out from every run; these pictures decide nothing.
@@ -211,7 +202,7 @@ class Run:
         reports = [figures, callbacks.TensorBoard(self.folder, self.options.epochs), bar]
         try:
             with bar.on_screen():
-                self._fit(self._callbacks(observers, reports))
+                self._fit([tracking, *self._callbacks(observers, reports, interrupt)])
         except InterruptedRunError:
             if self.folder.read_metrics():
                 figures.write_curves()
@@ -221,16 +212,6 @@ class Run:
     def _labelled(self, split: Split) -> Split:
         """The split as the model takes it: with labels if it has classes."""
         return split if self.model.num_classes else Split(split.images)
-
-    def _follow(self) -> None:
-        """Trains in a worker that is not the chief, which writes nothing."""
-        assert self.crew is not None
-        members = [
-            callbacks.Tracking(self._position, self.folder.checkpoints),
-            Following(self._position, self.crew, self._restored),
-        ]
-        self._restored = None
-        self._fit(members)
 
     def restore_weights(self, choice: str) -> Weights:
         """Gives the model weights of the run, whose last epoch is done.
@@ -258,14 +239,14 @@ class Run:
                 "name the folder of that one with --data-dir"
             )
 
-    def _restore(self) -> None:
+    def _read_newest(self) -> checkpoint.Checkpoint | None:
         with status("reading the checkpoint"):
             restored, problems = checkpoint.read_newest(self.folder.checkpoints)
         for problem in problems:
             print_line(self.console, f"{problem}; the checkpoint before it is used")
-        self._resume_from(restored)
+        return restored
 
-    def _resume_from(self, restored: checkpoint.Checkpoint | None) -> None:
+    def _restore(self, restored: checkpoint.Checkpoint | None) -> None:
         self._restored = restored
         if restored is not None:
             restored.restore(self.model)
@@ -277,24 +258,20 @@ class Run:
             "command": ["tfgen-train", *sys.argv[1:]],
             "versions": machine.package_versions(),
             "machine": machine.describe(),
-            "workers": self._workers,
+            "workers": self.task.count,
         }
         if self.options.resume:
             saved = self.folder.read_config()
-            if (before := count_workers(saved)) != self._workers:
+            if (before := count_workers(saved)) != self.task.count:
                 print_line(
                     self.console,
                     f"the run was saved by {count_noun(before, 'worker')} and continues with "
-                    f"{self._workers}; from here on, it differs from an uninterrupted run",
+                    f"{self.task.count}; from here on, it differs from an uninterrupted run",
                 )
             self.folder.write_config(add_resumption(saved, self.config.options, self.notes, start))
             return
         data = self.dataset.describe()
         self.folder.write_config({**self.config.to_json(), **self.notes, "data": data, **start})
-
-    @property
-    def _workers(self) -> int:
-        return 1 if self.crew is None else self.crew.size
 
     def _announce(self) -> None:
         position = self._position
@@ -304,10 +281,8 @@ class Run:
         start = "from the start" if source is None else f"from the weights of {source}"
         if position.step:
             start = f"continuing {position.place}"
-        if not self.is_chief:
-            assert self.crew is not None
-            task, chief = self.crew.cluster.task, self.crew.cluster.chief
-            print_line(self.console, f"{task} trains {self.name} with {chief}, {start}")
+        if not self.task.is_chief:
+            print_line(self.console, f"worker {self.task.number} trains {self.name}, {start}")
             return
         print_line(
             self.console,
@@ -321,31 +296,32 @@ class Run:
         self,
         observers: Sequence[keras.callbacks.Callback],
         reports: Sequence[keras.callbacks.Callback],
+        interrupt: Any,
     ) -> list[keras.callbacks.Callback]:
-        """All callbacks in their order.
+        """The callbacks of the process that writes, in their order.
 
         The observers, which add to the logs of an epoch, come before what uses the logs.
         The reports of an epoch come before its checkpoint. A run that is killed between the two
         repeats the epoch, so no report is missing.
         """
-        process = callbacks.SingleProcess() if self.crew is None else ChiefProcess(self.crew)
+        is_alone = self.task.count == 1
         checkpointing = callbacks.Checkpointing(
             self.folder,
             self._position,
-            self.options.checkpoint_every,
+            # Several workers save at the ends of epochs, where none of them has metrics to add.
+            self.options.checkpoint_every if is_alone else math.inf,
             self.options.keep_every,
-            self._interrupt,
+            interrupt,
             self._restored,
             f"Resume {self._resumption}",
-            process,
             self.options.is_validated,
         )
         self._restored = None
         return [
-            callbacks.Tracking(self._position, self.folder.checkpoints),
             *observers,
             callbacks.MetricsLog(self.folder, self._position, self.options.epochs, self.console),
             *reports,
+            *([] if is_alone else [interrupt]),
             checkpointing,
         ]
 
