@@ -49,6 +49,7 @@ def test_content_not_name_decides_whether_it_is_gzipped(tmp_path, pack):
         gzip.compress(idx(IMAGES))[:-12],
         gzip.compress(idx(IMAGES))[:-8] + bytes(8),
     ],
+    ids=range(10),
 )
 def test_damaged_files_are_named(tmp_path, content):
     path = tmp_path / "IMAGES"
@@ -69,6 +70,7 @@ def test_damaged_files_are_named(tmp_path, content):
             idx(np.stack([LABELS, LABELS + 70000], axis=1), INT32),
         ),
     ],
+    ids=["mnist", "fashion", "emnist", "qmnist"],
 )
 def test_files_of_the_mnist_family_are_found_by_name(tmp_path, train, test, labels):
     files = {train.format("images"): idx(IMAGES), test.format("images"): idx(IMAGES), "notes": b""}
