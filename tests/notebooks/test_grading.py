@@ -20,9 +20,7 @@ def test_a_solved_notebook_has_full_marks_and_an_empty_one_none(
     name: str, is_solved: bool, tmp_path: Path
 ) -> None:
     path = (FOLDER if is_solved else ASSIGNMENTS) / f"{name}.ipynb"
-    graded = commands.python(
-        ["-m", "notebooks.check", str(path)], tmp_path, timeout=commands.PATIENCE
-    )
+    graded = commands.python(["-m", "notebooks.check", str(path)], tmp_path)
     exercises = load_exercises(name).values()
     points = sum(exercise.points for exercise in exercises)
     assert graded.stderr == ""
