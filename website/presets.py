@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tfgen import registry
 
-FAMILIES = ("vae", "gan", "flow", "classifier")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "train.md"
 START, END = "<!-- python -m website.presets writes this table -->\n\n", "\n<!-- end of table -->"
 
@@ -18,13 +17,12 @@ def table() -> str:
         "| model | preset | network | epochs | minutes | result |",
         "|---|---|---|---:|---:|---|",
     ]
-    for name in FAMILIES:
-        for preset_name, preset in registry.family(name).presets.items():
+    families = [family for family in registry.families() if family.model.startswith("tfgen.")]
+    for family in families:
+        for name, preset in family.presets.items():
             minutes = "–" if preset.minutes is None else f"{preset.minutes:g}"
-            rows.append(
-                f"| `{name}` | `{preset_name}` | {preset.summary} | {preset.epochs} | {minutes} | "
-                f"{preset.result or '–'} |"
-            )
+            cells = [f"`{family.name}`", f"`{name}`", preset.summary, str(preset.epochs)]
+            rows.append(f"| {' | '.join([*cells, minutes, preset.result or '–'])} |")
     return "\n".join(rows) + "\n"
 
 
