@@ -1,6 +1,6 @@
 """Writes the table of presets, which the families' `config.py` have, into docs/train.md.
 
-    python -m website.presets
+python -m website.presets
 """
 
 from pathlib import Path
