@@ -45,12 +45,6 @@ class Content:
     copies: dict[str, Path] = field(default_factory=dict)
     uris: dict[str, str] = field(default_factory=dict)
 
-    def add_documents(self) -> None:
-        """README, changelog and the like."""
-        for path, uri in DOCUMENTS.items():
-            if (ROOT / path).exists():
-                self.add_document(path, uri)
-
     def add_document(self, path: str, uri: str) -> None:
         """A document of the repository, whose links lead to files of the repository."""
         self.documents[uri] = (path, (ROOT / path).read_text(encoding="utf-8"))
@@ -58,26 +52,18 @@ class Content:
 
     def add_notebooks(self, folder: Path) -> list[dict[str, str]]:
         """The notebooks with their outputs, and the files to download; returns their navigation."""
-        navigation = []
-        if "notebooks/index.md" in self.documents:
-            navigation.append({"About the notebooks": "notebooks/index.md"})
+        navigation = [{"About the notebooks": "notebooks/index.md"}]
         for name, title in NOTEBOOKS.items():
-            notebook = folder / f"{name}.ipynb"
-            if not notebook.exists():
-                continue
-            page = NotebookPage(notebook)
-            uri = f"notebooks/{name}.md"
+            page, uri = NotebookPage(folder / f"{name}.ipynb"), f"notebooks/{name}.md"
             self.pages |= {f"notebooks/{key}": value for key, value in page.pictures.items()}
-            links = [f"[notebook](files/{name}.ipynb)"]
-            self.copies[f"notebooks/files/{name}.ipynb"] = notebook
-            assignment = folder / "assignments" / f"{name}.ipynb"
-            if assignment.exists():
-                links.append(f"[assignment](assignments/{name}.ipynb)")
-                copy = f"notebooks/assignments/{name}.ipynb"
-                self.copies[copy], self.uris[copy] = assignment, copy
-            source = f"notebooks/{name}.ipynb"
-            self.uris[source] = uri
-            self.documents[uri] = source, with_downloads(page.markdown, links)
+            assignment = f"notebooks/assignments/{name}.ipynb"
+            self.copies[f"notebooks/files/{name}.ipynb"] = folder / f"{name}.ipynb"
+            self.copies[assignment] = folder / "assignments" / f"{name}.ipynb"
+            self.uris |= {f"notebooks/{name}.ipynb": uri, assignment: assignment}
+            files = f"[notebook](files/{name}.ipynb), [assignment](assignments/{name}.ipynb)"
+            heading, _, text = page.markdown.partition("\n")
+            text = f"{heading}\n\nDownload: {files}\n\n{text}"
+            self.documents[uri] = f"notebooks/{name}.ipynb", text
             navigation.append({title: uri})
         return navigation
 
@@ -106,12 +92,6 @@ class Content:
             self.uris[path] = f"code/{path}.md"
             self.pages[self.uris[path]] = code_page(path, files)
         return self.uris[path]
-
-
-def with_downloads(markdown: str, links: list[str]) -> str:
-    """A notebook's page with links to its files below the title."""
-    title, _, text = markdown.partition("\n")
-    return f"{title}\n\nDownload: {', '.join(links)}\n\n{text}"
 
 
 def code_page(path: str, files: list[Path]) -> str:

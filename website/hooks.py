@@ -12,8 +12,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from website import formulas, markdown  # noqa: E402, MkDocs loads this file by its path
-from website.content import Content  # noqa: E402
-from website.links import Links  # noqa: E402
+from website.content import DOCUMENTS, Content  # noqa: E402
 
 CONTENT = Content()
 
@@ -22,7 +21,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Adds the notebooks and the reference to the navigation."""
     global CONTENT
     CONTENT = Content()
-    CONTENT.add_documents()
+    for path, uri in DOCUMENTS.items():
+        CONTENT.add_document(path, uri)
     sections: dict[str, list[Any]] = {"Notebooks": CONTENT.add_notebooks(ROOT / "notebooks")}
     sections["Reference"] = CONTENT.add_reference()
     for entry in config.nav or []:
@@ -38,9 +38,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         CONTENT.add_document(f"docs/{file.src_uri}", file.src_uri)
         files.remove(file)
     for uri, (source, text) in CONTENT.documents.items():
-        links = Links(CONTENT, source, uri)
+        links = markdown.Links(CONTENT, source, uri)
 
-        def change(part: str, links: Links = links) -> str:
+        def change(part: str, links: markdown.Links = links) -> str:
             part = markdown.without_comments(part)
             return links.rewrite(markdown.with_blank_lines(part))
 

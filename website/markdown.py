@@ -1,11 +1,17 @@
-"""Markdown as the repository's host reads it, turned into what MkDocs reads."""
+"""Markdown as the repository's host reads it, turned into what MkDocs reads; and its links."""
 
+import posixpath
 import re
 from collections.abc import Callable
+from pathlib import Path
+
+from website.content import ROOT, Content
 
 _FENCE = re.compile(r" *(`{3,}|~{3,})")
 _ITEM = re.compile(r" *([-*+]|1[.)]) ")
 _DISPLAY = re.compile(r"^(\$\$.*?\$\$[ ]*)$", re.S | re.M)
+_LINK = re.compile(r"(?<!!)\[([^\[\]]*(?:!\[[^\]]*\]\([^)]*\))?[^\[\]]*)\]\(([^)\s]+)\)")
+_PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 def outside_fences(text: str, change: Callable[[str], str]) -> str:
@@ -58,3 +64,56 @@ def _set_lists_apart(text: str) -> str:
 def without_comments(text: str) -> str:
     """Leaves out the lines that are HTML comments."""
     return re.sub(r"^<!--.*?-->\n", "", text, flags=re.M | re.S)
+
+
+class Links:
+    """Rewrites the links of one document.
+
+    Args:
+        content: the pages of the site.
+        source: path of the document within the repository.
+        uri: path of its page within the site.
+    """
+
+    def __init__(self, content: Content, source: str, uri: str):
+        self.content = content
+        self.folder = posixpath.dirname(source)
+        self.page_folder = posixpath.dirname(uri)
+
+    def rewrite(self, text: str) -> str:
+        """Markdown whose links lead to pages of the site.
+
+        A file of data that the site does not have is named by its path, without a link.
+        """
+        text = _PICTURE.sub(lambda match: f"![{match[1]}]({self._target(match[2])})", text)
+        return _LINK.sub(self._link, text)
+
+    def _link(self, match: re.Match[str]) -> str:
+        words, target = match[1], match[2]
+        path = self._repository_path(target)
+        if path is None or words.startswith("![") or self._has_page(path):
+            return f"[{words}]({self._target(target)})"
+        if not (ROOT / path).exists():
+            return match[0]
+        if uri := self.content.add_code(path):
+            return f"[{words}]({self._relative(uri)})"
+        return f"`{path}`" if path.endswith(words.strip("`")) else f"{words} (`{path}`)"
+
+    def _has_page(self, path: str) -> bool:
+        return path in self.content.uris or Path(path).suffix in (".md", ".png")
+
+    def _repository_path(self, target: str) -> str | None:
+        """The file of the repository that a link leads to; None if it leads elsewhere."""
+        if re.match(r"[a-z]+:|#|/", target):
+            return None
+        return posixpath.normpath(posixpath.join(self.folder, target.partition("#")[0]))
+
+    def _target(self, target: str) -> str:
+        path = self._repository_path(target)
+        if path is None:
+            return target
+        anchor = target.partition("#")[1] + target.partition("#")[2]
+        return self._relative(self.content.uris.get(path, path.removeprefix("docs/"))) + anchor
+
+    def _relative(self, uri: str) -> str:
+        return posixpath.relpath(uri, self.page_folder or ".")

@@ -29,8 +29,7 @@ def summary_of(name: str) -> str:
     """The first line of the docstring of a module or of a name within it."""
     if module_file(name).exists():
         return _first_line(ast.get_docstring(parsed(name)))
-    module, _, attribute = name.rpartition(".")
-    home = top_level_homes().get(attribute, module) if module == "tfgen" else module
+    home, attribute = _home_of(name)
     attribute = "load" if attribute == "load_data" else attribute
     body = parsed(home).body
     for index, node in enumerate(body):
@@ -45,6 +44,12 @@ def summary_of(name: str) -> str:
     raise LookupError(f"{name} is not defined in {home}")
 
 
+def _home_of(name: str) -> tuple[str, str]:
+    """The module that defines a name, and its name there."""
+    module, _, attribute = name.rpartition(".")
+    return top_level_homes().get(attribute, module) if module == "tfgen" else module, attribute
+
+
 def _text_of(node: ast.stmt) -> str:
     """The string that stands alone as a statement: the docstring of the assignment before it."""
     return str(ast.literal_eval(node.value)) if isinstance(node, ast.Expr) else ""
@@ -56,21 +61,17 @@ def _first_line(docstring: str | None) -> str:
 
 def module_page(module: str, names: list[str]) -> str:
     """The page of a module: what it is for, and its public names."""
-    docstring = ast.get_docstring(parsed(module)) or ""
-    lines = [f"# {module}", "", docstring, ""]
+    lines = [f"# {module}", "", ast.get_docstring(parsed(module)) or "", ""]
     if names:
         lines += ["| name | what it is |", "|---|---|"]
-        lines += [
-            f"| [`{name.removeprefix(f'{module}.')}`]({name.rpartition('.')[2]}.md) "
-            f"| {_cell(summary_of(name))} |"
-            for name in names
-        ]
+        for name in names:
+            link = f"[`{name.removeprefix(f'{module}.')}`]({name.rpartition('.')[2]}.md)"
+            lines.append(f"| {link} | {_cell(summary_of(name))} |")
         return "\n".join([*lines, ""])
     lines += ["The commands use this package; none of its names is public. Its modules:", ""]
     lines += ["| module | what it is for |", "|---|---|"]
-    paths = sorted(module_file(module).parent.glob("[a-z]*.py"))
-    summaries = {path.stem: summary_of(f"{module}.{path.stem}") for path in paths}
-    lines += [f"| `{name}` | {_cell(summary)} |" for name, summary in summaries.items()]
+    for path in sorted(module_file(module).parent.glob("[a-z]*.py")):
+        lines.append(f"| `{path.stem}` | {_cell(summary_of(f'{module}.{path.stem}'))} |")
     return "\n".join([*lines, ""])
 
 
@@ -80,24 +81,23 @@ def _cell(text: str) -> str:
 
 def name_page(name: str) -> str:
     """The page of a function or a class, which mkdocstrings fills from its docstring."""
-    head = ["---", f"title: {name}", "---", ""]
+    lines = ["---", f"title: {name}", "---", ""]
+    options: list[str] = []
     if table := options_table(name):
         # The options come first; the constructor's arguments are the same once more.
-        options = ["    options:", "      show_root_heading: false", "      show_bases: false"]
-        options.append("      show_docstring_description: false")
-        head += [f"# {name}", "", summary_of(name), "", *table, ""]
-        return "\n".join([*head, f"::: {name}", *options, ""])
-    options = []
-    if name in MODELS:
+        lines += [f"# {name}", "", summary_of(name), "", *table, ""]
+        hidden = ("root_heading", "bases", "docstring_description")
+        options = [f"show_{part}: false" for part in hidden]
+    elif name in MODELS:
         # Of what models inherit, a script uses these; the base classes have pages with the rest.
-        options = ["    options:", f"      inherited_members: [{', '.join(INHERITED)}]"]
-    return "\n".join([*head, f"::: {name}", *options, ""])
+        options = [f"inherited_members: [{', '.join(INHERITED)}]"]
+    block = ["    options:", *(f"      {option}" for option in options)] if options else []
+    return "\n".join([*lines, f"::: {name}", *block, ""])
 
 
 def options_table(name: str) -> list[str]:
     """The options of a configuration, from their declarations; empty for anything else."""
-    module, _, attribute = name.rpartition(".")
-    module = top_level_homes().get(attribute, module) if module == "tfgen" else module
+    module, attribute = _home_of(name)
     if not module.endswith(".config") and not module.startswith("tfgen.settings."):
         return []
     target = getattr(importlib.import_module(module), attribute)

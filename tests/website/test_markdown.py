@@ -4,7 +4,6 @@ import pytest
 
 from website import markdown
 from website.content import Content
-from website.links import Links
 
 pytestmark = [pytest.mark.quick, pytest.mark.newest]
 
@@ -34,12 +33,12 @@ def test_links_lead_to_pages(source: str, uri: str, text: str, expected: str) ->
     content.add_document("README.md", "index.md")
     content.add_document("docs/train.md", "train.md")
     content.add_document("docs/serve.md", "serve.md")
-    assert Links(content, source, uri).rewrite(text) == expected
+    assert markdown.Links(content, source, uri).rewrite(text) == expected
 
 
 def test_code_has_a_page_and_data_a_path() -> None:
     content = Content()
-    links = Links(content, "docs/reproduction.md", "reproduction.md")
+    links = markdown.Links(content, "docs/reproduction.md", "reproduction.md")
     assert links.rewrite("[ring](../examples/ring.py)") == "[ring](code/examples/ring.py.md)"
     assert "````python\n" in str(content.pages["code/examples/ring.py.md"])
     assert links.rewrite("[vae/metrics.jsonl](vae/metrics.jsonl)") == "`docs/vae/metrics.jsonl`"
