@@ -16,10 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from PIL import Image
 
-import tfgen
 from tests import commands
 from tfgen import registry, testing
 from tfgen.data.dataset import Dataset, Split
@@ -85,62 +82,35 @@ def test_every_script_has_a_test() -> None:
             assert (ROOT / test).is_file(), f"{path.name} names {test}"
 
 
-def test_the_script_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script("README.md", 0, tmp_path, monkeypatch)
-    assert names["images"].shape == (25, 28, 28, 1)
-    assert int(names["vae"].step) == 1  # a batch of 128 holds all images
-
-
-def test_the_script_with_a_vae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script("docs/python.md", 0, tmp_path, monkeypatch)
-    assert names["images"].shape == (25, 28, 28, 1)
-    assert names["decoded"].shape == (10, 28, 28, 1)
-    np.testing.assert_array_equal(names["vae"].sample(n=25, seed=0), names["images"])
-    assert {"best.keras", "v.keras", "logs"} <= {path.name for path in tmp_path.iterdir()}
-
-
-def test_the_script_with_a_gan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script("docs/python.md", 1, tmp_path, monkeypatch)
-    assert names["images"].shape == names["sevens"].shape == (25, 28, 28, 1)
-    np.testing.assert_array_equal(names["gan"].sample(n=25, seed=0), names["images"])
-
-
-def test_the_script_with_a_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    smaller = {"couplings=4, hidden=(256, 256)": "couplings=2, hidden=(8,)"}
-    smaller |= {"scale_steps=(2, 2)": "scale_steps=(1, 1)", "(16, 16)": "(4, 4)"}
-    names = run_script("docs/python.md", 2, tmp_path, monkeypatch, smaller=smaller)
-    assert names["log_prob"].shape == names["tighter"].shape == (10,)
-    images = names["data"].test.images[:10]
-    np.testing.assert_array_equal(np.round(names["same"].numpy() * 255), images)
-
-
-def test_the_script_with_callbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SMALLER = {
+    ("docs/python.md", 2): {
+        "couplings=4, hidden=(256, 256)": "couplings=2, hidden=(8,)",
+        "scale_steps=(2, 2)": "scale_steps=(1, 1)",
+        "(16, 16)": "(4, 4)",
+    },
     # As many images as the script compares with samples.
-    smaller = {"n=2000": "n=512"}
-    names = run_script("docs/python.md", 3, tmp_path, monkeypatch, copies=8, smaller=smaller)
-    assert len(names["history"].history["fid"]) == 2
-    pictures = sorted(path.name for path in (tmp_path / "samples").iterdir())
-    assert pictures == ["samples-0000.png", "samples-0001.png", "samples-0002.png"]
-    assert {"best.keras", "log.csv", "logs"} <= {path.name for path in tmp_path.iterdir()}
-    assert "fid" in (tmp_path / "log.csv").read_text().splitlines()[0]
+    ("docs/python.md", 3): {"n=2000": "n=512"},
+}
+# The others need files, or have a test of their own.
+PLAIN = [("README.md", 0), *(("docs/python.md", index) for index in range(5))]
+PLAIN += [("docs/extending.md", 0), ("docs/images.md", 1), ("docs/sample.md", 2)]
+# Copies of the images that a script needs.
+COPIES = {("docs/python.md", 3): 8, ("docs/images.md", 1): 3}
 
 
-def test_the_script_that_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script("docs/python.md", 4, tmp_path, monkeypatch)
-    decoded = names["vae"].decode(np.zeros((25, 2), np.float32))
-    np.testing.assert_allclose(names["images"], decoded, atol=1e-6)
-
-
-def test_the_script_with_a_new_bijector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script("docs/extending.md", 0, tmp_path, monkeypatch)
-    bijector, x = names["Sinh"](), tf.constant(np.random.default_rng(0).normal(size=(5, 3)))
-    y, log_det = bijector.forward_and_log_det(x, 1)
-    np.testing.assert_allclose(bijector.inverse(tf.identity(y)), x, atol=1e-12)
-    np.testing.assert_allclose(log_det, np.log(np.cosh(x)).sum(axis=1), rtol=1e-12)
-    np.testing.assert_allclose(
-        bijector.inverse_log_det_jacobian(tf.identity(y), 1), -log_det, rtol=1e-12
-    )
-    assert np.all(np.isfinite(names["flow"].event_log_prob(names["points"])))
+@pytest.mark.parametrize(("document", "index"), PLAIN)
+def test_the_script_runs(
+    document: str, index: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies, smaller = COPIES.get((document, index), 1), SMALLER.get((document, index), {})
+    names = run_script(document, index, tmp_path, monkeypatch, copies, smaller)
+    if "vae" in names and "images" in names:
+        assert names["images"].shape == (25, 28, 28, 1)
+    if "same" in names:  # a flow maps latents back to the same bytes
+        images = names["data"].test.images[:10]
+        np.testing.assert_array_equal(np.round(names["same"].numpy() * 255), images)
+    if "history" in names:
+        assert len(names["history"].history["fid"]) == 2
 
 
 def test_the_script_with_a_new_preset(
@@ -170,13 +140,6 @@ def test_the_script_that_sorts_pictures(tmp_path: Path, monkeypatch: pytest.Monk
     assert set(map(str, copies)) == {"Flags/1.png", "People/2.png", "People/2-light.png"}
 
 
-def test_the_script_that_shows_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_script("docs/images.md", 1, tmp_path, monkeypatch, copies=3)
-    with Image.open(tmp_path / "emoji.png") as picture:
-        # 12 images of 28 × 28 of each of 10 classes, twice as large, and words around them.
-        assert picture.width > 2 * 12 * 29 and picture.height > 2 * 10 * 29
-
-
 def test_the_scripts_that_read_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,17 +155,3 @@ def test_the_scripts_that_read_shards(
     shapes = [line.partition(") ")[0] for line in capsys.readouterr().out.splitlines()]
     assert shapes == ["(40, 28, 28, 1", "(20, 28, 28, 1"]
     np.testing.assert_array_equal(names["images"], images[40:])
-
-
-def test_the_script_that_makes_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = run_script("docs/sample.md", 2, tmp_path, monkeypatch)
-    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(names["pictures"])
-    with Image.open(tmp_path / "inverted.png") as picture:
-        np.testing.assert_array_equal(255 - np.asarray(picture), names["seven"])
-
-
-def test_public_names_are_there_and_come_without_tensorflow() -> None:
-    for name in tfgen.__all__:
-        assert getattr(tfgen, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'VEA'"):
-        tfgen.VEA  # noqa: B018

@@ -18,13 +18,8 @@ def plain(mathml: str) -> str:
     ("latex", "expected"),
     [
         (r"\log p(x)", "log p(x)"),
-        (r"784 \ln 2", "784 ln 2"),
         (r"-\log|\det J|", "−log|det J|"),
         (r"\operatorname{KL}(q \| p)", "KL(q‖p)"),
-        (r"\mathrm{KL}(q \| p)", "KL(q‖p)"),
-        (r"\operatorname*{arg\,max}_x f", "argmaxx f"),
-        (r"x \sim \mathcal N(0, I)", "x∼𝒩(0,I)"),
-        (r"\mathbf{x} \boldsymbol{\mu}", "𝐱𝝁"),
         (r"\begin{aligned} a &= b \\ c &= d \end{aligned}", "a=bc=d"),
     ],
 )
@@ -32,20 +27,10 @@ def test_a_formula_reads_as_in_the_paper(latex: str, expected: str) -> None:
     assert plain(formulas.to_mathml(latex, is_block=False)) == expected
 
 
-def test_an_aligned_formula_is_a_table() -> None:
-    mathml = formulas.to_mathml(r"\begin{aligned} a &= b \\ &= d \end{aligned}", is_block=True)
-    assert 'display="block"' in mathml and mathml.count("<mtr>") == 2
-
-
 @pytest.mark.parametrize("latex", [r"\foo{x}", r"\left( x", "a & b"])
 def test_what_has_no_mathml_stops_the_build(latex: str) -> None:
     with pytest.raises(formulas.FormulaError, match=r"foo|left|&"):
         formulas.to_mathml(latex, is_block=True)
-
-
-def test_limits_are_below_in_a_line_of_their_own() -> None:
-    assert "<munder><mi>max</mi>" in formulas.to_mathml(r"\max_D V", is_block=True)
-    assert "<msub><mi>max</mi>" in formulas.to_mathml(r"\max_D V", is_block=False)
 
 
 def test_only_marked_formulas_of_a_page_change() -> None:

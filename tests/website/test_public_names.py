@@ -109,15 +109,6 @@ def test_every_name_that_tfgen_offers_has_a_page() -> None:
             assert name in offered or f"{module}.{name}" in pages[module]
 
 
-def test_no_two_names_have_one_page() -> None:
-    pages = [
-        reference.page_uri(module, name)
-        for module, part in names.public_names().items()
-        for name in part
-    ]
-    assert len(set(pages)) == len(pages)
-
-
 def test_every_name_that_the_documents_use_is_public() -> None:
     known = {*PUBLIC, "tfgen", "tfgen.families", "tfgen.__version__"}
     for name, document in set(documented_names()):
