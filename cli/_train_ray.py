@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from tfgen.errors import InterruptedRunError
@@ -14,10 +15,16 @@ from ._ray import RayOptions
 from ._train_options import PROG, PublishOptions
 
 
-def train_on_ray(config: RunConfig, publishing: PublishOptions, options: RayOptions) -> None:
+def train_on_ray(
+    train: Callable[[RunConfig, PublishOptions], None],
+    config: RunConfig,
+    publishing: PublishOptions,
+    options: RayOptions,
+) -> None:
     """Trains with the workers of a cluster, which resume after a loss.
 
     Args:
+        train: trains in a worker.
         config: the configuration of the run.
         publishing: where it is published, if at all.
         options: which cluster, and how many workers.
@@ -51,7 +58,7 @@ def train_on_ray(config: RunConfig, publishing: PublishOptions, options: RayOpti
                 f"training with {count_noun(cluster.workers, 'worker')} of a Ray cluster",
                 flush=True,
             )
-            request = {"config": config, "publishing": publishing}
+            request = {"train": train, "config": config, "publishing": publishing}
             fit(cluster, train_in_worker, request, folder.path.parent)
     except (KeyboardInterrupt, InterruptedRunError) as error:
         signum = getattr(error, "signum", signal.SIGINT)
@@ -62,11 +69,9 @@ def train_in_worker(request: dict[str, Any]) -> None:
     """Trains in a worker of Ray Train, from the last checkpoint if there is a run."""
     from tfgen.training.folder import RunFolder
 
-    from .train import train
-
     config = request["config"]
     if RunFolder(config.options.run_dir).config.exists():
         options = dataclasses.replace(config.options, resume=True)
         config = dataclasses.replace(config, options=options)
     import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
-    train(config, request["publishing"])
+    request["train"](config, request["publishing"])

@@ -432,7 +432,12 @@ class ImageModel(keras_private.Model):
         return history
 
     def before_fit(self, x: Any, y: Any) -> None:
-        """What a family does with the arguments of `fit` before the first step; nothing here."""
+        """What a family does before the first step of `fit`; nothing here.
+
+        Args:
+            x: the images, as `fit` got them.
+            y: their labels, or None.
+        """
 
     def after_fit(self) -> None:
         """What a family does after the last step of `fit`; nothing here."""
@@ -505,7 +510,12 @@ class ImageModel(keras_private.Model):
             self.step.assign_add(1)
 
     def track_average(self, variables: Sequence[keras.Variable], decay: float) -> None:
-        """Adds an EMA that evaluation and sampling use; a `decay` of 0 adds none."""
+        """Adds an EMA that evaluation and sampling use.
+
+        Args:
+            variables: the weights to average.
+            decay: of a step; 0 adds no EMA.
+        """
         if decay:
             self._average = MovingAverage(self, variables, decay)
 

@@ -110,11 +110,11 @@ def check_alike(strategy: Any, properties: dict[str, Any]) -> None:
         UsageError: a worker differs from the chief.
     """
     chief, *others = exchange(strategy, properties)
-    for number, other in enumerate(others, 1):
+    for number, worker in enumerate(others, 1):
         for name, expected in chief.items():
-            if other[name] != expected:
+            if worker[name] != expected:
                 raise UsageError(
-                    f"{name} of worker {number} is {other[name]}, that of the chief {expected}; "
+                    f"{name} of worker {number} is {worker[name]}, that of the chief {expected}; "
                     "start the same command everywhere, with the same data set and versions"
                 )
 
