@@ -30,7 +30,6 @@ SUBMODULES: dict[str, tuple[str, ...]] = {
         *(f"likelihood.{name}" for name in ("dequantized_log_prob", "bits_per_dim")),
         "likelihood.active_units",
         "subject.density_of",
-        "distances.Estimate",
         "features.Extractor",
         "own_network.choose_extractor",
         "metrics.sample_metrics",

@@ -33,7 +33,7 @@ def test_help_and_version_import_no_tensorflow(verb: str, tmp_path: Path) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"tfgen-{verb} {__version__}\nusage: tfgen-{verb} ")
     if verb == "train":
-        assert "at the top (default: 2)" in " ".join(done.stdout.split())
+        assert "(default: 2)" in " ".join(done.stdout.split())
 
 
 def help_text(

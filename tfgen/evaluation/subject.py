@@ -78,9 +78,10 @@ Density: TypeAlias = LatentDensity | ExactDensity
 
 
 def density_of(model: Any) -> Density | None:
-    """The density of a `GenerativeModel`, with the EMA weights; None if it has none.
+    """The density of a model, with the EMA weights; None if it has none.
 
-    `GenerativeModel` documents what a family offers for it.
+    Args:
+        model: a `GenerativeModel`, which documents what a family offers for its density.
     """
     events = f"{model.describe_events()}{', given the label' if model.num_classes else ''}"
     if model.density in ("latent", "ancestral"):
