@@ -196,7 +196,7 @@ def measure_load(options: argparse.Namespace) -> bool:
         f"{options.requests} requests of {options.batch} images by {options.clients} clients, "
         f"{options.publish} versions published meanwhile\n\n"
         "| `tfgen.Sampler` [images/s] | `tfgen-serve` [images/s] | ratio | p50 [ms] | p99 [ms] "
-        "| memory before [MB] | at the end [MB] | failed or other images |\n"
+        "| memory before [MB] | at the end [MB] | failed or wrong images |\n"
         "|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         f"| {direct:.0f} | {served:.0f} | {served / direct:.0%} "
         f"| {p50:.0f} | {p99:.0f} | {first:.0f} | {last:.0f} | {failed} |"

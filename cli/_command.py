@@ -134,7 +134,7 @@ def suggest_next(family: str, version: Path) -> str:
 
 
 def say_missing_best(run: Path, choice: str, used: str) -> None:
-    """Says on standard error that the last weights of a run stand in for the best ones, if so.
+    """Says on standard error if the last weights of a run are used for lack of best ones.
 
     Args:
         run: the run directory.

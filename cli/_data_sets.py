@@ -1,4 +1,4 @@
-"""The data set of a model that is judged: the one of `--dataset`, or the one of its training."""
+"""The data set that a model is judged on: `--dataset`, or the one that it was trained on."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -114,7 +114,7 @@ def check_signature(sampler: SignatureSampler, signature: str, meaning: str) -> 
 def read_images(
     sources: "Sequence[Source]", sampler: SignatureSampler, signature: str, options: ImageOptions
 ) -> "Collection":
-    """The images in the size and the channels of a signature's; shows progress.
+    """Reads images in the size and channels that a signature takes; shows progress.
 
     Raises:
         UsageError: no picture can be read, an NPZ file has no images, or the model's images have

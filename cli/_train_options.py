@@ -60,7 +60,7 @@ HELP = {"-h", "--help"}
 
 
 class _SetElsewhere:
-    """A default in the help without a model, which no flag can have."""
+    """Stands for a default that depends on the model, in the help of all models."""
 
     def __init__(self, text: str):
         self.text = text
@@ -183,7 +183,7 @@ def read_deciding_flags(argv: list[str]) -> argparse.Namespace:
 
 
 def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parser:
-    """The parser of one family's flags; of none, the one that prints the help of all families."""
+    """A parser for the flags of one family, or for the help of all families."""
     families = registry.families()
     if entry is None:
         epilog = (

@@ -64,7 +64,7 @@ def _body(argv: list[str]) -> None:
 
 
 def show(evaluations: Sequence[Evaluation], out: Path | None) -> None:
-    """Print the tables, and write what is asked for.
+    """Print the tables, and write the files of `--out`.
 
     Args:
         evaluations: to compare.

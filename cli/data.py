@@ -51,7 +51,7 @@ class DataOptions(Config):
     )
     fit: Literal["crop", "pad", "stretch"] = option(
         "crop",
-        "how images get another aspect ratio: cut off what protrudes, add bars, or distort",
+        "how to change the aspect ratio of images: crop, pad with bars, or stretch",
     )
     background: str = option(
         "white", "colour behind transparent pixels and of the bars of --fit pad: a name or #rrggbb"

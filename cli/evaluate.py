@@ -57,7 +57,8 @@ class EvaluateOptions(Config):
     likelihood: bool = option(True, "estimate the likelihood")
     seed: int = option(
         EvaluationRequest.seed,
-        "seed for samples, drawn images, binarization, dequantization and importance samples",
+        "seed for samples, random subsets of images, binarization, dequantization and importance "
+        "samples",
         minimum=0,
         maximum=MAX_SEED,
     )

@@ -46,10 +46,10 @@ MAX_ROWS = 20
 class ScoreOptions(Config):
     """The flags that say what `tfgen-score` compares with and writes."""
 
-    out: Path | None = option(None, "file to write with the scores of all images, .csv or .npz")
+    out: Path | None = option(None, "file to write the scores of all images to, .csv or .npz")
     test_images: int = option(
         1000,
-        "test images of the data set that the percentiles come from, at most; 0: no percentiles",
+        "maximum number of test images to compute percentiles from; 0 disables percentiles",
         minimum=0,
     )
     dataset: str | None = option(

@@ -62,7 +62,7 @@ class ServeOptions(Config):
     )
     workers: int | None = option(
         None,
-        "requests that are computed at once (default: one for each core; with --backend 16)",
+        "number of requests computed at once (default: one for each core; with --backend 16)",
         minimum=1,
         maximum=256,
     )

@@ -510,7 +510,7 @@ def quiet_pillow() -> Iterator[None]:
 
 
 def _read_header(path: Path) -> Header:
-    """What a file says of its picture; no pixels are decoded, except of a TIFF that is turned."""
+    """What a file says of its picture; decodes no pixels, except for a rotated TIFF."""
     with _open(path) as file, Image.open(file, formats=FORMATS) as image:
         width, height = image.size
         # A PNG may have EXIF behind its pixels; to look for it there would decode them.
@@ -615,7 +615,7 @@ def _reduce_depth(image: Image.Image) -> Image.Image:
 
 
 def fit_picture(picture: Image.Image, fitting: Fitting) -> Image.Image:
-    """A picture of mode L or RGB in the size of a fitting; if it has that size, itself."""
+    """Fits a picture of mode L or RGB; returns the picture itself if it has the size already."""
     if fitting.size is None or picture.size == fitting.size[::-1]:
         return picture
     size, lanczos = fitting.size[::-1], Image.Resampling.LANCZOS

@@ -313,7 +313,7 @@ def noise(n: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 def _pictures(job: Job, samples: np.ndarray, nearest: list[list[int]]) -> dict[str, str]:
-    """A grid of samples; the samples nearest to training images, above these."""
+    """A grid of samples, and a grid of those nearest to training images, above these images."""
     indices, train_indices = np.array(nearest).T
     pairs = np.concatenate([samples[indices], job.trained_on.images[train_indices]])
     return {

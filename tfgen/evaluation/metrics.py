@@ -112,7 +112,7 @@ METRICS = (
 
 
 def find_metric(part: str, key: str) -> Metric | None:
-    """The metric of that key in a part of an evaluation; None if the key is of another value."""
+    """The metric with this key in a part of an evaluation; None if no metric has the key."""
     return next((m for m in METRICS if (m.part, m.key) == (part, key)), None)
 
 

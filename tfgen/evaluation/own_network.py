@@ -1,4 +1,4 @@
-"""Features of a network of the user's own, a SavedModel or a `.keras` file; the choice among all.
+"""Features from the user's own network, a SavedModel or `.keras` file; choice of an extractor.
 
 `choose_extractor` is what `tfgen-evaluate` calls.
 """
@@ -106,7 +106,7 @@ class OwnNetwork(Extractor):
         return self._dimensions(tuple(shape))
 
     def check_count(self, n: int, shape: tuple[int, ...]) -> None:
-        """Refuse fewer images than have neighbours; with few, only the FID is left out."""
+        """Refuse too few images for neighbourhoods; too few for the FID only leave it out."""
         if n <= NEIGHBOURS:
             raise UsageError(f"n = {n} is too small; the least is {NEIGHBOURS + 1}")
 

@@ -102,7 +102,7 @@ def _split_name(argument: str) -> tuple[str, str]:
 
 
 def _default_name(source: Path) -> str:
-    """The name of an evaluation without a name of the user's."""
+    """The name of an evaluation that the user did not name."""
     path = source.absolute()
     if path.name == versions.MANIFEST:
         return f"{path.parents[1].name} version {path.parent.name}"
@@ -321,7 +321,7 @@ def _enumerate(words: Sequence[str]) -> str:
 
 
 def _without_seeds(members: Sequence[Evaluation]) -> str:
-    """What is common to the names of several seeds, `vae` of `vae-0` and `vae-1`; else empty."""
+    """The common part of the names of several seeds: `vae` for `vae-0` and `vae-1`, or empty."""
     if len(members) == 1 or members[0].is_named:
         return members[0].name
     stems = set()

@@ -34,10 +34,10 @@ def find_shards(folder: Path) -> Manifest:
 
 
 def open_shards(folder: Path, manifest: Manifest, most: int, seed: int) -> Subject:
-    """Evaluate a folder of shards; reads no shard.
+    """Open a folder of shards for evaluation; reads no shard.
 
-    Of more than `most` images, that many are drawn at random for what is computed of single images;
-    they keep their order.
+    If there are more than `most` images, the metrics that need single images use a random subset of
+    that size, in order.
 
     Args:
         folder: of the shards.
@@ -106,7 +106,7 @@ class ShardSummary:
 
     @property
     def image_features(self) -> ImageFeatures:
-        """Of the images that are evaluated one by one."""
+        """Features and classes of the images that are evaluated one by one."""
         return ImageFeatures(self.features, self.classes)
 
     def metrics(self, reference: np.ndarray) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class Subject:
 
     @property
     def n(self) -> int | None:
-        """Number of images that are evaluated one by one; None of a sampler."""
+        """Number of images that are evaluated one by one; None for a sampler."""
         images = self.images if self.indices is None else self.indices
         return None if images is None else len(images)
 
@@ -387,7 +387,7 @@ def open_images(
     seed: int,
     advance: Advance = silent,
 ) -> Subject:
-    """Evaluate a folder of pictures or an NPZ file.
+    """Open a folder of pictures or an NPZ file for evaluation.
 
     Of more than `most` images, that many are drawn at random; they keep their order.
 
@@ -463,7 +463,7 @@ def _read_files(
 
 
 def drawn(count: int, most: int, seed: int) -> np.ndarray:
-    """Indices of `most` of so many images in their order; of all, if there are fewer.
+    """Indices of at most `most` out of `count` images, drawn at random, in order.
 
     The memory depends on `most` alone.
     """

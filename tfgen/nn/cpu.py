@@ -94,7 +94,7 @@ def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any)
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Dense(keras.layers.Dense):
-    """Keras's dense layer of `[B, inputs]` with a faster gradient by the inputs.
+    """Keras's dense layer of `[B, inputs]` with a faster gradient with respect to its inputs.
 
     For an upstream gradient u and a kernel W, it computes (W·uᵀ)ᵀ instead of u·Wᵀ. On a CPU,
     TensorFlow's product with a large transposed matrix is slow if widths are powers of two, while a

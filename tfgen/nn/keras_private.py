@@ -94,7 +94,7 @@ def apply_sums(
 
 @contextlib.contextmanager
 def _no_further_sum(optimizer: Any) -> Iterator[None]:
-    """A context in which the optimizer takes gradients for those of all replicas."""
+    """A context in which the optimizer does not sum gradients over replicas again."""
     optimizer._all_reduce_sum_gradients = list
     try:
         yield

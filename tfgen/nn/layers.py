@@ -222,7 +222,7 @@ def _sixteen_bits(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _state(layer: keras.layers.Layer, name: str, shape: tuple, dtype: str, initializer: Any) -> Any:
-    """A weight that steps change without a gradient, the same on all replicas."""
+    """A weight that training steps change without a gradient, equal on all replicas."""
     return layer.add_weight(
         name=name,
         shape=shape,

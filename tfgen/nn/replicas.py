@@ -138,12 +138,12 @@ def note_presence(images: tf.Tensor) -> None:
 
 
 def are_present() -> tf.Tensor | None:
-    """1 if this replica has images, 0 if it computes one in place of none; None: it has images."""
+    """1 if this replica's batch has images, 0 if it is empty; None if it cannot be empty."""
     return _PRESENT.get()
 
 
 def pad_empty(batch: tf.Tensor) -> tf.Tensor:
-    """The batch, or one example of zeros in place of no example."""
+    """The batch, or one example of zeros if the batch is empty."""
     missing = tf.cast(tf.equal(tf.shape(batch)[0], 0), tf.int32)
     return tf.pad(batch, [[0, missing]] + [[0, 0]] * (len(batch.shape) - 1))
 

@@ -169,7 +169,7 @@ def _training(manifest: Mapping[str, Any]) -> str:
 
 
 def _epochs_done(manifest: Mapping[str, Any]) -> Any:
-    """Epochs before the weights of a kept epoch; else those that the run had done.
+    """Epochs that the published weights were trained for, or that the run had done.
 
     A manifest that is older than this number has only the epochs that the run was to do.
     """
@@ -181,7 +181,7 @@ def _epochs_done(manifest: Mapping[str, Any]) -> Any:
 
 
 def _figure(values: Mapping[str, Any], forms: Mapping[str, str]) -> str:
-    """The first of some figures that is there, in its form; empty if none is."""
+    """The first available figure, formatted by its entry in `forms`; empty if there is none."""
     for name, form in forms.items():
         if isinstance(value := values.get(name), float | int):
             return form.format(value)
@@ -189,6 +189,6 @@ def _figure(values: Mapping[str, Any], forms: Mapping[str, str]) -> str:
 
 
 def mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part of a manifest; empty if it is missing, or no table because somebody edited it."""
+    """A part of a manifest; empty if it is missing, or edited to something else than a table."""
     part = values.get(name)
     return part if isinstance(part, Mapping) else {}

@@ -202,7 +202,7 @@ class RunSampler(LocalSampler):
 
 
 def starting_model(path: Path) -> Any:
-    """The model with whose weights a training starts; of a run, with its best ones.
+    """The model whose weights a training starts from; for a run, with its best weights.
 
     Args:
         path: as for `load`.

@@ -177,7 +177,7 @@ def _sample_records(
 
 @contextlib.contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """A context in which an error of TensorFlow is one of the disk.
+    """A context that turns TensorFlow's errors into errors of the disk.
 
     Raises:
         OSError: the disk is full; TensorFlow's own error would say that memory is.
@@ -196,7 +196,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
 
 
 def is_job(folder: Path) -> bool:
-    """Whether a folder has shards, all or some of those of a request."""
+    """Whether a folder has some or all shards of a request."""
     return (folder / REQUEST).is_file() or has_manifest(folder)
 
 
@@ -286,11 +286,11 @@ class SamplingJob:
             self.finish()
 
     def add(self, record: ShardRecord) -> None:
-        """Takes a shard into account that was written now."""
+        """Records a shard that was just written."""
         self.records[record.first // self.request.shard_size] = record
 
     def finish(self) -> None:
-        """Writes the manifest, once all shards are whole, and removes what was for continuing."""
+        """Writes the manifest once all shards are whole, and removes the file for continuing."""
         shards = tuple(self.records[index] for index in range(self.request.num_shards))
         manifest = Manifest(self.request, shards)
         if not has_manifest(self.folder):

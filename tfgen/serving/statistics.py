@@ -169,7 +169,7 @@ class Statistics:
         return np.concatenate(values)
 
     def _wait(self, calm: float = 0.0) -> None:
-        """Waits until nothing else is computed, and has not been for some seconds.
+        """Waits until nothing else has been computed for `calm` seconds.
 
         Raises:
             RuntimeError: the server ends.

@@ -54,7 +54,7 @@ class Preset:
         return {name: getattr(self, name) for name in PRESET_OPTIONS}
 
     def scaled_warmup(self, epochs: int) -> float:
-        """Epochs of warm-up that are the same part of that many epochs as of the preset's."""
+        """Warm-up epochs of a run of `epochs` epochs, in proportion to those of the preset."""
         return self.warmup_epochs * (epochs / self.epochs)
 
 

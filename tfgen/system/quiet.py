@@ -1,4 +1,4 @@
-"""Imports of packages that take long: without messages, when first used, or followed by a call."""
+"""Imports of slow packages: without messages, at first use, or followed by a call."""
 
 import contextlib
 import importlib.util

@@ -173,7 +173,7 @@ class SharedInterrupt(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def losses_named(strategy: str) -> Iterator[None]:
-    """A context in which the loss of another worker is an error of one line.
+    """A context that turns the loss of another worker into a one-line error.
 
     Args:
         strategy: name of the strategy; only `multiworker` has other workers.

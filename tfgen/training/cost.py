@@ -138,7 +138,7 @@ def estimate(config: RunConfig, data: Dataset) -> tuple[ImageModel, dict[str, in
 
 
 def _forward_pass(config: RunConfig) -> tuple[ImageModel, int, int]:
-    """The model, the bytes that a batch fills on its way through it, and the operations of that.
+    """The model, and the bytes and the number of operations of a test step on one batch.
 
     The weights have shapes, but no values and so no memory, except for those of a family that
     computes with its weights while it is built.

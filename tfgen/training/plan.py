@@ -117,7 +117,7 @@ def train_on_note(options: TrainingOptions, dataset: Dataset) -> str:
 
 
 def eval_batch_size(config: RunConfig) -> int:
-    """Images of a batch of the validation.
+    """Batch size of the validation.
 
     Larger images than MNIST's make smaller batches, but not smaller than those of the training.
     """

@@ -158,7 +158,7 @@ def import_images(
 def _sort_into_classes(
     folder: Path, pictures: Sequence[Path]
 ) -> dict[str, dict[str | None, list[Path]]]:
-    """The pictures by split and class; the class None has those beside no sub-folder."""
+    """The pictures by split and class; those outside of class folders have the class None."""
     relative = [path.relative_to(folder) for path in pictures]
     has_splits = any(path.parts[0] in _SPLITS for path in relative if len(path.parts) > 1)
     classes: dict[str, dict[str | None, list[Path]]] = {}

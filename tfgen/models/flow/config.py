@@ -21,7 +21,7 @@ class FlowConfig(ModelConfig):
     architecture: Literal["dense", "multiscale"] = option(
         "dense", "dense couplings, or convolutional couplings at several scales"
     )
-    couplings: int = option(8, "dense: affine couplings, of alternating halves", minimum=2)
+    couplings: int = option(8, "dense: number of affine couplings of alternating halves", minimum=2)
     hidden: tuple[int, ...] = option(
         (1024, 1024), "dense: widths of each conditioner's hidden layers", minimum=1
     )
@@ -38,7 +38,7 @@ class FlowConfig(ModelConfig):
     dequantization: Literal["uniform", "variational"] = option(
         "uniform", "noise that turns bytes into real numbers: uniform, or a learned flow"
     )
-    dequantization_couplings: int = option(2, "learned noise: couplings", minimum=1)
+    dequantization_couplings: int = option(2, "learned noise: number of couplings", minimum=1)
     dequantization_channels: int = option(
         16, "learned noise: channels of the conditioners, which have one block each", minimum=1
     )

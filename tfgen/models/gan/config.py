@@ -34,7 +34,7 @@ class GANConfig(ModelConfig):
         maximum=MAX_HALVINGS,
     )
     units: int = option(
-        1024, "convolutional: width of the dense layers next to latents and logit", minimum=1
+        1024, "convolutional: width of the dense layers at latents and logit", minimum=1
     )
     dropout: float = option(0.5, "dropout rate in the discriminator", minimum=0, maximum=0.99)
     discriminator_batch_norm: bool = option(
@@ -58,7 +58,7 @@ class GANConfig(ModelConfig):
         (), "differentiable augmentations before the discriminator", choices=tuple(AUGMENTATIONS)
     )
     conditioning: Literal["concatenation", "projection"] = option(
-        "concatenation", "labels in a discriminator: next to the channels, or as a projection"
+        "concatenation", "how the discriminator takes labels: as further channels, or by projection"
     )
     pack: int = option(
         1, "images that the discriminator judges together, all real or all generated", minimum=1

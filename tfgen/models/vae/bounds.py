@@ -41,7 +41,7 @@ class ELBO(NamedTuple):
 
 
 class FreeBits(NamedTuple):
-    """The ELBO, trained with free bits: a level's KL is no penalty below a number of nats.
+    """The ELBO with free bits: a level's KL is not penalized below a number of nats.
 
     Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow".
 
