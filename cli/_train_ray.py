@@ -1,8 +1,10 @@
 """`tfgen-train --ray`: Ray Train runs the training in the workers of a cluster."""
 
 import dataclasses
+import functools
 import shlex
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from tfgen.errors import InterruptedRunError
@@ -14,13 +16,19 @@ from ._ray import RayOptions
 from ._train_options import PROG, PublishOptions
 
 
-def train_on_ray(config: RunConfig, publishing: PublishOptions, options: RayOptions) -> None:
+def train_on_ray(
+    config: RunConfig,
+    publishing: PublishOptions,
+    options: RayOptions,
+    train: Callable[[RunConfig, PublishOptions], None],
+) -> None:
     """Trains with the workers of a cluster, which resume after a loss.
 
     Args:
         config: the configuration of the run.
         publishing: where it is published, if at all.
         options: which cluster, and how many workers.
+        train: trains and publishes; called in each worker.
 
     Raises:
         UsageError: the request is wrong.
@@ -52,17 +60,18 @@ def train_on_ray(config: RunConfig, publishing: PublishOptions, options: RayOpti
                 flush=True,
             )
             request = {"config": config, "publishing": publishing}
-            fit(cluster, train_in_worker, request, folder.path.parent)
+            in_worker = functools.partial(train_in_worker, train)
+            fit(cluster, in_worker, request, folder.path.parent)
     except (KeyboardInterrupt, InterruptedRunError) as error:
         signum = getattr(error, "signum", signal.SIGINT)
         raise InterruptedRunError(f"interrupted; continue with: {advice}", signum) from None
 
 
-def train_in_worker(request: dict[str, Any]) -> None:
+def train_in_worker(
+    train: Callable[[RunConfig, PublishOptions], None], request: dict[str, Any]
+) -> None:
     """Trains in a worker of Ray Train, from the last checkpoint if there is a run."""
     from tfgen.training.folder import RunFolder
-
-    from .train import train
 
     config = request["config"]
     if RunFolder(config.options.run_dir).config.exists():

@@ -33,7 +33,7 @@ def _body(argv: list[str]) -> None:
     if request.cluster.ray is not None:
         from ._train_ray import train_on_ray
 
-        train_on_ray(config, publishing, request.cluster)
+        train_on_ray(config, publishing, request.cluster, train)
         return
     if config.options.strategy == "multiworker":
         # TensorFlow's messages about a lost worker would surround the one line about it.
