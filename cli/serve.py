@@ -76,8 +76,8 @@ class ServeOptions(Config):
     timeout: float = option(60.0, "time limit for an answer [s]", above=0, maximum=86_400)
     allow_host: tuple[str, ...] = option(
         (),
-        "further host names of this server, besides localhost and --host (default with --host "
-        "0.0.0.0: any)",
+        "further host names of this server, besides localhost and --host; with --host 0.0.0.0 and "
+        "no --allow-host, any Host header is accepted, so DNS rebinding is not prevented",
     )
     allow_origin: tuple[str, ...] = option(
         (), "origins whose pages may send requests, such as http://localhost:3000; * for all (CORS)"

@@ -1,13 +1,10 @@
 """Threefry against its published vectors, and the latents against the normal distribution."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
 
-from tests import commands
 from tfgen import random
 from tfgen.models import preprocessing
 from tfgen.models.gan import model as gan
@@ -71,15 +68,6 @@ def test_no_two_streams_are_the_same_number() -> None:
     streams += [vae.POSTERIOR, gan.PENALTY, preprocessing.BINARIZATION]
     streams += [preprocessing.DEQUANTIZATION]
     assert len(set(streams)) == len(streams)
-
-
-def test_image_seeds_need_no_tensorflow(tmp_path: Path) -> None:
-    code = (
-        "import sys, tfgen.random; assert len(tfgen.random.image_seeds(0, 3)) == 3; "
-        "sys.exit('tensorflow' in sys.modules)"
-    )
-    done = commands.python(["-c", code], tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_seed_noise_rows_do_not_depend_on_the_batch() -> None:

@@ -33,7 +33,6 @@ MODELS: dict[str, Callable[[], Any]] = {
     "flow": lambda: Flow(image_shape=SHAPE, couplings=2, hidden=(8,)),
 }
 CONDITIONAL = ["vae-conditional", "gan-conditional"]
-UNCONDITIONAL = ["vae", "flow"]
 KINDS = ["live", "opened", "rest", "grpc"]
 PUBLISHED = KINDS[1:]
 SEEDS = [5, -7, 2**31 - 1, 5]
@@ -218,6 +217,3 @@ def test_a_wrong_request_is_refused_alike_everywhere(
         messages.add(str(caught.value))
     (message,) = messages
     assert text in message and "\n" not in message
-
-
-# --- the rules by themselves --------------------------------------------------------------

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfgen.data.dataset import Dataset, Split, fingerprint
+from tfgen.data.dataset import Split, fingerprint
 from tfgen.data.mapped import JoinedRows, blocks
 from tfgen.evaluation.coverage import nearest
 
@@ -22,25 +22,6 @@ def test_a_part_of_a_split_has_its_own_labels_and_copies_nothing() -> None:
     assert part.labels.tolist() == [2, 3, 4]
     assert np.shares_memory(part.images, IMAGES)
     assert Split(IMAGES).take(0, 2).labels is None
-
-
-@pytest.mark.parametrize("labels", [None, np.arange(6)])
-def test_the_images_to_train_on_are_the_first_or_all_but_the_test_images(
-    labels: np.ndarray | None,
-) -> None:
-    # As without a stored test split: the test images are between the others.
-    train, test, validation = (
-        Split(IMAGES, labels).take(*ends) for ends in ((0, 3), (3, 4), (4, 6))
-    )
-    dataset = Dataset("d", "1.0.0", train, validation, test, None, "")
-    assert dataset.training_split() is train
-    whole = dataset.training_split("all")
-    expected = [0, 1, 2, 4, 5]
-    assert (len(whole), whole.image_shape) == (5, (4, 3, 2))
-    np.testing.assert_array_equal(whole.images, IMAGES[expected])
-    assert (whole.labels is None) == (labels is None)
-    assert labels is None or whole.labels.tolist() == expected  # type: ignore[union-attr]
-    assert [dataset.count_training(name) for name in ("train", "all")] == [3, 5]
 
 
 @pytest.mark.parametrize("is_mapped", [False, True])

@@ -8,7 +8,7 @@ import pytest
 
 from tests.told import fails
 from tfgen.data import Dataset, Split, load
-from tfgen.data.derived import CONTRAST, colored_mnist, join_digits, stacked_mnist
+from tfgen.data.derived import CONTRAST, colored_mnist, stacked_mnist
 from tfgen.data.writing import write_prepared
 
 pytestmark = pytest.mark.newest
@@ -85,22 +85,6 @@ def test_each_channel_holds_the_images_of_the_split_as_the_digit_that_the_label_
             assert counts.keys() <= once.keys()
         else:
             assert counts == once
-
-
-@pytest.mark.parametrize("name", SPLITS)
-def test_channels_are_drawn_independently(stacked: Dataset, name: str) -> None:
-    table = np.bincount(getattr(stacked, name).labels, minlength=1000).reshape(10, 10, 10)
-    margins = [table.sum(axes) for axes in ((1, 2), (0, 2), (0, 1))]
-    counts, expected = table.ravel(), np.einsum("a,b,c->abc", *margins).ravel() / table.sum() ** 2
-    # Pearson's statistic of a table with its margins: χ² of 1000 − 1 − 3 · 9 degrees of freedom.
-    degrees = 1000 - 1 - 3 * 9
-    assert abs(np.sum((counts - expected) ** 2 / expected) - degrees) < 4 * np.sqrt(2 * degrees)
-
-
-def test_first_digit_is_the_highest() -> None:
-    # Digits may be bytes, although 901 does not fit into a byte.
-    digits = np.array([[9, 0, 1], [0, 0, 0], [0, 4, 2]], np.uint8)
-    assert join_digits(digits).tolist() == [901, 0, 42]
 
 
 def test_one_prepared_under_that_name_is_taken_where_it_is_asked_for(tmp_path) -> None:

@@ -224,13 +224,3 @@ def test_arrays_that_do_not_fit_together_are_refused(tmp_path):
     fails(lambda: write_prepared("x", {"train": good}, tmp_path, class_names=["a", "b"]), "labels")
     for name in ("", "MNIST", "my-images", "../up", "x__y"):
         fails(lambda name=name: write_prepared(name, {"train": good}, tmp_path), repr(name))
-
-
-def test_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
-    def full(*args):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("tfgen.data.writing.publish", full)
-    with pytest.raises(OSError, match="No space"):
-        write_prepared("x", {"train": Split(pixels(4))}, tmp_path / "new" / "root")
-    assert list(tmp_path.iterdir()) == []

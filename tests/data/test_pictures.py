@@ -157,23 +157,3 @@ def test_sizes_are_pillows(tmp_path, size, mode):
         np.testing.assert_array_equal(result.squeeze(), np.asarray(fitted))
         array = np.asarray(image).reshape(HEIGHT, WIDTH, -1)
         np.testing.assert_array_equal(resize(array, size, fit), result)
-
-
-def test_downsampling_is_antialiased():
-    # Every second pixel is white; to take one of them would give 0 or 255.
-    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., np.newaxis]
-    assert np.abs(resize(board, (8, 8)).astype(int) - 127.5).max() < 2
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"fit": "cover"},
-        {"background": "whitish"},
-        {"background": "#ff000080"},
-        {"channels": 2},
-        {"size": (0, 8)},
-    ],
-)
-def test_wrong_fittings_are_refused(fields):
-    told.fails(lambda: Fitting(**fields))

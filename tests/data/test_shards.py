@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.worlds import cut, edit_json, flip
 from tests.sampler_double import SamplerDouble
-from tfgen.data.shards import MANIFEST, has_manifest, read_manifest, read_shards
+from tfgen.data.shards import MANIFEST, read_manifest, read_shards
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
 
@@ -74,13 +74,6 @@ def test_a_damaged_manifest_is_an_error(folder: Path, damage: Callable[[Path], o
     damage(folder)
     with pytest.raises(WorkError, match=r"manifest.json is damaged"):
         read_manifest(folder)
-
-
-def test_the_manifest_of_a_version_is_another(folder: Path) -> None:
-    assert has_manifest(folder)
-    (folder / MANIFEST).write_text('{"files": {}, "signatures": {}}')
-    assert not has_manifest(folder)
-    assert not has_manifest(folder / "none")
 
 
 def test_fewer_records_than_the_manifest_says_are_an_error(folder: Path) -> None:

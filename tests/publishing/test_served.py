@@ -243,20 +243,6 @@ def test_no_server_is_told() -> None:
         ServedSampler(Grpc(f"127.0.0.1:{port}", retries=0), "vae")
 
 
-@pytest.mark.parametrize(
-    "body", [b"<html>", b'{"model_spec": {"version": "x"}, "metadata": {}}', b'{"outputs": 1}']
-)
-def test_another_server_is_told(body: bytes) -> None:
-    answer = (
-        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
-    )
-    with (
-        answering([answer]) as url,
-        pytest.raises(WorkError, match="is not TensorFlow Serving"),
-    ):
-        ServedSampler(Rest(url), "vae")
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_the_warm_up_file_is_replayed(folder: Path, name: str) -> None:
     sampler = local(folder, name)

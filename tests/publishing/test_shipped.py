@@ -87,16 +87,6 @@ def test_latents_do_not_depend_on_batch_order_process_or_compiler(
     )
 
 
-def test_requests_for_nothing_are_answered_with_nothing(sampler: Sampler) -> None:
-    for name, signature in sampler.manifest["signatures"].items():
-        inputs = {
-            key: np.zeros([0, *spec["shape"][1:]], spec["dtype"])
-            for key, spec in signature["inputs"].items()
-        }
-        for key, value in sampler.call(name, **inputs).items():
-            assert value.shape == (0, *signature["outputs"][key]["shape"][1:])
-
-
 def test_exported_latents_are_standard_normal(sampler: Sampler) -> None:
     drawn = latents(sampler, image_seeds(1, 10_000)).astype(np.float64)
     n, dimensions = drawn.shape

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
@@ -36,12 +35,6 @@ def copy(published: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(published, tmp_path / "small" / "2"))
 
 
-def test_trained_versions_start_at_two(tmp_path: Path) -> None:
-    numbers = [versions.write_version(tmp_path, "x", write_file).name for _ in range(3)]
-    assert numbers == ["2", "3", "4"]
-    assert sorted(p.name for p in (tmp_path / "x").iterdir()) == numbers
-
-
 def test_what_is_trained_in_a_checkout_is_not_shipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,19 +52,6 @@ def test_what_is_trained_in_a_checkout_is_not_shipped(
         assert (len(served), max(served["vae"])) == (number, number)
     fails(lambda: versions.find("own", elsewhere), "unknown model 'own'")
     fails(lambda: versions.find("vae", elsewhere, 2), "vae has no version 2; it has 1")
-
-
-def test_concurrent_writers_lose_no_version(tmp_path: Path) -> None:
-    def write() -> None:
-        for _ in range(10):
-            versions.write_version(tmp_path, "x", write_file)
-
-    writers = [threading.Thread(target=write) for _ in range(3)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert versions.version_numbers(tmp_path / "x") == list(range(2, 32))
 
 
 def test_a_failed_write_publishes_nothing(tmp_path: Path) -> None:

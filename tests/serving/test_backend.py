@@ -19,8 +19,7 @@ from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
 from tfgen.serving.app import Settings, create_app
 from tfgen.serving.catalog import Catalog
-from tfgen.serving.models import BackendModels, guess_family, plain_signatures
-from tfgen.serving.refusal import not_found
+from tfgen.serving.models import BackendModels, guess_family
 from tfgen.serving.statistics import DataImages
 
 pytestmark = pytest.mark.newest
@@ -126,23 +125,6 @@ def test_a_backend_that_is_busy_says_when_to_come_again(tmp_path: Path) -> None:
     with running(app(Loading("AVAILABLE", later))) as url, pytest.raises(HTTPException) as caught:
         list(front(url, tmp_path, ["vae"]).listed())
     assert caught.value.status_code == 503
-
-
-def test_a_model_without_a_version_that_is_ready_is_not_listed(tmp_path: Path) -> None:
-    with running(app(Loading("LOADING", not_found("vae")))) as url:
-        models = front(url, tmp_path, ["vae"])
-        models.check()
-        assert list(models.listed()) == []
-
-
-def test_signatures_that_tfgen_does_not_export_are_left_out() -> None:
-    def definition(dtype: str) -> dict[str, Any]:
-        seed = {"dtype": dtype, "tensor_shape": {"dim": [{"size": "-1"}]}}
-        return {"inputs": {"seed": seed}, "outputs": {}}
-
-    definitions = {"sample": definition("DT_INT32"), "classify": definition("DT_STRING")}
-    inputs = {"seed": {"dtype": "int32", "shape": [None]}}
-    assert plain_signatures(definitions) == {"sample": {"inputs": inputs, "outputs": {}}}
 
 
 def test_what_is_wrong_with_a_backend_is_told(url: str, folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Which versions there are, which are open, and what happens when they change."""
 
 import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from starlette.exceptions import HTTPException
 from tests.commands import PATIENCE
 from tests.serving.conftest import wait_for
 from tfgen.errors import WorkError
-from tfgen.publishing.versions import Version
 from tfgen.serving import catalog
 from tfgen.serving.catalog import Catalog, OpenVersion
 from tfgen.serving.models import LocalModels
@@ -91,27 +89,6 @@ def test_a_damaged_version_is_passed_over_until_it_is_whole(
     monkeypatch.setattr(catalog, "RETRY", 0.0)
     wait_for(lambda: number(models) == 3)
     assert b"damaged" not in LocalModels(models, 1).status("gan-classes", 3)
-    models.close()
-
-
-def test_a_damaged_version_is_opened_once_for_all_that_ask(
-    saved_models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, go_on = [], threading.Event()
-
-    def fail(version: Version) -> OpenVersion:
-        asked.append(version.number)
-        go_on.wait(PATIENCE)
-        raise WorkError("damaged")
-
-    models = Impatient(saved_models)
-    number(models)
-    publish(saved_models, 3)
-    monkeypatch.setattr(catalog, "open_version", fail)
-    assert [number(models) for _ in range(5)] == [2] * 5
-    go_on.set()
-    wait_for(lambda: models.fault(models.find("gan-classes", 3)[0]) is not None)
-    assert number(models) == 2 and asked == [3]
     models.close()
 
 

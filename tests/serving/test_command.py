@@ -20,7 +20,7 @@ import requests
 from tests import commands
 from tests.commands import PATIENCE
 from tests.serving import processes
-from tests.serving.conftest import MAX_BATCH, assert_same
+from tests.serving.conftest import MAX_BATCH
 from tfgen.publishing.sampler import Sampler
 from tfgen.serving.app import Settings, create_app
 from tfgen.serving.catalog import Catalog
@@ -159,17 +159,4 @@ def test_a_second_ctrl_c_does_not_wait_for_answers(
             opened.set()
         # Nobody computed it: the connection is closed, or an error is sent before.
         assert answer.exception(PATIENCE) is not None or answer.result().status_code == 500
-    assert front.process.returncode == 0
-
-
-def test_it_answers_ctrl_c_is_the_usual_end_and_quiet_says_nothing(
-    backend: Backend, vae: Sampler
-) -> None:
-    front = backend.front
-    body = {"signature_name": "latents", "inputs": [7, 11]}
-    path = f"{front.address}/v1/models/vae-tiny:predict"
-    answer = requests.post(path, json=body, timeout=PATIENCE).json()
-    assert_same(answer["outputs"], vae.call("latents", seed=np.int32([7, 11]))["latents"])
-    assert requests.get(f"{front.address}/nothing", timeout=PATIENCE).status_code == 404
-    assert front.end(signal.SIGINT) == ("", "")
     assert front.process.returncode == 0

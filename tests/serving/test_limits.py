@@ -177,15 +177,3 @@ def test_an_unexpected_failure_is_one_line(
         assert (out, err) == ("", "tfgen-serve: error: RuntimeError: of no kind that is known\n")
         monkeypatch.setattr("sys.stderr", SimpleNamespace(write=write))
         assert post(url).json() == response.json()
-
-
-def test_requests_in_flight_are_answered_at_the_end() -> None:
-    gate = Gate()
-    with ThreadPoolExecutor(2) as clients:
-        with stub_serving(gate, workers=1) as url:
-            waiting = [clients.submit(post, url) for _ in range(2)]
-            wait_for(lambda: pending(url) == 2)
-            threading.Timer(0.3, gate.opened.set).start()
-        assert [future.result().status_code for future in waiting] == [200, 200]
-        with pytest.raises(requests.ConnectionError):
-            post(url)

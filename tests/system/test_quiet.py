@@ -60,11 +60,3 @@ def test_the_function_is_called_once_the_module_is_there(module: str) -> None:
     assert values == [5]
     after_import(module, lambda: values.append(0))
     assert values == [5, 0]
-
-
-def test_two_functions_wait_for_the_same_module(module: str) -> None:
-    values: list[int] = []
-    for value in (1, 2):
-        after_import(module, lambda value=value: values.append(value))
-    importlib.import_module(module)
-    assert sorted(values) == [1, 2]

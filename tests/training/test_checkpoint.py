@@ -107,16 +107,6 @@ def test_a_broken_newest_one_is_reported_and_the_one_before_is_used(
     assert "step-000000020" in problems[0]
 
 
-def test_if_all_are_broken_it_is_an_error_and_nothing_changes(tmp_path: Path) -> None:
-    save(tmp_path, 10, 20)
-    for path in tmp_path.iterdir():
-        damage(path)
-    content = {path: path.read_bytes() for path in tmp_path.glob("*/*")}
-    with pytest.raises(WorkError, match=r"no checkpoint in .* is sound; nothing was changed"):
-        checkpoint.read_newest(tmp_path)
-    assert {path: path.read_bytes() for path in tmp_path.glob("*/*")} == content
-
-
 def test_the_best_is_the_one_that_was_written_last(tmp_path: Path) -> None:
     for epoch in (3, 2):
         checkpoint.save_best(tmp_path, epoch, ARRAYS, {"epoch": epoch})

@@ -62,11 +62,6 @@ def cache_path(prepared: Prepared) -> Path:
     return cache_root() / f"{prepared.name}-{prepared.version}-{key}"
 
 
-def is_cached(prepared: Prepared) -> bool:
-    """Whether the data set is in the cache, whole and unchanged."""
-    return _read(cache_path(prepared), prepared) is not None
-
-
 def disk_bytes(prepared: Prepared) -> int:
     """Bytes that the data set needs in the cache."""
     has_labels = prepared.num_classes is not None

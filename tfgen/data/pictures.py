@@ -142,20 +142,8 @@ class Source(NamedTuple):
     files: list[Path]
 
 
-class PictureError(UsageError):
-    """A file holds no picture that can be read.
-
-    Attributes:
-        reason: what is wrong, without the path: `is empty`.
-    """
-
-    def __init__(self, path: Path, reason: str):
-        super().__init__(f"{printable(path)} {reason}")
-        self.reason = reason
-
-
-class _RangeError(ValueError):
-    """The values of a picture are not on the scale that their type has."""
+class _PictureError(Exception):
+    """What is wrong with a file that holds no picture: `is empty`."""
 
 
 # --- files and NPZ files ----------------------------------------------------------------
@@ -356,18 +344,13 @@ def _files_below(root: Path, seen: set[tuple[int, int]]) -> list[Path]:
         if not _is_new(path, seen):
             continue
         try:
-            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+            children = list(path.iterdir())
         except OSError:  # a file, or a folder without permission, which reading will report
             files.append(path)
             continue
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name == SAMPLES_TABLE:
-                continue
-            child = path / entry.name
-            if entry.is_symlink() or entry.is_dir():
-                heapq.heappush(heap, (entry.is_symlink(), child))
-            elif _is_new(child, seen):
-                files.append(child)
+        for child in children:
+            if not child.name.startswith(".") and child.name != SAMPLES_TABLE:
+                heapq.heappush(heap, (child.is_symlink(), child))
     return sorted(files, key=lambda path: path.parts)
 
 
@@ -443,8 +426,8 @@ def read_headers(
 def _try_header(path: Path) -> Header | str:
     try:
         return _read_header(path)
-    except PictureError as error:
-        return error.reason
+    except _PictureError as error:
+        return str(error)
 
 
 def try_decode(path: Path, fitting: Fitting, shape: tuple[int, int, int]) -> np.ndarray | str:
@@ -457,8 +440,8 @@ def try_decode(path: Path, fitting: Fitting, shape: tuple[int, int, int]) -> np.
     """
     try:
         image = _decode(path, fitting, shape[2])
-    except PictureError as error:
-        return error.reason
+    except _PictureError as error:
+        return str(error)
     height, width, _ = image.shape
     # Such as a PNG whose orientation is behind its pixels.
     return image if image.shape == shape else f"is {width}x{height}, unlike the others"
@@ -539,28 +522,26 @@ def _decode(path: Path, fitting: Fitting, channels: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file, and turns what Pillow raises about its content into a `PictureError`."""
+    """Opens a file, and turns what Pillow raises about its content into a `_PictureError`."""
     try:
         # To open a pipe would wait for its other end.
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder that cannot be listed" if stat.S_ISDIR(mode) else "no regular file"
-            raise PictureError(path, f"is {kind}")
+            raise _PictureError(f"is {kind}")
         with path.open("rb") as file:
             yield file
-    except (PictureError, MemoryError):
+    except (_PictureError, MemoryError):
         raise
     except Exception as error:  # Pillow raises errors of many classes about broken files
         if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
             raise
-        raise PictureError(path, _describe_fault(path, error)) from None
+        raise _PictureError(_describe_fault(path, error)) from None
 
 
 def _describe_fault(path: Path, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "is empty" if path.stat().st_size == 0 else f"is not a {FORMATS_TEXT} file"
-    if isinstance(error, _RangeError):
-        return str(error)
     if isinstance(error, OSError) and error.errno is not None:
         return f"cannot be read ({error.strerror})"
     return f"is broken ({' '.join(str(error).split()) or type(error).__name__})"
@@ -606,7 +587,7 @@ def _reduce_depth(image: Image.Image) -> Image.Image:
     white = 1 if image.mode == "F" else _WHITE_OF_16_BITS
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= white):  # true of NaN too
-        raise _RangeError(f"has values from {low:g} to {high:g} instead of 0 to {white}")
+        raise _PictureError(f"has values from {low:g} to {high:g} instead of 0 to {white}")
     reduced = Image.fromarray(np.round(values * (255 / white)).astype(np.uint8))
     if isinstance(transparent := image.info.get("transparency"), int):
         alpha = np.where(values == transparent, 0, 255).astype(np.uint8)

@@ -44,10 +44,8 @@ class Rest:
 
         try:
             parts = parse_url(url)
-        except LocationParseError as error:
-            raise UsageError(
-                f"--url {url!r} is not a URL; pass one like http://localhost:8501"
-            ) from error
+        except LocationParseError:
+            parts = parse_url("")
         if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
             raise UsageError(
                 f"--url {url!r} is not the address of a server; pass one like http://localhost:8501"

@@ -1,6 +1,5 @@
 """Callbacks of a run: checkpoints, the log of metrics, figures, TensorBoard, the progress bar."""
 
-import contextlib
 import dataclasses
 import math
 import time
@@ -339,7 +338,11 @@ class TensorBoard(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """A bar over all epochs with the remaining time; nothing without a terminal."""
+    """A bar over all epochs with the remaining time; nothing without a terminal.
+
+    Attributes:
+        bar: the bar, a context in which it is on the terminal.
+    """
 
     def __init__(self, position: Position, epochs: int, console: Console):
         super().__init__()
@@ -348,10 +351,6 @@ class ProgressBar(keras.callbacks.Callback):
         self._task: TaskID = self.bar.add_task(
             f"epoch {position.epoch + 1}  compiling", total=self.total, completed=position.step
         )
-
-    def on_screen(self) -> contextlib.AbstractContextManager[Any]:
-        """A context in which the bar is on the terminal."""
-        return self.bar
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Moves the bar."""

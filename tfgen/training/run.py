@@ -201,7 +201,7 @@ class Run:
         bar = callbacks.ProgressBar(self._position, self.options.epochs, self.console)
         reports = [figures, callbacks.TensorBoard(self.folder, self.options.epochs), bar]
         try:
-            with bar.on_screen():
+            with bar.bar:
                 self._fit([tracking, *self._callbacks(observers, reports, interrupt)])
         except InterruptedRunError:
             if self.folder.read_metrics():
