@@ -56,7 +56,9 @@ def environments(ports: Sequence[int]) -> list[dict[str, str]]:
     """The environment of each worker."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     tasks = [{"type": "worker", "index": index} for index in range(len(ports))]
-    return [{**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster, "task": t})} for t in tasks]
+    # The level that this process has set for itself would show more than a user sees.
+    own = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    return [{**own, "TF_CONFIG": json.dumps({"cluster": cluster, "task": task})} for task in tasks]
 
 
 def start(folder: Path, family: str) -> list[subprocess.Popen[str]]:

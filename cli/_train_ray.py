@@ -46,13 +46,13 @@ def train_on_ray(
     config = dataclasses.replace(
         config, options=dataclasses.replace(config.options, run_dir=folder.path)
     )
-    import_quietly("ray.train.tensorflow")
     advice = shlex.join([PROG, config.family, "--resume", "--run-dir", str(folder.path)])
     try:
         with (
             terminable(""),
             connected(options.ray_address, options.ray or 0, shows_output=True) as cluster,
         ):
+            import_quietly("ray.train.tensorflow")
             advice += f" --ray {cluster.workers}"
             print(
                 f"training with {count_noun(cluster.workers, 'worker')} of a Ray cluster",

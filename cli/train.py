@@ -30,14 +30,14 @@ def _body(argv: list[str]) -> None:
         # No failure: the state that the command asks for is there.
         print(message)
         return
+    if config.options.strategy == "multiworker":
+        # TensorFlow's messages about a lost worker would surround the one line about it.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if request.cluster.ray is not None:
         from ._train_ray import train_on_ray
 
         train_on_ray(train, config, publishing, request.cluster)
         return
-    if config.options.strategy == "multiworker":
-        # TensorFlow's messages about a lost worker would surround the one line about it.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
     train(config, publishing)
 

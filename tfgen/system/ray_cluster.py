@@ -20,8 +20,13 @@ from tfgen.system.terminal import count_noun
 # Cores for each worker, unless the user sets the number of workers: most of the work of a worker
 # runs on several cores.
 _CORES_PER_WORKER = 4
-# Read when Ray starts: it reports nothing to its makers, and a machine may be slow.
-_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}
+# Read when Ray is imported and starts: it reports nothing to its makers, a machine may be slow, and
+# without the dashboard, Ray Train warns each second that it cannot ask it.
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "State API may be temporarily unavailable",
+}
 
 
 def check_installed() -> None:

@@ -27,7 +27,7 @@ _EXAMPLE = (
 # Longest text that workers exchange.
 _LONGEST = 8192
 # Time in which a file that the chief has written must appear to all workers [s].
-_PATIENCE = 60.0
+_PATIENCE = 45.0
 # What TensorFlow raises when another worker has ended or does not answer.
 _LOSSES = (
     tf.errors.UnavailableError,

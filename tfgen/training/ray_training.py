@@ -1,5 +1,6 @@
 """A training by workers that Ray Train starts, and starts again when one is lost."""
 
+import logging
 import os
 import tempfile
 import threading
@@ -38,6 +39,8 @@ def fit(
     def train_in_folder(argument: dict[str, Any]) -> None:
         for name in _SET_BY_RAY:
             os.environ.pop(name, None)
+        # Ray shows what any logger says from the level INFO on.
+        logging.getLogger("tensorflow").setLevel(logging.WARNING)
         os.chdir(folder)
         train(argument)
 
