@@ -11,6 +11,7 @@ from types import FrameType
 
 from tfgen import registry
 from tfgen.errors import InterruptedRunError, TfgenError, UsageError, os_error_text
+from tfgen.publishing.versions import MANIFEST
 
 # Where published versions are by default.
 SAVED_MODELS = Path("saved_models")
@@ -97,7 +98,8 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
     """Refuses an output path before any work is done.
 
     Raises:
-        UsageError: the extension is unknown, the folder is missing, or the path is a folder.
+        UsageError: the extension is unknown, the folder is missing, is not writable or is a
+            version, or the path is a folder.
     """
     if path.suffix not in suffixes:
         fault = f"the extension {path.suffix!r} is unknown"
@@ -109,10 +111,22 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         raise UsageError(
             f"cannot write {path}: the folder {path.parent} does not exist; create it first"
         )
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(
-            f"cannot write {path}: the folder {path.parent} is not writable; choose another"
-        )
+    check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder that cannot be created or written to, before any work is done.
+
+    Raises:
+        UsageError: it can be neither created nor written to, or is a version.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    fault = "" if os.access(existing, os.W_OK) else f"{existing} is not writable"
+    fault = fault if existing.is_dir() else f"{existing} is a file"
+    if (folder / MANIFEST).is_file():
+        fault = "a version may not hold further files"
+    if fault:
+        raise UsageError(f"cannot write {folder}: {fault}; choose another folder")
 
 
 def suggest_next(family: str, version: Path) -> str:

@@ -1,23 +1,37 @@
 """The data set that a model is judged on: `--dataset`, or the one that it was trained on."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfgen.errors import UsageError
+from tfgen.settings.fields import Config, option
 
 if TYPE_CHECKING:
     from tfgen.data import Dataset
 
 
-def open_data_set(
-    name: str | None, folder: Path | None, training: Mapping[str, Any], title: str
-) -> "Dataset":
-    """Loads a data set.
+@dataclass(frozen=True)
+class DataSetOptions(Config):
+    """The flags that say which data set a model or images are judged by."""
+
+    dataset: str | None = option(
+        None, "name of the data set (default: the one that the model was trained on, if any)"
+    )
+    data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dataset == "":
+            raise UsageError("--dataset is empty; leave it out for the default")
+
+
+def open_data_set(options: DataSetOptions, training: Mapping[str, Any], title: str) -> "Dataset":
+    """Loads the data set of the flags; without them, the one that the model was trained on.
 
     Args:
-        name: the value of `--dataset`; None: the data set that the model was trained on.
-        folder: the value of `--data-dir`; None: the folder of the training if `name` is None.
+        options: the flags.
         training: how the model was trained, the content of its config.json; may be empty.
         title: what messages call the model.
 
@@ -27,18 +41,17 @@ def open_data_set(
     """
     from tfgen.data import load
 
-    options = training.get("options", {})
-    asked = name
-    name = name or options.get("dataset")
+    trained, folder = training.get("options", {}), options.data_dir
+    name = options.dataset or trained.get("dataset")
     if name is None:
         raise UsageError(
             f"the data set that {title} was trained on is unknown; name it with --dataset"
         )
-    if folder is None and asked is None and options.get("data_dir"):
-        folder = Path(options["data_dir"])
+    if folder is None and options.dataset is None and trained.get("data_dir"):
+        folder = Path(trained["data_dir"])
     dataset = load(name, folder)
     expected = training.get("data", {}).get("fingerprint")
-    if asked is None and expected not in (None, dataset.fingerprint):
+    if options.dataset is None and expected not in (None, dataset.fingerprint):
         raise UsageError(
             f"data set {name} is not the one that {title} was trained on; pass the folder of that "
             f"one with --data-dir, or pass --dataset {name} to use this one"

@@ -1,20 +1,29 @@
 """What `tfgen-score` and `tfgen-reconstruct` share: images of the user's own."""
 
-from collections.abc import Iterable, Sequence
+import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from tfgen.errors import UsageError, size_text
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.sampling import image_labels
+from tfgen.sampling import Arrays, image_labels
 from tfgen.settings.fields import Config, option
 from tfgen.system.terminal import count_noun, progress
 
-from ._flags import Parser, read_path
-from ._samplers import NAME_HELP, NAME_METAVAR, read_label
+from ._command import check_output
+from ._flags import Parser, add_flags, read_flags, read_path
+from ._samplers import (
+    NAME_HELP,
+    NAME_METAVAR,
+    SamplerOptions,
+    open_sampler,
+    plain_name,
+    read_label,
+)
 
 if TYPE_CHECKING:
     from tfgen.data.pictures import Collection, Source
@@ -46,8 +55,33 @@ class ImageOptions(Config):
     )
 
 
-def make_parser(prog: str, description: str) -> Parser:
-    """A parser with the arguments of a sampler and of images; without flags."""
+class OwnImages(NamedTuple):
+    """Images of the user's own, and the model that they are for.
+
+    Attributes:
+        sampler: the model.
+        collection: the images in the size and the channels that the model takes.
+        labels: of a conditional model, `int32[N]`; else None.
+        options: how the images were read.
+    """
+
+    sampler: SignatureSampler
+    collection: "Collection"
+    labels: np.ndarray | None
+    options: ImageOptions
+
+
+def parse(
+    prog: str, description: str, options: type, argv: list[str]
+) -> tuple[argparse.Namespace, str]:
+    """The arguments of a command for images of the user's own, and the plain name of the model.
+
+    Args:
+        prog: the console script's name.
+        description: the text above the flags.
+        options: the flags of this command alone.
+        argv: the arguments.
+    """
     parser = Parser(prog, description, conflict_handler="resolve")  # --version is a flag of its own
     parser.add_argument("name", metavar=NAME_METAVAR, help=NAME_HELP)
     parser.add_argument(
@@ -57,33 +91,49 @@ def make_parser(prog: str, description: str) -> Parser:
         type=read_path,
         help="picture files, folders of pictures, NPZ files with images (of tfgen-sample, or any)",
     )
-    return parser
+    for kind in (options, ImageOptions, SamplerOptions):
+        add_flags(parser, kind)
+    flags = parser.parse(argv)
+    return flags, plain_name(flags.name, read_flags(flags, SamplerOptions))
 
 
-def check_options(
-    images: Iterable[Path], options: ImageOptions, out: Path | None
-) -> "Sequence[Source]":
-    """The files to read; called before TensorFlow is started.
+def open_images(
+    flags: argparse.Namespace,
+    signature: str,
+    meaning: str,
+    out: Path | None,
+    suffixes: Sequence[str],
+) -> OwnImages:
+    """Opens the model and reads the images; what is wrong with a file is said before.
 
     Args:
-        images: the positional arguments.
-        options: the flags.
+        flags: what `parse` returned.
+        signature: name of the signature that takes the images.
+        meaning: what the model has if it has the signature, in words.
         out: the file that will be written; None if there is none.
+        suffixes: its possible extensions.
 
     Raises:
-        UsageError: a path does not exist, there is no file, a flag has no valid value, or an image
-            would be overwritten.
+        UsageError: a path does not exist, there is no picture, a flag has no valid value, an image
+            would be overwritten, or the model has no such signature or takes other images.
+        WorkError: the model is damaged, or the server gives no answer.
     """
     from tfgen.data.pictures import Fitting, find_sources
 
+    options: ImageOptions = read_flags(flags, ImageOptions)
     Fitting(fit=options.fit, background=options.background)
-    sources = find_sources(images)
+    if out is not None:
+        check_output(out, suffixes)
+    sources = find_sources(flags.images)
     if out is not None and out.exists():
         # A link that leads nowhere is among the files, too; reading will report it.
         files = (file for source in sources for file in source.files if file.exists())
         if any(file.samefile(out) for file in files):
             raise UsageError(f"cannot write {out}: it is among the images; choose another file")
-    return sources
+    sampler = open_sampler(flags.name, read_flags(flags, SamplerOptions))
+    check_signature(sampler, signature, meaning)
+    collection = read_images(sources, sampler, signature, options)
+    return OwnImages(sampler, collection, own_labels(collection, sampler, options), options)
 
 
 def check_signature(sampler: SignatureSampler, signature: str, meaning: str) -> None:
@@ -139,17 +189,36 @@ def image_shape(sampler: SignatureSampler, signature: str) -> tuple[int, ...]:
     return tuple(side or 0 for side in sampler.signature(signature).inputs["images"].shape[1:])
 
 
-def noise_seeds(sampler: SignatureSampler, signature: str, n: int, seed: int) -> np.ndarray | None:
-    """The seeds of n images' noise, `int32[n]`; None if the signature takes none.
+def evaluate(
+    sampler: SignatureSampler,
+    signature: str,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    seed: int,
+) -> tuple[Arrays, Arrays]:
+    """The outputs of a signature, and its inputs beside the images.
+
+    Args:
+        sampler: the model.
+        signature: name of the signature.
+        images: `uint8[N, H, W, C]`.
+        labels: of a conditional model, `int[N]`; else None.
+        seed: of the noise of image 0; image i has seed + i.
+
+    Returns:
+        The outputs; `seeds` and `labels`, `int32[N]`, where the model takes them.
 
     Raises:
         UsageError: the last seed does not fit into 32 bits.
     """
-    if "seed" not in sampler.signature(signature).inputs:
-        return None
-    if seed + n > 2**31:
-        raise UsageError(f"seed = {seed} is too large for {n} images; the most is {2**31 - n}")
-    return np.arange(seed, seed + n, dtype=np.int32)
+    seeds, n = None, len(images)
+    if "seed" in sampler.signature(signature).inputs:
+        if seed + n > 2**31:
+            raise UsageError(f"seed = {seed} is too large for {n} images; the most is {2**31 - n}")
+        seeds = np.arange(seed, seed + n, dtype=np.int32)
+    inputs = {"seeds": seeds, "labels": labels}
+    outputs = sampler.evaluate(signature, images, seeds, labels)
+    return outputs, {name: array for name, array in inputs.items() if array is not None}
 
 
 def own_labels(
@@ -172,14 +241,14 @@ def own_labels(
     return image_labels(len(collection.images), sampler.num_classes, labels)
 
 
-def describe_reading(collection: "Collection", shape: Sequence[int], fit: str) -> list[str]:
-    """Lines that say which images were resized, and which files were skipped."""
-    lines = []
+def describe_reading(own: OwnImages, shape: Sequence[int]) -> list[str]:
+    """Lines that say which images were resized to `shape`, and which files were skipped."""
+    lines, collection = [], own.collection
     if collection.resized:
         verb = "was" if collection.resized == 1 else "were"
         lines.append(
             f"{count_noun(collection.resized, 'image')} of another size {verb} resized to "
-            f"{size_text(shape[:2])} (Lanczos, {fit})"
+            f"{size_text(shape[:2])} (Lanczos, {own.options.fit})"
         )
     return [*lines, *describe_skipped(collection.skipped)]
 

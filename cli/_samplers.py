@@ -43,10 +43,10 @@ NAME_HELP = "name that the model was published under, for example vae, or a run 
 
 
 @dataclass(frozen=True)
-class SamplerOptions(Config):
-    """The flags that say where a sampler is, and how it computes."""
+class ModelOptions(Config):
+    """The flags that say which model of a name or of a run is meant."""
 
-    saved_models: Path = option(SAVED_MODELS, "folder of published samplers")
+    saved_models: Path = option(SAVED_MODELS, "folder of published models")
     version: int | None = option(
         None,
         "version to use (default: the newest); as the only argument, --version shows the version "
@@ -55,6 +55,16 @@ class SamplerOptions(Config):
         maximum=2**63 - 1,
     )
     weights: str = option("best", WEIGHTS_HELP)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self.weights)
+
+
+@dataclass(frozen=True)
+class SamplerOptions(ModelOptions):
+    """The flags that say where a sampler is, and how it computes."""
+
     batch_size: int = option(
         BATCH, "images computed at once, or requested from a server at once", minimum=1
     )
@@ -78,7 +88,6 @@ class SamplerOptions(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self.weights)
         if self.url is not None and self.grpc is not None:
             raise UsageError("--url and --grpc exclude each other")
 

@@ -1,7 +1,6 @@
 """`tfgen-compare`: evaluations side by side."""
 
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from tfgen.evaluation.reading import Evaluation, read_evaluation
 from tfgen.publishing import versions
 from tfgen.settings.fields import Config, option
 
-from ._command import SAVED_MODELS, check_output, run_command
+from ._command import SAVED_MODELS, check_folder, check_output, run_command
 from ._flags import Parser, add_flags, read_flags
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def write(comparison: "Comparison", out: Path) -> list[Path]:
     """Write a file, or all files into a folder; returns what was written.
 
     Raises:
-        UsageError: the folder cannot be created, or there is nothing to draw in a .png file.
+        UsageError: there is nothing to draw in a .png file.
     """
     from tfgen.evaluation.chart import draw
     from tfgen.evaluation.compare import to_json
@@ -104,7 +103,7 @@ def write(comparison: "Comparison", out: Path) -> list[Path]:
 
     paths = {out.suffix: out}
     if is_folder(out):
-        create_folder(out)
+        out.mkdir(parents=True, exist_ok=True)
         paths = {suffix: out / name for suffix, name in FILES.items()}
     figure = draw(comparison) if ".png" in paths else None
     if ".md" in paths:
@@ -135,15 +134,11 @@ def check_destination(out: Path, evaluations: Sequence[Evaluation]) -> None:
     Raises:
         UsageError: it is no file or folder for a comparison, or would replace an evaluation.
     """
+    targets = [out / name for name in FILES.values()] if is_folder(out) else [out]
     if is_folder(out):
-        folder, targets = out, [out / name for name in FILES.values()]
+        check_folder(out)
     else:
         check_output(out, tuple(FILES))
-        folder, targets = out.parent, [out]
-    if (folder / versions.MANIFEST).is_file():
-        raise UsageError(
-            f"cannot write {out}: a version may not hold further files; choose another folder"
-        )
     reserved = (versions.MANIFEST, "config.json", "evaluation.json")
     sources = {evaluation.source.resolve() for evaluation in evaluations}
     for target in targets:
@@ -154,22 +149,6 @@ def check_destination(out: Path, evaluations: Sequence[Evaluation]) -> None:
 def is_folder(out: Path) -> bool:
     """Whether `--out` names a folder: it exists as one, or its name has no extension."""
     return out.is_dir() or (not out.suffix and not out.is_file())
-
-
-def create_folder(folder: Path) -> None:
-    """Creates the folder for the result, unless it exists.
-
-    Raises:
-        UsageError: it cannot be created, or not be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"the folder {folder} cannot be created ({error.strerror}); choose another with --out"
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"the folder {folder} is not writable; choose another with --out")
 
 
 if __name__ == "__main__":

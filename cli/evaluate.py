@@ -2,28 +2,36 @@
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, size_text
+from tfgen.evaluation.compare import (
+    decode_picture,
+    feature_remarks,
+    features_text,
+    training_text,
+)
 from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest
+from tfgen.evaluation.metrics import find_metric
+from tfgen.evaluation.reading import extractor
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import Artifact, identify
-from tfgen.settings.fields import Config, option
+from tfgen.settings.fields import option
 from tfgen.settings.training import MAX_SEED
 from tfgen.system.quiet import import_quietly
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training.folder import RunFolder
-from tfgen.training.weights import WEIGHTS_HELP, check_choice
 
-from ._command import SAVED_MODELS, check_output, run_command, say_missing_best, terminable
-from ._data_sets import open_data_set
+from ._command import check_output, run_command, say_missing_best, terminable
+from ._data_sets import DataSetOptions, open_data_set
 from ._flags import Parser, add_flags, read_flags
-from ._metrics import describe_reading, print_result
+from ._images import describe_skipped
+from ._samplers import ModelOptions
 
 PROG = "tfgen-evaluate"
 # Pixels of black and white that a network of the user's own may take.
@@ -31,7 +39,7 @@ RANGES = ("0,1", "-1,1", "0,255")
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(Config):
+class EvaluateOptions(DataSetOptions, ModelOptions):
     """The flags of `tfgen-evaluate`."""
 
     split: Literal["test", "validation"] = option(
@@ -62,12 +70,6 @@ class EvaluateOptions(Config):
         minimum=0,
         maximum=MAX_SEED,
     )
-    dataset: str | None = option(
-        None,
-        "name of the data set (default: the one that the model was trained on; pictures and NPZ "
-        "files have no default)",
-    )
-    data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
     features: str | None = option(
         None,
         "where features come from: classifier, random (a fixed random network), or the path of a "
@@ -84,14 +86,6 @@ class EvaluateOptions(Config):
         "name, or version's folder, of the classifier that features come from "
         "(default: the classifier of the data set)",
     )
-    weights: str = option("best", WEIGHTS_HELP)
-    saved_models: Path = option(SAVED_MODELS, "folder of published models")
-    version: int | None = option(
-        None,
-        "version of a published name (default: the newest); as the only argument, --version shows "
-        "the version of tfgen",
-        minimum=1,
-    )
     out: Path | None = option(
         None,
         "JSON file to write (default: evaluation.json of the run, or the manifest of the version; "
@@ -100,12 +94,11 @@ class EvaluateOptions(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self.weights)
         if not self.samples and not self.likelihood:
             raise UsageError(
                 "--no-samples and --no-likelihood leave nothing to judge; leave one of them out"
             )
-        for name in ("dataset", "features", "classifier"):
+        for name in ("features", "classifier"):
             if getattr(self, name) == "":
                 raise UsageError(f"--{name} is empty; leave it out for the default")
         if self.classifier is not None and self.features not in (None, "classifier"):
@@ -183,10 +176,10 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
         options.importance_samples,
         options.dequantizations,
     )
-    job, extractor = evaluation.Job(subject, dataset, request, partial_path, console), None
+    job, network = evaluation.Job(subject, dataset, request, partial_path, console), None
     if options.samples:
         with status("opening the network for features"):
-            extractor = choose_extractor(
+            network = choose_extractor(
                 dataset.name,
                 job.n,
                 options.saved_models,
@@ -194,7 +187,7 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
                 options.classifier,
                 options.features_range,  # type: ignore[arg-type]
             )
-    result = evaluation.evaluate(job, extractor, options.likelihood)
+    result = evaluation.evaluate(job, network, options.likelihood)
     # Read only now: another evaluation may have ended in the meantime.
     result = evaluation.merge(read_result(out), result)
     write_result(out, result)
@@ -242,7 +235,7 @@ def open_both(what: str, options: EvaluateOptions, console: Any) -> tuple[Any, A
         reason = subject.no_model or f"{subject.title} has no likelihood"
         raise UsageError(f"{reason}; leave out --no-samples")
     with status("loading the data set"):
-        dataset = open_data_set(options.dataset, options.data_dir, subject.run, subject.title)
+        dataset = open_data_set(options, subject.run, subject.title)
     subject.check_images(dataset, options.split)
     return subject, dataset
 
@@ -272,7 +265,7 @@ def open_images(
     training = {} if manifest is None else manifest.request.training
     with status("loading the data set"):
         name = f"the model of {what}"
-        dataset = open_data_set(options.dataset, options.data_dir, training, name)
+        dataset = open_data_set(options, training, name)
     held_out = len(getattr(dataset, options.split))
     most = min(options.n or DEFAULT_N, held_out)
     if manifest is not None:
@@ -333,10 +326,6 @@ def destination(subject: Any, asked: Path | None) -> Path:
         name = f"{subject.path.parent.name}-{subject.path.name}" if is_version else subject.title
         out = Path(f"{name}-evaluation.json")
     check_output(out, (".json",))
-    if (out.parent / versions.MANIFEST).is_file():
-        raise UsageError(
-            f"cannot write {out}: a version may not hold further files; choose another folder"
-        )
     return out
 
 
@@ -360,7 +349,6 @@ def write_result(out: Path, result: dict[str, Any]) -> None:
 
 def write_nearest(result: dict[str, Any], folder: Path) -> None:
     """Write nearest.png: samples, and below them the training images nearest to them."""
-    from tfgen.evaluation.compare import decode_picture
     from tfgen.figures import GridAxis, grid_figure, save_figure
 
     if "nearest_picture" in result:
@@ -369,6 +357,119 @@ def write_nearest(result: dict[str, Any], folder: Path) -> None:
         rows = GridAxis("", ("samples", "training images"))
         title = "samples, and below each the nearest training image"
         save_figure(grid_figure(pixels, title, rows), folder / "nearest.png")
+
+
+# --- the terminal
+# ------------------------------------------------------------------------------------------------
+
+
+def print_result(result: Mapping[str, Any], console: Any) -> None:
+    """Print the metrics of samples, then likelihood and cost."""
+    if "samples" in result:
+        print_samples(result, console)
+    for part in ("modes", "likelihood", "cost"):
+        for key in result.get(part, {}):
+            if not key.endswith("_error"):
+                print_line(console, f"{label(part, key)}: {format_value(result, part, key)}")
+    if result.get("train_on") == "all":
+        print_line(console, training_text([result["title"]]))
+    if "images" in result:
+        print_line(console, "no likelihood and no cost: these are images, not a model")
+
+
+def print_samples(result: Mapping[str, Any], console: Any) -> None:
+    """Print the metrics of samples next to those of real images and of noise."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    split, n, samples = result["dataset"]["split"], result["n"], result["samples"]
+    kind = "images" if "images" in result else "samples"
+    table = Table(title=escape(f"{result['title']}: {n} {kind} against {split} images"))
+    for heading in ("", kind, "real images (floor)", "noise (ceiling)"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for key, value in samples.items():
+        if isinstance(value, float | int) and not key.endswith("_error"):
+            sets = [{"samples": result[part]} for part in ("samples", "floor", "ceiling")]
+            cells = [format_value(of_set, "samples", key) for of_set in sets]
+            table.add_row(escape(label("samples", key)), *cells)
+    console.print(table)
+    lines = []
+    if "fid" not in samples:
+        lines.append(f"no FID: n = {n} images are too few for so many features")
+    if "floor_images" in result:
+        lines.append(f"floor: as many {result['floor_images']} images")
+    copied = samples["copies"]
+    lines.append(
+        f"median distance to the nearest training image: {copied['distance']:.2f}, of held-out "
+        f"images {copied['distance_of_held_out']:.2f}; {copied['share_nearer']:.1%} of the {kind} "
+        "are nearer than the nearest 1 % of held-out images"
+    )
+    if "all_images" in result:
+        lines.append(describe_all_images(result["all_images"], n))
+    for line in [*lines, *describe_features(result)]:
+        print_line(console, line)
+
+
+def describe_all_images(metrics: Mapping[str, Any], n: int) -> str:
+    """What was computed of all images of a folder of shards, in one line.
+
+    Args:
+        metrics: the part `all_images` of an evaluation.
+        n: number of images that the table is of.
+    """
+    of_all = {"samples": metrics}
+    values = (
+        f"{label('samples', key)} {format_value(of_all, 'samples', key)}"
+        for key, value in metrics.items()
+        if isinstance(value, float | int) and key != "n"
+    )
+    drawn = "" if metrics["n"] == n else f" (the table is of {n}, drawn at random)"
+    return f"all {metrics['n']} images{drawn}: {', '.join(values)}"
+
+
+def describe_features(result: Mapping[str, Any]) -> list[str]:
+    """Where features come from, and what they cannot tell."""
+    description = extractor(result)
+    text = f"features of {features_text(result)}"
+    if "classifier" not in result:
+        text += f", sha256 {description['sha256'][:12]}"
+    if "range" in description:
+        text += f", pixels in {description['range'].replace(',', ' … ')}"
+    if description.get("accuracy") is not None:
+        text += f", accuracy {description['accuracy']:.2%}"
+    return [text, *feature_remarks(result)]
+
+
+def describe_reading(images: Any) -> list[str]:
+    """Which images were read, resized and skipped.
+
+    Args:
+        images: the subject of an evaluation.
+    """
+    reading, n = images.reading, len(images.images)
+    lines = []
+    if n < reading["available"] - reading["skipped"]:
+        lines.append(f"{n} of {reading['available']} images, drawn at random")
+    if reading["resized"]:
+        size = size_text(images.image_shape[:2])
+        lines.append(f"{reading['resized']} of other sizes: resized to {size}, {reading['rule']}")
+    return [*lines, *describe_skipped(images.skipped)]
+
+
+def label(part: str, key: str) -> str:
+    """What a value of an evaluation is called at the terminal."""
+    metric = find_metric(part, key)
+    return key.replace("_", " ") if metric is None else metric.heading
+
+
+def format_value(evaluation: Mapping[str, Any], part: str, key: str) -> str:
+    """A value of an evaluation as a text, with its standard error if it has one."""
+    metric, value = find_metric(part, key), evaluation[part].get(key, "")
+    if metric is None or not isinstance(value, float):
+        return f"{value:.5g}" if isinstance(value, float) else str(value)
+    has_error = f"{key}_error" in evaluation[part]
+    error = f" ± {metric.error(evaluation):.2g}" if has_error else ""
+    return f"{metric.scale * value:.5g}{error}"
 
 
 if __name__ == "__main__":

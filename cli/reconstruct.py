@@ -15,20 +15,10 @@ from tfgen.settings.fields import Config, option
 from tfgen.system.quiet import interruptible
 from tfgen.system.terminal import count_noun
 
-from ._command import check_output, run_command
-from ._flags import add_flags, read_flags
-from ._images import (
-    ImageOptions,
-    check_options,
-    check_signature,
-    describe_reading,
-    image_shape,
-    make_parser,
-    noise_seeds,
-    own_labels,
-    read_images,
-)
-from ._samplers import SamplerOptions, open_sampler, plain_name, write_grid, write_npz
+from ._command import run_command
+from ._flags import read_flags
+from ._images import describe_reading, evaluate, image_shape, open_images, parse
+from ._samplers import write_grid, write_npz
 
 PROG = "tfgen-reconstruct"
 # The output of `encode` that is decoded again: a flow's latents, a VAE's posterior mean.
@@ -52,32 +42,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(argv: list[str]) -> None:
-    parser = make_parser(
+    flags, name = parse(
         PROG,
         "Encode images with a model and decode them again: a VAE from the mean of q(z|x), a flow "
         "from the latents that its inverse gives.",
+        ReconstructOptions,
+        argv,
     )
-    for kind in (ReconstructOptions, ImageOptions, SamplerOptions):
-        add_flags(parser, kind)
-    namespace = parser.parse(argv)
-    options = read_flags(namespace, ReconstructOptions)
-    reading, source = (read_flags(namespace, kind) for kind in (ImageOptions, SamplerOptions))
-    out = options.out or Path(f"{plain_name(namespace.name, source)}-reconstructions.png")
-    check_output(out, (".png", ".npz"))
-    files = check_options(namespace.images, reading, out)
+    out = read_flags(flags, ReconstructOptions).out or Path(f"{name}-reconstructions.png")
     with interruptible():
-        sampler = open_sampler(namespace.name, source)
-        check_signature(sampler, "encode", "encoder")
-        collection = read_images(files, sampler, "encode", reading)
-        labels = own_labels(collection, sampler, reading)
-        arrays = reconstruct(sampler, collection.images, labels, reading.seed)
+        own = open_images(flags, "encode", "encoder", out, (".png", ".npz"))
+        sampler, images = own.sampler, own.collection.images
+        arrays = reconstruct(sampler, images, own.labels, own.options.seed)
     if out.suffix == ".npz":
-        write_npz(out, {"names": np.array(collection.names), **arrays})
+        write_npz(out, {"names": np.array(own.collection.names), **arrays})
     else:
         write_picture(out, arrays, sampler.title)
-    lines = [describe_error(arrays)]
-    lines += describe_reading(collection, image_shape(sampler, "encode"), reading.fit)
-    count = count_noun(len(collection.images), "image")
+    lines = [describe_error(arrays), *describe_reading(own, image_shape(sampler, "encode"))]
+    count = count_noun(len(images), "image")
     print("\n".join([*lines, f"{count}, reconstructed by {sampler.title}, in {out}"]))
 
 
@@ -100,8 +82,7 @@ def reconstruct(
     Raises:
         UsageError: the outputs of `encode` are neither a flow's nor a VAE's.
     """
-    seeds = noise_seeds(sampler, "encode", len(images), seed)
-    codes = sampler.evaluate("encode", images, seeds, labels)
+    codes, inputs = evaluate(sampler, "encode", images, labels, seed)
     key = next((name for name in _DECODED if name in codes), None)
     if key is None:
         raise UsageError(
@@ -110,9 +91,8 @@ def reconstruct(
         )
     latents = codes.pop(key)
     reconstructions = sampler.decode(latents, labels)
-    arrays = {"images": images, "reconstructions": reconstructions, "latents": latents, **codes}
-    inputs = {"seeds": seeds, "labels": labels}
-    return arrays | {name: array for name, array in inputs.items() if array is not None}
+    arrays = {"images": images, "reconstructions": reconstructions, "latents": latents}
+    return {**arrays, **codes, **inputs}
 
 
 def describe_error(arrays: Arrays) -> str:

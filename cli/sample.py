@@ -24,7 +24,7 @@ from tfgen.system.machine import memory_bytes
 from tfgen.system.quiet import interruptible
 from tfgen.system.terminal import count_noun
 
-from ._command import check_output, run_command, terminable
+from ._command import check_folder, check_output, run_command, terminable
 from ._flags import Parser, add_flags, align_columns, read_flags
 from ._ray import RayOptions
 from ._samplers import (
@@ -332,16 +332,13 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
     if not (is_for_shards or is_folder(out)):
         check_output(path, (".png", ".npz"))
         return
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"cannot write {out}: {path} is a file; choose another folder")
     if path.is_dir() and any(path.iterdir()) and not (is_for_shards and is_job(path)):
         raise UsageError(
             f"cannot write {out}: the folder is not empty; choose a new folder, or the name of a "
             ".png or .npz file"
         )
-    parent = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    if not os.access(parent, os.W_OK):
-        raise UsageError(f"cannot write {out}: {parent} is not writable; choose another folder")
+    if not is_job(path):
+        check_folder(path)
 
 
 def write(out: str, arrays: Arrays, options: SampleOptions) -> None:

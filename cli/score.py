@@ -5,34 +5,24 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfgen.errors import TfgenError, UsageError, size_text
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import Arrays, check_labels
-from tfgen.settings.fields import Config, option
+from tfgen.settings.fields import option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import interruptible
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun
 
-from ._command import check_output, run_command
-from ._data_sets import open_data_set
-from ._flags import add_flags, read_flags
-from ._images import (
-    ImageOptions,
-    check_options,
-    check_signature,
-    describe_reading,
-    image_shape,
-    make_parser,
-    noise_seeds,
-    own_labels,
-    read_images,
-)
-from ._samplers import SamplerOptions, open_sampler, plain_name, write_npz
+from ._command import run_command
+from ._data_sets import DataSetOptions, open_data_set
+from ._flags import read_flags
+from ._images import describe_reading, evaluate, image_shape, open_images, parse
+from ._samplers import write_npz
 
 if TYPE_CHECKING:
     from tfgen.data import Split
@@ -43,7 +33,7 @@ MAX_ROWS = 20
 
 
 @dataclass(frozen=True)
-class ScoreOptions(Config):
+class ScoreOptions(DataSetOptions):
     """The flags that say what `tfgen-score` compares with and writes."""
 
     out: Path | None = option(None, "file to write the scores of all images to, .csv or .npz")
@@ -52,22 +42,6 @@ class ScoreOptions(Config):
         "maximum number of test images to compute percentiles from; 0 disables percentiles",
         minimum=0,
     )
-    dataset: str | None = option(
-        None, "name of the data set (default: the one that the model was trained on)"
-    )
-    data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.dataset == "":
-            raise UsageError("--dataset is empty; leave it out for the default")
-
-
-class TestImages(NamedTuple):
-    """The first test images of a data set."""
-
-    name: str
-    split: "Split"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,33 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(argv: list[str]) -> None:
-    parser = make_parser(
+    flags, _ = parse(
         PROG,
         "Compute the log-likelihood of images under a model, in nats and in bits/dim, and the "
         "share of the data set's test images that have a lower one.",
+        ScoreOptions,
+        argv,
     )
-    for kind in (ScoreOptions, ImageOptions, SamplerOptions):
-        add_flags(parser, kind)
-    namespace = parser.parse(argv)
-    options = read_flags(namespace, ScoreOptions)
-    reading, source = (read_flags(namespace, kind) for kind in (ImageOptions, SamplerOptions))
-    plain_name(namespace.name, source)
-    if options.out is not None:
-        check_output(options.out, (".csv", ".npz"))
-    files = check_options(namespace.images, reading, options.out)
+    options = read_flags(flags, ScoreOptions)
     with interruptible():
-        sampler = open_sampler(namespace.name, source)
-        check_signature(sampler, "log_prob", "likelihood")
-        collection = read_images(files, sampler, "log_prob", reading)
-        labels = own_labels(collection, sampler, reading)
-        scores = score(sampler, collection.images, labels, reading.seed)
-        arrays = {"names": np.array(collection.names), "images": collection.images, **scores}
-        note = add_percentiles(arrays, sampler, options, reading.seed)
+        own = open_images(flags, "log_prob", "likelihood", options.out, (".csv", ".npz"))
+        sampler, images = own.sampler, own.collection.images
+        scores = score(sampler, images, own.labels, own.options.seed)
+        arrays = {"names": np.array(own.collection.names), "images": images, **scores}
+        note = add_percentiles(arrays, sampler, options, own.options.seed)
+    lines = [*describe(sampler, arrays, note)]
+    lines += describe_reading(own, image_shape(sampler, "log_prob"))
     if options.out is not None:
         write(options.out, arrays)
-    lines = [*describe(sampler, arrays, note)]
-    lines += describe_reading(collection, image_shape(sampler, "log_prob"), reading.fit)
-    if options.out is not None:
         lines.append(f"written to {options.out}")
     print("\n".join(lines))
 
@@ -110,22 +75,12 @@ def _body(argv: list[str]) -> None:
 def score(
     sampler: SignatureSampler, images: np.ndarray, labels: np.ndarray | None, seed: int
 ) -> Arrays:
-    """The log-likelihoods of images.
+    """`log_prob` in nats and, of a likelihood of bytes, `bits_per_dim`, `float32[N]`.
 
-    Args:
-        sampler: the model, with the signature `log_prob`.
-        images: `uint8[N, H, W, C]`.
-        labels: of a conditional model, `int[N]`; else None.
-        seed: of the noise of image 0; image i has seed + i.
-
-    Returns:
-        `log_prob` in nats and, of a likelihood of bytes, `bits_per_dim`, `float32[N]`; `seeds` and,
-        of a conditional model, `labels`, `int32[N]`.
+    Beside them the `seeds` and `labels` that they were computed with; see `evaluate`.
     """
-    seeds = noise_seeds(sampler, "log_prob", len(images), seed)
-    scores = sampler.evaluate("log_prob", images, seeds, labels)
-    inputs = {"seeds": seeds, "labels": labels}
-    return scores | {name: array for name, array in inputs.items() if array is not None}
+    outputs, inputs = evaluate(sampler, "log_prob", images, labels, seed)
+    return outputs | inputs
 
 
 # --- among the test images --------------------------------------------------------------
@@ -151,17 +106,17 @@ def add_percentiles(
     if not options.test_images:
         return ""
     try:
-        test = open_test_images(sampler, options)
+        name, test = open_test_images(sampler, options)
     except TfgenError as error:
         if options.dataset is not None or options.data_dir is not None:
             raise
         return f"no percentiles: {error}"
-    labels = test.split.labels if sampler.num_classes else None
-    test_scores = score(sampler, test.split.images, labels, seed)["log_prob"]
+    labels = test.labels if sampler.num_classes else None
+    test_scores = score(sampler, test.images, labels, seed)["log_prob"]
     arrays["percentile"] = percentiles(arrays["log_prob"], test_scores)
     arrays["test_log_prob"] = test_scores
     return (
-        f"percentile: share of {count_noun(len(test_scores), 'test image')} of {test.name} with a "
+        f"percentile: share of {count_noun(len(test_scores), 'test image')} of {name} with a "
         "lower log p(x) [%]"
     )
 
@@ -172,15 +127,15 @@ def percentiles(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), np.nan, 100 * ranks / len(reference))
 
 
-def open_test_images(sampler: SignatureSampler, options: ScoreOptions) -> TestImages:
-    """The first test images of `--dataset`, or of the data set that the model was trained on.
+def open_test_images(sampler: SignatureSampler, options: ScoreOptions) -> tuple[str, "Split"]:
+    """The name of the data set, `--dataset` or that of the training, and its first test images.
 
     Raises:
         UsageError: it is unknown, is not the one of the training, or does not suit the model.
         WorkError: it could not be downloaded.
     """
     with status("loading the data set"):
-        dataset = open_data_set(options.dataset, options.data_dir, sampler.training, sampler.title)
+        dataset = open_data_set(options, sampler.training, sampler.title)
     shape = image_shape(sampler, "log_prob")
     if dataset.image_shape != shape:
         raise UsageError(
@@ -192,7 +147,7 @@ def open_test_images(sampler: SignatureSampler, options: ScoreOptions) -> TestIm
         if test.labels is None:
             raise UsageError(f"{sampler.title} is conditional, but {dataset.name} has no labels")
         check_labels(np.asarray(test.labels), sampler.num_classes)
-    return TestImages(dataset.name, test)
+    return dataset.name, test
 
 
 # --- what is written --------------------------------------------------------------------

@@ -9,7 +9,7 @@ are about the report's networks, trained as in the report and judged on MNIST.
 import argparse
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,18 +57,12 @@ class Claim(NamedTuple):
     sign: int
 
 
+EPOCHS, COVERING = "seconds per epoch", ("flow", "vae", "gan")
 CLAIMS = (
     Claim("image quality", ("gan", "flow", "vae"), "samples", "fid", "FID", -1),
-    Claim(
-        "cost of an epoch",
-        ("gan", "flow", "vae"),
-        "cost",
-        "seconds_an_epoch",
-        "seconds per epoch",
-        1,
-    ),
-    Claim("coverage", ("flow", "vae", "gan"), "samples", "recall", "recall", 1),
-    Claim("coverage", ("flow", "vae", "gan"), "samples", "coverage", "coverage", 1),
+    Claim("cost of an epoch", ("gan", "flow", "vae"), "cost", "seconds_an_epoch", EPOCHS, 1),
+    Claim("coverage", COVERING, "samples", "recall", "recall", 1),
+    Claim("coverage", COVERING, "samples", "coverage", "coverage", 1),
 )
 Cells = tuple[str, ...]
 Groups = Sequence[Group | None]
@@ -102,10 +96,7 @@ def closing_table(evaluations: Sequence[Evaluation]) -> str:
         if group.first["preset"] == PRESET
     }
     groups = [by_family.get(family) for family in NAMES]
-    names = (
-        family if group is None else name_of(group)
-        for family, group in zip(NAMES, groups, strict=True)
-    )
+    names = [family if family not in by_family else name_of(by_family[family]) for family in NAMES]
     lines = [f"| quantity | source | {' | '.join(names)} |", "|---|---|---:|---:|---:|"]
     lines += [f"| {what} | {by} | {' | '.join(cells)} |" for what, by, cells in rows(groups)]
     reported = [group for group in all_groups if is_reported(group)]
@@ -224,15 +215,15 @@ def rows(groups: Groups) -> list[tuple[str, str, Cells]]:
         ("bits/dim", "other solutions, validation, one dequantization draw", SOLUTIONS_BITS),
         ("", "tfgen, test, one draw", one_draw),
         ("", "tfgen, test, several draws", several_draws),
-        ("seeds", "tfgen", for_each_family(groups, seeds)),
-        ("minutes of training, all seeds", "tfgen", for_each_family(groups, minutes)),
-        ("machine", "tfgen", for_each_family(groups, machine)),
+        *(
+            (what, "tfgen", tuple("–" if group is None else text(group) for group in groups))
+            for what, text in (
+                ("seeds", seeds),
+                ("minutes of training, all seeds", minutes),
+                ("machine", machine),
+            )
+        ),
     ]
-
-
-def for_each_family(groups: Groups, text: Callable[[Group], str]) -> Cells:
-    """A cell for each family; a dash if there is no evaluation of its networks."""
-    return tuple("–" if group is None else text(group) for group in groups)
 
 
 def statistics(groups: Groups, part: str, name: str) -> list[Statistic | None]:

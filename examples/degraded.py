@@ -27,14 +27,7 @@ BLUR = (0, 0.5, 1, 2, 4)
 CLASSES = (1, 0.8, 0.6, 0.4, 0.2, 0.1)
 HALVES = (0, 0.25, 0.5, 1)
 # Metrics, and whether less of them is worse.
-METRICS = {
-    "fid": 1,
-    "kid": 1,
-    "precision": -1,
-    "recall": -1,
-    "density": -1,
-    "coverage": -1,
-}
+METRICS = {"fid": 1, "kid": 1, "precision": -1, "recall": -1, "density": -1, "coverage": -1}
 
 
 def noisy(images: np.ndarray, deviation: float) -> np.ndarray:

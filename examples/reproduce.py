@@ -50,32 +50,14 @@ class Step:
         return " ".join((self.verb, *self.arguments)).replace(str(folder), ".")
 
 
-@dataclass(frozen=True)
-class Model:
-    """A preset to train and to evaluate.
-
-    Attributes:
-        family: of the model.
-        preset: of the family.
-        small: flags of a smaller network, for `--quick`.
-    """
-
-    family: str
-    preset: str
-    small: tuple[str, ...] = ()
-
-
-REPORTED = (
-    Model("vae", "mlp"),
-    Model("gan", "mlp"),
-    Model("flow", "mlp", ("--hidden", "64")),
-)
+# Family, preset, and flags of a smaller network, for `--quick`.
+REPORTED = (("vae", "mlp"), ("gan", "mlp"), ("flow", "mlp", "--hidden", "64"))
 BEST = (
-    Model("vae", "long"),
-    Model("vae", "iwae"),
-    Model("vae", "conv", ("--channels", "4")),
-    Model("gan", "dcgan"),
-    Model("flow", "multiscale", ("--scale-steps", "1", "1", "--scale-channels", "8", "8")),
+    ("vae", "long"),
+    ("vae", "iwae"),
+    ("vae", "conv", "--channels", "4"),
+    ("gan", "dcgan"),
+    ("flow", "multiscale", "--scale-steps", "1", "1", "--scale-channels", "8", "8"),
 )
 
 # The report's figures, apart from the sixth: a run, and its pictures. `samples-*` were drawn before
@@ -109,10 +91,10 @@ def steps(folder: Path, quick: bool) -> list[Step]:
     seeds = SEEDS[:2] if quick else SEEDS
     trainings = [(model, seed) for seed in seeds for model in REPORTED]
     trainings += [(model, 0) for model in BEST]
-    for model, seed in trainings:
-        run = folder / "runs" / f"{model.family}-{model.preset}-{seed}"
-        train = (model.family, "--preset", model.preset, "--seed", str(seed), "--run-dir", str(run))
-        train = (*train, *short, *(model.small if quick else ()), "--saved-models", models)
+    for (family, preset, *small), seed in trainings:
+        run = folder / "runs" / f"{family}-{preset}-{seed}"
+        train = (family, "--preset", preset, "--seed", str(seed), "--run-dir", str(run))
+        train = (*train, *short, *(small if quick else ()), "--saved-models", models)
         result.append(Step("train", train, run))
         result.append(Step("evaluate", (str(run), *evaluation)))
         runs.append(str(run))
@@ -173,20 +155,14 @@ def closing_table(runs: Sequence[str], out: Path) -> int:
 def run(words: Sequence[str]) -> int:
     """Run a command to its end; returns its exit status.
 
-    The command has a session of its own, so that Ctrl-C at the terminal reaches it only once: the
-    signal is passed on, and the command may save its state before it ends.
+    Ctrl-C at the terminal reaches the command, too, which may save its state before it ends; so
+    this script only waits.
     """
-    process = subprocess.Popen(words, start_new_session=True)
-    signals = (signal.SIGINT, signal.SIGTERM)
-    handlers = {
-        number: signal.signal(number, lambda signum, _: process.send_signal(signum))
-        for number in signals
-    }
+    handler = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        status = process.wait()
+        status = subprocess.call(words)
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, handler)
     return status if status >= 0 else 128 - status
 
 

@@ -106,31 +106,18 @@ def picture(samples: dict[str, list[np.ndarray]]) -> Figure:
     return figure
 
 
-def positive(text: str) -> int:
-    """An integer above 0 from the command line."""
-    if (value := int(text)) < 1:
-        raise ValueError
-    return value
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train each loss with each seed, print the captured modes and draw the samples."""
     parser = argparse.ArgumentParser(description="Modes of a ring of Gaussians that GANs capture.")
-    parser.add_argument("--seeds", type=positive, default=5, help="number of runs of each loss")
-    parser.add_argument("--steps", type=positive, default=10_000, help="steps of the discriminator")
-    parser.add_argument(
-        "--critic-steps",
-        type=positive,
-        default=5,
-        help="steps of the discriminator per step of the generator",
-    )
+    parser.add_argument("--seeds", type=int, default=5, help="number of runs of each loss")
+    parser.add_argument("--steps", type=int, default=10_000, help="steps of the discriminator")
+    per_step = "steps of the discriminator per step of the generator"
+    parser.add_argument("--critic-steps", type=int, default=5, help=per_step)
     parser.add_argument("--out", type=Path, default=Path("ring.png"), help="picture to write, PNG")
     args = parser.parse_args(arguments)
-    if not args.out.parent.is_dir():
-        parser.error(f"there is no folder {args.out.parent}")
-    if args.out.is_dir():
-        parser.error(f"--out {args.out} is a folder; pass a file")
-    print_settings(args.steps, args.critic_steps)
+    if not args.out.parent.is_dir() or args.out.is_dir():
+        parser.error(f"--out {args.out} must be a file in a folder that exists")
+    print(f"{args.steps} steps of {BATCH} points, {args.critic_steps} per step of the generator")
     print(f"{'loss':<16}{'seed':>4}{'modes':>7}{'high quality':>14}{'time':>9}")
     modes, quality = captured(draw(SAMPLES, seed=0))
     print(f"{'the data itself':<20}{modes:>7}{quality:>14.1%}", flush=True)
@@ -144,25 +131,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{loss:<16}{seed:>4}{modes:>7}{quality:>14.1%}{seconds:>6.0f} s", flush=True)
     save_figure(picture(samples), args.out)
     print(f"wrote {args.out}")
-
-
-def print_settings(steps: int, critic_steps: int) -> None:
-    """Print data, networks, training and sampling of all runs."""
-    widths = "-".join(map(str, HIDDEN))
-    penalty = LOSSES["wasserstein"]["gradient_penalty"]
-    settings = {
-        "data": f"{MODES} Gaussians, radius {RADIUS}, standard deviation {STDDEV}",
-        "generator": f"{LATENTS}-{widths}-2, ReLU, linear output; every {critic_steps} steps",
-        "discriminator": f"2-{widths}-1, leaky ReLU, no dropout",
-        "penalty": f"of the gradient, weight {penalty}, for the Wasserstein loss only",
-        "training": f"{steps} steps, batch {BATCH}, Adam, learning rate {RATE}, beta_1 {BETA_1}",
-        "sampling": f"{SAMPLES} samples with the generator's EMA weights, decay {EMA_DECAY}",
-        "high quality": f"within 3 standard deviations of a mode; {LEAST_SHARE:.0%} of all samples "
-        "capture a mode",
-    }
-    for name, text in settings.items():
-        print(f"{name:<15}{text}")
-    print()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,31 @@ from tfgen.sampling import batches, check_image_bytes, request_labels, request_s
 from tfgen.training.callbacks import write_samples
 
 
-class SampleGrid(keras.callbacks.Callback):
+class _Periodic(keras.callbacks.Callback):
+    """Knows whether it is the first epoch of a `fit`, and takes only a model that makes images."""
+
+    def __init__(self, every: int):
+        super().__init__()
+        if every < 1:
+            raise UsageError(f"every = {every} is too small; the least is 1")
+        self.every, self._is_first = every, True
+
+    def set_model(self, model: Any) -> None:
+        """Takes the model.
+
+        Raises:
+            UsageError: the model generates no images, or others than those to compare with; labels
+                are missing, out of range, or the model is not conditional.
+        """
+        _check_generative(model, type(self).__name__)
+        super().set_model(model)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Remembers that nothing is written or computed yet."""
+        self._is_first = True
+
+
+class SampleGrid(_Periodic):
     """Writes a picture of samples before the first epoch and after every n-th one.
 
     The samples have the same seeds each time; those of a class-conditional model have a row for
@@ -39,22 +63,8 @@ class SampleGrid(keras.callbacks.Callback):
     """
 
     def __init__(self, folder: str | Path, every: int = 1):
-        super().__init__()
-        self.folder, self.every = Path(folder), _checked_period(every)
-        self._is_first = True
-
-    def set_model(self, model: Any) -> None:
-        """Takes the model.
-
-        Raises:
-            UsageError: the model generates no images.
-        """
-        _check_generative(model, "SampleGrid")
-        super().set_model(model)
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Remembers that no picture is written yet."""
-        self._is_first = True
+        super().__init__(every)
+        self.folder = Path(folder)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Writes the picture of the model as it was before `fit`."""
@@ -72,7 +82,7 @@ class SampleGrid(keras.callbacks.Callback):
         write_samples(self.model, self.folder / f"samples-{epoch:04}.png", epoch)
 
 
-class Evaluate(keras.callbacks.Callback):
+class Evaluate(_Periodic):
     """Adds FID and the other metrics of samples to the logs of an epoch.
 
     These are `fid`, `kid` with its standard error `kid_error`, `precision`, `recall`, `density`,
@@ -111,13 +121,12 @@ class Evaluate(keras.callbacks.Callback):
         every: int = 1,
         seed: int = 0,
     ):
-        super().__init__()
+        super().__init__(every)
         images = np.asarray(images)
         check_image_bytes(str(images.dtype), images.shape)
         if n > len(images):
             raise UsageError(f"n = {n} is too large; there are {len(images)} images")
-        self.n, self.every, self.seed = n, _checked_period(every), seed
-        self._is_first = True
+        self.n, self.seed = n, seed
         self._shape = tuple(images.shape[1:])
         self._classifier = _open_features(classifier)
         self._classifier.check_images(self._shape)
@@ -126,20 +135,10 @@ class Evaluate(keras.callbacks.Callback):
         self._reference = self._classifier.extract(images[:n])
 
     def set_model(self, model: Any) -> None:
-        """Takes the model.
-
-        Raises:
-            UsageError: the model generates no images, or images of another shape; labels are
-                missing, out of range, or the model is not conditional.
-        """
-        _check_generative(model, "Evaluate")
+        """See the base class."""
+        super().set_model(model)
         _check_shape(model, self._shape, "Evaluate")
         request_labels(self.n, model.num_classes, self._labels)
-        super().set_model(model)
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Remembers that there are no metrics yet."""
-        self._is_first = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the metrics to the logs, if they are due.
@@ -289,9 +288,3 @@ def _check_shape(model: Any, shape: tuple[int, ...], callback: str) -> None:
             f"{model.name} generates images of {size_text(model.config.image_shape)}; those of "
             f"{callback}, to compare with, are of {size_text(shape)}"
         )
-
-
-def _checked_period(every: int) -> int:
-    if every < 1:
-        raise UsageError(f"every = {every} is too small; the least is 1")
-    return every

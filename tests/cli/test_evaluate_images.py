@@ -77,12 +77,7 @@ def test_a_folder_of_all_kinds(evaluate: Any, capfd: Any) -> None:
     ("what", "flags", "message"),
     [
         ("a.npz", [], "a.npz holds images; name the data set that they are judged against"),
-        ("a.npz", ["--dataset", "tiny", "--no-samples"], "which have no likelihood; leave out"),
-        ("a.npz", ["--dataset", "tiny", "--version", 2], "is a path and has no versions"),
         ("a.npz", ["--dataset", "tiny", "--n", 21], "n = 21 is too large; there are 20 images in"),
-        ("a.npz", ["--dataset", "tiny", "--n", 5], "n = 5 is too small; the least is 6"),
-        ("a.npz", ["--dataset", "tiny", "--features", "classifier"], "or take features of a fixed"),
-        ("a.npz", ["--features", "n", "--features-range", "0,2"], "use 0,1 or -1,1 or 0,255"),
         ("a.npz", ["--features-range", "-1,1"], "of a network of your own; pass --features PATH"),
         (".", ["--dataset", "tiny"], "holds no pictures"),
     ],

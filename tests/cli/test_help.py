@@ -1,6 +1,5 @@
 """`--help` of every command: without TensorFlow, in columns, and true."""
 
-import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ from tests import commands
 from tfgen import __version__, registry
 from tfgen.errors import UsageError
 from tfgen.models.flow.config import FlowConfig
-from tfgen.models.gan.config import GANConfig
 from tfgen.models.vae.config import VAEConfig
 
 _flags, options = (
@@ -49,13 +47,10 @@ def help_text(
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("columns", [80, 300])
 @pytest.mark.parametrize("verb", VERBS)
-def test_help_is_as_wide_as_the_terminal_and_at_most_100(
-    verb: str, columns: int, capsys, monkeypatch
-) -> None:
-    text = help_text(capsys, monkeypatch, columns=columns, verb=verb)
-    assert max(map(len, text.splitlines())) <= min(columns, 100)
+def test_help_is_as_wide_as_the_terminal(verb: str, capsys, monkeypatch) -> None:
+    text = help_text(capsys, monkeypatch, columns=80, verb=verb)
+    assert max(map(len, text.splitlines())) <= 80
     # No flag is cut in two.
     assert not any(line.rstrip().endswith("-") for line in text.splitlines())
 
@@ -108,36 +103,6 @@ def test_several_values_of_a_flag(argv: list[str], values: tuple[int, ...] | Non
     else:
         parsed = vars(parser.parse(argv))
         assert parsed[argv[0].removeprefix("--").replace("-", "_")] == values
-
-
-@pytest.mark.quick
-def test_help_says_how_to_turn_off_what_a_preset_turns_on() -> None:
-    parser = _flags.Parser("prog", "")
-    _flags.add_flags(parser, GANConfig, {"diff_augment": ("translation", "cutout")})
-    text = " ".join(parser.format_help().split())
-    assert "(default: translation cutout; turn off with none)" in text
-    assert "--architecture {dense,convolutional,residual}" in text
-
-
-@pytest.mark.quick
-def test_the_usage_line_names_what_is_required() -> None:
-    parser = _flags.Parser("prog", "About.")
-    parser.add_argument("kind", metavar="KIND")
-    parser.add_argument("files", metavar="FILE", nargs="+")
-    parser.add_argument("optional", metavar="LAST", nargs="?")
-    parser.add_argument("--to", metavar="FOLDER", required=True)
-    parser.add_argument("--n", type=int)
-    lines = parser.format_help().splitlines()
-    assert lines[0] == "usage: prog KIND FILE [FILE ...] [LAST] --to FOLDER [options]"
-
-
-@pytest.mark.quick
-def test_help_texts_are_whole_phrases() -> None:
-    kinds = [entry.config for entry in registry.families()]
-    for kind in (*kinds, options.TrainingOptions, options.PublishOptions, options.CommandOptions):
-        for field in dataclasses.fields(kind):
-            text = field.metadata.get("help", "a phrase")
-            assert text and not text.startswith("of ") and not text.endswith("."), field.name
 
 
 @pytest.mark.quick

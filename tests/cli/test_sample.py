@@ -113,7 +113,7 @@ def test_a_folder_is_written_only_where_nothing_is(
     before = {path: path.read_bytes() for path in (here / "empty").iterdir()}
     for out, message in (
         ("empty/", "cannot write empty/: the folder is not empty; choose a new folder"),
-        ("empty/000000.png/", "cannot write empty/000000.png/: "),
+        ("empty/000000.png/", "cannot write empty/000000.png: "),
     ):
         capfd.readouterr()
         assert commands.main("sample", [NAME, *flags, out]) == 2

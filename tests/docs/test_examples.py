@@ -190,10 +190,3 @@ def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     text = capsys.readouterr().out
     assert "| quantity | source | vae mlp (changed) | gan mlp | flow |" in text
     assert "| image quality, FID (rank) | tfgen | 20.0 (2) | 5.00 (1) | – |" in text
-    for wrong in (
-        ["nothing.json"],
-        [str(out)],
-        [str(paths[2]), "--out", str(tmp_path / "none" / "t.md")],
-    ):
-        with pytest.raises(SystemExit, match="2"):
-            main(wrong)

@@ -41,15 +41,6 @@ def foreign_evaluation(
     }
 
 
-def with_fids(**fids: Sequence[float]) -> list[dict[str, Any]]:
-    """Evaluations of the report's networks: for each family an FID for each seed."""
-    return [
-        evaluation(family, seed, fid=fid)
-        for family, values in fids.items()
-        for seed, fid in enumerate(values)
-    ]
-
-
 def named(name: str, content: Mapping[str, Any], by_user: bool = False) -> Evaluation:
     """An evaluation in a file of that name; `by_user`: as if it was passed as NAME=FILE."""
     return Evaluation(name, f"{name}.json", Path(f"{name}.json"), dict(content), by_user)

@@ -185,11 +185,6 @@ def test_bits_per_dim_of_a_vae_and_of_a_flow_are_ranked_together() -> None:
     assert notes(table, "bits/dim") == {"flow": ("8 draws",), "vae": ("k = 500",)}
     assert best(table, "NLL [nats]") == set()
     assert "vae: nats of bytes; bits/dim with k = 500 importance samples" in table.notes
-    # Of other events, the settings do not matter, and the values are not ranked together.
-    labelled = of_bytes("flow", 0.9, dequantizations=4)
-    labelled["likelihood"]["events"] = "bytes, given the label"
-    (table,) = tables({**contents, "labelled": labelled}, "likelihood")
-    assert best(table, "bits/dim") == {"flow"}
     # Where two flows differ in their draws, they are not ranked together, nor with the VAE.
     contents["other flow"] = of_bytes("flow", 1.1, dequantizations=1)
     (table,) = tables(contents, "likelihood")
@@ -215,18 +210,3 @@ def test_what_is_missing_or_differs_is_said() -> None:
         "b: bits/dim of unknown events, averaged over 8 dequantization draws",
         "Training times come from different machines: a on A, 2 cores; c on an unknown machine",
     ]
-
-
-def test_what_the_features_cannot_tell_and_resized_images_are_said() -> None:
-    random = {"features": {"name": "random network", "sha256": "r", "features": 64}}
-    own = {"features": {"name": "net", "sha256": "o", "range": "0,1"}}
-    weak = {"classifier": {"name": "classifier", "version": 2, "sha256": "w", "accuracy": 0.5}}
-    resized = {"images": {"resized": 3, "rule": "by a rule"}}
-    for change, expected in (
-        (random, "A fixed random network sees noise, blur and missing kinds of images"),
-        (weak, "The classifier is weak: its accuracy on the real images is 50.0%"),
-        (own | resized, "a: 3 of 100 images were resized; by a rule"),
-    ):
-        (table,) = tables({"a": evaluation("gan", fid=1.0) | change})
-        (note,) = table.notes
-        assert note.startswith(expected)

@@ -33,11 +33,8 @@ def test_other_settings_are_another_model() -> None:
     ("path", "value"),
     [
         (("n",), 50),
-        (("dataset", "fingerprint"), "g"),
-        (("dataset", "split"), "validation"),
         (("classifier", "sha256"), "d"),
         (("likelihood", "importance_samples"), 50),
-        (("likelihood", "dequantizations"), 4),
     ],
 )
 def test_what_was_measured_differently_is_no_seed_of_the_same_row(

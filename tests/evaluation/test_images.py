@@ -82,18 +82,9 @@ def test_other_sizes_are_cropped_and_resized_by_the_stated_rule(tmp_path: Path) 
 @pytest.mark.quick
 def test_what_holds_no_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "a.txt").write_text("a")
-    (tmp_path / "broken.npz").write_bytes(b"PK")
-    np.savez(tmp_path / "objects.npz", images=np.array([{}], dtype=object))
     np.savez(tmp_path / "large.npz", images=np.full((2, 6, 6, 1), 2.0))
-    np.savez(tmp_path / "none.npz", images=np.zeros((0, 6, 6, 1), np.uint8))
     for name, message in (
         ("empty", "is neither a run nor a version, and holds no pictures"),
-        ("text", "holds no pictures"),
-        ("broken.npz", "is broken"),
-        ("objects.npz", "objects.npz"),
         ("large.npz", "from 2 to 2; pass uint8 in 0…255, or floats in 0…1"),
-        ("none.npz", "0 images; the least is 1"),
     ):
         fails(lambda name=name: read(tmp_path / name), message)

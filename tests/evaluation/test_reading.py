@@ -93,9 +93,6 @@ def test_images_that_no_model_made_need_no_model(tmp_path: Path) -> None:
         ({"format": 2}, "its format is 2, not 1"),
         ({"dataset": {"split": "test"}}, "it lacks fingerprint"),
         ({"dataset": []}, "it is not an evaluation"),
-        ({"title": None}, "its title is None"),
-        ({"n": "many"}, "its n is 'many'"),
-        ({"samples": [1]}, "its samples is no object"),
     ],
 )
 def test_what_is_no_evaluation_of_this_format_is_refused(
@@ -109,16 +106,9 @@ def test_what_is_no_evaluation_of_this_format_is_refused(
 
 def test_what_holds_no_evaluation_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
-    for content, message in (
-        (b"[]", "holds no evaluation that can be read: it is not an evaluation; write one with"),
-        (b"{}", "it lacks format"),
-        (b"[", "Expecting value"),
-        (b"\x89PNG\xff", "codec can't decode"),
-    ):
+    for content in (b"[]", b"[", b"\x89PNG\xff"):
         file.write_bytes(content)
-        with pytest.raises(WorkError, match=message):
+        with pytest.raises(WorkError, match="holds no evaluation that can be read: "):
             read_evaluation(str(file), tmp_path)
     with pytest.raises(UsageError, match="has not been evaluated; run: tfgen-evaluate"):
         read_evaluation(str(tmp_path), tmp_path)
-    with pytest.raises(UsageError, match="gone does not exist"):
-        read_evaluation(str(tmp_path / "gone"), tmp_path)

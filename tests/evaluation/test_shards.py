@@ -227,14 +227,3 @@ def test_an_interrupted_folder_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "my shards", num_classes=3, most=2, label=1, temperature=0.5)
     with pytest.raises(UsageError, match="has 2 of 4 shards; repeat its tfgen-sample command"):
         shards.find_shards(folder)
-
-
-def test_images_of_another_shape_or_class_are_refused(tmp_path: Path, dataset: Dataset) -> None:
-    small = Dataset(
-        "small", "1.0.0", *[Split(np.zeros((9, 2, 2, 1), np.uint8), None)] * 3, None, "g"
-    )
-    with pytest.raises(UsageError, match=r"are 4 × 3 × 1, but those of small are 2 × 2 × 1"):
-        open_folder(write(tmp_path / "a")).check_images(small, "test")
-    subject = open_folder(write(tmp_path / "b", num_classes=2))
-    with pytest.raises(UsageError, match="b has 2 classes, but noise has labels up to 2"):
-        subject.check_images(dataset, "test")

@@ -41,11 +41,19 @@ def draw(comparison: Comparison) -> "Figure | None":
     costs = {
         row.name: row for table in comparison.tables if table.part == "cost" for row in table.rows
     }
-    heights = [_height(table) for table in tables]
-    figure = Figure(figsize=(_WIDTH, sum(heights)), layout="constrained")
-    parts = figure.subfigures(len(tables), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for part, table in zip(parts, tables, strict=True):
-        _draw_table(part, table, costs)
+    contents = [(table, _models(table), _pictures(table)) for table in tables]
+    heights = [
+        [_AXIS + _BAR * len(models), *[_GRID] * math.ceil(len(pictures) / _GRIDS_IN_ROW)]
+        for _, models, pictures in contents
+    ]
+    sums = [sum(of_table) + 0.4 for of_table in heights]
+    figure = Figure(figsize=(_WIDTH, sum(sums)), layout="constrained")
+    parts = figure.subfigures(len(tables), 1, height_ratios=sums, squeeze=False)[:, 0]
+    for part, (table, models, pictures), of_table in zip(parts, contents, heights, strict=True):
+        part.suptitle(_wrap(table.title, 110), fontsize=11)
+        rows = part.subfigures(len(of_table), 1, height_ratios=of_table, squeeze=False)[:, 0]
+        _draw_panels(rows[0], table, models, costs)
+        _draw_grids(rows[1:], pictures)
     return figure
 
 
@@ -64,32 +72,16 @@ def _pictures(table: Table) -> dict[str, Any]:
     return pictures
 
 
-def _grid_rows(table: Table) -> int:
-    return math.ceil(len(_pictures(table)) / _GRIDS_IN_ROW)
-
-
-def _height(table: Table) -> float:
-    """Inches of a table's part of the figure."""
-    return _AXIS + 0.4 + _BAR * len(_models(table)) + _GRID * _grid_rows(table)
-
-
-def _draw_table(part: Any, table: Table, costs: Mapping[str, Row]) -> None:
-    """Draw the bars of a table, and below them the samples."""
-    models, pictures = _models(table), _pictures(table)
-    part.suptitle(_wrap(table.title, 110), fontsize=11)
-    rows = _grid_rows(table)
-    panels, *grids = part.subfigures(
-        1 + rows, 1, height_ratios=[_AXIS + _BAR * len(models), *[_GRID] * rows], squeeze=False
-    )[:, 0]
-    _draw_panels(panels, table, models, costs)
-    names = list(pictures)
-    for index, grid in enumerate(grids):
-        in_row = names[index * _GRIDS_IN_ROW : (index + 1) * _GRIDS_IN_ROW]
-        for axes in grid.subplots(1, _GRIDS_IN_ROW if rows > 1 else len(names), squeeze=False)[0]:
+def _draw_grids(parts: Sequence[Any], pictures: Mapping[str, Any]) -> None:
+    """Draw grids of samples, a row of them in each part."""
+    left = list(pictures.items())
+    columns = _GRIDS_IN_ROW if len(parts) > 1 else len(left)
+    for part in parts:
+        for axes in part.subplots(1, columns, squeeze=False)[0]:
             axes.set_axis_off()
-            if in_row:
-                name = in_row.pop(0)
-                axes.imshow(pictures[name], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            if left:
+                name, picture = left.pop(0)
+                axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
                 axes.set_title(_wrap(f"samples of {name}"), fontsize=9)
 
 

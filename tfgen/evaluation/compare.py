@@ -158,21 +158,24 @@ def _cells(groups: Sequence[Group], metric: Metric, usual: set[int | None]) -> l
         metric: of the column.
         usual: numbers of images that a cell does not name.
     """
-    statistics = [group.statistic(metric) for group in groups]
-    best = _best([g if s else None for g, s in zip(groups, statistics, strict=True)], metric)
-    settings = {_setting(g, metric) for g, s in zip(groups, statistics, strict=True) if s}
-    cells: list[Cell | None] = []
-    for place, (group, statistic) in enumerate(zip(groups, statistics, strict=True)):
+    known = {
+        place: (group, statistic)
+        for place, group in enumerate(groups)
+        if (statistic := group.statistic(metric)) is not None
+    }
+    best, settings = _best(known, metric), {_setting(group, metric) for group, _ in known.values()}
+    cells: list[Cell | None] = [None] * len(groups)
+    for place, (group, statistic) in known.items():
         notes = [] if group.measurement.n in usual else [count_text(group.measurement.n)]
         notes += [_setting(group, metric)[1]] if len(settings) > 1 else []
         count = sum(metric.value(evaluation) is not None for evaluation in group.evaluations)
         if count < len(group.members):
             notes.append(f"{count} of {len(group.members)} seeds")
-        cells.append(Cell(statistic, tuple(notes), place in best) if statistic else None)
+        cells[place] = Cell(statistic, tuple(notes), place in best)
     return cells
 
 
-def _best(groups: Sequence[Group | None], metric: Metric) -> set[int]:
+def _best(known: Mapping[int, tuple[Group, Statistic]], metric: Metric) -> set[int]:
     """The places of the groups that are best by a metric, among those that were measured alike.
 
     Values compare if they share sample count and event type. Importance samples and dequantization
@@ -180,9 +183,8 @@ def _best(groups: Sequence[Group | None], metric: Metric) -> set[int]:
     """
     rivals: dict[tuple[Any, ...], dict[int, float]] = {}
     settings: dict[tuple[Any, ...], set[tuple[str, str]]] = {}
-    for place, group in enumerate(groups):
-        statistic = group.statistic(metric) if group else None
-        if group and statistic and group.measurement.n and metric.better:
+    for place, (group, statistic) in known.items():
+        if group.measurement.n and metric.better:
             likelihood = group.first.get("likelihood") or {}
             events = likelihood.get("events") if metric.part == "likelihood" else None
             key = (group.measurement.n, events)
@@ -366,18 +368,17 @@ def _remarks_on_all(models: Mapping[str, Group]) -> list[str]:
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
     """A comparison for JSON; what is not finite is null."""
-    tables = [_table_json(table) for table in comparison.tables]
+    tables = []
+    for table in comparison.tables:
+        first = next(row.group.first for row in table.rows if row.group)
+        result: dict[str, Any] = {"part": table.part, "title": table.title}
+        if table.part != "cost":
+            result["dataset"] = first["dataset"]
+        if table.part == "samples":
+            result["features"] = dict(extractor(first))
+        rows = [_row_json(row) for row in table.rows]
+        tables.append({**result, "rows": rows, "notes": list(table.notes)})
     return {"tables": tables, "notes": list(comparison.notes)}
-
-
-def _table_json(table: Table) -> dict[str, Any]:
-    first = next(row.group.first for row in table.rows if row.group)
-    measured: dict[str, Any] = {} if table.part == "cost" else {"dataset": first["dataset"]}
-    if table.part == "samples":
-        measured["features"] = dict(extractor(first))
-    rows = [_row_json(row) for row in table.rows]
-    head = {"part": table.part, "title": table.title}
-    return {**head, **measured, "rows": rows, "notes": list(table.notes)}
 
 
 def _row_json(row: Row) -> dict[str, Any]:

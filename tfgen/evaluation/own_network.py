@@ -30,6 +30,8 @@ from tfgen.system.atomic import file_sha256
 
 # Pixels that a network takes: the values of black and of white.
 Range = Literal["0,1", "-1,1", "0,255"]
+# Factor and summand that bring bytes to a range.
+_SCALES = {"0,1": (1 / 255, 0), "-1,1": (2 / 255, -1), "0,255": (1, 0)}
 # Images in one call of the network: few, since such networks are large.
 BATCH = 50
 _KEYS = "a SavedModel's folder or a .keras file"
@@ -135,9 +137,7 @@ class OwnNetwork(Extractor):
     def _call(self, images: np.ndarray) -> np.ndarray:
         pixels = fit_images(images, self._network.shape)
         if self._network.dtype != "uint8":
-            scale, offset = {"0,1": (1 / 255, 0), "-1,1": (2 / 255, -1), "0,255": (1, 0)}[
-                self._range
-            ]
+            scale, offset = _SCALES[self._range]
             pixels = pixels.astype(np.float32) * np.float32(scale) + np.float32(offset)
         try:
             outputs = self._network.call(tf.cast(pixels, self._network.dtype))
@@ -222,60 +222,52 @@ def _open_saved_model(path: Path) -> Network:
     name = next((name for name in ("features", "serving_default") if name in names), names[0])
     function = model.signatures[name]
     inputs, outputs = function.structured_input_signature[1], function.structured_outputs
-    output = _only(path, "output", ["features"] if "features" in outputs else list(outputs))
-    argument = _only(path, "input", list(inputs))
-    spec = inputs[argument]
-    _check_output(path, outputs[output].shape)
+    if "features" in outputs:
+        outputs = {"features": outputs["features"]}
+    _check_count(path, len(inputs), len(outputs))
+    ((argument, spec),), ((output, features),) = inputs.items(), outputs.items()
 
     def call(images: tf.Tensor) -> tf.Tensor:
         # The model is named, so that its variables live as long as the function.
         return model.signatures[name](**{argument: images})[output]
 
-    return Network(call, spec.dtype.name, _image_shape(path, spec.shape))
+    return Network(call, spec.dtype.name, _image_shape(path, spec.shape, features.shape))
 
 
 def _keras_network(path: Path, model: Any) -> Network:
     inputs, outputs = (getattr(model, name, None) or [] for name in ("inputs", "outputs"))
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise UsageError(
-            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs that it declares; save a "
-            "functional or sequential model from images to features"
-        )
-    _check_output(path, outputs[0].shape)
+    _check_count(path, len(inputs), len(outputs))
     function = tf.function(lambda images: model(images, training=False))
-    return Network(function, inputs[0].dtype, _image_shape(path, inputs[0].shape))
+    shape = _image_shape(path, inputs[0].shape, outputs[0].shape)
+    return Network(function, inputs[0].dtype, shape)
 
 
-def _only(path: Path, kind: str, names: list[str]) -> str:
-    if len(names) != 1:
+def _check_count(path: Path, inputs: int, outputs: int) -> None:
+    if inputs != 1 or outputs != 1:
         raise UsageError(
-            f"{path} has {len(names)} {kind}s ({', '.join(names)}); export it with one {kind}"
-            + (", or call the features 'features'" if kind == "output" else ", the images")
+            f"{path} has {inputs} inputs and {outputs} outputs that it declares; save a model from "
+            "images to features, or call one of its outputs 'features'"
         )
-    return names[0]
 
 
-def _image_shape(path: Path, shape: Any) -> tuple[int | None, ...]:
-    """Height, width and channels of an input."""
-    sides = None if getattr(shape, "rank", 0) is None else tuple(shape)
-    if sides is None or len(sides) != 4 or sides[3] not in (None, 1, 3) or sides[0] is not None:
-        text = "any shape" if sides is None else size_text(sides)
+def _image_shape(path: Path, images: Any, features: Any) -> tuple[int | None, ...]:
+    """Height, width and channels of an input; refuses shapes that are not as they must be."""
+    taken, computed = (
+        None if getattr(shape, "rank", 0) is None else tuple(shape) for shape in (images, features)
+    )
+    if taken is None or len(taken) != 4 or taken[3] not in (None, 1, 3) or taken[0] is not None:
+        text = "any shape" if taken is None else size_text(taken)
         raise UsageError(
             f"{path} takes {text}; it must take batches of any length of images, "
             "? × height × width × channels, with 1 or 3 channels"
         )
-    return sides[1:]
-
-
-def _check_output(path: Path, shape: Any) -> None:
-    """Refuse outputs that are no vectors; the shape is None if there are several."""
-    sides = None if shape is None or getattr(shape, "rank", 0) is None else tuple(shape)
-    if sides is None or len(sides) != 2:
-        text = "of no known shape" if sides is None else f"of {size_text(sides)}"
+    if computed is None or len(computed) != 2:
+        text = "of no known shape" if computed is None else f"of {size_text(computed)}"
         raise UsageError(
             f"{path} computes features {text}; it must compute one vector for each image, "
             "? × features: end it with GlobalAveragePooling2D"
         )
+    return taken[1:]
 
 
 def choose_extractor(

@@ -25,10 +25,8 @@ FORMAT = 1
 # Options of a training that do not decide which model it is: the seed, and what may change when it
 # is resumed, except its length.
 UNDECIDING_OPTIONS = {"seed", *RESUMABLE} - {"epochs"}
-# Parts that are objects wherever they are present, and other values that may be missing: images
-# that no model of tfgen made have no settings, no seed of a training and no cost.
-_METRICS = ("samples", "floor", "ceiling", "modes", "likelihood", "cost", "all_images")
-_DESCRIPTIONS = ("settings", "classifier", "features", "images")
+# Values that may be missing: images that no model of tfgen made have no settings, no seed of a
+# training and no cost.
 _VALUES = ("family", "preset", "seed", "weights", "n")
 # A row of more seeds than these names the first of them.
 _MAX_NAMES = 3
@@ -138,14 +136,8 @@ def _complete(content: Any) -> dict[str, Any]:
     # Their absence is a KeyError.
     _ = content["title"], content["dataset"]["fingerprint"], content["dataset"]["split"]
     evaluation = {**dict.fromkeys(_VALUES), **content}
-    for name in _METRICS + _DESCRIPTIONS:
-        if not isinstance(evaluation.get(name), dict | None):
-            raise ValueError(f"its {name} is no object")
     evaluation["settings"] = {"model": {}, "options": {}, **(evaluation.get("settings") or {})}
     evaluation["cost"] = evaluation.get("cost") or {}
-    for name, kind in (("title", str), ("family", str | None), ("n", int | None)):
-        if not isinstance(evaluation[name], kind):
-            raise ValueError(f"its {name} is {evaluation[name]!r}")
     return evaluation
 
 
