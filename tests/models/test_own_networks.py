@@ -1,4 +1,4 @@
-"""Networks of the caller's own: their shapes, batch normalization, dropout and regularizers."""
+"""Networks of the caller's own: their shapes and the training flag."""
 
 import functools
 from collections.abc import Callable
@@ -140,9 +140,3 @@ def test_networks_train_in_training_steps_alone(name: str) -> None:
         model.encode(IMAGES)
     for spy in spies:
         assert spy.training() <= {False, None}
-
-
-# --- batch normalization, dropout, regularizers -----------------------------------------
-
-
-# --- a bound of the caller's own ----------------------------------------------------------

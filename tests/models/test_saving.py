@@ -6,9 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import commands
-from tfgen import GAN, VAE, ImageModel
+from tfgen import GAN, VAE, Classifier, Flow, ImageModel
 from tfgen.nn.average import MovingAverage
 
 SHAPE = (6, 6, 1)
@@ -109,9 +110,6 @@ def test_files_of_earlier_versions_have_other_averages() -> None:
     assert average.from_file(full, 3) == full
 
 
-# --- HDF5 -----------------------------------------------------------------------------------
-
-
 # --- early stopping -------------------------------------------------------------------------
 
 
@@ -142,7 +140,40 @@ def test_early_stopping_rewinds_weights_and_no_count(make: Any) -> None:
         np.testing.assert_array_equal(weight, expected)
 
 
-# --- gradient accumulation ------------------------------------------------------------------
-
-
 # --- export ---------------------------------------------------------------------------------
+
+
+@pytest.mark.newest  # with the lowest versions, .ci/run opens what is published without tfgen
+def test_an_export_runs_without_tfgen_and_is_in_float32(tmp_path: Path) -> None:
+    models: dict[str, Any] = {
+        "vae": trained(vae(ema_decay=0.9, dtype="mixed_bfloat16")),
+        "gan": gan(num_classes=2),
+        "flow": Flow(image_shape=SHAPE, couplings=2, hidden=(8,)),
+        "classifier": Classifier(image_shape=SHAPE, channels=2, units=4),
+    }
+    for name, model in models.items():
+        model.export(tmp_path / name)
+        np.savez(tmp_path / f"{name}.npz", **model.example_inputs(3))
+    code = """
+import sys, numpy as np, tensorflow as tf
+for name in ("vae", "gan", "flow", "classifier"):
+    loaded, inputs = tf.saved_model.load(name), dict(np.load(name + ".npz"))
+    for signature, function in loaded.signatures.items():
+        assert "DT_BFLOAT16" not in str(function.graph.as_graph_def()), signature
+        specs = function.structured_input_signature[1]
+        outputs = function(**{key: tf.constant(inputs[key]) for key in specs})
+        np.savez(f"{name}.{signature}.npz", **{k: v.numpy() for k, v in outputs.items()})
+assert not [module for module in sys.modules if module.startswith("tfgen")]
+"""
+    result = commands.python(["-I", "-c", code], tmp_path)
+    assert result.returncode == 0, result.stderr
+    for name, model in models.items():
+        inputs = dict(np.load(tmp_path / f"{name}.npz"))
+        for signature, (function, specs) in model.signatures().items():
+            if name == "vae" and signature != "sample":
+                continue  # bfloat16 rounds its likelihoods coarsely
+            expected = function(**{spec.name: tf.constant(inputs[spec.name]) for spec in specs})
+            outputs = np.load(tmp_path / f"{name}.{signature}.npz")
+            for key, value in expected.items():
+                tolerance = 2e-2 if name == "vae" else 1e-5
+                np.testing.assert_allclose(outputs[key], value, rtol=1e-4, atol=tolerance)

@@ -1,7 +1,6 @@
 """The base of all image models: noise, steps, metrics, compiling, saving."""
 
 import contextlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,7 +249,9 @@ class ImageModel(keras_private.Model):
         """
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         images = batch.shaped_images(images, self.config.image_shape)
-        weights = batch.image_weights(weights, images, self.likelihood_dtype)
+        if weights is not None:
+            weights = tf.cast(weights, self.likelihood_dtype)
+            weights = batch.column(weights, images, "sample weight")
         has_labels = labels is not None and self.num_classes
         labels = batch.class_labels(labels, images, self.num_classes) if has_labels else None
         replicas.note_presence(images)
@@ -423,11 +424,10 @@ class ImageModel(keras_private.Model):
         weights of arrays without labels, as that of Keras does.
         """
         self.before_fit(x, y)
-        call = inspect.signature(super().fit).bind(x, y, *args, **kwargs)
-        is_weighted = call.arguments.get("sample_weight") is not None and hasattr(x, "shape")
+        is_weighted = kwargs.get("sample_weight") is not None and hasattr(x, "shape")
         if y is None and is_weighted and not self.num_classes:
-            call.arguments["y"] = np.zeros(len(x), np.int32)  # which the model ignores
-        history = super().fit(*call.args, **call.kwargs)
+            y = np.zeros(len(x), np.int32)  # which the model ignores
+        history = super().fit(x, y, *args, **kwargs)
         self.after_fit()
         return history
 
@@ -628,14 +628,8 @@ class ImageModel(keras_private.Model):
         """The constructor's arguments, the caller's own parts included."""
         serialize = keras.saving.serialize_keras_object
         parts = {name: serialize(part) for name, part in self._given.items()}
-        policy = serialize(self.dtype_policy)
-        return {
-            **self.config.to_json(),
-            "seed": self.seed,
-            "name": self.name,
-            "dtype": policy,
-            **parts,
-        }
+        own = {"seed": self.seed, "name": self.name, "dtype": serialize(self.dtype_policy)}
+        return {**self.config.to_json(), **own, **parts}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:

@@ -50,15 +50,6 @@ def shaped_images(images: Any, image_shape: Sequence[int]) -> tf.Tensor:
     return images
 
 
-def image_weights(weights: Any, images: tf.Tensor, dtype: str) -> tf.Tensor | None:
-    """Sample weights `[B]` in a dtype; None if the batch has none.
-
-    Raises:
-        UsageError: there is not one weight for each image.
-    """
-    return None if weights is None else _column(tf.cast(weights, dtype), images, "sample weight")
-
-
 def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
     """Labels `int32[B]` of labels `[B]` or `[B, 1]`; one that is no class fails as the step runs.
 
@@ -66,13 +57,17 @@ def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
         UsageError: there is not one label for each image.
     """
     labels = tf.convert_to_tensor(labels)
-    column = _column(tf.cast(labels, tf.int32), images, "label")
+    classes = column(tf.cast(labels, tf.int32), images, "label")
     with tf.control_dependencies(label_checks(labels, num_classes)):
-        return tf.identity(column)
+        return tf.identity(classes)
 
 
-def _column(values: tf.Tensor, images: tf.Tensor, name: str) -> tf.Tensor:
-    """One value for each image, `[B]`, of values `[B]` or `[B, 1]`."""
+def column(values: tf.Tensor, images: tf.Tensor, name: str) -> tf.Tensor:
+    """One value for each image, `[B]`, of values `[B]` or `[B, 1]`.
+
+    Raises:
+        UsageError: there is not one value for each image; the message calls it `name`.
+    """
     batch = images.shape[0]
     if not any(values.shape.is_compatible_with(shape) for shape in ([batch], [batch, 1])):
         raise UsageError(

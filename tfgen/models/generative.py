@@ -1,5 +1,6 @@
 """The base of all generative families: latents of seeds, samples, labels, export."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -223,6 +224,10 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         """
         with self.averaged():
             return not_empty(function, *(batch for batch in batches if batch is not None))
+
+    def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
+        """−log p / (D ln 2) of log-probabilities of bytes in nats, `[B]`, with D entries each."""
+        return -log_prob / (math.prod(self.config.image_shape) * math.log(2))
 
     def noise_seeds(self, images: tf.Tensor, seeds: Any = None) -> tf.Tensor:
         """Seeds `int32[B]` of the images' noise: `seeds`, or 0, 1, 2, … for None."""

@@ -6,7 +6,7 @@ weights.
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -114,31 +114,7 @@ def dense_network(
         A built network `[B, *input_shape] → [B, *output_shape]`.
     """
     make = functools.partial(make_layer, layer, spectral_norm=spectral_norm, dtype=dtype)
-    layers = _hidden_layers(make, hidden, activation, batch_norm, dropout, seed, dtype)
-    output = make(
-        math.prod(output_shape),
-        seed=seed_of_layer(seed, len(hidden)),
-        use_bias=output_bias,
-        zero=zero_output,
-        activation=output_activation,
-    )
-    flatten = keras.layers.Flatten(dtype=dtype)
-    reshape = keras.layers.Reshape(tuple(output_shape), dtype=dtype)
-    network = [make_input(input_shape, dtype), flatten, *layers, output, reshape]
-    return keras.Sequential(network, name=name)
-
-
-def _hidden_layers(
-    make: Callable[..., keras.Layer],
-    hidden: Sequence[int],
-    activation: str,
-    batch_norm: bool,
-    dropout: float,
-    seed: int,
-    dtype: Any,
-) -> list[keras.Layer]:
-    """The hidden layers of `dense_network`, each of which `make` creates, and what follows them."""
-    layers: list[keras.Layer] = []
+    layers = [make_input(input_shape, dtype), keras.layers.Flatten(dtype=dtype)]
     # Else the activation is a layer of its own.
     fused = None if activation == "leaky_relu" or batch_norm else activation
     for index, units in enumerate(hidden):
@@ -150,7 +126,15 @@ def _hidden_layers(
             layers.append(make_activation(activation, dtype))
         if dropout and index == 0:
             layers.append(Dropout(dropout, layer_seed, dtype=dtype))
-    return layers
+    output = make(
+        math.prod(output_shape),
+        seed=seed_of_layer(seed, len(hidden)),
+        use_bias=output_bias,
+        zero=zero_output,
+        activation=output_activation,
+    )
+    reshape = keras.layers.Reshape(tuple(output_shape), dtype=dtype)
+    return keras.Sequential([*layers, output, reshape], name=name)
 
 
 def make_layer(

@@ -245,8 +245,18 @@ class Adam(keras.optimizers.Adam):
 
     Keras's update consists of a dozen operations, each of which reads and writes arrays as large as
     the weights. Without XLA, which fuses them, they take a fifth of a dense GAN's step on a CPU.
-    Arguments, state and, up to rounding, results are those of `keras.optimizers.Adam`.
+    Arguments, state and, up to rounding, results are those of `keras.optimizers.Adam`. Gradients
+    within `global_clipnorm` pass through unchanged.
     """
+
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        limit = self.global_clipnorm
+        if not limit or not enabled():
+            return super()._clip_gradients(grads)
+        norm = tf.linalg.global_norm(grads)
+        # A norm that is not finite makes every gradient NaN.
+        scale = tf.where(norm <= limit, tf.ones_like(norm), limit / norm + (norm - norm))
+        return [None if g is None else g * tf.cast(scale, g.dtype) for g in grads]
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: tf.Tensor) -> None:
         """Moves one variable and its two moments."""

@@ -1,4 +1,7 @@
-"""All private methods of Keras that tfgen overrides, each with its reason."""
+"""The private methods of Keras that tfgen overrides, each with its reason.
+
+But for one: `tfgen.nn.cpu.Adam` clips gradients itself.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence

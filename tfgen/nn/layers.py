@@ -138,7 +138,7 @@ class GatedResidual(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class SpectralNormalization(keras.layers.Layer):
+class SpectralNormalization(keras.layers.Wrapper):
     """Divides a layer's kernel by its largest singular value.
 
     Miyato et al. 2018, "Spectral normalization for generative adversarial networks".
@@ -157,13 +157,12 @@ class SpectralNormalization(keras.layers.Layer):
     def __init__(
         self, layer: keras.layers.Layer, seed: int = 0, use_bias: bool = True, **kwargs: Any
     ):
-        super().__init__(**kwargs)
-        self.layer, self.seed, self.use_bias = layer, seed, use_bias
+        super().__init__(layer, **kwargs)
+        self.seed, self.use_bias = seed, use_bias
 
     def build(self, input_shape: Any) -> None:
         """Builds the layer, its bias, and the vector of the iteration."""
-        if not self.layer.built:  # a loaded layer is built
-            self.layer.build(input_shape)
+        super().build(input_shape)
         units = self.layer.kernel.shape[-1]
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
@@ -194,18 +193,7 @@ class SpectralNormalization(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        layer = keras.saving.serialize_keras_object(self.layer)
-        return {
-            **super().get_config(),
-            "layer": layer,
-            "seed": self.seed,
-            "use_bias": self.use_bias,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "SpectralNormalization":
-        """The layer that `get_config` describes."""
-        return cls(**{**config, "layer": keras.saving.deserialize_keras_object(config["layer"])})
+        return {**super().get_config(), "seed": self.seed, "use_bias": self.use_bias}
 
 
 def _sixteen_bits(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

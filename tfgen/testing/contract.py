@@ -166,10 +166,16 @@ def labels_of(model: Any, n: int) -> np.ndarray | None:
     return np.arange(n) % model.num_classes if model.num_classes else None
 
 
-def fit(model: Any, images: np.ndarray, epochs: int = 1) -> None:
-    """Trains a compiled model on images in their order."""
-    labels = labels_of(model, len(images))
-    model.fit(images, labels, batch_size=BATCH_SIZE, epochs=epochs, shuffle=False, verbose=0)
+def fit(model: Any, images: np.ndarray, **arguments: Any) -> dict[str, list[float]]:
+    """Trains a compiled model on images in their order; returns the logged values.
+
+    `arguments` are further arguments of `keras.Model.fit`.
+    """
+    common = {"batch_size": BATCH_SIZE, "shuffle": False, "verbose": 0, **arguments}
+    logs: dict[str, list[float]] = model.fit(
+        images, labels_of(model, len(images)), **common
+    ).history
+    return logs
 
 
 def evaluate(model: Any, images: np.ndarray) -> dict[str, float]:
@@ -495,9 +501,7 @@ def an_epoch_trains_every_weight(make: Make, images: np.ndarray) -> None:
     weights, untrained = model.get_weights(), evaluate(model, images)
     before = [variable.numpy() for variable in model.trainable_variables]
     labels = labels_of(model, len(images))
-    history = model.fit(
-        images, labels, validation_data=(images, labels), batch_size=BATCH_SIZE, verbose=0
-    ).history
+    history = fit(model, images, validation_data=(images, labels))
     # Adam moves a variable only if its gradient is not zero.
     for variable, value in zip(model.trainable_variables, before, strict=True):
         assert np.any(variable.numpy() != value), f"{variable.path} has no gradient"
@@ -560,14 +564,7 @@ def sample_weights_count(make: Make, images: np.ndarray) -> None:
 
     def trained(weights: np.ndarray | None) -> list[np.ndarray]:
         model = compiled(make, eagerly=True)
-        model.fit(
-            images,
-            labels_of(model, len(images)),
-            sample_weight=weights,
-            batch_size=BATCH_SIZE,
-            shuffle=False,
-            verbose=0,
-        )
+        fit(model, images, sample_weight=weights)
         return [variable.numpy() for variable in model.trainable_variables]
 
     assert differ(trained(np.linspace(0, 2, len(images))), trained(None)), "weights change nothing"
@@ -615,15 +612,7 @@ def keras_callbacks_work(make: Make, images: np.ndarray, folder: Path) -> None:
         keras.callbacks.TensorBoard(folder / "logs"),
     ]
     labels = labels_of(model, len(images))
-    history = model.fit(
-        images,
-        labels,
-        validation_data=(images, labels),
-        batch_size=BATCH_SIZE,
-        epochs=5,
-        callbacks=callbacks,
-        verbose=0,
-    ).history
+    history = fit(model, images, validation_data=(images, labels), epochs=5, callbacks=callbacks)
     assert len(history[monitor]) == 2, "EarlyStopping did not stop after 2 epochs"
     assert list((folder / "logs").rglob("events*")), "TensorBoard wrote nothing"
     np.testing.assert_allclose(float(model.optimizer.learning_rate), 5e-4)

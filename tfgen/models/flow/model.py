@@ -168,7 +168,7 @@ class Flow(GenerativeModel):
 
         Uses the raw weights, not the EMA; `labels` as for `bijector`.
         """
-        return tfd.TransformedDistribution(self.prior(), self.bijector(**_context(labels)))
+        return tfd.TransformedDistribution(self.prior(), self.bijector(labels=labels))
 
     def event_log_prob(
         self, events: tf.Tensor, training: bool = False, labels: tf.Tensor | None = None
@@ -178,7 +178,7 @@ class Flow(GenerativeModel):
         `training` and `labels` are as for `bijector`. Evaluates each conditioner once. Uses the raw
         weights, not the EMA.
         """
-        bijector = self.bijector(training=training, **_context(labels))
+        bijector = self.bijector(training=training, labels=labels)
         latents, log_det = bijector.inverse_and_log_det(events, len(self.config.image_shape))
         # log p(z) in closed form, because TFP's log_prob solves a linear system.
         constant = self.latent_dim * math.log(2 * math.pi)
@@ -221,7 +221,7 @@ class Flow(GenerativeModel):
             training: whether dropout is on.
         """
         events, log_det = self._events_and_log_det(images, noise, labels, training)
-        return self.event_log_prob(events, training, **_context(labels)) + log_det
+        return self.event_log_prob(events, training, labels=labels) + log_det
 
     def _events_and_log_det(
         self,
@@ -232,7 +232,7 @@ class Flow(GenerativeModel):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         draw, learned = None, self.dequantization
         if learned is not None:
-            draw = functools.partial(learned.draw, training=training, **_context(labels))
+            draw = functools.partial(learned.draw, training=training, labels=labels)
         return self.preprocessing.events_and_log_det(images, noise, self.likelihood_dtype, draw)
 
     def adapt(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> None:
@@ -251,7 +251,7 @@ class Flow(GenerativeModel):
         images, labels, _ = self.unpack((images, labels))
         one_hot = self.one_hot(labels)
         events, _ = self._events_and_log_det(images, self.training_noise(), one_hot)
-        bijector = self.bijector(adapting=True, **_context(one_hot))
+        bijector = self.bijector(adapting=True, labels=one_hot)
         bijector.inverse_and_log_det(events, len(self.config.image_shape))
         self.adapted.assign(1)
         if self._average is not None:
@@ -275,10 +275,6 @@ class Flow(GenerativeModel):
         is_new = not int(self.adapted.numpy()) and not int(self.step.numpy())
         if self.config.architecture == "multiscale" and is_new:
             self.adapt(*_first_images(x, y))
-
-    def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
-        """−log p / (D ln 2) of `log_prob`, log-probabilities of bytes in nats, `[B]`."""
-        return -log_prob / (self.latent_dim * math.log(2))
 
     # --- use ----------------------------------------------------------------------------
 
@@ -338,7 +334,7 @@ class Flow(GenerativeModel):
             images: tf.Tensor, seeds: tf.Tensor, one_hot: tf.Tensor | None = None
         ) -> tf.Tensor:
             events, _ = self._events_and_log_det(images, random.SeedNoise(seeds), one_hot)
-            return tf.cast(self.bijector(**_context(one_hot)).inverse(events), tf.float32)
+            return tf.cast(self.bijector(labels=one_hot).inverse(events), tf.float32)
 
         images = tf.convert_to_tensor(images)
         seeds = self.noise_seeds(images, seeds)
@@ -346,7 +342,7 @@ class Flow(GenerativeModel):
 
     def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """f(z), `[B, *event_shape]`."""
-        return self.bijector(**_context(labels)).forward(latents)
+        return self.bijector(labels=labels).forward(latents)
 
     def call(
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
@@ -389,11 +385,6 @@ class Flow(GenerativeModel):
 
 def _log_mean_exp(logarithms: list[tf.Tensor]) -> tf.Tensor:
     return tf.reduce_logsumexp(logarithms, axis=0) - math.log(len(logarithms))
-
-
-def _context(labels: tf.Tensor | None) -> dict[str, tf.Tensor]:
-    """One-hot labels as an argument, which methods of an unconditional model need not take."""
-    return {} if labels is None else {"labels": labels}
 
 
 def _first_images(x: Any, y: Any = None) -> tuple[tf.Tensor, Any]:

@@ -1,5 +1,6 @@
 """The generative adversarial network."""
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -209,14 +210,12 @@ class GAN(GenerativeModel):
                 every `critic_steps`-th step, gets the same schedule in fewer steps.
         """
         config = self.config
+        adam = functools.partial(make_adam, beta_1=config.beta_1, beta_2=config.beta_2)
         generator_schedule = schedule and schedule.every(config.critic_steps)
+        rate = learning_rate * config.discriminator_rate
         return {
-            "generator_optimizer": make_adam(
-                learning_rate, config.beta_1, generator_schedule, config.beta_2
-            ),
-            "discriminator_optimizer": make_adam(
-                learning_rate * config.discriminator_rate, config.beta_1, schedule, config.beta_2
-            ),
+            "generator_optimizer": adam(learning_rate, schedule=generator_schedule),
+            "discriminator_optimizer": adam(rate, schedule=schedule),
         }
 
     def compile(  # type: ignore[override]

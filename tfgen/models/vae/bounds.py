@@ -25,30 +25,9 @@ class ELBO(NamedTuple):
     Attributes:
         reconstruction: E_q[log p(x|z)], estimated from samples of z, `float[B]`.
         kl: KL(q(z|x) ‖ p(z)), `float[B]`.
-    """
-
-    reconstruction: tf.Tensor
-    kl: tf.Tensor
-
-    @property
-    def elbo(self) -> tf.Tensor:
-        """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), `float[B]`."""
-        return self.reconstruction - self.kl
-
-    def bound(self, kl_weight: tf.Tensor | None = None) -> tf.Tensor:
-        """The ELBO, `float[B]`; with `kl_weight`, the training objective, with a weighted KL."""
-        return self.elbo if kl_weight is None else self.reconstruction - kl_weight * self.kl
-
-
-class FreeBits(NamedTuple):
-    """The ELBO with free bits: a level's KL is not penalized below a number of nats.
-
-    Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow".
-
-    Attributes:
-        reconstruction: E_q[log p(x|z)], estimated from samples of z, `float[B]`.
-        kl: KL(q(z|x) ‖ p(z)), `float[B]`.
-        penalty: the sum over the levels of latents of the larger of KL and free bits, `float[B]`.
+        penalty: what training subtracts in place of the KL, `float[B]`: with free bits, the sum
+            over the levels of latents of the larger of KL and free bits (Kingma et al. 2016,
+            "Improving variational inference with inverse autoregressive flow"); else the KL.
     """
 
     reconstruction: tf.Tensor
@@ -97,7 +76,7 @@ class ImportanceWeighted(NamedTuple):
         return tf.reduce_logsumexp(log_weights, axis=1) - tf.math.log(samples)
 
 
-Bound: TypeAlias = ELBO | FreeBits | ImportanceWeighted
+Bound: TypeAlias = ELBO | ImportanceWeighted
 
 
 class Draws(NamedTuple):

@@ -71,7 +71,7 @@ def make_likelihood(config: VAEConfig, outputs: tf.Tensor) -> Distribution:
         outputs: logits, or means of `normal`, `[..., *event_shape]`; for `logistic_mixture` what
             `LogisticMixture.from_outputs` takes, `[..., *outputs_shape(config)]`.
     """
-    kind, entries = config.likelihood, None
+    kind = config.likelihood
     if kind == "logistic_mixture":
         return LogisticMixture.from_outputs(outputs, config.image_shape[-1], config.mixtures)
     if kind == "bernoulli":

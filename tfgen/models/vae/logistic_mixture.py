@@ -4,14 +4,10 @@ Salimans et al. 2017, "PixelCNN++: improving the PixelCNN with discretized logis
 likelihood and other modifications".
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
-
-tfd: Any = tfp.distributions
 
 # Bounds of log s. At the lower one, 97 % of a logistic around a byte are within its bin; at the
 # upper one, a logistic gives each byte inside of the range the same probability. Beyond, single
@@ -27,10 +23,10 @@ def outputs_per_pixel(channels: int, mixtures: int) -> int:
     return mixtures * (1 + 2 * channels + channels * (channels - 1) // 2)
 
 
-class LogisticMixture(tfd.Distribution):
+class LogisticMixture:
     """Mixtures of K discretized logistics, one for each pixel, whose components have C channels.
 
-    Salimans et al. 2017, "PixelCNN++".
+    Salimans et al. 2017, "PixelCNN++". Has `log_prob` and `mean`, as a distribution of TFP.
 
     The levels are v = −1, −1 + 2h, …, 1 with h = 1 / (levels − 1). A component gives level v of a
     channel the probability σ((v + h − m) / s) − σ((v − h − m) / s); the first and the last level
@@ -47,7 +43,6 @@ class LogisticMixture(tfd.Distribution):
         log_scales: log s, `[..., H, W, C K]`.
         coefficients: c₁₀, c₂₀, c₂₁, … in this order, `[..., H, W, C (C − 1) / 2 K]`.
         levels: number of levels.
-        name: name of the distribution.
     """
 
     def __init__(
@@ -57,24 +52,12 @@ class LogisticMixture(tfd.Distribution):
         log_scales: tf.Tensor,
         coefficients: tf.Tensor,
         levels: int = 256,
-        name: str = "LogisticMixture",
     ):
-        parameters = dict(locals())
-        self.logits, self.means = tf.convert_to_tensor(logits), tf.convert_to_tensor(means)
-        self.log_scales = tf.convert_to_tensor(log_scales)
-        self.coefficients = tf.convert_to_tensor(coefficients)
-        self.levels = levels
-        self.mixtures = self.logits.shape[-1]
-        self.channels = self.means.shape[-1] // self.mixtures
+        self.logits, self.means = logits, means
+        self.log_scales, self.coefficients = log_scales, coefficients
+        self.mixtures = logits.shape[-1]
+        self.channels = means.shape[-1] // self.mixtures
         self._half_bin = 1 / (levels - 1)
-        super().__init__(
-            dtype=self.means.dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=name,
-        )
 
     @classmethod
     def from_outputs(
@@ -104,29 +87,13 @@ class LogisticMixture(tfd.Distribution):
             levels,
         )
 
-    @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> dict[str, Any]:
-        properties = tfp.util.ParameterProperties
-        names = ("logits", "means", "log_scales", "coefficients")
-        return {
-            **{name: properties(event_ndims=3) for name in names},
-            "levels": properties(event_ndims=None, is_preferred=False, specifies_shape=False),
-        }
+    def log_prob(self, events: tf.Tensor) -> tf.Tensor:
+        """Σ over pixels of log Σ_k π_k Π_c P(x_c), in nats, `[...]`.
 
-    def _batch_shape(self) -> tf.TensorShape:
-        return self.means.shape[:-3]
-
-    def _batch_shape_tensor(self, **parameters: Any) -> tf.Tensor:
-        return tf.shape(self.means)[:-3]
-
-    def _event_shape(self) -> tf.TensorShape:
-        return self.means.shape[-3:-1].concatenate(self.channels)
-
-    def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.concat([tf.shape(self.means)[-3:-1], [self.channels]], axis=0)
-
-    def _log_prob(self, events: tf.Tensor) -> tf.Tensor:
-        """Σ over pixels of log Σ_k π_k Π_c P(x_c), in nats, `[...]`."""
+        Args:
+            events: pixels in −1…1, `[..., H, W, C]`.
+        """
+        events = tf.convert_to_tensor(events, self.means.dtype)
         channels = tf.split(events, self.channels, axis=-1)
         shifts = [self._shift(index, channels) for index in range(1, self.channels)]
         locations = self.means
@@ -172,7 +139,7 @@ class LogisticMixture(tfd.Distribution):
         has_upper = tf.cast(values < 1 - self._half_bin, values.dtype)
         return has_lower * has_upper * width - has_upper * above - has_lower * below
 
-    def _mean(self) -> tf.Tensor:
+    def mean(self) -> tf.Tensor:
         """The mean, within half a level if the coefficients are 0, `[..., H, W, C]`.
 
         Within a component, each channel has its mean with those before it at theirs. The mean of a
@@ -180,23 +147,15 @@ class LogisticMixture(tfd.Distribution):
         white may have its centre far above.
         """
         weights = tf.nn.softmax(self.logits)
+        centers = tf.split(self.means, self.channels, axis=-1)
+        log_scales = tf.split(self.log_scales, self.channels, axis=-1)
         means: list[tf.Tensor] = []
-        for locations, scales in self._logistics(means):
+        for index, (locations, log_scale) in enumerate(zip(centers, log_scales, strict=True)):
+            if index:
+                locations += self._shift(index, means)
+            scales = tf.exp(log_scale)
             upper, lower = (
                 scales * tf.nn.softplus((end - locations) / scales) for end in (1.0, -1.0)
             )
             means.append(1 - (upper - lower))
         return tf.stack([tf.reduce_sum(weights * mean, axis=-1) for mean in means], axis=-1)
-
-    def _logistics(self, values: Sequence[tf.Tensor]) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-        """Mean and scale of the components of each channel, `[..., H, W, K]`.
-
-        Args:
-            values: the caller appends those of a channel before it asks for the next.
-        """
-        means, log_scales = (
-            tf.split(values, self.channels, axis=-1) for values in (self.means, self.log_scales)
-        )
-        for index in range(self.channels):
-            shift = self._shift(index, values) if index else tf.zeros([], self.dtype)
-            yield means[index] + shift, tf.exp(log_scales[index])

@@ -1,22 +1,22 @@
 """The variational autoencoder."""
 
 import functools
-import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfgen import random
+from tfgen.errors import UsageError
 from tfgen.models.base import Curve, Signatures
 from tfgen.models.generative import BYTES, Density, GenerativeModel
 from tfgen.models.preprocessing import Noise, Preprocessing
 from tfgen.models.vae import bounds, likelihoods
-from tfgen.models.vae.bounds import ELBO, Bound, FreeBits, ImportanceWeighted
+from tfgen.models.vae.bounds import ELBO, Bound, ImportanceWeighted
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.hierarchy import TopDown, TopDownPosterior
 from tfgen.models.vae.likelihoods import Distribution, tfd
-from tfgen.models.vae.networks import build_decoder, build_encoder, check_own_networks
+from tfgen.models.vae.networks import build_decoder, build_encoder
 from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
 from tfgen.settings.model import check_architecture
@@ -100,7 +100,11 @@ class VAE(GenerativeModel):
         pixels = likelihoods.make_preprocessing(config, preprocessing)
         if encoder is None or decoder is None:
             check_architecture(config.architecture, config.image_shape)
-        check_own_networks(config, encoder, decoder)
+        if config.architecture == "hierarchical" and not (encoder is decoder is None):
+            raise UsageError(
+                "a hierarchical VAE builds its networks itself; leave out encoder= and decoder=, "
+                "or use architecture='dense'"
+            )
         own_parts = {"encoder": encoder, "decoder": decoder, "preprocessing": preprocessing}
         if config.is_of_bytes:
             self.logged = (*self.logged, "bits_per_dim")
@@ -211,11 +215,9 @@ class VAE(GenerativeModel):
                 batch = None if is_single else tf.shape(draws.log_ratios)
                 likelihood = self._likelihood_of(draws.outputs, batch)
             log_likelihoods = likelihood.log_prob(events)
-            return (
-                log_likelihoods[None] if is_single else log_likelihoods,
-                draws.log_ratios,
-                draws.kls,
-            )
+            if is_single:
+                log_likelihoods = log_likelihoods[None]
+            return log_likelihoods, draws.log_ratios, draws.kls
 
         epsilon = bounds.posterior_noise(posterior, samples, noise)
         if not self.config.is_of_bytes or training or epsilon.shape[0] == 1:
@@ -246,7 +248,7 @@ class VAE(GenerativeModel):
         labels: tf.Tensor | None = None,
         samples: int = 1,
         training: bool = False,
-    ) -> ELBO | FreeBits:
+    ) -> ELBO:
         """The ELBO of events.
 
         Args:
@@ -258,10 +260,10 @@ class VAE(GenerativeModel):
         """
         log_likelihoods, _, kls = self.sampled_terms(events, noise, labels, samples, training)
         reconstruction, kl = tf.reduce_mean(log_likelihoods, axis=0), tf.add_n(kls)
-        free_bits = self.config.free_bits
-        if not (training and free_bits):
-            return ELBO(reconstruction, kl)
-        return FreeBits(reconstruction, kl, tf.add_n([tf.maximum(k, free_bits) for k in kls]))
+        free_bits, penalty = self.config.free_bits, kl
+        if training and free_bits:
+            penalty = tf.add_n([tf.maximum(k, free_bits) for k in kls])
+        return ELBO(reconstruction, kl, penalty)
 
     def importance_weighted(
         self,
@@ -339,10 +341,6 @@ class VAE(GenerativeModel):
         if self.config.is_of_bytes:
             values["bits_per_dim"] = self.bits_per_dim(bound)
         return self.log(weights, **values)
-
-    def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
-        """−log p / (D ln 2) of `log_prob`, log-probabilities of bytes in nats, `[B]`."""
-        return -log_prob / (math.prod(self.config.image_shape) * math.log(2))
 
     def kl_weight(self) -> tf.Tensor | None:
         """Weight of the KL in this step's gradient, step / `kl_warmup_steps`, of shape `[]`.

@@ -12,7 +12,6 @@ from typing import Any
 
 import keras
 
-from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.hierarchy import LEVELS_PER_BLOCK, Level, TopDown, TopLevel
 from tfgen.models.vae.likelihoods import outputs_shape
@@ -27,22 +26,6 @@ from tfgen.nn.blocks import (
 from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import GatedResidual, Upsampling
 from tfgen.settings.model import channels_at, halved
-
-
-def check_own_networks(
-    config: VAEConfig, encoder: keras.Layer | None, decoder: keras.Layer | None
-) -> None:
-    """Refuses networks of the caller's own for a hierarchical model.
-
-    Raises:
-        UsageError: there is one.
-    """
-    for name, network in (("encoder", encoder), ("decoder", decoder)):
-        if network is not None and config.architecture == "hierarchical":
-            raise UsageError(
-                f"a hierarchical VAE builds its networks itself; leave out {name}=, or use "
-                "architecture='dense'"
-            )
 
 
 def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Model:
