@@ -62,31 +62,36 @@ def environments(ports: Sequence[int]) -> list[dict[str, str]]:
 
 
 def start(folder: Path, family: str) -> list[subprocess.Popen[str]]:
-    """Starts or resumes the run of a folder in two workers."""
+    """Starts or resumes the run of a folder in two workers; returns once they are connected."""
     words = [family, "--run-dir", "run", "--no-publish"]
     if RunFolder(folder / "run").config.exists():
         words += ["--resume"]
     else:
         words += [*MODELS[family].split(), "--strategy", "multiworker", "--epochs", str(EPOCHS)]
         words += ["--batch-size", "8", "--dataset", "noise", "--data-dir", str(folder.parent)]
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     command = [sys.executable, "-m", "tfgen.cli.train", *words]
-    return [
+    workers = [
         subprocess.Popen(command, cwd=folder, env=environment, **streams)
         for environment in environments(free_ports(2))
     ]
+    # Before its first line, a worker would wait for one that was killed.
+    workers[1].stdout.readline()
+    return workers
 
 
-def finish(folder: Path, family: str) -> None:
-    """Trains to the end.
+def finish(folder: Path, family: str) -> float:
+    """Trains to the end; returns the time since the workers were connected, in seconds.
 
     Raises:
         WorkError: a worker failed.
     """
-    for worker in start(folder, family):
+    workers, begin = start(folder, family), time.perf_counter()
+    for worker in workers:
         _, errors = worker.communicate()
         if worker.returncode:
             raise WorkError(f"a worker ended with exit status {worker.returncode}: {errors}")
+    return time.perf_counter() - begin
 
 
 def kill(folder: Path, family: str, victim: int, seconds: float) -> str:
@@ -145,14 +150,12 @@ def _body(argv: list[str]) -> None:
         write_prepared("noise", {"train": Split(images, np.arange(400) % 10)}, Path(name))
         for folder in (whole, part):
             folder.mkdir()
-        begin = time.perf_counter()
-        finish(whole, arguments.family)
-        duration = time.perf_counter() - begin
+        duration = finish(whole, arguments.family)
         print("| victim | killed after [s] | epochs done | other ends after [s] | its status |")
         print("|---|---:|---:|---:|---:|", flush=True)
         times = random.Random(0)
         for number in range(arguments.kills):
-            seconds = times.uniform(0.2, 1) * duration
+            seconds = times.uniform(0, 1) * duration
             print(kill(part, arguments.family, number % 2, seconds), flush=True)
         finish(part, arguments.family)
         if not is_same_end(RunFolder(part / "run"), RunFolder(whole / "run")):
