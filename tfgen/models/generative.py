@@ -226,7 +226,11 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
             return not_empty(function, *(batch for batch in batches if batch is not None))
 
     def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
-        """−log p / (D ln 2) of log-probabilities of bytes in nats, `[B]`, with D entries each."""
+        """Bits/dim `[B]`: −log p / (D ln 2), where D is the number of entries of an image.
+
+        Args:
+            log_prob: log-probabilities of bytes `[B]` in nats.
+        """
         return -log_prob / (math.prod(self.config.image_shape) * math.log(2))
 
     def noise_seeds(self, images: tf.Tensor, seeds: Any = None) -> tf.Tensor:

@@ -40,7 +40,11 @@ class ELBO(NamedTuple):
         return self.reconstruction - self.kl
 
     def bound(self, kl_weight: tf.Tensor | None = None) -> tf.Tensor:
-        """The ELBO; with `kl_weight`, the training objective, whose penalty has that weight."""
+        """The ELBO, `float[B]`; with `kl_weight`, the training objective.
+
+        Args:
+            kl_weight: weight of the penalty; None gives the ELBO.
+        """
         return self.elbo if kl_weight is None else self.reconstruction - kl_weight * self.penalty
 
 
