@@ -26,7 +26,8 @@ def make_bar(console: Console) -> Progress:
         TimeElapsedColumn(),
         TextColumn("remaining"),
         TimeRemainingColumn(),
-        console=console,
+        # Earlier versions of rich print a line even if the bar is disabled.
+        console=console if console.is_terminal else Console(quiet=True),
         transient=True,
         disable=not console.is_terminal,
         # A bar on standard error is removed before an error is printed there in its one line.
