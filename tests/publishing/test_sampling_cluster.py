@@ -69,10 +69,8 @@ def test_two_workers_write_the_bytes_of_one_process(
     assert sum(steps) == 30 - 8
 
 
-def test_the_error_of_a_worker_is_that_of_the_command(
-    cluster: RayCluster, tmp_path: Path, request_of_30: ShardRequest
-) -> None:
-    job = SamplingJob(tmp_path, request_of_30)
+def test_the_error_of_a_worker_is_that_of_the_command(cluster: RayCluster, tmp_path: Path) -> None:
+    job = SamplingJob(tmp_path, shard_request(SamplerDouble(), 8, seed=6, shard_size=4))
     with job.locked():
         job.prepare()
         with pytest.raises(UsageError, match="is not the sampler of the request, double version 3"):

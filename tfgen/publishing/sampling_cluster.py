@@ -12,8 +12,8 @@ from tfgen.system.ray_cluster import RayCluster, first_line
 
 # How often the shard of a lost worker is tried again.
 _RETRIES = 3
-# The sampler of this process, which writes several shards.
-_opened: list[SignatureSampler] = []
+# The sampler of each request in this process, which writes several shards.
+_opened: dict[ShardRequest, SignatureSampler] = {}
 
 
 def write_missing(
@@ -60,6 +60,6 @@ def _write(
     open_sampler: Callable[[], SignatureSampler], request: ShardRequest, index: int, folder: Path
 ) -> ShardRecord:
     """Writes a shard in a worker, which opens the sampler once."""
-    if not _opened:
-        _opened.append(open_sampler())
-    return write_shard(_opened[0], request, index, folder)
+    if request not in _opened:
+        _opened[request] = open_sampler()
+    return write_shard(_opened[request], request, index, folder)
