@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable
@@ -75,7 +76,7 @@ def fit(
         thread.join()
     for error in failures:
         for failure in getattr(error, "worker_failures", {}).values():
-            # The text of the worker's own error ends its traceback.
+            # The text of the worker's own error ends its traceback, behind its class or without it.
             *_, line = str(failure).strip().splitlines()
-            raise WorkError(line.partition(": ")[2] or line) from error
+            raise WorkError(re.sub(r"^[\w.]+: ", "", line)) from error
         raise WorkError(f"Ray Train has failed: {first_line(error)}") from error
