@@ -26,7 +26,7 @@ from ._samplers import (
 )
 
 if TYPE_CHECKING:
-    from tfgen.data.pictures import Collection, Source
+    from tfgen.data.pictures import Collection
 
 # Skipped files that are listed at the terminal.
 _MAX_LISTED = 20
@@ -118,21 +118,20 @@ def open_images(
             would be overwritten, or the model has no such signature or takes other images.
         WorkError: the model is damaged, or the server gives no answer.
     """
-    from tfgen.data.pictures import Fitting, find_sources
+    from tfgen.data.pictures import Fitting, find_files
 
     options: ImageOptions = read_flags(flags, ImageOptions)
     Fitting(fit=options.fit, background=options.background)
     if out is not None:
         check_output(out, suffixes)
-    sources = find_sources(flags.images)
-    if out is not None and out.exists():
-        # A link that leads nowhere is among the files, too; reading will report it.
-        files = (file for source in sources for file in source.files if file.exists())
-        if any(file.samefile(out) for file in files):
-            raise UsageError(f"cannot write {out}: it is among the images; choose another file")
+    files = find_files(flags.images)
+    # A link that leads nowhere is among the files, too; reading will report it.
+    present = [file for file in files if file.exists()]
+    if out is not None and out.exists() and any(file.samefile(out) for file in present):
+        raise UsageError(f"cannot write {out}: it is among the images; choose another file")
     sampler = open_sampler(flags.name, read_flags(flags, SamplerOptions))
     check_signature(sampler, signature, meaning)
-    collection = read_images(sources, sampler, signature, options)
+    collection = read_images(files, sampler, signature, options)
     return OwnImages(sampler, collection, own_labels(collection, sampler, options), options)
 
 
@@ -162,13 +161,12 @@ def check_signature(sampler: SignatureSampler, signature: str, meaning: str) -> 
 
 
 def read_images(
-    sources: "Sequence[Source]", sampler: SignatureSampler, signature: str, options: ImageOptions
+    files: Sequence[Path], sampler: SignatureSampler, signature: str, options: ImageOptions
 ) -> "Collection":
     """Reads images in the size and channels that a signature takes; shows progress.
 
     Raises:
-        UsageError: no picture can be read, an NPZ file has no images, or the model's images have
-            neither 1 nor 3 channels.
+        UsageError: no image can be read, or the model's images have neither 1 nor 3 channels.
     """
     from rich.console import Console
 
@@ -179,9 +177,8 @@ def read_images(
         raise UsageError(f"{sampler.title} takes {size_text(shape)}; pictures have 1 or 3 channels")
     height, width, channels = shape
     fitting = Fitting((height, width), options.fit, options.background, channels)
-    total = sum(len(source.files) for source in sources)
-    with progress(Console(stderr=True), "reading images", total) as advance:
-        return read_images(sources, fitting, advance)
+    with progress(Console(stderr=True), "reading images", len(files)) as advance:
+        return read_images(files, fitting, advance)
 
 
 def image_shape(sampler: SignatureSampler, signature: str) -> tuple[int, ...]:

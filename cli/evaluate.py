@@ -257,8 +257,8 @@ def open_images(
         raise UsageError(f"{what} holds images, which have no likelihood; leave out --no-samples")
     path, is_shards = artifact.path, artifact.kind == "shards"
     manifest = shards.find_shards(path) if is_shards else None
-    source = None if is_shards else subject.image_source(artifact)
-    if source is not None and options.dataset is None:
+    files = [] if is_shards else subject.image_files(artifact)
+    if files and options.dataset is None:
         raise UsageError(
             f"{what} holds images; name the data set that they are judged against with --dataset"
         )
@@ -275,10 +275,9 @@ def open_images(
         number = count_noun(manifest.request.num_shards, "shard")
         print_line(console, f"{what}: {count_noun(available, 'image')} in {number}")
     else:
-        assert source is not None
         shape = dataset.image_shape
-        with phase(console, "reading images", len(source.files)) as advance:
-            images = subject.open_images(path, source, shape, most, options.seed, advance)
+        with phase(console, "reading images", len(files)) as advance:
+            images = subject.open_images(path, files, shape, most, options.seed, advance)
         available = images.n or 0
         for line in describe_reading(images):
             print_line(console, line)

@@ -12,7 +12,7 @@ from PIL import Image
 from tests import commands
 from tests.arrays import shows_grid
 from tests.conftest import SIDE, Trained
-from tfgen.data.pictures import Fitting, find_pictures, read_pictures
+from tfgen.data.pictures import Fitting, find_files, read_images
 from tfgen.figures import image_grid
 from tfgen.random import image_seeds
 
@@ -99,7 +99,9 @@ def test_a_folder_has_a_file_for_each_image_and_their_seeds(
     assert [int(row["seed"]) for row in rows] == list(stored["seeds"])
     assert sorted(path.name for path in Path("images/new").iterdir()) == [*names, "samples.csv"]
     # Read as tfgen reads pictures: the images of the array, rounded to bytes.
-    pictures = read_pictures(find_pictures([Path("images/new")]), Fitting())
+    height, width, channels = stored["images"].shape[1:]
+    fitting = Fitting((height, width), channels=channels)
+    pictures = read_images(find_files([Path("images/new")]), fitting)
     np.testing.assert_array_equal(pictures.images, np.round(255 * stored["images"]))
 
 

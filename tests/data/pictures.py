@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfgen.data.pictures import Fitting, read_pictures
+from tfgen.data.importers.images import common_fitting, read_headers
+from tfgen.data.pictures import Fitting, read_images
 
 WIDTH, HEIGHT = 9, 6
 AS_IS = Fitting()
@@ -24,7 +25,8 @@ def picture(mode: str = "RGB", seed: int = 0) -> Image.Image:
 
 
 def read(path: Path, fitting: Fitting = AS_IS) -> np.ndarray:
-    (image,) = read_pictures([path], fitting).images
+    """The picture of a file, in its own size and mode where the fitting leaves them open."""
+    (image,) = read_images([path], common_fitting(*read_headers([path]), fitting)).images
     assert image.dtype == np.uint8
     return image
 

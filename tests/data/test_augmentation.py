@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.newest, pytest.mark.quick]
 N, BATCH, STEPS = 23, 8, 12
 BOTH = ("flip", "translate")
 # Sides from which nothing, one pixel and several are shifted; odd sides, and sides of one pixel.
-SHAPES = [(9, 17, 3), (1, 8, 1), (8, 1, 3), (7, 6, 1), (25, 16, 3)]
+SHAPES = [(9, 17, 3), (1, 8, 1), (7, 6, 1)]
 
 
 def noise(shape: tuple[int, ...], n: int = N) -> np.ndarray:
@@ -68,12 +68,12 @@ def test_an_image_becomes_one_of_its_flips_and_shifts(shape, augment):
 
 
 def test_half_of_the_images_are_flipped_and_all_shifts_are_as_frequent():
-    drawn = draws(noise((8, 16, 1), 500), BOTH, steps=4)
-    for values, expected in (((0, 1), 1 / 2), ((-1, 0, 1), 1 / 3), ((-2, -1, 0, 1, 2), 1 / 5)):
-        column = {2: 0, 3: 1, 5: 2}[len(values)]
-        shares = [np.mean([draw[column] == value for draw in drawn]) for value in values]
+    drawn = zip(*draws(noise((8, 16, 1), 500), BOTH, steps=4), strict=True)
+    for draws_of_one, values in zip(drawn, ((0, 1), (-1, 0, 1), (-2, -1, 0, 1, 2)), strict=True):
+        shares = [np.mean(np.equal(draws_of_one, value)) for value in values]
         # Five standard deviations.
-        np.testing.assert_allclose(shares, expected, atol=5 * np.sqrt(expected / len(drawn)))
+        tolerance = 5 / np.sqrt(len(values) * len(draws_of_one))
+        np.testing.assert_allclose(shares, 1 / len(values), atol=tolerance)
 
 
 def test_an_augmentation_does_not_change_the_draws_of_the_others():

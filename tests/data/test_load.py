@@ -23,15 +23,12 @@ def labels(n: int) -> np.ndarray:
     return np.arange(n, dtype=np.int64) % 4
 
 
+SPLITS = {"train": Split(pixels(30), labels(30)), "test": Split(pixels(6, seed=1), labels(6))}
+
+
 @pytest.fixture
 def shapes(tmp_path):
-    splits = {"train": Split(pixels(30), labels(30)), "test": Split(pixels(6, seed=1), labels(6))}
-    return write_prepared("shapes", splits, tmp_path / "root")
-
-
-@pytest.fixture(scope="module")
-def mnist():
-    return load()
+    return write_prepared("shapes", SPLITS, tmp_path / "root")
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -41,44 +38,34 @@ def idx(array: np.ndarray) -> bytes:
     )
 
 
-def test_embedded_mnist_is_the_published_one_byte_for_byte(mnist):
+def test_embedded_mnist_is_the_published_one_byte_for_byte():
+    mnist = load()
     sums = dict(line.split()[::-1] for line in (EMBEDDED / "SHA256SUMS").read_text().splitlines())
+    training = mnist.training_split("all")
     rebuilt = {
-        "train-images-idx3-ubyte": np.concatenate([mnist.train.images, mnist.validation.images])[
-            ..., 0
-        ],
-        "train-labels-idx1-ubyte": np.concatenate([mnist.train.labels, mnist.validation.labels]),
+        "train-images-idx3-ubyte": training.images[..., 0],
+        "train-labels-idx1-ubyte": training.labels,
         "t10k-images-idx3-ubyte": mnist.test.images[..., 0],
         "t10k-labels-idx1-ubyte": mnist.test.labels,
     }
     assert {name: hashlib.sha256(idx(array)).hexdigest() for name, array in rebuilt.items()} == sums
-
-
-def test_mnist_is_split_50000_10000_10000(mnist):
-    assert [len(split) for split in (mnist.train, mnist.validation, mnist.test)] == [
-        50_000,
-        10_000,
-        10_000,
-    ]
+    assert [len(split) for split in (mnist.train, mnist.validation)] == [50_000, 10_000]
     assert (mnist.image_shape, mnist.num_classes, mnist.version) == ((28, 28, 1), 10, "3.0.1")
 
 
 @pytest.mark.quick
-def test_prepared_arrays_come_back_in_order(tmp_path):
-    splits = {"train": Split(pixels(30), labels(30)), "test": Split(pixels(6, seed=1), labels(6))}
-    folder = write_prepared("shapes", splits, tmp_path)
-    assert folder == tmp_path / "shapes" / "1.0.0"
-    for data_dir in (tmp_path, folder):
+def test_prepared_arrays_come_back_in_order(shapes, tmp_path):
+    assert shapes == tmp_path / "root" / "shapes" / "1.0.0"
+    for data_dir in (tmp_path / "root", shapes):
         data = load("shapes", data_dir)
-        np.testing.assert_array_equal(
-            np.concatenate([data.train.images, data.validation.images]), splits["train"].images
-        )
-        np.testing.assert_array_equal(
-            np.concatenate([data.train.labels, data.validation.labels]), splits["train"].labels
-        )
-        np.testing.assert_array_equal(data.test.images, splits["test"].images)
-        np.testing.assert_array_equal(data.test.labels, splits["test"].labels)
-        assert (len(data.validation), data.num_classes, data.image_shape) == (5, 4, SHAPE)
+        for split, expected in (
+            (data.training_split("all"), SPLITS["train"]),
+            (data.test, SPLITS["test"]),
+        ):
+            np.testing.assert_array_equal(split.images, expected.images)
+            np.testing.assert_array_equal(split.labels, expected.labels)
+        np.testing.assert_array_equal(data.validation.images, SPLITS["train"].images[25:])
+        assert (len(data.train), data.num_classes, data.image_shape) == (25, 4, SHAPE)
 
 
 def test_without_a_test_split_it_is_taken_before_the_validation_split(tmp_path):
@@ -108,13 +95,11 @@ def test_newest_version_is_taken_unless_one_is_asked_for(shapes):
 @pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
 def test_damaged_metadata_is_refused(shapes, name):
     path = shapes / name
-    path.write_text(path.read_text()[:-40])
-    fails(lambda: load("shapes", shapes.parent.parent), name)
-    for content in ("[]", '{"name": 7}'):
+    for content in (path.read_text()[:-40], "[]", '{"name": 7}'):
         path.write_text(content)
         fails(lambda: load("shapes", shapes.parent.parent), str(shapes))
     path.unlink()
-    fails(lambda: load("shapes", shapes.parent.parent), f"has no {name}")
+    fails(lambda: load("shapes", shapes.parent.parent), name)
 
 
 def test_damaged_records_are_refused(shapes):
@@ -122,61 +107,38 @@ def test_damaged_records_are_refused(shapes):
     whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
-    for content in (whole[: len(whole) // 2], bytes(flipped), b"", whole + whole):
+    for content in (whole[: len(whole) // 2], bytes(flipped), b""):
         path.write_bytes(content)
         fails(lambda: load("shapes", shapes), "split train", "records")
     path.unlink()
     fails(lambda: load("shapes", shapes), "split train", "records")
 
 
-def with_class(content: dict, how: str) -> dict:
-    features = content["featuresDict"]["features"]
-    if how == "proto":
-        features["label"]["python_class_name"] = (
-            features["label"].pop("pythonClassName").replace("ets.", "ets_")
-        )
-    elif how == "nested":
-        features["other"] = {
-            "pythonClassName": "tensorflow_datasets.core.features.sequence_feature.Sequence",
-            "sequence": {
-                "feature": {"pythonClassName": "evil_module.Feature", "jsonFeature": {"json": "{}"}}
-            },
-        }
-    elif how == "string":
-        inner = json.dumps({"feature": {"type": "evil_module.Feature", "content": {}}})
-        features["other"] = {
-            "pythonClassName": "tensorflow_datasets.core.features.sequence_feature.Sequence",
-            "jsonFeature": {"json": inner},
-        }
-    else:
-        return {"type": "evil_module.Feature", "content": {}}
-    return content
-
-
 @pytest.mark.quick
-@pytest.mark.parametrize("how", ["proto", "nested", "string", "old"])
-def test_foreign_feature_class_is_never_imported(shapes, tmp_path, monkeypatch, how):
+def test_foreign_feature_class_is_never_imported(shapes, tmp_path, monkeypatch):
     (tmp_path / "evil_module.py").write_text("raise SystemExit('ran')")
     monkeypatch.syspath_prepend(tmp_path)
     path = shapes / "features.json"
-    path.write_text(json.dumps(with_class(json.loads(path.read_text()), how)))
-    fails(lambda: load("shapes", shapes), "features.json", "none of TFDS's")
+    content = json.loads(path.read_text())
+    features = content["featuresDict"]["features"]
+    features["other"] = features["image"] | {"pythonClassName": "evil_module.Feature"}
+    features["image"]["pythonClassName"] = "evil_module.Feature"
+    path.write_text(json.dumps(content))
+    assert len(load("shapes", shapes).train) == 25
     assert "evil_module" not in sys.modules
+    path.write_text(json.dumps({"type": "evil_module.Feature", "content": {}}))
+    fails(lambda: load("shapes", shapes), "no feature 'image'")
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"shape": {"dimensions": ["-1", "-1", "3"]}}, "fixed"),
-        ({"dtype": "uint16"}, "uint8"),
-    ],
+    "change", [{"shape": {"dimensions": ["-1", "-1", "3"]}}, {"dtype": "uint16"}]
 )
-def test_unsupported_images_are_refused(shapes, change, message):
+def test_unsupported_images_are_refused(shapes, change):
     path = shapes / "features.json"
     content = json.loads(path.read_text())
     content["featuresDict"]["features"]["image"]["image"].update(change)
     path.write_text(json.dumps(content))
-    fails(lambda: load("shapes", shapes), "'image'", message)
+    fails(lambda: load("shapes", shapes), "'image'")
 
 
 def test_unknown_name_is_answered_with_near_ones(tmp_path):

@@ -9,11 +9,14 @@ import pytest
 from PIL import Image
 
 from tests import told
-from tests.data.pictures import AS_IS, FORMATS, HEIGHT, WIDTH, noise, picture, read, saved
-from tfgen.data.pictures import Fitting, find_pictures, printable, read_pictures
+from tests.data.pictures import FORMATS, HEIGHT, WIDTH, noise, picture, read, saved
+from tfgen.data.importers.images import import_images
+from tfgen.data.pictures import Fitting, find_files, printable, read_images
 from tfgen.errors import UsageError
 
 pytestmark = pytest.mark.quick
+
+SAME = Fitting((HEIGHT, WIDTH), channels=3)
 
 # --- many files -------------------------------------------------------------------------
 
@@ -29,7 +32,7 @@ def test_pictures_come_in_order_and_other_files_with_their_reasons(tmp_path):
         nonlocal count
         count += files
 
-    collection = read_pictures(paths, AS_IS, advance)
+    collection = read_images(paths, SAME, advance)
     names = [str(path) for n, path in enumerate(paths) if n % 10 != 5]
     assert collection.names == names
     for name, image in zip(names, collection.images, strict=True):
@@ -42,14 +45,15 @@ def test_pictures_come_in_order_and_other_files_with_their_reasons(tmp_path):
 
 def test_sizes_that_differ_are_told_once_with_their_counts(tmp_path):
     sizes = [(4, 6)] * 5 + [(6, 4)] * 3 + [(8, 8)] * 2 + [(9, 9), (7, 7)]
-    paths = [saved(tmp_path, Image.new("L", size), f"{n}.png") for n, size in enumerate(sizes)]
+    for n, size in enumerate(sizes):
+        saved(tmp_path, Image.new("L", size), f"{n}.png")
     told.fails(
-        lambda: read_pictures(paths, AS_IS),
+        lambda: import_images(tmp_path),
         "the 12 pictures have 5 sizes",
         "4x6 (5), 6x4 (3), 8x8 (2)",
         "--size 64",
     )
-    assert read_pictures(paths, Fitting((5, 5))).images.shape == (12, 5, 5, 1)
+    assert import_images(tmp_path, Fitting((5, 5))).image_shape == (5, 5, 1)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -75,9 +79,9 @@ def test_what_is_no_file_is_never_opened(tmp_path):
     os.mkfifo(pipe)
     folder.mkdir()
     told.fails(lambda: read(pipe), "pipe.png is no regular file")
-    told.fails(lambda: read(folder), "is a folder")
+    told.fails(lambda: read(folder), "folder.png is no regular file")
     told.fails(lambda: read(tmp_path / "none.png"), "none.png cannot be read (No such file")
-    assert find_pictures([tmp_path]) == [pipe]
+    assert find_files([tmp_path]) == [pipe]
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch, recwarn):
@@ -86,7 +90,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypat
     told.fails(lambda: read(path), "x.png is broken")
     # Twice the limit is allowed; Pillow would warn.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 2 + 1)
-    read_pictures([path], AS_IS)
+    read(path)
     assert not recwarn.list
 
 
@@ -98,11 +102,11 @@ def test_hidden_files_are_left_out_and_the_rest_is_sorted(tmp_path):
     for name in names:
         saved(tmp_path, picture(), name)
     visible = ["a.png", "b/1.png", "b/2.png", "b/c/d/3.png"]
-    assert find_pictures([tmp_path]) == [tmp_path / name for name in visible]
+    assert find_files([tmp_path]) == [tmp_path / name for name in visible]
     # What is passed is read, hidden or not, in the order of the arguments.
     hidden = tmp_path / ".hidden.png"
     paths = [tmp_path / "b" / "c", hidden, tmp_path / "a.png"]
-    assert find_pictures(paths) == [tmp_path / "b/c/d/3.png", hidden, tmp_path / "a.png"]
+    assert find_files(paths) == [tmp_path / "b/c/d/3.png", hidden, tmp_path / "a.png"]
 
 
 def test_links_are_followed_and_no_file_is_taken_twice(tmp_path):
@@ -117,8 +121,8 @@ def test_links_are_followed_and_no_file_is_taken_twice(tmp_path):
     os.link(real, folder / "z" / "hard.png")
     (folder / "broken.png").symlink_to(tmp_path / "nowhere")
     expected = ["broken.png", "m/2.png", "z/1.png"]
-    assert find_pictures([folder]) == [folder / name for name in expected]
-    assert find_pictures([folder, folder / "m", real]) == [folder / name for name in expected]
+    assert find_files([folder]) == [folder / name for name in expected]
+    assert find_files([folder, folder / "m", real]) == [folder / name for name in expected]
     told.fails(lambda: read(folder / "broken.png"), "broken.png cannot be read (No such file")
 
 
@@ -127,8 +131,8 @@ def test_names_of_any_bytes_are_read_and_printed(tmp_path):
     names = [b"caf\xe9.png", "日本.png".encode(), f"{nfd}.png".encode(), b"line\nbreak.png"]
     for n, name in enumerate(names):
         picture(seed=n).save(tmp_path / os.fsdecode(name))
-    paths = find_pictures([tmp_path])
-    assert read_pictures(paths, AS_IS).images.shape[0] == 4
+    paths = find_files([tmp_path])
+    assert read_images(paths, SAME).images.shape[0] == 4
     texts = {printable(path.name) for path in paths}
     assert texts == {"caf\\xe9.png", "日本.png", f"{nfd}.png", "line\\nbreak.png"}
     (tmp_path / os.fsdecode(names[0])).write_text("text")

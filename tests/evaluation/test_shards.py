@@ -21,7 +21,7 @@ from tfgen.evaluation.evaluate import Job, evaluate
 from tfgen.evaluation.features import Extractor, ImageFeatures
 from tfgen.evaluation.job import Advance, EvaluationRequest, silent
 from tfgen.evaluation.modes import captured_modes
-from tfgen.evaluation.subject import Subject, image_source, open_images
+from tfgen.evaluation.subject import Subject, image_files, open_images
 from tfgen.publishing.artifacts import identify
 from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
 
@@ -112,7 +112,7 @@ def test_shards_are_judged_like_the_same_images_in_an_array(
     images = read_all(folder)
     np.savez(tmp_path / "array.npz", images=images)
     path = tmp_path / "array.npz"
-    array = open_images(path, image_source(identify(path)), SHAPE, HELD_OUT, 0)
+    array = open_images(path, image_files(identify(path)), SHAPE, HELD_OUT, 0)
     expected, result = judge(array, dataset), judge(open_folder(folder), dataset)
     assert result["n"] == min(n, HELD_OUT)
     for part in ("samples", "floor", "ceiling"):

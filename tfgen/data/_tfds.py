@@ -8,9 +8,6 @@ from types import ModuleType
 
 from tfgen.system.quiet import import_quietly
 
-# TFDS logs through absl. The library that it downloads with warns at each retry.
-_LOGGERS = ("absl", "urllib3", "urllib3.connectionpool")
-
 
 def import_tfds() -> ModuleType:
     """Imports TFDS and turns its progress bars off."""
@@ -22,16 +19,12 @@ def import_tfds() -> ModuleType:
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
     """Suppresses what TFDS prints and logs within the block; exceptions pass through."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
+    logging.disable()
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(logging.NOTSET)
 
 
 def first_line(error: BaseException, limit: int = 160) -> str:

@@ -19,21 +19,6 @@ _LARGEST_SHIFT = 8
 _FLIP, _ROWS, _COLUMNS = 0x61750, 0x61751, 0x61752
 
 
-def _check(names: Collection[str], shape: Sequence[int]) -> None:
-    """Refuses an unknown augmentation, and any augmentation of events that are no images."""
-    known = typing.get_args(Augmentation)
-    if isinstance(names, str):
-        raise UsageError(f"augment = {names!r} is not a sequence; pass [{names!r}]")
-    for name in names:
-        if name not in known:
-            raise UsageError(f"unknown augmentation {name!r}{hint(name, known)}")
-    if names and len(shape) != 3:
-        raise UsageError(
-            f"augmentation changes images, and events of size {size_text(shape)} are no images; "
-            "leave it out"
-        )
-
-
 def augmentation(
     names: Collection[str], seed: int, shape: Sequence[int]
 ) -> Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"]:
@@ -52,7 +37,15 @@ def augmentation(
     Raises:
         UsageError: a name is unknown, or the events are no images.
     """
-    _check(names, shape)
+    known = typing.get_args(Augmentation)
+    for name in names:
+        if name not in known:
+            raise UsageError(f"unknown augmentation {name!r}{hint(name, known)}")
+    if names and len(shape) != 3:
+        raise UsageError(
+            f"augmentation changes images, and events of size {size_text(shape)} are no images; "
+            "leave it out"
+        )
     # Imported outside of the functions that follow, because AutoGraph rewrites their code.
     (tf,) = import_quietly()
 

@@ -1,13 +1,13 @@
 """A data set: splits of images with labels, and its fingerprint."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tfgen.data.mapped import JoinedRows, blocks
+from tfgen.data.mapped import blocks
 from tfgen.settings.training import TrainOn
 
 
@@ -16,8 +16,7 @@ class Split:
     """Images and their labels, in the order in which they are stored.
 
     Attributes:
-        images: uint8[N,H,W,C]; a read-only `np.memmap` if the pixels are larger than memory allows;
-            `JoinedRows`, used like an array, of a split that was joined from two.
+        images: uint8[N,H,W,C]; a read-only `np.memmap` if the pixels are larger than memory allows.
         labels: int64[N], or None.
     """
 
@@ -34,7 +33,7 @@ class Split:
         return height, width, channels
 
     def take(self, start: int, stop: int) -> "Split":
-        """The rows from `start` up to `stop`, which is excluded; copies only joined images."""
+        """The rows from `start` up to `stop`, which is excluded; copies no image."""
         labels = None if self.labels is None else self.labels[start:stop]
         return Split(self.images[start:stop], labels)
 
@@ -52,6 +51,7 @@ class Dataset:
         num_classes: number of classes, None without labels.
         fingerprint: SHA-256 (hex) of all pixels, labels and shapes, split by split.
         class_names: names of the classes by label; None if they have none but their numbers.
+        joined: train followed by validation, where they are stored like that; else None.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Dataset:
     num_classes: int | None
     fingerprint: str
     class_names: tuple[str, ...] | None = None
+    joined: Split | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -69,16 +70,18 @@ class Dataset:
         return self.train.image_shape
 
     def training_split(self, train_on: TrainOn = "train") -> Split:
-        """The images to train on; copies no image.
+        """The images to train on.
 
         Args:
             train_on: `train`, or `all` for the training images followed by the validation images.
         """
         if train_on == "train":
             return self.train
+        if self.joined is not None:
+            return self.joined
         splits = (self.train, self.validation)
         labels = [split.labels for split in splits if split.labels is not None]
-        images: Any = JoinedRows(*(split.images for split in splits))
+        images = np.concatenate([split.images for split in splits])
         return Split(images, np.concatenate(labels) if labels else None)
 
     def count_training(self, train_on: TrainOn = "train") -> int:
@@ -98,20 +101,13 @@ def count_classes(splits: Iterable[Split]) -> int | None:
     return max(largest) + 1 if largest else None
 
 
-def fingerprint(splits: Iterable[Split], advance: Callable[[int], object] | None = None) -> str:
-    """SHA-256 (hex) of all pixels, labels and shapes, split by split.
-
-    Args:
-        splits: the splits, in memory or mapped from files.
-        advance: called with the number of images that were hashed since its last call.
-    """
+def fingerprint(splits: Iterable[Split]) -> str:
+    """SHA-256 (hex) of all pixels, labels and shapes, split by split."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update(f"{split.images.shape} {split.labels is not None};".encode())
         for block in blocks(split.images):
             digest.update(block.data)
-            if advance is not None:
-                advance(len(block))
         if split.labels is not None:
             # Little-endian, so that the hash does not depend on the machine's byte order.
             digest.update(np.ascontiguousarray(split.labels, "<i8").data)

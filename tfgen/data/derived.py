@@ -10,7 +10,6 @@ from collections.abc import Iterable
 import numpy as np
 
 from tfgen.data.dataset import Dataset, Split, fingerprint
-from tfgen.errors import UsageError
 
 CHANNELS = 3
 # The two colours of an image of Colored MNIST differ by at least this in every channel, so that the
@@ -55,9 +54,6 @@ def stacked_mnist(mnist: Dataset) -> Dataset:
 
     Args:
         mnist: the source, with labels 0…9.
-
-    Raises:
-        UsageError: the source has no labels.
     """
     bits = np.random.PCG64(_STACKED_SEED)
     draws = bits.random_raw((CHANNELS, TRAINING_IMAGES)) % len(mnist.train)
@@ -105,25 +101,10 @@ def _paint(images: np.ndarray, background: np.ndarray, digit: np.ndarray) -> np.
     # 255 · 255 + 127.
     for start in range(0, len(images), _IMAGES_PER_BLOCK):
         block = slice(start, start + _IMAGES_PER_BLOCK)
-        grey = images[block, ..., 0].astype(np.uint16)
-        inverse = 255 - grey
-        for channel in range(CHANNELS):
-            mix = grey * digit[block, channel, None, None]
-            mix += inverse * background[block, channel, None, None]
-            painted[block, ..., channel] = (mix + 127) // 255
+        grey = images[block].astype(np.uint16)
+        mix = grey * digit[block, None, None] + (255 - grey) * background[block, None, None]
+        painted[block] = (mix + 127) // 255
     return painted
-
-
-def join_digits(digits: np.ndarray) -> np.ndarray:
-    """The number that each row of digits spells, most significant digit first.
-
-    Args:
-        digits: int[N,C], each 0…9.
-
-    Returns:
-        int64[N].
-    """
-    return digits.astype(np.int64) @ DIGITS ** np.arange(digits.shape[1], dtype=np.int64)[::-1]
 
 
 def _stack(source: Split, indices: np.ndarray) -> Split:
@@ -133,7 +114,8 @@ def _stack(source: Split, indices: np.ndarray) -> Split:
         source: images of digits, with labels.
         indices: of the image in each channel, `[CHANNELS, N]`.
     """
-    if source.labels is None:
-        raise UsageError("stacked_mnist is made from images with labels, and the source has none")
+    assert source.labels is not None
     images = np.stack([source.images[rows, :, :, 0] for rows in indices], axis=-1)
-    return Split(images, join_digits(source.labels[indices].T))
+    # The number that the digits spell, that of the first channel in front.
+    units = DIGITS ** np.arange(CHANNELS, dtype=np.int64)[::-1]
+    return Split(images, units @ source.labels[indices])

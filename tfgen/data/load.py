@@ -4,32 +4,27 @@ import os
 import re
 import socket
 import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from tfgen.data import cache
 from tfgen.data._tfds import first_line, import_tfds, silence
-from tfgen.data.dataset import Dataset, Split, fingerprint
+from tfgen.data.dataset import Dataset, fingerprint
 from tfgen.data.derived import colored_mnist, stacked_mnist
-from tfgen.data.reading import Prepared, check_features, open_prepared, read_split
+from tfgen.data.reading import Prepared, open_prepared, read_features
 from tfgen.errors import TfgenError, UsageError, WorkError
-from tfgen.settings.fields import hint, nearest
+from tfgen.settings.fields import nearest
 from tfgen.system.atomic import fresh_folder, publish
 from tfgen.system.status import status
 
 EMBEDDED = Path(__file__).parent / "embedded"
-_EMBEDDED_NAMES = ("mnist",)
 # Data sets that are made from the embedded MNIST each time they are loaded.
 _DERIVED = {"colored_mnist": colored_mnist, "stacked_mnist": stacked_mnist}
-_NAME = re.compile(r"(?P<base>[a-z]\w*)(/(?P<config>[\w.-]+))?(:(?P<version>\d+\.\d+\.\d+))?")
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
-# The validation split is a sixth of the stored training images, at most 10 000: MNIST's 60 000
-# become 50 000 and 10 000.
-_VALIDATION_FRACTION = 6
-_MAX_VALIDATION = 10_000
-_MIN_IMAGES = 3
+_VERSION = r"\d+\.\d+\.\d+"
+_NAME = re.compile(rf"(?P<base>[a-z]\w*)(/(?P<config>[\w.-]+))?(:(?P<version>{_VERSION}))?")
 _CONNECT_SECONDS = 5.0
 _ADVICE = (
     "prepare it from local files with tfgen-data idx or tfgen-data images, and pass --data-dir"
@@ -63,22 +58,20 @@ def load(
     Raises:
         UsageError: the name is unknown, or the folder is damaged, has features other than images
             and classes, or has too few images.
-        WorkError: the data set is not in the folder and could not be downloaded, or the cache
-            cannot be written.
+        WorkError: the data set is not in the folder and could not be downloaded, or the disk of the
+            cache is full.
     """
     if is_derived(name, data_dir):
         return _DERIVED[name](load())
     prepared = find_prepared(name, data_dir)
-    divide(prepared.name, prepared.counts)
-    if prepared.nbytes <= (cache.MAX_IN_MEMORY if memory is None else memory):
-        stored = {split: read_split(prepared, split) for split in prepared.counts}
-        digest = fingerprint(_divided(prepared.name, stored))
+    if prepared.nbytes > (cache.MAX_IN_MEMORY if memory is None else memory):
+        images, labels, digest = cache.read_cached(prepared)
+        joined, *splits = prepared.divide(images, labels)
     else:
-        stored, digest = cache.cached_splits(
-            prepared,
-            lambda splits, advance: fingerprint(_divided(prepared.name, splits), advance),
-        )
-    train, validation, test = _divided(prepared.name, stored)
+        images, labels = map(np.concatenate, zip(*prepared.batches(), strict=True))
+        joined, *splits = prepared.divide(images, labels)
+        digest = fingerprint(splits)
+    train, validation, test = splits
     has_labels = train.labels is not None
     return Dataset(
         name=prepared.name,
@@ -89,6 +82,7 @@ def load(
         num_classes=prepared.num_classes if has_labels else None,
         fingerprint=digest,
         class_names=prepared.class_names if has_labels else None,
+        joined=joined,
     )
 
 
@@ -125,40 +119,19 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
             f"{name!r} is not a valid data set name; valid are letters, digits and '_' after a "
             "lower-case letter, as in mnist, emnist/letters or mnist:3.0.1"
         )
-    root = _default_root() if data_dir is None else Path(data_dir).expanduser()
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    root = Path(default if data_dir is None else data_dir).expanduser()
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root} is not a folder; --data-dir takes a TFDS directory")
     if data_dir is not None and (root / "features.json").is_file():
         return root
-    is_embedded = data_dir is None and match["base"] in _EMBEDDED_NAMES
+    is_embedded = data_dir is None and match["base"] == "mnist"
     folder = (EMBEDDED if is_embedded else root) / match["base"] / (match["config"] or "")
-    versions = _versions(folder)
-    if match["version"]:
-        versions = [version for version in versions if version.name == match["version"]]
+    wanted = re.compile(re.escape(match["version"] or "") or _VERSION)
+    versions = [path for path in folder.glob("*") if wanted.fullmatch(path.name)]
     if versions:
-        return versions[-1]
-    if folder.is_dir() and not match["config"]:
-        configs = [f"{name}/{child.name}" for child in sorted(folder.iterdir()) if _versions(child)]
-        if configs:
-            advice = hint(name, configs, f"ls {folder}")
-            raise UsageError(f"{folder} holds several configurations{advice}")
-    if match["base"] in _DERIVED:
-        raise UsageError(
-            f"{root} holds no {name!r}; to have it made from the embedded MNIST, "
-            f"ask for {match['base']!r} without --data-dir"
-        )
+        return max(versions, key=lambda path: [int(part) for part in path.name.split(".")])
     return _download(name, match["base"], root)
-
-
-def _default_root() -> Path:
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-
-
-def _versions(folder: Path) -> list[Path]:
-    """The version folders in `folder`, the newest last."""
-    folders = folder.iterdir() if folder.is_dir() else ()
-    versions = [path for path in folders if _VERSION.fullmatch(path.name) and path.is_dir()]
-    return sorted(versions, key=lambda path: [int(part) for part in path.name.split(".")])
 
 
 def _download(name: str, base: str, root: Path) -> Path:
@@ -170,6 +143,8 @@ def _download(name: str, base: str, root: Path) -> Path:
         UsageError: TFDS has no such data set, or its images do not all have one size.
         WorkError: the download failed.
     """
+    from google.protobuf.json_format import MessageToDict
+
     tfds = import_tfds()
     with silence():
         known = tfds.list_builders(with_community_datasets=False)
@@ -184,13 +159,10 @@ def _download(name: str, base: str, root: Path) -> Path:
         try:
             with silence():
                 builder = tfds.builder(name, data_dir=str(folder))
-                features = builder.info.features
-        except Exception as error:
-            # TFDS's own message names the temporary folder, so only a missing package is reported.
-            is_missing = isinstance(error, ImportError)
-            reason = first_line(error) if is_missing else "see its configurations in the catalogue"
-            raise UsageError(f"TFDS cannot build {name!r} ({reason})") from None
-        check_features(features, name)
+                features = MessageToDict(builder.info.features.to_proto())
+        except Exception as error:  # TFDS raises errors of many classes
+            raise UsageError(f"TFDS cannot build {name!r} ({first_line(error)})") from None
+        read_features(features, name)
         try:
             with status(f"downloading {name} into {root}"), silence():
                 _check_reachable(builder)
@@ -217,44 +189,7 @@ def _check_reachable(builder: Any) -> None:
     Raises:
         OSError: a host has no address, or does not answer.
     """
-    if urllib.request.getproxies():
-        return  # the proxy resolves the hosts
     for url in map(urlsplit, getattr(builder, "url_infos", None) or ()):
-        if url.hostname:
-            port = url.port or (80 if url.scheme == "http" else 443)
-            try:
-                socket.create_connection((url.hostname, port), timeout=_CONNECT_SECONDS).close()
-            except OSError as error:
-                raise OSError(f"{url.hostname}: {error.strerror or error}") from None
-
-
-def divide(name: str, counts: Mapping[str, int]) -> dict[str, tuple[str, int, int]]:
-    """Where the images of train, validation and test are stored.
-
-    Args:
-        name: the data set, for the error message.
-        counts: number of images of the stored splits `train` and, if there is one, `test`.
-
-    Returns:
-        For each of the three: stored split, first image, and the image after the last one.
-
-    Raises:
-        UsageError: there are too few train images.
-    """
-    n = counts["train"]
-    if n < _MIN_IMAGES:
-        raise UsageError(f"{name} has {n} train images; the least is {_MIN_IMAGES}")
-    held_out = max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
-    end = n - held_out
-    if "test" in counts:
-        test = ("test", 0, counts["test"])
-    else:
-        end, test = end - held_out, ("train", end - held_out, end)
-    return {"train": ("train", 0, end), "validation": ("train", n - held_out, n), "test": test}
-
-
-def _divided(name: str, stored: Mapping[str, Split]) -> tuple[Split, Split, Split]:
-    """Train, validation and test from the stored splits."""
-    places = divide(name, {split: len(images) for split, images in stored.items()}).values()
-    train, validation, test = (stored[split].take(start, end) for split, start, end in places)
-    return train, validation, test
+        if url.hostname and not urllib.request.getproxies():  # a proxy resolves the hosts
+            address = (url.hostname, url.port or (80 if url.scheme == "http" else 443))
+            socket.create_connection(address, timeout=_CONNECT_SECONDS).close()

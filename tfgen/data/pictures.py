@@ -1,42 +1,34 @@
-"""Images of the user's own, in files, folders and NPZ files, as uint8 arrays of one shape.
+"""Images of the user's own, in picture files and NPZ files, as uint8 arrays of one shape.
 
 Pillow reads the pictures and resizes them. Importing this module imports no TensorFlow.
 """
 
-import collections
 import contextlib
-import errno
 import heapq
-import itertools
 import os
-import stat
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from tfgen.errors import UsageError, size_text
+from tfgen.sampling import byte_pixels
 
 # Height, width.
 Size = tuple[int, int]
 Fit = Literal["crop", "pad", "stretch"]
 # Called with the number of files that were just done.
-Advance = Callable[[int], None]
+Advance = Callable[[int], object]
 
 # What Pillow may read. Its other formats are rare, and some of them start other programs.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-FORMATS_TEXT = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 # What `tfgen-sample` writes beside the pictures of a folder: their seeds and labels.
 SAMPLES_TABLE = "samples.csv"
-# Pillow's modes of more than 8 bits per pixel, and all its modes without colours.
-_DEEP_MODES = {"I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
-_GREY_MODES = {"1", "L", "LA", "La", *_DEEP_MODES}
-_ALPHA_MODES = {"LA", "RGBA", "RGBa", "PA"}
 # White in a picture of integers with more than 8 bits.
 _WHITE_OF_16_BITS = 65535
 # Where Pillow finds the orientation of a PNG: EXIF, its form in older files, and XMP.
@@ -44,20 +36,10 @@ _EXIF_KEYS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 # The tag of EXIF, and its values that exchange height and width.
 _ORIENTATION = 0x0112
 _TURNED = {5, 6, 7, 8}
-# Failures of the machine, not of the file: they end the work.
-_MACHINE_ERRORS = {
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-    *(errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN),  # of a disk that went away
-}
-# Sizes that an error lists.
-_MAX_SIZES = 3
 # The array of an NPZ file that has the images, and the one that has their classes.
 _IMAGES, _LABELS = "images", "labels"
-# Calls that are running or whose results are waiting, for each thread: enough to keep all threads
-# busy, and a bound for the memory.
-_WAITING = 4
-# Files that one call of a thread reads.
-_FILES = 16
+# Calls for each thread that are submitted at once; at most twice as many results wait.
+_AHEAD = 4
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -79,7 +61,7 @@ class Fitting:
         channels: 1 is grey, 3 is RGB; None is 1 if all pictures and the background are grey.
 
     Raises:
-        UsageError: a value is unknown or out of range.
+        UsageError: the background is no colour, or the channels are neither 1 nor 3.
     """
 
     size: Size | None = None
@@ -88,12 +70,8 @@ class Fitting:
     channels: int | None = None
 
     def __post_init__(self) -> None:
-        if self.fit not in get_args(Fit):
-            raise UsageError(f"unknown fit {self.fit!r}; known: {', '.join(get_args(Fit))}")
         if self.channels not in (None, 1, 3):
             raise UsageError(f"unknown number of channels {self.channels!r}; use 1 or 3")
-        if self.size is not None and min(self.size) < 1:
-            raise UsageError(f"the size {size_text(self.size)} is too small; the least is 1 × 1")
         color: tuple[int, ...] = ()
         with contextlib.suppress(ValueError):
             color = ImageColor.getrgb(self.background)
@@ -102,18 +80,6 @@ class Fitting:
                 f"{self.background!r} is not an opaque colour; use a name such as white, or a code "
                 "such as '#808080'"
             )
-
-
-class Header(NamedTuple):
-    """What a file says of its picture before the pixels.
-
-    Attributes:
-        size: height and width, after the orientation of EXIF.
-        is_grey: whether the mode of the picture has no colours; a palette counts as colours.
-    """
-
-    size: Size
-    is_grey: bool
 
 
 @dataclass(frozen=True)
@@ -135,179 +101,10 @@ class Collection:
     skipped: list[tuple[Path, str]]
 
 
-class Source(NamedTuple):
-    """An NPZ file, or picture files."""
-
-    is_npz: bool
-    files: list[Path]
+# --- many files -------------------------------------------------------------------------
 
 
-class _PictureError(Exception):
-    """What is wrong with a file that holds no picture: `is empty`."""
-
-
-# --- files and NPZ files ----------------------------------------------------------------
-
-
-def find_sources(paths: Iterable[Path]) -> list[Source]:
-    """The NPZ files and the picture files of some paths, in their order.
-
-    Args:
-        paths: picture files, NPZ files and folders of pictures.
-
-    Raises:
-        UsageError: a path does not exist, or there is no file at all.
-    """
-    sources = []
-    for is_npz, group in itertools.groupby(paths, lambda path: path.suffix.lower() == ".npz"):
-        if not is_npz:
-            sources.append(Source(False, find_pictures(group)))
-            continue
-        for path in group:
-            if not path.is_file():
-                raise UsageError(f"{printable(path)} is no file; pass an NPZ file of images")
-            sources.append(Source(True, [path]))
-    if not any(source.files for source in sources):
-        raise UsageError("there are no pictures; pass files or a folder that has some")
-    return sources
-
-
-def read_images(
-    sources: Sequence[Source], fitting: Fitting, advance: Advance = lambda count: None
-) -> Collection:
-    """Reads all images of `find_sources`.
-
-    Args:
-        sources: what `find_sources` returned.
-        fitting: size and channels of all images; neither is None.
-        advance: called with the number of files that were just done.
-
-    Raises:
-        UsageError: an NPZ file holds no images, or no picture file can be read.
-    """
-    parts = []
-    for source in filter(lambda source: source.files, sources):
-        if source.is_npz:
-            parts.append(_read_npz(source.files[0], fitting))
-            advance(1)
-        else:
-            parts.append(read_pictures(source.files, fitting, advance))
-    labels = [part.labels for part in parts if part.labels is not None]
-    images = np.concatenate([part.images for part in parts])
-    if not len(images):
-        raise UsageError("the NPZ files have 0 images; the least is 1")
-    return Collection(
-        images,
-        [name for part in parts for name in part.names],
-        np.concatenate(labels) if len(labels) == len(parts) else None,
-        sum(part.resized for part in parts),
-        [entry for part in parts for entry in part.skipped],
-    )
-
-
-def _read_npz(path: Path, fitting: Fitting) -> Collection:
-    """The images of an NPZ file, in the size and the channels of a fitting."""
-    images, labels = _load_npz(path)
-    if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
-        raise UsageError(
-            f"{printable(path)}: labels are {labels.dtype}{list(labels.shape)}; pass one integer "
-            f"for each of the {len(images)} images"
-        )
-    assert fitting.size is not None and fitting.channels is not None
-    resized = 0 if images.shape[1:3] == fitting.size else len(images)
-    shape = (*fitting.size, fitting.channels)
-    if images.shape[1:] != shape:
-        pictures = (to_picture(image).convert(_mode(fitting.channels)) for image in images)
-        fitted = [to_array(fit_picture(picture, fitting)) for picture in pictures]
-        images = np.stack(fitted) if fitted else np.zeros((0, *shape), np.uint8)
-    names = [f"{printable(path)}[{index}]" for index in range(len(images))]
-    return Collection(images, names, labels, resized, [])
-
-
-def _load_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The images `uint8[N, H, W, C]` of an NPZ file, C = 1 or 3, and the labels if it has some."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except Exception as error:  # numpy and zipfile raise errors of many classes
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise UsageError(
-            f"{printable(path)} is no NPZ file of numpy, or is broken ({reason})"
-        ) from None
-    if _IMAGES not in arrays:
-        # The only array of images needs no name.
-        candidates = [array for array in arrays.values() if array.ndim in (3, 4)]
-        if len(candidates) != 1:
-            raise UsageError(
-                f"{printable(path)} has no array {_IMAGES!r}; it has {', '.join(arrays) or 'none'}"
-            )
-        arrays[_IMAGES] = candidates[0]
-    return _as_bytes(arrays[_IMAGES], printable(path)), arrays.get(_LABELS)
-
-
-def _as_bytes(images: np.ndarray, place: str) -> np.ndarray:
-    """Images as `uint8[N, H, W, C]`, C = 1 or 3."""
-    if images.ndim == 3:
-        images = images[..., np.newaxis]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
-        raise UsageError(
-            f"{place}: images have the shape {size_text(images.shape)}; pass [N, H, W, C] with 1 "
-            "or 3 channels"
-        )
-    if images.dtype == np.uint8:
-        return images
-    is_float = images.dtype.kind == "f"
-    if not (is_float and images.min(initial=1) >= 0 and images.max(initial=0) <= 1):
-        text = str(images.dtype)
-        text += f" from {images.min():.3g} to {images.max():.3g}" if is_float else ""
-        raise UsageError(f"{place}: images are {text}; pass uint8 in 0…255, or floats in 0…1")
-    rounded: np.ndarray = np.round(255 * images).astype(np.uint8)
-    return rounded
-
-
-def read_pictures(
-    paths: Sequence[Path], fitting: Fitting, advance: Advance = lambda count: None
-) -> Collection:
-    """Reads picture files in parallel; those that hold no picture are skipped.
-
-    Args:
-        paths: the files.
-        fitting: the size and channels of all images.
-        advance: called with the number of files that were just read; `len(paths)` in all.
-
-    Returns:
-        The images in the order of the files, and the skipped files.
-
-    Raises:
-        UsageError: no file holds a picture, or the sizes differ and `fitting` has none.
-    """
-    with quiet_pillow():
-        headers, skipped = read_headers(paths)
-        advance(len(skipped))
-        height, width, channels = common_shape(headers, skipped, fitting)
-        images = np.empty((len(headers), height, width, channels), np.uint8)
-        read: list[Path] = []
-
-        def decode(path: Path) -> np.ndarray | str:
-            return try_decode(path, fitting, (height, width, channels))
-
-        for path, image in zip(headers, map_in_order(decode, list(headers), _FILES), strict=True):
-            if isinstance(image, str):
-                skipped[path] = image
-            else:
-                images[len(read)] = image
-                read.append(path)
-            advance(1)
-    check_any(read, skipped)
-    resized = sum(headers[path].size != (height, width) for path in read)
-    in_order = [(path, skipped[path]) for path in paths if path in skipped]
-    return Collection(images[: len(read)], list(map(printable, read)), None, resized, in_order)
-
-
-# --- folders ----------------------------------------------------------------------------
-
-
-def find_pictures(paths: Iterable[Path]) -> list[Path]:
+def find_files(paths: Iterable[Path]) -> list[Path]:
     """The files among the paths, and all files below the folders among them.
 
     Hidden files and folders within a folder are left out, and so is the table that `tfgen-sample`
@@ -327,44 +124,110 @@ def find_pictures(paths: Iterable[Path]) -> list[Path]:
     """
     seen: set[tuple[int, int]] = set()
     files: list[Path] = []
-    for path in paths:
-        if not os.path.lexists(path):
-            raise UsageError(f"{printable(path)} does not exist; pass a picture or a folder")
-        files += _files_below(path, seen)
+    for root in paths:
+        if not os.path.lexists(root):
+            raise UsageError(f"{printable(root)} does not exist; pass a picture or a folder")
+        below = []
+        # Links come last, so that a file is listed where it is without a link.
+        heap = [(False, root)]
+        while heap:
+            _, path = heapq.heappop(heap)
+            try:
+                # Not `os.DirEntry.inode()`, which is the same for all files on many FUSE mounts.
+                status = path.stat()
+                if (key := (status.st_dev, status.st_ino)) in seen:
+                    continue
+                seen.add(key)
+                children = list(path.iterdir())
+            except OSError:  # a file, or what reading will report: no permission, a broken link
+                below.append(path)
+                continue
+            for child in children:
+                if not child.name.startswith(".") and child.name != SAMPLES_TABLE:
+                    heapq.heappush(heap, (child.is_symlink(), child))
+        files += sorted(below, key=lambda path: path.parts)
     return files
 
 
-def _files_below(root: Path, seen: set[tuple[int, int]]) -> list[Path]:
-    """All files below a folder that are not in `seen`, sorted; or the file `root` itself."""
-    files: list[Path] = []
-    # Links come last, so that a file is listed where it is without a link.
-    heap = [(False, root)]
-    while heap:
-        _, path = heapq.heappop(heap)
-        if not _is_new(path, seen):
-            continue
-        try:
-            children = list(path.iterdir())
-        except OSError:  # a file, or a folder without permission, which reading will report
-            files.append(path)
-            continue
-        for child in children:
-            if not child.name.startswith(".") and child.name != SAMPLES_TABLE:
-                heapq.heappush(heap, (child.is_symlink(), child))
-    return sorted(files, key=lambda path: path.parts)
+def read_images(
+    paths: Sequence[Path], fitting: Fitting, advance: Advance = lambda count: None
+) -> Collection:
+    """Reads picture files and NPZ files in parallel; those that hold no image are skipped.
+
+    Args:
+        paths: the files.
+        fitting: size and channels of all images; neither is None.
+        advance: called with the number of files that were just done.
+
+    Returns:
+        The images in the order of the files, and the skipped files.
+
+    Raises:
+        UsageError: no file holds an image.
+    """
+    parts, names, skipped = [], [], []
+    with warnings.catch_warnings(action="ignore"):  # of Pillow, about odd files
+        for path, part in zip(
+            paths, map_in_order(lambda path: attempt(_read, path, fitting), paths), strict=True
+        ):
+            advance(1)
+            if isinstance(part, str):
+                skipped.append((path, part))
+                continue
+            parts.append(part)
+            n, is_npz = len(part.images), _is_npz(path)
+            names += [f"{printable(path)}[{i}]" if is_npz else printable(path) for i in range(n)]
+    check_any(len(names), skipped)
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Collection(
+        np.concatenate([part.images for part in parts]),
+        names,
+        np.concatenate(labels) if len(labels) == len(parts) else None,
+        sum(part.resized for part in parts),
+        skipped,
+    )
 
 
-def _is_new(path: Path, seen: set[tuple[int, int]]) -> bool:
-    """Whether a file or folder is seen for the first time, by device and inode."""
+def map_in_order(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+    """Calls a function for each item in several threads; yields the results in order.
+
+    Only a bounded number of results is ahead of what was yielded.
+    """
+    threads = os.cpu_count() or 1
+    size = _AHEAD * threads
+    with ThreadPoolExecutor(threads) as pool:
+        running: Iterator[_Result] = iter(())
+        for start in range(0, len(items), size):
+            following = pool.map(function, items[start : start + size])
+            yield from running
+            running = following
+        yield from running
+
+
+def attempt(function: Callable[..., _Result], path: Path, *arguments: object) -> _Result | str:
+    """What the function returns for a file, or what is wrong with the file: `is empty`."""
     try:
-        # Not `os.DirEntry.inode()`, which is the same for all files on many FUSE mounts.
-        status = path.stat()
-    except OSError:  # a broken link, which reading will report
-        return True
-    key = (status.st_dev, status.st_ino)
-    is_new = key not in seen
-    seen.add(key)
-    return is_new
+        if path.exists() and not path.is_file():  # to open a pipe would wait for its other end
+            return "is no regular file"
+        return function(path, *arguments)
+    except UnidentifiedImageError:
+        formats = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        return f"is not a {formats} file" if path.stat().st_size else "is empty"
+    except Exception as error:  # Pillow raises errors of many classes about broken files
+        if isinstance(error, OSError) and error.errno is not None:
+            return f"cannot be read ({error.strerror})"
+        return f"is broken ({' '.join(str(error).split())[:100] or type(error).__name__})"
+
+
+def check_any(count: int, skipped: Iterable[tuple[Path, str]]) -> None:
+    """Refuses files that hold no image at all.
+
+    Raises:
+        UsageError: `count` is 0; the message says what is wrong with the first file.
+    """
+    if not count:
+        faults = (f": {printable(path)} {reason}" for path, reason in skipped)
+        raise UsageError(f"no picture can be read{next(faults, '')}")
 
 
 def printable(path: str | Path) -> str:
@@ -373,207 +236,107 @@ def printable(path: str | Path) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-# --- many files -------------------------------------------------------------------------
-
-
-def map_in_order(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], size: int = 1
-) -> Iterator[_Result]:
-    """Calls a function for each item in several threads; yields the results in order.
-
-    Only a bounded number of results is ahead of what was yielded.
-
-    Args:
-        function: the function.
-        items: its arguments.
-        size: items that a thread takes at once; more than one is faster for short calls.
-    """
-    threads = os.cpu_count() or 1
-    waiting: collections.deque[Future[list[_Result]]] = collections.deque()
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for start in range(0, len(items), size):
-            part = items[start : start + size]
-            waiting.append(pool.submit(lambda part: list(map(function, part)), part))
-            if len(waiting) >= threads * _WAITING:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def read_headers(
-    paths: Sequence[Path], advance: Advance = lambda count: None
-) -> tuple[dict[Path, Header], dict[Path, str]]:
-    """The headers of picture files, and why the other files have none: `is empty`.
-
-    Args:
-        paths: the files.
-        advance: called with the number of files that were just read.
-    """
-    headers: dict[Path, Header] = {}
-    skipped: dict[Path, str] = {}
-    for path, header in zip(paths, map_in_order(_try_header, paths, _FILES), strict=True):
-        if isinstance(header, str):
-            skipped[path] = header
-        else:
-            headers[path] = header
-        advance(1)
-    return headers, skipped
-
-
-def _try_header(path: Path) -> Header | str:
-    try:
-        return _read_header(path)
-    except _PictureError as error:
-        return str(error)
-
-
-def try_decode(path: Path, fitting: Fitting, shape: tuple[int, int, int]) -> np.ndarray | str:
-    """The picture of a file, uint8[H,W,C], or why there is none: `is broken (…)`.
-
-    Args:
-        path: the file; of an animation, the first frame is read.
-        fitting: how it is fitted.
-        shape: the height, width and channels that all pictures have.
-    """
-    try:
-        image = _decode(path, fitting, shape[2])
-    except _PictureError as error:
-        return str(error)
-    height, width, _ = image.shape
-    # Such as a PNG whose orientation is behind its pixels.
-    return image if image.shape == shape else f"is {width}x{height}, unlike the others"
-
-
-def check_any(pictures: Sequence[Path], skipped: Mapping[Path, str]) -> None:
-    """Refuses files that hold no picture at all.
-
-    Raises:
-        UsageError: `pictures` is empty; the message says what is wrong with the first file.
-    """
-    if not pictures:
-        faults = (f"{printable(path)} {reason}" for path, reason in skipped.items())
-        raise UsageError(f"{next(faults, 'there are no files')}; pass {FORMATS_TEXT} files")
-
-
-def common_shape(
-    headers: Mapping[Path, Header], skipped: Mapping[Path, str], fitting: Fitting
-) -> tuple[int, int, int]:
-    """Height, width and channels that all pictures get.
-
-    Raises:
-        UsageError: there is no picture; or `fitting` has no size, and the pictures have several.
-    """
-    check_any(list(headers), skipped)
-    sizes = collections.Counter(header.size for header in headers.values())
-    if fitting.size is None and len(sizes) > 1:
-        frequent = [f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(_MAX_SIZES)]
-        raise UsageError(
-            f"the {sizes.total()} pictures have {len(sizes)} sizes, such as width x height "
-            f"(pictures): {', '.join(frequent)}; bring them to one size, for example --size 64"
-        )
-    is_grey = len(set(ImageColor.getrgb(fitting.background))) == 1 and all(
-        header.is_grey for header in headers.values()
-    )
-    return (*(fitting.size or next(iter(sizes))), fitting.channels or (1 if is_grey else 3))
-
-
-@contextlib.contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Suppresses Pillow's warnings about large and odd files within the block."""
-    # Not in the threads, since the filters belong to the whole process.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 # --- one file ---------------------------------------------------------------------------
 
 
-def _read_header(path: Path) -> Header:
-    """What a file says of its picture; decodes no pixels, except for a rotated TIFF."""
-    with _open(path) as file, Image.open(file, formats=FORMATS) as image:
-        width, height = image.size
-        # A PNG may have EXIF behind its pixels; to look for it there would decode them.
-        has_exif = image.format != "PNG" or not _EXIF_KEYS.isdisjoint(image.info)
-        if has_exif and _orientation(image) in _TURNED:
-            # Whether Pillow has already exchanged the sides of a TIFF depends on its version.
-            is_tiff = image.format == "TIFF"
-            width, height = _upright(image).size if is_tiff else (height, width)
-        return Header((height, width), image.mode in _GREY_MODES)
+class _Part(NamedTuple):
+    """The images of a file, their labels `int64[N]` or None, and how many had another size."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    resized: int
 
 
-def _decode(path: Path, fitting: Fitting, channels: int) -> np.ndarray:
-    """The picture of a file, fitted, uint8[H,W,C]."""
-    with _open(path) as file:
-        image = Image.open(file, formats=FORMATS)
-        if image.format == "PNG":
-            # This verifies the checksums, which loading does not. Then the file must be opened
-            # again.
-            image.verify()
-            file.seek(0)
-            image = Image.open(file, formats=FORMATS)
-        with image:
-            picture = _flatten(_upright(image), fitting.background, channels)
-        return to_array(fit_picture(picture, fitting))
+class Header(NamedTuple):
+    """What a file says of its picture before the pixels.
+
+    Attributes:
+        size: height and width, after the orientation of EXIF.
+        is_grey: whether the mode of the picture has no colours; a palette counts as colours.
+    """
+
+    size: Size
+    is_grey: bool
 
 
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file, and turns what Pillow raises about its content into a `_PictureError`."""
-    try:
-        # To open a pipe would wait for its other end.
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder that cannot be listed" if stat.S_ISDIR(mode) else "no regular file"
-            raise _PictureError(f"is {kind}")
-        with path.open("rb") as file:
-            yield file
-    except (_PictureError, MemoryError):
-        raise
-    except Exception as error:  # Pillow raises errors of many classes about broken files
-        if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
-            raise
-        raise _PictureError(_describe_fault(path, error)) from None
+def read_header(path: Path) -> Header:
+    """What a file says of its picture; decodes no pixels."""
+    with Image.open(path, formats=FORMATS) as image:
+        size, orientation = image.size, None
+        # A PNG may have EXIF behind its pixels; to look for it there would decode them. Pillow
+        # exchanges the sides of a TIFF itself.
+        if image.format != "TIFF" and (image.format != "PNG" or _EXIF_KEYS & image.info.keys()):
+            with contextlib.suppress(Exception):  # broken EXIF has no orientation
+                orientation = image.getexif().get(_ORIENTATION)
+        is_grey = Image.getmodebase(image.mode) == "L"
+        return Header(size if orientation in _TURNED else size[::-1], is_grey)
 
 
-def _describe_fault(path: Path, error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "is empty" if path.stat().st_size == 0 else f"is not a {FORMATS_TEXT} file"
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"cannot be read ({error.strerror})"
-    return f"is broken ({' '.join(str(error).split()) or type(error).__name__})"
+def _is_npz(path: Path) -> bool:
+    return path.suffix.lower() == ".npz"
 
 
-def _orientation(image: Image.Image) -> int | None:
-    with contextlib.suppress(Exception):  # broken EXIF has no orientation
-        return image.getexif().get(_ORIENTATION)
-    return None
+def _read(path: Path, fitting: Fitting) -> _Part:
+    """The images of an NPZ file or of a picture file, whose size and channels are known."""
+    assert fitting.size is not None and fitting.channels is not None
+    if not _is_npz(path):
+        picture = open_picture(path, fitting)
+        image = to_array(fit_picture(picture, fitting))
+        return _Part(image[np.newaxis], None, int(picture.size != fitting.size[::-1]))
+    images, labels = _read_npz(path)
+    resized = 0 if images.shape[1:3] == fitting.size else len(images)
+    if len(images) and images.shape[1:] != (*fitting.size, fitting.channels):
+        pictures = (to_picture(image).convert(_mode(fitting.channels)) for image in images)
+        images = np.stack([to_array(fit_picture(picture, fitting)) for picture in pictures])
+    return _Part(images, labels, resized)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image itself, decoded, after its orientation was applied to it."""
-    image.load()
-    with contextlib.suppress(Exception):  # broken EXIF has no orientation
-        ImageOps.exif_transpose(image, in_place=True)
-    return image
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images `uint8[N, H, W, C]` of an NPZ file, C = 1 or 3, and the labels if it has some."""
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    # The only array of images needs no name.
+    unnamed = [array for array in arrays.values() if array.ndim in (3, 4)]
+    candidates = [arrays[_IMAGES]] if _IMAGES in arrays else unnamed
+    if len(candidates) != 1:
+        raise ValueError(f"no array {_IMAGES!r}, but {', '.join(arrays) or 'none'}")
+    (images,), labels = candidates, arrays.get(_LABELS)
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+        shape = size_text(images.shape)
+        raise ValueError(f"images have the shape {shape} instead of [N, H, W, C], C = 1 or 3")
+    if images.dtype.kind == "f" and images.min() >= 0 and images.max() <= 1:
+        images = byte_pixels(images)
+    if images.dtype != np.uint8:
+        raise ValueError(f"images are {images.dtype}, neither uint8 nor floats in 0…1")
+    if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
+        raise ValueError(f"labels are {labels.dtype}{list(labels.shape)}, not one integer an image")
+    return images, labels
 
 
-def _flatten(image: Image.Image, background: str, channels: int) -> Image.Image:
+def open_picture(path: Path, fitting: Fitting) -> Image.Image:
+    """The picture of a file, upright, as L or RGB, in its own size; the first one of several."""
+    with Image.open(path, formats=FORMATS) as image:
+        image.verify()  # the checksums of a PNG, which loading does not; then it must be reopened
+    with Image.open(path, formats=FORMATS) as image:
+        image.load()
+        with contextlib.suppress(Exception):  # broken EXIF has no orientation
+            ImageOps.exif_transpose(image, in_place=True)
+        return _flatten(image, fitting.background, fitting.channels)
+
+
+def _flatten(image: Image.Image, background: str, channels: int | None) -> Image.Image:
     """A picture of any mode as L or RGB, over the background where it is transparent."""
-    if image.mode in _DEEP_MODES:
+    if image.mode[0] in "IF":
         image = _reduce_depth(image)
-    if image.mode == "La":
-        image = image.convert("LA")
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
     return image.convert(_mode(channels))
 
 
-def _mode(channels: int) -> str:
+def _mode(channels: int | None) -> str:
     return "L" if channels == 1 else "RGB"
 
 
@@ -587,7 +350,7 @@ def _reduce_depth(image: Image.Image) -> Image.Image:
     white = 1 if image.mode == "F" else _WHITE_OF_16_BITS
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= white):  # true of NaN too
-        raise _PictureError(f"has values from {low:g} to {high:g} instead of 0 to {white}")
+        raise ValueError(f"values from {low:g} to {high:g} instead of 0 to {white}")
     reduced = Image.fromarray(np.round(values * (255 / white)).astype(np.uint8))
     if isinstance(transparent := image.info.get("transparency"), int):
         alpha = np.where(values == transparent, 0, 255).astype(np.uint8)

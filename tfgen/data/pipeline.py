@@ -6,13 +6,12 @@ while the training step runs.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfgen.data.augmentation import augmentation
-from tfgen.data.mapped import JoinedRows, RowReader
+from tfgen.data.mapped import read_rows
 from tfgen.errors import UsageError
 from tfgen.settings.training import MAX_SEED
 from tfgen.system.quiet import import_quietly
@@ -78,7 +77,7 @@ def train_batches(
     if start_step < 0:
         raise UsageError(f"start_step = {start_step} is too small; the least is 0")
     (tf,) = import_quietly()
-    data = _sources(images, labels)
+    take = _source(images, labels)
     augmented = augmentation(augment, seed, np.shape(images)[1:])
 
     def batch(step: Any) -> Any:
@@ -86,8 +85,7 @@ def train_batches(
         places = position * batch_size + tf.range(batch_size, dtype=tf.int64)
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
         rows = tf.random.experimental.index_shuffle(places, key, n - 1)
-        rows = tf.ensure_shape(rows, [batch_size])
-        elements = tf.nest.map_structure(lambda source: source.take(rows), data)
+        elements = take(tf.ensure_shape(rows, [batch_size]))
         if not augment:
             return elements
         if labels is None:
@@ -115,13 +113,12 @@ def eval_batches(
     """
     _check_batch_size(batch_size)
     (tf,) = import_quietly()
-    data = _sources(images, labels)
+    take, n = _source(images, labels), len(images)
 
     def batch(start: Any) -> Any:
-        stop = start + batch_size
-        return tf.nest.map_structure(lambda source: source.part(start, stop), data)
+        return take(tf.range(start, tf.minimum(start + batch_size, n)))
 
-    return _map_in_parallel(tf.data.Dataset.range(0, len(images), batch_size), batch)
+    return _map_in_parallel(tf.data.Dataset.range(0, n, batch_size), batch)
 
 
 def _check_batch_size(batch_size: int) -> None:
@@ -140,65 +137,46 @@ def _map_in_parallel(positions: Any, batch: Any) -> "tf.data.Dataset":
     return dataset.with_options(options)
 
 
-def on_host(array: Any) -> "tf.Tensor | np.memmap | JoinedRows":
+def on_host(array: Any) -> "tf.Tensor | np.memmap":
     """The array `[N, …]` as a tensor in host memory, with the same dtype.
 
-    A tensor that is there already is not copied, and what is mapped from files stays as it is.
+    A tensor that is there already is not copied, and what is mapped from a file stays as it is.
     """
-    if isinstance(array, np.memmap) or (isinstance(array, JoinedRows) and array.is_mapped):
+    if isinstance(array, np.memmap):
         return array
-    if isinstance(array, JoinedRows):
-        array = np.asarray(array)
     (tf,) = import_quietly()
     # tf.data runs on the CPU: a tensor on a GPU would be copied back at each step.
     with tf.device("/cpu:0"):
         return tf.convert_to_tensor(array)
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where the map function of a `tf.data.Dataset` gets rows from.
-
-    Attributes:
-        take: the rows of B indices, `[B, …]`.
-        part: the rows from a first one up to a last one, which is excluded, `[≤B, …]`.
-    """
-
-    take: Callable[["tf.Tensor"], "tf.Tensor"]
-    part: Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"]
-
-
-def _source(array: Any) -> _Source:
-    """The rows of an array: of a tensor in memory, or of the files of memory-mapped arrays."""
-    (tf,) = import_quietly()
-    data = on_host(array)
-    if not isinstance(data, np.memmap | JoinedRows):
-        # The map function captures a tensor, which it takes as an input. An array would be a
-        # constant in its graph.
-        return _Source(lambda rows: tf.gather(data, rows), lambda start, stop: data[start:stop])
-    reader = data if isinstance(data, JoinedRows) else RowReader(data)
-    dtype, row_shape = data.dtype, data.shape[1:]
-
-    def read(function: Callable[..., np.ndarray], arguments: list[Any], count: Any) -> Any:
-        # Stateless: the same rows always have the same values, so reads may run side by side.
-        rows = tf.numpy_function(function, arguments, dtype, stateful=False)
-        return tf.ensure_shape(rows, [count, *row_shape])
-
-    return _Source(
-        lambda rows: read(reader.take, [rows], rows.shape[0]),
-        lambda start, stop: read(reader.part, [start, stop], None),
-    )
-
-
-def _sources(images: Any, labels: Any) -> Any:
-    """The source of images, or the sources of images and of labels."""
-    if labels is not None and len(labels) != len(images):
+def _source(images: Any, labels: Any) -> Callable[["tf.Tensor"], Any]:
+    """A function from indices `int64[B]` to these images, or to these images and labels."""
+    if labels is None:
+        return _rows(images)
+    if len(labels) != len(images):
         raise UsageError(
             f"{len(images)} images, but {len(labels)} labels; each image needs one label"
         )
-    if labels is None:
-        return _source(images)
     (tf,) = import_quietly()
-    # Labels are small: they are held in memory.
-    tensor = on_host(np.asarray(labels) if isinstance(labels, np.memmap) else labels)
-    return _source(images), _source(tf.cast(tensor, tf.int64))
+    take_images, take_labels = _rows(images), _rows(tf.cast(on_host(labels), tf.int64))
+    return lambda rows: (take_images(rows), take_labels(rows))
+
+
+def _rows(array: Any) -> Callable[["tf.Tensor"], "tf.Tensor"]:
+    """A function from indices to rows of an array, which may be mapped from a file."""
+    (tf,) = import_quietly()
+    data = on_host(array)
+    if not isinstance(data, np.memmap):
+        # The map function captures a tensor, which it takes as an input. An array would be a
+        # constant in its graph.
+        return lambda rows: tf.gather(data, rows)
+
+    def read(rows: Any) -> Any:
+        # Stateless: the same rows always have the same values, so reads may run side by side.
+        values = tf.numpy_function(
+            lambda rows: read_rows(data, rows), [rows], data.dtype, stateful=False
+        )
+        return tf.ensure_shape(values, [rows.shape[0], *data.shape[1:]])
+
+    return read

@@ -1,12 +1,11 @@
-"""Reads a prepared TFDS directory, after checks, into arrays.
+"""Reads a prepared TFDS directory into arrays.
 
 A TFDS directory names the Python classes of its features, and TFDS imports whatever it names.
-`open_prepared` therefore admits only classes of TFDS itself.
+tfgen reads the files itself, so that no foreign code runs.
 """
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.data._tfds import first_line, import_tfds, silence
 from tfgen.data.dataset import Split
 from tfgen.errors import UsageError, size_text
 from tfgen.system.quiet import import_quietly
 
-_TFDS_CLASS = re.compile(r"tensorflow_datasets\.core\.features(\.[A-Za-z_]\w*)+")
-# Protocol buffers read both spellings from JSON.
-_CLASS_KEYS = ("pythonClassName", "python_class_name")
 # Most examples that one call of the map function decodes, and most bytes of their pixels. With more
 # examples, its loop no longer fits the processor's cache.
 _DECODE_BATCH, _DECODE_BYTES = 256, 2**24
-_ADVICE = "prepare it again with tfgen-data"
+# The validation split is a sixth of the stored training images, at most 10 000: MNIST's 60 000
+# become 50 000 and 10 000.
+_VALIDATION_FRACTION = 6
+_MAX_VALIDATION = 10_000
+_MIN_IMAGES = 3
+_ADVICE = "prepare it with tfgen-data"
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Prepared:
         name: the data set's name, as the directory states it.
         version: its version, as the directory states it.
         image_shape: height, width, channels.
-        counts: number of images of `train` and, if there is one, of `test`.
-        files: the files with the records of each split.
+        counts: number of images of the stored splits `train` and, if there is one, `test`.
+        files: the files with the records of each stored split.
         num_classes: number of classes, None without labels.
         class_names: names of the classes by label; None if they have none but their numbers.
     """
@@ -48,7 +48,7 @@ class Prepared:
     version: str
     image_shape: tuple[int, int, int]
     counts: Mapping[str, int]
-    files: Mapping[str, list[Path]]
+    files: Mapping[str, list[str]]
     num_classes: int | None
     class_names: tuple[str, ...] | None = None
 
@@ -57,51 +57,73 @@ class Prepared:
         """Bytes of all pixels."""
         return sum(self.counts.values()) * math.prod(self.image_shape)
 
-    def place(self, split: str) -> str:
-        """A split as error messages name it."""
-        return f"{self.folder}, split {split}"
-
-    def batches(self, split: str) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Decodes a split in stored order.
-
-        Yields:
-            images uint8[≤B,H,W,C], and their labels int64[≤B], −1 for none; None without labels.
+    @property
+    def parts(self) -> dict[str, tuple[str, int, int]]:
+        """Where train, validation and test are stored: split, first image, image after the last.
 
         Raises:
-            UsageError: the records are damaged, missing, or not as many as the directory states.
+            UsageError: there are too few train images.
+        """
+        n = self.counts["train"]
+        if n < _MIN_IMAGES:
+            raise UsageError(f"{self.name} has {n} train images; the least is {_MIN_IMAGES}")
+        held_out = max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
+        end = n - held_out
+        if "test" in self.counts:
+            test = ("test", 0, self.counts["test"])
+        else:
+            end, test = end - held_out, ("train", end - held_out, end)
+        return {"train": ("train", 0, end), "validation": ("train", n - held_out, n), "test": test}
+
+    def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Decodes the images of train, then those of validation, then those of test.
+
+        Yields:
+            images uint8[≤B,H,W,C], and their labels int64[≤B], −1 for none.
+
+        Raises:
+            UsageError: the records are damaged or missing.
         """
         (tf,) = import_quietly()
-        place, count, end = self.place(split), self.counts[split], 0
-        files = [str(path) for path in self.files[split]]
-        batches = _decoded_batches(files, self.image_shape, self.num_classes is not None)
-        try:
-            for batch in batches.as_numpy_iterator():
-                end += len(batch["image"])
-                if end > count:
-                    raise UsageError(
-                        f"{place}: there are more records than the {count} expected; {_ADVICE}"
-                    )
-                yield batch["image"], batch.get("label")
-        except tf.errors.OpError as error:
-            raise UsageError(
-                f"{place}: its records are damaged or missing ({type(error).__name__}); {_ADVICE}"
-            ) from None
-        if end != count:
-            raise UsageError(f"{place}: {end} records, {count} expected; {_ADVICE}")
+        shape, names = self.image_shape, [] if self.num_classes is None else ["label"]
+        size = max(1, min(_DECODE_BATCH, _DECODE_BYTES // math.prod(shape)))
+        for split, start, stop in self.parts.values():
+            place, count = f"{self.folder}, split {split}", 0
+            records = tf.data.TFRecordDataset(self.files[split]).skip(start).take(stop - start)
+            try:
+                for batch in decoded(records.batch(size), shape, names).as_numpy_iterator():
+                    count += len(batch["image"])
+                    yield batch["image"], batch.get("label", np.full(len(batch["image"]), -1))
+            except tf.errors.OpError as error:
+                reason = type(error).__name__
+                raise UsageError(
+                    f"{place}: its records are damaged or missing ({reason}); {_ADVICE}"
+                ) from None
+            if count != stop - start:
+                raise UsageError(f"{place} has fewer records than it should; {_ADVICE}")
 
-    def check_labels(self, split: str, labels: np.ndarray | None) -> np.ndarray | None:
-        """The labels of a split; None if it has none.
+    def divide(self, images: np.ndarray, labels: np.ndarray) -> list[Split]:
+        """Train with validation, train, validation and test, of all that `batches` yields.
 
         Raises:
             UsageError: a label is out of range.
         """
+        train, validation, _ = (stop - start for _, start, stop in self.parts.values())
+        seen, n = train + validation, len(images)
+        return [
+            Split(images[part], self._labels(labels[part]))
+            for part in (slice(seen), slice(train), slice(train, seen), slice(seen, n))
+        ]
+
+    def _labels(self, labels: np.ndarray) -> np.ndarray | None:
+        """The labels of a split; None if it has none."""
         # TFDS marks an image without a label by −1.
-        if labels is None or self.num_classes is None or (labels == -1).all():
+        if self.num_classes is None or (labels == -1).all():
             return None
         if labels.min() < 0 or labels.max() >= self.num_classes:
             raise UsageError(
-                f"{self.place(split)}: labels run from {labels.min()} to {labels.max()}, "
-                f"but there are {self.num_classes} classes"
+                f"{self.folder}: labels run from {labels.min()} to {labels.max()}, but there are "
+                f"{self.num_classes} classes"
             )
         return labels
 
@@ -113,162 +135,98 @@ def open_prepared(folder: Path) -> Prepared:
         folder: `…/<name>/<version>`, with features.json and dataset_info.json.
 
     Raises:
-        UsageError: the folder is not a TFDS directory, names a foreign class, has no train images,
-            or has images of several sizes.
+        UsageError: the folder is not a TFDS directory, has no train images, or has images of
+            several sizes.
     """
-    _check_classes(folder)
-    tfds = import_tfds()
-    with silence():
-        try:
-            info = tfds.builder_from_directory(str(folder)).info
-            features = info.features
-            sizes = {name: int(split.num_examples) for name, split in info.splits.items()}
-            file_format = str(info.file_format.value)
-        except Exception as error:  # TFDS raises errors of many classes
-            raise UsageError(
-                f"{folder} is not a complete TFDS directory ({first_line(error)}); {_ADVICE}"
-            ) from None
-        check_features(features, str(folder))
-    if file_format != "tfrecord":
-        raise UsageError(f"{folder} is stored as {file_format}; only tfrecord is read: {_ADVICE}")
-    if not sizes.get("train"):
+    files, counts = {}, {}
+    try:
+        features = json.loads((folder / "features.json").read_bytes())
+        info = json.loads((folder / "dataset_info.json").read_bytes())
+        name, version = info["name"], info["version"]
+        for split in info["splits"]:
+            stem = f"{folder}/{name}-{split['name']}.tfrecord"
+            lengths = split.get("shardLengths", [])
+            n = len(lengths)
+            files[split["name"]] = [f"{stem}-{index:05}-of-{n:05}" for index in range(n)]
+            counts[split["name"]] = sum(map(int, lengths))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
         raise UsageError(
-            f"{folder} has no train images; its splits are: {', '.join(sizes) or 'none'}"
-        )
-    counts = {name: sizes[name] for name in ("train", "test") if sizes.get(name)}
-    # No model here can use a `label` that is a text or a number instead of a class.
-    label: Any = dict(features.items()).get("label")
-    has_classes = isinstance(label, tfds.features.ClassLabel)
-    names = tuple(label.names) if has_classes else ()
-    has_names = names != tuple(map(str, range(len(names))))
-    height, width, channels = map(int, features["image"].shape)
-    return Prepared(
-        folder=folder,
-        name=info.name,
-        version=str(info.version),
-        image_shape=(height, width, channels),
-        counts=counts,
-        files={name: [Path(path) for path in info.splits[name].filepaths] for name in counts},
-        num_classes=label.num_classes if has_classes else None,
-        class_names=names if has_names else None,
-    )
+            f"{folder} is not a complete TFDS directory ({reason}); {_ADVICE}"
+        ) from None
+    shape, num_classes = read_features(features, str(folder))
+    if not counts.get("train"):
+        splits = ", ".join(counts) or "none"
+        raise UsageError(f"{folder} has no train images; its splits are: {splits}")
+    counts = {split: counts[split] for split in ("train", "test") if counts.get(split)}
+    names = None
+    if num_classes is not None and (path := folder / "label.labels.txt").is_file():
+        names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").split("\n"))))
+        if names == tuple(map(str, range(num_classes))):
+            names = None
+    return Prepared(folder, name, version, shape, counts, files, num_classes, names)
 
 
-def read_split(prepared: Prepared, split: str) -> Split:
-    """All images and labels of a split, in memory.
+def read_features(features: Any, place: str) -> tuple[tuple[int, int, int], int | None]:
+    """The shape of the images, and the number of classes, None without labels.
 
-    Raises:
-        UsageError: the records are damaged, or a label is out of range.
-    """
-    images = np.empty((prepared.counts[split], *prepared.image_shape), np.uint8)
-    labels, end = [], 0
-    for part, part_labels in prepared.batches(split):
-        start, end = end, end + len(part)
-        images[start:end] = part
-        if part_labels is not None:
-            labels.append(part_labels)
-    return Split(images, prepared.check_labels(split, np.concatenate(labels) if labels else None))
-
-
-def _check_classes(folder: Path) -> None:
-    """Refuses a folder that is not a TFDS directory or would run foreign code.
-
-    Raises:
-        UsageError: a file is missing or is not JSON, or a feature's class is not one of TFDS's.
-    """
-    for name in ("features.json", "dataset_info.json"):
-        try:
-            content = json.loads((folder / name).read_text(encoding="utf-8"))
-        except OSError:
-            raise UsageError(
-                f"{folder} is not a prepared TFDS directory: it has no {name}; "
-                "write one with tfgen-data"
-            ) from None
-        except (ValueError, RecursionError):
-            content = None
-        if not isinstance(content, dict):
-            raise UsageError(f"{folder / name} is damaged: it is not a JSON object; {_ADVICE}")
-        for class_name in _class_names(content) if name == "features.json" else ():
-            if not _TFDS_CLASS.fullmatch(str(class_name)):
-                raise UsageError(
-                    f"{folder / name} names the class {class_name!r}, which is none of TFDS's "
-                    "features; it was not imported"
-                )
-
-
-def _class_names(value: Any) -> Iterator[Any]:
-    """Every class that TFDS could import for this JSON.
-
-    Covers both forms of features.json, the one with protocol buffers and the one before it, and
-    JSON inside of strings.
-    """
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in _CLASS_KEYS or (
-                key == "type" and "content" in value and isinstance(inner, str)
-            ):
-                yield inner
-            yield from _class_names(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _class_names(inner)
-    elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        try:
-            inner = json.loads(value)
-        except (ValueError, RecursionError):
-            return
-        yield from _class_names(inner)
-
-
-def check_features(features: Any, place: str) -> None:
-    """Refuses features without uint8 images of one fixed shape.
+    A `label` that is a text or a number instead of a class is not used.
 
     Args:
-        features: of a TFDS builder.
+        features: the content of features.json.
         place: the data set or its folder, for the error message.
 
     Raises:
         UsageError: there is no feature `image`, or it is not uint8[H,W,1] or uint8[H,W,3].
     """
-    tfds = import_tfds()
-    is_dict = isinstance(features, tfds.features.FeaturesDict)
-    if not is_dict or "image" not in features:
-        known = ", ".join(features) if is_dict else type(features).__name__
-        raise UsageError(f"{place} has no feature 'image'; it has: {known}")
-    image = features["image"]
-    is_image = isinstance(image, tfds.features.Image) and image.np_dtype == np.uint8
-    if not is_image or not all(image.shape) or image.shape[2] not in (1, 3):
+    try:
+        fields = features["featuresDict"]["features"]
+        image = fields["image"]["image"]
+        dtype, shape = image["dtype"], tuple(map(int, image["shape"]["dimensions"]))
+        label = fields.get("label", {}).get("classLabel")
+        num_classes = None if label is None else int(label["numClasses"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UsageError(f"{place} has no feature 'image' with uint8 images of one size") from None
+    if dtype != "uint8" or len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3):
         raise UsageError(
-            f"{place}: the feature 'image' is {type(image).__name__} {image.np_dtype}, "
-            f"{size_text(image.shape)}; images must be uint8 with a fixed height and width and 1 "
-            "or 3 channels"
+            f"{place}: the feature 'image' is {dtype}, {size_text(shape)}; images must be uint8 "
+            "with a fixed height and width and 1 or 3 channels"
         )
+    height, width, channels = shape
+    return (height, width, channels), num_classes
 
 
-def _decoded_batches(files: list[str], shape: tuple[int, ...], has_labels: bool) -> Any:
-    """Batches of decoded records.
+def decoded(records: Any, shape: tuple[int, ...], names: list[str], is_raw: bool = False) -> Any:
+    """Decodes batches of records; parsing them one by one, as TFDS does, is slower.
 
-    Records are parsed batch by batch. TFDS's own reader parses one by one, which is slower.
+    Args:
+        records: a `tf.data.Dataset` of batches of records.
+        shape: height, width and channels of the images.
+        names: the features that are integers.
+        is_raw: whether the feature `image` has the pixels themselves instead of a file.
+
+    Returns:
+        A `tf.data.Dataset` of `image: uint8[B,H,W,C]` and `int64[B]` of those names.
     """
     (tf,) = import_quietly()
-    spec = {"image": tf.io.FixedLenFeature([], tf.string)}
-    if has_labels:
-        spec["label"] = tf.io.FixedLenFeature([], tf.int64)
+    spec = {name: tf.io.FixedLenFeature([], tf.int64) for name in names}
+    spec["image"] = tf.io.FixedLenFeature([], tf.string)
 
     def decode_image(encoded: Any) -> Any:
         # decode_png also reads JPEG: it looks at the content.
         return tf.ensure_shape(tf.io.decode_png(encoded, channels=shape[2]), shape)
 
-    def decode(records: Any) -> Any:
-        parsed = tf.io.parse_example(records, spec)
-        parsed["image"] = tf.map_fn(
+    def decode(batch: Any) -> Any:
+        parsed = tf.io.parse_example(batch, spec)
+        if is_raw:
+            flat = tf.io.decode_raw(parsed["image"], tf.uint8)
+            return parsed | {"image": tf.reshape(flat, (-1, *shape))}
+        images = tf.map_fn(
             decode_image,
             parsed["image"],
             fn_output_signature=tf.TensorSpec(shape, tf.uint8),
             parallel_iterations=32,
         )
-        return parsed
+        return parsed | {"image": images}
 
-    size = max(1, min(_DECODE_BATCH, _DECODE_BYTES // math.prod(shape)))
-    records = tf.data.TFRecordDataset(files).batch(size)
     return records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)

@@ -14,13 +14,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from tfgen.data._tfds import first_line
+from tfgen.data.reading import decoded
 from tfgen.errors import UsageError, WorkError
 from tfgen.sampling import BATCH
 from tfgen.settings.fields import Config
 from tfgen.system.atomic import file_sha256, write_bytes
 from tfgen.system.quiet import import_quietly
-from tfgen.system.terminal import count_noun
 
 MANIFEST = "manifest.json"
 # Version of the manifest and of the records.
@@ -86,13 +85,10 @@ class ShardRequest(Config):
         """Number of shards."""
         return math.ceil(self.n / self.shard_size)
 
-    def first_image(self, index: int) -> int:
-        """Index of the first image of a shard."""
-        return index * self.shard_size
-
-    def image_count(self, index: int) -> int:
-        """Number of images of a shard."""
-        return min(self.shard_size, self.n - self.first_image(index))
+    def place(self, index: int) -> tuple[str, int, int]:
+        """Name of a shard's file, number of its images, and index of the first one."""
+        first = index * self.shard_size
+        return self.file_name(index), min(self.shard_size, self.n - first), first
 
     def file_name(self, index: int) -> str:
         """Name of a shard's file, for example `gan-00000-of-00100.tfrecord`."""
@@ -135,16 +131,23 @@ class ShardRecord(Config):
     sha256: str
     bytes: int
 
-    def has_size(self, folder: Path) -> bool:
-        """Whether a file of this name and size is in a folder; its bytes are not read."""
-        try:
-            return (folder / self.file).stat().st_size == self.bytes
-        except FileNotFoundError:
+    def is_sound(self, folder: Path, hashes: bool = True) -> bool:
+        """Whether the file is in a folder in its size and, unless told otherwise, its bytes."""
+        path = folder / self.file
+        if not path.is_file() or path.stat().st_size != self.bytes:
             return False
+        return not hashes or file_sha256(path) == self.sha256
 
-    def is_sound(self, folder: Path) -> bool:
-        """Whether the file is in a folder with exactly these bytes."""
-        return self.has_size(folder) and file_sha256(folder / self.file) == self.sha256
+    def check(self, folder: Path, hashes: bool = True) -> None:
+        """Checks that `is_sound`.
+
+        Raises:
+            WorkError: it is not.
+        """
+        if not self.is_sound(folder, hashes):
+            path = folder / self.file
+            fault = "damaged" if path.exists() else "missing"
+            raise WorkError(f"{path} is {fault}; repeat its tfgen-sample command to restore it")
 
 
 class Manifest(NamedTuple):
@@ -168,7 +171,7 @@ def has_manifest(folder: Path) -> bool:
     """Whether a folder has a manifest of shards; those of published versions are others."""
     try:
         content = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"request", "shards"} <= content.keys()
 
@@ -190,33 +193,14 @@ def read_manifest(folder: Path) -> Manifest:
         content = json.loads(path.read_bytes())
         if content["format"] != _FORMAT:
             raise ValueError(f"its format is {content['format']!r}, not {_FORMAT}")
-        request = read_request(content["request"])
+        request = ShardRequest.from_json(content["request"])
         shards = tuple(ShardRecord.from_json(shard) for shard in content["shards"])
-        _check_shards(request, shards)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        places = [(shard.file, shard.images, shard.first) for shard in shards]
+        if places != [request.place(index) for index in range(request.num_shards)]:
+            raise ValueError("its shards are not those of its request")
+    except (ValueError, KeyError, TypeError) as error:
         raise WorkError(f"{path} is damaged ({error}); sample into another folder") from error
     return Manifest(request, shards)
-
-
-def read_request(data: Any) -> ShardRequest:
-    """The request of JSON.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        return ShardRequest.from_json(data)
-    except TypeError as error:  # a field is missing
-        raise ValueError(f"the request is not complete: {error}") from error
-
-
-def _check_shards(request: ShardRequest, shards: tuple[ShardRecord, ...]) -> None:
-    expected = [
-        (request.file_name(index), request.image_count(index), request.first_image(index))
-        for index in range(request.num_shards)
-    ]
-    if [(shard.file, shard.images, shard.first) for shard in shards] != expected:
-        raise ValueError("its shards are not those of its request")
 
 
 # --- reading ----------------------------------------------------------------------------
@@ -251,58 +235,11 @@ def read_shards(folder: str | Path, batch_size: int = BATCH) -> Iterator[ShardBa
     """
     folder = Path(folder)
     request, shards = read_manifest(folder)
-    for shard in shards:
-        path = folder / shard.file
-        if not shard.is_sound(folder):
-            raise _fault(path)
-        count = 0
-        for batch in _read_shard(path, request, batch_size):
-            count += len(batch.images)
-            yield batch
-        if count != shard.images:
-            raise WorkError(
-                f"{path} has {count_noun(count, 'image')}; its {MANIFEST} says {shard.images}"
-            )
-
-
-def check_files(folder: Path, manifest: Manifest) -> None:
-    """Checks that all shards are there in their size, which is fast; reads none of them.
-
-    Raises:
-        WorkError: a shard is missing or has another size.
-    """
-    for shard in manifest.shards:
-        if not shard.has_size(folder):
-            raise _fault(folder / shard.file)
-
-
-def _fault(path: Path) -> WorkError:
-    state = "damaged" if path.exists() else "missing"
-    return WorkError(f"{path} is {state}; repeat its tfgen-sample command to restore it")
-
-
-def _read_shard(path: Path, request: ShardRequest, batch_size: int) -> Iterator[ShardBatch]:
     (tf,) = import_quietly()
     names = ["seed", *(["label"] if request.num_classes else [])]
-    spec = {name: tf.io.FixedLenFeature([], tf.int64) for name in names}
-    spec["image"] = tf.io.FixedLenFeature([], tf.string)
-    shape = request.image_shape
-
-    def decode_png(encoded: Any) -> Any:
-        return tf.ensure_shape(tf.io.decode_png(encoded, channels=shape[2]), shape)
-
-    def decode(records: Any) -> Any:
-        example = tf.io.parse_example(records, spec)
-        if request.pixels == "raw":
-            flat = tf.io.decode_raw(example["image"], tf.uint8)
-            return example | {"image": tf.reshape(flat, (-1, *shape))}
-        specification = tf.TensorSpec(shape, tf.uint8)
-        images = tf.map_fn(decode_png, example["image"], fn_output_signature=specification)
-        return example | {"image": images}
-
-    batches = tf.data.TFRecordDataset(str(path)).batch(batch_size).map(decode).prefetch(1)
-    try:
+    for shard in shards:
+        shard.check(folder)
+        records = tf.data.TFRecordDataset(str(folder / shard.file)).batch(batch_size)
+        batches = decoded(records, request.image_shape, names, request.pixels == "raw")
         for batch in batches.as_numpy_iterator():
             yield ShardBatch(batch["image"], batch.get("label"), batch["seed"].astype(np.int32))
-    except tf.errors.OpError as error:
-        raise WorkError(f"{path} is damaged: {first_line(error)}") from None

@@ -1,6 +1,5 @@
 """Writes images as a prepared TFDS directory, batch by batch."""
 
-import contextlib
 import io
 import math
 import re
@@ -21,8 +20,6 @@ from tfgen.system.quiet import import_quietly
 _VERSIONS = {"mnist": "3.0.1"}
 _DEFAULT_VERSION = "1.0.0"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-# Bytes of records in a file, from which on the next record goes into another file.
-_SHARD_BYTES = 2**28
 # Most images that are encoded at once, and most bytes of their pixels.
 _BATCH, _BATCH_BYTES = 64, 2**22
 
@@ -155,22 +152,15 @@ def check_target(name: str, data_dir: str | Path) -> Path:
         UsageError: `name` is not in snake case, or the folder exists or cannot be created.
     """
     if not _NAME.fullmatch(name):
-        snake = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-        example = snake if _NAME.fullmatch(snake) else "my_images"
         raise UsageError(
             f"{name!r} is not a valid data set name; use lower-case letters, digits and single "
-            f"underscores, and begin with a letter, for example {example!r}"
+            "underscores, and begin with a letter, for example 'my_images'"
         )
     target = Path(data_dir) / name / _VERSIONS.get(name, _DEFAULT_VERSION)
-    fault = None
     if target.exists():
-        fault = "exists already; remove it, or choose another name or folder"
-    elif str(target).encode(errors="ignore").decode() != str(target):
-        fault = "is a name that TensorFlow cannot write to, since it is not UTF-8"
-    elif any(parent.exists() and not parent.is_dir() for parent in target.parents):
-        fault = "lies below a file; choose another folder"
-    if fault is not None:
-        raise UsageError(f"{printable(target)} {fault}")
+        raise UsageError(
+            f"{printable(target)} exists already; remove it, or choose another name or folder"
+        )
     return target
 
 
@@ -180,25 +170,20 @@ def _check_splits(splits: Mapping[str, Split], num_classes: int | None) -> None:
         raise UsageError(f"a data set needs a split 'train'; it has: {', '.join(splits) or 'none'}")
     train = splits["train"]
     for name, split in splits.items():
-        images, labels = split.images, split.labels
-        is_image = images.dtype == np.uint8 and images.ndim == 4 and images.shape[3] in (1, 3)
-        if not is_image or 0 in images.shape:
+        images, labels, fault = split.images, split.labels, None
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
             fault = f"images are {images.dtype}{list(images.shape)}, not uint8 [N, H, W, 1 or 3]"
-        elif images.shape[1:] != train.images.shape[1:]:
-            sizes = (size_text(array.shape[1:]) for array in (images, train.images))
-            fault = "images are {}, train images are {}; all must have one size".format(*sizes)
+        elif not images.size or images.shape[1:] != train.images.shape[1:]:
+            fault = f"images are {size_text(images.shape)}; all splits need images of one size"
         elif (labels is None) != (train.labels is None):
             fault = "and train disagree: only one of them has labels"
-        elif labels is None:
-            continue
-        elif len(labels) != len(images):
+        elif labels is not None and len(labels) != len(images):
             fault = f"has {len(images)} images but {len(labels)} labels; each image needs one label"
-        elif labels.min() < 0 or labels.max() >= (num_classes or np.inf):
+        elif labels is not None and not 0 <= labels.min() <= labels.max() < (num_classes or np.inf):
             fault = f"labels run from {labels.min()} to {labels.max()}; they count from 0"
             fault += "" if num_classes is None else f" to {num_classes - 1}"
-        else:
-            continue
-        raise UsageError(f"{name} {fault}")
+        if fault is not None:
+            raise UsageError(f"{name} {fault}")
 
 
 def _encode(split: Split) -> Iterator[Batch]:
@@ -213,42 +198,25 @@ def _encode(split: Split) -> Iterator[Batch]:
 def _write_split(
     folder: Path, name: str, split: str, batches: Iterable[Batch], features: Any
 ) -> Any:
-    """Writes the records of a split; returns TFDS's description of their files."""
+    """Writes the records of a split into one file; returns TFDS's description of it."""
     tfds, (tf,) = import_tfds(), import_quietly()
-    lengths: list[int] = []
-    size = total = 0
-    try:
-        with contextlib.ExitStack() as file:
-            for record in _records(batches, features):
-                if not lengths or size >= _SHARD_BYTES:
-                    file.close()
-                    path = folder / f"{split}-{len(lengths)}"
-                    writer = file.enter_context(tf.io.TFRecordWriter(str(path)))
-                    lengths.append(0)
-                    size = 0
-                writer.write(record)
-                lengths[-1] += 1
-                size += len(record)
-                total += len(record)
-    except tf.errors.OpError as error:
-        raise WorkError(f"cannot write {name}: {first_line(error)}") from None
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder, dataset_name=name, split=split, filetype_suffix="tfrecord"
     )
-    # The name of a file says how many there are.
-    for index in range(len(lengths)):
-        path = template.sharded_filepath(shard_index=index, num_shards=len(lengths))
-        (folder / f"{split}-{index}").rename(path)
+    path = template.sharded_filepath(shard_index=0, num_shards=1)
+    count = size = 0
+    try:
+        with tf.io.TFRecordWriter(str(path)) as file:
+            for images, labels in batches:
+                for index, image in enumerate(images):
+                    example: dict[str, Any] = {"image": io.BytesIO(image)}
+                    if labels is not None:
+                        example["label"] = int(labels[index])
+                    record = features.serialize_example(example)
+                    file.write(record)
+                    count, size = count + 1, size + len(record)
+    except tf.errors.OpError as error:
+        raise WorkError(f"cannot write {name}: {first_line(error)}") from None
     return tfds.core.SplitInfo(
-        name=split, shard_lengths=lengths, num_bytes=total, filename_template=template
+        name=split, shard_lengths=[count], num_bytes=size, filename_template=template
     )
-
-
-def _records(batches: Iterable[Batch], features: Any) -> Iterator[bytes]:
-    """The examples of the batches in the form in which TFDS stores them."""
-    for images, labels in batches:
-        for index, image in enumerate(images):
-            example: dict[str, Any] = {"image": io.BytesIO(image)}
-            if labels is not None:
-                example["label"] = int(labels[index])
-            yield features.serialize_example(example)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfgen import random
 from tfgen.data import Dataset, Split
-from tfgen.data.pictures import Fitting, Source, find_pictures, printable, read_images
+from tfgen.data.pictures import Fitting, find_files, printable, read_images
 from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.evaluation.job import Advance, silent
 from tfgen.evaluation.likelihood import PAIRS, AncestralLatents, Bounds, LatentVariables
@@ -353,20 +353,21 @@ def _training_cost(path: Path, run: dict[str, Any]) -> dict[str, Any]:
 # ----------------------------------------------------------------------------------------------
 
 
-def image_source(artifact: Artifact) -> Source:
-    """The files of an NPZ file or of a folder of pictures.
+def image_files(artifact: Artifact) -> list[Path]:
+    """The NPZ file, or the files of a folder of pictures.
 
     Raises:
         UsageError: the folder holds no files.
     """
     path = artifact.path
     if artifact.kind == "npz":
-        return Source(True, [path])
+        return [path]
     # Without what an earlier evaluation wrote into the folder, so that the same images are drawn.
-    files = [file for file in find_pictures([path]) if file.name != default_out(title(path)).name]
+    out = default_out(title(path)).name
+    files = [file for file in find_files([path]) if file.name != out and file.suffix != ".npz"]
     if not files:
         raise UsageError(f"{path} is neither a run nor a version, and holds no pictures")
-    return Source(False, files)
+    return files
 
 
 def default_out(name: str) -> Path:
@@ -381,7 +382,7 @@ def title(path: Path) -> str:
 
 def open_images(
     path: Path,
-    source: Source,
+    files: list[Path],
     shape: tuple[int, ...],
     most: int,
     seed: int,
@@ -393,7 +394,7 @@ def open_images(
 
     Args:
         path: of the folder or of the NPZ file.
-        source: its files.
+        files: its files.
         shape: height, width and channels that the images get.
         most: number of images that are needed.
         seed: of the draw.
@@ -407,14 +408,14 @@ def open_images(
     if channels not in (1, 3):
         raise UsageError(f"images of {size_text(shape)} are neither grey nor RGB")
     fitting = Fitting((height, width), channels=channels)
-    if source.is_npz:
-        collection = read_images([source], fitting, advance)
+    if files == [path]:
+        collection = read_images(files, fitting, advance)
         available, images = len(collection.images), collection.images
         resized, skipped = min(available, most) if collection.resized else 0, collection.skipped
         images = images[drawn(available, most, seed)]
     else:
-        available = len(source.files)
-        images, resized, skipped = _read_files(path, source.files, fitting, most, seed, advance)
+        available = len(files)
+        images, resized, skipped = _read_files(path, files, fitting, most, seed, advance)
     digest = hashlib.sha256(f"{images.shape};".encode())
     digest.update(np.ascontiguousarray(images).data)
     reading = {"available": available, "resized": resized, "rule": RULE, "skipped": len(skipped)}
@@ -447,7 +448,7 @@ def _read_files(
         indices = sorted(order[start : start + most - len(images)].tolist())
         start += len(indices)
         try:
-            part = read_images([Source(False, [files[i] for i in indices])], fitting, advance)
+            part = read_images([files[i] for i in indices], fitting, advance)
         except UsageError as error:  # none of them holds a picture; others may
             fault = fault or str(error)
             skipped += [(files[i], "holds no picture") for i in indices]

@@ -23,7 +23,6 @@ from tfgen.data.shards import (
     ShardRequest,
     has_manifest,
     read_manifest,
-    read_request,
     write_manifest,
 )
 from tfgen.errors import UsageError, WorkError, size_text
@@ -115,8 +114,8 @@ def write_shard(
         )
     import tensorflow as tf
 
-    first, count = request.first_image(index), request.image_count(index)
-    path = folder / request.file_name(index)
+    name, count, first = request.place(index)
+    path = folder / name
     with fresh_file(path, is_flushed=True) as temporary:
         with _disk_errors(path):
             writer = tf.io.TFRecordWriter(str(temporary))
@@ -137,13 +136,7 @@ def write_shard(
 
 def _record(request: ShardRequest, index: int, path: Path) -> ShardRecord:
     """The record of a shard whose bytes are in a file."""
-    return ShardRecord(
-        request.file_name(index),
-        request.image_count(index),
-        request.first_image(index),
-        file_sha256(path),
-        path.stat().st_size,
-    )
+    return ShardRecord(*request.place(index), file_sha256(path), path.stat().st_size)
 
 
 def _sample_records(
@@ -301,6 +294,6 @@ class SamplingJob:
 def _read_request(folder: Path) -> ShardRequest:
     path = folder / REQUEST
     try:
-        return read_request(json.loads(path.read_bytes()))
-    except (ValueError, RecursionError) as error:
+        return ShardRequest.from_json(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
         raise WorkError(f"{path} is damaged ({error}); choose another folder") from error

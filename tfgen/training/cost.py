@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfgen import registry
 from tfgen.data import cache
 from tfgen.data.dataset import Dataset, Split
-from tfgen.data.load import divide, find_prepared, is_derived, load
+from tfgen.data.load import find_prepared, is_derived, load
 from tfgen.data.pipeline import steps_per_epoch
 from tfgen.models.base import ImageModel
 from tfgen.settings.training import RunConfig
@@ -99,7 +99,7 @@ def blank_dataset(name: str, data_dir: Path | None = None) -> Dataset:
     prepared = find_prepared(name, data_dir)
     train, validation, test = (
         Split(np.broadcast_to(np.uint8(0), (end - start, *prepared.image_shape)))
-        for _, start, end in divide(prepared.name, prepared.counts).values()
+        for _, start, end in prepared.parts.values()
     )
     splits = train, validation, test
     return Dataset(prepared.name, prepared.version, *splits, prepared.num_classes, fingerprint="")

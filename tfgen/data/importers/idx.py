@@ -8,6 +8,7 @@ then the entries in row-major order.
 import gzip
 import math
 import re
+import struct
 import zlib
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tfgen.errors import UsageError, size_text
 
 # The type codes that are read: those of images, and of labels in some files.
 _DTYPES: dict[int, np.dtype] = {0x08: np.dtype(np.uint8), 0x0C: np.dtype(">i4")}
+_SPLITS = ("train", "test")
 _GZIP = b"\x1f\x8b"
 # train-images-idx3-ubyte.gz, t10k-labels.idx1-ubyte, emnist-letters-test-images-idx3-ubyte,
 # qmnist-train-labels-idx2-int.gz
@@ -48,40 +50,31 @@ def import_idx(source: str | Path, prefix: str | None = None) -> dict[str, Split
     if not source.is_dir():
         raise UsageError(f"{source} does not exist; pass a folder of IDX files, or one IDX file")
     files = _find_files(source, prefix)
-    splits = {}
-    for split in ("train", "test"):
-        images, labels = files.get((split, "images")), files.get((split, "labels"))
-        if images is not None:
-            splits[split] = Split(
-                _read_images(images), None if labels is None else _read_labels(labels)
-            )
-        elif split == "train" or labels is not None:
-            raise UsageError(
-                f"{source} has no {split} images; expected a file like {split}-images-idx3-ubyte.gz"
-            )
-    return splits
+    images = {split: _read_images(path) for split, path in files["images"].items()}
+    labels = {split: _read_labels(path) for split, path in files["labels"].items()}
+    if not {"train", *labels} <= images.keys():
+        missing = " or ".join(sorted({"train", *labels} - images.keys()))
+        raise UsageError(
+            f"{source} has no {missing} images; expected a file like train-images-idx3-ubyte.gz"
+        )
+    return {name: Split(images[name], labels.get(name)) for name in _SPLITS if name in images}
 
 
-def _find_files(folder: Path, prefix: str | None) -> dict[tuple[str, str], Path]:
-    """The files of one data set by (`train` or `test`, `images` or `labels`)."""
-    data_sets: dict[str, dict[tuple[str, str], Path]] = {}
+def _find_files(folder: Path, prefix: str | None) -> dict[str, dict[str, Path]]:
+    """The files of one data set by `images` or `labels`, and by `train` or `test`."""
+    data_sets: dict[str, dict[str, dict[str, Path]]] = {}
     for path in sorted(folder.iterdir()):
         if (match := _NAME.fullmatch(path.name.lower())) and path.is_file():
-            key = ("train" if match["split"] == "train" else "test", match["kind"])
-            files = data_sets.setdefault(match["prefix"], {})
-            if key in files:
-                raise UsageError(
-                    f"{folder} has two files of {' '.join(key)}, {files[key].name} and "
-                    f"{path.name}; remove one of them"
-                )
-            files[key] = path
-    known = ", ".join(name or "files without a prefix" for name in data_sets) or "no IDX files"
-    if prefix is None and len(data_sets) > 1:
-        raise UsageError(f"{folder} holds several data sets; pass --prefix with one of: {known}")
-    wanted = next(iter(data_sets), "") if prefix is None else prefix.lower().rstrip("-_.")
-    if prefix is not None and wanted not in data_sets:
-        raise UsageError(f"{folder} has no files that begin with {prefix!r}; it has: {known}")
-    return data_sets.get(wanted, {})
+            data_set = data_sets.setdefault(match["prefix"], {"images": {}, "labels": {}})
+            split = "train" if match["split"] == "train" else "test"
+            data_set[match["kind"]][split] = path
+    if prefix is None and len(data_sets) < 2:
+        return next(iter(data_sets.values()), {"images": {}, "labels": {}})
+    wanted = (prefix or "").lower().rstrip("-_.")
+    if prefix is None or wanted not in data_sets:
+        known = ", ".join(name or "files without a prefix" for name in data_sets) or "no IDX files"
+        raise UsageError(f"{folder} has {known}; pass one data set of several with --prefix")
+    return data_sets[wanted]
 
 
 def read_idx(path: str | Path) -> np.ndarray:
@@ -99,22 +92,16 @@ def read_idx(path: str | Path) -> np.ndarray:
         content = Path(path).read_bytes()
         if content.startswith(_GZIP):
             content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path} cannot be read ({error}); fetch it again") from None
-    dtype = _DTYPES.get(content[2]) if len(content) > 3 and content[:2] == b"\0\0" else None
-    start = 4 + 4 * content[3] if dtype else 0
-    if dtype is None or len(content) < start:
+        zeros, code, dimensions = struct.unpack_from(">HBB", content)
+        shape = struct.unpack_from(f">{dimensions}I", content, 4)
+        dtype = _DTYPES[code]
+        if zeros or len(content) - 4 - 4 * dimensions != math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"{len(content)} bytes are not {size_text(shape)} entries")
+    except (OSError, EOFError, zlib.error, struct.error, KeyError, ValueError) as error:
         raise UsageError(
-            f"{path} is not an IDX file of bytes or int32: it begins with 0x{content[:4].hex()}, "
-            "but images begin with 0x00000803, and labels with 0x00000801"
-        )
-    shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
-    if len(content) - start != math.prod(shape) * dtype.itemsize:
-        raise UsageError(
-            f"{path} has {len(content) - start} bytes of data, which are not {size_text(shape)} "
-            f"entries of {dtype.itemsize} bytes; fetch it again"
-        )
-    array = np.frombuffer(content, dtype, offset=start).reshape(shape)
+            f"{path} is missing, broken, or no IDX file of bytes or int32 ({error}); fetch it again"
+        ) from None
+    array = np.frombuffer(content, dtype, offset=4 + 4 * dimensions).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 

@@ -1,30 +1,38 @@
 """Imports a folder of pictures, whose pixels are decoded while the data set is written."""
 
+import collections
+import dataclasses
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from PIL import ImageColor
 
 from tfgen.data.pictures import (
     Advance,
     Fitting,
+    Header,
+    attempt,
     check_any,
-    common_shape,
-    find_pictures,
+    find_files,
+    fit_picture,
     map_in_order,
+    open_picture,
     printable,
-    quiet_pillow,
-    read_headers,
-    try_decode,
+    read_header,
+    to_array,
 )
 from tfgen.data.writing import image_batches
 from tfgen.errors import UsageError
 
 _SPLITS = ("train", "test")
+# Sizes that an error lists.
+_MAX_SIZES = 3
 
 _Encoded = TypeVar("_Encoded")
 
@@ -49,8 +57,7 @@ class ImageFolder:
         folder: the folder.
         splits: the files of `train` and, if there is one, `test`.
         class_names: names of the classes by label; None without labels.
-        image_shape: height, width, channels of all images.
-        fitting: how the pictures get that shape.
+        fitting: the size and the channels of all images, and how the pictures get them.
         skipped: the files that hold no picture, each with the reason; those whose pixels are broken
             are added when they are read.
         counts: number of images of each split that was read.
@@ -59,10 +66,15 @@ class ImageFolder:
     folder: Path
     splits: dict[str, Files]
     class_names: list[str] | None
-    image_shape: tuple[int, int, int]
     fitting: Fitting
-    skipped: dict[Path, str] = field(default_factory=dict)
+    skipped: dict[Path, str]
     counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels of all images."""
+        assert self.fitting.size is not None and self.fitting.channels is not None
+        return (*self.fitting.size, self.fitting.channels)
 
     def read(
         self,
@@ -85,10 +97,13 @@ class ImageFolder:
         """
         paths, labels = self.splits[split]
 
+        def decode(path: Path) -> np.ndarray:
+            return to_array(fit_picture(open_picture(path, self.fitting), self.fitting))
+
         def read_batch(batch: slice) -> tuple[list[int], _Encoded | None]:
             images = {}
             for index in range(len(paths))[batch]:
-                image = try_decode(paths[index], self.fitting, self.image_shape)
+                image = attempt(decode, paths[index])
                 if isinstance(image, str):
                     self.skipped[paths[index]] = image
                 else:
@@ -97,7 +112,7 @@ class ImageFolder:
 
         read: list[int] = []
         batches = image_batches(len(paths), self.image_shape)
-        with quiet_pillow():
+        with warnings.catch_warnings(action="ignore"):  # of Pillow, about odd files
             for batch, (indices, encoded) in zip(
                 batches, map_in_order(read_batch, batches), strict=True
             ):
@@ -106,7 +121,7 @@ class ImageFolder:
                     yield encoded, None if labels is None else labels[indices]
                 advance(len(paths[batch]))
         self.counts[split] = len(read)
-        check_any([paths[index] for index in read], self.skipped)
+        check_any(len(read), self.skipped.items())
         if split == "train" and labels is not None and (lost := set(labels) - set(labels[read])):
             name = (self.class_names or [])[min(lost)]
             raise UsageError(f"all pictures of the class {name!r} are broken; replace them")
@@ -117,16 +132,14 @@ class ImageFolder:
         return {printable(path): reason for path, reason in entries}
 
 
-def import_images(
-    source: str | Path, fitting: Fitting | None = None, advance: Advance = lambda count: None
-) -> ImageFolder:
+def import_images(source: str | Path, fitting: Fitting | None = None) -> ImageFolder:
     """Lists the pictures of a folder, and reads what their headers say; decodes none.
 
     Sub-folders named `train` and `test` are splits; without them, all pictures are `train`. Within
     a split, the first level of sub-folders are classes, labelled in the order of their names, or of
     their values if all names are integers; without sub-folders, there are no labels. Deeper folders
     belong to the class that they are in. Links are followed, hidden files are left out, and no file
-    is read twice, see `tfgen.data.pictures.find_pictures`.
+    is read twice, see `tfgen.data.pictures.find_files`.
 
     Pictures are ordered by a hash of their relative paths, so that the end of the train images,
     which becomes the validation split, contains all classes.
@@ -134,7 +147,6 @@ def import_images(
     Args:
         source: the folder.
         fitting: how pictures get the same size and the same channels; None: as they are.
-        advance: called with the number of files whose headers were just read.
 
     Returns:
         The pictures, with the names of the classes.
@@ -143,35 +155,90 @@ def import_images(
         UsageError: there are no pictures, their sizes differ and `fitting` has none, or the layout
             of the folders is not clear.
     """
-    folder, fitting = Path(source), fitting or Fitting()
+    folder = Path(source)
     if not folder.is_dir():
         raise UsageError(f"{printable(folder)} is no folder; pass the folder of the images")
-    with quiet_pillow():
-        headers, skipped = read_headers(find_pictures([folder]), advance)
-    shape = common_shape(headers, skipped, fitting)
-    classes = _sort_into_classes(folder, list(headers))
-    class_names = _name_classes(folder, classes)
-    splits = {split: _in_order(folder, files, class_names) for split, files in classes.items()}
-    return ImageFolder(folder, splits, class_names, shape, fitting, skipped)
+    headers, skipped = read_headers(find_files([folder]))
+    fitting = common_fitting(headers, skipped, fitting or Fitting())
+    splits, class_names = _divide(folder, headers)
+    return ImageFolder(folder, splits, class_names, fitting, skipped)
 
 
-def _sort_into_classes(
-    folder: Path, pictures: Sequence[Path]
-) -> dict[str, dict[str | None, list[Path]]]:
-    """The pictures by split and class; those outside of class folders have the class None."""
-    relative = [path.relative_to(folder) for path in pictures]
-    has_splits = any(path.parts[0] in _SPLITS for path in relative if len(path.parts) > 1)
-    classes: dict[str, dict[str | None, list[Path]]] = {}
-    for path, place in zip(pictures, relative, strict=True):
+def read_headers(paths: Sequence[Path]) -> tuple[dict[Path, Header], dict[Path, str]]:
+    """The headers of picture files, and why the other files have none: `is empty`."""
+    headers: dict[Path, Header] = {}
+    skipped: dict[Path, str] = {}
+    with warnings.catch_warnings(action="ignore"):  # of Pillow, about odd files
+        results = map_in_order(lambda path: attempt(read_header, path), paths)
+        for path, header in zip(paths, results, strict=True):
+            if isinstance(header, str):
+                skipped[path] = header
+            else:
+                headers[path] = header
+    return headers, skipped
+
+
+def common_fitting(
+    headers: Mapping[Path, Header], skipped: Mapping[Path, str], fitting: Fitting
+) -> Fitting:
+    """The fitting with the size and the channels that all pictures get.
+
+    Raises:
+        UsageError: there is no picture; or `fitting` has no size, and the pictures have several.
+    """
+    check_any(len(headers), skipped.items())
+    sizes = collections.Counter(header.size for header in headers.values())
+    if fitting.size is None and len(sizes) > 1:
+        frequent = [f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(_MAX_SIZES)]
+        raise UsageError(
+            f"the {sizes.total()} pictures have {len(sizes)} sizes, such as width x height "
+            f"(pictures): {', '.join(frequent)}; bring them to one size, for example --size 64"
+        )
+    is_grey = len(set(ImageColor.getrgb(fitting.background))) == 1 and all(
+        header.is_grey for header in headers.values()
+    )
+    channels = fitting.channels or (1 if is_grey else 3)
+    return dataclasses.replace(fitting, size=fitting.size or next(iter(sizes)), channels=channels)
+
+
+def _divide(folder: Path, paths: Iterable[Path]) -> tuple[dict[str, Files], list[str] | None]:
+    """The splits, in the order of the hashes of relative paths, and the names of the classes."""
+    relative = {path.relative_to(folder): path for path in paths}
+    has_splits = any(place.parts[0] in _SPLITS for place in relative if len(place.parts) > 1)
+    files: dict[str, list[Path]] = {}
+    classes: dict[str, list[str | None]] = {}
+    for place in sorted(relative, key=lambda place: hashlib.sha256(bytes(place)).digest()):
         split, *names = place.parts if has_splits else ("train", *place.parts)
         if split not in _SPLITS or not names:
             raise UsageError(
-                f"{printable(path)} lies beside the splits; move it into "
-                f"{printable(folder / 'train')} or {printable(folder / 'test')}"
+                f"{printable(folder / place)} lies beside the sub-folders train and test; move it "
+                "into one of them"
             )
+        files.setdefault(split, []).append(relative[place])
         name = _class_name(names[0]) if len(names) > 1 else None
-        classes.setdefault(split, {}).setdefault(name, []).append(path)
-    return {split: classes[split] for split in _SPLITS if split in classes}
+        classes.setdefault(split, []).append(name)
+    if "train" not in files:
+        raise UsageError(f"{printable(folder)} has pictures in test, but none in train")
+    known, tested = set(classes["train"]), set(classes.get("test", ()))
+    if None in known and len(known) > 1:
+        raise UsageError(
+            f"{printable(files['train'][classes['train'].index(None)])} lies beside sub-folders, "
+            "which are classes; move it into the folder of its class"
+        )
+    if not tested <= known:
+        raise UsageError(
+            f"{printable(folder)}: test has other classes than train; every class needs pictures "
+            "in train"
+        )
+    splits = [split for split in _SPLITS if split in files]
+    if None in known:
+        return {split: Files(files[split], None) for split in splits}, None
+    ordered = sorted(map(str, known))
+    if all(name.isdecimal() and name.isascii() for name in ordered):
+        ordered.sort(key=int)
+    labels = {name: label for label, name in enumerate(ordered)}
+    arrays = {split: np.array([labels[str(n)] for n in classes[split]]) for split in splits}
+    return {split: Files(files[split], arrays[split]) for split in splits}, ordered
 
 
 def _class_name(folder: str) -> str:
@@ -181,48 +248,3 @@ def _class_name(folder: str) -> str:
     if not name:
         raise UsageError(f"the name of the folder {folder!r} is blank; rename it")
     return name
-
-
-def _name_classes(
-    folder: Path, classes: Mapping[str, Mapping[str | None, list[Path]]]
-) -> list[str] | None:
-    """The names of the classes, which all splits share; None without classes."""
-    if "train" not in classes:
-        raise UsageError(
-            f"{printable(folder)} has pictures in the sub-folder test, but none in train"
-        )
-    train = classes["train"]
-    for split, files in classes.items():
-        if None in files and len(files) > 1:
-            raise UsageError(
-                f"{printable(files[None][0])} lies beside sub-folders, which are classes; move "
-                "each picture into the folder of its class, or all pictures into one folder"
-            )
-        if unknown := files.keys() - train.keys():
-            text = ", ".join(sorted(str(name) for name in unknown if name is not None))
-            raise UsageError(
-                f"{printable(folder)}: {split} and train have different classes"
-                f"{f', such as {text}' if text else ''}; every class needs pictures in train"
-            )
-    if None in train:
-        return None
-    names = sorted(str(name) for name in train)
-    is_numbered = all(name.isdecimal() and name.isascii() for name in names)
-    return sorted(names, key=int) if is_numbered else names
-
-
-def _in_order(
-    folder: Path, classes: Mapping[str | None, list[Path]], class_names: Sequence[str] | None
-) -> Files:
-    """The pictures of a split in the order of their hashes, and their labels."""
-    entries = [(path, name) for name, paths in classes.items() for path in paths]
-    entries.sort(key=lambda entry: _hash(entry[0].relative_to(folder)))
-    paths = [path for path, _ in entries]
-    if class_names is None:
-        return Files(paths, None)
-    labels = {name: label for label, name in enumerate(class_names)}
-    return Files(paths, np.array([labels[str(name)] for _, name in entries], np.int64))
-
-
-def _hash(relative: Path) -> str:
-    return hashlib.sha256(relative.as_posix().encode("utf-8", "surrogateescape")).hexdigest()
