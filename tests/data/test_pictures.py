@@ -27,28 +27,6 @@ def test_every_format_has_the_pixels_that_pillow_reads(tmp_path, kind):
     np.testing.assert_array_equal(read(path), colours)
 
 
-@pytest.mark.parametrize(
-    ("mode", "kind", "channels"),
-    [
-        ("1", "PNG", 1),
-        ("L", "PNG", 1),
-        ("L", "JPEG", 1),
-        ("P", "PNG", 3),
-        ("CMYK", "JPEG", 3),
-        ("CMYK", "TIFF", 3),
-        # Pillow 10.4 cannot read such a file that it wrote itself.
-        pytest.param("YCbCr", "TIFF", 3, marks=pytest.mark.newest),
-    ],
-)
-def test_other_modes_become_grey_or_rgb(tmp_path, mode, kind, channels):
-    path = saved(tmp_path, picture(mode), format=kind)
-    with Image.open(path) as image:
-        assert image.mode == mode
-        expected = np.asarray(image.convert("RGB" if channels == 3 else "L"))
-    np.testing.assert_array_equal(read(path).squeeze(), expected)
-    assert read(path).shape[2] == channels
-
-
 @pytest.mark.parametrize(("dtype", "kind"), [("<u2", "PNG"), ("<u2", "TIFF"), (">u2", "TIFF")])
 def test_16_bits_are_divided_by_257_and_rounded(tmp_path, dtype, kind):
     values = np.array([[0, 128, 129, 256, 257, 32768, 65406, 65407, 65535]])

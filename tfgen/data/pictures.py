@@ -195,13 +195,16 @@ def map_in_order(function: Callable[[_Item], _Result], items: Sequence[_Item]) -
     """
     threads = os.cpu_count() or 1
     size = _AHEAD * threads
-    with ThreadPoolExecutor(threads) as pool:
-        running: Iterator[_Result] = iter(())
+    running: Iterator[_Result] = iter(())
+    pool = ThreadPoolExecutor(threads)
+    try:
         for start in range(0, len(items), size):
             following = pool.map(function, items[start : start + size])
             yield from running
             running = following
         yield from running
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def attempt(function: Callable[..., _Result], path: Path, *arguments: object) -> _Result | str:
