@@ -27,7 +27,7 @@ def silence() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def first_line(error: BaseException, limit: int = 160) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error message; TFDS and TensorFlow write many lines."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:limit]
+    lines = map(str.strip, str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:160]

@@ -320,9 +320,11 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 def open_picture(path: Path, fitting: Fitting) -> Image.Image:
     """The picture of a file, upright, as L or RGB, in its own size; the first one of several."""
-    with Image.open(path, formats=FORMATS) as image:
-        image.verify()  # the checksums of a PNG, which loading does not; then it must be reopened
-    with Image.open(path, formats=FORMATS) as image:
+    with path.open("rb") as file:
+        # The checksums of a PNG, which loading does not verify; then the file must be opened again.
+        Image.open(file, formats=FORMATS).verify()
+        file.seek(0)
+        image = Image.open(file, formats=FORMATS)
         image.load()
         with contextlib.suppress(Exception):  # broken EXIF has no orientation
             ImageOps.exif_transpose(image, in_place=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfgen.data.dataset import Split
-from tfgen.errors import UsageError, size_text
+from tfgen.errors import UsageError
 from tfgen.system.quiet import import_quietly
 
 # Most examples that one call of the map function decodes, and most bytes of their pixels. With more
@@ -64,7 +64,7 @@ class Prepared:
         Raises:
             UsageError: there are too few train images.
         """
-        n = self.counts["train"]
+        n = self.counts.get("train", 0)
         if n < _MIN_IMAGES:
             raise UsageError(f"{self.name} has {n} train images; the least is {_MIN_IMAGES}")
         held_out = max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
@@ -135,8 +135,7 @@ def open_prepared(folder: Path) -> Prepared:
         folder: `…/<name>/<version>`, with features.json and dataset_info.json.
 
     Raises:
-        UsageError: the folder is not a TFDS directory, has no train images, or has images of
-            several sizes.
+        UsageError: the folder is not a TFDS directory, or has images of several sizes.
     """
     files, counts = {}, {}
     try:
@@ -155,9 +154,6 @@ def open_prepared(folder: Path) -> Prepared:
             f"{folder} is not a complete TFDS directory ({reason}); {_ADVICE}"
         ) from None
     shape, num_classes = read_features(features, str(folder))
-    if not counts.get("train"):
-        splits = ", ".join(counts) or "none"
-        raise UsageError(f"{folder} has no train images; its splits are: {splits}")
     counts = {split: counts[split] for split in ("train", "test") if counts.get(split)}
     names = None
     if num_classes is not None and (path := folder / "label.labels.txt").is_file():
@@ -182,17 +178,16 @@ def read_features(features: Any, place: str) -> tuple[tuple[int, int, int], int 
     try:
         fields = features["featuresDict"]["features"]
         image = fields["image"]["image"]
-        dtype, shape = image["dtype"], tuple(map(int, image["shape"]["dimensions"]))
+        height, width, channels = map(int, image["shape"]["dimensions"])
+        if image["dtype"] != "uint8" or min(height, width) < 1 or channels not in (1, 3):
+            raise ValueError
         label = fields.get("label", {}).get("classLabel")
         num_classes = None if label is None else int(label["numClasses"])
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise UsageError(f"{place} has no feature 'image' with uint8 images of one size") from None
-    if dtype != "uint8" or len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3):
         raise UsageError(
-            f"{place}: the feature 'image' is {dtype}, {size_text(shape)}; images must be uint8 "
-            "with a fixed height and width and 1 or 3 channels"
-        )
-    height, width, channels = shape
+            f"{place} has no feature 'image' of uint8 images with a fixed height and width and 1 "
+            "or 3 channels"
+        ) from None
     return (height, width, channels), num_classes
 
 

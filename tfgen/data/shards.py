@@ -100,17 +100,13 @@ class ShardRequest(Config):
         Raises:
             UsageError: they differ.
         """
-        before, after = self.to_json(), request.to_json()
-        differences = [
-            f"{name} {value}, not {after[name]}"
-            for name, value in before.items()
-            if value != after[name]
-        ]
-        if differences:
-            raise UsageError(
-                f"{folder} has images of another request ({'; '.join(differences)}); to continue "
-                "it, repeat its flags; else choose another folder"
-            )
+        after = request.to_json()
+        for name, value in self.to_json().items():
+            if value != after[name]:
+                raise UsageError(
+                    f"{folder} has images of another request ({name} {value}, not {after[name]}); "
+                    "to continue it, repeat its flags; else choose another folder"
+                )
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,6 @@ def write_prepared(
         UsageError: the name is not in snake case, the folder exists, or the splits disagree in
             image shape or labels.
     """
-    check_target(name, data_dir)
     _check_splits(splits, None if class_names is None else len(class_names))
     num_classes = count_classes(splits.values())
     classes = num_classes if num_classes is None or class_names is None else class_names
