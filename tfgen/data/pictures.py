@@ -107,9 +107,9 @@ class Collection:
 def find_files(paths: Iterable[Path]) -> list[Path]:
     """The files among the paths, and all files below the folders among them.
 
-    Hidden files and folders within a folder are left out, and so is the table that `tfgen-sample`
-    writes beside its pictures. Links are followed. A file that is reached twice, by links or hard
-    links, is listed once, where it is without a link if possible.
+    Within a folder, hidden files and folders are left out, and so are NPZ files and the table that
+    `tfgen-sample` writes beside its pictures. Links are followed. A file that is reached twice, by
+    links or hard links, is listed once, where it is without a link if possible.
     Only reading a file shows whether it holds a picture; so this list has all kinds of files, and
     the folders and links that cannot be followed.
 
@@ -143,7 +143,7 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
                 below.append(path)
                 continue
             for child in children:
-                if not child.name.startswith(".") and child.name != SAMPLES_TABLE:
+                if not (child.name.startswith(".") or child.name == SAMPLES_TABLE or is_npz(child)):
                     heapq.heappush(heap, (child.is_symlink(), child))
         files += sorted(below, key=lambda path: path.parts)
     return files
@@ -175,8 +175,8 @@ def read_images(
                 skipped.append((path, part))
                 continue
             parts.append(part)
-            n, is_npz = len(part.images), _is_npz(path)
-            names += [f"{printable(path)}[{i}]" if is_npz else printable(path) for i in range(n)]
+            name, indices = printable(path), range(len(part.images))
+            names += [f"{name}[{index}]" for index in indices] if is_npz(path) else [name]
     check_any(len(names), skipped)
     labels = [part.labels for part in parts if part.labels is not None]
     return Collection(
@@ -275,14 +275,15 @@ def read_header(path: Path) -> Header:
         return Header(size if orientation in _TURNED else size[::-1], is_grey)
 
 
-def _is_npz(path: Path) -> bool:
+def is_npz(path: Path) -> bool:
+    """Whether a file has the name of an NPZ file."""
     return path.suffix.lower() == ".npz"
 
 
 def _read(path: Path, fitting: Fitting) -> _Part:
     """The images of an NPZ file or of a picture file, whose size and channels are known."""
     assert fitting.size is not None and fitting.channels is not None
-    if not _is_npz(path):
+    if not is_npz(path):
         picture = open_picture(path, fitting)
         image = to_array(fit_picture(picture, fitting))
         return _Part(image[np.newaxis], None, int(picture.size != fitting.size[::-1]))

@@ -360,11 +360,8 @@ def image_files(artifact: Artifact) -> list[Path]:
         UsageError: the folder holds no files.
     """
     path = artifact.path
-    if artifact.kind == "npz":
-        return [path]
     # Without what an earlier evaluation wrote into the folder, so that the same images are drawn.
-    out = default_out(title(path)).name
-    files = [file for file in find_files([path]) if file.name != out and file.suffix != ".npz"]
+    files = [file for file in find_files([path]) if file.name != default_out(title(path)).name]
     if not files:
         raise UsageError(f"{path} is neither a run nor a version, and holds no pictures")
     return files
