@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 import struct
 import sys
 
@@ -20,7 +21,7 @@ def pixels(n: int, shape=SHAPE, seed: int = 0) -> np.ndarray:
 
 
 def labels(n: int) -> np.ndarray:
-    return np.arange(n, dtype=np.int64) % 4
+    return np.arange(n) % 4
 
 
 SPLITS = {"train": Split(pixels(30), labels(30)), "test": Split(pixels(6, seed=1), labels(6))}
@@ -32,10 +33,8 @@ def shapes(tmp_path):
 
 
 def idx(array: np.ndarray) -> bytes:
-    return (
-        struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-        + array.astype(np.uint8).tobytes()
-    )
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    return header + array.astype(np.uint8).tobytes()
 
 
 def test_embedded_mnist_is_the_published_one_byte_for_byte():
@@ -80,14 +79,9 @@ def test_without_a_test_split_it_is_taken_before_the_validation_split(tmp_path):
 
 def test_newest_version_is_taken_unless_one_is_asked_for(shapes):
     root = shapes.parent.parent
-    write_prepared("other", {"train": Split(pixels(9, seed=5))}, root)
     for version in ("1.2.0", "1.10.0"):
-        target = shapes.parent / version
-        target.mkdir()
-        for path in shapes.iterdir():
-            (target / path.name).write_bytes(
-                path.read_bytes().replace(b'"1.0.0"', f'"{version}"'.encode())
-            )
+        path = shutil.copytree(shapes, shapes.parent / version) / "dataset_info.json"
+        path.write_text(path.read_text().replace("1.0.0", version))
     assert load("shapes", root).version == "1.10.0"
     assert load("shapes:1.2.0", root).version == "1.2.0"
 
@@ -130,15 +124,12 @@ def test_foreign_feature_class_is_never_imported(shapes, tmp_path, monkeypatch):
     fails(lambda: load("shapes", shapes), "no feature 'image'")
 
 
-@pytest.mark.parametrize(
-    "change", [{"shape": {"dimensions": ["-1", "-1", "3"]}}, {"dtype": "uint16"}]
-)
-def test_unsupported_images_are_refused(shapes, change):
+def test_unsupported_images_are_refused(shapes):
     path = shapes / "features.json"
-    content = json.loads(path.read_text())
-    content["featuresDict"]["features"]["image"]["image"].update(change)
-    path.write_text(json.dumps(content))
-    fails(lambda: load("shapes", shapes), "'image'")
+    whole = path.read_text()
+    for part, other in (('"7"', '"-1"'), ('"uint8"', '"uint16"'), ('"3"', '"4"')):
+        path.write_text(whole.replace(part, other))
+        fails(lambda: load("shapes", shapes), "'image'")
 
 
 def test_unknown_name_is_answered_with_near_ones(tmp_path):
@@ -160,12 +151,7 @@ def test_failed_download_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, c
     monkeypatch.setattr("socket.create_connection", unreachable)
     monkeypatch.setattr("urllib.request.getproxies", dict)
     root = tmp_path / "new" / "root"
-    fails(
-        lambda: load("fashion_mnist", root),
-        "could not be downloaded",
-        "tfgen-data",
-        error=WorkError,
-    )
+    fails(lambda: load("fashion_mnist", root), "could not be downloaded", error=WorkError)
     assert not (tmp_path / "new").exists()
     assert capfd.readouterr() == ("", "")
 

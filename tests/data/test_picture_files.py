@@ -22,17 +22,12 @@ SAME = Fitting((HEIGHT, WIDTH), channels=3)
 
 
 def test_pictures_come_in_order_and_other_files_with_their_reasons(tmp_path):
-    paths, count = [], 0
+    paths, steps = [], []
     for n in range(40):
         paths.append(saved(tmp_path, picture(seed=n), f"{n}.png"))
         if n % 10 == 5:
             paths[-1].write_text("no picture")
-
-    def advance(files: int) -> None:
-        nonlocal count
-        count += files
-
-    collection = read_images(paths, SAME, advance)
+    collection = read_images(paths, SAME, steps.append)
     names = [str(path) for n, path in enumerate(paths) if n % 10 != 5]
     assert collection.names == names
     for name, image in zip(names, collection.images, strict=True):
@@ -40,7 +35,7 @@ def test_pictures_come_in_order_and_other_files_with_their_reasons(tmp_path):
     assert collection.skipped == [
         (path, "is not a PNG, JPEG, WEBP, BMP, GIF or TIFF file") for path in paths[5::10]
     ]
-    assert count == 40
+    assert sum(steps) == 40
 
 
 def test_sizes_that_differ_are_told_once_with_their_counts(tmp_path):

@@ -32,9 +32,8 @@ _IMAGES, _LABELS, _INFORMATION = "images.npy", "labels.npy", "cache.json"
 
 def cache_root() -> Path:
     """The folder of the cache: `$TFGEN_CACHE`, `$XDG_CACHE_HOME/tfgen` or `~/.cache/tfgen`."""
-    if folder := os.environ.get(VARIABLE):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tfgen"
+    default = f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/tfgen"
+    return Path(os.environ.get(VARIABLE) or default).expanduser()
 
 
 def read_cached(prepared: Prepared) -> tuple[np.ndarray, np.ndarray, str]:

@@ -95,9 +95,9 @@ class Prepared:
                     count += len(batch["image"])
                     yield batch["image"], batch.get("label", np.full(len(batch["image"]), -1))
             except tf.errors.OpError as error:
-                reason = type(error).__name__
                 raise UsageError(
-                    f"{place}: its records are damaged or missing ({reason}); {_ADVICE}"
+                    f"{place}: its records are damaged or missing ({type(error).__name__}); "
+                    f"{_ADVICE}"
                 ) from None
             if count != stop - start:
                 raise UsageError(f"{place} has fewer records than it should; {_ADVICE}")

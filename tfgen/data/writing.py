@@ -18,7 +18,6 @@ from tfgen.system.quiet import import_quietly
 
 # TFDS's own version of MNIST, so that the embedded copy stands where TFDS would look for it.
 _VERSIONS = {"mnist": "3.0.1"}
-_DEFAULT_VERSION = "1.0.0"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 # Most images that are encoded at once, and most bytes of their pixels.
 _BATCH, _BATCH_BYTES = 64, 2**22
@@ -155,7 +154,7 @@ def check_target(name: str, data_dir: str | Path) -> Path:
             f"{name!r} is not a valid data set name; use lower-case letters, digits and single "
             "underscores, and begin with a letter, for example 'my_images'"
         )
-    target = Path(data_dir) / name / _VERSIONS.get(name, _DEFAULT_VERSION)
+    target = Path(data_dir) / name / _VERSIONS.get(name, "1.0.0")
     if target.exists():
         raise UsageError(
             f"{printable(target)} exists already; remove it, or choose another name or folder"
