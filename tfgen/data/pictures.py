@@ -263,16 +263,18 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """What a file says of its picture; decodes no pixels."""
+    """What a file says of its picture; decodes no pixels, except for a turned TIFF."""
     with Image.open(path, formats=FORMATS) as image:
-        size, orientation = image.size, None
-        # A PNG may have EXIF behind its pixels; to look for it there would decode them. Pillow
-        # exchanges the sides of a TIFF itself.
-        if image.format != "TIFF" and (image.format != "PNG" or _EXIF_KEYS & image.info.keys()):
+        is_turned = False
+        # A PNG may have EXIF behind its pixels; to look for it there would decode them.
+        if image.format != "PNG" or _EXIF_KEYS & image.info.keys():
             with contextlib.suppress(Exception):  # broken EXIF has no orientation
-                orientation = image.getexif().get(_ORIENTATION)
+                is_turned = image.getexif().get(_ORIENTATION) in _TURNED
+        if is_turned and image.format == "TIFF":  # how it is opened depends on Pillow's version
+            is_turned = False
+            ImageOps.exif_transpose(image, in_place=True)
         is_grey = Image.getmodebase(image.mode) == "L"
-        return Header(size if orientation in _TURNED else size[::-1], is_grey)
+        return Header(image.size if is_turned else image.size[::-1], is_grey)
 
 
 def is_npz(path: Path) -> bool:
