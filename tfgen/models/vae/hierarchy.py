@@ -227,8 +227,8 @@ class TopDown(keras.layers.Layer):
             epsilon = mean if noise is None else mean + tf.exp(log_stddev) * noise[index]
             maps = level.advance(maps, prior, epsilon)
             steps.append((epsilon, mean, log_stddev))
-        parts = (tf.concat(parts, axis=-1) for parts in zip(*steps, strict=True))
-        return Path(*parts, maps)
+        epsilon, mean, log_stddev = (tf.concat(part, axis=-1) for part in zip(*steps, strict=True))
+        return Path(epsilon, mean, log_stddev, maps)
 
     def outputs(self, maps: tf.Tensor) -> tf.Tensor:
         """The likelihood's parameters, of the maps of the last level."""
@@ -269,15 +269,12 @@ class TopDownPosterior:
         """
         sizes, latent_dim = self._network.sizes, self._network.latent_dim
         copies = noise.shape[0] or tf.shape(noise)[0]
-        *features, labels = *self._features, self._labels
+        inputs = [*self._features, self._labels]
         if noise.shape[0] != 1:
-            *features, labels = (
-                tf.tile(part, [copies, *[1] * (part.shape.rank - 1)])
-                for part in (*features, labels)
-            )
+            inputs = [tf.tile(part, [copies, *[1] * (part.shape.rank - 1)]) for part in inputs]
         flat = tf.reshape(noise, [-1, latent_dim])
         parts = tf.split(flat, sizes, axis=-1)
-        path = self._network.follow(features, labels, self._dtype, parts)
+        path = self._network.follow(inputs[:-1], inputs[-1], self._dtype, parts)
         kls = kl_of_noise(path.mean, path.log_stddev)
         ratios = tf.reduce_sum((flat**2 - path.epsilon**2) / 2 + path.log_stddev, axis=-1)
         levels = [tf.reduce_sum(part, axis=-1) for part in tf.split(kls, sizes, axis=-1)]

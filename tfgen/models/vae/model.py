@@ -255,8 +255,9 @@ class VAE(GenerativeModel):
         training: bool = False,
     ) -> ImportanceWeighted:
         """The terms of the importance-weighted bound of events; arguments as for `elbo`."""
-        *sampled, kls = self.sampled_terms(events, noise, labels, samples, training)
-        return ImportanceWeighted(*map(tf.transpose, sampled), tf.add_n(kls))
+        terms = self.sampled_terms(events, noise, labels, samples, training)
+        log_likelihoods, log_ratios = map(tf.transpose, terms[:2])
+        return ImportanceWeighted(log_likelihoods, log_ratios, tf.add_n(terms[2]))
 
     def importance_log_prob(
         self, events: tf.Tensor, noise: Noise, samples: int, labels: tf.Tensor | None = None
