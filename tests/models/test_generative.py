@@ -1,23 +1,13 @@
 """What all generative families share: labels, seeds of noise, what a likelihood is of."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfgen import GAN, VAE, Flow, Identity
+from tests.models.families import flow, gan, vae
+from tfgen import Identity
 
 pytestmark = pytest.mark.quick
-
-SHAPE = (6, 6, 1)
-
-
-def vae(**fields: Any) -> VAE:
-    return VAE(**{"image_shape": SHAPE, "latent_dim": 3, "hidden": (8,), **fields})
-
-
-# --- labels -------------------------------------------------------------------------------
 
 
 def test_labels_of_a_graph_follow_the_same_rules() -> None:
@@ -34,17 +24,10 @@ def test_labels_of_a_graph_follow_the_same_rules() -> None:
     np.testing.assert_allclose(unlabelled(latents), model.decode(latents, [0, 1, 2, 0]), atol=1e-6)
 
 
-# --- seeds --------------------------------------------------------------------------------
-
-
-# --- what a family says -------------------------------------------------------------------
-
-
 def test_a_likelihood_says_what_it_is_of() -> None:
     assert vae().describe_events() == "bernoulli, binarization dynamic"
     grey = vae(likelihood="continuous_bernoulli", binarization="none")
     assert grey.describe_events() == "continuous_bernoulli, binarization none"
-    assert Flow(image_shape=SHAPE, couplings=2, hidden=(8,)).describe_events() == "bytes"
-    assert GAN(image_shape=SHAPE, latent_dim=2).describe_events() == "SymmetricPixels()"
-    own = GAN(image_shape=SHAPE, latent_dim=2, preprocessing=Identity())
-    assert own.describe_events() == "Identity()"
+    assert flow().describe_events() == "bytes"
+    assert gan().describe_events() == "SymmetricPixels()"
+    assert gan(preprocessing=Identity()).describe_events() == "Identity()"

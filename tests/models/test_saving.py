@@ -9,11 +9,9 @@ import pytest
 import tensorflow as tf
 
 from tests import commands
-from tfgen import GAN, VAE, Classifier, Flow, ImageModel
-from tfgen.nn.average import MovingAverage
+from tests.models.families import IMAGES, SHAPE, classifier, flow, gan, vae
+from tfgen import ImageModel
 
-SHAPE = (6, 6, 1)
-IMAGES = np.random.default_rng(0).integers(0, 256, (16, *SHAPE)).astype(np.uint8)
 LAYERS = keras.layers
 
 
@@ -22,22 +20,13 @@ def encoder(dropout: float = 0.2) -> keras.Model:
     inputs = keras.Input(SHAPE)
     hidden = LAYERS.Dense(5, activation="relu")(LAYERS.Flatten()(inputs))
     hidden = LAYERS.Dropout(dropout)(LAYERS.BatchNormalization(momentum=0.5)(hidden))
-    return keras.Model(inputs, LAYERS.Dense(4)(hidden))
-
-
-def vae(**fields: Any) -> VAE:
-    return VAE(**{"image_shape": SHAPE, "latent_dim": 2, "hidden": (8,), **fields})
-
-
-def gan(**fields: Any) -> GAN:
-    widths = {"generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
-    return GAN(**{"image_shape": SHAPE, "latent_dim": 3, **widths, **fields})
+    return keras.Model(inputs, LAYERS.Dense(6)(hidden))
 
 
 def trained(model: ImageModel) -> ImageModel:
     """Trains for an epoch of two steps, without graphs, whose tracing would take longer."""
     model.compile(**model.default_optimizers(1e-2), run_eagerly=True)
-    model.fit(IMAGES, batch_size=8, shuffle=False, verbose=0)
+    model.fit(IMAGES, batch_size=16, shuffle=False, verbose=0)
     return model
 
 
@@ -90,26 +79,6 @@ def test_freezing_a_network_loses_no_average(frozen: str, tmp_path: Path) -> Non
     np.testing.assert_array_equal(loaded.encode(IMAGES)[0], model.encode(IMAGES)[0])
 
 
-@pytest.mark.quick
-def test_files_of_earlier_versions_have_other_averages() -> None:
-    frozen, trainable = (keras.Variable(np.full(2, x, np.float32)) for x in (1, 2))
-    frozen.trainable = False
-    owner = keras.Model()
-    owner.count = owner.add_weight(name="count", shape=(), dtype="int64", trainable=False)
-    average = MovingAverage(owner, [frozen, trainable], 0.9)
-    count, seed, value = np.int64(7), np.zeros(2, np.uint32), np.full(2, 5, np.float32)
-    for store in ({"0": count, "1": value}, {"0": count, "1": value, "2": seed}):
-        entries = average.from_file(store, 3)
-        assert entries.keys() == {"0", "1", "2"} and entries["0"] == 7
-        np.testing.assert_array_equal(entries["2"], value)
-        # What the file does not have is the weight itself, which is loaded later.
-        frozen.assign([3.0, 3])
-        with average.scope():
-            np.testing.assert_array_equal(keras.ops.convert_to_tensor(frozen), [3, 3])
-    full = {"0": count, "1": value, "2": 2 * value}
-    assert average.from_file(full, 3) == full
-
-
 # --- early stopping -------------------------------------------------------------------------
 
 
@@ -128,7 +97,7 @@ def test_early_stopping_rewinds_weights_and_no_count(make: Any) -> None:
         "growing", patience=2, mode="min", restore_best_weights=True
     )
     model.fit(
-        IMAGES, epochs=9, batch_size=8, shuffle=False, verbose=0, callbacks=[Worsening(), stopping]
+        IMAGES, epochs=9, batch_size=16, shuffle=False, verbose=0, callbacks=[Worsening(), stopping]
     )
     assert int(model.step) == 3 * 2
     assert {int(optimizer.iterations) for optimizer in model.optimizers.values()} == {3 * 2}
@@ -148,8 +117,8 @@ def test_an_export_runs_without_tfgen_and_is_in_float32(tmp_path: Path) -> None:
     models: dict[str, Any] = {
         "vae": trained(vae(ema_decay=0.9, dtype="mixed_bfloat16")),
         "gan": gan(num_classes=2),
-        "flow": Flow(image_shape=SHAPE, couplings=2, hidden=(8,)),
-        "classifier": Classifier(image_shape=SHAPE, channels=2, units=4),
+        "flow": flow(),
+        "classifier": classifier(),
     }
     for name, model in models.items():
         model.export(tmp_path / name)

@@ -1,7 +1,7 @@
 """The base of all image models: noise, steps, metrics, compiling, saving."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
@@ -60,9 +60,8 @@ class ImageModel(keras_private.Model):
 
     - `@keras.saving.register_keras_serializable(package=…)`, the decorator of the model class and
       of each layer class of its own, so that `.keras` files can be opened.
-    - `Config`: its configuration, a frozen dataclass derived from `ModelConfig`, or from
-      `ConditionalConfig` if it has class-conditional variants. Each field made by
-      `tfgen.settings.fields.option` is a flag of `tfgen-train`.
+    - `Config`: its configuration, a frozen dataclass derived from `ModelConfig`. Each field made
+      by `tfgen.settings.fields.option` is a flag of `tfgen-train`.
     - `__init__(config=None, *, seed=0, name=None, dtype=None, **fields)`. First
       `config = Config.build(config, fields)`, then `super().__init__(config, preprocessing, seed,
       name=name, dtype=dtype)`, then the layers and weights. Layers get `dtype=self.dtype_policy`
@@ -143,21 +142,11 @@ class ImageModel(keras_private.Model):
         # `.keras` files hold the caller's networks under this name.
         self._given = {name: part for name, part in (own_parts or {}).items() if part is not None}
         self.seed = int(seed)
-        self.step = self.add_weight(
-            name="step",
-            shape=(),
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+        count: dict[str, Any] = {"trainable": False, "aggregation": "only_first_replica"}
+        self.step = self.add_weight((), "zeros", "int64", name="step", **count)
         # Not a weight: every evaluation starts it at 0.
-        self._test_batch = tf.Variable(
-            0,
-            trainable=False,
-            dtype=tf.int64,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
+        count["aggregation"] = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self._test_batch = tf.Variable(0, dtype=tf.int64, **count)
         self._average: MovingAverage | None = None
         self._has_metrics = False
         self._means = {name: keras.metrics.Mean(name, dtype="float64") for name in self.logged}
@@ -250,17 +239,16 @@ class ImageModel(keras_private.Model):
         images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         images = batch.shaped_images(images, self.config.image_shape)
         if weights is not None:
-            weights = tf.cast(weights, self.likelihood_dtype)
-            weights = batch.column(weights, images, "sample weight")
+            weights = batch.column(tf.cast(weights, self.likelihood_dtype), images, "sample weight")
         has_labels = labels is not None and self.num_classes
         labels = batch.class_labels(labels, images, self.num_classes) if has_labels else None
         replicas.note_presence(images)
-        if not replicas.may_be_empty(images):
-            return images, labels, weights
-        if weights is None:
-            weights = tf.ones(tf.shape(images)[:1], self.likelihood_dtype)
-        labels = None if labels is None else replicas.pad_empty(labels)
-        return replicas.pad_empty(images), labels, replicas.pad_empty(weights)
+        if replicas.may_be_empty(images):
+            if weights is None:
+                weights = tf.ones(tf.shape(images)[:1], self.likelihood_dtype)
+            labels = None if labels is None else replicas.pad_empty(labels)
+            images, weights = replicas.pad_empty(images), replicas.pad_empty(weights)
+        return images, labels, weights
 
     def batch_checks(self, data: Any) -> list[tf.Operation]:
         """The operations that fail if a label of a batch is no class, outside of XLA."""
@@ -268,7 +256,7 @@ class ImageModel(keras_private.Model):
         # The replicas of a strategy check their own labels, without XLA.
         if labels is None or isinstance(labels, tf.distribute.DistributedValues):
             return []
-        return batch.label_checks(labels, self.num_classes)
+        return [batch.label_check(labels, self.num_classes)]
 
     def training_noise(self) -> random.BatchNoise:
         """The noise of this training step on this replica."""
@@ -308,9 +296,7 @@ class ImageModel(keras_private.Model):
         batches = [batch.shaped_images(images, self.config.image_shape)]
         if labels is not None and self.num_classes:
             batches.append(batch.class_labels(labels, batches[0], self.num_classes))
-        if replicas.may_be_empty(batches[0]):
-            return replicas.not_empty(self, *batches)
-        return self(*batches)
+        return replicas.not_empty(self, *batches)
 
     @property
     def likelihood_dtype(self) -> str:
@@ -348,25 +334,21 @@ class ImageModel(keras_private.Model):
                 `weighted_metrics` of a family that overrides `compared`.
 
         Raises:
-            UsageError: `loss` or `loss_weights` is passed, or metrics to a family that has nothing
-                to compare.
+            UsageError: `loss` is passed, or metrics to a family that has nothing to compare.
         """
         name = type(self).__name__
-        for argument in ("loss", "loss_weights"):
-            if kwargs.get(argument) is not None:
-                raise UsageError(f"a {name} trains on its own loss; compile it without {argument}=")
-        metrics = [key for key in ("metrics", "weighted_metrics") if kwargs.get(key)]
-        compared = self.compared() if metrics else None
-        if metrics and compared is None:
+        if kwargs.get("loss") is not None:
+            raise UsageError(f"a {name} trains on its own loss; compile it without loss=")
+        self._has_metrics = bool(kwargs.get("metrics") or kwargs.get("weighted_metrics"))
+        compared = self.compared() if self._has_metrics else None
+        if self._has_metrics and compared is None:
             raise UsageError(
-                f"a {name} has no targets that {metrics[0]}= could compare; compile it without "
-                f"them, it logs {', '.join(self.logged)}"
+                f"a {name} has no targets that metrics= could compare; compile it without them"
             )
         if tf.distribute.has_strategy() or kwargs.get("run_eagerly"):
             jit_compile = False
         if self.compute_dtype in ("bfloat16", "float16"):
             cpu.warn_if_slow(self.compute_dtype)
-        self._has_metrics = bool(metrics)
         self._compile_metrics = None  # Keras would keep those of an earlier `compile`
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         if compared is not None:
@@ -390,7 +372,6 @@ class ImageModel(keras_private.Model):
         """Resets metrics and the count of test batches; Keras calls it before each pass."""
         super().reset_metrics()
         self._test_batch.assign(0)
-        self._complete_average()
 
     def compare(
         self,
@@ -562,15 +543,8 @@ class ImageModel(keras_private.Model):
 
     def saved_weights(self) -> list[keras.Variable]:
         """The weights and these counts, in the order of a checkpoint."""
-        self._complete_average()
         weights: list[keras.Variable] = super().weights
         return weights
-
-    def get_weights(self) -> list[Any]:
-        """The values of `weights`, as NumPy arrays."""
-        self._complete_average()
-        values: list[Any] = super().get_weights()
-        return values
 
     def start_from(self, source: "ImageModel") -> None:
         """Takes over the weights of another model, so that training starts from them.
@@ -591,17 +565,19 @@ class ImageModel(keras_private.Model):
             )
         own, values = self._network_weights(), source._network_weights()
         if [tuple(value.shape) for value in values] != [tuple(weight.shape) for weight in own]:
-            names = type(source).__name__, type(self).__name__
-            if names[0] != names[1]:
-                raise UsageError(
-                    f"the weights to start from are of a {names[0]}, not of a {names[1]}"
-                )
-            pairs = zip(
-                source.config.to_json().items(), self.config.to_json().values(), strict=True
+            there, here = type(source).__name__, type(self).__name__
+            if there != here:
+                raise UsageError(f"the weights to start from are of a {there}, not of a {here}")
+            theirs, own_settings = vars(source.config), vars(self.config)
+            settings = [
+                f"{name} = {theirs[name]} there, {value} here"
+                for name, value in own_settings.items()
+                if theirs[name] != value
+            ]
+            raise UsageError(
+                "the weights to start from have other shapes; settings that differ: "
+                f"{'; '.join(settings) or 'none'}"
             )
-            settings = [f"{name} = {a} there, {b} here" for (name, a), b in pairs if a != b]
-            differ = f"; settings that differ: {'; '.join(settings)}" if settings else ""
-            raise UsageError(f"the weights to start from have other shapes{differ}")
         averages = source.averages_by_weight
         for weight, value in zip(own, values, strict=True):
             weight.assign(averages.get(id(value), value).value)
@@ -619,11 +595,6 @@ class ImageModel(keras_private.Model):
         is_float = keras.backend.is_float_dtype
         return [w for w in self.weights if id(w) not in excluded and is_float(w.dtype)]
 
-    def _complete_average(self) -> None:
-        average = getattr(self, "_average", None)
-        if average is not None:
-            average.complete()
-
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, the caller's own parts included."""
         serialize = keras.saving.serialize_keras_object
@@ -634,30 +605,14 @@ class ImageModel(keras_private.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """The model that `get_config` describes, untrained."""
-        arguments = {
-            key: keras.saving.deserialize_keras_object(value) for key, value in config.items()
-        }
-        return cls(**cls.Config.upgrade(arguments))
+        deserialize = keras.saving.deserialize_keras_object
+        return cls(**{name: deserialize(value) for name, value in config.items()})
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as the saved model was compiled; part of `keras.saving.load_model`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def save_own_variables(self, store: Any) -> None:
-        """Saves the EMA and the count of steps; part of `save` and `save_weights`."""
-        self._complete_average()
-        super().save_own_variables(store)
-
-    def load_own_variables(self, store: Mapping[str, Any]) -> None:
-        """Loads what `save_own_variables` saved, in files of earlier versions too."""
-        if self._average is not None:
-            size = len(self._trainable_variables) + len(self._non_trainable_variables)
-            store = self._average.from_file(store, size)
-        super().load_own_variables(store)
-
-    def export(
-        self, filepath: str | Path, format: str = "tf_saved_model", verbose: bool | None = None
-    ) -> None:
+    def export(self, filepath: str | Path, format: str = "tf_saved_model", **kwargs: Any) -> None:
         """Writes a SavedModel of the model's `signatures`, in float32 whatever its policy.
 
         `tf.saved_model.load(filepath).signatures` runs it where TensorFlow alone is installed.
@@ -665,7 +620,7 @@ class ImageModel(keras_private.Model):
         Args:
             filepath: folder of the SavedModel; one that is there already is replaced.
             format: `tf_saved_model`.
-            verbose: whether to print the names of the signatures.
+            **kwargs: further arguments of `keras.Model.export`, which are not used.
 
         Raises:
             UsageError: another format is passed, the folder holds something else, or the caller's
@@ -673,6 +628,4 @@ class ImageModel(keras_private.Model):
         """
         if format != "tf_saved_model":
             raise UsageError(f"export cannot write the format {format!r}; use 'tf_saved_model'")
-        names = export.replace_saved_model(self, Path(filepath))
-        if verbose:
-            print(f"exported {filepath} with the signatures {', '.join(names)}")
+        export.replace_saved_model(self, Path(filepath))

@@ -34,20 +34,13 @@ def shaped_images(images: Any, image_shape: Sequence[int]) -> tf.Tensor:
     """
     expected = f"[{', '.join(['B', *map(str, image_shape)])}]"
     if isinstance(images, tuple | list | dict):
-        raise UsageError(
-            f"x is a {type(images).__name__} of {len(images)} arrays; pass images {expected}, and "
-            "labels as y"
-        )
+        raise UsageError(f"x is a {type(images).__name__}; pass images {expected}, labels as y")
     images = tf.convert_to_tensor(images)
-    shape = images.shape
-    if not shape.is_compatible_with([None, *image_shape]):
-        names = "[B, H, W, C] = " if len(image_shape) == 3 else ""
-        is_grey = len(image_shape) == 3 and shape.rank == 3
-        hint = " (grey images: images[..., None])" if is_grey else ""
-        raise UsageError(f"images have shape {_text(shape)}; pass {names}{expected}{hint}")
-    if not shape[1:].is_fully_defined():
-        images = tf.ensure_shape(images, [None, *image_shape])
-    return images
+    if not images.shape.is_compatible_with([None, *image_shape]):
+        if len(image_shape) == 3:
+            expected = f"[B, H, W, C] = {expected} (grey images: images[..., None])"
+        raise UsageError(f"images have shape {list(images.shape)}; pass {expected}")
+    return tf.ensure_shape(images, [None, *image_shape])
 
 
 def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
@@ -57,9 +50,8 @@ def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
         UsageError: there is not one label for each image.
     """
     labels = tf.convert_to_tensor(labels)
-    classes = column(tf.cast(labels, tf.int32), images, "label")
-    with tf.control_dependencies(label_checks(labels, num_classes)):
-        return tf.identity(classes)
+    with tf.control_dependencies([label_check(labels, num_classes)]):
+        return column(tf.cast(labels, tf.int32), images, "label")
 
 
 def column(values: tf.Tensor, images: tf.Tensor, name: str) -> tf.Tensor:
@@ -71,37 +63,22 @@ def column(values: tf.Tensor, images: tf.Tensor, name: str) -> tf.Tensor:
     batch = images.shape[0]
     if not any(values.shape.is_compatible_with(shape) for shape in ([batch], [batch, 1])):
         raise UsageError(
-            f"{name}s have shape {_text(values.shape)} for images {_text(images.shape)}; pass one "
+            f"{name}s have shape {list(values.shape)} for images {list(images.shape)}; pass one "
             f"{name} for each image"
         )
     return tf.reshape(values, [-1])
 
 
-def label_checks(labels: tf.Tensor, num_classes: int) -> list[tf.Operation]:
-    """The operations that fail if a label is no class of 0…num_classes − 1.
-
-    Labels that have values are checked at once, without an operation.
+def label_check(labels: tf.Tensor, num_classes: int) -> tf.Operation:
+    """The operation that fails if a label is no class of 0…num_classes − 1.
 
     Raises:
         UsageError: a label that has a value is out of range.
     """
-    message = f"labels must be 0…{num_classes - 1}"
     if not tf.is_symbolic_tensor(labels):
-        values = np.asarray(labels)
-        check_labels(values, num_classes)
-        if np.any(values != values.astype(np.int64)):
-            raise UsageError(f"{message}, whole numbers; they are {values.dtype}")
-        return []
+        check_labels(np.asarray(labels), num_classes)
     classes = tf.cast(labels, tf.int64)
     is_whole = tf.equal(tf.cast(classes, labels.dtype), labels)
     is_class = is_whole & (classes >= 0) & (classes < num_classes)
-    return [tf.debugging.Assert(tf.reduce_all(is_class), [message, labels])]
-
-
-def _text(shape: tf.TensorShape) -> str:
-    """A shape of a batch as messages write it: `[B, 28, 28, 1]`."""
-    if shape.rank is None:
-        return "of unknown rank"
-    sides = ["?" if side is None else str(side) for side in shape[1:]]
-    batch = [] if not shape.rank else ["B" if shape[0] is None else str(shape[0])]
-    return f"[{', '.join([*batch, *sides])}]"
+    message = f"labels must be 0…{num_classes - 1}"
+    return tf.debugging.Assert(tf.reduce_all(is_class), [message, labels])

@@ -1,8 +1,9 @@
 """The signatures of a model as a SavedModel, in float32, which runs with TensorFlow alone."""
 
+import json
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,7 +20,7 @@ Model: TypeAlias = Any
 Traced = dict[str, tuple[Any, list[tf.TensorSpec]]]
 
 # Policies and dtypes of computation that are not float32, those of quantized layers included.
-_OTHER_DTYPE = re.compile(r"^(.+_from_)?(mixed_)?(bfloat16|float16|float64)$")
+_OTHER_DTYPE = re.compile(r'"(\w+_from_)?(?:mixed_)?(?:bfloat16|float16|float64)"')
 
 
 def trace(model: Model, names: Collection[str] | None = None) -> Traced:
@@ -27,10 +28,9 @@ def trace(model: Model, names: Collection[str] | None = None) -> Traced:
     traced = {}
     with cpu.inference():
         for name, (function, specs) in model.signatures().items():
-            if names is not None and name not in names:
-                continue
-            graph_function = tf.function(function, input_signature=specs, autograph=False)
-            traced[name] = (graph_function.get_concrete_function(), specs)
+            if names is None or name in names:
+                graph = tf.function(function, input_signature=specs, autograph=False)
+                traced[name] = (graph.get_concrete_function(), specs)
     return traced
 
 
@@ -46,26 +46,21 @@ def write_saved_model(model: Model, traced: Traced, folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures={"serving_default": default, **functions})
 
 
-def replace_saved_model(model: Model, folder: Path) -> list[str]:
+def replace_saved_model(model: Model, folder: Path) -> None:
     """Writes a SavedModel of a model in float32; one that is there already is replaced.
-
-    Returns:
-        The names of its signatures.
 
     Raises:
         UsageError: the folder holds something else, or the caller's own network cannot be rebuilt
             in float32.
     """
-    is_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if not is_empty and not (folder / "saved_model.pb").exists():
+    is_taken = folder.is_file() or any(folder.glob("*"))
+    if is_taken and not (folder / "saved_model.pb").exists():
         raise UsageError(f"{folder} exists and is no SavedModel; choose another folder")
     plain = in_float32(model)
-    traced = trace(plain)
     with fresh_folder(folder.absolute().parent, "writing") as temporary:
-        write_saved_model(plain, traced, temporary)
+        write_saved_model(plain, trace(plain), temporary)
         shutil.rmtree(folder, ignore_errors=True)
         publish(temporary, folder)
-    return list(traced)
 
 
 def exported_weights(model: Model, traced: Traced) -> list[tf.Variable]:
@@ -97,42 +92,19 @@ def in_float32(model: Model) -> Model:
     if is_distributed and tf.distribute.has_strategy():
         raise UsageError("a model is not exported within strategy.scope(); export it after that")
     layers = model._flatten_layers()
+    if not is_distributed and all(layer.dtype_policy.name == "float32" for layer in layers):
+        return model
     # Classes that Keras cannot find by their module, such as those of a script.
     classes = {keras.saving.get_registered_name(type(layer)): type(layer) for layer in layers}
     try:
-        config = model.get_config()
-        plain_config = _with_float32(config)
-        if not is_distributed and str(plain_config) == str(config):
-            return model
+        config = json.loads(_OTHER_DTYPE.sub(r'"\1float32"', json.dumps(model.get_config())))
         with keras.saving.custom_object_scope(classes):
-            plain = type(model).from_config(plain_config)
+            plain = type(model).from_config(config)
         plain.set_weights(model.get_weights())
     except Exception as error:  # whatever a layer's own methods raise
-        if not is_distributed and all(layer.dtype_policy.name == "float32" for layer in layers):
-            return model
         reason = next(iter(str(error).splitlines()), "")[:200]
         raise UsageError(
             f"the model cannot be rebuilt in float32 ({type(error).__name__}: {reason}); pass "
             "networks in float32, or networks whose layers Keras can save"
         ) from error
     return plain
-
-
-def _with_float32(config: Any, is_dtype: bool = False) -> Any:
-    """A Keras configuration with float32 in place of every other dtype of computation.
-
-    Args:
-        config: of a model, a layer or a policy, or a part of one.
-        is_dtype: whether the text in it is the name of a dtype or of a policy.
-    """
-    if isinstance(config, str):
-        return _OTHER_DTYPE.sub(r"\1float32", config) if is_dtype else config
-    if isinstance(config, Mapping):
-        is_dtype |= str(config.get("class_name")).startswith("DTypePolicy")
-        return {
-            key: _with_float32(value, is_dtype or str(key).endswith("dtype"))
-            for key, value in config.items()
-        }
-    if isinstance(config, list | tuple):
-        return type(config)(_with_float32(value, is_dtype) for value in config)
-    return config

@@ -158,9 +158,8 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         ends, leading = self.latents(random.image_seeds(0, 2)).numpy(), self.leading_latents
         first, second = ends[:, :leading]
         paths = [figures.interpolated_latents(first, second, 7, path) for path in figures.PATHS]
-        latents = np.concatenate(paths)
-        shared = np.broadcast_to(ends[0, leading:], (len(latents), self.latent_dim - leading))
-        latents = np.concatenate([latents, shared], axis=1)
+        latents = np.repeat(ends[:1], 7 * len(paths), axis=0)
+        latents[:, :leading] = np.concatenate(paths)
         between = self.decode(latents, 0 if self.num_classes else None).numpy()
         axes = figures.GridAxis("path", figures.PATHS), figures.path_axis(7)
         title = "between two samples"
@@ -168,13 +167,10 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
             title = "between the latents of two samples at the top, with the others of the first"
         result = {"interpolation": figures.picture(between, title, 7, *axes)}
         if leading == 2 and not self.num_classes:
-            plane = np.pad(
-                figures.manifold_latents(MANIFOLD_SIDE), [(0, 0), (0, self.latent_dim - leading)]
-            )
-            plane = self.decode(plane).numpy()
+            others = [(0, 0), (0, self.latent_dim - leading)]
+            plane = self.decode(np.pad(figures.manifold_latents(MANIFOLD_SIDE), others)).numpy()
             axes = figures.manifold_axes(MANIFOLD_SIDE)
-            title = "the latent plane"
-            result["manifold"] = figures.picture(plane, title, MANIFOLD_SIDE, *axes)
+            result["manifold"] = figures.picture(plane, "the latent plane", MANIFOLD_SIDE, *axes)
         return result
 
     def _repr_html_(self) -> str | None:
@@ -201,9 +197,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
                 conditional.
         """
         latents = tf.cast(latents, self.likelihood_dtype)
-        if _have_values(latents, labels):
-            labels = sampling.request_labels(latents.shape[0], self.num_classes, labels)
-        elif labels is None and self.num_classes:
+        if labels is None and self.num_classes:
             labels = tf.range(tf.shape(latents)[0]) % self.num_classes
         one_hot = self.one_hot(labels, latents)
         return self.preprocessing.images(self.apply_averaged(self.decode_events, latents, one_hot))
@@ -235,7 +229,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
 
     def noise_seeds(self, images: tf.Tensor, seeds: Any = None) -> tf.Tensor:
         """Seeds `int32[B]` of the images' noise: `seeds`, or 0, 1, 2, … for None."""
-        if _have_values(images, seeds):
+        if images.shape[0] is not None and not tf.is_symbolic_tensor(seeds):
             return tf.constant(sampling.noise_seeds(images.shape[0], seeds))
         return tf.range(tf.shape(images)[0]) if seeds is None else tf.cast(seeds, tf.int32)
 
@@ -255,17 +249,10 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         if not self.num_classes or labels is None:
             sampling.image_labels(0, self.num_classes, labels)
             return None
-        if batch is not None and _have_values(batch, labels):
-            labels = sampling.image_labels(batch.shape[0], self.num_classes, labels)
+        if (batch is None or batch.shape[0] is not None) and not tf.is_symbolic_tensor(labels):
+            size = np.size(labels) if batch is None else batch.shape[0]
+            labels = sampling.image_labels(size, self.num_classes, labels)
         elif batch is not None and len(np.shape(labels)) == 0:
             labels = tf.fill(tf.shape(batch)[:1], labels)
-        labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
-        values = tf.get_static_value(labels)
-        if values is not None:
-            sampling.check_labels(values, self.num_classes)
+        labels = tf.cast(labels, tf.int32)
         return tf.one_hot(labels, self.num_classes, dtype=self.likelihood_dtype)
-
-
-def _have_values(batch: tf.Tensor, argument: Any) -> bool:
-    """Whether batch size and argument are known, which in a graph they may not be."""
-    return batch.shape[0] is not None and not tf.is_symbolic_tensor(argument)

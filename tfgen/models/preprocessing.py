@@ -32,8 +32,16 @@ def check_images(images: tf.Tensor) -> None:
     check_image_bytes(images.dtype.name, images.shape)
 
 
-class _Saved:
-    """What Keras needs to save an object and to make it again."""
+class _Noiseless:
+    """Events without noise, and what Keras needs to save an object and to make it again."""
+
+    def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
+        """Events of `images`, of `dtype`; see `likely_events`. Needs no `noise`."""
+        return self.likely_events(images, dtype)
+
+    def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
+        """The most probable events of `images`, of `dtype`."""
+        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -46,7 +54,7 @@ class _Saved:
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class Pixels(_Saved):
+class Pixels(_Noiseless):
     """Bytes as events in [0, 1], binarized or not.
 
     Images are `uint8[B, H, W, C]`, events `[B, H, W, C]` of the dtype that is passed.
@@ -85,15 +93,11 @@ class Pixels(_Saved):
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class SymmetricPixels(_Saved):
+class SymmetricPixels(_Noiseless):
     """Bytes as events in [−1, 1], the range of a hyperbolic tangent, without noise."""
 
-    def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
-        """Events `[B, H, W, C]` in [−1, 1], of `dtype`, of `uint8` images; needs no `noise`."""
-        return self.likely_events(images, dtype)
-
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
-        """The same events of `images`, `[B, H, W, C]`, of `dtype`: there is no noise."""
+        """Events `[B, H, W, C]` in [−1, 1], of `dtype`, of `uint8` images."""
         check_images(images)
         return tf.cast(images, dtype) / 127.5 - 1
 
@@ -103,7 +107,7 @@ class SymmetricPixels(_Saved):
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class Dequantized(_Saved):
+class Dequantized(_Noiseless):
     """Bytes as real numbers: logits of (x + u) / 256 with u uniform in [0, 1).
 
     The preprocessing of Dinh et al. 2016. A density fitted to integers could grow without bound at
@@ -136,10 +140,8 @@ class Dequantized(_Saved):
         """
         check_images(images)
         if draw is None:
-            u, log_q = (
-                noise.uniform(tf.shape(images)[0], tuple(images.shape[1:]), DEQUANTIZATION, dtype),
-                0.0,
-            )
+            shape, log_q = tuple(images.shape[1:]), 0.0
+            u = noise.uniform(tf.shape(images)[0], shape, DEQUANTIZATION, dtype)
         else:
             u, log_q = draw(images, noise, dtype)
         events, log_det = self._logits(tf.cast(images, dtype) + tf.minimum(u, _LARGEST_NOISE))
@@ -149,11 +151,9 @@ class Dequantized(_Saved):
         events, log_det = InverseLogit(self.alpha).inverse_and_log_det(values / self.levels, 3)
         return events, log_det - math.prod(values.shape[1:]) * math.log(self.levels)
 
-    def events(
-        self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
-    ) -> tf.Tensor:
+    def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
         """Events `[B, H, W, C]`, real numbers, of `uint8` images; see `events_and_log_det`."""
-        return self.events_and_log_det(images, noise, dtype, draw)[0]
+        return self.events_and_log_det(images, noise, dtype)[0]
 
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
         """The events `[B, H, W, C]` of `images` with u = 1/2, of `dtype`, without noise."""
@@ -168,17 +168,11 @@ class Dequantized(_Saved):
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class Identity(_Saved):
+class Identity(_Noiseless):
     """Float events of any shape `[B, …]`, unchanged: for data that are not images.
 
     `noise` and `draw` are not used.
     """
-
-    def events(
-        self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
-    ) -> tf.Tensor:
-        """The input `images`, `[B, …]`, cast to `dtype`; see `Dequantized`."""
-        return tf.cast(images, dtype)
 
     def events_and_log_det(
         self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None

@@ -1,6 +1,5 @@
 """What a family of models says about itself before TensorFlow is imported."""
 
-import dataclasses
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,8 +38,8 @@ class Preset:
     summary: str
     model: ModelConfig
     epochs: int
-    batch_size: int
-    learning_rate: float
+    batch_size: int = 128
+    learning_rate: float = 1e-3
     warmup_epochs: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
     clip_norm: float = 0.0
@@ -59,11 +58,7 @@ class Preset:
 
 
 # The options of a training run that a preset sets.
-PRESET_OPTIONS = tuple(
-    field.name
-    for field in dataclasses.fields(Preset)
-    if field.name not in ("summary", "model", "minutes", "result", "dataset", "images")
-)
+PRESET_OPTIONS = ("epochs", "batch_size", "learning_rate", "warmup_epochs", "schedule", "clip_norm")
 
 
 @dataclass(frozen=True)
@@ -91,10 +86,6 @@ class Family:
     generative: bool = True
     conditional: bool = False
     side_by_side: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.presets:
-            raise UsageError(f"family {self.name!r} has no preset; the first one is its default")
 
     @property
     def default_preset(self) -> str:

@@ -12,18 +12,10 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 from tfgen.errors import UsageError
 
-# Types that a field's entries may have, with what an error calls them.
-_TYPE_NAMES: dict[Any, str] = {
-    bool: "true or false",
-    int: "an integer",
-    float: "a number",
-    str: "a string",
-    Path: "a path",
-}
 # An error lists the known names only if they are at most this many.
 _MAX_LISTED = 8
 # Least similarity of a name that an error suggests, by `difflib`. At 0.6, which is the default, it
@@ -33,30 +25,28 @@ _SIMILAR, _VERY_SIMILAR = 0.65, 0.8
 _MAX_INT = 2**31 - 1
 
 
-def option(
-    default: Any,
-    help: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    above: float | None = None,
-    choices: Sequence[str] | None = None,
-    bare: Any = None,
-) -> Any:
+class Limits(TypedDict, total=False):
+    """What an `option` may say of its values."""
+
+    minimum: float
+    maximum: float
+    above: float
+    choices: Sequence[str]
+    bare: Any
+
+
+def option(default: Any, help: str, **limits: Unpack[Limits]) -> Any:
     """A dataclass field that becomes a command-line flag.
 
     Args:
         default: the field's default.
         help: one line, with units in brackets where there are any.
-        minimum: smallest allowed value; of a tuple, of each entry.
-        maximum: largest allowed value.
-        above: a bound that the value must exceed.
-        choices: allowed values, for a field of type `str`; a `Literal` lists its own.
-        bare: the value if the flag is passed without one; None: it needs a value.
+        **limits: `minimum` and `maximum`, the smallest and the largest allowed value (of a tuple,
+            of each entry); `above`, a bound that the value must exceed; `choices`, the allowed
+            values of a field of type `str` (a `Literal` lists its own); `bare`, the value if the
+            flag is passed without one (by default it needs a value).
     """
-    bounds = {"minimum": minimum, "maximum": maximum, "above": above}
-    metadata = {"help": help, "choices": choices, "bare": bare, **bounds}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata={"help": help, **limits})
 
 
 def hint(wrong: str, known: Iterable[str], listing: str = "") -> str:
@@ -147,9 +137,7 @@ class Config:
             value = getattr(self, field.name)
             if value is None and is_optional:
                 continue
-            value = _convert(field.name, annotation, value)
-            object.__setattr__(self, field.name, value)
-            _check(field, annotation, value)
+            object.__setattr__(self, field.name, _checked(field, annotation, value))
 
     @classmethod
     def build(cls, config: Self | None, fields: Mapping[str, Any]) -> Self:
@@ -162,14 +150,11 @@ class Config:
         Raises:
             UsageError: `config` is not of this class, a field is unknown, or a value is wrong.
         """
+        cls._check_names(fields)
         if config is None:
-            cls._check_names(fields)
             return cls(**fields)
         if not isinstance(config, cls):
-            raise UsageError(
-                f"{config!r} is not a {cls.__name__}; pass fields by name, as in latent_dim=2"
-            )
-        config._check_names(fields)
+            raise UsageError(f"{config!r} is not a {cls.__name__}; pass fields by name")
         return dataclasses.replace(config, **fields)
 
     def to_json(self) -> dict[str, Any]:
@@ -181,12 +166,8 @@ class Config:
         """The configuration that `to_json` wrote; a missing field has its default.
 
         Raises:
-            UsageError: `data` is no table, a field is unknown, or a value is wrong.
+            UsageError: a field is unknown, or a value is wrong.
         """
-        if not isinstance(data, Mapping):
-            raise UsageError(
-                f"{cls.__name__} cannot be read from {data!r}; a JSON object is needed"
-            )
         cls._check_names(data)
         return cls(**data)
 
@@ -202,45 +183,41 @@ class Config:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    return str(value) if isinstance(value, Path) else value
 
 
-def _convert(name: str, annotation: Any, value: Any) -> Any:
-    if entry_type(annotation)[1]:
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise UsageError(f"{name} = {value!r} is not a sequence")
-        return tuple(value)
-    return Path(value) if annotation is Path and isinstance(value, str) else value
-
-
-def _check(field: dataclasses.Field, annotation: Any, value: Any) -> None:
-    """Refuses a value of the wrong type, out of its range, or none of its choices."""
+def _checked(field: dataclasses.Field, annotation: Any, value: Any) -> Any:
+    """The value of a field; refuses one of a wrong type, out of range, or not among the choices."""
     kind, is_sequence = entry_type(annotation)
-    choices = choices_of(field, annotation)
+    if is_sequence and (isinstance(value, str) or not isinstance(value, Iterable)):
+        raise UsageError(f"{field.name} = {value!r} is not a sequence")
+    if kind is Path and isinstance(value, str):
+        value = Path(value)
+    entries = tuple(value) if is_sequence else (value,)
+    for entry in entries:
+        # A long sequence would hide the entry that is wrong.
+        subject = f"{field.name} has the entry {entry!r}, which" if is_sequence else ""
+        _check_entry(field, kind, entry, subject or f"{field.name} = {entry!r}")
+    return entries if is_sequence else value
+
+
+def _check_entry(field: dataclasses.Field, kind: Any, entry: Any, subject: str) -> None:
+    if choices := choices_of(field, kind):
+        if entry not in choices:
+            raise UsageError(f"unknown {field.name} = {entry!r}{hint(str(entry), choices)}")
+        return
+    # A bool is an int to Python, but no number of epochs.
+    kinds = (int, float) if kind is float else kind
+    if not isinstance(entry, kinds) or isinstance(entry, bool) != (kind is bool):
+        raise UsageError(f"{subject} is not of type {kind.__name__}")
+    if kind is float and not math.isfinite(entry):
+        raise UsageError(f"{subject} is not finite")
     minimum, maximum, above = (field.metadata.get(key) for key in ("minimum", "maximum", "above"))
+    if minimum is not None and entry < minimum:
+        raise UsageError(f"{subject} is too small; the least is {minimum}")
     if maximum is None and kind is int:
         maximum = _MAX_INT
-    for entry in value if is_sequence else (value,):
-        # A long sequence would hide the entry that is wrong.
-        text = f"{field.name} has the entry {entry!r}, which" if is_sequence else ""
-        text = text or f"{field.name} = {entry!r}"
-        if choices:
-            if entry not in choices:
-                raise UsageError(f"unknown {field.name} = {entry!r}{hint(str(entry), choices)}")
-        elif not _is_of(entry, kind):
-            raise UsageError(f"{text} is not {_TYPE_NAMES[kind]}")
-        elif kind is float and not math.isfinite(entry):
-            raise UsageError(f"{text} is not finite")
-        elif minimum is not None and entry < minimum:
-            raise UsageError(f"{text} is too small; the least is {minimum}")
-        elif maximum is not None and entry > maximum:
-            raise UsageError(f"{text} is too large; the most is {maximum}")
-        elif above is not None and entry <= above:
-            raise UsageError(f"{text} is too small; it must be more than {above}")
-
-
-def _is_of(entry: Any, kind: Any) -> bool:
-    if kind in (int, float):
-        # A bool is an int to Python, but no number of epochs.
-        return isinstance(entry, int | kind) and not isinstance(entry, bool)
-    return kind not in _TYPE_NAMES or isinstance(entry, kind)
+    if maximum is not None and entry > maximum:
+        raise UsageError(f"{subject} is too large; the most is {maximum}")
+    if above is not None and entry <= above:
+        raise UsageError(f"{subject} is too small; it must be more than {above}")

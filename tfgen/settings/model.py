@@ -2,23 +2,21 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 from tfgen.errors import UsageError, size_text
 from tfgen.settings.fields import Config
 
 # More halvings than this would make a pixel of the largest images that fit into memory.
 MAX_HALVINGS = 12
-# Help of the option `ema_decay`.
+# Help of the options `halvings` and `ema_decay`.
+HALVINGS_HELP = "how often the sides are halved; 0: down to at most 7 pixels"
 EMA_HELP = "EMA decay per step; evaluation and sampling use the EMA weights; 0 disables it"
 # Networks that halve the sides of images as often as their size asks for end at 4 to 7 pixels.
 _LONGEST_SMALL_SIDE = 7
 # Entries of an image of MNIST.
 _ENTRIES = 28 * 28
-# The halvings of all convolutional networks of versions without the field `halvings`.
-_EARLIER_HALVINGS = 2
 
 
 @dataclass(frozen=True)
@@ -42,34 +40,6 @@ class ModelConfig(Config):
         Raises:
             UsageError: the options contradict each other.
         """
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The configuration that `to_json` wrote, in this version of tfgen or an earlier one.
-
-        Raises:
-            UsageError: `data` is no table, a field is unknown, or a value is wrong.
-        """
-        super().from_json(data)  # checks what `upgrade` reads
-        return super().from_json(cls.upgrade(data))
-
-    @classmethod
-    def upgrade(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The fields of a configuration that an earlier version of tfgen wrote, as this one's.
-
-        `data` has the fields by name.
-        Convolutional networks had two halvings, whatever the size of the images, and no field
-        `halvings`. Where two are the default of the image size, the field keeps its default 0.
-        """
-        names = [field.name for field in dataclasses.fields(cls)]
-        if "halvings" not in names or "halvings" in data:
-            return data
-        architecture = data.get("architecture", getattr(cls, "architecture", "convolutional"))
-        shape = data.get("image_shape", cls.image_shape)
-        if architecture != "convolutional" or len(shape) != 3:
-            return data
-        is_default = halvings(shape) == _EARLIER_HALVINGS
-        return data if is_default else {**data, "halvings": _EARLIER_HALVINGS}
 
 
 def halvings(image_shape: Sequence[int]) -> int:
@@ -121,17 +91,17 @@ def images_at_once(most: int, image_shape: Sequence[int]) -> int:
     return max(1, most * _ENTRIES // max(_ENTRIES, math.prod(image_shape)))
 
 
-def check_architecture(architecture: str, image_shape: Sequence[int]) -> None:
-    """Refuses events that are no images for every architecture but the dense one.
-
-    Args:
-        architecture: name of the architecture.
-        image_shape: height, width, channels.
+def check_are_images(image_shape: Sequence[int], advice: str) -> None:
+    """Refuses events that are no images, with the `advice` what to do instead.
 
     Raises:
-        UsageError: the events are no images.
+        UsageError: the shape of an event is not height, width and channels.
     """
-    if architecture != "dense" and len(image_shape) != 3:
-        raise UsageError(
-            f"events of size {size_text(image_shape)} are not images; use --architecture dense"
-        )
+    if len(image_shape) != 3:
+        raise UsageError(f"events of size {size_text(image_shape)} are not images; {advice}")
+
+
+def check_architecture(architecture: str, image_shape: Sequence[int]) -> None:
+    """Refuses events that are no images for every architecture but the dense one."""
+    if architecture != "dense":
+        check_are_images(image_shape, "use --architecture dense")

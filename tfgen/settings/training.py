@@ -1,6 +1,5 @@
 """The options of a training run. No TensorFlow here, so that `--help` answers at once."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,35 +22,26 @@ class TrainingOptions(Config):
     preset: str = option("mlp", "named setting that sets the defaults of the other flags")
     dataset: str = option(
         "mnist",
-        "data set: mnist, colored_mnist, stacked_mnist, one in --data-dir, or one that TFDS can "
-        "download",
+        "mnist, colored_mnist, stacked_mnist, one in --data-dir, or one that TFDS downloads",
     )
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
     epochs: int = option(
-        40,
-        "total number of epochs; without this flag, data sets of another size get another number, "
-        "for about as many steps as the preset makes",
-        minimum=1,
+        40, "total epochs; by default, other data sets get about the preset's steps", minimum=1
     )
     batch_size: int = option(128, "images per step, of all devices together", minimum=1)
     learning_rate: float = option(1e-3, "peak learning rate of Adam", above=0, maximum=10.0)
     warmup_epochs: float = option(0.0, "epochs of linear learning-rate warm-up", minimum=0)
     schedule: Literal["constant", "cosine"] = option(
-        "constant",
-        "learning-rate schedule after warm-up: constant, or cosine decay to 0 at the last epoch",
+        "constant", "learning rate after warm-up: constant, or cosine decay to 0 at the last epoch"
     )
     clip_norm: float = option(
         0.0, "clip the global gradient norm to this; 0 disables clipping", minimum=0
     )
     train_on: TrainOn = option(
-        "train",
-        "images to train on: the training images, or all but the test images, for a final run "
-        "without validation whose last weights are used",
+        "train", "the training images, or all but the test images, without validation"
     )
     augment: tuple[Augmentation, ...] = option(
-        (),
-        "random changes of training images: flip left-right with probability 1/2, translate by up "
-        "to an eighth of each side",
+        (), "random flips left-right, translations by up to an eighth of each side, or both"
     )
     seed: int = option(0, "seed for weights, batch order and noise", minimum=0, maximum=MAX_SEED)
     precision: Precision = option("float32", "dtype policy of the networks")
@@ -62,17 +52,12 @@ class TrainingOptions(Config):
         None, "run directory (default: runs/NAME-TIME; with --resume, the newest run)"
     )
     start_from: Path | None = option(
-        None,
-        "run, .keras file or published version whose weights the training starts with; its "
-        "networks must have the same shapes",
+        None, "run, .keras file or published version whose weights the training starts with"
     )
     resume: bool = option(False, "continue the run in --run-dir; a larger --epochs extends it")
     checkpoint_every: float = option(10.0, "minutes between checkpoints within an epoch", above=0)
     keep_every: int = option(
-        0,
-        "keep the weights of every N-th epoch, for --weights of other commands; 0 keeps those of "
-        "the best and of the last two epochs alone",
-        minimum=0,
+        0, "keep weights of every N-th epoch, for --weights; 0: of the best and the last", minimum=0
     )
     strategy: Literal["none", "mirrored", "multiworker"] = option(
         "none", "distribution: one device, all devices of this machine, or the workers in TF_CONFIG"
@@ -100,8 +85,6 @@ RESUMABLE = (
     *("epochs", "run_dir", "resume", "checkpoint_every", "keep_every", "name", "data_dir"),
     "strategy",
 )
-# Training options of earlier versions, which now belong to the command alone.
-_COMMAND_OPTIONS = ("saved_models", "publish", "dry_run")
 
 
 @dataclass(frozen=True)
@@ -128,14 +111,3 @@ class RunConfig:
             "model": self.model.to_json(),
             "options": self.options.to_json(),
         }
-
-
-def read_options(data: Mapping[str, Any]) -> TrainingOptions:
-    """The training options in a config.json or an evaluation, of any version of tfgen.
-
-    Raises:
-        UsageError: an option is unknown, or a value is out of its range.
-    """
-    return TrainingOptions.from_json(
-        {name: value for name, value in data.items() if name not in _COMMAND_OPTIONS}
-    )

@@ -11,7 +11,7 @@ from typing import Any
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
-from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions, read_options
+from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions
 from tfgen.system.atomic import LOCK, locked, write_bytes
 
 # The options of a run lack it if the run is of a version in which all data sets had one default
@@ -189,7 +189,7 @@ def saved_config(path: Path) -> RunConfig:
         )
     try:
         entry = registry.family(name)
-        options = read_options(data["options"])
+        options = TrainingOptions.from_json(data["options"])
         config = RunConfig(entry.name, entry.config.from_json(data["model"]), options)
     except (UsageError, TypeError, AttributeError) as error:
         raise WorkError(f"{path / 'config.json'} is damaged: {error}") from error
@@ -220,7 +220,8 @@ def add_resumption(
             are left out of the entry if they are those that started the run.
     """
     # A run of an earlier version lacks the options that are new.
-    before, now = read_options(saved["options"]).to_json(), options.to_json()
+    before = TrainingOptions.from_json(saved["options"]).to_json()
+    now = options.to_json()
     # These say which run is meant, and not how it goes on.
     names = [name for name in RESUMABLE if name not in ("run_dir", "resume")]
     changed = {name: [before[name], now[name]] for name in names if before[name] != now[name]}

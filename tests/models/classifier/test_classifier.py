@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import tfgen
 from tests import commands
@@ -38,24 +36,11 @@ def test_loss_and_accuracy_are_those_of_the_logits(images: np.ndarray) -> None:
     np.testing.assert_array_equal(model.classify(images), logits.argmax(-1))
 
 
-def test_it_learns_classes_of_different_brightness() -> None:
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 512)
-    grey = 40 + 80 * labels[:, None, None, None] + rng.integers(-30, 30, (512, SIDE, SIDE, 1))
-    images = grey.astype(np.uint8)
-    model = classifier()
-    model.compile(optimizer=keras.optimizers.Adam(5e-3))
-    model.fit(images, labels, batch_size=32, epochs=8, verbose=0)
-    assert model.evaluate(images, labels, verbose=0, return_dict=True)["accuracy"] > 0.95
-
-
 def test_it_needs_labels_and_two_classes(images: np.ndarray) -> None:
     model = classifier()
     model.compile()
     with pytest.raises(ValueError, match=r"needs labels: pass \(images, labels\)"):
         model.fit(images, batch_size=16, verbose=0)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="labels must be 0…2"):
-        model.fit(images[:16], np.full(16, 3), batch_size=16, verbose=0)
     fails(lambda: classifier(num_classes=1), "num_classes = 1 is too small")
 
 
@@ -63,8 +48,7 @@ def test_its_export_gives_features_and_logits(
     images: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = classifier(dtype="mixed_bfloat16")
-    path = export.publish(model, tmp_path, "judge", run={"family": "classifier"}, weights="last")
-    opened = tfgen.load(path)
+    opened = tfgen.load(export.publish(model, tmp_path, "judge"))
     outputs = opened.call("features", images=images)
     features, logits = export.in_float32(model)(images)
     np.testing.assert_allclose(outputs["features"], features, atol=1e-5)

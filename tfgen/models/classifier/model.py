@@ -16,6 +16,7 @@ from tfgen.nn.blocks import dense_network
 from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import Dropout
 from tfgen.nn.replicas import not_empty
+from tfgen.settings.model import check_are_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,21 +65,14 @@ class Classifier(ImageModel):
         **fields: Any,
     ):
         config = ClassifierConfig.build(config, fields)
-        config.check_images()
+        check_are_images(config.image_shape, "a classifier needs height, width and channels")
         super().__init__(config, SymmetricPixels(), seed, name=name, dtype=dtype)
-        units, policy = config.units, self.dtype_policy
+        features, classes, policy = (config.units,), (config.num_classes,), self.dtype_policy
         self.feature_network = feature_network(config, seed=2 * seed, dtype=policy)
-        self.head = dense_network(
-            (units,),
-            (),
-            (config.num_classes,),
-            seed=2 * seed + 1,
-            dtype=policy,
-            name="logits",
-            layer=Dense,
-        )
+        common: dict[str, Any] = {"name": "logits", "layer": Dense, "dtype": policy}
+        self.head = dense_network(features, (), classes, seed=2 * seed + 1, **common)
         self.dropout = Dropout(config.dropout, seed, dtype=policy)
-        self.dropout.build((None, units))
+        self.dropout.build((None, *features))
 
     def call(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """Features `float[B, units]` and logits `float[B, num_classes]`.
@@ -108,7 +102,7 @@ class Classifier(ImageModel):
         images, labels, weights = super().unpack(data)
         if labels is None:
             raise ValueError("a classifier needs labels: pass (images, labels)")
-        return images, tf.reshape(tf.cast(labels, tf.int32), [-1]), weights
+        return images, labels, weights
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step on the cross-entropy."""
@@ -118,31 +112,30 @@ class Classifier(ImageModel):
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = self.reduce_loss(losses, weights)
         self.minimize(loss, tape)
-        self.compare(data, lambda: (labels, logits), weights)
-        return self.log(weights, loss=losses, accuracy=self._is_right(logits, labels))
+        return self._log(data, labels, weights, logits, losses)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Cross-entropy and accuracy of a batch."""
         images, labels, weights = self.unpack(data)
         logits = self(images)[1]
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return self._log(data, labels, weights, logits, losses)
+
+    def _log(
+        self, data: Any, labels: tf.Tensor, weights: Any, logits: tf.Tensor, losses: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         self.compare(data, lambda: (labels, logits), weights)
-        return self.log(weights, loss=losses, accuracy=self._is_right(logits, labels))
+        is_right = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
+        return self.log(weights, loss=losses, accuracy=tf.cast(is_right, self.likelihood_dtype))
 
     def compared(self) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Labels and logits, as symbols."""
         logits = keras.KerasTensor((None, self.config.num_classes), self.likelihood_dtype)
         return keras.KerasTensor((None,), "int32"), logits
 
-    def predict_step(self, data: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def predict_step(self, data: Any) -> Any:
         """Features and logits of a batch's images, whose labels it does not use."""
-        outputs: tuple[tf.Tensor, tf.Tensor] = super().predict_step((batch.split(data)[0],))
-        return outputs
-
-    def _is_right(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """1 where the most probable class is the label, else 0; `float[B]`."""
-        is_right = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
-        return tf.cast(is_right, self.likelihood_dtype)
+        return super().predict_step((batch.split(data)[0],))
 
     # --- use ----------------------------------------------------------------------------
 
