@@ -178,7 +178,7 @@ def test_the_generator_moves_at_each_nth_step(jit_compile: bool, images: np.ndar
         moved.append([not same(a, b) for a, b in zip(before, after, strict=True)])
     assert [generator for generator, _ in moved] == [False, False, True] * 2
     assert all(discriminator for _, discriminator in moved)
-    assert int(model.generator_optimizer.iterations) == 2
+    assert int(model.optimizer.iterations) == 2
     assert int(model.discriminator_optimizer.iterations) == 6
     assert int(model.step) == 6
 
