@@ -55,15 +55,13 @@ def test_the_bijector_of_a_label_is_exact(fields: dict[str, Any]) -> None:
     assert len(np.unique(np.round(density, 6))) == 3
 
 
-@pytest.mark.parametrize("kind", ["column", "tf.data"])
-def test_normalizations_are_set_with_the_labels_of_the_first_images(
-    kind: str, images: np.ndarray
-) -> None:
+def test_normalizations_are_set_with_the_labels_of_the_first_images(images: np.ndarray) -> None:
     images, labels = images[:32, :4, :4], np.arange(32) % 3
-    flow = Flow(**{**SCALES, "scale_steps": (1,), "scale_channels": (2,)}, num_classes=3)
-    flow.compile(**flow.default_optimizers(1e-3), run_eagerly=True)
-    if kind == "tf.data":
-        flow.fit(tf.data.Dataset.from_tensor_slices((images, labels)).batch(32), verbose=0)
-    else:
-        flow.fit(images, y=labels[:, None], batch_size=32, verbose=0)
-    assert int(flow.adapted) == 1
+    for arguments in (
+        {"x": images, "y": labels[:, None]},
+        {"x": tf.data.Dataset.from_tensor_slices((images, labels)).batch(32)},
+    ):
+        flow = Flow(**{**SCALES, "scale_steps": (1,), "scale_channels": (2,)}, num_classes=3)
+        flow.compile(**flow.default_optimizers(1e-3), run_eagerly=True)
+        flow.fit(**arguments, verbose=0)
+        assert int(flow.adapted) == 1

@@ -9,7 +9,7 @@ import scipy.special
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfgen import Dequantized, Flow, Identity, image_seeds
+from tfgen import Dequantized, Flow, image_seeds
 from tfgen.models.preprocessing import DEQUANTIZATION
 from tfgen.random import SeedNoise, seeds_of_draws
 
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.newest
 
 tfd = tfp.distributions
 SHAPE = (6, 6, 1)
+SCALES = {"scale_steps": (2, 1), "scale_channels": (4, 6), "blocks": 1}
 
 
 def trained(dtype: str = "float32", **arguments: Any) -> Flow:
@@ -55,51 +56,27 @@ def test_an_untrained_flow_is_a_normal_density_of_logits(images: np.ndarray) -> 
     np.testing.assert_allclose(-logs["loss"], wanted.mean(), rtol=0.05)
 
 
-@pytest.mark.quick
-def test_log_prob_is_the_transformed_distributions(images: np.ndarray) -> None:
-    flow = trained("float64")
-    events, log_det = flow.preprocessing.events_and_log_det(
-        tf.constant(images[:8]), SeedNoise(seeds(8)), "float64"
-    )
-    wanted = flow.distribution().log_prob(tf.identity(events))
-    np.testing.assert_allclose(flow.event_log_prob(events), wanted, rtol=1e-10)
-    np.testing.assert_allclose(flow.log_prob(images[:8], seeds(8)), wanted + log_det, rtol=1e-6)
-
-
-def test_a_density_on_the_plane_integrates_to_one() -> None:
-    flow = Flow(
-        image_shape=(2,), couplings=4, hidden=(8,), preprocessing=Identity(), dtype="float64"
-    )
-    rng = np.random.default_rng(0)
-    for variable in flow.trainable_variables:
-        variable.assign(rng.normal(scale=0.2, size=variable.shape))
-    axis = np.linspace(-12, 12, 601)
-    plane = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    density = np.exp(flow.event_log_prob(tf.constant(plane)).numpy())
-    np.testing.assert_allclose(density.sum() * (axis[1] - axis[0]) ** 2, 1, atol=1e-3)
-
-
 # --- there and back ---------------------------------------------------------------------
 
 
-@pytest.mark.quick
-def test_each_byte_comes_back_exactly() -> None:
-    every = (
-        np.random.default_rng(0).permutation(np.resize(np.arange(256), 64 * 36)).reshape(64, *SHAPE)
-    )
-    images = every.astype(np.uint8)
-    flow, exact = trained(), trained("float64")
-    for made in (
-        flow.decode(flow.encode(images)),
-        exact.preprocessing.images(
-            exact.bijector().forward(
-                exact.bijector().inverse(
-                    exact.preprocessing.events(tf.constant(images), SeedNoise(seeds(64)), "float64")
-                )
-            )
-        ),
-    ):
-        np.testing.assert_array_equal(np.round(made.numpy() * 255), images)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"couplings": 4, "hidden": (8,)},
+        {"architecture": "multiscale", "components": 0, **SCALES},
+        {"architecture": "multiscale", "components": 3, **SCALES},
+    ],
+)
+def test_each_byte_comes_back_exactly(fields: dict[str, Any]) -> None:
+    pixels = np.random.default_rng(0).permutation(np.resize(np.arange(256), 16 * 64))
+    images = pixels.reshape(16, 8, 8, 1).astype(np.uint8)
+    flow = Flow(image_shape=(8, 8, 1), **fields)
+    rng = np.random.default_rng(0)
+    for variable in flow.trainable_variables:
+        variable.assign(variable + rng.normal(scale=0.2, size=variable.shape))
+    # Where no component of a mixture is near, float32 could not tell neighbours apart.
+    flow.adapt(images)
+    np.testing.assert_array_equal(np.round(flow.decode(flow.encode(images)) * 255), images)
 
 
 class LargestNoise(SeedNoise):

