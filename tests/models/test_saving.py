@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tests import commands
 from tfgen import GAN, VAE, Classifier, Flow, ImageModel
-from tfgen.nn.average import MovingAverage
 
 SHAPE = (6, 6, 1)
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, *SHAPE)).astype(np.uint8)
@@ -88,26 +87,6 @@ def test_freezing_a_network_loses_no_average(frozen: str, tmp_path: Path) -> Non
     for copy in (model, loaded):  # both train on, with an average of each weight
         trained(copy)
     np.testing.assert_array_equal(loaded.encode(IMAGES)[0], model.encode(IMAGES)[0])
-
-
-@pytest.mark.quick
-def test_files_of_earlier_versions_have_other_averages() -> None:
-    frozen, trainable = (keras.Variable(np.full(2, x, np.float32)) for x in (1, 2))
-    frozen.trainable = False
-    owner = keras.Model()
-    owner.count = owner.add_weight(name="count", shape=(), dtype="int64", trainable=False)
-    average = MovingAverage(owner, [frozen, trainable], 0.9)
-    count, seed, value = np.int64(7), np.zeros(2, np.uint32), np.full(2, 5, np.float32)
-    for store in ({"0": count, "1": value}, {"0": count, "1": value, "2": seed}):
-        entries = average.from_file(store, 3)
-        assert entries.keys() == {"0", "1", "2"} and entries["0"] == 7
-        np.testing.assert_array_equal(entries["2"], value)
-        # What the file does not have is the weight itself, which is loaded later.
-        frozen.assign([3.0, 3])
-        with average.scope():
-            np.testing.assert_array_equal(keras.ops.convert_to_tensor(frozen), [3, 3])
-    full = {"0": count, "1": value, "2": 2 * value}
-    assert average.from_file(full, 3) == full
 
 
 # --- early stopping -------------------------------------------------------------------------

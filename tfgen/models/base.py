@@ -1,7 +1,7 @@
 """The base of all image models: noise, steps, metrics, compiling, saving."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
@@ -390,7 +390,6 @@ class ImageModel(keras_private.Model):
         """Resets metrics and the count of test batches; Keras calls it before each pass."""
         super().reset_metrics()
         self._test_batch.assign(0)
-        self._complete_average()
 
     def compare(
         self,
@@ -562,15 +561,8 @@ class ImageModel(keras_private.Model):
 
     def saved_weights(self) -> list[keras.Variable]:
         """The weights and these counts, in the order of a checkpoint."""
-        self._complete_average()
         weights: list[keras.Variable] = super().weights
         return weights
-
-    def get_weights(self) -> list[Any]:
-        """The values of `weights`, as NumPy arrays."""
-        self._complete_average()
-        values: list[Any] = super().get_weights()
-        return values
 
     def start_from(self, source: "ImageModel") -> None:
         """Takes over the weights of another model, so that training starts from them.
@@ -619,11 +611,6 @@ class ImageModel(keras_private.Model):
         is_float = keras.backend.is_float_dtype
         return [w for w in self.weights if id(w) not in excluded and is_float(w.dtype)]
 
-    def _complete_average(self) -> None:
-        average = getattr(self, "_average", None)
-        if average is not None:
-            average.complete()
-
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, the caller's own parts included."""
         serialize = keras.saving.serialize_keras_object
@@ -642,18 +629,6 @@ class ImageModel(keras_private.Model):
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as the saved model was compiled; part of `keras.saving.load_model`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-
-    def save_own_variables(self, store: Any) -> None:
-        """Saves the EMA and the count of steps; part of `save` and `save_weights`."""
-        self._complete_average()
-        super().save_own_variables(store)
-
-    def load_own_variables(self, store: Mapping[str, Any]) -> None:
-        """Loads what `save_own_variables` saved, in files of earlier versions too."""
-        if self._average is not None:
-            size = len(self._trainable_variables) + len(self._non_trainable_variables)
-            store = self._average.from_file(store, size)
-        super().load_own_variables(store)
 
     def export(
         self, filepath: str | Path, format: str = "tf_saved_model", verbose: bool | None = None
