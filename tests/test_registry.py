@@ -10,7 +10,6 @@ import pytest
 import tfgen
 from tests import commands
 from tfgen import registry
-from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.quick
@@ -110,15 +109,6 @@ def test_a_broken_package_is_an_error_for_those_who_ask_for_it(
     assert error.count("\n") == 1
     assert commands.main("train", ["--help"]) == 0
     assert "flow" in capsys.readouterr().out
-
-
-def test_two_packages_cannot_add_the_same_family(install: Install) -> None:
-    install("first", SOUND)
-    install("second", SOUND)
-    assert registry.names() == [*BUILT_IN, "extra"]
-    with pytest.raises(UsageError) as error:
-        registry.family("extra")
-    assert {"first:FAMILY", "second:FAMILY"} <= set(str(error.value).replace(";", "").split())
 
 
 def test_default_name_appends_what_changes_a_signature() -> None:

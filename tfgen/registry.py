@@ -39,20 +39,15 @@ def family(name: str) -> Family:
     """The family of that name.
 
     Raises:
-        UsageError: there is none, its package cannot be imported, or two packages add it.
+        UsageError: there is none, or its package cannot be imported.
     """
-    paths = _paths().get(name)
-    if paths is None:
+    path = _paths().get(name)
+    if path is None:
         raise UsageError(f"unknown model {name!r}{hint(name, names())}")
-    if len(paths) > 1:
-        raise UsageError(
-            f"model {name!r} is added by two packages, {' and '.join(paths)}; uninstall one of them"
-        )
-    entry = _imported(name, paths[0])
+    entry = _imported(name, path)
     if not isinstance(entry, Family) or entry.name != name:
         raise UsageError(
-            f"model {name!r}: the entry point {paths[0]} is not a tfgen.registry.Family "
-            f"named {name!r}"
+            f"model {name!r}: the entry point {path} is not a tfgen.registry.Family named {name!r}"
         )
     return entry
 
@@ -67,15 +62,12 @@ def families() -> list[Family]:
 
 
 @functools.cache
-def _paths() -> Mapping[str, list[str]]:
-    """Paths of the `Family` objects by name; two packages may use the same name."""
+def _paths() -> Mapping[str, str]:
+    """Paths of the `Family` objects by name, the built-in ones first."""
     from importlib.metadata import entry_points
 
-    paths = {name: [path] for name, path in _BUILT_IN.items()}
-    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-        if point.name not in _BUILT_IN:
-            paths.setdefault(point.name, []).append(f"{point.module}:{point.attr}")
-    return paths
+    points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+    return _BUILT_IN | {point.name: point.value for point in points} | _BUILT_IN
 
 
 def _imported(name: str, path: str) -> Any:

@@ -8,8 +8,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tests.told import fails
 from tfgen import Flow, FlowConfig, image_seeds
 from tfgen.bijectors import Squeeze
+from tfgen.models.flow.config import FAMILY
 from tfgen.models.flow.dequantization import VariationalDequantization
 from tfgen.random import SeedNoise
 
@@ -90,6 +92,43 @@ def test_fit_adapts_once(kind: str, images: np.ndarray) -> None:
     assert np.all(set_from_data != 0)
     flow.fit(x if isinstance(x, tf.data.Dataset) else x[32:], epochs=1, verbose=0)
     np.testing.assert_array_equal(flow.flow_steps[0].shift, set_from_data)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_it_adapts_with_the_labels_of_the_first_images(batched: bool, images: np.ndarray) -> None:
+    labels = np.arange(64) % 3
+    flow = small(scale_steps=(1,), scale_channels=(4,), num_classes=3)
+    flow.compile(**flow.default_optimizers(1e-3), run_eagerly=True)
+    if batched:
+        flow.fit(tf.data.Dataset.from_tensor_slices((images, labels)).batch(32), verbose=0)
+    else:
+        flow.fit(images, labels[:, None], verbose=0)
+    assert int(flow.adapted) == 1
+
+
+# --- scales -----------------------------------------------------------------------------
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("sides", "scales"),
+    [((28, 28), 2), ((32, 32), 3), ((64, 64), 3), ((100, 60), 2), ((8, 4), 2), ((6, 32), 1)],
+)
+def test_the_sides_are_halved_as_often_as_they_can_be(sides: tuple[int, int], scales: int) -> None:
+    fields = {"architecture": "multiscale", "scale_steps": (1, 1, 1), "scale_channels": (2, 2, 2)}
+    config = FlowConfig(image_shape=(*sides, 3), **fields)
+    config.check_events()
+    assert config.scales == scales
+
+
+@pytest.mark.quick
+def test_odd_sides_are_refused_with_what_to_do() -> None:
+    advice = "import them with even sides, for example with tfgen-data images --size 32"
+    for name, shape in (("mlp", (36, 37, 1)), ("multiscale", (36, 37, 1)), ("images", (37, 36, 1))):
+        config = FAMILY.preset(name).model
+        fails(lambda: Flow(config, image_shape=shape), "37", advice)  # noqa: B023
+    # The dense flow has no use for an even height.
+    Flow(couplings=2, hidden=(4,), image_shape=(3, 4, 1))
 
 
 # --- dequantization ---------------------------------------------------------------------

@@ -58,10 +58,10 @@ class GANConfig(ModelConfig):
     )
 
     @property
-    def pack_shape(self) -> tuple[int, ...]:
-        """Shape of the events that the discriminator judges together, without labels."""
+    def judged_shape(self) -> tuple[int, ...]:
+        """Shape of what the discriminator judges together: events, and labels if appended."""
         *sides, depth = self.image_shape
-        return (*sides, self.pack * depth)
+        return (*sides, self.pack * depth + self.appended_classes)
 
     @property
     def appended_classes(self) -> int:

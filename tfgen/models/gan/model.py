@@ -117,10 +117,8 @@ class GAN(GenerativeModel):
             config, seed, self.dtype_policy, not (self._loss.penalized or self._loss.relative)
         )
         if discriminator is not None:
-            *sides, depth = config.pack_shape
-            events = (*sides, depth + config.appended_classes)
             outputs = (1 + config.projected_classes,)
-            build_network(discriminator, events, outputs, "discriminator")
+            build_network(discriminator, config.judged_shape, outputs, "discriminator")
         # Our dense discriminator takes flat events, to which a label is appended once.
         self._flat = (
             discriminator is None and config.architecture == "dense" and config.num_classes > 0

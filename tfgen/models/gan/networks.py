@@ -69,17 +69,16 @@ def build_discriminator(
         output_bias: whether the last layer has a bias.
 
     Returns:
-        A built network `[B, *pack_shape] → [B, 1]`, logits. In a conditional model, the last axis
-        of its inputs is longer by `appended_classes`, and a dense network takes flat inputs; or,
-        with a projection, the last axis of its outputs, by `projected_classes`.
+        A built network `[B, *judged_shape] → [B, 1 + projected_classes]`, logits. In a conditional
+        model, a dense network takes flat inputs, to which the labels are appended.
     """
     if config.architecture == "residual":
         return residual_discriminator(config, 2 * seed + 1, dtype, output_bias)
     if config.architecture == "convolutional":
         return convolutional_discriminator(config, 2 * seed + 1, dtype, output_bias)
-    flat = (math.prod(config.pack_shape) + config.appended_classes,)
+    flat = (config.pack * math.prod(config.image_shape) + config.appended_classes,)
     return dense_network(
-        flat if config.appended_classes else config.pack_shape,
+        flat if config.appended_classes else config.judged_shape,
         config.discriminator_hidden,
         (1 + config.projected_classes,),
         activation="leaky_relu",
@@ -97,12 +96,6 @@ def build_discriminator(
 def _widths(config: GANConfig) -> list[int]:
     """Channels at half the side, at a quarter, and so on."""
     return channels_at(config.image_shape, config.channels, config.halvings)
-
-
-def _judged_shape(config: GANConfig) -> tuple[int, ...]:
-    """Height, width and channels of a discriminator's inputs."""
-    *sides, depth = config.pack_shape
-    return (*sides, depth + config.appended_classes)
 
 
 def _maker(seed: int, dtype: Any, spectral_norm: bool = False) -> Any:
@@ -168,13 +161,13 @@ def convolutional_discriminator(
         output_bias: whether the last layer has a bias.
 
     Returns:
-        A built network `[B, *pack_shape (+ labels)] → [B, 1 + projected_classes]`.
+        A built network `[B, *judged_shape] → [B, 1 + projected_classes]`.
     """
     make = _maker(seed, dtype, config.spectral_norm)
     convolution = {"kernel_size": 4, "strides": 2}
     hidden = [[make(keras.layers.Conv2D, width, **convolution)] for width in _widths(config)]
     hidden.append([keras.layers.Flatten(dtype=dtype), make(Dense, config.units)])
-    layers = [make_input(_judged_shape(config), dtype)]
+    layers = [make_input(config.judged_shape, dtype)]
     for index, parts in enumerate(hidden):
         layers += parts
         if config.discriminator_batch_norm and index:
@@ -253,7 +246,7 @@ def residual_discriminator(
         output_bias: whether the last layer has a bias.
 
     Returns:
-        A built network `[B, *pack_shape (+ labels)] → [B, 1 + projected_classes]`.
+        A built network `[B, *judged_shape] → [B, 1 + projected_classes]`.
     """
     make = _maker(seed, dtype, config.spectral_norm)
     channels = [max(1, config.channels // 2), *_widths(config)]
@@ -261,7 +254,7 @@ def residual_discriminator(
     def activated(inputs: keras.KerasTensor) -> keras.KerasTensor:
         return keras.layers.Activation(quick_leaky_relu, dtype=dtype)(inputs)
 
-    images = make_input(_judged_shape(config), dtype)
+    images = make_input(config.judged_shape, dtype)
     maps = make(keras.layers.Conv2D, channels[0], kernel_size=3)(images)
     maps = make(HalvingConv2D, channels[1])(activated(maps))
     for width in channels[2:]:
