@@ -203,12 +203,5 @@ def add_state(layer: keras.Layer, name: str, shape: tuple, dtype: str, initializ
 
     No mixed policy casts it to 16 bits.
     """
-    return layer.add_weight(
-        name=name,
-        shape=shape,
-        dtype=dtype,
-        initializer=initializer,
-        trainable=False,
-        autocast=False,
-        aggregation="only_first_replica",
-    )
+    fixed: Any = {"trainable": False, "autocast": False, "aggregation": "only_first_replica"}
+    return layer.add_weight(shape, initializer, dtype, name=name, **fixed)

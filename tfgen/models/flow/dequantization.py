@@ -35,19 +35,16 @@ class VariationalDequantization(keras.layers.Layer):
     def __init__(self, config: FlowConfig, seed: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
         self.config = config
-        (height, width, depth), couplings = config.image_shape, config.dequantization_couplings
-        self.conditioners = [
-            gated_network(
-                (height // 2, width // 2, 6 * depth + config.num_classes),
-                config.dequantization_channels,
-                blocks=1,
-                outputs=2 * depth * (2 + 3 * config.dequantization_components),
-                seed=couplings * seed + index,
-                dtype=self.dtype_policy,
-                name=f"dequantization_{index}",
-            )
-            for index in range(couplings)
-        ]
+        height, width, depth = config.image_shape
+        inputs = (height // 2, width // 2, 6 * depth + config.num_classes)
+        outputs = 2 * depth * (2 + 3 * config.dequantization_components)
+        self.conditioners: list[keras.Sequential] = []
+        for index in range(config.dequantization_couplings):
+            layer_seed = config.dequantization_couplings * seed + index
+            options: dict[str, Any] = {"seed": layer_seed, "dtype": self.dtype_policy}
+            options["name"] = f"dequantization_{index}"
+            network = gated_network(inputs, config.dequantization_channels, 1, outputs, **options)
+            self.conditioners.append(network)
         self.built = True
 
     def draw(
@@ -71,10 +68,8 @@ class VariationalDequantization(keras.layers.Layer):
         Returns:
             u, `[B, H, W, C]`, and log q(u|x) in nats, `[B]`.
         """
-        squeeze, components = (
-            Squeeze(self.config.image_shape),
-            self.config.dequantization_components,
-        )
+        components = self.config.dequantization_components
+        squeeze = Squeeze(self.config.image_shape)
         squeezed = squeeze.inverse(tf.cast(images, dtype) / 127.5 - 1)
         context = squeezed if labels is None else append_labels(squeezed, labels)
 

@@ -113,9 +113,7 @@ class Flow(GenerativeModel):
         if config.dequantization == "variational":
             self.dequantization = VariationalDequantization(config, seed, dtype=self.dtype_policy)
         # 1 once the activation normalizations have been set from data.
-        self.adapted = self.add_weight(
-            name="adapted", shape=(), dtype="int32", initializer="zeros", trainable=False
-        )
+        self.adapted = self.add_weight((), "zeros", "int32", trainable=False, name="adapted")
         self.track_average(trained_weights(self), config.ema_decay)
 
     @property

@@ -74,24 +74,16 @@ class FlowStep(keras.layers.Layer):
         self.conditioner, self.mask, self.mixed = conditioner, mask, mixed
         self.components, self.log_scale_bound = components, log_scale_bound
         if mixed:
+            add = functools.partial(self.add_weight, autocast=False)
             order = np.random.default_rng(seed).permutation(mixed)
-            self.shift = self._weight("shift", np.zeros(mixed))
-            self.log_scale = self._weight("log_scale", np.zeros(mixed))
-            self.permutation = self._weight("permutation", np.eye(mixed)[order], trainable=False)
-            self.lower = self._weight("lower", np.zeros((mixed, mixed)))
-            self.upper = self._weight("upper", np.zeros((mixed, mixed)))
-            self.log_diagonal = self._weight("log_diagonal", np.zeros(mixed))
+            permutation = keras.initializers.Constant(np.eye(mixed)[order])
+            self.shift = add((mixed,), "zeros", name="shift")
+            self.log_scale = add((mixed,), "zeros", name="log_scale")
+            self.permutation = add((mixed, mixed), permutation, trainable=False, name="permutation")
+            self.lower = add((mixed, mixed), "zeros", name="lower")
+            self.upper = add((mixed, mixed), "zeros", name="upper")
+            self.log_diagonal = add((mixed,), "zeros", name="log_diagonal")
         self.built = True
-
-    def _weight(self, name: str, value: np.ndarray, trainable: bool = True) -> Any:
-        return self.add_weight(
-            name=name,
-            shape=value.shape,
-            dtype=self.variable_dtype,
-            initializer=lambda shape, dtype=None: tf.constant(value, dtype),
-            trainable=trainable,
-            autocast=False,
-        )
 
     def bijectors(
         self, adapting: bool = False, training: bool = False, labels: tf.Tensor | None = None
@@ -151,16 +143,10 @@ def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
         parts = mask.split(tf.zeros([1, *shape]))
         unchanged, (*sides, channels) = (tuple(part.shape[1:]) for part in parts)
         flat = (math.prod(unchanged) + config.num_classes,)
-        conditioner = dense_network(
-            flat if config.num_classes else unchanged,
-            config.hidden,
-            (*sides, 2 * channels),
-            seed=seed * config.couplings + index,
-            dtype=dtype,
-            name=f"conditioner_{index}",
-            zero_output=True,
-            layer=Dense,
-        )
+        inputs, outputs = flat if config.num_classes else unchanged, (*sides, 2 * channels)
+        names = {"seed": seed * config.couplings + index, "name": f"conditioner_{index}"}
+        options: dict[str, Any] = {**names, "dtype": dtype, "zero_output": True, "layer": Dense}
+        conditioner = dense_network(inputs, config.hidden, outputs, **options)
         bound = config.log_scale_bound
         steps.append(FlowStep(conditioner, mask, log_scale_bound=bound, dtype=dtype))
     return steps
@@ -210,30 +196,18 @@ def multiscale_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep
     """Glow's steps with convolutional conditioners, the largest scale first."""
     steps: list[FlowStep] = []
     counts = config.scale_steps[: config.scales]
+    components, bound = config.components, config.log_scale_bound
+    coupling: dict[str, Any] = {"components": components, "log_scale_bound": bound}
     for scale, count in enumerate(counts):
-        shape = squeezed_shape(config, scale)
-        unchanged = shape[-1] // 2
+        height, width, depth = squeezed_shape(config, scale)
+        inputs = (height, width, depth // 2 + config.num_classes)
+        outputs = depth // 2 * (2 + 3 * components)
+        channels = config.scale_channels[scale]
         for _ in range(count):
-            index = seed * sum(counts) + len(steps)
-            conditioner = gated_network(
-                (*shape[:2], unchanged + config.num_classes),
-                config.scale_channels[scale],
-                config.blocks,
-                (shape[-1] - unchanged) * (2 + 3 * config.components),
-                seed=index,
-                dtype=dtype,
-                name=f"conditioner_{len(steps)}",
-            )
-            step = FlowStep(
-                conditioner,
-                Half(3),
-                components=config.components,
-                log_scale_bound=config.log_scale_bound,
-                mixed=shape[-1],
-                seed=index,
-                dtype=dtype,
-            )
-            steps.append(step)
+            common: dict[str, Any] = {"seed": seed * sum(counts) + len(steps), "dtype": dtype}
+            name = f"conditioner_{len(steps)}"
+            network = gated_network(inputs, channels, config.blocks, outputs, name=name, **common)
+            steps.append(FlowStep(network, Half(3), mixed=depth, **coupling, **common))
     return steps
 
 

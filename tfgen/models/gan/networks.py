@@ -43,18 +43,9 @@ def build_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
         return residual_generator(config, 2 * seed, dtype)
     if config.architecture == "convolutional":
         return convolutional_generator(config, 2 * seed, dtype)
-    return dense_network(
-        (config.latent_dim + config.num_classes,),
-        config.generator_hidden,
-        config.image_shape,
-        activation="leaky_relu",
-        output_activation="tanh",
-        batch_norm=True,
-        layer=Dense,
-        seed=2 * seed,
-        dtype=dtype,
-        name="generator",
-    )
+    latents, hidden = (config.latent_dim + config.num_classes,), config.generator_hidden
+    options = _dense_options(2 * seed, dtype) | {"output_activation": "tanh", "batch_norm": True}
+    return dense_network(latents, hidden, config.image_shape, name="generator", **options)
 
 
 def build_discriminator(
@@ -77,20 +68,19 @@ def build_discriminator(
     if config.architecture == "convolutional":
         return convolutional_discriminator(config, 2 * seed + 1, dtype, output_bias)
     flat = (config.pack * math.prod(config.image_shape) + config.appended_classes,)
-    return dense_network(
-        flat if config.appended_classes else config.judged_shape,
-        config.discriminator_hidden,
-        (1 + config.projected_classes,),
-        activation="leaky_relu",
-        layer=Dense,
-        seed=2 * seed + 1,
-        dtype=dtype,
-        name="discriminator",
-        spectral_norm=config.spectral_norm,
-        dropout=config.dropout,
-        output_bias=output_bias,
-        batch_norm=config.discriminator_batch_norm,
-    )
+    inputs = flat if config.appended_classes else config.judged_shape
+    outputs, hidden = (1 + config.projected_classes,), config.discriminator_hidden
+    options = _dense_options(2 * seed + 1, dtype) | {
+        "spectral_norm": config.spectral_norm,
+        "dropout": config.dropout,
+        "output_bias": output_bias,
+        "batch_norm": config.discriminator_batch_norm,
+    }
+    return dense_network(inputs, hidden, outputs, name="discriminator", **options)
+
+
+def _dense_options(seed: int, dtype: Any) -> dict[str, Any]:
+    return {"activation": "leaky_relu", "layer": Dense, "seed": seed, "dtype": dtype}
 
 
 def _widths(config: GANConfig) -> list[int]:
