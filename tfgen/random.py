@@ -190,9 +190,8 @@ class BatchNoise:
 
         Draws of different `stream` are independent.
         """
-        return tf.random.stateless_uniform(
-            (batch, *event_shape), self._fold_in(stream), dtype=dtype
-        )
+        seed = self._fold_in(stream)
+        return tf.random.stateless_uniform((batch, *event_shape), seed, dtype=dtype)
 
     def normal(
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
@@ -231,9 +230,8 @@ class SeedNoise:
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> tf.Tensor:
         """Standard normal variates `[B, *event_shape]`, of `dtype`; see `uniform`."""
-        return self._shaped(
-            standard_normal(self.seeds, math.prod(event_shape), stream), event_shape, dtype
-        )
+        flat = standard_normal(self.seeds, math.prod(event_shape), stream)
+        return self._shaped(flat, event_shape, dtype)
 
     def _shaped(self, flat: tf.Tensor, event_shape: tuple[int, ...], dtype: str) -> tf.Tensor:
         return tf.cast(tf.reshape(flat, (-1, *event_shape)), dtype)

@@ -121,18 +121,12 @@ class Coupling(Bijector):
         conditioner: maps the fixed part `[B, …, C]` to parameters `[B, …, parameters · C']`, where
             the changed part is `[B, …, C']`.
         parameters: parameters per changed element.
-        log_scale_bound: bound of the log-scales among the parameters.
+        bound: bound of the log-scales among the parameters.
     """
 
-    def __init__(
-        self,
-        mask: Mask,
-        conditioner: Conditioner,
-        parameters: int,
-        log_scale_bound: float = LOG_SCALE_BOUND,
-    ):
-        self.mask, self.conditioner, self._num_parameters = mask, conditioner, parameters
-        self.log_scale_bound = log_scale_bound
+    def __init__(self, mask: Mask, conditioner: Conditioner, parameters: int, bound: float):
+        self.mask, self.conditioner = mask, conditioner
+        self._num_parameters, self.log_scale_bound = parameters, bound
         super().__init__(forward_min_event_ndims=mask.event_ndims)
 
     @abc.abstractmethod

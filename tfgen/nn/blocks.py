@@ -121,15 +121,11 @@ def dense_network(
             layers.append(make_activation(activation, dtype))
         if dropout and index == 0:
             layers.append(Dropout(dropout, layer_seed, dtype=dtype))
-    output = make(
-        math.prod(output_shape),
-        seed=seed_of_layer(seed, len(hidden)),
-        use_bias=output_bias,
-        zero=zero_output,
-        activation=output_activation,
-    )
-    reshape = keras.layers.Reshape(tuple(output_shape), dtype=dtype)
-    return keras.Sequential([*layers, output, reshape], name=name)
+    units, last_seed = math.prod(output_shape), seed_of_layer(seed, len(hidden))
+    ends: dict[str, Any] = {"use_bias": output_bias, "zero": zero_output}
+    layers.append(make(units, seed=last_seed, activation=output_activation, **ends))
+    layers.append(keras.layers.Reshape(tuple(output_shape), dtype=dtype))
+    return keras.Sequential(layers, name=name)
 
 
 def make_layer(
@@ -155,11 +151,9 @@ def make_layer(
         zero: whether its kernel starts at zero.
         **kwargs: further arguments of the layer.
     """
-    initializer = (
-        keras.initializers.Zeros() if zero else keras.initializers.GlorotUniform(seed=seed)
-    )
+    start = "zeros" if zero else keras.initializers.GlorotUniform(seed=seed)
     inner_bias = use_bias and not spectral_norm
-    layer = kind(units, kernel_initializer=initializer, use_bias=inner_bias, dtype=dtype, **kwargs)
+    layer = kind(units, kernel_initializer=start, use_bias=inner_bias, dtype=dtype, **kwargs)
     return SpectralNormalization(layer, seed, use_bias, dtype=dtype) if spectral_norm else layer
 
 

@@ -63,7 +63,7 @@ def test_a_step_convolves_once_forward_and_twice_backward() -> None:
 def test_adapting_gives_each_channel_mean_0_and_deviation_1(images: np.ndarray) -> None:
     flow = trained(components=2, ema_decay=0.9)
     flow.adapt(images)
-    events, _ = flow._events_and_log_det(tf.constant(images), flow.training_noise())
+    events, _ = flow._events_and_log_det(tf.constant(images), flow.training_noise(), None)
     step = flow.flow_steps[0]
     normalized = step.bijectors()[0].inverse(Squeeze(SHAPE).inverse(events))
     # Float32's rounding of 1024 numbers about 10 in size.

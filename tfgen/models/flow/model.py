@@ -99,11 +99,6 @@ class Flow(GenerativeModel):
             raise UsageError(
                 f"events of shape {shape} are no images; pass preprocessing=Identity()"
             )
-        if isinstance(preprocessing, Identity) and config.dequantization == "variational":
-            raise UsageError(
-                "dequantization='variational' needs bytes, which Identity() does not take; "
-                "use dequantization='uniform'"
-            )
         bytes_to_events = preprocessing or Dequantized(config.alpha)
         own_parts = {"preprocessing": preprocessing}
         super().__init__(config, bytes_to_events, seed, own_parts, name=name, dtype=dtype)
@@ -194,11 +189,7 @@ class Flow(GenerativeModel):
         return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
     def bytes_log_prob(
-        self,
-        noise: Noise,
-        images: tf.Tensor,
-        labels: tf.Tensor | None = None,
-        training: bool = False,
+        self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None, training: bool = False
     ) -> tf.Tensor:
         """log p(x) of bytes, nats, `[B]`; uses the raw weights.
 
@@ -212,11 +203,7 @@ class Flow(GenerativeModel):
         return self.event_log_prob(events, training, labels=labels) + log_det
 
     def _events_and_log_det(
-        self,
-        images: tf.Tensor,
-        noise: Noise,
-        labels: tf.Tensor | None = None,
-        training: bool = False,
+        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         draw, learned = None, self.dequantization
         if learned is not None:
@@ -286,10 +273,8 @@ class Flow(GenerativeModel):
                 is P(x|label).
 
         Raises:
-            ValueError: `dequantizations` is below 1, or labels do not suit the model.
+            UsageError: labels do not suit the model.
         """
-        if dequantizations < 1:
-            raise ValueError(f"dequantizations = {dequantizations} is too small; the least is 1")
         images = tf.convert_to_tensor(images)
         draw_seeds = self.noise_seeds(images, seeds)[:, None]
         if dequantizations > 1:

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from tfgen.errors import UsageError, size_text
+from tfgen.errors import UsageError
 from tfgen.models.gan.augmentation import AUGMENTATIONS
 from tfgen.models.gan.losses import LOSSES
 from tfgen.settings.family import Family, Preset
@@ -73,31 +73,19 @@ class GANConfig(ModelConfig):
         """Number of the discriminator's outputs for classes, beside the one for all."""
         return self.pack * self.num_classes if self.conditioning == "projection" else 0
 
-    @property
-    def penalizes_slope(self) -> bool:
-        """Whether the discriminator's loss has a penalty R₁ or R₂."""
-        return bool(self.r1 or self.r2)
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Twice the same would be twice with the same random numbers.
-        object.__setattr__(self, "diff_augment", tuple(dict.fromkeys(self.diff_augment)))
         if self.label_smoothing and self.loss in ("hinge", "wasserstein", "relativistic"):
             raise UsageError(
                 f"label_smoothing = {self.label_smoothing} has no meaning with loss {self.loss!r}"
             )
-        needs_single_images = self.loss == "wasserstein" or self.penalizes_slope
+        needs_single_images = self.loss == "wasserstein" or self.r1 or self.r2
         if self.discriminator_batch_norm and (
             needs_single_images or self.architecture == "residual"
         ):
             raise UsageError(
                 "batch normalization, which mixes images, suits neither gradient penalties nor the "
                 "residual discriminator; use --no-discriminator-batch-norm"
-            )
-        if self.diff_augment and len(self.image_shape) != 3:
-            raise UsageError(
-                f"diff_augment = {self.diff_augment} needs images, not events of size "
-                f"{size_text(self.image_shape)}"
             )
 
 

@@ -416,7 +416,7 @@ class GAN(GenerativeModel):
             return values, loss
 
         every = self.config.penalty_every
-        if every == 1 or not self.config.penalizes_slope:
+        if every == 1 or not (self.config.r1 or self.config.r2):
             return move(1)
         return replicas.cond(self.step.value % every == 0, lambda: move(every), lambda: move(0))
 
