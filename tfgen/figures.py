@@ -134,17 +134,14 @@ def curves(
 
 def _draw_curve(axes: Any, rows: Sequence[Mapping[str, Any]], name: str, colour: Any) -> None:
     """Draw a logged value by epoch, of training and of validation."""
-    words = _WORDS.get(name, name.replace("_", " "))
-    for key, style, split in ((name, "-", "training"), (f"val_{name}", "--", "validation")):
+    words, epochs = _WORDS.get(name, name.replace("_", " ")), [row["epoch"] for row in rows]
+    splits = (name, "-", "o", "training"), (f"val_{name}", "--", "x", "validation")
+    for key, style, marker, split in splits:
         if rows and key in rows[-1]:
-            axes.plot(
-                [row["epoch"] for row in rows],
-                [row.get(key, math.nan) for row in rows],
-                style,
-                color=colour,
-                marker={"-": "o", "--": "x"}[style] if len(rows) == 1 else None,
-                label=words if name in _OF_SAMPLES else f"{words}, {split}",
-            )
+            label = words if name in _OF_SAMPLES else f"{words}, {split}"
+            values = [row.get(key, math.nan) for row in rows]
+            marker = marker if len(rows) == 1 else ""
+            axes.plot(epochs, values, style, color=colour, marker=marker, label=label)
 
 
 def _shades(colour: str, count: int) -> list[tuple[float, ...]]:

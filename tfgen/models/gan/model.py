@@ -99,14 +99,10 @@ class GAN(GenerativeModel):
         config = GANConfig.build(config, fields)
         if generator is None or discriminator is None:
             check_architecture(config.architecture, config.image_shape)
-        own_parts = {
-            "generator": generator,
-            "discriminator": discriminator,
-            "preprocessing": preprocessing,
-        }
-        super().__init__(
-            config, preprocessing or SymmetricPixels(), seed, own_parts, name=name, dtype=dtype
-        )
+        networks = {"generator": generator, "discriminator": discriminator}
+        own_parts = {**networks, "preprocessing": preprocessing}
+        bytes_to_events = preprocessing or SymmetricPixels()
+        super().__init__(config, bytes_to_events, seed, own_parts, name=name, dtype=dtype)
         self._loss = LOSSES[config.loss]
         self.generator = generator or build_generator(config, seed, self.dtype_policy)
         if generator is not None:

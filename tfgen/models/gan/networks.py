@@ -8,6 +8,7 @@ the size and below, where they cost least.
 import functools
 import itertools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -101,6 +102,14 @@ def _maker(seed: int, dtype: Any, spectral_norm: bool = False) -> Any:
     return make
 
 
+def _normalized_relu(dtype: Any) -> list[keras.Layer]:
+    return [make_batch_norm(dtype), make_activation("relu", dtype)]
+
+
+def _apply(layers: Iterable[keras.Layer], maps: keras.KerasTensor) -> keras.KerasTensor:
+    return functools.reduce(lambda outputs, layer: layer(outputs), layers, maps)
+
+
 def convolutional_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Sequential:
     """InfoGAN's generator for small images (Chen et al. 2016, appendix C.1).
 
@@ -121,15 +130,13 @@ def convolutional_generator(config: GANConfig, seed: int, dtype: Any) -> keras.S
     layers = [
         make_input((config.latent_dim + config.num_classes,), dtype),
         make(Dense, config.units),
-        make_batch_norm(dtype),
-        make_activation("relu", dtype),
+        *_normalized_relu(dtype),
         make(Dense, math.prod(smallest)),
         keras.layers.Reshape(smallest, dtype=dtype),
     ]
     for times in reversed(range(len(channels))):
         layers += [
-            make_batch_norm(dtype),
-            make_activation("relu", dtype),
+            *_normalized_relu(dtype),
             make(Upsampling, filters[times], activation=None if times else "tanh"),
             *cropping(image_shape, times, dtype),
         ]
@@ -192,27 +199,19 @@ def residual_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
     channels = [max(1, config.channels // 2), *_widths(config)]
     smallest = (*halved(image_shape, len(channels) - 1), channels[-1])
 
-    def normalized_relu(inputs: keras.KerasTensor) -> keras.KerasTensor:
-        return keras.layers.Activation("relu", dtype=dtype)(make_batch_norm(dtype)(inputs))
-
-    def cut(maps: keras.KerasTensor, times: int) -> keras.KerasTensor:
-        return functools.reduce(
-            lambda x, layer: layer(x), cropping(image_shape, times, dtype), maps
-        )
-
     latents = make_input((config.latent_dim + config.num_classes,), dtype)
     maps = make(Dense, smallest[0] * smallest[1] * smallest[2])(latents)
     maps = keras.layers.Reshape(smallest, dtype=dtype)(maps)
     for times in reversed(range(len(channels) - 1)):
-        larger = make(DoublingConv2D, channels[times])(normalized_relu(maps))
-        larger = normalized_relu(cut(larger, times))
+        double = [make(DoublingConv2D, channels[times]), *cropping(image_shape, times, dtype)]
+        larger = _apply([*_normalized_relu(dtype), *double, *_normalized_relu(dtype)], maps)
         if not times:
             break
         larger = make(keras.layers.Conv2D, channels[times], kernel_size=3)(larger)
         if maps.shape[-1] != channels[times]:
             maps = make(keras.layers.Conv2D, channels[times], kernel_size=1, use_bias=False)(maps)
-        maps = cut(keras.layers.UpSampling2D(2, dtype=dtype)(maps), times)
-        maps = keras.layers.Add(dtype=dtype)([maps, larger])
+        double = [keras.layers.UpSampling2D(2, dtype=dtype), *cropping(image_shape, times, dtype)]
+        maps = keras.layers.Add(dtype=dtype)([_apply(double, maps), larger])
     outputs = make(keras.layers.Conv2D, image_shape[-1], kernel_size=3)(larger)
     # Rounded to 16 bits, tanh would be coarser than bytes.
     precise = keras.dtype_policies.get(dtype).variable_dtype
