@@ -184,10 +184,11 @@ def _through(
     members: Sequence[Bijector], event: tf.Tensor, ndims: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """What an event becomes from member to member, and the sum of their log-determinants."""
-    total = tf.zeros([], event.dtype)
+    log_dets = []
     for bijector in members:
         event, log_det = bijector.forward_and_log_det(event, ndims)
         ndims += bijector.inverse_min_event_ndims - bijector.forward_min_event_ndims
-        total += log_det
+        log_dets.append(log_det)
     # Of the batch's shape even if there are no members.
+    total = sum(log_dets, tf.zeros([], event.dtype))
     return event, tf.broadcast_to(total, batch_shape(event, ndims))
