@@ -101,11 +101,11 @@ class FlowStep(keras.layers.Layer):
         if not self.mixed:
             return [coupling]
         ndims = self.mask.event_ndims
+        weights = self.permutation, self.lower, self.upper, self.log_diagonal
+        permutation, lower, upper, log_diagonal = (weight.value for weight in weights)
         return [
             ActivationNormalization(self.shift, self.log_scale, ndims, adapting),
-            InvertibleConvolution(
-                self.permutation, self.lower, self.upper, self.log_diagonal, ndims
-            ),
+            InvertibleConvolution(permutation, lower, upper, log_diagonal, ndims),
             coupling,
         ]
 
@@ -179,11 +179,11 @@ def gated_network(
         A built network `[B, H, W, C] → [B, H, W, outputs]`.
     """
     convolution = functools.partial(
-        make_layer, keras.layers.Conv2D, padding="same", seed=seed_of_layer(seed, 0), dtype=dtype
+        make_layer, keras.layers.Conv2D, seed=seed_of_layer(seed, 0), dtype=dtype
     )
     layers = [
         make_input(input_shape, dtype),
-        convolution(channels, kernel_size=3),
+        convolution(channels, kernel_size=3, padding="same"),
         *(GatedResidual(seed_of_layer(seed, index + 1), dtype=dtype) for index in range(blocks)),
         make_activation("relu", dtype),
         # 1 × 1, because mixture couplings need many outputs: 3 × 3 would cost as much as a block.
