@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 import tfgen
 from tests.arrays import shows_grid
@@ -102,30 +101,15 @@ def test_the_callbacks_of_keras_after_it_use_the_metrics(
     assert (tmp_path / "best.keras").is_file()
 
 
-def test_a_picture_is_of_the_same_seeds_and_named_and_titled_by_the_epoch(
-    images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_picture_is_of_the_same_seeds_and_named_by_the_epoch(
+    images: np.ndarray, tmp_path: Path
 ) -> None:
-    titles = {}
-
-    def save(figure: Figure, path: Path) -> None:
-        titles[path.name] = figure.axes[0].get_title()
-        original(figure, path)
-
-    original = figures.save_figure
-    monkeypatch.setattr(figures, "save_figure", save)
     model = compiled("gan-ema")
     untrained = figures.image_grid(*model.preview())
     fit(model, images, SampleGrid(tmp_path / "a" / "b", every=2), epochs=5)
-    assert titles == {
-        "samples-0000.png": "samples after 0 epochs",
-        "samples-0002.png": "samples after 2 epochs",
-        "samples-0004.png": "samples after 4 epochs",
-    }
     pictures = sorted((tmp_path / "a" / "b").iterdir())
-    assert [path.name for path in pictures] == list(titles)
+    assert [path.name for path in pictures] == [f"samples-000{epoch}.png" for epoch in (0, 2, 4)]
     assert [shows_grid(path, untrained) for path in pictures] == [True, False, False]
-    fit(model, images, SampleGrid(tmp_path), epochs=1)
-    assert titles["samples-0001.png"] == "samples after 1 epoch"
 
 
 def test_a_classifier_is_named_opened_or_passed() -> None:
@@ -158,4 +142,4 @@ def test_what_does_not_suit_is_refused_in_one_line(
     fails(lambda: Evaluate(images, n=64, classifier="none"), "no classifier 'none'")
     fails(lambda: Evaluate(images, n=64, classifier=tfgen.VAE(**VAE)), "a VAE is not a classifier")
     labelled = Evaluate(images, LABELS + 1, n=64, classifier=classifier)
-    fails(lambda: start(labelled, "vae-conditional"), "labels 1…3 are out of range")
+    fails(lambda: start(labelled, "vae-conditional"), "label 3 is out of range")

@@ -4,7 +4,6 @@ pip installs the package into a folder of its own, which is on the path of the p
 of no other test.
 """
 
-import importlib
 import json
 import os
 import re
@@ -125,18 +124,6 @@ def test_evaluation_judges_samples_and_likelihood(environment: Environment, comp
     assert likelihood["events"] == "bytes"
     assert 0 < likelihood["bits_per_dim"] < likelihood["bits_per_dim_one_draw"]
     assert "| run | " in compared
-
-
-def test_export_of_a_keras_file(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command opens the file without an import of the package."""
-    monkeypatch.syspath_prepend(environment.packages)
-    model_class = importlib.import_module("tfgen_ppca.model").PPCA
-    model = model_class(image_shape=(SIDE, SIDE, 1), latent_dim=LATENTS)
-    model.save(environment.folder / "model.keras")
-    environment.command("export", "model.keras", "--to", "exported", "--name", "untrained")
-    version = tfgen.load(environment.folder / "exported" / "untrained" / "2")
-    images = np.arange(2 * SIDE**2, dtype=np.uint8).reshape(2, SIDE, SIDE, 1)
-    np.testing.assert_allclose(version.encode(images), model.encode(images), rtol=1e-4, atol=1e-5)
 
 
 def test_the_tests_of_the_package(environment: Environment) -> None:

@@ -31,24 +31,7 @@ _HOMES = {
     "load": "tfgen.publishing.opening",
     "load_data": "tfgen.data.load",
 }
-_SUBMODULES = (
-    "bijectors",
-    "callbacks",
-    "data",
-    "errors",
-    "evaluation",
-    "figures",
-    "models",
-    "nn",
-    "publishing",
-    "random",
-    "registry",
-    "sampling",
-    "settings",
-    "system",
-    "training",
-)
-__all__ = sorted([*_HOMES, *_SUBMODULES, "__version__"])
+__all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
     from tfgen.data.load import load as load_data  # noqa: F401
@@ -72,15 +55,21 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
+    if name in _HOMES:
+        home = importlib.import_module(_HOMES[name])
+        return getattr(home, "load" if name == "load_data" else name)
+    try:
         return importlib.import_module(f"tfgen.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tfgen' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), "load" if name == "load_data" else name)
+    except ModuleNotFoundError as error:
+        if error.name != f"tfgen.{name}":
+            raise
+        raise AttributeError(f"module 'tfgen' has no attribute {name!r}") from None
 
 
 def __dir__() -> list[str]:
-    return list(__all__)
+    import pkgutil
+
+    return [*__all__, *(module.name for module in pkgutil.iter_modules(__path__))]
 
 
 # So that Keras alone opens `.keras` files of tfgen.

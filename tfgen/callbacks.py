@@ -19,19 +19,21 @@ from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.monitoring import REFERENCE, SAMPLES, SampleComparison, TrainingWatch
 from tfgen.evaluation.subject import as_bytes
 from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
-from tfgen.publishing.sampler import Sampler
 from tfgen.sampling import batches, check_image_bytes, request_labels, request_seeds
 from tfgen.training.callbacks import write_samples
 
 
-class _Periodic(keras.callbacks.Callback):
-    """Knows whether it is the first epoch of a `fit`, and takes only a model that makes images."""
+class _OfSamples(keras.callbacks.Callback):
+    """Takes only a model that generates images, of the shape of those to compare with, if any."""
 
-    def __init__(self, every: int):
+    def __init__(self, every: int = 1, images: np.ndarray | None = None):
         super().__init__()
         if every < 1:
             raise UsageError(f"every = {every} is too small; the least is 1")
+        if images is not None:
+            check_image_bytes(str(images.dtype), images.shape)
         self.every, self._is_first = every, True
+        self._shape = None if images is None else tuple(images.shape[1:])
 
     def set_model(self, model: Any) -> None:
         """Takes the model.
@@ -40,7 +42,17 @@ class _Periodic(keras.callbacks.Callback):
             UsageError: the model generates no images, or others than those to compare with; labels
                 are missing, out of range, or the model is not conditional.
         """
-        _check_generative(model, type(self).__name__)
+        if not isinstance(model, GenerativeModel):
+            raise UsageError(
+                f"{type(self).__name__} needs a model that generates images, such as tfgen.VAE; "
+                f"a {type(model).__name__} generates none"
+            )
+        shape = tuple(model.config.image_shape)
+        if self._shape not in (None, shape):
+            raise UsageError(
+                f"{model.name} generates images of {size_text(shape)}; those of "
+                f"{type(self).__name__}, to compare with, are of {size_text(self._shape or ())}"
+            )
         super().set_model(model)
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -48,7 +60,7 @@ class _Periodic(keras.callbacks.Callback):
         self._is_first = True
 
 
-class SampleGrid(_Periodic):
+class SampleGrid(_OfSamples):
     """Writes a picture of samples before the first epoch and after every n-th one.
 
     The samples have the same seeds each time; those of a class-conditional model have a row for
@@ -82,7 +94,7 @@ class SampleGrid(_Periodic):
         write_samples(self.model, self.folder / f"samples-{epoch:04}.png", epoch)
 
 
-class Evaluate(_Periodic):
+class Evaluate(_OfSamples):
     """Adds FID and the other metrics of samples to the logs of an epoch.
 
     These are `fid`, `kid` with its standard error `kid_error`, `precision`, `recall`, `density`,
@@ -121,23 +133,21 @@ class Evaluate(_Periodic):
         every: int = 1,
         seed: int = 0,
     ):
-        super().__init__(every)
         images = np.asarray(images)
-        check_image_bytes(str(images.dtype), images.shape)
+        super().__init__(every, images)
         if n > len(images):
             raise UsageError(f"n = {n} is too large; there are {len(images)} images")
-        self.n, self.seed = n, seed
-        self._shape = tuple(images.shape[1:])
+        self.n, self.seed, shape = n, seed, tuple(images.shape[1:])
         self._classifier = _open_features(classifier)
-        self._classifier.check_images(self._shape)
-        self._classifier.check_count(n, self._shape)
+        self._classifier.check_images(shape)
+        self._classifier.check_count(n, shape)
+        self._modes = self._classifier.num_modes(shape)
         self._labels = None if labels is None else np.asarray(labels)[:n]
         self._reference = self._classifier.extract(images[:n])
 
     def set_model(self, model: Any) -> None:
         """See the base class."""
         super().set_model(model)
-        _check_shape(model, self._shape, "Evaluate")
         request_labels(self.n, model.num_classes, self._labels)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -158,7 +168,7 @@ class Evaluate(_Periodic):
         """
         pixels = self.model.sample(self.n, seed=self.seed, labels=self._labels).numpy()
         features = self._classifier.extract(as_bytes(pixels, self.model.name))
-        values = sample_metrics(features, self._reference, self._classifier.num_modes(self._shape))
+        values = sample_metrics(features, self._reference, self._modes)
         return {name: float(value) for name, value in values.items() if name != "classes"}
 
 
@@ -167,7 +177,7 @@ def _print_warning(message: str, best_epoch: int | None) -> None:
     print(f"warning: {message}; the distance is least at epoch {best_epoch}", file=sys.stderr)
 
 
-class SampleMonitor(keras.callbacks.Callback):
+class SampleMonitor(_OfSamples):
     """Adds distance and diversity of samples to the logs of each epoch, and warns of failures.
 
     `val_distance` tells how far samples are from held-out images, `diversity` how much they differ
@@ -213,13 +223,10 @@ class SampleMonitor(keras.callbacks.Callback):
         earlier: Iterable[Mapping[str, Any]] = (),
         held_out: bool = True,
     ):
-        super().__init__()
         images = np.asarray(images[:REFERENCE])
-        check_image_bytes(str(images.dtype), images.shape)
-        self._shape = tuple(images.shape[1:])
-        self._comparison = SampleComparison(
-            images, None if labels is None else np.asarray(labels), n
-        )
+        super().__init__(images=images)
+        labels = None if labels is None else np.asarray(labels)
+        self._comparison = SampleComparison(images, labels, n)
         self._seeds = request_seeds(self._comparison.n, seed)
         self._distance = SAMPLE_DISTANCE if held_out else SAMPLE_DISTANCE.removeprefix("val_")
         self._warn, self._watch = warn, TrainingWatch(self._distance)
@@ -234,14 +241,12 @@ class SampleMonitor(keras.callbacks.Callback):
             UsageError: the model generates no images, or images of another shape; labels are out
                 of range, or the model is not conditional.
         """
-        _check_generative(model, "SampleMonitor")
-        _check_shape(model, self._shape, "SampleMonitor")
+        super().set_model(model)
         if self._traced is not model:
             labels = request_labels(len(self._seeds), model.num_classes, self._comparison.labels)
             function, specs = model.signatures()["sample"]
             self._inputs = [self._seeds] if labels is None else [self._seeds, labels]
             self._function, self._traced = tf.function(function, input_signature=specs), model
-        super().set_model(model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds distance and diversity to the logs, and warns."""
@@ -269,22 +274,4 @@ def _open_features(classifier: Any) -> FeatureClassifier:
     if classifier is None or isinstance(classifier, str | Path):
         name = None if classifier is None else str(classifier)
         return open_classifier("mnist", name, Path("saved_models"))
-    if isinstance(classifier, Sampler):
-        return FeatureClassifier(classifier.version)
-    return FeatureClassifier(classifier)
-
-
-def _check_generative(model: Any, callback: str) -> None:
-    if not isinstance(model, GenerativeModel):
-        raise UsageError(
-            f"{callback} needs a model that generates images, such as tfgen.VAE; "
-            f"a {type(model).__name__} generates none"
-        )
-
-
-def _check_shape(model: Any, shape: tuple[int, ...], callback: str) -> None:
-    if tuple(model.config.image_shape) != shape:
-        raise UsageError(
-            f"{model.name} generates images of {size_text(model.config.image_shape)}; those of "
-            f"{callback}, to compare with, are of {size_text(shape)}"
-        )
+    return FeatureClassifier(getattr(classifier, "version", classifier))

@@ -26,8 +26,6 @@ class UsageError(TfgenError, ValueError):
 class WorkError(TfgenError, RuntimeError):
     """The request was right, but the work failed: a non-finite loss, a full disk."""
 
-    exit_status = 1
-
 
 class InterruptedRunError(TfgenError):
     """A signal ended the run, after its state was saved.

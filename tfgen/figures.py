@@ -23,6 +23,8 @@ OTHER_COLOURS = ("#d62728", "#8c564b", "#e377c2", "#bcbd22", "#17becf")
 DPI = 120
 # Pixels that the longer side of a grid has at most after enlarging, and pixels around a figure.
 _GRID_SIDE, _MARGIN = 720, 8
+# Between title and axes, where a legend covers no data.
+_LEGEND: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "fontsize": 8, "frameon": False}
 # What belongs to no family, and real images.
 NEUTRAL_COLOUR, REAL_COLOUR = "#777777", "black"
 # Logged values whose name is not what a reader calls them.
@@ -61,12 +63,11 @@ def image_grid(images: np.ndarray, columns: int | None = None, pad: int = 1) -> 
     n, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    grid = np.full(
-        (rows * (height + pad) + pad, columns * (width + pad) + pad, channels), 0.5, np.float32
-    )
-    for i, image in enumerate(images):
-        top, left = pad + i // columns * (height + pad), pad + i % columns * (width + pad)
-        grid[top : top + height, left : left + width] = image
+    cells = np.full((rows * columns, height + pad, width + pad, channels), 0.5, np.float32)
+    cells[:n, pad:, pad:] = images
+    grid = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
+    grid = grid.reshape(rows * (height + pad), columns * (width + pad), channels)
+    grid = np.pad(grid, [(0, pad), (0, pad), (0, 0)], constant_values=0.5)
     return np.round(np.clip(grid, 0, 1) * 255).astype(np.uint8)
 
 
@@ -100,18 +101,6 @@ def _new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _legend_above(axes: Any, columns: int) -> None:
-    """Put the legend between title and axes, where it covers no data."""
-    axes.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=columns,
-        fontsize=8,
-        frameon=False,
-        columnspacing=1.2,
-    )
-
-
 # --- curves and histograms ----------------------------------------------------------
 
 
@@ -138,37 +127,28 @@ def curves(
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
-        _legend_above(axes, max(2, len(names)))
+        axes.legend(**_LEGEND, ncols=max(2, len(names)))
     figure.suptitle(title)
     return figure
 
 
 def _draw_curve(axes: Any, rows: Sequence[Mapping[str, Any]], name: str, colour: Any) -> None:
     """Draw a logged value by epoch, of training and of validation."""
-    words = _WORDS.get(name, name.replace("_", " "))
-    for key, style, split in ((name, "-", "training"), (f"val_{name}", "--", "validation")):
+    words, epochs = _WORDS.get(name, name.replace("_", " ")), [row["epoch"] for row in rows]
+    splits = (name, "-", "o", "training"), (f"val_{name}", "--", "x", "validation")
+    for key, style, marker, split in splits:
         if rows and key in rows[-1]:
-            axes.plot(
-                [row["epoch"] for row in rows],
-                [row.get(key, math.nan) for row in rows],
-                style,
-                color=colour,
-                marker={"-": "o", "--": "x"}[style] if len(rows) == 1 else None,
-                label=words if name in _OF_SAMPLES else f"{words}, {split}",
-            )
+            label = words if name in _OF_SAMPLES else f"{words}, {split}"
+            values = [row.get(key, math.nan) for row in rows]
+            marker = marker if len(rows) == 1 else ""
+            axes.plot(epochs, values, style, color=colour, marker=marker, label=label)
 
 
 def _shades(colour: str, count: int) -> list[tuple[float, ...]]:
-    """The colour itself, then darker and lighter shades of it in turn."""
+    """The colour itself, then darker and darker shades of it."""
     from matplotlib.colors import to_rgb
 
-    base = np.array(to_rgb(colour))
-    shades = [base]
-    for index in range(1, count):
-        # Away from the colour, halfway to black or white, then two thirds, and so on.
-        share = 1 - 1 / (2 + (index - 1) // 2)
-        shades.append((1 - share) * base + share * (0.0 if index % 2 else 1.0))
-    return [tuple(shade) for shade in shades]
+    return [tuple(0.55**index * np.array(to_rgb(colour))) for index in range(count)]
 
 
 def histograms(
@@ -187,15 +167,14 @@ def histograms(
     edges = np.histogram_bin_edges(
         np.concatenate([np.ravel(array) for array in values.values()]), bins=50
     ).tolist()
-    generated = [name for name in values if name != "real"]
-    shades = _shades(family_colour(family), len(generated))
-    colours: dict[str, Any] = {"real": REAL_COLOUR, **dict(zip(generated, shades, strict=True))}
+    shades = iter(_shades(family_colour(family), len(values)))
     for name, array in values.items():
+        colour: Any = REAL_COLOUR if name == "real" else next(shades)
         words = f"{name}, mean {np.mean(array):.3g}"
-        axes.hist(np.ravel(array), edges, alpha=0.5, color=colours[name], label=words)
+        axes.hist(np.ravel(array), edges, alpha=0.5, color=colour, label=words)
     axes.set(xlabel=label, ylabel="number of images")
     axes.grid(alpha=0.3)
-    _legend_above(axes, len(values))
+    axes.legend(**_LEGEND, ncols=len(values))
     figure.suptitle(title)
     return figure
 

@@ -83,8 +83,11 @@ def threefry2x32(
 
 
 def _rotate_left(x: tf.Tensor, bits: int) -> tf.Tensor:
-    left = tf.bitwise.left_shift(x, tf.constant(bits, tf.uint32))
-    return left | tf.bitwise.right_shift(x, tf.constant(32 - bits, tf.uint32))
+    return tf.bitwise.left_shift(x, tf.constant(bits, tf.uint32)) | _right(x, 32 - bits)
+
+
+def _right(x: tf.Tensor, bits: int) -> tf.Tensor:
+    return tf.bitwise.right_shift(x, tf.constant(bits, x.dtype))
 
 
 def random_bits(seeds: tf.Tensor, size: int, stream: int) -> tf.Tensor:
@@ -119,8 +122,8 @@ def uniform(seeds: tf.Tensor, size: int, stream: int) -> tf.Tensor:
         size: variates per seed.
         stream: see `random_bits`.
     """
-    bits = tf.bitwise.right_shift(random_bits(seeds, size, stream), tf.constant(8, tf.uint32))
-    return tf.cast(bits, tf.float32) * tf.constant(2.0**-24, tf.float32)
+    bits = tf.cast(_right(random_bits(seeds, size, stream), 8), tf.float32)
+    return bits * tf.constant(2.0**-24, tf.float32)
 
 
 def standard_normal(seeds: tf.Tensor, size: int, stream: int = LATENTS) -> tf.Tensor:
@@ -144,18 +147,13 @@ def standard_normal(seeds: tf.Tensor, size: int, stream: int = LATENTS) -> tf.Te
     # mantissa are the segment.
     pattern = tf.bitcast(tf.cast(odd, tf.float64), tf.int64)
     segment_bits = _SEGMENTS.bit_length() - 1
-    cell = (
-        tf.bitwise.right_shift(pattern, tf.constant(52 - segment_bits, tf.int64)) - 1023 * _SEGMENTS
-    )
-    fraction = tf.bitwise.right_shift(
-        pattern, tf.constant(52 - segment_bits - _FRACTION_BITS, tf.int64)
-    )
+    cell = _right(pattern, 52 - segment_bits) - 1023 * _SEGMENTS
+    fraction = _right(pattern, 52 - segment_bits - _FRACTION_BITS)
     fraction = tf.bitwise.bitwise_and(fraction, tf.constant((1 << _FRACTION_BITS) - 1, tf.int64))
     values, slopes = _quantile_table()
     slope = tf.gather(tf.constant(slopes), cell)
-    step = tf.bitwise.right_shift(slope * fraction, tf.constant(_FRACTION_BITS, tf.int64))
-    magnitude = tf.gather(tf.constant(values), cell) - step
-    sign = 1 - 2 * tf.cast(tf.bitwise.right_shift(bits, tf.constant(31, tf.uint32)), tf.int64)
+    magnitude = tf.gather(tf.constant(values), cell) - _right(slope * fraction, _FRACTION_BITS)
+    sign = 1 - 2 * tf.cast(_right(bits, 31), tf.int64)
     # The conversion rounds once and the product with a power of two is exact, so that every
     # compiler computes the same float.
     return tf.cast(sign * magnitude, tf.float32) * tf.constant(2.0**-_SCALE_BITS, tf.float32)
@@ -192,9 +190,8 @@ class BatchNoise:
 
         Draws of different `stream` are independent.
         """
-        return tf.random.stateless_uniform(
-            (batch, *event_shape), self._fold_in(stream), dtype=dtype
-        )
+        seed = self._fold_in(stream)
+        return tf.random.stateless_uniform((batch, *event_shape), seed, dtype=dtype)
 
     def normal(
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
@@ -233,9 +230,8 @@ class SeedNoise:
         self, batch: tf.Tensor, event_shape: tuple[int, ...], stream: int, dtype: str = "float32"
     ) -> tf.Tensor:
         """Standard normal variates `[B, *event_shape]`, of `dtype`; see `uniform`."""
-        return self._shaped(
-            standard_normal(self.seeds, math.prod(event_shape), stream), event_shape, dtype
-        )
+        flat = standard_normal(self.seeds, math.prod(event_shape), stream)
+        return self._shaped(flat, event_shape, dtype)
 
     def _shaped(self, flat: tf.Tensor, event_shape: tuple[int, ...], dtype: str) -> tf.Tensor:
         return tf.cast(tf.reshape(flat, (-1, *event_shape)), dtype)

@@ -9,10 +9,7 @@ replaced. This module imports no TensorFlow, because a `Family` names its model 
 import contextlib
 import functools
 import importlib
-import operator
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tfgen.errors import UsageError
@@ -42,24 +39,15 @@ def family(name: str) -> Family:
     """The family of that name.
 
     Raises:
-        UsageError: there is none, its package cannot be imported, or two packages add it.
+        UsageError: there is none, or its package cannot be imported.
     """
-    paths = _paths().get(name)
-    if paths is None:
+    path = _paths().get(name)
+    if path is None:
         raise UsageError(f"unknown model {name!r}{hint(name, names())}")
-    if len(paths) > 1:
-        raise UsageError(
-            f"model {name!r} is added by two packages, {' and '.join(paths)}; uninstall one of them"
-        )
-    module, _, attribute = paths[0].partition(":")
-    try:
-        entry = operator.attrgetter(attribute)(importlib.import_module(module))
-    except Exception as error:  # an import can raise anything
-        raise UsageError(f"model {name!r}: {_import_error(paths[0], error)}") from error
+    entry = _imported(name, path)
     if not isinstance(entry, Family) or entry.name != name:
         raise UsageError(
-            f"model {name!r}: the entry point {paths[0]} is not a tfgen.registry.Family "
-            f"named {name!r}"
+            f"model {name!r}: the entry point {path} is not a tfgen.registry.Family named {name!r}"
         )
     return entry
 
@@ -68,45 +56,28 @@ def families() -> list[Family]:
     """All families, in the order of `names`, without those that `family` cannot return."""
     entries = []
     for name in names():
-        try:
+        with contextlib.suppress(UsageError):  # a broken package disables no other family
             entries.append(family(name))
-        except UsageError:
-            # A broken package must not disable the other families.
-            continue
     return entries
 
 
 @functools.cache
-def _paths() -> Mapping[str, list[str]]:
-    """Paths of the `Family` objects by name; two packages may use the same name."""
-    paths = {name: [path] for name, path in _BUILT_IN.items()}
-    if not _has_entry_points():
-        return paths
+def _paths() -> Mapping[str, str]:
+    """Paths of the `Family` objects by name, the built-in ones first."""
     from importlib.metadata import entry_points
 
-    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-        if point.name not in _BUILT_IN:
-            paths.setdefault(point.name, []).append(f"{point.module}:{point.attr}")
-    return paths
+    points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+    return _BUILT_IN | {point.name: point.value for point in points} | _BUILT_IN
 
 
-def _has_entry_points() -> bool:
-    """Whether an installed package adds a family.
-
-    Looks for the group in the packages' own files. That is faster than importing
-    `importlib.metadata`, which would take a quarter of the time of `--help`.
-    """
-    for folder in sys.path:
-        try:
-            packages = [path for path in Path(folder).iterdir() if path.name.endswith("-info")]
-        except OSError:  # a zip file, or a folder that does not exist
-            continue
-        for package in packages:
-            # Not every package has entry points, and an unreadable one must not stop the commands.
-            with contextlib.suppress(OSError):
-                if ENTRY_POINTS.encode() in (package / "entry_points.txt").read_bytes():
-                    return True
-    return False
+def _imported(name: str, path: str) -> Any:
+    """What is at the path `module:attribute` of the family `name`."""
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # an import can raise anything
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UsageError(f"model {name!r}: {path} cannot be imported ({reason})") from error
 
 
 def load_class(name: str) -> Any:
@@ -115,11 +86,7 @@ def load_class(name: str) -> Any:
     Raises:
         UsageError: there is no such family, or its package cannot be imported.
     """
-    entry = family(name)
-    try:
-        return entry.load_class()
-    except Exception as error:  # an import can raise anything
-        raise UsageError(f"model {name!r}: {_import_error(entry.model, error)}") from error
+    return _imported(name, family(name).model)
 
 
 def load_classes() -> dict[str, Any]:
@@ -128,12 +95,9 @@ def load_classes() -> dict[str, Any]:
     Those that cannot be imported are left out. Keras opens `.keras` files of all the others.
     """
     classes = {}
-    for entry in families():
-        try:
-            classes[entry.name] = load_class(entry.name)
-        except UsageError:
-            # A broken package must not disable the other families.
-            continue
+    for name in names():
+        with contextlib.suppress(UsageError):  # a broken package disables no other family
+            classes[name] = load_class(name)
     return classes
 
 
@@ -163,11 +127,6 @@ class _Model:
         return self._entry.load_class().from_config(config)
 
 
-def _import_error(path: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())
-    return f"{path} cannot be imported ({type(error).__name__}: {reason})"
-
-
 def build_model(config: RunConfig) -> Any:
     """The untrained model of a run's `config`; imports TensorFlow."""
     options = config.options
@@ -192,22 +151,20 @@ def default_name(
         preset: the preset whose latent dimension is not appended; None: the data set's default.
     """
     entry = family(family_name)
-    default = entry.preset(preset or entry.preset_for(dataset)).model
-    variant = getattr(config, "variant", "")
-    parts = [family_name]
+    variant, num_classes = getattr(config, "variant", ""), getattr(config, "num_classes", 0)
+    models = (preset.model for preset in entry.presets.values())
+    usual = entry.preset(preset or entry.preset_for(dataset)).model
     if variant:
-        parts.append(variant)
-        models = (preset.model for preset in entry.presets.values())
-        default = next((m for m in models if getattr(m, "variant", "") == variant), default)
+        usual = next((m for m in models if getattr(m, "variant", "") == variant), usual)
     latent_dim = getattr(config, "latent_dim", None)
-    if latent_dim != getattr(default, "latent_dim", None):
-        parts.append(f"{latent_dim}d")
-    num_classes: int = getattr(config, "num_classes", 0)
-    if entry.generative and num_classes:
-        parts.append("conditional")
-    if dataset != DEFAULT_DATASET:
-        parts.append(dataset)
-    return "-".join(parts)
+    parts = [
+        family_name,
+        variant,
+        "" if latent_dim == getattr(usual, "latent_dim", None) else f"{latent_dim}d",
+        "conditional" if entry.generative and num_classes else "",
+        "" if dataset == DEFAULT_DATASET else dataset,
+    ]
+    return "-".join(filter(None, parts))
 
 
 def describe_model(model: Any) -> dict[str, Any]:

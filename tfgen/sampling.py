@@ -86,9 +86,8 @@ class ImageSampler(abc.ABC):
         seeds = request_seeds(n, seed, seeds)
         labels = request_labels(len(seeds), self.num_classes, labels)
         parts = batches(len(seeds), self.batch_size)
-        if labels is None:
-            return self.joined([self._sample_batch(seeds[part]) for part in parts])
-        return self.joined([self._sample_batch(seeds[part], labels[part]) for part in parts])
+        rows = [seeds] if labels is None else [seeds, labels]
+        return self.joined([self._sample_batch(*(row[part] for row in rows)) for part in parts])
 
     def _sample_batch(self, seeds: np.ndarray, labels: np.ndarray | None = None) -> Any:
         return self.decode(self.latents(seeds), labels)
@@ -154,9 +153,7 @@ def request_seeds(n: int, seed: int, seeds: Any = None) -> np.ndarray:
         if n < 0:
             raise UsageError(f"n = {n} is too small; the least is 0")
         return image_seeds(seed, n)
-    array = np.asarray(seeds)
-    if array.size == 0:  # numpy makes float64 of an empty list
-        array = array.astype(np.int32)
+    array = _array(seeds)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise UsageError(
             f"seeds are {array.dtype}{list(array.shape)}; pass one integer for each image"
@@ -189,9 +186,7 @@ def request_labels(
         return None
     if labels is None:
         return (np.arange(first, first + n) % num_classes).astype(np.int32)
-    array = np.asarray(labels)
-    if array.size == 0:  # numpy makes float64 of an empty list
-        array = array.astype(np.int32)
+    array = _array(labels)
     if array.dtype.kind not in "iu" or array.ndim > 1 or (array.ndim == 1 and len(array) != n):
         raise UsageError(
             f"labels are {array.dtype}{list(array.shape)}; pass {n} integers, or one for all"
@@ -206,13 +201,16 @@ def check_labels(labels: np.ndarray, num_classes: int) -> None:
     Raises:
         UsageError: a label is out of range.
     """
-    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
-        subject = (
-            f"label {labels.min()} is"
-            if labels.size == 1
-            else f"labels {labels.min()}…{labels.max()} are"
+    wrong = labels[(labels < 0) | (labels >= num_classes)]
+    if wrong.size:
+        raise UsageError(
+            f"label {wrong[0]} is out of range; the model has the classes 0…{num_classes - 1}"
         )
-        raise UsageError(f"{subject} out of range; the model has the classes 0…{num_classes - 1}")
+
+
+def _array(values: Any) -> np.ndarray:
+    # numpy makes float64 of an empty list.
+    return np.asarray(values, None if np.size(values) else np.int32)
 
 
 def byte_pixels(images: np.ndarray) -> np.ndarray:

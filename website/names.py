@@ -10,8 +10,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 ALL = "*"
-# The public names of each public submodule. ALL: those of its `__all__`, or else every function and
-# class that it defines; a dotted name is that of a module within it.
+# The public names of each public submodule. ALL: those of its `__all__`, or else what a package
+# imports `as` itself, or what a module defines; a dotted name is that of a module within it.
 SUBMODULES: dict[str, tuple[str, ...]] = {
     "bijectors": (ALL,),
     "callbacks": (ALL,),
@@ -120,6 +120,10 @@ def defined_names(module: str) -> list[str]:
     """The public functions and classes of a module, in the order of its source."""
     if (names := assigned_value(module, "__all__")) is not None:
         return list(names)
+    if module_file(module).name == "__init__.py":
+        imports = [node for node in parsed(module).body if isinstance(node, ast.ImportFrom)]
+        aliases = [alias for node in imports for alias in node.names]
+        return [alias.name for alias in aliases if alias.asname == alias.name]
     definitions = (ast.FunctionDef, ast.ClassDef)
     return [
         node.name

@@ -60,18 +60,6 @@ def check_round_trip(case: Case, dtype: str) -> None:
     assert_close(bijector.forward(tf.identity(bijector.inverse(tf.identity(y)))), y, dtype)
 
 
-def check_tfp_methods_agree(case: Case, dtype: str) -> None:
-    bijector, x = case.make(dtype), case.draw(dtype, 2)
-    y, log_det = bijector.forward_and_log_det(x, len(case.inputs))
-    assert_close(bijector.forward(x), y, dtype)
-    assert_close(bijector.forward_log_det_jacobian(x, len(case.inputs)), log_det, dtype)
-    fresh = tf.identity(y)
-    x_again, inverse_log_det = bijector.inverse_and_log_det(fresh, len(case.outputs))
-    assert_close(bijector.inverse(tf.identity(fresh)), x_again, dtype)
-    actual = bijector.inverse_log_det_jacobian(tf.identity(fresh), len(case.outputs))
-    assert_close(actual, inverse_log_det, dtype)
-
-
 def check_log_det_is_the_jacobians(case: Case, dtype: str) -> None:
     bijector, x = case.make(dtype), case.draw(dtype, 2)
     y, log_det = bijector.forward_and_log_det(x, len(case.inputs))

@@ -69,34 +69,6 @@ def test_the_state_stays_in_float32_where_the_conditioner_computes_in_half() -> 
     np.testing.assert_array_equal(y[:, :2], x[:, :2])
 
 
-def test_mixture_coupling_is_the_distribution_function_of_tfp_mixture() -> None:
-    components, numbers = 3, normal(4, 2, 11, seed=1)
-    bijector = b.MixtureCoupling(
-        b.Half(), lambda fixed: tf.reshape(tf.transpose(numbers, [0, 2, 1]), [4, 22]), components
-    )
-    y = normal(4, 4)
-    x, log_det = bijector.inverse_and_log_det(y, 1)
-    bound = lambda raw: 2 * tf.tanh(raw / 2)  # noqa: E731
-    logits, means, log_scales = numbers[..., 2:5], numbers[..., 5:8], bound(numbers[..., 8:11])
-    mixture = tfd.MixtureSameFamily(
-        tfd.Categorical(logits=logits),
-        tfd.Logistic(means + np.linspace(-1, 1, 3), tf.exp(log_scales)),
-    )
-    cdf = mixture.cdf(y[:, 2:])
-    logit = tf.math.log(cdf) - tf.math.log1p(-cdf)
-    np.testing.assert_array_equal(x[:, :2], y[:, :2])
-    np.testing.assert_allclose(
-        x[:, 2:], logit * tf.exp(bound(numbers[..., 1])) + numbers[..., 0], rtol=1e-9
-    )
-    slope = (
-        mixture.log_prob(y[:, 2:]) - tf.math.log(cdf) - tf.math.log1p(-cdf) + bound(numbers[..., 1])
-    )
-    np.testing.assert_allclose(log_det, tf.reduce_sum(slope, -1), rtol=1e-9)
-
-
-# --- masks
-
-
 # --- linear bijectors
 
 
@@ -141,22 +113,3 @@ def test_inverse_logit_is_tfp_sigmoid_of_a_wider_interval(alpha: float) -> None:
     y, log_det = ours.forward_and_log_det(x, 1)
     np.testing.assert_allclose(y, theirs.forward(x), rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(log_det, theirs.forward_log_det_jacobian(x, 1), rtol=1e-6)
-
-
-# --- gradients
-
-
-# --- chains
-
-
-def test_a_chain_is_tfp_chain() -> None:
-    members = [b.InverseLogit(0.1), b.InverseLogit(0.01), b.Squeeze((2, 4, 1))]
-    ours, theirs = b.Chain(members), tfb.Chain(members)
-    assert (ours.forward_min_event_ndims, ours.inverse_min_event_ndims) == (3, 3)
-    x = normal(5, 1, 2, 4)
-    y, log_det = ours.forward_and_log_det(x, 3)
-    np.testing.assert_allclose(y, theirs.forward(x))
-    np.testing.assert_allclose(log_det, theirs.forward_log_det_jacobian(x, 3))
-    back, inverse_log_det = ours.inverse_and_log_det(y, 3)
-    np.testing.assert_allclose(back, x, rtol=1e-10)
-    np.testing.assert_allclose(inverse_log_det, -log_det, rtol=1e-10)

@@ -29,43 +29,11 @@ def conditioner(dtype: str, inputs: int, outputs: tuple[int, ...], seed: int = 0
     return function
 
 
-def of_halves(kind: Any, parameters: int, swap: bool = False) -> Case:
-    """A coupling of vectors of 5: 2 fixed and 3 changed, or vice versa."""
-    fixed, changed = (3, 2) if swap else (2, 3)
-    return Case(
-        lambda dtype: kind(b.Half(swap=swap), conditioner(dtype, fixed, (changed * parameters,))),
-        (5,),
-        (5,),
-    )
-
-
-def of_pixels(kind: Any, parameters: int, swap: bool) -> Case:
-    height, width, channels = IMAGE
-    outputs = (height, width // 2, channels * parameters)
-    return Case(
-        lambda dtype: kind(
-            b.Checkerboard(swap), conditioner(dtype, height * width // 2 * channels, outputs)
-        ),
-        IMAGE,
-        IMAGE,
-    )
-
-
-def of_channels(kind: Any, parameters: int, swap: bool) -> Case:
-    shape = (2, 3, 4)
-    return Case(
-        lambda dtype: kind(b.Half(3, swap), conditioner(dtype, 12, (2, 3, 2 * parameters))),
-        shape,
-        shape,
-    )
-
-
-def affine(dtype: str, image_shape: tuple[int, ...], seed: int = 0) -> b.AffineCoupling:
-    """A coupling of an image's channels."""
-    height, width, channels = image_shape
-    half = channels // 2
-    outputs = (height, width, 2 * (channels - half))
-    return b.AffineCoupling(b.Half(3), conditioner(dtype, height * width * half, outputs, seed))
+def coupling(kind: Any, parameters: int, mask: b.Mask, shape: tuple[int, ...]) -> Case:
+    fixed, changed = (part.shape[1:] for part in mask.split(tf.zeros([1, *shape])))
+    outputs = (*changed[:-1], parameters * changed[-1])
+    size = int(np.prod(fixed))
+    return Case(lambda dtype: kind(mask, conditioner(dtype, size, outputs)), shape, shape)
 
 
 def normalization(dtype: str, channels: int) -> b.ActivationNormalization:
@@ -91,7 +59,7 @@ def multi_scale(dtype: str) -> b.Chain:
             b.InverseLogit(0.01),
             b.Squeeze((4, 4, 1)),
             convolution(dtype, 4),
-            affine(dtype, (2, 2, 4)),
+            coupling(b.AffineCoupling, 2, b.Half(3), (2, 2, 4)).make(dtype),
             b.FactorOut(inner, (2, 2, 4)),
         ]
     )
@@ -103,14 +71,14 @@ def near(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 CASES: dict[str, Case] = {
-    "affine-half": of_halves(b.AffineCoupling, 2),
-    "affine-half-swapped": of_halves(b.AffineCoupling, 2, swap=True),
-    "affine-checkerboard": of_pixels(b.AffineCoupling, 2, swap=False),
-    "affine-checkerboard-swapped": of_pixels(b.AffineCoupling, 2, swap=True),
-    "affine-channels": of_channels(b.AffineCoupling, 2, swap=False),
-    "affine-channels-swapped": of_channels(b.AffineCoupling, 2, swap=True),
-    "mixture-half": of_halves(b.MixtureCoupling, 14),
-    "mixture-checkerboard": of_pixels(b.MixtureCoupling, 14, swap=False),
+    "affine-half": coupling(b.AffineCoupling, 2, b.Half(), (5,)),
+    "affine-half-swapped": coupling(b.AffineCoupling, 2, b.Half(swap=True), (5,)),
+    "affine-checkerboard": coupling(b.AffineCoupling, 2, b.Checkerboard(), IMAGE),
+    "affine-checkerboard-swapped": coupling(b.AffineCoupling, 2, b.Checkerboard(True), IMAGE),
+    "affine-channels": coupling(b.AffineCoupling, 2, b.Half(3), (2, 3, 4)),
+    "affine-channels-swapped": coupling(b.AffineCoupling, 2, b.Half(3, True), (2, 3, 4)),
+    "mixture-half": coupling(b.MixtureCoupling, 14, b.Half(), (5,)),
+    "mixture-checkerboard": coupling(b.MixtureCoupling, 14, b.Checkerboard(), IMAGE),
     "activation-normalization": Case(lambda dtype: normalization(dtype, 2), IMAGE, IMAGE),
     "invertible-convolution": Case(lambda dtype: convolution(dtype, 2), IMAGE, IMAGE),
     "invertible-matrix": Case(lambda dtype: convolution(dtype, 5, event_ndims=1), (5,), (5,)),

@@ -108,6 +108,6 @@ UNIFORM_FAMILY, GAUSSIAN_FAMILY, SILENT_FAMILY = FAMILIES.values()
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the families known, as if a package with entry points were installed."""
-    paths = {name: [f"{__name__}:{name.upper()}_FAMILY"] for name in FAMILIES}
+    paths = {name: f"{__name__}:{name.upper()}_FAMILY" for name in FAMILIES}
     everything = {**registry._paths(), **paths}
     monkeypatch.setattr(registry, "_paths", lambda: everything)

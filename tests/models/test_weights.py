@@ -86,7 +86,7 @@ def test_weights_of_a_gan_multiply_the_term_of_real_images() -> None:
         model = gan(loss=loss, gradient_penalty=0.0)
         noise = model.training_noise()
         real, labels, _ = model._real(IMAGES, noise)
-        fake = model._draw(len(IMAGES), labels, noise, training=False)
+        fake = model._draw(real, labels, noise, training=False)
 
         def losses(weights: Any, model: Any = model, *parts: Any) -> np.ndarray:
             values = model.game_values(*parts, training=False, weights=weights)

@@ -14,20 +14,13 @@ pytestmark = pytest.mark.quick
 COMMON = {"seed": 0, "dtype": "float32", "name": "network"}
 
 
-def test_labels_are_appended_to_vectors() -> None:
-    inputs, labels = normal(3, 5), tf.one_hot([2, 0, 1], 4)
-    outputs = append_labels(inputs, labels)
-    np.testing.assert_array_equal(outputs, np.concatenate([inputs, labels], axis=1))
-
-
-def test_labels_are_appended_at_each_pixel() -> None:
-    inputs, labels = normal(3, 4, 6, 2), tf.one_hot([2, 0, 1], 4)
+@pytest.mark.parametrize("sides", [(), (4, 6)])
+def test_labels_are_appended_at_each_position(sides: tuple[int, ...]) -> None:
+    inputs, labels = normal(3, *sides, 5), tf.one_hot([2, 0, 1], 4)
     outputs = append_labels(inputs, labels).numpy()
-    assert outputs.shape == (3, 4, 6, 6)
-    np.testing.assert_array_equal(outputs[..., :2], inputs)
-    for row in range(4):
-        for column in range(6):
-            np.testing.assert_array_equal(outputs[:, row, column, 2:], labels)
+    np.testing.assert_array_equal(outputs[..., :5], inputs)
+    for position in np.ndindex(sides):
+        np.testing.assert_array_equal(outputs[:, *position, 5:], labels)
 
 
 def kinds(network: keras.Sequential) -> list[str]:

@@ -59,20 +59,6 @@ def test_the_dense_layer_is_keras_own(use_bias: bool) -> None:
         assert_close(array, reference, rtol=1e-5)
 
 
-# Stands for the gradient of our dense layer in `operations`. The sum over replicas in Keras's
-# optimizers has a custom gradient too.
-CUSTOM_GRADIENT = "CustomGradient of a dense layer"
-
-
-def operations(function: Any, *specs: tf.TensorSpec) -> set[str]:
-    """The types of all operations of a traced function, those of its branches included."""
-    graph = function.get_concrete_function(*specs).graph.as_graph_def()
-    nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
-    custom = [node.name for node in nodes if b"CustomGradient" in node.attr["_gradient_op_type"].s]
-    ours = {CUSTOM_GRADIENT for name in custom if "dense" in name}
-    return {node.op for node in nodes} | ours
-
-
 @pytest.mark.quick
 def test_a_joined_tape_has_the_gradients_of_a_plain_one() -> None:
     first, second, x = Dense(4, activation="tanh"), Dense(2), normal(6, 3)

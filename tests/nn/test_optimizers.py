@@ -1,7 +1,5 @@
 """Adam against Keras's own and its paper; the learning rate over a training."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -63,25 +61,6 @@ def test_adam_is_keras_own(arguments: dict, rtol: float, jit_compile: bool) -> N
     expected = after_steps(keras.optimizers.Adam(1e-2, **arguments), jit_compile)
     for array, reference in zip(ours, expected, strict=True):
         assert_close(array, reference, rtol)
-
-
-def test_adam_is_saved_with_its_state(tmp_path: Path) -> None:
-    optimizer = Adam(3e-3, beta_1=0.5, epsilon=1e-5)
-    assert Adam.from_config(optimizer.get_config()).get_config() == optimizer.get_config()
-    model = dense_network((4,), (8,), (2,), **COMMON)
-    model.compile(optimizer, "mse", jit_compile=False)
-    batch = normal(16, 4), normal(16, 2, seed=1)
-    for _ in range(2):
-        model.train_on_batch(*batch)
-    model.save(tmp_path / "a.keras")
-    loaded = keras.saving.load_model(tmp_path / "a.keras")
-    assert type(loaded.optimizer) is Adam
-    states = []
-    for trained in (model, loaded):
-        trained.train_on_batch(*batch)
-        states.append([v.numpy() for v in (*trained.weights, *trained.optimizer.variables)])
-    for array, reference in zip(*states, strict=True):
-        np.testing.assert_array_equal(array, reference)
 
 
 # --- over a training --------------------------------------------------------------------

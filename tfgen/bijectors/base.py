@@ -1,4 +1,4 @@
-"""The base class of all bijectors: value and log-determinant from one evaluation."""
+"""The base class of all bijectors, a chain of several, and the inverse of one."""
 
 import abc
 from collections.abc import Sequence
@@ -37,14 +37,9 @@ class Bijector(tfb.Bijector):
     As in TFP, `forward` maps latents to data. A bijector receives its conditioner or variables as
     arguments; the caller owns them.
 
-    Args:
-        forward_min_event_ndims: the smallest number of axes of an event of x.
-        name: name of the bijector.
-        **kwargs: further arguments of `tfb.Bijector`.
+    The arguments are those of `tfb.Bijector`; `forward_min_event_ndims` is the smallest number of
+    axes of an event of x.
     """
-
-    def __init__(self, forward_min_event_ndims: int, name: str, **kwargs: Any):
-        super().__init__(forward_min_event_ndims=forward_min_event_ndims, name=name, **kwargs)
 
     @abc.abstractmethod
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -107,38 +102,93 @@ class Bijector(tfb.Bijector):
     def _inverse_log_det_jacobian(self, y: tf.Tensor) -> tf.Tensor:
         return self._inverse_and_log_det(y)[1]
 
+    def _forward_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
+        return tf.constant(self._forward_event_shape(_static(shape)).as_list(), tf.int32)
+
+    def _inverse_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
+        return tf.constant(self._inverse_event_shape(_static(shape)).as_list(), tf.int32)
+
     @classmethod
     def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         # No parameter has a batch shape of its own.
         return {}
 
 
-class Reshaping(Bijector):
-    """Base class of bijectors that reshape events and preserve volumes.
+def _static(shape: tf.Tensor) -> tf.TensorShape:
+    """The shape of an event, which is always known."""
+    return tf.TensorShape(tf.get_static_value(shape))
+
+
+class Invert(Bijector):
+    """`forward` is the `inverse` of another bijector, and `inverse` its `forward`.
+
+    Use it where the fast direction of a bijector is needed as the other one.
 
     Args:
-        inputs: shape of an event of x.
-        outputs: shape of an event of y.
-        name: name of the bijector.
+        bijector: the bijector to invert.
     """
 
-    def __init__(self, inputs: Sequence[int], outputs: Sequence[int], name: str):
-        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-        super().__init__(len(self.inputs), name, inverse_min_event_ndims=len(self.outputs))
+    def __init__(self, bijector: Bijector):
+        self.bijector = bijector
+        super().__init__(
+            forward_min_event_ndims=bijector.inverse_min_event_ndims,
+            inverse_min_event_ndims=bijector.forward_min_event_ndims,
+        )
+
+    def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.bijector.inverse_and_log_det(x, self.forward_min_event_ndims)
+
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.bijector.forward_and_log_det(y, self.inverse_min_event_ndims)
 
     def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
-        return shape[: shape.rank - len(self.inputs)] + self.outputs
+        return self.bijector.inverse_event_shape(shape)
 
     def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
-        return shape[: shape.rank - len(self.outputs)] + self.inputs
-
-    def _forward_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
-        return tf.concat([shape[: -len(self.inputs)], self.outputs], axis=0)
-
-    def _inverse_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
-        return tf.concat([shape[: -len(self.outputs)], self.inputs], axis=0)
+        return self.bijector.forward_event_shape(shape)
 
 
-def zeros_for(event: tf.Tensor, event_ndims: int) -> tf.Tensor:
-    """The log-determinant of a map that preserves volumes: zeros."""
-    return tf.zeros(batch_shape(event, event_ndims), event.dtype)
+class Chain(Bijector):
+    """The composition of several bijectors; `forward` applies the last one first.
+
+    Args:
+        bijectors: the members, from the data to the latents.
+    """
+
+    def __init__(self, bijectors: Sequence[Bijector]):
+        self.bijectors = list(bijectors)
+        least, added = 0, 0
+        for bijector in reversed(self.bijectors):
+            least = max(least, bijector.forward_min_event_ndims - added)
+            added += bijector.inverse_min_event_ndims - bijector.forward_min_event_ndims
+        super().__init__(forward_min_event_ndims=least, inverse_min_event_ndims=least + added)
+
+    def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return _through(self.bijectors[::-1], x, self.forward_min_event_ndims)
+
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return _through([*map(Invert, self.bijectors)], y, self.inverse_min_event_ndims)
+
+    def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+        for bijector in reversed(self.bijectors):
+            shape = bijector.forward_event_shape(shape)
+        return shape
+
+    def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+        for bijector in self.bijectors:
+            shape = bijector.inverse_event_shape(shape)
+        return shape
+
+
+def _through(
+    members: Sequence[Bijector], event: tf.Tensor, ndims: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What an event becomes from member to member, and the sum of their log-determinants."""
+    log_dets = []
+    for bijector in members:
+        event, log_det = bijector.forward_and_log_det(event, ndims)
+        ndims += bijector.inverse_min_event_ndims - bijector.forward_min_event_ndims
+        log_dets.append(log_det)
+    # Of the batch's shape even if there are no members.
+    total = sum(log_dets, tf.zeros([], event.dtype))
+    return event, tf.broadcast_to(total, batch_shape(event, ndims))

@@ -14,17 +14,16 @@ class InverseLogit(Bijector):
 
     Args:
         alpha: α, in [0, 1).
-        name: name of the bijector.
 
     Raises:
         ValueError: `alpha` is out of its range.
     """
 
-    def __init__(self, alpha: float = 1e-5, name: str = "inverse_logit"):
+    def __init__(self, alpha: float = 1e-5):
         if not 0 <= alpha < 1:
             raise ValueError(f"alpha = {alpha} is out of range; it must be in [0, 1)")
         self.alpha = alpha
-        super().__init__(0, name)
+        super().__init__(forward_min_event_ndims=0)
 
     def _log_slope(self, x: tf.Tensor) -> tf.Tensor:
         """log dy/dx = log σ(x) + log σ(−x) − log(1 − α)."""

@@ -17,13 +17,10 @@ _TINY = 1e-6
 class _PerPosition(Bijector):
     """Base class of maps of the last axis that are the same at every position."""
 
-    def __init__(self, event_ndims: int, name: str):
-        self.event_ndims = event_ndims
-        super().__init__(event_ndims, name)
-
     def _log_det(self, event: tf.Tensor, per_position: tf.Tensor) -> tf.Tensor:
-        positions = math.prod(event.shape[-self.event_ndims : -1])
-        return tf.broadcast_to(positions * per_position, batch_shape(event, self.event_ndims))
+        ndims = self.forward_min_event_ndims
+        positions = math.prod(event.shape[-ndims:-1])
+        return tf.broadcast_to(positions * per_position, batch_shape(event, ndims))
 
 
 class ActivationNormalization(_PerPosition):
@@ -37,19 +34,11 @@ class ActivationNormalization(_PerPosition):
         log_scale: s, `[C]`.
         event_ndims: axes of an event: 1 for vectors, 3 for images.
         adapting: whether the next inverse sets t and s, two variables, from its batch y.
-        name: name of the bijector.
     """
 
-    def __init__(
-        self,
-        shift: Any,
-        log_scale: Any,
-        event_ndims: int = 3,
-        adapting: bool = False,
-        name: str = "activation_normalization",
-    ):
+    def __init__(self, shift: Any, log_scale: Any, event_ndims: int = 3, adapting: bool = False):
         self.shift, self.log_scale, self.adapting = shift, log_scale, adapting
-        super().__init__(event_ndims, name)
+        super().__init__(forward_min_event_ndims=event_ndims)
 
     def _parameters_as(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.cast(self.shift, dtype), tf.cast(self.log_scale, dtype)
@@ -80,28 +69,17 @@ class InvertibleConvolution(_PerPosition):
         upper: `[C, C]`; U has its entries above the diagonal.
         log_diagonal: s, `[C]`.
         event_ndims: axes of an event: 1 for vectors, 3 for images.
-        name: name of the bijector.
     """
 
     def __init__(
-        self,
-        permutation: Any,
-        lower: Any,
-        upper: Any,
-        log_diagonal: Any,
-        event_ndims: int = 3,
-        name: str = "invertible_convolution",
+        self, permutation: Any, lower: Any, upper: Any, log_diagonal: Any, event_ndims: int = 3
     ):
-        self.permutation, self.lower, self.upper = permutation, lower, upper
-        self.log_diagonal = log_diagonal
-        super().__init__(event_ndims, name)
+        self.weights = permutation, lower, upper, log_diagonal
+        super().__init__(forward_min_event_ndims=event_ndims)
 
     def _factors(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """P, L, U and s."""
-        permutation, lower, upper, log_diagonal = (
-            tf.cast(tensor, dtype)
-            for tensor in (self.permutation, self.lower, self.upper, self.log_diagonal)
-        )
+        permutation, lower, upper, log_diagonal = (tf.cast(w, dtype) for w in self.weights)
         ones = tf.ones_like(log_diagonal)
         unit_lower = tf.linalg.set_diag(tf.linalg.band_part(lower, -1, 0), ones)
         full_upper = tf.linalg.set_diag(tf.linalg.band_part(upper, 0, -1), tf.exp(log_diagonal))

@@ -6,8 +6,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from tfgen.bijectors.coupling import LOG_SCALE_BOUND, Conditioner, Coupling, bounded
-from tfgen.bijectors.masks import Mask
+from tfgen.bijectors.coupling import LOG_SCALE_BOUND, Conditioner, Coupling, Mask, bounded
 
 # More evaluations of a stage than ever needed: twice as many as bisection would take.
 _MAX_EVALUATIONS = {"float32": 48, "float64": 106}
@@ -41,7 +40,6 @@ class MixtureCoupling(Coupling):
             the changed part is `[B, …, C']`: t, s, all logits, all offsets, all log-scales.
         components: number of components of the mixture.
         log_scale_bound: bound of s and of log σ_k.
-        name: name of the bijector.
     """
 
     def __init__(
@@ -50,10 +48,9 @@ class MixtureCoupling(Coupling):
         conditioner: Conditioner,
         components: int = 4,
         log_scale_bound: float = LOG_SCALE_BOUND,
-        name: str = "mixture_coupling",
     ):
-        self.components, self.log_scale_bound = components, log_scale_bound
-        super().__init__(mask, conditioner, 2 + 3 * components, name)
+        self.components = components
+        super().__init__(mask, conditioner, 2 + 3 * components, log_scale_bound)
 
     def _mixture(self, parameters: list[tf.Tensor]) -> Mixture:
         """log π, μ and log σ, with the components on a new first axis: sums are fast."""

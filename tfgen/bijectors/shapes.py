@@ -5,7 +5,33 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfgen.bijectors.base import Bijector, Reshaping, with_batch_of, zeros_for
+from tfgen.bijectors.base import Bijector, batch_shape, with_batch_of
+
+
+class Reshaping(Bijector):
+    """Base class of bijectors that reshape events and preserve volumes.
+
+    Args:
+        inputs: shape of an event of x.
+        outputs: shape of an event of y.
+    """
+
+    def __init__(self, inputs: Sequence[int], outputs: Sequence[int]):
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        super().__init__(
+            forward_min_event_ndims=len(self.inputs), inverse_min_event_ndims=len(self.outputs)
+        )
+
+    def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+        return shape[: shape.rank - len(self.inputs)] + self.outputs
+
+    def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
+        return shape[: shape.rank - len(self.outputs)] + self.inputs
+
+
+def zeros_for(event: tf.Tensor, event_ndims: int) -> tf.Tensor:
+    """The log-determinant of a map that preserves volumes: zeros."""
+    return tf.zeros(batch_shape(event, event_ndims), event.dtype)
 
 
 class Unflatten(Reshaping):
@@ -13,11 +39,10 @@ class Unflatten(Reshaping):
 
     Args:
         event_shape: shape of an event of y.
-        name: name of the bijector.
     """
 
-    def __init__(self, event_shape: Sequence[int], name: str = "unflatten"):
-        super().__init__([math.prod(event_shape)], event_shape, name)
+    def __init__(self, event_shape: Sequence[int]):
+        super().__init__([math.prod(event_shape)], event_shape)
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return with_batch_of(x, self.outputs, 1), zeros_for(x, 1)
@@ -35,19 +60,11 @@ class Squeeze(Reshaping):
 
     Args:
         image_shape: shape of y: height and width, both even, and channels.
-        name: name of the bijector.
-
-    Raises:
-        ValueError: a side is odd.
     """
 
-    def __init__(self, image_shape: Sequence[int], name: str = "squeeze"):
+    def __init__(self, image_shape: Sequence[int]):
         height, width, channels = image_shape
-        if height % 2 or width % 2:
-            raise ValueError(
-                f"images of {height} × {width} cannot be squeezed; both sides must be even"
-            )
-        super().__init__([height // 2, width // 2, 4 * channels], image_shape, name)
+        super().__init__([height // 2, width // 2, 4 * channels], image_shape)
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         height, width, channels = self.outputs
@@ -76,21 +93,12 @@ class FactorOut(Reshaping):
     Args:
         inner: maps vectors of latents to `[H, W, C / 2]`.
         image_shape: shape of y: height, width, and an even number of channels.
-        name: name of the bijector.
-
-    Raises:
-        ValueError: the number of channels is odd.
     """
 
-    def __init__(self, inner: Bijector, image_shape: Sequence[int], name: str = "factor_out"):
+    def __init__(self, inner: Bijector, image_shape: Sequence[int]):
         *sides, channels = image_shape
-        if channels % 2:
-            raise ValueError(
-                f"of {channels} channels no half can be factored out; the number must be even"
-            )
-        self.inner = inner
-        self._half_shape = (*sides, channels // 2)
-        super().__init__([math.prod(image_shape)], image_shape, name)
+        self.inner, self._half_shape = inner, (*sides, channels // 2)
+        super().__init__([math.prod(image_shape)], image_shape)
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         latents, factored = tf.split(x, 2, axis=-1)

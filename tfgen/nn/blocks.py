@@ -35,25 +35,20 @@ def build_network(
     Raises:
         UsageError: the network does not take the inputs, or its outputs have another shape.
     """
-    task = f"the {name} must map [B, {_sides(input_shape)}] to [B, {_sides(output_shape)}]"
+    input_text, output_text = (
+        ", ".join(["B", *map(str, shape)]) for shape in (input_shape, output_shape)
+    )
+    task = f"the {name} must map [{input_text}] to [{output_text}]; {network.name!r}"
     try:
         # Two rows tell the axis of the batch from an axis of length 1.
         outputs = network(tf.zeros([2, *input_shape]), training=False)
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
-        raise UsageError(
-            f"{task}; {network.name!r} does not take these inputs: {reason}"
-        ) from error
-    if not tf.is_tensor(outputs):
-        raise UsageError(f"{task}; {network.name!r} gives a {type(outputs).__name__}")
-    if outputs.shape != (2, *output_shape):
-        batch, *sides = outputs.shape or (None,)
-        row = "B" if batch == 2 else str(batch)
-        raise UsageError(f"{task}; {network.name!r} gives [{', '.join([row, *map(str, sides)])}]")
-
-
-def _sides(shape: Sequence[int]) -> str:
-    return ", ".join(map(str, shape))
+        raise UsageError(f"{task} does not take these inputs: {reason}") from error
+    if not tf.is_tensor(outputs) or outputs.shape != (2, *output_shape):
+        shape = tuple(getattr(outputs, "shape", (type(outputs).__name__,)))
+        sides = ["B", *shape[1:]] if shape[:1] == (2,) else shape
+        raise UsageError(f"{task} gives [{', '.join(map(str, sides))}]")
 
 
 def append_labels(inputs: tf.Tensor, labels: tf.Tensor, flat: bool = False) -> tf.Tensor:
@@ -126,15 +121,11 @@ def dense_network(
             layers.append(make_activation(activation, dtype))
         if dropout and index == 0:
             layers.append(Dropout(dropout, layer_seed, dtype=dtype))
-    output = make(
-        math.prod(output_shape),
-        seed=seed_of_layer(seed, len(hidden)),
-        use_bias=output_bias,
-        zero=zero_output,
-        activation=output_activation,
-    )
-    reshape = keras.layers.Reshape(tuple(output_shape), dtype=dtype)
-    return keras.Sequential([*layers, output, reshape], name=name)
+    units, last_seed = math.prod(output_shape), seed_of_layer(seed, len(hidden))
+    ends: dict[str, Any] = {"use_bias": output_bias, "zero": zero_output}
+    layers.append(make(units, seed=last_seed, activation=output_activation, **ends))
+    layers.append(keras.layers.Reshape(tuple(output_shape), dtype=dtype))
+    return keras.Sequential(layers, name=name)
 
 
 def make_layer(
@@ -160,11 +151,9 @@ def make_layer(
         zero: whether its kernel starts at zero.
         **kwargs: further arguments of the layer.
     """
-    initializer = (
-        keras.initializers.Zeros() if zero else keras.initializers.GlorotUniform(seed=seed)
-    )
+    start = "zeros" if zero else keras.initializers.GlorotUniform(seed=seed)
     inner_bias = use_bias and not spectral_norm
-    layer = kind(units, kernel_initializer=initializer, use_bias=inner_bias, dtype=dtype, **kwargs)
+    layer = kind(units, kernel_initializer=start, use_bias=inner_bias, dtype=dtype, **kwargs)
     return SpectralNormalization(layer, seed, use_bias, dtype=dtype) if spectral_norm else layer
 
 

@@ -45,7 +45,7 @@ class Dropout(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the counter of calls."""
-        self.calls = _state(self, "calls", (), "int64", "zeros")
+        self.calls = add_state(self, "calls", (), "int64", "zeros")
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The inputs; in training, a share of them becomes zero."""
@@ -59,10 +59,6 @@ class Dropout(keras.layers.Layer):
         with tf.control_dependencies([inputs]):
             self.calls.assign_add(1)
         return tf.where(mask, inputs / (1 - self.rate), tf.zeros([], inputs.dtype))
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the inputs."""
-        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -83,10 +79,7 @@ class Upsampling(keras.layers.Conv2DTranspose):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """`[B, H, W, C] → [B, 2 H, 2 W, filters]`."""
-        # The caller may have overridden these.
-        plain = (self.kernel_size, self.strides, self.padding) == ((4, 4), (2, 2), "same")
-        fast = cpu.has_fast_upsampling(self.filters, inputs.shape)
-        if not (fast and plain and self.use_bias):
+        if not (self.use_bias and cpu.has_fast_upsampling(self.filters, inputs.shape)):
             return super().call(inputs)
         weights = (tf.cast(tf.convert_to_tensor(w), inputs.dtype) for w in (self.kernel, self.bias))
         return self.activation(cpu.upsample(inputs, *weights))
@@ -167,7 +160,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
         start = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
-        self.vector = _state(self, "vector", (units,), self.variable_dtype, start)
+        self.vector = add_state(self, "vector", (units,), self.variable_dtype, start)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The layer's output with the normalized kernel."""
@@ -187,10 +180,6 @@ class SpectralNormalization(keras.layers.Wrapper):
             tf.nn.bias_add(outputs, tf.cast(self.bias, outputs.dtype)) if self.use_bias else outputs
         )
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The output shape of the layer."""
-        return self.layer.compute_output_shape(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "seed": self.seed, "use_bias": self.use_bias}
@@ -209,14 +198,10 @@ def _sixteen_bits(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reshape(halves[:size], shape), tf.int32)
 
 
-def _state(layer: keras.layers.Layer, name: str, shape: tuple, dtype: str, initializer: Any) -> Any:
-    """A weight that training steps change without a gradient, equal on all replicas."""
-    return layer.add_weight(
-        name=name,
-        shape=shape,
-        dtype=dtype,
-        initializer=initializer,
-        trainable=False,
-        autocast=False,
-        aggregation="only_first_replica",
-    )
+def add_state(layer: keras.Layer, name: str, shape: tuple, dtype: str, initializer: Any) -> Any:
+    """A weight that training steps change without a gradient, equal on all replicas.
+
+    No mixed policy casts it to 16 bits.
+    """
+    fixed: Any = {"trainable": False, "autocast": False, "aggregation": "only_first_replica"}
+    return layer.add_weight(shape, initializer, dtype, name=name, **fixed)

@@ -37,15 +37,11 @@ class Schedule:
         """The schedule with the peak `learning_rate`; a number if it is constant."""
         if not self.warmup_steps and self.cosine_steps is None:
             return learning_rate
-        steps = _ENDLESS if self.cosine_steps is None else self.cosine_steps
         # Keras counts the steps of the cosine from the end of the warm-up.
-        cosine = keras.optimizers.schedules.CosineDecay
-        if not self.warmup_steps:
-            return cosine(learning_rate, steps)
-        return cosine(
-            learning_rate / self.warmup_steps,
-            max(1, steps - self.warmup_steps),
-            warmup_target=learning_rate,
+        return keras.optimizers.schedules.CosineDecay(
+            learning_rate / max(1, self.warmup_steps),
+            max(1, (self.cosine_steps or _ENDLESS) - self.warmup_steps),
+            warmup_target=learning_rate if self.warmup_steps else None,
             warmup_steps=self.warmup_steps,
         )
 
@@ -65,5 +61,5 @@ def make_adam(
         beta_2: decay of the second moment.
     """
     schedule = schedule or Schedule()
-    limit = schedule.clip_norm or None
-    return Adam(schedule.of(learning_rate), beta_1, beta_2, global_clipnorm=limit)
+    rate, limit = schedule.of(learning_rate), schedule.clip_norm or None
+    return Adam(rate, beta_1, beta_2, global_clipnorm=limit)

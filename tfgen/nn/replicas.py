@@ -18,8 +18,7 @@ _PRESENT: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar("pre
 
 def count() -> int:
     """Number of replicas that train together."""
-    number: int = tf.distribute.get_strategy().num_replicas_in_sync
-    return number
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
 def context() -> Any:

@@ -8,8 +8,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfgen import Flow, image_seeds
-from tfgen.bijectors import ActivationNormalization
+from tests.told import fails
+from tfgen import Flow, FlowConfig, image_seeds
+from tfgen.bijectors import Squeeze
+from tfgen.models.flow.config import FAMILY
 from tfgen.models.flow.dequantization import VariationalDequantization
 from tfgen.random import SeedNoise
 
@@ -45,31 +47,6 @@ def images(images: np.ndarray) -> np.ndarray:
 # --- the density ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("components", [0, 3])
-def test_the_log_determinant_is_the_jacobians(components: int) -> None:
-    flow = trained(image_shape=(4, 4, 1), components=components, dtype="float64")
-    bijector = flow.bijector()
-    x = tf.constant(np.random.default_rng(1).normal(size=(2, 4, 4, 1)))
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        z, log_det = bijector.inverse_and_log_det(tf.identity(x), 3)
-    jacobian = tf.reshape(tape.batch_jacobian(z, x), [2, 16, 16])
-    np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], rtol=1e-10)
-    np.testing.assert_allclose(bijector.forward(tf.identity(z)), x, atol=1e-10)
-
-
-@pytest.mark.parametrize("components", [0, 3])
-def test_each_byte_comes_back_exactly(components: int) -> None:
-    every = (
-        np.random.default_rng(0).permutation(np.resize(np.arange(256), 16 * 64)).reshape(16, *SHAPE)
-    )
-    every = every.astype(np.uint8)
-    flow = trained(components=components)
-    # Where no component of a mixture is near, float32 could not tell neighbours apart.
-    flow.adapt(every)
-    np.testing.assert_array_equal(np.round(flow.decode(flow.encode(every)) * 255), every)
-
-
 def test_a_step_convolves_once_forward_and_twice_backward() -> None:
     flow = small(components=2, blocks=2, scale_steps=(1, 1))
     flow.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=True)
@@ -83,43 +60,19 @@ def test_a_step_convolves_once_forward_and_twice_backward() -> None:
 # --- normalization from data ------------------------------------------------------------
 
 
-def normalized(flow: Flow, images: np.ndarray) -> list[np.ndarray]:
-    """What comes out of each normalization."""
-    events, _ = flow._events_and_log_det(tf.constant(images), flow.training_noise())
-    outputs = []
-
-    class Watched(ActivationNormalization):
-        def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            x, log_det = super()._inverse_and_log_det(y)
-            outputs.append(x.numpy())
-            return x, log_det
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfgen.models.flow.steps.ActivationNormalization", Watched)
-        flow.bijector().inverse(events)
-    return outputs
-
-
 def test_adapting_gives_each_channel_mean_0_and_deviation_1(images: np.ndarray) -> None:
     flow = trained(components=2, ema_decay=0.9)
     flow.adapt(images)
-    of_each = normalized(flow, images)
-    assert len(of_each) == 3
-    for values in of_each:
-        channels = values.reshape(-1, values.shape[-1]).astype(np.float64)
-        # Float32's rounding of 1024 and more numbers about 10 in size.
-        np.testing.assert_allclose(channels.mean(axis=0), 0, atol=1e-4)
-        np.testing.assert_allclose(channels.std(axis=0), 1, atol=1e-4)
+    events, _ = flow._events_and_log_det(tf.constant(images), flow.training_noise(), None)
+    step = flow.flow_steps[0]
+    normalized = step.bijectors()[0].inverse(Squeeze(SHAPE).inverse(events))
+    # Float32's rounding of 1024 numbers about 10 in size.
+    np.testing.assert_allclose(np.mean(normalized, axis=(0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(np.std(normalized, axis=(0, 1, 2)), 1, atol=1e-4)
     # The average is of the adapted weights.
     with flow.averaged():
-        averaged = flow.flow_steps[1].shift.value.numpy()
-    np.testing.assert_array_equal(averaged, flow.flow_steps[1].shift)
-
-
-def test_it_is_the_identity_before() -> None:
-    step = small().flow_steps[0]
-    x = tf.constant(np.random.default_rng(0).normal(size=(3, 4, 4, 4)), tf.float32)
-    np.testing.assert_array_equal(step.bijectors()[0].inverse(x), x)
+        averaged = step.shift.value.numpy()
+    np.testing.assert_array_equal(averaged, step.shift)
 
 
 @pytest.mark.parametrize("kind", ["array", "tensor", "dataset", "pairs"])
@@ -141,22 +94,54 @@ def test_fit_adapts_once(kind: str, images: np.ndarray) -> None:
     np.testing.assert_array_equal(flow.flow_steps[0].shift, set_from_data)
 
 
-def test_it_adapts_in_a_strategys_scope(images: np.ndarray) -> None:
-    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
-        flow = small(ema_decay=0.9)
-        flow.adapt(images)
-    alone = small(ema_decay=0.9)
-    alone.adapt(images)
-    np.testing.assert_allclose(
-        flow.flow_steps[2].shift.numpy(), alone.flow_steps[2].shift, rtol=1e-5
-    )
+@pytest.mark.parametrize("batched", [False, True])
+def test_it_adapts_with_the_labels_of_the_first_images(batched: bool, images: np.ndarray) -> None:
+    labels = np.arange(64) % 3
+    flow = small(scale_steps=(1,), scale_channels=(4,), num_classes=3)
+    flow.compile(**flow.default_optimizers(1e-3), run_eagerly=True)
+    if batched:
+        flow.fit(tf.data.Dataset.from_tensor_slices((images, labels)).batch(32), verbose=0)
+    else:
+        flow.fit(images, labels[:, None], verbose=0)
+    assert int(flow.adapted) == 1
+
+
+# --- scales -----------------------------------------------------------------------------
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("sides", "scales"),
+    [((28, 28), 2), ((32, 32), 3), ((64, 64), 3), ((100, 60), 2), ((8, 4), 2), ((6, 32), 1)],
+)
+def test_the_sides_are_halved_as_often_as_they_can_be(sides: tuple[int, int], scales: int) -> None:
+    fields = {"architecture": "multiscale", "scale_steps": (1, 1, 1), "scale_channels": (2, 2, 2)}
+    config = FlowConfig(image_shape=(*sides, 3), **fields)
+    config.check_events()
+    assert config.scales == scales
+
+
+@pytest.mark.quick
+def test_odd_sides_are_refused_with_what_to_do() -> None:
+    advice = "import them with even sides, for example with tfgen-data images --size 32"
+    for name, shape in (("mlp", (36, 37, 1)), ("multiscale", (36, 37, 1)), ("images", (37, 36, 1))):
+        config = FAMILY.preset(name).model
+        fails(lambda: Flow(config, image_shape=shape), "37", advice)  # noqa: B023
+    # The dense flow has no use for an even height.
+    Flow(couplings=2, hidden=(4,), image_shape=(3, 4, 1))
 
 
 # --- dequantization ---------------------------------------------------------------------
 
 
-def dequantization(**options: int) -> VariationalDequantization:
-    layer = VariationalDequantization((4, 4, 1), channels=4, **options, dtype="float64")
+def dequantization(couplings: int, components: int) -> VariationalDequantization:
+    config = FlowConfig(
+        image_shape=(4, 4, 1),
+        dequantization_channels=4,
+        dequantization_couplings=couplings,
+        dequantization_components=components,
+    )
+    layer = VariationalDequantization(config, dtype="float64")
     rng = np.random.default_rng(0)
     for variable in layer.trainable_variables:
         variable.assign(variable + rng.normal(scale=0.3, size=variable.shape))
@@ -187,6 +172,3 @@ def test_the_learned_noise_knows_its_density(components: int) -> None:
     assert np.all((u > 0) & (u < 1))
     other, _ = layer.draw(255 - images, KnownNoise(seeds(3)), "float64")
     assert np.max(np.abs(other - u)) > 1e-3
-
-
-# --- averages, layers, arguments --------------------------------------------------------

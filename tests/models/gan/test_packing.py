@@ -111,18 +111,19 @@ def test_a_step_packs_images_of_one_source_after_each_was_augmented() -> None:
 
 @pytest.mark.quick
 def test_sample_weights_multiply_the_real_term_of_each_pack() -> None:
-    model, weights = small(pack=2, dropout=0.0), np.array([2.0, 3.0, 0.0, 5.0, 4.0], np.float32)
+    model = small(pack=2, dropout=0.0)
+    weights = pack_weights(tf.constant([2.0, 3.0, 0.0, 5.0, 4.0]), 2)
     real, fake = tf.constant(events(5, *SHAPE)), tf.constant(events(5, *SHAPE))
     values, weighted = (
         model.game_values(real, fake, None, noise(), training=False, weights=w)
-        for w in (None, tf.constant(weights))
+        for w in (None, weights)
     )
     real_term = -np.log(values["real_score"])
     fake_term = values["discriminator_loss"] - real_term
     of_packs = np.array([6.0, 0.0, 8.0])
     wanted = of_packs * real_term + fake_term
     np.testing.assert_allclose(weighted["discriminator_loss"], wanted, rtol=1e-5)
-    logs = model._log_game(values, tf.constant(weights))
+    logs = model._log_game(weights, **values)
     wanted = np.average(values["real_score"], weights=of_packs)
     np.testing.assert_allclose(logs["real_score"], wanted, rtol=1e-5)
     np.testing.assert_allclose(logs["fake_score"], np.mean(values["fake_score"]), rtol=1e-5)
@@ -140,6 +141,3 @@ def test_an_image_has_the_score_of_its_pack() -> None:
     np.testing.assert_allclose(scores, np.repeat(1 / (1 + np.exp(-logits)), 2)[:5], rtol=1e-5)
     predicted = model.predict(IMAGES[:5], batch_size=4, verbose=0)
     np.testing.assert_allclose(predicted[:4], scores[:4], rtol=1e-5)
-
-
-# --- networks and labels ----------------------------------------------------------------

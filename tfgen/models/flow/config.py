@@ -5,13 +5,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, size_text
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
 from tfgen.settings.model import EMA_HELP, ModelConfig
-
-# What an error about images of odd sides advises.
-_IMPORT_EVEN = "import them with even sides, for example with tfgen-data images --size 32"
 
 
 @dataclass(frozen=True)
@@ -25,25 +22,21 @@ class FlowConfig(ModelConfig):
     hidden: tuple[int, ...] = option(
         (1024, 1024), "dense: widths of each conditioner's hidden layers", minimum=1
     )
-    scale_steps: tuple[int, ...] = option(
-        (8, 8), "multiscale: flow steps at each scale, as far as the sides can be halved", minimum=1
-    )
+    scale_steps: tuple[int, ...] = option((8, 8), "multiscale: steps at each scale", minimum=1)
     scale_channels: tuple[int, ...] = option(
         (32, 64), "multiscale: channels of the conditioners at each scale", minimum=1
     )
     blocks: int = option(2, "multiscale: gated residual blocks of each conditioner", minimum=0)
-    components: int = option(
-        0, "multiscale: logistics in each coupling's mixture; 0 gives affine couplings", minimum=0
-    )
+    components: int = option(0, "multiscale: logistics of a coupling; 0: affine", minimum=0)
     dequantization: Literal["uniform", "variational"] = option(
         "uniform", "noise that turns bytes into real numbers: uniform, or a learned flow"
     )
     dequantization_couplings: int = option(2, "learned noise: number of couplings", minimum=1)
     dequantization_channels: int = option(
-        16, "learned noise: channels of the conditioners, which have one block each", minimum=1
+        16, "learned noise: channels of the conditioners", minimum=1
     )
     dequantization_components: int = option(
-        0, "learned noise: logistics in each coupling's mixture; 0 gives affine ones", minimum=0
+        0, "learned noise: logistics of a coupling; 0: affine", minimum=0
     )
     ema_decay: float = option(0.0, EMA_HELP, minimum=0, maximum=1)
     log_scale_bound: float = option(2.0, "bound of a coupling's log-scale [nats]", above=0)
@@ -64,36 +57,23 @@ class FlowConfig(ModelConfig):
         Raises:
             UsageError: the shape does not suit.
         """
-        *sides, last = self.image_shape
-        multiscale = self.architecture == "multiscale"
-        variational = self.dequantization == "variational"
-        if len(self.image_shape) != 3:
-            if last < 2:
-                raise UsageError(
-                    f"events of shape {self.image_shape} have no two halves along their last axis; "
-                    "it must have 2 entries or more"
-                )
-            if multiscale or variational:
-                raise UsageError(
-                    f"events of shape {self.image_shape} are no images; use --architecture dense "
-                    "--dequantization uniform"
-                )
-            return
-        height, width = sides
-        if width % 2:
+        shape, multiscale = self.image_shape, self.architecture == "multiscale"
+        convolutional = multiscale or self.dequantization == "variational"
+        if len(shape) != 3 and (shape[-1] < 2 or convolutional):
             raise UsageError(
-                f"images of odd width, {width}, do not suit the flow's masks; {_IMPORT_EVEN}"
+                f"events of size {size_text(shape)} are no images: they need two entries or more "
+                "along their last axis, --architecture dense and --dequantization uniform"
+            )
+        if len(shape) == 3 and (shape[1] % 2 or (convolutional and shape[0] % 2)):
+            raise UsageError(
+                f"images of {size_text(shape)} do not suit the flow: the width must be even, and "
+                "the height too but for --architecture dense --dequantization uniform; import them "
+                "with even sides, for example with tfgen-data images --size 32"
             )
         if multiscale and not 0 < len(self.scale_steps) == len(self.scale_channels):
             raise UsageError(
                 f"scale_steps = {self.scale_steps} and scale_channels = {self.scale_channels} "
                 "differ in length; pass one number of each for each scale"
-            )
-        if height % 2 and (multiscale or variational):
-            raise UsageError(
-                f"images of odd height, {height}, suit neither --architecture multiscale nor "
-                "--dequantization variational; use --architecture dense --dequantization uniform, "
-                f"or {_IMPORT_EVEN}"
             )
 
 

@@ -6,23 +6,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfgen.bijectors import (
-    AffineCoupling,
-    Bijector,
-    Chain,
-    Conditioner,
-    Half,
-    InverseLogit,
-    Invert,
-    MixtureCoupling,
-    Squeeze,
-)
-from tfgen.models.flow.steps import gated_network
+from tfgen.bijectors import Bijector, Chain, Half, InverseLogit, Invert, Squeeze
+from tfgen.models.flow.config import FlowConfig
+from tfgen.models.flow.steps import gated_network, make_coupling
 from tfgen.models.preprocessing import DEQUANTIZATION
 from tfgen.nn.blocks import append_labels
 
 
-@keras.saving.register_keras_serializable(package="tfgen")
 class VariationalDequantization(keras.layers.Layer):
     """Noise u ~ q(u|x) in (0, 1), where q is itself a flow.
 
@@ -36,42 +26,25 @@ class VariationalDequantization(keras.layers.Layer):
     as well, and in a conditional model its label.
 
     Args:
-        image_shape: height and width, both even, and channels.
-        channels: channels of the conditioners, which have one gated block each.
+        config: the flow's configuration. Sides must be even. The couplings change the two halves in
+            turn; each conditioner has one gated block.
         seed: seed of the initial weights.
-        num_classes: number of classes of a class-conditional model, else 0.
-        couplings: number of couplings, which change the two halves in turn.
-        components: logistics in each coupling's mixture; 0 gives affine couplings.
         **kwargs: further arguments of `keras.layers.Layer`.
     """
 
-    def __init__(
-        self,
-        image_shape: Any,
-        channels: int = 16,
-        seed: int = 0,
-        num_classes: int = 0,
-        *,
-        couplings: int = 2,
-        components: int = 0,
-        **kwargs: Any,
-    ):
+    def __init__(self, config: FlowConfig, seed: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.image_shape, self.channels, self.seed = tuple(image_shape), channels, seed
-        self.num_classes, self.couplings, self.components = num_classes, couplings, components
-        height, width, depth = self.image_shape
-        self.conditioners = [
-            gated_network(
-                (height // 2, width // 2, 6 * depth + num_classes),
-                channels,
-                blocks=1,
-                outputs=2 * depth * (2 + 3 * components),
-                seed=couplings * seed + index,
-                dtype=self.dtype_policy,
-                name=f"dequantization_{index}",
-            )
-            for index in range(couplings)
-        ]
+        self.config = config
+        height, width, depth = config.image_shape
+        inputs = (height // 2, width // 2, 6 * depth + config.num_classes)
+        outputs = 2 * depth * (2 + 3 * config.dequantization_components)
+        self.conditioners: list[keras.Sequential] = []
+        for index in range(config.dequantization_couplings):
+            layer_seed = config.dequantization_couplings * seed + index
+            options: dict[str, Any] = {"seed": layer_seed, "dtype": self.dtype_policy}
+            options["name"] = f"dequantization_{index}"
+            network = gated_network(inputs, config.dequantization_channels, 1, outputs, **options)
+            self.conditioners.append(network)
         self.built = True
 
     def draw(
@@ -95,7 +68,8 @@ class VariationalDequantization(keras.layers.Layer):
         Returns:
             u, `[B, H, W, C]`, and log q(u|x) in nats, `[B]`.
         """
-        squeeze = Squeeze(self.image_shape)
+        components = self.config.dequantization_components
+        squeeze = Squeeze(self.config.image_shape)
         squeezed = squeeze.inverse(tf.cast(images, dtype) / 127.5 - 1)
         context = squeezed if labels is None else append_labels(squeezed, labels)
 
@@ -104,40 +78,19 @@ class VariationalDequantization(keras.layers.Layer):
                 tf.concat([half, tf.cast(context, half.dtype)], axis=-1), training=training
             )
 
-        couplings = [
-            self._coupling(Half(3, bool(index % 2)), with_image(network))
-            for index, network in enumerate(self.conditioners)
-        ]
+        couplings: list[Bijector] = []
+        for index, network in enumerate(self.conditioners):
+            mask = Half(3, bool(index % 2))
+            coupling = make_coupling(mask, with_image(network), components)
+            couplings.append(Invert(coupling) if components else coupling)
         epsilon = noise.normal(tf.shape(images)[0], squeeze.inputs, DEQUANTIZATION, dtype)
         q = Chain([InverseLogit(0.0), squeeze, *couplings])
         u, log_det = q.forward_and_log_det(epsilon, 3)
         squares = tf.reduce_sum(tf.square(epsilon), axis=[1, 2, 3])
-        constant = math.prod(self.image_shape) * math.log(2 * math.pi)
+        constant = math.prod(self.config.image_shape) * math.log(2 * math.pi)
         return u, -0.5 * (squares + constant) - log_det
-
-    def _coupling(self, mask: Half, conditioner: Conditioner) -> Bijector:
-        if self.components:
-            return Invert(MixtureCoupling(mask, conditioner, self.components))
-        return AffineCoupling(mask, conditioner)
-
-    def call(
-        self,
-        images: tf.Tensor,
-        *,
-        noise: Any,
-        training: bool = False,
-        labels: tf.Tensor | None = None,
-    ) -> tf.Tensor:
-        """u without its density, `[B, H, W, C]`."""
-        return self.draw(images, noise, self.variable_dtype, training, labels)[0]
 
     @property
     def layers(self) -> list[keras.Layer]:
         """The conditioners, which `summary` shows below the dequantization."""
         return self.conditioners
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("channels", "seed", "num_classes", "couplings", "components")
-        own = {name: getattr(self, name) for name in names}
-        return {**super().get_config(), "image_shape": list(self.image_shape), **own}

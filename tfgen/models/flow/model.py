@@ -99,33 +99,16 @@ class Flow(GenerativeModel):
             raise UsageError(
                 f"events of shape {shape} are no images; pass preprocessing=Identity()"
             )
-        if isinstance(preprocessing, Identity) and config.dequantization == "variational":
-            raise UsageError(
-                "dequantization='variational' needs bytes, which Identity() does not take; "
-                "use dequantization='uniform'"
-            )
         bytes_to_events = preprocessing or Dequantized(config.alpha)
         own_parts = {"preprocessing": preprocessing}
         super().__init__(config, bytes_to_events, seed, own_parts, name=name, dtype=dtype)
         make_steps = multiscale_steps if config.architecture == "multiscale" else dense_steps
         self.flow_steps = make_steps(config, seed, self.dtype_policy)
-        self.dequantization = (
-            VariationalDequantization(
-                config.image_shape,
-                config.dequantization_channels,
-                couplings=config.dequantization_couplings,
-                components=config.dequantization_components,
-                seed=seed,
-                num_classes=config.num_classes,
-                dtype=self.dtype_policy,
-            )
-            if config.dequantization == "variational"
-            else None
-        )
+        self.dequantization: VariationalDequantization | None = None
+        if config.dequantization == "variational":
+            self.dequantization = VariationalDequantization(config, seed, dtype=self.dtype_policy)
         # 1 once the activation normalizations have been set from data.
-        self.adapted = self.add_weight(
-            name="adapted", shape=(), dtype="int32", initializer="zeros", trainable=False
-        )
+        self.adapted = self.add_weight((), "zeros", "int32", trainable=False, name="adapted")
         self.track_average(trained_weights(self), config.ema_decay)
 
     @property
@@ -206,11 +189,7 @@ class Flow(GenerativeModel):
         return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
     def bytes_log_prob(
-        self,
-        noise: Noise,
-        images: tf.Tensor,
-        labels: tf.Tensor | None = None,
-        training: bool = False,
+        self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None, training: bool = False
     ) -> tf.Tensor:
         """log p(x) of bytes, nats, `[B]`; uses the raw weights.
 
@@ -224,11 +203,7 @@ class Flow(GenerativeModel):
         return self.event_log_prob(events, training, labels=labels) + log_det
 
     def _events_and_log_det(
-        self,
-        images: tf.Tensor,
-        noise: Noise,
-        labels: tf.Tensor | None = None,
-        training: bool = False,
+        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         draw, learned = None, self.dequantization
         if learned is not None:
@@ -298,10 +273,8 @@ class Flow(GenerativeModel):
                 is P(x|label).
 
         Raises:
-            ValueError: `dequantizations` is below 1, or labels do not suit the model.
+            UsageError: labels do not suit the model.
         """
-        if dequantizations < 1:
-            raise ValueError(f"dequantizations = {dequantizations} is too small; the least is 1")
         images = tf.convert_to_tensor(images)
         draw_seeds = self.noise_seeds(images, seeds)[:, None]
         if dequantizations > 1:
@@ -312,15 +285,12 @@ class Flow(GenerativeModel):
         ) -> tf.Tensor:
             noises = [random.SeedNoise(draw_seeds[:, index]) for index in range(dequantizations)]
             draws = [self.bytes_log_prob(noise, images, one_hot) for noise in noises]
-            return draws[0] if dequantizations == 1 else _log_mean_exp(draws)
+            return tf.reduce_logsumexp(draws, axis=0) - math.log(dequantizations)
 
         return self.apply_averaged(log_prob, images, draw_seeds, self.one_hot(labels, images))
 
     def encode(
-        self,
-        images: tf.Tensor,
-        seeds: tf.Tensor | None = None,
-        labels: tf.Tensor | None = None,
+        self, images: tf.Tensor, seeds: tf.Tensor | None = None, labels: tf.Tensor | None = None
     ) -> tf.Tensor:
         """Latents `float32[B, D]` of images.
 
@@ -383,10 +353,6 @@ class Flow(GenerativeModel):
         }
 
 
-def _log_mean_exp(logarithms: list[tf.Tensor]) -> tf.Tensor:
-    return tf.reduce_logsumexp(logarithms, axis=0) - math.log(len(logarithms))
-
-
 def _first_images(x: Any, y: Any = None) -> tuple[tf.Tensor, Any]:
     """The first images of arguments `x` and `y` of `fit`, at most `ADAPTATION_IMAGES`.
 
@@ -394,20 +360,18 @@ def _first_images(x: Any, y: Any = None) -> tuple[tf.Tensor, Any]:
         Images `uint8[B, H, W, C]`, and their labels `[B]`, None if there are none.
 
     Raises:
-        ValueError: there are no images, or reading them from `x` would consume them.
+        ValueError: reading them from `x` would consume them.
     """
     if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x.unbatch().batch(ADAPTATION_IMAGES)), None)
-        if batch is None:
-            raise ValueError("the data set has no images; pass one with images")
-        return keras.utils.unpack_x_y_sample_weight(batch)[:2]
-    if isinstance(x, np.ndarray | tf.Tensor):
-        labels = None if y is None else y[:ADAPTATION_IMAGES]
-        return tf.convert_to_tensor(x[:ADAPTATION_IMAGES]), labels
-    if isinstance(x, keras.utils.PyDataset):
-        images, labels, _ = keras.utils.unpack_x_y_sample_weight(x[0])
-        return tf.convert_to_tensor(images), labels
-    raise ValueError(
-        f"cannot read the first images of a {type(x).__name__} without consuming them; "
-        "call flow.adapt(images) before fit"
-    )
+        batch = next(iter(x.unbatch().batch(ADAPTATION_IMAGES)))
+    elif isinstance(x, keras.utils.PyDataset):
+        batch = x[0]
+    elif isinstance(x, np.ndarray | tf.Tensor):
+        batch = x[:ADAPTATION_IMAGES], None if y is None else y[:ADAPTATION_IMAGES]
+    else:
+        raise ValueError(
+            f"cannot read the first images of a {type(x).__name__} without consuming them; "
+            "call flow.adapt(images) before fit"
+        )
+    images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    return tf.convert_to_tensor(images), labels

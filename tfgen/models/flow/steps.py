@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +16,8 @@ from tfgen.bijectors import (
     Bijector,
     Chain,
     Checkerboard,
+    Conditioner,
+    Coupling,
     FactorOut,
     Half,
     InvertibleConvolution,
@@ -37,14 +39,8 @@ from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import GatedResidual
 
 
-def make_mask(name: str, ndims: int, swap: bool) -> Mask:
-    """A mask: `checkerboard` of images, or `half` of the last of `ndims` axes."""
-    return Checkerboard(swap) if name == "checkerboard" else Half(ndims, swap)
-
-
-@keras.saving.register_keras_serializable(package="tfgen")
 class FlowStep(keras.layers.Layer):
-    """A coupling; with `mixing`, a step of Glow (Kingma & Dhariwal 2018, section 3).
+    """A coupling; with `mixed` channels, a step of Glow (Kingma & Dhariwal 2018, section 3).
 
     From data to latents, Glow's step is activation normalization, an invertible 1 × 1 convolution
     and a coupling. The layer owns the weights; `bijectors` builds TFP's bijectors from them, which
@@ -54,11 +50,11 @@ class FlowStep(keras.layers.Layer):
         conditioner: a layer from the unchanged part of an event to the parameters of the coupling,
             2 per changed entry for an affine one, 2 + 3 · `components` for a mixture. In a
             conditional model, one-hot labels are appended to the last axis of its inputs.
-        mask: `checkerboard` or `half`.
-        swap: whether the mask's two parts are swapped.
+        mask: splits an event into the part that the coupling changes and the other one.
         components: logistics in a mixture coupling; 0 gives an affine coupling.
         log_scale_bound: bound of the coupling's log-scale, nats.
-        mixing: whether normalization and convolution precede the coupling.
+        mixed: number of channels of events that are normalized and convolved before the coupling;
+            0: neither.
         seed: seed of the convolution, which starts as a permutation of the channels.
         **kwargs: further arguments of `keras.layers.Layer`.
     """
@@ -66,43 +62,28 @@ class FlowStep(keras.layers.Layer):
     def __init__(
         self,
         conditioner: keras.layers.Layer,
-        mask: Literal["checkerboard", "half"] = "half",
-        swap: bool = False,
+        mask: Mask,
         *,
         components: int = 0,
         log_scale_bound: float = 2.0,
-        mixing: bool = False,
+        mixed: int = 0,
         seed: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.conditioner, self.mask, self.swap = conditioner, mask, swap
+        self.conditioner, self.mask, self.mixed = conditioner, mask, mixed
         self.components, self.log_scale_bound = components, log_scale_bound
-        self.mixing, self.seed = mixing, seed
-
-    def build(self, input_shape: Any) -> None:
-        """Creates the weights of normalization and convolution, for events `[B, …, C]`."""
-        self._ndims = len(input_shape) - 1
-        if not self.mixing:
-            return
-        channels = input_shape[-1]
-        order = np.random.default_rng(self.seed).permutation(channels)
-        self.shift = self._weight("shift", np.zeros(channels))
-        self.log_scale = self._weight("log_scale", np.zeros(channels))
-        self.permutation = self._weight("permutation", np.eye(channels)[order], trainable=False)
-        self.lower = self._weight("lower", np.zeros((channels, channels)))
-        self.upper = self._weight("upper", np.zeros((channels, channels)))
-        self.log_diagonal = self._weight("log_diagonal", np.zeros(channels))
-
-    def _weight(self, name: str, value: np.ndarray, trainable: bool = True) -> Any:
-        return self.add_weight(
-            name=name,
-            shape=value.shape,
-            dtype=self.variable_dtype,
-            initializer=lambda shape, dtype=None: tf.constant(value, dtype),
-            trainable=trainable,
-            autocast=False,
-        )
+        if mixed:
+            add = functools.partial(self.add_weight, autocast=False)
+            order = np.random.default_rng(seed).permutation(mixed)
+            permutation = keras.initializers.Constant(np.eye(mixed)[order])
+            self.shift = add((mixed,), "zeros", name="shift")
+            self.log_scale = add((mixed,), "zeros", name="log_scale")
+            self.permutation = add((mixed, mixed), permutation, trainable=False, name="permutation")
+            self.lower = add((mixed, mixed), "zeros", name="lower")
+            self.upper = add((mixed, mixed), "zeros", name="upper")
+            self.log_diagonal = add((mixed,), "zeros", name="log_diagonal")
+        self.built = True
 
     def bijectors(
         self, adapting: bool = False, training: bool = False, labels: tf.Tensor | None = None
@@ -115,24 +96,18 @@ class FlowStep(keras.layers.Layer):
                 batch's moments.
             labels: one-hot, `[B, K]`, of the events of a conditional model.
         """
-        mask = make_mask(self.mask, self._ndims, self.swap)
         conditioner = functools.partial(self._condition, labels=labels, training=training)
-        coupling: Bijector
-        if self.components:
-            coupling = MixtureCoupling(mask, conditioner, self.components, self.log_scale_bound)
-        else:
-            coupling = AffineCoupling(mask, conditioner, self.log_scale_bound)
-        if not self.mixing:
+        coupling = make_coupling(self.mask, conditioner, self.components, self.log_scale_bound)
+        if not self.mixed:
             return [coupling]
-        normalization = ActivationNormalization(self.shift, self.log_scale, self._ndims, adapting)
-        convolution = InvertibleConvolution(
-            self.permutation.value,
-            self.lower.value,
-            self.upper.value,
-            self.log_diagonal.value,
-            self._ndims,
-        )
-        return [normalization, convolution, coupling]
+        ndims = self.mask.event_ndims
+        weights = self.permutation, self.lower, self.upper, self.log_diagonal
+        permutation, lower, upper, log_diagonal = (weight.value for weight in weights)
+        return [
+            ActivationNormalization(self.shift, self.log_scale, ndims, adapting),
+            InvertibleConvolution(permutation, lower, upper, log_diagonal, ndims),
+            coupling,
+        ]
 
     def _condition(
         self, unchanged: tf.Tensor, labels: tf.Tensor | None, training: bool
@@ -144,60 +119,36 @@ class FlowStep(keras.layers.Layer):
             unchanged = append_labels(unchanged, labels, flat)
         return self.conditioner(unchanged, training=training)
 
-    def call(
-        self, inputs: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
-    ) -> tf.Tensor:
-        """The step from data to latents, `[B, …, C]`."""
-        for bijector in self.bijectors(training=training, labels=labels):
-            inputs = bijector.inverse(inputs)
-        return inputs
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the inputs."""
-        return input_shape
-
     @property
     def layers(self) -> list[keras.Layer]:
         """The conditioner, which `summary` shows below the step."""
         return [self.conditioner]
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("mask", "swap", "components", "log_scale_bound", "mixing", "seed")
-        conditioner = keras.saving.serialize_keras_object(self.conditioner)
-        own = {name: getattr(self, name) for name in names}
-        return {**super().get_config(), "conditioner": conditioner, **own}
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "FlowStep":
-        """The step that `get_config` describes."""
-        conditioner = keras.saving.deserialize_keras_object(config["conditioner"])
-        return cls(**{**config, "conditioner": conditioner})
+def make_coupling(
+    mask: Mask, conditioner: Conditioner, components: int, log_scale_bound: float = 2.0
+) -> Coupling:
+    """A coupling with a mixture of that many logistics, or an affine one for 0."""
+    if components:
+        return MixtureCoupling(mask, conditioner, components, log_scale_bound)
+    return AffineCoupling(mask, conditioner, log_scale_bound)
 
 
 def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
     """Affine couplings of alternating halves, for images checkerboards."""
     shape, steps = config.image_shape, []
-    mask: Any = "checkerboard" if len(shape) == 3 else "half"
     for index in range(config.couplings):
         swap = bool(index % 2)
-        unchanged, changed = make_mask(mask, len(shape), swap).split(tf.zeros([1, *shape]))
-        flat = (math.prod(unchanged.shape[1:]) + config.num_classes,)
-        conditioner = dense_network(
-            flat if config.num_classes else unchanged.shape[1:],
-            config.hidden,
-            (*changed.shape[1:-1], 2 * changed.shape[-1]),
-            seed=seed * config.couplings + index,
-            dtype=dtype,
-            name=f"conditioner_{index}",
-            zero_output=True,
-            layer=Dense,
-        )
-        step = FlowStep(
-            conditioner, mask, swap, log_scale_bound=config.log_scale_bound, dtype=dtype
-        )
-        step.build((None, *shape))
-        steps.append(step)
+        mask: Mask = Checkerboard(swap) if len(shape) == 3 else Half(len(shape), swap)
+        parts = mask.split(tf.zeros([1, *shape]))
+        unchanged, (*sides, channels) = (tuple(part.shape[1:]) for part in parts)
+        flat = (math.prod(unchanged) + config.num_classes,)
+        inputs, outputs = flat if config.num_classes else unchanged, (*sides, 2 * channels)
+        names = {"seed": seed * config.couplings + index, "name": f"conditioner_{index}"}
+        options: dict[str, Any] = {**names, "dtype": dtype, "zero_output": True, "layer": Dense}
+        conditioner = dense_network(inputs, config.hidden, outputs, **options)
+        bound = config.log_scale_bound
+        steps.append(FlowStep(conditioner, mask, log_scale_bound=bound, dtype=dtype))
     return steps
 
 
@@ -227,17 +178,16 @@ def gated_network(
     Returns:
         A built network `[B, H, W, C] → [B, H, W, outputs]`.
     """
-    same = {"kernel_size": 3, "padding": "same", "dtype": dtype}
-    seeds = [seed_of_layer(seed, index) for index in range(blocks + 2)]
+    convolution = functools.partial(
+        make_layer, keras.layers.Conv2D, seed=seed_of_layer(seed, 0), dtype=dtype
+    )
     layers = [
         make_input(input_shape, dtype),
-        make_layer(keras.layers.Conv2D, channels, seed=seeds[0], **same),
-        *(GatedResidual(layer_seed, dtype=dtype) for layer_seed in seeds[1:-1]),
+        convolution(channels, kernel_size=3, padding="same"),
+        *(GatedResidual(seed_of_layer(seed, index + 1), dtype=dtype) for index in range(blocks)),
         make_activation("relu", dtype),
         # 1 × 1, because mixture couplings need many outputs: 3 × 3 would cost as much as a block.
-        make_layer(
-            keras.layers.Conv2D, outputs, seed=seeds[-1], zero=True, kernel_size=1, dtype=dtype
-        ),
+        convolution(outputs, kernel_size=1, zero=True),
     ]
     return keras.Sequential(layers, name=name)
 
@@ -246,30 +196,18 @@ def multiscale_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep
     """Glow's steps with convolutional conditioners, the largest scale first."""
     steps: list[FlowStep] = []
     counts = config.scale_steps[: config.scales]
+    components, bound = config.components, config.log_scale_bound
+    coupling: dict[str, Any] = {"components": components, "log_scale_bound": bound}
     for scale, count in enumerate(counts):
-        shape = squeezed_shape(config, scale)
-        unchanged = shape[-1] // 2
+        height, width, depth = squeezed_shape(config, scale)
+        inputs = (height, width, depth // 2 + config.num_classes)
+        outputs = depth // 2 * (2 + 3 * components)
+        channels = config.scale_channels[scale]
         for _ in range(count):
-            index = seed * sum(counts) + len(steps)
-            conditioner = gated_network(
-                (*shape[:2], unchanged + config.num_classes),
-                config.scale_channels[scale],
-                config.blocks,
-                (shape[-1] - unchanged) * (2 + 3 * config.components),
-                seed=index,
-                dtype=dtype,
-                name=f"conditioner_{len(steps)}",
-            )
-            step = FlowStep(
-                conditioner,
-                components=config.components,
-                log_scale_bound=config.log_scale_bound,
-                mixing=True,
-                seed=index,
-                dtype=dtype,
-            )
-            step.build((None, *shape))
-            steps.append(step)
+            common: dict[str, Any] = {"seed": seed * sum(counts) + len(steps), "dtype": dtype}
+            name = f"conditioner_{len(steps)}"
+            network = gated_network(inputs, channels, config.blocks, outputs, name=name, **common)
+            steps.append(FlowStep(network, Half(3), mixed=depth, **coupling, **common))
     return steps
 
 

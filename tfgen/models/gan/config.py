@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from tfgen.errors import UsageError, size_text
+from tfgen.errors import UsageError
 from tfgen.models.gan.augmentation import AUGMENTATIONS
 from tfgen.models.gan.losses import LOSSES
 from tfgen.settings.family import Family, Preset
@@ -28,41 +28,24 @@ class GANConfig(ModelConfig):
     )
     channels: int = option(64, "channels at half the side; they double up to 8 times", minimum=1)
     halvings: int = option(
-        0,
-        "how often the sides are halved; 0: down to at most 7 pixels",
-        minimum=0,
-        maximum=MAX_HALVINGS,
+        0, "halvings of the sides; 0: down to at most 7 pixels", minimum=0, maximum=MAX_HALVINGS
     )
-    units: int = option(
-        1024, "convolutional: width of the dense layers at latents and logit", minimum=1
-    )
+    units: int = option(1024, "convolutional: width of the dense layers", minimum=1)
     dropout: float = option(0.5, "dropout rate in the discriminator", minimum=0, maximum=0.99)
-    discriminator_batch_norm: bool = option(
-        False, "batch normalization in the discriminator, from the second hidden layer on"
-    )
+    discriminator_batch_norm: bool = option(False, "batch normalization in the discriminator")
     spectral_norm: bool = option(False, "spectral normalization of all discriminator kernels")
     loss: str = option("non_saturating", "losses of both networks", choices=tuple(LOSSES))
-    gradient_penalty: float = option(
-        10.0, "weight of the gradient penalty in the loss wasserstein", minimum=0
-    )
-    r1: float = option(
-        0.0,
-        "weight of R1, half the squared gradient of the discriminator at real images",
-        minimum=0,
-    )
-    r2: float = option(0.0, "weight of R2, the same at generated images", minimum=0)
-    penalty_every: int = option(
-        1, "compute the penalties R1 and R2 in every N-th step, weighted by N", minimum=1
-    )
+    gradient_penalty: float = option(10.0, "wasserstein: weight of its gradient penalty", minimum=0)
+    r1: float = option(0.0, "weight of R1, the gradient penalty at real images", minimum=0)
+    r2: float = option(0.0, "weight of R2, the gradient penalty at generated images", minimum=0)
+    penalty_every: int = option(1, "R1 and R2 in every N-th step, weighted by N", minimum=1)
     diff_augment: tuple[str, ...] = option(
         (), "differentiable augmentations before the discriminator", choices=tuple(AUGMENTATIONS)
     )
     conditioning: Literal["concatenation", "projection"] = option(
         "concatenation", "how the discriminator takes labels: as further channels, or by projection"
     )
-    pack: int = option(
-        1, "images that the discriminator judges together, all real or all generated", minimum=1
-    )
+    pack: int = option(1, "images that the discriminator judges together", minimum=1)
     critic_steps: int = option(1, "discriminator steps per generator step", minimum=1)
     label_smoothing: float = option(
         0.0, "one-sided: the target of real images is 1 minus this", minimum=0, maximum=0.5
@@ -75,10 +58,10 @@ class GANConfig(ModelConfig):
     )
 
     @property
-    def pack_shape(self) -> tuple[int, ...]:
-        """Shape of the events that the discriminator judges together, without labels."""
+    def judged_shape(self) -> tuple[int, ...]:
+        """Shape of what the discriminator judges together: events, and labels if appended."""
         *sides, depth = self.image_shape
-        return (*sides, self.pack * depth)
+        return (*sides, self.pack * depth + self.appended_classes)
 
     @property
     def appended_classes(self) -> int:
@@ -90,31 +73,19 @@ class GANConfig(ModelConfig):
         """Number of the discriminator's outputs for classes, beside the one for all."""
         return self.pack * self.num_classes if self.conditioning == "projection" else 0
 
-    @property
-    def penalizes_slope(self) -> bool:
-        """Whether the discriminator's loss has a penalty R₁ or R₂."""
-        return bool(self.r1 or self.r2)
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Twice the same would be twice with the same random numbers.
-        object.__setattr__(self, "diff_augment", tuple(dict.fromkeys(self.diff_augment)))
         if self.label_smoothing and self.loss in ("hinge", "wasserstein", "relativistic"):
             raise UsageError(
                 f"label_smoothing = {self.label_smoothing} has no meaning with loss {self.loss!r}"
             )
-        needs_single_images = self.loss == "wasserstein" or self.penalizes_slope
+        needs_single_images = self.loss == "wasserstein" or self.r1 or self.r2
         if self.discriminator_batch_norm and (
             needs_single_images or self.architecture == "residual"
         ):
             raise UsageError(
                 "batch normalization, which mixes images, suits neither gradient penalties nor the "
                 "residual discriminator; use --no-discriminator-batch-norm"
-            )
-        if self.diff_augment and len(self.image_shape) != 3:
-            raise UsageError(
-                f"diff_augment = {self.diff_augment} needs images, not events of size "
-                f"{size_text(self.image_shape)}"
             )
 
 

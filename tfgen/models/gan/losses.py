@@ -20,10 +20,8 @@ else:
     # `--help` lists the losses without importing TensorFlow.
     tf = LazyModule("tensorflow")
 
-GeneratorLoss: TypeAlias = "Callable[..., tf.Tensor]"
-DiscriminatorLoss: TypeAlias = (
-    "Callable[[tf.Tensor, tf.Tensor, float], tuple[tf.Tensor, tf.Tensor]]"
-)
+# The terms of real and of generated images, `float[B]` each.
+Terms: TypeAlias = "tuple[tf.Tensor, tf.Tensor]"
 
 
 class AdversarialLoss(NamedTuple):
@@ -40,21 +38,14 @@ class AdversarialLoss(NamedTuple):
             generated images alone.
     """
 
-    generator: GeneratorLoss
-    discriminator: DiscriminatorLoss
+    generator: Callable[..., tf.Tensor]
+    discriminator: Callable[[tf.Tensor, tf.Tensor, float], Terms]
     classifies: bool = False
     penalized: bool = False
     relative: bool = False
 
-    @property
-    def has_offset(self) -> bool:
-        """Whether adding a number to all logits changes the discriminator's loss."""
-        return not (self.penalized or self.relative)
 
-
-def classifier_loss(
-    real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
-) -> tuple[tf.Tensor, tf.Tensor]:
+def classifier_loss(real: tf.Tensor, fake: tf.Tensor, smoothing: float = 0.0) -> Terms:
     """−log D(x) and −log(1 − D(G(z))), the discriminator's cross-entropy.
 
     Goodfellow et al. 2014, "Generative adversarial nets". With one-sided label smoothing s
@@ -62,108 +53,103 @@ def classifier_loss(
     −(1 − s) log D(x) − s log(1 − D(x)). In nats.
 
     Args:
-        real_logits: of real images, `float[B]`.
-        fake_logits: of generated images, `float[B]`.
+        real: logits of real images, `float[B]`.
+        fake: logits of generated images, `float[B]`.
         smoothing: s.
 
     Returns:
         The terms of real and of generated images, `float[B]` each.
     """
-    real = tf.nn.softplus(-real_logits) + smoothing * real_logits
-    return real, tf.nn.softplus(fake_logits)
+    return tf.nn.softplus(-real) + smoothing * real, tf.nn.softplus(fake)
 
 
-def non_saturating_loss(fake_logits: tf.Tensor) -> tf.Tensor:
+def non_saturating_loss(fake: tf.Tensor) -> tf.Tensor:
     """−log D(G(z)), the generator's non-saturating loss (Goodfellow et al. 2014).
 
     Its gradient does not vanish where the discriminator is certain. In nats.
 
-    Takes the logits of generated images, `fake_logits`, `float[B]`, and returns `float[B]`.
+    Takes the logits of generated images, `fake`, `float[B]`, and returns `float[B]`.
     """
-    return tf.nn.softplus(-fake_logits)
+    return tf.nn.softplus(-fake)
 
 
-def minimax_loss(fake_logits: tf.Tensor) -> tf.Tensor:
+def minimax_loss(fake: tf.Tensor) -> tf.Tensor:
     """log(1 − D(G(z))), the generator's minimax loss (Goodfellow et al. 2014).
 
     Its gradient vanishes where the discriminator is certain, as early in training. In nats.
 
-    Takes the logits of generated images, `fake_logits`, `float[B]`, and returns `float[B]`.
+    Takes the logits of generated images, `fake`, `float[B]`, and returns `float[B]`.
     """
-    return -tf.nn.softplus(fake_logits)
+    return -tf.nn.softplus(fake)
 
 
 def least_squares_discriminator_loss(
-    real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
-) -> tuple[tf.Tensor, tf.Tensor]:
+    real: tf.Tensor, fake: tf.Tensor, smoothing: float = 0.0
+) -> Terms:
     """½ (D(x) − 1 + s)² and ½ D(G(z))², with label smoothing s.
 
     Mao et al. 2017, "Least squares generative adversarial networks".
 
     Args:
-        real_logits: of real images, `float[B]`.
-        fake_logits: of generated images, `float[B]`.
+        real: logits of real images, `float[B]`.
+        fake: logits of generated images, `float[B]`.
         smoothing: s.
 
     Returns:
         The terms of real and of generated images, `float[B]` each.
     """
-    return 0.5 * tf.square(real_logits - (1 - smoothing)), 0.5 * tf.square(fake_logits)
+    return 0.5 * tf.square(real - (1 - smoothing)), 0.5 * tf.square(fake)
 
 
-def least_squares_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
+def least_squares_generator_loss(fake: tf.Tensor) -> tf.Tensor:
     """½ (D(G(z)) − 1)² (Mao et al. 2017).
 
-    Takes the logits of generated images, `fake_logits`, `float[B]`, and returns `float[B]`.
+    Takes the logits of generated images, `fake`, `float[B]`, and returns `float[B]`.
     """
-    return 0.5 * tf.square(fake_logits - 1)
+    return 0.5 * tf.square(fake - 1)
 
 
-def hinge_discriminator_loss(
-    real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
-) -> tuple[tf.Tensor, tf.Tensor]:
+def hinge_discriminator_loss(real: tf.Tensor, fake: tf.Tensor, smoothing: float = 0.0) -> Terms:
     """max(0, 1 − D(x)) and max(0, 1 + D(G(z))) (Lim & Ye 2017, "Geometric GAN").
 
     Args:
-        real_logits: of real images, `float[B]`.
-        fake_logits: of generated images, `float[B]`.
+        real: logits of real images, `float[B]`.
+        fake: logits of generated images, `float[B]`.
         smoothing: has no effect.
 
     Returns:
         The terms of real and of generated images, `float[B]` each.
     """
-    return tf.nn.relu(1 - real_logits), tf.nn.relu(1 + fake_logits)
+    return tf.nn.relu(1 - real), tf.nn.relu(1 + fake)
 
 
-def critic_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
+def critic_generator_loss(fake: tf.Tensor) -> tf.Tensor:
     """−D(G(z)), the generator's loss with the hinge and the Wasserstein critic.
 
     Lim & Ye 2017, "Geometric GAN"; Arjovsky et al. 2017, "Wasserstein GAN".
 
-    Takes the logits of generated images, `fake_logits`, `float[B]`, and returns `float[B]`.
+    Takes the logits of generated images, `fake`, `float[B]`, and returns `float[B]`.
     """
-    return -fake_logits
+    return -fake
 
 
-def wasserstein_critic_loss(
-    real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
-) -> tuple[tf.Tensor, tf.Tensor]:
+def wasserstein_critic_loss(real: tf.Tensor, fake: tf.Tensor, smoothing: float = 0.0) -> Terms:
     """−D(x) and D(G(z)) (Arjovsky et al. 2017, "Wasserstein GAN").
 
     Args:
-        real_logits: of real images, `float[B]`.
-        fake_logits: of generated images, `float[B]`.
+        real: logits of real images, `float[B]`.
+        fake: logits of generated images, `float[B]`.
         smoothing: has no effect.
 
     Returns:
         The terms of real and of generated images, `float[B]` each.
     """
-    return -real_logits, fake_logits
+    return -real, fake
 
 
 def relativistic_discriminator_loss(
-    real_logits: tf.Tensor, fake_logits: tf.Tensor, smoothing: float = 0.0
-) -> tuple[tf.Tensor, tf.Tensor]:
+    real: tf.Tensor, fake: tf.Tensor, smoothing: float = 0.0
+) -> Terms:
     """−log σ(D(x) − D(G(z))), for pairs of a real and a generated image.
 
     Jolicoeur-Martineau 2019, "The relativistic discriminator: a key element missing from standard
@@ -171,23 +157,23 @@ def relativistic_discriminator_loss(
     modern GAN baseline" (R3GAN). The loss is that of a pair; it is all in the first term.
 
     Args:
-        real_logits: of real images, `float[B]`.
-        fake_logits: of generated images, `float[B]`.
+        real: logits of real images, `float[B]`.
+        fake: logits of generated images, `float[B]`.
         smoothing: has no effect.
 
     Returns:
         The terms of real and of generated images, `float[B]` each.
     """
-    return tf.nn.softplus(fake_logits - real_logits), tf.zeros_like(fake_logits)
+    return tf.nn.softplus(fake - real), tf.zeros_like(fake)
 
 
-def relativistic_generator_loss(fake_logits: tf.Tensor, real_logits: tf.Tensor) -> tf.Tensor:
+def relativistic_generator_loss(fake: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
     """−log σ(D(G(z)) − D(x)), in nats (Jolicoeur-Martineau 2019).
 
-    Takes the logits of generated images, `fake_logits`, and those of the real images that they are
-    paired with, `real_logits`, `float[B]` each. Returns `float[B]`.
+    Takes the logits of generated images, `fake`, and those of the real images that they are paired
+    with, `real`, `float[B]` each. Returns `float[B]`.
     """
-    return tf.nn.softplus(real_logits - fake_logits)
+    return tf.nn.softplus(real - fake)
 
 
 def squared_slope(critic: Callable[[tf.Tensor], tf.Tensor], events: tf.Tensor) -> tf.Tensor:
@@ -226,11 +212,7 @@ def gradient_penalty(
     """
     weights = tf.reshape(weights, [-1, *[1] * (real.shape.rank - 1)])
     between = weights * real + (1 - weights) * fake
-    with tf.GradientTape() as tape:
-        tape.watch(between)
-        logits = critic(between)
-    gradient = tape.gradient(logits, between)
-    squares = tf.reduce_sum(tf.square(gradient), axis=list(range(1, real.shape.rank)))
+    squares = squared_slope(critic, between)
     positive = squares > 0
     norm = tf.where(positive, tf.sqrt(tf.where(positive, squares, 1.0)), 0.0)
     return tf.square(norm - 1)

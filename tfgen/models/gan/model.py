@@ -99,14 +99,10 @@ class GAN(GenerativeModel):
         config = GANConfig.build(config, fields)
         if generator is None or discriminator is None:
             check_architecture(config.architecture, config.image_shape)
-        own_parts = {
-            "generator": generator,
-            "discriminator": discriminator,
-            "preprocessing": preprocessing,
-        }
-        super().__init__(
-            config, preprocessing or SymmetricPixels(), seed, own_parts, name=name, dtype=dtype
-        )
+        networks = {"generator": generator, "discriminator": discriminator}
+        own_parts = {**networks, "preprocessing": preprocessing}
+        bytes_to_events = preprocessing or SymmetricPixels()
+        super().__init__(config, bytes_to_events, seed, own_parts, name=name, dtype=dtype)
         self._loss = LOSSES[config.loss]
         self.generator = generator or build_generator(config, seed, self.dtype_policy)
         if generator is not None:
@@ -114,13 +110,11 @@ class GAN(GenerativeModel):
             build_network(generator, latents, config.image_shape, "generator")
         # A loss of differences of outputs has no gradient by a bias that all outputs share.
         self.discriminator = discriminator or build_discriminator(
-            config, seed, self.dtype_policy, output_bias=self._loss.has_offset
+            config, seed, self.dtype_policy, not (self._loss.penalized or self._loss.relative)
         )
         if discriminator is not None:
-            *sides, depth = config.pack_shape
-            events = (*sides, depth + config.appended_classes)
             outputs = (1 + config.projected_classes,)
-            build_network(discriminator, events, outputs, "discriminator")
+            build_network(discriminator, config.judged_shape, outputs, "discriminator")
         # Our dense discriminator takes flat events, to which a label is appended once.
         self._flat = (
             discriminator is None and config.architecture == "dense" and config.num_classes > 0
@@ -272,11 +266,6 @@ class GAN(GenerativeModel):
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
 
     @property
-    def generator_optimizer(self) -> keras.optimizers.Optimizer:
-        """The generator's optimizer, which Keras calls `optimizer`."""
-        return self.optimizer
-
-    @property
     def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
         """Both optimizers by the names of `compile`; empty before `compile`."""
         if getattr(self, "optimizer", None) is None:
@@ -298,19 +287,19 @@ class GAN(GenerativeModel):
         """The generator's move, in its turn, then the discriminator's."""
         noise = self.training_noise()
         real, labels, weights = self._real(data, noise)
-        fake = tf.stop_gradient(self._generator_turn(real, labels, noise))
-        game = {"labels": labels, "noise": noise, "weights": weights}
-        values, loss = self._discriminator_turn(real=real, fake=fake, **game)
+        game = {"real": real, "labels": labels, "noise": noise}
+        fake = tf.stop_gradient(self._generator_turn(**game))
+        values, loss = self._discriminator_turn(fake=fake, weights=weights, **game)
         self.count_step(loss)
-        return self._log_game(values, weights)
+        return self._log_game(weights, **values)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Both losses and scores of a batch, by the generator itself, not its EMA."""
         noise = self.next_test_noise()
         real, labels, weights = self._real(data, noise)
-        fake = self._draw(tf.shape(real)[0], labels, noise, training=False)
+        fake = self._draw(real, labels, noise, training=False)
         values = self.game_values(real, fake, labels, noise, training=False, weights=weights)
-        return self._log_game(values, weights)
+        return self._log_game(weights, **values)
 
     def game_values(
         self,
@@ -325,32 +314,31 @@ class GAN(GenerativeModel):
         """Both losses and both scores of `real` and `fake` events, `[B]` each, or of their packs.
 
         The one-hot `labels` belong to both. `noise` augments the events if `training`. Sample
-        `weights` multiply the term of real events in the discriminator's loss, nothing else.
-        `slope_times` multiplies R₁ and R₂.
+        `weights`, one for each pack, multiply the term of real events in the discriminator's loss,
+        nothing else. `slope_times` multiplies R₁ and R₂.
 
         The discriminator gets real and generated events in two passes. Batch normalization needs
         separate moments for them, and the pass over real events need not wait for the generator.
         """
+        config = self.config
         if training:
-            real, fake = (
-                self._augmented(events, noise, place) for place, events in enumerate((real, fake))
-            )
-        real, fake, labels = (self.pack(batch) for batch in (real, fake, labels))
-        if weights is not None:
-            weights = pack_weights(weights, self.config.pack)
-        real_logits, fake_logits = (
-            self.discriminate(events, labels, training) for events in (real, fake)
-        )
-        smoothing = self.config.label_smoothing
+            real, fake = self._augmented(real, noise, 0), self._augmented(fake, noise, 1)
+        real, fake = self.pack(real), self.pack(fake)
+        critic = functools.partial(self.discriminate, labels=self.pack(labels), training=training)
+        real_logits, fake_logits = critic(real), critic(fake)
+        smoothing = config.label_smoothing
         real_loss, fake_loss = self._loss.discriminator(real_logits, fake_logits, smoothing)
         loss = (real_loss if weights is None else weights * real_loss) + fake_loss
         if self._loss.penalized:
             between = noise.uniform(tf.shape(real)[0], (), PENALTY, self.likelihood_dtype)
-            loss += self.config.gradient_penalty * gradient_penalty(
-                lambda events: self.discriminate(events, labels, training), real, fake, between
-            )
-        if self.config.penalizes_slope and slope_times:
-            loss += slope_times * self._slope_penalty(real, fake, labels, training)
+            loss += config.gradient_penalty * gradient_penalty(critic, real, fake, between)
+        slopes = [
+            0.5 * weight * squared_slope(critic, events)
+            for weight, events in ((config.r1, real), (config.r2, fake))
+            if weight and slope_times
+        ]
+        if slopes:
+            loss += slope_times * tf.add_n(slopes)
         return {
             "generator_loss": self._generator_loss(fake_logits, real_logits),
             "discriminator_loss": loss,
@@ -367,63 +355,40 @@ class GAN(GenerativeModel):
         names = self.config.diff_augment
         return augment(events, names, noise.part(place)) if names else events
 
-    def _slope_penalty(
-        self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor | None, training: bool
-    ) -> tf.Tensor:
-        """R₁ and R₂, `[B]`."""
-        terms = [
-            0.5 * weight * squared_slope(lambda x: self.discriminate(x, labels, training), events)
-            for weight, events in ((self.config.r1, real), (self.config.r2, fake))
-            if weight
-        ]
-        return tf.add_n(terms)
-
     def _log_game(
-        self, values: dict[str, tf.Tensor], weights: tf.Tensor | None
+        self, weights: tf.Tensor | None, *, real_score: tf.Tensor, **others: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """Logs the game's values; sample weights are those of real images."""
-        if weights is not None:
-            weights = pack_weights(weights, self.config.pack)
-        self.accumulate(weights, real_score=values["real_score"])
-        others = {name: value for name, value in values.items() if name != "real_score"}
+        self.accumulate(weights, real_score=real_score)
         present = replicas.are_present()
         if present is not None:
-            present = tf.fill(tf.shape(values["real_score"]), present)
+            present = tf.fill(tf.shape(real_score), present)
         return self.log(present, **others)
 
-    def _generator_turn(
-        self,
-        real: tf.Tensor,
-        labels: tf.Tensor | None,
-        noise: random.BatchNoise,
-    ) -> tf.Tensor:
+    def _generator_turn(self, **game: Any) -> tf.Tensor:
         """Generated events; in every `critic_steps`-th step the generator also moves."""
-        batch = tf.shape(real)[0]
-        if self.config.critic_steps == 1:
-            return self._move_generator(batch, real, labels, noise)
+        every = self.config.critic_steps
+        if every == 1:
+            return self._move_generator(**game)
         return replicas.cond(
-            (self.step.value + 1) % self.config.critic_steps == 0,
-            lambda: self._move_generator(batch, real, labels, noise),
-            lambda: self._draw(batch, labels, noise, training=True),
+            (self.step.value + 1) % every == 0,
+            lambda: self._move_generator(**game),
+            lambda: self._draw(**game, training=True),
         )
 
     def _move_generator(
-        self,
-        batch: tf.Tensor,
-        real: tf.Tensor,
-        labels: tf.Tensor | None,
-        noise: random.BatchNoise,
+        self, real: tf.Tensor, labels: tf.Tensor | None, noise: random.BatchNoise
     ) -> tf.Tensor:
         """One step of the generator; returns the events that it drew before the step."""
-        real_logits, seen_labels = None, self.pack(labels)
-        if self._loss.relative:
-            seen = self.pack(self._augmented(real, noise, 2))
-            real_logits = self.discriminate(seen, seen_labels, training=True)
+
+        def logits(events: tf.Tensor, place: int) -> tf.Tensor:
+            seen = self.pack(self._augmented(events, noise, place))
+            return self.discriminate(seen, self.pack(labels), training=True)
+
+        real_logits = logits(real, 2) if self._loss.relative else None
         with tf.GradientTape() as tape:
-            fake = self._draw(batch, labels, noise, training=True)
-            seen = self.pack(self._augmented(fake, noise, 3))
-            fake_logits = self.discriminate(seen, seen_labels, training=True)
-            losses = self._generator_loss(fake_logits, real_logits)
+            fake = self._draw(real, labels, noise, training=True)
+            losses = self._generator_loss(logits(fake, 3), real_logits)
             loss = self.reduce_loss(losses, network=self.generator)
         self.descend(loss, tape, self.optimizer, self.generator.trainable_variables)
         if self._average is not None:
@@ -447,21 +412,26 @@ class GAN(GenerativeModel):
             return values, loss
 
         every = self.config.penalty_every
-        if every == 1 or not self.config.penalizes_slope:
+        if every == 1 or not (self.config.r1 or self.config.r2):
             return move(1)
         return replicas.cond(self.step.value % every == 0, lambda: move(every), lambda: move(0))
 
     def _draw(
-        self, batch: tf.Tensor, labels: tf.Tensor | None, noise: Noise, training: bool
+        self, real: tf.Tensor, labels: tf.Tensor | None, noise: Noise, training: bool
     ) -> tf.Tensor:
-        latents = noise.normal(batch, (self.latent_dim,), random.LATENTS, self.likelihood_dtype)
+        """As many generated events as real ones."""
+        size, dtype = tf.shape(real)[0], self.likelihood_dtype
+        latents = noise.normal(size, (self.latent_dim,), random.LATENTS, dtype)
         return self.generate(latents, labels, training)
 
     def _real(
         self, data: Any, noise: Noise
     ) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
+        """Real events, their one-hot labels, and the sample weights of their packs."""
         images, labels, weights = self.unpack(data)
         events = self.preprocessing.events(images, noise, self.likelihood_dtype)
+        if weights is not None:
+            weights = pack_weights(weights, self.config.pack)
         return events, self.one_hot(labels), weights
 
     # --- use ----------------------------------------------------------------------------

@@ -5,9 +5,10 @@ deep residual networks"), as in SNGAN (Miyato et al. 2018). Most of their convol
 the size and below, where they cost least.
 """
 
+import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -43,18 +44,9 @@ def build_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
         return residual_generator(config, 2 * seed, dtype)
     if config.architecture == "convolutional":
         return convolutional_generator(config, 2 * seed, dtype)
-    return dense_network(
-        (config.latent_dim + config.num_classes,),
-        config.generator_hidden,
-        config.image_shape,
-        activation="leaky_relu",
-        output_activation="tanh",
-        batch_norm=True,
-        layer=Dense,
-        seed=2 * seed,
-        dtype=dtype,
-        name="generator",
-    )
+    latents, hidden = (config.latent_dim + config.num_classes,), config.generator_hidden
+    options = _dense_options(2 * seed, dtype) | {"output_activation": "tanh", "batch_norm": True}
+    return dense_network(latents, hidden, config.image_shape, name="generator", **options)
 
 
 def build_discriminator(
@@ -69,29 +61,27 @@ def build_discriminator(
         output_bias: whether the last layer has a bias.
 
     Returns:
-        A built network `[B, *pack_shape] → [B, 1]`, logits. In a conditional model, the last axis
-        of its inputs is longer by `appended_classes`, and a dense network takes flat inputs; or,
-        with a projection, the last axis of its outputs, by `projected_classes`.
+        A built network `[B, *judged_shape] → [B, 1 + projected_classes]`, logits. In a conditional
+        model, a dense network takes flat inputs, to which the labels are appended.
     """
     if config.architecture == "residual":
         return residual_discriminator(config, 2 * seed + 1, dtype, output_bias)
     if config.architecture == "convolutional":
         return convolutional_discriminator(config, 2 * seed + 1, dtype, output_bias)
-    flat = (math.prod(config.pack_shape) + config.appended_classes,)
-    return dense_network(
-        flat if config.appended_classes else config.pack_shape,
-        config.discriminator_hidden,
-        (1 + config.projected_classes,),
-        activation="leaky_relu",
-        layer=Dense,
-        seed=2 * seed + 1,
-        dtype=dtype,
-        name="discriminator",
-        spectral_norm=config.spectral_norm,
-        dropout=config.dropout,
-        output_bias=output_bias,
-        batch_norm=config.discriminator_batch_norm,
-    )
+    flat = (config.pack * math.prod(config.image_shape) + config.appended_classes,)
+    inputs = flat if config.appended_classes else config.judged_shape
+    outputs, hidden = (1 + config.projected_classes,), config.discriminator_hidden
+    options = _dense_options(2 * seed + 1, dtype) | {
+        "spectral_norm": config.spectral_norm,
+        "dropout": config.dropout,
+        "output_bias": output_bias,
+        "batch_norm": config.discriminator_batch_norm,
+    }
+    return dense_network(inputs, hidden, outputs, name="discriminator", **options)
+
+
+def _dense_options(seed: int, dtype: Any) -> dict[str, Any]:
+    return {"activation": "leaky_relu", "layer": Dense, "seed": seed, "dtype": dtype}
 
 
 def _widths(config: GANConfig) -> list[int]:
@@ -99,10 +89,25 @@ def _widths(config: GANConfig) -> list[int]:
     return channels_at(config.image_shape, config.channels, config.halvings)
 
 
-def _judged_shape(config: GANConfig) -> tuple[int, ...]:
-    """Height, width and channels of a discriminator's inputs."""
-    *sides, depth = config.pack_shape
-    return (*sides, depth + config.appended_classes)
+def _maker(seed: int, dtype: Any, spectral_norm: bool = False) -> Any:
+    """A function that makes the layers of a network, each with a seed of its own."""
+    indices = itertools.count()
+
+    def make(kind: type[keras.layers.Layer], units: int, **kwargs: Any) -> keras.Layer:
+        if kind is keras.layers.Conv2D:
+            kwargs["padding"] = "same"
+        common = {"dtype": dtype, "spectral_norm": spectral_norm}
+        return make_layer(kind, units, seed=seed_of_layer(seed, next(indices)), **common | kwargs)
+
+    return make
+
+
+def _normalized_relu(dtype: Any) -> list[keras.Layer]:
+    return [make_batch_norm(dtype), make_activation("relu", dtype)]
+
+
+def _apply(layers: Iterable[keras.Layer], maps: keras.KerasTensor) -> keras.KerasTensor:
+    return functools.reduce(lambda outputs, layer: layer(outputs), layers, maps)
 
 
 def convolutional_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Sequential:
@@ -119,26 +124,22 @@ def convolutional_generator(config: GANConfig, seed: int, dtype: Any) -> keras.S
     Returns:
         A built network `[B, latent_dim (+ num_classes)] → [B, H, W, C]` in −1…1.
     """
-    channels, image_shape = _widths(config), config.image_shape
+    make, channels, image_shape = _maker(seed, dtype), _widths(config), config.image_shape
     smallest = (*halved(image_shape, len(channels)), channels[-1])
     filters = [image_shape[-1], *channels[:-1]]
-
-    def normalized_relu() -> list[keras.Layer]:
-        return [make_batch_norm(dtype), make_activation("relu", dtype)]
-
     layers = [
         make_input((config.latent_dim + config.num_classes,), dtype),
-        make_layer(Dense, config.units, seed=seed_of_layer(seed, 0), dtype=dtype),
-        *normalized_relu(),
-        make_layer(Dense, math.prod(smallest), seed=seed_of_layer(seed, 1), dtype=dtype),
+        make(Dense, config.units),
+        *_normalized_relu(dtype),
+        make(Dense, math.prod(smallest)),
         keras.layers.Reshape(smallest, dtype=dtype),
     ]
-    for index, times in enumerate(reversed(range(len(channels))), start=2):
-        layer_seed, activation = seed_of_layer(seed, index), None if times else "tanh"
-        common = {"seed": layer_seed, "activation": activation, "dtype": dtype}
-        layers += normalized_relu()
-        layers.append(make_layer(Upsampling, filters[times], **common))
-        layers += cropping(image_shape, times, dtype)
+    for times in reversed(range(len(channels))):
+        layers += [
+            *_normalized_relu(dtype),
+            make(Upsampling, filters[times], activation=None if times else "tanh"),
+            *cropping(image_shape, times, dtype),
+        ]
     return keras.Sequential(layers, name="generator")
 
 
@@ -157,33 +158,21 @@ def convolutional_discriminator(
         output_bias: whether the last layer has a bias.
 
     Returns:
-        A built network `[B, *pack_shape (+ labels)] → [B, 1 + projected_classes]`.
+        A built network `[B, *judged_shape] → [B, 1 + projected_classes]`.
     """
-    channels, dropout = _widths(config), config.dropout
-    strided = {"kernel_size": 4, "strides": 2, "padding": "same"}
-
-    def layer(index: int, kind: type[keras.Layer], units: int, **kwargs: Any) -> keras.Layer:
-        common = {"spectral_norm": config.spectral_norm, "dtype": dtype}
-        return make_layer(kind, units, seed=seed_of_layer(seed, index), **common, **kwargs)
-
-    def block(index: int, kind: type[keras.Layer], units: int, **kwargs: Any) -> list[keras.Layer]:
-        return [
-            layer(index, kind, units, **kwargs),
-            *([make_batch_norm(dtype)] if config.discriminator_batch_norm and index else []),
-            keras.layers.Activation(leaky_relu, dtype=dtype),
-            *([Dropout(dropout, seed_of_layer(seed, index), dtype=dtype)] if dropout else []),
-        ]
-
-    layers = [
-        make_input(_judged_shape(config), dtype),
-        *itertools.chain.from_iterable(
-            block(index, keras.layers.Conv2D, filters, **strided)
-            for index, filters in enumerate(channels)
-        ),
-        keras.layers.Flatten(dtype=dtype),
-        *block(len(channels), Dense, config.units),
-        layer(len(channels) + 1, Dense, 1 + config.projected_classes, use_bias=output_bias),
-    ]
+    make = _maker(seed, dtype, config.spectral_norm)
+    convolution = {"kernel_size": 4, "strides": 2}
+    hidden = [[make(keras.layers.Conv2D, width, **convolution)] for width in _widths(config)]
+    hidden.append([keras.layers.Flatten(dtype=dtype), make(Dense, config.units)])
+    layers = [make_input(config.judged_shape, dtype)]
+    for index, parts in enumerate(hidden):
+        layers += parts
+        if config.discriminator_batch_norm and index:
+            layers.append(make_batch_norm(dtype))
+        layers.append(keras.layers.Activation(leaky_relu, dtype=dtype))
+        if config.dropout:
+            layers.append(Dropout(config.dropout, seed_of_layer(seed, index), dtype=dtype))
+    layers.append(make(Dense, 1 + config.projected_classes, use_bias=output_bias))
     return keras.Sequential(layers, name="discriminator")
 
 
@@ -210,26 +199,19 @@ def residual_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
     channels = [max(1, config.channels // 2), *_widths(config)]
     smallest = (*halved(image_shape, len(channels) - 1), channels[-1])
 
-    def normalized_relu(inputs: keras.KerasTensor) -> keras.KerasTensor:
-        return keras.layers.Activation("relu", dtype=dtype)(make_batch_norm(dtype)(inputs))
-
     latents = make_input((config.latent_dim + config.num_classes,), dtype)
     maps = make(Dense, smallest[0] * smallest[1] * smallest[2])(latents)
     maps = keras.layers.Reshape(smallest, dtype=dtype)(maps)
     for times in reversed(range(len(channels) - 1)):
-        larger = make(DoublingConv2D, channels[times])(normalized_relu(maps))
-        for cut in cropping(image_shape, times, dtype):
-            larger = cut(larger)
-        larger = normalized_relu(larger)
+        double = [make(DoublingConv2D, channels[times]), *cropping(image_shape, times, dtype)]
+        larger = _apply([*_normalized_relu(dtype), *double, *_normalized_relu(dtype)], maps)
         if not times:
             break
         larger = make(keras.layers.Conv2D, channels[times], kernel_size=3)(larger)
         if maps.shape[-1] != channels[times]:
             maps = make(keras.layers.Conv2D, channels[times], kernel_size=1, use_bias=False)(maps)
-        maps = keras.layers.UpSampling2D(2, dtype=dtype)(maps)
-        for cut in cropping(image_shape, times, dtype):
-            maps = cut(maps)
-        maps = keras.layers.Add(dtype=dtype)([maps, larger])
+        double = [keras.layers.UpSampling2D(2, dtype=dtype), *cropping(image_shape, times, dtype)]
+        maps = keras.layers.Add(dtype=dtype)([_apply(double, maps), larger])
     outputs = make(keras.layers.Conv2D, image_shape[-1], kernel_size=3)(larger)
     # Rounded to 16 bits, tanh would be coarser than bytes.
     precise = keras.dtype_policies.get(dtype).variable_dtype
@@ -253,7 +235,7 @@ def residual_discriminator(
         output_bias: whether the last layer has a bias.
 
     Returns:
-        A built network `[B, *pack_shape (+ labels)] → [B, 1 + projected_classes]`.
+        A built network `[B, *judged_shape] → [B, 1 + projected_classes]`.
     """
     make = _maker(seed, dtype, config.spectral_norm)
     channels = [max(1, config.channels // 2), *_widths(config)]
@@ -261,7 +243,7 @@ def residual_discriminator(
     def activated(inputs: keras.KerasTensor) -> keras.KerasTensor:
         return keras.layers.Activation(quick_leaky_relu, dtype=dtype)(inputs)
 
-    images = make_input(_judged_shape(config), dtype)
+    images = make_input(config.judged_shape, dtype)
     maps = make(keras.layers.Conv2D, channels[0], kernel_size=3)(images)
     maps = make(HalvingConv2D, channels[1])(activated(maps))
     for width in channels[2:]:
@@ -280,21 +262,24 @@ def residual_discriminator(
     return keras.Model(images, logits, name="discriminator")
 
 
-def _maker(seed: int, dtype: Any, spectral_norm: bool = False) -> Any:
-    """A function that makes the layers of a network, each with a seed of its own."""
-    indices: Iterator[int] = itertools.count()
+class _FoldedConv2D(keras.layers.Conv2D):
+    """A 3 × 3 convolution joined with a change of the sides by 2, in a single operation."""
 
-    def make(kind: type[keras.Layer], units: int, **kwargs: Any) -> keras.Layer:
-        if kind is keras.layers.Conv2D:
-            kwargs["padding"] = "same"
-        common = {"dtype": dtype, "spectral_norm": spectral_norm}
-        return make_layer(kind, units, seed=seed_of_layer(seed, next(indices)), **common | kwargs)
+    def __init__(self, filters: int, **kwargs: Any):
+        super().__init__(filters, **{"kernel_size": 3, "padding": "same", **kwargs})
 
-    return make
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The convolution of the larger image, or the pooled convolution."""
+        kernel = _folded(tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype))
+        outputs = self._resized(inputs, kernel)
+        if self.bias is not None:
+            bias = tf.cast(tf.convert_to_tensor(self.bias), outputs.dtype)
+            outputs = tf.nn.bias_add(outputs, bias)
+        return self.activation(outputs)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class DoublingConv2D(keras.layers.Conv2D):
+class DoublingConv2D(_FoldedConv2D):
     """Nearest-neighbour upsampling and a 3 × 3 convolution, `[B, H, W, C] → [B, 2 H, 2 W, D]`.
 
     Both are linear, and together they are a transposed 4 × 4 convolution with stride 2, whose
@@ -303,22 +288,10 @@ class DoublingConv2D(keras.layers.Conv2D):
     2016, "Deconvolution and checkerboard artifacts").
     """
 
-    def __init__(self, filters: int, **kwargs: Any):
-        super().__init__(filters, **{"kernel_size": 3, "padding": "same", **kwargs})
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The convolution of the larger image."""
-        kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)
-        kernel = _folded(kernel)[::-1, ::-1]
-        batch, (height, width) = tf.shape(inputs)[0], inputs.shape[1:3]
-        outputs = tf.nn.conv2d_transpose(
-            inputs,
-            tf.transpose(kernel, [0, 1, 3, 2]),
-            [batch, 2 * height, 2 * width, self.filters],
-            2,
-            "SAME",
-        )
-        return _with_bias(self, outputs)
+    def _resized(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        kernel = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
+        shape = self.compute_output_shape([tf.shape(inputs)[0], *inputs.shape[1:]])
+        return tf.nn.conv2d_transpose(inputs, kernel, shape, 2, "SAME")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Twice the sides."""
@@ -327,21 +300,15 @@ class DoublingConv2D(keras.layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class HalvingConv2D(keras.layers.Conv2D):
+class HalvingConv2D(_FoldedConv2D):
     """A 3 × 3 convolution and 2 × 2 average pooling, `[B, H, W, C] → [B, ⌈H/2⌉, ⌈W/2⌉, D]`.
 
     Together they are a 4 × 4 convolution with stride 2, which takes 4/9 of the multiplications.
     Beyond an odd side, the pooling averages with zeros.
     """
 
-    def __init__(self, filters: int, **kwargs: Any):
-        super().__init__(filters, **{"kernel_size": 3, "padding": "same", **kwargs})
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The pooled convolution."""
-        kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)
-        outputs = tf.nn.conv2d(inputs, _folded(kernel) / 4, 2, "SAME")
-        return _with_bias(self, outputs)
+    def _resized(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(inputs, kernel / 4, 2, "SAME")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Half the sides, rounded up."""
@@ -354,12 +321,6 @@ def _folded(kernel: tf.Tensor) -> tf.Tensor:
     none, last, first = [0, 0], [0, 1], [1, 0]
     kernel = tf.pad(kernel, [last, none, none, none]) + tf.pad(kernel, [first, none, none, none])
     return tf.pad(kernel, [none, last, none, none]) + tf.pad(kernel, [none, first, none, none])
-
-
-def _with_bias(layer: keras.layers.Conv2D, outputs: tf.Tensor) -> tf.Tensor:
-    if layer.bias is not None:
-        outputs = tf.nn.bias_add(outputs, tf.cast(tf.convert_to_tensor(layer.bias), outputs.dtype))
-    return layer.activation(outputs)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
