@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow_serving.config import model_server_config_pb2
 
 import tfgen
 from tests.told import fails
@@ -113,6 +115,24 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     fails(lambda: export.check_publishable(small(), tmp_path / "file", "x"), "is a file")
     fails(lambda: export.check_publishable(small(), tmp_path, "a/b"), "is not a valid name of a")
     fails(lambda: export.check_publishable(small(), Path("/proc/none"), "x"), "cannot be written")
+
+
+# --- `models.config`, which tells TensorFlow Serving the names of all models ---------------
+
+
+def test_the_servers_configuration_names_all_models_unless_it_is_the_users(tmp_path: Path) -> None:
+    for name in ("vae", "vae-2d"):
+        export.publish(small(), tmp_path, name)
+    path = tmp_path / "models.config"
+    config = text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
+    models = config.model_config_list.config
+    assert all(model.model_platform == "tensorflow" for model in models)
+    expected = {"vae": "/models/vae", "vae-2d": "/models/vae-2d"}
+    assert {model.name: model.base_path for model in models} == expected
+    own = 'model_config_list { config { name: "gan" base_path: "/elsewhere" } }\n'
+    path.write_text(own)
+    export.write_models_config(tmp_path)
+    assert path.read_text() == own
 
 
 # --- float32 ------------------------------------------------------------------------------

@@ -217,7 +217,7 @@ def test_wrong_requests_are_told(double: Double, way: str) -> None:
     sampler = ServedSampler(transport(double, way), "vae")
     with pytest.raises(UsageError, match="no signature 'sampel'; did you mean 'sample'"):
         sampler.call("sampel", seed=SEEDS)
-    with pytest.raises(WorkError, match=r"do not match|named inputs: seeds"):
+    with pytest.raises(WorkError, match=r"do not match|named inputs are: seeds"):
         sampler.call("sample", seeds=SEEDS)
 
 

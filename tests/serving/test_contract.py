@@ -76,9 +76,9 @@ def test_the_extreme_values_of_a_dtype_are_taken() -> None:
         ({"signature_name": "decode", "inputs": [[0, 0]]}, "expecting an object"),
         (
             {"signature_name": "decode", "inputs": {"latents": [[0, 0]]}},
-            "named inputs: latents; expected: label, latents",
+            "named inputs are: latents; expected: label, latents",
         ),
-        ({"inputs": {"seed": [1], "label": [1]}}, "named inputs: seed, label; expected: seed"),
+        ({"inputs": {"seed": [1], "label": [1]}}, "named inputs are: seed, label; expected: seed"),
         ({"inputs": [[7]]}, "'seed' has the shape [1, 1]; expected int32, shape [any]"),
         ({"inputs": [1.0]}, "type: [1.0]; expected int32, shape [any]"),
         ({"inputs": [{"b64": "AAA="}]}, "'seed' is not of expected type"),

@@ -3,7 +3,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -129,14 +128,9 @@ def test_a_request_that_nobody_waits_for_leaves_the_queue() -> None:
         assert gate.calls == [b"first", b"last"]
 
 
-def test_an_unexpected_failure_is_one_line(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unexpected_failure_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     def fail(body: bytes) -> bytes:
         raise RuntimeError("of no\nkind that is known")
-
-    def write(text: str) -> int:
-        raise BrokenPipeError
 
     with stub_serving(fail) as url:
         response = post(url)
@@ -144,5 +138,3 @@ def test_an_unexpected_failure_is_one_line(
         assert response.json() == {"error": "RuntimeError: of no kind that is known"}
         out, err = capfd.readouterr()
         assert (out, err) == ("", "tfgen-serve: error: RuntimeError: of no kind that is known\n")
-        monkeypatch.setattr("sys.stderr", SimpleNamespace(write=write))
-        assert post(url).json() == response.json()

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tfgen import registry
 from tfgen.errors import TfgenError
@@ -18,28 +18,15 @@ _LIKELIHOODS = {
     "negative_elbo": "−ELBO {:.2f} nats",
     "nll": "NLL {:.2f} nats",
 }
-
-
-class Row(NamedTuple):
-    """A version in the list of `tfgen-sample`; what is not known is empty."""
-
-    name: str
-    version: str
-    epochs: str = ""
-    published: str = ""
-    size: str = ""
-    fid: str = ""
-    likelihood: str = ""
-    settings: str = ""
-
-
-HEADINGS = Row(
-    "name", "version", "epochs", "published", "size", "FID", "likelihood", "preset and settings"
+# Of the rows.
+HEADINGS = (
+    *("name", "version", "epochs", "published", "size", "FID", "likelihood"),
+    "preset and settings",
 )
 
 
-def rows(saved_models: Path, name: str | None = None) -> Iterator[Row]:
-    """A row for each version in a folder, then for each shipped one.
+def rows(saved_models: Path, name: str | None = None) -> Iterator[tuple[str, ...]]:
+    """A row under the `HEADINGS` for each version in a folder, then for each shipped one.
 
     The row of a version that is damaged or not tfgen's says so.
 
@@ -117,24 +104,23 @@ def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
 # --- the columns ------------------------------------------------------------------------
 
 
-def _row(version: Version) -> Row:
-    size = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
-    row = Row(version.name, str(version.number), size=f"{size / 1e6:.1f} MB")
+def _row(version: Version) -> tuple[str, ...]:
+    bytes_ = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
+    key, size = (version.name, str(version.number)), f"{bytes_ / 1e6:.1f} MB"
     if not versions.is_version(version.path):
-        return row._replace(settings=f"not published by tfgen: it has no {versions.MANIFEST}")
+        fault = f"not published by tfgen: it has no {versions.MANIFEST}"
+        return (*key, "", "", size, "", "", fault)
     try:
         manifest = versions.verify(version.path)
     except TfgenError as error:
-        return row._replace(settings=str(error))
+        return (*key, "", "", size, "", "", str(error))
     evaluation = mapping(manifest, "evaluation")
-    is_shipped = versions.is_shipped(version.path)
-    return row._replace(
-        epochs=str(_epochs_done(manifest) or ""),
-        published="shipped" if is_shipped else str(manifest.get("published", "")),
-        fid=_figure(mapping(evaluation, "samples"), {"fid": "{:.2f}"}),
-        likelihood=_figure(mapping(evaluation, "likelihood"), _LIKELIHOODS),
-        settings=", ".join(_settings(manifest)),
-    )
+    epochs, date = _epochs_done(manifest), str(manifest.get("published", ""))
+    published = "shipped" if versions.is_shipped(version.path) else date
+    fid = _figure(mapping(evaluation, "samples"), {"fid": "{:.2f}"})
+    likelihood = _figure(mapping(evaluation, "likelihood"), _LIKELIHOODS)
+    settings = ", ".join(_settings(manifest))
+    return (*key, str(epochs or ""), published, size, fid, likelihood, settings)
 
 
 def _settings(manifest: Mapping[str, Any]) -> list[str]:

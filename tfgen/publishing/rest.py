@@ -80,7 +80,12 @@ class Rest:
         return answer["outputs"]
 
     def request(self, method: str, path: str, body: bytes | None = None) -> Any:
-        """The server's response.
+        """The server's response to one request.
+
+        Args:
+            method: `GET` or `POST`.
+            path: the path, `/v1/models/NAME` and what follows.
+            body: what is posted, JSON.
 
         Raises:
             requests.RequestException: there is none.

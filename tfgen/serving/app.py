@@ -10,9 +10,8 @@ import socket
 import time
 import traceback
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import orjson
@@ -57,8 +56,7 @@ _PAGE_HEADERS = {
 }
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Limits of the server, and who may use it.
 
     Attributes:

@@ -9,8 +9,7 @@ import json
 import math
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -26,8 +25,7 @@ MAX_VALUES = 2**24
 _MAX_SHOWN = 80
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A predict request.
 
     Attributes:
@@ -72,45 +70,37 @@ def read_request(body: bytes, signatures: Mapping[str, Signature], max_batch: in
     if by_row == ("inputs" in content):
         fault = "only one of 'inputs' or 'instances' keys may exist"
         raise invalid(fault if by_row else "Missing 'inputs' or 'instances' key")
-    if by_row:
-        columns = _columns_of_rows(content["instances"], signature.inputs)
-    else:
-        columns = _columns(content["inputs"], signature.inputs)
+    values = _by_column(content["instances"]) if by_row else content["inputs"]
+    columns = _named(values, signature.inputs)
     inputs = {key: _to_array(key, columns[key], spec) for key, spec in signature.inputs.items()}
     request = Request(name, inputs, by_row)
     _check_sizes(request, signature, max_batch)
     return request
 
 
-def _columns_of_rows(rows: Any, specs: Mapping[str, TensorSpec]) -> dict[str, list[Any]]:
-    """The values of each input, from a list with one entry for each row."""
+def _by_column(rows: Any) -> list[Any] | dict[str, list[Any]]:
+    """The values of each input, from a list with one entry for each row; a list of an only one."""
     if not isinstance(rows, list) or not rows:
         raise invalid("Expecting 'instances' to be an list/array with values")
     if not _is_object(rows[0]):
-        return {_only_key(specs): rows}
+        return rows
     for index, row in enumerate(rows):
-        if not isinstance(row, dict) or row.keys() != specs.keys():
-            expected = f"expected an object with the keys: {', '.join(sorted(specs))}"
-            raise invalid(f"element: {index} of 'instances' list is {_shown(row)}; {expected}")
-    return {key: [row[key] for row in rows] for key in specs}
+        if not isinstance(row, dict) or row.keys() != rows[0].keys():
+            keys = f"expected an object with the keys: {', '.join(rows[0])}"
+            raise invalid(f"element: {index} of 'instances' list is {_shown(row)}; {_shown(keys)}")
+    return {key: [row[key] for row in rows] for key in rows[0]}
 
 
-def _columns(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
-    """The values of each input, from an object with one entry for each input."""
-    if not _is_object(inputs):
-        return {_only_key(specs): inputs}
-    if inputs.keys() != specs.keys():
-        expected, names = ", ".join(sorted(specs)), _shown(", ".join(inputs))
-        raise invalid(f"'inputs' object has the named inputs: {names}; expected: {expected}")
-    return inputs
-
-
-def _only_key(specs: Mapping[str, TensorSpec]) -> str:
-    """The name of an only input, whose values need no name."""
-    if len(specs) > 1:
-        known = ", ".join(sorted(specs))
-        raise invalid(f"expecting an object as multiple inputs required: {known}")
-    return next(iter(specs))
+def _named(values: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
+    """The values of each input by name; those of an only one need no name."""
+    known = ", ".join(sorted(specs))
+    if not _is_object(values):
+        if len(specs) > 1:
+            raise invalid(f"expecting an object as multiple inputs required: {known}")
+        return dict.fromkeys(specs, values)
+    if values.keys() != specs.keys():
+        raise invalid(f"the named inputs are: {_shown(', '.join(values))}; expected: {known}")
+    return values
 
 
 def _is_object(value: Any) -> bool:
