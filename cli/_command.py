@@ -11,7 +11,7 @@ from types import FrameType
 
 from tfgen import registry
 from tfgen.errors import InterruptedRunError, TfgenError, UsageError, os_error_text
-from tfgen.publishing.versions import MANIFEST
+from tfgen.publishing.versions import is_version
 
 # Where published versions are by default.
 SAVED_MODELS = Path("saved_models")
@@ -123,7 +123,7 @@ def check_folder(folder: Path) -> None:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     fault = "" if os.access(existing, os.W_OK) else f"{existing} is not writable"
     fault = fault if existing.is_dir() else f"{existing} is a file"
-    if (folder / MANIFEST).is_file():
+    if is_version(folder):
         fault = "a version may not hold further files"
     if fault:
         raise UsageError(f"cannot write {folder}: {fault}; choose another folder")

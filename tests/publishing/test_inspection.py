@@ -71,8 +71,6 @@ def test_unchecked_the_crafted_version_does_harm(attack: str, tmp_path: Path, vi
     outputs = call_everything(version)
     if attack.startswith("restore"):
         np.testing.assert_array_equal(outputs, [[8, 10]])
-    elif attack.startswith("delete"):
-        assert not victim.exists()
     else:
         assert (victim / "new.index").exists()
 

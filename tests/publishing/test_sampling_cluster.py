@@ -13,8 +13,7 @@ from tests.publishing.test_sampling_job import complete, contents
 from tests.sampler_double import SamplerDouble
 from tfgen.data.shards import ShardRequest
 from tfgen.errors import UsageError
-from tfgen.publishing.sampling_cluster import write_missing
-from tfgen.publishing.sampling_job import SamplingJob, shard_request
+from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_missing
 from tfgen.system.ray_cluster import RayCluster, connected
 
 pytest.importorskip("ray")

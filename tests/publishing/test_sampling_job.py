@@ -15,7 +15,6 @@ from tests.cli.worlds import cut, flip, hold_lock
 from tests.sampler_double import HEIGHT, WIDTH, SamplerDouble
 from tfgen.data.shards import MANIFEST, ShardBatch, ShardRequest, read_shards
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing import sampling_job
 from tfgen.publishing.sampling_job import REQUEST, SamplingJob, shard_request, write_shard
 from tfgen.sampling import byte_pixels
 
@@ -119,48 +118,21 @@ def test_another_sampler_than_that_of_the_request_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_has_shards_and_a_manifest_alone(whole: Path) -> None:
-    names = [f"double-0000{index}-of-00005.tfrecord" for index in range(5)]
-    assert sorted(contents(whole)) == [".lock", *names, MANIFEST]
-    manifest = json.loads((whole / MANIFEST).read_text())
-    assert [shard["images"] for shard in manifest["shards"]] == [7, 7, 7, 7, 2]
-    assert [shard["first"] for shard in manifest["shards"]] == [0, 7, 14, 21, 28]
-    assert manifest["request"] | SIZES | {"n": N, "seed": 5, "version": 3} == manifest["request"]
-    assert (whole / names[0]).stat().st_mode & 0o444 == 0o444
-
-
 def test_an_interrupted_folder_continues_to_the_same_bytes(
     tmp_path: Path, whole: Path, request_of_30: ShardRequest
 ) -> None:
     folder = tmp_path / "new" / "folder"
     assert complete(folder, request_of_30, most=2) == [0, 1]
-    assert not (folder / MANIFEST).exists()
+    names = [request_of_30.file_name(index) for index in range(5)]
+    assert contents(folder).keys() == {".lock", REQUEST, *names[:2]}
     # What a process leaves that is killed while it writes a shard.
     (folder / ".double-00002-of-00005.tfrecord-x1y2").write_bytes(b"part")
     assert complete(folder, request_of_30, most=1) == [2]
     assert complete(folder, request_of_30) == [3, 4]
+    assert contents(folder).keys() == {".lock", MANIFEST, *names}
     assert contents(folder) == contents(whole)
     assert complete(folder, request_of_30) == []
     assert contents(folder) == contents(whole)
-
-
-def test_a_failure_within_a_shard_leaves_the_ones_before_it(
-    tmp_path: Path, whole: Path, request_of_30: ShardRequest
-) -> None:
-    job, sampler = SamplingJob(tmp_path / "folder", request_of_30), SamplerDouble()
-
-    def fail(count: int) -> None:
-        raise KeyboardInterrupt
-
-    with job.locked():
-        job.prepare()
-        job.add(write_shard(sampler, request_of_30, 0, job.folder))
-        with pytest.raises(KeyboardInterrupt):
-            write_shard(sampler, request_of_30, 1, job.folder, fail)
-    names = {".lock", REQUEST, "double-00000-of-00005.tfrecord"}
-    assert contents(job.folder).keys() == names
-    assert complete(job.folder, request_of_30) == [1, 2, 3, 4]
-    assert contents(job.folder) == contents(whole)
 
 
 @pytest.mark.parametrize(
@@ -206,14 +178,14 @@ def test_a_damaged_request_is_an_error(tmp_path: Path, request_of_30: ShardReque
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_full_disk_is_named_as_such(tmp_path: Path) -> None:
-    path = tmp_path / "shard"
-    with (
-        pytest.raises(OSError, match="No space left on device") as caught,
-        sampling_job._disk_errors(path),
-        tf.io.TFRecordWriter("/dev/full") as writer,
-    ):
-        writer.write(bytes(10**6))
+def test_a_full_disk_is_named_as_such(
+    tmp_path: Path, request_of_30: ShardRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = tf.io.TFRecordWriter
+    monkeypatch.setattr(tf.io, "TFRecordWriter", lambda path: writer("/dev/full"))
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_shard(SamplerDouble(), request_of_30, 0, tmp_path)
+    path = tmp_path / request_of_30.file_name(0)
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
 
 

@@ -10,7 +10,7 @@ from tests.told import fails
 from tfgen import VAE
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import export, listing, versions
-from tfgen.serving.catalog import Catalog
+from tfgen.serving.models import LocalModels
 
 pytestmark = pytest.mark.quick
 
@@ -48,7 +48,7 @@ def test_what_is_trained_in_a_checkout_is_not_shipped(
     for folder, number, rows in ((checkout, 2, 3), (elsewhere, 1, 1)):
         assert versions.find("vae", folder).number == number
         assert len(list(listing.rows(folder))) == rows
-        served = Catalog(folder).read()
+        served = LocalModels(folder, 1).read()
         assert (len(served), max(served["vae"])) == (number, number)
     fails(lambda: versions.find("own", elsewhere), "unknown model 'own'")
     fails(lambda: versions.find("vae", elsewhere, 2), "vae has no version 2; it has 1")

@@ -13,11 +13,10 @@ import pytest
 from tests.commands import PATIENCE
 from tests.serving.processes import running
 from tfgen.data._tfds import import_tfds
-from tfgen.serving import statistics
+from tfgen.serving import listing
 from tfgen.serving.app import Settings, create_app
-from tfgen.serving.catalog import Catalog
 from tfgen.serving.models import LocalModels
-from tfgen.serving.statistics import DataImages
+from tfgen.serving.pool import Turn
 
 SHAPE, CLASSES, LATENTS = (6, 6, 1), 3, 2
 MAX_BATCH, MAX_BODY = 50, 100_000
@@ -61,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_statistics() -> Iterator[None]:
     """Servers compute no statistics of test images, which take long for the shipped flow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "CALM", float("inf"))
+        patch.setattr(listing, "CALM", float("inf"))
         yield
 
 
@@ -69,28 +68,29 @@ def serving(folder: Path, **settings: Any) -> AbstractContextManager[str]:
     """A context with a server of a folder in this process; it gives the server's URL."""
     import_tfds()  # here, since it replaces `__import__` for all threads meanwhile
     settings = {"max_body": MAX_BODY, "timeout": PATIENCE, **settings}
-    models = LocalModels(Catalog(folder), MAX_BATCH)
-    return running(create_app(models, DataImages(), Settings(**settings)))
+    models = LocalModels(folder, MAX_BATCH)
+    return running(create_app(models, Settings(**settings)))
 
 
 class StubModels(LocalModels):
     """Models whose answer to a predict request is what a function returns."""
 
     def __init__(self, predict: Callable[[bytes], bytes]):
-        super().__init__(Catalog(Path("nowhere")), MAX_BATCH)
+        super().__init__(Path("nowhere"), MAX_BATCH)
         self.answer = predict
 
     def status(self, name: str, number: int | None) -> bytes:
         return b"{}"
 
-    async def predict(self, name: str, number: int | None, body: bytes, compute: Any) -> bytes:
-        return await compute(self.answer, body)
+    def predict(self, name: str, number: int | None, body: bytes, turn: Turn) -> bytes:
+        with turn():
+            return self.answer(body)
 
 
 def stub_serving(predict: Callable[[bytes], bytes], **settings: Any) -> AbstractContextManager[str]:
     """As `serving`, with a function in place of the models."""
     settings = {"timeout": PATIENCE, **settings}
-    return running(create_app(StubModels(predict), DataImages(), Settings(**settings)))
+    return running(create_app(StubModels(predict), Settings(**settings)))
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ from tests.serving.browser import (
 from tfgen import figures
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
-from tfgen.serving import statistics
+from tfgen.serving.listing import statistics
 
 pytestmark = pytest.mark.newest
 
@@ -285,17 +285,6 @@ def test_directions_of_many_latents(page: Any, url: str, vae: Sampler) -> None:
     differences = shown(picture) - rounded(vae.decode([latents])).astype(int)
     assert np.abs(differences).max() <= 1
 
-    page.get_by_label("Directions").select_option("axes")
-    page.get_by_label("Right: dimension").fill("3")
-    page.get_by_label("Right: dimension").press("Enter")
-    page.get_by_role("spinbutton", name="Seed").fill("11")
-    settle(page)
-    (latents,) = vae.latents([11])
-    inside = np.clip(latents[[2, 1]], -3, 3)
-    expect(page.locator(".position")).to_contain_text(f"{abs(inside[0]):.2f}")
-    latents[[2, 1]] = inside
-    np.testing.assert_array_equal(shown(picture), rounded(vae.decode([latents])))
-
 
 # --- Draw -------------------------------------------------------------------------------
 
@@ -349,20 +338,6 @@ def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) ->
     expect(page.get_by_text("digit.png stays on this machine")).to_be_visible()
     drop(page, b"not an image")
     expect(page.get_by_text("not an image that this browser can read")).to_be_visible()
-
-
-def test_statistics_that_failed_are_not_waited_for(page: Any, url: str) -> None:
-    with_statistics(page, {"vae": {}}, ("vae", "flow"))
-    text = "Statistics of test images are not available for this model."
-    visit(page, url, "plane", model="vae", directions="principal")
-    expect(page.get_by_text(text)).to_be_visible()
-    visit(page, url, "draw")
-    expect(page.get_by_text("The server is still measuring test images")).to_be_visible()
-    page.unroute_all(behavior="ignoreErrors")
-    with_statistics(page, {"flow": {}}, ("vae", "flow"))
-    # The page reads the listing again when a view is opened.
-    visit(page, url, "draw")
-    expect(page.get_by_text(text)).to_be_visible()
 
 
 # --- Compare ----------------------------------------------------------------------------
@@ -469,18 +444,6 @@ def test_every_view_is_accessible_on_a_phone(phone: Any, url: str, view: str) ->
     assert not page.complaints
 
 
-def statistics_of_test_images(vae: Sampler) -> dict[str, Any]:
-    """What a server tells about test images of the shipped models, after a while."""
-    images = tfgen.data.load("mnist").test.images[:100]
-    noise = np.random.default_rng(0).integers(0, 256, images.shape, np.uint8)
-    kinds = {"test": images, "inverted": 255 - images, "noise": noise}
-    flow = shipped("flow")
-    bits = {kind: flow.evaluate("log_prob", x)["bits_per_dim"] for kind, x in kinds.items()}
-    scale = {kind: np.quantile(x, (0.05, 0.5, 0.95)).tolist() for kind, x in bits.items()}
-    directions = statistics.principal_directions(vae.encode(images)[0])
-    return {"vae": {"latent_directions": directions}, "flow": {"bits_per_dim": scale}}
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_pictures_for_docs(browser: Any, url: str, vae: Sampler, theme: str) -> None:
     if (folder := chromium.picture_folder()) is None:
@@ -488,7 +451,10 @@ def test_pictures_for_docs(browser: Any, url: str, vae: Sampler, theme: str) -> 
     size = {"width": 1180, "height": 860}
     page = open_page(browser, viewport=size, color_scheme=theme)
     names = ("vae", "vae-hierarchical", "gan", "flow", "classifier")
-    with_statistics(page, statistics_of_test_images(vae), names)
+    images = tfgen.data.load("mnist").test.images[:100]
+    models = {"vae": vae, "flow": shipped("flow")}
+    by_name = {name: statistics(model, images, None) for name, model in models.items()}
+    with_statistics(page, by_name, names)
     for view, values in PICTURES.items():
         visit(page, url, view, **values)
         expect(page.get_by_role("alert")).to_be_empty()

@@ -1,26 +1,25 @@
 """Statistics of test images under a model, held against their definitions."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.serving.conftest import SHAPE, wait_for
+from tests.serving.conftest import SHAPE, StubModels, wait_for
 from tfgen.publishing.sampler import Sampler
 from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
-from tfgen.publishing.versions import Version
 from tfgen.sampling import Arrays
-from tfgen.serving import statistics
-from tfgen.serving.catalog import Entry
+from tfgen.serving import listing
+from tfgen.serving.listing import Listing, principal_directions, statistics
 from tfgen.serving.pool import Pool
-from tfgen.serving.statistics import Statistics, principal_directions
 
 pytestmark = pytest.mark.newest
 
 QUANTILES = (0.05, 0.5, 0.95)
-VERSION = Entry(Version("name", 1, Path("name/1")), False, (0, 0))
+DIGITS = (np.random.default_rng(0).random((400, *SHAPE)) < 0.2).astype(np.uint8) * 255
+LABELS = np.arange(400) % 3
 
 
 def test_principal_directions_are_those_of_the_covariance() -> None:
@@ -38,18 +37,6 @@ def test_principal_directions_are_those_of_the_covariance() -> None:
     assert principal_directions(np.ones((5, 1), np.float32)) is None
 
 
-class Digits:
-    """Images in place of a data set's: white strokes on black."""
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(0)
-        self.pixels = (rng.random((400, *SHAPE)) < 0.2).astype(np.uint8) * 255
-        self.labels = np.arange(400) % 3
-
-    def read(self, name: str, n: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.pixels[:n], self.labels[:n]
-
-
 class Histogram(SignatureSampler):
     """A model of bytes in which all pixels are independent and have the same distribution.
 
@@ -58,14 +45,12 @@ class Histogram(SignatureSampler):
     """
 
     name, number, num_classes = "histogram", 1, 3
+    signature_names = ("log_prob",)
 
     def __init__(self, images: np.ndarray):
         counts = np.bincount(images.ravel(), minlength=256) + 0.01
         self.bits = -np.log2(counts / counts.sum())
         self.batches: list[Mapping[str, np.ndarray]] = []
-
-    def has_signature(self, name: str) -> bool:
-        return name == "log_prob"
 
     def signature(self, name: str) -> Signature:
         inputs = {
@@ -80,58 +65,55 @@ class Histogram(SignatureSampler):
         return {"bits_per_dim": np.float32(self.bits[inputs["images"]].mean((1, 2, 3)))}
 
 
-def computed(
-    monkeypatch: pytest.MonkeyPatch, open_sampler: Callable[[str, int], SignatureSampler]
-) -> dict[str, Any]:
-    """The statistics of a version when they are computed."""
-    monkeypatch.setattr(statistics, "CALM", 0.0)
-    images: Any = Digits()
-    collection = Statistics(open_sampler, images, Pool(1, 0, 1.0))
-    wait_for(lambda: collection.get(VERSION, "digits") is not None)
-    collection.close()
-    result = collection.get(VERSION, "digits")
-    assert result is not None
-    return result
-
-
-def test_test_images_are_likelier_than_inverted_ones_and_noise(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    images = Digits()
-    model = Histogram(images.pixels)
-    result = computed(monkeypatch, lambda name, number: model)
+def test_test_images_are_likelier_than_inverted_ones_and_noise() -> None:
+    model = Histogram(DIGITS)
+    result = statistics(model, DIGITS, LABELS)
     assert result.keys() == {"bits_per_dim"}
     bits = result["bits_per_dim"]
-    pixels = images.pixels[: statistics.SCORED]
+    pixels = DIGITS[: listing.SCORED]
     for kind, some in (("test", pixels), ("inverted", 255 - pixels)):
         expected = np.quantile(model.bits[some].mean((1, 2, 3)), QUANTILES)
         np.testing.assert_allclose(bits[kind], expected, rtol=1e-6)
     assert bits["test"][2] < bits["inverted"][0] < bits["noise"][0]
     # A conditional model is told the class of each image.
     labels = np.concatenate([batch["label"] for batch in model.batches])
-    np.testing.assert_array_equal(labels, np.tile(images.labels[: statistics.SCORED], 3))
-    assert max(len(batch["label"]) for batch in model.batches) == statistics.AT_ONCE
+    np.testing.assert_array_equal(labels, np.tile(LABELS[: listing.SCORED], 3))
 
 
-def test_those_of_a_published_vae_are_of_its_encoder(
-    monkeypatch: pytest.MonkeyPatch, folder: Path
-) -> None:
+def test_those_of_a_published_vae_are_of_its_encoder(folder: Path) -> None:
     sampler = Sampler(folder / "vae-tiny" / "2")
-    result = computed(monkeypatch, lambda name, number: sampler)
+    result = statistics(sampler, DIGITS, LABELS)
     assert result.keys() == {"latent_directions", "bits_per_dim"}
-    directions = principal_directions(sampler.evaluate("encode", Digits().pixels)["mean"])
-    assert directions is not None
-    for key, value in directions.items():
-        np.testing.assert_allclose(result["latent_directions"][key], value, atol=1e-4)
+    directions = principal_directions(sampler.evaluate("encode", DIGITS)["mean"])
+    assert result["latent_directions"] == directions
 
 
-def test_a_failure_is_told(
+def test_they_wait_for_requests_and_a_failure_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(name: str, number: int) -> SignatureSampler:
-        raise np.linalg.LinAlgError("SVD did not converge")
+    monkeypatch.setattr(listing, "CALM", 0.0)
+    pool, models = Pool(1, 0, 1.0), StubModels(bytes)
+    model = Histogram(DIGITS)
+    monkeypatch.setattr(models, "sampler", lambda name, number: model)
+    shown = Listing(models, pool, None)
+    monkeypatch.setattr(shown, "test_images", lambda dataset: (DIGITS, LABELS))
 
-    # None would mean that they are not computed yet.
-    assert computed(monkeypatch, fail) == {}
-    error = capsys.readouterr().err
-    assert "no statistics of name version 1" in error and error.count("\n") == 1
+    def shipped(name: str) -> dict[str, object]:
+        return next(entry for entry in shown.content()["models"] if entry["name"] == name)
+
+    pool.pending = 1
+    assert shipped("vae")["test_statistics"] is None
+    time.sleep(0.2)
+    assert not model.batches
+    pool.pending = 0
+    wait_for(lambda: shipped("vae")["test_statistics"] is not None)
+    assert {len(batch["label"]) for batch in model.batches} == {listing.AT_ONCE}
+    wait_for(lambda: all(m["test_statistics"] is not None for m in shown.content()["models"]))
+    shown.close()
+
+    failing = Listing(models, pool, None)
+    monkeypatch.setattr(listing, "statistics", lambda *_: np.linalg.cholesky(-np.eye(2)))
+    wait_for(lambda: all(m["test_statistics"] == {} for m in failing.content()["models"]))
+    failing.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5 and "no statistics of vae version 1" in "".join(lines)

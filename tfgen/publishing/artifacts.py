@@ -3,9 +3,8 @@
 No TensorFlow here.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tfgen.errors import UsageError
 from tfgen.publishing import versions
@@ -15,8 +14,7 @@ from tfgen.training.folder import RunFolder
 Kind = Literal["run", "version", "keras", "npz", "file", "shards", "folder", "nothing"]
 
 
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(NamedTuple):
     """What an argument of a command names.
 
     Attributes:

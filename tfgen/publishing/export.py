@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen import registry
-from tfgen.errors import UsageError, WorkError, size_text
+from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
 from tfgen.models.export import Traced as Traced
 from tfgen.models.export import exported_weights as exported_weights
@@ -21,6 +21,8 @@ from tfgen.models.export import in_float32 as in_float32
 from tfgen.models.export import trace as trace
 from tfgen.models.export import write_saved_model as write_saved_model
 from tfgen.publishing import inspection, operations, versions
+from tfgen.publishing.sampler import tensor_specs
+from tfgen.publishing.signatures import describe_tensors
 from tfgen.system.atomic import fresh_folder, write_bytes
 
 # "inputs" or "outputs" → name of a tensor → its dtype and shape.
@@ -60,71 +62,37 @@ def check_publishable(
         with fresh_folder(folder, "writing"):
             pass
     except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be written ({error.strerror}); choose another folder with "
-            "--saved-models (--to of tfgen-export)"
-        ) from error
+        text = f"{folder} cannot be written ({error.strerror}); choose another folder"
+        raise UsageError(text) from error
     numbers = versions.version_numbers(folder)
     if traced is None:
-        if not numbers and not _has_foreign_parts(model):
-            return
+        is_own = not model.own_parts() and type(model).__module__.startswith("tfgen.models.")
+        if is_own and not numbers:
+            return  # its operations are known from tfgen's own tests
         traced = trace(in_float32(model))
     forbidden = operations.forbidden_operations(function for function, _ in traced.values())
     if forbidden:
-        raise UsageError(
-            f"{name} cannot be published: its signatures use operations that are not allowed: "
-            f"{', '.join(forbidden)}; compute without them, or do not publish"
-        )
+        names = ", ".join(forbidden)
+        raise UsageError(f"{name} cannot be published: it uses operations not allowed: {names}")
     if numbers:
-        before, now = (
-            versions.read_manifest(folder / str(numbers[-1]))["signatures"],
-            describe(traced),
-        )
-        for signature in sorted(before.keys() | now.keys()):
-            old, new = (_as_text(tables.get(signature)) for tables in (before, now))
-            if old != new:
-                raise UsageError(
-                    f"{folder} cannot take this model: {signature} is {new}, that of version "
-                    f"{numbers[-1]} {old}; publish under another name with --name"
-                )
-
-
-def _as_text(tensors: Tensors | None) -> str:
-    """A signature in one line: `latents float32[2] → images float32[28 × 28 × 1]`."""
-    if tensors is None:
-        return "missing"
-    sides = []
-    for kind in ("inputs", "outputs"):
-        texts = [
-            f"{name} {tensor['dtype']}[{size_text(tensor['shape'][1:])}]"
-            for name, tensor in sorted(tensors[kind].items())
-        ]
-        sides.append(", ".join(texts))
-    return " → ".join(sides)
-
-
-def _has_foreign_parts(model: ImageModel) -> bool:
-    """Whether a model holds operations that tfgen's own tests do not know."""
-    return bool(model.own_parts()) or not type(model).__module__.startswith("tfgen.models.")
+        before = versions.read_manifest(folder / str(numbers[-1]))["signatures"]
+        now = describe(traced)
+        changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        if changed:
+            raise UsageError(
+                f"{folder} cannot take this model: {', '.join(changed)} would have other inputs or "
+                f"outputs than in version {numbers[-1]}; publish under another name with --name"
+            )
 
 
 def describe(traced: Traced) -> Signatures:
     """Names, dtypes and shapes of all inputs and outputs, as a manifest holds them."""
-    return {
-        name: {
-            "inputs": {spec.name: _describe_tensor(spec) for spec in specs},
-            "outputs": {
-                key: _describe_tensor(value)
-                for key, value in sorted(function.structured_outputs.items())
-            },
-        }
-        for name, (function, specs) in traced.items()
-    }
-
-
-def _describe_tensor(tensor: Any) -> dict[str, Any]:
-    shape = [None if side is None else int(side) for side in tensor.shape]
-    return {"dtype": tensor.dtype.name, "shape": shape}
+    signatures = {}
+    for name, (function, specs) in traced.items():
+        inputs = {spec.name: spec for spec in specs}
+        sides = {"inputs": inputs, "outputs": dict(sorted(function.structured_outputs.items()))}
+        signatures[name] = {k: describe_tensors(tensor_specs(v)) for k, v in sides.items()}
+    return signatures
 
 
 def publish(
@@ -154,7 +122,6 @@ def publish(
 
     Raises:
         UsageError: see `check_publishable`. Nothing remains on the disk.
-        WorkError: the version is published, but `models.config` cannot be written.
     """
     saved_models = Path(saved_models)
     plain = in_float32(model)
@@ -179,13 +146,7 @@ def publish(
         }
 
     published = versions.write_version(saved_models, name, write)
-    try:
-        write_models_config(saved_models)
-    except OSError as error:
-        raise WorkError(
-            f"published {published}, but {saved_models / MODELS_CONFIG} cannot be written: "
-            f"{error.strerror}"
-        ) from error
+    write_models_config(saved_models)
     return published
 
 
@@ -200,48 +161,42 @@ def weights_sha256(model: ImageModel) -> str:
 # --- files --------------------------------------------------------------------------------
 
 
-def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> bool:
+def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> None:
     """Writes requests of each signature, which a server runs before it serves the version.
 
-    Returns:
-        Whether they were written: they need the extra `[serving]`.
+    They need the extra `[serving]`; without it, none are written.
     """
     try:
-        from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError:
-        return False
+        return
     path = folder / WARMUP
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for size in _WARMUP_SIZES:
             inputs = model.example_inputs(size)
             for signature, (_, tensors) in traced.items():
-                spec = model_pb2.ModelSpec(name=name, signature_name=signature)
-                request = predict_pb2.PredictRequest(model_spec=spec)
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name, request.model_spec.signature_name = name, signature
                 for tensor in tensors:
                     value = tf.make_tensor_proto(inputs[tensor.name])
                     request.inputs[tensor.name].CopyFrom(value)
                 log = prediction_log_pb2.PredictLog(request=request)
                 writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
-    return True
 
 
 def write_models_config(saved_models: Path) -> None:
     """Writes the file that TensorFlow Serving takes as `--model_config_file`.
 
     It has all names in the folder, whose path is `/models` in the server's container. A file that
-    does not begin with tfgen's own first line is left as it is. If two processes write at the same
-    time, the second may have listed the names first; so the names are listed again after each
-    writing.
+    does not begin with tfgen's own first line is left as it is.
     """
-    path, written = saved_models / MODELS_CONFIG, None
+    path = saved_models / MODELS_CONFIG
     if path.exists() and not path.read_bytes().startswith(_FIRST_LINE.encode()):
         return
-    while written != (names := versions.names(saved_models)):
-        entries = "".join(
-            f'  config {{\n    name: "{name}"\n    base_path: "{_CONTAINER_FOLDER}/{name}"\n'
-            '    model_platform: "tensorflow"\n  }\n'
-            for name in names
-        )
-        write_bytes(path, f"{_FIRST_LINE}\nmodel_config_list {{\n{entries}}}\n".encode())
-        written = names
+    entries = "".join(
+        f'  config {{\n    name: "{name}"\n    base_path: "{_CONTAINER_FOLDER}/{name}"\n'
+        '    model_platform: "tensorflow"\n  }\n'
+        for name in versions.names(saved_models)
+    )
+    write_bytes(path, f"{_FIRST_LINE}\nmodel_config_list {{\n{entries}}}\n".encode())

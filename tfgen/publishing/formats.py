@@ -4,10 +4,7 @@ The file computes what the signature `decode` computes: images of latents. The l
 need integer operations that neither converter has.
 """
 
-import contextlib
-import re
 import tempfile
-from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +49,17 @@ def convert(sampler: ImageModel | Sampler, file_format: str) -> Decoder:
             `[formats]` is not installed, which ONNX needs.
     """
     converter = {"litert": _to_litert, "onnx": _to_onnx}[file_format]
-    with _saved_model(sampler) as (folder, signature):
+    known = sampler.manifest["signatures"] if isinstance(sampler, Sampler) else sampler.signatures()
+    if DECODE not in known:
+        raise UsageError(f"the model makes no images; it offers {', '.join(known)}")
+    with tempfile.TemporaryDirectory(prefix="tfgen-") as temporary:
+        if isinstance(sampler, Sampler):
+            folder, signature = sampler.version.path, sampler.manifest["signatures"][DECODE]
+        else:
+            model, folder = in_float32(sampler), Path(temporary)
+            traced = trace(model, [DECODE])
+            write_saved_model(model, traced, folder)
+            signature = describe(traced)[DECODE]
         content, fault = None, None
         # The converters' logs are not for the user, so the exception must not leave this block.
         with hold_back_stderr():
@@ -63,43 +70,9 @@ def convert(sampler: ImageModel | Sampler, file_format: str) -> Decoder:
     if isinstance(fault, TfgenError):  # a signal ended the conversion
         raise fault
     if content is None:
-        raise WorkError(
-            f"the decoder cannot be converted to {file_format}: {_describe_fault(fault)}"
-        ) from fault
+        reason = " ".join(str(fault).split())[:300]
+        raise WorkError(f"the decoder cannot be converted to {file_format}: {reason}") from fault
     return Decoder(content, signature)
-
-
-def _describe_fault(fault: Exception | None) -> str:
-    """Why a converter failed: the operations that the format lacks, or the converter's words."""
-    text = " ".join(str(fault).split())
-    operations = {
-        litert or onnx
-        for litert, onnx in re.findall(r"'tf\.(\w+)' op|No Op registered for (\w+)", text)
-    }
-    if operations:
-        return f"the format has no operation {', '.join(sorted(operations))}; compute without it"
-    return f"{type(fault).__name__}: {text[:200]}"
-
-
-@contextlib.contextmanager
-def _saved_model(sampler: ImageModel | Sampler) -> Iterator[tuple[Path, Tensors]]:
-    """The folder of a SavedModel that has the decoder, and the decoder's signature."""
-    if isinstance(sampler, Sampler):
-        signatures = sampler.manifest["signatures"]
-        _check_decodes(signatures)
-        yield sampler.version.path, signatures[DECODE]
-        return
-    _check_decodes(sampler.signatures())
-    model = in_float32(sampler)
-    traced = trace(model, [DECODE])
-    with tempfile.TemporaryDirectory(prefix="tfgen-") as folder:
-        write_saved_model(model, traced, Path(folder))
-        yield Path(folder), describe(traced)[DECODE]
-
-
-def _check_decodes(signatures: Collection[str]) -> None:
-    if DECODE not in signatures:
-        raise UsageError(f"the model makes no images; it offers {', '.join(signatures)}")
 
 
 def _to_litert(folder: Path) -> bytes:

@@ -1,18 +1,9 @@
 """TensorFlow Serving's gRPC interface, which needs the extra `[serving]`."""
 
-import json
 from typing import Any
 
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing.served import (
-    BACKOFF,
-    BACKOFF_RATIO,
-    MAX_RETRIES,
-    SignatureDefs,
-    late_answer,
-    refusal,
-    version_gone,
-)
+from tfgen.publishing.served import BusyError, SignatureDefs, late_answer, refusal, repeated
 from tfgen.sampling import Arrays
 
 
@@ -34,21 +25,13 @@ class Grpc:
             import grpc
             from tensorflow_serving.apis import prediction_service_pb2_grpc
         except ImportError as error:
-            raise UsageError(
-                "--grpc needs the extra [serving]: pip install 'tfgen[serving]'"
-            ) from error
+            raise UsageError("--grpc needs pip install 'tfgen[serving]'") from error
         host, _, port = address.rpartition(":")
         if not host or "/" in address or not port.isdecimal():
-            raise UsageError(
-                f"--grpc {address!r} is not HOST:PORT; pass an address like localhost:8500"
-            )
-        self.address, self.timeout = address, timeout
-        options: list[tuple[str, Any]] = [
-            # A thousand images exceed gRPC's own limit of 4 MB.
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.service_config", _service_config(retries)),
-        ]
+            raise UsageError(f"--grpc {address!r} is no address; pass one like localhost:8500")
+        self.address, self.timeout, self.retries = address, timeout, retries
+        # A thousand images exceed gRPC's own limit of 4 MB.
+        options = [(f"grpc.max_{way}_message_length", -1) for way in ("receive", "send")]
         channel = grpc.insecure_channel(address, options=options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
@@ -66,12 +49,10 @@ class Grpc:
         request.model_spec.name = name
         if version is not None:
             request.model_spec.version.value = version
-        answer = self._send(self._stub.GetModelMetadata, request, first=True)
+        answer = self._send(self._stub.GetModelMetadata, request)
         table = get_model_metadata_pb2.SignatureDefMap()
         if not answer.metadata["signature_def"].Unpack(table):
-            raise WorkError(
-                f"what answers at {self.address} is not TensorFlow Serving (it has no signatures)"
-            )
+            raise WorkError(f"what answers at {self.address} has no signatures")
         definitions = MessageToDict(table, preserving_proto_field_name=True)["signature_def"]
         return int(answer.model_spec.version.value), definitions
 
@@ -85,7 +66,8 @@ class Grpc:
             inputs: arrays by name, with the batch first.
 
         Raises:
-            WorkError: there is no answer, or the server refuses or no longer has the version.
+            UsageError: the server no longer has the version.
+            WorkError: there is no answer, or the server refuses.
         """
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
@@ -98,43 +80,20 @@ class Grpc:
         answer = self._send(self._stub.Predict, request)
         return {key: tf.make_ndarray(value) for key, value in answer.outputs.items()}
 
-    def _send(self, method: Any, request: Any, first: bool = False) -> Any:
-        """The server's answer.
+    def _send(self, method: Any, request: Any) -> Any:
+        """The answer to a request, after repetitions if the server is not there or busy."""
+        return repeated(lambda: self._ask(method, request), self.retries)
 
-        Args:
-            method: of the stub.
-            request: what to send.
-            first: whether this is the first request, so that a missing model is the caller's error.
-        """
-        import grpc
+    def _ask(self, method: Any, request: Any) -> Any:
+        from grpc import RpcError, StatusCode
 
         try:
             return method(request, timeout=self.timeout)
-        except grpc.RpcError as error:
+        except RpcError as error:
             code, details = error.code(), error.details()
-            if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise WorkError(late_answer(self.address, self.timeout)) from error
-            if code == grpc.StatusCode.UNAVAILABLE:
-                raise WorkError(
-                    f"no server is ready at {self.address} ({details}); "
-                    "is it up, and is this its gRPC port, by default 8500?"
-                ) from error
-            if code == grpc.StatusCode.NOT_FOUND and not first:
-                model = request.model_spec.name
-                raise WorkError(version_gone(self.address, model, details)) from error
-            kind = UsageError if code == grpc.StatusCode.NOT_FOUND else WorkError
-            raise kind(refusal(self.address, details)) from error
-
-
-def _service_config(retries: int) -> str:
-    """gRPC's own configuration of repetitions, as JSON."""
-    policy = {
-        "maxAttempts": 1 + min(retries, MAX_RETRIES),
-        "initialBackoff": f"{BACKOFF}s",
-        "maxBackoff": f"{BACKOFF * BACKOFF_RATIO**MAX_RETRIES:g}s",
-        "backoffMultiplier": BACKOFF_RATIO,
-        "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
-    }
-    # gRPC refuses a policy of a single attempt.
-    repeated = {"retryPolicy": policy} if retries else {}
-    return json.dumps({"methodConfig": [{"name": [{}], **repeated}]})
+            if code == StatusCode.DEADLINE_EXCEEDED:
+                raise late_answer(self.address, self.timeout) from error
+            if code in (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED):
+                text = f"no server is ready at {self.address} ({details}); is its gRPC port 8500?"
+                raise BusyError(text) from error
+            raise refusal(self.address, details, code == StatusCode.NOT_FOUND) from error

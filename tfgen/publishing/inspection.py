@@ -12,7 +12,7 @@ else away from files:
 A loader runs the function that restores, and never the one that saves.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,6 @@ def find_fault(path: Path, allowed: frozenset[str] = ALLOWED) -> str | None:
         graphs = SavedModel.FromString((path / _SAVED_MODEL).read_bytes()).meta_graphs
     except (OSError, DecodeError) as error:
         raise WorkError(f"{path} holds no SavedModel: {error}") from error
-    if not graphs:
-        raise WorkError(f"{path} holds no SavedModel: {_SAVED_MODEL} has no graph")
     for name in _OTHER_FORMS:
         if (path / name).exists():
             return f"it holds {name} beside {_SAVED_MODEL}"
@@ -58,6 +56,7 @@ def find_fault(path: Path, allowed: frozenset[str] = ALLOWED) -> str | None:
 
 
 def _faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
+    """What is wrong with a graph; only the first fault is asked for, so each is the last."""
     library = meta.graph_def.library
     nodes = {node.name: node for node in meta.graph_def.node}
     functions = {function.signature.name: function for function in library.function}
@@ -72,24 +71,30 @@ def _faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
     if any(tensor.WhichOneof("encoding") != "name" for tensor in tensors):
         yield "its signatures have sparse or composite tensors"
 
-    try:
-        saver = _find_saver(meta, nodes, functions)
-    except _SaverError as error:
-        yield str(error)
-        return
-    outside = [node for node in nodes.values() if node.name not in saver]
-    bodies = [function for name, function in functions.items() if name not in saver.values()]
-    operations = {node.op for node in outside}
-    operations |= {node.op for function in bodies for node in function.node_def}
-    if forbidden := ", ".join(sorted(operations - allowed)):
-        yield f"its graph holds operations that are not allowed: {forbidden}"
-
-    gradients = (*library.gradient, *library.registered_gradients)
-    parts = (*outside, *bodies, *gradients, meta.object_graph_def)
-    for call, name in saver.items():
-        callers = (*parts, *(nodes[caller] for caller in saver if caller != call))
-        if any(name.encode() in part.SerializeToString() for part in callers):
+    # The node that saves and the one that restores, and the function that each of them calls.
+    saver: dict[str, str] = {}
+    content, names = meta.SerializeToString(), meta.saver_def
+    for tensor, operations in (
+        (names.save_tensor_name, SAVING),
+        (names.restore_op_name, RESTORING),
+    ):
+        if not tensor:
+            continue
+        call: Any = nodes.get(_node_name(tensor))
+        name = call.attr["f"].func.name if call is not None and call.op in CALLS else ""
+        if name not in functions:
+            yield "its saver does not call a function to save and one to restore"
+        yield from _saver_faults(functions[name], operations, call, names.filename_tensor_name)
+        # Where it is defined, and where its node calls it.
+        if content.count(name.encode()) != 2:
             yield "something else than its saver refers to the functions of the saver"
+        saver[call.name] = name
+
+    outside = [node for node in nodes.values() if node.name not in saver]
+    for name in functions.keys() - saver.values():
+        outside += functions[name].node_def
+    if forbidden := ", ".join(sorted({node.op for node in outside} - allowed)):
+        yield f"its graph holds operations that are not allowed: {forbidden}"
     used = {tensor for node in nodes.values() for tensor in node.input}
     used |= {tensor.name for tensor in tensors}
     used |= {name for entry in meta.collection_def.values() for name in entry.node_list.value}
@@ -97,44 +102,27 @@ def _faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
         yield "something else than its loader runs the saver"
 
 
-class _SaverError(Exception):
-    """The saver is not as tf.saved_model.save writes it."""
+def _saver_faults(
+    function: Any, operations: frozenset[str], call: Any, filename: str
+) -> Iterator[str]:
+    """What a function of the saver holds that TensorFlow does not write.
 
-
-def _find_saver(
-    meta: _MetaGraph, nodes: Mapping[str, Any], functions: Mapping[str, Any]
-) -> dict[str, str]:
-    """The node that saves and the node that restores, and the function that each of them calls.
-
-    Raises:
-        _SaverError: these functions hold something else than TensorFlow writes.
+    Args:
+        function: the function.
+        operations: those that it may hold.
+        call: the node that calls it.
+        filename: the tensor with the name of the file.
     """
-    saver: dict[str, str] = {}
-    definition = meta.saver_def
-    for tensor, operations in (
-        (definition.save_tensor_name, SAVING),
-        (definition.restore_op_name, RESTORING),
-    ):
-        if not tensor:
-            continue
-        call: Any = nodes.get(_node_name(tensor))
-        name = call.attr["f"].func.name if call is not None and call.op in CALLS else ""
-        if name not in functions:
-            raise _SaverError("its saver does not call a function to save and one to restore")
-        function = functions[name]
-        unknown = {node.op for node in function.node_def} - operations
-        if unknown or not set(function.attr) <= _FUNCTION_ATTRIBUTES:
-            text = ", ".join(sorted(unknown)) or "attributes"
-            raise _SaverError(f"its saver's function {name} holds {text}")
-        # What is restored is the file that the loader names: the first argument.
-        arguments = [argument.name for argument in function.signature.input_arg][:1]
-        files = [list(node.input[:1]) for node in function.node_def if node.op == "RestoreV2"]
-        passed = [*map(_with_index, call.input[:1])]
-        is_first = all(file == arguments for file in files)
-        if files and not (is_first and passed == [_with_index(definition.filename_tensor_name)]):
-            raise _SaverError("its saver reads another file than the loader names")
-        saver[call.name] = name
-    return saver
+    unknown = {node.op for node in function.node_def} - operations
+    if unknown or not set(function.attr) <= _FUNCTION_ATTRIBUTES:
+        text = ", ".join(sorted(unknown)) or "attributes"
+        yield f"its saver's function {function.signature.name} holds {text}"
+    # What is restored is the file that the loader names: the first argument.
+    arguments = [argument.name for argument in function.signature.input_arg][:1]
+    files = [list(node.input[:1]) for node in function.node_def if node.op == "RestoreV2"]
+    is_first = all(file == arguments for file in files)
+    if files and not (is_first and [*map(_with_index, call.input[:1])] == [_with_index(filename)]):
+        yield "its saver reads another file than the loader names"
 
 
 def _node_name(tensor: str) -> str:

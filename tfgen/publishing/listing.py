@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tfgen import registry
 from tfgen.errors import TfgenError
@@ -18,28 +18,15 @@ _LIKELIHOODS = {
     "negative_elbo": "−ELBO {:.2f} nats",
     "nll": "NLL {:.2f} nats",
 }
-
-
-class Row(NamedTuple):
-    """A version in the list of `tfgen-sample`; what is not known is empty."""
-
-    name: str
-    version: str
-    epochs: str = ""
-    published: str = ""
-    size: str = ""
-    fid: str = ""
-    likelihood: str = ""
-    settings: str = ""
-
-
-HEADINGS = Row(
-    "name", "version", "epochs", "published", "size", "FID", "likelihood", "preset and settings"
+# Of the rows.
+HEADINGS = (
+    *("name", "version", "epochs", "published", "size", "FID", "likelihood"),
+    "preset and settings",
 )
 
 
-def rows(saved_models: Path, name: str | None = None) -> Iterator[Row]:
-    """A row for each version in a folder, then for each shipped one.
+def rows(saved_models: Path, name: str | None = None) -> Iterator[tuple[str, ...]]:
+    """A row under the `HEADINGS` for each version in a folder, then for each shipped one.
 
     The row of a version that is damaged or not tfgen's says so.
 
@@ -53,15 +40,13 @@ def rows(saved_models: Path, name: str | None = None) -> Iterator[Row]:
     versions.check_folder(saved_models)
     if name is not None:
         versions.find(name, saved_models)
-    for entry in versions.names(saved_models) if name is None else [name]:
-        for number in versions.version_numbers(saved_models / entry):
-            yield _row(Version(entry, number, saved_models / entry / str(number)))
-    shipped = versions.shipped_folder()
-    if saved_models.resolve() != shipped.resolve():
-        for entry in versions.shipped_names():
-            if name in (None, entry):
-                number = versions.SHIPPED
-                yield _row(Version(entry, number, shipped / entry / str(number)))
+    listed = [
+        version
+        for key, numbers in versions.published(saved_models).items()
+        for version in reversed(numbers)
+        if name in (None, key)
+    ]
+    yield from map(_row, sorted(listed, key=lambda v: v.path.parents[1] != saved_models))
 
 
 def describe(manifest: Mapping[str, Any]) -> str:
@@ -70,8 +55,7 @@ def describe(manifest: Mapping[str, Any]) -> str:
     What is not known is left out; a version that is not from `tfgen-train` may have nothing.
     """
     date = manifest.get("published")
-    parts = [_training(manifest), f"published {date}" if isinstance(date, str) else ""]
-    return ", ".join(filter(None, parts))
+    return ", ".join(filter(None, [_training(manifest), date and f"published {date}"]))
 
 
 def difference(before: Version, after: Version) -> str:
@@ -83,9 +67,8 @@ def difference(before: Version, after: Version) -> str:
         old, new = (_training(versions.read_manifest(v.path)) for v in (before, after))
     except TfgenError:
         return ""
-    if old == new:
-        return ""
-    return f"{after.name} version {after.number}: {new}; version {before.number}: {old}"
+    text = f"{after.name} version {after.number}: {new}; version {before.number}: {old}"
+    return "" if old == new else text
 
 
 def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,31 +104,31 @@ def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
 # --- the columns ------------------------------------------------------------------------
 
 
-def _row(version: Version) -> Row:
-    size = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
-    row = Row(version.name, str(version.number), size=f"{size / 1e6:.1f} MB")
+def _row(version: Version) -> tuple[str, ...]:
+    bytes_ = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
+    key, size = (version.name, str(version.number)), f"{bytes_ / 1e6:.1f} MB"
     if not versions.is_version(version.path):
-        return row._replace(settings=f"not published by tfgen: it has no {versions.MANIFEST}")
+        fault = f"not published by tfgen: it has no {versions.MANIFEST}"
+        return (*key, "", "", size, "", "", fault)
     try:
         manifest = versions.verify(version.path)
     except TfgenError as error:
-        return row._replace(settings=str(error))
-    run, evaluation = mapping(manifest, "run"), mapping(manifest, "evaluation")
-    is_shipped = versions.is_shipped(version.path)
-    return row._replace(
-        epochs=str(_epochs_done(manifest) or ""),
-        published="shipped" if is_shipped else str(manifest.get("published", "")),
-        fid=_figure(mapping(evaluation, "samples"), {"fid": "{:.2f}"}),
-        likelihood=_figure(mapping(evaluation, "likelihood"), _LIKELIHOODS),
-        settings=_settings(run),
-    )
+        return (*key, "", "", size, "", "", str(error))
+    evaluation = mapping(manifest, "evaluation")
+    epochs, date = _epochs_done(manifest), str(manifest.get("published", ""))
+    published = "shipped" if versions.is_shipped(version.path) else date
+    fid = _figure(mapping(evaluation, "samples"), {"fid": "{:.2f}"})
+    likelihood = _figure(mapping(evaluation, "likelihood"), _LIKELIHOODS)
+    settings = ", ".join(_settings(manifest))
+    return (*key, str(epochs or ""), published, size, fid, likelihood, settings)
 
 
-def _settings(run: Mapping[str, Any]) -> str:
+def _settings(manifest: Mapping[str, Any]) -> list[str]:
+    """The preset and the changed settings."""
+    run = mapping(manifest, "run")
     preset = mapping(run, "options").get("preset")
-    parts = [] if preset is None else [f"preset {preset}"]
-    parts += [_as_words(name, value) for name, value in changed_settings(run).items()]
-    return ", ".join(parts)
+    changed = [_as_words(name, value) for name, value in changed_settings(run).items()]
+    return changed if preset is None else [f"preset {preset}", *changed]
 
 
 def _as_words(name: str, value: Any) -> str:
@@ -163,9 +146,8 @@ def _as_words(name: str, value: Any) -> str:
 def _training(manifest: Mapping[str, Any]) -> str:
     """The preset, the changed settings and the epochs."""
     epochs = _epochs_done(manifest)
-    parts = [_settings(mapping(manifest, "run"))]
-    parts += [count_noun(epochs, "epoch")] if isinstance(epochs, int) else []
-    return ", ".join(filter(None, parts))
+    done = [count_noun(epochs, "epoch")] if isinstance(epochs, int) else []
+    return ", ".join(_settings(manifest) + done)
 
 
 def _epochs_done(manifest: Mapping[str, Any]) -> Any:
@@ -174,7 +156,7 @@ def _epochs_done(manifest: Mapping[str, Any]) -> Any:
     A manifest that is older than this number has only the epochs that the run was to do.
     """
     kind, _, number = str(manifest.get("weights")).partition(" ")
-    if kind == "epoch" and number.isdecimal():
+    if kind == "epoch":
         return int(number)
     run = mapping(manifest, "run")
     return run.get("epochs_done", mapping(run, "options").get("epochs"))
@@ -182,10 +164,8 @@ def _epochs_done(manifest: Mapping[str, Any]) -> Any:
 
 def _figure(values: Mapping[str, Any], forms: Mapping[str, str]) -> str:
     """The first available figure, formatted by its entry in `forms`; empty if there is none."""
-    for name, form in forms.items():
-        if isinstance(value := values.get(name), float | int):
-            return form.format(value)
-    return ""
+    known = (name for name in forms if values.get(name) is not None)
+    return next((forms[name].format(values[name]) for name in known), "")
 
 
 def mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

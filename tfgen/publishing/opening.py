@@ -20,7 +20,6 @@ from tfgen.publishing import export, versions
 from tfgen.publishing.artifacts import kind_at
 from tfgen.publishing.sampler import LocalSampler, load_saved_model
 from tfgen.publishing.sampler import Sampler as Sampler
-from tfgen.settings.fields import hint
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.training.folder import RunFolder, run_name, saved_config
 from tfgen.training.weights import Weights, read_weights
@@ -101,20 +100,14 @@ def _find_keras_fault(path: Path) -> str | None:
 
 def _reads_other_files(weights: h5py.File) -> bool:
     """Whether an HDF5 file takes groups or values from other files."""
-    groups, seen = [weights["/"]], set()
-    while groups:
-        group = groups.pop()
-        for name in group:
-            if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
-                return True
-            entry = group[name]
-            if isinstance(entry, h5py.Dataset) and (entry.external or entry.is_virtual):
-                return True
-            # A group may hold itself.
-            if isinstance(entry, h5py.Group) and entry.id not in seen:
-                seen.add(entry.id)
-                groups.append(entry)
-    return False
+    faults: list[bool] = []
+    weights.visititems_links(lambda _, link: faults.append(isinstance(link, h5py.ExternalLink)))
+    weights.visititems(lambda _, entry: faults.append(_is_outside(entry)))
+    return any(faults)
+
+
+def _is_outside(entry: Any) -> bool:
+    return isinstance(entry, h5py.Dataset) and bool(entry.external or entry.is_virtual)
 
 
 def load_run(path: Path, choice: str) -> tuple[Any, Weights]:
@@ -132,10 +125,8 @@ def load_run(path: Path, choice: str) -> tuple[Any, Weights]:
     config = saved_config(path)
     weights = read_weights(path, choice)
     if weights is None:
-        raise UsageError(
-            f"run {path} has no checkpoint yet; train it with: "
-            f"tfgen-train {config.family} --resume --run-dir {shlex.quote(str(path))}"
-        )
+        command = f"tfgen-train {config.family} --resume --run-dir {shlex.quote(str(path))}"
+        raise UsageError(f"run {path} has no checkpoint yet; train it with: {command}")
     model = registry.build_model(config)
     weights.checkpoint.restore_weights(model)
     return model, weights
@@ -169,12 +160,9 @@ class RunSampler(LocalSampler):
         self.model, used = load_run(path, weights)
         self.weights = used.name
         if not isinstance(self.model, GenerativeModel):
-            raise UsageError(
-                f"{path} is a run of a {self.training['family']}, which makes no images; pass a "
-                "generative model"
-            )
+            raise UsageError(f"{path} is a {self.training['family']}, which makes no images")
         self._float32_model = in_float32(self.model)
-        self._known = self._float32_model.signatures().keys()
+        self.signature_names = self._float32_model.signatures().keys()
         # Name of a signature → its function and the specs of its inputs.
         self._traced: Traced = {}
 
@@ -188,13 +176,7 @@ class RunSampler(LocalSampler):
         """SHA-256 of the weights, in hexadecimal."""
         return export.weights_sha256(self._float32_model)
 
-    def has_signature(self, name: str) -> bool:
-        """Whether the model offers a signature."""
-        return name in self._known
-
     def _function(self, name: str) -> tuple[Any, Mapping[str, tf.TensorSpec]]:
-        if not self.has_signature(name):
-            raise UsageError(f"{self.path} has no signature {name!r}{hint(name, self._known)}")
         if name not in self._traced:
             self._traced |= trace(self._float32_model, [name])
         function, specs = self._traced[name]
@@ -219,10 +201,7 @@ def starting_model(path: Path) -> Any:
     exported_ids = {id(value) for value in exported}
     averages = model.averages_by_weight
     if any(id(averages.get(id(w), w).value) not in exported_ids for w in model.trainable_variables):
-        raise UsageError(
-            f"{path} lacks weights that a training needs, such as those of a GAN's discriminator; "
-            "pass its run or a .keras file"
-        )
+        raise UsageError(f"{path} lacks weights of a training; pass its run or a .keras file")
     return model
 
 
@@ -247,10 +226,8 @@ def _exported(path: Path) -> tuple[Any, list[tf.Variable]]:
     run = versions.read_manifest(path).get("run") or {}
     # The manifest's word for the parts that the caller passed.
     if own_parts := run.get("given"):
-        raise UsageError(
-            f"{path} holds no description of the {' and '.join(own_parts)} that the model was "
-            "given in Python; load its .keras file instead"
-        )
+        parts = " and ".join(own_parts)
+        raise UsageError(f"{path} does not describe its {parts}; load its .keras file instead")
     try:
         family = registry.family(run["family"])
         config = family.config.from_json(run["model"])

@@ -9,59 +9,47 @@ saver of a SavedModel has operations of its own; `inspection` allows them in its
 from collections.abc import Iterable
 from typing import Any
 
-# Pure functions of tensors.
+# Pure functions of tensors: of numbers, with reductions and linear algebra; of networks and images;
+# of arrays, and of lists of tensors, which loops build, and which are values, not states.
 _MATH = """
-    Abs Acos Acosh Add AddN AddV2 Angle ApproximateEqual Asin Asinh Atan Atan2 Atanh BesselI0e
-    BesselI1e Betainc BitwiseAnd BitwiseOr BitwiseXor Ceil ClipByValue Complex ComplexAbs Conj Cos
-    Cosh Digamma Div DivNoNan Equal Erf Erfc Erfinv Exp Expm1 FFT FFT2D Floor FloorDiv FloorMod
-    Greater GreaterEqual IFFT IFFT2D IRFFT IRFFT2D Igamma Igammac Imag Inv Invert IsFinite IsInf
-    IsNan LeftShift Less LessEqual Lgamma Log Log1p LogicalAnd LogicalNot LogicalOr Maximum Minimum
-    Mod Mul MulNoNan Ndtri Neg NotEqual Polygamma Pow RFFT RFFT2D Real RealDiv Reciprocal RightShift
-    Rint Round Rsqrt Select SelectV2 Sigmoid Sign Sin Sinh Sqrt Square SquaredDifference Sub Tan
-    Tanh TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Zeta
-"""
-_REDUCTIONS = """
-    All Any ArgMax ArgMin Cumprod Cumsum CumulativeLogsumexp EuclideanNorm L2Loss Max Mean Min Prod
-    SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum Sum TopKV2 UnsortedSegmentMax
-    UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum
-"""
-_LINEAR_ALGEBRA = """
-    BatchMatMul BatchMatMulV2 BatchMatMulV3 Cholesky Cross Einsum LogMatrixDeterminant Lu MatMul
-    MatrixBandPart MatrixDeterminant MatrixDiagPartV3 MatrixDiagV3 MatrixExponential MatrixInverse
-    MatrixLogarithm MatrixSetDiagV3 MatrixSolve MatrixSolveLs MatrixSquareRoot MatrixTriangularSolve
-    Qr SelfAdjointEigV2 Svd TridiagonalMatMul TridiagonalSolve
+    Abs Acos Acosh Add AddN AddV2 All Angle Any ApproximateEqual ArgMax ArgMin Asin Asinh Atan Atan2
+    Atanh BatchMatMul BatchMatMulV2 BatchMatMulV3 BesselI0e BesselI1e Betainc BitwiseAnd BitwiseOr
+    BitwiseXor Ceil Cholesky ClipByValue Complex ComplexAbs Conj Cos Cosh Cross Cumprod Cumsum
+    CumulativeLogsumexp Digamma Div DivNoNan Einsum Equal Erf Erfc Erfinv EuclideanNorm Exp Expm1
+    FFT FFT2D Floor FloorDiv FloorMod Greater GreaterEqual IFFT IFFT2D IRFFT IRFFT2D Igamma Igammac
+    Imag Inv Invert IsFinite IsInf IsNan L2Loss LeftShift Less LessEqual Lgamma Log Log1p
+    LogMatrixDeterminant LogicalAnd LogicalNot LogicalOr Lu MatMul MatrixBandPart MatrixDeterminant
+    MatrixDiagPartV3 MatrixDiagV3 MatrixExponential MatrixInverse MatrixLogarithm MatrixSetDiagV3
+    MatrixSolve MatrixSolveLs MatrixSquareRoot MatrixTriangularSolve Max Maximum Mean Min Minimum
+    Mod Mul MulNoNan Ndtri Neg NotEqual Polygamma Pow Prod Qr RFFT RFFT2D Real RealDiv Reciprocal
+    RightShift Rint Round Rsqrt SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum Select
+    SelectV2 SelfAdjointEigV2 Sigmoid Sign Sin Sinh Sqrt Square SquaredDifference Sub Sum Svd Tan
+    Tanh TopKV2 TridiagonalMatMul TridiagonalSolve TruncateDiv TruncateMod UnsortedSegmentMax
+    UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum Xdivy Xlog1py Xlogy Zeta
 """
 _NETWORKS = """
-    AvgPool AvgPool3D BiasAdd Conv Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2
-    DepthwiseConv2dNative DepthwiseConv2dNativeBackpropInput Dilation2D Elu FusedBatchNorm
-    FusedBatchNormV2 FusedBatchNormV3 LRN LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 Relu
-    Relu6 Selu Softmax SoftmaxCrossEntropyWithLogits Softplus Softsign
-    SparseSoftmaxCrossEntropyWithLogits
-"""
-_IMAGES = """
-    AdjustContrastv2 AdjustHue AdjustSaturation CropAndResize ExtractImagePatches HSVToRGB
-    ImageProjectiveTransformV3 RGBToHSV ResizeArea ResizeBicubic ResizeBilinear
-    ResizeNearestNeighbor ScaleAndTranslate
+    AdjustContrastv2 AdjustHue AdjustSaturation AvgPool AvgPool3D BiasAdd Conv Conv2D
+    Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 CropAndResize DepthwiseConv2dNative
+    DepthwiseConv2dNativeBackpropInput Dilation2D Elu ExtractImagePatches FusedBatchNorm
+    FusedBatchNormV2 FusedBatchNormV3 HSVToRGB ImageProjectiveTransformV3 LRN LeakyRelu LogSoftmax
+    MaxPool MaxPool3D MaxPoolV2 RGBToHSV Relu Relu6 ResizeArea ResizeBicubic ResizeBilinear
+    ResizeNearestNeighbor ScaleAndTranslate Selu Softmax SoftmaxCrossEntropyWithLogits Softplus
+    Softsign SparseSoftmaxCrossEntropyWithLogits
 """
 _ARRAYS = """
-    BatchToSpaceND Bitcast BroadcastArgs BroadcastTo Bucketize Cast ConcatV2 Const
-    DepthToSpace Diag DiagPart DynamicPartition DynamicStitch EnsureShape ExpandDims Fill GatherNd
+    BatchToSpaceND Bitcast BroadcastArgs BroadcastTo Bucketize Cast ConcatV2 Const DepthToSpace Diag
+    DiagPart DynamicPartition DynamicStitch EmptyTensorList EnsureShape ExpandDims Fill GatherNd
     GatherV2 Identity IdentityN InvertPermutation LinSpace LowerBound MirrorPad NoOp OneHot OnesLike
     Pack Pad PadV2 ParallelDynamicStitch Placeholder PreventGradient Range Rank Reshape
     ReverseSequence ReverseV2 Roll ScatterNd Shape ShapeN Size Slice SpaceToBatchND SpaceToDepth
-    Split SplitV Squeeze StopGradient StridedSlice TensorScatterAdd TensorScatterMax
-    TensorScatterMin TensorScatterSub TensorScatterUpdate Tile Transpose UniqueV2 Unpack
-    UnravelIndex UpperBound Where ZerosLike
+    Split SplitV Squeeze StopGradient StridedSlice TensorListConcatV2 TensorListElementShape
+    TensorListFromTensor TensorListGather TensorListGetItem TensorListLength TensorListPopBack
+    TensorListPushBack TensorListReserve TensorListResize TensorListScatterV2 TensorListSetItem
+    TensorListSplit TensorListStack TensorScatterAdd TensorScatterMax TensorScatterMin
+    TensorScatterSub TensorScatterUpdate Tile Transpose UniqueV2 Unpack UnravelIndex UpperBound
+    Where ZerosLike
 """
-# Lists of tensors, which loops and recurrent layers build; a list is a value, not a state.
-_LISTS = """
-    EmptyTensorList TensorListConcatV2 TensorListElementShape TensorListFromTensor TensorListGather
-    TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack TensorListReserve
-    TensorListResize TensorListScatterV2 TensorListSetItem TensorListSplit TensorListStack
-"""
-PURE = frozenset(
-    " ".join((_MATH, _REDUCTIONS, _LINEAR_ALGEBRA, _NETWORKS, _IMAGES, _ARRAYS, _LISTS)).split()
-)
+PURE = frozenset([*_MATH.split(), *_NETWORKS.split(), *_ARRAYS.split()])
 # Reads of variables, and calls of functions, whose own operations are checked as well.
 _READS = frozenset(["ReadVariableOp", "VarHandleOp"])
 CALLS = frozenset(["PartitionedCall", "StatefulPartitionedCall"])

@@ -1,27 +1,21 @@
 """TensorFlow Serving's REST interface. No TensorFlow here."""
 
-import time
+import json
+import re
 from typing import Any
 
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing.served import (
-    BACKOFF,
-    BACKOFF_RATIO,
-    UNNAMED,
-    SignatureDefs,
-    late_answer,
-    refusal,
-    version_gone,
-)
+from tfgen.publishing.served import BusyError, SignatureDefs, late_answer, refusal, repeated
 from tfgen.sampling import Arrays
 
+_URL = re.compile(r"https?://([^\s/?#\[\]]+|\[[\da-f:.]+\](:\d+)?)(/[^\s?#]*)?", re.IGNORECASE)
 # Statuses that say "later": too many requests, a gateway without its server, a server that is not
 # ready.
 _RETRIED = (429, 502, 503)
 # The server's own time limit was reached: the same request again would take as long.
 _LATE = 504
-# Seconds to wait for a connection.
-_CONNECT = 10.0
+# Seconds to wait for a connection, and the most connections that are kept open.
+_CONNECT, _CONNECTIONS = 10.0, 256
 
 
 class Rest:
@@ -32,26 +26,23 @@ class Rest:
         timeout: seconds to wait for an answer.
         retries: repetitions of a request that did not reach the server, whose connection broke, or
             if the server was overloaded; at most 4.
+        flag: what an error calls the URL.
 
     Raises:
         UsageError: the URL cannot be a server's.
     """
 
-    def __init__(self, url: str, timeout: float = 60.0, retries: int = 3):
+    def __init__(self, url: str, timeout: float = 60.0, retries: int = 3, flag: str = "--url"):
         import requests
-        from urllib3.exceptions import LocationParseError
-        from urllib3.util import parse_url
 
-        try:
-            parts = parse_url(url)
-        except LocationParseError:
-            parts = parse_url("")
-        if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
-            raise UsageError(
-                f"--url {url!r} is not the address of a server; pass one like http://localhost:8501"
-            )
+        if not _URL.fullmatch(url):
+            raise UsageError(f"{flag} {url!r} is no address; pass one like http://localhost:8501")
         self.address, self.timeout, self.retries = url.rstrip("/"), timeout, retries
         self._session = requests.Session()
+        self._session.headers["Content-Type"] = "application/json"
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapter)
 
     def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs]:
         """The number and the signatures of a version of the model `name`.
@@ -60,15 +51,15 @@ class Rest:
             UsageError: the server has no such model or version.
             WorkError: there is no answer, or the answer is not TensorFlow Serving's.
         """
-        answer = self._send("GET", f"{_path(name, version)}/metadata")
+        answer = self._answer("GET", f"{model_path(name, version)}/metadata")
         try:
             definitions = answer["metadata"]["signature_def"]["signature_def"]
             return int(answer["model_spec"]["version"]), definitions
         except (KeyError, TypeError, ValueError) as error:
             raise self._not_serving() from error
 
-    def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> dict[str, Any]:
-        """The outputs of a signature by name.
+    def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> Any:
+        """The outputs of a signature by name, as nested lists; an only output has no name.
 
         Args:
             name: the model's name on the server.
@@ -77,85 +68,67 @@ class Rest:
             inputs: arrays by name, with the batch first.
 
         Raises:
-            WorkError: there is no answer, or the server refuses or no longer has the version.
+            UsageError: the server no longer has the version.
+            WorkError: there is no answer, or the server refuses.
         """
         # `inputs` is the columnar form, which is shorter than `instances`.
         columns = {key: value.tolist() for key, value in inputs.items()}
-        body = {"signature_name": signature, "inputs": columns}
-        answer = self._send("POST", f"{_path(name, version)}:predict", body)
-        outputs = answer.get("outputs")
-        if outputs is None:
+        body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
+        answer = self._answer("POST", f"{model_path(name, version)}:predict", body)
+        if "outputs" not in answer:
             raise self._not_serving()
-        # The server leaves out the name of an only output.
-        return outputs if isinstance(outputs, dict) else {UNNAMED: outputs}
+        return answer["outputs"]
 
-    def _send(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: bytes | None = None) -> Any:
+        """The server's response to one request.
+
+        Args:
+            method: `GET` or `POST`.
+            path: the path, `/v1/models/NAME` and what follows.
+            body: what is posted, JSON.
+
+        Raises:
+            requests.RequestException: there is none.
+        """
+        wait = (min(self.timeout, _CONNECT), self.timeout)
+        return self._session.request(method, self.address + path, data=body, timeout=wait)
+
+    def _answer(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        """The JSON of an answer, after repetitions if the server is not there or busy."""
+        return repeated(lambda: self._ask(method, path, body), self.retries)
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
         import requests
-        from urllib3.exceptions import HTTPError
 
         try:
-            response = self._request(method, path, body)
-        except requests.exceptions.InvalidJSONError as error:
-            raise UsageError(f"the inputs cannot be sent: {error}") from error
-        except (requests.RequestException, HTTPError) as error:
+            response = self.request(method, path, body)
+        except requests.RequestException as error:
             if is_late(error):
-                raise WorkError(late_answer(self.address, self.timeout)) from error
-            raise WorkError(
-                f"no server answers at {self.address} ({_reason(error)}); "
-                "is it up, and is this its REST port, by default 8501?"
-            ) from error
-        return self._read(response, method, path)
-
-    def _request(self, method: str, path: str, body: Any) -> Any:
-        """The server's response, after repetitions if it is not there or busy."""
-        import requests
-
-        broken = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
-        wait = (min(self.timeout, _CONNECT), self.timeout)
-        for attempt in range(self.retries + 1):
-            is_last = attempt == self.retries
-            try:
-                response = self._session.request(
-                    method, self.address + path, json=body, timeout=wait
-                )
-                if is_last or response.status_code not in _RETRIED:
-                    break
-            except broken as error:
-                # A slow server would only get more work by a repetition.
-                if is_last or is_late(error):
-                    raise
-            # Not for as long as the server's header says, which may be hours.
-            time.sleep(BACKOFF * BACKOFF_RATIO**attempt)
-        return response
-
-    def _read(self, response: Any, method: str, path: str) -> dict[str, Any]:
-        """The JSON of an answer, or the error that it stands for."""
+                raise late_answer(self.address, self.timeout) from error
+            text = f"no server answers at {self.address} ({_reason(error)}); is its REST port 8501?"
+            raise BusyError(text) from error
         status = response.status_code
+        if status == _LATE:
+            raise late_answer(self.address, self.timeout)
         try:
             answer = response.json()
         except ValueError:
             answer = None
         message = answer.get("error") if isinstance(answer, dict) else None
-        if status == _LATE:
-            late = late_answer(self.address, self.timeout)
-            raise WorkError(f"{late} (the server's own limit: status {status})")
         if status in _RETRIED:
-            reason = message or f"status {status}"
-            raise WorkError(f"the server at {self.address} is not ready: {reason}")
-        if not isinstance(answer, dict) or (status != 200 and message is None):
+            raise BusyError(f"the server at {self.address} is not ready: {message or status}")
+        if message is not None and status != 200:
+            raise refusal(self.address, message, is_missing=status == 404)
+        if status != 200 or not isinstance(answer, dict):
             raise self._not_serving(f"status {status}")
-        if status == 404 and method == "POST":
-            raise WorkError(version_gone(self.address, path.split(":")[0], message))
-        if status != 200:
-            kind = UsageError if status == 404 else WorkError
-            raise kind(refusal(self.address, message))
         return answer
 
     def _not_serving(self, reason: str = "its JSON has another form") -> WorkError:
         return WorkError(f"what answers at {self.address} is not TensorFlow Serving ({reason})")
 
 
-def _path(name: str, version: int | None) -> str:
+def model_path(name: str, version: int | None) -> str:
+    """The path of a model or of one of its versions."""
     return f"/v1/models/{name}" + (f"/versions/{version}" if version is not None else "")
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import WorkError
 from tfgen.nn.cores import PartedFunction
 from tfgen.publishing import inspection, versions
+from tfgen.publishing.listing import mapping
 from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
 from tfgen.sampling import Arrays
-from tfgen.settings.fields import hint
 from tfgen.settings.model import images_at_once
 
 # The most images of up to 28 × 28 × 1 in a part of a batch. The arrays of more do not fit into the
@@ -38,8 +38,10 @@ class LocalSampler(SignatureSampler):
             UsageError: there is no such signature, or the inputs have different numbers of rows.
         """
         if signature not in self._functions:
-            function, specs = self._function(signature)
-            self._functions[signature] = PartedFunction(function, specs, part_size(self.training))
+            self.check_signature(signature)
+            shape = mapping(self.training, "model").get("image_shape", ())
+            most = images_at_once(_PART_SIZE, shape)
+            self._functions[signature] = PartedFunction(*self._function(signature), most)
         return self._functions[signature](**inputs)
 
     def signature(self, name: str) -> Signature:
@@ -48,29 +50,13 @@ class LocalSampler(SignatureSampler):
         Raises:
             UsageError: there is no such signature.
         """
+        self.check_signature(name)
         function, specs = self._function(name)
         return Signature(tensor_specs(specs), tensor_specs(function.structured_outputs))
 
     @abc.abstractmethod
     def _function(self, name: str) -> tuple[Any, Mapping[str, tf.TensorSpec]]:
-        """The traced function of a signature, and its inputs.
-
-        Raises:
-            UsageError: there is no such signature.
-        """
-
-
-def part_size(training: Mapping[str, Any]) -> int:
-    """The largest number of images in a part of a batch.
-
-    Args:
-        training: configuration of the run, as a manifest has it. If it has no valid image shape,
-            the result is that of small images.
-    """
-    try:
-        return images_at_once(_PART_SIZE, training["model"]["image_shape"])
-    except (KeyError, TypeError):
-        return _PART_SIZE
+        """The traced function of a signature that there is, and its inputs."""
 
 
 class Sampler(LocalSampler):
@@ -97,8 +83,8 @@ class Sampler(LocalSampler):
         self.version = version
         self.name, self.number = version.name, version.number
         self.manifest, self._model = load_saved_model(version.path)
-        run = self.manifest.get("run")
-        self.training = run if isinstance(run, dict) else {}
+        self.signature_names = self._model.signatures.keys()
+        self.training = mapping(self.manifest, "run")
 
     @property
     def fingerprint(self) -> str:
@@ -106,17 +92,8 @@ class Sampler(LocalSampler):
         files = json.dumps(self.manifest["files"], sort_keys=True)
         return hashlib.sha256(files.encode()).hexdigest()
 
-    def has_signature(self, name: str) -> bool:
-        """Whether the version offers a signature."""
-        return name in self._model.signatures
-
     def _function(self, name: str) -> tuple[Any, Mapping[str, tf.TensorSpec]]:
-        signatures = self._model.signatures
-        if name not in signatures:
-            raise UsageError(
-                f"{self.version.path} has no signature {name!r}{hint(name, signatures)}"
-            )
-        function = signatures[name]
+        function = self._model.signatures[name]
         return function, function.structured_input_signature[1]
 
 
@@ -139,10 +116,8 @@ def load_saved_model(path: Path) -> tuple[dict[str, Any], Any]:
         return manifest, tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises many types, some with several lines
         reason = next(iter(str(error).splitlines()), "")[:200]
-        raise WorkError(
-            f"{path} is broken: TensorFlow cannot load it ({type(error).__name__}: "
-            f"{reason}); publish it again or take another --version"
-        ) from error
+        text = f"{path} is broken: TensorFlow cannot load it ({type(error).__name__}: {reason})"
+        raise WorkError(text) from error
 
 
 def tensor_specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:

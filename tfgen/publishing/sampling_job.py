@@ -11,11 +11,10 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from tfgen.data._tfds import first_line
 from tfgen.data.shards import (
     MANIFEST,
     Manifest,
@@ -26,14 +25,19 @@ from tfgen.data.shards import (
     write_manifest,
 )
 from tfgen.errors import UsageError, WorkError, size_text
+from tfgen.publishing.listing import mapping
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.random import image_seeds
 from tfgen.sampling import BATCH, batches, byte_pixels, request_labels
 from tfgen.system.atomic import file_sha256, fresh_file, locked, write_bytes
-from tfgen.system.terminal import count_noun
+from tfgen.system.ray_cluster import RayCluster, first_line
 
 # The request, while it is not finished. A file that has a shard's name is whole.
 REQUEST = ".request.json"
+# How often the shard of a lost worker is tried again.
+_RETRIES = 3
+# The sampler of each request in this process, a worker of a cluster, which writes several shards.
+_opened: dict[ShardRequest, SignatureSampler] = {}
 # Channels of the images that a PNG file can hold.
 _PNG_CHANNELS = (1, 2, 3, 4)
 
@@ -59,8 +63,7 @@ def shard_request(
     shape = tuple(side or 0 for side in sampler.signature("decode").outputs["images"].shape[1:])
     if pixels == "png" and (len(shape) != 3 or shape[2] not in _PNG_CHANNELS):
         raise UsageError(f"images of {size_text(shape)} cannot be stored as PNG; pass --pixels raw")
-    parts = (sampler.training.get(name) for name in ("options", "data"))
-    options, data = (part if isinstance(part, dict) else {} for part in parts)
+    options, data = (mapping(sampler.training, name) for name in ("options", "data"))
     names = data.get("class_names")
     return ShardRequest(
         name=sampler.name,
@@ -108,28 +111,24 @@ def write_shard(
     """
     identity = sampler.name, sampler.number, sampler.fingerprint
     if identity != (request.name, request.version, request.fingerprint):
-        raise UsageError(
-            f"{sampler.title} is not the sampler of the request, {request.name} version "
-            f"{request.version}, or has other weights"
-        )
+        expected = f"{request.name} version {request.version}"
+        raise UsageError(f"{sampler.title} is not the sampler of the request, {expected}")
     import tensorflow as tf
 
     name, count, first = request.place(index)
     path = folder / name
     with fresh_file(path, is_flushed=True) as temporary:
-        with _disk_errors(path):
-            writer = tf.io.TFRecordWriter(str(temporary))
         try:
-            for part in batches(count, request.batch_size):
-                size = part.stop - part.start
-                records = list(_sample_records(sampler, request, first + part.start, size))
-                with _disk_errors(path):
-                    for record in records:
+            with tf.io.TFRecordWriter(str(temporary)) as writer:
+                for part in batches(count, request.batch_size):
+                    size = part.stop - part.start
+                    for record in _sample_records(sampler, request, first + part.start, size):
                         writer.write(record)
-                advance(size)
-        finally:
-            with _disk_errors(path):
-                writer.close()
+                    advance(size)
+        except tf.errors.ResourceExhaustedError as error:
+            if (fault := os.strerror(errno.ENOSPC)) not in str(error):
+                raise  # it is the memory
+            raise OSError(errno.ENOSPC, fault, str(path)) from error
         # Before the file has its name: afterwards it may be replaced by another process.
         return _record(request, index, temporary)
 
@@ -168,47 +167,12 @@ def _sample_records(
         yield example.SerializeToString(deterministic=True)
 
 
-@contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """A context that turns TensorFlow's errors into errors of the disk.
-
-    Raises:
-        OSError: the disk is full; TensorFlow's own error would say that memory is.
-    """
-    import tensorflow as tf
-
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError as error:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-    except tf.errors.OpError as error:
-        raise OSError(errno.EIO, first_line(error), str(path)) from error
-
-
 # --- the folder -------------------------------------------------------------------------
 
 
 def is_job(folder: Path) -> bool:
     """Whether a folder has some or all shards of a request."""
     return (folder / REQUEST).is_file() or has_manifest(folder)
-
-
-def check_finished(folder: Path) -> None:
-    """Checks that a folder of shards has all shards of its request.
-
-    Raises:
-        UsageError: some are missing.
-        WorkError: the state of the folder is damaged.
-    """
-    if has_manifest(folder) or not (folder / REQUEST).is_file():
-        return
-    request = _read_request(folder)
-    names = map(request.file_name, range(request.num_shards))
-    whole = sum((folder / name).is_file() for name in names)
-    raise UsageError(
-        f"{folder} has {whole} of {count_noun(request.num_shards, 'shard')}; repeat its "
-        "tfgen-sample command to write the missing ones"
-    )
 
 
 class SamplingJob:
@@ -264,7 +228,7 @@ class SamplingJob:
                 if not shard.is_sound(self.folder):
                     (self.folder / shard.file).unlink(missing_ok=True)
         elif (self.folder / REQUEST).is_file():
-            _read_request(self.folder).check_same(self.request, self.folder)
+            self._read_request().check_same(self.request, self.folder)
         # What a process has left that was killed while it wrote a shard.
         for path in self.folder.glob(f".{self.request.name}-*-of-*.tfrecord-*"):
             path.unlink(missing_ok=True)
@@ -275,8 +239,6 @@ class SamplingJob:
             write_bytes(self.folder / REQUEST, json.dumps(self.request.to_json()).encode())
             # Only a folder that has all shards has a manifest.
             (self.folder / MANIFEST).unlink(missing_ok=True)
-        else:
-            self.finish()
 
     def add(self, record: ShardRecord) -> None:
         """Records a shard that was just written."""
@@ -285,15 +247,64 @@ class SamplingJob:
     def finish(self) -> None:
         """Writes the manifest once all shards are whole, and removes the file for continuing."""
         shards = tuple(self.records[index] for index in range(self.request.num_shards))
-        manifest = Manifest(self.request, shards)
-        if not has_manifest(self.folder):
-            write_manifest(self.folder, manifest)
+        write_manifest(self.folder, Manifest(self.request, shards))
         (self.folder / REQUEST).unlink(missing_ok=True)
 
+    def _read_request(self) -> ShardRequest:
+        path = self.folder / REQUEST
+        try:
+            return ShardRequest.from_json(json.loads(path.read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise WorkError(f"{path} is damaged ({error}); choose another folder") from error
 
-def _read_request(folder: Path) -> ShardRequest:
-    path = folder / REQUEST
-    try:
-        return ShardRequest.from_json(json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise WorkError(f"{path} is damaged ({error}); choose another folder") from error
+
+# --- on a Ray cluster -------------------------------------------------------------------
+
+
+def write_missing(
+    cluster: RayCluster,
+    job: SamplingJob,
+    open_sampler: Callable[[], SignatureSampler],
+    advance: Callable[[int], object] = lambda count: None,
+) -> None:
+    """Writes the missing shards of a folder, each by one of the workers.
+
+    Args:
+        cluster: where the workers run.
+        job: the folder, which is locked and prepared, in a place that all machines share.
+        open_sampler: opens the sampler in a worker; by pickle.
+        advance: called with the number of images of each shard that is done.
+
+    Raises:
+        UsageError: the sampler of a worker is not the one of the request.
+        WorkError: a server gives no answer, or workers were lost several times.
+        OSError: the folder is not writable or the disk is full.
+    """
+    ray, request, folder = cluster.ray, job.request, job.folder.absolute()
+
+    task = ray.remote(**cluster.resources, max_retries=_RETRIES, scheduling_strategy="SPREAD")
+    write = task(_write)
+    waiting, running = job.missing, list[Any]()
+    while waiting or running:
+        while waiting and len(running) < cluster.workers:
+            running.append(write.remote(open_sampler, request, waiting.pop(0), folder))
+        (done, *_), running = ray.wait(running)
+        try:
+            record = ray.get(done)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, Exception):
+                raise cause from None
+            lost = f"a worker of the Ray cluster was lost: {first_line(error)}"
+            raise WorkError(lost) from None
+        job.add(record)
+        advance(record.images)
+
+
+def _write(
+    open_sampler: Callable[[], SignatureSampler], request: ShardRequest, index: int, folder: Path
+) -> ShardRecord:
+    """Writes a shard in a worker, which opens the sampler once."""
+    if request not in _opened:
+        _opened[request] = open_sampler()
+    return write_shard(_opened[request], request, index, folder)

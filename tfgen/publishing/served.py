@@ -5,19 +5,19 @@ request is repeated if it did not reach the server, if the connection broke, or 
 overloaded.
 """
 
-import contextlib
-from collections.abc import Mapping
-from typing import Any, Protocol
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import TfgenError, UsageError, WorkError
 from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
 from tfgen.publishing.versions import check_name
 from tfgen.sampling import Arrays
-from tfgen.settings.fields import hint
 
-# Most repetitions of a request: gRPC makes at most five attempts.
+T = TypeVar("T")
+# Most repetitions of a request.
 MAX_RETRIES = 4
 # Seconds before the first repetition, and the ratio of one delay to the next: a server that is only
 # busy is asked again soon, and four repetitions, 8 s, outlast its restart.
@@ -25,8 +25,6 @@ BACKOFF, BACKOFF_RATIO = 0.2, 3
 
 # Signature → "inputs" or "outputs" → tensor's name → its dtype and shape, in protobuf's JSON.
 SignatureDefs = Mapping[str, Mapping[str, Mapping[str, Any]]]
-# Stands for the name of a signature's only output, which REST leaves out.
-UNNAMED = ""
 _DTYPES = {"DT_FLOAT": np.float32, "DT_INT32": np.int32, "DT_UINT8": np.uint8}
 
 
@@ -47,11 +45,12 @@ class Transport(Protocol):
             WorkError: there is no answer, or the answer is not TensorFlow Serving's.
         """
 
-    def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> dict[str, Any]:
-        """The outputs of a signature by name (or `UNNAMED`), as arrays or nested lists.
+    def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> Any:
+        """The outputs of a signature by name, or its only one, as arrays or nested lists.
 
         Raises:
-            WorkError: there is no answer, or the server refuses or no longer has the version.
+            UsageError: the server no longer has the version.
+            WorkError: there is no answer, or the server refuses.
         """
 
 
@@ -68,23 +67,15 @@ class ServedSampler(SignatureSampler):
 
     Raises:
         UsageError: the server has no such model or version, or the name cannot be one.
-        WorkError: there is no answer, or tfgen did not export the model.
+        WorkError: there is no answer.
     """
 
     def __init__(self, transport: Transport, name: str, version: int | None = None):
         check_name(name)
         self.transport, self.name = transport, name
         self.number, self._definitions = transport.metadata(name, version)
-        for signature, output in (("latents", "latents"), ("decode", "images")):
-            if output not in self._definitions.get(signature, {}).get("outputs", {}):
-                raise WorkError(
-                    f"model {name} at {transport.address} has no {signature!r}: "
-                    "tfgen did not export it"
-                )
-
-    def has_signature(self, name: str) -> bool:
-        """Whether the model offers a signature."""
-        return name in self._definitions
+        # The others are TensorFlow's own.
+        self.signature_names = [key for key in self._definitions if not key.startswith("__")]
 
     def signature(self, name: str) -> Signature:
         """The inputs and outputs of a signature.
@@ -93,15 +84,9 @@ class ServedSampler(SignatureSampler):
             UsageError: there is no such signature.
             WorkError: it has tensors that tfgen does not export.
         """
-        if not self.has_signature(name):
-            known = [key for key in self._definitions if not key.startswith("__")]
-            raise UsageError(
-                f"{self.name} at {self.transport.address} has no signature {name!r}"
-                f"{hint(name, known)}"
-            )
-        definition = self._definitions[name]
+        self.check_signature(name)
         inputs, outputs = (
-            {key: tensor_spec(info) for key, info in definition.get(kind, {}).items()}
+            {key: _tensor_spec(info) for key, info in self._definitions[name].get(kind, {}).items()}
             for kind in ("inputs", "outputs")
         )
         return Signature(inputs, outputs)
@@ -117,30 +102,28 @@ class ServedSampler(SignatureSampler):
             Its outputs by name, the batch first.
 
         Raises:
-            UsageError: there is no such signature, or there are no inputs.
+            UsageError: there is no such signature.
             WorkError: there is no answer, the server refuses, or its answer does not have the
                 arrays of the signature.
         """
-        if not inputs:
-            raise UsageError(f"signature {signature!r} is called without inputs")
         expected = self.signature(signature).outputs
         size = len(next(iter(inputs.values())))
         if size == 0:  # JSON cannot express the shape of an empty array
             return {key: np.zeros(_shape(spec, 0), spec.dtype) for key, spec in expected.items()}
-        outputs = self.transport.predict(self.name, self.number, signature, inputs)
-        if UNNAMED in outputs and len(expected) == 1:
-            outputs = {next(iter(expected)): outputs[UNNAMED]}
-        arrays = {}
-        for key, spec in expected.items():
-            shape = _shape(spec, size)
-            with contextlib.suppress(KeyError, ValueError, TypeError):
-                arrays[key] = np.asarray(outputs[key], spec.dtype)
-            if key not in arrays or arrays[key].shape != shape:
-                raise WorkError(
-                    f"{self.transport.address} answers {signature!r} without {key!r} of shape "
-                    f"{list(shape)}"
-                )
-        return arrays
+        try:
+            outputs = self.transport.predict(self.name, self.number, signature, inputs)
+        except UsageError as error:
+            raise WorkError(f"{self.title} is no longer served: {error}; ask again") from error
+        if not isinstance(outputs, dict):
+            outputs = {next(iter(expected)): outputs}
+        try:
+            return {
+                key: np.asarray(outputs[key], spec.dtype).reshape(_shape(spec, size))
+                for key, spec in expected.items()
+            }
+        except (KeyError, ValueError, TypeError) as error:
+            text = f"{self.transport.address} answers without {' and '.join(expected)} as described"
+            raise WorkError(text) from error
 
 
 def _shape(spec: TensorSpec, size: int) -> tuple[int, ...]:
@@ -148,7 +131,7 @@ def _shape(spec: TensorSpec, size: int) -> tuple[int, ...]:
     return (size, *(side or 0 for side in spec.shape[1:]))
 
 
-def tensor_spec(info: Mapping[str, Any]) -> TensorSpec:
+def _tensor_spec(info: Mapping[str, Any]) -> TensorSpec:
     """dtype and shape of a tensor of a signature, from protobuf's JSON.
 
     Raises:
@@ -159,30 +142,45 @@ def tensor_spec(info: Mapping[str, Any]) -> TensorSpec:
         shape = tuple(None if size < 0 else size for size in sizes)
         return TensorSpec(_DTYPES[info["dtype"]], shape)
     except (KeyError, TypeError, ValueError) as error:
-        raise WorkError(
-            f"the server describes a tensor that tfgen does not export: {info}"
-        ) from error
+        raise WorkError(f"the server has a tensor that tfgen does not export: {info}") from error
 
 
-# --- errors of both ways to a server ------------------------------------------------------
+# --- what both ways to a server share -----------------------------------------------------
 
 
-def late_answer(address: str, timeout: float) -> str:
-    """The message about a server that did not answer in time."""
-    return (
-        f"{address} gave no answer in {timeout:g} s; wait longer with --timeout, or ask for less "
-        "at once with --batch-size"
-    )
+class BusyError(WorkError):
+    """The server is not there, or busy; the same request may be answered later."""
 
 
-def refusal(address: str, message: Any) -> str:
-    """The message about a request that the server refused."""
-    return f"the server at {address} says: {' '.join(str(message).split())[:300]}"
+def repeated(send: Callable[[], T], retries: int) -> T:
+    """The answer to a request, which is sent again after a `BusyError`.
+
+    Args:
+        send: sends the request.
+        retries: most repetitions.
+    """
+    for attempt in range(retries):
+        try:
+            return send()
+        except BusyError:
+            # Not for as long as the server's header says, which may be hours.
+            time.sleep(BACKOFF * BACKOFF_RATIO**attempt)
+    return send()
 
 
-def version_gone(address: str, model: str, message: Any) -> str:
-    """The message about a version that the server has unloaded."""
-    return (
-        f"{model} is no longer served at {address} ({message}): a newer version has taken its "
-        "place; ask again"
-    )
+def late_answer(address: str, timeout: float) -> WorkError:
+    """The error about a server that did not answer in time."""
+    advice = "wait longer with --timeout, or ask for less with --batch-size"
+    return WorkError(f"{address} gave no answer in {timeout:g} s; {advice}")
+
+
+def refusal(address: str, message: Any, is_missing: bool) -> TfgenError:
+    """The error about a request that the server refused.
+
+    Args:
+        address: of the server.
+        message: the server's.
+        is_missing: whether it has no such model or version.
+    """
+    kind = UsageError if is_missing else WorkError
+    return kind(f"the server at {address} says: {' '.join(str(message).split())[:300]}")

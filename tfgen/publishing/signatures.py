@@ -1,10 +1,9 @@
 """A sampler made of signatures: what an opened and a served version share. No TensorFlow here."""
 
 import abc
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+import functools
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,10 +21,10 @@ from tfgen.sampling import (
     request_labels,
     request_seeds,
 )
+from tfgen.settings.fields import hint
 
 
-@dataclass(frozen=True)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """dtype and shape of an input or output of a signature.
 
     Attributes:
@@ -37,12 +36,19 @@ class TensorSpec:
     shape: tuple[int | None, ...]
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(NamedTuple):
     """The inputs and outputs of a signature by name."""
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
+
+
+def describe_tensors(specs: Mapping[str, TensorSpec]) -> dict[str, dict[str, Any]]:
+    """dtypes and shapes of tensors by name, as a manifest holds them."""
+    return {
+        name: {"dtype": np.dtype(spec.dtype).name, "shape": list(spec.shape)}
+        for name, spec in specs.items()
+    }
 
 
 class SignatureSampler(ImageSampler):
@@ -53,6 +59,7 @@ class SignatureSampler(ImageSampler):
     Attributes:
         name: name that the version was published under.
         number: number of the version.
+        signature_names: the signatures that it offers.
         batch_size: number of images in a batch, which is computed or requested by one call.
         track: shows progress over the batches of a request.
         training: how the model was trained, the content of config.json of its run; empty if that is
@@ -61,8 +68,9 @@ class SignatureSampler(ImageSampler):
 
     name: str
     number: int
+    signature_names: Collection[str] = ()
     track: Track = staticmethod(no_progress)
-    training: Mapping[str, Any] = MappingProxyType({})
+    training: Mapping[str, Any] = {}
 
     @property
     def title(self) -> str:
@@ -82,9 +90,19 @@ class SignatureSampler(ImageSampler):
             UsageError: there is no such signature.
         """
 
-    @abc.abstractmethod
     def has_signature(self, name: str) -> bool:
         """Whether the version offers a signature."""
+        return name in self.signature_names
+
+    def check_signature(self, name: str) -> None:
+        """Checks that the version offers a signature.
+
+        Raises:
+            UsageError: it does not.
+        """
+        if not self.has_signature(name):
+            known = hint(name, self.signature_names)
+            raise UsageError(f"{self.title} has no signature {name!r}{known}")
 
     @abc.abstractmethod
     def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
@@ -208,10 +226,7 @@ class SignatureSampler(ImageSampler):
 
     def _compute(self, signature: str, **inputs: np.ndarray | None) -> Arrays:
         """The outputs of a signature, computed in batches."""
-
-        def call(**batch: np.ndarray) -> Arrays:
-            return self.call(signature, **batch)
-
+        call = functools.partial(self.call, signature)
         return in_batches(call, _present(**inputs), self.batch_size, self.track, signature)
 
 

@@ -11,9 +11,8 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
@@ -25,8 +24,7 @@ SHIPPED, FIRST_TRAINED = 1, 2
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """A published version on disk.
 
     Attributes:
@@ -86,9 +84,7 @@ def version_numbers(folder: Path) -> list[int]:
 
     Other subfolders are ignored, as a server ignores them.
     """
-    if not folder.is_dir():
-        return []
-    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
+    return sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal() and p.is_dir())
 
 
 def check_name(name: str) -> None:
@@ -99,10 +95,8 @@ def check_name(name: str) -> None:
             '.'.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} is not a valid name of a published model; "
-            "use letters, digits, '-', '_' and '.', and do not begin with '.'"
-        )
+        rule = "use letters, digits, '-', '_' and '.', and do not begin with '.'"
+        raise UsageError(f"{name!r} is not a valid name of a published model; {rule}")
 
 
 def check_folder(saved_models: Path) -> None:
@@ -128,35 +122,39 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
     """
     check_folder(saved_models)
     check_name(name)
-    candidates = _candidates(name, saved_models)
+    known = published(saved_models)
+    candidates = known.get(name, [])
     for version in candidates:
         if number in (None, version.number):
             return version
     if candidates:
         numbers = ", ".join(str(version.number) for version in candidates)
         raise UsageError(f"{name} has no version {number}; it has {numbers}")
-    known = sorted({*names(saved_models), *shipped_names()})
-    listing = f"tfgen-sample --list --saved-models {saved_models}"
-    raise UsageError(
-        f"unknown model {name!r}: it is neither in {saved_models} nor shipped with tfgen"
-        f"{hint(name, known, listing)}"
-    )
+    advice = hint(name, list(known), f"tfgen-sample --list --saved-models {saved_models}")
+    raise UsageError(f"unknown model {name!r}: neither in {saved_models} nor shipped{advice}")
 
 
 def newest(name: str, saved_models: Path) -> Version | None:
     """The newest version of a name, the shipped one if there is none in `saved_models`."""
-    return next(iter(_candidates(name, saved_models)), None)
+    return next(iter(published(saved_models).get(name, [])), None)
 
 
-def _candidates(name: str, saved_models: Path) -> list[Version]:
-    """The versions of a name in a folder, the newest first, and then the shipped one."""
-    versions = [
-        Version(name, number, saved_models / name / str(number))
-        for number in reversed(version_numbers(saved_models / name))
-    ]
-    if name in shipped_names():
-        versions.append(Version(name, SHIPPED, shipped_folder() / name / str(SHIPPED)))
-    return versions
+def published(saved_models: Path) -> dict[str, list[Version]]:
+    """The versions in a folder and the shipped ones by name, the newest of each name first.
+
+    A shipped version is left out if the folder has a version of that name and number.
+    """
+    folders = {name: {SHIPPED: shipped_folder()} for name in shipped_names()}
+    for name in names(saved_models):
+        numbers = version_numbers(saved_models / name)
+        folders.setdefault(name, {}).update(dict.fromkeys(numbers, saved_models))
+    return {
+        name: [
+            Version(name, number, folder / name / str(number))
+            for number, folder in sorted(by_number.items(), reverse=True)
+        ]
+        for name, by_number in sorted(folders.items())
+    }
 
 
 def find_run(run: Mapping[str, Any], name: str, saved_models: Path) -> Path | None:
@@ -179,11 +177,8 @@ def find_run(run: Mapping[str, Any], name: str, saved_models: Path) -> Path | No
 
 def names(saved_models: Path) -> list[str]:
     """The names in a folder that have a version, sorted."""
-    if not saved_models.is_dir():
-        return []
-    return sorted(
-        p.name for p in saved_models.iterdir() if _NAME.fullmatch(p.name) and version_numbers(p)
-    )
+    paths = saved_models.glob("*")
+    return sorted(p.name for p in paths if _NAME.fullmatch(p.name) and version_numbers(p))
 
 
 def next_number(saved_models: Path, name: str) -> int:
@@ -203,9 +198,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             raise ValueError("files and signatures are not tables")
         return manifest
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WorkError(
-            f"{path} is broken: its {MANIFEST} cannot be read ({error}); publish it again"
-        ) from error
+        raise WorkError(f"{path} is broken: its {MANIFEST} cannot be read ({error})") from error
 
 
 def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
@@ -216,14 +209,7 @@ def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
         OSError: the disk is full or the folder cannot be written.
     """
     manifest = read_manifest(path) | {"evaluation": dict(evaluation)}
-    # The temporary file is beside the version: if the process is killed, a file that remains in the
-    # version's folder would break the version.
-    temporary = path.parent / f".{path.name}-{MANIFEST}"
-    try:
-        write_bytes(temporary, (json.dumps(manifest, indent=1) + "\n").encode())
-        temporary.replace(path / MANIFEST)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -238,16 +224,20 @@ def verify(path: Path) -> dict[str, Any]:
         if expected.get(name) != hashes.get(name):
             state = "damaged" if name in hashes else "missing"
             state = state if name in expected else f"not in its {MANIFEST}"
-            raise WorkError(
-                f"{path} is broken: {name} is {state}; publish it again or take another --version"
-            )
+            raise WorkError(f"{path} is broken: {name} is {state}; take another --version")
     return manifest
 
 
 def hash_files(path: Path) -> dict[str, str]:
-    """SHA-256 of each file in a version's folder except the manifest, by its relative name."""
+    """SHA-256 of each file in a version's folder by its relative name.
+
+    Without the manifest, and without hidden files, such as a manifest that was not written to its
+    end; no loader reads them.
+    """
     files = (p for p in sorted(path.rglob("*")) if p.is_file() and p.name != MANIFEST)
-    return {p.relative_to(path).as_posix(): file_sha256(p) for p in files}
+    return {
+        p.relative_to(path).as_posix(): file_sha256(p) for p in files if not p.name.startswith(".")
+    }
 
 
 def write_version(

@@ -9,15 +9,15 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import orjson
 import uvicorn
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -27,29 +27,19 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from tfgen.serving import metrics
 from tfgen.serving.listing import Listing
-from tfgen.serving.metrics import Metrics
+from tfgen.serving.metrics import CONTENT_TYPE, Metrics
 from tfgen.serving.models import Models
-from tfgen.serving.pool import Pool
+from tfgen.serving.pool import Pool, Turn
 from tfgen.serving.refusal import invalid, not_found, report_error
-from tfgen.serving.statistics import DataImages
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 _PATH = re.compile(
-    r"/v1/models(?:/(?P<name>[^/:]+))?"
-    r"(?:/versions/(?P<number>\d{1,19})|/labels/(?P<label>[^/:]+))?"
-    r"(?P<verb>/metadata|:predict|:classify|:regress)?",
+    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<number>\d{1,19}))?(?P<verb>/metadata|:predict)?",
     re.ASCII,
 )
-_METHODS = {":predict": "POST", ":classify": "POST", ":regress": "POST"}
-_ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-# Threads for what needs no computing: it reads files, or asks the server of --backend.
-READERS = 4
-# Most bytes of a request's first line and headers, and most connections at once.
-MAX_HEAD, MAX_CONNECTIONS = 2**16, 1000
-# Seconds that a connection stays open between two requests.
-KEEP_ALIVE = 75
+# Most connections at once.
+MAX_CONNECTIONS = 1000
 # Seconds beyond the time-out of a request that the server waits for answers when it ends.
 _GRACE = 5
 PAGE = Path(__file__).parent / "page"
@@ -66,8 +56,7 @@ _PAGE_HEADERS = {
 }
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Limits of the server, and who may use it.
 
     Attributes:
@@ -90,11 +79,10 @@ class Settings:
 class Server:
     """The endpoints of the server."""
 
-    def __init__(self, models: Models, images: DataImages, settings: Settings):
+    def __init__(self, models: Models, settings: Settings, data_dir: Path | None):
         self.models, self.settings = models, settings
         self.pool = Pool(settings.workers, settings.queue, settings.timeout)
-        self.readers = Pool(READERS, settings.queue, settings.timeout)
-        self.listing = Listing(models, images, self.pool)
+        self.listing = Listing(models, self.pool, data_dir)
         self.metrics = Metrics()
 
     @contextlib.asynccontextmanager
@@ -103,7 +91,6 @@ class Server:
         yield
         self.listing.close()
         self.pool.close()
-        self.readers.close()
         self.models.close()
 
     async def model(self, request: Request) -> Response:
@@ -124,22 +111,14 @@ class Server:
     async def _answer(
         self, request: Request, name: str, number: int | None, api: str
     ) -> bytes | None:
-        if api == "status":
-            return await self._read(request, self.models.status, name, number)
+        if api != "predict":  # it computes nothing
+            return await run_in_threadpool(getattr(self.models, api), name, number)
         body = await self._body(request)
 
-        def work() -> Coroutine[Any, Any, bytes]:
-            if api == "metadata":
-                return self.models.metadata(name, number, self.pool.compute)
-            return self.models.predict(name, number, body, self.pool.compute)
+        def work(turn: Turn) -> bytes:
+            return self.models.predict(name, number, body, turn)
 
         return await self.pool.answer(request, work)
-
-    async def _read(self, request: Request, function: Any, *arguments: Any) -> Any:
-        """Calls a function that needs no computing."""
-        return await self.readers.answer(
-            request, lambda: self.readers.compute(function, *arguments)
-        )
 
     async def _body(self, request: Request) -> bytes:
         """The body of a request, which is read to its end also if it is too large.
@@ -157,11 +136,8 @@ class Server:
             if size <= limit:
                 body += chunk
         if size > limit:
-            raise HTTPException(
-                413,
-                f"The body of the request is larger than {limit / 1e6:g} MB "
-                "(tfgen-serve --max-body)",
-            )
+            message = f"The body of the request is larger than {limit / 1e6:g} MB"
+            raise HTTPException(413, f"{message} (tfgen-serve --max-body)")
         return bytes(body)
 
     async def health(self, request: Request) -> Response:
@@ -170,18 +146,17 @@ class Server:
 
     async def prometheus(self, request: Request) -> Response:
         """Numbers about the requests."""
-        text = self.metrics.text({"tfgen_pending_requests": self.pool.pending})
-        return PlainTextResponse(text, media_type=metrics.CONTENT_TYPE)
+        return PlainTextResponse(self.metrics.text(self.pool.pending), media_type=CONTENT_TYPE)
 
     async def models_json(self, request: Request) -> Response:
         """What the page shows: the models, their versions and their figures."""
-        content = orjson.dumps(await self._read(request, self.listing.content))
+        content = orjson.dumps(await run_in_threadpool(self.listing.content))
         return Response(content, headers=_PAGE_HEADERS, media_type="application/json")
 
     async def real_images(self, request: Request) -> Response:
         """Test images of a model's data set."""
         name = request.path_params["name"]
-        image = await self._read(request, self.listing.real_images, name)
+        image = await run_in_threadpool(self.listing.real_images, name)
         if image is None:
             raise not_found(name)
         return Response(image, headers=_PAGE_HEADERS, media_type="image/png")
@@ -201,34 +176,23 @@ def parse(method: str, path: str) -> tuple[str, int | None, str]:
         HTTPException: there is no such path, or it has another method.
     """
     match = _PATH.fullmatch(path)
-    verb = (match["verb"] or "") if match else ""
-    if match is None or method != _METHODS.get(verb, "GET"):
+    if match is None or method != ("POST" if match["verb"] == ":predict" else "GET"):
         raise invalid(f"Malformed request: {method} {path[:200]}")
-    if match["name"] is None:
-        raise invalid("Missing model name in request.")
-    if match["label"] is not None:
-        raise invalid(f"Unrecognized servable version label: {unquote(match['label'])[:80]}")
-    if verb in (":classify", ":regress"):
-        raise invalid(
-            f"Expected {verb[1:]} signature method_name to be tensorflow/serving/{verb[1:]}. "
-            "Was: tensorflow/serving/predict"
-        )
     number = None if match["number"] is None else int(match["number"])
-    return unquote(match["name"]), number, verb[1:] or "status"
+    return unquote(match["name"]), number, (match["verb"] or "/status")[1:]
 
 
-def create_app(models: Models, images: DataImages, settings: Settings) -> Starlette:
+def create_app(models: Models, settings: Settings, data_dir: Path | None = None) -> Starlette:
     """The server as an ASGI application.
 
     Args:
         models: what is served.
-        images: test images of the data sets that are at hand.
         settings: the server's limits, and who may use it.
+        data_dir: folder of prepared data sets, of which the page shows images.
     """
-    server = Server(models, images, settings)
+    server = Server(models, settings, data_dir)
     routes = [
-        # TensorFlow Serving says of every wrong method that the request is malformed.
-        Route("/v1/{path:path}", server.model, methods=list(_ALL_METHODS)),
+        Route("/v1/{path:path}", server.model, methods=["GET", "POST"]),
         Route("/healthz", server.health),
         Route(METRICS_PATH, server.prometheus),
         Route("/page/models.json", server.models_json),
@@ -239,23 +203,14 @@ def create_app(models: Models, images: DataImages, settings: Settings) -> Starle
     # The pages of another host, whose name was made to mean this machine, send its name.
     hosts = ["localhost", "127.0.0.1", "[::1]", *settings.hosts]
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]
-    if settings.origins:
-        origins = list(settings.origins)
-        middleware.append(
-            Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
-        )
-    app = Starlette(
-        routes=routes,
-        middleware=middleware,
-        exception_handlers={
-            HTTPException: answer_error,
-            ClientDisconnect: answer_error,
-            Exception: answer_error,
-        },
-        lifespan=server.lifespan,
+    if origins := list(settings.origins):
+        cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
+        middleware.append(cors)
+    kinds = (HTTPException, ClientDisconnect, Exception)
+    handlers = dict.fromkeys(kinds, answer_error)
+    return Starlette(
+        routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=server.lifespan
     )
-    app.router.redirect_slashes = False
-    return app
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
@@ -289,8 +244,6 @@ def new_server(app: ASGIApp, timeout: float) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,
-        h11_max_incomplete_event_size=MAX_HEAD,
-        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=round(timeout) + _GRACE,
     )
     return uvicorn.Server(config)

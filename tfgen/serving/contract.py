@@ -8,13 +8,11 @@ docs/serve.md lists them.
 import json
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
-from starlette.exceptions import HTTPException
 
 from tfgen.publishing.signatures import Signature, TensorSpec
 from tfgen.sampling import Arrays
@@ -27,8 +25,7 @@ MAX_VALUES = 2**24
 _MAX_SHOWN = 80
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A predict request.
 
     Attributes:
@@ -58,84 +55,52 @@ def read_request(body: bytes, signatures: Mapping[str, Signature], max_batch: in
     Raises:
         HTTPException: it is not JSON, not a predict request, or does not fit the signature.
     """
-    content = _parse(body)
-    name = content.get("signature_name", DEFAULT_SIGNATURE)
-    if not isinstance(name, str):
-        raise invalid("'signature_name' key must be a string value.")
-    name = name or DEFAULT_SIGNATURE
-    if name not in signatures:
-        known = ", ".join(sorted(signatures))
-        raise invalid(
-            f'Serving signature name: "{_shown(name)}" not found in signature def; known: {known}'
-        )
-    signature = signatures[name]
-    by_row = "instances" in content
-    if by_row == ("inputs" in content):
-        fault = "only one of 'inputs' or 'instances' keys may exist"
-        raise invalid(fault if by_row else "Missing 'inputs' or 'instances' key")
-    if by_row:
-        columns = _columns_of_rows(content["instances"], signature.inputs)
-    else:
-        columns = _columns(content["inputs"], signature.inputs)
-    inputs = {key: _to_array(key, columns[key], spec) for key, spec in signature.inputs.items()}
-    request = Request(name, inputs, by_row)
-    _check_sizes(request, signature, max_batch)
-    return request
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    if not body.strip():
-        raise invalid("JSON Parse error: The document is empty")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:  # too deep a nesting, too
         raise invalid(f"JSON Parse error: {error}") from None
     if not isinstance(content, dict):
         raise invalid(f"JSON Value: {_shown(content)} Is not object")
-    return content
+    name = content.get("signature_name") or DEFAULT_SIGNATURE
+    if not isinstance(name, str) or name not in signatures:
+        known = ", ".join(sorted(signatures))
+        raise invalid(f'signature name "{_shown(name)}" not found in signature def; known: {known}')
+    signature = signatures[name]
+    by_row = "instances" in content
+    if by_row == ("inputs" in content):
+        fault = "only one of 'inputs' or 'instances' keys may exist"
+        raise invalid(fault if by_row else "Missing 'inputs' or 'instances' key")
+    values = _by_column(content["instances"]) if by_row else content["inputs"]
+    columns = _named(values, signature.inputs)
+    inputs = {key: _to_array(key, columns[key], spec) for key, spec in signature.inputs.items()}
+    request = Request(name, inputs, by_row)
+    _check_sizes(request, signature, max_batch)
+    return request
 
 
-def _columns_of_rows(rows: Any, specs: Mapping[str, TensorSpec]) -> dict[str, list[Any]]:
-    """The values of each input, from a list with one entry for each row."""
-    if not isinstance(rows, list):
-        raise invalid("Expecting 'instances' to be an list/array")
-    if not rows:
-        raise invalid("No values in 'instances' array")
+def _by_column(rows: Any) -> list[Any] | dict[str, list[Any]]:
+    """The values of each input, from a list with one entry for each row; a list of an only one."""
+    if not isinstance(rows, list) or not rows:
+        raise invalid("Expecting 'instances' to be an list/array with values")
     if not _is_object(rows[0]):
-        if len(specs) > 1:
-            raise invalid(
-                "instances is a plain list, but expecting list of objects as multiple input "
-                f"tensors required: {', '.join(sorted(specs))}"
-            )
-        return {next(iter(specs)): rows}
+        return rows
     for index, row in enumerate(rows):
-        if not _is_object(row):
-            raise invalid(f"Expecting object but got list at item {index} of input list")
-        if row.keys() != specs.keys():
-            raise invalid(
-                f"Failed to process element: {index} of 'instances' list. JSON object: "
-                f"{_shown(row)} keys must be equal to: {','.join(sorted(specs))}"
-            )
-    return {key: [row[key] for row in rows] for key in specs}
+        if not isinstance(row, dict) or row.keys() != rows[0].keys():
+            keys = f"expected an object with the keys: {', '.join(rows[0])}"
+            raise invalid(f"element: {index} of 'instances' list is {_shown(row)}; {_shown(keys)}")
+    return {key: [row[key] for row in rows] for key in rows[0]}
 
 
-def _columns(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
-    """The values of each input, from an object with one entry for each input."""
-    if not _is_object(inputs):
+def _named(values: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
+    """The values of each input by name; those of an only one need no name."""
+    known = ", ".join(sorted(specs))
+    if not _is_object(values):
         if len(specs) > 1:
-            raise invalid(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors "
-                f"required: {', '.join(sorted(specs))}"
-            )
-        return {next(iter(specs)): inputs}
-    for key in specs:
-        if key not in inputs:
-            raise invalid(f"Missing named input: {key} in 'inputs' object.")
-    for key in inputs:
-        if key not in specs:
-            known = ", ".join(sorted(specs))
-            raise invalid(f"Unknown named input: {_shown(key)} in 'inputs' object; known: {known}")
-    return inputs
+            raise invalid(f"expecting an object as multiple inputs required: {known}")
+        return dict.fromkeys(specs, values)
+    if values.keys() != specs.keys():
+        raise invalid(f"the named inputs are: {_shown(', '.join(values))}; expected: {known}")
+    return values
 
 
 def _is_object(value: Any) -> bool:
@@ -148,42 +113,24 @@ def _is_object(value: Any) -> bool:
 
 def _to_array(key: str, value: Any, spec: TensorSpec) -> np.ndarray:
     """An input as an array of its dtype and shape, which are those of numbers."""
-    # numpy takes true for 1, and makes every string of an array as long as the longest one.
-    if _has_any(value, (str, bool)):
-        raise _wrong_type(key, value, spec)
+    dtype, sides = np.dtype(spec.dtype), ["any" if side is None else side for side in spec.shape]
+    expected = f"expected {dtype.name}, shape [{', '.join(map(str, sides))}]"
     try:
-        array = np.array(value)
+        # numpy takes true for 1, and makes every string of an array as long as the longest one.
+        array = np.array(None if _has_any(value, (str, bool)) else value)
     except (ValueError, OverflowError):  # lists of several lengths
         array = np.array(None)
-    accepted = "iuf" if np.dtype(spec.dtype).kind == "f" else "iu"
-    if array.dtype.kind not in accepted and array.size:
-        raise _wrong_type(key, value, spec)
+    if array.dtype.kind not in ("iuf" if dtype.kind == "f" else "iu") and array.size:
+        raise invalid(f"input {key!r} is not of expected type: {_shown(value)}; {expected}")
     if array.ndim != len(spec.shape) or any(
         side not in (None, length) for side, length in zip(spec.shape, array.shape, strict=True)
     ):
-        raise invalid(
-            f"input {key!r} has the shape {list(array.shape)}; expected {_shape_text(spec.shape)}"
-        )
-    return _cast(key, array, np.dtype(spec.dtype))
-
-
-def _cast(key: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Numbers as numbers of the dtype, if they are in its range."""
-    if not array.size:
-        return array.astype(dtype)
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if array.min() < limits.min or array.max() > limits.max:
-            raise invalid(
-                f"input {key!r} ranges from {array.min()} to {array.max()}; {dtype.name} takes "
-                f"{limits.min} to {limits.max}"
-            )
-        return array.astype(dtype)
-    with np.errstate(over="ignore"):
-        cast = array.astype(dtype)
-    if dtype.kind == "f" and not np.isfinite(cast).all():
-        raise invalid(f"input {key!r} has a number that is too large for {dtype.name}")
-    return cast
+        raise invalid(f"input {key!r} has the shape {list(array.shape)}; {expected}")
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    if array.size and (array.min() < limits.min or array.max() > limits.max):
+        span = f"{limits.min} to {limits.max}"
+        raise invalid(f"input {key!r} ranges from {array.min()} to {array.max()}; takes {span}")
+    return array.astype(dtype)
 
 
 def _has_any(value: Any, kinds: tuple[type, ...]) -> bool:
@@ -198,34 +145,17 @@ def _has_any(value: Any, kinds: tuple[type, ...]) -> bool:
     return False
 
 
-def _wrong_type(key: str, value: Any, spec: TensorSpec) -> HTTPException:
-    expected = f"{np.dtype(spec.dtype).name}, shape {_shape_text(spec.shape)}"
-    return invalid(f"input {key!r} is not of expected type: {expected}; it is {_shown(value)}")
-
-
 def _check_sizes(request: Request, signature: Signature, max_batch: int) -> None:
     """Refuses inputs of different batch sizes, and a batch that is too large to be answered."""
-    sizes = {key: len(array) for key, array in request.inputs.items()}
-    if len(set(sizes.values())) > 1:
-        counts = ", ".join(f"{key} {size}" for key, size in sizes.items())
+    if any(len(array) != request.size for array in request.inputs.values()):
+        counts = ", ".join(f"{key} {len(array)}" for key, array in request.inputs.items())
         raise invalid(f"the inputs have different batch sizes: {counts}")
     if request.size > max_batch:
-        raise invalid(
-            f"the batch has {request.size} rows; this server takes {max_batch} at once "
-            "(tfgen-serve --max-batch)"
-        )
-    values = sum(
-        request.size * math.prod(side or 1 for side in spec.shape[1:])
-        for spec in signature.outputs.values()
-    )
+        raise invalid(f"the batch has {request.size} rows; this server takes {max_batch} at once")
+    outputs = signature.outputs.values()
+    values = request.size * sum(math.prod(n or 1 for n in spec.shape[1:]) for spec in outputs)
     if values > MAX_VALUES:
-        raise invalid(
-            f"the answer would have {values} numbers, the most is {MAX_VALUES}; ask for fewer rows"
-        )
-
-
-def _shape_text(shape: Sequence[int | None]) -> str:
-    return f"[{', '.join('any' if side is None else str(side) for side in shape)}]"
+        raise invalid(f"the answer would have {values} numbers, the most is {MAX_VALUES}")
 
 
 def _shown(value: Any) -> str:
@@ -240,34 +170,21 @@ def _shown(value: Any) -> str:
 def write_answer(outputs: Arrays, by_row: bool) -> bytes:
     """The JSON of an answer.
 
-    The name of an only output is left out. A float32 has the shortest text that gives it again.
+    The name of an only output is left out.
 
     Args:
         outputs: the outputs by name, the batch first.
         by_row: whether the answer has rows, `predictions`, not columns, `outputs`.
     """
-    is_finite = all(
-        array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in outputs.values()
-    )
-    values = {key: _json_values(array, is_finite) for key, array in outputs.items()}
-    only = next(iter(values.values())) if len(values) == 1 else None
-    content: dict[str, Any]
-    if not by_row:
-        content = {"outputs": values if only is None else only}
-    elif only is not None:
-        content = {"predictions": only}
-    else:
-        rows = zip(*values.values(), strict=True)
-        content = {"predictions": [dict(zip(values, row, strict=True)) for row in rows]}
-    if is_finite:
-        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    values: Any = outputs
+    if len(outputs) == 1:
+        (values,) = outputs.values()
+    elif by_row:
+        rows = zip(*outputs.values(), strict=True)
+        values = [dict(zip(outputs, row, strict=True)) for row in rows]
+    content = {"predictions" if by_row else "outputs": values}
+    if all(np.isfinite(array).all() for array in outputs.values()):
+        # A float32 has the shortest text that gives it again.
+        return orjson.dumps(content, np.ndarray.tolist, orjson.OPT_SERIALIZE_NUMPY)
     # orjson writes null for what TensorFlow Serving writes as NaN or Infinity, as Python does.
-    return json.dumps(content).encode()
-
-
-def _json_values(array: np.ndarray, is_finite: bool) -> Any:
-    """An output as orjson takes it, or nested lists if it cannot write a number."""
-    if is_finite:
-        return np.ascontiguousarray(array)
-    # By way of its shortest text: as a double, a float32 has more digits than it needs.
-    return (np.array(array.astype(str), float) if array.dtype.kind == "f" else array).tolist()
+    return json.dumps(content, default=lambda array: array.tolist()).encode()

@@ -1,18 +1,34 @@
-"""What the page shows: the models, their versions, their figures, and images of their data sets."""
+"""What the page shows: the models, their figures, and test images with statistics of them."""
 
-from collections.abc import Mapping
+import contextlib
+import threading
+import time
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfgen import figures
 from tfgen.publishing.listing import describe, mapping
+from tfgen.publishing.signatures import SignatureSampler
 from tfgen.serving.models import Listed, Models
 from tfgen.serving.pool import Pool
-from tfgen.serving.statistics import DataImages, Statistics
+from tfgen.serving.refusal import report_error
 
 # Images on a side of the grid of test images.
 GRID_SIDE = 10
+# Number of test images, and how many are computed at once, so that a request waits only shortly.
+IMAGES, AT_ONCE = 400, 25
+# Images whose bits/dim are computed: of each kind, since a flow takes much longer than an encoder.
+SCORED = 100
+_QUANTILES = (0.05, 0.5, 0.95)
+# Seconds without a request before a version is opened, which can keep a core busy for seconds: the
+# first pictures of a page come first.
+CALM = 2.0
+# What comes with tfgen, or is made from it.
+_EMBEDDED = ("mnist", "colored_mnist", "stacked_mnist")
 
 
 class Listing:
@@ -20,13 +36,22 @@ class Listing:
 
     Args:
         models: what is served.
-        images: test images of the data sets that are at hand.
-        pool: computes answers; statistics of test images are computed while it has nothing to do.
+        pool: answers the requests; statistics of test images are computed while there are none.
+        data_dir: folder of prepared data sets, of which test images are shown; None: only of what
+            comes with tfgen. Nothing is downloaded.
     """
 
-    def __init__(self, models: Models, images: DataImages, pool: Pool):
-        self.models, self.images = models, images
-        self.statistics = Statistics(models.sampler, images, pool)
+    def __init__(self, models: Models, pool: Pool, data_dir: Path | None):
+        self.models, self.pool, self.data_dir = models, pool, data_dir
+        self._lock = threading.Lock()
+        self._images: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+        self._statistics: dict[Hashable, Future[dict[str, Any]]] = {}
+        self._thread, self._closed = ThreadPoolExecutor(1, "statistics"), False
+
+    def close(self) -> None:
+        """Stops computing statistics."""
+        self._closed = True
+        self._thread.shutdown(cancel_futures=True)
 
     def content(self) -> dict[str, Any]:
         """The listing, as `models.json`."""
@@ -35,26 +60,31 @@ class Listing:
 
     def _described(self, listed: Listed) -> dict[str, Any]:
         """A model; `test_statistics` is None until they are computed, and may be empty."""
-        name, versions, manifest, entry = listed
+        name, versions, manifest, key = listed
         run, evaluation = mapping(manifest, "run"), mapping(manifest, "evaluation")
         # The floor has the figures of real images.
         parts = ("samples", "floor", "likelihood")
-        dataset, real, statistics = dataset_name(manifest), None, None
-        if entry is not None and dataset is not None and self.images.is_at_hand(dataset):
-            real = f"/page/real/{name}.png"
-            statistics = self.statistics.get(entry, dataset)
+        has_images = key is not None and self._has_images(dataset_name(manifest))
+        tensors = {
+            key: spec["shape"][1:]
+            for signature in manifest["signatures"].values()
+            for key, spec in (signature["inputs"] | signature["outputs"]).items()
+        }
         return {
             "name": name,
-            "family": manifest.get("family") or run.get("family"),
+            # By default, a name begins with that of the family.
+            "family": run.get("family") or name.partition("-")[0],
             "summary": describe(manifest),
             "versions": list(versions),
-            **_sizes(manifest["signatures"]),
+            "image_shape": tensors.get("images", []),
+            "latent_dim": tensors.get("latents", [0])[0],
+            "num_classes": tensors.get("one_hot", [0])[0],
             "signatures": manifest["signatures"],
             "class_names": mapping(run, "data").get("class_names") or [],
-            "dataset": dataset,
+            "dataset": dataset_name(manifest) or None,
             "evaluation": {p: mapping(evaluation, p) for p in parts} if evaluation else None,
-            "real": real,
-            "test_statistics": statistics,
+            "real": f"/page/real/{name}.png" if has_images else None,
+            "test_statistics": self._statistics_of(listed) if has_images else None,
         }
 
     def real_images(self, name: str) -> bytes | None:
@@ -63,38 +93,141 @@ class Listing:
         Returns:
             The PNG; None if there is no such model, or its data set is not at hand.
         """
-        manifests = (m.manifest for m in self.models.listed() if m.name == name and m.entry)
+        manifests = (m.manifest for m in self.models.listed() if m.name == name and m.key)
         dataset = dataset_name(next(manifests, {}))
-        if dataset is None or not self.images.is_at_hand(dataset):
+        if not self._has_images(dataset):
             return None
-        images, _ = self.images.read(dataset, GRID_SIDE**2)
+        images = self.test_images(dataset)[0][: GRID_SIDE**2]
         columns = min(GRID_SIDE, len(images))
         images = images[: len(images) // columns * columns]  # the page takes each place as an image
         grid = figures.image_grid(images / np.float32(255), columns, pad=0)
         return figures.png_bytes(grid, least_side=0)
 
-    def close(self) -> None:
-        """Stops computing statistics."""
-        self.statistics.close()
+    # --- test images ----------------------------------------------------------------------
+
+    def _has_images(self, dataset: str) -> bool:
+        """Whether a data set can be read without a download."""
+        return dataset in _EMBEDDED or self._is_prepared(dataset)
+
+    def _is_prepared(self, dataset: str) -> bool:
+        if self.data_dir is None or not dataset:
+            return False
+        return any((self.data_dir / dataset.partition(":")[0]).glob("*.*.*/features.json"))
+
+    def test_images(self, dataset: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """The first test images of a data set, at most `IMAGES`.
+
+        Returns:
+            `uint8[N, H, W, C]`, and their labels, `int64[N]`, or None.
+
+        Raises:
+            UsageError: the data set is damaged.
+        """
+        from tfgen.data.load import load
+
+        with self._lock:  # TFDS is not made for several threads
+            if dataset not in self._images:
+                data_dir = self.data_dir if self._is_prepared(dataset) else None
+                first = load(dataset, data_dir).test.take(0, IMAGES)
+                # Copies, so that the rest of the data set need not stay in memory.
+                self._images[dataset] = np.array(first.images), first.labels
+        return self._images[dataset]
+
+    # --- their statistics -----------------------------------------------------------------
+
+    def _statistics_of(self, listed: Listed) -> dict[str, Any] | None:
+        """See `statistics`; None until they are computed, empty if they cannot be."""
+        if listed.key not in self._statistics:
+            self._statistics[listed.key] = self._thread.submit(self._compute, listed)
+        result = self._statistics[listed.key]
+        return result.result() if result.done() else None
+
+    def _compute(self, listed: Listed) -> dict[str, Any]:
+        number = listed.versions[0]["number"]
+        try:
+            self._wait(CALM)
+            sampler = self.models.sampler(listed.name, number)
+            # Requests call signatures, which do not depend on these two.
+            sampler.batch_size, sampler.track = AT_ONCE, self._track
+            return statistics(sampler, *self.test_images(dataset_name(listed.manifest)))
+        except Exception as error:
+            if not self._closed:
+                text = f"{type(error).__name__}: {error}"[:300]
+                report_error(f"no statistics of {listed.name} version {number}: {text}")
+            return {}
+
+    @contextlib.contextmanager
+    def _track(self, parts: Sequence[slice], title: str) -> Iterator[Iterator[slice]]:
+        """A `Track` that waits before each batch until no request is computed."""
+        yield (part for part in parts if self._wait())
+
+    def _wait(self, calm: float = 0.0) -> bool:
+        """Waits until nothing else has been computed for `calm` seconds; returns true.
+
+        Raises:
+            RuntimeError: the server ends.
+        """
+        while self.pool.pending or time.monotonic() - self.pool.finished < calm:
+            if self._closed:
+                raise RuntimeError("the server ends")
+            time.sleep(0.05)
+        return True
 
 
-def _sizes(signatures: Mapping[str, Any]) -> dict[str, Any]:
-    """The sizes of images and latents and the number of classes, from a manifest's signatures."""
-    tensors = {
-        key: spec["shape"][1:]
-        for signature in signatures.values()
-        for part in ("inputs", "outputs")
-        for key, spec in signature[part].items()
-    }
-    return {
-        "image_shape": tensors.get("images", []),
-        "latent_dim": tensors.get("latents", [0])[0],
-        "num_classes": tensors.get("one_hot", [0])[0],
-    }
+def statistics(
+    sampler: SignatureSampler, images: np.ndarray, labels: np.ndarray | None
+) -> dict[str, Any]:
+    """Statistics of test images under a model.
+
+    Args:
+        sampler: the model.
+        images: `uint8[N, H, W, C]`.
+        labels: their classes, `int64[N]`, which a conditional model needs.
+
+    Returns:
+        `latent_directions` of a VAE: see `principal_directions`, of the encoded means.
+        `bits_per_dim` of a model of bytes: the 5 %, 50 % and 95 % quantiles of test images,
+        inverted ones and noise. Empty if the model has neither.
+    """
+    labels = labels if sampler.num_classes else None
+    result: dict[str, Any] = {}
+    if _has_output(sampler, "encode", "mean"):
+        means = sampler.evaluate("encode", images, labels=labels)["mean"]
+        result["latent_directions"] = principal_directions(means)
+    if _has_output(sampler, "log_prob", "bits_per_dim"):
+        images, labels = images[:SCORED], None if labels is None else labels[:SCORED]
+        noise = np.random.default_rng(0).integers(0, 256, images.shape, np.uint8)
+        result["bits_per_dim"] = {}
+        for kind, pixels in {"test": images, "inverted": 255 - images, "noise": noise}.items():
+            bits = sampler.evaluate("log_prob", pixels, labels=labels)["bits_per_dim"]
+            result["bits_per_dim"][kind] = np.quantile(bits, _QUANTILES).tolist()
+    return result
 
 
-def dataset_name(manifest: Mapping[str, Any]) -> str | None:
-    """The data set that a model was trained on; None if the manifest does not say."""
+def _has_output(sampler: SignatureSampler, signature: str, output: str) -> bool:
+    return sampler.has_signature(signature) and output in sampler.signature(signature).outputs
+
+
+def principal_directions(latents: np.ndarray) -> dict[str, list[float]] | None:
+    """The mean of latents and their two principal directions.
+
+    Args:
+        latents: `float32[N, D]`.
+
+    Returns:
+        `mean`, `first` and `second`, D numbers each; the directions have length 1, and the largest
+        entry of each is positive. None if D is 1.
+    """
+    mean = latents.mean(0)
+    if len(mean) < 2:
+        return None
+    _, _, directions = np.linalg.svd(latents - mean, full_matrices=False)
+    first, second = (row * np.sign(row[np.abs(row).argmax()]) for row in directions[:2])
+    return {"mean": mean.tolist(), "first": first.tolist(), "second": second.tolist()}
+
+
+def dataset_name(manifest: Mapping[str, Any]) -> str:
+    """The data set that a model was trained on; empty if the manifest does not say."""
     run = mapping(manifest, "run")
     name = mapping(run, "options").get("dataset") or mapping(run, "data").get("name")
-    return name if isinstance(name, str) else None
+    return name if isinstance(name, str) else ""

@@ -1,12 +1,12 @@
 """Numbers about the requests, as text for Prometheus, under TensorFlow Serving's names."""
 
+import itertools
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Upper limits of the histogram of latencies, in microseconds: 10 · 1.8ⁱ.
-_LIMITS = [10 * 1.8**i for i in range(33)]
+_LIMITS = [*(10 * 1.8**i for i in range(33)), float("inf")]
 # The names of TensorFlow Serving's states, by HTTP status.
 _STATES = {
     200: "OK",
@@ -37,39 +37,31 @@ class Metrics:
             seconds: time from the request to its answer.
         """
         if status == 200:
-            buckets = self._buckets.setdefault((model, api), [0] * (len(_LIMITS) + 1))
+            buckets = self._buckets.setdefault((model, api), [0] * len(_LIMITS))
             buckets[bisect_left(_LIMITS, 1e6 * seconds)] += 1
             self._sums[model, api] += int(1e6 * seconds)
         known = model if (model, "OK") in self._requests or status == 200 else ""
         self._requests[known, _STATES.get(status, "UNKNOWN")] += 1
 
-    def text(self, gauges: Mapping[str, float]) -> str:
+    def text(self, pending: int) -> str:
         """All numbers in Prometheus' text format.
 
         Args:
-            gauges: further numbers, by name.
+            pending: number of requests that are computed or wait.
         """
-        lines = ["# TYPE :tensorflow:serving:request_count counter"]
+        name = ":tensorflow:serving:request_count"
+        lines = [f"# TYPE {name} counter"]
         for (model, state), count in sorted(self._requests.items()):
-            labels = f'model_name="{model}",status="{state}"'
-            lines.append(f":tensorflow:serving:request_count{{{labels}}} {count}")
-        lines.append("# TYPE :tensorflow:serving:request_latency histogram")
-        for key in sorted(self._buckets):
-            lines += self._histogram(key)
-        for name, value in gauges.items():
-            lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
-        return "\n".join(lines) + "\n"
-
-    def _histogram(self, key: tuple[str, str]) -> list[str]:
+            lines.append(f'{name}{{model_name="{model}",status="{state}"}} {count}')
         name = ":tensorflow:serving:request_latency"
-        labels = f'model_name="{key[0]}",API="{key[1]}",entrypoint="REST"'
-        lines, total = [], 0
-        limits = [*(f"{limit:g}" for limit in _LIMITS), "+Inf"]
-        for limit, count in zip(limits, self._buckets[key], strict=True):
-            total += count
-            lines.append(f'{name}_bucket{{{labels},le="{limit}"}} {total}')
-        return [
-            *lines,
-            f"{name}_sum{{{labels}}} {self._sums[key]}",
-            f"{name}_count{{{labels}}} {total}",
-        ]
+        lines.append(f"# TYPE {name} histogram")
+        for (model, api), buckets in sorted(self._buckets.items()):
+            labels = f'model_name="{model}",API="{api}",entrypoint="REST"'
+            totals = list(itertools.accumulate(buckets))
+            for limit, total in zip(_LIMITS, totals, strict=True):
+                le = "+Inf" if limit == _LIMITS[-1] else f"{limit:g}"
+                lines.append(f'{name}_bucket{{{labels},le="{le}"}} {total}')
+            lines.append(f"{name}_sum{{{labels}}} {self._sums[model, api]}")
+            lines.append(f"{name}_count{{{labels}}} {totals[-1]}")
+        lines += ["# TYPE tfgen_pending_requests gauge", f"tfgen_pending_requests {pending}"]
+        return "\n".join(lines) + "\n"

@@ -1,32 +1,42 @@
-"""The models that are served: those on this machine, or those of a TensorFlow Serving server."""
+"""The models that are served: those on this machine, or those of a TensorFlow Serving server.
 
-import asyncio
+A name in a request is looked up in the list of what is on the disk; no path is made of it.
+"""
+
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any, NamedTuple
+import gc
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import orjson
 import requests
 from starlette.exceptions import HTTPException
 
 from tfgen.errors import TfgenError, UsageError, WorkError
 from tfgen.publishing import versions
-from tfgen.publishing.rest import Rest, is_late
-from tfgen.publishing.served import ServedSampler, SignatureDefs, tensor_spec
-from tfgen.publishing.signatures import SignatureSampler
+from tfgen.publishing.rest import Rest, is_late, model_path
+from tfgen.publishing.served import ServedSampler
+from tfgen.publishing.signatures import Signature, SignatureSampler, describe_tensors
+from tfgen.publishing.versions import Version
 from tfgen.sampling import check_labels
-from tfgen.serving.catalog import Catalog, Entry, OpenVersion
-from tfgen.serving.contract import Request, read_request, write_answer
-from tfgen.serving.refusal import invalid, not_found
+from tfgen.serving.contract import DEFAULT_SIGNATURE, Request, read_request, write_answer
+from tfgen.serving.pool import Turn
+from tfgen.serving.refusal import invalid, not_found, report_error
 
-# Calls a function in one of the threads that compute answers.
-Compute = Callable[..., Awaitable[Any]]
-# Most versions that a request tries to open, the newest first.
-_ATTEMPTS = 3
-# Seconds to wait for a connection.
-_CONNECT = 5.0
+if TYPE_CHECKING:
+    from tfgen.publishing.sampler import Sampler
+
+# Most versions that are open at once; the one that was not used for longest is closed.
+MAX_OPEN = 6
+# Threads that open versions; they compute no answers.
+OPENERS = 2
+# Seconds after which a version that could not be opened is tried again.
+RETRY = 10.0
 
 
 class Listed(NamedTuple):
@@ -36,27 +46,66 @@ class Listed(NamedTuple):
         name: name that it was published under.
         versions: the number of each version, and whether it is shipped; the newest first.
         manifest: the manifest of the newest version, or as much as is known of it.
-        entry: the newest version on this machine; None if it is not there.
+        key: tells the newest version from others; None if it is not on this machine.
     """
 
     name: str
     versions: Sequence[Mapping[str, Any]]
     manifest: Mapping[str, Any]
-    entry: Entry | None
+    key: Hashable | None
+
+
+class Entry(NamedTuple):
+    """A version on the disk.
+
+    Attributes:
+        version: the version.
+        stamp: changes if another version takes its place in the same folder.
+    """
+
+    version: Version
+    stamp: tuple[int, int]
+
+
+class OpenVersion(NamedTuple):
+    """A version that is ready to compute.
+
+    Attributes:
+        sampler: the version.
+        signatures: its signatures by name.
+        metadata: the answer to a request for its metadata.
+    """
+
+    sampler: "Sampler"
+    signatures: Mapping[str, Signature]
+    metadata: Mapping[str, Any]
 
 
 class LocalModels:
     """The versions in a folder and the shipped ones. Answers are JSON.
 
     Args:
-        catalog: the versions.
+        saved_models: folder of published samplers; it need not exist yet.
         max_batch: most rows of a request.
+
+    Attributes:
+        address: of the server that has the models; None: this one.
+        refresh: seconds between two looks at the disk.
     """
 
-    address = None  # of the server that has the models: this one
+    address = None
+    refresh = 1.0
 
-    def __init__(self, catalog: Catalog, max_batch: int):
-        self.catalog, self.max_batch = catalog, max_batch
+    def __init__(self, saved_models: Path, max_batch: int):
+        self.saved_models, self.max_batch = saved_models, max_batch
+        self._lock = threading.Lock()
+        self._entries: dict[str, dict[int, Entry]] = {}
+        self._refreshed = float("-inf")
+        # What is open or being opened, the most recently used last.
+        self._futures: OrderedDict[Entry, Future[OpenVersion]] = OrderedDict()
+        # When and why a version could not be opened.
+        self._faults: dict[Entry, tuple[float, str]] = {}
+        self._openers = ThreadPoolExecutor(OPENERS, "open")
 
     def status(self, name: str, number: int | None) -> bytes:
         """The states of a model's versions.
@@ -64,36 +113,33 @@ class LocalModels:
         Raises:
             HTTPException: there is no such name or version.
         """
-        entries = self.catalog.find(name, number)
-        states = [_state(e.version.number, self.catalog.fault(e)) for e in entries]
+        states = []
+        for entry in self.find(name, number):
+            fault = self._faults.get(entry, (0.0, ""))[1]
+            status = {"error_code": "UNKNOWN" if fault else "OK", "error_message": fault}
+            state = "END" if fault else "AVAILABLE"
+            states.append({"version": str(entry.version.number), "state": state, "status": status})
         return orjson.dumps({"model_version_status": states})
 
-    async def metadata(self, name: str, number: int | None, compute: Compute) -> bytes:
+    def metadata(self, name: str, number: int | None) -> bytes:
         """The signatures of a version.
 
         Raises:
             HTTPException: there is no such name or version, or it cannot be opened.
         """
-        return orjson.dumps((await self._open(name, number)).metadata)
+        return orjson.dumps(self.open(name, number).metadata)
 
-    async def predict(self, name: str, number: int | None, body: bytes, compute: Compute) -> bytes:
+    def predict(self, name: str, number: int | None, body: bytes, turn: Turn) -> bytes:
         """The outputs of a signature.
 
         Raises:
             HTTPException: there is no such name or version, or the request does not fit it.
         """
-        opened = await self._open(name, number)
-        request = await compute(self._read, opened, body)
-        await _result(self.catalog.prepare(opened, request.signature))
-        return await compute(_answer, opened, request)
-
-    async def _open(self, name: str, number: int | None) -> OpenVersion:
-        for _ in range(_ATTEMPTS - 1):
-            future = await asyncio.to_thread(self.catalog.open, name, number)
-            with contextlib.suppress(Exception):  # the catalog passes it over from now on
-                return await _result(future)
-        future = await asyncio.to_thread(self.catalog.open, name, number)
-        return await _result(future)
+        opened = self.open(name, number)
+        with turn():
+            request = self._read(opened, body)
+            outputs = opened.sampler.call(request.signature, **request.inputs)
+            return write_answer(outputs, request.by_row)
 
     def _read(self, opened: OpenVersion, body: bytes) -> Request:
         request = read_request(body, opened.signatures, self.max_batch)
@@ -108,65 +154,155 @@ class LocalModels:
         """A version as a sampler.
 
         Raises:
-            HTTPException: there is no such name or version.
-            TfgenError: it cannot be opened.
+            HTTPException: there is no such name or version, or it cannot be opened.
         """
-        return self.catalog.open(name, number).result().sampler
+        return self.open(name, number).sampler
 
     def listed(self) -> Iterator[Listed]:
         """The models that the page shows.
 
         The newest version describes a model, so versions with other signatures are left out.
         """
-        for name, entries in self.catalog.entries().items():
-            manifests = [(e, m) for e in entries.values() if (m := read_manifest(e))]
+        for name, entries in self.entries().items():
+            manifests = [(e, m) for e in entries.values() if (m := _read_manifest(e.version))]
             if manifests:
                 newest, manifest = manifests[0]
                 shown = [
-                    {"number": entry.version.number, "shipped": entry.shipped}
-                    for entry, own_manifest in manifests
+                    {"number": version.number, "shipped": versions.is_shipped(version.path)}
+                    for (version, _), own_manifest in manifests
                     if own_manifest["signatures"] == manifest["signatures"]
                 ]
                 yield Listed(name, shown, manifest, newest)
 
+    def entries(self) -> dict[str, dict[int, Entry]]:
+        """All versions by name and number, names in alphabetical order, the newest number first."""
+        with self._lock:
+            if time.monotonic() - self._refreshed >= self.refresh:
+                # A folder that has gone while it was read: the next look sees what remains.
+                with contextlib.suppress(FileNotFoundError):
+                    self._entries = self.read()
+                self._refreshed = time.monotonic()
+            return self._entries
+
+    def read(self) -> dict[str, dict[int, Entry]]:
+        """All versions by name and number, as they are on the disk now."""
+        table = {
+            name: {entry.version.number: entry for entry in map(_entry, listed) if entry}
+            for name, listed in versions.published(self.saved_models).items()
+        }
+        return {name: entries for name, entries in table.items() if entries}
+
+    def find(self, name: str, number: int | None = None) -> list[Entry]:
+        """The versions of a name, the newest first; or only the one that is asked for.
+
+        Raises:
+            HTTPException: there is no such name or version.
+        """
+        entries = self.entries().get(name, {})
+        if not entries or (number is not None and number not in entries):
+            raise not_found(name, number)
+        return list(entries.values()) if number is None else [entries[number]]
+
+    def open(self, name: str, number: int | None = None) -> OpenVersion:
+        """A version that is ready to compute.
+
+        While a newer version is opened, an open one before it is still the newest. A version that
+        could not be opened is passed over for some seconds.
+
+        Args:
+            name: name that it was published under.
+            number: its number; None takes the newest.
+
+        Raises:
+            HTTPException: there is no such name or version (404), or it cannot be opened (500).
+        """
+        entries = self.find(name, number)
+        with self._lock:
+            whole = [entry for entry in entries if not self._has_failed(entry)]
+            if not whole:
+                raise HTTPException(500, self._faults[entries[0]][1])
+            newest = self._opened(whole[0])
+            is_open = [e for e in whole if e in self._futures and self._futures[e].done()]
+            future = self._opened(is_open[0]) if is_open else newest
+        try:
+            return future.result()
+        except Exception:
+            return self.open(name, number)  # it is passed over from now on
+
+    def _has_failed(self, entry: Entry) -> bool:
+        return entry in self._faults and time.monotonic() - self._faults[entry][0] < RETRY
+
+    def _opened(self, entry: Entry) -> Future[OpenVersion]:
+        """The result of opening a version, which one of the threads does once."""
+        if entry not in self._futures:
+            self._futures[entry] = self._openers.submit(self._open, entry)
+        self._futures.move_to_end(entry)
+        if len(self._futures) > MAX_OPEN:  # requests that it computes are still answered
+            self._futures.popitem(last=False)
+        return self._futures[entry]
+
+    def _open(self, entry: Entry) -> OpenVersion:
+        gc.collect()  # a version that was closed is a cycle of references
+        try:
+            opened = open_version(entry.version)
+        except Exception as error:
+            message = " ".join(str(error).split())
+            with self._lock:
+                self._futures.pop(entry, None)
+                self._faults[entry] = time.monotonic(), message
+            report_error(message)
+            raise
+        self._faults.pop(entry, None)
+        return opened
+
     def close(self) -> None:
-        """Releases the threads."""
-        self.catalog.close()
+        """Waits for the versions that are being opened, if any."""
+        self._openers.shutdown(cancel_futures=True)
 
 
-async def _result(future: Future[Any]) -> Any:
-    """The result of a future that others wait for too: who stops waiting does not cancel it."""
-    return await asyncio.shield(asyncio.wrap_future(future))
-
-
-def _answer(opened: OpenVersion, request: Request) -> bytes:
+def _entry(version: Version) -> Entry | None:
+    """A version on the disk; None if it has gone meanwhile, or tfgen did not publish it."""
     try:
-        outputs = opened.sampler.call(request.signature, **request.inputs)
-    except MemoryError:
-        raise HTTPException(500, "Out of memory; ask for fewer rows at once") from None
-    return write_answer(outputs, request.by_row)
+        status = (version.path / "saved_model.pb").stat()
+    except OSError:
+        return None
+    is_version = versions.is_version(version.path)
+    return Entry(version, (status.st_ino, status.st_mtime_ns)) if is_version else None
 
 
-def _state(number: int, fault: str | None) -> dict[str, Any]:
-    return {
-        "version": str(number),
-        "state": "AVAILABLE" if fault is None else "END",
-        "status": {
-            "error_code": "OK" if fault is None else "UNKNOWN",
-            "error_message": fault or "",
-        },
-    }
+def open_version(version: Version) -> OpenVersion:
+    """Opens a version.
+
+    Raises:
+        WorkError: the version is damaged, or its graph holds what is not allowed.
+        OSError: a file cannot be read.
+    """
+    from tfgen.publishing.sampler import Sampler  # imports TensorFlow
+
+    sampler = Sampler(version)
+    names = sorted({DEFAULT_SIGNATURE, *sampler.manifest["signatures"]})
+    signatures = {name: sampler.signature(name) for name in names if sampler.has_signature(name)}
+    return OpenVersion(sampler, signatures, read_metadata(version))
 
 
-def read_manifest(entry: Entry) -> dict[str, Any]:
+def read_metadata(version: Version) -> dict[str, Any]:
+    """The answer to a request for the metadata of a version, in protobuf's JSON."""
+    from google.protobuf.json_format import MessageToDict
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    graph = SavedModel.FromString((version.path / "saved_model.pb").read_bytes()).meta_graphs[0]
+    form = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+    table = {name: MessageToDict(value, **form) for name, value in graph.signature_def.items()}
+    spec = {"name": version.name, "signature_name": "", "version": str(version.number)}
+    return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": table}}}
+
+
+def _read_manifest(version: Version) -> dict[str, Any]:
     """The manifest of a version; empty if it is damaged."""
     try:
-        return versions.read_manifest(entry.version.path)
+        return versions.read_manifest(version.path)
     except TfgenError:
         return {}
-
-
-# --- the models of another server -------------------------------------------------------
 
 
 class BackendModels:
@@ -178,34 +314,16 @@ class BackendModels:
     Args:
         url: `http://host:8501`.
         timeout: seconds to wait for an answer.
-        connections: requests that are passed on at once.
         names: names of the models; None: the names on this machine that the server has.
-        catalog: the versions on this machine.
+        saved_models: folder of published samplers on this machine.
 
     Raises:
         UsageError: the URL cannot be a server's.
     """
 
-    def __init__(
-        self,
-        url: str,
-        timeout: float,
-        connections: int,
-        names: Sequence[str] | None,
-        catalog: Catalog,
-    ):
-        try:
-            self._rest = Rest(url, timeout, retries=0)
-        except UsageError as error:  # it names the flag of the client commands, --url
-            raise UsageError(
-                f"--backend {url!r} is not the address of a server; pass one like http://host:8501"
-            ) from error
-        self.address, self.timeout = self._rest.address, timeout
-        self.names, self.catalog = names, catalog
-        self._session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections)
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, adapter)
+    def __init__(self, url: str, timeout: float, names: Sequence[str] | None, saved_models: Path):
+        self._rest = Rest(url, timeout, retries=0, flag="--backend")
+        self.address, self.names, self.saved_models = self._rest.address, names, saved_models
 
     def status(self, name: str, number: int | None) -> bytes:
         """The states of a model's versions.
@@ -213,36 +331,34 @@ class BackendModels:
         Raises:
             HTTPException: the server's own error, or it does not answer (502) or not in time (504).
         """
-        return self._send("GET", name, number)
+        return self._pass_on("GET", name, number)
 
-    async def metadata(self, name: str, number: int | None, compute: Compute) -> bytes:
+    def metadata(self, name: str, number: int | None) -> bytes:
         """The signatures of a version; see `status`."""
-        return await compute(self._send, "GET", name, number, "/metadata")
+        return self._pass_on("GET", name, number, "/metadata")
 
-    async def predict(self, name: str, number: int | None, body: bytes, compute: Compute) -> bytes:
+    def predict(self, name: str, number: int | None, body: bytes, turn: Turn) -> bytes:
         """The outputs of a signature; see `status`."""
-        return await compute(self._send, "POST", name, number, ":predict", body)
+        with turn():
+            return self._pass_on("POST", name, number, ":predict", body)
 
     def sampler(self, name: str, number: int) -> SignatureSampler:
         """A version as a sampler."""
         return ServedSampler(self._rest, name, number)
 
     def listed(self) -> Iterator[Listed]:
-        """The models that the server can answer for now.
+        """The newest version of each model that the server can answer for now.
 
         Raises:
-            HTTPException: the server does not answer, or is busy.
+            HTTPException: the server does not answer.
         """
-        for name in self.catalog.entries() if self.names is None else self.names:
-            try:
-                yield self._listed(name)
-            except HTTPException as error:
-                if error.status_code != 404:
-                    raise
+        try:
+            yield from self._listed()
+        except WorkError as error:
+            raise HTTPException(502, str(error)) from error
 
     def close(self) -> None:
-        """Closes the connections."""
-        self._session.close()
+        """Does nothing: there are no threads."""
 
     def check(self) -> None:
         """Checks that the server answers, and has the names that were passed.
@@ -251,113 +367,56 @@ class BackendModels:
             UsageError: it has not one of the names, or none of the names on this machine.
             WorkError: it does not answer.
         """
-        try:
-            for name in self.names or ():
-                self.status(name, None)
-            if self.names is None and not any(True for _ in self.listed()):
-                names = ", ".join(self.catalog.entries())
-                raise UsageError(
-                    f"{self.address} has none of the models {names}; pass the names of its models "
-                    "with --models"
-                )
-        except HTTPException as error:
-            kind = UsageError if error.status_code == 404 else WorkError
-            raise kind(f"--backend {self.address}: {error.detail}") from None
+        for name in self.names or ():
+            self._describe(name)
+        if not any(True for _ in self._listed()):
+            names = ", ".join(versions.published(self.saved_models))
+            raise UsageError(f"{self.address} has none of the models {names}; pass its --models")
 
-    def _send(
-        self, method: str, name: str, number: int | None, verb: str = "", body: bytes = b""
+    def _pass_on(
+        self, method: str, name: str, number: int | None, verb: str = "", body: bytes | None = None
     ) -> bytes:
         try:
             versions.check_name(name)
+            response = self._rest.request(method, model_path(name, number) + verb, body)
         except UsageError:
             raise not_found(name, number) from None
-        version = "" if number is None else f"/versions/{number}"
-        url = f"{self.address}/v1/models/{name}{version}{verb}"
-        wait = (min(_CONNECT, self.timeout), self.timeout)
-        try:
-            response = self._session.request(method, url, data=body or None, timeout=wait)
         except requests.RequestException as error:
             if is_late(error):
-                message = f"{self.address} gave no answer in {self.timeout:g} s"
+                message = f"{self.address} gave no answer in {self._rest.timeout:g} s"
                 raise HTTPException(504, message) from error
             raise HTTPException(502, f"no server answers at {self.address}") from error
         if response.status_code == 200:
             return response.content
-        seconds = response.headers.get("Retry-After")
-        headers = {} if seconds is None else {"Retry-After": seconds}
-        raise HTTPException(response.status_code, _message(response), headers)
+        try:
+            message = str(response.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            message = f"{response.url} answers with status {response.status_code}"
+        raise HTTPException(response.status_code, message)
 
-    def _listed(self, name: str) -> Listed:
+    def _listed(self) -> Iterator[Listed]:
+        for name in versions.published(self.saved_models) if self.names is None else self.names:
+            with contextlib.suppress(UsageError):  # the server does not have it
+                yield self._describe(name)
+
+    def _describe(self, name: str) -> Listed:
         """A model, described by its newest version.
 
         Raises:
-            HTTPException: the server's own error (404 also if no version is ready), or that of
-                `status`.
+            UsageError: the server does not have it.
+            WorkError: the server does not answer.
         """
-        try:
-            states = orjson.loads(self.status(name, None))["model_version_status"]
-            numbers = [int(s["version"]) for s in states if s["state"] == "AVAILABLE"]
-            if not numbers:
-                raise not_found(name)
-            numbers.sort(reverse=True)
-            all_signatures = [self._signatures(name, number) for number in numbers]
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise HTTPException(502, f"{self.address} is not TensorFlow Serving") from error
-        signatures = all_signatures[0]
-        entry = self.catalog.entries().get(name, {}).get(numbers[0])
-        manifest = {} if entry is None else read_manifest(entry)
-        shown = [
-            {"number": number, "shipped": False}
-            for number, own_signatures in zip(numbers, all_signatures, strict=True)
-            if own_signatures == signatures
-        ]
-        known = {"family": guess_family(signatures), **manifest, "signatures": signatures}
-        return Listed(name, shown, known, entry)
-
-    def _signatures(self, name: str, number: int) -> dict[str, Any]:
-        answer = orjson.loads(self._send("GET", name, number, "/metadata"))
-        return plain_signatures(answer["metadata"]["signature_def"]["signature_def"])
-
-
-def _message(response: requests.Response) -> str:
-    """The text of an error of the server."""
-    try:
-        return str(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"{response.url} answers with status {response.status_code}"
-
-
-def plain_signatures(definitions: SignatureDefs) -> dict[str, Any]:
-    """dtypes and shapes of signatures, as a manifest has them, from a server's metadata.
-
-    Signatures with tensors that tfgen does not export are left out.
-    """
-    signatures = {}
-    for name, definition in definitions.items():
-        if not name.startswith("__"):
-            with contextlib.suppress(WorkError):
-                signatures[name] = {
-                    part: {key: _plain_spec(info) for key, info in definition.get(part, {}).items()}
-                    for part in ("inputs", "outputs")
-                }
-    if len(signatures) > 1:
-        signatures.pop("serving_default", None)  # another one's second name
-    return signatures
-
-
-def _plain_spec(info: Mapping[str, Any]) -> dict[str, Any]:
-    spec = tensor_spec(info)
-    return {"dtype": np.dtype(spec.dtype).name, "shape": list(spec.shape)}
-
-
-def guess_family(signatures: Mapping[str, Any]) -> str:
-    """The family of a model, from its signatures."""
-    outputs = {name: signature["outputs"] for name, signature in signatures.items()}
-    if "features" in outputs:
-        return "classifier"
-    if "mean" in outputs.get("encode", {}):
-        return "vae"
-    return "flow" if "log_prob" in outputs else "gan"
+        sampler = ServedSampler(self._rest, name)
+        signatures = {}
+        for key in sampler.signature_names:
+            with contextlib.suppress(WorkError):  # it has tensors that tfgen does not export
+                parts = sampler.signature(key)._asdict()
+                signatures[key] = {part: describe_tensors(parts[part]) for part in parts}
+        local = versions.published(self.saved_models).get(name, [])
+        version = next((v for v in local if v.number == sampler.number), None)
+        manifest = {} if version is None else _read_manifest(version)
+        shown = [{"number": sampler.number, "shipped": False}]
+        return Listed(name, shown, {**manifest, "signatures": signatures}, version)
 
 
 # What a server serves.

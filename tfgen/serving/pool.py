@@ -1,27 +1,30 @@
-"""A bounded pool of threads that compute answers, with a queue of limited length."""
+"""A bounded number of requests at once, each in a thread, of which only some compute."""
 
 import asyncio
+import contextlib
+import threading
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from typing import Any, TypeAlias
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from tfgen.system.terminal import count_noun
 
-T = TypeVar("T")
+# A context in which a thread may compute; it begins when one of those that compute has ended.
+Turn: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
 # Seconds after which a client may ask again if the queue is full.
 RETRY_AFTER = 1
 
 
 class Pool:
-    """Threads that compute answers, in the order in which they are asked for.
+    """Threads that answer requests, and compute in the order in which they ask for it.
 
     Args:
-        workers: number of threads.
-        queue: most requests that may wait, for a thread or for a version that is being opened.
+        workers: most threads that compute at once.
+        queue: most requests that may wait, for their turn or for a version that is being opened.
         timeout: seconds after which a request is answered with status 504.
 
     Attributes:
@@ -30,25 +33,17 @@ class Pool:
     """
 
     def __init__(self, workers: int, queue: int, timeout: float):
-        self.workers, self.queue, self.timeout = workers, queue, timeout
+        self.limit, self.timeout = workers + queue, timeout
         self.pending, self.finished = 0, time.monotonic()
-        self._executor = ThreadPoolExecutor(workers, "compute")
-        self._free = asyncio.Semaphore(workers)
+        self._threads = ThreadPoolExecutor(self.limit, "request")
+        self._free = threading.Semaphore(workers)
 
-    async def compute(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Calls a function in one of the threads, as soon as one is free."""
-        async with self._free:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, function, *arguments)
-
-    async def answer(
-        self, request: Request, work: Callable[[], Coroutine[Any, Any, T]]
-    ) -> T | None:
+    async def answer(self, request: Request, work: Callable[[Turn], Any]) -> Any:
         """Awaits the answer to a request for as long as its client waits for it.
 
         Args:
             request: the request; its body has been read.
-            work: computes the answer. If nobody waits for it any more, it is cancelled.
+            work: computes the answer. If nobody waits for it any more, it gets no turn.
 
         Returns:
             The answer; None if the client has gone.
@@ -56,11 +51,20 @@ class Pool:
         Raises:
             HTTPException: the queue is full (503), or the time is over (504).
         """
-        if self.pending >= self.workers + self.queue:
+        is_over = threading.Event()
+
+        @contextlib.contextmanager
+        def turn() -> Iterator[None]:
+            with self._free:
+                if is_over.is_set():
+                    raise CancelledError
+                yield
+
+        if self.pending >= self.limit:
             message = f"The server is busy: {count_noun(self.pending, 'request')} before this one"
             raise HTTPException(503, message, {"Retry-After": str(RETRY_AFTER)})
         self.pending += 1
-        answer = asyncio.ensure_future(work())
+        answer = asyncio.get_running_loop().run_in_executor(self._threads, work, turn)
         gone = asyncio.ensure_future(_wait_until_gone(request))
         try:
             await asyncio.wait(
@@ -70,10 +74,10 @@ class Pool:
                 return answer.result()
             if gone.done():
                 return None
-            raise HTTPException(
-                504, f"Timed out after {self.timeout:g} s; ask for fewer rows at once"
-            )
+            message = f"Timed out after {self.timeout:g} s; ask for fewer rows at once"
+            raise HTTPException(504, message)
         finally:
+            is_over.set()
             answer.cancel()
             gone.cancel()
             self.pending -= 1
@@ -81,7 +85,7 @@ class Pool:
 
     def close(self) -> None:
         """Waits for what is computed."""
-        self._executor.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
 
 async def _wait_until_gone(request: Request) -> None:

@@ -5,14 +5,10 @@ import sys
 
 from starlette.exceptions import HTTPException
 
-# Most characters of a name that an error repeats.
-_MAX_NAME = 100
-
 
 def not_found(name: str, number: int | None = None) -> HTTPException:
     """The error for a model or a version that is not served, in TensorFlow Serving's words."""
-    name = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
-    asked = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+    asked = f"Latest({name[:100]})" if number is None else f"Specific({name[:100]}, {number})"
     return HTTPException(404, f"Servable not found for request: {asked}")
 
 
