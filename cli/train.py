@@ -98,21 +98,17 @@ def train(config: RunConfig, options: PublishOptions) -> None:
     from tfgen.system.terminal import print_line
     from tfgen.training import checkpoint
     from tfgen.training.cluster import losses_named
-    from tfgen.training.plan import epochs_note, train_on_note
+    from tfgen.training.plan import notes
     from tfgen.training.run import Run
 
     console = Console()
     with losses_named(config.options.strategy):
         with interruptible():
             run = Run(config, console, {"publishing": options.to_json()})
-            notes = (
-                epochs_note(config, run.config, len(run.trained_on)),
-                train_on_note(run.options, run.dataset),
-            )
-            for note in filter(None, notes):
+            for note in notes(config, run.config, run.dataset):
                 print_line(console, note)
             source = run.options.start_from
-            if source is not None and not checkpoint.step_folders(run.folder.checkpoints):
+            if source is not None and not checkpoint.newest_first(run.folder.checkpoints, "step"):
                 with status(f"reading the weights of {source}"):
                     run.model.start_from(starting_model(source))
             publishes = options.publish and run.task.is_chief
@@ -122,10 +118,6 @@ def train(config: RunConfig, options: PublishOptions) -> None:
                     check_publishable(run.model, options.saved_models, run.name)
         with run.started():
             if run.is_finished and publishes:
-                # Another process may have published it before this one had the lock.
-                if message := nothing_to_do(run.config, options):
-                    print_line(console, message)
-                    return
                 print_line(console, f"{run.folder.path} is trained, but not published yet")
             weights = options.weights if publishes else None
             run.train(sample_monitors(run, console, weights) if run.task.is_chief else ())
@@ -140,10 +132,13 @@ def publish(run: Any, options: PublishOptions) -> str:
     """
     from tfgen.publishing import export, listing, versions
     from tfgen.system.status import status
+    from tfgen.training.checkpoint import read_weights
 
     before = versions.newest(run.name, options.saved_models)
     with status("publishing"):
-        weights = run.restore_weights(options.weights)
+        weights = read_weights(run.folder.path, options.weights)
+        assert weights is not None  # the run is finished
+        weights.restore(run.model, "weights")
         version = export.publish(
             run.model,
             options.saved_models,

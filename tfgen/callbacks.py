@@ -21,7 +21,7 @@ from tfgen.evaluation.subject import as_bytes
 from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
 from tfgen.publishing.sampler import Sampler
 from tfgen.sampling import batches, check_image_bytes, request_labels, request_seeds
-from tfgen.training.callbacks import write_samples
+from tfgen.training.reports import write_samples
 
 
 class _Periodic(keras.callbacks.Callback):

@@ -23,7 +23,7 @@ ROWS = [
     ("train", f"{TRAIN} --batch-size 335", 2, "335"),
     ("train", f"{TRAIN} --dataset tinny", 2, "'tinny'"),
     ("train", f"{TRAIN} --epochs 1 --no-publish --run-dir {{runs}}/flat", 2, "--resume"),
-    ("train", "vae --resume --run-dir {runs}/flat --hidden 4 5", 2, "--hidden 4 5"),
+    ("train", "vae --resume --run-dir {runs}/flat --hidden 4 5", 2, "--hidden [4]"),
     ("train", "vae --resume --run-dir {runs}/broken --epochs 3", 1, "no checkpoint"),
     ("sample", f"{NAME} --saved-models {{models}} --n 0", 2, "n = 0"),
     ("sample", "nothing --saved-models {models}", 2, "'nothing'"),

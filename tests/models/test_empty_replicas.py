@@ -19,7 +19,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from tests.conftest import make_images
 from tfgen import GAN, VAE, Classifier, Flow, Identity
 from tfgen.models.vae import bounds
-from tfgen.training.strategy import make_strategy
+from tfgen.training.cluster import make_strategy
 
 images, labels = make_images(101, side=8), np.arange(101) % 3
 weights = np.linspace(0, 2, 101).astype(np.float32)

@@ -6,10 +6,7 @@ import pytest
 from rich.console import Console
 
 from tfgen.system import status
-from tfgen.system.terminal import (
-    make_bar,
-    print_line,
-)
+from tfgen.system.terminal import make_bar, print_line
 
 pytestmark = pytest.mark.quick
 
@@ -38,7 +35,7 @@ class Screen(io.StringIO):
 def test_a_status_is_one_line_that_disappears(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen()
     monkeypatch.setattr("sys.stderr", screen)
-    monkeypatch.setattr("tfgen.system.status._columns", lambda: 20)
+    monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setenv("TERM", "xterm")
     with pytest.raises(KeyError), status.status("opening"):
         with status.status("reading a file of a long name"):

@@ -22,8 +22,8 @@ from tfgen.publishing.sampler import LocalSampler, load_saved_model
 from tfgen.publishing.sampler import Sampler as Sampler
 from tfgen.settings.fields import hint
 from tfgen.settings.training import RunConfig, TrainingOptions
+from tfgen.training.checkpoint import Checkpoint, read_weights
 from tfgen.training.folder import RunFolder, run_name, saved_config
-from tfgen.training.weights import Weights, read_weights
 
 
 def load(path: str | Path, *, weights: str | int = "best") -> Any:
@@ -117,7 +117,7 @@ def _reads_other_files(weights: h5py.File) -> bool:
     return False
 
 
-def load_run(path: Path, choice: str) -> tuple[Any, Weights]:
+def load_run(path: Path, choice: str) -> tuple[Any, Checkpoint]:
     """The model of a run, and the weights that it has.
 
     Args:
@@ -137,7 +137,7 @@ def load_run(path: Path, choice: str) -> tuple[Any, Weights]:
             f"tfgen-train {config.family} --resume --run-dir {shlex.quote(str(path))}"
         )
     model = registry.build_model(config)
-    weights.checkpoint.restore_weights(model)
+    weights.restore(model, "weights")
     return model, weights
 
 

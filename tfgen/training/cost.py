@@ -22,7 +22,7 @@ from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.training.checkpoint import collect_variables
 from tfgen.training.folder import run_path
-from tfgen.training.plan import count_parameters, epochs_note, train_on_note, with_data
+from tfgen.training.plan import count_parameters, notes, with_data
 
 # TensorFlow, Keras, TensorFlow Probability and matplotlib, before a model is built.
 _BASE = 800 * 10**6
@@ -65,8 +65,7 @@ def describe(config: RunConfig, saved_models: Path | None = None) -> str:
         rows[name] = f"about {bytes_text(sum(parts.values()))}"
         rows |= {f"  {part}": bytes_text(size) for part, size in parts.items() if size}
     lines = [f"{name:<28}{value}" for name, value in rows.items()]
-    lines += filter(None, (epochs_note(requested, config, images), train_on_note(options, data)))
-    return "\n".join([*lines, *_warnings(config, memory, disk)])
+    return "\n".join([*lines, *notes(requested, config, data), *_warnings(config, memory, disk)])
 
 
 def check(config: RunConfig, data: Dataset) -> list[str]:
