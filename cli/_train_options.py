@@ -13,6 +13,7 @@ from tfgen.errors import UsageError
 from tfgen.settings.family import PRESET_OPTIONS
 from tfgen.settings.fields import Config, option
 from tfgen.settings.training import RunConfig, TrainingOptions
+from tfgen.training.folder import RunFolder, check_resumable, newest_run, saved_config
 
 from ._command import SAVED_MODELS
 from ._flags import Parser, add_flags, align_columns, read_flags
@@ -20,9 +21,9 @@ from ._ray import RayOptions
 
 PROG = "tfgen-train"
 _TABLE_NOTE = (
-    "Without --preset, MNIST is trained with the first preset of a model, and any other data set "
-    "with the preset images; gan trains stacked_mnist with the preset stacked. Times are for two "
-    "CPU cores, results for the test images of MNIST; that of stacked is for its samples."
+    "Without --preset, MNIST gets the first preset of a model, stacked_mnist the preset stacked, "
+    "and any other data set the preset images. Times are for two CPU cores, results for the test "
+    "images of MNIST; that of stacked is for its samples."
 )
 
 
@@ -32,20 +33,9 @@ class PublishOptions(Config):
 
     publish: bool = option(True, "publish the sampler at the end")
     weights: Literal["best", "last"] = option(
-        "best",
-        "weights to publish: the best by validation, or the last; tfgen-export publishes those of "
-        "other epochs, too",
+        "best", "weights to publish: the best by validation, or the last"
     )
     saved_models: Path = option(SAVED_MODELS, "folder to publish the sampler in")
-
-
-@dataclass(frozen=True)
-class CommandOptions(Config):
-    """What `tfgen-train` does instead of training."""
-
-    dry_run: bool = option(
-        False, "print settings, parameters, steps, memory and disk space, and exit"
-    )
 
 
 class Request(NamedTuple):
@@ -58,6 +48,7 @@ class Request(NamedTuple):
 
 
 HELP = {"-h", "--help"}
+_DRY_RUN = "print settings, parameters, steps, memory and disk space, and exit"
 # The options that count epochs. Where they are the preset's, the data decides.
 _EPOCH_OPTIONS = ("epochs", "warmup_epochs")
 # Defaults that depend on the model, in the help of all models. A tuple prints as its text, and
@@ -81,28 +72,27 @@ def parse(argv: list[str]) -> Request:
     first = _parser(entry, undecided).parse([word for word in argv if word not in HELP])
     if first.model != entry.name:  # a value of a flag before it is the name of a model, too
         raise UsageError(f"pass the model first, as in {PROG} {first.model} --epochs 3")
-    saved, publishing = _saved(entry.name, first.run_dir) if first.resume else (None, None)
-    if saved is None or publishing is None:
+    saved = _saved_run(entry.name, first.run_dir) if first.resume else None
+    if saved is None:
         name = entry.preset_for(first.dataset) if first.preset is None else first.preset
         preset = entry.preset(name)
-        defaults = _values(preset.model) | preset.training()
+        defaults = vars(preset.model) | preset.training()
         defaults |= {"preset": name, "dataset": preset.dataset}
     else:
-        defaults = _values(saved.model) | _values(saved.options) | {"resume": False}
-        defaults |= _values(publishing)
+        defaults = vars(saved.model) | vars(saved.options) | {"resume": False}
+        publishing = RunFolder(saved.options.run_dir).read_config().get("publishing", {})
+        defaults |= vars(PublishOptions.from_json(publishing))
     if (saved.options if saved else first).train_on == "all":
         defaults["weights"] = "last"
     flags = vars(_parser(entry, defaults).parse(argv))
     if saved is not None:
-        flags = _values(saved.model) | flags  # what comes from the data is no flag
+        flags = vars(saved.model) | flags  # what comes from the data is no flag
     namespace = argparse.Namespace(**flags)
     model, options = (read_flags(namespace, kind) for kind in (entry.config, TrainingOptions))
     model.check_options()
     unset = tuple(name for name in _EPOCH_OPTIONS if not saved and getattr(first, name) is None)
     config = RunConfig(entry.name, model, options, preset_epochs=unset)
     if saved is not None:
-        from tfgen.training.folder import check_resumable
-
         check_resumable(saved, config)
     publishing = read_flags(namespace, PublishOptions)
     if not options.is_validated and publishing.weights == "best":
@@ -116,7 +106,7 @@ def parse(argv: list[str]) -> Request:
             raise UsageError("--ray trains with --strategy multiworker; leave --strategy out")
         options = dataclasses.replace(options, strategy="multiworker")
         config = dataclasses.replace(config, options=options)
-    return Request(config, publishing, read_flags(namespace, CommandOptions).dry_run, cluster)
+    return Request(config, publishing, namespace.dry_run, cluster)
 
 
 def _find_family(argv: Sequence[str]) -> registry.Family:
@@ -132,32 +122,26 @@ def _find_family(argv: Sequence[str]) -> registry.Family:
     return registry.family(name or _parser(None, _UNDECIDED).parse(list(argv)).model)
 
 
-def _saved(family: str, run_dir: Path | None) -> tuple[RunConfig, PublishOptions]:
-    """The run to resume, with its run directory, and how it was to be published."""
-    from tfgen.training.folder import RunFolder, newest_run, saved_config
-
+def _saved_run(family: str, run_dir: Path | None) -> RunConfig:
+    """The configuration of the run to resume, with its run directory."""
     path = run_dir or newest_run(family)
     saved = saved_config(path)
-    publishing = PublishOptions.from_json(RunFolder(path).read_config().get("publishing", {}))
-    options = dataclasses.replace(saved.options, run_dir=path)
-    return dataclasses.replace(saved, options=options), publishing
+    return dataclasses.replace(saved, options=dataclasses.replace(saved.options, run_dir=path))
 
 
 def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parser:
     """A parser for the flags of one family, or for the help of all families."""
     families = registry.families()
     names = ", ".join(family.name for family in families)
+    command = PROG if entry is None else f"{PROG} {entry.name}"
+    epilog = f"{command} --preset NAME --help shows the defaults of that preset."
     if entry is None:
-        command, reasons = PROG, {}
-        epilog = f"{PROG} MODEL --help shows the flags of that model and the defaults of its preset"
-    else:
-        command, reasons = f"{PROG} {entry.name}", _flags_elsewhere(entry, families)
-        epilog = f"{command} --preset NAME --help shows the defaults of that preset"
+        epilog = f"{PROG} MODEL --help shows the flags of that model."
     table = preset_table(families if entry is None else [entry])
     description = f"Train a model of images and publish it.\n\n{table}"
-    parser = Parser(PROG, description, help_of=command, reasons=reasons, epilog=f"{epilog}.")
+    parser = Parser(PROG, description, help_of=command, epilog=epilog)
     parser.add_argument("model", metavar="MODEL", help=f"one of {names}")
-    add_flags(parser, CommandOptions, defaults)
+    parser.add_argument("--dry-run", action="store_true", help=_DRY_RUN)
     unconditional = entry is not None and not entry.conditional
     training = parser.add_argument_group("training")
     add_flags(training, TrainingOptions, defaults, ("conditional",) if unconditional else ())
@@ -167,19 +151,6 @@ def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parse
         title = f"{entry.name} (defaults of preset {defaults['preset']})"
         add_flags(parser.add_argument_group(title), entry.config, defaults)
     return parser
-
-
-def _flags_elsewhere(entry: registry.Family, families: Sequence[registry.Family]) -> dict[str, str]:
-    """Why `entry` does not have a flag that another family has, by flag."""
-    owners: dict[str, list[str]] = {}
-    for family in families:
-        names = [f.name for f in dataclasses.fields(family.config) if "help" in f.metadata]
-        for name in [*names, *(["conditional"] if family.conditional else [])]:
-            owners.setdefault("--" + name.replace("_", "-"), []).append(family.name)
-    return {
-        flag: f"{entry.name} does not have it, but {', '.join(names)}"
-        for flag, names in owners.items()
-    }
 
 
 def preset_table(families: Sequence[registry.Family]) -> str:
@@ -195,7 +166,3 @@ def preset_table(families: Sequence[registry.Family]) -> str:
     for family, title in zip(families, titles, strict=True):
         blocks.append("\n".join([title, *itertools.islice(presets, len(family.presets))]))
     return "\n\n".join(blocks)
-
-
-def _values(config: Config) -> dict[str, Any]:
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}

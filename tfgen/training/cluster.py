@@ -9,7 +9,6 @@ import functools
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.errors import UsageError, WorkError
+from tfgen.system.signals import same_handlers
 
-_EXAMPLE = (
-    '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
-)
 # Longest text that workers exchange.
 _LONGEST = 8192
 # Time in which a file that the chief has written must appear to all workers [s].
@@ -75,7 +72,7 @@ def read_task() -> Task:
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
             "--strategy multiworker needs the environment variable TF_CONFIG, with this process "
-            f"among the workers, such as {_EXAMPLE}"
+            "among the workers; docs/distributed.md has examples"
         ) from error
 
 
@@ -96,14 +93,11 @@ def make_strategy(name: str) -> Any:
         devices = [device.name for device in tf.config.list_logical_devices(kind)]
         return tf.distribute.MirroredStrategy(devices)
     read_task()
-    if threading.current_thread() is not threading.main_thread():
+    with same_handlers() as is_main:
+        if is_main:
+            # Python's handlers do not run while TensorFlow waits for the other workers.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         return tf.distribute.MultiWorkerMirroredStrategy()
-    # Python's handlers do not run while TensorFlow waits for the other workers.
-    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:

@@ -36,12 +36,8 @@ _WITHOUT_BUFFER = {"Fill", "Const", "Identity", "IdentityN", "Reshape", "Squeeze
 _CHECKED_PART = 1 / 20_000
 
 
-def describe(config: RunConfig, saved_models: Path | None = None) -> str:
+def describe(config: RunConfig) -> str:
     """A table of what would be trained: settings, parameters, steps, memory and disk space.
-
-    Args:
-        config: the configuration of the run.
-        saved_models: folder that the model would be published in, None if it would not be.
 
     Raises:
         UsageError: the request is wrong.
@@ -51,8 +47,6 @@ def describe(config: RunConfig, saved_models: Path | None = None) -> str:
     options, images = config.options, data.count_training(config.options.train_on)
     steps = steps_per_epoch(images, options.batch_size)
     model, memory, disk = estimate(config, data)
-    if saved_models is None:
-        del disk["published model"]
     settings = config.model.to_json() | options.to_json()
     rows = {
         "model": f"{config.family}, preset {settings.pop('preset')}",

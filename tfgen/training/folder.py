@@ -9,7 +9,6 @@ from typing import Any
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
-from tfgen.settings.fields import hint
 from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions
 from tfgen.system.atomic import LOCK, locked, write_bytes
 
@@ -63,13 +62,12 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            is_empty = all(entry.name == LOCK for entry in self.path.iterdir())
         except OSError as error:
             raise UsageError(
                 f"run directory {self.path} cannot be used ({error.strerror}); choose another "
                 "--run-dir"
             ) from error
-        if not is_empty:
+        if any(entry.name != LOCK for entry in self.path.iterdir()):
             raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
@@ -148,15 +146,15 @@ def newest_run(family: str) -> Path:
 
     Raises:
         UsageError: there is none.
+        WorkError: a config.json is damaged.
     """
-    configs = RUNS.glob("*/config.json")
-    for config in sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True):
-        with contextlib.suppress(ValueError, AttributeError):
-            if json.loads(config.read_text()).get("family") == family:
-                return config.parent
-    raise UsageError(
-        f"there is no run of {family} in {RUNS} to resume; name its directory with --run-dir"
-    )
+    runs = [RunFolder(path.parent) for path in RUNS.glob("*/config.json")]
+    runs = [run for run in runs if run.read_config()["family"] == family]
+    if not runs:
+        raise UsageError(
+            f"there is no run of {family} in {RUNS} to resume; name its directory with --run-dir"
+        )
+    return max(runs, key=lambda run: run.config.stat().st_mtime).path
 
 
 def saved_config(path: Path) -> RunConfig:
@@ -167,40 +165,12 @@ def saved_config(path: Path) -> RunConfig:
         WorkError: its configuration is damaged.
     """
     data = RunFolder(path).read_config()
-    if (name := data["family"]) not in registry.names():
-        raise UsageError(
-            f"{path} is a run of the model {name!r}, which is not installed; install the package "
-            f"that adds it{hint(str(name), registry.names())}"
-        )
+    entry = registry.family(str(data["family"]))
     try:
-        model = registry.family(name).config.from_json(data["model"])
-        return RunConfig(name, model, TrainingOptions.from_json(data["options"]))
+        model = entry.config.from_json(data["model"])
+        return RunConfig(entry.name, model, TrainingOptions.from_json(data["options"]))
     except (UsageError, TypeError, AttributeError) as error:
         raise WorkError(f"{path / 'config.json'} is damaged: {error}") from error
-
-
-def add_resumption(
-    saved: Mapping[str, Any], options: TrainingOptions, start: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The content of config.json once a run is resumed.
-
-    What started the run stays, except for the options that may change. An entry of `resumed` has
-    those that changed, each with the values before and after.
-
-    Args:
-        saved: the content before.
-        options: the options of the resumption.
-        start: time, command, package versions, machine and workers of the resumption.
-    """
-    before, now = TrainingOptions.from_json(saved["options"]).to_json(), options.to_json()
-    # The others say which run is meant, and not how it goes on.
-    names = [name for name in RESUMABLE if name not in ("run_dir", "resume")]
-    changed = {name: [before[name], now[name]] for name in names if before[name] != now[name]}
-    return {
-        **saved,
-        "options": {**saved["options"], **{name: now[name] for name in changed}},
-        "resumed": [*saved.get("resumed", []), {**start, "changed": changed}],
-    }
 
 
 def check_resumable(saved: RunConfig, asked: RunConfig) -> None:

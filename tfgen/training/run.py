@@ -25,11 +25,11 @@ from tfgen.errors import InterruptedRunError, UsageError, WorkError
 from tfgen.nn.cores import share_cores
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
+from tfgen.system.signals import InterruptRequest
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training import checkpoint, cluster, cost
-from tfgen.training.folder import RunFolder, add_resumption, run_name, run_path
-from tfgen.training.interrupt import InterruptRequest
+from tfgen.training.folder import RunFolder, run_name, run_path
 from tfgen.training.plan import compiled_model, count_parameters, eval_batch_size, with_data
 from tfgen.training.reports import Reports
 
@@ -106,7 +106,9 @@ class Run:
         self.name = run_name(self.config)
         self.folder = RunFolder(run_path(self.config))
         if self.task.count > 1:
-            cluster.check_alike(strategy, self._common)
+            settings = {**self.options.to_json(), **self.config.model.to_json()}
+            settings |= {"model": config.family, "data set": self.dataset.fingerprint}
+            cluster.check_alike(strategy, settings | machine.package_versions())
             # A name with the time differs between the workers.
             path, *_ = cluster.exchange(strategy, str(self.folder.path))
             self.folder = RunFolder(Path(path))
@@ -125,8 +127,10 @@ class Run:
         self._restored: checkpoint.Checkpoint | None = None
         self._interrupt = InterruptRequest()
         self._reports: Reports | None = None
-        # When the epoch began, at which of its steps, and when the last checkpoint was written.
-        self._began_at, self._first_batch, self._saved_at = 0.0, 0, time.monotonic()
+        # When the epoch began, and at which of its steps.
+        self._began_at, self._first_batch = 0.0, 0
+        # When the last checkpoint was written, and the best validated value.
+        self._saved_at, self._best = time.monotonic(), math.inf
 
     def _labelled(self, split: Split) -> Split:
         """The split as the model takes it: with labels if it has classes."""
@@ -136,17 +140,6 @@ class Run:
     def is_finished(self) -> bool:
         """Whether the last epoch is done; known within `started`."""
         return self.position.epoch >= self.options.epochs
-
-    @property
-    def _common(self) -> dict[str, Any]:
-        """What must be equal in all workers."""
-        return {
-            "model": self.config.family,
-            **self.options.to_json(),
-            **self.config.model.to_json(),
-            "data set": self.dataset.fingerprint,
-            **machine.package_versions(),
-        }
 
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
@@ -214,15 +207,9 @@ class Run:
             self.folder.write_config({**self.config.to_json(), **self._notes, **data, **start})
             return
         saved = self.folder.read_config()
-        before = [saved, *saved.get("resumed", [])][-1].get("workers", 1)
-        if before != self.task.count:
-            print_line(
-                self.console,
-                f"the run was saved by {count_noun(before, 'worker')} and continues with "
-                f"{self.task.count}; from here on, it differs from an uninterrupted run",
-            )
-        resumed = add_resumption(saved, self.options, start)
-        self.folder.write_config({**resumed, **self._notes})
+        options = {**self.options.to_json(), "resume": False}
+        entries = {"options": options, "resumed": [*saved.get("resumed", []), start]}
+        self.folder.write_config({**saved, **self._notes, **entries})
 
     def train(self, observers: Sequence[keras.callbacks.Callback] = ()) -> None:
         """Trains to the last epoch, from the start or from the restored checkpoint.
@@ -243,8 +230,8 @@ class Run:
         with contextlib.ExitStack() as stack:
             if self.task.is_chief:
                 self._reports = Reports(self)
-                best = checkpoint.read_best(self.folder.checkpoints)
-                self._best = math.inf if best is None else best.state["value"]
+                if (best := checkpoint.read_best(self.folder.checkpoints)) is not None:
+                    self._best = best.state["value"]
                 if self.position.step == 0:
                     with status("drawing samples before the training"):
                         self._reports.write_samples(0)
@@ -258,15 +245,13 @@ class Run:
         start = "from the start" if source is None else f"from the weights of {source}"
         if position.step:
             start = f"continuing {position}"
-        text = f"worker {self.task.number} trains {self.name}, {start}"
-        if self.task.is_chief:
-            epochs = count_noun(self.options.epochs, "epoch")
-            steps = count_noun(position.steps_per_epoch, "step")
-            text = (
-                f"{self.name}: {count_parameters(self.model):,} parameters, {epochs} of {steps}, "
-                f"{start}; run directory {self.folder.path}"
-            )
-        print_line(self.console, text)
+        epochs = count_noun(self.options.epochs, "epoch")
+        steps = count_noun(position.steps_per_epoch, "step")
+        print_line(
+            self.console,
+            f"{self.name}: {count_parameters(self.model):,} parameters, {epochs} of {steps}, "
+            f"{start}; run directory {self.folder.path}",
+        )
 
     def _fit(self, observers: Sequence[keras.callbacks.Callback]) -> None:
         """Calls `fit` once per epoch, with the batches of that epoch.
@@ -382,8 +367,7 @@ class Run:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise WorkError(
-                    f"{name} became {value} in epoch {self.position.epoch + 1}; training stopped, "
-                    f"and the checkpoints before it are in {self.folder.checkpoints}; try a new "
-                    "run with a smaller --learning-rate"
+                    f"{name} became {value} in epoch {self.position.epoch + 1}; checkpoints before "
+                    f"it are in {self.folder.checkpoints}; try a smaller --learning-rate"
                 )
         return values
