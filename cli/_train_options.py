@@ -72,16 +72,18 @@ def parse(argv: list[str]) -> Request:
     first = _parser(entry, undecided).parse([word for word in argv if word not in HELP])
     if first.model != entry.name:  # a value of a flag before it is the name of a model, too
         raise UsageError(f"pass the model first, as in {PROG} {first.model} --epochs 3")
-    saved = _saved_run(entry.name, first.run_dir) if first.resume else None
-    if saved is None:
+    saved = None
+    if first.resume:
+        path = first.run_dir or newest_run(entry.name)
+        saved = saved_config(path)
+        defaults = vars(saved.model) | vars(saved.options) | {"run_dir": path, "resume": False}
+        publishing = RunFolder(path).read_config().get("publishing", {})
+        defaults |= vars(PublishOptions.from_json(publishing))
+    else:
         name = entry.preset_for(first.dataset) if first.preset is None else first.preset
         preset = entry.preset(name)
         defaults = vars(preset.model) | preset.training()
         defaults |= {"preset": name, "dataset": preset.dataset}
-    else:
-        defaults = vars(saved.model) | vars(saved.options) | {"resume": False}
-        publishing = RunFolder(saved.options.run_dir).read_config().get("publishing", {})
-        defaults |= vars(PublishOptions.from_json(publishing))
     if (saved.options if saved else first).train_on == "all":
         defaults["weights"] = "last"
     flags = vars(_parser(entry, defaults).parse(argv))
@@ -120,13 +122,6 @@ def _find_family(argv: Sequence[str]) -> registry.Family:
     names = registry.names()
     name = next((word for word in argv if word in names), None)
     return registry.family(name or _parser(None, _UNDECIDED).parse(list(argv)).model)
-
-
-def _saved_run(family: str, run_dir: Path | None) -> RunConfig:
-    """The configuration of the run to resume, with its run directory."""
-    path = run_dir or newest_run(family)
-    saved = saved_config(path)
-    return dataclasses.replace(saved, options=dataclasses.replace(saved.options, run_dir=path))
 
 
 def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parser:

@@ -185,7 +185,7 @@ def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
     """
     if saved.family != asked.family:
         raise UsageError(
-            f"{saved.options.run_dir} is a run of {saved.family}, not of {asked.family}; pass the "
+            f"{asked.options.run_dir} is a run of {saved.family}, not of {asked.family}; pass the "
             f"model {saved.family}, or leave out --run-dir"
         )
     before, after = (config.model.to_json() | config.options.to_json() for config in (saved, asked))

@@ -322,7 +322,7 @@ class Run:
         self.position.epoch, self.position.batch = epoch, 0
         if self._reports is not None:
             self._reports.write(epoch, values)
-            folder, monitor = self.folder.checkpoints, self.model.monitor
+            folder, monitor = self.folder.checkpoints, self.model.monitor or ""
             weights = checkpoint.read_arrays(self.model, ("weights",))
             value = values.get(monitor, math.inf)
             if self.options.is_validated and value < self._best:
