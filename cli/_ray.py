@@ -27,5 +27,3 @@ class RayOptions(Config):
         super().__post_init__()
         if self.ray_address is not None and self.ray is None:
             raise UsageError("--ray-address is for --ray; pass --ray too")
-        if self.ray_address == "":
-            raise UsageError("--ray-address is empty; leave it out to start a cluster here")

@@ -23,8 +23,8 @@ from tfgen.settings.fields import Config, hint, option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
 from tfgen.system.status import status
+from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
 from tfgen.training.folder import run_name, saved_config
-from tfgen.training.weights import WEIGHTS_HELP, check_choice
 
 from ._command import SAVED_MODELS, say_missing_best
 

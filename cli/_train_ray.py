@@ -1,18 +1,31 @@
 """`tfgen-train --ray`: Ray Train runs the training in the workers of a cluster."""
 
 import dataclasses
+import logging
+import os
+import re
 import shlex
 import signal
+import tempfile
+import threading
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
-from tfgen.errors import InterruptedRunError
+from tfgen.errors import InterruptedRunError, WorkError
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly
+from tfgen.system.ray_cluster import RayCluster, check_installed, connected, first_line
+from tfgen.system.terminal import count_noun
+from tfgen.training.folder import RunFolder, run_path
 
 from ._command import terminable
 from ._ray import RayOptions
 from ._train_options import PROG, PublishOptions
+
+# How often lost workers are started again.
+_RESTARTS = 3
+# Set by Ray for its workers: Keras 2, and one thread for each core that Ray has reserved.
+_SET_BY_RAY = ("TF_USE_LEGACY_KERAS", "OMP_NUM_THREADS")
 
 
 def train_on_ray(
@@ -24,28 +37,32 @@ def train_on_ray(
     """Trains with the workers of a cluster, which resume after a loss.
 
     Args:
-        train: trains in a worker.
+        train: trains in a worker; by pickle.
         config: the configuration of the run.
         publishing: where it is published, if at all.
         options: which cluster, and how many workers.
 
     Raises:
         UsageError: the request is wrong.
-        WorkError: the cluster does not answer, or the training failed.
+        WorkError: the cluster does not answer, or the training failed, also after restarts.
         InterruptedRunError: a signal ended the work.
     """
-    from tfgen.system.ray_cluster import check_installed, connected
-    from tfgen.system.terminal import count_noun
-    from tfgen.training.folder import RunFolder, run_path
-    from tfgen.training.ray_training import fit
-
     check_installed()
-    folder = RunFolder(run_path(config).absolute())
+    folder, working_folder = RunFolder(run_path(config).absolute()), Path.cwd()
     if not config.options.resume:
         folder.create()
-    config = dataclasses.replace(
-        config, options=dataclasses.replace(config.options, run_dir=folder.path)
-    )
+
+    def train_in_worker() -> None:
+        for name in _SET_BY_RAY:
+            os.environ.pop(name, None)
+        # Ray shows what any logger says from the level INFO on.
+        logging.getLogger("tensorflow").setLevel(logging.WARNING)
+        os.chdir(working_folder)
+        resume = folder.config.exists()  # from the last checkpoint
+        run = dataclasses.replace(config.options, run_dir=folder.path, resume=resume)
+        import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
+        train(dataclasses.replace(config, options=run), publishing)
+
     advice = shlex.join([PROG, config.family, "--resume", "--run-dir", str(folder.path)])
     try:
         with (
@@ -54,24 +71,50 @@ def train_on_ray(
         ):
             import_quietly("ray.train.tensorflow")
             advice += f" --ray {cluster.workers}"
-            print(
-                f"training with {count_noun(cluster.workers, 'worker')} of a Ray cluster",
-                flush=True,
-            )
-            request = {"train": train, "config": config, "publishing": publishing}
-            fit(cluster, train_in_worker, request, folder.path.parent)
+            print(f"training with {count_noun(cluster.workers, 'worker')} of Ray", flush=True)
+            _fit(cluster, train_in_worker, folder.path.parent)
     except (KeyboardInterrupt, InterruptedRunError) as error:
         signum = getattr(error, "signum", signal.SIGINT)
         raise InterruptedRunError(f"interrupted; continue with: {advice}", signum) from None
 
 
-def train_in_worker(request: dict[str, Any]) -> None:
-    """Trains in a worker of Ray Train, from the last checkpoint if there is a run."""
-    from tfgen.training.folder import RunFolder
+def _fit(cluster: RayCluster, train: Callable[[], None], shared: Path) -> None:
+    """Calls `train` in each worker of a cluster, with a folder that all of them share."""
+    import ray.train
+    from ray.train.tensorflow import TensorflowTrainer
 
-    config = request["config"]
-    if RunFolder(config.options.run_dir).config.exists():
-        options = dataclasses.replace(config.options, resume=True)
-        config = dataclasses.replace(config, options=options)
-    import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
-    request["train"](config, request["publishing"])
+    cpus, gpus = cluster.resources["num_cpus"], cluster.resources["num_gpus"]
+    failures: list[Exception] = []
+    with tempfile.TemporaryDirectory(
+        dir=shared, prefix=".ray-", ignore_cleanup_errors=True
+    ) as storage:
+        trainer = TensorflowTrainer(
+            train,
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=cluster.workers,
+                use_gpu=gpus > 0,
+                resources_per_worker={"CPU": cpus, "GPU": gpus},
+            ),
+            run_config=ray.train.RunConfig(
+                name="tfgen",
+                storage_path=storage,
+                failure_config=ray.train.FailureConfig(max_failures=_RESTARTS),
+            ),
+        )
+
+        def run() -> None:
+            try:
+                trainer.fit()
+            except Exception as error:
+                failures.append(error)
+
+        # In the main thread, Ray Train would take Ctrl-C.
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join()
+    for error in failures:
+        for failure in getattr(error, "worker_failures", {}).values():
+            # The text of the worker's own error ends its traceback, behind its class or without it.
+            *_, line = str(failure).strip().splitlines()
+            raise WorkError(re.sub(r"^[\w.]+: ", "", line)) from error
+        raise WorkError(f"Ray Train has failed: {first_line(error)}") from error

@@ -16,8 +16,8 @@ from tfgen.publishing.artifacts import identify, kind_at
 from tfgen.settings.fields import Config, option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
+from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
 from tfgen.training.folder import RunFolder, run_name, saved_config
-from tfgen.training.weights import WEIGHTS_HELP, check_choice
 
 from ._command import (
     SAVED_MODELS,

@@ -4,8 +4,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from tfgen.publishing.versions import find_run
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly, interruptible
+from tfgen.training.folder import RunFolder, run_name
 
 from ._command import run_command, suggest_next
 from ._monitor import sample_monitors
@@ -21,10 +23,8 @@ def _body(argv: list[str]) -> None:
     request = parse(argv)
     config, publishing = request.config, request.publishing
     if request.dry_run:
-        import_quietly("tensorflow_probability", "tfgen.training.cost")
-        from tfgen.training.cost import describe
-
-        print(describe(config, publishing.saved_models if publishing.publish else None))
+        *_, cost = import_quietly("tensorflow_probability", "tfgen.training.cost")
+        print(cost.describe(config))
         return
     if config.options.resume and (message := nothing_to_do(config, publishing)):
         # No failure: the state that the command asks for is there.
@@ -54,27 +54,22 @@ def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
     Raises:
         WorkError: no checkpoint is sound.
     """
-    import shlex
-
-    from tfgen.publishing.versions import find_run
     from tfgen.system.terminal import count_noun
     from tfgen.training import checkpoint
-    from tfgen.training.folder import RunFolder, run_name
 
     assert config.options.run_dir is not None
     folder, epochs = RunFolder(config.options.run_dir), config.options.epochs
     newest, _ = checkpoint.read_newest(folder.checkpoints)
     if newest is None or newest.state["epoch"] < epochs:
         return None
-    run, done = folder.read_record(), newest.state["epoch"]
-    advice = f"to publish it: tfgen-export {shlex.quote(str(folder.path))}"
+    run, done, place = folder.read_record(), newest.state["epoch"], ""
     # Else the request is for fewer epochs than the run has done, or was to do.
     if options.publish and epochs == done == run["options"].get("epochs"):
         version = find_run(run, run_name(config), options.saved_models)
         if version is None:
             return None
-        advice = f"it is published as {version}"
-    text = f"nothing to do: {folder.path} has {count_noun(done, 'epoch')}; {advice}"
+        place = f", and is published as {version}"
+    text = f"nothing to do: {folder.path} has {count_noun(done, 'epoch')}{place}"
     return f"{text}; a larger --epochs continues it"
 
 
@@ -98,21 +93,17 @@ def train(config: RunConfig, options: PublishOptions) -> None:
     from tfgen.system.terminal import print_line
     from tfgen.training import checkpoint
     from tfgen.training.cluster import losses_named
-    from tfgen.training.plan import epochs_note, train_on_note
+    from tfgen.training.plan import notes
     from tfgen.training.run import Run
 
     console = Console()
     with losses_named(config.options.strategy):
         with interruptible():
             run = Run(config, console, {"publishing": options.to_json()})
-            notes = (
-                epochs_note(config, run.config, len(run.trained_on)),
-                train_on_note(run.options, run.dataset),
-            )
-            for note in filter(None, notes):
+            for note in notes(config, run.config, run.dataset):
                 print_line(console, note)
             source = run.options.start_from
-            if source is not None and not checkpoint.step_folders(run.folder.checkpoints):
+            if source is not None and not checkpoint.newest_first(run.folder.checkpoints, "step"):
                 with status(f"reading the weights of {source}"):
                     run.model.start_from(starting_model(source))
             publishes = options.publish and run.task.is_chief
@@ -122,10 +113,6 @@ def train(config: RunConfig, options: PublishOptions) -> None:
                     check_publishable(run.model, options.saved_models, run.name)
         with run.started():
             if run.is_finished and publishes:
-                # Another process may have published it before this one had the lock.
-                if message := nothing_to_do(run.config, options):
-                    print_line(console, message)
-                    return
                 print_line(console, f"{run.folder.path} is trained, but not published yet")
             weights = options.weights if publishes else None
             run.train(sample_monitors(run, console, weights) if run.task.is_chief else ())
@@ -140,10 +127,13 @@ def publish(run: Any, options: PublishOptions) -> str:
     """
     from tfgen.publishing import export, listing, versions
     from tfgen.system.status import status
+    from tfgen.training.checkpoint import read_weights
 
     before = versions.newest(run.name, options.saved_models)
     with status("publishing"):
-        weights = run.restore_weights(options.weights)
+        weights = read_weights(run.folder.path, options.weights)
+        assert weights is not None  # the run is finished
+        weights.restore(run.model, "weights")
         version = export.publish(
             run.model,
             options.saved_models,

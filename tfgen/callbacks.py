@@ -20,7 +20,7 @@ from tfgen.evaluation.monitoring import REFERENCE, SAMPLES, SampleComparison, Tr
 from tfgen.evaluation.subject import as_bytes
 from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
 from tfgen.sampling import batches, check_image_bytes, request_labels, request_seeds
-from tfgen.training.callbacks import write_samples
+from tfgen.training.reports import write_samples
 
 
 class _OfSamples(keras.callbacks.Callback):

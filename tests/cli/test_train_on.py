@@ -109,7 +109,7 @@ def test_resume_keeps_the_images_and_the_weights(
     shutil.copytree(vae, tmp_path / "copy")
     place = ["vae", "--resume", "--run-dir", str(tmp_path / "copy" / "run")]
     assert commands.main("train", [*place, "--train-on", "train"]) == 2
-    text = "the run was started with --train-on all, not --train-on train; leave the flag out"
+    text = "the run was started with --train-on all, not train; leave the flag out"
     assert text in capfd.readouterr().err
     assert commands.main("train", [*place, "--weights", "best"]) == 2
     assert "leaves no images to validate by" in capfd.readouterr().err

@@ -90,16 +90,13 @@ def test_any_epoch_that_was_kept_is_sampled_and_exported(
 def test_an_epoch_that_was_not_kept_is_refused_with_those_that_were(
     here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    kept = sorted(epochs_of(here / "run", "*"))
+    kept = ", ".join(map(str, sorted(epochs_of(here / "run", "*"))))
     assert commands.main("sample", ["run", "--weights", "9"]) == 2
-    assert capfd.readouterr().err == (
-        f"tfgen-sample: error: run has no weights of epoch 9; it has those of "
-        f"{', '.join(map(str, kept))}; tfgen-train --keep-every N keeps those of every N-th epoch\n"
-    )
+    assert f"no weights of epoch 9; it has those of {kept}; " in capfd.readouterr().err
 
 
 def test_a_run_without_a_best_checkpoint_says_that_its_last_weights_are_used(
-    here: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (best,) = (here / "run" / "checkpoints").glob("best-*")
     shutil.rmtree(best)
@@ -107,10 +104,6 @@ def test_a_run_without_a_best_checkpoint_says_that_its_last_weights_are_used(
     out, err = capfd.readouterr()
     assert err == "run has no best checkpoint; its last weights are used\n"
     assert out.startswith(f"would publish models/mine/2, weights of epoch {EPOCHS}, the last\n")
-    nothing = SimpleNamespace(content=b"", signature={"inputs": {}, "outputs": {}})
-    monkeypatch.setattr("tfgen.publishing.formats.convert", lambda *_: nothing)
-    assert commands.main("export", ["run", "--format", "litert"]) == 0
-    assert capfd.readouterr().err == "run has no best checkpoint; its last weights are used\n"
 
 
 # --- the monitor --------------------------------------------------------------------------

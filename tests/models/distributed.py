@@ -12,7 +12,6 @@ Every case writes its results as `FOLDER/<case>-<label>.npz`, with the label `mi
 import json
 import math
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -27,12 +26,13 @@ import tensorflow as tf
 
 from tests.commands import PATIENCE
 from tests.conftest import make_images
+from tests.training.cluster_processes import tf_configs
 from tfgen import GAN, VAE, Classifier, Flow
 from tfgen.models import batch
 from tfgen.nn import keras_private, replicas
 from tfgen.nn.cpu import Adam
 from tfgen.nn.replicas import pad_empty
-from tfgen.training.strategy import make_strategy, scope
+from tfgen.training.cluster import make_strategy, scope
 
 
 class Images(NamedTuple):
@@ -306,13 +306,8 @@ def run(folder: Path, module: str = __name__, arguments: Sequence[str] = ()) -> 
     """
     command = [sys.executable, "-m", module]
     _wait([_start([*command, "mirrored", str(folder), *arguments])])
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    cluster = {"worker": [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]}
-    for server in sockets:
-        server.close()
-    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(2)]
     command += ["multiworker", str(folder), *arguments]
-    _wait([_start(command, TF_CONFIG=json.dumps(task)) for task in tasks])
+    _wait([_start(command, TF_CONFIG=config) for config in tf_configs(2)])
 
 
 def _start(command: Sequence[str], **environment: str) -> subprocess.Popen[str]:

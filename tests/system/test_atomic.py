@@ -24,14 +24,10 @@ def test_a_fresh_folder_is_published_whole(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_nothing_behind_but_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-
-    def fail() -> None:
-        with atomic.fresh_folder(tmp_path / "a" / "b" / "c", "writing") as folder:
-            (folder / "file").write_text("content")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
+    place = tmp_path / "a" / "b" / "c"
+    with pytest.raises(KeyError), atomic.fresh_folder(place, "writing") as folder:
+        (folder / "file").write_text("content")
+        raise KeyError
     assert [path.name for path in tmp_path.rglob("*")] == ["a"]
 
 
@@ -75,14 +71,10 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
 
 
 def test_a_lock_is_exclusive_and_ends_with_its_context(tmp_path: Path) -> None:
-    def lock() -> None:
-        with atomic.locked(tmp_path, "folder x", "choose another"):
-            assert (tmp_path / atomic.LOCK).exists()
-
-    lock()
-    with (
-        atomic.locked(tmp_path, "folder x", "choose another"),
-        pytest.raises(UsageError, match="folder x is in use"),
-    ):
-        lock()
-    lock()
+    for _ in range(2):
+        with (
+            atomic.locked(tmp_path, "folder x", "choose another"),
+            pytest.raises(UsageError, match="folder x is in use"),
+            atomic.locked(tmp_path, "folder x", "choose another"),
+        ):
+            pass

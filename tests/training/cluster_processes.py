@@ -13,13 +13,14 @@ from pathlib import Path
 from tests.commands import PACKAGE, PATIENCE, ROOT
 
 
-def addresses(count: int) -> list[str]:
-    """Free addresses of this machine."""
+def tf_configs(count: int) -> list[str]:
+    """The variable TF_CONFIG of each worker of a cluster on this machine."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
+    cluster = {"worker": [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]}
     for listener in listeners:
         listener.close()
-    return [f"127.0.0.1:{port}" for port in ports]
+    tasks = [{"type": "worker", "index": index} for index in range(count)]
+    return [json.dumps({"cluster": cluster, "task": task}) for task in tasks]
 
 
 class Command:
@@ -71,9 +72,7 @@ class Command:
 
 def start(folder: Path, words: list[str], count: int = 2) -> list[Command]:
     """Starts the same command in all workers of a cluster; the first one is the chief."""
-    cluster = {"worker": addresses(count)}
-    configs = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(count)]
     return [
-        Command(folder, words, f"output{index}.txt", TF_CONFIG=json.dumps(config))
-        for index, config in enumerate(configs)
+        Command(folder, words, f"output{index}.txt", TF_CONFIG=config)
+        for index, config in enumerate(tf_configs(count))
     ]

@@ -1,36 +1,47 @@
-"""What the terminal and TensorBoard show of an epoch."""
+"""What the terminal, metrics.jsonl and TensorBoard show of an epoch."""
 
 import io
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
 
-from tfgen.models.classifier.model import Classifier
-from tfgen.models.flow.model import Flow
-from tfgen.models.gan.model import GAN
-from tfgen.models.vae.model import VAE
-from tfgen.training import callbacks
-from tfgen.training.callbacks import MetricsLog, Position, ProgressBar
+from tfgen import GAN, VAE, Classifier, Flow
+from tfgen.training import reports
 from tfgen.training.folder import RunFolder
+from tfgen.training.reports import Reports
+from tfgen.training.run import Position
 
 pytestmark = pytest.mark.quick
+
+
+def reports_of(folder: Path, position: Position, epochs: int, console: Console) -> Reports:
+    """The reports of a run whose model draws nothing."""
+    return Reports(
+        SimpleNamespace(
+            name="vae",
+            folder=RunFolder(folder),
+            options=SimpleNamespace(epochs=epochs, preset="mlp"),
+            position=position,
+            console=console,
+            model=Mock(**{"preview.return_value": None}),
+        )
+    )
 
 
 @pytest.mark.parametrize(
     ("model", "name"),
     [(VAE, "loss"), (GAN, "generator_loss"), (Flow, "loss"), (Classifier, "loss")],
 )
-def test_the_bar_shows_the_main_value_of_the_family(model: type, name: str) -> None:
+def test_the_bar_shows_the_main_value_of_the_family(model: Any, name: str, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    bar = ProgressBar(Position(2, 5, 10), 4, console)
-    bar.set_model(SimpleNamespace(logged=model.logged))
-    # Keras sorts the values by name.
-    logs = {other: float(value) for value, other in enumerate(sorted(model.logged))}
-    bar.on_train_batch_end(0, {**logs, name: 163.2})
-    (task,) = bar.bar.tasks
+    shown = reports_of(tmp_path, Position(2, 5, 10), 4, console)
+    shown._run.model.logged = model.logged
+    shown.move_bar({**dict.fromkeys(sorted(model.logged), 1.0), name: 163.2})
+    (task,) = shown.bar.tasks
     assert (task.description, task.completed) == (f"epoch 3  {name} 163.20", 25)
 
 
@@ -39,8 +50,7 @@ def test_an_epoch_is_wrapped_on_a_terminal_and_whole_in_the_log(tmp_path: Path) 
     texts = {}
     for is_terminal in (True, False):
         console = Console(file=io.StringIO(), force_terminal=is_terminal, width=40)
-        position = Position(0, 0, 10, seconds=3.94)
-        MetricsLog(RunFolder(tmp_path), position, 40, console).on_epoch_end(0, logs)
+        reports_of(tmp_path, Position(0, 0, 10, seconds=3.94), 40, console).write(1, logs)
         texts[is_terminal] = console.file.getvalue()
     assert max(map(len, texts[True].splitlines())) <= 40
     assert texts[True].split() == texts[False].split()
@@ -53,14 +63,9 @@ def test_an_epoch_is_wrapped_on_a_terminal_and_whole_in_the_log(tmp_path: Path) 
 def test_a_run_of_many_epochs_has_grids_of_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callbacks, "MAX_GRIDS", 3)
-    for epochs, expected in ((3, [0, 1, 2]), (8, [2, 5])):
-        board, model = callbacks.TensorBoard(RunFolder(tmp_path), epochs), Mock()
-        model.preview.return_value = None  # draws nothing
-        board.set_model(model)
-        drawn = []
+    monkeypatch.setattr(reports, "MAX_GRIDS", 3)
+    for epochs, expected in ((3, 3), (8, 2)):
+        shown = reports_of(tmp_path, Position(0, 0, 1), epochs, Console(quiet=True))
         for epoch in range(epochs):
-            calls = model.preview.call_count
-            board.on_epoch_end(epoch, {"loss": 1.0})
-            drawn += [epoch] * (model.preview.call_count - calls)
-        assert drawn == expected
+            shown._write_events(epoch + 1, {"loss": 1.0})
+        assert shown._run.model.preview.call_count == expected

@@ -5,22 +5,22 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.commands import PATIENCE
+from tests.training.cluster_processes import Command
+from tests.training.test_checkpoint import damage
 from tfgen.callbacks import SampleMonitor
 from tfgen.errors import InterruptedRunError, UsageError, WorkError
 from tfgen.models.gan.config import GANConfig
 from tfgen.models.vae.config import VAEConfig
 from tfgen.settings.training import RunConfig, TrainingOptions
-from tfgen.training import callbacks, checkpoint
+from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder
 from tfgen.training.run import Run
 
@@ -119,14 +119,14 @@ def copied(run: Path, tmp_path: Path) -> Path:
 
 def raise_signal_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The `call`-th end of a group of training steps sends this process a SIGTERM."""
-    original, calls = callbacks.Tracking.on_train_batch_end, iter(range(1, 1000))
+    original, calls = Run._follow_steps, iter(range(1, 1000))
 
-    def interrupted(self: callbacks.Tracking, batch: int, logs: object = None) -> None:
-        original(self, batch, logs)  # type: ignore[arg-type]
+    def interrupted(self: Run, batch: int, logs: Any = None) -> None:
         if next(calls) == call:
             signal.raise_signal(signal.SIGTERM)
+        original(self, batch, logs)
 
-    monkeypatch.setattr(callbacks.Tracking, "on_train_batch_end", interrupted)
+    monkeypatch.setattr(Run, "_follow_steps", interrupted)
 
 
 @pytest.mark.newest
@@ -143,15 +143,12 @@ def test_interrupted_and_resumed_ends_bit_equal(
             train(config(tiny_data, tmp_path / "run", resume=is_resumed))
         assert caught.value.exit_status == 128 + signal.SIGTERM
         monkeypatch.undo()
-        steps.append(checkpoint.step_folders(tmp_path / "run" / "checkpoints")[0].name)
+        steps.append(checkpoint.newest_first(tmp_path / "run" / "checkpoints", "step")[0].name)
     assert steps == [f"step-{step:09d}" for step in (16, 41, 73, 82)]
     train(config(tiny_data, tmp_path / "run", resume=True))
     assert_same_end(tmp_path / "run", whole)
-    figures, expected = (
-        {path.name for path in (folder / "figures").iterdir()}
-        for folder in (tmp_path / "run", whole)
-    )
-    assert figures == expected
+    figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert figures == {path.name for path in (whole / "figures").iterdir()}
 
 
 @pytest.mark.newest
@@ -199,19 +196,19 @@ def test_a_broken_newest_checkpoint_gives_way_to_the_one_before(
     whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = copied(whole, tmp_path)
-    newest, before = checkpoint.step_folders(path / "checkpoints")
+    newest, before = checkpoint.newest_first(path / "checkpoints", "step")
     damage(newest)
     raise_signal_at(1, monkeypatch)
     with pytest.raises(InterruptedRunError):
         train(config(tiny_data, path, resume=True))
     monkeypatch.undo()
     # Fewer steps than those of the broken one, and yet the newest.
-    interrupted, *older = checkpoint.step_folders(path / "checkpoints")
+    interrupted, *older = checkpoint.newest_first(path / "checkpoints", "step")
     assert before.name < interrupted.name < newest.name
     assert older == [before]
     train(config(tiny_data, path, resume=True))
     assert_same_end(path, whole)
-    for folder in checkpoint.step_folders(path / "checkpoints"):
+    for folder in checkpoint.newest_first(path / "checkpoints", "step"):
         damage(folder)
     content = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     with pytest.raises(WorkError, match=r"no checkpoint .* is sound"):
@@ -219,23 +216,17 @@ def test_a_broken_newest_checkpoint_gives_way_to_the_one_before(
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == content
 
 
-def damage(folder: Path) -> None:
-    content = bytearray((folder / "arrays.npz").read_bytes())
-    content[len(content) // 2] ^= 1
-    (folder / "arrays.npz").write_bytes(content)
-
-
 def test_non_finite_value_stops_the_run(
     one_epoch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = copied(one_epoch, tmp_path)
     before = {p.name for p in (path / "checkpoints").iterdir()}
-    original = callbacks.Tracking.on_train_batch_end
+    original = Run._follow_steps
 
-    def poisoned(self: callbacks.Tracking, batch: int, logs: dict | None = None) -> None:
+    def poisoned(self: Run, batch: int, logs: dict | None = None) -> None:
         original(self, batch, {**(logs or {}), "kl": float("nan")})
 
-    monkeypatch.setattr(callbacks.Tracking, "on_train_batch_end", poisoned)
+    monkeypatch.setattr(Run, "_follow_steps", poisoned)
     with pytest.raises(WorkError, match=r"kl became nan in epoch 2; .* are in .*/run/checkpoints"):
         train(config(tiny_data, path, resume=True))
     assert {p.name for p in (path / "checkpoints").iterdir()} == before
@@ -255,23 +246,11 @@ def test_changed_data_is_refused_on_resume(
 
 @pytest.mark.newest
 def test_killed_process_resumes_bit_equal(whole: Path, tiny_data: Path, tmp_path: Path) -> None:
-    path = tmp_path / "run"
-    flags: dict[str, object] = {"--dataset": "tiny", "--data-dir": tiny_data, "--run-dir": path}
-    flags |= {"--epochs": EPOCHS, "--batch-size": BATCH_SIZE, "--latent-dim": 2, "--hidden": 16}
-    flags |= {"--checkpoint-every": 1e-9}
-    words = ["--no-publish", *(str(word) for pair in flags.items() for word in pair)]
-    code = "import sys; from cli.train import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "vae", "--preset", "mlp", *words]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + PATIENCE
-    while (
-        not list(path.glob("checkpoints/step-*"))
-        and process.poll() is None
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.01)
+    words = ["vae", "--preset", "mlp", "--dataset", "tiny", "--data-dir", str(tiny_data)]
+    words += ["--epochs", str(EPOCHS), "--batch-size", str(BATCH_SIZE), "--latent-dim", "2"]
+    words += ["--hidden", "16", "--checkpoint-every", "1e-9", "--no-publish", "--run-dir", "run"]
+    process = Command(tmp_path, words)
+    process.wait_until(lambda: list(tmp_path.glob("run/checkpoints/step-*")))
     process.kill()
-    process.wait()
-    assert list(path.glob("checkpoints/step-*")), "nothing was saved before the kill"
-    train(config(tiny_data, path, resume=True))
-    assert_same_end(path, whole)
+    train(config(tiny_data, tmp_path / "run", resume=True))
+    assert_same_end(tmp_path / "run", whole)

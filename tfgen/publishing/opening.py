@@ -21,8 +21,8 @@ from tfgen.publishing.artifacts import kind_at
 from tfgen.publishing.sampler import LocalSampler, load_saved_model
 from tfgen.publishing.sampler import Sampler as Sampler
 from tfgen.settings.training import RunConfig, TrainingOptions
+from tfgen.training.checkpoint import Checkpoint, read_weights
 from tfgen.training.folder import RunFolder, run_name, saved_config
-from tfgen.training.weights import Weights, read_weights
 
 
 def load(path: str | Path, *, weights: str | int = "best") -> Any:
@@ -110,7 +110,7 @@ def _is_outside(entry: Any) -> bool:
     return isinstance(entry, h5py.Dataset) and bool(entry.external or entry.is_virtual)
 
 
-def load_run(path: Path, choice: str) -> tuple[Any, Weights]:
+def load_run(path: Path, choice: str) -> tuple[Any, Checkpoint]:
     """The model of a run, and the weights that it has.
 
     Args:
@@ -128,7 +128,7 @@ def load_run(path: Path, choice: str) -> tuple[Any, Weights]:
         command = f"tfgen-train {config.family} --resume --run-dir {shlex.quote(str(path))}"
         raise UsageError(f"run {path} has no checkpoint yet; train it with: {command}")
     model = registry.build_model(config)
-    weights.checkpoint.restore_weights(model)
+    weights.restore(model, "weights")
     return model, weights
 
 

@@ -117,7 +117,7 @@ def write_shard(
 
     name, count, first = request.place(index)
     path = folder / name
-    with fresh_file(path, is_flushed=True) as temporary:
+    with fresh_file(path) as temporary:
         try:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
                 for part in batches(count, request.batch_size):

@@ -80,7 +80,7 @@ class TrainingOptions(Config):
 
 # Options that may differ between a run and its resumption: they do not change what is computed.
 # `epochs` does change it with the schedule `cosine`, which then ends at the new last epoch.
-# Another `strategy` or number of workers changes rounding and noise; the run then says so.
+# Another `strategy` or number of workers changes rounding and noise.
 RESUMABLE = (
     *("epochs", "run_dir", "resume", "checkpoint_every", "keep_every", "name", "data_dir"),
     "strategy",

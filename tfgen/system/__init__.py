@@ -1,1 +1,1 @@
-"""The machine: atomic files, memory, terminal, quiet imports. No TensorFlow here."""
+"""The machine: atomic files, signals, memory, terminal, quiet imports. No TensorFlow here."""

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,28 +31,16 @@ def fresh_folder(root: Path, name: str) -> Iterator[Path]:
         name: what the temporary folder is for, a part of its name.
     """
     missing = [parent for parent in (root, *root.parents) if not parent.exists()]
-    folder = None
     try:
         root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
-        yield folder
+        with tempfile.TemporaryDirectory(
+            prefix=f".{name}-", dir=root, ignore_cleanup_errors=True
+        ) as folder:
+            yield Path(folder)
     finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
         for parent in missing:
             with contextlib.suppress(OSError):  # not empty: the work was done
                 parent.rmdir()
-
-
-def remove_unfinished(root: Path, name: str) -> None:
-    """Removes the temporary folders of killed processes; nobody may be writing to `root`.
-
-    Args:
-        root: the folder, which may be missing.
-        name: as for `fresh_folder`.
-    """
-    for folder in root.glob(f".{name}-*"):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def seal(folder: Path) -> None:
@@ -64,7 +51,7 @@ def seal(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    folder.chmod(0o755)  # mkdtemp creates a private folder
+    folder.chmod(0o755)  # tempfile creates a private folder
 
 
 def publish(folder: Path, target: Path) -> None:
@@ -96,38 +83,28 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def fresh_file(path: Path, is_flushed: bool = False) -> Iterator[Path]:
+def fresh_file(path: Path) -> Iterator[Path]:
     """A hidden temporary file beside `path`, which it becomes at the end by one rename.
 
-    Removed if the block raises; then what was at `path` stays.
-
-    Args:
-        path: the file to write.
-        is_flushed: whether the file is on the disk before it is renamed, so that not even a power
-            failure leaves a part of it.
+    Removed if the block raises; then what was at `path` stays. It is flushed to the disk before it
+    is renamed, so that not even a power failure leaves a part of it.
 
     Raises:
         OSError: the folder is not writable or the disk is full.
     """
-    # Named before it exists: a signal at any moment finds what is to be removed.
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        try:
-            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        except OSError as error:
-            # The error names the temporary file, which the user does not know.
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        try:
-            yield temporary
-            if is_flushed:
-                os.fsync(handle)
-        finally:
-            os.close(handle)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):  # it was never created
-            temporary.unlink()
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)  # the user does not know the temporary file
         raise
+    finally:
+        with contextlib.suppress(OSError):  # it was renamed, or never created
+            temporary.unlink()
 
 
 def write_arrays(path: Path, arrays: Mapping[str, "np.ndarray"]) -> None:
@@ -161,16 +138,14 @@ def locked(folder: Path, title: str, remedy: str) -> Iterator[None]:
         UsageError: another process uses the folder, or it is not writable.
     """
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        file = (folder / LOCK).open("a")
     except OSError as error:
         raise UsageError(f"{title} is not writable ({error.strerror}); {remedy}") from error
-    try:
+    with file:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
                 f"{title} is in use by another process; wait for its end, or {remedy}"
             ) from None
         yield
-    finally:
-        os.close(descriptor)

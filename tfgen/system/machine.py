@@ -40,15 +40,10 @@ def memory_bytes() -> int:
     return min(limits)
 
 
-def existing_folder(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
-    path = path.absolute()
-    return next(folder for folder in (path, *path.parents) if folder.is_dir())
-
-
 def free_disk_bytes(path: Path) -> int:
     """Free bytes of the disk that holds a folder, or will hold it."""
-    return shutil.disk_usage(existing_folder(path)).free
+    path = path.absolute()
+    return shutil.disk_usage(next(p for p in (path, *path.parents) if p.is_dir())).free
 
 
 def peak_mib() -> int:

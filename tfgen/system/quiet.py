@@ -1,12 +1,12 @@
 """Imports of slow packages: without messages, at first use, or followed by a call."""
 
 import contextlib
-import importlib.util
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from importlib.machinery import ModuleSpec
+from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec, PathFinder
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -26,9 +26,7 @@ def hold_back_stderr() -> Iterator[None]:
         os.dup2(messages.fileno(), 2)
         try:
             yield
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
+        except Exception:
             os.dup2(terminal, 2)
             messages.seek(0)
             os.write(2, messages.read())
@@ -59,17 +57,13 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
-    except BaseException:
-        if _interrupts:
-            raise KeyboardInterrupt from None
-        raise
-    else:
-        if _interrupts:
-            raise KeyboardInterrupt
     finally:
+        is_interrupted = bool(_interrupts)
         if is_outer:
             _interrupts.clear()
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if is_interrupted:
+            raise KeyboardInterrupt from None
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
@@ -118,42 +112,27 @@ class LazyModule:
 def after_import(name: str, function: Callable[[], None]) -> None:
     """Calls a function once a top-level module is imported; at once if it is already.
 
-    An exception of the function is dropped, because it must not stop somebody else's import.
+    An exception in a later call is dropped, because it must not stop somebody else's import.
     """
 
-    def call() -> None:
-        with contextlib.suppress(Exception):
-            function()
+    class Finder:
+        """Finds the module on the path, and adds a call to its import."""
+
+        @staticmethod
+        def find_spec(wanted: str, *_: Any) -> ModuleSpec | None:
+            spec = PathFinder.find_spec(name) if wanted == name else None
+            if spec is not None and spec.loader is not None:
+                execute = spec.loader.exec_module
+
+                def execute_and_call(module: ModuleType) -> None:
+                    execute(module)
+                    with contextlib.suppress(Exception):
+                        function()
+
+                spec.loader.exec_module = execute_and_call  # type: ignore[method-assign]
+            return spec
 
     if name in sys.modules:
-        call()
+        function()
     else:
-        sys.meta_path.insert(0, _Finder(name, call))
-
-
-class _Finder:
-    """Finds one module by the other finders, and adds a call to its import."""
-
-    def __init__(self, name: str, function: Callable[[], None]):
-        self.name, self.function = name, function
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The specification of the module; None for any other module."""
-        if name != self.name:
-            return None
-        sys.meta_path.remove(self)
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            sys.meta_path.insert(0, self)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_call(module: ModuleType) -> None:
-                execute(module)
-                self.function()
-
-            spec.loader.exec_module = execute_and_call  # type: ignore[method-assign]
-        return spec
+        sys.meta_path.insert(0, Finder)

@@ -8,12 +8,12 @@ import importlib.util
 import logging
 import math
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from tfgen.errors import UsageError, WorkError
+from tfgen.system.signals import same_handlers
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun
 
@@ -78,7 +78,7 @@ def connected(
         cpus = max(os.cpu_count() or 1, asked)
         arguments |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     try:
-        with _same_handlers(), status("connecting to a Ray cluster"):
+        with same_handlers(), status("connecting to a Ray cluster"):
             import ray
 
             ray.init(**arguments, logging_level=logging.CRITICAL)
@@ -95,21 +95,10 @@ def connected(
         workers = asked or gpus or math.ceil(cpus / _CORES_PER_WORKER)
         yield RayCluster(ray, workers, {"num_cpus": 1, "num_gpus": int(gpus > 0)})
     finally:
-        with _same_handlers():
+        with same_handlers():
             ray.shutdown()
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the name of its class."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-@contextlib.contextmanager
-def _same_handlers() -> Iterator[None]:
-    """A context at whose end the handlers of SIGINT and SIGTERM are those of its start."""
-    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in handlers.items():
-            signal.signal(signum, handler)

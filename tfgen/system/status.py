@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 
@@ -41,14 +42,7 @@ def note(line: str) -> None:
 
 def _show_last() -> None:
     # Back to the start of the line, and erase it.
-    line = f"\r\x1b[K{_steps[-1]} …"[: _columns() + 3] if _steps else "\r\x1b[K"
+    line = f"{_steps[-1]} …"[: shutil.get_terminal_size().columns - 1] if _steps else ""
     # The terminal may be gone, or the text not be in its encoding: the work goes on.
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(line)
-        sys.stderr.flush()
-
-
-def _columns() -> int:
-    with contextlib.suppress(OSError, ValueError):
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    return 80
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)

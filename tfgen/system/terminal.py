@@ -5,27 +5,15 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TextColumn
 from rich.table import Column
 
 
 def make_bar(console: Console) -> Progress:
-    """A bar with the share done, the time taken and the time left; disabled without a terminal."""
+    """A bar with the share done and the time left; disabled without a terminal."""
     return Progress(
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("elapsed"),
-        TimeElapsedColumn(),
-        TextColumn("remaining"),
-        TimeRemainingColumn(),
+        *Progress.get_default_columns()[1:],
         # Earlier versions of rich print a line even if the bar is disabled.
         console=console if console.is_terminal else Console(quiet=True),
         transient=True,
@@ -33,13 +21,6 @@ def make_bar(console: Console) -> Progress:
         # A bar on standard error is removed before an error is printed there in its one line.
         redirect_stderr=not console.stderr,
     )
-
-
-def format_seconds(seconds: float) -> str:
-    """A time in minutes and seconds, `0:06`, or in hours, minutes and seconds, `1:00:06`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""A training run: its folder, checkpoints, callbacks, devices and interrupts."""
+"""A training run: its folder, checkpoints, reports and devices."""

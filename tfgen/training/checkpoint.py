@@ -1,4 +1,4 @@
-"""Checkpoints: complete, hashed, published by one rename.
+"""Checkpoints: complete, hashed, published by one rename; and which of them has which weights.
 
 A checkpoint is a folder `step-<step>` with `arrays.npz` (weights, every optimizer's slots and loss
 scale, metrics), `state.json` and `sha256.json`. The folders `best-<epoch>` and `epoch-<epoch>` have
@@ -6,80 +6,62 @@ the weights alone. A checkpoint is written to a temporary folder, flushed to the
 so a reader sees all of it or nothing. The manifest finds damage, not malice; nothing in a
 checkpoint can run code.
 
-Age decides which checkpoint is read and which are kept, not the number in the name. A run that
-cannot read its newest checkpoint continues from an older one, and then writes smaller numbers.
+A run that cannot read its newest checkpoint continues from the one before. What it then writes
+replaces the later ones, since it does the same steps again.
 """
 
 import contextlib
 import json
+import re
 import shutil
-import time
 import zipfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfgen.errors import WorkError, size_text
-from tfgen.system import atomic
+from tfgen.errors import UsageError, WorkError
 from tfgen.system.atomic import file_sha256, fresh_folder, publish
+from tfgen.system.terminal import count_noun, format_value
+from tfgen.training.folder import RunFolder
 
-_STEPS, _BEST, _EPOCHS = "step-*", "best-*", "epoch-*"
+# How many checkpoints of a kind are kept; all of the others.
+_KEPT = {"step": 2, "best": 1}
 _ARRAYS, _STATE, _MANIFEST = "arrays.npz", "state.json", "sha256.json"
 # A part of the names of folders in which a checkpoint is being written.
-_TEMPORARY = "writing"
-# The entry of state.json that orders checkpoints by age [ns since 1970].
-_SAVED_AT = "saved_at"
-_GROUPS = ("weights", "metrics", "optimizers")
+TEMPORARY = "writing"
+# The help text of `--weights`, and what `check_choice` accepts.
+WEIGHTS_HELP = (
+    "weights of a run: best (by validation), last, or the number of an epoch that --keep-every of "
+    "tfgen-train kept"
+)
 
 
-def collect_variables(model: Any, groups: Collection[str] = _GROUPS) -> dict[str, Any]:
-    """Everything of a model that a step changes, by a stable name.
+def collect_variables(model: Any, groups: Collection[str]) -> dict[str, Any]:
+    """What a step of a model changes, by a stable name.
 
     Args:
         model: a model; its optimizers are collected only if it is compiled.
         groups: those of `weights`, `optimizers` and `metrics` that are needed.
     """
-    members: dict[str, Iterable[Any]] = {}
-    if "weights" in groups:
-        members["weights"] = model.saved_weights()
-    if "metrics" in groups:
-        members["metrics"] = model.metrics_variables
-    if "optimizers" in groups:
-        for name, optimizer in model.optimizers.items():
-            members[f"optimizers/{name}"] = optimizer.variables
+    members = {"weights": model.saved_weights(), "metrics": model.metrics_variables}
+    for name, optimizer in model.optimizers.items():
+        members[f"optimizers/{name}"] = optimizer.variables
     # By position: Keras's own names count the layers that the process has created.
     return {
         f"{prefix}/{i:03d}": variable
         for prefix, variables in members.items()
+        if prefix.partition("/")[0] in groups
         for i, variable in enumerate(variables)
     }
 
 
-def read_arrays(model: Any, groups: Collection[str] = _GROUPS) -> dict[str, np.ndarray]:
+def read_arrays(model: Any, groups: Collection[str]) -> dict[str, np.ndarray]:
     """The current values of `collect_variables`."""
     variables = collect_variables(model, groups)
     return {name: np.asarray(variable.numpy()) for name, variable in variables.items()}
-
-
-def assign(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Assigns to each variable the array of the same name.
-
-    Raises:
-        WorkError: an array is missing or has another shape: the arrays are of another model.
-    """
-    for name, variable in variables.items():
-        if name not in arrays:
-            raise WorkError(f"the checkpoint lacks {name}; it is of another model")
-        if tuple(variable.shape) != arrays[name].shape:
-            raise WorkError(
-                f"{name} has size {size_text(arrays[name].shape)} in the checkpoint and "
-                f"{size_text(variable.shape)} in the model; the checkpoint is of another model"
-            )
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
 
 
 @dataclass(frozen=True)
@@ -90,89 +72,96 @@ class Checkpoint:
         path: its folder.
         arrays: values by the names of `collect_variables`.
         state: the state that was saved with them.
+        name: which weights of the run it has: `best`, `last` or `epoch <number>`.
     """
 
     path: Path
     arrays: dict[str, np.ndarray]
     state: dict[str, Any]
+    name: str
 
-    def restore(self, model: Any) -> None:
-        """Restores weights and optimizers of a compiled model."""
-        assign(collect_variables(model, ("weights", "optimizers")), self.arrays)
+    def restore(self, model: Any, *groups: str) -> None:
+        """Restores what `collect_variables` collects.
 
-    def restore_weights(self, model: Any) -> None:
-        """Restores the weights alone; the model need not be compiled."""
-        assign(collect_variables(model, ("weights",)), self.arrays)
+        Raises:
+            WorkError: the checkpoint is of another model; no variable was changed.
+        """
+        variables = collect_variables(model, groups)
+        for name, variable in variables.items():
+            if name not in self.arrays or self.arrays[name].shape != tuple(variable.shape):
+                raise WorkError(f"checkpoint {self.path} is of another model: {name} differs")
+        for name, variable in variables.items():
+            variable.assign(self.arrays[name])
 
-    def restore_metrics(self, model: Any) -> None:
-        """Restores the metrics, for a run that continues within an epoch."""
-        assign(collect_variables(model, ("metrics",)), self.arrays)
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where the weights come from: the epoch, and by which logged value they are the best."""
+        return {key: self.state[key] for key in ("epoch", "monitor", "value") if key in self.state}
+
+    def __str__(self) -> str:
+        """As in `epoch 62, the best by val_distance 0.31`."""
+        state = self.state
+        if batch := state.get("batch"):
+            return f"{count_noun(batch, 'step')} after epoch {state['epoch']}, the last"
+        epoch = f"epoch {state['epoch']}"
+        if self.name == "best":
+            return f"{epoch}, the best by {state['monitor']} {format_value(state['value'])}"
+        return f"{epoch}, the last" if self.name == "last" else epoch
 
 
-def save_step(
-    folder: Path,
-    step: int,
-    arrays: Mapping[str, np.ndarray],
-    state: Mapping[str, Any],
-    previous: Path | None = None,
-) -> Path:
-    """Writes `step-<step>` and removes all older step checkpoints but one.
+def save(
+    folder: Path, kind: str, number: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
+) -> None:
+    """Writes `<kind>-<number>`; then removes those of its kind that are not kept.
 
     Args:
-        folder: the folder of all checkpoints.
-        step: number of steps done.
+        folder: the checkpoints of a run.
+        kind: `step`, of which two are kept; `best`, of which one is; or `epoch`.
+        number: of the step or the epoch. Those with larger numbers are removed.
         arrays: values by the names of `collect_variables`.
-        state: further values, for `json.dump`.
-        previous: the older checkpoint to keep: the one that this process wrote or restored last.
-            None keeps the newest one.
-
-    Returns:
-        The checkpoint's folder.
+        state: what else is saved.
 
     Raises:
         OSError: the disk is full or the folder is not writable; no checkpoint was removed.
     """
-    path = _save(folder, f"step-{step:09d}", arrays, state)
-    older = [checkpoint for checkpoint in step_folders(folder) if checkpoint != path]
-    if previous not in older:
-        previous = next(iter(older), None)
-    for checkpoint in older:
-        if checkpoint != previous:
-            shutil.rmtree(checkpoint, ignore_errors=True)
-    return path
+    target = folder / f"{kind}-{number:09d}"
+    with fresh_folder(folder, TEMPORARY) as temporary:
+        with (temporary / _ARRAYS).open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        (temporary / _STATE).write_text(json.dumps(state, indent=1))
+        hashes = {part: file_sha256(temporary / part) for part in (_ARRAYS, _STATE)}
+        (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
+        if target.exists():
+            # Perhaps the damaged one that the run could not resume from.
+            shutil.rmtree(target)
+        publish(temporary, target)
+    if kind in _KEPT:
+        folders = newest_first(folder, kind)
+        place = folders.index(target)
+        for path in folders[:place] + folders[place + _KEPT[kind] :]:
+            shutil.rmtree(path, ignore_errors=True)
 
 
-def save_best(
-    folder: Path, epoch: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
-) -> None:
-    """Writes `best-<epoch>`, then removes the best before it, so there is always one.
+def newest_first(folder: Path, kind: str) -> list[Path]:
+    """The folders of the checkpoints of a kind, that with the largest number first."""
+    return sorted(folder.glob(f"{kind}-*"), reverse=True)
+
+
+def read(path: Path, name: str) -> Checkpoint:
+    """Reads a checkpoint after checking it against its manifest.
 
     Raises:
-        OSError: the disk is full or the folder is not writable; no checkpoint was removed.
+        WorkError: a file is missing or damaged.
     """
-    path = _save(folder, f"best-{epoch:06d}", arrays, state)
-    for checkpoint in _newest_first(folder, _BEST):
-        if checkpoint != path:
-            shutil.rmtree(checkpoint, ignore_errors=True)
-
-
-def save_epoch(folder: Path, epoch: int, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes `epoch-<epoch>`, which stays.
-
-    Raises:
-        OSError: the disk is full or the folder is not writable.
-    """
-    _save(folder, f"epoch-{epoch:06d}", arrays, {"epoch": epoch})
-
-
-def step_folders(folder: Path) -> list[Path]:
-    """The folders of the step checkpoints, the one written last first."""
-    return _newest_first(folder, _STEPS)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Removes what killed processes had begun to write; nobody may be writing a checkpoint now."""
-    atomic.remove_unfinished(folder, _TEMPORARY)
+    try:
+        hashes = json.loads((path / _MANIFEST).read_text())
+        for part in (_ARRAYS, _STATE):
+            if file_sha256(path / part) != hashes.get(part):
+                raise WorkError(f"checkpoint {path} is damaged: {part} does not match its SHA-256")
+        with np.load(path / _ARRAYS, allow_pickle=False) as file:
+            return Checkpoint(path, dict(file), json.loads((path / _STATE).read_text()), name)
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise WorkError(f"checkpoint {path} cannot be read: {error}") from error
 
 
 def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -182,9 +171,9 @@ def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         WorkError: there are checkpoints and none of them is sound.
     """
     problems: list[str] = []
-    for path in step_folders(folder):
+    for path in newest_first(folder, "step"):
         try:
-            return read(path), problems
+            return read(path, "last"), problems
         except WorkError as error:
             problems.append(str(error))
     if problems:
@@ -201,85 +190,48 @@ def read_best(folder: Path) -> Checkpoint | None:
     Raises:
         WorkError: it is damaged.
     """
-    folders = _newest_first(folder, _BEST)
-    return read(folders[0]) if folders else None
+    folders = newest_first(folder, "best")
+    return read(folders[0], "best") if folders else None
 
 
-def epoch_folders(folder: Path) -> dict[int, Path]:
-    """The folders of checkpoints that hold the weights after a whole epoch, by epoch.
-
-    Any of the three kinds may; one that cannot be read is left out.
-    """
-    folders = {}
-    for pattern in (_STEPS, _BEST, _EPOCHS):
-        for path in reversed(_newest_first(folder, pattern)):
-            state = _read_state(path)
-            if isinstance(epoch := state.get("epoch"), int) and not state.get("batch") and epoch:
-                folders[epoch] = path
-    return dict(sorted(folders.items()))
-
-
-def read(path: Path) -> Checkpoint:
-    """Reads a checkpoint after checking it against its manifest.
+def check_choice(choice: str) -> None:
+    """Refuses what is neither `best` nor `last` nor the number of an epoch.
 
     Raises:
-        WorkError: a file is missing or damaged.
+        UsageError: it is none of these.
     """
-    try:
-        hashes = json.loads((path / _MANIFEST).read_text())
-        for name in (_ARRAYS, _STATE):
-            if file_sha256(path / name) != hashes.get(name):
-                raise WorkError(f"checkpoint {path} is damaged: {name} does not match its SHA-256")
-        with np.load(path / _ARRAYS, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        state = json.loads((path / _STATE).read_text())
-        state.pop(_SAVED_AT, None)
-        return Checkpoint(path, arrays, state)
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise WorkError(f"checkpoint {path} cannot be read: {error}") from error
+    if not re.fullmatch("best|last|[1-9][0-9]*", choice):
+        raise UsageError(f"unknown weights = {choice!r}; use best, last or the number of an epoch")
 
 
-def _save(
-    folder: Path, name: str, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
-) -> Path:
-    """Writes a checkpoint; replaces one of the same name."""
-    # Later than all others, even if the clock was set back.
-    saved_at = max([time.time_ns(), *(_saved_at(path) + 1 for path in folder.glob("*-*"))])
-    with fresh_folder(folder, _TEMPORARY) as temporary:
-        with (temporary / _ARRAYS).open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        (temporary / _STATE).write_text(json.dumps({**state, _SAVED_AT: saved_at}, indent=1))
-        hashes = {part: file_sha256(temporary / part) for part in (_ARRAYS, _STATE)}
-        (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
-        if (folder / name).exists():
-            # Perhaps the damaged one that the run could not resume from.
-            shutil.rmtree(folder / name)
-        publish(temporary, folder / name)
-    return folder / name
+def read_weights(run: Path, choice: str) -> Checkpoint | None:
+    """Reads weights of a run; None if it has no checkpoint yet.
 
+    Args:
+        run: the run directory.
+        choice: `best`, `last` or the number of an epoch. A run without a best checkpoint has its
+            last weights for `best`; then `name` is `last`.
 
-def _newest_first(folder: Path, pattern: str) -> list[Path]:
-    return sorted(folder.glob(pattern), key=lambda path: (_saved_at(path), path.name), reverse=True)
-
-
-def _saved_at(path: Path) -> int:
-    """When a checkpoint was written [ns since 1970].
-
-    The modification time of its folder stands in where state.json does not say it, because it is
-    damaged or of an earlier version of tfgen.
+    Raises:
+        UsageError: the choice is unknown, or no checkpoint holds the weights after that epoch.
+        WorkError: the checkpoint is damaged; for the last weights, all are.
     """
-    saved_at = _read_state(path).get(_SAVED_AT)
-    if isinstance(saved_at, int):
-        return saved_at
-    with contextlib.suppress(OSError):  # removed by the run meanwhile
-        return path.stat().st_mtime_ns
-    return 0
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    """The content of state.json, unchecked; empty if it cannot be read."""
-    with contextlib.suppress(OSError, ValueError):
-        state = json.loads((path / _STATE).read_text())
-        if isinstance(state, dict):
-            return state
-    return {}
+    check_choice(choice)
+    folder = RunFolder(run).checkpoints
+    if choice == "best" and (best := read_best(folder)) is not None:
+        return best
+    if choice in ("best", "last"):
+        return read_newest(folder)[0]
+    folders = {}
+    for path in folder.glob("[a-z]*-*"):
+        with contextlib.suppress(OSError, ValueError):  # it is damaged, or was just removed
+            state = json.loads((path / _STATE).read_text())
+            if state["epoch"] and not state.get("batch"):
+                folders[state["epoch"]] = path
+    if folders and int(choice) not in folders:
+        raise UsageError(
+            f"{run} has no weights of epoch {choice}; it has those of "
+            f"{', '.join(map(str, sorted(folders)))}; tfgen-train --keep-every N keeps those of "
+            "every N-th epoch"
+        )
+    return read(folders[int(choice)], f"epoch {choice}") if folders else None

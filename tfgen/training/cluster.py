@@ -1,4 +1,4 @@
-"""Several workers that train one model, as the environment variable TF_CONFIG lists them.
+"""Distribution strategies; several workers, as the environment variable TF_CONFIG lists them.
 
 TensorFlow connects the workers and notices when one is lost. All of them see one run directory on
 shared storage, where the chief alone writes.
@@ -8,22 +8,19 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgen.errors import InterruptedRunError, UsageError, WorkError
-from tfgen.training.interrupt import InterruptRequest
+from tfgen.errors import UsageError, WorkError
+from tfgen.system.signals import same_handlers
 
-_EXAMPLE = (
-    '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
-)
 # Longest text that workers exchange.
 _LONGEST = 8192
 # Time in which a file that the chief has written must appear to all workers [s].
@@ -75,8 +72,37 @@ def read_task() -> Task:
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
             "--strategy multiworker needs the environment variable TF_CONFIG, with this process "
-            f"among the workers, such as {_EXAMPLE}"
+            "among the workers; docs/distributed.md has examples"
         ) from error
+
+
+def make_strategy(name: str) -> Any:
+    """The strategy of that name, or None for a single device.
+
+    Args:
+        name: `none`; `mirrored`, over all GPUs of this machine, or its logical CPUs without a GPU;
+            `multiworker`, over the processes that the environment variable `TF_CONFIG` lists.
+
+    Raises:
+        UsageError: `TF_CONFIG` is wrong.
+    """
+    if name == "none":
+        return None
+    if name == "mirrored":
+        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+        devices = [device.name for device in tf.config.list_logical_devices(kind)]
+        return tf.distribute.MirroredStrategy(devices)
+    read_task()
+    with same_handlers() as is_main:
+        if is_main:
+            # Python's handlers do not run while TensorFlow waits for the other workers.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
+    """The strategy's scope; for None a context that does nothing."""
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()
 
 
 @functools.cache
@@ -141,34 +167,6 @@ def check_shared(strategy: Any, folder: Path) -> None:
             f"worker {are_seen.index(False)} does not see the run directory {folder} of the chief; "
             "name a folder on storage that all workers share with --run-dir"
         )
-
-
-class SharedInterrupt(keras.callbacks.Callback):
-    """Ends all workers after the same epoch when a signal has reached one of them.
-
-    Args:
-        strategy: a `MultiWorkerMirroredStrategy`.
-        request: records the signals of this process.
-
-    Attributes:
-        signum: the signal that ends the training, or None.
-    """
-
-    def __init__(self, strategy: Any, request: InterruptRequest):
-        super().__init__()
-        self._strategy, self._request = strategy, request
-        self.signum: int | None = None
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Exchanges the signals.
-
-        Raises:
-            InterruptedRunError: there is one; in all workers but the chief, which saves first.
-        """
-        signums = exchange(self._strategy, self._request.signum)
-        self.signum = next(filter(None, signums), None)
-        if self.signum is not None and not read_task().is_chief:
-            raise InterruptedRunError(f"interrupted after epoch {epoch + 1}", self.signum)
 
 
 @contextlib.contextmanager

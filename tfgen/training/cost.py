@@ -22,7 +22,7 @@ from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.training.checkpoint import collect_variables
 from tfgen.training.folder import run_path
-from tfgen.training.plan import count_parameters, epochs_note, train_on_note, with_data
+from tfgen.training.plan import count_parameters, notes, with_data
 
 # TensorFlow, Keras, TensorFlow Probability and matplotlib, before a model is built.
 _BASE = 800 * 10**6
@@ -36,12 +36,8 @@ _WITHOUT_BUFFER = {"Fill", "Const", "Identity", "IdentityN", "Reshape", "Squeeze
 _CHECKED_PART = 1 / 20_000
 
 
-def describe(config: RunConfig, saved_models: Path | None = None) -> str:
+def describe(config: RunConfig) -> str:
     """A table of what would be trained: settings, parameters, steps, memory and disk space.
-
-    Args:
-        config: the configuration of the run.
-        saved_models: folder that the model would be published in, None if it would not be.
 
     Raises:
         UsageError: the request is wrong.
@@ -51,8 +47,6 @@ def describe(config: RunConfig, saved_models: Path | None = None) -> str:
     options, images = config.options, data.count_training(config.options.train_on)
     steps = steps_per_epoch(images, options.batch_size)
     model, memory, disk = estimate(config, data)
-    if saved_models is None:
-        del disk["published model"]
     settings = config.model.to_json() | options.to_json()
     rows = {
         "model": f"{config.family}, preset {settings.pop('preset')}",
@@ -65,8 +59,7 @@ def describe(config: RunConfig, saved_models: Path | None = None) -> str:
         rows[name] = f"about {bytes_text(sum(parts.values()))}"
         rows |= {f"  {part}": bytes_text(size) for part, size in parts.items() if size}
     lines = [f"{name:<28}{value}" for name, value in rows.items()]
-    lines += filter(None, (epochs_note(requested, config, images), train_on_note(options, data)))
-    return "\n".join([*lines, *_warnings(config, memory, disk)])
+    return "\n".join([*lines, *notes(requested, config, data), *_warnings(config, memory, disk)])
 
 
 def check(config: RunConfig, data: Dataset) -> list[str]:

@@ -1,22 +1,17 @@
 """The run directory: its name, its files, its lock, its log of metrics."""
 
 import contextlib
-import dataclasses
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
-from tfgen.settings.fields import hint
 from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions
 from tfgen.system.atomic import LOCK, locked, write_bytes
 
-# The options of a run lack it if the run is of a version in which all data sets had one default
-# preset. The run keeps the name that its model was published under then.
-_NEW_OPTION = "augment"
 # Parent of the run directories that are not set by --run-dir.
 RUNS = Path("runs")
 
@@ -47,13 +42,11 @@ class RunFolder:
         if not self.config.is_file():
             raise UsageError(f"{self.path} is not a run directory: it has no config.json")
         try:
-            data = json.loads(self.config.read_text())
-            if not isinstance(data, dict) or not {"family", "model", "options"} <= data.keys():
+            data: dict[str, Any] = json.loads(self.config.read_text())
+            if not {"family", "model", "options"} <= data.keys():
                 raise ValueError("it lacks family, model or options")
-            if not isinstance(data.get("data", {}), dict):
-                raise ValueError("its data is not an object")
             return data
-        except ValueError as error:
+        except (ValueError, AttributeError) as error:
             raise WorkError(f"{self.config} is damaged: {error}") from error
 
     def create(self) -> None:
@@ -69,26 +62,21 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            is_empty = all(entry.name == LOCK for entry in self.path.iterdir())
         except OSError as error:
             raise UsageError(
                 f"run directory {self.path} cannot be used ({error.strerror}); choose another "
                 "--run-dir"
             ) from error
-        if not is_empty:
+        if any(entry.name != LOCK for entry in self.path.iterdir()):
             raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the run belongs to this process alone.
-
-        The operating system releases the lock however the process ends.
 
         Raises:
             UsageError: another process uses the run, or the folder is not writable.
         """
-        with locked(self.path, f"run directory {self.path}", "choose another --run-dir"):
-            yield
+        return locked(self.path, f"run directory {self.path}", "choose another --run-dir")
 
     def write_config(self, data: Mapping[str, Any]) -> None:
         """Writes `config.json`, whole or not at all."""
@@ -97,12 +85,9 @@ class RunFolder:
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, without a last line that a kill cut short."""
         rows = []
-        if self.metrics.exists():
-            for line in self.metrics.read_text().splitlines():
-                with contextlib.suppress(ValueError):
-                    row = json.loads(line)
-                    if isinstance(row, dict) and "epoch" in row:
-                        rows.append(row)
+        for line in self.metrics.read_text().splitlines() if self.metrics.exists() else ():
+            with contextlib.suppress(ValueError):
+                rows.append(json.loads(line))
         return rows
 
     def read_record(self) -> dict[str, Any]:
@@ -145,9 +130,8 @@ class RunFolder:
 
 def run_name(config: RunConfig) -> str:
     """The name of the run and of its published sampler."""
-    if config.options.name is not None:
-        return config.options.name
-    return registry.default_name(config.family, config.options.dataset, config.model)
+    default = registry.default_name(config.family, config.options.dataset, config.model)
+    return default if config.options.name is None else config.options.name
 
 
 def run_path(config: RunConfig) -> Path:
@@ -157,21 +141,20 @@ def run_path(config: RunConfig) -> Path:
     return RUNS / f"{run_name(config)}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def newest_run(family: str, parent: Path = RUNS) -> Path:
-    """The run directory of that family in `parent` that was started or resumed last.
+def newest_run(family: str) -> Path:
+    """The run directory of that family in `runs` that was started or resumed last.
 
     Raises:
         UsageError: there is none.
+        WorkError: a config.json is damaged.
     """
-    for config in sorted(
-        parent.glob("*/config.json"), key=lambda path: path.stat().st_mtime, reverse=True
-    ):
-        with contextlib.suppress(ValueError, AttributeError):
-            if json.loads(config.read_text()).get("family") == family:
-                return config.parent
-    raise UsageError(
-        f"there is no run of {family} in {parent} to resume; name its directory with --run-dir"
-    )
+    runs = [RunFolder(path.parent) for path in RUNS.glob("*/config.json")]
+    runs = [run for run in runs if run.read_config()["family"] == family]
+    if not runs:
+        raise UsageError(
+            f"there is no run of {family} in {RUNS} to resume; name its directory with --run-dir"
+        )
+    return max(runs, key=lambda run: run.config.stat().st_mtime).path
 
 
 def saved_config(path: Path) -> RunConfig:
@@ -182,72 +165,12 @@ def saved_config(path: Path) -> RunConfig:
         WorkError: its configuration is damaged.
     """
     data = RunFolder(path).read_config()
-    if isinstance(name := data["family"], str) and name not in registry.names():
-        raise UsageError(
-            f"{path} is a run of the model {name!r}, which is not installed; install the package "
-            f"that adds it{hint(name, registry.names())}"
-        )
+    entry = registry.family(str(data["family"]))
     try:
-        entry = registry.family(name)
-        options = TrainingOptions.from_json(data["options"])
-        config = RunConfig(entry.name, entry.config.from_json(data["model"]), options)
+        model = entry.config.from_json(data["model"])
+        return RunConfig(entry.name, model, TrainingOptions.from_json(data["options"]))
     except (UsageError, TypeError, AttributeError) as error:
         raise WorkError(f"{path / 'config.json'} is damaged: {error}") from error
-    if options.name is None and _NEW_OPTION not in data["options"]:
-        earlier = (options.dataset, config.model, entry.default_preset)
-        name = registry.default_name(entry.name, *earlier)
-        if name != run_name(config):
-            config = dataclasses.replace(config, options=dataclasses.replace(options, name=name))
-    return config
-
-
-def add_resumption(
-    saved: Mapping[str, Any],
-    options: TrainingOptions,
-    notes: Mapping[str, Any],
-    start: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The content of config.json once a run is resumed.
-
-    What started the run stays, except for the options that may change and the notes. An entry of
-    `resumed` has the options that changed, each with the values before and after.
-
-    Args:
-        saved: the content before.
-        options: the options of the resumption.
-        notes: further entries of config.json, by name.
-        start: time, command, package versions and machine of the resumption; versions and machine
-            are left out of the entry if they are those that started the run.
-    """
-    # A run of an earlier version lacks the options that are new.
-    before = TrainingOptions.from_json(saved["options"]).to_json()
-    now = options.to_json()
-    # These say which run is meant, and not how it goes on.
-    names = [name for name in RESUMABLE if name not in ("run_dir", "resume")]
-    changed = {name: [before[name], now[name]] for name in names if before[name] != now[name]}
-    entry = {
-        name: value
-        for name, value in start.items()
-        if name in ("started", "command") or value != saved.get(name)
-    }
-    return {
-        **saved,
-        **notes,
-        "options": {**saved["options"], **{name: now[name] for name in changed}},
-        "resumed": [*saved.get("resumed", []), {**entry, "changed": changed}],
-    }
-
-
-def count_workers(saved: Mapping[str, Any]) -> int:
-    """Number of processes that trained a run last.
-
-    Args:
-        saved: the content of its config.json.
-    """
-    started: int = saved.get("workers", 1)
-    # An entry repeats only what differs from the start of the run.
-    last: int = saved["resumed"][-1].get("workers", started) if saved.get("resumed") else started
-    return last
 
 
 def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
@@ -262,18 +185,13 @@ def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
     """
     if saved.family != asked.family:
         raise UsageError(
-            f"{saved.options.run_dir} is a run of {saved.family}, not of {asked.family}; pass the "
+            f"{asked.options.run_dir} is a run of {saved.family}, not of {asked.family}; pass the "
             f"model {saved.family}, or leave out --run-dir"
         )
-    for before, after in ((saved.model, asked.model), (saved.options, asked.options)):
-        for field in dataclasses.fields(before):
-            old, new = getattr(before, field.name), getattr(after, field.name)
-            if field.name not in RESUMABLE and old != new:
-                entries = (value if isinstance(value, tuple) else (value,) for value in (old, new))
-                flags = [
-                    f"--{field.name.replace('_', '-')} {' '.join(map(str, e))}" for e in entries
-                ]
-                raise UsageError(
-                    f"the run was started with {flags[0]}, not {flags[1]}; leave the flag out to "
-                    "resume"
-                )
+    before, after = (config.model.to_json() | config.options.to_json() for config in (saved, asked))
+    for name, value in before.items():
+        if name not in RESUMABLE and after[name] != value:
+            raise UsageError(
+                f"the run was started with --{name.replace('_', '-')} {value}, not "
+                f"{after[name]}; leave the flag out to resume"
+            )

@@ -13,7 +13,7 @@ from tfgen.nn.optimizers import Schedule
 from tfgen.settings.model import images_at_once
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.terminal import count_noun
-from tfgen.training.strategy import scope
+from tfgen.training.cluster import scope
 
 # Keras calls into Python once in this many steps; more gains nothing at the length of these steps.
 STEPS_PER_EXECUTION = 16
@@ -44,12 +44,9 @@ def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
             subject = "--conditional" if conditional else f"a {config.family}"
             raise UsageError(f"{subject} needs labels, and data set {dataset.name} has none")
         decided["num_classes"] = dataset.num_classes
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, **decided),
-        options=_options_of_data(config, dataset),
-        preset_epochs=(),
-    )
+    model = dataclasses.replace(config.model, **decided)
+    options = _options_of_data(config, dataset)
+    return dataclasses.replace(config, model=model, options=options, preset_epochs=())
 
 
 def _options_of_data(config: RunConfig, dataset: Dataset) -> TrainingOptions:
@@ -58,9 +55,9 @@ def _options_of_data(config: RunConfig, dataset: Dataset) -> TrainingOptions:
     If the user sets the epochs, the warm-up keeps its number of steps, as far as they fit.
     """
     options = config.options
-    images = dataset.count_training(options.train_on)
     if not config.preset_epochs:
         return options
+    images = dataset.count_training(options.train_on)
     preset = registry.family(config.family).preset(options.preset)
     if abs(images - preset.images) <= _SIMILAR * preset.images:
         return options
@@ -68,52 +65,40 @@ def _options_of_data(config: RunConfig, dataset: Dataset) -> TrainingOptions:
     steps = steps_per_epoch(images, options.batch_size)
     epochs = max(1, round(preset.epochs * preset_steps / steps))
     warmup = preset.scaled_warmup(epochs)
-    decided: dict[str, Any] = {}
-    if "epochs" in config.preset_epochs:
-        decided["epochs"] = epochs
-    else:
+    if "epochs" not in config.preset_epochs:
         warmup = min(warmup, _MOST_WARMUP * options.epochs)
-    if "warmup_epochs" in config.preset_epochs:
-        decided["warmup_epochs"] = warmup
-    return dataclasses.replace(options, **decided)
+    scaled: dict[str, Any] = {"epochs": epochs, "warmup_epochs": warmup}
+    return dataclasses.replace(options, **{name: scaled[name] for name in config.preset_epochs})
 
 
-def epochs_note(before: RunConfig, after: RunConfig, images: int) -> str:
-    """A line on the number of epochs, if it is not the preset's because of the data; else empty.
+def notes(before: RunConfig, after: RunConfig, dataset: Dataset) -> list[str]:
+    """Lines on the epochs, if the data decided them, and on a run that is not validated.
 
     Args:
         before: the configuration that was asked for.
         after: what `with_data` made of it.
-        images: number of training images.
-    """
-    if before.options.epochs == after.options.epochs:
-        return ""
-    epochs = count_noun(after.options.epochs, "epoch")
-    steps = count_noun(steps_per_epoch(images, after.options.batch_size), "step")
-    preset_epochs = count_noun(before.options.epochs, "epoch")
-    preset = registry.family(after.family).preset(after.options.preset)
-    on_images = f"of preset {after.options.preset} on {preset.images:,} images"
-    return (
-        f"{images:,} training images: {epochs} of {steps}, about as many steps as the "
-        f"{preset_epochs} {on_images}; --epochs sets another number"
-    )
-
-
-def train_on_note(options: TrainingOptions, dataset: Dataset) -> str:
-    """A line on what `--train-on all` means for a run; empty for one that is validated.
-
-    Args:
-        options: of the run.
         dataset: the data set.
     """
-    if options.is_validated:
-        return ""
-    images = dataset.count_training("all")
-    validation = images - dataset.count_training("train")
-    return (
-        f"--train-on all: {images:,} training images, the {validation:,} validation images among "
-        "them; nothing is validated, and the last weights are published"
-    )
+    lines, options = [], after.options
+    images = dataset.count_training(options.train_on)
+    if before.options.epochs != options.epochs:
+        epochs, preset_epochs = (
+            count_noun(config.options.epochs, "epoch") for config in (after, before)
+        )
+        steps = count_noun(steps_per_epoch(images, options.batch_size), "step")
+        preset_images = registry.family(after.family).preset(options.preset).images
+        lines.append(
+            f"{images:,} training images: {epochs} of {steps}, about as many steps as the "
+            f"{preset_epochs} of preset {options.preset} on {preset_images:,} images; --epochs "
+            "sets another number"
+        )
+    if not options.is_validated:
+        validation = images - dataset.count_training("train")
+        lines.append(
+            f"--train-on all: {images:,} training images, the {validation:,} validation images "
+            "among them; nothing is validated, and the last weights are published"
+        )
+    return lines
 
 
 def eval_batch_size(config: RunConfig) -> int:

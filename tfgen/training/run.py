@@ -1,48 +1,65 @@
 """A run: data, model, callbacks and resumption put together."""
 
 import contextlib
+import dataclasses
 import math
 import shlex
+import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
 from tfgen import registry
-from tfgen.data.cache import pixel_folder
 from tfgen.data.dataset import Split
 from tfgen.data.load import load
 from tfgen.data.pipeline import eval_batches, on_host, steps_per_epoch, train_batches
-from tfgen.errors import InterruptedRunError, UsageError
+from tfgen.errors import InterruptedRunError, UsageError, WorkError
 from tfgen.nn.cores import share_cores
-from tfgen.settings.training import RESUMABLE, RunConfig
+from tfgen.settings.training import RunConfig
 from tfgen.system import machine
+from tfgen.system.signals import InterruptRequest
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
-from tfgen.training import callbacks, checkpoint, cost
-from tfgen.training.cluster import (
-    SharedInterrupt,
-    Task,
-    check_alike,
-    check_shared,
-    exchange,
-    read_task,
-)
-from tfgen.training.folder import RunFolder, add_resumption, count_workers, run_name, run_path
-from tfgen.training.interrupt import InterruptRequest
-from tfgen.training.plan import (
-    compiled_model,
-    count_parameters,
-    eval_batch_size,
-    with_data,
-)
-from tfgen.training.strategy import make_strategy
-from tfgen.training.weights import Weights, read_weights
+from tfgen.training import checkpoint, cluster, cost
+from tfgen.training.folder import RunFolder, run_name, run_path
+from tfgen.training.plan import compiled_model, count_parameters, eval_batch_size, with_data
+from tfgen.training.reports import Reports
+
+
+@dataclasses.dataclass
+class Position:
+    """How far a run has come.
+
+    Attributes:
+        epoch: completed epochs.
+        batch: completed steps of the epoch after them.
+        steps_per_epoch: steps of a whole epoch.
+        seconds: training time of the incomplete epoch so far.
+    """
+
+    epoch: int
+    batch: int
+    steps_per_epoch: int
+    seconds: float = 0.0
+
+    @property
+    def step(self) -> int:
+        """Completed steps in total."""
+        return self.epoch * self.steps_per_epoch + self.batch
+
+    def __str__(self) -> str:
+        """The position as messages have it; the epochs count from 1."""
+        if self.batch == 0:
+            return f"after epoch {self.epoch}"
+        return f"at epoch {self.epoch + 1}, step {self.batch} of {self.steps_per_epoch}"
 
 
 class Run:
@@ -60,25 +77,28 @@ class Run:
         config: the configuration, with what the data decides.
         dataset: the data.
         trained_on: the images to train on.
+        held_out: images that it is not trained on: for validation, or else the test images, for
+            pictures; with labels if the model has classes.
         name: name of the run and of its published sampler.
         model: the compiled model.
         folder: the run directory.
+        position: how far the run has come.
         task: this process among those that train; only the chief writes to the folder.
 
     Raises:
         UsageError: the request is wrong.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        console: Console,
-        notes: Mapping[str, Any] | None = None,
-    ):
-        _configure_devices(config)
-        self._strategy = strategy = make_strategy(config.options.strategy)
-        self.task = read_task() if config.options.strategy == "multiworker" else Task()
-        self.console, self.notes = console, dict(notes or {})
+    def __init__(self, config: RunConfig, console: Console, notes: Mapping[str, Any] | None = None):
+        # What TensorFlow takes only before it uses a device.
+        if config.options.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        if registry.family(config.family).side_by_side:
+            share_cores()
+        self._strategy = strategy = cluster.make_strategy(config.options.strategy)
+        is_alone = config.options.strategy != "multiworker"
+        self.task = cluster.Task() if is_alone else cluster.read_task()
+        self.console, self._notes = console, dict(notes or {})
         with status(f"loading data set {config.options.dataset}"):
             self.dataset = load(config.options.dataset, config.options.data_dir)
         self.config = with_data(config, self.dataset)
@@ -86,9 +106,12 @@ class Run:
         self.name = run_name(self.config)
         self.folder = RunFolder(run_path(self.config))
         if self.task.count > 1:
-            check_alike(strategy, self._common)
+            settings = {**self.options.to_json(), **self.config.model.to_json()}
+            settings |= {"model": config.family, "data set": self.dataset.fingerprint}
+            cluster.check_alike(strategy, settings | machine.package_versions())
             # A name with the time differs between the workers.
-            self.folder = RunFolder(Path(exchange(strategy, str(self.folder.path))[0]))
+            path, *_ = cluster.exchange(strategy, str(self.folder.path))
+            self.folder = RunFolder(Path(path))
         self.trained_on = self.dataset.training_split(self.options.train_on)
         steps = steps_per_epoch(len(self.trained_on), self.options.batch_size)
         if self.task.is_chief:
@@ -98,14 +121,25 @@ class Run:
                 print_line(console, text)
         with status("building the model"):
             self.model = compiled_model(self.config, strategy, steps)
-        self._position = callbacks.Position(0, 0, steps)
+        data = self.dataset
+        self.held_out = self._labelled(data.validation if self.options.is_validated else data.test)
+        self.position = Position(0, 0, steps)
         self._restored: checkpoint.Checkpoint | None = None
         self._interrupt = InterruptRequest()
+        self._reports: Reports | None = None
+        # When the epoch began, and at which of its steps.
+        self._began_at, self._first_batch = 0.0, 0
+        # When the last checkpoint was written, and the best validated value.
+        self._saved_at, self._best = time.monotonic(), math.inf
+
+    def _labelled(self, split: Split) -> Split:
+        """The split as the model takes it: with labels if it has classes."""
+        return split if self.model.num_classes else Split(split.images)
 
     @property
     def is_finished(self) -> bool:
         """Whether the last epoch is done; known within `started`."""
-        return self._position.epoch >= self.options.epochs
+        return self.position.epoch >= self.options.epochs
 
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
@@ -122,49 +156,60 @@ class Run:
                 if not self.options.resume:
                     self.folder.create()
                 stack.enter_context(self.folder.locked())
-                checkpoint.remove_unfinished(self.folder.checkpoints)
+                for path in self.folder.checkpoints.glob(f".{checkpoint.TEMPORARY}-*"):
+                    shutil.rmtree(path, ignore_errors=True)  # a killed process was writing it
             stack.enter_context(self._interrupt)
-            if self.options.resume:
-                self._check_data()
-                if self.task.is_chief:
-                    self._restore(self._read_newest())
-            if self.task.is_chief and not self.is_finished:
-                self._write_config()
-                self.folder.truncate_metrics(self._position.epoch)
-                # It is an evaluation of weights that the training will change.
-                self.folder.evaluation.unlink(missing_ok=True)
+            if self.task.is_chief:
+                if self.options.resume:
+                    self._read_newest()
+                if not self.is_finished:
+                    self._write_config()
+                    self.folder.truncate_metrics(self.position.epoch)
+                    # It is an evaluation of weights that the training will change.
+                    self.folder.evaluation.unlink(missing_ok=True)
             if self.task.count > 1:
-                self._follow_chief()
+                cluster.check_shared(self._strategy, self.folder.path)
+                name = None if self._restored is None else self._restored.path.name
+                name, *_ = cluster.exchange(self._strategy, name)
+                if name is not None and not self.task.is_chief:
+                    self._restore(checkpoint.read(self.folder.checkpoints / name, "last"))
             yield
 
-    def _follow_chief(self) -> None:
-        """Restores the chief's checkpoint in the other workers."""
-        check_shared(self._strategy, self.folder.path)
-        name = None if self._restored is None else self._restored.path.name
-        name, *_ = exchange(self._strategy, name)
-        if name is not None and not self.task.is_chief:
-            self._restore(checkpoint.read(self.folder.checkpoints / name))
+    def _read_newest(self) -> None:
+        """Restores the newest sound checkpoint."""
+        expected = self.folder.read_config().get("data", {}).get("fingerprint")
+        if expected not in (None, self.dataset.fingerprint):
+            raise UsageError(
+                f"data set {self.dataset.name} is not the one that the run was started with; "
+                "name the folder of that one with --data-dir"
+            )
+        with status("reading the checkpoint"):
+            restored, problems = checkpoint.read_newest(self.folder.checkpoints)
+        for problem in problems:
+            print_line(self.console, f"{problem}; the checkpoint before it is used")
+        if restored is not None:
+            self._restore(restored)
 
-    @property
-    def _common(self) -> dict[str, Any]:
-        """What must be equal in all workers."""
-        data = self.config.to_json()
-        names = data["options"].keys() - {*RESUMABLE} | {"epochs", "resume"}
-        options = {name: data["options"][name] for name in names}
-        return {
-            "model": data["family"],
-            **options,
-            **data["model"],
-            "data set": self.dataset.fingerprint,
-            **machine.package_versions(),
+    def _restore(self, restored: checkpoint.Checkpoint) -> None:
+        restored.restore(self.model, "weights", "optimizers")
+        self._restored, self.position = restored, Position(**restored.state)
+
+    def _write_config(self) -> None:
+        start = {
+            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": ["tfgen-train", *sys.argv[1:]],
+            "versions": machine.package_versions(),
+            "machine": machine.describe(),
+            "workers": self.task.count,
         }
-
-    @property
-    def _resumption(self) -> str:
-        """How to resume the run."""
-        place = "in every worker " if self.task.count > 1 else ""
-        path = shlex.quote(str(self.folder.path))
-        return f"{place}with: tfgen-train {self.config.family} --resume --run-dir {path}"
+        if not self.options.resume:
+            data = {"data": self.dataset.describe()}
+            self.folder.write_config({**self.config.to_json(), **self._notes, **data, **start})
+            return
+        saved = self.folder.read_config()
+        options = {**self.options.to_json(), "resume": False}
+        entries = {"options": options, "resumed": [*saved.get("resumed", []), start]}
+        self.folder.write_config({**saved, **self._notes, **entries})
 
     def train(self, observers: Sequence[keras.callbacks.Callback] = ()) -> None:
         """Trains to the last epoch, from the start or from the restored checkpoint.
@@ -182,150 +227,33 @@ class Run:
         if self.is_finished:
             return
         self._announce()
-        tracking = callbacks.Tracking(self._position, self.folder.checkpoints)
-        interrupt: Any = self._interrupt
-        if self.task.count > 1:
-            interrupt = SharedInterrupt(self._strategy, self._interrupt)
-        if not self.task.is_chief:
-            self._fit([tracking, interrupt])
-            return
-        title = f"{self.name}, {self.options.preset}"
-        # Test images are held out from every run; these pictures decide nothing.
-        held_out = self.dataset.validation if self.options.is_validated else self.dataset.test
-        pictured, family = self._labelled(held_out), self.config.family
-        figures = callbacks.Figures(self.folder, self.options.epochs, title, family, pictured)
-        figures.set_model(self.model)
-        if self._position.step == 0:
-            with status("drawing samples before the training"):
-                figures.write_samples(0)
-        bar = callbacks.ProgressBar(self._position, self.options.epochs, self.console)
-        reports = [figures, callbacks.TensorBoard(self.folder, self.options.epochs), bar]
-        try:
-            with bar.bar:
-                self._fit([tracking, *self._callbacks(observers, reports, interrupt)])
-        except InterruptedRunError:
-            if self.folder.read_metrics():
-                figures.write_curves()
-            raise
-        print_line(self.console, f"run directory: {self.folder.path}")
-
-    def _labelled(self, split: Split) -> Split:
-        """The split as the model takes it: with labels if it has classes."""
-        return split if self.model.num_classes else Split(split.images)
-
-    def restore_weights(self, choice: str) -> Weights:
-        """Gives the model weights of the run, whose last epoch is done.
-
-        Args:
-            choice: `best`, `last` or the number of an epoch; see `read_weights`.
-
-        Returns:
-            The weights; the last ones if the run has no best ones.
-
-        Raises:
-            UsageError: the run has not kept the weights of that epoch.
-            WorkError: the checkpoint is damaged.
-        """
-        weights = read_weights(self.folder.path, choice)
-        assert weights is not None
-        weights.checkpoint.restore_weights(self.model)
-        return weights
-
-    def _check_data(self) -> None:
-        expected = self.folder.read_config().get("data", {}).get("fingerprint")
-        if expected is not None and expected != self.dataset.fingerprint:
-            raise UsageError(
-                f"data set {self.dataset.name} is not the one that the run was started with; "
-                "name the folder of that one with --data-dir"
-            )
-
-    def _read_newest(self) -> checkpoint.Checkpoint | None:
-        with status("reading the checkpoint"):
-            restored, problems = checkpoint.read_newest(self.folder.checkpoints)
-        for problem in problems:
-            print_line(self.console, f"{problem}; the checkpoint before it is used")
-        return restored
-
-    def _restore(self, restored: checkpoint.Checkpoint | None) -> None:
-        self._restored = restored
-        if restored is not None:
-            restored.restore(self.model)
-            self._position = callbacks.Position(**restored.state)
-
-    def _write_config(self) -> None:
-        start = {
-            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": ["tfgen-train", *sys.argv[1:]],
-            "versions": machine.package_versions(),
-            "machine": machine.describe(),
-            "workers": self.task.count,
-        }
-        if self.options.resume:
-            saved = self.folder.read_config()
-            if (before := count_workers(saved)) != self.task.count:
-                print_line(
-                    self.console,
-                    f"the run was saved by {count_noun(before, 'worker')} and continues with "
-                    f"{self.task.count}; from here on, it differs from an uninterrupted run",
-                )
-            self.folder.write_config(add_resumption(saved, self.config.options, self.notes, start))
-            return
-        data = self.dataset.describe()
-        self.folder.write_config({**self.config.to_json(), **self.notes, "data": data, **start})
+        with contextlib.ExitStack() as stack:
+            if self.task.is_chief:
+                self._reports = Reports(self)
+                if (best := checkpoint.read_best(self.folder.checkpoints)) is not None:
+                    self._best = best.state["value"]
+                if self.position.step == 0:
+                    with status("drawing samples before the training"):
+                        self._reports.write_samples(0)
+                stack.enter_context(self._reports.bar)
+            self._fit(observers)
+        if self.task.is_chief:
+            print_line(self.console, f"run directory: {self.folder.path}")
 
     def _announce(self) -> None:
-        position = self._position
-        epochs = count_noun(self.options.epochs, "epoch")
-        steps = count_noun(position.steps_per_epoch, "step")
-        source = self.options.start_from
+        source, position = self.options.start_from, self.position
         start = "from the start" if source is None else f"from the weights of {source}"
         if position.step:
-            start = f"continuing {position.place}"
-        if not self.task.is_chief:
-            print_line(self.console, f"worker {self.task.number} trains {self.name}, {start}")
-            return
+            start = f"continuing {position}"
+        epochs = count_noun(self.options.epochs, "epoch")
+        steps = count_noun(position.steps_per_epoch, "step")
         print_line(
             self.console,
             f"{self.name}: {count_parameters(self.model):,} parameters, {epochs} of {steps}, "
             f"{start}; run directory {self.folder.path}",
         )
-        if (folder := pixel_folder(self.dataset.train.images)) is not None:
-            print_line(self.console, f"images are read from {folder}")
 
-    def _callbacks(
-        self,
-        observers: Sequence[keras.callbacks.Callback],
-        reports: Sequence[keras.callbacks.Callback],
-        interrupt: Any,
-    ) -> list[keras.callbacks.Callback]:
-        """The callbacks of the process that writes, in their order.
-
-        The observers, which add to the logs of an epoch, come before what uses the logs.
-        The reports of an epoch come before its checkpoint. A run that is killed between the two
-        repeats the epoch, so no report is missing.
-        """
-        is_alone = self.task.count == 1
-        checkpointing = callbacks.Checkpointing(
-            self.folder,
-            self._position,
-            # Several workers save at the ends of epochs, where none of them has metrics to add.
-            self.options.checkpoint_every if is_alone else math.inf,
-            self.options.keep_every,
-            interrupt,
-            self._restored,
-            f"Resume {self._resumption}",
-            self.options.is_validated,
-        )
-        self._restored = None
-        return [
-            *observers,
-            callbacks.MetricsLog(self.folder, self._position, self.options.epochs, self.console),
-            *reports,
-            *([] if is_alone else [interrupt]),
-            checkpointing,
-        ]
-
-    def _fit(self, members: list[keras.callbacks.Callback]) -> None:
+    def _fit(self, observers: Sequence[keras.callbacks.Callback]) -> None:
         """Calls `fit` once per epoch, with the batches of that epoch.
 
         A single call would run whole groups of `steps_per_execution` past the end of an epoch, and
@@ -333,33 +261,113 @@ class Run:
         """
         train, validation_data = self._labelled(self.trained_on), None
         if self.options.is_validated:
-            held_out, size = self._labelled(self.dataset.validation), eval_batch_size(self.config)
-            validation_data = eval_batches(held_out.images, held_out.labels, size)
+            size = eval_batch_size(self.config)
+            validation_data = eval_batches(self.held_out.images, self.held_out.labels, size)
         images = on_host(train.images)
         labels = None if train.labels is None else on_host(train.labels)
-        for epoch in range(self._position.epoch, self.options.epochs):
+        follow = keras.callbacks.LambdaCallback(
+            on_epoch_begin=self._begin_epoch, on_train_batch_end=self._follow_steps
+        )
+        for epoch in range(self.position.epoch, self.options.epochs):
             batches = train_batches(
                 images,
                 labels,
                 batch_size=self.options.batch_size,
                 seed=self.options.seed,
-                start_step=self._position.step,
+                start_step=self.position.step,
                 augment=self.options.augment,
             )
-            self.model.fit(
-                batches.take(self._position.steps_per_epoch - self._position.batch),
+            history = self.model.fit(
+                batches.take(self.position.steps_per_epoch - self.position.batch),
                 validation_data=validation_data,
-                callbacks=members,
+                callbacks=[follow, *observers],
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,
                 verbose=0,
             )
+            logs = {name: values[-1] for name, values in history.history.items()}
+            self._end_epoch(self._finite(logs))
 
+    def _begin_epoch(self, epoch: int, logs: Any = None) -> None:
+        """Starts the clock, which continues from the time of an interrupted epoch."""
+        self._began_at = time.perf_counter() - self.position.seconds
+        self._first_batch = self.position.batch
+        if self._restored is not None and self.position.batch:
+            self._restored.restore(self.model, "metrics")
+        self._restored = None
 
-def _configure_devices(config: RunConfig) -> None:
-    """Makes the settings that TensorFlow takes only before it uses a device."""
-    if config.options.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    if registry.family(config.family).side_by_side:
-        share_cores()
+    def _follow_steps(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Counts the steps; saves when it is time to, or when a signal asks the run to end."""
+        position = self.position
+        position.batch = min(self._first_batch + batch + 1, position.steps_per_epoch)
+        position.seconds = time.perf_counter() - self._began_at
+        values = self._finite(logs or {})
+        if self._reports is not None:
+            self._reports.move_bar(values)
+        # The end of an epoch is saved after the validation. Several workers save there alone, where
+        # they have no metrics to add.
+        if position.batch < position.steps_per_epoch and self.task.count == 1:
+            is_due = time.monotonic() - self._saved_at > 60 * self.options.checkpoint_every
+            if is_due or self._interrupt.signum is not None:
+                self._save()
+                self._stop(self._interrupt.signum)
+
+    def _end_epoch(self, values: Mapping[str, float]) -> None:
+        """Reports the epoch, and then saves the weights to keep and the state.
+
+        In this order, a run that is killed in between repeats the epoch, and nothing is missing.
+        """
+        epoch = self.position.epoch + 1
+        self.position.epoch, self.position.batch = epoch, 0
+        if self._reports is not None:
+            self._reports.write(epoch, values)
+            folder, monitor = self.folder.checkpoints, self.model.monitor or ""
+            weights = checkpoint.read_arrays(self.model, ("weights",))
+            value = values.get(monitor, math.inf)
+            if self.options.is_validated and value < self._best:
+                self._best = value
+                state = {"epoch": epoch, "monitor": monitor, "value": value}
+                checkpoint.save(folder, "best", epoch, weights, state)
+            if self.options.keep_every and epoch % self.options.keep_every == 0:
+                checkpoint.save(folder, "epoch", epoch, weights, {"epoch": epoch})
+            self._save()
+        signum = self._interrupt.signum
+        if self.task.count > 1:
+            signum = next(filter(None, cluster.exchange(self._strategy, signum)), None)
+        self._stop(signum)
+
+    def _save(self) -> None:
+        """Saves the state."""
+        # A new epoch resets the metrics; several workers could only read them together.
+        groups = ("weights", "optimizers", *(["metrics"] if self.position.batch else []))
+        arrays = checkpoint.read_arrays(self.model, groups)
+        state = dataclasses.asdict(self.position)
+        checkpoint.save(self.folder.checkpoints, "step", self.position.step, arrays, state)
+        self._saved_at = time.monotonic()
+
+    def _stop(self, signum: int | None) -> None:
+        """Ends the run, whose state is saved, if there was a signal."""
+        if signum is not None:
+            place = "in every worker " if self.task.count > 1 else ""
+            path = shlex.quote(str(self.folder.path))
+            raise InterruptedRunError(
+                f"interrupted {self.position}; the state is saved. Resume {place}with: "
+                f"tfgen-train {self.config.family} --resume --run-dir {path}",
+                signum,
+            )
+
+    def _finite(self, logs: Mapping[str, Any]) -> dict[str, float]:
+        """Logged values as numbers; over several workers they are arrays of equal values.
+
+        Raises:
+            WorkError: one is not finite.
+        """
+        values = {name: float(np.ravel(value)[0]) for name, value in logs.items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise WorkError(
+                    f"{name} became {value} in epoch {self.position.epoch + 1}; checkpoints before "
+                    f"it are in {self.folder.checkpoints}; try a smaller --learning-rate"
+                )
+        return values

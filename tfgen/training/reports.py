@@ -1,0 +1,136 @@
+"""What a run reports of an epoch: a line, a bar, figures, TensorBoard's events."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfgen import figures
+from tfgen.settings.model import images_at_once
+from tfgen.system import machine
+from tfgen.system.terminal import count_noun, format_value, make_bar
+
+# The panel of the curves of what a comparison of samples with validation images has logged.
+_SAMPLES_PANEL = ("samples relative to validation images", ("distance", "diversity"))
+# Images that the pictures at the end of a run are drawn from, for images like MNIST's.
+_PICTURE_IMAGES = 1000
+# Grids of samples that a run writes for TensorBoard, at most. A small data set has thousands of
+# short epochs; a grid of each would take time and disk space.
+MAX_GRIDS = 400
+
+
+class Reports:
+    """Reports a run in metrics.jsonl, at the terminal, to TensorBoard and in figures.
+
+    Keras's own callback for TensorBoard starts again with each call of `fit`, and a run calls it
+    once per epoch.
+
+    Args:
+        run: the `tfgen.training.run.Run` that is trained.
+
+    Attributes:
+        bar: a bar over all epochs, a context in which it is on the terminal, if there is one.
+    """
+
+    def __init__(self, run: Any):
+        self._run, self._folder, self._epochs = run, run.folder, run.options.epochs
+        self._title = f"{run.name}, {run.options.preset}"
+        self._folder.figures.mkdir(exist_ok=True)
+        self._writers = {
+            split: tf.summary.create_file_writer(str(self._folder.tensorboard / split))
+            for split in ("train", "validation")
+        }
+        self.bar = make_bar(run.console)
+        self._task = self.bar.add_task(
+            f"epoch {run.position.epoch + 1}  compiling",
+            total=self._epochs * run.position.steps_per_epoch,
+            completed=run.position.step,
+        )
+
+    def move_bar(self, values: Mapping[str, float]) -> None:
+        """Shows the run's position, and the family's main value among the logged ones."""
+        position, name = self._run.position, self._run.model.logged[0]
+        text = f"epoch {position.epoch + 1}"
+        if name in values:
+            text += f"  {name} {format_value(values[name])}"
+        self.bar.update(self._task, completed=position.step, description=text)
+
+    def write(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Reports an epoch.
+
+        Args:
+            epoch: its number, from 1.
+            values: what was logged.
+        """
+        # Keras sorts by name. Here training comes before validation, and the loss comes first.
+        names = sorted(values, key=lambda n: (n.startswith("val_"), not n.endswith("loss"), n))
+        values = {name: values[name] for name in names}
+        self._write_line(epoch, values)
+        if epoch in (self._epochs // 2, self._epochs):
+            self.write_samples(epoch)
+            self._write_curves()
+        if epoch == self._epochs:
+            self._write_pictures()
+        self._write_events(epoch, values)
+
+    def _write_line(self, epoch: int, values: Mapping[str, float]) -> None:
+        position, console = self._run.position, self._run.console
+        seconds, position.seconds = round(position.seconds, 3), 0.0
+        costs = {"seconds": seconds, "peak_mib": machine.peak_mib()}
+        self._folder.append_metrics({"epoch": epoch, **costs, **values})
+        words = [f"epoch {epoch:{len(str(self._epochs))}}/{self._epochs}", f"{seconds:.1f} s"]
+        words += [f"{name} {format_value(value)}" for name, value in values.items()]
+        # A terminal wraps the line between words; a log has it whole.
+        wrapping = {"soft_wrap": not console.is_terminal}
+        console.print("  ".join(words), markup=False, highlight=False, **wrapping)
+
+    def _write_events(self, epoch: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            split = "validation" if name.startswith("val_") else "train"
+            with self._writers[split].as_default():
+                tf.summary.scalar(name.removeprefix("val_"), value, step=epoch)
+        is_due = epoch % -(-self._epochs // MAX_GRIDS) == 0
+        if is_due and (preview := self._run.model.preview()) is not None:
+            with self._writers["train"].as_default():
+                tf.summary.image("samples", figures.image_grid(*preview)[None], step=epoch)
+        for writer in self._writers.values():
+            writer.flush()
+
+    def write_samples(self, epochs: int) -> None:
+        """Writes samples-<epochs>.png, from the same seeds each time, if the model has samples."""
+        path = self._folder.figures / f"samples-{epochs}.png"
+        write_samples(self._run.model, path, epochs, f"{self._title}: samples")
+
+    def _write_curves(self) -> None:
+        panels = [(curve.title, curve.names) for curve in self._run.model.curves]
+        rows = self._folder.read_metrics()
+        if any(_SAMPLES_PANEL[1][1] in row for row in rows):
+            panels.append(_SAMPLES_PANEL)
+        self._save(figures.curves(rows, panels, self._title, self._run.config.family), "curves")
+
+    def _write_pictures(self) -> None:
+        split = self._run.held_out
+        split = split.take(0, images_at_once(_PICTURE_IMAGES, split.images.shape[1:]))
+        labels = None if split.labels is None else tf.constant(split.labels)
+        for name, figure in self._run.model.pictures(tf.constant(split.images), labels).items():
+            self._save(figure, name)
+
+    def _save(self, figure: Any, name: str) -> None:
+        figures.save_figure(figure, self._folder.figures / f"{name}.png")
+
+
+def write_samples(model: Any, path: Path, epoch: int, title: str = "samples") -> None:
+    """Writes the model's preview, if it has one, as a PNG whose title says the epoch.
+
+    Args:
+        model: an `ImageModel`.
+        path: file to write.
+        epoch: epochs that the model was trained for.
+        title: start of the title.
+    """
+    if (preview := model.preview()) is not None:
+        images, columns = preview
+        rows = figures.class_axis(len(images) // columns) if columns and model.num_classes else None
+        title = f"{title} after {count_noun(epoch, 'epoch')}"
+        figures.save_figure(figures.picture(images, title, columns, rows), path)
