@@ -59,14 +59,6 @@ def noisy(images: np.ndarray, deviation: float) -> np.ndarray:
     return np.clip(np.round(images + deviation * noise), 0, 255).astype(np.uint8)
 
 
-def blurred(images: np.ndarray, times: int) -> np.ndarray:
-    pixels = np.pad(images.astype(np.float32), [(0, 0), (times, times), (times, times), (0, 0)])
-    for _ in range(times):
-        pixels = (pixels[:, :-2] + 2 * pixels[:, 1:-1] + pixels[:, 2:]) / 4
-        pixels = (pixels[:, :, :-2] + 2 * pixels[:, :, 1:-1] + pixels[:, :, 2:]) / 4
-    return np.round(pixels).astype(np.uint8)
-
-
 @pytest.mark.newest
 def test_degraded_images_are_ordered(network: RandomNetwork, mnist: tfgen.data.Dataset) -> None:
     reference = network.extract(mnist.test.images[:N]).features
@@ -80,7 +72,6 @@ def test_degraded_images_are_ordered(network: RandomNetwork, mnist: tfgen.data.D
     first = {k: train.images[train.labels < k][:N] for k in (6, 3, 1)}
     for sets in (
         [real, noisy(real, 8), noisy(real, 32), noisy(real, 128)],
-        [real, blurred(real, 1), blurred(real, 3), blurred(real, 9)],
         [real, *first.values()],
     ):
         values = fids(sets)

@@ -8,31 +8,26 @@ import pytest
 
 from tests.evaluation.evaluations import evaluation
 from tfgen.errors import UsageError, WorkError
-from tfgen.evaluation.metrics import find_metric
-from tfgen.evaluation.reading import group_evaluations, read_evaluation
+from tfgen.evaluation.compare import compare
+from tfgen.evaluation.reading import read_evaluation
 
 pytestmark = pytest.mark.quick
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *sorted(ROOT.glob("docs/evaluations/*.json")),
-        *sorted(ROOT.glob("docs/*/evaluation.json")),
-        *(
-            ROOT / "saved_models" / name / "1"
-            for name in ("vae", "vae-hierarchical", "gan", "flow")
-        ),
-    ],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
-def test_evaluations_of_earlier_versions_are_read(path: Path, tmp_path: Path) -> None:
-    item = read_evaluation(str(path), tmp_path)
-    (group,), fid = group_evaluations([item]), find_metric("samples", "fid")
-    assert fid is not None
-    assert group.statistic(fid) is not None
+EVALUATIONS = [
+    *ROOT.glob("docs/evaluations/*.json"),
+    *ROOT.glob("docs/*/evaluation.json"),
+    *(ROOT / "saved_models" / name / "1" for name in ("vae", "vae-hierarchical", "gan", "flow")),
+]
+
+
+@pytest.mark.parametrize("path", EVALUATIONS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_evaluations_of_earlier_versions_are_compared(path: Path, tmp_path: Path) -> None:
+    tables = compare([read_evaluation(str(path), tmp_path)])
+    assert "FID" in tables[0].rows[0].cells
+    assert tables[-1].part == "cost"
 
 
 def test_names_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
