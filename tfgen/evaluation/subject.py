@@ -379,8 +379,10 @@ def open_images(
         images = collection.images[drawn(available, most, seed)]
         resized = len(images) if collection.resized else 0
     else:
-        available = len(source.files)
-        images, resized, skipped = _read_files(path, source.files, fitting, most, seed, advance)
+        # What an earlier evaluation wrote into the folder must not change which images are drawn.
+        files = [file for file in source.files if not file.name.endswith("-evaluation.json")]
+        available = len(files)
+        images, resized, skipped = _read_files(path, files, fitting, most, seed, advance)
     digest = hashlib.sha256(f"{images.shape};".encode())
     digest.update(np.ascontiguousarray(images).data)
     reading = {"available": available, "resized": resized, "rule": RULE, "skipped": len(skipped)}
