@@ -162,7 +162,7 @@ def fit_images(images: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
 
 
 def open_extractor(path: Path, value_range: Range | None) -> Extractor:
-    """The network in a SavedModel's folder or a `.keras` file.
+    """The network in a version, a SavedModel's folder or a `.keras` file.
 
     Nothing that is loaded runs code or touches files: the operations of a SavedModel are checked as
     those of a published version are. Of a `.keras` file, Keras's safe mode is on, and what it lets
@@ -179,15 +179,18 @@ def open_extractor(path: Path, value_range: Range | None) -> Extractor:
         UsageError: there is no such network, or its inputs or outputs are of other kinds.
         WorkError: it is damaged, or holds what is not allowed.
     """
-    if (path / "saved_model.pb").is_file():
+    kind = kind_at(path)
+    if kind != "version" and (path / "saved_model.pb").is_file():
         return _open_saved_model(path, value_range)
-    if kind_at(path) != "keras":
+    if kind not in ("version", "keras"):
         raise UsageError(
             f"{path} holds no network; pass classifier, random, a SavedModel's folder or a .keras "
             "file"
         )
-    model = load_keras_file(path, compile=False)
-    if isinstance(model, ImageModel):
+    model = Version.at(path) if kind == "version" else load_keras_file(path, compile=False)
+    if isinstance(model, Version | ImageModel):
+        if value_range not in (None, "0,255"):
+            raise UsageError(f"{path} is a classifier of tfgen; leave out --features-range")
         return FeatureClassifier(model)
     call = tf.function(lambda images: model(images, training=False))
     inputs, outputs = (getattr(model, name, None) or [] for name in ("inputs", "outputs"))
@@ -200,7 +203,11 @@ def _open_saved_model(path: Path, value_range: Range | None) -> OwnNetwork:
             f"{path} is not loaded: {fault}; export it for inference alone, for example with "
             "model.export(folder) of Keras"
         )
-    model, files = tf.saved_model.load(str(path)), json.dumps(hash_files(path), sort_keys=True)
+    files = json.dumps(hash_files(path), sort_keys=True)
+    try:
+        model = tf.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow raises many types
+        raise WorkError(f"{path} cannot be loaded: it is damaged") from error
     names = [name for name in ("features", "serving_default") if name in model.signatures]
     name = [*names, *model.signatures, ""][0]
     if not name:
@@ -249,11 +256,4 @@ def choose_extractor(
         return FeatureClassifier(version)
     if features in (None, "random"):
         return RandomNetwork(n)
-    path = Path(str(features))
-    if kind_at(path) == "version":
-        extractor: Extractor = FeatureClassifier(Version.at(path))
-    else:
-        extractor = open_extractor(path, value_range)
-    if value_range and isinstance(extractor, FeatureClassifier):
-        raise UsageError(f"{path} is a classifier of tfgen; leave out --features-range")
-    return extractor
+    return open_extractor(Path(str(features)), value_range)

@@ -12,14 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen import random
-from tfgen.data import Dataset, Split
-from tfgen.data.pictures import (
-    Fitting,
-    Source,
-    printable,
-    read_images,
-    read_pictures,
-)
+from tfgen.data import Dataset, Split, pictures
 from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.evaluation.job import Advance, silent
 from tfgen.evaluation.likelihood import PAIRS, AncestralLatents, Bounds, LatentVariables
@@ -344,12 +337,12 @@ def _training_cost(path: Path, run: dict[str, Any]) -> dict[str, Any]:
 
 def title(path: Path) -> str:
     """The name of a folder or of an NPZ file, for tables and files."""
-    return printable(path.stem if path.suffix.lower() == ".npz" else path.resolve().name)
+    return pictures.printable(path.stem if path.suffix.lower() == ".npz" else path.resolve().name)
 
 
 def open_images(
     path: Path,
-    source: Source,
+    source: pictures.Source,
     shape: tuple[int, ...],
     most: int,
     seed: int,
@@ -372,9 +365,9 @@ def open_images(
             nor RGB.
     """
     height, width, channels = shape
-    fitting = Fitting((height, width), channels=channels)
+    fitting = pictures.Fitting((height, width), channels=channels)
     if source.is_npz:
-        collection = read_images([source], fitting, advance)
+        collection = pictures.read_images([source], fitting, advance)
         available, skipped = len(collection.images), collection.skipped
         images = collection.images[drawn(available, most, seed)]
         resized = len(images) if collection.resized else 0
@@ -399,7 +392,7 @@ def open_images(
 
 
 def _read_files(
-    path: Path, files: list[Path], fitting: Fitting, most: int, seed: int, advance: Advance
+    path: Path, files: list[Path], fitting: pictures.Fitting, most: int, seed: int, advance: Advance
 ) -> tuple[np.ndarray, int, list[tuple[Path, str]]]:
     """Images of picture files, the number of resized ones, and the files without a picture.
 
@@ -415,7 +408,7 @@ def _read_files(
         tried = [files[i] for i in sorted(order[start : start + most - len(images)])]
         start += len(tried)
         try:
-            part = read_pictures(tried, fitting, advance)
+            part = pictures.read_pictures(tried, fitting, advance)
         except UsageError as error:  # none of them holds a picture; others may
             fault = fault or str(error)
             skipped += [(file, "holds no picture") for file in tried]
@@ -424,7 +417,7 @@ def _read_files(
         resized, skipped = resized + part.resized, skipped + part.skipped
     if not images:
         raise UsageError(f"{path} holds no pictures: {fault}")
-    in_order = [images[name] for name in map(printable, files) if name in images]
+    in_order = [images[name] for name in map(pictures.printable, files) if name in images]
     return np.stack(in_order), resized, skipped
 
 
