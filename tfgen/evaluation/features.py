@@ -74,7 +74,11 @@ class Extractor(abc.ABC):
 
     @abc.abstractmethod
     def compute(self, images: np.ndarray) -> ImageFeatures:
-        """Features of a batch `uint8[B, H, W, C]`, and their classes if there are some."""
+        """Features of a batch, and their classes if there are some.
+
+        Args:
+            images: `uint8[B, H, W, C]`, at most `batch_size` of them.
+        """
 
     def num_modes(self, shape: tuple[int, ...]) -> int:
         """Number of classes of images of `shape`, `(height, width, channels)`; 0: no classes."""
@@ -112,10 +116,10 @@ class Extractor(abc.ABC):
             raise UsageError(f"n = {n} is too small{reason}; the least is {least}")
 
     def extract(self, images: np.ndarray, advance: Advance = silent) -> ImageFeatures:
-        """Features of `uint8[N, H, W, C]`, and their classes if there are some.
+        """Features of images, and their classes if there are some.
 
         Args:
-            images: that `check_images` accepts.
+            images: that `check_images` accepts, `uint8[N, H, W, C]`.
             advance: called with the number of images that were just done.
         """
         parts = []

@@ -213,8 +213,10 @@ class Subject:
             )
         labels, fault = getattr(dataset, split).labels, ""
         if tuple(dataset.image_shape) != self.image_shape:
-            own, other = size_text(self.image_shape), size_text(dataset.image_shape)
-            fault = f"the images of {self.title} are {own}, but those of {dataset.name} are {other}"
+            size, wrong = size_text(self.image_shape), size_text(dataset.image_shape)
+            fault = (
+                f"the images of {self.title} are {size}, but those of {dataset.name} are {wrong}"
+            )
         elif self.num_classes and (labels is None or labels.max() >= self.num_classes):
             available = "no labels" if labels is None else f"labels up to {labels.max()}"
             fault = f"{self.title} has {self.num_classes} classes, {dataset.name} has {available}"
