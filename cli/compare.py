@@ -16,7 +16,7 @@ from ._command import SAVED_MODELS, check_folder, check_output, run_command
 from ._flags import Parser, add_flags, read_flags
 
 if TYPE_CHECKING:
-    from tfgen.evaluation.compare import Comparison
+    from tfgen.evaluation.compare import Table
 
 PROG = "tfgen-compare"
 # The files of a folder of --out, by their extension.
@@ -78,18 +78,18 @@ def show(evaluations: Sequence[Evaluation], out: Path | None) -> None:
     from tfgen.evaluation.tables import markdown, print_comparison
     from tfgen.system.terminal import print_line
 
-    comparison = compare(evaluations)
-    written = [] if out is None else write(comparison, out)
+    tables = compare(evaluations)
+    written = [] if out is None else write(tables, out)
     console = Console()
     if console.is_terminal:
-        print_comparison(comparison, console)
+        print_comparison(tables, console)
     else:
-        print(markdown(comparison), end="")
+        print(markdown(tables), end="")
     if written:
         print_line(console, "\n" + "\n".join(f"written to {path}" for path in written))
 
 
-def write(comparison: "Comparison", out: Path) -> list[Path]:
+def write(tables: "Sequence[Table]", out: Path) -> list[Path]:
     """Write a file, or all files into a folder; returns what was written.
 
     Raises:
@@ -105,11 +105,11 @@ def write(comparison: "Comparison", out: Path) -> list[Path]:
     if is_folder(out):
         out.mkdir(parents=True, exist_ok=True)
         paths = {suffix: out / name for suffix, name in FILES.items()}
-    figure = draw(comparison) if ".png" in paths else None
+    figure = draw(tables) if ".png" in paths else None
     if ".md" in paths:
-        write_bytes(paths[".md"], markdown(comparison).encode())
+        write_bytes(paths[".md"], markdown(tables).encode())
     if ".json" in paths:
-        text = json.dumps(to_json(comparison), indent=1, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(to_json(tables), indent=1, allow_nan=False, ensure_ascii=False)
         write_bytes(paths[".json"], f"{text}\n".encode())
     if figure is not None:
         with warnings.catch_warnings():

@@ -191,8 +191,8 @@ def evaluate(what: str, options: EvaluateOptions) -> None:
     # Read only now: another evaluation may have ended in the meantime.
     result = evaluation.merge(read_result(out), result)
     write_result(out, result)
-    for partial in job.partial_values:
-        partial.remove()
+    for path in job.partial_files:
+        path.unlink(missing_ok=True)
     if subject.kind == "run" and out == RunFolder(subject.path).evaluation:
         write_nearest(result, subject.path / "figures")
     print_result(result, console)
@@ -235,7 +235,7 @@ def open_both(what: str, options: EvaluateOptions, console: Any) -> tuple[Any, A
         reason = subject.no_model or f"{subject.title} has no likelihood"
         raise UsageError(f"{reason}; leave out --no-samples")
     with status("loading the data set"):
-        dataset = open_data_set(options, subject.run, subject.title)
+        dataset = open_data_set(options, subject.training, subject.title)
     subject.check_images(dataset, options.split)
     return subject, dataset
 
@@ -249,6 +249,7 @@ def open_images(
         UsageError: the request is wrong, or there are no images like those of the data set.
         WorkError: a shard is missing, or the manifest of the shards is damaged.
     """
+    from tfgen.data.pictures import find_files
     from tfgen.evaluation import shards, subject
     from tfgen.evaluation.job import phase
     from tfgen.system.status import status
@@ -257,8 +258,8 @@ def open_images(
         raise UsageError(f"{what} holds images, which have no likelihood; leave out --no-samples")
     path, is_shards = artifact.path, artifact.kind == "shards"
     manifest = shards.find_shards(path) if is_shards else None
-    files = [] if is_shards else subject.image_files(artifact)
-    if files and options.dataset is None:
+    files = [] if is_shards else find_files([path])
+    if not is_shards and options.dataset is None:
         raise UsageError(
             f"{what} holds images; name the data set that they are judged against with --dataset"
         )

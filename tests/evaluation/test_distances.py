@@ -87,35 +87,19 @@ def test_kid_of_points_is_the_kernels_difference() -> None:
     assert kid(ones, zeros).error == pytest.approx(0)
 
 
-def test_each_image_is_in_one_block() -> None:
-    first, second = features()
-    # With blocks of half of all, the value is the mean over both halves of a permutation.
-    rng = np.random.default_rng(5)
-    order, second_order = rng.permutation(500), rng.permutation(500)
-    halves = [
-        kernel_mmd(first[order[half]], second[second_order[half]])
-        for half in (slice(0, 250), slice(250, 500))
-    ]
-    assert kid(first[:500], second, block=1000, seed=5).value == pytest.approx(np.mean(halves))
-
-
 @pytest.mark.parametrize("sizes", [[600], [1, 599], [250, 0, 250, 100], [1] * 600])
 def test_running_moments_are_those_of_two_passes(sizes: list[int]) -> None:
     # A mean of 10⁴ standard deviations, where E[xxᵀ] − μμᵀ in float64 loses eight digits.
-    features = features_far_from_0()
-    running = RunningMoments(features.shape[1])
-    for part in np.split(features, np.cumsum(sizes)[:-1]):
+    data = 1e4 + features()[0]
+    running = RunningMoments(data.shape[1])
+    for part in np.split(data, np.cumsum(sizes)[:-1]):
         running.add(part)
-    assert running.n == len(features)
+    assert running.n == len(data)
     mean, covariance = running.moments()
-    np.testing.assert_allclose(mean, features.mean(0), rtol=1e-10)
-    scale = np.sqrt(np.outer(*[features.var(0, ddof=1)] * 2))
-    difference = covariance - np.cov(features, rowvar=False)
+    np.testing.assert_allclose(mean, data.mean(0), rtol=1e-10)
+    scale = np.sqrt(np.outer(*[data.var(0, ddof=1)] * 2))
+    difference = covariance - np.cov(data, rowvar=False)
     assert abs(difference / scale).max() < 1e-10
     # They are not changed by what comes later.
-    running.add(features[:5])
-    np.testing.assert_allclose(mean, features.mean(0), rtol=1e-10)
-
-
-def features_far_from_0() -> np.ndarray:
-    return 1e4 + features()[0]
+    running.add(data[:5])
+    np.testing.assert_allclose(mean, data.mean(0), rtol=1e-10)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,24 +21,17 @@ def test_options_of_the_command_do_not_decide_a_model() -> None:
     former = {"saved_models": "saved_models", "publish": False, "dry_run": False}
     undeciding = {"seed": 3, "name": None, "run_dir": "runs/a", "resume": True, "data_dir": None}
     options = {"preset": "mlp", "epochs": 40, **former, **undeciding}
-    subject = SimpleNamespace(
-        run={"family": "vae", "options": options},
-        title="t",
-        weights="best",
-        weights_sha256="0",
-        train_on="train",
-    )
-    split = Split(None)  # type: ignore[arg-type]
-    dataset = Dataset("mnist", "3.0.1", split, split, split, 10, "fingerprint")
-    job = SimpleNamespace(subject=subject, dataset=dataset, request=EvaluationRequest(), n=5)
-    description = describe(job)  # type: ignore[arg-type]
+    images = Split(np.zeros((5, 2, 2, 1), np.uint8))
+    dataset = Dataset("mnist", "3.0.1", images, images, images, 10, "fingerprint")
+    subject = subject_of({"family": "vae", "options": options})
+    description = describe(Job(subject, dataset, EvaluationRequest(), Path("e.json"), Console()))
     assert description["settings"]["options"] == {"preset": "mlp", "epochs": 40}
     assert (description["seed"], description["preset"]) == (3, "mlp")
 
 
 def subject_of(run: dict[str, Any]) -> Subject:
     """A run with this configuration."""
-    return Subject("t", Path("run"), "run", "0", (2, 2, 1), run=run, training=run)
+    return Subject("t", Path("run"), "run", "0", (2, 2, 1), training=run)
 
 
 def test_copies_of_validation_images_are_seen_if_the_model_was_trained_on_them() -> None:
@@ -52,7 +44,8 @@ def test_copies_of_validation_images_are_seen_if_the_model_was_trained_on_them()
     for train_on in ("train", "all"):
         subject = subject_of({"options": {"dataset": "d", "train_on": train_on}, "data": data})
         job = Job(subject, dataset, EvaluationRequest(), Path("e.json"), Console())
-        copied = copies(dataset.validation.images, dataset.test.images, job.trained_on.images)
+        train = subject.training_split(dataset).images
+        copied = copies(dataset.validation.images, dataset.test.images, train)
         shares[train_on] = copied["share_nearer"]
         assert describe(job)["train_on"] == subject.train_on == train_on
     assert shares["all"] == 1

@@ -87,13 +87,6 @@ def test_a_vae_of_bytes_is_in_the_unit_of_a_flow(tmp_path: Path) -> None:
     assert result["nll"] == pytest.approx(-np.mean(bound), rel=0.05)
 
 
-@pytest.mark.parametrize(("shape", "pairs"), [((28, 28, 1), 2048), ((64, 64, 3), 130)])
-def test_larger_images_take_fewer_pairs_at_once(shape: tuple[int, ...], pairs: int) -> None:
-    density = density_of(LinearGaussian(image_shape=shape))
-    assert isinstance(density, LatentDensity)
-    assert density.bounds.pairs == pairs
-
-
 def test_active_units_of_a_hierarchy_are_those_of_its_averaged_weights() -> None:
     fields = {"latent_dim": 2, "channels": 4, "levels": 1, "halvings": 1, "blocks": 0}
     model = VAE(image_shape=SHAPE, architecture="hierarchical", ema_decay=0.9, **fields)

@@ -8,9 +8,8 @@ from PIL import Image
 
 from tests.conftest import make_images
 from tests.told import fails
-from tfgen.data.pictures import resize
-from tfgen.evaluation.subject import Subject, image_files, open_images
-from tfgen.publishing.artifacts import identify
+from tfgen.data.pictures import find_files, resize
+from tfgen.evaluation.subject import Subject, open_images
 
 SHAPE = (6, 6, 1)
 
@@ -23,7 +22,7 @@ def write(folder: Path, images: np.ndarray) -> Path:
 
 
 def read(path: Path, most: int = 100, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> Subject:
-    return open_images(path, image_files(identify(path)), shape, most, seed)
+    return open_images(path, find_files([path]), shape, most, seed)
 
 
 @pytest.mark.quick
@@ -84,7 +83,7 @@ def test_what_holds_no_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     np.savez(tmp_path / "large.npz", images=np.full((2, 6, 6, 1), 2.0))
     for name, message in (
-        ("empty", "is neither a run nor a version, and holds no pictures"),
+        ("empty", "holds no pictures"),
         ("large.npz", "images are float64, neither uint8 nor floats in 0…1"),
     ):
         fails(lambda name=name: read(tmp_path / name), message)

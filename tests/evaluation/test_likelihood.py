@@ -13,7 +13,6 @@ from tfgen.evaluation.distances import mean
 from tfgen.evaluation.likelihood import (
     LatentVariables,
     active_units,
-    bits_per_dim,
     dequantized_log_prob,
 )
 
@@ -119,10 +118,6 @@ def test_dequantizations_are_averaged_as_densities() -> None:
     assert len(np.unique(calls)) == 9, "some draws share a seed"
 
 
-def test_bits_per_dim_of_the_uniform_are_eight() -> None:
-    np.testing.assert_allclose(bits_per_dim(np.array([-784 * np.log(256)]), 784), 8)
-
-
 def test_active_units() -> None:
     rng = np.random.default_rng(0)
     means = rng.normal(size=(5000, 4)) * np.sqrt([1.0, 0.011, 0.009, 0.0])
@@ -136,9 +131,6 @@ def test_mean_and_its_standard_error() -> None:
     assert mean(values).error == pytest.approx(np.std(values, ddof=1) / np.sqrt(3))
 
 
-@pytest.mark.parametrize("wrong", [np.nan, -np.inf])
-def test_a_value_that_is_not_finite_is_reported(wrong: float) -> None:
-    with pytest.raises(
-        WorkError, match=r"2 of 4 images have no finite value, .* the first is image 1 "
-    ):
-        mean(np.array([1.0, wrong, 2.0, wrong]))
+def test_a_value_that_is_not_finite_is_reported() -> None:
+    with pytest.raises(WorkError, match=r"2 of 4 images have no finite value, .* is image 1 "):
+        mean(np.array([1.0, np.nan, 2.0, -np.inf]))

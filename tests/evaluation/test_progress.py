@@ -1,48 +1,56 @@
 """Intermediate values on disk."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from tfgen.evaluation.job import PartialValues, per_image
+from tfgen.data import Dataset, Split
+from tfgen.evaluation.evaluate import Job
+from tfgen.evaluation.job import EvaluationRequest
+from tfgen.evaluation.subject import Subject
 
 pytestmark = pytest.mark.quick
 
 
+def job(folder: Path, n: int = 10) -> Job:
+    split = Split(np.zeros((20, 2, 2, 1), np.uint8))
+    dataset = Dataset("d", "1.0.0", split, split, split, None, "f")
+    subject = Subject("t", folder, "run", "0", (2, 2, 1))
+    console = Console(file=io.StringIO())
+    return Job(subject, dataset, EvaluationRequest(n=n), folder / "e.json", console)
+
+
 def test_an_interrupted_estimate_continues(tmp_path: Path) -> None:
-    partial, done = PartialValues(tmp_path / "partial.npz", {"seed": 0}), []
+    starts: list[int] = []
 
     def estimate(part: slice) -> np.ndarray:
-        if part.start >= 6 and not interrupted:
+        starts.append(part.start)
+        if len(starts) == 3:
             raise KeyboardInterrupt
-        done.append(part.start)
         return np.arange(part.start, part.stop) * 1.5
 
-    interrupted = False
     with pytest.raises(KeyboardInterrupt):
-        per_image(estimate, 10, 3, partial)
-    interrupted, advanced = True, []
-    again = PartialValues(tmp_path / "partial.npz", {"seed": 0})
-    np.testing.assert_array_equal(
-        per_image(estimate, 10, 3, again, advanced.append), np.arange(10) * 1.5
-    )
-    assert done == [0, 3, 6, 9]
-    assert advanced == [3, 3, 3, 1]
-    again.remove()
-    assert not list(tmp_path.iterdir())
+        job(tmp_path).per_image("ELBO", estimate, 3)
+    again = job(tmp_path)
+    values = again.per_image("ELBO", estimate, 3)
+    np.testing.assert_array_equal(values, np.arange(10) * 1.5)
+    assert starts == [0, 3, 6, 6, 9]
+    assert again.partial_files == list(tmp_path.iterdir())
 
 
-def test_other_settings_begin_anew(tmp_path: Path) -> None:
-    path = tmp_path / "partial.npz"
-    PartialValues(path, {"seed": 0}).write(np.ones(4), now=True)
-    np.testing.assert_array_equal(PartialValues(path, {"seed": 0}).read(4), np.ones(4))
-    for key, n in (({"seed": 1}, 4), ({"seed": 0}, 5)):
-        assert np.isnan(PartialValues(path, key).read(n)).all()
+def test_values_of_other_settings_and_broken_files_are_computed_again(tmp_path: Path) -> None:
+    calls = []
 
+    def estimate(part: slice) -> np.ndarray:
+        calls.append(part)
+        return np.ones(part.stop - part.start)
 
-def test_a_broken_file_counts_as_none(tmp_path: Path) -> None:
-    path = tmp_path / "partial.npz"
     for content in (b"", b"PK\x03\x04 no archive"):
-        path.write_bytes(content)
-        assert np.isnan(PartialValues(path, {}).read(3)).all()
+        (tmp_path / "e.json-nll.npz").write_bytes(content)
+        job(tmp_path).per_image("nll", estimate, 10, samples=1)
+    for n, samples in ((10, 1), (10, 2), (9, 2)):
+        job(tmp_path, n).per_image("nll", estimate, 10, samples=samples)
+    assert len(calls) == 2 + 2

@@ -2,7 +2,7 @@
 
 import io
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.cli.worlds import flip
 from tests.sampler_double import HEIGHT, WIDTH, SamplerDouble
 from tfgen.data import Dataset, Split
+from tfgen.data.pictures import find_files
 from tfgen.data.shards import MANIFEST, read_shards
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation import shards
 from tfgen.evaluation.distances import fid
 from tfgen.evaluation.evaluate import Job, evaluate
 from tfgen.evaluation.features import Extractor, ImageFeatures
-from tfgen.evaluation.job import Advance, EvaluationRequest, silent
+from tfgen.evaluation.job import EvaluationRequest
 from tfgen.evaluation.modes import captured_modes
-from tfgen.evaluation.subject import Subject, image_files, open_images
-from tfgen.publishing.artifacts import identify
+from tfgen.evaluation.subject import Subject, open_images
 from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
 
 pytestmark = pytest.mark.quick
@@ -56,7 +55,7 @@ class ExtractorDouble(Extractor):
     def num_modes(self, shape: tuple[int, ...]) -> int:
         return CLASSES
 
-    def extract(self, images: np.ndarray, advance: Advance = silent) -> ImageFeatures:
+    def compute(self, images: np.ndarray) -> ImageFeatures:
         self.batches.append(len(images))
         # Far from 0, where a sum of squares would cancel.
         features = 1000 + images.reshape(len(images), -1) @ self._weights / 255
@@ -112,7 +111,7 @@ def test_shards_are_judged_like_the_same_images_in_an_array(
     images = read_all(folder)
     np.savez(tmp_path / "array.npz", images=images)
     path = tmp_path / "array.npz"
-    array = open_images(path, image_files(identify(path)), SHAPE, HELD_OUT, 0)
+    array = open_images(path, find_files([path]), SHAPE, HELD_OUT, 0)
     expected, result = judge(array, dataset), judge(open_folder(folder), dataset)
     assert result["n"] == min(n, HELD_OUT)
     for part in ("samples", "floor", "ceiling"):
@@ -147,9 +146,8 @@ def test_the_images_are_a_function_of_the_seed(tmp_path: Path) -> None:
         assert rows == sorted(set(rows)) and len(rows) == 15
     np.testing.assert_array_equal(subsets[0], subsets[1])
     assert (subsets[0] != subsets[2]).any()
-    hashes = {open_folder(folder).weights_sha256}
-    hashes |= {open_folder(write(tmp_path / str(n), n)).weights_sha256 for n in (N, N + 1)}
-    assert len(hashes) == 2
+    more = open_folder(write(tmp_path / "more", N + 1))
+    assert more.weights_sha256 != open_folder(folder).weights_sha256
 
 
 def test_never_more_than_a_batch_is_in_memory(
@@ -174,11 +172,8 @@ def test_never_more_than_a_batch_is_in_memory(
     assert extractor.batches == steps == [30, 30, 30, 10] * 10
     assert most <= 2
     assert summary.moments.n == 1000
-    arrays = {name: value.nbytes for name, value in vars(summary).items() if name in ARRAYS}
-    assert arrays == dict(zip(ARRAYS, (25 * 12, 25 * 5 * 4, 25 * 8, CLASSES * 8), strict=True))
-
-
-ARRAYS = ("images", "features", "classes", "histogram")
+    arrays = (summary.images, summary.features, summary.classes, summary.histogram)
+    assert [len(array) for array in arrays] == [25, 25, 25, CLASSES]
 
 
 def test_the_classes_of_a_conditional_model_are_compared_with_its_labels(
@@ -196,34 +191,11 @@ def test_the_classes_of_a_conditional_model_are_compared_with_its_labels(
     assert "label_accuracy" not in other["all_images"]
 
 
-@pytest.mark.parametrize(
-    ("damage", "kind", "message"),
-    [
-        (Path.unlink, WorkError, "is missing; repeat its tfgen-sample command"),
-        (lambda p: p.write_bytes(b""), WorkError, "is damaged; repeat its tfgen-sample"),
-        (lambda p: (p.parent / MANIFEST).write_text("{"), WorkError, "manifest.json is damaged"),
-        (lambda p: (p.parent / MANIFEST).unlink(), UsageError, "has no manifest.json: it has no"),
-    ],
-)
-def test_what_is_missing_is_found_before_the_work(
-    tmp_path: Path, damage: Callable[[Path], object], kind: type[Exception], message: str
-) -> None:
+def test_what_is_missing_is_found_before_the_work(tmp_path: Path) -> None:
     folder = write(tmp_path)
-    damage(folder / "double-00002-of-00004.tfrecord")
-    with pytest.raises(kind, match=message):
+    (folder / "double-00002-of-00004.tfrecord").unlink()
+    with pytest.raises(WorkError, match="is missing; repeat its tfgen-sample command"):
         open_folder(folder)
-
-
-def test_a_changed_byte_is_found_when_its_shard_is_read(tmp_path: Path) -> None:
-    folder = write(tmp_path)
-    flip(folder / "double-00002-of-00004.tfrecord")
-    summary = shards.ShardSummary(open_folder(folder), ExtractorDouble())
-    with pytest.raises(WorkError, match=r"00002-of-00004.tfrecord is damaged; repeat its"):
-        summary.read()
-    assert summary.moments.n == 40
-
-
-def test_an_interrupted_folder_is_refused(tmp_path: Path) -> None:
-    folder = write(tmp_path / "my shards", num_classes=3, most=2, label=1, temperature=0.5)
-    with pytest.raises(UsageError, match=r"has no manifest.json: .*run its tfgen-sample"):
-        shards.find_shards(folder)
+    (folder / MANIFEST).unlink()
+    with pytest.raises(UsageError, match=r"has no manifest.json: it has no"):
+        open_folder(folder)

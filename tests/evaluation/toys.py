@@ -92,22 +92,13 @@ class LinearGaussian(Toy):
         return density.log_prob(events.reshape(len(events), -1).astype(np.float64)).numpy()
 
 
-def family(name: str, model: type[Toy]) -> registry.Family:
-    preset = registry.Preset("", ModelConfig(), 1, 1, 1.0)
-    path = f"{__name__}:{model.__name__}"
-    return registry.Family(name, "a toy", path, ModelConfig, {"mlp": preset}, conditional=True)
-
-
-FAMILIES = {
-    "uniform": family("uniform", UniformBytes),
-    "gaussian": family("gaussian", LinearGaussian),
-    "silent": family("silent", Toy),
-}
-UNIFORM_FAMILY, GAUSSIAN_FAMILY, SILENT_FAMILY = FAMILIES.values()
+_PRESETS = {"mlp": registry.Preset("", ModelConfig(), 1, 1, 1.0)}
+UNIFORM_FAMILY = registry.Family(
+    "uniform", "a toy", f"{__name__}:UniformBytes", ModelConfig, _PRESETS, conditional=True
+)
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the families known, as if a package with entry points were installed."""
-    paths = {name: f"{__name__}:{name.upper()}_FAMILY" for name in FAMILIES}
-    everything = {**registry._paths(), **paths}
-    monkeypatch.setattr(registry, "_paths", lambda: everything)
+    """Makes the family known, as if a package with an entry point were installed."""
+    paths = {**registry._paths(), "uniform": f"{__name__}:UNIFORM_FAMILY"}
+    monkeypatch.setattr(registry, "_paths", lambda: paths)

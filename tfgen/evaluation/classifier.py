@@ -9,17 +9,12 @@ import tensorflow as tf
 from tfgen import registry
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.features import Extractor, ImageFeatures
-from tfgen.evaluation.job import Advance, silent
 from tfgen.models.base import ImageModel
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import kind_at
 from tfgen.publishing.export import weights_sha256
 from tfgen.publishing.sampler import Sampler
 from tfgen.publishing.versions import Version
-from tfgen.sampling import Arrays
-
-# Images in one call of the classifier.
-BATCH = 500
 
 
 class FeatureClassifier(Extractor):
@@ -37,26 +32,25 @@ class FeatureClassifier(Extractor):
         WorkError: the version is damaged.
     """
 
-    key = "classifier"
+    key, batch_size = "classifier", 500
 
     def __init__(self, source: Any):
         if isinstance(source, Version):
-            sampler = Sampler(source)
-            is_classifier, place = sampler.has_signature("features"), str(source.path)
+            source = Sampler(source)
+            is_classifier, place = source.has_signature("features"), str(source.version.path)
         else:
-            sampler, place = None, f"a {type(source).__name__}"
             is_classifier = isinstance(source, ImageModel) and "features" in source.signatures()
+            place = f"a {type(source).__name__}"
         if not is_classifier:
             raise UsageError(f"{place} is not a classifier; train one with: tfgen-train classifier")
-        self.name, self._source, self._sampler = source.name, source, sampler
-        if sampler is None:
-            self._function, (spec,) = source.signatures()["features"]
-            self._image_shape = tuple(spec.shape[1:])
+        self.name, self._source = source.name, source
+        if isinstance(source, Sampler):
+            spec = source.signature("features").inputs["images"]
         else:
-            inputs = sampler.signature("features").inputs
-            self._image_shape = tuple(side or 0 for side in inputs["images"].shape[1:])
+            self._function, (spec,) = source.signatures()["features"]
+        self._image_shape = tuple(side or 0 for side in spec.shape[1:])
         outputs = self._call(np.zeros((1, *self._image_shape), np.uint8))
-        self._units, self._classes = (outputs[name].shape[1] for name in ("features", "logits"))
+        self._units, self._classes = (output.shape[1] for output in outputs)
 
     def describe(self) -> dict[str, Any]:
         """Name, version, and one hash of all files; and whether validation images were trained on.
@@ -64,26 +58,16 @@ class FeatureClassifier(Extractor):
         Metrics compare only if this hash is equal. A model has no version, and the hash of its
         weights.
         """
-        if self._sampler is None:
-            return {"name": self.name, "version": None, "sha256": weights_sha256(self._source)}
-        description = {
-            "name": self.name,
-            "version": self._sampler.number,
-            "sha256": self._sampler.fingerprint,
-        }
-        options = self._sampler.training.get("options") or {}
+        source = self._source
+        if not isinstance(source, Sampler):
+            return {"name": self.name, "version": None, "sha256": weights_sha256(source)}
+        result = {"name": self.name, "version": source.number, "sha256": source.fingerprint}
+        options = source.training.get("options") or {}
         # Only what is not the default, so that evaluations of earlier versions are alike.
-        return description | ({"train_on": "all"} if options.get("train_on") == "all" else {})
+        return result | ({"train_on": "all"} if options.get("train_on") == "all" else {})
 
     def check_images(self, shape: tuple[int, ...]) -> None:
-        """Refuse images that the classifier cannot take.
-
-        Args:
-            shape: height, width, channels.
-
-        Raises:
-            UsageError: the size differs, or the channels are no multiple of the classifier's.
-        """
+        """Refuse images of another size, or whose channels are no multiple of the classifier's."""
         if shape[:2] != self._image_shape[:2] or shape[2] % self._image_shape[2]:
             raise UsageError(
                 f"classifier {self.name} takes images of {size_text(self._image_shape)}, not of "
@@ -99,30 +83,24 @@ class FeatureClassifier(Extractor):
         """Number of classes of images `(height, width, channels)`."""
         return int(self._classes ** (shape[2] // self._image_shape[2]))
 
-    def extract(self, images: np.ndarray, advance: Advance = silent) -> ImageFeatures:
-        """Features and classes of `uint8[N, H, W, C]`."""
+    def compute(self, images: np.ndarray) -> ImageFeatures:
+        """Features and classes of `uint8[B, H, W, C]`."""
         depth = self._image_shape[2]
-        features, classes = [], []
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            outputs = [
-                self._call(np.ascontiguousarray(batch[..., first : first + depth]))
-                for first in range(0, batch.shape[3], depth)
-            ]
-            features.append(np.concatenate([output["features"] for output in outputs], axis=1))
-            number = np.zeros(len(batch), np.int64)
-            for output in outputs:
-                number = number * self._classes + output["logits"].argmax(1)
-            classes.append(number)
-            advance(len(batch))
-        return ImageFeatures(np.concatenate(features), np.concatenate(classes))
+        features, numbers = [], np.zeros(len(images), np.int64)
+        for first in range(0, images.shape[3], depth):
+            part = np.ascontiguousarray(images[..., first : first + depth])
+            of_part, logits = self._call(part)
+            features.append(of_part)
+            numbers = numbers * self._classes + logits.argmax(1)
+        return ImageFeatures(np.concatenate(features, axis=1), numbers)
 
-    def _call(self, images: np.ndarray) -> Arrays:
-        """`features` and `logits` of a batch of images that the classifier takes."""
-        if self._sampler is not None:
-            return self._sampler.call("features", images=images)
-        outputs = self._function(tf.constant(images))
-        return {name: value.numpy() for name, value in outputs.items()}
+    def _call(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Features and logits of a batch of images that the classifier takes."""
+        if isinstance(self._source, Sampler):
+            outputs = self._source.call("features", images=images)
+        else:
+            outputs = self._function(tf.constant(images))
+        return np.asarray(outputs["features"]), np.asarray(outputs["logits"])
 
 
 def plain_dataset(name: str) -> str:
@@ -132,8 +110,7 @@ def plain_dataset(name: str) -> str:
 
 def default_name(dataset: str) -> str:
     """The name of a data set's classifier."""
-    entry = registry.family("classifier")
-    dataset = plain_dataset(dataset)
+    entry, dataset = registry.family("classifier"), plain_dataset(dataset)
     config = entry.presets[entry.preset_for(dataset)].model
     return registry.default_name(entry.name, dataset, config)
 

@@ -5,20 +5,17 @@ No TensorFlow here: all is read from what `tfgen-evaluate` wrote.
 
 import base64
 import io
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfgen.errors import UsageError
 from tfgen.evaluation.metrics import METRICS, Metric
 from tfgen.evaluation.reading import (
     Evaluation,
     Group,
-    Statistic,
     extractor,
     group_evaluations,
     is_finished,
@@ -28,24 +25,25 @@ from tfgen.evaluation.reading import (
 # The tables, and the parts of an evaluation whose metrics are their columns.
 TABLES = {"samples": ("samples", "modes"), "likelihood": ("likelihood",), "cost": ("cost",)}
 # Rows beside the models: their names, and the parts of an evaluation that have their metrics.
-REFERENCES = (("real images", "floor"), ("uniform noise", "ceiling"))
+REFERENCES = {"real images": "floor", "uniform noise": "ceiling"}
 # A classifier with a lower accuracy on the real images is weak: its features say little about them.
 WEAK_ACCURACY = 0.9
 # The settings of a likelihood, of which an evaluation has one, and their words in a cell.
 _SETTINGS = {"importance_samples": "k = {}", "dequantizations": "{} draws"}
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """A value in a table.
 
     Attributes:
-        statistic: mean and error.
+        mean: over the seeds.
+        error: see `Statistic`.
         notes: what was measured differently from other values of the column, such as `n = 5 000`.
         is_best: whether it is the best of the values that compare with it.
     """
 
-    statistic: Statistic
+    mean: float
+    error: float
     notes: tuple[str, ...] = ()
     is_best: bool = False
 
@@ -79,37 +77,24 @@ class Table:
 
     part: str
     title: str
-    columns: tuple[Metric, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...]
+    columns: list[Metric]
+    rows: list[Row]
+    notes: list[str]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """All tables.
-
-    Attributes:
-        tables: of samples, one for each data set and each network that features come from; of
-            likelihoods, one for each data set; of costs.
-        notes: sentences about all tables.
-    """
-
-    tables: tuple[Table, ...]
-    notes: tuple[str, ...]
-
-
-def compare(evaluations: Sequence[Evaluation]) -> Comparison:
+def compare(evaluations: Sequence[Evaluation]) -> list[Table]:
     """Evaluations side by side.
 
+    Returns:
+        Tables of samples, one for each data set and each network that features come from; of
+        likelihoods, one for each data set; of costs.
+
     Raises:
-        UsageError: there are no evaluations, one is passed twice, or two models have one name.
+        UsageError: an evaluation is passed twice, or two models have one name.
     """
-    if not evaluations:
-        raise UsageError("there is nothing to compare; pass runs or versions that were evaluated")
     groups = group_evaluations(evaluations)
     models = dict(zip(unique_labels(groups), groups, strict=True))
-    tables = [table for part in TABLES for table in _tables(models, part)]
-    return Comparison(tuple(tables), tuple(_remarks_on_all(models)))
+    return [table for part in TABLES for table in _tables(models, part)]
 
 
 def _columns(part: str) -> list[Metric]:
@@ -129,97 +114,78 @@ def _tables(models: Mapping[str, Group], part: str) -> list[Table]:
 
 
 def _table(models: Mapping[str, Group], part: str) -> Table:
-    groups = list(models.values())
     # The most frequent number of images first.
-    counts = [n for n, _ in Counter(group.measurement.n for group in groups).most_common()]
-    # Costs do not depend on it.
-    usual = {group.measurement.n for group in groups} if part == "cost" else {counts[0]}
-    columns = {metric.heading: _cells(groups, metric, usual) for metric in _columns(part)}
-    rows = [
-        Row(name, {key: cell for key, cells in columns.items() if (cell := cells[place])}, group)
-        for place, (name, group) in enumerate(models.items())
-    ]
-    if part == "samples":
-        rows += _reference_rows(groups, counts)
-    return Table(
-        part=part,
-        title=_title(part, groups[0], counts),
-        columns=tuple(m for m in _columns(part) if any(m.heading in row.cells for row in rows)),
-        rows=tuple(rows),
-        notes=tuple(_remarks(part, models)),
-    )
+    frequent = Counter(group.measurement.n for group in models.values()).most_common()
+    counts = [n for n, _ in frequent]
+    rows = [Row(name, {}, group) for name, group in models.items()]
+    for metric in _columns(part):
+        # Costs do not depend on the number of images.
+        cells = _cells(models, metric, counts if part == "cost" else counts[:1])
+        for row in rows:
+            row.cells.update({metric.heading: cells[row.name]} if row.name in cells else {})
+    rows += _reference_rows(models, counts) if part == "samples" else []
+    columns = [m for m in _columns(part) if any(m.heading in row.cells for row in rows)]
+    first = next(iter(models.values())).first
+    return Table(part, _title(part, first, counts), columns, rows, _remarks(part, models))
 
 
-def _cells(groups: Sequence[Group], metric: Metric, usual: set[int | None]) -> list[Cell | None]:
-    """The cells of a column: the value of each group, its notes, and which values are best.
+def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) -> dict[str, Cell]:
+    """The cells of a column, by model.
+
+    The best value is bold among those that share sample count and event type. Importance samples
+    and dequantization draws give bounds on the same number, which compare unless two models differ
+    in one of these.
 
     Args:
-        groups: the rows.
+        models: the rows.
         metric: of the column.
         usual: numbers of images that a cell does not name.
     """
-    known = {
-        place: (group, statistic)
-        for place, group in enumerate(groups)
-        if (statistic := group.statistic(metric)) is not None
-    }
-    best, settings = _best(known, metric), {_setting(group, metric) for group, _ in known.values()}
-    cells: list[Cell | None] = [None] * len(groups)
-    for place, (group, statistic) in known.items():
-        notes = [] if group.measurement.n in usual else [count_text(group.measurement.n)]
-        notes += [_setting(group, metric)[1]] if len(settings) > 1 else []
-        count = sum(metric.value(evaluation) is not None for evaluation in group.evaluations)
-        if count < len(group.members):
-            notes.append(f"{count} of {len(group.members)} seeds")
-        cells[place] = Cell(statistic, tuple(notes), place in best)
+    statistics = {name: group.statistic(metric) for name, group in models.items()}
+    known = {name: statistic for name, statistic in statistics.items() if statistic is not None}
+    settings = {name: _setting(models[name], metric) for name in known}
+    alike = {name: (models[name].measurement.n, _events(models[name], metric)) for name in known}
+    cells = {}
+    for name, statistic in known.items():
+        n, members = models[name].measurement.n, models[name].evaluations
+        notes = [] if n in usual else [count_text(n)]
+        notes += [settings[name][1]] if len(set(settings.values())) > 1 else []
+        count = sum(metric.value(evaluation) is not None for evaluation in members)
+        notes += [f"{count} of {len(members)} seeds"] if count < len(members) else []
+        rivals = [rival for rival in known if alike[rival] == alike[name]]
+        values = {metric.better * known[rival].mean for rival in rivals}
+        used = {settings[rival] for rival in rivals}
+        is_ranked = len(values) > 1 and len(dict(used)) == len(used)
+        is_best = is_ranked and metric.better * statistic.mean == max(values)
+        cells[name] = Cell(*statistic, tuple(notes), is_best)
     return cells
 
 
-def _best(known: Mapping[int, tuple[Group, Statistic]], metric: Metric) -> set[int]:
-    """The places of the groups that are best by a metric, among those that were measured alike.
-
-    Values compare if they share sample count and event type. Importance samples and dequantization
-    draws give bounds on the same number, which compare unless two models differ in one of these.
-    """
-    rivals: dict[tuple[Any, ...], dict[int, float]] = {}
-    settings: dict[tuple[Any, ...], set[tuple[str, str]]] = {}
-    for place, (group, statistic) in known.items():
-        if group.measurement.n and metric.better:
-            likelihood = group.first.get("likelihood") or {}
-            events = likelihood.get("events") if metric.part == "likelihood" else None
-            key = (group.measurement.n, events)
-            settings.setdefault(key, set()).add(_setting(group, metric))
-            if math.isfinite(statistic.mean):
-                rivals.setdefault(key, {})[place] = metric.better * statistic.mean
-    best: set[int] = set()
-    for key, values in rivals.items():
-        names = {name for name, _ in settings[key]}
-        if len(names) == len(settings[key]) and len(set(values.values())) > 1:
-            best |= {place for place, value in values.items() if value == max(values.values())}
-    return best
+def _events(group: Group, metric: Metric) -> str | None:
+    """What a likelihood is of."""
+    return group.first["likelihood"]["events"] if metric.part == "likelihood" else None
 
 
 def _setting(group: Group, metric: Metric) -> tuple[str, str]:
     """The setting that a value of a likelihood depends on: its name, and its words in a cell."""
-    likelihood = group.first.get("likelihood") or {}
     if metric.key not in ("nll", "bits_per_dim"):
         return "", ""
-    known = (name for name in _SETTINGS if name in likelihood)
-    name = next(known, "")
-    return name, _SETTINGS[name].format(likelihood[name]) if name else "setting unknown"
+    likelihood = group.first["likelihood"]
+    (name,) = likelihood.keys() & _SETTINGS.keys()
+    return name, _SETTINGS[name].format(likelihood[name])
 
 
-def _reference_rows(groups: Sequence[Group], counts: Sequence[int | None]) -> list[Row]:
+def _reference_rows(models: Mapping[str, Group], counts: Sequence[int]) -> list[Row]:
     """Real images and noise, for each number of images: equal in all evaluations that have them."""
-    evaluations = [evaluation for group in groups for evaluation in group.evaluations]
     rows = []
+    evaluations = [item for group in models.values() for item in group.evaluations]
     for count in counts:
         notes = () if count == counts[0] else (count_text(count),)
-        for name, part in REFERENCES:
+        for name, part in REFERENCES.items():
             measured = (item.get(part) for item in evaluations if item["n"] == count)
             as_samples: dict[str, Any] = {"samples": next(filter(None, measured), {})}
             cells = {
-                metric.heading: Cell(Statistic(value, metric.error(as_samples)), notes)
+                metric.heading: Cell(value, metric.error(as_samples), notes)
                 for metric in _columns("samples")
                 if (value := metric.value(as_samples)) is not None
             }
@@ -231,9 +197,9 @@ def _reference_rows(groups: Sequence[Group], counts: Sequence[int | None]) -> li
 # --------------------------------------------------------------------------------------------
 
 
-def count_text(n: int | None) -> str:
+def count_text(n: int) -> str:
     """A number of images as cells and titles name it: `n = 10 000`."""
-    return "n unknown" if n is None else f"n = {n:,}".replace(",", " ")
+    return f"n = {n:,}".replace(",", " ")
 
 
 def training_text(names: Sequence[str]) -> str:
@@ -241,22 +207,20 @@ def training_text(names: Sequence[str]) -> str:
     return f"{', '.join(names)}: trained on the validation images, too (--train-on all)"
 
 
-def _title(part: str, group: Group, counts: Sequence[int | None]) -> str:
+def _title(part: str, first: Mapping[str, Any], counts: Sequence[int]) -> str:
     """What a table shows; `counts` are numbers of images, that of most models first."""
-    if part == "cost":
-        return "Cost"
-    dataset = group.first["dataset"]
-    images = f"the {dataset['split']} images of {dataset.get('name') or 'an unnamed data set'}"
+    images = f"the {first['dataset']['split']} images of {first['dataset']['name']}"
     number = count_text(counts[0]) + (" unless stated otherwise" if len(counts) > 1 else "")
-    if part == "likelihood":
-        return f"Likelihood of {images}, {number}"
-    return f"Samples against {images}, features of {features_text(group.first)}, {number}"
+    return {
+        "samples": f"Samples against {images}, features of {features_text(first)}, {number}",
+        "likelihood": f"Likelihood of {images}, {number}",
+        "cost": "Cost",
+    }[part]
 
 
 def features_text(evaluation: Mapping[str, Any]) -> str:
     """The network that features come from, such as `classifier version 1`."""
-    description = extractor(evaluation)
-    name, version = description.get("name") or "an unnamed network", description.get("version")
+    name, version = map(extractor(evaluation).get, ("name", "version"))
     return str(name) if version is None else f"{name} version {version}"
 
 
@@ -266,8 +230,8 @@ def feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
     # A network of the user's own is described by the range of its pixels, too.
     if evaluation.get("features") and "range" not in description:
         remarks.append(
-            "A fixed random network sees noise, blur and missing kinds of images; it cannot tell "
-            'whether what is shown is right; see "The random network" in docs/judge.md'
+            'A fixed random network cannot tell what is shown; see "The random network" in '
+            "docs/judge.md"
         )
     accuracy = description.get("accuracy")
     if accuracy is not None and accuracy < WEAK_ACCURACY:
@@ -277,8 +241,8 @@ def feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
         )
     if description.get("train_on") == "all":
         remarks.append(
-            "The classifier was trained on the validation images, too (--train-on all); their "
-            "features may differ from those of new images, and with them the floor"
+            "The classifier was trained on the validation images, too (--train-on all), which may "
+            "change the floor"
         )
     return remarks
 
@@ -288,97 +252,70 @@ def _remarks(part: str, models: Mapping[str, Group]) -> list[str]:
     names = [name for name, group in models.items() if group.first.get("train_on") == "all"]
     remarks = [training_text(names)] if names else []
     if part == "likelihood":
-        texts = {name: _likelihood_text(group) for name, group in models.items()}
-        return remarks + [f"{names}: {text}" for text, names in _by_text(texts).items() if text]
+        texts = {name: _likelihood_text(group.first) for name, group in models.items()}
+        return remarks + [f"{names}: {text}" for text, names in _names_by(texts).items()]
     if part == "cost":
-        timed = {n: g for n, g in models.items() if "seconds_an_epoch" in g.first["cost"]}
-        machines = _by_text({name: _machine_text(group) for name, group in timed.items()})
-        words = "; ".join(f"{names} on {machine}" for machine, names in machines.items())
-        several = [f"Training times come from different machines: {words}"]
-        return remarks + several * (len(machines) > 1)
+        return remarks + _training_remarks(models)
     remarks += feature_remarks(next(iter(models.values())).first)
     for name, group in models.items():
         images, whole = (group.first.get(key) or {} for key in ("images", "all_images"))
         if images.get("resized"):
             number = f"{images['resized']} of {group.measurement.n} images"
-            remarks.append(f"{name}: {number} were resized; {images.get('rule')}")
+            remarks.append(f"{name}: {number} were resized; {images['rule']}")
         if "fid" in whole:
             remarks.append(f"{name}: FID of all {whole['n']} images {whole['fid']:.4g}")
     return remarks
 
 
-def _by_text(texts: Mapping[str, str]) -> dict[str, str]:
-    """The names of the models that have a text, by the text."""
-    names: dict[str, list[str]] = {}
-    for name, text in texts.items():
-        names.setdefault(text, []).append(name)
-    return {text: ", ".join(group) for text, group in names.items()}
-
-
-def _likelihood_text(group: Group) -> str:
-    """What a likelihood is of; empty if there is none."""
-    likelihood = group.first.get("likelihood") or {}
-    events = likelihood.get("events") or "unknown events"
-    if "importance_samples" in likelihood:
-        unit = "bits/dim" if "bits_per_dim" in likelihood else "NLL"
-        k = likelihood["importance_samples"]
-        return f"nats of {events}; {unit} with k = {k} importance samples"
-    if "dequantizations" in likelihood:
-        draws = likelihood["dequantizations"]
+def _likelihood_text(evaluation: Mapping[str, Any]) -> str:
+    """What a likelihood is of, and how it was estimated."""
+    likelihood = evaluation["likelihood"]
+    events, draws = likelihood["events"], likelihood.get("dequantizations")
+    if draws is not None:
         return f"bits/dim of {events}, averaged over {draws} dequantization draws"
-    return ""
+    unit = "bits/dim" if "bits_per_dim" in likelihood else "NLL"
+    return (
+        f"nats of {events}; {unit} with k = {likelihood['importance_samples']} importance samples"
+    )
 
 
-def _machine_text(group: Group) -> str:
-    """The processors that the seeds of a model were trained on."""
-    costs = [evaluation["cost"] for evaluation in group.evaluations]
-    machines = {
-        f"{cost['processor']}, {cost.get('cores', '?')} cores"
-        if cost.get("processor")
-        else "an unknown machine"
-        for cost in costs
-    }
-    return " and ".join(sorted(machines))
-
-
-def _remarks_on_all(models: Mapping[str, Group]) -> list[str]:
-    """Sentences about all tables: what some models lack that others have."""
-    remarks = []
-    for part, words in (("samples", "No metrics of samples"), ("likelihood", "No likelihood")):
-        lacking = [
-            name
-            for name, group in models.items()
-            if not any(evaluation.get(part) for evaluation in group.evaluations)
-        ]
-        if lacking and (part == "samples" or len(lacking) < len(models)):
-            remarks.append(f"{words}: {', '.join(lacking)}")
-    unfinished = [
-        f"{name} ({first['cost']['epochs']} of {first['settings']['options']['epochs']} epochs)"
-        for name, first in ((name, group.first) for name, group in models.items())
-        if not is_finished(first)
-    ]
+def _training_remarks(models: Mapping[str, Group]) -> list[str]:
+    """What to know when training costs are compared."""
+    costs = [evaluation["cost"] for group in models.values() for evaluation in group.evaluations]
+    timed = [cost for cost in costs if "seconds_an_epoch" in cost]
+    machines = {(cost.get("processor"), cost.get("cores")) for cost in timed}
+    remarks = ["Training times come from different machines"] if len(machines) > 1 else []
+    unfinished = [name for name, group in models.items() if not is_finished(group.first)]
     if unfinished:
         remarks.append(f"Training did not reach its last epoch: {', '.join(unfinished)}")
     return remarks
+
+
+def _names_by(texts: Mapping[str, str]) -> dict[str, str]:
+    """The names of the models that have a text, by the text."""
+    return {
+        text: ", ".join(name for name, own in texts.items() if own == text)
+        for text in texts.values()
+    }
 
 
 # --- JSON
 # ---------------------------------------------------------------------------------------------
 
 
-def to_json(comparison: Comparison) -> dict[str, Any]:
-    """A comparison for JSON; what is not finite is null."""
-    tables = []
-    for table in comparison.tables:
-        first = next(row.group.first for row in table.rows if row.group)
-        result: dict[str, Any] = {"part": table.part, "title": table.title}
-        if table.part != "cost":
-            result["dataset"] = first["dataset"]
-        if table.part == "samples":
-            result["features"] = dict(extractor(first))
-        rows = [_row_json(row) for row in table.rows]
-        tables.append({**result, "rows": rows, "notes": list(table.notes)})
-    return {"tables": tables, "notes": list(comparison.notes)}
+def to_json(tables: Sequence[Table]) -> dict[str, Any]:
+    """A comparison for JSON."""
+    return {"tables": [_table_json(table) for table in tables]}
+
+
+def _table_json(table: Table) -> dict[str, Any]:
+    result: dict[str, Any] = {"part": table.part, "title": table.title}
+    first = next(row.group.first for row in table.rows if row.group)
+    if table.part != "cost":
+        result["dataset"] = first["dataset"]
+    if table.part == "samples":
+        result["features"] = extractor(first)
+    return {**result, "rows": [_row_json(row) for row in table.rows], "notes": table.notes}
 
 
 def _row_json(row: Row) -> dict[str, Any]:
@@ -388,24 +325,15 @@ def _row_json(row: Row) -> dict[str, Any]:
         result |= {
             "evaluations": [member.argument for member in row.group.members],
             "family": first["family"],
-            "preset": first["preset"] or None,
+            "preset": first["preset"],
             "seeds": [evaluation["seed"] for evaluation in row.group.evaluations],
             "n": row.group.measurement.n,
         }
     result["metrics"] = {
-        name: {
-            "mean": _finite(cell.statistic.mean),
-            "error": _finite(cell.statistic.error),
-            "notes": list(cell.notes),
-            "best": cell.is_best,
-        }
+        name: {"mean": cell.mean, "error": cell.error, "notes": cell.notes, "best": cell.is_best}
         for name, cell in row.cells.items()
     }
     return result
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def decode_picture(picture: str) -> np.ndarray:

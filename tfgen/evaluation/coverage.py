@@ -79,13 +79,8 @@ def squared_radii(features: np.ndarray, neighbours: int) -> np.ndarray:
     Raises:
         UsageError: there are fewer than k + 1 images, or k is not positive.
     """
-    if neighbours < 1:
-        raise UsageError(f"neighbours = {neighbours} is too small; the least is 1")
-    if len(features) <= neighbours:
-        raise UsageError(
-            f"{len(features)} images are too few for {neighbours} neighbours; "
-            f"the least is {neighbours + 1}"
-        )
+    if not 0 < neighbours < len(features):
+        raise UsageError(f"{len(features)} images have no {neighbours} neighbours each")
     radii = np.empty(len(features))
     for rows, squared in _squared_distances(features, features):
         # An image is no neighbour of itself. By rounding, it may be further away than its copy.

@@ -22,11 +22,8 @@ def mean(values: np.ndarray) -> Estimate:
     """The mean of values of independent images, `[N]`.
 
     Raises:
-        UsageError: there are fewer than two values.
         WorkError: a value is not finite.
     """
-    if len(values) < 2:
-        raise UsageError(f"{len(values)} images are too few for a standard error; the least is 2")
     values = values.astype(np.float64)
     if len(wrong := np.flatnonzero(~np.isfinite(values))):
         raise WorkError(
@@ -160,11 +157,9 @@ def kid(
     Raises:
         UsageError: a set has fewer than four images, or a block fewer than two.
     """
-    if block < 2:
-        raise UsageError(f"block = {block} is too small; the least is 2")
     fewest = min(len(features), len(reference))
-    if fewest < 4:
-        raise UsageError(f"{fewest} images are too few for a kernel distance; the least is 4")
+    if fewest < 4 or block < 2:
+        raise UsageError(f"{fewest} images in blocks of {block} are too few for a kernel distance")
     block = min(block, fewest // 2)
     rng = np.random.default_rng(seed)
     order, reference_order = rng.permutation(len(features)), rng.permutation(len(reference))
@@ -172,9 +167,8 @@ def kid(
     distances = [
         kernel_mmd(features[order[part]], reference[reference_order[part]]) for part in parts
     ]
-    return Estimate(
-        float(np.mean(distances)), float(np.std(distances, ddof=1) / np.sqrt(len(distances)))
-    )
+    error = np.std(distances, ddof=1) / np.sqrt(len(distances))
+    return Estimate(float(np.mean(distances)), float(error))
 
 
 def kernel_mmd(features: np.ndarray, reference: np.ndarray) -> float:
@@ -185,16 +179,8 @@ def kernel_mmd(features: np.ndarray, reference: np.ndarray) -> float:
     Args:
         features: `[N, D]`.
         reference: `[N, D]`.
-
-    Raises:
-        UsageError: the sets differ in size, or N is less than 2.
     """
     n = len(features)
-    if n != len(reference) or n < 2:
-        raise UsageError(
-            f"the sets have {n} and {len(reference)} images; "
-            "they must have the same size, at least 2"
-        )
     features, reference = features.astype(np.float64), reference.astype(np.float64)
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -3,12 +3,15 @@
 import base64
 import contextlib
 import dataclasses
+import functools
+import json
 import math
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from rich.console import Console
@@ -18,14 +21,7 @@ from tfgen.errors import UsageError
 from tfgen.evaluation.coverage import nearest
 from tfgen.evaluation.distances import mean
 from tfgen.evaluation.features import Extractor
-from tfgen.evaluation.job import (
-    DEFAULT_N,
-    Advance,
-    EvaluationRequest,
-    PartialValues,
-    per_image,
-    phase,
-)
+from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest, phase
 from tfgen.evaluation.likelihood import active_units, bits_per_dim, dequantized_log_prob
 from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.modes import captured_modes, expected_modes
@@ -34,9 +30,11 @@ from tfgen.evaluation.shards import ShardSummary
 from tfgen.evaluation.subject import ExactDensity, LatentDensity, Subject
 from tfgen.figures import image_grid, png_bytes
 from tfgen.random import image_seeds
+from tfgen.sampling import batches
 from tfgen.settings.model import images_at_once
 from tfgen.settings.training import TrainingOptions
 from tfgen.system import machine
+from tfgen.system.atomic import write_arrays
 
 # Samples in the picture that an evaluation holds, and those nearest to a training image.
 PICTURED, NEAREST = 64, 8
@@ -44,11 +42,15 @@ PICTURED, NEAREST = 64, 8
 _COPIES = 0.01
 # Images at a time: with importance samples, and without, for images like MNIST's.
 _FEW, _MANY = 16, 250
+# Seconds between two writes of intermediate values.
+_WRITE_EVERY = 15.0
 # With more modes than these, modes are counted on samples of their own, so many per mode (Lin et
 # al. 2018).
 MANY_MODES, SAMPLES_PER_MODE = 100, 26
 # What two evaluations must share for one to take over parts of the other.
 SHARED = ("format", "weights_sha256", "dataset", "n", "evaluation_seed")
+# Images `uint8[B, H, W, C]`, seeds of their noise `int32[B]`, and labels `int[B]` or None.
+Inputs: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Job:
         partial_path: beginning of the paths of the files with intermediate values, without an
             extension.
         console: where progress is shown.
-        partial_values: these files, to be removed once the result is written.
+        partial_files: these files, to be removed once the result is written.
     """
 
     subject: Subject
@@ -70,7 +72,7 @@ class Job:
     request: EvaluationRequest
     partial_path: Path
     console: Console
-    partial_values: list[PartialValues] = field(default_factory=list)
+    partial_files: list[Path] = field(default_factory=list)
 
     @property
     def held_out(self) -> Split:
@@ -79,47 +81,63 @@ class Job:
         return split.take(0, self.n)
 
     @property
-    def trained_on(self) -> Split:
-        """The images among which copies are searched: those that the model was trained on."""
-        return self.subject.training_split(self.dataset)
-
-    @property
     def n(self) -> int:
         """Number of samples, and of held-out images.
 
         Raises:
             UsageError: the split has fewer images.
         """
-        split, size = self.request.split, len(getattr(self.dataset, self.request.split))
         if self.subject.n is not None:
             return self.subject.n
+        split, size = self.request.split, len(getattr(self.dataset, self.request.split))
         n = min(DEFAULT_N, size) if self.request.n is None else self.request.n
         if n > size:
             raise UsageError(f"n = {n} is too large; the {split} split has {size} images")
         return n
 
-    def open_partial(self, name: str, settings: dict[str, Any]) -> PartialValues:
-        """The file for an estimate's intermediate values.
+    def per_image(
+        self, name: str, estimate: Callable[[slice], np.ndarray], batch: int, **settings: int
+    ) -> np.ndarray:
+        """The values of the held-out images, `float64[n]`; an interrupted estimate continues.
 
         Args:
             name: of the estimate.
-            settings: what decides the values, besides the weights and the data.
+            estimate: values `[B]` of the images of a slice; must not depend on other slices.
+            batch: images at a time.
+            settings: what decides the values, besides the weights, the data and the seed.
         """
-        key = {
+        decisive = {
             "weights": self.subject.weights_sha256,
             "data": [self.dataset.fingerprint, self.request.split, self.n],
             "seed": self.request.seed,
             **settings,
         }
+        key, values = json.dumps(decisive, sort_keys=True), np.full(self.n, np.nan)
         path = self.partial_path.with_name(f"{self.partial_path.name}-{name}.npz")
-        self.partial_values.append(PartialValues(path, key))
-        return self.partial_values[-1]
+        self.partial_files.append(path)
+        # A broken file, and one of other settings, hold no values.
+        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            stored = np.load(path, allow_pickle=False)
+            values = stored["values"] if str(stored["key"]) == key else values
 
-    def phase(
-        self, name: str, total: int, has_rate: bool = False
-    ) -> contextlib.AbstractContextManager[Advance]:
-        """See `phase`."""
-        return phase(self.console, name, total, has_rate)
+        def write() -> float:
+            # On a full disk the estimate continues, without a file.
+            with contextlib.suppress(OSError):
+                write_arrays(path, {"key": np.array(key), "values": values})
+            return time.monotonic()
+
+        written = time.monotonic()
+        try:
+            with phase(self.console, name.replace("_", " "), self.n) as advance:
+                for part in batches(self.n, batch):
+                    if np.isnan(values[part]).any():
+                        values[part] = estimate(part)
+                    if time.monotonic() - written > _WRITE_EVERY:
+                        written = write()
+                    advance(part.stop - part.start)
+        finally:
+            write()
+        return values
 
 
 def evaluate(job: Job, extractor: Extractor | None, likelihood: bool = True) -> dict[str, Any]:
@@ -161,7 +179,8 @@ def evaluate(job: Job, extractor: Extractor | None, likelihood: bool = True) -> 
 
 def describe(job: Job) -> dict[str, Any]:
     """What decides an evaluation's metrics, apart from the features."""
-    subject, run = job.subject, job.subject.run
+    subject = job.subject
+    run = {} if subject.kind == "images" else subject.training
     options = run.get("options", {})
     # Runs of earlier versions also hold options of the command, which decide nothing.
     names = {option.name for option in dataclasses.fields(TrainingOptions)} - UNDECIDING_OPTIONS
@@ -192,36 +211,34 @@ def merge(previous: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
 
     Nothing is taken over unless both are of the same weights, images and seed.
     """
-    if not result["weights_sha256"]:
-        return result
-    if any(previous.get(name) != result.get(name) for name in SHARED):
+    is_same = all(previous.get(name) == result.get(name) for name in SHARED)
+    if not result["weights_sha256"] or not is_same:
         return result
     # Metrics of samples belong to their features, so they are taken over as a whole.
-    likelihood = {name: value for name, value in previous.items() if name == "likelihood"}
-    taken = likelihood if "samples" in result else previous
-    if "cost" not in result:
-        return {**taken, **result}
-    return {**taken, **result, "cost": {**previous.get("cost", {}), **result["cost"]}}
+    is_taken = {name: name == "likelihood" or "samples" not in result for name in previous}
+    merged = {name: value for name, value in previous.items() if is_taken[name]} | result
+    if "cost" in result:
+        merged["cost"] = previous.get("cost", {}) | result["cost"]
+    return merged
 
 
 def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], float]:
     """Metrics of samples, of as many real images, and of noise; samples per second."""
     n, shape = job.n, job.dataset.image_shape
     num_modes = extractor.num_modes(shape)
-    held_out = job.held_out
+    held_out, train = job.held_out, job.subject.training_split(job.dataset).images
     floor_split, floor = _floor(job)
     sets, summary = {"floor": floor, "ceiling": noise(n, shape)}, None
     if job.subject.indices is not None:
         summary, rate = ShardSummary(job.subject, extractor), 0.0
-        available = job.subject.reading["available"]
-        with job.phase("shards", available, has_rate=True) as advance:
+        with phase(job.console, "shards", job.subject.reading["available"]) as advance:
             summary.read(advance)
         samples = summary.images
     else:
-        with job.phase("samples", n) as advance:
+        with phase(job.console, "samples", n) as advance:
             samples, rate = job.subject.samples(n, job.request.seed, held_out.labels, advance)
         sets = {"samples": samples, **sets}
-    with job.phase("features", (1 + len(sets)) * n) as advance:
+    with phase(job.console, "features", (1 + len(sets)) * n) as advance:
         reference = extractor.extract(held_out.images, advance)
         features = {} if summary is None else {"samples": summary.image_features}
         features |= {name: extractor.extract(images, advance) for name, images in sets.items()}
@@ -229,18 +246,21 @@ def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], f
     if held_out.labels is not None and reference.classes is not None:
         description["accuracy"] = float((reference.classes == held_out.labels).mean())
     result: dict[str, Any] = {extractor.key: description, "floor_images": floor_split}
-    with job.phase("distances", 4) as advance:
+    with phase(job.console, "distances", 4) as advance:
         for name, of_set in features.items():
             result[name] = sample_metrics(of_set, reference, num_modes)
             advance(1)
-        copied = copies(samples, held_out.images, job.trained_on.images)
+        copied = copies(samples, held_out.images, train)
         result["samples"]["copies"] = copied
         advance(1)
     if summary is not None:
         result["all_images"] = summary.metrics(reference.features)
     if num_modes > MANY_MODES and job.subject.kind != "images":
         result["modes"] = _count_modes(job, extractor)
-    return result | _pictures(job, samples, copied["nearest"]), rate
+    indices, train_indices = np.array(copied["nearest"]).T
+    pairs = np.concatenate([samples[indices], train[train_indices]])
+    result["picture"] = _encode(samples[:PICTURED])
+    return result | {"nearest_picture": _encode(pairs, len(indices))}, rate
 
 
 def _floor(job: Job) -> tuple[str, np.ndarray]:
@@ -265,7 +285,7 @@ def _count_modes(job: Job, extractor: Extractor) -> dict[str, Any]:
     """Modes captured by samples of their own, and by as many uniform draws."""
     num_modes = extractor.num_modes(job.dataset.image_shape)
     n = SAMPLES_PER_MODE * num_modes
-    with job.phase("modes", 2 * n) as advance:
+    with phase(job.console, "modes", 2 * n) as advance:
         samples, _ = job.subject.samples(n, job.request.seed + 1, None, advance)
         classes = extractor.extract(samples, advance).classes
         assert classes is not None
@@ -312,16 +332,6 @@ def noise(n: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
 
 
-def _pictures(job: Job, samples: np.ndarray, nearest: list[list[int]]) -> dict[str, str]:
-    """A grid of samples, and a grid of those nearest to training images, above these images."""
-    indices, train_indices = np.array(nearest).T
-    pairs = np.concatenate([samples[indices], job.trained_on.images[train_indices]])
-    return {
-        "picture": _encode(samples[:PICTURED]),
-        "nearest_picture": _encode(pairs, len(nearest)),
-    }
-
-
 def _encode(images: np.ndarray, columns: int | None = None) -> str:
     """A PNG of `uint8` images on a grid, in base64, so that an evaluation is one file."""
     return base64.b64encode(png_bytes(image_grid(images / 255, columns), least_side=0)).decode()
@@ -337,50 +347,41 @@ def measure_likelihood(job: Job) -> dict[str, Any] | None:
     Raises:
         WorkError: a value is not finite.
     """
-    density = job.subject.density
+    density, held_out = job.subject.density, job.held_out
+    seeds = image_seeds(job.request.seed, job.n)
+
+    def inputs(part: slice) -> Inputs:
+        labels = None if held_out.labels is None else held_out.labels[part]
+        return held_out.images[part], seeds[part], labels
+
     if isinstance(density, LatentDensity):
-        return _bounds(job, density)
-    return None if density is None else _exact_bits_per_dim(job, density)
+        return _bounds(job, density, inputs)
+    return None if density is None else _exact_bits_per_dim(job, density, inputs)
 
 
-def _bounds(job: Job, density: LatentDensity) -> dict[str, Any]:
+def _bounds(job: Job, density: LatentDensity, inputs: Callable[[slice], Inputs]) -> dict[str, Any]:
     """ELBO and importance-weighted bound, in nats; of bytes also in bits/dim."""
-    request, n, bounds = job.request, job.n, density.bounds
-    images, labels = job.held_out.images, job.held_out.labels
-    seeds, many = image_seeds(request.seed, n), images_at_once(_MANY, images.shape[1:])
+    bounds, seed, shape = density.bounds, job.request.seed, job.dataset.image_shape
+    samples, many = job.request.importance_samples, images_at_once(_MANY, shape)
 
-    def estimator(bound: Callable[..., np.ndarray], *arguments: int) -> Callable[..., np.ndarray]:
-        """The bound of the images of a slice."""
+    def elbo(part: slice) -> np.ndarray:
+        events, *context = density.inputs(*inputs(part))
+        return bounds.elbo(events, (seed, part.start), *context)
 
-        def estimate(part: slice) -> np.ndarray:
-            events, *context = inputs(part)
-            return bound(events, (request.seed, part.start), *arguments, *context)
+    def log_prob(part: slice) -> np.ndarray:
+        events, *context = density.inputs(*inputs(part))
+        return bounds.log_prob(events, (seed, part.start), samples, *context)
 
-        return estimate
-
-    def inputs(part: slice) -> list[Any]:
-        return density.inputs(images[part], seeds[part], None if labels is None else labels[part])
-
-    with job.phase("ELBO", n) as advance:
-        negative_elbo = mean(-per_image(estimator(bounds.elbo), n, many, None, advance))
-        parts = [slice(start, min(start + many, n)) for start in range(0, n, many)]
-        means = np.concatenate([density.mean(*inputs(part)) for part in parts])
-    samples = request.importance_samples
-    partial = job.open_partial("importance", {"importance_samples": samples})
-    with job.phase(f"likelihood, {samples} samples", n) as advance:
-        log_prob = estimator(bounds.log_prob, samples)
-        nll = mean(-per_image(log_prob, n, _FEW, partial, advance))
-    bits: dict[str, Any] = {}
+    negative_elbo = mean(-job.per_image("ELBO", elbo, many))
+    parts = batches(job.n, many)
+    means = np.concatenate([density.mean(*density.inputs(*inputs(part))) for part in parts])
+    nll = mean(-job.per_image("likelihood", log_prob, _FEW, importance_samples=samples))
+    result: dict[str, Any] = {"events": density.events, "importance_samples": samples}
     if density.is_of_bytes:
-        dimensions = math.prod(images.shape[1:])
-        bits = {
-            "bits_per_dim": bits_per_dim(-nll.value, dimensions),
-            "bits_per_dim_error": bits_per_dim(-nll.error, dimensions),
-        }
+        bits = [bits_per_dim(-nats, math.prod(shape)) for nats in nll]
+        result |= {"bits_per_dim": bits[0], "bits_per_dim_error": bits[1]}
     return {
-        "events": density.events,
-        "importance_samples": samples,
-        **bits,
+        **result,
         "negative_elbo": negative_elbo.value,
         "negative_elbo_error": negative_elbo.error,
         "nll": nll.value,
@@ -390,26 +391,21 @@ def _bounds(job: Job, density: LatentDensity) -> dict[str, Any]:
     }
 
 
-def _exact_bits_per_dim(job: Job, density: ExactDensity) -> dict[str, Any]:
+def _exact_bits_per_dim(
+    job: Job, density: ExactDensity, inputs: Callable[[slice], Inputs]
+) -> dict[str, Any]:
     """Bits/dim with one draw of the dequantization, and averaged over several."""
-    request, n = job.request, job.n
-    images, labels = job.held_out.images, job.held_out.labels
-    seeds, many = image_seeds(request.seed, n), images_at_once(_MANY, images.shape[1:])
-    result: dict[str, Any] = {"events": density.events, "dequantizations": request.dequantizations}
-    for draws, name in ((1, "bits_per_dim_one_draw"), (request.dequantizations, "bits_per_dim")):
+    shape, draws = job.dataset.image_shape, job.request.dequantizations
+    result: dict[str, Any] = {"events": density.events, "dequantizations": draws}
+    for count, name in ((1, "bits_per_dim_one_draw"), (draws, "bits_per_dim")):
 
-        def estimate(part: slice, draws: int = draws) -> np.ndarray:
-            condition = None if labels is None else labels[part]
-            return dequantized_log_prob(
-                lambda images, seeds: density.log_prob(images, seeds, condition),
-                images[part],
-                seeds[part],
-                draws,
-            )
+        def estimate(part: slice, count: int = count) -> np.ndarray:
+            images, seeds, labels = inputs(part)
+            log_prob = functools.partial(density.log_prob, labels=labels)
+            return dequantized_log_prob(log_prob, images, seeds, count)
 
-        partial = job.open_partial(name, {"dequantizations": draws})
-        with job.phase(name.replace("_", " "), n) as advance:
-            nats = per_image(estimate, n, many, partial, advance)
-        bits = mean(bits_per_dim(nats, math.prod(images.shape[1:])))
+        many = images_at_once(_MANY, shape)
+        nats = job.per_image(name, estimate, many, dequantizations=count)
+        bits = mean(bits_per_dim(nats, math.prod(shape)))
         result |= {name: bits.value, f"{name}_error": bits.error}
     return result

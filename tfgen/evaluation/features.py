@@ -9,8 +9,7 @@ from a seed that never changes.
 import abc
 import hashlib
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +18,7 @@ from tfgen.data.pictures import resize
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.coverage import NEIGHBOURS
 from tfgen.evaluation.job import Advance, silent
+from tfgen.sampling import batches
 
 # Channels of the layers. Width, depth, pooling and the number of features were chosen by how well
 # the metrics order degraded images; docs/judge.md has the table.
@@ -28,8 +28,6 @@ FEATURES = 64
 PER_FEATURE = 4
 # A larger image is reduced to this length of its longer side.
 MAX_SIDE = 64
-# Images in one call of the network.
-BATCH = 250
 _KERNEL, _CHANNELS, _SEED = 3, 3, 0
 # Changes with what is computed of the weights, so that the hash does, too.
 _COMPUTATION = b"random network 1"
@@ -37,8 +35,7 @@ _COMPUTATION = b"random network 1"
 _EPSILON = 1e-3
 
 
-@dataclass(frozen=True)
-class ImageFeatures:
+class ImageFeatures(NamedTuple):
     """What an extractor computes from N images.
 
     Attributes:
@@ -57,10 +54,12 @@ class Extractor(abc.ABC):
     Attributes:
         name: for tables.
         key: under which an evaluation holds the description, `classifier` or `features`.
+        batch_size: number of images that `compute` gets at once.
     """
 
     name: str
     key = "features"
+    batch_size = 250
 
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -70,8 +69,23 @@ class Extractor(abc.ABC):
         """
 
     @abc.abstractmethod
+    def dimensions(self, shape: tuple[int, ...]) -> int:
+        """Length of the feature vector of images of `shape`, `(height, width, channels)`."""
+
+    @abc.abstractmethod
+    def compute(self, images: np.ndarray) -> ImageFeatures:
+        """Features of a batch, and their classes if there are some.
+
+        Args:
+            images: `uint8[B, H, W, C]`, at most `batch_size` of them.
+        """
+
+    def num_modes(self, shape: tuple[int, ...]) -> int:
+        """Number of classes of images of `shape`, `(height, width, channels)`; 0: no classes."""
+        return 0
+
     def check_images(self, shape: tuple[int, ...]) -> None:
-        """Refuse images that the network cannot take.
+        """Refuse images that the network cannot take; by default, those neither grey nor RGB.
 
         Args:
             shape: height, width, channels.
@@ -79,14 +93,10 @@ class Extractor(abc.ABC):
         Raises:
             UsageError: it takes other ones.
         """
-
-    @abc.abstractmethod
-    def dimensions(self, shape: tuple[int, ...]) -> int:
-        """Length of the feature vector of images of `shape`, `(height, width, channels)`."""
-
-    def num_modes(self, shape: tuple[int, ...]) -> int:
-        """Number of classes of images of `shape`, `(height, width, channels)`; 0: no classes."""
-        return 0
+        if shape[2] not in (1, 3):
+            raise UsageError(
+                f"{self.name} takes grey or RGB images, not images of {size_text(shape)}"
+            )
 
     def check_count(self, n: int, shape: tuple[int, ...]) -> None:
         """Refuse too few images for the metrics, before any sample is drawn.
@@ -105,14 +115,22 @@ class Extractor(abc.ABC):
             reason = f" for the covariance of {features} features" if n <= features else ""
             raise UsageError(f"n = {n} is too small{reason}; the least is {least}")
 
-    @abc.abstractmethod
     def extract(self, images: np.ndarray, advance: Advance = silent) -> ImageFeatures:
-        """Features of `uint8[N, H, W, C]`, and their classes if there are some.
+        """Features of images, and their classes if there are some.
 
         Args:
-            images: that `check_images` accepts.
+            images: that `check_images` accepts, `uint8[N, H, W, C]`.
             advance: called with the number of images that were just done.
         """
+        parts = []
+        for part in batches(len(images), self.batch_size):
+            parts.append(self.compute(images[part]))
+            advance(part.stop - part.start)
+        features, classes = zip(*parts, strict=True)
+        has_classes = classes[0] is not None
+        return ImageFeatures(
+            np.concatenate(features), np.concatenate(classes) if has_classes else None
+        )
 
 
 class RandomNetwork(Extractor):
@@ -144,26 +162,15 @@ class RandomNetwork(Extractor):
             "features": self._projection.shape[1],
         }
 
-    def check_images(self, shape: tuple[int, ...]) -> None:
-        """Refuse images that are neither grey nor RGB."""
-        if shape[2] not in (1, _CHANNELS):
-            raise UsageError(
-                f"the random network takes grey or RGB images, not images of {size_text(shape)}"
-            )
-
     def dimensions(self, shape: tuple[int, ...]) -> int:
         """Number of features."""
         return int(self._projection.shape[1])
 
-    def extract(self, images: np.ndarray, advance: Advance = silent) -> ImageFeatures:
-        """Features of `uint8[N, H, W, C]`."""
-        features = []
-        for start in range(0, len(images), BATCH):
-            batch = _reduce(images[start : start + BATCH])
-            batch = batch.repeat(_CHANNELS // batch.shape[3], axis=3)
-            features.append(self._function(tf.constant(batch)).numpy())
-            advance(len(batch))
-        return ImageFeatures(np.concatenate(features), None)
+    def compute(self, images: np.ndarray) -> ImageFeatures:
+        """Features of `uint8[B, H, W, C]`."""
+        images = _reduce(images)
+        rgb = images.repeat(_CHANNELS // images.shape[3], axis=3)
+        return ImageFeatures(self._function(tf.constant(rgb)).numpy(), None)
 
     def _compute(self, images: tf.Tensor) -> tf.Tensor:
         """Features `float32[B, D]` of `uint8[B, H, W, 3]`."""
@@ -172,7 +179,9 @@ class RandomNetwork(Extractor):
         for index, kernel in enumerate(self._kernels):
             if index:
                 maps = tf.nn.avg_pool2d(maps, 2, 2, "SAME")
-            maps = tf.nn.conv2d(_pad(maps), kernel, 1, "VALID")
+            # A border copied from the edge: zeros would be an edge of their own.
+            maps = tf.pad(maps, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+            maps = tf.nn.conv2d(maps, kernel, 1, "VALID")
             power = tf.reduce_mean(maps**2, [1, 2, 3], keepdims=True)
             maps = tf.nn.relu(maps * tf.math.rsqrt(power + _EPSILON))
             means.append(tf.reduce_mean(maps, [1, 2]))
@@ -210,17 +219,11 @@ def _scaled(words: np.ndarray, factor: int, fan_in: int) -> np.ndarray:
     return (words * (math.sqrt(6 / fan_in) / (factor * 2**24))).astype(np.float32)
 
 
-def _pad(maps: tf.Tensor) -> tf.Tensor:
-    """A border of one pixel, copied from the edge: zeros would be an edge of their own."""
-    maps = tf.concat([maps[:, :1], maps, maps[:, -1:]], 1)
-    return tf.concat([maps[:, :, :1], maps, maps[:, :, -1:]], 2)
-
-
 def _reduce(images: np.ndarray) -> np.ndarray:
     """Images with sides of at most `MAX_SIDE` pixels; the aspect ratio stays."""
     height, width = images.shape[1:3]
     longest = max(height, width)
     if longest <= MAX_SIDE:
-        return np.ascontiguousarray(images)
-    size = tuple(max(1, round(side * MAX_SIDE / longest)) for side in (height, width))
-    return np.stack([resize(image, (size[0], size[1]), "stretch") for image in images])
+        return images
+    height, width = (max(1, round(side * MAX_SIDE / longest)) for side in (height, width))
+    return np.stack([resize(image, (height, width), "stretch") for image in images])

@@ -1,20 +1,13 @@
-"""What an evaluation is asked for; values on disk and progress while it runs.
+"""What an evaluation is asked for, and progress while it runs.
 
 No TensorFlow here, so that `--help` answers at once.
 """
 
 import contextlib
-import json
 import time
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-import numpy as np
-
-from tfgen.system.atomic import write_arrays
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,8 +16,6 @@ if TYPE_CHECKING:
 Advance: TypeAlias = Callable[[int], None]
 # Samples by default: as many as MNIST has test images.
 DEFAULT_N = 10_000
-# Seconds between two writes of intermediate values.
-_WRITE_EVERY = 15.0
 
 
 def silent(images: int) -> None:
@@ -51,97 +42,18 @@ class EvaluationRequest:
     dequantizations: int = 8
 
 
-class PartialValues:
-    """Values of images on disk, with which an interrupted estimate continues.
-
-    Args:
-        path: the file, NPZ.
-        key: all that decides the values; a file with another key is ignored.
-    """
-
-    def __init__(self, path: Path, key: Mapping[str, Any]):
-        self.path, self.key = path, json.dumps(key, sort_keys=True)
-        self._written = time.monotonic()
-
-    def read(self, n: int) -> np.ndarray:
-        """`float64[n]`, NaN where a value is missing; a broken file holds no values."""
-        try:
-            with np.load(self.path, allow_pickle=False) as stored:
-                if str(stored["key"]) == self.key and stored["values"].shape == (n,):
-                    values: np.ndarray = stored["values"].astype(np.float64)
-                    return values
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            pass
-        return np.full(n, np.nan)
-
-    def write(self, values: np.ndarray, now: bool = False) -> None:
-        """Write the values, unless the last write was a moment ago.
-
-        Args:
-            values: `float64[n]`, NaN where a value is missing.
-            now: write in any case.
-        """
-        if now or time.monotonic() - self._written > _WRITE_EVERY:
-            # On a full disk the estimate continues, without a file.
-            with contextlib.suppress(OSError):
-                write_arrays(self.path, {"key": np.array(self.key), "values": values})
-            self._written = time.monotonic()
-
-    def remove(self) -> None:
-        """Remove the file, once the result is written."""
-        self.path.unlink(missing_ok=True)
-
-
-def per_image(
-    estimate: Callable[[slice], np.ndarray],
-    n: int,
-    batch: int,
-    partial: PartialValues | None = None,
-    advance: Advance = silent,
-) -> np.ndarray:
-    """The values of n images, a batch at a time.
-
-    Args:
-        estimate: values `[B]` of the images of a slice; must not depend on the slices before.
-        n: number of images.
-        batch: images at a time.
-        partial: where values are stored on the way; values that are there are not computed again.
-        advance: called after each batch.
-
-    Returns:
-        `float64[n]`.
-    """
-    values = np.full(n, np.nan) if partial is None else partial.read(n)
-    try:
-        for start in range(0, n, batch):
-            part = slice(start, min(start + batch, n))
-            if np.isnan(values[part]).any():
-                values[part] = estimate(part)
-                if partial is not None:
-                    partial.write(values)
-            advance(part.stop - part.start)
-    except BaseException:
-        if partial is not None:
-            partial.write(values, now=True)
-        raise
-    return values
-
-
 @contextlib.contextmanager
-def phase(console: "Console", name: str, total: int, has_rate: bool = False) -> Iterator[Advance]:
+def phase(console: "Console", name: str, total: int) -> Iterator[Advance]:
     """Show a step as a bar with the time left, and at its end as a line with its time.
 
     Args:
         console: where it is shown.
         name: of the step.
         total: number of images.
-        has_rate: whether the images per second are shown, too.
     """
-    from tfgen.system.terminal import format_rate, print_line, progress
+    from tfgen.system.terminal import print_line, progress
 
     start = time.perf_counter()
-    with progress(console, name, total, has_rate=has_rate) as advance:
+    with progress(console, name, total) as advance:
         yield advance
-    seconds = time.perf_counter() - start
-    rate = f", {format_rate(total / seconds)}" if has_rate else ""
-    print_line(console, f"{name}: {seconds:.1f} s{rate}")
+    print_line(console, f"{name}: {time.perf_counter() - start:.1f} s")

@@ -13,7 +13,6 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfgen import random
-from tfgen.errors import UsageError
 
 tfd: Any = tfp.distributions
 Distribution: TypeAlias = Any  # tfd.Distribution
@@ -72,20 +71,14 @@ class Bounds:
 
         Returns:
             nats, `float64[B]`.
-
-        Raises:
-            UsageError: K is not positive.
         """
-        if samples < 1:
-            raise UsageError(f"{samples} importance samples are too few; the least is 1")
         chunk = max(1, min(samples, self.pairs // max(1, len(events))))
         total = np.full(len(events), -np.inf)
         for index, start in enumerate(range(0, samples, chunk)):
             # A tensor: a Python integer would trace the function again for the last chunk.
             size = tf.constant(min(chunk, samples - start))
-            total = np.logaddexp(
-                total, self._log_sum(events, _fold(seed, index + 1), size, *context)
-            )
+            part = self._log_sum(events, _fold(seed, index + 1), size, *context)
+            total = np.logaddexp(total, part)
         return total - math.log(samples)
 
     def _elbo_of(self, events: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor) -> tf.Tensor:
@@ -193,12 +186,7 @@ def dequantized_log_prob(
 
     Returns:
         nats, `float64[B]`.
-
-    Raises:
-        UsageError: k is not positive.
     """
-    if draws < 1:
-        raise UsageError(f"{draws} dequantizations are too few; the least is 1")
     draw_seeds = seeds[:, None] if draws == 1 else random.seeds_of_draws(seeds, draws).numpy()
     values = [np.asarray(log_prob(images, column), np.float64) for column in draw_seeds.T]
     total: np.ndarray = functools.reduce(np.logaddexp, values) - math.log(draws)
@@ -224,10 +212,5 @@ def active_units(means: np.ndarray, least: float = ACTIVE) -> int:
     Args:
         means: of q(z|x), `[N, D]`.
         least: variance.
-
-    Raises:
-        UsageError: there are fewer than two images.
     """
-    if len(means) < 2:
-        raise UsageError(f"{len(means)} images are too few for a variance; the least is 2")
     return int((np.var(means.astype(np.float64), axis=0, ddof=1) > least).sum())

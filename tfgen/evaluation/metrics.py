@@ -6,6 +6,7 @@ tables and the figure of `tfgen-compare` and the output of `tfgen-evaluate` read
 No TensorFlow here.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,6 @@ class Metric:
         part: of the evaluation that holds it: `samples`, `modes`, `likelihood` or `cost`.
         key: its key in that part.
         name: in tables and figures.
-        sentence: what it measures.
         unit: empty for none.
         scale: factor between the number in an evaluation and the one that is shown.
         better: 1 if higher is better, −1 if lower is, 0 if neither.
@@ -42,7 +42,6 @@ class Metric:
     part: str
     key: str
     name: str
-    sentence: str
     unit: str = ""
     scale: int = 1
     better: int = 0
@@ -55,7 +54,7 @@ class Metric:
         return f"{self.name} [{self.unit}]" if self.unit else self.name
 
     def value(self, evaluation: Mapping[str, Any]) -> float | None:
-        """The number that is shown of an evaluation; None if it has none."""
+        """The number that is shown of an evaluation; None if it has none that is finite."""
         return self._scaled(evaluation, self.key)
 
     def error(self, evaluation: Mapping[str, Any]) -> float:
@@ -63,51 +62,35 @@ class Metric:
         return self._scaled(evaluation, f"{self.key}_error") or 0.0
 
     def _scaled(self, evaluation: Mapping[str, Any], key: str) -> float | None:
-        number = (evaluation.get(self.part) or {}).get(key)
-        return self.scale * float(number) if isinstance(number, int | float) else None
+        number: Any = (evaluation.get(self.part) or {}).get(key)
+        is_known = isinstance(number, int | float) and math.isfinite(number)
+        return self.scale * float(number) if is_known else None
 
 
 # In the order of the tables' columns.
 METRICS = (
-    Metric("samples", "fid", "FID", "Fréchet distance", better=-1),
-    Metric("samples", "kid", "KID × 1000", "kernel distance", scale=1000, better=-1),
-    Metric("samples", "precision", "precision", "share of realistic samples", better=1),
-    Metric("samples", "recall", "recall", "share of real images", better=1),
-    Metric("samples", "density", "density", "samples around a real image", better=1),
-    Metric("samples", "coverage", "coverage", "share of real images", better=1),
-    Metric("samples", "class_entropy", "class entropy", "spread over classes", "nats", digits=4),
-    Metric("samples", "modes", "modes", "classes with a sample", better=1, is_compared=False),
-    Metric(
-        "samples", "modes_kl", "KL of modes", "from uniform", "nats", better=-1, is_compared=False
-    ),
-    Metric(
-        "samples",
-        "label_accuracy",
-        "label accuracy",
-        "share of samples of their class",
-        better=1,
-        is_compared=False,
-    ),
-    Metric("modes", "captured", "modes", "classes with a sample", better=1, digits=4),
-    Metric("modes", "kl", "KL of modes", "from uniform", "nats", better=-1),
-    Metric("likelihood", "negative_elbo", "−ELBO", "bound", "nats", better=-1, digits=5),
-    Metric("likelihood", "nll", "NLL", "negative log-likelihood", "nats", better=-1, digits=5),
-    Metric("likelihood", "bits_per_dim", "bits/dim", "bits per byte", better=-1, digits=4),
-    Metric(
-        "likelihood",
-        "bits_per_dim_one_draw",
-        "bits/dim, one dequantization draw",
-        "bits per byte",
-        better=-1,
-        digits=4,
-        is_compared=False,
-    ),
-    Metric("likelihood", "active_units", "active latents", "latents in use", is_compared=False),
-    Metric("cost", "seconds_an_epoch", "s/epoch", "seconds per epoch, median"),
-    Metric("cost", "seconds", "training", "whole training", "s", digits=4),
-    Metric("cost", "images_a_second", "images/s", "samples per second"),
-    Metric("cost", "parameters", "parameters", "trainable numbers", digits=4),
-    Metric("cost", "peak_mib", "peak", "largest memory in use", "MiB", digits=4),
+    Metric("samples", "fid", "FID", better=-1),
+    Metric("samples", "kid", "KID × 1000", scale=1000, better=-1),
+    Metric("samples", "precision", "precision", better=1),
+    Metric("samples", "recall", "recall", better=1),
+    Metric("samples", "density", "density", better=1),
+    Metric("samples", "coverage", "coverage", better=1),
+    Metric("samples", "class_entropy", "class entropy", "nats", digits=4),
+    Metric("samples", "modes", "modes", is_compared=False),
+    Metric("samples", "modes_kl", "KL of modes", "nats", is_compared=False),
+    Metric("samples", "label_accuracy", "label accuracy", is_compared=False),
+    Metric("modes", "captured", "modes", better=1, digits=4),
+    Metric("modes", "kl", "KL of modes", "nats", better=-1),
+    Metric("likelihood", "negative_elbo", "−ELBO", "nats", better=-1, digits=5),
+    Metric("likelihood", "nll", "NLL", "nats", better=-1, digits=5),
+    Metric("likelihood", "bits_per_dim", "bits/dim", better=-1, digits=4),
+    Metric("likelihood", "bits_per_dim_one_draw", "bits/dim, one draw", is_compared=False),
+    Metric("likelihood", "active_units", "active latents", is_compared=False),
+    Metric("cost", "seconds_an_epoch", "s/epoch"),
+    Metric("cost", "seconds", "training", "s", digits=4),
+    Metric("cost", "images_a_second", "images/s"),
+    Metric("cost", "parameters", "parameters", digits=4),
+    Metric("cost", "peak_mib", "peak", "MiB", digits=4),
 )
 
 

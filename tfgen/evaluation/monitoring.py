@@ -65,13 +65,11 @@ class SampleComparison:
             raise UsageError(f"{len(self._classes)} labels do not fit {len(images)} images")
         self.labels = None if self._classes is None else self._classes[: self.n]
         count = max(1, min(self.n // PER_FEATURE, FEATURES + _PARTS[0] ** 2 * images.shape[3]))
-        self._parts = next(
-            (parts for parts in _PARTS if 2 * parts**2 * images.shape[3] <= count), 0
-        )
+        fitting = [parts for parts in _PARTS if 2 * parts**2 * images.shape[3] <= count]
+        self._parts = max(fitting, default=0)
         colours = self._parts**2 * images.shape[3]
         self._network = RandomNetwork(PER_FEATURE * (count - colours))
         self._network.check_images(images.shape[1:])
-        self._scales = [1.0, 1.0]
         groups = self._groups(images)
         deviations = [math.sqrt(group.var(0).mean()) if group.size else 0.0 for group in groups]
         self._scales = [deviation if deviation > _ALIKE_IMAGES else 1.0 for deviation in deviations]
@@ -83,9 +81,8 @@ class SampleComparison:
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """The features `float64[N, D]` of `uint8[N, H, W, C]`."""
-        groups = self._groups(images)
-        scaled = [group / scale for group, scale in zip(groups, self._scales, strict=True)]
-        return np.concatenate(scaled, 1)
+        groups = zip(self._groups(images), self._scales, strict=True)
+        return np.concatenate([group / scale for group, scale in groups], 1)
 
     def compare(self, samples: np.ndarray) -> dict[str, float]:
         """The values of an epoch's logs.
@@ -102,10 +99,8 @@ class SampleComparison:
         """
         features = self.features(samples)
         distance = frechet_distance(moments(features), self._moments) / features.shape[1]
-        return {
-            "val_distance": distance,
-            "diversity": mean_distance(features, self.labels) / self._spread,
-        }
+        diversity = mean_distance(features, self.labels) / self._spread
+        return {"val_distance": distance, "diversity": diversity}
 
     def _groups(self, images: np.ndarray) -> list[np.ndarray]:
         """The features of the network, and the colours, `float64[N, D]` each."""
@@ -197,24 +192,17 @@ class TrainingWatch:
         share = diversity / self._best_diversity if self._best_diversity >= _ALIKE else 1.0
         self._low_epochs = self._low_epochs + 1 if share < _LOST else 0
         self._alike_epochs = self._alike_epochs + 1 if diversity < _ALIKE else 0
-        was_lost = self._is_lost
-        self._is_lost = (
-            (was_lost and (share < _BACK or diversity < _ALIKE))
-            or self._low_epochs >= _LOST_EPOCHS
-            or self._alike_epochs >= _ALIKE_EPOCHS
-        )
-        if was_lost or not self._is_lost:
+        was_lost, is_back = self._is_lost, share >= _BACK and diversity >= _ALIKE
+        has_fallen = self._low_epochs >= _LOST_EPOCHS
+        is_new = has_fallen or self._alike_epochs >= _ALIKE_EPOCHS
+        self._is_lost = is_new or (was_lost and not is_back)
+        if was_lost or not is_new:
             return ""
-        if self._low_epochs < _LOST_EPOCHS:
-            return (
-                f"the samples have been almost alike for {_ALIKE_EPOCHS} epochs (diversity "
-                f"{diversity:.2f} of the real images'): the generator may have collapsed"
-            )
-        return (
-            f"the samples have lost their diversity ({diversity:.2f} of the real images'; "
-            f"{self._best_diversity:.2f} at epoch {self.best_epoch}): the generator may have "
-            "collapsed"
-        )
+        now = f"{diversity:.2f} of the real images'"
+        before = f"{self._best_diversity:.2f} at epoch {self.best_epoch}"
+        fault = f"have been almost alike for {_ALIKE_EPOCHS} epochs ({now})"
+        fault = f"have lost their diversity ({now}; {before})" if has_fallen else fault
+        return f"the samples {fault}: the generator may have collapsed"
 
     def _learned_by_heart(self) -> str:
         """What is wrong with the discriminator, if anything is.
@@ -236,7 +224,6 @@ class TrainingWatch:
         if was_by_heart or not self._is_by_heart:
             return ""
         return (
-            "the discriminator has learned the training images by heart (it separates held-out "
-            f"images from samples by {max(0.0, share):.0%} of what separates training images from "
-            "them): more training images or augmentation may help"
+            "the discriminator has learned the training images by heart: more of them or "
+            "augmentation may help"
         )

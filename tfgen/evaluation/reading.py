@@ -4,7 +4,6 @@ No TensorFlow here.
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,11 +24,6 @@ FORMAT = 1
 # Options of a training that do not decide which model it is: the seed, and what may change when it
 # is resumed, except its length.
 UNDECIDING_OPTIONS = {"seed", *RESUMABLE} - {"epochs"}
-# Values that may be missing: images that no model of tfgen made have no settings, no seed of a
-# training and no cost.
-_VALUES = ("family", "preset", "seed", "weights", "n")
-# A row of more seeds than these names the first of them.
-_MAX_NAMES = 3
 
 
 @dataclass(frozen=True)
@@ -64,22 +58,29 @@ def read_evaluation(argument: str, saved_models: Path) -> Evaluation:
         UsageError: there is none.
         WorkError: it is damaged.
     """
-    name, what = _split_name(argument)
+    name, separator, what = argument.partition("=")
+    if not separator or Path(argument).exists():  # a path may contain `=`, too
+        name, what = "", argument
+    elif not name.strip() or not what:
+        raise UsageError(f"{argument!r} lacks a name or an evaluation; pass NAME=EVALUATION")
     source = _find_evaluation(what, saved_models)
     try:
-        content = json.loads(source.read_text())
-        content = content["evaluation"] if source.name == versions.MANIFEST else content
-        if content is not None:
-            whole = _complete(content)
-            return Evaluation(name or _default_name(source), what, source, whole, bool(name))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        fault = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
-        if isinstance(error, TypeError | AttributeError):
-            fault = "it is not an evaluation"
+        content: Any = None if source.is_dir() else json.loads(source.read_text())
+        if source.name == versions.MANIFEST:
+            content = content.get("evaluation")
+        # Images that no model of tfgen made have no cost.
+        content = content and {"cost": {}, **content}
+        if content and content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, not {FORMAT}")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise WorkError(
-            f"{source} holds no evaluation that can be read: {fault}; write one with tfgen-evaluate"
+            f"{source} holds no evaluation that can be read ({type(error).__name__}: {error}); "
+            "write one with tfgen-evaluate"
         ) from error
-    raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
+    if not content:
+        raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
+    label = name.strip() or _default_name(source.absolute())
+    return Evaluation(label, what, source, content, bool(name))
 
 
 def extractor(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -87,58 +88,24 @@ def extractor(evaluation: Mapping[str, Any]) -> Mapping[str, Any]:
     return evaluation.get("features") or evaluation.get("classifier") or {}
 
 
-def _split_name(argument: str) -> tuple[str, str]:
-    """The name before `=`, empty if there is none, and the rest; a path may contain `=` too."""
-    name, separator, what = argument.partition("=")
-    if not separator or Path(argument).exists():
-        return "", argument
-    name = _one_line(name)
-    if not name or not what:
-        missing = "evaluation after" if name else "name before"
-        raise UsageError(f"{argument!r} has no {missing} '='; pass NAME=EVALUATION")
-    return name, what
-
-
 def _default_name(source: Path) -> str:
     """The name of an evaluation that the user did not name."""
-    path = source.absolute()
-    if path.name == versions.MANIFEST:
-        return f"{path.parents[1].name} version {path.parent.name}"
-    is_of_folder = path.name == RunFolder(path.parent).evaluation.name
+    if source.name == versions.MANIFEST:
+        return f"{source.parents[1].name} version {source.parent.name}"
+    if source == RunFolder(source.parent).evaluation:
+        return source.parent.name
     # `tfgen-evaluate` itself adds these words to the names of versions and of images.
-    stem = path.stem.removesuffix("-evaluation") or path.stem
-    return _one_line(path.parent.name if is_of_folder else stem)
-
-
-def _one_line(name: str) -> str:
-    """A name as a table can show it: on one line, without control characters."""
-    words = " ".join(name.split())
-    return "".join(letter if letter.isprintable() else "?" for letter in words)
+    return source.stem.removesuffix("-evaluation") or source.stem
 
 
 def _find_evaluation(what: str, saved_models: Path) -> Path:
-    """The file that holds an evaluation: a JSON file, or a version's manifest."""
+    """The file that may hold an evaluation, a version's manifest too; or a folder without one."""
     in_folder = RunFolder(Path(what)).evaluation
     if in_folder.is_file():
         return in_folder
-    artifact = identify(what, saved_models)
-    if artifact.kind == "version":
-        return artifact.path / versions.MANIFEST
-    if artifact.kind in ("run", "folder", "shards"):
-        raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
-    return artifact.path
-
-
-def _complete(content: Any) -> dict[str, Any]:
-    """An evaluation with all its parts; another format, or missing keys, are a ValueError."""
-    if content["format"] != FORMAT:
-        raise ValueError(f"its format is {content['format']!r}, not {FORMAT}")
-    # Their absence is a KeyError.
-    _ = content["title"], content["dataset"]["fingerprint"], content["dataset"]["split"]
-    evaluation = {**dict.fromkeys(_VALUES), **content}
-    evaluation["settings"] = {"model": {}, "options": {}, **(evaluation.get("settings") or {})}
-    evaluation["cost"] = evaluation.get("cost") or {}
-    return evaluation
+    path = identify(what, saved_models).path
+    manifest = path / versions.MANIFEST
+    return manifest if manifest.is_file() else path
 
 
 # --- groups of seeds
@@ -164,7 +131,7 @@ class Measurement(NamedTuple):
     Attributes:
         dataset: fingerprint of the data set.
         split: of the real images.
-        n: number of samples, and of real images; None if unknown.
+        n: number of samples, and of real images.
         features: hash of the network that features come from; None without metrics of samples.
         importance_samples: per image; None without this likelihood.
         dequantizations: draws per image; None without this likelihood.
@@ -172,7 +139,7 @@ class Measurement(NamedTuple):
 
     dataset: str
     split: str
-    n: int | None
+    n: int
     features: str | None
     importance_samples: int | None
     dequantizations: int | None
@@ -204,18 +171,20 @@ class Group:
         return measurement(self.first)
 
     @property
-    def labels(self) -> tuple[str, str]:
-        """Names in tables: a short one, and one that tells the group from all others."""
-        names = _enumerate([member.name for member in self.members])
-        arguments = _enumerate([member.argument for member in self.members])
-        return _without_seeds(self.members) or names, arguments
+    def label(self) -> str:
+        """The name in tables: of several seeds, the common part of their names, or all of them."""
+        names = {member.name: str(member.content["seed"]) for member in self.members}
+        stems = {name.removesuffix(seed).rstrip("-_. ") for name, seed in names.items()}
+        if len(names) == 1 or len(stems) > 1:
+            return ", ".join(names)
+        return stems.pop() or ", ".join(names)
 
     def statistic(self, metric: Metric) -> Statistic | None:
         """A metric over the seeds that have it; None if none has."""
-        known = [e for e in self.evaluations if metric.value(e) is not None]
-        values = [value for e in known if (value := metric.value(e)) is not None]
-        if len(values) < 2:
-            return Statistic(values[0], metric.error(known[0])) if values else None
+        known = [(e, value) for e in self.evaluations if (value := metric.value(e)) is not None]
+        if len(known) < 2:
+            return Statistic(known[0][1], metric.error(known[0][0])) if known else None
+        values = [value for _, value in known]
         return Statistic(float(np.mean(values)), float(np.std(values, ddof=1)))
 
 
@@ -224,26 +193,15 @@ def group_evaluations(evaluations: Iterable[Evaluation]) -> list[Group]:
 
     The groups are in the order of their first members. Evaluations of one configuration with the
     same seed, or with an unknown one, are in groups of their own.
-
-    Raises:
-        UsageError: an evaluation is passed twice.
     """
-    groups: list[tuple[str, list[Evaluation]]] = []
-    sources: set[Path] = set()
+    groups: dict[tuple[str, int], list[Evaluation]] = {}
+    # How often a seed of a configuration was met.
+    repeats: Counter[tuple[str, Any]] = Counter()
     for evaluation in evaluations:
-        source = evaluation.source.resolve()
-        if source in sources:
-            raise UsageError(f"{evaluation.argument} is passed twice; pass it once")
-        sources.add(source)
         key, seed = _group_key(evaluation), evaluation.content["seed"]
-        for group_key, members in groups:
-            seeds = [None, *(member.content["seed"] for member in members)]
-            if group_key == key and seed not in seeds:
-                members.append(evaluation)
-                break
-        else:
-            groups.append((key, [evaluation]))
-    return [Group(tuple(members)) for _, members in groups]
+        groups.setdefault((key, repeats[key, seed]), []).append(evaluation)
+        repeats[key, seed] += 1
+    return [Group(tuple(members)) for members in groups.values()]
 
 
 def measurement(evaluation: Mapping[str, Any]) -> Measurement:
@@ -270,6 +228,7 @@ def _group_key(evaluation: Evaluation) -> str:
     parts = [
         evaluation.name if evaluation.is_named else None,
         *(content[name] for name in ("family", "preset", "weights")),
+        content["seed"] is None,
         content["settings"]["model"],
         {name: value for name, value in options.items() if name not in UNDECIDING_OPTIONS},
         is_finished(content),
@@ -279,49 +238,25 @@ def _group_key(evaluation: Evaluation) -> str:
 
 
 def unique_labels(groups: Sequence[Group]) -> list[str]:
-    """A name in tables for each group: the short one if no other group has it.
+    """A name in tables for each group: where two have one name, the places of the evaluations.
 
     Raises:
-        UsageError: the user wrote one name before `=` for different models.
+        UsageError: an evaluation is passed twice, or different models have one name.
     """
-    short = Counter(group.labels[0] for group in groups)
+    counts = Counter(group.label for group in groups)
     labels = [
-        group.labels[0]
-        if short[group.labels[0]] == 1 or group.members[0].is_named
-        else group.labels[1]
+        group.label
+        if counts[group.label] == 1 or group.members[0].is_named
+        else ", ".join(member.argument for member in group.members)
         for group in groups
     ]
     label, count = Counter(labels).most_common(1)[0]
     if count > 1:
-        first, second = [
-            group.members[0].argument
-            for text, group in zip(labels, groups, strict=True)
-            if text == label
-        ][:2]
         raise UsageError(
-            f"{first} and {second} are both named {label}, but are not two seeds of one "
-            "configuration, measured alike; choose two names"
+            f"{count} evaluations are named {label}, but are not seeds of one configuration, "
+            "measured alike; pass each once, with a name of its own"
         )
     return labels
-
-
-def _enumerate(words: Sequence[str]) -> str:
-    """Names one after the other; of many, the first and the number of the others."""
-    if len(words) > _MAX_NAMES:
-        return f"{words[0]} and {len(words) - 1} more"
-    return ", ".join(words)
-
-
-def _without_seeds(members: Sequence[Evaluation]) -> str:
-    """The common part of the names of several seeds: `vae` for `vae-0` and `vae-1`, or empty."""
-    if len(members) == 1 or members[0].is_named:
-        return members[0].name
-    stems = set()
-    for member in members:
-        seed = str(member.content["seed"])
-        stem = member.name.removesuffix(seed) if member.name.endswith(seed) else ""
-        stems.add(re.sub(r"[-_. ]*(seed)?[-_. ]*$", "", stem))
-    return stems.pop() if len(stems) == 1 else ""
 
 
 def is_finished(evaluation: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.data.shards import Manifest, ShardBatch, read_manifest, read_shards
+from tfgen.data.shards import Manifest, read_manifest, read_shards
 from tfgen.evaluation.distances import RunningMoments, frechet_distance, moments
 from tfgen.evaluation.features import Extractor, ImageFeatures
 from tfgen.evaluation.job import Advance, silent
@@ -99,9 +99,20 @@ class ShardSummary:
         """
         start = 0
         for batch in read_shards(self._subject.path, BATCH):
-            self._add(batch, start)
-            start += len(batch.images)
-            advance(len(batch.images))
+            stop = start + len(batch.images)
+            computed = self._extractor.extract(batch.images)
+            self.moments.add(computed.features)
+            rows = slice(*np.searchsorted(self._indices, (start, stop)))
+            columns = self._indices[rows] - start
+            self.images[rows] = batch.images[columns]
+            self.features[rows] = computed.features[columns]
+            if computed.classes is not None and self.classes is not None:
+                self.classes[rows] = computed.classes[columns]
+                self.histogram += np.bincount(computed.classes, minlength=len(self.histogram))
+            if self.agreeing is not None:
+                self.agreeing += int((np.asarray(computed.classes) == batch.labels).sum())
+            advance(stop - start)
+            start = stop
 
     @property
     def image_features(self) -> ImageFeatures:
@@ -128,18 +139,3 @@ class ShardSummary:
         if self.agreeing is not None:
             metrics["label_accuracy"] = self.agreeing / n
         return metrics
-
-    def _add(self, batch: ShardBatch, start: int) -> None:
-        """Takes a batch into account, whose first image has the index `start`."""
-        computed = self._extractor.extract(batch.images)
-        self.moments.add(computed.features)
-        rows = slice(*np.searchsorted(self._indices, (start, start + len(batch.images))))
-        columns = self._indices[rows] - start
-        self.images[rows] = batch.images[columns]
-        self.features[rows] = computed.features[columns]
-        if computed.classes is None or self.classes is None:
-            return
-        self.classes[rows] = computed.classes[columns]
-        self.histogram += np.bincount(computed.classes, minlength=len(self.histogram))
-        if self.agreeing is not None and batch.labels is not None:
-            self.agreeing += int((computed.classes == batch.labels).sum())

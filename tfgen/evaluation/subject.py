@@ -12,12 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen import random
-from tfgen.data import Dataset, Split
-from tfgen.data.pictures import Fitting, find_files, printable, read_images
+from tfgen.data import Dataset, Split, pictures
 from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.evaluation.job import Advance, silent
 from tfgen.evaluation.likelihood import PAIRS, AncestralLatents, Bounds, LatentVariables
-from tfgen.models.generative import BYTES, GenerativeModel
+from tfgen.models.generative import BYTES
 from tfgen.nn import cpu
 from tfgen.publishing import export
 from tfgen.publishing.artifacts import Artifact
@@ -37,41 +36,69 @@ RULE = "cropped to the aspect ratio, then Pillow's antialiased Lanczos filter"
 # ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class LatentDensity:
     """p(x) = ∫ p(x|z) p(z) dz, of which there are bounds.
+
+    Args:
+        model: a `GenerativeModel` with the density `latent` or `ancestral`.
 
     Attributes:
         bounds: estimators of log p(x).
         mean: the mean of q(z|x), `[B, D]`, of what `inputs` returns.
-        inputs: of images `uint8[B, H, W, C]`, seeds of their noise `int32[B]` and labels `int[B]`
-            or None: the events `[B, *event_shape]`, of a conditional model also one-hot labels
-            `[B, K]`.
         latent_dim: length of z.
         events: what the events are, in words.
         is_of_bytes: whether p(x) is a probability of bytes, which bits/dim are of.
     """
 
-    bounds: Bounds
-    mean: Callable[..., tf.Tensor]
-    inputs: Callable[[np.ndarray, np.ndarray, np.ndarray | None], list[tf.Tensor]]
-    latent_dim: int
-    events: str
-    is_of_bytes: bool = False
+    def __init__(self, model: Any):
+        pairs = images_at_once(PAIRS, model.config.image_shape)
+        if model.density == "ancestral":
+            terms = _with_ema_weights(model, model.importance_weighted)
+            self.bounds: Bounds = AncestralLatents(terms, pairs)
+        else:
+            posterior = _with_ema_weights(model, model.posterior)
+            likelihood = _with_ema_weights(model, model.likelihood)
+            self.bounds = LatentVariables(model.prior(), posterior, likelihood, pairs)
+        # A hierarchical posterior computes its mean only here, and needs the EMA weights for it.
+        self.mean = _with_ema_weights(model, lambda *inputs: model.posterior(*inputs).mean())
+        self.latent_dim, self.events, self._model = model.latent_dim, _events(model), model
+        self.is_of_bytes = model.describe_events() == BYTES
+
+    def inputs(
+        self, images: np.ndarray, seeds: np.ndarray, labels: np.ndarray | None
+    ) -> list[tf.Tensor]:
+        """The events `[B, *event_shape]`, of a conditional model also one-hot labels `[B, K]`.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            seeds: of their noise, `int32[B]`.
+            labels: `int[B]`, or None.
+        """
+        model, noise = self._model, random.SeedNoise(tf.constant(seeds))
+        events = model.preprocessing.events(tf.constant(images), noise, model.likelihood_dtype)
+        return [events, model.one_hot(tf.constant(labels))] if model.num_classes else [events]
 
 
-@dataclass(frozen=True)
 class ExactDensity:
     """A density of images that can be computed.
 
+    Args:
+        model: a `GenerativeModel` with the density `exact`.
+
     Attributes:
-        log_prob: log p(x) in nats, `[B]`, of images `uint8[B, H, W, C]`, seeds of their noise
-            `int32[B]` and labels `int[B]` or None.
         events: what the density is of, in words.
     """
 
-    log_prob: Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
-    events: str
+    def __init__(self, model: Any):
+        self.events, self._is_conditional = _events(model), bool(model.num_classes)
+        self._log_prob = tf.function(_with_ema_weights(model, model.log_prob), autograph=False)
+
+    def log_prob(
+        self, images: np.ndarray, seeds: np.ndarray, labels: np.ndarray | None
+    ) -> np.ndarray:
+        """log p(x) in nats, `[B]`; the arguments are those of `LatentDensity.inputs`."""
+        condition = {"labels": tf.constant(labels)} if self._is_conditional else {}
+        return np.asarray(self._log_prob(tf.constant(images), tf.constant(seeds), **condition))
 
 
 Density: TypeAlias = LatentDensity | ExactDensity
@@ -83,42 +110,13 @@ def density_of(model: Any) -> Density | None:
     Args:
         model: a `GenerativeModel`, which documents what a family offers for its density.
     """
-    events = f"{model.describe_events()}{', given the label' if model.num_classes else ''}"
     if model.density in ("latent", "ancestral"):
-        return _latent_density(model, events)
-    return _exact_density(model, events) if model.density == "exact" else None
+        return LatentDensity(model)
+    return ExactDensity(model) if model.density == "exact" else None
 
 
-def _latent_density(model: Any, events: str) -> LatentDensity:
-    pairs = images_at_once(PAIRS, model.config.image_shape)
-    if model.density == "ancestral":
-        terms = _with_ema_weights(model, model.importance_weighted)
-        bounds: Bounds = AncestralLatents(terms, pairs)
-    else:
-        posterior = _with_ema_weights(model, model.posterior)
-        likelihood = _with_ema_weights(model, model.likelihood)
-        bounds = LatentVariables(model.prior(), posterior, likelihood, pairs)
-
-    def inputs(images: np.ndarray, seeds: np.ndarray, labels: np.ndarray | None) -> list[tf.Tensor]:
-        noise = random.SeedNoise(tf.constant(seeds))
-        events = model.preprocessing.events(tf.constant(images), noise, model.likelihood_dtype)
-        return [events, model.one_hot(tf.constant(labels))] if model.num_classes else [events]
-
-    # A hierarchical posterior computes its mean only here, and needs the EMA weights for it.
-    mean = _with_ema_weights(model, lambda *inputs: model.posterior(*inputs).mean())
-    is_of_bytes = model.describe_events() == BYTES
-    return LatentDensity(bounds, mean, inputs, model.latent_dim, events, is_of_bytes)
-
-
-def _exact_density(model: Any, events: str) -> ExactDensity:
-    compiled = tf.function(_with_ema_weights(model, model.log_prob), autograph=False)
-
-    def log_prob(images: np.ndarray, seeds: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        condition = {"labels": tf.constant(labels)} if model.num_classes else {}
-        values: np.ndarray = compiled(tf.constant(images), tf.constant(seeds), **condition).numpy()
-        return values
-
-    return ExactDensity(log_prob, events)
+def _events(model: Any) -> str:
+    return f"{model.describe_events()}{', given the label' if model.num_classes else ''}"
 
 
 def _with_ema_weights(model: Any, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,7 +146,6 @@ class Subject:
         image_shape: height, width, channels.
         sampler: that draws the samples; None of images.
         num_classes: of a conditional model; 0 of an unconditional one.
-        run: the run's configuration, as in config.json; empty of images.
         training: how the model was trained, config.json or parts of it; empty if unknown.
         weights: `best`, `last` or `epoch <number>`.
         density: of the live model; None if it has none, or is unknown.
@@ -169,7 +166,6 @@ class Subject:
     image_shape: tuple[int, ...]
     sampler: LocalSampler | None = None
     num_classes: int = 0
-    run: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     weights: str = ""
     density: Density | None = None
@@ -190,10 +186,8 @@ class Subject:
     def train_on(self) -> TrainOn | None:
         """Which images of its data set the model was trained on; None if that is unknown."""
         options = self.training.get("options", {})
-        train_on: TrainOn | None = options.get(
-            "train_on", "train" if options.get("dataset") else None
-        )
-        return train_on
+        default: TrainOn | None = "train" if options.get("dataset") else None
+        return options.get("train_on", default)
 
     def training_split(self, dataset: Dataset) -> Split:
         """The images of a data set that the model was trained on, or is assumed to be."""
@@ -217,19 +211,17 @@ class Subject:
                 f"{self.title} was trained on the validation images (--train-on all), so it cannot "
                 "be judged by them; leave out --split validation"
             )
-        suits = "name the data set that the model was trained on with --dataset"
+        labels, fault = getattr(dataset, split).labels, ""
         if tuple(dataset.image_shape) != self.image_shape:
-            raise UsageError(
-                f"the images of {self.title} are {size_text(self.image_shape)}, but those of "
-                f"{dataset.name} are {size_text(dataset.image_shape)}; {suits}"
+            size, wrong = size_text(self.image_shape), size_text(dataset.image_shape)
+            fault = (
+                f"the images of {self.title} are {size}, but those of {dataset.name} are {wrong}"
             )
-        labels = getattr(dataset, split).labels
-        if self.num_classes and (labels is None or labels.max() >= self.num_classes):
+        elif self.num_classes and (labels is None or labels.max() >= self.num_classes):
             available = "no labels" if labels is None else f"labels up to {labels.max()}"
-            raise UsageError(
-                f"{self.title} has {self.num_classes} classes, but {dataset.name} has {available}; "
-                f"{suits}"
-            )
+            fault = f"{self.title} has {self.num_classes} classes, {dataset.name} has {available}"
+        if fault:
+            raise UsageError(f"{fault}; name the data set of its training with --dataset")
 
     def samples(
         self, n: int, seed: int, labels: np.ndarray | None = None, advance: Advance = silent
@@ -292,27 +284,25 @@ def open_subject(artifact: Artifact, weights: str = "best") -> Subject:
         UsageError: the model makes no images, or the run has not these weights.
         WorkError: it is damaged.
     """
-    path, reason = artifact.path, ""
+    path, model, reason = artifact.path, None, ""
     if artifact.version is None:
-        run_sampler = RunSampler(path, weights)
-        sampler: LocalSampler = run_sampler
-        model: GenerativeModel | None = run_sampler.model
-        run, used = RunFolder(path).read_config(), run_sampler.weights
-        title = f"{run['family']} {run['options']['preset']}, seed {run['options']['seed']}"
-        cost = _training_cost(path, run)
+        sampler: Any = RunSampler(path, weights)
+        model, training, weights = sampler.model, RunFolder(path).read_config(), sampler.weights
+        options = training["options"]
+        title = f"{training['family']} {options['preset']}, seed {options['seed']}"
+        cost = _training_cost(path, training)
     else:
-        sampler = version = Sampler(artifact.version)
-        if not version.has_signature("sample"):
+        sampler = Sampler(artifact.version)
+        if not sampler.has_signature("sample"):
             raise UsageError(f"{path} makes no images; pass a generative model")
-        model = None
         try:
             model = exported_model(path)
         except UsageError as error:
             reason = str(error)
-        run, used = version.manifest.get("run") or {}, str(version.manifest.get("weights"))
-        title = version.title
+        training, weights = sampler.training, str(sampler.manifest.get("weights"))
+        title = sampler.title
         # Of the cost of its training, what the evaluation of the run wrote.
-        cost = dict((version.manifest.get("evaluation") or {}).get("cost", {}))
+        cost = (sampler.manifest.get("evaluation") or {}).get("cost", {})
     shape = sampler.signature("sample").outputs["images"].shape[1:]
     return Subject(
         title=title,
@@ -322,9 +312,8 @@ def open_subject(artifact: Artifact, weights: str = "best") -> Subject:
         image_shape=tuple(side or 0 for side in shape),
         sampler=sampler,
         num_classes=sampler.num_classes,
-        run=run,
-        training=run,
-        weights=used,
+        training=training,
+        weights=weights,
         density=None if model is None else density_of(model),
         cost=cost if model is None else {"parameters": count_parameters(model), **cost},
         no_model=reason,
@@ -334,16 +323,11 @@ def open_subject(artifact: Artifact, weights: str = "best") -> Subject:
 def _training_cost(path: Path, run: dict[str, Any]) -> dict[str, Any]:
     """Cost of a run's training, from its log: time, memory, machine."""
     rows = RunFolder(path).read_metrics()
-    seconds = [float(row["seconds"]) for row in rows if "seconds" in row]
     cost: dict[str, Any] = {}
-    if seconds:
-        cost |= {
-            "epochs": len(seconds),
-            "seconds_an_epoch": median(seconds),
-            "seconds": round(sum(seconds), 1),
-        }
-    memory = [float(row["peak_mib"]) for row in rows if "peak_mib" in row]
-    if memory:
+    if seconds := [float(row["seconds"]) for row in rows if "seconds" in row]:
+        cost["epochs"], cost["seconds_an_epoch"] = len(seconds), median(seconds)
+        cost["seconds"] = round(sum(seconds), 1)
+    if memory := [float(row["peak_mib"]) for row in rows if "peak_mib" in row]:
         cost["peak_mib"] = max(memory)
     machine = run.get("machine", {})
     return cost | {name: machine[name] for name in ("processor", "cores") if machine.get(name)}
@@ -353,28 +337,9 @@ def _training_cost(path: Path, run: dict[str, Any]) -> dict[str, Any]:
 # ----------------------------------------------------------------------------------------------
 
 
-def image_files(artifact: Artifact) -> list[Path]:
-    """The NPZ file, or the files of a folder of pictures.
-
-    Raises:
-        UsageError: the folder holds no files.
-    """
-    path = artifact.path
-    # Without what an earlier evaluation wrote into the folder, so that the same images are drawn.
-    files = [file for file in find_files([path]) if file.name != default_out(title(path)).name]
-    if not files:
-        raise UsageError(f"{path} is neither a run nor a version, and holds no pictures")
-    return files
-
-
-def default_out(name: str) -> Path:
-    """The file that the evaluation of images of that title is written to."""
-    return Path(f"{name}-evaluation.json")
-
-
 def title(path: Path) -> str:
     """The name of a folder or of an NPZ file, for tables and files."""
-    return printable(path.stem if path.suffix.lower() == ".npz" else path.resolve().name)
+    return pictures.printable(path.stem if path.suffix.lower() == ".npz" else path.resolve().name)
 
 
 def open_images(
@@ -402,15 +367,15 @@ def open_images(
             nor RGB.
     """
     height, width, channels = shape
-    if channels not in (1, 3):
-        raise UsageError(f"images of {size_text(shape)} are neither grey nor RGB")
-    fitting = Fitting((height, width), channels=channels)
-    if files == [path]:
-        collection = read_images(files, fitting, advance)
-        available, images = len(collection.images), collection.images
-        resized, skipped = min(available, most) if collection.resized else 0, collection.skipped
-        images = images[drawn(available, most, seed)]
+    fitting = pictures.Fitting((height, width), channels=channels)
+    if pictures.is_npz(path):
+        collection = pictures.read_images(files, fitting, advance)
+        available, skipped = len(collection.images), collection.skipped
+        images = collection.images[drawn(available, most, seed)]
+        resized = len(images) if collection.resized else 0
     else:
+        # What an earlier evaluation wrote into the folder must not change which images are drawn.
+        files = [file for file in files if not file.name.endswith("-evaluation.json")]
         available = len(files)
         images, resized, skipped = _read_files(path, files, fitting, most, seed, advance)
     digest = hashlib.sha256(f"{images.shape};".encode())
@@ -429,7 +394,7 @@ def open_images(
 
 
 def _read_files(
-    path: Path, files: list[Path], fitting: Fitting, most: int, seed: int, advance: Advance
+    path: Path, files: list[Path], fitting: pictures.Fitting, most: int, seed: int, advance: Advance
 ) -> tuple[np.ndarray, int, list[tuple[Path, str]]]:
     """Images of picture files, the number of resized ones, and the files without a picture.
 
@@ -438,26 +403,24 @@ def _read_files(
     order = np.arange(len(files))
     if len(files) > most:
         order = np.random.default_rng(seed).permutation(len(files))
-    images: dict[int, np.ndarray] = {}
+    images: dict[str, np.ndarray] = {}
     skipped: list[tuple[Path, str]] = []
     start, resized, fault = 0, 0, ""
     while len(images) < most and start < len(files):
-        indices = sorted(order[start : start + most - len(images)].tolist())
-        start += len(indices)
+        tried = [files[i] for i in sorted(order[start : start + most - len(images)])]
+        start += len(tried)
         try:
-            part = read_images([files[i] for i in indices], fitting, advance)
+            part = pictures.read_images(tried, fitting, advance)
         except UsageError as error:  # none of them holds a picture; others may
             fault = fault or str(error)
-            skipped += [(files[i], "holds no picture") for i in indices]
+            skipped += [(file, "holds no picture") for file in tried]
             continue
-        index_of = {printable(files[i]): i for i in indices}
-        images |= {
-            index_of[name]: image for name, image in zip(part.names, part.images, strict=True)
-        }
+        images |= dict(zip(part.names, part.images, strict=True))
         resized, skipped = resized + part.resized, skipped + part.skipped
     if not images:
-        raise UsageError(f"{path} holds no pictures: {fault}")
-    return np.stack([images[index] for index in sorted(images)]), resized, skipped
+        raise UsageError(f"{path} holds no pictures: {fault or 'it is empty'}")
+    in_order = [images[name] for name in map(pictures.printable, files) if name in images]
+    return np.stack(in_order), resized, skipped
 
 
 def drawn(count: int, most: int, seed: int) -> np.ndarray:

@@ -1,11 +1,10 @@
 """A comparison as text: Markdown, and tables that fit a terminal."""
 
 import math
-import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tfgen.evaluation.compare import Cell, Comparison, Row, Table
-from tfgen.evaluation.metrics import Metric
+from tfgen.evaluation.compare import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,8 +15,21 @@ ERRORS = (
     "estimate."
 )
 BEST = "Bold: the best model by this metric, among those measured alike."
-# Columns of the terminal between two columns of a table, and its share that names take at most.
-_GAP, _NAME_SHARE = 2, 3
+# The columns of words, and the space between two columns of the terminal.
+_WORDS, _GAP = ("model", "seeds"), 2
+
+
+class _Text(NamedTuple):
+    """A cell as text: its value, whether it is bold, and in brackets what follows it."""
+
+    value: str
+    is_bold: bool = False
+    notes: str = ""
+
+    @property
+    def markdown(self) -> str:
+        mark = "**" if self.is_bold else ""
+        return f"{mark}{_escape(self.value)}{mark}{self.notes}"
 
 
 def cell_text(mean: float, error: float, digits: int) -> str:
@@ -27,68 +39,50 @@ def cell_text(mean: float, error: float, digits: int) -> str:
 
 def format_number(value: float, digits: int) -> str:
     """The number with so many significant digits, without an exponent."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:.{decimals}f}"
 
 
-def _words(cell: Cell | None, metric: Metric) -> tuple[str, str]:
-    """The value of a cell, and in brackets what was measured differently; a dash for no value."""
-    if cell is None:
-        return "–", ""
-    return cell_text(*cell.statistic, metric.digits), (
-        f" ({', '.join(cell.notes)})" if cell.notes else ""
-    )
+def _columns(table: Table) -> dict[str, list[_Text]]:
+    """The texts of each column, by its heading: names, seeds if a row has several, metrics."""
+    columns = {"model": [_Text(row.name) for row in table.rows]}
+    groups = [row.group.evaluations if row.group else [] for row in table.rows]
+    if max(map(len, groups)) > 1:
+        seeds = [
+            [str(item["seed"]) for item in group if item["seed"] is not None] for group in groups
+        ]
+        columns["seeds"] = [_Text(", ".join(numbers)) for numbers in seeds]
+    for metric in table.columns:
+        texts = columns[metric.heading] = []
+        for cell in (row.cells.get(metric.heading) for row in table.rows):
+            if cell is None:
+                texts.append(_Text("–"))
+                continue
+            notes = f" ({', '.join(cell.notes)})" if cell.notes else ""
+            text = cell_text(cell.mean, cell.error, metric.digits)
+            texts.append(_Text(text, cell.is_best, notes))
+    return columns
 
 
-def _seeds(row: Row) -> str:
-    seeds = [evaluation["seed"] for evaluation in row.group.evaluations] if row.group else []
-    return ", ".join(str(seed) for seed in seeds if seed is not None)
-
-
-def _has_seeds(table: Table) -> bool:
-    """Whether a row is of several seeds, so that the table names them."""
-    return any(row.group and len(row.group.members) > 1 for row in table.rows)
-
-
-def _legend(comparison: Comparison) -> list[str]:
+def _legend(tables: Sequence[Table]) -> list[str]:
     """What ± and bold mean, if there are any."""
-    rows = [row for table in comparison.tables for row in table.rows]
-    cells = [cell for row in rows for cell in row.cells.values()]
-    has_errors = any(cell.statistic.error for cell in cells)
-    return [ERRORS] * has_errors + [BEST] * any(cell.is_best for cell in cells)
+    cells = [cell for table in tables for row in table.rows for cell in row.cells.values()]
+    has_errors, has_best = any(cell.error for cell in cells), any(cell.is_best for cell in cells)
+    return [ERRORS] * has_errors + [BEST] * has_best
 
 
-# --- Markdown
-# ---------------------------------------------------------------------------------------------
-
-
-def markdown(comparison: Comparison) -> str:
+def markdown(tables: Sequence[Table]) -> str:
     """All tables as Markdown."""
     parts = []
-    for table in comparison.tables:
-        parts += [f"### {_escape(table.title)}", _markdown_table(table)]
+    for table in tables:
+        columns = _columns(table)
+        rules = ["---" if name in _WORDS else "---:" for name in columns]
+        lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(rules)}|"]
+        rows = zip(*columns.values(), strict=True)
+        lines += [f"| {' | '.join(text.markdown for text in row)} |" for row in rows]
+        parts += [f"### {_escape(table.title)}", "\n".join(lines)]
         parts += ["\n".join(f"- {_escape(note)}" for note in table.notes)] * bool(table.notes)
-    parts += [*_legend(comparison), *map(_escape, comparison.notes)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _markdown_table(table: Table) -> str:
-    has_seeds = _has_seeds(table)
-    headings = ["model", *(["seeds"] if has_seeds else [])]
-    lines = [
-        f"| {' | '.join([*headings, *(metric.heading for metric in table.columns)])} |",
-        "|" + "---|" * len(headings) + "---:|" * len(table.columns),
-    ]
-    for row in table.rows:
-        cells = [_escape(row.name), *([_seeds(row)] if has_seeds else [])]
-        for metric in table.columns:
-            cell = row.cells.get(metric.heading)
-            value, notes = _words(cell, metric)
-            cells.append((f"**{value}**" if cell and cell.is_best else value) + notes)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n\n".join([*parts, *_legend(tables)]) + "\n"
 
 
 def _escape(text: str) -> str:
@@ -98,74 +92,54 @@ def _escape(text: str) -> str:
     return text
 
 
-# --- terminal
-# ---------------------------------------------------------------------------------------------
-
-
-def print_comparison(comparison: Comparison, console: "Console") -> None:
-    """Print all tables as wide as the terminal."""
-    from rich.text import Text
-
-    def print_text(text: str, style: str = "") -> None:
-        lines = textwrap.wrap(text, console.width, subsequent_indent="  ", break_on_hyphens=False)
-        console.print(Text("\n".join(lines), style), soft_wrap=True)
-
-    for table in comparison.tables:
-        print_text(table.title, "bold")
-        _print_table(table, console)
-        for note in table.notes:
-            print_text(note)
-        if table.notes:
-            console.print()
-    for line in (*_legend(comparison), *comparison.notes):
-        print_text(line)
-
-
-def _print_table(table: Table, console: "Console") -> None:
-    """Print a table; one that is wider than the terminal in several parts with all models."""
+def print_comparison(tables: Sequence[Table], console: "Console") -> None:
+    """Print all tables; one that is wider than the terminal in parts with all models."""
     from rich import box
-    from rich.cells import cell_len
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    def width(*texts: str) -> int:
-        return max(cell_len(line) for text in texts for line in text.split("\n"))
+    for table in tables:
+        console.print(Text(table.title, "bold"))
+        columns = {name.replace(" [", "\n["): texts for name, texts in _columns(table).items()}
+        for widths in _parts(columns, console.width):
+            grid = RichTable(
+                box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+            )
+            for name, width in widths.items():
+                # On a very narrow terminal, cells are wrapped, so that no digit is cut.
+                side: Any = "left" if name in _WORDS else "right"
+                grid.add_column(Text(name), justify=side, max_width=width, overflow="fold")
+            for row in zip(*(columns[name] for name in widths), strict=True):
+                grid.add_row(
+                    *(Text.assemble((t.value, "bold" if t.is_bold else ""), t.notes) for t in row)
+                )
+            console.print(grid)
+            console.print()
+        for note in table.notes:
+            console.print(Text(f"- {note}"))
+        if table.notes:
+            console.print()
+    for line in _legend(tables):
+        console.print(Text(line))
 
-    names = min(width(*(row.name for row in table.rows)), max(console.width // _NAME_SHARE, 10))
-    room = console.width - names
-    if has_seeds := _has_seeds(table):
-        room -= _GAP + width("seeds", *map(_seeds, table.rows))
-    # The columns of each part, and what is left of the terminal's width.
-    parts: list[list[Metric]] = []
+
+def _parts(columns: Mapping[str, list[_Text]], room: int) -> list[dict[str, int]]:
+    """The widths of the columns in each part of a table; each part has the names."""
+    from rich.cells import cell_len
+
+    widths = {
+        name: max(map(cell_len, [*name.split("\n"), *(t.value + t.notes for t in texts)]))
+        for name, texts in columns.items()
+    }
+    widths["model"] = min(widths["model"], max(room // 3, 10))
+    words = {name: width for name, width in widths.items() if name in _WORDS}
+    parts: list[dict[str, int]] = []
     left = 0
-    for metric in table.columns:
-        column = ["".join(_words(row.cells.get(metric.heading), metric)) for row in table.rows]
-        needed = _GAP + width(_heading(metric), *column)
-        if needed > left:
-            parts, left = [*parts, []], room
-        parts[-1].append(metric)
-        left -= needed
-    for columns in parts:
-        grid = RichTable(
-            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0)
-        )
-        grid.add_column("model", max_width=names, overflow="fold")
-        if has_seeds:
-            grid.add_column("seeds", overflow="fold")
-        for metric in columns:
-            # On a very narrow terminal, cells are wrapped, so that no digit is cut.
-            grid.add_column(Text(_heading(metric)), justify="right", overflow="fold")
-        for row in table.rows:
-            texts = [Text(row.name), *([Text(_seeds(row))] if has_seeds else [])]
-            for metric in columns:
-                cell = row.cells.get(metric.heading)
-                value, notes = _words(cell, metric)
-                texts.append(Text.assemble((value, "bold" if cell and cell.is_best else ""), notes))
-            grid.add_row(*texts)
-        console.print(grid)
-        console.print()
-
-
-def _heading(metric: Metric) -> str:
-    """The name of a column, with its unit on a second line."""
-    return metric.heading.replace(" [", "\n[")
+    for name, width in widths.items():
+        if name not in _WORDS and width + _GAP > left:
+            parts.append(dict(words))
+            left = room - sum(words.values()) - _GAP * (len(words) - 1)
+        if name not in _WORDS:
+            parts[-1][name] = width
+            left -= width + _GAP
+    return parts
