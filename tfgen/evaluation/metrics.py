@@ -1,7 +1,7 @@
 """Every metric of an evaluation, declared once, and the metrics that features of images have.
 
 A new metric of samples is an estimator, a row of `METRICS`, and a line of `sample_metrics`. The
-tables and the figure of `tfgen-compare` and the output of `tfgen-evaluate` read `METRICS`.
+tables of `tfgen-evaluate` and `tfgen-compare` and the figure read `METRICS`.
 
 No TensorFlow here.
 """
@@ -36,7 +36,6 @@ class Metric:
         scale: factor between the number in an evaluation and the one that is shown.
         better: 1 if higher is better, −1 if lower is, 0 if neither.
         digits: significant digits of the mean.
-        is_compared: whether `tfgen-compare` has a column for it.
     """
 
     part: str
@@ -47,7 +46,6 @@ class Metric:
     scale: int = 1
     better: int = 0
     digits: int = 3
-    is_compared: bool = True
 
     @property
     def heading(self) -> str:
@@ -76,33 +74,11 @@ METRICS = (
     Metric("samples", "density", "density", "samples around a real image", better=1),
     Metric("samples", "coverage", "coverage", "share of real images", better=1),
     Metric("samples", "class_entropy", "class entropy", "spread over classes", "nats", digits=4),
-    Metric("samples", "modes", "modes", "classes with a sample", better=1, is_compared=False),
-    Metric(
-        "samples", "modes_kl", "KL of modes", "from uniform", "nats", better=-1, is_compared=False
-    ),
-    Metric(
-        "samples",
-        "label_accuracy",
-        "label accuracy",
-        "share of samples of their class",
-        better=1,
-        is_compared=False,
-    ),
     Metric("modes", "captured", "modes", "classes with a sample", better=1, digits=4),
     Metric("modes", "kl", "KL of modes", "from uniform", "nats", better=-1),
     Metric("likelihood", "negative_elbo", "−ELBO", "bound", "nats", better=-1, digits=5),
     Metric("likelihood", "nll", "NLL", "negative log-likelihood", "nats", better=-1, digits=5),
     Metric("likelihood", "bits_per_dim", "bits/dim", "bits per byte", better=-1, digits=4),
-    Metric(
-        "likelihood",
-        "bits_per_dim_one_draw",
-        "bits/dim, one dequantization draw",
-        "bits per byte",
-        better=-1,
-        digits=4,
-        is_compared=False,
-    ),
-    Metric("likelihood", "active_units", "active latents", "latents in use", is_compared=False),
     Metric("cost", "seconds_an_epoch", "s/epoch", "seconds per epoch, median"),
     Metric("cost", "seconds", "training", "whole training", "s", digits=4),
     Metric("cost", "images_a_second", "images/s", "samples per second"),

@@ -10,6 +10,8 @@ from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any
 
+from tfgen.errors import InterruptedRunError
+
 
 @contextlib.contextmanager
 def hold_back_stderr() -> Iterator[None]:
@@ -59,6 +61,8 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
+    except InterruptedRunError:  # it says what the signal has left
+        raise
     except BaseException:
         if _interrupts:
             raise KeyboardInterrupt from None
