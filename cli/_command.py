@@ -8,14 +8,51 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
 from tfgen import registry
 from tfgen.errors import InterruptedRunError, TfgenError, UsageError, os_error_text
 from tfgen.publishing.versions import is_version
+from tfgen.system.quiet import interruptible
+from tfgen.system.terminal import count_noun
+
+from ._flags import Parser, add_flags, read_flags
 
 # Where published versions are by default.
 SAVED_MODELS = Path("saved_models")
-_OUT_OF_MEMORY = "out of memory; ask for a smaller batch, a smaller model or fewer images"
+# Skipped files that are listed at the terminal.
+_MAX_SKIPPED = 20
+_Options = TypeVar("_Options")
+
+
+def command(
+    prog: str, config: type[_Options], description: str, **parsing: Any
+) -> Callable[[Callable[[_Options], None]], Callable[..., int]]:
+    """Makes the `main` of a console script from a function that takes its options.
+
+    Ctrl-C and SIGTERM end the work with the exit statuses 130 and 143.
+
+    Args:
+        prog: the console script's name.
+        config: the dataclass of its arguments and flags.
+        description: the text above the flags.
+        parsing: further arguments of `Parser`.
+    """
+
+    def decorate(work: Callable[[_Options], None]) -> Callable[..., int]:
+        def body(argv: list[str]) -> None:
+            parser = Parser(prog, description, **parsing)
+            add_flags(parser, config)
+            options = read_flags(parser.parse(argv), config)
+            with terminable(), interruptible():
+                work(options)
+
+        def main(argv: Sequence[str] | None = None) -> int:
+            return run_command(prog, body, argv)
+
+        return main
+
+    return decorate
 
 
 def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str] | None) -> int:
@@ -31,67 +68,75 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
         interrupted.
     """
     try:
-        try:
+        with contextlib.suppress(SystemExit):  # how argparse ends `--help`
             body(list(sys.argv[1:] if argv is None else argv))
-            status = 0
-        except SystemExit as request:  # how argparse ends `--help`
-            status = request.code if isinstance(request.code, int) else 0
-        if sys.stdout is not None:  # None: the caller has closed it
-            # Not only when Python ends: that would print a traceback about a full disk.
-            sys.stdout.flush()
-        return status
+        # Not only when Python ends: that would print a traceback about a full disk.
+        print(end="", flush=True)
+        return 0
     except InterruptedRunError as error:
         return _report(prog, str(error), error.exit_status, "")
     except TfgenError as error:
         return _report(prog, str(error), error.exit_status)
+    except Terminated:
+        return _report(prog, "terminated", 128 + signal.SIGTERM, "")
     except KeyboardInterrupt:
-        return _report(prog, "interrupted", 130, "")
+        return _report(prog, "interrupted", 128 + signal.SIGINT, "")
     except BrokenPipeError:  # the reader of the pipe, such as `head`, has ended
         _discard_output()
         return 1
-    except MemoryError:
-        return _report(prog, _OUT_OF_MEMORY, 1)
     except OSError as error:
         if error.filename is None and error.errno == errno.ENOSPC:
             _discard_output()  # else Python tries again to write it when it ends
         return _report(prog, os_error_text(error), 1)
     except Exception as error:
+        # TensorFlow's error, by its name, since not every command imports TensorFlow.
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            text = "out of memory; ask for a smaller batch, a smaller model or fewer images"
+            return _report(prog, text, 1)
         if os.environ.get("TFGEN_TRACEBACK"):
             raise
-        # TensorFlow's error, by its name, since not every command imports TensorFlow.
-        if type(error).__name__ == "ResourceExhaustedError":
-            return _report(prog, _OUT_OF_MEMORY, 1)
         text = " ".join(str(error).split()) or "no message"
         return _report(
             prog, f"{type(error).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1
         )
 
 
+def _report(prog: str, message: str, status: int, kind: str = "error: ") -> int:
+    print(f"{prog}: {kind}{' '.join(message.split())}", file=sys.stderr, flush=True)
+    return status
+
+
 def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM."""
+
+    signum = signal.SIGTERM
+
+
 @contextlib.contextmanager
-def terminable(message: str) -> Iterator[None]:
-    """A context in which SIGTERM raises an `InterruptedRunError` with that message.
+def terminable() -> Iterator[None]:
+    """A context that SIGTERM ends with `Terminated`, whatever the code in it does.
 
     Without it, SIGTERM ends the process at once, without removing temporary files.
     """
+    signals: list[int] = []
 
     def terminate(signum: int, frame: FrameType | None) -> None:
-        raise _Terminated
+        signals.append(signum)
+        raise Terminated
 
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
-    except _Terminated as error:
-        raise InterruptedRunError(message, signal.SIGTERM) from error
+    except Exception as error:
+        if signals and not isinstance(error, InterruptedRunError):
+            raise Terminated from error
+        raise
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-class _Terminated(BaseException):
-    """SIGTERM. As with KeyboardInterrupt, code that handles any `Exception` does not stop it."""
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
@@ -101,12 +146,8 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         UsageError: the extension is unknown, the folder is missing, is not writable or is a
             version, or the path is a folder.
     """
-    if path.suffix not in suffixes:
-        fault = f"the extension {path.suffix!r} is unknown"
-        fault = fault if path.suffix else "it has no extension"
-        raise UsageError(f"cannot write {path}: {fault}; use {' or '.join(suffixes)}")
-    if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a folder; pass the name of a file")
+    if path.suffix not in suffixes or path.is_dir():
+        raise UsageError(f"cannot write {path}: it is no file that ends in {' or '.join(suffixes)}")
     if not path.parent.is_dir():
         raise UsageError(
             f"cannot write {path}: the folder {path.parent} does not exist; create it first"
@@ -127,6 +168,24 @@ def check_folder(folder: Path) -> None:
         fault = "a version may not hold further files"
     if fault:
         raise UsageError(f"cannot write {folder}: {fault}; choose another folder")
+
+
+def describe_skipped(skipped: Sequence[tuple[Any, str]], rest: str = "") -> list[str]:
+    """Lines that list skipped files, each with the reason; none if there are none.
+
+    Args:
+        skipped: the files and the reasons.
+        rest: where all of them are listed.
+    """
+    from tfgen.data.pictures import printable
+
+    if not skipped:
+        return []
+    lines = [f"{count_noun(len(skipped), 'file')} skipped:"]
+    lines += [f"  {printable(path)} {reason}" for path, reason in skipped[:_MAX_SKIPPED]]
+    return lines + [f"  … and {len(skipped) - _MAX_SKIPPED} more{rest}"] * (
+        len(skipped) > _MAX_SKIPPED
+    )
 
 
 def suggest_next(family: str, version: Path) -> str:
@@ -157,8 +216,3 @@ def say_missing_best(run: Path, choice: str, used: str) -> None:
     """
     if choice == "best" and used != "best":
         print(f"{run} has no best checkpoint; its last weights are used", file=sys.stderr)
-
-
-def _report(prog: str, message: str, status: int, kind: str = "error: ") -> int:
-    print(f"{prog}: {kind}{' '.join(message.split())}", file=sys.stderr, flush=True)
-    return status

@@ -21,11 +21,6 @@ class DataSetOptions(Config):
     )
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.dataset == "":
-            raise UsageError("--dataset is empty; leave it out for the default")
-
 
 def open_data_set(options: DataSetOptions, training: Mapping[str, Any], title: str) -> "Dataset":
     """Loads the data set of the flags; without them, the one that the model was trained on.
@@ -41,17 +36,16 @@ def open_data_set(options: DataSetOptions, training: Mapping[str, Any], title: s
     """
     from tfgen.data import load
 
-    trained, folder = training.get("options", {}), options.data_dir
-    name = options.dataset or trained.get("dataset")
+    if options.dataset is not None:
+        return load(options.dataset, options.data_dir)
+    trained = training.get("options", {})
+    name, folder = trained.get("dataset"), options.data_dir or trained.get("data_dir")
     if name is None:
         raise UsageError(
             f"the data set that {title} was trained on is unknown; name it with --dataset"
         )
-    if folder is None and options.dataset is None and trained.get("data_dir"):
-        folder = Path(trained["data_dir"])
-    dataset = load(name, folder)
-    expected = training.get("data", {}).get("fingerprint")
-    if options.dataset is None and expected not in (None, dataset.fingerprint):
+    dataset = load(name, folder and Path(folder))
+    if training.get("data", {}).get("fingerprint") not in (None, dataset.fingerprint):
         raise UsageError(
             f"data set {name} is not the one that {title} was trained on; pass the folder of that "
             f"one with --data-dir, or pass --dataset {name} to use this one"

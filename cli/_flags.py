@@ -6,6 +6,8 @@ interface offers nothing else.
 
 import argparse
 import dataclasses
+import inspect
+import itertools
 import shutil
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -79,40 +81,11 @@ class HelpFormatter(argparse.HelpFormatter):
         return _wrap(text, width)
 
 
-class _ListAction(argparse.Action):
-    """Several values, separated by commas or spaces, or `none`: `--hidden 512 256`.
-
-    Args:
-        convert: a function from text to a value, which raises `ValueError`.
-        kwargs: further arguments of `argparse.Action`.
-    """
-
-    def __init__(self, *, convert: Callable[[str], Any], **kwargs: Any):
-        super().__init__(nargs="+", **kwargs)
-        self._convert = convert
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        words = [word for text in values for word in text.split(",") if word]
-        if not words:
-            raise argparse.ArgumentError(self, "expected at least one value, or none")
-        try:
-            converted = [] if words == ["none"] else map(self._convert, words)
-            setattr(namespace, self.dest, tuple(converted))
-        except ValueError:
-            raise argparse.ArgumentError(self, f"invalid value: {' '.join(words)}") from None
-
-
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises `UsageError` instead of printing usage and exiting.
 
-    `--version` prints the version of tfgen. A command with a flag of that name passes
-    `conflict_handler="resolve"`; then `--version` prints it only if it is the only argument.
+    `--version` prints the version of tfgen; of a command with a flag of that name, only if it is
+    the only argument.
 
     Args:
         prog: the console script's name.
@@ -136,7 +109,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             allow_abbrev=False,
             formatter_class=HelpFormatter,
-            **kwargs,
+            **{"conflict_handler": "resolve", **kwargs},
         )
         self.help_command = f"{help_of or prog} --help"
         self._reasons = reasons or {}
@@ -201,54 +174,92 @@ def _usage(action: argparse.Action) -> str:
     return {"?": f"[{name}]", "+": f"{name} [{name} ...]"}.get(str(action.nargs), name)
 
 
+def argument(metavar: str, help: str, *, default: Any = dataclasses.MISSING) -> Any:
+    """A dataclass field that becomes a positional argument; with a tuple's type, one or more.
+
+    Args:
+        metavar: what stands for the value in the help.
+        help: one line.
+        default: the value if it is left out; without one, it is required.
+    """
+    metadata = {"help": help, "metavar": metavar}
+    return dataclasses.field(default=default, kw_only=True, metadata=metadata)
+
+
 def add_flags(
     parser: argparse._ActionsContainer,
     config: type,
     defaults: Mapping[str, Any] | None = None,
     without: Collection[str] = (),
 ) -> None:
-    """Adds a flag for each field of a dataclass that has a help text.
+    """Adds a flag for each field of a dataclass that has a help text; those of its bases are last.
 
     Args:
         parser: a parser or a group of one.
-        config: a dataclass with fields made by `tfgen.settings.fields.option`.
+        config: a dataclass with fields made by `argument` or `tfgen.settings.fields.option`; a
+            field without a default becomes a required flag.
         defaults: values that replace the fields' own defaults.
         without: names of fields that get no flag.
     """
-    for field in dataclasses.fields(config):
-        if "help" in field.metadata and field.name not in without:
-            default = (defaults or {}).get(field.name, field.default)
-            _add_flag(parser, field, field_types(config)[field.name], default)
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    # Each name once: positional arguments, then flags in the order of the classes.
+    names = dict.fromkeys(name for name in fields if "metavar" in fields[name].metadata)
+    names |= dict.fromkeys(name for c in config.__mro__ for name in inspect.get_annotations(c))
+    for name in names:
+        if "help" in fields[name].metadata and name not in without:
+            default = (defaults or {}).get(name, fields[name].default)
+            _add_flag(parser, fields[name], field_types(config)[name], default)
 
 
 def _add_flag(
     parser: argparse._ActionsContainer, field: dataclasses.Field, annotation: Any, default: Any
 ) -> None:
-    text = field.metadata["help"]
-    flag = "--" + field.name.replace("_", "-")
+    text, flag = field.metadata["help"], "--" + field.name.replace("_", "-")
     plain, _ = plain_type(annotation)
     if plain is bool:
         off = flag.replace("--", "--no-", 1)
-        text = text.replace("%", "%%") + (f" (turn off with {off})" if default is True else "")
+        text += f" (turn off with {off})" if default is True else ""
         common: dict[str, Any] = {"dest": field.name, "default": default}
-        parser.add_argument(flag, action="store_true", help=text, **common)
+        parser.add_argument(flag, action="store_true", help=_escape(text), **common)
         parser.add_argument(off, action="store_false", help=argparse.SUPPRESS, **common)
         return
     kind, is_sequence = entry_type(plain)
     choices = choices_of(field, plain)
-    if default is not None:
-        off = "; turn off with none" if choices and is_sequence and default else ""
-        text += f" (default: {_format_default(default)}{off})"
-    # argparse would read `%` as a format.
-    text = text.replace("%", "%%")
-    arguments: dict[str, Any] = {"dest": field.name, "default": default, "help": text}
+    kinds = {int: "N", float: "X", Path: "PATH"}
+    metavar = "{" + ",".join(choices) + "}" if choices else kinds.get(kind, field.name.upper())
+    is_required, is_flag = default is dataclasses.MISSING, "metavar" not in field.metadata
     convert: Any = str if choices else read_path if kind is Path else kind
-    metavar = {int: "N", float: "X", Path: "PATH"}.get(kind, field.name.upper())
-    arguments["metavar"] = "{" + ",".join(choices) + "}" if choices else metavar
+    arguments: dict[str, Any] = {"metavar": field.metadata.get("metavar", metavar), "type": convert}
+    if is_sequence:
+        arguments |= {"nargs": "+", "type": _entries(convert, is_split=is_flag)}
     if (bare := field.metadata.get("bare")) is not None:
         arguments |= {"nargs": "?", "const": bare}
-    parsing = {"action": _ListAction, "convert": convert} if is_sequence else {"type": convert}
-    parser.add_argument(flag, **arguments, **parsing)
+    if is_flag:
+        arguments |= {"dest": field.name, "required": is_required}
+        if default is not None and not is_required:
+            off = "; turn off with none" if choices and is_sequence and default else ""
+            text += f" (default: {_format_default(default)}{off})"
+    elif not is_required:
+        arguments["nargs"] = "?"
+    name = flag if is_flag else field.name
+    parser.add_argument(name, default=default, help=_escape(text), **arguments)
+
+
+def _escape(text: str) -> str:
+    # argparse would read `%` as a format.
+    return text.replace("%", "%%")
+
+
+def _entries(convert: Callable[[str], Any], is_split: bool) -> Callable[[str], tuple[Any, ...]]:
+    """Reads the entries in a word, separated by commas if `is_split`; `none` stands for none."""
+
+    def entries(text: str) -> tuple[Any, ...]:
+        words = [word for word in text.split(",") if word] if is_split else [text]
+        if not words:
+            raise argparse.ArgumentTypeError("expected at least one value, or none")
+        return () if is_split and words == ["none"] else tuple(map(convert, words))
+
+    return entries
 
 
 def _format_default(default: Any) -> str:
@@ -268,5 +279,9 @@ def read_flags(namespace: argparse.Namespace, config: type) -> Any:
     Raises:
         UsageError: a value is out of its range.
     """
-    names = [f.name for f in dataclasses.fields(config) if hasattr(namespace, f.name)]
-    return config(**{name: getattr(namespace, name) for name in names})
+    fields = [field.name for field in dataclasses.fields(config)]
+    values = {name: getattr(namespace, name) for name in fields if name in namespace}
+    for name, value in values.items():
+        if isinstance(value, list):  # of the entries in each word
+            values[name] = tuple(itertools.chain(*value))
+    return config(**values)

@@ -1,35 +1,42 @@
 """What the commands that use a sampler share: its flags, opening it, progress, files."""
 
 import contextlib
+import csv
 import dataclasses
-import functools
 import io
-import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from tfgen import figures
 from tfgen.errors import UsageError
-from tfgen.publishing.artifacts import Artifact, identify
+from tfgen.publishing.artifacts import identify
+from tfgen.publishing.listing import mapping
 from tfgen.publishing.served import MAX_RETRIES, ServedSampler
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.publishing.versions import check_name
 from tfgen.sampling import BATCH, Arrays
 from tfgen.settings.fields import Config, hint, option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
 from tfgen.system.status import status
+from tfgen.system.terminal import make_bar
 from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
-from tfgen.training.folder import run_name, saved_config
 
 from ._command import SAVED_MODELS, say_missing_best
+from ._flags import argument
 
 # Pixels of a side up to which matplotlib writes words beside a grid; it refuses 65 536.
 MAX_FIGURE_SIDE = 2**15
+# The positional argument of these commands.
+NAME = (
+    "NAME|RUN",
+    "name that the model was published under, for example vae, or a run directory",
+)
 # What a sampler is doing while it computes a signature.
 _STEPS = {
     "latents": "drawing latents",
@@ -37,9 +44,6 @@ _STEPS = {
     "encode": "encoding images",
     "log_prob": "computing log p(x)",
 }
-# The positional argument of these commands.
-NAME_METAVAR = "NAME|RUN"
-NAME_HELP = "name that the model was published under, for example vae, or a run directory"
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,9 @@ class ModelOptions(Config):
 
 @dataclass(frozen=True)
 class SamplerOptions(ModelOptions):
-    """The flags that say where a sampler is, and how it computes."""
+    """The arguments that say which sampler is meant, where it is, and how it computes."""
 
+    name: str = argument(*NAME)
     batch_size: int = option(
         BATCH, "images computed at once, or requested from a server at once", minimum=1
     )
@@ -97,96 +102,59 @@ class SamplerOptions(ModelOptions):
         return self.url is not None or self.grpc is not None
 
 
-def plain_name(name: str, options: SamplerOptions) -> str:
-    """The name of a published sampler, or the one that a run would be published under.
-
-    Args:
-        name: the positional argument, a name or a run directory.
-        options: where the sampler is.
-
-    Raises:
-        UsageError: it is neither a valid name nor a run directory.
-        WorkError: the configuration of the run is damaged.
-    """
-    if not options.is_served:
-        artifact = _identify(name, options)
-        if artifact.version is None:
-            return run_name(saved_config(artifact.path))
-        return artifact.version.name
-    check_name(name)
-    return name
-
-
-def open_sampler(name: str, options: SamplerOptions) -> SignatureSampler:
+def open_sampler(options: SamplerOptions) -> SignatureSampler:
     """The sampler of a name or of a run, which shows its progress.
-
-    Args:
-        name: the positional argument, a name or a run directory.
-        options: where the sampler is.
 
     Raises:
         UsageError: there is no such name, version or run, or it makes no images.
         WorkError: it is damaged, or the server gives no answer.
     """
-    sampler = (_connect if options.is_served else _open)(name, options)
+    sampler = _connect(options) if options.is_served else _open(options)
     sampler.batch_size, sampler.track = options.batch_size, show_progress
     return sampler
 
 
-def sampler_opening(
-    name: str, options: SamplerOptions, sampler: SignatureSampler
-) -> Callable[[], SignatureSampler]:
-    """Opens the same sampler in another process, whatever its working directory is.
+def pinned(options: SamplerOptions, sampler: SignatureSampler) -> SamplerOptions:
+    """The options that open the same sampler in another process, whatever its working directory.
 
     Args:
-        name: the positional argument, a name or a run directory.
-        options: where the sampler is.
-        sampler: what `open_sampler` returned for them.
+        options: of `open_sampler`.
+        sampler: what it returned for them.
     """
-    # A newer version may be published on the way.
-    version, folder = sampler.number or None, options.saved_models.absolute()
-    if not options.is_served:
-        path = _identify(name, options).path
-        if path == Path(name):  # a run, or the folder of a version
-            name, version = str(path.absolute()), None
-    return functools.partial(
-        open_sampler, name, dataclasses.replace(options, version=version, saved_models=folder)
-    )
+    values = {f.name: getattr(options, f.name) for f in dataclasses.fields(SamplerOptions)}
+    if options.is_served:
+        return SamplerOptions(**values | {"version": sampler.number})
+    path = identify(options.name, options.saved_models, options.version).path
+    return SamplerOptions(**values | {"name": str(path.absolute()), "version": None})
 
 
-def _identify(name: str, options: SamplerOptions) -> Artifact:
-    artifact = identify(name, options.saved_models, options.version)
-    if artifact.kind not in ("run", "version"):
-        raise UsageError(f"{name} is neither a run directory nor a published model")
-    return artifact
-
-
-def _connect(name: str, options: SamplerOptions) -> SignatureSampler:
+def _connect(options: SamplerOptions) -> SignatureSampler:
     """The sampler behind the server of `--url` or `--grpc`."""
     if options.url is not None:
         from tfgen.publishing.rest import Rest
 
         rest = Rest(options.url, options.timeout, options.retries)
-        return ServedSampler(rest, name, options.version)
+        return ServedSampler(rest, options.name, options.version)
     from tfgen.publishing.grpc import Grpc
 
     assert options.grpc is not None
     import_quietly()
     grpc = Grpc(options.grpc, options.timeout, options.retries)
-    return ServedSampler(grpc, name, options.version)
+    return ServedSampler(grpc, options.name, options.version)
 
 
-def _open(name: str, options: SamplerOptions) -> SignatureSampler:
+def _open(options: SamplerOptions) -> SignatureSampler:
     """The sampler of a run or of a published version on this machine."""
-    artifact = _identify(name, options)
-    if artifact.version is None:
-        import_quietly("tensorflow_probability", "tfgen.publishing.opening")
-    else:  # without Keras
-        import_quietly()
+    artifact = identify(options.name, options.saved_models, options.version)
+    if artifact.kind not in ("run", "version"):
+        raise UsageError(f"{options.name} is neither a run directory nor a published model")
+    # A version needs no Keras.
+    modules = ["tensorflow_probability", "tfgen.publishing.opening"]
+    import_quietly(*(modules if artifact.version is None else []))
     from tfgen.nn.cores import share_cores
 
     share_cores()
-    with status(f"opening {name}"):
+    with status(f"opening {options.name}"):
         if artifact.version is None:
             from tfgen.publishing.opening import RunSampler
 
@@ -214,32 +182,23 @@ def read_label(text: str | None, sampler: SignatureSampler) -> int | None:
     """
     if text is None:
         return None
-    data = sampler.training.get("data")
-    names = data.get("class_names") if isinstance(data, dict) else None
+    names = list(mapping(sampler.training, "data").get("class_names") or ())
     name = unicodedata.normalize("NFC", text)  # as tfgen-data stores names
-    if names and name in names:
-        return int(names.index(name))
-    if not sampler.num_classes:
-        return 0  # a model without classes refuses every label
-    try:
+    if name in names:
+        return names.index(name)
+    with contextlib.suppress(ValueError):
         return int(text)
-    except ValueError:
-        known = hint(text, names, "manifest.json") if names else "; its classes have numbers only"
-    raise UsageError(f"{sampler.title} has no class {text!r}{known}")
+    raise UsageError(f"{sampler.title} has no class {text!r}{hint(text, names, 'manifest.json')}")
 
 
 @contextlib.contextmanager
 def show_progress(parts: Sequence[slice], title: str) -> Iterator[Iterable[slice]]:
     """Shows progress and the remaining time over several batches, if there is a terminal."""
     title = _STEPS.get(title, title)
-    if len(parts) < 2 or sys.stderr is None or not sys.stderr.isatty():
+    if len(parts) < 2:
         with status(title):
             yield parts
         return
-    from rich.console import Console
-
-    from tfgen.system.terminal import make_bar
-
     with make_bar(Console(stderr=True)) as bar:
         yield bar.track(parts, description=title)
 
@@ -251,23 +210,25 @@ def write_npz(path: Path, arrays: Arrays) -> None:
     write_bytes(path, file.getvalue())
 
 
-def write_grid(
-    path: Path,
-    grid: np.ndarray,
-    title: str = "",
-    row_axis: figures.GridAxis | None = None,
-    column_axis: figures.GridAxis | None = None,
-) -> None:
+def csv_bytes(columns: Mapping[str, Iterable[Any]]) -> bytes:
+    """A table as CSV, from its columns by their headings."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue().encode()
+
+
+def write_grid(path: Path, grid: np.ndarray, title: str, *axes: figures.GridAxis | None) -> None:
     """Writes the pixels of a grid as PNG, whole or not at all.
 
     Args:
         path: the file.
         grid: `uint8[H, W, C]`.
         title: what the grid shows; without it, nothing is written beside the images.
-        row_axis: what the rows are.
-        column_axis: what the columns are.
+        axes: what the rows are, and what the columns are.
     """
     if title and max(grid.shape) <= MAX_FIGURE_SIDE:
-        figures.save_figure(figures.grid_figure(grid, title, row_axis, column_axis), path)
+        figures.save_figure(figures.grid_figure(grid, title, *axes), path)
     else:
         write_bytes(path, figures.png_bytes(grid))

@@ -66,7 +66,7 @@ def train_on_ray(
     advice = shlex.join([PROG, config.family, "--resume", "--run-dir", str(folder.path)])
     try:
         with (
-            terminable(""),
+            terminable(),
             connected(options.ray_address, options.ray or 0, shows_output=True) as cluster,
         ):
             import_quietly("ray.train.tensorflow")

@@ -4,7 +4,6 @@ With `--format litert` or `onnx`, it writes the decoder of any sampler to one fi
 """
 
 import importlib.util
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,25 +18,29 @@ from tfgen.system.quiet import import_quietly
 from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
 from tfgen.training.folder import RunFolder, run_name, saved_config
 
-from ._command import (
-    SAVED_MODELS,
-    check_output,
-    run_command,
-    say_missing_best,
-    suggest_next,
-    terminable,
-)
-from ._flags import Parser, add_flags, read_flags, read_path
+from ._command import SAVED_MODELS, check_output, command, say_missing_best, suggest_next
+from ._flags import argument
 
-PROG = "tfgen-export"
-# The extension of each format that is one file.
-SUFFIXES = {"litert": ".tflite", "onnx": ".onnx"}
+# The extension of each format that is one file, and the expression that runs it.
+FORMATS = {
+    "litert": (
+        ".tflite",
+        'ai_edge_litert.interpreter.Interpreter("{path}")'
+        '.get_signature_runner("decode")({arguments})["images"]',
+    ),
+    "onnx": (".onnx", 'onnxruntime.InferenceSession("{path}").run(None, dict({arguments}))[0]'),
+}
 
 
 @dataclass(frozen=True)
 class ExportOptions(Config):
-    """The flags of `tfgen-export`."""
+    """The arguments of `tfgen-export`."""
 
+    run: Path = argument(
+        "RUN",
+        "run directory or .keras file; with --format litert or onnx also the name of a published "
+        "sampler, for example vae, or the folder of a version",
+    )
     format: Literal["savedmodel", "litert", "onnx"] = option(
         "savedmodel",
         "savedmodel: publish a version; litert, onnx: write one file that computes images from "
@@ -66,57 +69,30 @@ class ExportOptions(Config):
             )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
-    return run_command(PROG, _body, argv)
-
-
-def _body(argv: list[str]) -> None:
-    parser = Parser(
-        PROG,
-        "Publish the sampler of a run or of a .keras file as the next version of its name, or "
-        "write its decoder to one file.",
-    )
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        type=read_path,
-        help="run directory or .keras file; with --format litert or onnx also the name of a "
-        "published sampler, for example vae, or the folder of a version",
-    )
-    add_flags(parser, ExportOptions)
-    namespace = parser.parse(argv)
-    options = read_flags(namespace, ExportOptions)
-    path = namespace.run
+@command(
+    "tfgen-export",
+    ExportOptions,
+    "Publish the sampler of a run or of a .keras file as the next version of its name, or write "
+    "its decoder to one file.",
+)
+def main(options: ExportOptions) -> None:
+    """Publishes a version, prints what would be published, or writes a decoder."""
     if options.format != "savedmodel":
-        convert(path, options)
+        convert(options, *FORMATS[options.format])
         return
+    path = options.run
     if kind_at(path) not in ("run", "keras"):
         raise UsageError(f"{path} is neither a run directory nor a .keras file")
     import_quietly("tensorflow_probability", "tfgen.publishing.export", "tfgen.publishing.opening")
-    export_model(path, options)
-
-
-def export_model(path: Path, options: ExportOptions) -> None:
-    """Publishes the model of a run or of a file, or prints what would be published.
-
-    Raises:
-        UsageError: there is no model to publish, or it cannot be published under that name.
-        WorkError: the run or the file is damaged.
-    """
-    from tfgen.publishing import export, opening
+    from tfgen.publishing import export
     from tfgen.system.status import status
 
-    if path.is_file():
-        with status(f"opening {path}"):
-            model, weights, evaluation = opening.load(path), None, None
-        run = registry.describe_model(model)
+    model, weights = open_model(path, options.weights)
+    if weights is None:
+        run, evaluation = registry.describe_model(model), None
         default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
     else:
-        with status(f"opening {path}"):
-            model, weights = opening.load_run(path, options.weights)
         run, default = RunFolder(path).read_record(), run_name(saved_config(path))
-        say_missing_best(path, options.weights, weights.name)
         evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
     name = default if options.name is None else options.name
     if options.dry_run:
@@ -124,7 +100,10 @@ def export_model(path: Path, options: ExportOptions) -> None:
         traced = export.trace(plain)
         export.check_publishable(plain, options.to, name, traced)
         source = "last weights" if weights is None else f"weights of {weights}"
-        print(describe(name, export.describe(traced), source, options.to))
+        number = str(versions.next_number(options.to, name))
+        print(f"would publish {options.to / name / number}, {source}")
+        for signature, tensors in export.describe(traced).items():
+            print(f"  {signature:<10}{describe_signature(tensors)}")
         return
     with status("publishing"):
         version = export.publish(
@@ -144,12 +123,22 @@ def export_model(path: Path, options: ExportOptions) -> None:
         )
 
 
-def describe(name: str, signatures: dict[str, Any], source: str, to: Path) -> str:
-    """The text of `--dry-run`: name, number, what weights, and all signatures."""
-    lines = [f"would publish {to / name / str(versions.next_number(to, name))}, {source}"]
-    for signature, tensors in signatures.items():
-        lines.append(f"  {signature:<10}{describe_signature(tensors)}")
-    return "\n".join(lines)
+def open_model(path: Path, choice: str) -> tuple[Any, Any]:
+    """The model of a run with its weights, or of a file or a version, whose weights are None.
+
+    Raises:
+        UsageError: the run has not the weights of `choice`.
+        WorkError: it is damaged.
+    """
+    from tfgen.publishing import opening
+    from tfgen.system.status import status
+
+    with status(f"opening {path}"):
+        if kind_at(path) != "run":
+            return opening.load(path), None
+        model, weights = opening.load_run(path, choice)
+    say_missing_best(path, choice, weights.name)
+    return model, weights
 
 
 def describe_signature(tensors: dict[str, dict[str, Any]]) -> str:
@@ -163,12 +152,14 @@ def describe_signature(tensors: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def convert(path: Path, options: ExportOptions) -> None:
+def convert(options: ExportOptions, suffix: str, call: str) -> None:
     """Writes the decoder of a run, a file or a published version to one file.
 
     Args:
-        path: run directory, `.keras` file, folder of a version, or name of a published sampler.
-        options: the flags; `to` is the folder in which a name is looked up.
+        options: `run` is a run directory, `.keras` file, folder of a version, or a name, which is
+            looked up in `to`.
+        suffix: the extension of the file.
+        call: the expression of Python that runs it.
 
     Raises:
         UsageError: there is no such sampler, it makes no images, or the file cannot be written.
@@ -176,46 +167,25 @@ def convert(path: Path, options: ExportOptions) -> None:
     """
     if options.format == "onnx" and importlib.util.find_spec("tf2onnx") is None:
         raise UsageError("--format onnx needs the extra [formats]: pip install 'tfgen[formats]'")
-    artifact = identify(path, options.to)
-    path, kind = artifact.path, artifact.kind
-    if artifact.version is not None:
-        name = artifact.version.name
-    elif kind in ("run", "keras"):
-        name = path.stem if kind == "keras" else run_name(saved_config(path))
-    else:
-        raise UsageError(
-            f"{path} is neither a run directory nor a .keras file nor a published version"
-        )
-    suffix = SUFFIXES[options.format]
+    artifact = identify(options.run, options.to)
+    path = artifact.path
+    name = path.stem if artifact.version is None else artifact.version.name
+    if artifact.kind == "run":
+        name = run_name(saved_config(path))
     out = options.out or Path(f"{name}-decode{suffix}")
     check_output(out, (suffix,))
     import_quietly("tensorflow_probability", "tfgen.publishing.opening", "tfgen.publishing.formats")
-    from tfgen.publishing import formats, opening
+    from tfgen.publishing import formats
     from tfgen.system.status import status
 
-    with terminable("terminated; nothing was written"):
-        with status(f"opening {path}"):
-            if kind == "run":
-                sampler, weights = opening.load_run(path, options.weights)
-                say_missing_best(path, options.weights, weights.name)
-            else:
-                sampler = opening.load(path)
-        with status(f"converting to {options.format}"):
-            decoder = formats.convert(sampler, options.format)
-        write_bytes(out, decoder.content)
-    megabytes = len(decoder.content) / 1e6
-    print(f"wrote {out}, {megabytes:.1f} MB: {describe_signature(decoder.signature)}")
-    print(f"run it with: {describe_call(options.format, out, list(decoder.signature['inputs']))}")
-
-
-def describe_call(file_format: str, path: Path, inputs: list[str]) -> str:
-    """The expression of Python that runs a converted decoder."""
-    if file_format == "onnx":
-        arguments = ", ".join(f'"{name}": {name}' for name in inputs)
-        return f'onnxruntime.InferenceSession("{path}").run(None, {{{arguments}}})[0]'
-    arguments = ", ".join(f"{name}={name}" for name in inputs)
-    interpreter = f'ai_edge_litert.interpreter.Interpreter("{path}")'
-    return f'{interpreter}.get_signature_runner("decode")({arguments})["images"]'
+    sampler, _ = open_model(path, options.weights)
+    with status(f"converting to {options.format}"):
+        decoder = formats.convert(sampler, options.format)
+    write_bytes(out, decoder.content)
+    megabytes, signature = len(decoder.content) / 1e6, decoder.signature
+    print(f"wrote {out}, {megabytes:.1f} MB: {describe_signature(signature)}")
+    arguments = ", ".join(f"{name}={name}" for name in signature["inputs"])
+    print(f"run it with: {call.format(path=out, arguments=arguments)}")
 
 
 if __name__ == "__main__":

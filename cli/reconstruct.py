@@ -1,7 +1,6 @@
 """`tfgen-reconstruct`: images of the user's own, encoded and decoded by a model."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,18 +8,14 @@ import numpy as np
 
 from tfgen import figures
 from tfgen.errors import UsageError
-from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import Arrays
-from tfgen.settings.fields import Config, option
-from tfgen.system.quiet import interruptible
+from tfgen.settings.fields import option
 from tfgen.system.terminal import count_noun
 
-from ._command import run_command
-from ._flags import read_flags
-from ._images import describe_reading, evaluate, image_shape, open_images, parse
+from ._command import command
+from ._images import ImageOptions, OwnImages, evaluate_images
 from ._samplers import write_grid, write_npz
 
-PROG = "tfgen-reconstruct"
 # The output of `encode` that is decoded again: a flow's latents, a VAE's posterior mean.
 _DECODED = ("latents", "mean")
 # Images side by side in the picture, at least, where there are so many.
@@ -28,51 +23,39 @@ _MIN_COLUMNS = 8
 
 
 @dataclass(frozen=True)
-class ReconstructOptions(Config):
-    """The flag that says what `tfgen-reconstruct` writes."""
+class ReconstructOptions(ImageOptions):
+    """The arguments of `tfgen-reconstruct`."""
 
     out: Path | None = option(
         None, "file to write, .png or .npz (default: NAME-reconstructions.png)"
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
-    return run_command(PROG, _body, argv)
-
-
-def _body(argv: list[str]) -> None:
-    flags, name = parse(
-        PROG,
-        "Encode images with a model and decode them again: a VAE from the mean of q(z|x), a flow "
-        "from the latents that its inverse gives.",
-        ReconstructOptions,
-        argv,
-    )
-    out = read_flags(flags, ReconstructOptions).out or Path(f"{name}-reconstructions.png")
-    with interruptible():
-        own = open_images(flags, "encode", "encoder", out, (".png", ".npz"))
-        sampler, images = own.sampler, own.collection.images
-        arrays = reconstruct(sampler, images, own.labels, own.options.seed)
+@command(
+    "tfgen-reconstruct",
+    ReconstructOptions,
+    "Encode images with a model and decode them again: a VAE from the mean of q(z|x), a flow from "
+    "the latents that its inverse gives.",
+)
+def main(options: ReconstructOptions) -> None:
+    """Writes images and their reconstructions, and prints how far they are apart."""
+    own = evaluate_images(options, "encode", "encoder", options.out, (".png", ".npz"))
+    arrays, title = reconstruct(own), own.sampler.title
+    out = options.out or Path(f"{own.sampler.name}-reconstructions.png")
     if out.suffix == ".npz":
         write_npz(out, {"names": np.array(own.collection.names), **arrays})
     else:
-        write_picture(out, arrays, sampler.title)
-    lines = [describe_error(arrays), *describe_reading(own, image_shape(sampler, "encode"))]
-    count = count_noun(len(images), "image")
-    print("\n".join([*lines, f"{count}, reconstructed by {sampler.title}, in {out}"]))
+        write_picture(out, arrays, title)
+    count = count_noun(len(arrays["images"]), "image")
+    result = f"{count}, reconstructed by {title}, in {out}"
+    print("\n".join([describe_error(arrays), *own.lines, result]))
 
 
-def reconstruct(
-    sampler: SignatureSampler, images: np.ndarray, labels: np.ndarray | None, seed: int
-) -> Arrays:
+def reconstruct(own: OwnImages) -> Arrays:
     """The latents of images, and the images of these latents.
 
     Args:
-        sampler: the model, with the signature `encode`.
-        images: `uint8[N, H, W, C]`.
-        labels: of a conditional model, `int[N]`; else None.
-        seed: of the noise of image 0; image i has seed + i.
+        own: images, and what `encode` made of them.
 
     Returns:
         `images`; `reconstructions`, `float32[N, H, W, C]` in 0…1; `latents`, `float32[N, D]`; of a
@@ -82,17 +65,17 @@ def reconstruct(
     Raises:
         UsageError: the outputs of `encode` are neither a flow's nor a VAE's.
     """
-    codes, inputs = evaluate(sampler, "encode", images, labels, seed)
+    codes = dict(own.outputs)
     key = next((name for name in _DECODED if name in codes), None)
     if key is None:
         raise UsageError(
-            f"{sampler.title} encodes images as {', '.join(codes)}; {' or '.join(_DECODED)} can be "
-            "decoded"
+            f"{own.sampler.title} encodes images as {', '.join(codes)}; {' or '.join(_DECODED)} "
+            "can be decoded"
         )
     latents = codes.pop(key)
-    reconstructions = sampler.decode(latents, labels)
-    arrays = {"images": images, "reconstructions": reconstructions, "latents": latents}
-    return {**arrays, **codes, **inputs}
+    reconstructions = own.sampler.decode(latents, own.inputs.get("labels"))
+    images = {"images": own.collection.images, "reconstructions": reconstructions}
+    return {**images, "latents": latents, **codes, **own.inputs}
 
 
 def describe_error(arrays: Arrays) -> str:

@@ -1,54 +1,66 @@
 """`tfgen-sample`: images from a published sampler or a run, on this machine or behind a server."""
 
-import csv
+import contextlib
+import functools
 import itertools
 import math
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from rich.console import Console
 
 from tfgen import figures
-from tfgen.errors import UsageError, size_text
+from tfgen.errors import InterruptedRunError, UsageError, size_text
 from tfgen.publishing import listing
+from tfgen.publishing.sampling_job import (
+    SamplingJob,
+    is_job,
+    shard_request,
+    write_missing,
+    write_shard,
+)
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import Arrays, batches, byte_pixels, request_labels, request_seeds
-from tfgen.settings.fields import Config, option
+from tfgen.settings.fields import option
 from tfgen.settings.training import MAX_SEED
 from tfgen.system.atomic import fresh_folder
 from tfgen.system.machine import memory_bytes
-from tfgen.system.quiet import interruptible
-from tfgen.system.terminal import count_noun
+from tfgen.system.quiet import import_quietly, interruptible
+from tfgen.system.status import status
+from tfgen.system.terminal import count_noun, format_rate, progress
 
-from ._command import check_folder, check_output, run_command, terminable
-from ._flags import Parser, add_flags, align_columns, read_flags
+from ._command import check_folder, check_output, command
+from ._flags import align_columns, argument
 from ._ray import RayOptions
 from ._samplers import (
-    NAME_HELP,
-    NAME_METAVAR,
+    NAME,
     SamplerOptions,
+    csv_bytes,
     open_sampler,
-    plain_name,
+    pinned,
     read_label,
-    sampler_opening,
     show_progress,
     write_grid,
     write_npz,
 )
 
-PROG = "tfgen-sample"
 # Above so many images, a folder has shards of this size instead of a PNG file per image.
 MAX_PICTURES, SHARD_SIZE = 50_000, 10_000
 
 
 @dataclass(frozen=True)
-class SampleOptions(Config):
-    """The flags that say what `tfgen-sample` draws and writes."""
+class SampleOptions(SamplerOptions, RayOptions):
+    """The arguments that say what `tfgen-sample` draws and writes."""
 
+    name: str = argument(*NAME, default="")
+    list: bool = option(False, "list the published versions of NAME, or of all names, and exit")
     n: int = option(25, "number of images", minimum=1, maximum=2**31 - 1)
     seed: int = option(
         0, "seed of the request; the same seed gives the same images", minimum=0, maximum=MAX_SEED
@@ -95,6 +107,8 @@ class SampleOptions(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.name and not self.list:
+            raise UsageError(f"the argument {NAME[0]} is missing; see tfgen-sample --help")
         if self.manifold and self.interpolate:
             raise UsageError("--manifold and --interpolate exclude each other")
         if self.manifold and self.temperature != 1:
@@ -103,8 +117,8 @@ class SampleOptions(Config):
             raise UsageError("--interpolate needs two --seeds or more")
         if self.out == "":
             raise UsageError("--out: the path is empty")
-        if self.pixels == "raw" and not self.images_per_shard:
-            raise UsageError("--pixels raw is for shards; pass --shard-size too")
+        if not self.images_per_shard and (self.pixels == "raw" or self.ray is not None):
+            raise UsageError("--pixels raw and --ray are for shards; pass --shard-size too")
         if self.shard_size is None:
             return
         for name in ("manifold", "interpolate", "seeds"):
@@ -120,9 +134,8 @@ class SampleOptions(Config):
         """Number of images in each shard; None if no shards are written."""
         if self.manifold or self.interpolate or self.seeds is not None or self.shard_size:
             return self.shard_size
-        if self.n <= MAX_PICTURES or self.out is None:
-            return None
-        return SHARD_SIZE if is_folder(self.out) or not Path(self.out).suffix else None
+        is_for_folder = self.out and (is_folder(self.out) or not Path(self.out).suffix)
+        return SHARD_SIZE if self.n > MAX_PICTURES and is_for_folder else None
 
 
 def is_folder(out: str) -> bool:
@@ -130,103 +143,28 @@ def is_folder(out: str) -> bool:
     return out.endswith(("/", os.sep)) or Path(out).is_dir()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
-    return run_command(PROG, _body, argv)
-
-
-def _body(argv: list[str]) -> None:
-    parser = Parser(
-        PROG,
-        "Sample images from a published model; if none was trained, from the shipped one. Or from "
-        "the model of a run.",
-        conflict_handler="resolve",  # --version is a flag of its own
-    )
-    parser.add_argument(
-        "name",
-        metavar=NAME_METAVAR,
-        # Without --list the name is required.
-        nargs="?" if "--list" in argv else None,
-        help=NAME_HELP,
-    )
-    parser.add_argument(
-        "--list",
-        action="store_true",
-        help="list the published versions of NAME, or of all names, and exit",
-    )
-    add_flags(parser, SampleOptions)
-    add_flags(parser, SamplerOptions)
-    add_flags(parser, RayOptions)
-    namespace = parser.parse(argv)
-    options, source = (read_flags(namespace, kind) for kind in (SampleOptions, SamplerOptions))
-    cluster: RayOptions = read_flags(namespace, RayOptions)
-    if namespace.list:
-        print(list_versions(namespace.name, source))
+@command(
+    "tfgen-sample",
+    SampleOptions,
+    "Sample images from a published model; if none was trained, from the shipped one. Or from the "
+    "model of a run.",
+)
+def main(options: SampleOptions) -> None:
+    """Writes images, or lists the published versions."""
+    if options.list:
+        print(list_versions(options))
         return
     if options.images_per_shard:
-        sample_shards(namespace.name, options, source, cluster)
+        sample_shards(options, options.images_per_shard)
         return
-    if cluster.ray is not None:
-        raise UsageError("--ray is for shards; pass --shard-size too")
-    out = options.out or f"{plain_name(namespace.name, source)}-samples.png"
-    check_destination(out)
-    with interruptible():
-        sampler = open_sampler(namespace.name, source)
-        arrays = draw(sampler, options)
+    if options.out:
+        check_destination(options.out)
+    sampler = open_sampler(options)
+    out = options.out or f"{sampler.name}-samples.png"
+    arrays = draw(sampler, options)
     write(out, arrays, options)
     print_training(sampler)
     print(f"{count_noun(len(arrays['images']), 'image')} of {sampler.title} in {out}")
-
-
-def sample_shards(
-    name: str, options: SampleOptions, source: SamplerOptions, cluster: RayOptions
-) -> None:
-    """Writes the requested images as shards, and says what was done.
-
-    Args:
-        name: the positional argument, a name or a run directory.
-        options: what is sampled.
-        source: where the sampler is.
-        cluster: where the work is done.
-
-    Raises:
-        UsageError: the folder cannot be used, the model has no such label, it makes no images, or
-            the cluster has too few cores.
-        WorkError: the model or the folder is damaged, or a server or a cluster gives no answer.
-        InterruptedRunError: a signal ended the work.
-    """
-    from tfgen.publishing.sampling_job import SamplingJob, shard_request
-    from tfgen.system.ray_cluster import check_installed
-
-    from . import _shards
-
-    assert options.images_per_shard
-    out = options.out or f"{plain_name(name, source)}-samples/"
-    check_destination(out, is_for_shards=True)
-    if cluster.ray is not None:
-        check_installed()
-    with interruptible():
-        sampler = open_sampler(name, source)
-        request = shard_request(
-            sampler,
-            options.n,
-            seed=options.seed,
-            label=read_label(options.label, sampler),
-            temperature=options.temperature,
-            shard_size=options.images_per_shard,
-            batch_size=source.batch_size,
-            pixels=options.pixels,
-        )
-    job = SamplingJob(Path(out), request)
-    if cluster.ray is None:
-        done = _shards.complete(job, _shards.in_this_process(sampler))
-    else:
-        opening = sampler_opening(name, source, sampler)
-        done = _shards.complete(job, _shards.on_cluster(opening, cluster))
-    print_training(sampler)
-    images, shards = count_noun(request.n, "image"), count_noun(request.num_shards, "shard")
-    print(f"{images} of {sampler.title} in {shards} in {out}")
-    print(done)
 
 
 def print_training(sampler: SignatureSampler) -> None:
@@ -236,7 +174,7 @@ def print_training(sampler: SignatureSampler) -> None:
         print(f"{sampler.title}: {training}")
 
 
-def list_versions(name: str | None, options: SamplerOptions) -> str:
+def list_versions(options: SampleOptions) -> str:
     """A table of the published versions of a name, or of all names.
 
     Without a terminal it has a line for each version, with tabs between the cells.
@@ -246,10 +184,97 @@ def list_versions(name: str | None, options: SamplerOptions) -> str:
     """
     if options.is_served:
         raise UsageError("--list shows --saved-models; leave out --url and --grpc")
-    table = [listing.HEADINGS, *listing.rows(options.saved_models, name)]
+    table = [listing.HEADINGS, *listing.rows(options.saved_models, options.name or None)]
     if sys.stdout is None or not sys.stdout.isatty():
         return "\n".join(map("\t".join, table))
     return "\n".join(align_columns(table, right=[1, 2, 4, 5]))
+
+
+# --- shards -----------------------------------------------------------------------------
+
+
+def sample_shards(options: SampleOptions, shard_size: int) -> None:
+    """Writes the requested images as shards of that size, and says what was done.
+
+    Raises:
+        UsageError: the folder cannot be used or has shards of another request, the model has no
+            such label, it makes no images, or the cluster has too few cores.
+        WorkError: the model or the folder is damaged, or a server or a cluster gives no answer.
+        InterruptedRunError: a signal ended the work; the message says how much is done.
+    """
+    if options.ray is not None:
+        from tfgen.system.ray_cluster import check_installed
+
+        check_installed()
+    if options.out:
+        check_destination(options.out, is_for_shards=True)
+    sampler = open_sampler(options)
+    out = options.out or f"{sampler.name}-samples/"
+    check_destination(out, is_for_shards=True)
+    request = shard_request(
+        sampler,
+        options.n,
+        seed=options.seed,
+        label=read_label(options.label, sampler),
+        temperature=options.temperature,
+        shard_size=shard_size,
+        batch_size=options.batch_size,
+        pixels=options.pixels,
+    )
+    done = complete(SamplingJob(Path(out), request), sampler, options)
+    print_training(sampler)
+    images, shards = count_noun(request.n, "image"), count_noun(request.num_shards, "shard")
+    print(f"{images} of {sampler.title} in {shards} in {out}")
+    print(done)
+
+
+def complete(job: SamplingJob, sampler: SignatureSampler, options: SampleOptions) -> str:
+    """Writes the shards that a folder lacks; returns what was done, in one line."""
+    import_quietly()
+    with job.locked():
+        with status(f"checking the shards in {job.folder}"):
+            job.prepare()
+        present, start = job.images_done, time.perf_counter()
+        try:
+            with interruptible():
+                if job.missing and options.ray is None:
+                    with _bar(job) as advance:
+                        for index in job.missing:
+                            job.add(write_shard(sampler, job.request, index, job.folder, advance))
+                elif job.missing:
+                    write_on_cluster(job, sampler, options)
+                job.finish()
+        except KeyboardInterrupt as error:
+            done, total = len(job.records), count_noun(job.request.num_shards, "shard")
+            raise InterruptedRunError(
+                f"interrupted; {done} of {total} in {job.folder} are complete; the same command "
+                "writes the missing ones",
+                getattr(error, "signum", signal.SIGINT),
+            ) from error
+        seconds = time.perf_counter() - start
+    images = job.request.n - present
+    if not images:
+        return "all shards were there already; no image was sampled"
+    rest = f"; {present} were there already" if present else ""
+    rate = format_rate(images / seconds)
+    return f"{count_noun(images, 'image')} sampled in {seconds:.1f} s, {rate}{rest}"
+
+
+def write_on_cluster(job: SamplingJob, sampler: SignatureSampler, options: SampleOptions) -> None:
+    """Writes the missing shards with the workers of a Ray cluster, which open the sampler."""
+    from tfgen.system.ray_cluster import connected
+
+    opening = functools.partial(open_sampler, pinned(options, sampler))
+    with connected(options.ray_address, options.ray or 0) as cluster, _bar(job) as advance:
+        write_missing(cluster, job, opening, advance)
+
+
+def _bar(job: SamplingJob) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    console, present = Console(stderr=True), job.images_done
+    return progress(console, "sampling images", job.request.n, present, has_rate=True)
+
+
+# --- images -----------------------------------------------------------------------------
 
 
 def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
@@ -326,10 +351,8 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
     Raises:
         UsageError: the file or the folder cannot be written, or the folder has files already.
     """
-    from tfgen.publishing.sampling_job import is_job
-
     path = Path(out)
-    if not (is_for_shards or is_folder(out)):
+    if not is_for_shards and not is_folder(out):
         check_output(path, (".png", ".npz"))
         return
     if path.is_dir() and any(path.iterdir()) and not (is_for_shards and is_job(path)):
@@ -345,12 +368,10 @@ def write(out: str, arrays: Arrays, options: SampleOptions) -> None:
     path = Path(out)
     if is_folder(out):
         write_folder(path, arrays)
-        return
-    if path.suffix == ".npz":
+    elif path.suffix == ".npz":
         write_npz(path, arrays)
-        return
-    images, title, columns, *axes = describe(arrays, options)
-    write_grid(path, figures.image_grid(images, columns), title, *axes)
+    else:
+        write_picture(path, arrays, options)
 
 
 def write_folder(path: Path, arrays: Arrays) -> None:
@@ -361,61 +382,41 @@ def write_folder(path: Path, arrays: Arrays) -> None:
     from tfgen.data.pictures import SAMPLES_TABLE
 
     images = arrays["images"]
-    names = [f"{index:06}.png" for index in range(len(images))]
-    columns = {"seed": arrays.get("seeds"), "label": arrays.get("labels")}
-    present = {name: array for name, array in columns.items() if array is not None}
+    columns: dict[str, Any] = {"file": [f"{index:06}.png" for index in range(len(images))]}
+    columns |= {name[:-1]: arrays[name] for name in ("seeds", "labels") if name in arrays}
     parent = path.absolute().parent
-    with terminable("terminated; nothing was written"), fresh_folder(parent, path.name) as folder:
+    with fresh_folder(parent, path.name) as folder:
         with show_progress(list(batches(len(images))), "writing the files") as parts:
             for part in parts:
-                for name, image in zip(names[part], images[part], strict=True):
+                for name, image in zip(columns["file"][part], images[part], strict=True):
                     png = figures.png_bytes(byte_pixels(image), least_side=0)
                     (folder / name).write_bytes(png)
-        with (folder / SAMPLES_TABLE).open("w", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(["file", *present])
-            table.writerows(zip(names, *present.values(), strict=True))
+        (folder / SAMPLES_TABLE).write_bytes(csv_bytes(columns))
         folder.chmod(0o755)  # a temporary folder is private
         folder.rename(path)
 
 
-def describe(
-    arrays: Arrays, options: SampleOptions
-) -> tuple[np.ndarray, str, int | None, figures.GridAxis | None, figures.GridAxis | None]:
-    """The images of a picture, its title, its columns, and what its rows and columns are.
-
-    The title is empty for samples without an order, which nothing is written beside.
-    """
-    images = arrays["images"]
+def write_picture(path: Path, arrays: Arrays, options: SampleOptions) -> None:
+    """Writes a grid of the images; samples without an order have nothing written beside them."""
+    images, title, columns = arrays["images"], "", None
+    axes: tuple[figures.GridAxis, ...] = ()
     if options.manifold:
-        of_class = "" if options.label is None else f" of class {options.label}"
-        axes = figures.manifold_axes(options.manifold)
-        return images, f"the latent plane{of_class}", options.manifold, *axes
-    if columns := options.interpolate:
+        title = "the latent plane" + (f" of class {options.label}" if options.label else "")
+        columns, axes = options.manifold, figures.manifold_axes(options.manifold)
+    elif columns := options.interpolate:
         pairs = itertools.pairwise(request_seeds(options.n + 1, options.seed, options.seeds))
         rows = figures.GridAxis("seeds", [f"{start} → {end}" for start, end in pairs])
         if "labels" in arrays:
             words = zip(arrays["labels"][::columns], rows.labels, strict=True)
             rows = figures.GridAxis("class: seeds", [f"{label}: {row}" for label, row in words])
-        title = f"between samples, {options.path} path"
-        return images, title, columns, rows, figures.path_axis(columns)
-    if options.label is None and "labels" in arrays:
-        images, columns = sort_by_class(images, arrays["labels"])
-        if columns is not None:
-            rows = figures.class_axis(len(images) // columns)
-            return images, "samples by class", columns, rows, None
-    return images, "", None, None, None
-
-
-def sort_by_class(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int | None]:
-    """Images in rows of one class each, and the number of columns.
-
-    Images that do not fill the rows stay in their order; then the number of columns is None.
-    """
-    counts = np.bincount(labels)
-    if len(set(counts)) > 1:
-        return images, None
-    return images[np.argsort(labels, kind="stable")], int(counts[0])
+        title, axes = f"between samples, {options.path} path", (rows, figures.path_axis(columns))
+    elif options.label is None and "labels" in arrays:
+        counts = np.bincount(arrays["labels"])
+        if len(set(counts)) == 1:  # the classes fill the rows
+            images = images[np.argsort(arrays["labels"], kind="stable")]
+            columns = int(counts[0])
+            title, axes = "samples by class", (figures.class_axis(len(counts)),)
+    write_grid(path, figures.image_grid(images, columns), title, *axes)
 
 
 if __name__ == "__main__":

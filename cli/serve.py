@@ -7,7 +7,6 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +17,11 @@ from tfgen.settings.fields import Config, option
 from tfgen.system.quiet import import_quietly
 from tfgen.system.terminal import count_noun
 
-from ._command import SAVED_MODELS, run_command
-from ._flags import Parser, add_flags, read_flags
+from ._command import SAVED_MODELS, command
 
 if TYPE_CHECKING:
-    from tfgen.serving.app import Settings
     from tfgen.serving.models import Models
 
-PROG = "tfgen-serve"
-_HOST = re.compile(r"[\w.-]+")
-_ORIGIN = re.compile(r"\*|\w+://[^/\s]+")
 # Requests that are passed on to --backend at once, by default.
 _PASSED_ON = 16
 # Addresses that stand for all of this machine, and where the machine itself reaches them.
@@ -86,22 +80,23 @@ class ServeOptions(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.host:  # all addresses, to Python
+            raise UsageError("--host is empty; pass 0.0.0.0 to be reached by other machines")
         if self.models is not None and self.backend is None:
             raise UsageError("--models names the models of --backend; pass --backend too")
         for name in self.models or ():
             versions.check_name(name)
-        for host in self.allow_host:
-            if not _HOST.fullmatch(host):
-                raise UsageError(
-                    f"--allow-host {host!r} is not the name of a host; pass it without scheme and "
-                    "port"
-                )
-        for origin in self.allow_origin:
-            if not _ORIGIN.fullmatch(origin):
-                raise UsageError(
-                    f"--allow-origin {origin!r} is not an origin; pass one like "
-                    "http://localhost:3000, without a path, or *"
-                )
+        for flag, values, pattern, form in (
+            ("host", self.allow_host, r"[\w.-]+", "the name of a host, without scheme and port"),
+            ("origin", self.allow_origin, r"\*|\w+://[^/\s]+", "like http://localhost:3000, or *"),
+        ):
+            for value in values:
+                if not re.fullmatch(pattern, value):
+                    raise UsageError(f"--allow-{flag} {value!r} is not {form}")
+        if self.data_dir is not None and not self.data_dir.is_dir():
+            raise UsageError(
+                f"--data-dir {self.data_dir} is not a folder; pass a folder of prepared data sets"
+            )
 
     @property
     def threads(self) -> int:
@@ -109,24 +104,15 @@ class ServeOptions(Config):
         return self.workers or ((os.cpu_count() or 1) if self.backend is None else _PASSED_ON)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
-    return run_command(PROG, _body, argv)
-
-
-def _body(argv: list[str]) -> None:
-    parser = Parser(
-        PROG,
-        "Serve published models over TensorFlow Serving's REST interface on this machine, with a "
-        "web page to explore them.",
-    )
-    add_flags(parser, ServeOptions)
-    options = read_flags(parser.parse(argv), ServeOptions)
+@command(
+    "tfgen-serve",
+    ServeOptions,
+    "Serve published models over TensorFlow Serving's REST interface on this machine, with a web "
+    "page to explore them.",
+)
+def main(options: ServeOptions) -> None:
+    """Says what is served and where, and answers requests until a signal ends it."""
     versions.check_folder(options.saved_models)
-    if options.data_dir is not None and not options.data_dir.is_dir():
-        raise UsageError(
-            f"--data-dir {options.data_dir} is not a folder; pass a folder of prepared data sets"
-        )
     with listen(options.host, options.port) as listener:
         models = served(options)
         # Before the start-up line, so that no answer takes the seconds of these imports; a client
@@ -134,26 +120,37 @@ def _body(argv: list[str]) -> None:
         # threads can fail, so there must be none yet.
         import_quietly("tfgen.publishing.sampler", "tensorflow_datasets")
         from tfgen.nn.cores import share_cores
+        from tfgen.serving.app import Settings, create_app, run
 
         # Else the requests would compete for all of them.
         share_cores(options.threads, split_batches=False)
-        serve(listener, models, options)
+        # Other machines may know this one by any address, unless it is said by which.
+        own = "*" if options.host in _WILDCARDS and not options.allow_host else options.host
+        settings = Settings(
+            workers=options.threads,
+            queue=options.queue,
+            max_body=round(1e6 * options.max_body),
+            timeout=options.timeout,
+            hosts=(bracketed(own), *options.allow_host),
+            origins=options.allow_origin,
+        )
+        app = create_app(models, settings, options.data_dir)
+        if options.backend is None and not options.saved_models.is_dir():
+            print(f"{options.saved_models} does not exist yet: the shipped models are served")
+        host, port = listener.getsockname()[:2]
+        url = f"http://{bracketed(_WILDCARDS.get(host, host))}:{port}"
+        count = count_noun(sum(1 for _ in models.listed()), "model")
+        source = f" of {options.backend}" if options.backend else ""
+        print(f"serving {count}{source} at {url} (Ctrl+C stops)", flush=True)
+        if options.open:
+            threading.Thread(target=open_page, args=(url,), daemon=True).start()
+        # Without a standard error, there is no log.
+        run(listener, app, options.timeout, not options.quiet and sys.stderr is not None)
 
 
-def serve(listener: socket.socket, models: "Models", options: ServeOptions) -> None:
-    """Says what is served and where, and answers requests until a signal ends it."""
-    from tfgen.serving.app import create_app, run
-
-    app = create_app(models, settings(options), options.data_dir)
-    if options.backend is None and not options.saved_models.is_dir():
-        print(f"{options.saved_models} does not exist yet: the shipped models are served")
-    count = count_noun(sum(1 for _ in models.listed()), "model")
-    source = f" of {options.backend}" if options.backend else ""
-    print(f"serving {count}{source} at {address(listener)} (Ctrl+C stops)", flush=True)
-    if options.open:
-        threading.Thread(target=open_page, args=(address(listener),), daemon=True).start()
-    # Without a standard error, there is no log.
-    run(listener, app, options.timeout, not options.quiet and sys.stderr is not None)
+def bracketed(host: str) -> str:
+    """A host as a URL has it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -164,20 +161,14 @@ def listen(host: str, port: int) -> socket.socket:
         WorkError: the port is taken or reserved.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    if not host:  # the empty name means all addresses
-        raise UsageError("--host '' is empty; pass 0.0.0.0 to be reached by other machines")
     try:
-        socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
         listener = socket.create_server((host, port), family=family, backlog=1024)
-    except (socket.gaierror, UnicodeError) as error:
-        raise UsageError(f"--host {host!r} is unknown ({error})") from error
-    except OSError as error:
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise UsageError(f"--host {host} is not an address of this machine") from error
-        raise WorkError(
-            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; pass another --port "
-            "(0 chooses a free one)"
-        ) from error
+    except (OSError, UnicodeError) as error:
+        is_taken = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+        advice = "--port (0 chooses a free one)" if is_taken else "--host"
+        reason = getattr(error, "strerror", error)
+        text = f"cannot listen on {host}:{port}: {reason}; pass another {advice}"
+        raise (WorkError if is_taken else UsageError)(text) from error
     # Connections inherit it. Otherwise the body of an answer waits until the client has
     # acknowledged the head, up to 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -201,35 +192,10 @@ def served(options: ServeOptions) -> "Models":
     return models
 
 
-def settings(options: ServeOptions) -> "Settings":
-    """The limits of the server."""
-    from tfgen.serving.app import Settings
-
-    # Other machines may know this one by any address, unless it is said by which.
-    own = f"[{options.host}]" if ":" in options.host else options.host
-    if options.host in _WILDCARDS and not options.allow_host:
-        own = "*"
-    return Settings(
-        workers=options.threads,
-        queue=options.queue,
-        max_body=round(1e6 * options.max_body),
-        timeout=options.timeout,
-        hosts=(own, *options.allow_host),
-        origins=options.allow_origin,
-    )
-
-
-def address(listener: socket.socket) -> str:
-    """The URL of the server on this machine."""
-    host, port = listener.getsockname()[:2]
-    host = _WILDCARDS.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def open_page(url: str) -> None:
     """Opens the page in the browser."""
     if not webbrowser.open(url):
-        print(f"{PROG}: no browser was found; open {url} in one", file=sys.stderr)
+        print(f"tfgen-serve: no browser was found; open {url} in one", file=sys.stderr)
 
 
 if __name__ == "__main__":

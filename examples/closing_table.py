@@ -232,10 +232,8 @@ def statistics(groups: Groups, part: str, name: str) -> list[Statistic | None]:
 
 
 def metric(part: str, key: str) -> Metric:
-    """The metric of that key in a part of an evaluation."""
-    found = find_metric(part, key)
-    assert found is not None
-    return found
+    """The metric of that key in a part of an evaluation, which may be one without a column."""
+    return find_metric(part, key) or Metric(part, key, key, "")
 
 
 def measured(groups: Groups, part: str, name: str, digits: int = 3) -> Cells:

@@ -44,6 +44,13 @@ class OwnModels:
         return places[way]
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def own_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnModels]:
     from tests.publishing.serving_double import Double
@@ -108,10 +115,15 @@ def run_evaluate(judged: Trained, what: object, *flags: object) -> int:
 
 
 @pytest.fixture
-def evaluate(judged: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def evaluate(judged: Trained, here: Path) -> Any:
     """The command, in an empty working directory."""
-    monkeypatch.chdir(tmp_path)
     return functools.partial(run_evaluate, judged)
+
+
+@pytest.fixture
+def evaluate_images(trained: Trained, here: Path) -> Any:
+    """The command without a classifier of the data set, in an empty working directory."""
+    return functools.partial(run_evaluate, trained)
 
 
 @pytest.fixture(scope="module")

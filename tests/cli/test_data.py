@@ -32,7 +32,7 @@ def source(tmp_path):
 
 def test_idx_files_become_a_data_set_and_the_next_command_is_refused(source, tmp_path, capsys):
     root = tmp_path / "my root"
-    about = ["--description", "Ramps.", "--license", "CC0", "--homepage", "https://example.org"]
+    about = ["--description", "Ramps.", "--license", "CC0"]
     assert main(["idx", str(source), "--name", "ramps", "--to", str(root), *about]) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -51,7 +51,7 @@ def test_termination_leaves_nothing(source, tmp_path, monkeypatch, capsys):
     # TFDS adds words to the message of an error that passes through it.
     monkeypatch.setattr("tensorflow_datasets.features.Image.encode_example", terminated)
     assert main(["idx", str(source), "--name", "ramps", "--to", str(tmp_path / "out")]) == 143
-    assert capsys.readouterr().err == "tfgen-data: terminated; nothing was written\n"
+    assert capsys.readouterr().err == "tfgen-data: terminated\n"
     assert not (tmp_path / "out").exists()
 
 
@@ -115,11 +115,11 @@ def test_any_folder_of_pictures_becomes_a_data_set_in_one_command(tmp_path, caps
     out, err = capsys.readouterr()
     assert err == ""
     first, *skipped, more, wrote, _ = out.splitlines()
-    assert first == f"skipped 21 of {len(expected) + 21} files:"
+    assert first == "21 files skipped:"
     assert len(skipped) == 20
     assert skipped[1] == "  Fruit/broken 01.png is empty"
     version = root / "things" / "1.0.0"
-    assert more == f"  and 1 more; {version / 'metadata.json'} lists all"
+    assert more == f"  … and 1 more; {version / 'metadata.json'} lists all"
     summary = f"{len(expected)} train images of 4 × 6 × 3, 3 classes"
     assert wrote == f"wrote {version}: {summary}"
 
@@ -155,9 +155,9 @@ def test_strict_lists_all_and_writes_nothing(tmp_path, capsys):
     assert main([*command, "--strict"]) == 2
     out, err = capsys.readouterr()
     first, *skipped, more = out.splitlines()
-    assert first == "skipped 25 of 30 files:"
+    assert first == "25 files skipped:"
     assert [line.split()[0] for line in skipped] == [f"{n:02}.png" for n in range(20)]
-    assert more == "  and 5 more; without --strict, metadata.json lists all"
+    assert more == "  … and 5 more; without --strict, metadata.json lists all"
     assert err.startswith("tfgen-data: error: 25 files of ")
     assert not (tmp_path / "root").exists()
     assert main(command) == 0

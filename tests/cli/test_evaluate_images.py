@@ -16,33 +16,22 @@ pytestmark = pytest.mark.newest
 N = 40  # the test images of `tiny`
 
 
-@pytest.fixture
-def evaluate(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.chdir(tmp_path)
-
-    def run(what: object, *flags: object) -> int:
-        common = ["--data-dir", trained.data, "--saved-models", trained.saved_models]
-        return commands.main("evaluate", [str(word) for word in (what, *common, *flags)])
-
-    return run
-
-
 def read(name: str) -> Any:
     return json.loads(Path(name).read_text())
 
 
 def test_images_of_tfgen_sample_get_the_metrics_of_the_version(
-    evaluate: Any, trained: Trained, capfd: Any
+    evaluate_images: Any, trained: Trained, capfd: Any
 ) -> None:
     # `pictures` is also judged by its own name, where `vae-tiny` is a published one.
     common = ["vae-tiny", "--saved-models", str(trained.saved_models), "--n", str(N)]
     for out in ("samples.npz", "pictures/"):
         assert commands.main("sample", [*common, "--out", out]) == 0
-    assert evaluate("vae-tiny", "--no-likelihood", "--out", "version.json") == 0
+    assert evaluate_images("vae-tiny", "--no-likelihood", "--out", "version.json") == 0
     capfd.readouterr()
     expected = read("version.json")
     for what in ("samples.npz", "pictures"):
-        assert evaluate(what, "--dataset", "tiny") == 0
+        assert evaluate_images(what, "--dataset", "tiny") == 0
         result = read(f"{Path(what).stem}-evaluation.json")
         # A sample of a version is rounded to bytes in the same way as a pixel of a PNG.
         for part in ("samples", "floor", "ceiling"):
@@ -53,19 +42,18 @@ def test_images_of_tfgen_sample_get_the_metrics_of_the_version(
         assert result.keys().isdisjoint({"cost", "likelihood", "classifier"})
         assert (result["title"], result["n"], result["seed"]) == (Path(what).stem, N, None)
         printed = capfd.readouterr().out
-        assert "no likelihood and no cost: these are images, not a model" in printed
         assert "features of random network" in printed
         assert 'see "The random network" in docs/judge.md' in printed
     assert commands.main("compare", ["version.json", "samples-evaluation.json"]) == 0
 
 
-def test_a_folder_of_all_kinds(evaluate: Any, capfd: Any) -> None:
+def test_a_folder_of_all_kinds(evaluate_images: Any, capfd: Any) -> None:
     folder = Path("bilder äöü")
     folder.mkdir()
     for index, image in enumerate(make_images(30, side=12, channels=3)):
         Image.fromarray(image).save(folder / f"{index}.png")
     (folder / "broken.png").write_bytes(b"\x89PNG")
-    assert evaluate(folder, "--dataset", "tiny", "--features", "random") == 0
+    assert evaluate_images(folder, "--dataset", "tiny", "--features", "random") == 0
     result, printed = read("bilder äöü-evaluation.json"), capfd.readouterr().out
     assert (result["n"], result["images"]["resized"], result["images"]["skipped"]) == (30, 30, 1)
     assert "30 of other sizes: resized to 6 × 6, cropped to the aspect ratio, then" in printed
@@ -78,13 +66,13 @@ def test_a_folder_of_all_kinds(evaluate: Any, capfd: Any) -> None:
     [
         ("a.npz", [], "a.npz holds images; name the data set that they are judged against"),
         ("a.npz", ["--dataset", "tiny", "--n", 21], "n = 21 is too large; there are 20 images in"),
-        ("a.npz", ["--features-range", "-1,1"], "of a network of your own; pass --features PATH"),
-        (".", ["--dataset", "tiny"], "there are no pictures"),
+        ("a.npz", ["--features-range=-1,1"], "of a network of your own; pass --features PATH"),
+        (".", ["--dataset", "tiny"], "holds no pictures"),
     ],
 )
-def test_wrong_uses(evaluate: Any, what: str, flags: list, message: str, capfd: Any) -> None:
+def test_wrong_uses(evaluate_images: Any, what: str, flags: list, message: str, capfd: Any) -> None:
     np.savez("a.npz", images=make_images(20))
-    assert evaluate(what, *flags) == 2
+    assert evaluate_images(what, *flags) == 2
     error = capfd.readouterr().err
     assert error.startswith("tfgen-evaluate: error: ")
     assert message in error

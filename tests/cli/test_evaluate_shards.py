@@ -1,6 +1,5 @@
 """`tfgen-evaluate` of a folder of shards that `tfgen-sample` wrote."""
 
-import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests import commands
-from tests.cli.conftest import run_evaluate
 from tests.cli.worlds import edit_json
 from tests.conftest import Trained
 
@@ -19,14 +17,8 @@ NAME = "vae-tiny"
 
 
 @pytest.fixture
-def evaluate(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.chdir(tmp_path)
-    return functools.partial(run_evaluate, trained)
-
-
-@pytest.fixture
-def folder(evaluate: Any, trained: Trained) -> str:
-    """Three shards, in the working directory of `evaluate`."""
+def folder(evaluate_images: Any, trained: Trained) -> str:
+    """Three shards, in the working directory of `evaluate_images`."""
     flags = [NAME, "--saved-models", str(trained.saved_models), "--n", str(N), "--seed", "3"]
     assert commands.main("sample", [*flags, "--shard-size", "40", "--out", "shards"]) == 0
     return "shards"
@@ -37,24 +29,21 @@ def read(name: str) -> Any:
 
 
 def test_a_folder_is_judged_against_the_data_set_of_its_model(
-    evaluate: Any, folder: str, trained: Trained, capfd: pytest.CaptureFixture[str]
+    evaluate_images: Any, folder: str, trained: Trained, capfd: pytest.CaptureFixture[str]
 ) -> None:
     capfd.readouterr()
-    assert evaluate(folder) == 0
+    assert evaluate_images(folder) == 0
     result, printed = read("shards-evaluation.json"), capfd.readouterr().out
     assert "shards: 100 images in 3 shards" in printed
-    assert "shards: 100 images against test images" not in printed
-    assert "shards: 40 images against test images" in printed
-    (line,) = [line for line in printed.splitlines() if line.startswith("all 100 images")]
-    value = f"{result['all_images']['fid']:.5g}"
-    assert line == f"all 100 images (the table is of 40, drawn at random): FID {value}"
+    assert "Samples against the test images of tiny, " in printed and ", n = 40\n" in printed
+    assert f"shards: FID of all 100 images {result['all_images']['fid']:.4g}" in printed
     assert (result["n"], result["all_images"]["n"], result["images"]["available"]) == (40, 100, 100)
     assert result["dataset"]["name"] == result["images"]["request"]["dataset"] == "tiny"
     assert result.keys().isdisjoint({"cost", "likelihood"})
     # The same images as an array, named by --dataset.
     flags = [NAME, "--saved-models", str(trained.saved_models), "--n", str(N), "--seed", "3"]
     assert commands.main("sample", [*flags, "--out", "array.npz"]) == 0
-    assert evaluate("array.npz", "--dataset", "tiny") == 0
+    assert evaluate_images("array.npz", "--dataset", "tiny") == 0
     expected = read("array-evaluation.json")
     for name, value in expected["samples"].items():
         if name != "copies":
@@ -66,11 +55,11 @@ def test_a_folder_is_judged_against_the_data_set_of_its_model(
 
 
 def test_wrong_uses(
-    evaluate: Any, folder: str, trained: Trained, capfd: pytest.CaptureFixture[str]
+    evaluate_images: Any, folder: str, trained: Trained, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def refused(message: str, *flags: object, status: int = 2) -> None:
         capfd.readouterr()
-        assert evaluate(folder, *flags) == status
+        assert evaluate_images(folder, *flags) == status
         error = capfd.readouterr().err
         assert error.startswith("tfgen-evaluate: error: ")
         assert message in error

@@ -14,15 +14,9 @@ import tfgen
 from tests import commands
 from tests.conftest import Trained
 
-pytestmark = pytest.mark.newest
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("here")]
 
 NAME = "vae-2d-tiny"
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def export(*argv: object) -> int:
@@ -148,7 +142,7 @@ def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[s
         ("nowhere",): (2, "nowhere is neither"),
         ("damaged.keras",): (1, "damaged.keras cannot be loaded"),
         ("nowhere", "--format", "litert"): (2, "unknown model 'nowhere'"),
-        ("vae", "--format", "onnx", "--out", "vae.tflite"): (2, "unknown; use .onnx"),
+        ("vae", "--format", "onnx", "--out", "vae.tflite"): (2, "no file that ends in .onnx"),
         ("classifier", "--format", "litert"): (2, "makes no images; it offers features"),
         ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (
             2,

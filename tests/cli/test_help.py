@@ -101,8 +101,8 @@ def test_several_values_of_a_flag(argv: list[str], values: tuple[int, ...] | Non
         with pytest.raises(UsageError, match=f"argument {argv[0]}: "):
             parser.parse(argv)
     else:
-        parsed = vars(parser.parse(argv))
-        assert parsed[argv[0].removeprefix("--").replace("-", "_")] == values
+        read = _flags.read_flags(parser.parse(argv), FlowConfig)
+        assert getattr(read, argv[0].removeprefix("--").replace("-", "_")) == values
 
 
 @pytest.mark.quick

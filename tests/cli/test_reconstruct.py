@@ -12,14 +12,7 @@ from tests.cli.conftest import OwnModels
 from tests.conftest import make_images
 from tfgen.figures import image_grid
 
-pytestmark = pytest.mark.newest
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("here")]
 
 
 arrays = functools.partial(commands.npz, "reconstruct")

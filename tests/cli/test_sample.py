@@ -16,18 +16,11 @@ from tfgen.data.pictures import Fitting, find_files, read_images
 from tfgen.figures import image_grid
 from tfgen.random import image_seeds
 
-pytestmark = pytest.mark.newest
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("here")]
 
 NAME = "vae-2d-tiny"
 # The same image in batches of different sizes: float32 sums in another order.
 TOLERANCE = 1e-5
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def sample(trained: Trained, *flags: object, name: str = NAME) -> None:

@@ -20,14 +20,7 @@ from tests.conftest import SIDE, Trained
 from tfgen.data.shards import MANIFEST, read_manifest, read_shards
 from tfgen.sampling import byte_pixels
 
-pytestmark = pytest.mark.newest
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("here")]
 
 
 def sample(*argv: object) -> None:

@@ -5,7 +5,6 @@ import functools
 import importlib
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,25 +13,16 @@ import tfgen
 from tests import commands
 from tests.cli.conftest import OwnModels
 from tests.conftest import Trained, make_images
-from tests.told import fails
 from tfgen.data import Dataset, Split
 from tfgen.errors import UsageError
 from tfgen.publishing.sampler import Sampler
-from tfgen.publishing.signatures import Signature, TensorSpec
 from tfgen.publishing.versions import find
 
 score = importlib.import_module(f"{commands.PACKAGE}.score")
 
-pytestmark = pytest.mark.newest
+pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("here")]
 
 NAME = "vae-2d-tiny"
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 arrays = functools.partial(commands.npz, "score")
@@ -117,7 +107,7 @@ def test_the_table_has_the_first_images_and_the_csv_all(
 def test_test_images_must_suit_the_model(
     own_models: OwnModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = score.ScoreOptions(dataset="made")
+    options = score.ScoreOptions(name="", images=(), dataset="made")
     for name, side, message in (
         ("flow", 7, "flow version 2 takes images of 6 × 6 × 1, but those of made are 6 × 7 × 1"),
         ("vae", 6, "vae version 2 is conditional, but made has no labels"),
@@ -127,18 +117,3 @@ def test_test_images_must_suit_the_model(
         monkeypatch.setattr(tfgen.data, "load", lambda *args, dataset=dataset: dataset)
         with pytest.raises(UsageError, match=message):
             score.open_test_images(Sampler(find(name, own_models.folder)), options)
-
-
-def test_a_server_may_have_other_signatures() -> None:
-    check = importlib.import_module(f"{commands.PACKAGE}._images").check_signature
-    images, number = TensorSpec(np.uint8, (None, 6, 6, 1)), TensorSpec(np.float32, (None,))
-    for signature, message in (
-        (Signature({"x": images}, {"log_prob": number}), "computes log_prob of x: tfgen did not"),
-        (Signature({"images": images}, {"y": number}), "computes y of images: tfgen did not"),
-    ):
-        sampler = SimpleNamespace(
-            title="net version 1",
-            has_signature=lambda name: True,
-            signature=lambda name, signature=signature: signature,
-        )
-        fails(lambda sampler=sampler: check(sampler, "log_prob", "likelihood"), message)

@@ -77,8 +77,7 @@ def test_an_evaluation_says_what_the_model_was_trained_on(
     monkeypatch.chdir(tmp_path)
     flags = ["--importance-samples", 2, "--features", "random"]
     assert run_evaluate(trained, vae / "run", *flags, "--out", "all.json") == 0
-    title = "vae mlp, seed 0"
-    assert f"{title}: {NOTE}" in capfd.readouterr().out
+    assert f"- all: {NOTE}" in capfd.readouterr().out
     result = json.loads(Path("all.json").read_text())
     assert result["train_on"] == result["settings"]["options"]["train_on"] == "all"
     assert (result["dataset"]["split"], result["floor_images"]) == ("test", "validation")

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands
-from tests.conftest import blank_dataset
 from tfgen import registry
-from tfgen.settings.training import RunConfig, TrainingOptions
 from website import presets
 
 pytestmark = pytest.mark.quick
@@ -50,27 +48,3 @@ def test_every_flag_of_a_command_exists(document: Path, capsys: pytest.CaptureFi
 
 def test_the_table_of_presets_is_that_of_the_code() -> None:
     assert f"{presets.START}{presets.table()}{presets.END}" in presets.DOCUMENT.read_text()
-
-
-def test_the_note_on_the_number_of_epochs_is_what_is_printed() -> None:
-
-    from tfgen.training.plan import notes, with_data
-
-    preset = registry.family("vae").preset("images")
-    options = TrainingOptions(preset="images", **preset.training())
-    asked = RunConfig("vae", preset.model, options, preset_epochs=("epochs", "warmup_epochs"))
-    emoji = blank_dataset("emoji", (32, 32, 3), 9, 2521, 630, 630)
-    (note,) = notes(asked, with_data(asked, emoji), emoji)
-    assert f"\n{note}\n" in (ROOT / "docs" / "train.md").read_text()
-
-
-def test_the_notes_on_all_images_are_what_is_printed() -> None:
-
-    from tfgen.training.plan import notes, with_data
-
-    preset = registry.family("vae").preset("conv")
-    options = TrainingOptions(preset="conv", train_on="all", **preset.training())
-    asked = RunConfig("vae", preset.model, options, preset_epochs=("epochs", "warmup_epochs"))
-    mnist = blank_dataset("mnist", (28, 28, 1), 10, 50_000, 10_000, 10_000)
-    lines = notes(asked, with_data(asked, mnist), mnist)
-    assert "\n{}\n{}\n".format(*lines) in (ROOT / "docs" / "train.md").read_text()

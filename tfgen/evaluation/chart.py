@@ -14,13 +14,8 @@ from tfgen.figures import NEUTRAL_COLOUR, REAL_COLOUR, family_colour
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# The metrics of the panels, as far as a model has them, and what they measure.
-_PANELS = {
-    "fid": "Fréchet distance (lower is better)",
-    "recall": "share of real images (higher is better)",
-    "coverage": "share of real images (higher is better)",
-    "seconds_an_epoch": "seconds per epoch, median",
-}
+_PANELS = ("fid", "recall", "coverage", "seconds_an_epoch")
+# As far as a model has them.
 PANELS = [metric for metric in METRICS if metric.key in _PANELS]
 # Inches: width of the figure, height of a bar, of a panel's title and axis, of a grid of samples
 # with its title. Then the grids in one row, and letters in one line of a name.
@@ -85,7 +80,8 @@ def _draw_panels(part: Any, table: Table) -> None:
     all_axes, lines = part.subplots(1, len(panels), sharey=True, squeeze=False)[0], []
     for axes, metric in zip(all_axes, panels, strict=True):
         _draw_bars(axes, statistics[metric], groups)
-        axes.set(title=metric.name, xlabel=_PANELS[metric.key])
+        better = {1: " (higher is better)", -1: " (lower is better)"}.get(metric.better, "")
+        axes.set(title=metric.name, xlabel=f"{metric.sentence}{better}")
         if cell := real.get(metric.heading):
             lines.append(axes.axvline(cell.mean, color=REAL_COLOUR, linestyle=":", linewidth=1))
     if lines:

@@ -98,7 +98,7 @@ def compare(evaluations: Sequence[Evaluation]) -> list[Table]:
 
 
 def _columns(part: str) -> list[Metric]:
-    return [metric for metric in METRICS if metric.part in TABLES[part] and metric.is_compared]
+    return [metric for metric in METRICS if metric.part in TABLES[part]]
 
 
 def _tables(models: Mapping[str, Group], part: str) -> list[Table]:

@@ -1,7 +1,7 @@
 """Every metric of an evaluation, declared once, and the metrics that features of images have.
 
 A new metric of samples is an estimator, a row of `METRICS`, and a line of `sample_metrics`. The
-tables and the figure of `tfgen-compare` and the output of `tfgen-evaluate` read `METRICS`.
+tables of `tfgen-evaluate` and `tfgen-compare` and the figure read `METRICS`.
 
 No TensorFlow here.
 """
@@ -32,21 +32,21 @@ class Metric:
         part: of the evaluation that holds it: `samples`, `modes`, `likelihood` or `cost`.
         key: its key in that part.
         name: in tables and figures.
+        sentence: what it measures.
         unit: empty for none.
         scale: factor between the number in an evaluation and the one that is shown.
         better: 1 if higher is better, −1 if lower is, 0 if neither.
         digits: significant digits of the mean.
-        is_compared: whether `tfgen-compare` has a column for it.
     """
 
     part: str
     key: str
     name: str
+    sentence: str
     unit: str = ""
     scale: int = 1
     better: int = 0
     digits: int = 3
-    is_compared: bool = True
 
     @property
     def heading(self) -> str:
@@ -69,28 +69,23 @@ class Metric:
 
 # In the order of the tables' columns.
 METRICS = (
-    Metric("samples", "fid", "FID", better=-1),
-    Metric("samples", "kid", "KID × 1000", scale=1000, better=-1),
-    Metric("samples", "precision", "precision", better=1),
-    Metric("samples", "recall", "recall", better=1),
-    Metric("samples", "density", "density", better=1),
-    Metric("samples", "coverage", "coverage", better=1),
-    Metric("samples", "class_entropy", "class entropy", "nats", digits=4),
-    Metric("samples", "modes", "modes", is_compared=False),
-    Metric("samples", "modes_kl", "KL of modes", "nats", is_compared=False),
-    Metric("samples", "label_accuracy", "label accuracy", is_compared=False),
-    Metric("modes", "captured", "modes", better=1, digits=4),
-    Metric("modes", "kl", "KL of modes", "nats", better=-1),
-    Metric("likelihood", "negative_elbo", "−ELBO", "nats", better=-1, digits=5),
-    Metric("likelihood", "nll", "NLL", "nats", better=-1, digits=5),
-    Metric("likelihood", "bits_per_dim", "bits/dim", better=-1, digits=4),
-    Metric("likelihood", "bits_per_dim_one_draw", "bits/dim, one draw", is_compared=False),
-    Metric("likelihood", "active_units", "active latents", is_compared=False),
-    Metric("cost", "seconds_an_epoch", "s/epoch"),
-    Metric("cost", "seconds", "training", "s", digits=4),
-    Metric("cost", "images_a_second", "images/s"),
-    Metric("cost", "parameters", "parameters", digits=4),
-    Metric("cost", "peak_mib", "peak", "MiB", digits=4),
+    Metric("samples", "fid", "FID", "Fréchet distance", better=-1),
+    Metric("samples", "kid", "KID × 1000", "kernel distance", scale=1000, better=-1),
+    Metric("samples", "precision", "precision", "share of realistic samples", better=1),
+    Metric("samples", "recall", "recall", "share of real images", better=1),
+    Metric("samples", "density", "density", "samples around a real image", better=1),
+    Metric("samples", "coverage", "coverage", "share of real images", better=1),
+    Metric("samples", "class_entropy", "class entropy", "spread over classes", "nats", digits=4),
+    Metric("modes", "captured", "modes", "classes with a sample", better=1, digits=4),
+    Metric("modes", "kl", "KL of modes", "from uniform", "nats", better=-1),
+    Metric("likelihood", "negative_elbo", "−ELBO", "bound", "nats", better=-1, digits=5),
+    Metric("likelihood", "nll", "NLL", "negative log-likelihood", "nats", better=-1, digits=5),
+    Metric("likelihood", "bits_per_dim", "bits/dim", "bits per byte", better=-1, digits=4),
+    Metric("cost", "seconds_an_epoch", "s/epoch", "seconds per epoch, median"),
+    Metric("cost", "seconds", "training", "whole training", "s", digits=4),
+    Metric("cost", "images_a_second", "images/s", "samples per second"),
+    Metric("cost", "parameters", "parameters", "trainable numbers", digits=4),
+    Metric("cost", "peak_mib", "peak", "largest memory in use", "MiB", digits=4),
 )
 
 

@@ -10,6 +10,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import FrameType, ModuleType
 from typing import Any
 
+from tfgen.errors import InterruptedRunError
+
 
 @contextlib.contextmanager
 def hold_back_stderr() -> Iterator[None]:
@@ -57,6 +59,9 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
+    except InterruptedRunError:  # it says what the signal has left
+        _interrupts.clear()
+        raise
     finally:
         is_interrupted = bool(_interrupts)
         if is_outer:
