@@ -17,7 +17,7 @@ import numpy as np
 from tfgen.data.dataset import fingerprint
 from tfgen.data.reading import Prepared
 from tfgen.errors import WorkError
-from tfgen.system.atomic import fresh_folder, publish, remove_unfinished
+from tfgen.system.atomic import fresh_folder, publish
 from tfgen.system.status import status
 
 GIGABYTE = 10**9
@@ -59,7 +59,8 @@ def read_cached(prepared: Prepared) -> tuple[np.ndarray, np.ndarray, str]:
         with contextlib.suppress(OSError, ValueError):  # it is not there, or damaged
             return _read(target, source)
         shutil.rmtree(target, ignore_errors=True)  # who still reads it is not disturbed
-        remove_unfinished(root, target.name)
+        for unfinished in root.glob(f".{target.name}-*"):  # of killed processes
+            shutil.rmtree(unfinished, ignore_errors=True)
         with status(f"decoding {prepared.name}, once, into {root}"):
             _decode_into(target, prepared, source)
         return _read(target, source)
