@@ -35,13 +35,6 @@ def make_bar(console: Console) -> Progress:
     )
 
 
-def format_seconds(seconds: float) -> str:
-    """A time in minutes and seconds, `0:06`, or in hours, minutes and seconds, `1:00:06`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 @contextlib.contextmanager
 def progress(
     console: Console, title: str, total: int, completed: int = 0, has_rate: bool = False
