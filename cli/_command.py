@@ -67,12 +67,15 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
         0 if it is done, 1 if the work failed, 2 if the command was wrong, 130 or 143 if it was
         interrupted.
     """
+    status = 0
     try:
-        with contextlib.suppress(SystemExit):  # how argparse ends `--help`
+        try:
             body(list(sys.argv[1:] if argv is None else argv))
+        except SystemExit as request:  # how argparse ends `--help`
+            status = request.code if isinstance(request.code, int) else 0
         # Not only when Python ends: that would print a traceback about a full disk.
         print(end="", flush=True)
-        return 0
+        return status
     except InterruptedRunError as error:
         return _report(prog, str(error), error.exit_status, "")
     except TfgenError as error:

@@ -27,6 +27,9 @@ from ._flags import argument
 from ._samplers import ModelOptions
 from .compare import show
 
+# Pixels of black and white that a network of the user's own may take.
+RANGES = ("0,1", "-1,1", "0,255")
+
 
 @dataclass(frozen=True)
 class EvaluateOptions(DataSetOptions, ModelOptions):
@@ -71,10 +74,10 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
         "network of your own, a SavedModel or a .keras file (default: the classifier of the data "
         "set if there is one, else random)",
     )
-    features_range: Literal["0,1", "-1,1", "0,255"] | None = option(
+    features_range: str | None = option(
         None,
-        "pixels that the network of --features PATH takes, from black to white, as in "
-        "--features-range=-1,1; required unless it takes bytes",
+        "pixels that the network of --features PATH takes, from black to white: 0,1 or -1,1 or "
+        "0,255, as in --features-range=-1,1; required unless it takes bytes",
     )
     classifier: str | None = option(
         None,
@@ -97,6 +100,10 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
             raise UsageError(f"--classifier and --features {self.features} exclude each other")
         if self.features_range and self.features in (None, "classifier", "random"):
             raise UsageError("--features-range is of a network of your own; pass --features PATH")
+        if self.features_range not in (None, *RANGES):
+            raise UsageError(
+                f"--features-range {self.features_range} is unknown; use {' or '.join(RANGES)}"
+            )
 
 
 @command(
@@ -134,7 +141,7 @@ def main(options: EvaluateOptions) -> None:
                 options.saved_models,
                 options.features,
                 options.classifier,
-                options.features_range,
+                options.features_range,  # type: ignore[arg-type]
             )
     result = evaluation.evaluate(job, network, options.likelihood)
     # Read only now: another evaluation may have ended in the meantime.
