@@ -100,13 +100,13 @@ class ShardRequest(Config):
         Raises:
             UsageError: they differ.
         """
-        after = request.to_json()
-        for name, value in self.to_json().items():
-            if value != after[name]:
-                raise UsageError(
-                    f"{folder} has images of another request ({name} {value}, not {after[name]}); "
-                    "to continue it, repeat its flags; else choose another folder"
-                )
+        after, before = request.to_json(), self.to_json().items()
+        differences = [f"{name} {v}, not {after[name]}" for name, v in before if v != after[name]]
+        if differences:
+            raise UsageError(
+                f"{folder} has images of another request ({'; '.join(differences)}); to continue "
+                "it, repeat its flags; else choose another folder"
+            )
 
 
 @dataclass(frozen=True)
