@@ -79,7 +79,7 @@ def test_a_folder_of_all_kinds(evaluate: Any, capfd: Any) -> None:
         ("a.npz", [], "a.npz holds images; name the data set that they are judged against"),
         ("a.npz", ["--dataset", "tiny", "--n", 21], "n = 21 is too large; there are 20 images in"),
         ("a.npz", ["--features-range", "-1,1"], "of a network of your own; pass --features PATH"),
-        (".", ["--dataset", "tiny"], "there are no pictures"),
+        (".", ["--dataset", "tiny"], "holds no pictures"),
     ],
 )
 def test_wrong_uses(evaluate: Any, what: str, flags: list, message: str, capfd: Any) -> None:
