@@ -192,15 +192,15 @@ def test_decode_follows_the_path_that_encode_took(dtype: str) -> None:
     vae = small(dtype=dtype)
     posterior = vae.posterior(events_of(vae))
     eta = np.concatenate([np.zeros((1, 4, vae.latent_dim)), normal(1, 4, vae.latent_dim)])
-    draws = posterior.draw(tf.constant(eta, tf.float32))
-    assert draws.outputs.dtype == draws.latents.dtype == tf.float32
-    outputs = vae.decoder(tf.reshape(draws.latents, [8, -1]))
-    np.testing.assert_allclose(draws.outputs, outputs, rtol=1e-5, atol=1e-6)
+    outputs, latents, *_ = posterior.draw(tf.constant(eta, tf.float32))
+    assert outputs.dtype == latents.dtype == tf.float32
+    decoded = vae.decoder(tf.reshape(latents, [8, -1]))
+    np.testing.assert_allclose(outputs, decoded, rtol=1e-5, atol=1e-6)
     # The second path is another one.
     assert np.abs(outputs[:4] - outputs[4:]).max() > 1e-3
     mean, _ = vae.encode(pictures(vae))
-    np.testing.assert_allclose(mean, draws.latents[0], rtol=1e-5, atol=1e-6)
-    expected = tf.sigmoid(draws.outputs[:4])
+    np.testing.assert_allclose(mean, latents[0], rtol=1e-5, atol=1e-6)
+    expected = tf.sigmoid(outputs[:4])
     np.testing.assert_allclose(vae(pictures(vae)), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -229,6 +229,3 @@ def test_free_bits_take_the_kl_below_them_out_of_the_gradient() -> None:
         gradients.append(tape.gradient(loss, model.encoder.trainable_variables))
     for gradient, of_reconstruction in zip(*gradients, strict=True):
         np.testing.assert_allclose(gradient, of_reconstruction, rtol=1e-9, atol=1e-12)
-
-
-# --- networks, names, pictures ------------------------------------------------------------------

@@ -63,7 +63,7 @@ def probabilities(
 @pytest.mark.parametrize(("channels", "levels"), [(1, 256), (2, 8), (3, 8)])
 def test_probabilities_are_those_of_the_formula_and_sum_to_one(channels: int, levels: int) -> None:
     parameters = outputs(channels, 2, 3, spread=1.5)
-    mixture = LogisticMixture.from_outputs(tf.constant(parameters), channels, 2, levels)
+    mixture = LogisticMixture(tf.constant(parameters), channels, 2, levels)
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, levels)] * channels, indexing="ij"), axis=-1)
     log_prob = mixture.log_prob(grid.reshape(-1, 1, 1, 1, channels))
     expected = probabilities(parameters, channels, 2, levels).reshape(3, -1).T
@@ -77,7 +77,7 @@ def test_one_component_is_tfps_quantized_logistic() -> None:
     # TFP rounds up, hence the half level.
     logistic = tfd.Logistic(127.5 * (means + 1) - 0.5, 127.5 * np.exp(log_scales))
     quantized = tfd.QuantizedDistribution(logistic, low=0.0, high=255.0)
-    ours = LogisticMixture.from_outputs(tf.constant(parameters), 1, 1)
+    ours = LogisticMixture(tf.constant(parameters), 1, 1)
     np.testing.assert_allclose(
         ours.log_prob(BYTES.reshape(256, 1, 1, 1, 1)),
         quantized.log_prob(np.arange(256.0)[:, None, None])[..., 0],
@@ -94,7 +94,7 @@ def test_tails_are_finite_and_exact_in_float32() -> None:
         tensor = tf.constant(parameters, dtype)
         with tf.GradientTape() as tape:
             tape.watch(tensor)
-            mixture = LogisticMixture.from_outputs(tensor, 1, 1)
+            mixture = LogisticMixture(tensor, 1, 1)
             logs[dtype] = mixture.log_prob(tf.constant(values, dtype))
         assert np.all(np.isfinite(logs[dtype]))
         assert np.all(np.isfinite(tape.gradient(logs[dtype], tensor)))
@@ -106,7 +106,7 @@ def test_tails_are_finite_and_exact_in_float32() -> None:
 
 def test_the_mean_of_a_grey_pixel_is_within_half_a_level() -> None:
     parameters = outputs(1, 3, 200)
-    mixture = LogisticMixture.from_outputs(tf.constant(parameters), 1, 3)
+    mixture = LogisticMixture(tf.constant(parameters), 1, 3)
     exact = np.exp(mixture.log_prob(BYTES.reshape(256, 1, 1, 1, 1))).T @ BYTES
     np.testing.assert_allclose(np.ravel(mixture.mean()), exact, atol=1 / 255)
 
@@ -116,9 +116,7 @@ def test_every_byte_is_in_its_own_bin() -> None:
     events = SymmetricPixels().events(images, BatchNoise(tf.constant([0, 1])))
     # Outputs for a narrow logistic around each byte: it has nearly all of the probability.
     parameters = np.stack([np.zeros(256), BYTES, np.full(256, -7.0)], axis=-1)
-    mixture = LogisticMixture.from_outputs(
-        tf.constant(parameters.reshape(256, 1, 1, 3), tf.float32), 1, 1
-    )
+    mixture = LogisticMixture(tf.constant(parameters.reshape(256, 1, 1, 3), tf.float32), 1, 1)
     expected = np.log(np.tanh(np.exp(7) / 255 / 2))
     log_prob = mixture.log_prob(events).numpy()
     np.testing.assert_allclose(log_prob[1:-1], expected, rtol=1e-4)
@@ -163,7 +161,7 @@ def test_without_latents_all_bounds_are_the_likelihood(objective: str) -> None:
     # From the formula in plain numpy, pixel by pixel.
     for row, column in itertools.product(range(2), range(2)):
         pixel = parameters[row, column].reshape(1, 1, 1, 20)
-        mixture = LogisticMixture.from_outputs(tf.constant(pixel), 3, 2)
+        mixture = LogisticMixture(tf.constant(pixel), 3, 2)
         exact += mixture.log_prob(IMAGES[:, row, column].reshape(6, 1, 1, 3) / 127.5 - 1).numpy()
     np.testing.assert_allclose(vae.log_prob(IMAGES, samples=3), exact, rtol=1e-9)
     vae.compile(jit_compile=False)

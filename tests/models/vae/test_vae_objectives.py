@@ -1,7 +1,5 @@
 """What a VAE trains: both bounds, several samples, the KL's warm-up, the moving average."""
 
-from typing import Any
-
 import keras
 import numpy as np
 import pytest
@@ -14,11 +12,6 @@ from tfgen.models.vae.bounds import POSTERIOR
 pytestmark = pytest.mark.newest
 
 LOG_2_PI = np.log(2 * np.pi)
-
-
-def small(**config: Any) -> VAE:
-    fields = {"image_shape": (6, 6, 1), "latent_dim": 3, "hidden": (8,), "seed": 1}
-    return VAE(**{**fields, **config})
 
 
 # --- against the linear VAE with normal likelihood --------------------------------------
@@ -99,15 +92,9 @@ def test_a_step_follows_the_weighted_gradient_and_logs_the_bound_itself(
 
 
 def test_the_kls_weight_grows_evenly_and_then_stays() -> None:
-    vae, weights = small(kl_warmup_steps=4), []
+    vae, weights = VAE(hidden=(8,), kl_warmup_steps=4), []
     for step in range(7):
         vae.step.assign(step)
         weights.append(float(vae.kl_weight()))
     assert weights == [0, 0.25, 0.5, 0.75, 1, 1, 1]
-    assert small().kl_weight() is None
-
-
-# --- of binary images -------------------------------------------------------------------
-
-
-# --- configurations ---------------------------------------------------------------------
+    assert VAE(hidden=(8,)).kl_weight() is None

@@ -3,14 +3,10 @@
 Each is stored as its terms, in nats, with the batch first.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 import tensorflow_probability as tfp
-
-from tfgen.models.preprocessing import Noise
 
 tfd: Any = tfp.distributions
 Distribution: TypeAlias = Any  # tfd.Distribution
@@ -83,23 +79,6 @@ class ImportanceWeighted(NamedTuple):
 Bound: TypeAlias = ELBO | ImportanceWeighted
 
 
-class Draws(NamedTuple):
-    """K samples z of q(z|x) for each event, and what the bounds need of them.
-
-    Attributes:
-        latents: z, `[K, B, D]`.
-        log_ratios: log p(z) − log q(z|x), `[K, B]`.
-        kls: for each level of latents, its KL in closed form given the levels above, averaged over
-            the samples, `[B]`.
-        outputs: the decoder's, `[K · B, *outputs_shape]`, if they came with the samples; else None.
-    """
-
-    latents: tf.Tensor
-    log_ratios: tf.Tensor
-    kls: list[tf.Tensor]
-    outputs: tf.Tensor | None = None
-
-
 def kl_to_prior(posterior: Distribution) -> tf.Tensor:
     """KL(q(z|x) ‖ p(z)) to a standard normal prior, in closed form, nats, `[B]`.
 
@@ -119,51 +98,3 @@ def kl_to_prior(posterior: Distribution) -> tf.Tensor:
 def kl_of_noise(mean: tf.Tensor, log_stddev: tf.Tensor) -> tf.Tensor:
     """KL(N(μ, σ²) ‖ N(0, 1)) of each entry, nats."""
     return (mean**2 + tf.exp(2 * log_stddev) - 1) / 2 - log_stddev
-
-
-def posterior_noise(posterior: Distribution, samples: Any, noise: Noise) -> tf.Tensor:
-    """The standard normal noise of `samples` samples of z, `[samples, B, D]`."""
-    batch = posterior.batch_shape[0] or posterior.batch_shape_tensor()[0]
-    shape = (samples, posterior.event_shape[0])
-    epsilon = noise.normal(batch, shape, POSTERIOR, posterior.dtype.name)
-    return tf.transpose(epsilon, [1, 0, 2])
-
-
-@functools.singledispatch
-def draw(posterior: Distribution, noise: tf.Tensor) -> Draws:
-    """Samples z of q(z|x), normal with independent dimensions; other posteriors register their own.
-
-    Args:
-        posterior: q(z|x), batch shape `[B]`.
-        noise: standard normal, `[K, B, D]`.
-    """
-    latents = posterior.mean() + posterior.stddev() * noise
-    zeros = tf.zeros(posterior.event_shape, latents.dtype)
-    prior = tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
-    log_ratios = prior.log_prob(latents) - posterior.log_prob(latents)
-    return Draws(latents, log_ratios, [kl_to_prior(posterior)])
-
-
-# Of noise `[K, B, D]`: log p(x|z) and log p(z) − log q(z|x), `[K, B]`, and the levels' KLs, `[B]`.
-Terms: TypeAlias = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]]
-
-
-def in_turn(terms: Terms, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-    """`terms(noise)`, computed for one of the K samples at a time, in less memory.
-
-    Args:
-        terms: the terms of a bound.
-        noise: `[K, B, D]`.
-
-    Returns:
-        What `terms` returns, with the KL of all levels together.
-    """
-
-    def single(noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        log_likelihoods, log_ratios, kls = terms(noise[None])
-        return log_likelihoods[0], log_ratios[0], tf.add_n(kls)
-
-    log_likelihoods, log_ratios, kls = tf.map_fn(
-        single, noise, parallel_iterations=1, fn_output_signature=(noise.dtype,) * 3
-    )
-    return log_likelihoods, log_ratios, [tf.reduce_mean(kls, axis=0)]

@@ -1,15 +1,21 @@
 """The VAE's options and presets; imports no TensorFlow, so that `--help` is fast."""
 
+import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
 from tfgen.errors import UsageError
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import EMA_HELP, MAX_HALVINGS, ModelConfig, halved, halvings
-
-# The likelihoods whose log p(x) is of bytes, and so in bits/dim.
-OF_BYTES = ("logistic_mixture",)
+from tfgen.settings.model import (
+    EMA_HELP,
+    HALVINGS_HELP,
+    MAX_HALVINGS,
+    ModelConfig,
+    halved,
+    halvings,
+)
 
 
 @dataclass(frozen=True)
@@ -18,9 +24,7 @@ class VAEConfig(ModelConfig):
 
     latent_dim: int = option(20, "dimensions of the latent space, or of its top level", minimum=1)
     hidden: tuple[int, ...] = option(
-        (500,),
-        "widths of the encoder's dense hidden layers; the decoder's are in reverse",
-        minimum=1,
+        (500,), "widths of the encoder's dense hidden layers, in reverse the decoder's", minimum=1
     )
     likelihood: Literal["bernoulli", "continuous_bernoulli", "normal", "logistic_mixture"] = option(
         "bernoulli",
@@ -47,12 +51,7 @@ class VAEConfig(ModelConfig):
         "dense", "architecture; hierarchical has several levels of latents (Vahdat & Kautz 2020)"
     )
     channels: int = option(16, "channels at half the side; they double up to 8 times", minimum=1)
-    halvings: int = option(
-        0,
-        "how often the sides are halved; 0: down to at most 7 pixels",
-        minimum=0,
-        maximum=MAX_HALVINGS,
-    )
+    halvings: int = option(0, HALVINGS_HELP, minimum=0, maximum=MAX_HALVINGS)
     blocks: int = option(1, "gated residual blocks at each size", minimum=0)
     levels: int = option(6, "hierarchical: levels of latents below the one at the top", minimum=1)
     level_channels: int = option(
@@ -66,7 +65,7 @@ class VAEConfig(ModelConfig):
     @property
     def is_of_bytes(self) -> bool:
         """Whether log p(x) is of bytes, and so in bits/dim."""
-        return self.likelihood in OF_BYTES
+        return self.likelihood == "logistic_mixture"
 
     @property
     def latents(self) -> int:
@@ -90,8 +89,7 @@ class VAEConfig(ModelConfig):
         """
         if self.free_bits and self.objective == "iwae":
             raise UsageError(
-                f"free_bits = {self.free_bits} is of the KL, which the objective 'iwae' does not "
-                "have; use --objective elbo or --free-bits 0"
+                "the objective 'iwae' has no KL; use --objective elbo or --free-bits 0"
             )
         if (self.likelihood == "bernoulli") == (self.binarization == "none"):
             raise UsageError(
@@ -100,6 +98,28 @@ class VAEConfig(ModelConfig):
                 "--likelihood logistic_mixture --binarization none"
             )
 
+
+_LONG_MODEL = VAEConfig(latent_dim=50, hidden=(400, 400), kl_warmup_steps=10_000)
+_LONG = Preset(
+    "two hidden layers, 50 latents, KL warm-up (Sønderby et al. 2016)",
+    _LONG_MODEL,
+    epochs=400,
+    schedule="cosine",
+    minutes=27,
+    result="85.8 nats",
+)
+_BYTES = VAEConfig(
+    latent_dim=64,
+    hidden=(),
+    likelihood="logistic_mixture",
+    binarization="none",
+    architecture="convolutional",
+    ema_decay=0.999,
+)
+
+_convolutional = functools.partial(
+    Preset, batch_size=64, learning_rate=1.5e-3, warmup_epochs=0.5, schedule="cosine"
+)
 
 FAMILY = Family(
     name="vae",
@@ -113,8 +133,6 @@ FAMILY = Family(
             "the report's network: 784-500-20-500-784",
             VAEConfig(),
             epochs=40,
-            batch_size=128,
-            learning_rate=1e-3,
             minutes=2,
             result="93.0 nats",
         ),
@@ -122,52 +140,24 @@ FAMILY = Family(
             "the same with 2 latents, for the manifold",
             VAEConfig(latent_dim=2),
             epochs=40,
-            batch_size=128,
-            learning_rate=1e-3,
             minutes=2,
         ),
-        "long": Preset(
-            "two hidden layers, 50 latents, KL warm-up (Sønderby et al. 2016)",
-            VAEConfig(latent_dim=50, hidden=(400, 400), kl_warmup_steps=10_000),
-            epochs=400,
-            batch_size=128,
-            learning_rate=1e-3,
-            schedule="cosine",
-            minutes=27,
-            result="85.8 nats",
+        "long": _LONG,
+        "iwae": dataclasses.replace(
+            _LONG,
+            summary="the same, trained on the importance-weighted bound (Burda et al. 2015)",
+            model=dataclasses.replace(_LONG_MODEL, objective="iwae", importance_samples=5),
+            minutes=None,
+            result="",
         ),
-        "iwae": Preset(
-            "the same, trained on the importance-weighted bound (Burda et al. 2015)",
-            VAEConfig(
-                latent_dim=50,
-                hidden=(400, 400),
-                objective="iwae",
-                importance_samples=5,
-                kl_warmup_steps=10_000,
-            ),
-            epochs=400,
-            batch_size=128,
-            learning_rate=1e-3,
-            schedule="cosine",
-        ),
-        "conv": Preset(
+        "conv": _convolutional(
             "convolutional: gated residual blocks, EMA of the weights",
-            VAEConfig(
-                architecture="convolutional",
-                channels=16,
-                blocks=1,
-                kl_warmup_steps=5_000,
-                ema_decay=0.999,
-            ),
+            VAEConfig(architecture="convolutional", kl_warmup_steps=5_000, ema_decay=0.999),
             epochs=100,
-            batch_size=64,
-            learning_rate=1.5e-3,
-            warmup_epochs=0.5,
-            schedule="cosine",
             minutes=50,
             result="83.2 nats",
         ),
-        "hierarchical": Preset(
+        "hierarchical": _convolutional(
             "hierarchical: six levels of latents below a dense one, free bits, EMA of the weights",
             VAEConfig(
                 latent_dim=32,
@@ -179,10 +169,6 @@ FAMILY = Family(
                 ema_decay=0.9995,
             ),
             epochs=88,
-            batch_size=64,
-            learning_rate=1.5e-3,
-            warmup_epochs=0.5,
-            schedule="cosine",
             minutes=89,
             result="79.8 nats",
             # Two to three times the gradient norm after an epoch. Hierarchies have rare steps with
@@ -191,15 +177,7 @@ FAMILY = Family(
         ),
         "images": Preset(
             "any images: convolutional, mixtures of logistics of bytes (Salimans et al. 2017)",
-            VAEConfig(
-                latent_dim=128,
-                hidden=(),
-                likelihood="logistic_mixture",
-                binarization="none",
-                architecture="convolutional",
-                channels=32,
-                ema_decay=0.999,
-            ),
+            dataclasses.replace(_BYTES, latent_dim=128, channels=32),
             epochs=12,
             batch_size=32,
             learning_rate=2e-3,
@@ -209,22 +187,10 @@ FAMILY = Family(
             # gradient a thousand times as long as others.
             clip_norm=20_000.0,
         ),
-        "bytes": Preset(
+        "bytes": _convolutional(
             "the same, smaller, for the bytes of MNIST: in bits/dim, as the flow",
-            VAEConfig(
-                latent_dim=64,
-                hidden=(),
-                likelihood="logistic_mixture",
-                binarization="none",
-                architecture="convolutional",
-                channels=16,
-                ema_decay=0.999,
-            ),
+            _BYTES,
             epochs=80,
-            batch_size=64,
-            learning_rate=1.5e-3,
-            warmup_epochs=0.5,
-            schedule="cosine",
             clip_norm=20_000.0,
             minutes=25,
             result="1.15 bits/dim",

@@ -15,13 +15,13 @@ starts smaller by 1 / √L, with L levels.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from tfgen.models.vae.bounds import Draws, draw, kl_of_noise
+from tfgen.models.vae.bounds import kl_of_noise
 from tfgen.nn.blocks import make_layer, seed_of_layer
 from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import GatedResidual
@@ -30,8 +30,6 @@ from tfgen.nn.layers import GatedResidual
 _LOG_SCALE_BOUND = 5.0
 # Levels that share the features of a bottom-up block.
 LEVELS_PER_BLOCK = 2
-# Chooses ε of a level: its index, mean and log σ of ε, `[N, size]` → ε, `[N, size]`.
-Choice: TypeAlias = Callable[[int, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class Prior(NamedTuple):
@@ -57,7 +55,6 @@ class Path(NamedTuple):
     maps: tf.Tensor
 
 
-@keras.saving.register_keras_serializable(package="tfgen")
 class TopLevel(keras.layers.Layer):
     """The level at the top: dense, with a standard normal prior, so that z = ε.
 
@@ -73,10 +70,10 @@ class TopLevel(keras.layers.Layer):
 
     def __init__(self, size: int, output_shape: Sequence[int], seed: int = 0, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
-        self.size, self.output_maps, self.seed = size, tuple(output_shape), seed
-        seeds, dtype = [seed_of_layer(seed, index) for index in range(2)], self.dtype_policy
-        self.moments = make_layer(Dense, 2 * size, seed=seeds[0], dtype=dtype, zero=True)
-        self.expand = make_layer(Dense, math.prod(output_shape), seed=seeds[1], dtype=dtype)
+        self.size, self.output_maps = size, tuple(output_shape)
+        first, second, dtype = seed_of_layer(seed, 0), seed_of_layer(seed, 1), self.dtype_policy
+        self.moments = make_layer(Dense, 2 * size, seed=first, dtype=dtype, zero=True)
+        self.expand = make_layer(Dense, math.prod(output_shape), seed=second, dtype=dtype)
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights, for labels `[N, K]`."""
@@ -99,17 +96,7 @@ class TopLevel(keras.layers.Layer):
         latents = tf.concat([epsilon, tf.cast(labels, epsilon.dtype)], axis=-1)
         return tf.reshape(self.expand(latents), [-1, *self.output_maps])
 
-    def call(self, labels: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-        """The path of the prior: `advance`."""
-        return self.advance(labels, None, epsilon)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        arguments = {"size": self.size, "output_shape": self.output_maps, "seed": self.seed}
-        return {**super().get_config(), **arguments}
-
-
-@keras.saving.register_keras_serializable(package="tfgen")
 class Level(keras.layers.Layer):
     """A level of latents below the top, at each position of feature maps `[N, H, W, width]`.
 
@@ -136,15 +123,9 @@ class Level(keras.layers.Layer):
         self.size = math.prod(self.latent_shape)
 
         def convolution(filters: int, side: int, index: int, inputs: int, **kwargs: Any) -> Any:
-            layer = make_layer(
-                keras.layers.Conv2D,
-                filters,
-                seed=seed_of_layer(self.seed, index),
-                dtype=self.dtype_policy,
-                kernel_size=side,
-                padding="same",
-                **kwargs,
-            )
+            kwargs |= {"kernel_size": side, "padding": "same", "dtype": self.dtype_policy}
+            seed = seed_of_layer(self.seed, index)
+            layer = make_layer(keras.layers.Conv2D, filters, seed=seed, **kwargs)
             layer.build((None, *sides, inputs))
             return layer
 
@@ -184,15 +165,6 @@ class Level(keras.layers.Layer):
         # nothing in the whole graph.
         return self.block(tf.ensure_shape(maps + self.expand(latents), maps.shape))
 
-    def call(self, maps: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-        """The path of the prior: `prior`, and `advance` with it."""
-        return self.advance(maps, self.prior(maps, epsilon.dtype), epsilon)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        arguments = {"channels": self.channels, "seed": self.seed, "scale": self.scale}
-        return {**super().get_config(), **arguments}
-
 
 def _bounded(raw: tf.Tensor) -> tf.Tensor:
     """A log-scale within the bound; near 0 it is `raw`."""
@@ -205,30 +177,22 @@ class TopDown(keras.layers.Layer):
     Called as the decoder of any VAE, it follows the path of the prior.
 
     Args:
-        top: the level at the top.
-        levels: the levels below it, from the top down.
+        levels: a `TopLevel`, and a `Level` for each one below it, from the top down.
         tail: layers from the maps of the last level to the outputs.
         num_classes: length K of the one-hot labels behind the latents; 0 without labels.
         **kwargs: further arguments of `keras.layers.Layer`.
     """
 
     def __init__(
-        self,
-        top: TopLevel,
-        levels: Sequence[Level],
-        tail: Sequence[keras.Layer],
-        num_classes: int,
-        **kwargs: Any,
+        self, levels: Sequence[Any], tail: Sequence[keras.Layer], num_classes: int, **kwargs: Any
     ):
         super().__init__(autocast=False, **kwargs)
-        self.levels: list[Any] = [top, *levels]
-        self.tail, self.num_classes = list(tail), num_classes
-        top.build((None, num_classes))
-        maps = keras.KerasTensor((None, *top.output_maps), self.compute_dtype)
-        for level in levels:
+        self.levels, self.tail, self.num_classes = list(levels), list(tail), num_classes
+        maps = keras.KerasTensor((None, *levels[0].output_maps), self.compute_dtype)
+        levels[0].build((None, num_classes))
+        for level in levels[1:]:
             level.build(maps.shape)
-        for layer in tail:
-            maps = layer(maps)
+        self.outputs(maps)  # creates the weights of the tail
         self.sizes = [level.size for level in self.levels]
         self.latent_dim = sum(self.sizes)
         self.built = True
@@ -237,31 +201,33 @@ class TopDown(keras.layers.Layer):
         """Outputs `[N, H, W, …]` of ε and one-hot labels `[N, D + K]`: the path of the prior."""
         *noise, maps = tf.split(inputs, [*self.sizes, self.num_classes], axis=-1)
         for level, epsilon in zip(self.levels, noise, strict=True):
-            maps = level.call(maps, epsilon)
+            maps = level.advance(maps, level.prior(maps, epsilon.dtype), epsilon)
         return self.outputs(maps)
 
     def follow(
-        self, features: Sequence[tf.Tensor], labels: tf.Tensor, choose: Choice, dtype: Any
+        self,
+        features: Sequence[tf.Tensor],
+        labels: tf.Tensor,
+        dtype: Any,
+        noise: Sequence[tf.Tensor] | None = None,
     ) -> Path:
         """The path of the posterior.
 
         Args:
             features: of the bottom-up network, `[N, H, W, width]`, the last ones for the top.
             labels: one-hot, `[N, K]`, where K may be 0.
-            choose: chooses ε of each level.
             dtype: dtype of the moments and of ε.
+            noise: standard normal, `[N, size]` for each level; None takes the means as ε.
         """
         maps, steps = labels, []
         for index, level in enumerate(self.levels):
             source = features[-1 - max(0, index - 1) // LEVELS_PER_BLOCK]
             prior = level.prior(maps, dtype)
             mean, log_stddev = level.posterior(maps, source, prior, dtype)
-            epsilon = choose(index, mean, log_stddev)
+            epsilon = mean if noise is None else mean + tf.exp(log_stddev) * noise[index]
             maps = level.advance(maps, prior, epsilon)
             steps.append((epsilon, mean, log_stddev))
-        epsilon, mean, log_stddev = (
-            tf.concat(parts, axis=-1) for parts in zip(*steps, strict=True)
-        )
+        epsilon, mean, log_stddev = (tf.concat(part, axis=-1) for part in zip(*steps, strict=True))
         return Path(epsilon, mean, log_stddev, maps)
 
     def outputs(self, maps: tf.Tensor) -> tf.Tensor:
@@ -274,8 +240,8 @@ class TopDown(keras.layers.Layer):
 class TopDownPosterior:
     """q(ε|x): each level is normal with independent latents, given the levels above.
 
-    Has what a VAE asks of a distribution: its shapes and dtype, `draw`, and mean and standard
-    deviation, which are those of each level, given that those above it are at their means.
+    Mean and standard deviation are those of each level, given that those above it are at their
+    means.
 
     Args:
         network: the top-down network.
@@ -286,55 +252,43 @@ class TopDownPosterior:
 
     def __init__(self, network: TopDown, features: Any, labels: tf.Tensor | None, dtype: Any):
         # Keras unpacks the only output of a network.
-        self._network, self._features = network, tf.nest.flatten(features)
-        self.dtype = tf.as_dtype(dtype)
-        self.batch_shape = self._features[0].shape[:1]
-        self.event_shape = tf.TensorShape([network.latent_dim])
-        batch = self.batch_shape_tensor()[0]
-        self._labels = tf.zeros([batch, 0], dtype) if labels is None else labels
+        self._network, self._features, self._dtype = network, tf.nest.flatten(features), dtype
+        none = tf.zeros([tf.shape(self._features[0])[0], 0], dtype)
+        self._labels = none if labels is None else labels
 
-    def batch_shape_tensor(self) -> tf.Tensor:
-        """The shape of the batch, `[B]`, as a tensor."""
-        return tf.shape(self._features[0])[:1]
+    def draw(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """K samples of ε for each event, by passes from the top to the bottom.
 
-    def _follow(self, choose: Choice, copies: Any = 1) -> Path:
-        """The path of `copies` passes, each of the whole batch: `[copies · B, …]`."""
-        features, labels = self._features, self._labels
-        if not (isinstance(copies, int) and copies == 1):
-            *features, labels = (
-                tf.tile(part, [copies, *[1] * (part.shape.rank - 1)])
-                for part in (*features, labels)
-            )
-        return self._network.follow(features, labels, choose, self.dtype)
+        Args:
+            noise: standard normal, `[K, B, D]`.
 
-    def draw(self, noise: tf.Tensor) -> Draws:
-        """Samples of ε by passes from the top to the bottom; see `bounds.draw`."""
+        Returns:
+            The decoder's outputs, `[K · B, *outputs_shape]`; ε, `[K, B, D]`; log p(ε) − log q(ε|x),
+            `[K, B]`; for each level, its KL in closed form given the levels above, averaged over
+            the samples, `[B]`.
+        """
+        sizes, latent_dim = self._network.sizes, self._network.latent_dim
         copies = noise.shape[0] or tf.shape(noise)[0]
-        sizes = self._network.sizes
-        flat = tf.reshape(noise, [-1, self._network.latent_dim])
+        inputs = [*self._features, self._labels]
+        if noise.shape[0] != 1:
+            inputs = [tf.tile(part, [copies, *[1] * (part.shape.rank - 1)]) for part in inputs]
+        flat = tf.reshape(noise, [-1, latent_dim])
         parts = tf.split(flat, sizes, axis=-1)
-
-        def sample(index: int, mean: tf.Tensor, log_stddev: tf.Tensor) -> tf.Tensor:
-            return mean + tf.exp(log_stddev) * parts[index]
-
-        path = self._follow(sample, copies)
+        path = self._network.follow(inputs[:-1], inputs[-1], self._dtype, parts)
         kls = kl_of_noise(path.mean, path.log_stddev)
         ratios = tf.reduce_sum((flat**2 - path.epsilon**2) / 2 + path.log_stddev, axis=-1)
         levels = [tf.reduce_sum(part, axis=-1) for part in tf.split(kls, sizes, axis=-1)]
-        return Draws(
-            tf.reshape(path.epsilon, [copies, -1, self._network.latent_dim]),
+        return (
+            self._network.outputs(path.maps),
+            tf.reshape(path.epsilon, [copies, -1, latent_dim]),
             tf.reshape(ratios, [copies, -1]),
             [tf.reduce_mean(tf.reshape(level, [copies, -1]), axis=0) for level in levels],
-            self._network.outputs(path.maps),
         )
 
     def mean(self) -> tf.Tensor:
         """The mean of each level given those above at their means, `[B, D]`."""
-        return self._follow(lambda index, mean, log_stddev: mean).mean
+        return self._network.follow(self._features, self._labels, self._dtype).mean
 
     def stddev(self) -> tf.Tensor:
         """The standard deviation of each level given those above at their means, `[B, D]`."""
-        return tf.exp(self._follow(lambda index, mean, log_stddev: mean).log_stddev)
-
-
-draw.register(TopDownPosterior, TopDownPosterior.draw)
+        return tf.exp(self._network.follow(self._features, self._labels, self._dtype).log_stddev)

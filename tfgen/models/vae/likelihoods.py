@@ -5,10 +5,11 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfgen.errors import UsageError, size_text
+from tfgen.errors import UsageError
 from tfgen.models.preprocessing import Dequantized, Pixels, Preprocessing, SymmetricPixels
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.logistic_mixture import LogisticMixture, outputs_per_pixel
+from tfgen.settings.model import check_are_images
 
 tfd: Any = tfp.distributions
 Distribution: TypeAlias = Any  # tfd.Distribution, for the reader: TFP ships no types
@@ -54,11 +55,7 @@ def outputs_shape(config: VAEConfig) -> tuple[int, ...]:
     """
     if config.likelihood != "logistic_mixture":
         return config.image_shape
-    if len(config.image_shape) != 3:
-        raise UsageError(
-            f"events of size {size_text(config.image_shape)} are not images, whose bytes the "
-            "likelihood 'logistic_mixture' is of; use another likelihood"
-        )
+    check_are_images(config.image_shape, "use another likelihood than 'logistic_mixture'")
     height, width, channels = config.image_shape
     return height, width, outputs_per_pixel(channels, config.mixtures)
 
@@ -69,11 +66,11 @@ def make_likelihood(config: VAEConfig, outputs: tf.Tensor) -> Distribution:
     Args:
         config: says which likelihood; a `normal` one has unit variance.
         outputs: logits, or means of `normal`, `[..., *event_shape]`; for `logistic_mixture` what
-            `LogisticMixture.from_outputs` takes, `[..., *outputs_shape(config)]`.
+            `LogisticMixture` takes, `[..., *outputs_shape(config)]`.
     """
     kind = config.likelihood
     if kind == "logistic_mixture":
-        return LogisticMixture.from_outputs(outputs, config.image_shape[-1], config.mixtures)
+        return LogisticMixture(outputs, config.image_shape[-1], config.mixtures)
     if kind == "bernoulli":
         entries = Bernoulli(logits=outputs, dtype=outputs.dtype)
     elif kind == "continuous_bernoulli":

@@ -37,55 +37,27 @@ class LogisticMixture:
     components of a pixel are then computed by operations on equal shapes, which on a CPU take a
     third of the time of those that broadcast.
 
+    Outputs of zero describe K equally likely logistics, spread over −1…1 and 1 / K wide: about 8
+    bits for any byte. Coefficients go through a tanh, log-scales are clipped to −7…7.
+
     Args:
-        logits: of the components' weights, `[..., H, W, K]`.
-        means: m, `[..., H, W, C K]`.
-        log_scales: log s, `[..., H, W, C K]`.
-        coefficients: c₁₀, c₂₀, c₂₁, … in this order, `[..., H, W, C (C − 1) / 2 K]`.
+        outputs: of a decoder, `[..., H, W, outputs_per_pixel(channels, mixtures)]`: K logits, then
+            C K means m, C K log-scales log s and C (C − 1) K / 2 coefficients c₁₀, c₂₀, c₂₁, ….
+        channels: C.
+        mixtures: K.
         levels: number of levels.
     """
 
-    def __init__(
-        self,
-        logits: tf.Tensor,
-        means: tf.Tensor,
-        log_scales: tf.Tensor,
-        coefficients: tf.Tensor,
-        levels: int = 256,
-    ):
-        self.logits, self.means = logits, means
-        self.log_scales, self.coefficients = log_scales, coefficients
-        self.mixtures = logits.shape[-1]
-        self.channels = means.shape[-1] // self.mixtures
-        self._half_bin = 1 / (levels - 1)
-
-    @classmethod
-    def from_outputs(
-        cls, outputs: tf.Tensor, channels: int, mixtures: int, levels: int = 256
-    ) -> "LogisticMixture":
-        """The mixtures that a decoder describes.
-
-        Outputs of zero describe K equally likely logistics, spread over −1…1 and 1 / K wide: about
-        8 bits for any byte. Coefficients go through a tanh, log-scales are clipped to −7…7.
-
-        Args:
-            outputs: `[..., H, W, outputs_per_pixel(channels, mixtures)]`: K logits, then C K means,
-                C K log-scales and C (C − 1) K / 2 coefficients.
-            channels: C.
-            mixtures: K.
-            levels: number of levels.
-        """
+    def __init__(self, outputs: tf.Tensor, channels: int, mixtures: int, levels: int = 256):
+        self.channels, self.mixtures, self._half_bin = channels, mixtures, 1 / (levels - 1)
         pairs = channels * (channels - 1) // 2
         sizes = [mixtures, channels * mixtures, channels * mixtures, pairs * mixtures]
-        logits, means, log_scales, coefficients = tf.split(outputs, sizes, axis=-1)
+        self.logits, means, log_scales, coefficients = tf.split(outputs, sizes, axis=-1)
         centers = np.tile((2 * np.arange(mixtures) + 1) / mixtures - 1, channels)
-        return cls(
-            logits,
-            means + tf.constant(centers, outputs.dtype),
-            tf.clip_by_value(log_scales - float(np.log(mixtures)), *_LOG_SCALES),
-            tf.tanh(coefficients),
-            levels,
-        )
+        self.means = means + tf.constant(centers, outputs.dtype)
+        log_scales -= float(np.log(mixtures))
+        self.log_scales = tf.clip_by_value(log_scales, *_LOG_SCALES)
+        self.coefficients = tf.tanh(coefficients)
 
     def log_prob(self, events: tf.Tensor) -> tf.Tensor:
         """Σ over pixels of log Σ_k π_k Π_c P(x_c), in nats, `[...]`.

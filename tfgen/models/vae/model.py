@@ -12,7 +12,7 @@ from tfgen.models.base import Curve, Signatures
 from tfgen.models.generative import BYTES, Density, GenerativeModel
 from tfgen.models.preprocessing import Noise, Preprocessing
 from tfgen.models.vae import bounds, likelihoods
-from tfgen.models.vae.bounds import ELBO, Bound, ImportanceWeighted
+from tfgen.models.vae.bounds import ELBO, POSTERIOR, Bound, ImportanceWeighted
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.hierarchy import TopDown, TopDownPosterior
 from tfgen.models.vae.likelihoods import Distribution, tfd
@@ -59,7 +59,7 @@ class VAE(GenerativeModel):
             logits or means; None builds one. A hierarchical model takes neither encoder nor
             decoder. For `logistic_mixture`, the last axis has
             (1 + 2 C + C (C − 1) / 2) K numbers, for C channels and K = `mixtures`; see
-            `LogisticMixture.from_outputs`.
+            `LogisticMixture`.
         preprocessing: turns bytes into events; None takes `Pixels(binarization)`, and
             `SymmetricPixels()` for `logistic_mixture`. With `Identity()`, `image_shape` may be any
             event shape.
@@ -101,10 +101,7 @@ class VAE(GenerativeModel):
         if encoder is None or decoder is None:
             check_architecture(config.architecture, config.image_shape)
         if config.architecture == "hierarchical" and not (encoder is decoder is None):
-            raise UsageError(
-                "a hierarchical VAE builds its networks itself; leave out encoder= and decoder=, "
-                "or use architecture='dense'"
-            )
+            raise UsageError("a hierarchical VAE takes no encoder= and decoder=; leave them out")
         own_parts = {"encoder": encoder, "decoder": decoder, "preprocessing": preprocessing}
         if config.is_of_bytes:
             self.logged = (*self.logged, "bits_per_dim")
@@ -177,15 +174,12 @@ class VAE(GenerativeModel):
             shape = tf.concat([tf.shape(latents)[:-1], tf.shape(labels)[-1:]], axis=0)
             latents = tf.concat([latents, tf.broadcast_to(labels, shape)], axis=-1)
         flat = tf.reshape(latents, [-1, self.latent_dim + self.num_classes])
-        batch = None if latents.shape.rank == 2 else tf.shape(latents)[:-1]
-        return self._likelihood_of(self.decoder(flat, training=training), batch)
+        return self._likelihood_of(self.decoder(flat, training=training), tf.shape(latents)[:-1])
 
-    def _likelihood_of(self, outputs: tf.Tensor, batch: tf.Tensor | None = None) -> Distribution:
+    def _likelihood_of(self, outputs: tf.Tensor, batch: tf.Tensor) -> Distribution:
         """p(x|z) of the decoder's outputs `[N, *outputs_shape]`, with the batch shape `batch`."""
-        outputs = tf.cast(outputs, self.likelihood_dtype)
-        if batch is not None:
-            shape = tf.concat([batch, likelihoods.outputs_shape(self.config)], axis=0)
-            outputs = tf.reshape(outputs, shape)
+        shape = tf.concat([batch, likelihoods.outputs_shape(self.config)], axis=0)
+        outputs = tf.reshape(tf.cast(outputs, self.likelihood_dtype), shape)
         return likelihoods.make_likelihood(self.config, outputs)
 
     def sampled_terms(
@@ -205,41 +199,29 @@ class VAE(GenerativeModel):
         posterior = self.posterior(events, labels, training)
 
         def terms(epsilon: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-            draws = bounds.draw(posterior, epsilon)
-            is_single = epsilon.shape[0] == 1
-            if draws.outputs is None:
-                likelihood = self.likelihood(
-                    draws.latents[0] if is_single else draws.latents, labels, training
-                )
+            if isinstance(posterior, TopDownPosterior):
+                outputs, _, log_ratios, kls = posterior.draw(epsilon)
+                likelihood = self._likelihood_of(outputs, tf.shape(epsilon)[:2])
             else:
-                batch = None if is_single else tf.shape(draws.log_ratios)
-                likelihood = self._likelihood_of(draws.outputs, batch)
-            log_likelihoods = likelihood.log_prob(events)
-            if is_single:
-                log_likelihoods = log_likelihoods[None]
-            return log_likelihoods, draws.log_ratios, draws.kls
+                latents = posterior.mean() + posterior.stddev() * epsilon
+                log_ratios = self.prior().log_prob(latents) - posterior.log_prob(latents)
+                kls = [bounds.kl_to_prior(posterior)]
+                likelihood = self.likelihood(latents, labels, training)
+            return likelihood.log_prob(events), log_ratios, kls
 
-        epsilon = bounds.posterior_noise(posterior, samples, noise)
+        def of_sample(epsilon: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            log_likelihoods, log_ratios, kls = terms(epsilon[None])
+            return log_likelihoods[0], log_ratios[0], tf.add_n(kls)
+
+        shape = (samples, self.latent_dim)
+        epsilon = noise.normal(tf.shape(events)[0], shape, POSTERIOR, self.likelihood_dtype)
+        epsilon = tf.transpose(epsilon, [1, 0, 2])
         if not self.config.is_of_bytes or training or epsilon.shape[0] == 1:
             return terms(epsilon)
         # One sample of each image at a time: a pixel's mixture takes dozens of numbers.
-        return bounds.in_turn(terms, epsilon)
-
-    def bound(
-        self,
-        events: tf.Tensor,
-        noise: Noise,
-        labels: tf.Tensor | None = None,
-        samples: int = 1,
-        training: bool = False,
-    ) -> Bound:
-        """The terms of the bound that training maximizes and evaluation reports.
-
-        A subclass with a bound of its own overrides this method, for both objectives. By default it
-        is `elbo`, or `importance_weighted` with `objective="iwae"`. Arguments are as for `elbo`.
-        """
-        bound = self.importance_weighted if self.config.objective == "iwae" else self.elbo
-        return bound(events, noise, labels, samples, training)
+        one_by_one = {"parallel_iterations": 1, "fn_output_signature": (epsilon.dtype,) * 3}
+        *sampled, kls = tf.map_fn(of_sample, epsilon, **one_by_one)
+        return *sampled, [tf.reduce_mean(kls, axis=0)]
 
     def elbo(
         self,
@@ -259,11 +241,10 @@ class VAE(GenerativeModel):
             training: whether dropout is on and batch normalization uses the batch's moments.
         """
         log_likelihoods, _, kls = self.sampled_terms(events, noise, labels, samples, training)
-        reconstruction, kl = tf.reduce_mean(log_likelihoods, axis=0), tf.add_n(kls)
-        free_bits, penalty = self.config.free_bits, kl
-        if training and free_bits:
-            penalty = tf.add_n([tf.maximum(k, free_bits) for k in kls])
-        return ELBO(reconstruction, kl, penalty)
+        penalty = kl = tf.add_n(kls)
+        if training and self.config.free_bits:
+            penalty = tf.add_n([tf.maximum(level, self.config.free_bits) for level in kls])
+        return ELBO(tf.reduce_mean(log_likelihoods, axis=0), kl, penalty)
 
     def importance_weighted(
         self,
@@ -275,10 +256,8 @@ class VAE(GenerativeModel):
     ) -> ImportanceWeighted:
         """The terms of the importance-weighted bound of events; arguments as for `elbo`."""
         terms = self.sampled_terms(events, noise, labels, samples, training)
-        log_likelihoods, log_ratios, kls = terms
-        return ImportanceWeighted(
-            tf.transpose(log_likelihoods), tf.transpose(log_ratios), tf.add_n(kls)
-        )
+        log_likelihoods, log_ratios = map(tf.transpose, terms[:2])
+        return ImportanceWeighted(log_likelihoods, log_ratios, tf.add_n(terms[2]))
 
     def importance_log_prob(
         self, events: tf.Tensor, noise: Noise, samples: int, labels: tf.Tensor | None = None
@@ -300,43 +279,44 @@ class VAE(GenerativeModel):
             terms = self.side_by_side(bound_terms, self.training_noise(), images, labels)
             loss = self.reduce_loss(-terms.bound(self.kl_weight()), weights)
         self.minimize(loss, tape)
-        self.compare(data, lambda: self._reconstructed(images, labels), weights)
-        return self._log_terms(terms, weights)
+        return self._log_terms(terms, data, images, labels, weights)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """−bound of a batch, with the EMA weights if there are any."""
         images, labels, weights = self.unpack(data)
         with self.averaged():
             terms = self.bound_terms(self.next_test_noise(), images, labels)
-        self.compare(data, lambda: self._reconstructed(images, labels), weights)
-        return self._log_terms(terms, weights)
+        return self._log_terms(terms, data, images, labels, weights)
 
     def bound_terms(
         self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None, training: bool = False
     ) -> Bound:
-        """The terms of the objective of images; `noise` binarizes and samples z.
+        """The terms of the bound that training maximizes, of images.
+
+        A subclass with a bound of its own overrides this method.
 
         Args:
-            noise: the source of the noise.
+            noise: the source of the binarization and of the samples of z.
             images: `uint8[B, H, W, C]`.
             labels: classes of a conditional model, `int[B]`; else None.
             training: as for `elbo`.
         """
         events = self.preprocessing.events(images, noise, self.likelihood_dtype)
+        bound = self.importance_weighted if self.config.objective == "iwae" else self.elbo
         samples = self.config.importance_samples
-        return self.bound(events, noise, self.one_hot(labels), samples, training)
+        return bound(events, noise, self.one_hot(labels), samples, training)
 
     def compared(self) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Images in 0…1 and their reconstructions, as symbols."""
         return (keras.KerasTensor((None, *self.config.image_shape), "float32"),) * 2
 
-    def _reconstructed(self, images: tf.Tensor, labels: tf.Tensor | None) -> Any:
-        """Images in 0…1 and their reconstructions, as `predict` gives them."""
-        grey = tf.cast(images, tf.float32) / (255 if images.dtype == tf.uint8 else 1)
-        return grey, self(images, labels)
-
-    def _log_terms(self, terms: Bound, weights: tf.Tensor | None) -> dict[str, tf.Tensor]:
-        bound = terms.bound()
+    def _log_terms(
+        self, terms: Bound, data: Any, images: tf.Tensor, labels: Any, weights: Any
+    ) -> dict[str, tf.Tensor]:
+        white, bound = 255 if images.dtype == tf.uint8 else 1, terms.bound()
+        grey = tf.cast(images, tf.float32) / white
+        # Reconstructions as `predict` gives them.
+        self.compare(data, lambda: (grey, self(images, labels)), weights)
         values = {"loss": -bound, "reconstruction": -terms.reconstruction, "kl": terms.kl}
         if self.config.is_of_bytes:
             values["bits_per_dim"] = self.bits_per_dim(bound)

@@ -7,7 +7,7 @@ thousands of times per image, so there is no block at full size, where it would 
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -46,16 +46,9 @@ def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Model:
     if config.architecture == "convolutional":
         return convolutional_encoder(config, 2 * seed, dtype)
     flat = (math.prod(config.image_shape) + config.num_classes,)
-    return dense_network(
-        flat if config.num_classes else config.image_shape,
-        config.hidden,
-        (2 * config.latent_dim,),
-        layer=Dense,
-        activation=config.activation,
-        seed=2 * seed,
-        dtype=dtype,
-        name="encoder",
-    )
+    inputs, outputs = flat if config.num_classes else config.image_shape, (2 * config.latent_dim,)
+    common: dict[str, Any] = {"layer": Dense, "activation": config.activation, "dtype": dtype}
+    return dense_network(inputs, config.hidden, outputs, seed=2 * seed, name="encoder", **common)
 
 
 def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Layer:
@@ -70,31 +63,62 @@ def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Layer:
         A built network `[B, latents (+ num_classes)] → [B, *outputs_shape(config)]`, the
         likelihood's parameters.
     """
+    seed = 2 * seed + 1
     if config.architecture == "hierarchical":
-        return top_down(config, 2 * seed + 1, dtype)
+        return top_down(config, seed, dtype)
     if config.architecture == "convolutional":
-        return convolutional_decoder(config, 2 * seed + 1, dtype)
-    return dense_network(
-        (config.latent_dim + config.num_classes,),
-        config.hidden[::-1],
-        outputs_shape(config),
-        layer=Dense,
-        activation=config.activation,
-        seed=2 * seed + 1,
-        dtype=dtype,
-        name="decoder",
-    )
+        return convolutional_decoder(config, seed, dtype)
+    inputs, outputs = (config.latent_dim + config.num_classes,), outputs_shape(config)
+    common: dict[str, Any] = {"layer": Dense, "activation": config.activation, "dtype": dtype}
+    return dense_network(inputs, config.hidden[::-1], outputs, seed=seed, name="decoder", **common)
 
 
-def _widths(config: VAEConfig) -> list[int]:
-    """Channels at half the side, at a quarter, and so on."""
-    return channels_at(config.image_shape, config.channels, config.halvings)
+class _Layers:
+    """The layers of one convolutional network, each with the next seed.
 
+    Args:
+        config: the model's configuration.
+        seed: seed of the network.
+        dtype: policy or dtype of all layers.
+        scale: factor of the initial weights of a residual block's last convolution.
+    """
 
-def _encoded_shape(config: VAEConfig) -> tuple[int, ...]:
-    """Height, width and channels of an encoder's inputs, with the labels."""
-    *sides, depth = config.image_shape
-    return (*sides, depth + config.num_classes)
+    def __init__(self, config: VAEConfig, seed: int, dtype: Any, scale: float = 1.0):
+        self.config, self.dtype, self.scale = config, dtype, scale
+        self.seeds = (seed_of_layer(seed, index) for index in itertools.count())
+        # Channels at half the side, at a quarter, and so on.
+        self.widths = channels_at(config.image_shape, config.channels, config.halvings)
+        *sides, depth = config.image_shape
+        self.encoded_shape = (*sides, depth + config.num_classes)
+        self.smallest = (*halved(sides, len(self.widths)), self.widths[-1])
+
+    def make(self, kind: type[keras.Layer], units: int, **kwargs: Any) -> keras.Layer:
+        """A layer of that class."""
+        return make_layer(kind, units, seed=next(self.seeds), **{"dtype": self.dtype, **kwargs})
+
+    def dense(self, widths: Sequence[int]) -> list[keras.Layer]:
+        """Dense hidden layers."""
+        activation = self.config.activation
+        pairs = ([self.make(Dense, n), make_activation(activation, self.dtype)] for n in widths)
+        return list(itertools.chain(*pairs))
+
+    def residual(self, blocks: int) -> list[keras.Layer]:
+        """Gated residual blocks, and the ReLU that the last block does not end with."""
+        return [*(self.block() for _ in range(blocks)), make_activation("relu", self.dtype)]
+
+    def block(self) -> keras.Layer:
+        """A gated residual block."""
+        return GatedResidual(next(self.seeds), self.scale, dtype=self.dtype)
+
+    def halving(self, filters: int) -> keras.Layer:
+        """A convolution to half the sides."""
+        return self.make(keras.layers.Conv2D, filters, kernel_size=4, strides=2, padding="same")
+
+    def larger(self, times: int, dtype: Any = None) -> list[keras.Layer]:
+        """Twice the sides, and their surplus cut off: the sides after `times` halvings."""
+        shape, dtype = outputs_shape(self.config), dtype or self.dtype
+        filters = self.widths[times - 1] if times else shape[-1]
+        return [self.make(Upsampling, filters, dtype=dtype), *cropping(shape, times, dtype)]
 
 
 def convolutional_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
@@ -110,17 +134,12 @@ def convolutional_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Seq
     Returns:
         A built network `[B, H, W, C (+ num_classes)] → [B, 2·latent_dim]`.
     """
-    seeds = _seeds(seed)
-    layers = [
-        make_input(_encoded_shape(config), dtype),
-        *itertools.chain(
-            *(_smaller(filters, config.blocks, seeds, dtype) for filters in _widths(config))
-        ),
-        keras.layers.Flatten(dtype=dtype),
-        *_dense(config.hidden, config.activation, seeds, dtype),
-        make_layer(Dense, 2 * config.latent_dim, seed=next(seeds), dtype=dtype),
-    ]
-    return keras.Sequential(layers, name="encoder")
+    new = _Layers(config, seed, dtype)
+    layers = [make_input(new.encoded_shape, dtype)]
+    for filters in new.widths:
+        layers += [new.halving(filters), *new.residual(config.blocks)]
+    layers += [keras.layers.Flatten(dtype=dtype), *new.dense(config.hidden)]
+    return keras.Sequential([*layers, new.make(Dense, 2 * config.latent_dim)], name="encoder")
 
 
 def convolutional_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
@@ -134,18 +153,12 @@ def convolutional_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Seq
     Returns:
         A built network `[B, latent_dim (+ num_classes)] → [B, *outputs_shape(config)]`.
     """
-    seeds, channels, output_shape = _seeds(seed), _widths(config), outputs_shape(config)
-    smallest = (*halved(output_shape, len(channels)), channels[-1])
-    filters = [output_shape[-1], *channels[:-1]]
-    layers = [
-        make_input((config.latent_dim + config.num_classes,), dtype),
-        *_dense(config.hidden[::-1], config.activation, seeds, dtype),
-        make_layer(Dense, math.prod(smallest), seed=next(seeds), dtype=dtype),
-        keras.layers.Reshape(smallest, dtype=dtype),
-    ]
-    for times in reversed(range(len(channels))):
-        layers += _residual(config.blocks, seeds, dtype)
-        layers += _larger(output_shape, times, filters[times], seeds, dtype)
+    new = _Layers(config, seed, dtype)
+    layers = [make_input((config.latent_dim + config.num_classes,), dtype)]
+    layers += [*new.dense(config.hidden[::-1]), new.make(Dense, math.prod(new.smallest))]
+    layers.append(keras.layers.Reshape(new.smallest, dtype=dtype))
+    for times in reversed(range(len(new.widths))):
+        layers += [*new.residual(config.blocks), *new.larger(times)]
     return keras.Sequential(layers, name="decoder")
 
 
@@ -161,17 +174,16 @@ def bottom_up(config: VAEConfig, seed: int, dtype: Any) -> keras.Model:
         A built network `[B, H, W, C] → [B, h, w, width]` for each block; two levels of latents
         share a block.
     """
-    seeds, scale = _seeds(seed), 1 / math.sqrt(config.levels)
-    *larger, smallest = _widths(config)
-    inputs = maps = make_input(_encoded_shape(config), dtype)
-    layers = [_smaller(filters, config.blocks, seeds, dtype, scale) for filters in larger]
-    for layer in (*itertools.chain(*layers), _halving(smallest, seeds, dtype)):
-        maps = layer(maps)
-    features = []
+    new = _Layers(config, seed, dtype, 1 / math.sqrt(config.levels))
+    *larger, smallest = new.widths
+    inputs = maps = make_input(new.encoded_shape, dtype)
+    for filters in larger:
+        for layer in (new.halving(filters), *new.residual(config.blocks)):
+            maps = layer(maps)
+    features = [new.halving(smallest)(maps)]
     for _ in range(-(-config.levels // LEVELS_PER_BLOCK)):
-        maps = GatedResidual(next(seeds), scale, dtype=dtype)(maps)
-        features.append(maps)
-    return keras.Model(inputs, features, name="encoder")
+        features.append(new.block()(features[-1]))
+    return keras.Model(inputs, features[1:], name="encoder")
 
 
 def top_down(config: VAEConfig, seed: int, dtype: Any) -> TopDown:
@@ -182,61 +194,15 @@ def top_down(config: VAEConfig, seed: int, dtype: Any) -> TopDown:
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers but the last one, which has at least float32.
     """
-    seeds, scale = _seeds(seed), 1 / math.sqrt(config.levels)
-    output_shape, widths = outputs_shape(config), _widths(config)
-    smallest = (*halved(output_shape, len(widths)), widths[-1])
-    top = TopLevel(config.latent_dim, smallest, next(seeds), dtype=dtype)
-    levels = [
-        Level(config.level_channels, next(seeds), scale, dtype=dtype) for _ in range(config.levels)
-    ]
+    new = _Layers(config, seed, dtype, 1 / math.sqrt(config.levels))
+    top = TopLevel(config.latent_dim, new.smallest, next(new.seeds), dtype=dtype)
+    below = (
+        Level(config.level_channels, next(new.seeds), new.scale, dtype=dtype)
+        for _ in range(config.levels)
+    )
+    levels = [top, *below]
     tail: list[keras.Layer] = []
-    for times in reversed(range(len(widths))):
-        tail += _residual(config.blocks if tail else 0, seeds, dtype, scale)
-        filters = widths[times - 1] if times else output_shape[-1]
-        precise = dtype if times else keras.dtype_policies.get(dtype).variable_dtype
-        tail += _larger(output_shape, times, filters, seeds, precise)
-    return TopDown(top, levels, tail, config.num_classes, dtype=dtype, name="decoder")
-
-
-def _seeds(seed: int) -> Iterator[int]:
-    """The seeds of a network's layers, in their order."""
-    return (seed_of_layer(seed, index) for index in itertools.count())
-
-
-def _residual(
-    blocks: int, seeds: Iterator[int], dtype: Any, scale: float = 1.0
-) -> list[keras.Layer]:
-    """Gated residual blocks, and the ReLU that the last block does not end with."""
-    residual = [GatedResidual(next(seeds), scale, dtype=dtype) for _ in range(blocks)]
-    return [*residual, make_activation("relu", dtype)]
-
-
-def _halving(filters: int, seeds: Iterator[int], dtype: Any) -> keras.Layer:
-    """A convolution to half the sides."""
-    strided: dict[str, Any] = {"kernel_size": 4, "strides": 2, "padding": "same"}
-    return make_layer(keras.layers.Conv2D, filters, seed=next(seeds), dtype=dtype, **strided)
-
-
-def _smaller(
-    filters: int, blocks: int, seeds: Iterator[int], dtype: Any, scale: float = 1.0
-) -> list[keras.Layer]:
-    """Half the sides, and residual blocks."""
-    return [_halving(filters, seeds, dtype), *_residual(blocks, seeds, dtype, scale)]
-
-
-def _larger(
-    output_shape: Sequence[int], times: int, filters: int, seeds: Iterator[int], dtype: Any
-) -> list[keras.Layer]:
-    """Twice the sides, and their surplus cut off: the sides after `times` halvings."""
-    larger = make_layer(Upsampling, filters, seed=next(seeds), dtype=dtype)
-    return [larger, *cropping(output_shape, times, dtype)]
-
-
-def _dense(
-    widths: Sequence[int], activation: str, seeds: Iterator[int], dtype: Any
-) -> list[keras.Layer]:
-    layers: list[keras.Layer] = []
-    for units in widths:
-        layers.append(make_layer(Dense, units, seed=next(seeds), dtype=dtype))
-        layers.append(make_activation(activation, dtype))
-    return layers
+    for times in reversed(range(len(new.widths))):
+        tail += new.residual(config.blocks if tail else 0)
+        tail += new.larger(times, None if times else keras.dtype_policies.get(dtype).variable_dtype)
+    return TopDown(levels, tail, config.num_classes, dtype=dtype, name="decoder")
