@@ -43,3 +43,8 @@ def compiled(model: Any, **arguments: Any) -> Any:
     """The model, compiled with its default optimizers."""
     model.compile(**{**model.default_optimizers(1e-3), **arguments})
     return model
+
+
+def equal(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+    """Whether all arrays are equal, bit for bit."""
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))

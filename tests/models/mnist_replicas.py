@@ -49,21 +49,14 @@ HEAD = " training | validation | mean over images | another order | unequal |"
 @functools.cache
 def part_of_mnist() -> Images:
     data = load_data("mnist")
-    train, held_out = data.train, data.validation
-    return Images(
-        train.images[:IMAGES],
-        train.labels[:IMAGES],
-        held_out.images[:HELD_OUT],
-        held_out.labels[:HELD_OUT],
-    )
+    train, held_out = data.train.take(0, IMAGES), data.validation.take(0, HELD_OUT)
+    return Images(train.images, train.labels, held_out.images, held_out.labels)
 
 
 def in_another_order(batch_size: int) -> Images:
     """The same batches with their images in reverse order."""
-    images = part_of_mnist()
-    order = np.arange(IMAGES)
-    starts = range(0, IMAGES, batch_size)
-    reverse = np.concatenate([order[start : start + batch_size][::-1] for start in starts])
+    images, starts = part_of_mnist(), range(0, IMAGES, batch_size)
+    reverse = np.concatenate([np.arange(IMAGES)[start:][:batch_size][::-1] for start in starts])
     return images._replace(train=images.train[reverse], labels=images.labels[reverse])
 
 
@@ -120,15 +113,13 @@ def make_row(name: str, policy: str) -> str:
     validation = [key for key in logs if key.startswith("log val_")]
     training = [key for key in logs if key not in validation]
     whole = {key: f"log val_{key.removeprefix(WHOLE)}" for key in one if key.startswith(WHOLE)}
+    last = [{key: values[log][-1] for key, log in whole.items()} for values in replicas]
     deviations = [
-        max(deviation(values[key], one[key]) for values in replicas for key in training),
-        max(deviation(values[key], one[key]) for values in replicas for key in validation),
-        max(
-            deviation(values[log][-1], one[key])
-            for values in replicas
-            for key, log in whole.items()
-        ),
-        max(deviation(reverse[key], one[key]) for key in logs),
+        max(deviation(values[key], one[key]) for values in group for key in keys)
+        for group, keys in (
+            *((replicas, training), (replicas, validation)),
+            *((last, whole), ([reverse], logs)),
+        )
     ]
     unequal = sum(not np.array_equal(workers[0][key], workers[1][key]) for key in workers[0])
     cells = [name, policy, *(f"{value:.1e}" for value in deviations), str(unequal)]

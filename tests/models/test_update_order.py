@@ -16,34 +16,23 @@ pytestmark = pytest.mark.newest
 
 SHAPE = (8, 8, 1)
 NETWORKS = {"latent_dim": 3, "generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
-MULTISCALE = {
-    "architecture": "multiscale",
-    "scale_steps": (1,),
-    "scale_channels": (4,),
-    "components": 2,
-}
+MULTISCALE = {"architecture": "multiscale", "scale_steps": (1,), "scale_channels": (4,)}
 
 
 def gan(loss: str, **arguments: Any) -> tfgen.GAN:
-    return tfgen.GAN(image_shape=SHAPE, loss=loss, seed=0, **NETWORKS, **arguments)
+    return tfgen.GAN(image_shape=SHAPE, loss=loss, **NETWORKS, **arguments)
 
 
 MODELS: dict[str, Callable[[], Any]] = {
     # Only one loss reads the discriminator once more, for its penalty.
-    **{loss: lambda loss=loss: gan(loss) for loss in ("non_saturating", "wasserstein")},
+    "non_saturating": lambda: gan("non_saturating"),
     "wasserstein, critic steps": lambda: gan("wasserstein", critic_steps=2, ema_decay=0.9),
-    "convolutional gan": lambda: gan("hinge", architecture="convolutional", channels=2),
     "residual gan": lambda: gan(
         "relativistic", architecture="residual", channels=2, r1=0.1, r2=0.1, penalty_every=2
     ),
-    "vae": lambda: tfgen.VAE(image_shape=SHAPE, latent_dim=2, hidden=(8,), seed=0),
-    "iwae": lambda: tfgen.VAE(
-        image_shape=SHAPE, latent_dim=2, hidden=(8,), objective="iwae", importance_samples=2, seed=0
-    ),
-    "vae with metrics": lambda: tfgen.VAE(image_shape=SHAPE, latent_dim=2, hidden=(8,), seed=0),
-    "flow": lambda: tfgen.Flow(image_shape=SHAPE, couplings=2, hidden=(8,), seed=0),
+    "vae with metrics": lambda: tfgen.VAE(image_shape=SHAPE, latent_dim=2, hidden=(8,)),
     "multiscale flow": lambda: tfgen.Flow(
-        image_shape=SHAPE, dequantization="variational", **MULTISCALE, seed=0
+        image_shape=SHAPE, dequantization="variational", components=2, **MULTISCALE
     ),
 }
 

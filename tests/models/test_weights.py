@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.families import FAMILIES, IMAGES, LABELS, compiled, flow, gan
+from tests.models.families import FAMILIES, IMAGES, LABELS, compiled, equal, flow, gan
 from tfgen import Identity
 
 WEIGHTS = np.linspace(0, 2, len(IMAGES)).astype(np.float32)
@@ -18,10 +18,6 @@ def fitted(model: Any, **arguments: Any) -> list[np.ndarray]:
     common = {"batch_size": 16, "shuffle": False, "verbose": 0}
     model.fit(IMAGES, LABELS, **common, **arguments)
     return [variable.numpy() for variable in model.trainable_variables]
-
-
-def equal(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

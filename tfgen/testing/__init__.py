@@ -18,8 +18,6 @@ labels with their images.
 
 from tfgen.testing.contract import CHECKS as CHECKS
 from tfgen.testing.contract import IMAGES as IMAGES
-from tfgen.testing.contract import Check as Check
 from tfgen.testing.contract import Make as Make
-from tfgen.testing.contract import check as check
 from tfgen.testing.contract import checks as checks
 from tfgen.testing.contract import images_of as images_of
