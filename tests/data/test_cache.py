@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.told import fails
-from tfgen.data import Dataset, Split, cache, load
+from tfgen.data import Dataset, Split, load
 from tfgen.data.dataset import fingerprint
 from tfgen.data.reading import Prepared
 from tfgen.data.writing import write_prepared
@@ -91,7 +91,7 @@ def test_only_a_data_set_larger_than_the_limit_is_mapped_and_decoded_once(shapes
     for _ in range(2):
         mapped = load("shapes", shapes, memory=pixels - 1)
     assert decodings == ["shapes"] * 2  # once in memory, once into the cache
-    folder = cache.pixel_folder(mapped.train.images)
+    folder = Path(mapped.train.images.filename).parent
     assert folder.parent == root and folders(root) == [folder.name]
     # The files are ordinary arrays.
     np.testing.assert_array_equal(np.load(folder / "images.npy")[-6:], mapped.test.images)

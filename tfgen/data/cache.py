@@ -99,10 +99,3 @@ def _decode_into(target: Path, prepared: Prepared, source: object) -> None:
         information = {"source": source, "fingerprint": fingerprint(splits)}
         (folder / _INFORMATION).write_text(json.dumps(information), encoding="utf-8")
         publish(folder, target)
-
-
-def pixel_folder(images: np.ndarray) -> Path | None:
-    """The folder that the images are mapped from; None if they are in memory."""
-    if not isinstance(images, np.memmap) or images.filename is None:
-        return None
-    return Path(str(images.filename)).parent
