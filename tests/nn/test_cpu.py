@@ -13,76 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.arrays import assert_close, normal
+from tests.arrays import normal
 from tests.commands import PATIENCE
 from tfgen import GAN, Classifier
 from tfgen.nn import cores, cpu
-from tfgen.nn.cpu import Dense, JoinedTape
 from tfgen.nn.layers import Upsampling
 from tfgen.nn.optimizers import Schedule
-
-# --- the dense layer ----------------------------------------------------------------------
-
-
-def two_layers(kind: type[keras.layers.Dense], use_bias: bool) -> keras.Sequential:
-    layers = [kind(16, activation="tanh", use_bias=use_bias), kind(1, use_bias=use_bias)]
-    network = keras.Sequential([keras.Input((8,)), *layers])
-    network.set_weights([normal(*w.shape, seed=i) for i, w in enumerate(network.weights)])
-    return network
-
-
-def derivatives(network: keras.Sequential, inputs: tf.Tensor) -> list[tf.Tensor]:
-    """Outputs, first derivatives, and those of a penalty on the gradient's norm."""
-    with tf.GradientTape(persistent=True) as outer:
-        outer.watch(inputs)
-        with tf.GradientTape() as inner:
-            inner.watch(inputs)
-            outputs = network(inputs)
-        slopes = inner.gradient(outputs, inputs)
-        penalty = tf.reduce_mean((tf.norm(slopes, axis=1) - 1) ** 2)
-    sources = [inputs, *network.trainable_variables]
-    first, second = (outer.gradient(target, sources) for target in (outputs, penalty))
-    # The last layer is linear, so its bias has no second derivative.
-    return [outputs, slopes, *first, *(g for g in second if g is not None)]
-
-
-@pytest.mark.quick
-@pytest.mark.parametrize("use_bias", [True, False])
-def test_the_dense_layer_is_keras_own(use_bias: bool) -> None:
-    expected, ours = (
-        derivatives(two_layers(kind, use_bias), normal(32, 8, seed=9))
-        for kind in (keras.layers.Dense, Dense)
-    )
-    assert len(expected) > 2 + 3 + 2 * use_bias
-    for array, reference in zip(ours, expected, strict=True):
-        # Float32's rounding of 32 terms, through two layers and two derivatives.
-        assert_close(array, reference, rtol=1e-5)
-
-
-@pytest.mark.quick
-def test_a_joined_tape_has_the_gradients_of_a_plain_one() -> None:
-    first, second, x = Dense(4, activation="tanh"), Dense(2), normal(6, 3)
-
-    def loss() -> tf.Tensor:
-        return tf.add_n([tf.reduce_sum(tf.square(second(first(part)))) for part in (x[:2], x[2:])])
-
-    loss()  # builds both
-    variables = [*first.trainable_variables, *second.trainable_variables]
-
-    def gradients(tape: tf.GradientTape) -> list[tf.Tensor]:
-        with tape:
-            value = loss()
-        return tape.gradient(value, variables)
-
-    expected = gradients(tf.GradientTape())
-    joined = tf.function(lambda: gradients(JoinedTape()))
-    for gradient, reference in zip(joined(), expected, strict=True):
-        assert_close(gradient, reference, 1e-6)
-    # One product for each kernel, not one for each part.
-    graph = joined.get_concrete_function().graph.as_graph_def()
-    transposed = [node for node in graph.node if node.op == "MatMul" and node.attr["transpose_a"].b]
-    assert len(transposed) == 2
-
 
 # --- convolutions -------------------------------------------------------------------------
 

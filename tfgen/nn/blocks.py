@@ -85,7 +85,6 @@ def dense_network(
     spectral_norm: bool = False,
     dropout: float = 0.0,
     zero_output: bool = False,
-    layer: type[keras.layers.Dense] = keras.layers.Dense,
 ) -> keras.Sequential:
     """A dense network from events of one shape to events of another.
 
@@ -103,12 +102,13 @@ def dense_network(
         spectral_norm: whether all kernels are divided by their largest singular value.
         dropout: dropout rate after the first activation.
         zero_output: whether the last layer starts at zero.
-        layer: class of the layers; `tfgen.nn.cpu.Dense` is faster if widths are powers of two.
 
     Returns:
         A built network `[B, *input_shape] → [B, *output_shape]`.
     """
-    make = functools.partial(make_layer, layer, spectral_norm=spectral_norm, dtype=dtype)
+    make = functools.partial(
+        make_layer, keras.layers.Dense, spectral_norm=spectral_norm, dtype=dtype
+    )
     layers = [make_input(input_shape, dtype), keras.layers.Flatten(dtype=dtype)]
     # Else the activation is a layer of its own.
     fused = None if activation == "leaky_relu" or batch_norm else activation

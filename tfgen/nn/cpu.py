@@ -12,7 +12,7 @@ import contextvars
 import functools
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Self, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,16 +25,9 @@ from tfgen.system.status import note
 
 # Whether no gradient will be taken through the layers that are being traced.
 _INFERENCE = contextvars.ContextVar("inference", default=False)
-# The tape that computes the kernel gradients of the layers that are being traced.
-_JOINED: contextvars.ContextVar["JoinedTape | None"] = contextvars.ContextVar(
-    "joined", default=None
-)
 
 # From this many channels on, a transposed convolution is fast without help.
 _MANY_CHANNELS = 8
-
-# Inputs and upstream gradients of a dense layer, a pair for each part of the batch.
-Parts: TypeAlias = list[tuple[tf.Tensor, tf.Tensor]]
 
 
 @contextlib.contextmanager
@@ -87,104 +80,6 @@ def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any)
         for index, half in enumerate((slice(None, middle), slice(middle, None)))
     ]
     return tf.nest.map_structure(lambda *halves: tf.concat(halves, axis=0), *results)
-
-
-# --- dense layers -----------------------------------------------------------------------
-
-
-@keras.saving.register_keras_serializable(package="tfgen")
-class Dense(keras.layers.Dense):
-    """Keras's dense layer of `[B, inputs]` with a faster gradient with respect to its inputs.
-
-    For an upstream gradient u and a kernel W, it computes (W·uᵀ)ᵀ instead of u·Wᵀ. On a CPU,
-    TensorFlow's product with a large transposed matrix is slow if widths are powers of two, while a
-    product with a small transposed matrix is not: for 128 × 1024 and 1024 × 1024, 35 and 76 GFLOP/s
-    (AVX2).
-    """
-
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """`activation(inputs · kernel + bias)`."""
-        if not enabled():
-            return super().call(inputs, training)
-        kernel = tf.convert_to_tensor(self.kernel)
-        if _INFERENCE.get():
-            # TensorFlow fuses this product with bias and activation, but not `_product`.
-            outputs = tf.linalg.matmul(inputs, kernel)
-        else:
-            tape = _JOINED.get()
-            outputs = _product(inputs, kernel, None if tape is None else tape.parts(self.kernel))
-        if self.bias is not None:
-            outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
-        return self.activation(outputs)
-
-
-def _product(inputs: tf.Tensor, kernel: tf.Tensor, parts: Parts | None) -> tf.Tensor:
-    """`inputs · kernel`, with the gradient of `Dense`.
-
-    Args:
-        inputs: `[B, inputs]`.
-        kernel: `[inputs, units]`.
-        parts: collects what a `JoinedTape` needs for the gradient by the kernel; None: that
-            gradient is computed here.
-    """
-
-    @tf.custom_gradient
-    def product(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
-            by_inputs = tf.transpose(tf.linalg.matmul(kernel, upstream, transpose_b=True))
-            if parts is None:
-                return by_inputs, tf.linalg.matmul(inputs, upstream, transpose_a=True)
-            parts.append((inputs, upstream))
-            return by_inputs, None
-
-        return tf.linalg.matmul(inputs, kernel), gradient
-
-    result: tf.Tensor = product(inputs, kernel)
-    return result
-
-
-class JoinedTape(tf.GradientTape):
-    """A gradient tape for dense layers that process a batch in parts.
-
-    It computes the gradient by a kernel as a single product over the whole batch. A plain tape
-    computes a product for each part and adds them, which is slow for large kernels.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._dense_parts: dict[int, Parts] = {}
-
-    def __enter__(self) -> Self:
-        self._token = _JOINED.set(self)
-        super().__enter__()
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        _JOINED.reset(self._token)
-        super().__exit__(*exception)
-
-    def parts(self, kernel: keras.Variable) -> Parts:
-        """The list in which the layer with this kernel collects its parts."""
-        return self._dense_parts.setdefault(id(kernel), [])
-
-    def gradient(
-        self, target: tf.Tensor, sources: list[keras.Variable], **kwargs: Any
-    ) -> list[Any]:
-        """The gradients of `target` by `sources`, as `tf.GradientTape` returns them."""
-        gradients = super().gradient(target, sources, **kwargs)
-        joined = map(self._joined_gradient, sources)
-        # A kernel has both where the loss contains its regularizer.
-        return [
-            second if first is None else first if second is None else first + second
-            for first, second in zip(gradients, joined, strict=True)
-        ]
-
-    def _joined_gradient(self, variable: keras.Variable) -> tf.Tensor | None:
-        parts = self._dense_parts.get(id(variable))
-        if not parts:
-            return None
-        inputs, upstream = (tf.concat(tensors, axis=0) for tensors in zip(*parts, strict=True))
-        return tf.cast(tf.linalg.matmul(inputs, upstream, transpose_a=True), variable.dtype)
 
 
 # --- convolutions -----------------------------------------------------------------------

@@ -13,7 +13,6 @@ from tfgen.models.classifier.config import ClassifierConfig
 from tfgen.models.classifier.networks import feature_network
 from tfgen.models.preprocessing import SymmetricPixels
 from tfgen.nn.blocks import dense_network
-from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import Dropout
 from tfgen.nn.replicas import not_empty
 from tfgen.settings.model import check_are_images
@@ -69,7 +68,7 @@ class Classifier(ImageModel):
         super().__init__(config, SymmetricPixels(), seed, name=name, dtype=dtype)
         features, classes, policy = (config.units,), (config.num_classes,), self.dtype_policy
         self.feature_network = feature_network(config, seed=2 * seed, dtype=policy)
-        common: dict[str, Any] = {"name": "logits", "layer": Dense, "dtype": policy}
+        common: dict[str, Any] = {"name": "logits", "dtype": policy}
         self.head = dense_network(features, (), classes, seed=2 * seed + 1, **common)
         self.dropout = Dropout(config.dropout, seed, dtype=policy)
         self.dropout.build((None, *features))

@@ -7,7 +7,6 @@ import keras
 
 from tfgen.models.classifier.config import ClassifierConfig
 from tfgen.nn.blocks import make_activation, make_batch_norm, make_input, make_layer, seed_of_layer
-from tfgen.nn.cpu import Dense
 from tfgen.settings.model import channels_at
 
 
@@ -42,5 +41,5 @@ def feature_network(config: ClassifierConfig, *, seed: int, dtype: Any) -> keras
         padding = "same" if min(height, width) == 1 else "valid"
         layers.append(keras.layers.MaxPooling2D(padding=padding, dtype=dtype))
         height, width = layers[-1].compute_output_shape((None, height, width, channels))[1:3]
-    layers += [keras.layers.Flatten(dtype=dtype), *block(Dense, config.units)]
+    layers += [keras.layers.Flatten(dtype=dtype), *block(keras.layers.Dense, config.units)]
     return keras.Sequential(layers, name="features")

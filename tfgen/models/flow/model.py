@@ -19,7 +19,6 @@ from tfgen.models.flow.dequantization import VariationalDequantization
 from tfgen.models.flow.steps import dense_steps, multiscale_chain, multiscale_steps
 from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Dequantized, Identity, Noise
-from tfgen.nn import cpu
 from tfgen.nn.average import trained_weights
 
 if TYPE_CHECKING:
@@ -173,7 +172,7 @@ class Flow(GenerativeModel):
         """One optimizer step on −log p(x)."""
         images, labels, weights = self.unpack(data)
         bytes_log_prob = functools.partial(self.bytes_log_prob, training=True)
-        with cpu.JoinedTape() as tape:
+        with tf.GradientTape() as tape:
             log_prob = self.side_by_side(
                 bytes_log_prob, self.training_noise(), images, self.one_hot(labels)
             )

@@ -35,7 +35,6 @@ from tfgen.nn.blocks import (
     make_layer,
     seed_of_layer,
 )
-from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import GatedResidual
 
 
@@ -145,7 +144,7 @@ def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
         flat = (math.prod(unchanged) + config.num_classes,)
         inputs, outputs = flat if config.num_classes else unchanged, (*sides, 2 * channels)
         names = {"seed": seed * config.couplings + index, "name": f"conditioner_{index}"}
-        options: dict[str, Any] = {**names, "dtype": dtype, "zero_output": True, "layer": Dense}
+        options: dict[str, Any] = {**names, "dtype": dtype, "zero_output": True}
         conditioner = dense_network(inputs, config.hidden, outputs, **options)
         bound = config.log_scale_bound
         steps.append(FlowStep(conditioner, mask, log_scale_bound=bound, dtype=dtype))

@@ -24,7 +24,6 @@ from tfgen.nn.blocks import (
     make_layer,
     seed_of_layer,
 )
-from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import LEAK, Dropout, Upsampling, leaky_relu
 from tfgen.settings.model import channels_at, halved
 
@@ -81,7 +80,7 @@ def build_discriminator(
 
 
 def _dense_options(seed: int, dtype: Any) -> dict[str, Any]:
-    return {"activation": "leaky_relu", "layer": Dense, "seed": seed, "dtype": dtype}
+    return {"activation": "leaky_relu", "seed": seed, "dtype": dtype}
 
 
 def _widths(config: GANConfig) -> list[int]:
@@ -129,9 +128,9 @@ def convolutional_generator(config: GANConfig, seed: int, dtype: Any) -> keras.S
     filters = [image_shape[-1], *channels[:-1]]
     layers = [
         make_input((config.latent_dim + config.num_classes,), dtype),
-        make(Dense, config.units),
+        make(keras.layers.Dense, config.units),
         *_normalized_relu(dtype),
-        make(Dense, math.prod(smallest)),
+        make(keras.layers.Dense, math.prod(smallest)),
         keras.layers.Reshape(smallest, dtype=dtype),
     ]
     for times in reversed(range(len(channels))):
@@ -163,7 +162,7 @@ def convolutional_discriminator(
     make = _maker(seed, dtype, config.spectral_norm)
     convolution = {"kernel_size": 4, "strides": 2}
     hidden = [[make(keras.layers.Conv2D, width, **convolution)] for width in _widths(config)]
-    hidden.append([keras.layers.Flatten(dtype=dtype), make(Dense, config.units)])
+    hidden.append([keras.layers.Flatten(dtype=dtype), make(keras.layers.Dense, config.units)])
     layers = [make_input(config.judged_shape, dtype)]
     for index, parts in enumerate(hidden):
         layers += parts
@@ -172,7 +171,7 @@ def convolutional_discriminator(
         layers.append(keras.layers.Activation(leaky_relu, dtype=dtype))
         if config.dropout:
             layers.append(Dropout(config.dropout, seed_of_layer(seed, index), dtype=dtype))
-    layers.append(make(Dense, 1 + config.projected_classes, use_bias=output_bias))
+    layers.append(make(keras.layers.Dense, 1 + config.projected_classes, use_bias=output_bias))
     return keras.Sequential(layers, name="discriminator")
 
 
@@ -200,7 +199,7 @@ def residual_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
     smallest = (*halved(image_shape, len(channels) - 1), channels[-1])
 
     latents = make_input((config.latent_dim + config.num_classes,), dtype)
-    maps = make(Dense, smallest[0] * smallest[1] * smallest[2])(latents)
+    maps = make(keras.layers.Dense, smallest[0] * smallest[1] * smallest[2])(latents)
     maps = keras.layers.Reshape(smallest, dtype=dtype)(maps)
     for times in reversed(range(len(channels) - 1)):
         double = [make(DoublingConv2D, channels[times]), *cropping(image_shape, times, dtype)]
@@ -258,7 +257,7 @@ def residual_discriminator(
         features = Dropout(config.dropout, seed_of_layer(seed, 0), dtype=dtype)(features)
     precise = keras.dtype_policies.get(dtype).variable_dtype
     outputs = 1 + config.projected_classes
-    logits = make(Dense, outputs, dtype=precise, use_bias=output_bias)(features)
+    logits = make(keras.layers.Dense, outputs, dtype=precise, use_bias=output_bias)(features)
     return keras.Model(images, logits, name="discriminator")
 
 

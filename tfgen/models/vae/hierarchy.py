@@ -23,7 +23,6 @@ import tensorflow as tf
 
 from tfgen.models.vae.bounds import kl_of_noise
 from tfgen.nn.blocks import make_layer, seed_of_layer
-from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import GatedResidual
 
 # Bound of |log σ_p| and of |Δ log σ|, approached smoothly, which keeps a σ finite in any step.
@@ -72,8 +71,10 @@ class TopLevel(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.size, self.output_maps = size, tuple(output_shape)
         first, second, dtype = seed_of_layer(seed, 0), seed_of_layer(seed, 1), self.dtype_policy
-        self.moments = make_layer(Dense, 2 * size, seed=first, dtype=dtype, zero=True)
-        self.expand = make_layer(Dense, math.prod(output_shape), seed=second, dtype=dtype)
+        self.moments = make_layer(keras.layers.Dense, 2 * size, seed=first, dtype=dtype, zero=True)
+        self.expand = make_layer(
+            keras.layers.Dense, math.prod(output_shape), seed=second, dtype=dtype
+        )
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights, for labels `[N, K]`."""

@@ -23,7 +23,6 @@ from tfgen.nn.blocks import (
     make_layer,
     seed_of_layer,
 )
-from tfgen.nn.cpu import Dense
 from tfgen.nn.layers import GatedResidual, Upsampling
 from tfgen.settings.model import channels_at, halved
 
@@ -47,7 +46,7 @@ def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Model:
         return convolutional_encoder(config, 2 * seed, dtype)
     flat = (math.prod(config.image_shape) + config.num_classes,)
     inputs, outputs = flat if config.num_classes else config.image_shape, (2 * config.latent_dim,)
-    common: dict[str, Any] = {"layer": Dense, "activation": config.activation, "dtype": dtype}
+    common: dict[str, Any] = {"activation": config.activation, "dtype": dtype}
     return dense_network(inputs, config.hidden, outputs, seed=2 * seed, name="encoder", **common)
 
 
@@ -69,7 +68,7 @@ def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Layer:
     if config.architecture == "convolutional":
         return convolutional_decoder(config, seed, dtype)
     inputs, outputs = (config.latent_dim + config.num_classes,), outputs_shape(config)
-    common: dict[str, Any] = {"layer": Dense, "activation": config.activation, "dtype": dtype}
+    common: dict[str, Any] = {"activation": config.activation, "dtype": dtype}
     return dense_network(inputs, config.hidden[::-1], outputs, seed=seed, name="decoder", **common)
 
 
@@ -99,7 +98,10 @@ class _Layers:
     def dense(self, widths: Sequence[int]) -> list[keras.Layer]:
         """Dense hidden layers."""
         activation = self.config.activation
-        pairs = ([self.make(Dense, n), make_activation(activation, self.dtype)] for n in widths)
+        pairs = (
+            [self.make(keras.layers.Dense, n), make_activation(activation, self.dtype)]
+            for n in widths
+        )
         return list(itertools.chain(*pairs))
 
     def residual(self, blocks: int) -> list[keras.Layer]:
@@ -139,7 +141,9 @@ def convolutional_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Seq
     for filters in new.widths:
         layers += [new.halving(filters), *new.residual(config.blocks)]
     layers += [keras.layers.Flatten(dtype=dtype), *new.dense(config.hidden)]
-    return keras.Sequential([*layers, new.make(Dense, 2 * config.latent_dim)], name="encoder")
+    return keras.Sequential(
+        [*layers, new.make(keras.layers.Dense, 2 * config.latent_dim)], name="encoder"
+    )
 
 
 def convolutional_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
@@ -155,7 +159,10 @@ def convolutional_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Seq
     """
     new = _Layers(config, seed, dtype)
     layers = [make_input((config.latent_dim + config.num_classes,), dtype)]
-    layers += [*new.dense(config.hidden[::-1]), new.make(Dense, math.prod(new.smallest))]
+    layers += [
+        *new.dense(config.hidden[::-1]),
+        new.make(keras.layers.Dense, math.prod(new.smallest)),
+    ]
     layers.append(keras.layers.Reshape(new.smallest, dtype=dtype))
     for times in reversed(range(len(new.widths))):
         layers += [*new.residual(config.blocks), *new.larger(times)]
