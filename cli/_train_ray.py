@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tfgen.errors import InterruptedRunError, WorkError
+from tfgen.errors import InterruptedRunError, WorkError, first_line
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly
-from tfgen.system.ray_cluster import RayCluster, check_installed, connected, first_line
+from tfgen.system.ray_cluster import RayCluster, check_installed, connected
 from tfgen.system.terminal import count_noun
 from tfgen.training.folder import RunFolder, run_path
 

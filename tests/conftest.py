@@ -24,7 +24,8 @@ SIDE = 6
 
 # oneDNN computes in 16 bits with AVX-512 alone. Where this variable forbids AVX-512 to a processor
 # that has it, TensorFlow calls oneDNN all the same, and crashes.
-if os.environ.get("ONEDNN_MAX_CPU_ISA", "").startswith(("SSE", "AVX2")):
+HAS_16_BITS = not os.environ.get("ONEDNN_MAX_CPU_ISA", "").startswith(("SSE", "AVX2"))
+if not HAS_16_BITS:
     _make_policy = keras.DTypePolicy.__init__
 
     def _skip_16_bits(self: keras.DTypePolicy, name: str | None = None, *args: Any) -> None:

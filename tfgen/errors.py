@@ -46,6 +46,12 @@ def size_text(shape: Iterable[int | None]) -> str:
     return " × ".join("?" if side is None else str(side) for side in shape)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class."""
+    lines = map(str.strip, str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:160]
+
+
 def os_error_text(error: OSError) -> str:
     """An error of the operating system in one line, with what to do about it."""
     where = f": {error.filename}" if error.filename else ""

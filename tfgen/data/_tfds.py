@@ -25,9 +25,3 @@ def silence() -> Iterator[None]:
             yield
     finally:
         logging.disable(logging.NOTSET)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error message; TFDS and TensorFlow write many lines."""
-    lines = map(str.strip, str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__)[:160]

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from tfgen.data import cache
-from tfgen.data._tfds import first_line, import_tfds, silence
+from tfgen.data._tfds import import_tfds, silence
 from tfgen.data.dataset import Dataset, fingerprint
 from tfgen.data.derived import colored_mnist, stacked_mnist
 from tfgen.data.reading import Prepared, open_prepared, read_features
-from tfgen.errors import TfgenError, UsageError, WorkError
+from tfgen.errors import TfgenError, UsageError, WorkError, first_line
 from tfgen.settings.fields import nearest
 from tfgen.system.atomic import fresh_folder, publish
 from tfgen.system.status import status

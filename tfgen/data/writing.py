@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.data._tfds import first_line, import_tfds, silence
+from tfgen.data._tfds import import_tfds, silence
 from tfgen.data.dataset import Split, count_classes
 from tfgen.data.pictures import map_in_order, printable
-from tfgen.errors import UsageError, WorkError, size_text
+from tfgen.errors import UsageError, WorkError, first_line, size_text
 from tfgen.system.atomic import fresh_folder, publish
 from tfgen.system.quiet import import_quietly
 
@@ -32,7 +32,7 @@ def write_prepared(
     data_dir: str | Path,
     *,
     class_names: Sequence[str] | None = None,
-    **facts: Any,
+    description: str | None = None,
 ) -> Path:
     """Writes `<data_dir>/<name>/<version>`, which `tfgen.data.load` and TFDS read.
 
@@ -43,7 +43,7 @@ def write_prepared(
         splits: `train` and any others by name; all of them have labels, or none has.
         data_dir: the TFDS root; created if it is missing.
         class_names: names of the classes by label; None for as many classes as labels count.
-        **facts: `description`, `citation` and `homepage`, see `write_batches`.
+        description: what the data set is, including its licence.
 
     Returns:
         The version folder.
@@ -57,7 +57,9 @@ def write_prepared(
     classes = num_classes if num_classes is None or class_names is None else class_names
     batches = {key: _encode(split) for key, split in splits.items()}
     shape = splits["train"].image_shape
-    return write_batches(name, batches, data_dir, image_shape=shape, classes=classes, **facts)
+    return write_batches(
+        name, batches, data_dir, image_shape=shape, classes=classes, description=description
+    )
 
 
 def write_batches(
@@ -68,8 +70,6 @@ def write_batches(
     image_shape: tuple[int, int, int],
     classes: Sequence[str] | int | None = None,
     description: str | None = None,
-    citation: str | None = None,
-    homepage: str | None = None,
     metadata: Callable[[], Mapping[str, Any]] = dict,
 ) -> Path:
     """Writes `<data_dir>/<name>/<version>` from batches, of which it holds one at a time.
@@ -81,8 +81,6 @@ def write_batches(
         image_shape: height, width, channels of all images.
         classes: names of the classes by label, or their number; None without labels.
         description: what the data set is, including its licence.
-        citation: how to cite it.
-        homepage: its web address.
         metadata: called after the last batch; gives what metadata.json says of the data set. If it
             raises an error, nothing is written.
 
@@ -114,8 +112,6 @@ def write_batches(
                 split_infos=infos,
                 check_data=False,
                 description=description or f"{name}, prepared by tfgen-data.",
-                citation=citation,
-                homepage=homepage,
                 metadata=tfds.core.MetadataDict(facts) if facts else None,
                 disable_shuffling=True,
             )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing.served import BusyError, SignatureDefs, late_answer, refusal, repeated
+from tfgen.publishing.served import SignatureDefs, late_answer, refusal, repeated
 from tfgen.sampling import Arrays
 
 
@@ -95,5 +95,5 @@ class Grpc:
                 raise late_answer(self.address, self.timeout) from error
             if code in (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED):
                 text = f"no server is ready at {self.address} ({details}); is its gRPC port 8500?"
-                raise BusyError(text) from error
+                raise ConnectionError(text) from error
             raise refusal(self.address, details, code == StatusCode.NOT_FOUND) from error

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing.served import BusyError, SignatureDefs, late_answer, refusal, repeated
+from tfgen.publishing.served import SignatureDefs, late_answer, refusal, repeated
 from tfgen.sampling import Arrays
 
 _URL = re.compile(r"https?://([^\s/?#\[\]]+|\[[\da-f:.]+\](:\d+)?)(/[^\s?#]*)?", re.IGNORECASE)
@@ -106,7 +106,7 @@ class Rest:
             if is_late(error):
                 raise late_answer(self.address, self.timeout) from error
             text = f"no server answers at {self.address} ({_reason(error)}); is its REST port 8501?"
-            raise BusyError(text) from error
+            raise ConnectionError(text) from error
         status = response.status_code
         if status == _LATE:
             raise late_answer(self.address, self.timeout)
@@ -116,7 +116,7 @@ class Rest:
             answer = None
         message = answer.get("error") if isinstance(answer, dict) else None
         if status in _RETRIED:
-            raise BusyError(f"the server at {self.address} is not ready: {message or status}")
+            raise ConnectionError(f"the server at {self.address} is not ready: {message or status}")
         if message is not None and status != 200:
             raise refusal(self.address, message, is_missing=status == 404)
         if status != 200 or not isinstance(answer, dict):

@@ -24,13 +24,13 @@ from tfgen.data.shards import (
     read_manifest,
     write_manifest,
 )
-from tfgen.errors import UsageError, WorkError, size_text
+from tfgen.errors import UsageError, WorkError, first_line, size_text
 from tfgen.publishing.listing import mapping
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.random import image_seeds
 from tfgen.sampling import BATCH, batches, byte_pixels, request_labels
 from tfgen.system.atomic import file_sha256, fresh_file, locked, write_bytes
-from tfgen.system.ray_cluster import RayCluster, first_line
+from tfgen.system.ray_cluster import RayCluster
 
 # The request, while it is not finished. A file that has a shard's name is whole.
 REQUEST = ".request.json"

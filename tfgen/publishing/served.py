@@ -148,24 +148,26 @@ def _tensor_spec(info: Mapping[str, Any]) -> TensorSpec:
 # --- what both ways to a server share -----------------------------------------------------
 
 
-class BusyError(WorkError):
-    """The server is not there, or busy; the same request may be answered later."""
-
-
 def repeated(send: Callable[[], T], retries: int) -> T:
-    """The answer to a request, which is sent again after a `BusyError`.
+    """The answer to a request, which is sent again after a `ConnectionError`.
 
     Args:
         send: sends the request.
         retries: most repetitions.
+
+    Raises:
+        WorkError: the server is not there, or busy.
     """
-    for attempt in range(retries):
+    attempt = 0
+    while True:
         try:
             return send()
-        except BusyError:
-            # Not for as long as the server's header says, which may be hours.
-            time.sleep(BACKOFF * BACKOFF_RATIO**attempt)
-    return send()
+        except ConnectionError as error:
+            if attempt == retries:
+                raise WorkError(str(error)) from error
+        # Not for as long as the server's header says, which may be hours.
+        time.sleep(BACKOFF * BACKOFF_RATIO**attempt)
+        attempt += 1
 
 
 def late_answer(address: str, timeout: float) -> WorkError:

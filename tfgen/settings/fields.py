@@ -98,9 +98,9 @@ field_types: Callable[[type], dict[str, Any]] = functools.cache(typing.get_type_
 
 def plain_type(annotation: Any) -> tuple[Any, bool]:
     """Splits `T | None` into `(T, True)`; any other annotation into `(annotation, False)`."""
-    if isinstance(annotation, types.UnionType):
-        inner = [t for t in typing.get_args(annotation) if t is not types.NoneType]
-        return inner[0], True
+    arguments = typing.get_args(annotation)
+    if types.NoneType in arguments:
+        return next(kind for kind in arguments if kind is not types.NoneType), True
     return annotation, False
 
 
@@ -163,7 +163,10 @@ class Config:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The configuration that `to_json` wrote; a missing field has its default.
+        """The configuration that `to_json` wrote.
+
+        Args:
+            data: values by field name; a missing field has its default.
 
         Raises:
             UsageError: a field is unknown, or a value is wrong.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import UsageError, WorkError, first_line
 from tfgen.system.signals import same_handlers
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun
@@ -97,8 +97,3 @@ def connected(
     finally:
         with same_handlers():
             ray.shutdown()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or the name of its class."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
