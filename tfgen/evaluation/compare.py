@@ -182,13 +182,12 @@ def _reference_rows(models: Mapping[str, Group], counts: Sequence[int]) -> list[
     for count in counts:
         notes = () if count == counts[0] else (count_text(count),)
         for name, part in REFERENCES.items():
-            measured = (item.get(part) for item in evaluations if item["n"] == count)
-            as_samples: dict[str, Any] = {"samples": next(filter(None, measured), {})}
-            cells = {
-                metric.heading: Cell(value, metric.error(as_samples), notes)
-                for metric in _columns("samples")
-                if (value := metric.value(as_samples)) is not None
-            }
+            measured = [{"samples": item.get(part)} for item in evaluations if item["n"] == count]
+            cells = {}
+            for metric in _columns("samples"):
+                for item in measured:
+                    if metric.heading not in cells and (value := metric.value(item)) is not None:
+                        cells[metric.heading] = Cell(value, metric.error(item), notes)
             rows += [Row(name, cells)] if cells else []
     return rows
 

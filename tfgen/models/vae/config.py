@@ -62,6 +62,13 @@ class VAEConfig(ModelConfig):
     )
     ema_decay: float = option(0.0, EMA_HELP, minimum=0, maximum=1)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.free_bits and self.objective == "iwae":
+            raise UsageError(
+                "the objective 'iwae' has no KL; use --objective elbo or --free-bits 0"
+            )
+
     @property
     def is_of_bytes(self) -> bool:
         """Whether log p(x) is of bytes, and so in bits/dim."""
@@ -81,16 +88,11 @@ class VAEConfig(ModelConfig):
         return self.architecture if self.architecture == "hierarchical" else ""
 
     def check_options(self) -> None:
-        """Refuses a likelihood that does not suit the binarization, and free bits of no KL.
+        """Refuses a likelihood that does not suit the binarization.
 
         Raises:
-            UsageError: a Bernoulli likelihood of grey values, another one of binary values, or free
-                bits with the objective `iwae`.
+            UsageError: a Bernoulli likelihood of grey values, or another one of binary values.
         """
-        if self.free_bits and self.objective == "iwae":
-            raise UsageError(
-                "the objective 'iwae' has no KL; use --objective elbo or --free-bits 0"
-            )
         if (self.likelihood == "bernoulli") == (self.binarization == "none"):
             raise UsageError(
                 f"likelihood {self.likelihood!r} does not suit binarization {self.binarization!r}; "
