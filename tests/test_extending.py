@@ -131,4 +131,4 @@ def test_the_tests_of_the_package(environment: Environment) -> None:
     tests = environment.packages.with_name("source") / "tests"
     chosen = [] if HAS_16_BITS else ["-k", "not float16"]
     report = environment.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, tests)
-    assert re.search(r"\n2\d passed", report), report
+    assert re.search(r"\n\d\d passed", report), report
