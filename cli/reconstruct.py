@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from tfgen import figures
-from tfgen.errors import UsageError
 from tfgen.sampling import Arrays
 from tfgen.settings.fields import option
 from tfgen.system.terminal import count_noun
@@ -61,18 +60,9 @@ def reconstruct(own: OwnImages) -> Arrays:
         `images`; `reconstructions`, `float32[N, H, W, C]` in 0…1; `latents`, `float32[N, D]`; of a
         VAE, `stddev` of q(z|x), `float32[N, D]`; `seeds` and `labels`, `int32[N]`, where the model
         takes them.
-
-    Raises:
-        UsageError: the outputs of `encode` are neither a flow's nor a VAE's.
     """
     codes = dict(own.outputs)
-    key = next((name for name in _DECODED if name in codes), None)
-    if key is None:
-        raise UsageError(
-            f"{own.sampler.title} encodes images as {', '.join(codes)}; {' or '.join(_DECODED)} "
-            "can be decoded"
-        )
-    latents = codes.pop(key)
+    latents = codes.pop(next(name for name in _DECODED if name in codes))
     reconstructions = own.sampler.decode(latents, own.inputs.get("labels"))
     images = {"images": own.collection.images, "reconstructions": reconstructions}
     return {**images, "latents": latents, **codes, **own.inputs}
