@@ -16,7 +16,6 @@ from tfgen.data._tfds import import_tfds
 from tfgen.serving import listing
 from tfgen.serving.app import Settings, create_app
 from tfgen.serving.models import LocalModels
-from tfgen.serving.pool import Turn
 
 SHAPE, CLASSES, LATENTS = (6, 6, 1), 3, 2
 MAX_BATCH, MAX_BODY = 50, 100_000
@@ -82,9 +81,12 @@ class StubModels(LocalModels):
     def status(self, name: str, number: int | None) -> bytes:
         return b"{}"
 
-    def predict(self, name: str, number: int | None, body: bytes, turn: Turn) -> bytes:
-        with turn():
-            return self.answer(body)
+    def open(self, name: str, number: int | None = None) -> Any:
+        """Opens a shipped model; there is no other."""
+        return super().open(name, number) if name == "vae" else None
+
+    def predict(self, name: str, number: int | None, body: bytes) -> bytes:
+        return self.answer(body)
 
 
 def stub_serving(predict: Callable[[bytes], bytes], **settings: Any) -> AbstractContextManager[str]:

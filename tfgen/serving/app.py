@@ -10,6 +10,7 @@ import socket
 import time
 import traceback
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -30,7 +31,7 @@ from starlette.types import ASGIApp
 from tfgen.serving.listing import Listing
 from tfgen.serving.metrics import CONTENT_TYPE, Metrics
 from tfgen.serving.models import Models
-from tfgen.serving.pool import Pool, Turn
+from tfgen.serving.pool import Pool
 from tfgen.serving.refusal import invalid, not_found, report_error
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -115,10 +116,11 @@ class Server:
             return await run_in_threadpool(getattr(self.models, api), name, number)
         body = await self._body(request)
 
-        def work(turn: Turn) -> bytes:
-            return self.models.predict(name, number, body, turn)
-
-        return await self.pool.answer(request, work)
+        return await self.pool.answer(
+            request,
+            partial(self.models.open, name, number),
+            partial(self.models.predict, name, number, body),
+        )
 
     async def _body(self, request: Request) -> bytes:
         """The body of a request, which is read to its end also if it is too large.

@@ -25,7 +25,6 @@ from tfgen.publishing.signatures import Signature, SignatureSampler, describe_te
 from tfgen.publishing.versions import Version
 from tfgen.sampling import check_labels
 from tfgen.serving.contract import DEFAULT_SIGNATURE, Request, read_request, write_answer
-from tfgen.serving.pool import Turn
 from tfgen.serving.refusal import invalid, not_found, report_error
 
 if TYPE_CHECKING:
@@ -129,17 +128,16 @@ class LocalModels:
         """
         return orjson.dumps(self.open(name, number).metadata)
 
-    def predict(self, name: str, number: int | None, body: bytes, turn: Turn) -> bytes:
+    def predict(self, name: str, number: int | None, body: bytes) -> bytes:
         """The outputs of a signature.
 
         Raises:
             HTTPException: there is no such name or version, or the request does not fit it.
         """
         opened = self.open(name, number)
-        with turn():
-            request = self._read(opened, body)
-            outputs = opened.sampler.call(request.signature, **request.inputs)
-            return write_answer(outputs, request.by_row)
+        request = self._read(opened, body)
+        outputs = opened.sampler.call(request.signature, **request.inputs)
+        return write_answer(outputs, request.by_row)
 
     def _read(self, opened: OpenVersion, body: bytes) -> Request:
         request = read_request(body, opened.signatures, self.max_batch)
@@ -337,10 +335,12 @@ class BackendModels:
         """The signatures of a version; see `status`."""
         return self._pass_on("GET", name, number, "/metadata")
 
-    def predict(self, name: str, number: int | None, body: bytes, turn: Turn) -> bytes:
+    def predict(self, name: str, number: int | None, body: bytes) -> bytes:
         """The outputs of a signature; see `status`."""
-        with turn():
-            return self._pass_on("POST", name, number, ":predict", body)
+        return self._pass_on("POST", name, number, ":predict", body)
+
+    def open(self, name: str, number: int | None) -> None:
+        """Does nothing: the other server opens its versions."""
 
     def sampler(self, name: str, number: int) -> SignatureSampler:
         """A version as a sampler."""
