@@ -16,7 +16,7 @@ from tfgen.publishing.versions import is_version
 from tfgen.system.quiet import interruptible
 from tfgen.system.terminal import count_noun
 
-from ._flags import Parser, add_flags, read_flags
+from ._flags import Parser, SamplingOptions, add_flags, add_sampling_flags, read_flags
 
 # Where published versions are by default.
 SAVED_MODELS = Path("saved_models")
@@ -43,6 +43,8 @@ def command(
         def body(argv: list[str]) -> None:
             parser = Parser(prog, description, **parsing)
             add_flags(parser, config)
+            if issubclass(config, SamplingOptions):
+                add_sampling_flags(parser)
             options = read_flags(parser.parse(argv), config)
             with terminable(), interruptible():
                 work(options)

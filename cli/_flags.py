@@ -11,12 +11,20 @@ import itertools
 import shutil
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tfgen import __version__
+from tfgen import __version__, registry
 from tfgen.errors import UsageError
-from tfgen.settings.fields import choices_of, entry_type, field_types, nearest, plain_type
+from tfgen.settings.fields import (
+    Config,
+    choices_of,
+    entry_type,
+    field_types,
+    nearest,
+    plain_type,
+)
 
 # Help is as wide as the terminal, but not wider than this: longer lines are hard to read.
 MAX_WIDTH = 100
@@ -211,6 +219,31 @@ def add_flags(
             _add_flag(parser, fields[name], field_types(config)[name], default)
 
 
+@dataclass(frozen=True)
+class SamplingOptions(Config):
+    """Base of the arguments of a command that takes the options of sampling of any family.
+
+    Attributes:
+        sampling: values by name, of those that are passed.
+    """
+
+    sampling: dict = dataclasses.field(default_factory=dict)
+
+
+def add_sampling_flags(parser: Parser) -> None:
+    """Adds a flag without a default for each option of sampling that a family has."""
+    title = "options of sampling, for a run (default: those of its training)"
+    group = parser.add_argument_group(title)
+    for config, field in _sampling_fields().values():
+        _add_flag(group, field, field_types(config)[field.name], None)
+
+
+def _sampling_fields() -> dict[str, tuple[type, dataclasses.Field]]:
+    """The options of sampling by name, each with the first configuration that has it."""
+    configs = [family.config for family in reversed(registry.families())]
+    return {field.name: (config, field) for config in configs for field in config.sampling_fields()}
+
+
 def _add_flag(
     parser: argparse._ActionsContainer, field: dataclasses.Field, annotation: Any, default: Any
 ) -> None:
@@ -281,6 +314,9 @@ def read_flags(namespace: argparse.Namespace, config: type) -> Any:
     """
     fields = [field.name for field in dataclasses.fields(config)]
     values = {name: getattr(namespace, name) for name in fields if name in namespace}
+    if issubclass(config, SamplingOptions):
+        options = {name: getattr(namespace, name, None) for name in _sampling_fields()}
+        values["sampling"] = {k: value for k, value in options.items() if value is not None}
     for name, value in values.items():
         if isinstance(value, list):  # of the entries in each word
             values[name] = tuple(itertools.chain(*value))

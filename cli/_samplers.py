@@ -15,12 +15,12 @@ from rich.console import Console
 
 from tfgen import figures
 from tfgen.errors import UsageError
-from tfgen.publishing.artifacts import identify
+from tfgen.publishing.artifacts import check_sampling, identify
 from tfgen.publishing.listing import mapping
 from tfgen.publishing.served import MAX_RETRIES, ServedSampler
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import BATCH, Arrays
-from tfgen.settings.fields import Config, hint, option
+from tfgen.settings.fields import hint, option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
 from tfgen.system.status import status
@@ -28,7 +28,7 @@ from tfgen.system.terminal import make_bar
 from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
 
 from ._command import SAVED_MODELS, say_missing_best
-from ._flags import argument
+from ._flags import SamplingOptions, argument
 
 # Pixels of a side up to which matplotlib writes words beside a grid; it refuses 65 536.
 MAX_FIGURE_SIDE = 2**15
@@ -47,7 +47,7 @@ _STEPS = {
 
 
 @dataclass(frozen=True)
-class ModelOptions(Config):
+class ModelOptions(SamplingOptions):
     """The flags that say which model of a name or of a run is meant."""
 
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
@@ -95,6 +95,8 @@ class SamplerOptions(ModelOptions):
         super().__post_init__()
         if self.url is not None and self.grpc is not None:
             raise UsageError("--url and --grpc exclude each other")
+        if self.is_served:
+            check_sampling("version", self.name, self.sampling)
 
     @property
     def is_served(self) -> bool:
@@ -148,6 +150,7 @@ def _open(options: SamplerOptions) -> SignatureSampler:
     artifact = identify(options.name, options.saved_models, options.version)
     if artifact.kind not in ("run", "version"):
         raise UsageError(f"{options.name} is neither a run directory nor a published model")
+    check_sampling(artifact.kind, options.name, options.sampling)
     # A version needs no Keras.
     modules = ["tensorflow_probability", "tfgen.publishing.opening"]
     import_quietly(*(modules if artifact.version is None else []))
@@ -158,7 +161,7 @@ def _open(options: SamplerOptions) -> SignatureSampler:
         if artifact.version is None:
             from tfgen.publishing.opening import RunSampler
 
-            run = RunSampler(artifact.path, options.weights)
+            run = RunSampler(artifact.path, options.weights, options.sampling)
             say_missing_best(run.path, options.weights, run.weights)
             return run
         from tfgen.publishing.sampler import Sampler

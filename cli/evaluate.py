@@ -185,7 +185,7 @@ def open_both(options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
             "for the model, run the command in another folder"
         )
     with status(f"opening {what}"):
-        subject = open_subject(artifact, options.weights)
+        subject = open_subject(artifact, options.weights, options.sampling)
     if subject.kind == "run":
         say_missing_best(subject.path, options.weights, subject.weights)
     destination(subject, options.out)  # refuses a wrong one before the data set is loaded

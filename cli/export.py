@@ -12,14 +12,14 @@ from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import identify, kind_at
-from tfgen.settings.fields import Config, option
+from tfgen.settings.fields import option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
 from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
 from tfgen.training.folder import RunFolder, run_name, saved_config
 
 from ._command import SAVED_MODELS, check_output, command, say_missing_best, suggest_next
-from ._flags import argument
+from ._flags import SamplingOptions, argument
 
 # The extension of each format that is one file, and the expression that runs it.
 FORMATS = {
@@ -33,7 +33,7 @@ FORMATS = {
 
 
 @dataclass(frozen=True)
-class ExportOptions(Config):
+class ExportOptions(SamplingOptions):
     """The arguments of `tfgen-export`."""
 
     run: Path = argument(
@@ -87,12 +87,13 @@ def main(options: ExportOptions) -> None:
     from tfgen.publishing import export
     from tfgen.system.status import status
 
-    model, weights = open_model(path, options.weights)
+    model, weights = open_model(path, options)
     if weights is None:
         run, evaluation = registry.describe_model(model), None
         default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
     else:
-        run, default = RunFolder(path).read_record(), run_name(saved_config(path))
+        run = RunFolder(path).read_record() | {"model": model.config.to_json()}
+        default = run_name(saved_config(path))
         evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
     name = default if options.name is None else options.name
     if options.dry_run:
@@ -123,11 +124,11 @@ def main(options: ExportOptions) -> None:
         )
 
 
-def open_model(path: Path, choice: str) -> tuple[Any, Any]:
+def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:
     """The model of a run with its weights, or of a file or a version, whose weights are None.
 
     Raises:
-        UsageError: the run has not the weights of `choice`.
+        UsageError: the run has not these weights, or the model no such option of sampling.
         WorkError: it is damaged.
     """
     from tfgen.publishing import opening
@@ -135,9 +136,10 @@ def open_model(path: Path, choice: str) -> tuple[Any, Any]:
 
     with status(f"opening {path}"):
         if kind_at(path) != "run":
-            return opening.load(path), None
-        model, weights = opening.load_run(path, choice)
-    say_missing_best(path, choice, weights.name)
+            return opening.load(path, **options.sampling), None
+        model, weights = opening.load_run(path, options.weights)
+        model.set_sampling(**options.sampling)
+    say_missing_best(path, options.weights, weights.name)
     return model, weights
 
 
@@ -178,7 +180,7 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
     from tfgen.publishing import formats
     from tfgen.system.status import status
 
-    sampler, _ = open_model(path, options.weights)
+    sampler, _ = open_model(path, options)
     with status(f"converting to {options.format}"):
         decoder = formats.convert(sampler, options.format)
     write_bytes(out, decoder.content)

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -19,7 +19,7 @@ from tfgen.evaluation.likelihood import PAIRS, AncestralLatents, Bounds, LatentV
 from tfgen.models.generative import BYTES
 from tfgen.nn import cpu
 from tfgen.publishing import export
-from tfgen.publishing.artifacts import Artifact
+from tfgen.publishing.artifacts import Artifact, check_sampling
 from tfgen.publishing.opening import RunSampler, exported_model
 from tfgen.publishing.sampler import LocalSampler, Sampler
 from tfgen.sampling import BATCH, batches, request_labels, request_seeds
@@ -273,21 +273,27 @@ def as_bytes(pixels: np.ndarray, title: str) -> np.ndarray:
     return np.round(255 * pixels).astype(np.uint8)
 
 
-def open_subject(artifact: Artifact, weights: str = "best") -> Subject:
+def open_subject(
+    artifact: Artifact, weights: str = "best", sampling: Mapping[str, Any] | None = None
+) -> Subject:
     """Open a run or a published version to evaluate it.
 
     Args:
         artifact: of the kind `run` or `version`.
         weights: of a run, `best`, `last` or the number of an epoch.
+        sampling: of a run, options of sampling; see `tfgen.load`.
 
     Raises:
-        UsageError: the model makes no images, or the run has not these weights.
+        UsageError: the model makes no images, the run has not these weights, or there is no such
+            option of sampling.
         WorkError: it is damaged.
     """
     path, model, reason = artifact.path, None, ""
+    check_sampling(artifact.kind, path, sampling or {})
     if artifact.version is None:
-        sampler: Any = RunSampler(path, weights)
-        model, training, weights = sampler.model, RunFolder(path).read_config(), sampler.weights
+        sampler: Any = RunSampler(path, weights, sampling)
+        model, weights = sampler.model, sampler.weights
+        training = RunFolder(path).read_config() | {"model": model.config.to_json()}
         options = training["options"]
         title = f"{training['family']} {options['preset']}, seed {options['seed']}"
         cost = _training_cost(path, training)

@@ -196,6 +196,18 @@ class ImageModel(keras_private.Model):
         """
         return {}
 
+    def set_sampling(self, **options: Any) -> None:
+        """Changes options of sampling, such as the number of steps of a solver.
+
+        Args:
+            **options: fields of the configuration that are made by `option(…, sampling=True)`.
+
+        Raises:
+            UsageError: a name is no such field, or a value is wrong.
+        """
+        self.config = self.config.with_sampling(options)
+        self.predict_function = None  # Keras keeps the graph of the former options
+
     @property
     def networks(self) -> list[keras.Model]:
         """The sequential and functional networks, whose layers have known shapes, for pictures.

@@ -3,8 +3,9 @@
 No TensorFlow here.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tfgen.errors import UsageError
 from tfgen.publishing import versions
@@ -42,6 +43,20 @@ def kind_at(path: Path) -> Kind:
         return "shards" if has_shards else "folder"
     suffixes: dict[str, Kind] = {".keras": "keras", ".npz": "npz"}
     return suffixes.get(path.suffix.lower(), "file") if path.is_file() else "nothing"
+
+
+def check_sampling(kind: Kind, path: str | Path, sampling: Mapping[str, Any]) -> None:
+    """Refuses options of sampling for what is neither a run nor a `.keras` file.
+
+    Raises:
+        UsageError: there are some.
+    """
+    if sampling and kind not in ("run", "keras"):
+        flags = " ".join(f"--{name.replace('_', '-')} {sampling[name]}" for name in sampling)
+        raise UsageError(
+            f"{path} is published with its own options of sampling; publish another version with "
+            f"tfgen-export RUN {flags}"
+        )
 
 
 def identify(

@@ -5,6 +5,7 @@
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,10 @@ def publish(
 
 
 def weights_sha256(model: ImageModel) -> str:
-    """SHA-256 (hex) of all weights of a model."""
-    digest = hashlib.sha256()
+    """SHA-256 (hex) of all weights of a model, and of its options of sampling if it has some."""
+    config = model.config
+    sampling = {field.name: getattr(config, field.name) for field in config.sampling_fields()}
+    digest = hashlib.sha256(json.dumps(sampling).encode() if sampling else b"")
     for weight in model.saved_weights():
         digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
     return digest.hexdigest()

@@ -17,7 +17,7 @@ from tfgen.errors import UsageError, WorkError
 from tfgen.models.export import Traced, in_float32, trace
 from tfgen.models.generative import GenerativeModel
 from tfgen.publishing import export, versions
-from tfgen.publishing.artifacts import kind_at
+from tfgen.publishing.artifacts import check_sampling, kind_at
 from tfgen.publishing.sampler import LocalSampler, load_saved_model
 from tfgen.publishing.sampler import Sampler as Sampler
 from tfgen.settings.training import RunConfig, TrainingOptions
@@ -25,31 +25,35 @@ from tfgen.training.checkpoint import Checkpoint, read_weights
 from tfgen.training.folder import RunFolder, run_name, saved_config
 
 
-def load(path: str | Path, *, weights: str | int = "best") -> Any:
+def load(path: str | Path, *, weights: str | int = "best", **sampling: Any) -> Any:
     """Opens a run, a `.keras` file or a published version.
 
     Args:
         path: run directory, `.keras` file, or folder of a version, `<name>/<integer>`.
         weights: of a run, `best` (by validation; the last ones if it has no best checkpoint),
             `last`, or the number of an epoch whose weights it has kept.
+        **sampling: options of sampling in place of those of the training, such as `steps=4` of flow
+            matching; see `ImageModel.set_sampling`. A published version has its own.
 
     Returns:
         The model of a run or of a `.keras` file; the latter is compiled as it was saved. A
         `Sampler` of a published version.
 
     Raises:
-        UsageError: the path is none of these.
+        UsageError: the path is none of these, or has no such option of sampling.
         WorkError: it is damaged, or its graph holds what is not allowed.
     """
     path = Path(path)
     kind = kind_at(path)
-    if kind == "keras":
-        return load_keras_file(path)
     if kind == "version":
+        check_sampling(kind, path, sampling)
         return Sampler(path)
-    if kind == "run":
-        return load_run(path, str(weights))[0]
-    raise UsageError(f"{path} is neither a run directory nor a .keras file nor a published version")
+    if kind not in ("keras", "run"):
+        text = f"{path} is neither a run directory nor a .keras file nor a published version"
+        raise UsageError(text)
+    model = load_keras_file(path) if kind == "keras" else load_run(path, str(weights))[0]
+    model.set_sampling(**sampling)
+    return model
 
 
 def load_keras_file(path: Path, *, compile: bool = True) -> Any:
@@ -141,23 +145,28 @@ class RunSampler(LocalSampler):
     Args:
         path: run directory.
         weights: `best` (by validation), `last` or the number of an epoch.
+        sampling: options of sampling; see `load`.
 
     Attributes:
         model: the trained model, under the policy of its training.
         weights: which weights it has, `best`, `last` or `epoch <number>`.
 
     Raises:
-        UsageError: the folder is no run, its model makes no images, or there is no checkpoint yet.
+        UsageError: the folder is no run, its model makes no images or has no such option of
+            sampling, or there is no checkpoint yet.
         WorkError: the run is damaged.
     """
 
     number = 0  # Not published.
 
-    def __init__(self, path: Path, weights: str = "best"):
+    def __init__(
+        self, path: Path, weights: str = "best", sampling: Mapping[str, Any] | None = None
+    ):
         super().__init__()
         self.path, self.name = path, run_name(saved_config(path))
-        self.training = RunFolder(path).read_record()
         self.model, used = load_run(path, weights)
+        self.model.set_sampling(**(sampling or {}))
+        self.training = RunFolder(path).read_record() | {"model": self.model.config.to_json()}
         self.weights = used.name
         if not isinstance(self.model, GenerativeModel):
             raise UsageError(f"{path} is a {self.training['family']}, which makes no images")
@@ -173,7 +182,7 @@ class RunSampler(LocalSampler):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights, in hexadecimal."""
+        """SHA-256 of the weights and the options of sampling, in hexadecimal."""
         return export.weights_sha256(self._float32_model)
 
     def _function(self, name: str) -> tuple[Any, Mapping[str, tf.TensorSpec]]:

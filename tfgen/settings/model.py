@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from tfgen.errors import UsageError, size_text
-from tfgen.settings.fields import Config
+from tfgen.settings.fields import Config, hint
 
 # More halvings than this would make a pixel of the largest images that fit into memory.
 MAX_HALVINGS = 12
@@ -40,6 +41,28 @@ class ModelConfig(Config):
         Raises:
             UsageError: the options contradict each other.
         """
+
+    @classmethod
+    def sampling_fields(cls) -> list[dataclasses.Field]:
+        """The options of sampling: those that no weight depends on, such as a number of steps."""
+        return [field for field in dataclasses.fields(cls) if field.metadata.get("sampling")]
+
+    def with_sampling(self, options: Mapping[str, Any]) -> Self:
+        """The configuration with other values of options of sampling.
+
+        Args:
+            options: values by name.
+
+        Raises:
+            UsageError: a name is none of `sampling_fields`, or a value is wrong.
+        """
+        known = [field.name for field in self.sampling_fields()]
+        for name in options:
+            if name not in known:
+                raise UsageError(
+                    f"{type(self).__name__} has no option of sampling {name!r}{hint(name, known)}"
+                )
+        return dataclasses.replace(self, **options)
 
 
 def halvings(image_shape: Sequence[int]) -> int:

@@ -53,7 +53,7 @@ def describe(config: RunConfig) -> str:
         **{name: "none" if value == [] else value for name, value in settings.items()},
         "training images": f"{images}, validation {data.count_training('all') - images}",
         "parameters": f"{count_parameters(model):,}",
-        "steps": f"{steps} per epoch, {steps * options.epochs:,} in total",
+        "training steps": f"{steps} per epoch, {steps * options.epochs:,} in total",
     }
     for name, parts in (("memory", memory), ("disk", disk)):
         rows[name] = f"about {bytes_text(sum(parts.values()))}"
