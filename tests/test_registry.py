@@ -14,7 +14,7 @@ from tfgen.models.vae.config import VAEConfig
 
 pytestmark = pytest.mark.quick
 
-BUILT_IN = ["vae", "gan", "flow", "classifier"]
+BUILT_IN = ["vae", "gan", "flow", "flow-matching", "classifier"]
 # The module of a sound package. `{name}` is the name of the family, `{model}` its model class.
 MODULE = """
 from tfgen.registry import Family, Preset
@@ -58,9 +58,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def test_built_in_families() -> None:
-    assert registry.names()[:4] == BUILT_IN
+    assert registry.names()[:5] == BUILT_IN
     families = [registry.family(name) for name in BUILT_IN]
-    assert registry.families()[:4] == families
+    assert registry.families()[:5] == families
     assert [family.name for family in families] == BUILT_IN
     for family in families:
         assert family.preset(family.default_preset).model == family.config()

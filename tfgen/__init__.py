@@ -18,11 +18,14 @@ _HOMES = {
     "GANConfig": "tfgen.models.gan.config",
     "Flow": "tfgen.models.flow.model",
     "FlowConfig": "tfgen.models.flow.config",
+    "FlowMatching": "tfgen.models.flow_matching.model",
+    "FlowMatchingConfig": "tfgen.models.flow_matching.config",
     "Classifier": "tfgen.models.classifier.model",
     "ClassifierConfig": "tfgen.models.classifier.config",
     "ImageModel": "tfgen.models.base",
     "GenerativeModel": "tfgen.models.generative",
     "Dequantized": "tfgen.models.preprocessing",
+    "DequantizedPixels": "tfgen.models.preprocessing",
     "Identity": "tfgen.models.preprocessing",
     "Pixels": "tfgen.models.preprocessing",
     "SymmetricPixels": "tfgen.models.preprocessing",
@@ -40,10 +43,13 @@ if TYPE_CHECKING:
     from tfgen.models.classifier.model import Classifier as Classifier
     from tfgen.models.flow.config import FlowConfig as FlowConfig
     from tfgen.models.flow.model import Flow as Flow
+    from tfgen.models.flow_matching.config import FlowMatchingConfig as FlowMatchingConfig
+    from tfgen.models.flow_matching.model import FlowMatching as FlowMatching
     from tfgen.models.gan.config import GANConfig as GANConfig
     from tfgen.models.gan.model import GAN as GAN
     from tfgen.models.generative import GenerativeModel as GenerativeModel
     from tfgen.models.preprocessing import Dequantized as Dequantized
+    from tfgen.models.preprocessing import DequantizedPixels as DequantizedPixels
     from tfgen.models.preprocessing import Identity as Identity
     from tfgen.models.preprocessing import Pixels as Pixels
     from tfgen.models.preprocessing import SymmetricPixels as SymmetricPixels

@@ -26,6 +26,7 @@ _BUILT_IN = {
     "vae": "tfgen.models.vae.config:FAMILY",
     "gan": "tfgen.models.gan.config:FAMILY",
     "flow": "tfgen.models.flow.config:FAMILY",
+    "flow-matching": "tfgen.models.flow_matching.config:FAMILY",
     "classifier": "tfgen.models.classifier.config:FAMILY",
 }
 

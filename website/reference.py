@@ -10,7 +10,7 @@ from typing import Any
 
 from website.names import module_file, parsed, top_level_homes
 
-MODELS = ("tfgen.VAE", "tfgen.GAN", "tfgen.Flow", "tfgen.Classifier")
+MODELS = ("tfgen.VAE", "tfgen.GAN", "tfgen.Flow", "tfgen.FlowMatching", "tfgen.Classifier")
 INHERITED = (
     *("compile", "fit", "evaluate", "summary", "default_optimizers", "signatures"),
     *("save", "start_from"),

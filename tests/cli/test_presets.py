@@ -25,7 +25,7 @@ def config(*argv: str) -> RunConfig:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", ["vae", "gan", "flow", "classifier"])
+@pytest.mark.parametrize("name", ["vae", "gan", "flow", "flow-matching", "classifier"])
 def test_any_images_but_mnist_get_the_preset_for_images(name: str) -> None:
     family = registry.family(name)
     first = next(iter(family.presets))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tests.conftest import make_images
-from tfgen import GAN, VAE, Classifier, Flow
+from tfgen import GAN, VAE, Classifier, Flow, FlowMatching
 
 SHAPE = (6, 6, 1)
 IMAGES = make_images(32)
@@ -26,6 +26,11 @@ def flow(**fields: Any) -> Flow:
     return Flow(**{"image_shape": SHAPE, "couplings": 2, "hidden": (8,), **fields})
 
 
+def flow_matching(**fields: Any) -> FlowMatching:
+    common = {"image_shape": SHAPE, "architecture": "dense", "hidden": (8,), "steps": 2}
+    return FlowMatching(**{**common, **fields})
+
+
 def classifier(**fields: Any) -> Classifier:
     common = {"image_shape": SHAPE, "num_classes": 3, "channels": 2, "units": 6}
     return Classifier(**{**common, **fields})
@@ -35,6 +40,7 @@ FAMILIES: dict[str, Callable[..., Any]] = {
     "vae": vae,
     "gan": gan,
     "flow": flow,
+    "flow-matching": flow_matching,
     "classifier": classifier,
 }
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.told import fails
-from tfgen import GAN, VAE, Classifier, Flow, testing
+from tfgen import GAN, VAE, Classifier, Flow, FlowMatching, testing
 
 # --- small models -------------------------------------------------------------------------
 
@@ -55,6 +55,12 @@ RESIDUAL_GAN = {
 FULL_FLOW = {
     **{"image_shape": (8, 8, 1), "architecture": "multiscale", "scale_steps": (1, 1)},
     **{"scale_channels": (2, 2), "blocks": 1, "components": 2, "dequantization": "variational"},
+    **CONDITIONAL,
+}
+DENSE_MATCHING = {"architecture": "dense", "hidden": (8,), "steps": 2, "density_steps": 2}
+FULL_MATCHING = {
+    **{"image_shape": (7, 5, 3), "channels": (2, 3), "blocks": (1,), "halvings": 2, "steps": 2},
+    **{"density_steps": 2, "guidance": 2.0},
     **CONDITIONAL,
 }
 CLASSIFIER = {"num_classes": 3, "channels": 2, "units": 6, "dropout": 0.25}
@@ -107,6 +113,8 @@ FAMILIES: list[tuple[str, testing.Make, Collection[str], bool]] = [
     ("gan-residual", small(GAN, **RESIDUAL_GAN), RESIDUAL, False),
     ("flow", small(Flow, couplings=2, hidden=(8,)), DENSE, True),
     ("flow-multiscale", small(Flow, **FULL_FLOW), FULL, False),
+    ("flow-matching", small(FlowMatching, **DENSE_MATCHING), DENSE, True),
+    ("flow-matching-unet", small(FlowMatching, **FULL_MATCHING), FULL, False),
     ("classifier", small(Classifier, **CLASSIFIER), CLASSES, False),
 ]
 QUICK = {

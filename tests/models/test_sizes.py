@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfgen
-from tfgen import GAN, VAE, Classifier, Flow
+from tfgen import GAN, VAE, Classifier, Flow, FlowMatching
 from tfgen.models.generative import GenerativeModel
 from tfgen.publishing import export
 from tfgen.settings.model import halved, halvings
@@ -57,6 +57,12 @@ MODELS: dict[str, tuple[Any, tuple[Any, ...]]] = {
             Flow, architecture="multiscale", scale_steps=(1, 1), scale_channels=(1, 1), blocks=1
         ),
         (COLOUR, OBLONG),
+    ),
+    "flow-matching": (
+        functools.partial(
+            FlowMatching, channels=(2,), blocks=(1,), solver="euler", steps=1, density_steps=1
+        ),
+        ALL,
     ),
     "classifier": (
         functools.partial(Classifier, num_classes=3, channels=2, units=4, dropout=0.0),

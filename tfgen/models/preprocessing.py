@@ -144,10 +144,11 @@ class Dequantized(_Noiseless):
             u = noise.uniform(tf.shape(images)[0], shape, DEQUANTIZATION, dtype)
         else:
             u, log_q = draw(images, noise, dtype)
-        events, log_det = self._logits(tf.cast(images, dtype) + tf.minimum(u, _LARGEST_NOISE))
+        events, log_det = self._transformed(tf.cast(images, dtype) + tf.minimum(u, _LARGEST_NOISE))
         return events, log_det - log_q
 
-    def _logits(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _transformed(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Events `[B, H, W, C]` of values in 0…256, and the log-determinant `[B]`."""
         events, log_det = InverseLogit(self.alpha).inverse_and_log_det(values / self.levels, 3)
         return events, log_det - math.prod(values.shape[1:]) * math.log(self.levels)
 
@@ -158,13 +159,35 @@ class Dequantized(_Noiseless):
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
         """The events `[B, H, W, C]` of `images` with u = 1/2, of `dtype`, without noise."""
         check_images(images)
-        return self._logits(tf.cast(images, dtype) + 0.5)[0]
+        return self._transformed(tf.cast(images, dtype) + 0.5)[0]
 
     def images(self, means: tf.Tensor) -> tf.Tensor:
         """Images `float32[B, H, W, C]` in 0…1 of `means`, integer multiples of 1/255."""
         values = self.levels * InverseLogit(self.alpha).forward_and_log_det(means, 0)[0]
         whole = tf.clip_by_value(tf.floor(values), 0, self.levels - 1)
         return tf.cast(whole, tf.float32) / (self.levels - 1)
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
+class DequantizedPixels(Dequantized):
+    """Bytes as real numbers in [−1, 1): (x + u) / 128 − 1 with u uniform in [0, 1).
+
+    Otherwise as `Dequantized`: E[log p(x + u)] is a lower bound on the log-probability of the byte.
+    """
+
+    def __init__(self) -> None:
+        """Has no argument."""
+
+    def _transformed(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        log_det = -math.prod(values.shape[1:]) * math.log(self.levels / 2)
+        return values / (self.levels / 2) - 1, tf.fill(
+            tf.shape(values)[:1], tf.cast(log_det, values.dtype)
+        )
+
+    def images(self, means: tf.Tensor) -> tf.Tensor:
+        """Images `float32[B, H, W, C]` in 0…1 of `means`; 255 times them, rounded, are bytes."""
+        values = (tf.cast(means, tf.float32) + 1) * (self.levels / 2) - 0.5
+        return tf.clip_by_value(values / (self.levels - 1), 0.0, 1.0)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")

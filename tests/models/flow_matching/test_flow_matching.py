@@ -1,0 +1,175 @@
+"""Flow matching: closed forms of Gaussian events, solvers, times, guidance."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conftest import make_images
+from tfgen import FlowMatching, Identity, random
+from tfgen.models.flow_matching import model as module
+from tfgen.models.flow_matching.solvers import SOLVERS, solve
+
+SIGMA = 0.7
+
+
+def of_points(dimensions: int = 2, **fields: Any) -> FlowMatching:
+    """A dense model of points, without the EMA."""
+    common = {"architecture": "dense", "hidden": (16,), "ema_decay": 0.0, "data_stddev": SIGMA}
+    shape = (dimensions,)
+    return FlowMatching(preprocessing=Identity(), image_shape=shape, **{**common, **fields})
+
+
+def nonlinear(**fields: Any) -> FlowMatching:
+    """A model whose network is not zero, as after some training."""
+    model, generator = of_points(**fields), np.random.default_rng(1)
+    for weight in model.trainable_variables:
+        weight.assign_add(generator.normal(0, 0.3, weight.shape))
+    return model
+
+
+def noise_of(n: int) -> random.SeedNoise:
+    return random.SeedNoise(tf.range(n))
+
+
+# --- Gaussian events ------------------------------------------------------------------------
+
+# For events from N(0, σ² I), the best velocity is linear in x. It is that of a network of zeros,
+# with which training begins, if `data_stddev` is σ.
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        of_points,
+        lambda **fields: FlowMatching(
+            image_shape=(6, 4, 1), channels=(4,), data_stddev=SIGMA, **fields
+        ),
+    ],
+    ids=["exact divergence", "Hutchinson"],
+)
+def test_the_density_of_gaussian_events_is_theirs(make: Any) -> None:
+    model = make(density_steps=64)
+    events = SIGMA * noise_of(5).normal(5, model.config.image_shape, 1)
+    squares = np.sum(np.asarray(events).reshape(5, -1) ** 2, axis=1) / SIGMA**2
+    expected = -0.5 * squares - model.latent_dim * math.log(SIGMA * math.sqrt(2 * math.pi))
+    # Random signs estimate the trace of a multiple of the identity without error. What remains is
+    # that of the solver.
+    np.testing.assert_allclose(model.event_log_prob(events, noise_of(5)), expected, rtol=1e-4)
+
+
+def test_latents_become_gaussian_events() -> None:
+    model = of_points(steps=64)
+    latents = model.latents(random.image_seeds(0, 5))
+    np.testing.assert_allclose(model.decode(latents), SIGMA * latents, rtol=1e-3)
+
+
+def test_the_loss_of_gaussian_events_is_the_least() -> None:
+    """Its mean over uniform times is ∫ σ² / ((1 − t)² + σ² t²) dt = π σ / 2."""
+    model, n = of_points(logit_normal=0.0), 20_000
+    noise = random.BatchNoise(tf.constant([1, 2]))
+    losses = model.velocity_errors(noise, SIGMA * noise.normal(n, (2,), 1), None)
+    # The standard error of the mean is 0.007.
+    np.testing.assert_allclose(np.mean(losses), math.pi * SIGMA / 2, atol=0.03)
+
+
+# --- any density ----------------------------------------------------------------------------
+
+
+def test_a_density_integrates_to_one() -> None:
+    model = nonlinear(dimensions=1, density_steps=32)
+    points = np.linspace(-8, 8, 2001, dtype=np.float32)[:, None]
+    log_prob = model.event_log_prob(tf.constant(points), noise_of(len(points)))
+    np.testing.assert_allclose(np.trapezoid(np.exp(log_prob), points[:, 0]), 1, atol=1e-3)
+
+
+def test_probes_estimate_the_exact_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nonlinear(dimensions=4, density_steps=4, probes=4000, num_classes=3)
+    events, labels = noise_of(3).normal(3, (4,), 1), model.one_hot([0, 1, 2])
+    exact = model.event_log_prob(events, noise_of(3), labels)
+    monkeypatch.setattr(module, "EXACT_ENTRIES", 0)
+    estimates = model.event_log_prob(events, noise_of(3), labels)
+    assert not np.array_equal(estimates, exact)
+    np.testing.assert_allclose(estimates, exact, atol=0.05)  # 4 standard errors of the mean
+
+
+def test_an_encoded_image_is_decoded_again() -> None:
+    model = FlowMatching(image_shape=(6, 6, 1), channels=(4,), blocks=(1,), steps=32, num_classes=3)
+    for weight in model.trainable_variables:
+        weight.assign_add(np.random.default_rng(1).normal(0, 0.05, weight.shape))
+    images, labels = make_images(4), [0, 1, 2, 0]
+    latents = model.encode(images, seeds=[3, 4, 5, 6], labels=labels)
+    assert not np.any(latents == model.encode(images, labels=labels))
+    decoded = 255 * model.decode(latents, labels).numpy()
+    # Each event is at most half a byte from the middle of its byte.
+    np.testing.assert_allclose(decoded, images, atol=0.6)
+
+
+# --- solvers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2), ("heun", 2)])
+def test_the_error_of_a_solver_has_its_order(solver: str, order: int) -> None:
+    def error(steps: int) -> float:
+        def derivative(time: tf.Tensor, state: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+            return (-2 * time * state[0],)
+
+        start = tf.constant(1.0, tf.float64)
+        return abs(float(solve(derivative, (start,), 0.0, 1.0, steps, solver)[0]) - math.exp(-1))
+
+    np.testing.assert_allclose(error(64) / error(128), 2**order, rtol=0.05)
+
+
+def test_the_graph_does_not_grow_with_the_steps() -> None:
+    def operations(steps: int) -> int:
+        model = of_points(steps=steps)
+        spec = tf.TensorSpec([None, 2])
+        graph = tf.function(model.decode, autograph=False).get_concrete_function(spec).graph
+        return len(graph.as_graph_def().SerializeToString())
+
+    assert operations(100) < 1.01 * operations(10)
+    assert set(SOLVERS) == {"euler", "midpoint", "heun"}
+
+
+# --- times and labels -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_times_are_uniform_logit_normal_or_both(share: float) -> None:
+    model = of_points(logit_normal=share)
+    times = np.sort(model.times(random.BatchNoise(tf.constant([1, 2])), tf.constant(4000)).numpy())
+    assert times[0] > 0 and times[-1] < 1
+    normal_cdf = 0.5 * (1 + tf.math.erf(np.log(times / (1 - times)) / math.sqrt(2)).numpy())
+    cdf = share * normal_cdf + (1 - share) * times
+    # One time for each part of equal probability, in each of the two distributions.
+    np.testing.assert_allclose(cdf, np.arange(4000) / 4000, atol=1e-3)
+
+
+def test_guidance_extrapolates_from_the_velocity_without_labels() -> None:
+    events, times = noise_of(2).normal(2, (2,), 1), tf.constant([0.2, 0.8])
+
+    def velocity(guidance: float) -> np.ndarray:
+        model = nonlinear(num_classes=3, guidance=guidance)
+        return model.guided_velocity(events, times, model.one_hot([0, 1])).numpy()
+
+    model = nonlinear(num_classes=3)
+    unlabelled = model.velocity(events, times, tf.zeros([2, 3]))
+    labelled = model.velocity(events, times, model.one_hot([0, 1]))
+    np.testing.assert_allclose(velocity(0), unlabelled, rtol=1e-5)
+    np.testing.assert_allclose(velocity(1), labelled, rtol=1e-5)
+    np.testing.assert_allclose(velocity(3), 3 * labelled - 2 * unlabelled, rtol=1e-4)
+
+
+def test_labels_are_left_out_at_the_rate_of_label_dropout() -> None:
+    """With all labels left out, the labels of a batch do not matter in training."""
+    noise, events = random.BatchNoise(tf.constant([1, 2])), noise_of(4).normal(4, (2,), 1)
+
+    def losses(label: int, dropout: float, training: bool) -> np.ndarray:
+        model = nonlinear(num_classes=3, label_dropout=dropout)
+        return model.velocity_errors(noise, events, model.one_hot([label] * 4), training).numpy()
+
+    np.testing.assert_array_equal(losses(0, 1.0, True), losses(1, 1.0, True))
+    assert np.all(losses(0, 0.0, True) != losses(1, 0.0, True))
+    assert np.all(losses(0, 1.0, False) != losses(1, 1.0, False))

@@ -1,0 +1,348 @@
+"""Flow matching."""
+
+import functools
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfgen import random
+from tfgen.models.base import Curve, Signatures
+from tfgen.models.flow_matching.config import FlowMatchingConfig
+from tfgen.models.flow_matching.networks import build_network, time_features
+from tfgen.models.flow_matching.solvers import State, solve
+from tfgen.models.generative import GenerativeModel
+from tfgen.models.preprocessing import Dequantized, DequantizedPixels, Identity, Noise
+from tfgen.nn.average import trained_weights
+from tfgen.settings.model import check_architecture
+
+# Streams of noise; see `tfgen.random`.
+TIMES, STARTS, LABELS, PROBES = 0x7469, 0x7374, 0x6C62, 0x7072
+# Events of up to so many entries have an exact divergence.
+EXACT_ENTRIES = 16
+
+
+@keras.saving.register_keras_serializable(package="tfgen")
+class FlowMatching(GenerativeModel):
+    """Flow matching: a sample is the end of a path that follows a learned velocity.
+
+    Lipman et al. 2023, "Flow matching for generative modeling"; Liu et al. 2023, "Flow straight and
+    fast: learning to generate and transfer data with rectified flow".
+
+    A network regresses the velocity x₁ − x₀ of x_t = (1 − t) x₀ + t x₁ at times t in 0…1, with x₀
+    from N(0, I) and x₁ an event. Its mean v(x, t) transports N(0, I) to the density of the events
+    along dx/dt = v. Latents are x₀. `decode` solves the equation from x₀ at t = 0 with `steps`
+    steps of a `solver`, and `encode` from x₁ at t = 1 back. Logs `loss`, |v(x_t, t) − (x₁ − x₀)|²
+    as the mean over the entries of an event.
+
+    `logit_normal` is the share of training times t from the logit-normal distribution of Esser et
+    al. 2024, "Scaling rectified flow transformers"; the others are uniform. Validation has the same
+    times. In training, a class-conditional model gets no label with probability `label_dropout`, so
+    that `guidance` can extrapolate from the velocity without labels (Ho & Salimans 2022).
+
+    Bytes become events by uniform dequantization, so the density of events bounds the probability
+    of bytes; see `log_prob`.
+
+    Args:
+        config: the configuration; None takes the defaults.
+        seed: seed of the initial weights and of all noise.
+        preprocessing: turns bytes into events; None takes `DequantizedPixels()`. With `Identity()`
+            and `architecture="dense"`, `image_shape` may be any event shape.
+        name: name of the model.
+        dtype: dtype policy of the network.
+        **fields: fields of `FlowMatchingConfig`, which replace those of `config`.
+
+    Raises:
+        tfgen.errors.UsageError: an argument is out of its range (a `ValueError`).
+
+    Examples:
+        >>> model = FlowMatching()
+        >>> model.compile(**model.default_optimizers(1e-3))
+        >>> model.fit(images, epochs=1)  # uint8[N, 28, 28, 1]
+        >>> model.set_sampling(steps=4)
+        >>> model.sample(n=25, seed=0)  # float32[25, 28, 28, 1]
+    """
+
+    Config = FlowMatchingConfig
+    config: FlowMatchingConfig
+    preprocessing: Dequantized | Identity
+    density = "exact"
+    curves = (Curve("squared error of the velocity, mean over pixels", ("loss",)),)
+
+    def __init__(
+        self,
+        config: FlowMatchingConfig | None = None,
+        *,
+        seed: int = 0,
+        preprocessing: Dequantized | Identity | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        **fields: Any,
+    ):
+        config = FlowMatchingConfig.build(config, fields)
+        check_architecture(config.architecture, config.image_shape)
+        own_parts = {"preprocessing": preprocessing}
+        bytes_to_events = preprocessing or DequantizedPixels()
+        super().__init__(config, bytes_to_events, seed, own_parts, name=name, dtype=dtype)
+        self.network = build_network(config, seed, self.dtype_policy)
+        self.track_average(trained_weights(self), config.ema_decay)
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimensions of x₀: the number of entries of an event."""
+        return math.prod(self.config.image_shape)
+
+    # --- v(x, t) ------------------------------------------------------------------------
+
+    def velocity(
+        self,
+        events: tf.Tensor,
+        times: tf.Tensor,
+        labels: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """v(x, t), `[B, *event_shape]`; uses the raw weights.
+
+        The network's inputs and targets have variance 1 at all times if events have mean 0 and
+        standard deviation `data_stddev` (Karras et al. 2022, "Elucidating the design space of
+        diffusion-based generative models"). Where the network is 0, v is the best linear function
+        of x.
+
+        Args:
+            events: x, `[B, *event_shape]`.
+            times: t in 0…1, `[B]`.
+            labels: one-hot, `[B, K]`, of a conditional model; zeros for no label.
+            training: whether a gradient step follows.
+        """
+        context = time_features(times)
+        if labels is not None:
+            context = tf.concat([context, labels], axis=1)
+        t = tf.reshape(times, [-1, *[1] * (events.shape.rank - 1)])
+        variance = (1 - t) ** 2 + (self.config.data_stddev * t) ** 2
+        scale = tf.math.rsqrt(variance)
+        outputs = self.network([events * scale, context], training=training)
+        slope = (self.config.data_stddev**2 * t - (1 - t)) / variance
+        outputs = tf.cast(outputs, events.dtype)
+        return slope * events + self.config.data_stddev * scale * outputs
+
+    # --- training -----------------------------------------------------------------------
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One optimizer step on the squared error of the velocity."""
+        images, labels, weights = self.unpack(data)
+        errors_of = functools.partial(self.velocity_errors, training=True)
+        with tf.GradientTape() as tape:
+            losses = self.side_by_side(
+                errors_of, self.training_noise(), images, self.one_hot(labels)
+            )
+            loss = self.reduce_loss(losses, weights)
+        self.minimize(loss, tape)
+        return self.log(weights, loss=losses)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """The squared error of a batch, with the EMA weights if there are any."""
+        images, labels, weights = self.unpack(data)
+        with self.averaged():
+            losses = self.velocity_errors(self.next_test_noise(), images, self.one_hot(labels))
+        return self.log(weights, loss=losses)
+
+    def velocity_errors(
+        self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None, training: bool = False
+    ) -> tf.Tensor:
+        """|v(x_t, t) − (x₁ − x₀)|², the mean over the entries of an event, `[B]`.
+
+        Args:
+            noise: the source of x₀, t and, in training, of the labels that are left out.
+            images: `uint8[B, H, W, C]`.
+            labels: one-hot, `[B, K]`, for a conditional model.
+            training: whether a gradient step follows.
+        """
+        dtype, shape = self.likelihood_dtype, tuple(self.config.image_shape)
+        ends = self.preprocessing.events(images, noise, dtype)
+        size = tf.shape(ends)[0]
+        starts, times = noise.normal(size, shape, STARTS, dtype), self.times(noise, size)
+        if labels is not None and training:
+            is_present = noise.uniform(size, (1,), LABELS, dtype) >= self.config.label_dropout
+            labels *= tf.cast(is_present, dtype)
+        t = tf.reshape(times, [-1, *[1] * len(shape)])
+        velocities = self.velocity((1 - t) * starts + t * ends, times, labels, training)
+        squares = tf.math.squared_difference(velocities, ends - starts)
+        return tf.reduce_mean(squares, axis=list(range(1, len(shape) + 1)))
+
+    def times(self, noise: Noise, size: tf.Tensor) -> tf.Tensor:
+        """Training times t in (0, 1), `[size]`, one in each of `size` parts of equal probability.
+
+        Kingma et al. 2021 and Esser et al. 2024.
+        """
+        dtype, share = self.likelihood_dtype, self.config.logit_normal
+        offset = noise.uniform(1, (), TIMES, dtype)
+        positions = (tf.range(tf.cast(size, dtype)) + offset) / tf.cast(size, dtype)
+        if not share:
+            return positions
+        tail = tf.constant(1e-5, dtype)
+        normal = tf.math.ndtri(tf.clip_by_value(positions / share, tail, 1 - tail))
+        uniform = (positions - share) / max(1 - share, 1e-5)
+        return tf.where(positions < share, tf.sigmoid(normal), uniform)
+
+    # --- use ----------------------------------------------------------------------------
+
+    def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """x₁ of x₀ = z, `[B, *event_shape]`."""
+        starts = tf.reshape(latents, [-1, *self.config.image_shape])
+        return self._transport(starts, labels, 0.0, 1.0)
+
+    def encode(
+        self, images: tf.Tensor, seeds: tf.Tensor | None = None, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Latents `float32[B, D]` of images: x₀ of x₁, by the reverse of the steps of `decode`.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            seeds: `int32[B]`, of each image's dequantization noise; None: 0, 1, 2, …
+            labels: classes of a conditional model, `int[B]`, or one class for all.
+        """
+
+        def latents(
+            images: tf.Tensor, seeds: tf.Tensor, one_hot: tf.Tensor | None = None
+        ) -> tf.Tensor:
+            ends = self.preprocessing.events(images, random.SeedNoise(seeds), self.likelihood_dtype)
+            starts = self._transport(ends, one_hot, 1.0, 0.0)
+            return tf.cast(tf.reshape(starts, [-1, self.latent_dim]), tf.float32)
+
+        images = tf.convert_to_tensor(images)
+        seeds = self.noise_seeds(images, seeds)
+        return self.apply_averaged(latents, images, seeds, self.one_hot(labels, images))
+
+    def _transport(
+        self, events: tf.Tensor, labels: tf.Tensor | None, start: float, end: float
+    ) -> tf.Tensor:
+        """The solution of dx/dt = v(x, t) at time `end` that is `events` at time `start`."""
+
+        def derivative(time: tf.Tensor, state: State) -> State:
+            times = tf.fill(tf.shape(events)[:1], time)
+            return (self.guided_velocity(state[0], times, labels),)
+
+        config = self.config
+        return solve(derivative, (events,), start, end, config.steps, config.solver)[0]
+
+    def guided_velocity(
+        self, events: tf.Tensor, times: tf.Tensor, labels: tf.Tensor | None
+    ) -> tf.Tensor:
+        """The velocity of sampling: that without labels, plus `guidance` times the difference.
+
+        Ho & Salimans 2022, "Classifier-free diffusion guidance". Arguments as for `velocity`.
+        """
+        guidance = self.config.guidance
+        if labels is None or guidance == 1:
+            return self.velocity(events, times, labels)
+        pairs = ((events, events), (times, times), (labels, tf.zeros_like(labels)))
+        both = self.velocity(*(tf.concat(pair, axis=0) for pair in pairs))
+        labelled, unlabelled = tf.split(both, 2)
+        return unlabelled + guidance * (labelled - unlabelled)
+
+    def log_prob(
+        self,
+        images: tf.Tensor,
+        seeds: tf.Tensor | None = None,
+        labels: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """An estimate of the uniform-dequantization bound on log P(x) of bytes, nats, `float32[B]`.
+
+        The bound is E[log p(x + u)] (Theis et al. 2016), here for one u. log p is that of the
+        solution without guidance; see `event_log_prob`.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            seeds: `int32[B]`, of each image's dequantization noise and probes; None: 0, 1, 2, …
+            labels: classes of a conditional model, `int[B]`, or one class for all; then the density
+                is P(x|label).
+        """
+
+        def log_prob(
+            images: tf.Tensor, seeds: tf.Tensor, one_hot: tf.Tensor | None = None
+        ) -> tf.Tensor:
+            noise, dtype = random.SeedNoise(seeds), self.likelihood_dtype
+            events, log_det = self.preprocessing.events_and_log_det(images, noise, dtype)
+            return self.event_log_prob(events, noise, one_hot) + log_det
+
+        images = tf.convert_to_tensor(images)
+        seeds = self.noise_seeds(images, seeds)
+        return self.apply_averaged(log_prob, images, seeds, self.one_hot(labels, images))
+
+    def event_log_prob(
+        self, events: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """log p(x₁) = log p(x₀) − ∫ div v dt of events, nats, `[B]`; uses the raw weights.
+
+        The instantaneous change of variables (Chen et al. 2018, "Neural ordinary differential
+        equations"), by `density_steps` steps of the solver. The divergence is exact for events of
+        up to 16 entries. For larger ones it is estimated by εᵀ (∂v/∂x) ε with random signs ε
+        (Hutchinson 1990; Grathwohl et al. 2019, "FFJORD"): the mean over `probes` of them, the same
+        ones at all times.
+
+        Args:
+            events: `[B, *event_shape]`.
+            noise: the source of ε.
+            labels: one-hot, `[B, K]`, for a conditional model.
+        """
+        size, count = tf.shape(events)[0], self.latent_dim
+        if count <= EXACT_ENTRIES:
+            directions = tf.eye(count, batch_shape=[size], dtype=events.dtype)
+        else:
+            count = self.config.probes
+            signs = noise.uniform(size, (count, self.latent_dim), PROBES, events.dtype)
+            directions = tf.where(signs < 0.5, -tf.ones_like(signs), tf.ones_like(signs))
+
+        def derivative(time: tf.Tensor, state: State) -> State:
+            return self._velocity_and_divergence(state[0], time, labels, directions)
+
+        state, config = (events, tf.zeros([size], events.dtype)), self.config
+        starts, change = solve(derivative, state, 1.0, 0.0, config.density_steps, config.solver)
+        squares = tf.reduce_sum(tf.reshape(starts, [size, -1]) ** 2, axis=1)
+        return change - 0.5 * (squares + self.latent_dim * math.log(2 * math.pi))
+
+    def _velocity_and_divergence(
+        self, events: tf.Tensor, time: tf.Tensor, labels: tf.Tensor | None, directions: tf.Tensor
+    ) -> State:
+        """v(x, t) `[B, *event_shape]` and its divergence `[B]`, from directions `[B, N, D]`."""
+        count, shape = directions.shape[1], [-1, *self.config.image_shape]
+        repeated, along = tf.repeat(events, count, axis=0), tf.reshape(directions, shape)
+        times = tf.fill(tf.shape(along)[:1], time)
+        if labels is not None:
+            labels = tf.repeat(labels, count, axis=0)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(repeated)
+            velocities = self.velocity(repeated, times, labels)
+        products = along * tape.gradient(velocities, repeated, output_gradients=along)
+        traces = tf.reduce_sum(tf.reshape(products, [-1, *directions.shape[1:]]), axis=[1, 2])
+        is_exact = self.latent_dim <= EXACT_ENTRIES
+        return velocities[::count], traces / (1 if is_exact else count)
+
+    def call(
+        self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
+    ) -> tf.Tensor:
+        """`log_prob` of images `uint8[B, H, W, C]`."""
+        return self.log_prob(images, labels=labels)
+
+    def signatures(self) -> Signatures:
+        """The signatures of every generative family, `encode` and `log_prob`."""
+        images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
+        seed, label = tf.TensorSpec([None], tf.int32, name="seed"), self.label_specs()
+
+        def encode(
+            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
+        ) -> dict[str, tf.Tensor]:
+            return {"latents": self.encode(images, seed, label)}
+
+        def log_prob(
+            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
+        ) -> dict[str, tf.Tensor]:
+            value = self.log_prob(images, seed, label)
+            return {"log_prob": value, "bits_per_dim": self.bits_per_dim(value)}
+
+        return {
+            **super().signatures(),
+            "encode": (encode, [images, seed, *label]),
+            "log_prob": (log_prob, [images, seed, *label]),
+        }
