@@ -25,14 +25,13 @@ def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
     from tfgen.callbacks import SampleMonitor
 
     def warn(message: str, best_epoch: int | None) -> None:
-        path = shlex.quote(str(run.folder.path))
-        publishing = "" if weights != "best" else " and will be published"
-        stop = f"Ctrl-C stops the run; then tfgen-export {path} publishes them"
-        best = f"The best weights so far, of epoch {best_epoch}, are kept{publishing}"
+        kept = "kept and will be published" if weights == "best" else "kept"
+        best = f"The best weights so far, of epoch {best_epoch}, are {kept}"
+        advice = f"then tfgen-export {shlex.quote(str(run.folder.path))} publishes them"
         if not run.options.is_validated:
             best = "A run with --train-on all keeps no best weights"
-            stop = "Ctrl-C stops the run; with --keep-every, a new one keeps earlier weights"
-        print_line(console, f"warning: {message}. {best}. {stop}")
+            advice = "with --keep-every, a new one keeps earlier weights"
+        print_line(console, f"warning: {message}. {best}. Ctrl-C stops the run; {advice}")
 
     validation = run.dataset.validation
     labels = validation.labels if run.model.num_classes else None

@@ -18,14 +18,8 @@ from rich.console import Console
 
 from tfgen import figures
 from tfgen.errors import InterruptedRunError, UsageError, size_text
-from tfgen.publishing import listing
-from tfgen.publishing.sampling_job import (
-    SamplingJob,
-    is_job,
-    shard_request,
-    write_missing,
-    write_shard,
-)
+from tfgen.publishing import listing, sampling_job
+from tfgen.publishing.sampling_job import SamplingJob, write_shard
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import Arrays, batches, byte_pixels, request_labels, request_seeds
 from tfgen.settings.fields import option
@@ -211,7 +205,7 @@ def sample_shards(options: SampleOptions, shard_size: int) -> None:
     sampler = open_sampler(options)
     out = options.out or f"{sampler.name}-samples/"
     check_destination(out, is_for_shards=True)
-    request = shard_request(
+    request = sampling_job.shard_request(
         sampler,
         options.n,
         seed=options.seed,
@@ -266,7 +260,7 @@ def write_on_cluster(job: SamplingJob, sampler: SignatureSampler, options: Sampl
 
     opening = functools.partial(open_sampler, pinned(options, sampler))
     with connected(options.ray_address, options.ray or 0) as cluster, _bar(job) as advance:
-        write_missing(cluster, job, opening, advance)
+        sampling_job.write_missing(cluster, job, opening, advance)
 
 
 def _bar(job: SamplingJob) -> contextlib.AbstractContextManager[Callable[[int], None]]:
@@ -355,7 +349,7 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
     if not is_for_shards and not is_folder(out):
         check_output(path, (".png", ".npz"))
         return
-    if path.is_dir() and any(path.iterdir()) and not (is_for_shards and is_job(path)):
+    if path.is_dir() and any(path.iterdir()) and not (is_for_shards and sampling_job.is_job(path)):
         raise UsageError(
             f"cannot write {out}: the folder is not empty; choose a new folder, or the name of a "
             ".png or .npz file"

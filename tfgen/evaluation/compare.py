@@ -12,15 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfgen.evaluation import reading
 from tfgen.evaluation.metrics import METRICS, Metric
-from tfgen.evaluation.reading import (
-    Evaluation,
-    Group,
-    extractor,
-    group_evaluations,
-    is_finished,
-    unique_labels,
-)
+from tfgen.evaluation.reading import Evaluation, Group
 
 # The tables, and the parts of an evaluation whose metrics are their columns.
 TABLES = {"samples": ("samples", "modes"), "likelihood": ("likelihood",), "cost": ("cost",)}
@@ -92,8 +86,8 @@ def compare(evaluations: Sequence[Evaluation]) -> list[Table]:
     Raises:
         UsageError: an evaluation is passed twice, or two models have one name.
     """
-    groups = group_evaluations(evaluations)
-    models = dict(zip(unique_labels(groups), groups, strict=True))
+    groups = reading.group_evaluations(evaluations)
+    models = dict(zip(reading.unique_labels(groups), groups, strict=True))
     return [table for part in TABLES for table in _tables(models, part)]
 
 
@@ -201,11 +195,6 @@ def count_text(n: int) -> str:
     return f"n = {n:,}".replace(",", " ")
 
 
-def training_text(names: Sequence[str]) -> str:
-    """Says of models that they were trained on more images than by default."""
-    return f"{', '.join(names)}: trained on the validation images, too (--train-on all)"
-
-
 def _title(part: str, first: Mapping[str, Any], counts: Sequence[int]) -> str:
     """What a table shows; `counts` are numbers of images, that of most models first."""
     images = f"the {first['dataset']['split']} images of {first['dataset']['name']}"
@@ -219,13 +208,13 @@ def _title(part: str, first: Mapping[str, Any], counts: Sequence[int]) -> str:
 
 def features_text(evaluation: Mapping[str, Any]) -> str:
     """The network that features come from, such as `classifier version 1`."""
-    name, version = map(extractor(evaluation).get, ("name", "version"))
+    name, version = map(reading.extractor(evaluation).get, ("name", "version"))
     return str(name) if version is None else f"{name} version {version}"
 
 
 def feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
     """What the features of an evaluation cannot tell."""
-    description, remarks = extractor(evaluation), []
+    description, remarks = reading.extractor(evaluation), []
     # A network of the user's own is described by the range of its pixels, too.
     if evaluation.get("features") and "range" not in description:
         remarks.append(
@@ -248,8 +237,9 @@ def feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
 
 def _remarks(part: str, models: Mapping[str, Group]) -> list[str]:
     """Sentences to read with a table."""
-    names = [name for name, group in models.items() if group.first.get("train_on") == "all"]
-    remarks = [training_text(names)] if names else []
+    names = ", ".join(n for n, group in models.items() if group.first.get("train_on") == "all")
+    text = f"{names}: trained on the validation images, too (--train-on all)"
+    remarks = [text] if names else []
     if part == "likelihood":
         texts = {name: _likelihood_text(group.first) for name, group in models.items()}
         return remarks + [f"{names}: {text}" for text, names in _names_by(texts).items()]
@@ -284,7 +274,7 @@ def _training_remarks(models: Mapping[str, Group]) -> list[str]:
     timed = [cost for cost in costs if "seconds_an_epoch" in cost]
     machines = {(cost.get("processor"), cost.get("cores")) for cost in timed}
     remarks = ["Training times come from different machines"] if len(machines) > 1 else []
-    unfinished = [name for name, group in models.items() if not is_finished(group.first)]
+    unfinished = [name for name, group in models.items() if not reading.is_finished(group.first)]
     if unfinished:
         remarks.append(f"Training did not reach its last epoch: {', '.join(unfinished)}")
     return remarks
@@ -313,7 +303,7 @@ def _table_json(table: Table) -> dict[str, Any]:
     if table.part != "cost":
         result["dataset"] = first["dataset"]
     if table.part == "samples":
-        result["features"] = extractor(first)
+        result["features"] = reading.extractor(first)
     return {**result, "rows": [_row_json(row) for row in table.rows], "notes": table.notes}
 
 
