@@ -35,7 +35,7 @@ def command(
     Args:
         prog: the console script's name.
         config: the dataclass of its arguments and flags.
-        description: the text above the flags.
+        description: text above the flags.
         parsing: further arguments of `Parser`.
     """
 
@@ -146,11 +146,11 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
     """Refuses an output path before any work is done.
 
     Raises:
-        UsageError: the extension is unknown, the folder is missing, is not writable or is a
-            version, or the path is a folder.
+        UsageError: the extension is unknown, the path is a folder, or its parent is missing, not
+            writable or a version.
     """
     if path.suffix not in suffixes or path.is_dir():
-        raise UsageError(f"cannot write {path}: it is no file that ends in {' or '.join(suffixes)}")
+        raise UsageError(f"cannot write {path}: pass a file that ends in {' or '.join(suffixes)}")
     if not path.parent.is_dir():
         raise UsageError(
             f"cannot write {path}: the folder {path.parent} does not exist; create it first"

@@ -7,15 +7,15 @@ from tfgen.errors import UsageError
 
 
 def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
-    """The callbacks that compare samples with validation images, if the family wants it.
+    """The callbacks that compare samples with validation images, if the family uses them.
 
-    Says so if the images cannot be compared: then the run has no best checkpoint. A run that trains
-    on the validation images has none either, but its samples are compared with them.
+    If the images cannot be compared, prints so: the run then has no best checkpoint. Neither has a
+    run that trains on the validation images, but its samples are compared with them.
 
     Args:
         run: a `tfgen.training.run.Run` that is started.
         console: where warnings are printed.
-        weights: which weights the run is published with, `best` or `last`; None: it is not.
+        weights: the weights to publish, `best` or `last`; None publishes nothing.
     """
     from tfgen.models.generative import SAMPLE_DISTANCE
     from tfgen.system.terminal import print_line

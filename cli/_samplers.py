@@ -48,7 +48,7 @@ _STEPS = {
 
 @dataclass(frozen=True)
 class ModelOptions(Config):
-    """The flags that say which model of a name or of a run is meant."""
+    """The flags that choose the version of a name, or the weights of a run."""
 
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
     version: int | None = option(
@@ -67,7 +67,7 @@ class ModelOptions(Config):
 
 @dataclass(frozen=True)
 class SamplerOptions(ModelOptions):
-    """The arguments that say which sampler is meant, where it is, and how it computes."""
+    """The arguments that choose a sampler, where it is, and how it computes."""
 
     name: str = argument(*NAME)
     batch_size: int = option(
@@ -86,7 +86,7 @@ class SamplerOptions(ModelOptions):
     )
     retries: int = option(
         3,
-        "repetitions of a request if the server cannot be reached or is busy",
+        "how often to repeat a request if the server cannot be reached or is busy",
         minimum=0,
         maximum=MAX_RETRIES,
     )

@@ -37,14 +37,14 @@ def train_on_ray(
     """Trains with the workers of a cluster, which resume after a loss.
 
     Args:
-        train: trains in a worker; by pickle.
+        train: trains in a worker; is pickled.
         config: the configuration of the run.
         publishing: where it is published, if at all.
         options: which cluster, and how many workers.
 
     Raises:
         UsageError: the request is wrong.
-        WorkError: the cluster does not answer, or the training failed, also after restarts.
+        WorkError: the cluster does not answer, or the training failed even after restarts.
         InterruptedRunError: a signal ended the work.
     """
     check_installed()

@@ -75,7 +75,7 @@ def output_paths(out: Path, evaluations: Sequence[Evaluation]) -> dict[str, Path
         evaluations: to compare.
 
     Raises:
-        UsageError: it is no file or folder for a comparison, or would replace an evaluation.
+        UsageError: no comparison can be written there, or it would replace an evaluation.
     """
     if out.is_dir() or (not out.suffix and not out.is_file()):
         check_folder(out)
@@ -115,7 +115,7 @@ def write(tables: Sequence[Table], paths: dict[str, Path]) -> list[Path]:
             paths.pop(suffix).unlink(missing_ok=True)
         else:
             with warnings.catch_warnings():
-                # A letter of a name that the font lacks: the figure shows a box in its place.
+                # If the font lacks a letter of a name, the figure shows a box in its place.
                 warnings.filterwarnings("ignore", "Glyph")
                 save_figure(figure, path)
     return list(paths.values())

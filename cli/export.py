@@ -127,8 +127,8 @@ def open_model(path: Path, choice: str) -> tuple[Any, Any]:
     """The model of a run with its weights, or of a file or a version, whose weights are None.
 
     Raises:
-        UsageError: the run has not the weights of `choice`.
-        WorkError: it is damaged.
+        UsageError: the run does not have the weights of `choice`.
+        WorkError: the run, file or version is damaged.
     """
     from tfgen.publishing import opening
     from tfgen.system.status import status
@@ -159,7 +159,7 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
         options: `run` is a run directory, `.keras` file, folder of a version, or a name, which is
             looked up in `to`.
         suffix: the extension of the file.
-        call: the expression of Python that runs it.
+        call: the Python expression that runs it.
 
     Raises:
         UsageError: there is no such sampler, it makes no images, or the file cannot be written.

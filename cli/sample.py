@@ -61,7 +61,7 @@ class SampleOptions(SamplerOptions, RayOptions):
     )
     seeds: tuple[int, ...] | None = option(
         None,
-        "one seed for each image, in place of --n and --seed; an .npz file has those of its images",
+        "one seed for each image, in place of --n and --seed; an .npz file has its images' seeds",
         minimum=-(2**31),
         maximum=2**31 - 1,
     )
@@ -140,8 +140,7 @@ def is_folder(out: str) -> bool:
 @command(
     "tfgen-sample",
     SampleOptions,
-    "Sample images from a published model; if none was trained, from the shipped one. Or from the "
-    "model of a run.",
+    "Sample images from a published model (the shipped one if there is no other) or from a run.",
 )
 def main(options: SampleOptions) -> None:
     """Writes images, or lists the published versions."""

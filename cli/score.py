@@ -18,9 +18,9 @@ from ._data_sets import DataSetOptions, open_data_set
 from ._images import ImageOptions, compute, evaluate_images, image_shape
 from ._samplers import csv_bytes, write_npz
 
-# Images that the table at the terminal has at most.
+# Maximum number of images in the table at the terminal.
 MAX_ROWS = 20
-# The columns at the terminal: of an array, the heading and the format.
+# The columns at the terminal: the heading and the format of an array.
 _COLUMNS = {
     "log_prob": ("nats", "10.2f"),
     "bits_per_dim": ("bits/dim", "8.3f"),
@@ -104,8 +104,9 @@ def open_test_images(
     """The data set's name, and its first test images with labels if the model takes them.
 
     Raises:
-        UsageError: it is unknown, is not the one of the training, or does not suit the model.
-        WorkError: it could not be downloaded.
+        UsageError: the data set is unknown, differs from that of the training, or does not suit
+            the model.
+        WorkError: the data set could not be downloaded.
     """
     with status("loading the data set"):
         dataset = open_data_set(options, sampler.training, sampler.title)
@@ -152,7 +153,7 @@ def describe(arrays: Arrays) -> list[str]:
 
 
 def describe_likelihood(sampler: SignatureSampler) -> str:
-    """What the log-likelihood is of."""
+    """The model and the data of the log-likelihood."""
     if "bits_per_dim" in sampler.signature("log_prob").outputs:
         return f"log p(x) of bytes under {sampler.title}"
     model = sampler.training.get("model", {})

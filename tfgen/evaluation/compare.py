@@ -1,6 +1,6 @@
-"""Evaluations side by side: what compares, what is best, and what to know when reading them.
+"""Evaluations side by side: comparable values, the best of them, and remarks on the tables.
 
-No TensorFlow here: all is read from what `tfgen-evaluate` wrote.
+No TensorFlow here: everything comes from files that `tfgen-evaluate` wrote.
 """
 
 import base64
@@ -16,13 +16,13 @@ from tfgen.evaluation import reading
 from tfgen.evaluation.metrics import METRICS, Metric
 from tfgen.evaluation.reading import Evaluation, Group
 
-# The tables, and the parts of an evaluation whose metrics are their columns.
+# The parts of an evaluation whose metrics are the columns of each table.
 TABLES = {"samples": ("samples", "modes"), "likelihood": ("likelihood",), "cost": ("cost",)}
-# Rows beside the models: their names, and the parts of an evaluation that have their metrics.
+# Rows below the models, by name: the part of an evaluation that has their metrics.
 REFERENCES = {"real images": "floor", "uniform noise": "ceiling"}
 # A classifier with a lower accuracy on the real images is weak: its features say little about them.
 WEAK_ACCURACY = 0.9
-# The settings of a likelihood, of which an evaluation has one, and their words in a cell.
+# The settings of a likelihood, each with its text in a cell; an evaluation has one of them.
 _SETTINGS = {"importance_samples": "k = {}", "dequantizations": "{} draws"}
 
 
@@ -30,10 +30,10 @@ class Cell(NamedTuple):
     """A value in a table.
 
     Attributes:
-        mean: over the seeds.
+        mean: mean over the seeds.
         error: see `Statistic`.
-        notes: what was measured differently from other values of the column, such as `n = 5 000`.
-        is_best: whether it is the best of the values that compare with it.
+        notes: settings that differ from those of other values of the column, such as `n = 5 000`.
+        is_best: whether it is the best of the values comparable with it.
     """
 
     mean: float
@@ -47,8 +47,8 @@ class Row:
     """A row of a table.
 
     Attributes:
-        name: of the model, or of what the metrics are of.
-        cells: by the heading of their column; a metric that was not measured is left out.
+        name: name of the model, `real images` or `uniform noise`.
+        cells: cells by column heading, without metrics that were not measured.
         group: the evaluations of the model; None for real images and noise.
     """
 
@@ -59,12 +59,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Models whose metrics of one part compare.
+    """Models whose metrics of one part are comparable.
 
     Attributes:
         part: `samples`, `likelihood` or `cost`.
         title: what was measured, and on what.
-        columns: those in which a row has a value.
+        columns: metrics that at least one row has.
         rows: the models, then real images and noise.
         notes: sentences to read with the table.
     """
@@ -80,8 +80,8 @@ def compare(evaluations: Sequence[Evaluation]) -> list[Table]:
     """Evaluations side by side.
 
     Returns:
-        Tables of samples, one for each data set and each network that features come from; of
-        likelihoods, one for each data set; of costs.
+        Tables of samples, one for each data set and network for features; of likelihoods, one for
+        each data set; and one of costs.
 
     Raises:
         UsageError: an evaluation is passed twice, or two models have one name.
@@ -96,7 +96,7 @@ def _columns(part: str) -> list[Metric]:
 
 
 def _tables(models: Mapping[str, Group], part: str) -> list[Table]:
-    """The tables of a part: one for each set of models whose metrics compare."""
+    """The tables of a part: one for each set of models with comparable metrics."""
     blocks: dict[tuple[str | None, ...], dict[str, Group]] = {}
     for name, group in models.items():
         if any(group.statistic(metric) for metric in _columns(part)):
@@ -126,14 +126,14 @@ def _table(models: Mapping[str, Group], part: str) -> Table:
 def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) -> dict[str, Cell]:
     """The cells of a column, by model.
 
-    The best value is bold among those that share sample count and event type. Importance samples
-    and dequantization draws give bounds on the same number, which compare unless two models differ
-    in one of these.
+    The best value is bold among those that share sample count and event type. Bounds by importance
+    samples and by dequantization draws are ranked together, but not bounds with different numbers
+    of either.
 
     Args:
         models: the rows.
-        metric: of the column.
-        usual: numbers of images that a cell does not name.
+        metric: the metric of the column.
+        usual: sample counts that a cell does not show.
     """
     statistics = {name: group.statistic(metric) for name, group in models.items()}
     known = {name: statistic for name, statistic in statistics.items() if statistic is not None}
@@ -156,12 +156,12 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
 
 
 def _events(group: Group, metric: Metric) -> str | None:
-    """What a likelihood is of."""
+    """The event type of a likelihood."""
     return group.first["likelihood"]["events"] if metric.part == "likelihood" else None
 
 
 def _setting(group: Group, metric: Metric) -> tuple[str, str]:
-    """The setting that a value of a likelihood depends on: its name, and its words in a cell."""
+    """The setting that a likelihood depends on: its name, and its text in a cell."""
     if metric.key not in ("nll", "bits_per_dim"):
         return "", ""
     likelihood = group.first["likelihood"]
@@ -191,12 +191,12 @@ def _reference_rows(models: Mapping[str, Group], counts: Sequence[int]) -> list[
 
 
 def count_text(n: int) -> str:
-    """A number of images as cells and titles name it: `n = 10 000`."""
+    """A sample count as cells and titles show it: `n = 10 000`."""
     return f"n = {n:,}".replace(",", " ")
 
 
 def _title(part: str, first: Mapping[str, Any], counts: Sequence[int]) -> str:
-    """What a table shows; `counts` are numbers of images, that of most models first."""
+    """What a table shows; `counts` are sample counts, the most frequent first."""
     images = f"the {first['dataset']['split']} images of {first['dataset']['name']}"
     number = count_text(counts[0]) + (" unless stated otherwise" if len(counts) > 1 else "")
     return {
@@ -213,7 +213,7 @@ def features_text(evaluation: Mapping[str, Any]) -> str:
 
 
 def feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
-    """What the features of an evaluation cannot tell."""
+    """Remarks on the limits of an evaluation's features."""
     description, remarks = reading.extractor(evaluation), []
     # A network of the user's own is described by the range of its pixels, too.
     if evaluation.get("features") and "range" not in description:
@@ -257,7 +257,7 @@ def _remarks(part: str, models: Mapping[str, Group]) -> list[str]:
 
 
 def _likelihood_text(evaluation: Mapping[str, Any]) -> str:
-    """What a likelihood is of, and how it was estimated."""
+    """The event type of a likelihood, and how it was estimated."""
     likelihood = evaluation["likelihood"]
     events, draws = likelihood["events"], likelihood.get("dequantizations")
     if draws is not None:
@@ -269,7 +269,7 @@ def _likelihood_text(evaluation: Mapping[str, Any]) -> str:
 
 
 def _training_remarks(models: Mapping[str, Group]) -> list[str]:
-    """What to know when training costs are compared."""
+    """Remarks on the comparison of training costs."""
     costs = [evaluation["cost"] for group in models.values() for evaluation in group.evaluations]
     timed = [cost for cost in costs if "seconds_an_epoch" in cost]
     machines = {(cost.get("processor"), cost.get("cores")) for cost in timed}

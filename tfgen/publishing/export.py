@@ -42,7 +42,7 @@ _FIRST_LINE = "# Written by tfgen at each publishing; without this line it is le
 def check_publishable(
     model: ImageModel, saved_models: Path, name: str, traced: Traced | None = None
 ) -> None:
-    """Checks that a model can be published under a name; to be called before the training.
+    """Checks that a model can be published under a name; call it before the training.
 
     Args:
         model: the model, trained or not.
@@ -131,7 +131,7 @@ def publish(
 
     def write(folder: Path) -> dict[str, Any]:
         write_saved_model(plain, traced, folder)
-        # By the check that opening a version makes: what is published can be opened.
+        # The check that opening a version makes: what is published can be opened.
         if fault := inspection.find_fault(folder):
             raise UsageError(f"{name} cannot be published: {fault}")
         write_warmup(plain, traced, folder, name)

@@ -169,7 +169,7 @@ def is_job(folder: Path) -> bool:
 
 
 class SamplingJob:
-    """The shards of a request in a folder: which ones are whole, and which ones are missing.
+    """The shards of a request in a folder: which are whole, and which are missing.
 
     Args:
         folder: the folder; it need not exist yet.
@@ -212,7 +212,7 @@ class SamplingJob:
 
         Raises:
             UsageError: the folder has shards of another request.
-            WorkError: what the folder says of them is damaged.
+            WorkError: the manifest or the request in the folder is damaged.
         """
         if shards.has_manifest(self.folder):
             saved, records = shards.read_manifest(self.folder)
@@ -222,7 +222,7 @@ class SamplingJob:
                     (self.folder / shard.file).unlink(missing_ok=True)
         elif (self.folder / REQUEST).is_file():
             self._read_request().check_same(self.request, self.folder)
-        # What a process has left that was killed while it wrote a shard.
+        # Left by a process that was killed while it wrote a shard.
         for path in self.folder.glob(f".{self.request.name}-*-of-*.tfrecord-*"):
             path.unlink(missing_ok=True)
         for index in range(self.request.num_shards):
@@ -265,7 +265,7 @@ def write_missing(
     Args:
         cluster: where the workers run.
         job: the folder, which is locked and prepared, in a place that all machines share.
-        open_sampler: opens the sampler in a worker; by pickle.
+        open_sampler: opens the sampler in a worker; is pickled.
         advance: called with the number of images of each shard that is done.
 
     Raises:

@@ -69,7 +69,7 @@ class SignatureSampler(ImageSampler):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 that tells graph and weights from others; empty if unknown, as of a server."""
+        """SHA-256 that identifies graph and weights; empty if unknown, as behind a server."""
         return ""
 
     @abc.abstractmethod
@@ -178,7 +178,7 @@ class SignatureSampler(ImageSampler):
         return values[0] if len(values) == 1 else values
 
     def log_prob(self, images: Any, seeds: Any = None, labels: Any = None) -> np.ndarray:
-        """log p(x) in nats, `float32[B]`; a lower bound of it for a VAE.
+        """log p(x) in nats, `float32[B]`; for a VAE, a lower bound.
 
         Args:
             images: `uint8[B, H, W, C]`.

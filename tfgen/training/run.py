@@ -56,7 +56,7 @@ class Position:
         return self.epoch * self.steps_per_epoch + self.batch
 
     def __str__(self) -> str:
-        """The position as messages have it; the epochs count from 1."""
+        """The position as messages show it; epochs count from 1."""
         if self.batch == 0:
             return f"after epoch {self.epoch}"
         return f"at epoch {self.epoch + 1}, step {self.batch} of {self.steps_per_epoch}"
@@ -77,20 +77,20 @@ class Run:
         config: the configuration, with what the data decides.
         dataset: the data.
         trained_on: the images to train on.
-        held_out: images that it is not trained on: for validation, or else the test images, for
-            pictures; with labels if the model has classes.
+        held_out: the validation images, or the test images if the run trains on all; with labels
+            if the model has classes.
         name: name of the run and of its published sampler.
         model: the compiled model.
         folder: the run directory.
         position: how far the run has come.
-        task: this process among those that train; only the chief writes to the folder.
+        task: this process among the workers; only the chief writes to the folder.
 
     Raises:
         UsageError: the request is wrong.
     """
 
     def __init__(self, config: RunConfig, console: Console, notes: Mapping[str, Any] | None = None):
-        # What TensorFlow takes only before it uses a device.
+        # TensorFlow takes these settings only before it uses a device.
         if config.options.deterministic:
             tf.config.experimental.enable_op_determinism()
         if registry.family(config.family).side_by_side:
