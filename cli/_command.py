@@ -28,7 +28,7 @@ _Options = TypeVar("_Options")
 def command(
     prog: str, config: type[_Options], description: str, **parsing: Any
 ) -> Callable[[Callable[[_Options], None]], Callable[..., int]]:
-    """Makes the `main` of a console script from a function that takes its options.
+    """Make the `main` of a console script from a function that takes its options.
 
     Ctrl-C and SIGTERM end the work with the exit statuses 130 and 143.
 
@@ -56,7 +56,7 @@ def command(
 
 
 def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str] | None) -> int:
-    """Runs a command's body and turns its end into an exit status.
+    """Run a command's body and turn its end into an exit status.
 
     Args:
         prog: the console script's name, the first word of an error.
@@ -143,7 +143,7 @@ def terminable() -> Iterator[None]:
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuses an output path before any work is done.
+    """Refuse an output path before any work is done.
 
     Raises:
         UsageError: the extension is unknown, the path is a folder, or its parent is missing, not
@@ -159,7 +159,7 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a folder that cannot be created or written to, before any work is done.
+    """Refuse a folder that cannot be created or written to, before any work is done.
 
     Raises:
         UsageError: it can be neither created nor written to, or is a version.
@@ -210,7 +210,7 @@ def suggest_next(family: str, version: Path) -> str:
 
 
 def say_missing_best(run: Path, choice: str, used: str) -> None:
-    """Says on standard error if the last weights of a run are used for lack of best ones.
+    """Say on standard error if the last weights of a run are used for lack of best ones.
 
     Args:
         run: the run directory.

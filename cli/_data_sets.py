@@ -23,7 +23,7 @@ class DataSetOptions(Config):
 
 
 def open_data_set(options: DataSetOptions, training: Mapping[str, Any], title: str) -> "Dataset":
-    """Loads the data set of the flags; without them, the one that the model was trained on.
+    """Load the data set of the flags; without them, the one that the model was trained on.
 
     Args:
         options: the flags.

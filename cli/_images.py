@@ -70,7 +70,7 @@ class OwnImages(NamedTuple):
 def evaluate_images(
     options: ImageOptions, signature: str, meaning: str, out: Path | None, suffixes: Sequence[str]
 ) -> OwnImages:
-    """Opens the model, reads the images and computes a signature of them.
+    """Open the model, read the images and compute a signature of them.
 
     Args:
         options: the model, the images and how they are read.

@@ -193,7 +193,7 @@ def read_label(text: str | None, sampler: SignatureSampler) -> int | None:
 
 @contextlib.contextmanager
 def show_progress(parts: Sequence[slice], title: str) -> Iterator[Iterable[slice]]:
-    """Shows progress and the remaining time over several batches, if there is a terminal."""
+    """Show progress and the remaining time over several batches, if there is a terminal."""
     title = _STEPS.get(title, title)
     if len(parts) < 2:
         with status(title):
@@ -204,7 +204,7 @@ def show_progress(parts: Sequence[slice], title: str) -> Iterator[Iterable[slice
 
 
 def write_npz(path: Path, arrays: Arrays) -> None:
-    """Writes arrays by name to a compressed NPZ file, whole or not at all."""
+    """Write arrays by name to a compressed NPZ file, whole or not at all."""
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     write_bytes(path, file.getvalue())
@@ -220,7 +220,7 @@ def csv_bytes(columns: Mapping[str, Iterable[Any]]) -> bytes:
 
 
 def write_grid(path: Path, grid: np.ndarray, title: str, *axes: figures.GridAxis | None) -> None:
-    """Writes the pixels of a grid as PNG, whole or not at all.
+    """Write the pixels of a grid as PNG, whole or not at all.
 
     Args:
         path: the file.

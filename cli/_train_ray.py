@@ -34,7 +34,7 @@ def train_on_ray(
     publishing: PublishOptions,
     options: RayOptions,
 ) -> None:
-    """Trains with the workers of a cluster, which resume after a loss.
+    """Train with the workers of a cluster, which resume after a loss.
 
     Args:
         train: trains in a worker; is pickled.
@@ -79,7 +79,7 @@ def train_on_ray(
 
 
 def _fit(cluster: RayCluster, train: Callable[[], None], shared: Path) -> None:
-    """Calls `train` in each worker of a cluster, with a folder that all of them share."""
+    """Call `train` in each worker of a cluster, with a folder that all of them share."""
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer
 

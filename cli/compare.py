@@ -48,7 +48,7 @@ class CompareOptions(Config):
     reasons={"--to": "use --out"},
 )
 def main(options: CompareOptions) -> None:
-    """Prints the tables, and writes the files of `--out`."""
+    """Print the tables, and write the files of `--out`."""
     evaluations = [read_evaluation(what, options.saved_models) for what in options.what]
     paths = {} if options.out is None else output_paths(options.out, evaluations)
     tables = compare(evaluations)

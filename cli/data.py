@@ -79,7 +79,7 @@ class DataOptions(Config):
     "Prepare a data set from local files, as a TFDS directory for tfgen and TFDS.",
 )
 def main(options: DataOptions) -> None:
-    """Writes the data set, and says how to train on it."""
+    """Write the data set, and say how to train on it."""
     from tfgen.data.writing import check_target
 
     defaults = {field.name: field.default for field in dataclasses.fields(options)}

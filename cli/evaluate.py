@@ -113,7 +113,7 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
     "any program, on a data set.",
 )
 def main(options: EvaluateOptions) -> None:
-    """Evaluates a run, a version or images, writes the result and prints it."""
+    """Evaluate a run, a version or images, write the result and print it."""
     import_quietly(
         "tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.subject"
     )

@@ -76,7 +76,7 @@ class ExportOptions(Config):
     "its decoder to one file.",
 )
 def main(options: ExportOptions) -> None:
-    """Publishes a version, prints what would be published, or writes a decoder."""
+    """Publish a version, print what would be published, or write a decoder."""
     if options.format != "savedmodel":
         convert(options, *FORMATS[options.format])
         return
@@ -153,7 +153,7 @@ def describe_signature(tensors: dict[str, dict[str, Any]]) -> str:
 
 
 def convert(options: ExportOptions, suffix: str, call: str) -> None:
-    """Writes the decoder of a run, a file or a published version to one file.
+    """Write the decoder of a run, a file or a published version to one file.
 
     Args:
         options: `run` is a run directory, `.keras` file, folder of a version, or a name, which is

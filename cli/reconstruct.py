@@ -37,7 +37,7 @@ class ReconstructOptions(ImageOptions):
     "the latents that its inverse gives.",
 )
 def main(options: ReconstructOptions) -> None:
-    """Writes images and their reconstructions, and prints how far they are apart."""
+    """Write images and their reconstructions, and print how far they are apart."""
     own = evaluate_images(options, "encode", "encoder", options.out, (".png", ".npz"))
     arrays, title = reconstruct(own), own.sampler.title
     out = options.out or Path(f"{own.sampler.name}-reconstructions.png")
@@ -77,7 +77,7 @@ def describe_error(arrays: Arrays) -> str:
 
 
 def write_picture(path: Path, arrays: Arrays, title: str) -> None:
-    """Writes a grid whose rows are, in turn, images and their reconstructions."""
+    """Write a grid whose rows are, in turn, images and their reconstructions."""
     images = arrays["images"].astype(np.float32) / 255
     n, *shape = images.shape
     columns = min(n, max(_MIN_COLUMNS, math.ceil(math.sqrt(2 * n))))

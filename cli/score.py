@@ -56,7 +56,7 @@ class ScoreOptions(ImageOptions, DataSetOptions):
     "the data set's test images that have a lower one.",
 )
 def main(options: ScoreOptions) -> None:
-    """Prints the scores of the images, and writes them to `--out`."""
+    """Print the scores of the images, and write them to `--out`."""
     own = evaluate_images(options, "log_prob", "likelihood", options.out, (".csv", ".npz"))
     images = {"names": np.array(own.collection.names), "images": own.collection.images}
     arrays = {**images, **own.outputs, **own.inputs}
@@ -70,7 +70,7 @@ def main(options: ScoreOptions) -> None:
 
 
 def add_percentiles(arrays: Arrays, sampler: SignatureSampler, options: ScoreOptions) -> str:
-    """Adds `percentile` and `test_log_prob` to the scores, where the test images are known.
+    """Add `percentile` and `test_log_prob` to the scores, where the test images are known.
 
     Args:
         arrays: the scores; gets `percentile`, `float64[N]`, and `test_log_prob`, `float32[M]`.
@@ -126,7 +126,7 @@ def open_test_images(
 
 
 def write(path: Path, arrays: Arrays) -> None:
-    """Writes the scores as CSV, or all arrays as NPZ, whole or not at all."""
+    """Write the scores as CSV, or all arrays as NPZ, whole or not at all."""
     if path.suffix == ".npz":
         write_npz(path, arrays)
     else:

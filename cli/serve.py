@@ -111,7 +111,7 @@ class ServeOptions(Config):
     "page to explore them.",
 )
 def main(options: ServeOptions) -> None:
-    """Says what is served and where, and answers requests until a signal ends it."""
+    """Say what is served and where, and answer requests until a signal ends it."""
     versions.check_folder(options.saved_models)
     with listen(options.host, options.port) as listener:
         models = served(options)
@@ -193,7 +193,7 @@ def served(options: ServeOptions) -> "Models":
 
 
 def open_page(url: str) -> None:
-    """Opens the page in the browser."""
+    """Open the page in the browser."""
     if not webbrowser.open(url):
         print(f"tfgen-serve: no browser was found; open {url} in one", file=sys.stderr)
 

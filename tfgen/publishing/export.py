@@ -1,4 +1,4 @@
-"""Exports a model as a SavedModel with named signatures, as the next version of its name.
+"""Export a model as a SavedModel with named signatures, as the next version of its name.
 
 `models.config` beside the names tells TensorFlow Serving about all of them. If the extra
 `[serving]` is installed, each version has requests with which a server warms up.
@@ -42,7 +42,7 @@ _FIRST_LINE = "# Written by tfgen at each publishing; without this line it is le
 def check_publishable(
     model: ImageModel, saved_models: Path, name: str, traced: Traced | None = None
 ) -> None:
-    """Checks that a model can be published under a name; call it before the training.
+    """Check that a model can be published under a name; call it before the training.
 
     Args:
         model: the model, trained or not.
@@ -105,7 +105,7 @@ def publish(
     origin: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Publishes a model as the next version of a name, in float32 whatever its policy.
+    """Publish a model as the next version of a name, in float32 whatever its policy.
 
     Args:
         model: the trained model.
@@ -162,7 +162,7 @@ def weights_sha256(model: ImageModel) -> str:
 
 
 def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> None:
-    """Writes requests of each signature, which a server runs before it serves the version.
+    """Write requests of each signature, which a server runs before it serves the version.
 
     They need the extra `[serving]`; without it, none are written.
     """
@@ -186,7 +186,7 @@ def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> 
 
 
 def write_models_config(saved_models: Path) -> None:
-    """Writes the file that TensorFlow Serving takes as `--model_config_file`.
+    """Write the file that TensorFlow Serving takes as `--model_config_file`.
 
     It has all names in the folder, whose path is `/models` in the server's container. A file that
     does not begin with tfgen's own first line is left as it is.

@@ -1,4 +1,4 @@
-"""Checks a SavedModel before it is loaded: its operations, and that nothing reaches its saver.
+"""Check a SavedModel before it is loaded: its operations, and that nothing reaches its saver.
 
 A SavedModel needs a saver, which reads and writes checkpoint files. Three rules keep everything
 else away from files:

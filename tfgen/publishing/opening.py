@@ -1,4 +1,4 @@
-"""Opens what tfgen wrote: runs, `.keras` files and published versions."""
+"""Open what tfgen wrote: runs, `.keras` files and published versions."""
 
 import io
 import json
@@ -26,7 +26,7 @@ from tfgen.training.folder import RunFolder, run_name, saved_config
 
 
 def load(path: str | Path, *, weights: str | int = "best") -> Any:
-    """Opens a run, a `.keras` file or a published version.
+    """Open a run, a `.keras` file or a published version.
 
     Args:
         path: run directory, `.keras` file, or folder of a version, `<name>/<integer>`.

@@ -86,7 +86,7 @@ def write_shard(
     folder: Path,
     advance: Callable[[int], object] = lambda count: None,
 ) -> shards.ShardRecord:
-    """Samples the images of a shard and writes its file, whole or not at all.
+    """Sample the images of a shard and write its file, whole or not at all.
 
     A batch of images is in memory at once. Several processes may write shards of a folder.
 
@@ -206,7 +206,7 @@ class SamplingJob:
             yield
 
     def prepare(self) -> None:
-        """Finds the shards that are whole, and makes the folder ready for the missing ones.
+        """Find the shards that are whole, and make the folder ready for the missing ones.
 
         A file of a finished folder whose bytes are not those of its record is removed.
 
@@ -234,11 +234,11 @@ class SamplingJob:
             (self.folder / shards.MANIFEST).unlink(missing_ok=True)
 
     def add(self, record: shards.ShardRecord) -> None:
-        """Records a shard that was just written."""
+        """Record a shard that was just written."""
         self.records[record.first // self.request.shard_size] = record
 
     def finish(self) -> None:
-        """Writes the manifest once all shards are whole, and removes the file for continuing."""
+        """Write the manifest once all shards are whole, and remove the file for continuing."""
         records = tuple(self.records[index] for index in range(self.request.num_shards))
         shards.write_manifest(self.folder, shards.Manifest(self.request, records))
         (self.folder / REQUEST).unlink(missing_ok=True)
@@ -260,7 +260,7 @@ def write_missing(
     open_sampler: Callable[[], SignatureSampler],
     advance: Callable[[int], object] = lambda count: None,
 ) -> None:
-    """Writes the missing shards of a folder, each by one of the workers.
+    """Write the missing shards of a folder, each by one of the workers.
 
     Args:
         cluster: where the workers run.
@@ -297,7 +297,7 @@ def write_missing(
 def _write(
     open_sampler: Callable[[], SignatureSampler], request: ShardRequest, index: int, folder: Path
 ) -> shards.ShardRecord:
-    """Writes a shard in a worker, which opens the sampler once."""
+    """Write a shard in a worker, which opens the sampler once."""
     if request not in _opened:
         _opened[request] = open_sampler()
     return write_shard(_opened[request], request, index, folder)

@@ -85,7 +85,7 @@ class SignatureSampler(ImageSampler):
         return name in self.signature_names
 
     def check_signature(self, name: str) -> None:
-        """Checks that the version offers a signature.
+        """Check that the version offers a signature.
 
         Raises:
             UsageError: it does not.

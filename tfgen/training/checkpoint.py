@@ -81,7 +81,7 @@ class Checkpoint:
     name: str
 
     def restore(self, model: Any, *groups: str) -> None:
-        """Restores what `collect_variables` collects.
+        """Restore what `collect_variables` collects.
 
         Raises:
             WorkError: the checkpoint is of another model; no variable was changed.
@@ -112,7 +112,7 @@ class Checkpoint:
 def save(
     folder: Path, kind: str, number: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
 ) -> None:
-    """Writes `<kind>-<number>`; then removes those of its kind that are not kept.
+    """Write `<kind>-<number>`; then remove those of its kind that are not kept.
 
     Args:
         folder: the checkpoints of a run.
@@ -148,7 +148,7 @@ def newest_first(folder: Path, kind: str) -> list[Path]:
 
 
 def read(path: Path, name: str) -> Checkpoint:
-    """Reads a checkpoint after checking it against its manifest.
+    """Read a checkpoint after checking it against its manifest.
 
     Raises:
         WorkError: a file is missing or damaged.
@@ -195,7 +195,7 @@ def read_best(folder: Path) -> Checkpoint | None:
 
 
 def check_choice(choice: str) -> None:
-    """Refuses what is neither `best` nor `last` nor the number of an epoch.
+    """Refuse what is neither `best` nor `last` nor the number of an epoch.
 
     Raises:
         UsageError: it is none of these.
@@ -205,7 +205,7 @@ def check_choice(choice: str) -> None:
 
 
 def read_weights(run: Path, choice: str) -> Checkpoint | None:
-    """Reads weights of a run; None if it has no checkpoint yet.
+    """Read weights of a run; None if it has no checkpoint yet.
 
     Args:
         run: the run directory.

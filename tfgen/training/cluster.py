@@ -126,7 +126,7 @@ def exchange(strategy: Any, value: Any) -> list[Any]:
 
 
 def check_alike(strategy: Any, properties: dict[str, Any]) -> None:
-    """Refuses a worker that differs from the chief; all workers raise the error.
+    """Refuse a worker that differs from the chief; all workers raise the error.
 
     Args:
         strategy: a `MultiWorkerMirroredStrategy`.
@@ -146,7 +146,7 @@ def check_alike(strategy: Any, properties: dict[str, Any]) -> None:
 
 
 def check_shared(strategy: Any, folder: Path) -> None:
-    """Checks that all workers see the folder that the chief writes to.
+    """Check that all workers see the folder that the chief writes to.
 
     Raises:
         UsageError: a worker does not see it; all workers raise the error.

@@ -49,7 +49,7 @@ class Reports:
         )
 
     def move_bar(self, values: Mapping[str, float]) -> None:
-        """Shows the run's position and the family's main logged value."""
+        """Show the run's position and the family's main logged value."""
         position, name = self._run.position, self._run.model.logged[0]
         text = f"epoch {position.epoch + 1}"
         if name in values:
@@ -57,7 +57,7 @@ class Reports:
         self.bar.update(self._task, completed=position.step, description=text)
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Reports an epoch.
+        """Report an epoch.
 
         Args:
             epoch: its number, from 1.
@@ -98,7 +98,7 @@ class Reports:
             writer.flush()
 
     def write_samples(self, epochs: int) -> None:
-        """Writes samples-<epochs>.png, from the same seeds each time, if the model has samples."""
+        """Write samples-<epochs>.png, from the same seeds each time, if the model has samples."""
         path = self._folder.figures / f"samples-{epochs}.png"
         write_samples(self._run.model, path, epochs, f"{self._title}: samples")
 
@@ -121,7 +121,7 @@ class Reports:
 
 
 def write_samples(model: Any, path: Path, epoch: int, title: str = "samples") -> None:
-    """Writes the model's preview, if it has one, as a PNG whose title says the epoch.
+    """Write the model's preview, if it has one, as a PNG whose title says the epoch.
 
     Args:
         model: an `ImageModel`.

@@ -176,7 +176,7 @@ class Run:
             yield
 
     def _read_newest(self) -> None:
-        """Restores the newest sound checkpoint."""
+        """Restore the newest sound checkpoint."""
         expected = self.folder.read_config().get("data", {}).get("fingerprint")
         if expected not in (None, self.dataset.fingerprint):
             raise UsageError(
@@ -212,7 +212,7 @@ class Run:
         self.folder.write_config({**saved, **self._notes, **entries})
 
     def train(self, observers: Sequence[keras.callbacks.Callback] = ()) -> None:
-        """Trains to the last epoch, from the start or from the restored checkpoint.
+        """Train to the last epoch, from the start or from the restored checkpoint.
 
         Call it within `started`. It does nothing if the run is finished.
 
@@ -254,7 +254,7 @@ class Run:
         )
 
     def _fit(self, observers: Sequence[keras.callbacks.Callback]) -> None:
-        """Calls `fit` once per epoch, with the batches of that epoch.
+        """Call `fit` once per epoch, with the batches of that epoch.
 
         A single call would run whole groups of `steps_per_execution` past the end of an epoch, and
         could not start within an epoch.
@@ -290,7 +290,7 @@ class Run:
             self._end_epoch(self._finite(logs))
 
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:
-        """Starts the clock, which continues from the time of an interrupted epoch."""
+        """Start the clock, which continues from the time of an interrupted epoch."""
         self._began_at = time.perf_counter() - self.position.seconds
         self._first_batch = self.position.batch
         if self._restored is not None and self.position.batch:
@@ -298,7 +298,7 @@ class Run:
         self._restored = None
 
     def _follow_steps(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Counts the steps; saves when it is time to, or when a signal asks the run to end."""
+        """Count the steps; save when it is time to, or when a signal asks the run to end."""
         position = self.position
         position.batch = min(self._first_batch + batch + 1, position.steps_per_epoch)
         position.seconds = time.perf_counter() - self._began_at
@@ -314,7 +314,7 @@ class Run:
                 self._stop(self._interrupt.signum)
 
     def _end_epoch(self, values: Mapping[str, float]) -> None:
-        """Reports the epoch, and then saves the weights to keep and the state.
+        """Report the epoch, and then save the weights to keep and the state.
 
         In this order, a run that is killed in between repeats the epoch, and nothing is missing.
         """
@@ -338,7 +338,7 @@ class Run:
         self._stop(signum)
 
     def _save(self) -> None:
-        """Saves the state."""
+        """Save the state."""
         # A new epoch resets the metrics; several workers could only read them together.
         groups = ("weights", "optimizers", *(["metrics"] if self.position.batch else []))
         arrays = checkpoint.read_arrays(self.model, groups)
@@ -347,7 +347,7 @@ class Run:
         self._saved_at = time.monotonic()
 
     def _stop(self, signum: int | None) -> None:
-        """Ends the run, whose state is saved, if there was a signal."""
+        """End the run, whose state is saved, if there was a signal."""
         if signum is not None:
             place = "in every worker " if self.task.count > 1 else ""
             path = shlex.quote(str(self.folder.path))
