@@ -28,14 +28,14 @@ _Options = TypeVar("_Options")
 def command(
     prog: str, config: type[_Options], description: str, **parsing: Any
 ) -> Callable[[Callable[[_Options], None]], Callable[..., int]]:
-    """Makes the `main` of a console script from a function that takes its options.
+    """Make the `main` of a console script from a function that takes its options.
 
     Ctrl-C and SIGTERM end the work with the exit statuses 130 and 143.
 
     Args:
         prog: the console script's name.
         config: the dataclass of its arguments and flags.
-        description: the text above the flags.
+        description: text above the flags.
         parsing: further arguments of `Parser`.
     """
 
@@ -58,7 +58,7 @@ def command(
 
 
 def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str] | None) -> int:
-    """Runs a command's body and turns its end into an exit status.
+    """Run a command's body and turn its end into an exit status.
 
     Args:
         prog: the console script's name, the first word of an error.
@@ -145,14 +145,14 @@ def terminable() -> Iterator[None]:
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuses an output path before any work is done.
+    """Refuse an output path before any work is done.
 
     Raises:
-        UsageError: the extension is unknown, the folder is missing, is not writable or is a
-            version, or the path is a folder.
+        UsageError: the extension is unknown, the path is a folder, or its parent is missing, not
+            writable or a version.
     """
     if path.suffix not in suffixes or path.is_dir():
-        raise UsageError(f"cannot write {path}: it is no file that ends in {' or '.join(suffixes)}")
+        raise UsageError(f"cannot write {path}: pass a file that ends in {' or '.join(suffixes)}")
     if not path.parent.is_dir():
         raise UsageError(
             f"cannot write {path}: the folder {path.parent} does not exist; create it first"
@@ -161,7 +161,7 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a folder that cannot be created or written to, before any work is done.
+    """Refuse a folder that cannot be created or written to, before any work is done.
 
     Raises:
         UsageError: it can be neither created nor written to, or is a version.
@@ -212,7 +212,7 @@ def suggest_next(family: str, version: Path) -> str:
 
 
 def say_missing_best(run: Path, choice: str, used: str) -> None:
-    """Says on standard error if the last weights of a run are used for lack of best ones.
+    """Say on standard error if the last weights of a run are used for lack of best ones.
 
     Args:
         run: the run directory.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataSetOptions(Config):
-    """The flags that say which data set a model or images are judged by."""
+    """The flags of the data set that a model or images are judged by."""
 
     dataset: str | None = option(
         None, "name of the data set (default: the one that the model was trained on, if any)"
@@ -23,7 +23,7 @@ class DataSetOptions(Config):
 
 
 def open_data_set(options: DataSetOptions, training: Mapping[str, Any], title: str) -> "Dataset":
-    """Loads the data set of the flags; without them, the one that the model was trained on.
+    """Load the data set of the flags; without them, the one that the model was trained on.
 
     Args:
         options: the flags.
@@ -31,8 +31,8 @@ def open_data_set(options: DataSetOptions, training: Mapping[str, Any], title: s
         title: what messages call the model.
 
     Raises:
-        UsageError: it is unknown, is not the one of the training, or cannot be read.
-        WorkError: it is not in the folder and could not be downloaded.
+        UsageError: the data set is unknown, differs from that of the training, or cannot be read.
+        WorkError: the data set is not in the folder and could not be downloaded.
     """
     from tfgen.data import load
 

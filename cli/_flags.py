@@ -143,7 +143,7 @@ class Parser(argparse.ArgumentParser):
         return super().format_help()
 
     def parse(self, argv: list[str]) -> argparse.Namespace:
-        """Parses all of `argv`; the error about an unknown flag names the nearest known one."""
+        """Parse all of `argv`; the error about an unknown flag names the nearest known one."""
         if argv == ["--version"]:
             print(self._version)
             self.exit()
@@ -159,7 +159,7 @@ class Parser(argparse.ArgumentParser):
         return namespace
 
     def check_flags(self, words: Iterable[str]) -> None:
-        """Refuses the first of the words that is an unknown flag.
+        """Refuse the first of the words that is an unknown flag.
 
         Raises:
             UsageError: there is one; the message names the nearest known flag.
@@ -200,7 +200,7 @@ def add_flags(
     defaults: Mapping[str, Any] | None = None,
     without: Collection[str] = (),
 ) -> None:
-    """Adds a flag for each field of a dataclass that has a help text; those of its bases are last.
+    """Add a flag for each field of a dataclass that has a help text; those of its bases are last.
 
     Args:
         parser: a parser or a group of one.
@@ -284,7 +284,7 @@ def _escape(text: str) -> str:
 
 
 def _entries(convert: Callable[[str], Any], is_split: bool) -> Callable[[str], tuple[Any, ...]]:
-    """Reads the entries in a word, separated by commas if `is_split`; `none` stands for none."""
+    """Read the entries in a word, separated by commas if `is_split`; `none` stands for none."""
 
     def entries(text: str) -> tuple[Any, ...]:
         words = [word for word in text.split(",") if word] if is_split else [text]

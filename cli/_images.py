@@ -28,7 +28,7 @@ class ImageOptions(SamplerOptions):
 
     images: tuple[Path, ...] = argument(
         "IMAGES",
-        "picture files, folders of pictures, NPZ files with images (of tfgen-sample, or any)",
+        "picture files, folders of pictures, or NPZ files with images",
     )
     seed: int = option(
         0,
@@ -42,7 +42,7 @@ class ImageOptions(SamplerOptions):
         "number (default: the labels of an NPZ file)",
     )
     fit: Literal["crop", "pad", "stretch"] = option(
-        "crop", "how pictures of another size get the size of the model's images"
+        "crop", "how to resize pictures of another size: crop, pad with bars, or stretch"
     )
     background: str = option(
         "white", "colour behind transparency and in the bars of --fit pad, such as '#808080'"
@@ -50,14 +50,14 @@ class ImageOptions(SamplerOptions):
 
 
 class OwnImages(NamedTuple):
-    """Images of the user's own, and what a signature of a model makes of them.
+    """Images of the user's own, and the outputs of a model's signature for them.
 
     Attributes:
         sampler: the model.
         collection: the images in the size and the channels that the model takes.
-        outputs: of the signature, by name.
+        outputs: outputs of the signature, by name.
         inputs: `seeds` and `labels` of the images, `int32[N]`, where the model takes them.
-        lines: which images were resized, and which files were skipped.
+        lines: messages about resized images and skipped files.
     """
 
     sampler: SignatureSampler
@@ -70,12 +70,12 @@ class OwnImages(NamedTuple):
 def evaluate_images(
     options: ImageOptions, signature: str, meaning: str, out: Path | None, suffixes: Sequence[str]
 ) -> OwnImages:
-    """Opens the model, reads the images and computes a signature of them.
+    """Open the model, read the images and compute a signature of them.
 
     Args:
         options: the model, the images and how they are read.
         signature: name of the signature that takes the images.
-        meaning: what the model has if it has the signature, in words.
+        meaning: what the signature offers, in words, such as `encoder`.
         out: the file that will be written; None if there is none.
         suffixes: its possible extensions.
 
@@ -140,8 +140,8 @@ def compute(
         sampler: the model.
         signature: name of the signature.
         images: `uint8[N, H, W, C]`.
-        labels: of a conditional model, `int[N]`; else None.
-        seed: of the noise of image 0; image i has seed + i.
+        labels: classes for a conditional model, `int[N]`; else None.
+        seed: seed of the noise of image 0; image i has seed + i.
 
     Returns:
         The outputs; `seeds` and `labels`, `int32[N]`, where the model takes them.

@@ -7,15 +7,15 @@ from tfgen.errors import UsageError
 
 
 def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
-    """The callbacks that compare samples with validation images, if the family wants it.
+    """The callbacks that compare samples with validation images, if the family uses them.
 
-    Says so if the images cannot be compared: then the run has no best checkpoint. A run that trains
-    on the validation images has none either, but its samples are compared with them.
+    If the images cannot be compared, prints so: the run then has no best checkpoint. Neither has a
+    run that trains on the validation images, but its samples are compared with them.
 
     Args:
         run: a `tfgen.training.run.Run` that is started.
         console: where warnings are printed.
-        weights: which weights the run is published with, `best` or `last`; None: it is not.
+        weights: the weights to publish, `best` or `last`; None publishes nothing.
     """
     from tfgen.models.generative import SAMPLE_DISTANCE
     from tfgen.system.terminal import print_line
@@ -25,14 +25,13 @@ def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
     from tfgen.callbacks import SampleMonitor
 
     def warn(message: str, best_epoch: int | None) -> None:
-        path = shlex.quote(str(run.folder.path))
-        publishing = "" if weights != "best" else " and will be published"
-        stop = f"Ctrl-C stops the run; then tfgen-export {path} publishes them"
-        best = f"The best weights so far, of epoch {best_epoch}, are kept{publishing}"
+        kept = "kept and will be published" if weights == "best" else "kept"
+        best = f"The best weights so far, of epoch {best_epoch}, are {kept}"
+        advice = f"then tfgen-export {shlex.quote(str(run.folder.path))} publishes them"
         if not run.options.is_validated:
             best = "A run with --train-on all keeps no best weights"
-            stop = "Ctrl-C stops the run; with --keep-every, a new one keeps earlier weights"
-        print_line(console, f"warning: {message}. {best}. {stop}")
+            advice = "with --keep-every, a new one keeps earlier weights"
+        print_line(console, f"warning: {message}. {best}. Ctrl-C stops the run; {advice}")
 
     validation = run.dataset.validation
     labels = validation.labels if run.model.num_classes else None

@@ -8,7 +8,7 @@ from tfgen.settings.fields import Config, option
 
 @dataclass(frozen=True)
 class RayOptions(Config):
-    """The flags that say on which cluster a command works, and with how many workers."""
+    """The flags for the cluster of a command, and for the number of its workers."""
 
     ray: int | None = option(
         None,

@@ -48,7 +48,7 @@ _STEPS = {
 
 @dataclass(frozen=True)
 class ModelOptions(SamplingOptions):
-    """The flags that say which model of a name or of a run is meant."""
+    """The flags that choose the version of a name, or the weights of a run."""
 
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
     version: int | None = option(
@@ -67,7 +67,7 @@ class ModelOptions(SamplingOptions):
 
 @dataclass(frozen=True)
 class SamplerOptions(ModelOptions):
-    """The arguments that say which sampler is meant, where it is, and how it computes."""
+    """The arguments that choose a sampler, where it is, and how it computes."""
 
     name: str = argument(*NAME)
     batch_size: int = option(
@@ -86,7 +86,7 @@ class SamplerOptions(ModelOptions):
     )
     retries: int = option(
         3,
-        "repetitions of a request if the server cannot be reached or is busy",
+        "how often to repeat a request if the server cannot be reached or is busy",
         minimum=0,
         maximum=MAX_RETRIES,
     )
@@ -196,7 +196,7 @@ def read_label(text: str | None, sampler: SignatureSampler) -> int | None:
 
 @contextlib.contextmanager
 def show_progress(parts: Sequence[slice], title: str) -> Iterator[Iterable[slice]]:
-    """Shows progress and the remaining time over several batches, if there is a terminal."""
+    """Show progress and the remaining time over several batches, if there is a terminal."""
     title = _STEPS.get(title, title)
     if len(parts) < 2:
         with status(title):
@@ -207,7 +207,7 @@ def show_progress(parts: Sequence[slice], title: str) -> Iterator[Iterable[slice
 
 
 def write_npz(path: Path, arrays: Arrays) -> None:
-    """Writes arrays by name to a compressed NPZ file, whole or not at all."""
+    """Write arrays by name to a compressed NPZ file, whole or not at all."""
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     write_bytes(path, file.getvalue())
@@ -223,7 +223,7 @@ def csv_bytes(columns: Mapping[str, Iterable[Any]]) -> bytes:
 
 
 def write_grid(path: Path, grid: np.ndarray, title: str, *axes: figures.GridAxis | None) -> None:
-    """Writes the pixels of a grid as PNG, whole or not at all.
+    """Write the pixels of a grid as PNG, whole or not at all.
 
     Args:
         path: the file.

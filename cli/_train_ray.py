@@ -34,17 +34,17 @@ def train_on_ray(
     publishing: PublishOptions,
     options: RayOptions,
 ) -> None:
-    """Trains with the workers of a cluster, which resume after a loss.
+    """Train with the workers of a cluster, which resume after a loss.
 
     Args:
-        train: trains in a worker; by pickle.
+        train: trains in a worker; is pickled.
         config: the configuration of the run.
         publishing: where it is published, if at all.
         options: which cluster, and how many workers.
 
     Raises:
         UsageError: the request is wrong.
-        WorkError: the cluster does not answer, or the training failed, also after restarts.
+        WorkError: the cluster does not answer, or the training failed even after restarts.
         InterruptedRunError: a signal ended the work.
     """
     check_installed()
@@ -79,7 +79,7 @@ def train_on_ray(
 
 
 def _fit(cluster: RayCluster, train: Callable[[], None], shared: Path) -> None:
-    """Calls `train` in each worker of a cluster, with a folder that all of them share."""
+    """Call `train` in each worker of a cluster, with a folder that all of them share."""
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer
 

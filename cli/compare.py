@@ -48,7 +48,7 @@ class CompareOptions(Config):
     reasons={"--to": "use --out"},
 )
 def main(options: CompareOptions) -> None:
-    """Prints the tables, and writes the files of `--out`."""
+    """Print the tables, and write the files of `--out`."""
     evaluations = [read_evaluation(what, options.saved_models) for what in options.what]
     paths = {} if options.out is None else output_paths(options.out, evaluations)
     tables = compare(evaluations)
@@ -75,7 +75,7 @@ def output_paths(out: Path, evaluations: Sequence[Evaluation]) -> dict[str, Path
         evaluations: to compare.
 
     Raises:
-        UsageError: it is no file or folder for a comparison, or would replace an evaluation.
+        UsageError: no comparison can be written there, or it would replace an evaluation.
     """
     if out.is_dir() or (not out.suffix and not out.is_file()):
         check_folder(out)
@@ -115,7 +115,7 @@ def write(tables: Sequence[Table], paths: dict[str, Path]) -> list[Path]:
             paths.pop(suffix).unlink(missing_ok=True)
         else:
             with warnings.catch_warnings():
-                # A letter of a name that the font lacks: the figure shows a box in its place.
+                # If the font lacks a letter of a name, the figure shows a box in its place.
                 warnings.filterwarnings("ignore", "Glyph")
                 save_figure(figure, path)
     return list(paths.values())

@@ -44,7 +44,7 @@ class DataOptions(Config):
     )
     prefix: str | None = option(
         None,
-        "data set to import from a folder of IDX files that holds several, such as emnist-letters",
+        "data set to import if the folder of IDX files has several, such as emnist-letters",
     )
     size: str | None = option(
         None,
@@ -69,7 +69,7 @@ class DataOptions(Config):
     )
     description: str | None = option(None, "what the images show")
     license: str | None = option(
-        None, "licence of the images and who holds it; appended to the description"
+        None, "licence and copyright holder of the images; appended to the description"
     )
 
 
@@ -79,7 +79,7 @@ class DataOptions(Config):
     "Prepare a data set from local files, as a TFDS directory for tfgen and TFDS.",
 )
 def main(options: DataOptions) -> None:
-    """Writes the data set, and says how to train on it."""
+    """Write the data set, and say how to train on it."""
     from tfgen.data.writing import check_target
 
     defaults = {field.name: field.default for field in dataclasses.fields(options)}

@@ -1,4 +1,4 @@
-"""`tfgen-evaluate`: judges a model by its samples and its likelihood, or images of any source."""
+"""`tfgen-evaluate`: evaluates samples and likelihood of a model, or images from anywhere."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
         "of images",
     )
     split: Literal["test", "validation"] = option(
-        EvaluationRequest.split, "held-out images that the model is judged by"
+        EvaluationRequest.split, "held-out images to compare with"
     )
     n: int | None = option(
         EvaluationRequest.n,
@@ -76,12 +76,12 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
     )
     features_range: str | None = option(
         None,
-        "pixels that the network of --features PATH takes, from black to white: 0,1 or -1,1 or "
-        "0,255, as in --features-range=-1,1; required unless it takes bytes",
+        "values of black and white for the network of --features PATH: 0,1 or -1,1 or 0,255, as in "
+        "--features-range=-1,1; required unless the network takes bytes",
     )
     classifier: str | None = option(
         None,
-        "name, or version's folder, of the classifier that features come from "
+        "name of the classifier that features come from, or folder of its version "
         "(default: the classifier of the data set)",
     )
     out: Path | None = option(
@@ -99,7 +99,7 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
         if self.classifier is not None and self.features not in (None, "classifier"):
             raise UsageError(f"--classifier and --features {self.features} exclude each other")
         if self.features_range and self.features in (None, "classifier", "random"):
-            raise UsageError("--features-range is of a network of your own; pass --features PATH")
+            raise UsageError("--features-range is for a network of your own; pass --features PATH")
         if self.features_range not in (None, *RANGES):
             raise UsageError(
                 f"--features-range {self.features_range} is unknown; use {' or '.join(RANGES)}"
@@ -109,11 +109,11 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
 @command(
     "tfgen-evaluate",
     EvaluateOptions,
-    "Judge a run or a published version by its samples and its likelihood, or images of any other "
-    "source, against a data set.",
+    "Evaluate the samples and the likelihood of a run or of a published version, or images from "
+    "any program, on a data set.",
 )
 def main(options: EvaluateOptions) -> None:
-    """Evaluates a run, a version or images, writes the result and prints it."""
+    """Evaluate a run, a version or images, write the result and print it."""
     import_quietly(
         "tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.subject"
     )
@@ -267,8 +267,8 @@ def describe_reading(images: Any) -> list[str]:
 def destination(subject: Any, out: Path | None) -> Path:
     """The file that the result is written to.
 
-    By default evaluation.json of a run, or the manifest of a version. Version 1, which is shipped,
-    keeps its manifest; its default is a file in the current folder, as that of images is.
+    The default is evaluation.json of a run, or the manifest of a version. For a shipped version and
+    for images, it is a file in the current folder.
 
     Args:
         subject: what is evaluated.
@@ -325,7 +325,7 @@ def write_nearest(result: dict[str, Any], folder: Path) -> None:
 
 
 def describe_samples(result: dict[str, Any]) -> list[str]:
-    """What to read with the metrics of samples, a line each; none without samples."""
+    """Notes on the metrics of samples, one per line; none without samples."""
     if "samples" not in result:
         return []
     copies, kind = result["samples"]["copies"], "images" if "images" in result else "samples"

@@ -76,7 +76,7 @@ class ExportOptions(SamplingOptions):
     "its decoder to one file.",
 )
 def main(options: ExportOptions) -> None:
-    """Publishes a version, prints what would be published, or writes a decoder."""
+    """Publish a version, print what would be published, or write a decoder."""
     if options.format != "savedmodel":
         convert(options, *FORMATS[options.format])
         return
@@ -128,8 +128,8 @@ def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:
     """The model of a run with its weights, or of a file or a version, whose weights are None.
 
     Raises:
-        UsageError: the run has not these weights, or the model no such option of sampling.
-        WorkError: it is damaged.
+        UsageError: the run does not have these weights, or the model no such option of sampling.
+        WorkError: the run, file or version is damaged.
     """
     from tfgen.publishing import opening
     from tfgen.system.status import status
@@ -155,13 +155,13 @@ def describe_signature(tensors: dict[str, dict[str, Any]]) -> str:
 
 
 def convert(options: ExportOptions, suffix: str, call: str) -> None:
-    """Writes the decoder of a run, a file or a published version to one file.
+    """Write the decoder of a run, a file or a published version to one file.
 
     Args:
         options: `run` is a run directory, `.keras` file, folder of a version, or a name, which is
             looked up in `to`.
         suffix: the extension of the file.
-        call: the expression of Python that runs it.
+        call: the Python expression that runs it.
 
     Raises:
         UsageError: there is no such sampler, it makes no images, or the file cannot be written.

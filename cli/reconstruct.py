@@ -17,7 +17,7 @@ from ._samplers import write_grid, write_npz
 
 # The output of `encode` that is decoded again: a flow's latents, a VAE's posterior mean.
 _DECODED = ("latents", "mean")
-# Images side by side in the picture, at least, where there are so many.
+# Minimum number of images side by side in the picture, if there are so many.
 _MIN_COLUMNS = 8
 
 
@@ -37,7 +37,7 @@ class ReconstructOptions(ImageOptions):
     "the latents that its inverse gives.",
 )
 def main(options: ReconstructOptions) -> None:
-    """Writes images and their reconstructions, and prints how far they are apart."""
+    """Write images and their reconstructions, and print how far they are apart."""
     own = evaluate_images(options, "encode", "encoder", options.out, (".png", ".npz"))
     arrays, title = reconstruct(own), own.sampler.title
     out = options.out or Path(f"{own.sampler.name}-reconstructions.png")
@@ -54,7 +54,7 @@ def reconstruct(own: OwnImages) -> Arrays:
     """The latents of images, and the images of these latents.
 
     Args:
-        own: images, and what `encode` made of them.
+        own: images, and the outputs of `encode` for them.
 
     Returns:
         `images`; `reconstructions`, `float32[N, H, W, C]` in 0…1; `latents`, `float32[N, D]`; of a
@@ -77,12 +77,12 @@ def describe_error(arrays: Arrays) -> str:
 
 
 def write_picture(path: Path, arrays: Arrays, title: str) -> None:
-    """Writes a grid whose rows are, in turn, images and their reconstructions."""
+    """Write a grid whose rows are, in turn, images and their reconstructions."""
     images = arrays["images"].astype(np.float32) / 255
     n, *shape = images.shape
     columns = min(n, max(_MIN_COLUMNS, math.ceil(math.sqrt(2 * n))))
     blocks = math.ceil(n / columns)
-    # Grey, as what is left of a grid's last row.
+    # Grey, like the empty cells of a grid's last row.
     cells = np.full((blocks, 2, columns, *shape), 0.5, np.float32)
     for row, part in enumerate((images, arrays["reconstructions"])):
         for block in range(blocks):

@@ -18,14 +18,8 @@ from rich.console import Console
 
 from tfgen import figures
 from tfgen.errors import InterruptedRunError, UsageError, size_text
-from tfgen.publishing import listing
-from tfgen.publishing.sampling_job import (
-    SamplingJob,
-    is_job,
-    shard_request,
-    write_missing,
-    write_shard,
-)
+from tfgen.publishing import listing, sampling_job
+from tfgen.publishing.sampling_job import SamplingJob, write_shard
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import Arrays, batches, byte_pixels, request_labels, request_seeds
 from tfgen.settings.fields import option
@@ -67,7 +61,7 @@ class SampleOptions(SamplerOptions, RayOptions):
     )
     seeds: tuple[int, ...] | None = option(
         None,
-        "one seed for each image, in place of --n and --seed; an .npz file has those of its images",
+        "one seed for each image, in place of --n and --seed; an .npz file has its images' seeds",
         minimum=-(2**31),
         maximum=2**31 - 1,
     )
@@ -146,11 +140,10 @@ def is_folder(out: str) -> bool:
 @command(
     "tfgen-sample",
     SampleOptions,
-    "Sample images from a published model; if none was trained, from the shipped one. Or from the "
-    "model of a run.",
+    "Sample images from a published model (the shipped one if there is no other) or from a run.",
 )
 def main(options: SampleOptions) -> None:
-    """Writes images, or lists the published versions."""
+    """Write images, or list the published versions."""
     if options.list:
         print(list_versions(options))
         return
@@ -168,7 +161,7 @@ def main(options: SampleOptions) -> None:
 
 
 def print_training(sampler: SignatureSampler) -> None:
-    """Prints how the model was trained, if that is known; behind a server it is not."""
+    """Print how the model was trained, if that is known; behind a server it is not."""
     manifest = getattr(sampler, "manifest", {"run": sampler.training})
     if training := listing.describe(manifest):
         print(f"{sampler.title}: {training}")
@@ -194,7 +187,7 @@ def list_versions(options: SampleOptions) -> str:
 
 
 def sample_shards(options: SampleOptions, shard_size: int) -> None:
-    """Writes the requested images as shards of that size, and says what was done.
+    """Write the requested images as shards of that size, and say what was done.
 
     Raises:
         UsageError: the folder cannot be used or has shards of another request, the model has no
@@ -211,7 +204,7 @@ def sample_shards(options: SampleOptions, shard_size: int) -> None:
     sampler = open_sampler(options)
     out = options.out or f"{sampler.name}-samples/"
     check_destination(out, is_for_shards=True)
-    request = shard_request(
+    request = sampling_job.shard_request(
         sampler,
         options.n,
         seed=options.seed,
@@ -229,7 +222,7 @@ def sample_shards(options: SampleOptions, shard_size: int) -> None:
 
 
 def complete(job: SamplingJob, sampler: SignatureSampler, options: SampleOptions) -> str:
-    """Writes the shards that a folder lacks; returns what was done, in one line."""
+    """Write the shards that a folder lacks; return what was done, in one line."""
     import_quietly()
     with job.locked():
         with status(f"checking the shards in {job.folder}"):
@@ -261,12 +254,12 @@ def complete(job: SamplingJob, sampler: SignatureSampler, options: SampleOptions
 
 
 def write_on_cluster(job: SamplingJob, sampler: SignatureSampler, options: SampleOptions) -> None:
-    """Writes the missing shards with the workers of a Ray cluster, which open the sampler."""
+    """Write the missing shards with the workers of a Ray cluster, which open the sampler."""
     from tfgen.system.ray_cluster import connected
 
     opening = functools.partial(open_sampler, pinned(options, sampler))
     with connected(options.ray_address, options.ray or 0) as cluster, _bar(job) as advance:
-        write_missing(cluster, job, opening, advance)
+        sampling_job.write_missing(cluster, job, opening, advance)
 
 
 def _bar(job: SamplingJob) -> contextlib.AbstractContextManager[Callable[[int], None]]:
@@ -342,7 +335,7 @@ def _interpolations(sampler: SignatureSampler, options: SampleOptions, columns: 
 
 
 def check_destination(out: str, is_for_shards: bool = False) -> None:
-    """Refuses a value of `--out` before any work is done.
+    """Refuse a value of `--out` before any work is done.
 
     Args:
         out: the value.
@@ -355,7 +348,7 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
     if not is_for_shards and not is_folder(out):
         check_output(path, (".png", ".npz"))
         return
-    if path.is_dir() and any(path.iterdir()) and not (is_for_shards and is_job(path)):
+    if path.is_dir() and any(path.iterdir()) and not (is_for_shards and sampling_job.is_job(path)):
         raise UsageError(
             f"cannot write {out}: the folder is not empty; choose a new folder, or the name of a "
             ".png or .npz file"
@@ -364,7 +357,7 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
 
 
 def write(out: str, arrays: Arrays, options: SampleOptions) -> None:
-    """Writes a picture of the images, all arrays, or a folder of pictures, whole or not at all."""
+    """Write a picture of the images, all arrays, or a folder of pictures, whole or not at all."""
     path = Path(out)
     if is_folder(out):
         write_folder(path, arrays)
@@ -375,7 +368,7 @@ def write(out: str, arrays: Arrays, options: SampleOptions) -> None:
 
 
 def write_folder(path: Path, arrays: Arrays) -> None:
-    """Writes a PNG file of each image, `000000.png` and so on, and a table of seeds and labels.
+    """Write a PNG file of each image, `000000.png` and so on, and a table of seeds and labels.
 
     The folder appears complete, by one rename, or not at all.
     """
@@ -397,7 +390,7 @@ def write_folder(path: Path, arrays: Arrays) -> None:
 
 
 def write_picture(path: Path, arrays: Arrays, options: SampleOptions) -> None:
-    """Writes a grid of the images; samples without an order have nothing written beside them."""
+    """Write a grid of the images; samples without an order have nothing written beside them."""
     images, title, columns = arrays["images"], "", None
     axes: tuple[figures.GridAxis, ...] = ()
     if options.manifold:

@@ -18,9 +18,9 @@ from ._data_sets import DataSetOptions, open_data_set
 from ._images import ImageOptions, compute, evaluate_images, image_shape
 from ._samplers import csv_bytes, write_npz
 
-# Images that the table at the terminal has at most.
+# Maximum number of images in the table at the terminal.
 MAX_ROWS = 20
-# The columns at the terminal: of an array, the heading and the format.
+# The columns at the terminal: the heading and the format of an array.
 _COLUMNS = {
     "log_prob": ("nats", "10.2f"),
     "bits_per_dim": ("bits/dim", "8.3f"),
@@ -56,7 +56,7 @@ class ScoreOptions(ImageOptions, DataSetOptions):
     "the data set's test images that have a lower one.",
 )
 def main(options: ScoreOptions) -> None:
-    """Prints the scores of the images, and writes them to `--out`."""
+    """Print the scores of the images, and write them to `--out`."""
     own = evaluate_images(options, "log_prob", "likelihood", options.out, (".csv", ".npz"))
     images = {"names": np.array(own.collection.names), "images": own.collection.images}
     arrays = {**images, **own.outputs, **own.inputs}
@@ -70,7 +70,7 @@ def main(options: ScoreOptions) -> None:
 
 
 def add_percentiles(arrays: Arrays, sampler: SignatureSampler, options: ScoreOptions) -> str:
-    """Adds `percentile` and `test_log_prob` to the scores, where the test images are known.
+    """Add `percentile` and `test_log_prob` to the scores, where the test images are known.
 
     Args:
         arrays: the scores; gets `percentile`, `float64[N]`, and `test_log_prob`, `float32[M]`.
@@ -104,8 +104,9 @@ def open_test_images(
     """The data set's name, and its first test images with labels if the model takes them.
 
     Raises:
-        UsageError: it is unknown, is not the one of the training, or does not suit the model.
-        WorkError: it could not be downloaded.
+        UsageError: the data set is unknown, differs from that of the training, or does not suit
+            the model.
+        WorkError: the data set could not be downloaded.
     """
     with status("loading the data set"):
         dataset = open_data_set(options, sampler.training, sampler.title)
@@ -125,7 +126,7 @@ def open_test_images(
 
 
 def write(path: Path, arrays: Arrays) -> None:
-    """Writes the scores as CSV, or all arrays as NPZ, whole or not at all."""
+    """Write the scores as CSV, or all arrays as NPZ, whole or not at all."""
     if path.suffix == ".npz":
         write_npz(path, arrays)
     else:
@@ -152,7 +153,7 @@ def describe(arrays: Arrays) -> list[str]:
 
 
 def describe_likelihood(sampler: SignatureSampler) -> str:
-    """What the log-likelihood is of."""
+    """The model and the data of the log-likelihood."""
     if "bits_per_dim" in sampler.signature("log_prob").outputs:
         return f"log p(x) of bytes under {sampler.title}"
     model = sampler.training.get("model", {})

@@ -74,7 +74,7 @@ class ServeOptions(Config):
         "no --allow-host, any Host header is accepted, so DNS rebinding is not prevented",
     )
     allow_origin: tuple[str, ...] = option(
-        (), "origins whose pages may send requests, such as http://localhost:3000; * for all (CORS)"
+        (), "origins whose pages may read answers, such as http://localhost:3000; * for all (CORS)"
     )
     quiet: bool = option(False, "do not log requests")
 
@@ -111,7 +111,7 @@ class ServeOptions(Config):
     "page to explore them.",
 )
 def main(options: ServeOptions) -> None:
-    """Says what is served and where, and answers requests until a signal ends it."""
+    """Say what is served and where, and answer requests until a signal ends it."""
     versions.check_folder(options.saved_models)
     with listen(options.host, options.port) as listener:
         models = served(options)
@@ -124,7 +124,7 @@ def main(options: ServeOptions) -> None:
 
         # Else the requests would compete for all of them.
         share_cores(options.threads, split_batches=False)
-        # Other machines may know this one by any address, unless it is said by which.
+        # Other machines may know this one by any address, unless --allow-host says by which.
         own = "*" if options.host in _WILDCARDS and not options.allow_host else options.host
         settings = Settings(
             workers=options.threads,
@@ -179,8 +179,8 @@ def served(options: ServeOptions) -> "Models":
     """What is served.
 
     Raises:
-        UsageError: the server of `--backend` has not one of the `--models`.
-        WorkError: it does not answer.
+        UsageError: the server of `--backend` lacks one of the `--models`.
+        WorkError: the server does not answer.
     """
     from tfgen.serving.models import BackendModels, LocalModels
 
@@ -193,7 +193,7 @@ def served(options: ServeOptions) -> "Models":
 
 
 def open_page(url: str) -> None:
-    """Opens the page in the browser."""
+    """Open the page in the browser."""
     if not webbrowser.open(url):
         print(f"tfgen-serve: no browser was found; open {url} in one", file=sys.stderr)
 

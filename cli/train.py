@@ -15,7 +15,7 @@ from ._train_options import PROG, PublishOptions, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
+    """Run the command and return its exit status."""
     return run_command(PROG, _body, argv)
 
 
@@ -74,7 +74,7 @@ def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
 
 
 def train(config: RunConfig, options: PublishOptions) -> None:
-    """Trains, and publishes the sampler; of several workers, the chief publishes.
+    """Train, and publish the sampler; of several workers, the chief publishes.
 
     Args:
         config: the configuration of the run.
@@ -121,7 +121,7 @@ def train(config: RunConfig, options: PublishOptions) -> None:
 
 
 def publish(run: Any, options: PublishOptions) -> str:
-    """Publishes weights of a run; returns what to say of it.
+    """Publish weights of a run; return what to say of it.
 
     The text has a line about the version before it if the two were not trained alike.
     """

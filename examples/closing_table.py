@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tfgen import registry
 from tfgen.errors import TfgenError, UsageError
-from tfgen.evaluation.metrics import Metric, find_metric
+from tfgen.evaluation.metrics import METRICS, Metric
 from tfgen.evaluation.reading import (
     Evaluation,
     Group,
@@ -233,7 +233,8 @@ def statistics(groups: Groups, part: str, name: str) -> list[Statistic | None]:
 
 def metric(part: str, key: str) -> Metric:
     """The metric of that key in a part of an evaluation, which may be one without a column."""
-    return find_metric(part, key) or Metric(part, key, key, "")
+    declared = (metric for metric in METRICS if (metric.part, metric.key) == (part, key))
+    return next(declared, Metric(part, key, key, ""))
 
 
 def measured(groups: Groups, part: str, name: str, digits: int = 3) -> Cells:

@@ -66,7 +66,7 @@ def test_a_folder_of_all_kinds(evaluate_images: Any, capfd: Any) -> None:
     [
         ("a.npz", [], "a.npz holds images; name the data set that they are judged against"),
         ("a.npz", ["--dataset", "tiny", "--n", 21], "n = 21 is too large; there are 20 images in"),
-        ("a.npz", ["--features-range=-1,1"], "of a network of your own; pass --features PATH"),
+        ("a.npz", ["--features-range=-1,1"], "for a network of your own; pass --features PATH"),
         (".", ["--dataset", "tiny"], "holds no pictures"),
     ],
 )

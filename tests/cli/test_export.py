@@ -142,7 +142,7 @@ def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[s
         ("nowhere",): (2, "nowhere is neither"),
         ("damaged.keras",): (1, "damaged.keras cannot be loaded"),
         ("nowhere", "--format", "litert"): (2, "unknown model 'nowhere'"),
-        ("vae", "--format", "onnx", "--out", "vae.tflite"): (2, "no file that ends in .onnx"),
+        ("vae", "--format", "onnx", "--out", "vae.tflite"): (2, "file that ends in .onnx"),
         ("classifier", "--format", "litert"): (2, "makes no images; it offers features"),
         ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (
             2,

@@ -3,7 +3,6 @@
 import os
 import re
 import socket
-import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -190,6 +189,8 @@ def _check_reachable(builder: Any) -> None:
         OSError: a host has no address, or does not answer.
     """
     for url in map(urlsplit, getattr(builder, "url_infos", None) or ()):
-        if url.hostname and not urllib.request.getproxies():  # a proxy resolves the hosts
+        from urllib.request import getproxies
+
+        if url.hostname and not getproxies():  # a proxy resolves the hosts
             address = (url.hostname, url.port or (80 if url.scheme == "http" else 443))
             socket.create_connection(address, timeout=_CONNECT_SECONDS).close()

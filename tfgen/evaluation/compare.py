@@ -1,6 +1,6 @@
-"""Evaluations side by side: what compares, what is best, and what to know when reading them.
+"""Evaluations side by side: comparable values, the best of them, and remarks on the tables.
 
-No TensorFlow here: all is read from what `tfgen-evaluate` wrote.
+No TensorFlow here: everything comes from files that `tfgen-evaluate` wrote.
 """
 
 import base64
@@ -12,23 +12,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfgen.evaluation import reading
 from tfgen.evaluation.metrics import METRICS, Metric
-from tfgen.evaluation.reading import (
-    Evaluation,
-    Group,
-    extractor,
-    group_evaluations,
-    is_finished,
-    unique_labels,
-)
+from tfgen.evaluation.reading import Evaluation, Group
 
-# The tables, and the parts of an evaluation whose metrics are their columns.
+# The parts of an evaluation whose metrics are the columns of each table.
 TABLES = {"samples": ("samples", "modes"), "likelihood": ("likelihood",), "cost": ("cost",)}
-# Rows beside the models: their names, and the parts of an evaluation that have their metrics.
+# Rows below the models, by name: the part of an evaluation that has their metrics.
 REFERENCES = {"real images": "floor", "uniform noise": "ceiling"}
 # A classifier with a lower accuracy on the real images is weak: its features say little about them.
 WEAK_ACCURACY = 0.9
-# The settings of a likelihood, of which an evaluation has one, and their words in a cell.
+# The settings of a likelihood, each with its text in a cell; an evaluation has one of them.
 _SETTINGS = {"importance_samples": "k = {}", "dequantizations": "{} draws"}
 
 
@@ -36,10 +30,10 @@ class Cell(NamedTuple):
     """A value in a table.
 
     Attributes:
-        mean: over the seeds.
+        mean: mean over the seeds.
         error: see `Statistic`.
-        notes: what was measured differently from other values of the column, such as `n = 5 000`.
-        is_best: whether it is the best of the values that compare with it.
+        notes: settings that differ from those of other values of the column, such as `n = 5 000`.
+        is_best: whether it is the best of the values comparable with it.
     """
 
     mean: float
@@ -53,8 +47,8 @@ class Row:
     """A row of a table.
 
     Attributes:
-        name: of the model, or of what the metrics are of.
-        cells: by the heading of their column; a metric that was not measured is left out.
+        name: name of the model, `real images` or `uniform noise`.
+        cells: cells by column heading, without metrics that were not measured.
         group: the evaluations of the model; None for real images and noise.
     """
 
@@ -65,12 +59,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Models whose metrics of one part compare.
+    """Models whose metrics of one part are comparable.
 
     Attributes:
         part: `samples`, `likelihood` or `cost`.
         title: what was measured, and on what.
-        columns: those in which a row has a value.
+        columns: metrics that at least one row has.
         rows: the models, then real images and noise.
         notes: sentences to read with the table.
     """
@@ -86,14 +80,14 @@ def compare(evaluations: Sequence[Evaluation]) -> list[Table]:
     """Evaluations side by side.
 
     Returns:
-        Tables of samples, one for each data set and each network that features come from; of
-        likelihoods, one for each data set; of costs.
+        Tables of samples, one for each data set and network for features; of likelihoods, one for
+        each data set; and one of costs.
 
     Raises:
         UsageError: an evaluation is passed twice, or two models have one name.
     """
-    groups = group_evaluations(evaluations)
-    models = dict(zip(unique_labels(groups), groups, strict=True))
+    groups = reading.group_evaluations(evaluations)
+    models = dict(zip(reading.unique_labels(groups), groups, strict=True))
     return [table for part in TABLES for table in _tables(models, part)]
 
 
@@ -102,7 +96,7 @@ def _columns(part: str) -> list[Metric]:
 
 
 def _tables(models: Mapping[str, Group], part: str) -> list[Table]:
-    """The tables of a part: one for each set of models whose metrics compare."""
+    """The tables of a part: one for each set of models with comparable metrics."""
     blocks: dict[tuple[str | None, ...], dict[str, Group]] = {}
     for name, group in models.items():
         if any(group.statistic(metric) for metric in _columns(part)):
@@ -132,14 +126,14 @@ def _table(models: Mapping[str, Group], part: str) -> Table:
 def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) -> dict[str, Cell]:
     """The cells of a column, by model.
 
-    The best value is bold among those that share sample count and event type. Importance samples
-    and dequantization draws give bounds on the same number, which compare unless two models differ
-    in one of these.
+    The best value is bold among those that share sample count and event type. Bounds by importance
+    samples and by dequantization draws are ranked together, but not bounds with different numbers
+    of either.
 
     Args:
         models: the rows.
-        metric: of the column.
-        usual: numbers of images that a cell does not name.
+        metric: the metric of the column.
+        usual: sample counts that a cell does not show.
     """
     statistics = {name: group.statistic(metric) for name, group in models.items()}
     known = {name: statistic for name, statistic in statistics.items() if statistic is not None}
@@ -162,12 +156,12 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
 
 
 def _events(group: Group, metric: Metric) -> str | None:
-    """What a likelihood is of."""
+    """The event type of a likelihood."""
     return group.first["likelihood"]["events"] if metric.part == "likelihood" else None
 
 
 def _setting(group: Group, metric: Metric) -> tuple[str, str]:
-    """The setting that a value of a likelihood depends on: its name, and its words in a cell."""
+    """The setting that a likelihood depends on: its name, and its text in a cell."""
     if metric.key not in ("nll", "bits_per_dim"):
         return "", ""
     likelihood = group.first["likelihood"]
@@ -197,17 +191,12 @@ def _reference_rows(models: Mapping[str, Group], counts: Sequence[int]) -> list[
 
 
 def count_text(n: int) -> str:
-    """A number of images as cells and titles name it: `n = 10 000`."""
+    """A sample count as cells and titles show it: `n = 10 000`."""
     return f"n = {n:,}".replace(",", " ")
 
 
-def training_text(names: Sequence[str]) -> str:
-    """Says of models that they were trained on more images than by default."""
-    return f"{', '.join(names)}: trained on the validation images, too (--train-on all)"
-
-
 def _title(part: str, first: Mapping[str, Any], counts: Sequence[int]) -> str:
-    """What a table shows; `counts` are numbers of images, that of most models first."""
+    """What a table shows; `counts` are sample counts, the most frequent first."""
     images = f"the {first['dataset']['split']} images of {first['dataset']['name']}"
     number = count_text(counts[0]) + (" unless stated otherwise" if len(counts) > 1 else "")
     return {
@@ -219,13 +208,13 @@ def _title(part: str, first: Mapping[str, Any], counts: Sequence[int]) -> str:
 
 def features_text(evaluation: Mapping[str, Any]) -> str:
     """The network that features come from, such as `classifier version 1`."""
-    name, version = map(extractor(evaluation).get, ("name", "version"))
+    name, version = map(reading.extractor(evaluation).get, ("name", "version"))
     return str(name) if version is None else f"{name} version {version}"
 
 
 def feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
-    """What the features of an evaluation cannot tell."""
-    description, remarks = extractor(evaluation), []
+    """Remarks on the limits of an evaluation's features."""
+    description, remarks = reading.extractor(evaluation), []
     # A network of the user's own is described by the range of its pixels, too.
     if evaluation.get("features") and "range" not in description:
         remarks.append(
@@ -248,8 +237,9 @@ def feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
 
 def _remarks(part: str, models: Mapping[str, Group]) -> list[str]:
     """Sentences to read with a table."""
-    names = [name for name, group in models.items() if group.first.get("train_on") == "all"]
-    remarks = [training_text(names)] if names else []
+    names = ", ".join(n for n, group in models.items() if group.first.get("train_on") == "all")
+    text = f"{names}: trained on the validation images, too (--train-on all)"
+    remarks = [text] if names else []
     if part == "likelihood":
         texts = {name: _likelihood_text(group.first) for name, group in models.items()}
         return remarks + [f"{names}: {text}" for text, names in _names_by(texts).items()]
@@ -267,7 +257,7 @@ def _remarks(part: str, models: Mapping[str, Group]) -> list[str]:
 
 
 def _likelihood_text(evaluation: Mapping[str, Any]) -> str:
-    """What a likelihood is of, and how it was estimated."""
+    """The event type of a likelihood, and how it was estimated."""
     likelihood = evaluation["likelihood"]
     events, draws = likelihood["events"], likelihood.get("dequantizations")
     if draws is not None:
@@ -279,12 +269,12 @@ def _likelihood_text(evaluation: Mapping[str, Any]) -> str:
 
 
 def _training_remarks(models: Mapping[str, Group]) -> list[str]:
-    """What to know when training costs are compared."""
+    """Remarks on the comparison of training costs."""
     costs = [evaluation["cost"] for group in models.values() for evaluation in group.evaluations]
     timed = [cost for cost in costs if "seconds_an_epoch" in cost]
     machines = {(cost.get("processor"), cost.get("cores")) for cost in timed}
     remarks = ["Training times come from different machines"] if len(machines) > 1 else []
-    unfinished = [name for name, group in models.items() if not is_finished(group.first)]
+    unfinished = [name for name, group in models.items() if not reading.is_finished(group.first)]
     if unfinished:
         remarks.append(f"Training did not reach its last epoch: {', '.join(unfinished)}")
     return remarks
@@ -313,7 +303,7 @@ def _table_json(table: Table) -> dict[str, Any]:
     if table.part != "cost":
         result["dataset"] = first["dataset"]
     if table.part == "samples":
-        result["features"] = extractor(first)
+        result["features"] = reading.extractor(first)
     return {**result, "rows": [_row_json(row) for row in table.rows], "notes": table.notes}
 
 

@@ -89,11 +89,6 @@ METRICS = (
 )
 
 
-def find_metric(part: str, key: str) -> Metric | None:
-    """The metric with this key in a part of an evaluation; None if no metric has the key."""
-    return next((m for m in METRICS if (m.part, m.key) == (part, key)), None)
-
-
 def sample_metrics(
     samples: "ImageFeatures", reference: "ImageFeatures", num_modes: int
 ) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is at a path, or published under a name: the one answer that all commands use.
+"""What is at a path, or published under a name; all commands use this.
 
 No TensorFlow here.
 """
@@ -23,7 +23,7 @@ class Artifact(NamedTuple):
             `npz`: an NPZ file; `file`: any other file; `shards`: shards of `tfgen-sample`;
             `folder`: any other folder; `nothing`: none of these.
         path: where it is.
-        version: of the kind `version`.
+        version: the version, if `kind` is `version`.
     """
 
     kind: Kind
@@ -65,12 +65,12 @@ def identify(
     """What a path or a name is.
 
     A word without a separator is a published name, unless a run, a version or a file is at this
-    path. A folder of that name is meant by `./NAME`.
+    path. `./NAME` is always a path.
 
     Args:
         what: path or name.
         saved_models: folder of published models; None if names are not looked up.
-        number: of the version of a name; None: the newest.
+        number: version of a published name; None takes the newest.
 
     Raises:
         UsageError: nothing is there, and no model or version of that name is published; or a number

@@ -1,4 +1,4 @@
-"""Exports a model as a SavedModel with named signatures, as the next version of its name.
+"""Export a model as a SavedModel with named signatures, as the next version of its name.
 
 `models.config` beside the names tells TensorFlow Serving about all of them. If the extra
 `[serving]` is installed, each version has requests with which a server warms up.
@@ -43,7 +43,7 @@ _FIRST_LINE = "# Written by tfgen at each publishing; without this line it is le
 def check_publishable(
     model: ImageModel, saved_models: Path, name: str, traced: Traced | None = None
 ) -> None:
-    """Checks that a model can be published under a name; to be called before the training.
+    """Check that a model can be published under a name; call it before the training.
 
     Args:
         model: the model, trained or not.
@@ -106,7 +106,7 @@ def publish(
     origin: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Publishes a model as the next version of a name, in float32 whatever its policy.
+    """Publish a model as the next version of a name, in float32 whatever its policy.
 
     Args:
         model: the trained model.
@@ -132,7 +132,7 @@ def publish(
 
     def write(folder: Path) -> dict[str, Any]:
         write_saved_model(plain, traced, folder)
-        # By the check that opening a version makes: what is published can be opened.
+        # The check that opening a version makes: what is published can be opened.
         if fault := inspection.find_fault(folder):
             raise UsageError(f"{name} cannot be published: {fault}")
         write_warmup(plain, traced, folder, name)
@@ -165,7 +165,7 @@ def weights_sha256(model: ImageModel) -> str:
 
 
 def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> None:
-    """Writes requests of each signature, which a server runs before it serves the version.
+    """Write requests of each signature, which a server runs before it serves the version.
 
     They need the extra `[serving]`; without it, none are written.
     """
@@ -189,7 +189,7 @@ def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> 
 
 
 def write_models_config(saved_models: Path) -> None:
-    """Writes the file that TensorFlow Serving takes as `--model_config_file`.
+    """Write the file that TensorFlow Serving takes as `--model_config_file`.
 
     It has all names in the folder, whose path is `/models` in the server's container. A file that
     does not begin with tfgen's own first line is left as it is.

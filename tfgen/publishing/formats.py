@@ -1,4 +1,4 @@
-"""Converts the decoder of a sampler to one file that runs without TensorFlow: LiteRT or ONNX.
+"""Convert the decoder of a sampler to one file that runs without TensorFlow: LiteRT or ONNX.
 
 The file computes what the signature `decode` computes: images of latents. The latents of a seed
 need integer operations that neither converter has.
@@ -34,7 +34,7 @@ class Decoder(NamedTuple):
 
 
 def convert(sampler: ImageModel | Sampler, file_format: str) -> Decoder:
-    """Converts the decoder of a model or of a published version.
+    """Convert the decoder of a model or of a published version.
 
     Args:
         sampler: the model or the version.

@@ -1,4 +1,4 @@
-"""Checks a SavedModel before it is loaded: its operations, and that nothing reaches its saver.
+"""Check a SavedModel before it is loaded: its operations, and that nothing reaches its saver.
 
 A SavedModel needs a saver, which reads and writes checkpoint files. Three rules keep everything
 else away from files:
@@ -31,7 +31,7 @@ _MetaGraph = Any
 
 
 def find_fault(path: Path, allowed: frozenset[str] = ALLOWED) -> str | None:
-    """What forbids to load the SavedModel in a folder, in one line; None if nothing does.
+    """Why the SavedModel in a folder must not be loaded, in one line; None if it may be.
 
     Args:
         path: folder of the SavedModel.
@@ -56,7 +56,7 @@ def find_fault(path: Path, allowed: frozenset[str] = ALLOWED) -> str | None:
 
 
 def _faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
-    """What is wrong with a graph; only the first fault is asked for, so each is the last."""
+    """The faults of a graph; the caller stops at the first one."""
     library = meta.graph_def.library
     nodes = {node.name: node for node in meta.graph_def.node}
     functions = {function.signature.name: function for function in library.function}
@@ -87,7 +87,7 @@ def _faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
         yield from _saver_faults(functions[name], operations, call, names.filename_tensor_name)
         # Where it is defined, and where its node calls it.
         if content.count(name.encode()) != 2:
-            yield "something else than its saver refers to the functions of the saver"
+            yield "something other than its saver refers to the functions of the saver"
         saver[call.name] = name
 
     outside = [node for node in nodes.values() if node.name not in saver]
@@ -99,18 +99,18 @@ def _faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
     used |= {tensor.name for tensor in tensors}
     used |= {name for entry in meta.collection_def.values() for name in entry.node_list.value}
     if saver.keys() & set(map(_node_name, used)):
-        yield "something else than its loader runs the saver"
+        yield "something other than its loader runs the saver"
 
 
 def _saver_faults(
     function: Any, operations: frozenset[str], call: Any, filename: str
 ) -> Iterator[str]:
-    """What a function of the saver holds that TensorFlow does not write.
+    """The faults of a function of the saver: contents that TensorFlow does not write.
 
     Args:
         function: the function.
-        operations: those that it may hold.
-        call: the node that calls it.
+        operations: the allowed operations.
+        call: the node that calls the function.
         filename: the tensor with the name of the file.
     """
     unknown = {node.op for node in function.node_def} - operations

@@ -12,7 +12,7 @@ from tfgen.publishing.versions import Version
 from tfgen.settings.training import RESUMABLE, TrainingOptions
 from tfgen.system.terminal import count_noun
 
-# Likelihoods of an evaluation, and how the first of them that is there is shown.
+# Formats of an evaluation's likelihoods; the first that is there is shown.
 _LIKELIHOODS = {
     "bits_per_dim": "{:.3f} bits/dim",
     "negative_elbo": "−ELBO {:.2f} nats",
@@ -61,7 +61,7 @@ def describe(manifest: Mapping[str, Any]) -> str:
 def difference(before: Version, after: Version) -> str:
     """How two versions were trained, in one line; empty if they were trained alike.
 
-    A version whose manifest cannot be read is as good as none.
+    A version whose manifest cannot be read counts as none.
     """
     try:
         old, new = (_training(versions.read_manifest(v.path)) for v in (before, after))
@@ -75,7 +75,7 @@ def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run that differ from those of its preset, by name.
 
     Settings that do not change what is computed are left out, as are those that the data decide. A
-    warm-up that is another part of the run than the preset's is listed, whoever has decided it.
+    warm-up whose share of the run is not that of the preset is always listed.
 
     Args:
         run: the content of config.json, as a manifest repeats it.
@@ -153,7 +153,7 @@ def _training(manifest: Mapping[str, Any]) -> str:
 def _epochs_done(manifest: Mapping[str, Any]) -> Any:
     """Epochs that the published weights were trained for, or that the run had done.
 
-    A manifest that is older than this number has only the epochs that the run was to do.
+    Older manifests have only the number of epochs that was asked for.
     """
     kind, _, number = str(manifest.get("weights")).partition(" ")
     if kind == "epoch":
@@ -169,6 +169,6 @@ def _figure(values: Mapping[str, Any], forms: Mapping[str, str]) -> str:
 
 
 def mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part of a manifest; empty if it is missing, or edited to something else than a table."""
+    """A part of a manifest; empty if it is missing or, after an edit, no table."""
     part = values.get(name)
     return part if isinstance(part, Mapping) else {}

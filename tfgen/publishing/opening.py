@@ -1,4 +1,4 @@
-"""Opens what tfgen wrote: runs, `.keras` files and published versions."""
+"""Open what tfgen wrote: runs, `.keras` files and published versions."""
 
 import io
 import json
@@ -26,7 +26,7 @@ from tfgen.training.folder import RunFolder, run_name, saved_config
 
 
 def load(path: str | Path, *, weights: str | int = "best", **sampling: Any) -> Any:
-    """Opens a run, a `.keras` file or a published version.
+    """Open a run, a `.keras` file or a published version.
 
     Args:
         path: run directory, `.keras` file, or folder of a version, `<name>/<integer>`.
@@ -81,7 +81,7 @@ def load_keras_file(path: Path, *, compile: bool = True) -> Any:
 
 
 def _find_keras_fault(path: Path) -> str | None:
-    """What forbids to load a `.keras` file; None if nothing does.
+    """Why a `.keras` file must not be loaded; None if it may be.
 
     The safe mode of the lowest version of Keras that tfgen admits still runs another SavedModel in
     a `TFSMLayer`, and reads weights from any file that the weights' own file names.
@@ -115,7 +115,7 @@ def _is_outside(entry: Any) -> bool:
 
 
 def load_run(path: Path, choice: str) -> tuple[Any, Checkpoint]:
-    """The model of a run, and the weights that it has.
+    """The model of a run, and the checkpoint of its weights.
 
     Args:
         path: run directory.
@@ -149,7 +149,7 @@ class RunSampler(LocalSampler):
 
     Attributes:
         model: the trained model, under the policy of its training.
-        weights: which weights it has, `best`, `last` or `epoch <number>`.
+        weights: the weights in use, `best`, `last` or `epoch <number>`.
 
     Raises:
         UsageError: the folder is no run, its model makes no images or has no such option of
@@ -217,7 +217,7 @@ def starting_model(path: Path) -> Any:
 def exported_model(path: str | Path) -> Any:
     """The model that a version was exported from.
 
-    It has those of its weights that its signatures use.
+    It has only the weights that the signatures use.
 
     Args:
         path: folder of the version.

@@ -18,8 +18,8 @@ from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
 from tfgen.sampling import Arrays
 from tfgen.settings.model import images_at_once
 
-# The most images of up to 28 × 28 × 1 in a part of a batch. The arrays of more do not fit into the
-# cache.
+# Maximum number of images of up to 28 × 28 × 1 in a part of a batch. The arrays of more do not fit
+# into the cache.
 _PART_SIZE = 64
 
 
@@ -56,7 +56,7 @@ class LocalSampler(SignatureSampler):
 
     @abc.abstractmethod
     def _function(self, name: str) -> tuple[Any, Mapping[str, tf.TensorSpec]]:
-        """The traced function of a signature that there is, and its inputs."""
+        """The traced function of an existing signature, and its inputs."""
 
 
 class Sampler(LocalSampler):

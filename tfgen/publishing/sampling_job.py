@@ -15,15 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfgen.data.shards import (
-    MANIFEST,
-    Manifest,
-    ShardRecord,
-    ShardRequest,
-    has_manifest,
-    read_manifest,
-    write_manifest,
-)
+from tfgen.data import shards
+from tfgen.data.shards import ShardRequest
 from tfgen.errors import UsageError, WorkError, first_line, size_text
 from tfgen.publishing.listing import mapping
 from tfgen.publishing.signatures import SignatureSampler
@@ -92,8 +85,8 @@ def write_shard(
     index: int,
     folder: Path,
     advance: Callable[[int], object] = lambda count: None,
-) -> ShardRecord:
-    """Samples the images of a shard and writes its file, whole or not at all.
+) -> shards.ShardRecord:
+    """Sample the images of a shard and write its file, whole or not at all.
 
     A batch of images is in memory at once. Several processes may write shards of a folder.
 
@@ -133,9 +126,9 @@ def write_shard(
         return _record(request, index, temporary)
 
 
-def _record(request: ShardRequest, index: int, path: Path) -> ShardRecord:
+def _record(request: ShardRequest, index: int, path: Path) -> shards.ShardRecord:
     """The record of a shard whose bytes are in a file."""
-    return ShardRecord(*request.place(index), file_sha256(path), path.stat().st_size)
+    return shards.ShardRecord(*request.place(index), file_sha256(path), path.stat().st_size)
 
 
 def _sample_records(
@@ -172,11 +165,11 @@ def _sample_records(
 
 def is_job(folder: Path) -> bool:
     """Whether a folder has some or all shards of a request."""
-    return (folder / REQUEST).is_file() or has_manifest(folder)
+    return (folder / REQUEST).is_file() or shards.has_manifest(folder)
 
 
 class SamplingJob:
-    """The shards of a request in a folder: which ones are whole, and which ones are missing.
+    """The shards of a request in a folder: which are whole, and which are missing.
 
     Args:
         folder: the folder; it need not exist yet.
@@ -188,7 +181,7 @@ class SamplingJob:
 
     def __init__(self, folder: Path, request: ShardRequest):
         self.folder, self.request = folder, request
-        self.records: dict[int, ShardRecord] = {}
+        self.records: dict[int, shards.ShardRecord] = {}
 
     @property
     def missing(self) -> list[int]:
@@ -213,23 +206,23 @@ class SamplingJob:
             yield
 
     def prepare(self) -> None:
-        """Finds the shards that are whole, and makes the folder ready for the missing ones.
+        """Find the shards that are whole, and make the folder ready for the missing ones.
 
         A file of a finished folder whose bytes are not those of its record is removed.
 
         Raises:
             UsageError: the folder has shards of another request.
-            WorkError: what the folder says of them is damaged.
+            WorkError: the manifest or the request in the folder is damaged.
         """
-        if has_manifest(self.folder):
-            saved, shards = read_manifest(self.folder)
+        if shards.has_manifest(self.folder):
+            saved, records = shards.read_manifest(self.folder)
             saved.check_same(self.request, self.folder)
-            for shard in shards:
+            for shard in records:
                 if not shard.is_sound(self.folder):
                     (self.folder / shard.file).unlink(missing_ok=True)
         elif (self.folder / REQUEST).is_file():
             self._read_request().check_same(self.request, self.folder)
-        # What a process has left that was killed while it wrote a shard.
+        # Left by a process that was killed while it wrote a shard.
         for path in self.folder.glob(f".{self.request.name}-*-of-*.tfrecord-*"):
             path.unlink(missing_ok=True)
         for index in range(self.request.num_shards):
@@ -238,16 +231,16 @@ class SamplingJob:
         if self.missing:
             write_bytes(self.folder / REQUEST, json.dumps(self.request.to_json()).encode())
             # Only a folder that has all shards has a manifest.
-            (self.folder / MANIFEST).unlink(missing_ok=True)
+            (self.folder / shards.MANIFEST).unlink(missing_ok=True)
 
-    def add(self, record: ShardRecord) -> None:
-        """Records a shard that was just written."""
+    def add(self, record: shards.ShardRecord) -> None:
+        """Record a shard that was just written."""
         self.records[record.first // self.request.shard_size] = record
 
     def finish(self) -> None:
-        """Writes the manifest once all shards are whole, and removes the file for continuing."""
-        shards = tuple(self.records[index] for index in range(self.request.num_shards))
-        write_manifest(self.folder, Manifest(self.request, shards))
+        """Write the manifest once all shards are whole, and remove the file for continuing."""
+        records = tuple(self.records[index] for index in range(self.request.num_shards))
+        shards.write_manifest(self.folder, shards.Manifest(self.request, records))
         (self.folder / REQUEST).unlink(missing_ok=True)
 
     def _read_request(self) -> ShardRequest:
@@ -267,12 +260,12 @@ def write_missing(
     open_sampler: Callable[[], SignatureSampler],
     advance: Callable[[int], object] = lambda count: None,
 ) -> None:
-    """Writes the missing shards of a folder, each by one of the workers.
+    """Write the missing shards of a folder, each by one of the workers.
 
     Args:
         cluster: where the workers run.
         job: the folder, which is locked and prepared, in a place that all machines share.
-        open_sampler: opens the sampler in a worker; by pickle.
+        open_sampler: opens the sampler in a worker; is pickled.
         advance: called with the number of images of each shard that is done.
 
     Raises:
@@ -303,8 +296,8 @@ def write_missing(
 
 def _write(
     open_sampler: Callable[[], SignatureSampler], request: ShardRequest, index: int, folder: Path
-) -> ShardRecord:
-    """Writes a shard in a worker, which opens the sampler once."""
+) -> shards.ShardRecord:
+    """Write a shard in a worker, which opens the sampler once."""
     if request not in _opened:
         _opened[request] = open_sampler()
     return write_shard(_opened[request], request, index, folder)

@@ -7,20 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfgen import sampling
 from tfgen.errors import UsageError
 from tfgen.models import notebook
-from tfgen.sampling import (
-    Arrays,
-    ImageSampler,
-    Track,
-    check_image_bytes,
-    image_labels,
-    in_batches,
-    no_progress,
-    noise_seeds,
-    request_labels,
-    request_seeds,
-)
+from tfgen.sampling import Arrays, ImageSampler, Track
 from tfgen.settings.fields import hint
 
 
@@ -69,7 +59,7 @@ class SignatureSampler(ImageSampler):
     name: str
     number: int
     signature_names: Collection[str] = ()
-    track: Track = staticmethod(no_progress)
+    track: Track = staticmethod(sampling.no_progress)
     training: Mapping[str, Any] = {}
 
     @property
@@ -79,7 +69,7 @@ class SignatureSampler(ImageSampler):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 that tells graph and weights from others; empty if unknown, as of a server."""
+        """SHA-256 that identifies graph and weights; empty if unknown, as behind a server."""
         return ""
 
     @abc.abstractmethod
@@ -95,7 +85,7 @@ class SignatureSampler(ImageSampler):
         return name in self.signature_names
 
     def check_signature(self, name: str) -> None:
-        """Checks that the version offers a signature.
+        """Check that the version offers a signature.
 
         Raises:
             UsageError: it does not.
@@ -137,7 +127,7 @@ class SignatureSampler(ImageSampler):
 
     def latents(self, seeds: Any) -> np.ndarray:
         """Latents `float32[B, D]` of `seeds: int32[B]`."""
-        return self._compute("latents", seed=request_seeds(0, 0, seeds))["latents"]
+        return self._compute("latents", seed=sampling.request_seeds(0, 0, seeds))["latents"]
 
     def decode(self, latents: Any, labels: Any = None) -> np.ndarray:
         """Images `float32[B, H, W, C]` in 0…1 of latents.
@@ -152,7 +142,7 @@ class SignatureSampler(ImageSampler):
                 conditional.
         """
         latents = np.asarray(latents, np.float32)
-        labels = request_labels(len(latents), self.num_classes, labels)
+        labels = sampling.request_labels(len(latents), self.num_classes, labels)
         return self._compute("decode", latents=latents, label=labels)["images"]
 
     def _sample_batch(self, seeds: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
@@ -188,7 +178,7 @@ class SignatureSampler(ImageSampler):
         return values[0] if len(values) == 1 else values
 
     def log_prob(self, images: Any, seeds: Any = None, labels: Any = None) -> np.ndarray:
-        """log p(x) in nats, `float32[B]`; a lower bound of it for a VAE.
+        """log p(x) in nats, `float32[B]`; for a VAE, a lower bound.
 
         Args:
             images: `uint8[B, H, W, C]`.
@@ -216,18 +206,18 @@ class SignatureSampler(ImageSampler):
         """
         inputs = self.signature(signature).inputs
         images = np.asarray(images)
-        check_image_bytes(images.dtype.name, images.shape)
+        sampling.check_image_bytes(images.dtype.name, images.shape)
         if seeds is not None and "seed" not in inputs:
             raise UsageError(f"{signature} of {self.name} uses no noise: it takes no seeds")
-        seeds = noise_seeds(len(images), seeds) if "seed" in inputs else None
+        seeds = sampling.noise_seeds(len(images), seeds) if "seed" in inputs else None
         classes = self.num_classes if "label" in inputs else 0
-        labels = image_labels(len(images), classes, labels)
+        labels = sampling.image_labels(len(images), classes, labels)
         return self._compute(signature, images=images, seed=seeds, label=labels)
 
     def _compute(self, signature: str, **inputs: np.ndarray | None) -> Arrays:
         """The outputs of a signature, computed in batches."""
         call = functools.partial(self.call, signature)
-        return in_batches(call, _present(**inputs), self.batch_size, self.track, signature)
+        return sampling.in_batches(call, _present(**inputs), self.batch_size, self.track, signature)
 
 
 def _present(**inputs: np.ndarray | None) -> Arrays:

@@ -88,7 +88,7 @@ def version_numbers(folder: Path) -> list[int]:
 
 
 def check_name(name: str) -> None:
-    """Checks that a name can be a folder's, and a model's in the address of a server.
+    """Check that a name can be a folder's, and a model's in the address of a server.
 
     Raises:
         UsageError: it has other characters than letters, digits, '-', '_' and '.', or begins with
@@ -100,7 +100,7 @@ def check_name(name: str) -> None:
 
 
 def check_folder(saved_models: Path) -> None:
-    """Checks that a path can be the folder of published samplers.
+    """Check that a path can be the folder of published samplers.
 
     Raises:
         UsageError: it is a file.
@@ -202,7 +202,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
-    """Writes a version's evaluation into its manifest, which no hash covers.
+    """Write a version's evaluation into its manifest, which no hash covers.
 
     Raises:
         WorkError: the manifest is damaged.
@@ -213,7 +213,7 @@ def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
 
 
 def verify(path: Path) -> dict[str, Any]:
-    """Compares a version's files with its manifest; returns the manifest.
+    """Compare a version's files with its manifest; return the manifest.
 
     Raises:
         WorkError: a file is missing, damaged, or not in the manifest.
@@ -243,7 +243,7 @@ def hash_files(path: Path) -> dict[str, str]:
 def write_version(
     saved_models: Path, name: str, write: Callable[[Path], Mapping[str, Any]]
 ) -> Path:
-    """Writes the next version of a name, whole or not at all.
+    """Write the next version of a name, whole or not at all.
 
     Args:
         saved_models: folder of all names.

@@ -19,7 +19,7 @@ TrainOn = Literal["train", "all"]
 class TrainingOptions(Config):
     """How a model is trained, beside the model's own configuration."""
 
-    preset: str = option("mlp", "named setting that sets the defaults of the other flags")
+    preset: str = option("mlp", "named set of defaults for the other flags")
     dataset: str = option(
         "mnist",
         "mnist, colored_mnist, stacked_mnist, one in --data-dir, or one that TFDS downloads",
@@ -57,7 +57,7 @@ class TrainingOptions(Config):
     resume: bool = option(False, "continue the run in --run-dir; a larger --epochs extends it")
     checkpoint_every: float = option(10.0, "minutes between checkpoints within an epoch", above=0)
     keep_every: int = option(
-        0, "keep weights of every N-th epoch, for --weights; 0: of the best and the last", minimum=0
+        0, "keep weights of every N-th epoch, for --weights; 0: only the best and last", minimum=0
     )
     strategy: Literal["none", "mirrored", "multiworker"] = option(
         "none", "distribution: one device, all devices of this machine, or the workers in TF_CONFIG"

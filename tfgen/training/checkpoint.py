@@ -1,4 +1,4 @@
-"""Checkpoints: complete, hashed, published by one rename; and which of them has which weights.
+"""Checkpoints: hashed, and written by one rename; the weights that each of them has.
 
 A checkpoint is a folder `step-<step>` with `arrays.npz` (weights, every optimizer's slots and loss
 scale, metrics), `state.json` and `sha256.json`. The folders `best-<epoch>` and `epoch-<epoch>` have
@@ -6,8 +6,8 @@ the weights alone. A checkpoint is written to a temporary folder, flushed to the
 so a reader sees all of it or nothing. The manifest finds damage, not malice; nothing in a
 checkpoint can run code.
 
-A run that cannot read its newest checkpoint continues from the one before. What it then writes
-replaces the later ones, since it does the same steps again.
+A run that cannot read its newest checkpoint continues from the one before. It repeats the same
+steps, and its checkpoints replace the later ones.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from tfgen.system.atomic import file_sha256, fresh_folder, publish
 from tfgen.system.terminal import count_noun, format_value
 from tfgen.training.folder import RunFolder
 
-# How many checkpoints of a kind are kept; all of the others.
+# How many checkpoints of a kind are kept; of other kinds, all.
 _KEPT = {"step": 2, "best": 1}
 _ARRAYS, _STATE, _MANIFEST = "arrays.npz", "state.json", "sha256.json"
 # A part of the names of folders in which a checkpoint is being written.
@@ -40,11 +40,11 @@ WEIGHTS_HELP = (
 
 
 def collect_variables(model: Any, groups: Collection[str]) -> dict[str, Any]:
-    """What a step of a model changes, by a stable name.
+    """The variables that a training step changes, by stable names.
 
     Args:
         model: a model; its optimizers are collected only if it is compiled.
-        groups: those of `weights`, `optimizers` and `metrics` that are needed.
+        groups: any of `weights`, `optimizers` and `metrics`.
     """
     members = {"weights": model.saved_weights(), "metrics": model.metrics_variables}
     for name, optimizer in model.optimizers.items():
@@ -72,7 +72,7 @@ class Checkpoint:
         path: its folder.
         arrays: values by the names of `collect_variables`.
         state: the state that was saved with them.
-        name: which weights of the run it has: `best`, `last` or `epoch <number>`.
+        name: name of its weights: `best`, `last` or `epoch <number>`.
     """
 
     path: Path
@@ -81,7 +81,7 @@ class Checkpoint:
     name: str
 
     def restore(self, model: Any, *groups: str) -> None:
-        """Restores what `collect_variables` collects.
+        """Restore what `collect_variables` collects.
 
         Raises:
             WorkError: the checkpoint is of another model; no variable was changed.
@@ -95,7 +95,7 @@ class Checkpoint:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where the weights come from: the epoch, and by which logged value they are the best."""
+        """The epoch of the weights and, for the best ones, the logged value that chose them."""
         return {key: self.state[key] for key in ("epoch", "monitor", "value") if key in self.state}
 
     def __str__(self) -> str:
@@ -112,7 +112,7 @@ class Checkpoint:
 def save(
     folder: Path, kind: str, number: int, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]
 ) -> None:
-    """Writes `<kind>-<number>`; then removes those of its kind that are not kept.
+    """Write `<kind>-<number>`; then remove those of its kind that are not kept.
 
     Args:
         folder: the checkpoints of a run.
@@ -148,7 +148,7 @@ def newest_first(folder: Path, kind: str) -> list[Path]:
 
 
 def read(path: Path, name: str) -> Checkpoint:
-    """Reads a checkpoint after checking it against its manifest.
+    """Read a checkpoint after checking it against its manifest.
 
     Raises:
         WorkError: a file is missing or damaged.
@@ -195,7 +195,7 @@ def read_best(folder: Path) -> Checkpoint | None:
 
 
 def check_choice(choice: str) -> None:
-    """Refuses what is neither `best` nor `last` nor the number of an epoch.
+    """Refuse what is neither `best` nor `last` nor the number of an epoch.
 
     Raises:
         UsageError: it is none of these.
@@ -205,7 +205,7 @@ def check_choice(choice: str) -> None:
 
 
 def read_weights(run: Path, choice: str) -> Checkpoint | None:
-    """Reads weights of a run; None if it has no checkpoint yet.
+    """Read weights of a run; None if it has no checkpoint yet.
 
     Args:
         run: the run directory.

@@ -23,7 +23,7 @@ from tfgen.system.signals import same_handlers
 
 # Longest text that workers exchange.
 _LONGEST = 8192
-# Time in which a file that the chief has written must appear to all workers [s].
+# Time until all workers must see a file that the chief has written [s].
 _PATIENCE = 45.0
 # What TensorFlow raises when another worker has ended or does not answer.
 _LOSSES = (
@@ -41,7 +41,7 @@ class Task:
     """This process among the workers.
 
     Attributes:
-        number: its place; the chief has 0.
+        number: its index; the chief has 0.
         count: number of workers.
     """
 
@@ -126,7 +126,7 @@ def exchange(strategy: Any, value: Any) -> list[Any]:
 
 
 def check_alike(strategy: Any, properties: dict[str, Any]) -> None:
-    """Refuses workers that differ, in all workers.
+    """Refuse a worker that differs from the chief; all workers raise the error.
 
     Args:
         strategy: a `MultiWorkerMirroredStrategy`.
@@ -146,10 +146,10 @@ def check_alike(strategy: Any, properties: dict[str, Any]) -> None:
 
 
 def check_shared(strategy: Any, folder: Path) -> None:
-    """Checks that all workers see the folder that the chief writes to.
+    """Check that all workers see the folder that the chief writes to.
 
     Raises:
-        UsageError: a worker does not; in all workers.
+        UsageError: a worker does not see it; all workers raise the error.
     """
     task, path = read_task(), folder / ".workers"
     token = str(time.time_ns())

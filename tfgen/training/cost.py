@@ -1,7 +1,7 @@
-"""About how much memory and disk space a run needs, and warnings where there is too little.
+"""Estimates of the memory and disk space of a run, and warnings if there is too little.
 
-Counted are the weights, the optimizers' slots, the images, and what the layers put out for a batch.
-What TensorFlow needs beside them was measured on the presets.
+They count the weights, the optimizers' slots, the images, and the layers' outputs for a batch. What
+TensorFlow needs beside these was measured on the presets.
 """
 
 import math
@@ -63,7 +63,7 @@ def describe(config: RunConfig) -> str:
 
 
 def check(config: RunConfig, data: Dataset) -> list[str]:
-    """What to say at the start of a training that needs more memory or disk space than there is.
+    """Warnings if a training needs more memory or disk space than there is.
 
     Args:
         config: the configuration of the run, with what the data decides.
@@ -133,8 +133,8 @@ def estimate(config: RunConfig, data: Dataset) -> tuple[ImageModel, dict[str, in
 def _forward_pass(config: RunConfig) -> tuple[ImageModel, int, int]:
     """The model, and the bytes and the number of operations of a test step on one batch.
 
-    The weights have shapes, but no values and so no memory, except for those of a family that
-    computes with its weights while it is built.
+    The weights have shapes, but no values, so they take no memory, unless the family computes with
+    them while it is built.
     """
     try:
         with keras.StatelessScope(initialize_variables=False):
@@ -151,7 +151,7 @@ def _forward_pass(config: RunConfig) -> tuple[ImageModel, int, int]:
         images = tf.TensorSpec((config.options.batch_size, *config.model.image_shape), tf.uint8)
         data = (images, tf.TensorSpec(images.shape[:1], tf.int64)) if model.num_classes else images
         graph = tf.function(forward, autograph=False).get_concrete_function(data).graph
-    except Exception:  # of a family of another package, or its refusal, which comes again
+    except Exception:  # another package's family may raise anything; a refusal is raised again
         return registry.build_model(config), 0, 0
     operations = graph.get_operations()
     outputs = [o.outputs for o in operations if o.type not in _WITHOUT_BUFFER]
@@ -170,7 +170,7 @@ def bytes_text(size: float) -> str:
 
 
 def _warnings(config: RunConfig, memory: dict[str, int], disk: dict[str, int]) -> list[str]:
-    """A line for the memory, and one for the disk, if it is too small."""
+    """A line for the memory and one for the disk, each if it is too small."""
     path = run_path(config)
     advice = "use a smaller --batch-size, a smaller network or smaller images"
     move = "choose folders on another disk with --run-dir, --saved-models and TFGEN_CACHE"

@@ -50,7 +50,7 @@ class RunFolder:
             raise WorkError(f"{self.config} is damaged: {error}") from error
 
     def create(self) -> None:
-        """Creates the folder.
+        """Create the folder.
 
         Raises:
             UsageError: it is not empty, is a file, or cannot be created.
@@ -79,7 +79,7 @@ class RunFolder:
         return locked(self.path, f"run directory {self.path}", "choose another --run-dir")
 
     def write_config(self, data: Mapping[str, Any]) -> None:
-        """Writes `config.json`, whole or not at all."""
+        """Write `config.json`, whole or not at all."""
         write_bytes(self.config, (json.dumps(data, indent=2) + "\n").encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -118,12 +118,12 @@ class RunFolder:
             raise WorkError(f"{self.evaluation} is damaged: {error}; remove it") from error
 
     def truncate_metrics(self, epochs: int) -> None:
-        """Removes the lines after that epoch, which the run writes again."""
+        """Remove the lines after that epoch, which the run writes again."""
         rows = [row for row in self.read_metrics() if row["epoch"] <= epochs]
         write_bytes(self.metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Adds a line to metrics.jsonl."""
+        """Add a line to metrics.jsonl."""
         with self.metrics.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -174,7 +174,7 @@ def saved_config(path: Path) -> RunConfig:
 
 
 def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
-    """Refuses to resume with settings that would change what the run computes.
+    """Refuse to resume with settings that would change what the run computes.
 
     Args:
         saved: the run's configuration.

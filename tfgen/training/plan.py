@@ -72,7 +72,7 @@ def _options_of_data(config: RunConfig, dataset: Dataset) -> TrainingOptions:
 
 
 def notes(before: RunConfig, after: RunConfig, dataset: Dataset) -> list[str]:
-    """Lines on the epochs, if the data decided them, and on a run that is not validated.
+    """Lines on epochs that the data decided, and on a run that is not validated.
 
     Args:
         before: the configuration that was asked for.

@@ -1,4 +1,4 @@
-"""What a run reports of an epoch: a line, a bar, figures, TensorBoard's events."""
+"""Reports of an epoch: a line, a progress bar, figures, TensorBoard's events."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +11,12 @@ from tfgen.settings.model import images_at_once
 from tfgen.system import machine
 from tfgen.system.terminal import count_noun, format_value, make_bar
 
-# The panel of the curves of what a comparison of samples with validation images has logged.
+# The panel with the logged comparison of samples with validation images.
 _SAMPLES_PANEL = ("samples relative to validation images", ("distance", "diversity"))
-# Images that the pictures at the end of a run are drawn from, for images like MNIST's.
+# Number of images for the pictures at the end of a run, for images like MNIST's.
 _PICTURE_IMAGES = 1000
-# Grids of samples that a run writes for TensorBoard, at most. A small data set has thousands of
-# short epochs; a grid of each would take time and disk space.
+# Maximum number of sample grids for TensorBoard. A small data set has thousands of short epochs; a
+# grid of each would take time and disk space.
 MAX_GRIDS = 400
 
 
@@ -30,7 +30,7 @@ class Reports:
         run: the `tfgen.training.run.Run` that is trained.
 
     Attributes:
-        bar: a bar over all epochs, a context in which it is on the terminal, if there is one.
+        bar: a progress bar over all epochs; as a context, it shows on the terminal, if any.
     """
 
     def __init__(self, run: Any):
@@ -49,7 +49,7 @@ class Reports:
         )
 
     def move_bar(self, values: Mapping[str, float]) -> None:
-        """Shows the run's position, and the family's main value among the logged ones."""
+        """Show the run's position and the family's main logged value."""
         position, name = self._run.position, self._run.model.logged[0]
         text = f"epoch {position.epoch + 1}"
         if name in values:
@@ -57,7 +57,7 @@ class Reports:
         self.bar.update(self._task, completed=position.step, description=text)
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Reports an epoch.
+        """Report an epoch.
 
         Args:
             epoch: its number, from 1.
@@ -98,7 +98,7 @@ class Reports:
             writer.flush()
 
     def write_samples(self, epochs: int) -> None:
-        """Writes samples-<epochs>.png, from the same seeds each time, if the model has samples."""
+        """Write samples-<epochs>.png, from the same seeds each time, if the model has samples."""
         path = self._folder.figures / f"samples-{epochs}.png"
         write_samples(self._run.model, path, epochs, f"{self._title}: samples")
 
@@ -121,7 +121,7 @@ class Reports:
 
 
 def write_samples(model: Any, path: Path, epoch: int, title: str = "samples") -> None:
-    """Writes the model's preview, if it has one, as a PNG whose title says the epoch.
+    """Write the model's preview, if it has one, as a PNG whose title says the epoch.
 
     Args:
         model: an `ImageModel`.

@@ -56,7 +56,7 @@ class Position:
         return self.epoch * self.steps_per_epoch + self.batch
 
     def __str__(self) -> str:
-        """The position as messages have it; the epochs count from 1."""
+        """The position as messages show it; epochs count from 1."""
         if self.batch == 0:
             return f"after epoch {self.epoch}"
         return f"at epoch {self.epoch + 1}, step {self.batch} of {self.steps_per_epoch}"
@@ -77,20 +77,20 @@ class Run:
         config: the configuration, with what the data decides.
         dataset: the data.
         trained_on: the images to train on.
-        held_out: images that it is not trained on: for validation, or else the test images, for
-            pictures; with labels if the model has classes.
+        held_out: the validation images, or the test images if the run trains on all; with labels
+            if the model has classes.
         name: name of the run and of its published sampler.
         model: the compiled model.
         folder: the run directory.
         position: how far the run has come.
-        task: this process among those that train; only the chief writes to the folder.
+        task: this process among the workers; only the chief writes to the folder.
 
     Raises:
         UsageError: the request is wrong.
     """
 
     def __init__(self, config: RunConfig, console: Console, notes: Mapping[str, Any] | None = None):
-        # What TensorFlow takes only before it uses a device.
+        # TensorFlow takes these settings only before it uses a device.
         if config.options.deterministic:
             tf.config.experimental.enable_op_determinism()
         if registry.family(config.family).side_by_side:
@@ -176,7 +176,7 @@ class Run:
             yield
 
     def _read_newest(self) -> None:
-        """Restores the newest sound checkpoint."""
+        """Restore the newest sound checkpoint."""
         expected = self.folder.read_config().get("data", {}).get("fingerprint")
         if expected not in (None, self.dataset.fingerprint):
             raise UsageError(
@@ -212,7 +212,7 @@ class Run:
         self.folder.write_config({**saved, **self._notes, **entries})
 
     def train(self, observers: Sequence[keras.callbacks.Callback] = ()) -> None:
-        """Trains to the last epoch, from the start or from the restored checkpoint.
+        """Train to the last epoch, from the start or from the restored checkpoint.
 
         Call it within `started`. It does nothing if the run is finished.
 
@@ -254,7 +254,7 @@ class Run:
         )
 
     def _fit(self, observers: Sequence[keras.callbacks.Callback]) -> None:
-        """Calls `fit` once per epoch, with the batches of that epoch.
+        """Call `fit` once per epoch, with the batches of that epoch.
 
         A single call would run whole groups of `steps_per_execution` past the end of an epoch, and
         could not start within an epoch.
@@ -290,7 +290,7 @@ class Run:
             self._end_epoch(self._finite(logs))
 
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:
-        """Starts the clock, which continues from the time of an interrupted epoch."""
+        """Start the clock, which continues from the time of an interrupted epoch."""
         self._began_at = time.perf_counter() - self.position.seconds
         self._first_batch = self.position.batch
         if self._restored is not None and self.position.batch:
@@ -298,7 +298,7 @@ class Run:
         self._restored = None
 
     def _follow_steps(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Counts the steps; saves when it is time to, or when a signal asks the run to end."""
+        """Count the steps; save when it is time to, or when a signal asks the run to end."""
         position = self.position
         position.batch = min(self._first_batch + batch + 1, position.steps_per_epoch)
         position.seconds = time.perf_counter() - self._began_at
@@ -314,7 +314,7 @@ class Run:
                 self._stop(self._interrupt.signum)
 
     def _end_epoch(self, values: Mapping[str, float]) -> None:
-        """Reports the epoch, and then saves the weights to keep and the state.
+        """Report the epoch, and then save the weights to keep and the state.
 
         In this order, a run that is killed in between repeats the epoch, and nothing is missing.
         """
@@ -338,7 +338,7 @@ class Run:
         self._stop(signum)
 
     def _save(self) -> None:
-        """Saves the state."""
+        """Save the state."""
         # A new epoch resets the metrics; several workers could only read them together.
         groups = ("weights", "optimizers", *(["metrics"] if self.position.batch else []))
         arrays = checkpoint.read_arrays(self.model, groups)
@@ -347,7 +347,7 @@ class Run:
         self._saved_at = time.monotonic()
 
     def _stop(self, signum: int | None) -> None:
-        """Ends the run, whose state is saved, if there was a signal."""
+        """End the run, whose state is saved, if there was a signal."""
         if signum is not None:
             place = "in every worker " if self.task.count > 1 else ""
             path = shlex.quote(str(self.folder.path))

@@ -13,20 +13,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import ImageColor
 
-from tfgen.data.pictures import (
-    Advance,
-    Fitting,
-    Header,
-    attempt,
-    check_any,
-    find_files,
-    fit_picture,
-    map_in_order,
-    open_picture,
-    printable,
-    read_header,
-    to_array,
-)
+from tfgen.data import pictures
+from tfgen.data.pictures import Fitting, printable
 from tfgen.data.writing import image_batches
 from tfgen.errors import UsageError
 
@@ -80,7 +68,7 @@ class ImageFolder:
         self,
         split: str,
         encode: Callable[[np.ndarray], _Encoded],
-        advance: Advance = lambda count: None,
+        advance: pictures.Advance = lambda count: None,
     ) -> Iterator[tuple[_Encoded, np.ndarray | None]]:
         """Decodes the pictures of a split in several threads, a bounded number at a time.
 
@@ -98,12 +86,14 @@ class ImageFolder:
         paths, labels = self.splits[split]
 
         def decode(path: Path) -> np.ndarray:
-            return to_array(fit_picture(open_picture(path, self.fitting), self.fitting))
+            return pictures.to_array(
+                pictures.fit_picture(pictures.open_picture(path, self.fitting), self.fitting)
+            )
 
         def read_batch(batch: slice) -> tuple[list[int], _Encoded | None]:
             images = {}
             for index in range(len(paths))[batch]:
-                image = attempt(decode, paths[index])
+                image = pictures.attempt(decode, paths[index])
                 if isinstance(image, str):
                     self.skipped[paths[index]] = image
                 else:
@@ -114,14 +104,14 @@ class ImageFolder:
         batches = image_batches(len(paths), self.image_shape)
         with warnings.catch_warnings(action="ignore"):  # of Pillow, about odd files
             for batch, (indices, encoded) in zip(
-                batches, map_in_order(read_batch, batches), strict=True
+                batches, pictures.map_in_order(read_batch, batches), strict=True
             ):
                 read += indices
                 if encoded is not None:
                     yield encoded, None if labels is None else labels[indices]
                 advance(len(paths[batch]))
         self.counts[split] = len(read)
-        check_any(len(read), self.skipped.items())
+        pictures.check_any(len(read), self.skipped.items())
         if split == "train" and labels is not None and (lost := set(labels) - set(labels[read])):
             name = (self.class_names or [])[min(lost)]
             raise UsageError(f"all pictures of the class {name!r} are broken; replace them")
@@ -158,18 +148,20 @@ def import_images(source: str | Path, fitting: Fitting | None = None) -> ImageFo
     folder = Path(source)
     if not folder.is_dir():
         raise UsageError(f"{printable(folder)} is no folder; pass the folder of the images")
-    headers, skipped = read_headers(find_files([folder]))
+    headers, skipped = read_headers(pictures.find_files([folder]))
     fitting = common_fitting(headers, skipped, fitting or Fitting())
     splits, class_names = _divide(folder, headers)
     return ImageFolder(folder, splits, class_names, fitting, skipped)
 
 
-def read_headers(paths: Sequence[Path]) -> tuple[dict[Path, Header], dict[Path, str]]:
+def read_headers(paths: Sequence[Path]) -> tuple[dict[Path, pictures.Header], dict[Path, str]]:
     """The headers of picture files, and why the other files have none: `is empty`."""
-    headers: dict[Path, Header] = {}
+    headers: dict[Path, pictures.Header] = {}
     skipped: dict[Path, str] = {}
     with warnings.catch_warnings(action="ignore"):  # of Pillow, about odd files
-        results = map_in_order(lambda path: attempt(read_header, path), paths)
+        results = pictures.map_in_order(
+            lambda path: pictures.attempt(pictures.read_header, path), paths
+        )
         for path, header in zip(paths, results, strict=True):
             if isinstance(header, str):
                 skipped[path] = header
@@ -179,14 +171,14 @@ def read_headers(paths: Sequence[Path]) -> tuple[dict[Path, Header], dict[Path, 
 
 
 def common_fitting(
-    headers: Mapping[Path, Header], skipped: Mapping[Path, str], fitting: Fitting
+    headers: Mapping[Path, pictures.Header], skipped: Mapping[Path, str], fitting: Fitting
 ) -> Fitting:
     """The fitting with the size and the channels that all pictures get.
 
     Raises:
         UsageError: there is no picture; or `fitting` has no size, and the pictures have several.
     """
-    check_any(len(headers), skipped.items())
+    pictures.check_any(len(headers), skipped.items())
     sizes = collections.Counter(header.size for header in headers.values())
     if fitting.size is None and len(sizes) > 1:
         frequent = [f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(_MAX_SIZES)]
@@ -244,7 +236,4 @@ def _divide(folder: Path, paths: Iterable[Path]) -> tuple[dict[str, Files], list
 def _class_name(folder: str) -> str:
     """The name of a class: that of its folder, with accents as one character each."""
     # Folders from macOS have accents as characters of their own. TFDS stores a name in a line.
-    name = unicodedata.normalize("NFC", printable(folder)).strip()
-    if not name:
-        raise UsageError(f"the name of the folder {folder!r} is blank; rename it")
-    return name
+    return unicodedata.normalize("NFC", printable(folder)).strip()
