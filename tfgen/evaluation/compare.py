@@ -23,7 +23,11 @@ REFERENCES = {"real images": "floor", "uniform noise": "ceiling"}
 # A classifier with a lower accuracy on the real images is weak: its features say little about them.
 WEAK_ACCURACY = 0.9
 # The settings of a likelihood, of which an evaluation has one, and their words in a cell.
-_SETTINGS = {"importance_samples": "k = {}", "dequantizations": "{} draws"}
+_SETTINGS = {
+    "importance_samples": "k = {}",
+    "dequantizations": "{} draws",
+    "estimates": "{} estimate",
+}
 
 
 class Cell(NamedTuple):
@@ -127,8 +131,8 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
     """The cells of a column, by model.
 
     The best value is bold among those that share sample count and event type. Importance samples
-    and dequantization draws give bounds on the same number, which compare unless two models differ
-    in one of these.
+    and draws of the dequantization give bounds on the same number, and an estimate is of such a
+    bound. They compare, unless two models differ in one of these settings.
 
     Args:
         models: the rows.
@@ -260,8 +264,10 @@ def _likelihood_text(evaluation: Mapping[str, Any]) -> str:
     """What a likelihood is of, and how it was estimated."""
     likelihood = evaluation["likelihood"]
     events, draws = likelihood["events"], likelihood.get("dequantizations")
+    if "estimates" in likelihood:
+        return f"bits/dim of {events}, mean and standard error of one random estimate per image"
     if draws is not None:
-        return f"bits/dim of {events}, averaged over {draws} dequantization draws"
+        return f"bits/dim of {events}, the probability averaged over {draws} draws per image"
     unit = "bits/dim" if "bits_per_dim" in likelihood else "NLL"
     return (
         f"nats of {events}; {unit} with k = {likelihood['importance_samples']} importance samples"

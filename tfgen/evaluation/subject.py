@@ -79,18 +79,20 @@ class LatentDensity:
         return [events, model.one_hot(tf.constant(labels))] if model.num_classes else [events]
 
 
-class ExactDensity:
-    """A density of images that can be computed.
+class LogDensity:
+    """A density of images whose logarithm is computed or estimated.
 
     Args:
-        model: a `GenerativeModel` with the density `exact`.
+        model: a `GenerativeModel` with the density `exact` or `estimate`.
 
     Attributes:
         events: what the density is of, in words.
+        is_estimate: whether `log_prob` is an unbiased estimate.
     """
 
     def __init__(self, model: Any):
         self.events, self._is_conditional = _events(model), bool(model.num_classes)
+        self.is_estimate = model.density == "estimate"
         self._log_prob = tf.function(_with_ema_weights(model, model.log_prob), autograph=False)
 
     def log_prob(
@@ -101,7 +103,7 @@ class ExactDensity:
         return np.asarray(self._log_prob(tf.constant(images), tf.constant(seeds), **condition))
 
 
-Density: TypeAlias = LatentDensity | ExactDensity
+Density: TypeAlias = LatentDensity | LogDensity
 
 
 def density_of(model: Any) -> Density | None:
@@ -112,7 +114,7 @@ def density_of(model: Any) -> Density | None:
     """
     if model.density in ("latent", "ancestral"):
         return LatentDensity(model)
-    return ExactDensity(model) if model.density == "exact" else None
+    return None if model.density is None else LogDensity(model)
 
 
 def _events(model: Any) -> str:
