@@ -111,6 +111,36 @@ def test_a_broken_package_is_an_error_for_those_who_ask_for_it(
     assert "flow" in capsys.readouterr().out
 
 
+NAMES = """
+from dataclasses import dataclass
+from tfgen.registry import Family, Preset
+from tfgen.settings.fields import option
+from tfgen.settings.model import ModelConfig
+
+@dataclass(frozen=True)
+class Config(ModelConfig):
+    {fields}
+
+PRESETS = {{"only": Preset("the only one", Config(), 1)}}
+FAMILY = Family("extra", "of a test", "tfgen.models.vae.model:VAE", Config, PRESETS)
+"""
+
+
+@pytest.mark.parametrize("field", ["model", "epochs", "conditional", "weights", "ray", "dry_run"])
+def test_a_field_with_the_name_of_a_flag_of_the_command_is_refused(
+    install: Install, capsys: pytest.CaptureFixture, field: str
+) -> None:
+    install(
+        "names", NAMES.format(fields=f"{field}: int = option(1, ''); steps: int = option(1, '')")
+    )
+    assert commands.main("train", ["extra", "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert field in error and "steps" not in error
+    assert commands.main("train", ["--help"]) == 0
+    assert commands.main("train", ["vae", "--help"]) == 0
+
+
 def test_default_name_appends_what_changes_a_signature() -> None:
     names = {
         ("mnist", VAEConfig()): "vae",
