@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -292,7 +291,7 @@ def open_subject(artifact: Artifact, weights: str = "best") -> Subject:
         model, training, weights = sampler.model, RunFolder(path).read_config(), sampler.weights
         options = training["options"]
         title = f"{training['family']} {options['preset']}, seed {options['seed']}"
-        cost = _training_cost(path, training)
+        cost = RunFolder(path).read_cost()
     else:
         sampler = Sampler(artifact.version)
         if not sampler.has_signature("sample"):
@@ -303,8 +302,9 @@ def open_subject(artifact: Artifact, weights: str = "best") -> Subject:
             reason = str(error)
         training, weights = sampler.training, str(sampler.manifest.get("weights"))
         title = sampler.title
-        # Of the cost of its training, what the evaluation of the run wrote.
-        cost = (sampler.manifest.get("evaluation") or {}).get("cost", {})
+        # Versions of earlier releases have only what the evaluation of the run wrote.
+        evaluation = sampler.manifest.get("evaluation") or {}
+        cost = training.get("cost") or evaluation.get("cost", {})
     shape = sampler.signature("sample").outputs["images"].shape[1:]
     return Subject(
         title=title,
@@ -320,19 +320,6 @@ def open_subject(artifact: Artifact, weights: str = "best") -> Subject:
         cost=cost if model is None else {"parameters": count_parameters(model), **cost},
         no_model=reason,
     )
-
-
-def _training_cost(path: Path, run: dict[str, Any]) -> dict[str, Any]:
-    """Cost of a run's training, from its log: time, memory, machine."""
-    rows = RunFolder(path).read_metrics()
-    cost: dict[str, Any] = {}
-    if seconds := [float(row["seconds"]) for row in rows if "seconds" in row]:
-        cost["epochs"], cost["seconds_an_epoch"] = len(seconds), median(seconds)
-        cost["seconds"] = round(sum(seconds), 1)
-    if memory := [float(row["peak_mib"]) for row in rows if "peak_mib" in row]:
-        cost["peak_mib"] = max(memory)
-    machine = run.get("machine", {})
-    return cost | {name: machine[name] for name in ("processor", "cores") if machine.get(name)}
 
 
 # --- images
