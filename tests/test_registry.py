@@ -64,6 +64,8 @@ def test_built_in_families() -> None:
     assert [family.name for family in families] == BUILT_IN
     for family in families:
         assert family.preset(family.default_preset).model == family.config()
+        assert bool(family.sentence) == family.generative
+    assert len({family.colour for family in families}) == len(families)
 
 
 def test_a_package_adds_a_family_and_replaces_no_built_in_one(install: Install) -> None:
@@ -139,6 +141,15 @@ def test_a_field_with_the_name_of_a_flag_of_the_command_is_refused(
     assert field in error and "steps" not in error
     assert commands.main("train", ["--help"]) == 0
     assert commands.main("train", ["vae", "--help"]) == 0
+
+
+def test_a_published_name_begins_with_its_family(install: Install) -> None:
+    install("sound", SOUND.replace('"extra"', '"vae-extra"'), name="vae-extra")
+    families = {
+        **{"vae": "vae", "vae-2d": "vae", "vae-extra": "vae-extra", "vae-extra-2d": "vae-extra"},
+        **{"vaex": "", "mine": "", "gan-conditional-emoji": "gan"},
+    }
+    assert {name: registry.family_of(name) for name in families} == families
 
 
 def test_default_name_appends_what_changes_a_signature() -> None:
