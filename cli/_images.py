@@ -96,8 +96,7 @@ def evaluate_images(
     sampler = open_sampler(options)
     if not sampler.has_signature(signature):
         raise UsageError(
-            f"{sampler.title} has no {meaning}: it offers no {signature}, as no GAN does; pass a "
-            "VAE or a flow"
+            f"{sampler.title} has no {meaning}: it offers no {signature}; pass a model that does"
         )
     height, width, channels = image_shape(sampler, signature)
     fitting = Fitting((height, width), options.fit, options.background, channels)

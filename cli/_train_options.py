@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -137,15 +137,34 @@ def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parse
     parser = Parser(PROG, description, help_of=command, epilog=epilog)
     parser.add_argument("model", metavar="MODEL", help=f"one of {names}")
     parser.add_argument("--dry-run", action="store_true", help=_DRY_RUN)
-    unconditional = entry is not None and not entry.conditional
+    hidden = ("conditional",) if entry is not None and not entry.conditional else ()
     training = parser.add_argument_group("training")
-    add_flags(training, TrainingOptions, defaults, ("conditional",) if unconditional else ())
+    add_flags(training, TrainingOptions, defaults, hidden)
     add_flags(training, RayOptions)
     add_flags(parser.add_argument_group("publishing"), PublishOptions, defaults)
     if entry is not None:
+        check_names(entry, {*hidden, *(action.dest for action in parser._actions)})
         title = f"{entry.name} (defaults of preset {defaults['preset']})"
         add_flags(parser.add_argument_group(title), entry.config, defaults)
     return parser
+
+
+def check_names(entry: registry.Family, reserved: Collection[str]) -> None:
+    """Refuses a family whose configuration has a field with a reserved name.
+
+    Args:
+        entry: the family.
+        reserved: names of what `tfgen-train` takes for every model.
+
+    Raises:
+        UsageError: it has one.
+    """
+    fields = [field.name for field in dataclasses.fields(entry.config) if field.name in reserved]
+    if fields:
+        raise UsageError(
+            f"model {entry.name!r} cannot be trained: {PROG} has flags of its own for "
+            f"{', '.join(fields)}; rename these fields of {entry.config.__name__}"
+        )
 
 
 def preset_table(families: Sequence[registry.Family]) -> str:

@@ -15,7 +15,7 @@ from ._command import command
 from ._images import ImageOptions, OwnImages, evaluate_images
 from ._samplers import write_grid, write_npz
 
-# The output of `encode` that is decoded again: a flow's latents, a VAE's posterior mean.
+# The output of `encode` that is decoded again: latents, or the mean of a posterior.
 _DECODED = ("latents", "mean")
 # Minimum number of images side by side in the picture, if there are so many.
 _MIN_COLUMNS = 8
@@ -33,8 +33,7 @@ class ReconstructOptions(ImageOptions):
 @command(
     "tfgen-reconstruct",
     ReconstructOptions,
-    "Encode images with a model and decode them again: a VAE from the mean of q(z|x), a flow from "
-    "the latents that its inverse gives.",
+    "Encode images with a model and decode them again, with a posterior q(z|x) from its mean.",
 )
 def main(options: ReconstructOptions) -> None:
     """Write images and their reconstructions, and print how far they are apart."""

@@ -180,7 +180,7 @@ def list_versions(options: SampleOptions) -> str:
     table = [listing.HEADINGS, *listing.rows(options.saved_models, options.name or None)]
     if sys.stdout is None or not sys.stdout.isatty():
         return "\n".join(map("\t".join, table))
-    return "\n".join(align_columns(table, right=[1, 2, 4, 5]))
+    return "\n".join(align_columns(table, right=[1, 2, 4, 5, 6]))
 
 
 # --- shards -----------------------------------------------------------------------------

@@ -48,7 +48,7 @@ import numpy as np
 import tfgen
 from tfgen.evaluation import classifier, compare, distances
 from tfgen.evaluation.coverage import coverage as all_coverage
-from tfgen.figures import FAMILY_COLOURS, image_grid
+from tfgen.figures import family_colour, image_grid
 from tfgen.notebooks.checks import check
 from tfgen.publishing.versions import shipped_folder
 
@@ -236,7 +236,7 @@ for panel, (metric, (title, said, source)) in zip(panels, TITLES.items(), strict
     cells = measured(metric)
     for family in FAMILIES:
         mean, error = cells[family]
-        panel.bar(NAMES[family], mean, yerr=error, color=FAMILY_COLOURS[family], capsize=4)
+        panel.bar(NAMES[family], mean, yerr=error, color=family_colour(family), capsize=4)
         words = f"{REPORT['seconds'][family]} s" if said is None else f"rank {said[family]}"
         top = {"xy": (NAMES[family], mean + error), "xytext": (0, 5), "ha": "center"}
         panel.annotate(words, **top, textcoords="offset points")
@@ -344,7 +344,7 @@ images["real"] = data.validation.images[order]
 features = {name: digits_classifier.extract(pixels).features for name, pixels in images.items()}
 test = digits_classifier.extract(data.test.images[order]).features.astype(np.float64)
 LABELS = {**NAMES, "real": "real images"}
-COLOURS = {**FAMILY_COLOURS, "real": "black"}
+COLOURS = {family: family_colour(family) for family in FAMILIES} | {"real": "black"}
 
 
 def moments(points):
@@ -662,7 +662,7 @@ least = {}
 for place, family in enumerate(FAMILIES):
     counts = np.array([evaluation(family, seed)["samples"]["classes"] for seed in range(3)])
     least[family] = counts.min()
-    style = {"color": FAMILY_COLOURS[family], "label": NAMES[family], "capsize": 2}
+    style = {"color": family_colour(family), "label": NAMES[family], "capsize": 2}
     positions = np.arange(10) + 0.27 * (place - 1)
     panel.bar(positions, counts.mean(0), 0.27, yerr=counts.std(0, ddof=1), **style)
 real_counts = evaluation("gan", 0)["floor"]["classes"]
@@ -757,7 +757,7 @@ figure, panel = plt.subplots(figsize=(8, 4), layout="constrained")
 for (source, seconds), marker in zip(sources.items(), "osX", strict=True):
     for family in FAMILIES:
         point = operations[family] / 1e9, seconds[family]
-        panel.plot(*point, marker, color=FAMILY_COLOURS[family], markersize=9)
+        panel.plot(*point, marker, color=family_colour(family), markersize=9)
     panel.plot([], [], marker, color="grey", label=source)
 line = np.array([min(operations.values()), max(operations.values())]) / 1e9
 panel.plot(line, line / 100, "k:", label="10¹¹ operations per second")
@@ -918,7 +918,7 @@ left.axhline(truth, color="black", linestyle="--", label="log P(x)")
 left.set_ylabel("nats")
 left.set_title("one pixel")
 left.legend()
-right.plot(counts_of_flow, bits, "o-", color=FAMILY_COLOURS["flow"])
+right.plot(counts_of_flow, bits, "o-", color=family_colour("flow"))
 right.set_ylabel("bits/dim")
 right.set_title(f"shipped flow, {FLOW_IMAGES} test images")
 for panel in (left, right):

@@ -21,9 +21,9 @@ TIERS = (
     ("evaluation",),
     ("publishing",),
     ("training",),
-    ("registry",),
     ("models",),
     ("data", "figures"),
+    ("registry",),
     ("settings", "random", "sampling", "system", "nn", "bijectors"),
     ("errors",),
 )

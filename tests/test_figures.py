@@ -57,7 +57,7 @@ def test_histograms_share_their_edges_and_count_every_image() -> None:
     left, right = ([bar.get_x() for bar in bars] for bars in histograms)
     np.testing.assert_allclose(left, right, atol=1e-9)
     colours = [bars[0].get_facecolor()[:3] for bars in histograms]
-    assert colours == [to_rgb(figures.REAL_COLOUR), to_rgb(figures.FAMILY_COLOURS["gan"])]
+    assert colours == [to_rgb(figures.REAL_COLOUR), to_rgb(figures.family_colour("gan"))]
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
         "real, mean 0.9",
         "generated, mean 0",
@@ -78,15 +78,15 @@ def test_curves_show_each_value_for_training_and_validation() -> None:
     styles = [lines[f"loss, {split}"].get_linestyle() for split in ("training", "validation")]
     assert styles == ["-", "--"]
     colours = [to_rgb(line.get_color()) for line in lines.values()]
-    assert colours[0] == colours[1] == to_rgb(figures.FAMILY_COLOURS["vae"]) != colours[2]
+    assert colours[0] == colours[1] == to_rgb(figures.family_colour("vae")) != colours[2]
 
 
 def test_families_have_colours_of_their_own() -> None:
     colours = {figures.family_colour(family) for family in ("vae", "gan", "flow", "classifier")}
     assert len(colours) == 4
-    # Always the same for a family of another package, and none of those.
-    assert figures.family_colour("ppca") == "#bcbd22"
-    assert not colours & {figures.family_colour(name) for name in ("ppca", "diffusion", "")}
+    # What is not installed has the colour of what belongs to no family.
+    others = {figures.family_colour(family) for family in ("diffusion", "", None)}
+    assert others == {figures.NEUTRAL_COLOUR} and not colours & others
 
 
 def test_words_are_outside_of_a_grid_and_inside_of_its_figure(tmp_path: Path) -> None:

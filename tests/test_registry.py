@@ -64,6 +64,8 @@ def test_built_in_families() -> None:
     assert [family.name for family in families] == BUILT_IN
     for family in families:
         assert family.preset(family.default_preset).model == family.config()
+        assert bool(family.sentence) == family.generative
+    assert len({family.colour for family in families}) == len(families)
 
 
 def test_a_package_adds_a_family_and_replaces_no_built_in_one(install: Install) -> None:
@@ -109,6 +111,45 @@ def test_a_broken_package_is_an_error_for_those_who_ask_for_it(
     assert error.count("\n") == 1
     assert commands.main("train", ["--help"]) == 0
     assert "flow" in capsys.readouterr().out
+
+
+NAMES = """
+from dataclasses import dataclass
+from tfgen.registry import Family, Preset
+from tfgen.settings.fields import option
+from tfgen.settings.model import ModelConfig
+
+@dataclass(frozen=True)
+class Config(ModelConfig):
+    {fields}
+
+PRESETS = {{"only": Preset("the only one", Config(), 1)}}
+FAMILY = Family("extra", "of a test", "tfgen.models.vae.model:VAE", Config, PRESETS)
+"""
+
+
+@pytest.mark.parametrize("field", ["model", "epochs", "conditional", "weights", "ray", "dry_run"])
+def test_a_field_with_the_name_of_a_flag_of_the_command_is_refused(
+    install: Install, capsys: pytest.CaptureFixture, field: str
+) -> None:
+    install(
+        "names", NAMES.format(fields=f"{field}: int = option(1, ''); steps: int = option(1, '')")
+    )
+    assert commands.main("train", ["extra", "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert field in error and "steps" not in error
+    assert commands.main("train", ["--help"]) == 0
+    assert commands.main("train", ["vae", "--help"]) == 0
+
+
+def test_a_published_name_begins_with_its_family(install: Install) -> None:
+    install("sound", SOUND.replace('"extra"', '"vae-extra"'), name="vae-extra")
+    families = {
+        **{"vae": "vae", "vae-2d": "vae", "vae-extra": "vae-extra", "vae-extra-2d": "vae-extra"},
+        **{"vaex": "", "mine": "", "gan-conditional-emoji": "gan"},
+    }
+    assert {name: registry.family_of(name) for name in families} == families
 
 
 def test_default_name_appends_what_changes_a_signature() -> None:

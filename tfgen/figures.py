@@ -2,7 +2,6 @@
 
 import io
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
@@ -10,23 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tfgen import registry
+from tfgen.settings.family import NEUTRAL_COLOUR as NEUTRAL_COLOUR
 from tfgen.system.atomic import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# One colour for each family, in every picture.
-FAMILY_COLOURS = {"vae": "#1f77b4", "gan": "#ff7f0e", "flow": "#2ca02c", "classifier": "#9467bd"}
-# For the families of other packages: the family's name picks one.
-OTHER_COLOURS = ("#d62728", "#8c564b", "#e377c2", "#bcbd22", "#17becf")
 # Pixels per inch of a figure that is written.
 DPI = 120
 # Pixels that the longer side of a grid has at most after enlarging, and pixels around a figure.
 _GRID_SIDE, _MARGIN = 720, 8
 # Between title and axes, where a legend covers no data.
 _LEGEND: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "fontsize": 8, "frameon": False}
-# What belongs to no family, and real images.
-NEUTRAL_COLOUR, REAL_COLOUR = "#777777", "black"
+REAL_COLOUR = "black"  # of real images
 # Logged values whose name is not what a reader calls them.
 _WORDS = {
     "kl": "KL divergence",
@@ -41,12 +37,9 @@ _OF_SAMPLES = ("distance", "diversity")
 
 
 def family_colour(family: str | None) -> str:
-    """The colour of a family in every picture; None: a neutral colour."""
-    if family is None:
-        return NEUTRAL_COLOUR
-    # A checksum, since Python's hash of a text differs from process to process.
-    index = zlib.crc32(family.encode()) % len(OTHER_COLOURS)
-    return FAMILY_COLOURS.get(family, OTHER_COLOURS[index])
+    """The colour of a family in every picture; None, or one that is not installed: neutral."""
+    colours = (entry.colour for entry in registry.families() if entry.name == family)
+    return next(colours, NEUTRAL_COLOUR)
 
 
 def image_grid(images: np.ndarray, columns: int | None = None, pad: int = 1) -> np.ndarray:

@@ -29,8 +29,8 @@ class ImageSampler(abc.ABC):
 
     An image is a function of its own seed: `sample` is `decode` of `latents`. Without labels, image
     i of a conditional model has the class i mod K, for every n and any batch size. A live model
-    returns tensors, an opened and a served version numpy arrays with the same values. A VAE and a
-    flow also have `encode` and `log_prob`.
+    returns tensors, an opened and a served version numpy arrays with the same values. Some
+    families also have `encode` and `log_prob`.
 
     Attributes:
         batch_size: number of images that `sample` computes at once.

@@ -56,8 +56,9 @@ SUBMODULES: dict[str, tuple[str, ...]] = {
         "flow.steps.FlowStep",
     ),
     "nn": (
-        "average.MovingAverage",
-        "blocks.dense_network",
+        *(f"average.{name}" for name in ("MovingAverage", "trained_weights")),
+        *(f"blocks.{name}" for name in ("dense_network", "make_layer", "make_input")),
+        "blocks.seed_of_layer",
         "keras_private.BatchNormalization",
         *(f"layers.{name}" for name in ("Dropout", "GatedResidual")),
         *(f"layers.{name}" for name in ("Upsampling", "SpectralNormalization")),

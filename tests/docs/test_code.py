@@ -27,7 +27,7 @@ pytestmark = pytest.mark.newest
 ROOT = Path(__file__).parents[2]
 # The number of scripts of each document; each has a test below.
 SCRIPTS = {
-    **{"README.md": 1, "docs/python.md": 5, "docs/extending.md": 2},
+    **{"README.md": 1, "docs/python.md": 5, "docs/extending.md": 3},
     **{"docs/images.md": 2, "docs/sample.md": 3},
 }
 
@@ -93,7 +93,12 @@ SMALLER = {
 }
 # The others need files, or have a test of their own.
 PLAIN = [("README.md", 0), *(("docs/python.md", index) for index in range(5))]
-PLAIN += [("docs/extending.md", 0), ("docs/images.md", 1), ("docs/sample.md", 2)]
+PLAIN += [
+    ("docs/extending.md", 0),
+    ("docs/extending.md", 1),
+    ("docs/images.md", 1),
+    ("docs/sample.md", 2),
+]
 # Copies of the images that a script needs.
 COPIES = {("docs/python.md", 3): 8, ("docs/images.md", 1): 3}
 
@@ -106,6 +111,8 @@ def test_the_script_runs(
     names = run_script(document, index, tmp_path, monkeypatch, copies, smaller)
     if "vae" in names and "images" in names:
         assert names["images"].shape == (25, 28, 28, 1)
+    if document == "docs/extending.md" and "train" in names:
+        assert names["images"].shape == (20, 28, 28, 1)
     if "same" in names:  # a flow maps latents back to the same bytes
         images = names["data"].test.images[:10]
         np.testing.assert_array_equal(np.round(names["same"].numpy() * 255), images)
@@ -120,7 +127,7 @@ def test_the_script_with_a_new_preset(
     assert "small" not in presets
     # The script sets it; afterwards it is removed again.
     monkeypatch.setitem(presets, "small", presets["mlp"])
-    names = run_script("docs/extending.md", 1, tmp_path, monkeypatch)
+    names = run_script("docs/extending.md", 2, tmp_path, monkeypatch)
     assert names["status"] == 0
     printed = capsys.readouterr().out
     assert "preset small" in printed and re.search(r"components +4", printed)

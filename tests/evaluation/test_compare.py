@@ -136,7 +136,7 @@ def test_likelihoods_compare_only_of_the_same_events_and_settings() -> None:
     assert best(table, "bits/dim") == {"e"}
     assert notes(table, "bits/dim") == {"d": (), "e": ()}
     assert "a: nats of e; NLL with k = 500 importance samples" in table.notes
-    assert "d, e: bits/dim of bytes, averaged over 8 dequantization draws" in table.notes
+    assert "d, e: bits/dim of bytes, the probability averaged over 8 draws per image" in table.notes
 
 
 def test_bits_per_dim_of_a_vae_and_of_a_flow_are_ranked_together() -> None:
@@ -151,6 +151,12 @@ def test_bits_per_dim_of_a_vae_and_of_a_flow_are_ranked_together() -> None:
     assert notes(table, "bits/dim") == {"flow": ("8 draws",), "vae": ("k = 500",)}
     assert best(table, "NLL [nats]") == set()
     assert "vae: nats of bytes; bits/dim with k = 500 importance samples" in table.notes
+    # An estimate is ranked with bounds, and says what it is.
+    estimate = likelihood("flow", events="bytes", bits_per_dim=1.0, estimates=1)
+    (table,) = tables(contents | {"estimate": estimate}, "likelihood")
+    assert best(table, "bits/dim") == {"estimate"}
+    assert notes(table, "bits/dim")["estimate"] == ("1 estimate",)
+    assert any(note.startswith("estimate: ") for note in table.notes)
     # Where two flows differ in their draws, they are not ranked together, nor with the VAE.
     other = likelihood("flow", events="bytes", bits_per_dim=1.1, dequantizations=1)
     (table,) = tables(contents | {"other flow": other}, "likelihood")

@@ -51,6 +51,22 @@ def test_uniform_bytes_have_eight_bits_per_dim(tmp_path: Path) -> None:
         assert result[f"{name}_error"] == pytest.approx(0, abs=1e-12)
 
 
+def test_an_estimate_is_averaged_as_a_logarithm(tmp_path: Path) -> None:
+    class Estimated(UniformBytes):
+        density = "estimate"
+
+        def log_prob(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+            noise = tf.random.stateless_normal(tf.shape(seeds), [0, 1], dtype=tf.float64)
+            return super().log_prob(images, seeds) + 100 * noise
+
+    result = likelihood(Estimated(image_shape=SHAPE), tmp_path, dequantizations=50)
+    assert result is not None
+    assert result["events"] == "bytes"
+    assert "bits_per_dim_one_draw" not in result
+    # The log-mean-exp of 50 draws would be about 9 bits/dim lower.
+    assert abs(result["bits_per_dim"] - 8) < 3 * result["bits_per_dim_error"]
+
+
 def test_a_conditional_density_gets_the_labels(tmp_path: Path) -> None:
     model = UniformBytesByLabel(image_shape=SHAPE, num_classes=3)
     result = likelihood(model, tmp_path)

@@ -34,13 +34,18 @@ def test_an_upsampling_for_inference_is_keras_transposed_convolution(
         filters, 4, strides=2, padding="same", activation="tanh"
     )
     x = normal(2, *sides, 7)
-    expected = layer(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        expected = layer(x)
+    slope = tape.gradient(expected, x)
     transposed.build(x.shape)
     transposed.set_weights(layer.get_weights())
     np.testing.assert_array_equal(expected, transposed(x))
     call = tf.function(layer)
-    with cpu.inference():
+    with cpu.inference(), tf.GradientTape() as tape:
+        tape.watch(x)
         outputs = call(x)
+    np.testing.assert_allclose(tape.gradient(outputs, x), slope, atol=1e-5)
     graph = call.get_concrete_function(x).graph.as_graph_def()
     assert ("DepthToSpace" in {node.op for node in graph.node}) == (filters < 8)
     assert outputs.shape == (2, 2 * sides[0], 2 * sides[1], filters)

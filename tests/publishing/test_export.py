@@ -15,6 +15,7 @@ from tensorflow_serving.config import model_server_config_pb2
 import tfgen
 from tests.told import fails
 from tfgen import VAE, registry
+from tfgen.nn.layers import Upsampling
 from tfgen.publishing import export, operations, versions
 
 SHAPE = (6, 6, 1)
@@ -68,6 +69,34 @@ def test_a_family_of_another_package_is_checked_too(tmp_path: Path) -> None:
 
     model = Noisy(image_shape=SHAPE, latent_dim=2, hidden=(4,))
     fails(lambda: export.check_publishable(model, tmp_path, "noisy"), "RandomUniform")
+
+
+def test_a_model_may_compute_gradients(tmp_path: Path) -> None:
+    """Guidance, a step of Langevin's dynamics and an estimated divergence need them."""
+    activations = ("relu", "elu", "selu", "silu", "gelu", "sigmoid", "softplus", "softsign")
+    energy = keras.Sequential(
+        [
+            *[keras.layers.Conv2D(4, 3, padding="same", activation=name) for name in activations],
+            *[keras.layers.GroupNormalization(2), keras.layers.BatchNormalization()],
+            *[keras.layers.AveragePooling2D(2), keras.layers.MaxPooling2D(2, padding="same")],
+            *[Upsampling(1), keras.layers.UpSampling2D(interpolation="bilinear")],
+            *[keras.layers.Flatten(), keras.layers.LeakyReLU(), keras.layers.Dense(3, "tanh")],
+        ]
+    )
+
+    class Guided(VAE):
+        def decode_events(self, latents: tf.Tensor, labels: Any = None) -> tf.Tensor:
+            events = super().decode_events(latents, labels)
+            with tf.GradientTape() as tape:
+                tape.watch(events)
+                values = self.energy(events)
+            return events - 0.1 * tape.gradient(values, events)
+
+    model = Guided(image_shape=SHAPE, latent_dim=2, hidden=(4,))
+    model.energy = energy
+    path = export.publish(model, tmp_path, "guided", run={})
+    images = tfgen.load(path).sample(seeds=SEEDS)
+    np.testing.assert_allclose(images, model.sample(seeds=SEEDS), atol=1e-5)
 
 
 PRESETS = [

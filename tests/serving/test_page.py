@@ -43,7 +43,7 @@ PICTURES = {
     "samples": {"model2": "gan", "model3": "flow", "image": "1.7"},
     "between": {},
     "plane": {"model": "vae", "x": 1.2, "y": -0.7},
-    "draw": {"test": 4, "model-vae": "vae"},
+    "draw": {"test": 4, "model-posterior": "vae"},
     "compare": {},
 }
 
@@ -292,7 +292,7 @@ def test_directions_of_many_latents(page: Any, url: str, vae: Sampler) -> None:
 def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) -> None:
     scale = {"test": [0.8, 1.0, 1.3], "inverted": [2.5, 3.0, 3.5], "noise": [10, 10.2, 10.4]}
     with_statistics(page, {"flow": {"bits_per_dim": scale}})
-    visit(page, url, "draw", **{"model-vae": "vae"})
+    visit(page, url, "draw", **{"model-posterior": "vae"})
     box = page.locator("canvas.pad").bounding_box()
     page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.2 * box["height"])
     page.mouse.down()

@@ -23,7 +23,11 @@ REFERENCES = {"real images": "floor", "uniform noise": "ceiling"}
 # A classifier with a lower accuracy on the real images is weak: its features say little about them.
 WEAK_ACCURACY = 0.9
 # The settings of a likelihood, each with its text in a cell; an evaluation has one of them.
-_SETTINGS = {"importance_samples": "k = {}", "dequantizations": "{} draws"}
+_SETTINGS = {
+    "importance_samples": "k = {}",
+    "dequantizations": "{} draws",
+    "estimates": "{} estimate",
+}
 
 
 class Cell(NamedTuple):
@@ -127,8 +131,8 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
     """The cells of a column, by model.
 
     The best value is bold among those that share sample count and event type. Bounds by importance
-    samples and by dequantization draws are ranked together, but not bounds with different numbers
-    of either.
+    samples, bounds by dequantization draws and estimates of them are ranked together, but not
+    bounds with different numbers of any of these.
 
     Args:
         models: the rows.
@@ -260,8 +264,10 @@ def _likelihood_text(evaluation: Mapping[str, Any]) -> str:
     """The event type of a likelihood, and how it was estimated."""
     likelihood = evaluation["likelihood"]
     events, draws = likelihood["events"], likelihood.get("dequantizations")
+    if "estimates" in likelihood:
+        return f"bits/dim of {events}, mean and standard error of one random estimate per image"
     if draws is not None:
-        return f"bits/dim of {events}, averaged over {draws} dequantization draws"
+        return f"bits/dim of {events}, the probability averaged over {draws} draws per image"
     unit = "bits/dim" if "bits_per_dim" in likelihood else "NLL"
     return (
         f"nats of {events}; {unit} with k = {likelihood['importance_samples']} importance samples"

@@ -27,7 +27,7 @@ from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.modes import captured_modes, expected_modes
 from tfgen.evaluation.reading import FORMAT, UNDECIDING_OPTIONS
 from tfgen.evaluation.shards import ShardSummary
-from tfgen.evaluation.subject import ExactDensity, LatentDensity, Subject
+from tfgen.evaluation.subject import LatentDensity, LogDensity, Subject
 from tfgen.figures import image_grid, png_bytes
 from tfgen.random import image_seeds
 from tfgen.sampling import batches
@@ -356,7 +356,7 @@ def measure_likelihood(job: Job) -> dict[str, Any] | None:
 
     if isinstance(density, LatentDensity):
         return _bounds(job, density, inputs)
-    return None if density is None else _exact_bits_per_dim(job, density, inputs)
+    return None if density is None else _bits_per_dim(job, density, inputs)
 
 
 def _bounds(job: Job, density: LatentDensity, inputs: Callable[[slice], Inputs]) -> dict[str, Any]:
@@ -391,13 +391,18 @@ def _bounds(job: Job, density: LatentDensity, inputs: Callable[[slice], Inputs])
     }
 
 
-def _exact_bits_per_dim(
-    job: Job, density: ExactDensity, inputs: Callable[[slice], Inputs]
+def _bits_per_dim(
+    job: Job, density: LogDensity, inputs: Callable[[slice], Inputs]
 ) -> dict[str, Any]:
-    """Bits/dim with one draw of the dequantization, and averaged over several."""
+    """Bits/dim of one draw of each image's noise, and averaged over several; or of an estimate."""
     shape, draws = job.dataset.image_shape, job.request.dequantizations
-    result: dict[str, Any] = {"events": density.events, "dequantizations": draws}
-    for count, name in ((1, "bits_per_dim_one_draw"), (draws, "bits_per_dim")):
+    result: dict[str, Any] = {"events": density.events}
+    if density.is_estimate:
+        result["estimates"], counts = 1, {"bits_per_dim": 1}
+    else:
+        result["dequantizations"] = draws
+        counts = {"bits_per_dim_one_draw": 1, "bits_per_dim": draws}
+    for name, count in counts.items():
 
         def estimate(part: slice, count: int = count) -> np.ndarray:
             images, seeds, labels = inputs(part)

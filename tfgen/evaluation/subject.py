@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -79,18 +78,20 @@ class LatentDensity:
         return [events, model.one_hot(tf.constant(labels))] if model.num_classes else [events]
 
 
-class ExactDensity:
-    """A density of images that can be computed.
+class LogDensity:
+    """A density of images whose logarithm is computed or estimated.
 
     Args:
-        model: a `GenerativeModel` with the density `exact`.
+        model: a `GenerativeModel` with the density `exact` or `estimate`.
 
     Attributes:
         events: what the density is of, in words.
+        is_estimate: whether `log_prob` is an unbiased estimate.
     """
 
     def __init__(self, model: Any):
         self.events, self._is_conditional = _events(model), bool(model.num_classes)
+        self.is_estimate = model.density == "estimate"
         self._log_prob = tf.function(_with_ema_weights(model, model.log_prob), autograph=False)
 
     def log_prob(
@@ -101,7 +102,7 @@ class ExactDensity:
         return np.asarray(self._log_prob(tf.constant(images), tf.constant(seeds), **condition))
 
 
-Density: TypeAlias = LatentDensity | ExactDensity
+Density: TypeAlias = LatentDensity | LogDensity
 
 
 def density_of(model: Any) -> Density | None:
@@ -112,7 +113,7 @@ def density_of(model: Any) -> Density | None:
     """
     if model.density in ("latent", "ancestral"):
         return LatentDensity(model)
-    return ExactDensity(model) if model.density == "exact" else None
+    return None if model.density is None else LogDensity(model)
 
 
 def _events(model: Any) -> str:
@@ -296,7 +297,7 @@ def open_subject(
         training = RunFolder(path).read_config() | {"model": model.config.to_json()}
         options = training["options"]
         title = f"{training['family']} {options['preset']}, seed {options['seed']}"
-        cost = _training_cost(path, training)
+        cost = RunFolder(path).read_cost()
     else:
         sampler = Sampler(artifact.version)
         if not sampler.has_signature("sample"):
@@ -307,8 +308,9 @@ def open_subject(
             reason = str(error)
         training, weights = sampler.training, str(sampler.manifest.get("weights"))
         title = sampler.title
-        # Of the cost of its training, what the evaluation of the run wrote.
-        cost = (sampler.manifest.get("evaluation") or {}).get("cost", {})
+        # Versions of earlier releases have only what the evaluation of the run wrote.
+        evaluation = sampler.manifest.get("evaluation") or {}
+        cost = training.get("cost") or evaluation.get("cost", {})
     shape = sampler.signature("sample").outputs["images"].shape[1:]
     return Subject(
         title=title,
@@ -324,19 +326,6 @@ def open_subject(
         cost=cost if model is None else {"parameters": count_parameters(model), **cost},
         no_model=reason,
     )
-
-
-def _training_cost(path: Path, run: dict[str, Any]) -> dict[str, Any]:
-    """Cost of a run's training, from its log: time, memory, machine."""
-    rows = RunFolder(path).read_metrics()
-    cost: dict[str, Any] = {}
-    if seconds := [float(row["seconds"]) for row in rows if "seconds" in row]:
-        cost["epochs"], cost["seconds_an_epoch"] = len(seconds), median(seconds)
-        cost["seconds"] = round(sum(seconds), 1)
-    if memory := [float(row["peak_mib"]) for row in rows if "peak_mib" in row]:
-        cost["peak_mib"] = max(memory)
-    machine = run.get("machine", {})
-    return cost | {name: machine[name] for name in ("processor", "cores") if machine.get(name)}
 
 
 # --- images

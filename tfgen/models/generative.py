@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # How the likelihood of a family is computed; see `GenerativeModel`.
-Density: TypeAlias = Literal["latent", "ancestral", "exact"] | None
+Density: TypeAlias = Literal["latent", "ancestral", "exact", "estimate"] | None
 # What `describe_events` returns for a probability of bytes, the only likelihood in bits/dim.
 BYTES = "bytes"
 # Points along each side of the picture of a two-dimensional latent space.
@@ -49,6 +49,9 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
     - `density`: how `tfgen-evaluate` computes the likelihood of held-out images. `"exact"`: by
       `log_prob(images, seeds)`, the log-probability `[B]` of images `uint8[B, H, W, C]` in nats,
       where `seeds: int32[B]` determine all noise; a conditional model gets `labels=` too.
+      `"estimate"`: by the same method, if it returns an unbiased estimate of a lower bound, such as
+      Hutchinson's; the evaluation is its mean over images, because the log-mean-exp over draws,
+      which tightens the bound of an exact density, would reward the noise of an estimate.
       `"latent"`: by importance sampling from `prior()`, `posterior(events, labels)` and
       `likelihood(latents, labels)`, which return distributions of TFP and use the raw weights;
       `tfd.kl_divergence(posterior, prior)` must be defined. `"ancestral"`: by
@@ -97,10 +100,10 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
     def describe_events(self) -> str:
         """What the likelihood is a density of, in words.
 
-        Likelihoods of different events do not compare. By default an exact density is of bytes, any
-        other density of the events of the preprocessing.
+        Likelihoods of different events do not compare. By default what `log_prob` returns is of
+        bytes, any other density of the events of the preprocessing.
         """
-        if self.density == "exact":
+        if self.density in ("exact", "estimate"):
             return BYTES
         settings = self.preprocessing.get_config().items()
         arguments = ", ".join(f"{name}={value!r}" for name, value in settings)

@@ -158,7 +158,12 @@ def make_layer(
 
 
 def make_input(shape: Sequence[int], dtype: Any) -> keras.KerasTensor:
-    """The input of a `Sequential`, with a shape without the batch."""
+    """The input of a network.
+
+    Args:
+        shape: of an input, without the batch.
+        dtype: policy or dtype of the network.
+    """
     # The default is float32, to which Keras would round the inputs of a float64 network.
     return keras.Input(shape, dtype=keras.dtype_policies.get(dtype).variable_dtype)
 
@@ -180,7 +185,12 @@ def make_activation(name: str, dtype: Any) -> keras.layers.Layer:
 
 
 def seed_of_layer(seed: int, index: int) -> int:
-    """The seed of a layer; it differs for all layers and for consecutive model seeds."""
+    """The seed of a layer; it differs for all layers and for consecutive model seeds.
+
+    Args:
+        seed: seed of the model.
+        index: number of the layer.
+    """
     return (seed * 1_000_003 + index) % 2**31
 
 

@@ -23,7 +23,7 @@ from tfgen.nn.replicas import not_empty
 from tfgen.random import BatchNoise
 from tfgen.system.status import note
 
-# Whether no gradient will be taken through the layers that are being traced.
+# Whether the layers that are being traced are not to be trained.
 _INFERENCE = contextvars.ContextVar("inference", default=False)
 
 # From this many channels on, a transposed convolution is fast without help.
@@ -32,9 +32,9 @@ _MANY_CHANNELS = 8
 
 @contextlib.contextmanager
 def inference() -> Iterator[None]:
-    """A context for tracing without gradients, as for an export.
+    """A context for tracing without training, as for an export.
 
-    Layers then use kernels that are faster, but lack a gradient or have a slow one.
+    Layers then use kernels that are faster, but whose gradient may be slow.
     """
     token = _INFERENCE.set(True)
     try:

@@ -20,7 +20,7 @@ _LIKELIHOODS = {
 }
 # Of the rows.
 HEADINGS = (
-    *("name", "version", "epochs", "published", "size", "FID", "likelihood"),
+    *("name", "version", "epochs", "published", "size", "FID", "n", "likelihood"),
     "preset and settings",
 )
 
@@ -109,18 +109,19 @@ def _row(version: Version) -> tuple[str, ...]:
     key, size = (version.name, str(version.number)), f"{bytes_ / 1e6:.1f} MB"
     if not versions.is_version(version.path):
         fault = f"not published by tfgen: it has no {versions.MANIFEST}"
-        return (*key, "", "", size, "", "", fault)
+        return (*key, "", "", size, "", "", "", fault)
     try:
         manifest = versions.verify(version.path)
     except TfgenError as error:
-        return (*key, "", "", size, "", "", str(error))
+        return (*key, "", "", size, "", "", "", str(error))
     evaluation = mapping(manifest, "evaluation")
     epochs, date = _epochs_done(manifest), str(manifest.get("published", ""))
     published = "shipped" if versions.is_shipped(version.path) else date
-    fid = _figure(mapping(evaluation, "samples"), {"fid": "{:.2f}"})
+    # FID is larger with fewer samples.
+    fid, n = _figure(mapping(evaluation, "samples"), {"fid": "{:.2f}"}), evaluation.get("n", "")
     likelihood = _figure(mapping(evaluation, "likelihood"), _LIKELIHOODS)
     settings = ", ".join(_settings(manifest))
-    return (*key, str(epochs or ""), published, size, fid, likelihood, settings)
+    return (*key, str(epochs or ""), published, size, fid, str(n), likelihood, settings)
 
 
 def _settings(manifest: Mapping[str, Any]) -> list[str]:

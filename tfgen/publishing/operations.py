@@ -36,6 +36,17 @@ _NETWORKS = """
     ResizeNearestNeighbor ScaleAndTranslate Selu Softmax SoftmaxCrossEntropyWithLogits Softplus
     Softsign SparseSoftmaxCrossEntropyWithLogits
 """
+# Derivatives of the above by their inputs: guidance and estimated divergences need them.
+_GRADIENTS = """
+    AvgPool3DGrad AvgPoolGrad BiasAddGrad BroadcastGradientArgs ConcatOffset Conv2DBackpropFilter
+    Conv3DBackpropFilterV2 CropAndResizeGradBoxes CropAndResizeGradImage
+    DepthwiseConv2dNativeBackpropFilter Dilation2DBackpropFilter Dilation2DBackpropInput EluGrad
+    FusedBatchNormGrad FusedBatchNormGradV2 FusedBatchNormGradV3 IgammaGradA InvGrad LRNGrad
+    LeakyReluGrad MaxPool3DGrad MaxPool3DGradGrad MaxPoolGrad MaxPoolGradGrad MaxPoolGradGradV2
+    MaxPoolGradV2 MirrorPadGrad ReciprocalGrad Relu6Grad ReluGrad ResizeBicubicGrad
+    ResizeBilinearGrad ResizeNearestNeighborGrad RsqrtGrad ScaleAndTranslateGrad SeluGrad
+    SigmoidGrad SoftplusGrad SoftsignGrad SqrtGrad StridedSliceGrad TanhGrad
+"""
 _ARRAYS = """
     BatchToSpaceND Bitcast BroadcastArgs BroadcastTo Bucketize Cast ConcatV2 Const DepthToSpace Diag
     DiagPart DynamicPartition DynamicStitch EmptyTensorList EnsureShape ExpandDims Fill GatherNd
@@ -49,7 +60,7 @@ _ARRAYS = """
     TensorScatterSub TensorScatterUpdate Tile Transpose UniqueV2 Unpack UnravelIndex UpperBound
     Where ZerosLike
 """
-PURE = frozenset([*_MATH.split(), *_NETWORKS.split(), *_ARRAYS.split()])
+PURE = frozenset(f"{_MATH} {_NETWORKS} {_GRADIENTS} {_ARRAYS}".split())
 # Reads of variables, and calls of functions, whose own operations are checked as well.
 _READS = frozenset(["ReadVariableOp", "VarHandleOp"])
 CALLS = frozenset(["PartitionedCall", "StatefulPartitionedCall"])

@@ -153,13 +153,12 @@ class SignatureSampler(ImageSampler):
 
         Args:
             images: `uint8[B, H, W, C]`.
-            *further: `seeds` and `labels` by position, those that the signature takes: labels of a
-                VAE, seeds of a flow.
-            seeds: seeds of the dequantization of a flow, `int32[B]`; None: 0, 1, 2, ….
+            *further: `seeds` and `labels` by position, those that the signature takes.
+            seeds: seeds of the images' noise, if they get any, `int32[B]`; None: 0, 1, 2, ….
             labels: classes of the images for a conditional model, `int[B]`, or one class for all.
 
         Returns:
-            Of a flow, latents `float32[B, D]`. Of a VAE, mean and standard deviation of q(z|x),
+            Latents `float32[B, D]`; with a posterior, its mean and standard deviation,
             `float32[B, D]` each.
 
         Raises:
@@ -178,7 +177,7 @@ class SignatureSampler(ImageSampler):
         return values[0] if len(values) == 1 else values
 
     def log_prob(self, images: Any, seeds: Any = None, labels: Any = None) -> np.ndarray:
-        """log p(x) in nats, `float32[B]`; for a VAE, a lower bound.
+        """log p(x) in nats, or a lower bound of it, `float32[B]`.
 
         Args:
             images: `uint8[B, H, W, C]`.

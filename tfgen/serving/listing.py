@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfgen import figures
+from tfgen import figures, registry
 from tfgen.publishing.listing import describe, mapping
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.serving.models import Listed, Models
@@ -21,7 +21,7 @@ from tfgen.serving.refusal import report_error
 GRID_SIDE = 10
 # Number of test images, and how many are computed at once, so that a request waits only shortly.
 IMAGES, AT_ONCE = 400, 25
-# Images whose bits/dim are computed: of each kind, since a flow takes much longer than an encoder.
+# Images whose bits/dim are computed: of each kind, since a density takes longer than an encoder.
 SCORED = 100
 _QUANTILES = (0.05, 0.5, 0.95)
 # Seconds without a request before a version is opened, which can keep a core busy for seconds: the
@@ -56,12 +56,15 @@ class Listing:
     def content(self) -> dict[str, Any]:
         """The listing, as `models.json`."""
         models = [self._described(listed) for listed in self.models.listed()]
+        ranks = {name: rank for rank, name in enumerate(registry.names())}
+        models.sort(key=lambda model: ranks.get(model["family"], len(ranks)))
         return {"models": models, "backend": self.models.address}
 
     def _described(self, listed: Listed) -> dict[str, Any]:
         """A model; `test_statistics` is None until they are computed, and may be empty."""
         name, versions, manifest, key = listed
         run, evaluation = mapping(manifest, "run"), mapping(manifest, "evaluation")
+        family = run.get("family") or registry.family_of(name)
         # The floor has the figures of real images.
         parts = ("samples", "floor", "likelihood")
         has_images = key is not None and self._has_images(dataset_name(manifest))
@@ -72,8 +75,9 @@ class Listing:
         }
         return {
             "name": name,
-            # By default, a name begins with that of the family.
-            "family": run.get("family") or name.partition("-")[0],
+            "family": family,
+            "family_line": next((e.sentence for e in registry.families() if e.name == family), ""),
+            "colour": figures.family_colour(family),
             "summary": describe(manifest),
             "versions": list(versions),
             "image_shape": tensors.get("images", []),
@@ -185,7 +189,7 @@ def statistics(
         labels: their classes, `int64[N]`, which a conditional model needs.
 
     Returns:
-        `latent_directions` of a VAE: see `principal_directions`, of the encoded means.
+        `latent_directions` of a posterior's means: see `principal_directions`.
         `bits_per_dim` of a model of bytes: the 5 %, 50 % and 95 % quantiles of test images,
         inverted ones and noise. Empty if the model has neither.
     """

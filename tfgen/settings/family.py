@@ -10,6 +10,8 @@ from tfgen.settings.fields import hint
 from tfgen.settings.model import ModelConfig
 
 DEFAULT_DATASET = "mnist"
+# Of what belongs to no family.
+NEUTRAL_COLOUR = "#777777"
 # The preset of data sets that no preset is for, where a family has it.
 _ANY_IMAGES = "images"
 
@@ -74,6 +76,8 @@ class Family:
             other data sets is the one named `images`, or else the first one.
         generative: whether the models generate images; models that do not are trained on labels.
         conditional: whether the models can be class-conditional.
+        sentence: what the models are, for a reader who sees their samples.
+        colour: in every picture and on the page, `#rrggbb`.
         side_by_side: whether a training step has independent chains of operations. On a CPU, each
             operation then runs on half of the cores; see `tfgen.nn.cores.share_cores`.
     """
@@ -86,6 +90,8 @@ class Family:
     generative: bool = True
     conditional: bool = False
     side_by_side: bool = False
+    sentence: str = ""
+    colour: str = NEUTRAL_COLOUR
 
     @property
     def default_preset(self) -> str:

@@ -48,9 +48,8 @@ def describe(config: RunConfig) -> str:
     steps = steps_per_epoch(images, options.batch_size)
     model, memory, disk = estimate(config, data)
     settings = config.model.to_json() | options.to_json()
+    title = ("model", f"{config.family}, preset {settings.pop('preset')}")
     rows = {
-        "model": f"{config.family}, preset {settings.pop('preset')}",
-        **{name: "none" if value == [] else value for name, value in settings.items()},
         "training images": f"{images}, validation {data.count_training('all') - images}",
         "parameters": f"{count_parameters(model):,}",
         "training steps": f"{steps} per epoch, {steps * options.epochs:,} in total",
@@ -58,7 +57,8 @@ def describe(config: RunConfig) -> str:
     for name, parts in (("memory", memory), ("disk", disk)):
         rows[name] = f"about {bytes_text(sum(parts.values()))}"
         rows |= {f"  {part}": bytes_text(size) for part, size in parts.items() if size}
-    lines = [f"{name:<28}{value}" for name, value in rows.items()]
+    texts = [(name, "none" if value == [] else value) for name, value in settings.items()]
+    lines = [f"{name:<28}{value}" for name, value in (title, *texts, *rows.items())]
     return "\n".join([*lines, *notes(requested, config, data), *_warnings(config, memory, disk)])
 
 

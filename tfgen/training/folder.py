@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tfgen import registry
@@ -90,15 +91,31 @@ class RunFolder:
                 rows.append(json.loads(line))
         return rows
 
+    def read_cost(self) -> dict[str, Any]:
+        """Cost of the training, from its log: epochs, time, memory, machine.
+
+        Raises:
+            UsageError: the folder is no run directory.
+            WorkError: config.json is damaged.
+        """
+        rows, cost = self.read_metrics(), dict[str, Any]()
+        if seconds := [float(row["seconds"]) for row in rows if "seconds" in row]:
+            cost["epochs"], cost["seconds_an_epoch"] = len(seconds), median(seconds)
+            cost["seconds"] = round(sum(seconds), 1)
+        if memory := [float(row["peak_mib"]) for row in rows if "peak_mib" in row]:
+            cost["peak_mib"] = max(memory)
+        machine = self.read_config().get("machine", {})
+        return cost | {name: machine[name] for name in ("processor", "cores") if machine.get(name)}
+
     def read_record(self) -> dict[str, Any]:
-        """What a published version repeats of its run: config.json, and the number of epochs done.
+        """What a published version repeats of its run: config.json, the epochs done, and the cost.
 
         Raises:
             UsageError: the folder is no run directory.
             WorkError: config.json is damaged.
         """
         done = max((row["epoch"] for row in self.read_metrics()), default=0)
-        return {**self.read_config(), "epochs_done": done}
+        return {**self.read_config(), "epochs_done": done, "cost": self.read_cost()}
 
     def read_evaluation(self, weights_sha256: str) -> dict[str, Any] | None:
         """The evaluation of exactly these weights; None if there is none.

@@ -20,6 +20,8 @@ FAMILY = Family(
     summary="probabilistic PCA (Tipping & Bishop 1999)",
     model="tfgen_ppca.model:PPCA",
     config=PPCAConfig,
+    sentence="A linear function of latents with noise.",
+    colour="#bcbd22",
     presets={
         "mnist": Preset(
             "50 latents",

@@ -43,6 +43,7 @@ FAMILY = Family(
     model="tfgen.models.classifier.model:Classifier",
     config=ClassifierConfig,
     generative=False,
+    colour="#9467bd",
     presets={
         "conv": _CONV,
         "images": dataclasses.replace(_CONV, summary=_IMAGES, epochs=8, minutes=None, result=""),

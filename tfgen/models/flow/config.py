@@ -95,6 +95,11 @@ FAMILY = Family(
     config=FlowConfig,
     conditional=True,
     side_by_side=True,
+    sentence=(
+        "A normalizing flow: an invertible network between images and latent vectors of the same "
+        "size."
+    ),
+    colour="#2ca02c",
     presets={
         "mlp": Preset(
             "the report's network: 4 × 2 affine couplings, checkerboard, 392-1024-1024-784",

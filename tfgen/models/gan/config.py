@@ -107,6 +107,11 @@ FAMILY = Family(
     config=GANConfig,
     conditional=True,
     side_by_side=True,
+    sentence=(
+        "A generative adversarial network: a generator learns to deceive a discriminator, which "
+        "learns to tell generated images from real ones."
+    ),
+    colour="#ff7f0e",
     presets={
         "mlp": Preset(
             "the report's networks: G 100-128-256-512-1024-784, D 784-512-256-1",

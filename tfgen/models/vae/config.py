@@ -130,6 +130,11 @@ FAMILY = Family(
     config=VAEConfig,
     conditional=True,
     side_by_side=True,
+    sentence=(
+        "A variational autoencoder: an encoder turns images into latent vectors, and a decoder "
+        "turns latent vectors into images."
+    ),
+    colour="#1f77b4",
     presets={
         "mlp": Preset(
             "the report's network: 784-500-20-500-784",

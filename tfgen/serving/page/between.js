@@ -1,6 +1,6 @@
 // Between: interpolation from one image to another, along a line and along an arc.
 
-import { chosenVersion, firstSampler, noSamplerNote, rebuild, seedControl, slider,
+import { chosenVersion, noSamplerNote, rebuild, seedControl, slider,
   versionControls } from "./controls.js";
 import { announce, button, element, lead, setAttribute, term } from "./elements.js";
 import { imageButton, pictureCanvas } from "./images.js";
@@ -76,7 +76,7 @@ class Between {
     const { state, samplers } = this;
     this.#stop();
     this.latents = null;
-    this.version = chosenVersion(samplers, state, { fallback: firstSampler(samplers) });
+    this.version = chosenVersion(samplers, state);
     const { model } = this.version;
     this.body.className = `family-${model.family}`;
     this.endCards = ENDS.map((end) => this.#endCard(end));

@@ -40,7 +40,7 @@ class Card {
   /** Takes the version that the state names. */
   choose() {
     this.latest.cancel(); // a result of another version would be shown as one of this version
-    const options = { suffix: `-${this.key}`, fallback: this.models[0] };
+    const options = { suffix: `-${this.key}` };
     this.version = chosenVersion(this.models, this.state, options);
     const { model } = this.version;
     this.node.className = `card family-${model.family}`;
@@ -66,10 +66,10 @@ class Card {
 
 }
 
-/** The VAE: reconstruction, posterior, and the nearest test images. */
+/** An encoder with a posterior: reconstruction, posterior, and the nearest test images. */
 export class PosteriorCard extends Card {
   constructor(...rest) {
-    super("vae", "The VAE: encode and decode", ...rest);
+    super("posterior", "Encode and decode", ...rest);
     this.drawing = pictureCanvas("the drawing");
     this.reconstruction = pictureCanvas("the reconstruction");
     this.bars = new LatentBars("Posterior of the drawing");
@@ -88,7 +88,7 @@ export class PosteriorCard extends Card {
       this.bars.node,
       element("p", { class: "hint" },
         "The encoder gives a normal distribution, the posterior: the bars are its means, the " +
-          "lines its standard deviations. A standard deviation near 1 means that the VAE hardly " +
+          "lines its standard deviations. A standard deviation near 1 means that the model hardly " +
           "uses that dimension."),
       this.neighbourSection,
     );
@@ -206,7 +206,7 @@ export class ClassifierCard extends Card {
 /** The likelihood: bits/dim on a scale beside those of other images. */
 export class LikelihoodCard extends Card {
   constructor(...rest) {
-    super("flow", "Likelihood: bits/dim of your image", ...rest);
+    super("likelihood", "Likelihood: bits/dim of your image", ...rest);
     this.summary = element("p");
     this.scale = element("div", { class: "scale" });
     this.result.replaceChildren(

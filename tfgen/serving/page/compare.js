@@ -66,8 +66,6 @@ export function mount(root, state, context) {
 
 /** The models that can be compared with each other: those of a data set and of a shape. */
 function groupsOf(samplers) {
-  const order = ["vae", "gan", "flow"];
-  const rank = ({ family }) => (order.includes(family) ? order.indexOf(family) : order.length);
   const keyOf = ({ dataset, shape }) =>
     `${dataset ?? "unknown"}, ${shape.slice(0, 2).join(" × ")}`;
   const groups = new Map();
@@ -77,7 +75,7 @@ function groupsOf(samplers) {
   }
   const hasReal = ({ models }) => models.some((model) => model.realAddress);
   return [...groups]
-    .map(([key, models]) => ({ key, models: models.sort((a, b) => rank(a) - rank(b)) }))
+    .map(([key, models]) => ({ key, models }))
     .sort((a, b) => hasReal(b) - hasReal(a));
 }
 

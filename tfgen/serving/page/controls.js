@@ -89,10 +89,11 @@ export function checkbox(label, checked, onchange) {
  * The version that a state names: its model, number and class.
  *
  * The values are `model`, `version` and `class`, with a suffix where a view has several of them.
- * What the state does not name is the fallback model, its newest version, and all classes or the
- * first one.
+ * What the state does not name is the fallback model, by default the first one, its newest
+ * version, and all classes or the first one.
  */
-export function chosenVersion(models, state, { suffix = "", fallback, allClasses = false }) {
+export function chosenVersion(models, state, options = {}) {
+  const { suffix = "", fallback = models[0], allClasses = false } = options;
   const name = state.text(`model${suffix}`);
   const model = models.find((entry) => entry.name === name) ?? fallback;
   const asked = state.integer(`version${suffix}`, model.newest);
@@ -150,11 +151,6 @@ export function rebuild(root, build) {
   const index = label === null ? -1 : alike().indexOf(activeElement);
   build();
   if (index >= 0) alike()[index]?.focus();
-}
-
-/** The model that a view shows first: a VAE, if there is one. */
-export function firstSampler(samplers) {
-  return samplers.find((model) => model.family === "vae") ?? samplers[0];
 }
 
 /** What a view shows if no model draws images. */

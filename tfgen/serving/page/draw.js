@@ -19,8 +19,8 @@ export function mount(root, state, context) {
       "The other views turn latent vectors into images. This view goes the other way: draw a " +
         "digit, and the ",
       term("encoder"),
-      " of the VAE finds a latent vector for it. The classifier says which digit it is. A model " +
-        "with a likelihood, such as the flow, says how likely the image is.",
+      " of a model finds a latent vector for it. A classifier says which digit it is. A model " +
+        "with a likelihood says how likely the image is.",
     ),
   );
   const models = context.models;

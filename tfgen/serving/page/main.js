@@ -26,6 +26,15 @@ function showFailure(error, source = null) {
   failureBox.replaceChildren(element("strong", {}, error.message), ` ${advice} `, retry);
 }
 
+/** Gives each family's class its colour. */
+function showColours(models) {
+  const sheet = new CSSStyleSheet();
+  for (const { family, colour } of models) {
+    sheet.insertRule(`.family-${CSS.escape(family)} { --colour: ${colour}; }`);
+  }
+  document.adoptedStyleSheets = [sheet];
+}
+
 function clearFailure() {
   failureSource = null;
   failureBox.replaceChildren();
@@ -48,8 +57,10 @@ async function mountView() {
   document.title = `${module.title} · tfgen`;
   content.replaceChildren(element("h1", {}, module.title));
   const abort = new AbortController();
+  const models = listing.models.map((entry) => new Model(entry));
+  showColours(models);
   const context = {
-    models: listing.models.map((entry) => new Model(entry)),
+    models,
     signal: abort.signal,
     fail: showFailure,
     succeed: (source) => source === failureSource && clearFailure(),

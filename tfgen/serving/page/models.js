@@ -7,23 +7,14 @@ import { predict } from "./server.js";
 /** Stands for the classes 0, 1, 2, … in turn. */
 export const ALL_CLASSES = "all";
 
-const FAMILY_LINES = {
-  vae:
-    "A variational autoencoder: an encoder turns images into latent vectors, and a decoder turns " +
-    "latent vectors into images.",
-  gan:
-    "A generative adversarial network: a generator learns to deceive a discriminator, which " +
-    "learns to tell generated images from real ones.",
-  flow:
-    "A normalizing flow: an invertible network between images and latent vectors of the same " +
-    "size.",
-};
-
 /** A model of the listing. */
 export class Model {
   constructor(entry) {
     this.name = entry.name;
     this.family = entry.family;
+    this.colour = entry.colour;
+    // What the family is, in a sentence; empty for a family that is not installed.
+    this.familyLine = entry.family_line;
     this.summary = entry.summary ?? "";
     this.versions = entry.versions;
     this.signatures = entry.signatures ?? {};
@@ -63,11 +54,6 @@ export class Model {
   /** Whether it measures the bits/dim of an image. */
   get hasBitsPerDim() {
     return "bits_per_dim" in (this.signatures.log_prob?.outputs ?? {});
-  }
-
-  /** What the family is, in a sentence; empty for a family of another package. */
-  get familyLine() {
-    return FAMILY_LINES[this.family] ?? "";
   }
 
   /** What a class is called. */
@@ -142,7 +128,7 @@ export class ModelVersion {
     return images.map(Picture.fromValues);
   }
 
-  /** Mean and standard deviation of the posterior of each image, for a VAE. */
+  /** Mean and standard deviation of the posterior of each image; see `hasPosterior`. */
   async encode(pictures, signal) {
     const { mean, stddev } = await this.#callWithImages("encode", pictures, signal);
     return mean.map((vector, i) => ({

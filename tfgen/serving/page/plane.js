@@ -1,7 +1,7 @@
 // Plane: two directions of the latent space, and the image under the pointer.
 
 import { LatentBars } from "./bars.js";
-import { NO_STATISTICS, chosenVersion, emptyNote, firstSampler, labelled, menu, noSamplerNote,
+import { NO_STATISTICS, chosenVersion, emptyNote, labelled, menu, noSamplerNote,
   rebuild, seedControl, versionControls } from "./controls.js";
 import { axesPlane, principalPlane, randomPlane } from "./directions.js";
 import { announce, element, lead, setAttribute, shape, term } from "./elements.js";
@@ -84,8 +84,7 @@ class Plane {
     const { state, samplers } = this;
     this.#stop();
     this.plane = null;
-    const fallback = samplers.find((model) => model.latentDim === 2)
-      ?? firstSampler(samplers);
+    const fallback = samplers.find((model) => model.latentDim === 2);
     this.version = chosenVersion(samplers, state, { fallback });
     const { model } = this.version;
     if (!state.text("directions") && model.latentDim > 2) {

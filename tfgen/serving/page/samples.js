@@ -1,6 +1,6 @@
 // Samples: grids of images from a seed, of up to three models side by side.
 
-import { chosenVersion, firstSampler, noSamplerNote, rebuild, seedControl, slider,
+import { chosenVersion, noSamplerNote, rebuild, seedControl, slider,
   versionControls } from "./controls.js";
 import { ImageDetail } from "./detail.js";
 import { announce, button, element, lead, setAttribute, term } from "./elements.js";
@@ -135,7 +135,7 @@ class SampleGrid {
     const { state, context, samplers } = view;
     this.view = view;
     this.key = suffix || "1";
-    const options = { suffix, fallback: firstSampler(samplers), allClasses: true };
+    const options = { suffix, allClasses: true };
     this.version = chosenVersion(samplers, state, options);
     const { model } = this.version;
     this.buttons = Array.from({ length: COUNT }, (_, i) =>
