@@ -13,6 +13,7 @@ from tests.conftest import make_images
 from tests.evaluation.toys import LinearGaussian, Toy, UniformBytes, UniformBytesByLabel
 from tfgen import VAE
 from tfgen.data import Dataset, Split
+from tfgen.evaluation import evaluate
 from tfgen.evaluation.evaluate import Job, measure_likelihood
 from tfgen.evaluation.job import EvaluationRequest
 from tfgen.evaluation.subject import LatentDensity, Subject, density_of
@@ -51,7 +52,9 @@ def test_uniform_bytes_have_eight_bits_per_dim(tmp_path: Path) -> None:
         assert result[f"{name}_error"] == pytest.approx(0, abs=1e-12)
 
 
-def test_an_estimate_is_averaged_as_a_logarithm(tmp_path: Path) -> None:
+def test_an_estimate_is_averaged_as_a_logarithm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Estimated(UniformBytes):
         density = "estimate"
 
@@ -63,8 +66,13 @@ def test_an_estimate_is_averaged_as_a_logarithm(tmp_path: Path) -> None:
     assert result is not None
     assert result["events"] == "bytes"
     assert "bits_per_dim_one_draw" not in result
+    assert result["estimates"] == N
     # The log-mean-exp of 50 draws would be about 9 bits/dim lower.
     assert abs(result["bits_per_dim"] - 8) < 3 * result["bits_per_dim_error"]
+    monkeypatch.setattr(evaluate, "MAX_ESTIMATES", 20)
+    result = likelihood(Estimated(image_shape=SHAPE), tmp_path, n=25)
+    assert result is not None
+    assert result["estimates"] == 20
 
 
 def test_a_conditional_density_gets_the_labels(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ WEAK_ACCURACY = 0.9
 _SETTINGS = {
     "importance_samples": "k = {}",
     "dequantizations": "{} draws",
-    "estimates": "{} estimate",
+    "estimates": "{} images",
 }
 
 
@@ -265,7 +265,8 @@ def _likelihood_text(evaluation: Mapping[str, Any]) -> str:
     likelihood = evaluation["likelihood"]
     events, draws = likelihood["events"], likelihood.get("dequantizations")
     if "estimates" in likelihood:
-        return f"bits/dim of {events}, mean and standard error of one random estimate per image"
+        n = likelihood["estimates"]
+        return f"bits/dim of {events}, mean and standard error of estimates for {n} images"
     if draws is not None:
         return f"bits/dim of {events}, the probability averaged over {draws} draws per image"
     unit = "bits/dim" if "bits_per_dim" in likelihood else "NLL"

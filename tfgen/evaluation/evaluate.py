@@ -42,6 +42,8 @@ PICTURED, NEAREST = 64, 8
 _COPIES = 0.01
 # Images at a time: with importance samples, and without, for images like MNIST's.
 _FEW, _MANY = 16, 250
+# An estimate of the likelihood, which takes many evaluations of a network, is of so many images.
+MAX_ESTIMATES = 1000
 # Seconds between two writes of intermediate values.
 _WRITE_EVERY = 15.0
 # With more modes than these, modes are counted on samples of their own, so many per mode (Lin et
@@ -398,7 +400,9 @@ def _bits_per_dim(
     shape, draws = job.dataset.image_shape, job.request.dequantizations
     result: dict[str, Any] = {"events": density.events}
     if density.is_estimate:
-        result["estimates"], counts = 1, {"bits_per_dim": 1}
+        n, counts = min(job.n, MAX_ESTIMATES), {"bits_per_dim": 1}
+        job = dataclasses.replace(job, request=dataclasses.replace(job.request, n=n))
+        result["estimates"] = n
     else:
         result["dequantizations"] = draws
         counts = {"bits_per_dim_one_draw": 1, "bits_per_dim": draws}

@@ -67,7 +67,7 @@ class FlowMatching(GenerativeModel):
     Config = FlowMatchingConfig
     config: FlowMatchingConfig
     preprocessing: Dequantized | Identity
-    density = "exact"
+    density = "estimate"
     curves = (Curve("squared error of the velocity, mean over pixels", ("loss",)),)
 
     def __init__(
@@ -276,10 +276,10 @@ class FlowMatching(GenerativeModel):
         """log p(x₁) = log p(x₀) − ∫ div v dt of events, nats, `[B]`; uses the raw weights.
 
         The instantaneous change of variables (Chen et al. 2018, "Neural ordinary differential
-        equations"), by `density_steps` steps of the solver. The divergence is exact for events of
-        up to 16 entries. For larger ones it is estimated by εᵀ (∂v/∂x) ε with random signs ε
-        (Hutchinson 1990; Grathwohl et al. 2019, "FFJORD"): the mean over `probes` of them, the same
-        ones at all times.
+        equations"), by `density_steps` steps of `rk4`. They are shorter near events, where v
+        changes fastest. The divergence is exact for events of up to 16 entries. For larger ones it
+        is estimated by εᵀ (∂v/∂x) ε with random signs ε (Hutchinson 1990; Grathwohl et al. 2019,
+        "FFJORD"): the mean over `probes` of them, the same ones at all times.
 
         Args:
             events: `[B, *event_shape]`.
@@ -294,11 +294,13 @@ class FlowMatching(GenerativeModel):
             signs = noise.uniform(size, (count, self.latent_dim), PROBES, events.dtype)
             directions = tf.where(signs < 0.5, -tf.ones_like(signs), tf.ones_like(signs))
 
-        def derivative(time: tf.Tensor, state: State) -> State:
-            return self._velocity_and_divergence(state[0], time, labels, directions)
+        def derivative(root: tf.Tensor, state: State) -> State:
+            """By s, where t = 1 − s²."""
+            slopes = self._velocity_and_divergence(state[0], 1 - root**2, labels, directions)
+            return tuple(-2 * root * slope for slope in slopes)
 
-        state, config = (events, tf.zeros([size], events.dtype)), self.config
-        starts, change = solve(derivative, state, 1.0, 0.0, config.density_steps, config.solver)
+        state = (events, tf.zeros([size], events.dtype))
+        starts, change = solve(derivative, state, 0.0, 1.0, self.config.density_steps, "rk4")
         squares = tf.reduce_sum(tf.reshape(starts, [size, -1]) ** 2, axis=1)
         return change - 0.5 * (squares + self.latent_dim * math.log(2 * math.pi))
 
@@ -327,22 +329,4 @@ class FlowMatching(GenerativeModel):
 
     def signatures(self) -> Signatures:
         """The signatures of every generative family, `encode` and `log_prob`."""
-        images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
-        seed, label = tf.TensorSpec([None], tf.int32, name="seed"), self.label_specs()
-
-        def encode(
-            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
-        ) -> dict[str, tf.Tensor]:
-            return {"latents": self.encode(images, seed, label)}
-
-        def log_prob(
-            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
-        ) -> dict[str, tf.Tensor]:
-            value = self.log_prob(images, seed, label)
-            return {"log_prob": value, "bits_per_dim": self.bits_per_dim(value)}
-
-        return {
-            **super().signatures(),
-            "encode": (encode, [images, seed, *label]),
-            "log_prob": (log_prob, [images, seed, *label]),
-        }
+        return {**super().signatures(), **self.image_signatures()}

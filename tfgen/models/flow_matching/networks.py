@@ -51,17 +51,9 @@ def _dense(
 ) -> keras.KerasTensor:
     flat = keras.layers.Flatten(dtype=dtype)(inputs)
     joined = keras.layers.Concatenate(dtype=dtype)([flat, context])
-    network = dense_network(
-        joined.shape[1:],
-        config.hidden,
-        config.image_shape,
-        seed=seed,
-        dtype=dtype,
-        name="dense",
-        activation="silu",
-        zero_output=True,
-    )
-    return network(joined)
+    ends: dict[str, Any] = {"activation": "silu", "zero_output": True, "name": "dense"}
+    sizes = (joined.shape[1:], config.hidden, config.image_shape)
+    return dense_network(*sizes, seed=seed, dtype=dtype, **ends)(joined)
 
 
 def unet(
@@ -198,14 +190,9 @@ class Attention(keras.layers.Layer):
         """Creates the layers, for maps `[B, H, W, C]`."""
         channels = input_shape[-1]
         self.heads = max(1, channels // _HEAD)
+        common: dict[str, Any] = {"dtype": self.dtype_policy, "use_bias": False}
         self.projections, self.outputs = (
-            make_layer(
-                keras.layers.Dense,
-                units,
-                seed=seed_of_layer(self.seed, index),
-                dtype=self.dtype_policy,
-                use_bias=False,
-            )
+            make_layer(keras.layers.Dense, units, seed=seed_of_layer(self.seed, index), **common)
             for index, units in enumerate((3 * self.heads * _HEAD, channels))
         )
         self.projections.build(input_shape)

@@ -58,8 +58,18 @@ def heun_step(derivative: Derivative, time: tf.Tensor, state: State, length: flo
     return _moved(_moved(state, first, length / 2), second, length / 2)
 
 
+def rk4_step(derivative: Derivative, time: tf.Tensor, state: State, length: float) -> State:
+    """The classical Runge–Kutta method: four evaluations, error O(h⁴)."""
+    first = derivative(time, state)
+    second = derivative(time + length / 2, _moved(state, first, length / 2))
+    third = derivative(time + length / 2, _moved(state, second, length / 2))
+    last = derivative(time + length, _moved(state, third, length))
+    slopes = zip(first, second, third, last, strict=True)
+    return _moved(state, tuple((a + 2 * b + 2 * c + d) / 6 for a, b, c, d in slopes), length)
+
+
 def _moved(state: State, slopes: State, length: float) -> State:
     return tuple(x + length * slope for x, slope in zip(state, slopes, strict=True))
 
 
-SOLVERS = {"euler": euler_step, "midpoint": midpoint_step, "heun": heun_step}
+SOLVERS = {"euler": euler_step, "midpoint": midpoint_step, "heun": heun_step, "rk4": rk4_step}
