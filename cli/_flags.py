@@ -17,14 +17,7 @@ from typing import Any, NoReturn
 
 from tfgen import __version__, registry
 from tfgen.errors import UsageError
-from tfgen.settings.fields import (
-    Config,
-    choices_of,
-    entry_type,
-    field_types,
-    nearest,
-    plain_type,
-)
+from tfgen.settings.fields import Config, choices_of, entry_type, field_types, nearest, plain_type
 
 # Help is as wide as the terminal, but not wider than this: longer lines are hard to read.
 MAX_WIDTH = 100
@@ -231,7 +224,7 @@ class SamplingOptions(Config):
 
 
 def add_sampling_flags(parser: Parser) -> None:
-    """Adds a flag without a default for each option of sampling that a family has."""
+    """Add a flag without a default for each option of sampling that a family has."""
     title = "options of sampling, for a run (default: those of its training)"
     group = parser.add_argument_group(title)
     for config, field in _sampling_fields().values():

@@ -222,6 +222,30 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         with self.averaged():
             return not_empty(function, *(batch for batch in batches if batch is not None))
 
+    def image_signatures(self) -> Signatures:
+        """The signatures `encode`, to latents, and `log_prob`, by the methods of these names.
+
+        Both methods take images, seeds and labels.
+        """
+        images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
+        seed = tf.TensorSpec([None], tf.int32, name="seed")
+
+        def encode(
+            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
+        ) -> dict[str, tf.Tensor]:
+            return {"latents": self.encode(images, seed, labels=label)}
+
+        def log_prob(
+            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
+        ) -> dict[str, tf.Tensor]:
+            value = self.log_prob(images, seed, labels=label)
+            is_of_bytes = self.describe_events() == BYTES
+            bits = {"bits_per_dim": self.bits_per_dim(value)} if is_of_bytes else {}
+            return {"log_prob": value, **bits}
+
+        inputs = [images, seed, *self.label_specs()]
+        return {"encode": (encode, inputs), "log_prob": (log_prob, inputs)}
+
     def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
         """Bits/dim `[B]`: −log p / (D ln 2), where D is the number of entries of an image.
 

@@ -46,7 +46,7 @@ def kind_at(path: Path) -> Kind:
 
 
 def check_sampling(kind: Kind, path: str | Path, sampling: Mapping[str, Any]) -> None:
-    """Refuses options of sampling for what is neither a run nor a `.keras` file.
+    """Refuse options of sampling for what is neither a run nor a `.keras` file.
 
     Raises:
         UsageError: there are some.

@@ -331,25 +331,7 @@ class Flow(GenerativeModel):
 
     def signatures(self) -> Signatures:
         """The signatures of every generative family, `encode` and `log_prob`."""
-        images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
-        seed, label = tf.TensorSpec([None], tf.int32, name="seed"), self.label_specs()
-
-        def encode(
-            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
-        ) -> dict[str, tf.Tensor]:
-            return {"latents": self.encode(images, seed, label)}
-
-        def log_prob(
-            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
-        ) -> dict[str, tf.Tensor]:
-            value = self.log_prob(images, seed, labels=label)
-            return {"log_prob": value, "bits_per_dim": self.bits_per_dim(value)}
-
-        return {
-            **super().signatures(),
-            "encode": (encode, [images, seed, *label]),
-            "log_prob": (log_prob, [images, seed, *label]),
-        }
+        return {**super().signatures(), **self.image_signatures()}
 
 
 def _first_images(x: Any, y: Any = None) -> tuple[tf.Tensor, Any]:

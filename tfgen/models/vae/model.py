@@ -404,20 +404,9 @@ class VAE(GenerativeModel):
     def signatures(self) -> Signatures:
         """The signatures of every generative family, `encode` and `log_prob`."""
         images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
-        seed, label = tf.TensorSpec([None], tf.int32, name="seed"), self.label_specs()
 
         def encode(images: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
             return dict(zip(("mean", "stddev"), self.encode(images, label), strict=True))
 
-        def log_prob(
-            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
-        ) -> dict[str, tf.Tensor]:
-            value = self.log_prob(images, seed, labels=label)
-            bits = {"bits_per_dim": self.bits_per_dim(value)} if self.config.is_of_bytes else {}
-            return {"log_prob": value, **bits}
-
-        return {
-            **super().signatures(),
-            "encode": (encode, [images, *label]),
-            "log_prob": (log_prob, [images, seed, *label]),
-        }
+        own: Signatures = {"encode": (encode, [images, *self.label_specs()])}
+        return {**super().signatures(), **self.image_signatures(), **own}
