@@ -62,7 +62,7 @@ MODELS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         functools.partial(
             FlowMatching, channels=(2,), blocks=(1,), solver="euler", steps=1, density_steps=1
         ),
-        ALL,
+        (COLOUR, ODD, (31, 17, 3)),
     ),
     "classifier": (
         functools.partial(Classifier, num_classes=3, channels=2, units=4, dropout=0.0),

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests import commands
 from tests.told import fails
-from tfgen import GAN, VAE, Classifier, Flow
+from tfgen import GAN, VAE, Classifier, Flow, FlowMatching
 from tfgen.errors import WorkError
 from tfgen.models.export import trace, write_saved_model
 from tfgen.publishing import export, formats
@@ -23,12 +23,16 @@ from tfgen.publishing.sampler import Sampler
 # Runtimes sum float32 in another order. This is what the documents promise for images of a seed.
 ROUNDING = 1e-5
 CONVOLUTIONAL = {"image_shape": (8, 8, 1), "architecture": "convolutional", "channels": 2}
-# A conditional model, averaged weights, and the flow that is shipped.
-MODELS: dict[str, Callable[[], GAN | Flow]] = {
+# A conditional model, averaged weights, the flow that is shipped, and a loop.
+MODELS: dict[str, Callable[[], GAN | Flow | FlowMatching]] = {
     "gan": lambda: GAN(**CONVOLUTIONAL, latent_dim=3, units=4, num_classes=3, ema_decay=0.9),
     "flow-multiscale": lambda: Flow(
         **{"image_shape": (8, 8, 1), "architecture": "multiscale", "scale_steps": (1, 1)},
         **{"scale_channels": (2, 2), "blocks": 1, "components": 2},
+    ),
+    "matching-conditional": lambda: FlowMatching(
+        **{"image_shape": (7, 5, 3), "channels": (2, 3), "blocks": (1,), "halvings": 2},
+        **{"steps": 3, "guidance": 2.0, "num_classes": 3},
     ),
 }
 

@@ -136,6 +136,18 @@ def test_the_graph_does_not_grow_with_the_steps() -> None:
     assert set(SOLVERS) == set(get_args(FlowMatchingConfig.__annotations__["solver"]))
 
 
+def test_evaluation_uses_the_averaged_weights() -> None:
+    model, points = of_points(ema_decay=0.5), np.random.default_rng(0).normal(size=(8, 2))
+    plain = of_points()
+    for each in (model, plain):
+        each.compile(**each.default_optimizers(1e-3))
+    for weight in model.trainable_variables:
+        weight.assign_add(tf.ones_like(weight))
+    points = points.astype(np.float32)
+    assert model.evaluate(points, verbose=0) == pytest.approx(plain.evaluate(points, verbose=0))
+    np.testing.assert_allclose(model.sample(3, seed=0), plain.sample(3, seed=0), rtol=1e-5)
+
+
 # --- times and labels -----------------------------------------------------------------------
 
 

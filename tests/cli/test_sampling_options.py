@@ -1,0 +1,86 @@
+"""Options of sampling: a run of flow matching takes others than those of its training."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfgen
+from tests import commands
+from tests.conftest import Trained
+
+pytestmark = pytest.mark.newest
+
+NAME = "flow-matching-conditional-tiny"
+
+
+@pytest.fixture(scope="module")
+def run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of flow matching on `tiny`, with labels and 2 steps of sampling."""
+    folder = tmp_path_factory.mktemp("flow-matching") / "run"
+    flags = ["--dataset", "tiny", "--data-dir", str(tiny_data), "--run-dir", str(folder)]
+    flags += ["--preset", "mlp", "--hidden", "8", "--epochs", "1", "--batch-size", "64"]
+    flags += ["--steps", "2", "--density-steps", "2", "--conditional", "--no-publish"]
+    assert commands.main("train", ["flow-matching", *flags]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def sample(what: object, *flags: object) -> np.ndarray:
+    return commands.npz("sample", what, "--n", 5, *flags)["images"]
+
+
+def test_a_run_is_sampled_with_other_options(run: Path) -> None:
+    own = sample(run)
+    np.testing.assert_array_equal(sample(run, "--steps", 2, "--solver", "midpoint"), own)
+    assert not np.allclose(sample(run, "--solver", "euler"), own, atol=1e-3)
+    assert not np.allclose(sample(run, "--guidance", 4), own, atol=1e-3)
+    # More steps of any solver lead to the same path.
+    limit = sample(run, "--steps", 64, "--solver", "rk4")
+    errors = [np.abs(sample(run, "--steps", n) - limit).max() for n in (2, 8, 64)]
+    assert errors[0] > 4 * errors[1] > 16 * errors[2]
+    live = tfgen.load(run, steps=64, solver="rk4")
+    np.testing.assert_allclose(live.sample(5, seed=0), limit, atol=1e-5)
+
+
+def test_a_version_is_published_with_options_of_its_own(
+    run: Path, trained: Trained, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--steps", "3", "--solver", "euler"]
+    for own in ([], flags):
+        assert commands.main("export", [str(run), "--to", "saved_models", *own]) == 0
+    folder = Path("saved_models", NAME)
+    np.testing.assert_allclose(sample(NAME), sample(run, *flags), atol=1e-5)
+    np.testing.assert_allclose(sample(NAME, "--version", 2), sample(run), atol=1e-5)
+    model = json.loads((folder / "3" / "manifest.json").read_text())["run"]["model"]
+    assert (model["steps"], model["solver"], model["density_steps"]) == (3, "euler", 2)
+    # Neither a version nor a server can change its options, and a VAE has none.
+    capfd.readouterr()
+    for verb, words in {
+        "sample": [NAME, "--url", "http://localhost:1"],
+        "evaluate": [str(folder / "3")],
+        "score": [NAME, "a.png"],
+    }.items():
+        assert commands.main(verb, [*words, "--steps", "4"]) == 2
+        (line,) = capfd.readouterr().err.splitlines()
+        assert "tfgen-export RUN --steps 4" in line
+    assert commands.main("sample", [str(trained.runs / "flat"), "--steps", "4"]) == 2
+    assert "no option of sampling 'steps'" in capfd.readouterr().err
+
+
+def test_an_evaluation_is_of_its_options(run: Path, tiny_data: Path) -> None:
+    flags = ["--data-dir", str(tiny_data), "--no-samples", "--n", "30", "--steps", "3"]
+    assert commands.main("evaluate", [str(run), *flags]) == 0
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["settings"]["model"]["steps"] == 3
+    assert evaluation["likelihood"]["estimates"] == 30
+    assert evaluation["likelihood"]["events"] == "bytes, given the label"
+    for steps, is_evaluated in (("3", True), ("4", False)):
+        assert commands.main("export", [str(run), "--to", "models", "--steps", steps]) == 0
+        (manifest,) = Path("models", NAME).glob(f"{int(steps) - 1}/manifest.json")
+        assert (json.loads(manifest.read_text())["evaluation"] is not None) == is_evaluated
