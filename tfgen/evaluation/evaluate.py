@@ -42,7 +42,7 @@ PICTURED, NEAREST = 64, 8
 _COPIES = 0.01
 # Images at a time: with importance samples, and without, for images like MNIST's.
 _FEW, _MANY = 16, 250
-# An estimate of the likelihood, which takes many evaluations of a network, is of so many images.
+# An estimate of the likelihood takes many evaluations of a network, so it is of fewer images.
 MAX_ESTIMATES = 1000
 # Seconds between two writes of intermediate values.
 _WRITE_EVERY = 15.0

@@ -52,7 +52,8 @@ def load(path: str | Path, *, weights: str | int = "best", **sampling: Any) -> A
         text = f"{path} is neither a run directory nor a .keras file nor a published version"
         raise UsageError(text)
     model = load_keras_file(path) if kind == "keras" else load_run(path, str(weights))[0]
-    model.set_sampling(**sampling)
+    if sampling:
+        model.set_sampling(**sampling)
     return model
 
 
