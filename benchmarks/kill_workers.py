@@ -39,7 +39,7 @@ MODELS = {
     "classifier": "--preset conv --channels 4 --units 8",
 }
 # So many that the training lasts longer than the kills.
-EPOCHS_A_KILL = 15
+EPOCHS_A_KILL = 5
 # Latest time of a kill after the workers are connected [s]: while they open the run, or train.
 LATEST = 20.0
 # Longest time in which the other worker has to end [s].

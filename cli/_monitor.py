@@ -25,8 +25,8 @@ def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
     from tfgen.callbacks import SampleMonitor
 
     def warn(message: str, best_epoch: int | None) -> None:
-        kept = "kept and will be published" if weights == "best" else "kept"
-        best = f"The best weights so far, of epoch {best_epoch}, are {kept}"
+        future = "kept and will be published" if weights == "best" else "kept"
+        best = f"The best weights so far, of epoch {best_epoch}, are {future}"
         advice = f"then tfgen-export {shlex.quote(str(run.folder.path))} publishes them"
         if not run.options.is_validated:
             best = "A run with --train-on all keeps no best weights"

@@ -17,8 +17,6 @@ from tfgen.evaluation.classifier import FeatureClassifier
 from tfgen.evaluation.metrics import sample_metrics
 from tfgen.publishing import versions
 
-pytestmark = pytest.mark.newest
-
 SHAPE, LABELS = (6, 6, 1), np.arange(64) % 3
 VAE = {"image_shape": SHAPE, "latent_dim": 2, "hidden": (8,)}
 GAN = {
@@ -54,7 +52,7 @@ def fit(model: Any, images: np.ndarray, *callbacks: keras.callbacks.Callback, **
     return model.fit(images, labels, callbacks=list(callbacks), **arguments)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["vae-conditional", "gan-ema", "flow"])
 def test_training_is_bit_equal_with_and_without_them(
     family: str, images: np.ndarray, classifier: tfgen.Classifier, tmp_path: Path
 ) -> None:

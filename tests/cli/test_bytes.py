@@ -10,8 +10,6 @@ from PIL import Image
 
 from tests import commands
 
-pytestmark = pytest.mark.newest
-
 
 def test_a_vae_of_bytes_is_trained_and_scores_a_picture(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,8 +10,6 @@ import pytest
 from tests import commands
 from tests.cli.test_terminal import in_terminal
 
-pytestmark = pytest.mark.newest
-
 ROOT = Path(__file__).parents[2]
 EVALUATIONS = sorted(map(str, (ROOT / "docs" / "evaluations").glob("*.json")))
 

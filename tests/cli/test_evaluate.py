@@ -23,8 +23,6 @@ from tfgen.publishing import export
 from tfgen.publishing.versions import Version
 from tfgen.random import SeedNoise, image_seeds
 
-pytestmark = pytest.mark.newest
-
 N = 40  # the test images of `tiny`
 SHAPE = (SIDE, SIDE, 1)
 

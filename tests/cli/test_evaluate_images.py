@@ -11,8 +11,6 @@ from PIL import Image
 from tests import commands
 from tests.conftest import Trained, make_images
 
-pytestmark = pytest.mark.newest
-
 N = 40  # the test images of `tiny`
 
 

@@ -10,8 +10,6 @@ from tests import commands
 from tests.cli.worlds import edit_json
 from tests.conftest import Trained
 
-pytestmark = pytest.mark.newest
-
 N, HELD_OUT = 100, 40
 NAME = "vae-tiny"
 

@@ -14,7 +14,7 @@ import tfgen
 from tests import commands
 from tests.conftest import Trained
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("here")]
+pytestmark = pytest.mark.usefixtures("here")
 
 NAME = "vae-2d-tiny"
 

@@ -19,7 +19,6 @@ _flags, options = (
 VERBS = sorted({path.stem for path in (commands.ROOT / "cli").glob("[a-z]*.py")} - {"serve"})
 
 
-@pytest.mark.newest
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_and_version_import_no_tensorflow(verb: str, tmp_path: Path) -> None:
     code = (

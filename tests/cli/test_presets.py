@@ -15,8 +15,6 @@ from tfgen.data import Dataset
 from tfgen.publishing.listing import changed_settings
 from tfgen.settings.training import RunConfig
 
-pytestmark = pytest.mark.newest
-
 train = importlib.import_module(f"{commands.PACKAGE}.train")
 
 

@@ -16,7 +16,7 @@ from tfgen.data.pictures import Fitting, find_files, read_images
 from tfgen.figures import image_grid
 from tfgen.random import image_seeds
 
-pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("here")]
+pytestmark = pytest.mark.usefixtures("here")
 
 NAME = "vae-2d-tiny"
 # The same image in batches of different sizes: float32 sums in another order.

@@ -12,8 +12,6 @@ from tests.cli.conftest import OwnModels
 from tests.cli.worlds import flip
 
 
-@pytest.mark.ray
-@pytest.mark.newest
 @pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed")
 def test_two_workers_complete_a_folder_to_the_bytes_of_one_process(
     own_models: OwnModels,

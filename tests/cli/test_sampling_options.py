@@ -10,8 +10,6 @@ import tfgen
 from tests import commands
 from tests.conftest import Trained
 
-pytestmark = pytest.mark.newest
-
 NAME = "flow-matching-conditional-tiny"
 
 

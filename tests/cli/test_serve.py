@@ -15,8 +15,6 @@ from tests.serving.processes import serving_process
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
 
-pytestmark = pytest.mark.newest
-
 
 def test_a_request_in_flight_is_answered_before_the_end(tmp_path: Path) -> None:
     seeds = np.arange(500, dtype=np.int32)

@@ -14,8 +14,6 @@ from tests.publishing.serving_double import Double
 from tfgen import GAN
 from tfgen.publishing import export
 
-pytestmark = pytest.mark.newest
-
 NAME = "vae-2d-tiny"
 
 

@@ -14,8 +14,6 @@ from tfgen.publishing import export
 from tfgen.publishing.opening import starting_model
 from tfgen.training.folder import RunFolder
 
-pytestmark = pytest.mark.newest
-
 SHAPE = (6, 6, 1)
 
 

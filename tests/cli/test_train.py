@@ -11,8 +11,6 @@ import pytest
 from tests import commands
 from tests.conftest import SIDE, Trained
 
-pytestmark = pytest.mark.newest
-
 SHORT = ("--epochs", "1", "--batch-size", "64", "--hidden", "4", "--latent-dim", "2")
 # 400 stored images less 66 for validation.
 STEPS = (400 - 66) // 64

@@ -14,8 +14,6 @@ from tests.conftest import Trained
 from tfgen.publishing.versions import Version, read_manifest
 from tfgen.training.folder import RunFolder
 
-pytestmark = pytest.mark.newest
-
 # All 400 stored training images of `tiny`, 66 of which are for validation by default.
 IMAGES, BATCH = 400, 80
 NOTE = "trained on the validation images, too (--train-on all)"

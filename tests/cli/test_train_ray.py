@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import commands
 from tests.training.cluster_processes import Command, start
 from tests.training.test_run import assert_same_end
 from tests.training.test_workers import has_epoch, words
 
-pytestmark = [pytest.mark.ray, pytest.mark.newest]
+pytest.importorskip("ray")
 
 
 def ray_workers() -> list[int]:
@@ -26,9 +27,11 @@ def ray_workers() -> list[int]:
 
 
 def test_a_lost_worker_and_an_interruption_do_not_change_the_result(
-    tiny_data: Path, tmp_path: Path
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    pytest.importorskip("ray")
     whole, part = tmp_path / "whole", tmp_path / "part"
     for process in start(whole, words(tiny_data)):
         assert process.status() == 0, process.output
@@ -41,15 +44,20 @@ def test_a_lost_worker_and_an_interruption_do_not_change_the_result(
     last = training.output.splitlines()[-1]
     assert "interrupted; continue with: tfgen-train vae --resume --run-dir" in last
     assert last.endswith(" --ray 2")
-    training = Command(part, ["vae", "--resume", "--run-dir", "run", "--ray", "2"])
-    assert training.status() == 0, training.output
-    assert "published saved_models/vae-2d-tiny/2 from epoch" in training.output
+    monkeypatch.chdir(part)
+    # As from an installation: the workers find the package.
+    monkeypatch.setenv("PYTHONPATH", str(commands.ROOT))
+    assert commands.main("train", ["vae", "--resume", "--run-dir", "run", "--ray", "2"]) == 0
+    assert "published saved_models/vae-2d-tiny/2 from epoch" in capfd.readouterr().out
     assert_same_end(part / "run", whole / "run")
 
 
-def test_the_error_of_a_worker_is_that_of_the_command(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    training = Command(tmp_path, [*words(tmp_path / "nowhere"), "--ray", "1"])
-    assert training.status() == 1
-    last = training.output.splitlines()[-1]
+def test_the_error_of_a_worker_is_that_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(commands.ROOT))
+    monkeypatch.setattr(f"{commands.PACKAGE}._train_ray._RESTARTS", 0)
+    assert commands.main("train", [*words(tmp_path / "nowhere"), "--ray", "1"]) == 1
+    last = capfd.readouterr().err.splitlines()[-1]
     assert last.startswith("tfgen-train: error: ") and "tiny" in last

@@ -19,8 +19,6 @@ from tfgen.data import Split
 from tfgen.settings.training import TrainingOptions
 from tfgen.training.folder import RunFolder
 
-pytestmark = pytest.mark.newest
-
 EPOCHS = 4
 
 

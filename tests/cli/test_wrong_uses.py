@@ -9,8 +9,6 @@ from tests import commands
 from tests.cli.worlds import NAME, cut, flip
 from tests.conftest import Trained
 
-pytestmark = pytest.mark.newest
-
 TRAIN = "vae --preset mlp --dataset tiny --data-dir {data} --hidden 4 --saved-models {models}"
 # The command, its arguments, the exit status, and what the line names.
 ROWS = [

@@ -10,7 +10,7 @@ from tests.told import fails
 from tfgen.data import on_host, train_batches
 from tfgen.data.augmentation import augmentation
 
-pytestmark = [pytest.mark.newest, pytest.mark.quick]
+pytestmark = pytest.mark.quick
 
 N, BATCH, STEPS = 23, 8, 12
 BOTH = ("flip", "translate")

@@ -16,8 +16,6 @@ from tfgen.data.reading import Prepared
 from tfgen.data.writing import write_prepared
 from tfgen.errors import WorkError
 
-pytestmark = pytest.mark.newest
-
 
 def make_split(n: int, seed: int, has_labels: bool = True) -> Split:
     images = np.random.default_rng(seed).integers(0, 256, (n, 7, 5, 3), np.uint8)

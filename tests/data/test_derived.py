@@ -10,8 +10,6 @@ from tfgen.data import Dataset, Split, load
 from tfgen.data.derived import CONTRAST
 from tfgen.data.writing import write_prepared
 
-pytestmark = pytest.mark.newest
-
 SPLITS = ("train", "validation", "test")
 # A run records the fingerprint, so the version must change whenever the fingerprint does.
 FINGERPRINTS = {

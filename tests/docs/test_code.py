@@ -22,8 +22,6 @@ from tfgen import registry, testing
 from tfgen.data.dataset import Dataset, Split
 from tfgen.random import image_seeds
 
-pytestmark = pytest.mark.newest
-
 ROOT = Path(__file__).parents[2]
 # The number of scripts of each document; each has a test below.
 SCRIPTS = {

@@ -11,8 +11,6 @@ from PIL import Image
 
 import tfgen
 
-pytestmark = pytest.mark.newest
-
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 

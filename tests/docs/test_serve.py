@@ -16,8 +16,6 @@ from tests.commands import PATIENCE
 from tests.publishing.serving_double import Double
 from tfgen.publishing import versions
 
-pytestmark = pytest.mark.newest
-
 DOCS = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
 
 

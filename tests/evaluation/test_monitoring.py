@@ -12,8 +12,6 @@ from tfgen.callbacks import SampleMonitor
 from tfgen.evaluation.distances import fid
 from tfgen.evaluation.monitoring import SampleComparison, TrainingWatch, mean_distance
 
-pytestmark = pytest.mark.newest
-
 SCORES = ("real_score", "fake_score", "val_real_score", "val_fake_score")
 
 

@@ -48,7 +48,6 @@ def noisy(images: np.ndarray, deviation: float) -> np.ndarray:
     return np.clip(np.round(images + deviation * noise), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.newest
 def test_degraded_images_are_ordered(network: RandomNetwork, mnist: tfgen.data.Dataset) -> None:
     reference = network.extract(mnist.test.images[:N]).features
     real, train = mnist.validation.images[:N], mnist.train

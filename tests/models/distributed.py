@@ -122,6 +122,7 @@ class Case:
         data: gives the images.
         batch_size: images of both replicas.
         epochs: passes over the images.
+        eagerly: whether one device trains without a graph, whose tracing takes longer.
     """
 
     family: type
@@ -135,12 +136,13 @@ class Case:
     data: Callable[[], Images] = lambda: BARS
     batch_size: int = 8
     epochs: int = 2
+    eagerly: bool = True
 
-    def model(self) -> Any:
+    def model(self, eagerly: bool) -> Any:
         kind = type(f"Test{self.family.__name__}", (WithContentNoise, self.family), {})
         shape = self.data().train.shape[1:]
         model = kind(image_shape=shape, **self.fields, **self.parts())
-        model.compile(**self.optimizers(model), **self.metrics())
+        model.compile(**self.optimizers(model), **self.metrics(), run_eagerly=eagerly)
         return model
 
     def optimizers(self, model: Any) -> dict[str, Any]:
@@ -151,7 +153,7 @@ class Case:
         """Trains; returns weights, optimizers' states and logs."""
         keras.utils.set_random_seed(0)
         with scope(strategy):
-            model = self.model()
+            model = self.model(self.eagerly and strategy is None)
         n, (images, labels, held_out, held_out_labels) = self.images, self.data()
         weights = np.linspace(0.5, 2, len(images)).astype(np.float32)
         history = model.fit(

@@ -97,6 +97,7 @@ def make_case(name: str, policy: str) -> PresetCase:
         data=part_of_mnist,
         batch_size=preset.batch_size,
         epochs=EPOCHS,
+        eagerly=False,
         preset=preset,
     )
 

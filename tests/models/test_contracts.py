@@ -1,7 +1,10 @@
 """Every family against the same contract, `tfgen.testing`. A new family adds one line."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Collection
+import multiprocessing
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +79,11 @@ SEVERAL_TRAININGS = {
 }
 FRESH_PROCESS = {"a_saved_model_trains_on_in_a_fresh_process"}
 # Each family runs once with layers that are quickly traced, and once with all that it has. The
-# first trains several times, the second goes on in a process of its own.
+# first trains several times, the second goes on in a process of its own. For its sizes see
+# test_sizes.py.
 DENSE = set(testing.CHECKS) - FRESH_PROCESS
 FULL = set(testing.CHECKS) - SEVERAL_TRAININGS - PRECISIONS
+FULL -= {"floats_are_refused", "images_may_have_colour_and_other_sides"}
 FULL |= {PRECISION + "mixed_bfloat16"}
 NO_SAMPLES = {name for name, check in testing.CHECKS.items() if not check.generative}
 CLASSES = NO_SAMPLES - {"keras_callbacks_work", PRECISION + "mixed_bfloat16"}
@@ -97,44 +102,57 @@ PACKS = PENALTY | FRESH_PROCESS | {"sample_weights_count"}
 # Lazy penalties, noise of the augmentation, and layers of its own.
 RESIDUAL = {"an_epoch_trains_every_weight", "a_published_version_equals_its_model"}
 
-# Name, constructor, checks, and whether they also run with the lowest versions of dependencies,
-# for which one row of each family is enough.
-FAMILIES: list[tuple[str, testing.Make, Collection[str], bool]] = [
-    ("vae", small(VAE, **VAE_FIELDS), DENSE, True),
-    ("vae-conditional", small(VAE, **VAE_FIELDS, num_classes=3), LABELS, False),
-    ("vae-convolutional", small(VAE, **FULL_VAE), FULL, False),
-    ("vae-bytes", small(VAE, **BYTES_VAE), BYTES, False),
-    ("vae-hierarchical", small(VAE, **HIERARCHICAL_VAE), FULL, False),
-    ("gan", small(GAN, **GAN_FIELDS), DENSE, True),
-    ("gan-conditional", small(GAN, **GAN_FIELDS, **CONDITIONAL), LABELS, False),
-    ("gan-penalized", small(GAN, **PENALIZED), PENALTY, False),
-    ("gan-convolutional", small(GAN, **FULL_GAN), FULL, False),
-    ("gan-packed", small(GAN, **PACKED_GAN), PACKS, False),
-    ("gan-residual", small(GAN, **RESIDUAL_GAN), RESIDUAL, False),
-    ("flow", small(Flow, couplings=2, hidden=(8,)), DENSE, True),
-    ("flow-multiscale", small(Flow, **FULL_FLOW), FULL, False),
-    ("flow-matching", small(FlowMatching, **DENSE_MATCHING), DENSE, True),
-    ("flow-matching-unet", small(FlowMatching, **FULL_MATCHING), FULL, False),
-    ("classifier", small(Classifier, **CLASSIFIER), CLASSES, False),
+# Name, constructor and checks.
+FAMILIES: list[tuple[str, testing.Make, Collection[str]]] = [
+    ("vae", small(VAE, **VAE_FIELDS), DENSE),
+    ("vae-conditional", small(VAE, **VAE_FIELDS, num_classes=3), LABELS),
+    ("vae-convolutional", small(VAE, **FULL_VAE), FULL),
+    ("vae-bytes", small(VAE, **BYTES_VAE), BYTES),
+    ("vae-hierarchical", small(VAE, **HIERARCHICAL_VAE), FULL),
+    ("gan", small(GAN, **GAN_FIELDS), DENSE),
+    ("gan-conditional", small(GAN, **GAN_FIELDS, **CONDITIONAL), LABELS),
+    ("gan-penalized", small(GAN, **PENALIZED), PENALTY),
+    ("gan-convolutional", small(GAN, **FULL_GAN), FULL),
+    ("gan-packed", small(GAN, **PACKED_GAN), PACKS),
+    ("gan-residual", small(GAN, **RESIDUAL_GAN), RESIDUAL),
+    ("flow", small(Flow, couplings=2, hidden=(8,)), DENSE),
+    ("flow-multiscale", small(Flow, **FULL_FLOW), FULL),
+    ("flow-matching", small(FlowMatching, **DENSE_MATCHING), DENSE),
+    ("flow-matching-unet", small(FlowMatching, **FULL_MATCHING), FULL),
+    ("classifier", small(Classifier, **CLASSIFIER), CLASSES),
 ]
 QUICK = {
     "a_configuration_rebuilds_its_model",
     "a_sample_is_a_function_of_its_seed",
     "missing_labels_cycle_through_the_classes",
 }
+# With the lowest versions of dependencies, one row of each family trains, too.
+LOWEST = {
+    "an_epoch_trains_every_weight",
+    "a_published_version_equals_its_model",
+    "keras_callbacks_work",
+}
 
 
-def cases(name: str, make: testing.Make, names: Collection[str], lowest: bool) -> list[Any]:
+def cases(name: str, make: testing.Make, names: Collection[str]) -> list[Any]:
     """A row's checks as parameters of a test."""
-    marks = [] if lowest else [pytest.mark.newest]
+    marks = dict.fromkeys(QUICK, pytest.mark.quick)
+    if "-" not in name:
+        marks |= dict.fromkeys(LOWEST, pytest.mark.lowest)
     return [
-        pytest.param(
-            *case.values,
-            id=f"{case.id}-{name}",
-            marks=[*marks, pytest.mark.quick] if case.id in QUICK else marks,
-        )
+        pytest.param(*case.values, id=f"{case.id}-{name}", marks=marks.get(case.id, ()))
         for case in testing.checks(make, only=names)
     ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_fresh_process() -> Iterator[None]:
+    """All models go on in the same process, because each start of TensorFlow takes long."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as pool, pytest.MonkeyPatch.context() as patch:
+        opened = contextlib.nullcontext(pool)
+        patch.setattr("tfgen.testing.contract.ProcessPoolExecutor", lambda *_: opened)
+        yield
 
 
 @pytest.mark.parametrize("check", [case for row in FAMILIES for case in cases(*row)])
@@ -202,7 +220,6 @@ class UnseededTraining(VAE):
         ("sample_weights_count", Unweighted),
     ],
 )
-@pytest.mark.newest
 def test_a_check_fails_for_a_model_that_breaks_it(name: str, family: type, tmp_path: Path) -> None:
     make = small(family, **VAE_FIELDS, num_classes=3)
     with pytest.raises(AssertionError):

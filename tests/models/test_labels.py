@@ -7,16 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.families import IMAGES, classifier, compiled, gan, vae
+from tests.models.families import IMAGES, classifier, compiled, gan
 from tests.told import fails
 from tfgen.errors import UsageError
 
-pytestmark = pytest.mark.newest
-
 WRONG = np.full(len(IMAGES), 3)
 MODELS: dict[str, Callable[[], Any]] = {
-    "classifier": lambda: compiled(classifier()),
-    "vae with XLA": lambda: compiled(vae(num_classes=3), jit_compile=True),
     "gan": lambda: compiled(gan(num_classes=3)),
     "steps within one execution": lambda: compiled(
         classifier(), jit_compile=True, steps_per_execution=2

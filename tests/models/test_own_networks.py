@@ -12,8 +12,6 @@ import tensorflow as tf
 from tests.models.families import IMAGES, SHAPE, compiled, gan, vae
 from tests.told import fails
 
-pytestmark = pytest.mark.newest
-
 
 def network(inputs: tuple[int, ...], outputs: tuple[int, ...], *inner: keras.Layer) -> keras.Model:
     """A functional model with layers between its ends."""

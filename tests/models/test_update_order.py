@@ -12,8 +12,6 @@ from tensorflow.python.eager import context
 
 import tfgen
 
-pytestmark = pytest.mark.newest
-
 SHAPE = (8, 8, 1)
 NETWORKS = {"latent_dim": 3, "generator_hidden": (8, 8), "discriminator_hidden": (8, 8)}
 MULTISCALE = {"architecture": "multiscale", "scale_steps": (1,), "scale_channels": (4,)}

@@ -59,7 +59,6 @@ def test_an_upsampling_for_inference_is_keras_transposed_convolution(
 DENSE_GAN = {"latent_dim": 3, "generator_hidden": (8, 16), "discriminator_hidden": (16, 8)}
 # The halves of a VAE's or a flow's batch draw noise of their own; see test_vae.py.
 MODELS: dict[str, tuple[type, dict[str, Any]]] = {
-    "gan": (GAN, DENSE_GAN),
     "gan-wasserstein": (GAN, {**DENSE_GAN, "loss": "wasserstein", "critic_steps": 2}),
     "classifier": (Classifier, {"channels": 2, "units": 6}),
 }
@@ -87,7 +86,6 @@ def train(name: str, enabled: bool) -> tuple[list[dict[str, float]], list[np.nda
     return logs, model.get_weights()
 
 
-@pytest.mark.newest
 @pytest.mark.parametrize("name", MODELS)
 def test_the_switch_changes_training_by_rounding_alone(name: str) -> None:
     (logs, weights), (plain_logs, plain_weights) = (train(name, on) for on in (True, False))
@@ -101,7 +99,21 @@ def test_the_switch_changes_training_by_rounding_alone(name: str) -> None:
         np.testing.assert_allclose(array, reference, rtol=0, atol=1e-9 * scale)
 
 
-@pytest.mark.newest
+@pytest.mark.parametrize(("ratio", "lines"), [(0.6, 0), (8.0, 1)])
+def test_a_slow_precision_is_said_once(
+    ratio: float,
+    lines: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cpu, "slowdown", lambda dtype: ratio)
+    cpu.warn_if_slow.cache_clear()
+    for _ in range(2):
+        Classifier(image_shape=(8, 8, 1), dtype="mixed_bfloat16").compile()
+    error = capsys.readouterr().err
+    assert error.count("\n") == error.count("no instructions for bfloat16") == lines
+
+
 def test_an_environment_variable_turns_the_speedups_off() -> None:
     assert os.environ.get(cores.SWITCH) == "0" or cores.enabled()
     program = subprocess.run(

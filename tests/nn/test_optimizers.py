@@ -52,8 +52,8 @@ ACCUMULATING = {**EXACT, "gradient_accumulation_steps": 3, "global_clipnorm": 0.
         (ACCUMULATING, 1e-6, False),
         ({}, 3e-5, False),
         # XLA compiles the same operations, all of which are in these two.
-        pytest.param(EXACT, 1e-6, True, marks=pytest.mark.newest),
-        pytest.param(ACCUMULATING, 1e-6, True, marks=pytest.mark.newest),
+        (EXACT, 1e-6, True),
+        (ACCUMULATING, 1e-6, True),
     ],
 )
 def test_adam_is_keras_own(arguments: dict, rtol: float, jit_compile: bool) -> None:

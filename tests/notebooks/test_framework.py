@@ -10,7 +10,7 @@ from notebooks import checks
 from notebooks.checks import find_mistake
 from tests.notebooks import tiny_checks
 
-pytestmark = [pytest.mark.quick, pytest.mark.newest]
+pytestmark = pytest.mark.quick
 
 
 # The checks of the tests' own notebook.

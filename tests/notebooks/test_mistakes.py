@@ -11,8 +11,6 @@ from notebooks._cells import code_cells, read_source
 from notebooks.checks import Exercise, find_mistake, load_exercises
 from tests.notebooks.notebook_names import NUMBERS
 
-pytestmark = pytest.mark.newest
-
 JEFFREYS = "0.5 * spacing * np.sum((np.exp(log_p) - np.exp(log_q)) * (log_p - log_q))"
 IN_A_BALL = "samples) <= squared_radii[:, None])"
 # What an edit replaces in the code of a solution and by what, and words of the message. Without

@@ -20,7 +20,7 @@ from notebooks.assign import make_assignment
 from notebooks.checks import load_exercises, notebook_names
 from tests.notebooks.notebook_names import NUMBERS, QUESTIONS, every_notebook
 
-pytestmark = [pytest.mark.quick, pytest.mark.newest]
+pytestmark = pytest.mark.quick
 
 MAX_CODE_LINES = 25
 

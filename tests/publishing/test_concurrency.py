@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tfgen import VAE
 from tfgen.publishing import export, versions
 from tfgen.publishing.sampler import Sampler
-
-pytestmark = pytest.mark.newest
 
 READERS, WRITERS, VERSIONS_EACH = 4, 2, 10
 

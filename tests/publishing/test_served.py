@@ -92,6 +92,7 @@ def inputs_for(sampler: Sampler, signature: str, size: int) -> dict[str, np.ndar
     return {key: arrays[key] for key in names}
 
 
+@pytest.mark.lowest
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 @pytest.mark.parametrize("name", MODELS)
 def test_every_signature_answers_as_the_local_one(

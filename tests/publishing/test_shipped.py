@@ -12,12 +12,11 @@ from tfgen import random
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
 
-pytestmark = pytest.mark.newest
-
 NAMES = ("vae", "vae-hierarchical", "gan", "flow")
 
 
-@pytest.fixture(scope="module", params=NAMES)
+# .ci/alone.py compares the latents of all of them.
+@pytest.fixture(scope="module", params=["vae", "gan"])
 def sampler(request: pytest.FixtureRequest) -> Sampler:
     return Sampler(versions.find(request.param, Path("none"), 1))
 

@@ -18,8 +18,6 @@ from tests.serving.conftest import CLASSES, SHAPE, assert_same, stub_serving
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
 
-pytestmark = pytest.mark.newest
-
 SEEDS = np.array([5, -7, 2**31 - 1], np.int32)
 
 

@@ -18,8 +18,6 @@ from tfgen.publishing.sampler import Sampler
 from tfgen.serving.app import Settings, create_app
 from tfgen.serving.models import BackendModels
 
-pytestmark = pytest.mark.newest
-
 
 def front(
     url: str, saved_models: Path, names: list[str] | None = None, timeout: float = PATIENCE

@@ -19,8 +19,6 @@ from tfgen.serving import models
 from tfgen.serving.app import Settings, create_app
 from tfgen.serving.models import Entry, LocalModels, OpenVersion
 
-pytestmark = pytest.mark.newest
-
 
 class Gate:
     """A function that waits until it may go on, and notes what it was called with."""

@@ -11,8 +11,6 @@ from tests.serving.conftest import wait_for
 from tfgen.serving import models as local
 from tfgen.serving.models import LocalModels
 
-pytestmark = pytest.mark.newest
-
 SHIPPED = ["classifier", "flow", "gan", "vae", "vae-hierarchical"]
 
 

@@ -33,8 +33,6 @@ from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
 from tfgen.serving.listing import statistics
 
-pytestmark = pytest.mark.newest
-
 expect = sync_api.expect
 PAGE = Path(tfgen.__file__).parent / "serving" / "page"
 VIEWS = ("samples", "between", "plane", "draw", "compare")

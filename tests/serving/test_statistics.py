@@ -15,8 +15,6 @@ from tfgen.serving import listing
 from tfgen.serving.listing import Listing, principal_directions, statistics
 from tfgen.serving.pool import Pool
 
-pytestmark = pytest.mark.newest
-
 QUANTILES = (0.05, 0.5, 0.95)
 DIGITS = (np.random.default_rng(0).random((400, *SHAPE)) < 0.2).astype(np.uint8) * 255
 LABELS = np.arange(400) % 3

@@ -12,8 +12,6 @@ import requests
 from tests.commands import PATIENCE
 from tests.serving.conftest import MAX_BATCH
 
-pytestmark = pytest.mark.newest
-
 VAE, GAN = "/v1/models/vae-tiny", "/v1/models/gan-classes"
 SEEDS = {"inputs": [7]}
 POST = f"{VAE}:predict"

@@ -22,8 +22,6 @@ from tfgen.training import cost
 from tfgen.training.plan import count_parameters
 from tfgen.training.run import Run
 
-pytestmark = pytest.mark.newest
-
 DATA = blank_dataset("data", (8, 8, 1), 3, 100, 100, 100)
 
 
@@ -38,7 +36,7 @@ def run_config(family: str, batch_size: int = 4, **fields: Any) -> RunConfig:
     return RunConfig(family, model, options)
 
 
-@pytest.mark.parametrize("family", ["vae", "gan", "flow", "classifier"])
+@pytest.mark.parametrize("family", ["gan", "flow"])
 def test_every_family_is_counted_without_values_of_its_weights(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 import tfgen
@@ -36,7 +35,6 @@ assert not tf.reduce_any(one == two), "the replicas draw the same noise"
 """
 
 
-@pytest.mark.newest
 def test_a_mirrored_training_ends_with_a_version(tiny_data: Path, tmp_path: Path) -> None:
     arguments = ["vae", "--preset", "mlp", "--strategy", "mirrored", "--epochs", "1"]
     arguments += ["--hidden", "4", "--name", "vae-tiny"]

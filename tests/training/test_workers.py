@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.commands import main
 from tests.training.cluster_processes import Command, start, tf_configs
 from tests.training.test_run import assert_same_end
 from tfgen.errors import UsageError
-from tfgen.training.cluster import read_task
+from tfgen.training import cluster
 from tfgen.training.folder import RunFolder
 
 RESUME = ["vae", "--resume", "--run-dir", "run"]
@@ -32,9 +33,8 @@ def has_epoch(folder: Path, epoch: int) -> bool:
     return bool(rows) and rows[-1]["epoch"] >= epoch
 
 
-@pytest.mark.newest
 def test_a_run_that_is_interrupted_and_killed_ends_like_one_that_is_not(
-    tiny_data: Path, tmp_path: Path
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part"
     finish(start(whole, words(tiny_data)))
@@ -44,52 +44,57 @@ def test_a_run_that_is_interrupted_and_killed_ends_like_one_that_is_not(
     assert published.startswith("published saved_models/vae-2d-tiny/2 from epoch")
     assert RunFolder(whole / "run").read_config()["workers"] == 2
 
-    processes = start(part, words(tiny_data))
-    processes[0].wait_until(lambda: has_epoch(part, 1))
-    processes[1].send(signal.SIGTERM)  # both end after the same epoch
-    assert [process.status() for process in processes] == [143, 143], processes[0].output
-    assert "the state is saved. Resume in every worker with:" in processes[0].output
-    for victim, epoch in ((1, 3), (0, 4)):
-        processes = start(part, RESUME)
-        processes[0].wait_until(lambda epoch=epoch: has_epoch(part, epoch))
-        processes[victim].kill()
-        survivor = processes[1 - victim]
-        assert survivor.status() == 1, survivor.output
-        line = survivor.output.splitlines()[-1]
-        assert line.startswith("tfgen-train: error: another worker has ended or does not answer")
+    chief, worker = start(part, words(tiny_data))
+    chief.wait_until(lambda: has_epoch(part, 1))
+    chief.kill()
+    assert worker.status() == 1, worker.output
+    line = worker.output.splitlines()[-1]
+    assert line.startswith("tfgen-train: error: another worker has ended or does not answer")
+    chief, worker = start(part, RESUME)
+    chief.wait_until(lambda: has_epoch(part, 3))
+    worker.send(signal.SIGTERM)  # both end after the same epoch
+    assert [chief.status(), worker.status()] == [143, 143], chief.output
+    assert "the state is saved. Resume in every worker with:" in chief.output
     finish(start(part, RESUME))
     assert_same_end(part / "run", whole / "run")
 
     # One process continues the run of two.
-    alone = Command(part, [*RESUME, "--no-publish", "--strategy", "none", "--epochs", "6"])
-    finish([alone])
+    monkeypatch.chdir(part)
+    assert main("train", [*RESUME, "--no-publish", "--strategy", "none", "--epochs", "6"]) == 0
     resumed = RunFolder(part / "run").read_config()["resumed"]
     assert [entry["workers"] for entry in resumed][-2:] == [2, 1]
 
 
-@pytest.mark.newest
-def test_workers_that_differ_or_share_no_folder_end_with_one_line(
-    tiny_data: Path, tmp_path: Path
+def test_workers_that_differ_end_with_one_line(tiny_data: Path, tmp_path: Path) -> None:
+    processes = [
+        Command(tmp_path / seed, words(tiny_data, "--seed", seed), TF_CONFIG=config)
+        for seed, config in zip("01", tf_configs(2), strict=True)
+    ]
+    for process in processes:
+        assert process.status() == 2
+        (line,) = (text for text in process.output.splitlines() if "error" in text)
+        assert "seed of worker 1" in line
+
+
+@pytest.mark.parametrize("index", range(2))
+def test_a_folder_that_the_workers_do_not_share_is_refused(
+    index: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, flags in (("seeds", ["--seed", "1"]), ("folders", [])):
-        processes = [
-            Command(
-                tmp_path / f"{name}{index}",
-                words(tiny_data, *(flags if index else [])),
-                TF_CONFIG=config,
-            )
-            for index, config in enumerate(tf_configs(2))
-        ]
-        for process in processes:
-            assert process.status() == 2
-            (line,) = (text for text in process.output.splitlines() if "error" in text)
-            assert ("seed of worker 1" if flags else "worker 1 does not see") in line
+    def exchange(strategy: Any, value: Any) -> list[Any]:
+        return ["written", ""] if isinstance(value, str) else [True, False]
+
+    monkeypatch.setenv("TF_CONFIG", tf_configs(2)[index])
+    monkeypatch.setattr(cluster, "exchange", exchange)
+    monkeypatch.setattr(cluster, "_PATIENCE", 0)
+    with pytest.raises(UsageError, match="worker 1 does not see the run directory"):
+        cluster.check_shared(None, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
-def read(monkeypatch: pytest.MonkeyPatch, cluster: Any, kind: str, index: Any) -> tuple[int, int]:
-    config = {"cluster": cluster, "task": {"type": kind, "index": index}}
+def read(monkeypatch: pytest.MonkeyPatch, workers: Any, kind: str, index: Any) -> tuple[int, int]:
+    config = {"cluster": workers, "task": {"type": kind, "index": index}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    task = read_task()
+    task = cluster.read_task()
     assert task.is_chief == (task.number == 0)
     return task.number, task.count
 
@@ -99,10 +104,10 @@ def test_the_variable_of_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(monkeypatch, two, "worker", 1) == (1, 2)
     # Kubeflow and Vertex AI name a chief, and some launchers write numbers as strings.
     assert read(monkeypatch, {"chief": ["a:1"], **two}, "worker", "0") == (1, 3)
-    for cluster, kind, index in ((two, "worker", 2), (two, "chief", 0), ([], "worker", 0)):
+    for workers, kind, index in ((two, "worker", 2), (two, "chief", 0), ([], "worker", 0)):
         with pytest.raises(UsageError, match="TF_CONFIG"):
-            read(monkeypatch, cluster, kind, index)
+            read(monkeypatch, workers, kind, index)
     for text in ("", "{", "[]", "{}"):
         monkeypatch.setenv("TF_CONFIG", text)
         with pytest.raises(UsageError, match="TF_CONFIG"):
-            read_task()
+            cluster.read_task()

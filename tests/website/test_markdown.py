@@ -5,7 +5,7 @@ import pytest
 from website import markdown
 from website.content import Content
 
-pytestmark = [pytest.mark.quick, pytest.mark.newest]
+pytestmark = pytest.mark.quick
 
 
 def test_only_text_outside_code_changes() -> None:

@@ -13,8 +13,6 @@ from tests.told import fails
 from tfgen import Classifier
 from tfgen.publishing import export
 
-pytestmark = pytest.mark.newest
-
 LABELS = np.arange(64) % 3
 
 

@@ -13,8 +13,6 @@ from tfgen import Dequantized, Flow, Identity, image_seeds
 from tfgen.models.preprocessing import DEQUANTIZATION
 from tfgen.random import SeedNoise, seeds_of_draws
 
-pytestmark = pytest.mark.newest
-
 tfd = tfp.distributions
 SHAPE = (6, 6, 1)
 DENSE = {"couplings": 4, "hidden": (8,)}

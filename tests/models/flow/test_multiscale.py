@@ -15,8 +15,6 @@ from tfgen.models.flow.config import FAMILY
 from tfgen.models.flow.dequantization import VariationalDequantization
 from tfgen.random import SeedNoise
 
-pytestmark = pytest.mark.newest
-
 SHAPE = (8, 8, 1)
 SMALL = {"architecture": "multiscale", "scale_steps": (2, 1), "scale_channels": (4, 6), "blocks": 1}
 

@@ -8,8 +8,6 @@ from tests.models.gan.small import small
 from tfgen.models.gan.augmentation import AUGMENTATIONS, color, cutout, translation
 from tfgen.random import BatchNoise
 
-pytestmark = pytest.mark.newest
-
 COUNT = 60
 EVENTS = np.random.default_rng(0).uniform(-1, 1, (COUNT, 8, 16, 3))
 

@@ -11,8 +11,6 @@ from tests.models.gan.small import same, small, values
 from tfgen import GAN, Identity
 from tfgen.random import LATENTS
 
-pytestmark = pytest.mark.newest
-
 
 def weights_of(layer: keras.Layer) -> list[Any]:
     return [*layer.trainable_variables, *layer.non_trainable_variables]

@@ -12,8 +12,6 @@ from tfgen import GAN
 from tfgen.models.gan.model import PENALTY
 from tfgen.random import LATENTS
 
-pytestmark = pytest.mark.newest
-
 
 def state(model: GAN) -> list[np.ndarray]:
     """All weights, and all that the optimizers hold."""

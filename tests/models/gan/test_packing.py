@@ -13,8 +13,6 @@ from tfgen.models.gan.augmentation import augment
 from tfgen.models.gan.model import pack, pack_weights
 from tfgen.random import LATENTS, BatchNoise
 
-pytestmark = pytest.mark.newest
-
 RNG = np.random.default_rng(0)
 IMAGES = make_images(8)
 PACKED_SHAPE = (*SHAPE[:2], 2)

@@ -13,8 +13,6 @@ from tfgen import GAN
 from tfgen.models.gan.losses import squared_slope
 from tfgen.random import BatchNoise
 
-pytestmark = pytest.mark.newest
-
 RNG = np.random.default_rng(0)
 REAL, FAKE = (RNG.normal(size=(8, *SHAPE)) for _ in range(2))
 IMAGES = make_images(8)

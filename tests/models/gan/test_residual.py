@@ -8,8 +8,6 @@ import tensorflow as tf
 from tfgen import GAN
 from tfgen.models.gan.networks import DoublingConv2D, HalvingConv2D, quick_leaky_relu
 
-pytestmark = pytest.mark.newest
-
 RNG = np.random.default_rng(0)
 
 

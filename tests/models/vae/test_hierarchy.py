@@ -15,8 +15,6 @@ from tfgen.evaluation.subject import density_of
 from tfgen.models.vae.bounds import kl_of_noise
 from tfgen.models.vae.hierarchy import Level
 
-pytestmark = pytest.mark.newest
-
 tfd: Any = tfp.distributions
 
 

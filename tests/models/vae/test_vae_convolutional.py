@@ -6,8 +6,6 @@ import tensorflow as tf
 
 from tfgen import VAE
 
-pytestmark = pytest.mark.newest
-
 
 class NeverEmpty(keras.layers.Layer):
     """Fails for an empty batch, as oneDNN's convolutions do."""

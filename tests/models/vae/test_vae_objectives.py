@@ -9,8 +9,6 @@ from tests.models.vae.test_vae import linear_gaussian
 from tfgen import VAE
 from tfgen.models.vae.bounds import POSTERIOR
 
-pytestmark = pytest.mark.newest
-
 LOG_2_PI = np.log(2 * np.pi)
 
 

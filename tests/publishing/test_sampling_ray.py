@@ -17,7 +17,6 @@ from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_miss
 from tfgen.system.ray_cluster import RayCluster, connected
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
