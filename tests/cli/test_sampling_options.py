@@ -62,7 +62,6 @@ def test_a_version_is_published_with_options_of_its_own(
     for verb, words in {
         "sample": [NAME, "--url", "http://localhost:1"],
         "evaluate": [str(folder / "3")],
-        "score": [NAME, "a.png"],
     }.items():
         assert commands.main(verb, [*words, "--steps", "4"]) == 2
         (line,) = capfd.readouterr().err.splitlines()
