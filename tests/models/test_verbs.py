@@ -104,7 +104,7 @@ def test_copies_equal_their_model(name: str) -> None:
         assert other.get_config() == model.get_config()
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sorted(FAMILIES.keys() - {"flow-matching"}))  # it has only one
 def test_a_frozen_network_stays(name: str) -> None:
     model = FAMILIES[name]()
     network = model.networks[0]
