@@ -173,7 +173,11 @@ class FlowMatching(GenerativeModel):
     def times(self, noise: Noise, size: tf.Tensor) -> tf.Tensor:
         """Training times t in (0, 1), `[size]`, one in each of `size` parts of equal probability.
 
-        Kingma et al. 2021 and Esser et al. 2024.
+        Kingma et al. 2021, "Variational diffusion models".
+
+        Args:
+            noise: the source of their common offset.
+            size: number of times.
         """
         dtype, share = self.likelihood_dtype, self.config.logit_normal
         offset = noise.uniform(1, (), TIMES, dtype)
