@@ -13,6 +13,7 @@ import tensorflow as tf
 import tfgen
 from tests import commands
 from tests.conftest import Trained
+from tfgen.training.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -50,7 +51,8 @@ def test_a_run_is_published_with_the_weights_asked_for_as_the_next_version(
         manifest = json.loads((version / "manifest.json").read_text())
         assert (manifest["family"], manifest["weights"]) == ("vae", weights)
         record = json.loads((run / "config.json").read_text())
-        assert manifest["run"] == {**record, "epochs_done": 2}
+        cost = RunFolder(run).read_cost()
+        assert manifest["run"] == {**record, "epochs_done": 2, "cost": cost}
         assert "assets.extra/tf_serving_warmup_requests" in manifest["files"]
         live, sampler = tfgen.load(run, weights=weights), tfgen.load(version)
         seeds = np.arange(5, dtype=np.int32)
