@@ -40,7 +40,7 @@ from tfgen.system.quiet import import_quietly
 # The presets of the shipped samplers; `dcgan` and `multiscale`, which `packed` and `deep` extend.
 DEFAULTS = (
     *("vae/conv", "vae/hierarchical", "gan/dcgan", "gan/packed"),
-    *("flow/multiscale", "flow/deep"),
+    *("flow/multiscale", "flow/deep", "flow-matching/unet"),
 )
 # The preset that is compared on random images.
 RANDOM_IMAGES = "images"
@@ -50,8 +50,8 @@ STEPS, IMAGE_STEPS = 256, 32
 COMPARED = 4
 # The precision of each of tfgen's rows.
 PRECISIONS = {"tfgen": "float32", "tfgen bfloat16": "mixed_bfloat16"}
-# The value whose mean both sides report.
-LOGGED = {"vae": "loss", "gan": "discriminator_loss", "flow": "bits_per_dim"}
+# The value whose mean both sides report, if it is not the loss.
+LOGGED = {"gan": "discriminator_loss", "flow": "bits_per_dim"}
 # The ratios of a preset, as the report names them.
 RATIOS = {
     "ratio": "tfgen's fastest / PyTorch's fastest",
@@ -186,7 +186,7 @@ def start_tfgen(model: Any, config: RunConfig, images: np.ndarray) -> Train:
             batches.take(steps), initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0
         )
         epoch += 1
-        return float(history.history[LOGGED[config.family]][0])
+        return float(history.history[LOGGED.get(config.family, "loss")][0])
 
     return train
 

@@ -29,6 +29,7 @@ CLASSES = {
     ("gan", "residual"): ("twin_gan", "GANTwin"),
     ("flow", "dense"): ("twin_flow", "DenseFlowTwin"),
     ("flow", "multiscale"): ("twin_flow", "FlowTwin"),
+    ("flow-matching", "unet"): ("twin_flow_matching", "FlowMatchingTwin"),
 }
 # float32 with the channels first or last, compiled by torch.compile, and autocast to bfloat16 with
 # the channels last.
