@@ -82,7 +82,7 @@ def test_dry_run_prints_the_cost_and_writes_nothing(
     pixels = SIDE * SIDE
     parameters = (pixels + 1) * 4 + (4 + 1) * 4 + (2 + 1) * 4 + (4 + 1) * pixels
     assert rows["parameters"] == f"{parameters}"
-    assert rows["steps"] == f"{STEPS} per epoch, {7 * STEPS} in total"
+    assert rows["training"].endswith(f" {STEPS} per epoch, {7 * STEPS} in total")
     assert rows["latent_dim"] == "2"
     assert rows["memory"].startswith("about ") and rows["disk"].startswith("about ")
     assert not names(here)
