@@ -163,10 +163,10 @@ class ModulatedResidual(keras.layers.Layer):
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         """`[B, H, W, C], [B, E] → [B, H, W, C]`."""
         maps, embedding = inputs
-        features = self.inner(quick_silu(maps))
+        features = self.inner(tf.nn.silu(maps))
         scale, shift = tf.split(self.modulation(embedding)[:, None, None], 2, axis=-1)
         scale = (1 + scale) * inverse_rms(features)
-        return maps + self.outer(quick_silu(features * scale + shift))
+        return maps + self.outer(tf.nn.silu(features * scale + shift))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -214,26 +214,7 @@ class Attention(keras.layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
-@tf.custom_gradient
-def inverse_rms(maps: tf.Tensor) -> Any:
+def inverse_rms(maps: tf.Tensor) -> tf.Tensor:
     """1 / root mean square of each example's features, `[B, 1, 1, 1]`."""
     squares = tf.reduce_mean(tf.square(maps), axis=[1, 2, 3], keepdims=True)
-    inverse, entries = tf.math.rsqrt(squares + _EPSILON), math.prod(maps.shape[1:])
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        # One pass over the maps; the derived gradient takes four.
-        return maps * (-upstream * inverse**3 / entries)
-
-    return inverse, gradient
-
-
-@tf.custom_gradient
-def quick_silu(inputs: tf.Tensor) -> Any:
-    """x σ(x), whose gradient takes four passes over the maps; TensorFlow's own takes eight."""
-    sigmoid = tf.sigmoid(inputs)
-    outputs = inputs * sigmoid
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return upstream * (sigmoid + outputs * (1 - sigmoid))
-
-    return outputs, gradient
+    return tf.math.rsqrt(squares + _EPSILON)
