@@ -136,7 +136,7 @@ def terminable() -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         if signals and not isinstance(error, InterruptedRunError):
             raise Terminated from error
         raise

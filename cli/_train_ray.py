@@ -7,7 +7,6 @@ import re
 import shlex
 import signal
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tfgen.errors import InterruptedRunError, WorkError, first_line
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly
 from tfgen.system.ray_cluster import RayCluster, check_installed, connected
+from tfgen.system.signals import same_handlers
 from tfgen.system.terminal import count_noun
 from tfgen.training.folder import RunFolder, run_path
 
@@ -84,7 +84,6 @@ def _fit(cluster: RayCluster, train: Callable[[], None], shared: Path) -> None:
     from ray.train.tensorflow import TensorflowTrainer
 
     cpus, gpus = cluster.resources["num_cpus"], cluster.resources["num_gpus"]
-    failures: list[Exception] = []
     with tempfile.TemporaryDirectory(
         dir=shared, prefix=".ray-", ignore_cleanup_errors=True
     ) as storage:
@@ -102,19 +101,14 @@ def _fit(cluster: RayCluster, train: Callable[[], None], shared: Path) -> None:
             ),
         )
 
-        def run() -> None:
-            try:
+        try:
+            with same_handlers():  # Ray Train sets one for Ctrl-C
                 trainer.fit()
-            except Exception as error:
-                failures.append(error)
-
-        # In the main thread, Ray Train would take Ctrl-C.
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        thread.join()
-    for error in failures:
-        for failure in getattr(error, "worker_failures", {}).values():
-            # The text of the worker's own error ends its traceback, behind its class or without it.
-            *_, line = str(failure).strip().splitlines()
-            raise WorkError(re.sub(r"^[\w.]+: ", "", line)) from error
-        raise WorkError(f"Ray Train has failed: {first_line(error)}") from error
+        except SystemExit:
+            raise KeyboardInterrupt from None  # Ray Train's end after Ctrl-C
+        except Exception as error:
+            for failure in getattr(error, "worker_failures", {}).values():
+                # The text of the worker's own error ends its traceback, behind its class or not.
+                *_, line = str(failure).strip().splitlines()
+                raise WorkError(re.sub(r"^[\w.]+: ", "", line)) from error
+            raise WorkError(f"Ray Train has failed: {first_line(error)}") from error
