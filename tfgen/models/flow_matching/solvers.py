@@ -15,7 +15,8 @@ def solve(
 ) -> State:
     """The state at time `end` of the solution that begins with `state` at time `start`.
 
-    The steps are a loop of the graph, whose size does not depend on their number.
+    The steps are a loop of the graph, whose size does not depend on their number. The derivative is
+    in the graph once, as a function that a step calls.
 
     Args:
         derivative: the right-hand side of dx/dt = f(t, x).
@@ -29,10 +30,11 @@ def solve(
         Tensors of the shapes of `state`.
     """
     length, dtype = (end - start) / steps, state[0].dtype
+    function = tf.function(derivative, autograph=False)
 
     def step(index: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         time = start + length * tf.cast(index, dtype)
-        return index + 1, SOLVERS[solver](derivative, time, state, length)
+        return index + 1, SOLVERS[solver](function, time, state, length)
 
     def is_unfinished(index: tf.Tensor, state: State) -> tf.Tensor:
         return index < steps
