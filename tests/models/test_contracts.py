@@ -67,6 +67,7 @@ FULL_MATCHING = {
     **{"density_steps": 2, "guidance": 2.0, "data_stddev": 0.001},
     **CONDITIONAL,
 }
+SHORTCUT_MATCHING = {**DENSE_MATCHING, **CONDITIONAL, "shortcuts": 0.5, "solver": "euler"}
 CLASSIFIER = {"num_classes": 3, "channels": 2, "units": 6, "dropout": 0.25}
 
 # --- which checks -------------------------------------------------------------------------
@@ -120,6 +121,7 @@ FAMILIES: list[tuple[str, testing.Make, Collection[str]]] = [
     ("flow-multiscale", small(Flow, **FULL_FLOW), FULL),
     ("flow-matching", small(FlowMatching, **DENSE_MATCHING), DENSE),
     ("flow-matching-unet", small(FlowMatching, **FULL_MATCHING), FULL),
+    ("flow-matching-shortcut", small(FlowMatching, **SHORTCUT_MATCHING), BYTES),
     ("classifier", small(Classifier, **CLASSIFIER), CLASSES),
 ]
 QUICK = {

@@ -149,6 +149,29 @@ def test_evaluation_uses_the_averaged_weights() -> None:
     np.testing.assert_allclose(model.sample(3, seed=0), plain.sample(3, seed=0), rtol=1e-5)
 
 
+# --- shortcuts ------------------------------------------------------------------------------
+
+
+def test_one_step_along_a_shortcut_is_the_whole_path() -> None:
+    """Without shortcuts, a step of Euler's from N(0, I) ends at 0, the mean of the events."""
+    points = SIGMA * np.random.default_rng(0).normal(size=(4096, 2)).astype(np.float32)
+    model = of_points(shortcuts=0.5, solver="euler", steps=1, hidden=(64, 64))
+    model.compile(**model.default_optimizers(5e-3))
+    model.fit(points, batch_size=128, epochs=12, verbose=0)
+    latents = model.latents(random.image_seeds(0, 1000))
+    distances = tf.norm(model.decode(latents) - SIGMA * latents, axis=1)
+    assert np.mean(distances) < 0.3 < 0.6 < np.mean(tf.norm(SIGMA * latents, axis=1))
+
+
+def test_the_span_of_a_shortcut_divides_its_time() -> None:
+    model, noise = of_points(shortcuts=0.25), random.BatchNoise(tf.constant([1, 2]))
+    times, spans = (x.numpy() for x in model.shortcut_times(noise, tf.constant(400)))
+    assert times.shape == spans.shape == (400,) and not spans[100:].any()
+    times, spans = times[:100], spans[:100]
+    assert set(spans) == {2.0**-level for level in range(7)}
+    assert np.all(times % spans == 0) and np.all(times + spans <= 1)
+
+
 # --- times and labels -----------------------------------------------------------------------
 
 

@@ -25,6 +25,9 @@ class FlowMatchingConfig(ModelConfig):
         0.5, "share of training times that are logit-normal, not uniform", minimum=0, maximum=1
     )
     data_stddev: float = option(0.5, "standard deviation of the events", above=0)
+    shortcuts: float = option(
+        0.0, "share of training images that teach steps of any length", minimum=0, maximum=1
+    )
     label_dropout: float = option(
         0.1, "share of training labels that are left out, for guidance", minimum=0, maximum=1
     )
@@ -66,6 +69,13 @@ FAMILY = Family(
     colour="#d62728",
     presets={
         "unet": _UNET,
+        "shortcut": replace(
+            _UNET,
+            summary="the U-Net with shortcuts, for samples of one or two steps; --start-from unet",
+            model=FlowMatchingConfig(shortcuts=0.25, solver="euler", steps=2),
+            epochs=12,
+            learning_rate=3e-4,
+        ),
         "mlp": replace(_UNET, summary="dense, 3 hidden layers of 1024", model=_MLP, epochs=40),
         "images": replace(
             _UNET,

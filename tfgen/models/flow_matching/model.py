@@ -18,7 +18,9 @@ from tfgen.nn.average import trained_weights
 from tfgen.settings.model import check_architecture
 
 # Streams of noise; see `tfgen.random`.
-TIMES, STARTS, LABELS, PROBES = 0x7469, 0x7374, 0x6C62, 0x7072
+TIMES, STARTS, LABELS, PROBES, SPANS = 0x7469, 0x7374, 0x6C62, 0x7072, 0x7370
+# The longest span of a shortcut is 1; each shorter one is half of the one before.
+SPAN_COUNT = 7
 # Events of up to so many entries have an exact divergence.
 EXACT_ENTRIES = 16
 
@@ -40,6 +42,11 @@ class FlowMatching(GenerativeModel):
     al. 2024, "Scaling rectified flow transformers"; the others are uniform. Validation has the same
     times. In training, a class-conditional model gets no label with probability `label_dropout`, so
     that `guidance` can extrapolate from the velocity without labels (Ho & Salimans 2022).
+
+    With `shortcuts`, the network also learns the mean velocity of a path over a span of time, so
+    that a few steps of `euler` suffice (Frans et al. 2025, "One step diffusion via shortcut
+    models"). That share of the training images gets spans 1, 1/2, …, 1/64. What they regress is
+    the mean of two steps of half the span, by the present weights.
 
     Bytes become events by uniform dequantization, so the density of events bounds the probability
     of bytes; see `log_prob`.
@@ -101,6 +108,7 @@ class FlowMatching(GenerativeModel):
         times: tf.Tensor,
         labels: tf.Tensor | None = None,
         training: bool = False,
+        spans: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """v(x, t), `[B, *event_shape]`; uses the raw weights.
 
@@ -114,8 +122,9 @@ class FlowMatching(GenerativeModel):
             times: t in 0…1, `[B]`.
             labels: one-hot, `[B, K]`, of a conditional model; zeros for no label.
             training: whether a gradient step follows.
+            spans: the velocity is the mean over t to t + span, `[B]`; None: at t.
         """
-        context = time_features(times)
+        context = time_features(times, spans)
         if labels is not None:
             context = tf.concat([context, labels], axis=1)
         t = tf.reshape(times, [-1, *[1] * (events.shape.rank - 1)])
@@ -160,15 +169,63 @@ class FlowMatching(GenerativeModel):
         """
         dtype, shape = self.likelihood_dtype, tuple(self.config.image_shape)
         ends = self.preprocessing.events(images, noise, dtype)
-        size = tf.shape(ends)[0]
+        size, spans = tf.shape(ends)[0], None
         starts, times = noise.normal(size, shape, STARTS, dtype), self.times(noise, size)
         if labels is not None and training:
             is_present = noise.uniform(size, (1,), LABELS, dtype) >= self.config.label_dropout
             labels *= tf.cast(is_present, dtype)
+        if self.config.shortcuts and training:
+            times, spans = self.shortcut_times(noise, size)
         t = tf.reshape(times, [-1, *[1] * len(shape)])
-        velocities = self.velocity((1 - t) * starts + t * ends, times, labels, training)
-        squares = tf.math.squared_difference(velocities, ends - starts)
+        points, targets = (1 - t) * starts + t * ends, ends - starts
+        if spans is not None:
+            targets = self.shortcut_targets(points, times, spans, labels, targets)
+        velocities = self.velocity(points, times, labels, training, spans)
+        squares = tf.math.squared_difference(velocities, targets)
         return tf.reduce_mean(squares, axis=list(range(1, len(shape) + 1)))
+
+    def shortcut_times(self, noise: Noise, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Times and spans of training, `[size]` each; the first ones have spans, the others 0.
+
+        A span is as probable as any other; its time is a multiple of it.
+
+        Args:
+            noise: the source of both.
+            size: number of times.
+        """
+        dtype = self.likelihood_dtype
+        count = tf.cast(tf.round(self.config.shortcuts * tf.cast(size, dtype)), size.dtype)
+        level, place = tf.unstack(noise.uniform(count, (2,), SPANS, dtype), axis=1)
+        spans = 2.0 ** -tf.floor(SPAN_COUNT * level)
+        times = tf.concat([spans * tf.floor(place / spans), self.times(noise, size - count)], 0)
+        return times, tf.pad(spans, [[0, size - count]])
+
+    def shortcut_targets(
+        self,
+        points: tf.Tensor,
+        times: tf.Tensor,
+        spans: tf.Tensor,
+        labels: tf.Tensor | None,
+        targets: tf.Tensor,
+    ) -> tf.Tensor:
+        """What the network regresses, `[B, *event_shape]`; with a span, two steps of half of it.
+
+        Args:
+            points: x_t, `[B, *event_shape]`.
+            times: t, `[B]`.
+            spans: of the first images; then zeros, `[B]`.
+            labels: one-hot, `[B, K]`, for a conditional model.
+            targets: x₁ − x₀, `[B, *event_shape]`.
+        """
+        count = tf.math.count_nonzero(spans, dtype=tf.int32)
+        x, times, halves = points[:count], times[:count], spans[:count] / 2
+        labels = labels if labels is None else labels[:count]
+        # The shortest steps are those of the velocity itself.
+        inner = tf.where(halves < 2.0 ** (1 - SPAN_COUNT), tf.zeros_like(halves), halves)
+        first = self.velocity(x, times, labels, spans=inner)
+        middle = x + tf.reshape(halves, [-1, *[1] * (x.shape.rank - 1)]) * first
+        second = self.velocity(middle, times + halves, labels, spans=inner)
+        return tf.concat([tf.stop_gradient((first + second) / 2), targets[count:]], axis=0)
 
     def times(self, noise: Noise, size: tf.Tensor) -> tf.Tensor:
         """Training times t in (0, 1), `[size]`, one in each of `size` parts of equal probability.
@@ -201,6 +258,8 @@ class FlowMatching(GenerativeModel):
     ) -> tf.Tensor:
         """Latents `float32[B, D]` of images: x₀ of x₁, by the reverse of the steps of `decode`.
 
+        Shortcuts lead forward alone: with them, it takes `density_steps` steps of `rk4`.
+
         Args:
             images: `uint8[B, H, W, C]`.
             seeds: `int32[B]`, of each image's dequantization noise; None: 0, 1, 2, …
@@ -222,16 +281,23 @@ class FlowMatching(GenerativeModel):
         self, events: tf.Tensor, labels: tf.Tensor | None, start: float, end: float
     ) -> tf.Tensor:
         """The solution of dx/dt = v(x, t) at time `end` that is `events` at time `start`."""
+        solver, steps, shortcuts = self.config.solver, self.config.steps, self.config.shortcuts
+        if shortcuts and end < start:
+            solver, steps = "rk4", self.config.density_steps
 
         def derivative(time: tf.Tensor, state: State) -> State:
             times = tf.fill(tf.shape(events)[:1], time)
-            return (self.guided_velocity(state[0], times, labels),)
+            spans = times * 0 + 1 / steps if shortcuts and solver == "euler" else None
+            return (self.guided_velocity(state[0], times, labels, spans),)
 
-        config = self.config
-        return solve(derivative, (events,), start, end, config.steps, config.solver)[0]
+        return solve(derivative, (events,), start, end, steps, solver)[0]
 
     def guided_velocity(
-        self, events: tf.Tensor, times: tf.Tensor, labels: tf.Tensor | None
+        self,
+        events: tf.Tensor,
+        times: tf.Tensor,
+        labels: tf.Tensor | None,
+        spans: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """The velocity of sampling: that without labels, plus `guidance` times the difference.
 
@@ -239,9 +305,11 @@ class FlowMatching(GenerativeModel):
         """
         guidance = self.config.guidance
         if labels is None or guidance == 1:
-            return self.velocity(events, times, labels)
+            return self.velocity(events, times, labels, spans=spans)
         pairs = ((events, events), (times, times), (labels, tf.zeros_like(labels)))
-        both = self.velocity(*(tf.concat(pair, axis=0) for pair in pairs))
+        spans = spans if spans is None else tf.tile(spans, [2])
+        events, times, labels = (tf.concat(pair, axis=0) for pair in pairs)
+        both = self.velocity(events, times, labels, spans=spans)
         labelled, unlabelled = tf.split(both, 2)
         return unlabelled + guidance * (labelled - unlabelled)
 

@@ -20,10 +20,11 @@ _HEAD, _EMBEDDING = 32, 256
 _EPSILON = 1e-5
 
 
-def time_features(times: tf.Tensor) -> tf.Tensor:
-    """Sines and cosines `[B, 32]` of times `[B]`."""
+def time_features(times: tf.Tensor, spans: tf.Tensor | None = None) -> tf.Tensor:
+    """Sines and cosines `[B, 32]` of times `[B]`; their amplitude is 1 plus the span `[B]`."""
     angles = times[:, None] * tf.constant(_FREQUENCIES, times.dtype)
-    return tf.concat([tf.sin(angles), tf.cos(angles)], axis=1)
+    waves = tf.concat([tf.sin(angles), tf.cos(angles)], axis=1)
+    return waves if spans is None else (1 + spans)[:, None] * waves
 
 
 def build_network(config: FlowMatchingConfig, seed: int, dtype: Any) -> keras.Model:
