@@ -224,10 +224,17 @@ class SamplingOptions(Config):
 
 
 def add_sampling_flags(parser: Parser) -> None:
-    """Add a flag without a default for each option of sampling that a family has."""
+    """Add a flag without a default for each option of sampling that a family has.
+
+    Raises:
+        UsageError: the command has a flag of that name.
+    """
     title = "options of sampling, for a run (default: those of its training)"
-    group = parser.add_argument_group(title)
+    group, taken = parser.add_argument_group(title), {action.dest for action in parser._actions}
     for config, field in _sampling_fields().values():
+        if field.name in taken:
+            fault = f"{parser.prog} has a flag of its own for {field.name}"
+            raise UsageError(f"{fault}; rename this field of {config.__name__}")
         _add_flag(group, field, field_types(config)[field.name], None)
 
 

@@ -44,7 +44,8 @@ def family(name: str) -> Family:
     """
     path = _paths().get(name)
     if path is None:
-        raise UsageError(f"unknown model {name!r}{hint(name, names())}")
+        advice = f"{hint(name, names())}; others need the package that has them"
+        raise UsageError(f"unknown model {name!r}{advice}")
     entry = _imported(name, path)
     if not isinstance(entry, Family) or entry.name != name:
         raise UsageError(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands
+from tests.told import fails
 from tfgen import __version__, registry
 from tfgen.errors import UsageError
 from tfgen.models.flow.config import FlowConfig
@@ -124,3 +125,9 @@ def test_a_full_disk_behind_the_output_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == (
         "tfgen-train: error: No space left on device; free some space and try again\n"
     )
+
+
+def test_an_option_of_sampling_may_not_have_the_name_of_a_flag() -> None:
+    parser = _flags.Parser("tfgen-sample", "")
+    parser.add_argument("--steps")
+    fails(lambda: _flags.add_sampling_flags(parser), "flag of its own for steps", "FlowMatching")

@@ -27,7 +27,7 @@ import tensorflow as tf
 from tests.commands import PATIENCE
 from tests.conftest import make_images
 from tests.training.cluster_processes import tf_configs
-from tfgen import GAN, VAE, Classifier, Flow
+from tfgen import GAN, VAE, Classifier, Flow, FlowMatching
 from tfgen.models import batch
 from tfgen.nn import keras_private, replicas
 from tfgen.nn.cpu import Adam
@@ -101,6 +101,10 @@ class WithContentNoise:
 
     def next_test_noise(self) -> ContentNoise:
         return ContentNoise(self._of_thread.images)
+
+    def times(self, noise: ContentNoise, size: tf.Tensor) -> tf.Tensor:
+        """The times of flow matching, which would be spread over the images of a batch."""
+        return noise.uniform(size, (), 0, self.likelihood_dtype)
 
     def side_by_side(self, function: Callable, noise: Any, *batches: Any) -> Any:
         return function(noise, *batches)
@@ -226,6 +230,8 @@ CASES = {
     ),
     # The initialization by the first batch.
     "flow-conv": Case(Flow, CONV_FLOW),
+    # Labels that are left out.
+    "matching": Case(FlowMatching, {"architecture": "dense", "hidden": (8,), "num_classes": 3}),
     # Metrics of `compile`.
     "classifier": Case(Classifier, CLASSIFIER, metrics=accuracy),
 }

@@ -35,7 +35,7 @@ from tfgen.registry import Preset
 
 PRESETS = (
     *("vae/mlp", "vae/conv", "gan/mlp", "gan/dcgan", "flow/mlp", "flow/multiscale"),
-    "classifier/conv",
+    *("flow-matching/mlp", "flow-matching/unet", "classifier/conv"),
 )
 POLICIES = ("float64", "float32", "mixed_bfloat16")
 EPOCHS = 3

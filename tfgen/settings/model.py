@@ -36,7 +36,7 @@ class ModelConfig(Config):
     def check_options(self) -> None:
         """Refuses options that contradict each other, whatever the data; by default none do.
 
-        `tfgen-train` calls it before it reads any data.
+        `tfgen-train` calls it before it reads any data, and `with_sampling`.
 
         Raises:
             UsageError: the options contradict each other.
@@ -54,7 +54,8 @@ class ModelConfig(Config):
             options: values by name.
 
         Raises:
-            UsageError: a name is none of `sampling_fields`, or a value is wrong.
+            UsageError: a name is none of `sampling_fields`, a value is wrong, or options
+                contradict each other.
         """
         known = [field.name for field in self.sampling_fields()]
         for name in options:
@@ -62,7 +63,9 @@ class ModelConfig(Config):
                 raise UsageError(
                     f"{type(self).__name__} has no option of sampling {name!r}{hint(name, known)}"
                 )
-        return dataclasses.replace(self, **options)
+        config = dataclasses.replace(self, **options)
+        config.check_options()
+        return config
 
 
 def halvings(image_shape: Sequence[int]) -> int:
