@@ -188,3 +188,15 @@ def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     text = capsys.readouterr().out
     assert "| quantity | source | vae mlp (changed) | gan mlp | flow |" in text
     assert "| image quality, FID (rank) | tfgen | 20.0 (2) | 5.00 (1) | – |" in text
+
+
+def test_a_path_ends_at_the_sample_of_its_seed() -> None:
+    fields = {"image_shape": (4, 5, 1), "architecture": "dense", "hidden": (8,), "num_classes": 3}
+    model = tfgen.FlowMatching(**fields, steps=32)
+    for weight in model.trainable_variables:
+        weight.assign_add(np.random.default_rng(1).normal(0, 0.1, weight.shape))
+    images = example("paths").paths(model, 3, seed=5)
+    assert images.shape == (3, 2, 9, 4, 5, 1)
+    np.testing.assert_array_equal(images[:, 0, -1], images[:, 1, -1])
+    # Eight times four steps of the solver, as of the sample.
+    np.testing.assert_allclose(images[:, 0, -1], model.sample(3, seed=5), atol=1e-5)
