@@ -41,6 +41,7 @@ def paths(model: tfgen.FlowMatching, n: int, seed: int) -> np.ndarray:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Run the script."""
     parser = argparse.ArgumentParser(description="Draw paths of flow matching.")
     parser.add_argument("run", type=Path, help="run directory of tfgen-train flow-matching")
     parser.add_argument("--n", type=int, default=4, help="number of seeds")
