@@ -56,6 +56,20 @@ class FlowMatchingTwin(twins.Twin):
         self.minimize(loss)
         return loss.detach()
 
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images `[B, H, W, C]` in 0…1 of latents `[B, D]`, by Euler or midpoint steps."""
+        if self.config.solver not in ("euler", "midpoint"):
+            raise UsageError("the twin of flow-matching has the solvers euler and midpoint")
+        x = latents.unflatten(1, self.config.image_shape).permute(0, 3, 1, 2)
+        length = 1 / self.config.steps
+        for step in range(self.config.steps):
+            times = latents.new_full((len(latents),), step * length)
+            slope = self.velocity(x, times)
+            if self.config.solver == "midpoint":
+                slope = self.velocity(x + length / 2 * slope, times + length / 2)
+            x = x + length * slope
+        return (((x.permute(0, 2, 3, 1) + 1) * 128 - 0.5) / 255).clamp(0, 1)
+
     def _times(self, size: int) -> torch.Tensor:
         """Times `[size]`, one in each part of the same probability."""
         positions, share = (torch.arange(size) + torch.rand(())) / size, self.config.logit_normal
