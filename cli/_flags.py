@@ -313,11 +313,13 @@ def read_flags(namespace: argparse.Namespace, config: type) -> Any:
         UsageError: a value is out of its range.
     """
     fields = [field.name for field in dataclasses.fields(config)]
-    values = {name: getattr(namespace, name) for name in fields if name in namespace}
+    values = {
+        # A list has the entries of each word.
+        name: tuple(itertools.chain(*value)) if isinstance(value, list) else value
+        for name, value in vars(namespace).items()
+    }
+    own = {name: values[name] for name in fields if name in values}
     if issubclass(config, SamplingOptions):
-        options = {name: getattr(namespace, name, None) for name in _sampling_fields()}
-        values["sampling"] = {k: value for k, value in options.items() if value is not None}
-    for name, value in values.items():
-        if isinstance(value, list):  # of the entries in each word
-            values[name] = tuple(itertools.chain(*value))
-    return config(**values)
+        options = {name: values.get(name) for name in _sampling_fields()}
+        own["sampling"] = {name: value for name, value in options.items() if value is not None}
+    return config(**own)

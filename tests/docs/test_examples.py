@@ -190,7 +190,7 @@ def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert "| image quality, FID (rank) | tfgen | 20.0 (2) | 5.00 (1) | – |" in text
 
 
-def test_a_path_ends_at_the_sample_of_its_seed() -> None:
+def test_a_path_ends_at_the_sample() -> None:
     fields = {"image_shape": (4, 5, 1), "architecture": "dense", "hidden": (8,), "num_classes": 3}
     model = tfgen.FlowMatching(**fields, steps=32)
     for weight in model.trainable_variables:

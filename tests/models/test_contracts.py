@@ -67,7 +67,7 @@ FULL_MATCHING = {
     **{"density_steps": 2, "guidance": 2.0, "data_stddev": 0.001},
     **CONDITIONAL,
 }
-SHORTCUT_MATCHING = {**DENSE_MATCHING, **CONDITIONAL, "shortcuts": 0.5, "solver": "euler"}
+SHORTCUT_MATCHING = {**FULL_MATCHING, "guidance": 1.0, "shortcuts": 0.5, "solver": "euler"}
 CLASSIFIER = {"num_classes": 3, "channels": 2, "units": 6, "dropout": 0.25}
 
 # --- which checks -------------------------------------------------------------------------

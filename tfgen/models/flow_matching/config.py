@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tfgen.errors import UsageError
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
 from tfgen.settings.model import EMA_HELP, HALVINGS_HELP, MAX_HALVINGS, ModelConfig
@@ -24,9 +25,9 @@ class FlowMatchingConfig(ModelConfig):
     logit_normal: float = option(
         0.5, "share of training times that are logit-normal, not uniform", minimum=0, maximum=1
     )
-    data_stddev: float = option(0.5, "standard deviation of the events", above=0)
+    data_stddev: float = option(0.5, "root mean square that events are assumed to have", above=0)
     shortcuts: float = option(
-        0.0, "share of training images that teach steps of any length", minimum=0, maximum=1
+        0.0, "share of images that teach steps of length 1, 1/2, … 1/64", minimum=0, maximum=0.75
     )
     label_dropout: float = option(
         0.1, "share of training labels that are left out, for guidance", minimum=0, maximum=1
@@ -45,6 +46,12 @@ class FlowMatchingConfig(ModelConfig):
     probes: int = option(
         1, "random directions that estimate the divergence in log p(x)", minimum=1, sampling=True
     )
+
+    def check_options(self) -> None:
+        """Refuses guidance by velocities that are not trained."""
+        if self.guidance != 1 and (self.shortcuts or not self.label_dropout):
+            reason = "shortcuts have none" if self.shortcuts else "it needs --label-dropout"
+            raise UsageError(f"--guidance {self.guidance:g} cannot be used: {reason}")
 
 
 _UNET = Preset(
@@ -71,7 +78,7 @@ FAMILY = Family(
         "unet": _UNET,
         "shortcut": replace(
             _UNET,
-            summary="the U-Net with shortcuts, for samples of one or two steps; --start-from unet",
+            summary="the same with shortcuts, for samples of one or two steps; takes --start-from",
             model=FlowMatchingConfig(shortcuts=0.25, solver="euler", steps=2),
             epochs=12,
             learning_rate=3e-4,

@@ -21,7 +21,7 @@ from tfgen.settings.model import check_architecture
 TIMES, STARTS, LABELS, PROBES, SPANS = 0x7469, 0x7374, 0x6C62, 0x7072, 0x7370
 # The longest span of a shortcut is 1; each shorter one is half of the one before.
 SPAN_COUNT = 7
-# Events of up to so many entries have an exact divergence.
+# Up to this many entries of an event, the divergence is exact.
 EXACT_ENTRIES = 16
 
 
@@ -45,8 +45,8 @@ class FlowMatching(GenerativeModel):
 
     With `shortcuts`, the network also learns the mean velocity of a path over a span of time, so
     that a few steps of `euler` suffice (Frans et al. 2025, "One step diffusion via shortcut
-    models"). That share of the training images gets spans 1, 1/2, …, 1/64. What they regress is
-    the mean of two steps of half the span, by the present weights.
+    models"). The first images of a batch, that share of it, get spans 1, 1/2, …, 1/64. Their target
+    is the mean velocity of two steps of half the span, computed with the current weights.
 
     Bytes become events by uniform dequantization, so the density of events bounds the probability
     of bytes; see `log_prob`.
@@ -127,7 +127,7 @@ class FlowMatching(GenerativeModel):
         context = time_features(times, spans)
         if labels is not None:
             context = tf.concat([context, labels], axis=1)
-        t = tf.reshape(times, [-1, *[1] * (events.shape.rank - 1)])
+        t = per_event(times, events)
         variance = (1 - t) ** 2 + (self.config.data_stddev * t) ** 2
         scale = tf.math.rsqrt(variance)
         outputs = self.network([events * scale, context], training=training)
@@ -169,63 +169,59 @@ class FlowMatching(GenerativeModel):
         """
         dtype, shape = self.likelihood_dtype, tuple(self.config.image_shape)
         ends = self.preprocessing.events(images, noise, dtype)
-        size, spans = tf.shape(ends)[0], None
-        starts, times = noise.normal(size, shape, STARTS, dtype), self.times(noise, size)
+        size = tf.shape(ends)[0]
+        starts = noise.normal(size, shape, STARTS, dtype)
         if labels is not None and training:
             is_present = noise.uniform(size, (1,), LABELS, dtype) >= self.config.label_dropout
             labels *= tf.cast(is_present, dtype)
-        if self.config.shortcuts and training:
+        times, spans = tf.zeros([0], dtype), None
+        if self.config.shortcuts:
             times, spans = self.shortcut_times(noise, size)
-        t = tf.reshape(times, [-1, *[1] * len(shape)])
+        count = tf.shape(times)[0]
+        times = tf.concat([times, self.times(noise, size - count)], axis=0)
+        t = per_event(times, ends)
         points, targets = (1 - t) * starts + t * ends, ends - starts
         if spans is not None:
-            targets = self.shortcut_targets(points, times, spans, labels, targets)
+            first = (points[:count], times[:count], labels if labels is None else labels[:count])
+            targets = tf.concat([self.shortcut_targets(*first, spans), targets[count:]], axis=0)
+            spans = tf.pad(spans, [[0, size - count]])
         velocities = self.velocity(points, times, labels, training, spans)
         squares = tf.math.squared_difference(velocities, targets)
         return tf.reduce_mean(squares, axis=list(range(1, len(shape) + 1)))
 
     def shortcut_times(self, noise: Noise, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Times and spans of training, `[size]` each; the first ones have spans, the others 0.
+        """Times and spans of shortcuts, `[N]` each, N being the share of `size`, rounded up.
 
-        A span is as probable as any other; its time is a multiple of it.
+        All spans are equally probable; a time is a multiple of its span.
 
         Args:
             noise: the source of both.
-            size: number of times.
+            size: number of images.
         """
         dtype = self.likelihood_dtype
-        count = tf.cast(tf.round(self.config.shortcuts * tf.cast(size, dtype)), size.dtype)
+        count = tf.cast(tf.math.ceil(self.config.shortcuts * tf.cast(size, dtype)), size.dtype)
         level, place = tf.unstack(noise.uniform(count, (2,), SPANS, dtype), axis=1)
         spans = 2.0 ** -tf.floor(SPAN_COUNT * level)
-        times = tf.concat([spans * tf.floor(place / spans), self.times(noise, size - count)], 0)
-        return times, tf.pad(spans, [[0, size - count]])
+        return spans * tf.floor(place / spans), spans
 
     def shortcut_targets(
-        self,
-        points: tf.Tensor,
-        times: tf.Tensor,
-        spans: tf.Tensor,
-        labels: tf.Tensor | None,
-        targets: tf.Tensor,
+        self, points: tf.Tensor, times: tf.Tensor, labels: tf.Tensor | None, spans: tf.Tensor
     ) -> tf.Tensor:
-        """What the network regresses, `[B, *event_shape]`; with a span, two steps of half of it.
+        """The mean velocity of two steps of half the span, `[N, *event_shape]`.
 
         Args:
-            points: x_t, `[B, *event_shape]`.
-            times: t, `[B]`.
-            spans: of the first images; then zeros, `[B]`.
-            labels: one-hot, `[B, K]`, for a conditional model.
-            targets: x₁ − x₀, `[B, *event_shape]`.
+            points: x_t, `[N, *event_shape]`.
+            times: t, `[N]`.
+            labels: one-hot, `[N, K]`, for a conditional model.
+            spans: `[N]`.
         """
-        count = tf.math.count_nonzero(spans, dtype=tf.int32)
-        x, times, halves = points[:count], times[:count], spans[:count] / 2
-        labels = labels if labels is None else labels[:count]
+        halves = spans / 2
         # The shortest steps are those of the velocity itself.
         inner = tf.where(halves < 2.0 ** (1 - SPAN_COUNT), tf.zeros_like(halves), halves)
-        first = self.velocity(x, times, labels, spans=inner)
-        middle = x + tf.reshape(halves, [-1, *[1] * (x.shape.rank - 1)]) * first
+        first = self.velocity(points, times, labels, spans=inner)
+        middle = points + per_event(halves, points) * first
         second = self.velocity(middle, times + halves, labels, spans=inner)
-        return tf.concat([tf.stop_gradient((first + second) / 2), targets[count:]], axis=0)
+        return tf.stop_gradient((first + second) / 2)
 
     def times(self, noise: Noise, size: tf.Tensor) -> tf.Tensor:
         """Training times t in (0, 1), `[size]`, one in each of `size` parts of equal probability.
@@ -238,27 +234,27 @@ class FlowMatching(GenerativeModel):
         """
         dtype, share = self.likelihood_dtype, self.config.logit_normal
         offset = noise.uniform(1, (), TIMES, dtype)
-        positions = (tf.range(tf.cast(size, dtype)) + offset) / tf.cast(size, dtype)
+        positions = (tf.range(tf.cast(size, dtype)) / tf.cast(size, dtype) + offset) % 1
         if not share:
             return positions
-        tail = tf.constant(1e-5, dtype)
-        normal = tf.math.ndtri(tf.clip_by_value(positions / share, tail, 1 - tail))
+        normal = tf.math.ndtri(tf.clip_by_value(positions / share, 1e-5, 1 - 1e-5))
         uniform = (positions - share) / max(1 - share, 1e-5)
         return tf.where(positions < share, tf.sigmoid(normal), uniform)
 
     # --- use ----------------------------------------------------------------------------
 
     def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        """x₁ of x₀ = z, `[B, *event_shape]`."""
+        """Events x₁, `[B, *event_shape]`, at the ends of the paths that begin at the latents."""
         starts = tf.reshape(latents, [-1, *self.config.image_shape])
         return self._transport(starts, labels, 0.0, 1.0)
 
     def encode(
         self, images: tf.Tensor, seeds: tf.Tensor | None = None, labels: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Latents `float32[B, D]` of images: x₀ of x₁, by the reverse of the steps of `decode`.
+        """Latents `float32[B, D]` of images: x₀ of x₁, by as many steps of `solver` as `decode`.
 
-        Shortcuts lead forward alone: with them, it takes `density_steps` steps of `rk4`.
+        They are the latents that `decode` starts from only as far as the steps are short enough. A
+        model with shortcuts, which lead forward only, takes `density_steps` steps of `rk4`.
 
         Args:
             images: `uint8[B, H, W, C]`.
@@ -287,17 +283,14 @@ class FlowMatching(GenerativeModel):
 
         def derivative(time: tf.Tensor, state: State) -> State:
             times = tf.fill(tf.shape(events)[:1], time)
-            spans = times * 0 + 1 / steps if shortcuts and solver == "euler" else None
-            return (self.guided_velocity(state[0], times, labels, spans),)
+            if shortcuts and solver == "euler" and steps < 2**SPAN_COUNT:
+                return (self.velocity(state[0], times, labels, spans=tf.ones_like(times) / steps),)
+            return (self.guided_velocity(state[0], times, labels),)
 
         return solve(derivative, (events,), start, end, steps, solver)[0]
 
     def guided_velocity(
-        self,
-        events: tf.Tensor,
-        times: tf.Tensor,
-        labels: tf.Tensor | None,
-        spans: tf.Tensor | None = None,
+        self, events: tf.Tensor, times: tf.Tensor, labels: tf.Tensor | None
     ) -> tf.Tensor:
         """The velocity of sampling: that without labels, plus `guidance` times the difference.
 
@@ -305,11 +298,9 @@ class FlowMatching(GenerativeModel):
         """
         guidance = self.config.guidance
         if labels is None or guidance == 1:
-            return self.velocity(events, times, labels, spans=spans)
+            return self.velocity(events, times, labels)
         pairs = ((events, events), (times, times), (labels, tf.zeros_like(labels)))
-        spans = spans if spans is None else tf.tile(spans, [2])
-        events, times, labels = (tf.concat(pair, axis=0) for pair in pairs)
-        both = self.velocity(events, times, labels, spans=spans)
+        both = self.velocity(*(tf.concat(pair, axis=0) for pair in pairs))
         labelled, unlabelled = tf.split(both, 2)
         return unlabelled + guidance * (labelled - unlabelled)
 
@@ -364,7 +355,7 @@ class FlowMatching(GenerativeModel):
         else:
             count = self.config.probes
             signs = noise.uniform(size, (count, self.latent_dim), PROBES, events.dtype)
-            directions = tf.where(signs < 0.5, -tf.ones_like(signs), tf.ones_like(signs))
+            directions = (2 * tf.cast(signs < 0.5, events.dtype) - 1) / math.sqrt(count)
 
         def derivative(root: tf.Tensor, state: State) -> State:
             """By s, where t = 1 − s²."""
@@ -390,8 +381,7 @@ class FlowMatching(GenerativeModel):
             velocities = self.velocity(repeated, times, labels)
         products = along * tape.gradient(velocities, repeated, output_gradients=along)
         traces = tf.reduce_sum(tf.reshape(products, [-1, *directions.shape[1:]]), axis=[1, 2])
-        is_exact = self.latent_dim <= EXACT_ENTRIES
-        return velocities[::count], traces / (1 if is_exact else count)
+        return velocities[::count], traces
 
     def call(
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
@@ -402,3 +392,8 @@ class FlowMatching(GenerativeModel):
     def signatures(self) -> Signatures:
         """The signatures of every generative family, `encode` and `log_prob`."""
         return {**super().signatures(), **self.image_signatures()}
+
+
+def per_event(values: tf.Tensor, events: tf.Tensor) -> tf.Tensor:
+    """Values `[B]` as `[B, 1, …]`, with the rank of events `[B, *event_shape]`."""
+    return tf.reshape(values, [-1, *[1] * (events.shape.rank - 1)])

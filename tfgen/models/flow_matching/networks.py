@@ -33,7 +33,7 @@ def build_network(config: FlowMatchingConfig, seed: int, dtype: Any) -> keras.Mo
     Args:
         config: the model's configuration.
         seed: the model's seed, from which those of the layers follow.
-        dtype: dtype policy of the layers; the outputs have at least float32.
+        dtype: dtype policy of the layers; the outputs of a U-Net have at least float32.
 
     Returns:
         A built network of two inputs, `[B, *image_shape]` and the context `[B, 32 + num_classes]`,
@@ -116,7 +116,7 @@ def unet(
 
 
 def _extended(values: Sequence[int], length: int) -> list[int]:
-    """So many values, of which the last one is repeated."""
+    """The first `length` values; the last one is repeated if there are fewer."""
     return [*values[:length], *[values[-1]] * (length - len(values))]
 
 
@@ -217,5 +217,7 @@ class Attention(keras.layers.Layer):
 
 def inverse_rms(maps: tf.Tensor) -> tf.Tensor:
     """1 / root mean square of each example's features, `[B, 1, 1, 1]`."""
-    squares = tf.reduce_mean(tf.square(maps), axis=[1, 2, 3], keepdims=True)
-    return tf.math.rsqrt(squares + _EPSILON)
+    # The sum of squares may be too large for float16.
+    precise = tf.cast(maps, tf.float32) if maps.dtype == tf.float16 else maps
+    squares = tf.reduce_mean(tf.square(precise), axis=[1, 2, 3], keepdims=True)
+    return tf.cast(tf.math.rsqrt(squares + _EPSILON), maps.dtype)
