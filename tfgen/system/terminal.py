@@ -3,14 +3,20 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import Progress, TextColumn
-from rich.table import Column
+# Imported where it is used, so that `--help` is fast.
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 
-def make_bar(console: Console) -> Progress:
+def make_bar(console: "Console") -> "Progress":
     """A bar with the share done and the time left; disabled without a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn
+    from rich.table import Column
+
     return Progress(
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         *Progress.get_default_columns()[1:],
@@ -25,7 +31,7 @@ def make_bar(console: Console) -> Progress:
 
 @contextlib.contextmanager
 def progress(
-    console: Console, title: str, total: int, completed: int = 0, has_rate: bool = False
+    console: "Console", title: str, total: int, completed: int = 0, has_rate: bool = False
 ) -> Iterator[Callable[[int], None]]:
     """Shows the progress over images; yields a function that takes the number just finished.
 
@@ -50,7 +56,7 @@ def progress(
         yield advance
 
 
-def print_line(console: Console, text: str) -> None:
+def print_line(console: "Console", text: str) -> None:
     """Prints a line as it is: without markup, colours or wrapping, so that paths stay whole."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
