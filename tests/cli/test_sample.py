@@ -14,6 +14,7 @@ from tests.arrays import shows_grid
 from tests.conftest import SIDE, Trained
 from tfgen.data.pictures import Fitting, find_files, read_images
 from tfgen.figures import image_grid
+from tfgen.publishing import versions
 from tfgen.random import image_seeds
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -179,7 +180,7 @@ def test_a_list_shows_all_versions_and_what_is_wrong_with_some(
     assert commands.main("sample", ["--list", "--saved-models", str(models)]) == 0
     heading, *lines = (line.split("\t") for line in capfd.readouterr().out.splitlines())
     rows = {tuple(cells[:2]): dict(zip(heading, cells, strict=True)) for cells in lines}
-    shipped = [(name, "1") for name in ("classifier", "flow", "gan", "vae", "vae-hierarchical")]
+    shipped = [(name, "1") for name in versions.shipped_names()]
     assert list(rows) == [*((NAME, number) for number in "2345"), ("vae-tiny", "2"), *shipped]
     notes = {key: row["preset and settings"] for key, row in rows.items()}
     assert notes[NAME, "2"] == "preset mlp, dataset tiny, batch size 64, latent dim 2, hidden 4"

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 EVALUATIONS = [
     *ROOT.glob("docs/evaluations/*.json"),
     *ROOT.glob("docs/*/evaluation.json"),
-    *(ROOT / "saved_models" / name / "1" for name in ("vae", "vae-hierarchical", "gan", "flow")),
+    *(path for path in ROOT.glob("saved_models/*/1") if path.parent.name != "classifier"),
 ]
 
 

@@ -97,7 +97,7 @@ def test_what_tensorflow_writes_by_itself_is_allowed(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images, [3])
 
 
-@pytest.mark.parametrize("name", ["vae", "vae-hierarchical", "gan", "flow", "classifier"])
+@pytest.mark.parametrize("name", versions.shipped_names())
 def test_the_shipped_versions_are_allowed(name: str) -> None:
     assert inspection.find_fault(versions.shipped_folder() / name / "1") is None
 

@@ -12,7 +12,7 @@ from tfgen import random
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
 
-NAMES = ("vae", "vae-hierarchical", "gan", "flow")
+NAMES = ("vae", "vae-hierarchical", "gan", "flow", "flow-matching")
 
 
 # .ci/alone.py compares the latents of all of them.

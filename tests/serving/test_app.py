@@ -151,9 +151,10 @@ def listing(url: str) -> dict[str, Any]:
 
 def test_the_listing_has_all_models(url: str) -> None:
     models = listing(url)
-    shipped = {"classifier", "flow", "gan", "vae", "vae-hierarchical"}
+    shipped = {"classifier", "flow", "flow-matching", "gan", "vae", "vae-hierarchical"}
     assert models.keys() == {*shipped, "gan-classes", "vae-tiny"}
     families = {name: name.partition("-")[0] for name in models}
+    families["flow-matching"] = "flow-matching"
     assert {name: model["family"] for name, model in models.items()} == families
     sizes = {
         m["name"]: (m["image_shape"], m["latent_dim"], m["num_classes"]) for m in models.values()

@@ -11,7 +11,7 @@ from tests.serving.conftest import wait_for
 from tfgen.serving import models as local
 from tfgen.serving.models import LocalModels
 
-SHIPPED = ["classifier", "flow", "gan", "vae", "vae-hierarchical"]
+SHIPPED = ["classifier", "flow", "flow-matching", "gan", "vae", "vae-hierarchical"]
 
 
 class Impatient(LocalModels):

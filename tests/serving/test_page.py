@@ -448,7 +448,7 @@ def test_pictures_for_docs(browser: Any, url: str, vae: Sampler, theme: str) -> 
         pytest.skip("TFGEN_PAGE_PICTURES does not name a folder for pictures of the page")
     size = {"width": 1180, "height": 860}
     page = open_page(browser, viewport=size, color_scheme=theme)
-    names = ("vae", "vae-hierarchical", "gan", "flow", "classifier")
+    names = ("vae", "vae-hierarchical", "gan", "flow", "flow-matching", "classifier")
     images = tfgen.data.load("mnist").test.images[:100]
     models = {"vae": vae, "flow": shipped("flow")}
     by_name = {name: statistics(model, images, None) for name, model in models.items()}
