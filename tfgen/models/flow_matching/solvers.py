@@ -30,7 +30,8 @@ def solve(
         Tensors of the shapes of `state`.
     """
     length, dtype = (end - start) / steps, state[0].dtype
-    function = tf.function(derivative, autograph=False)
+    specs = (tf.TensorSpec([], dtype), tuple(map(tf.TensorSpec.from_tensor, state)))
+    function = tf.function(derivative, autograph=False).get_concrete_function(*specs)
 
     def step(index: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         time = start + length * tf.cast(index, dtype)
