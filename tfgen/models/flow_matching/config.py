@@ -82,6 +82,8 @@ FAMILY = Family(
             _SHORTCUT,
             epochs=5,
             learning_rate=3e-4,
+            minutes=23,
+            result="FID 9.4 by two evaluations",
             **_COMMON,
         ),
         "mlp": Preset("dense, 3 hidden layers of 1024", _MLP, epochs=40, **_COMMON),
