@@ -31,7 +31,7 @@ def gan(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags += ["--data-dir", str(tiny_data), "--epochs", str(EPOCHS), "--keep-every", "3"]
     flags += ["--run-dir", str(folder / "run"), "--saved-models", str(folder), "--name", "mine"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rich.console.Console", lambda: Console(file=output))
+        patch.setattr("rich.console.Console", lambda **settings: Console(file=output, **settings))
         output = StringIO()
         assert commands.main("train", ["gan", *flags]) == 0
     (folder / "log").write_text(output.getvalue())
