@@ -115,6 +115,5 @@ def test_they_wait_for_requests_and_a_failure_is_told(
     wait_for(lambda: all(m["test_statistics"] == {} for m in failing.content()["models"]))
     failing.close()
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == len(
-        versions.shipped_names()
-    ) and "no statistics of vae version 1" in "".join(lines)
+    assert len(lines) == len(versions.shipped_names())
+    assert "no statistics of vae version 1" in "".join(lines)
