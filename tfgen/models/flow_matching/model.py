@@ -45,8 +45,8 @@ class FlowMatching(GenerativeModel):
 
     With `shortcuts`, the network also learns the mean velocity of a path over a span of time, so
     that a few steps of `euler` suffice (Frans et al. 2025, "One step diffusion via shortcut
-    models"). The first images of a batch, that share of it, get spans 1, 1/2, …, 1/64. Their target
-    is the mean velocity of two steps of half the span, computed with the current weights.
+    models"). `shortcuts` is the share of a batch, its first images, that get spans 1, 1/2, …, 1/64.
+    Their target is the mean velocity of two steps of half the span, by the current weights.
 
     Bytes become events by uniform dequantization, so the density of events bounds the probability
     of bytes; see `log_prob`.
@@ -253,8 +253,8 @@ class FlowMatching(GenerativeModel):
     ) -> tf.Tensor:
         """Latents `float32[B, D]` of images: x₀ of x₁, by as many steps of `solver` as `decode`.
 
-        They are the latents that `decode` starts from only as far as the steps are short enough. A
-        model with shortcuts, which lead forward only, takes `density_steps` steps of `rk4`.
+        `decode` gives the images back only roughly if the steps are few. A model with shortcuts,
+        which lead forward only, takes `density_steps` steps of `rk4`.
 
         Args:
             images: `uint8[B, H, W, C]`.
