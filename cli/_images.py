@@ -1,5 +1,6 @@
-"""What `tfgen-score` and `tfgen-reconstruct` share: images of the user's own."""
+"""What the commands share that take images of the user's own."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from rich.console import Console
 
+from tfgen import figures
 from tfgen.errors import UsageError, size_text
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import Arrays, image_labels, noise_seeds
@@ -16,10 +18,15 @@ from tfgen.system.terminal import count_noun, progress
 
 from ._command import check_output, describe_skipped
 from ._flags import argument
-from ._samplers import SamplerOptions, open_sampler, read_label
+from ._samplers import SamplerOptions, open_sampler, read_label, write_grid
 
 if TYPE_CHECKING:
     from tfgen.data.pictures import Collection
+
+# The output of `encode` that is decoded again: latents, or the mean of a posterior.
+_DECODED = ("latents", "mean")
+# Minimum number of images side by side in a picture of pairs, if there are so many.
+_MIN_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def evaluate_images(
             would be overwritten, or the model has no such signature or takes other images.
         WorkError: the model is damaged, or the server gives no answer.
     """
-    from tfgen.data.pictures import Fitting, find_files, read_images
+    from tfgen.data.pictures import Fitting, find_files
 
     Fitting(fit=options.fit, background=options.background)  # refuses a wrong colour at once
     if out is not None:
@@ -98,6 +105,15 @@ def evaluate_images(
         raise UsageError(
             f"{sampler.title} has no {meaning}: it offers no {signature}; pass a model that does"
         )
+    return evaluate_files(options, sampler, signature, files)
+
+
+def evaluate_files(
+    options: ImageOptions, sampler: SignatureSampler, signature: str, files: Sequence[Path]
+) -> OwnImages:
+    """Read the images of files and compute a signature of them; see `evaluate_images`."""
+    from tfgen.data.pictures import Fitting, read_images
+
     height, width, channels = image_shape(sampler, signature)
     fitting = Fitting((height, width), options.fit, options.background, channels)
     with progress(Console(stderr=True), "reading images", len(files)) as advance:
@@ -154,3 +170,34 @@ def compute(
     inputs = {"seeds": seeds, "labels": labels}
     outputs = sampler.evaluate(signature, images, seeds, labels)
     return outputs, {name: array for name, array in inputs.items() if array is not None}
+
+
+def split_codes(outputs: Arrays) -> tuple[np.ndarray, Arrays]:
+    """The output of `encode` that is decoded again, `float32[N, D]`, and the others by name."""
+    latents = next(name for name in _DECODED if name in outputs)
+    return outputs[latents], {name: outputs[name] for name in outputs if name != latents}
+
+
+def write_pairs(
+    path: Path, images: np.ndarray, partners: np.ndarray, title: str, partner: str
+) -> None:
+    """Write a grid whose rows are, in turn, images and their partners.
+
+    Args:
+        path: the file, PNG.
+        images: `[N, H, W, C]` in 0…1.
+        partners: the image below each, `[N, H, W, C]` in 0…1.
+        title: what the grid shows.
+        partner: what is written beside the rows of the partners.
+    """
+    n, *shape = images.shape
+    columns = min(n, max(_MIN_COLUMNS, math.ceil(math.sqrt(2 * n))))
+    blocks = math.ceil(n / columns)
+    # Grey, like the empty cells of a grid's last row.
+    cells = np.full((blocks, 2, columns, *shape), 0.5, np.float32)
+    for row, part in enumerate((images, partners)):
+        for block in range(blocks):
+            line = part[block * columns : (block + 1) * columns]
+            cells[block, row, : len(line)] = line
+    grid = figures.image_grid(cells.reshape(-1, *shape), columns)
+    write_grid(path, grid, title, figures.GridAxis("", ("image", partner) * blocks))
