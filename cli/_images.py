@@ -1,6 +1,5 @@
 """What the commands share that take images of the user's own."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from rich.console import Console
 
-from tfgen import figures
 from tfgen.errors import UsageError, size_text
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import Arrays, image_labels, noise_seeds
@@ -18,15 +16,15 @@ from tfgen.system.terminal import count_noun, progress
 
 from ._command import check_output, describe_skipped
 from ._flags import argument
-from ._samplers import SamplerOptions, open_sampler, read_label, write_grid
+from ._samplers import SamplerOptions, open_sampler, read_label
 
 if TYPE_CHECKING:
     from tfgen.data.pictures import Collection
 
+# What the signatures offer.
+_MEANINGS = {"encode": "encoder", "log_prob": "likelihood"}
 # The output of `encode` that is decoded again: latents, or the mean of a posterior.
 _DECODED = ("latents", "mean")
-# Minimum number of images side by side in a picture of pairs, if there are so many.
-_MIN_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -75,14 +73,13 @@ class OwnImages(NamedTuple):
 
 
 def evaluate_images(
-    options: ImageOptions, signature: str, meaning: str, out: Path | None, suffixes: Sequence[str]
+    options: ImageOptions, signature: str, out: Path | None, suffixes: Sequence[str]
 ) -> OwnImages:
     """Open the model, read the images and compute a signature of them.
 
     Args:
         options: the model, the images and how they are read.
         signature: name of the signature that takes the images.
-        meaning: what the signature offers, in words, such as `encoder`.
         out: the file that will be written; None if there is none.
         suffixes: its possible extensions.
 
@@ -100,12 +97,7 @@ def evaluate_images(
     # A link that leads nowhere is among the files, too; reading will report it.
     if out and out.exists() and any(file.exists() and file.samefile(out) for file in files):
         raise UsageError(f"cannot write {out}: it is among the images; choose another file")
-    sampler = open_sampler(options)
-    if not sampler.has_signature(signature):
-        raise UsageError(
-            f"{sampler.title} has no {meaning}: it offers no {signature}; pass a model that does"
-        )
-    return evaluate_files(options, sampler, signature, files)
+    return evaluate_files(options, open_sampler(options), signature, files)
 
 
 def evaluate_files(
@@ -114,6 +106,10 @@ def evaluate_files(
     """Read the images of files and compute a signature of them; see `evaluate_images`."""
     from tfgen.data.pictures import Fitting, read_images
 
+    if not sampler.has_signature(signature):
+        raise UsageError(
+            f"{sampler.title} has no {_MEANINGS[signature]}; pass a model that offers {signature}"
+        )
     height, width, channels = image_shape(sampler, signature)
     fitting = Fitting((height, width), options.fit, options.background, channels)
     with progress(Console(stderr=True), "reading images", len(files)) as advance:
@@ -176,28 +172,3 @@ def split_codes(outputs: Arrays) -> tuple[np.ndarray, Arrays]:
     """The output of `encode` that is decoded again, `float32[N, D]`, and the others by name."""
     latents = next(name for name in _DECODED if name in outputs)
     return outputs[latents], {name: outputs[name] for name in outputs if name != latents}
-
-
-def write_pairs(
-    path: Path, images: np.ndarray, partners: np.ndarray, title: str, partner: str
-) -> None:
-    """Write a grid whose rows are, in turn, images and their partners.
-
-    Args:
-        path: the file, PNG.
-        images: `[N, H, W, C]` in 0…1.
-        partners: the image below each, `[N, H, W, C]` in 0…1.
-        title: what the grid shows.
-        partner: what is written beside the rows of the partners.
-    """
-    n, *shape = images.shape
-    columns = min(n, max(_MIN_COLUMNS, math.ceil(math.sqrt(2 * n))))
-    blocks = math.ceil(n / columns)
-    # Grey, like the empty cells of a grid's last row.
-    cells = np.full((blocks, 2, columns, *shape), 0.5, np.float32)
-    for row, part in enumerate((images, partners)):
-        for block in range(blocks):
-            line = part[block * columns : (block + 1) * columns]
-            cells[block, row, : len(line)] = line
-    grid = figures.image_grid(cells.reshape(-1, *shape), columns)
-    write_grid(path, grid, title, figures.GridAxis("", ("image", partner) * blocks))

@@ -11,8 +11,8 @@ from tfgen.settings.fields import option
 from tfgen.system.terminal import count_noun
 
 from ._command import command
-from ._images import ImageOptions, OwnImages, evaluate_images, split_codes, write_pairs
-from ._samplers import write_npz
+from ._images import ImageOptions, OwnImages, evaluate_images, split_codes
+from ._samplers import write_npz, write_pairs
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ReconstructOptions(ImageOptions):
 )
 def main(options: ReconstructOptions) -> None:
     """Write images and their reconstructions, and print how far they are apart."""
-    own = evaluate_images(options, "encode", "encoder", options.out, (".png", ".npz"))
+    own = evaluate_images(options, "encode", options.out, (".png", ".npz"))
     arrays, title = reconstruct(own), own.sampler.title
     out = options.out or Path(f"{own.sampler.name}-reconstructions.png")
     if out.suffix == ".npz":

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,16 +21,8 @@ from tfgen.system.terminal import count_noun
 
 from ._command import check_folder, command
 from ._data_sets import DataSetOptions, open_data_set
-from ._images import (
-    ImageOptions,
-    OwnImages,
-    compute,
-    evaluate_files,
-    evaluate_images,
-    image_shape,
-    write_pairs,
-)
-from ._samplers import csv_bytes, write_npz
+from ._images import ImageOptions, OwnImages, compute, evaluate_files, evaluate_images, image_shape
+from ._samplers import csv_bytes, write_npz, write_pairs
 
 if TYPE_CHECKING:
     from tfgen.data import Dataset
@@ -41,31 +32,17 @@ MAX_ROWS = 20
 # Images of a percentile from here on get a warning.
 _TOO_TYPICAL = 99.9
 
-
-def _share(percentile: float) -> str:
-    words = {0.0: "none", 100.0: "all"}
-    return words.get(percentile, f"{percentile:.1f} %")
-
-
 # The columns at the terminal: the heading and the text of a value.
 _COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "log_prob": ("nats", "{:.2f}".format),
     "bits_per_dim": ("bits/dim", "{:.3f}".format),
-    "percentile": ("more typical than", _share),
+    "percentile": ("more typical than", lambda p: {0: "none", 100: "all"}.get(p, f"{p:.1f} %")),
     "unusual": ("unusual", lambda is_unusual: "yes" if is_unusual else ""),
     "distance": ("distance", "{:.2f}".format),
 }
-# The columns of a CSV file.
-_CSV = {
-    "names": "image",
-    "log_prob": "nats",
-    "bits_per_dim": "bits_per_dim",
-    "percentile": "percentile",
-    "unusual": "unusual",
-    "distance": "distance",
-    "seeds": "seed",
-    "labels": "label",
-}
+# The columns of a CSV file, and those of them with another name than the array.
+_CSV = ("names", *_COLUMNS, "seeds", "labels")
+_CSV_NAMES = {"names": "image", "log_prob": "nats", "seeds": "seed", "labels": "label"}
 
 
 @dataclass(frozen=True)
@@ -75,11 +52,7 @@ class ScoreOptions(ImageOptions, DataSetOptions):
     # Fewer than elsewhere: log p(x) takes long, and progress is by batches.
     batch_size: int = option(50, "images computed at once", minimum=1)
     out: Path | None = option(None, "file to write the scores of all images to, .csv or .npz")
-    test_images: int = option(
-        1000,
-        "maximum number of test images to compare with; 0: compare with none",
-        minimum=0,
-    )
+    test_images: int = option(1000, "most test images to compare with; 0: none", minimum=0)
     against: Path | None = option(
         None,
         "folder or file of images to compare with in place of the test images; prints AUROC and "
@@ -92,9 +65,7 @@ class ScoreOptions(ImageOptions, DataSetOptions):
         above=0,
         maximum=1,
     )
-    nearest: bool = option(
-        False, "write each image and the training image nearest to it, NAME-nearest.png"
-    )
+    nearest: bool = option(False, "write also the nearest training images, NAME-nearest.png")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,9 +86,9 @@ def main(options: ScoreOptions) -> None:
     other_files = [] if options.against is None else find_files([options.against])
     if options.against or options.nearest:
         check_folder(Path())
-    own = evaluate_images(options, "log_prob", "likelihood", options.out, (".csv", ".npz"))
-    images = {"names": np.array(own.collection.names), "images": own.collection.images}
-    arrays = {**images, **own.outputs, **own.inputs}
+    own = evaluate_images(options, "log_prob", options.out, (".csv", ".npz"))
+    names, images = np.array(own.collection.names), own.collection.images
+    arrays = {"names": names, "images": images, **own.outputs, **own.inputs}
     # A flow may overflow far from the data.
     order = np.argsort(np.nan_to_num(arrays["log_prob"], nan=-np.inf), kind="stable")
     dataset, notes = find_data_set(own.sampler, options)
@@ -146,7 +117,7 @@ def main(options: ScoreOptions) -> None:
 def find_data_set(
     sampler: SignatureSampler, options: ScoreOptions
 ) -> tuple["Dataset | None", list[str]]:
-    """The data set, if it is needed and known; a line that says why there is none.
+    """The data set, if it is needed and known, and a line that says why there is none.
 
     Raises:
         UsageError: the data set of a flag cannot be loaded, or does not suit the model.
@@ -193,7 +164,7 @@ def test_scores(sampler: SignatureSampler, dataset: "Dataset", options: ScoreOpt
 
     test = dataset.test.take(0, options.test_images)
     key = [__version__, sampler.fingerprint, dataset.fingerprint, options.seed]
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     path, is_kept = cache_root() / f"test-scores-{digest}.float32", bool(sampler.fingerprint)
     if is_kept:
         with contextlib.suppress(OSError):
@@ -299,7 +270,7 @@ def write(path: Path, arrays: Arrays, order: np.ndarray) -> None:
     if path.suffix == ".npz":
         write_npz(path, arrays)
     else:
-        columns = {heading: arrays[key][order] for key, heading in _CSV.items() if key in arrays}
+        columns = {_CSV_NAMES.get(key, key): arrays[key][order] for key in _CSV if key in arrays}
         write_bytes(path, csv_bytes(columns))
 
 
