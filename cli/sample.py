@@ -425,7 +425,7 @@ def write_picture(path: Path, arrays: Arrays, options: SampleOptions) -> None:
         kind, ends = "seeds", list(request_seeds(options.n + 1, options.seed, options.seeds))
         if "names" in arrays:
             kind, ends = "pictures", [Path(name).name for name in arrays["names"]]
-        title, heading = f"between {kind}, {options.path} path", kind
+        title, heading = f"between images, {options.path} path", kind
         words = [f"{start} → {end}" for start, end in itertools.pairwise(ends)]
         if "labels" in arrays:
             pairs = zip(arrays["labels"][::columns], words, strict=True)

@@ -215,7 +215,7 @@ def compare(arrays: Arrays, reference: np.ndarray, words: str, options: ScoreOpt
         marked = f"{arrays['unusual'].sum()} of {count_noun(len(values), 'image')}"
         lines.append(f"unusual: below {threshold:.2f} nats, as {share:.3g} of them: {marked}")
     if high := int(np.sum(arrays["percentile"] >= _TOO_TYPICAL)):
-        share_of = "all" if arrays["percentile"].max() == 100 else f"{_TOO_TYPICAL} % of"
+        share_of = "all" if 100 in arrays["percentile"] else f"{_TOO_TYPICAL} % of"
         lines.append(
             f"caution: {count_noun(high, 'image')} more typical than {share_of} {words}; log p(x) "
             "misleads there: it is also high for plain images (Nalisnick et al. 2019)"
