@@ -83,7 +83,7 @@ def main(options: ScoreOptions) -> None:
     """Print the scores of the images, and write them and pictures where that is asked for."""
     from tfgen.data.pictures import find_files
 
-    other_files = [] if options.against is None else find_files([options.against])
+    reference_files = [] if options.against is None else find_files([options.against])
     if options.against or options.nearest:
         check_folder(Path())
     own = evaluate_images(options, "log_prob", options.out, (".csv", ".npz"))
@@ -93,9 +93,9 @@ def main(options: ScoreOptions) -> None:
     order = np.argsort(np.nan_to_num(arrays["log_prob"], nan=-np.inf), kind="stable")
     dataset, notes = find_data_set(own.sampler, options)
     if options.against is not None:
-        other = evaluate_files(options, own.sampler, "log_prob", other_files)
-        own.lines.extend(other.lines)
-        scores = other.outputs["log_prob"]
+        reference = evaluate_files(options, own.sampler, "log_prob", reference_files)
+        own.lines.extend(reference.lines)
+        scores = reference.outputs["log_prob"]
         words = f"{count_noun(len(scores), 'image')} of {options.against}"
         notes += [*compare(arrays, scores, words, options), write_histogram(own, scores, words)]
     elif dataset is not None and options.test_images:
@@ -210,10 +210,10 @@ def compare(arrays: Arrays, reference: np.ndarray, words: str, options: ScoreOpt
                 f"--false-alarms {share:g} needs {math.ceil(1 / share)} images to compare with; "
                 f"there are {words}"
             )
-        threshold = ascending[min(int(share * count), count - 1)]
-        arrays["unusual"] = ~(values >= threshold)
+        limit = ascending[min(int(share * count), count - 1)]
+        arrays["unusual"] = ~(values >= limit)
         marked = f"{arrays['unusual'].sum()} of {count_noun(len(values), 'image')}"
-        lines.append(f"unusual: below {threshold:.2f} nats, as {share:.3g} of them: {marked}")
+        lines.append(f"unusual: below {limit:.2f} nats, like {100 * share:g} % of them; {marked}")
     if high := int(np.sum(arrays["percentile"] >= _TOO_TYPICAL)):
         share_of = "all" if 100 in arrays["percentile"] else f"{_TOO_TYPICAL} % of"
         lines.append(
