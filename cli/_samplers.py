@@ -35,7 +35,8 @@ MAX_FIGURE_SIDE = 2**15
 # The positional argument of these commands.
 NAME = (
     "NAME|RUN",
-    "name that the model was published under, for example vae, or a run directory",
+    "name that the model was published under, for example vae, an archive (.tfgen), or a run "
+    "directory",
 )
 # What a sampler is doing while it computes a signature.
 _STEPS = {
@@ -126,7 +127,9 @@ def pinned(options: SamplerOptions, sampler: SignatureSampler) -> SamplerOptions
     values = {f.name: getattr(options, f.name) for f in dataclasses.fields(SamplerOptions)}
     if options.is_served:
         return SamplerOptions(**values | {"version": sampler.number})
-    path = identify(options.name, options.saved_models, options.version).path
+    path = Path(options.name)  # of an archive, which each machine unpacks
+    if not path.is_file():
+        path = identify(options.name, options.saved_models, options.version).path
     return SamplerOptions(**values | {"name": str(path.absolute()), "version": None})
 
 

@@ -84,8 +84,10 @@ class LocalModels:
     """The versions in a folder and the shipped ones. Answers are JSON.
 
     Args:
-        saved_models: folder of published samplers; it need not exist yet.
+        saved_models: folder of published models; it need not exist yet.
         max_batch: most rows of a request.
+        only: the names that are served, each with its only version, or None for those in
+            `saved_models`; None or empty: all names.
 
     Attributes:
         address: of the server that has the models; None: this one.
@@ -95,8 +97,10 @@ class LocalModels:
     address = None
     refresh = 1.0
 
-    def __init__(self, saved_models: Path, max_batch: int):
-        self.saved_models, self.max_batch = saved_models, max_batch
+    def __init__(
+        self, saved_models: Path, max_batch: int, only: Mapping[str, Version | None] | None = None
+    ):
+        self.saved_models, self.max_batch, self.only = saved_models, max_batch, only
         self._lock = threading.Lock()
         self._entries: dict[str, dict[int, Entry]] = {}
         self._refreshed = float("-inf")
@@ -184,9 +188,15 @@ class LocalModels:
 
     def read(self) -> dict[str, dict[int, Entry]]:
         """All versions by name and number, as they are on the disk now."""
+        published = versions.published(self.saved_models)
+        if self.only:
+            published = {
+                name: [version] if version else published.get(name, [])
+                for name, version in sorted(self.only.items())
+            }
         table = {
             name: {entry.version.number: entry for entry in map(_entry, listed) if entry}
-            for name, listed in versions.published(self.saved_models).items()
+            for name, listed in published.items()
         }
         return {name: entries for name, entries in table.items() if entries}
 
