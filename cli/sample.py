@@ -1,4 +1,4 @@
-"""`tfgen-sample`: images from a published sampler or a run, on this machine or behind a server."""
+"""`tfgen-sample`: images from a published model or a run, on this machine or behind a server."""
 
 import contextlib
 import functools
@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +36,7 @@ from ._ray import RayOptions
 from ._samplers import (
     NAME,
     SamplerOptions,
+    class_names,
     csv_bytes,
     open_sampler,
     pinned,
@@ -65,10 +66,11 @@ class SampleOptions(SamplerOptions, RayOptions):
         minimum=-(2**31),
         maximum=2**31 - 1,
     )
-    label: str | None = option(
+    label: tuple[str, ...] | None = option(
         None,
-        "class of all images, for a conditional model: the name that the data set gives it, or its "
-        "number (default: image i has class i mod K)",
+        "classes of the images in turn, for a conditional model: the names that the data set gives "
+        "them, or their numbers (default: image i has class i mod K)",
+        whole=True,
     )
     temperature: float = option(
         1.0,
@@ -113,6 +115,8 @@ class SampleOptions(SamplerOptions, RayOptions):
             raise UsageError("--out: the path is empty")
         if not self.images_per_shard and (self.pixels == "raw" or self.ray is not None):
             raise UsageError("--pixels raw and --ray are for shards; pass --shard-size too")
+        if (self.images_per_shard or self.manifold) and len(self.label or ()) > 1:
+            raise UsageError("shards and --manifold have images of one --label or of all classes")
         if self.shard_size is None:
             return
         for name in ("manifold", "interpolate", "seeds"):
@@ -155,7 +159,7 @@ def main(options: SampleOptions) -> None:
     sampler = open_sampler(options)
     out = options.out or f"{sampler.name}-samples.png"
     arrays = draw(sampler, options)
-    write(out, arrays, options)
+    write(out, arrays, options, class_names(sampler))
     print_training(sampler)
     print(f"{count_noun(len(arrays['images']), 'image')} of {sampler.title} in {out}")
 
@@ -208,7 +212,7 @@ def sample_shards(options: SampleOptions, shard_size: int) -> None:
         sampler,
         options.n,
         seed=options.seed,
-        label=read_label(options.label, sampler),
+        label=None if options.label is None else read_label(options.label[0], sampler),
         temperature=options.temperature,
         shard_size=shard_size,
         batch_size=options.batch_size,
@@ -290,8 +294,10 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
         latents = latents * np.float32(options.temperature)
     # All images in a row of an interpolation have the same class.
     columns = options.interpolate or 1
-    label = read_label(options.label, sampler)
-    labels = request_labels(len(latents) // columns, sampler.num_classes, label)
+    count, classes = len(latents) // columns, None
+    if options.label is not None:
+        classes = np.resize([read_label(text, sampler) for text in options.label], count)
+    labels = request_labels(count, sampler.num_classes, classes)
     if labels is not None:
         arrays["labels"] = labels = np.repeat(labels, columns)
     return {"images": sampler.decode(latents, labels), "latents": latents, **arrays}
@@ -356,15 +362,15 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
     check_folder(path)
 
 
-def write(out: str, arrays: Arrays, options: SampleOptions) -> None:
+def write(out: str, arrays: Arrays, options: SampleOptions, names: Sequence[str]) -> None:
     """Write a picture of the images, all arrays, or a folder of pictures, whole or not at all."""
     path = Path(out)
     if is_folder(out):
         write_folder(path, arrays)
     elif path.suffix == ".npz":
-        write_npz(path, arrays)
+        write_npz(path, arrays | {"images": byte_pixels(arrays["images"])})
     else:
-        write_picture(path, arrays, options)
+        write_picture(path, arrays, options, names)
 
 
 def write_folder(path: Path, arrays: Arrays) -> None:
@@ -389,26 +395,36 @@ def write_folder(path: Path, arrays: Arrays) -> None:
         folder.rename(path)
 
 
-def write_picture(path: Path, arrays: Arrays, options: SampleOptions) -> None:
-    """Write a grid of the images; samples without an order have nothing written beside them."""
+def write_picture(path: Path, arrays: Arrays, options: SampleOptions, names: Sequence[str]) -> None:
+    """Write a grid of the images; samples without an order have nothing written beside them.
+
+    Args:
+        path: the file.
+        arrays: the images, and their labels if they have some.
+        options: what was asked for.
+        names: of the classes; empty if they are unknown.
+    """
     images, title, columns = arrays["images"], "", None
     axes: tuple[figures.GridAxis, ...] = ()
     if options.manifold:
-        title = "the latent plane" + (f" of class {options.label}" if options.label else "")
+        title = "the latent plane" + (f" of class {options.label[0]}" if options.label else "")
         columns, axes = options.manifold, figures.manifold_axes(options.manifold)
     elif columns := options.interpolate:
         pairs = itertools.pairwise(request_seeds(options.n + 1, options.seed, options.seeds))
         rows = figures.GridAxis("seeds", [f"{start} → {end}" for start, end in pairs])
         if "labels" in arrays:
-            words = zip(arrays["labels"][::columns], rows.labels, strict=True)
-            rows = figures.GridAxis("class: seeds", [f"{label}: {row}" for label, row in words])
+            words = figures.class_axis(arrays["labels"][::columns], names).labels
+            labels = [f"{word}: {row}" for word, row in zip(words, rows.labels, strict=True)]
+            rows = figures.GridAxis("class: seeds", labels)
         title, axes = f"between samples, {options.path} path", (rows, figures.path_axis(columns))
-    elif options.label is None and "labels" in arrays:
-        counts = np.bincount(arrays["labels"])
-        if len(set(counts)) == 1:  # the classes fill the rows
-            images = images[np.argsort(arrays["labels"], kind="stable")]
-            columns = int(counts[0])
-            title, axes = "samples by class", (figures.class_axis(len(counts)),)
+    elif "labels" in arrays and len(options.label or ()) != 1:
+        of_image = arrays["labels"]
+        classes, columns = dict.fromkeys(of_image.tolist()), int(np.bincount(of_image).max())
+        # Grey, like the empty cells of a grid's last row.
+        grey = np.full((columns, *images.shape[1:]), 0.5, np.float32)
+        by_class = [np.concatenate([images[of_image == k], grey])[:columns] for k in classes]
+        images, title = np.concatenate(by_class), "samples by class"
+        axes = (figures.class_axis(classes, names),)
     write_grid(path, figures.image_grid(images, columns), title, *axes)
 
 

@@ -159,7 +159,7 @@ def check_name(name: str) -> None:
 
 
 def check_folder(saved_models: Path) -> None:
-    """Check that a path can be the folder of published samplers.
+    """Check that a path can be the folder of published models.
 
     Raises:
         UsageError: it is a file.
@@ -173,7 +173,7 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
 
     Args:
         name: name that the model was published under.
-        saved_models: folder of published samplers.
+        saved_models: folder of published models.
         number: number of the version; None takes the newest.
 
     Raises:
@@ -222,7 +222,7 @@ def find_run(run: Mapping[str, Any], name: str, saved_models: Path) -> Path | No
     Args:
         run: what the manifest of a version repeats of its run; see `RunFolder.read_record`.
         name: name to look under.
-        saved_models: folder of published samplers.
+        saved_models: folder of published models.
     """
     for number in reversed(version_numbers(saved_models / name)):
         path = saved_models / name / str(number)

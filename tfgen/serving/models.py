@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from tfgen.errors import TfgenError, UsageError, WorkError
 from tfgen.publishing import versions
+from tfgen.publishing.listing import mapping
 from tfgen.publishing.rest import Rest, is_late, model_path
 from tfgen.publishing.served import ServedSampler
 from tfgen.publishing.signatures import Signature, SignatureSampler, describe_tensors
@@ -290,7 +291,10 @@ def open_version(version: Version) -> OpenVersion:
     sampler = Sampler(version)
     names = sorted({DEFAULT_SIGNATURE, *sampler.manifest["signatures"]})
     signatures = {name: sampler.signature(name) for name in names if sampler.has_signature(name)}
-    return OpenVersion(sampler, signatures, read_metadata(version))
+    metadata = read_metadata(version)
+    if class_names := mapping(sampler.training, "data").get("class_names"):
+        metadata["metadata"]["class_names"] = class_names  # TensorFlow Serving has none
+    return OpenVersion(sampler, signatures, metadata)
 
 
 def read_metadata(version: Version) -> dict[str, Any]:
@@ -323,7 +327,7 @@ class BackendModels:
         url: `http://host:8501`.
         timeout: seconds to wait for an answer.
         names: names of the models; None: the names on this machine that the server has.
-        saved_models: folder of published samplers on this machine.
+        saved_models: folder of published models on this machine.
 
     Raises:
         UsageError: the URL cannot be a server's.
