@@ -145,11 +145,8 @@ def pack(options: ExportOptions) -> None:
     out = options.out or Path(f"{artifact.version.name}{versions.ARCHIVE}")
     check_output(out, (versions.ARCHIVE,))
     versions.write_archive(artifact.version, out)
-    source, megabytes = artifact.version, out.stat().st_size / 1e6
-    print(
-        f"wrote {out}, {megabytes:.1f} MB: {source.name} version {source.number}; every command "
-        "takes the file in place of a name"
-    )
+    size = f"{out.stat().st_size / 1e6:.1f} MB"
+    print(f"wrote {out}, {size}; every command takes it in place of a name")
 
 
 def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:

@@ -134,7 +134,7 @@ def main(options: ServeOptions) -> None:
             origins=options.allow_origin,
         )
         app = create_app(models, settings, options.data_dir)
-        if options.backend is None and not options.saved_models.is_dir():
+        if options.backend is options.models is None and not options.saved_models.is_dir():
             print(f"{options.saved_models} does not exist yet: the shipped models are served")
         host, port = listener.getsockname()[:2]
         url = f"http://{bracketed(_WILDCARDS.get(host, host))}:{port}"

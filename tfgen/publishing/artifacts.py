@@ -89,7 +89,5 @@ def identify(
         raise UsageError(f"{what} does not exist")
     if number is not None:
         raise UsageError(f"{what} is a path and has no versions; leave out --version")
-    if kind != "version":
-        return Artifact(kind, path)
-    version = versions.Version.at(path)
-    return Artifact(kind, version.path, version)
+    opened = versions.Version.at(path) if kind == "version" else None
+    return Artifact(kind, path if opened is None else opened.path, opened)

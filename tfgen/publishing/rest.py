@@ -54,8 +54,8 @@ class Rest:
         answer = self._answer("GET", f"{model_path(name, version)}/metadata")
         try:
             metadata, number = answer["metadata"], int(answer["model_spec"]["version"])
-            names = metadata.get("class_names", [])
-            return number, metadata["signature_def"]["signature_def"], names
+            definitions = metadata["signature_def"]["signature_def"]
+            return number, definitions, metadata.get("class_names", [])
         except (KeyError, TypeError, ValueError) as error:
             raise self._not_serving() from error
 

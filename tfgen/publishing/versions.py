@@ -56,10 +56,7 @@ class Version(NamedTuple):
         """
         path = Path(path)
         if not is_version(path):
-            text = (
-                f"{path} is not a published version, a folder NAME/NUMBER or a file NAME{ARCHIVE}"
-            )
-            raise UsageError(text)
+            raise UsageError(f"{path} is not a published version: NAME/NUMBER, or an archive")
         if path.is_file():
             path = _unpack(path.resolve(), path.stat().st_mtime_ns)[1]
         whole = path.absolute()
