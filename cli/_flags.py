@@ -264,7 +264,8 @@ def _add_flag(
     convert: Any = str if choices else read_path if kind is Path else kind
     arguments: dict[str, Any] = {"metavar": field.metadata.get("metavar", metavar), "type": convert}
     if is_sequence:
-        arguments |= {"nargs": "+", "type": _entries(convert, is_split=is_flag)}
+        is_split = is_flag and not field.metadata.get("whole")
+        arguments |= {"nargs": "+", "type": _entries(convert, is_split)}
     if (bare := field.metadata.get("bare")) is not None:
         arguments |= {"nargs": "?", "const": bare}
     if is_flag:

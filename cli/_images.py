@@ -114,8 +114,10 @@ def evaluate_files(
     fitting = Fitting((height, width), options.fit, options.background, channels)
     with progress(Console(stderr=True), "reading images", len(files)) as advance:
         collection = read_images(files, fitting, advance)
-    labels: int | np.ndarray | None = read_label(options.label, sampler)
-    if labels is None and sampler.num_classes:
+    labels: int | np.ndarray | None = None
+    if options.label is not None:
+        labels = read_label(options.label, sampler)
+    elif sampler.num_classes:
         labels = collection.labels
         if labels is None:
             raise UsageError(

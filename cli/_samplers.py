@@ -38,7 +38,8 @@ MAX_FIGURE_SIDE = 2**15
 # The positional argument of these commands.
 NAME = (
     "NAME|RUN",
-    "name that the model was published under, for example vae, or a run directory",
+    "name that the model was published under, for example vae, an archive (.tfgen), or a run "
+    "directory",
 )
 # What a sampler is doing while it computes a signature.
 _STEPS = {
@@ -129,7 +130,9 @@ def pinned(options: SamplerOptions, sampler: SignatureSampler) -> SamplerOptions
     values = {f.name: getattr(options, f.name) for f in dataclasses.fields(SamplerOptions)}
     if options.is_served:
         return SamplerOptions(**values | {"version": sampler.number})
-    path = identify(options.name, options.saved_models, options.version).path
+    path = Path(options.name)  # of an archive, which each machine unpacks
+    if not path.is_file():
+        path = identify(options.name, options.saved_models, options.version).path
     return SamplerOptions(**values | {"name": str(path.absolute()), "version": None})
 
 
@@ -176,25 +179,29 @@ def _open(options: SamplerOptions) -> SignatureSampler:
     return sampler
 
 
-def read_label(text: str | None, sampler: SignatureSampler) -> int | None:
+def class_names(sampler: SignatureSampler) -> list[str]:
+    """The names of a model's classes; empty if they are unknown."""
+    return list(mapping(sampler.training, "data").get("class_names") or ())
+
+
+def read_label(text: str, sampler: SignatureSampler) -> int:
     """The class of `--label`, a name or a number; a name that is a number counts as a name.
 
     Args:
-        text: the value of the flag; None, if it is not passed, stays None.
+        text: the value of the flag.
         sampler: the model that has the class.
 
     Raises:
         UsageError: it is neither a number nor the name of a class, as far as names are known.
     """
-    if text is None:
-        return None
-    names = list(mapping(sampler.training, "data").get("class_names") or ())
+    names = class_names(sampler)
     name = unicodedata.normalize("NFC", text)  # as tfgen-data stores names
     if name in names:
         return names.index(name)
     with contextlib.suppress(ValueError):
         return int(text)
-    raise UsageError(f"{sampler.title} has no class {text!r}{hint(text, names, 'manifest.json')}")
+    advice = hint(text, names, "manifest.json") if names else "; pass the number of a class"
+    raise UsageError(f"{sampler.title} has no class {text!r}{advice}")
 
 
 @contextlib.contextmanager

@@ -37,8 +37,8 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
 
     what: str = argument(
         "RUN|NAME|FOLDER|FILE.npz",
-        "run directory, published name, folder of a version, of pictures or of shards, or NPZ file "
-        "of images",
+        "run directory, published name, archive, folder of a version, of pictures or of shards, or "
+        "NPZ file of images",
     )
     split: Literal["test", "validation"] = option(
         EvaluationRequest.split, "held-out images to compare with"
@@ -87,7 +87,8 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
     out: Path | None = option(
         None,
         "JSON file to write (default: evaluation.json of the run, or the manifest of the version; "
-        "for a shipped version, NAME-1-evaluation.json, for images, NAME-evaluation.json)",
+        "for a shipped version or an archive, NAME-1-evaluation.json, for images, "
+        "NAME-evaluation.json)",
     )
 
     def __post_init__(self) -> None:
@@ -123,7 +124,7 @@ def main(options: EvaluateOptions) -> None:
 
     console = Console()
     subject, dataset = open_both(options, console)
-    out = destination(subject, options.out)
+    out = destination(subject, options)
     if options.likelihood and subject.no_model:
         print_line(console, f"no likelihood, samples only: {subject.no_model}")
     # Not in a version's folder: a version with an unknown file is broken.
@@ -188,7 +189,7 @@ def open_both(options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
         subject = open_subject(artifact, options.weights, options.sampling)
     if subject.kind == "run":
         say_missing_best(subject.path, options.weights, subject.weights)
-    destination(subject, options.out)  # refuses a wrong one before the data set is loaded
+    destination(subject, options)  # refuses a wrong one before the data set is loaded
     if not options.samples and subject.density is None:
         reason = subject.no_model or f"{subject.title} has no likelihood"
         raise UsageError(f"{reason}; leave out --no-samples")
@@ -264,21 +265,22 @@ def describe_reading(images: Any) -> list[str]:
 # ------------------------------------------------------------------------------------------------
 
 
-def destination(subject: Any, out: Path | None) -> Path:
+def destination(subject: Any, options: EvaluateOptions) -> Path:
     """The file that the result is written to.
 
-    The default is evaluation.json of a run, or the manifest of a version. For a shipped version and
-    for images, it is a file in the current folder.
+    The default is evaluation.json of a run, or the manifest of a version. For a shipped version, an
+    archive and images, it is a file in the current folder.
 
     Args:
         subject: what is evaluated.
-        out: the value of `--out`.
+        options: `what` and `out` are read.
 
     Raises:
         UsageError: the file cannot be written, or is not a place for an evaluation.
     """
     is_version, manifest = subject.kind == "version", Path(subject.path / versions.MANIFEST)
-    has_own = is_version and subject.path.name != str(versions.SHIPPED)
+    out, is_archive = options.out, Path(options.what).is_file()
+    has_own = is_version and not is_archive and subject.path.name != str(versions.SHIPPED)
     if has_own if out is None else is_version and out.resolve() == manifest.resolve():
         return manifest
     if out is None and subject.kind == "run":

@@ -1,6 +1,7 @@
-"""`tfgen-export`: publishes the sampler of a run or of a `.keras` file as the next version.
+"""`tfgen-export`: publishes a run or a `.keras` file as the next version, or writes one file.
 
-With `--format litert` or `onnx`, it writes the decoder of any sampler to one file instead.
+With `--format archive`, the file is a whole published version; with `litert` or `onnx`, the decoder
+of any model.
 """
 
 import importlib.util
@@ -11,7 +12,7 @@ from typing import Any, Literal
 from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.publishing import versions
-from tfgen.publishing.artifacts import identify, kind_at
+from tfgen.publishing.artifacts import check_sampling, identify, kind_at
 from tfgen.settings.fields import option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
@@ -38,18 +39,21 @@ class ExportOptions(SamplingOptions):
 
     run: Path = argument(
         "RUN",
-        "run directory or .keras file; with --format litert or onnx also the name of a published "
-        "sampler, for example vae, or the folder of a version",
+        "run directory or .keras file; with the other formats also the name of a published model, "
+        "for example vae, the folder of a version, or an archive",
     )
-    format: Literal["savedmodel", "litert", "onnx"] = option(
+    format: Literal["savedmodel", "archive", "litert", "onnx"] = option(
         "savedmodel",
-        "savedmodel: publish a version; litert, onnx: write one file that computes images from "
+        "savedmodel: publish a version; archive: write a published version to one file, which all "
+        "commands take in place of a name; litert, onnx: write one file that computes images from "
         "latents without TensorFlow (onnx needs the extra [formats])",
     )
     out: Path | None = option(
-        None, "file of --format litert or onnx (default: NAME-decode.tflite, NAME-decode.onnx)"
+        None,
+        f"file of the other formats (default: NAME{versions.ARCHIVE}, NAME-decode.tflite, "
+        "NAME-decode.onnx)",
     )
-    to: Path = option(SAVED_MODELS, "folder of published samplers")
+    to: Path = option(SAVED_MODELS, "folder of published models")
     name: str | None = option(
         None, "name to publish under (default: from model and data set, as tfgen-train does)"
     )
@@ -61,7 +65,7 @@ class ExportOptions(SamplingOptions):
         check_choice(self.weights)
         if self.format == "savedmodel" and self.out is not None:
             raise UsageError(
-                "--out is the file of --format litert or onnx; a version is published in --to"
+                "--out is the file of another --format; a version is published in --to"
             )
         if self.format != "savedmodel" and (self.name is not None or self.dry_run):
             raise UsageError(
@@ -72,11 +76,14 @@ class ExportOptions(SamplingOptions):
 @command(
     "tfgen-export",
     ExportOptions,
-    "Publish the sampler of a run or of a .keras file as the next version of its name, or write "
-    "its decoder to one file.",
+    "Publish a run or a .keras file as the next version of its name, or write a published version "
+    "or a decoder to one file.",
 )
 def main(options: ExportOptions) -> None:
-    """Publish a version, print what would be published, or write a decoder."""
+    """Publish a version, print what would be published, or write one file."""
+    if options.format == "archive":
+        pack(options)
+        return
     if options.format != "savedmodel":
         convert(options, *FORMATS[options.format])
         return
@@ -124,6 +131,24 @@ def main(options: ExportOptions) -> None:
         )
 
 
+def pack(options: ExportOptions) -> None:
+    """Write a published version to an archive.
+
+    Raises:
+        UsageError: there is no such version, or the file cannot be written.
+        WorkError: the version is damaged.
+    """
+    artifact = identify(options.run, options.to)
+    if artifact.version is None:
+        raise UsageError(f"{options.run} is not published; first run: tfgen-export {options.run}")
+    check_sampling("version", options.run, options.sampling)
+    out = options.out or Path(f"{artifact.version.name}{versions.ARCHIVE}")
+    check_output(out, (versions.ARCHIVE,))
+    versions.write_archive(artifact.version, out)
+    size = f"{out.stat().st_size / 1e6:.1f} MB"
+    print(f"wrote {out}, {size}; every command takes it in place of a name")
+
+
 def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:
     """The model of a run with its weights, or of a file or a version, whose weights are None.
 
@@ -158,14 +183,14 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
     """Write the decoder of a run, a file or a published version to one file.
 
     Args:
-        options: `run` is a run directory, `.keras` file, folder of a version, or a name, which is
-            looked up in `to`.
+        options: `run` is a run directory, `.keras` file, archive, folder of a version, or a name,
+            which is looked up in `to`.
         suffix: the extension of the file.
         call: the Python expression that runs it.
 
     Raises:
-        UsageError: there is no such sampler, it makes no images, or the file cannot be written.
-        WorkError: the sampler is damaged, or it cannot be converted.
+        UsageError: there is no such model, it makes no images, or the file cannot be written.
+        WorkError: the model is damaged, or it cannot be converted.
     """
     if options.format == "onnx" and importlib.util.find_spec("tf2onnx") is None:
         raise UsageError("--format onnx needs the extra [formats]: pip install 'tfgen[formats]'")

@@ -1,4 +1,4 @@
-"""`tfgen-sample`: images from a published sampler or a run, on this machine or behind a server."""
+"""`tfgen-sample`: images from a published model or a run, on this machine or behind a server."""
 
 import contextlib
 import functools
@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +37,7 @@ from ._ray import RayOptions
 from ._samplers import (
     NAME,
     SamplerOptions,
+    class_names,
     csv_bytes,
     open_sampler,
     pinned,
@@ -68,10 +69,11 @@ class SampleOptions(SamplerOptions, RayOptions):
         minimum=-(2**31),
         maximum=2**31 - 1,
     )
-    label: str | None = option(
+    label: tuple[str, ...] | None = option(
         None,
-        "class of all images, for a conditional model: the name that the data set gives it, or its "
-        "number (default: image i has class i mod K)",
+        "classes of the images in turn, for a conditional model: the names that the data set gives "
+        "them, or their numbers (default: image i has class i mod K)",
+        whole=True,
     )
     temperature: float = option(
         1.0,
@@ -127,6 +129,8 @@ class SampleOptions(SamplerOptions, RayOptions):
             raise UsageError(f"{self.out} is an animation; pass --interpolate or --between, too")
         if self.shard_size and suffix in (".png", ".npz") and not is_folder(self.out or ""):
             raise UsageError(f"{self.out} names a file; pass a folder for --shard-size")
+        if (self.images_per_shard or self.manifold or self.between) and len(self.label or ()) > 1:
+            raise UsageError("shards, --manifold and --between take one --label")
 
     @property
     def columns(self) -> int | None:
@@ -165,7 +169,7 @@ def main(options: SampleOptions) -> None:
     sampler = open_sampler(options)
     out = options.out or f"{sampler.name}-samples.png"
     arrays = draw(sampler, options)
-    write(out, arrays, options)
+    write(out, arrays, options, class_names(sampler))
     print_training(sampler)
     print(f"{count_noun(len(arrays['images']), 'image')} of {sampler.title} in {out}")
 
@@ -218,7 +222,7 @@ def sample_shards(options: SampleOptions, shard_size: int) -> None:
         sampler,
         options.n,
         seed=options.seed,
-        label=read_label(options.label, sampler),
+        label=None if options.label is None else read_label(options.label[0], sampler),
         temperature=options.temperature,
         shard_size=shard_size,
         batch_size=options.batch_size,
@@ -290,17 +294,18 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
     """
     _check_memory(sampler, options)
     arrays: Arrays = {}
-    label: Any = read_label(options.label, sampler)
+    classes: Any = None
     if options.manifold:
         latents = _manifold(sampler, options)
     elif options.between:
         from tfgen.data.pictures import find_files
 
-        pictures = ImageOptions(name=options.name, images=options.between, label=options.label)
+        label = options.label[0] if options.label else None
+        pictures = ImageOptions(name=options.name, images=options.between, label=label)
         own = evaluate_files(pictures, sampler, "encode", find_files(options.between))
         arrays["names"] = np.array(own.collection.names)
         latents = _interpolations(split_codes(own.outputs)[0], options)
-        label = own.inputs["labels"][:-1] if sampler.num_classes else None
+        classes = own.inputs["labels"][:-1] if sampler.num_classes else None
         for line in own.lines:
             note(line)
     elif options.interpolate:
@@ -313,7 +318,10 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
         latents = latents * np.float32(options.temperature)
     # All images in a row of an interpolation have the same class.
     columns = options.columns or 1
-    labels = request_labels(len(latents) // columns, sampler.num_classes, label)
+    count = len(latents) // columns
+    if options.label is not None:
+        classes = np.resize([read_label(text, sampler) for text in options.label], count)
+    labels = request_labels(count, sampler.num_classes, classes)
     if labels is not None:
         arrays["labels"] = labels = np.repeat(labels, columns)
     return {"images": sampler.decode(latents, labels), "latents": latents, **arrays}
@@ -379,17 +387,17 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
     check_folder(path)
 
 
-def write(out: str, arrays: Arrays, options: SampleOptions) -> None:
+def write(out: str, arrays: Arrays, options: SampleOptions, names: Sequence[str]) -> None:
     """Write a picture, an animation, all arrays, or a folder of pictures, whole or not at all."""
     path = Path(out)
     if is_folder(out):
         write_folder(path, arrays)
     elif path.suffix == ".npz":
-        write_npz(path, arrays)
+        write_npz(path, arrays | {"images": byte_pixels(arrays["images"])})
     elif path.suffix in ANIMATIONS:
         write_bytes(path, figures.animation_bytes(arrays["images"], path.suffix[1:]))
     else:
-        write_picture(path, arrays, options)
+        write_picture(path, arrays, options, names)
 
 
 def write_folder(path: Path, arrays: Arrays) -> None:
@@ -414,12 +422,19 @@ def write_folder(path: Path, arrays: Arrays) -> None:
         folder.rename(path)
 
 
-def write_picture(path: Path, arrays: Arrays, options: SampleOptions) -> None:
-    """Write a grid of the images; samples without an order have nothing written beside them."""
+def write_picture(path: Path, arrays: Arrays, options: SampleOptions, names: Sequence[str]) -> None:
+    """Write a grid of the images; samples without an order have nothing written beside them.
+
+    Args:
+        path: the file.
+        arrays: the images, and their labels if they have some.
+        options: what was asked for.
+        names: of the classes; empty if they are unknown.
+    """
     images, title, columns = arrays["images"], "", None
     axes: tuple[figures.GridAxis, ...] = ()
     if options.manifold:
-        title = "the latent plane" + (f" of class {options.label}" if options.label else "")
+        title = "the latent plane" + (f" of class {options.label[0]}" if options.label else "")
         columns, axes = options.manifold, figures.manifold_axes(options.manifold)
     elif columns := options.columns:
         kind, ends = "seeds", list(request_seeds(options.n + 1, options.seed, options.seeds))
@@ -428,15 +443,18 @@ def write_picture(path: Path, arrays: Arrays, options: SampleOptions) -> None:
         title, heading = f"between images, {options.path} path", kind
         words = [f"{start} → {end}" for start, end in itertools.pairwise(ends)]
         if "labels" in arrays:
-            pairs = zip(arrays["labels"][::columns], words, strict=True)
-            heading, words = f"class: {kind}", [f"{label}: {row}" for label, row in pairs]
+            of_rows = figures.class_axis(arrays["labels"][::columns], names).labels
+            heading = f"class: {kind}"
+            words = [f"{name}: {row}" for name, row in zip(of_rows, words, strict=True)]
         axes = (figures.GridAxis(heading, words), figures.path_axis(columns))
-    elif options.label is None and "labels" in arrays:
-        counts = np.bincount(arrays["labels"])
-        if len(set(counts)) == 1:  # the classes fill the rows
-            images = images[np.argsort(arrays["labels"], kind="stable")]
-            columns = int(counts[0])
-            title, axes = "samples by class", (figures.class_axis(len(counts)),)
+    elif "labels" in arrays and len(options.label or ()) != 1:
+        of_image = arrays["labels"]
+        classes, columns = dict.fromkeys(of_image.tolist()), int(np.bincount(of_image).max())
+        # Grey, like the empty cells of a grid's last row.
+        grey = np.full((columns, *images.shape[1:]), 0.5, np.float32)
+        by_class = [np.concatenate([images[of_image == k], grey])[:columns] for k in classes]
+        images, title = np.concatenate(by_class), "samples by class"
+        axes = (figures.class_axis(classes, names),)
     write_grid(path, figures.image_grid(images, columns), title, *axes)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import versions
+from tfgen.publishing.artifacts import identify
 from tfgen.settings.fields import Config, option
 from tfgen.system.quiet import import_quietly
 from tfgen.system.terminal import count_noun
@@ -33,7 +34,7 @@ class ServeOptions(Config):
     """The flags of `tfgen-serve`."""
 
     saved_models: Path = option(
-        SAVED_MODELS, "folder of published samplers; new versions are served when they appear"
+        SAVED_MODELS, "folder of published models; new versions are served when they appear"
     )
     host: str = option(
         "127.0.0.1",
@@ -43,13 +44,13 @@ class ServeOptions(Config):
     open: bool = option(False, "open the page in the browser")
     backend: str | None = option(
         None,
-        "show the samplers of a TensorFlow Serving server in place of those in --saved-models: "
+        "show the models of a TensorFlow Serving server in place of those in --saved-models: "
         "its REST address, http://host:8501",
     )
     models: tuple[str, ...] | None = option(
         None,
-        "names of the models of --backend (default: the shipped names and those in --saved-models, "
-        "as far as the server has them)",
+        "names of the models to serve, or archives (default: the shipped ones and those in "
+        "--saved-models, as far as --backend has them)",
     )
     data_dir: Path | None = option(
         None, "folder of prepared data sets, for real images on the page (default: MNIST only)"
@@ -82,9 +83,7 @@ class ServeOptions(Config):
         super().__post_init__()
         if not self.host:  # all addresses, to Python
             raise UsageError("--host is empty; pass 0.0.0.0 to be reached by other machines")
-        if self.models is not None and self.backend is None:
-            raise UsageError("--models names the models of --backend; pass --backend too")
-        for name in self.models or ():
+        for name in (self.models or ()) if self.backend is not None else ():
             versions.check_name(name)
         for flag, values, pattern, form in (
             ("host", self.allow_host, r"[\w.-]+", "the name of a host, without scheme and port"),
@@ -135,7 +134,7 @@ def main(options: ServeOptions) -> None:
             origins=options.allow_origin,
         )
         app = create_app(models, settings, options.data_dir)
-        if options.backend is None and not options.saved_models.is_dir():
+        if options.backend is options.models is None and not options.saved_models.is_dir():
             print(f"{options.saved_models} does not exist yet: the shipped models are served")
         host, port = listener.getsockname()[:2]
         url = f"http://{bracketed(_WILDCARDS.get(host, host))}:{port}"
@@ -179,14 +178,20 @@ def served(options: ServeOptions) -> "Models":
     """What is served.
 
     Raises:
-        UsageError: the server of `--backend` lacks one of the `--models`.
-        WorkError: the server does not answer.
+        UsageError: one of the `--models` is not there.
+        WorkError: an archive is damaged, or the server of `--backend` does not answer.
     """
     from tfgen.serving.models import BackendModels, LocalModels
 
     folder = options.saved_models
     if options.backend is None:
-        return LocalModels(folder, options.max_batch)
+        only: dict[str, versions.Version | None] = {}
+        for name in options.models or ():
+            version = identify(name, folder).version
+            if version is None:
+                raise UsageError(f"--models: {name} is not a published model")
+            only[version.name] = None if name == version.name else version
+        return LocalModels(folder, options.max_batch, only)
     models = BackendModels(options.backend, options.timeout, options.models, folder)
     models.check()
     return models

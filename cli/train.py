@@ -1,4 +1,4 @@
-"""`tfgen-train`: trains a model and publishes its sampler."""
+"""`tfgen-train`: trains a model and publishes it."""
 
 import os
 from collections.abc import Sequence

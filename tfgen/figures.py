@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -204,9 +204,12 @@ class GridAxis(NamedTuple):
     labels: Sequence[str]
 
 
-def class_axis(count: int) -> GridAxis:
-    """The rows of a grid that has one row for each of `count` classes, from class 0 on."""
-    return GridAxis("class", [str(label) for label in range(count)])
+def class_axis(labels: Iterable[int], names: Sequence[str] = ()) -> GridAxis:
+    """The rows of a grid that has one row for each of the classes `labels`.
+
+    They are called by their `names`, where there are some; else by their numbers.
+    """
+    return GridAxis("class", [names[label] if names else str(label) for label in labels])
 
 
 def picture(

@@ -20,7 +20,7 @@ from tfgen.evaluation import subject
 from tfgen.evaluation.classifier import FeatureClassifier
 from tfgen.evaluation.likelihood import LatentVariables
 from tfgen.publishing import export
-from tfgen.publishing.versions import Version
+from tfgen.publishing.versions import Version, write_archive
 from tfgen.random import SeedNoise, image_seeds
 
 N = 40  # the test images of `tiny`
@@ -49,6 +49,12 @@ def copy_of_version(judged: Trained) -> Path:
     version = Path("models/vae-2d-tiny/2")
     shutil.copytree(judged.saved_models / "vae-2d-tiny" / "2", version)
     return version
+
+
+def test_the_evaluation_of_an_archive_is_a_file(evaluate: Any, judged: Trained) -> None:
+    write_archive(Version.at(judged.saved_models / "vae-2d-tiny" / "2"), Path("theirs.tfgen"))
+    assert evaluate("theirs.tfgen", "--no-samples", "--importance-samples", 2) == 0
+    assert json.loads(Path("vae-2d-tiny-2-evaluation.json").read_text())["likelihood"]["nll"] > 0
 
 
 def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd: Any) -> None:

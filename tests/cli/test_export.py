@@ -3,7 +3,10 @@
 import json
 import re
 import shutil
+import zipfile
 from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,6 +16,8 @@ import tensorflow as tf
 import tfgen
 from tests import commands
 from tests.conftest import Trained
+from tfgen.publishing.artifacts import identify
+from tfgen.publishing.opening import starting_model
 from tfgen.training.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -133,6 +138,47 @@ def test_decoders_of_runs_files_and_versions(
     assert files(here) == sorted(["mine.keras", *paths])
 
 
+def test_an_archive_takes_the_place_of_a_name(trained: Trained, here: Path) -> None:
+    assert export(NAME, "--to", trained.saved_models, "--format", "archive") == 0
+    archive, version = Path(f"{NAME}.tfgen"), trained.saved_models / NAME / "2"
+    assert files(here) == [str(archive)]
+    sampled = commands.npz("sample", archive, "--n", 3)
+    expected = commands.npz("sample", version, "--n", 3)
+    assert all(np.array_equal(sampled[key], value) for key, value in expected.items())
+    models = starting_model(archive), starting_model(version)
+    for weight, value in zip(*(model.trainable_variables for model in models), strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value.numpy())
+    # Another file in the same place, as an import into a folder of models.
+    shutil.unpack_archive(archive, "models", "zip")
+    assert files(Path("models") / NAME / "2") == files(version)
+    archive.unlink()
+    assert export("vae", "--format", "archive", "--out", archive) == 0
+    assert identify(archive).version[:2] == ("vae", 1)
+
+
+def test_a_damaged_archive_is_refused(trained: Trained, capfd: Any) -> None:
+    version = trained.saved_models / NAME / "2"
+    inside = {f"x/2/{name}": (version / name).read_bytes() for name in files(version)}
+    outside, whole = Path(gettempdir()) / "escaped", "x/2/saved_model.pb"
+    archives = {
+        "empty": {},
+        "changed": inside | {whole: inside[whole] + b"?"},
+        "escaping": inside | {f"../{outside.name}": b"", f"x/2/../../../{outside.name}": b""},
+    }
+    for name, members in archives.items():
+        with zipfile.ZipFile(f"{name}.tfgen", "w") as file:
+            for member, content in members.items():
+                file.writestr(member, content)
+    Path("cut.tfgen").write_bytes(Path("changed.tfgen").read_bytes()[:-9])
+    capfd.readouterr()
+    messages = ("empty", "holds no version"), ("cut", "is damaged"), ("changed", "is damaged")
+    for name, message in (*messages, ("escaping", "escaped is not in its manifest")):
+        assert commands.main("sample", [f"{name}.tfgen"]) == 1
+        (line,) = capfd.readouterr().err.splitlines()
+        assert message in line
+    assert not outside.exists()
+
+
 def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "damaged.keras").write_bytes(b"PK")
     model = tfgen.VAE(image_shape=(8, 8, 1), latent_dim=2, hidden=(4,))
@@ -145,6 +191,7 @@ def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[s
         ("damaged.keras",): (1, "damaged.keras cannot be loaded"),
         ("nowhere", "--format", "litert"): (2, "unknown model 'nowhere'"),
         ("vae", "--format", "onnx", "--out", "vae.tflite"): (2, "file that ends in .onnx"),
+        (trained.runs / "flat", "--format", "archive"): (2, "first run: tfgen-export "),
         ("classifier", "--format", "litert"): (2, "makes no images; it offers features"),
         ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (
             2,

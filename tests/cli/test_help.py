@@ -35,6 +35,13 @@ def test_help_and_version_import_no_tensorflow(verb: str, tmp_path: Path) -> Non
         assert "(default: 2)" in " ".join(done.stdout.split())
 
 
+def test_the_package_lists_the_commands(tmp_path: Path) -> None:
+    done = commands.python(["-m", "tfgen"], tmp_path)
+    *lines, _ = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(f"tfgen-{v}" for v in [*VERBS, "serve"])
+    assert all(len(line) <= 100 for line in lines) and done.stderr == ""
+
+
 def help_text(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

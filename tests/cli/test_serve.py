@@ -55,7 +55,7 @@ def test_a_request_in_flight_is_answered_before_the_end(tmp_path: Path) -> None:
         (["--host", "my..host"], 2, "cannot listen on my..host"),
         (["--host", ""], 2, "--host is empty"),
         (["--host", "192.0.2.1"], 2, "cannot listen on 192.0.2.1"),
-        (["--models", "vae"], 2, "--models names the models of --backend"),
+        (["--models", "gna"], 2, "unknown model 'gna'"),
         (["--backend", "http://127.0.0.1:1", "--models", "vae"], 1, "no server answers at http://"),
         (["--allow-host", "lab:8501"], 2, "without scheme and port"),
         (["--allow-origin", "localhost:3000"], 2, "is not like http://localhost:3000"),

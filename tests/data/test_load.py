@@ -134,6 +134,8 @@ def test_unsupported_images_are_refused(shapes):
 
 def test_unknown_name_is_answered_with_near_ones(tmp_path):
     fails(lambda: load("fashon_mnist", tmp_path), "'fashion_mnist'", "tfgen-data", "--data-dir")
+    (tmp_path / "emoji").mkdir()
+    fails(lambda: load("emojis", tmp_path), "did you mean 'emoji'?")
     fails(lambda: load("huggingface:mnist", tmp_path), "is not a valid data set name")
     fails(lambda: load("imdb_reviews", tmp_path), "no feature 'image'")
     # A name of the user's own is not taken for one of TFDS's that begins alike.

@@ -204,7 +204,7 @@ def test_a_request_whose_connection_breaks_is_sent_again(monkeypatch: pytest.Mon
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     # No answer, a part of its head, a part of its body, and all of it.
     with answering([b"", head[:9], head + body[:9], head + body]) as url:
-        assert Rest(url, retries=3).metadata("vae", None) == (7, {})
+        assert Rest(url, retries=3).metadata("vae", None) == (7, {}, [])
     np.testing.assert_allclose(delays, [0.2, 0.6, 1.8])
 
 

@@ -153,6 +153,8 @@ def test_the_listing_has_all_models(url: str) -> None:
     models = listing(url)
     shipped = {"classifier", "flow", "flow-matching", "gan", "vae", "vae-hierarchical"}
     assert models.keys() == {*shipped, "gan-classes", "vae-tiny"}
+    # The user's own come first, the newest before the others.
+    assert list(models)[:3] == ["gan-classes", "vae-tiny", "vae"]
     families = {name: name.partition("-")[0] for name in models}
     families["flow-matching"] = "flow-matching"
     assert {name: model["family"] for name, model in models.items()} == families

@@ -8,6 +8,7 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from tests.serving.conftest import wait_for
+from tfgen.publishing import versions
 from tfgen.serving import models as local
 from tfgen.serving.models import LocalModels
 
@@ -40,6 +41,19 @@ def number(models: LocalModels, asked: int | None = None) -> int:
 
 def numbers(models: LocalModels) -> list[int]:
     return [entry.version.number for entry in models.find("gan-classes")]
+
+
+def test_only_the_models_that_are_named_are_served(saved_models: Path) -> None:
+    archive = saved_models / "theirs.tfgen"
+    versions.write_archive(versions.find("vae", saved_models), archive)
+    publish(saved_models, 3)
+    models = Impatient(saved_models, 1, {"gan-classes": None, "vae": versions.Version.at(archive)})
+    assert {name: list(found) for name, found in models.entries().items()} == {
+        "gan-classes": [3, 2],
+        "vae": [1],
+    }
+    assert models.open("vae").sampler.num_classes == 0
+    models.close()
 
 
 def test_a_new_version_is_served_while_the_old_one_stays(saved_models: Path) -> None:

@@ -148,7 +148,7 @@ def _download(name: str, base: str, root: Path) -> Path:
     with silence():
         known = tfds.list_builders(with_community_datasets=False)
     if base not in known:
-        near = nearest(base, [*known, *_DERIVED], strict=True)
+        near = nearest(base, [*known, *_DERIVED, *(p.name for p in root.glob("*"))], strict=True)
         question = f"did you mean {near!r}? If it is your own, " if near else ""
         raise UsageError(
             f"unknown data set {base!r}: it is not in {root}, and TFDS has none of that name; "

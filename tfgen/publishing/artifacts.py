@@ -19,10 +19,10 @@ class Artifact(NamedTuple):
     """What an argument of a command names.
 
     Attributes:
-        kind: `run`: a run directory; `version`: a published version; `keras`: a `.keras` file;
-            `npz`: an NPZ file; `file`: any other file; `shards`: shards of `tfgen-sample`;
-            `folder`: any other folder; `nothing`: none of these.
-        path: where it is.
+        kind: `run`: a run directory; `version`: a published version or an archive of one; `keras`:
+            a `.keras` file; `npz`: an NPZ file; `file`: any other file; `shards`: shards of
+            `tfgen-sample`; `folder`: any other folder; `nothing`: none of these.
+        path: where it is; of an archive, where it is unpacked.
         version: the version, if `kind` is `version`.
     """
 
@@ -75,6 +75,7 @@ def identify(
     Raises:
         UsageError: nothing is there, and no model or version of that name is published; or a number
             was passed for something that has none.
+        WorkError: an archive is damaged.
     """
     path = Path(what)
     kind = kind_at(path)
@@ -88,4 +89,5 @@ def identify(
         raise UsageError(f"{what} does not exist")
     if number is not None:
         raise UsageError(f"{what} is a path and has no versions; leave out --version")
-    return Artifact(kind, path, versions.Version.at(path) if kind == "version" else None)
+    opened = versions.Version.at(path) if kind == "version" else None
+    return Artifact(kind, path if opened is None else opened.path, opened)

@@ -35,7 +35,7 @@ Signatures = dict[str, Tensors]
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 _WARMUP_SIZES = (1, 32)
 MODELS_CONFIG = "models.config"
-# The folder of published samplers inside the server's official container.
+# The folder of published models inside the server's official container.
 _CONTAINER_FOLDER = "/models"
 _FIRST_LINE = "# Written by tfgen at each publishing; without this line it is left as it is."
 

@@ -35,8 +35,8 @@ class Grpc:
         channel = grpc.insecure_channel(address, options=options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
-    def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs]:
-        """The number and the signatures of a version of the model `name`.
+    def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs, list[str]]:
+        """The number and the signatures of a version of the model `name`, and an empty list.
 
         Raises:
             UsageError: the server has no such model or version.
@@ -54,7 +54,7 @@ class Grpc:
         if not answer.metadata["signature_def"].Unpack(table):
             raise WorkError(f"what answers at {self.address} has no signatures")
         definitions = MessageToDict(table, preserving_proto_field_name=True)["signature_def"]
-        return int(answer.model_spec.version.value), definitions
+        return int(answer.model_spec.version.value), definitions, []
 
     def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> dict[str, Any]:
         """The outputs of a signature by name.

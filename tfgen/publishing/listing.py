@@ -31,7 +31,7 @@ def rows(saved_models: Path, name: str | None = None) -> Iterator[tuple[str, ...
     The row of a version that is damaged or not tfgen's says so.
 
     Args:
-        saved_models: folder of published samplers.
+        saved_models: folder of published models.
         name: the name to list; None lists all.
 
     Raises:

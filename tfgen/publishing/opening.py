@@ -29,7 +29,7 @@ def load(path: str | Path, *, weights: str | int = "best", **sampling: Any) -> A
     """Open a run, a `.keras` file or a published version.
 
     Args:
-        path: run directory, `.keras` file, or folder of a version, `<name>/<integer>`.
+        path: run directory, `.keras` file, archive, or folder of a version, `<name>/<integer>`.
         weights: of a run, `best` (by validation; the last ones if it has no best checkpoint),
             `last`, or the number of an epoch whose weights it has kept.
         **sampling: options of sampling in place of those of the training, such as `steps=4` of flow
@@ -221,7 +221,7 @@ def exported_model(path: str | Path) -> Any:
     It has only the weights that the signatures use.
 
     Args:
-        path: folder of the version.
+        path: folder or archive of the version.
 
     Raises:
         UsageError: the manifest does not describe the model, for example because the caller passed
@@ -233,6 +233,7 @@ def exported_model(path: str | Path) -> Any:
 
 def _exported(path: Path) -> tuple[Any, list[tf.Variable]]:
     """The model that a version was exported from, and those of its weights that the version has."""
+    path = versions.Version.at(path).path
     run = versions.read_manifest(path).get("run") or {}
     # The manifest's word for the parts that the caller passed.
     if own_parts := run.get("given"):

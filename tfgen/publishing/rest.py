@@ -44,8 +44,8 @@ class Rest:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapter)
 
-    def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs]:
-        """The number and the signatures of a version of the model `name`.
+    def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs, list[str]]:
+        """The number, the signatures and the classes' names of a version of the model `name`.
 
         Raises:
             UsageError: the server has no such model or version.
@@ -53,8 +53,9 @@ class Rest:
         """
         answer = self._answer("GET", f"{model_path(name, version)}/metadata")
         try:
-            definitions = answer["metadata"]["signature_def"]["signature_def"]
-            return int(answer["model_spec"]["version"]), definitions
+            metadata, number = answer["metadata"], int(answer["model_spec"]["version"])
+            definitions = metadata["signature_def"]["signature_def"]
+            return number, definitions, metadata.get("class_names", [])
         except (KeyError, TypeError, ValueError) as error:
             raise self._not_serving() from error
 

@@ -65,14 +65,14 @@ class Sampler(LocalSampler):
     It has the methods of every sampler. `call` runs any signature of the version.
 
     Args:
-        version: a version that `versions.find` returned, or the folder of one, `<name>/<integer>`.
+        version: a version that `versions.find` returned, or the folder or archive of one.
 
     Attributes:
         version: the version.
         manifest: its manifest.
 
     Raises:
-        UsageError: the folder is not a published version.
+        UsageError: the path is not a published version.
         WorkError: the version is damaged, or its graph holds what is not allowed.
     """
 

@@ -37,8 +37,10 @@ class Transport(Protocol):
 
     address: str
 
-    def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs]:
-        """The number and the signatures of a version; of the newest one if `version` is None.
+    def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs, list[str]]:
+        """The number, the signatures and the classes' names of a version, by default the newest.
+
+        Only tfgen-serve tells the names, over REST.
 
         Raises:
             UsageError: the server has no such model or version.
@@ -73,7 +75,8 @@ class ServedSampler(SignatureSampler):
     def __init__(self, transport: Transport, name: str, version: int | None = None):
         check_name(name)
         self.transport, self.name = transport, name
-        self.number, self._definitions = transport.metadata(name, version)
+        self.number, self._definitions, class_names = transport.metadata(name, version)
+        self.training = {"data": {"class_names": class_names}}
         # The others are TensorFlow's own.
         self.signature_names = [key for key in self._definitions if not key.startswith("__")]
 

@@ -52,8 +52,8 @@ class SignatureSampler(ImageSampler):
         signature_names: the signatures that it offers.
         batch_size: number of images in a batch, which is computed or requested by one call.
         track: shows progress over the batches of a request.
-        training: how the model was trained, the content of config.json of its run; empty if that is
-            unknown, as it is behind a server.
+        training: how the model was trained, the content of config.json of its run, as far as that
+            is known; behind a server, at most the names of the classes.
     """
 
     name: str

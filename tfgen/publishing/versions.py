@@ -2,23 +2,30 @@
 
 `<folder>/<name>/<integer>/` holds a SavedModel and `manifest.json`. A version is published by one
 rename, so a reader sees the whole version or nothing. The manifest has the SHA-256 of each file. It
-finds damage, not malice: whoever can change a file can also change its hash. No TensorFlow here.
+finds damage, not malice: whoever can change a file can also change its hash. An archive, `.tfgen`,
+is a ZIP file of a version's folder. No TensorFlow here.
 """
 
 import contextlib
+import functools
 import importlib.util
 import json
 import re
+import tempfile
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
-from tfgen.system.atomic import file_sha256, fresh_folder, seal, write_bytes
+from tfgen.system.atomic import file_sha256, fresh_file, fresh_folder, seal, write_bytes
 
 MANIFEST = "manifest.json"
+# The extension of an archive.
+ARCHIVE = ".tfgen"
 # The number of a shipped version, and of the first version that a user publishes.
 SHIPPED, FIRST_TRAINED = 1, 2
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -39,21 +46,70 @@ class Version(NamedTuple):
 
     @classmethod
     def at(cls, path: str | Path) -> Self:
-        """The version in a folder `<name>/<integer>`.
+        """The version in a folder `<name>/<integer>` or in an archive.
+
+        An archive is unpacked into a temporary folder, which the end of the process removes.
 
         Raises:
-            UsageError: the folder is not a published version.
+            UsageError: the path is not a published version.
+            WorkError: the archive is damaged.
         """
         path = Path(path)
         if not is_version(path):
-            raise UsageError(f"{path} is not a published version, a folder NAME/NUMBER")
+            raise UsageError(f"{path} is not a published version: NAME/NUMBER, or an archive")
+        if path.is_file():
+            path = _unpack(path.resolve(), path.stat().st_mtime_ns)[1]
         whole = path.absolute()
         return cls(whole.parent.name, int(whole.name), path)
 
 
 def is_version(path: Path) -> bool:
-    """Whether a folder is a published version: its name is an integer and it has a manifest."""
-    return path.absolute().name.isdecimal() and (path / MANIFEST).is_file()
+    """Whether a path is a published version.
+
+    It is an archive, or a folder whose name is an integer and that has a manifest.
+    """
+    is_archive = path.suffix == ARCHIVE and path.is_file()
+    return is_archive or (path.absolute().name.isdecimal() and (path / MANIFEST).is_file())
+
+
+@functools.cache
+def _unpack(archive: Path, changed: int) -> tuple[tempfile.TemporaryDirectory[str], Path]:
+    """A temporary folder with what an archive holds, and the folder of the version in it.
+
+    Args:
+        archive: the file.
+        changed: time of its last change: another file that takes its place is unpacked too.
+
+    Raises:
+        WorkError: it is damaged.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="tfgen-")
+    try:
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(folder.name)  # keeps every member inside of the folder
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise WorkError(f"{archive} is damaged ({error}); ask for it again") from error
+    for path in filter(is_version, Path(folder.name).glob("*/*")):
+        return folder, path
+    raise WorkError(
+        f"{archive} holds no version; write it with: tfgen-export NAME --format archive"
+    )
+
+
+def write_archive(version: Version, path: Path) -> None:
+    """Write a version to an archive, whole or not at all.
+
+    Raises:
+        WorkError: the version is damaged.
+        OSError: the disk is full or the folder cannot be written.
+    """
+    names = [MANIFEST, *verify(version.path)["files"]]
+    with (
+        fresh_file(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file,
+    ):
+        for name in names:
+            file.write(version.path / name, f"{version.name}/{version.number}/{name}")
 
 
 def shipped_folder() -> Path:
@@ -100,7 +156,7 @@ def check_name(name: str) -> None:
 
 
 def check_folder(saved_models: Path) -> None:
-    """Check that a path can be the folder of published samplers.
+    """Check that a path can be the folder of published models.
 
     Raises:
         UsageError: it is a file.
@@ -114,7 +170,7 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
 
     Args:
         name: name that the model was published under.
-        saved_models: folder of published samplers.
+        saved_models: folder of published models.
         number: number of the version; None takes the newest.
 
     Raises:
@@ -163,7 +219,7 @@ def find_run(run: Mapping[str, Any], name: str, saved_models: Path) -> Path | No
     Args:
         run: what the manifest of a version repeats of its run; see `RunFolder.read_record`.
         name: name to look under.
-        saved_models: folder of published samplers.
+        saved_models: folder of published models.
     """
     for number in reversed(version_numbers(saved_models / name)):
         path = saved_models / name / str(number)

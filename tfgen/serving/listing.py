@@ -13,7 +13,7 @@ import numpy as np
 from tfgen import figures, registry
 from tfgen.publishing.listing import describe, mapping
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.serving.models import Listed, Models
+from tfgen.serving.models import Entry, Listed, Models
 from tfgen.serving.pool import Pool
 from tfgen.serving.refusal import report_error
 
@@ -55,16 +55,14 @@ class Listing:
 
     def content(self) -> dict[str, Any]:
         """The listing, as `models.json`."""
-        models = [self._described(listed) for listed in self.models.listed()]
-        ranks = {name: rank for rank, name in enumerate(registry.names())}
-        models.sort(key=lambda model: ranks.get(model["family"], len(ranks)))
-        return {"models": models, "backend": self.models.address}
+        listed = sorted(self.models.listed(), key=_order)
+        return {"models": [*map(self._described, listed)], "backend": self.models.address}
 
     def _described(self, listed: Listed) -> dict[str, Any]:
         """A model; `test_statistics` is None until they are computed, and may be empty."""
         name, versions, manifest, key = listed
         run, evaluation = mapping(manifest, "run"), mapping(manifest, "evaluation")
-        family = run.get("family") or registry.family_of(name)
+        family = _family(listed)
         # The floor has the figures of real images.
         parts = ("samples", "floor", "likelihood")
         has_images = key is not None and self._has_images(dataset_name(manifest))
@@ -176,6 +174,21 @@ class Listing:
                 raise RuntimeError("the server ends")
             time.sleep(0.05)
         return True
+
+
+def _family(listed: Listed) -> str:
+    return mapping(listed.manifest, "run").get("family") or registry.family_of(listed.name)
+
+
+def _order(listed: Listed) -> tuple[int, int]:
+    """The key that sorts models: the user's own, the newest first; then by family.
+
+    The page opens on the first one.
+    """
+    key, family = listed.key, _family(listed)
+    if isinstance(key, Entry) and not listed.versions[0]["shipped"]:
+        return -key.stamp[1], 0
+    return 0, [*registry.names(), family].index(family)
 
 
 def statistics(

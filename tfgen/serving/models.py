@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from tfgen.errors import TfgenError, UsageError, WorkError
 from tfgen.publishing import versions
+from tfgen.publishing.listing import mapping
 from tfgen.publishing.rest import Rest, is_late, model_path
 from tfgen.publishing.served import ServedSampler
 from tfgen.publishing.signatures import Signature, SignatureSampler, describe_tensors
@@ -84,8 +85,10 @@ class LocalModels:
     """The versions in a folder and the shipped ones. Answers are JSON.
 
     Args:
-        saved_models: folder of published samplers; it need not exist yet.
+        saved_models: folder of published models; it need not exist yet.
         max_batch: most rows of a request.
+        only: the names that are served, each with its only version, or None for those in
+            `saved_models`; None or empty: all names.
 
     Attributes:
         address: of the server that has the models; None: this one.
@@ -95,8 +98,10 @@ class LocalModels:
     address = None
     refresh = 1.0
 
-    def __init__(self, saved_models: Path, max_batch: int):
-        self.saved_models, self.max_batch = saved_models, max_batch
+    def __init__(
+        self, saved_models: Path, max_batch: int, only: Mapping[str, Version | None] | None = None
+    ):
+        self.saved_models, self.max_batch, self.only = saved_models, max_batch, only
         self._lock = threading.Lock()
         self._entries: dict[str, dict[int, Entry]] = {}
         self._refreshed = float("-inf")
@@ -184,9 +189,15 @@ class LocalModels:
 
     def read(self) -> dict[str, dict[int, Entry]]:
         """All versions by name and number, as they are on the disk now."""
+        published = versions.published(self.saved_models)
+        if self.only:
+            published = {
+                name: [version] if version else published.get(name, [])
+                for name, version in sorted(self.only.items())
+            }
         table = {
             name: {entry.version.number: entry for entry in map(_entry, listed) if entry}
-            for name, listed in versions.published(self.saved_models).items()
+            for name, listed in published.items()
         }
         return {name: entries for name, entries in table.items() if entries}
 
@@ -280,7 +291,10 @@ def open_version(version: Version) -> OpenVersion:
     sampler = Sampler(version)
     names = sorted({DEFAULT_SIGNATURE, *sampler.manifest["signatures"]})
     signatures = {name: sampler.signature(name) for name in names if sampler.has_signature(name)}
-    return OpenVersion(sampler, signatures, read_metadata(version))
+    metadata = read_metadata(version)
+    if class_names := mapping(sampler.training, "data").get("class_names"):
+        metadata["metadata"]["class_names"] = class_names  # TensorFlow Serving has none
+    return OpenVersion(sampler, signatures, metadata)
 
 
 def read_metadata(version: Version) -> dict[str, Any]:
@@ -313,7 +327,7 @@ class BackendModels:
         url: `http://host:8501`.
         timeout: seconds to wait for an answer.
         names: names of the models; None: the names on this machine that the server has.
-        saved_models: folder of published samplers on this machine.
+        saved_models: folder of published models on this machine.
 
     Raises:
         UsageError: the URL cannot be a server's.

@@ -33,6 +33,7 @@ class Limits(TypedDict, total=False):
     above: float
     choices: Sequence[str]
     bare: Any
+    whole: bool
     sampling: bool
 
 
@@ -45,7 +46,8 @@ def option(default: Any, help: str, **limits: Unpack[Limits]) -> Any:
         **limits: `minimum` and `maximum`, the smallest and the largest allowed value (of a tuple,
             of each entry); `above`, a bound that the value must exceed; `choices`, the allowed
             values of a field of type `str` (a `Literal` lists its own); `bare`, the value if the
-            flag is passed without one (by default it needs a value); `sampling`, whether a trained
+            flag is passed without one (by default it needs a value); `whole`, whether a comma is a
+            part of an entry (by default it separates two); `sampling`, whether a trained
             model may be opened with another value, see `ModelConfig.with_sampling`.
     """
     return dataclasses.field(default=default, metadata={"help": help, **limits})

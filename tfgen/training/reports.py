@@ -1,6 +1,6 @@
 """Reports of an epoch: a line, a progress bar, figures, TensorBoard's events."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,8 @@ class Reports:
     def write_samples(self, epochs: int) -> None:
         """Write samples-<epochs>.png, from the same seeds each time, if the model has samples."""
         path = self._folder.figures / f"samples-{epochs}.png"
-        write_samples(self._run.model, path, epochs, f"{self._title}: samples")
+        names = self._run.dataset.class_names or ()
+        write_samples(self._run.model, path, epochs, f"{self._title}: samples", names)
 
     def _write_curves(self) -> None:
         panels = [(curve.title, curve.names) for curve in self._run.model.curves]
@@ -120,7 +121,9 @@ class Reports:
         figures.save_figure(figure, self._folder.figures / f"{name}.png")
 
 
-def write_samples(model: Any, path: Path, epoch: int, title: str = "samples") -> None:
+def write_samples(
+    model: Any, path: Path, epoch: int, title: str = "samples", class_names: Sequence[str] = ()
+) -> None:
     """Write the model's preview, if it has one, as a PNG whose title says the epoch.
 
     Args:
@@ -128,9 +131,12 @@ def write_samples(model: Any, path: Path, epoch: int, title: str = "samples") ->
         path: file to write.
         epoch: epochs that the model was trained for.
         title: start of the title.
+        class_names: names of a conditional model's classes; empty: their numbers.
     """
     if (preview := model.preview()) is not None:
         images, columns = preview
-        rows = figures.class_axis(len(images) // columns) if columns and model.num_classes else None
+        rows = None
+        if columns and model.num_classes:
+            rows = figures.class_axis(range(len(images) // columns), class_names)
         title = f"{title} after {count_noun(epoch, 'epoch')}"
         figures.save_figure(figures.picture(images, title, columns, rows), path)

@@ -42,7 +42,10 @@ class VAEConfig(ModelConfig):
         1, "samples of z per image: importance-weighted by iwae, averaged by elbo", minimum=1
     )
     kl_warmup_steps: int = option(
-        0, "steps in which the KL's weight in the gradient grows to 1; 0 disables it", minimum=0
+        0, "steps in which the KL's weight in the gradient grows to beta; 0 disables it", minimum=0
+    )
+    beta: float = option(
+        1.0, "elbo: weight of the KL in the gradient (Higgins et al. 2017)", minimum=0
     )
     free_bits: float = option(
         0.0, "elbo: KL of each level without a penalty [nats] (Kingma et al. 2016)", minimum=0
@@ -64,9 +67,9 @@ class VAEConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.free_bits and self.objective == "iwae":
+        if (self.free_bits or self.beta != 1) and self.objective == "iwae":
             raise UsageError(
-                "the objective 'iwae' has no KL; use --objective elbo or --free-bits 0"
+                "the objective 'iwae' has no KL; use --objective elbo, or --free-bits 0 --beta 1"
             )
 
     @property

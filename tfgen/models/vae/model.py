@@ -43,8 +43,9 @@ class VAE(GenerativeModel):
     over images. With `likelihood="logistic_mixture"`, which is of bytes, it also logs
     `bits_per_dim` = `loss` / (H·W·C·ln 2).
 
-    With `kl_warmup_steps`, the weight of the KL in the gradient grows from 0 to 1 (Sønderby et al.
-    2016, "Ladder variational autoencoders"); with `free_bits`, a level's KL below these has no
+    The KL has the weight `beta` in the gradient (Higgins et al. 2017, "beta-VAE"); with
+    `kl_warmup_steps`, it grows from 0 to it (Sønderby et al. 2016, "Ladder variational
+    autoencoders"); with `free_bits`, a level's KL below these has no
     gradient (Kingma et al. 2016). The bound itself is logged. With `ema_decay`,
     evaluation and sampling use the EMA of the weights. Metrics passed to `compile` compare images
     in 0…1 with their reconstructions.
@@ -323,14 +324,15 @@ class VAE(GenerativeModel):
         return self.log(weights, **values)
 
     def kl_weight(self) -> tf.Tensor | None:
-        """Weight of the KL in this step's gradient, step / `kl_warmup_steps`, of shape `[]`.
+        """Weight of the KL in this step's gradient, `beta` · step / `kl_warmup_steps`, shape `[]`.
 
         None: the gradient is that of the bound itself.
         """
-        steps = self.config.kl_warmup_steps
+        steps, beta = self.config.kl_warmup_steps, self.config.beta
         if not steps:
-            return tf.ones([], self.likelihood_dtype) if self.config.free_bits else None
-        return tf.minimum(tf.cast(self.step.value, self.likelihood_dtype) / steps, 1.0)
+            is_weighted = self.config.free_bits or beta != 1
+            return tf.constant(beta, self.likelihood_dtype) if is_weighted else None
+        return beta * tf.minimum(tf.cast(self.step.value, self.likelihood_dtype) / steps, 1.0)
 
     # --- use ----------------------------------------------------------------------------
 
