@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from tfgen.errors import UsageError, size_text
-from tfgen.evaluation.compare import compare, decode_picture
+from tfgen.evaluation.compare import compare, decode_picture, is_copied
 from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest
 from tfgen.evaluation.reading import read_evaluation
 from tfgen.publishing import versions
@@ -147,12 +148,23 @@ def main(options: EvaluateOptions) -> None:
     # Read only now: another evaluation may have ended in the meantime.
     result = evaluation.merge(read_result(out), result)
     write_result(out, result)
+    written = [out]
+    if options.out is None and subject.kind == "run":
+        # A version was published from the same weights.
+        for version in versions.with_weights(result["weights_sha256"], options.saved_models):
+            written.append(version / versions.MANIFEST)
+            write_result(written[-1], evaluation.merge(read_result(written[-1]), result))
     for path in job.partial_files:
         path.unlink(missing_ok=True)
-    if subject.kind == "run" and out == RunFolder(subject.path).evaluation:
-        write_nearest(result, subject.path / "figures")
-    show(compare([read_evaluation(str(out), options.saved_models)]))
-    for line in [*describe_samples(result), f"written to {out}"]:
+    tables = compare([read_evaluation(str(out), options.saved_models)])
+    picture = picture_of_pairs(subject, out)
+    copies = any(is_copied(row.group) for table in tables for row in table.rows)
+    if options.samples and (copies or picture.parent.name == "figures"):
+        write_nearest(result, picture)
+        written.append(picture)
+    show(tables)
+    lines = describe_samples(result) + suggest_classifier(dataset, subject, options, network)
+    for line in [*lines, *(f"written to {path}" for path in written)]:
         print_line(console, line)
 
 
@@ -312,24 +324,34 @@ def write_result(out: Path, result: dict[str, Any]) -> None:
         write_bytes(out, (json.dumps(result, indent=1) + "\n").encode())
 
 
-def write_nearest(result: dict[str, Any], folder: Path) -> None:
-    """Write nearest.png: samples, and below them the training images nearest to them."""
+def picture_of_pairs(subject: Any, out: Path) -> Path:
+    """The picture of samples and training images, beside the evaluation that is written to `out`.
+
+    A version holds no further files, so that of a version is in the current folder.
+    """
+    if subject.kind == "run" and out == RunFolder(subject.path).evaluation:
+        return subject.path / "figures" / "nearest.png"
+    if out.name == versions.MANIFEST:
+        return Path(f"{out.parts[-3]}-{out.parts[-2]}-nearest.png")
+    return out.with_name(f"{out.stem}-nearest.png")
+
+
+def write_nearest(result: dict[str, Any], path: Path) -> None:
+    """Write a picture of samples, and below them the training images nearest to them."""
     from tfgen.figures import GridAxis, grid_figure, save_figure
 
-    if "nearest_picture" in result:
-        folder.mkdir(exist_ok=True)
-        pixels = np.atleast_3d(decode_picture(result["nearest_picture"]))
-        rows = GridAxis("", ("samples", "training images"))
-        title = "samples, and below each the nearest training image"
-        save_figure(grid_figure(pixels, title, rows), folder / "nearest.png")
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.atleast_3d(decode_picture(result["nearest_picture"]))
+    rows = GridAxis("", ("samples", "training images"))
+    title = "samples, and below each the nearest training image"
+    save_figure(grid_figure(pixels, title, rows), path)
 
 
 def describe_samples(result: dict[str, Any]) -> list[str]:
     """Notes on the metrics of samples, one per line; none without samples."""
     if "samples" not in result:
         return []
-    copies, kind = result["samples"]["copies"], "images" if "images" in result else "samples"
-    lines = []
+    copies, lines = result["samples"]["copies"], []
     if "fid" not in result["samples"]:
         lines.append(f"no FID: n = {result['n']} images are too few for so many features")
     if "floor_images" in result:
@@ -337,9 +359,25 @@ def describe_samples(result: dict[str, Any]) -> list[str]:
     return [
         *lines,
         f"median distance to the nearest training image: {copies['distance']:.2f}, of held-out "
-        f"images {copies['distance_of_held_out']:.2f}; {copies['share_nearer']:.1%} of the {kind} "
-        "are nearer than the nearest 1 % of held-out images",
+        f"images {copies['distance_of_held_out']:.2f}",
     ]
+
+
+def suggest_classifier(
+    dataset: Any, subject: Any, options: EvaluateOptions, network: Any
+) -> list[str]:
+    """How to train a classifier, if there is none and the random network judged labelled images."""
+    from tfgen.evaluation.classifier import find_classifier, plain_dataset
+    from tfgen.evaluation.features import RandomNetwork
+
+    name = plain_dataset(dataset.name)
+    is_random = isinstance(network, RandomNetwork) and dataset.test.labels is not None
+    if not is_random or find_classifier(name, options.saved_models):
+        return []
+    words = ["tfgen-train", "classifier", "--dataset", name]
+    if folder := options.data_dir or subject.training.get("options", {}).get("data_dir"):
+        words += ["--data-dir", str(folder)]
+    return [f"a classifier of its {dataset.num_classes} classes judges better: {shlex.join(words)}"]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tfgen import registry
 from tfgen.errors import TfgenError, UsageError
-from tfgen.evaluation.metrics import METRICS, Metric
+from tfgen.evaluation.metrics import METRICS, Metric, format_number
 from tfgen.evaluation.reading import (
     Evaluation,
     Group,
@@ -25,7 +25,7 @@ from tfgen.evaluation.reading import (
     is_finished,
     read_evaluation,
 )
-from tfgen.evaluation.tables import ERRORS, cell_text, format_number
+from tfgen.evaluation.tables import ERRORS, cell_text
 from tfgen.publishing.listing import changed_settings
 from tfgen.system.atomic import write_bytes
 

@@ -233,7 +233,7 @@ def test_samples_and_likelihood_of_two_evaluations_are_merged(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--n", 5], "n = 5 is too small for the covariance of 8 features; the least is 9"),
+        (["--n", 5], "too few images, 5; pass at least 9 images"),
         (["--classifier", "vae-tiny"], "is not a classifier; train one with: tfgen-train"),
         (["--out", "config.json"], "the name config.json is taken by runs and versions"),
         (["--out", "{models}/vae-tiny/2/e.json"], "a version may not hold further files"),
