@@ -148,8 +148,10 @@ def main(options: EvaluateOptions) -> None:
     # Read only now: another evaluation may have ended in the meantime.
     result = evaluation.merge(read_result(out), result)
     write_result(out, result)
-    written = [out]
-    if options.out is None and subject.kind == "run":
+    written, picture = [out], out.with_name(f"{out.stem}-nearest.png")
+    is_of_run = subject.kind == "run" and out == RunFolder(subject.path).evaluation
+    if is_of_run:
+        picture = subject.path / "figures" / "nearest.png"
         # A version was published from the same weights.
         for version in versions.with_weights(result["weights_sha256"], options.saved_models):
             written.append(version / versions.MANIFEST)
@@ -157,9 +159,9 @@ def main(options: EvaluateOptions) -> None:
     for path in job.partial_files:
         path.unlink(missing_ok=True)
     tables = compare([read_evaluation(str(out), options.saved_models)])
-    picture = picture_of_pairs(subject, out)
-    copies = any(is_copied(row.group) for table in tables for row in table.rows)
-    if options.samples and (copies or picture.parent.name == "figures"):
+    if options.samples and (is_of_run or any(is_copied(row.group) for row in tables[0].rows)):
+        if out.name == versions.MANIFEST:  # a version may not hold further files
+            picture = Path(f"{subject.path.parent.name}-{subject.path.name}-nearest.png")
         write_nearest(result, picture)
         written.append(picture)
     show(tables)
@@ -322,18 +324,6 @@ def write_result(out: Path, result: dict[str, Any]) -> None:
         versions.write_evaluation(out.parent, result)
     else:
         write_bytes(out, (json.dumps(result, indent=1) + "\n").encode())
-
-
-def picture_of_pairs(subject: Any, out: Path) -> Path:
-    """The picture of samples and training images, beside the evaluation that is written to `out`.
-
-    A version holds no further files, so that of a version is in the current folder.
-    """
-    if subject.kind == "run" and out == RunFolder(subject.path).evaluation:
-        return subject.path / "figures" / "nearest.png"
-    if out.name == versions.MANIFEST:
-        return Path(f"{out.parts[-3]}-{out.parts[-2]}-nearest.png")
-    return out.with_name(f"{out.stem}-nearest.png")
 
 
 def write_nearest(result: dict[str, Any], path: Path) -> None:

@@ -20,10 +20,10 @@ from tfgen.evaluation.reading import Evaluation, Group
 TABLES = {"samples": ("samples", "modes"), "likelihood": ("likelihood",), "cost": ("cost",)}
 # Rows below the models, by name: the part of an evaluation that has their metrics.
 REFERENCES = {"real images": "floor", "uniform noise": "ceiling"}
-# Share of samples that look copied, beyond that of real images, from which a model is not ranked.
-# With the fewest images that are ranked, the difference of two sets of real images has a standard
+# Samples that look copied, beyond the share of real images, for which a model is not ranked: this
+# share and this number. Of 256 emoji, the difference of two sets of real images has a standard
 # error of about 0.01.
-MOST_COPIED = 0.05
+MOST_COPIED, MIN_COPIES = 0.05, 5
 # A classifier with a lower accuracy on the real images is weak: its features say little about them.
 WEAK_ACCURACY = 0.9
 # The settings of a likelihood, each with its text in a cell; an evaluation has one of them.
@@ -118,9 +118,9 @@ def _tables(models: Mapping[str, Group], part: str) -> list[Table]:
 
 
 def _table(models: Mapping[str, Group], part: str) -> Table:
-    # The most frequent number of images first.
     if part == "samples":
         models = dict(sorted(models.items(), key=lambda item: is_copied(item[1])))
+    # The most frequent number of images first.
     frequent = Counter(group.measurement.n for group in models.values()).most_common()
     counts = [n for n, _ in frequent]
     rows = [Row(name, {}, group) for name, group in models.items()]
@@ -138,8 +138,10 @@ def _table(models: Mapping[str, Group], part: str) -> Table:
 
 def is_copied(group: Group | None) -> bool:
     """Whether so many samples look copied from training images that the others say little."""
-    samples, real = _copied(group) if group else (0, 0)
-    return samples > real + MOST_COPIED
+    if group is None:
+        return False
+    samples, real = _copied(group)
+    return samples - real > max(MOST_COPIED, MIN_COPIES / group.measurement.n)
 
 
 def _copied(group: Group) -> tuple[float, float]:
