@@ -152,10 +152,7 @@ def main(options: EvaluateOptions) -> None:
     is_of_run = subject.kind == "run" and out == RunFolder(subject.path).evaluation
     if is_of_run:
         picture = subject.path / "figures" / "nearest.png"
-        # A version was published from the same weights.
-        for version in versions.with_weights(result["weights_sha256"], options.saved_models):
-            written.append(version / versions.MANIFEST)
-            write_result(written[-1], evaluation.merge(read_result(written[-1]), result))
+        written += write_to_versions(result, options.saved_models)
     for path in job.partial_files:
         path.unlink(missing_ok=True)
     tables = compare([read_evaluation(str(out), options.saved_models)])
@@ -324,6 +321,17 @@ def write_result(out: Path, result: dict[str, Any]) -> None:
         versions.write_evaluation(out.parent, result)
     else:
         write_bytes(out, (json.dumps(result, indent=1) + "\n").encode())
+
+
+def write_to_versions(result: dict[str, Any], saved_models: Path) -> list[Path]:
+    """Write an evaluation into the versions that were published from the same weights."""
+    from tfgen.evaluation.evaluate import merge
+
+    folders = versions.with_weights(result["weights_sha256"], saved_models)
+    paths = [path / versions.MANIFEST for path in folders]
+    for path in paths:
+        write_result(path, merge(read_result(path), result))
+    return paths
 
 
 def write_nearest(result: dict[str, Any], path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.evaluation.evaluations import evaluation, named, numbered
 from tfgen.evaluation.compare import Table, compare, to_json
-from tfgen.evaluation.metrics import LEAST_RANKED
+from tfgen.evaluation.job import LEAST_RANKED
 from tfgen.evaluation.tables import markdown
 
 pytestmark = pytest.mark.quick

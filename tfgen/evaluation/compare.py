@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfgen.evaluation import reading
-from tfgen.evaluation.metrics import LEAST_RANKED, METRICS, Metric, format_number
+from tfgen.evaluation.job import LEAST_RANKED
+from tfgen.evaluation.metrics import METRICS, Metric, format_number
 from tfgen.evaluation.reading import Evaluation, Group
 
 # The parts of an evaluation whose metrics are the columns of each table.

@@ -17,8 +17,7 @@ import tensorflow as tf
 from tfgen.data.pictures import resize
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.coverage import NEIGHBOURS
-from tfgen.evaluation.job import Advance, silent
-from tfgen.evaluation.metrics import LEAST_RANKED
+from tfgen.evaluation.job import LEAST_RANKED, Advance, silent
 from tfgen.sampling import batches
 
 # Channels of the layers. Width, depth, pooling and the number of features were chosen by how well

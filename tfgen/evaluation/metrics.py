@@ -18,9 +18,6 @@ from tfgen.evaluation.modes import ModeCounts, captured_modes
 if TYPE_CHECKING:
     from tfgen.evaluation.features import ImageFeatures
 
-# With fewer images, samples are not ranked: the random network lacks features, and metrics of noise
-# come close to those of real images; docs/judge.md has numbers.
-LEAST_RANKED = 256
 # With more modes than these, the histogram of the modes is left out.
 _MAX_HISTOGRAM = 100
 
