@@ -22,7 +22,7 @@ from tfgen.system.quiet import import_quietly
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training.folder import RunFolder
 
-from ._command import check_output, command, describe_skipped, say_missing_best
+from ._command import SAVED_MODELS, check_output, command, describe_skipped, say_missing_best
 from ._data_sets import DataSetOptions, open_data_set
 from ._flags import argument
 from ._samplers import ModelOptions
@@ -375,6 +375,8 @@ def suggest_classifier(
     words = ["tfgen-train", "classifier", "--dataset", name]
     if folder := options.data_dir or subject.training.get("options", {}).get("data_dir"):
         words += ["--data-dir", str(folder)]
+    if options.saved_models != SAVED_MODELS:
+        words += ["--saved-models", str(options.saved_models)]
     return [f"a classifier of its {dataset.num_classes} classes judges better: {shlex.join(words)}"]
 
 
