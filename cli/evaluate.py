@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from tfgen.errors import UsageError, size_text
-from tfgen.evaluation.compare import compare, decode_picture
+from tfgen.evaluation.compare import compare, decode_picture, is_copied
 from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest
 from tfgen.evaluation.reading import read_evaluation
 from tfgen.publishing import versions
@@ -21,7 +22,7 @@ from tfgen.system.quiet import import_quietly
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training.folder import RunFolder
 
-from ._command import check_output, command, describe_skipped, say_missing_best
+from ._command import SAVED_MODELS, check_output, command, describe_skipped, say_missing_best
 from ._data_sets import DataSetOptions, open_data_set
 from ._flags import argument
 from ._samplers import ModelOptions
@@ -148,12 +149,22 @@ def main(options: EvaluateOptions) -> None:
     # Read only now: another evaluation may have ended in the meantime.
     result = evaluation.merge(read_result(out), result)
     write_result(out, result)
+    written, picture = [out], out.with_name(f"{out.stem}-nearest.png")
+    is_of_run = subject.kind == "run" and out == RunFolder(subject.path).evaluation
+    if is_of_run:
+        picture = subject.path / "figures" / "nearest.png"
+        written += write_to_versions(result, options.saved_models)
     for path in job.partial_files:
         path.unlink(missing_ok=True)
-    if subject.kind == "run" and out == RunFolder(subject.path).evaluation:
-        write_nearest(result, subject.path / "figures")
-    show(compare([read_evaluation(str(out), options.saved_models)]))
-    for line in [*describe_samples(result), f"written to {out}"]:
+    tables = compare([read_evaluation(str(out), options.saved_models)])
+    if options.samples and (is_of_run or any(is_copied(row.group) for row in tables[0].rows)):
+        if out.name == versions.MANIFEST:  # a version may not hold further files
+            picture = Path(f"{subject.path.parent.name}-{subject.path.name}-nearest.png")
+        write_nearest(result, picture)
+        written.append(picture)
+    show(tables)
+    lines = describe_samples(result) + suggest_classifier(dataset, subject, options, network)
+    for line in [*lines, *(f"written to {path}" for path in written)]:
         print_line(console, line)
 
 
@@ -314,24 +325,33 @@ def write_result(out: Path, result: dict[str, Any]) -> None:
         write_bytes(out, (json.dumps(result, indent=1) + "\n").encode())
 
 
-def write_nearest(result: dict[str, Any], folder: Path) -> None:
-    """Write nearest.png: samples, and below them the training images nearest to them."""
+def write_to_versions(result: dict[str, Any], saved_models: Path) -> list[Path]:
+    """Write an evaluation into the versions that were published from the same weights."""
+    from tfgen.evaluation.evaluate import merge
+
+    folders = versions.with_weights(result["weights_sha256"], saved_models)
+    paths = [path / versions.MANIFEST for path in folders]
+    for path in paths:
+        write_result(path, merge(read_result(path), result))
+    return paths
+
+
+def write_nearest(result: dict[str, Any], path: Path) -> None:
+    """Write a picture of samples, and below them the training images nearest to them."""
     from tfgen.figures import GridAxis, grid_figure, save_figure
 
-    if "nearest_picture" in result:
-        folder.mkdir(exist_ok=True)
-        pixels = np.atleast_3d(decode_picture(result["nearest_picture"]))
-        rows = GridAxis("", ("samples", "training images"))
-        title = "samples, and below each the nearest training image"
-        save_figure(grid_figure(pixels, title, rows), folder / "nearest.png")
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.atleast_3d(decode_picture(result["nearest_picture"]))
+    rows = GridAxis("", ("samples", "training images"))
+    title = "samples, and below each the nearest training image"
+    save_figure(grid_figure(pixels, title, rows), path)
 
 
 def describe_samples(result: dict[str, Any]) -> list[str]:
     """Notes on the metrics of samples, one per line; none without samples."""
     if "samples" not in result:
         return []
-    copies, kind = result["samples"]["copies"], "images" if "images" in result else "samples"
-    lines = []
+    copies, lines = result["samples"]["copies"], []
     if "fid" not in result["samples"]:
         lines.append(f"no FID: n = {result['n']} images are too few for so many features")
     if "floor_images" in result:
@@ -339,9 +359,27 @@ def describe_samples(result: dict[str, Any]) -> list[str]:
     return [
         *lines,
         f"median distance to the nearest training image: {copies['distance']:.2f}, of held-out "
-        f"images {copies['distance_of_held_out']:.2f}; {copies['share_nearer']:.1%} of the {kind} "
-        "are nearer than the nearest 1 % of held-out images",
+        f"images {copies['distance_of_held_out']:.2f}",
     ]
+
+
+def suggest_classifier(
+    dataset: Any, subject: Any, options: EvaluateOptions, network: Any
+) -> list[str]:
+    """How to train a classifier, if there is none and the random network judged labelled images."""
+    from tfgen.evaluation.classifier import find_classifier, plain_dataset
+    from tfgen.evaluation.features import RandomNetwork
+
+    name = plain_dataset(dataset.name)
+    is_random = isinstance(network, RandomNetwork) and dataset.test.labels is not None
+    if not is_random or find_classifier(name, options.saved_models):
+        return []
+    words = ["tfgen-train", "classifier", "--dataset", name]
+    if folder := options.data_dir or subject.training.get("options", {}).get("data_dir"):
+        words += ["--data-dir", str(folder)]
+    if options.saved_models != SAVED_MODELS:
+        words += ["--saved-models", str(options.saved_models)]
+    return [f"a classifier of its {dataset.num_classes} classes judges better: {shlex.join(words)}"]
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from tfgen import registry
 from tfgen.errors import TfgenError, UsageError
-from tfgen.evaluation.metrics import METRICS, Metric
+from tfgen.evaluation.metrics import METRICS, Metric, format_number
 from tfgen.evaluation.reading import (
     Evaluation,
     Group,
@@ -25,7 +27,7 @@ from tfgen.evaluation.reading import (
     is_finished,
     read_evaluation,
 )
-from tfgen.evaluation.tables import ERRORS, cell_text, format_number
+from tfgen.evaluation.tables import ERRORS, cell_text
 from tfgen.publishing.listing import changed_settings
 from tfgen.system.atomic import write_bytes
 
@@ -35,6 +37,7 @@ MNIST = "1bd51719028adab285039dd44ce659a257efd0ce7701d2e49954a57d6c1eaebb"
 # of the columns.
 PRESET, NAMES = "mlp", {"vae": "VAE", "gan": "GAN", "flow": "flow"}
 WORDS = {1: "holds", 0: "is within error", -1: "is reversed"}
+CONFIDENCE = 0.95
 
 
 class Claim(NamedTuple):
@@ -134,9 +137,10 @@ def follows_preset(group: Group) -> bool:
 def decide(claim: Claim, groups: Sequence[Group]) -> tuple[str, str]:
     """The verdict on a claim, and what was decided of each pair of families.
 
-    A pair is decided if its means differ by more than the pair's error, the root of the sum of both
-    squared standard deviations over seeds. A claim is borne out if all pairs are decided in its
-    order, not borne out if a pair is decided in the opposite order, and within error otherwise.
+    A pair is decided if the 95 % confidence interval of the difference of its means lacks 0, by
+    Student's t with Welch's degrees of freedom (Welch 1947). A claim is borne out if all pairs are
+    decided in its order, not borne out if a pair is decided in the opposite order, and within error
+    otherwise.
 
     There is no verdict if a family is missing, has a single seed, or is in two rows; nor on times
     of machines that differ or are unknown.
@@ -167,11 +171,34 @@ def decide(claim: Claim, groups: Sequence[Group]) -> tuple[str, str]:
     signs, words = [], []
     for first, second in itertools.combinations(claim.order, 2):
         difference = claim.sign * (known[first].mean - known[second].mean)
-        error = math.hypot(known[first].error, known[second].error)
+        error = half_interval(
+            *((known[family].error, len(by_family[family].members)) for family in (first, second))
+        )
         signs.append(0 if abs(difference) <= error else int(math.copysign(1, difference)))
         words.append(f"{order_in_words((first, second))} {WORDS[signs[-1]]}")
     verdicts = {1: "borne out", 0: "within error", -1: "not borne out"}
     return verdicts[min(signs)], ", ".join(words)
+
+
+def half_interval(*samples: tuple[float, int]) -> float:
+    """Half the confidence interval of the difference of two means, by Welch's t.
+
+    Args:
+        samples: for each mean its standard deviation and the number of seeds.
+    """
+    squares = [deviation**2 / n for deviation, n in samples]
+    if not any(squares):
+        return 0.0
+    freedom = sum(squares) ** 2 / sum(
+        square**2 / (n - 1) for square, (_, n) in zip(squares, samples, strict=True)
+    )
+    # The quantile of Student's t: at one degree of freedom it is 12.7, the largest.
+    t = np.linspace(0, 13, 100_001)
+    constant = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
+    density = np.exp(constant) / math.sqrt(math.pi * freedom)
+    density = density * (1 + t**2 / freedom) ** (-(freedom + 1) / 2)
+    shares = np.cumsum(density) * t[1] - density[0] * t[1] / 2
+    return float(np.interp(CONFIDENCE / 2, shares, t)) * math.sqrt(sum(squares))
 
 
 def order_in_words(families: Sequence[str]) -> str:

@@ -135,7 +135,7 @@ def test_what_does_not_suit_is_refused_in_one_line(
         fails(lambda callback=callback: callback.set_model(classifier), "Classifier generates none")
     assert not (tmp_path / "none").exists()
     fails(lambda: Evaluate(images, n=64, classifier=classifier, every=0), "every = 0")
-    fails(lambda: Evaluate(images, n=6, classifier=classifier), "n = 6 is too small", "least is 7")
+    fails(lambda: Evaluate(images, n=6, classifier=classifier), "too few images, 6", "at least 7")
     fails(lambda: Evaluate(images / 255, n=64), "images are float64; pass uint8 images")
     fails(lambda: Evaluate(images, n=64, classifier="none"), "no classifier 'none'")
     fails(lambda: Evaluate(images, n=64, classifier=tfgen.VAE(**VAE)), "a VAE is not a classifier")

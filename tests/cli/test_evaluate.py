@@ -64,7 +64,7 @@ def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd
     result = json.loads(out.read_text())
     assert (result["family"], result["preset"], result["n"]) == ("vae", "mlp", N)
     metrics = result["samples"].keys() - {"copies"}
-    assert metrics == result["floor"].keys() == result["ceiling"].keys()
+    assert metrics == result["floor"].keys() == result["ceiling"].keys() | {"copied"}
     assert 0 <= result["floor"]["fid"] < result["ceiling"]["fid"]
     assert 0 <= result["classifier"].pop("accuracy") <= 1
     version = Version("classifier-tiny", 2, classifier)
@@ -115,14 +115,16 @@ def test_a_versions_evaluation_is_in_its_manifest(
 
 
 @pytest.mark.usefixtures("opened_once")
-def test_an_export_has_the_runs_evaluation(evaluate: Any, judged: Trained) -> None:
+def test_versions_of_a_run_have_its_evaluation(evaluate: Any, judged: Trained) -> None:
     run = judged.runs / "deep"
     assert evaluate(run, "--no-likelihood") == 0
     assert (run / "figures" / "nearest.png").stat().st_size > 100
     assert commands.main("export", [str(run), "--to", "models"]) == 0
-    manifest = json.loads(Path("models/vae-tiny/2/manifest.json").read_text())
     evaluation = json.loads((run / "evaluation.json").read_text())
-    assert manifest["evaluation"] == evaluation
+    # So has the version that was published before, by the training.
+    for folder in (Path("models"), judged.saved_models):
+        manifest = json.loads((folder / "vae-tiny/2/manifest.json").read_text())
+        assert manifest["evaluation"] == evaluation
     assert "likelihood" not in evaluation
     # An evaluation of other weights is not taken.
     (run / "evaluation.json").write_text(json.dumps(evaluation | {"weights_sha256": "0"}))
@@ -239,7 +241,7 @@ def test_samples_and_likelihood_of_two_evaluations_are_merged(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--n", 5], "n = 5 is too small for the covariance of 8 features; the least is 9"),
+        (["--n", 5], "too few images, 5; pass at least 9 images"),
         (["--classifier", "vae-tiny"], "is not a classifier; train one with: tfgen-train"),
         (["--out", "config.json"], "the name config.json is taken by runs and versions"),
         (["--out", "{models}/vae-tiny/2/e.json"], "a version may not hold further files"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tfgen
 from tests import commands
 from tests.conftest import Trained, make_images
 
@@ -59,6 +60,22 @@ def test_a_folder_of_all_kinds(evaluate_images: Any, capfd: Any) -> None:
     assert "broken.png" in printed
 
 
+def test_copies_are_said_first_and_shown(
+    evaluate_images: Any, trained: Trained, capfd: Any
+) -> None:
+    folder = Path("memo")
+    folder.mkdir()
+    train = tfgen.load_data("tiny", trained.data).train.images
+    for index, image in enumerate(train[:N]):
+        Image.fromarray(image.squeeze()).save(folder / f"{index}.png")
+    assert evaluate_images(folder, "--dataset", "tiny") == 0
+    printed = capfd.readouterr().out
+    assert printed.index("memo copies training images") < printed.index("| model |")
+    assert "tfgen-train classifier --dataset tiny --data-dir" in printed
+    assert read("memo-evaluation.json")["samples"]["copied"] == 1
+    assert Path("memo-evaluation-nearest.png").stat().st_size > 100
+
+
 @pytest.mark.parametrize(
     ("what", "flags", "message"),
     [
@@ -66,10 +83,12 @@ def test_a_folder_of_all_kinds(evaluate_images: Any, capfd: Any) -> None:
         ("a.npz", ["--dataset", "tiny", "--n", 21], "n = 21 is too large; there are 20 images in"),
         ("a.npz", ["--features-range=-1,1"], "for a network of your own; pass --features PATH"),
         (".", ["--dataset", "tiny"], "holds no pictures"),
+        ("one.npz", ["--dataset", "tiny"], "too few images, 1; pass at least 6 images"),
     ],
 )
 def test_wrong_uses(evaluate_images: Any, what: str, flags: list, message: str, capfd: Any) -> None:
     np.savez("a.npz", images=make_images(20))
+    np.savez("one.npz", images=make_images(1))
     assert evaluate_images(what, *flags) == 2
     error = capfd.readouterr().err
     assert error.startswith("tfgen-evaluate: error: ")

@@ -32,7 +32,7 @@ def foreign_evaluation(
         "preset": preset,
         "seed": seed,
         "dataset": {"name": "mnist", "fingerprint": "m", "split": "test"},
-        "n": 100,
+        "n": 1000,
         "classifier": {"name": "classifier", "version": 1, "sha256": "c"},
         "samples": samples,
         "floor": {"fid": 0.5},

@@ -29,7 +29,7 @@ def test_a_bar_for_each_model_in_the_colour_of_its_family() -> None:
     images = foreign_evaluation("", fid=5.0) | {"family": None}
     figure = drawn(
         {
-            "flow": evaluation("flow", fid=2.0) | {"cost": {"seconds_an_epoch": 7.0}},
+            "flow": evaluation("flow", fid=2.0, copied=0.5) | {"cost": {"seconds_an_epoch": 7.0}},
             "vae": evaluation("vae", fid=3.0) | {"picture": PNG},
             "ppca": foreign_evaluation("ppca", fid=4.0) | {"n": 50, "picture": None},
             "$x$": images,
@@ -37,12 +37,12 @@ def test_a_bar_for_each_model_in_the_colour_of_its_family() -> None:
     )
     fid, time, grid = figure.axes
     assert (fid.get_title(), fid.get_xlabel()) == ("FID", "Fréchet distance (lower is better)")
-    assert widths(fid) == [2, 3, 4, 5]
+    assert widths(fid) == [3, 4, 5, 2]
     names = [label.get_text() for label in fid.get_yticklabels()]
-    assert names == ["flow", "vae", "ppca (n = 50)", r"\$x\$"]
+    assert names == ["vae", "ppca (n = 50)", r"\$x\$", "flow (copies)"]
     assert fid.yaxis_inverted()
     colours = [bar.get_facecolor()[:3] for bar in fid.containers[-1]]
-    families = ("flow", "vae", "ppca", None)
+    families = ("vae", "ppca", None, "flow")
     assert colours == [to_rgb(figures.family_colour(family)) for family in families]
     # The floor is drawn as a line, which the legend names.
     assert list(fid.get_lines()[-1].get_xdata()) == [0.5, 0.5]

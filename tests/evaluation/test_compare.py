@@ -8,6 +8,8 @@ import pytest
 
 from tests.evaluation.evaluations import evaluation, named, numbered
 from tfgen.evaluation.compare import Table, compare, to_json
+from tfgen.evaluation.job import LEAST_RANKED
+from tfgen.evaluation.tables import markdown
 
 pytestmark = pytest.mark.quick
 
@@ -67,7 +69,7 @@ def test_a_different_n_is_in_the_cell_and_is_not_ranked() -> None:
         "c": evaluation("flow", fid=1.0) | {"n": 5000, "floor": {"fid": 0.25}},
     }
     (table,) = tables(contents)
-    assert table.title.endswith(", n = 100 unless stated otherwise")
+    assert table.title.endswith(", n = 1 000 unless stated otherwise")
     assert notes(table, "FID") == {"a": (), "b": (), "c": ("n = 5 000",)}
     # The only one of its n is not best of anything.
     assert best(table, "FID") == {"a"}
@@ -81,15 +83,48 @@ def test_a_different_n_is_in_the_cell_and_is_not_ranked() -> None:
 def test_lower_or_higher_is_better_and_equal_values_are_not_best() -> None:
     contents = {
         "a": evaluation("vae", fid=3.0, recall=0.5, precision=0.1, class_entropy=1.0),
-        "b": evaluation("gan", fid=2.0, recall=0.7, precision=0.1, class_entropy=2.0),
+        "b": evaluation("gan", fid=2.001, recall=0.7, precision=0.1, class_entropy=2.0),
         "c": evaluation("flow", fid=2.0, recall=math.nan, precision=0.1),
     }
     (table,) = tables(contents)
+    # They print alike.
     assert best(table, "FID") == {"b", "c"}
     assert best(table, "recall") == {"b"}
     assert best(table, "precision") == best(table, "class entropy [nats]") == set()
     (alone,) = tables({"a": contents["a"]})
     assert best(alone, "FID") == set()
+
+
+def test_copies_are_last_and_are_not_ranked() -> None:
+    contents = {
+        "memo": evaluation("gan", fid=0.1, copied=1.0),
+        "a": evaluation("vae", fid=3.0, copied=0.05),
+        "earlier": evaluation("flow", fid=4.0),
+    }
+    for content in contents.values():
+        content["floor"]["copied"] = 0.02
+    (table,) = tables(contents)
+    assert [row.name for row in table.rows][:4] == ["a", "earlier", "memo", "real images"]
+    assert table.rows[2].cells["copied [%]"].mean == 100
+    assert best(table, "FID") == {"a"}
+    assert best(table, "copied [%]") == set()
+    (warning,) = table.warnings
+    assert "memo copies" in warning
+    text = markdown([table])
+    assert text.index(warning) < text.index("| model |")
+
+
+def test_few_images_are_not_ranked() -> None:
+    contents = {
+        name: evaluation(family, fid=fid) | {"n": 30, "cost": {"seconds": fid}}
+        for name, family, fid in (("a", "vae", 1.0), ("b", "gan", 2.0))
+    }
+    (table,) = tables(contents)
+    assert best(table, "FID") == set()
+    assert str(LEAST_RANKED) in table.warnings[0]
+    (table,) = tables({name: content | {"n": LEAST_RANKED} for name, content in contents.items()})
+    assert best(table, "FID") == {"a"}
+    assert not table.warnings
 
 
 @pytest.mark.parametrize(

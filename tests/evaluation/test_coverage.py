@@ -60,3 +60,9 @@ def test_nearest_image() -> None:
     np.testing.assert_array_equal(result.indices, [7, 3])
     change = abs(int(images[1, 0, 0, 0]) - int(candidates[3, 0, 0, 0]))
     np.testing.assert_array_equal(result.distances, [0, change])
+    far = np.linalg.norm(
+        np.delete(candidates, 3, 0).reshape(29, -1) - images[1].ravel().astype(float), axis=1
+    )
+    np.testing.assert_allclose(result.second[1], far.min(), rtol=1e-6)
+    assert result.is_copy.all()
+    assert not nearest(candidates[:1] // 2 + candidates[1:2] // 2, candidates).is_copy.any()

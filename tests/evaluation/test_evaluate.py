@@ -46,7 +46,7 @@ def test_copies_of_validation_images_are_seen_if_the_model_was_trained_on_them()
         job = Job(subject, dataset, EvaluationRequest(), Path("e.json"), Console())
         train = subject.training_split(dataset).images
         copied = copies(dataset.validation.images, dataset.test.images, train)
-        shares[train_on] = copied["share_nearer"]
+        shares[train_on] = copied["share"]
         assert describe(job)["train_on"] == subject.train_on == train_on
     assert shares["all"] == 1
     assert shares["train"] < 0.2

@@ -30,7 +30,7 @@ def test_markdown() -> None:
     text = markdown(compare([named(name, content) for name, content in contents.items()]))
     assert text.startswith(
         "### Samples against the test images of mnist, features of classifier version 1, "
-        "n = 100 unless stated otherwise\n\n| model | FID | recall |\n|---|---:|---:|\n"
+        "n = 1 000 unless stated otherwise\n\n| model | FID | recall |\n|---|---:|---:|\n"
         r"| a\|b | 6.30 (n = 5 000) | 0.750 (n = 5 000) |"
         "\n"
         r"| \* | **1.00** | – |"

@@ -5,10 +5,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfgen.evaluation.compare import Row, Table, decode_picture
-from tfgen.evaluation.metrics import METRICS
+from tfgen.evaluation.compare import Row, Table, decode_picture, is_copied
+from tfgen.evaluation.metrics import METRICS, format_number
 from tfgen.evaluation.reading import Group, Statistic
-from tfgen.evaluation.tables import format_number
 from tfgen.figures import NEUTRAL_COLOUR, REAL_COLOUR, family_colour
 
 if TYPE_CHECKING:
@@ -107,9 +106,10 @@ def _draw_bars(axes: Any, statistics: Sequence[Statistic | None], groups: Sequen
 
 
 def _label(row: Row) -> str:
-    """The name of a model, and its number of images if that differs from others."""
+    """The name of a model, whether it copies, and its number of images if it is another one."""
     notes = {note for cell in row.cells.values() for note in cell.notes if note.startswith("n ")}
-    return f"{row.name} ({', '.join(notes)})" if notes else row.name
+    texts = [*notes, *["copies"] * is_copied(row.group)]
+    return f"{row.name} ({', '.join(texts)})" if texts else row.name
 
 
 def _wrap(text: str, letters: int = _LETTERS) -> str:

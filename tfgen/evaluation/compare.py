@@ -13,13 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfgen.evaluation import reading
-from tfgen.evaluation.metrics import METRICS, Metric
+from tfgen.evaluation.job import LEAST_RANKED
+from tfgen.evaluation.metrics import METRICS, Metric, format_number
 from tfgen.evaluation.reading import Evaluation, Group
 
 # The parts of an evaluation whose metrics are the columns of each table.
 TABLES = {"samples": ("samples", "modes"), "likelihood": ("likelihood",), "cost": ("cost",)}
 # Rows below the models, by name: the part of an evaluation that has their metrics.
 REFERENCES = {"real images": "floor", "uniform noise": "ceiling"}
+# Samples that look copied, beyond the share of real images, for which a model is not ranked: this
+# share and this number. Of 256 emoji, the difference of two sets of real images has a standard
+# error of about 0.01.
+MOST_COPIED, MIN_COPIES = 0.05, 5
 # A classifier with a lower accuracy on the real images is weak: its features say little about them.
 WEAK_ACCURACY = 0.9
 # The settings of a likelihood, each with its text in a cell; an evaluation has one of them.
@@ -69,8 +74,9 @@ class Table:
         part: `samples`, `likelihood` or `cost`.
         title: what was measured, and on what.
         columns: metrics that at least one row has.
-        rows: the models, then real images and noise.
+        rows: the models, those that copy last, then real images and noise.
         notes: sentences to read with the table.
+        warnings: sentences to read before it: which models are not ranked, and why.
     """
 
     part: str
@@ -78,6 +84,7 @@ class Table:
     columns: list[Metric]
     rows: list[Row]
     notes: list[str]
+    warnings: list[str]
 
 
 def compare(evaluations: Sequence[Evaluation]) -> list[Table]:
@@ -112,6 +119,8 @@ def _tables(models: Mapping[str, Group], part: str) -> list[Table]:
 
 
 def _table(models: Mapping[str, Group], part: str) -> Table:
+    if part == "samples":
+        models = dict(sorted(models.items(), key=lambda item: is_copied(item[1])))
     # The most frequent number of images first.
     frequent = Counter(group.measurement.n for group in models.values()).most_common()
     counts = [n for n, _ in frequent]
@@ -124,15 +133,34 @@ def _table(models: Mapping[str, Group], part: str) -> Table:
     rows += _reference_rows(models, counts) if part == "samples" else []
     columns = [m for m in _columns(part) if any(m.heading in row.cells for row in rows)]
     first = next(iter(models.values())).first
-    return Table(part, _title(part, first, counts), columns, rows, _remarks(part, models))
+    warnings = _warnings(models) if part == "samples" else []
+    return Table(part, _title(part, first, counts), columns, rows, _remarks(part, models), warnings)
+
+
+def is_copied(group: Group | None) -> bool:
+    """Whether so many samples look copied from training images that the others say little."""
+    if group is None:
+        return False
+    samples, real = _copied(group)
+    return samples - real > max(MOST_COPIED, MIN_COPIES / group.measurement.n)
+
+
+def _copied(group: Group) -> tuple[float, float]:
+    """Shares of samples and of real images that look copied, the largest of the seeds."""
+    items = group.evaluations
+    return max(
+        ((item.get("samples") or {}).get("copied", 0), (item.get("floor") or {}).get("copied", 0))
+        for item in items
+    )
 
 
 def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) -> dict[str, Cell]:
     """The cells of a column, by model.
 
-    The best value is bold among those that share sample count and event type. Bounds by importance
-    samples, bounds by dequantization draws and estimates of them are ranked together, but not
-    bounds with different numbers of any of these.
+    The best value is bold among those that share sample count and event type, and so are values
+    that print like it. Bounds by importance samples, bounds by dequantization draws and estimates
+    of them are ranked together, but not bounds with different numbers of any of these. Samples that
+    are copies or too few are not ranked.
 
     Args:
         models: the rows.
@@ -143,6 +171,16 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
     known = {name: statistic for name, statistic in statistics.items() if statistic is not None}
     settings = {name: _setting(models[name], metric) for name in known}
     alike = {name: (models[name].measurement.n, _events(models[name], metric)) for name in known}
+    ranked = [
+        name
+        for name in known
+        if metric.part not in TABLES["samples"]
+        or (models[name].measurement.n >= LEAST_RANKED and not is_copied(models[name]))
+    ]
+    printed = {
+        name: metric.better * float(format_number(statistic.mean, metric.digits))
+        for name, statistic in known.items()
+    }
     cells = {}
     for name, statistic in known.items():
         n, members = models[name].measurement.n, models[name].evaluations
@@ -150,11 +188,11 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
         notes += [settings[name][1]] if len(set(settings.values())) > 1 else []
         count = sum(metric.value(evaluation) is not None for evaluation in members)
         notes += [f"{count} of {len(members)} seeds"] if count < len(members) else []
-        rivals = [rival for rival in known if alike[rival] == alike[name]]
-        values = {metric.better * known[rival].mean for rival in rivals}
+        rivals = [rival for rival in ranked if alike[rival] == alike[name]]
+        values = {printed[rival] for rival in rivals}
         used = {settings[rival] for rival in rivals}
-        is_ranked = len(values) > 1 and len(dict(used)) == len(used)
-        is_best = is_ranked and metric.better * statistic.mean == max(values)
+        is_ranked = name in rivals and len(values) > 1 and len(dict(used)) == len(used)
+        is_best = is_ranked and printed[name] == max(values)
         cells[name] = Cell(*statistic, tuple(notes), is_best)
     return cells
 
@@ -234,7 +272,7 @@ def feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
     if description.get("train_on") == "all":
         remarks.append(
             "The classifier was trained on the validation images, too (--train-on all), which may "
-            "change the floor"
+            "change the row of real images"
         )
     return remarks
 
@@ -258,6 +296,24 @@ def _remarks(part: str, models: Mapping[str, Group]) -> list[str]:
         if "fid" in whole:
             remarks.append(f"{name}: FID of all {whole['n']} images {whole['fid']:.4g}")
     return remarks
+
+
+def _warnings(models: Mapping[str, Group]) -> list[str]:
+    """Which models are not ranked by their samples, and why."""
+    warnings = []
+    for name, group in models.items():
+        if is_copied(group):
+            samples, real = (format_number(100 * share, 3) for share in _copied(group))
+            warnings.append(
+                f"{name} copies training images: {samples} % of its images look copied, of real "
+                f"images {real} %. It is not ranked."
+            )
+    if few := [name for name, group in models.items() if group.measurement.n < LEAST_RANKED]:
+        warnings.append(
+            f"Not ranked, because so few images are hard to tell from noise: {', '.join(few)}. "
+            f"At least {LEAST_RANKED} images are needed."
+        )
+    return warnings
 
 
 def _likelihood_text(evaluation: Mapping[str, Any]) -> str:
@@ -311,7 +367,8 @@ def _table_json(table: Table) -> dict[str, Any]:
         result["dataset"] = first["dataset"]
     if table.part == "samples":
         result["features"] = reading.extractor(first)
-    return {**result, "rows": [_row_json(row) for row in table.rows], "notes": table.notes}
+    notes = [*table.warnings, *table.notes]
+    return {**result, "rows": [_row_json(row) for row in table.rows], "notes": notes}
 
 
 def _row_json(row: Row) -> dict[str, Any]:

@@ -95,10 +95,22 @@ class Nearest(NamedTuple):
     Attributes:
         indices: of the candidates, `int[N]`.
         distances: from the images, `float64[N]`.
+        second: distances to the second nearest candidates, `float64[N]`; infinite if there is one.
     """
 
     indices: np.ndarray
     distances: np.ndarray
+    second: np.ndarray
+
+    @property
+    def is_copy(self) -> np.ndarray:
+        """Whether an image looks copied from a candidate, `bool[N]`.
+
+        The nearest candidate is less than a third as far as the second nearest (Yoon et al. 2023,
+        "Diffusion probabilistic models generalize when they fail to memorize"). A blurred image,
+        which is about as near to many candidates, does not. A candidate may be there twice.
+        """
+        return (self.distances == 0) | (3 * self.distances < self.second)
 
 
 def nearest(images: np.ndarray, candidates: np.ndarray) -> Nearest:
@@ -110,13 +122,18 @@ def nearest(images: np.ndarray, candidates: np.ndarray) -> Nearest:
     """
     rows_flat = np.asarray(images, np.float32).reshape(len(images), -1)
     indices, least = np.zeros(len(images), int), np.full(len(images), np.inf)
+    second = least.copy()
     start = 0
     for part in blocks(candidates, max(1, _VALUES // max(1, rows_flat.shape[1]))):
         columns_flat = np.asarray(part, np.float32).reshape(len(part), -1)
         for rows, squared in _squared_distances(rows_flat, columns_flat):
             columns = squared.argmin(1)
-            values = squared[np.arange(len(squared)), columns]
+            order = np.arange(len(squared))
+            values = squared[order, columns]
+            squared[order, columns] = np.inf
             is_nearer = values < least[rows]
+            runner_up = np.where(is_nearer, least[rows], values)
+            second[rows] = np.minimum(np.minimum(second[rows], runner_up), squared.min(1))
             indices[rows] = np.where(is_nearer, start + columns, indices[rows])
             least[rows] = np.where(is_nearer, values, least[rows])
         start += len(part)
@@ -129,7 +146,7 @@ def nearest(images: np.ndarray, candidates: np.ndarray) -> Nearest:
             rows_flat[rows].shape
         )
         distances[rows] = (difference**2).sum(1)
-    return Nearest(indices, np.sqrt(distances))
+    return Nearest(indices, np.sqrt(distances), np.sqrt(second))
 
 
 def _squared_distances(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

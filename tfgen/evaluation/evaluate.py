@@ -1,4 +1,4 @@
-"""One evaluation: samples with floor and ceiling, likelihood, cost."""
+"""One evaluation: samples beside real images and noise, likelihood, cost."""
 
 import base64
 import contextlib
@@ -38,8 +38,6 @@ from tfgen.system.atomic import write_arrays
 
 # Samples in the picture that an evaluation holds, and those nearest to a training image.
 PICTURED, NEAREST = 64, 8
-# Share of held-out images that are as near to a training image as a copy would be.
-_COPIES = 0.01
 # Images at a time: with importance samples, and without, for images like MNIST's.
 _FEW, _MANY = 16, 250
 # An estimate of the likelihood takes many evaluations of a network, so it is of fewer images.
@@ -253,7 +251,9 @@ def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], f
             result[name] = sample_metrics(of_set, reference, num_modes)
             advance(1)
         copied = copies(samples, held_out.images, train)
-        result["samples"]["copies"] = copied
+        result["samples"] |= {"copied": copied.pop("share"), "copies": copied}
+        # Not of the floor's images: a model may be trained on them.
+        result["floor"]["copied"] = copied.pop("share_of_held_out")
         advance(1)
     if summary is not None:
         result["all_images"] = summary.metrics(reference.features)
@@ -310,21 +310,17 @@ def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict
         train: training images, `uint8[K, H, W, C]`.
 
     Returns:
-        `distance` and `distance_of_held_out`: median distances, for pixels in 0…1. `share_nearer`:
-        share of samples that are nearer to a training image than the nearest 1 % of held-out
-        images; 0.01 for images like these, higher for copies and for smooth images. `nearest`:
-        indices of the samples that are nearest to a training image, each with the index of that
-        image.
+        `share` and `share_of_held_out`: shares that look copied; see `Nearest.is_copy`. `distance`
+        and `distance_of_held_out`: median distances, for pixels in 0…1. `nearest`: indices of the
+        samples that are nearest to a training image, each with the index of that image.
     """
     of_samples, of_held_out = nearest(samples, train), nearest(held_out, train)
     order = np.argsort(of_samples.distances)[:NEAREST]
-    threshold = np.quantile(of_held_out.distances, _COPIES)
-    # The data set may hold images twice; then the threshold is 0, and copies are not below it.
-    is_copy = of_samples.distances == 0
     return {
+        "share": float(of_samples.is_copy.mean()),
+        "share_of_held_out": float(of_held_out.is_copy.mean()),
         "distance": float(np.median(of_samples.distances)) / 255,
         "distance_of_held_out": float(np.median(of_held_out.distances)) / 255,
-        "share_nearer": float((is_copy | (of_samples.distances < threshold)).mean()),
         "nearest": [[int(index), int(of_samples.indices[index])] for index in order],
     }
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfgen.data.pictures import resize
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.coverage import NEIGHBOURS
-from tfgen.evaluation.job import Advance, silent
+from tfgen.evaluation.job import LEAST_RANKED, Advance, silent
 from tfgen.sampling import batches
 
 # Channels of the layers. Width, depth, pooling and the number of features were chosen by how well
@@ -55,11 +55,13 @@ class Extractor(abc.ABC):
         name: for tables.
         key: under which an evaluation holds the description, `classifier` or `features`.
         batch_size: number of images that `compute` gets at once.
+        needs_covariance: whether images that are too few for the FID are refused.
     """
 
     name: str
     key = "features"
     batch_size = 250
+    needs_covariance = True
 
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -109,11 +111,12 @@ class Extractor(abc.ABC):
             UsageError: the covariance of the features would be singular, or there are fewer
                 neighbours than the metrics need.
         """
-        features = self.dimensions(shape)
-        least = max(features, NEIGHBOURS) + 1
+        least = max(self.dimensions(shape) if self.needs_covariance else 0, NEIGHBOURS) + 1
         if n < least:
-            reason = f" for the covariance of {features} features" if n <= features else ""
-            raise UsageError(f"n = {n} is too small{reason}; the least is {least}")
+            raise UsageError(
+                f"too few images, {n}; pass at least {least} images, or {LEAST_RANKED} for metrics "
+                "that can be ranked"
+            )
 
     def extract(self, images: np.ndarray, advance: Advance = silent) -> ImageFeatures:
         """Features of images, and their classes if there are some.

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Advance: TypeAlias = Callable[[int], None]
 # Samples by default: as many as MNIST has test images.
 DEFAULT_N = 10_000
+# With fewer images, samples are not ranked: the random network lacks features, and metrics of noise
+# come close to those of real images; docs/judge.md has numbers.
+LEAST_RANKED = 256
 
 
 def silent(images: int) -> None:

@@ -69,6 +69,7 @@ class Metric:
 
 # In the order of the tables' columns.
 METRICS = (
+    Metric("samples", "copied", "copied", "looks like a training image", "%", scale=100),
     Metric("samples", "fid", "FID", "Fréchet distance", better=-1),
     Metric("samples", "kid", "KID × 1000", "kernel distance", scale=1000, better=-1),
     Metric("samples", "precision", "precision", "share of realistic samples", better=1),
@@ -87,6 +88,12 @@ METRICS = (
     Metric("cost", "parameters", "parameters", "trainable numbers", digits=4),
     Metric("cost", "peak_mib", "peak", "largest memory in use", "MiB", digits=4),
 )
+
+
+def format_number(value: float, digits: int) -> str:
+    """The number with so many significant digits, without an exponent."""
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:.{decimals}f}"
 
 
 def sample_metrics(

@@ -15,7 +15,6 @@ import tensorflow as tf
 from tfgen.data.pictures import resize, to_array, to_picture
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation.classifier import FeatureClassifier, find_classifier, open_classifier
-from tfgen.evaluation.coverage import NEIGHBOURS
 from tfgen.evaluation.features import Extractor, ImageFeatures, RandomNetwork
 from tfgen.models.base import ImageModel
 from tfgen.publishing import inspection
@@ -52,6 +51,7 @@ class OwnNetwork(Extractor):
     """
 
     batch_size = 50  # such networks are large
+    needs_covariance = False  # and have so many features that the FID is left out
 
     def __init__(
         self,
@@ -92,11 +92,6 @@ class OwnNetwork(Extractor):
     def dimensions(self, shape: tuple[int, ...]) -> int:
         """Length of the feature vector."""
         return int(self.compute(np.zeros((1, *shape), np.uint8)).features.shape[1])
-
-    def check_count(self, n: int, shape: tuple[int, ...]) -> None:
-        """Refuse too few images for neighbourhoods; too few for the FID only leave it out."""
-        if n <= NEIGHBOURS:
-            raise UsageError(f"n = {n} is too small; the least is {NEIGHBOURS + 1}")
 
     def compute(self, images: np.ndarray) -> ImageFeatures:
         """Features of `uint8[B, H, W, C]`.

@@ -370,7 +370,8 @@ def open_images(
         resized = len(images) if collection.resized else 0
     else:
         # What an earlier evaluation wrote into the folder must not change which images are drawn.
-        files = [file for file in files if not file.name.endswith("-evaluation.json")]
+        written = ("-evaluation.json", "-evaluation-nearest.png")
+        files = [file for file in files if not file.name.endswith(written)]
         available = len(files)
         images, resized, skipped = _read_files(path, files, fitting, most, seed, advance)
     digest = hashlib.sha256(f"{images.shape};".encode())

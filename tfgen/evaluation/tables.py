@@ -1,10 +1,10 @@
 """A comparison as text: Markdown, and tables that fit a terminal."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfgen.evaluation.compare import Table
+from tfgen.evaluation.metrics import format_number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,12 +35,6 @@ class _Text(NamedTuple):
 def cell_text(mean: float, error: float, digits: int) -> str:
     """A value, and its error if there is one, as a table shows them."""
     return format_number(mean, digits) + (f" ± {format_number(error, 2)}" if error else "")
-
-
-def format_number(value: float, digits: int) -> str:
-    """The number with so many significant digits, without an exponent."""
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{decimals}f}"
 
 
 def _columns(table: Table) -> dict[str, list[_Text]]:
@@ -80,7 +74,7 @@ def markdown(tables: Sequence[Table]) -> str:
         lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(rules)}|"]
         rows = zip(*columns.values(), strict=True)
         lines += [f"| {' | '.join(text.markdown for text in row)} |" for row in rows]
-        parts += [f"### {_escape(table.title)}", "\n".join(lines)]
+        parts += [f"### {_escape(table.title)}", *map(_escape, table.warnings), "\n".join(lines)]
         parts += ["\n".join(f"- {_escape(note)}" for note in table.notes)] * bool(table.notes)
     return "\n\n".join([*parts, *_legend(tables)]) + "\n"
 
@@ -99,7 +93,7 @@ def print_comparison(tables: Sequence[Table], console: "Console") -> None:
     from rich.text import Text
 
     for table in tables:
-        console.print(Text(table.title, "bold"))
+        console.print(Text("\n".join([table.title, *table.warnings]), "bold"))
         columns = {name.replace(" [", "\n["): texts for name, texts in _columns(table).items()}
         for widths in _parts(columns, console.width):
             grid = RichTable(

@@ -139,6 +139,7 @@ def publish(
         return {
             "family": run.get("family"),
             "weights": weights,
+            "weights_sha256": weights_sha256(model),
             **({} if origin is None else {"weights_origin": dict(origin)}),
             "num_classes": plain.num_classes,
             "run": dict(run),

@@ -15,7 +15,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -229,6 +229,19 @@ def find_run(run: Mapping[str, Any], name: str, saved_models: Path) -> Path | No
             if isinstance(published, dict) and {**run, **published} == run:
                 return path
     return None
+
+
+def with_weights(sha256: str, saved_models: Path) -> Iterator[Path]:
+    """The versions in a folder that were published with these weights.
+
+    Args:
+        sha256: see `export.weights_sha256`.
+        saved_models: folder of published models.
+    """
+    for path in filter(is_version, saved_models.glob("*/*")):
+        with contextlib.suppress(WorkError):  # a damaged manifest says nothing of weights
+            if read_manifest(path).get("weights_sha256") == sha256:
+                yield path
 
 
 def names(saved_models: Path) -> list[str]:
