@@ -16,6 +16,7 @@ import numpy as np
 from tfgen.data.dataset import Split
 from tfgen.errors import UsageError
 from tfgen.system.quiet import import_quietly
+from tfgen.system.terminal import count_noun
 
 # Most examples that one call of the map function decodes, and most bytes of their pixels. With more
 # examples, its loop no longer fits the processor's cache.
@@ -65,9 +66,7 @@ class Prepared:
             UsageError: there are too few train images.
         """
         n = self.counts.get("train", 0)
-        if n < _MIN_IMAGES:
-            raise UsageError(f"{self.name} has {n} train images; the least is {_MIN_IMAGES}")
-        held_out = max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
+        held_out = count_held_out(self.name, n)
         end = n - held_out
         if "test" in self.counts:
             test = ("test", 0, self.counts["test"])
@@ -126,6 +125,17 @@ class Prepared:
                 f"{self.num_classes} classes"
             )
         return labels
+
+
+def count_held_out(name: str, n: int) -> int:
+    """Number of the last of `n` stored training images that are for validation.
+
+    Raises:
+        UsageError: there are too few images in the data set of that name.
+    """
+    if n < _MIN_IMAGES:
+        raise UsageError(f"{name} has {count_noun(n, 'train image')}; the least is {_MIN_IMAGES}")
+    return max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
 
 
 def open_prepared(folder: Path) -> Prepared:

@@ -16,13 +16,12 @@ from tfgen import registry
 from tfgen.data import cache
 from tfgen.data.dataset import Dataset, Split
 from tfgen.data.load import find_prepared, is_derived, load
-from tfgen.data.pipeline import steps_per_epoch
 from tfgen.models.base import ImageModel
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.training.checkpoint import collect_variables
 from tfgen.training.folder import run_path
-from tfgen.training.plan import count_parameters, notes, with_data
+from tfgen.training.plan import count_parameters, epoch_steps, notes, with_data
 
 # TensorFlow, Keras, TensorFlow Probability and matplotlib, before a model is built.
 _BASE = 800 * 10**6
@@ -45,7 +44,7 @@ def describe(config: RunConfig) -> str:
     data = blank_dataset(config.options.dataset, config.options.data_dir)
     requested, config = config, with_data(config, data)
     options, images = config.options, data.count_training(config.options.train_on)
-    steps = steps_per_epoch(images, options.batch_size)
+    steps = epoch_steps(options, data)
     model, memory, disk = estimate(config, data)
     settings = config.model.to_json() | options.to_json()
     title = ("model", f"{config.family}, preset {settings.pop('preset')}")

@@ -20,7 +20,7 @@ from rich.console import Console
 from tfgen import registry
 from tfgen.data.dataset import Split
 from tfgen.data.load import load
-from tfgen.data.pipeline import eval_batches, on_host, steps_per_epoch, train_batches
+from tfgen.data.pipeline import eval_batches, on_host, train_batches
 from tfgen.errors import InterruptedRunError, UsageError, WorkError
 from tfgen.nn.cores import share_cores
 from tfgen.settings.training import RunConfig
@@ -30,7 +30,13 @@ from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training import checkpoint, cluster, cost
 from tfgen.training.folder import RunFolder, run_name, run_path
-from tfgen.training.plan import compiled_model, count_parameters, eval_batch_size, with_data
+from tfgen.training.plan import (
+    compiled_model,
+    count_parameters,
+    epoch_steps,
+    eval_batch_size,
+    with_data,
+)
 from tfgen.training.reports import Reports
 
 
@@ -113,7 +119,7 @@ class Run:
             path, *_ = cluster.exchange(strategy, str(self.folder.path))
             self.folder = RunFolder(Path(path))
         self.trained_on = self.dataset.training_split(self.options.train_on)
-        steps = steps_per_epoch(len(self.trained_on), self.options.batch_size)
+        steps = epoch_steps(self.options, self.dataset)
         if self.task.is_chief:
             with status("estimating memory and disk space"):
                 warnings = cost.check(self.config, self.dataset)
