@@ -1,10 +1,13 @@
-"""Estimates of the memory and disk space of a run, and warnings if there is too little.
+"""Estimates of the time, memory and disk space of a run, and warnings if there is too little.
 
-They count the weights, the optimizers' slots, the images, and the layers' outputs for a batch. What
-TensorFlow needs beside these was measured on the presets.
+Those of memory and disk space count the weights, the optimizers' slots, the images, and the layers'
+outputs for a batch. What TensorFlow needs beside these was measured on the presets.
 """
 
+import dataclasses
+import functools
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,15 @@ from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.training.checkpoint import collect_variables
 from tfgen.training.folder import run_path
-from tfgen.training.plan import count_parameters, epoch_steps, notes, with_data
+from tfgen.training.plan import (
+    compiled_model,
+    count_parameters,
+    epoch_steps,
+    eval_batch_size,
+    notes,
+    prepare_devices,
+    with_data,
+)
 
 # TensorFlow, Keras, TensorFlow Probability and matplotlib, before a model is built.
 _BASE = 800 * 10**6
@@ -30,13 +41,15 @@ _BASE = 800 * 10**6
 _STEP_FACTOR, _OPERATION, _PUBLISHED_OPERATION = 0.6, 120_000, 1_000
 # Operations of a forward pass that fill no buffer of their own.
 _WITHOUT_BUFFER = {"Fill", "Const", "Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims"}
+# Least seconds of the steps whose time is measured.
+_MEASURED_SECONDS = 2.0
 # A training checks its memory at the start only if the pixels of a batch, as float32, are more than
 # this part of the memory: building a model for the check takes seconds.
 _CHECKED_PART = 1 / 20_000
 
 
 def describe(config: RunConfig) -> str:
-    """A table of what would be trained: settings, parameters, steps, memory and disk space.
+    """A table of what would be trained: settings, parameters, steps, time, memory and disk space.
 
     Raises:
         UsageError: the request is wrong.
@@ -53,6 +66,9 @@ def describe(config: RunConfig) -> str:
         "parameters": f"{count_parameters(model):,}",
         "training steps": f"{steps} per epoch, {steps * options.epochs:,} in total",
     }
+    if sum(memory.values()) < machine.memory_bytes() and options.strategy != "multiworker":
+        start, epoch = measure(config, data)
+        rows["time"] = f"about {(start + epoch * options.epochs) / 60:.2g} min on this machine"
     for name, parts in (("memory", memory), ("disk", disk)):
         rows[name] = f"about {bytes_text(sum(parts.values()))}"
         rows |= {f"  {part}": bytes_text(size) for part, size in parts.items() if size}
@@ -73,6 +89,63 @@ def check(config: RunConfig, data: Dataset) -> list[str]:
         return []
     _, memory, disk = estimate(config, data)
     return _warnings(config, memory, disk | {"cache of the data set": 0})  # it is there by now
+
+
+def with_minutes(config: RunConfig, minutes: float) -> RunConfig:
+    """The configuration with as many epochs as this machine trains in about so many minutes.
+
+    It is that of a user who asks for this number of epochs.
+
+    Raises:
+        UsageError: the request is wrong.
+    """
+    data = blank_dataset(config.options.dataset, config.options.data_dir)
+    start, epoch = measure(with_data(config, data), data)
+    options = dataclasses.replace(
+        config.options, epochs=max(1, round((60 * minutes - start) / epoch))
+    )
+    preset_epochs = tuple(name for name in config.preset_epochs if name != "epochs")
+    return dataclasses.replace(config, options=options, preset_epochs=preset_epochs)
+
+
+def measure(config: RunConfig, data: Dataset) -> tuple[float, float]:
+    """Seconds in which a run starts, and those of an epoch, measured on images of noise.
+
+    They are measured with a model of its own: nothing of it is left in the run.
+
+    Args:
+        config: the configuration of the run, with what the data decides.
+        data: the data set.
+    """
+    began = time.perf_counter()
+    model = compiled_model(config, prepare_devices(config.options, config.family), 1)
+    start = time.perf_counter() - began
+
+    def batch_seconds(function: Any, size: int) -> tuple[float, float]:
+        """Seconds of the first batch, for which a graph is compiled, and of a later one."""
+        shape = size, *config.model.image_shape
+        images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        batch = (images, np.zeros(size, np.int64)) if model.num_classes else images
+        batches = tf.data.Dataset.from_tensors(batch)
+
+        def seconds(count: int) -> float:
+            began = time.perf_counter()
+            function(batches.repeat(count), verbose=0)
+            return time.perf_counter() - began
+
+        first, count = seconds(1), 1
+        while (taken := seconds(count)) < _MEASURED_SECONDS:
+            count *= 2
+        return first, taken / count
+
+    fit = functools.partial(model.fit, shuffle=False)
+    first, step = batch_seconds(fit, config.options.batch_size)
+    start, epoch = start + first, step * epoch_steps(config.options, data)
+    if config.options.is_validated:
+        size = min(eval_batch_size(config), len(data.validation))
+        first, batch = batch_seconds(model.evaluate, size)
+        start, epoch = start + first, epoch + batch * len(data.validation) / size
+    return start, epoch
 
 
 def blank_dataset(name: str, data_dir: Path | None = None) -> Dataset:

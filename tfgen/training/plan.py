@@ -4,16 +4,19 @@ import dataclasses
 import math
 from typing import Any
 
+import tensorflow as tf
+
 from tfgen import registry
 from tfgen.data.dataset import Dataset, note_few
 from tfgen.data.pipeline import steps_per_epoch
 from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
+from tfgen.nn.cores import share_cores
 from tfgen.nn.optimizers import Schedule
 from tfgen.settings.model import images_at_once
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.terminal import count_noun
-from tfgen.training.cluster import scope
+from tfgen.training.cluster import make_strategy, scope
 
 # Keras calls into Python once in this many steps; more gains nothing at the length of these steps.
 STEPS_PER_EXECUTION = 16
@@ -124,6 +127,15 @@ def eval_batch_size(config: RunConfig) -> int:
     """
     fitting = images_at_once(_EVAL_BATCH_SIZE, config.model.image_shape)
     return max(fitting, min(config.options.batch_size, _EVAL_BATCH_SIZE))
+
+
+def prepare_devices(options: TrainingOptions, family: str) -> Any:
+    """Settings that TensorFlow takes only before it uses a device; returns the strategy or None."""
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if registry.family(family).side_by_side:
+        share_cores()
+    return make_strategy(options.strategy)
 
 
 def compiled_model(config: RunConfig, strategy: Any, steps: int) -> ImageModel:

@@ -14,20 +14,17 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from rich.console import Console
 
-from tfgen import registry
 from tfgen.data.dataset import Split
 from tfgen.data.load import load
 from tfgen.data.pipeline import eval_batches, on_host, train_batches
 from tfgen.errors import InterruptedRunError, UsageError, WorkError
-from tfgen.nn.cores import share_cores
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.system.signals import InterruptRequest
 from tfgen.system.status import status
-from tfgen.system.terminal import count_noun, print_line
+from tfgen.system.terminal import count_noun, format_value, print_line
 from tfgen.training import checkpoint, cluster, cost
 from tfgen.training.folder import RunFolder, run_name, run_path
 from tfgen.training.plan import (
@@ -35,9 +32,13 @@ from tfgen.training.plan import (
     count_parameters,
     epoch_steps,
     eval_batch_size,
+    prepare_devices,
     with_data,
 )
 from tfgen.training.reports import Reports
+
+# Fewest epochs without a better validation that are told.
+_LEAST_PLATEAU = 10
 
 
 @dataclasses.dataclass
@@ -96,12 +97,7 @@ class Run:
     """
 
     def __init__(self, config: RunConfig, console: Console, notes: Mapping[str, Any] | None = None):
-        # TensorFlow takes these settings only before it uses a device.
-        if config.options.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        if registry.family(config.family).side_by_side:
-            share_cores()
-        self._strategy = strategy = cluster.make_strategy(config.options.strategy)
+        self._strategy = strategy = prepare_devices(config.options, config.family)
         is_alone = config.options.strategy != "multiworker"
         self.task = cluster.Task() if is_alone else cluster.read_task()
         self.console, self._notes = console, dict(notes or {})
@@ -135,8 +131,8 @@ class Run:
         self._reports: Reports | None = None
         # When the epoch began, and at which of its steps.
         self._began_at, self._first_batch = 0.0, 0
-        # When the last checkpoint was written, and the best validated value.
-        self._saved_at, self._best = time.monotonic(), math.inf
+        # When the last checkpoint was written; the best validated value, and its epoch.
+        self._saved_at, self._best, self._best_epoch = time.monotonic(), math.inf, 0
 
     def _labelled(self, split: Split) -> Split:
         """The split as the model takes it: with labels if it has classes."""
@@ -237,7 +233,7 @@ class Run:
             if self.task.is_chief:
                 self._reports = Reports(self)
                 if (best := checkpoint.read_best(self.folder.checkpoints)) is not None:
-                    self._best = best.state["value"]
+                    self._best, self._best_epoch = best.state["value"], best.state["epoch"]
                 if self.position.step == 0:
                     with status("drawing samples before the training"):
                         self._reports.write_samples(0)
@@ -272,7 +268,9 @@ class Run:
         images = on_host(train.images)
         labels = None if train.labels is None else on_host(train.labels)
         follow = keras.callbacks.LambdaCallback(
-            on_epoch_begin=self._begin_epoch, on_train_batch_end=self._follow_steps
+            on_epoch_begin=self._begin_epoch,
+            on_train_batch_end=self._follow_steps,
+            on_test_batch_end=self._follow_validation,
         )
         for epoch in range(self.position.epoch, self.options.epochs):
             batches = train_batches(
@@ -319,6 +317,10 @@ class Run:
                 self._save()
                 self._stop(self._interrupt.signum)
 
+    def _follow_validation(self, batch: int, logs: Any = None) -> None:
+        if self._reports is not None:
+            self._reports.log_position()
+
     def _end_epoch(self, values: Mapping[str, float]) -> None:
         """Report the epoch, and then save the weights to keep and the state.
 
@@ -332,9 +334,10 @@ class Run:
             weights = checkpoint.read_arrays(self.model, ("weights",))
             value = values.get(monitor, math.inf)
             if self.options.is_validated and value < self._best:
-                self._best = value
+                self._best, self._best_epoch = value, epoch
                 state = {"epoch": epoch, "monitor": monitor, "value": value}
                 checkpoint.save(folder, "best", epoch, weights, state)
+            self._note_plateau()
             if self.options.keep_every and epoch % self.options.keep_every == 0:
                 checkpoint.save(folder, "epoch", epoch, weights, {"epoch": epoch})
             self._save()
@@ -342,6 +345,17 @@ class Run:
         if self.task.count > 1:
             signum = next(filter(None, cluster.exchange(self._strategy, signum)), None)
         self._stop(signum)
+
+    def _note_plateau(self) -> None:
+        """Say once that the validated value has not improved for a quarter of the run."""
+        patience = max(_LEAST_PLATEAU, math.ceil(self.options.epochs / 4))
+        if self._best_epoch and self.position.epoch - self._best_epoch == patience:
+            print_line(
+                self.console,
+                f"{self.model.monitor} has not improved for {patience} epochs, since epoch "
+                f"{self._best_epoch} ({format_value(self._best)}); Ctrl-C ends the run, and "
+                f"tfgen-export {shlex.quote(str(self.folder.path))} publishes the best weights",
+            )
 
     def _save(self) -> None:
         """Save the state."""
