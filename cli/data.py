@@ -114,13 +114,7 @@ def _write_idx(options: DataOptions) -> _Written:
     from tfgen.data.writing import write_prepared
 
     splits = import_idx(options.source, options.prefix)
-    folder = write_prepared(
-        options.name,
-        splits,
-        options.to,
-        description=_describe(options),
-        overwrite=options.overwrite,
-    )
+    folder = write_prepared(options.name, splits, options.to, **_keywords(options))
     counts = {name: len(split) for name, split in splits.items()}
     return folder, counts, splits["train"].image_shape, count_classes(splits.values())
 
@@ -130,7 +124,7 @@ def _write_images(options: DataOptions) -> _Written:
 
     from tfgen.data.importers.images import import_images
     from tfgen.data.pictures import Fitting
-    from tfgen.data.reading import count_held_out
+    from tfgen.data.reading import MIN_IMAGES
     from tfgen.data.writing import png_encoder, write_batches
 
     size = None if options.size is None else _parse_size(options.size)
@@ -141,7 +135,10 @@ def _write_images(options: DataOptions) -> _Written:
 
     def metadata() -> Mapping[str, Any]:
         """What metadata.json says of the skipped files, which `--strict` refuses, and of copies."""
-        count_held_out(options.name, images.counts["train"])
+        if (count := images.counts["train"]) < MIN_IMAGES:
+            raise UsageError(
+                f"{count_noun(count, 'picture')} to train on; the least is {MIN_IMAGES}"
+            )
         skipped = images.list_skipped()
         if options.strict and skipped:
             rest = "; without --strict, metadata.json lists all"
@@ -162,31 +159,30 @@ def _write_images(options: DataOptions) -> _Written:
             image_shape=images.image_shape,
             classes=images.class_names,
             metadata=metadata,
-            description=_describe(options),
-            overwrite=options.overwrite,
+            **_keywords(options),
         )
     rest = f"; {folder / 'metadata.json'} lists all"
     lines = describe_skipped(list(images.list_skipped().items()), rest)
-    for line in lines + _describe_duplicates(images, rest):
+    for line in lines + _describe_duplicates(images, folder):
         print(line)
     num_classes = None if images.class_names is None else len(images.class_names)
     return folder, images.counts, images.image_shape, num_classes
 
 
-def _describe_duplicates(images: "ImageFolder", rest: str) -> list[str]:
+def _describe_duplicates(images: "ImageFolder", folder: Path) -> list[str]:
     """A line on the pictures that are exact copies of others; none if there are none."""
-    from tfgen.data.reading import count_held_out
+    from tfgen.data.reading import open_prepared
 
     if not (groups := images.list_duplicates()):
         return []
-    n, has_test = images.counts["train"], "test" in images.splits
-    end = n - (1 if has_test else 2) * count_held_out("", n)
+    _, _, end = open_prepared(folder).parts["train"]
     trained_on = set(images.splits["train"].paths[:end])
     place = "duplicates are trained on, not validated or tested with"
     if not all(trained_on.issuperset(group) for group in images.duplicates):
         place = "remove them: some are trained on, and others validated or tested with"
     count = count_noun(sum(map(len, groups)) - len(groups), "exact duplicate")
-    return [f"{count}, such as {' = '.join(groups[0][:2])}{rest}; {place}"]
+    example, rest = " = ".join(groups[0][:2]), f"{folder / 'metadata.json'} lists all"
+    return [f"{count}, such as {example}; {rest}; {place}"]
 
 
 def _parse_size(text: str) -> "Size":
@@ -200,12 +196,12 @@ def _parse_size(text: str) -> "Size":
     return int(match[2] or match[1]), int(match[1])
 
 
-def _describe(options: DataOptions) -> str | None:
-    """The description that TFDS stores, with the licence at its end."""
-    if options.license is None:
-        return options.description
-    text = (options.description or options.name).rstrip(".")
-    return f"{text}. Licence: {options.license}"
+def _keywords(options: DataOptions) -> dict[str, Any]:
+    """Arguments for writing: the description that TFDS stores, with the licence at its end."""
+    text = options.description
+    if options.license is not None:
+        text = f"{(text or options.name).rstrip('.')}. Licence: {options.license}"
+    return {"description": text, "overwrite": options.overwrite}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import numpy as np
 from tfgen.data.dataset import Split
 from tfgen.errors import UsageError
 from tfgen.system.quiet import import_quietly
-from tfgen.system.terminal import count_noun
 
 # Most examples that one call of the map function decodes, and most bytes of their pixels. With more
 # examples, its loop no longer fits the processor's cache.
@@ -25,7 +24,8 @@ _DECODE_BATCH, _DECODE_BYTES = 256, 2**24
 # become 50 000 and 10 000.
 _VALIDATION_FRACTION = 6
 _MAX_VALIDATION = 10_000
-_MIN_IMAGES = 3
+# Fewer stored training images cannot be divided into train, validation and test.
+MIN_IMAGES = 3
 _ADVICE = "prepare it with tfgen-data"
 
 
@@ -66,7 +66,9 @@ class Prepared:
             UsageError: there are too few train images.
         """
         n = self.counts.get("train", 0)
-        held_out = count_held_out(self.name, n)
+        if n < MIN_IMAGES:
+            raise UsageError(f"{self.name} has {n} train images; the least is {MIN_IMAGES}")
+        held_out = max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
         end = n - held_out
         if "test" in self.counts:
             test = ("test", 0, self.counts["test"])
@@ -125,17 +127,6 @@ class Prepared:
                 f"{self.num_classes} classes"
             )
         return labels
-
-
-def count_held_out(name: str, n: int) -> int:
-    """Number of the last of `n` stored training images that are for validation.
-
-    Raises:
-        UsageError: there are too few images in the data set of that name.
-    """
-    if n < _MIN_IMAGES:
-        raise UsageError(f"{name} has {count_noun(n, 'train image')}; the least is {_MIN_IMAGES}")
-    return max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
 
 
 def open_prepared(folder: Path) -> Prepared:

@@ -60,8 +60,7 @@ def publish(folder: Path, target: Path, overwrite: bool = False) -> None:
     Args:
         folder: the folder.
         target: its place.
-        overwrite: whether a folder there is replaced. It is moved aside first, and back if the
-            rename fails.
+        overwrite: whether a folder there is replaced; it is moved aside first.
 
     Raises:
         UsageError: the target exists, and is not to be replaced.
@@ -70,12 +69,12 @@ def publish(folder: Path, target: Path, overwrite: bool = False) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if overwrite and target.exists():
         with fresh_folder(target.parent, target.name) as aside:
-            target.rename(aside / target.name)
             try:
+                target.rename(aside / target.name)
                 folder.rename(target)
-            except BaseException:
-                (aside / target.name).rename(target)
-                raise
+            finally:
+                if not target.exists():  # Ctrl-C came in between
+                    (aside / target.name).rename(target)
         return
     try:
         folder.rename(target)

@@ -22,17 +22,9 @@ from tfgen.data.load import find_prepared, is_derived, load
 from tfgen.models.base import ImageModel
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
+from tfgen.training import plan
 from tfgen.training.checkpoint import collect_variables
 from tfgen.training.folder import run_path
-from tfgen.training.plan import (
-    compiled_model,
-    count_parameters,
-    epoch_steps,
-    eval_batch_size,
-    notes,
-    prepare_devices,
-    with_data,
-)
 
 # TensorFlow, Keras, TensorFlow Probability and matplotlib, before a model is built.
 _BASE = 800 * 10**6
@@ -55,15 +47,15 @@ def describe(config: RunConfig) -> str:
         UsageError: the request is wrong.
     """
     data = blank_dataset(config.options.dataset, config.options.data_dir)
-    requested, config = config, with_data(config, data)
+    requested, config = config, plan.with_data(config, data)
     options, images = config.options, data.count_training(config.options.train_on)
-    steps = epoch_steps(options, data)
+    steps = plan.epoch_steps(options, data)
     model, memory, disk = estimate(config, data)
     settings = config.model.to_json() | options.to_json()
     title = ("model", f"{config.family}, preset {settings.pop('preset')}")
     rows = {
         "training images": f"{images}, validation {data.count_training('all') - images}",
-        "parameters": f"{count_parameters(model):,}",
+        "parameters": f"{plan.count_parameters(model):,}",
         "training steps": f"{steps} per epoch, {steps * options.epochs:,} in total",
     }
     if sum(memory.values()) < machine.memory_bytes() and options.strategy != "multiworker":
@@ -74,7 +66,9 @@ def describe(config: RunConfig) -> str:
         rows |= {f"  {part}": bytes_text(size) for part, size in parts.items() if size}
     texts = [(name, "none" if value == [] else value) for name, value in settings.items()]
     lines = [f"{name:<28}{value}" for name, value in (title, *texts, *rows.items())]
-    return "\n".join([*lines, *notes(requested, config, data), *_warnings(config, memory, disk)])
+    return "\n".join(
+        [*lines, *plan.notes(requested, config, data), *_warnings(config, memory, disk)]
+    )
 
 
 def check(config: RunConfig, data: Dataset) -> list[str]:
@@ -100,7 +94,7 @@ def with_minutes(config: RunConfig, minutes: float) -> RunConfig:
         UsageError: the request is wrong.
     """
     data = blank_dataset(config.options.dataset, config.options.data_dir)
-    start, epoch = measure(with_data(config, data), data)
+    start, epoch = measure(plan.with_data(config, data), data)
     options = dataclasses.replace(
         config.options, epochs=max(1, round((60 * minutes - start) / epoch))
     )
@@ -118,7 +112,7 @@ def measure(config: RunConfig, data: Dataset) -> tuple[float, float]:
         data: the data set.
     """
     began = time.perf_counter()
-    model = compiled_model(config, prepare_devices(config.options, config.family), 1)
+    model = plan.compiled_model(config, plan.prepare_devices(config.options, config.family), 1)
     start = time.perf_counter() - began
 
     def batch_seconds(function: Any, size: int) -> tuple[float, float]:
@@ -140,9 +134,9 @@ def measure(config: RunConfig, data: Dataset) -> tuple[float, float]:
 
     fit = functools.partial(model.fit, shuffle=False)
     first, step = batch_seconds(fit, config.options.batch_size)
-    start, epoch = start + first, step * epoch_steps(config.options, data)
+    start, epoch = start + first, step * plan.epoch_steps(config.options, data)
     if config.options.is_validated:
-        size = min(eval_batch_size(config), len(data.validation))
+        size = min(plan.eval_batch_size(config), len(data.validation))
         first, batch = batch_seconds(model.evaluate, size)
         start, epoch = start + first, epoch + batch * len(data.validation) / size
     return start, epoch

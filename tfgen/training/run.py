@@ -25,16 +25,8 @@ from tfgen.system import machine
 from tfgen.system.signals import InterruptRequest
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, format_value, print_line
-from tfgen.training import checkpoint, cluster, cost
+from tfgen.training import checkpoint, cluster, cost, plan
 from tfgen.training.folder import RunFolder, run_name, run_path
-from tfgen.training.plan import (
-    compiled_model,
-    count_parameters,
-    epoch_steps,
-    eval_batch_size,
-    prepare_devices,
-    with_data,
-)
 from tfgen.training.reports import Reports
 
 # Fewest epochs without a better validation that are told.
@@ -97,13 +89,13 @@ class Run:
     """
 
     def __init__(self, config: RunConfig, console: Console, notes: Mapping[str, Any] | None = None):
-        self._strategy = strategy = prepare_devices(config.options, config.family)
+        self._strategy = strategy = plan.prepare_devices(config.options, config.family)
         is_alone = config.options.strategy != "multiworker"
         self.task = cluster.Task() if is_alone else cluster.read_task()
         self.console, self._notes = console, dict(notes or {})
         with status(f"loading data set {config.options.dataset}"):
             self.dataset = load(config.options.dataset, config.options.data_dir)
-        self.config = with_data(config, self.dataset)
+        self.config = plan.with_data(config, self.dataset)
         self.options = self.config.options
         self.name = run_name(self.config)
         self.folder = RunFolder(run_path(self.config))
@@ -115,14 +107,14 @@ class Run:
             path, *_ = cluster.exchange(strategy, str(self.folder.path))
             self.folder = RunFolder(Path(path))
         self.trained_on = self.dataset.training_split(self.options.train_on)
-        steps = epoch_steps(self.options, self.dataset)
+        steps = plan.epoch_steps(self.options, self.dataset)
         if self.task.is_chief:
             with status("estimating memory and disk space"):
                 warnings = cost.check(self.config, self.dataset)
             for text in warnings:
                 print_line(console, text)
         with status("building the model"):
-            self.model = compiled_model(self.config, strategy, steps)
+            self.model = plan.compiled_model(self.config, strategy, steps)
         data = self.dataset
         self.held_out = self._labelled(data.validation if self.options.is_validated else data.test)
         self.position = Position(0, 0, steps)
@@ -251,7 +243,7 @@ class Run:
         steps = count_noun(position.steps_per_epoch, "step")
         print_line(
             self.console,
-            f"{self.name}: {count_parameters(self.model):,} parameters, {epochs} of {steps}, "
+            f"{self.name}: {plan.count_parameters(self.model):,} parameters, {epochs} of {steps}, "
             f"{start}; run directory {self.folder.path}",
         )
 
@@ -263,14 +255,14 @@ class Run:
         """
         train, validation_data = self._labelled(self.trained_on), None
         if self.options.is_validated:
-            size = eval_batch_size(self.config)
+            size = plan.eval_batch_size(self.config)
             validation_data = eval_batches(self.held_out.images, self.held_out.labels, size)
         images = on_host(train.images)
         labels = None if train.labels is None else on_host(train.labels)
         follow = keras.callbacks.LambdaCallback(
             on_epoch_begin=self._begin_epoch,
             on_train_batch_end=self._follow_steps,
-            on_test_batch_end=self._follow_validation,
+            on_test_batch_end=self._reports and self._reports.log_position,
         )
         for epoch in range(self.position.epoch, self.options.epochs):
             batches = train_batches(
@@ -316,10 +308,6 @@ class Run:
             if is_due or self._interrupt.signum is not None:
                 self._save()
                 self._stop(self._interrupt.signum)
-
-    def _follow_validation(self, batch: int, logs: Any = None) -> None:
-        if self._reports is not None:
-            self._reports.log_position()
 
     def _end_epoch(self, values: Mapping[str, float]) -> None:
         """Report the epoch, and then save the weights to keep and the state.
