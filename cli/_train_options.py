@@ -42,14 +42,8 @@ class PublishOptions(Config):
 class PlanOptions(Config):
     """How long a training is to take, or only what it would take."""
 
-    minutes: float | None = option(
-        None,
-        "set --epochs so that the training takes about so many minutes, measured on this machine",
-        above=0,
-    )
-    dry_run: bool = option(
-        False, "print settings, parameters, steps, time, memory and disk space, and exit"
-    )
+    minutes: float | None = option(None, "set --epochs to train about so many minutes", above=0)
+    dry_run: bool = option(False, "print settings, steps, time, memory, disk space, and exit")
 
 
 class Request(NamedTuple):
@@ -122,11 +116,11 @@ def parse(argv: list[str]) -> Request:
         options = dataclasses.replace(options, strategy="multiworker")
         config = dataclasses.replace(config, options=options)
     plan = read_flags(namespace, PlanOptions)
-    if plan.minutes is not None:
-        if saved is not None or first.epochs is not None:
-            raise UsageError("--minutes sets the epochs of a new run; pass --epochs or --minutes")
-        if config.options.strategy == "multiworker":
-            raise UsageError("--minutes measures one machine; pass --epochs for several workers")
+    is_new = saved is None and config.options.strategy != "multiworker"
+    if plan.minutes is not None and (first.epochs is not None or not is_new):
+        raise UsageError(
+            "--minutes sets the epochs of a new run on one machine; else pass --epochs"
+        )
     return Request(config, publishing, plan, cluster)
 
 

@@ -59,15 +59,8 @@ def write_prepared(
     classes = num_classes if num_classes is None or class_names is None else class_names
     batches = {key: _encode(split) for key, split in splits.items()}
     shape = splits["train"].image_shape
-    return write_batches(
-        name,
-        batches,
-        data_dir,
-        image_shape=shape,
-        classes=classes,
-        description=description,
-        overwrite=overwrite,
-    )
+    about: dict[str, Any] = {"description": description, "overwrite": overwrite}
+    return write_batches(name, batches, data_dir, image_shape=shape, classes=classes, **about)
 
 
 def write_batches(

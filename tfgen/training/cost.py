@@ -66,9 +66,8 @@ def describe(config: RunConfig) -> str:
         rows |= {f"  {part}": bytes_text(size) for part, size in parts.items() if size}
     texts = [(name, "none" if value == [] else value) for name, value in settings.items()]
     lines = [f"{name:<28}{value}" for name, value in (title, *texts, *rows.items())]
-    return "\n".join(
-        [*lines, *plan.notes(requested, config, data), *_warnings(config, memory, disk)]
-    )
+    lines += plan.notes(requested, config, data)
+    return "\n".join([*lines, *_warnings(config, memory, disk)])
 
 
 def check(config: RunConfig, data: Dataset) -> list[str]:
@@ -95,9 +94,8 @@ def with_minutes(config: RunConfig, minutes: float) -> RunConfig:
     """
     data = blank_dataset(config.options.dataset, config.options.data_dir)
     start, epoch = measure(plan.with_data(config, data), data)
-    options = dataclasses.replace(
-        config.options, epochs=max(1, round((60 * minutes - start) / epoch))
-    )
+    epochs = max(1, round((60 * minutes - start) / epoch))
+    options = dataclasses.replace(config.options, epochs=epochs)
     preset_epochs = tuple(name for name in config.preset_epochs if name != "epochs")
     return dataclasses.replace(config, options=options, preset_epochs=preset_epochs)
 

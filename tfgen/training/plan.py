@@ -95,10 +95,10 @@ def notes(before: RunConfig, after: RunConfig, dataset: Dataset) -> list[str]:
     """
     options, images = after.options, dataset.count_training(after.options.train_on)
     lines = note_few(images)
-    if before.options.batch_size != options.batch_size:
+    batch_size = options.batch_size
+    if before.options.batch_size != batch_size:
         lines.append(
-            f"{images:,} training images: batches of {options.batch_size}, not of "
-            f"{before.options.batch_size}"
+            f"batches of {batch_size} images, not of {before.options.batch_size}, for so few"
         )
     if before.options.epochs != options.epochs:
         epochs, preset_epochs = (

@@ -63,7 +63,7 @@ class Reports:
         self._text = f"{text}  step {position.batch} of {position.steps_per_epoch}"
         self.log_position()
 
-    def log_position(self, *_: Any) -> None:
+    def log_position(self, batch: int = 0, logs: Any = None) -> None:
         """Print the position if there is no terminal, and nothing was printed for a minute."""
         if not self._run.console.is_terminal and time.monotonic() - self._printed_at > _SILENCE:
             print_line(self._run.console, self._text)

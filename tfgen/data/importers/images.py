@@ -51,7 +51,7 @@ class ImageFolder:
         skipped: the files that hold no picture, each with the reason; those whose pixels are broken
             are added when they are read.
         counts: number of images of each split that was read.
-        duplicates: groups of files with the same content, of the files with a picture.
+        duplicates: groups of files with the same content.
     """
 
     folder: Path
@@ -126,8 +126,8 @@ class ImageFolder:
         return {printable(path): reason for path, reason in entries}
 
     def list_duplicates(self) -> list[list[str]]:
-        """`duplicates`, with relative paths as messages show them."""
-        groups = self.duplicates
+        """`duplicates` that were not skipped, with relative paths as messages show them."""
+        groups = [group for group in self.duplicates if group[0] not in self.skipped]
         return [[printable(path.relative_to(self.folder)) for path in group] for group in groups]
 
 
