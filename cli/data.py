@@ -177,9 +177,9 @@ def _describe_duplicates(images: "ImageFolder", folder: Path) -> list[str]:
         return []
     _, _, end = open_prepared(folder).parts["train"]
     trained_on = set(images.splits["train"].paths[:end])
-    place = "duplicates are trained on, not validated or tested with"
+    place = "all are trained on"
     if not all(trained_on.issuperset(group) for group in images.duplicates):
-        place = "remove them: some are trained on, and others validated or tested with"
+        place = "some, but not all, are trained on: remove them"
     count = count_noun(sum(map(len, groups)) - len(groups), "exact duplicate")
     example, rest = " = ".join(groups[0][:2]), f"{folder / 'metadata.json'} lists all"
     return [f"{count}, such as {example}; {rest}; {place}"]

@@ -95,11 +95,9 @@ def notes(before: RunConfig, after: RunConfig, dataset: Dataset) -> list[str]:
     """
     options, images = after.options, dataset.count_training(after.options.train_on)
     lines = note_few(images)
-    batch_size = options.batch_size
-    if before.options.batch_size != batch_size:
-        lines.append(
-            f"batches of {batch_size} images, not of {before.options.batch_size}, for so few"
-        )
+    size, asked = options.batch_size, before.options.batch_size
+    if size != asked:
+        lines.append(f"{images:,} training images: batches of {size} instead of {asked}")
     if before.options.epochs != options.epochs:
         epochs, preset_epochs = (
             count_noun(config.options.epochs, "epoch") for config in (after, before)
