@@ -136,9 +136,7 @@ def _write_images(options: DataOptions) -> _Written:
     def metadata() -> Mapping[str, Any]:
         """What metadata.json says of the skipped files, which `--strict` refuses, and of copies."""
         if (count := images.counts["train"]) < MIN_IMAGES:
-            raise UsageError(
-                f"{count_noun(count, 'picture')} to train on; the least is {MIN_IMAGES}"
-            )
+            raise UsageError(f"{count} pictures to train on; the least is {MIN_IMAGES}")
         skipped = images.list_skipped()
         if options.strict and skipped:
             rest = "; without --strict, metadata.json lists all"

@@ -46,6 +46,8 @@ def describe(config: RunConfig) -> str:
     Raises:
         UsageError: the request is wrong.
     """
+    has_time = config.options.strategy != "multiworker"
+    strategy = plan.prepare_devices(config.options, config.family) if has_time else None
     data = blank_dataset(config.options.dataset, config.options.data_dir)
     requested, config = config, plan.with_data(config, data)
     options, images = config.options, data.count_training(config.options.train_on)
@@ -58,9 +60,10 @@ def describe(config: RunConfig) -> str:
         "parameters": f"{plan.count_parameters(model):,}",
         "training steps": f"{steps} per epoch, {steps * options.epochs:,} in total",
     }
-    if sum(memory.values()) < machine.memory_bytes() and options.strategy != "multiworker":
-        start, epoch = measure(config, data)
-        rows["time"] = f"about {(start + epoch * options.epochs) / 60:.2g} min on this machine"
+    if has_time and sum(memory.values()) < machine.memory_bytes():
+        start, epoch = measure(config, data, strategy)
+        minutes = (start + epoch * options.epochs) / 60
+        rows["time"] = f"about {max(1, round(minutes))} min on this machine"
     for name, parts in (("memory", memory), ("disk", disk)):
         rows[name] = f"about {bytes_text(sum(parts.values()))}"
         rows |= {f"  {part}": bytes_text(size) for part, size in parts.items() if size}
@@ -92,15 +95,16 @@ def with_minutes(config: RunConfig, minutes: float) -> RunConfig:
     Raises:
         UsageError: the request is wrong.
     """
+    strategy = plan.prepare_devices(config.options, config.family)
     data = blank_dataset(config.options.dataset, config.options.data_dir)
-    start, epoch = measure(plan.with_data(config, data), data)
+    start, epoch = measure(plan.with_data(config, data), data, strategy)
     epochs = max(1, round((60 * minutes - start) / epoch))
     options = dataclasses.replace(config.options, epochs=epochs)
     preset_epochs = tuple(name for name in config.preset_epochs if name != "epochs")
     return dataclasses.replace(config, options=options, preset_epochs=preset_epochs)
 
 
-def measure(config: RunConfig, data: Dataset) -> tuple[float, float]:
+def measure(config: RunConfig, data: Dataset, strategy: Any) -> tuple[float, float]:
     """Seconds in which a run starts, and those of an epoch, measured on images of noise.
 
     They are measured with a model of its own: nothing of it is left in the run.
@@ -108,9 +112,10 @@ def measure(config: RunConfig, data: Dataset) -> tuple[float, float]:
     Args:
         config: the configuration of the run, with what the data decides.
         data: the data set.
+        strategy: the distribution strategy, or None.
     """
     began = time.perf_counter()
-    model = plan.compiled_model(config, plan.prepare_devices(config.options, config.family), 1)
+    model = plan.compiled_model(config, strategy, 1)
     start = time.perf_counter() - began
 
     def batch_seconds(function: Any, size: int) -> tuple[float, float]:
