@@ -99,10 +99,10 @@ def test_minutes_make_epochs_and_change_nothing_else(
     trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure = cost.measure
-    # It is measured, and then taken for 2 epochs a minute.
+    # It is measured, and then taken for 2 epochs in 1000 minutes.
     monkeypatch.setattr(cost, "_MEASURED_SECONDS", 0)
-    monkeypatch.setattr(cost, "measure", lambda *args: (0 * measure(*args)[0], 30.0))
-    words = ["--minutes", 1, "--no-publish", "--run-dir", "run"]
+    monkeypatch.setattr(cost, "measure", lambda *args: (0 * measure(*args)[0], 30_000.0))
+    words = ["--minutes", 1000, "--no-publish", "--run-dir", "run"]
     assert train(trained, *words, short=SHORT[2:]) == 0
     states = []
     for run in (here / "run", trained.runs / "flat"):

@@ -88,17 +88,18 @@ def check(config: RunConfig, data: Dataset) -> list[str]:
 
 
 def with_minutes(config: RunConfig, minutes: float) -> RunConfig:
-    """The configuration with as many epochs as this machine trains in about so many minutes.
+    """The configuration with as many epochs as this machine trains from now in so many minutes.
 
     It is that of a user who asks for this number of epochs.
 
     Raises:
         UsageError: the request is wrong.
     """
-    strategy = plan.prepare_devices(config.options, config.family)
+    began, strategy = time.monotonic(), plan.prepare_devices(config.options, config.family)
     data = blank_dataset(config.options.dataset, config.options.data_dir)
     start, epoch = measure(plan.with_data(config, data), data, strategy)
-    epochs = max(1, round((60 * minutes - start) / epoch))
+    seconds = 60 * minutes - start - (time.monotonic() - began)
+    epochs = max(1, round(seconds / epoch))
     options = dataclasses.replace(config.options, epochs=epochs)
     preset_epochs = tuple(name for name in config.preset_epochs if name != "epochs")
     return dataclasses.replace(config, options=options, preset_epochs=preset_epochs)
