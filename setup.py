@@ -116,7 +116,7 @@ setup(
         "ray": RAY,
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "test": TESTS,
-        "bench": ["torch>=2.4"],
+        "bench": ["torch>=2.4", "torchdiffeq>=0.2.4"],
         "docs": DOCS,
         "dev": [*TESTS, *DOCS, "pre-commit>=3", "build>=1"],
     },

@@ -36,6 +36,7 @@ MODELS = {
     "vae": "--preset mlp --latent-dim 2 --hidden 16",
     "gan": "--preset mlp --latent-dim 2 --generator-hidden 16 --discriminator-hidden 16",
     "flow": "--preset mlp --couplings 2 --hidden 16",
+    "flow-matching": "--preset mlp --hidden 16",
     "classifier": "--preset conv --channels 4 --units 8",
 }
 # So many that the training lasts longer than the kills.

@@ -1,4 +1,4 @@
-"""What `tfgen-score` and `tfgen-reconstruct` share: images of the user's own."""
+"""What the commands share that take images of the user's own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +20,11 @@ from ._samplers import SamplerOptions, open_sampler, read_label
 
 if TYPE_CHECKING:
     from tfgen.data.pictures import Collection
+
+# What the signatures offer.
+_MEANINGS = {"encode": "encoder", "log_prob": "likelihood"}
+# The output of `encode` that is decoded again: latents, or the mean of a posterior.
+_DECODED = ("latents", "mean")
 
 
 @dataclass(frozen=True)
@@ -68,14 +73,13 @@ class OwnImages(NamedTuple):
 
 
 def evaluate_images(
-    options: ImageOptions, signature: str, meaning: str, out: Path | None, suffixes: Sequence[str]
+    options: ImageOptions, signature: str, out: Path | None, suffixes: Sequence[str]
 ) -> OwnImages:
     """Open the model, read the images and compute a signature of them.
 
     Args:
         options: the model, the images and how they are read.
         signature: name of the signature that takes the images.
-        meaning: what the signature offers, in words, such as `encoder`.
         out: the file that will be written; None if there is none.
         suffixes: its possible extensions.
 
@@ -84,7 +88,7 @@ def evaluate_images(
             would be overwritten, or the model has no such signature or takes other images.
         WorkError: the model is damaged, or the server gives no answer.
     """
-    from tfgen.data.pictures import Fitting, find_files, read_images
+    from tfgen.data.pictures import Fitting, find_files
 
     Fitting(fit=options.fit, background=options.background)  # refuses a wrong colour at once
     if out is not None:
@@ -93,10 +97,18 @@ def evaluate_images(
     # A link that leads nowhere is among the files, too; reading will report it.
     if out and out.exists() and any(file.exists() and file.samefile(out) for file in files):
         raise UsageError(f"cannot write {out}: it is among the images; choose another file")
-    sampler = open_sampler(options)
+    return evaluate_files(options, open_sampler(options), signature, files)
+
+
+def evaluate_files(
+    options: ImageOptions, sampler: SignatureSampler, signature: str, files: Sequence[Path]
+) -> OwnImages:
+    """Read the images of files and compute a signature of them; see `evaluate_images`."""
+    from tfgen.data.pictures import Fitting, read_images
+
     if not sampler.has_signature(signature):
         raise UsageError(
-            f"{sampler.title} has no {meaning}: it offers no {signature}; pass a model that does"
+            f"{sampler.title} has no {_MEANINGS[signature]}; pass a model that offers {signature}"
         )
     height, width, channels = image_shape(sampler, signature)
     fitting = Fitting((height, width), options.fit, options.background, channels)
@@ -154,3 +166,9 @@ def compute(
     inputs = {"seeds": seeds, "labels": labels}
     outputs = sampler.evaluate(signature, images, seeds, labels)
     return outputs, {name: array for name, array in inputs.items() if array is not None}
+
+
+def split_codes(outputs: Arrays) -> tuple[np.ndarray, Arrays]:
+    """The output of `encode` that is decoded again, `float32[N, D]`, and the others by name."""
+    latents = next(name for name in _DECODED if name in outputs)
+    return outputs[latents], {name: outputs[name] for name in outputs if name != latents}

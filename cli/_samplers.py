@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
 from ._command import SAVED_MODELS, say_missing_best
 from ._flags import SamplingOptions, argument
 
+# Minimum number of images side by side in a picture of pairs, if there are so many.
+_MIN_COLUMNS = 8
 # Pixels of a side up to which matplotlib writes words beside a grid; it refuses 65 536.
 MAX_FIGURE_SIDE = 2**15
 # The positional argument of these commands.
@@ -235,3 +238,28 @@ def write_grid(path: Path, grid: np.ndarray, title: str, *axes: figures.GridAxis
         figures.save_figure(figures.grid_figure(grid, title, *axes), path)
     else:
         write_bytes(path, figures.png_bytes(grid))
+
+
+def write_pairs(
+    path: Path, images: np.ndarray, partners: np.ndarray, title: str, partner: str
+) -> None:
+    """Write a grid whose rows are, in turn, images and their partners.
+
+    Args:
+        path: the file, PNG.
+        images: `[N, H, W, C]` in 0…1.
+        partners: the image below each, `[N, H, W, C]` in 0…1.
+        title: what the grid shows.
+        partner: what is written beside the rows of the partners.
+    """
+    n, *shape = images.shape
+    columns = min(n, max(_MIN_COLUMNS, math.ceil(math.sqrt(2 * n))))
+    blocks = math.ceil(n / columns)
+    # Grey, like the empty cells of a grid's last row.
+    cells = np.full((blocks, 2, columns, *shape), 0.5, np.float32)
+    for row, part in enumerate((images, partners)):
+        for block in range(blocks):
+            line = part[block * columns : (block + 1) * columns]
+            cells[block, row, : len(line)] = line
+    grid = figures.image_grid(cells.reshape(-1, *shape), columns)
+    write_grid(path, grid, title, figures.GridAxis("", ("image", partner) * blocks))

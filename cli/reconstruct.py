@@ -6,19 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tfgen import figures
 from tfgen.sampling import Arrays
 from tfgen.settings.fields import option
 from tfgen.system.terminal import count_noun
 
 from ._command import command
-from ._images import ImageOptions, OwnImages, evaluate_images
-from ._samplers import write_grid, write_npz
-
-# The output of `encode` that is decoded again: latents, or the mean of a posterior.
-_DECODED = ("latents", "mean")
-# Minimum number of images side by side in the picture, if there are so many.
-_MIN_COLUMNS = 8
+from ._images import ImageOptions, OwnImages, evaluate_images, split_codes
+from ._samplers import write_npz, write_pairs
 
 
 @dataclass(frozen=True)
@@ -37,13 +31,15 @@ class ReconstructOptions(ImageOptions):
 )
 def main(options: ReconstructOptions) -> None:
     """Write images and their reconstructions, and print how far they are apart."""
-    own = evaluate_images(options, "encode", "encoder", options.out, (".png", ".npz"))
+    own = evaluate_images(options, "encode", options.out, (".png", ".npz"))
     arrays, title = reconstruct(own), own.sampler.title
     out = options.out or Path(f"{own.sampler.name}-reconstructions.png")
     if out.suffix == ".npz":
         write_npz(out, {"names": np.array(own.collection.names), **arrays})
     else:
-        write_picture(out, arrays, title)
+        caption = f"images, and below each its reconstruction by {title}"
+        images = arrays["images"].astype(np.float32) / 255
+        write_pairs(out, images, arrays["reconstructions"], caption, "reconstruction")
     count = count_noun(len(arrays["images"]), "image")
     result = f"{count}, reconstructed by {title}, in {out}"
     print("\n".join([describe_error(arrays), *own.lines, result]))
@@ -60,8 +56,7 @@ def reconstruct(own: OwnImages) -> Arrays:
         VAE, `stddev` of q(z|x), `float32[N, D]`; `seeds` and `labels`, `int32[N]`, where the model
         takes them.
     """
-    codes = dict(own.outputs)
-    latents = codes.pop(next(name for name in _DECODED if name in codes))
+    latents, codes = split_codes(own.outputs)
     reconstructions = own.sampler.decode(latents, own.inputs.get("labels"))
     images = {"images": own.collection.images, "reconstructions": reconstructions}
     return {**images, "latents": latents, **codes, **own.inputs}
@@ -73,23 +68,6 @@ def describe_error(arrays: Arrays) -> str:
     error = np.abs(levels - arrays["images"])
     root = math.sqrt(np.mean(np.square(error, dtype=np.float64)))
     return f"error of a pixel, in grey levels of 0…255: at most {error.max():.0f}, RMS {root:.2f}"
-
-
-def write_picture(path: Path, arrays: Arrays, title: str) -> None:
-    """Write a grid whose rows are, in turn, images and their reconstructions."""
-    images = arrays["images"].astype(np.float32) / 255
-    n, *shape = images.shape
-    columns = min(n, max(_MIN_COLUMNS, math.ceil(math.sqrt(2 * n))))
-    blocks = math.ceil(n / columns)
-    # Grey, like the empty cells of a grid's last row.
-    cells = np.full((blocks, 2, columns, *shape), 0.5, np.float32)
-    for row, part in enumerate((images, arrays["reconstructions"])):
-        for block in range(blocks):
-            line = part[block * columns : (block + 1) * columns]
-            cells[block, row, : len(line)] = line
-    grid = figures.image_grid(cells.reshape(-1, *shape), columns)
-    rows = figures.GridAxis("", ("image", "reconstruction") * blocks)
-    write_grid(path, grid, f"images, and below each its reconstruction by {title}", rows)
 
 
 if __name__ == "__main__":

@@ -24,14 +24,15 @@ from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import Arrays, batches, byte_pixels, request_labels, request_seeds
 from tfgen.settings.fields import option
 from tfgen.settings.training import MAX_SEED
-from tfgen.system.atomic import fresh_folder
+from tfgen.system.atomic import fresh_folder, write_bytes
 from tfgen.system.machine import memory_bytes
 from tfgen.system.quiet import import_quietly, interruptible
-from tfgen.system.status import status
+from tfgen.system.status import note, status
 from tfgen.system.terminal import count_noun, format_rate, progress
 
 from ._command import check_folder, check_output, command
 from ._flags import align_columns, argument
+from ._images import ImageOptions, evaluate_files, split_codes
 from ._ray import RayOptions
 from ._samplers import (
     NAME,
@@ -47,6 +48,8 @@ from ._samplers import (
 
 # Above so many images, a folder has shards of this size instead of a PNG file per image.
 MAX_PICTURES, SHARD_SIZE = 50_000, 10_000
+# The extensions of animations.
+ANIMATIONS = (".gif", ".webp")
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ class SampleOptions(SamplerOptions, RayOptions):
     )
     out: str | None = option(
         None,
-        "file to write, .png or .npz, or a new folder for one PNG file per image, with / at its "
-        "end (default: NAME-samples.png)",
+        "file to write, .png or .npz, or .gif or .webp for an animation of --interpolate or "
+        "--between, or a new folder for one PNG file per image, with / at its end (default: "
+        "NAME-samples.png)",
     )
     manifold: int | None = option(
         None, "draw a grid of N × N points of a latent space with 2 dimensions", minimum=2
@@ -87,7 +91,11 @@ class SampleOptions(SamplerOptions, RayOptions):
     interpolate: int | None = option(
         None, "draw N images on the way from each seed to the next, one row per pair", minimum=2
     )
-    path: Literal["linear", "spherical"] = option("linear", "path of --interpolate")
+    between: tuple[Path, ...] | None = option(
+        None,
+        "draw --n images on the way from each of these pictures to the next, one row per pair",
+    )
+    path: Literal["linear", "spherical"] = option("linear", "path of --interpolate and --between")
     shard_size: int | None = option(
         None,
         "write shards, TFRecord files of N images each, to the folder --out; an interrupted "
@@ -103,30 +111,32 @@ class SampleOptions(SamplerOptions, RayOptions):
         super().__post_init__()
         if not self.name and not self.list:
             raise UsageError(f"the argument {NAME[0]} is missing; see tfgen-sample --help")
-        if self.manifold and self.interpolate:
-            raise UsageError("--manifold and --interpolate exclude each other")
+        ways = ["shard_size", "between", "manifold", "interpolate" if self.interpolate else "seeds"]
+        passed = [name for name in ways if getattr(self, name) is not None]
+        if len(passed) > 1:
+            first, second = (f"--{name.replace('_', '-')}" for name in passed[:2])
+            raise UsageError(f"{first} and {second} exclude each other")
         if self.manifold and self.temperature != 1:
             raise UsageError("--manifold has its own latents; leave out --temperature")
-        if self.interpolate and self.seeds and len(self.seeds) < 2:
-            raise UsageError("--interpolate needs two --seeds or more")
         if self.out == "":
             raise UsageError("--out: the path is empty")
         if not self.images_per_shard and (self.pixels == "raw" or self.ray is not None):
             raise UsageError("--pixels raw and --ray are for shards; pass --shard-size too")
-        if self.shard_size is None:
-            return
-        for name in ("manifold", "interpolate", "seeds"):
-            if getattr(self, name) is not None:
-                raise UsageError(f"--shard-size and --{name} exclude each other")
-        if self.out and Path(self.out).suffix in (".png", ".npz") and not is_folder(self.out):
-            raise UsageError(
-                f"--shard-size: {self.out} names a file; pass a folder, or leave it out"
-            )
+        suffix = Path(self.out or "").suffix
+        if suffix in ANIMATIONS and not self.columns:
+            raise UsageError(f"{self.out} is an animation; pass --interpolate or --between, too")
+        if self.shard_size and suffix in (".png", ".npz") and not is_folder(self.out or ""):
+            raise UsageError(f"{self.out} names a file; pass a folder for --shard-size")
+
+    @property
+    def columns(self) -> int | None:
+        """Number of images on the way from one latent to the next; None without such a way."""
+        return self.n if self.between else self.interpolate
 
     @property
     def images_per_shard(self) -> int | None:
         """Number of images in each shard; None if no shards are written."""
-        if self.manifold or self.interpolate or self.seeds is not None or self.shard_size:
+        if self.manifold or self.columns or self.seeds is not None or self.shard_size:
             return self.shard_size
         is_for_folder = self.out and (is_folder(self.out) or not Path(self.out).suffix)
         return SHARD_SIZE if self.n > MAX_PICTURES and is_for_folder else None
@@ -271,26 +281,38 @@ def _bar(job: SamplingJob) -> contextlib.AbstractContextManager[Callable[[int], 
 
 
 def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
-    """The requested images with their latents, and with their seeds and labels if they have some.
+    """The requested images with their latents, and with seeds, labels or names if there are some.
 
     Raises:
         UsageError: `--manifold` needs a latent space of two dimensions, or a label; the model has
-            no such label; or the images do not fit into memory.
+            no such label, or does not encode; there are not two pictures for `--between`; or the
+            images do not fit into memory.
     """
     _check_memory(sampler, options)
     arrays: Arrays = {}
+    label: Any = read_label(options.label, sampler)
     if options.manifold:
         latents = _manifold(sampler, options)
+    elif options.between:
+        from tfgen.data.pictures import find_files
+
+        pictures = ImageOptions(name=options.name, images=options.between, label=options.label)
+        own = evaluate_files(pictures, sampler, "encode", find_files(options.between))
+        arrays["names"] = np.array(own.collection.names)
+        latents = _interpolations(split_codes(own.outputs)[0], options)
+        label = own.inputs["labels"][:-1] if sampler.num_classes else None
+        for line in own.lines:
+            note(line)
     elif options.interpolate:
-        latents = _interpolations(sampler, options, options.interpolate)
+        seeds = request_seeds(options.n + 1, options.seed, options.seeds)
+        latents = _interpolations(sampler.latents(seeds), options)
     else:
         arrays["seeds"] = request_seeds(options.n, options.seed, options.seeds)
         latents = sampler.latents(arrays["seeds"])
     if options.temperature != 1:
         latents = latents * np.float32(options.temperature)
     # All images in a row of an interpolation have the same class.
-    columns = options.interpolate or 1
-    label = read_label(options.label, sampler)
+    columns = options.columns or 1
     labels = request_labels(len(latents) // columns, sampler.num_classes, label)
     if labels is not None:
         arrays["labels"] = labels = np.repeat(labels, columns)
@@ -321,11 +343,12 @@ def _manifold(sampler: SignatureSampler, options: SampleOptions) -> np.ndarray:
     return figures.manifold_latents(options.manifold)
 
 
-def _interpolations(sampler: SignatureSampler, options: SampleOptions, columns: int) -> np.ndarray:
-    """The latents of all rows, each from one seed to the next."""
-    ends = sampler.latents(request_seeds(options.n + 1, options.seed, options.seeds))
+def _interpolations(ends: np.ndarray, options: SampleOptions) -> np.ndarray:
+    """The latents of all rows, each from one end to the next."""
+    if len(ends) < 2:
+        raise UsageError("an interpolation needs two seeds or pictures, or more")
     rows = [
-        figures.interpolated_latents(start, end, columns, options.path)
+        figures.interpolated_latents(start, end, options.columns or 0, options.path)
         for start, end in itertools.pairwise(ends)
     ]
     return np.concatenate(rows)
@@ -346,7 +369,7 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
     """
     path = Path(out)
     if not is_for_shards and not is_folder(out):
-        check_output(path, (".png", ".npz"))
+        check_output(path, (".png", ".npz", *ANIMATIONS))
         return
     if path.is_dir() and any(path.iterdir()) and not (is_for_shards and sampling_job.is_job(path)):
         raise UsageError(
@@ -357,12 +380,14 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
 
 
 def write(out: str, arrays: Arrays, options: SampleOptions) -> None:
-    """Write a picture of the images, all arrays, or a folder of pictures, whole or not at all."""
+    """Write a picture, an animation, all arrays, or a folder of pictures, whole or not at all."""
     path = Path(out)
     if is_folder(out):
         write_folder(path, arrays)
     elif path.suffix == ".npz":
         write_npz(path, arrays)
+    elif path.suffix in ANIMATIONS:
+        write_bytes(path, figures.animation_bytes(arrays["images"], path.suffix[1:]))
     else:
         write_picture(path, arrays, options)
 
@@ -396,13 +421,16 @@ def write_picture(path: Path, arrays: Arrays, options: SampleOptions) -> None:
     if options.manifold:
         title = "the latent plane" + (f" of class {options.label}" if options.label else "")
         columns, axes = options.manifold, figures.manifold_axes(options.manifold)
-    elif columns := options.interpolate:
-        pairs = itertools.pairwise(request_seeds(options.n + 1, options.seed, options.seeds))
-        rows = figures.GridAxis("seeds", [f"{start} → {end}" for start, end in pairs])
+    elif columns := options.columns:
+        kind, ends = "seeds", list(request_seeds(options.n + 1, options.seed, options.seeds))
+        if "names" in arrays:
+            kind, ends = "pictures", [Path(name).name for name in arrays["names"]]
+        title, heading = f"between images, {options.path} path", kind
+        words = [f"{start} → {end}" for start, end in itertools.pairwise(ends)]
         if "labels" in arrays:
-            words = zip(arrays["labels"][::columns], rows.labels, strict=True)
-            rows = figures.GridAxis("class: seeds", [f"{label}: {row}" for label, row in words])
-        title, axes = f"between samples, {options.path} path", (rows, figures.path_axis(columns))
+            pairs = zip(arrays["labels"][::columns], words, strict=True)
+            heading, words = f"class: {kind}", [f"{label}: {row}" for label, row in pairs]
+        axes = (figures.GridAxis(heading, words), figures.path_axis(columns))
     elif options.label is None and "labels" in arrays:
         counts = np.bincount(arrays["labels"])
         if len(set(counts)) == 1:  # the classes fill the rows

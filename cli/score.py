@@ -1,107 +1,139 @@
 """`tfgen-score`: the likelihood of images of the user's own, beside that of test images."""
 
+import contextlib
+import hashlib
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfgen import __version__, figures
 from tfgen.errors import TfgenError, UsageError, size_text
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import Arrays, check_labels
 from tfgen.settings.fields import option
 from tfgen.system.atomic import write_bytes
-from tfgen.system.status import status
+from tfgen.system.status import note, status
 from tfgen.system.terminal import count_noun
 
-from ._command import command
+from ._command import check_folder, command
 from ._data_sets import DataSetOptions, open_data_set
-from ._images import ImageOptions, compute, evaluate_images, image_shape
-from ._samplers import csv_bytes, write_npz
+from ._images import ImageOptions, OwnImages, compute, evaluate_files, evaluate_images, image_shape
+from ._samplers import csv_bytes, write_npz, write_pairs
+
+if TYPE_CHECKING:
+    from tfgen.data import Dataset
 
 # Maximum number of images in the table at the terminal.
 MAX_ROWS = 20
-# The columns at the terminal: the heading and the format of an array.
-_COLUMNS = {
-    "log_prob": ("nats", "10.2f"),
-    "bits_per_dim": ("bits/dim", "8.3f"),
-    "percentile": ("percentile", "10.1f"),
+# Images of a percentile from here on get a warning.
+_TOO_TYPICAL = 99.9
+
+# The columns at the terminal: the heading and the text of a value.
+_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "log_prob": ("nats", "{:.2f}".format),
+    "bits_per_dim": ("bits/dim", "{:.3f}".format),
+    "percentile": ("more typical than", lambda p: {0: "none", 100: "all"}.get(p, f"{p:.1f} %")),
+    "unusual": ("unusual", lambda is_unusual: "yes" if is_unusual else ""),
+    "distance": ("distance", "{:.2f}".format),
 }
-# The columns of a CSV file.
-_CSV = {
-    "names": "image",
-    "log_prob": "nats",
-    "bits_per_dim": "bits_per_dim",
-    "percentile": "percentile",
-    "seeds": "seed",
-    "labels": "label",
-}
+# The columns of a CSV file, and those of them with another name than the array.
+_CSV = ("names", *_COLUMNS, "seeds", "labels")
+_CSV_NAMES = {"names": "image", "log_prob": "nats", "seeds": "seed", "labels": "label"}
 
 
 @dataclass(frozen=True)
 class ScoreOptions(ImageOptions, DataSetOptions):
     """The arguments of `tfgen-score`."""
 
+    # Fewer than elsewhere: log p(x) takes long, and progress is by batches.
+    batch_size: int = option(50, "images computed at once", minimum=1)
     out: Path | None = option(None, "file to write the scores of all images to, .csv or .npz")
-    test_images: int = option(
-        1000,
-        "maximum number of test images to compute percentiles from; 0 disables percentiles",
-        minimum=0,
+    test_images: int = option(1000, "most test images to compare with; 0: none", minimum=0)
+    against: Path | None = option(
+        None,
+        "folder or file of images to compare with in place of the test images; prints AUROC and "
+        "writes a histogram, NAME-histogram.png",
     )
+    false_alarms: float | None = option(
+        None,
+        "mark the images with a lower log p(x) than all but this share of the test images (or of "
+        "--against), such as 0.01",
+        above=0,
+        maximum=1,
+    )
+    nearest: bool = option(False, "write also the nearest training images, NAME-nearest.png")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.false_alarms and not (self.test_images or self.against):
+            raise UsageError("--false-alarms and --test-images 0 exclude each other")
 
 
 @command(
     "tfgen-score",
     ScoreOptions,
-    "Compute the log-likelihood of images under a model, in nats and in bits/dim, and the share of "
-    "the data set's test images that have a lower one.",
+    "Compute the log-likelihood of images under a model, in nats and in bits/dim, the most unusual "
+    "image first, and compare it with that of test images or of other images.",
 )
 def main(options: ScoreOptions) -> None:
-    """Print the scores of the images, and write them to `--out`."""
-    own = evaluate_images(options, "log_prob", "likelihood", options.out, (".csv", ".npz"))
-    images = {"names": np.array(own.collection.names), "images": own.collection.images}
-    arrays = {**images, **own.outputs, **own.inputs}
-    note = add_percentiles(arrays, own.sampler, options) if options.test_images else ""
-    lines = [*describe(arrays), describe_likelihood(own.sampler), *filter(None, [note])]
-    lines += own.lines
+    """Print the scores of the images, and write them and pictures where that is asked for."""
+    from tfgen.data.pictures import find_files
+
+    reference_files = [] if options.against is None else find_files([options.against])
+    if options.against or options.nearest:
+        check_folder(Path())
+    own = evaluate_images(options, "log_prob", options.out, (".csv", ".npz"))
+    names, images = np.array(own.collection.names), own.collection.images
+    arrays = {"names": names, "images": images, **own.outputs, **own.inputs}
+    # A flow may overflow far from the data.
+    order = np.argsort(np.nan_to_num(arrays["log_prob"], nan=-np.inf), kind="stable")
+    dataset, notes = find_data_set(own.sampler, options)
+    if options.against is not None:
+        reference = evaluate_files(options, own.sampler, "log_prob", reference_files)
+        own.lines.extend(reference.lines)
+        scores = reference.outputs["log_prob"]
+        words = f"{count_noun(len(scores), 'image')} of {options.against}"
+        notes += [*compare(arrays, scores, words, options), write_histogram(own, scores, words)]
+    elif dataset is not None and options.test_images:
+        scores = test_scores(own.sampler, dataset, options)
+        words = f"{count_noun(len(scores), 'test image')} of {dataset.name}"
+        notes += compare(arrays, scores, words, options)
+    if options.nearest and dataset is not None:
+        notes.append(write_nearest(own, arrays, order, dataset))
+    lines = [*describe(arrays, order), describe_likelihood(own.sampler), *notes, *own.lines]
     if options.out is not None:
-        write(options.out, arrays)
+        write(options.out, arrays, order)
         lines.append(f"written to {options.out}")
     print("\n".join(lines))
 
 
-def add_percentiles(arrays: Arrays, sampler: SignatureSampler, options: ScoreOptions) -> str:
-    """Add `percentile` and `test_log_prob` to the scores, where the test images are known.
+# --- what scores are compared with ------------------------------------------------------
 
-    Args:
-        arrays: the scores; gets `percentile`, `float64[N]`, and `test_log_prob`, `float32[M]`.
-        sampler: the model.
-        options: the flags.
 
-    Returns:
-        What percentiles are, or why there are none.
+def find_data_set(
+    sampler: SignatureSampler, options: ScoreOptions
+) -> tuple["Dataset | None", list[str]]:
+    """The data set, if it is needed and known, and a line that says why there is none.
 
     Raises:
-        UsageError: the data set of `--dataset` cannot be loaded, or does not suit the model.
+        UsageError: the data set of a flag cannot be loaded, or does not suit the model.
     """
+    if not options.nearest and (options.against or not options.test_images):
+        return None, []
     try:
-        name, images, labels = open_test_images(sampler, options)
+        return open_suitable(sampler, options), []
     except TfgenError as error:
-        if options.dataset is not None or options.data_dir is not None:
+        if options.nearest or options.false_alarms or options.dataset or options.data_dir:
             raise
-        return f"no percentiles: {error}"
-    scores = compute(sampler, "log_prob", images, labels, options.seed)[0]["log_prob"]
-    values = arrays["log_prob"]
-    percentiles = 100 * np.searchsorted(np.sort(scores), values) / len(scores)
-    arrays["percentile"] = np.where(np.isnan(values), np.nan, percentiles)
-    arrays["test_log_prob"] = scores
-    count = count_noun(len(scores), "test image")
-    return f"percentile: share of {count} of {name} with a lower log p(x) [%]"
+        return None, [f"no comparison with test images: {error}"]
 
 
-def open_test_images(
-    sampler: SignatureSampler, options: ScoreOptions
-) -> tuple[str, np.ndarray, np.ndarray | None]:
-    """The data set's name, and its first test images with labels if the model takes them.
+def open_suitable(sampler: SignatureSampler, options: ScoreOptions) -> "Dataset":
+    """The data set, with images that the model takes and, if it takes labels, with labels.
 
     Raises:
         UsageError: the data set is unknown, differs from that of the training, or does not suit
@@ -116,39 +148,152 @@ def open_test_images(
             f"{sampler.title} takes images of {size_text(shape)}, but those of {dataset.name} are "
             f"{size_text(dataset.image_shape)}; name another data set with --dataset"
         )
+    if sampler.num_classes:
+        if dataset.test.labels is None:
+            raise UsageError(f"{sampler.title} is conditional, but {dataset.name} has no labels")
+        check_labels(np.asarray(dataset.test.labels), sampler.num_classes)
+    return dataset
+
+
+def test_scores(sampler: SignatureSampler, dataset: "Dataset", options: ScoreOptions) -> np.ndarray:
+    """log p(x) of the first test images, `float32[M]`.
+
+    They are computed once and kept in the cache, except those of a model behind a server.
+    """
+    from tfgen.data.cache import cache_root
+
     test = dataset.test.take(0, options.test_images)
-    if not sampler.num_classes:
-        return dataset.name, test.images, None
-    if test.labels is None:
-        raise UsageError(f"{sampler.title} is conditional, but {dataset.name} has no labels")
-    check_labels(np.asarray(test.labels), sampler.num_classes)
-    return dataset.name, test.images, test.labels
+    key = [__version__, sampler.fingerprint, dataset.fingerprint, options.seed]
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+    path, is_kept = cache_root() / f"test-scores-{digest}.float32", bool(sampler.fingerprint)
+    if is_kept:
+        with contextlib.suppress(OSError):
+            scores = np.fromfile(path, np.float32)
+            if len(scores) >= len(test):
+                return scores[: len(test)]
+        note(
+            f"computing log p(x) of {count_noun(len(test), 'test image')}, once, into {path.parent}"
+        )
+    labels = test.labels if sampler.num_classes else None
+    scores = compute(sampler, "log_prob", test.images, labels, options.seed)[0]["log_prob"]
+    if is_kept:
+        with contextlib.suppress(OSError):  # the cache is not writable: next time again
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, scores.astype(np.float32).tobytes())
+    return scores
 
 
-def write(path: Path, arrays: Arrays) -> None:
-    """Write the scores as CSV, or all arrays as NPZ, whole or not at all."""
+def compare(arrays: Arrays, reference: np.ndarray, words: str, options: ScoreOptions) -> list[str]:
+    """Add the comparison with other images to the scores, and say what it means.
+
+    Args:
+        arrays: the scores; gets `percentile`, `float64[N]`, and `reference_log_prob`, `float32[M]`;
+            with `--false-alarms` also `unusual`, `bool[N]`.
+        reference: log p(x) of the other images, `float32[M]`.
+        words: what these are.
+        options: the flags.
+
+    Raises:
+        UsageError: there are too few other images for `--false-alarms`.
+    """
+    values, ascending, count = arrays["log_prob"], np.sort(reference), len(reference)
+    lower, not_higher = (np.searchsorted(ascending, values, side) for side in ("left", "right"))
+    arrays["percentile"] = np.where(np.isnan(values), np.nan, 100 * lower / count)
+    arrays["reference_log_prob"] = reference
+    lines = [f"more typical than: share of {words} with a lower log p(x)"]
+    if options.against is not None:
+        auroc = 1 - np.mean(lower + not_higher) / (2 * count)
+        lines.append(f"AUROC {auroc:.3f}: how often an image has a lower log p(x) than one of them")
+    if (share := options.false_alarms) is not None:
+        if share * count < 1:
+            raise UsageError(
+                f"--false-alarms {share:g} needs {math.ceil(1 / share)} images to compare with; "
+                f"there are {words}"
+            )
+        limit = ascending[min(int(share * count), count - 1)]
+        arrays["unusual"] = ~(values >= limit)
+        marked = f"{arrays['unusual'].sum()} of {count_noun(len(values), 'image')}"
+        lines.append(f"unusual: below {limit:.2f} nats, like {100 * share:g} % of them; {marked}")
+    if high := int(np.sum(arrays["percentile"] >= _TOO_TYPICAL)):
+        share_of = "all" if 100 in arrays["percentile"] else f"{_TOO_TYPICAL} % of"
+        lines.append(
+            f"caution: {count_noun(high, 'image')} more typical than {share_of} {words}; log p(x) "
+            "misleads there: it is also high for plain images (Nalisnick et al. 2019)"
+        )
+    return lines
+
+
+# --- pictures ---------------------------------------------------------------------------
+
+
+def write_histogram(own: OwnImages, reference: np.ndarray, words: str) -> str:
+    """Write NAME-histogram.png, the scores of both sets of images; return where it is."""
+    path, sampler = Path(f"{own.sampler.name}-histogram.png"), own.sampler
+    sets = {f"{len(own.collection.names)} images": own.outputs["log_prob"], words: reference}
+    finite = {name: values[np.isfinite(values)] for name, values in sets.items()}
+    title, family = f"log-likelihood under {sampler.title}", sampler.training.get("family")
+    figures.save_figure(figures.histograms(finite, "log p(x) [nats]", title, family), path)
+    return f"histogram in {path}"
+
+
+def write_nearest(own: OwnImages, arrays: Arrays, order: np.ndarray, dataset: "Dataset") -> str:
+    """Write NAME-nearest.png, and add the training images nearest to the images to the scores.
+
+    Args:
+        own: the images.
+        arrays: the scores; gets `nearest`, indices of training images, `int[N]`, and `distance`,
+            the Euclidean distance to them for pixels in 0…1, `float64[N]`.
+        order: indices of the images in the picture.
+        dataset: has the training images.
+
+    Returns:
+        Where the picture is.
+    """
+    from tfgen.evaluation.coverage import nearest
+
+    path, images = Path(f"{own.sampler.name}-nearest.png"), own.collection.images
+    train_on = own.sampler.training.get("options", {}).get("train_on", "train")
+    with status("looking for the nearest training images"):
+        train = dataset.training_split(train_on).images
+        indices, distances = nearest(images, train)
+    arrays |= {"nearest": indices, "distance": distances / 255}
+    pairs = (images[order] / 255, train[indices[order]] / 255)
+    write_pairs(path, *pairs, "images, and below each the nearest training image", "nearest")
+    return f"distance: Euclidean, to the nearest training image of {dataset.name}, in {path}"
+
+
+# --- tables -----------------------------------------------------------------------------
+
+
+def write(path: Path, arrays: Arrays, order: np.ndarray) -> None:
+    """Write the scores as CSV in that order, or all arrays as NPZ, whole or not at all."""
     if path.suffix == ".npz":
         write_npz(path, arrays)
     else:
-        columns = {heading: arrays[key] for key, heading in _CSV.items() if key in arrays}
+        columns = {_CSV_NAMES.get(key, key): arrays[key][order] for key in _CSV if key in arrays}
         write_bytes(path, csv_bytes(columns))
 
 
-def describe(arrays: Arrays) -> list[str]:
-    """The table at the terminal, then a line on all images."""
-    nats, n = arrays["log_prob"], len(arrays["log_prob"])
+def describe(arrays: Arrays, order: np.ndarray) -> list[str]:
+    """The table at the terminal, whose rows are in that order, then a line on all images."""
+    nats, n = arrays["log_prob"], len(order)
     columns = {key: column for key, column in _COLUMNS.items() if key in arrays}
-    headings = [f"{heading:>{form.partition('.')[0]}}" for heading, form in columns.values()]
+    table = [[heading for heading, _ in columns.values()]]
+    table += [
+        [text(arrays[key][i]) for key, (_, text) in columns.items()] for i in order[:MAX_ROWS]
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     # Names come last, where long ones move no column.
-    lines = ["  ".join([*headings, "image"])]
-    for index, name in enumerate(arrays["names"][:MAX_ROWS]):
-        cells = [f"{arrays[key][index]:{form}}" for key, (_, form) in columns.items()]
-        lines.append("  ".join([*cells, name]))
+    lines = [
+        "  ".join([*(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)), name])
+        for cells, name in zip(table, ["image", *arrays["names"][order[:MAX_ROWS]]], strict=True)
+    ]
     if n > MAX_ROWS:
         lines.append(f"… and {n - MAX_ROWS} more; --out has all")
     if n > 1:
         low, middle, high = np.min(nats), np.median(nats), np.max(nats)
-        lines.append(f"{n} images: median {middle:.2f} nats, from {low:.2f} to {high:.2f}")
+        spread = f"median {middle:.2f} nats, from {low:.2f} to {high:.2f}"
+        lines.append(f"{n} images, the most unusual first: {spread}")
     return lines
 
 

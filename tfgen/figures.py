@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfgen import registry
+from tfgen.sampling import byte_pixels
 from tfgen.settings.family import NEUTRAL_COLOUR as NEUTRAL_COLOUR
 from tfgen.system.atomic import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 # Pixels per inch of a figure that is written.
 DPI = 120
@@ -71,13 +73,33 @@ def png_bytes(pixels: np.ndarray, least_side: int = 560) -> bytes:
         pixels: `uint8[H, W, C]`, with 1 or 3 channels.
         least_side: pixels that the longer side has at most after enlarging; 0 leaves it as it is.
     """
+    file = io.BytesIO()
+    _enlarged(pixels, least_side).save(file, format="PNG")
+    return file.getvalue()
+
+
+def animation_bytes(images: np.ndarray, kind: str, milliseconds: int = 100) -> bytes:
+    """A looping animation, its images enlarged as those of `png_bytes` are.
+
+    Args:
+        images: `[N, H, W, C]` in 0…1, with 1 or 3 channels.
+        kind: `gif`, with at most 256 colours, or `webp`, lossless.
+        milliseconds: how long each image is shown.
+    """
+    file = io.BytesIO()
+    first, *others = (_enlarged(byte_pixels(image)) for image in images)
+    timing: Any = {"duration": milliseconds, "loop": 0}
+    first.save(file, kind, save_all=True, append_images=others, lossless=True, **timing)
+    return file.getvalue()
+
+
+def _enlarged(pixels: np.ndarray, least_side: int = 560) -> "Image":
+    """Pixels `uint8[H, W, C]` as a picture; see `png_bytes`."""
     from PIL import Image
 
     factor = max(1, least_side // max(pixels.shape[:2]))
     pixels = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, format="PNG")
-    return file.getvalue()
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def save_figure(figure: "Figure", path: Path) -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from tests import commands
 from tests.arrays import shows_grid
-from tests.conftest import SIDE, Trained
+from tests.cli.conftest import OwnModels
+from tests.conftest import SIDE, Trained, make_images
 from tfgen.data.pictures import Fitting, find_files, read_images
 from tfgen.figures import image_grid
 from tfgen.publishing import versions
@@ -163,6 +164,43 @@ def test_an_interpolation_runs_between_the_samples_of_neighbouring_seeds(trained
             np.testing.assert_allclose(images[row, place], ends["images"][end], atol=TOLERANCE)
         # On the line: equal steps.
         np.testing.assert_allclose(np.diff(latents[row], n=2, axis=0), 0, atol=TOLERANCE)
+
+
+def test_an_animation_has_an_image_for_each_step(trained: Trained) -> None:
+    sample(trained, "--n", 1, "--interpolate", 4, "--out", "walk.gif")
+    stored = arrays(trained, "--n", 1, "--interpolate", 4)
+    with Image.open("walk.gif") as walk:
+        assert walk.n_frames == 4
+        for frame in range(4):
+            walk.seek(frame)
+            factor = walk.width // SIDE
+            pixels = np.asarray(walk.convert("L"))[::factor, ::factor]
+            np.testing.assert_array_equal(pixels, np.round(255 * stored["images"][frame, ..., 0]))
+    assert commands.main("sample", [NAME, "--out", "walk.webp"]) == 2
+
+
+@pytest.mark.parametrize("name", ["flow", "vae"])
+def test_a_way_between_pictures_runs_from_code_to_code(
+    name: str, own_models: OwnModels, capfd: pytest.CaptureFixture[str]
+) -> None:
+    images, live = make_images(3), own_models.live[name]
+    for index in range(3):
+        Image.fromarray(images[index, ..., 0]).save(f"{index}.png")
+    flags = ["--between", *(f"{index}.png" for index in range(3)), "--n", 5]
+    label = {"flow": {}, "vae": {"labels": np.array([2, 2, 2])}}[name]
+    flags += [*own_models.flags("disk"), *(["--label", 2] if label else [])]
+    stored = commands.npz("sample", name, *flags)
+    codes = live.encode(images, **label)
+    codes = np.asarray(codes[0] if name == "vae" else codes)
+    latents = stored["latents"].reshape(2, 5, -1)
+    np.testing.assert_allclose(latents[:, 0], codes[:-1], atol=1e-4)
+    np.testing.assert_allclose(latents[:, 2], (codes[:-1] + codes[1:]) / 2, atol=1e-4)
+    np.testing.assert_allclose(latents[:, -1], codes[1:], atol=1e-4)
+    assert commands.main("sample", [name, *map(str, flags), "--out", "walk.webp"]) == 0
+    assert commands.main("sample", [name, *map(str, flags)]) == 0
+    assert shows_grid(Path(f"{name}-samples.png"), image_grid(stored["images"], 5))
+    with Image.open("walk.webp") as walk:
+        assert walk.n_frames > 2
 
 
 def test_a_list_shows_all_versions_and_what_is_wrong_with_some(

@@ -71,8 +71,9 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
 class PartedFunction:
     """Computes a batch in parts, several at the same time, if `share_cores` was called.
 
-    The parts are the iterations of a loop in one graph, of which TensorFlow runs several at the
-    same time. This costs less than a thread of Python and a call for each part.
+    One graph has a loop whose steps compute several parts, which TensorFlow does at the same time.
+    This costs less than a thread of Python and a call for each part. Parts in several steps of a
+    loop would wait for each other if the function itself has a loop.
 
     Args:
         function: a traced function, which takes tensors by name and returns tensors by name, all
@@ -95,37 +96,40 @@ class PartedFunction:
             rows_of_each = ", ".join(f"{name} has {rows}" for name, rows in sizes.items())
             raise UsageError(f"the inputs have different numbers of rows: {rows_of_each}")
         rows = next(iter(sizes.values()), 0)
-        concurrent = min(_concurrent_parts, rows // _LEAST_ROWS) if enabled() else 1
-        if concurrent < 2:
+        concurrent = _concurrent_parts
+        if concurrent == 1 or rows < concurrent * _LEAST_ROWS or not enabled():
             tensors = {name: tf.constant(array) for name, array in inputs.items()}
             outputs = self._function(**tensors)
             return {name: output.numpy() for name, output in outputs.items()}
         parts = concurrent * -(-rows // (concurrent * self._most_rows))
         size = -(-rows // parts)
-        stacked = {name: tf.constant(_stack(array, size)) for name, array in inputs.items()}
+        groups = (-1, concurrent, size)
+        stacked = {name: tf.constant(_stack(array, groups)) for name, array in inputs.items()}
         return {
-            name: output.numpy().reshape(-1, *output.shape[2:])[:rows]
+            name: output.numpy().reshape(-1, *output.shape[3:])[:rows]
             for name, output in self._loop(stacked).items()
         }
 
     @functools.cached_property
     def _loop(self) -> Any:
-        """A graph from inputs `[parts, size, …]` to outputs of that form."""
+        """A graph from inputs `[groups, parts, size, …]` to outputs of that form."""
         outputs = {
-            name: tf.TensorSpec(output.shape, output.dtype)
+            name: tf.TensorSpec([None, *output.shape], output.dtype)
             for name, output in self._function.structured_outputs.items()
         }
 
+        def compute_group(group: dict[str, tf.Tensor]) -> Any:
+            parts = [
+                self._function(**{name: stacked[place] for name, stacked in group.items()})
+                for place in range(_concurrent_parts)
+            ]
+            return tf.nest.map_structure(lambda *tensors: tf.stack(tensors), *parts)
+
         def compute(inputs: dict[str, tf.Tensor]) -> Any:
-            return tf.map_fn(
-                lambda part: self._function(**part),
-                inputs,
-                parallel_iterations=_concurrent_parts,
-                fn_output_signature=outputs,
-            )
+            return tf.map_fn(compute_group, inputs, fn_output_signature=outputs)
 
         stacked = {
-            name: tf.TensorSpec([None, *spec.shape], spec.dtype)
+            name: tf.TensorSpec([None, None, *spec.shape], spec.dtype)
             for name, spec in self._inputs.items()
         }
         loop = tf.function(compute, input_signature=[stacked], autograph=False)
@@ -133,7 +137,8 @@ class PartedFunction:
         return loop.get_concrete_function()
 
 
-def _stack(array: np.ndarray, size: int) -> np.ndarray:
-    """Rows as `[parts, size, …]`. Copies of the last row complete the last part."""
-    filled = np.concatenate([array, np.repeat(array[-1:], -len(array) % size, axis=0)])
-    return filled.reshape(-1, size, *array.shape[1:])
+def _stack(array: np.ndarray, groups: tuple[int, int, int]) -> np.ndarray:
+    """Rows as `[*groups, …]`. Copies of the last row complete the last part."""
+    missing = -len(array) % (groups[1] * groups[2])
+    filled = np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
+    return filled.reshape(*groups, *array.shape[1:])

@@ -90,7 +90,7 @@ FAMILY = Family(
         "images": Preset(
             "any images: a U-Net from half the side down, attention at the smallest size",
             _IMAGES,
-            epochs=16,
+            epochs=8,
             batch_size=32,
             **_COMMON,
         ),
