@@ -90,7 +90,7 @@ def test_dry_run_prints_the_cost_and_writes_nothing(
     assert rows["parameters"] == f"{parameters}"
     assert rows["training"].endswith(f" {STEPS} per epoch, {7 * STEPS} in total")
     assert rows["latent_dim"] == "2"
-    assert rows["time"].endswith(" min on this machine")
+    assert rows["time"].startswith("about ")
     assert rows["memory"].startswith("about ") and rows["disk"].startswith("about ")
     assert not names(here)
 

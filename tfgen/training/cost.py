@@ -62,8 +62,7 @@ def describe(config: RunConfig) -> str:
     }
     if has_time and sum(memory.values()) < machine.memory_bytes():
         start, epoch = measure(config, data, strategy)
-        minutes = (start + epoch * options.epochs) / 60
-        rows["time"] = f"about {max(1, round(minutes))} min on this machine"
+        rows["time"] = f"about {max(1, round((start + epoch * options.epochs) / 60))} min"
     for name, parts in (("memory", memory), ("disk", disk)):
         rows[name] = f"about {bytes_text(sum(parts.values()))}"
         rows |= {f"  {part}": bytes_text(size) for part, size in parts.items() if size}
@@ -98,8 +97,7 @@ def with_minutes(config: RunConfig, minutes: float) -> RunConfig:
     began, strategy = time.monotonic(), plan.prepare_devices(config.options, config.family)
     data = blank_dataset(config.options.dataset, config.options.data_dir)
     start, epoch = measure(plan.with_data(config, data), data, strategy)
-    seconds = 60 * minutes - start - (time.monotonic() - began)
-    epochs = max(1, round(seconds / epoch))
+    epochs = max(1, round((60 * minutes - start - time.monotonic() + began) / epoch))
     options = dataclasses.replace(config.options, epochs=epochs)
     preset_epochs = tuple(name for name in config.preset_epochs if name != "epochs")
     return dataclasses.replace(config, options=options, preset_epochs=preset_epochs)
