@@ -100,7 +100,7 @@ setup(
         "matplotlib>=3.9,<4",
         "numpy>=1.26,<3",
         "pillow>=10.4",
-        "rich>=13.7",
+        "rich>=13.8",
         "requests>=2.32.3",
         "urllib3>=2.2",
         "starlette>=0.46,<2",

@@ -87,11 +87,11 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
     except KeyboardInterrupt:
         return _report(prog, "interrupted", 128 + signal.SIGINT, "")
     except BrokenPipeError:  # the reader of the pipe, such as `head`, has ended
-        _discard_output()
+        discard_output()
         return 1
     except OSError as error:
         if error.filename is None and error.errno == errno.ENOSPC:
-            _discard_output()  # else Python tries again to write it when it ends
+            discard_output()  # else Python tries again to write it when it ends
         return _report(prog, os_error_text(error), 1)
     except Exception as error:
         # TensorFlow's error, by its name, since not every command imports TensorFlow.
@@ -111,7 +111,8 @@ def _report(prog: str, message: str, status: int, kind: str = "error: ") -> int:
     return status
 
 
-def _discard_output() -> None:
+def discard_output() -> None:
+    """Send standard output nowhere, since its reader has ended."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

@@ -38,17 +38,24 @@ class PublishOptions(Config):
     saved_models: Path = option(SAVED_MODELS, "folder to publish the sampler in")
 
 
+@dataclass(frozen=True)
+class PlanOptions(Config):
+    """How long a training is to take, or only what it would take."""
+
+    minutes: float | None = option(None, "set --epochs to train about so many minutes", above=0)
+    dry_run: bool = option(False, "print settings, steps, time, memory, disk space, and exit")
+
+
 class Request(NamedTuple):
     """What the arguments ask for."""
 
     config: RunConfig
     publishing: PublishOptions
-    dry_run: bool
+    plan: PlanOptions
     cluster: RayOptions
 
 
 HELP = {"-h", "--help"}
-_DRY_RUN = "print settings, parameters, steps, memory and disk space, and exit"
 # The options that count epochs. Where they are the preset's, the data decides.
 _EPOCH_OPTIONS = ("epochs", "warmup_epochs")
 # Defaults that depend on the model, in the help of all models. A tuple prints as its text, and
@@ -108,7 +115,13 @@ def parse(argv: list[str]) -> Request:
             raise UsageError("--ray trains with --strategy multiworker; leave --strategy out")
         options = dataclasses.replace(options, strategy="multiworker")
         config = dataclasses.replace(config, options=options)
-    return Request(config, publishing, namespace.dry_run, cluster)
+    plan = read_flags(namespace, PlanOptions)
+    is_new = saved is None and config.options.strategy != "multiworker"
+    if plan.minutes is not None and (first.epochs is not None or not is_new):
+        raise UsageError(
+            "--minutes sets the epochs of a new run on one machine; else pass --epochs"
+        )
+    return Request(config, publishing, plan, cluster)
 
 
 def _find_family(argv: Sequence[str]) -> registry.Family:
@@ -136,7 +149,7 @@ def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parse
     description = f"Train a model of images and publish it.\n\n{table}"
     parser = Parser(PROG, description, help_of=command, epilog=epilog)
     parser.add_argument("model", metavar="MODEL", help=f"one of {names}")
-    parser.add_argument("--dry-run", action="store_true", help=_DRY_RUN)
+    add_flags(parser, PlanOptions)
     hidden = ("conditional",) if entry is not None and not entry.conditional else ()
     training = parser.add_argument_group("training")
     add_flags(training, TrainingOptions, defaults, hidden)

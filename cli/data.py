@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tfgen.errors import UsageError, size_text
+from tfgen.errors import UsageError
 from tfgen.settings.fields import Config, option
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, progress
@@ -17,6 +17,7 @@ from ._command import command, describe_skipped
 from ._flags import argument
 
 if TYPE_CHECKING:
+    from tfgen.data.importers.images import ImageFolder
     from tfgen.data.pictures import Size
 
 # The flags of one format alone.
@@ -67,6 +68,7 @@ class DataOptions(Config):
         False,
         "refuse a folder with files that are broken or are no images, instead of skipping them",
     )
+    overwrite: bool = option(False, "replace a data set of this name, once the new one is complete")
     description: str | None = option(None, "what the images show")
     license: str | None = option(
         None, "licence and copyright holder of the images; appended to the description"
@@ -80,20 +82,26 @@ class DataOptions(Config):
 )
 def main(options: DataOptions) -> None:
     """Write the data set, and say how to train on it."""
+    from tfgen.data.dataset import note_few
     from tfgen.data.writing import check_target
 
     defaults = {field.name: field.default for field in dataclasses.fields(options)}
     for name, owner in _FLAGS.items():
         if options.format != owner and getattr(options, name) != defaults[name]:
             raise UsageError(f"--{name} is for the format {owner} only; leave it out")
-    check_target(options.name, options.to)
+    check_target(options.name, options.to, options.overwrite)
     write = _write_idx if options.format == "idx" else _write_images
-    folder, counts, shape, num_classes = write(options)
+    folder, counts, (height, width, channels), num_classes = write(options)
     images = ", ".join(f"{count} {name}" for name, count in counts.items())
     classes = "no labels" if num_classes is None else f"{num_classes} classes"
-    print(f"wrote {folder}: {images} images of {size_text(shape)}, {classes}")
+    size = f"{width} × {height} pixels (width × height), {'grey' if channels == 1 else 'RGB'}"
+    print(
+        "\n".join(
+            [f"wrote {folder}: {images} images of {size}, {classes}", *note_few(counts["train"])]
+        )
+    )
     root = shlex.quote(str(options.to))
-    print(f"train on it with: tfgen-train vae --dataset {options.name} --data-dir {root}")
+    print(f"train on it with: tfgen-train gan --dataset {options.name} --data-dir {root}")
 
 
 # The folder, the number of images of each split, the shape of an image, the number of classes.
@@ -106,7 +114,7 @@ def _write_idx(options: DataOptions) -> _Written:
     from tfgen.data.writing import write_prepared
 
     splits = import_idx(options.source, options.prefix)
-    folder = write_prepared(options.name, splits, options.to, description=_describe(options))
+    folder = write_prepared(options.name, splits, options.to, **_keywords(options))
     counts = {name: len(split) for name, split in splits.items()}
     return folder, counts, splits["train"].image_shape, count_classes(splits.values())
 
@@ -116,6 +124,7 @@ def _write_images(options: DataOptions) -> _Written:
 
     from tfgen.data.importers.images import import_images
     from tfgen.data.pictures import Fitting
+    from tfgen.data.reading import MIN_IMAGES
     from tfgen.data.writing import png_encoder, write_batches
 
     size = None if options.size is None else _parse_size(options.size)
@@ -125,7 +134,9 @@ def _write_images(options: DataOptions) -> _Written:
     encode = png_encoder()
 
     def metadata() -> Mapping[str, Any]:
-        """What metadata.json says of the skipped files, which `--strict` refuses."""
+        """What metadata.json says of the skipped files, which `--strict` refuses, and of copies."""
+        if (count := images.counts["train"]) < MIN_IMAGES:
+            raise UsageError(f"{count} pictures to train on; the least is {MIN_IMAGES}")
         skipped = images.list_skipped()
         if options.strict and skipped:
             rest = "; without --strict, metadata.json lists all"
@@ -134,7 +145,8 @@ def _write_images(options: DataOptions) -> _Written:
                 f"{count_noun(len(skipped), 'file')} of {options.source} are broken or no image; "
                 "repair or remove them, or leave out --strict"
             )
-        return {"skipped_files": skipped} if skipped else {}
+        facts = {"skipped_files": skipped, "duplicate_files": images.list_duplicates()}
+        return {name: value for name, value in facts.items() if value}
 
     total = sum(len(files.paths) for files in images.splits.values())
     with progress(Console(stderr=True), "importing images", total) as advance:
@@ -145,14 +157,30 @@ def _write_images(options: DataOptions) -> _Written:
             image_shape=images.image_shape,
             classes=images.class_names,
             metadata=metadata,
-            description=_describe(options),
+            **_keywords(options),
         )
-    for line in describe_skipped(
-        list(images.list_skipped().items()), f"; {folder / 'metadata.json'} lists all"
-    ):
+    rest = f"; {folder / 'metadata.json'} lists all"
+    lines = describe_skipped(list(images.list_skipped().items()), rest)
+    for line in lines + _describe_duplicates(images, folder):
         print(line)
     num_classes = None if images.class_names is None else len(images.class_names)
     return folder, images.counts, images.image_shape, num_classes
+
+
+def _describe_duplicates(images: "ImageFolder", folder: Path) -> list[str]:
+    """A line on the pictures that are exact copies of others; none if there are none."""
+    from tfgen.data.reading import open_prepared
+
+    if not (groups := images.list_duplicates()):
+        return []
+    _, _, end = open_prepared(folder).parts["train"]
+    trained_on = set(images.splits["train"].paths[:end])
+    place = "all are trained on"
+    if not all(trained_on.issuperset(group) for group in images.duplicates):
+        place = "some, but not all, are trained on: remove them"
+    count = count_noun(sum(map(len, groups)) - len(groups), "exact duplicate")
+    example, rest = " = ".join(groups[0][:2]), f"{folder / 'metadata.json'} lists all"
+    return [f"{count}, such as {example}; {rest}; {place}"]
 
 
 def _parse_size(text: str) -> "Size":
@@ -166,12 +194,12 @@ def _parse_size(text: str) -> "Size":
     return int(match[2] or match[1]), int(match[1])
 
 
-def _describe(options: DataOptions) -> str | None:
-    """The description that TFDS stores, with the licence at its end."""
-    if options.license is None:
-        return options.description
-    text = (options.description or options.name).rstrip(".")
-    return f"{text}. Licence: {options.license}"
+def _keywords(options: DataOptions) -> dict[str, Any]:
+    """Arguments for writing: the description that TFDS stores, with the licence at its end."""
+    text = options.description
+    if options.license is not None:
+        text = f"{(text or options.name).rstrip('.')}. Licence: {options.license}"
+    return {"description": text, "overwrite": options.overwrite}
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """`tfgen-train`: trains a model and publishes it."""
 
 import os
+import signal
 from collections.abc import Sequence
 from typing import Any
 
 from tfgen.publishing.versions import find_run
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly, interruptible
+from tfgen.system.status import status
 from tfgen.training.folder import RunFolder, run_name
 
-from ._command import run_command, suggest_next
+from ._command import discard_output, run_command, suggest_next
 from ._monitor import sample_monitors
 from ._train_options import PROG, PublishOptions, parse
 
@@ -21,11 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(argv: list[str]) -> None:
     request = parse(argv)
-    config, publishing = request.config, request.publishing
-    if request.dry_run:
+    config, publishing, plan = request.config, request.publishing, request.plan
+    if plan.dry_run or plan.minutes is not None:
         *_, cost = import_quietly("tensorflow_probability", "tfgen.training.cost")
-        print(cost.describe(config))
-        return
+        if plan.minutes is not None:
+            with status("measuring the time of a step"):
+                config = cost.with_minutes(config, plan.minutes)
+        if plan.dry_run:
+            print(cost.describe(config))
+            return
     if config.options.resume and (message := nothing_to_do(config, publishing)):
         # No failure: the state that the command asks for is there.
         print(message)
@@ -89,7 +95,6 @@ def train(config: RunConfig, options: PublishOptions) -> None:
 
     from tfgen.publishing.export import check_publishable
     from tfgen.publishing.opening import starting_model
-    from tfgen.system.status import status
     from tfgen.system.terminal import print_line
     from tfgen.training import checkpoint
     from tfgen.training.cluster import losses_named
@@ -97,6 +102,7 @@ def train(config: RunConfig, options: PublishOptions) -> None:
     from tfgen.training.run import Run
 
     console = Console()
+    console.on_broken_pipe = _end_as_ctrl_c  # type: ignore[method-assign]
     with losses_named(config.options.strategy):
         with interruptible():
             run = Run(config, console, {"publishing": options.to_json()})
@@ -120,13 +126,18 @@ def train(config: RunConfig, options: PublishOptions) -> None:
                 print_line(console, publish(run, options))
 
 
+def _end_as_ctrl_c() -> None:
+    """End a training whose reader, such as `head`, has ended: its state is saved."""
+    discard_output()
+    signal.raise_signal(signal.SIGINT)
+
+
 def publish(run: Any, options: PublishOptions) -> str:
     """Publish weights of a run; return what to say of it.
 
     The text has a line about the version before it if the two were not trained alike.
     """
     from tfgen.publishing import export, listing, versions
-    from tfgen.system.status import status
     from tfgen.training.checkpoint import read_weights
 
     before = versions.newest(run.name, options.saved_models)

@@ -36,9 +36,11 @@ def test_idx_files_become_a_data_set_and_the_next_command_is_refused(source, tmp
     assert main(["idx", str(source), "--name", "ramps", "--to", str(root), *about]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    wrote, use = out.splitlines()
-    assert wrote == f"wrote {root / 'ramps' / '1.0.0'}: 12 train images of 4 × 4 × 1, 12 classes"
-    assert use == f"train on it with: tfgen-train vae --dataset ramps --data-dir '{root}'"
+    wrote, few, use = out.splitlines()
+    size = "4 × 4 pixels (width × height), grey"
+    assert wrote == f"wrote {root / 'ramps' / '1.0.0'}: 12 train images of {size}, 12 classes"
+    assert few.startswith("12 training images are few")
+    assert use == f"train on it with: tfgen-train gan --dataset ramps --data-dir '{root}'"
     assert load("ramps", root).num_classes == 12
     assert "Ramps. Licence: CC0" in (root / "ramps" / "1.0.0" / "dataset_info.json").read_text()
     assert [path.name for path in root.iterdir()] == ["ramps"]
@@ -120,7 +122,7 @@ def test_any_folder_of_pictures_becomes_a_data_set_in_one_command(tmp_path, caps
     assert skipped[1] == "  Fruit/broken 01.png is empty"
     version = root / "things" / "1.0.0"
     assert more == f"  … and 1 more; {version / 'metadata.json'} lists all"
-    summary = f"{len(expected)} train images of 4 × 6 × 3, 3 classes"
+    summary = f"{len(expected)} train images of 6 × 4 pixels (width × height), RGB, 3 classes"
     assert wrote == f"wrote {version}: {summary}"
 
     data = load("things", root)
@@ -141,6 +143,35 @@ def test_any_folder_of_pictures_becomes_a_data_set_in_one_command(tmp_path, caps
     assert len(builder.info.metadata["skipped_files"]) == 21
     example = next(iter(builder.as_dataset(split="train")))
     np.testing.assert_array_equal(example["image"].numpy(), images[0])
+
+
+def test_duplicates_are_named_and_trained_on_and_overwrite_replaces(tmp_path, capsys):
+    folder, root = tmp_path / "in", tmp_path / "root"
+    folder.mkdir()
+    for n in range(24):
+        Image.new("L", (4, 4), n % 20).save(folder / f"{n:02}.png")
+    command = ["images", str(folder), "--name", "some", "--to", str(root)]
+    assert main(command) == 0
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("4 exact duplicates, such as 00.png = 20.png; ")
+    data = load("some", root)
+    pixels = [split.images[:, 0, 0, 0] for split in (data.train, data.validation, data.test)]
+    assert sorted(np.concatenate(pixels)) == sorted(n % 20 for n in range(24))
+    assert {0, 1, 2, 3}.isdisjoint(np.concatenate(pixels[1:]))
+
+    (folder / "23.png").unlink()
+    assert main(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert len(load("some", root).training_split("all")) + len(data.test) == 24
+    assert main([*command, "--overwrite"]) == 0
+    data = load("some", root)
+    assert len(data.training_split("all")) + len(data.test) == 23
+    assert [path.name for path in root.rglob("some*/*")][:1] == ["1.0.0"]
+    # Too few for a training, so nothing is replaced.
+    for path in list(folder.iterdir())[2:]:
+        path.unlink()
+    assert main([*command, "--overwrite"]) == 2
+    assert len(load("some", root).training_split("all")) + len(data.test) == 23
 
 
 def test_strict_lists_all_and_writes_nothing(tmp_path, capsys):

@@ -131,6 +131,25 @@ def test_a_preset_is_trained_for_the_same_number_of_steps(
     assert "epochs" not in changed
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("images", "batch_size", "steps", "lines"),
+    [(28, 16, 36, 3), (4, 4, 250, 3), (999, 128, 14, 1), (1000, 128, 7, 1)],
+)
+def test_few_images_make_small_batches_and_epochs_of_several_passes(
+    images: int, batch_size: int, steps: int, lines: int
+) -> None:
+    from tfgen.training.plan import epoch_steps, notes, with_data
+
+    asked, few = config(*CLASSIFIER), data(images)
+    decided = with_data(asked, few)
+    assert decided.options.batch_size == batch_size
+    assert epoch_steps(decided.options, few) == steps
+    assert decided.options.epochs == round(8 * 390 / steps)
+    assert with_data(decided, few) == decided
+    assert len(notes(asked, decided, few)) == lines
+
+
 def test_the_command_says_how_many_epochs_the_data_makes(
     trained: Trained,
     tmp_path: Path,
@@ -138,14 +157,14 @@ def test_the_command_says_how_many_epochs_the_data_makes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     presets: Any = registry.family("vae").presets
-    # The data set has 334 training images; a batch has 64.
-    short = dataclasses.replace(presets["mlp"], epochs=1, images=704)
+    # The data set has 334 training images, which an epoch passes three times; a batch has 64.
+    short = dataclasses.replace(presets["mlp"], epochs=1, images=1984)
     monkeypatch.setitem(presets, "short", short)
     run = str(tmp_path / "run")
     argv = ["vae", "--preset", "short", "--dataset", "tiny", "--data-dir", str(trained.data)]
     argv += ["--hidden", "2", "--batch-size", "64", "--no-publish", "--run-dir", run]
     assert commands.main("train", argv) == 0
-    assert "334 training images: 2 epochs of 5 steps, about as" in capsys.readouterr().out
+    assert "334 training images: 2 epochs of 15 steps, about as" in capsys.readouterr().out
     assert json.loads(Path(run, "config.json").read_text())["options"]["epochs"] == 2
     resumed = config("vae", "--resume", "--run-dir", run)
     assert (resumed.options.epochs, resumed.preset_epochs) == (2, ())

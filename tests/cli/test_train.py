@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 
 from tests import commands
 from tests.conftest import SIDE, Trained
+from tfgen.training import checkpoint, cost
 
 SHORT = ("--epochs", "1", "--batch-size", "64", "--hidden", "4", "--latent-dim", "2")
-# 400 stored images less 66 for validation.
-STEPS = (400 - 66) // 64
+# 400 stored images less 66 for validation, which an epoch passes three times.
+STEPS = 3 * ((400 - 66) // 64)
 
 
 @pytest.fixture
@@ -23,9 +25,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def train(trained: Trained, *flags: object) -> int:
+def train(trained: Trained, *flags: object, short: Sequence[str] = SHORT) -> int:
     data = ["--dataset", "tiny", "--data-dir", trained.data]
-    words = ["vae", "--preset", "mlp", *data, *SHORT, *flags]
+    words = ["vae", "--preset", "mlp", *data, *short, *flags]
     return commands.main("train", [str(word) for word in words])
 
 
@@ -43,8 +45,8 @@ def test_the_run_directory_is_the_documented_one(trained: Trained) -> None:
     assert names(run) == files
     kept = {f"step-{STEPS:09d}", f"step-{2 * STEPS:09d}", "best-000000002"}
     assert names(run / "checkpoints") == kept
-    for checkpoint in (run / "checkpoints").iterdir():
-        assert names(checkpoint) == {"arrays.npz", "state.json", "sha256.json"}
+    for folder in (run / "checkpoints").iterdir():
+        assert names(folder) == {"arrays.npz", "state.json", "sha256.json"}
     for part in ("train", "validation"):
         (events,) = (run / "tensorboard" / part).iterdir()
         assert events.name.startswith("events.out.tfevents")
@@ -72,8 +74,12 @@ def test_a_run_without_a_folder_goes_to_runs_and_is_resumed_from_there(
 
 
 def test_dry_run_prints_the_cost_and_writes_nothing(
-    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+    trained: Trained,
+    here: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(cost, "_MEASURED_SECONDS", 0)
     assert train(trained, "--dry-run", "--epochs", "7", "--run-dir", "run") == 0
     out, err = capfd.readouterr()
     assert err == ""
@@ -84,8 +90,38 @@ def test_dry_run_prints_the_cost_and_writes_nothing(
     assert rows["parameters"] == f"{parameters}"
     assert rows["training"].endswith(f" {STEPS} per epoch, {7 * STEPS} in total")
     assert rows["latent_dim"] == "2"
+    assert rows["time"].startswith("about ")
     assert rows["memory"].startswith("about ") and rows["disk"].startswith("about ")
     assert not names(here)
+
+
+def test_minutes_make_epochs_and_change_nothing_else(
+    trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = cost.measure
+    # It is measured, and then taken for 2 epochs in 1000 minutes.
+    monkeypatch.setattr(cost, "_MEASURED_SECONDS", 0)
+    monkeypatch.setattr(cost, "measure", lambda *args: (0 * measure(*args)[0], 30_000.0))
+    words = ["--minutes", 1000, "--no-publish", "--run-dir", "run"]
+    assert train(trained, *words, short=SHORT[2:]) == 0
+    states = []
+    for run in (here / "run", trained.runs / "flat"):
+        newest, _ = checkpoint.read_newest(run / "checkpoints")
+        assert newest is not None
+        states.append(newest.arrays)
+    np.testing.assert_equal(*states)
+    assert json.loads((here / "run" / "config.json").read_text())["options"]["epochs"] == 2
+
+
+def test_a_closed_pipe_ends_a_training_with_its_state_saved(trained: Trained, here: Path) -> None:
+    words = ["vae", "--preset", "mlp", "--dataset", "tiny", "--data-dir", str(trained.data)]
+    words += [*SHORT, "--epochs", "5000", "--run-dir", "run"]
+    with commands.opened("train", words, here) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert "the state is saved" in process.stderr.read()
+    assert process.returncode == 130
+    assert list((here / "run" / "checkpoints").iterdir())
 
 
 def copy_of_run(trained: Trained, run: Path) -> Path:

@@ -18,7 +18,7 @@ ROWS = [
     ("train", "vae --epoch 3", 2, "--epochs"),
     ("train", "vae --epochs 1.5", 2, "--epochs"),
     ("train", "gan --hidden 4", 2, "--hidden"),
-    ("train", f"{TRAIN} --batch-size 335", 2, "335"),
+    ("train", f"{TRAIN} --minutes 1 --epochs 2", 2, "--minutes"),
     ("train", f"{TRAIN} --dataset tinny", 2, "'tinny'"),
     ("train", f"{TRAIN} --epochs 1 --no-publish --run-dir {{runs}}/flat", 2, "--resume"),
     ("train", "vae --resume --run-dir {runs}/flat --hidden 4 5", 2, "--hidden [4]"),

@@ -45,6 +45,19 @@ def test_the_bar_shows_the_main_value_of_the_family(model: Any, name: str, tmp_p
     assert (task.description, task.completed) == (f"epoch 3  {name} 163.20", 25)
 
 
+@pytest.mark.parametrize("silence", [-1, 60])
+def test_a_log_without_a_terminal_has_a_line_after_a_silence(
+    silence: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "_SILENCE", silence)
+    console = Console(file=io.StringIO(), width=80)
+    shown = reports_of(tmp_path, Position(2, 5, 10), 4, console)
+    shown._run.model.logged = ("loss",)
+    shown.move_bar({"loss": 163.2})
+    expected = "epoch 3  loss 163.20  step 5 of 10\n" if silence < 0 else ""
+    assert console.file.getvalue() == expected
+
+
 def test_an_epoch_is_wrapped_on_a_terminal_and_whole_in_the_log(tmp_path: Path) -> None:
     logs = {"kl": 22.98, "loss": 122.98, "val_loss": 117.44, "val_kl": 24.468}
     texts = {}

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,10 @@ from tfgen.models.vae.config import VAEConfig
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.training import checkpoint
 from tfgen.training.folder import RunFolder
-from tfgen.training.run import Run
+from tfgen.training.run import Position, Run
 
-EPOCHS, BATCH_SIZE = 2, 8  # 400 images less 66 for validation make 41 steps
+# 400 images less 66 for validation make 41 steps, and an epoch of three passes 123.
+EPOCHS, BATCH_SIZE = 2, 8
 
 
 # Whatever has a state: the step decides the generator's turn, the discriminator's masks and its
@@ -134,10 +136,10 @@ def raise_signal_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interrupted_and_resumed_ends_bit_equal(
     whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Three groups of steps an epoch. The run is interrupted inside the first epoch, at its end,
+    # Eight groups of steps an epoch. The run is interrupted inside the first epoch, at its end,
     # inside the second, and at the very end, each time after the groups since the last time.
     steps = []
-    for groups in (1, 2, 2, 1):
+    for groups in (1, 7, 2, 6):
         is_resumed = (tmp_path / "run").exists()
         raise_signal_at(groups, monkeypatch)
         with pytest.raises(InterruptedRunError, match="--resume") as caught:
@@ -145,7 +147,7 @@ def test_interrupted_and_resumed_ends_bit_equal(
         assert caught.value.exit_status == 128 + signal.SIGTERM
         monkeypatch.undo()
         steps.append(checkpoint.newest_first(tmp_path / "run" / "checkpoints", "step")[0].name)
-    assert steps == [f"step-{step:09d}" for step in (16, 41, 73, 82)]
+    assert steps == [f"step-{step:09d}" for step in (16, 123, 155, 246)]
     train(config(tiny_data, tmp_path / "run", resume=True))
     assert_same_end(tmp_path / "run", whole)
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
@@ -157,7 +159,7 @@ def test_a_gan_interrupted_and_resumed_ends_bit_equal(
 ) -> None:
     # Conditional, as labels are one thing more that has to go on where it stopped.
     whole = train(gan_config(tiny_data, tmp_path / "whole", conditional=True))
-    raise_signal_at(5, monkeypatch)
+    raise_signal_at(10, monkeypatch)
     part = gan_config(tiny_data, tmp_path / "part", conditional=True)
     with pytest.raises(InterruptedRunError, match="--resume"):
         train(part)
@@ -241,3 +243,19 @@ def test_changed_data_is_refused_on_resume(
     (path / "config.json").write_text(json.dumps(saved))
     with pytest.raises(UsageError, match="not the one that the run was started with"):
         train(config(tiny_data, path, resume=True))
+
+
+def test_a_plateau_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    run = SimpleNamespace(
+        _best=1.0,
+        _best_epoch=3,
+        console=Console(),
+        folder=RunFolder(Path("run")),
+        model=SimpleNamespace(monitor="val_loss"),
+        options=SimpleNamespace(epochs=48),
+    )
+    for epoch in range(3, 49):
+        run.position = Position(epoch, 0, 1)
+        Run._note_plateau(run)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("val_loss has not improved for 12 epochs") and "tfgen-export run" in line

@@ -10,6 +10,9 @@ import numpy as np
 from tfgen.data.mapped import blocks
 from tfgen.settings.training import TrainOn
 
+# With fewer training images, a message says what to expect.
+_FEW_IMAGES = 100
+
 
 @dataclass(frozen=True)
 class Split:
@@ -93,6 +96,16 @@ class Dataset:
         names = {} if self.class_names is None else {"class_names": list(self.class_names)}
         identity = {"name": self.name, "version": self.version, "fingerprint": self.fingerprint}
         return identity | names
+
+
+def note_few(images: int) -> list[str]:
+    """A line on what to expect of so few training images; none if they are not few."""
+    if images >= _FEW_IMAGES:
+        return []
+    return [
+        f"{images} training images are few: expect samples that copy or blend them, and uncertain "
+        "validation; new pictures take some hundred to thousand images"
+    ]
 
 
 def count_classes(splits: Iterable[Split]) -> int | None:

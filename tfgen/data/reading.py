@@ -24,7 +24,8 @@ _DECODE_BATCH, _DECODE_BYTES = 256, 2**24
 # become 50 000 and 10 000.
 _VALIDATION_FRACTION = 6
 _MAX_VALIDATION = 10_000
-_MIN_IMAGES = 3
+# Fewer stored training images cannot be divided into train, validation and test.
+MIN_IMAGES = 3
 _ADVICE = "prepare it with tfgen-data"
 
 
@@ -65,8 +66,8 @@ class Prepared:
             UsageError: there are too few train images.
         """
         n = self.counts.get("train", 0)
-        if n < _MIN_IMAGES:
-            raise UsageError(f"{self.name} has {n} train images; the least is {_MIN_IMAGES}")
+        if n < MIN_IMAGES:
+            raise UsageError(f"{self.name} has {n} train images; the least is {MIN_IMAGES}")
         held_out = max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
         end = n - held_out
         if "test" in self.counts:

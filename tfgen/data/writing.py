@@ -33,6 +33,7 @@ def write_prepared(
     *,
     class_names: Sequence[str] | None = None,
     description: str | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Writes `<data_dir>/<name>/<version>`, which `tfgen.data.load` and TFDS read.
 
@@ -44,6 +45,7 @@ def write_prepared(
         data_dir: the TFDS root; created if it is missing.
         class_names: names of the classes by label; None for as many classes as labels count.
         description: what the data set is, including its licence.
+        overwrite: whether a data set that is there already is replaced.
 
     Returns:
         The version folder.
@@ -57,9 +59,8 @@ def write_prepared(
     classes = num_classes if num_classes is None or class_names is None else class_names
     batches = {key: _encode(split) for key, split in splits.items()}
     shape = splits["train"].image_shape
-    return write_batches(
-        name, batches, data_dir, image_shape=shape, classes=classes, description=description
-    )
+    about: dict[str, Any] = {"description": description, "overwrite": overwrite}
+    return write_batches(name, batches, data_dir, image_shape=shape, classes=classes, **about)
 
 
 def write_batches(
@@ -71,6 +72,7 @@ def write_batches(
     classes: Sequence[str] | int | None = None,
     description: str | None = None,
     metadata: Callable[[], Mapping[str, Any]] = dict,
+    overwrite: bool = False,
 ) -> Path:
     """Writes `<data_dir>/<name>/<version>` from batches, of which it holds one at a time.
 
@@ -83,6 +85,7 @@ def write_batches(
         description: what the data set is, including its licence.
         metadata: called after the last batch; gives what metadata.json says of the data set. If it
             raises an error, nothing is written.
+        overwrite: whether a data set that is there already is replaced.
 
     Returns:
         The version folder.
@@ -91,7 +94,7 @@ def write_batches(
         UsageError: the name is not in snake case, or the folder exists.
         WorkError: TensorFlow cannot write the files.
     """
-    target = check_target(name, data_dir)
+    target = check_target(name, data_dir, overwrite)
     tfds = import_tfds()
     fields = {
         "image": tfds.features.Image(shape=image_shape, dtype=np.uint8, encoding_format="png")
@@ -115,7 +118,7 @@ def write_batches(
                 metadata=tfds.core.MetadataDict(facts) if facts else None,
                 disable_shuffling=True,
             )
-        publish(folder, target)
+        publish(folder, target, overwrite)
     return target
 
 
@@ -139,7 +142,7 @@ def png_encoder() -> Callable[[np.ndarray], list[bytes]]:
     return encode
 
 
-def check_target(name: str, data_dir: str | Path) -> Path:
+def check_target(name: str, data_dir: str | Path, overwrite: bool = False) -> Path:
     """The version folder that a data set is written to.
 
     Raises:
@@ -151,9 +154,10 @@ def check_target(name: str, data_dir: str | Path) -> Path:
             "underscores, and begin with a letter, for example 'my_images'"
         )
     target = Path(data_dir) / name / _VERSIONS.get(name, "1.0.0")
-    if target.exists():
+    if target.exists() and not overwrite:
         raise UsageError(
-            f"{printable(target)} exists already; remove it, or choose another name or folder"
+            f"{printable(target)} exists already; replace it with --overwrite, or choose another "
+            "name or folder"
         )
     return target
 

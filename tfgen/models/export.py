@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -59,8 +58,7 @@ def replace_saved_model(model: Model, folder: Path) -> None:
     plain = in_float32(model)
     with fresh_folder(folder.absolute().parent, "writing") as temporary:
         write_saved_model(plain, trace(plain), temporary)
-        shutil.rmtree(folder, ignore_errors=True)
-        publish(temporary, folder)
+        publish(temporary, folder, overwrite=True)
 
 
 def exported_weights(model: Model, traced: Traced) -> list[tf.Variable]:

@@ -54,14 +54,28 @@ def seal(folder: Path) -> None:
     folder.chmod(0o755)  # tempfile creates a private folder
 
 
-def publish(folder: Path, target: Path) -> None:
+def publish(folder: Path, target: Path, overwrite: bool = False) -> None:
     """Flushes a folder to the disk and moves it to its place by one rename.
 
+    Args:
+        folder: the folder.
+        target: its place.
+        overwrite: whether a folder there is replaced; it is moved aside first.
+
     Raises:
-        UsageError: the target exists.
+        UsageError: the target exists, and is not to be replaced.
     """
     seal(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
+    if overwrite and target.exists():
+        with fresh_folder(target.parent, target.name) as aside:
+            try:
+                target.rename(aside / target.name)
+                folder.rename(target)
+            finally:
+                if not target.exists():  # Ctrl-C came in between
+                    (aside / target.name).rename(target)
+        return
     try:
         folder.rename(target)
     except OSError:

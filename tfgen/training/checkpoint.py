@@ -131,10 +131,8 @@ def save(
         (temporary / _STATE).write_text(json.dumps(state, indent=1))
         hashes = {part: file_sha256(temporary / part) for part in (_ARRAYS, _STATE)}
         (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
-        if target.exists():
-            # Perhaps the damaged one that the run could not resume from.
-            shutil.rmtree(target)
-        publish(temporary, target)
+        # One that is there may be the damaged one that the run could not resume from.
+        publish(temporary, target, overwrite=True)
     if kind in _KEPT:
         folders = newest_first(folder, kind)
         place = folders.index(target)

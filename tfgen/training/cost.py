@@ -1,10 +1,13 @@
-"""Estimates of the memory and disk space of a run, and warnings if there is too little.
+"""Estimates of the time, memory and disk space of a run, and warnings if there is too little.
 
-They count the weights, the optimizers' slots, the images, and the layers' outputs for a batch. What
-TensorFlow needs beside these was measured on the presets.
+Those of memory and disk space count the weights, the optimizers' slots, the images, and the layers'
+outputs for a batch. What TensorFlow needs beside these was measured on the presets.
 """
 
+import dataclasses
+import functools
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,12 @@ from tfgen import registry
 from tfgen.data import cache
 from tfgen.data.dataset import Dataset, Split
 from tfgen.data.load import find_prepared, is_derived, load
-from tfgen.data.pipeline import steps_per_epoch
 from tfgen.models.base import ImageModel
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
+from tfgen.training import plan
 from tfgen.training.checkpoint import collect_variables
 from tfgen.training.folder import run_path
-from tfgen.training.plan import count_parameters, notes, with_data
 
 # TensorFlow, Keras, TensorFlow Probability and matplotlib, before a model is built.
 _BASE = 800 * 10**6
@@ -31,35 +33,43 @@ _BASE = 800 * 10**6
 _STEP_FACTOR, _OPERATION, _PUBLISHED_OPERATION = 0.6, 120_000, 1_000
 # Operations of a forward pass that fill no buffer of their own.
 _WITHOUT_BUFFER = {"Fill", "Const", "Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims"}
+# Least seconds of the steps whose time is measured.
+_MEASURED_SECONDS = 2.0
 # A training checks its memory at the start only if the pixels of a batch, as float32, are more than
 # this part of the memory: building a model for the check takes seconds.
 _CHECKED_PART = 1 / 20_000
 
 
 def describe(config: RunConfig) -> str:
-    """A table of what would be trained: settings, parameters, steps, memory and disk space.
+    """A table of what would be trained: settings, parameters, steps, time, memory and disk space.
 
     Raises:
         UsageError: the request is wrong.
     """
+    has_time = config.options.strategy != "multiworker"
+    strategy = plan.prepare_devices(config.options, config.family) if has_time else None
     data = blank_dataset(config.options.dataset, config.options.data_dir)
-    requested, config = config, with_data(config, data)
+    requested, config = config, plan.with_data(config, data)
     options, images = config.options, data.count_training(config.options.train_on)
-    steps = steps_per_epoch(images, options.batch_size)
+    steps = plan.epoch_steps(options, data)
     model, memory, disk = estimate(config, data)
     settings = config.model.to_json() | options.to_json()
     title = ("model", f"{config.family}, preset {settings.pop('preset')}")
     rows = {
         "training images": f"{images}, validation {data.count_training('all') - images}",
-        "parameters": f"{count_parameters(model):,}",
+        "parameters": f"{plan.count_parameters(model):,}",
         "training steps": f"{steps} per epoch, {steps * options.epochs:,} in total",
     }
+    if has_time and sum(memory.values()) < machine.memory_bytes():
+        start, epoch = measure(config, data, strategy)
+        rows["time"] = f"about {max(1, round((start + epoch * options.epochs) / 60))} min"
     for name, parts in (("memory", memory), ("disk", disk)):
         rows[name] = f"about {bytes_text(sum(parts.values()))}"
         rows |= {f"  {part}": bytes_text(size) for part, size in parts.items() if size}
     texts = [(name, "none" if value == [] else value) for name, value in settings.items()]
     lines = [f"{name:<28}{value}" for name, value in (title, *texts, *rows.items())]
-    return "\n".join([*lines, *notes(requested, config, data), *_warnings(config, memory, disk)])
+    lines += plan.notes(requested, config, data)
+    return "\n".join([*lines, *_warnings(config, memory, disk)])
 
 
 def check(config: RunConfig, data: Dataset) -> list[str]:
@@ -74,6 +84,64 @@ def check(config: RunConfig, data: Dataset) -> list[str]:
         return []
     _, memory, disk = estimate(config, data)
     return _warnings(config, memory, disk | {"cache of the data set": 0})  # it is there by now
+
+
+def with_minutes(config: RunConfig, minutes: float) -> RunConfig:
+    """The configuration with as many epochs as this machine trains from now in so many minutes.
+
+    It is that of a user who asks for this number of epochs.
+
+    Raises:
+        UsageError: the request is wrong.
+    """
+    began, strategy = time.monotonic(), plan.prepare_devices(config.options, config.family)
+    data = blank_dataset(config.options.dataset, config.options.data_dir)
+    start, epoch = measure(plan.with_data(config, data), data, strategy)
+    epochs = max(1, round((60 * minutes - start - time.monotonic() + began) / epoch))
+    options = dataclasses.replace(config.options, epochs=epochs)
+    preset_epochs = tuple(name for name in config.preset_epochs if name != "epochs")
+    return dataclasses.replace(config, options=options, preset_epochs=preset_epochs)
+
+
+def measure(config: RunConfig, data: Dataset, strategy: Any) -> tuple[float, float]:
+    """Seconds in which a run starts, and those of an epoch, measured on images of noise.
+
+    They are measured with a model of its own: nothing of it is left in the run.
+
+    Args:
+        config: the configuration of the run, with what the data decides.
+        data: the data set.
+        strategy: the distribution strategy, or None.
+    """
+    began = time.perf_counter()
+    model = plan.compiled_model(config, strategy, 1)
+    start = time.perf_counter() - began
+
+    def batch_seconds(function: Any, size: int) -> tuple[float, float]:
+        """Seconds of the first batch, for which a graph is compiled, and of a later one."""
+        shape = size, *config.model.image_shape
+        images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        batch = (images, np.zeros(size, np.int64)) if model.num_classes else images
+        batches = tf.data.Dataset.from_tensors(batch)
+
+        def seconds(count: int) -> float:
+            began = time.perf_counter()
+            function(batches.repeat(count), verbose=0)
+            return time.perf_counter() - began
+
+        first, count = seconds(1), 1
+        while (taken := seconds(count)) < _MEASURED_SECONDS:
+            count *= 2
+        return first, taken / count
+
+    fit = functools.partial(model.fit, shuffle=False)
+    first, step = batch_seconds(fit, config.options.batch_size)
+    start, epoch = start + first, step * plan.epoch_steps(config.options, data)
+    if config.options.is_validated:
+        size = min(plan.eval_batch_size(config), len(data.validation))
+        first, batch = batch_seconds(model.evaluate, size)
+        start, epoch = start + first, epoch + batch * len(data.validation) / size
+    return start, epoch
 
 
 def blank_dataset(name: str, data_dir: Path | None = None) -> Dataset:

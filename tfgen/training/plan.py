@@ -4,19 +4,25 @@ import dataclasses
 import math
 from typing import Any
 
+import tensorflow as tf
+
 from tfgen import registry
-from tfgen.data.dataset import Dataset
+from tfgen.data.dataset import Dataset, note_few
 from tfgen.data.pipeline import steps_per_epoch
 from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
+from tfgen.nn.cores import share_cores
 from tfgen.nn.optimizers import Schedule
 from tfgen.settings.model import images_at_once
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.terminal import count_noun
-from tfgen.training.cluster import scope
+from tfgen.training.cluster import make_strategy, scope
 
 # Keras calls into Python once in this many steps; more gains nothing at the length of these steps.
 STEPS_PER_EXECUTION = 16
+# An epoch has at least this many images, so that validation and checkpoints take little time beside
+# the training.
+_EPOCH_IMAGES = 1000
 # Images of a batch of the validation, for images like MNIST's.
 _EVAL_BATCH_SIZE = 500
 # Data sets whose size differs by at most this part from that of a preset keep its epochs.
@@ -28,12 +34,11 @@ _MOST_WARMUP = 0.25
 def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
     """The run's configuration with what the data decides.
 
-    This is the image shape, the number of classes and, where they are the preset's, the number of
-    epochs and of epochs of warm-up.
+    This is the image shape, the number of classes, the batch size, which is halved until the images
+    suffice, and, where they are the preset's, the number of epochs and of epochs of warm-up.
 
     Raises:
-        UsageError: the family has no conditional variant, the data has no labels, or a batch is
-            larger than the training data.
+        UsageError: the family has no conditional variant, or the data has no labels.
     """
     decided: dict[str, Any] = {"image_shape": dataset.image_shape}
     family, conditional = registry.family(config.family), config.options.conditional
@@ -50,19 +55,22 @@ def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
 
 
 def _options_of_data(config: RunConfig, dataset: Dataset) -> TrainingOptions:
-    """The options, with epochs and warm-up scaled to the number of images.
+    """The options, with batch size, epochs and warm-up scaled to the number of images.
 
     If the user sets the epochs, the warm-up keeps its number of steps, as far as they fit.
     """
-    options = config.options
+    options, batch_size = config.options, config.options.batch_size
+    images = dataset.count_training(options.train_on)
+    while batch_size > images:
+        batch_size //= 2
+    options = dataclasses.replace(options, batch_size=batch_size)
     if not config.preset_epochs:
         return options
-    images = dataset.count_training(options.train_on)
     preset = registry.family(config.family).preset(options.preset)
     if abs(images - preset.images) <= _SIMILAR * preset.images:
         return options
-    preset_steps = max(preset.images // options.batch_size, 1)
-    steps = steps_per_epoch(images, options.batch_size)
+    preset_steps = max(preset.images // config.options.batch_size, 1)
+    steps = epoch_steps(options, dataset)
     epochs = max(1, round(preset.epochs * preset_steps / steps))
     warmup = preset.scaled_warmup(epochs)
     if "epochs" not in config.preset_epochs:
@@ -71,21 +79,30 @@ def _options_of_data(config: RunConfig, dataset: Dataset) -> TrainingOptions:
     return dataclasses.replace(options, **{name: scaled[name] for name in config.preset_epochs})
 
 
+def epoch_steps(options: TrainingOptions, dataset: Dataset) -> int:
+    """Steps of an epoch, which passes several times over fewer than 1000 images."""
+    images = dataset.count_training(options.train_on)
+    return -(-_EPOCH_IMAGES // images) * steps_per_epoch(images, options.batch_size)
+
+
 def notes(before: RunConfig, after: RunConfig, dataset: Dataset) -> list[str]:
-    """Lines on epochs that the data decided, and on a run that is not validated.
+    """Lines on what the data decided, on few images, and on a run that is not validated.
 
     Args:
         before: the configuration that was asked for.
         after: what `with_data` made of it.
         dataset: the data set.
     """
-    lines, options = [], after.options
-    images = dataset.count_training(options.train_on)
+    options, images = after.options, dataset.count_training(after.options.train_on)
+    lines = note_few(images)
+    size, asked = options.batch_size, before.options.batch_size
+    if size != asked:
+        lines.append(f"{images:,} training images: batches of {size} instead of {asked}")
     if before.options.epochs != options.epochs:
         epochs, preset_epochs = (
             count_noun(config.options.epochs, "epoch") for config in (after, before)
         )
-        steps = count_noun(steps_per_epoch(images, options.batch_size), "step")
+        steps = count_noun(epoch_steps(options, dataset), "step")
         preset_images = registry.family(after.family).preset(options.preset).images
         lines.append(
             f"{images:,} training images: {epochs} of {steps}, about as many steps as the "
@@ -108,6 +125,15 @@ def eval_batch_size(config: RunConfig) -> int:
     """
     fitting = images_at_once(_EVAL_BATCH_SIZE, config.model.image_shape)
     return max(fitting, min(config.options.batch_size, _EVAL_BATCH_SIZE))
+
+
+def prepare_devices(options: TrainingOptions, family: str) -> Any:
+    """Settings that TensorFlow takes only before it uses a device; returns the strategy or None."""
+    if options.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if registry.family(family).side_by_side:
+        share_cores()
+    return make_strategy(options.strategy)
 
 
 def compiled_model(config: RunConfig, strategy: Any, steps: int) -> ImageModel:

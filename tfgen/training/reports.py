@@ -1,5 +1,6 @@
 """Reports of an epoch: a line, a progress bar, figures, TensorBoard's events."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import tensorflow as tf
 from tfgen import figures
 from tfgen.settings.model import images_at_once
 from tfgen.system import machine
-from tfgen.system.terminal import count_noun, format_value, make_bar
+from tfgen.system.terminal import count_noun, format_value, make_bar, print_line
 
 # The panel with the logged comparison of samples with validation images.
 _SAMPLES_PANEL = ("samples relative to validation images", ("distance", "diversity"))
@@ -18,6 +19,9 @@ _PICTURE_IMAGES = 1000
 # Maximum number of sample grids for TensorBoard. A small data set has thousands of short epochs; a
 # grid of each would take time and disk space.
 MAX_GRIDS = 400
+# Without a terminal, a line appears after so many seconds without one, at the end of some steps
+# or of a batch of validation images.
+_SILENCE = 45
 
 
 class Reports:
@@ -41,6 +45,7 @@ class Reports:
             split: tf.summary.create_file_writer(str(self._folder.tensorboard / split))
             for split in ("train", "validation")
         }
+        self._text, self._printed_at = "", time.monotonic()
         self.bar = make_bar(run.console)
         self._task = self.bar.add_task(
             f"epoch {run.position.epoch + 1}  compiling",
@@ -55,6 +60,14 @@ class Reports:
         if name in values:
             text += f"  {name} {format_value(values[name])}"
         self.bar.update(self._task, completed=position.step, description=text)
+        self._text = f"{text}  step {position.batch} of {position.steps_per_epoch}"
+        self.log_position()
+
+    def log_position(self, batch: int = 0, logs: Any = None) -> None:
+        """Print the position if there is no terminal, and nothing was printed for a minute."""
+        if not self._run.console.is_terminal and time.monotonic() - self._printed_at > _SILENCE:
+            print_line(self._run.console, self._text)
+            self._printed_at = time.monotonic()
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
         """Report an epoch.
@@ -84,6 +97,7 @@ class Reports:
         # A terminal wraps the line between words; a log has it whole.
         wrapping = {"soft_wrap": not console.is_terminal}
         console.print("  ".join(words), markup=False, highlight=False, **wrapping)
+        self._printed_at = time.monotonic()
 
     def _write_events(self, epoch: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():

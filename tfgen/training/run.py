@@ -14,24 +14,23 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from rich.console import Console
 
-from tfgen import registry
 from tfgen.data.dataset import Split
 from tfgen.data.load import load
-from tfgen.data.pipeline import eval_batches, on_host, steps_per_epoch, train_batches
+from tfgen.data.pipeline import eval_batches, on_host, train_batches
 from tfgen.errors import InterruptedRunError, UsageError, WorkError
-from tfgen.nn.cores import share_cores
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.system.signals import InterruptRequest
 from tfgen.system.status import status
-from tfgen.system.terminal import count_noun, print_line
-from tfgen.training import checkpoint, cluster, cost
+from tfgen.system.terminal import count_noun, format_value, print_line
+from tfgen.training import checkpoint, cluster, cost, plan
 from tfgen.training.folder import RunFolder, run_name, run_path
-from tfgen.training.plan import compiled_model, count_parameters, eval_batch_size, with_data
 from tfgen.training.reports import Reports
+
+# Fewest epochs without a better validation that are told.
+_LEAST_PLATEAU = 10
 
 
 @dataclasses.dataclass
@@ -90,18 +89,13 @@ class Run:
     """
 
     def __init__(self, config: RunConfig, console: Console, notes: Mapping[str, Any] | None = None):
-        # TensorFlow takes these settings only before it uses a device.
-        if config.options.deterministic:
-            tf.config.experimental.enable_op_determinism()
-        if registry.family(config.family).side_by_side:
-            share_cores()
-        self._strategy = strategy = cluster.make_strategy(config.options.strategy)
+        self._strategy = strategy = plan.prepare_devices(config.options, config.family)
         is_alone = config.options.strategy != "multiworker"
         self.task = cluster.Task() if is_alone else cluster.read_task()
         self.console, self._notes = console, dict(notes or {})
         with status(f"loading data set {config.options.dataset}"):
             self.dataset = load(config.options.dataset, config.options.data_dir)
-        self.config = with_data(config, self.dataset)
+        self.config = plan.with_data(config, self.dataset)
         self.options = self.config.options
         self.name = run_name(self.config)
         self.folder = RunFolder(run_path(self.config))
@@ -113,14 +107,14 @@ class Run:
             path, *_ = cluster.exchange(strategy, str(self.folder.path))
             self.folder = RunFolder(Path(path))
         self.trained_on = self.dataset.training_split(self.options.train_on)
-        steps = steps_per_epoch(len(self.trained_on), self.options.batch_size)
+        steps = plan.epoch_steps(self.options, self.dataset)
         if self.task.is_chief:
             with status("estimating memory and disk space"):
                 warnings = cost.check(self.config, self.dataset)
             for text in warnings:
                 print_line(console, text)
         with status("building the model"):
-            self.model = compiled_model(self.config, strategy, steps)
+            self.model = plan.compiled_model(self.config, strategy, steps)
         data = self.dataset
         self.held_out = self._labelled(data.validation if self.options.is_validated else data.test)
         self.position = Position(0, 0, steps)
@@ -129,8 +123,8 @@ class Run:
         self._reports: Reports | None = None
         # When the epoch began, and at which of its steps.
         self._began_at, self._first_batch = 0.0, 0
-        # When the last checkpoint was written, and the best validated value.
-        self._saved_at, self._best = time.monotonic(), math.inf
+        # When the last checkpoint was written; the best validated value, and its epoch.
+        self._saved_at, self._best, self._best_epoch = time.monotonic(), math.inf, 0
 
     def _labelled(self, split: Split) -> Split:
         """The split as the model takes it: with labels if it has classes."""
@@ -231,7 +225,7 @@ class Run:
             if self.task.is_chief:
                 self._reports = Reports(self)
                 if (best := checkpoint.read_best(self.folder.checkpoints)) is not None:
-                    self._best = best.state["value"]
+                    self._best, self._best_epoch = best.state["value"], best.state["epoch"]
                 if self.position.step == 0:
                     with status("drawing samples before the training"):
                         self._reports.write_samples(0)
@@ -249,7 +243,7 @@ class Run:
         steps = count_noun(position.steps_per_epoch, "step")
         print_line(
             self.console,
-            f"{self.name}: {count_parameters(self.model):,} parameters, {epochs} of {steps}, "
+            f"{self.name}: {plan.count_parameters(self.model):,} parameters, {epochs} of {steps}, "
             f"{start}; run directory {self.folder.path}",
         )
 
@@ -261,12 +255,14 @@ class Run:
         """
         train, validation_data = self._labelled(self.trained_on), None
         if self.options.is_validated:
-            size = eval_batch_size(self.config)
+            size = plan.eval_batch_size(self.config)
             validation_data = eval_batches(self.held_out.images, self.held_out.labels, size)
         images = on_host(train.images)
         labels = None if train.labels is None else on_host(train.labels)
         follow = keras.callbacks.LambdaCallback(
-            on_epoch_begin=self._begin_epoch, on_train_batch_end=self._follow_steps
+            on_epoch_begin=self._begin_epoch,
+            on_train_batch_end=self._follow_steps,
+            on_test_batch_end=self._reports and self._reports.log_position,
         )
         for epoch in range(self.position.epoch, self.options.epochs):
             batches = train_batches(
@@ -326,9 +322,10 @@ class Run:
             weights = checkpoint.read_arrays(self.model, ("weights",))
             value = values.get(monitor, math.inf)
             if self.options.is_validated and value < self._best:
-                self._best = value
+                self._best, self._best_epoch = value, epoch
                 state = {"epoch": epoch, "monitor": monitor, "value": value}
                 checkpoint.save(folder, "best", epoch, weights, state)
+            self._note_plateau()
             if self.options.keep_every and epoch % self.options.keep_every == 0:
                 checkpoint.save(folder, "epoch", epoch, weights, {"epoch": epoch})
             self._save()
@@ -336,6 +333,17 @@ class Run:
         if self.task.count > 1:
             signum = next(filter(None, cluster.exchange(self._strategy, signum)), None)
         self._stop(signum)
+
+    def _note_plateau(self) -> None:
+        """Say once that the validated value has not improved for a quarter of the run."""
+        patience = max(_LEAST_PLATEAU, math.ceil(self.options.epochs / 4))
+        if self._best_epoch and self.position.epoch - self._best_epoch == patience:
+            print_line(
+                self.console,
+                f"{self.model.monitor} has not improved for {patience} epochs, since epoch "
+                f"{self._best_epoch} ({format_value(self._best)}); Ctrl-C ends the run, and "
+                f"tfgen-export {shlex.quote(str(self.folder.path))} publishes the best weights",
+            )
 
     def _save(self) -> None:
         """Save the state."""

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import hashlib
+import math
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from tfgen.data import pictures
 from tfgen.data.pictures import Fitting, printable
 from tfgen.data.writing import image_batches
 from tfgen.errors import UsageError
+from tfgen.system.atomic import file_sha256
 
 _SPLITS = ("train", "test")
 # Sizes that an error lists.
@@ -49,6 +51,7 @@ class ImageFolder:
         skipped: the files that hold no picture, each with the reason; those whose pixels are broken
             are added when they are read.
         counts: number of images of each split that was read.
+        duplicates: groups of files with the same content.
     """
 
     folder: Path
@@ -57,6 +60,7 @@ class ImageFolder:
     fitting: Fitting
     skipped: dict[Path, str]
     counts: dict[str, int] = field(default_factory=dict)
+    duplicates: list[list[Path]] = field(default_factory=list)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -121,6 +125,11 @@ class ImageFolder:
         entries = sorted((path.relative_to(self.folder), why) for path, why in self.skipped.items())
         return {printable(path): reason for path, reason in entries}
 
+    def list_duplicates(self) -> list[list[str]]:
+        """`duplicates` that were not skipped, with relative paths as messages show them."""
+        groups = [group for group in self.duplicates if group[0] not in self.skipped]
+        return [[printable(path.relative_to(self.folder)) for path in group] for group in groups]
+
 
 def import_images(source: str | Path, fitting: Fitting | None = None) -> ImageFolder:
     """Lists the pictures of a folder, and reads what their headers say; decodes none.
@@ -132,7 +141,8 @@ def import_images(source: str | Path, fitting: Fitting | None = None) -> ImageFo
     is read twice, see `tfgen.data.pictures.find_files`.
 
     Pictures are ordered by a hash of their relative paths, so that the end of the train images,
-    which becomes the validation split, contains all classes.
+    which becomes the validation split, contains all classes. Files with the same content come
+    first, so that none of them is a validation image and another one is trained on.
 
     Args:
         source: the folder.
@@ -150,8 +160,9 @@ def import_images(source: str | Path, fitting: Fitting | None = None) -> ImageFo
         raise UsageError(f"{printable(folder)} is no folder; pass the folder of the images")
     headers, skipped = read_headers(pictures.find_files([folder]))
     fitting = common_fitting(headers, skipped, fitting or Fitting())
-    splits, class_names = _divide(folder, headers)
-    return ImageFolder(folder, splits, class_names, fitting, skipped)
+    duplicates = _find_duplicates(headers)
+    splits, class_names = _divide(folder, headers, duplicates)
+    return ImageFolder(folder, splits, class_names, fitting, skipped, duplicates=duplicates)
 
 
 def read_headers(paths: Sequence[Path]) -> tuple[dict[Path, pictures.Header], dict[Path, str]]:
@@ -193,13 +204,33 @@ def common_fitting(
     return dataclasses.replace(fitting, size=fitting.size or next(iter(sizes)), channels=channels)
 
 
-def _divide(folder: Path, paths: Iterable[Path]) -> tuple[dict[str, Files], list[str] | None]:
-    """The splits, in the order of the hashes of relative paths, and the names of the classes."""
+def _find_duplicates(paths: Iterable[Path]) -> list[list[Path]]:
+    """Groups of files with the same content; only files that share their size are read."""
+    sizes = {path: path.stat().st_size for path in paths}
+    counts, groups = collections.Counter(sizes.values()), collections.defaultdict(list)
+    for path, size in sizes.items():
+        if counts[size] > 1:
+            groups[file_sha256(path)].append(path)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _divide(
+    folder: Path, paths: Iterable[Path], duplicates: Sequence[Sequence[Path]]
+) -> tuple[dict[str, Files], list[str] | None]:
+    """The splits, and the names of the classes.
+
+    Groups of duplicates come first, then the order is that of the hashes of relative paths.
+    """
     relative = {path.relative_to(folder): path for path in paths}
+    groups = {path: number for number, group in enumerate(duplicates) for path in group}
     has_splits = any(place.parts[0] in _SPLITS for place in relative if len(place.parts) > 1)
     files: dict[str, list[Path]] = {}
     classes: dict[str, list[str | None]] = {}
-    for place in sorted(relative, key=lambda place: hashlib.sha256(bytes(place)).digest()):
+
+    def rank(place: Path) -> tuple[float, bytes]:
+        return groups.get(relative[place], math.inf), hashlib.sha256(bytes(place)).digest()
+
+    for place in sorted(relative, key=rank):
         split, *names = place.parts if has_splits else ("train", *place.parts)
         if split not in _SPLITS or not names:
             raise UsageError(
