@@ -255,9 +255,10 @@ def write_nearest(own: OwnImages, arrays: Arrays, order: np.ndarray, dataset: "D
     train_on = own.sampler.training.get("options", {}).get("train_on", "train")
     with status("looking for the nearest training images"):
         train = dataset.training_split(train_on).images
-        found = nearest(images, train)
-    arrays |= {"nearest": found.indices, "distance": found.distances / 255}
-    pairs = (images[order] / 255, train[found.indices[order]] / 255)
+        neighbours = nearest(images, train)
+    indices = neighbours.indices
+    arrays |= {"nearest": indices, "distance": neighbours.distances / 255}
+    pairs = (images[order] / 255, train[indices[order]] / 255)
     write_pairs(path, *pairs, "images, and below each the nearest training image", "nearest")
     return f"distance: Euclidean, to the nearest training image of {dataset.name}, in {path}"
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
+import tensorflow_probability as tfp
 
 from tfgen import registry
 from tfgen.errors import TfgenError, UsageError
@@ -192,13 +192,8 @@ def half_interval(*samples: tuple[float, int]) -> float:
     freedom = sum(squares) ** 2 / sum(
         square**2 / (n - 1) for square, (_, n) in zip(squares, samples, strict=True)
     )
-    # The quantile of Student's t: at one degree of freedom it is 12.7, the largest.
-    t = np.linspace(0, 13, 100_001)
-    constant = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
-    density = np.exp(constant) / math.sqrt(math.pi * freedom)
-    density = density * (1 + t**2 / freedom) ** (-(freedom + 1) / 2)
-    shares = np.cumsum(density) * t[1] - density[0] * t[1] / 2
-    return float(np.interp(CONFIDENCE / 2, shares, t)) * math.sqrt(sum(squares))
+    t = tfp.distributions.StudentT(freedom, 0.0, 1.0).quantile((1 + CONFIDENCE) / 2)
+    return float(t) * math.sqrt(sum(squares))
 
 
 def order_in_words(families: Sequence[str]) -> str:

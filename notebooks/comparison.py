@@ -44,6 +44,7 @@ from pathlib import Path
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+import tensorflow_probability as tfp
 
 import tfgen
 from tfgen.evaluation import classifier, compare, distances
@@ -181,20 +182,23 @@ print(", ".join(f"{letter} is the {NAMES[family]}" for letter, family in hidden.
 # gets, and of noise. A number alone means nothing without them. The second table has likelihoods,
 # the third one costs. Seconds per epoch are the median over the epochs in the log of a training.
 #
-# The report's claims can be held against these numbers. For each pair of families, let m₁ and m₂ be
-# the means over seeds, and s₁ and s₂ the standard deviations. The order of the pair is decided if
-# |m₁ − m₂| > √(s₁² + s₂²); otherwise it is *within error*. A claim is *borne out* if all its pairs
-# are decided as it says, *not borne out* if one is decided the other way round, and *within error*
-# otherwise. The next cell computes this for the first claim, that the GAN's images are the best,
-# and the flow's better than the VAE's:
+# The report's claims can be held against these numbers. The order of a pair of families is decided
+# if the 95 % confidence interval of the difference of their means over seeds lacks 0, by Student's
+# t with Welch's degrees of freedom; otherwise it is *within error*. A claim is *borne out* if all
+# its pairs are decided as it says, *not borne out* if one is decided the other way round, and
+# *within error* otherwise. The next cell computes this for the first claim, that the GAN's images
+# are the best, and the flow's better than the VAE's:
 
 # %%
 values = {f: [evaluation(f, seed)["samples"]["fid"] for seed in range(3)] for f in FAMILIES}
 means = {family: np.mean(seeds) for family, seeds in values.items()}
-errors = {family: np.std(seeds, ddof=1) for family, seeds in values.items()}
+variances = {family: np.var(seeds, ddof=1) / 3 for family, seeds in values.items()}  # of means
 verdicts = []
 for better, worse in (("gan", "flow"), ("gan", "vae"), ("flow", "vae")):
-    difference, error = means[worse] - means[better], math.hypot(errors[better], errors[worse])
+    difference, pair = means[worse] - means[better], np.array([variances[better], variances[worse]])
+    freedom = pair.sum() ** 2 / (pair**2 / 2).sum()
+    t = tfp.distributions.StudentT(freedom, np.float64(0), np.float64(1)).quantile(0.975)
+    error = float(t) * math.sqrt(pair.sum())
     decided = 0 if abs(difference) <= error else math.copysign(1, difference)
     word = {1: "holds", 0: "is within error", -1: "is reversed"}[decided]
     print(f"{NAMES[better]} > {NAMES[worse]}: FID lower by {difference:.2f} ± {error:.2f}, {word}")

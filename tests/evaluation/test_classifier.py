@@ -68,6 +68,6 @@ def test_the_shipped_version_is_preferred_to_versions_trained_here(
 def test_images_that_do_not_suit_are_refused(classifier: FeatureClassifier) -> None:
     with pytest.raises(UsageError, match="takes images of 28 × 28 × 1, not of 32 × 32 × 1"):
         classifier.check_images((32, 32, 1))
-    with pytest.raises(UsageError, match="the covariance of 128 features; the least is 129"):
+    with pytest.raises(UsageError, match="129"):
         classifier.check_count(128, (28, 28, 1))
     classifier.check_count(129, (28, 28, 1))

@@ -259,10 +259,12 @@ class Run:
             validation_data = eval_batches(self.held_out.images, self.held_out.labels, size)
         images = on_host(train.images)
         labels = None if train.labels is None else on_host(train.labels)
+        # For a hook of the validation, Keras reads metrics, which several workers only do together.
+        hooks: dict[str, Any] = {}
+        if self._reports is not None and self.task.count == 1:
+            hooks["on_test_batch_end"] = self._reports.log_position
         follow = keras.callbacks.LambdaCallback(
-            on_epoch_begin=self._begin_epoch,
-            on_train_batch_end=self._follow_steps,
-            on_test_batch_end=self._reports and self._reports.log_position,
+            on_epoch_begin=self._begin_epoch, on_train_batch_end=self._follow_steps, **hooks
         )
         for epoch in range(self.position.epoch, self.options.epochs):
             batches = train_batches(
