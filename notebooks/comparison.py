@@ -55,9 +55,8 @@ from tfgen.publishing.versions import shipped_folder
 
 SMALL = bool(os.environ.get("TFGEN_NOTEBOOKS_SMALL"))
 EPOCHS, EVALUATED = (1, 500) if SMALL else (3, 2000)  # of the VAE that is trained here
-SAMPLES, POINTS = (500, 500) if SMALL else (5000, 900)  # images, and sets with neighbourhoods
+SAMPLES, POINTS, FLOW_IMAGES, DRAWS = (500, 500, 10, 4) if SMALL else (5000, 900, 100, 16)
 STEPS = {"vae": 3, "gan": 3, "flow": 3} if SMALL else {"vae": 200, "gan": 100, "flow": 20}  # timed
-FLOW_IMAGES, DRAWS = (10, 4) if SMALL else (100, 16)  # images, and dequantizations of each
 
 # %% [markdown]
 # The next two cells prepare a temporary folder `WORK` with the committed evaluations, which
