@@ -231,8 +231,8 @@ def write_histogram(own: OwnImages, reference: np.ndarray, words: str) -> str:
     path, sampler = Path(f"{own.sampler.name}-histogram.png"), own.sampler
     sets = {f"{len(own.collection.names)} images": own.outputs["log_prob"], words: reference}
     finite = {name: values[np.isfinite(values)] for name, values in sets.items()}
-    title, family = f"log-likelihood under {sampler.title}", sampler.training.get("family")
-    figures.save_figure(figures.histograms(finite, "log p(x) [nats]", title, family), path)
+    about = (f"log-likelihood under {sampler.title}", sampler.training.get("family"), words)
+    figures.save_figure(figures.histograms(finite, "log p(x) [nats]", *about), path)
     return f"histogram in {path}"
 
 

@@ -167,15 +167,20 @@ def _shades(colour: str, count: int) -> list[tuple[float, ...]]:
 
 
 def histograms(
-    values: Mapping[str, np.ndarray], label: str, title: str, family: str | None = None
+    values: Mapping[str, np.ndarray],
+    label: str,
+    title: str,
+    family: str | None = None,
+    reference: str = "real",
 ) -> "Figure":
     """Histograms of several arrays over one axis.
 
     Args:
-        values: the arrays by name; that of `real` images is drawn in black.
+        values: the arrays by name.
         label: of the horizontal axis, with the unit.
         title: of the figure.
-        family: of the model that the other arrays are of; None: a neutral colour.
+        family: of the model that the arrays are of; None: a neutral colour.
+        reference: name of an array that is drawn in black, as that of real images.
     """
     figure = _new_figure(6.4, 4.6)
     axes = figure.subplots()
@@ -184,7 +189,7 @@ def histograms(
     ).tolist()
     shades = iter(_shades(family_colour(family), len(values)))
     for name, array in values.items():
-        colour: Any = REAL_COLOUR if name == "real" else next(shades)
+        colour: Any = REAL_COLOUR if name == reference else next(shades)
         words = f"{name}, mean {np.mean(array):.3g}"
         axes.hist(np.ravel(array), edges, alpha=0.5, color=colour, label=words)
     axes.set(xlabel=label, ylabel="number of images")
