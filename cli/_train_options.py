@@ -31,11 +31,11 @@ _TABLE_NOTE = (
 class PublishOptions(Config):
     """What `tfgen-train` does with the trained model."""
 
-    publish: bool = option(True, "publish the sampler at the end")
+    publish: bool = option(True, "publish the model at the end")
     weights: Literal["best", "last"] = option(
         "best", "weights to publish: the best by validation, or the last"
     )
-    saved_models: Path = option(SAVED_MODELS, "folder to publish the sampler in")
+    saved_models: Path = option(SAVED_MODELS, "folder to publish the model in")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class TrainingOptions(Config):
     seed: int = option(0, "seed for weights, batch order and noise", minimum=0, maximum=MAX_SEED)
     precision: Precision = option("float32", "dtype policy of the networks")
     name: str | None = option(
-        None, "name of the run and of its published sampler (default: from model and data set)"
+        None, "name of the run and of its published model (default: from model and data set)"
     )
     run_dir: Path | None = option(
         None, "run directory (default: runs/NAME-TIME; with --resume, the newest run)"
