@@ -79,7 +79,7 @@ def test_help_shows_every_preset_with_its_time_and_result_in_columns(capsys, mon
 @pytest.mark.quick
 def test_a_switch_has_both_spellings_and_says_how_to_turn_it_off(capsys, monkeypatch) -> None:
     text = " ".join(help_text(capsys, monkeypatch, "gan", "--preset", "dcgan").split())
-    assert "--publish publish the sampler at the end (turn off with --no-publish)" in text
+    assert "--publish publish the model at the end (turn off with --no-publish)" in text
     assert "(turn off with --no-discriminator-batch-norm)" in text
     assert "--no-resume" not in text
     for default in (False, True):
