@@ -43,12 +43,11 @@ class VAE(GenerativeModel):
     over images. With `likelihood="logistic_mixture"`, which is of bytes, it also logs
     `bits_per_dim` = `loss` / (H·W·C·ln 2).
 
-    The KL has the weight `beta` in the gradient (Higgins et al. 2017, "beta-VAE"); with
-    `kl_warmup_steps`, it grows from 0 to it (Sønderby et al. 2016, "Ladder variational
-    autoencoders"); with `free_bits`, a level's KL below these has no
-    gradient (Kingma et al. 2016). The bound itself is logged. With `ema_decay`,
-    evaluation and sampling use the EMA of the weights. Metrics passed to `compile` compare images
-    in 0…1 with their reconstructions.
+    In the gradient, the KL has the weight `beta` (Higgins et al. 2017, "beta-VAE"), which grows
+    from 0 in the first `kl_warmup_steps` (Sønderby et al. 2016, "Ladder variational autoencoders").
+    A level's KL below `free_bits` has no gradient (Kingma et al. 2016). The bound itself is logged.
+    With `ema_decay`, evaluation and sampling use the EMA of the weights. Metrics passed to
+    `compile` compare images in 0…1 with their reconstructions.
 
     Args:
         config: the configuration; None takes the defaults.
