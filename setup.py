@@ -9,13 +9,14 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfgen" / "__init__.py").read_text())
 SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
 RAY = ["ray[train]>=2.56,<3"]
+FORMATS = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
 DOCS = [
+    *FORMATS,
     "mkdocs>=1.6.1,<2",
     "mkdocs-material>=9.8,<10",
     "mkdocstrings[python]>=1.0.8,<2",
     "latex2mathml>=3.81,<4",
 ]
-FORMATS = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
 NOTEBOOKS = [
     "jupytext>=1.17,<2",
     "nbformat>=5.10,<6",
@@ -78,7 +79,7 @@ setup(
     package_data={
         "tfgen": ["py.typed"],
         "tfgen.data": ["embedded/**"],
-        "tfgen.serving": ["page/*"],
+        "tfgen.serving": ["page/*", "runtime/*"],
         "tfgen.saved_models": ["shipped.config", "*/1/**"],
         # Of the documents, the records that the notebooks show.
         "tfgen.docs": [

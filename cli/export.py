@@ -1,10 +1,11 @@
 """`tfgen-export`: publishes a run or a `.keras` file as the next version, or writes one file.
 
 With `--format archive`, the file is a whole published version; with `litert` or `onnx`, the decoder
-of any model.
+of any model. With `page`, published versions become a folder with a page that needs no server.
 """
 
 import importlib.util
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,14 @@ from tfgen.system.quiet import import_quietly
 from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
 from tfgen.training.folder import RunFolder, run_name, saved_config
 
-from ._command import SAVED_MODELS, check_output, command, say_missing_best, suggest_next
+from ._command import (
+    SAVED_MODELS,
+    check_folder,
+    check_output,
+    command,
+    say_missing_best,
+    suggest_next,
+)
 from ._flags import SamplingOptions, argument
 
 # The extension of each format that is one file, and the expression that runs it.
@@ -37,21 +45,22 @@ FORMATS = {
 class ExportOptions(SamplingOptions):
     """The arguments of `tfgen-export`."""
 
-    run: Path = argument(
+    runs: tuple[Path, ...] = argument(
         "RUN",
         "run directory or .keras file; with the other formats also the name of a published model, "
-        "for example vae, the folder of a version, or an archive",
+        "for example vae, the folder of a version, or an archive; with page several of these",
     )
-    format: Literal["savedmodel", "archive", "litert", "onnx"] = option(
+    format: Literal["savedmodel", "archive", "litert", "onnx", "page"] = option(
         "savedmodel",
         "savedmodel: publish a version; archive: write a published version to one file, which all "
         "commands take in place of a name; litert, onnx: write one file that computes images from "
-        "latents without TensorFlow (onnx needs the extra [formats])",
+        "latents without TensorFlow; page: write a folder for any web host, the page of "
+        "tfgen-serve with the models in the browser (onnx and page need the extra [formats])",
     )
     out: Path | None = option(
         None,
-        f"file of the other formats (default: NAME{versions.ARCHIVE}, NAME-decode.tflite, "
-        "NAME-decode.onnx)",
+        f"file or folder of the other formats (default: NAME{versions.ARCHIVE}, "
+        "NAME-decode.tflite, NAME-decode.onnx, page)",
     )
     to: Path = option(SAVED_MODELS, "folder of published models")
     name: str | None = option(
@@ -71,18 +80,25 @@ class ExportOptions(SamplingOptions):
             raise UsageError(
                 f"--format {self.format} publishes nothing; leave out --name and --dry-run"
             )
+        if len(self.runs) > 1 and self.format != "page":
+            raise UsageError(f"--format {self.format} takes one RUN, not {len(self.runs)}")
+
+    @property
+    def run(self) -> Path:
+        """The only one, or the first."""
+        return self.runs[0]
 
 
 @command(
     "tfgen-export",
     ExportOptions,
     "Publish a run or a .keras file as the next version of its name, or write a published version "
-    "or a decoder to one file.",
+    "or a decoder to one file, or several versions to a web page.",
 )
 def main(options: ExportOptions) -> None:
     """Publish a version, print what would be published, or write one file."""
-    if options.format == "archive":
-        pack(options)
+    if options.format in ("archive", "page"):
+        (pack if options.format == "archive" else write_page)(options)
         return
     if options.format != "savedmodel":
         convert(options, *FORMATS[options.format])
@@ -138,15 +154,47 @@ def pack(options: ExportOptions) -> None:
         UsageError: there is no such version, or the file cannot be written.
         WorkError: the version is damaged.
     """
-    artifact = identify(options.run, options.to)
-    if artifact.version is None:
-        raise UsageError(f"{options.run} is not published; first run: tfgen-export {options.run}")
-    check_sampling("version", options.run, options.sampling)
-    out = options.out or Path(f"{artifact.version.name}{versions.ARCHIVE}")
+    version = find_version(options.run, options)
+    out = options.out or Path(f"{version.name}{versions.ARCHIVE}")
     check_output(out, (versions.ARCHIVE,))
-    versions.write_archive(artifact.version, out)
+    versions.write_archive(version, out)
     size = f"{out.stat().st_size / 1e6:.1f} MB"
     print(f"wrote {out}, {size}; every command takes it in place of a name")
+
+
+def find_version(run: Path, options: ExportOptions) -> versions.Version:
+    """The published version that an argument names.
+
+    Raises:
+        UsageError: there is none, or options of sampling were passed.
+        WorkError: an archive is damaged.
+    """
+    version = identify(run, options.to).version
+    if version is None:
+        raise UsageError(f"{run} is not published; first run: tfgen-export {run}")
+    check_sampling("version", run, options.sampling)
+    return version
+
+
+def write_page(options: ExportOptions) -> None:
+    """Write published versions to a folder with a page that needs no server.
+
+    Raises:
+        UsageError: one of them is not published, or the folder cannot be written.
+        WorkError: a version is damaged, or cannot be converted.
+    """
+    check_extra(options)
+    out = options.out or Path("page")
+    check_folder(out)
+    chosen = [find_version(run, options) for run in options.runs]
+    import_quietly("tfgen.publishing.sampler", "tfgen.publishing.formats", "tensorflow_datasets")
+    from tfgen.serving import static
+
+    static.write_page(chosen, out)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    names = ", ".join(version.name for version in chosen)
+    print(f"wrote {out}, {size / 1e6:.1f} MB: {names}")
+    print(f"look at it with: python -m http.server --directory {shlex.quote(str(out))}")
 
 
 def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:
@@ -192,8 +240,7 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
         UsageError: there is no such model, it makes no images, or the file cannot be written.
         WorkError: the model is damaged, or it cannot be converted.
     """
-    if options.format == "onnx" and importlib.util.find_spec("tf2onnx") is None:
-        raise UsageError("--format onnx needs the extra [formats]: pip install 'tfgen[formats]'")
+    check_extra(options)
     artifact = identify(options.run, options.to)
     path = artifact.path
     name = path.stem if artifact.version is None else artifact.version.name
@@ -213,6 +260,17 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
     print(f"wrote {out}, {megabytes:.1f} MB: {describe_signature(signature)}")
     arguments = ", ".join(f"{name}={name}" for name in signature["inputs"])
     print(f"run it with: {call.format(path=out, arguments=arguments)}")
+
+
+def check_extra(options: ExportOptions) -> None:
+    """Refuse a format whose converter is not installed.
+
+    Raises:
+        UsageError: the extra `[formats]` is missing.
+    """
+    if options.format != "litert" and importlib.util.find_spec("tf2onnx") is None:
+        extra = "the extra [formats]: pip install 'tfgen[formats]'"
+        raise UsageError(f"--format {options.format} needs {extra}")
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ def standard_normal(seeds: tf.Tensor, size: int, stream: int = LATENTS) -> tf.Te
     cell = _right(pattern, 52 - segment_bits) - 1023 * _SEGMENTS
     fraction = _right(pattern, 52 - segment_bits - _FRACTION_BITS)
     fraction = tf.bitwise.bitwise_and(fraction, tf.constant((1 << _FRACTION_BITS) - 1, tf.int64))
-    values, slopes = _quantile_table()
+    values, slopes = quantile_table()
     slope = tf.gather(tf.constant(slopes), cell)
     magnitude = tf.gather(tf.constant(values), cell) - _right(slope * fraction, _FRACTION_BITS)
     sign = 1 - 2 * tf.cast(_right(bits, 31), tf.int64)
@@ -160,8 +160,13 @@ def standard_normal(seeds: tf.Tensor, size: int, stream: int = LATENTS) -> tf.Te
 
 
 @functools.cache
-def _quantile_table() -> tuple[np.ndarray, np.ndarray]:
-    """Fixed-point |z| at the start of each segment, and its decrease over it."""
+def quantile_table() -> tuple[np.ndarray, np.ndarray]:
+    """The table of `standard_normal`: |z| times 2^26 at the start of each segment of p in (0, 1/2).
+
+    Returns:
+        These values and their decreases over each segment, `int64[8192]` each; 256 segments for
+        each of 32 octaves of p.
+    """
     octaves, inverse = 32, NormalDist().inv_cdf
     edges = [
         -inverse((1 + s / _SEGMENTS) * 2.0 ** (octave - 33))

@@ -4,8 +4,11 @@ MkDocs reads `docs/`. The front page, the notebooks, the reference and the code 
 point to are added to it.
 """
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from website import names, reference
 from website.notebooks import NotebookPage
@@ -24,6 +27,16 @@ NOTEBOOKS = {
     "flow": "3. The flow",
     "comparison": "4. The comparison",
 }
+# The models of the page that needs no server.
+TRIED = ("vae", "vae-hierarchical", "gan", "classifier")
+TRY_IT = """# Try it
+
+<iframe src="try/index.html" title="Samples of the shipped models" class="page"></iframe>
+
+The models are computed in your browser. [In the whole window](try/index.html);
+[on your own site](docs/serve.md#on-a-web-site). On your own machine, the page needs a web server:
+`python -m http.server --directory site`.
+"""
 # Code that a document points to has a page of its own.
 CODE_SUFFIXES = (".py", ".toml", ".md")
 LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown"}
@@ -38,17 +51,29 @@ class Content:
         documents: path within the repository and text of a document, by its path within the site.
         copies: files of the repository by their path within the site.
         uris: path within the site of a file of the repository.
+        temporary: the files that are written for the site.
     """
 
     pages: dict[str, str | bytes] = field(default_factory=dict)
     documents: dict[str, tuple[str, str]] = field(default_factory=dict)
     copies: dict[str, Path] = field(default_factory=dict)
     uris: dict[str, str] = field(default_factory=dict)
+    temporary: TemporaryDirectory[str] = field(default_factory=TemporaryDirectory)
 
     def add_document(self, path: str, uri: str) -> None:
         """A document of the repository, whose links lead to files of the repository."""
         self.documents[uri] = (path, (ROOT / path).read_text(encoding="utf-8"))
         self.uris[path] = uri
+
+    def add_try_it(self) -> None:
+        """The page of the server, with shipped models that the browser computes."""
+        folder = Path(self.temporary.name) / "try"
+        command = [sys.executable, "-m", "cli.export", *(f"saved_models/{n}/1" for n in TRIED)]
+        command += ["--format", "page", "--out", str(folder)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        self.copies |= {f"try/{path.relative_to(folder)}": path for path in files}
+        self.documents["try-it.md"] = "try-it.md", TRY_IT
 
     def add_notebooks(self, folder: Path) -> list[dict[str, str]]:
         """The notebooks with their outputs, and the files to download; returns their navigation."""

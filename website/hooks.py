@@ -23,6 +23,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     CONTENT = Content()
     for path, uri in DOCUMENTS.items():
         CONTENT.add_document(path, uri)
+    CONTENT.add_try_it()
     sections: dict[str, list[Any]] = {"Notebooks": CONTENT.add_notebooks(ROOT / "notebooks")}
     sections["Reference"] = CONTENT.add_reference()
     for entry in config.nav or []:

@@ -139,6 +139,20 @@ def rounded(images: Any) -> np.ndarray:
     return np.broadcast_to(images, (*images.shape[:-1], 3))
 
 
+def serious_faults(page: Any) -> list[str]:
+    """What axe-core finds; nothing without the file that the variable TFGEN_AXE names."""
+    if "TFGEN_AXE" not in os.environ:
+        return []
+    page.evaluate(Path(os.environ["TFGEN_AXE"]).read_text())
+    violations = page.evaluate("axe.run().then(({violations}) => violations)")
+    return [
+        f"{violation['id']}: {node['html'][:200]}"
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
 def picture_folder() -> Path | None:
     """The folder that pictures of the page are written to; None if nobody asks for them."""
     folder = os.environ.get("TFGEN_PAGE_PICTURES")

@@ -1,7 +1,7 @@
-"""Convert the decoder of a sampler to one file that runs without TensorFlow: LiteRT or ONNX.
+"""Convert a signature of a sampler to one file that runs without TensorFlow: LiteRT or ONNX.
 
-The file computes what the signature `decode` computes: images of latents. The latents of a seed
-need integer operations that neither converter has.
+By default it is `decode`: images of latents. The latents of a seed need integer operations that
+neither converter has, as does any other signature with seeds.
 """
 
 import tempfile
@@ -17,12 +17,11 @@ from tfgen.publishing.export import Tensors, describe
 from tfgen.publishing.sampler import Sampler
 from tfgen.system.quiet import hold_back_stderr
 
-# The signature that is converted.
 DECODE = "decode"
 
 
-class Decoder(NamedTuple):
-    """A converted decoder.
+class Converted(NamedTuple):
+    """A converted signature.
 
     Attributes:
         content: the bytes of the file.
@@ -33,65 +32,70 @@ class Decoder(NamedTuple):
     signature: Tensors
 
 
-def convert(sampler: ImageModel | Sampler, file_format: str) -> Decoder:
-    """Convert the decoder of a model or of a published version.
+def convert(sampler: ImageModel | Sampler, file_format: str, signature: str = DECODE) -> Converted:
+    """Convert a signature of a model or of a published version, by default the decoder.
 
     Args:
         sampler: the model or the version.
         file_format: `litert` or `onnx`.
+        signature: name of the signature.
 
     Returns:
-        The decoder, for batches of any size, in float32 whatever the model's policy.
+        The signature, for batches of any size, in float32 whatever the model's policy.
 
     Raises:
         UsageError: the model has no decoder.
-        WorkError: the decoder uses an operation that the format does not have, or the extra
+        WorkError: the signature uses an operation that the format does not have, or the extra
             `[formats]` is not installed, which ONNX needs.
     """
     converter = {"litert": _to_litert, "onnx": _to_onnx}[file_format]
     known = sampler.manifest["signatures"] if isinstance(sampler, Sampler) else sampler.signatures()
-    if DECODE not in known:
+    if signature not in known:
         raise UsageError(f"the model makes no images; it offers {', '.join(known)}")
     with tempfile.TemporaryDirectory(prefix="tfgen-") as temporary:
         if isinstance(sampler, Sampler):
-            folder, signature = sampler.version.path, sampler.manifest["signatures"][DECODE]
+            folder, tensors = sampler.version.path, known[signature]
         else:
             model, folder = in_float32(sampler), Path(temporary)
-            traced = trace(model, [DECODE])
+            traced = trace(model, [signature])
             write_saved_model(model, traced, folder)
-            signature = describe(traced)[DECODE]
+            tensors = describe(traced)[signature]
         content, fault = None, None
         # The converters' logs are not for the user, so the exception must not leave this block.
         with hold_back_stderr():
             try:
-                content = converter(folder)
+                content = converter(folder, signature)
             except Exception as error:  # each converter raises many types
                 fault = error
     if isinstance(fault, TfgenError):  # a signal ended the conversion
         raise fault
     if content is None:
         reason = " ".join(str(fault).split())[:300]
-        raise WorkError(f"the decoder cannot be converted to {file_format}: {reason}") from fault
-    return Decoder(content, signature)
+        raise WorkError(f"{signature} cannot be converted to {file_format}: {reason}") from fault
+    return Converted(content, tensors)
 
 
-def _to_litert(folder: Path) -> bytes:
+def _to_litert(folder: Path, signature: str) -> bytes:
     # Without further settings, only the operations are allowed that every LiteRT runtime has.
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[DECODE])
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[signature])
     return converter.convert()
 
 
-def _to_onnx(folder: Path) -> bytes:
+def _to_onnx(folder: Path, signature: str) -> bytes:
     import onnx
     import tf2onnx
+    from tf2onnx.handler import tf_op
 
     loaded = tf.saved_model.load(str(folder))  # has the variables, so it must stay in scope
-    decode = loaded.signatures[DECODE]
-    specs = decode.structured_input_signature[1]
+    function = loaded.signatures[signature]
+    specs = function.structured_input_signature[1]
 
     def call(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return decode(**dict(zip(specs, inputs, strict=True)))
+        return function(**dict(zip(specs, inputs, strict=True)))
 
+    # Broadcasts shapes, which TFP's distributions do with shapes of the same rank.
+    shapes = tf_op("BroadcastArgs", onnx_op="Max")
+    shapes.register_compat_handler(lambda *_, **__: None, 12)
     model, _ = tf2onnx.convert.from_function(
         tf.function(call, autograph=False), list(specs.values())
     )

@@ -3,10 +3,10 @@
 import contextlib
 import threading
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from tfgen.serving.models import Entry, Listed, Models
 from tfgen.serving.pool import Pool
 from tfgen.serving.refusal import report_error
 
+# Statistics of a model's test images; None: not yet.
+Measure: TypeAlias = Callable[[Listed], dict[str, Any] | None]
 # Images on a side of the grid of test images.
 GRID_SIDE = 10
 # Number of test images, and how many are computed at once, so that a request waits only shortly.
@@ -55,10 +57,14 @@ class Listing:
 
     def content(self) -> dict[str, Any]:
         """The listing, as `models.json`."""
-        listed = sorted(self.models.listed(), key=_order)
-        return {"models": [*map(self._described, listed)], "backend": self.models.address}
+        models = self.described(self.models.listed(), self._statistics_of)
+        return {"models": models, "backend": self.models.address}
 
-    def _described(self, listed: Listed) -> dict[str, Any]:
+    def described(self, listed: Iterable[Listed], measure: Measure) -> list[dict[str, Any]]:
+        """Models in the order of the page; `measure` gives the statistics of test images."""
+        return [self._described(entry, measure) for entry in sorted(listed, key=_order)]
+
+    def _described(self, listed: Listed, measure: Measure) -> dict[str, Any]:
         """A model; `test_statistics` is None until they are computed, and may be empty."""
         name, versions, manifest, key = listed
         run, evaluation = mapping(manifest, "run"), mapping(manifest, "evaluation")
@@ -86,7 +92,7 @@ class Listing:
             "dataset": dataset_name(manifest) or None,
             "evaluation": {p: mapping(evaluation, p) for p in parts} if evaluation else None,
             "real": f"/page/real/{name}.png" if has_images else None,
-            "test_statistics": self._statistics_of(listed) if has_images else None,
+            "test_statistics": measure(listed) if has_images else None,
         }
 
     def real_images(self, name: str) -> bytes | None:

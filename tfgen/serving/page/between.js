@@ -6,7 +6,7 @@ import { announce, button, element, lead, setAttribute, term } from "./elements.
 import { imageButton, pictureCanvas } from "./images.js";
 import { MAX_SEED, MIN_IMAGE_SEED, decimals, imageSeeds, linear, norm,
   spherical } from "./numbers.js";
-import { Latest } from "./server.js";
+import { Latest } from "./requests.js";
 
 export const name = "between";
 export const title = "Between";

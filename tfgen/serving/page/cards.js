@@ -5,7 +5,7 @@ import { NO_STATISTICS, chosenVersion, rebuild, versionControls } from "./contro
 import { announce, element, setAttribute } from "./elements.js";
 import { pictureCanvas, realPictures } from "./images.js";
 import { decimals, distance, norm, softmax } from "./numbers.js";
-import { Latest } from "./server.js";
+import { Latest } from "./requests.js";
 
 const NEIGHBOURS = 5;
 // Test images that are encoded by one request.

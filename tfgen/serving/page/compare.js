@@ -6,7 +6,7 @@ import { Game } from "./game.js";
 import { pictureCanvas, realPictures } from "./images.js";
 import { ModelVersion, ALL_CLASSES } from "./models.js";
 import { MAX_SEED, imageSeeds, randomNumbers, shuffle } from "./numbers.js";
-import { Latest } from "./server.js";
+import { Latest } from "./requests.js";
 
 export const name = "compare";
 export const title = "Compare";
@@ -57,7 +57,7 @@ export function mount(root, state, context) {
     const game = real
       ? new Game(models, real, state, context).node
       : emptyNote(
-          "The server has no real images for these models. Restart it with --data-dir FOLDER.",
+          "There are no real images for these models; tfgen-serve --data-dir FOLDER has them.",
         );
     return [gallery(models, state, context, choice), figuresTable(models), game].filter(Boolean);
   };

@@ -6,7 +6,8 @@ import { announce, button, element } from "./elements.js";
 import { download, pictureCanvas } from "./images.js";
 import { ModelVersion } from "./models.js";
 import { decimals, norm, scaled, shortened } from "./numbers.js";
-import { Latest, serverAddress } from "./server.js";
+import { Latest } from "./requests.js";
+import { address } from "./source.js";
 
 // With more dimensions, one alone changes an image only a little.
 const MANY = 50;
@@ -150,10 +151,11 @@ export class ImageDetail {
   }
 
   #showCommands() {
-    const overHttp = command("Pixel values as JSON, over HTTP", this.#curl());
-    const inFile = command("The same image again, in a file", this.#sampleCommand());
     // An edited image is of no seed, so tfgen-sample does not draw it.
-    this.commands.replaceChildren(...(this.changes.size ? [overHttp] : [inFile, overHttp]));
+    const inFile =
+      !this.changes.size && command("The same image again, in a file", this.#sampleCommand());
+    const overHttp = address && command("Pixel values as JSON, over HTTP", this.#curl());
+    this.commands.replaceChildren(...[inFile, overHttp].filter(Boolean));
   }
 
   #sampleCommand() {
@@ -161,7 +163,8 @@ export class ImageDetail {
     const parts = ["tfgen-sample", model.name, "--version", number, `--seeds=${this.seed}`];
     if (label !== null) parts.push("--label", label);
     if (this.temperature !== 1) parts.push("--temperature", this.temperature);
-    return [...parts, "--url", serverAddress(), "--out", this.#fileName()].join(" ");
+    if (address) parts.push("--url", address);
+    return [...parts, "--out", this.#fileName()].join(" ");
   }
 
   #curl() {
@@ -172,8 +175,8 @@ export class ImageDetail {
       if (label !== null) inputs.label = [label];
       body = { signature_name: "decode", inputs };
     }
-    const address = `${serverAddress()}/v1/models/${model.name}/versions/${number}:predict`;
-    return `curl -d '${JSON.stringify(body)}' ${address}`;
+    const path = `v1/models/${model.name}/versions/${number}:predict`;
+    return `curl -d '${JSON.stringify(body)}' ${address}/${path}`;
   }
 
   #fileName() {

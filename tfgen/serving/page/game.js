@@ -5,7 +5,7 @@ import { announce, button, element, setAttribute } from "./elements.js";
 import { imageButton, realPictures } from "./images.js";
 import { ALL_CLASSES, ModelVersion } from "./models.js";
 import { imageSeeds, randomNumbers, randomSeed, shuffle } from "./numbers.js";
-import { Latest } from "./server.js";
+import { Latest } from "./requests.js";
 
 const COUNT = 12;
 const MIXED = "";

@@ -1,7 +1,7 @@
 // Images as bytes, and canvases that show them.
 
 import { element } from "./elements.js";
-import { fetchImage } from "./server.js";
+import { fetchImage } from "./requests.js";
 
 /**
  * An image of bytes.

@@ -8,7 +8,7 @@ import { button, element, setAttribute } from "./elements.js";
 import { Model } from "./models.js";
 import * as plane from "./plane.js";
 import * as samples from "./samples.js";
-import { RequestError, isAborted, readListing } from "./server.js";
+import { RequestError, isAborted, readListing } from "./requests.js";
 
 const VIEWS = [samples, between, plane, draw, compare];
 const content = document.getElementById("content");

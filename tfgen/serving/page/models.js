@@ -2,7 +2,7 @@
 
 import { Picture } from "./images.js";
 import { shortened } from "./numbers.js";
-import { predict } from "./server.js";
+import { predict } from "./source.js";
 
 /** Stands for the classes 0, 1, 2, … in turn. */
 export const ALL_CLASSES = "all";
@@ -161,8 +161,8 @@ export class ModelVersion {
       const size = Object.values(inputs)[0].length;
       inputs.label = Array.from({ length: size }, (_, i) => this.labelAt(i) ?? 0);
     }
-    const outputs = await predict(this.model.name, this.number, name, inputs, signal);
-    // A server leaves out the name of an only output.
+    const outputs = await predict(this.model, this.number, name, inputs, signal);
+    // The only output comes without its name.
     const names = Object.keys(signature.outputs);
     return names.length === 1 ? { [names[0]]: outputs } : outputs;
   }

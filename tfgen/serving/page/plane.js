@@ -7,7 +7,7 @@ import { axesPlane, principalPlane, randomPlane } from "./directions.js";
 import { announce, element, lead, setAttribute, shape, term } from "./elements.js";
 import { pictureCanvas } from "./images.js";
 import { MAX_SEED, MIN_IMAGE_SEED, decimals, imageSeeds, pointOfPlane } from "./numbers.js";
-import { Latest, isAborted } from "./server.js";
+import { Latest, isAborted } from "./requests.js";
 
 export const name = "plane";
 export const title = "Plane";

@@ -6,7 +6,7 @@ import { ImageDetail } from "./detail.js";
 import { announce, button, element, lead, setAttribute, term } from "./elements.js";
 import { imageButton } from "./images.js";
 import { MAX_SEED, decimals, imageSeeds, scaled } from "./numbers.js";
-import { Latest } from "./server.js";
+import { Latest } from "./requests.js";
 
 export const name = "samples";
 export const title = "Samples";

@@ -1,4 +1,4 @@
-// Requests to the server: TensorFlow Serving's predict contract, and the listing of the page.
+// What the page asks for: files, and results that may take a while.
 
 import { announce } from "./elements.js";
 
@@ -21,22 +21,9 @@ export function isAborted(error) {
   return error.name === "AbortError";
 }
 
-/** The address of the server, without a slash at the end. */
-export function serverAddress() {
-  return new URL(".", document.baseURI).href.replace(/\/$/, "");
-}
-
 /** What there is: the models with their versions and signatures. */
 export function readListing(signal) {
   return send("page/models.json", { signal });
-}
-
-/** The outputs of a signature by name, in the form of columns. */
-export async function predict(name, version, signature, inputs, signal) {
-  const body = JSON.stringify({ signature_name: signature, inputs });
-  const path = `v1/models/${encodeURIComponent(name)}/versions/${version}:predict`;
-  const answer = send(path, { method: "POST", body, signal });
-  return (await withProgress(answer)).outputs;
 }
 
 /** An image file of the server, decoded. */
@@ -44,7 +31,8 @@ export function fetchImage(path) {
   return withProgress(send(path, {}, async (answer) => createImageBitmap(await answer.blob())));
 }
 
-async function send(path, options, read = (answer) => answer.json()) {
+/** A file, or the answer to a request; `read` takes what it needs from it. */
+export async function send(path, options, read = (answer) => answer.json()) {
   for (let retries = 0; ; retries++) {
     const answer = await ask(path, options);
     if (answer.ok) return read(answer);
@@ -62,7 +50,7 @@ async function ask(path, options) {
     if (isAborted(error)) throw error;
     throw new RequestError(
       "The server does not answer.",
-      "Look at the terminal of tfgen-serve; if tfgen-serve has stopped, start it again.",
+      "Check your connection; on your own machine, look at the terminal of tfgen-serve.",
     );
   }
 }
@@ -90,8 +78,8 @@ function sleep(milliseconds, signal) {
   });
 }
 
-/** Shows that a request is under way until it has ended. */
-async function withProgress(promise) {
+/** Shows that something is computed until the promise has settled. */
+export async function withProgress(promise) {
   showProgress(1);
   try {
     return await promise;
@@ -103,10 +91,16 @@ async function withProgress(promise) {
 function showProgress(change) {
   requestsUnderWay += change;
   document.getElementById("progress").hidden = requestsUnderWay === 0;
+  if (!requestsUnderWay) showLoading("");
+}
+
+/** Says in the header how much was loaded. */
+export function showLoading(text) {
+  document.getElementById("loading").textContent = text;
 }
 
 /**
- * Computes the newest of many values that change faster than the server answers.
+ * Computes the newest of many values that change faster than they are computed.
  *
  * At most one request is under way. A value that comes meanwhile waits, and replaces one that
  * waits already. So what is shown follows the hand, and the server never has more than one request

@@ -1,0 +1,111 @@
+// The browser computes: ONNX Runtime runs the files of an exported folder.
+
+import { InferenceSession, Tensor, env } from "../runtime/ort.wasm.min.js";
+import { decimals } from "./numbers.js";
+import { send, showLoading, withProgress } from "./requests.js";
+
+/** No server answers other programs. */
+export const address = null;
+
+const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
+// Threefry-2x32 and the normal quantile function as in tfgen.random.
+const ROTATIONS = [[13, 15, 26, 6], [17, 29, 16, 24]];
+const PARITY = 0x1bd11bda;
+const LATENTS = 0x6c61;
+
+// What was made of each file, as promises.
+const opened = new Map();
+let loadedBytes = 0;
+
+/** The outputs of a signature by name, or its only one, as nested lists. */
+export function predict(model, number, signature, inputs, signal) {
+  return withProgress(compute(model, number, signature, inputs, signal));
+}
+
+async function compute(model, number, name, { seed, ...inputs }, signal) {
+  if (seed) {
+    const table = await open("runtime/quantiles.bin", (content) => new Int32Array(content));
+    inputs.latents = seed.map((value) => latents(value, model.latentDim, table));
+    return name === "latents" ? inputs.latents : compute(model, number, "decode", inputs, signal);
+  }
+  const { session, specs } = await openModel(model, number, name);
+  signal.throwIfAborted();
+  const feeds = Object.entries(specs).map(([key, { dtype, shape: [, ...sides] }]) => {
+    const values = ARRAYS[dtype].from(inputs[key].flat(Infinity));
+    return [key, new Tensor(dtype, values, [inputs[key].length, ...sides])];
+  });
+  const results = Object.entries(await session.run(Object.fromEntries(feeds)));
+  signal.throwIfAborted();
+  const outputs = results.map(([key, { data, dims }]) => [key, nested(data, dims)]);
+  return outputs.length === 1 ? outputs[0][1] : Object.fromEntries(outputs);
+}
+
+/** The latent vector of a seed: standard normal, as `tfgen.random.standard_normal` computes it. */
+export function latents(seed, size, table) {
+  return randomWords(seed, size).map((word) => {
+    const odd = ((word << 1) | 1) >>> 0;
+    const octave = 31 - Math.clz32(odd);
+    const digits = odd << (31 - octave);
+    const cell = 256 * octave + ((digits >>> 23) & 0xff);
+    const fraction = ((digits >>> 3) & 0xfffff) / 2 ** 20;
+    const magnitude = table[cell] - Math.floor((table[cell] - table[cell + 1]) * fraction);
+    return Math.fround(word < 0 ? -magnitude : magnitude) / 2 ** 26;
+  });
+}
+
+/** Random words of a seed, 32-bit integers (Salmon et al. 2011, Threefry-2x32 with 20 rounds). */
+export function randomWords(seed, size) {
+  const key = [seed, LATENTS, seed ^ LATENTS ^ PARITY];
+  const pairs = Array.from({ length: Math.ceil(size / 2) }, (_, counter) => {
+    let [x, y] = [(counter + key[0]) | 0, key[1]];
+    for (let group = 0; group < 5; group++) {
+      for (const rotation of ROTATIONS[group % 2]) {
+        x = (x + y) | 0;
+        y = ((y << rotation) | (y >>> (32 - rotation))) ^ x;
+      }
+      x = (x + key[(group + 1) % 3]) | 0;
+      y = (y + key[(group + 2) % 3] + group + 1) | 0;
+    }
+    return [x, y];
+  });
+  return [...pairs.map(([x]) => x), ...pairs.map(([, y]) => y)].slice(0, size);
+}
+
+/** A signature that is ready to compute, and what it takes. */
+async function openModel(model, number, name) {
+  env.wasm.numThreads = 1;
+  env.wasm.wasmPaths = { mjs: new URL("runtime/ort-wasm-simd-threaded.js", document.baseURI).href };
+  env.wasm.wasmBinary = await open("runtime/ort-wasm-simd-threaded.wasm", (content) => content);
+  const session = await open(`models/${model.name}/${number}/${name}.onnx`, (content) =>
+    InferenceSession.create(content));
+  return { session, specs: model.signatures[name].inputs };
+}
+
+/** What `make` makes of the content of a file, which is loaded once. */
+function open(path, make) {
+  if (!opened.has(path)) {
+    const content = send(path, {}, read).then(make);
+    opened.set(path, content);
+    content.catch(() => opened.delete(path));
+  }
+  return opened.get(path);
+}
+
+/** The bytes of a file; says meanwhile how many have come. */
+function read(answer) {
+  const counted = new TransformStream({
+    transform(chunk, controller) {
+      loadedBytes += chunk.length;
+      showLoading(`${decimals(loadedBytes / 1e6, 1)} MB loaded`);
+      controller.enqueue(chunk);
+    },
+  });
+  return new Response(answer.body.pipeThrough(counted)).arrayBuffer();
+}
+
+/** A flat array as nested lists. */
+function nested(values, [length, ...sides]) {
+  if (!sides.length) return Array.from(values);
+  const size = sides.reduce((product, side) => product * side, 1);
+  return Array.from({ length }, (_, i) => nested(values.subarray(i * size, (i + 1) * size), sides));
+}

@@ -1,0 +1,3 @@
+// Who computes: the server, or in an exported folder the browser itself.
+
+export * from "./rest.js";
