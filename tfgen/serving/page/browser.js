@@ -74,6 +74,7 @@ export function randomWords(seed, size) {
 /** A signature that is ready to compute, and what it takes. */
 async function openModel(model, number, name) {
   env.wasm.numThreads = 1;
+  env.wasm.proxy = true; // a worker computes, so that the page stays responsive
   env.wasm.wasmPaths = { mjs: new URL("runtime/ort-wasm-simd-threaded.js", document.baseURI).href };
   env.wasm.wasmBinary = await open("runtime/ort-wasm-simd-threaded.wasm", (content) => content);
   const session = await open(`models/${model.name}/${number}/${name}.onnx`, (content) =>
