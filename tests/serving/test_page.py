@@ -132,7 +132,9 @@ def test_the_page_is_small_and_whole() -> None:
 # --- Samples ----------------------------------------------------------------------------
 
 
-def test_samples_are_those_of_the_sampler(page: Any, place: str, folder: Path, vae: Sampler) -> None:
+def test_samples_are_those_of_the_sampler(
+    page: Any, place: str, folder: Path, vae: Sampler
+) -> None:
     visit(page, place, "samples", seed=7, model="vae")
     canvases = page.locator(".grid canvas")
     assert_shown(canvases, vae.sample(25, seed=7))

@@ -54,7 +54,7 @@ def convert(sampler: ImageModel | Sampler, file_format: str, signature: str = DE
         raise UsageError(f"the model makes no images; it offers {', '.join(known)}")
     with tempfile.TemporaryDirectory(prefix="tfgen-") as temporary:
         if isinstance(sampler, Sampler):
-            folder, tensors = sampler.version.path, known[signature]
+            folder, tensors = sampler.version.path, sampler.manifest["signatures"][signature]
         else:
             model, folder = in_float32(sampler), Path(temporary)
             traced = trace(model, [signature])
