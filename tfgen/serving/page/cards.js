@@ -7,6 +7,7 @@ import { pictureCanvas, realPictures } from "./images.js";
 import { decimals, distance, norm, softmax } from "./numbers.js";
 import { Latest } from "./server.js";
 
+const EMPTY = "Draw something, or take a test image.";
 const NEIGHBOURS = 5;
 // Test images that are encoded by one request.
 const BATCH = 20;
@@ -36,10 +37,6 @@ class Card {
     this.choose();
   }
 
-  get shape() {
-    return this.version.model.shape;
-  }
-
   /** Takes the version that the state names. */
   choose() {
     this.latest.cancel(); // a result of another version would be shown as one of this version
@@ -61,9 +58,10 @@ class Card {
   show(picture) {
     if (picture) {
       this.latest.ask(picture);
+      if (this.summary.textContent === EMPTY) this.summary.textContent = "Computing …";
     } else {
       this.latest.cancel();
-      this.summary.textContent = "Draw something, or take a test image.";
+      this.summary.textContent = EMPTY;
       this.clear();
     }
   }
@@ -115,7 +113,7 @@ export class PosteriorCard extends Card {
 
   clear() {
     for (const canvas of [this.drawing, this.reconstruction]) {
-      [canvas.height, canvas.width] = this.shape;
+      [canvas.height, canvas.width] = this.version.model.shape;
     }
     this.bars.show(new Float32Array(this.version.model.latentDim));
     this.neighbourSection.hidden = true;

@@ -1,10 +1,10 @@
 // Compare: the families beside real images, their evaluations, and a game.
 
-import { emptyNote, menu, rebuild, seedControl } from "./controls.js";
+import { chosenVersion, emptyNote, menu, rebuild, seedControl,
+  versionControls } from "./controls.js";
 import { announce, html } from "./elements.js";
 import { Game } from "./game.js";
 import { ImageGrid, realPictures } from "./images.js";
-import { ModelVersion, ALL_CLASSES } from "./models.js";
 import { MAX_SEED, imageSeeds, randomNumbers, shuffle } from "./numbers.js";
 import { Latest } from "./server.js";
 
@@ -41,19 +41,29 @@ export function mount(root, state, context, samplers) {
     state.set({ data: key, against: null });
     show();
   };
+  let shown = null; // ends the requests of what is shown
   const content = () => {
+    shown?.abort();
+    shown = new AbortController();
+    const signal = AbortSignal.any([shown.signal, context.signal]);
     const [key, models] = groups.find(([text]) => text === state.text("data")) ?? groups[0];
     const keys = groups.map(([text]) => [text, text]);
     const choice = groups.length > 1 ? menu("Data set", keys, key, choose) : null;
     const real = models.find((model) => model.realAddress);
+    const columns = models.map((model) => {
+      const options = { suffix: `-${model.name}`, allClasses: true };
+      const version = chosenVersion([model], state, options);
+      const [, ...menus] = versionControls([model], version, state, show, options);
+      return { version, menus };
+    });
+    const versions = columns.map(({ version }) => version);
     const game = real
-      ? new Game(models, real, state, context).node
+      ? new Game(versions, real, state, { ...context, signal }).node
       : emptyNote(
           "The server has no real images for these models. Restart it with --data-dir FOLDER.",
         );
-    const evaluated = models.filter((model) => model.evaluation);
-    const table = evaluated.length ? figuresTable(evaluated) : "";
-    return [gallery(models, real, state, context, choice), table, game];
+    const samples = gallery(columns, real, state, { ...context, signal }, choice);
+    return [samples, figuresTable(versions), game];
   };
   show();
 }
@@ -66,31 +76,30 @@ function groupsOf(samplers) {
   return [...groups].sort((a, b) => hasReal(b) - hasReal(a));
 }
 
-/** Sixteen samples of each model, and sixteen real images; `choice` is a further control. */
-function gallery(models, real, state, context, choice) {
+/** Sixteen samples of each version, and sixteen real images; `choice` is a further control. */
+function gallery(columns, real, state, context, choice) {
   const seed = () => state.integer("seed", 0, 0, MAX_SEED);
-  const column = (heading, family, line, compute) => {
+  const column = (heading, family, line, menus, compute) => {
     const names = Array.from({ length: COUNT }, (_, i) => `${heading}: image ${i + 1}`);
     const images = new ImageGrid("grid four", heading, names);
     const node = html`<section class=${`card family-${family}`} aria-label=${heading}>
-      <h2>${heading}</h2>${images.node}<p class="hint">${line}</p></section>`;
+      <h2>${heading}</h2>${menus.length ? html`<div class="controls">${menus}</div>` : null}
+      ${images.node}<p class="hint">${line}</p></section>`;
     const show = (pictures) => {
       images.paint(pictures);
       announce(`Images: ${heading}`);
     };
     return { node, latest: new Latest(context, compute, show, node) };
   };
-  const columns = models.map((model) => {
-    const version = new ModelVersion(model, model.newest, model.numClasses ? ALL_CLASSES : null);
-    return column(model.name, model.family, model.familyLine, (value, signal) =>
-      version.sample(imageSeeds(value, COUNT), signal));
-  });
+  const parts = columns.map(({ version, menus }) =>
+    column(version.model.name, version.model.family, version.model.familyLine, menus,
+      (value, signal) => version.sample(imageSeeds(value, COUNT), signal)));
   if (real) {
     const draw = async (value, signal) =>
       shuffle(await realPictures(real, signal), randomNumbers(value)).slice(0, COUNT);
-    columns.unshift(column("real images", "real", "Images of the test set.", draw));
+    parts.unshift(column("real images", "real", "Images of the test set.", [], draw));
   }
-  const draw = () => columns.forEach(({ latest }) => latest.replace(seed()));
+  const draw = () => parts.forEach(({ latest }) => latest.replace(seed()));
   const change = (value) => {
     state.set({ seed: value });
     draw();
@@ -98,15 +107,16 @@ function gallery(models, real, state, context, choice) {
   draw();
   return html`<div>
     <div class="controls">${[choice, seedControl("Seed", seed(), change)]}</div>
-    <div class="columns even">${columns.map(({ node }) => node)}</div></div>`;
+    <div class="columns even">${parts.map(({ node }) => node)}</div></div>`;
 }
 
-/** The table of evaluations. */
-function figuresTable(models) {
+/** The table of evaluations, and which versions have none. */
+function figuresTable(versions) {
+  const evaluated = versions.filter(({ evaluation }) => evaluation);
   // The figures of real images, those of the validation set.
-  const floor = models.map(({ evaluation }) => evaluation.floor).find((f) => "fid" in (f ?? {}));
+  const floor = evaluated.map(({ evaluation }) => evaluation.floor).find(({ fid }) => fid);
   const row = ([part, key, label, meaning, digits]) => {
-    const figures = models.map(({ evaluation }) => evaluation[part]?.[key]);
+    const figures = evaluated.map(({ evaluation }) => evaluation[part][key]);
     if (figures.every((figure) => typeof figure !== "number")) return null;
     if (floor) figures.unshift(part === "samples" ? floor[key] : null);
     const cells = figures.map((figure) =>
@@ -114,16 +124,19 @@ function figuresTable(models) {
     const heading = html`<th scope="row">${label}<span class="hint"> ${meaning}</span></th>`;
     return html`<tr>${[heading, ...cells]}</tr>`;
   };
-  const headings = models.map((model) =>
+  const headings = evaluated.map(({ model }) =>
     html`<th scope="col" class=${`family-${model.family}`}>${model.name}</th>`);
   if (floor) headings.unshift(html`<th scope="col">real images</th>`);
+  const missing = versions.filter(({ evaluation }) => !evaluation).map(({ title, model }) =>
+    html`<p class="hint">${title} is not evaluated: <code>tfgen-evaluate ${model.name}</code></p>`);
   const explanation = html`<p class="hint">The column “real images”: validation images measured
     against the test set.</p>`;
   return html`
     <section class="card" aria-label="Evaluations">
       <h2>What tfgen-evaluate measured</h2>
-      <div class="scroll"><table><thead><tr><td></td>${headings}</tr></thead>
+      <div class="scroll" tabindex="0" role="group" aria-label="Table of evaluations">
+        <table><thead><tr><td></td>${headings}</tr></thead>
         <tbody>${FIGURES.map(row)}</tbody></table></div>
-      ${floor && explanation}
+      ${floor && explanation}${missing}
     </section>`;
 }

@@ -73,9 +73,13 @@ export function checkbox(label, onchange) {
 export function chosenVersion(models, state, options = {}) {
   const { suffix = "", fallback = models[0], allClasses = false } = options;
   const name = state.text(`model${suffix}`);
-  const model = models.find((entry) => entry.name === name) ?? fallback;
+  const known = models.find((entry) => entry.name === name);
+  if (name && !known) state.missing.push(`model ${name}`);
+  const model = known ?? fallback;
   const asked = state.integer(`version${suffix}`, model.newest);
-  const number = model.versions.some((version) => version.number === asked) ? asked : model.newest;
+  const isKnown = model.versions.some((version) => version.number === asked);
+  if (!isKnown) state.missing.push(`${model.name} version ${asked}`);
+  const number = isKnown ? asked : model.newest;
   if (!model.numClasses || model.isClassifier) return new ModelVersion(model, number);
   const first = allClasses ? ALL_CLASSES : 0;
   const label = state.integer(`class${suffix}`, first, 0, model.numClasses - 1);

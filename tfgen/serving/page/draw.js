@@ -9,14 +9,16 @@ import { DrawingPad } from "./pad.js";
 
 export const name = "draw";
 export const title = "Draw";
-export const lead = () => html`
-  The other views turn latent vectors into images. This view goes the other way: draw a digit, and
-  the <em>encoder</em> of a model finds a latent vector for it. A classifier says which digit it is.
-  A model with a likelihood says how likely the image is.`;
+export const lead = (models) => html`
+  The other views turn latent vectors into images. This view goes the other way: draw
+  ${models.every(hasDigits) ? "a digit" : "something"}, and the <em>encoder</em> of a model finds a
+  latent vector for it. A classifier says what it is. A model with a likelihood says how likely the
+  image is.`;
 export const accepts = (model) => model.hasPosterior || model.isClassifier || model.hasBitsPerDim;
 export const needs = "No model here takes images. Train one: tfgen-train vae.";
 export const mount = (...parts) => new Draw(...parts);
 
+const hasDigits = ({ dataset }) => dataset === "mnist";
 // Image files are read at this many pixels on the longer side, at most.
 const FILE_LIMIT = 512;
 // What the state has of an image that is shown; null: nothing.
@@ -36,13 +38,13 @@ class Draw {
     this.real = this.cards.map(({ version }) => version.model).find((model) => model.realAddress);
     this.source = null;
     this.pad = new DrawingPad(() => this.#onStroke());
-    root.append(html`<div class="split draw">${this.#padCard()}
+    root.append(html`<div class="split draw">${this.#padCard(models.some(hasDigits))}
       <div class="cards">${this.cards.map(({ node }) => node)}</div></div>`);
     this.#takeDroppedFiles();
     this.#readState();
   }
 
-  #padCard() {
+  #padCard(canCentre) {
     this.seen = pictureCanvas("the drawing as the models see it");
     const setOptions = () => {
       const { centre, invert } = this.#options;
@@ -65,7 +67,7 @@ class Draw {
           <label class="button">Open a file<input type="file" accept="image/*" class="unseen"
             aria-label="Open an image file" @change=${openFile}></label>
         </div>
-        ${[this.centre, this.invert]}
+        ${[canCentre && this.centre, this.invert]}
         <h3>What the models see</h3>
         ${[this.seen, this.note]}
         <p class="hint">You can also drop an image file onto this page.</p>
@@ -150,7 +152,7 @@ class Draw {
       const { canvas } = context;
       const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
       this.state.set(NO_IMAGE);
-      const isGrey = this.cards.some(({ shape }) => shape[2] === 1);
+      const isGrey = this.cards.some(({ version }) => version.model.shape[2] === 1);
       this.#showOptions(false, isGrey && hasLightBorder(pixels));
       this.pad.showImage(canvas);
       this.#take(pixels);
@@ -169,11 +171,14 @@ class Draw {
 
   /** Shows what the models make of the image. */
   #update() {
-    const pictureOf = (shape) => this.source && convert(this.source, shape, this.#options);
-    const { shape } = this.cards[0];
-    [this.seen.height, this.seen.width] = shape;
-    pictureOf(shape)?.paint(this.seen);
-    this.cards.forEach((card) => card.show(pictureOf(card.shape)));
+    const { centre, invert } = this.#options;
+    const pictures = this.cards.map(({ version: { model } }) => {
+      const options = { centre: centre && hasDigits(model), invert };
+      return this.source && convert(this.source, model.shape, options);
+    });
+    [this.seen.height, this.seen.width] = this.cards[0].version.model.shape;
+    pictures[0]?.paint(this.seen);
+    this.cards.forEach((card, i) => card.show(pictures[i]));
     if (!this.source) announce("The drawing is empty");
   }
 }

@@ -3,7 +3,6 @@
 import { menu } from "./controls.js";
 import { announce, html } from "./elements.js";
 import { ImageGrid, realPictures } from "./images.js";
-import { ALL_CLASSES, ModelVersion } from "./models.js";
 import { MAX_SEED, imageSeeds, randomNumbers, randomSeed, shuffle } from "./numbers.js";
 import { Latest } from "./server.js";
 
@@ -16,14 +15,14 @@ const scores = {};
 
 /** A round is a function of its number, so that a link shows the same images. */
 export class Game {
-  constructor(models, real, state, context) {
-    Object.assign(this, { models, real, state });
+  constructor(versions, real, state, context) {
+    Object.assign(this, { versions, real, state });
     this.message = html`<p class="verdict" role="status"></p>`;
     this.grid = html`<div></div>`;
-    this.check = html`<button class="main" @click=${() => this.#check()}>Check</button>`;
+    this.check = html`<button class="main" disabled @click=${() => this.#check()}>Check</button>`;
     this.next = html`<button @click=${() => this.#start(randomSeed())}>Next round</button>`;
-    this.table = html`<div class="scroll"></div>`;
-    const options = [["", "all models"], ...models.map(({ name }) => [name, name])];
+    this.table = html`<div></div>`;
+    const options = [["", "all models"], ...versions.map(({ model: { name } }) => [name, name])];
     const opponent = menu("Against", options, state.text("against"), (value) => {
       state.set({ against: value || null });
       this.#start(this.round);
@@ -41,7 +40,13 @@ export class Game {
     const draw = (round, signal) => this.#draw(round, signal);
     this.latest = new Latest(context, draw, (items) => this.#show(items), this.grid);
     this.#showScores();
-    this.#start(this.round);
+    // The models are asked for the samples above first, and for these when they are looked at.
+    const observer = new IntersectionObserver(([{ isIntersecting }]) => {
+      if (!isIntersecting) return;
+      observer.disconnect();
+      this.#start(this.round);
+    });
+    observer.observe(this.node);
   }
 
   get round() {
@@ -57,18 +62,16 @@ export class Game {
 
   /** The images of a round in random order, each with the model that drew it; null: real. */
   async #draw(round, signal) {
-    const opponent = this.models.find(({ name }) => name === this.state.text("against"));
+    const opponent = this.versions.find(({ model }) => model.name === this.state.text("against"));
     const random = randomNumbers(round);
-    const models = opponent ? [opponent] : shuffle(this.models, random);
+    const versions = opponent ? [opponent] : shuffle(this.versions, random);
     const half = COUNT / 2;
     const real = shuffle(await realPictures(this.real, signal), random).slice(0, half);
     const samples = await Promise.all(
-      models.slice(0, half).map(async (model, i, { length }) => {
+      versions.slice(0, half).map(async (version, i, { length }) => {
         const count = Math.ceil((half - i) / length);
-        const label = model.numClasses ? ALL_CLASSES : null;
-        const version = new ModelVersion(model, model.newest, label);
         const pictures = await version.sample(imageSeeds(round, count), signal);
-        return pictures.map((picture) => ({ picture, model }));
+        return pictures.map((picture) => ({ picture, model: version.model }));
       }),
     );
     const items = [...real.map((picture) => ({ picture, model: null })), ...samples.flat()];
@@ -117,8 +120,8 @@ export class Game {
     if (!results.length) return;
     const rows = Object.keys(scores).sort().map((source) => {
       const [total, right] = [scores[source].length, numberOf(scores[source])];
-      return html`<tr><th scope="row">${source}</th>
-        <td>${total}</td><td>${right}</td><td>${total - right}</td></tr>`;
+      const cells = [total, right, total - right].map((number) => html`<td>${number}</td>`);
+      return html`<tr><th scope="row">${source}</th>${cells}</tr>`;
     });
     const percent = Math.round((100 * numberOf(results)) / results.length);
     this.table.replaceChildren(html`

@@ -9,12 +9,13 @@ import { html } from "./elements.js";
 import { Model } from "./models.js";
 import * as plane from "./plane.js";
 import * as samples from "./samples.js";
-import { RequestError, isAborted, readListing } from "./server.js";
+import { RequestError, checkServer, isAborted, readListing } from "./server.js";
 
 // A view has a name, a title, a lead, `mount`, and at times which models it takes, and what it says
 // without one.
 const VIEWS = [samples, between, plane, draw, compare];
 const NO_SAMPLER = "No model here draws images. Train one: tfgen-train vae.";
+const WATCH_INTERVAL = 10_000; // milliseconds
 const content = document.getElementById("content");
 const failureBox = document.getElementById("alert");
 let failureSource = null;
@@ -29,9 +30,20 @@ function showFailure(error, source = null) {
     ${error.advice ?? "Reload the page."} <button @click=${mountView}>Try again</button>`);
 }
 
-function clearFailure() {
-  failureSource = null;
-  failureBox.replaceChildren();
+/** Ends the error of a source. */
+function clearFailure(source) {
+  if (source === failureSource) failureBox.replaceChildren();
+}
+
+/** Tells of a server that has ended before a view asks it. */
+async function watchServer() {
+  if (document.hidden) return;
+  try {
+    await checkServer();
+    clearFailure(watchServer);
+  } catch (error) {
+    if (!failureBox.childElementCount) showFailure(error, watchServer);
+  }
 }
 
 /** Gives each family's class its colour. */
@@ -51,7 +63,8 @@ async function mountView() {
   mounted?.abort.abort();
   try {
     const listing = await readListing();
-    clearFailure();
+    failureSource = null;
+    failureBox.replaceChildren();
     const state = new State(module.name, values);
     const abort = new AbortController();
     mounted = { module, state, abort };
@@ -68,11 +81,15 @@ async function mountView() {
 function showView(module, state, signal, models) {
   const { title, lead, mount, accepts = (model) => model.isSampler, needs = NO_SAMPLER } = module;
   document.title = `${title} · tfgen`;
-  content.replaceChildren(html`<h1>${title}</h1><p class="lead">${lead()}</p>`);
   const accepted = models.filter(accepts);
-  const succeed = (source) => source === failureSource && clearFailure();
-  if (accepted.length) mount(content, state, { signal, fail: showFailure, succeed }, accepted);
+  content.replaceChildren(html`<h1>${title}</h1><p class="lead">${lead(accepted)}</p>`);
+  const context = { signal, fail: showFailure, succeed: clearFailure };
+  if (accepted.length) mount(content, state, context, accepted);
   else content.append(emptyNote(needs));
+  if (state.missing.length) {
+    const names = [...new Set(state.missing)].join(", ");
+    failureBox.append(`The link names what is not here: ${names}. This is shown instead.`);
+  }
 }
 
 function showLinks() {
@@ -105,5 +122,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   content.focus();
 });
 addEventListener("hashchange", mountView);
+addEventListener("focus", watchServer);
+setInterval(watchServer, WATCH_INTERVAL);
 addEventListener("addresschange", ({ detail }) => updateLink(detail));
 mountView();

@@ -32,21 +32,15 @@ const REST = 30;
 
 class Plane {
   constructor(root, state, context, samplers) {
-    Object.assign(this, { state, context, samplers });
+    Object.assign(this, { state, samplers });
     this.body = html`<div></div>`;
     root.append(this.body);
-    this.origins = new Latest(
-      context,
-      (seed, signal) => this.version.latents(this.#seedsOfPlane(seed), signal),
-      (latents) => this.#showPlane(latents),
-    );
+    this.planes = new Latest(context, (_, signal) => this.#drawPlane(signal), () => {});
     this.points = new Latest(
       context,
       ({ x, y }, signal) => this.version.decode([pointOfPlane(this.plane, x, y)], signal),
       ([picture], point) => this.#showPoint(picture, point),
     );
-    this.background = null;
-    context.signal.addEventListener("abort", () => this.background?.abort());
     this.#build();
   }
 
@@ -70,8 +64,6 @@ class Plane {
 
   #build() {
     const { state, samplers } = this;
-    this.background?.abort();
-    [this.origins, this.points].forEach((latest) => latest.cancel());
     this.plane = null;
     const fallback = samplers.find((model) => model.latentDim === 2);
     this.version = chosenVersion(samplers, state, { fallback });
@@ -86,7 +78,7 @@ class Plane {
       <div class="controls">${[...menus, ...this.#directionControls()]}</div>
       <p class="hint">${model.familyLine}</p>
       <div class="split plane">${[this.#map(), this.#panel()]}</div>`);
-    this.#askForOrigin();
+    this.#askForPlane();
   }
 
   #change(values) {
@@ -107,7 +99,7 @@ class Plane {
     if (this.seed !== null) {
       const changeSeed = (seed) => {
         this.state.set({ seed, x: null, y: null });
-        this.#askForOrigin();
+        this.#askForPlane();
       };
       nodes.push(seedControl("Seed", this.seed, changeSeed, MIN_IMAGE_SEED));
     }
@@ -141,6 +133,7 @@ class Plane {
           <path d="M-0.25 0H0.25M0 -0.25V0.25" /><circle r="0.14" /></g></svg>
       </div>`;
     this.cross = this.map.querySelector(".cross");
+    this.planes.node = this.map;
     return html`<figure class="card">${this.map}
       <figcaption class="hint">${this.#axisLabels()}</figcaption></figure>`;
   }
@@ -171,70 +164,54 @@ class Plane {
       </section>`;
   }
 
-  #askForOrigin() {
-    this.background?.abort();
-    this.points.cancel();
-    this.map.ariaBusy = "true";
+  #askForPlane() {
     const { model, directions, isMeasured } = this.version;
-    const isPrincipal = this.directions === PRINCIPAL;
-    if (isPrincipal && !directions) {
-      const isComing = model.realAddress && !isMeasured;
-      this.map.ariaBusy = null;
-      this.position.textContent = isComing
-        ? "The server is still encoding test images; open this view again later."
-        : NO_STATISTICS;
-    } else if (this.seed !== null && model.latentDim > 2) {
-      this.origins.replace(this.seed);
-    } else {
-      this.#showPlane(isPrincipal ? [] : [new Float32Array(model.latentDim)]);
+    this.planes.cancel();
+    this.points.cancel();
+    if (this.directions !== PRINCIPAL || directions) {
+      this.planes.ask();
+      return;
     }
+    this.position.textContent = model.realAddress && !isMeasured
+      ? "The server is still encoding test images; open this view again later."
+      : NO_STATISTICS;
   }
 
-  /** The seeds of the latent vectors that the plane needs: two more for random directions. */
-  #seedsOfPlane(seed) {
-    return this.directions === RANDOM ? [seed, (seed + 1) | 0, (seed + 2) | 0] : [seed];
-  }
-
-  /** Shows the plane through a latent vector; without one, through the mean of test images. */
-  #showPlane(latents) {
+  /** Takes the plane that the state names, then draws its images row by row, from the middle. */
+  async #drawPlane(signal) {
+    const { version, canvas } = this;
     this.plane = {
-      [PRINCIPAL]: () => principalPlane(latents[0], this.version.directions),
-      [RANDOM]: () => randomPlane(latents, LIMIT),
-      [AXES]: () => axesPlane(latents[0], this.axes),
-    }[this.directions]();
-    const { start } = this.plane;
-    const at = (axis) => clamp(this.state.number(axis, start[axis]), -LIMIT, LIMIT);
+      [PRINCIPAL]: ([latents]) => principalPlane(latents, version.directions),
+      [RANDOM]: (latents) => randomPlane(latents, LIMIT),
+      [AXES]: ([latents]) => axesPlane(latents, this.axes),
+    }[this.directions](await this.#latentsOfPlane(signal));
+    const { plane } = this;
+    const at = (axis) => clamp(this.state.number(axis, plane.start[axis]), -LIMIT, LIMIT);
     this.pinned = { x: at("x"), y: at("y") };
     this.#moveTo(this.pinned);
-    this.#drawBackground();
-  }
-
-  /** Draws the images of the plane row by row, from the middle, while the pointer rests. */
-  async #drawBackground() {
-    this.background?.abort();
-    this.background = new AbortController();
-    const { signal } = this.background;
-    const { version, plane, canvas, map } = this;
     const [height, width] = version.model.shape;
     Object.assign(canvas, { width: SIDE * width, height: SIDE * height });
     const context = canvas.getContext("2d");
     const values = Array.from({ length: SIDE }, (_, i) => LIMIT * ((2 * i + 1) / SIDE - 1));
     const rows = [...values.keys()].sort((a, b) => Math.abs(values[a]) - Math.abs(values[b]));
-    try {
-      for (const row of rows) {
-        while (this.points.isBusy) await new Promise((resolve) => setTimeout(resolve, REST));
-        if (signal.aborted) return;
-        // Row 0 has the largest second coordinate, as in a plot.
-        const vectors = values.map((x) => pointOfPlane(plane, x, -values[row]));
-        const pictures = await version.decode(vectors, signal);
-        pictures.forEach((picture, column) =>
-          context.putImageData(picture.toImageData(), column * width, row * height));
-      }
-    } catch (error) {
-      this.context.fail(error);
-    } finally {
-      if (!signal.aborted) map.ariaBusy = null;
+    for (const row of rows) {
+      // The image under the pointer comes first.
+      while (this.points.isBusy) await new Promise((resolve) => setTimeout(resolve, REST));
+      // Row 0 has the largest second coordinate, as in a plot.
+      const vectors = values.map((x) => pointOfPlane(plane, x, -values[row]));
+      const pictures = await version.decode(vectors, signal);
+      pictures.forEach((picture, column) =>
+        context.putImageData(picture.toImageData(), column * width, row * height));
     }
+  }
+
+  /** The latent vectors that the plane needs; none, if it goes through the mean of test images. */
+  async #latentsOfPlane(signal) {
+    const { version, seed } = this;
+    if (version.model.latentDim === 2) return [new Float32Array(2)];
+    if (seed === null) return [];
+    const seeds = this.directions === RANDOM ? [seed, seed + 1, seed + 2] : [seed];
+    return version.latents(seeds.map((value) => value | 0), signal);
   }
 
   #moveTo(point) {

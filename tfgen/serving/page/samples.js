@@ -65,7 +65,7 @@ class Samples {
 
   choose(key) {
     this.#select(key);
-    this.detail.node.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    this.detail.node.scrollIntoView({ block: "nearest" });
   }
 
   #draw() {
