@@ -135,7 +135,16 @@ def test_the_page_is_small_and_whole() -> None:
 def test_samples_are_those_of_the_sampler(
     page: Any, place: str, folder: Path, vae: Sampler
 ) -> None:
-    visit(page, place, "samples", seed=7, model="vae")
+    opening: list[Any] = []
+    # Requests for what must be there before the first image.
+    page.route(re.compile("/metadata$|/decode.onnx$"), lambda route: opening.append(route))
+    visit(page, place, "samples", wait=False, seed=7, model="vae")
+    expect(page.locator("[data-loading]:not([data-loading=''])").first).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("^Image 25, seed"))).to_be_visible()
+    for route in opening:
+        route.continue_()
+    page.unroute_all()
+    settle(page)
     canvases = page.locator(".grid canvas")
     assert_shown(canvases, vae.sample(25, seed=7))
 
@@ -376,13 +385,40 @@ def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) ->
     drop(page, b"not an image")
     expect(page.get_by_text("not an image that this browser can read")).to_be_visible()
 
+    page.route("**:predict", lambda route: None)
+    visit(page, url, "draw", wait=False, test=4)
+    expect(page.get_by_text("Computing …")).to_have_count(3)
+    page.unroute_all()
+    with_statistics(page, {}, ["vae-tiny"])
+    visit(page, url, "draw")
+    expect(page.locator("main")).not_to_contain_text("digit")
+
 
 # --- Compare ----------------------------------------------------------------------------
 
 
-def test_the_comparison_and_the_game(page: Any, place: str, vae: Sampler) -> None:
+def test_the_comparison_and_the_game(page: Any, place: str, url: str, vae: Sampler) -> None:
+    def add_version(route: Any) -> None:
+        listing = route.fetch().json()
+        (entry,) = (model for model in listing["models"] if model["name"] == "vae")
+        entry["versions"].insert(0, {"number": 2, "shipped": False, "evaluation": None})
+        route.fulfill(json=listing)
+
+    def use_first(route: Any) -> None:
+        route.continue_(url=re.sub(r"/2\b", "/1", route.request.url))
+
+    page.route("**/page/models.json", add_version)
+    page.route(re.compile("/vae/(versions/)?2"), use_first)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
     visit(page, place, "compare", seed=5, against="vae", round=9)
-    canvases = page.get_by_role("region", name="vae", exact=True).locator("canvas")
+    requests_of_flow = [address for address in asked if address.endswith("flow/versions/1:predict")]
+    assert len(requests_of_flow) == int(place == url)
+    expect(page.get_by_text("vae version 2 is not evaluated: tfgen-evaluate vae")).to_be_visible()
+    column = page.get_by_role("region", name="vae", exact=True)
+    column.get_by_label("Version").select_option("1")
+    settle(page)
+    canvases = column.locator("canvas")
     assert_shown(canvases, vae.sample(16, seed=5))
     tests = tfgen.data.load("mnist").test.images[:100]
     known = {image.tobytes() for image in tests}
@@ -396,6 +432,9 @@ def test_the_comparison_and_the_game(page: Any, place: str, vae: Sampler) -> Non
     expect(page.get_by_role("row", name=re.compile("^FID"))).to_contain_text(f"{fid:.2f}")
 
     game = page.get_by_role("region", name="Game")
+    game.scroll_into_view_if_needed()
+    expect(game.get_by_role("button", name="Check")).to_be_enabled()
+    settle(page)
     truth = [is_real(pixels) for pixels in shown(game.locator("canvas"))]
     assert sum(truth) == 6
     images = game.get_by_role("button", name=re.compile("^Image"))
@@ -404,6 +443,8 @@ def test_the_comparison_and_the_game(page: Any, place: str, vae: Sampler) -> Non
             images.nth(index).click()
     game.get_by_role("button", name="Check").click()
     expect(game.get_by_role("status")).to_contain_text("You classified 11 of 12 images correctly")
+    look = "nodes => new Set(nodes.map(node => getComputedStyle(node).borderColor)).size"
+    assert game.locator(".right, .wrong").evaluate_all(look) == 2
     expect(game.get_by_role("row", name=re.compile("^vae"))).to_have_text("vae660")
     expect(game.get_by_role("row", name=re.compile("^real images"))).to_have_text("real images651")
     game.get_by_role("button", name="Next round").click()
@@ -454,7 +495,15 @@ def test_the_browser_computes_what_the_sampler_does(
 
 
 def test_errors_say_what_happened(page: Any, url: str) -> None:
+    visit(page, url, "samples", model="unknown", model2="vae", version2=9)
+    expect(page.get_by_role("alert")).to_contain_text("not here: model unknown, vae version 9")
     visit(page, url, "samples", model="vae-tiny")
+    page.route("**/healthz", lambda route: route.abort())
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
+    page.unroute("**/healthz")
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    expect(page.get_by_role("alert")).to_be_empty()
     statuses = [503, 503]
 
     def answer(route: Any) -> None:
@@ -499,6 +548,11 @@ def test_every_view_is_accessible_on_a_phone(phone: Any, place: str, view: str) 
     controls = "button, select, input, a, [role=slider], [role=application], [role=img]"
     assert page.locator(controls).evaluate_all(nameless) == []
     expect(page.locator('[aria-hidden=""]')).to_have_count(0)  # would not be hidden
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+    if view == "compare":
+        page.get_by_role("group", name="Table of evaluations").press("ArrowRight")
+        page.wait_for_function("document.querySelector('.scroll').scrollLeft > 0")
+        expect(page.get_by_text("distance to real images; lower is better")).to_be_in_viewport()
     current = page.get_by_role("navigation").locator("[aria-current=page]")
     expect(current).to_have_count(1)
     # The first stop of the tabulator skips the views; the next ones are the views.

@@ -4,8 +4,9 @@ import { InferenceSession, Tensor, env } from "../runtime/ort.wasm.min.js";
 import { decimals } from "./numbers.js";
 import { send, showLoading, withProgress } from "./requests.js";
 
-/** No server answers other programs. */
+/** No server answers other programs, or could end. */
 export const address = null;
+export function checkServer() {}
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
 // Threefry-2x32 and the normal quantile function as in tfgen.random.
@@ -15,6 +16,8 @@ const LATENTS = 0x6c61;
 
 // What was made of each file, as promises.
 const opened = new Map();
+// The signals of the requests that wait for files.
+const waiting = new Set();
 let loadedBytes = 0;
 
 /** The outputs of a signature by name, or its only one, as nested lists. */
@@ -28,9 +31,9 @@ async function compute(model, number, name, { seed, ...inputs }, signal) {
     inputs.latents = seed.map((value) => latents(value, model.latentDim, table));
     return name === "latents" ? inputs.latents : compute(model, number, "decode", inputs, signal);
   }
-  const { session, specs } = await openModel(model, number, name);
+  const session = await openModel(model, number, name, signal);
   signal.throwIfAborted();
-  const feeds = Object.entries(specs).map(([key, { dtype, shape: [, ...sides] }]) => {
+  const feeds = Object.entries(model.signatures[name].inputs).map(([key, { dtype, shape: [, ...sides] }]) => {
     const values = ARRAYS[dtype].from(inputs[key].flat(Infinity));
     return [key, new Tensor(dtype, values, [inputs[key].length, ...sides])];
   });
@@ -71,15 +74,21 @@ export function randomWords(seed, size) {
   return [...pairs.map(([x]) => x), ...pairs.map(([, y]) => y)].slice(0, size);
 }
 
-/** A signature that is ready to compute, and what it takes. */
-async function openModel(model, number, name) {
-  env.wasm.numThreads = 1;
-  env.wasm.proxy = true; // a worker computes, so that the page stays responsive
-  env.wasm.wasmPaths = { mjs: new URL("runtime/ort-wasm-simd-threaded.js", document.baseURI).href };
-  env.wasm.wasmBinary = await open("runtime/ort-wasm-simd-threaded.wasm", (content) => content);
-  const session = await open(`models/${model.name}/${number}/${name}.onnx`, (content) =>
-    InferenceSession.create(content));
-  return { session, specs: model.signatures[name].inputs };
+/** A signature that is ready to compute. */
+async function openModel(model, number, name, signal) {
+  waiting.add(signal);
+  try {
+    const root = new URL("runtime/ort-wasm-simd-threaded", document.baseURI).href;
+    const wasmBinary = await open(`${root}.wasm`, (content) => content);
+    // The worker of the proxy computes, so that the page stays responsive.
+    Object.assign(env.wasm, { numThreads: 1, proxy: true, wasmBinary });
+    env.wasm.wasmPaths = { mjs: `${root}.js` };
+    return await open(`models/${model.name}/${number}/${name}.onnx`, (content) =>
+      InferenceSession.create(content));
+  } finally {
+    waiting.delete(signal);
+    showLoading("", signal);
+  }
 }
 
 /** What `make` makes of the content of a file, which is loaded once. */
@@ -97,7 +106,8 @@ function read(answer) {
   const counted = new TransformStream({
     transform(chunk, controller) {
       loadedBytes += chunk.length;
-      showLoading(`${decimals(loadedBytes / 1e6, 1)} MB loaded`);
+      const text = `Loading: ${decimals(loadedBytes / 1e6, 1)} MB`;
+      waiting.forEach((signal) => showLoading(text, signal));
       controller.enqueue(chunk);
     },
   });

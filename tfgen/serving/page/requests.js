@@ -7,6 +7,8 @@ const MAX_RETRIES = 4;
 const LONGEST_WAIT = 5;
 
 let requestsUnderWay = 0;
+// The parts of the page that show what the requests of a signal compute.
+const busyParts = new WeakMap();
 
 /** A request that failed: what happened, and what to do. */
 export class RequestError extends Error {
@@ -91,12 +93,12 @@ export async function withProgress(promise) {
 function showProgress(change) {
   requestsUnderWay += change;
   document.getElementById("progress").hidden = requestsUnderWay === 0;
-  if (!requestsUnderWay) showLoading("");
 }
 
-/** Says in the header how much was loaded. */
-export function showLoading(text) {
-  document.getElementById("loading").textContent = text;
+/** Says what a request waits for, in the part of the page that shows its result. */
+export function showLoading(text, signal) {
+  const node = busyParts.get(signal) ?? document.querySelector("header");
+  node.dataset.loading = text;
 }
 
 /**
@@ -150,6 +152,7 @@ export class Latest {
       this.#waiting = null;
       const controller = new AbortController();
       this.#controller = controller;
+      if (this.node) busyParts.set(controller.signal, this.node);
       try {
         const result = await this.compute(value, controller.signal);
         if (controller.signal.aborted) continue;
