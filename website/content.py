@@ -29,13 +29,17 @@ NOTEBOOKS = {
 }
 # The models of the page that needs no server.
 TRIED = ("vae", "vae-hierarchical", "gan", "classifier")
-TRY_IT = """# Try it
+TRY_IT = """---
+hide: [navigation, toc]
+---
 
-<iframe src="try/index.html" title="Samples of the shipped models" class="page"></iframe>
+# Try it
 
-The models are computed in your browser. [In the whole window](try/index.html);
-[on your own site](docs/serve.md#on-a-web-site). On your own machine, the page needs a web server:
-`python -m http.server --directory site`.
+Your browser computes these images. [Open the page alone](try/index.html), or
+[put your own models on the web](docs/serve.md#on-a-web-site). Opened from a folder, the page needs
+a web server: `python -m http.server --directory site`.
+
+<iframe src="try/index.html" title="The shipped models" class="page"></iframe>
 """
 # Code that a document points to has a page of its own.
 CODE_SUFFIXES = (".py", ".toml", ".md")
