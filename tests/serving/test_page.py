@@ -390,7 +390,6 @@ def test_the_comparison_and_the_game(page: Any, url: str, vae: Sampler) -> None:
     game = page.get_by_role("region", name="Game")
     game.scroll_into_view_if_needed()
     expect(game.get_by_role("button", name="Check")).to_be_enabled()
-    settle(page)
     truth = [is_real(pixels) for pixels in shown(game.locator("canvas"))]
     assert sum(truth) == 6
     images = game.get_by_role("button", name=re.compile("^Image"))
