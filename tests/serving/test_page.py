@@ -321,7 +321,7 @@ def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) ->
         f"{url}/v1/models/flow:predict", json=body, timeout=commands.PATIENCE
     ).json()
     np.testing.assert_allclose(bits, answer["outputs"]["bits_per_dim"][0], rtol=1e-6)
-    expect(page.locator(".scale-row")).to_have_count(4)
+    expect(page.locator(".chart li:has(.tick)")).to_have_count(4)
 
     tests = tfgen.data.load("mnist").test.images[:100]
     distances = np.sort(np.linalg.norm(vae.encode(tests)[0] - mean, axis=1))
