@@ -62,7 +62,7 @@ export class LatentBars {
 
   #listen() {
     const { node } = this;
-    Object.assign(node, { role: "slider", tabIndex: 0, ariaValueMin: -LIMIT, ariaValueMax: LIMIT });
+    Object.assign(node, { role: "slider", tabIndex: 0, ariaValueNow: 0 });
     node.ariaLabel =
       `${this.label}: left and right choose a dimension, up and down its value`;
     node.classList.add("draggable");

@@ -33,7 +33,8 @@ async function compute(model, number, name, { seed, ...inputs }, signal) {
   }
   const session = await openModel(model, number, name, signal);
   signal.throwIfAborted();
-  const feeds = Object.entries(model.signatures[name].inputs).map(([key, { dtype, shape: [, ...sides] }]) => {
+  const specs = Object.entries(model.signatures[name].inputs);
+  const feeds = specs.map(([key, { dtype, shape: [, ...sides] }]) => {
     const values = ARRAYS[dtype].from(inputs[key].flat(Infinity));
     return [key, new Tensor(dtype, values, [inputs[key].length, ...sides])];
   });

@@ -157,7 +157,7 @@ export class PosteriorCard extends Card {
 export class ClassifierCard extends Card {
   constructor(...rest) {
     super("classifier", "The classifier: which class is it?", ...rest);
-    this.list = html`<ol class="probabilities"></ol>`;
+    this.list = html`<ol class="chart"></ol>`;
     this.result.append(this.list);
   }
 
@@ -181,14 +181,11 @@ export class ClassifierCard extends Card {
   }
 
   #showBars(probabilities) {
-    const items = probabilities.map((probability, label) => {
-      const bar = html`<span class="bar"></span>`;
-      bar.style.width = `${100 * probability}%`;
-      return html`<li><span>${this.version.model.className(label)}</span>
-        <span class="track">${bar}</span>
-        <span class="percent">${(100 * probability).toFixed(0)} %</span></li>`;
-    });
-    this.list.replaceChildren(...items);
+    const { model } = this.version;
+    this.list.replaceChildren(...probabilities.map((probability, label) => {
+      const bar = mark("bar", { width: `${100 * probability}%` });
+      return chartRow(model.className(label), bar, `${(100 * probability).toFixed(0)} %`);
+    }));
   }
 }
 
@@ -196,7 +193,7 @@ export class ClassifierCard extends Card {
 export class LikelihoodCard extends Card {
   constructor(...rest) {
     super("likelihood", "Likelihood: bits/dim of your image", ...rest);
-    this.scale = html`<div class="scale"></div>`;
+    this.scale = html`<ol class="chart"></ol>`;
     this.result.append(html`${this.scale}
       <p class="hint">The model gives a lower bound of the log-likelihood. Bits/dim is the negative
         bound in bits per pixel and channel; lower means more likely. A bar spans the 5 % to 95 %
@@ -220,17 +217,20 @@ export class LikelihoodCard extends Card {
   #showScale(bits) {
     const { bitsPerDim: ranges } = this.version;
     if (!ranges) {
-      this.scale.replaceChildren(html`<p class="note">${this.#missingScale()}</p>`);
+      this.scale.replaceChildren(html`<li class="note">${this.#missingScale()}</li>`);
       return;
     }
     const values = [...Object.values(ranges).flat(), bits ?? 0];
     const [least, most] = [Math.min(0, ...values), 1.05 * Math.max(...values)];
     const percent = (value) => `${(100 * (value - least)) / (most - least)}%`;
+    const tick = (value) => mark("tick", { left: percent(value) });
     const names = { test: "test images", inverted: "inverted", noise: "noise" };
-    const rows = Object.entries(names)
-      .filter(([key]) => key in ranges)
-      .map(([key, text]) => rangeRow(text, ranges[key], percent));
-    if (bits !== null) rows.unshift(rangeRow("your image", [bits, bits, bits], percent, "own"));
+    const rows = Object.keys(names).filter((key) => key in ranges).map((key) => {
+      const [low, median, high] = ranges[key];
+      const range = mark("range", { left: percent(low), width: percent(least + high - low) });
+      return chartRow(names[key], [range, tick(median)], decimals(median));
+    });
+    if (bits !== null) rows.unshift(chartRow("your image", tick(bits), decimals(bits), "own"));
     this.scale.replaceChildren(...rows);
   }
 
@@ -243,13 +243,14 @@ export class LikelihoodCard extends Card {
   }
 }
 
-/** A line of the scale: the range from the 5 % to the 95 % quantile, with the median. */
-function rangeRow(text, [low, median, high], percent, kind = "") {
-  const [range, tick] = [html`<span class="range"></span>`, html`<span class="tick"></span>`];
-  range.style.left = percent(low);
-  range.style.right = `calc(100% - ${percent(high)})`;
-  tick.style.left = percent(median);
-  return html`<div class=${`scale-row ${kind}`}><span>${text}</span>
-    <span class="track">${[range, tick]}</span>
-    <span class="percent">${decimals(median)}</span></div>`;
+/** A line of a chart: a label, marks on a track, and a value. */
+function chartRow(label, marks, value, kind = "") {
+  return html`<li class=${kind}><span>${label}</span>
+    <span class="track">${marks}</span><span class="percent">${value}</span></li>`;
+}
+
+function mark(kind, style) {
+  const node = html`<span class=${kind}></span>`;
+  Object.assign(node.style, style);
+  return node;
 }

@@ -16,18 +16,15 @@ export const lead = () => html`
   generator against such a discriminator.`;
 
 const COUNT = 16;
-// The figures of an evaluation: its part, their keys, names and meanings, and their decimals.
+// The figures of an evaluation: its part, their keys, names and meanings; and decimals, if not 2.
 const FIGURES = [
-  ["samples", "fid", "FID", "distance to real images; lower is better", 2],
-  ["samples", "precision", "precision", "share of samples that look real; higher is better", 2],
-  ["samples", "recall", "recall",
-    "share of real images that samples resemble; higher is better", 2],
-  ["samples", "density", "density",
-    "how many real images are around a sample; higher is better", 2],
-  ["samples", "coverage", "coverage",
-    "share of real images with a sample nearby; higher is better", 2],
+  ["samples", "fid", "FID", "distance to real images; lower is better"],
+  ["samples", "precision", "precision", "share of samples that look real; higher is better"],
+  ["samples", "recall", "recall", "share of real images that samples resemble; higher is better"],
+  ["samples", "density", "density", "how many real images are around a sample; higher is better"],
+  ["samples", "coverage", "coverage", "share of real images with samples nearby; higher is better"],
   ["likelihood", "bits_per_dim", "bits/dim",
-    "bits per pixel and channel of a test image; lower is better", 2],
+    "bits per pixel and channel of a test image; lower is better"],
   ["likelihood", "negative_elbo", "−ELBO",
     "nats to store a test image, an upper bound; lower is better", 1],
 ];
@@ -115,7 +112,7 @@ function figuresTable(versions) {
   const evaluated = versions.filter(({ evaluation }) => evaluation);
   // The figures of real images, those of the validation set.
   const floor = evaluated.map(({ evaluation }) => evaluation.floor).find(({ fid }) => fid);
-  const row = ([part, key, label, meaning, digits]) => {
+  const row = ([part, key, label, meaning, digits = 2]) => {
     const figures = evaluated.map(({ evaluation }) => evaluation[part][key]);
     if (figures.every((figure) => typeof figure !== "number")) return null;
     if (floor) figures.unshift(part === "samples" ? floor[key] : null);

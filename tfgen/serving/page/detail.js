@@ -15,7 +15,7 @@ const MANY = 50;
 export class ImageDetail {
   constructor(state, context, onclose) {
     this.state = state;
-    this.heading = html`<h2></h2>`;
+    this.heading = html`<h2>Image</h2>`;
     this.canvas = pictureCanvas("the image");
     this.facts = html`<p></p>`;
     this.bars = new LatentBars("Latent vector", (index, value) => this.#edit(index, value));

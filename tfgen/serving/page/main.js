@@ -62,13 +62,13 @@ async function mountView() {
   const module = VIEWS.find(({ name }) => name === view) ?? VIEWS[0];
   mounted?.state.close();
   mounted?.abort.abort();
+  const state = new State(module.name, values);
+  const abort = new AbortController();
+  mounted = { module, state, abort };
   try {
-    const listing = await readListing();
+    const listing = await readListing(abort.signal);
     failureSource = null;
     failureBox.replaceChildren();
-    const state = new State(module.name, values);
-    const abort = new AbortController();
-    mounted = { module, state, abort };
     const models = listing.models.map((entry) => new Model(entry));
     showColours(models);
     showLinks();

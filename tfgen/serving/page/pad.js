@@ -66,11 +66,9 @@ export class DrawingPad {
       const plain = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
       const bytes = Array.from(plain, (character) => character.charCodeAt(0));
       const strokes = [];
-      for (let i = 0; i < bytes.length; ) {
-        const end = i + 1 + 2 * bytes[i];
-        const numbers = bytes.slice(i + 1, end);
-        strokes.push(Array.from({ length: bytes[i] }, (_, j) => numbers.slice(2 * j, 2 * j + 2)));
-        i = end;
+      while (bytes.length) {
+        const [length, ...numbers] = bytes.splice(0, 1 + 2 * bytes[0]);
+        strokes.push(Array.from({ length }, (_, i) => numbers.slice(2 * i, 2 * i + 2)));
       }
       const isWhole = (stroke) => stroke.length && stroke.every((point) => point.length === 2);
       if (!strokes.every(isWhole)) return false;
