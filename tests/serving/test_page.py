@@ -491,6 +491,15 @@ def test_the_browser_computes_what_the_sampler_does(
     np.testing.assert_array_equal(np.float32(latents), vae.latents(seeds))
     np.testing.assert_allclose(images, vae.sample(seeds=seeds), atol=1e-5)
 
+    page.route("**/gan-classes/**", lambda route: route.abort())
+    visit(page, folder_url, "samples", model="gan-classes")
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
+    page.unroute_all()
+    page.get_by_role("alert").get_by_role("button", name="Try again").click()
+    settle(page)
+    expect(page.get_by_role("alert")).to_be_empty()
+    page.complaints = [text for text in page.complaints if "Failed to load" not in text]
+
 
 # --- all views --------------------------------------------------------------------------
 
@@ -531,6 +540,7 @@ def test_errors_say_what_happened(page: Any, url: str) -> None:
     page.get_by_label("Seed of the grid", exact=True).fill("10")
     expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
     expect(page.get_by_role("alert")).to_contain_text("tfgen-serve")
+    settle(page)
     # The browser reports the refused requests itself.
     page.complaints = [text for text in page.complaints if "Failed to load" not in text]
 
