@@ -4,11 +4,13 @@ The file computes what the signature `decode` computes: images of latents. The l
 need integer operations that neither converter has.
 """
 
+import shutil
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfgen.errors import TfgenError, UsageError, WorkError
 from tfgen.models.base import ImageModel
@@ -53,13 +55,16 @@ def convert(sampler: ImageModel | Sampler, file_format: str) -> Decoder:
     if DECODE not in known:
         raise UsageError(f"the model makes no images; it offers {', '.join(known)}")
     with tempfile.TemporaryDirectory(prefix="tfgen-") as temporary:
+        folder = Path(temporary)
         if isinstance(sampler, Sampler):
-            folder, signature = sampler.version.path, sampler.manifest["signatures"][DECODE]
+            shutil.copytree(sampler.version.path, folder, dirs_exist_ok=True)
+            signature = sampler.manifest["signatures"][DECODE]
         else:
-            model, folder = in_float32(sampler), Path(temporary)
+            model = in_float32(sampler)
             traced = trace(model, [DECODE])
             write_saved_model(model, traced, folder)
             signature = describe(traced)[DECODE]
+        _unshare_functions(folder / "saved_model.pb")
         content, fault = None, None
         # The converters' logs are not for the user, so the exception must not leave this block.
         with hold_back_stderr():
@@ -73,6 +78,33 @@ def convert(sampler: ImageModel | Sampler, file_format: str) -> Decoder:
         reason = " ".join(str(fault).split())[:300]
         raise WorkError(f"the decoder cannot be converted to {file_format}: {reason}") from fault
     return Decoder(content, signature)
+
+
+def _unshare_functions(path: Path) -> None:
+    """Gives each call its own copy of a function, which the converters inline; they cannot share.
+
+    Args:
+        path: file of a SavedModel, which is changed.
+    """
+    saved = SavedModel.FromString(path.read_bytes())
+    library = saved.meta_graphs[0].graph_def.library
+    functions = {function.signature.name: function for function in library.function}
+
+    def unshare(caller: Any, is_copy: bool = False) -> None:
+        for node in caller.node_def:
+            for value in node.attr.values():
+                called = functions.get(value.func.name)
+                if called is not None and (is_copy or "_noinline" in called.attr):
+                    copy = library.function.add()
+                    copy.CopyFrom(called)
+                    copy.attr.pop("_noinline", None)
+                    value.func.name += f"_{len(library.function)}"
+                    copy.signature.name = value.func.name
+                    unshare(copy, is_copy=True)
+
+    for function in functions.values():
+        unshare(function)
+    path.write_bytes(saved.SerializeToString())
 
 
 def _to_litert(folder: Path) -> bytes:
