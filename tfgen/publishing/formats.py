@@ -4,6 +4,8 @@ The file computes what the signature `decode` computes: images of latents. The l
 need integer operations that neither converter has.
 """
 
+import copy
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -95,12 +97,12 @@ def _unshare_functions(path: Path) -> None:
             for value in node.attr.values():
                 called = functions.get(value.func.name)
                 if called is not None and (is_copy or "_noinline" in called.attr):
-                    copy = library.function.add()
-                    copy.CopyFrom(called)
-                    copy.attr.pop("_noinline", None)
+                    own = library.function.add()
+                    own.CopyFrom(called)
+                    own.attr.pop("_noinline", None)
                     value.func.name += f"_{len(library.function)}"
-                    copy.signature.name = value.func.name
-                    unshare(copy, is_copy=True)
+                    own.signature.name = value.func.name
+                    unshare(own, is_copy=True)
 
     for function in functions.values():
         unshare(function)
@@ -113,10 +115,22 @@ def _to_litert(folder: Path) -> bytes:
     return converter.convert()
 
 
+def _copy_alone(graph: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy of a graph of tf2onnx without the graph around it."""
+    duplicate = memo[id(graph)] = object.__new__(type(graph))
+    outside = {"parent_graph": memo.get(id(graph.parent_graph))}
+    vars(duplicate).update(copy.deepcopy(vars(graph) | outside, memo))
+    return duplicate
+
+
 def _to_onnx(folder: Path) -> bytes:
     import onnx
-    import tf2onnx
+    import tf2onnx.graph
 
+    # Two thirds of the time would go to copies: of all for each optimization, lest it fails, and of
+    # all around each loop, which tf2onnx does not use.
+    os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
+    tf2onnx.graph.Graph.__deepcopy__ = _copy_alone
     loaded = tf.saved_model.load(str(folder))  # has the variables, so it must stay in scope
     decode = loaded.signatures[DECODE]
     specs = decode.structured_input_signature[1]
