@@ -4,11 +4,15 @@ By default it is `decode`: images of latents. The latents of a seed need integer
 neither converter has, as does any other signature with seeds.
 """
 
+import copy
+import os
+import shutil
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfgen.errors import TfgenError, UsageError, WorkError
 from tfgen.models.base import ImageModel
@@ -53,13 +57,16 @@ def convert(sampler: ImageModel | Sampler, file_format: str, signature: str = DE
     if signature not in known:
         raise UsageError(f"the model makes no images; it offers {', '.join(known)}")
     with tempfile.TemporaryDirectory(prefix="tfgen-") as temporary:
+        folder = Path(temporary)
         if isinstance(sampler, Sampler):
-            folder, tensors = sampler.version.path, sampler.manifest["signatures"][signature]
+            shutil.copytree(sampler.version.path, folder, dirs_exist_ok=True)
+            tensors = sampler.manifest["signatures"][signature]
         else:
-            model, folder = in_float32(sampler), Path(temporary)
+            model = in_float32(sampler)
             traced = trace(model, [signature])
             write_saved_model(model, traced, folder)
             tensors = describe(traced)[signature]
+        _unshare_functions(folder / "saved_model.pb")
         content, fault = None, None
         # The converters' logs are not for the user, so the exception must not leave this block.
         with hold_back_stderr():
@@ -75,17 +82,56 @@ def convert(sampler: ImageModel | Sampler, file_format: str, signature: str = DE
     return Converted(content, tensors)
 
 
+def _unshare_functions(path: Path) -> None:
+    """Gives each call its own copy of a function, which the converters inline; they cannot share.
+
+    Args:
+        path: file of a SavedModel, which is changed.
+    """
+    saved = SavedModel.FromString(path.read_bytes())
+    library = saved.meta_graphs[0].graph_def.library
+    functions = {function.signature.name: function for function in library.function}
+
+    def unshare(caller: Any, is_copy: bool = False) -> None:
+        for node in caller.node_def:
+            for value in node.attr.values():
+                called = functions.get(value.func.name)
+                if called is not None and (is_copy or "_noinline" in called.attr):
+                    own = library.function.add()
+                    own.CopyFrom(called)
+                    own.attr.pop("_noinline", None)
+                    value.func.name += f"_{len(library.function)}"
+                    own.signature.name = value.func.name
+                    unshare(own, is_copy=True)
+
+    for function in functions.values():
+        unshare(function)
+    path.write_bytes(saved.SerializeToString())
+
+
 def _to_litert(folder: Path, signature: str) -> bytes:
     # Without further settings, only the operations are allowed that every LiteRT runtime has.
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[signature])
     return converter.convert()
 
 
+def _copy_alone(graph: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy of a graph of tf2onnx without the graph around it."""
+    duplicate = memo[id(graph)] = object.__new__(type(graph))
+    outside = {"parent_graph": memo.get(id(graph.parent_graph))}
+    vars(duplicate).update(copy.deepcopy(vars(graph) | outside, memo))
+    return duplicate
+
+
 def _to_onnx(folder: Path, signature: str) -> bytes:
     import onnx
-    import tf2onnx
+    import tf2onnx.graph
     from tf2onnx.handler import tf_op
 
+    # Two thirds of the time would go to copies: of all for each optimization, lest it fails, and of
+    # all around each loop, which tf2onnx does not use.
+    os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
+    tf2onnx.graph.Graph.__deepcopy__ = _copy_alone
     loaded = tf.saved_model.load(str(folder))  # has the variables, so it must stay in scope
     function = loaded.signatures[signature]
     specs = function.structured_input_signature[1]

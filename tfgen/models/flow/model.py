@@ -140,7 +140,12 @@ class Flow(GenerativeModel):
             labels: one-hot, `[B, K]`, for a conditional model, whose bijector then maps batches of
                 B events.
         """
-        steps = [step.bijectors(adapting, training, labels) for step in self.flow_steps]
+        # The steps of a scale have the same form.
+        twins = {step.mixed: step for step in self.flow_steps}
+        steps = [
+            step.bijectors(adapting, training, labels, twins[step.mixed])
+            for step in self.flow_steps
+        ]
         if self.config.architecture == "multiscale":
             return multiscale_chain(self.config, steps)
         return Chain([*itertools.chain(*steps), Unflatten(self.config.image_shape)])

@@ -3,8 +3,8 @@
 import functools
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -27,6 +27,7 @@ from tfgen.bijectors import (
     Unflatten,
 )
 from tfgen.models.flow.config import FlowConfig
+from tfgen.nn import cpu
 from tfgen.nn.blocks import (
     append_labels,
     dense_network,
@@ -85,7 +86,11 @@ class FlowStep(keras.layers.Layer):
         self.built = True
 
     def bijectors(
-        self, adapting: bool = False, training: bool = False, labels: tf.Tensor | None = None
+        self,
+        adapting: bool = False,
+        training: bool = False,
+        labels: tf.Tensor | None = None,
+        twin: Self | None = None,
     ) -> list[Bijector]:
         """The step's bijectors in the order of `Chain`: the one next to the data first.
 
@@ -94,11 +99,14 @@ class FlowStep(keras.layers.Layer):
             training: whether dropout of the conditioner is on and its batch normalization uses the
                 batch's moments.
             labels: one-hot, `[B, K]`, of the events of a conditional model.
+            twin: a step of the same form, whose function for an export computes the coupling.
         """
-        conditioner = functools.partial(self._condition, labels=labels, training=training)
-        coupling = make_coupling(self.mask, conditioner, self.components, self.log_scale_bound)
+        coupling: Bijector = self._coupling(training, labels)
         if not self.mixed:
             return [coupling]
+        if twin is not None and cpu.is_inference():
+            weights = [weight.value for weight in self.conditioner.weights]
+            coupling = _Call(functools.partial(twin._call_coupling, weights, labels), coupling)
         ndims = self.mask.event_ndims
         weights = self.permutation, self.lower, self.upper, self.log_diagonal
         permutation, lower, upper, log_diagonal = (weight.value for weight in weights)
@@ -107,6 +115,29 @@ class FlowStep(keras.layers.Layer):
             InvertibleConvolution(permutation, lower, upper, log_diagonal, ndims),
             coupling,
         ]
+
+    def _coupling(self, training: bool, labels: tf.Tensor | None) -> Coupling:
+        conditioner = functools.partial(self._condition, labels=labels, training=training)
+        return make_coupling(self.mask, conditioner, self.components, self.log_scale_bound)
+
+    @functools.cached_property
+    def _call_coupling(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        """The coupling as a function of its conditioner's weights, which a graph has once."""
+
+        # Inlined, it would be optimized anew for each step when a version is first used.
+        @tf.function(autograph=False, experimental_attributes={"_noinline": True})
+        def call(
+            weights: list[tf.Tensor], labels: tf.Tensor | None, event: tf.Tensor, is_forward: bool
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            pairs = zip(self.conditioner.weights, weights, strict=True)
+            with keras.StatelessScope(list(pairs)):
+                coupling = self._coupling(training=False, labels=labels)
+                function = (
+                    coupling.forward_and_log_det if is_forward else coupling.inverse_and_log_det
+                )
+                return function(event, self.mask.event_ndims)
+
+        return call
 
     def _condition(
         self, unchanged: tf.Tensor, labels: tf.Tensor | None, training: bool
@@ -122,6 +153,20 @@ class FlowStep(keras.layers.Layer):
     def layers(self) -> list[keras.Layer]:
         """The conditioner, which `summary` shows below the step."""
         return [self.conditioner]
+
+
+class _Call(Bijector):
+    """A coupling as calls of a function, which takes an event and whether it goes forward."""
+
+    def __init__(self, function: Callable[..., tuple[tf.Tensor, tf.Tensor]], coupling: Bijector):
+        self._function = function
+        super().__init__(forward_min_event_ndims=coupling.forward_min_event_ndims)
+
+    def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._function(x, is_forward=True)
+
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._function(y, is_forward=False)
 
 
 def make_coupling(
