@@ -28,7 +28,7 @@ NOTEBOOKS = {
     "comparison": "4. The comparison",
 }
 # The models of the page that needs no server.
-TRIED = ("vae", "vae-hierarchical", "gan", "flow-matching", "classifier")
+TRIED = ("vae", "vae-hierarchical", "gan", "flow", "flow-matching", "classifier")
 TRY_IT = """---
 hide: [navigation, toc]
 ---

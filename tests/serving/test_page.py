@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from tests.serving.browser import (
     with_statistics,
 )
 from tests.serving.conftest import wait_for
+from tests.told import fails
 from tfgen import figures
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
@@ -463,6 +465,12 @@ def test_the_comparison_and_the_game(page: Any, place: str, url: str, vae: Sampl
 
 
 # --- the exported folder ------------------------------------------------------------------
+
+
+def test_latents_that_the_page_cannot_draw_are_refused() -> None:
+    model = SimpleNamespace(title="mine version 2", has_signature=lambda _: True, latent_dim=2)
+    model.latents = lambda seeds: np.zeros((len(seeds), 2))
+    fails(lambda: static.check_latents(model), "mine version 2 draws latents of its own")
 
 
 def test_the_browser_computes_what_the_sampler_does(
