@@ -312,11 +312,11 @@ def test_the_plane_follows_the_pointer(page: Any, place: str, url: str, folder: 
     expect(page.locator(".position")).to_contain_text(f"right {point[0][0] - 0.1:.2f}")
 
 
-def test_directions_of_many_latents(page: Any, place: str, vae: Sampler) -> None:
+def test_directions_of_many_latents(page: Any, url: str, vae: Sampler) -> None:
     directions = {"mean": np.full(20, 0.1), "first": np.eye(20)[4], "second": np.eye(20)[7]}
     lists = {name: vector.tolist() for name, vector in directions.items()}
     with_statistics(page, {"vae": {"latent_directions": lists}})
-    visit(page, place, "plane", model="vae", x=1.5, y=-2)
+    visit(page, url, "plane", model="vae", x=1.5, y=-2)
     expect(page.get_by_label("Directions")).to_have_value("principal")
     mean, first, second = directions.values()
     expected = vae.decode(np.float32([mean + 1.5 * first - 2 * second]))
