@@ -61,12 +61,13 @@ def open_page(browser: Any, **settings: Any) -> Any:
     return page
 
 
-def visit(page: Any, url: str, view: str, **values: Any) -> None:
+def visit(page: Any, url: str, view: str, wait: bool = True, **values: Any) -> None:
     """Opens a view of the page with a state, and waits until all is shown."""
     query = "&".join(f"{name}={value}" for name, value in values.items())
     page.goto("about:blank")
     page.goto(f"{url}/#{view}?{query}")
-    settle(page)
+    if wait:
+        settle(page)
 
 
 def reload(page: Any, **values: Any) -> None:

@@ -79,7 +79,7 @@ def test_the_listing_needs_no_manifest(passed_on: str, url: str) -> None:
         for key in ("family", "image_shape", "latent_dim", "num_classes"):
             assert model[key] == original[name][key]
         assert original[name]["signatures"].items() <= model["signatures"].items()
-        assert model["versions"] == [{"number": 2, "shipped": False}]
+        assert model["versions"] == [{"number": 2, "shipped": False, "evaluation": None}]
         assert (model["summary"], model["dataset"], model["real"]) == ("", None, None)
 
 

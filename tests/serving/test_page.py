@@ -96,8 +96,14 @@ def test_the_page_is_small_and_whole() -> None:
 
 
 def test_samples_are_those_of_the_sampler(page: Any, url: str, folder: Path, vae: Sampler) -> None:
-    visit(page, url, "samples", seed=7, model="vae")
+    page.route("**/metadata", lambda route: None)
+    visit(page, url, "samples", wait=False, seed=7, model="vae")
+    expect(page.locator("[data-loading='Opening vae …']")).to_have_count(2)
+    expect(page.get_by_role("button", name=re.compile("^Image 25, seed"))).to_be_visible()
     canvases = page.locator(".grid canvas")
+    expect(canvases.first).not_to_have_css("background-color", "rgb(0, 0, 0)")
+    page.unroute_all()
+    visit(page, url, "samples", seed=7, model="vae")
     np.testing.assert_array_equal(shown(canvases), rounded(vae.sample(25, seed=7)))
 
     slide(page.get_by_label("Temperature"), "ArrowLeft", 6)
@@ -315,7 +321,7 @@ def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) ->
         f"{url}/v1/models/flow:predict", json=body, timeout=commands.PATIENCE
     ).json()
     np.testing.assert_allclose(bits, answer["outputs"]["bits_per_dim"][0], rtol=1e-6)
-    expect(page.locator(".scale-row")).to_have_count(4)
+    expect(page.locator(".chart li:has(.tick)")).to_have_count(4)
 
     tests = tfgen.data.load("mnist").test.images[:100]
     distances = np.sort(np.linalg.norm(vae.encode(tests)[0] - mean, axis=1))
@@ -337,13 +343,38 @@ def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) ->
     drop(page, b"not an image")
     expect(page.get_by_text("not an image that this browser can read")).to_be_visible()
 
+    page.route("**:predict", lambda route: None)
+    visit(page, url, "draw", wait=False, test=4)
+    expect(page.get_by_text("Computing …")).to_have_count(3)
+    page.unroute_all()
+    with_statistics(page, {}, ["vae-tiny"])
+    visit(page, url, "draw")
+    expect(page.locator("main")).not_to_contain_text("digit")
+
 
 # --- Compare ----------------------------------------------------------------------------
 
 
 def test_the_comparison_and_the_game(page: Any, url: str, vae: Sampler) -> None:
+    def add_version(route: Any) -> None:
+        listing = route.fetch().json()
+        (entry,) = (model for model in listing["models"] if model["name"] == "vae")
+        entry["versions"].insert(0, {"number": 2, "shipped": False, "evaluation": None})
+        route.fulfill(json=listing)
+
+    page.route("**/page/models.json", add_version)
+    first = f"{url}/v1/models/vae/versions/1:predict"
+    page.route("**/vae/versions/2:predict", lambda route: route.continue_(url=first))
+    page.route("**/vae/versions/2/metadata", lambda route: route.fulfill(json={}))
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
     visit(page, url, "compare", seed=5, against="vae", round=9)
-    canvases = page.get_by_role("region", name="vae", exact=True).locator("canvas")
+    assert sum(address.endswith("flow/versions/1:predict") for address in asked) == 1
+    expect(page.get_by_text("vae version 2 is not evaluated: tfgen-evaluate vae")).to_be_visible()
+    column = page.get_by_role("region", name="vae", exact=True)
+    column.get_by_label("Version").select_option("1")
+    settle(page)
+    canvases = column.locator("canvas")
     np.testing.assert_array_equal(shown(canvases), rounded(vae.sample(16, seed=5)))
     tests = tfgen.data.load("mnist").test.images[:100]
     known = {image.tobytes() for image in tests}
@@ -357,6 +388,8 @@ def test_the_comparison_and_the_game(page: Any, url: str, vae: Sampler) -> None:
     expect(page.get_by_role("row", name=re.compile("^FID"))).to_contain_text(f"{fid:.2f}")
 
     game = page.get_by_role("region", name="Game")
+    game.scroll_into_view_if_needed()
+    expect(game.get_by_role("button", name="Check")).to_be_enabled()
     truth = [is_real(pixels) for pixels in shown(game.locator("canvas"))]
     assert sum(truth) == 6
     images = game.get_by_role("button", name=re.compile("^Image"))
@@ -365,6 +398,8 @@ def test_the_comparison_and_the_game(page: Any, url: str, vae: Sampler) -> None:
             images.nth(index).click()
     game.get_by_role("button", name="Check").click()
     expect(game.get_by_role("status")).to_contain_text("You classified 11 of 12 images correctly")
+    look = "nodes => new Set(nodes.map(node => getComputedStyle(node).borderColor)).size"
+    assert game.locator(".right, .wrong").evaluate_all(look) == 2
     expect(game.get_by_role("row", name=re.compile("^vae"))).to_have_text("vae660")
     expect(game.get_by_role("row", name=re.compile("^real images"))).to_have_text("real images651")
     game.get_by_role("button", name="Next round").click()
@@ -385,7 +420,14 @@ def test_the_comparison_and_the_game(page: Any, url: str, vae: Sampler) -> None:
 
 
 def test_errors_say_what_happened(page: Any, url: str) -> None:
+    visit(page, url, "samples", model="unknown", model2="vae", version2=9)
+    expect(page.get_by_role("alert")).to_contain_text("not here: model unknown, vae version 9")
     visit(page, url, "samples", model="vae-tiny")
+    page.route("**/healthz", lambda route: route.abort(), times=1)
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    expect(page.get_by_role("alert")).to_be_empty()
     statuses = [503, 503]
 
     def answer(route: Any) -> None:
@@ -431,6 +473,7 @@ def test_every_view_is_accessible_on_a_phone(phone: Any, url: str, view: str) ->
     controls = "button, select, input, a, [role=slider], [role=application], [role=img]"
     assert page.locator(controls).evaluate_all(nameless) == []
     expect(page.locator('[aria-hidden=""]')).to_have_count(0)  # would not be hidden
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
     current = page.get_by_role("navigation").locator("[aria-current=page]")
     expect(current).to_have_count(1)
     # The first stop of the tabulator skips the views; the next ones are the views.
@@ -438,6 +481,10 @@ def test_every_view_is_accessible_on_a_phone(phone: Any, url: str, view: str) ->
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Samples")).to_be_focused()
+    if view == "compare":
+        slide(page.get_by_role("group", name="Table of evaluations"), "ArrowRight", 20)
+        expect(page.get_by_role("columnheader", name="flow-matching")).to_be_in_viewport()
+        expect(page.get_by_text("distance to real images; lower is better")).to_be_in_viewport()
     assert hosts <= {url, "about:blank"}
     assert not page.complaints
 

@@ -61,10 +61,7 @@ class Listing:
     def _described(self, listed: Listed) -> dict[str, Any]:
         """A model; `test_statistics` is None until they are computed, and may be empty."""
         name, versions, manifest, key = listed
-        run, evaluation = mapping(manifest, "run"), mapping(manifest, "evaluation")
-        family = _family(listed)
-        # The floor has the figures of real images.
-        parts = ("samples", "floor", "likelihood")
+        run, family = mapping(manifest, "run"), _family(listed)
         has_images = key is not None and self._has_images(dataset_name(manifest))
         tensors = {
             key: spec["shape"][1:]
@@ -84,7 +81,6 @@ class Listing:
             "signatures": manifest["signatures"],
             "class_names": mapping(run, "data").get("class_names") or [],
             "dataset": dataset_name(manifest) or None,
-            "evaluation": {p: mapping(evaluation, p) for p in parts} if evaluation else None,
             "real": f"/page/real/{name}.png" if has_images else None,
             "test_statistics": self._statistics_of(listed) if has_images else None,
         }

@@ -44,7 +44,8 @@ class Listed(NamedTuple):
 
     Attributes:
         name: name that it was published under.
-        versions: the number of each version, and whether it is shipped; the newest first.
+        versions: the number of each version, whether it is shipped, and its evaluation; the newest
+            first.
         manifest: the manifest of the newest version, or as much as is known of it.
         key: tells the newest version from others; None if it is not on this machine.
     """
@@ -171,7 +172,7 @@ class LocalModels:
             if manifests:
                 newest, manifest = manifests[0]
                 shown = [
-                    {"number": version.number, "shipped": versions.is_shipped(version.path)}
+                    shown_version(version.number, versions.is_shipped(version.path), own_manifest)
                     for (version, _), own_manifest in manifests
                     if own_manifest["signatures"] == manifest["signatures"]
                 ]
@@ -309,6 +310,14 @@ def read_metadata(version: Version) -> dict[str, Any]:
     return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": table}}}
 
 
+def shown_version(number: int, is_shipped: bool, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A version as the page lists it; its evaluation may be None."""
+    evaluation = mapping(manifest, "evaluation")
+    # The floor has the figures of real images.
+    figures = {part: mapping(evaluation, part) for part in ("samples", "floor", "likelihood")}
+    return {"number": number, "shipped": is_shipped, "evaluation": figures if evaluation else None}
+
+
 def _read_manifest(version: Version) -> dict[str, Any]:
     """The manifest of a version; empty if it is damaged."""
     try:
@@ -429,7 +438,7 @@ class BackendModels:
         local = versions.published(self.saved_models).get(name, [])
         version = next((v for v in local if v.number == sampler.number), None)
         manifest = {} if version is None else _read_manifest(version)
-        shown = [{"number": sampler.number, "shipped": False}]
+        shown = [shown_version(sampler.number, False, manifest)]
         return Listed(name, shown, {**manifest, "signatures": signatures}, version)
 
 

@@ -21,6 +21,8 @@ export function linkTo(view, values = lastValues.get(view) ?? {}) {
 
 /** The values of one view, which the address repeats. */
 export class State {
+  /** What the address names and is not here: `model foo`. */
+  missing = [];
   #values;
   #timer = null;
   #written = 0;

@@ -1,7 +1,7 @@
 // A latent vector as bars, which can be dragged.
 
-import { setAttribute, shape } from "./elements.js";
-import { decimals } from "./numbers.js";
+import { html, pointerOn } from "./elements.js";
+import { clamp, decimals } from "./numbers.js";
 
 // Latents outside of this range are drawn at its end.
 const LIMIT = 3.5;
@@ -21,21 +21,15 @@ export class LatentBars {
   constructor(label, onchange = null) {
     this.label = label;
     this.#onchange = onchange;
-    this.bars = shape("path", { class: "bars" });
-    this.spread = shape("path", { class: "spread" });
-    this.marked = shape("path", { class: "bars marked" });
-    this.node = shape(
-      "svg",
-      { class: "latents", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none" },
-      ...[-2, 0, 2].map((value) =>
-        shape("path", { class: value ? "guide" : "axis", d: `M0 ${toY(value)}H${WIDTH}` }),
-      ),
-      this.bars,
-      this.marked,
-      this.spread,
-    );
+    const view = `0 0 ${WIDTH} ${HEIGHT}`;
+    this.node = html`
+      <svg class="latents" role="img" viewBox=${view} preserveAspectRatio="none">
+        <path class="guide" d=${`M0 ${toY(-2)}H${WIDTH}M0 ${toY(2)}H${WIDTH}`} />
+        <path class="axis" d=${`M0 ${toY(0)}H${WIDTH}`} />
+        <path class="bars" /><path class="bars marked" /><path class="spread" />
+      </svg>`;
+    [this.bars, this.marked, this.spread] = [...this.node.children].slice(2);
     if (onchange) this.#listen();
-    else setAttribute(this.node, "role", "img");
   }
 
   /** Shows a vector; standard deviations, if there are some; and marks the bars of some indices. */
@@ -43,86 +37,68 @@ export class LatentBars {
     this.#values = values;
     this.#index = Math.min(this.#index, values.length - 1);
     const width = WIDTH / values.length;
-    const bar = (value, i) => {
-      const inset = width > 4 ? 0.15 * width : 0;
-      const [left, right] = [i * width + inset, (i + 1) * width - inset];
-      return `M${left} ${toY(0)}V${toY(value)}H${right}V${toY(0)}Z`;
-    };
-    setAttribute(this.bars, "d", Array.from(values, bar).join(""));
-    setAttribute(this.marked, "d", indices.map((i) => bar(values[i], i)).join(""));
-    const line = (value, i) => {
-      const x = (i + 0.5) * width;
-      return `M${x} ${toY(values[i] - value)}V${toY(values[i] + value)}`;
-    };
-    setAttribute(this.spread, "d", stddev ? Array.from(stddev, line).join("") : "");
+    const inset = width > 4 ? 0.15 * width : 0;
+    const bar = (value, i) =>
+      `M${i * width + inset} ${toY(0)}V${toY(value)}H${(i + 1) * width - inset}V${toY(0)}Z`;
+    const line = (value, i) =>
+      `M${(i + 0.5) * width} ${toY(values[i] - value)}V${toY(values[i] + value)}`;
+    this.bars.setAttribute("d", Array.from(values, bar).join(""));
+    this.marked.setAttribute("d", indices.map((i) => bar(values[i], i)).join(""));
+    this.spread.setAttribute("d", Array.from(stddev ?? [], line).join(""));
     this.#describe();
   }
 
   #describe() {
+    const { node, label } = this;
     const count = this.#values.length;
     if (!this.#onchange) {
-      setAttribute(this.node, "aria-label", `${this.label}: ${count} dimensions`);
+      node.ariaLabel = `${label}: ${count} dimensions`;
       return;
     }
     const value = this.#values[this.#index];
-    setAttribute(this.node, "aria-valuenow", value.toFixed(2));
-    const text = `dimension ${this.#index + 1} of ${count}: ${decimals(value)}`;
-    setAttribute(this.node, "aria-valuetext", text);
+    node.ariaValueNow = value.toFixed(2);
+    node.ariaValueText = `dimension ${this.#index + 1} of ${count}: ${decimals(value)}`;
   }
 
   #listen() {
     const { node } = this;
-    const attributes = {
-      role: "slider",
-      tabindex: 0,
-      "aria-label": `${this.label}: left and right choose a dimension, up and down its value`,
-      "aria-valuemin": -LIMIT,
-      "aria-valuemax": LIMIT,
-    };
-    for (const [name, value] of Object.entries(attributes)) setAttribute(node, name, value);
+    Object.assign(node, { role: "slider", tabIndex: 0, ariaValueNow: 0 });
+    node.ariaLabel =
+      `${this.label}: left and right choose a dimension, up and down its value`;
     node.classList.add("draggable");
     node.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       node.setPointerCapture(event.pointerId);
-      this.#index = this.#indexAt(event);
-      this.#changeTo(this.#valueAt(event));
+      const last = this.#values.length - 1;
+      this.#index = Math.min(Math.floor(pointerOn(node, event).x * (last + 1)), last);
+      this.#drag(event);
     });
     node.addEventListener("pointermove", (event) => {
-      if (node.hasPointerCapture(event.pointerId)) this.#changeTo(this.#valueAt(event));
+      if (node.hasPointerCapture(event.pointerId)) this.#drag(event);
     });
     node.addEventListener("keydown", (event) => this.#onKey(event));
   }
 
   #onKey(event) {
-    const value = this.#values[this.#index];
-    const last = this.#values.length - 1;
-    if (event.key === "ArrowRight") this.#index = Math.min(this.#index + 1, last);
-    else if (event.key === "ArrowLeft") this.#index = Math.max(this.#index - 1, 0);
-    else if (event.key === "ArrowUp") this.#changeTo(Math.min(value + STEP, LIMIT));
-    else if (event.key === "ArrowDown") this.#changeTo(Math.max(value - STEP, -LIMIT));
+    const sideways = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const upwards = { ArrowUp: STEP, ArrowDown: -STEP }[event.key];
+    if (sideways) this.#index = clamp(this.#index + sideways, 0, this.#values.length - 1);
+    else if (upwards) this.#changeTo(this.#values[this.#index] + upwards);
     else return;
     event.preventDefault();
     this.#describe();
   }
 
+  #drag(event) {
+    this.#changeTo(LIMIT * (1 - 2 * pointerOn(this.node, event).y));
+  }
+
   #changeTo(value) {
-    this.#onchange(this.#index, Number(value.toFixed(2)));
-  }
-
-  #indexAt(event) {
-    const box = this.node.getBoundingClientRect();
-    const index = Math.floor(((event.clientX - box.left) / box.width) * this.#values.length);
-    return Math.min(Math.max(index, 0), this.#values.length - 1);
-  }
-
-  #valueAt(event) {
-    const box = this.node.getBoundingClientRect();
-    const value = LIMIT * (1 - (2 * (event.clientY - box.top)) / box.height);
-    return Math.min(Math.max(value, -LIMIT), LIMIT);
+    this.#onchange(this.#index, Number(clamp(value, -LIMIT, LIMIT).toFixed(2)));
   }
 }
 
 function toY(value) {
-  const limited = Math.min(Math.max(value, -LIMIT), LIMIT);
-  return Number((((LIMIT - limited) / (2 * LIMIT)) * HEIGHT).toFixed(1));
+  const share = (LIMIT - clamp(value, -LIMIT, LIMIT)) / (2 * LIMIT);
+  return Number((share * HEIGHT).toFixed(1));
 }

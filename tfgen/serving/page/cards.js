@@ -2,39 +2,39 @@
 
 import { LatentBars } from "./bars.js";
 import { NO_STATISTICS, chosenVersion, rebuild, versionControls } from "./controls.js";
-import { announce, element, setAttribute } from "./elements.js";
+import { announce, html } from "./elements.js";
 import { pictureCanvas, realPictures } from "./images.js";
 import { decimals, distance, norm, softmax } from "./numbers.js";
 import { Latest } from "./server.js";
 
+const EMPTY = "Draw something, or take a test image.";
 const NEIGHBOURS = 5;
 // Test images that are encoded by one request.
 const BATCH = 20;
 
-/** A card of a version that takes pictures. A subclass has `compute`, `paint` and `clear`. */
+/**
+ * A card of a version that takes pictures.
+ *
+ * A subclass fills `result`; `compute` asks the model, `paint` shows the result in words and more,
+ * and `clear` shows that there is none.
+ */
 class Card {
   constructor(key, heading, models, state, context, onchange) {
-    Object.assign(this, { key, state, context, onchange });
+    Object.assign(this, { key, state, onchange });
     // First the model that has the name of its family, as the shipped ones.
     const isNamesake = ({ name, family }) => Number(name === family);
     this.models = [...models].sort((a, b) => isNamesake(b) - isNamesake(a));
-    this.heading = element("h2", {}, heading);
-    this.menus = element("div", { class: "controls" });
-    this.result = element("div", { class: "result" });
-    this.node = element("section", { class: "card", "aria-label": heading }, this.heading,
-      this.menus, this.result);
+    this.menus = html`<div class="controls"></div>`;
+    this.summary = html`<p></p>`;
+    this.result = html`<div></div>`;
+    this.node = html`<section class="card" aria-label=${heading}>
+      <h2>${heading}</h2>${[this.menus, this.summary, this.result]}</section>`;
     const compute = (picture, signal) => this.compute(picture, signal);
-    const paint = (result, picture) => this.paint(result, picture);
+    const paint = (result, picture) => {
+      this.summary.textContent = this.paint(result, picture);
+    };
     this.latest = new Latest(context, compute, paint, this.node);
     this.choose();
-  }
-
-  get shape() {
-    return this.version.model.shape;
-  }
-
-  get isGrey() {
-    return this.shape[2] === 1;
   }
 
   /** Takes the version that the state names. */
@@ -56,14 +56,15 @@ class Card {
 
   /** Shows what the model makes of a picture; null: of none. */
   show(picture) {
-    if (!picture) {
+    if (picture) {
+      this.latest.ask(picture);
+      if (this.summary.textContent === EMPTY) this.summary.textContent = "Computing …";
+    } else {
       this.latest.cancel();
+      this.summary.textContent = EMPTY;
       this.clear();
-      return;
     }
-    this.latest.ask(picture);
   }
-
 }
 
 /** An encoder with a posterior: reconstruction, posterior, and the nearest test images. */
@@ -73,26 +74,22 @@ export class PosteriorCard extends Card {
     this.drawing = pictureCanvas("the drawing");
     this.reconstruction = pictureCanvas("the reconstruction");
     this.bars = new LatentBars("Posterior of the drawing");
-    this.summary = element("p");
-    this.neighbours = element("ol", { class: "neighbours" });
-    this.neighbourSection = element("div", { hidden: true },
-      element("h3", {}, "Nearest in latent space"), this.neighbours,
-      element("p", { class: "hint" },
-        "The test images whose latent vectors are nearest to that of the drawing."));
-    this.result.replaceChildren(
-      element("div", { class: "arrow-row" },
-        figure(this.drawing, "drawing"), element("span", { class: "arrow" }, "→ latent vector →"),
-        figure(this.reconstruction, "reconstruction")),
-      this.summary,
-      element("h3", {}, "Its latent vector"),
-      this.bars.node,
-      element("p", { class: "hint" },
-        "The encoder gives a normal distribution, the posterior: the bars are its means, the " +
-          "lines its standard deviations. A standard deviation near 1 means that the model hardly " +
-          "uses that dimension."),
-      this.neighbourSection,
-    );
-    this.clear();
+    this.neighbours = html`<ol class="neighbours"></ol>`;
+    this.neighbourSection = html`<div hidden><h3>Nearest in latent space</h3>${this.neighbours}
+      <p class="hint">The test images whose latent vectors are nearest to that of the drawing.</p>
+      </div>`;
+    this.result.append(html`
+      <div class="arrow-row">
+        <figure>${this.drawing}<figcaption>drawing</figcaption></figure>
+        <span class="arrow">→ latent vector →</span>
+        <figure>${this.reconstruction}<figcaption>reconstruction</figcaption></figure>
+      </div>
+      <h3>Its latent vector</h3>
+      ${this.bars.node}
+      <p class="hint">The encoder gives a normal distribution, the posterior: the bars are its
+        means, the lines its standard deviations. A standard deviation near 1 means that the model
+        hardly uses that dimension.</p>
+      ${this.neighbourSection}`);
   }
 
   async compute(picture, signal) {
@@ -106,24 +103,19 @@ export class PosteriorCard extends Card {
     picture.paint(this.drawing);
     reconstruction.paint(this.reconstruction);
     this.bars.show(posterior.mean, posterior.stddev);
-    const length = decimals(norm(posterior.mean), 1);
-    const { latentDim } = this.version.model;
-    this.summary.textContent =
-      `The posterior mean has length ${length}; a random latent vector has about ` +
-      `${decimals(Math.sqrt(latentDim), 1)}.`;
-    if (tests.length) {
-      // A test image is not its own neighbour.
-      const others = tests.filter((test) => String(test.picture.bytes) !== String(picture.bytes));
-      this.#showNeighbours(posterior, others);
-    }
+    // A test image is not its own neighbour.
+    const others = tests.filter((test) => String(test.picture.bytes) !== String(picture.bytes));
+    this.#showNeighbours(posterior, others);
+    const typical = Math.sqrt(this.version.model.latentDim);
+    return `The posterior mean has length ${decimals(norm(posterior.mean), 1)}; a random latent ` +
+      `vector has about ${decimals(typical, 1)}.`;
   }
 
   clear() {
-    [this.drawing, this.reconstruction].forEach((canvas) => {
-      [canvas.height, canvas.width] = this.shape;
-    });
+    for (const canvas of [this.drawing, this.reconstruction]) {
+      [canvas.height, canvas.width] = this.version.model.shape;
+    }
     this.bars.show(new Float32Array(this.version.model.latentDim));
-    this.summary.textContent = "Draw something, or take a test image.";
     this.neighbourSection.hidden = true;
   }
 
@@ -147,28 +139,26 @@ export class PosteriorCard extends Card {
 
   #showNeighbours({ mean }, tests) {
     const nearest = tests
-      .map((test) => ({ ...test, far: distance(mean, test.mean) }))
+      .map(({ picture, mean: other }) => ({ picture, far: distance(mean, other) }))
       .sort((a, b) => a.far - b.far)
       .slice(0, NEIGHBOURS);
-    this.neighbours.replaceChildren(
-      ...nearest.map(({ picture, far }, i) => {
-        const text = `distance ${decimals(far, 1)}`;
-        return element("li", {}, pictureCanvas(`neighbour ${i + 1}, ${text}`, picture), text);
-      }),
-    );
-    this.neighbourSection.hidden = false;
+    const items = nearest.map(({ picture, far }, i) => {
+      const text = `distance ${decimals(far, 1)}`;
+      const canvas = pictureCanvas(`neighbour ${i + 1}, ${text}`);
+      picture.paint(canvas);
+      return html`<li>${[canvas, text]}</li>`;
+    });
+    this.neighbours.replaceChildren(...items);
+    this.neighbourSection.hidden = !items.length;
   }
-
 }
 
 /** The classifier: the probability of each class. */
 export class ClassifierCard extends Card {
   constructor(...rest) {
     super("classifier", "The classifier: which class is it?", ...rest);
-    this.summary = element("p");
-    this.list = element("ol", { class: "probabilities" });
-    this.result.replaceChildren(this.summary, this.list);
-    this.clear();
+    this.list = html`<ol class="chart"></ol>`;
+    this.result.append(this.list);
   }
 
   compute(picture, signal) {
@@ -180,26 +170,22 @@ export class ClassifierCard extends Card {
     this.#showBars(probabilities);
     const best = probabilities.indexOf(Math.max(...probabilities));
     const percent = (100 * probabilities[best]).toFixed(0);
-    this.summary.textContent =
-      `Most probable: ${this.version.model.className(best)}, with ${percent} %.`;
-    announce(this.summary.textContent);
+    const text = `Most probable: ${this.version.model.className(best)}, with ${percent} %.`;
+    announce(text);
+    return text;
   }
 
   clear() {
     const { outputs } = this.version.model.signatures.features;
     this.#showBars(new Array(outputs.logits.shape[1]).fill(0));
-    this.summary.textContent = "Draw something, or take a test image.";
   }
 
   #showBars(probabilities) {
-    const items = probabilities.map((probability, label) => {
-      const bar = element("span", { class: "bar" });
-      bar.style.width = `${100 * probability}%`;
-      return element("li", {}, element("span", {}, this.version.model.className(label)),
-        element("span", { class: "track" }, bar),
-        element("span", { class: "percent" }, `${(100 * probability).toFixed(0)} %`));
-    });
-    this.list.replaceChildren(...items);
+    const { model } = this.version;
+    this.list.replaceChildren(...probabilities.map((probability, label) => {
+      const bar = mark("bar", { width: `${100 * probability}%` });
+      return chartRow(model.className(label), bar, `${(100 * probability).toFixed(0)} %`);
+    }));
   }
 }
 
@@ -207,17 +193,11 @@ export class ClassifierCard extends Card {
 export class LikelihoodCard extends Card {
   constructor(...rest) {
     super("likelihood", "Likelihood: bits/dim of your image", ...rest);
-    this.summary = element("p");
-    this.scale = element("div", { class: "scale" });
-    this.result.replaceChildren(
-      this.summary,
-      this.scale,
-      element("p", { class: "hint" },
-        "The model gives a lower bound of the log-likelihood. Bits/dim is the negative bound in " +
-          "bits per pixel and channel; lower means more likely. A bar spans the 5 % to 95 % " +
-          "quantiles of each kind; the tick is the median."),
-    );
-    this.clear();
+    this.scale = html`<ol class="chart"></ol>`;
+    this.result.append(html`${this.scale}
+      <p class="hint">The model gives a lower bound of the log-likelihood. Bits/dim is the negative
+        bound in bits per pixel and channel; lower means more likely. A bar spans the 5 % to 95 %
+        quantiles of each kind; the tick is the median.</p>`);
   }
 
   compute(picture, signal) {
@@ -226,47 +206,51 @@ export class LikelihoodCard extends Card {
 
   paint({ bits_per_dim: bits }) {
     this.#showScale(bits);
-    this.summary.textContent = `Your image takes ${decimals(bits)} bits/dim.`;
-    setAttribute(this.summary, "data-bits", bits);
+    this.summary.dataset.bits = bits;
+    return `Your image takes ${decimals(bits)} bits/dim.`;
   }
 
   clear() {
     this.#showScale(null);
-    this.summary.textContent = "Draw something, or take a test image.";
   }
 
   #showScale(bits) {
-    const { bitsPerDim: ranges, isMeasured, model: { realAddress } } = this.version;
+    const { bitsPerDim: ranges } = this.version;
     if (!ranges) {
-      let text = "There is no scale: the test images of this model are not on the server.";
-      if (isMeasured) text = NO_STATISTICS;
-      else if (realAddress) text = "The server is still measuring test images; open this view again later.";
-      this.scale.replaceChildren(element("p", { class: "note" }, text));
+      this.scale.replaceChildren(html`<li class="note">${this.#missingScale()}</li>`);
       return;
     }
     const values = [...Object.values(ranges).flat(), bits ?? 0];
     const [least, most] = [Math.min(0, ...values), 1.05 * Math.max(...values)];
     const percent = (value) => `${(100 * (value - least)) / (most - least)}%`;
+    const tick = (value) => mark("tick", { left: percent(value) });
     const names = { test: "test images", inverted: "inverted", noise: "noise" };
-    const rows = Object.entries(names).flatMap(([key, text]) =>
-      key in ranges ? [rangeRow(text, ranges[key], percent)] : []);
-    if (bits !== null) rows.unshift(rangeRow("your image", [bits, bits, bits], percent, "own"));
+    const rows = Object.keys(names).filter((key) => key in ranges).map((key) => {
+      const [low, median, high] = ranges[key];
+      const range = mark("range", { left: percent(low), width: percent(least + high - low) });
+      return chartRow(names[key], [range, tick(median)], decimals(median));
+    });
+    if (bits !== null) rows.unshift(chartRow("your image", tick(bits), decimals(bits), "own"));
     this.scale.replaceChildren(...rows);
+  }
+
+  #missingScale() {
+    const { isMeasured, model } = this.version;
+    if (isMeasured) return NO_STATISTICS;
+    return model.realAddress
+      ? "The server is still measuring test images; open this view again later."
+      : "There is no scale: the test images of this model are not on the server.";
   }
 }
 
-function figure(canvas, caption) {
-  return element("figure", {}, canvas, element("figcaption", {}, caption));
+/** A line of a chart: a label, marks on a track, and a value. */
+function chartRow(label, marks, value, kind = "") {
+  return html`<li class=${kind}><span>${label}</span>
+    <span class="track">${marks}</span><span class="percent">${value}</span></li>`;
 }
 
-/** A line of the scale: the range from the 5 % to the 95 % quantile, with the median. */
-function rangeRow(text, [low, median, high], percent, kind = "") {
-  const range = element("span", { class: "range" });
-  range.style.left = percent(low);
-  range.style.right = `calc(100% - ${percent(high)})`;
-  const tick = element("span", { class: "tick" });
-  tick.style.left = percent(median);
-  return element("div", { class: `scale-row ${kind}` }, element("span", {}, text),
-    element("span", { class: "track" }, range, tick),
-    element("span", { class: "percent" }, decimals(median)));
+function mark(kind, style) {
+  const node = html`<span class=${kind}></span>`;
+  Object.assign(node.style, style);
+  return node;
 }

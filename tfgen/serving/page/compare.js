@@ -1,173 +1,139 @@
 // Compare: the families beside real images, their evaluations, and a game.
 
-import { emptyNote, menu, noSamplerNote, rebuild, seedControl } from "./controls.js";
-import { announce, element, lead, term } from "./elements.js";
+import { chosenVersion, emptyNote, menu, rebuild, seedControl,
+  versionControls } from "./controls.js";
+import { announce, html } from "./elements.js";
 import { Game } from "./game.js";
-import { pictureCanvas, realPictures } from "./images.js";
-import { ModelVersion, ALL_CLASSES } from "./models.js";
+import { ImageGrid, realPictures } from "./images.js";
 import { MAX_SEED, imageSeeds, randomNumbers, shuffle } from "./numbers.js";
 import { Latest } from "./server.js";
 
 export const name = "compare";
 export const title = "Compare";
+export const lead = () => html`
+  How good is a model? Look at its samples beside real images, read what tfgen-evaluate measured,
+  and then be the <em>discriminator</em>: tell the real images from the samples. A GAN trains its
+  generator against such a discriminator.`;
 
 const COUNT = 16;
-
-// The figures of an evaluation: what they are called, how they are read, and how they are written.
+// The figures of an evaluation: its part, their keys, names and meanings; and decimals, if not 2.
 const FIGURES = [
-  ["fid", "FID", "distance to real images; lower is better", 2],
-  ["precision", "precision", "share of samples that look real; higher is better", 2],
-  ["recall", "recall", "share of real images that samples resemble; higher is better", 2],
-  ["density", "density", "how many real images are around a sample; higher is better", 2],
-  ["coverage", "coverage", "share of real images with a sample nearby; higher is better", 2],
-];
-const LIKELIHOODS = [
-  ["bits_per_dim", "bits/dim", "bits per pixel and channel of a test image; lower is better", 2],
-  ["negative_elbo", "−ELBO", "nats to store a test image, an upper bound; lower is better", 1],
+  ["samples", "fid", "FID", "distance to real images; lower is better"],
+  ["samples", "precision", "precision", "share of samples that look real; higher is better"],
+  ["samples", "recall", "recall", "share of real images that samples resemble; higher is better"],
+  ["samples", "density", "density", "how many real images are around a sample; higher is better"],
+  ["samples", "coverage", "coverage", "share of real images with samples nearby; higher is better"],
+  ["likelihood", "bits_per_dim", "bits/dim",
+    "bits per pixel and channel of a test image; lower is better"],
+  ["likelihood", "negative_elbo", "−ELBO",
+    "nats to store a test image, an upper bound; lower is better", 1],
 ];
 
-export function mount(root, state, context) {
-  const samplers = context.models.filter((model) => model.isSampler);
-  root.append(
-    lead(
-      "How good is a model? Look at its samples beside real images, read what tfgen-evaluate " +
-        "measured, and then be the ",
-      term("discriminator"),
-      ": tell the real images from the samples. A GAN trains its generator against such a " +
-        "discriminator.",
-    ),
-  );
-  if (!samplers.length) {
-    root.append(noSamplerNote());
-    return;
-  }
+export function mount(root, state, context, samplers) {
   const groups = groupsOf(samplers);
-  const body = element("div");
+  const body = html`<div></div>`;
   root.append(body);
-  const show = () => rebuild(body, () => body.replaceChildren(...content(chosenGroup())));
-  const chosenGroup = () => groups.find(({ key }) => key === state.text("data")) ?? groups[0];
+  const show = () => rebuild(body, () => body.replaceChildren(...content()));
   const choose = (key) => {
     state.set({ data: key, against: null });
     show();
   };
-  const content = ({ key, models }) => {
-    const keys = groups.map((group) => [group.key, group.key]);
+  let shown = null; // ends the requests of what is shown
+  const content = () => {
+    shown?.abort();
+    shown = new AbortController();
+    const signal = AbortSignal.any([shown.signal, context.signal]);
+    const [key, models] = groups.find(([text]) => text === state.text("data")) ?? groups[0];
+    const keys = groups.map(([text]) => [text, text]);
     const choice = groups.length > 1 ? menu("Data set", keys, key, choose) : null;
     const real = models.find((model) => model.realAddress);
+    const columns = models.map((model) => {
+      const options = { suffix: `-${model.name}`, allClasses: true };
+      const version = chosenVersion([model], state, options);
+      const [, ...menus] = versionControls([model], version, state, show, options);
+      return { version, menus };
+    });
+    const versions = columns.map(({ version }) => version);
     const game = real
-      ? new Game(models, real, state, context).node
+      ? new Game(versions, real, state, { ...context, signal }).node
       : emptyNote(
           "The server has no real images for these models. Restart it with --data-dir FOLDER.",
         );
-    return [gallery(models, state, context, choice), figuresTable(models), game].filter(Boolean);
+    const samples = gallery(columns, real, state, { ...context, signal }, choice);
+    return [samples, figuresTable(versions), game];
   };
   show();
 }
 
-/** The models that can be compared with each other: those of a data set and of a shape. */
+/** The models that can be compared with each other, by data set and shape; with real ones first. */
 function groupsOf(samplers) {
-  const keyOf = ({ dataset, shape }) =>
-    `${dataset ?? "unknown"}, ${shape.slice(0, 2).join(" × ")}`;
-  const groups = new Map();
-  for (const model of samplers) {
-    const key = keyOf(model);
-    groups.set(key, [...(groups.get(key) ?? []), model]);
-  }
-  const hasReal = ({ models }) => models.some((model) => model.realAddress);
-  return [...groups]
-    .map(([key, models]) => ({ key, models }))
-    .sort((a, b) => hasReal(b) - hasReal(a));
+  const groups = Map.groupBy(samplers, ({ dataset, shape }) =>
+    `${dataset ?? "unknown"}, ${shape.slice(0, 2).join(" × ")}`);
+  const hasReal = ([, models]) => models.some((model) => model.realAddress);
+  return [...groups].sort((a, b) => hasReal(b) - hasReal(a));
 }
 
-function newestVersion(model) {
-  return new ModelVersion(model, model.newest, model.numClasses ? ALL_CLASSES : null);
-}
-
-/** Sixteen samples of each model, and sixteen real images; `choice` is a further control. */
-function gallery(models, state, context, choice) {
+/** Sixteen samples of each version, and sixteen real images; `choice` is a further control. */
+function gallery(columns, real, state, context, choice) {
   const seed = () => state.integer("seed", 0, 0, MAX_SEED);
-  const columns = models.map((model) => {
-    const canvases = columnCanvases("sample");
-    const node = column(model.name, canvases, model.family, model.familyLine);
-    const latest = new Latest(
-      context,
-      (value, signal) => newestVersion(model).sample(imageSeeds(value, COUNT), signal),
-      (pictures) => {
-        pictures.forEach((picture, i) => picture.paint(canvases[i]));
-        announce(`Samples of ${model.name}`);
-      },
-      node,
-    );
-    return { node, latest };
-  });
-  const nodes = columns.map(({ node }) => node);
-  const real = models.find((model) => model.realAddress);
-  const realCanvases = columnCanvases("real image");
-  if (real) nodes.unshift(column("real images", realCanvases, "real", "Images of the test set."));
-  const draw = async () => {
-    columns.forEach(({ latest }) => latest.replace(seed()));
-    if (!real) return;
-    try {
-      const pictures = await realPictures(real, context.signal);
-      const chosen = shuffle(pictures, randomNumbers(seed()));
-      realCanvases.forEach((canvas, i) => chosen[i]?.paint(canvas));
-    } catch (error) {
-      context.fail(error);
-    }
+  const column = (heading, family, line, menus, compute) => {
+    const names = Array.from({ length: COUNT }, (_, i) => `${heading}: image ${i + 1}`);
+    const images = new ImageGrid("grid four", heading, names);
+    const node = html`<section class=${`card family-${family}`} aria-label=${heading}>
+      <h2>${heading}</h2>${menus.length ? html`<div class="controls">${menus}</div>` : null}
+      ${images.node}<p class="hint">${line}</p></section>`;
+    const show = (pictures) => {
+      images.paint(pictures);
+      announce(`Images: ${heading}`);
+    };
+    return { node, latest: new Latest(context, compute, show, node) };
   };
+  const parts = columns.map(({ version, menus }) =>
+    column(version.model.name, version.model.family, version.model.familyLine, menus,
+      (value, signal) => version.sample(imageSeeds(value, COUNT), signal)));
+  if (real) {
+    const draw = async (value, signal) =>
+      shuffle(await realPictures(real, signal), randomNumbers(value)).slice(0, COUNT);
+    parts.unshift(column("real images", "real", "Images of the test set.", [], draw));
+  }
+  const draw = () => parts.forEach(({ latest }) => latest.replace(seed()));
   const change = (value) => {
     state.set({ seed: value });
     draw();
   };
   draw();
-  return element("div", {},
-    element("div", { class: "controls" }, choice, seedControl("Seed", seed(), change)),
-    element("div", { class: "columns even" }, ...nodes));
+  return html`<div>
+    <div class="controls">${[choice, seedControl("Seed", seed(), change)]}</div>
+    <div class="columns even">${parts.map(({ node }) => node)}</div></div>`;
 }
 
-function columnCanvases(label) {
-  return Array.from({ length: COUNT }, (_, i) => pictureCanvas(`${label} ${i + 1}`));
-}
-
-function column(heading, canvases, family, line) {
-  return element("section", { class: `card family-${family}`, "aria-label": heading },
-    element("h2", {}, heading),
-    element("div", { class: "grid four" }, ...canvases),
-    element("p", { class: "hint" }, line));
-}
-
-/** The table of evaluations; null if no model has one. */
-function figuresTable(models) {
-  const evaluated = models.filter((model) => model.evaluation);
-  if (!evaluated.length) return null;
+/** The table of evaluations, and which versions have none. */
+function figuresTable(versions) {
+  const evaluated = versions.filter(({ evaluation }) => evaluation);
   // The figures of real images, those of the validation set.
-  const floor = evaluated.map(({ evaluation }) => evaluation.floor).find((f) => "fid" in (f ?? {}));
-  const value = (figures, key, digits) =>
-    typeof figures?.[key] === "number" ? figures[key].toFixed(digits) : "–";
-  const row = ([key, label, meaning, digits], part) => {
-    const cells = evaluated.map(({ evaluation }) => value(evaluation[part], key, digits));
-    if (floor) cells.unshift(part === "samples" ? value(floor, key, digits) : "–");
-    if (cells.every((cell) => cell === "–")) return null;
-    const heading = element("th", { scope: "row" }, label,
-      element("span", { class: "hint" }, ` ${meaning}`));
-    return element("tr", {}, heading, ...cells.map((cell) => element("td", {}, cell)));
+  const floor = evaluated.map(({ evaluation }) => evaluation.floor).find(({ fid }) => fid);
+  const row = ([part, key, label, meaning, digits = 2]) => {
+    const figures = evaluated.map(({ evaluation }) => evaluation[part][key]);
+    if (figures.every((figure) => typeof figure !== "number")) return null;
+    if (floor) figures.unshift(part === "samples" ? floor[key] : null);
+    const cells = figures.map((figure) =>
+      html`<td>${typeof figure === "number" ? figure.toFixed(digits) : "–"}</td>`);
+    const heading = html`<th scope="row">${label}<span class="hint"> ${meaning}</span></th>`;
+    return html`<tr>${[heading, ...cells]}</tr>`;
   };
-  const headings = evaluated.map((model) =>
-    element("th", { scope: "col", class: `family-${model.family}` }, model.name));
-  if (floor) headings.unshift(element("th", { scope: "col" }, "real images"));
-  const rows = [
-    ...FIGURES.map((figure) => row(figure, "samples")),
-    ...LIKELIHOODS.map((figure) => row(figure, "likelihood")),
-  ];
-  return element(
-    "section",
-    { class: "card", "aria-label": "Evaluations" },
-    element("h2", {}, "What tfgen-evaluate measured"),
-    element("div", { class: "scroll" },
-      element("table", {},
-        element("thead", {}, element("tr", {}, element("td"), ...headings)),
-        element("tbody", {}, ...rows.filter(Boolean)))),
-    floor && element("p", { class: "hint" },
-      "The column “real images”: validation images measured against the test set."),
-  );
+  const headings = evaluated.map(({ model }) =>
+    html`<th scope="col" class=${`family-${model.family}`}>${model.name}</th>`);
+  if (floor) headings.unshift(html`<th scope="col">real images</th>`);
+  const missing = versions.filter(({ evaluation }) => !evaluation).map(({ title, model }) =>
+    html`<p class="hint">${title} is not evaluated: <code>tfgen-evaluate ${model.name}</code></p>`);
+  const explanation = html`<p class="hint">The column “real images”: validation images measured
+    against the test set.</p>`;
+  return html`
+    <section class="card" aria-label="Evaluations">
+      <h2>What tfgen-evaluate measured</h2>
+      <div class="scroll" tabindex="0" role="group" aria-label="Table of evaluations">
+        <table><thead><tr><td></td>${headings}</tr></thead>
+        <tbody>${FIGURES.map(row)}</tbody></table></div>
+      ${floor && explanation}${missing}
+    </section>`;
 }

@@ -1,6 +1,6 @@
 // The controls that the views share.
 
-import { button, element } from "./elements.js";
+import { html } from "./elements.js";
 import { ALL_CLASSES, ModelVersion } from "./models.js";
 import { MAX_SEED, randomSeed } from "./numbers.js";
 
@@ -11,78 +11,56 @@ let controls = 0;
 
 /** A control below its label. */
 export function labelled(label, control, ...further) {
-  control.id ||= `control-${++controls}`;
-  const row = element("div", { class: "row" }, control, ...further);
-  return element("div", { class: "control" }, element("label", { for: control.id }, label), row);
+  control.id = `control-${++controls}`;
+  return html`<div class="control"><label for=${control.id}>${label}</label>
+    <div class="row">${[control, ...further]}</div></div>`;
 }
 
 /** A menu; `options` are pairs of a value and its text. */
 export function menu(label, options, value, onchange) {
   const items = options.map(([key, text]) =>
-    element("option", { value: key, selected: String(key) === String(value) }, text),
-  );
-  const select = element("select", { onchange: () => onchange(select.value) }, ...items);
+    new Option(text, key, false, String(key) === String(value)));
+  const select = html`<select @change=${() => onchange(select.value)}>${items}</select>`;
   return labelled(label, select);
 }
 
 /** A seed, and a button that takes another one. */
 export function seedControl(label, value, onchange, least = 0) {
-  const input = element("input", {
-    type: "number",
-    value,
-    min: least,
-    max: MAX_SEED,
-    step: 1,
-    inputmode: "numeric",
-    class: "seed",
-    oninput: () => input.value !== "" && input.checkValidity() && onchange(Number(input.value)),
-  });
-  const control = labelled(
-    label,
-    input,
-    button("New", () => {
-      input.value = randomSeed();
-      onchange(Number(input.value));
-    }, { "aria-label": `New ${label.toLowerCase()}`, title: "Take another seed" }),
-  );
+  const change = () => {
+    if (input.value !== "" && input.checkValidity()) onchange(Number(input.value));
+  };
+  const takeAnother = () => {
+    input.value = randomSeed();
+    change();
+  };
+  const input = html`<input type="number" class="seed" inputmode="numeric" step="1"
+    value=${value} min=${least} max=${MAX_SEED} @input=${change}>`;
+  const control = labelled(label, input, html`<button title="Take another seed"
+    aria-label=${`New ${label.toLowerCase()}`} @click=${takeAnother}>New</button>`);
   control.show = (seed) => (input.value = seed);
   return control;
 }
 
 /** A slider with its value beside it. */
-export function slider(label, { min, max, step, value, format = String }, oninput) {
-  const output = element("output", {}, format(value));
-  const input = element("input", {
-    type: "range",
-    min,
-    max,
-    step,
-    value,
-    "aria-valuetext": format(value),
-    oninput: () => {
-      control.show(Number(input.value));
-      oninput(Number(input.value));
-    },
-  });
+export function slider(label, { min, max, step, value, format }, oninput) {
+  const change = () => {
+    control.show(Number(input.value));
+    oninput(Number(input.value));
+  };
+  const output = html`<output></output>`;
+  const input = html`<input type="range" min=${min} max=${max} step=${step} @input=${change}>`;
   const control = labelled(label, input, output);
   control.show = (number) => {
     input.value = number;
-    output.textContent = format(number);
-    input.setAttribute("aria-valuetext", format(number));
+    output.textContent = input.ariaValueText = format(number);
   };
+  control.show(value);
   return control;
 }
 
 /** A box to tick. */
-export function checkbox(label, checked, onchange) {
-  const input = element("input", {
-    type: "checkbox",
-    checked,
-    onchange: () => onchange(input.checked),
-  });
-  const control = element("label", { class: "checkbox" }, input, ` ${label}`);
-  control.show = (value) => (input.checked = value);
-  return control;
+export function checkbox(label, onchange) {
+  return html`<label class="checkbox"><input type="checkbox" @change=${onchange}> ${label}</label>`;
 }
 
 /**
@@ -95,9 +73,13 @@ export function checkbox(label, checked, onchange) {
 export function chosenVersion(models, state, options = {}) {
   const { suffix = "", fallback = models[0], allClasses = false } = options;
   const name = state.text(`model${suffix}`);
-  const model = models.find((entry) => entry.name === name) ?? fallback;
+  const known = models.find((entry) => entry.name === name);
+  if (name && !known) state.missing.push(`model ${name}`);
+  const model = known ?? fallback;
   const asked = state.integer(`version${suffix}`, model.newest);
-  const number = model.versions.some((version) => version.number === asked) ? asked : model.newest;
+  const isKnown = model.versions.some((version) => version.number === asked);
+  if (!isKnown) state.missing.push(`${model.name} version ${asked}`);
+  const number = isKnown ? asked : model.newest;
   if (!model.numClasses || model.isClassifier) return new ModelVersion(model, number);
   const first = allClasses ? ALL_CLASSES : 0;
   const label = state.integer(`class${suffix}`, first, 0, model.numClasses - 1);
@@ -107,43 +89,35 @@ export function chosenVersion(models, state, options = {}) {
 /** The menus of a version: model, version and class. `onchange` runs after the state changed. */
 export function versionControls(models, version, state, onchange, options = {}) {
   const { suffix = "", allClasses = false } = options;
-  const choose = (changes) => {
-    state.set(changes);
-    onchange();
-  };
-  const names = models.map(({ name }) => [name, name]);
   const { model } = version;
+  const chooser = (label, choices, value, changesOf) =>
+    menu(label, choices, value, (chosen) => {
+      state.set(changesOf(chosen));
+      onchange();
+    });
+  const names = models.map(({ name }) => [name, name]);
   const nodes = [
-    menu("Model", names, model.name, (name) =>
-      choose({ [`model${suffix}`]: name, [`version${suffix}`]: null, [`class${suffix}`]: null }),
-    ),
+    chooser("Model", names, model.name, (name) =>
+      ({ [`model${suffix}`]: name, [`version${suffix}`]: null, [`class${suffix}`]: null })),
   ];
   if (model.versions.length > 1) {
-    const numbers = model.versions.map(({ number, shipped }) => [
-      number,
-      shipped ? `${number} (shipped)` : number,
-    ]);
-    nodes.push(
-      menu("Version", numbers, version.number, (number) =>
-        choose({ [`version${suffix}`]: number }),
-      ),
-    );
+    const numbers = model.versions.map(({ number, shipped }) =>
+      [number, shipped ? `${number} (shipped)` : number]);
+    nodes.push(chooser("Version", numbers, version.number, (number) =>
+      ({ [`version${suffix}`]: number })));
   }
   if (version.label !== null) {
     const classes = Array.from({ length: model.numClasses }, (_, i) => [i, model.className(i)]);
     if (allClasses) classes.unshift([ALL_CLASSES, "all classes, in turn"]);
-    nodes.push(
-      menu("Class", classes, version.label, (label) =>
-        choose({ [`class${suffix}`]: label === ALL_CLASSES ? null : label }),
-      ),
-    );
+    nodes.push(chooser("Class", classes, version.label, (label) =>
+      ({ [`class${suffix}`]: label === ALL_CLASSES ? null : label })));
   }
   return nodes;
 }
 
 /** Rebuilds a part of the page; the focus goes to the control that has the label of the old one. */
 export function rebuild(root, build) {
-  const labelOf = (node) => node.labels?.[0]?.textContent ?? node.getAttribute("aria-label");
+  const labelOf = (node) => node.labels?.[0]?.textContent ?? node.ariaLabel;
   const { activeElement } = document;
   const label = root.contains(activeElement) ? labelOf(activeElement) : null;
   const alike = () =>
@@ -153,12 +127,7 @@ export function rebuild(root, build) {
   if (index >= 0) alike()[index]?.focus();
 }
 
-/** What a view shows if no model draws images. */
-export function noSamplerNote() {
-  return emptyNote("No model here draws images. Train one: tfgen-train vae.");
-}
-
 /** The sentence that says why a view has nothing to show. */
 export function emptyNote(text) {
-  return element("p", { class: "note" }, text);
+  return html`<p class="note">${text}</p>`;
 }

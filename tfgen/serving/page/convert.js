@@ -1,6 +1,7 @@
 // Converts drawings and image files to the size and the colours that a model takes.
 
 import { Picture } from "./images.js";
+import { clamp } from "./numbers.js";
 
 // A pixel counts as ink above this, out of 255.
 const INK = 24;
@@ -10,15 +11,13 @@ const INK_SHARE = 20 / 28;
 /**
  * A picture of a model's shape.
  *
- * `pixels` is an `ImageData`; transparent pixels become black. With `isCentred` the picture is
- * placed as MNIST's digits are, otherwise the whole image is fitted in.
+ * `pixels` is an `ImageData`; transparent pixels become black. With `centre` the picture is placed
+ * as MNIST's digits are, otherwise the whole image is fitted in. `invert` swaps light and dark.
  */
-export function convert(pixels, shape, { isInverted = false, isCentred = false } = {}) {
-  const [height, width, channels] = shape;
-  const planes = readPlanes(pixels, channels, isInverted);
-  const whole = { left: 0, top: 0, width: pixels.width, height: pixels.height };
-  const ink = isCentred ? findInk(planes, whole) : null;
-  const area = ink ?? whole;
+export function convert(pixels, [height, width, channels], { centre, invert }) {
+  const planes = readPlanes(pixels, channels, invert);
+  const ink = centre ? findInk(planes, pixels) : null;
+  const area = ink ?? { left: 0, top: 0, width: pixels.width, height: pixels.height };
   const room = ink ? INK_SHARE : 1;
   const factor = Math.min((room * width) / area.width, (room * height) / area.height);
   const size = {
@@ -27,8 +26,9 @@ export function convert(pixels, shape, { isInverted = false, isCentred = false }
   };
   const small = planes.map((plane) => resize(plane, pixels.width, area, size));
   const middle = ink ? centreOfMass(small, size) : { x: size.width / 2, y: size.height / 2 };
-  const left = place(width / 2 - middle.x, size.width, width);
-  const top = place(height / 2 - middle.y, size.height, height);
+  // The offset of the picture keeps it inside.
+  const left = clamp(Math.round(width / 2 - middle.x), 0, width - size.width);
+  const top = clamp(Math.round(height / 2 - middle.y), 0, height - size.height);
   const bytes = new Uint8ClampedArray(height * width * channels);
   for (let row = 0; row < size.height; row++) {
     for (let column = 0; column < size.width; column++) {
@@ -50,55 +50,42 @@ export function hasLightBorder(pixels) {
   return border.reduce((sum, value) => sum + value, 0) / border.length > 127;
 }
 
-/** An offset that keeps the image inside. */
-function place(offset, size, room) {
-  return Math.min(Math.max(Math.round(offset), 0), room - size);
-}
-
 /** The channels of an image over black, as numbers in 0…255. */
-function readPlanes({ data, width, height }, channels, isInverted) {
+function readPlanes({ data, width, height }, channels, invert) {
   return Array.from({ length: channels }, (_, c) =>
     Float32Array.from({ length: width * height }, (_, i) => {
       const [red, green, blue] = data.subarray(4 * i, 4 * i + 3);
       // The grey of ITU-R BT.601, as Pillow converts.
       const grey = 0.299 * red + 0.587 * green + 0.114 * blue;
       const value = channels === 1 ? grey : [red, green, blue][c];
-      const alpha = data[4 * i + 3] / 255;
-      return isInverted ? alpha * (255 - value) : alpha * value;
+      return (data[4 * i + 3] / 255) * (invert ? 255 - value : value);
     }),
   );
 }
 
 /** The box around the ink; null if there is none. */
 function findInk(planes, { width, height }) {
-  let [left, right, top, bottom] = [width, -1, height, -1];
-  for (let row = 0; row < height; row++) {
-    for (let column = 0; column < width; column++) {
-      if (planes.every((plane) => plane[row * width + column] <= INK)) continue;
-      left = Math.min(left, column);
-      right = Math.max(right, column);
-      top = Math.min(top, row);
-      bottom = Math.max(bottom, row);
-    }
-  }
-  return right < 0 ? null : { left, top, width: right - left + 1, height: bottom - top + 1 };
+  const isInk = (row, column) => planes.some((plane) => plane[row * width + column] > INK);
+  const [allRows, allColumns] = [[...Array(height).keys()], [...Array(width).keys()]];
+  const rows = allRows.filter((row) => allColumns.some((column) => isInk(row, column)));
+  if (!rows.length) return null;
+  const columns = allColumns.filter((column) => rows.some((row) => isInk(row, column)));
+  const [left, top] = [columns[0], rows[0]];
+  return { left, top, width: columns.at(-1) + 1 - left, height: rows.at(-1) + 1 - top };
 }
 
 /** An area of a plane in another size: each pixel is the mean of what it covers. */
 function resize(plane, stride, area, size) {
   const columns = shares(area.left, area.width, size.width);
   const rows = shares(area.top, area.height, size.height);
-  const small = new Float32Array(size.width * size.height);
-  rows.forEach((rowShares, row) =>
-    columns.forEach((columnShares, column) => {
-      let sum = 0;
-      for (const [y, rowShare] of rowShares) {
-        for (const [x, share] of columnShares) sum += plane[y * stride + x] * rowShare * share;
-      }
-      small[row * size.width + column] = sum;
-    }),
-  );
-  return small;
+  const meanOf = (rowShares, columnShares) => {
+    let sum = 0;
+    for (const [y, rowShare] of rowShares) {
+      for (const [x, share] of columnShares) sum += plane[y * stride + x] * rowShare * share;
+    }
+    return sum;
+  };
+  return rows.flatMap((row) => columns.map((column) => meanOf(row, column)));
 }
 
 /** For each new pixel of a line, the old pixels that it covers and their shares. */
@@ -115,7 +102,7 @@ function shares(start, length, count) {
   });
 }
 
-function centreOfMass(planes, { width, height }) {
+function centreOfMass(planes, { width }) {
   let [mass, x, y] = [0, 0, 0];
   for (const plane of planes) {
     plane.forEach((value, i) => {
@@ -124,5 +111,5 @@ function centreOfMass(planes, { width, height }) {
       y += value * (Math.floor(i / width) + 0.5);
     });
   }
-  return mass ? { x: x / mass, y: y / mass } : { x: width / 2, y: height / 2 };
+  return { x: x / mass, y: y / mass };
 }

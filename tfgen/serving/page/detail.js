@@ -2,7 +2,7 @@
 
 import { linkTo } from "./address.js";
 import { LatentBars } from "./bars.js";
-import { announce, button, element } from "./elements.js";
+import { announce, html } from "./elements.js";
 import { download, pictureCanvas } from "./images.js";
 import { ModelVersion } from "./models.js";
 import { decimals, norm, scaled, shortened } from "./numbers.js";
@@ -14,31 +14,26 @@ const MANY = 50;
 export class ImageDetail {
   constructor(state, context, onclose) {
     this.state = state;
-    this.node = element("aside", { class: "card detail", "aria-label": "Image", hidden: true });
-    this.heading = element("h2");
+    this.heading = html`<h2>Image</h2>`;
     this.canvas = pictureCanvas("the image");
-    this.facts = element("p");
+    this.facts = html`<p></p>`;
     this.bars = new LatentBars("Latent vector", (index, value) => this.#edit(index, value));
-    this.hint = element("p", { class: "hint" });
-    this.reset = button("Undo the changes", () => this.#undo(), { hidden: true });
-    this.links = element("p", { class: "links" });
-    this.commands = element("div", { class: "commands" });
-    const save = button("Download PNG", () => download(this.picture, this.#fileName()));
-    const close = button("×", onclose, { class: "close", "aria-label": "Close the image" });
-    const top = element("div", { class: "top" }, this.heading, close);
-    const side = element("div", {}, this.facts, save);
-    this.node.append(
-      top,
-      element("div", { class: "pair" }, this.canvas, side),
-      element("h3", {}, "Latent vector"),
-      this.bars.node,
-      this.hint,
-      this.reset,
-      this.links,
-      this.commands,
-    );
+    this.hint = html`<p class="hint"></p>`;
+    this.reset = html`<button hidden @click=${() => this.#undo()}>Undo the changes</button>`;
+    this.links = html`<p class="links"></p>`;
+    this.commands = html`<div class="commands"></div>`;
+    const save = () => download(this.picture, this.#fileName());
+    this.node = html`
+      <aside class="card detail" aria-label="Image" hidden>
+        <div class="top">${this.heading}
+          <button class="close" aria-label="Close the image" @click=${onclose}>×</button></div>
+        <div class="pair">${this.canvas}
+          <div>${this.facts}<button @click=${save}>Download PNG</button></div></div>
+        <h3>Latent vector</h3>
+        ${[this.bars.node, this.hint, this.reset, this.links, this.commands]}
+      </aside>`;
     const compute = (request, signal) => this.#compute(request, signal);
-    this.latest = new Latest(context, compute, (result) => this.#paint(result), this.node);
+    this.latest = new Latest(context, compute, (picture) => this.#paint(picture), this.node);
   }
 
   /** Shows the image of a seed, the one at `index` of its grid. */
@@ -50,10 +45,10 @@ export class ImageDetail {
     this.changes = readChanges(this.state.text("edit"), version.model.latentDim);
     this.node.hidden = false;
     if (isSame) {
-      this.latest.ask({ seed, temperature });
+      this.latest.ask();
     } else {
       this.latents = null;
-      this.latest.replace({ seed, temperature });
+      this.latest.replace();
     }
   }
 
@@ -65,37 +60,33 @@ export class ImageDetail {
 
   /** The latent vector with the visitor's changes. */
   get vector() {
-    const vector = this.latents.slice();
+    const vector = scaled(this.latents, this.temperature);
     for (const [index, value] of this.changes) vector[index] = value;
     return vector;
   }
 
-  async #compute(request, signal) {
-    if (request.vector) {
-      const [picture] = await this.version.decode([request.vector], signal);
-      return { picture };
-    }
-    const [latents] = await this.version.latents([request.seed], signal);
-    this.latents = scaled(latents, request.temperature);
-    const isPlain = request.temperature === 1 && !this.changes.size;
+  async #compute(_, signal) {
+    const { version, seed, temperature, changes } = this;
+    this.latents ??= (await version.latents([seed], signal))[0];
+    const isPlain = temperature === 1 && !changes.size;
     const [picture] = isPlain
-      ? await this.version.sample([request.seed], signal)
-      : await this.version.decode([this.vector], signal);
-    return { picture };
+      ? await version.sample([seed], signal)
+      : await version.decode([this.vector], signal);
+    return picture;
   }
 
   #edit(index, value) {
     if (!this.latents) return;
     this.changes.set(index, value);
     this.#keepChanges();
-    this.bars.show(this.vector, null, [...this.changes.keys()]);
-    this.latest.ask({ vector: this.vector });
+    this.#showBars();
+    this.latest.ask();
   }
 
   #undo() {
     this.changes.clear();
     this.#keepChanges();
-    this.latest.replace({ seed: this.seed, temperature: this.temperature });
+    this.latest.replace();
   }
 
   #keepChanges() {
@@ -103,39 +94,41 @@ export class ImageDetail {
     this.state.set({ edit: text || null });
   }
 
-  #paint({ picture }) {
+  #showBars() {
+    this.bars.show(this.vector, null, [...this.changes.keys()]);
+  }
+
+  #paint(picture) {
     this.picture = picture;
     picture.paint(this.canvas);
     const { model, label } = this.version;
     this.node.className = `card detail family-${model.family}`;
-    const ofClass = label === null ? "" : `, class ${model.className(label)}`;
+    const title = this.version.title + (label === null ? "" : `, class ${model.className(label)}`);
     const isChanged = this.changes.size > 0;
     this.heading.textContent = isChanged ? "Edited image" : "Image";
-    const description = `${this.version.title}${ofClass}, seed ${this.seed}`;
-    this.canvas.setAttribute("aria-label", description);
-    const size = `${picture.width} × ${picture.height} pixels`;
-    this.facts.replaceChildren(
-      element("span", {}, this.version.title + ofClass),
-      element("strong", { class: "seed-value" }, `seed ${this.seed}`),
-      element("span", {}, size),
-      this.temperature === 1 ? "" : element("span", {}, `temperature ${this.temperature}`),
-    );
-    this.bars.show(this.vector, null, [...this.changes.keys()]);
-    this.hint.textContent = this.#explanation();
+    const description = `${title}, seed ${this.seed}`;
+    this.canvas.ariaLabel = description;
+    const { temperature } = this;
+    this.facts.replaceChildren(html`
+      <span>${title}</span><strong class="seed-value">seed ${this.seed}</strong>
+      <span>${picture.width} × ${picture.height} pixels</span>
+      ${temperature === 1 ? null : html`<span>temperature ${temperature}</span>`}`);
+    this.#showBars();
+    this.#explain();
     this.reset.hidden = !isChanged;
     this.#showLinks();
     this.#showCommands();
     announce(`Image of ${description}${isChanged ? ", edited" : ""}`);
   }
 
-  #explanation() {
+  #explain() {
     const { latentDim } = this.version.model;
-    return (
-      "Each image has its own seed, derived from the grid's seed. The seed gives the latent " +
-      `vector: ${latentDim} random numbers from a normal distribution. The vector has length ` +
-      `${decimals(norm(this.vector), 1)}. Drag a bar to change the image.` +
-      (latentDim > MANY ? ` With ${latentDim} dimensions, one bar changes little.` : "")
-    );
+    const isMany = latentDim > MANY;
+    this.hint.replaceChildren(html`
+      Each image has its own seed, derived from the grid's seed. The seed gives the latent vector:
+      ${latentDim} random numbers from a normal distribution. The vector has length
+      ${decimals(norm(this.vector), 1)}. Drag a bar to change the image.
+      ${isMany ? `With ${latentDim} dimensions, one bar changes little.` : null}`);
   }
 
   #showLinks() {
@@ -143,10 +136,8 @@ export class ImageDetail {
     const values = { model: model.name, version: number, class: label };
     const between = linkTo("between", { ...values, from: this.seed });
     const plane = linkTo("plane", { ...values, seed: this.seed });
-    this.links.replaceChildren(
-      element("a", { href: between }, "Interpolate to another image"),
-      element("a", { href: plane }, "Explore the latent space around it"),
-    );
+    this.links.replaceChildren(html`<a href=${between}>Interpolate to another image</a>
+      <a href=${plane}>Explore the latent space around it</a>`);
   }
 
   #showCommands() {
@@ -184,22 +175,20 @@ export class ImageDetail {
 
 /** A command with a button that copies it. */
 function command(label, text) {
-  const code = element("code", { tabindex: 0, "aria-label": label }, text);
-  const copy = button("Copy", async () => {
+  const code = html`<code tabindex="0" aria-label=${label}>${text}</code>`;
+  const copy = async () => {
     // Without a secure context there is no clipboard, so the text is selected too.
     getSelection().selectAllChildren(code);
     await navigator.clipboard?.writeText(text);
     announce("Copied");
-  });
-  return element("div", { class: "command" }, element("h3", {}, label), code, copy);
+  };
+  return html`<div class="command"><h3>${label}</h3>${code}
+    <button @click=${copy}>Copy</button></div>`;
 }
 
 /** The changed latents that an address names, `3~1.25_7~-0.5`, by index. */
 function readChanges(text, latentDim) {
-  const pairs = text
-    .split("_")
-    .filter(Boolean)
-    .map((pair) => pair.split("~").map(Number));
   const isIndex = (index) => Number.isInteger(index) && index >= 0 && index < latentDim;
+  const pairs = text.split("_").filter(Boolean).map((pair) => pair.split("~").map(Number));
   return new Map(pairs.filter(([index, value]) => isIndex(index) && Number.isFinite(value)));
 }

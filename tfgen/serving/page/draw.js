@@ -1,143 +1,118 @@
 // Draw: what the models make of a drawing, of an image file, or of a test image.
 
-import { checkbox, emptyNote } from "./controls.js";
+import { checkbox } from "./controls.js";
 import { ClassifierCard, LikelihoodCard, PosteriorCard } from "./cards.js";
 import { convert, hasLightBorder } from "./convert.js";
-import { announce, button, element, lead, term } from "./elements.js";
-import { pictureCanvas, pixelsOf, realPictures } from "./images.js";
+import { announce, html } from "./elements.js";
+import { drawn, pictureCanvas, realPictures } from "./images.js";
 import { DrawingPad } from "./pad.js";
 
 export const name = "draw";
 export const title = "Draw";
+export const lead = (models) => html`
+  The other views turn latent vectors into images. This view goes the other way: draw
+  ${models.every(hasDigits) ? "a digit" : "something"}, and the <em>encoder</em> of a model finds a
+  latent vector for it. A classifier says what it is. A model with a likelihood says how likely the
+  image is.`;
+export const accepts = (model) => model.hasPosterior || model.isClassifier || model.hasBitsPerDim;
+export const needs = "No model here takes images. Train one: tfgen-train vae.";
+export const mount = (...parts) => new Draw(...parts);
 
+const hasDigits = ({ dataset }) => dataset === "mnist";
 // Image files are read at this many pixels on the longer side, at most.
 const FILE_LIMIT = 512;
-
-export function mount(root, state, context) {
-  root.append(
-    lead(
-      "The other views turn latent vectors into images. This view goes the other way: draw a " +
-        "digit, and the ",
-      term("encoder"),
-      " of a model finds a latent vector for it. A classifier says which digit it is. A model " +
-        "with a likelihood says how likely the image is.",
-    ),
-  );
-  const models = context.models;
-  if (models.some((model) => model.hasPosterior || model.isClassifier || model.hasBitsPerDim)) {
-    new Draw(root, state, context);
-  } else {
-    root.append(emptyNote("No model here takes images. Train one: tfgen-train vae."));
-  }
-}
+// What the state has of an image that is shown; null: nothing.
+const NO_IMAGE = { strokes: null, test: null, centre: null, invert: null };
 
 class Draw {
-  constructor(root, state, context) {
+  constructor(root, state, context, models) {
     Object.assign(this, { state, context });
     this.cards = [
       [PosteriorCard, (model) => model.hasPosterior],
       [ClassifierCard, (model) => model.isClassifier],
       [LikelihoodCard, (model) => model.hasBitsPerDim],
     ]
-      .map(([Card, isMatch]) => [Card, context.models.filter(isMatch)])
-      .filter(([, models]) => models.length)
-      .map(([Card, models]) => new Card(models, state, context, () => this.#update()));
+      .map(([Card, isMatch]) => [Card, models.filter(isMatch)])
+      .filter(([, matches]) => matches.length)
+      .map(([Card, matches]) => new Card(matches, state, context, () => this.#update()));
+    this.real = this.cards.map(({ version }) => version.model).find((model) => model.realAddress);
     this.source = null;
     this.pad = new DrawingPad(() => this.#onStroke());
-    root.append(
-      element(
-        "div",
-        { class: "split draw" },
-        this.#padCard(),
-        element("div", { class: "cards" }, ...this.cards.map(({ node }) => node)),
-      ),
-    );
+    root.append(html`<div class="split draw">${this.#padCard(models.some(hasDigits))}
+      <div class="cards">${this.cards.map(({ node }) => node)}</div></div>`);
     this.#takeDroppedFiles();
     this.#readState();
   }
 
-  #padCard() {
+  #padCard(canCentre) {
     this.seen = pictureCanvas("the drawing as the models see it");
-    const file = element("input", {
-      type: "file",
-      accept: "image/*",
-      class: "unseen",
-      "aria-label": "Open an image file",
-      onchange: () => file.files.length && this.#openFile(file.files[0]),
-    });
-    this.options = {
-      isCentred: checkbox("Centre it as MNIST's digits are", true, () => this.#setOptions()),
-      isInverted: checkbox("Invert light and dark", false, () => this.#setOptions()),
+    const setOptions = () => {
+      const { centre, invert } = this.#options;
+      this.state.set({ centre: Number(centre), invert: Number(invert) });
+      this.#update();
     };
-    this.note = element("p", { class: "hint" });
-    const [real] = this.cards.map(({ version }) => version.model).filter((m) => m.realAddress);
-    this.real = real;
-    return element(
-      "section",
-      { class: "card", "aria-label": "Drawing" },
-      element("h2", {}, "Draw here"),
-      this.pad.canvas,
-      element(
-        "div",
-        { class: "row tools" },
-        button("Clear", () => this.#clear()),
-        button("Undo", () => this.#undo()),
-        real && button("Test image", () => this.#takeTestImage()),
-        element("label", { class: "button" }, "Open a file", file),
-      ),
-      this.options.isCentred,
-      this.options.isInverted,
-      element("h3", {}, "What the models see"),
-      this.seen,
-      this.note,
-      element("p", { class: "hint" }, "You can also drop an image file onto this page."),
-    );
+    this.centre = checkbox("Centre it as MNIST's digits are", setOptions);
+    this.invert = checkbox("Invert light and dark", setOptions);
+    this.note = html`<p class="hint"></p>`;
+    const openFile = ({ target }) => target.files.length && this.#openFile(target.files[0]);
+    const takeTestImage = () => this.#takeTestImage();
+    return html`
+      <section class="card" aria-label="Drawing">
+        <h2>Draw here</h2>
+        ${this.pad.canvas}
+        <div class="row tools">
+          <button @click=${() => this.#clear()}>Clear</button>
+          <button @click=${() => this.#undo()}>Undo</button>
+          ${this.real && html`<button @click=${takeTestImage}>Test image</button>`}
+          <label class="button">Open a file<input type="file" accept="image/*" class="unseen"
+            aria-label="Open an image file" @change=${openFile}></label>
+        </div>
+        ${[canCentre && this.centre, this.invert]}
+        <h3>What the models see</h3>
+        ${[this.seen, this.note]}
+        <p class="hint">You can also drop an image file onto this page.</p>
+      </section>`;
+  }
+
+  get #options() {
+    return { centre: this.centre.control.checked, invert: this.invert.control.checked };
   }
 
   #takeDroppedFiles() {
     const { signal } = this.context;
     addEventListener("dragover", (event) => event.preventDefault(), { signal });
-    addEventListener(
-      "drop",
-      (event) => {
-        event.preventDefault();
-        const [file] = event.dataTransfer.files;
-        if (file) this.#openFile(file);
-        else this.note.textContent = "What you dropped is not a file.";
-      },
-      { signal },
-    );
+    const take = (event) => {
+      event.preventDefault();
+      const [file] = event.dataTransfer.files;
+      if (file) this.#openFile(file);
+      else this.note.textContent = "What you dropped is not a file.";
+    };
+    addEventListener("drop", take, { signal });
   }
 
-  async #readState() {
+  #readState() {
     const { state } = this;
     const strokes = state.text("strokes");
     const index = state.integer("test", -1, 0);
     this.#showOptions(index < 0);
-    this.#show(null);
-    if (strokes && this.pad.showText(strokes)) {
-      this.#take({ pixels: this.pad.pixels, isDrawing: true });
-    }
-    if (!this.source && index >= 0 && this.real) await this.#showTestImage(index);
+    if (strokes && this.pad.showText(strokes)) this.#take(this.pad.pixels);
+    else this.#take(null);
+    if (!this.source && index >= 0 && this.real) this.#showTestImage(index);
   }
 
-  #showOptions(isCentred, isInverted = false) {
-    const asked = (key, fallback) => (this.state.integer(key, fallback ? 1 : 0, 0, 1) === 1);
-    this.options.isCentred.show(asked("centre", isCentred));
-    this.options.isInverted.show(asked("invert", isInverted));
-  }
-
-  #setOptions() {
-    const isTicked = (key) => Number(this.options[key].firstChild.checked);
-    this.state.set({ centre: isTicked("isCentred"), invert: isTicked("isInverted") });
-    this.#update();
+  #showOptions(centre, invert = false) {
+    const asked = (key, fallback) => this.state.integer(key, Number(fallback), 0, 1) === 1;
+    this.centre.control.checked = asked("centre", centre);
+    this.invert.control.checked = asked("invert", invert);
   }
 
   #onStroke() {
-    if (this.state.text("test")) this.state.set({ test: null, centre: null, invert: null });
-    if (!this.source?.isDrawing) this.#showOptions(true);
+    if (!this.state.text("strokes")) { // what was shown was no drawing
+      if (this.state.text("test")) this.state.set(NO_IMAGE);
+      this.#showOptions(true);
+    }
     this.state.set({ strokes: this.pad.isEmpty ? null : this.pad.toText() });
-    this.#take(this.pad.isEmpty ? null : { pixels: this.pad.pixels, isDrawing: true });
+    this.#take(this.pad.isEmpty ? null : this.pad.pixels);
   }
 
   #undo() {
@@ -147,16 +122,16 @@ class Draw {
 
   #clear() {
     this.pad.clear();
-    this.state.set({ strokes: null, test: null, centre: null, invert: null });
+    this.state.set(NO_IMAGE);
     this.#showOptions(true);
     this.#take(null);
   }
 
-  async #takeTestImage() {
+  #takeTestImage() {
     const index = this.state.integer("test", -1, -1) + 1;
-    this.state.set({ strokes: null, test: index, centre: null, invert: null });
+    this.state.set({ ...NO_IMAGE, test: index });
     this.#showOptions(false);
-    await this.#showTestImage(index);
+    this.#showTestImage(index);
   }
 
   async #showTestImage(index) {
@@ -164,7 +139,7 @@ class Draw {
       const pictures = await realPictures(this.real, this.context.signal);
       const picture = pictures[index % pictures.length];
       this.pad.showImage(picture.toCanvas());
-      this.#take({ pixels: picture.toImageData() });
+      this.#take(picture.toImageData());
       this.note.textContent = `Test image ${(index % pictures.length) + 1} of ${pictures.length}.`;
     } catch (error) {
       this.context.fail(error);
@@ -173,42 +148,37 @@ class Draw {
 
   async #openFile(file) {
     try {
-      const pixels = pixelsOf(await createImageBitmap(file), FILE_LIMIT);
-      this.state.set({ strokes: null, test: null, centre: null, invert: null });
-      const isLight = hasLightBorder(pixels) && this.cards.some(({ isGrey }) => isGrey);
-      this.#showOptions(false, isLight);
-      this.pad.showImage(await createImageBitmap(pixels));
-      this.#take({ pixels });
+      const context = drawn(await createImageBitmap(file), FILE_LIMIT);
+      const { canvas } = context;
+      const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+      this.state.set(NO_IMAGE);
+      const isGrey = this.cards.some(({ version }) => version.model.shape[2] === 1);
+      this.#showOptions(false, isGrey && hasLightBorder(pixels));
+      this.pad.showImage(canvas);
+      this.#take(pixels);
       this.note.textContent = `${file.name} stays on this machine; the link does not contain it.`;
     } catch {
       this.note.textContent = `${file.name} is not an image that this browser can read; try a PNG.`;
     }
   }
 
+  /** Takes the pixels of an image; null: of none. */
   #take(source) {
     this.source = source;
     this.note.textContent = "";
     this.#update();
   }
 
+  /** Shows what the models make of the image. */
   #update() {
-    if (!this.source) {
-      this.#show(null);
-      return;
-    }
-    const options = {
-      isCentred: this.options.isCentred.firstChild.checked,
-      isInverted: this.options.isInverted.firstChild.checked,
-    };
-    this.#show((shape) => convert(this.source.pixels, shape, options));
-  }
-
-  /** Shows what the models make of the picture that `toShape` converts; null: of none. */
-  #show(toShape) {
-    const { shape } = this.cards[0];
-    if (toShape) toShape(shape).paint(this.seen);
-    else [this.seen.height, this.seen.width] = shape;
-    this.cards.forEach((entry) => entry.show(toShape ? toShape(entry.shape) : null));
-    if (!toShape) announce("The drawing is empty");
+    const { centre, invert } = this.#options;
+    const pictures = this.cards.map(({ version: { model } }) => {
+      const options = { centre: centre && hasDigits(model), invert };
+      return this.source && convert(this.source, model.shape, options);
+    });
+    [this.seen.height, this.seen.width] = this.cards[0].version.model.shape;
+    pictures[0]?.paint(this.seen);
+    this.cards.forEach((card, i) => card.show(pictures[i]));
+    if (!this.source) announce("The drawing is empty");
   }
 }

@@ -1,32 +1,38 @@
 // Builds the elements of the page. Styles are classes: the page allows no inline style.
 
-const SVG = "http://www.w3.org/2000/svg";
+import { clamp } from "./numbers.js";
+
+// Begins an attribute that stands for a value of a template.
+const MARK = "§";
+const NOTHING = [null, undefined, false];
 
 /**
- * An HTML element. Attributes are set by name, listeners by `onclick` and the like; an attribute
- * that is null, undefined or false is left out.
+ * The node of a template of HTML, or a fragment of several nodes.
+ *
+ * A `${value}` is a child: a node, a text, or an array of them; or the whole value of an attribute.
+ * Null, undefined and false leave either out. `@click=${listener}` listens.
  */
-export function element(tag, attributes = {}, ...children) {
-  return fill(document.createElement(tag), attributes, children);
-}
-
-/** An SVG element. */
-export function shape(tag, attributes = {}, ...children) {
-  return fill(document.createElementNS(SVG, tag), attributes, children);
-}
-
-function fill(node, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else setAttribute(node, name, value);
+export function html(strings, ...values) {
+  const slots = values.map((_, i) =>
+    strings[i].endsWith("=") ? `"${MARK}${i}"` : `<template id="${i}"></template>`);
+  const template = document.createElement("template");
+  template.innerHTML = String.raw({ raw: strings }, ...slots).trim();
+  for (const node of template.content.querySelectorAll("*")) {
+    for (const { name, value: text } of [...node.attributes]) {
+      if (text.startsWith(MARK)) setAttribute(node, name, values[text.slice(MARK.length)]);
+    }
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
-  return node;
+  const content = new DocumentFragment();
+  content.append(template.content);
+  for (const slot of content.querySelectorAll("template")) {
+    slot.replaceWith(...[values[slot.id]].flat().filter((child) => !NOTHING.includes(child)));
+  }
+  return content.childNodes.length === 1 ? content.firstChild : content;
 }
 
-/** Sets an attribute, or removes it if the value is null, undefined or false. */
-export function setAttribute(node, name, value) {
-  if (value === null || value === undefined || value === false) node.removeAttribute(name);
+function setAttribute(node, name, value) {
+  if (name.startsWith("@")) node.addEventListener(name.slice(1), value);
+  if (name.startsWith("@") || NOTHING.includes(value)) node.removeAttribute(name);
   else node.setAttribute(name, value === true ? "" : value);
 }
 
@@ -35,17 +41,9 @@ export function announce(message) {
   document.getElementById("status").textContent = message;
 }
 
-/** The paragraph at the top of a view: what it is about. */
-export function lead(...children) {
-  return element("p", { class: "lead" }, ...children);
-}
-
-/** A term where it is explained. */
-export function term(text) {
-  return element("em", {}, text);
-}
-
-/** A button that runs an action. */
-export function button(label, onclick, attributes = {}) {
-  return element("button", { type: "button", onclick, ...attributes }, label);
+/** Where the pointer is on a node: shares of its width and height, in 0…1. */
+export function pointerOn(node, { clientX, clientY }) {
+  const box = node.getBoundingClientRect();
+  const x = clamp((clientX - box.left) / box.width, 0, 1);
+  return { x, y: clamp((clientY - box.top) / box.height, 0, 1) };
 }

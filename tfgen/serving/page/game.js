@@ -1,58 +1,56 @@
 // The game: which images are real? The visitor is the discriminator.
 
 import { menu } from "./controls.js";
-import { announce, button, element, setAttribute } from "./elements.js";
-import { imageButton, realPictures } from "./images.js";
-import { ALL_CLASSES, ModelVersion } from "./models.js";
-import { imageSeeds, randomNumbers, randomSeed, shuffle } from "./numbers.js";
+import { announce, html } from "./elements.js";
+import { ImageGrid, realPictures } from "./images.js";
+import { MAX_SEED, imageSeeds, randomNumbers, randomSeed, shuffle } from "./numbers.js";
 import { Latest } from "./server.js";
 
 const COUNT = 12;
-const MIXED = "";
+const NAMES = Array.from({ length: COUNT }, (_, i) => `Image ${i + 1}`);
+const REAL = "real images";
 
-// For each model, and for real images under the empty name, how many were told apart; until the page
-// is closed.
+// For each model, and for real images, whether each image was told apart; until the page is closed.
 const scores = {};
 
 /** A round is a function of its number, so that a link shows the same images. */
 export class Game {
-  constructor(models, real, state, context) {
-    Object.assign(this, { models, real, state });
-    this.items = [];
-    this.message = element("p", { class: "verdict", role: "status" });
-    this.grid = element("div", { class: "game", role: "group", "aria-label": "Images" });
-    this.check = button("Check", () => this.#check(), { class: "main" });
-    this.next = button("Next round", () => this.#start(randomSeed()));
-    this.table = element("div", { class: "scroll" });
-    const options = [[MIXED, "all models"], ...models.map(({ name }) => [name, name])];
+  constructor(versions, real, state, context) {
+    Object.assign(this, { versions, real, state });
+    this.message = html`<p class="verdict" role="status"></p>`;
+    this.grid = html`<div></div>`;
+    this.check = html`<button class="main" disabled @click=${() => this.#check()}>Check</button>`;
+    this.next = html`<button @click=${() => this.#start(randomSeed())}>Next round</button>`;
+    this.table = html`<div></div>`;
+    const options = [["", "all models"], ...versions.map(({ model: { name } }) => [name, name])];
     const opponent = menu("Against", options, state.text("against"), (value) => {
       state.set({ against: value || null });
       this.#start(this.round);
     });
-    this.node = element(
-      "section",
-      { class: "card", "aria-label": "Game" },
-      element("h2", {}, "Which ones are real?"),
-      element("p", {}, "Half of these images are real, the others are samples. Click those that " +
-        "you think are real."),
-      element("div", { class: "controls" }, opponent),
-      this.grid,
-      element("div", { class: "row" }, this.check, this.next),
-      this.message,
-      this.table,
-    );
-    this.latest = new Latest(
-      context,
-      (round, signal) => this.#draw(round, signal),
-      (items) => this.#show(items),
-      this.grid,
-    );
+    this.node = html`
+      <section class="card" aria-label="Game">
+        <h2>Which ones are real?</h2>
+        <p>Half of these images are real, the others are samples. Click those that you think are
+          real.</p>
+        <div class="controls">${opponent}</div>
+        ${this.grid}
+        <div class="row">${[this.check, this.next]}</div>
+        ${[this.message, this.table]}
+      </section>`;
+    const draw = (round, signal) => this.#draw(round, signal);
+    this.latest = new Latest(context, draw, (items) => this.#show(items), this.grid);
     this.#showScores();
-    this.#start(this.round);
+    // The models are asked for the samples above first, and for these when they are looked at.
+    const observer = new IntersectionObserver(([{ isIntersecting }]) => {
+      if (!isIntersecting) return;
+      observer.disconnect();
+      this.#start(this.round);
+    });
+    observer.observe(this.node);
   }
 
   get round() {
-    return this.state.integer("round", 1, 0, 2 ** 31 - 1);
+    return this.state.integer("round", 1, 0, MAX_SEED);
   }
 
   #start(round) {
@@ -64,18 +62,16 @@ export class Game {
 
   /** The images of a round in random order, each with the model that drew it; null: real. */
   async #draw(round, signal) {
-    const opponent = this.models.find(({ name }) => name === this.state.text("against"));
+    const opponent = this.versions.find(({ model }) => model.name === this.state.text("against"));
     const random = randomNumbers(round);
-    const models = opponent ? [opponent] : shuffle(this.models, random);
+    const versions = opponent ? [opponent] : shuffle(this.versions, random);
     const half = COUNT / 2;
     const real = shuffle(await realPictures(this.real, signal), random).slice(0, half);
     const samples = await Promise.all(
-      models.slice(0, half).map(async (model, i, { length }) => {
+      versions.slice(0, half).map(async (version, i, { length }) => {
         const count = Math.ceil((half - i) / length);
-        const label = model.numClasses ? ALL_CLASSES : null;
-        const version = new ModelVersion(model, model.newest, label);
         const pictures = await version.sample(imageSeeds(round, count), signal);
-        return pictures.map((picture) => ({ picture, model }));
+        return pictures.map((picture) => ({ picture, model: version.model }));
       }),
     );
     const items = [...real.map((picture) => ({ picture, model: null })), ...samples.flat()];
@@ -84,64 +80,58 @@ export class Game {
 
   #show(items) {
     this.items = items;
-    this.buttons = items.map(({ picture }, i) => {
-      const state = { "aria-pressed": "false", "aria-label": `Image ${i + 1}` };
-      const item = imageButton(() => this.#toggle(item), state, element("span", { class: "answer" }));
-      picture.paint(item.firstChild);
-      return item;
+    this.images = new ImageGrid("game", "Images", NAMES.slice(0, items.length), (i) =>
+      this.#toggle(this.images.items[i]));
+    this.images.items.forEach((item) => {
+      item.ariaPressed = "false";
+      item.append(html`<span class="answer"></span>`);
     });
-    this.grid.replaceChildren(...this.buttons);
+    this.images.paint(items.map(({ picture }) => picture));
+    this.grid.replaceChildren(this.images.node);
     this.check.disabled = false;
   }
 
   #toggle(item) {
-    if (this.check.disabled) return;
-    setAttribute(item, "aria-pressed", String(item.getAttribute("aria-pressed") === "false"));
+    if (!this.check.disabled) item.ariaPressed = String(item.ariaPressed === "false");
   }
 
   #check() {
     this.check.disabled = true;
-    let right = 0;
-    this.items.forEach(({ model }, i) => {
-      const item = this.buttons[i];
-      const isTakenForReal = item.getAttribute("aria-pressed") === "true";
-      const isRight = isTakenForReal === (model === null);
-      right += Number(isRight);
-      const truth = model ? model.name : "real";
-      this.#count(model?.name ?? "", isRight);
+    const results = this.items.map(({ model }, i) => {
+      const item = this.images.items[i];
+      const isRight = (item.ariaPressed === "true") === (model === null);
+      const truth = model?.name ?? "real";
+      (scores[model?.name ?? REAL] ??= []).push(isRight);
       item.classList.add(isRight ? "right" : "wrong");
       item.lastChild.textContent = `${isRight ? "✓" : "✗"} ${truth}`;
-      item.setAttribute("aria-label",
-        `Image ${i + 1}: ${truth}, ${isRight ? "correct" : "wrong"}`);
+      item.ariaLabel = `${NAMES[i]}: ${truth}, ${isRight ? "correct" : "wrong"}`;
+      return isRight;
     });
     this.message.textContent =
-      `You classified ${right} of ${COUNT} images correctly. Guessing gets half on average; ` +
-      "against a perfect generator, nobody does better.";
+      `You classified ${numberOf(results)} of ${COUNT} images correctly. Guessing gets half on ` +
+      "average; against a perfect generator, nobody does better.";
     announce(this.message.textContent);
     this.#showScores();
     this.next.focus();
   }
 
-  #count(source, isRight) {
-    const score = (scores[source] ??= { right: 0, total: 0 });
-    score.right += Number(isRight);
-    score.total += 1;
-  }
-
   #showScores() {
-    const entries = Object.entries(scores).sort();
-    if (!entries.length) return;
-    const sum = (key) => entries.reduce((total, [, score]) => total + score[key], 0);
-    const percent = Math.round((100 * sum("right")) / sum("total"));
-    const rows = entries.map(([source, { right, total }]) =>
-      element("tr", {}, element("th", { scope: "row" }, source || "real images"),
-        element("td", {}, total), element("td", {}, right), element("td", {}, total - right)));
-    const headings = ["", "images", "correct", "wrong"].map((text) =>
-      element(text ? "th" : "td", { scope: text && "col" }, text));
-    this.table.replaceChildren(
-      element("h3", {}, `Your accuracy so far: ${percent} %`),
-      element("table", {}, element("thead", {}, element("tr", {}, ...headings)),
-        element("tbody", {}, ...rows)),
-    );
+    const results = Object.values(scores).flat();
+    if (!results.length) return;
+    const rows = Object.keys(scores).sort().map((source) => {
+      const [total, right] = [scores[source].length, numberOf(scores[source])];
+      const cells = [total, right, total - right].map((number) => html`<td>${number}</td>`);
+      return html`<tr><th scope="row">${source}</th>${cells}</tr>`;
+    });
+    const percent = Math.round((100 * numberOf(results)) / results.length);
+    this.table.replaceChildren(html`
+      <h3>Your accuracy so far: ${percent} %</h3>
+      <table><thead><tr><td></td><th scope="col">images</th><th scope="col">correct</th>
+        <th scope="col">wrong</th></tr></thead><tbody>${rows}</tbody></table>`);
   }
+}
+
+/** How many of the results are right. */
+function numberOf(results) {
+  return results.filter(Boolean).length;
 }

@@ -1,6 +1,6 @@
 // Images as bytes, and canvases that show them.
 
-import { element } from "./elements.js";
+import { html } from "./elements.js";
 import { fetchImage } from "./server.js";
 
 /**
@@ -38,62 +38,68 @@ export class Picture {
     const { height, width, channels, bytes } = this;
     const pixels = new ImageData(width, height);
     for (let i = 0; i < height * width; i++) {
-      for (let c = 0; c < 3; c++) {
-        pixels.data[4 * i + c] = bytes[channels === 3 ? 3 * i + c : channels * i];
-      }
-      pixels.data[4 * i + 3] = 255;
+      const colour = channels === 3 ? bytes.subarray(3 * i, 3 * i + 3) : Array(3).fill(bytes[i]);
+      pixels.data.set([...colour, 255], 4 * i);
     }
     return pixels;
   }
 
   /** Draws the image on a canvas, which takes its size. */
   paint(canvas) {
-    if (canvas.width !== this.width) canvas.width = this.width;
-    if (canvas.height !== this.height) canvas.height = this.height;
+    Object.assign(canvas, { width: this.width, height: this.height });
     canvas.getContext("2d").putImageData(this.toImageData(), 0, 0);
   }
 
   /** A canvas of the image, which `drawImage` takes. */
   toCanvas() {
-    const canvas = element("canvas");
+    const canvas = document.createElement("canvas");
     this.paint(canvas);
     return canvas;
   }
 }
 
 /** A canvas that a screen reader calls by a label; without one, its button has the label. */
-export function pictureCanvas(label, picture = null) {
-  const role = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
-  const canvas = element("canvas", { class: "picture", ...role });
-  if (picture) picture.paint(canvas);
+export function pictureCanvas(label) {
+  const canvas = html`<canvas class="picture"></canvas>`;
+  if (label) Object.assign(canvas, { role: "img", ariaLabel: label });
+  else canvas.ariaHidden = "true";
   return canvas;
 }
 
-/** A button that shows an image; what it is called may follow later. */
-export function imageButton(onclick, attributes = {}, ...children) {
-  const look = { type: "button", class: "image", onclick, ...attributes };
-  return element("button", look, pictureCanvas(""), ...children);
+/** Images side by side, each with a name; with `onclick(index)` they are buttons. */
+export class ImageGrid {
+  constructor(kind, label, names, onclick = null) {
+    this.canvases = names.map((name) => pictureCanvas(onclick ? "" : name));
+    const button = (canvas, i) => html`<button class="image" aria-label=${names[i]}
+      @click=${() => onclick(i)}>${canvas}</button>`;
+    this.items = onclick ? this.canvases.map(button) : this.canvases;
+    this.node = html`<div class=${kind} role="group" aria-label=${label}>${this.items}</div>`;
+  }
+
+  paint(pictures) {
+    pictures.forEach((picture, i) => picture.paint(this.canvases[i]));
+  }
 }
 
 /** Offers a picture as a PNG file of its own size. */
 export function download(picture, name) {
   picture.toCanvas().toBlob((blob) => {
-    const address = URL.createObjectURL(blob);
-    element("a", { href: address, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 10_000);
+    const href = URL.createObjectURL(blob);
+    html`<a href=${href} download=${name}></a>`.click();
+    setTimeout(() => URL.revokeObjectURL(href), 10_000);
   }, "image/png");
 }
 
-/** The pixels of an image that the browser has decoded, at most `limit` on its longer side. */
-export function pixelsOf(source, limit = Infinity) {
+/** What draws on a canvas that has an image, at most `limit` pixels on its longer side. */
+export function drawn(source, limit = Infinity) {
   const factor = Math.min(1, limit / Math.max(source.width, source.height));
   const width = Math.max(1, Math.round(source.width * factor));
   const height = Math.max(1, Math.round(source.height * factor));
-  const canvas = element("canvas", { width, height });
+  const canvas = html`<canvas width=${width} height=${height}></canvas>`;
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.drawImage(source, 0, 0, width, height);
-  return context.getImageData(0, 0, width, height);
+  return context;
 }
 
 // The pictures of each address, so that every view has them at once.
@@ -116,20 +122,13 @@ export async function realPictures({ realAddress, shape }, signal) {
 }
 
 async function loadPictures(address, [height, width, channels]) {
-  const pixels = pixelsOf(await fetchImage(address));
-  const columns = Math.floor(pixels.width / width);
-  const rows = Math.floor(pixels.height / height);
+  const context = drawn(await fetchImage(address));
+  const columns = Math.floor(context.canvas.width / width);
+  const rows = Math.floor(context.canvas.height / height);
   return Array.from({ length: rows * columns }, (_, index) => {
-    const top = Math.floor(index / columns) * height;
-    const left = (index % columns) * width;
-    const bytes = new Uint8ClampedArray(height * width * channels);
-    for (let row = 0; row < height; row++) {
-      for (let column = 0; column < width; column++) {
-        const start = 4 * ((top + row) * pixels.width + left + column);
-        const colours = pixels.data.subarray(start, start + channels);
-        bytes.set(colours, (row * width + column) * channels);
-      }
-    }
+    const [row, column] = [Math.floor(index / columns), index % columns];
+    const { data } = context.getImageData(column * width, row * height, width, height);
+    const bytes = data.filter((_, i) => i % 4 < channels);
     return new Picture(height, width, channels, bytes);
   });
 }

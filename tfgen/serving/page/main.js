@@ -3,14 +3,19 @@
 import { State, linkTo, readAddress } from "./address.js";
 import * as between from "./between.js";
 import * as compare from "./compare.js";
+import { emptyNote } from "./controls.js";
 import * as draw from "./draw.js";
-import { button, element, setAttribute } from "./elements.js";
+import { html } from "./elements.js";
 import { Model } from "./models.js";
 import * as plane from "./plane.js";
 import * as samples from "./samples.js";
-import { RequestError, isAborted, readListing } from "./server.js";
+import { RequestError, checkServer, isAborted, readListing } from "./server.js";
 
+// A view has a name, a title, a lead, `mount`, and at times which models it takes, and what it says
+// without one.
 const VIEWS = [samples, between, plane, draw, compare];
+const NO_SAMPLER = "No model here draws images. Train one: tfgen-train vae.";
+const WATCH_INTERVAL = 10_000; // milliseconds
 const content = document.getElementById("content");
 const failureBox = document.getElementById("alert");
 let failureSource = null;
@@ -21,9 +26,24 @@ function showFailure(error, source = null) {
   if (isAborted(error)) return;
   failureSource = source;
   if (!(error instanceof RequestError)) console.error(error);
-  const advice = error.advice ?? "Reload the page.";
-  const retry = button("Try again", mountView);
-  failureBox.replaceChildren(element("strong", {}, error.message), ` ${advice} `, retry);
+  failureBox.replaceChildren(html`<strong>${error.message}</strong>
+    ${error.advice ?? "Reload the page."} <button @click=${mountView}>Try again</button>`);
+}
+
+/** Ends the error of a source. */
+function clearFailure(source) {
+  if (source === failureSource) failureBox.replaceChildren();
+}
+
+/** Tells of a server that has ended before a view asks it. */
+async function watchServer() {
+  if (document.hidden) return;
+  try {
+    await checkServer();
+    clearFailure(watchServer);
+  } catch (error) {
+    if (!failureBox.childElementCount) showFailure(error, watchServer);
+  }
 }
 
 /** Gives each family's class its colour. */
@@ -35,64 +55,56 @@ function showColours(models) {
   document.adoptedStyleSheets = [sheet];
 }
 
-function clearFailure() {
-  failureSource = null;
-  failureBox.replaceChildren();
-}
-
 /** Reads the listing, which has new versions and statistics at times, and shows the view. */
 async function mountView() {
   const { view, values } = readAddress();
   const module = VIEWS.find(({ name }) => name === view) ?? VIEWS[0];
-  closeView();
-  let listing;
-  try {
-    listing = await readListing();
-  } catch (error) {
-    showFailure(error);
-    return;
-  }
-  clearFailure();
+  mounted?.state.close();
+  mounted?.abort.abort();
   const state = new State(module.name, values);
-  document.title = `${module.title} · tfgen`;
-  content.replaceChildren(element("h1", {}, module.title));
   const abort = new AbortController();
-  const models = listing.models.map((entry) => new Model(entry));
-  showColours(models);
-  const context = {
-    models,
-    signal: abort.signal,
-    fail: showFailure,
-    succeed: (source) => source === failureSource && clearFailure(),
-  };
   mounted = { module, state, abort };
-  showLinks();
-  showFooter(listing);
   try {
-    module.mount(content, state, context);
+    const listing = await readListing(abort.signal);
+    failureSource = null;
+    failureBox.replaceChildren();
+    const models = listing.models.map((entry) => new Model(entry));
+    showColours(models);
+    showLinks();
+    showFooter(listing);
+    showView(module, state, abort.signal, models);
   } catch (error) {
     showFailure(error);
   }
 }
 
-function closeView() {
-  mounted?.state.close();
-  mounted?.abort.abort();
+function showView(module, state, signal, models) {
+  const { title, lead, mount, accepts = (model) => model.isSampler, needs = NO_SAMPLER } = module;
+  document.title = `${title} · tfgen`;
+  const accepted = models.filter(accepts);
+  content.replaceChildren(html`<h1>${title}</h1><p class="lead">${lead(accepted)}</p>`);
+  const context = { signal, fail: showFailure, succeed: clearFailure };
+  if (accepted.length) mount(content, state, context, accepted);
+  else content.append(emptyNote(needs));
+  if (state.missing.length) {
+    const names = [...new Set(state.missing)].join(", ");
+    failureBox.append(`The link names what is not here: ${names}. This is shown instead.`);
+  }
 }
 
 function showLinks() {
   const links = VIEWS.map(({ name, title }) => {
-    const current = name === mounted.module.name;
-    return element("a", { href: linkTo(name), "aria-current": current && "page" }, title);
+    const current = name === mounted.module.name && "page";
+    return html`<a href=${linkTo(name)} aria-current=${current}>${title}</a>`;
   });
   const hadFocus = document.activeElement?.closest?.("#views");
   document.getElementById("views").replaceChildren(...links);
-  if (hadFocus) links.find((link) => link.hasAttribute("aria-current")).focus();
+  if (hadFocus) links.find((link) => link.ariaCurrent).focus();
 }
 
 function updateLink(view) {
   const index = VIEWS.findIndex(({ name }) => name === view);
-  setAttribute(document.getElementById("views").children[index], "href", linkTo(view));
+  document.getElementById("views").children[index].href = linkTo(view);
 }
 
 function showFooter({ models, backend }) {
@@ -110,5 +122,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   content.focus();
 });
 addEventListener("hashchange", mountView);
+addEventListener("focus", watchServer);
+setInterval(watchServer, WATCH_INTERVAL);
 addEventListener("addresschange", ({ detail }) => updateLink(detail));
 mountView();

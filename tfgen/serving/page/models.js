@@ -24,7 +24,6 @@ export class Model {
     this.classNames = entry.class_names ?? [];
     this.dataset = entry.dataset;
     this.realAddress = entry.real ? entry.real.replace(/^\//, "") : null;
-    this.evaluation = entry.evaluation;
     // Whether the server has finished with the test images, even if there are no statistics.
     this.isMeasured = Boolean(entry.test_statistics);
     this.directions = entry.test_statistics?.latent_directions ?? null;
@@ -72,36 +71,16 @@ export class Model {
 export class ModelVersion {
   constructor(model, number, label = null) {
     Object.assign(this, { model, number, label });
+    // The listing describes the newest version; of others, it has the evaluation alone.
+    const { summary = "", directions = null, bitsPerDim = null, isMeasured = true } =
+      number === model.newest ? model : {};
+    Object.assign(this, { summary, directions, bitsPerDim, isMeasured });
+    this.evaluation = model.versions.find((version) => version.number === number).evaluation;
   }
 
   /** What messages call it. */
   get title() {
     return `${this.model.name} version ${this.number}`;
-  }
-
-  /** Whether the listing describes it; of other versions, only the signatures are known. */
-  get isNewest() {
-    return this.number === this.model.newest;
-  }
-
-  /** How it was trained; empty if that is not known. */
-  get summary() {
-    return this.isNewest ? this.model.summary : "";
-  }
-
-  /** The mean and the two principal directions of encoded test images, or null. */
-  get directions() {
-    return this.isNewest ? this.model.directions : null;
-  }
-
-  /** The quantiles of the bits/dim of test images, or null. */
-  get bitsPerDim() {
-    return this.isNewest ? this.model.bitsPerDim : null;
-  }
-
-  /** Whether no statistics of test images are to come any more. */
-  get isMeasured() {
-    return !this.isNewest || this.model.isMeasured;
   }
 
   /** The class of the image at an index; null without classes. */

@@ -63,6 +63,11 @@ export function randomSeed() {
   return Math.floor(Math.random() * 1_000_000);
 }
 
+/** The nearest number from `least` to `most`. */
+export function clamp(value, least, most) {
+  return Math.min(Math.max(value, least), most);
+}
+
 /** The Euclidean length of a vector. */
 export function norm(vector) {
   return Math.sqrt(dot(vector, vector));
@@ -75,7 +80,7 @@ export function dot(a, b) {
 
 /** The Euclidean distance of two vectors. */
 export function distance(a, b) {
-  return Math.sqrt(a.reduce((sum, value, i) => sum + (value - b[i]) ** 2, 0));
+  return norm(a.map((value, i) => value - b[i]));
 }
 
 /** A vector times a number, in float32. */
@@ -110,7 +115,7 @@ export function linear(start, end, share) {
 /** The point of the great circle between two vectors (White 2016). */
 export function spherical(start, end, share) {
   const cosine = dot(start, end) / (norm(start) * norm(end));
-  const angle = Math.acos(Math.min(Math.max(cosine, -1), 1));
+  const angle = Math.acos(clamp(cosine, -1, 1));
   const sine = Math.sin(angle);
   // Otherwise the arc is a straight line, or not unique.
   if (!(sine > 1e-6)) return linear(start, end, share);

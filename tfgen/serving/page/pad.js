@@ -1,6 +1,6 @@
 // A canvas to draw on, in white on black.
 
-import { element } from "./elements.js";
+import { html, pointerOn } from "./elements.js";
 
 const SIDE = 256; // pixels of the canvas; a coordinate of a stroke is a byte
 const PEN = 20; // pixels
@@ -15,18 +15,11 @@ export class DrawingPad {
 
   constructor(onchange) {
     this.onchange = onchange;
-    this.canvas = element("canvas", {
-      class: "pad",
-      width: SIDE,
-      height: SIDE,
-      role: "img",
-      "aria-label":
-        "Drawing area, for a pointer. Without one, take a test image or open an image file.",
-      onpointerdown: (event) => this.#begin(event),
-      onpointermove: (event) => this.#continue(event),
-      onpointerup: () => (this.#pointer = null),
-      onpointercancel: () => (this.#pointer = null),
-    });
+    const end = () => (this.#pointer = null);
+    this.canvas = html`<canvas class="pad" width=${SIDE} height=${SIDE} role="img"
+      aria-label="Drawing area, for a pointer. Without one, take a test image or open a file."
+      @pointerdown=${(event) => this.#begin(event)} @pointermove=${(event) => this.#continue(event)}
+      @pointerup=${end} @pointercancel=${end}></canvas>`;
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
     this.#draw();
   }
@@ -73,11 +66,9 @@ export class DrawingPad {
       const plain = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
       const bytes = Array.from(plain, (character) => character.charCodeAt(0));
       const strokes = [];
-      for (let i = 0; i < bytes.length; ) {
-        const end = i + 1 + 2 * bytes[i];
-        const numbers = bytes.slice(i + 1, end);
-        strokes.push(Array.from({ length: bytes[i] }, (_, j) => numbers.slice(2 * j, 2 * j + 2)));
-        i = end;
+      while (bytes.length) {
+        const [length, ...numbers] = bytes.splice(0, 1 + 2 * bytes[0]);
+        strokes.push(Array.from({ length }, (_, i) => numbers.slice(2 * i, 2 * i + 2)));
       }
       const isWhole = (stroke) => stroke.length && stroke.every((point) => point.length === 2);
       if (!strokes.every(isWhole)) return false;
@@ -112,17 +103,16 @@ export class DrawingPad {
   }
 
   #pointAt(event) {
-    const box = this.canvas.getBoundingClientRect();
-    const share = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    return share.map((value) => Math.round(Math.min(Math.max(value, 0), 1) * (SIDE - 1)));
+    const { x, y } = pointerOn(this.canvas, event);
+    return [x, y].map((share) => Math.round(share * (SIDE - 1)));
   }
 
   #draw() {
     const { context } = this;
     context.fillStyle = "#000";
     context.fillRect(0, 0, SIDE, SIDE);
-    Object.assign(context, { strokeStyle: "#fff", lineWidth: PEN, lineCap: "round" });
-    context.lineJoin = "round";
+    const pen = { strokeStyle: "#fff", lineWidth: PEN, lineCap: "round", lineJoin: "round" };
+    Object.assign(context, pen);
     for (const stroke of this.#strokes) {
       context.beginPath();
       context.moveTo(...stroke[0]);

@@ -1,16 +1,24 @@
 // Plane: two directions of the latent space, and the image under the pointer.
 
 import { LatentBars } from "./bars.js";
-import { NO_STATISTICS, chosenVersion, emptyNote, labelled, menu, noSamplerNote,
-  rebuild, seedControl, versionControls } from "./controls.js";
+import { NO_STATISTICS, chosenVersion, labelled, menu, rebuild, seedControl,
+  versionControls } from "./controls.js";
 import { axesPlane, principalPlane, randomPlane } from "./directions.js";
-import { announce, element, lead, setAttribute, shape, term } from "./elements.js";
+import { announce, html, pointerOn } from "./elements.js";
 import { pictureCanvas } from "./images.js";
-import { MAX_SEED, MIN_IMAGE_SEED, decimals, imageSeeds, pointOfPlane } from "./numbers.js";
-import { Latest, isAborted } from "./server.js";
+import { MAX_SEED, MIN_IMAGE_SEED, clamp, decimals, imageSeeds, pointOfPlane } from "./numbers.js";
+import { Latest } from "./server.js";
 
 export const name = "plane";
 export const title = "Plane";
+export const lead = () => html`
+  A latent vector is a point of the <em>latent space</em>. This is a plane in it: move the pointer,
+  and the vector changes in two directions and stays fixed in all others. Points close to each other
+  give similar images.`;
+export const accepts = (model) => model.isSampler && model.latentDim > 1;
+export const needs =
+  "No model here draws images from two or more latents. Train one: tfgen-train vae.";
+export const mount = (...parts) => new Plane(...parts);
 
 const LIMIT = 3; // the plane goes from −3 to 3
 const SIDE = 13; // images of a row of the plane
@@ -22,55 +30,29 @@ const RANDOM = "random";
 // Milliseconds between two looks at whether the pointer rests.
 const REST = 30;
 
-export function mount(root, state, context) {
-  const samplers = planeSamplers(context.models);
-  root.append(
-    lead(
-      "A latent vector is a point of the ",
-      term("latent space"),
-      ". This is a plane in it: move the pointer, and the vector changes in two directions and " +
-        "stays fixed in all others. Points close to each other give similar images.",
-    ),
-  );
-  if (samplers.length) new Plane(root, state, context, samplers);
-  else if (!context.models.some((model) => model.isSampler)) root.append(noSamplerNote());
-  else root.append(emptyNote("This view needs a model with at least 2 latent dimensions."));
-}
-
-function planeSamplers(models) {
-  return models.filter((model) => model.isSampler && model.latentDim > 1);
-}
-
 class Plane {
   constructor(root, state, context, samplers) {
-    Object.assign(this, { state, context, samplers });
-    this.body = element("div");
+    Object.assign(this, { state, samplers });
+    this.body = html`<div></div>`;
     root.append(this.body);
-    this.origins = new Latest(
-      context,
-      (seed, signal) => this.version.latents(this.#seedsOfPlane(seed), signal),
-      (latents) => this.#showPlane(latents),
-    );
+    this.planes = new Latest(context, (_, signal) => this.#drawPlane(signal), () => {});
     this.points = new Latest(
       context,
       ({ x, y }, signal) => this.version.decode([pointOfPlane(this.plane, x, y)], signal),
       ([picture], point) => this.#showPoint(picture, point),
     );
-    this.background = null;
-    context.signal.addEventListener("abort", () => this.background?.abort());
     this.#build();
   }
 
-  get isPrincipal() {
-    return this.state.text("directions") === PRINCIPAL && this.version.model.latentDim > 2;
-  }
-
-  get isRandom() {
-    return this.state.text("directions") === RANDOM && this.version.model.latentDim > 2;
+  /** What spans the plane: two dimensions are its axes, more leave a choice. */
+  get directions() {
+    const asked = this.state.text("directions");
+    const isChoice = this.version.model.latentDim > 2 && [PRINCIPAL, RANDOM].includes(asked);
+    return isChoice ? asked : AXES;
   }
 
   get seed() {
-    const isMean = this.isPrincipal && !this.state.text("seed");
+    const isMean = this.directions === PRINCIPAL && !this.state.text("seed");
     const [fallback] = imageSeeds(0, 1);
     return isMean ? null : this.state.integer("seed", fallback, MIN_IMAGE_SEED, MAX_SEED);
   }
@@ -82,7 +64,6 @@ class Plane {
 
   #build() {
     const { state, samplers } = this;
-    this.#stop();
     this.plane = null;
     const fallback = samplers.find((model) => model.latentDim === 2);
     this.version = chosenVersion(samplers, state, { fallback });
@@ -90,210 +71,161 @@ class Plane {
     if (!state.text("directions") && model.latentDim > 2) {
       state.set({ directions: this.version.directions ? PRINCIPAL : RANDOM });
     }
-    const change = () => {
-      state.set({ x: null, y: null });
-      rebuild(this.body, () => this.#build());
-    };
     this.body.className = `family-${model.family}`;
-    const chooseModel = () => {
-      state.set({ directions: null, seed: null, first: null, second: null });
-      change();
-    };
-    const controls = [
-      ...versionControls(samplers, this.version, state, chooseModel),
-      ...this.#directionControls(change),
-    ];
-    this.body.replaceChildren(
-      element("div", { class: "controls" }, ...controls),
-      element("p", { class: "hint" }, model.familyLine),
-      element("div", { class: "split plane" }, this.#map(), this.#panel()),
-    );
-    this.#askForOrigin();
+    const menus = versionControls(samplers, this.version, state, () =>
+      this.#change({ directions: null, seed: null, first: null, second: null }));
+    this.body.replaceChildren(html`
+      <div class="controls">${[...menus, ...this.#directionControls()]}</div>
+      <p class="hint">${model.familyLine}</p>
+      <div class="split plane">${[this.#map(), this.#panel()]}</div>`);
+    this.#askForPlane();
   }
 
-  #directionControls(change) {
-    const { state } = this;
-    const { model } = this.version;
-    if (model.latentDim === 2) return [];
-    const directions = [[RANDOM, "two random directions"], [AXES, "two latent dimensions"]];
-    if (this.version.directions || this.isPrincipal) {
-      directions.unshift([PRINCIPAL, "principal components of test images"]);
+  #change(values) {
+    this.state.set({ x: null, y: null, ...values });
+    rebuild(this.body, () => this.#build());
+  }
+
+  #directionControls() {
+    if (this.version.model.latentDim === 2) return [];
+    const { directions } = this;
+    const choices = [[RANDOM, "two random directions"], [AXES, "two latent dimensions"]];
+    if (this.version.directions || directions === PRINCIPAL) {
+      choices.unshift([PRINCIPAL, "principal components of test images"]);
     }
-    const nodes = [
-      menu("Directions", directions, state.text("directions"), (value) => {
-        state.set({ directions: value });
-        change();
-      }),
-    ];
-    if (!this.isPrincipal && !this.isRandom) nodes.push(...this.#axisControls(change));
+    const choose = (value) => this.#change({ directions: value });
+    const nodes = [menu("Directions", choices, directions, choose)];
+    if (directions === AXES) nodes.push(...this.#axisControls());
     if (this.seed !== null) {
       const changeSeed = (seed) => {
-        state.set({ seed, x: null, y: null });
-        this.#askForOrigin();
+        this.state.set({ seed, x: null, y: null });
+        this.#askForPlane();
       };
       nodes.push(seedControl("Seed", this.seed, changeSeed, MIN_IMAGE_SEED));
     }
     return nodes;
   }
 
-  #axisControls(change) {
+  #axisControls() {
     const { latentDim } = this.version.model;
     return ["first", "second"].map((key, i) => {
-      const input = element("input", {
-        type: "number",
-        min: 1,
-        max: latentDim,
-        value: this.axes[i] + 1,
-        class: "axis-number",
-        onchange: () => {
-          if (!input.checkValidity() || input.value === "") return;
-          this.state.set({ [key]: input.value });
-          change();
-        },
-      });
+      const change = () => {
+        if (input.checkValidity() && input.value !== "") this.#change({ [key]: input.value });
+      };
+      const input = html`<input type="number" class="axis-number" min="1" max=${latentDim}
+        value=${this.axes[i] + 1} @change=${change}>`;
       return labelled(i ? "Up: dimension" : "Right: dimension", input, `of ${latentDim}`);
     });
   }
 
   #map() {
-    this.canvas = element("canvas", { class: "picture", "aria-hidden": "true" });
-    this.cross = shape("g", { class: "cross" },
-      shape("path", { d: "M-0.25 0H0.25M0 -0.25V0.25" }), shape("circle", { r: 0.14 }));
     const view = `${-LIMIT} ${-LIMIT} ${2 * LIMIT} ${2 * LIMIT}`;
-    const overlay = shape("svg", { viewBox: view, "aria-hidden": "true" }, this.cross);
-    this.map = element(
-      "div",
-      {
-        class: "map",
-        tabindex: 0,
-        role: "application",
-        "aria-label": "Plane: the arrow keys move the point",
-        onpointermove: (event) => this.#moveTo(this.#pointAt(event)),
-        onpointerdown: (event) => this.#pin(event),
-        onpointerleave: () => this.#moveTo(this.pinned),
-        onkeydown: (event) => this.#onKey(event),
-      },
-      this.canvas,
-      overlay,
-    );
-    const labels = this.#axisLabels();
-    return element("figure", { class: "card" }, this.map,
-      element("figcaption", { class: "hint" }, labels));
+    this.canvas = pictureCanvas("");
+    this.map = html`
+      <div class="map" tabindex="0" role="application"
+        aria-label="Plane: the arrow keys move the point"
+        @pointermove=${(event) => this.#moveTo(this.#pointAt(event))}
+        @pointerdown=${(event) => this.#pin(event)}
+        @pointerleave=${() => this.#moveTo(this.pinned)}
+        @keydown=${(event) => this.#onKey(event)}>
+        ${this.canvas}
+        <svg viewBox=${view} aria-hidden="true"><g class="cross">
+          <path d="M-0.25 0H0.25M0 -0.25V0.25" /><circle r="0.14" /></g></svg>
+      </div>`;
+    this.cross = this.map.querySelector(".cross");
+    this.planes.node = this.map;
+    return html`<figure class="card">${this.map}
+      <figcaption class="hint">${this.#axisLabels()}</figcaption></figure>`;
   }
 
   #axisLabels() {
-    const ends = `from −${LIMIT} to ${LIMIT}`;
-    if (this.isPrincipal) {
-      return `Axes: the first two principal components of the encoded test images, ${ends}.`;
-    }
-    if (this.isRandom) {
-      return "In the middle is the image of the seed. Axes: two random directions. Compared with " +
-        "the middle, the latent vector is 1.4 times as long at the middle of an edge, 1.7 times " +
-        "at a corner.";
-    }
     const [first, second] = this.axes.map((index) => index + 1);
-    return `Axes: latent dimension ${first} to the right, ${second} upwards, both ${ends}.`;
+    return {
+      [PRINCIPAL]: html`Axes: the first two principal components of the encoded test images, from
+        −${LIMIT} to ${LIMIT}.`,
+      [RANDOM]: html`In the middle is the image of the seed. Axes: two random directions. Compared
+        with the middle, the latent vector is 1.4 times as long at the middle of an edge, 1.7 times
+        at a corner.`,
+      [AXES]: html`Axes: latent dimension ${first} to the right, ${second} upwards, both from
+        −${LIMIT} to ${LIMIT}.`,
+    }[this.directions];
   }
 
   #panel() {
     this.picture = pictureCanvas("the image at the point");
-    this.position = element("p", { class: "position" });
+    this.position = html`<p class="position"></p>`;
     this.bars = new LatentBars("Latent vector of the point");
-    return element(
-      "section",
-      { class: "card detail", "aria-label": "The image at the point" },
-      element("h2", {}, "The image at this point"),
-      this.picture,
-      this.position,
-      this.bars.node,
-      element("p", { class: "hint" },
-        "Click to keep a point; the page's address then contains it. The arrow keys move it."),
-    );
+    return html`
+      <section class="card detail" aria-label="The image at the point">
+        <h2>The image at this point</h2>
+        ${[this.picture, this.position, this.bars.node]}
+        <p class="hint">Click to keep a point; the page's address then contains it. The arrow keys
+          move it.</p>
+      </section>`;
   }
 
-  #askForOrigin() {
-    this.background?.abort();
-    this.points.cancel();
-    this.map.setAttribute("aria-busy", "true");
+  #askForPlane() {
     const { model, directions, isMeasured } = this.version;
-    if (this.isPrincipal && !directions) {
-      const isComing = model.realAddress && !isMeasured;
-      this.map.removeAttribute("aria-busy");
-      this.position.textContent =
-        isComing ? "The server is still encoding test images; open this view again later."
-          : NO_STATISTICS;
-    } else if (this.seed !== null && model.latentDim > 2) {
-      this.origins.replace(this.seed);
-    } else {
-      this.#showPlane(this.isPrincipal ? [] : [new Float32Array(model.latentDim)]);
+    this.planes.cancel();
+    this.points.cancel();
+    if (this.directions !== PRINCIPAL || directions) {
+      this.planes.ask();
+      return;
     }
+    this.position.textContent = model.realAddress && !isMeasured
+      ? "The server is still encoding test images; open this view again later."
+      : NO_STATISTICS;
   }
 
-  /** The seeds of the latent vectors that the plane needs: two more for random directions. */
-  #seedsOfPlane(seed) {
-    return this.isRandom ? [seed, (seed + 1) | 0, (seed + 2) | 0] : [seed];
-  }
-
-  /** Shows the plane through a latent vector; without one, through the mean of test images. */
-  #showPlane(latents) {
-    const { directions } = this.version;
-    if (this.isPrincipal) this.plane = principalPlane(latents[0], directions);
-    else if (this.isRandom) this.plane = randomPlane(latents, LIMIT);
-    else this.plane = axesPlane(latents[0], this.axes);
-    const { start } = this.plane;
-    const inside = (value) => Math.min(Math.max(value, -LIMIT), LIMIT);
-    const [x, y] = [this.state.number("x", start.x), this.state.number("y", start.y)];
-    this.pinned = { x: inside(x), y: inside(y) };
+  /** Takes the plane that the state names, then draws its images row by row, from the middle. */
+  async #drawPlane(signal) {
+    const { version, canvas } = this;
+    this.plane = {
+      [PRINCIPAL]: ([latents]) => principalPlane(latents, version.directions),
+      [RANDOM]: (latents) => randomPlane(latents, LIMIT),
+      [AXES]: ([latents]) => axesPlane(latents, this.axes),
+    }[this.directions](await this.#latentsOfPlane(signal));
+    const { plane } = this;
+    const at = (axis) => clamp(this.state.number(axis, plane.start[axis]), -LIMIT, LIMIT);
+    this.pinned = { x: at("x"), y: at("y") };
     this.#moveTo(this.pinned);
-    this.#drawBackground();
+    const [height, width] = version.model.shape;
+    Object.assign(canvas, { width: SIDE * width, height: SIDE * height });
+    const context = canvas.getContext("2d");
+    const values = Array.from({ length: SIDE }, (_, i) => LIMIT * ((2 * i + 1) / SIDE - 1));
+    const rows = [...values.keys()].sort((a, b) => Math.abs(values[a]) - Math.abs(values[b]));
+    for (const row of rows) {
+      // The image under the pointer comes first.
+      while (this.points.isBusy) await new Promise((resolve) => setTimeout(resolve, REST));
+      // Row 0 has the largest second coordinate, as in a plot.
+      const vectors = values.map((x) => pointOfPlane(plane, x, -values[row]));
+      const pictures = await version.decode(vectors, signal);
+      pictures.forEach((picture, column) =>
+        context.putImageData(picture.toImageData(), column * width, row * height));
+    }
   }
 
-  /** Draws the images of the plane row by row, from the middle, while the pointer rests. */
-  async #drawBackground() {
-    this.background?.abort();
-    const controller = new AbortController();
-    this.background = controller;
-    const { signal } = controller;
-    const { version, plane, canvas, map } = this;
-    const [height, width] = version.model.shape;
-    canvas.width = SIDE * width;
-    canvas.height = SIDE * height;
-    const values = Array.from({ length: SIDE }, (_, i) => LIMIT * ((2 * i + 1) / SIDE - 1));
-    const middle = (SIDE - 1) / 2;
-    const rows = values.map((_, i) => i);
-    rows.sort((a, b) => Math.abs(a - middle) - Math.abs(b - middle));
-    try {
-      for (const row of rows) {
-        while (this.points.isBusy) await new Promise((resolve) => setTimeout(resolve, REST));
-        if (signal.aborted) return;
-        // Row 0 has the largest second coordinate, as in a plot.
-        const vectors = values.map((x) => pointOfPlane(plane, x, -values[row]));
-        const pictures = await version.decode(vectors, signal);
-        pictures.forEach((picture, column) =>
-          canvas.getContext("2d").putImageData(picture.toImageData(), column * width, row * height),
-        );
-      }
-    } catch (error) {
-      if (!isAborted(error)) this.context.fail(error);
-    } finally {
-      if (!signal.aborted) map.removeAttribute("aria-busy");
-    }
+  /** The latent vectors that the plane needs; none, if it goes through the mean of test images. */
+  async #latentsOfPlane(signal) {
+    const { version, seed } = this;
+    if (version.model.latentDim === 2) return [new Float32Array(2)];
+    if (seed === null) return [];
+    const seeds = this.directions === RANDOM ? [seed, seed + 1, seed + 2] : [seed];
+    return version.latents(seeds.map((value) => value | 0), signal);
   }
 
   #moveTo(point) {
     if (!this.plane) return;
-    setAttribute(this.cross, "transform", `translate(${point.x} ${-point.y})`);
+    this.cross.setAttribute("transform", `translate(${point.x} ${-point.y})`);
     this.points.ask(point);
   }
 
   #showPoint(picture, point) {
     picture.paint(this.picture);
-    setAttribute(this.picture, "data-x", point.x);
-    setAttribute(this.picture, "data-y", point.y);
-    const text = `right ${decimals(point.x)}, up ${decimals(point.y)}`;
-    this.position.textContent = text;
-    this.picture.setAttribute("aria-label", `the image at ${text}`);
-    const marked = this.isPrincipal || this.isRandom ? [] : this.axes;
+    Object.assign(this.picture.dataset, point);
+    this.position.textContent = describe(point);
+    this.picture.ariaLabel = `the image at ${describe(point)}`;
+    const marked = this.directions === AXES ? this.axes : [];
     this.bars.show(pointOfPlane(this.plane, point.x, point.y), null, marked);
   }
 
@@ -314,24 +246,22 @@ class Plane {
     const step = steps[event.key];
     if (!step || !this.plane) return;
     event.preventDefault();
-    const moved = ["x", "y"].map((axis, i) => {
-      const value = this.pinned[axis] + step[i] * STEP * (event.shiftKey ? 5 : 1);
-      return Number(Math.min(Math.max(value, -LIMIT), LIMIT).toFixed(3));
-    });
-    this.#keep({ x: moved[0], y: moved[1] });
-    announce(`right ${decimals(moved[0])}, up ${decimals(moved[1])}`);
+    const [right, up] = step.map((sign) => sign * STEP * (event.shiftKey ? 5 : 1));
+    this.#keep({ x: inside(this.pinned.x + right), y: inside(this.pinned.y + up) });
+    announce(describe(this.pinned));
   }
 
   #pointAt(event) {
-    const box = this.map.getBoundingClientRect();
-    const share = (value) => Math.min(Math.max(value, 0), 1) * 2 - 1;
-    const x = LIMIT * share((event.clientX - box.left) / box.width);
-    const y = -LIMIT * share((event.clientY - box.top) / box.height);
-    return { x: Number(x.toFixed(3)), y: Number(y.toFixed(3)) };
+    const { x, y } = pointerOn(this.map, event);
+    return { x: inside(LIMIT * (2 * x - 1)), y: inside(LIMIT * (1 - 2 * y)) };
   }
+}
 
-  #stop() {
-    this.background?.abort();
-    [this.origins, this.points].forEach((latest) => latest.cancel());
-  }
+/** The nearest coordinate in the plane, with as many digits as an address has. */
+function inside(value) {
+  return Number(clamp(value, -LIMIT, LIMIT).toFixed(3));
+}
+
+function describe({ x, y }) {
+  return `right ${decimals(x)}, up ${decimals(y)}`;
 }

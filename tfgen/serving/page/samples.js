@@ -1,38 +1,32 @@
 // Samples: grids of images from a seed, of up to three models side by side.
 
-import { chosenVersion, noSamplerNote, rebuild, seedControl, slider,
-  versionControls } from "./controls.js";
+import { chosenVersion, rebuild, seedControl, slider, versionControls } from "./controls.js";
 import { ImageDetail } from "./detail.js";
-import { announce, button, element, lead, setAttribute, term } from "./elements.js";
-import { imageButton } from "./images.js";
+import { announce, html } from "./elements.js";
+import { ImageGrid } from "./images.js";
 import { MAX_SEED, decimals, imageSeeds, scaled } from "./numbers.js";
 import { Latest } from "./server.js";
 
 export const name = "samples";
 export const title = "Samples";
+export const lead = () => html`
+  A model turns a <em>latent vector</em>, a list of random numbers, into an image. A <em>seed</em>
+  decides which random numbers: the same seed always gives the same image. Click an image to see its
+  seed and its latent vector.`;
+export const mount = (...parts) => new Samples(...parts).show();
 
 const COUNT = 25;
 const SUFFIXES = ["", "2", "3"];
 // No image is shown in the panel.
 const NONE = "none";
 
-export function mount(root, state, context) {
-  const samplers = context.models.filter((model) => model.isSampler);
-  if (!samplers.length) {
-    root.append(noSamplerNote());
-    return;
-  }
-  const view = new Samples(root, state, context, samplers);
-  view.show();
-}
-
 class Samples {
   constructor(root, state, context, samplers) {
     Object.assign(this, { state, context, samplers });
-    this.columns = element("div", { class: "columns" });
+    this.columns = html`<div class="columns"></div>`;
     this.detail = new ImageDetail(state, context, () => this.#select(NONE));
-    root.append(introduction(), this.#controls(), element("div", { class: "split" }, this.columns,
-      this.detail.node));
+    root.append(html`${this.#controls()}
+      <div class="split">${[this.columns, this.detail.node]}</div>`);
   }
 
   get seed() {
@@ -49,17 +43,18 @@ class Samples {
   }
 
   show() {
-    this.grids?.forEach((grid) => grid.close());
+    this.grids?.forEach((grid) => grid.latest.cancel());
     this.grids = this.suffixes.map((suffix) => new SampleGrid(this, suffix));
     const nodes = this.grids.map(({ node }) => node);
-    if (nodes.length < SUFFIXES.length) nodes.push(this.#addButton());
+    if (nodes.length < SUFFIXES.length) {
+      nodes.push(html`<button class="add" @click=${() => this.#add()}>Add a model</button>`);
+    }
     rebuild(this.columns, () => this.columns.replaceChildren(...nodes));
     this.#draw();
   }
 
   /** Shows an image, `column.index`, in the panel; `NONE` closes it. */
-  #select(key, options = {}) {
-    const edit = options.keepsEdit ? this.state.text("edit") || null : null;
+  #select(key, edit = null) {
     this.state.set({ image: key, edit });
     this.grids.forEach((grid) => grid.mark(key));
     const [column, index] = key.split(".");
@@ -70,12 +65,12 @@ class Samples {
 
   choose(key) {
     this.#select(key);
-    this.detail.node.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    this.detail.node.scrollIntoView({ block: "nearest" });
   }
 
   #draw() {
     this.grids.forEach((grid) => grid.draw());
-    this.#select(this.state.text("image", "1.0"), { keepsEdit: true });
+    this.#select(this.state.text("image", "1.0"), this.state.text("edit") || null);
   }
 
   #controls() {
@@ -84,31 +79,20 @@ class Samples {
       this.#draw();
     };
     const range = { min: 0.1, max: 2, step: 0.05, value: this.temperature, format: decimals };
-    return element(
-      "div",
-      { class: "controls" },
-      seedControl("Seed of the grid", this.seed, (seed) => change({ seed })),
-      slider("Temperature", range, (temperature) =>
-        change({ temperature: temperature === 1 ? null : temperature }),
-      ),
-      element(
-        "p",
-        { class: "hint" },
-        "The temperature scales the latent vectors: below 1, images are more typical and more " +
-          "alike.",
-      ),
-    );
+    return html`<div class="controls">
+      ${seedControl("Seed of the grid", this.seed, (seed) => change({ seed }))}
+      ${slider("Temperature", range, (temperature) =>
+        change({ temperature: temperature === 1 ? null : temperature }))}
+      <p class="hint">The temperature scales the latent vectors: below 1, images are more typical
+        and more alike.</p></div>`;
   }
 
-  #addButton() {
-    const add = () => {
-      const shown = this.grids.map((grid) => grid.version.model.name);
-      const next = this.samplers.find((model) => !shown.includes(model.name)) ?? this.samplers[0];
-      const suffix = SUFFIXES.find((entry) => !this.suffixes.includes(entry));
-      this.state.set({ [`model${suffix}`]: next.name });
-      this.show();
-    };
-    return button("Add a model", add, { class: "add" });
+  #add() {
+    const shown = this.grids.map((grid) => grid.version.model.name);
+    const next = this.samplers.find((model) => !shown.includes(model.name)) ?? this.samplers[0];
+    const suffix = SUFFIXES.find((entry) => !this.suffixes.includes(entry));
+    this.state.set({ [`model${suffix}`]: next.name });
+    this.show();
   }
 
   remove(suffix) {
@@ -118,17 +102,6 @@ class Samples {
   }
 }
 
-function introduction() {
-  return lead(
-    "A model turns a ",
-    term("latent vector"),
-    ", a list of random numbers, into an image. A ",
-    term("seed"),
-    " decides which random numbers: the same seed always gives the same image. Click an image to " +
-      "see its seed and its latent vector.",
-  );
-}
-
 /** The column of one model. */
 class SampleGrid {
   constructor(view, suffix) {
@@ -136,43 +109,40 @@ class SampleGrid {
     this.view = view;
     this.key = suffix || "1";
     const options = { suffix, allClasses: true };
-    this.version = chosenVersion(samplers, state, options);
-    const { model } = this.version;
-    this.buttons = Array.from({ length: COUNT }, (_, i) =>
-      imageButton(() => view.choose(`${this.key}.${i}`)));
-    this.grid = element(
-      "div",
-      { class: "grid", role: "group", "aria-label": `Samples of ${this.version.title}` },
-      ...this.buttons,
-    );
-    const controls = versionControls(samplers, this.version, state, () => view.show(), options);
+    const version = chosenVersion(samplers, state, options);
+    this.version = version;
+    const controls = versionControls(samplers, version, state, () => view.show(), options);
     if (suffix) controls.push(this.#removeButton(suffix));
-    this.node = element(
-      "section",
-      { class: `card family-${model.family}`, "aria-label": this.version.title },
-      element("div", { class: "controls" }, ...controls),
-      this.grid,
-      element("p", { class: "hint" }, model.familyLine),
-      element("p", { class: "hint summary" }, this.version.summary),
-    );
-    this.seeds = [];
+    const names = Array.from({ length: COUNT }, (_, i) => `Image ${i + 1}`);
+    this.images = new ImageGrid("grid", `Samples of ${version.title}`, names, (i) =>
+      view.choose(`${this.key}.${i}`));
+    this.node = html`
+      <section class=${`card family-${version.model.family}`} aria-label=${version.title}>
+        <div class="controls">${controls}</div>
+        ${this.images.node}
+        <p class="hint">${version.model.familyLine}</p>
+        <p class="hint summary">${version.summary}</p>
+      </section>`;
     const compute = (request, signal) => this.#compute(request, signal);
     this.latest = new Latest(context, compute, (pictures) => this.#paint(pictures), this.node);
   }
 
+  /** Shows the images of the view's seed; their names are known at once. */
   draw() {
-    this.seeds = imageSeeds(this.view.seed, COUNT);
-    this.latest.ask({ seeds: this.seeds, temperature: this.view.temperature });
+    const { version, view } = this;
+    this.seeds = imageSeeds(view.seed, COUNT);
+    this.images.items.forEach((item, i) => {
+      const label = version.labelAt(i);
+      const ofClass = label === null ? "" : ` of class ${version.model.className(label)}`;
+      item.ariaLabel = `Image ${i + 1}${ofClass}, seed ${this.seeds[i]}`;
+    });
+    this.latest.ask({ seeds: this.seeds, temperature: view.temperature });
   }
 
   mark(key) {
-    this.buttons.forEach((item, i) =>
-      setAttribute(item, "aria-pressed", String(key === `${this.key}.${i}`)),
-    );
-  }
-
-  close() {
-    this.latest.cancel();
+    this.images.items.forEach((item, i) => {
+      item.ariaPressed = String(key === `${this.key}.${i}`);
+    });
   }
 
   async #compute({ seeds, temperature }, signal) {
@@ -182,17 +152,12 @@ class SampleGrid {
   }
 
   #paint(pictures) {
-    this.buttons.forEach((item, i) => {
-      pictures[i].paint(item.firstChild);
-      const label = this.version.labelAt(i);
-      const ofClass = label === null ? "" : ` of class ${this.version.model.className(label)}`;
-      item.setAttribute("aria-label", `Image ${i + 1}${ofClass}, seed ${this.seeds[i]}`);
-    });
+    this.images.paint(pictures);
     announce(`${pictures.length} images of ${this.version.title}, seed ${this.view.seed}`);
   }
 
   #removeButton(suffix) {
-    const label = `Remove ${this.version.model.name}`;
-    return button("×", () => this.view.remove(suffix), { class: "close", "aria-label": label });
+    return html`<button class="close" aria-label=${`Remove ${this.version.model.name}`}
+      @click=${() => this.view.remove(suffix)}>×</button>`;
   }
 }

@@ -7,6 +7,10 @@ const MAX_RETRIES = 4;
 const LONGEST_WAIT = 5;
 
 let requestsUnderWay = 0;
+// The versions that the server has opened, by the paths of their requests.
+const opened = new Set();
+// The parts of the page that show what the requests of a signal compute.
+const busyParts = new WeakMap();
 
 /** A request that failed: what happened, and what to do. */
 export class RequestError extends Error {
@@ -31,12 +35,35 @@ export function readListing(signal) {
   return send("page/models.json", { signal });
 }
 
+/** Rejects if the server does not answer. */
+export function checkServer() {
+  return send("healthz", {});
+}
+
 /** The outputs of a signature by name, in the form of columns. */
 export async function predict(name, version, signature, inputs, signal) {
+  const path = `v1/models/${encodeURIComponent(name)}/versions/${version}`;
+  if (!opened.has(path)) await withProgress(open(path, name, signal));
   const body = JSON.stringify({ signature_name: signature, inputs });
-  const path = `v1/models/${encodeURIComponent(name)}/versions/${version}:predict`;
-  const answer = send(path, { method: "POST", body, signal });
+  const answer = send(`${path}:predict`, { method: "POST", body, signal });
   return (await withProgress(answer)).outputs;
+}
+
+/** Waits until the server has opened a version, and says so where its images are to appear. */
+async function open(path, name, signal) {
+  showLoading(`Opening ${name} …`, signal);
+  try {
+    await send(`${path}/metadata`, { signal });
+    opened.add(path);
+  } finally {
+    showLoading("", signal);
+  }
+}
+
+/** Says what a request waits for, in the part of the page that shows its result. */
+function showLoading(text, signal) {
+  const node = busyParts.get(signal) ?? document.querySelector("header");
+  node.dataset.loading = text;
 }
 
 /** An image file of the server, decoded. */
@@ -156,6 +183,7 @@ export class Latest {
       this.#waiting = null;
       const controller = new AbortController();
       this.#controller = controller;
+      if (this.node) busyParts.set(controller.signal, this.node);
       try {
         const result = await this.compute(value, controller.signal);
         if (controller.signal.aborted) continue;
