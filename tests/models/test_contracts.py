@@ -81,24 +81,21 @@ SEVERAL_TRAININGS = {
 }
 FRESH_PROCESS = {"a_saved_model_trains_on_in_a_fresh_process"}
 # Each family runs once with layers that are quickly traced, and once with all that it has. The
-# first trains several times, the second goes on in a process of its own. For its sizes see
-# test_sizes.py.
+# first trains several times. One row of each family goes on in a process of its own. For its sizes
+# see test_sizes.py.
 DENSE = set(testing.CHECKS) - FRESH_PROCESS
-FULL = set(testing.CHECKS) - SEVERAL_TRAININGS - PRECISIONS
+FULL = set(testing.CHECKS) - SEVERAL_TRAININGS - PRECISIONS - FRESH_PROCESS
 FULL -= {"floats_are_refused", "images_may_have_colour_and_other_sides"}
 FULL |= {PRECISION + "mixed_bfloat16"}
 NO_SAMPLES = {name for name, check in testing.CHECKS.items() if not check.generative}
 CLASSES = NO_SAMPLES - {"keras_callbacks_work", PRECISION + "mixed_bfloat16"}
-# What may break in a variant that differs from another row in one thing.
-TRAINING = {"an_epoch_trains_every_weight", "a_configuration_rebuilds_its_model"}
-LABELS = TRAINING | {
-    "labels_are_used_or_ignored",
-    "missing_labels_cycle_through_the_classes",
-}
 # A scaled loss and the gradient of a gradient.
-PENALTY = TRAINING | {"metrics_are_means_over_images", PRECISION + "mixed_float16"}
-# More outputs than pixels, another value that is logged, and odd sides.
-BYTES = {"an_epoch_trains_every_weight", "a_published_version_equals_its_model"}
+PENALTY = {
+    *("an_epoch_trains_every_weight", "a_configuration_rebuilds_its_model"),
+    *("metrics_are_means_over_images", PRECISION + "mixed_float16"),
+}
+# More outputs than pixels, another value that is logged, and odd sides; or another target.
+LOSS = {"an_epoch_trains_every_weight"}
 # Values of packs, and the state of steps on them.
 PACKS = PENALTY | FRESH_PROCESS | {"sample_weights_count"}
 # Lazy penalties, noise of the augmentation, and layers of its own.
@@ -107,21 +104,19 @@ RESIDUAL = {"an_epoch_trains_every_weight", "a_published_version_equals_its_mode
 # Name, constructor and checks.
 FAMILIES: list[tuple[str, testing.Make, Collection[str]]] = [
     ("vae", small(VAE, **VAE_FIELDS), DENSE),
-    ("vae-conditional", small(VAE, **VAE_FIELDS, num_classes=3), LABELS),
-    ("vae-convolutional", small(VAE, **FULL_VAE), FULL),
-    ("vae-bytes", small(VAE, **BYTES_VAE), BYTES),
+    ("vae-convolutional", small(VAE, **FULL_VAE), FULL | FRESH_PROCESS),
+    ("vae-bytes", small(VAE, **BYTES_VAE), LOSS),
     ("vae-hierarchical", small(VAE, **HIERARCHICAL_VAE), FULL),
     ("gan", small(GAN, **GAN_FIELDS), DENSE),
-    ("gan-conditional", small(GAN, **GAN_FIELDS, **CONDITIONAL), LABELS),
     ("gan-penalized", small(GAN, **PENALIZED), PENALTY),
     ("gan-convolutional", small(GAN, **FULL_GAN), FULL),
     ("gan-packed", small(GAN, **PACKED_GAN), PACKS),
     ("gan-residual", small(GAN, **RESIDUAL_GAN), RESIDUAL),
-    ("flow", small(Flow, couplings=2, hidden=(8,)), DENSE),
+    ("flow", small(Flow, couplings=2, hidden=(8,)), DENSE | FRESH_PROCESS),
     ("flow-multiscale", small(Flow, **FULL_FLOW), FULL),
     ("flow-matching", small(FlowMatching, **DENSE_MATCHING), DENSE),
-    ("flow-matching-unet", small(FlowMatching, **FULL_MATCHING), FULL),
-    ("flow-matching-shortcut", small(FlowMatching, **SHORTCUT_MATCHING), BYTES),
+    ("flow-matching-unet", small(FlowMatching, **FULL_MATCHING), FULL | FRESH_PROCESS),
+    ("flow-matching-shortcut", small(FlowMatching, **SHORTCUT_MATCHING), LOSS),
     ("classifier", small(Classifier, **CLASSIFIER), CLASSES),
 ]
 QUICK = {
