@@ -38,7 +38,7 @@ PAGE = Path(tfgen.__file__).parent / "serving" / "page"
 VIEWS = ("samples", "between", "plane", "draw", "compare")
 # What the shipped models show in the pictures of docs.
 PICTURES = {
-    "samples": {"model2": "gan", "model3": "flow-matching", "image": "1.7"},
+    "samples": {},
     "between": {},
     "plane": {"model": "vae", "x": 1.2, "y": -0.7},
     "draw": {"test": 4, "model-posterior": "vae"},
