@@ -3,7 +3,7 @@
 import { linkTo } from "./address.js";
 import { html } from "./elements.js";
 
-// Each step shows a view of a model; its answer may be in a part of the view.
+// Each step shows a view of a model that it accepts; its answer may be in a part of the view.
 const STEPS = [
   { model: "vae", view: "samples", values: { seed: 1 },
     question: "Can a computer draw a digit that nobody ever wrote?",
@@ -17,7 +17,7 @@ const STEPS = [
     question: "Can you learn to draw if all you are ever told is “real” or “fake”?",
     answer: `A generative adversarial network can. One network forges digits, another one learns to
       tell them from real ones, and that answer is all that the forger learns from.` },
-  { model: "flow", view: "draw",
+  { model: "flow", accepts: (model) => model.hasBitsPerDim, view: "draw",
     values: { test: 4, "model-likelihood": "flow", "version-likelihood": 1 }, part: ".scale",
     question: "How surprised is a model by this image?",
     answer: `A normalizing flow measures it, in bits for each pixel: the fewer, the more probable is
@@ -33,8 +33,8 @@ const STEPS = [
 
 /** The link to the first step from a number on that these models can show; null: there is none. */
 export function storyLink(models, first = 1) {
-  const names = models.map(({ name }) => name);
-  const index = STEPS.findIndex(({ model }, i) => i + 1 >= first && names.includes(model));
+  const index = STEPS.findIndex(({ model, accepts = () => true }, i) =>
+    i + 1 >= first && models.some((entry) => entry.name === model && accepts(entry)));
   if (index < 0) return null;
   const { model, view, values } = STEPS[index];
   return linkTo(view, { model, version: 1, ...values, story: index + 1 });
