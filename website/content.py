@@ -4,6 +4,7 @@ MkDocs reads `docs/`. The front page, the notebooks, the reference and the code 
 point to are added to it.
 """
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ NOTEBOOKS = {
 }
 # The models of the page that needs no server.
 TRIED = ("vae", "vae-hierarchical", "gan", "flow", "flow-matching", "classifier")
+# The runs whose pictures it shows, in docs/, with their epochs.
+RUNS = {"vae": (0, 20, 40), "gan": (0, 100, 200), "flow": (0, 20, 40)}
 TRY_IT = """---
 hide: [navigation, toc]
 ---
@@ -75,8 +78,17 @@ class Content:
         command = [sys.executable, "-m", "cli.export", *(f"saved_models/{n}/1" for n in TRIED)]
         command += ["--format", "page", "--out", str(folder)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        listing = folder / "page" / "models.json"
+        runs = [{"name": name, "epochs": epochs} for name, epochs in RUNS.items()]
+        listing.write_text(json.dumps(json.loads(listing.read_text()) | {"runs": runs}))
         files = [path for path in folder.rglob("*") if path.is_file()]
         self.copies |= {f"try/{path.relative_to(folder)}": path for path in files}
+        for name, epochs in RUNS.items():
+            run, shown = ROOT / "docs" / name, f"try/page/runs/{name}"
+            self.copies[f"{shown}/curves.png"] = run / "curves.png"
+            self.copies |= {
+                f"{shown}/{epoch}.png": run / f"samples-{epoch}.png" for epoch in epochs
+            }
         self.documents["try-it.md"] = "try-it.md", TRY_IT
 
     def add_notebooks(self, folder: Path) -> list[dict[str, str]]:

@@ -7,8 +7,8 @@ export const name = "learning";
 export const title = "Learning";
 export const lead = () => html`
   A model begins with noise and learns for many <em>epochs</em>: in each, it sees all training images
-  once. Move the slider through the epochs of a run in <code>./runs</code>: the seeds stay the same,
-  so what changes is what the model has learned.`;
+  once. Move the slider through the epochs of a run: the seeds stay the same, so what changes is what
+  the model has learned.`;
 export const needs = "There is no run in ./runs. Train a model: tfgen-train vae.";
 
 export function mount(root, state, _, runs) {
