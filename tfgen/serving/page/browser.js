@@ -14,9 +14,11 @@ const ROTATIONS = [[13, 15, 26, 6], [17, 29, 16, 24]];
 const PARITY = 0x1bd11bda;
 const LATENTS = 0x6c61;
 
-// What was made of each file, as promises.
-const opened = new Map();
-// The signals of the requests that wait for files.
+let table = null; // of the quantile function
+const sessions = new Map(); // by the paths of their files
+const tasks = []; // for the worker
+let isWorking = false;
+// The signals of the requests that wait for a model.
 const waiting = new Set();
 let loadedBytes = 0;
 
@@ -27,20 +29,24 @@ export function predict(model, number, signature, inputs, signal) {
 
 async function compute(model, number, name, { seed, ...inputs }, signal) {
   if (seed) {
-    const table = await open("runtime/quantiles.bin", (content) => new Int32Array(content));
+    table ??= new Int32Array(await load("runtime/quantiles.bin"));
     inputs.latents = seed.map((value) => latents(value, model.latentDim, table));
     return name === "latents" ? inputs.latents : compute(model, number, "decode", inputs, signal);
   }
-  const session = await openModel(model, number, name, signal);
-  signal.throwIfAborted();
   const specs = Object.entries(model.signatures[name].inputs);
   const feeds = specs.map(([key, { dtype, shape: [, ...sides] }]) => {
     const values = ARRAYS[dtype].from(inputs[key].flat(Infinity));
     return [key, new Tensor(dtype, values, [inputs[key].length, ...sides])];
   });
-  const results = Object.entries(await session.run(Object.fromEntries(feeds)));
+  const path = `models/${model.name}/${number}/${name}.onnx`;
+  if (!sessions.has(path)) waiting.add(signal);
+  const results = await inTurn(path, async () => {
+    signal.throwIfAborted();
+    if (!sessions.has(path)) sessions.set(path, await openSession(path));
+    return sessions.get(path).run(Object.fromEntries(feeds));
+  }).finally(() => waiting.delete(signal) && showLoading("", signal));
   signal.throwIfAborted();
-  const outputs = results.map(([key, { data, dims }]) => [key, nested(data, dims)]);
+  const outputs = Object.entries(results).map(([key, { data, dims }]) => [key, nested(data, dims)]);
   return outputs.length === 1 ? outputs[0][1] : Object.fromEntries(outputs);
 }
 
@@ -75,32 +81,33 @@ export function randomWords(seed, size) {
   return [...pairs.map(([x]) => x), ...pairs.map(([, y]) => y)].slice(0, size);
 }
 
-/** A signature that is ready to compute. */
-async function openModel(model, number, name, signal) {
-  waiting.add(signal);
-  try {
-    const root = new URL("runtime/ort-wasm-simd-threaded", document.baseURI).href;
-    const wasmBinary = await open(`${root}.wasm`, (content) => content);
-    // The worker of the proxy computes, so that the page stays responsive.
-    Object.assign(env.wasm, { numThreads: 1, proxy: true, wasmBinary });
-    env.wasm.wasmPaths = { mjs: `${root}.js` };
-    return await open(`models/${model.name}/${number}/${name}.onnx`, (content) =>
-      InferenceSession.create(content));
-  } finally {
-    waiting.delete(signal);
-    showLoading("", signal);
-  }
+/** Runs a task when the worker is free; first those of open models, which take the least time. */
+function inTurn(path, task) {
+  return new Promise((resolve, reject) => {
+    tasks.push({ path, run: () => task().then(resolve, reject) });
+    if (!isWorking) work();
+  });
 }
 
-/** What `make` makes of the content of a file, which is loaded once. */
-function open(path, make) {
-  if (!opened.has(path)) {
-    const content = send(path, {}, read).then(make);
-    opened.set(path, content);
-    content.catch(() => opened.delete(path));
+async function work() {
+  isWorking = true;
+  while (tasks.length) {
+    const index = Math.max(0, tasks.findIndex(({ path }) => sessions.has(path)));
+    await tasks.splice(index, 1)[0].run();
   }
-  return opened.get(path);
+  isWorking = false;
 }
+
+/** Loads a model, and the runtime before the first one. */
+async function openSession(path) {
+  const root = new URL("runtime/ort-wasm-simd-threaded", document.baseURI).href;
+  // The worker of the proxy computes, so that the page stays responsive.
+  Object.assign(env.wasm, { numThreads: 1, proxy: true, wasmPaths: { mjs: `${root}.js` } });
+  env.wasm.wasmBinary ??= await load(`${root}.wasm`);
+  return InferenceSession.create(await load(path));
+}
+
+const load = (path) => send(path, {}, read);
 
 /** The bytes of a file; says meanwhile how many have come. */
 function read(answer) {
