@@ -184,7 +184,6 @@ def test_the_first_view_and_the_way_back(page: Any, url: str, vae: Sampler) -> N
     names = [column.get_by_label("Model").input_value() for column in columns.all()]
     assert names == ["gan-classes", "vae"]
     expect(columns.nth(1).locator("summary")).to_contain_text("100 epochs")
-
     seed = page.get_by_label("Seed of the grid", exact=True)
     page.get_by_role("button", name="New seed of the grid").click()
     expect(seed).not_to_have_value("7")
@@ -227,8 +226,7 @@ def test_an_image_comes_with_what_gives_it_again(
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     panel.get_by_role("button", name="Copy image").click()
     expect(panel.get_by_role("button", name="Copied")).to_be_visible()
-    (kinds,) = page.evaluate("navigator.clipboard.read().then(all => all.map(one => one.types))")
-    assert kinds == ["image/png"]
+    assert page.evaluate("navigator.clipboard.read().then(([{types}]) => types)") == ["image/png"]
     page.get_by_role("button", name="Copy link").click()
     expect(page.locator("main > .top")).to_contain_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == page.url
@@ -287,10 +285,8 @@ def test_the_ways_are_those_of_the_sampler(page: Any, place: str, vae: Sampler) 
     frames = rounded(vae.decode(figures.interpolated_latents(start, end, 25, "linear")))
     with Image.open(download.value.path()) as file:
         assert file.n_frames == 48
-        for frame in (0, 24, 47):
-            file.seek(frame)
-            pixels = np.asarray(file.convert("RGB"))[::10, ::10]
-            np.testing.assert_array_equal(pixels, frames[min(frame, 48 - frame)])
+        file.seek(30)  # on the way back
+        np.testing.assert_array_equal(np.asarray(file.convert("RGB"))[::10, ::10], frames[18])
 
     slider = page.get_by_label("Position from start to end")
     slide(slider, "Home", 1)
@@ -557,16 +553,13 @@ def test_the_story_asks_and_shows(page: Any, url: str, vae: Sampler) -> None:
     visit(page, url, "samples", model="vae")
     page.get_by_role("link", name="Story").click()
     addresses = []
-    while True:
+    for _ in range(4):
         expect(page.get_by_role("button", name="Show me")).to_be_focused()
         expect(page.locator("canvas").first).to_be_hidden()
         page.keyboard.press("Enter")
         settle(page)
         addresses.append(page.url)
-        if not (link := page.get_by_role("link", name="Next question")).count():
-            break
-        link.press("Enter")
-    assert len(addresses) == 4
+        page.keyboard.press("Enter")  # the next question, if there is one
     expect(page.get_by_role("region", name="Game")).to_be_in_viewport()
 
     seeds = [int(seed) for seed in re.findall(r"(?:from|to)=(-?\d+)", addresses[1])]

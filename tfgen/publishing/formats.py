@@ -92,17 +92,18 @@ def _unshare_functions(path: Path) -> None:
     library = saved.meta_graphs[0].graph_def.library
     functions = {function.signature.name: function for function in library.function}
 
-    def unshare(caller: Any, is_copy: bool = False) -> None:
-        for node in caller.node_def:
-            for value in node.attr.values():
-                called = functions.get(value.func.name)
-                if called is not None and (is_copy or "_noinline" in called.attr):
-                    own = library.function.add()
-                    own.CopyFrom(called)
-                    own.attr.pop("_noinline", None)
-                    value.func.name += f"_{len(library.function)}"
-                    own.signature.name = value.func.name
-                    unshare(own, is_copy=True)
+    def unshare(caller: Any) -> None:
+        for function in [value.func for node in caller.node_def for value in node.attr.values()]:
+            called = functions.get(function.name)
+            if called is not None and (
+                caller.signature.name not in functions or "_noinline" in called.attr
+            ):
+                own = library.function.add()
+                own.CopyFrom(called)
+                own.attr.pop("_noinline", None)
+                function.name += f"_{len(library.function)}"
+                own.signature.name = function.name
+                unshare(own)
 
     for function in functions.values():
         unshare(function)

@@ -101,41 +101,36 @@ class FlowStep(keras.layers.Layer):
             labels: one-hot, `[B, K]`, of the events of a conditional model.
             twin: a step of the same form, whose function for an export computes the coupling.
         """
-        coupling: Bijector = self._coupling(training, labels)
+        conditioner = functools.partial(self._condition, labels=labels, training=training)
+        coupling: Bijector = make_coupling(
+            self.mask, conditioner, self.components, self.log_scale_bound
+        )
         if not self.mixed:
             return [coupling]
+        ndims = self.mask.event_ndims
         if twin is not None and cpu.is_inference():
             weights = [weight.value for weight in self.conditioner.weights]
-            coupling = _Call(functools.partial(twin._call_coupling, weights, labels), coupling)
-        ndims = self.mask.event_ndims
-        weights = self.permutation, self.lower, self.upper, self.log_diagonal
-        permutation, lower, upper, log_diagonal = (weight.value for weight in weights)
+            coupling = _Call(functools.partial(twin._call_coupling, weights, labels), ndims)
+        matrices = self.permutation, self.lower, self.upper, self.log_diagonal
         return [
             ActivationNormalization(self.shift, self.log_scale, ndims, adapting),
-            InvertibleConvolution(permutation, lower, upper, log_diagonal, ndims),
+            InvertibleConvolution(*matrices, ndims),
             coupling,
         ]
-
-    def _coupling(self, training: bool, labels: tf.Tensor | None) -> Coupling:
-        conditioner = functools.partial(self._condition, labels=labels, training=training)
-        return make_coupling(self.mask, conditioner, self.components, self.log_scale_bound)
 
     @functools.cached_property
     def _call_coupling(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """The coupling as a function of its conditioner's weights, which a graph has once."""
 
-        # Inlined, it would be optimized anew for each step when a version is first used.
+        # Inlined, TensorFlow would optimize it for each step when a version is first used.
         @tf.function(autograph=False, experimental_attributes={"_noinline": True})
         def call(
-            weights: list[tf.Tensor], labels: tf.Tensor | None, event: tf.Tensor, is_forward: bool
+            weights: list[tf.Tensor], labels: tf.Tensor | None, event: tf.Tensor, method: str
         ) -> tuple[tf.Tensor, tf.Tensor]:
             pairs = zip(self.conditioner.weights, weights, strict=True)
             with keras.StatelessScope(list(pairs)):
-                coupling = self._coupling(training=False, labels=labels)
-                function = (
-                    coupling.forward_and_log_det if is_forward else coupling.inverse_and_log_det
-                )
-                return function(event, self.mask.event_ndims)
+                coupling = self.bijectors(labels=labels)[-1]
+                return getattr(coupling, method)(event, self.mask.event_ndims)
 
         return call
 
@@ -156,17 +151,17 @@ class FlowStep(keras.layers.Layer):
 
 
 class _Call(Bijector):
-    """A coupling as calls of a function, which takes an event and whether it goes forward."""
+    """A coupling as calls of a function, of an event and the name of a method of `Bijector`."""
 
-    def __init__(self, function: Callable[..., tuple[tf.Tensor, tf.Tensor]], coupling: Bijector):
+    def __init__(self, function: Callable[..., tuple[tf.Tensor, tf.Tensor]], event_ndims: int):
         self._function = function
-        super().__init__(forward_min_event_ndims=coupling.forward_min_event_ndims)
+        super().__init__(forward_min_event_ndims=event_ndims)
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._function(x, is_forward=True)
+        return self._function(x, "forward_and_log_det")
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._function(y, is_forward=False)
+        return self._function(y, "inverse_and_log_det")
 
 
 def make_coupling(
