@@ -24,6 +24,13 @@ NOTEBOOKS = {
     "flow": "3. The flow",
     "comparison": "4. The comparison",
 }
+# What people who look for a guide type; the search puts the guide first.
+SEARCH_WORDS = {
+    "images.md": ["own images", "photos", "pictures"],
+    "data.md": ["own data", "dataset"],
+    "extending.md": ["write a family", "own model", "plugin"],
+    "distributed.md": ["several GPUs", "cluster"],
+}
 # Code that a document points to has a page of its own.
 CODE_SUFFIXES = (".py", ".toml", ".md")
 LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown"}
@@ -60,9 +67,12 @@ class Content:
             self.copies[f"notebooks/files/{name}.ipynb"] = folder / f"{name}.ipynb"
             self.copies[assignment] = folder / "assignments" / f"{name}.ipynb"
             self.uris |= {f"notebooks/{name}.ipynb": uri, assignment: assignment}
-            files = f"[notebook](files/{name}.ipynb), [assignment](assignments/{name}.ipynb)"
+            links = (
+                f"[Download the {what}]({place}/{name}.ipynb){{ download={what}-{name}.ipynb }}"
+                for what, place in (("notebook", "files"), ("assignment", "assignments"))
+            )
             heading, _, text = page.markdown.partition("\n")
-            text = f"{heading}\n\nDownload: {files}\n\n{text}"
+            text = f"{heading}\n\n{' · '.join(links)}\n\n{text}"
             self.documents[uri] = f"notebooks/{name}.ipynb", text
             navigation.append({title: uri})
         return navigation
