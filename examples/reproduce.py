@@ -60,8 +60,8 @@ BEST = (
     ("flow", "multiscale", "--scale-steps", "1", "1", "--scale-channels", "8", "8"),
 )
 
-# The report's figures, apart from the sixth: a run, and its pictures. `samples-*` were drawn before
-# training, halfway through and at the end.
+# The report's figures, apart from the sixth: a run, and its pictures. Of `samples-*`, those from
+# before training, halfway through and at the end are shown.
 FIGURES = {
     1: ("vae-mlp-0", "curves.png"),
     2: ("vae-mlp-0", "samples-*.png"),
@@ -121,7 +121,8 @@ def report_figures(folder: Path) -> None:
         pictures = (folder / "runs" / run / "figures").glob(pattern)
         # By the number of the epoch: shorter names first.
         in_order = sorted(pictures, key=lambda path: (len(path.name), path.name))
-        panels = [np.asarray(Image.open(path).convert("RGB")) for path in in_order]
+        shown = in_order[:: max(1, len(in_order) // 2)]
+        panels = [np.asarray(Image.open(path).convert("RGB")) for path in shown]
         strip = figures.png_bytes(np.concatenate(panels, axis=1), least_side=0)
         write_bytes(target / f"figure-{number}.png", strip)
     figures.save_figure(interpolation(folder / "runs" / "gan-mlp-0"), target / "figure-6.png")

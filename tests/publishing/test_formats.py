@@ -23,11 +23,12 @@ from tfgen.publishing.sampler import Sampler
 # Runtimes sum float32 in another order. This is what the documents promise for images of a seed.
 ROUNDING = 1e-5
 CONVOLUTIONAL = {"image_shape": (8, 8, 1), "architecture": "convolutional", "channels": 2}
-# A conditional model, averaged weights, the flow that is shipped, and a loop.
+# A conditional model, averaged weights, the flow that is shipped with a function that is called
+# twice, and a loop.
 MODELS: dict[str, Callable[[], GAN | Flow | FlowMatching]] = {
     "gan": lambda: GAN(**CONVOLUTIONAL, latent_dim=3, units=4, num_classes=3, ema_decay=0.9),
     "flow-multiscale": lambda: Flow(
-        **{"image_shape": (8, 8, 1), "architecture": "multiscale", "scale_steps": (1, 1)},
+        **{"image_shape": (8, 8, 1), "architecture": "multiscale", "scale_steps": (2, 1)},
         **{"scale_channels": (2, 2), "blocks": 1, "components": 2},
     ),
     "matching-conditional": lambda: FlowMatching(

@@ -166,10 +166,12 @@ def test_the_listing_has_all_models(url: str) -> None:
     assert sizes["classifier"] == ([28, 28, 1], 0, 0)
     (version,) = models["vae"]["versions"]
     assert (version["number"], version["shipped"]) == (1, True)
-    assert version["evaluation"]["samples"]["fid"] > 0
+    fid = f"FID {version['evaluation']['samples']['fid']:.2f}"
+    for part in ("50\N{NO-BREAK SPACE}000 digits", "100 epochs", fid):
+        assert part in models["vae"]["summary"]
     version = {"number": 2, "shipped": False, "evaluation": None}
     assert models["vae-tiny"]["versions"] == [version]
-    assert models["vae"]["summary"].startswith("preset conv")
+    assert models["vae"]["details"].startswith("preset conv")
     assert models["vae"]["dataset"] == "mnist" and models["vae-tiny"]["real"] is None
     seed = {"dtype": "int32", "shape": [None]}
     assert models["gan-classes"]["signatures"]["sample"]["inputs"] == {"seed": seed, "label": seed}

@@ -38,7 +38,7 @@ PAGE = Path(tfgen.__file__).parent / "serving" / "page"
 VIEWS = ("samples", "between", "plane", "draw", "compare")
 # What the shipped models show in the pictures of docs.
 PICTURES = {
-    "samples": {"model2": "gan", "model3": "flow-matching", "image": "1.7"},
+    "samples": {},
     "between": {},
     "plane": {"model": "vae", "x": 1.2, "y": -0.7},
     "draw": {"test": 4, "model-posterior": "vae"},
@@ -98,7 +98,7 @@ def test_the_page_is_small_and_whole() -> None:
 def test_samples_are_those_of_the_sampler(page: Any, url: str, folder: Path, vae: Sampler) -> None:
     page.route("**/metadata", lambda route: None)
     visit(page, url, "samples", wait=False, seed=7, model="vae")
-    expect(page.locator("[data-loading='Opening vae …']")).to_have_count(2)
+    expect(page.locator("[data-loading='Opening vae …']")).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("^Image 25, seed"))).to_be_visible()
     canvases = page.locator(".grid canvas")
     expect(canvases.first).not_to_have_css("background-color", "rgb(0, 0, 0)")
@@ -130,6 +130,25 @@ def test_samples_are_those_of_the_sampler(page: Any, url: str, folder: Path, vae
     expect(page.locator(".columns > section")).to_have_count(1)
 
 
+def test_the_first_view_and_the_way_back(page: Any, url: str, vae: Sampler) -> None:
+    # Own models, then a shipped one of each further family.
+    with_statistics(page, {}, ["gan-classes", "vae", "gan"])
+    visit(page, url, "samples", seed=7)
+    columns = page.locator(".columns > section")
+    names = [column.get_by_label("Model").input_value() for column in columns.all()]
+    assert names == ["gan-classes", "vae"]
+    expect(columns.nth(1).locator("summary")).to_contain_text("100 epochs")
+    seed = page.get_by_label("Seed of the grid", exact=True)
+    page.get_by_role("button", name="New seed of the grid").click()
+    expect(seed).not_to_have_value("7")
+    settle(page)
+    page.go_back()
+    expect(seed).to_have_value("7")
+    settle(page)
+    canvases = page.get_by_role("group", name="Samples of vae version 1").locator("canvas")
+    np.testing.assert_array_equal(shown(canvases), rounded(vae.sample(25, seed=7)))
+
+
 def test_an_image_comes_with_what_gives_it_again(
     page: Any, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,11 +170,20 @@ def test_an_image_comes_with_what_gives_it_again(
     answer = requests.post(curl[-1], data=flags["-d"], timeout=commands.PATIENCE).json()
     np.testing.assert_array_equal(rounded(answer["outputs"][0]), pixels)
 
+    panel.get_by_label("Enlarge").select_option("4")
     with page.expect_download() as download:
         panel.get_by_role("button", name="Download PNG").click()
     with Image.open(download.value.path()) as file:
-        np.testing.assert_array_equal(np.asarray(file.convert("RGB")), pixels)
+        np.testing.assert_array_equal(file.convert("RGB"), pixels.repeat(4, 0).repeat(4, 1))
     assert str(seed) in download.value.suggested_filename
+
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    panel.get_by_role("button", name="Copy image").click()
+    expect(panel.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.read().then(([{types}]) => types)") == ["image/png"]
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator("main > .top")).to_contain_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
 
 
 def test_a_bar_changes_the_image(page: Any, url: str, vae: Sampler) -> None:
@@ -205,6 +233,14 @@ def test_the_ways_are_those_of_the_sampler(page: Any, url: str, vae: Sampler) ->
     differences = np.abs(np.concatenate([*map(shown, strips)]) - expected.astype(int))
     # The angle in float64 differs from numpy's in the last place.
     assert differences.max() <= 1 and np.mean(differences > 0) < 1e-3
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download GIF, linear").click()
+    frames = rounded(vae.decode(figures.interpolated_latents(start, end, 25, "linear")))
+    with Image.open(download.value.path()) as file:
+        assert file.n_frames == 48
+        file.seek(30)  # on the way back
+        np.testing.assert_array_equal(np.asarray(file.convert("RGB"))[::10, ::10], frames[18])
 
     slider = page.get_by_label("Position from start to end")
     slide(slider, "Home", 1)
@@ -417,6 +453,45 @@ def test_the_comparison_and_the_game(page: Any, url: str, vae: Sampler) -> None:
 
 
 # --- all views --------------------------------------------------------------------------
+
+
+def test_the_story_asks_and_shows(page: Any, url: str, vae: Sampler) -> None:
+    with_statistics(page, {}, ["vae", "gan", "classifier"])  # there are questions of other models
+    visit(page, url, "samples", model="vae")
+    page.get_by_role("link", name="Story").click()
+    addresses = []
+    for _ in range(4):
+        expect(page.get_by_role("button", name="Show me")).to_be_focused()
+        expect(page.locator("canvas").first).to_be_hidden()
+        page.keyboard.press("Enter")
+        settle(page)
+        addresses.append(page.url)
+        page.keyboard.press("Enter")  # the next question, if there is one
+    expect(page.get_by_role("region", name="Game")).to_be_in_viewport()
+
+    seeds = [int(seed) for seed in re.findall(r"(?:from|to)=(-?\d+)", addresses[1])]
+    images = np.uint8(rounded(vae.sample(seeds=seeds))[..., :1])
+    logits = shipped("classifier").call("features", images=images)["logits"]
+    assert logits.argmax(1).tolist() == [3, 8]
+    page.get_by_role("link", name="Samples").click()
+    expect(page.get_by_role("region", name="Story")).to_have_count(0)
+
+
+def test_the_pictures_of_a_run(
+    page: Any, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "runs" / "a run" / "figures"
+    folder.mkdir(parents=True)
+    for width, name in enumerate(("curves", "samples-0", "samples-20"), start=8):
+        Image.new("L", (width, 8)).save(folder / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    visit(page, url, "learning")
+    samples, curves = page.locator(".learning img").all()
+    expect(curves).to_have_js_property("naturalWidth", 8)
+    expect(samples).to_have_js_property("naturalWidth", 10)
+    slide(page.get_by_label("Epochs"), "ArrowLeft", 1)
+    reload(page, at=0)
+    expect(samples).to_have_js_property("naturalWidth", 9)
 
 
 def test_errors_say_what_happened(page: Any, url: str) -> None:

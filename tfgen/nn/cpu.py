@@ -43,6 +43,11 @@ def inference() -> Iterator[None]:
         _INFERENCE.reset(token)
 
 
+def is_inference() -> bool:
+    """Whether what is traced now is not to be trained."""
+    return _INFERENCE.get()
+
+
 # --- two operations at a time -----------------------------------------------------------
 
 
@@ -87,9 +92,7 @@ def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any)
 
 def has_fast_upsampling(filters: int, input_shape: tf.TensorShape) -> bool:
     """Whether `upsample` may be used, and is faster than a transposed convolution."""
-    return (
-        enabled() and _INFERENCE.get() and filters < _MANY_CHANNELS and None not in input_shape[1:]
-    )
+    return enabled() and is_inference() and filters < _MANY_CHANNELS and None not in input_shape[1:]
 
 
 def upsample(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:

@@ -101,6 +101,18 @@ def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def epochs_done(manifest: Mapping[str, Any]) -> Any:
+    """Epochs that the published weights were trained for, or that the run had done.
+
+    Older manifests have only the number of epochs that was asked for.
+    """
+    kind, _, number = str(manifest.get("weights")).partition(" ")
+    if kind == "epoch":
+        return int(number)
+    run = mapping(manifest, "run")
+    return run.get("epochs_done", mapping(run, "options").get("epochs"))
+
+
 # --- the columns ------------------------------------------------------------------------
 
 
@@ -115,7 +127,7 @@ def _row(version: Version) -> tuple[str, ...]:
     except TfgenError as error:
         return (*key, "", "", size, "", "", "", str(error))
     evaluation = mapping(manifest, "evaluation")
-    epochs, date = _epochs_done(manifest), str(manifest.get("published", ""))
+    epochs, date = epochs_done(manifest), str(manifest.get("published", ""))
     published = "shipped" if versions.is_shipped(version.path) else date
     # FID is larger with fewer samples.
     fid, n = _figure(mapping(evaluation, "samples"), {"fid": "{:.2f}"}), evaluation.get("n", "")
@@ -146,21 +158,9 @@ def _as_words(name: str, value: Any) -> str:
 
 def _training(manifest: Mapping[str, Any]) -> str:
     """The preset, the changed settings and the epochs."""
-    epochs = _epochs_done(manifest)
+    epochs = epochs_done(manifest)
     done = [count_noun(epochs, "epoch")] if isinstance(epochs, int) else []
     return ", ".join(_settings(manifest) + done)
-
-
-def _epochs_done(manifest: Mapping[str, Any]) -> Any:
-    """Epochs that the published weights were trained for, or that the run had done.
-
-    Older manifests have only the number of epochs that was asked for.
-    """
-    kind, _, number = str(manifest.get("weights")).partition(" ")
-    if kind == "epoch":
-        return int(number)
-    run = mapping(manifest, "run")
-    return run.get("epochs_done", mapping(run, "options").get("epochs"))
 
 
 def _figure(values: Mapping[str, Any], forms: Mapping[str, str]) -> str:

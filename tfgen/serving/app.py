@@ -28,7 +28,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from tfgen.serving.listing import Listing
+from tfgen.serving.listing import Listing, run_pictures
 from tfgen.serving.metrics import CONTENT_TYPE, Metrics
 from tfgen.serving.models import Models
 from tfgen.serving.pool import Pool
@@ -163,6 +163,14 @@ class Server:
             raise not_found(name)
         return Response(image, headers=_PAGE_HEADERS, media_type="image/png")
 
+    async def run_picture(self, request: Request) -> Response:
+        """A picture of a run."""
+        name, picture = (request.path_params[key] for key in ("name", "picture"))
+        path = run_pictures().get(name, {}).get(picture)  # no path is made of other names
+        if path is None:
+            raise not_found(name)
+        return FileResponse(path, headers=_PAGE_HEADERS)
+
     async def page(self, request: Request) -> Response:
         """A file of the page."""
         name = request.path_params.get("file", "index.html")
@@ -199,6 +207,7 @@ def create_app(models: Models, settings: Settings, data_dir: Path | None = None)
         Route(METRICS_PATH, server.prometheus),
         Route("/page/models.json", server.models_json),
         Route("/page/real/{name}.png", server.real_images),
+        Route("/page/runs/{name}/{picture}.png", server.run_picture),
         Route("/page/{file}", server.page),
         Route("/", server.page),
     ]

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from tfgen import figures, registry
-from tfgen.publishing.listing import describe, mapping
+from tfgen.publishing.listing import describe, epochs_done, mapping
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.serving.models import Entry, Listed, Models
 from tfgen.serving.pool import Pool
 from tfgen.serving.refusal import report_error
+from tfgen.system.terminal import count_noun
+from tfgen.training.folder import RUNS
 
 # Images on a side of the grid of test images.
 GRID_SIDE = 10
@@ -29,6 +31,8 @@ _QUANTILES = (0.05, 0.5, 0.95)
 CALM = 2.0
 # What comes with tfgen, or is made from it.
 _EMBEDDED = ("mnist", "colored_mnist", "stacked_mnist")
+# Training images of MNIST by `train_on`, for runs that do not state their number.
+_MNIST = {"train": 50_000, "all": 60_000}
 
 
 class Listing:
@@ -56,7 +60,13 @@ class Listing:
     def content(self) -> dict[str, Any]:
         """The listing, as `models.json`."""
         listed = sorted(self.models.listed(), key=_order)
-        return {"models": [*map(self._described, listed)], "backend": self.models.address}
+        runs = [
+            {"name": name, "epochs": sorted(int(key) for key in pictures if key.isdigit())}
+            for name, pictures in run_pictures().items()
+            if "0" in pictures  # a classifier has no samples
+        ]
+        models = [*map(self._described, listed)]
+        return {"models": models, "backend": self.models.address, "runs": runs}
 
     def _described(self, listed: Listed) -> dict[str, Any]:
         """A model; `test_statistics` is None until they are computed, and may be empty."""
@@ -73,7 +83,8 @@ class Listing:
             "family": family,
             "family_line": next((e.sentence for e in registry.families() if e.name == family), ""),
             "colour": figures.family_colour(family),
-            "summary": describe(manifest),
+            "summary": summarize(manifest),
+            "details": describe(manifest),
             "versions": list(versions),
             "image_shape": tensors.get("images", []),
             "latent_dim": tensors.get("latents", [0])[0],
@@ -185,6 +196,38 @@ def _order(listed: Listed) -> tuple[int, int]:
     if isinstance(key, Entry) and not listed.versions[0]["shipped"]:
         return -key.stamp[1], 0
     return 0, [*registry.names(), family].index(family)
+
+
+def run_pictures() -> dict[str, dict[str, Path]]:
+    """The pictures of each run in `./runs`, the newest first: `curves`, and samples by epoch."""
+    folders = [path.parent for path in RUNS.glob("*/figures/curves.png")]
+    return {
+        folder.parent.name: {
+            path.stem.removeprefix("samples-"): path
+            for path in [folder / "curves.png", *folder.glob("samples-*.png")]
+        }
+        for folder in sorted(folders, key=lambda folder: -folder.stat().st_mtime)
+    }
+
+
+def summarize(manifest: Mapping[str, Any]) -> str:
+    """How a version was trained, for a layman: `trained on 60 000 digits for 40 epochs; FID 5.96`.
+
+    What is not known is left out.
+    """
+    run, name = mapping(manifest, "run"), dataset_name(manifest)
+    options, known = mapping(run, "options"), _MNIST if name == "mnist" else {}
+    images = mapping(run, "data").get("images") or known.get(options.get("train_on", "train"))
+    # The epochs before it was trained further are those of another run.
+    words = ["trained further" if options.get("start_from") else "trained"]
+    if name:
+        count = f"{images:,} ".replace(",", "\N{NO-BREAK SPACE}") if images else ""
+        words.append(f"on {count}" + ("digits" if name == "mnist" else f"images of {name}"))
+    if isinstance(epochs := epochs_done(manifest), int):
+        words.append(f"for {count_noun(epochs, 'epoch')}")
+    fid = mapping(mapping(manifest, "evaluation"), "samples").get("fid")
+    quality = "" if fid is None else f"; FID {fid:.2f}, lower is better"
+    return " ".join(words) + quality if words[1:] else ""
 
 
 def statistics(

@@ -19,6 +19,8 @@ _PICTURE_IMAGES = 1000
 # Maximum number of sample grids for TensorBoard. A small data set has thousands of short epochs; a
 # grid of each would take time and disk space.
 MAX_GRIDS = 400
+# Of samples, during a run.
+_MAX_PICTURES = 10
 # Without a terminal, a line appears after so many seconds without one, at the end of some steps
 # or of a batch of validation images.
 _SILENCE = 45
@@ -80,7 +82,7 @@ class Reports:
         names = sorted(values, key=lambda n: (n.startswith("val_"), not n.endswith("loss"), n))
         values = {name: values[name] for name in names}
         self._write_line(epoch, values)
-        if epoch in (self._epochs // 2, self._epochs):
+        if epoch % -(-self._epochs // _MAX_PICTURES) == 0 or epoch == self._epochs:
             self.write_samples(epoch)
             self._write_curves()
         if epoch == self._epochs:

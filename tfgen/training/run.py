@@ -197,7 +197,7 @@ class Run:
             "workers": self.task.count,
         }
         if not self.options.resume:
-            data = {"data": self.dataset.describe()}
+            data = {"data": {**self.dataset.describe(), "images": len(self.trained_on)}}
             self.folder.write_config({**self.config.to_json(), **self._notes, **data, **start})
             return
         saved = self.folder.read_config()

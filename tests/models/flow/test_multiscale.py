@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 from tests.told import fails
 from tfgen import Flow, FlowConfig, image_seeds
 from tfgen.bijectors import Squeeze
+from tfgen.models.export import trace
 from tfgen.models.flow.config import FAMILY
 from tfgen.models.flow.dequantization import VariationalDequantization
 from tfgen.random import SeedNoise
@@ -53,6 +54,13 @@ def test_a_step_convolves_once_forward_and_twice_backward() -> None:
     # Two conditioners of two convolutions and two blocks of two.
     for kind in ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"):
         assert operations.count(kind) == 2 * (2 + 2 * 2)
+
+
+def test_an_export_has_the_coupling_of_each_scale_once() -> None:
+    flow = small(components=2, scale_steps=(3, 2), num_classes=3)
+    ((function, _),) = trace(flow, ["log_prob"]).values()
+    library = function.graph.as_graph_def().library.function
+    assert sum("_noinline" in shared.attr for shared in library) == 2
 
 
 # --- normalization from data ------------------------------------------------------------

@@ -96,8 +96,8 @@ FAMILY = Family(
     conditional=True,
     side_by_side=True,
     sentence=(
-        "A normalizing flow: an invertible network between images and latent vectors of the same "
-        "size."
+        "A normalizing flow: a network turns images into noise by steps that can be undone; "
+        "undoing them turns new noise into new images."
     ),
     colour="#2ca02c",
     presets={

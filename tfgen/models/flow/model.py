@@ -140,10 +140,13 @@ class Flow(GenerativeModel):
             labels: one-hot, `[B, K]`, for a conditional model, whose bijector then maps batches of
                 B events.
         """
-        steps = [step.bijectors(adapting, training, labels) for step in self.flow_steps]
+        steps = self.flow_steps
+        # The steps of a scale have the same form.
+        twins = {step.mixed: step for step in steps}
+        bijectors = [s.bijectors(adapting, training, labels, twins[s.mixed]) for s in steps]
         if self.config.architecture == "multiscale":
-            return multiscale_chain(self.config, steps)
-        return Chain([*itertools.chain(*steps), Unflatten(self.config.image_shape)])
+            return multiscale_chain(self.config, bijectors)
+        return Chain([*itertools.chain(*bijectors), Unflatten(self.config.image_shape)])
 
     def distribution(self, labels: tf.Tensor | None = None) -> Any:
         """p(x) of events as a distribution of TFP; `event_log_prob` is faster.

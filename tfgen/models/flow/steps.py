@@ -3,8 +3,8 @@
 import functools
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -27,6 +27,7 @@ from tfgen.bijectors import (
     Unflatten,
 )
 from tfgen.models.flow.config import FlowConfig
+from tfgen.nn import cpu
 from tfgen.nn.blocks import (
     append_labels,
     dense_network,
@@ -85,7 +86,11 @@ class FlowStep(keras.layers.Layer):
         self.built = True
 
     def bijectors(
-        self, adapting: bool = False, training: bool = False, labels: tf.Tensor | None = None
+        self,
+        adapting: bool = False,
+        training: bool = False,
+        labels: tf.Tensor | None = None,
+        twin: Self | None = None,
     ) -> list[Bijector]:
         """The step's bijectors in the order of `Chain`: the one next to the data first.
 
@@ -94,19 +99,40 @@ class FlowStep(keras.layers.Layer):
             training: whether dropout of the conditioner is on and its batch normalization uses the
                 batch's moments.
             labels: one-hot, `[B, K]`, of the events of a conditional model.
+            twin: a step of the same form, whose function for an export computes the coupling.
         """
         conditioner = functools.partial(self._condition, labels=labels, training=training)
-        coupling = make_coupling(self.mask, conditioner, self.components, self.log_scale_bound)
+        coupling: Bijector = make_coupling(
+            self.mask, conditioner, self.components, self.log_scale_bound
+        )
         if not self.mixed:
             return [coupling]
         ndims = self.mask.event_ndims
-        weights = self.permutation, self.lower, self.upper, self.log_diagonal
-        permutation, lower, upper, log_diagonal = (weight.value for weight in weights)
+        if twin is not None and cpu.is_inference():
+            weights = [weight.value for weight in self.conditioner.weights]
+            coupling = _Call(functools.partial(twin._call_coupling, weights, labels), ndims)
+        matrices = self.permutation, self.lower, self.upper, self.log_diagonal
         return [
             ActivationNormalization(self.shift, self.log_scale, ndims, adapting),
-            InvertibleConvolution(permutation, lower, upper, log_diagonal, ndims),
+            InvertibleConvolution(*matrices, ndims),
             coupling,
         ]
+
+    @functools.cached_property
+    def _call_coupling(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        """The coupling as a function of its conditioner's weights, which a graph has once."""
+
+        # Inlined, TensorFlow would optimize it for each step when a version is first used.
+        @tf.function(autograph=False, experimental_attributes={"_noinline": True})
+        def call(
+            weights: list[tf.Tensor], labels: tf.Tensor | None, event: tf.Tensor, method: str
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            pairs = zip(self.conditioner.weights, weights, strict=True)
+            with keras.StatelessScope(list(pairs)):
+                coupling = self.bijectors(labels=labels)[-1]
+                return getattr(coupling, method)(event, self.mask.event_ndims)
+
+        return call
 
     def _condition(
         self, unchanged: tf.Tensor, labels: tf.Tensor | None, training: bool
@@ -122,6 +148,20 @@ class FlowStep(keras.layers.Layer):
     def layers(self) -> list[keras.Layer]:
         """The conditioner, which `summary` shows below the step."""
         return [self.conditioner]
+
+
+class _Call(Bijector):
+    """A coupling as calls of a function, of an event and the name of a method of `Bijector`."""
+
+    def __init__(self, function: Callable[..., tuple[tf.Tensor, tf.Tensor]], event_ndims: int):
+        self._function = function
+        super().__init__(forward_min_event_ndims=event_ndims)
+
+    def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._function(x, "forward_and_log_det")
+
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._function(y, "inverse_and_log_det")
 
 
 def make_coupling(

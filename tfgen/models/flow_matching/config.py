@@ -66,7 +66,7 @@ FAMILY = Family(
     config=FlowMatchingConfig,
     conditional=True,
     side_by_side=True,
-    sentence="Flow matching: a network moves noise step by step along a velocity to images.",
+    sentence="Flow matching: a network changes noise, a little at each step, until it is an image.",
     colour="#d62728",
     presets={
         "unet": Preset(

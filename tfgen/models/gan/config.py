@@ -108,8 +108,8 @@ FAMILY = Family(
     conditional=True,
     side_by_side=True,
     sentence=(
-        "A generative adversarial network: a generator learns to deceive a discriminator, which "
-        "learns to tell generated images from real ones."
+        "A generative adversarial network: one network forges images, another learns to expose "
+        "forgeries, and each learns from the other."
     ),
     colour="#ff7f0e",
     presets={

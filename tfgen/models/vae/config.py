@@ -134,8 +134,8 @@ FAMILY = Family(
     conditional=True,
     side_by_side=True,
     sentence=(
-        "A variational autoencoder: an encoder turns images into latent vectors, and a decoder "
-        "turns latent vectors into images."
+        "A variational autoencoder: one network turns an image into a short list of numbers, "
+        "another draws the image from them; new numbers give new images."
     ),
     colour="#1f77b4",
     presets={

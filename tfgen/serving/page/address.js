@@ -13,7 +13,7 @@ export function readAddress() {
 }
 
 /** The address of a view with its values; those that are null are left out. */
-export function linkTo(view, values = lastValues.get(view) ?? {}) {
+export function linkTo(view, values = { ...lastValues.get(view), story: null }) {
   const present = Object.entries(values).filter(([, value]) => value !== null && value !== "");
   const query = new URLSearchParams(present).toString();
   return query ? `#${view}?${query}` : `#${view}`;

@@ -5,6 +5,7 @@ import { announce, html } from "./elements.js";
 import { ImageGrid, pictureCanvas } from "./images.js";
 import { MAX_SEED, MIN_IMAGE_SEED, decimals, imageSeeds, linear, norm,
   spherical } from "./numbers.js";
+import { saveControls } from "./save.js";
 import { Latest } from "./server.js";
 
 export const name = "between";
@@ -16,7 +17,9 @@ export const lead = () => html`
 export const mount = (...parts) => new Between(...parts);
 
 const STRIP = 9; // images of a strip
-const SHARES = Array.from({ length: STRIP }, (_, i) => i / (STRIP - 1));
+const FRAMES = 25; // of a GIF from one end to the other
+const sharesOf = (n) => Array.from({ length: n }, (_, i) => i / (n - 1));
+const SHARES = sharesOf(STRIP);
 const CHOICES = imageSeeds(0, 16); // seeds to choose an end from
 const SECONDS = 4; // of the animation from one end to the other
 const ENDS = [
@@ -50,6 +53,12 @@ class Between {
       (seeds, signal) => this.version.sample(seeds, signal),
       (pictures) => this.choiceGrid.paint(pictures),
     );
+    this.walks = new Latest(
+      context,
+      ({ point }, signal) => this.version.decode(
+        sharesOf(FRAMES).map((share) => point(...this.latents, share)), signal),
+      (pictures) => this.saving.saveWalk(pictures),
+    );
     context.signal.addEventListener("abort", () => this.#pause());
     this.#build();
   }
@@ -65,7 +74,7 @@ class Between {
   #build() {
     const { state, samplers } = this;
     this.#pause();
-    [this.ends, this.points, this.choices].forEach((latest) => latest.cancel());
+    [this.ends, this.points, this.choices, this.walks].forEach((latest) => latest.cancel());
     this.latents = null;
     this.version = chosenVersion(samplers, state);
     const { model } = this.version;
@@ -82,6 +91,11 @@ class Between {
     const change = () => rebuild(this.body, () => this.#build());
     const controls = versionControls(samplers, this.version, state, change);
     const [start, end] = this.endCards;
+    const strips = this.pathCards.flatMap(({ strip }) => strip.canvases);
+    const gifs = PATHS.map((path) => html`<button @click=${() =>
+      this.latents && this.walks.replace(path)}>Download GIF, ${path.key}</button>`);
+    this.saving = saveControls(() => [model.name, ...this.seeds].join("-"),
+      () => [{ canvases: strips, columns: STRIP }], ...gifs);
     this.body.replaceChildren(html`
       <div class="controls">${[...controls, this.slider, this.play]}</div>
       <p class="hint">${model.familyLine}</p>
@@ -89,6 +103,7 @@ class Between {
       ${this.note}
       ${this.pathCards.map(({ strip }, i) =>
         html`<div><h3>${PATHS[i].title}</h3>${strip.node}</div>`)}
+      ${this.saving}
       <fieldset class="card"><legend>Choose the two images</legend>
         <p>One click sets the start, the next one the end.</p>${this.choiceGrid.node}</fieldset>`);
     this.ends.replace(this.seeds);

@@ -6,6 +6,7 @@ import { announce, html } from "./elements.js";
 import { Game } from "./game.js";
 import { ImageGrid, realPictures } from "./images.js";
 import { MAX_SEED, imageSeeds, randomNumbers, shuffle } from "./numbers.js";
+import { saveControls } from "./save.js";
 import { Latest } from "./server.js";
 
 export const name = "compare";
@@ -86,7 +87,8 @@ function gallery(columns, real, state, context, choice) {
       images.paint(pictures);
       announce(`Images: ${heading}`);
     };
-    return { node, latest: new Latest(context, compute, show, node) };
+    const latest = new Latest(context, compute, show, node);
+    return { node, latest, title: heading, canvases: images.canvases, columns: 4 };
   };
   const parts = columns.map(({ version, menus }) =>
     column(version.model.name, version.model.family, version.model.familyLine, menus,
@@ -104,7 +106,8 @@ function gallery(columns, real, state, context, choice) {
   draw();
   return html`<div>
     <div class="controls">${[choice, seedControl("Seed", seed(), change)]}</div>
-    <div class="columns even">${parts.map(({ node }) => node)}</div></div>`;
+    <div class="columns even">${parts.map(({ node }) => node)}</div>
+    ${saveControls(() => `comparison-seed${seed()}`, () => parts)}</div>`;
 }
 
 /** The table of evaluations, and which versions have none. */

@@ -30,6 +30,7 @@ export function seedControl(label, value, onchange, least = 0) {
     if (input.value !== "" && input.checkValidity()) onchange(Number(input.value));
   };
   const takeAnother = () => {
+    history.pushState(null, "", location.href); // so that “back” gives this seed again
     input.value = randomSeed();
     change();
   };

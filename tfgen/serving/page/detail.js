@@ -3,9 +3,10 @@
 import { linkTo } from "./address.js";
 import { LatentBars } from "./bars.js";
 import { announce, html } from "./elements.js";
-import { download, pictureCanvas } from "./images.js";
+import { pictureCanvas } from "./images.js";
 import { ModelVersion } from "./models.js";
 import { decimals, norm, scaled, shortened } from "./numbers.js";
+import { copyButton, saveControls } from "./save.js";
 import { Latest, serverAddress } from "./server.js";
 
 // With more dimensions, one alone changes an image only a little.
@@ -22,15 +23,15 @@ export class ImageDetail {
     this.reset = html`<button hidden @click=${() => this.#undo()}>Undo the changes</button>`;
     this.links = html`<p class="links"></p>`;
     this.commands = html`<div class="commands"></div>`;
-    const save = () => download(this.picture, this.#fileName());
+    const save = saveControls(() => this.#fileName(),
+      () => [{ canvases: [this.canvas], columns: 1 }]);
     this.node = html`
       <aside class="card detail" aria-label="Image" hidden>
         <div class="top">${this.heading}
           <button class="close" aria-label="Close the image" @click=${onclose}>×</button></div>
-        <div class="pair">${this.canvas}
-          <div>${this.facts}<button @click=${save}>Download PNG</button></div></div>
+        <div class="pair">${[this.canvas, this.facts]}</div>
         <h3>Latent vector</h3>
-        ${[this.bars.node, this.hint, this.reset, this.links, this.commands]}
+        ${[this.bars.node, this.hint, this.reset, this.links, save, this.commands]}
       </aside>`;
     const compute = (request, signal) => this.#compute(request, signal);
     this.latest = new Latest(context, compute, (picture) => this.#paint(picture), this.node);
@@ -99,7 +100,6 @@ export class ImageDetail {
   }
 
   #paint(picture) {
-    this.picture = picture;
     picture.paint(this.canvas);
     const { model, label } = this.version;
     this.node.className = `card detail family-${model.family}`;
@@ -152,7 +152,7 @@ export class ImageDetail {
     const parts = ["tfgen-sample", model.name, "--version", number, `--seeds=${this.seed}`];
     if (label !== null) parts.push("--label", label);
     if (this.temperature !== 1) parts.push("--temperature", this.temperature);
-    return [...parts, "--url", serverAddress(), "--out", this.#fileName()].join(" ");
+    return [...parts, "--url", serverAddress(), "--out", `${this.#fileName()}.png`].join(" ");
   }
 
   #curl() {
@@ -169,21 +169,15 @@ export class ImageDetail {
 
   #fileName() {
     const edited = this.changes.size ? "-edited" : "";
-    return `${this.version.model.name}-${this.version.number}-seed${this.seed}${edited}.png`;
+    return `${this.version.model.name}-${this.version.number}-seed${this.seed}${edited}`;
   }
 }
 
 /** A command with a button that copies it. */
 function command(label, text) {
   const code = html`<code tabindex="0" aria-label=${label}>${text}</code>`;
-  const copy = async () => {
-    // Without a secure context there is no clipboard, so the text is selected too.
-    getSelection().selectAllChildren(code);
-    await navigator.clipboard?.writeText(text);
-    announce("Copied");
-  };
   return html`<div class="command"><h3>${label}</h3>${code}
-    <button @click=${copy}>Copy</button></div>`;
+    ${copyButton("Copy", "text/plain", () => text)}</div>`;
 }
 
 /** The changed latents that an address names, `3~1.25_7~-0.5`, by index. */

@@ -81,15 +81,6 @@ export class ImageGrid {
   }
 }
 
-/** Offers a picture as a PNG file of its own size. */
-export function download(picture, name) {
-  picture.toCanvas().toBlob((blob) => {
-    const href = URL.createObjectURL(blob);
-    html`<a href=${href} download=${name}></a>`.click();
-    setTimeout(() => URL.revokeObjectURL(href), 10_000);
-  }, "image/png");
-}
-
 /** What draws on a canvas that has an image, at most `limit` pixels on its longer side. */
 export function drawn(source, limit = Infinity) {
   const factor = Math.min(1, limit / Math.max(source.width, source.height));

@@ -6,14 +6,17 @@ import * as compare from "./compare.js";
 import { emptyNote } from "./controls.js";
 import * as draw from "./draw.js";
 import { html } from "./elements.js";
+import * as learning from "./learning.js";
 import { Model } from "./models.js";
 import * as plane from "./plane.js";
 import * as samples from "./samples.js";
+import { copyButton } from "./save.js";
 import { RequestError, checkServer, isAborted, readListing } from "./server.js";
+import { storyBar, storyLink } from "./story.js";
 
 // A view has a name, a title, a lead, `mount`, and at times which models it takes, and what it says
 // without one.
-const VIEWS = [samples, between, plane, draw, compare];
+const VIEWS = [samples, between, plane, draw, compare, learning];
 const NO_SAMPLER = "No model here draws images. Train one: tfgen-train vae.";
 const WATCH_INTERVAL = 10_000; // milliseconds
 const content = document.getElementById("content");
@@ -69,34 +72,43 @@ async function mountView() {
     failureSource = null;
     failureBox.replaceChildren();
     const models = listing.models.map((entry) => new Model(entry));
+    const { runs = [] } = listing;
     showColours(models);
-    showLinks();
+    showLinks(runs.length ? VIEWS : VIEWS.filter((other) => other !== learning), storyLink(models));
     showFooter(listing);
-    showView(module, state, abort.signal, models);
+    showView(module, state, abort.signal, models, runs);
   } catch (error) {
     showFailure(error);
   }
 }
 
-function showView(module, state, signal, models) {
+function showView(module, state, signal, models, runs) {
   const { title, lead, mount, accepts = (model) => model.isSampler, needs = NO_SAMPLER } = module;
   document.title = `${title} · tfgen`;
-  const accepted = models.filter(accepts);
-  content.replaceChildren(html`<h1>${title}</h1><p class="lead">${lead(accepted)}</p>`);
+  const accepted = module === learning ? runs : models.filter(accepts);
+  const body = html`<div><p class="lead">${lead(accepted)}</p></div>`;
+  const copyLink = copyButton("Copy link", "text/plain", () => location.href);
+  const story = storyBar(state.text("story"), models, body);
+  content.replaceChildren(
+    html`<div class="top"><h1>${title}</h1>${copyLink}</div>${[story, body]}`);
+  story?.querySelector("button").focus();
   const context = { signal, fail: showFailure, succeed: clearFailure };
-  if (accepted.length) mount(content, state, context, accepted);
-  else content.append(emptyNote(needs));
+  if (accepted.length) mount(body, state, context, accepted);
+  else body.append(emptyNote(needs));
   if (state.missing.length) {
     const names = [...new Set(state.missing)].join(", ");
     failureBox.append(`The link names what is not here: ${names}. This is shown instead.`);
   }
 }
 
-function showLinks() {
-  const links = VIEWS.map(({ name, title }) => {
-    const current = name === mounted.module.name && "page";
-    return html`<a href=${linkTo(name)} aria-current=${current}>${title}</a>`;
-  });
+/** Shows the links to views, and one to the story if there is one. */
+function showLinks(views, storyAddress) {
+  const isStory = Boolean(mounted.state.text("story"));
+  const link = (href, isCurrent, title) =>
+    html`<a href=${href} aria-current=${isCurrent && "page"}>${title}</a>`;
+  const links = views.map(({ name, title }) =>
+    link(linkTo(name), !isStory && name === mounted.module.name, title));
+  if (storyAddress) links.push(link(storyAddress, isStory, "Story"));
   const hadFocus = document.activeElement?.closest?.("#views");
   document.getElementById("views").replaceChildren(...links);
   if (hadFocus) links.find((link) => link.ariaCurrent).focus();

@@ -15,7 +15,9 @@ export class Model {
     this.colour = entry.colour;
     // What the family is, in a sentence; empty for a family that is not installed.
     this.familyLine = entry.family_line;
-    this.summary = entry.summary ?? "";
+    // How the newest version was trained: in a layman's words, and its settings.
+    this.summary = entry.summary;
+    this.details = entry.details;
     this.versions = entry.versions;
     this.signatures = entry.signatures ?? {};
     this.shape = entry.image_shape ?? [];
@@ -72,9 +74,9 @@ export class ModelVersion {
   constructor(model, number, label = null) {
     Object.assign(this, { model, number, label });
     // The listing describes the newest version; of others, it has the evaluation alone.
-    const { summary = "", directions = null, bitsPerDim = null, isMeasured = true } =
+    const { summary = "", details, directions = null, bitsPerDim = null, isMeasured = true } =
       number === model.newest ? model : {};
-    Object.assign(this, { summary, directions, bitsPerDim, isMeasured });
+    Object.assign(this, { summary, details, directions, bitsPerDim, isMeasured });
     this.evaluation = model.versions.find((version) => version.number === number).evaluation;
   }
 

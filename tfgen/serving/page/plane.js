@@ -7,6 +7,7 @@ import { axesPlane, principalPlane, randomPlane } from "./directions.js";
 import { announce, html, pointerOn } from "./elements.js";
 import { pictureCanvas } from "./images.js";
 import { MAX_SEED, MIN_IMAGE_SEED, clamp, decimals, imageSeeds, pointOfPlane } from "./numbers.js";
+import { saveControls } from "./save.js";
 import { Latest } from "./server.js";
 
 export const name = "plane";
@@ -77,7 +78,8 @@ class Plane {
     this.body.replaceChildren(html`
       <div class="controls">${[...menus, ...this.#directionControls()]}</div>
       <p class="hint">${model.familyLine}</p>
-      <div class="split plane">${[this.#map(), this.#panel()]}</div>`);
+      <div class="split plane">${[this.#map(), this.#panel()]}</div>
+      ${saveControls(() => `${model.name}-plane`, () => [{ canvases: [this.canvas], columns: 1 }])}`);
     this.#askForPlane();
   }
 

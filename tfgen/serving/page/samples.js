@@ -1,10 +1,11 @@
-// Samples: grids of images from a seed, of up to three models side by side.
+// Samples: grids of images from a seed, of up to four models side by side.
 
 import { chosenVersion, rebuild, seedControl, slider, versionControls } from "./controls.js";
 import { ImageDetail } from "./detail.js";
 import { announce, html } from "./elements.js";
 import { ImageGrid } from "./images.js";
 import { MAX_SEED, decimals, imageSeeds, scaled } from "./numbers.js";
+import { saveControls } from "./save.js";
 import { Latest } from "./server.js";
 
 export const name = "samples";
@@ -16,17 +17,28 @@ export const lead = () => html`
 export const mount = (...parts) => new Samples(...parts).show();
 
 const COUNT = 25;
-const SUFFIXES = ["", "2", "3"];
-// No image is shown in the panel.
-const NONE = "none";
+const SUFFIXES = ["", "2", "3", "4"];
 
 class Samples {
   constructor(root, state, context, samplers) {
     Object.assign(this, { state, context, samplers });
+    if (!SUFFIXES.some((suffix) => state.text(`model${suffix}`))) this.#chooseFamilies();
     this.columns = html`<div class="columns"></div>`;
-    this.detail = new ImageDetail(state, context, () => this.#select(NONE));
+    this.detail = new ImageDetail(state, context, () => this.#select(""));
+    const groups = () => this.grids.map(({ version, images }) =>
+      ({ title: version.title, canvases: images.canvases, columns: 5 }));
+    const fileName = () => `samples-seed${this.seed}`;
     root.append(html`${this.#controls()}
-      <div class="split">${[this.columns, this.detail.node]}</div>`);
+      <div class="split">${[this.columns, this.detail.node]}</div>
+      ${saveControls(fileName, groups)}`);
+  }
+
+  /** Chooses the visitor's own models, which come first, then one of each further family. */
+  #chooseFamilies() {
+    const families = this.samplers.map(({ family }) => family);
+    const chosen = this.samplers.filter(({ versions, family }, i) =>
+      !versions[0].shipped || families.indexOf(family) === i);
+    SUFFIXES.forEach((suffix, i) => this.state.set({ [`model${suffix}`]: chosen[i]?.name }));
   }
 
   get seed() {
@@ -53,7 +65,7 @@ class Samples {
     this.#draw();
   }
 
-  /** Shows an image, `column.index`, in the panel; `NONE` closes it. */
+  /** Shows an image, `column.index`, in the panel; an empty key closes it. */
   #select(key, edit = null) {
     this.state.set({ image: key, edit });
     this.grids.forEach((grid) => grid.mark(key));
@@ -70,7 +82,7 @@ class Samples {
 
   #draw() {
     this.grids.forEach((grid) => grid.draw());
-    this.#select(this.state.text("image", "1.0"), this.state.text("edit") || null);
+    this.#select(this.state.text("image"), this.state.text("edit") || null);
   }
 
   #controls() {
@@ -121,7 +133,8 @@ class SampleGrid {
         <div class="controls">${controls}</div>
         ${this.images.node}
         <p class="hint">${version.model.familyLine}</p>
-        <p class="hint summary">${version.summary}</p>
+        ${version.summary && html`<details class="hint"><summary>${version.summary}</summary>
+          ${version.details}</details>`}
       </section>`;
     const compute = (request, signal) => this.#compute(request, signal);
     this.latest = new Latest(context, compute, (pictures) => this.#paint(pictures), this.node);

@@ -1,0 +1,39 @@
+// Learning: the samples of a run while it was trained, and its curves.
+
+import { menu, rebuild, slider } from "./controls.js";
+import { html } from "./elements.js";
+
+export const name = "learning";
+export const title = "Learning";
+export const lead = () => html`
+  A model begins with noise and learns for many <em>epochs</em>: in each, it sees all training images
+  once. Move the slider through the epochs of a run in <code>./runs</code>: the seeds stay the same,
+  so what changes is what the model has learned.`;
+export const needs = "There is no run in ./runs. Train a model: tfgen-train vae.";
+
+export function mount(root, state, _, runs) {
+  const body = html`<div></div>`;
+  root.append(body);
+  const show = () => {
+    const { name: run, epochs } = runs.find((entry) => entry.name === state.text("run")) ?? runs[0];
+    const image = html`<img>`;
+    const showEpoch = (index) => {
+      state.set({ at: index });
+      image.src = `page/runs/${run}/${epochs[index]}.png`;
+      image.alt = `Samples of ${run} after ${epochs[index]} epochs`;
+    };
+    const choose = (chosen) => {
+      state.set({ run: chosen, at: null });
+      rebuild(body, show);
+    };
+    const max = epochs.length - 1;
+    const value = state.integer("at", max, 0, max);
+    const range = { min: 0, max, step: 1, value, format: (index) => epochs[index] };
+    showEpoch(value);
+    body.replaceChildren(html`<div class="controls">
+      ${menu("Run", runs.map((entry) => [entry.name, entry.name]), run, choose)}
+      ${slider("Epochs", range, showEpoch)}</div><div class="learning">
+      ${image}<img src=${`page/runs/${run}/curves.png`} alt=${`Curves of ${run}`}></div>`);
+  };
+  show();
+}

@@ -1,0 +1,79 @@
+// What a visitor takes along: a picture of any size, an animation, a link.
+
+import { menu } from "./controls.js";
+import { announce, html } from "./elements.js";
+import { encodeGif } from "./gif.js";
+
+const SCALES = [1, 4, 10];
+// Pixels between images, pixels between groups of images, and the height of a group's title.
+const [GAP, MARGIN, TITLE] = [1, 4, 24];
+const FRAME = 8; // hundredths of a second that an image of a GIF is shown
+const NOTICE = 2000; // milliseconds that a button says what came of it
+
+/**
+ * Controls that save what a view shows: a size, and buttons for a PNG and for the clipboard.
+ *
+ * `name()` is that of the file, without its ending. `groups()` are the images, side by side: their
+ * `canvases`, row by row in `columns`, below a `title` if there are several groups. `further` are
+ * buttons. The method `saveWalk(pictures)` saves a GIF from the first picture to the last and back.
+ */
+export function saveControls(name, groups, ...further) {
+  let scale = SCALES.at(-1);
+  const sizes = SCALES.map((value) => [value, `${value} ×`]);
+  const png = () =>
+    sheet(groups().filter(({ canvases }) => canvases[0].hasAttribute("width")), scale);
+  const save = async () => download(await png(), `${name()}.png`);
+  const controls = html`<div class="controls save">
+    ${menu("Enlarge", sizes, scale, (value) => (scale = Number(value)))}
+    <button @click=${save}>Download PNG</button>
+    ${[copyButton("Copy image", "image/png", png), ...further]}</div>`;
+  controls.saveWalk = (pictures) => {
+    const frames = [...pictures, ...pictures.slice(1, -1).reverse()];
+    download(encodeGif(frames, scale, FRAME), `${name()}.gif`);
+  };
+  return controls;
+}
+
+/** A button that copies what `content` returns: a text, a blob or the promise of one. */
+export function copyButton(label, type, content) {
+  const copy = async () => {
+    const { clipboard } = navigator; // there is none without HTTPS
+    const blob = Promise.resolve(content()).then((value) => new Blob([value], { type }));
+    const copying = clipboard?.write([new ClipboardItem({ [type]: blob })]);
+    node.textContent = await copying?.then(() => "Copied", () => "Not allowed") ?? "Needs HTTPS";
+    announce(node.textContent);
+    setTimeout(() => (node.textContent = label), NOTICE);
+  };
+  const node = html`<button @click=${copy}>${label}</button>`;
+  return node;
+}
+
+function download(blob, name) {
+  html`<a href=${URL.createObjectURL(blob)} download=${name}></a>`.click();
+}
+
+/** A PNG of groups of images side by side; each pixel becomes `scale` × `scale`. */
+function sheet(groups, scale) {
+  const top = groups.length > 1 ? TITLE : 0;
+  const [places, titles] = [[], []];
+  let [left, bottom] = [0, 0];
+  for (const { title, canvases, columns } of groups) {
+    const [{ width, height }] = canvases;
+    canvases.forEach((canvas, i) => {
+      const y = Math.floor(i / columns) * (height + GAP);
+      places.push([canvas, left + (i % columns) * (width + GAP), y]);
+      bottom = Math.max(bottom, y + height);
+    });
+    titles.push([title, scale * left, TITLE - 7, scale * columns * width]);
+    left += columns * (width + GAP) + MARGIN;
+  }
+  const context = new OffscreenCanvas(scale * (left - MARGIN - GAP), top + scale * bottom)
+    .getContext("2d");
+  // The ground is transparent; grey is legible on a light one and on a dark one.
+  Object.assign(context, { fillStyle: "#808080", font: "16px sans-serif" });
+  if (top) titles.forEach((title) => context.fillText(...title));
+  context.imageSmoothingEnabled = false;
+  context.setTransform(scale, 0, 0, scale, 0, top);
+  places.forEach((place) => context.drawImage(...place));
+  return context.canvas.convertToBlob();
+}
