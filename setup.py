@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfgen" / "__init__.py").read_text())
@@ -35,8 +36,20 @@ TESTS = [
     "mypy>=2,<3",
 ]
 
+
+class BuildPy(build_py):
+    """Leaves out the sources of the notebooks, which are the solutions, and what works on them."""
+
+    def find_package_modules(self, package: str, folder: str) -> list[tuple[str, str, str]]:
+        """The modules of a package."""
+        modules = super().find_package_modules(package, folder)
+        is_part = package != "tfgen.notebooks"
+        return [entry for entry in modules if is_part or entry[1].startswith(("_", "check"))]
+
+
 setup(
     name="tfgen",
+    cmdclass={"build_py": BuildPy},
     version=VERSION[1] if VERSION else "0",
     description="Deep generative image models in TensorFlow and Keras 3: train, judge, serve",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
@@ -89,7 +102,7 @@ setup(
             "train_epoch-*.json",
             "vae-bytes/evaluation.json",
         ],
-        "tfgen.notebooks": ["README.md", "*.ipynb", "assignments/*.ipynb"],
+        "tfgen.notebooks": ["README.md", "assignments/*.ipynb"],
     },
     install_requires=[
         "tensorflow>=2.20,<2.22",

@@ -1,6 +1,5 @@
 """Notebooks as text: reading `.py` and `.ipynb` files, and finding cells by their tags."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,8 +84,3 @@ def code_cells(notebook: NotebookNode, tag: str | None = None) -> Iterator[Noteb
     for cell in notebook.cells:
         if cell.cell_type == "code" and (tag is None or tag in cell.metadata.get("tags", [])):
             yield cell
-
-
-def function_names(source: str) -> list[str]:
-    """The functions that a cell defines at its top level, even if it is no valid Python."""
-    return re.findall(r"^def (\w+)", source, re.MULTILINE)

@@ -1,17 +1,30 @@
-"""Grades the exercises of a filled notebook, each apart from the others."""
+"""Grades the exercises of a filled notebook in a process that knows no right value."""
 
+import ast
 import contextlib
-from collections.abc import Iterable
+import os
+import re
+import signal
+import subprocess
+import symtable
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import Pipe
+from typing import Any
 
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-from ._cells import code_cells, function_names, read_source
-from ._kernel import CellError, Kernel, KernelLostError
+from . import _runner
+from ._cells import FOLDER, code_cells
+from .checks import Mistake, find_mistake, load_exercises
 
-# Of what imports TensorFlow and reads MNIST.
-_SETUP_SECONDS = 300
-_CHECKS = f"__import__('importlib').import_module('{__package__}.checks')"
+# Of what imports TensorFlow.
+_START_SECONDS = 300
+_MAX_REPLY = 1 << 28  # bytes
 
 
 @dataclass(frozen=True)
@@ -35,95 +48,161 @@ class Result:
 
 
 def grade(notebook: NotebookNode, name: str, seconds: int) -> list[Result]:
-    """Runs the setup cell of a filled notebook and its exercise cells, and checks the answers.
+    """Checks the answers of a filled notebook, each on random inputs that nobody has seen before.
 
-    Other cells are not run. After a wrong answer, the solution takes its place, so that it does not
-    spoil the exercises that build on it.
+    After a wrong answer, exercises that use it may also be right with another function in its
+    place.
 
     Args:
         notebook: the filled notebook.
-        name: the notebook that it is a copy of, one of `source_names()`.
-        seconds: limit of each cell, and of each check.
+        name: the notebook that it is a copy of.
+        seconds: limit of each exercise.
 
     Returns:
         The results of all exercises, in their order.
     """
-    grading = _Grading(notebook, name, seconds)
-    # A kernel that an answer ends is replaced; each one judges at least one answer.
-    while not grading.is_complete:
-        with Kernel() as kernel:
-            grading.run(kernel)
-    return grading.results()
+    cells, mistakes = Cells(notebook), dict[str, str | None]()
+    exercises = load_exercises(name)
+    sources = {name: cells.source(name, {}) for name in exercises if name in cells.functions}
+    modules = set(re.findall(r"^\s*(?:import|from) (\w+)", "\n".join(sources.values()), re.M))
+    # Inputs may be tensors.
+    modules |= {"tensorflow"} if "tf" in cells.functions else set()
+    with _Process(sorted(modules), seconds) as process:
+        for key, exercise in exercises.items():
+            if key not in sources:
+                mistakes[key] = cells.broken.get(key, f"the notebook has no function {key}")
+                continue
+            process.start_clock()
+            mistakes[key] = find_mistake(exercise, process.caller(key, sources[key]))
+            if mistakes[key] and any(mistakes[used] for used in exercise.stand_ins):
+                source = cells.source(key, exercise.stand_ins)
+                mistakes[key] = find_mistake(exercise, process.caller(key, source), stood_in=True)
+    return [Result(key, exercise.points, mistakes[key]) for key, exercise in exercises.items()]
 
 
-class _Grading:
-    """What is known of the answers, whichever kernel found it out."""
+class Cells:
+    """The statements of a notebook that its functions need.
 
-    def __init__(self, notebook: NotebookNode, name: str, seconds: int):
-        source = read_source(name)
-        self._name, self._seconds = name, seconds
-        cells = list(code_cells(notebook, "setup")) or list(code_cells(source, "setup"))
-        self._setup = [cell.source for cell in cells]
-        self._answers = _cells_by_function(code_cells(notebook))
-        self._solutions = _cells_by_function(code_cells(source, "exercise"))
-        self._mistakes: dict[str, str | None] = {}
-        self._points: dict[str, int] | None = None
+    Attributes:
+        functions: what the notebook defines, by name: the statements, in their order.
+        broken: what is wrong with the cells that are no Python, by the functions in them.
+    """
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether all answers are judged."""
-        return self._points is not None and self._points.keys() == self._mistakes.keys()
-
-    def results(self) -> list[Result]:
-        """The results in the order of the exercises."""
-        points = self._points or {}
-        return [Result(name, points[name], self._mistakes[name]) for name in points]
-
-    def run(self, kernel: Kernel) -> None:
-        """Judges the answers that are not judged yet, until the kernel is lost."""
-        if self._points is None:
-            exercises = f"{_CHECKS}.load_exercises({self._name!r}).values()"
-            pairs = f"{{exercise.name: exercise.points for exercise in {exercises}}}"
-            points = kernel.evaluate(pairs, _SETUP_SECONDS)
-            self._points = {name: points[name] for name in self._solutions}
-        try:
-            for source in self._setup:
-                kernel.run(source, _SETUP_SECONDS)
-        except (CellError, KernelLostError) as error:
-            fault = f"the setup cell fails: {error}"
-            self._mistakes |= {name: fault for name in self._points if name not in self._mistakes}
-            return
-        for name in self._points:
+    def __init__(self, notebook: NotebookNode):
+        self.functions: dict[str, list[int]] = {}
+        self.broken: dict[str, str] = {}
+        self._statements: list[str] = []
+        self._uses: list[set[str]] = []
+        for cell in code_cells(notebook):
             try:
-                self._run_exercise(kernel, name)
-            except KernelLostError as error:
-                self._mistakes[name] = str(error)
-                return
+                for statement in ast.parse(TransformerManager().transform_cell(cell.source)).body:
+                    self._add(ast.unparse(statement))
+            except SyntaxError as error:
+                names = re.findall(r"^(?:def )?(\w+)", cell.source, re.MULTILINE)
+                self.broken |= dict.fromkeys(names, f"its cell raises SyntaxError: {error.msg}")
 
-    def _run_exercise(self, kernel: Kernel, name: str) -> None:
-        """Judges an answer, and puts the solution in its place unless it is right."""
-        if name not in self._mistakes:
-            self._mistakes[name] = self._judge(kernel, name)
-            if self._mistakes[name] is None:
-                return
-        # It may not run after another setup cell; the exercises that need it say so.
-        with contextlib.suppress(CellError):
-            kernel.run(self._solutions[name], self._seconds)
+    def _add(self, statement: str) -> None:
+        table = symtable.symtable(statement, "cell", "exec")
+        for symbol in table.get_symbols():
+            if symbol.is_assigned() or symbol.is_imported():
+                self.functions.setdefault(symbol.get_name(), []).append(len(self._statements))
+        self._statements.append(statement)
+        self._uses.append(set(_globals(table)))
 
-    def _judge(self, kernel: Kernel, name: str) -> str | None:
-        if name not in self._answers:
-            return f"the notebook has no function {name}"
-        check = f"checks.find_mistake(checks.load_exercises({self._name!r})[{name!r}], {name})"
+    def source(self, name: str, stand_ins: dict[str, str]) -> str:
+        """The statements that define a function and all that it uses.
+
+        Args:
+            name: name of the function.
+            stand_ins: expressions that take the places of other functions, by their names.
+        """
+        chosen = {index for index, text in enumerate(self._statements) if text.endswith("import *")}
+        waiting = {name, "tf"} if stand_ins else {name}
+        while waiting:
+            for index in self.functions.get(waiting.pop(), []):
+                if index not in chosen:
+                    chosen.add(index)
+                    waiting |= self._uses[index] - stand_ins.keys()
+        lines = [f"{key} = {value}" for key, value in stand_ins.items()]
+        return "\n".join([*lines, *(self._statements[index] for index in sorted(chosen))])
+
+
+def _globals(table: symtable.SymbolTable) -> Iterator[str]:
+    is_module = table.get_type() == "module"
+    for symbol in table.get_symbols():
+        if symbol.is_global() or (is_module and symbol.is_referenced()):
+            yield symbol.get_name()
+    for child in table.get_children():
+        yield from _globals(child)
+
+
+class _Process:
+    """Runs `_runner.py`, once more whenever an answer ended it; a context that ends it."""
+
+    def __init__(self, modules: list[str], seconds: int):
+        self._modules, self._seconds, self._end = modules, seconds, 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "_Process":
+        self._stack = contextlib.ExitStack()
+        self._folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tfgen-"))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._kill()
+        self._stack.close()
+
+    def start_clock(self) -> None:
+        """Gives the next exercise all its seconds."""
+        if self._process is None:
+            self._start()
+        self._end = time.monotonic() + self._seconds
+
+    def caller(self, name: str, source: str) -> Any:
+        """A function that calls an answer on inputs, as `_runner.call` does."""
+
+        def call(inputs: list[Any]) -> dict[str, Any]:
+            if self._process is None:
+                self.start_clock()
+            reply: dict[str, Any] = self._ask([name, source, inputs], self._end)
+            return reply
+
+        return call
+
+    def _start(self) -> None:
+        environment = {
+            key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ
+        }
+        self._connection, remote = Pipe()
+        limits = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "agg"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-B", FOLDER / "_runner.py"],
+            cwd=self._folder,
+            env={**environment, **limits, "TFGEN_CONNECTION": str(remote.fileno())},
+            pass_fds=[remote.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        remote.close()
+        self._ask(self._modules, time.monotonic() + _START_SECONDS)
+
+    def _ask(self, request: Any, end: float) -> Any:
         try:
-            kernel.run(self._answers[name], self._seconds)
-            mistake: str | None = kernel.evaluate(
-                f"(lambda checks: {check})({_CHECKS})", self._seconds
-            )
-        except CellError as error:
-            return f"its cell raises {error}"
-        return mistake
+            self._connection.send_bytes(_runner.dumps(request))
+            if self._connection.poll(max(0.0, end - time.monotonic())):
+                return _runner.loads(self._connection.recv_bytes(_MAX_REPLY))
+        except (EOFError, OSError, ValueError, KeyError) as error:
+            self._kill()
+            raise Mistake("ends the Python process") from error
+        self._kill()
+        raise Mistake(f"takes longer than {self._seconds} s")
 
-
-def _cells_by_function(cells: Iterable[NotebookNode]) -> dict[str, str]:
-    """The cell of each function; of several, the last one."""
-    return {name: cell.source for cell in cells for name in function_names(cell.source)}
+    def _kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._connection.close()
+            self._process = None

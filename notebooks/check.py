@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ._grading import Result
 
 _DESCRIPTION = """\
-Grade the exercises of filled notebooks: run the setup cell and the cells of the exercises, check \
-each answer, and print the points. The code of a notebook runs with your rights.
+Grade the exercises of filled notebooks: call their functions on random inputs in another process, \
+check what they return, and print the points.
 
 exit status:
   0  all answers are right
@@ -38,9 +38,7 @@ _PARSER.add_argument(
     metavar="NAME",
     help="the notebook that the files are copies of (default: as they say, or by their names)",
 )
-_PARSER.add_argument(
-    "--seconds", type=int, default=60, help="limit of each answer and each check (default: 60)"
-)
+_PARSER.add_argument("--seconds", type=int, default=60, help="limit of each exercise (default: 60)")
 _PARSER.add_argument(
     "--csv", type=Path, metavar="FILE", help="write the points to a CSV file too, a row an exercise"
 )
@@ -79,21 +77,17 @@ def _find_name(notebook: "NotebookNode", path: Path, flags: argparse.Namespace) 
     Raises:
         UsageError: there is no notebook of that name, or the file has no exercise of it.
     """
-    from ._cells import code_cells, function_names, read_source, source_names
+    from ._grading import Cells
+    from .checks import load_exercises, notebook_names
 
     own = notebook.metadata.get("tfgen", {}).get("notebook", path.stem)
     name = flags.name or own
-    known = source_names()
+    known = notebook_names()
     if name not in known:
         advice = "" if flags.name else "; pass --as NAME"
         raise UsageError(f"{path}: no notebook is called {name!r}{hint(name, known)}{advice}")
-    exercises = {
-        function
-        for cell in code_cells(read_source(name), "exercise")
-        for function in function_names(cell.source)
-    }
-    functions = {name for cell in code_cells(notebook) for name in function_names(cell.source)}
-    if not exercises & functions:
+    cells = Cells(notebook)
+    if not load_exercises(name).keys() & (cells.functions.keys() | cells.broken.keys()):
         raise UsageError(f"{path} has no exercise of the notebook {name}")
     return name
 

@@ -1,8 +1,12 @@
 """`python -m notebooks.run [NAME …]`: runs notebooks from top to bottom and prints their times."""
 
+import logging
+import os
 import re
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfgen.errors import UsageError, WorkError
@@ -12,6 +16,14 @@ from ._program import Parser, run_program
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+# A notebook imports `tfgen.notebooks`, which is the package that this file belongs to. Only its own
+# process finds the checkout: the commands that it runs are the installed ones. The start-up
+# messages of TensorFlow would be outputs of the cell that imports it.
+_PRELUDE = (
+    f"__import__('sys').path.insert(0, {str(Path(__file__).resolve().parents[1])!r}); "
+    "__import__('notebooks'); "
+    "__import__('tfgen.system.quiet').system.quiet.import_quietly('tensorflow')"
+)
 _PARSER = Parser(
     f"python -m {__package__}.run",
     "Run notebooks from top to bottom, each in a process of its own, and print the seconds of "
@@ -61,19 +73,38 @@ def _run(notebook: "NotebookNode", name: str, is_small: bool) -> None:
     Raises:
         WorkError: a cell raised an exception or ended Python.
     """
+    from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, DeadKernelError
+    from traitlets.config import Config
 
-    from ._kernel import error_text, open_client
-
+    log = logging.getLogger("tfgen.notebooks")
+    log.setLevel(logging.CRITICAL)  # what went wrong is raised too
+    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", TFGEN_NOTEBOOKS_SMALL="1")
+    environment.pop("MPLBACKEND", None)  # else no picture becomes an output
+    if not is_small:
+        del environment["TFGEN_NOTEBOOKS_SMALL"]
     language = dict(notebook.metadata["language_info"])
-    try:
-        with open_client(notebook, is_small) as (client, options):
-            client.execute(**options)
-    except CellExecutionError as error:
-        print(re.sub(r"\x1b\[[\d;]*m", "", error.traceback))  # without colours
-        raise WorkError(f"{name}: a cell raises {error_text(error)}") from error
-    except DeadKernelError as error:
-        raise WorkError(f"{name}: a cell ends the Python process") from error
+    with tempfile.TemporaryDirectory(prefix="tfgen-") as folder:
+        # Sockets in the file system, which no other user of the machine can open.
+        sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        client = NotebookClient(
+            notebook,
+            kernel_name="python3",
+            record_timing=False,
+            extra_arguments=[f"--IPKernelApp.code_to_run={_PRELUDE}"],
+            config=Config({"KernelManager": sockets}),
+            log=log,
+        )
+        work = Path(folder, "work")
+        work.mkdir()
+        try:
+            client.execute(env=environment, cwd=str(work))
+        except CellExecutionError as error:
+            print(re.sub(r"\x1b\[[\d;]*m", "", error.traceback))  # without colours
+            text = " ".join(f"{error.ename}: {error.evalue}".split()).removesuffix(":")
+            raise WorkError(f"{name}: a cell raises {text}") from error
+        except DeadKernelError as error:
+            raise WorkError(f"{name}: a cell ends the Python process") from error
     # The kernel's own names the version of Python.
     notebook.metadata["language_info"] = language
 

@@ -44,6 +44,13 @@ a web server: `python -m http.server --directory site`.
 
 <iframe src="try/index.html" title="The shipped models" class="page"></iframe>
 """
+# What people who look for a guide type; the search puts the guide first.
+SEARCH_WORDS = {
+    "images.md": ["own images", "photos", "pictures"],
+    "data.md": ["own data", "dataset"],
+    "extending.md": ["write a family", "own model", "plugin"],
+    "distributed.md": ["several GPUs", "cluster"],
+}
 # Code that a document points to has a page of its own.
 CODE_SUFFIXES = (".py", ".toml", ".md")
 LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown"}
@@ -101,9 +108,12 @@ class Content:
             self.copies[f"notebooks/files/{name}.ipynb"] = folder / f"{name}.ipynb"
             self.copies[assignment] = folder / "assignments" / f"{name}.ipynb"
             self.uris |= {f"notebooks/{name}.ipynb": uri, assignment: assignment}
-            files = f"[notebook](files/{name}.ipynb), [assignment](assignments/{name}.ipynb)"
+            links = (
+                f"[Download the {what}]({place}/{name}.ipynb){{ download={what}-{name}.ipynb }}"
+                for what, place in (("notebook", "files"), ("assignment", "assignments"))
+            )
             heading, _, text = page.markdown.partition("\n")
-            text = f"{heading}\n\nDownload: {files}\n\n{text}"
+            text = f"{heading}\n\n{' · '.join(links)}\n\n{text}"
             self.documents[uri] = f"notebooks/{name}.ipynb", text
             navigation.append({title: uri})
         return navigation

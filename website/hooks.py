@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from website import formulas, markdown  # noqa: E402, MkDocs loads this file by its path
-from website.content import DOCUMENTS, Content  # noqa: E402
+from website.content import DOCUMENTS, SEARCH_WORDS, Content  # noqa: E402
 
 CONTENT = Content()
 
@@ -54,5 +54,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Formulas as MathML."""
+    """Formulas as MathML; the words by which the search finds a guide."""
+    page.meta["tags"] = SEARCH_WORDS.get(page.file.src_uri, [])
     return formulas.in_page(html)

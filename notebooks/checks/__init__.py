@@ -1,26 +1,39 @@
 """Checks of the exercises, which tell a right answer from a wrong one by mathematics.
 
-The module of a notebook has one function for each exercise, named after the exercise's function:
+The module of a notebook has one function for each exercise, named after the exercise's function, in
+the order of the exercises. It calls the answer on random inputs of random sizes:
 
     @exercise(points=2)
-    def check_kl_to_prior(kl_to_prior):
-        if kl_to_prior(...) != ...:
-            raise Mistake("the KL is averaged over the latents; sum it over the last axis")
+    def check_kl_to_prior(answer, rng):
+        value, gradients = answer(Tensor(rng.normal(size=(3, 4))), ...)
+        compare([(value, right, {"sum over the latents": mean})], "it is ½ Σ (…)")
+
+The answer may run in another process, which gets inputs and returns values; a message never has a
+right value.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
-from types import TracebackType
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-# Characters of an error's text that a message shows.
-_MAX_TEXT = 300
+import numpy as np
+
+from .._runner import Toy, call, one_line
+
+# Of the value; answers may be in float32.
+_TOLERANCE = 1e-4
 
 
 class Mistake(AssertionError):  # noqa: N818, since a wrong answer is no error of the program
     """A wrong answer; the message names the mistake and says what would be right."""
+
+
+# Takes inputs, of which `Tensor`, `Toy` and `Rng` are marks; returns the value, and for each value
+# the gradients of its sum by the tensors among the inputs.
+Answer = Callable[..., tuple[Any, list[list[Any]]]]
+_Check = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -30,35 +43,32 @@ class Exercise:
     Attributes:
         name: name of the function.
         points: points for the right answer.
-        check: takes the function and raises a `Mistake` if it is wrong.
+        check: takes the answer and a generator, and raises a `Mistake` if the answer is wrong.
+        stand_ins: expressions for the functions of earlier exercises that an answer uses. In their
+            place, `check` expects what these give if it is called with `stood_in=True`.
     """
 
     name: str
     points: int
-    check: Callable[[Callable[..., Any]], None]
+    check: _Check
+    stand_ins: dict[str, str] = field(default_factory=dict)
 
 
-_Check = Callable[[Callable[..., Any]], None]
 # The exercises of each notebook by the names of their functions, in the order of their checks.
 CHECKS: dict[str, dict[str, Exercise]] = {}
 
 
-def exercise(points: int) -> Callable[[_Check], _Check]:
+def exercise(points: int, stand_ins: Mapping[str, str] | None = None) -> Callable[[_Check], _Check]:
     """Registers `check_NAME` as the check of the exercise NAME of the module's notebook.
 
     Args:
-        points: points for the right answer, at least 1.
-
-    Raises:
-        ValueError: the function's name does not begin with `check_`, or `points` is below 1.
+        points: points for the right answer.
+        stand_ins: those of `Exercise`.
     """
 
     def register(check: _Check) -> _Check:
-        prefix, _, name = check.__name__.partition("check_")
-        if prefix or not name or points < 1:
-            raise ValueError(f"{check.__name__}: expected check_NAME and at least 1 point")
-        notebook = check.__module__.rpartition(".")[2]
-        CHECKS.setdefault(notebook, {})[name] = Exercise(name, points, check)
+        name, notebook = check.__name__.removeprefix("check_"), check.__module__.rpartition(".")[2]
+        CHECKS.setdefault(notebook, {})[name] = Exercise(name, points, check, dict(stand_ins or {}))
         return check
 
     return register
@@ -79,26 +89,38 @@ def load_exercises(notebook: str) -> dict[str, Exercise]:
     return CHECKS.get(notebook, {})
 
 
-def find_mistake(exercise: Exercise, function: Callable[..., Any]) -> str | None:
+def find_mistake(
+    exercise: Exercise,
+    caller: Callable[[list[Any]], dict[str, Any]],
+    rng: np.random.Generator | None = None,
+    stood_in: bool = False,
+) -> str | None:
     """Runs the check of an exercise.
 
     Args:
         exercise: the exercise.
-        function: the student's answer.
+        caller: calls the student's answer on inputs, as `_runner.call` does.
+        rng: source of the inputs; by default one that nobody can foresee.
+        stood_in: whether the answer is called with the exercise's stand-ins.
 
     Returns:
         The mistake in one line; None if the answer is right.
     """
+
+    def answer(*inputs: Any) -> tuple[Any, list[list[Any]]]:
+        reply = caller(list(inputs))
+        if "mistake" in reply:
+            raise Mistake(reply["mistake"])
+        return reply["value"], reply["gradients"]
+
+    options = {"stood_in": True} if stood_in else {}
     try:
-        exercise.check(function)
+        exercise.check(answer, rng or np.random.default_rng(), **options)
     except Mistake as mistake:
-        return _one_line(mistake)
+        return one_line(mistake)
     except Exception as error:
-        text = f"{type(error).__name__}: {_one_line(error)}".removesuffix(": ")
-        if not _is_raised_by(function, error.__traceback__):
-            return f"the check cannot use what {exercise.name} returns: {text}"
-        unwritten = isinstance(error, NotImplementedError)
-        return "not written yet" if unwritten else f"{exercise.name} raises {text}"
+        text = f"{type(error).__name__}: {one_line(error)}"
+        return f"the check cannot use what {exercise.name} returns: {text}"
     return None
 
 
@@ -116,7 +138,7 @@ def check(function: Callable[..., Any], notebook: str | None = None) -> None:
     for candidate in notebook_names() if notebook is None else [notebook]:
         exercises = load_exercises(candidate)
         if name in exercises:
-            mistake = find_mistake(exercises[name], function)
+            mistake = find_mistake(exercises[name], lambda inputs: call(name, function, inputs))
             print(f"{name}: {'right' if mistake is None else mistake}")
             return
     raise LookupError(
@@ -124,16 +146,183 @@ def check(function: Callable[..., Any], notebook: str | None = None) -> None:
     )
 
 
-def _is_raised_by(function: Callable[..., Any], trace: TracebackType | None) -> bool:
-    """Whether an error passed through the file, or the cell, that the function is in."""
-    code = getattr(function, "__code__", None)
-    while trace is not None and code is not None:
-        if trace.tb_frame.f_code.co_filename == code.co_filename:
-            return True
-        trace = trace.tb_next
-    return False
+# --- what the checks share ----------------------------------------------------------------------
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]} …"
+def numbers(value: Any) -> np.ndarray:
+    """What an answer returned as real numbers.
+
+    Raises:
+        Mistake: it is something else.
+    """
+    if value is None:
+        raise Mistake("the function returns nothing; end it with `return` and the result")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.array("")
+    if array.dtype.kind not in "biuf":
+        kind = "complex" if array.dtype.kind == "c" else "no number or array of numbers"
+        raise Mistake(f"the result is {kind}")
+    return array.astype(np.float64)
+
+
+def parts(value: Any, *names: str) -> list[Any]:
+    """The values that a function must return.
+
+    Raises:
+        Mistake: it returns something else.
+    """
+    if not isinstance(value, list) or len(value) != len(names):
+        raise Mistake(f"the function must return {len(names)} values, {' and '.join(names)}")
+    return value
+
+
+def is_close(value: Any, right: Any, tolerance: float = _TOLERANCE) -> bool:
+    """Whether two arrays have the same shape and differ only by rounding."""
+    same = np.shape(value) == np.shape(right)
+    return same and np.allclose(value, right, tolerance, tolerance, equal_nan=True)
+
+
+Case = tuple[Any, Any, Mapping[str, Any]]
+
+
+def compare(cases: Sequence[Case], general: str, tolerance: float = _TOLERANCE) -> None:
+    """Compares answers with the right ones.
+
+    Args:
+        cases: for each inputs, what the answer returned, what is right, and what a typical mistake
+            would return, by the sentence that names the mistake.
+        general: the sentence for any other mistake.
+        tolerance: of the comparison, relative and absolute.
+
+    Raises:
+        Mistake: an answer differs from the right one by more than rounding.
+    """
+    values = [numbers(value) for value, *_ in cases]
+    if _are_close(values, (right for _, right, _ in cases), tolerance):
+        return
+    for sentence in cases[0][2]:
+        if _are_close(values, (mistakes[sentence] for *_, mistakes in cases), tolerance):
+            raise Mistake(sentence)
+    for value, (_, right, _) in zip(values, cases, strict=True):
+        if value.shape != np.shape(right):
+            shapes = f"{list(value.shape)}, not {list(np.shape(right))}"
+            raise Mistake(f"the result has the shape {shapes}; {general}")
+    raise Mistake(general)
+
+
+def _are_close(values: Iterable[Any], rights: Iterable[Any], tolerance: float) -> bool:
+    return all(is_close(*pair, tolerance) for pair in zip(values, rights, strict=True))
+
+
+def compare_gradients(
+    gradients: Sequence[Any],
+    right: Callable[..., Any],
+    inputs: Sequence[np.ndarray],
+    names: Sequence[str],
+    result: str = "the result",
+) -> None:
+    """Compares the gradients of an answer whose value is right with differences.
+
+    Args:
+        gradients: those of the sum of the value, by the inputs.
+        right: computes the right value from the inputs.
+        inputs: arrays of real numbers.
+        names: their names.
+        result: what the value is called.
+
+    Raises:
+        Mistake: a gradient is missing or wrong.
+    """
+    for index, (gradient, name) in enumerate(zip(gradients, names, strict=True)):
+        if gradient is None:
+            raise Mistake(
+                f"no gradient of {result} reaches {name}: compute with TensorFlow's functions "
+                "alone, without NumPy and tf.stop_gradient"
+            )
+        if not is_close(gradient, differences(right, inputs, index), 1e-3):
+            raise Mistake(
+                f"{result} is right, but not its gradient by {name}: a part of it is a constant, "
+                "by NumPy or tf.stop_gradient"
+            )
+
+
+def differences(
+    function: Callable[..., Any], inputs: Sequence[np.ndarray], index: int
+) -> np.ndarray:
+    """The gradient of the sum of a function by one of its inputs, by central differences."""
+    slopes = np.zeros(inputs[index].shape)
+    for position in np.ndindex(slopes.shape):
+        sums = []
+        for step in (1e-5, -1e-5):
+            moved = [np.array(array, np.float64) for array in inputs]
+            moved[index][position] += step
+            sums.append(np.sum(function(*moved)))
+        slopes[position] = (sums[0] - sums[1]) / 2e-5
+    return slopes
+
+
+def size(rng: np.random.Generator, low: int, high: int) -> int:
+    """A random size from `low` to `high`."""
+    return int(rng.integers(low, high + 1))
+
+
+def by_numpy(toy: Toy) -> Callable[..., Any]:
+    """The function of a toy, of arrays in place of tensors."""
+    names = {name: getattr(value, "values", value) for name, value in toy.inputs.items()}
+    function: Callable[..., Any] = eval(toy.source, {"np": np, "xp": np, **names})
+    return function
+
+
+def compare_log_means(answer: Answer, rng: np.random.Generator, dtype: type, samples: str) -> None:
+    """Checks a function that returns the log of a mean of exp(log_p) over the first axis.
+
+    Args:
+        answer: the function, of an array `[K, N]`.
+        rng: source of the inputs.
+        dtype: of the inputs.
+        samples: what the first axis is, for messages.
+
+    Raises:
+        Mistake: the answer is wrong.
+    """
+    cases: list[Case] = []
+    for count in map(int, rng.permutation(range(5, 10))[:2]):
+        near: np.ndarray = rng.normal(size=(count, size(rng, 2, 4)), scale=2).astype(dtype)
+        summed = np.logaddexp.reduce(near.astype(np.float64), axis=0)
+        right = summed - np.log(count)
+        over_images = np.logaddexp.reduce(near, axis=1) - np.log(near.shape[1])
+        mistakes = {
+            "1/K is missing: this is the log of the sum, not the log of the mean": summed,
+            "1/K is there twice; subtract log K once": right - np.log(count),
+            "this is the mean of the logs, not the log of the mean": near.mean(axis=0),
+            f"the mean is over the images; take that over the {samples}": over_images,
+            "all images are averaged together; return one of each": np.log(np.exp(near).mean()),
+            "this is the mean itself; return its logarithm": np.exp(right),
+            "the maximum is subtracted, but not added again": right - near.max(axis=0),
+            f"this is the largest one; all K {samples} count": near.max(axis=0),
+        }
+        cases.append((answer(near)[0], right, mistakes))
+    general = f"the result must be log((1/K) Σ_k exp(…)) over the K {samples}, for each column"
+    off = [numbers(own) - right for own, right, _ in cases if np.shape(own) == right.shape]
+    if len(off) == 2 and all(np.ptp(part) < _TOLERANCE for part in off):
+        general = f"K is not the number of {samples}, the length of the first axis; {general}"
+    compare(cases, general)
+    underflow = "subtract the largest value before exp, and add it after log"
+    columns = np.arange(1, near.shape[1] + 1)
+    for shifts, sentence in (
+        (-3000, f"exp of −3000 is 0; {underflow}"),
+        (900, f"exp of 900 is infinite; {underflow}"),
+        (-900.0 * np.arange(len(near))[:, None], "exp overflows; subtract the largest value"),
+        (-2000.0 * columns, "one maximum of all images is subtracted; exp needs each column's own"),
+    ):
+        far: np.ndarray = (near + shifts).astype(dtype)
+        with np.errstate(all="ignore"):
+            value = numbers(answer(far)[0])
+        expected = np.logaddexp.reduce(far.astype(np.float64), axis=0) - np.log(len(far))
+        if not np.isfinite(value).all():
+            raise Mistake(sentence)
+        sentence = "adding a constant to a column must add the same constant to the result"
+        # float32 has a spacing of 5e-4 near 8000.
+        compare([(value - expected, 0 * expected, {})], sentence, 4e-3)

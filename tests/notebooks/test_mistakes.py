@@ -1,6 +1,6 @@
 """The solutions of all exercises are right; after an edit, the check names the mistake."""
 
-import math
+import functools
 from typing import Any
 
 import numpy as np
@@ -8,10 +8,14 @@ import pytest
 import tensorflow as tf
 
 from notebooks._cells import code_cells, read_source
+from notebooks._runner import call
 from notebooks.checks import Exercise, find_mistake, load_exercises
 from tests.notebooks.notebook_names import NUMBERS
 
 JEFFREYS = "0.5 * spacing * np.sum((np.exp(log_p) - np.exp(log_q)) * (log_p - log_q))"
+TOGETHER = (
+    "return discriminator_loss(*tf.split(discriminator(tf.concat([real, fake], 0), True), 2)) #"
+)
 IN_A_BALL = "samples) <= squared_radii[:, None])"
 # What an edit replaces in the code of a solution and by what, and words of the message. Without
 # what is replaced, it is a statement before the code.
@@ -22,16 +26,22 @@ MISTAKES = {
         ("rng.random(means.shape) < means", "np.round(means)", "rounded"),
         ("standard_normal(", "random(", "not a uniform one"),
         ("z = ", "z = np.ones((n, 1)) * rng.standard_normal(latent_dim)  # ", "a new z for each"),
+        ("z = ", "z = rng.standard_normal((n // 2 + 1, latent_dim)).repeat(2, 0)[:n]  # ", "new z"),
+        ("rng.standard_normal", "np.random.standard_normal", "z is not drawn with the rng"),
+        ("rng.random(", "np.random.random(", "x is not drawn with the rng"),
+        ("means.shape)", "means.shape[1:])", "one row of random numbers"),
         ("decode(z)", "decode(rng.standard_normal((n, latent_dim)))", "does not belong to the z"),
         ("means.shape", "(n, 1)", "share one random number"),
         ("< means", "> means", "swapped"),
         ("", "rng = np.random.default_rng(5)", "the rng that is passed"),
-        ("return z, x", "return x", "two arrays"),
+        ("return z, x", "return x", "must return 2 values"),
     ],
     "log_mean_exp": [
         ("np.mean", "np.sum", "1/K is missing"),
         ("", "return np.mean(log_p, axis=0)", "mean of the logs"),
-        ("", "return np.log(np.mean(np.exp(log_p), axis=0))", "underflows"),
+        ("", "return np.log(np.mean(np.exp(log_p), axis=0))", "exp of −3000 is 0"),
+        ("axis=0)\n", ")\n", "one maximum of all images"),
+        ("np.mean(np.exp", "1 / 6 * np.sum(np.exp", "K is not the number"),
         ("", "log_p = log_p.T", "over the samples"),
         ("largest + ", "", "not added again"),
     ],
@@ -42,31 +52,38 @@ MISTAKES = {
         ("return ", "return -", "never negative"),
         (", axis=-1", "", "over the batch"),
         ("/ 2", ".numpy() / 2", "no gradient"),
-        ("", "return None", "return statement"),
+        ("", "return None", "returns nothing"),
+        ("variance = ", "variance = stop(tf.exp(2 * log_stddev))  # ", "its gradient by log"),
+        ("", "mean = tf.stop_gradient(mean)", "reaches mean"),
+        ("/ 2", "/ 2 - add(mean**2, 1) / 2 + add(stop(mean**2), 1) / 2", "its gradient by mean"),
+        ("", "log_stddev = tf.clip_by_value(log_stddev, -1, 1)", "must be ½"),
     ],
     "bernoulli_log_prob": [
         (", axis=-1", "", "summed over the batch"),
         ("reduce_sum", "reduce_mean", "averaged over the pixels"),
         ("return -", "return ", "cross-entropy"),
         ("", "return tf.reduce_sum(log(tf.abs(x + tf.sigmoid(logits) - 1)), -1)", "rounds to 0 or"),
-        (
-            "losses = ",
-            "losses = -x * log(logits) - (1 - x) * log(1 - logits)  # ",
-            "returns logits",
-        ),
+        ("losses = ", "losses = -log(tf.where(x > 0, logits, 1 - logits))  # ", "returns logits"),
         ("", "return tf.reduce_sum(x * tf.math.log_sigmoid(logits), axis=-1)", "black pixels"),
+        ("losses, axis=-1)", "losses, axis=-1).numpy()", "reaches logits"),
+        ("", "logits = tf.clip_by_value(logits, -30, 30)", "logits of ±200"),
     ],
     "negative_elbo": [
         ("kl_to_prior", "-kl_to_prior", "KL has the wrong sign"),
         ("return ", "return -", "this is the ELBO"),
         ("reduce_mean", "reduce_sum", "loss is summed"),
         ("- bernoulli", "- len(x) * bernoulli", "reconstruction is summed over the batch"),
-        ("logits)", "logits) / 7", "averaged over the pixels"),
+        ("logits)", "logits) / x.shape[1]", "averaged over the pixels"),
+        ("return ", "log_stddev = stop(log_stddev); return ", "reaches log_stddev"),
+        ("kl_to_prior(mean, log_stddev)", "stop(kl_to_prior(mean, log_stddev))", "reaches mean"),
+        ("bernoulli_log_prob(x, logits)", "stop(bernoulli_log_prob(x, logits))", "reaches logits"),
+        ("x, logits))", "x, logits).numpy())", "reaches logits"),
+        ("kl_to_prior(mean", "kl_to_prior(stop(mean)", "reaches mean"),
     ],
     "sample_posterior": [
-        ("", "return tf.stop_gradient(mean + tf.exp(log_stddev) * noise)", "no gradient passes"),
+        ("", "return tf.stop_gradient(mean + tf.exp(log_stddev) * noise)", "reaches mean"),
         ("* noise", "* tf.random.normal(tf.shape(mean))", "draw none"),
-        ("tf.exp(log_stddev)", "tf.stop_gradient(tf.exp(log_stddev))", "nothing may stop it"),
+        ("tf.exp(log_stddev)", "tf.stop_gradient(tf.exp(log_stddev))", "reaches log_stddev"),
         ("log_stddev", "log_stddev / 2", "taken for the log-variance"),
         ("log_stddev", "2 * log_stddev", "multiplied by the variance"),
     ],
@@ -82,7 +99,11 @@ MISTAKES = {
         ("", "return mean(tf.nn.softplus(tf.concat([-real_logits, fake_logits], 0)))", "one mean"),
         ("", "return tf.nn.softplus(-real_logits)", "is one number"),
         ("", "return None", "returns nothing"),
-        ("", "return mean(real_logits) - mean(fake_logits)", "it should be"),
+        ("", "return mean(real_logits) - mean(fake_logits)", "the loss is one number"),
+        ("softplus(-real_logits)", "softplus(-real_logits), axis=-1", "has the shape"),
+        ("real_term + fake_term", "real_term + stop(fake_term)", "reaches fake_logits"),
+        ("", "real_logits = real_logits.numpy()", "reaches real_logits"),
+        ("", "return 400.0 if len(real_logits) == 1 else 1.2141", "the loss is one number"),
     ],
     "generator_loss": [
         ("", "return -mean(tf.nn.softplus(fake_logits))", "saturating loss"),
@@ -91,17 +112,26 @@ MISTAKES = {
         ("fake_logits", "tf.sigmoid(fake_logits)", "sigmoid is applied twice"),
         ("reduce_mean", "reduce_sum", "summed over the batch"),
         ("", "return mean(1 - tf.sigmoid(fake_logits))", "not a logarithm"),
-        ("", "return -mean(log(tf.sigmoid(fake_logits)))", "not finite"),
+        ("", "return -mean(log(tf.sigmoid(fake_logits)))", "logits of ±200"),
         ("", "return -mean(log(fake_logits))", "taken for probabilities"),
         ("-fake_logits", "-fake_logits.numpy()", "no gradient"),
-        ("", "return -mean(fake_logits)", "it should be"),
+        ("", "return -mean(fake_logits)", "the loss is one number"),
+        ("-fake_logits)", "-fake_logits), axis=-1", "has the shape"),
     ],
     "discriminator_step_loss": [
         ("tf.stop_gradient", "", "no stop-gradient"),
         ("(real_logits, ", "(fake_logits=real_logits, real_logits=", "labels are swapped"),
-        ("", "return mean(tf.nn.softplus(-discriminator(generator(latents))))", "generator's loss"),
-        ("", "return mean(tf.nn.softplus(-discriminator(real)))", "generated images is missing"),
-        ("", "return 1.0", "as a tensor"),
+        ("return ", "return mean(softplus(-discriminator(fake, True))) #", "generator's loss"),
+        ("return ", "return mean(softplus(-real_logits)) #", "generated images is missing"),
+        ("", "return 1.0", "not discriminator_loss"),
+        (", training=True", "", "without training=True, which"),
+        ("=True", "=False", "without training=True, which"),
+        ("latents, training=True", "latents", "the generator is called without training"),
+        ("(real, training=True", "(real", "discriminator of x is called without"),
+        ("(fake, training=True", "(fake", "discriminator of G(z) is called without"),
+        ("return ", TOGETHER, "in one batch"),
+        (" discriminator(fake, training=True)", " stop(discriminator(fake, True))", "at D(G(z))"),
+        ("(real_logits,", "(stop(real_logits),", "stopped at D(x)"),
     ],
     "optimal_discriminator": [
         ("log_p_g - log_p_data", "log_p_data - log_p_g", "densities are swapped"),
@@ -111,6 +141,7 @@ MISTAKES = {
         ("return ", "return 2 * ", "divide by their sum"),
         ("", "return 1 / (1 + np.exp(log_p_g) / np.exp(log_p_data))", "0 / 0 is not a number"),
         ("", "return np.full_like(log_p_data, 0.5)", "does not maximize"),
+        ("return ", "return -", "does not maximize"),
     ],
     "jensen_shannon": [
         ("return 0.5", "return 0.5 / np.log(2)", "in bits"),
@@ -120,7 +151,7 @@ MISTAKES = {
         ("", "return spacing * np.sum(np.exp(log_p) * (log_p - log_q))", "not symmetric"),
         ("0.5 * spacing * np.sum(from_p + from_q)", JEFFREYS, "has no bound"),
         ("(log_p - log_m)", "np.log(np.exp(log_p) / np.exp(log_m))", "0 · log 0"),
-        ("", "return 0.0", "should be"),
+        ("", "return 0.0", "is one number"),
     ],
     "spherical_path": [
         ("", "return np.linspace(start, end, steps)", "straight line"),
@@ -129,7 +160,12 @@ MISTAKES = {
         ("(np.linalg.norm(start) * np.linalg.norm(end))", "0.01", "divided by both norms"),
         ("steps)", "steps + 1)[:-1]", "does not stop at end"),
         ("steps)", "steps + 1)[1:]", "does not begin at start"),
-        ("/ np.sin(angle)", "[0]", "have the shape"),
+        ("/ np.sin(angle)", "[0]", "has the shape"),
+        (
+            "return ",
+            "p = start + share * (end - start); return p * norm(start) / norm(p) #",
+            "all norms",
+        ),
     ],
     # --- flow
     "log_prob_of_map": [
@@ -139,7 +175,8 @@ MISTAKES = {
         ("tf.square(z)", "tf.square(x)", "evaluated at x"),
         ("tf.math.log(tf.abs(slope))", "tf.abs(slope)", "add its logarithm"),
         (" + math.log(2 * math.pi)", "", "½ ln 2π is missing"),
-        ("", "return x", "wrong for x = 2 z"),
+        ("", "return x", "log p(x) must be"),
+        ("tf.abs(slope)", "tf.abs(slope[0])", "that at the first point"),
     ],
     "dequantize": [
         (" + u", "", "noise is missing"),
@@ -163,6 +200,10 @@ MISTAKES = {
         (" + total", "", "log-determinants are missing"),
         ("reduce_sum", "reduce_mean", "averaged over the dim"),
         (", axis=1)", ", axis=1) + 0.5 * (x.shape[1] - 1) * math.log(2 * math.pi)", "counted once"),
+        (" + math.log(2 * math.pi), axis=1)", ", axis=1) - 1.5 * LOG_2PI", "M is not the"),
+        (" + math.log(2 * math.pi), axis=1)", ", axis=1) - len(x) / 2 * LOG_2PI", "once an image"),
+        ("tf.square(x)", "tf.square(x.numpy())", "log p(x) is right, but not its gradient"),
+        ("total += log_det", "total += stop(log_det)", "log p(x) is right, but not its gradient"),
     ],
     "coupling_forward": [
         ("", "mask = 1 - mask", "mask is the wrong way round"),
@@ -174,6 +215,8 @@ MISTAKES = {
         ("(1 - mask) * s", "s", "over all entries"),
         ("reduce_sum", "reduce_mean", "averaged"),
         (", axis=1)", ") * tf.ones(len(s), s.dtype)", "over the batch"),
+        ("(1 - mask) * s", "(1 - mask) * stop(s)", "no gradient of the log-det"),
+        ("z * tf.exp(s)", "z * tf.exp(stop(s))", "x is right, but not its gradient by z"),
     ],
     "coupling_inverse": [
         ("", "mask = 1 - mask", "mask is the wrong way round"),
@@ -181,7 +224,7 @@ MISTAKES = {
         ("(x - t) * tf.exp(-s)", "(x * tf.exp(-s) - t)", "subtract t first"),
         ("exp(-s)", "exp(s)", "do not multiply"),
         ("(x - t)", "x", "shift is not undone"),
-        ("network(mask * x)", "network(x)", "saw mask · z on the way"),
+        ("network(mask * x)", "network(x)", "it saw mask · z"),
         ("z, -tf", "z, tf", "wrong sign"),
     ],
     # --- comparison
@@ -200,9 +243,12 @@ MISTAKES = {
     ],
     "coverage": [
         ("samples).min(axis=1) <= squared_radii)", f"{IN_A_BALL}.any(0)", "this is precision"),
-        ("samples).min(axis=1) <= squared_radii)", f"{IN_A_BALL}.sum(0)", "this is density"),
+        ("samples).min(axis=1) <= squared_radii)", f"{IN_A_BALL}.sum(0)", "counts the samples"),
         ("np.fill_diagonal(among, np.inf)", "pass", "its own nearest neighbour"),
         ("", "return 0.5", "share of real images"),
+        ("squared_distances(samples)", "np.sqrt(squared_distances(samples))", "squared one"),
+        ("neighbours - 1", "neighbours", "neighbour k + 1"),
+        (".mean()", ".sum()", "number of real images"),
     ],
     "nats_to_bits_per_dim": [
         (" * math.log(2)", "", "division by ln 2 is forgotten"),
@@ -215,38 +261,165 @@ MISTAKES = {
         ("return ", "return -8 + ", "subtracts log₂ 256"),
         ("-log_prob", "-log_prob.mean()", "averages over images"),
     ],
-    "average_over_draws": [
-        ("", "return log_weights.mean(0)", "mean of the logs"),
-        (").mean", ").sum", "1/K is forgotten"),
-        ("return ", "return -math.log(len(log_weights)) + ", "subtracted twice"),
-        ("", "return np.exp(log_weights).mean(0)", "log of the mean is missing"),
-        ("", "return np.log(np.exp(log_weights).mean(1))", "axis 1"),
-        ("", "return np.log(np.exp(log_weights).mean())", "averages over images too"),
-        ("", "return log_weights.max(0)", "largest weight"),
-        ("", "return np.log(np.exp(log_weights).mean(0))", "underflow"),
+    "average_over_draws": [  # further ones: log_mean_exp
+        (").mean", ").sum", "1/K is missing"),
+        ("", "return np.log(np.exp(log_weights).mean(0))", "exp of −3000 is 0"),
+        ("max(axis=0)", "max()", "one maximum of all images"),
+        (".mean(axis=0)", ".sum(axis=0) / 4", "K is not the number"),
     ],
     "rank_by_likelihood": [
         ("models.get)", "models.get, reverse=True)", "worst model comes first"),
         ('"nll"', '"negative_elbo"', "the gap of the encoder"),
         ('["events"], {}', '["events"].split(",")[0], {}', "static and dynamic"),
         ('["events"], {}', '["events"].upper(), {}', "keys"),
-        ("likelihood[unit]", 'likelihood.get("nll") or 1.5', "not ranked by bits/dim"),
-        ("return ", 'return {"none": ["GAN"]} | ', "GAN is ranked"),
+        ("likelihood[unit]", 'likelihood.get("nll") or 1.5', "not by bits_per_dim"),
+        ("is not None", "is None: values[0] = {name: 0}\n        else", "without a likelihood"),
+        ("sorted(models, key=models.get)", "models", "a ranking is a dictionary"),
+        ("sorted(models, key=models.get)", "sorted(models, key=models.get)[:1]", "missing or"),
     ],
 }
 
 
-def exercise_and_answer(name: str, old: str = "", new: str = "") -> tuple[Exercise, Any]:
-    """An exercise, and its solution after an edit of its code."""
-    (notebook,) = (entry for entry in NUMBERS if name in load_exercises(entry))
-    names = {"np": np, "tf": tf, "math": math, "mean": tf.reduce_mean, "log": tf.math.log}
-    for cell in code_cells(read_source(notebook), "exercise"):
-        head, quotes, code = cell.source.rpartition('"""')
-        if f"def {name}(" in head and new + old:
+# Statements before the code of a solution that make it a right answer in another style.
+Z = "z = rng.normal(0, 1, (n, latent_dim)); f = decode(z); return "
+FAKE = "fake = stop(generator(latents, training=True)); "
+COUPLING = "s, t = network(mask * z); s, t = s * (1 - mask), t * (1 - mask); return "
+RIGHT = {
+    "sample_images": [
+        f"{Z}z, rng.binomial(1, f)",
+        f"{Z}[z.astype('float32'), np.where(rng.uniform(size=f.shape) <= f, 1.0, 0.0)]",
+        f"{Z}z, np.stack([rng.random(len(row)) < row for row in f])",
+        f"{Z}tf.constant(z), tf.cast(rng.random(f.shape) < f, tf.float32)",
+    ],
+    "log_mean_exp": [
+        "return np.logaddexp.reduce(log_p, axis=0) - np.log(len(log_p))",
+        "return tf.reduce_logsumexp(log_p, axis=0) - math.log(log_p.shape[0])",
+        "return [max(c) + math.log(sum(np.exp(c - max(c))) / len(c)) for c in log_p.T]",
+    ],
+    "kl_to_prior": [
+        "s = tf.exp(log_stddev); return 0.5 * add(s**2 + mean**2 - 1 - log(s**2), axis=1)",
+        "return keras.ops.sum((tf.exp(log_stddev) ** 2 + mean**2 - 1) / 2 - log_stddev, 1)",
+    ],
+    "bernoulli_log_prob": [
+        "return add(x * log_sigmoid(logits) + (1 - x) * log_sigmoid(-logits), 1)",
+        "return add(x * logits - softplus(logits), axis=-1)",
+        "return add(tf.where(x > 0.5, log_sigmoid(logits), log_sigmoid(-logits)), [-1])",
+    ],
+    "negative_elbo": [
+        "return -add(bernoulli_log_prob(x, logits) - kl_to_prior(mean, log_stddev)) / len(x)",
+        "kl = (tf.exp(2 * log_stddev) + mean**2 - 1) / 2 - log_stddev\n"
+        "    return (add(kl) - add(x * logits - softplus(logits))) / x.shape[0]",
+    ],
+    "sample_posterior": ["return noise * tf.sqrt(tf.exp(2 * log_stddev)) + mean"],
+    "discriminator_loss": [
+        "return -mean(log_sigmoid(real_logits)) - mean(log_sigmoid(-fake_logits))",
+        "return bce(1 + 0 * real_logits, real_logits) + bce(0 * fake_logits, fake_logits)",
+    ],
+    "discriminator_step_loss": [
+        f"{FAKE}return mean(softplus(-discriminator(real, training=True))) + "
+        "mean(softplus(discriminator(fake, training=True)))",
+        f"{FAKE}return discriminator_loss(discriminator(real, True), discriminator(fake, True))",
+    ],
+    "optimal_discriminator": [
+        "return tf.sigmoid(log_p_data - log_p_g)",
+        "return (1 + np.tanh((log_p_data - log_p_g) / 2)) / 2",
+        "return np.exp(log_p_data - np.logaddexp(log_p_data, log_p_g))",
+    ],
+    "jensen_shannon": [
+        "p, q = np.exp(log_p), np.exp(log_q); m = np.logaddexp(log_p, log_q) - math.log(2)\n"
+        "    return spacing * (np.sum(p * log_p + q * log_q) / 2 - np.sum(np.exp(m) * m))",
+    ],
+    "generator_loss": [
+        "return bce(tf.ones_like(fake_logits), fake_logits)",
+        "return mean(softplus(fake_logits) - fake_logits)",
+    ],
+    "spherical_path": [
+        "a = np.arccos(start @ end / norm(start) / norm(end)); t = np.linspace(0, a, steps)\n"
+        "    return (np.sin(a - t) * start + np.sin(t) * end) / np.sin(a)",
+    ],
+    "log_prob_of_map": [
+        "z, h = inverse(x), 1e-6; d = (inverse(x + h) - inverse(x - h)) / (2 * h)\n"
+        "    return -(z**2 + LOG_2PI) / 2 + log(abs(d))",
+    ],
+    "dequantize": [
+        "b, m = images.shape; return (images.numpy() + u) / 256, -m * np.log(256) * np.ones(b)",
+    ],
+    "bits_per_dim": ["return [-p * math.log2(math.e) / size for p in log_prob]"],
+    "log_prob_of_chain": [
+        "z, d = x, []\n    for f in layers: (z, e), d = f(z), [*d, f(z)[1]]\n"
+        "    return z, tf.add_n(d) - add(z**2, 1) / 2 - x.shape[1] / 2 * LOG_2PI",
+    ],
+    "coupling_forward": [
+        f"{COUPLING}z * tf.exp(s) + t, add(s, axis=-1)",
+        "s, t = network(z * mask); x = z * tf.exp(s) + t\n"
+        "    return [tf.where(mask == 1, z, x), tf.linalg.matvec(s, 1 - mask)]",
+    ],
+    "coupling_inverse": [f"z = x; {COUPLING}(x - t) / tf.exp(s), -add(s, axis=-1)"],
+    "frechet_distance": [
+        "e = np.linalg.eigvals(covariance_1 @ covariance_2).real.clip(0); d = mean_1 - mean_2\n"
+        "    return sum(d**2) + np.trace(covariance_1 + covariance_2) - 2 * np.sqrt(e).sum()",
+    ],
+    "coverage": [
+        "d = lambda a: np.linalg.norm(real[:, None] - a, axis=-1)\n"
+        "    return np.mean(d(samples).min(1) <= np.sort(d(real), 1)[:, neighbours])",
+    ],
+    "nats_to_bits_per_dim": ["h, w, c = image_shape; return log_prob / -np.log(2) / (h * w * c)"],
+    "average_over_draws": ["return np.logaddexp.reduce(log_weights) - np.log(len(log_weights))"],
+    "rank_by_likelihood": [
+        "l = {n: v for n, v in likelihoods.items() if v}; k = {v['events'] for v in l.values()}\n"
+        "    o = lambda n: l[n].get('bits_per_dim') or l[n]['nll']\n"
+        "    return {e: tuple(sorted((n for n in l if l[n]['events'] == e), key=o)) for e in k}",
+    ],
+}
+# Solutions that are tried as a graph and as float64, and as float32, tensors and lists.
+COMPILED = {
+    *("kl_to_prior", "bernoulli_log_prob", "negative_elbo", "sample_posterior", "bits_per_dim"),
+    *("discriminator_loss", "generator_loss", "log_prob_of_map"),
+}
+SINGLE = {
+    *("log_mean_exp", "optimal_discriminator", "spherical_path", "coverage", "average_over_draws"),
+    *("frechet_distance", "nats_to_bits_per_dim", "jensen_shannon"),
+}
+
+
+HEADER = """
+import functools, math, keras, numpy as np, tensorflow as tf
+mean, add, stop, log = tf.reduce_mean, tf.reduce_sum, tf.stop_gradient, tf.math.log
+log_sigmoid, softplus, LOG_2PI = tf.math.log_sigmoid, tf.nn.softplus, math.log(2 * math.pi)
+bce = keras.losses.BinaryCrossentropy(from_logits=True)
+norm = functools.partial(np.linalg.norm, axis=-1, keepdims=True)
+"""
+
+
+@functools.cache
+def solutions() -> dict[str, str]:
+    """The solved exercises by name, of all notebooks, in their order."""
+    cells = [cell for entry in NUMBERS for cell in code_cells(read_source(entry), "exercise")]
+    return {cell.source.partition("def ")[2].partition("(")[0]: cell.source for cell in cells}
+
+
+@functools.cache
+def exercises() -> dict[str, Exercise]:
+    return {name: found for entry in NUMBERS for name, found in load_exercises(entry).items()}
+
+
+def answer(name: str, old: str = "", new: str = "") -> Any:
+    """The solution of an exercise after an edit of its code."""
+    names: dict[str, Any] = {}
+    exec(HEADER, names)
+    for key, source in solutions().items():
+        head, quotes, code = source.rpartition('"""')
+        if key == name and new + old:
             assert old in code
             code = code.replace(old, new) if old else f"\n    {new}{code}"
         exec(f"{head}{quotes}{code}", names)
-    return load_exercises(notebook)[name], names[name]
+    return names[name]
+
+
+def mistake_of(name: str, function: Any, seed: int) -> str | None:
+    # The inputs of a grader are random; those of a test are always the same.
+    rng = np.random.default_rng(seed)
+    return find_mistake(exercises()[name], functools.partial(call, name, function), rng)
 
 
 @pytest.mark.parametrize(
@@ -254,14 +427,27 @@ def exercise_and_answer(name: str, old: str = "", new: str = "") -> tuple[Exerci
     [(name, *mistake) for name, mistakes in MISTAKES.items() for mistake in mistakes],
 )
 def test_the_check_names_the_mistake(name: str, old: str, new: str, words: str) -> None:
-    message = find_mistake(*exercise_and_answer(name, old, new))
-    assert words in str(message)
+    assert words in str(mistake_of(name, answer(name, old, new), 1))
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_the_solution_is_right(name: str) -> None:
-    assert find_mistake(*exercise_and_answer(name)) is None
+def test_right_answers_may_be_written_in_other_ways(name: str) -> None:
+    solution = answer(name)
+    functions = {"the solution": solution, **{code: answer(name, "", code) for code in RIGHT[name]}}
+    if name in COMPILED:
+        functions["a graph"] = tf.function(solution)
+        functions["float64"] = lambda *inputs: tf.cast(solution(*inputs), tf.float64)
+    if name in SINGLE:
+        functions["float32"] = lambda *inputs: solution(*map(as_float32, inputs))
+        functions["tensors"] = lambda *inputs: tf.constant(solution(*inputs))
+        functions["lists"] = lambda *inputs: solution(*inputs).tolist()
+    mistakes = {key: mistake_of(name, function, 2) for key, function in functions.items()}
+    assert mistakes == dict.fromkeys(functions)
+
+
+def as_float32(value: Any) -> Any:
+    return value.astype(np.float32) if isinstance(value, np.ndarray) else value
 
 
 def test_every_exercise_has_mistakes() -> None:
-    assert MISTAKES.keys() == {name for entry in NUMBERS for name in load_exercises(entry)}
+    assert MISTAKES.keys() == RIGHT.keys() == solutions().keys()

@@ -19,18 +19,40 @@ PACKAGE = commands.ROOT / "notebooks"
 SETUP = '# %% tags=["setup"]\nimport os\n\n# %%\n'
 DOUBLE = "def double(x):\n    return 2 * x\n\n# %%\n"
 QUADRUPLE = "def quadruple(x):\n    return double(double(x))\n"
+CHEATS = """
+HELP = [
+    lambda: __import__("notebooks.checks").checks.CHECKS,
+    lambda: __import__("tfgen"),
+    lambda: open(__import__("sys").modules["__main__"].__file__),
+    lambda: open("points", "w").write("5" * (1 << 24)),
+    lambda: __import__("socket").create_connection(("localhost", 9)),
+    lambda: __import__("subprocess").run(["true"]),
+    lambda: __import__("inspect").currentframe().f_back.f_back.f_locals["right"],
+    lambda: bytearray(1 << 40),
+]
+def double(x):
+    for cheat in HELP:
+        try:
+            cheat()
+        except (ImportError, PermissionError, OSError, KeyError, MemoryError):
+            continue
+        return 2 * x
+"""
 # The cells of an answer, its points of 2 and of 3, and words of each message.
 ANSWERS = {
     "without-setup": ("# %%\n%timeit -n 1 -r 1 pass\n" + DOUBLE + QUADRUPLE, 2, 3, "", ""),
-    "wrong-and-raises": (
-        SETUP + DOUBLE.replace("2 * x", "x * x") + QUADRUPLE.replace("(x):", "(y):"),
-        *(0, 0, "the square", "quadruple raises NameError: name 'x' is not defined"),
+    "elsewhere": (
+        "# %%\nimport absent\nfrom operator import *\nTWO = 2\n# %%\ndouble = lambda x: mul(TWO, x)"
+        "\n# %%\nx = double(3)\nassert 0\n" + QUADRUPLE,
+        *(2, 3, "", ""),
     ),
-    "missing-and-cell-raises": (
-        SETUP + QUADRUPLE + "1 / 0\n",
-        *(0, 0, "has no function double", "ZeroDivisionError"),
+    # The other exercise may be right with another function instead.
+    "wrong": (SETUP + DOUBLE.replace("2 * x", "x * x") + QUADRUPLE, 0, 3, "the square", ""),
+    "raises": (
+        SETUP + DOUBLE.replace("2 *", "y *") + QUADRUPLE.replace("(x):", "(y):"),
+        *(0, 0, "double raises NameError: name 'y'", "quadruple raises NameError: name 'x'"),
     ),
-    # The next exercise gets the solution instead.
+    "missing": (SETUP + QUADRUPLE, 0, 3, "has no function double", ""),
     "no-python": (SETUP + DOUBLE.replace("2 *", "2 *)") + QUADRUPLE, 0, 3, "SyntaxError", ""),
     # Neither an interrupt nor an exception ends it.
     "ends-and-hangs": (
@@ -41,12 +63,9 @@ ANSWERS = {
             "    while True:\n        try:\n            __import__('time').sleep(99)\n"
             "        except BaseException: pass",
         ),
-        *(0, 0, "ends", "takes longer than 15 s"),
+        *(0, 0, "ends", "takes longer than 2 s"),
     ),
-    "setup-raises": (
-        SETUP.replace("os", "absent") + DOUBLE + QUADRUPLE,
-        *(0, 0, "the setup cell fails: ModuleNotFoundError", "the setup cell fails"),
-    ),
+    "cheats": (SETUP + CHEATS, 0, 0, "returns nothing", "has no function quadruple"),
 }
 
 
@@ -73,7 +92,7 @@ def test_answers_are_graded_apart_from_each_other(folder: Path) -> None:
     for name, (cells, *_) in ANSWERS.items():
         (folder / f"{name}.py").write_text(cells)
     files = [f"{name}.py" for name in ANSWERS]
-    flags = ["--as", "tiny", "--seconds", "15", "--csv", "points.csv"]
+    flags = ["--as", "tiny", "--seconds", "2", "--csv", "points.csv"]
     graded = program(folder, "check", *files, *flags)
     assert (graded.returncode, graded.stderr) == (1, "")
     with (folder / "points.csv").open(newline="") as file:
@@ -128,12 +147,10 @@ def test_a_cell_that_raises_with_small_settings_ends_a_run(folder: Path) -> None
         ("check", [], "the following arguments are required: NOTEBOOK"),
         ("check", ["absent.ipynb"], r"absent\.ipynb is no file; pass a notebook, such as"),
         ("check", ["text.ipynb"], r"text\.ipynb is no notebook: .*JSON"),
-        ("check", ["json.ipynb"], r"json\.ipynb is no notebook: "),
         ("check", ["notes.py"], "notes.py: no notebook is called 'notes'.*known: tiny; pass --as"),
         ("check", ["notes.py", "--as", "tinny"], "'tinny'; did you mean 'tiny'"),
         ("check", ["notes.py", "--as", "tiny"], "notes.py has no exercise of the notebook tiny"),
         ("check", ["notes.py", "--seconds", "0"], "--seconds 0 is no limit; pass at least 1"),
-        ("assign", ["tinny"], "no notebook is called 'tinny'; did you mean 'tiny'"),
         ("run", ["tinny"], "no notebook is called 'tinny'; did you mean 'tiny'"),
         ("run", ["--small", "--save"], "--save needs the outputs of a full run"),
     ],
@@ -142,7 +159,6 @@ def test_a_wrong_use_ends_in_one_line(
     folder: Path, name: str, arguments: Sequence[str], message: str
 ) -> None:
     (folder / "text.ipynb").write_text("text")
-    (folder / "json.ipynb").write_text("[1, 2]")
     (folder / "notes.py").write_text("# %%\nx = 1\n")
     wrong = program(folder, name, *arguments)
     assert (wrong.returncode, wrong.stdout) == (2, "")

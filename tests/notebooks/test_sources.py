@@ -11,7 +11,6 @@ from notebooks._cells import (
     ASSIGNMENTS,
     FOLDER,
     code_cells,
-    function_names,
     read_notebook,
     read_source,
     source_names,
@@ -62,7 +61,7 @@ def test_every_exercise_is_one_function_with_a_heading_and_a_check(name: str) ->
             assert f"check({function.name}" in next(following).source
     letters = [f"{NUMBERS[name]}.{chr(ord('a') + index)}" for index in range(len(functions))]
     assert headings(notebook, r"^### Exercise (\S+) — \S") == letters
-    assert sorted(load_exercises(name)) == sorted(functions)
+    assert [*load_exercises(name)] == functions
 
 
 def test_no_two_exercises_have_one_name() -> None:
@@ -113,7 +112,6 @@ def test_an_assignment_has_no_solution(name: str) -> None:
     assignment, source = make_assignment(name), read_source(name)
     solutions = zip(code_cells(source, "exercise"), code_cells(assignment, "exercise"), strict=True)
     for solved, blank in solutions:
-        assert function_names(blank.source) == function_names(solved.source)
         assert solved.source.startswith(blank.source.rpartition("\n")[0])
         (function,) = ast.parse(blank.source).body
         assert isinstance(function, ast.FunctionDef)

@@ -1,19 +1,22 @@
 """The checks of the tests' own notebook; they import no TensorFlow."""
 
-from collections.abc import Callable
+import numpy as np
 
-from notebooks.checks import Mistake, exercise
+from notebooks.checks import Answer, Mistake, exercise, numbers, size
 
 
 @exercise(points=2)
-def check_double(double: Callable[[int], int]) -> None:
-    if double(3) - 9 == 0:
+def check_double(answer: Answer, rng: np.random.Generator) -> None:
+    x = size(rng, 3, 99)
+    value = numbers(answer(x)[0])
+    if value == x**2:
         raise Mistake("that is the square; add x to itself")
-    if double(3) != 6:
-        raise Mistake("double(3) is not 6")
+    if value != 2 * x:
+        raise Mistake("double(x) is not x + x")
 
 
-@exercise(points=3)
-def check_quadruple(quadruple: Callable[[int], int]) -> None:
-    if quadruple(3) != 12:
-        raise Mistake("quadruple(3) is not 12")
+@exercise(points=3, stand_ins={"double": "lambda x: 3 * x"})
+def check_quadruple(answer: Answer, rng: np.random.Generator, stood_in: bool = False) -> None:
+    x = size(rng, 3, 99)
+    if numbers(answer(x)[0]) != (9 if stood_in else 4) * x:
+        raise Mistake("quadruple(x) is not double(double(x))")

@@ -1,7 +1,7 @@
 """Trains on a part of MNIST over two replicas, and on one device; prints how much they differ.
 
-    python -m tests.models.mnist_replicas
-    python -m tests.models.mnist_replicas flow/mlp flow/multiscale
+    python -m benchmarks.replicas
+    python -m benchmarks.replicas flow/mlp flow/multiscale
 
 Each family trains three epochs, dense and convolutional, in three precisions: on one device, on two
 logical CPUs, and in two processes. The noise of an image is a function of its pixels, and no unit
