@@ -48,6 +48,7 @@ HEAD = " training | validation | mean over images | another order | unequal |"
 
 @functools.cache
 def part_of_mnist() -> Images:
+    """The images of all cases."""
     data = load_data("mnist")
     train, held_out = data.train.take(0, IMAGES), data.validation.take(0, HELD_OUT)
     return Images(train.images, train.labels, held_out.images, held_out.labels)
@@ -67,6 +68,7 @@ class PresetCase(Case):
     preset: Preset | None = None
 
     def optimizers(self, model: Any) -> dict[str, Any]:
+        """Arguments of `compile`."""
         preset = self.preset
         steps = math.ceil(IMAGES / self.batch_size)
         schedule = Schedule(
@@ -133,6 +135,7 @@ def deviation(values: np.ndarray, expected: np.ndarray) -> float:
 
 
 def train_in_process(kind: str, folder: str, name: str, policy: str) -> None:
+    """Trains a preset in a process that `run` has started."""
     case = make_case(name, policy)
     reverse = dataclasses.replace(case, data=lambda: in_another_order(case.batch_size))
     cases = {"given": case.train}
@@ -142,6 +145,7 @@ def train_in_process(kind: str, folder: str, name: str, policy: str) -> None:
 
 
 def print_table(names: Sequence[str]) -> None:
+    """Prints the table, a line as soon as it is there."""
     print(f"| preset | precision |{HEAD}\n|---|---|{HEAD.count('|') * '---:|'}", flush=True)
     for name in names:
         for policy in POLICIES:
