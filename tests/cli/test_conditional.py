@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import tfgen
 from tests import commands
 from tests.arrays import shows_grid
 from tests.conftest import CLASS_NAMES
@@ -52,37 +51,6 @@ def test_the_name_and_the_manifest_tell_of_classes(models: Path, name: str) -> N
     assert manifest["run"]["model"]["num_classes"] == CLASSES
 
 
-def test_a_label_is_for_all_images(models: Path, name: str) -> None:
-    ones, twos = (arrays(models, name, "--n", 4, "--label", label) for label in (1, 2))
-    np.testing.assert_array_equal(ones["labels"], 1)
-    np.testing.assert_array_equal(ones["latents"], twos["latents"])
-    assert not np.array_equal(ones["images"], twos["images"])
-
-
-@pytest.mark.parametrize("n", [2, 7])
-def test_without_a_label_image_i_has_class_i_mod_k(models: Path, name: str, n: int) -> None:
-    stored = arrays(models, name, "--n", n)
-    np.testing.assert_array_equal(stored["labels"], np.arange(n) % CLASSES)
-    for label in range(min(n, CLASSES)):
-        of_class = arrays(models, name, "--n", n, "--label", label)["images"]
-        np.testing.assert_allclose(
-            stored["images"][label::CLASSES], of_class[label::CLASSES] * 1.0, atol=1
-        )
-
-
-def test_the_images_are_those_of_the_live_model(models: Path, name: str) -> None:
-    live = tfgen.load(models.parent / "run")
-    opened = tfgen.load(models / name / "2")
-    for flags, request in (
-        (["--n", 7, "--seed", 4], {"n": 7, "seed": 4}),
-        (["--seeds", 5, 6, 7, 8], {"seeds": [5, 6, 7, 8]}),
-        (["--seeds", 5, 6, "--label", 2], {"seeds": [5, 6], "labels": 2}),
-    ):
-        images = arrays(models, name, *flags)["images"]
-        np.testing.assert_allclose(255 * opened.sample(**request), images, atol=0.501)
-        np.testing.assert_allclose(255 * live.sample(**request), images, atol=0.51)
-
-
 def test_the_picture_has_a_row_for_each_class(models: Path, name: str) -> None:
     argv = [name, "--saved-models", str(models), "--n", "15", "--out", "out.png"]
     assert commands.main("sample", argv) == 0
@@ -123,18 +91,3 @@ def test_several_labels_take_turns_also_by_name_from_a_server(
     for flags in (["--shard-size", "2"], ["--manifold", "2"]):
         assert commands.main("sample", [name, *flags, "--label", "ant", "bee"]) == 2
     assert class_axis([2, 0], CLASS_NAMES).labels == ["café", "ant"]
-
-
-def test_a_run_goes_on_with_its_classes(models: Path, name: str) -> None:
-    run = models.parent / "run"
-    argv = [
-        name.partition("-")[0],
-        "--resume",
-        "--run-dir",
-        str(run),
-        "--epochs",
-        "2",
-        "--no-publish",
-    ]
-    assert commands.main("train", argv) == 0
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests import commands
-from tests.cli.worlds import edit_json
 from tests.conftest import Trained
 
 N, HELD_OUT = 100, 40
@@ -50,28 +49,3 @@ def test_a_folder_is_judged_against_the_data_set_of_its_model(
     capfd.readouterr()
     assert commands.main("compare", ["shards-evaluation.json", "array-evaluation.json"]) == 0
     assert "shards: FID of all 100 images" in capfd.readouterr().out
-
-
-def test_wrong_uses(
-    evaluate_images: Any, folder: str, trained: Trained, capfd: pytest.CaptureFixture[str]
-) -> None:
-    def refused(message: str, *flags: object, status: int = 2) -> None:
-        capfd.readouterr()
-        assert evaluate_images(folder, *flags) == status
-        error = capfd.readouterr().err
-        assert error.startswith("tfgen-evaluate: error: ")
-        assert message in error
-        assert error.count("\n") == 1
-
-    refused("n = 41 is too large; there are 100 images in shards, and 40 in the test", "--n", 41)
-    refused("the images of shards are 6 × 6 × 1, but those of mnist are 28 × 28", *MNIST)
-    manifest = Path(folder, "manifest.json")
-    content = json.loads(manifest.read_text())
-    edit_json(manifest, request=content["request"] | {"data_fingerprint": "0"})
-    refused("data set tiny is not the one that the model of shards was trained on")
-    Path(folder, f"{NAME}-00001-of-00003.tfrecord").write_bytes(b"")
-    refused("is damaged; repeat its tfgen-sample command", status=1)
-    assert not list(Path().glob("*-evaluation.json"))
-
-
-MNIST = ("--dataset", "mnist", "--data-dir", commands.ROOT / "tfgen" / "data" / "embedded")

@@ -1,7 +1,6 @@
 """`--help` of every command: without TensorFlow, in columns, and true."""
 
 import importlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -123,15 +122,6 @@ def test_only_what_a_family_has_is_a_flag(capsys, monkeypatch) -> None:
     _flags.add_flags(parser, VAEConfig)
     # The data decides these.
     assert not {"image_shape", "num_classes"} & vars(parser.parse([])).keys()
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_full_disk_behind_the_output_is_one_line(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m {commands.PACKAGE}.train --help > /dev/full"
-    done = commands.python(["-c", f"import os; os.system({command!r})"], tmp_path)
-    assert done.stderr == (
-        "tfgen-train: error: No space left on device; free some space and try again\n"
-    )
 
 
 def test_an_option_of_sampling_may_not_have_the_name_of_a_flag() -> None:

@@ -76,23 +76,6 @@ def test_all_images_are_trained_on_for_as_many_steps() -> None:
     assert not notes(config("vae"), config("vae"), mnist)
 
 
-@pytest.mark.quick
-@pytest.mark.parametrize(
-    ("flags", "weights"),
-    [
-        ((), "best"),
-        (("--train-on", "all"), "last"),
-    ],
-)
-def test_the_weights_to_publish_follow_the_images_to_train_on(
-    flags: tuple[str, ...], weights: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert train.parse(["classifier", *flags]).publishing.weights == weights
-    assert commands.main("train", ["classifier", *flags, "--help"]) == 0
-    _, _, text = " ".join(capsys.readouterr().out.split()).partition("weights to publish:")
-    assert f"(default: {weights})" in text[:200]
-
-
 def data(train_images: int) -> Dataset:
     return blank_dataset("photos", (28, 28, 1), 10, train_images, 10, 10)
 

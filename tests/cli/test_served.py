@@ -1,7 +1,6 @@
 """`tfgen-sample` of a server: what the local command does, over REST and gRPC."""
 
 import functools
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,29 +95,3 @@ def test_over_rest_no_tensorflow_is_imported(double: Double, tmp_path: Path) -> 
     )
     done = commands.python(["-c", script], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize(
-    ("flags", "status", "message"),
-    [
-        (["--url", "{url}", "--grpc", "{grpc}"], 2, "--url and --grpc exclude each other"),
-        (["--url", "{url}", "--version", "9"], 2, "says: Servable not found"),
-        (["--url", "{url}", "--label", "1"], 2, "the model is not conditional: it takes no labels"),
-        (
-            ["--url", "http://127.0.0.1:1", "--retries", "0"],
-            1,
-            "no server answers at http://127.0.0.1:1",
-        ),
-        (["--url", "http://{grpc}"], 1, "(no server answers|is not TensorFlow Serving)"),
-    ],
-)
-def test_what_goes_wrong_is_one_line(
-    double: Double, flags: list[str], status: int, message: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    argv = [NAME, *(flag.format(url=double.url, grpc=double.grpc) for flag in flags)]
-    assert commands.main("sample", argv) == status
-    out, err = capfd.readouterr()
-    assert out == "" and len(err.splitlines()) == 1
-    assert re.match(f"tfgen-sample: error: .*{message}", err)
-    assert "Traceback" not in err
-    assert not list(Path().iterdir())

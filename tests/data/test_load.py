@@ -11,7 +11,7 @@ from tests.told import fails
 from tfgen.data import Split, load
 from tfgen.data.load import EMBEDDED
 from tfgen.data.writing import write_prepared
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import WorkError
 
 SHAPE = (7, 5, 3)
 
@@ -130,20 +130,6 @@ def test_unsupported_images_are_refused(shapes):
     for part, other in (('"7"', '"-1"'), ('"uint8"', '"uint16"'), ('"3"', '"4"')):
         path.write_text(whole.replace(part, other))
         fails(lambda: load("shapes", shapes), "'image'")
-
-
-def test_unknown_name_is_answered_with_near_ones(tmp_path):
-    fails(lambda: load("fashon_mnist", tmp_path), "'fashion_mnist'", "tfgen-data", "--data-dir")
-    (tmp_path / "emoji").mkdir()
-    fails(lambda: load("emojis", tmp_path), "did you mean 'emoji'?")
-    fails(lambda: load("huggingface:mnist", tmp_path), "is not a valid data set name")
-    fails(lambda: load("imdb_reviews", tmp_path), "no feature 'image'")
-    # A name of the user's own is not taken for one of TFDS's that begins alike.
-    with pytest.raises(UsageError, match="TFDS has none of that name; prepare it from"):
-        load("photos", tmp_path)
-    file = tmp_path / "file"
-    file.touch()
-    fails(lambda: load("mnist", file), "is not a folder")
 
 
 def test_failed_download_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capfd):

@@ -57,12 +57,6 @@ def test_sides_are_halved_until_the_longer_one_has_at_most_7_pixels() -> None:
     assert halved((5, 9), 0) == (5, 9)
 
 
-def test_a_pixel_of_an_odd_side_is_dropped_by_the_classifier() -> None:
-    model = Classifier(image_shape=(18, 30, 1), num_classes=3, channels=2, units=4, halvings=2)
-    # 18 × 30, 9 × 15, 4 × 7, and twice as many channels.
-    assert model.feature_network.layers[-3].kernel.shape == (4 * 7 * 4, 4)
-
-
 # --- the models ---------------------------------------------------------------------------
 
 

@@ -152,9 +152,3 @@ def serious_faults(page: Any) -> list[str]:
         if violation["impact"] in ("serious", "critical")
         for node in violation["nodes"]
     ]
-
-
-def picture_folder() -> Path | None:
-    """The folder that pictures of the page are written to; None if nobody asks for them."""
-    folder = os.environ.get("TFGEN_PAGE_PICTURES")
-    return Path(folder) if folder else None

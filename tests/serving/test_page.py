@@ -1,7 +1,6 @@
 """The page in a real browser: what it shows is what the samplers compute."""
 
 import functools
-import io
 import re
 import shlex
 import threading
@@ -38,19 +37,10 @@ from tfgen import figures
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
 from tfgen.serving import static
-from tfgen.serving.listing import statistics
 
 expect = sync_api.expect
 PAGE = Path(tfgen.__file__).parent / "serving" / "page"
 VIEWS = ("samples", "between", "plane", "draw", "compare")
-# What the shipped models show in the pictures of docs.
-PICTURES = {
-    "samples": {},
-    "between": {},
-    "plane": {"model": "vae", "x": 1.2, "y": -0.7},
-    "draw": {"test": 4, "model-posterior": "vae"},
-    "compare": {},
-}
 
 
 @pytest.fixture(scope="module")
@@ -663,26 +653,3 @@ def test_every_view_is_accessible_on_a_phone(phone: Any, place: str, url: str, v
         assert width < 390 or chromium.serious_faults(page) == []
     assert hosts <= {place, "about:blank"}
     assert not page.complaints
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pictures_for_docs(browser: Any, url: str, vae: Sampler, theme: str) -> None:
-    if (folder := chromium.picture_folder()) is None:
-        pytest.skip("TFGEN_PAGE_PICTURES does not name a folder for pictures of the page")
-    size = {"width": 1180, "height": 860}
-    page = open_page(browser, viewport=size, color_scheme=theme)
-    names = ("vae", "vae-hierarchical", "gan", "flow", "flow-matching", "classifier")
-    images = tfgen.data.load("mnist").test.images[:100]
-    models = {"vae": vae, "flow": shipped("flow")}
-    by_name = {name: statistics(model, images, None) for name, model in models.items()}
-    with_statistics(page, by_name, names)
-    for view, values in PICTURES.items():
-        visit(page, url, view, **values)
-        expect(page.get_by_role("alert")).to_be_empty()
-        with Image.open(io.BytesIO(page.screenshot())) as picture:
-            # Keeps rare colours, as of the cross in the plane, and the exact background.
-            method = Image.Quantize.MAXCOVERAGE
-            colours = picture.convert("RGB").quantize(256, method, 3, dither=Image.Dither.NONE)
-        colours.save(folder / f"serve-{view}-{theme}.png", optimize=True)
-    assert not page.complaints
-    page.context.close()
