@@ -278,6 +278,8 @@ def run(listener: socket.socket, app: ASGIApp, timeout: float, has_log: bool) ->
         logger = logging.getLogger("uvicorn.access")
         logger.setLevel(logging.INFO)
         logger.addHandler(logging.StreamHandler())
+        # An open page asks for it every few seconds.
+        logger.addFilter(lambda record: "/healthz" not in record.getMessage())
         logger.propagate = False
     # uvicorn sends itself the signal again at its end, which is the usual end of a server.
     for number in (signal.SIGINT, signal.SIGTERM):
