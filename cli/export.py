@@ -1,7 +1,7 @@
 """`tfgen-export`: publishes a run or a `.keras` file as the next version, or writes one file.
 
 With `--format archive`, the file is a whole published version; with `litert` or `onnx`, the decoder
-of any model. With `page`, published versions become a folder with a page that needs no server.
+of any model. With `page`, published versions become a page for any web host.
 """
 
 import importlib.util
@@ -47,8 +47,8 @@ class ExportOptions(SamplingOptions):
 
     runs: tuple[Path, ...] = argument(
         "RUN",
-        "run directory or .keras file; with the other formats also the name of a published model, "
-        "for example vae, the folder of a version, or an archive; with page several of these",
+        "savedmodel, litert, onnx: a run directory or .keras file; all but savedmodel: the name of "
+        "a published model, such as vae, the folder of a version, or an archive; page: several",
     )
     format: Literal["savedmodel", "archive", "litert", "onnx", "page"] = option(
         "savedmodel",
@@ -74,7 +74,7 @@ class ExportOptions(SamplingOptions):
         check_choice(self.weights)
         if self.format == "savedmodel" and self.out is not None:
             raise UsageError(
-                "--out is the file of another --format; a version is published in --to"
+                "--out is the file or folder of another --format; a version is published in --to"
             )
         if self.format != "savedmodel" and (self.name is not None or self.dry_run):
             raise UsageError(
@@ -85,7 +85,7 @@ class ExportOptions(SamplingOptions):
 
     @property
     def run(self) -> Path:
-        """The only one, or the first."""
+        """The first RUN."""
         return self.runs[0]
 
 
@@ -96,7 +96,7 @@ class ExportOptions(SamplingOptions):
     "or a decoder to one file, or several versions to a web page.",
 )
 def main(options: ExportOptions) -> None:
-    """Publish a version, print what would be published, or write one file."""
+    """Publish a version, print what would be published, or write a file or a page."""
     if options.format in ("archive", "page"):
         (pack if options.format == "archive" else write_page)(options)
         return
@@ -177,7 +177,7 @@ def find_version(run: Path, options: ExportOptions) -> versions.Version:
 
 
 def write_page(options: ExportOptions) -> None:
-    """Write published versions to a folder with a page that needs no server.
+    """Write published versions to a folder with a page for any web host.
 
     Raises:
         UsageError: one of them is not published, or the folder cannot be written.

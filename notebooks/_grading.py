@@ -22,7 +22,7 @@ from . import _runner
 from ._cells import FOLDER, code_cells
 from .checks import Mistake, find_mistake, load_exercises
 
-# Of what imports TensorFlow.
+# Limit for importing TensorFlow.
 _START_SECONDS = 300
 _MAX_REPLY = 1 << 28  # bytes
 
@@ -50,8 +50,7 @@ class Result:
 def grade(notebook: NotebookNode, name: str, seconds: int) -> list[Result]:
     """Checks the answers of a filled notebook, each on random inputs that nobody has seen before.
 
-    After a wrong answer, exercises that use it may also be right with another function in its
-    place.
+    An exercise that uses a wrong answer also passes with a stand-in for it.
 
     Args:
         notebook: the filled notebook.
@@ -137,7 +136,7 @@ def _globals(table: symtable.SymbolTable) -> Iterator[str]:
 
 
 class _Process:
-    """Runs `_runner.py`, once more whenever an answer ended it; a context that ends it."""
+    """A context that runs `_runner.py`, and restarts it if an answer ends it."""
 
     def __init__(self, modules: list[str], seconds: int):
         self._modules, self._seconds, self._end = modules, seconds, 0.0

@@ -1,7 +1,7 @@
 """Calls a student's function on the inputs of a check, and describes what it returns.
 
 In a notebook, `check` calls `call` in its own process. The grader runs this file as a program,
-which gets the functions' sources and inputs on a connection. It never sees a check, or a value that
+which gets the functions' sources and inputs on a connection. It is sent no check, and no value that
 an answer is compared with.
 """
 
@@ -123,7 +123,7 @@ def call(name: str, function: Callable[..., Any], inputs: list[Any]) -> dict[str
         with contextlib.suppress(ValueError):  # it has no signature
             inspect.signature(function).bind(*arguments)
     except TypeError as error:
-        return {"mistake": f"{name} does not take the arguments of the exercise: {error}"}
+        return {"mistake": f"does not take the arguments of the exercise: {error}"}
     try:
         if not watched:
             return {"value": _describe(function(*arguments)), "gradients": []}
@@ -156,7 +156,7 @@ def _error_text(name: str, error: BaseException) -> str:
     # The line that an assignment has in place of an answer.
     if isinstance(error, NotImplementedError) and str(error) == f"write {name}":
         return "not written yet"
-    return f"{name} raises {type(error).__name__}: {one_line(error)}".removesuffix(": ")
+    return f"raises {type(error).__name__}: {one_line(error)}".removesuffix(": ")
 
 
 def _describe(value: Any) -> Any:
@@ -185,7 +185,7 @@ class _Barrier:
 
 
 def _confine() -> None:
-    """Limits memory and files, and closes Python's ways to checks, programs and the network."""
+    """Limits memory and files, and refuses the usual calls for checks, programs and the network."""
     import resource
 
     for limit, value in ((resource.RLIMIT_DATA, _MEMORY), (resource.RLIMIT_FSIZE, _FILE)):

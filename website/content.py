@@ -28,7 +28,7 @@ NOTEBOOKS = {
     "flow": "3. The flow",
     "comparison": "4. The comparison",
 }
-# The models of the page that needs no server.
+# The models on the exported page.
 TRIED = ("vae", "vae-hierarchical", "gan", "flow", "flow-matching", "classifier")
 # The runs whose pictures it shows, in docs/, with their epochs.
 RUNS = {"vae": (0, 20, 40), "gan": (0, 100, 200), "flow": (0, 20, 40)}

@@ -162,7 +162,7 @@ def numbers(value: Any) -> np.ndarray:
     except ValueError:
         array = np.array("")
     if array.dtype.kind not in "biuf":
-        kind = "complex" if array.dtype.kind == "c" else "no number or array of numbers"
+        kind = "complex" if array.dtype.kind == "c" else "neither a number nor an array of numbers"
         raise Mistake(f"the result is {kind}")
     return array.astype(np.float64)
 
@@ -243,8 +243,8 @@ def compare_gradients(
             )
         if not is_close(gradient, differences(right, inputs, index), 1e-3):
             raise Mistake(
-                f"{result} is right, but not its gradient by {name}: a part of it is a constant, "
-                "by NumPy or tf.stop_gradient"
+                f"{result} is right, but not its gradient with respect to {name}: NumPy or "
+                "tf.stop_gradient makes a part of it a constant"
             )
 
 
@@ -297,8 +297,8 @@ def compare_log_means(answer: Answer, rng: np.random.Generator, dtype: type, sam
             "1/K is missing: this is the log of the sum, not the log of the mean": summed,
             "1/K is there twice; subtract log K once": right - np.log(count),
             "this is the mean of the logs, not the log of the mean": near.mean(axis=0),
-            f"the mean is over the images; take that over the {samples}": over_images,
-            "all images are averaged together; return one of each": np.log(np.exp(near).mean()),
+            f"the mean is over the images; take it over the {samples}": over_images,
+            "all images are averaged together; return one for each": np.log(np.exp(near).mean()),
             "this is the mean itself; return its logarithm": np.exp(right),
             "the maximum is subtracted, but not added again": right - near.max(axis=0),
             f"this is the largest one; all K {samples} count": near.max(axis=0),
@@ -315,7 +315,7 @@ def compare_log_means(answer: Answer, rng: np.random.Generator, dtype: type, sam
         (-3000, f"exp of −3000 is 0; {underflow}"),
         (900, f"exp of 900 is infinite; {underflow}"),
         (-900.0 * np.arange(len(near))[:, None], "exp overflows; subtract the largest value"),
-        (-2000.0 * columns, "one maximum of all images is subtracted; exp needs each column's own"),
+        (-2000.0 * columns, "one maximum of all images is subtracted; subtract each column's own"),
     ):
         far: np.ndarray = (near + shifts).astype(dtype)
         with np.errstate(all="ignore"):

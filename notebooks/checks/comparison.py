@@ -38,7 +38,7 @@ def check_frechet_distance(answer: Answer, rng: _Rng) -> None:
     compare([(itself, 0.0, {})], f"the distance of a normal to itself is not 0; {_FRECHET}", 1e-2)
     singular = (
         "it fails where a covariance is singular: rounding makes eigenvalues slightly negative, "
-        "and there is no Cholesky factor; take the roots of eigenvalues, or 0"
+        "and Cholesky fails; clip eigenvalues at 0 before the root"
     )
     for _ in range(4):
         # Features that depend on each other: the covariance has no full rank.
@@ -66,12 +66,13 @@ def _frechet_mistakes(
         "the roots are those of the entries of Σ₁ and Σ₂; take a matrix's": whole - 2 * of_entries,
         "tr(√Σ₁ √Σ₂) stands in for tr √(Σ₁ Σ₂), but Σ₁ and Σ₂ may not commute": whole - 2 * roots,
         "the trace is that of Σ₁ Σ₂ itself; take that of its root": whole - 2 * np.trace(product),
-        "the root is taken of the trace; reverse it": whole - 2 * math.sqrt(np.trace(product)),
+        "the root is taken of the trace; take the root first": whole
+        - 2 * math.sqrt(np.trace(product)),
         "the factor 2 of the root is missing": whole - root,
         "the root has the wrong sign": whole + 2 * root,
         "the term with the matrix square root is missing": whole,
         "the distance of the means is not squared": distance + traces - 2 * root,
-        "the means do not matter to it; the first term is ‖μ₁ − μ₂‖²": traces - 2 * root,
+        "the means do not matter; the first term is ‖μ₁ − μ₂‖²": traces - 2 * root,
         "this is the root of the Fréchet distance; leave it out": math.sqrt(whole - 2 * root),
     }
 
@@ -112,7 +113,7 @@ def _coverage_mistakes(samples: np.ndarray, real: np.ndarray, neighbours: int) -
     among_samples = np.sort(np.linalg.norm(samples[:, None] - samples[None], axis=-1), axis=1)
     among, radii = among[..., None], among[:, neighbours, None]
     in_real_ball, in_sample_ball = across <= radii, across <= among_samples[:, neighbours]
-    squared = "a distance is compared with a squared one"
+    squared = "only one of two distances is squared"
     return {
         "": in_real_ball.any(1).mean(),
         "this is recall: coverage has the balls around real images": in_sample_ball.any(1).mean(),
@@ -150,10 +151,10 @@ def check_nats_to_bits_per_dim(answer: Answer, rng: _Rng) -> None:
             "the sign is wrong: bits/dim is −log p, so that fewer are better": -expected,
             "these are bits per image; divide by H · W · C": expected * dimensions,
             "these are nats per image; divide by H · W · C · ln 2": -log_prob,
-            "it divides by the pixels; each channel of one is a dimension": expected * channels,
+            "it divides by the pixels; each channel is a dimension": expected * channels,
             f"it adds log₂ 256 = {eight}": expected + 8,
             f"it subtracts log₂ 256 = {eight}": expected - 8,
-            "it averages over images; return one value of each": expected.mean(),
+            "it averages over images; return one value for each image": expected.mean(),
         }
         cases.append((answer(log_prob, list(shape))[0], expected, mistakes))
     compare(cases, "it is −log p / (H · W · C · ln 2)")
@@ -199,7 +200,7 @@ def check_rank_by_likelihood(answer: Answer, rng: _Rng) -> None:
         value, _ = answer(models)
         rankings = list(value.values()) if isinstance(value, dict) else [value]
         if any(isinstance(names, dict) for names in rankings):
-            raise Mistake(f"a ranking is a dictionary; it is a list of names: {_RULE}")
+            raise Mistake(f"a ranking must be a list of names, not a dictionary: {_RULE}")
         if any(not isinstance(name, str) for names in rankings for name in names or [None]):
             raise Mistake(f"a ranking has something besides names of models; {_RULE}")
         if any(models.get(name, {}) is None for names in rankings for name in names):

@@ -81,12 +81,12 @@ def check_dequantize(answer: Answer, rng: _Rng) -> None:
         points.append((y, (images + u) / 256, scales))
         volume, ones = shape[1] * math.log(256), np.ones(len(u))
         mistakes = {
-            "the log-determinant is missing: division by 256 adds −ln 256 a pixel": 0 * ones,
+            "the log-determinant is missing: division by 256 adds −ln 256 per pixel": 0 * ones,
             "the log-determinant has the wrong sign: it is −M ln 256": volume * ones,
             "the log-determinant is that of one pixel; it is −M ln 256": -math.log(256) * ones,
             "the log-determinant is in bits; it is −M ln 256 nats": -8 * shape[1] * ones,
             "it is that of a division by 255": -shape[1] * math.log(255) * ones,
-            "the log-determinant is one number; return one of each image": -volume,
+            "the log-determinant is one number; return one for each image": -volume,
         }
         log_dets.append((log_det, -volume * ones, mistakes))
     compare(points, "y must be (x + u) / 256", 1e-5)
@@ -110,7 +110,7 @@ def check_bits_per_dim(answer: Answer, rng: _Rng) -> None:
             "M is missing: these are the bits of an image; divide by M": bits * dimensions,
             "the sign is wrong: a probability below 1 takes a positive number of bits": -bits,
             "the logarithm has base 10; a bit is ln 2 nats": nats / math.log10(2),
-            "images are averaged; return one number of each": bits.mean(),
+            "images are averaged; return one number for each": bits.mean(),
         }
         value = answer(Tensor(log_prob), dimensions)[0]
         cases.append((value, bits, mistakes))
@@ -172,7 +172,7 @@ def check_log_prob_of_chain(answer: Answer, rng: _Rng) -> None:
             "the prior is averaged over the dimensions; sum it": _normal(z).mean(axis=1) + total,
             "½ ln 2π is missing for each dimension of z": right + dimensions * half,
             "½ ln 2π is counted once, not M times": right + (dimensions - 1) * half,
-            "½ ln 2π is counted once an image": right + (dimensions - len(x)) * half,
+            "½ ln 2π is counted B times, not M": right + (dimensions - len(x)) * half,
             "the log-determinants are averaged over the layers; add them": prior + total / depth,
             "the log-determinants are averaged over the batch": prior + total.mean(),
             "the log-determinants are summed over the batch": prior + total.sum(),
@@ -215,7 +215,7 @@ def _log_det_mistakes(s: np.ndarray, mask: np.ndarray, sign: int) -> dict[str, A
     total, own = right.sum(axis=1), "s" if sign == 1 else "−s"
     return {
         f"the log-determinant has the wrong sign; here it is the sum of {own}": -total,
-        "the log-determinant sums s over all entries; leave those out that stay": per_entry.sum(1),
+        "the log-determinant sums s over all entries; leave out unchanged ones": per_entry.sum(1),
         "the mask is the wrong way round in the log-determinant": (mask * per_entry).sum(axis=1),
         "the log-determinant is averaged over the entries; sum it": right.mean(axis=1),
         "exp(s) is summed; sum s": ((1 - mask) * np.exp(per_entry)).sum(axis=1),
@@ -259,7 +259,7 @@ def _check_coupling(
     formula = "z · exp(s) + t" if sign == 1 else "(x − t) · exp(−s)"
     compare(values, f"{output} must be {source} where the mask is 1, else {formula}")
     name = "∂x/∂z" if sign == 1 else "∂z/∂x"
-    compare(log_dets, f"the log-determinant is not that of {name}: {sign:+} · Σ s, of the changed")
+    compare(log_dets, f"the log-determinant of {name} must be {sign:+} · Σ s over changed entries")
 
     def log_det(h: np.ndarray) -> Any:
         return sign * ((1 - mask) * function(mask * h)[0]).sum(axis=1)

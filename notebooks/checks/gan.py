@@ -22,7 +22,7 @@ from . import (
 _Rng = np.random.Generator
 _SWAPPED = "the labels are swapped: D learns to call generated images real; use softplus(−a) for x"
 _TWICE = "the sigmoid is applied twice; softplus(−a) of the logits is already −log σ(a)"
-_NOT_LOGITS = "logits are taken for probabilities; σ(a) is one, and −log σ(a) is softplus(−a)"
+_NOT_LOGITS = "logits are taken for probabilities; −log σ(a) is softplus(−a)"
 _SUMMED = "the loss is summed over the batch; take its mean, whatever the batch's size"
 _ROUNDED = (
     "the loss is wrong for logits of ±200: σ(a) rounds to 0 or 1 there, and its logarithm is lost; "
@@ -90,7 +90,7 @@ def check_discriminator_loss(answer: Answer, rng: _Rng) -> None:
         }
         value, gradients = answer(_tensor(a), _tensor(b))
         cases.append((_no_nan(value), right, mistakes))
-    compare(cases, "the loss is one number: mean softplus(−a) of real + softplus(a) of others")
+    compare(cases, "the loss is one number: mean softplus(−a) of real + mean softplus(a) of others")
     names = ("real_logits", "fake_logits")
     compare_gradients(gradients[0], _discriminator_loss, (a, b), names)
     large = rng.uniform(150, 250, 2)
@@ -218,7 +218,7 @@ def check_jensen_shannon(answer: Answer, rng: _Rng) -> None:
             "the divergence is in bits; return nats, at most ln 2": right / np.log(2),
             "the factors ½ are missing: this is twice the divergence": 2 * right,
             "m is the sum of the densities; it is their mean (p + q) / 2": right - np.log(2),
-            "the spacing of the grid is missing: an integral is the sum times it": right / spacing,
+            "the spacing of the grid is missing: multiply the sum by it": right / spacing,
             "this is KL(p ‖ q), which is not symmetric; compare both with their mean m": kl,
             "this is KL(q ‖ p), which is not symmetric; compare both with m": reverse_kl,
             "the mean of KL(p ‖ q) and KL(q ‖ p) has no bound; use m": (kl + reverse_kl) / 2,
@@ -283,7 +283,7 @@ def check_spherical_path(answer: Answer, rng: _Rng) -> None:
             "this is the straight line; go along the great circle": straight,
             "this is the straight line with all norms made equal": straight * radius / norms,
             "the path runs backwards: the first point is start, the last one is end": path[::-1],
-            "the points have norm 1: start and end in the sum are not normalized": path / radius,
+            "the points have norm 1; do not normalize start and end in the sum": path / radius,
             f"the path does not stop at end: {both}": _path(start, end, first / steps),
             f"the path does not begin at start: {both}": _path(start, end, last / steps),
         }
@@ -293,7 +293,7 @@ def check_spherical_path(answer: Answer, rng: _Rng) -> None:
         cases.append((value, path, mistakes))
     compare(cases, "the points [steps, d] are not at equal angles on the great circle")
     ends = rng.uniform(1.5, 4) * start, rng.uniform(0.2, 0.7) * end
-    norms = "ends of other norms: divide by the norms in the angle alone, not start and end"
+    norms = "ends of different norms: normalize in the angle only, not in the sum"
     compare([(answer(*ends, steps)[0], _path(*ends, shares), {})], norms)
 
 

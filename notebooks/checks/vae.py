@@ -132,12 +132,12 @@ def check_kl_to_prior(answer: Answer, rng: _Rng) -> None:
         reverse = (1 + mean**2) / (2 * variance) - 0.5 + log_stddev
         as_variance = (np.exp(log_stddev) + mean**2 - 1 - log_stddev) / 2
         mistakes = {
-            "the KL is averaged over the latents; sum them, as independent ones": terms.mean(
+            "the KL is averaged over the latents; sum it; latents are independent": terms.mean(
                 axis=1
             ),
             "log_stddev is taken for the log-variance": as_variance.sum(axis=1),
-            "the KL is summed over the batch too; return one of each image": terms.sum(),
-            "the KL is averaged over the batch; return one of each image": of_image.mean(),
+            "the KL is summed over the batch too; return one for each image": terms.sum(),
+            "the KL is averaged over the batch; return one for each image": of_image.mean(),
             "the KL of each latent is returned; sum over the latents": terms,
             "the factor ½ is missing": 2 * of_image,
             "the sign is wrong; a KL divergence is never negative": -of_image,
@@ -147,7 +147,7 @@ def check_kl_to_prior(answer: Answer, rng: _Rng) -> None:
         }
         value, gradients = answer(tensor(mean), tensor(log_stddev))
         cases.append((value, of_image, mistakes))
-    compare(cases, "the result must be ½ Σ_d (σ_d² + μ_d² − 1 − log σ_d²) of each image")
+    compare(cases, "the result must be ½ Σ_d (σ_d² + μ_d² − 1 − log σ_d²) for each image")
     compare_gradients(gradients[0], _kl, (mean, log_stddev), ("mean", "log_stddev"))
 
 
@@ -175,14 +175,14 @@ def check_bernoulli_log_prob(answer: Answer, rng: _Rng) -> None:
         terms = _log_prob(x, logits)
         right, white = terms.sum(axis=1), -(x * np.logaddexp(0, -logits)).sum(axis=1)
         mistakes = {
-            "the log-likelihood is summed over the batch; return one of each image": terms.sum(),
-            "the log-likelihood is averaged over the batch; return one of each": right.mean(),
+            "the log-likelihood is summed over the batch; return one for each image": terms.sum(),
+            "the log-likelihood is averaged over the batch; return one for each": right.mean(),
             "it is averaged over the pixels; the log of a product is a sum": terms.mean(axis=1),
             "the log-likelihood of each pixel is returned; sum over the pixels": terms,
             "the sign is wrong; this is the cross-entropy, −log p(x|z)": -right,
             "black pixels are missing; add (1 − x) log(1 − f)": white,
             "white pixels are missing; add x log f": right - white,
-            "black and white are swapped; f is that of 1": _log_prob(1 - x, logits).sum(axis=1),
+            "black and white are swapped; f is P(x = 1)": _log_prob(1 - x, logits).sum(axis=1),
         }
         value, gradients = answer(tensor(x), tensor(logits))
         if np.isnan(numbers(value)).any():
@@ -258,14 +258,14 @@ def check_negative_elbo(answer: Answer, rng: _Rng, stood_in: bool = False) -> No
 
 @exercise(points=2)
 def check_sample_posterior(answer: Answer, rng: _Rng) -> None:
-    """Checks the value of a sample, and its gradient by mean and log_stddev."""
+    """Checks the value of a sample, and its gradient with respect to mean and log_stddev."""
     cases: list[Case] = []
     for _ in range(2):
         mean, s, noise = rng.normal(size=(3, size(rng, 2, 4), size(rng, 3, 6)))
         stddev = np.exp(s)
         (value, gradients), (again, _) = (answer(*map(tensor, (mean, s, noise))) for _ in range(2))
         if not is_close(numbers(value), numbers(again)):
-            raise Mistake("the same noise gives another z; use what is passed, and draw none")
+            raise Mistake("the same noise gives another z; use the noise that is passed")
         mistakes = {
             "log_stddev is taken for the log-variance": mean + np.sqrt(stddev) * noise,
             "the noise is multiplied by the variance; its factor is σ": mean + stddev**2 * noise,

@@ -53,9 +53,9 @@ MISTAKES = {
         (", axis=-1", "", "over the batch"),
         ("/ 2", ".numpy() / 2", "no gradient"),
         ("", "return None", "returns nothing"),
-        ("variance = ", "variance = stop(tf.exp(2 * log_stddev))  # ", "its gradient by log"),
+        ("variance = ", "variance = stop(tf.exp(2 * log_stddev))  # ", "respect to log"),
         ("", "mean = tf.stop_gradient(mean)", "reaches mean"),
-        ("/ 2", "/ 2 - add(mean**2, 1) / 2 + add(stop(mean**2), 1) / 2", "its gradient by mean"),
+        ("/ 2", "/ 2 - add(mean**2, 1) / 2 + add(stop(mean**2), 1) / 2", "respect to mean"),
         ("", "log_stddev = tf.clip_by_value(log_stddev, -1, 1)", "must be ½"),
     ],
     "bernoulli_log_prob": [
@@ -216,7 +216,7 @@ MISTAKES = {
         ("reduce_sum", "reduce_mean", "averaged"),
         (", axis=1)", ") * tf.ones(len(s), s.dtype)", "over the batch"),
         ("(1 - mask) * s", "(1 - mask) * stop(s)", "no gradient of the log-det"),
-        ("z * tf.exp(s)", "z * tf.exp(stop(s))", "x is right, but not its gradient by z"),
+        ("z * tf.exp(s)", "z * tf.exp(stop(s))", "x is right, but not its gradient"),
     ],
     "coupling_inverse": [
         ("", "mask = 1 - mask", "mask is the wrong way round"),

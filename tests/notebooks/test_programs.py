@@ -50,7 +50,7 @@ ANSWERS = {
     "wrong": (SETUP + DOUBLE.replace("2 * x", "x * x") + QUADRUPLE, 0, 3, "the square", ""),
     "raises": (
         SETUP + DOUBLE.replace("2 *", "y *") + QUADRUPLE.replace("(x):", "(y):"),
-        *(0, 0, "double raises NameError: name 'y'", "quadruple raises NameError: name 'x'"),
+        *(0, 0, "raises NameError: name 'y'", "raises NameError: name 'x'"),
     ),
     "missing": (SETUP + QUADRUPLE, 0, 3, "has no function double", ""),
     "no-python": (SETUP + DOUBLE.replace("2 *", "2 *)") + QUADRUPLE, 0, 3, "SyntaxError", ""),

@@ -47,7 +47,7 @@ def write_page(versions: Sequence[Version], target: Path) -> None:
     from tfgen.publishing.sampler import Sampler
 
     if target.is_file() or (any(target.glob("*")) and not (target / LISTING).exists()):
-        raise UsageError(f"{target} exists and is no page; choose another folder")
+        raise UsageError(f"{target} is not an exported page; choose another folder")
     only: dict[str, Version | None] = {version.name: version for version in versions}
     if len(only) < len(versions):
         raise UsageError("two of the models have the same name; leave out one of them")
@@ -88,9 +88,7 @@ def check_latents(sampler: "Sampler") -> None:
     seeds = np.arange(-3, 3, dtype=np.int32)
     expected = random.standard_normal(seeds, sampler.latent_dim)
     if not np.array_equal(sampler.latents(seeds), expected):
-        raise UsageError(
-            f"{sampler.title} draws latents of its own, which the page cannot; use tfgen-serve"
-        )
+        raise UsageError(f"the page cannot draw the latents of {sampler.title}; use tfgen-serve")
 
 
 def copy_page(folder: Path) -> None:

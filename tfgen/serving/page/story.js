@@ -10,9 +10,9 @@ const STEPS = [
     answer: `A variational autoencoder can. It learned from 50 000 handwritten digits how to draw a
       digit from 20 numbers; here, these are random. A new seed gives 25 new digits.` },
   { model: "vae", view: "between", values: { from: 385, to: 350, share: 0.5 },
-    question: "What happens half way between a 3 and an 8?",
+    question: "What happens halfway between a 3 and an 8?",
     answer: `A digit that could be either. Both are lists of numbers, and so is every point between
-      them. Move the slider: the one becomes the other without a jump.` },
+      them. Move the slider: one becomes the other without a jump.` },
   { model: "gan", view: "samples", values: { seed: 3 },
     question: "Can you learn to draw if all you are ever told is “real” or “fake”?",
     answer: `A generative adversarial network can. One network forges digits, another one learns to
@@ -20,7 +20,7 @@ const STEPS = [
   { model: "flow", accepts: (model) => model.hasBitsPerDim, view: "draw",
     values: { test: 4, "model-likelihood": "flow", "version-likelihood": 1 }, part: ".scale",
     question: "How surprised is a model by this image?",
-    answer: `A normalizing flow measures it, in bits for each pixel: the fewer, the more probable is
+    answer: `A normalizing flow measures it, in bits for each pixel: the fewer, the more probable
       the image. Draw something that is no digit, and compare.` },
   { model: "flow-matching", view: "samples", values: { seed: 0, temperature: 0.6 },
     question: "Flow matching turns noise into digits. What if the noise is weak?",
@@ -57,7 +57,7 @@ export function storyBar(number, models, view) {
     if (part) view.querySelector(part)?.scrollIntoView({ block: "center" });
   };
   const bar = html`<section class="card story" aria-label="Story">
-    <p class="hint">Question ${number} of ${STEPS.length}</p><h2>${question}</h2>
+    <p class="hint">Story</p><h2>${question}</h2>
     ${text}<button class="main" @click=${show}>Show me</button></section>`;
   view.hidden = true;
   return bar;
