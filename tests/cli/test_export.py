@@ -194,7 +194,7 @@ def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[s
         (trained.runs / "flat", "--format", "archive"): (2, "first run: tfgen-export "),
         ("classifier", "--format", "litert"): (2, "makes no images; it offers features"),
         ("vae", "gan", "--format", "onnx"): (2, "--format onnx takes one RUN"),
-        ("vae", "--format", "page", "--out", "models"): (2, "models exists and is no page"),
+        ("vae", "--format", "page", "--out", "models"): (2, "models is not an exported page"),
         ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (
             2,
             f"models/{NAME} cannot take this model: ",

@@ -496,7 +496,7 @@ def test_the_comparison_and_the_game(page: Any, place: str, url: str, vae: Sampl
 def test_latents_that_the_page_cannot_draw_are_refused() -> None:
     model = SimpleNamespace(title="mine version 2", has_signature=lambda _: True, latent_dim=2)
     model.latents = lambda seeds: np.zeros((len(seeds), 2))
-    fails(lambda: static.check_latents(model), "mine version 2 draws latents of its own")
+    fails(lambda: static.check_latents(model), "cannot draw the latents of mine version 2")
 
 
 def test_the_browser_computes_what_the_sampler_does(
