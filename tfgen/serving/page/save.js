@@ -1,4 +1,4 @@
-// What a visitor takes along: a picture of any size, an animation, a link.
+// Saves and shares what a view shows: a picture of any size, an animation, a link.
 
 import { menu } from "./controls.js";
 import { announce, html } from "./elements.js";
@@ -8,7 +8,7 @@ const SCALES = [1, 4, 10];
 // Pixels between images, pixels between groups of images, and the height of a group's title.
 const [GAP, MARGIN, TITLE] = [1, 4, 24];
 const FRAME = 8; // hundredths of a second that an image of a GIF is shown
-const NOTICE = 2000; // milliseconds that a button says what came of it
+const NOTICE = 2000; // milliseconds that a button shows its result
 
 /**
  * Controls that save what a view shows: a size, and buttons for a PNG and for the clipboard.
@@ -69,7 +69,7 @@ function sheet(groups, scale) {
   }
   const context = new OffscreenCanvas(scale * (left - MARGIN - GAP), top + scale * bottom)
     .getContext("2d");
-  // The ground is transparent; grey is legible on a light one and on a dark one.
+  // The background is transparent; grey is legible on a light one and on a dark one.
   Object.assign(context, { fillStyle: "#808080", font: "16px sans-serif" });
   if (top) titles.forEach((title) => context.fillText(...title));
   context.imageSmoothingEnabled = false;
