@@ -31,7 +31,10 @@ NOTEBOOKS = {
 # The models on the exported page.
 TRIED = ("vae", "vae-hierarchical", "gan", "flow", "flow-matching", "classifier")
 # The runs whose pictures it shows, in docs/, with their epochs.
-RUNS = {"vae": (0, 20, 40), "gan": (0, 100, 200), "flow": (0, 20, 40)}
+RUNS = {
+    **{"vae": (0, 20, 40), "gan": (0, 100, 200), "flow": (0, 20, 40)},
+    "flow-matching": (0, 18, 36),
+}
 TRY_IT = """---
 hide: [navigation, toc]
 ---
