@@ -580,6 +580,8 @@ def test_the_pictures_of_a_run(
 def test_errors_say_what_happened(page: Any, url: str) -> None:
     visit(page, url, "samples", model="unknown", model2="vae", version2=9)
     expect(page.get_by_role("alert")).to_contain_text("not here: model unknown, vae version 9")
+    visit(page, url, "compare", against="nobody")
+    expect(page.get_by_role("alert")).to_contain_text("not here: model nobody")
     visit(page, url, "samples", model="vae-tiny")
     page.route("**/healthz", lambda route: route.abort(), times=1)
     page.evaluate("dispatchEvent(new Event('focus'))")

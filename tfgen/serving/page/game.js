@@ -1,7 +1,7 @@
 // The game: which images are real? The visitor is the discriminator.
 
 import { menu } from "./controls.js";
-import { announce, html } from "./elements.js";
+import { html } from "./elements.js";
 import { ImageGrid, realPictures } from "./images.js";
 import { MAX_SEED, imageSeeds, randomNumbers, randomSeed, shuffle } from "./numbers.js";
 import { Latest } from "./requests.js";
@@ -23,7 +23,9 @@ export class Game {
     this.next = html`<button @click=${() => this.#start(randomSeed())}>Next round</button>`;
     this.table = html`<div></div>`;
     const options = [["", "all models"], ...versions.map(({ model: { name } }) => [name, name])];
-    const opponent = menu("Against", options, state.text("against"), (value) => {
+    const asked = state.text("against");
+    if (!options.some(([key]) => key === asked)) state.missing.push(`model ${asked}`);
+    const opponent = menu("Against", options, asked, (value) => {
       state.set({ against: value || null });
       this.#start(this.round);
     });
@@ -110,7 +112,6 @@ export class Game {
     this.message.textContent =
       `You classified ${numberOf(results)} of ${COUNT} images correctly. Guessing gets half on ` +
       "average; against a perfect generator, nobody does better.";
-    announce(this.message.textContent);
     this.#showScores();
     this.next.focus();
   }
