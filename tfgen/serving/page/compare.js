@@ -58,7 +58,7 @@ export function mount(root, state, context, samplers) {
     const game = real
       ? new Game(versions, real, state, { ...context, signal }).node
       : emptyNote(
-          "There are no real images for these models; tfgen-serve --data-dir FOLDER has them.",
+          "There are no real images for these models; tfgen-serve --data-dir FOLDER shows them.",
         );
     const samples = gallery(columns, real, state, { ...context, signal }, choice);
     return [samples, figuresTable(versions), game];
