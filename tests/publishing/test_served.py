@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -199,7 +200,8 @@ def answering(answers: list[bytes]) -> Iterator[str]:
 
 def test_a_request_whose_connection_breaks_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     delays: list[float] = []
-    monkeypatch.setattr("tfgen.publishing.served.time.sleep", delays.append)
+    # In place of the module, whose `sleep` threads of other tests call.
+    monkeypatch.setattr("tfgen.publishing.served.time", SimpleNamespace(sleep=delays.append))
     body = b'{"model_spec": {"version": "7"}, "metadata": {"signature_def": {"signature_def": {}}}}'
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     # No answer, a part of its head, a part of its body, and all of it.
