@@ -95,13 +95,12 @@ def main(options: DataOptions) -> None:
     images = ", ".join(f"{count} {name}" for name, count in counts.items())
     classes = "no labels" if num_classes is None else f"{num_classes} classes"
     size = f"{width} × {height} pixels (width × height), {'grey' if channels == 1 else 'RGB'}"
-    print(
-        "\n".join(
-            [f"wrote {folder}: {images} images of {size}, {classes}", *note_few(counts["train"])]
-        )
-    )
+    few = note_few(counts["train"])
+    print("\n".join([f"wrote {folder}: {images} images of {size}, {classes}", *few]))
     root = shlex.quote(str(options.to))
-    print(f"train on it with: tfgen-train gan --dataset {options.name} --data-dir {root}")
+    # The preset's epochs see 400 000 images, which is too long for a first look at a few.
+    minutes = " --minutes 5" if few else ""
+    print(f"train on it with: tfgen-train gan{minutes} --dataset {options.name} --data-dir {root}")
 
 
 # The folder, the number of images of each split, the shape of an image, the number of classes.
