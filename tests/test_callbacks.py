@@ -102,10 +102,10 @@ def test_a_picture_is_of_the_same_seeds_and_named_by_the_epoch(
 ) -> None:
     model = compiled("gan-ema")
     untrained = figures.image_grid(*model.preview())
-    fit(model, images, SampleGrid(tmp_path / "a" / "b", every=2), epochs=5)
+    fit(model, images, SampleGrid(tmp_path / "a" / "b", every=2), epochs=3)
     pictures = sorted((tmp_path / "a" / "b").iterdir())
-    assert [path.name for path in pictures] == [f"samples-000{epoch}.png" for epoch in (0, 2, 4)]
-    assert [shows_grid(path, untrained) for path in pictures] == [True, False, False]
+    assert [path.name for path in pictures] == ["samples-0000.png", "samples-0002.png"]
+    assert [shows_grid(path, untrained) for path in pictures] == [True, False]
 
 
 def test_a_classifier_is_named_opened_or_passed() -> None:
