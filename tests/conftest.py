@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import signal
 from collections.abc import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -21,6 +22,9 @@ from tests import commands
 from tfgen.data import Dataset, Split
 
 SIDE = 6
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Graphs are made of many objects that stay. With Python's threshold of 700 new objects, the garbage
 # collector takes a sixth of the time of the tests.

@@ -27,8 +27,6 @@ FAMILIES = {
     "vae": (tfgen.VAE, VAE),
     "vae-conditional": (tfgen.VAE, {**VAE, "num_classes": 3}),
     "gan-ema": (tfgen.GAN, {**GAN, "ema_decay": 0.9}),
-    "gan-conditional": (tfgen.GAN, {**GAN, "num_classes": 3}),
-    "flow": (tfgen.Flow, {"image_shape": SHAPE, "couplings": 2, "hidden": (8,)}),
 }
 
 
@@ -52,7 +50,7 @@ def fit(model: Any, images: np.ndarray, *callbacks: keras.callbacks.Callback, **
     return model.fit(images, labels, callbacks=list(callbacks), **arguments)
 
 
-@pytest.mark.parametrize("family", ["vae-conditional", "gan-ema", "flow"])
+@pytest.mark.parametrize("family", ["vae-conditional", "gan-ema"])
 def test_training_is_bit_equal_with_and_without_them(
     family: str, images: np.ndarray, classifier: tfgen.Classifier, tmp_path: Path
 ) -> None:
@@ -104,10 +102,10 @@ def test_a_picture_is_of_the_same_seeds_and_named_by_the_epoch(
 ) -> None:
     model = compiled("gan-ema")
     untrained = figures.image_grid(*model.preview())
-    fit(model, images, SampleGrid(tmp_path / "a" / "b", every=2), epochs=5)
+    fit(model, images, SampleGrid(tmp_path / "a" / "b", every=2), epochs=3)
     pictures = sorted((tmp_path / "a" / "b").iterdir())
-    assert [path.name for path in pictures] == [f"samples-000{epoch}.png" for epoch in (0, 2, 4)]
-    assert [shows_grid(path, untrained) for path in pictures] == [True, False, False]
+    assert [path.name for path in pictures] == ["samples-0000.png", "samples-0002.png"]
+    assert [shows_grid(path, untrained) for path in pictures] == [True, False]
 
 
 def test_a_classifier_is_named_opened_or_passed() -> None:

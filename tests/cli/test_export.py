@@ -117,16 +117,14 @@ def test_a_decoder_is_written_without_logs_and_runs_as_the_command_says(
     assert files(here) == [path]
 
 
-def test_decoders_of_runs_files_and_versions(
+def test_decoders_of_runs_and_versions(
     trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    tfgen.load(trained.runs / "flat").save("mine.keras")
     (here / "version.tflite").write_text("is replaced")
     version = trained.saved_models / NAME / "2"
     assert export(trained.runs / "flat", "--format", "litert") == 0
-    assert export("mine.keras", "--format", "litert") == 0
     assert export(version, "--format", "litert", "--out", "version.tflite") == 0
-    paths = [f"{NAME}-decode.tflite", "mine-decode.tflite", "version.tflite"]
+    paths = [f"{NAME}-decode.tflite", "version.tflite"]
     lines = capfd.readouterr().out.splitlines()
     assert [line.split()[1].rstrip(",") for line in lines[::2]] == paths
     assert all('get_signature_runner("decode")(latents=latents)' in line for line in lines[1::2])
@@ -135,7 +133,7 @@ def test_decoders_of_runs_files_and_versions(
     for path in paths:
         decode = tf.lite.Interpreter(path).get_signature_runner("decode")
         np.testing.assert_allclose(decode(latents=latents)["images"], expected, atol=1e-5)
-    assert files(here) == sorted(["mine.keras", *paths])
+    assert files(here) == sorted(paths)
 
 
 def test_an_archive_takes_the_place_of_a_name(trained: Trained, here: Path) -> None:

@@ -21,6 +21,7 @@ from tests import commands
 from tfgen import registry, testing
 from tfgen.data.dataset import Dataset, Split
 from tfgen.random import image_seeds
+from tfgen.training import cost
 
 ROOT = Path(__file__).parents[2]
 # The number of scripts of each document; each has a test below.
@@ -88,6 +89,7 @@ SMALLER = {
     },
     # As many images as the script compares with samples.
     ("docs/python.md", 3): {"n=2000": "n=512"},
+    ("docs/extending.md", 2): {"scale_steps=(2, 2)": "scale_steps=(1, 1)", "(16, 16)": "(2, 2)"},
 }
 # The others need files, or have a test of their own.
 PLAIN = [("README.md", 0), *(("docs/python.md", index) for index in range(5))]
@@ -125,7 +127,9 @@ def test_the_script_with_a_new_preset(
     assert "small" not in presets
     # The script sets it; afterwards it is removed again.
     monkeypatch.setitem(presets, "small", presets["mlp"])
-    names = run_script("docs/extending.md", 2, tmp_path, monkeypatch)
+    monkeypatch.setattr(cost, "_MEASURED_SECONDS", 0)
+    place = ("docs/extending.md", 2)
+    names = run_script(*place, tmp_path, monkeypatch, smaller=SMALLER[place])
     assert names["status"] == 0
     printed = capsys.readouterr().out
     assert "preset small" in printed and re.search(r"components +4", printed)

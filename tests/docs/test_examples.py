@@ -1,7 +1,6 @@
 """The examples run, in small, and what they count is right."""
 
 import importlib.util
-import json
 from pathlib import Path
 from types import ModuleType
 
@@ -144,39 +143,6 @@ def test_closing_table_and_claims_are_those_of_the_document(
     document = (ROOT / "docs" / "reproduction.md").read_text()
     for part in (table, claims):
         assert f"\n\n{part}\n\n" in document
-
-
-def test_closing_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    fids = {"vae": (20.0, 22.0), "gan": (5.0, 5.0), "flow": (12.0, 13.0)}
-    paths = []
-    for family, values in fids.items():
-        path = ROOT / "docs" / "evaluations" / f"{family}-mlp-0.json"
-        evaluation = json.loads(path.read_text())
-        for seed, value in enumerate(values):
-            evaluation["seed"], evaluation["samples"]["fid"] = seed, value
-            evaluation["cost"] |= {"seconds": 90, "seconds_an_epoch": 1.5 + seed}
-            paths.append(tmp_path / f"{family}-{seed}.json")
-            paths[-1].write_text(json.dumps(evaluation))
-    main, out = example("closing_table").main, tmp_path / "table.md"
-    main([*map(str, paths), "--out", str(out)])
-    text = out.read_text()
-    assert capsys.readouterr().out == text
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in text.splitlines()
-        if "|" in line
-    ]
-    assert rows[0][2:] == ["vae mlp", "gan mlp", "flow mlp"]
-    # Means, standard deviations with n − 1, ranks.
-    quality = next(row for row in rows if row[0] == "image quality, FID (rank)")
-    assert quality[2:] == ["21.0 ± 1.4 (3)", "5.00 (1)", "12.5 ± 0.71 (2)"]
-    by_name = {row[1]: row[2:] for row in rows if len(row) == 5}
-    assert by_name["tfgen, median"] == ["2.00 ± 0.71"] * 3
-    assert by_name["the report, by theory"] == ["2", "3", "1"]
-    minutes = next(row for row in rows if row[0].startswith("minutes"))
-    assert minutes[2:] == ["3.00"] * 3
-    pairs = "GAN > flow holds, GAN > VAE holds, flow > VAE holds"
-    assert f"| image quality: GAN > flow > VAE | FID | **borne out** | {pairs} |" in text
 
 
 def test_a_path_ends_at_the_sample() -> None:

@@ -1,4 +1,4 @@
-"""Images to evaluate: which files are read, and how they are resized."""
+"""Images to evaluate: which files are read; for how, see data/test_collection.py."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.conftest import make_images
 from tests.told import fails
-from tfgen.data.pictures import find_files, resize
+from tfgen.data.pictures import find_files
 from tfgen.evaluation.subject import Subject, open_images
 
 SHAPE = (6, 6, 1)
@@ -47,35 +47,6 @@ def test_a_folder_is_read_in_order_and_what_holds_no_picture_is_counted(tmp_path
     assert drawn.weights_sha256 != result.weights_sha256
     assert drawn.samples(3, 0)[1] == 0
     assert len(drawn.samples(3, 0)[0]) == 3
-
-
-@pytest.mark.quick
-def test_an_npz_file_has_bytes_or_floats(tmp_path: Path) -> None:
-    images = make_images(20)
-    np.savez(tmp_path / "a.npz", images=images, labels=np.zeros(20, int))
-    np.savez(tmp_path / "b.npz", x=images / np.float32(255), y=np.zeros(20))
-    expected = read(tmp_path / "a.npz")
-    np.testing.assert_array_equal(expected.images, images)
-    np.testing.assert_array_equal(read(tmp_path / "b.npz").images, images)
-    drawn = read(tmp_path / "a.npz", most=7)
-    assert drawn.images.shape == (7, *SHAPE)
-    assert drawn.reading["available"] == 20
-    # Grey images become RGB, and the other way round.
-    coloured = read(tmp_path / "a.npz", shape=(6, 6, 3)).images
-    np.testing.assert_array_equal(coloured, images.repeat(3, 3))
-
-
-@pytest.mark.quick
-def test_other_sizes_are_cropped_and_resized_by_the_stated_rule(tmp_path: Path) -> None:
-    wide = np.random.default_rng(0).integers(0, 256, (3, 12, 20, 3), np.uint8)
-    result = read(write(tmp_path / "wide", wide))
-    assert result.images.shape == (3, *SHAPE)
-    assert result.reading["resized"] == 3
-    for image, original in zip(result.images, wide, strict=True):
-        grey = np.asarray(Image.fromarray(original).convert("L"))[..., None]
-        np.testing.assert_array_equal(image, resize(grey, (6, 6)))
-        # The crop is the middle; at its edge, the filter sees pixels beside it.
-        np.testing.assert_allclose(image, resize(grey[:, 4:16], (6, 6)), atol=16)
 
 
 @pytest.mark.quick

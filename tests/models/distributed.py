@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -213,17 +213,13 @@ CASES = {
     "vae": Case(VAE, DENSE_VAE, images=25, weighted=True, parts=regularized, predicts=True),
     # Batch normalization and averaged weights.
     "gan-conv": Case(GAN, CONV_GAN),
-    # Updates and penalties that are not due at every step. Without batch normalization, before
-    # which a bias has a gradient that is nothing but rounding.
-    "gan-lazy": Case(
-        GAN,
-        {**DENSE_GAN, "generator_hidden": (8,), "spectral_norm": True, "critic_steps": 3}
-        | {"penalty_every": 2, "r1": 0.1, "r2": 0.1},
-    ),
-    # Both replicas have whole packs, or one of them has no image.
+    # Updates and penalties that are not due at every step. Both replicas have whole packs, or one
+    # of them has no image. Without batch normalization, before which a bias has a gradient that is
+    # nothing but rounding.
     "gan-packed": Case(
         GAN,
-        {**DENSE_GAN, "generator_hidden": (8,), "pack": 2, "num_classes": 3},
+        {**DENSE_GAN, "generator_hidden": (8,), "spectral_norm": True, "critic_steps": 3}
+        | {"penalty_every": 2, "r1": 0.1, "r2": 0.1, "pack": 2, "num_classes": 3},
         images=17,
         data=lambda: BARS._replace(held_out=HELD_OUT[:16], held_out_labels=HELD_OUT_LABELS[:16]),
         weighted=True,
@@ -282,11 +278,11 @@ def values_of(variable: keras.Variable) -> list[np.ndarray]:
     return [np.asarray(value.numpy()) for value in values]
 
 
-# The cases of two processes.
-OF_WORKERS = ("vae", "gan-conv")
+# The case of two processes.
+OF_WORKERS = "vae"
 
 
-def main(kind: str, folder: Path, cases: Mapping[str, Callable[[Any], dict]]) -> None:
+def main(kind: str, folder: Path) -> None:
     """Trains the cases in this process, and saves their results."""
     if kind == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
@@ -299,42 +295,27 @@ def main(kind: str, folder: Path, cases: Mapping[str, Callable[[Any], dict]]) ->
     else:
         index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
         strategies = {f"worker{index}": strategy}
+    names = CASES if kind == "mirrored" else [OF_WORKERS]
+    cases = {"clipping": clip} | {name: CASES[name].train for name in names}
     for name, train in cases.items():
         for label, used in strategies.items():
             np.savez(folder / f"{name}-{label}.npz", **train(used))
 
 
-def run(folder: Path, module: str = __name__, arguments: Sequence[str] = ()) -> None:
-    """Trains on two logical CPUs and on one device, then in two processes.
-
-    Args:
-        folder: where the results are saved.
-        module: the program that does so, by `main`.
-        arguments: further arguments of the program.
-    """
-    command = [sys.executable, "-m", module]
-    _wait([_start([*command, "mirrored", str(folder), *arguments])])
-    command += ["multiworker", str(folder), *arguments]
-    _wait([_start(command, TF_CONFIG=config) for config in tf_configs(2)])
-
-
-def _start(command: Sequence[str], **environment: str) -> subprocess.Popen[str]:
-    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **environment}, **streams)
-
-
-def _wait(processes: Sequence[subprocess.Popen[str]]) -> None:
-    """Waits for the end of all.
-
-    Raises:
-        AssertionError: one of them fails.
-    """
+def run(folder: Path) -> None:
+    """Trains on two logical CPUs and on one device, then in two processes."""
+    processes = [_start("mirrored", folder)]
+    processes += [_start("multiworker", folder, TF_CONFIG=config) for config in tf_configs(2)]
     for process in processes:
         _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, errors[-3000:]
 
 
+def _start(kind: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", __name__, kind, str(folder)]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env={**os.environ, **environment}, **streams)
+
+
 if __name__ == "__main__":
-    kind, folder, *_ = sys.argv[1:]
-    names = CASES if kind == "mirrored" else OF_WORKERS
-    main(kind, Path(folder), {"clipping": clip} | {name: CASES[name].train for name in names})
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -84,9 +84,13 @@ FRESH_PROCESS = {"a_saved_model_trains_on_in_a_fresh_process"}
 # first trains several times. One row of each family goes on in a process of its own. For its sizes
 # see test_sizes.py.
 DENSE = set(testing.CHECKS) - FRESH_PROCESS
+# Keras's callbacks see the optimizers, of which a family has one or two.
+ONE_OPTIMIZER = DENSE - {"keras_callbacks_work"}
 FULL = set(testing.CHECKS) - SEVERAL_TRAININGS - PRECISIONS - FRESH_PROCESS
 FULL -= {"floats_are_refused", "images_may_have_colour_and_other_sides"}
 FULL |= {PRECISION + "mixed_bfloat16"}
+# What has nothing to do with the layers of a further architecture is left out.
+LAYERS = FULL - {"labels_are_used_or_ignored", "a_model_starts_from_the_weights_of_another"}
 NO_SAMPLES = {name for name, check in testing.CHECKS.items() if not check.generative}
 CLASSES = NO_SAMPLES - {"keras_callbacks_work", PRECISION + "mixed_bfloat16"}
 # A scaled loss and the gradient of a gradient.
@@ -97,7 +101,7 @@ PENALTY = {
 # More outputs than pixels, another value that is logged, and odd sides; or another target.
 LOSS = {"an_epoch_trains_every_weight"}
 # Values of packs, and the state of steps on them.
-PACKS = PENALTY | FRESH_PROCESS | {"sample_weights_count"}
+PACKS = LOSS | FRESH_PROCESS | {"metrics_are_means_over_images"}
 # Lazy penalties, noise of the augmentation, and layers of its own.
 RESIDUAL = {"an_epoch_trains_every_weight", "a_published_version_equals_its_model"}
 
@@ -106,16 +110,16 @@ FAMILIES: list[tuple[str, testing.Make, Collection[str]]] = [
     ("vae", small(VAE, **VAE_FIELDS), DENSE),
     ("vae-convolutional", small(VAE, **FULL_VAE), FULL | FRESH_PROCESS),
     ("vae-bytes", small(VAE, **BYTES_VAE), LOSS),
-    ("vae-hierarchical", small(VAE, **HIERARCHICAL_VAE), FULL),
+    ("vae-hierarchical", small(VAE, **HIERARCHICAL_VAE), LAYERS),
     ("gan", small(GAN, **GAN_FIELDS), DENSE),
     ("gan-penalized", small(GAN, **PENALIZED), PENALTY),
     ("gan-convolutional", small(GAN, **FULL_GAN), FULL),
     ("gan-packed", small(GAN, **PACKED_GAN), PACKS),
     ("gan-residual", small(GAN, **RESIDUAL_GAN), RESIDUAL),
-    ("flow", small(Flow, couplings=2, hidden=(8,)), DENSE | FRESH_PROCESS),
-    ("flow-multiscale", small(Flow, **FULL_FLOW), FULL),
-    ("flow-matching", small(FlowMatching, **DENSE_MATCHING), DENSE),
-    ("flow-matching-unet", small(FlowMatching, **FULL_MATCHING), FULL | FRESH_PROCESS),
+    ("flow", small(Flow, couplings=2, hidden=(8,)), ONE_OPTIMIZER | FRESH_PROCESS),
+    ("flow-multiscale", small(Flow, **FULL_FLOW), LAYERS),
+    ("flow-matching", small(FlowMatching, **DENSE_MATCHING), ONE_OPTIMIZER | FRESH_PROCESS),
+    ("flow-matching-unet", small(FlowMatching, **FULL_MATCHING), LAYERS),
     ("flow-matching-shortcut", small(FlowMatching, **SHORTCUT_MATCHING), LOSS),
     ("classifier", small(Classifier, **CLASSIFIER), CLASSES),
 ]

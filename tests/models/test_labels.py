@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.families import IMAGES, classifier, compiled, gan
+from tests.models.families import IMAGES, compiled, gan, vae
 from tests.told import fails
 from tfgen.errors import UsageError
 
@@ -15,7 +15,7 @@ WRONG = np.full(len(IMAGES), 3)
 MODELS: dict[str, Callable[[], Any]] = {
     "gan": lambda: compiled(gan(num_classes=3)),
     "steps within one execution": lambda: compiled(
-        classifier(), jit_compile=True, steps_per_execution=2
+        vae(num_classes=3), jit_compile=True, steps_per_execution=2
     ),
 }
 
@@ -34,5 +34,5 @@ def test_wrong_labels_are_refused(name: str) -> None:
     for verb in (model.train_on_batch, model.test_on_batch):
         fails(lambda verb=verb: verb(IMAGES, WRONG), "label", "0…2")
         fails(lambda verb=verb: verb(IMAGES, -WRONG), "label", "0…2")
-    right = model.train_on_batch(IMAGES, WRONG - 1, return_dict=True)
-    assert np.all(np.isfinite(list(right.values())))
+    history = model.fit(IMAGES, WRONG - 1, batch_size=16, verbose=0).history
+    assert all(np.isfinite(values).all() for values in history.values())

@@ -16,12 +16,8 @@ from tests.told import fails
 
 BATCH = 16
 OPTIMIZERS: list[Callable[[], keras.optimizers.Optimizer]] = [
-    *(keras.optimizers.SGD, keras.optimizers.RMSprop, keras.optimizers.AdamW),
-    *(keras.optimizers.Adadelta, keras.optimizers.Adagrad, keras.optimizers.Adamax),
-    *(keras.optimizers.Nadam, keras.optimizers.Ftrl, keras.optimizers.Lion),
+    *(keras.optimizers.AdamW, keras.optimizers.Ftrl, keras.optimizers.Lion),
     *(keras.optimizers.Lamb, keras.optimizers.Muon),
-    # With Keras's default, it divides by 0 where a row and a column of a gradient are 0.
-    functools.partial(keras.optimizers.Adafactor, epsilon_1=1e-15),
     functools.partial(keras.optimizers.Adam, clipnorm=1.0),
     functools.partial(keras.optimizers.Adam, gradient_accumulation_steps=2),
     functools.partial(keras.optimizers.SGD, use_ema=True, ema_momentum=0.5),
@@ -76,15 +72,8 @@ def test_data_of_every_kind_trains(name: str) -> None:
     assert np.isfinite([float(v) for v in model.test_on_batch(IMAGES[:4], LABELS[:4])]).all()
 
 
-# For the other families see test_gan.py, test_flow.py and test_labels.py.
-def test_steps_compiled_by_xla_train() -> None:
-    trains(compiled(FAMILIES["vae"](), jit_compile=True, steps_per_execution=2))
-
-
-# The other families share the step of the VAE.
-@pytest.mark.parametrize("name", ["vae", "gan"])
-def test_optimizers_of_keras_train(name: str) -> None:
-    model = FAMILIES[name]()
+def test_optimizers_of_keras_train() -> None:
+    model = FAMILIES["gan"]()
     for make in OPTIMIZERS:
         keys = model.default_optimizers(1e-3)
         model.compile(run_eagerly=True, **{key: make() for key in keys})

@@ -4,8 +4,7 @@ The switch is a test of whole models.
 """
 
 import os
-import subprocess
-import sys
+import runpy
 from typing import Any
 
 import keras
@@ -14,7 +13,6 @@ import pytest
 import tensorflow as tf
 
 from tests.arrays import normal
-from tests.commands import PATIENCE
 from tfgen import GAN, Classifier
 from tfgen.nn import cores, cpu
 from tfgen.nn.layers import Upsampling
@@ -114,14 +112,7 @@ def test_a_slow_precision_is_said_once(
     assert error.count("\n") == error.count("no instructions for bfloat16") == lines
 
 
-def test_an_environment_variable_turns_the_speedups_off() -> None:
+def test_an_environment_variable_turns_the_speedups_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ.get(cores.SWITCH) == "0" or cores.enabled()
-    program = subprocess.run(
-        [sys.executable, "-c", "from tfgen.nn import cores; print(cores.enabled())"],
-        env={**os.environ, cores.SWITCH: "0"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-    )
-    assert program.stdout.strip() == "False"
+    monkeypatch.setenv(cores.SWITCH, "0")
+    assert runpy.run_path(cores.__file__)["enabled"]() is False

@@ -28,8 +28,8 @@ CONVOLUTIONAL = {"image_shape": (8, 8, 1), "architecture": "convolutional", "cha
 MODELS: dict[str, Callable[[], GAN | Flow | FlowMatching]] = {
     "gan": lambda: GAN(**CONVOLUTIONAL, latent_dim=3, units=4, num_classes=3, ema_decay=0.9),
     "flow-multiscale": lambda: Flow(
-        **{"image_shape": (8, 8, 1), "architecture": "multiscale", "scale_steps": (2, 1)},
-        **{"scale_channels": (2, 2), "blocks": 1, "components": 2},
+        **{"image_shape": (8, 8, 1), "architecture": "multiscale", "scale_steps": (2,)},
+        **{"scale_channels": (2,), "blocks": 1, "components": 2},
     ),
     "matching-conditional": lambda: FlowMatching(
         **{"image_shape": (7, 5, 3), "channels": (2, 3), "blocks": (1,), "halvings": 2},

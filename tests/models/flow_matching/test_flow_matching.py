@@ -188,8 +188,10 @@ def test_steps_of_a_sample_are_shortcuts_of_their_length(steps: int, span: float
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_shortcuts_train_by_small_batches_and_xla(size: int) -> None:
-    shape = {"image_shape": (6, 4, 1), "channels": (4,), "blocks": (1,), "num_classes": 3}
-    model = FlowMatching(**shape, shortcuts=0.25)
+    model = FlowMatching(
+        **{"image_shape": (6, 4, 1), "architecture": "dense", "hidden": (8,), "num_classes": 3},
+        shortcuts=0.25,
+    )
     model.compile(**model.default_optimizers(1e-3), jit_compile=size == 3)
     images = np.random.default_rng(0).integers(0, 256, (size, 6, 4, 1), np.uint8)
     losses = model.train_on_batch(images, np.arange(size) % 3, return_dict=True)
