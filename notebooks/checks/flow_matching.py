@@ -26,7 +26,7 @@ def _velocity(rng: _Rng, dimensions: int) -> Toy:
     return Toy("lambda x, t: xp.sin(x @ into + 2 * t[:, None]) @ out + 0.3 * x + shift", inputs)
 
 
-# --- 5.a and 5.c ----------------------------------------------------------------------
+# --- 5.a ------------------------------------------------------------------------------
 
 
 def _path(x0: np.ndarray, x1: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -53,35 +53,6 @@ def check_straight_path(answer: Answer, rng: _Rng) -> None:
         cases.append((parts(value, "x_t", "its velocity"), (right, velocity), mistakes))
     compare(cases, "x_t must be (1 − t) x0 + t x1, for images, too, and the velocity dx_t/dt")
     compare_gradients(gradients[0], _path, (x0, x1, t), ("x0", "x1", "t"), "x_t")
-
-
-@exercise(points=2, stand_ins=_STAND_IN)
-def check_flow_matching_loss(answer: Answer, rng: _Rng, stood_in: bool = False) -> None:
-    """Compares with a network, whose weights the gradient must reach."""
-    cases = []
-    for _ in range(2):
-        x0, x1, t = _batch(rng)
-        toy = _velocity(rng, len(t))
-        value, gradients = answer(toy, Tensor(x0), Tensor(x1), Tensor(t))
-        v, weights = by_numpy(toy), toy.inputs["out"].values
-        x_t, target = (x0 + 3 * x1, 2 * x1 - x0) if stood_in else (_path(x0, x1, t), x1 - x0)
-        squares = (v(x_t, t) - target) ** 2
-        mistakes = {
-            "the error is summed over the entries; take the mean": squares.sum(axis=1).mean(),
-            "the error is summed; take the mean over batch and entries": squares.sum(),
-            "the target has the wrong sign; it is x1 − x0": np.mean((v(x_t, t) + target) ** 2),
-            "the target is x1 − x0, not the data": np.mean((v(x_t, t) - x1) ** 2),
-            "the network gets the data; give it x_t": np.mean((v(x1, t) - target) ** 2),
-            "the network gets the time 1 − t; give it t": np.mean((v(x_t, 1 - t) - target) ** 2),
-        }
-        cases.append((value, squares.mean(), mistakes))
-    compare(cases, "the loss must be the mean of (velocity(x_t, t) − (x1 − x0))²")
-
-    def loss(weights: np.ndarray) -> Any:
-        network = by_numpy(Toy(toy.source, toy.inputs | {"out": weights}))
-        return np.mean((network(x_t, t) - target) ** 2)
-
-    compare_gradients(gradients[0][:1], loss, (weights,), ("the network",), "the loss")
 
 
 # --- 5.b ------------------------------------------------------------------------------
@@ -125,6 +96,38 @@ def check_marginal_velocity(answer: Answer, rng: _Rng) -> None:
     if not np.isfinite(numbers(value)).all():
         raise Mistake("far from all modes, each exponential rounds to 0; use tf.nn.softmax")
     compare([(value, _mixture(400 * x, *others), {})], "the result is wrong far from all modes")
+
+
+# --- 5.c ------------------------------------------------------------------------------
+
+
+@exercise(points=2, stand_ins=_STAND_IN)
+def check_flow_matching_loss(answer: Answer, rng: _Rng, stood_in: bool = False) -> None:
+    """Compares with a network, whose weights the gradient must reach."""
+    cases = []
+    for _ in range(2):
+        x0, x1, t = _batch(rng)
+        toy = _velocity(rng, len(t))
+        value, gradients = answer(toy, Tensor(x0), Tensor(x1), Tensor(t))
+        v, weights = by_numpy(toy), toy.inputs["out"].values
+        x_t, target = (x0 + 3 * x1, 2 * x1 - x0) if stood_in else (_path(x0, x1, t), x1 - x0)
+        squares = (v(x_t, t) - target) ** 2
+        mistakes = {
+            "the error is summed over the entries; take the mean": squares.sum(axis=1).mean(),
+            "the error is summed; take the mean over batch and entries": squares.sum(),
+            "the target has the wrong sign; it is x1 − x0": np.mean((v(x_t, t) + target) ** 2),
+            "the target is x1 − x0, not the data": np.mean((v(x_t, t) - x1) ** 2),
+            "the network gets the data; give it x_t": np.mean((v(x1, t) - target) ** 2),
+            "the network gets the time 1 − t; give it t": np.mean((v(x_t, 1 - t) - target) ** 2),
+        }
+        cases.append((value, squares.mean(), mistakes))
+    compare(cases, "the loss must be the mean of (velocity(x_t, t) − (x1 − x0))²")
+
+    def loss(weights: np.ndarray) -> Any:
+        network = by_numpy(Toy(toy.source, toy.inputs | {"out": weights}))
+        return np.mean((network(x_t, t) - target) ** 2)
+
+    compare_gradients(gradients[0][:1], loss, (weights,), ("the network",), "the loss")
 
 
 # --- 5.d and 5.e ----------------------------------------------------------------------
