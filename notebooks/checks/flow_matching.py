@@ -196,18 +196,18 @@ def check_diffusion_terms(answer: Answer, rng: _Rng) -> None:
     for _ in range(2):
         x, v, t = _batch(rng)
         value, gradients = answer(Tensor(x), Tensor(v), Tensor(t))
-        rest = 1 - t[:, None]
-        noise, data, score = right = _terms(x, v, t[:, None])
+        column = t[:, None]
+        noise, data, score = right = _terms(x, v, column)
+        back = x - (1 - column) * v
         mistakes = {
             "noise and data are swapped; return E[x0 | x] first": (data, noise, score),
-            "going back to the noise takes the time t": (2 * x - data, data, (data - 2 * x) / rest),
+            "going back to the noise takes the time t": (back, data, -back / (1 - column)),
             "going on to the data takes the time 1 − t, not t": (noise, 2 * x - noise, score),
-            "going on to the data takes the time 1 − t, not 1": (noise, x + v, score),
             "the score has the wrong sign; it points away from the noise": (noise, data, -score),
-            "divide by 1 − t, not by (1 − t)²": (noise, data, score / rest),
+            "divide by 1 − t, not by (1 − t)²": (noise, data, score / (1 - column)),
             "the score is not divided by 1 − t": (noise, data, -noise),
             _AXIS: _terms(x, v, t),
         }
         cases.append((parts(value, "E[x0 | x]", "E[x1 | x]", "the score"), right, mistakes))
     compare(cases, "the means must solve (1 − t) x̂0 + t x̂1 = x, x̂1 − x̂0 = v; the score follows")
-    compare_gradients(gradients[2][:2], lambda *xv: _terms(*xv, t[:, None])[2], (x, v), ("x", "v"))
+    compare_gradients(gradients[2][:2], lambda x, v: _terms(x, v, column)[2], (x, v), ("x", "v"))
