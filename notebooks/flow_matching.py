@@ -178,7 +178,7 @@ plt.show()
 #
 # <details markdown="1"><summary>Hint 3: the mixture</summary>
 #
-# Given $x_t = x$, mode k has a probability proportional to $\exp(-|x - t c_k|^2 / (2 \sigma_t^2))$.
+# Given $x_t = x$, mode k has a probability proportional to $\exp(-\|x - t c_k\|^2 / (2 \sigma_t^2))$.
 # Weight the means of hint 2 by these. `tf.nn.softmax` also works where all exponentials round to 0.
 #
 # </details>
@@ -243,9 +243,9 @@ plt.show()
 # ## Training: a regression on single paths
 #
 # For images nobody knows v. A network $v_\theta$ would have to minimize
-# $\mathbb{E}|v_\theta(x_t, t) - v(x_t, t)|^2$. It minimizes instead
+# $\mathbb{E}\|v_\theta(x_t, t) - v(x_t, t)\|^2$. It minimizes instead
 #
-# $$L(\theta) = \mathbb{E}\bigl[\,|v_\theta(x_t, t) - (x_1 - x_0)|^2\,\bigr],$$
+# $$L(\theta) = \mathbb{E}\bigl[\,\|v_\theta(x_t, t) - (x_1 - x_0)\|^2\,\bigr],$$
 #
 # where all is known: draw $x_0$, $x_1$ and t, and regress the velocity of this one path.
 #
@@ -274,7 +274,7 @@ check(flow_matching_loss)
 #
 # Show that
 #
-# $$L(\theta) = \mathbb{E}|v_\theta(x_t, t) - v(x_t, t)|^2 + C,$$
+# $$L(\theta) = \mathbb{E}\|v_\theta(x_t, t) - v(x_t, t)\|^2 + C,$$
 #
 # where C does not depend on θ. Then both losses have the same gradient and the same minimum, the
 # marginal velocity. Take paper and pencil; these are the steps.
@@ -296,7 +296,7 @@ check(flow_matching_loss)
 #
 # Given $x_t$ and t, $v_\theta - v$ is fixed, and the mean of u is v by definition. So the middle
 # term is $2\,\mathbb{E}[(v_\theta - v) \cdot (v - \mathbb{E}[u \mid x_t, t])] = 0$. What remains is
-# $\mathbb{E}|v_\theta - v|^2$ and $C = \mathbb{E}|v - u|^2$, the variance of the velocities of all
+# $\mathbb{E}\|v_\theta - v\|^2$ and $C = \mathbb{E}\|v - u\|^2$, the variance of the velocities of all
 # paths through a place. It has no θ.
 #
 # </details>
