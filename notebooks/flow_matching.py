@@ -178,8 +178,9 @@ plt.show()
 #
 # <details markdown="1"><summary>Hint 3: the mixture</summary>
 #
-# Given $x_t = x$, mode k has a probability proportional to $\exp(-\|x - t c_k\|^2 / (2 \sigma_t^2))$.
-# Weight the means of hint 2 by these. `tf.nn.softmax` also works where all exponentials round to 0.
+# Given $x_t = x$, the probability of mode k is proportional to
+# $\exp(-\|x - t c_k\|^2 / (2 \sigma_t^2))$. Weight the means of hint 2 by these. `tf.nn.softmax`
+# also works where all exponentials round to 0.
 #
 # </details>
 
@@ -296,8 +297,8 @@ check(flow_matching_loss)
 #
 # Given $x_t$ and t, $v_\theta - v$ is fixed, and the mean of u is v by definition. So the middle
 # term is $2\,\mathbb{E}[(v_\theta - v) \cdot (v - \mathbb{E}[u \mid x_t, t])] = 0$. What remains is
-# $\mathbb{E}\|v_\theta - v\|^2$ and $C = \mathbb{E}\|v - u\|^2$, the variance of the velocities of all
-# paths through a place. It has no θ.
+# $\mathbb{E}\|v_\theta - v\|^2$ and $C = \mathbb{E}\|v - u\|^2$, the variance of the velocities of
+# all paths through a place. It has no θ.
 #
 # </details>
 #
