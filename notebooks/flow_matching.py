@@ -115,11 +115,11 @@ def draw(n, seed):
     return x0, tf.gather(tf.constant(CENTRES, tf.float32), modes) + STDDEV * noise, times
 
 
-def panels_of(count, **options):
+def panels_of(count):
     """A figure with square panels, side by side, each from −3 to 3."""
     figure, panels = plt.subplots(1, count, figsize=(3 * count, 3.2), layout="constrained")
     for axes in panels:
-        axes.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xlabel="first coordinate", **options)
+        axes.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xlabel="first coordinate")
     panels[0].set_ylabel("second coordinate")
     return figure, panels
 
