@@ -1,4 +1,4 @@
-"""Four notebooks on the report's questions, with exercises and their checks; see README.md.
+"""Five notebooks on generative models, with exercises and their checks; see README.md.
 
 A notebook imports from `tfgen.notebooks`, as this package is called where tfgen is installed. In a
 checkout, `import notebooks` makes this package available under that name.

@@ -27,6 +27,7 @@ NOTEBOOKS = {
     "gan": "2. The GAN",
     "flow": "3. The flow",
     "comparison": "4. The comparison",
+    "flow_matching": "5. Flow matching",
 }
 # The models on the exported page.
 TRIED = ("vae", "vae-hierarchical", "gan", "flow", "flow-matching", "classifier")

@@ -277,6 +277,48 @@ MISTAKES = {
         ("sorted(models, key=models.get)", "models", "not a dictionary"),
         ("sorted(models, key=models.get)", "sorted(models, key=models.get)[:1]", "missing or"),
     ],
+    # --- flow matching
+    "straight_path": [
+        ("", "x0, x1 = x1, x0", "ends are swapped"),
+        ("t = ", "s = ", "multiplies the entries"),
+        (", x1 - x0", ", x0 - x1", "wrong sign"),
+        ("", "t = stop(t)", "reaches t"),
+    ],
+    "marginal_velocity": [
+        ("offsets**2", "(x[:, None] - centres) ** 2", "at t c_k"),
+        ("(2 * variance)", "variance", "½ is missing"),
+        ("+ slope * offsets", "", "the term a (x − t c_k) is missing"),
+        ("", "stddev = stddev**0.5", "taken for the variance"),
+        ("tf.nn.softmax(logits, axis=1)", "tf.exp(logits) / add(tf.exp(logits), 1, True)", "to 0"),
+        ("offsets**2", "offsets.numpy() ** 2", "not its gradient"),
+    ],
+    "flow_matching_loss": [
+        ("reduce_mean", "reduce_sum", "mean over batch and entries"),
+        ("- target", "+ target", "wrong sign"),
+        ("velocity(x_t, t)", "velocity(x1, t)", "gets the data"),
+        ("velocity(x_t, t)", "velocity(x_t, 1 - t)", "the time 1 − t"),
+        ("velocity(x_t, t)", "stop(velocity(x_t, t))", "reaches the network"),
+    ],
+    "midpoint_step": [
+        ("velocity(middle, t + h / 2)", "velocity(x, t)", "Euler's step"),
+        ("x + h / 2 *", "x + h *", "away, not h"),
+        ("t + h / 2", "t", "not at t"),
+        ("(middle,", "(x,", "move x, too"),
+        ("velocity(x, t)", "stop(velocity(x, t))", "not its gradient"),
+    ],
+    "probe_divergence": [
+        (", output_gradients=probe", "", "as output_gradients"),
+        ("probe * tape", "tape", "by the probe, too"),
+        ("", "probe = tf.ones_like(x)", "sum of all derivatives"),
+        ("tape.gradient(v, x, output_gradients=probe)", "v", "must be differentiated"),
+    ],
+    "diffusion_terms": [
+        ("t = t[:, None]", "", "multiplies the entries"),
+        ("x - t * v", "x - (1 - t) * v", "takes the time t"),
+        ("-noise", "noise", "points away"),
+        ("/ (1 - t)", "/ (1 - t) ** 2", "not by (1 − t)²"),
+        ("noise, x + (1 - t) * v", "x + (1 - t) * v, noise", "swapped"),
+    ],
 }
 
 
@@ -370,6 +412,23 @@ RIGHT = {
         "    o = lambda n: l[n].get('bits_per_dim') or l[n]['nll']\n"
         "    return {e: tuple(sorted((n for n in l if l[n]['events'] == e), key=o)) for e in k}",
     ],
+    "straight_path": ["return x0 + tf.einsum('b,b...->b...', t, x1 - x0), -x0 + x1"],
+    "marginal_velocity": [
+        "s = t[:, None, None]; q = s * stddev; r = x[:, None] - s * centres\n"
+        "    e = (r / tf.sqrt((1 - s) ** 2 + q**2)) ** 2; w = tf.nn.softmax(-add(e, 2) / 2)\n"
+        "    m = add(w[..., None] * (centres + q * stddev / ((1 - s) ** 2 + q**2) * r), 1)\n"
+        "    return (m - x) / (1 - t[:, None])",
+    ],
+    "flow_matching_loss": [
+        "u = x1 - x0; error = u - velocity(x0 + t[:, None] * u, t)\n"
+        "    return tf.norm(error) ** 2 / tf.size(u, tf.float64)"
+    ],
+    "midpoint_step": ["k = velocity(x, t); return x + velocity(x + 0.5 * h * k, t + h * 0.5) * h"],
+    "probe_divergence": [
+        "with tf.GradientTape() as g:\n        g.watch(x); v = add(probe * velocity(x, t), 1)\n"
+        "    return add(probe * g.gradient(v, x), 1)",
+    ],
+    "diffusion_terms": ["s = 1 - t[:, None]; m = x + s * v; return [m - v, m, (v - m) / s]"],
 }
 # Solutions that are tried as a graph and as float64, and as float32, tensors and lists.
 COMPILED = {

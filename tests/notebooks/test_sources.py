@@ -30,7 +30,7 @@ def headings(notebook: NotebookNode, pattern: str) -> list[str]:
     return re.findall(pattern, "\n".join(cells), re.MULTILINE)
 
 
-def test_there_are_four_notebooks_with_exercises() -> None:
+def test_there_are_five_notebooks_with_exercises() -> None:
     assert source_names() == notebook_names() == sorted(NUMBERS)
 
 
