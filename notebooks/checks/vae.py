@@ -103,16 +103,7 @@ def _check_pixels(x: np.ndarray, means: np.ndarray) -> None:
         raise Mistake("the pixels' frequencies are not f(z); draw from Bernoulli(f(z))")
 
 
-# --- exercise 1.b: the logarithm of a mean ------------------------------------------------
-
-
-@exercise(points=2)
-def check_log_mean_exp(answer: Answer, rng: _Rng) -> None:
-    """Checks a log of means near 0, and of those of images, far below."""
-    compare_log_means(answer, rng, np.float32, "samples")
-
-
-# --- exercise 1.c: KL divergence to the prior ---------------------------------------------
+# --- exercise 1.b: KL divergence to the prior ---------------------------------------------
 
 
 def _kl(mean: np.ndarray, log_stddev: np.ndarray) -> np.ndarray:
@@ -149,6 +140,15 @@ def check_kl_to_prior(answer: Answer, rng: _Rng) -> None:
         cases.append((value, of_image, mistakes))
     compare(cases, "the result must be ½ Σ_d (σ_d² + μ_d² − 1 − log σ_d²) for each image")
     compare_gradients(gradients[0], _kl, (mean, log_stddev), ("mean", "log_stddev"))
+
+
+# --- exercise 1.c: the logarithm of a mean ------------------------------------------------
+
+
+@exercise(points=2)
+def check_log_mean_exp(answer: Answer, rng: _Rng) -> None:
+    """Checks a log of means near 0, and of those of images, far below."""
+    compare_log_means(answer, rng, np.float32, "samples")
 
 
 # --- exercise 1.d: the reconstruction term ------------------------------------------------
