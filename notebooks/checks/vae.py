@@ -188,7 +188,7 @@ def check_bernoulli_log_prob(answer: Answer, rng: _Rng) -> None:
         if np.isnan(numbers(value)).any():
             raise Mistake("not a number: the decoder returns logits, whose sigmoid is f(z)")
         cases.append((value, right, mistakes))
-    compare(cases, "the result must be Σ x log f + (1 − x) log(1 − f), with f = sigmoid(logits)")
+    compare(cases, "the result must be Σ (x log f + (1 − x) log(1 − f)), with f = sigmoid(logits)")
     compare_gradients(gradients[0][1:], lambda s: _log_prob(x, s), (logits,), ("logits",))
     large = rng.uniform(150, 250, (1, 2)) * [1, -1]
     values = [answer(tensor(x), tensor(large))[0] for x in ([[1, 0]], [[0, 1]])]
