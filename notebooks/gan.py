@@ -704,8 +704,12 @@ draw_starts({name: train_on_ring(loss) for name, loss in LOSSES.items()})
 # %% [markdown]
 # *Figure 2.5.* Samples of GANs in the plane, trained with each loss of tfgen on a ring of eight
 # narrow normal distributions, from five random starts each. The circles are the modes. A mode
-# counts as captured if at least 1 % of the samples lie within three standard deviations of its
-# centre. FIGURE25
+# counts as captured if at least 1 % of the samples lie within $3 \sigma$ of its centre.
+#
+# A single start says little: `non_saturating` captures from five to all eight modes. Over all
+# starts, `minimax`, whose gradient vanishes, loses most of them, then `least_squares` and
+# `non_saturating`. The other losses keep almost all. The balance of the two networks matters, too,
+# as the open task at the end shows.
 #
 # ## The networks and their losses, question 2.5
 #
@@ -770,8 +774,9 @@ plt.show()
 # *Figure 2.6, the report's figure 4.* The losses of generator and discriminator, on MNIST. Left:
 # the training above; each point is a mean over some steps. Right, only in a checkout: 200 epochs of
 # the report's networks; each point is a mean over an epoch. The dotted lines are the losses if $D$
-# says $\frac12$ to every image: $\ln 2$ and $2 \ln 2$. FIGURE26 Neither loss measures how good the
-# images are: each network is judged by an opponent that changes too.
+# says $\frac12$ to every image: $\ln 2$ and $2 \ln 2$. In the long run, the losses approach them.
+# Neither loss measures how good the images are: each network is judged by an opponent that changes
+# too.
 #
 # ## Samples during training, question 2.6
 #
