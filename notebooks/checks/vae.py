@@ -103,16 +103,7 @@ def _check_pixels(x: np.ndarray, means: np.ndarray) -> None:
         raise Mistake("the pixels' frequencies are not f(z); draw from Bernoulli(f(z))")
 
 
-# --- exercise 1.b: the logarithm of a mean ------------------------------------------------
-
-
-@exercise(points=2)
-def check_log_mean_exp(answer: Answer, rng: _Rng) -> None:
-    """Checks a log of means near 0, and of those of images, far below."""
-    compare_log_means(answer, rng, np.float32, "samples")
-
-
-# --- exercise 1.c: KL divergence to the prior ---------------------------------------------
+# --- exercise 1.b: KL divergence to the prior ---------------------------------------------
 
 
 def _kl(mean: np.ndarray, log_stddev: np.ndarray) -> np.ndarray:
@@ -149,6 +140,15 @@ def check_kl_to_prior(answer: Answer, rng: _Rng) -> None:
         cases.append((value, of_image, mistakes))
     compare(cases, "the result must be ½ Σ_d (σ_d² + μ_d² − 1 − log σ_d²) for each image")
     compare_gradients(gradients[0], _kl, (mean, log_stddev), ("mean", "log_stddev"))
+
+
+# --- exercise 1.c: the logarithm of a mean ------------------------------------------------
+
+
+@exercise(points=2)
+def check_log_mean_exp(answer: Answer, rng: _Rng) -> None:
+    """Checks a log of means near 0, and of those of images, far below."""
+    compare_log_means(answer, rng, np.float32, "samples")
 
 
 # --- exercise 1.d: the reconstruction term ------------------------------------------------
@@ -188,7 +188,7 @@ def check_bernoulli_log_prob(answer: Answer, rng: _Rng) -> None:
         if np.isnan(numbers(value)).any():
             raise Mistake("not a number: the decoder returns logits, whose sigmoid is f(z)")
         cases.append((value, right, mistakes))
-    compare(cases, "the result must be Σ x log f + (1 − x) log(1 − f), with f = sigmoid(logits)")
+    compare(cases, "the result must be Σ (x log f + (1 − x) log(1 − f)), with f = sigmoid(logits)")
     compare_gradients(gradients[0][1:], lambda s: _log_prob(x, s), (logits,), ("logits",))
     large = rng.uniform(150, 250, (1, 2)) * [1, -1]
     values = [answer(tensor(x), tensor(large))[0] for x in ([[1, 0]], [[0, 1]])]

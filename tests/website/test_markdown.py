@@ -1,9 +1,13 @@
 """The Markdown of the documents, turned into what MkDocs reads."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from website import markdown
 from website.content import Content
+from website.notebooks import NotebookPage
 
 pytestmark = pytest.mark.quick
 
@@ -42,3 +46,12 @@ def test_code_has_a_page_and_data_a_path() -> None:
     assert links.rewrite("[ring](../examples/ring.py)") == "[ring](code/examples/ring.py.md)"
     assert "````python\n" in str(content.pages["code/examples/ring.py.md"])
     assert links.rewrite("[vae/metrics.jsonl](vae/metrics.jsonl)") == "`docs/vae/metrics.jsonl`"
+
+
+def test_links_to_headings_and_hints_of_a_notebook_work_on_its_page(tmp_path: Path) -> None:
+    source = "[1.4](#Plain-Monte-Carlo,-question-1.4)\n\n<details>\n\n$x$\n\n</details>"
+    cells = [{"cell_type": "markdown", "source": [source]}]
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": cells}))
+    page = NotebookPage(tmp_path / "a.ipynb").markdown
+    assert page.startswith("[1.4](#plain-monte-carlo-question-14)")
+    assert '<details markdown="1">' in page
