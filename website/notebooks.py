@@ -9,6 +9,8 @@ from typing import Any
 # Of an output that has several forms, the first of these is shown.
 _PICTURES = {"image/png": "png", "image/svg+xml": "svg", "image/jpeg": "jpg"}
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# A link to a heading as Jupyter wants it, with a hyphen for each space and nothing else changed.
+_FRAGMENT = re.compile(r"(?<=\]\()#[^)\s]+")
 
 
 class NotebookPage:
@@ -34,7 +36,8 @@ class NotebookPage:
     def _cell(self, cell: dict[str, Any]) -> str:
         source = "".join(cell["source"]).strip("\n")
         if cell["cell_type"] == "markdown":
-            return source
+            source = source.replace("<details>", '<details markdown="1">')
+            return _FRAGMENT.sub(lambda match: re.sub(r"[^#\w-]", "", match[0].lower()), source)
         if cell["cell_type"] != "code" or not source:
             return ""
         outputs = [self._output(output) for output in cell["outputs"]]

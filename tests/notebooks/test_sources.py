@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nbformat import NotebookNode
@@ -24,8 +25,8 @@ pytestmark = pytest.mark.quick
 MAX_CODE_LINES = 25
 
 
-def headings(notebook: NotebookNode, pattern: str) -> list[str]:
-    """What the groups of the pattern are in the headings that it matches."""
+def headings(notebook: NotebookNode, pattern: str) -> list[Any]:
+    """What the groups of the pattern are in the lines of text that it matches."""
     cells = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     return re.findall(pattern, "\n".join(cells), re.MULTILINE)
 
@@ -35,11 +36,20 @@ def test_there_are_four_notebooks_with_exercises() -> None:
 
 
 @every_notebook
-def test_every_question_of_the_report_has_its_section(name: str) -> None:
-    number = NUMBERS[name]
-    titles = headings(read_source(name), r"^## Questions? ([\d., and]+): \S")
-    answered = [question for title in titles for question in re.findall(r"\d+\.\d+", title)]
-    assert answered == [f"{number}.{index}" for index in range(1, QUESTIONS[name] + 1)]
+def test_the_index_leads_to_the_section_of_every_question_of_the_report(name: str) -> None:
+    source = read_source(name)
+    # JupyterLab makes such a fragment of a heading.
+    fragments = {title: title.replace(" ", "-") for title in headings(source, "^#+ (.+)$")}
+    sections = {
+        question: fragment
+        for title, fragment in fragments.items()
+        for question in re.findall(r"\d\.\d+", title.partition(", question")[2])
+    }
+    indexed = headings(source, r"^\| (\d\.\d+) \| \[[^]]+\]\(#(.+)\) \|$")
+    assert dict(indexed) == sections
+    questions = [f"{NUMBERS[name]}.{index}" for index in range(1, QUESTIONS[name] + 1)]
+    assert [question for question, _ in indexed] == questions
+    assert {*headings(source, r"\]\(#([^)]+)\)")} <= {*fragments.values()}
 
 
 @every_notebook
