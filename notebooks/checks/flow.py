@@ -60,139 +60,7 @@ def check_log_prob_of_map(answer: Answer, rng: _Rng) -> None:
     compare(cases, "log p(x) must be log N(z; 0, 1) + log |∂z/∂x| at z = f⁻¹(x), for each x")
 
 
-# --- 3.b ------------------------------------------------------------------------------
-
-
-@exercise(points=2)
-def check_dequantize(answer: Answer, rng: _Rng) -> None:
-    """The points must lie in the cells of their bytes, and the cells have the volume 256^(−M)."""
-    points, log_dets = [], []
-    for _ in range(2):
-        shape = size(rng, 2, 4), size(rng, 3, 9)
-        images, u = rng.integers(0, 256, shape).astype(np.uint8), rng.random(shape)
-        images[0, :2] = 0, 255
-        y, log_det = parts(answer(Tensor(images), Tensor(u))[0], "y", _LOG_DET)
-        scales = {
-            "y is divided by 255; there are 256 values, so divide by 256": (images + u) / 255,
-            "the noise is missing; y is (x + u) / 256, in the dtype of u": images / 256,
-            "the noise is added after the division; divide x + u by 256": images / 256 + u,
-            "y is not divided by 256; it must be in [0, 1)": images + u,
-        }
-        points.append((y, (images + u) / 256, scales))
-        volume, ones = shape[1] * math.log(256), np.ones(len(u))
-        mistakes = {
-            "the log-determinant is missing: division by 256 adds −ln 256 per pixel": 0 * ones,
-            "the log-determinant has the wrong sign: it is −M ln 256": volume * ones,
-            "the log-determinant is that of one pixel; it is −M ln 256": -math.log(256) * ones,
-            "the log-determinant is in bits; it is −M ln 256 nats": -8 * shape[1] * ones,
-            "it is that of a division by 255": -shape[1] * math.log(255) * ones,
-            "the log-determinant is one number; return one for each image": -volume,
-        }
-        log_dets.append((log_det, -volume * ones, mistakes))
-    compare(points, "y must be (x + u) / 256", 1e-5)
-    compare(log_dets, "the log-determinant must be −M ln 256")
-
-
-# --- 3.c ------------------------------------------------------------------------------
-
-
-@exercise(points=1)
-def check_bits_per_dim(answer: Answer, rng: _Rng) -> None:
-    """Compares images of several sizes."""
-    cases: list[Case] = []
-    for dimensions in (1, size(rng, 2, 9), size(rng, 500, 900)):
-        log_prob = -dimensions * rng.uniform(0.5, 5, size(rng, 2, 5))
-        nats = -log_prob / dimensions
-        bits = nats / math.log(2)
-        mistakes = {
-            "ln 2 is missing: these are nats per dimension; divide by ln 2": nats,
-            "it is multiplied by ln 2; a nat is 1 / ln 2 bits": nats * math.log(2),
-            "M is missing: these are the bits of an image; divide by M": bits * dimensions,
-            "the sign is wrong: a probability below 1 takes a positive number of bits": -bits,
-            "the logarithm has base 10; a bit is ln 2 nats": nats / math.log10(2),
-            "images are averaged; return one number for each": bits.mean(),
-        }
-        value = answer(Tensor(log_prob), dimensions)[0]
-        cases.append((value, bits, mistakes))
-    compare(cases, "the result must be −log p / (M ln 2)")
-
-
-# --- 3.d ------------------------------------------------------------------------------
-
-# h ↦ A (exp(c h) − 1) / c + b and its log |det|, which differs from image to image.
-_LAYER = "lambda h: ((xp.exp(c * h) - 1) / c @ matrix + shift, (c * h @ ones)[:, 0] + log_det)"
-
-
-def _layer(rng: _Rng, dimensions: int) -> Toy:
-    matrix = np.eye(dimensions) * rng.uniform(0.6, 0.9) + rng.normal(
-        scale=0.1, size=(dimensions, dimensions)
-    )
-    constants = {
-        "c": 0.3,
-        "ones": np.ones((dimensions, 1)),
-        "shift": rng.normal(size=dimensions) / 2,
-        "matrix": matrix,
-    }
-    return Toy(_LAYER, constants | {"log_det": np.linalg.slogdet(matrix)[1]})
-
-
-def _chain(x: np.ndarray, layers: list[Toy]) -> tuple[np.ndarray, list[np.ndarray]]:
-    log_dets = []
-    for layer in layers:
-        x, log_det = by_numpy(layer)(x)
-        log_dets.append(log_det)
-    return x, log_dets
-
-
-@exercise(points=3)
-def check_log_prob_of_chain(answer: Answer, rng: _Rng) -> None:
-    """Compares with chains of random length, whose log-determinants differ between images."""
-    latents, log_probs = [], []
-    for depth, dimensions in zip((3, 4), map(int, rng.permutation(range(2, 6))), strict=False):
-        x = rng.normal(size=(size(rng, 6, 9), dimensions))
-        layers = [_layer(rng, dimensions) for _ in range(depth)]
-        value, gradients = answer(Tensor(x), layers)
-        own_z, own_log_prob = parts(value, "z", "log p(x)")
-        z, log_dets = _chain(x, layers)
-        wrong_z = {
-            "the layers are applied in the reverse order": _chain(x, layers[::-1])[0],
-            "z is the input x; each layer's output is the next one's input": x,
-            "only the last layer reaches z": _chain(x, layers[-1:])[0],
-            "the last layer is left out": _chain(x, layers[:-1])[0],
-        }
-        latents.append((own_z, z, wrong_z))
-        prior, total = _normal(z).sum(axis=1), np.sum(log_dets, axis=0)
-        right, half = prior + total, _LOG_2PI / 2
-        mistakes = {
-            "the log-determinants have the wrong sign: they are those from x to z": prior - total,
-            "only the last layer's log-determinant is added; add all": prior + log_dets[-1],
-            "only the first layer's log-determinant is added; add all": prior + log_dets[0],
-            "the log-determinants are missing": prior,
-            "the prior is evaluated at x; take z": _normal(x).sum(axis=1) + total,
-            "the prior is averaged over the dimensions; sum it": _normal(z).mean(axis=1) + total,
-            "½ ln 2π is missing for each dimension of z": right + dimensions * half,
-            "½ ln 2π is counted once, not M times": right + (dimensions - 1) * half,
-            "½ ln 2π is counted B times, not M": right + (dimensions - len(x)) * half,
-            "the log-determinants are averaged over the layers; add them": prior + total / depth,
-            "the log-determinants are averaged over the batch": prior + total.mean(),
-            "the log-determinants are summed over the batch": prior + total.sum(),
-        }
-        log_probs.append((own_log_prob, right, mistakes))
-    compare(latents, "z is wrong; apply the layers one after the other")
-    general = "log p(x) must be log N(z; 0, I) plus the sum of the log-determinants"
-    off = [numbers(own) - right for own, right, _ in log_probs if np.shape(own) == right.shape]
-    if all(np.ptp(part) < 1e-4 for part in off):
-        general = f"M is not the number of dimensions of z in ½ M ln 2π; {general}"
-    compare(log_probs, general)
-
-    def log_prob(x: np.ndarray) -> Any:
-        z, log_dets = _chain(x, layers)
-        return _normal(z).sum(axis=1) + np.sum(log_dets, axis=0)
-
-    compare_gradients(gradients[1], log_prob, (x,), ("x",), "log p(x)")
-
-
-# --- 3.e and 3.f ----------------------------------------------------------------------
+# --- 3.b and 3.c ----------------------------------------------------------------------
 
 
 def _network(rng: _Rng, dimensions: int) -> Toy:
@@ -325,3 +193,135 @@ def check_coupling_inverse(answer: Answer, rng: _Rng) -> None:
         }
 
     _check_coupling(answer, rng, outputs, -1)
+
+
+# --- 3.d ------------------------------------------------------------------------------
+
+
+@exercise(points=2)
+def check_dequantize(answer: Answer, rng: _Rng) -> None:
+    """The points must lie in the cells of their bytes, and the cells have the volume 256^(−M)."""
+    points, log_dets = [], []
+    for _ in range(2):
+        shape = size(rng, 2, 4), size(rng, 3, 9)
+        images, u = rng.integers(0, 256, shape).astype(np.uint8), rng.random(shape)
+        images[0, :2] = 0, 255
+        y, log_det = parts(answer(Tensor(images), Tensor(u))[0], "y", _LOG_DET)
+        scales = {
+            "y is divided by 255; there are 256 values, so divide by 256": (images + u) / 255,
+            "the noise is missing; y is (x + u) / 256, in the dtype of u": images / 256,
+            "the noise is added after the division; divide x + u by 256": images / 256 + u,
+            "y is not divided by 256; it must be in [0, 1)": images + u,
+        }
+        points.append((y, (images + u) / 256, scales))
+        volume, ones = shape[1] * math.log(256), np.ones(len(u))
+        mistakes = {
+            "the log-determinant is missing: division by 256 adds −ln 256 per pixel": 0 * ones,
+            "the log-determinant has the wrong sign: it is −M ln 256": volume * ones,
+            "the log-determinant is that of one pixel; it is −M ln 256": -math.log(256) * ones,
+            "the log-determinant is in bits; it is −M ln 256 nats": -8 * shape[1] * ones,
+            "it is that of a division by 255": -shape[1] * math.log(255) * ones,
+            "the log-determinant is one number; return one for each image": -volume,
+        }
+        log_dets.append((log_det, -volume * ones, mistakes))
+    compare(points, "y must be (x + u) / 256", 1e-5)
+    compare(log_dets, "the log-determinant must be −M ln 256")
+
+
+# --- 3.e ------------------------------------------------------------------------------
+
+
+@exercise(points=1)
+def check_bits_per_dim(answer: Answer, rng: _Rng) -> None:
+    """Compares images of several sizes."""
+    cases: list[Case] = []
+    for dimensions in (1, size(rng, 2, 9), size(rng, 500, 900)):
+        log_prob = -dimensions * rng.uniform(0.5, 5, size(rng, 2, 5))
+        nats = -log_prob / dimensions
+        bits = nats / math.log(2)
+        mistakes = {
+            "ln 2 is missing: these are nats per dimension; divide by ln 2": nats,
+            "it is multiplied by ln 2; a nat is 1 / ln 2 bits": nats * math.log(2),
+            "M is missing: these are the bits of an image; divide by M": bits * dimensions,
+            "the sign is wrong: a probability below 1 takes a positive number of bits": -bits,
+            "the logarithm has base 10; a bit is ln 2 nats": nats / math.log10(2),
+            "images are averaged; return one number for each": bits.mean(),
+        }
+        value = answer(Tensor(log_prob), dimensions)[0]
+        cases.append((value, bits, mistakes))
+    compare(cases, "the result must be −log p / (M ln 2)")
+
+
+# --- 3.f ------------------------------------------------------------------------------
+
+# h ↦ A (exp(c h) − 1) / c + b and its log |det|, which differs from image to image.
+_LAYER = "lambda h: ((xp.exp(c * h) - 1) / c @ matrix + shift, (c * h @ ones)[:, 0] + log_det)"
+
+
+def _layer(rng: _Rng, dimensions: int) -> Toy:
+    matrix = np.eye(dimensions) * rng.uniform(0.6, 0.9) + rng.normal(
+        scale=0.1, size=(dimensions, dimensions)
+    )
+    constants = {
+        "c": 0.3,
+        "ones": np.ones((dimensions, 1)),
+        "shift": rng.normal(size=dimensions) / 2,
+        "matrix": matrix,
+    }
+    return Toy(_LAYER, constants | {"log_det": np.linalg.slogdet(matrix)[1]})
+
+
+def _chain(x: np.ndarray, layers: list[Toy]) -> tuple[np.ndarray, list[np.ndarray]]:
+    log_dets = []
+    for layer in layers:
+        x, log_det = by_numpy(layer)(x)
+        log_dets.append(log_det)
+    return x, log_dets
+
+
+@exercise(points=3)
+def check_log_prob_of_chain(answer: Answer, rng: _Rng) -> None:
+    """Compares with chains of random length, whose log-determinants differ between images."""
+    latents, log_probs = [], []
+    for depth, dimensions in zip((3, 4), map(int, rng.permutation(range(2, 6))), strict=False):
+        x = rng.normal(size=(size(rng, 6, 9), dimensions))
+        layers = [_layer(rng, dimensions) for _ in range(depth)]
+        value, gradients = answer(Tensor(x), layers)
+        own_z, own_log_prob = parts(value, "z", "log p(x)")
+        z, log_dets = _chain(x, layers)
+        wrong_z = {
+            "the layers are applied in the reverse order": _chain(x, layers[::-1])[0],
+            "z is the input x; each layer's output is the next one's input": x,
+            "only the last layer reaches z": _chain(x, layers[-1:])[0],
+            "the last layer is left out": _chain(x, layers[:-1])[0],
+        }
+        latents.append((own_z, z, wrong_z))
+        prior, total = _normal(z).sum(axis=1), np.sum(log_dets, axis=0)
+        right, half = prior + total, _LOG_2PI / 2
+        mistakes = {
+            "the log-determinants have the wrong sign: they are those from x to z": prior - total,
+            "only the last layer's log-determinant is added; add all": prior + log_dets[-1],
+            "only the first layer's log-determinant is added; add all": prior + log_dets[0],
+            "the log-determinants are missing": prior,
+            "the prior is evaluated at x; take z": _normal(x).sum(axis=1) + total,
+            "the prior is averaged over the dimensions; sum it": _normal(z).mean(axis=1) + total,
+            "½ ln 2π is missing for each dimension of z": right + dimensions * half,
+            "½ ln 2π is counted once, not M times": right + (dimensions - 1) * half,
+            "½ ln 2π is counted B times, not M": right + (dimensions - len(x)) * half,
+            "the log-determinants are averaged over the layers; add them": prior + total / depth,
+            "the log-determinants are averaged over the batch": prior + total.mean(),
+            "the log-determinants are summed over the batch": prior + total.sum(),
+        }
+        log_probs.append((own_log_prob, right, mistakes))
+    compare(latents, "z is wrong; apply the layers one after the other")
+    general = "log p(x) must be log N(z; 0, I) plus the sum of the log-determinants"
+    off = [numbers(own) - right for own, right, _ in log_probs if np.shape(own) == right.shape]
+    if all(np.ptp(part) < 1e-4 for part in off):
+        general = f"M is not the number of dimensions of z in ½ M ln 2π; {general}"
+    compare(log_probs, general)
+
+    def log_prob(x: np.ndarray) -> Any:
+        z, log_dets = _chain(x, layers)
+        return _normal(z).sum(axis=1) + np.sum(log_dets, axis=0)
+
+    compare_gradients(gradients[1], log_prob, (x,), ("x",), "log p(x)")
