@@ -131,7 +131,9 @@ def call(name: str, function: Callable[..., Any], inputs: list[Any]) -> dict[str
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(watched)
             value = function(*arguments)
-        parts = value if isinstance(value, tuple | list) else [value]
+            if not hasattr(value, "__array__") and isinstance(value, Iterable):
+                value = list(value)  # such as a generator, which computes only now
+        parts = value if isinstance(value, list) else [value]
         gradients = [
             [
                 None if by is None else tf.convert_to_tensor(by)

@@ -5,13 +5,15 @@ the order of the exercises. It calls the answer on random inputs of random sizes
 
     @exercise(points=2)
     def check_kl_to_prior(answer, rng):
-        value, gradients = answer(Tensor(rng.normal(size=(3, 4))), ...)
-        compare([(value, right, {"sum over the latents": mean})], "it is ½ Σ (…)")
+        draws = [(tensor(rng.normal(size=(3, 4))), tensor(...)) for _ in range(2)]
+        outcomes = lambda mean, log_stddev: {"": right, "sum over the latents": ...}
+        compare_function(answer, draws, outcomes, {"the result": "it is ½ Σ (…)"}, names)
 
 The answer may run in another process, which gets inputs and returns values; a message never has a
 right value.
 """
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .._runner import Toy, call, one_line
+from .._runner import Tensor, Toy, call, one_line
 
 # Of the value; answers may be in float32.
 _TOLERANCE = 1e-4
@@ -184,6 +186,53 @@ def is_close(value: Any, right: Any, tolerance: float = _TOLERANCE) -> bool:
     return same and np.allclose(value, right, tolerance, tolerance, equal_nan=True)
 
 
+def compare_function(
+    answer: Answer,
+    draws: Iterable[Iterable[Any]],
+    outcomes: Callable[..., Any],
+    generals: Mapping[str, str],
+    names: Sequence[str] = (),
+    tolerance: float = _TOLERANCE,
+) -> None:
+    """Compares an answer and its gradients with a function.
+
+    Args:
+        answer: the answer.
+        draws: its inputs.
+        outcomes: computes from the inputs, as `by_numpy` gives them, the right value by "" and what
+            typical mistakes return by the sentences that name them; for a function of several
+            values, a list of these.
+        generals: for each value, its name and the sentence for any other mistake.
+        names: for each input, the name by which a message calls it if a gradient by it is wrong;
+            "" if it has none. Nothing compares no gradients.
+        tolerance: of the values, relative and absolute.
+
+    Raises:
+        Mistake: a value or a gradient is wrong.
+    """
+
+    def tables_of(*arrays: Any) -> Any:
+        tables = outcomes(*arrays)
+        return [tables] if len(generals) == 1 else tables
+
+    cases: list[list[Case]] = [[] for _ in generals]
+    for inputs in draws:
+        value, gradients = answer(*inputs)
+        values = [value] if len(generals) == 1 else parts(value, *generals)
+        arrays = [by_numpy(item) for item in inputs]
+        for part, own, table in zip(cases, values, tables_of(*arrays), strict=True):
+            part.append((own, table[""], table))
+    for part, general in zip(cases, generals.values(), strict=True):
+        compare(part, general, tolerance)
+    for index, name in enumerate(generals if names else ()):
+        by_tensor = iter(gradients[index])
+        by_input = [next(by_tensor) if isinstance(item, Tensor) else None for item in inputs]
+        right = functools.partial(lambda part, *moved: tables_of(*moved)[part][""], index)
+        compare_gradients(by_input, right, arrays, names, name)
+
+
+# What an answer returned, what is right, and what typical mistakes return, or a function that
+# makes this of what the answer returned.
 Case = tuple[Any, Any, Mapping[str, Any]]
 
 
@@ -191,8 +240,8 @@ def compare(cases: Sequence[Case], general: str, tolerance: float = _TOLERANCE) 
     """Compares answers with the right ones.
 
     Args:
-        cases: for each inputs, what the answer returned, what is right, and what a typical mistake
-            would return, by the sentence that names the mistake.
+        cases: for each inputs, what the answer returned, what is right, and what typical mistakes
+            return, by the sentences that name them.
         general: the sentence for any other mistake.
         tolerance: of the comparison, relative and absolute.
 
@@ -212,8 +261,16 @@ def compare(cases: Sequence[Case], general: str, tolerance: float = _TOLERANCE) 
     raise Mistake(general)
 
 
-def _are_close(values: Iterable[Any], rights: Iterable[Any], tolerance: float) -> bool:
-    return all(is_close(*pair, tolerance) for pair in zip(values, rights, strict=True))
+def _are_close(values: Iterable[Any], others: Iterable[Any], tolerance: float) -> bool:
+    return all(
+        is_close(value, other(value) if callable(other) else other, tolerance)
+        for value, other in zip(values, others, strict=True)
+    )
+
+
+def shifted(right: Any) -> Callable[[Any], Any]:
+    """The mistake to be off by a constant: makes it of what an answer returned."""
+    return lambda value: right + np.mean(value) - np.mean(right)
 
 
 def compare_gradients(
@@ -228,37 +285,35 @@ def compare_gradients(
     Args:
         gradients: those of the sum of the value, by the inputs.
         right: computes the right value from the inputs.
-        inputs: arrays of real numbers.
-        names: their names.
+        inputs: arrays of real numbers, or others without a name.
+        names: their names; "" for those without a gradient.
         result: what the value is called.
 
     Raises:
         Mistake: a gradient is missing or wrong.
     """
     for index, (gradient, name) in enumerate(zip(gradients, names, strict=True)):
-        if gradient is None:
+        if name and gradient is None:
             raise Mistake(
                 f"no gradient of {result} reaches {name}: compute with TensorFlow's functions "
                 "alone, without NumPy and tf.stop_gradient"
             )
-        if not is_close(gradient, differences(right, inputs, index), 1e-3):
+        if name and not is_close(gradient, differences(right, inputs, index), 1e-3):
             raise Mistake(
                 f"{result} is right, but not its gradient with respect to {name}: NumPy or "
                 "tf.stop_gradient makes a part of it a constant"
             )
 
 
-def differences(
-    function: Callable[..., Any], inputs: Sequence[np.ndarray], index: int
-) -> np.ndarray:
+def differences(function: Callable[..., Any], inputs: Sequence[Any], index: int) -> np.ndarray:
     """The gradient of the sum of a function by one of its inputs, by central differences."""
     slopes = np.zeros(inputs[index].shape)
     for position in np.ndindex(slopes.shape):
         sums = []
         for step in (1e-5, -1e-5):
-            moved = [np.array(array, np.float64) for array in inputs]
-            moved[index][position] += step
-            sums.append(np.sum(function(*moved)))
+            moved = np.array(inputs[index], np.float64)
+            moved[position] += step
+            sums.append(np.sum(function(*inputs[:index], moved, *inputs[index + 1 :])))
         slopes[position] = (sums[0] - sums[1]) / 2e-5
     return slopes
 
@@ -268,11 +323,20 @@ def size(rng: np.random.Generator, low: int, high: int) -> int:
     return int(rng.integers(low, high + 1))
 
 
-def by_numpy(toy: Toy) -> Callable[..., Any]:
-    """The function of a toy, of arrays in place of tensors."""
-    names = {name: getattr(value, "values", value) for name, value in toy.inputs.items()}
-    function: Callable[..., Any] = eval(toy.source, {"np": np, "xp": np, **names})
-    return function
+def tensor(values: Any) -> Tensor:
+    """Values as a `float32` tensor."""
+    return Tensor(np.asarray(values, np.float32))
+
+
+def by_numpy(item: Any) -> Any:
+    """An input as the check uses it: arrays, of real numbers in `float64`, in place of tensors."""
+    if isinstance(item, Toy):
+        names = {name: by_numpy(value) for name, value in item.inputs.items()}
+        return eval(item.source, {"np": np, "xp": np, **names})
+    if isinstance(item, Tensor):
+        array = np.asarray(item.values)
+        return array.astype(np.float64) if array.dtype.kind == "f" else array
+    return [by_numpy(part) for part in item] if isinstance(item, list) else item
 
 
 def compare_log_means(answer: Answer, rng: np.random.Generator, dtype: type, samples: str) -> None:
@@ -287,29 +351,29 @@ def compare_log_means(answer: Answer, rng: np.random.Generator, dtype: type, sam
     Raises:
         Mistake: the answer is wrong.
     """
-    cases: list[Case] = []
-    for count in map(int, rng.permutation(range(5, 10))[:2]):
-        near: np.ndarray = rng.normal(size=(count, size(rng, 2, 4)), scale=2).astype(dtype)
+
+    def outcomes(near: np.ndarray) -> dict[str, Any]:
         summed = np.logaddexp.reduce(near.astype(np.float64), axis=0)
-        right = summed - np.log(count)
+        right = summed - np.log(len(near))
         over_images = np.logaddexp.reduce(near, axis=1) - np.log(near.shape[1])
-        mistakes = {
+        return {
+            "": right,
             "1/K is missing: this is the log of the sum, not the log of the mean": summed,
-            "1/K is there twice; subtract log K once": right - np.log(count),
+            "1/K is there twice; subtract log K once": right - np.log(len(near)),
             "this is the mean of the logs, not the log of the mean": near.mean(axis=0),
             f"the mean is over the images; take it over the {samples}": over_images,
             "all images are averaged together; return one for each": np.log(np.exp(near).mean()),
             "this is the mean itself; return its logarithm": np.exp(right),
             "the maximum is subtracted, but not added again": right - near.max(axis=0),
             f"this is the largest one; all K {samples} count": near.max(axis=0),
+            f"K is not the number of {samples}, the length of the first axis": shifted(right),
         }
-        cases.append((answer(near)[0], right, mistakes))
+
+    shapes = [(count, size(rng, 2, 4)) for count in rng.permutation(range(5, 10))[:2]]
+    draws: list[Any] = [[rng.normal(size=shape, scale=2).astype(dtype)] for shape in shapes]
     general = f"the result must be log((1/K) Σ_k exp(…)) over the K {samples}, for each column"
-    off = [numbers(own) - right for own, right, _ in cases if np.shape(own) == right.shape]
-    if len(off) == 2 and all(np.ptp(part) < _TOLERANCE for part in off):
-        general = f"K is not the number of {samples}, the length of the first axis; {general}"
-    compare(cases, general)
-    underflow = "subtract the largest value before exp, and add it after log"
+    compare_function(answer, draws, outcomes, {"the result": general})
+    (near,), underflow = draws[-1], "subtract the largest value before exp, and add it after log"
     columns = np.arange(1, near.shape[1] + 1)
     for shifts, sentence in (
         (-3000, f"exp of −3000 is 0; {underflow}"),
@@ -319,10 +383,47 @@ def compare_log_means(answer: Answer, rng: np.random.Generator, dtype: type, sam
     ):
         far: np.ndarray = (near + shifts).astype(dtype)
         with np.errstate(all="ignore"):
-            value = numbers(answer(far)[0])
-        expected = np.logaddexp.reduce(far.astype(np.float64), axis=0) - np.log(len(far))
+            value, right = numbers(answer(far)[0]), outcomes(far)[""]
         if not np.isfinite(value).all():
             raise Mistake(sentence)
         sentence = "adding a constant to a column must add the same constant to the result"
         # float32 has a spacing of 5e-4 near 8000.
-        compare([(value - expected, 0 * expected, {})], sentence, 4e-3)
+        compare([(value - right, 0 * right, {})], sentence, 4e-3)
+
+
+def log_probs(rng: np.random.Generator, shape: Any) -> np.ndarray:
+    """log p(x) of some images of a shape, or a number of dimensions, nats."""
+    return -np.prod(shape) * rng.uniform(0.5, 5, size(rng, 2, 5))
+
+
+def compare_bits(answer: Answer, draws: Iterable[Iterable[Any]], dimensions: str) -> None:
+    """Checks a function that makes bits per dimension of log-probabilities.
+
+    Args:
+        answer: the function.
+        draws: its inputs, log p(x) in nats and the images' shape, or number of dimensions.
+        dimensions: what to call their number.
+
+    Raises:
+        Mistake: the answer is wrong.
+    """
+
+    def outcomes(log_prob: np.ndarray, shape: Any) -> dict[str, Any]:
+        count, eight = np.prod(shape), "8 bits, as if of a density in 0…1; here log p is of bytes"
+        bits = -log_prob / count / np.log(2)
+        return {
+            "": bits,
+            "ln 2 is missing: these are nats per dimension; divide by ln 2": bits * np.log(2),
+            "it multiplies by ln 2; a bit is ln 2 nats, so divide": bits * np.log(2) ** 2,
+            "the sign is wrong: bits/dim is −log p, so that fewer are better": -bits,
+            f"these are bits per image; divide by {dimensions}": bits * count,
+            f"these are nats per image; divide by {dimensions} · ln 2": -log_prob,
+            "it divides by the pixels; each channel is a dimension": bits * np.ravel(shape)[-1],
+            "the logarithm has base 10; a bit is ln 2 nats": -log_prob / count / np.log10(2),
+            f"it adds log₂ 256 = {eight}": bits + 8,
+            f"it subtracts log₂ 256 = {eight}": bits - 8,
+            "it averages over images; return one value for each image": bits.mean(),
+        }
+
+    general = f"the result must be −log p / ({dimensions} · ln 2)"
+    compare_function(answer, draws, outcomes, {"the result": general})

@@ -7,28 +7,23 @@ import numpy as np
 from .._runner import Rng, Tensor, Toy
 from . import (
     Answer,
-    Case,
     Mistake,
     by_numpy,
     compare,
-    compare_gradients,
+    compare_function,
     compare_log_means,
     exercise,
     is_close,
     numbers,
     parts,
     size,
+    tensor,
 )
 
 _Rng = np.random.Generator
 # A mean may be this many standard errors off: of correct answers, fewer than one in 10⁶ is.
 _ERRORS = 6.0
 _PIXELS = 20
-
-
-def tensor(values: Any) -> Tensor:
-    """Values as a `float32` tensor, as the notebook passes them."""
-    return Tensor(np.asarray(values, np.float32))
 
 
 # --- exercise 1.a: ancestral sampling ---------------------------------------------------
@@ -123,18 +118,15 @@ def _kl(mean: np.ndarray, log_stddev: np.ndarray) -> np.ndarray:
 @exercise(points=2)
 def check_kl_to_prior(answer: Answer, rng: _Rng) -> None:
     """Compares with the closed form of two normals, and its gradient."""
-    cases: list[Case] = []
-    for _ in range(2):
-        shape = size(rng, 2, 4), size(rng, 5, 8)
-        mean, log_stddev = rng.normal(size=(2, *shape))
-        terms = _kl(mean, log_stddev)
-        variance, of_image = np.exp(2 * log_stddev), terms.sum(axis=1)
+
+    def outcomes(mean: np.ndarray, log_stddev: np.ndarray) -> dict[str, Any]:
+        terms, variance = _kl(mean, log_stddev), np.exp(2 * log_stddev)
+        of_image = terms.sum(axis=1)
         reverse = (1 + mean**2) / (2 * variance) - 0.5 + log_stddev
         as_variance = (np.exp(log_stddev) + mean**2 - 1 - log_stddev) / 2
-        mistakes = {
-            "the KL is averaged over the latents; sum it; latents are independent": terms.mean(
-                axis=1
-            ),
+        return {
+            "": of_image,
+            "the KL is averaged over the latents; sum it; latents are independent": terms.mean(1),
             "log_stddev is taken for the log-variance": as_variance.sum(axis=1),
             "the KL is summed over the batch too; return one for each image": terms.sum(),
             "the KL is averaged over the batch; return one for each image": of_image.mean(),
@@ -145,10 +137,11 @@ def check_kl_to_prior(answer: Answer, rng: _Rng) -> None:
             "σ is taken for σ²": of_image + (np.exp(log_stddev) - variance).sum(axis=1) / 2,
             "−1 is missing: the KL of the prior to itself is 0": (terms + 0.5).sum(axis=1),
         }
-        value, gradients = answer(tensor(mean), tensor(log_stddev))
-        cases.append((value, of_image, mistakes))
-    compare(cases, "the result must be ½ Σ_d (σ_d² + μ_d² − 1 − log σ_d²) for each image")
-    compare_gradients(gradients[0], _kl, (mean, log_stddev), ("mean", "log_stddev"))
+
+    shapes = [(2, size(rng, 2, 4), size(rng, 5, 8)) for _ in range(2)]
+    draws = [[tensor(values) for values in rng.normal(size=shape)] for shape in shapes]
+    general = "the result must be ½ Σ_d (σ_d² + μ_d² − 1 − log σ_d²) for each image"
+    compare_function(answer, draws, outcomes, {"the result": general}, ("mean", "log_stddev"))
 
 
 # --- exercise 1.d: the reconstruction term ------------------------------------------------
@@ -159,22 +152,24 @@ def _log_prob(x: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return x * logits - np.logaddexp(0, logits)
 
 
-def _pixels_and_logits(rng: _Rng, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _pixels_and_logits(rng: _Rng, batch: int) -> list[Tensor]:
     """Random ones, of which a logit is above 1 and another one below 0."""
-    x, logits = rng.integers(0, 2, shape).astype(float), rng.normal(size=shape)
+    shape = batch, size(rng, 6, 9)
+    x, logits = rng.integers(0, 2, shape), rng.normal(size=shape)
     x[:, :2], logits[:, :2] = (0, 1), (1.5, -0.5)
-    return x, logits
+    return [tensor(x), tensor(logits)]
 
 
 @exercise(points=2)
 def check_bernoulli_log_prob(answer: Answer, rng: _Rng) -> None:
     """Compares with the closed form, at 0 and at large logits, too."""
-    cases: list[Case] = []
-    for _ in range(2):
-        x, logits = _pixels_and_logits(rng, (size(rng, 2, 4), size(rng, 6, 9)))
+
+    def outcomes(x: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         terms = _log_prob(x, logits)
         right, white = terms.sum(axis=1), -(x * np.logaddexp(0, -logits)).sum(axis=1)
-        mistakes = {
+        no_number = "not a number: the decoder returns logits, whose sigmoid is f(z)"
+        return {
+            "": right,
             "the log-likelihood is summed over the batch; return one for each image": terms.sum(),
             "the log-likelihood is averaged over the batch; return one for each": right.mean(),
             "it is averaged over the pixels; the log of a product is a sum": terms.mean(axis=1),
@@ -183,13 +178,12 @@ def check_bernoulli_log_prob(answer: Answer, rng: _Rng) -> None:
             "black pixels are missing; add (1 − x) log(1 − f)": white,
             "white pixels are missing; add x log f": right - white,
             "black and white are swapped; f is P(x = 1)": _log_prob(1 - x, logits).sum(axis=1),
+            no_number: np.full_like(right, np.nan),
         }
-        value, gradients = answer(tensor(x), tensor(logits))
-        if np.isnan(numbers(value)).any():
-            raise Mistake("not a number: the decoder returns logits, whose sigmoid is f(z)")
-        cases.append((value, right, mistakes))
-    compare(cases, "the result must be Σ x log f + (1 − x) log(1 − f), with f = sigmoid(logits)")
-    compare_gradients(gradients[0][1:], lambda s: _log_prob(x, s), (logits,), ("logits",))
+
+    draws = [_pixels_and_logits(rng, size(rng, 2, 4)) for _ in range(2)]
+    general = "the result must be Σ x log f + (1 − x) log(1 − f), with f = sigmoid(logits)"
+    compare_function(answer, draws, outcomes, {"the result": general}, ("", "logits"))
     large = rng.uniform(150, 250, (1, 2)) * [1, -1]
     values = [answer(tensor(x), tensor(large))[0] for x in ([[1, 0]], [[0, 1]])]
     lost = (
@@ -212,20 +206,12 @@ def check_bernoulli_log_prob(answer: Answer, rng: _Rng) -> None:
 def check_negative_elbo(answer: Answer, rng: _Rng, stood_in: bool = False) -> None:
     """Compares with both closed forms, summed and averaged as they must be."""
 
-    def kl_of(mean: Any, log_stddev: Any) -> Any:
-        return mean**2 + log_stddev if stood_in else _kl(mean, log_stddev)
-
-    def log_p_of(x: Any, logits: Any) -> Any:
-        return -((x - logits) ** 2) if stood_in else _log_prob(x, logits)
-
-    cases: list[Case] = []
-    for _ in range(3):
-        batch = size(rng, 3, 6)
-        x, logits = _pixels_and_logits(rng, (batch, size(rng, 6, 9)))
-        mean, log_stddev = rng.normal(size=(2, batch, size(rng, 3, 5))) / 2
-        log_p, kl = log_p_of(x, logits), kl_of(mean, log_stddev)
+    def outcomes(x: Any, logits: Any, mean: Any, log_stddev: Any) -> dict[str, Any]:
+        kl = mean**2 + log_stddev if stood_in else _kl(mean, log_stddev)
+        log_p = -((x - logits) ** 2) if stood_in else _log_prob(x, logits)
         of_x, of_z = -log_p.sum(axis=1), kl.sum(axis=1)
-        mistakes = {
+        return {
+            "": (of_x + of_z).mean(),
             "the loss is summed over the batch; average over the images": (of_x + of_z).sum(),
             "the reconstruction is summed over the batch; average it": of_z.mean() + of_x.sum(),
             "the KL is summed over the batch; average it": of_z.sum() + of_x.mean(),
@@ -238,19 +224,17 @@ def check_negative_elbo(answer: Answer, rng: _Rng, stood_in: bool = False) -> No
             "the KL is averaged over the latents; sum it": (kl.mean(axis=1) + of_x).mean(),
             "the reconstruction is averaged over the pixels": (of_z - log_p.mean(axis=1)).mean(),
         }
-        value, gradients = answer(*map(tensor, (x, logits, mean, log_stddev)))
-        cases.append((value, (of_x + of_z).mean(), mistakes))
-    compare(
-        cases,
+
+    draws = []
+    for batch in (size(rng, 3, 6) for _ in range(3)):
+        posterior = rng.normal(size=(2, batch, size(rng, 3, 5))) / 2
+        draws.append([*_pixels_and_logits(rng, batch), *map(tensor, posterior)])
+    general = (
         "the result must be the mean over the batch of KL(q ‖ p) − log p(x|z); if it is, see "
-        "whether the checks of kl_to_prior and bernoulli_log_prob pass",
+        "whether the checks of kl_to_prior and bernoulli_log_prob pass"
     )
-
-    def right(logits: np.ndarray, *of_posterior: np.ndarray) -> Any:
-        return (kl_of(*of_posterior).sum() - log_p_of(x, logits).sum()) / batch
-
-    names = ("logits", "mean", "log_stddev")
-    compare_gradients(gradients[0][1:], right, (logits, mean, log_stddev), names)
+    names = ("", "logits", "mean", "log_stddev")
+    compare_function(answer, draws, outcomes, {"the result": general}, names)
 
 
 # --- exercise 1.f: reparameterization -----------------------------------------------------
@@ -259,14 +243,11 @@ def check_negative_elbo(answer: Answer, rng: _Rng, stood_in: bool = False) -> No
 @exercise(points=2)
 def check_sample_posterior(answer: Answer, rng: _Rng) -> None:
     """Checks the value of a sample, and its gradient with respect to mean and log_stddev."""
-    cases: list[Case] = []
-    for _ in range(2):
-        mean, s, noise = rng.normal(size=(3, size(rng, 2, 4), size(rng, 3, 6)))
+
+    def outcomes(mean: np.ndarray, s: np.ndarray, noise: np.ndarray) -> dict[str, Any]:
         stddev = np.exp(s)
-        (value, gradients), (again, _) = (answer(*map(tensor, (mean, s, noise))) for _ in range(2))
-        if not is_close(numbers(value), numbers(again)):
-            raise Mistake("the same noise gives another z; use the noise that is passed")
-        mistakes = {
+        return {
+            "": mean + stddev * noise,
             "log_stddev is taken for the log-variance": mean + np.sqrt(stddev) * noise,
             "the noise is multiplied by the variance; its factor is σ": mean + stddev**2 * noise,
             "the noise is multiplied by log σ; its factor is σ = exp(log_stddev)": mean + s * noise,
@@ -275,7 +256,11 @@ def check_sample_posterior(answer: Answer, rng: _Rng) -> None:
             "σ is missing; z = μ + σ ε": mean + noise,
             "the noise is subtracted; z = μ + σ ε": mean - stddev * noise,
         }
-        cases.append((value, mean + stddev * noise, mistakes))
-    compare(cases, "the result must be z = μ + σ ε, with σ = exp(log_stddev)")
-    names = "mean", "log_stddev"
-    compare_gradients(gradients[0][:2], lambda mu, s: mu + np.exp(s) * noise, (mean, s), names)
+
+    shapes = [(3, size(rng, 2, 4), size(rng, 3, 6)) for _ in range(2)]
+    draws = [[tensor(values) for values in rng.normal(size=shape)] for shape in shapes]
+    first, second = (numbers(answer(*draws[0])[0]) for _ in range(2))
+    if not is_close(first, second):
+        raise Mistake("the same noise gives another z; use the noise that is passed")
+    general = "the result must be z = μ + σ ε, with σ = exp(log_stddev)"
+    compare_function(answer, draws, outcomes, {"the result": general}, ("mean", "log_stddev", ""))

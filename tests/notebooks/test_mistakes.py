@@ -189,9 +189,9 @@ MISTAKES = {
     ],
     "bits_per_dim": [
         (" * math.log(2)", "", "ln 2 is missing"),
-        ("size * ", "", "M is missing"),
+        ("size * ", "", "bits per image; divide by M"),
         ("-log_prob", "log_prob", "sign is wrong"),
-        ("(size * math.log(2))", "size * math.log(2)", "multiplied by ln 2"),
+        ("(size * math.log(2))", "size * math.log(2)", "multiplies by ln 2"),
     ],
     "log_prob_of_chain": [
         ("in layers", "in layers[::-1]", "reverse order"),
@@ -251,7 +251,7 @@ MISTAKES = {
         (".mean()", ".sum()", "number of real images"),
     ],
     "nats_to_bits_per_dim": [
-        (" * math.log(2)", "", "division by ln 2 is forgotten"),
+        (" * math.log(2)", "", "ln 2 is missing"),
         ("* math.log(2)", "/ math.log(2)", "multiplies by ln 2"),
         ("-log_prob", "log_prob", "sign"),
         ("math.prod(image_shape) * ", "", "bits per image"),
