@@ -4,17 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from . import (
-    Answer,
-    Mistake,
-    compare,
-    compare_bits,
-    compare_function,
-    compare_log_means,
-    exercise,
-    log_probs,
-    size,
-)
+from . import exercise
+from ._arrays import size
+from ._common import compare_bits, compare_log_means, log_probs
+from ._compare import Answer, Mistake, compare, compare_function
 
 _Rng = np.random.Generator
 
@@ -33,13 +26,10 @@ def check_frechet_distance(answer: Answer, rng: _Rng) -> None:
         factors, means = rng.normal(size=(2, features, features)), rng.normal(size=(2, features))
         covariance, other = factors @ factors.transpose(0, 2, 1) + np.eye(features)
         draws.append((means[0], covariance, means[1], other))
-    compare_function(answer, draws, _frechet_outcomes, {"the result": _FRECHET}, tolerance=1e-3)
+    compare_function(answer, draws, _frechet_outcomes, tolerance=1e-3)
     itself = answer(means[0], covariance, means[0], covariance)[0]
     compare([(itself, 0.0, {})], f"the distance of a normal to itself is not 0; {_FRECHET}", 1e-2)
-    singular = (
-        "it fails where a covariance is singular: rounding makes eigenvalues slightly negative, "
-        "and Cholesky fails; clip eigenvalues at 0 before the root"
-    )
+    singular = "of a singular Σ, rounding makes eigenvalues negative, and Cholesky fails; clip at 0"
     for _ in range(4):
         # Features that depend on each other: the covariance has no full rank.
         direction, scale = rng.normal(size=features), rng.uniform(1.5, 3)
@@ -54,19 +44,17 @@ def check_frechet_distance(answer: Answer, rng: _Rng) -> None:
 def _frechet_outcomes(
     mean_1: np.ndarray, covariance_1: np.ndarray, mean_2: np.ndarray, covariance_2: np.ndarray
 ) -> dict[str, Any]:
-    """The distance as "", and its typical mistakes."""
+    """The distance and its typical mistakes."""
     distance, product = np.linalg.norm(mean_1 - mean_2), covariance_1 @ covariance_2
     traces = np.trace(covariance_1 + covariance_2)
     whole = distance**2 + traces
     root = np.sqrt(np.linalg.eigvals(product).real).sum()
     roots = np.trace(_root(covariance_1) @ _root(covariance_2))
     elementwise = np.sqrt(np.abs(np.diag(product))).sum()
-    of_entries = np.trace(np.sqrt(np.abs(covariance_1)) @ np.sqrt(np.abs(covariance_2)))
     of_trace = np.sqrt(np.trace(product))
     return {
-        "": whole - 2 * root,
+        _FRECHET: whole - 2 * root,
         "the root is taken of each entry of Σ₁ Σ₂, not of a matrix": whole - 2 * elementwise,
-        "the roots are those of the entries of Σ₁ and Σ₂; take a matrix's": whole - 2 * of_entries,
         "tr(√Σ₁ √Σ₂) stands in for tr √(Σ₁ Σ₂), but Σ₁ and Σ₂ may not commute": whole - 2 * roots,
         "the trace is that of Σ₁ Σ₂ itself; take that of its root": whole - 2 * np.trace(product),
         "the root is taken of the trace; take the root first": whole - 2 * of_trace,
@@ -99,15 +87,11 @@ def check_coverage(answer: Answer, rng: _Rng) -> None:
         samples = rng.normal(size=(size(rng, 30, 50), dimensions), scale=1.3) + 1
         real = rng.normal(size=(size(rng, 60, 80), dimensions), scale=2)
         draws.append((samples, real, neighbours))
-    general = (
-        "coverage is the share of real images that have a sample within the distance to their k-th "
-        "nearest other real image"
-    )
-    compare_function(answer, draws, _coverage_outcomes, {"the result": general})
+    compare_function(answer, draws, _coverage_outcomes)
 
 
 def _coverage_outcomes(samples: np.ndarray, real: np.ndarray, neighbours: int) -> dict[str, float]:
-    """Coverage as "", and what is mixed up with it, by their definitions."""
+    """Coverage, and what is mixed up with it, by their definitions."""
     across = np.linalg.norm(real[:, None] - samples[None], axis=-1)
     # The distance to itself comes first.
     among = np.sort(np.linalg.norm(real[:, None] - real[None], axis=-1), axis=1)
@@ -115,16 +99,16 @@ def _coverage_outcomes(samples: np.ndarray, real: np.ndarray, neighbours: int) -
     among, radii = among[..., None], among[:, neighbours, None]
     in_real_ball, in_sample_ball = across <= radii, across <= among_samples[:, neighbours]
     smaller, larger = (across <= among[:, neighbours + step] for step in (-1, 1))
+    right = in_real_ball.any(1).mean()
     squared = "only one of two distances is squared"
     return {
-        "": in_real_ball.any(1).mean(),
+        "it is the share of real images with a sample nearer than their k-th other one": right,
         "this is recall: coverage has the balls around real images": in_sample_ball.any(1).mean(),
         "this is precision; take the share of real images": in_real_ball.any(0).mean(),
         "this is density": in_real_ball.sum() / (neighbours * len(samples)),
         "this counts the samples in each ball": in_real_ball.sum() / len(samples),
         "each image is its own nearest neighbour": smaller.any(1).mean(),
         "the balls reach to neighbour k + 1": larger.any(1).mean(),
-        "the balls reach to the k-th nearest sample; take the k-th other real image": 1.0,
         f"{squared}: the radius": (across <= radii**2).any(1).mean(),
         f"{squared}: that to a sample": (across**2 <= radii).any(1).mean(),
         "this is the number of real images; return their share": in_real_ball.any(1).sum(),
@@ -158,14 +142,13 @@ def _likelihoods(rng: _Rng) -> tuple[dict[str, Any], dict[str, list[str]]]:
     By −ELBO, binarized images have another order. Of bytes, nats and bits/dim disagree where a
     model has no `nll`.
     """
-    nll, bits = np.sort(rng.uniform(80, 95, 4)), np.sort(rng.uniform(1, 6, 4))
+    nll, bits = np.sort(rng.uniform(80, 95, 5)), np.sort(rng.uniform(1, 6, 4))
     names = [f"model-{number}" for number in rng.permutation(10)]
     dynamic, static, of_bytes, others = names[:3], names[3:5], names[5:8], names[8:]
     models: dict[str, Any] = dict.fromkeys(others)
-    for index, name in enumerate(dynamic):
-        models[name] = {"events": _DYNAMIC, "nll": nll[index], "negative_elbo": 99.0 - index}
-    for index, name in enumerate(static):
-        models[name] = {"events": _STATIC, "nll": nll[index], "negative_elbo": 97.0 - index}
+    for index, name in enumerate(dynamic + static):
+        events = _DYNAMIC if name in dynamic else _STATIC
+        models[name] = {"events": events, "nll": nll[index], "negative_elbo": 99.0 - index}
     for index, name in enumerate(of_bytes):
         models[name] = {"events": "bytes", "bits_per_dim": bits[index]}
         if index != 1:
@@ -199,12 +182,6 @@ def check_rank_by_likelihood(answer: Answer, rng: _Rng) -> None:
         if any(sorted(value[events]) != sorted(names) for events, names in ranks.items()):
             raise Mistake(f"a model is missing or named twice; {_RULE}")
         if value[_DYNAMIC] == ranks[_DYNAMIC][::-1]:
-            raise Mistake(
-                "−ELBO decides; the NLL is the tighter bound on the likelihood, and −ELBO also has "
-                "the gap of the encoder: rank binarized images by nll"
-            )
+            raise Mistake("−ELBO decides, which has the gap of the encoder, too; rank by nll")
         if value != ranks:
-            raise Mistake(
-                "the order is not by bits_per_dim for bytes and by nll for binarized images: nats "
-                "of an image and bits of a pixel are different units"
-            )
+            raise Mistake("the order is not by bits_per_dim for bytes, by nll for binarized images")

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from .._runner import Tensor, Toy
-from . import Answer, compare_bits, compare_function, exercise, log_probs, shifted, size
+from . import exercise
+from ._arrays import size
+from ._common import compare_bits, log_probs
+from ._compare import Answer, compare_function, shifted
 
 _Rng = np.random.Generator
 _LOG_2PI = math.log(2 * math.pi)
@@ -31,7 +34,7 @@ def check_log_prob_of_map(answer: Answer, rng: _Rng) -> None:
         prior, log_abs = _normal(z), np.log(np.abs(slope))
         log_slope = np.where(slope > 0, log_abs, np.nan)
         return {
-            "": prior + log_abs,
+            "log p(x) must be log N(z; 0, 1) + log |∂z/∂x| at z = f⁻¹(x)": prior + log_abs,
             "the log-determinant is missing: add log |∂z/∂x|": prior,
             "the log-determinant has the wrong sign: log |∂z/∂x| is added": prior - log_abs,
             "the absolute value is missing: a falling map has ∂z/∂x < 0": prior + log_slope,
@@ -47,8 +50,7 @@ def check_log_prob_of_map(answer: Answer, rng: _Rng) -> None:
         constants = {"shift": rng.uniform(0.5, 1.5), "scale": rng.uniform(2, 4)}
         x = rng.uniform(-1.5, 1.5, size(rng, 5, 9))
         draws.append((Tensor(x), Toy(f"lambda x: {map_}", constants)))
-    general = "log p(x) must be log N(z; 0, 1) + log |∂z/∂x| at z = f⁻¹(x), for each x"
-    compare_function(answer, draws, outcomes, {"the result": general})
+    compare_function(answer, draws, outcomes)
 
 
 # --- 3.b ------------------------------------------------------------------------------
@@ -62,19 +64,18 @@ def check_dequantize(answer: Answer, rng: _Rng) -> None:
         volume, ones = u.shape[1] * math.log(256), np.ones(len(u))
         return [
             {
-                "": (images + u) / 256,
+                "y must be (x + u) / 256": (images + u) / 256,
                 "y is divided by 255; there are 256 values, so divide by 256": (images + u) / 255,
                 "the noise is missing; y is (x + u) / 256, in the dtype of u": images / 256,
                 "the noise is added after the division; divide x + u by 256": images / 256 + u,
                 "y is not divided by 256; it must be in [0, 1)": images + u,
             },
             {
-                "": -volume * ones,
+                "the log-determinant must be −M ln 256": -volume * ones,
                 "the log-determinant is missing: division by 256 adds −ln 256 per pixel": 0 * ones,
                 "the log-determinant has the wrong sign: it is −M ln 256": volume * ones,
                 "the log-determinant is that of one pixel; it is −M ln 256": -math.log(256) * ones,
                 "the log-determinant is in bits; it is −M ln 256 nats": -8 * u.shape[1] * ones,
-                "it is that of a division by 255": -u.shape[1] * math.log(255) * ones,
                 "the log-determinant is one number; return one for each image": -volume,
             },
         ]
@@ -84,8 +85,7 @@ def check_dequantize(answer: Answer, rng: _Rng) -> None:
         images = rng.integers(0, 256, shape).astype(np.uint8)
         images[0, :2] = 0, 255
         draws.append((Tensor(images), Tensor(rng.random(shape))))
-    generals = {"y": "y must be (x + u) / 256", _LOG_DET: f"{_LOG_DET} must be −M ln 256"}
-    compare_function(answer, draws, outcomes, generals, tolerance=1e-5)
+    compare_function(answer, draws, outcomes, values=("y", _LOG_DET), tolerance=1e-5)
 
 
 # --- 3.c ------------------------------------------------------------------------------
@@ -126,31 +126,27 @@ def check_log_prob_of_chain(answer: Answer, rng: _Rng) -> None:
     def outcomes(x: np.ndarray, layers: list[Callable[..., Any]]) -> list[dict[str, Any]]:
         z, log_dets = _chain(x, layers)
         prior, total, dimensions = _normal(z).sum(axis=1), np.sum(log_dets, axis=0), x.shape[1]
-        right, half = prior + total, _LOG_2PI / 2
+        right, half, mean = prior + total, _LOG_2PI / 2, total / len(layers)
         return [
             {
-                "": z,
+                "z is wrong; apply the layers one after the other": z,
                 "the layers are applied in the reverse order": _chain(x, layers[::-1])[0],
                 "z is the input x; each layer's output is the next one's input": x,
                 "only the last layer reaches z": _chain(x, layers[-1:])[0],
                 "the last layer is left out": _chain(x, layers[:-1])[0],
             },
             {
-                "": right,
-                "the log-determinants have the wrong sign: they are those from x to z": prior
-                - total,
+                "log p(x) must be log N(z; 0, I) plus the sum of the log-determinants": right,
+                "the log-determinants have the wrong sign: they lead from x to z": prior - total,
                 "only the last layer's log-determinant is added; add all": prior + log_dets[-1],
-                "only the first layer's log-determinant is added; add all": prior + log_dets[0],
                 "the log-determinants are missing": prior,
                 "the prior is evaluated at x; take z": _normal(x).sum(axis=1) + total,
                 "the prior is averaged over the dimensions; sum it": _normal(z).mean(1) + total,
                 "½ ln 2π is missing for each dimension of z": right + dimensions * half,
                 "½ ln 2π is counted once, not M times": right + (dimensions - 1) * half,
                 "½ ln 2π is counted B times, not M": right + (dimensions - len(x)) * half,
-                "the log-determinants are averaged; add those of the layers": prior
-                + total / len(layers),
+                "the log-determinants are averaged over the layers; add them": prior + mean,
                 "the log-determinants are averaged over the batch": prior + total.mean(),
-                "the log-determinants are summed over the batch": prior + total.sum(),
                 "M is not the number of dimensions of z in ½ M ln 2π": shifted(right),
             },
         ]
@@ -159,11 +155,7 @@ def check_log_prob_of_chain(answer: Answer, rng: _Rng) -> None:
     for depth, dimensions in zip((3, 4), map(int, rng.permutation(range(2, 6))), strict=False):
         x = Tensor(rng.normal(size=(size(rng, 6, 9), dimensions)))
         draws.append((x, [_layer(rng, dimensions) for _ in range(depth)]))
-    generals = {
-        "z": "z is wrong; apply the layers one after the other",
-        "log p(x)": "log p(x) must be log N(z; 0, I) plus the sum of the log-determinants",
-    }
-    compare_function(answer, draws, outcomes, generals, ("x", ""))
+    compare_function(answer, draws, outcomes, ("x", ""), ("z", "log p(x)"))
 
 
 # --- 3.e and 3.f ----------------------------------------------------------------------
@@ -175,7 +167,7 @@ def _check_coupling(answer: Answer, rng: _Rng, outcomes: Callable[..., Any], sig
     Args:
         answer: the coupling.
         rng: source of the inputs.
-        outcomes: what the coupling and its mistakes return, by their sentences; "" is right.
+        outcomes: what the coupling and its mistakes return, for `compare_function`.
         sign: 1 from latents to data, −1 back.
 
     Raises:
@@ -187,14 +179,11 @@ def _check_coupling(answer: Answer, rng: _Rng, outcomes: Callable[..., Any], sig
         right = (1 - mask) * per_entry
         total = right.sum(axis=1)
         log_dets = {
-            "": total,
+            f"the log-determinant must be the sum of {own} over the changed entries": total,
             f"the log-determinant has the wrong sign; here it is the sum of {own}": -total,
-            "the log-determinant sums s over all entries; leave out unchanged ones": per_entry.sum(
-                axis=1
-            ),
+            "s is summed over all entries; leave out unchanged ones": per_entry.sum(axis=1),
             "the mask is the wrong way round in the log-determinant": (mask * per_entry).sum(1),
             "the log-determinant is averaged over the entries; sum it": right.mean(axis=1),
-            "exp(s) is summed; sum s": ((1 - mask) * np.exp(per_entry)).sum(axis=1),
             "the determinant is returned; return its logarithm": np.exp(total),
             "the log-determinant is summed over the batch too": np.full(len(h), total.sum()),
             "the log-determinant is one number, summed over the batch": total.sum(),
@@ -212,16 +201,8 @@ def _check_coupling(answer: Answer, rng: _Rng, outcomes: Callable[..., Any], sig
         network = Toy("lambda h: (xp.tanh(h @ a) + b, xp.tanh(h @ c) + d)", constants)
         inputs = rng.normal(size=(size(rng, 3, 5), dimensions))
         draws.append((Tensor(inputs), Tensor(mask), network))
-    output, source, formula, name = (
-        ("x", "z", "z · exp(s) + t", "∂x/∂z")
-        if sign == 1
-        else ("z", "x", "(x − t) · exp(−s)", "∂z/∂x")
-    )
-    generals = {
-        output: f"{output} must be {source} where the mask is 1, else {formula}",
-        _LOG_DET: f"{_LOG_DET} of {name} must be {sign:+} · Σ s over changed entries",
-    }
-    compare_function(answer, draws, with_log_dets, generals, (source, "", ""))
+    source, output = "zx"[::sign]
+    compare_function(answer, draws, with_log_dets, (source, "", ""), (output, _LOG_DET))
 
 
 @exercise(points=3)
@@ -237,7 +218,7 @@ def check_coupling_forward(answer: Answer, rng: _Rng) -> None:
 
         same, reverse = mask * z, generate(swapped, swapped * z)
         return {
-            "": generate(mask, same),
+            "x must be z where the mask is 1, else z · exp(s) + t": generate(mask, same),
             "the mask is the wrong way round: where it is 1, z stays": reverse,
             "the network sees all of z, so the Jacobian is not triangular": generate(mask, z),
             "the network sees the changed entries; give it mask · z": generate(mask, swapped * z),
@@ -260,7 +241,7 @@ def check_coupling_inverse(answer: Answer, rng: _Rng) -> None:
         (wrong_s, wrong_t), (seen_s, seen_t) = network(swapped * x), network(x)
         back = "this is not the inverse of z · exp(s) + t: "
         changed = {
-            "": (x - t) * np.exp(-s),
+            "z must be x where the mask is 1, else (x − t) · exp(−s)": (x - t) * np.exp(-s),
             f"{back}it is the coupling itself, applied once more": x * np.exp(s) + t,
             f"{back}subtract t first, then divide by exp(s)": x * np.exp(-s) - t,
             f"{back}after t is subtracted, divide by exp(s), do not multiply": (x - t) * np.exp(s),

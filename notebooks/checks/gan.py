@@ -5,20 +5,9 @@ from typing import Any
 import numpy as np
 
 from .._runner import Tensor, Toy
-from . import (
-    Answer,
-    Case,
-    Mistake,
-    by_numpy,
-    compare,
-    compare_function,
-    compare_gradients,
-    differences,
-    exercise,
-    is_close,
-    size,
-    tensor,
-)
+from . import exercise
+from ._arrays import by_numpy, differences, size, tensor
+from ._compare import Answer, compare, compare_function, compare_gradients, first, is_close, refuse
 
 _Rng = np.random.Generator
 _SWAPPED = "the labels are swapped: D learns to call generated images real; use softplus(−a) for x"
@@ -26,10 +15,7 @@ _TWICE = "the sigmoid is applied twice; softplus(−a) of the logits is already 
 _NOT_LOGITS = "logits are taken for probabilities; −log σ(a) is softplus(−a)"
 _NO_NUMBER = f"the loss is not a number: {_NOT_LOGITS}"
 _SUMMED = "the loss is summed over the batch; take its mean, whatever the batch's size"
-_ROUNDED = (
-    "the loss is wrong for logits of ±200: σ(a) rounds to 0 or 1 there, and its logarithm is lost; "
-    "use softplus, since log σ(a) = −softplus(−a)"
-)
+_ROUNDED = "at logits of ±200, σ(a) rounds to 0 or 1, and its log is lost: it is −softplus(−a)"
 
 
 def _softplus(logits: Any) -> np.ndarray:
@@ -67,7 +53,7 @@ def check_discriminator_loss(answer: Answer, rng: _Rng) -> None:
     def outcomes(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
         real, fake, right = _softplus(-a), _softplus(b), _discriminator_loss(a, b)
         return {
-            "": right,
+            "the loss is one number: mean softplus(−a) of real + mean softplus(a) of others": right,
             _SWAPPED: _discriminator_loss(-a, -b),
             "the sign is wrong: this is V, which D maximizes; return −V": -right,
             _TWICE: _discriminator_loss(_sigmoid(a), _sigmoid(b)),
@@ -77,23 +63,19 @@ def check_discriminator_loss(answer: Answer, rng: _Rng) -> None:
             "the loss is half of what it should be: add the two means": right / 2,
             "the term of the generated images is missing: the mean of softplus(a)": real.mean(),
             "the term of the real images is missing: the mean of softplus(−a)": fake.mean(),
-            "both terms are those of real images": _discriminator_loss(a, -b),
-            "both terms are those of generated images": _discriminator_loss(-a, b),
             "there is one mean of all images": np.concatenate([real, fake]).mean(),
         }
 
     draws = [(_logits(rng, *others), _logits(rng, *others)) for others in ((), (1,), ())]
-    general = "the loss is one number: mean softplus(−a) of real + mean softplus(a) of others"
-    names = ("real_logits", "fake_logits")
-    compare_function(answer, draws, outcomes, {"the result": general}, names)
+    compare_function(answer, draws, outcomes, ("real_logits", "fake_logits"))
     large = rng.uniform(150, 250, 2)
-    value, _ = answer(tensor(-large[:1]), tensor(large[1:]))
-    compare([(value, large.sum(), {})], _ROUNDED)
+    rounded = answer(tensor(-large[:1]), tensor(large[1:]))[0]
+    compare([(rounded, large.sum(), {})], _ROUNDED)
 
 
 # As with batch normalization, the toys depend on `training` and on what is in a batch.
 _GENERATOR = "lambda latents, training=False: latents @ weights * (1.0 if training else 0.5)"
-_DISCRIMINATOR = (
+_JUDGE = (
     "lambda images, training=False: (images - (0.5 if training else 0.1) / images.shape[0]"
     " * (xp.ones((1, images.shape[0])) @ images)) @ slope"
 )
@@ -114,19 +96,13 @@ def check_discriminator_step_loss(answer: Answer, rng: _Rng, stood_in: bool = Fa
             return float(3.0 * np.mean(fake**2) - np.mean(real))
         return _discriminator_loss(real, fake)
 
-    cases: list[Case] = []
-    for _ in range(3):
-        batch, latents, pixels = size(rng, 4, 7), size(rng, 2, 3), size(rng, 3, 5)
-        slope, real = rng.normal(size=(pixels, 1)), rng.normal(size=(batch, pixels)) + 1
-        generator = Toy(_GENERATOR, {"weights": tensor(rng.normal(size=(latents, pixels)))})
-        discriminator = Toy(_DISCRIMINATOR, {"slope": tensor(slope)})
-        z = rng.normal(size=(batch, latents))
-        generate, judge = by_numpy(generator), by_numpy(discriminator)
+    def outcomes(generate: Any, judge: Any, real: np.ndarray, z: np.ndarray) -> dict[str, Any]:
         fake = generate(z, training=True)
         a, b = judge(real, training=True), judge(fake, training=True)
         together = judge(np.concatenate([real, fake]), training=True)
         without = "called without training=True, which batch normalization and dropout need"
-        mistakes = {
+        return {
+            "it is not discriminator_loss of the logits of x and G(z)": loss_of(a, b),
             _SWAPPED: loss_of(b, a),
             "the term of the generated images is missing": _softplus(-a).mean(),
             "the term of the real images is missing": _softplus(b).mean(),
@@ -139,23 +115,39 @@ def check_discriminator_step_loss(answer: Answer, rng: _Rng, stood_in: bool = Fa
             "x and G(z) are in one batch, in which D mixes them": loss_of(*np.split(together, 2)),
             _NO_NUMBER: np.nan,
         }
-        value, gradients = answer(generator, discriminator, tensor(real), tensor(z))
-        cases.append((value, loss_of(a, b), mistakes))
-    compare(cases, "it is not discriminator_loss of the logits of x and G(z), training=True")
-    by_generator, by_slope, *_ = gradients[0]
-    if by_generator is not None and np.abs(by_generator).max() > 1e-7:
-        raise Mistake("no stop-gradient: a gradient reaches G; put tf.stop_gradient around G(z)")
 
-    def right(slope: np.ndarray, by_real: bool = True, by_fake: bool = True) -> float:
-        judge = by_numpy(Toy(_DISCRIMINATOR, {"slope": slope}))
-        first = judge(real, training=True) if by_real else a
-        return loss_of(first, judge(fake, training=True) if by_fake else b)
+    draws = []
+    for _ in range(3):
+        batch, latents, pixels = size(rng, 4, 7), size(rng, 2, 3), size(rng, 3, 5)
+        weights, slope = rng.normal(size=(latents, pixels)), rng.normal(size=(pixels, 1))
+        networks = (
+            Toy(_GENERATOR, {"weights": tensor(weights)}),
+            Toy(_JUDGE, {"slope": tensor(slope)}),
+        )
+        real, z = rng.normal(size=(batch, pixels)) + 1, rng.normal(size=(batch, latents))
+        draws.append((*networks, tensor(real), tensor(z)))
+    compare_function(answer, draws, outcomes)
+    by_generator, by_slope, *_ = answer(*draws[-1])[1][0]
+    generate, _, real, z = map(by_numpy, draws[-1])
 
-    for name, parts in (("D(G(z))", (True, False)), ("D(x)", (False, True))):
-        stopped = differences(lambda slope, parts=parts: right(slope, *parts), [slope], 0)
-        if by_slope is not None and is_close(by_slope, stopped, 1e-3):
-            raise Mistake(f"the gradient is stopped at {name}; stop it at G(z), so that D learns")
-    compare_gradients([by_slope], right, (slope,), ("the discriminator",))
+    def loss(*slopes: np.ndarray) -> float:
+        images = real, generate(z, training=True)
+        judges = (by_numpy(Toy(_JUDGE, {"slope": slope})) for slope in slopes)
+        return loss_of(
+            *(judge(part, training=True) for judge, part in zip(judges, images, strict=True))
+        )
+
+    by_x, by_fake = (differences(loss, (slope, slope), index) for index in (0, 1))
+    through = by_generator is not None and np.abs(by_generator).max() > 1e-7
+    stopped, instead = "the gradient is stopped at", "stop it at G(z), so that D learns"
+    refuse(
+        {
+            "no stop-gradient: a gradient reaches G; put tf.stop_gradient around G(z)": through,
+            f"{stopped} D(G(z)); {instead}": is_close(by_slope, by_x, 1e-3),
+            f"{stopped} D(x); {instead}": is_close(by_slope, by_fake, 1e-3),
+        }
+    )
+    compare_gradients([by_slope], lambda one: loss(one, one), [slope], ["the discriminator"])
 
 
 # --- densities ----------------------------------------------------------------------------------
@@ -169,25 +161,20 @@ def check_optimal_discriminator(answer: Answer, rng: _Rng) -> None:
         p, g = np.exp(log_p), np.exp(log_g)
         right = p / (p + g)
         return {
-            "": right,
+            "the answer y does not maximize p_data log y + p_g log(1 − y)": right,
             "the two densities are swapped; D(x) is p_data / (p_data + p_g)": 1 - right,
             "this is p_data / p_g, which may exceed 1; divide by p_data + p_g": p / g,
             "this is the logit; its sigmoid is the probability": log_p - log_g,
             "the logarithms are divided; take their exponentials": log_p / (log_p + log_g),
             "p_data is divided by the mean of the densities; divide by their sum": 2 * right,
-            "this is log D*(x); take its exponential": np.log(right),
         }
 
     shapes = (2, size(rng, 5, 11)), (2, size(rng, 2, 3), size(rng, 4, 6))
     draws = [rng.normal(size=shape, scale=1.5) - 1 for shape in shapes]
     # At the maximum over y of p log y + g log(1 − y), its derivative p / y − g / (1 − y) is 0.
-    general = "the answer y does not maximize p_data log y + p_g log(1 − y)"
-    compare_function(answer, draws, outcomes, {"the result": general})
+    compare_function(answer, draws, outcomes)
     far = -rng.uniform([1800, 900], [2200, 1100])
-    underflow = (
-        "log densities of −1000 and −2000 give no probability: exp of both is 0, and 0 / 0 is not "
-        "a number; use the difference of the log densities"
-    )
+    underflow = "exp of −1000 and −2000 is 0, and 0 / 0 is not a number; use log p_data − log p_g"
     compare([(answer(far, far[::-1].copy())[0], np.array([0.0, 1.0]), {})], underflow)
 
 
@@ -207,7 +194,7 @@ def check_jensen_shannon(answer: Answer, rng: _Rng) -> None:
         kl = spacing * np.sum(p * (log_p - log_q))
         reverse_kl = spacing * np.sum(q * (log_q - log_p))
         return {
-            "": right,
+            "it is one number, ½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2": right,
             "the divergence is in bits; return nats, at most ln 2": right / np.log(2),
             "the factors ½ are missing: this is twice the divergence": 2 * right,
             "m is the sum of the densities; it is their mean (p + q) / 2": right - np.log(2),
@@ -215,7 +202,6 @@ def check_jensen_shannon(answer: Answer, rng: _Rng) -> None:
             "this is KL(p ‖ q), which is not symmetric; compare both with their mean m": kl,
             "this is KL(q ‖ p), which is not symmetric; compare both with m": reverse_kl,
             "the mean of KL(p ‖ q) and KL(q ‖ p) has no bound; use m": (kl + reverse_kl) / 2,
-            "one half is missing: add ½ KL(q ‖ m)": spacing * left / 2,
             "this is KL(p ‖ m) alone; take ½ KL(p ‖ m) + ½ KL(q ‖ m)": spacing * left,
             "the sign is wrong: no divergence is negative": -right,
             "this is the square root of the divergence; leave the root out": np.sqrt(right),
@@ -227,15 +213,13 @@ def check_jensen_shannon(answer: Answer, rng: _Rng) -> None:
         log_p = _log_normal(points, 0.0, rng.uniform(0.8, 1.2))
         log_q = _log_normal(points, rng.uniform(1, 2), rng.uniform(0.6, 0.8))
         draws.append((log_p, log_q, float(spacing)))
-    general = "the divergence is one number, ½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2"
-    compare_function(answer, draws, outcomes, {"the result": general})
+    compare_function(answer, draws, outcomes)
     # Both densities round to 0 far outside: exp(−(60 / 0.05)² / 2). Between, float64 has numbers
     # of few digits, of which half is 0.
     far = [_log_normal(points, side * rng.uniform(5, 7), 0.05) for side in (-1, 1)]
     log_p, log_q = (np.where(log < -700, -9000.0, log) for log in far)
     zero = (
-        "for two normals without overlap the result is not ln 2: where a density rounds to 0, "
-        "0 · log 0 is not a number; work with the log densities and np.logaddexp"
+        "where a density rounds to 0, 0 · log 0 is not a number; use np.logaddexp, not log(p + q)"
     )
     compare([(answer(log_p, log_q, float(spacing))[0], np.log(2), {})], zero)
 
@@ -247,7 +231,7 @@ def check_generator_loss(answer: Answer, rng: _Rng) -> None:
     def outcomes(a: np.ndarray) -> dict[str, Any]:
         right = _softplus(-a).mean()
         return {
-            "": right,
+            "the loss is one number, the mean of softplus(−a)": right,
             "this is the saturating loss log(1 − D(G(z))); use −log D(G(z))": -_softplus(a).mean(),
             "the labels are swapped: D minimizes this; G needs −log D(G(z))": _softplus(a).mean(),
             "the sign is wrong: this is log D(G(z)), which G maximizes": -right,
@@ -259,8 +243,7 @@ def check_generator_loss(answer: Answer, rng: _Rng) -> None:
         }
 
     draws = [[_logits(rng, *others)] for others in ((), (1,), ())]
-    general = "the loss is one number, the mean of softplus(−a)"
-    compare_function(answer, draws, outcomes, {"the result": general}, ("the logits",))
+    compare_function(answer, draws, outcomes, ("the logits",))
     large = rng.uniform(150, 250)
     compare([(answer(tensor([-large]))[0], large, {})], _ROUNDED)
 
@@ -277,15 +260,15 @@ def check_spherical_path(answer: Answer, rng: _Rng) -> None:
         path, straight = _path(start, end, shares), start + np.outer(shares, end - start)
         norms = np.linalg.norm(straight, axis=1)[:, None]
         both = "the shares run from 0 to 1, both included"
-        first, last = (np.arange(steps) + shift for shift in (0, 1))
+        early, late = (np.arange(steps) + shift for shift in (0, 1))
         return {
-            "": path,
+            "the points [steps, d] are not at equal angles on the great circle": path,
             "this is the straight line; go along the great circle": straight,
             "this is the straight line with all norms made equal": straight * radius / norms,
             "the path runs backwards: the first point is start, the last one is end": path[::-1],
             "the points have norm 1; do not normalize start and end in the sum": path / radius,
-            f"the path does not stop at end: {both}": _path(start, end, first / steps),
-            f"the path does not begin at start: {both}": _path(start, end, last / steps),
+            f"the path does not stop at end: {both}": _path(start, end, early / steps),
+            f"the path does not begin at start: {both}": _path(start, end, late / steps),
             "not a number: the cosine is the inner product divided by both norms": path * np.nan,
         }
 
@@ -294,11 +277,10 @@ def check_spherical_path(answer: Answer, rng: _Rng) -> None:
         start, end = rng.normal(size=(2, size(rng, 10, 30))).astype(np.float32)
         end *= np.linalg.norm(start) / np.linalg.norm(end)
         draws.append((start, end, size(rng, 5, 9)))
-    general = "the points [steps, d] are not at equal angles on the great circle"
-    compare_function(answer, draws, outcomes, {"the result": general})
+    compare_function(answer, draws, outcomes)
     ends = rng.uniform(1.5, 4) * start, rng.uniform(0.2, 0.7) * end, draws[-1][-1]
     norms = "ends of different norms: normalize in the angle only, not in the sum"
-    compare([(answer(*ends)[0], outcomes(*ends)[""], {})], norms)
+    compare([(answer(*ends)[0], first(outcomes(*ends)), {})], norms)
 
 
 def _path(start: np.ndarray, end: np.ndarray, shares: np.ndarray) -> np.ndarray:

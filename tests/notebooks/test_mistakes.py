@@ -238,7 +238,7 @@ MISTAKES = {
         ("difference @ difference", "np.linalg.norm(difference)", "means is not squared"),
         ("difference @ difference + ", "", "means do not matter"),
         ("return ", "return 0j + ", "complex"),
-        ("np.maximum(values, 0)", "values", "eigenvalues slightly negative"),
+        ("np.maximum(values, 0)", "values", "rounding makes eigenvalues"),
         ("", "np.linalg.cholesky(covariance_1)", "Cholesky fails"),
     ],
     "coverage": [
