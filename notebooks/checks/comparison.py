@@ -181,7 +181,7 @@ def check_rank_by_likelihood(answer: Answer, rng: _Rng) -> None:
             raise Mistake("the worst model comes first; fewer nats, or bits, are better")
         if any(sorted(value[events]) != sorted(names) for events, names in ranks.items()):
             raise Mistake(f"a model is missing or named twice; {_RULE}")
-        if value[_DYNAMIC] == ranks[_DYNAMIC][::-1]:
+        if all(value[events] == ranks[events][::-1] for events in (_DYNAMIC, _STATIC)):
             raise Mistake("−ELBO decides, which has the gap of the encoder, too; rank by nll")
         if value != ranks:
             raise Mistake("the order is not by bits_per_dim for bytes, by nll for binarized images")

@@ -67,16 +67,16 @@ def _check_pixels(x: np.ndarray, means: np.ndarray) -> None:
     # Given z, the pixels after the first two are independent.
     residuals, errors = (x - means)[:, 2:], _ERRORS / np.sqrt(len(x))
     shared = np.abs(np.triu(residuals.T @ residuals, 1)).max() / len(x) > errors / 4
-    is_off = np.abs(residuals.mean(axis=0)).max() > errors / 2
     # Of the first two, z decides all.
     own, decided, draw = x[:, :2], means[:, :2], "draw each pixel from Bernoulli(f(z))"
+    is_off = np.abs(residuals.mean(axis=0)).max() > errors / 2 or not is_close(own, decided)
     refuse(
         {
             f"x has the means f(z); {draw}": is_close(x, means),
             f"x has values besides 0 and 1; {draw}": not np.isin(x, (0, 1)).all(),
             f"x is f(z), rounded; {draw}": is_close(x, means > 0.5),
             "black and white are swapped; 1 has probability f(z)": is_close(1 - own, decided),
-            "x does not belong to the z beside it; decode this z": not is_close(own, decided),
+            "x does not belong to the z beside it; decode this z": np.mean(own != decided) > 0.2,
             "all images share one row of random numbers": np.ptp(x[:, 2:], axis=0).max() == 0,
             "all pixels of an image share one random number; draw one for each pixel": shared,
             f"the pixels' frequencies are not f(z); {draw}": is_off,
