@@ -30,8 +30,7 @@ exit status:
   2  a file is no notebook with exercises
 """
 _PARSER = Parser(f"python -m {__package__}.check", _DESCRIPTION)
-_FILES = "filled .ipynb or .py files"
-_PARSER.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK", help=_FILES)
+_PARSER.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK", help=".ipynb or .py")
 _NAME = "the notebook that the files are copies of (default: as they say, or by their names)"
 _PARSER.add_argument("--as", dest="name", metavar="NAME", help=_NAME)
 _PARSER.add_argument("--seconds", type=int, default=60, help="limit of each exercise (default: 60)")

@@ -201,7 +201,7 @@ def _check_coupling(answer: Answer, rng: _Rng, outcomes: Callable[..., Any], sig
         network = Toy("lambda h: (xp.tanh(h @ a) + b, xp.tanh(h @ c) + d)", constants)
         inputs = rng.normal(size=(size(rng, 3, 5), dimensions))
         draws.append((Tensor(inputs), Tensor(mask), network))
-    source, output = "zx"[::sign]
+    source, output = ("z", "x")[::sign]
     compare_function(answer, draws, with_log_dets, (source, "", ""), (output, _LOG_DET))
 
 

@@ -23,7 +23,8 @@ CHEATS = """
 HELP = [
     lambda: __import__("notebooks.checks").checks.CHECKS,
     lambda: __import__("tfgen"),
-    lambda: open(__import__("sys").modules["__main__"].__file__),
+    lambda: open(__import__("sys").modules["__main__"].__file__.encode()),
+    lambda: __import__("os").link(__import__("sys").modules["__main__"].__file__, "own"),
     lambda: open("points", "w").write("5" * (1 << 24)),
     lambda: __import__("socket").create_connection(("localhost", 9)),
     lambda: __import__("subprocess").run(["true"]),
