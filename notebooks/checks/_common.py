@@ -88,7 +88,6 @@ def compare_bits(answer: Answer, draws: Iterable[Iterable[Any]], dimensions: str
             f"these are nats per image; divide by {dimensions} · ln 2": -log_prob,
             "it divides by the pixels; each channel is a dimension": bits * np.ravel(shape)[-1],
             f"it adds log₂ 256 = {eight}": bits + 8,
-            f"it subtracts log₂ 256 = {eight}": bits - 8,
             "it averages over images; return one value for each image": bits.mean(),
         }
 

@@ -147,10 +147,10 @@ def compare(cases: Sequence[Case], general: str, tolerance: float = _TOLERANCE) 
     raise Mistake(general)
 
 
-def _are_close(values: Iterable[Any], others: Iterable[Any], tolerance: float) -> bool:
+def _are_close(values: Iterable[Any], rights: Iterable[Any], tolerance: float) -> bool:
     return all(
-        is_close(value, other(value) if callable(other) else other, tolerance)
-        for value, other in zip(values, others, strict=True)
+        is_close(value, right(value) if callable(right) else right, tolerance)
+        for value, right in zip(values, rights, strict=True)
     )
 
 

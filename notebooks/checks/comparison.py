@@ -24,8 +24,8 @@ def check_frechet_distance(answer: Answer, rng: _Rng) -> None:
     for _ in range(2):
         features = size(rng, 3, 6)
         factors, means = rng.normal(size=(2, features, features)), rng.normal(size=(2, features))
-        covariance, other = factors @ factors.transpose(0, 2, 1) + np.eye(features)
-        draws.append((means[0], covariance, means[1], other))
+        covariance, image = factors @ factors.transpose(0, 2, 1) + np.eye(features)
+        draws.append((means[0], covariance, means[1], image))
     compare_function(answer, draws, _frechet_outcomes, tolerance=1e-3)
     itself = answer(means[0], covariance, means[0], covariance)[0]
     compare([(itself, 0.0, {})], f"the distance of a normal to itself is not 0; {_FRECHET}", 1e-2)

@@ -1,5 +1,6 @@
 """Checks of notebook 2, the generative adversarial network."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,30 @@ _JUDGE = (
 )
 
 
+def _step_outcomes(
+    loss_of: Any, generate: Any, judge: Any, real: np.ndarray, z: np.ndarray
+) -> dict[str, Any]:
+    """The loss of a step and of typical mistakes."""
+    fake = generate(z, training=True)
+    a, b = judge(real, training=True), judge(fake, training=True)
+    together = judge(np.concatenate([real, fake]), training=True)
+    without = "called without training=True, which batch normalization and dropout need"
+    return {
+        "it is not discriminator_loss of the logits of x and G(z)": loss_of(a, b),
+        _SWAPPED: loss_of(b, a),
+        "the term of the generated images is missing": _softplus(-a).mean(),
+        "the term of the real images is missing": _softplus(b).mean(),
+        "this is the generator's loss; take the discriminator's": _softplus(-b).mean(),
+        f"both networks are {without}": loss_of(judge(real), judge(generate(z))),
+        f"the discriminator is {without}": loss_of(judge(real), judge(fake)),
+        f"the generator is {without}": loss_of(a, judge(generate(z), training=True)),
+        f"the discriminator of G(z) is {without}": loss_of(a, judge(fake)),
+        f"the discriminator of x is {without}": loss_of(judge(real), b),
+        "x and G(z) are in one batch, in which D mixes them": loss_of(*np.split(together, 2)),
+        _NO_NUMBER: np.nan,
+    }
+
+
 @exercise(
     points=3,
     stand_ins={
@@ -96,26 +121,6 @@ def check_discriminator_step_loss(answer: Answer, rng: _Rng, stood_in: bool = Fa
             return float(3.0 * np.mean(fake**2) - np.mean(real))
         return _discriminator_loss(real, fake)
 
-    def outcomes(generate: Any, judge: Any, real: np.ndarray, z: np.ndarray) -> dict[str, Any]:
-        fake = generate(z, training=True)
-        a, b = judge(real, training=True), judge(fake, training=True)
-        together = judge(np.concatenate([real, fake]), training=True)
-        without = "called without training=True, which batch normalization and dropout need"
-        return {
-            "it is not discriminator_loss of the logits of x and G(z)": loss_of(a, b),
-            _SWAPPED: loss_of(b, a),
-            "the term of the generated images is missing": _softplus(-a).mean(),
-            "the term of the real images is missing": _softplus(b).mean(),
-            "this is the generator's loss; take the discriminator's": _softplus(-b).mean(),
-            f"both networks are {without}": loss_of(judge(real), judge(generate(z))),
-            f"the discriminator is {without}": loss_of(judge(real), judge(fake)),
-            f"the generator is {without}": loss_of(a, judge(generate(z), training=True)),
-            f"the discriminator of G(z) is {without}": loss_of(a, judge(fake)),
-            f"the discriminator of x is {without}": loss_of(judge(real), b),
-            "x and G(z) are in one batch, in which D mixes them": loss_of(*np.split(together, 2)),
-            _NO_NUMBER: np.nan,
-        }
-
     draws = []
     for _ in range(3):
         batch, latents, pixels = size(rng, 4, 7), size(rng, 2, 3), size(rng, 3, 5)
@@ -126,7 +131,7 @@ def check_discriminator_step_loss(answer: Answer, rng: _Rng, stood_in: bool = Fa
         )
         real, z = rng.normal(size=(batch, pixels)) + 1, rng.normal(size=(batch, latents))
         draws.append((*networks, tensor(real), tensor(z)))
-    compare_function(answer, draws, outcomes)
+    compare_function(answer, draws, functools.partial(_step_outcomes, loss_of))
     by_generator, by_slope, *_ = answer(*draws[-1])[1][0]
     generate, _, real, z = map(by_numpy, draws[-1])
 
@@ -147,7 +152,7 @@ def check_discriminator_step_loss(answer: Answer, rng: _Rng, stood_in: bool = Fa
             f"{stopped} D(x); {instead}": is_close(by_slope, by_fake, 1e-3),
         }
     )
-    compare_gradients([by_slope], lambda one: loss(one, one), [slope], ["the discriminator"])
+    compare_gradients([by_slope], lambda slope: loss(slope, slope), [slope], ["the discriminator"])
 
 
 # --- densities ----------------------------------------------------------------------------------
@@ -202,9 +207,7 @@ def check_jensen_shannon(answer: Answer, rng: _Rng) -> None:
             "this is KL(p ‖ q), which is not symmetric; compare both with their mean m": kl,
             "this is KL(q ‖ p), which is not symmetric; compare both with m": reverse_kl,
             "the mean of KL(p ‖ q) and KL(q ‖ p) has no bound; use m": (kl + reverse_kl) / 2,
-            "this is KL(p ‖ m) alone; take ½ KL(p ‖ m) + ½ KL(q ‖ m)": spacing * left,
             "the sign is wrong: no divergence is negative": -right,
-            "this is the square root of the divergence; leave the root out": np.sqrt(right),
         }
 
     draws = []

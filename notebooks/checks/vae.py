@@ -42,8 +42,8 @@ def check_sample_images(answer: Answer, rng: _Rng) -> None:
     # Of x, the pixels that z does not decide.
     for index, name in enumerate("zx"):
         own, same, new = (draw[index][:, 2 * index :] for draw in draws)
-        other = f"{name} is not drawn with the rng that is passed, but with another one"
-        refuse({other: not is_close(own, same) or is_close(own, new)})
+        foreign = f"{name} is not drawn with the rng that is passed, but with another one"
+        refuse({foreign: not is_close(own, same) or is_close(own, new)})
 
 
 def _check_latents(z: np.ndarray) -> None:
