@@ -1,11 +1,16 @@
 """Notebooks as text: reading `.py` and `.ipynb` files, and finding cells by their tags."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import jupytext
-import nbformat
-from nbformat import NotebookNode
+try:
+    import jupytext
+    import nbformat
+    from nbformat import NotebookNode as NotebookNode
+except ModuleNotFoundError:
+    print(f"{__package__} needs an extra: pip install 'tfgen[notebooks]'", file=sys.stderr)
+    sys.exit(2)
 
 from tfgen.errors import UsageError
 from tfgen.settings.fields import hint

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -20,7 +21,8 @@ from nbformat import NotebookNode
 
 from . import _runner
 from ._cells import FOLDER, code_cells
-from .checks import Mistake, find_mistake, load_exercises
+from .checks import find_mistake, load_exercises
+from .checks._compare import Mistake
 
 # Limit for importing TensorFlow.
 _START_SECONDS = 300
@@ -66,16 +68,20 @@ def grade(notebook: NotebookNode, name: str, seconds: int) -> list[Result]:
     modules = set(re.findall(r"^\s*(?:import|from) (\w+)", "\n".join(sources.values()), re.M))
     # Inputs may be tensors.
     modules |= {"tensorflow"} if "tf" in cells.functions else set()
-    with _Process(sorted(modules), seconds) as process:
+    with (
+        tempfile.TemporaryDirectory(prefix="tfgen-") as folder,
+        contextlib.closing(_Process(folder, sorted(modules), seconds)) as process,
+    ):
         for key, exercise in exercises.items():
             if key not in sources:
                 mistakes[key] = cells.broken.get(key, f"the notebook has no function {key}")
                 continue
             process.start_clock()
-            mistakes[key] = find_mistake(exercise, process.caller(key, sources[key]))
+            call = functools.partial(process.call, key, sources[key])
+            mistakes[key] = find_mistake(exercise, call)
             if mistakes[key] and any(mistakes[used] for used in exercise.stand_ins):
-                source = cells.source(key, exercise.stand_ins)
-                mistakes[key] = find_mistake(exercise, process.caller(key, source), stood_in=True)
+                call = functools.partial(process.call, key, cells.source(key, exercise.stand_ins))
+                mistakes[key] = find_mistake(exercise, call, stood_in=True)
     return [Result(key, exercise.points, mistakes[key]) for key, exercise in exercises.items()]
 
 
@@ -136,20 +142,11 @@ def _globals(table: symtable.SymbolTable) -> Iterator[str]:
 
 
 class _Process:
-    """A context that runs `_runner.py`, and restarts it if an answer ends it."""
+    """Runs `_runner.py` in a folder, and again if an answer ends it, until `close`."""
 
-    def __init__(self, modules: list[str], seconds: int):
-        self._modules, self._seconds, self._end = modules, seconds, 0.0
+    def __init__(self, folder: str, modules: list[str], seconds: int):
+        self._folder, self._modules, self._seconds, self._end = folder, modules, seconds, 0.0
         self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> "_Process":
-        self._stack = contextlib.ExitStack()
-        self._folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tfgen-"))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._kill()
-        self._stack.close()
 
     def start_clock(self) -> None:
         """Gives the next exercise all its seconds."""
@@ -157,27 +154,20 @@ class _Process:
             self._start()
         self._end = time.monotonic() + self._seconds
 
-    def caller(self, name: str, source: str) -> Any:
-        """A function that calls an answer on inputs, as `_runner.call` does."""
-
-        def call(inputs: list[Any]) -> dict[str, Any]:
-            if self._process is None:
-                self.start_clock()
-            reply: dict[str, Any] = self._ask([name, source, inputs], self._end)
-            return reply
-
-        return call
+    def call(self, name: str, source: str, inputs: list[Any]) -> Any:
+        """Calls an answer on inputs, as `_runner.call` does."""
+        if self._process is None:
+            self.start_clock()
+        return self._ask([name, source, inputs], self._end)
 
     def _start(self) -> None:
-        environment = {
-            key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ
-        }
         self._connection, remote = Pipe()
+        own = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         limits = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "agg"}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-B", FOLDER / "_runner.py"],
             cwd=self._folder,
-            env={**environment, **limits, "TFGEN_CONNECTION": str(remote.fileno())},
+            env=own | limits | {"TFGEN_CONNECTION": str(remote.fileno())},
             pass_fds=[remote.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -193,12 +183,13 @@ class _Process:
             if self._connection.poll(max(0.0, end - time.monotonic())):
                 return _runner.loads(self._connection.recv_bytes(_MAX_REPLY))
         except (EOFError, OSError, ValueError, KeyError) as error:
-            self._kill()
+            self.close()
             raise Mistake("ends the Python process") from error
-        self._kill()
+        self.close()
         raise Mistake(f"takes longer than {self._seconds} s")
 
-    def _kill(self) -> None:
+    def close(self) -> None:
+        """Ends the process."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,10 +1,9 @@
 """What the programs of this folder share with each other and with the commands of tfgen."""
 
+import argparse
 import importlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
-
-from tfgen.errors import UsageError
 
 if TYPE_CHECKING:
     from cli._command import run_command
@@ -15,28 +14,21 @@ else:
     run_command = importlib.import_module(f"{_cli}._command").run_command
     Parser = importlib.import_module(f"{_cli}._flags").Parser
 
-_LIBRARIES = {"jupytext", "nbformat", "nbclient", "ipykernel"}
 
-
-def run_program(
-    parser: Parser, body: Callable[[list[str]], int], argv: Sequence[str] | None
-) -> int:
-    """Runs a program of this folder and returns its exit status.
+def program(parser: Parser) -> Callable[[Callable[[argparse.Namespace], int]], Callable[..., int]]:
+    """Makes the `main` of a program of this folder from a function that returns the exit status.
 
     Args:
-        parser: its parser, which has its name.
-        body: takes the arguments and returns the exit status.
-        argv: the arguments; None takes those of the process.
+        parser: makes of the arguments what the function takes; it has the program's name.
     """
 
-    def run(arguments: list[str]) -> None:
-        try:
-            raise SystemExit(body(arguments))
-        except ModuleNotFoundError as error:
-            if error.name not in _LIBRARIES:
-                raise
-            raise UsageError(
-                "the extra [notebooks] is needed; install it with: pip install 'tfgen[notebooks]'"
-            ) from error
+    def decorate(work: Callable[[argparse.Namespace], int]) -> Callable[..., int]:
+        def body(argv: list[str]) -> None:
+            raise SystemExit(work(parser.parse(argv)))
 
-    return run_command(parser.prog, run, argv)
+        def main(argv: Sequence[str] | None = None) -> int:
+            return run_command(parser.prog, body, argv)
+
+        return main
+
+    return decorate

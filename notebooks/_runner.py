@@ -10,6 +10,7 @@ import importlib
 import inspect
 import io
 import json
+import linecache
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -22,6 +23,7 @@ import numpy as np
 
 _MEMORY, _FILE = 8 << 30, 1 << 20  # bytes
 _FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn")
+_LINKS = ("os.link", "os.rename")  # which would give a refused file another path
 # Characters of an error's text that a message shows.
 _MAX_TEXT = 300
 
@@ -131,16 +133,15 @@ def call(name: str, function: Callable[..., Any], inputs: list[Any]) -> dict[str
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(watched)
             value = function(*arguments)
-        parts = value if isinstance(value, tuple | list) else [value]
-        gradients = [
-            [
-                None if by is None else tf.convert_to_tensor(by)
-                for by in tape.gradient(part, watched)
-            ]
-            if tf.is_tensor(part) and part.dtype.is_floating
-            else [None] * len(watched)
-            for part in parts
-        ]
+            if not hasattr(value, "__array__") and isinstance(value, Iterable):
+                value = list(value)  # such as a generator, which computes only now
+        gradients = []
+        for part in value if isinstance(value, list) else [value]:
+            has_gradients = tf.is_tensor(part) and part.dtype.is_floating
+            by = tape.gradient(part, watched) if has_gradients else [None] * len(watched)
+            gradients.append(
+                [slope if slope is None else tf.convert_to_tensor(slope) for slope in by]
+            )
         return {"value": _describe(value), "gradients": _describe(gradients)}
     except (Exception, SystemExit) as error:
         return {"mistake": _error_text(name, error)}
@@ -184,6 +185,10 @@ class _Barrier:
             raise ImportError(f"{name} cannot be used in an answer", name=name)
 
 
+def _real_path(file: Any) -> str:
+    return os.path.realpath(os.fsdecode(file) if isinstance(file, bytes) else str(file))
+
+
 def _confine() -> None:
     """Limits memory and files, and refuses the usual calls for checks, programs and the network."""
     import resource
@@ -194,8 +199,8 @@ def _confine() -> None:
     own = str(Path(__file__).resolve().parent)
 
     def refuse(event: str, arguments: tuple[Any, ...]) -> None:
-        if event.startswith(_FORBIDDEN) or (
-            event == "open" and os.path.realpath(str(arguments[0])).startswith(own)
+        if event.startswith(_FORBIDDEN + _LINKS) or (
+            event == "open" and _real_path(arguments[0]).startswith(own)
         ):
             raise PermissionError(f"an answer may not use {event}")
 
@@ -215,7 +220,9 @@ def _serve(connection: Connection) -> None:
         try:
             if functions.get(name, ("",))[0] != source:
                 names: dict[str, Any] = {"__name__": "answer"}
-                exec(source, names)
+                # A tf.function with loops reads its own source.
+                linecache.cache[name] = len(source), None, source.splitlines(True), name
+                exec(compile(source, name, "exec"), names)
                 functions[name] = source, names[name]
             reply = call(name, functions[name][1], inputs)
         except BaseException as error:

@@ -1,20 +1,17 @@
 """`python -m notebooks.run [NAME …]`: runs notebooks from top to bottom and prints their times."""
 
+import argparse
 import logging
 import os
 import re
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tfgen.errors import UsageError, WorkError
 
-from ._program import Parser, run_program
-
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
+from ._cells import FOLDER, NotebookNode, check_names, read_source, write_notebook
+from ._program import Parser, program
 
 # A notebook imports `tfgen.notebooks`, which is the package that this file belongs to. Only its own
 # process finds the checkout: the commands that it runs are the installed ones. The start-up
@@ -24,29 +21,16 @@ _PRELUDE = (
     "__import__('notebooks'); "
     "__import__('tfgen.system.quiet').system.quiet.import_quietly('tensorflow')"
 )
-_PARSER = Parser(
-    f"python -m {__package__}.run",
-    "Run notebooks from top to bottom, each in a process of its own, and print the seconds of "
-    "each.",
-)
+_DESCRIPTION = "Run notebooks, each in a process of its own, and print the seconds of each."
+_PARSER = Parser(f"python -m {__package__}.run", _DESCRIPTION)
 _PARSER.add_argument("names", nargs="*", metavar="NAME", help="notebooks to run (default: all)")
-_PARSER.add_argument(
-    "--small", action="store_true", help="take the small settings, which tests take"
-)
-_PARSER.add_argument(
-    "--save", action="store_true", help="write NAME.ipynb, with the outputs, beside the sources"
-)
+_PARSER.add_argument("--small", action="store_true", help="take the small settings of tests")
+_PARSER.add_argument("--save", action="store_true", help="write NAME.ipynb, with the outputs")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the program and returns its exit status."""
-    return run_program(_PARSER, _body, argv)
-
-
-def _body(argv: list[str]) -> int:
-    from ._cells import FOLDER, check_names, read_source, write_notebook
-
-    flags = _PARSER.parse(argv)
+@program(_PARSER)
+def main(flags: argparse.Namespace) -> int:
+    """Runs the notebooks."""
     if flags.small and flags.save:
         raise UsageError("--save needs the outputs of a full run; leave out --small")
     total = 0.0
@@ -62,7 +46,7 @@ def _body(argv: list[str]) -> int:
     return 0
 
 
-def _run(notebook: "NotebookNode", name: str, is_small: bool) -> None:
+def _run(notebook: NotebookNode, name: str, is_small: bool) -> None:
     """Runs the cells of a notebook, which get their outputs.
 
     Args:
@@ -79,10 +63,9 @@ def _run(notebook: "NotebookNode", name: str, is_small: bool) -> None:
 
     log = logging.getLogger("tfgen.notebooks")
     log.setLevel(logging.CRITICAL)  # what went wrong is raised too
-    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", TFGEN_NOTEBOOKS_SMALL="1")
+    small = "1" if is_small else ""
+    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", TFGEN_NOTEBOOKS_SMALL=small)
     environment.pop("MPLBACKEND", None)  # else no picture becomes an output
-    if not is_small:
-        del environment["TFGEN_NOTEBOOKS_SMALL"]
     language = dict(notebook.metadata["language_info"])
     with tempfile.TemporaryDirectory(prefix="tfgen-") as folder:
         # Sockets in the file system, which no other user of the machine can open.

@@ -5,8 +5,9 @@ the order of the exercises. It calls the answer on random inputs of random sizes
 
     @exercise(points=2)
     def check_kl_to_prior(answer, rng):
-        value, gradients = answer(Tensor(rng.normal(size=(3, 4))), ...)
-        compare([(value, right, {"sum over the latents": mean})], "it is ½ Σ (…)")
+        draws = [(tensor(rng.normal(size=(3, 4))), tensor(...)) for _ in range(2)]
+        outcomes = lambda mean, log_stddev: {"it is ½ Σ (…)": right, "sum over the latents": terms}
+        compare_function(answer, draws, outcomes, ("mean", "log_stddev"))
 
 The answer may run in another process, which gets inputs and returns values; a message never has a
 right value.
@@ -14,25 +15,15 @@ right value.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .._runner import Toy, call, one_line
+from .._runner import call, one_line
+from ._compare import Mistake
 
-# Of the value; answers may be in float32.
-_TOLERANCE = 1e-4
-
-
-class Mistake(AssertionError):  # noqa: N818, since a wrong answer is no error of the program
-    """A wrong answer; the message names the mistake and says what would be right."""
-
-
-# Takes inputs, of which `Tensor`, `Toy` and `Rng` are marks; returns the value, and for each value
-# the gradients of its sum by the tensors among the inputs.
-Answer = Callable[..., tuple[Any, list[list[Any]]]]
 _Check = Callable[..., None]
 
 
@@ -76,7 +67,8 @@ def exercise(points: int, stand_ins: Mapping[str, str] | None = None) -> Callabl
 
 def notebook_names() -> list[str]:
     """The names of the notebooks that have exercises."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def load_exercises(notebook: str) -> dict[str, Exercise]:
@@ -141,188 +133,4 @@ def check(function: Callable[..., Any], notebook: str | None = None) -> None:
             mistake = find_mistake(exercises[name], lambda inputs: call(name, function, inputs))
             print(f"{name}: {'right' if mistake is None else mistake}")
             return
-    raise LookupError(
-        f"no exercise is called {name!r}; pass the function that an exercise asks for"
-    )
-
-
-# --- what the checks share ----------------------------------------------------------------------
-
-
-def numbers(value: Any) -> np.ndarray:
-    """What an answer returned as real numbers.
-
-    Raises:
-        Mistake: it is something else.
-    """
-    if value is None:
-        raise Mistake("the function returns nothing; end it with `return` and the result")
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        array = np.array("")
-    if array.dtype.kind not in "biuf":
-        kind = "complex" if array.dtype.kind == "c" else "neither a number nor an array of numbers"
-        raise Mistake(f"the result is {kind}")
-    return array.astype(np.float64)
-
-
-def parts(value: Any, *names: str) -> list[Any]:
-    """The values that a function must return.
-
-    Raises:
-        Mistake: it returns something else.
-    """
-    if not isinstance(value, list) or len(value) != len(names):
-        raise Mistake(f"the function must return {len(names)} values, {' and '.join(names)}")
-    return value
-
-
-def is_close(value: Any, right: Any, tolerance: float = _TOLERANCE) -> bool:
-    """Whether two arrays have the same shape and differ only by rounding."""
-    same = np.shape(value) == np.shape(right)
-    return same and np.allclose(value, right, tolerance, tolerance, equal_nan=True)
-
-
-Case = tuple[Any, Any, Mapping[str, Any]]
-
-
-def compare(cases: Sequence[Case], general: str, tolerance: float = _TOLERANCE) -> None:
-    """Compares answers with the right ones.
-
-    Args:
-        cases: for each inputs, what the answer returned, what is right, and what a typical mistake
-            would return, by the sentence that names the mistake.
-        general: the sentence for any other mistake.
-        tolerance: of the comparison, relative and absolute.
-
-    Raises:
-        Mistake: an answer differs from the right one by more than rounding.
-    """
-    values = [numbers(value) for value, *_ in cases]
-    if _are_close(values, (right for _, right, _ in cases), tolerance):
-        return
-    for sentence in cases[0][2]:
-        if _are_close(values, (mistakes[sentence] for *_, mistakes in cases), tolerance):
-            raise Mistake(sentence)
-    for value, (_, right, _) in zip(values, cases, strict=True):
-        if value.shape != np.shape(right):
-            shapes = f"{list(value.shape)}, not {list(np.shape(right))}"
-            raise Mistake(f"the result has the shape {shapes}; {general}")
-    raise Mistake(general)
-
-
-def _are_close(values: Iterable[Any], rights: Iterable[Any], tolerance: float) -> bool:
-    return all(is_close(*pair, tolerance) for pair in zip(values, rights, strict=True))
-
-
-def compare_gradients(
-    gradients: Sequence[Any],
-    right: Callable[..., Any],
-    inputs: Sequence[np.ndarray],
-    names: Sequence[str],
-    result: str = "the result",
-) -> None:
-    """Compares the gradients of an answer whose value is right with differences.
-
-    Args:
-        gradients: those of the sum of the value, by the inputs.
-        right: computes the right value from the inputs.
-        inputs: arrays of real numbers.
-        names: their names.
-        result: what the value is called.
-
-    Raises:
-        Mistake: a gradient is missing or wrong.
-    """
-    for index, (gradient, name) in enumerate(zip(gradients, names, strict=True)):
-        if gradient is None:
-            raise Mistake(
-                f"no gradient of {result} reaches {name}: compute with TensorFlow's functions "
-                "alone, without NumPy and tf.stop_gradient"
-            )
-        if not is_close(gradient, differences(right, inputs, index), 1e-3):
-            raise Mistake(
-                f"{result} is right, but not its gradient with respect to {name}: NumPy or "
-                "tf.stop_gradient makes a part of it a constant"
-            )
-
-
-def differences(
-    function: Callable[..., Any], inputs: Sequence[np.ndarray], index: int
-) -> np.ndarray:
-    """The gradient of the sum of a function by one of its inputs, by central differences."""
-    slopes = np.zeros(inputs[index].shape)
-    for position in np.ndindex(slopes.shape):
-        sums = []
-        for step in (1e-5, -1e-5):
-            moved = [np.array(array, np.float64) for array in inputs]
-            moved[index][position] += step
-            sums.append(np.sum(function(*moved)))
-        slopes[position] = (sums[0] - sums[1]) / 2e-5
-    return slopes
-
-
-def size(rng: np.random.Generator, low: int, high: int) -> int:
-    """A random size from `low` to `high`."""
-    return int(rng.integers(low, high + 1))
-
-
-def by_numpy(toy: Toy) -> Callable[..., Any]:
-    """The function of a toy, of arrays in place of tensors."""
-    names = {name: getattr(value, "values", value) for name, value in toy.inputs.items()}
-    function: Callable[..., Any] = eval(toy.source, {"np": np, "xp": np, **names})
-    return function
-
-
-def compare_log_means(answer: Answer, rng: np.random.Generator, dtype: type, samples: str) -> None:
-    """Checks a function that returns the log of a mean of exp(log_p) over the first axis.
-
-    Args:
-        answer: the function, of an array `[K, N]`.
-        rng: source of the inputs.
-        dtype: of the inputs.
-        samples: what the first axis is, for messages.
-
-    Raises:
-        Mistake: the answer is wrong.
-    """
-    cases: list[Case] = []
-    for count in map(int, rng.permutation(range(5, 10))[:2]):
-        near: np.ndarray = rng.normal(size=(count, size(rng, 2, 4)), scale=2).astype(dtype)
-        summed = np.logaddexp.reduce(near.astype(np.float64), axis=0)
-        right = summed - np.log(count)
-        over_images = np.logaddexp.reduce(near, axis=1) - np.log(near.shape[1])
-        mistakes = {
-            "1/K is missing: this is the log of the sum, not the log of the mean": summed,
-            "1/K is there twice; subtract log K once": right - np.log(count),
-            "this is the mean of the logs, not the log of the mean": near.mean(axis=0),
-            f"the mean is over the images; take it over the {samples}": over_images,
-            "all images are averaged together; return one for each": np.log(np.exp(near).mean()),
-            "this is the mean itself; return its logarithm": np.exp(right),
-            "the maximum is subtracted, but not added again": right - near.max(axis=0),
-            f"this is the largest one; all K {samples} count": near.max(axis=0),
-        }
-        cases.append((answer(near)[0], right, mistakes))
-    general = f"the result must be log((1/K) Σ_k exp(…)) over the K {samples}, for each column"
-    off = [numbers(own) - right for own, right, _ in cases if np.shape(own) == right.shape]
-    if len(off) == 2 and all(np.ptp(part) < _TOLERANCE for part in off):
-        general = f"K is not the number of {samples}, the length of the first axis; {general}"
-    compare(cases, general)
-    underflow = "subtract the largest value before exp, and add it after log"
-    columns = np.arange(1, near.shape[1] + 1)
-    for shifts, sentence in (
-        (-3000, f"exp of −3000 is 0; {underflow}"),
-        (900, f"exp of 900 is infinite; {underflow}"),
-        (-900.0 * np.arange(len(near))[:, None], "exp overflows; subtract the largest value"),
-        (-2000.0 * columns, "one maximum of all images is subtracted; subtract each column's own"),
-    ):
-        far: np.ndarray = (near + shifts).astype(dtype)
-        with np.errstate(all="ignore"):
-            value = numbers(answer(far)[0])
-        expected = np.logaddexp.reduce(far.astype(np.float64), axis=0) - np.log(len(far))
-        if not np.isfinite(value).all():
-            raise Mistake(sentence)
-        sentence = "adding a constant to a column must add the same constant to the result"
-        # float32 has a spacing of 5e-4 near 8000.
-        compare([(value - expected, 0 * expected, {})], sentence, 4e-3)
+    raise LookupError(f"no exercise is called {name!r}; pass the function that one asks for")

@@ -1,14 +1,15 @@
 """Checks of the exercises of the comparison."""
 
-import math
 from typing import Any
 
 import numpy as np
 
-from . import Answer, Case, Mistake, compare, compare_log_means, exercise, size
+from . import exercise
+from ._arrays import size
+from ._common import compare_bits, compare_log_means, log_probs
+from ._compare import Answer, Mistake, compare, compare_function
 
 _Rng = np.random.Generator
-_LN_2 = math.log(2)
 
 # --- the Fréchet distance
 # -----------------------------------------------------------------------------------------------
@@ -18,28 +19,17 @@ _FRECHET = "it is ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 √(Σ₁ Σ�
 
 @exercise(points=3)
 def check_frechet_distance(answer: Answer, rng: _Rng) -> None:
-    """Compares it with normals whose optimal transport is known.
-
-    If T is symmetric and positive definite, x ↦ T x is the optimal map from N(0, Σ) to N(0, T Σ T).
-    So the distance is tr((T − I) Σ (T − I)), without any root of a matrix.
-    """
-    cases: list[Case] = []
+    """Compares it with its formula, and normals of which the features depend on each other."""
+    draws = []
     for _ in range(2):
         features = size(rng, 3, 6)
-        factor, means = rng.normal(size=(features, features)), rng.normal(size=(2, features))
-        covariance = factor @ factor.T + np.eye(features)
-        transport = np.diag(rng.uniform(0.5, 2, features)) + rng.uniform(0.2, 0.4)
-        image, change = transport @ covariance @ transport, transport - np.eye(features)
-        expected = np.sum((means[0] - means[1]) ** 2) + np.trace(change @ covariance @ change)
-        inputs = means[0], covariance, means[1], image
-        cases.append((answer(*inputs)[0], expected, _frechet_mistakes(*inputs)))
-    compare(cases, _FRECHET, 1e-3)
+        factors, means = rng.normal(size=(2, features, features)), rng.normal(size=(2, features))
+        covariance, image = factors @ factors.transpose(0, 2, 1) + np.eye(features)
+        draws.append((means[0], covariance, means[1], image))
+    compare_function(answer, draws, _frechet_outcomes, tolerance=1e-3)
     itself = answer(means[0], covariance, means[0], covariance)[0]
     compare([(itself, 0.0, {})], f"the distance of a normal to itself is not 0; {_FRECHET}", 1e-2)
-    singular = (
-        "it fails where a covariance is singular: rounding makes eigenvalues slightly negative, "
-        "and Cholesky fails; clip eigenvalues at 0 before the root"
-    )
+    singular = "of a singular Σ, rounding makes eigenvalues negative, and Cholesky fails; clip at 0"
     for _ in range(4):
         # Features that depend on each other: the covariance has no full rank.
         direction, scale = rng.normal(size=features), rng.uniform(1.5, 3)
@@ -51,29 +41,29 @@ def check_frechet_distance(answer: Answer, rng: _Rng) -> None:
         compare([(value, (scale - 1) ** 2 * np.trace(flat), {})], singular, 2e-2)
 
 
-def _frechet_mistakes(
+def _frechet_outcomes(
     mean_1: np.ndarray, covariance_1: np.ndarray, mean_2: np.ndarray, covariance_2: np.ndarray
 ) -> dict[str, Any]:
-    distance = np.linalg.norm(mean_1 - mean_2)
-    traces = np.trace(covariance_1) + np.trace(covariance_2)
-    product, whole = covariance_1 @ covariance_2, distance**2 + traces
-    root = float(np.sum(np.sqrt(np.abs(np.linalg.eigvals(product)))))
+    """The distance and its typical mistakes."""
+    distance, product = np.linalg.norm(mean_1 - mean_2), covariance_1 @ covariance_2
+    traces = np.trace(covariance_1 + covariance_2)
+    whole = distance**2 + traces
+    root = np.sqrt(np.linalg.eigvals(product).real).sum()
     roots = np.trace(_root(covariance_1) @ _root(covariance_2))
-    elementwise = np.sum(np.sqrt(np.abs(np.diag(product))))
-    of_entries = np.trace(np.sqrt(np.abs(covariance_1)) @ np.sqrt(np.abs(covariance_2)))
+    elementwise = np.sqrt(np.abs(np.diag(product))).sum()
+    of_trace = np.sqrt(np.trace(product))
     return {
+        _FRECHET: whole - 2 * root,
         "the root is taken of each entry of Σ₁ Σ₂, not of a matrix": whole - 2 * elementwise,
-        "the roots are those of the entries of Σ₁ and Σ₂; take a matrix's": whole - 2 * of_entries,
         "tr(√Σ₁ √Σ₂) stands in for tr √(Σ₁ Σ₂), but Σ₁ and Σ₂ may not commute": whole - 2 * roots,
         "the trace is that of Σ₁ Σ₂ itself; take that of its root": whole - 2 * np.trace(product),
-        "the root is taken of the trace; take the root first": whole
-        - 2 * math.sqrt(np.trace(product)),
+        "the root is taken of the trace; take the root first": whole - 2 * of_trace,
         "the factor 2 of the root is missing": whole - root,
         "the root has the wrong sign": whole + 2 * root,
         "the term with the matrix square root is missing": whole,
         "the distance of the means is not squared": distance + traces - 2 * root,
         "the means do not matter; the first term is ‖μ₁ − μ₂‖²": traces - 2 * root,
-        "this is the root of the Fréchet distance; leave it out": math.sqrt(whole - 2 * root),
+        "this is the root of the Fréchet distance; leave it out": np.sqrt(whole - 2 * root),
     }
 
 
@@ -91,40 +81,34 @@ def _root(matrix: np.ndarray) -> np.ndarray:
 @exercise(points=3)
 def check_coverage(answer: Answer, rng: _Rng) -> None:
     """Compares it with its definition on sets of images that neither fill nor miss all balls."""
-    cases: list[Case] = []
+    draws = []
     for _ in range(8):
         dimensions, neighbours = size(rng, 2, 4), size(rng, 2, 5)
         samples = rng.normal(size=(size(rng, 30, 50), dimensions), scale=1.3) + 1
         real = rng.normal(size=(size(rng, 60, 80), dimensions), scale=2)
-        mistakes = _coverage_mistakes(samples, real, neighbours)
-        cases.append((answer(samples, real, neighbours)[0], mistakes.pop(""), mistakes))
-    compare(
-        cases,
-        "coverage is the share of real images that have a sample within the distance to their k-th "
-        "nearest other real image",
-    )
+        draws.append((samples, real, neighbours))
+    compare_function(answer, draws, _coverage_outcomes)
 
 
-def _coverage_mistakes(samples: np.ndarray, real: np.ndarray, neighbours: int) -> dict[str, float]:
-    """Coverage as "", and what is mixed up with it, by their definitions."""
+def _coverage_outcomes(samples: np.ndarray, real: np.ndarray, neighbours: int) -> dict[str, float]:
+    """Coverage, and what is mixed up with it, by their definitions."""
     across = np.linalg.norm(real[:, None] - samples[None], axis=-1)
     # The distance to itself comes first.
     among = np.sort(np.linalg.norm(real[:, None] - real[None], axis=-1), axis=1)
     among_samples = np.sort(np.linalg.norm(samples[:, None] - samples[None], axis=-1), axis=1)
     among, radii = among[..., None], among[:, neighbours, None]
     in_real_ball, in_sample_ball = across <= radii, across <= among_samples[:, neighbours]
+    smaller, larger = (across <= among[:, neighbours + step] for step in (-1, 1))
+    right = in_real_ball.any(1).mean()
     squared = "only one of two distances is squared"
     return {
-        "": in_real_ball.any(1).mean(),
+        "it is the share of real images with a sample nearer than their k-th other one": right,
         "this is recall: coverage has the balls around real images": in_sample_ball.any(1).mean(),
         "this is precision; take the share of real images": in_real_ball.any(0).mean(),
         "this is density": in_real_ball.sum() / (neighbours * len(samples)),
         "this counts the samples in each ball": in_real_ball.sum() / len(samples),
-        "each image is its own nearest neighbour": (across <= among[:, neighbours - 1])
-        .any(1)
-        .mean(),
-        "the balls reach to neighbour k + 1": (across <= among[:, neighbours + 1]).any(1).mean(),
-        "the balls reach to the k-th nearest sample; take the k-th other real image": 1.0,
+        "each image is its own nearest neighbour": smaller.any(1).mean(),
+        "the balls reach to neighbour k + 1": larger.any(1).mean(),
         f"{squared}: the radius": (across <= radii**2).any(1).mean(),
         f"{squared}: that to a sample": (across**2 <= radii).any(1).mean(),
         "this is the number of real images; return their share": in_real_ball.any(1).sum(),
@@ -138,26 +122,8 @@ def _coverage_mistakes(samples: np.ndarray, real: np.ndarray, neighbours: int) -
 @exercise(points=2)
 def check_nats_to_bits_per_dim(answer: Answer, rng: _Rng) -> None:
     """Compares images of several shapes."""
-    cases: list[Case] = []
-    for channels in (1, 3):
-        shape = size(rng, 2, 30), size(rng, 2, 30), channels
-        dimensions = math.prod(shape)
-        log_prob = -dimensions * rng.uniform(0.5, 5, size(rng, 2, 5))
-        expected = -log_prob / dimensions / _LN_2
-        eight = "8 bits, as if of a density in 0…1; here log p is that of bytes"
-        mistakes = {
-            "the division by ln 2 is forgotten: these are nats per dimension": expected * _LN_2,
-            "it multiplies by ln 2; 1 bit is ln 2 nats, so divide": expected * _LN_2**2,
-            "the sign is wrong: bits/dim is −log p, so that fewer are better": -expected,
-            "these are bits per image; divide by H · W · C": expected * dimensions,
-            "these are nats per image; divide by H · W · C · ln 2": -log_prob,
-            "it divides by the pixels; each channel is a dimension": expected * channels,
-            f"it adds log₂ 256 = {eight}": expected + 8,
-            f"it subtracts log₂ 256 = {eight}": expected - 8,
-            "it averages over images; return one value for each image": expected.mean(),
-        }
-        cases.append((answer(log_prob, list(shape))[0], expected, mistakes))
-    compare(cases, "it is −log p / (H · W · C · ln 2)")
+    shapes = [[size(rng, 2, 30), size(rng, 2, 30), channels] for channels in (1, 3)]
+    compare_bits(answer, [(log_probs(rng, shape), shape) for shape in shapes], "H · W · C")
 
 
 @exercise(points=2)
@@ -176,18 +142,17 @@ def _likelihoods(rng: _Rng) -> tuple[dict[str, Any], dict[str, list[str]]]:
     By −ELBO, binarized images have another order. Of bytes, nats and bits/dim disagree where a
     model has no `nll`.
     """
-    nll, bits = np.sort(rng.uniform(80, 95, 4)), np.sort(rng.uniform(1, 6, 4))
+    nll, bits = np.sort(rng.uniform(80, 95, 5)), np.sort(rng.uniform(1, 6, 4))
     names = [f"model-{number}" for number in rng.permutation(10)]
     dynamic, static, of_bytes, others = names[:3], names[3:5], names[5:8], names[8:]
     models: dict[str, Any] = dict.fromkeys(others)
-    for index, name in enumerate(dynamic):
-        models[name] = {"events": _DYNAMIC, "nll": nll[index], "negative_elbo": 99.0 - index}
-    for index, name in enumerate(static):
-        models[name] = {"events": _STATIC, "nll": nll[index], "negative_elbo": 97.0 - index}
+    for index, name in enumerate(dynamic + static):
+        events = _DYNAMIC if name in dynamic else _STATIC
+        models[name] = {"events": events, "nll": nll[index], "negative_elbo": 99.0 - index}
     for index, name in enumerate(of_bytes):
         models[name] = {"events": "bytes", "bits_per_dim": bits[index]}
         if index != 1:
-            models[name] |= {"nll": bits[index] * 784 * _LN_2, "negative_elbo": 4347.0 - index}
+            models[name] |= {"nll": bits[index] * 784 * np.log(2), "negative_elbo": 4347.0 - index}
     shuffled = {name: models[name] for name in rng.permutation(names).tolist()}
     return shuffled, {_DYNAMIC: dynamic, _STATIC: static, "bytes": of_bytes}
 
@@ -216,13 +181,7 @@ def check_rank_by_likelihood(answer: Answer, rng: _Rng) -> None:
             raise Mistake("the worst model comes first; fewer nats, or bits, are better")
         if any(sorted(value[events]) != sorted(names) for events, names in ranks.items()):
             raise Mistake(f"a model is missing or named twice; {_RULE}")
-        if value[_DYNAMIC] == ranks[_DYNAMIC][::-1]:
-            raise Mistake(
-                "−ELBO decides; the NLL is the tighter bound on the likelihood, and −ELBO also has "
-                "the gap of the encoder: rank binarized images by nll"
-            )
+        if all(value[events] == ranks[events][::-1] for events in (_DYNAMIC, _STATIC)):
+            raise Mistake("−ELBO decides, which has the gap of the encoder, too; rank by nll")
         if value != ranks:
-            raise Mistake(
-                "the order is not by bits_per_dim for bytes and by nll for binarized images: nats "
-                "of an image and bits of a pixel are different units"
-            )
+            raise Mistake("the order is not by bits_per_dim for bytes, by nll for binarized images")

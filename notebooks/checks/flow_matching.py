@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from .._runner import Tensor, Toy
-from . import Answer, Mistake, by_numpy, compare, compare_gradients, exercise, numbers, parts, size
+from . import exercise
+from ._arrays import by_numpy, size
+from ._compare import Answer, Mistake, compare, compare_gradients, numbers, parts
 
 _Rng = np.random.Generator
 _STAND_IN = {"straight_path": "lambda x0, x1, t: (x0 + 3.0 * x1, 2.0 * x1 - x0)"}

@@ -1,33 +1,22 @@
 """Checks of notebook 2, the generative adversarial network."""
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from .._runner import Tensor, Toy
-from . import (
-    Answer,
-    Case,
-    Mistake,
-    by_numpy,
-    compare,
-    compare_gradients,
-    differences,
-    exercise,
-    is_close,
-    numbers,
-    size,
-)
+from . import exercise
+from ._arrays import by_numpy, differences, size, tensor
+from ._compare import Answer, compare, compare_function, compare_gradients, first, is_close, refuse
 
 _Rng = np.random.Generator
 _SWAPPED = "the labels are swapped: D learns to call generated images real; use softplus(−a) for x"
 _TWICE = "the sigmoid is applied twice; softplus(−a) of the logits is already −log σ(a)"
 _NOT_LOGITS = "logits are taken for probabilities; −log σ(a) is softplus(−a)"
+_NO_NUMBER = f"the loss is not a number: {_NOT_LOGITS}"
 _SUMMED = "the loss is summed over the batch; take its mean, whatever the batch's size"
-_ROUNDED = (
-    "the loss is wrong for logits of ±200: σ(a) rounds to 0 or 1 there, and its logarithm is lost; "
-    "use softplus, since log σ(a) = −softplus(−a)"
-)
+_ROUNDED = "at logits of ±200, σ(a) rounds to 0 or 1, and its log is lost: it is −softplus(−a)"
 
 
 def _softplus(logits: Any) -> np.ndarray:
@@ -44,21 +33,11 @@ def _clipped(logits: np.ndarray) -> np.ndarray:
     return np.clip(logits.astype(np.float32), epsilon, 1 - epsilon)
 
 
-def _logits(rng: _Rng, *others: int) -> np.ndarray:
+def _logits(rng: _Rng, *others: int) -> Tensor:
     """Some logits, of which one is above 1 and one below 0."""
     logits = rng.normal(size=(size(rng, 4, 8), *others), scale=1.5)
     logits[:2] = [[1.6], [-0.7]] if others else [1.6, -0.7]
-    return logits
-
-
-def _tensor(values: Any) -> Tensor:
-    return Tensor(np.asarray(values, np.float32))
-
-
-def _no_nan(value: Any) -> Any:
-    if np.isnan(numbers(value)).any():
-        raise Mistake(f"the loss is not a number: {_NOT_LOGITS}")
-    return value
+    return tensor(logits)
 
 
 # --- losses -------------------------------------------------------------------------------------
@@ -71,39 +50,60 @@ def _discriminator_loss(real: np.ndarray, fake: np.ndarray) -> float:
 @exercise(points=2)
 def check_discriminator_loss(answer: Answer, rng: _Rng) -> None:
     """The mean of softplus(−a) over real images plus that of softplus(a) over generated ones."""
-    cases: list[Case] = []
-    for others in ((), (1,), ()):
-        a, b = _logits(rng, *others), _logits(rng, *others)
+
+    def outcomes(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
         real, fake, right = _softplus(-a), _softplus(b), _discriminator_loss(a, b)
-        mistakes = {
+        return {
+            "the loss is one number: mean softplus(−a) of real + mean softplus(a) of others": right,
             _SWAPPED: _discriminator_loss(-a, -b),
             "the sign is wrong: this is V, which D maximizes; return −V": -right,
             _TWICE: _discriminator_loss(_sigmoid(a), _sigmoid(b)),
             _NOT_LOGITS: -np.log(_clipped(a)).mean() - np.log(1 - _clipped(b)).mean(),
+            _NO_NUMBER: np.nan,
             _SUMMED: real.sum() + fake.sum(),
             "the loss is half of what it should be: add the two means": right / 2,
             "the term of the generated images is missing: the mean of softplus(a)": real.mean(),
             "the term of the real images is missing: the mean of softplus(−a)": fake.mean(),
-            "both terms are those of real images": _discriminator_loss(a, -b),
-            "both terms are those of generated images": _discriminator_loss(-a, b),
             "there is one mean of all images": np.concatenate([real, fake]).mean(),
         }
-        value, gradients = answer(_tensor(a), _tensor(b))
-        cases.append((_no_nan(value), right, mistakes))
-    compare(cases, "the loss is one number: mean softplus(−a) of real + mean softplus(a) of others")
-    names = ("real_logits", "fake_logits")
-    compare_gradients(gradients[0], _discriminator_loss, (a, b), names)
+
+    draws = [(_logits(rng, *others), _logits(rng, *others)) for others in ((), (1,), ())]
+    compare_function(answer, draws, outcomes, ("real_logits", "fake_logits"))
     large = rng.uniform(150, 250, 2)
-    value, _ = answer(_tensor(-large[:1]), _tensor(large[1:]))
-    compare([(_no_nan(value), large.sum(), {})], _ROUNDED)
+    rounded = answer(tensor(-large[:1]), tensor(large[1:]))[0]
+    compare([(rounded, large.sum(), {})], _ROUNDED)
 
 
 # As with batch normalization, the toys depend on `training` and on what is in a batch.
 _GENERATOR = "lambda latents, training=False: latents @ weights * (1.0 if training else 0.5)"
-_DISCRIMINATOR = (
+_JUDGE = (
     "lambda images, training=False: (images - (0.5 if training else 0.1) / images.shape[0]"
     " * (xp.ones((1, images.shape[0])) @ images)) @ slope"
 )
+
+
+def _step_outcomes(
+    loss_of: Any, generate: Any, judge: Any, real: np.ndarray, z: np.ndarray
+) -> dict[str, Any]:
+    """The loss of a step and of typical mistakes."""
+    fake = generate(z, training=True)
+    a, b = judge(real, training=True), judge(fake, training=True)
+    together = judge(np.concatenate([real, fake]), training=True)
+    without = "called without training=True, which batch normalization and dropout need"
+    return {
+        "it is not discriminator_loss of the logits of x and G(z)": loss_of(a, b),
+        _SWAPPED: loss_of(b, a),
+        "the term of the generated images is missing": _softplus(-a).mean(),
+        "the term of the real images is missing": _softplus(b).mean(),
+        "this is the generator's loss; take the discriminator's": _softplus(-b).mean(),
+        f"both networks are {without}": loss_of(judge(real), judge(generate(z))),
+        f"the discriminator is {without}": loss_of(judge(real), judge(fake)),
+        f"the generator is {without}": loss_of(a, judge(generate(z), training=True)),
+        f"the discriminator of G(z) is {without}": loss_of(a, judge(fake)),
+        f"the discriminator of x is {without}": loss_of(judge(real), b),
+        "x and G(z) are in one batch, in which D mixes them": loss_of(*np.split(together, 2)),
+        _NO_NUMBER: np.nan,
+    }
 
 
 @exercise(
@@ -121,48 +121,38 @@ def check_discriminator_step_loss(answer: Answer, rng: _Rng, stood_in: bool = Fa
             return float(3.0 * np.mean(fake**2) - np.mean(real))
         return _discriminator_loss(real, fake)
 
-    cases: list[Case] = []
+    draws = []
     for _ in range(3):
         batch, latents, pixels = size(rng, 4, 7), size(rng, 2, 3), size(rng, 3, 5)
-        slope, real = rng.normal(size=(pixels, 1)), rng.normal(size=(batch, pixels)) + 1
-        weights = {"weights": _tensor(rng.normal(size=(latents, pixels)))}
-        generator = Toy(_GENERATOR, weights)
-        discriminator = Toy(_DISCRIMINATOR, {"slope": _tensor(slope)})
-        z = rng.normal(size=(batch, latents))
-        generate, judge = by_numpy(generator), by_numpy(discriminator)
-        fake = generate(z, training=True)
-        a, b = judge(real, training=True), judge(fake, training=True)
-        together = judge(np.concatenate([real, fake]), training=True)
-        without = "called without training=True, which batch normalization and dropout need"
-        mistakes = {
-            _SWAPPED: loss_of(b, a),
-            "the term of the generated images is missing": _softplus(-a).mean(),
-            "the term of the real images is missing": _softplus(b).mean(),
-            "this is the generator's loss; take the discriminator's": _softplus(-b).mean(),
-            f"both networks are {without}": loss_of(judge(real), judge(generate(z))),
-            f"the discriminator is {without}": loss_of(judge(real), judge(fake)),
-            f"the generator is {without}": loss_of(a, judge(generate(z), training=True)),
-            f"the discriminator of G(z) is {without}": loss_of(a, judge(fake)),
-            f"the discriminator of x is {without}": loss_of(judge(real), b),
-            "x and G(z) are in one batch, in which D mixes them": loss_of(*np.split(together, 2)),
+        weights, slope = rng.normal(size=(latents, pixels)), rng.normal(size=(pixels, 1))
+        networks = (
+            Toy(_GENERATOR, {"weights": tensor(weights)}),
+            Toy(_JUDGE, {"slope": tensor(slope)}),
+        )
+        real, z = rng.normal(size=(batch, pixels)) + 1, rng.normal(size=(batch, latents))
+        draws.append((*networks, tensor(real), tensor(z)))
+    compare_function(answer, draws, functools.partial(_step_outcomes, loss_of))
+    by_generator, by_slope, *_ = answer(*draws[-1])[1][0]
+    generate, _, real, z = map(by_numpy, draws[-1])
+
+    def loss(*slopes: np.ndarray) -> float:
+        images = real, generate(z, training=True)
+        judges = (by_numpy(Toy(_JUDGE, {"slope": slope})) for slope in slopes)
+        return loss_of(
+            *(judge(part, training=True) for judge, part in zip(judges, images, strict=True))
+        )
+
+    by_x, by_fake = (differences(loss, (slope, slope), index) for index in (0, 1))
+    through = by_generator is not None and np.abs(by_generator).max() > 1e-7
+    stopped, instead = "the gradient is stopped at", "stop it at G(z), so that D learns"
+    refuse(
+        {
+            "no stop-gradient: a gradient reaches G; put tf.stop_gradient around G(z)": through,
+            f"{stopped} D(G(z)); {instead}": is_close(by_slope, by_x, 1e-3),
+            f"{stopped} D(x); {instead}": is_close(by_slope, by_fake, 1e-3),
         }
-        value, gradients = answer(generator, discriminator, _tensor(real), _tensor(z))
-        cases.append((_no_nan(value), loss_of(a, b), mistakes))
-    compare(cases, "it is not discriminator_loss of the logits of x and G(z), training=True")
-    by_generator, by_slope, *_ = gradients[0]
-    if by_generator is not None and np.abs(by_generator).max() > 1e-7:
-        raise Mistake("no stop-gradient: a gradient reaches G; put tf.stop_gradient around G(z)")
-
-    def right(slope: np.ndarray, by_real: bool = True, by_fake: bool = True) -> float:
-        judge = by_numpy(Toy(_DISCRIMINATOR, {"slope": slope}))
-        first = judge(real, training=True) if by_real else a
-        return loss_of(first, judge(fake, training=True) if by_fake else b)
-
-    for name, parts in (("D(G(z))", (True, False)), ("D(x)", (False, True))):
-        stopped = differences(lambda slope, parts=parts: right(slope, *parts), [slope], 0)
-        if by_slope is not None and is_close(by_slope, stopped, 1e-3):
-            raise Mistake(f"the gradient is stopped at {name}; stop it at G(z), so that D learns")
-    compare_gradients([by_slope], right, (slope,), ("the discriminator",))
+    )
+    compare_gradients([by_slope], lambda slope: loss(slope, slope), [slope], ["the discriminator"])
 
 
 # --- densities ----------------------------------------------------------------------------------
@@ -171,28 +161,26 @@ def check_discriminator_step_loss(answer: Answer, rng: _Rng, stood_in: bool = Fa
 @exercise(points=2)
 def check_optimal_discriminator(answer: Answer, rng: _Rng) -> None:
     """The probability y that maximizes p_data log y + p_g log(1 − y) at each point."""
-    cases: list[Case] = []
-    for shape in ((size(rng, 5, 11),), (size(rng, 2, 3), size(rng, 4, 6))):
-        log_p, log_g = rng.normal(size=(2, *shape), scale=1.5) - 1
+
+    def outcomes(log_p: np.ndarray, log_g: np.ndarray) -> dict[str, Any]:
         p, g = np.exp(log_p), np.exp(log_g)
         right = p / (p + g)
-        mistakes = {
+        return {
+            "the answer y does not maximize p_data log y + p_g log(1 − y)": right,
             "the two densities are swapped; D(x) is p_data / (p_data + p_g)": 1 - right,
             "this is p_data / p_g, which may exceed 1; divide by p_data + p_g": p / g,
             "this is the logit; its sigmoid is the probability": log_p - log_g,
             "the logarithms are divided; take their exponentials": log_p / (log_p + log_g),
             "p_data is divided by the mean of the densities; divide by their sum": 2 * right,
-            "this is log D*(x); take its exponential": np.log(right),
         }
-        cases.append((answer(log_p, log_g)[0], right, mistakes))
+
+    shapes = (2, size(rng, 5, 11)), (2, size(rng, 2, 3), size(rng, 4, 6))
+    draws = [rng.normal(size=shape, scale=1.5) - 1 for shape in shapes]
     # At the maximum over y of p log y + g log(1 − y), its derivative p / y − g / (1 − y) is 0.
-    compare(cases, "the answer y does not maximize p_data log y + p_g log(1 − y)")
+    compare_function(answer, draws, outcomes)
     far = -rng.uniform([1800, 900], [2200, 1100])
-    underflow = (
-        "log densities of −1000 and −2000 give no probability: exp of both is 0, and 0 / 0 is not "
-        "a number; use the difference of the log densities"
-    )
-    compare([(answer(far, far[::-1].copy())[0], np.array([0.0, 1.0]), {})], underflow)
+    underflow = "exp of −1000 and −2000 is 0, and 0 / 0 is not a number; use log p_data − log p_g"
+    compare([(answer(far, far[::-1].copy())[0], np.array([0.0, 1.0]), {})], underflow, 1e-6)
 
 
 def _log_normal(points: np.ndarray, mean: float, stddev: float) -> np.ndarray:
@@ -203,18 +191,15 @@ def _log_normal(points: np.ndarray, mean: float, stddev: float) -> np.ndarray:
 @exercise(points=3)
 def check_jensen_shannon(answer: Answer, rng: _Rng) -> None:
     """½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2, between 0 and ln 2 nats."""
-    cases: list[Case] = []
-    for _ in range(3):
-        points = np.linspace(-12.0, 12.0, size(rng, 1500, 2500))
-        spacing = float(points[1] - points[0])
-        log_p = _log_normal(points, 0.0, rng.uniform(0.8, 1.2))
-        log_q = _log_normal(points, rng.uniform(1, 2), rng.uniform(0.6, 0.8))
+
+    def outcomes(log_p: np.ndarray, log_q: np.ndarray, spacing: float) -> dict[str, Any]:
         p, q, log_m = np.exp(log_p), np.exp(log_q), np.logaddexp(log_p, log_q) - np.log(2)
         left, second = np.sum(p * (log_p - log_m)), np.sum(q * (log_q - log_m))
         right = 0.5 * spacing * (left + second)
         kl = spacing * np.sum(p * (log_p - log_q))
         reverse_kl = spacing * np.sum(q * (log_q - log_p))
-        mistakes = {
+        return {
+            "it is one number, ½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2": right,
             "the divergence is in bits; return nats, at most ln 2": right / np.log(2),
             "the factors ½ are missing: this is twice the divergence": 2 * right,
             "m is the sum of the densities; it is their mean (p + q) / 2": right - np.log(2),
@@ -222,44 +207,48 @@ def check_jensen_shannon(answer: Answer, rng: _Rng) -> None:
             "this is KL(p ‖ q), which is not symmetric; compare both with their mean m": kl,
             "this is KL(q ‖ p), which is not symmetric; compare both with m": reverse_kl,
             "the mean of KL(p ‖ q) and KL(q ‖ p) has no bound; use m": (kl + reverse_kl) / 2,
-            "one half is missing: add ½ KL(q ‖ m)": spacing * left / 2,
-            "this is KL(p ‖ m) alone; take ½ KL(p ‖ m) + ½ KL(q ‖ m)": spacing * left,
             "the sign is wrong: no divergence is negative": -right,
-            "this is the square root of the divergence; leave the root out": np.sqrt(right),
         }
-        cases.append((answer(log_p, log_q, spacing)[0], right, mistakes))
-    compare(cases, "the divergence is one number, ½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2")
-    # Both densities round to 0 far outside: exp(−(60 / 0.05)² / 2).
-    log_p, log_q = (_log_normal(points, side * rng.uniform(5, 7), 0.05) for side in (-1, 1))
+
+    draws = []
+    for _ in range(3):
+        points, spacing = np.linspace(-12, 12, size(rng, 1500, 2500), retstep=True)
+        log_p = _log_normal(points, 0.0, rng.uniform(0.8, 1.2))
+        log_q = _log_normal(points, rng.uniform(1, 2), rng.uniform(0.6, 0.8))
+        draws.append((log_p, log_q, float(spacing)))
+    compare_function(answer, draws, outcomes)
+    # Both densities round to 0 far outside: exp(−(60 / 0.05)² / 2). Between, float64 has numbers
+    # of few digits, of which half is 0.
+    far = [_log_normal(points, side * rng.uniform(5, 7), 0.05) for side in (-1, 1)]
+    log_p, log_q = (np.where(log < -700, -9000.0, log) for log in far)
     zero = (
-        "for two normals without overlap the result is not ln 2: where a density rounds to 0, "
-        "0 · log 0 is not a number; work with the log densities and np.logaddexp"
+        "where a density rounds to 0, 0 · log 0 is not a number; use np.logaddexp, not log(p + q)"
     )
-    compare([(answer(log_p, log_q, spacing)[0], np.log(2), {})], zero)
+    compare([(answer(log_p, log_q, float(spacing))[0], np.log(2), {})], zero)
 
 
 @exercise(points=2)
 def check_generator_loss(answer: Answer, rng: _Rng) -> None:
     """The mean of softplus(−a), whose gradient does not vanish where D is certain."""
-    cases: list[Case] = []
-    for others in ((), (1,), ()):
-        a = _logits(rng, *others)
+
+    def outcomes(a: np.ndarray) -> dict[str, Any]:
         right = _softplus(-a).mean()
-        mistakes = {
+        return {
+            "the loss is one number, the mean of softplus(−a)": right,
             "this is the saturating loss log(1 − D(G(z))); use −log D(G(z))": -_softplus(a).mean(),
             "the labels are swapped: D minimizes this; G needs −log D(G(z))": _softplus(a).mean(),
             "the sign is wrong: this is log D(G(z)), which G maximizes": -right,
             _TWICE: _softplus(-_sigmoid(a)).mean(),
             _NOT_LOGITS: -np.log(_clipped(a)).mean(),
+            _NO_NUMBER: np.nan,
             _SUMMED: right * len(a),
             "this is 1 − D(G(z)), not a logarithm; use −log D(G(z))": (1 - _sigmoid(a)).mean(),
         }
-        value, gradients = answer(_tensor(a))
-        cases.append((_no_nan(value), right, mistakes))
-    compare(cases, "the loss is one number, the mean of softplus(−a)")
-    compare_gradients(gradients[0], lambda a: _softplus(-a).mean(), (a,), ("the logits",))
+
+    draws = [[_logits(rng, *others)] for others in ((), (1,), ())]
+    compare_function(answer, draws, outcomes, ("the logits",))
     large = rng.uniform(150, 250)
-    compare([(_no_nan(answer(_tensor([-large]))[0]), large, {})], _ROUNDED)
+    compare([(answer(tensor([-large]))[0], large, {})], _ROUNDED)
 
 
 # --- paths --------------------------------------------------------------------------------------
@@ -268,33 +257,33 @@ def check_generator_loss(answer: Answer, rng: _Rng) -> None:
 @exercise(points=2)
 def check_spherical_path(answer: Answer, rng: _Rng) -> None:
     """Points at equal angles from start to end; their norms stay if both ends have the same."""
-    cases: list[Case] = []
-    for _ in range(2):
-        start, end = rng.normal(size=(2, size(rng, 10, 30))).astype(np.float32)
-        end *= np.linalg.norm(start) / np.linalg.norm(end)
-        steps = size(rng, 5, 9)
-        shares = np.arange(steps) / (steps - 1)
-        path, radius = _path(start, end, shares), np.linalg.norm(start)
-        straight = np.outer(1 - shares, start) + np.outer(shares, end)
+
+    def outcomes(start: np.ndarray, end: np.ndarray, steps: int) -> dict[str, Any]:
+        shares, radius = np.arange(steps) / (steps - 1), np.linalg.norm(start)
+        path, straight = _path(start, end, shares), start + np.outer(shares, end - start)
         norms = np.linalg.norm(straight, axis=1)[:, None]
         both = "the shares run from 0 to 1, both included"
-        first, last = (np.arange(steps) + shift for shift in (0, 1))
-        mistakes = {
+        early, late = (np.arange(steps) + shift for shift in (0, 1))
+        return {
+            "the points [steps, d] are not at equal angles on the great circle": path,
             "this is the straight line; go along the great circle": straight,
             "this is the straight line with all norms made equal": straight * radius / norms,
             "the path runs backwards: the first point is start, the last one is end": path[::-1],
             "the points have norm 1; do not normalize start and end in the sum": path / radius,
-            f"the path does not stop at end: {both}": _path(start, end, first / steps),
-            f"the path does not begin at start: {both}": _path(start, end, last / steps),
+            f"the path does not stop at end: {both}": _path(start, end, early / steps),
+            f"the path does not begin at start: {both}": _path(start, end, late / steps),
+            "not a number: the cosine is the inner product divided by both norms": path * np.nan,
         }
-        value = answer(start, end, steps)[0]
-        if not np.isfinite(numbers(value)).all():
-            raise Mistake("not a number: the cosine is the inner product divided by both norms")
-        cases.append((value, path, mistakes))
-    compare(cases, "the points [steps, d] are not at equal angles on the great circle")
-    ends = rng.uniform(1.5, 4) * start, rng.uniform(0.2, 0.7) * end
+
+    draws = []
+    for _ in range(2):
+        start, end = rng.normal(size=(2, size(rng, 10, 30))).astype(np.float32)
+        end *= np.linalg.norm(start) / np.linalg.norm(end)
+        draws.append((start, end, size(rng, 5, 9)))
+    compare_function(answer, draws, outcomes)
+    ends = rng.uniform(1.5, 4) * start, rng.uniform(0.2, 0.7) * end, draws[-1][-1]
     norms = "ends of different norms: normalize in the angle only, not in the sum"
-    compare([(answer(*ends, steps)[0], _path(*ends, shares), {})], norms)
+    compare([(answer(*ends)[0], first(outcomes(*ends)), {})], norms)
 
 
 def _path(start: np.ndarray, end: np.ndarray, shares: np.ndarray) -> np.ndarray:

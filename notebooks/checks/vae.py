@@ -5,30 +5,15 @@ from typing import Any
 import numpy as np
 
 from .._runner import Rng, Tensor, Toy
-from . import (
-    Answer,
-    Case,
-    Mistake,
-    by_numpy,
-    compare,
-    compare_gradients,
-    compare_log_means,
-    exercise,
-    is_close,
-    numbers,
-    parts,
-    size,
-)
+from . import exercise
+from ._arrays import by_numpy, size, tensor
+from ._common import compare_log_means
+from ._compare import Answer, compare, compare_function, is_close, numbers, parts, refuse
 
 _Rng = np.random.Generator
 # A mean may be this many standard errors off: of correct answers, fewer than one in 10⁶ is.
 _ERRORS = 6.0
 _PIXELS = 20
-
-
-def tensor(values: Any) -> Tensor:
-    """Values as a `float32` tensor, as the notebook passes them."""
-    return Tensor(np.asarray(values, np.float32))
 
 
 # --- exercise 1.a: ancestral sampling ---------------------------------------------------
@@ -47,60 +32,56 @@ def check_sample_images(answer: Answer, rng: _Rng) -> None:
     draws = []
     for seed in (first, first, first + 1):
         pair = parts(answer(decoder, n, latents, Rng(seed))[0], "the latents z", "the images x")
-        z, x = map(numbers, pair)
-        for name, array, width in (("z", z, latents), ("x", x, 2 + _PIXELS)):
-            if array.shape != (n, width):
-                raise Mistake(f"{name} has the shape {array.shape}, not {(n, width)}")
-        draws.append((z, x))
-    (z, x), again, reseeded = draws
+        draws.append([numbers(array) for array in pair])
+        for name, array, width in zip("zx", draws[-1], (latents, 2 + _PIXELS), strict=True):
+            wrong_shape = f"{name} has the shape {array.shape}, not {(n, width)}"
+            refuse({wrong_shape: array.shape != (n, width)})
+    z, x = draws[0]
     _check_latents(z)
     _check_pixels(x, by_numpy(decoder)(z))
     # Of x, the pixels that z does not decide.
-    for name, (array, same, new) in {
-        "z": (z, again[0], reseeded[0]),
-        "x": (x[:, 2:], again[1][:, 2:], reseeded[1][:, 2:]),
-    }.items():
-        if not is_close(array, same) or is_close(array, new):
-            raise Mistake(f"{name} is not drawn with the rng that is passed, but with another one")
+    for index, name in enumerate("zx"):
+        own, same, new = (draw[index][:, 2 * index :] for draw in draws)
+        foreign = f"{name} is not drawn with the rng that is passed, but with another one"
+        refuse({foreign: not is_close(own, same) or is_close(own, new)})
 
 
 def _check_latents(z: np.ndarray) -> None:
     """Checks that latents `[n, D]` are independent and standard normal."""
-    if len(np.unique(z, axis=0)) < len(z):
-        raise Mistake("several images have the same z; draw a new z for each image")
-    if z.min() >= 0:
-        raise Mistake("no z is negative; draw z from a standard normal, not a uniform one")
     errors = _ERRORS / np.sqrt(len(z))
     moments = z.T @ z / len(z) - np.eye(z.shape[1])
     # A sample's second moment has variance 2 / n.
-    if np.abs(z.mean(axis=0)).max() > errors or np.abs(moments).max() > np.sqrt(2) * errors:
-        raise Mistake("z is not standard normal; latents have mean 0, variance 1, no correlation")
+    is_off = np.abs(z.mean(axis=0)).max() > errors or np.abs(moments).max() > np.sqrt(2) * errors
+    has_copies = len(np.unique(z, axis=0)) < len(z)
+    refuse(
+        {
+            "several images have the same z; draw a new z for each image": has_copies,
+            "no z is negative; draw z from a standard normal, not a uniform one": z.min() >= 0,
+            "z is not standard normal; latents have mean 0, variance 1, no correlation": is_off,
+        }
+    )
 
 
 def _check_pixels(x: np.ndarray, means: np.ndarray) -> None:
     """Checks that images are independent Bernoulli draws with the means of their own z."""
-    if is_close(x, means):
-        raise Mistake("x has the means f(z); draw each pixel from Bernoulli(f(z)) instead")
-    if not np.isin(x, (0, 1)).all():
-        raise Mistake("x has values besides 0 and 1; draw each pixel from Bernoulli(f(z))")
-    if is_close(x, (means > 0.5).astype(float)):
-        raise Mistake("x is f(z), rounded; draw each pixel from Bernoulli(f(z)) instead")
-    if is_close(1 - x[:, :2], means[:, :2]):
-        raise Mistake("black and white are swapped; a pixel is 1 with probability f(z)")
-    if not is_close(x[:, :2], means[:, :2]):
-        raise Mistake("x does not belong to the z beside it; decode the z that you return")
-    if np.ptp(x[:, 2:], axis=0).max() == 0:
-        raise Mistake(
-            "all images share one row of random numbers; draw one for each pixel of each image"
-        )
-    # Given z, the other pixels are independent.
-    residuals = (x - means)[:, 2:]
-    errors = _ERRORS / np.sqrt(len(x))
-    shared = np.triu(residuals.T @ residuals, 1) / len(x)
-    if np.abs(shared).max() > errors / 4:
-        raise Mistake("all pixels of an image share one random number; draw one for each pixel")
-    if np.abs(residuals.mean(axis=0)).max() > errors / 2:
-        raise Mistake("the pixels' frequencies are not f(z); draw from Bernoulli(f(z))")
+    # Given z, the pixels after the first two are independent.
+    residuals, errors = (x - means)[:, 2:], _ERRORS / np.sqrt(len(x))
+    shared = np.abs(np.triu(residuals.T @ residuals, 1)).max() / len(x) > errors / 4
+    # Of the first two, z decides all.
+    own, decided, draw = x[:, :2], means[:, :2], "draw each pixel from Bernoulli(f(z))"
+    is_off = np.abs(residuals.mean(axis=0)).max() > errors / 2 or not is_close(own, decided)
+    refuse(
+        {
+            f"x has the means f(z); {draw}": is_close(x, means),
+            f"x has values besides 0 and 1; {draw}": not np.isin(x, (0, 1)).all(),
+            f"x is f(z), rounded; {draw}": is_close(x, means > 0.5),
+            "black and white are swapped; 1 has probability f(z)": is_close(1 - own, decided),
+            "x does not belong to the z beside it; decode this z": np.mean(own != decided) > 0.2,
+            "all images share one row of random numbers": np.ptp(x[:, 2:], axis=0).max() == 0,
+            "all pixels of an image share one random number; draw one for each pixel": shared,
+            f"the pixels' frequencies are not f(z); {draw}": is_off,
+        }
+    )
 
 
 # --- exercise 1.b: KL divergence to the prior ---------------------------------------------
@@ -114,18 +95,15 @@ def _kl(mean: np.ndarray, log_stddev: np.ndarray) -> np.ndarray:
 @exercise(points=2)
 def check_kl_to_prior(answer: Answer, rng: _Rng) -> None:
     """Compares with the closed form of two normals, and its gradient."""
-    cases: list[Case] = []
-    for _ in range(2):
-        shape = size(rng, 2, 4), size(rng, 5, 8)
-        mean, log_stddev = rng.normal(size=(2, *shape))
-        terms = _kl(mean, log_stddev)
-        variance, of_image = np.exp(2 * log_stddev), terms.sum(axis=1)
+
+    def outcomes(mean: np.ndarray, log_stddev: np.ndarray) -> dict[str, Any]:
+        terms, variance = _kl(mean, log_stddev), np.exp(2 * log_stddev)
+        of_image = terms.sum(axis=1)
         reverse = (1 + mean**2) / (2 * variance) - 0.5 + log_stddev
         as_variance = (np.exp(log_stddev) + mean**2 - 1 - log_stddev) / 2
-        mistakes = {
-            "the KL is averaged over the latents; sum it; latents are independent": terms.mean(
-                axis=1
-            ),
+        return {
+            "the result must be ½ Σ_d (σ_d² + μ_d² − 1 − log σ_d²) for each image": of_image,
+            "the KL is averaged over the latents; sum it; latents are independent": terms.mean(1),
             "log_stddev is taken for the log-variance": as_variance.sum(axis=1),
             "the KL is summed over the batch too; return one for each image": terms.sum(),
             "the KL is averaged over the batch; return one for each image": of_image.mean(),
@@ -136,10 +114,10 @@ def check_kl_to_prior(answer: Answer, rng: _Rng) -> None:
             "σ is taken for σ²": of_image + (np.exp(log_stddev) - variance).sum(axis=1) / 2,
             "−1 is missing: the KL of the prior to itself is 0": (terms + 0.5).sum(axis=1),
         }
-        value, gradients = answer(tensor(mean), tensor(log_stddev))
-        cases.append((value, of_image, mistakes))
-    compare(cases, "the result must be ½ Σ_d (σ_d² + μ_d² − 1 − log σ_d²) for each image")
-    compare_gradients(gradients[0], _kl, (mean, log_stddev), ("mean", "log_stddev"))
+
+    shapes = [(2, size(rng, 2, 4), size(rng, 5, 8)) for _ in range(2)]
+    draws = [[tensor(values) for values in rng.normal(size=shape)] for shape in shapes]
+    compare_function(answer, draws, outcomes, ("mean", "log_stddev"))
 
 
 # --- exercise 1.c: the logarithm of a mean ------------------------------------------------
@@ -159,43 +137,39 @@ def _log_prob(x: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return x * logits - np.logaddexp(0, logits)
 
 
-def _pixels_and_logits(rng: _Rng, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _pixels_and_logits(rng: _Rng, batch: int) -> list[Tensor]:
     """Random ones, of which a logit is above 1 and another one below 0."""
-    x, logits = rng.integers(0, 2, shape).astype(float), rng.normal(size=shape)
+    shape = batch, size(rng, 6, 9)
+    x, logits = rng.integers(0, 2, shape), rng.normal(size=shape)
     x[:, :2], logits[:, :2] = (0, 1), (1.5, -0.5)
-    return x, logits
+    return [tensor(x), tensor(logits)]
 
 
 @exercise(points=2)
 def check_bernoulli_log_prob(answer: Answer, rng: _Rng) -> None:
     """Compares with the closed form, at 0 and at large logits, too."""
-    cases: list[Case] = []
-    for _ in range(2):
-        x, logits = _pixels_and_logits(rng, (size(rng, 2, 4), size(rng, 6, 9)))
+
+    def outcomes(x: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         terms = _log_prob(x, logits)
         right, white = terms.sum(axis=1), -(x * np.logaddexp(0, -logits)).sum(axis=1)
-        mistakes = {
+        no_number = "not a number: the decoder returns logits, whose sigmoid is f(z)"
+        return {
+            "the result must be Σ (x log f + (1 − x) log(1 − f)), f = sigmoid(logits)": right,
             "the log-likelihood is summed over the batch; return one for each image": terms.sum(),
-            "the log-likelihood is averaged over the batch; return one for each": right.mean(),
             "it is averaged over the pixels; the log of a product is a sum": terms.mean(axis=1),
             "the log-likelihood of each pixel is returned; sum over the pixels": terms,
             "the sign is wrong; this is the cross-entropy, −log p(x|z)": -right,
             "black pixels are missing; add (1 − x) log(1 − f)": white,
             "white pixels are missing; add x log f": right - white,
             "black and white are swapped; f is P(x = 1)": _log_prob(1 - x, logits).sum(axis=1),
+            no_number: np.full_like(right, np.nan),
         }
-        value, gradients = answer(tensor(x), tensor(logits))
-        if np.isnan(numbers(value)).any():
-            raise Mistake("not a number: the decoder returns logits, whose sigmoid is f(z)")
-        cases.append((value, right, mistakes))
-    compare(cases, "the result must be Σ (x log f + (1 − x) log(1 − f)), with f = sigmoid(logits)")
-    compare_gradients(gradients[0][1:], lambda s: _log_prob(x, s), (logits,), ("logits",))
+
+    draws = [_pixels_and_logits(rng, size(rng, 2, 4)) for _ in range(2)]
+    compare_function(answer, draws, outcomes, ("", "logits"))
     large = rng.uniform(150, 250, (1, 2)) * [1, -1]
     values = [answer(tensor(x), tensor(large))[0] for x in ([[1, 0]], [[0, 1]])]
-    lost = (
-        "at logits of ±200, sigmoid rounds to 0 or 1 and its log is lost; compute from the logits, "
-        "as tf.nn.sigmoid_cross_entropy_with_logits does"
-    )
+    lost = "at logits of ±200, sigmoid rounds to 0 or 1, and its log is lost; use softplus"
     compare([(values[0], np.zeros(1), {}), (values[1], [large[0, 1] - large[0, 0]], {})], lost)
 
 
@@ -212,25 +186,18 @@ def check_bernoulli_log_prob(answer: Answer, rng: _Rng) -> None:
 def check_negative_elbo(answer: Answer, rng: _Rng, stood_in: bool = False) -> None:
     """Compares with both closed forms, summed and averaged as they must be."""
 
-    def kl_of(mean: Any, log_stddev: Any) -> Any:
-        return mean**2 + log_stddev if stood_in else _kl(mean, log_stddev)
-
-    def log_p_of(x: Any, logits: Any) -> Any:
-        return -((x - logits) ** 2) if stood_in else _log_prob(x, logits)
-
-    cases: list[Case] = []
-    for _ in range(3):
-        batch = size(rng, 3, 6)
-        x, logits = _pixels_and_logits(rng, (batch, size(rng, 6, 9)))
-        mean, log_stddev = rng.normal(size=(2, batch, size(rng, 3, 5))) / 2
-        log_p, kl = log_p_of(x, logits), kl_of(mean, log_stddev)
+    def outcomes(x: Any, logits: Any, mean: Any, log_stddev: Any) -> dict[str, Any]:
+        kl = mean**2 + log_stddev if stood_in else _kl(mean, log_stddev)
+        log_p = -((x - logits) ** 2) if stood_in else _log_prob(x, logits)
         of_x, of_z = -log_p.sum(axis=1), kl.sum(axis=1)
-        mistakes = {
+        right = (of_x + of_z).mean()
+        return {
+            "it must be the mean of KL(q ‖ p) − log p(x|z), whose checks must pass": right,
             "the loss is summed over the batch; average over the images": (of_x + of_z).sum(),
             "the reconstruction is summed over the batch; average it": of_z.mean() + of_x.sum(),
             "the KL is summed over the batch; average it": of_z.sum() + of_x.mean(),
             "the loss of each image is returned; average over the batch": of_x + of_z,
-            "this is the ELBO; the loss is its negative": -(of_x + of_z).mean(),
+            "this is the ELBO; the loss is its negative": -right,
             "the KL has the wrong sign; it must make the loss larger": (of_x - of_z).mean(),
             "the reconstruction has the wrong sign; log p lowers the loss": (of_z - of_x).mean(),
             "the KL is missing": of_x.mean(),
@@ -238,19 +205,12 @@ def check_negative_elbo(answer: Answer, rng: _Rng, stood_in: bool = False) -> No
             "the KL is averaged over the latents; sum it": (kl.mean(axis=1) + of_x).mean(),
             "the reconstruction is averaged over the pixels": (of_z - log_p.mean(axis=1)).mean(),
         }
-        value, gradients = answer(*map(tensor, (x, logits, mean, log_stddev)))
-        cases.append((value, (of_x + of_z).mean(), mistakes))
-    compare(
-        cases,
-        "the result must be the mean over the batch of KL(q ‖ p) − log p(x|z); if it is, see "
-        "whether the checks of kl_to_prior and bernoulli_log_prob pass",
-    )
 
-    def right(logits: np.ndarray, *of_posterior: np.ndarray) -> Any:
-        return (kl_of(*of_posterior).sum() - log_p_of(x, logits).sum()) / batch
-
-    names = ("logits", "mean", "log_stddev")
-    compare_gradients(gradients[0][1:], right, (logits, mean, log_stddev), names)
+    draws = []
+    for batch in (size(rng, 3, 6) for _ in range(3)):
+        posterior = rng.normal(size=(2, batch, size(rng, 3, 5))) / 2
+        draws.append([*_pixels_and_logits(rng, batch), *map(tensor, posterior)])
+    compare_function(answer, draws, outcomes, ("", "logits", "mean", "log_stddev"))
 
 
 # --- exercise 1.f: reparameterization -----------------------------------------------------
@@ -259,23 +219,21 @@ def check_negative_elbo(answer: Answer, rng: _Rng, stood_in: bool = False) -> No
 @exercise(points=2)
 def check_sample_posterior(answer: Answer, rng: _Rng) -> None:
     """Checks the value of a sample, and its gradient with respect to mean and log_stddev."""
-    cases: list[Case] = []
-    for _ in range(2):
-        mean, s, noise = rng.normal(size=(3, size(rng, 2, 4), size(rng, 3, 6)))
+
+    def outcomes(mean: np.ndarray, s: np.ndarray, noise: np.ndarray) -> dict[str, Any]:
         stddev = np.exp(s)
-        (value, gradients), (again, _) = (answer(*map(tensor, (mean, s, noise))) for _ in range(2))
-        if not is_close(numbers(value), numbers(again)):
-            raise Mistake("the same noise gives another z; use the noise that is passed")
-        mistakes = {
+        return {
+            "the result must be z = μ + σ ε, with σ = exp(log_stddev)": mean + stddev * noise,
             "log_stddev is taken for the log-variance": mean + np.sqrt(stddev) * noise,
             "the noise is multiplied by the variance; its factor is σ": mean + stddev**2 * noise,
             "the noise is multiplied by log σ; its factor is σ = exp(log_stddev)": mean + s * noise,
             "this is the mean alone; add σ times the noise": mean,
             "the mean is missing; z = μ + σ ε": stddev * noise,
             "σ is missing; z = μ + σ ε": mean + noise,
-            "the noise is subtracted; z = μ + σ ε": mean - stddev * noise,
         }
-        cases.append((value, mean + stddev * noise, mistakes))
-    compare(cases, "the result must be z = μ + σ ε, with σ = exp(log_stddev)")
-    names = "mean", "log_stddev"
-    compare_gradients(gradients[0][:2], lambda mu, s: mu + np.exp(s) * noise, (mean, s), names)
+
+    shapes = [(3, size(rng, 2, 4), size(rng, 3, 6)) for _ in range(2)]
+    draws = [[tensor(values) for values in rng.normal(size=shape)] for shape in shapes]
+    first, second = (numbers(answer(*draws[0])[0]) for _ in range(2))
+    refuse({"z changes; use the noise that is passed": not is_close(first, second)})
+    compare_function(answer, draws, outcomes, ("mean", "log_stddev", ""))

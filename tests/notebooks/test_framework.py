@@ -4,11 +4,10 @@ import functools
 import re
 from typing import Any
 
-import numpy as np
 import pytest
 
 from notebooks import checks
-from notebooks._runner import Rng, call, dumps, loads
+from notebooks._runner import call
 from tests.notebooks import tiny_checks
 
 pytestmark = pytest.mark.quick
@@ -35,7 +34,6 @@ def fail(x: int, error: Exception) -> int:
     [
         (double, "None"),
         (lambda x: x**2, "that is the square; add x to itself"),
-        (lambda x: x, r"double\(x\) is not x \+ x"),
         (lambda x: fail(x, NotImplementedError("write double")), "not written yet"),
         (
             lambda x: fail(x, NotImplementedError("other")),
@@ -51,11 +49,6 @@ def fail(x: int, error: Exception) -> int:
 )
 def test_a_wrong_answer_has_a_message_of_one_line(answer: Any, message: str) -> None:
     assert re.fullmatch(message, str(mistake_of(answer)))
-
-
-@pytest.mark.parametrize("value", [None, "a", [1.5, [True]], {"b": {}}, np.eye(2), Rng(5)])
-def test_what_the_processes_exchange_has_no_code(value: Any) -> None:
-    np.testing.assert_equal(loads(dumps({"key": [value]})), {"key": [value]})
 
 
 def test_check_prints_one_line(

@@ -1,18 +1,16 @@
-"""The solutions of all exercises are right; after an edit, the check names the mistake."""
+"""After an edit of a solution, the check names the mistake."""
 
 import functools
 from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from notebooks._cells import code_cells, read_source
 from notebooks._runner import call
 from notebooks.checks import Exercise, find_mistake, load_exercises
 from tests.notebooks.notebook_names import NUMBERS
 
-JEFFREYS = "0.5 * spacing * np.sum((np.exp(log_p) - np.exp(log_q)) * (log_p - log_q))"
 TOGETHER = (
     "return discriminator_loss(*tf.split(discriminator(tf.concat([real, fake], 0), True), 2)) #"
 )
@@ -25,7 +23,6 @@ MISTAKES = {
         ('(rng.random(means.shape) < means).astype("float32")', "means", "x has the means"),
         ("rng.random(means.shape) < means", "np.round(means)", "rounded"),
         ("standard_normal(", "random(", "not a uniform one"),
-        ("z = ", "z = np.ones((n, 1)) * rng.standard_normal(latent_dim)  # ", "a new z for each"),
         ("z = ", "z = rng.standard_normal((n // 2 + 1, latent_dim)).repeat(2, 0)[:n]  # ", "new z"),
         ("rng.standard_normal", "np.random.standard_normal", "z is not drawn with the rng"),
         ("rng.random(", "np.random.random(", "x is not drawn with the rng"),
@@ -33,7 +30,6 @@ MISTAKES = {
         ("decode(z)", "decode(rng.standard_normal((n, latent_dim)))", "does not belong to the z"),
         ("means.shape", "(n, 1)", "share one random number"),
         ("< means", "> means", "swapped"),
-        ("", "rng = np.random.default_rng(5)", "the rng that is passed"),
         ("return z, x", "return x", "must return 2 values"),
     ],
     "log_mean_exp": [
@@ -52,11 +48,9 @@ MISTAKES = {
         ("return ", "return -", "never negative"),
         (", axis=-1", "", "over the batch"),
         ("/ 2", ".numpy() / 2", "no gradient"),
-        ("", "return None", "returns nothing"),
         ("variance = ", "variance = stop(tf.exp(2 * log_stddev))  # ", "respect to log"),
         ("", "mean = tf.stop_gradient(mean)", "reaches mean"),
         ("/ 2", "/ 2 - add(mean**2, 1) / 2 + add(stop(mean**2), 1) / 2", "respect to mean"),
-        ("", "log_stddev = tf.clip_by_value(log_stddev, -1, 1)", "must be ½"),
     ],
     "bernoulli_log_prob": [
         (", axis=-1", "", "summed over the batch"),
@@ -74,11 +68,8 @@ MISTAKES = {
         ("reduce_mean", "reduce_sum", "loss is summed"),
         ("- bernoulli", "- len(x) * bernoulli", "reconstruction is summed over the batch"),
         ("logits)", "logits) / x.shape[1]", "averaged over the pixels"),
-        ("return ", "log_stddev = stop(log_stddev); return ", "reaches log_stddev"),
         ("kl_to_prior(mean, log_stddev)", "stop(kl_to_prior(mean, log_stddev))", "reaches mean"),
         ("bernoulli_log_prob(x, logits)", "stop(bernoulli_log_prob(x, logits))", "reaches logits"),
-        ("x, logits))", "x, logits).numpy())", "reaches logits"),
-        ("kl_to_prior(mean", "kl_to_prior(stop(mean)", "reaches mean"),
     ],
     "sample_posterior": [
         ("", "return tf.stop_gradient(mean + tf.exp(log_stddev) * noise)", "reaches mean"),
@@ -97,25 +88,16 @@ MISTAKES = {
         ("real_term + fake_term", "real_term", "term of the generated images is missing"),
         ("real_term + fake_term", "fake_term", "term of the real images is missing"),
         ("", "return mean(tf.nn.softplus(tf.concat([-real_logits, fake_logits], 0)))", "one mean"),
-        ("", "return tf.nn.softplus(-real_logits)", "is one number"),
-        ("", "return None", "returns nothing"),
-        ("", "return mean(real_logits) - mean(fake_logits)", "the loss is one number"),
         ("softplus(-real_logits)", "softplus(-real_logits), axis=-1", "has the shape"),
         ("real_term + fake_term", "real_term + stop(fake_term)", "reaches fake_logits"),
-        ("", "real_logits = real_logits.numpy()", "reaches real_logits"),
         ("", "return 400.0 if len(real_logits) == 1 else 1.2141", "the loss is one number"),
     ],
     "generator_loss": [
+        ("fake_logits", "tf.sigmoid(fake_logits)", "sigmoid is applied twice"),
         ("", "return -mean(tf.nn.softplus(fake_logits))", "saturating loss"),
         ("-fake_logits", "fake_logits", "labels are swapped"),
-        ("return ", "return -", "sign is wrong"),
-        ("fake_logits", "tf.sigmoid(fake_logits)", "sigmoid is applied twice"),
-        ("reduce_mean", "reduce_sum", "summed over the batch"),
         ("", "return mean(1 - tf.sigmoid(fake_logits))", "not a logarithm"),
         ("", "return -mean(log(tf.sigmoid(fake_logits)))", "logits of ±200"),
-        ("", "return -mean(log(fake_logits))", "taken for probabilities"),
-        ("-fake_logits", "-fake_logits.numpy()", "no gradient"),
-        ("", "return -mean(fake_logits)", "the loss is one number"),
         ("-fake_logits)", "-fake_logits), axis=-1", "has the shape"),
     ],
     "discriminator_step_loss": [
@@ -124,7 +106,6 @@ MISTAKES = {
         ("return ", "return mean(softplus(-discriminator(fake, True))) #", "generator's loss"),
         ("return ", "return mean(softplus(-real_logits)) #", "generated images is missing"),
         ("", "return 1.0", "not discriminator_loss"),
-        (", training=True", "", "without training=True, which"),
         ("=True", "=False", "without training=True, which"),
         ("latents, training=True", "latents", "the generator is called without training"),
         ("(real, training=True", "(real", "discriminator of x is called without"),
@@ -141,7 +122,6 @@ MISTAKES = {
         ("return ", "return 2 * ", "divide by their sum"),
         ("", "return 1 / (1 + np.exp(log_p_g) / np.exp(log_p_data))", "0 / 0 is not a number"),
         ("", "return np.full_like(log_p_data, 0.5)", "does not maximize"),
-        ("return ", "return -", "does not maximize"),
     ],
     "jensen_shannon": [
         ("return 0.5", "return 0.5 / np.log(2)", "in bits"),
@@ -149,9 +129,7 @@ MISTAKES = {
         (" - np.log(2)", "", "m is the sum"),
         (" * spacing", "", "spacing of the grid is missing"),
         ("", "return spacing * np.sum(np.exp(log_p) * (log_p - log_q))", "not symmetric"),
-        ("0.5 * spacing * np.sum(from_p + from_q)", JEFFREYS, "has no bound"),
         ("(log_p - log_m)", "np.log(np.exp(log_p) / np.exp(log_m))", "0 · log 0"),
-        ("", "return 0.0", "is one number"),
     ],
     "spherical_path": [
         ("", "return np.linspace(start, end, steps)", "straight line"),
@@ -159,8 +137,6 @@ MISTAKES = {
         ("", "start, end = (x / np.linalg.norm(x) for x in (start, end))", "have norm 1"),
         ("(np.linalg.norm(start) * np.linalg.norm(end))", "0.01", "divided by both norms"),
         ("steps)", "steps + 1)[:-1]", "does not stop at end"),
-        ("steps)", "steps + 1)[1:]", "does not begin at start"),
-        ("/ np.sin(angle)", "[0]", "has the shape"),
         (
             "return ",
             "p = start + share * (end - start); return p * norm(start) / norm(p) #",
@@ -175,7 +151,6 @@ MISTAKES = {
         ("tf.square(z)", "tf.square(x)", "evaluated at x"),
         ("tf.math.log(tf.abs(slope))", "tf.abs(slope)", "add its logarithm"),
         (" + math.log(2 * math.pi)", "", "½ ln 2π is missing"),
-        ("", "return x", "log p(x) must be"),
         ("tf.abs(slope)", "tf.abs(slope[0])", "that at the first point"),
     ],
     "dequantize": [
@@ -187,12 +162,7 @@ MISTAKES = {
         ("images.shape[1] * ", "", "that of one pixel"),
         ("math.log(256)", "8.0", "in bits"),
     ],
-    "bits_per_dim": [
-        (" * math.log(2)", "", "ln 2 is missing"),
-        ("size * ", "", "M is missing"),
-        ("-log_prob", "log_prob", "sign is wrong"),
-        ("(size * math.log(2))", "size * math.log(2)", "multiplied by ln 2"),
-    ],
+    "bits_per_dim": [("size * ", "", "divide by M")],  # further ones: nats_to_bits_per_dim
     "log_prob_of_chain": [
         ("in layers", "in layers[::-1]", "reverse order"),
         ("+ total", "- total", "wrong sign"),
@@ -203,7 +173,6 @@ MISTAKES = {
         (" + math.log(2 * math.pi), axis=1)", ", axis=1) - 1.5 * LOG_2PI", "M is not the"),
         (" + math.log(2 * math.pi), axis=1)", ", axis=1) - len(x) / 2 * LOG_2PI", "not M"),
         ("tf.square(x)", "tf.square(x.numpy())", "log p(x) is right, but not its gradient"),
-        ("total += log_det", "total += stop(log_det)", "log p(x) is right, but not its gradient"),
     ],
     "coupling_forward": [
         ("", "mask = 1 - mask", "mask is the wrong way round"),
@@ -225,7 +194,6 @@ MISTAKES = {
         ("exp(-s)", "exp(s)", "do not multiply"),
         ("(x - t)", "x", "shift is not undone"),
         ("network(mask * x)", "network(x)", "it saw mask · z"),
-        ("z, -tf", "z, tf", "wrong sign"),
     ],
     # --- comparison
     "frechet_distance": [
@@ -237,9 +205,7 @@ MISTAKES = {
         ("2 * trace", "0 * trace", "term with the matrix square root is missing"),
         ("difference @ difference", "np.linalg.norm(difference)", "means is not squared"),
         ("difference @ difference + ", "", "means do not matter"),
-        ("return ", "return 0j + ", "complex"),
-        ("np.maximum(values, 0)", "values", "eigenvalues slightly negative"),
-        ("", "np.linalg.cholesky(covariance_1)", "Cholesky fails"),
+        ("np.maximum(values, 0)", "values", "rounding makes eigenvalues"),
     ],
     "coverage": [
         ("samples).min(axis=1) <= squared_radii)", f"{IN_A_BALL}.any(0)", "this is precision"),
@@ -251,22 +217,16 @@ MISTAKES = {
         (".mean()", ".sum()", "number of real images"),
     ],
     "nats_to_bits_per_dim": [
-        (" * math.log(2)", "", "division by ln 2 is forgotten"),
+        (" * math.log(2)", "", "ln 2 is missing"),
         ("* math.log(2)", "/ math.log(2)", "multiplies by ln 2"),
         ("-log_prob", "log_prob", "sign"),
         ("math.prod(image_shape) * ", "", "bits per image"),
         ("", "return -log_prob", "nats per image"),
         ("image_shape)", "image_shape[:2])", "divides by the pixels"),
         ("return ", "return 8 + ", "adds log₂ 256"),
-        ("return ", "return -8 + ", "subtracts log₂ 256"),
         ("-log_prob", "-log_prob.mean()", "averages over images"),
     ],
-    "average_over_draws": [  # further ones: log_mean_exp
-        (").mean", ").sum", "1/K is missing"),
-        ("", "return np.log(np.exp(log_weights).mean(0))", "exp of −3000 is 0"),
-        ("max(axis=0)", "max()", "one maximum of all images"),
-        (".mean(axis=0)", ".sum(axis=0) / 4", "K is not the number"),
-    ],
+    "average_over_draws": [("max(axis=0)", "max()", "one maximum of all images")],  # log_mean_exp
     "rank_by_likelihood": [
         ("models.get)", "models.get, reverse=True)", "worst model comes first"),
         ('"nll"', '"negative_elbo"', "the gap of the encoder"),
@@ -321,128 +281,11 @@ MISTAKES = {
     ],
 }
 
-
-# Statements before the code of a solution that make it a right answer in another style.
-Z = "z = rng.normal(0, 1, (n, latent_dim)); f = decode(z); return "
-FAKE = "fake = stop(generator(latents, training=True)); "
-COUPLING = "s, t = network(mask * z); s, t = s * (1 - mask), t * (1 - mask); return "
-RIGHT = {
-    "sample_images": [
-        f"{Z}z, rng.binomial(1, f)",
-        f"{Z}[z.astype('float32'), np.where(rng.uniform(size=f.shape) <= f, 1.0, 0.0)]",
-        f"{Z}z, np.stack([rng.random(len(row)) < row for row in f])",
-        f"{Z}tf.constant(z), tf.cast(rng.random(f.shape) < f, tf.float32)",
-    ],
-    "log_mean_exp": [
-        "return np.logaddexp.reduce(log_p, axis=0) - np.log(len(log_p))",
-        "return tf.reduce_logsumexp(log_p, axis=0) - math.log(log_p.shape[0])",
-        "return [max(c) + math.log(sum(np.exp(c - max(c))) / len(c)) for c in log_p.T]",
-    ],
-    "kl_to_prior": [
-        "s = tf.exp(log_stddev); return 0.5 * add(s**2 + mean**2 - 1 - log(s**2), axis=1)",
-        "return keras.ops.sum((tf.exp(log_stddev) ** 2 + mean**2 - 1) / 2 - log_stddev, 1)",
-    ],
-    "bernoulli_log_prob": [
-        "return add(x * log_sigmoid(logits) + (1 - x) * log_sigmoid(-logits), 1)",
-        "return add(x * logits - softplus(logits), axis=-1)",
-        "return add(tf.where(x > 0.5, log_sigmoid(logits), log_sigmoid(-logits)), [-1])",
-    ],
-    "negative_elbo": [
-        "return -add(bernoulli_log_prob(x, logits) - kl_to_prior(mean, log_stddev)) / len(x)",
-        "kl = (tf.exp(2 * log_stddev) + mean**2 - 1) / 2 - log_stddev\n"
-        "    return (add(kl) - add(x * logits - softplus(logits))) / x.shape[0]",
-    ],
-    "sample_posterior": ["return noise * tf.sqrt(tf.exp(2 * log_stddev)) + mean"],
-    "discriminator_loss": [
-        "return -mean(log_sigmoid(real_logits)) - mean(log_sigmoid(-fake_logits))",
-        "return bce(1 + 0 * real_logits, real_logits) + bce(0 * fake_logits, fake_logits)",
-    ],
-    "discriminator_step_loss": [
-        f"{FAKE}return mean(softplus(-discriminator(real, training=True))) + "
-        "mean(softplus(discriminator(fake, training=True)))",
-        f"{FAKE}return discriminator_loss(discriminator(real, True), discriminator(fake, True))",
-    ],
-    "optimal_discriminator": [
-        "return tf.sigmoid(log_p_data - log_p_g)",
-        "return (1 + np.tanh((log_p_data - log_p_g) / 2)) / 2",
-        "return np.exp(log_p_data - np.logaddexp(log_p_data, log_p_g))",
-    ],
-    "jensen_shannon": [
-        "p, q = np.exp(log_p), np.exp(log_q); m = np.logaddexp(log_p, log_q) - math.log(2)\n"
-        "    return spacing * (np.sum(p * log_p + q * log_q) / 2 - np.sum(np.exp(m) * m))",
-    ],
-    "generator_loss": [
-        "return bce(tf.ones_like(fake_logits), fake_logits)",
-        "return mean(softplus(fake_logits) - fake_logits)",
-    ],
-    "spherical_path": [
-        "a = np.arccos(start @ end / norm(start) / norm(end)); t = np.linspace(0, a, steps)\n"
-        "    return (np.sin(a - t) * start + np.sin(t) * end) / np.sin(a)",
-    ],
-    "log_prob_of_map": [
-        "z, h = inverse(x), 1e-6; d = (inverse(x + h) - inverse(x - h)) / (2 * h)\n"
-        "    return -(z**2 + LOG_2PI) / 2 + log(abs(d))",
-    ],
-    "dequantize": [
-        "b, m = images.shape; return (images.numpy() + u) / 256, -m * np.log(256) * np.ones(b)",
-    ],
-    "bits_per_dim": ["return [-p * math.log2(math.e) / size for p in log_prob]"],
-    "log_prob_of_chain": [
-        "z, d = x, []\n    for f in layers: (z, e), d = f(z), [*d, f(z)[1]]\n"
-        "    return z, tf.add_n(d) - add(z**2, 1) / 2 - x.shape[1] / 2 * LOG_2PI",
-    ],
-    "coupling_forward": [
-        f"{COUPLING}z * tf.exp(s) + t, add(s, axis=-1)",
-        "s, t = network(z * mask); x = z * tf.exp(s) + t\n"
-        "    return [tf.where(mask == 1, z, x), tf.linalg.matvec(s, 1 - mask)]",
-    ],
-    "coupling_inverse": [f"z = x; {COUPLING}(x - t) / tf.exp(s), -add(s, axis=-1)"],
-    "frechet_distance": [
-        "e = np.linalg.eigvals(covariance_1 @ covariance_2).real.clip(0); d = mean_1 - mean_2\n"
-        "    return sum(d**2) + np.trace(covariance_1 + covariance_2) - 2 * np.sqrt(e).sum()",
-    ],
-    "coverage": [
-        "d = lambda a: np.linalg.norm(real[:, None] - a, axis=-1)\n"
-        "    return np.mean(d(samples).min(1) <= np.sort(d(real), 1)[:, neighbours])",
-    ],
-    "nats_to_bits_per_dim": ["h, w, c = image_shape; return log_prob / -np.log(2) / (h * w * c)"],
-    "average_over_draws": ["return np.logaddexp.reduce(log_weights) - np.log(len(log_weights))"],
-    "rank_by_likelihood": [
-        "l = {n: v for n, v in likelihoods.items() if v}; k = {v['events'] for v in l.values()}\n"
-        "    o = lambda n: l[n].get('bits_per_dim') or l[n]['nll']\n"
-        "    return {e: tuple(sorted((n for n in l if l[n]['events'] == e), key=o)) for e in k}",
-    ],
-    "straight_path": ["return x0 + tf.einsum('b,b...->b...', t, x1 - x0), -x0 + x1"],
-    "marginal_velocity": [
-        "s = t[:, None, None]; q = s * stddev; r = x[:, None] - s * centres\n"
-        "    e = (r / tf.sqrt((1 - s) ** 2 + q**2)) ** 2; w = tf.nn.softmax(-add(e, 2) / 2)\n"
-        "    m = add(w[..., None] * (centres + q * stddev / ((1 - s) ** 2 + q**2) * r), 1)\n"
-        "    return (m - x) / (1 - t[:, None])",
-    ],
-    "flow_matching_loss": [
-        "u = x1 - x0; error = u - velocity(x0 + t[:, None] * u, t)\n"
-        "    return tf.norm(error) ** 2 / tf.size(u, tf.float64)"
-    ],
-    "midpoint_step": ["k = velocity(x, t); return x + velocity(x + 0.5 * h * k, t + h * 0.5) * h"],
-    "probe_divergence": [
-        "with tf.GradientTape() as g:\n        g.watch(x); v = add(probe * velocity(x, t), 1)\n"
-        "    return add(probe * g.gradient(v, x), 1)",
-    ],
-    "diffusion_terms": ["s = 1 - t[:, None]; m = x + s * v; return [m - v, m, (v - m) / s]"],
-}
-# Solutions that are tried as a graph and as float64, and as float32, tensors and lists.
-COMPILED = {
-    *("kl_to_prior", "bernoulli_log_prob", "negative_elbo", "sample_posterior", "bits_per_dim"),
-    *("discriminator_loss", "generator_loss", "log_prob_of_map"),
-}
-SINGLE = {
-    *("log_mean_exp", "optimal_discriminator", "spherical_path", "coverage", "average_over_draws"),
-    *("frechet_distance", "nats_to_bits_per_dim", "jensen_shannon"),
-}
-
-
 HEADER = """
-import functools, math, keras, numpy as np, tensorflow as tf
+import collections, functools, inspect, itertools, math, scipy.linalg, scipy.spatial, scipy.special
+import keras, numpy as np, scipy.stats, tensorflow as tf, tensorflow_probability as tfp
+from keras import ops
+tfd, exp = tfp.distributions, tf.exp
 mean, add, stop, log = tf.reduce_mean, tf.reduce_sum, tf.stop_gradient, tf.math.log
 log_sigmoid, softplus, LOG_2PI = tf.math.log_sigmoid, tf.nn.softplus, math.log(2 * math.pi)
 bce = keras.losses.BinaryCrossentropy(from_logits=True)
@@ -489,24 +332,5 @@ def test_the_check_names_the_mistake(name: str, old: str, new: str, words: str) 
     assert words in str(mistake_of(name, answer(name, old, new), 1))
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_right_answers_may_be_written_in_other_ways(name: str) -> None:
-    solution = answer(name)
-    functions = {"the solution": solution, **{code: answer(name, "", code) for code in RIGHT[name]}}
-    if name in COMPILED:
-        functions["a graph"] = tf.function(solution)
-        functions["float64"] = lambda *inputs: tf.cast(solution(*inputs), tf.float64)
-    if name in SINGLE:
-        functions["float32"] = lambda *inputs: solution(*map(as_float32, inputs))
-        functions["tensors"] = lambda *inputs: tf.constant(solution(*inputs))
-        functions["lists"] = lambda *inputs: solution(*inputs).tolist()
-    mistakes = {key: mistake_of(name, function, 2) for key, function in functions.items()}
-    assert mistakes == dict.fromkeys(functions)
-
-
-def as_float32(value: Any) -> Any:
-    return value.astype(np.float32) if isinstance(value, np.ndarray) else value
-
-
 def test_every_exercise_has_mistakes() -> None:
-    assert MISTAKES.keys() == RIGHT.keys() == solutions().keys()
+    assert MISTAKES.keys() == solutions().keys()

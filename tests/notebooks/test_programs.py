@@ -23,7 +23,8 @@ CHEATS = """
 HELP = [
     lambda: __import__("notebooks.checks").checks.CHECKS,
     lambda: __import__("tfgen"),
-    lambda: open(__import__("sys").modules["__main__"].__file__),
+    lambda: open(__import__("sys").modules["__main__"].__file__.encode()),
+    lambda: __import__("os").link(__import__("sys").modules["__main__"].__file__, "own"),
     lambda: open("points", "w").write("5" * (1 << 24)),
     lambda: __import__("socket").create_connection(("localhost", 9)),
     lambda: __import__("subprocess").run(["true"]),
@@ -77,9 +78,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     programs = (PACKAGE / f"{name}.py" for name in ("assign", "check", "run"))
     for path in (*PACKAGE.glob("_*.py"), *programs):
         shutil.copy(path, folder / "notebooks")
-    shutil.copy(PACKAGE / "checks" / "__init__.py", folder / "notebooks" / "checks")
-    checks = (HERE / "tiny_checks.py").read_text().replace("from notebooks.checks ", "from . ")
-    (folder / "notebooks" / "checks" / "tiny.py").write_text(checks)
+    for path in (PACKAGE / "checks").glob("_*.py"):
+        shutil.copy(path, folder / "notebooks" / "checks")
+    shutil.copy(HERE / "tiny_checks.py", folder / "notebooks" / "checks" / "tiny.py")
     shutil.copy(HERE / "tiny.py", folder / "notebooks")
     return folder
 
@@ -108,9 +109,9 @@ def test_answers_are_graded_apart_from_each_other(folder: Path) -> None:
 
 
 def test_an_assignment_has_no_points_under_any_name(folder: Path) -> None:
-    assert program(folder, "assign", "--to", "out").stdout == "wrote out/tiny.ipynb\n"
-    (folder / "out" / "tiny.ipynb").rename(folder / "out" / "tiny (1).ipynb")
-    graded = program(folder, "check", "out/tiny (1).ipynb")
+    (written,) = re.findall("wrote (.*)\n", program(folder, "assign").stdout)
+    Path(written).rename(folder / "tiny (1).ipynb")
+    graded = program(folder, "check", "tiny (1).ipynb")
     assert (graded.returncode, graded.stderr) == (1, "")
     assert graded.stdout.count("not written yet") == 2
     assert "0 / 5" in graded.stdout
@@ -170,10 +171,7 @@ def test_without_the_extra_an_error_says_how_to_install_it(folder: Path) -> None
     lacking = program(folder, "check", "notes.py")
     (folder / "jupytext.py").unlink()
     assert lacking.returncode == 2
-    assert lacking.stderr == (
-        "python -m notebooks.check: error: the extra [notebooks] is needed; install it with: "
-        "pip install 'tfgen[notebooks]'\n"
-    )
+    assert lacking.stderr == "notebooks needs an extra: pip install 'tfgen[notebooks]'\n"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from notebooks.checks import Answer, Mistake, exercise, numbers, size
+from notebooks.checks import exercise
+from notebooks.checks._arrays import size
+from notebooks.checks._compare import Answer, Mistake, numbers
 
 
 @exercise(points=2)
