@@ -121,12 +121,15 @@ k = f(x, t); x + f(x + 0.5 * h * k, t + h * 0.5) * h
 k = h * f(x, t); x + h * f((2 * x + k) / 2, t + h / 2)
 g = lambda y, s: h * f(y, t + s * h); x + g(x + g(x, 0) / 2, 0.5)
 tf.add_n([x, h * f(tf.add_n([x, h / 2 * f(x, t)]), tf.add(t, h / 2))])
-functools.reduce(lambda y, s: x + h * s * f(y, t + h * (1 - s)), [0.5, 1], x) + 0 * t[:, None]
+functools.reduce(lambda y, s: x + h * s * f(y, t + h * (s - 0.5)), [0.5, 1], x)
 probe_divergence(f, x, t, e)
 add(e * tfp.math.value_and_gradient(lambda y: add(e * f(y, t), 1), x)[1], 1)
 tf.einsum("bi,bi->b", e, tfp.math.value_and_gradient(lambda y: add(e * f(y, t)), x)[1])
-tf.einsum("bi,bij,bj->b", e, tfp.math.batch_jacobian(lambda y: f(y, t), x), e)
-tf.linalg.trace(tf.einsum("bi,bj,bjk->bik", e, e, tfp.math.batch_jacobian(lambda y: f(y, t), x)))
+g = lambda y, u: tfp.math.value_and_gradient(lambda z: add(f(z, t) * u), y)[1]
+  add([p * q for p, q in zip(tf.unstack(e, axis=1), tf.unstack(g(x, e), axis=1))], 0)
+h = lambda y, u: tf.gradients(f(y, t)[:, u], y)[0]; r = range(x.shape[1])
+  j = tf.function(lambda y: tf.stack([h(y, u) for u in r], 1))
+  add(e * tf.linalg.matvec(j(x), e), 1)
 d = tf.function(lambda y: tf.gradients(f(y, t), y, e)); add(e * d(x)[0], 1)
 diffusion_terms(x, v, t)
 s = 1 - t[:, None]; m = x + s * v; [m - v, m, (v - m) / s]
