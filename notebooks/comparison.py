@@ -396,11 +396,11 @@ plt.show()
 # %%
 def compare_models(*names, parts):
     """Shows tables of evaluations; returns means and errors of all, by model and metric."""
-    found = compare([read_evaluation(str(name), Path("saved_models")) for name in names])
-    shown = tables.markdown([table for table in found if table.part in parts])
+    judged = compare([read_evaluation(str(name), Path("saved_models")) for name in names])
+    shown = tables.markdown([table for table in judged if table.part in parts])
     display(Markdown(shown.replace("### ", "")))  # no headings
     values = {}
-    for row in (row for table in found for row in table.rows):
+    for row in (row for table in judged for row in table.rows):
         name = row.name.removesuffix(" version 1").removesuffix("-mlp")
         values.setdefault(name, {}).update(row.cells)
     return values

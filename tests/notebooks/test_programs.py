@@ -80,7 +80,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(path, folder / "notebooks")
     for path in (PACKAGE / "checks").glob("_*.py"):
         shutil.copy(path, folder / "notebooks" / "checks")
-    shutil.copy(HERE / "tiny_checks.py", folder / "notebooks" / "checks" / "tiny.py")
+    checks = (HERE / "tiny_checks.py").read_text()
+    for absolute, relative in (("notebooks.checks.", "."), ("notebooks.checks ", ". ")):
+        checks = checks.replace(f"from {absolute}", f"from {relative}")
+    (folder / "notebooks" / "checks" / "tiny.py").write_text(checks)
     shutil.copy(HERE / "tiny.py", folder / "notebooks")
     return folder
 
