@@ -461,10 +461,10 @@ class ImageModel(keras_private.Model):
             loss: scalar, the result of `reduce_loss`.
             tape: the tape that recorded the loss.
         """
-        self.descend(loss, tape, self.optimizer, self.trainable_variables)
+        gradients = self.descend(loss, tape, self.optimizer, self.trainable_variables)
         if self._average is not None:
             self._average.update(self.step.value)
-        self.count_step(loss)
+        self.count_step(loss, *gradients)
 
     def descend(
         self,
@@ -472,7 +472,7 @@ class ImageModel(keras_private.Model):
         tape: tf.GradientTape,
         optimizer: Any,
         variables: Sequence[keras.Variable],
-    ) -> None:
+    ) -> list[tf.Tensor]:
         """One step of an optimizer down the gradient of a loss, its mean over the replicas.
 
         The optimizer gets, and clips, the gradient of the whole batch.
@@ -488,18 +488,26 @@ class ImageModel(keras_private.Model):
             tape: the tape that recorded the loss.
             optimizer: an optimizer of the model.
             variables: the variables that the optimizer moves.
+
+        Returns:
+            The gradients of this replica.
         """
         scale = optimizer.scale_loss(tf.ones_like(loss)) / replicas.count()
         gradients = tape.gradient(loss, variables, output_gradients=scale)
         keras_private.apply_sums(optimizer, replicas.total(gradients), variables, after=loss)
+        return [gradient for gradient in gradients if gradient is not None]
 
-    def count_step(self, loss: tf.Tensor) -> None:
-        """Counts a training step once its loss is known.
+    def count_step(self, *after: tf.Tensor) -> None:
+        """Counts a training step once its loss is known, and all that depends on its number.
 
         At the end of a data set of unknown length, Keras starts one more step. It fails for lack of
         a batch, but what does not need the batch could still run.
+
+        Args:
+            after: the loss, and tensors for which the step reads `step`, such as gradients of a
+                loss whose weights change with the steps.
         """
-        with tf.control_dependencies([loss]):
+        with tf.control_dependencies(after):
             self.step.assign_add(1)
 
     def track_average(self, variables: Sequence[keras.Variable], decay: float) -> None:
