@@ -73,10 +73,8 @@ def _find_name(notebook: NotebookNode, path: Path, name: str | None) -> str:
         UsageError: there is no notebook of that name, or the file has no exercise of it.
     """
     advice = "" if name else "; pass --as NAME"
-    name, known = (
-        name or notebook.metadata.get("tfgen", {}).get("notebook", path.stem),
-        notebook_names(),
-    )
+    name = name or notebook.metadata.get("tfgen", {}).get("notebook", path.stem)
+    known = notebook_names()
     if name not in known:
         raise UsageError(f"{path}: no notebook is called {name!r}{hint(name, known)}{advice}")
     cells = Cells(notebook)

@@ -15,6 +15,7 @@ TOGETHER = (
     "return discriminator_loss(*tf.split(discriminator(tf.concat([real, fake], 0), True), 2)) #"
 )
 IN_A_BALL = "samples) <= squared_radii[:, None])"
+JEFFREYS = "0.5 * spacing * np.sum((np.exp(log_p) - np.exp(log_q)) * (log_p - log_q))"
 # What an edit replaces in the code of a solution and by what, and words of the message. Without
 # what is replaced, it is a statement before the code.
 MISTAKES = {
@@ -31,6 +32,8 @@ MISTAKES = {
         ("means.shape", "(n, 1)", "share one random number"),
         ("< means", "> means", "swapped"),
         ("return z, x", "return x", "must return 2 values"),
+        ("z = ", "z = np.ones((n, 1)) * rng.standard_normal(latent_dim)  # ", "a new z for each"),
+        ("", "rng = np.random.default_rng(5)", "the rng that is passed"),
     ],
     "log_mean_exp": [
         ("np.mean", "np.sum", "1/K is missing"),
@@ -51,6 +54,7 @@ MISTAKES = {
         ("variance = ", "variance = stop(tf.exp(2 * log_stddev))  # ", "respect to log"),
         ("", "mean = tf.stop_gradient(mean)", "reaches mean"),
         ("/ 2", "/ 2 - add(mean**2, 1) / 2 + add(stop(mean**2), 1) / 2", "respect to mean"),
+        ("", "log_stddev = tf.clip_by_value(log_stddev, -1, 1)", "must be ½"),
     ],
     "bernoulli_log_prob": [
         (", axis=-1", "", "summed over the batch"),
@@ -70,6 +74,9 @@ MISTAKES = {
         ("logits)", "logits) / x.shape[1]", "averaged over the pixels"),
         ("kl_to_prior(mean, log_stddev)", "stop(kl_to_prior(mean, log_stddev))", "reaches mean"),
         ("bernoulli_log_prob(x, logits)", "stop(bernoulli_log_prob(x, logits))", "reaches logits"),
+        ("return ", "log_stddev = stop(log_stddev); return ", "reaches log_stddev"),
+        ("x, logits))", "x, logits).numpy())", "reaches logits"),
+        ("kl_to_prior(mean", "kl_to_prior(stop(mean)", "reaches mean"),
     ],
     "sample_posterior": [
         ("", "return tf.stop_gradient(mean + tf.exp(log_stddev) * noise)", "reaches mean"),
@@ -91,6 +98,10 @@ MISTAKES = {
         ("softplus(-real_logits)", "softplus(-real_logits), axis=-1", "has the shape"),
         ("real_term + fake_term", "real_term + stop(fake_term)", "reaches fake_logits"),
         ("", "return 400.0 if len(real_logits) == 1 else 1.2141", "the loss is one number"),
+        ("", "return tf.nn.softplus(-real_logits)", "is one number"),
+        ("", "return None", "returns nothing"),
+        ("", "return mean(real_logits) - mean(fake_logits)", "the loss is one number"),
+        ("", "real_logits = real_logits.numpy()", "reaches real_logits"),
     ],
     "generator_loss": [
         ("fake_logits", "tf.sigmoid(fake_logits)", "sigmoid is applied twice"),
@@ -99,6 +110,11 @@ MISTAKES = {
         ("", "return mean(1 - tf.sigmoid(fake_logits))", "not a logarithm"),
         ("", "return -mean(log(tf.sigmoid(fake_logits)))", "logits of ±200"),
         ("-fake_logits)", "-fake_logits), axis=-1", "has the shape"),
+        ("return ", "return -", "sign is wrong"),
+        ("reduce_mean", "reduce_sum", "summed over the batch"),
+        ("", "return -mean(log(fake_logits))", "taken for probabilities"),
+        ("-fake_logits", "-fake_logits.numpy()", "no gradient"),
+        ("", "return -mean(fake_logits)", "the loss is one number"),
     ],
     "discriminator_step_loss": [
         ("tf.stop_gradient", "", "no stop-gradient"),
@@ -113,6 +129,7 @@ MISTAKES = {
         ("return ", TOGETHER, "in one batch"),
         (" discriminator(fake, training=True)", " stop(discriminator(fake, True))", "at D(G(z))"),
         ("(real_logits,", "(stop(real_logits),", "stopped at D(x)"),
+        (", training=True", "", "without training=True, which"),
     ],
     "optimal_discriminator": [
         ("log_p_g - log_p_data", "log_p_data - log_p_g", "densities are swapped"),
@@ -122,6 +139,7 @@ MISTAKES = {
         ("return ", "return 2 * ", "divide by their sum"),
         ("", "return 1 / (1 + np.exp(log_p_g) / np.exp(log_p_data))", "0 / 0 is not a number"),
         ("", "return np.full_like(log_p_data, 0.5)", "does not maximize"),
+        ("return ", "return -", "does not maximize"),
     ],
     "jensen_shannon": [
         ("return 0.5", "return 0.5 / np.log(2)", "in bits"),
@@ -130,6 +148,8 @@ MISTAKES = {
         (" * spacing", "", "spacing of the grid is missing"),
         ("", "return spacing * np.sum(np.exp(log_p) * (log_p - log_q))", "not symmetric"),
         ("(log_p - log_m)", "np.log(np.exp(log_p) / np.exp(log_m))", "0 · log 0"),
+        ("0.5 * spacing * np.sum(from_p + from_q)", JEFFREYS, "has no bound"),
+        ("", "return 0.0", "is one number"),
     ],
     "spherical_path": [
         ("", "return np.linspace(start, end, steps)", "straight line"),
@@ -142,6 +162,8 @@ MISTAKES = {
             "p = start + share * (end - start); return p * norm(start) / norm(p) #",
             "all norms",
         ),
+        ("steps)", "steps + 1)[1:]", "does not begin at start"),
+        ("/ np.sin(angle)", "[0]", "has the shape"),
     ],
     # --- flow
     "log_prob_of_map": [
@@ -152,6 +174,7 @@ MISTAKES = {
         ("tf.math.log(tf.abs(slope))", "tf.abs(slope)", "add its logarithm"),
         (" + math.log(2 * math.pi)", "", "½ ln 2π is missing"),
         ("tf.abs(slope)", "tf.abs(slope[0])", "that at the first point"),
+        ("", "return x", "log p(x) must be"),
     ],
     "dequantize": [
         (" + u", "", "noise is missing"),
@@ -173,6 +196,7 @@ MISTAKES = {
         (" + math.log(2 * math.pi), axis=1)", ", axis=1) - 1.5 * LOG_2PI", "M is not the"),
         (" + math.log(2 * math.pi), axis=1)", ", axis=1) - len(x) / 2 * LOG_2PI", "not M"),
         ("tf.square(x)", "tf.square(x.numpy())", "log p(x) is right, but not its gradient"),
+        ("total += log_det", "total += stop(log_det)", "log p(x) is right, but not its gradient"),
     ],
     "coupling_forward": [
         ("", "mask = 1 - mask", "mask is the wrong way round"),
@@ -194,6 +218,7 @@ MISTAKES = {
         ("exp(-s)", "exp(s)", "do not multiply"),
         ("(x - t)", "x", "shift is not undone"),
         ("network(mask * x)", "network(x)", "it saw mask · z"),
+        ("z, -tf", "z, tf", "wrong sign"),
     ],
     # --- comparison
     "frechet_distance": [
@@ -206,6 +231,8 @@ MISTAKES = {
         ("difference @ difference", "np.linalg.norm(difference)", "means is not squared"),
         ("difference @ difference + ", "", "means do not matter"),
         ("np.maximum(values, 0)", "values", "rounding makes eigenvalues"),
+        ("return ", "return 0j + ", "complex"),
+        ("", "np.linalg.cholesky(covariance_1)", "Cholesky fails"),
     ],
     "coverage": [
         ("samples).min(axis=1) <= squared_radii)", f"{IN_A_BALL}.any(0)", "this is precision"),
@@ -226,7 +253,10 @@ MISTAKES = {
         ("return ", "return 8 + ", "adds log₂ 256"),
         ("-log_prob", "-log_prob.mean()", "averages over images"),
     ],
-    "average_over_draws": [("max(axis=0)", "max()", "one maximum of all images")],  # log_mean_exp
+    "average_over_draws": [  # log_mean_exp
+        ("max(axis=0)", "max()", "one maximum of all images"),
+        (".mean(axis=0)", ".sum(axis=0) / 4", "K is not the number"),
+    ],
     "rank_by_likelihood": [
         ("models.get)", "models.get, reverse=True)", "worst model comes first"),
         ('"nll"', '"negative_elbo"', "the gap of the encoder"),
