@@ -490,7 +490,7 @@ class ImageModel(keras_private.Model):
             variables: the variables that the optimizer moves.
 
         Returns:
-            The gradients of this replica.
+            The gradients of this replica, `[len(variables)]`, each of the shape of its variable.
         """
         scale = optimizer.scale_loss(tf.ones_like(loss)) / replicas.count()
         gradients = tape.gradient(loss, variables, output_gradients=scale)
