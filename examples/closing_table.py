@@ -219,7 +219,7 @@ def rows(groups: Groups) -> list[tuple[str, str, Cells]]:
     nll = measured(groups, "likelihood", "nll", 4)
     one_draw = measured(groups, "likelihood", "bits_per_dim_one_draw", 4)
     several_draws = measured(groups, "likelihood", "bits_per_dim", 4)
-    inception = "Lucic et al. 2018, Inception features, best of a search"
+    inception = "Lucic et al. 2018: VAE, NS GAN; Inception features, best of a search"
     return [
         ("training [s]", "the report", TRAINING),
         ("", "tfgen", measured(groups, "cost", "seconds")),

@@ -8,7 +8,7 @@ from pathlib import Path
 from tfgen import registry
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "train.md"
-START, END = "<!-- python -m website.presets writes this table -->\n\n", "\n<!-- end of table -->"
+START, END = "<!-- python -m {} writes this table -->\n\n", "\n<!-- end of table -->"
 
 
 def table() -> str:
@@ -26,11 +26,23 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def replace_table(document: Path, module: str, table: str) -> None:
+    """Replace the table that a module writes into a document.
+
+    Args:
+        document: path of the document.
+        module: name of the module, which stands in the comment before the table.
+        table: the new table.
+    """
+    start = START.format(module)
+    before, rest = document.read_text(encoding="utf-8").split(start)
+    _, after = rest.split(END)
+    document.write_text(f"{before}{start}{table}{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Replace the table in docs/train.md."""
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(START)
-    after = rest.partition(END)[2]
-    DOCUMENT.write_text(f"{before}{START}{table()}{END}{after}", encoding="utf-8")
+    replace_table(DOCUMENT, "website.presets", table())
 
 
 if __name__ == "__main__":

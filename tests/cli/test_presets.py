@@ -65,7 +65,7 @@ def test_all_images_are_trained_on_for_as_many_steps() -> None:
     from tfgen.training.plan import notes, with_data
 
     mnist = blank_dataset("mnist", (28, 28, 1), 10, 50_000, 10_000, 10_000)
-    asked = config("vae", "--train-on", "all")
+    asked = config("vae", "--preset", "mlp", "--train-on", "all")
     decided = with_data(asked, mnist)
     # 40 epochs of 390 steps are 15 600 steps, and 33 of 468 are 15 444.
     assert (asked.options.epochs, decided.options.epochs) == (40, 33)

@@ -5,12 +5,13 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from tests import commands
 from tfgen import registry
-from website import presets
+from website import board, presets
 
 pytestmark = pytest.mark.quick
 
@@ -46,5 +47,6 @@ def test_every_flag_of_a_command_exists(document: Path, capsys: pytest.CaptureFi
         assert not unknown, f"tfgen-{verb} {shlex.join(words)}"
 
 
-def test_the_table_of_presets_is_that_of_the_code() -> None:
-    assert f"{presets.START}{presets.table()}{presets.END}" in presets.DOCUMENT.read_text()
+@pytest.mark.parametrize("module", [presets, board])
+def test_generated_tables_are_those_of_the_code(module: ModuleType) -> None:
+    assert f"writes this table -->\n\n{module.table()}\n<!--" in module.DOCUMENT.read_text()

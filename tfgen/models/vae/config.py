@@ -139,6 +139,21 @@ FAMILY = Family(
     ),
     colour="#1f77b4",
     presets={
+        "quick": Preset(
+            "conv with fewer hidden units and large steps",
+            VAEConfig(
+                hidden=(256,),
+                architecture="convolutional",
+                activation="silu",
+                kl_warmup_steps=250,
+                ema_decay=0.999,
+            ),
+            epochs=12,
+            learning_rate=5e-3,
+            warmup_epochs=0.5,
+            schedule="cosine",
+            minutes=4,
+        ),
         "mlp": Preset(
             "the report's network: 784-500-20-500-784",
             VAEConfig(),

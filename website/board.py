@@ -1,0 +1,131 @@
+"""Writes the board, minutes of training to a quality, into docs/performance.md.
+
+python -m website.board
+
+It reads the evaluations and logs of `docs/`. A faster training of which both are there takes the
+row.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfgen import registry
+from tfgen.publishing.listing import changed_settings
+from website.presets import replace_table
+
+DOCS = Path(__file__).parents[1] / "docs"
+DOCUMENT = DOCS / "performance.md"
+
+
+class Goal(NamedTuple):
+    """A quality on the test images of MNIST.
+
+    Attributes:
+        unit: what the value is measured in.
+        value: the quality in an evaluation; None if it is not in it. Less is better.
+        bound: the value to reach.
+        digits: digits after the point.
+    """
+
+    unit: str
+    value: Callable[[dict[str, Any]], float | None]
+    bound: float
+    digits: int
+
+
+def _nll(evaluation: dict[str, Any]) -> float | None:
+    likelihood = evaluation.get("likelihood", {})
+    return None if "bits_per_dim" in likelihood else likelihood.get("nll")
+
+
+GOALS = (
+    Goal("FID", lambda evaluation: evaluation["samples"]["fid"], 0.5, 2),
+    Goal("nats", _nll, 90, 1),
+    Goal("nats", _nll, 80, 1),
+    Goal("bits/dim", lambda evaluation: evaluation.get("likelihood", {}).get("bits_per_dim"), 1, 3),
+)
+
+
+class Entry(NamedTuple):
+    """An evaluation of a run from random weights, and the minutes of training that led to it."""
+
+    evaluation: dict[str, Any]
+    epochs: int
+    minutes: float
+
+    @property
+    def command(self) -> str:
+        """The command of the training."""
+        settings = self.evaluation["settings"]
+        family, options = self.evaluation["family"], settings["options"]
+        changed = changed_settings({"family": family, **settings})
+        if self.epochs != registry.family(family).preset(options["preset"]).epochs:
+            changed["epochs"] = self.epochs
+        flags = [f"--{name.replace('_', '-')} {value}" for name, value in changed.items()]
+        return " ".join(["tfgen-train", family, "--preset", options["preset"], *flags])
+
+    @property
+    def machine(self) -> str:
+        """The processor of the training."""
+        return self.evaluation["cost"].get("processor") or "AMD EPYC"
+
+
+def entries() -> Iterator[Entry]:
+    """The evaluations in `docs/` whose logs are there too."""
+    for path in DOCS.glob("*/*.json"):
+        log = path.with_name("metrics.jsonl")
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
+        if "samples" not in evaluation or not log.exists() or is_further(evaluation):
+            continue
+        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        *_, last = evaluation["weights"].split()
+        epochs = int(last) if last.isdigit() else len(rows)
+        yield Entry(evaluation, epochs, sum(row["seconds"] for row in rows[:epochs]) / 60)
+
+
+def is_further(evaluation: dict[str, Any]) -> bool:
+    """Whether the run began with the weights of another one, or is not of MNIST."""
+    started = evaluation["settings"]["options"].get("start_from")
+    return bool(started) or evaluation["dataset"]["name"] != "mnist"
+
+
+def rows_of(goal: Goal, known: list[Entry]) -> Iterator[str]:
+    """The row of each family: the fastest training to the goal, or else the nearest one."""
+    bound = f"{goal.bound:.{goal.digits}f} {goal.unit}"
+    for family in registry.names():
+        values = [
+            (value, entry)
+            for entry in known
+            if entry.evaluation["family"] == family
+            and (value := goal.value(entry.evaluation)) is not None
+        ]
+        reaching = [pair for pair in values if pair[0] <= goal.bound]
+        if not values:
+            continue
+        value, entry = (
+            min(reaching, key=lambda pair: pair[1].minutes)
+            if reaching
+            else min(values, key=lambda pair: pair[0])
+        )
+        minutes = f"**{entry.minutes:.1f}**" if reaching else f"not in {entry.minutes:.0f}"
+        cells = [bound, minutes, f"{value:.{goal.digits}f}", f"`{entry.command}`", entry.machine]
+        yield f"| {' | '.join(cells)} |"
+
+
+def table() -> str:
+    """The board, as a Markdown table."""
+    known = sorted(entries(), key=lambda entry: entry.minutes)
+    rows = ["| goal | minutes | reached | training | processor |", "|---|---:|---:|---|---|"]
+    rows += [row for goal in GOALS for row in rows_of(goal, known)]
+    return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    """Replace the board in docs/performance.md."""
+    replace_table(DOCUMENT, "website.board", table())
+
+
+if __name__ == "__main__":
+    main()
