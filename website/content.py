@@ -7,6 +7,7 @@ point to are added to it.
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,8 +33,10 @@ NOTEBOOKS = {
 # The models on the exported page.
 TRIED = ("vae", "vae-hierarchical", "gan", "flow", "flow-matching", "classifier")
 # The runs whose pictures it shows, in docs/, with their epochs.
-RUNS = {
-    **{"vae": (0, 20, 40), "gan": (0, 100, 200), "flow": (0, 20, 40)},
+RUNS: dict[str, Iterable[int]] = {
+    "learning/vae-conv": range(0, 101, 10),
+    "learning/gan-packed": range(0, 61, 6),
+    "flow-multiscale": (0, 16, 32),
     "flow-matching": (0, 18, 36),
 }
 TRY_IT = """---
@@ -90,12 +93,12 @@ class Content:
         command += ["--format", "page", "--out", str(folder)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         listing = folder / "page" / "models.json"
-        runs = [{"name": name, "epochs": epochs} for name, epochs in RUNS.items()]
+        runs = [{"name": Path(path).name, "epochs": list(epochs)} for path, epochs in RUNS.items()]
         listing.write_text(json.dumps(json.loads(listing.read_text()) | {"runs": runs}))
         files = [path for path in folder.rglob("*") if path.is_file()]
         self.copies |= {f"try/{path.relative_to(folder)}": path for path in files}
-        for name, epochs in RUNS.items():
-            run, shown = ROOT / "docs" / name, f"try/page/runs/{name}"
+        for path, epochs in RUNS.items():
+            run, shown = ROOT / "docs" / path, f"try/page/runs/{Path(path).name}"
             self.copies[f"{shown}/curves.png"] = run / "curves.png"
             self.copies |= {
                 f"{shown}/{epoch}.png": run / f"samples-{epoch}.png" for epoch in epochs
