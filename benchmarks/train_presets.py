@@ -68,6 +68,7 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     presets_help = f"presets to compare (default: {' '.join(DEFAULTS)})"
     add("presets", metavar="FAMILY/PRESET", nargs="*", help=presets_help)
+    add("--float32", action="store_true", help="leave out bfloat16")
     add("--rounds", type=int, default=3, help="timed rounds (default: %(default)s)")
     steps_help = f"steps of a round (default: {STEPS}, with random images {IMAGE_STEPS})"
     add("--steps", type=int, help=steps_help)
@@ -150,11 +151,15 @@ def measure(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
         return {}
     rows: dict[str, Train] = {}
     for row, precision in PRECISIONS.items():
+        if arguments.float32 and precision != "float32":
+            continue
         options = dataclasses.replace(config.options, precision=precision)
         own = dataclasses.replace(config, options=options)
         model = plan.compiled_model(own, None, epoch_steps)
         rows[row] = start_tfgen(model, own, images)
     for way in twins.WAYS:
+        if arguments.float32 and way == "bfloat16":
+            continue
         if reason := twins.why_unavailable(way):
             print(f"PyTorch {way} is unavailable: {reason}", flush=True)
         else:
@@ -224,7 +229,8 @@ def summary(measured: dict[str, Any], flops: int, epoch_steps: int) -> dict[str,
     """The median time of a step of each row [s], and what follows from the medians."""
     medians = {name: statistics.median(times) for name, times in measured["step_seconds"].items()}
     peers = [name for name in medians if name not in PRECISIONS]
-    fastest = {"tfgen": min(PRECISIONS, key=medians.get), "PyTorch": min(peers, key=medians.get)}
+    own = [name for name in medians if name in PRECISIONS]
+    fastest = {"tfgen": min(own, key=medians.get), "PyTorch": min(peers, key=medians.get)}
     in_float32 = min(medians[name] for name in peers if "bfloat16" not in name)
     rate = statistics.median(measured["product_flops_per_second"])
     return {
