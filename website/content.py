@@ -35,6 +35,7 @@ TRIED = ("vae", "vae-hierarchical", "gan", "flow", "flow-matching", "classifier"
 # The runs whose pictures it shows, in docs/, with their epochs.
 RUNS: dict[str, Iterable[int]] = {
     "vae-quick": range(0, 13, 2),
+    "learning/vae-conv": range(0, 101, 10),
     "learning/gan-packed": range(0, 61, 6),
     "flow-multiscale": (0, 16, 32),
     "flow-matching": (0, 18, 36),
