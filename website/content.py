@@ -36,8 +36,10 @@ TRIED = ("vae", "vae-hierarchical", "gan", "flow", "flow-matching", "classifier"
 RUNS: dict[str, Iterable[int]] = {
     "vae-quick": range(0, 13, 2),
     "learning/vae-conv": range(0, 101, 10),
+    "vae-hierarchical": (0, 88),
     "learning/gan-packed": range(0, 61, 6),
     "flow-multiscale": (0, 16, 32),
+    "flow-deep": (0, 40),
     "flow-matching": (0, 18, 36),
 }
 TRY_IT = """---
