@@ -13,10 +13,8 @@ import tensorflow as tf
 
 import tfgen
 from tests import commands
-from tests.cli.conftest import run_evaluate
 from tests.conftest import SIDE, Trained
 from tests.evaluation import toys
-from tfgen.evaluation import subject
 from tfgen.evaluation.classifier import FeatureClassifier
 from tfgen.evaluation.likelihood import LatentVariables
 from tfgen.publishing import export
@@ -25,23 +23,6 @@ from tfgen.random import SeedNoise, image_seeds
 
 N = 40  # the test images of `tiny`
 SHAPE = (SIDE, SIDE, 1)
-
-
-@pytest.fixture(scope="module")
-def evaluations(
-    judged: Trained, cached_opening: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """Evaluations of the run `flat`: its samples, and its likelihood, 3 draws."""
-    folder = tmp_path_factory.mktemp("evaluations")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subject, "open_subject", cached_opening)
-        for name, *flags in (
-            ("samples.json", "--no-likelihood"),
-            ("likelihood.json", "--no-samples", "--importance-samples", 3),
-        ):
-            out = ["--out", folder / name]
-            assert run_evaluate(judged, judged.runs / "flat", *flags, *out) == 0
-    return folder
 
 
 def copy_of_version(judged: Trained) -> Path:
@@ -57,6 +38,7 @@ def test_the_evaluation_of_an_archive_is_a_file(evaluate: Any, judged: Trained) 
     assert json.loads(Path("vae-2d-tiny-2-evaluation.json").read_text())["likelihood"]["nll"] > 0
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd: Any) -> None:
     out = Path("first.json")
     flags = ["--importance-samples", 20, "--out", out]
@@ -69,6 +51,7 @@ def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd
     assert 0 <= result["classifier"].pop("accuracy") <= 1
     version = Version("classifier-tiny", 2, classifier)
     assert result["classifier"] == FeatureClassifier(version).describe()
+    # Without images a second: 40 samples are one batch.
     cost = {"seconds_an_epoch", "seconds", "epochs", "parameters", "peak_mib", "processor", "cores"}
     assert result["cost"].keys() == cost
     printed = capfd.readouterr().out
@@ -79,14 +62,19 @@ def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd
     options = result["settings"]["options"]
     assert options["epochs"] == 2
     assert options.keys().isdisjoint({"seed", "name", "run_dir", "saved_models", "publish"})
-    # Intermediate values are removed, and a second evaluation gives the same result.
+    # Intermediate values are removed. A second evaluation gives the same result, in two parts, too.
     assert {path.name for path in Path().iterdir()} == {"first.json"}
-    assert evaluate(judged.runs / "flat", *flags[:2], "--out", "second.json") == 0
+    parts = ["--no-likelihood"], ["--no-samples", *flags[:2]]
+    for part in parts:
+        assert evaluate(judged.runs / "flat", *part, "--out", "second.json") == 0
     again = json.loads(Path("second.json").read_text())
     del again["classifier"]["accuracy"]
     for evaluation in (result, again):
         del evaluation["minutes"], evaluation["cost"]
     assert again == result
+    # From an evaluation on other images, nothing is taken over.
+    assert evaluate(judged.runs / "flat", *parts[1], "--n", 30, "--out", "second.json") == 0
+    assert "samples" not in json.loads(Path("second.json").read_text())
 
 
 def test_a_versions_evaluation_is_in_its_manifest(
@@ -109,7 +97,7 @@ def test_a_versions_evaluation_is_in_its_manifest(
     # folder.
     version = version.rename(version.with_name("1"))
     before = (version / "manifest.json").read_bytes()
-    assert evaluate(version, "--no-likelihood") == 0
+    assert evaluate(version, "--no-samples", "--importance-samples", 1) == 0
     assert json.loads(Path("vae-2d-tiny-1-evaluation.json").read_text())["n"] == N
     assert (version / "manifest.json").read_bytes() == before
 
@@ -146,7 +134,7 @@ def small(family: str) -> Any:
 def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, capfd: Any) -> None:
     model = small(family)
     if family != "gan":
-        # Samples and likelihood use the EMA of the weights, which has not moved with the weights.
+        # The likelihood uses the EMA of the weights, which has not moved with the weights.
         for weight in model.trainable_variables:
             weight.assign(weight + 1.0)
     version = export.publish(model, Path.cwd() / "models", family)
@@ -155,10 +143,11 @@ def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, 
         assert "gan version 2 has no likelihood; leave out --no-samples" in capfd.readouterr().err
     assert evaluate(version) == 2
     assert "name it with --dataset" in capfd.readouterr().err
-    flags = ["--dataset", "tiny", "--importance-samples", 4, "--dequantizations", 3, "--n", 30]
+    flags = ["--dataset", "tiny", "--n", 30]
+    if family != "gan":
+        flags += ["--no-samples", "--importance-samples", 4, "--dequantizations", 3]
     assert evaluate(version, *flags, "--out", "e.json") == 0
     result = json.loads(Path("e.json").read_text())
-    assert result["samples"].keys() >= {"fid", "kid", "recall"}
     test = tfgen.load_data("tiny", judged.data).test.take(0, 30)
     images, labels = test.images, test.labels
     if family == "flow":
@@ -177,6 +166,7 @@ def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, 
         nll = -np.concatenate(values).mean()
         np.testing.assert_allclose(result["likelihood"]["nll"], nll, rtol=1e-5)
     else:
+        assert result["samples"].keys() >= {"fid", "kid", "recall"}
         assert "likelihood" not in result
 
 
@@ -195,8 +185,9 @@ def test_a_family_of_another_package(
     assert Path("comparison.png").stat().st_size > 1000
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
-    evaluate: Any, judged: Trained, evaluations: Path, monkeypatch: pytest.MonkeyPatch
+    evaluate: Any, judged: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version, calls = copy_of_version(judged), []
     estimate = LatentVariables.log_prob
@@ -208,6 +199,7 @@ def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
         return estimate(self, *arguments)
 
     flags = ["--no-samples", "--importance-samples", 3]
+    assert evaluate(judged.runs / "flat", *flags, "--out", "whole.json") == 0
     monkeypatch.setattr(LatentVariables, "log_prob", stopped)
     assert evaluate(version, *flags) == 143
     # The first batch of 16 is stored in the current folder, not in the version, which still opens.
@@ -218,23 +210,8 @@ def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
     assert len(calls) == 2 + 2
     assert not list(Path().glob(".*.npz"))
     resumed = json.loads((version / "manifest.json").read_text())["evaluation"]["likelihood"]
-    whole = json.loads((evaluations / "likelihood.json").read_text())
+    whole = json.loads(Path("whole.json").read_text())
     assert whole["likelihood"] == resumed
-
-
-@pytest.mark.usefixtures("opened_once")
-def test_samples_and_likelihood_of_two_evaluations_are_merged(
-    evaluate: Any, judged: Trained, evaluations: Path
-) -> None:
-    flat, out = judged.runs / "flat", ["--out", "e.json"]
-    shutil.copy(evaluations / "samples.json", "e.json")
-    assert evaluate(flat, "--no-samples", "--importance-samples", 3, *out) == 0
-    both = json.loads(Path("e.json").read_text())
-    assert {"samples", "floor", "picture", "classifier", "likelihood"} <= both.keys()
-    assert "images_a_second" not in both["cost"]  # 40 samples are one batch
-    # From an evaluation on other images, nothing is taken over.
-    assert evaluate(flat, "--no-samples", "--importance-samples", 3, "--n", 30, *out) == 0
-    assert "samples" not in json.loads(Path("e.json").read_text())
 
 
 @pytest.mark.usefixtures("opened_once")

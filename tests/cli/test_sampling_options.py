@@ -46,16 +46,24 @@ def test_a_run_is_sampled_with_other_options(run: Path) -> None:
     np.testing.assert_allclose(sample(run, "--steps", 64, "--solver", "rk4"), limit, atol=1 / 255)
 
 
-def test_a_version_is_published_with_options_of_its_own(
-    run: Path, trained: Trained, capfd: pytest.CaptureFixture[str]
+def test_an_evaluation_and_a_version_have_options_of_their_own(
+    run: Path, tiny_data: Path, trained: Trained, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--steps", "3", "--solver", "euler"]
-    for own in ([], flags):
+    flags, folder = ["--steps", "3", "--solver", "euler"], Path("saved_models", NAME)
+    judging = ["--data-dir", str(tiny_data), "--no-samples", "--n", "30"]
+    assert commands.main("evaluate", [str(run), *judging, *flags]) == 0
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["settings"]["model"]["steps"] == 3
+    assert evaluation["likelihood"]["estimates"] == 30
+    assert evaluation["likelihood"]["events"] == "bytes, given the label"
+    # The evaluation is that of the version with the same options.
+    for number, own in ((2, []), (3, flags)):
         assert commands.main("export", [str(run), "--to", "saved_models", *own]) == 0
-    folder = Path("saved_models", NAME)
+        manifest = json.loads((folder / str(number) / "manifest.json").read_text())
+        assert (manifest["evaluation"] is not None) == (own == flags)
     np.testing.assert_allclose(sample(NAME), sample(run, *flags), atol=1 / 255)
     np.testing.assert_allclose(sample(NAME, "--version", 2), sample(run), atol=1 / 255)
-    model = json.loads((folder / "3" / "manifest.json").read_text())["run"]["model"]
+    model = manifest["run"]["model"]
     assert (model["steps"], model["solver"], model["density_steps"]) == (3, "euler", 2)
     # Neither a version nor a server can change its options, and a VAE has none.
     capfd.readouterr()
@@ -68,16 +76,3 @@ def test_a_version_is_published_with_options_of_its_own(
         assert "tfgen-export RUN --steps 4" in line
     assert commands.main("sample", [str(trained.runs / "flat"), "--steps", "4"]) == 2
     assert "no option of sampling 'steps'" in capfd.readouterr().err
-
-
-def test_an_evaluation_is_of_its_options(run: Path, tiny_data: Path) -> None:
-    flags = ["--data-dir", str(tiny_data), "--no-samples", "--n", "30", "--steps", "3"]
-    assert commands.main("evaluate", [str(run), *flags]) == 0
-    evaluation = json.loads((run / "evaluation.json").read_text())
-    assert evaluation["settings"]["model"]["steps"] == 3
-    assert evaluation["likelihood"]["estimates"] == 30
-    assert evaluation["likelihood"]["events"] == "bytes, given the label"
-    for steps, is_evaluated in (("3", True), ("4", False)):
-        assert commands.main("export", [str(run), "--to", "models", "--steps", steps]) == 0
-        (manifest,) = Path("models", NAME).glob(f"{int(steps) - 1}/manifest.json")
-        assert (json.loads(manifest.read_text())["evaluation"] is not None) == is_evaluated

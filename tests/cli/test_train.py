@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests import commands
+from tests.cli.worlds import edit_json
 from tests.conftest import SIDE, Trained
 from tfgen.training import checkpoint, cost
 
@@ -60,19 +61,6 @@ def test_the_run_directory_is_the_documented_one(trained: Trained) -> None:
         assert row["loss"] == pytest.approx(row["reconstruction"] + row["kl"], rel=1e-6)
 
 
-def test_a_run_without_a_folder_goes_to_runs_and_is_resumed_from_there(
-    trained: Trained, here: Path
-) -> None:
-    assert train(trained, "--no-publish") == 0
-    (run,) = (here / "runs").iterdir()
-    assert re.fullmatch(r"vae-2d-tiny-\d{8}-\d{6}", run.name)
-    assert resume("--epochs", 2) == 0
-    assert names(here / "runs") == {run.name}
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
-    # The run's own --no-publish holds for its resumption.
-    assert names(here) == {"runs"}
-
-
 def test_dry_run_prints_the_cost_and_writes_nothing(
     trained: Trained,
     here: Path,
@@ -110,7 +98,8 @@ def test_minutes_make_epochs_and_change_nothing_else(
         assert newest is not None
         states.append(newest.arrays)
     np.testing.assert_equal(*states)
-    assert json.loads((here / "run" / "config.json").read_text())["options"]["epochs"] == 2
+    config = json.loads((here / "run" / "config.json").read_text())
+    assert (config["options"]["epochs"], config["publishing"]["publish"]) == (2, False)
 
 
 def test_a_closed_pipe_ends_a_training_with_its_state_saved(trained: Trained, here: Path) -> None:
@@ -127,21 +116,6 @@ def test_a_closed_pipe_ends_a_training_with_its_state_saved(trained: Trained, he
 def copy_of_run(trained: Trained, run: Path) -> Path:
     """A copy of the finished run `flat`."""
     return Path(shutil.copytree(trained.runs / "flat", run))
-
-
-def test_a_resumption_publishes_where_and_if_the_run_did(trained: Trained, here: Path) -> None:
-    # A run without publishing is in `test_a_run_without_a_folder_…`.
-    run, models = copy_of_run(trained, here / "run"), here / "models"
-    config = json.loads((run / "config.json").read_text())
-    publishing = {"saved_models": str(models), "publish": True, "weights": "best"}
-    (run / "config.json").write_text(json.dumps({**config, "publishing": publishing}))
-    # The resumption writes its settings again. A finished run is only published.
-    for epochs in (2, 3):
-        assert resume("--run-dir", run, "--epochs", epochs) == 0
-        assert json.loads((run / "config.json").read_text())["publishing"] == publishing
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
-    assert names(here / "models" / "vae-2d-tiny") == {"2", "3"}
-    assert names(here) == {"run", "models"}
 
 
 def contents(*folders: Path) -> dict[Path, bytes]:
@@ -172,9 +146,12 @@ def test_a_run_killed_before_its_publishing_is_published_once(
     import tfgen
 
     run = copy_of_run(trained, here / "run")
+    # A resumption publishes where the run did.
+    publishing = {"saved_models": "models", "publish": True, "weights": "best"}
+    edit_json(run / "config.json", publishing=publishing)
     before = contents(run)
     for line in ("published models/vae-2d-tiny/2", "nothing to do: "):
-        assert resume("--run-dir", run, "--saved-models", "models") == 0
+        assert resume("--run-dir", run) == 0
         assert capfd.readouterr().out.splitlines()[-1].startswith(line)
     assert names(here / "models" / "vae-2d-tiny") == {"2"}
     assert contents(run) == before
@@ -190,16 +167,20 @@ def test_a_resumption_keeps_what_started_the_run(
     trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = copy_of_run(trained, here / "run")
+    publishing = {"saved_models": "models", "publish": False, "weights": "best"}
+    edit_json(run / "config.json", publishing=publishing)
     before = json.loads((run / "config.json").read_text())
     monkeypatch.setattr("sys.argv", ["tfgen-train", "extended"])
-    assert resume("--run-dir", run, "--epochs", 3, "--no-publish") == 0
+    assert resume("--run-dir", run, "--epochs", 3, "--weights", "last") == 0
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+    assert names(here) == {"run"}
     after = json.loads((run / "config.json").read_text())
     (resumption,) = after["resumed"]
     assert resumption["command"] == ["tfgen-train", "extended"]
     assert after == {
         **before,
         "options": {**before["options"], "epochs": 3, "run_dir": str(run)},
-        "publishing": {**before["publishing"], "publish": False},
+        "publishing": {**publishing, "weights": "last"},
         "resumed": [resumption],
     }
 
@@ -209,8 +190,7 @@ def test_a_new_version_has_the_next_number_and_says_how_it_differs_from_the_one_
 ) -> None:
     assert names(trained.saved_models / "vae-2d-tiny") == {"2"}
     models = Path(shutil.copytree(trained.saved_models, here / "my models"))
-    flags = ("--seed", 1, "--saved-models", "my models", "--run-dir", "run-3")
-    assert train(trained, *flags) == 0
+    assert train(trained, "--seed", 1, "--saved-models", "my models") == 0
     *_, difference, published = capfd.readouterr().out.splitlines()
     assert published.startswith("published my models/vae-2d-tiny/3 from epoch 1, ")
     assert published.endswith("tfgen-sample vae-2d-tiny --n 25 --saved-models 'my models'")
@@ -220,4 +200,8 @@ def test_a_new_version_has_the_next_number_and_says_how_it_differs_from_the_one_
     manifest = json.loads((models / "vae-2d-tiny" / "3" / "manifest.json").read_text())
     entries = [manifest[name] for name in ("family", "weights", "name")]
     assert entries == ["vae", "best", "vae-2d-tiny"]
-    assert manifest["run"]["options"]["run_dir"] == "run-3"
+    # A run without a folder goes to `runs`, and is resumed from there.
+    (run,) = Path("runs").iterdir()
+    assert re.fullmatch(r"vae-2d-tiny-\d{8}-\d{6}", run.name)
+    assert resume() == 0
+    assert f"nothing to do: {run} has 1 epoch, and is published" in capfd.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 from tests import commands
 from tests.training.cluster_processes import Command, start
 from tests.training.test_run import assert_same_end
-from tests.training.test_workers import RESUME, finish, has_epoch, words
+from tests.training.test_workers import RESUME, finish, has_epoch, undisturbed, words
 
 pytest.importorskip("ray")
 
@@ -29,12 +29,11 @@ def ray_workers() -> list[int]:
 def test_a_lost_worker_and_an_interruption_do_not_change_the_result(
     tiny_data: Path, tmp_path: Path
 ) -> None:
-    whole, part = tmp_path / "whole", tmp_path / "part"
-    finish(start(whole, words(tiny_data)))
-    training = Command(part, [*words(tiny_data), "--ray", "2"])
-    training.wait_until(lambda: has_epoch(part, 1))
-    os.kill(ray_workers()[0], signal.SIGKILL)
+    part = tmp_path / "part"
+    training = Command(part, words(tiny_data, "--no-publish", "--ray", "2"))
     training.wait_until(lambda: has_epoch(part, 2))
+    os.kill(ray_workers()[0], signal.SIGKILL)
+    training.wait_until(lambda: has_epoch(part, 3))
     training.send(signal.SIGINT)
     assert training.status() == 130, training.output
     last = training.output.splitlines()[-1]
@@ -42,7 +41,7 @@ def test_a_lost_worker_and_an_interruption_do_not_change_the_result(
     assert last.endswith(" --ray 2")
     # A lost worker was resumed on Ray. Now workers without Ray continue the run.
     finish(start(part, RESUME))
-    assert_same_end(part / "run", whole / "run")
+    assert_same_end(part / "run", undisturbed(tiny_data) / "run")
 
 
 def test_the_error_of_a_worker_is_that_of_the_command(

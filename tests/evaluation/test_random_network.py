@@ -49,22 +49,14 @@ def noisy(images: np.ndarray, deviation: float) -> np.ndarray:
 
 
 def test_degraded_images_are_ordered(network: RandomNetwork, mnist: tfgen.data.Dataset) -> None:
-    reference = network.extract(mnist.test.images[:N]).features
-    real, train = mnist.validation.images[:N], mnist.train
-
-    def fids(sets: list[np.ndarray]) -> list[float]:
-        features.extend(network.extract(images).features for images in sets)
-        return [fid(part, reference) for part in features[-len(sets) :]]
-
-    features: list[np.ndarray] = []
-    first = {k: train.images[train.labels < k][:N] for k in (6, 3, 1)}
-    for sets in (
-        [real, noisy(real, 8), noisy(real, 32), noisy(real, 128)],
-        [real, *first.values()],
-    ):
-        values = fids(sets)
+    images, train = mnist.validation.images[:N], mnist.train
+    reference, real = (network.extract(part).features for part in (mnist.test.images[:N], images))
+    noise = [network.extract(noisy(images, deviation)).features for deviation in (8, 32, 128)]
+    first = [network.extract(train.images[train.labels < k][:N]).features for k in (6, 3, 1)]
+    for worse in (noise, first):
+        values = [fid(part, reference) for part in (real, *worse)]
         assert values == sorted(values)
         assert values[-1] > 4 * values[0] > 0
     # Fewer classes cover less of the real images.
-    covered = [coverage(part, reference).coverage for part in (features[0], *features[-3:])]
+    covered = [coverage(part, reference).coverage for part in (real, *first)]
     assert covered == sorted(covered, reverse=True)

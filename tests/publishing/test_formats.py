@@ -1,6 +1,5 @@
 """LiteRT and ONNX: the images of a converted decoder are those of the SavedModel."""
 
-import itertools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +31,7 @@ MODELS: dict[str, Callable[[], GAN | Flow | FlowMatching]] = {
         **{"scale_channels": (2,), "blocks": 1, "components": 2},
     ),
     "matching-conditional": lambda: FlowMatching(
-        **{"image_shape": (7, 5, 3), "channels": (2, 3), "blocks": (1,), "halvings": 2},
+        **{"image_shape": (7, 5, 3), "channels": (2,), "blocks": (1,), "halvings": 1},
         **{"steps": 3, "guidance": 2.0, "num_classes": 3},
     ),
 }
@@ -91,7 +90,7 @@ def test_a_version_converts_as_its_model_does_whatever_the_precision(tmp_path: P
     version = Sampler(export.publish(model, tmp_path, "mine"))
     latents = np.eye(3, dtype=np.float32)
     expected = version.call("decode", latents=latents)["images"]
-    for sampler, file_format in itertools.product((model, version), ("litert", "onnx")):
+    for sampler, file_format in ((model, "litert"), (version, "onnx")):
         decoder = formats.convert(sampler, file_format)
         assert decoder.signature == version.manifest["signatures"]["decode"]
         images = run(decoder.content, file_format, latents=latents)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.commands import PATIENCE
 from tests.serving.processes import running
+from tfgen.data import load
 from tfgen.data._tfds import import_tfds
 from tfgen.serving import listing
 from tfgen.serving.app import Settings, create_app
@@ -57,10 +58,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_statistics() -> Iterator[None]:
-    """Servers compute no statistics of test images, which take long for the shipped flow."""
+    """Servers compute no statistics of test images and close no version: both take long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listing, "CALM", float("inf"))
+        patch.setattr("tfgen.serving.models.MAX_OPEN", 99)
         yield
+
+
+@pytest.fixture(scope="session")
+def digits() -> np.ndarray:
+    return load("mnist").test.images[:100]
 
 
 def serving(folder: Path, **settings: Any) -> AbstractContextManager[str]:

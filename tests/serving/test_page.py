@@ -366,7 +366,9 @@ def test_directions_of_many_latents(page: Any, url: str, vae: Sampler) -> None:
 # --- Draw -------------------------------------------------------------------------------
 
 
-def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) -> None:
+def test_what_the_models_make_of_a_drawing(
+    page: Any, url: str, vae: Sampler, digits: np.ndarray
+) -> None:
     scale = {"test": [0.8, 1.0, 1.3], "inverted": [2.5, 3.0, 3.5], "noise": [10, 10.2, 10.4]}
     with_statistics(page, {"flow": {"bits_per_dim": scale}})
     visit(page, url, "draw", **{"model-posterior": "vae"})
@@ -396,8 +398,7 @@ def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) ->
     np.testing.assert_allclose(bits, answer["outputs"]["bits_per_dim"][0], rtol=1e-6)
     expect(page.locator(".chart li:has(.tick)")).to_have_count(4)
 
-    tests = tfgen.data.load("mnist").test.images[:100]
-    distances = np.sort(np.linalg.norm(vae.encode(tests)[0] - mean, axis=1))
+    distances = np.sort(np.linalg.norm(vae.encode(digits)[0] - mean, axis=1))
     neighbours = page.locator(".neighbours li")
     expect(neighbours).to_have_text([f"distance {value:.1f}" for value in distances[:5]])
 
@@ -407,11 +408,10 @@ def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) ->
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("Draw something, or take a test image.")).to_have_count(3)
 
-    digit = tests[42]
-    drop(page, figures.png_bytes(digit, least_side=0))
+    drop(page, figures.png_bytes(digits[42], least_side=0))
     settle(page)
     (seen,) = shown(page.get_by_role("img", name="the drawing as the models see it"))
-    np.testing.assert_array_equal(seen[..., :1], digit)
+    np.testing.assert_array_equal(seen[..., :1], digits[42])
     expect(page.get_by_text("digit.png stays on this machine")).to_be_visible()
     drop(page, b"not an image")
     expect(page.get_by_text("not an image that this browser can read")).to_be_visible()
@@ -428,7 +428,9 @@ def test_what_the_models_make_of_a_drawing(page: Any, url: str, vae: Sampler) ->
 # --- Compare ----------------------------------------------------------------------------
 
 
-def test_the_comparison_and_the_game(page: Any, place: str, url: str, vae: Sampler) -> None:
+def test_the_comparison_and_the_game(
+    page: Any, place: str, url: str, vae: Sampler, digits: np.ndarray
+) -> None:
     def add_version(route: Any) -> None:
         listing = route.fetch().json()
         (entry,) = (model for model in listing["models"] if model["name"] == "vae")
@@ -451,8 +453,7 @@ def test_the_comparison_and_the_game(page: Any, place: str, url: str, vae: Sampl
     settle(page)
     canvases = column.locator("canvas")
     assert_shown(canvases, vae.sample(16, seed=5))
-    tests = tfgen.data.load("mnist").test.images[:100]
-    known = {image.tobytes() for image in tests}
+    known = {image.tobytes() for image in digits}
 
     def is_real(pixels: np.ndarray) -> bool:
         return pixels[..., 0].tobytes() in known
@@ -501,11 +502,10 @@ def test_latents_that_the_page_cannot_draw_are_refused() -> None:
 
 
 def test_the_browser_computes_what_the_sampler_does(
-    page: Any, folder_url: str, vae: Sampler
+    page: Any, folder_url: str, vae: Sampler, digits: np.ndarray
 ) -> None:
     visit(page, folder_url, "draw", test=4)
-    image = tfgen.data.load("mnist").test.images[4:5]
-    mean, _ = vae.encode(image)
+    mean, _ = vae.encode(digits[4:5])
     assert_shown(page.get_by_role("img", name="the reconstruction"), vae.decode(mean))
 
     seeds = [-(2**31), -1, 0, 7, 2**31 - 1]

@@ -35,8 +35,8 @@ EPOCHS, BATCH_SIZE = 2, 8
 # iteration.
 GAN_MODEL = GANConfig(
     latent_dim=3,
-    generator_hidden=(8, 16),
-    discriminator_hidden=(16, 8),
+    generator_hidden=(8,),
+    discriminator_hidden=(8,),
     critic_steps=2,
     spectral_norm=True,
     ema_decay=0.9,
@@ -137,9 +137,10 @@ def test_interrupted_and_resumed_ends_bit_equal(
     whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Eight groups of steps an epoch. The run is interrupted inside the first epoch, at its end,
-    # inside the second, and at the very end, each time after the groups since the last time.
+    # and at the very end, each time after the groups since the last time. The next two tests
+    # interrupt the second epoch.
     steps = []
-    for groups in (1, 7, 2, 6):
+    for groups in (1, 7, 8):
         is_resumed = (tmp_path / "run").exists()
         raise_signal_at(groups, monkeypatch)
         with pytest.raises(InterruptedRunError, match="--resume") as caught:
@@ -147,7 +148,7 @@ def test_interrupted_and_resumed_ends_bit_equal(
         assert caught.value.exit_status == 128 + signal.SIGTERM
         monkeypatch.undo()
         steps.append(checkpoint.newest_first(tmp_path / "run" / "checkpoints", "step")[0].name)
-    assert steps == [f"step-{step:09d}" for step in (16, 123, 155, 246)]
+    assert steps == [f"step-{step:09d}" for step in (16, 123, 246)]
     train(config(tiny_data, tmp_path / "run", resume=True))
     assert_same_end(tmp_path / "run", whole)
     figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}

@@ -1,5 +1,6 @@
 """Two workers train one run, and continue it after a signal or a kill to the same end."""
 
+import functools
 import json
 import signal
 from pathlib import Path
@@ -18,7 +19,7 @@ RESUME = ["vae", "--resume", "--run-dir", "run"]
 
 
 def words(data: Path, *flags: str) -> list[str]:
-    sizes = ["--latent-dim", "2", "--hidden", "16", "--batch-size", "8", "--epochs", "4"]
+    sizes = ["--latent-dim", "2", "--hidden", "16", "--batch-size", "32", "--epochs", "6"]
     place = ["--dataset", "tiny", "--data-dir", str(data), "--run-dir", "run"]
     return ["vae", "--preset", "mlp", "--strategy", "multiworker", *sizes, *place, *flags]
 
@@ -26,6 +27,14 @@ def words(data: Path, *flags: str) -> list[str]:
 def finish(processes: list[Command]) -> None:
     for process in processes:
         assert process.status() == 0, process.output
+
+
+@functools.cache
+def undisturbed(data: Path) -> Path:
+    """The folder of a run that is neither interrupted nor killed."""
+    folder = data.with_name("undisturbed")
+    finish(start(folder, words(data)))
+    return folder
 
 
 def has_epoch(folder: Path, epoch: int) -> bool:
@@ -36,22 +45,21 @@ def has_epoch(folder: Path, epoch: int) -> bool:
 def test_a_run_that_is_interrupted_and_killed_ends_like_one_that_is_not(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, part = tmp_path / "whole", tmp_path / "part"
-    finish(start(whole, words(tiny_data)))
+    whole, part = undisturbed(tiny_data), tmp_path / "part"
     names = {path.name for path in whole.iterdir()}
     assert names == {"output0.txt", "output1.txt", "run", "saved_models"}
     published = (whole / "output0.txt").read_text().splitlines()[-1]
     assert published.startswith("published saved_models/vae-2d-tiny/2 from epoch")
     assert RunFolder(whole / "run").read_config()["workers"] == 2
 
-    chief, worker = start(part, words(tiny_data))
-    chief.wait_until(lambda: has_epoch(part, 1))
+    chief, worker = start(part, words(tiny_data, "--no-publish"))
+    chief.wait_until(lambda: has_epoch(part, 2))  # epoch 1 is saved
     chief.kill()
     assert worker.status() == 1, worker.output
     line = worker.output.splitlines()[-1]
     assert line.startswith("tfgen-train: error: another worker has ended or does not answer")
     chief, worker = start(part, RESUME)
-    chief.wait_until(lambda: has_epoch(part, 2))
+    chief.wait_until(lambda: has_epoch(part, 4))
     worker.send(signal.SIGTERM)  # both end after the same epoch
     assert [chief.status(), worker.status()] == [143, 143], chief.output
     assert "the state is saved. Resume in every worker with:" in chief.output
@@ -60,7 +68,7 @@ def test_a_run_that_is_interrupted_and_killed_ends_like_one_that_is_not(
 
     # One process continues the run of two.
     monkeypatch.chdir(part)
-    assert main("train", [*RESUME, "--no-publish", "--strategy", "none", "--epochs", "5"]) == 0
+    assert main("train", [*RESUME, "--strategy", "none", "--epochs", "7"]) == 0
     resumed = RunFolder(part / "run").read_config()["resumed"]
     assert [entry["workers"] for entry in resumed][-2:] == [2, 1]
 

@@ -49,14 +49,12 @@ def test_the_example_runs(place: str) -> None:
         code, _, comment = example.source.partition("  # ")
         tree = ast.parse(code.strip())
         assert not example.want, "the comment says what the value is; there is no printed output"
-        if not isinstance(tree.body[-1], ast.Expr):
-            exec(code, variables)
-            last = tree.body[-1]
-            is_assignment = isinstance(last, ast.Assign)
-            targets = ast.unparse(last.targets[0]) if is_assignment else ""
-            value = eval(targets, variables) if targets else None
-        else:
+        if isinstance(last := tree.body[-1], ast.Expr):
             value = eval(code, variables)
+        else:
+            exec(code, variables)
+            is_assignment = isinstance(last, ast.Assign)
+            value = eval(ast.unparse(last.targets[0]), variables) if is_assignment else None
         expected = re.findall(r"\w+\[\d+(?:, \d+)*\]", comment)
         assert not expected or shapes(value) == expected, example.source
 

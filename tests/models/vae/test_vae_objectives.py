@@ -74,7 +74,7 @@ def test_a_step_follows_the_weighted_gradient_and_logs_the_bound_itself(
     if kl_weight > 1:  # halfway through the warm-up
         config["beta"] = 2 * kl_weight
     vae, _, x = linear_gaussian(0.5, **config)
-    vae.compile(optimizer=keras.optimizers.SGD(1 / 8), jit_compile=False)
+    vae.compile(optimizer=keras.optimizers.SGD(1 / 8), run_eagerly=True)
     vae.step.assign(step)
     epsilon = vae.training_noise().normal(len(x), (samples, 1), POSTERIOR, "float64")
     before = [tf.constant(v.numpy()) for v in vae.trainable_variables]
