@@ -61,14 +61,12 @@ FULL_FLOW = {
     **{"dequantization_couplings": 1},
     **CONDITIONAL,
 }
-DENSE_MATCHING = {
-    **{"architecture": "dense", "hidden": (8,), "steps": 2, "density_steps": 2, "guidance": 2.0},
-    # Outputs so small that no image is black throughout after a step of the rate 0.1.
-    **{"data_stddev": 0.001, **CONDITIONAL},
-}
+# Outputs so small that no image is black throughout after a step of the rate 0.1.
+MATCHING = {"steps": 2, "guidance": 2.0, "data_stddev": 0.001, **CONDITIONAL}
+DENSE_MATCHING = {"architecture": "dense", "hidden": (8,), "density_steps": 2, **MATCHING}
 FULL_MATCHING = {
-    **{"image_shape": (7, 5, 3), "channels": (2, 3), "blocks": (1,), "halvings": 2, "steps": 2},
-    **{"density_steps": 1, "guidance": 2.0, **CONDITIONAL},
+    **{"image_shape": (7, 5, 3), "channels": (2, 3), "blocks": (1,), "halvings": 2},
+    **{"density_steps": 1, **MATCHING},
 }
 SHORTCUT_MATCHING = {**DENSE_MATCHING, "guidance": 1.0, "shortcuts": 0.5, "solver": "euler"}
 CLASSIFIER = {"num_classes": 3, "channels": 2, "units": 6, "dropout": 0.25}
