@@ -36,7 +36,7 @@ FULL_VAE = {
 BYTES_VAE = {
     **{"image_shape": (7, 5, 3), "architecture": "convolutional", "channels": 2, "hidden": (4,)},
     **{"latent_dim": 3, "likelihood": "logistic_mixture", "binarization": "none", "mixtures": 2},
-    **CONDITIONAL,
+    **{"halvings": 2, **CONDITIONAL},
 }
 HIERARCHICAL_VAE = {
     **{"image_shape": (7, 5, 3), "architecture": "hierarchical", "channels": 2, "latent_dim": 3},
@@ -50,7 +50,7 @@ FULL_GAN = {
 }
 PACKED_GAN = {**FULL_GAN, "pack": 2, "diff_augment": ("translation",)}
 RESIDUAL_GAN = {
-    **{"image_shape": (7, 5, 3), "architecture": "residual", "channels": 2},
+    **{"image_shape": (7, 5, 3), "architecture": "residual", "channels": 2, "halvings": 2},
     **{"latent_dim": 3, "dropout": 0.0, "conditioning": "projection", "loss": "relativistic"},
     **{"r1": 0.1, "r2": 0.1, "penalty_every": 2, "diff_augment": ("color", "translation")},
     **CONDITIONAL,

@@ -12,7 +12,7 @@ from tfgen import VAE
 from tfgen.publishing import export, versions
 from tfgen.publishing.sampler import Sampler
 
-READERS, WRITERS, VERSIONS_EACH = 2, 2, 2
+READERS, WRITERS, VERSIONS_EACH = 2, 2, 4
 
 
 def publish(source: Path, folder: Path) -> None:
