@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_statistics() -> Iterator[None]:
+def without_statistics_and_closing() -> Iterator[None]:
     """Servers compute no statistics of test images and close no version: both take long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listing, "CALM", float("inf"))
