@@ -67,7 +67,7 @@ from tfgen.publishing.versions import shipped_folder
 
 SMALL = bool(os.environ.get("TFGEN_NOTEBOOKS_SMALL"))  # the settings of the tests
 SIDES = (64, 128, 256) if SMALL else (64, 128, 256, 512, 1024, 2048)  # of matrices
-MOON_STEPS, STEPS, SCALE_STEPS = (200, 60, 1) if SMALL else (1500, 1000, 4)  # of trainings
+MOON_STEPS, STEPS, SCALE_STEPS = (60, 20, 1) if SMALL else (1500, 1000, 4)  # of trainings
 SCORED, JUDGED = (20, 100) if SMALL else (200, 2000)  # test images
 SEED, FLOW, REAL = 0, tfgen.figures.family_colour("flow"), "black"
 NEUTRAL = tfgen.figures.NEUTRAL_COLOUR

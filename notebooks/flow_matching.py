@@ -56,7 +56,7 @@ SEED, BATCH = 0, 2048
 RING_STEPS, PATHS = (200, 20_000) if SMALL else (1500, 1_000_000)
 STEPS = (4, 8, 16) if SMALL else (4, 8, 16, 32, 64, 128)  # of the solvers
 GRID, NOISY_STEPS = (40, 40) if SMALL else (160, 400)
-TRAINING_IMAGES, EPOCHS, SAMPLES = (2560, 1, 200) if SMALL else (50_000, 3, 1000)
+TRAINING_IMAGES, EPOCHS, SAMPLES = (1024, 1, 200) if SMALL else (50_000, 3, 1000)
 KNOWN, PROBES = (100, 20) if SMALL else (1000, 1000)
 COLOUR, NEUTRAL = tfgen.figures.family_colour("flow-matching"), tfgen.figures.NEUTRAL_COLOUR
 
