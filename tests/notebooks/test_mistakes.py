@@ -362,5 +362,11 @@ def test_the_check_names_the_mistake(name: str, old: str, new: str, words: str) 
     assert words in str(mistake_of(name, answer(name, old, new), 1))
 
 
+@pytest.mark.parametrize("name", MISTAKES)
+def test_the_solution_is_right_whatever_the_inputs(name: str) -> None:
+    solution = answer(name)
+    assert {mistake_of(name, solution, seed) for seed in range(60, 65)} == {None}
+
+
 def test_every_exercise_has_mistakes() -> None:
     assert MISTAKES.keys() == solutions().keys()
