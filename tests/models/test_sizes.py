@@ -14,12 +14,7 @@ from tfgen import VAE, Classifier, Flow
 from tfgen.models.generative import GenerativeModel
 from tfgen.publishing import export
 from tfgen.settings.model import halved, halvings
-from tfgen.testing.contract import (
-    compiled,
-    images_of,
-    labels_of,
-    outputs_of,
-)
+from tfgen.testing.contract import compiled, images_of, labels_of, outputs_of
 
 # Halved until they are small, its sides are even and odd.
 SHAPE = (100, 60, 3)
