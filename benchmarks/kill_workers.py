@@ -8,6 +8,7 @@ and the logged values must be bit-equal to those of a run that nothing disturbed
 time until the other worker has ended.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -138,14 +139,13 @@ def is_same_end(run: RunFolder, whole: RunFolder) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table; the exit status is 1 if a kill had other consequences than documented."""
-    return run_command(PROG, _body, argv)
-
-
-def _body(argv: list[str]) -> None:
     parser = Parser(PROG, str(__doc__))
     parser.add_argument("kills", nargs="?", type=int, default=20, help="number (default: 20)")
     parser.add_argument("--family", choices=MODELS, default="vae", help="model (default: vae)")
-    arguments = parser.parse(argv)
+    return run_command(PROG, parser.parse, _kill_and_compare, argv)
+
+
+def _kill_and_compare(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix=f"{PROG}-") as name:
         whole, part = Path(name, "whole"), Path(name, "part")
         images = np.random.default_rng(0).integers(0, 256, (400, 8, 8, 1), np.uint8)

@@ -39,30 +39,39 @@ def command(
         parsing: further arguments of `Parser`.
     """
 
+    def read(argv: list[str]) -> _Options:
+        parser = Parser(prog, description, **parsing)
+        add_flags(parser, config)
+        if issubclass(config, SamplingOptions):
+            add_sampling_flags(parser)
+        options: _Options = read_flags(parser.parse(argv), config)
+        return options
+
     def decorate(work: Callable[[_Options], None]) -> Callable[..., int]:
-        def body(argv: list[str]) -> None:
-            parser = Parser(prog, description, **parsing)
-            add_flags(parser, config)
-            if issubclass(config, SamplingOptions):
-                add_sampling_flags(parser)
-            options = read_flags(parser.parse(argv), config)
+        def work_until_signal(options: _Options) -> None:
             with terminable(), interruptible():
                 work(options)
 
         def main(argv: Sequence[str] | None = None) -> int:
-            return run_command(prog, body, argv)
+            return run_command(prog, read, work_until_signal, argv)
 
         return main
 
     return decorate
 
 
-def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str] | None) -> int:
-    """Run a command's body and turn its end into an exit status.
+def run_command(
+    prog: str,
+    read: Callable[[list[str]], _Options],
+    work: Callable[[_Options], None],
+    argv: Sequence[str] | None,
+) -> int:
+    """Run a command and turn its end into an exit status.
 
     Args:
         prog: the console script's name, the first word of an error.
-        body: the command; takes the arguments and raises on failure.
+        read: makes options of the arguments; raises if they are wrong.
+        work: the command; raises on failure.
         argv: the arguments without the program's name; None takes them from `sys.argv`.
 
     Returns:
@@ -72,7 +81,7 @@ def run_command(prog: str, body: Callable[[list[str]], None], argv: Sequence[str
     status = 0
     try:
         try:
-            body(list(sys.argv[1:] if argv is None else argv))
+            work(read(list(sys.argv[1:] if argv is None else argv)))
         except SystemExit as request:  # how argparse ends `--help`
             status = request.code if isinstance(request.code, int) else 0
         # Not only when Python ends: that would print a traceback about a full disk.

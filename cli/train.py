@@ -13,16 +13,15 @@ from tfgen.training.folder import RunFolder, run_name
 
 from ._command import discard_output, run_command, suggest_next
 from ._monitor import sample_monitors
-from ._train_options import PROG, PublishOptions, parse
+from ._train_options import PROG, PublishOptions, Request, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    return run_command(PROG, _body, argv)
+    return run_command(PROG, parse, _fulfil, argv)
 
 
-def _body(argv: list[str]) -> None:
-    request = parse(argv)
+def _fulfil(request: Request) -> None:
     config, publishing, plan = request.config, request.publishing, request.plan
     if plan.dry_run or plan.minutes is not None:
         *_, cost = import_quietly("tensorflow_probability", "tfgen.training.cost")

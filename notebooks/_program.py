@@ -23,11 +23,11 @@ def program(parser: Parser) -> Callable[[Callable[[argparse.Namespace], int]], C
     """
 
     def decorate(work: Callable[[argparse.Namespace], int]) -> Callable[..., int]:
-        def body(argv: list[str]) -> None:
-            raise SystemExit(work(parser.parse(argv)))
+        def work_and_exit(flags: argparse.Namespace) -> None:
+            raise SystemExit(work(flags))
 
         def main(argv: Sequence[str] | None = None) -> int:
-            return run_command(parser.prog, body, argv)
+            return run_command(parser.prog, parser.parse, work_and_exit, argv)
 
         return main
 

@@ -10,10 +10,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# Instructions of processors from the slowest to the fastest, and what Linux calls them.
+INSTRUCTIONS = {
+    "AVX2": "avx2",
+    "AVX-512": "avx512f",
+    "AVX-512 with BF16": "avx512_bf16",
+    "AMX": "amx_bf16",
+}
+
 
 def describe() -> dict[str, Any]:
-    """Processor and number of cores; times compare only where both are the same."""
-    return {"processor": _processor(), "cores": os.cpu_count()}
+    """Processor, instructions and number of cores; times compare only where all are the same."""
+    processor = _in_cpuinfo("model name") or platform.machine()
+    return {"processor": processor, "instructions": _instructions(), "cores": os.cpu_count()}
 
 
 def package_versions() -> dict[str, str]:
@@ -23,12 +32,22 @@ def package_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **installed}
 
 
-def _processor() -> str:
+def _instructions() -> str:
+    """The fastest of `INSTRUCTIONS` that TensorFlow may use; "" if there are none."""
+    flags = _in_cpuinfo("flags").split()
+    known = [name for name, flag in INSTRUCTIONS.items() if flag in flags]
+    if os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2":
+        known = known[:1]
+    return known[-1] if known else ""
+
+
+def _in_cpuinfo(key: str) -> str:
+    """The first value of a key in /proc/cpuinfo; "" if there is none."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
+            if line.startswith(key):
                 return line.partition(":")[2].strip()
-    return platform.machine()
+    return ""
 
 
 def memory_bytes() -> int:

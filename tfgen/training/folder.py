@@ -105,7 +105,8 @@ class RunFolder:
         if memory := [float(row["peak_mib"]) for row in rows if "peak_mib" in row]:
             cost["peak_mib"] = max(memory)
         machine = self.read_config().get("machine", {})
-        return cost | {name: machine[name] for name in ("processor", "cores") if machine.get(name)}
+        names = ("processor", "instructions", "cores")
+        return cost | {name: machine[name] for name in names if machine.get(name)}
 
     def read_record(self) -> dict[str, Any]:
         """What a published version repeats of its run: config.json, the epochs done, and the cost.
