@@ -247,12 +247,8 @@ def _exported(path: Path) -> tuple[Any, list[tf.Variable]]:
         raise UsageError(f"the manifest of {path} does not describe its model") from error
     model = registry.build_model(RunConfig(family.name, config, options))
     stored = load_saved_model(path)[1]
-    shapes = [weight.shape for weight in stored.weights]
-    weights = [weight.value for weight in model.saved_weights()]
-    if [weight.shape for weight in weights] != shapes:
-        # It lacks some, and which ones only a trace says, which takes seconds.
-        weights = export.exported_weights(model, export.trace(model))
-    if [weight.shape for weight in weights] != shapes:
+    weights = export.exported_weights(model, export.trace(model))
+    if [weight.shape for weight in weights] != [weight.shape for weight in stored.weights]:
         raise UsageError(f"{path} was not exported from the model that its manifest describes")
     for weight, value in zip(weights, stored.weights, strict=True):
         weight.assign(value)
