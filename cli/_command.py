@@ -70,7 +70,7 @@ def run_command(
 
     Args:
         prog: the console script's name, the first word of an error.
-        read: makes options of the arguments; raises if they are wrong.
+        read: parses the arguments into options; raises if they are wrong.
         work: the command; raises on failure.
         argv: the arguments without the program's name; None takes them from `sys.argv`.
 

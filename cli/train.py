@@ -18,10 +18,10 @@ from ._train_options import PROG, PublishOptions, Request, parse
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    return run_command(PROG, parse, _fulfil, argv)
+    return run_command(PROG, parse, _run_request, argv)
 
 
-def _fulfil(request: Request) -> None:
+def _run_request(request: Request) -> None:
     config, publishing, plan = request.config, request.publishing, request.plan
     if plan.dry_run or plan.minutes is not None:
         *_, cost = import_quietly("tensorflow_probability", "tfgen.training.cost")

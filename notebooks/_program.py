@@ -19,7 +19,7 @@ def program(parser: Parser) -> Callable[[Callable[[argparse.Namespace], int]], C
     """Makes the `main` of a program of this folder from a function that returns the exit status.
 
     Args:
-        parser: makes of the arguments what the function takes; it has the program's name.
+        parser: parses the arguments; it has the program's name.
     """
 
     def decorate(work: Callable[[argparse.Namespace], int]) -> Callable[..., int]:

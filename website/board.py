@@ -2,7 +2,8 @@
 
 python -m website.board
 
-It reads the evaluations and logs of `docs/`. A faster training takes the row once both are there.
+It reads the evaluations and logs in the folders of `docs/`. A faster training takes the row of its
+instruction set once both are there.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tfgen import registry
 from tfgen.publishing.listing import changed_settings
-from tfgen.system.machine import INSTRUCTIONS
+from tfgen.system.machine import INSTRUCTION_SETS
 from website.presets import replace_table
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -67,11 +68,9 @@ class Entry(NamedTuple):
         return " ".join(["tfgen-train", family, "--preset", options["preset"], *flags])
 
     @property
-    def instructions(self) -> str:
-        """Those of the training's processor; before they were recorded, it had AVX-512."""
-        precision = self.evaluation["settings"]["options"]["precision"]
-        default = "AVX-512 with BF16" if precision == "mixed_bfloat16" else "AVX-512"
-        return str(self.evaluation["cost"].get("instructions", default))
+    def instruction_set(self) -> str:
+        """That of the training's processor; "" where it was not recorded."""
+        return str(self.evaluation["cost"].get("instruction_set", ""))
 
 
 def entries() -> Iterator[Entry]:
@@ -90,11 +89,18 @@ def entries() -> Iterator[Entry]:
         yield Entry(evaluation, epochs, sum(row["seconds"] for row in rows[:epochs]) / 60)
 
 
-def rows_of(goal: Goal, known: list[Entry]) -> Iterator[str]:
-    """The rows of each family: the fastest trainings to the goal, or else the nearest one.
+def fastest_trainings(reaching: list[tuple[float, Entry]]) -> list[tuple[float, Entry]]:
+    """The fastest training, and before it, the fastest ones with slower instruction sets."""
+    rank = list(INSTRUCTION_SETS).index
+    fastest: list[tuple[float, Entry]] = []
+    for value, entry in sorted(reaching, key=lambda pair: pair[1].minutes):
+        if not fastest or rank(entry.instruction_set) < rank(fastest[0][1].instruction_set):
+            fastest.insert(0, (value, entry))
+    return fastest
 
-    More instructions have a row of their own only if they are faster.
-    """
+
+def rows_of(goal: Goal, known: list[Entry]) -> Iterator[str]:
+    """The rows of each family: the fastest trainings to the goal, or else the nearest one."""
     bound = f"{goal.bound:.{goal.digits}f} {goal.unit}"
     for family in registry.names():
         values = [
@@ -103,28 +109,19 @@ def rows_of(goal: Goal, known: list[Entry]) -> Iterator[str]:
             if entry.evaluation["family"] == family
             and (value := goal.value(entry.evaluation)) is not None
         ]
-        fastest: list[tuple[float, Entry]] = []
-        for name in INSTRUCTIONS:
-            reaching = [
-                (value, entry)
-                for value, entry in values
-                if value <= goal.bound and entry.instructions == name
-            ]
-            quickest = min(reaching, key=lambda pair: pair[1].minutes, default=None)
-            if quickest and all(entry.minutes > quickest[1].minutes for _, entry in fastest):
-                fastest.append(quickest)
+        fastest = fastest_trainings([pair for pair in values if pair[0] <= goal.bound])
         nearest = [] if fastest or not values else [min(values, key=lambda pair: pair[0])]
         for value, entry in fastest or nearest:
             minutes = f"**{entry.minutes:.1f}**" if fastest else f"not in {entry.minutes:.0f}"
             reached = f"{value:.{goal.digits}f}"
-            cells = [bound, minutes, reached, f"`{entry.command}`", entry.instructions]
+            cells = [bound, minutes, reached, f"`{entry.command}`", entry.instruction_set]
             yield f"| {' | '.join(cells)} |"
 
 
 def table() -> str:
     """The board, as a Markdown table."""
     known = list(entries())
-    rows = ["| goal | minutes | reached | training | instructions |", "|---|---:|---:|---|---|"]
+    rows = ["| goal | minutes | reached | training | instruction set |", "|---|---:|---:|---|---|"]
     rows += [row for goal in GOALS for row in rows_of(goal, known)]
     return "\n".join(rows) + "\n"
 

@@ -7,12 +7,10 @@ from tfgen.system import machine
 pytestmark = pytest.mark.quick
 
 
-def test_instructions_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_instruction_set_is_one_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    text = "flags : fpu avx avx2 avx512f avx512_bf16"
-    monkeypatch.setattr(machine.Path, "read_text", lambda _: text)
-    assert machine.describe()["instructions"] == "AVX-512 with BF16"
+    flags = "fpu avx avx2 avx512f avx512_bf16"
+    monkeypatch.setattr(machine, "_read_cpuinfo", lambda key: flags if key == "flags" else "")
+    assert machine.describe()["instruction_set"] == "AVX-512 with BF16"
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert machine.describe()["instructions"] == "AVX2"
-    monkeypatch.setattr(machine.Path, "read_text", lambda _: "Features : fp asimd")
-    assert machine.describe()["instructions"] == ""
+    assert machine.describe()["instruction_set"] == "AVX2"

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Instructions of processors from the slowest to the fastest, and what Linux calls them.
-INSTRUCTIONS = {
+# Instruction sets, slowest first, and the flag of each in /proc/cpuinfo.
+INSTRUCTION_SETS = {
     "AVX2": "avx2",
     "AVX-512": "avx512f",
     "AVX-512 with BF16": "avx512_bf16",
@@ -20,9 +20,9 @@ INSTRUCTIONS = {
 
 
 def describe() -> dict[str, Any]:
-    """Processor, instructions and number of cores; times compare only where all are the same."""
-    processor = _in_cpuinfo("model name") or platform.machine()
-    return {"processor": processor, "instructions": _instructions(), "cores": os.cpu_count()}
+    """Processor, instruction set and number of cores; times compare only where all are the same."""
+    processor = _read_cpuinfo("model name") or platform.machine()
+    return {"processor": processor, "instruction_set": _instruction_set(), "cores": os.cpu_count()}
 
 
 def package_versions() -> dict[str, str]:
@@ -32,21 +32,22 @@ def package_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **installed}
 
 
-def _instructions() -> str:
-    """The fastest of `INSTRUCTIONS` that TensorFlow may use; "" if there are none."""
-    flags = _in_cpuinfo("flags").split()
-    known = [name for name, flag in INSTRUCTIONS.items() if flag in flags]
+def _instruction_set() -> str:
+    """The fastest of `INSTRUCTION_SETS` that oneDNN may use; "" if there is none."""
+    flags = _read_cpuinfo("flags").split()
+    known = [name for name, flag in INSTRUCTION_SETS.items() if flag in flags]
     if os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2":
-        known = known[:1]
+        return "AVX2"
     return known[-1] if known else ""
 
 
-def _in_cpuinfo(key: str) -> str:
+def _read_cpuinfo(key: str) -> str:
     """The first value of a key in /proc/cpuinfo; "" if there is none."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(key):
-                return line.partition(":")[2].strip()
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
     return ""
 
 
