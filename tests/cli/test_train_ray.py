@@ -44,13 +44,11 @@ def test_a_lost_worker_and_an_interruption_do_not_change_the_result(
     assert_same_end(part / "run", undisturbed(tiny_data) / "run")
 
 
-def test_the_error_of_a_worker_is_that_of_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    # As from an installation: the workers find the package.
-    monkeypatch.setenv("PYTHONPATH", str(commands.ROOT))
-    monkeypatch.setattr(f"{commands.PACKAGE}._train_ray._RESTARTS", 0)
-    assert commands.main("train", [*words(tmp_path / "nowhere"), "--ray", "1"]) == 1
-    last = capfd.readouterr().err.splitlines()[-1]
+def test_the_error_of_a_worker_is_that_of_the_command(tmp_path: Path) -> None:
+    code = f"import {commands.PACKAGE}._train_ray as module; module._RESTARTS = 0; "
+    code += f"from {commands.PACKAGE}.train import main; raise SystemExit(main())"
+    flags = [*words(tmp_path / "nowhere"), "--ray", "1"]
+    done = commands.python(["-c", code, *flags], tmp_path)
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.splitlines()[-1]
     assert last.startswith("tfgen-train: error: ") and "tiny" in last
