@@ -28,7 +28,7 @@ def test_two_workers_complete_a_folder_to_the_bytes_of_one_process(
         assert commands.main("sample", [*flags, folder]) == 0
     flip(tmp_path / "workers" / "vae-00001-of-00006.tfrecord")
     (tmp_path / "workers" / "vae-00004-of-00006.tfrecord").unlink()
-    # In a process of its own: beside the gRPC server of `own_models`, a cluster may not start.
+    # In a process of its own, as users run it: in that of the tests, some clusters do not start.
     done = commands.process("sample", [*flags, "workers", "--ray", "2"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert not re.search(r"^[\[(]", done.stderr, re.M), done.stderr  # how lines of Ray begin
