@@ -34,11 +34,11 @@ def package_versions() -> dict[str, str]:
 
 def _instruction_set() -> str:
     """The fastest of `INSTRUCTION_SETS` that oneDNN may use; "" if there is none."""
-    flags = _read_cpuinfo("flags").split()
-    known = [name for name, flag in INSTRUCTION_SETS.items() if flag in flags]
     if os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2":
         return "AVX2"
-    return known[-1] if known else ""
+    flags = _read_cpuinfo("flags").split()
+    known = ["", *(name for name, flag in INSTRUCTION_SETS.items() if flag in flags)]
+    return known[-1]
 
 
 def _read_cpuinfo(key: str) -> str:
