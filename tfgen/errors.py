@@ -52,6 +52,20 @@ def first_line(error: BaseException) -> str:
     return next(filter(None, lines), type(error).__name__)[:160]
 
 
+def original_error(error: BaseException) -> BaseException:
+    """TensorFlow's own error behind a `TypeError` of Keras, or else `error` itself.
+
+    Keras adds words to an error by making another one of its class, from the message alone. The
+    classes of TensorFlow's errors take more, so that a `TypeError` about this call replaces them.
+    """
+    first: BaseException | None = error if isinstance(error, TypeError) else None
+    while first is not None:
+        if any(base.__name__ == "OpError" for base in type(first).__mro__):
+            return first
+        first = first.__cause__ or first.__context__
+    return error
+
+
 def os_error_text(error: OSError) -> str:
     """An error of the operating system in one line, with what to do about it."""
     where = f": {error.filename}" if error.filename else ""

@@ -4,17 +4,20 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from rich.console import Console
 
 from tests import commands
 from tests.conftest import Trained, blank_dataset
-from tfgen import registry
+from tfgen import VAE, registry
 from tfgen.data import Split, cache
 from tfgen.data.load import load
 from tfgen.data.reading import Prepared
 from tfgen.data.writing import write_prepared
+from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system import machine
@@ -43,18 +46,30 @@ def test_every_family_is_counted_without_values_of_its_weights(
     # Smaller than the preset, which has eight couplings.
     fields = {"couplings": 2, "hidden": (64,)} if family == "flow" else {}
     config = run_config(family, **fields)
-    model, memory, _ = cost.estimate(config, DATA)
+    model, memory, _, fault = cost.estimate(config, DATA)
     assert all(variable._value is None for variable in model.trainable_variables)
     assert count_parameters(model) == count_parameters(registry.build_model(config))
     # Each parameter has two moments, and a gradient.
     assert memory["weights and optimizer"] >= 3 * 4 * count_parameters(model)
-    assert memory["a step"] > 4 * count_parameters(model)
+    assert memory["a step"] > 4 * count_parameters(model) and not fault
     # A family of another package may compute with its weights while it is built.
     build = registry.build_model
     monkeypatch.setattr(registry, "build_model", lambda c: _computed(build(c)))
-    assert cost.estimate(config, DATA)[1]["weights and optimizer"] >= 3 * 4 * count_parameters(
-        model
-    )
+    memory = cost.estimate(config, DATA)[1]
+    assert memory["weights and optimizer"] >= 3 * 4 * count_parameters(model)
+
+
+def test_what_cannot_be_counted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: VAE, data: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(VAE, "test_step", fail)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 10**6)
+    error: Exception = ValueError("no such shape")
+    assert any("ValueError: no such shape" in line for line in cost.check(run_config("vae"), DATA))
+    error = UsageError("refused")
+    with pytest.raises(UsageError, match="refused"):
+        cost.check(run_config("vae"), DATA)
 
 
 def _computed(model: Any) -> Any:
@@ -80,7 +95,7 @@ def test_images_of_the_cache_are_on_the_disk_and_not_in_memory(
     pixels = 300 * 64
     for limit, in_memory, on_disk in ((pixels, 2 * pixels, 0), (0, 0, pixels)):
         monkeypatch.setattr(cache, "MAX_IN_MEMORY", limit)
-        _, memory, disk = cost.estimate(run_config("vae"), DATA)
+        _, memory, disk, _ = cost.estimate(run_config("vae"), DATA)
         assert (memory["images"], disk["cache of the data set"]) == (in_memory, on_disk)
 
 
@@ -111,3 +126,18 @@ def test_a_training_of_large_images_starts_with_the_warning(
     Run(RunConfig("vae", VAEConfig(latent_dim=2, hidden=(2,)), options), Console())
     out = " ".join(capsys.readouterr().out.split())
     assert out.startswith("warning: this run needs about ") and "100 MB of this machine" in out
+
+
+def test_a_check_leaves_no_variable_to_be_created_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Only the chief of several workers checks, and all must create the same variables.
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 10**6)
+    assert cost.check(run_config("vae"), DATA)
+    names: list[str] = []
+
+    def note(create: Any, **arguments: Any) -> Any:
+        names.append(arguments["name"])
+        return create(**arguments)
+
+    with tf.variable_creator_scope(note):
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="own")])
+    assert sorted(names) == ["bias", "kernel"]

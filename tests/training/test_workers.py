@@ -6,12 +6,14 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
+import tensorflow as tf
 
-from tests.commands import main
+from tests.commands import ROOT, main, python
 from tests.training.cluster_processes import Command, start, tf_configs
 from tests.training.test_run import assert_same_end
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, WorkError
 from tfgen.training import cluster
 from tfgen.training.folder import RunFolder
 
@@ -114,3 +116,22 @@ def test_the_variable_of_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TF_CONFIG", text)
         with pytest.raises(UsageError, match="TF_CONFIG"):
             cluster.read_task()
+
+
+def test_the_first_presets_train_with_two_workers(tmp_path: Path) -> None:
+    """The command of docs/distributed.md, for two presets."""
+    script = ROOT / "benchmarks" / "worker_presets.py"
+    done = python([str(script), "vae/quick", "gan/packed"], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_error_of_tensorflow_that_keras_hides_is_told() -> None:
+    class Lost(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            raise tf.errors.UnavailableError(None, None, "worker 1 is gone")
+
+    with (
+        pytest.raises(WorkError, match="another worker has ended.*UnavailableError.*1 is gone"),
+        cluster.losses_named("multiworker"),
+    ):
+        Lost()(keras.Input((1,)))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import UsageError, WorkError, first_line, original_error
 from tfgen.system.signals import same_handlers
 
 # Longest text that workers exchange.
@@ -181,9 +181,11 @@ def losses_named(strategy: str) -> Iterator[None]:
     """
     try:
         yield
-    except _LOSSES as error:
-        if strategy != "multiworker":
+    except Exception as error:
+        first = original_error(error)
+        if strategy != "multiworker" or not isinstance(first, _LOSSES):
             raise
         raise WorkError(
-            "another worker has ended or does not answer; continue with --resume in every worker"
+            "another worker has ended or does not answer; continue with --resume in every worker "
+            f"(TensorFlow says {type(first).__name__}: {first_line(first)})"
         ) from error
