@@ -94,6 +94,7 @@ CLASSIFIER = ("classifier", "--dataset", "photos")
         ((*CLASSIFIER, "--epochs", "80"), 2521, 80, 10.25),
         ((*CLASSIFIER, "--epochs", "8"), 2521, 8, 2),
         ((*CLASSIFIER, "--epochs", "4", "--warmup-epochs", "3"), 2521, 4, 3),
+        ((*CLASSIFIER, "--epochs", "1"), 50_000, 1, 0.25),
         ((*CLASSIFIER, "--batch-size", "100000"), 100_000, 8, 0.5),
     ],
 )

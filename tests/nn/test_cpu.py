@@ -5,6 +5,7 @@ The switch is a test of whole models.
 
 import os
 import runpy
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tests.arrays import normal
+from tests.commands import python
 from tfgen import GAN, Classifier
 from tfgen.nn import cores, cpu
 from tfgen.nn.layers import Upsampling
@@ -110,6 +112,13 @@ def test_a_slow_precision_is_said_once(
         Classifier(image_shape=(8, 8, 1), dtype="mixed_bfloat16").compile()
     error = capsys.readouterr().err
     assert error.count("\n") == error.count("no instructions for bfloat16") == lines
+
+
+def test_the_speed_of_16_bits_is_measured_with_deterministic_operations() -> None:
+    program = "import tensorflow as tf; tf.config.experimental.enable_op_determinism()"
+    program += "; from tfgen.nn import cpu; assert cpu.slowdown('bfloat16') > 0"
+    done = python(["-c", program], Path.cwd())
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_environment_variable_turns_the_speedups_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,12 +67,11 @@ def _options_of_data(config: RunConfig, dataset: Dataset) -> TrainingOptions:
     if not config.preset_epochs:
         return options
     preset = registry.family(config.family).preset(options.preset)
-    if abs(images - preset.images) <= _SIMILAR * preset.images:
-        return options
-    preset_steps = max(preset.images // config.options.batch_size, 1)
-    steps = epoch_steps(options, dataset)
-    epochs = max(1, round(preset.epochs * preset_steps / steps))
-    warmup = preset.scaled_warmup(epochs)
+    epochs, warmup = options.epochs, options.warmup_epochs
+    if abs(images - preset.images) > _SIMILAR * preset.images:
+        preset_steps = max(preset.images // config.options.batch_size, 1)
+        epochs = max(1, round(preset.epochs * preset_steps / epoch_steps(options, dataset)))
+        warmup = preset.scaled_warmup(epochs)
     if "epochs" not in config.preset_epochs:
         warmup = min(warmup, _MOST_WARMUP * options.epochs)
     scaled: dict[str, Any] = {"epochs": epochs, "warmup_epochs": warmup}
