@@ -57,7 +57,7 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
     )
     dequantizations: int = option(
         EvaluationRequest.dequantizations,
-        "dequantization draws per image, for a model with an exact density",
+        "dequantization draws per image, for a model of dequantized bytes",
         minimum=1,
     )
     samples: bool = option(True, "judge samples")

@@ -114,6 +114,11 @@ def test_versions_of_a_run_have_its_evaluation(evaluate: Any, judged: Trained) -
         manifest = json.loads((folder / "vae-tiny/2/manifest.json").read_text())
         assert manifest["evaluation"] == evaluation
     assert "likelihood" not in evaluation
+    # An evaluation of the version adds its part: the weights are those that the run had.
+    path = Path("models/vae-tiny/2")
+    assert evaluate(path, "--no-samples", "--importance-samples", 1, "--n", N) == 0
+    merged = json.loads((path / "manifest.json").read_text())["evaluation"]
+    assert merged["samples"] == evaluation["samples"] and merged["likelihood"]["nll"] > 0
     # An evaluation of other weights is not taken.
     (run / "evaluation.json").write_text(json.dumps(evaluation | {"weights_sha256": "0"}))
     assert commands.main("export", [str(run), "--to", "models"]) == 0

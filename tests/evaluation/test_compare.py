@@ -170,7 +170,7 @@ def test_likelihoods_compare_only_of_the_same_events_and_settings() -> None:
     assert best(table, "−ELBO [nats]") == {"a"}
     assert best(table, "bits/dim") == {"e"}
     assert notes(table, "bits/dim") == {"d": (), "e": ()}
-    assert "a: nats of e; NLL with k = 500 importance samples" in table.notes
+    assert "a: nats of e, bounds from 500 importance samples per image" in table.notes
     assert "d, e: bits/dim of bytes, the probability averaged over 8 draws per image" in table.notes
 
 
@@ -185,7 +185,10 @@ def test_bits_per_dim_of_a_vae_and_of_a_flow_are_ranked_together() -> None:
     assert best(table, "bits/dim") == {"flow"}
     assert notes(table, "bits/dim") == {"flow": ("8 draws",), "vae": ("k = 500",)}
     assert best(table, "NLL [nats]") == set()
-    assert "vae: nats of bytes; bits/dim with k = 500 importance samples" in table.notes
+    assert (
+        "vae: nats and bits/dim of bytes, bounds from 500 importance samples per image"
+        in table.notes
+    )
     # An estimate is ranked with bounds, and says what it is.
     estimate = likelihood("flow", events="bytes", bits_per_dim=1.0, estimates=1000)
     (table,) = tables(contents | {"estimate": estimate}, "likelihood")

@@ -65,4 +65,6 @@ def test_nearest_image() -> None:
     )
     np.testing.assert_allclose(result.second[1], far.min(), rtol=1e-6)
     assert result.is_copy.all()
+    twice = np.concatenate([candidates, candidates])
+    np.testing.assert_array_equal(nearest(images, twice).is_copy, [True, False])
     assert not nearest(candidates[:1] // 2 + candidates[1:2] // 2, candidates).is_copy.any()

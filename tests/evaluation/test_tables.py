@@ -8,6 +8,7 @@ from rich.console import Console
 
 from tests.evaluation.evaluations import evaluation, named
 from tfgen.evaluation.compare import Table, compare
+from tfgen.evaluation.metrics import format_number
 from tfgen.evaluation.tables import markdown, print_comparison
 
 pytestmark = pytest.mark.quick
@@ -37,10 +38,14 @@ def test_markdown() -> None:
         "\n| c | 2.00 | – |\n| real images | 0.500 | – |\n"
     )
     assert "| real images | 0.500 (n = 5 000) | – |" in text
-    assert r"- a\|b: nats of bernoulli; NLL with k = 500 importance samples" in text
+    assert r"- a\|b: nats of bernoulli, bounds from 500 importance samples per image" in text
     assert "Bold: the best model" in text
     assert "±" not in text
     assert "seeds" not in text
+
+
+def test_what_is_0_but_for_rounding_is_printed_as_0() -> None:
+    assert {format_number(value, 3) for value in (0, 2.2e-16, -2.2e-16)} == {"0"}
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

@@ -27,7 +27,8 @@ REFERENCES = {"real images": "floor", "uniform noise": "ceiling"}
 MOST_COPIED, MIN_COPIES = 0.05, 5
 # A classifier with a lower accuracy on the real images is weak: its features say little about them.
 WEAK_ACCURACY = 0.9
-# The settings of a likelihood, each with its text in a cell; an evaluation has one of them.
+# The settings of a likelihood, each with its text in a cell; an evaluation has one of them, or none
+# if it is exact.
 _SETTINGS = {
     "importance_samples": "k = {}",
     "dequantizations": "{} draws",
@@ -138,11 +139,21 @@ def _table(models: Mapping[str, Group], part: str) -> Table:
 
 
 def is_copied(group: Group | None) -> bool:
-    """Whether so many samples look copied from training images that the others say little."""
+    """Whether so many samples are copies that the others say little.
+
+    They look copied from training images, or equal the held-out images that they are judged by.
+    """
     if group is None:
         return False
     samples, real = _copied(group)
-    return samples - real > max(MOST_COPIED, MIN_COPIES / group.measurement.n)
+    share = max(samples - real, _held_out(group))
+    return share > max(MOST_COPIED, MIN_COPIES / group.measurement.n)
+
+
+def _held_out(group: Group) -> float:
+    """Share of samples that equal a held-out image, the largest of the seeds."""
+    copies = [(item.get("samples") or {}).get("copies", {}) for item in group.evaluations]
+    return max(item.get("share_in_held_out", 0) for item in copies)
 
 
 def _copied(group: Group) -> tuple[float, float]:
@@ -207,8 +218,8 @@ def _setting(group: Group, metric: Metric) -> tuple[str, str]:
     if metric.key not in ("nll", "bits_per_dim"):
         return "", ""
     likelihood = group.first["likelihood"]
-    (name,) = likelihood.keys() & _SETTINGS.keys()
-    return name, _SETTINGS[name].format(likelihood[name])
+    name = next((name for name in _SETTINGS if name in likelihood), "")
+    return name, _SETTINGS[name].format(likelihood[name]) if name else "exact"
 
 
 def _reference_rows(models: Mapping[str, Group], counts: Sequence[int]) -> list[Row]:
@@ -303,11 +314,17 @@ def _warnings(models: Mapping[str, Group]) -> list[str]:
     warnings = []
     for name, group in models.items():
         if is_copied(group):
-            samples, real = (format_number(100 * share, 3) for share in _copied(group))
-            warnings.append(
-                f"{name} copies training images: {samples} % of its images look copied, of real "
-                f"images {real} %. It is not ranked."
+            shares = (*_copied(group), _held_out(group))
+            samples, real, held_out = (format_number(100 * share, 3) for share in shares)
+            text = (
+                f"training images: {samples} % of its images look copied, of real images {real} %"
             )
+            if shares[2] > shares[0] - shares[1]:
+                text = (
+                    f"{group.measurement.split} images: {held_out} % of its images are among those "
+                    "that it is judged by"
+                )
+            warnings.append(f"{name} copies {text}. It is not ranked.")
     if few := [name for name, group in models.items() if group.measurement.n < LEAST_RANKED]:
         warnings.append(
             f"Not ranked, because so few images are hard to tell from noise: {', '.join(few)}. "
@@ -319,16 +336,17 @@ def _warnings(models: Mapping[str, Group]) -> list[str]:
 def _likelihood_text(evaluation: Mapping[str, Any]) -> str:
     """The event type of a likelihood, and how it was estimated."""
     likelihood = evaluation["likelihood"]
-    events, draws = likelihood["events"], likelihood.get("dequantizations")
+    units = {"nll": "nats", "bits_per_dim": "bits/dim"}
+    events = f"{' and '.join(units[key] for key in units if key in likelihood)} of "
+    events += likelihood["events"]
     if "estimates" in likelihood:
         n = likelihood["estimates"]
-        return f"bits/dim of {events}, mean and standard error of estimates for {n} images"
-    if draws is not None:
-        return f"bits/dim of {events}, the probability averaged over {draws} draws per image"
-    unit = "bits/dim" if "bits_per_dim" in likelihood else "NLL"
-    return (
-        f"nats of {events}; {unit} with k = {likelihood['importance_samples']} importance samples"
-    )
+        return f"{events}, mean and standard error of estimates for {n} images"
+    if draws := likelihood.get("dequantizations"):
+        return f"{events}, the probability averaged over {draws} draws per image"
+    if samples := likelihood.get("importance_samples"):
+        return f"{events}, bounds from {samples} importance samples per image"
+    return f"{events}, exact"
 
 
 def _training_remarks(models: Mapping[str, Group]) -> list[str]:

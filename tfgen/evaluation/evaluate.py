@@ -310,15 +310,18 @@ def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict
         train: training images, `uint8[K, H, W, C]`.
 
     Returns:
-        `share` and `share_of_held_out`: shares that look copied; see `Nearest.is_copy`. `distance`
-        and `distance_of_held_out`: median distances, for pixels in 0…1. `nearest`: indices of the
+        `share` and `share_of_held_out`: shares that look copied; see `Nearest.is_copy`.
+        `share_in_held_out`: share of samples that equal a held-out image. `distance` and
+        `distance_of_held_out`: median distances, for pixels in 0…1. `nearest`: indices of the
         samples that are nearest to a training image, each with the index of that image.
     """
     of_samples, of_held_out = nearest(samples, train), nearest(held_out, train)
     order = np.argsort(of_samples.distances)[:NEAREST]
+    known = {image.tobytes() for image in held_out}
     return {
         "share": float(of_samples.is_copy.mean()),
         "share_of_held_out": float(of_held_out.is_copy.mean()),
+        "share_in_held_out": float(np.mean([image.tobytes() in known for image in samples])),
         "distance": float(np.median(of_samples.distances)) / 255,
         "distance_of_held_out": float(np.median(of_held_out.distances)) / 255,
         "nearest": [[int(index), int(of_samples.indices[index])] for index in order],
@@ -354,7 +357,7 @@ def measure_likelihood(job: Job) -> dict[str, Any] | None:
 
     if isinstance(density, LatentDensity):
         return _bounds(job, density, inputs)
-    return None if density is None else _bits_per_dim(job, density, inputs)
+    return None if density is None else _log_density(job, density, inputs)
 
 
 def _bounds(job: Job, density: LatentDensity, inputs: Callable[[slice], Inputs]) -> dict[str, Any]:
@@ -389,28 +392,35 @@ def _bounds(job: Job, density: LatentDensity, inputs: Callable[[slice], Inputs])
     }
 
 
-def _bits_per_dim(
+def _log_density(
     job: Job, density: LogDensity, inputs: Callable[[slice], Inputs]
 ) -> dict[str, Any]:
-    """Bits/dim of one draw of each image's noise, and averaged over several; or of an estimate."""
+    """Nats, and of bytes bits/dim: exact, by one draw of dequantization and by several, or
+    estimated.
+    """
     shape, draws = job.dataset.image_shape, job.request.dequantizations
     result: dict[str, Any] = {"events": density.events}
-    if density.is_estimate:
-        n, counts = min(job.n, MAX_ESTIMATES), {"bits_per_dim": 1}
+    counts = {"": 1}
+    if density.kind == "dequantized":
+        result["dequantizations"], counts = draws, {"_one_draw": 1, "": draws}
+    elif density.kind == "estimate":
+        n = min(job.n, MAX_ESTIMATES)
         job = dataclasses.replace(job, request=dataclasses.replace(job.request, n=n))
         result["estimates"] = n
-    else:
-        result["dequantizations"] = draws
-        counts = {"bits_per_dim_one_draw": 1, "bits_per_dim": draws}
-    for name, count in counts.items():
+    for suffix, count in counts.items():
 
-        def estimate(part: slice, count: int = count) -> np.ndarray:
+        def log_prob(part: slice, count: int = count) -> np.ndarray:
             images, seeds, labels = inputs(part)
-            log_prob = functools.partial(density.log_prob, labels=labels)
-            return dequantized_log_prob(log_prob, images, seeds, count)
+            of_seeds = functools.partial(density.log_prob, labels=labels)
+            return dequantized_log_prob(of_seeds, images, seeds, count)
 
         many = images_at_once(_MANY, shape)
-        nats = job.per_image(name, estimate, many, dequantizations=count)
-        bits = mean(bits_per_dim(nats, math.prod(shape)))
-        result |= {name: bits.value, f"{name}_error": bits.error}
+        nats = job.per_image(f"likelihood{suffix}", log_prob, many, dequantizations=count)
+        values = {"nll": -nats}
+        if density.is_of_bytes:
+            values["bits_per_dim"] = bits_per_dim(nats, math.prod(shape))
+        for name, of_images in values.items():
+            estimate = mean(of_images)
+            key = f"{name}{suffix}"
+            result |= {key: estimate.value, f"{key}_error": estimate.error}
     return result

@@ -35,7 +35,7 @@ class EvaluationRequest:
             `DEFAULT_N`.
         seed: of samples, binarization, dequantization and importance samples.
         importance_samples: per image, of a model with latent variables.
-        dequantizations: draws per image, of a model with an exact density.
+        dequantizations: draws per image, of a model of dequantized bytes.
     """
 
     split: Literal["test", "validation"] = "test"

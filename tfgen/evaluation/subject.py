@@ -82,16 +82,17 @@ class LogDensity:
     """A density of images whose logarithm is computed or estimated.
 
     Args:
-        model: a `GenerativeModel` with the density `exact` or `estimate`.
+        model: a `GenerativeModel` with the density `exact`, `dequantized` or `estimate`.
 
     Attributes:
         events: what the density is of, in words.
-        is_estimate: whether `log_prob` is an unbiased estimate.
+        is_of_bytes: whether it is a probability of bytes, which bits/dim are of.
+        kind: `exact`, `dequantized` or `estimate`.
     """
 
     def __init__(self, model: Any):
         self.events, self._is_conditional = _events(model), bool(model.num_classes)
-        self.is_estimate = model.density == "estimate"
+        self.is_of_bytes, self.kind = model.describe_events() == BYTES, model.density
         self._log_prob = tf.function(_with_ema_weights(model, model.log_prob), autograph=False)
 
     def log_prob(
@@ -143,7 +144,7 @@ class Subject:
             name of a folder or file.
         path: where it is.
         kind: `images` for what no sampler of tfgen draws, shards included.
-        weights_sha256: hash of the weights, or of the images; None if the live model is unknown.
+        weights_sha256: hash of the weights, or of the images; None if it is unknown.
         image_shape: height, width, channels.
         sampler: that draws the samples; None of images.
         num_classes: of a conditional model; 0 of an unconditional one.
@@ -297,7 +298,7 @@ def open_subject(
         training = RunFolder(path).read_config() | {"model": model.config.to_json()}
         options = training["options"]
         title = f"{training['family']} {options['preset']}, seed {options['seed']}"
-        cost = RunFolder(path).read_cost()
+        cost, sha256 = RunFolder(path).read_cost(), export.weights_sha256(model)
     else:
         sampler = Sampler(artifact.version)
         if not sampler.has_signature("sample"):
@@ -307,7 +308,8 @@ def open_subject(
         except UsageError as error:
             reason = str(error)
         training, weights = sampler.training, str(sampler.manifest.get("weights"))
-        title = sampler.title
+        # Not that of the rebuilt model, which has not made the steps of the training.
+        title, sha256 = sampler.title, sampler.manifest.get("weights_sha256")
         # Versions of earlier releases have only what the evaluation of the run wrote.
         evaluation = sampler.manifest.get("evaluation") or {}
         cost = training.get("cost") or evaluation.get("cost", {})
@@ -316,7 +318,7 @@ def open_subject(
         title=title,
         path=path,
         kind="run" if artifact.version is None else "version",
-        weights_sha256=None if model is None else export.weights_sha256(model),
+        weights_sha256=sha256,
         image_shape=tuple(side or 0 for side in shape),
         sampler=sampler,
         num_classes=sampler.num_classes,

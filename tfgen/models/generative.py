@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # How the likelihood of a family is computed; see `GenerativeModel`.
-Density: TypeAlias = Literal["latent", "ancestral", "exact", "estimate"] | None
+Density: TypeAlias = Literal["latent", "ancestral", "exact", "dequantized", "estimate"] | None
 # What `describe_events` returns for a probability of bytes, the only likelihood in bits/dim.
 BYTES = "bytes"
 # Points along each side of the picture of a two-dimensional latent space.
@@ -46,12 +46,14 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
 
     - `latents(seeds)`: the latents of seeds, where these are not standard normal.
     - `leading_latents`: how many of the first latents the pictures vary.
-    - `density`: how `tfgen-evaluate` computes the likelihood of held-out images. `"exact"`: by
-      `log_prob(images, seeds)`, the log-probability `[B]` of images `uint8[B, H, W, C]` in nats,
-      where `seeds: int32[B]` determine all noise; a conditional model gets `labels=` too.
-      `"estimate"`: by the same method, if it returns an unbiased estimate of a lower bound, such as
-      Hutchinson's; the evaluation is its mean over images, because the log-mean-exp over draws,
-      which tightens the bound of an exact density, would reward the noise of an estimate.
+    - `density`: how `tfgen-evaluate` computes the likelihood of held-out images, and how it
+      combines draws of noise. The first three kinds take `log_prob(images, seeds)`, the
+      log-probability `[B]` of images `uint8[B, H, W, C]` in nats, where `seeds: int32[B]` determine
+      all noise; a conditional model gets `labels=` too. `"exact"`: the probability of the events,
+      computed once for each image; seeds, if used, draw the data, as a binarization does.
+      `"dequantized"`: the density of dequantized bytes; over several draws it is averaged as a
+      probability, a tighter bound. `"estimate"`: an unbiased estimate of a lower bound, such as
+      Hutchinson's; one for each image, because an average of probabilities would reward its noise.
       `"latent"`: by importance sampling from `prior()`, `posterior(events, labels)` and
       `likelihood(latents, labels)`, which return distributions of TFP and use the raw weights;
       `tfd.kl_divergence(posterior, prior)` must be defined. `"ancestral"`: by
@@ -60,14 +62,15 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
       log p(z) − log q(z|x), both `[B, samples]`, and `kl` `[B]`, in closed form where the levels
       allow it; `posterior` must have a mean. None: there is no likelihood.
     - `describe_events()`: what the likelihood is a density of, in words. `BYTES` says that it is a
-      probability of bytes; `tfgen-evaluate` then also gives it in bits/dim.
+      probability of bytes; `tfgen-evaluate` then also gives it in bits/dim. By default, what
+      `log_prob` returns is of bytes, unless the preprocessing binarizes them.
     - `encode(images, …)`, `log_prob(images, …)` and further signatures of the export:
       `{**super().signatures(), "encode": …}`. Public methods compute with the EMA weights by
       `apply_averaged`.
 
     A conditional model gets labels. `sample`, `decode` and methods of the family's own take
     integers `[B]`; `one_hot` turns them into `[B, K]`, which is what `decode_events`, `posterior`
-    and `likelihood` get. An unconditional model gets None there.
+    and `likelihood` get. Those of an unconditional model are called without labels.
     """
 
     density: Density = None
@@ -100,11 +103,14 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
     def describe_events(self) -> str:
         """What the likelihood is a density of, in words.
 
-        Likelihoods of different events do not compare. By default what `log_prob` returns is of
-        bytes, any other density of the events of the preprocessing.
+        Likelihoods of different events do not compare. By default, what `log_prob` returns is of
+        bytes, or of binary pixels if the preprocessing binarizes; any other density is of the
+        events of the preprocessing.
         """
-        if self.density in ("exact", "estimate"):
-            return BYTES
+        if self.density in ("exact", "dequantized", "estimate"):
+            binarization = getattr(self.preprocessing, "binarization", "none")
+            # As of a VAE with a Bernoulli likelihood, which has the same events.
+            return BYTES if binarization == "none" else f"bernoulli, binarization {binarization}"
         settings = self.preprocessing.get_config().items()
         arguments = ", ".join(f"{name}={value!r}" for name, value in settings)
         return f"{type(self.preprocessing).__name__}({arguments})"

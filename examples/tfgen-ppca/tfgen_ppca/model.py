@@ -32,7 +32,7 @@ class PPCA(tfgen.GenerativeModel):
     Config = PPCAConfig
     config: PPCAConfig
     preprocessing: tfgen.Dequantized
-    density = "exact"
+    density = "dequantized"
     logged = ("loss", "bits_per_dim")
     curves = (Curve("negative log-likelihood [bits/dim]", ("bits_per_dim",)),)
 

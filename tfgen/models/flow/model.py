@@ -76,7 +76,7 @@ class Flow(GenerativeModel):
 
     Config = FlowConfig
     config: FlowConfig
-    density = "exact"
+    density = "dequantized"
     preprocessing: Dequantized | Identity
     logged = ("loss", "bits_per_dim")
     curves = (Curve("negative log-likelihood [bits/dim]", ("bits_per_dim",)),)
