@@ -6,10 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from tfgen import GAN, VAE, Classifier, Flow
+from tfgen.data import Split
 from tfgen.training import reports
 from tfgen.training.folder import RunFolder
 from tfgen.training.reports import Reports
@@ -73,12 +75,23 @@ def test_an_epoch_is_wrapped_on_a_terminal_and_whole_in_the_log(tmp_path: Path) 
     assert RunFolder(tmp_path).read_metrics()[1].items() >= logs.items()
 
 
-def test_a_run_of_many_epochs_has_grids_of_few(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(3, [0, 1, 2, 3]), (13, [0, 2, 4, 6, 8, 10, 12, 13])]
+)
+def test_a_run_of_many_epochs_draws_after_few_and_once(
+    epochs: int, expected: list[int], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(reports, "MAX_GRIDS", 3)
-    for epochs, expected in ((3, 3), (8, 2)):
-        shown = reports_of(tmp_path, Position(0, 0, 1), epochs, Console(quiet=True))
-        for epoch in range(epochs):
-            shown._write_events(epoch + 1, {"loss": 1.0})
-        assert shown._run.model.preview.call_count == expected
+    shown = reports_of(tmp_path, Position(0, 0, 1), epochs, Console(quiet=True))
+    shown._run.model.preview.side_effect = lambda: (np.zeros((4, 6, 6, 1)), None)
+    shown._run.held_out, shown._run.model.curves = (
+        Split(np.zeros((4, 6, 6, 1), np.uint8)),
+        VAE.curves,
+    )
+    shown._run.model.pictures.return_value, shown._run.model.num_classes = {}, 0
+    shown._run.dataset = SimpleNamespace(class_names=None)
+    shown._run.config = SimpleNamespace(family="vae")
+    for epoch in range(epochs + 1):
+        shown.draw(epoch)
+    drawn = sorted(int(path.stem.split("-")[1]) for path in tmp_path.glob("figures/samples-*"))
+    assert drawn == expected
+    assert shown._run.model.preview.call_count == len(expected)

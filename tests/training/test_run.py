@@ -9,15 +9,17 @@ import os
 import shutil
 import signal
 import sys
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from tests.training.test_checkpoint import damage
+from tfgen import VAE
 from tfgen.callbacks import SampleMonitor
 from tfgen.errors import InterruptedRunError, UsageError, WorkError
 from tfgen.models.gan.config import GANConfig
@@ -59,10 +61,10 @@ def config(tiny_data: Path, run_dir: Path, **changes: object) -> RunConfig:
     return RunConfig("vae", VAEConfig(latent_dim=2, hidden=(16,)), TrainingOptions(**options))
 
 
-def train(config: RunConfig) -> Path:
+def train(config: RunConfig, output: TextIO | None = None) -> Path:
     """Trains in silence; returns the run directory."""
     with Path(os.devnull).open("w") as nowhere:
-        run = Run(config, Console(file=nowhere))
+        run = Run(config, Console(file=output or nowhere))
         with run.started():
             run.train(observers(run))
     return run.folder.path
@@ -155,6 +157,33 @@ def test_interrupted_and_resumed_ends_bit_equal(
     assert figures == {path.name for path in (whole / "figures").iterdir()}
 
 
+def test_a_run_that_is_killed_while_it_draws_keeps_its_epoch(
+    whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    draw, steps = VAE.preview, 123
+
+    def kill(model: Any) -> Any:
+        if int(model.step) == steps:
+            raise Killed
+        return draw(model)
+
+    monkeypatch.setattr(VAE, "preview", kill)
+    for epoch in range(1, EPOCHS + 1):  # after the last one, too
+        steps = 123 * epoch
+        with pytest.raises(Killed):
+            train(config(tiny_data, tmp_path / "run", resume=epoch > 1))
+        newest, _ = checkpoint.read_newest(tmp_path / "run" / "checkpoints")
+        assert newest is not None and newest.state["epoch"] == epoch
+    monkeypatch.undo()
+    train(config(tiny_data, tmp_path / "run", resume=True))
+    assert_same_end(tmp_path / "run", whole)
+    figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert figures == {path.name for path in (whole / "figures").iterdir()}
+
+
 def test_a_gan_interrupted_and_resumed_ends_bit_equal(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +245,37 @@ def test_a_broken_newest_checkpoint_gives_way_to_the_one_before(
     with pytest.raises(WorkError, match=r"no checkpoint .* is sound"):
         train(config(tiny_data, path, resume=True))
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == content
+
+
+def test_damage_beside_a_sound_checkpoint_is_set_aside(
+    whole: Path, one_epoch: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    path, output = copied(one_epoch, tmp_path), StringIO()
+    (best,) = checkpoint.newest_first(path / "checkpoints", "best")
+    damage(best)
+    with (path / "metrics.jsonl").open("ab") as file:
+        file.writelines([b"{}\n", b"3\n", b"[" * 10**5 + b"\n", b'{"epoch": "\xff"}\n', b'{"e'])
+    (path / ".config.json-0123abcd").touch()  # of a killed process
+    train(config(tiny_data, path, resume=True), output)
+    assert_same_end(path, whole)
+    told = output.getvalue().splitlines()
+    assert [line.count("5 damaged lines") for line in told if "metrics.jsonl" in line] == [1]
+    assert len([line for line in told if best.name in line]) == 1
+    # An epoch that may be worse: the damaged weights are not known any more.
+    assert [p.name for p in checkpoint.newest_first(path / "checkpoints", "best")] == [
+        f"best-{EPOCHS:09d}"
+    ]
+    assert (path / f"damaged-{best.name}" / "arrays.npz").exists()
+    assert not list(path.glob(".config.json-*"))
+
+
+def test_a_start_that_was_killed_at_once_is_repeated(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / ".config.json-0123abcd").touch()
+    folder.create()
+    (tmp_path / "config.jsonl").touch()
+    with pytest.raises(UsageError, match="is not empty"):
+        folder.create()
 
 
 def test_non_finite_value_stops_the_run(

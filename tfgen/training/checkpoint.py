@@ -158,7 +158,7 @@ def read(path: Path, name: str) -> Checkpoint:
                 raise WorkError(f"checkpoint {path} is damaged: {part} does not match its SHA-256")
         with np.load(path / _ARRAYS, allow_pickle=False) as file:
             return Checkpoint(path, dict(file), json.loads((path / _STATE).read_text()), name)
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
         raise WorkError(f"checkpoint {path} cannot be read: {error}") from error
 
 
@@ -189,7 +189,22 @@ def read_best(folder: Path) -> Checkpoint | None:
         WorkError: it is damaged.
     """
     folders = newest_first(folder, "best")
-    return read(folders[0], "best") if folders else None
+    try:
+        return read(folders[0], "best") if folders else None
+    except WorkError as error:
+        raise WorkError(f"{error}; take the last weights with --weights last") from error
+
+
+def recover_best(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The best sound checkpoint, and what is wrong with damaged ones, moved out of the folder."""
+    problems: list[str] = []
+    for path in newest_first(folder, "best"):
+        try:
+            return read(path, "best"), problems
+        except WorkError as error:
+            aside = path.rename(folder.parent / f"damaged-{path.name}")
+            problems.append(f"{error}; it is set aside as {aside}")
+    return None, problems
 
 
 def check_choice(choice: str) -> None:

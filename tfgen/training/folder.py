@@ -33,6 +33,10 @@ class RunFolder:
         self.figures = path / "figures"
         self.tensorboard = path / "tensorboard"
 
+    def samples(self, epoch: int) -> Path:
+        """The picture of samples after that many epochs, the last one that an epoch draws."""
+        return self.figures / f"samples-{epoch}.png"
+
     def read_config(self) -> dict[str, Any]:
         """What `write_config` wrote.
 
@@ -68,8 +72,14 @@ class RunFolder:
                 f"run directory {self.path} cannot be used ({error.strerror}); choose another "
                 "--run-dir"
             ) from error
-        if any(entry.name != LOCK for entry in self.path.iterdir()):
+        names = {entry.name for entry in self.path.iterdir()} - {LOCK}
+        if names - {path.name for path in self.temporary_files()}:
             raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
+
+    def temporary_files(self) -> list[Path]:
+        """What a killed process was writing in place of config.json and metrics.jsonl."""
+        files = self.config, self.metrics
+        return [path for file in files for path in self.path.glob(f".{file.name}-*")]
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the run belongs to this process alone.
@@ -84,12 +94,11 @@ class RunFolder:
         write_bytes(self.config, (json.dumps(data, indent=2) + "\n").encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, without a last line that a kill cut short."""
-        rows = []
-        for line in self.metrics.read_text().splitlines() if self.metrics.exists() else ():
-            with contextlib.suppress(ValueError):
-                rows.append(json.loads(line))
-        return rows
+        """The lines of metrics.jsonl; a damaged one, or one that a kill cut short, is left out."""
+        return [row for row in map(_read_row, self._metrics_lines()) if row is not None]
+
+    def _metrics_lines(self) -> list[bytes]:
+        return self.metrics.read_bytes().splitlines() if self.metrics.exists() else []
 
     def read_cost(self) -> dict[str, Any]:
         """Cost of the training, from its log: epochs, time, memory, machine.
@@ -135,15 +144,31 @@ class RunFolder:
         except (ValueError, KeyError, TypeError) as error:
             raise WorkError(f"{self.evaluation} is damaged: {error}; remove it") from error
 
-    def truncate_metrics(self, epochs: int) -> None:
-        """Remove the lines after that epoch, which the run writes again."""
-        rows = [row for row in self.read_metrics() if row["epoch"] <= epochs]
-        write_bytes(self.metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    def truncate_metrics(self, epochs: int) -> int:
+        """Remove damaged lines and those after that epoch; return the number of damaged ones.
+
+        The run writes the lines of later epochs again.
+        """
+        rows = self.read_metrics()
+        damaged = len(self._metrics_lines()) - len(rows)
+        kept = [json.dumps(row) + "\n" for row in rows if row["epoch"] <= epochs]
+        write_bytes(self.metrics, "".join(kept).encode())
+        return damaged
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
         with self.metrics.open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def _read_row(line: bytes) -> dict[str, Any] | None:
+    """A line of metrics.jsonl, a number of an epoch and further numbers; None if it is damaged."""
+    try:
+        row = json.loads(line)
+        is_whole = "epoch" in row and all(isinstance(value, int | float) for value in row.values())
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return row if is_whole else None
 
 
 def run_name(config: RunConfig) -> str:

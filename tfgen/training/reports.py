@@ -1,10 +1,12 @@
 """Reports of an epoch: a line, a progress bar, figures, TensorBoard's events."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfgen import figures
@@ -16,11 +18,10 @@ from tfgen.system.terminal import count_noun, format_value, make_bar, print_line
 _SAMPLES_PANEL = ("samples relative to validation images", ("distance", "diversity"))
 # Number of images for the pictures at the end of a run, for images like MNIST's.
 _PICTURE_IMAGES = 1000
-# Maximum number of sample grids for TensorBoard. A small data set has thousands of short epochs; a
-# grid of each would take time and disk space.
-MAX_GRIDS = 400
-# Of samples, during a run.
+# Most epochs of a run that have pictures, the last one not counted.
 _MAX_PICTURES = 10
+# Without a terminal, a drawing is announced if the one before it took more seconds.
+_LONG = 2.0
 # Without a terminal, a line appears after so many seconds without one, at the end of some steps
 # or of a batch of validation images.
 _SILENCE = 45
@@ -48,6 +49,7 @@ class Reports:
             for split in ("train", "validation")
         }
         self._text, self._printed_at = "", time.monotonic()
+        self._drawing_seconds = math.inf
         self.bar = make_bar(run.console)
         self._task = self.bar.add_task(
             f"epoch {run.position.epoch + 1}  compiling",
@@ -72,7 +74,7 @@ class Reports:
             self._printed_at = time.monotonic()
 
     def write(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Report an epoch.
+        """Report an epoch at the terminal, in metrics.jsonl and to TensorBoard.
 
         Args:
             epoch: its number, from 1.
@@ -82,12 +84,28 @@ class Reports:
         names = sorted(values, key=lambda n: (n.startswith("val_"), not n.endswith("loss"), n))
         values = {name: values[name] for name in names}
         self._write_line(epoch, values)
-        if epoch % -(-self._epochs // _MAX_PICTURES) == 0 or epoch == self._epochs:
-            self.write_samples(epoch)
-            self._write_curves()
-        if epoch == self._epochs:
-            self._write_pictures()
         self._write_events(epoch, values)
+
+    def draw(self, epoch: int) -> None:
+        """Draw what is due after an epoch: curves and samples, after the last one also pictures.
+
+        Args:
+            epoch: completed epochs; 0: samples before the training.
+        """
+        is_last, began = epoch == self._epochs, time.monotonic()
+        if epoch % -(-self._epochs // _MAX_PICTURES) and not is_last:
+            return
+        text = f"drawing pictures after {count_noun(epoch, 'epoch')}"
+        self.bar.update(self._task, description=text)
+        if not self._run.console.is_terminal and self._drawing_seconds > _LONG:
+            print_line(self._run.console, text)
+        if epoch:
+            self._write_curves()
+        if is_last:
+            self._write_pictures()
+        # Last, since a resumed run draws if this picture is not there.
+        self._write_samples(epoch)
+        self._drawing_seconds = time.monotonic() - began
 
     def _write_line(self, epoch: int, values: Mapping[str, float]) -> None:
         position, console = self._run.position, self._run.console
@@ -106,18 +124,17 @@ class Reports:
             split = "validation" if name.startswith("val_") else "train"
             with self._writers[split].as_default():
                 tf.summary.scalar(name.removeprefix("val_"), value, step=epoch)
-        is_due = epoch % -(-self._epochs // MAX_GRIDS) == 0
-        if is_due and (preview := self._run.model.preview()) is not None:
-            with self._writers["train"].as_default():
-                tf.summary.image("samples", figures.image_grid(*preview)[None], step=epoch)
         for writer in self._writers.values():
             writer.flush()
 
-    def write_samples(self, epochs: int) -> None:
-        """Write samples-<epochs>.png, from the same seeds each time, if the model has samples."""
-        path = self._folder.figures / f"samples-{epochs}.png"
-        names = self._run.dataset.class_names or ()
-        write_samples(self._run.model, path, epochs, f"{self._title}: samples", names)
+    def _write_samples(self, epoch: int) -> None:
+        """Draw samples from the same seeds each time, if the model has samples."""
+        path, names = self._folder.samples(epoch), self._run.dataset.class_names or ()
+        title = f"{self._title}: samples"
+        if (preview := write_samples(self._run.model, path, epoch, title, names)) is not None:
+            with self._writers["train"].as_default() as writer:
+                tf.summary.image("samples", figures.image_grid(*preview)[None], step=epoch)
+                writer.flush()
 
     def _write_curves(self) -> None:
         panels = [(curve.title, curve.names) for curve in self._run.model.curves]
@@ -139,8 +156,8 @@ class Reports:
 
 def write_samples(
     model: Any, path: Path, epoch: int, title: str = "samples", class_names: Sequence[str] = ()
-) -> None:
-    """Write the model's preview, if it has one, as a PNG whose title says the epoch.
+) -> tuple[np.ndarray, int | None] | None:
+    """Write and return the model's preview, if it has one, as a PNG whose title says the epoch.
 
     Args:
         model: an `ImageModel`.
@@ -156,3 +173,4 @@ def write_samples(
             rows = figures.class_axis(range(len(images) // columns), class_names)
         title = f"{title} after {count_noun(epoch, 'epoch')}"
         figures.save_figure(figures.picture(images, title, columns, rows), path)
+    return preview

@@ -139,7 +139,7 @@ class Run:
     def started(self) -> Iterator[None]:
         """A context that locks the run directory and turns a signal into a request to end.
 
-        A finished run stays as it is on the disk.
+        A finished run stays as it is on the disk, without what is damaged.
 
         Raises:
             UsageError: the directory holds another run or is in use, or the data set has changed.
@@ -152,15 +152,19 @@ class Run:
                 stack.enter_context(self.folder.locked())
                 for path in self.folder.checkpoints.glob(f".{checkpoint.TEMPORARY}-*"):
                     shutil.rmtree(path, ignore_errors=True)  # a killed process was writing it
+                for path in self.folder.temporary_files():
+                    path.unlink()
             stack.enter_context(self._interrupt)
             if self.task.is_chief:
                 if self.options.resume:
                     self._read_newest()
                 if not self.is_finished:
                     self._write_config()
-                    self.folder.truncate_metrics(self.position.epoch)
                     # It is an evaluation of weights that the training will change.
                     self.folder.evaluation.unlink(missing_ok=True)
+                if damaged := self.folder.truncate_metrics(self.position.epoch):
+                    lines = count_noun(damaged, "damaged line")
+                    print_line(self.console, f"{lines} left out of {self.folder.metrics}")
             if self.task.count > 1:
                 cluster.check_shared(self._strategy, self.folder.path)
                 name = None if self._restored is None else self._restored.path.name
@@ -170,7 +174,7 @@ class Run:
             yield
 
     def _read_newest(self) -> None:
-        """Restore the newest sound checkpoint."""
+        """Restore the newest sound checkpoint, and note the best one."""
         expected = self.folder.read_config().get("data", {}).get("fingerprint")
         if expected not in (None, self.dataset.fingerprint):
             raise UsageError(
@@ -183,6 +187,11 @@ class Run:
             print_line(self.console, f"{problem}; the checkpoint before it is used")
         if restored is not None:
             self._restore(restored)
+        best, problems = checkpoint.recover_best(self.folder.checkpoints)
+        for problem in problems:
+            print_line(self.console, f"{problem}; a later epoch takes its place")
+        if best is not None:
+            self._best, self._best_epoch = best.state["value"], best.state["epoch"]
 
     def _restore(self, restored: checkpoint.Checkpoint) -> None:
         restored.restore(self.model, "weights", "optimizers")
@@ -208,7 +217,7 @@ class Run:
     def train(self, observers: Sequence[keras.callbacks.Callback] = ()) -> None:
         """Train to the last epoch, from the start or from the restored checkpoint.
 
-        Call it within `started`. It does nothing if the run is finished.
+        Call it within `started`. Of a finished run, it draws the pictures that a kill left out.
 
         Args:
             observers: callbacks that add values to the logs of an epoch. The log of metrics, the
@@ -218,18 +227,17 @@ class Run:
             WorkError: the training failed.
             InterruptedRunError: a signal ended it; the state is saved.
         """
-        if self.is_finished:
+        position = self.position
+        is_drawn = position.batch > 0 or self.folder.samples(position.epoch).exists()
+        if self.is_finished and (is_drawn or not self.task.is_chief):
             return
         self._announce()
         with contextlib.ExitStack() as stack:
             if self.task.is_chief:
                 self._reports = Reports(self)
-                if (best := checkpoint.read_best(self.folder.checkpoints)) is not None:
-                    self._best, self._best_epoch = best.state["value"], best.state["epoch"]
-                if self.position.step == 0:
-                    with status("drawing samples before the training"):
-                        self._reports.write_samples(0)
                 stack.enter_context(self._reports.bar)
+                if not is_drawn:
+                    self._reports.draw(position.epoch)
             self._fit(observers)
         if self.task.is_chief:
             print_line(self.console, f"run directory: {self.folder.path}")
@@ -312,9 +320,10 @@ class Run:
                 self._stop(self._interrupt.signum)
 
     def _end_epoch(self, values: Mapping[str, float]) -> None:
-        """Report the epoch, and then save the weights to keep and the state.
+        """Log the epoch, save the weights to keep and the state, and draw the pictures.
 
-        In this order, a run that is killed in between repeats the epoch, and nothing is missing.
+        A run that is killed before the state is saved repeats the epoch. One that is killed after
+        it, or ends by a signal, draws the pictures when it is resumed.
         """
         epoch = self.position.epoch + 1
         self.position.epoch, self.position.batch = epoch, 0
@@ -335,6 +344,10 @@ class Run:
         if self.task.count > 1:
             signum = next(filter(None, cluster.exchange(self._strategy, signum)), None)
         self._stop(signum)
+        if self._reports is not None:
+            self._reports.draw(epoch)
+            if self.is_finished:
+                self._stop(self._interrupt.signum)
 
     def _note_plateau(self) -> None:
         """Say once that the validated value has not improved for a quarter of the run."""
