@@ -37,9 +37,12 @@ def test_images_without_labels_have_weights() -> None:
     logs = []
     for labels in (LABELS, None):
         model = compiled(gan(), run_eagerly=True)
-        held_out = (IMAGES, LABELS, WEIGHTS)
+        held_out = (IMAGES, labels, WEIGHTS)
         common = {"batch_size": 16, "shuffle": False, "verbose": 0, "validation_data": held_out}
         logs.append(model.fit(IMAGES, labels, sample_weight=WEIGHTS, **common).history)
+        by_name = {"verbose": 0, "return_dict": True, "sample_weight": WEIGHTS}
+        for name, value in model.evaluate(IMAGES, labels, 16, **by_name).items():
+            assert logs[-1][f"val_{name}"] == [value]
     assert logs[0] == logs[1]
 
 

@@ -413,16 +413,22 @@ class ImageModel(keras_private.Model):
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.fit`, in which arrays of images without labels keep their sample weights.
 
-        Calls `before_fit(x, y)` first, and `after_fit()` at the end. `evaluate` ignores the sample
-        weights of arrays without labels, as that of Keras does.
+        Calls `before_fit(x, y)` first, and `after_fit()` at the end.
         """
         self.before_fit(x, y)
-        is_weighted = kwargs.get("sample_weight") is not None and hasattr(x, "shape")
-        if y is None and is_weighted and not self.num_classes:
-            y = np.zeros(len(x), np.int32)  # which the model ignores
-        history = super().fit(x, y, *args, **kwargs)
+        history = super().fit(x, self._labels_beside(x, y, kwargs), *args, **kwargs)
         self.after_fit()
         return history
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """`keras.Model.evaluate`, in which arrays without labels keep their sample weights."""
+        return super().evaluate(x, self._labels_beside(x, y, kwargs), *args, **kwargs)
+
+    def _labels_beside(self, x: Any, y: Any, arguments: dict[str, Any]) -> Any:
+        """Labels that the model ignores, if Keras would drop the sample weights without labels."""
+        is_weighted = arguments.get("sample_weight") is not None and hasattr(x, "shape")
+        is_unlabelled = y is None and is_weighted and not self.num_classes
+        return np.zeros(len(x), np.int32) if is_unlabelled else y
 
     def before_fit(self, x: Any, y: Any) -> None:
         """What a family does before the first step of `fit`; nothing here.

@@ -22,8 +22,9 @@ class ELBO(NamedTuple):
         reconstruction: E_q[log p(x|z)], estimated from samples of z, `float[B]`.
         kl: KL(q(z|x) ‖ p(z)), `float[B]`.
         penalty: what training subtracts in place of the KL, `float[B]`: with free bits, the sum
-            over the levels of latents of the larger of KL and free bits (Kingma et al. 2016,
-            "Improving variational inference with inverse autoregressive flow"); else the KL.
+            over the levels of latents of the larger of the image's KL and free bits; else the KL.
+            Free bits are of Kingma et al. 2016 ("Improving variational inference with inverse
+            autoregressive flow"), who take the larger of the batch's mean and free bits.
     """
 
     reconstruction: tf.Tensor

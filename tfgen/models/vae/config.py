@@ -48,7 +48,7 @@ class VAEConfig(ModelConfig):
         1.0, "elbo: weight of the KL in the gradient (Higgins et al. 2017)", minimum=0
     )
     free_bits: float = option(
-        0.0, "elbo: KL of each level without a penalty [nats] (Kingma et al. 2016)", minimum=0
+        0.0, "elbo: KL of each image and level without a penalty [nats]", minimum=0
     )
     architecture: Literal["dense", "convolutional", "hierarchical"] = option(
         "dense", "architecture; hierarchical has several levels of latents (Vahdat & Kautz 2020)"

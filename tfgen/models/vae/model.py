@@ -45,7 +45,8 @@ class VAE(GenerativeModel):
 
     In the gradient, the KL has the weight `beta` (Higgins et al. 2017, "beta-VAE"), which grows
     from 0 in the first `kl_warmup_steps` (Sønderby et al. 2016, "Ladder variational autoencoders").
-    A level's KL below `free_bits` has no gradient (Kingma et al. 2016). The bound itself is logged.
+    An image's KL of a level below `free_bits` has no gradient; Kingma et al. 2016 bound the mean of
+    the batch instead. The bound itself is logged.
     With `ema_decay`, evaluation and sampling use the EMA of the weights. Metrics passed to
     `compile` compare images in 0…1 with their reconstructions.
 
