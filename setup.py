@@ -31,6 +31,7 @@ TESTS = [
     "pytest>=8,<10",
     "pytest-xdist>=3.8,<4",
     "playwright>=1.50,<2",
+    "axe-playwright-python>=0.1.8,<0.2",
     "scipy>=1.13",
     "ruff>=0.17,<0.18",
     "mypy>=2,<3",

@@ -198,8 +198,10 @@ def start(
     """
     twin = make(config, way)
     twin.load(model)
-    if way in ("channels_last", "bfloat16"):
-        twin.to(memory_format=torch.channels_last)
+    for parameter in twin.parameters():
+        # Not `twin.to(…)`, which fails at a buffer of rank 5.
+        if parameter.ndim == 4:
+            parameter.data = twin.laid_out(parameter.data)
     data = twin.laid_out(channels_first(images).contiguous())
     twin.adapt(data)
     size, factor = config.options.batch_size, rate_factor(config.options, epoch_steps)

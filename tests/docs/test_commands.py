@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from benchmarks import run_documented
 from tests import commands
 from tfgen import registry
 from website import board, presets
@@ -45,6 +46,14 @@ def test_every_flag_of_a_command_exists(document: Path, capsys: pytest.CaptureFi
         known = set(re.findall(r"--[a-z][\w-]*", help_of(verb, words, capsys)))
         unknown = set(flags) - known - {"--help"}
         assert not unknown, f"tfgen-{verb} {shlex.join(words)}"
+
+
+def test_every_script_that_a_document_names_exists() -> None:
+    lines = run_documented.commands()
+    names = [re.findall(r"python (?:-m )?(\S+)", line)[0].removesuffix(".py") for line in lines]
+    assert {"benchmarks/sample", "examples/ring", "website.board", "notebooks.run"} <= set(names)
+    for name in names:
+        assert (ROOT / f"{name.replace('.', '/')}.py").is_file(), name
 
 
 @pytest.mark.parametrize("module", [presets, board])
