@@ -22,20 +22,41 @@ def stretch(events: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 
 @pytest.mark.quick
-def test_translation_moves_pixels_by_up_to_an_eighth_and_fills_with_zeros() -> None:
+def test_translation_moves_pixels_by_up_to_an_eighth_and_repeats_the_edge() -> None:
     moved = translation(tf.constant(EVENTS), noise()).numpy()
     shifts = set()
     for before, after in zip(EVENTS, moved, strict=True):
         candidates = {}
         for down in (-1, 0, 1):
             for right in (-2, -1, 0, 1, 2):
-                padded = np.pad(before, [(1, 1), (2, 2), (0, 0)])
+                padded = np.pad(before, [(1, 1), (2, 2), (0, 0)], mode="edge")
                 candidates[down, right] = padded[1 - down :, 2 - right :][:8, :16]
         matches = [shift for shift, image in candidates.items() if np.array_equal(image, after)]
         assert len(matches) == 1
         shifts.add(matches[0])
     # 60 draws out of 15.
     assert len(shifts) > 10
+
+
+@pytest.mark.parametrize(("background", "dtype"), [(-1, "float32"), (1, "float16")])
+def test_translation_keeps_a_flat_background(background: int, dtype: str) -> None:
+    events = np.full_like(EVENTS, background)
+    events[:, 2:-2, 4:-4] = EVENTS[:, 2:-2, 4:-4]
+    inputs = tf.constant(events, dtype)
+
+    @tf.function(jit_compile=True)
+    def moved_and_slope() -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            moved = translation(inputs, noise())
+        return moved, tape.gradient(moved, inputs)
+
+    moved, slope = moved_and_slope()
+    assert not np.array_equal(moved, inputs)
+    for border in (moved[:, 0], moved[:, -1], moved[:, :, 0], moved[:, :, -1]):
+        assert np.all(border == background)
+    # Each pixel that is seen comes from one pixel.
+    assert slope.numpy().sum(dtype=float) == events.size
 
 
 @pytest.mark.quick

@@ -53,9 +53,11 @@ def color(events: tf.Tensor, noise: BatchNoise) -> tf.Tensor:
 
 
 def translation(events: tf.Tensor, noise: BatchNoise) -> tf.Tensor:
-    """Events shifted by up to an eighth of each side; zeros, which are grey, come in.
+    """Events shifted by up to an eighth of each side; pixels of the edge are repeated.
 
-    A shift is a product with a matrix, whose gradient is faster than that of a gather.
+    Therefore a flat background stays flat, whatever its colour; the zeros of the paper are grey in
+    events of −1…1. A shift is a product with a matrix, whose gradient is faster than that of a
+    gather.
     """
     down, right = _uniforms(events, noise, _TRANSLATION, 2)
     height, width = events.shape[1:3]
@@ -94,10 +96,11 @@ def _stretched(events: tf.Tensor, factor: tf.Tensor, axes: list[int]) -> tf.Tens
 
 
 def _shift(uniform: tf.Tensor, side: int, dtype: tf.DType) -> tf.Tensor:
-    """Matrices that shift a side by whole pixels, `[B, side, side]`."""
+    """Matrices that shift a side by whole pixels and repeat its ends, `[B, side, side]`."""
     largest = round(side * _LARGEST_SHIFT)
     shifts = tf.cast(tf.floor(uniform[:, 0, 0] * (2 * largest + 1)), tf.int32) - largest
-    return tf.one_hot(tf.range(side) - shifts, side, dtype=dtype)
+    sources = tf.clip_by_value(tf.range(side) - shifts, 0, side - 1)
+    return tf.one_hot(sources, side, dtype=dtype)
 
 
 def _cut(uniform: tf.Tensor, side: int, dtype: tf.DType) -> tf.Tensor:
