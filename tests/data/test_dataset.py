@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfgen.data.dataset import Split, fingerprint
+from tfgen.data.dataset import Dataset, Split, fingerprint
 from tfgen.data.mapped import blocks
 from tfgen.evaluation.coverage import nearest
 
@@ -41,3 +41,13 @@ def test_fingerprint_depends_on_values_not_on_dtype_or_layout() -> None:
     swapped = Split(IMAGES, np.arange(6)[::-1])
     assert len({fingerprint([s]) for s in (split, swapped, Split(IMAGES))}) == 3
     assert fingerprint([split.take(0, 3), split.take(3, 6)]) != fingerprint([split])
+
+
+def test_the_background_is_the_brightness_of_the_border() -> None:
+    images = np.zeros((900, 5, 4, 3), np.uint8)
+    images[:, 1:-1, 1:-1] = 77
+    # Sorted, as by class: a quarter has a white border.
+    images[:225, [0, -1]] = images[:225, :, [0, -1]] = 255
+    splits = [Split(images)] * 3
+    data = Dataset("x", "1.0.0", *splits, num_classes=None, fingerprint="")
+    assert data.describe()["background"] == pytest.approx(0.25, abs=0.01)

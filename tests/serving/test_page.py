@@ -31,10 +31,10 @@ from tests.serving.browser import (
     visit,
     with_statistics,
 )
-from tests.serving.conftest import wait_for
+from tests.serving.conftest import serving, wait_for
 from tests.told import fails
 from tfgen import figures
-from tfgen.publishing import versions
+from tfgen.publishing import export, versions
 from tfgen.publishing.sampler import Sampler
 from tfgen.serving import static
 
@@ -372,11 +372,7 @@ def test_what_the_models_make_of_a_drawing(
     scale = {"test": [0.8, 1.0, 1.3], "inverted": [2.5, 3.0, 3.5], "noise": [10, 10.2, 10.4]}
     with_statistics(page, {"flow": {"bits_per_dim": scale}})
     visit(page, url, "draw", **{"model-posterior": "vae"})
-    box = page.locator("canvas.pad").bounding_box()
-    page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.2 * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.8 * box["height"], steps=12)
-    page.mouse.up()
+    draw_one(page)
     page.wait_for_url(lambda address: np.allclose(last_point(address), [115, 204], atol=1))
     classifier = page.get_by_role("region", name=re.compile("^The classifier"))
     expect(classifier).to_contain_text("Most probable: 1")
@@ -423,6 +419,39 @@ def test_what_the_models_make_of_a_drawing(
     with_statistics(page, {}, ["vae-tiny"])
     visit(page, url, "draw")
     expect(page.locator("main")).not_to_contain_text("digit")
+
+
+def test_a_drawing_for_a_model_of_pictures_on_white(page: Any, tmp_path: Path) -> None:
+    model = tfgen.VAE(image_shape=(28, 28, 1), latent_dim=2, hidden=(4,))
+    run = {"family": "vae", "data": {"background": 0.98}}
+    export.publish(model, tmp_path, "glyphs", run=run)
+    with_statistics(page, {}, ["glyphs", "classifier"])
+    white = np.full((14, 14, 1), 255, np.uint8)
+    white[5:9, 5:9] = 0
+    with serving(tmp_path) as url:
+        visit(page, url, "draw")
+        assert (shown(page.locator("canvas.pad")) == 255).all()
+        draw_one(page)
+        # The classifier was trained on white digits on black, so it sees one.
+        classifier = page.get_by_role("region", name=re.compile("^The classifier"))
+        expect(classifier).to_contain_text("Most probable: 1")
+        for picture, is_inverted in ((None, False), (255 - white, True), (white, False)):
+            if picture is not None:
+                drop(page, figures.png_bytes(picture, least_side=0))
+            box = page.get_by_label("Invert light and dark")
+            expect(box).to_be_checked(checked=is_inverted)
+            (seen,) = shown(page.get_by_role("img", name="the drawing as the models see it"))
+            assert seen[0].min() == 255 and seen[13, 14].max() < 100
+        settle(page)
+
+
+def draw_one(page: Any) -> None:
+    """Draws a digit one by the mouse."""
+    box = page.locator("canvas.pad").bounding_box()
+    page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.8 * box["height"], steps=12)
+    page.mouse.up()
 
 
 # --- Compare ----------------------------------------------------------------------------

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tfgen.data.mapped import blocks
+from tfgen.data.mapped import blocks, read_rows
 from tfgen.settings.training import TrainOn
 
 # With fewer training images, a message says what to expect.
 _FEW_IMAGES = 100
+# At most so many training images, equally spaced, are read for their background.
+_BACKGROUNDS = 200
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,19 @@ class Dataset:
         return len(self.train) + (len(self.validation) if train_on == "all" else 0)
 
     def describe(self) -> dict[str, Any]:
-        """Name, version, fingerprint and names of classes, for JSON."""
+        """Name, version, fingerprint, background and names of classes, for JSON.
+
+        `background` is the mean brightness of the border of training images, one pixel wide, from
+        0 (black) to 1 (white).
+        """
         names = {} if self.class_names is None else {"class_names": list(self.class_names)}
         identity = {"name": self.name, "version": self.version, "fingerprint": self.fingerprint}
-        return identity | names
+        count = len(self.train)
+        images = read_rows(self.train.images, np.arange(0, count, -(-count // _BACKGROUNDS)))
+        is_border = np.ones(self.image_shape[:2], bool)
+        is_border[1:-1, 1:-1] = False
+        background = round(float(images[:, is_border].mean()) / 255, 3)
+        return {**identity, "background": background, **names}
 
 
 def note_few(images: int) -> list[str]:

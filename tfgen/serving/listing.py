@@ -92,6 +92,7 @@ class Listing:
             "details": describe(manifest),
             "versions": list(versions),
             "image_shape": tensors.get("images", []),
+            "background": mapping(run, "data").get("background", 0),
             "latent_dim": tensors.get("latents", [0])[0],
             "num_classes": tensors.get("one_hot", [0])[0],
             "signatures": manifest["signatures"],

@@ -11,11 +11,14 @@ const INK_SHARE = 20 / 28;
 /**
  * A picture of a model's shape.
  *
- * `pixels` is an `ImageData`; transparent pixels become black. With `centre` the picture is placed
- * as MNIST's digits are, otherwise the whole image is fitted in. `invert` swaps light and dark.
+ * `pixels` is an `ImageData`. With `centre` the picture is placed as MNIST's digits are, otherwise
+ * the whole image is fitted in. `invert` swaps light and dark. What is transparent, or beside the
+ * image, becomes white with a light background, else black.
  */
-export function convert(pixels, [height, width, channels], { centre, invert }) {
-  const planes = readPlanes(pixels, channels, invert);
+export function convert(pixels, { shape, background }, { centre, invert }) {
+  const [height, width, channels] = shape;
+  const paper = background > 0 ? 255 : 0;
+  const planes = readPlanes(pixels, channels, invert, paper);
   const ink = centre ? findInk(planes, pixels) : null;
   const area = ink ?? { left: 0, top: 0, width: pixels.width, height: pixels.height };
   const room = ink ? INK_SHARE : 1;
@@ -29,7 +32,7 @@ export function convert(pixels, [height, width, channels], { centre, invert }) {
   // The offset of the picture keeps it inside.
   const left = clamp(Math.round(width / 2 - middle.x), 0, width - size.width);
   const top = clamp(Math.round(height / 2 - middle.y), 0, height - size.height);
-  const bytes = new Uint8ClampedArray(height * width * channels);
+  const bytes = new Uint8ClampedArray(height * width * channels).fill(paper);
   for (let row = 0; row < size.height; row++) {
     for (let column = 0; column < size.width; column++) {
       const target = ((top + row) * width + left + column) * channels;
@@ -39,26 +42,26 @@ export function convert(pixels, [height, width, channels], { centre, invert }) {
   return new Picture(height, width, channels, bytes);
 }
 
-/** Whether an image is light at its border, so dark ink on paper. */
-export function hasLightBorder(pixels) {
-  const [plane] = readPlanes(pixels, 1, false);
+/** The background of an image by its border: 1 is light, -1 dark, 0 transparent. */
+export function backgroundOf(pixels) {
+  const [plane] = readPlanes(pixels, 1, false, 127.5);
   const { width, height } = pixels;
   const border = plane.filter((_, i) => {
     const [row, column] = [Math.floor(i / width), i % width];
     return row === 0 || column === 0 || row === height - 1 || column === width - 1;
   });
-  return border.reduce((sum, value) => sum + value, 0) / border.length > 127;
+  return Math.sign(border.reduce((sum, value) => sum + value - 127.5, 0));
 }
 
-/** The channels of an image over black, as numbers in 0…255. */
-function readPlanes({ data, width, height }, channels, invert) {
+/** The channels of an image over a grey paper, as numbers in 0…255. */
+function readPlanes({ data, width, height }, channels, invert, paper) {
   return Array.from({ length: channels }, (_, c) =>
     Float32Array.from({ length: width * height }, (_, i) => {
       const [red, green, blue] = data.subarray(4 * i, 4 * i + 3);
       // The grey of ITU-R BT.601, as Pillow converts.
       const grey = 0.299 * red + 0.587 * green + 0.114 * blue;
       const value = channels === 1 ? grey : [red, green, blue][c];
-      return (data[4 * i + 3] / 255) * (invert ? 255 - value : value);
+      return paper + (data[4 * i + 3] / 255) * ((invert ? 255 - value : value) - paper);
     }),
   );
 }

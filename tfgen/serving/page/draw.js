@@ -2,7 +2,7 @@
 
 import { checkbox } from "./controls.js";
 import { ClassifierCard, LikelihoodCard, PosteriorCard } from "./cards.js";
-import { convert, hasLightBorder } from "./convert.js";
+import { backgroundOf, convert } from "./convert.js";
 import { announce, html } from "./elements.js";
 import { drawn, pictureCanvas, realPictures } from "./images.js";
 import { DrawingPad } from "./pad.js";
@@ -36,7 +36,6 @@ class Draw {
       .filter(([, matches]) => matches.length)
       .map(([Card, matches]) => new Card(matches, state, context, () => this.#update()));
     this.real = this.cards.map(({ version }) => version.model).find((model) => model.realAddress);
-    this.source = null;
     this.pad = new DrawingPad(() => this.#onStroke());
     root.append(html`<div class="split draw">${this.#padCard(models.some(hasDigits))}
       <div class="cards">${this.cards.map(({ node }) => node)}</div></div>`);
@@ -47,8 +46,8 @@ class Draw {
   #padCard(canCentre) {
     this.seen = pictureCanvas("the drawing as the models see it");
     const setOptions = () => {
-      const { centre, invert } = this.#options;
-      this.state.set({ centre: Number(centre), invert: Number(invert) });
+      const isTicked = ({ control }) => Number(control.checked);
+      this.state.set({ centre: isTicked(this.centre), invert: isTicked(this.invert) });
       this.#update();
     };
     this.centre = checkbox("Centre it as MNIST's digits are", setOptions);
@@ -74,10 +73,6 @@ class Draw {
       </section>`;
   }
 
-  get #options() {
-    return { centre: this.centre.control.checked, invert: this.invert.control.checked };
-  }
-
   #takeDroppedFiles() {
     const { signal } = this.context;
     addEventListener("dragover", (event) => event.preventDefault(), { signal });
@@ -91,28 +86,17 @@ class Draw {
   }
 
   #readState() {
-    const { state } = this;
-    const strokes = state.text("strokes");
-    const index = state.integer("test", -1, 0);
-    this.#showOptions(index < 0);
-    if (strokes && this.pad.showText(strokes)) this.#take(this.pad.pixels);
-    else this.#take(null);
-    if (!this.source && index >= 0 && this.real) this.#showTestImage(index);
-  }
-
-  #showOptions(centre, invert = false) {
-    const asked = (key, fallback) => this.state.integer(key, Number(fallback), 0, 1) === 1;
-    this.centre.control.checked = asked("centre", centre);
-    this.invert.control.checked = asked("invert", invert);
+    const strokes = this.state.text("strokes");
+    const index = this.state.integer("test", -1, 0);
+    const isDrawing = strokes && this.pad.showText(strokes);
+    this.#take(null);
+    if (!isDrawing && index >= 0 && this.real) this.#showTestImage(index);
   }
 
   #onStroke() {
-    if (!this.state.text("strokes")) { // what was shown was no drawing
-      if (this.state.text("test")) this.state.set(NO_IMAGE);
-      this.#showOptions(true);
-    }
+    if (this.image) this.state.set(NO_IMAGE);
     this.state.set({ strokes: this.pad.isEmpty ? null : this.pad.toText() });
-    this.#take(this.pad.isEmpty ? null : this.pad.pixels);
+    this.#take(null);
   }
 
   #undo() {
@@ -123,14 +107,12 @@ class Draw {
   #clear() {
     this.pad.clear();
     this.state.set(NO_IMAGE);
-    this.#showOptions(true);
     this.#take(null);
   }
 
   #takeTestImage() {
     const index = this.state.integer("test", -1, -1) + 1;
     this.state.set({ ...NO_IMAGE, test: index });
-    this.#showOptions(false);
     this.#showTestImage(index);
   }
 
@@ -139,7 +121,7 @@ class Draw {
       const pictures = await realPictures(this.real, this.context.signal);
       const picture = pictures[index % pictures.length];
       this.pad.showImage(picture.toCanvas());
-      this.#take(picture.toImageData());
+      this.#take({ pixels: picture.toImageData(), background: this.real.background });
       this.note.textContent = `Test image ${(index % pictures.length) + 1} of ${pictures.length}.`;
     } catch (error) {
       this.context.fail(error);
@@ -152,33 +134,39 @@ class Draw {
       const { canvas } = context;
       const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
       this.state.set(NO_IMAGE);
-      const isGrey = this.cards.some(({ version }) => version.model.shape[2] === 1);
-      this.#showOptions(false, isGrey && hasLightBorder(pixels));
       this.pad.showImage(canvas);
-      this.#take(pixels);
+      this.#take({ pixels, background: backgroundOf(pixels) });
       this.note.textContent = `${file.name} stays on this machine; the link does not contain it.`;
     } catch {
       this.note.textContent = `${file.name} is not an image that this browser can read; try a PNG.`;
     }
   }
 
-  /** Takes the pixels of an image; null: of none. */
-  #take(source) {
-    this.source = source;
+  /** Takes the pixels and the background of an image; null: the drawing. */
+  #take(image) {
+    this.image = image;
     this.note.textContent = "";
     this.#update();
   }
 
-  /** Shows what the models make of the image. */
+  /** Shows what the models make of the image or of the drawing. */
   #update() {
-    const { centre, invert } = this.#options;
-    const pictures = this.cards.map(({ version: { model } }) => {
-      const options = { centre: centre && hasDigits(model), invert };
-      return this.source && convert(this.source, model.shape, options);
-    });
-    [this.seen.height, this.seen.width] = this.cards[0].version.model.shape;
-    pictures[0]?.paint(this.seen);
-    this.cards.forEach((card, i) => card.show(pictures[i]));
-    if (!this.source) announce("The drawing is empty");
+    const models = this.cards.map(({ version }) => version.model);
+    if (!this.image) this.pad.setPaper(models[0].background > 0);
+    const { pixels, background } = this.image ?? this.pad;
+    // The colours of a photograph are kept.
+    const isOpposite = ({ background: own, shape }) =>
+      own * background < 0 && (!this.image || shape[2] === 1);
+    const asked = (key, fallback) => this.state.integer(key, Number(fallback), 0, 1) === 1;
+    const centre = (this.centre.control.checked = asked("centre", !this.image));
+    // The box is about what the first model sees.
+    const invert = (this.invert.control.checked = asked("invert", isOpposite(models[0])));
+    const isUsual = invert === isOpposite(models[0]);
+    const pictures = models.map((model) => convert(pixels, model,
+      { centre: centre && hasDigits(model), invert: isOpposite(model) === isUsual }));
+    pictures[0].paint(this.seen);
+    const isEmpty = !this.image && this.pad.isEmpty;
+    this.cards.forEach((card, i) => card.show(isEmpty ? null : pictures[i]));
+    if (isEmpty) announce("The drawing is empty");
   }
 }

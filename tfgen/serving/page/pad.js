@@ -1,4 +1,4 @@
-// A canvas to draw on, in white on black.
+// A canvas to draw on, in white on black or in black on white.
 
 import { html, pointerOn } from "./elements.js";
 
@@ -21,7 +21,7 @@ export class DrawingPad {
       @pointerdown=${(event) => this.#begin(event)} @pointermove=${(event) => this.#continue(event)}
       @pointerup=${end} @pointercancel=${end}></canvas>`;
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
-    this.#draw();
+    this.setPaper(false);
   }
 
   get isEmpty() {
@@ -30,6 +30,12 @@ export class DrawingPad {
 
   get pixels() {
     return this.context.getImageData(0, 0, SIDE, SIDE);
+  }
+
+  /** Takes white paper and a black pen, or the reverse; removes an image that is shown. */
+  setPaper(isLight) {
+    this.background = isLight ? 1 : -1;
+    this.#draw();
   }
 
   undo() {
@@ -109,10 +115,10 @@ export class DrawingPad {
 
   #draw() {
     const { context } = this;
-    context.fillStyle = "#000";
+    const [fillStyle, strokeStyle] = this.background > 0 ? ["#fff", "#000"] : ["#000", "#fff"];
+    const pen = { lineWidth: PEN, lineCap: "round", lineJoin: "round" };
+    Object.assign(context, { fillStyle, strokeStyle, ...pen });
     context.fillRect(0, 0, SIDE, SIDE);
-    const pen = { strokeStyle: "#fff", lineWidth: PEN, lineCap: "round", lineJoin: "round" };
-    Object.assign(context, pen);
     for (const stroke of this.#strokes) {
       context.beginPath();
       context.moveTo(...stroke[0]);
