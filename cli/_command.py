@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from tfgen import registry
-from tfgen.errors import InterruptedRunError, TfgenError, UsageError, os_error_text
+from tfgen.errors import InterruptedRunError, TfgenError, UsageError, original_error, os_error_text
 from tfgen.publishing.versions import is_version
 from tfgen.system.quiet import interruptible
 from tfgen.system.terminal import count_noun
@@ -102,16 +103,22 @@ def run_command(
         if error.filename is None and error.errno == errno.ENOSPC:
             discard_output()  # else Python tries again to write it when it ends
         return _report(prog, os_error_text(error), 1)
-    except Exception as error:
+    except Exception as caught:
+        cause = original_error(caught)
         # TensorFlow's error, by its name, since not every command imports TensorFlow.
-        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        if isinstance(cause, MemoryError) or type(cause).__name__ == "ResourceExhaustedError":
+            # TensorFlow raises the same error for a full disk.
+            full = os.strerror(errno.ENOSPC)
+            if match := re.search(rf"([^}}\n]*); {full}", str(cause)):
+                fault = OSError(errno.ENOSPC, full, match[1].strip())
+                return _report(prog, os_error_text(fault), 1)
             text = "out of memory; ask for a smaller batch, a smaller model or fewer images"
             return _report(prog, text, 1)
         if os.environ.get("TFGEN_TRACEBACK"):
             raise
-        text = " ".join(str(error).split()) or "no message"
+        text = " ".join(str(cause).split()) or "no message"
         return _report(
-            prog, f"{type(error).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1
+            prog, f"{type(cause).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1
         )
 
 

@@ -111,7 +111,7 @@ class ServeOptions(Config):
 )
 def main(options: ServeOptions) -> None:
     """Say what is served and where, and answer requests until a signal ends it."""
-    versions.check_folder(options.saved_models)
+    versions.read_folder(options.saved_models)
     with listen(options.host, options.port) as listener:
         models = served(options)
         # Before the start-up line, so that no answer takes the seconds of these imports; a client

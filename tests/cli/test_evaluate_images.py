@@ -60,19 +60,22 @@ def test_a_folder_of_all_kinds(evaluate_images: Any, capfd: Any) -> None:
     assert "broken.png" in printed
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
 def test_copies_are_said_first_and_shown(
-    evaluate_images: Any, trained: Trained, capfd: Any
+    evaluate_images: Any, trained: Trained, capfd: Any, split: str
 ) -> None:
     folder = Path("memo")
     folder.mkdir()
-    train = tfgen.load_data("tiny", trained.data).train.images
-    for index, image in enumerate(train[:N]):
+    images = getattr(tfgen.load_data("tiny", trained.data), split).images
+    for index, image in enumerate(images[:N]):
         Image.fromarray(image.squeeze()).save(folder / f"{index}.png")
     assert evaluate_images(folder, "--dataset", "tiny") == 0
     printed = capfd.readouterr().out
-    assert printed.index("memo copies training images") < printed.index("| model |")
+    assert printed.index(f"memo copies {split}") < printed.index("| model |")
     assert "tfgen-train classifier --dataset tiny --data-dir" in printed
-    assert read("memo-evaluation.json")["samples"]["copied"] == 1
+    samples = read("memo-evaluation.json")["samples"]
+    assert (samples["copied"], samples["copies"]["share_in_held_out"]).index(1) == (split == "test")
+    assert samples["fid"] >= 0
     assert Path("memo-evaluation-nearest.png").stat().st_size > 100
 
 

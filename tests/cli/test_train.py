@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import commands
-from tests.cli.worlds import edit_json
+from tests.cli.worlds import edit_json, flip
 from tests.conftest import SIDE, Trained
 from tfgen.training import checkpoint, cost
 
@@ -161,6 +161,25 @@ def test_a_run_killed_before_its_publishing_is_published_once(
         for folder in (here / "models", trained.saved_models)
     ]
     np.testing.assert_allclose(*samples, atol=1e-6)
+
+
+def test_a_damaged_best_checkpoint_and_log_block_no_publishing(
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = copy_of_run(trained, here / "run")
+    flip(run / "checkpoints" / "best-000000002" / "arrays.npz")
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write("{}\n")
+    assert commands.main("sample", ["run"]) == 1
+    assert "--weights last" in capfd.readouterr().err
+    flags = ("--run-dir", run, "--saved-models", "models")
+    assert resume(*flags) == 0
+    *told, published = capfd.readouterr().out.splitlines()
+    for part in ("metrics.jsonl", "checkpoints/best-"):
+        assert len([line for line in told if part in line]) == 1
+    assert published.startswith("published models/vae-2d-tiny/2 from epoch 2, the last; ")
+    assert resume(*flags) == 0
+    assert capfd.readouterr().out.startswith("nothing to do: ")
 
 
 def test_a_resumption_keeps_what_started_the_run(

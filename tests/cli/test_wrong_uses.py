@@ -1,9 +1,11 @@
 """A wrong use ends in one line that names its cause, and leaves the disk as it was."""
 
+import importlib
 import shutil
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from tests import commands
 from tests.cli.worlds import NAME, cut, flip
@@ -76,3 +78,17 @@ def test_a_wrong_use_as_a_process_says_nothing_else(places: dict[str, Path]) -> 
     done = commands.process("sample", arguments, places["runs"].parent / "here")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("tfgen-sample: error: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_is_told_from_a_full_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    command = importlib.import_module(f"{commands.PACKAGE}._command")
+    works = {
+        "/dev/full": lambda: tf.io.write_file("/dev/full", "x" * 10**5),
+        "out of memory": lambda: tf.zeros([10**6, 10**6, 10**3]),
+    }
+    for part, work in works.items():
+        assert command.run_command("x", lambda argv: None, lambda options, w=work: w(), []) == 1
+        err = capsys.readouterr().err
+        assert [name for name in works if name in err] == [part]
+        assert err.count("\n") == 1

@@ -77,6 +77,11 @@ def test_the_learning_rate_warms_up_and_falls_by_a_cosine() -> None:
     np.testing.assert_allclose(rates(Schedule(5), 12), [*warming, *[0.1] * 7], **close)
     np.testing.assert_allclose(rates(Schedule(0, 15), 16), falling, **close)
     assert Schedule().of(0.1) == 0.1
+    # The rate of an optimizer that moves in every third step peaks and ends at the same steps.
+    np.testing.assert_allclose(
+        rates(Schedule(6, 30).every(3), 11), rates(Schedule(2, 10), 11), **close
+    )
+    assert Schedule(6, clip_norm=1.0).every(3) == Schedule(2, clip_norm=1.0)
 
 
 def test_a_long_gradient_is_clipped_as_a_whole() -> None:

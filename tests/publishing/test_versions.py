@@ -10,6 +10,7 @@ from tests.told import fails
 from tfgen import VAE
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import export, listing, versions
+from tfgen.publishing.artifacts import identify
 from tfgen.serving.models import LocalModels
 
 pytestmark = pytest.mark.quick
@@ -62,6 +63,41 @@ def test_a_failed_write_publishes_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         versions.write_version(tmp_path, "x", full)
     assert not (tmp_path / "x").exists()
+
+
+def test_what_a_killed_publication_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / "x" / ".writing-killed"
+    (left / "variables").mkdir(parents=True)
+
+    def write(folder: Path) -> dict:
+        if not left.exists():  # the first one has removed it; while it writes, the second begins
+            left.mkdir()
+            versions.write_version(tmp_path, "x", write_file)
+            assert left.exists() and folder.exists()
+        return write_file(folder)
+
+    versions.write_version(tmp_path, "x", write)
+    assert versions.version_numbers(tmp_path / "x") == [2, 3]
+    versions.write_version(tmp_path, "x", write_file)
+    assert {path.name for path in (tmp_path / "x").iterdir()} == {"2", "3", "4"}
+
+
+def test_a_folder_that_cannot_be_read_is_not_replaced_by_the_shipped_one(tmp_path: Path) -> None:
+    file, link, models = (tmp_path / name for name in ("file", "link", "models"))
+    file.touch()
+    link.symlink_to(tmp_path / "gone")
+    (models / "gan" / "2").mkdir(parents=True)
+    (models / "vae").symlink_to(tmp_path / "gone")
+    for folder in (file, file / "models", link, models):
+        fails(lambda path=folder: versions.find("vae", path), str(folder))
+        fails(lambda path=folder: identify("vae", path), str(folder))
+        fails(lambda path=folder: versions.newest("vae", path), str(folder))
+    assert versions.find("gan", models).number == 2  # the damage costs itself alone
+    # Opening this version tells why it cannot be read; without the entry, version 1 would open.
+    (models / "gan" / "2" / "saved_model.pb").symlink_to("saved_model.pb")
+    served = LocalModels(models, 1).read()
+    assert "vae" not in served and list(served["gan"]) == [2, 1]
+    assert versions.find("vae", tmp_path / "gone").number == 1
 
 
 def test_newest_version_and_the_one_asked_for(tmp_path: Path) -> None:

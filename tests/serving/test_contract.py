@@ -52,8 +52,9 @@ def test_rows_and_columns_are_the_same_request() -> None:
         assert request.inputs["label"].dtype == np.int32
 
 
-def test_an_empty_column_is_an_empty_batch() -> None:
+def test_an_empty_column_is_an_empty_batch_and_the_largest_batch_is_taken() -> None:
     assert read(inputs=[]).size == 0
+    assert read(inputs=[0] * 100).size == 100
     assert "'instances'" in refused({"instances": []})
 
 
@@ -100,7 +101,7 @@ def test_what_is_wrong_is_told(content: Any, message: str) -> None:
 
 
 def test_an_answer_that_is_too_long_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "MAX_VALUES", 5)
+    monkeypatch.setattr(contract, "MAX_VALUES", 4)
     assert read(inputs=[1, 2]).size == 2
     assert "the answer would have 6 numbers" in refused({"inputs": [1, 2, 3]})
 

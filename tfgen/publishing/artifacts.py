@@ -80,9 +80,9 @@ def identify(
     path = Path(what)
     kind = kind_at(path)
     if saved_models is not None and path.name == str(what):
-        is_published = versions.newest(path.name, saved_models) is not None
+        newest = kind in ("shards", "folder") and versions.newest(path.name, saved_models)
         # A name that is not published gets the error that says what is.
-        if kind == "nothing" or (kind in ("shards", "folder") and is_published):
+        if kind == "nothing" or newest:
             version = versions.find(path.name, saved_models, number)
             return Artifact("version", version.path, version)
     if kind == "nothing":

@@ -56,7 +56,6 @@ def check_publishable(
             that a version may not hold; or they differ from those of the newest version of that
             name, whose clients rely on them.
     """
-    versions.check_folder(saved_models)
     versions.check_name(name)
     folder = saved_models / name
     try:

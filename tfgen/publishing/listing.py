@@ -35,9 +35,8 @@ def rows(saved_models: Path, name: str | None = None) -> Iterator[tuple[str, ...
         name: the name to list; None lists all.
 
     Raises:
-        UsageError: there is no such name, or `saved_models` is a file.
+        UsageError: there is no such name, or a folder cannot be read.
     """
-    versions.check_folder(saved_models)
     if name is not None:
         versions.find(name, saved_models)
     listed = [

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
-from tfgen.system.atomic import file_sha256, fresh_file, fresh_folder, seal, write_bytes
+from tfgen.system.atomic import file_sha256, fresh_file, fresh_folder, seal, shared, write_bytes
 
 MANIFEST = "manifest.json"
 # The extension of an archive.
@@ -139,8 +139,12 @@ def version_numbers(folder: Path) -> list[int]:
     """The numbers of the versions in a name's folder, ascending.
 
     Other subfolders are ignored, as a server ignores them.
+
+    Raises:
+        UsageError: the folder cannot be read.
     """
-    return sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal() and p.is_dir())
+    paths = read_folder(folder)
+    return sorted(int(p.name) for p in paths if p.name.isdecimal() and p.is_dir())
 
 
 def check_name(name: str) -> None:
@@ -155,14 +159,19 @@ def check_name(name: str) -> None:
         raise UsageError(f"{name!r} is not a valid name of a published model; {rule}")
 
 
-def check_folder(saved_models: Path) -> None:
-    """Check that a path can be the folder of published models.
+def read_folder(folder: Path) -> list[Path]:
+    """What is in a folder of published models; nothing if it does not exist.
 
     Raises:
-        UsageError: it is a file.
+        UsageError: it is there, but cannot be read: a file, a link to nothing, no permission.
     """
-    if saved_models.exists() and not saved_models.is_dir():
-        raise UsageError(f"{saved_models} is a file; pass the folder of published models")
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not folder.is_symlink():
+            return []
+        text = f"{folder} is no folder of published models that can be read ({error.strerror})"
+        raise UsageError(f"{text}; repair it, or pass another --saved-models") from error
 
 
 def find(name: str, saved_models: Path, number: int | None = None) -> Version:
@@ -174,11 +183,11 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
         number: number of the version; None takes the newest.
 
     Raises:
-        UsageError: there is no such name or version, or `saved_models` is a file.
+        UsageError: there is no such name or version, or a folder cannot be read.
     """
-    check_folder(saved_models)
     check_name(name)
     known = published(saved_models)
+    version_numbers(saved_models / name)  # says why it cannot be read
     candidates = known.get(name, [])
     for version in candidates:
         if number in (None, version.number):
@@ -191,16 +200,30 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
 
 
 def newest(name: str, saved_models: Path) -> Version | None:
-    """The newest version of a name, the shipped one if there is none in `saved_models`."""
-    return next(iter(published(saved_models).get(name, [])), None)
+    """The newest version of a name, the shipped one if there is none in `saved_models`.
+
+    Raises:
+        UsageError: a folder cannot be read.
+    """
+    known = published(saved_models)
+    version_numbers(saved_models / name)  # says why it cannot be read
+    return next(iter(known.get(name, [])), None)
 
 
 def published(saved_models: Path) -> dict[str, list[Version]]:
     """The versions in a folder and the shipped ones by name, the newest of each name first.
 
-    A shipped version is left out if the folder has a version of that name and number.
+    A shipped version is left out if the folder has a version of that name and number. A name whose
+    folder cannot be read is left out.
+
+    Raises:
+        UsageError: `saved_models` cannot be read.
     """
-    folders = {name: {SHIPPED: shipped_folder()} for name in shipped_names()}
+    folders = {}
+    for name in shipped_names():
+        with contextlib.suppress(UsageError):
+            version_numbers(saved_models / name)
+            folders[name] = {SHIPPED: shipped_folder()}
     for name in names(saved_models):
         numbers = version_numbers(saved_models / name)
         folders.setdefault(name, {}).update(dict.fromkeys(numbers, saved_models))
@@ -245,9 +268,17 @@ def with_weights(sha256: str, saved_models: Path) -> Iterator[Path]:
 
 
 def names(saved_models: Path) -> list[str]:
-    """The names in a folder that have a version, sorted."""
-    paths = saved_models.glob("*")
-    return sorted(p.name for p in paths if _NAME.fullmatch(p.name) and version_numbers(p))
+    """The names in a folder that have a version, sorted.
+
+    Raises:
+        UsageError: the folder cannot be read.
+    """
+    readable = []
+    for path in read_folder(saved_models):
+        with contextlib.suppress(UsageError):  # a file, or a folder that cannot be read
+            if _NAME.fullmatch(path.name) and version_numbers(path):
+                readable.append(path.name)
+    return sorted(readable)
 
 
 def next_number(saved_models: Path, name: str) -> int:
@@ -328,7 +359,7 @@ def write_version(
     """
     base = saved_models / name
     # A server ignores the hidden folder, because its name is no integer.
-    with fresh_folder(base, "writing") as temporary:
+    with shared(saved_models, f"{name}/.writing-*"), fresh_folder(base, "writing") as temporary:
         manifest = {
             "format": 1,
             "name": name,

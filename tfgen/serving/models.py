@@ -182,8 +182,8 @@ class LocalModels:
         """All versions by name and number, names in alphabetical order, the newest number first."""
         with self._lock:
             if time.monotonic() - self._refreshed >= self.refresh:
-                # A folder that has gone while it was read: the next look sees what remains.
-                with contextlib.suppress(FileNotFoundError):
+                # A folder that has gone, or cannot be read for now: the next look sees more.
+                with contextlib.suppress(FileNotFoundError, UsageError):
                     self._entries = self.read()
                 self._refreshed = time.monotonic()
             return self._entries
@@ -274,9 +274,11 @@ def _entry(version: Version) -> Entry | None:
     """A version on the disk; None if it has gone meanwhile, or tfgen did not publish it."""
     try:
         status = (version.path / "saved_model.pb").stat()
-    except OSError:
+        is_version = versions.is_version(version.path)
+    except FileNotFoundError:
         return None
-    is_version = versions.is_version(version.path)
+    except OSError:
+        return Entry(version, (0, 0))  # opening it says why it cannot be read
     return Entry(version, (status.st_ino, status.st_mtime_ns)) if is_version else None
 
 

@@ -151,8 +151,8 @@ class RunFolder:
         """
         rows = self.read_metrics()
         damaged = len(self._metrics_lines()) - len(rows)
-        kept = [json.dumps(row) + "\n" for row in rows if row["epoch"] <= epochs]
-        write_bytes(self.metrics, "".join(kept).encode())
+        lines = [json.dumps(row) + "\n" for row in rows if row["epoch"] <= epochs]
+        write_bytes(self.metrics, "".join(lines).encode())
         return damaged
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
