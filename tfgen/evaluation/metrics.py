@@ -91,9 +91,10 @@ METRICS = (
 
 
 def format_number(value: float, digits: int) -> str:
-    """The number with so many significant digits, without an exponent."""
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{decimals}f}"
+    """The number with so many significant digits, without an exponent; 0 if below 1e-6."""
+    if abs(value) < 1e-6:
+        return "0"
+    return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
 def sample_metrics(
