@@ -131,7 +131,7 @@ def test_an_error_of_tensorflow_that_keras_hides_is_told() -> None:
             raise tf.errors.UnavailableError(None, None, "worker 1 is gone")
 
     with (
-        pytest.raises(WorkError, match="another worker has ended.*UnavailableError.*1 is gone"),
+        pytest.raises(WorkError, match=r"another worker has ended.*UnavailableError.*1 is gone"),
         cluster.losses_named("multiworker"),
     ):
         Lost()(keras.Input((1,)))
