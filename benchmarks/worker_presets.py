@@ -4,8 +4,8 @@
     python benchmarks/worker_presets.py vae gan/dcgan
 
 The images are noise, of the size of MNIST's. Each line has the seconds until both workers have
-ended; the exit status is 1 if a worker failed. The workers also estimate the memory of the run,
-which they do for larger images or smaller machines alone: it must not disturb the others.
+ended; the exit status is 1 if a worker failed. The chief is made to estimate the memory of the run,
+which it otherwise does for large images only, because that must not disturb the other worker.
 """
 
 import subprocess
@@ -23,6 +23,8 @@ from tfgen.data import Split
 from tfgen.data.writing import write_prepared
 
 IMAGES, HELD_OUT = 96, 16
+# Longest time of a training [s].
+PATIENCE = 1800.0
 TRAIN = """
 import sys
 from tfgen.cli import train
@@ -43,24 +45,23 @@ def write_noise(folder: Path, channels: int) -> str:
 
 
 def train(folder: Path, family: str, preset: str, dataset: str) -> list[str]:
-    """Trains in two workers; returns the last line of each that failed."""
+    """Trains in two workers; returns the exit status and the output of each that failed."""
     words = [family, "--preset", preset, "--dataset", dataset, "--data-dir", str(folder.parent)]
     words += ["--strategy", "multiworker", "--epochs", "1", "--run-dir", "run"]
     folder.mkdir()
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", TRAIN, *words],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for environment in environments(free_ports(2))
-    ]
-    outputs = [worker.communicate()[0] for worker in workers]
-    pairs = zip(workers, outputs, strict=True)
-    return [output.strip().splitlines()[-1] for worker, output in pairs if worker.returncode]
+    workers, logs = [], [folder / f"output{index}.txt" for index in range(2)]
+    for environment, log in zip(environments(free_ports(2)), logs, strict=True):
+        with log.open("w") as output:
+            command = [sys.executable, "-c", TRAIN, *words]
+            streams = {"stdout": output, "stderr": output}
+            workers.append(subprocess.Popen(command, cwd=folder, env=environment, **streams))
+    try:
+        statuses = [worker.wait(PATIENCE) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    pairs = zip(statuses, logs, strict=True)
+    return [f"status {status}: {log.read_text()[-500:]}" for status, log in pairs if status]
 
 
 def main(names: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
+from tfgen import registry
 from tfgen.publishing.versions import find_run
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly, interruptible
@@ -74,6 +75,8 @@ def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
         if version is None:
             return None
         place = f", and is published as {version}"
+    elif registry.family(config.family).generative and not folder.samples(done).exists():
+        return None  # it was killed while it drew its pictures
     text = f"nothing to do: {folder.path} has {count_noun(done, 'epoch')}{place}"
     return f"{text}; a larger --epochs continues it"
 

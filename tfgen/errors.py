@@ -55,8 +55,8 @@ def first_line(error: BaseException) -> str:
 def original_error(error: BaseException) -> BaseException:
     """TensorFlow's own error behind a `TypeError` of Keras, or else `error` itself.
 
-    Keras adds words to an error by making another one of its class, from the message alone. The
-    classes of TensorFlow's errors take more, so that a `TypeError` about this call replaces them.
+    Keras rebuilds an error from its message alone. The constructors of TensorFlow's errors need
+    more arguments, so a `TypeError` hides them.
     """
     first: BaseException | None = error if isinstance(error, TypeError) else None
     while first is not None:

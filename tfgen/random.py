@@ -47,8 +47,8 @@ def image_seeds(seed: int, n: int, first: int = 0) -> np.ndarray:
     """The seeds of n images of a request, `int32[n]`; needs no TensorFlow.
 
     Consecutive integers from a start that is a hash of `seed`. The seeds of a request are distinct,
-    and a larger n only appends to them. Those of two requests may overlap: two of 10 000 images
-    each do with probability 5e-6. With the seeds 873 and 1079, they share 6 280 images.
+    and a larger n only appends to them. Two requests of 10 000 images overlap with
+    probability 5e-6; those with the seeds 873 and 1079 share 6 280 images.
 
     Args:
         seed: seed of the whole request.

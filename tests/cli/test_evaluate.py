@@ -119,6 +119,13 @@ def test_versions_of_a_run_have_its_evaluation(evaluate: Any, judged: Trained) -
     assert evaluate(path, "--no-samples", "--importance-samples", 1, "--n", N) == 0
     merged = json.loads((path / "manifest.json").read_text())["evaluation"]
     assert merged["samples"] == evaluation["samples"] and merged["likelihood"]["nll"] > 0
+    # So it is with an older version, whose manifest has no hash of its weights.
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["weights_sha256"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    for part in ("--no-likelihood", "--no-samples"):
+        assert evaluate(path, part, "--importance-samples", 1, "--out", "old.json") == 0
+    assert json.loads(Path("old.json").read_text()).keys() >= {"samples", "likelihood"}
     # An evaluation of other weights is not taken.
     (run / "evaluation.json").write_text(json.dumps(evaluation | {"weights_sha256": "0"}))
     assert commands.main("export", [str(run), "--to", "models"]) == 0

@@ -180,6 +180,11 @@ def test_a_damaged_best_checkpoint_and_log_block_no_publishing(
     assert published.startswith("published models/vae-2d-tiny/2 from epoch 2, the last; ")
     assert resume(*flags) == 0
     assert capfd.readouterr().out.startswith("nothing to do: ")
+    # Without publishing, what a kill left undone are the last samples.
+    samples = run / "figures" / "samples-2.png"
+    samples.unlink()
+    assert resume(*flags, "--no-publish") == 0
+    assert samples.exists()
 
 
 def test_a_resumption_keeps_what_started_the_run(

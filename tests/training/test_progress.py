@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 
 from tfgen import GAN, VAE, Classifier, Flow
-from tfgen.data import Split
 from tfgen.training import reports
 from tfgen.training.folder import RunFolder
 from tfgen.training.reports import Reports
@@ -79,17 +78,14 @@ def test_an_epoch_is_wrapped_on_a_terminal_and_whole_in_the_log(tmp_path: Path) 
     ("epochs", "expected"), [(3, [0, 1, 2, 3]), (13, [0, 2, 4, 6, 8, 10, 12, 13])]
 )
 def test_a_run_of_many_epochs_draws_after_few_and_once(
-    epochs: int, expected: list[int], tmp_path: Path
+    epochs: int, expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = reports_of(tmp_path, Position(0, 0, 1), epochs, Console(quiet=True))
-    shown._run.model.preview.side_effect = lambda: (np.zeros((4, 6, 6, 1)), None)
-    shown._run.held_out, shown._run.model.curves = (
-        Split(np.zeros((4, 6, 6, 1), np.uint8)),
-        VAE.curves,
-    )
-    shown._run.model.pictures.return_value, shown._run.model.num_classes = {}, 0
+    for name in ("_write_curves", "_write_pictures"):
+        monkeypatch.setattr(shown, name, lambda: None)
     shown._run.dataset = SimpleNamespace(class_names=None)
-    shown._run.config = SimpleNamespace(family="vae")
+    shown._run.model.preview.return_value = np.zeros((4, 6, 6, 1)), None
+    shown._run.model.num_classes = 0
     for epoch in range(epochs + 1):
         shown.draw(epoch)
     drawn = sorted(int(path.stem.split("-")[1]) for path in tmp_path.glob("figures/samples-*"))

@@ -149,9 +149,9 @@ def kid(features: np.ndarray, reference: np.ndarray) -> Estimate:
 
     Its variance has a part of first order, 4 ζ / n of each set, and one of second order, of the
     kernel centred by rows and columns; for equal distributions, only the second is not 0. The
-    jackknife estimates the first and twice the second (Efron & Stein 1981). So the second is
-    subtracted from it. As an estimate of the first below 0 is taken as 0, the error is too large by
-    up to a quarter if the distributions are equal.
+    jackknife estimates the first plus twice the second (Efron & Stein 1981); therefore an estimate
+    of the second is subtracted. A negative estimate of the first is replaced by 0, so the error is
+    up to a quarter too large if the distributions are equal.
 
     Args:
         features: of samples, `[N, D]`.

@@ -317,11 +317,11 @@ def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict
     """
     of_samples, of_held_out = nearest(samples, train), nearest(held_out, train)
     order = np.argsort(of_samples.distances)[:NEAREST]
-    known = {image.tobytes() for image in held_out}
+    hashes = {hash(image.tobytes()) for image in held_out}
     return {
         "share": float(of_samples.is_copy.mean()),
         "share_of_held_out": float(of_held_out.is_copy.mean()),
-        "share_in_held_out": float(np.mean([image.tobytes() in known for image in samples])),
+        "share_in_held_out": float(np.mean([hash(image.tobytes()) in hashes for image in samples])),
         "distance": float(np.median(of_samples.distances)) / 255,
         "distance_of_held_out": float(np.median(of_held_out.distances)) / 255,
         "nearest": [[int(index), int(of_samples.indices[index])] for index in order],
@@ -395,9 +395,7 @@ def _bounds(job: Job, density: LatentDensity, inputs: Callable[[slice], Inputs])
 def _log_density(
     job: Job, density: LogDensity, inputs: Callable[[slice], Inputs]
 ) -> dict[str, Any]:
-    """Nats, and of bytes bits/dim: exact, by one draw of dequantization and by several, or
-    estimated.
-    """
+    """The log-likelihood in nats, of bytes also in bits/dim."""
     shape, draws = job.dataset.image_shape, job.request.dequantizations
     result: dict[str, Any] = {"events": density.events}
     counts = {"": 1}

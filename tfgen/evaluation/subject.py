@@ -308,8 +308,10 @@ def open_subject(
         except UsageError as error:
             reason = str(error)
         training, weights = sampler.training, str(sampler.manifest.get("weights"))
-        # Not that of the rebuilt model, which has not made the steps of the training.
         title, sha256 = sampler.title, sampler.manifest.get("weights_sha256")
+        # An older manifest has none; the rebuilt model lacks the count of steps.
+        if sha256 is None and model is not None:
+            sha256 = export.weights_sha256(model)
         # Versions of earlier releases have only what the evaluation of the run wrote.
         evaluation = sampler.manifest.get("evaluation") or {}
         cost = training.get("cost") or evaluation.get("cost", {})

@@ -416,19 +416,32 @@ class ImageModel(keras_private.Model):
         Calls `before_fit(x, y)` first, and `after_fit()` at the end.
         """
         self.before_fit(x, y)
-        history = super().fit(x, self._labels_beside(x, y, kwargs), *args, **kwargs)
+        y = self._labels_beside(x, y, kwargs.get("sample_weight"))
+        match kwargs.get("validation_data"):
+            case (images, labels, weights):
+                labels = self._labels_beside(images, labels, weights)
+                kwargs["validation_data"] = images, labels, weights
+        history = super().fit(x, y, *args, **kwargs)
         self.after_fit()
         return history
 
-    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """`keras.Model.evaluate`, in which arrays without labels keep their sample weights."""
-        return super().evaluate(x, self._labels_beside(x, y, kwargs), *args, **kwargs)
+        y = self._labels_beside(x, y, sample_weight)
+        return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
-    def _labels_beside(self, x: Any, y: Any, arguments: dict[str, Any]) -> Any:
+    def _labels_beside(self, x: Any, y: Any, weights: Any) -> Any:
         """Labels that the model ignores, if Keras would drop the sample weights without labels."""
-        is_weighted = arguments.get("sample_weight") is not None and hasattr(x, "shape")
-        is_unlabelled = y is None and is_weighted and not self.num_classes
-        return np.zeros(len(x), np.int32) if is_unlabelled else y
+        is_unlabelled = y is None and not self.num_classes and hasattr(x, "shape")
+        return np.zeros(len(x), np.int32) if is_unlabelled and weights is not None else y
 
     def before_fit(self, x: Any, y: Any) -> None:
         """What a family does before the first step of `fit`; nothing here.

@@ -47,7 +47,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
     - `latents(seeds)`: the latents of seeds, where these are not standard normal.
     - `leading_latents`: how many of the first latents the pictures vary.
     - `density`: how `tfgen-evaluate` computes the likelihood of held-out images, and how it
-      combines draws of noise. The first three kinds take `log_prob(images, seeds)`, the
+      combines draws of noise. Three kinds use `log_prob(images, seeds)`, the
       log-probability `[B]` of images `uint8[B, H, W, C]` in nats, where `seeds: int32[B]` determine
       all noise; a conditional model gets `labels=` too. `"exact"`: the probability of the events,
       computed once for each image; seeds, if used, draw the data, as a binarization does.

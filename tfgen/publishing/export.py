@@ -121,7 +121,7 @@ def publish(
         The folder of the version.
 
     Raises:
-        UsageError: see `check_publishable`. Nothing remains on the disk.
+        UsageError: see `check_publishable`. No version remains on the disk.
     """
     saved_models = Path(saved_models)
     plain = in_float32(model)

@@ -7,9 +7,11 @@ is a ZIP file of a version's folder. No TensorFlow here.
 """
 
 import contextlib
+import errno
 import functools
 import importlib.util
 import json
+import os
 import re
 import tempfile
 import time
@@ -166,7 +168,10 @@ def read_folder(folder: Path) -> list[Path]:
         UsageError: it is there, but cannot be read: a file, a link to nothing, no permission.
     """
     try:
-        return list(folder.iterdir())
+        paths = list(folder.iterdir())
+        if not os.access(folder, os.X_OK):  # it can be listed, but not entered
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return paths
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not folder.is_symlink():
             return []
@@ -359,7 +364,7 @@ def write_version(
     """
     base = saved_models / name
     # A server ignores the hidden folder, because its name is no integer.
-    with shared(saved_models, f"{name}/.writing-*"), fresh_folder(base, "writing") as temporary:
+    with shared(saved_models, "*/.writing-*"), fresh_folder(base, "writing") as temporary:
         manifest = {
             "format": 1,
             "name": name,

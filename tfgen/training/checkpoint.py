@@ -189,22 +189,22 @@ def read_best(folder: Path) -> Checkpoint | None:
         WorkError: it is damaged.
     """
     folders = newest_first(folder, "best")
+    return read(folders[0], "best") if folders else None
+
+
+def recover_best(folder: Path) -> tuple[Checkpoint | None, str]:
+    """The best checkpoint and no text; or None and what is wrong with it, moved out of the folder.
+
+    See `read_best`.
+    """
     try:
-        return read(folders[0], "best") if folders else None
+        return read_best(folder), ""
     except WorkError as error:
-        raise WorkError(f"{error}; take the last weights with --weights last") from error
-
-
-def recover_best(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The best sound checkpoint, and what is wrong with damaged ones, moved out of the folder."""
-    problems: list[str] = []
-    for path in newest_first(folder, "best"):
-        try:
-            return read(path, "best"), problems
-        except WorkError as error:
-            aside = path.rename(folder.parent / f"damaged-{path.name}")
-            problems.append(f"{error}; it is set aside as {aside}")
-    return None, problems
+        path = newest_first(folder, "best")[0]
+        aside = folder.parent / f"damaged-{path.name}"
+        shutil.rmtree(aside, ignore_errors=True)  # damaged earlier
+        path.rename(aside)
+        return None, f"{error}; it is set aside as {aside}"
 
 
 def check_choice(choice: str) -> None:
@@ -231,8 +231,12 @@ def read_weights(run: Path, choice: str) -> Checkpoint | None:
     """
     check_choice(choice)
     folder = RunFolder(run).checkpoints
-    if choice == "best" and (best := read_best(folder)) is not None:
-        return best
+    try:
+        if choice == "best" and (best := read_best(folder)) is not None:
+            return best
+    except WorkError as error:
+        advice = f"tfgen-export {run} --weights last publishes the last weights"
+        raise WorkError(f"{error}; {advice}") from error
     if choice in ("best", "last"):
         return read_newest(folder)[0]
     folders = {}

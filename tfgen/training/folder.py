@@ -72,13 +72,12 @@ class RunFolder:
                 f"run directory {self.path} cannot be used ({error.strerror}); choose another "
                 "--run-dir"
             ) from error
-        names = {entry.name for entry in self.path.iterdir()} - {LOCK}
-        if names - {path.name for path in self.temporary_files()}:
+        if set(self.path.iterdir()) - {self.path / LOCK, *self.temporary_files()}:
             raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
 
     def temporary_files(self) -> list[Path]:
-        """What a killed process was writing in place of config.json and metrics.jsonl."""
-        files = self.config, self.metrics
+        """What a killed process was writing in place of the JSON files."""
+        files = self.config, self.metrics, self.evaluation
         return [path for file in files for path in self.path.glob(f".{file.name}-*")]
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
@@ -95,10 +94,12 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a damaged one, or one that a kill cut short, is left out."""
-        return [row for row in map(_read_row, self._metrics_lines()) if row is not None]
+        return [row for row in self._rows() if row is not None]
 
-    def _metrics_lines(self) -> list[bytes]:
-        return self.metrics.read_bytes().splitlines() if self.metrics.exists() else []
+    def _rows(self) -> list[dict[str, Any] | None]:
+        """The lines of metrics.jsonl; None for a damaged one."""
+        lines = self.metrics.read_bytes().splitlines() if self.metrics.exists() else []
+        return [_read_row(line) for line in lines]
 
     def read_cost(self) -> dict[str, Any]:
         """Cost of the training, from its log: epochs, time, memory, machine.
@@ -149,11 +150,11 @@ class RunFolder:
 
         The run writes the lines of later epochs again.
         """
-        rows = self.read_metrics()
-        damaged = len(self._metrics_lines()) - len(rows)
-        lines = [json.dumps(row) + "\n" for row in rows if row["epoch"] <= epochs]
-        write_bytes(self.metrics, "".join(lines).encode())
-        return damaged
+        rows = self._rows()
+        lines = [json.dumps(row) + "\n" for row in rows if row and row["epoch"] <= epochs]
+        if len(lines) < len(rows):
+            write_bytes(self.metrics, "".join(lines).encode())
+        return rows.count(None)
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""

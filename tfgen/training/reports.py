@@ -1,6 +1,5 @@
 """Reports of an epoch: a line, a progress bar, figures, TensorBoard's events."""
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,8 +19,6 @@ _SAMPLES_PANEL = ("samples relative to validation images", ("distance", "diversi
 _PICTURE_IMAGES = 1000
 # Most epochs of a run that have pictures, the last one not counted.
 _MAX_PICTURES = 10
-# Without a terminal, a drawing is announced if the one before it took more seconds.
-_LONG = 2.0
 # Without a terminal, a line appears after so many seconds without one, at the end of some steps
 # or of a batch of validation images.
 _SILENCE = 45
@@ -49,7 +46,6 @@ class Reports:
             for split in ("train", "validation")
         }
         self._text, self._printed_at = "", time.monotonic()
-        self._drawing_seconds = math.inf
         self.bar = make_bar(run.console)
         self._task = self.bar.add_task(
             f"epoch {run.position.epoch + 1}  compiling",
@@ -92,12 +88,12 @@ class Reports:
         Args:
             epoch: completed epochs; 0: samples before the training.
         """
-        is_last, began = epoch == self._epochs, time.monotonic()
+        is_last = epoch == self._epochs
         if epoch % -(-self._epochs // _MAX_PICTURES) and not is_last:
             return
-        text = f"drawing pictures after {count_noun(epoch, 'epoch')}"
+        text = f"drawing pictures of epoch {epoch}" if epoch else "drawing untrained samples"
         self.bar.update(self._task, description=text)
-        if not self._run.console.is_terminal and self._drawing_seconds > _LONG:
+        if not self._run.console.is_terminal:
             print_line(self._run.console, text)
         if epoch:
             self._write_curves()
@@ -105,7 +101,6 @@ class Reports:
             self._write_pictures()
         # Last, since a resumed run draws if this picture is not there.
         self._write_samples(epoch)
-        self._drawing_seconds = time.monotonic() - began
 
     def _write_line(self, epoch: int, values: Mapping[str, float]) -> None:
         position, console = self._run.position, self._run.console
@@ -157,7 +152,7 @@ class Reports:
 def write_samples(
     model: Any, path: Path, epoch: int, title: str = "samples", class_names: Sequence[str] = ()
 ) -> tuple[np.ndarray, int | None] | None:
-    """Write and return the model's preview, if it has one, as a PNG whose title says the epoch.
+    """Write the model's preview as a PNG whose title says the epoch; return it, None without one.
 
     Args:
         model: an `ImageModel`.

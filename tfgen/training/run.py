@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from tfgen import registry
 from tfgen.data.dataset import Split
 from tfgen.data.load import load
 from tfgen.data.pipeline import eval_batches, on_host, train_batches
@@ -187,9 +188,10 @@ class Run:
             print_line(self.console, f"{problem}; the checkpoint before it is used")
         if restored is not None:
             self._restore(restored)
-        best, problems = checkpoint.recover_best(self.folder.checkpoints)
-        for problem in problems:
-            print_line(self.console, f"{problem}; a later epoch takes its place")
+        best, problem = checkpoint.recover_best(self.folder.checkpoints)
+        if problem:
+            text = "the best of the epochs to come takes its place, or else the last weights"
+            print_line(self.console, f"{problem}; {text}")
         if best is not None:
             self._best, self._best_epoch = best.state["value"], best.state["epoch"]
 
@@ -217,7 +219,7 @@ class Run:
     def train(self, observers: Sequence[keras.callbacks.Callback] = ()) -> None:
         """Train to the last epoch, from the start or from the restored checkpoint.
 
-        Call it within `started`. Of a finished run, it draws the pictures that a kill left out.
+        Call it within `started`. Of a finished run, it draws the samples that a kill left out.
 
         Args:
             observers: callbacks that add values to the logs of an epoch. The log of metrics, the
@@ -228,7 +230,8 @@ class Run:
             InterruptedRunError: a signal ended it; the state is saved.
         """
         position = self.position
-        is_drawn = position.batch > 0 or self.folder.samples(position.epoch).exists()
+        is_drawn = not registry.family(self.config.family).generative or position.batch > 0
+        is_drawn = is_drawn or self.folder.samples(position.epoch).exists()
         if self.is_finished and (is_drawn or not self.task.is_chief):
             return
         self._announce()

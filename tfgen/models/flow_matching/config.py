@@ -25,7 +25,9 @@ class FlowMatchingConfig(ModelConfig):
     logit_normal: float = option(
         0.5, "share of training times that are logit-normal, not uniform", minimum=0, maximum=1
     )
-    data_stddev: float = option(0.5, "standard deviation assumed of events, with mean 0", above=0)
+    data_stddev: float = option(
+        0.5, "assumed standard deviation of events, whose mean is taken as 0", above=0
+    )
     shortcuts: float = option(
         0.0, "share of images that teach steps of length 1, 1/2, … 1/64", minimum=0, maximum=0.75
     )

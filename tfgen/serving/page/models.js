@@ -21,8 +21,8 @@ export class Model {
     this.versions = entry.versions;
     this.signatures = entry.signatures ?? {};
     this.shape = entry.image_shape ?? [];
-    // The background of its training images: 1 is light, -1 dark, 0 now this, now that.
-    this.background = Math.round(3 * entry.background - 1.5);
+    // The background of its training images: 1 is light, -1 dark, 0 neither.
+    this.background = Math.sign(Math.round(3 * entry.background - 1.5));
     this.latentDim = entry.latent_dim ?? 0;
     this.numClasses = entry.num_classes ?? 0;
     this.classNames = entry.class_names ?? [];
