@@ -119,7 +119,7 @@ def parse(argv: list[str]) -> Request:
     is_new = saved is None and config.options.strategy != "multiworker"
     if plan.minutes is not None and (first.epochs is not None or not is_new):
         raise UsageError(
-            "--minutes sets the epochs of a new run on one machine; else pass --epochs"
+            "--minutes plans the epochs of a new run on one machine; pass it or --epochs"
         )
     return Request(config, publishing, plan, cluster)
 

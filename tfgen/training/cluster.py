@@ -8,6 +8,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -185,7 +186,9 @@ def losses_named(strategy: str) -> Iterator[None]:
         first = original_error(error)
         if strategy != "multiworker" or not isinstance(first, _LOSSES):
             raise
+        # The message may begin with a stack of calls.
+        cause = re.search("Collective .*", str(first))
         raise WorkError(
             "another worker has ended or does not answer; continue with --resume in every worker "
-            f"(TensorFlow says {type(first).__name__}: {first_line(first)})"
+            f"(TensorFlow says {type(first).__name__}: {cause[0] if cause else first_line(first)})"
         ) from error
