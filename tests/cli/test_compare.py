@@ -35,7 +35,7 @@ def test_tables_are_printed_and_nothing_is_written(capsys: Any, folder: Path) ->
     assert compare("vae", "Mine=gan", "flow") == 0
     text, error = capsys.readouterr()
     assert error == ""
-    assert "| Mine | **0.379** | **-1.35 ± 0.74** |" in text
+    assert "| Mine | **0.379** | **1.87 ± 0.58** |" in text
     assert "| flow version 1 | – | – | 0.9818 ± 0.0024 |" in text
     assert not list(folder.iterdir())
 
