@@ -46,12 +46,12 @@ def test_every_family_is_counted_without_values_of_its_weights(
     # Smaller than the preset, which has eight couplings.
     fields = {"couplings": 2, "hidden": (64,)} if family == "flow" else {}
     config = run_config(family, **fields)
-    model, memory, _, fault = cost.estimate(config, DATA)
+    model, memory, _ = cost.estimate(config, DATA)
     assert all(variable._value is None for variable in model.trainable_variables)
     assert count_parameters(model) == count_parameters(registry.build_model(config))
     # Each parameter has two moments, and a gradient.
     assert memory["weights and optimizer"] >= 3 * 4 * count_parameters(model)
-    assert memory["a step"] > 4 * count_parameters(model) and not fault
+    assert memory["a step"] > 4 * count_parameters(model)
     # A family of another package may compute with its weights while it is built.
     build = registry.build_model
     monkeypatch.setattr(registry, "build_model", lambda c: _computed(build(c)))
@@ -59,14 +59,17 @@ def test_every_family_is_counted_without_values_of_its_weights(
     assert memory["weights and optimizer"] >= 3 * 4 * count_parameters(model)
 
 
-def test_what_cannot_be_counted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_counted_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fail(self: VAE, data: Any) -> None:
         raise error
 
     monkeypatch.setattr(VAE, "test_step", fail)
     monkeypatch.setattr(machine, "memory_bytes", lambda: 10**6)
     error: Exception = ValueError("no such shape")
-    assert any("ValueError: no such shape" in line for line in cost.check(run_config("vae"), DATA))
+    cost.check(run_config("vae"), DATA)
+    assert capsys.readouterr().err.count("ValueError: no such shape") == 1
     error = UsageError("refused")
     with pytest.raises(UsageError, match="refused"):
         cost.check(run_config("vae"), DATA)
@@ -95,7 +98,7 @@ def test_images_of_the_cache_are_on_the_disk_and_not_in_memory(
     pixels = 300 * 64
     for limit, in_memory, on_disk in ((pixels, 2 * pixels, 0), (0, 0, pixels)):
         monkeypatch.setattr(cache, "MAX_IN_MEMORY", limit)
-        _, memory, disk, _ = cost.estimate(run_config("vae"), DATA)
+        _, memory, disk = cost.estimate(run_config("vae"), DATA)
         assert (memory["images"], disk["cache of the data set"]) == (in_memory, on_disk)
 
 

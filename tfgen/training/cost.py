@@ -24,6 +24,7 @@ from tfgen.errors import TfgenError, first_line
 from tfgen.models.base import ImageModel
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
+from tfgen.system.status import note
 from tfgen.training import plan
 from tfgen.training.checkpoint import collect_variables
 from tfgen.training.folder import run_path
@@ -54,7 +55,7 @@ def describe(config: RunConfig) -> str:
     requested, config = config, plan.with_data(config, data)
     options, images = config.options, data.count_training(config.options.train_on)
     steps = plan.epoch_steps(options, data)
-    model, memory, disk, fault = estimate(config, data)
+    model, memory, disk = estimate(config, data)
     settings = config.model.to_json() | options.to_json()
     title = ("model", f"{config.family}, preset {settings.pop('preset')}")
     rows = {
@@ -71,7 +72,7 @@ def describe(config: RunConfig) -> str:
     texts = [(name, "none" if value == [] else value) for name, value in settings.items()]
     lines = [f"{name:<28}{value}" for name, value in (title, *texts, *rows.items())]
     lines += plan.notes(requested, config, data)
-    return "\n".join([*lines, *_warnings(config, memory, disk, fault)])
+    return "\n".join([*lines, *_warnings(config, memory, disk)])
 
 
 def check(config: RunConfig, data: Dataset) -> list[str]:
@@ -88,9 +89,8 @@ def check(config: RunConfig, data: Dataset) -> list[str]:
     # when it next builds a layer: in the strategy's scope, where all workers must create the same
     # variables. The list of this thread ends with it.
     with ThreadPoolExecutor(1) as thread:
-        _, memory, disk, fault = thread.submit(estimate, config, data).result()
-    disk["cache of the data set"] = 0  # it is there by now
-    return _warnings(config, memory, disk, fault)
+        _, memory, disk = thread.submit(estimate, config, data).result()
+    return _warnings(config, memory, disk | {"cache of the data set": 0})  # it is there by now
 
 
 def with_minutes(config: RunConfig, minutes: float) -> RunConfig:
@@ -173,20 +173,15 @@ def blank_dataset(name: str, data_dir: Path | None = None) -> Dataset:
     return Dataset(prepared.name, prepared.version, *splits, prepared.num_classes, fingerprint="")
 
 
-def estimate(
-    config: RunConfig, data: Dataset
-) -> tuple[ImageModel, dict[str, int], dict[str, int], str]:
+def estimate(config: RunConfig, data: Dataset) -> tuple[ImageModel, dict[str, int], dict[str, int]]:
     """The model without values of its weights, and the bytes of memory and of disk space by part.
 
     Args:
         config: the configuration of the run, with what the data decides.
         data: the data set.
-
-    Returns:
-        Also why the layers' outputs could not be counted; empty if they were.
     """
     options, epochs = config.options, config.options.epochs
-    model, outputs, operations, fault = _forward_pass(config)
+    model, outputs, operations = _forward_pass(config)
     saved = sum(map(_bytes, collect_variables(model, ("weights",)).values()))
     trained = sum(map(_bytes, model.trainable_variables))
     state = saved + 2 * trained  # with the two moments of Adam
@@ -207,11 +202,11 @@ def estimate(
         "cache of the data set": pixels * is_mapped,
         "published model": trained + _PUBLISHED_OPERATION * operations,
     }
-    return model, memory, disk, fault
+    return model, memory, disk
 
 
-def _forward_pass(config: RunConfig) -> tuple[ImageModel, int, int, str]:
-    """The model, the bytes and the number of operations of a test step on one batch, and a fault.
+def _forward_pass(config: RunConfig) -> tuple[ImageModel, int, int]:
+    """The model, and the bytes and the number of operations of a test step on one batch.
 
     The weights have shapes, but no values, so they take no memory, unless the family computes with
     them while it is built.
@@ -234,11 +229,12 @@ def _forward_pass(config: RunConfig) -> tuple[ImageModel, int, int, str]:
     except TfgenError:
         raise
     except Exception as error:  # another package's family may raise anything
-        fault = f"{type(error).__name__}: {first_line(error)}"
-        return registry.build_model(config), 0, 0, fault
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        note(f"warning: the memory of the layers' outputs is not known ({reason})")
+        return registry.build_model(config), 0, 0
     operations = graph.get_operations()
     outputs = [o.outputs for o in operations if o.type not in _WITHOUT_BUFFER]
-    return model, sum(map(_bytes, tf.nest.flatten(outputs))), len(operations), ""
+    return model, sum(map(_bytes, tf.nest.flatten(outputs))), len(operations)
 
 
 def _bytes(tensor: Any) -> int:
@@ -252,10 +248,8 @@ def bytes_text(size: float) -> str:
     return f"{size / 10**9:.3g} GB" if size >= 10**9 else f"{size / 10**6:.0f} MB"
 
 
-def _warnings(
-    config: RunConfig, memory: dict[str, int], disk: dict[str, int], fault: str
-) -> list[str]:
-    """A line for the memory and one for the disk, each if it is too small, and one for a fault."""
+def _warnings(config: RunConfig, memory: dict[str, int], disk: dict[str, int]) -> list[str]:
+    """A line for the memory and one for the disk, each if it is too small."""
     path = run_path(config)
     advice = "use a smaller --batch-size, a smaller network or smaller images"
     move = "choose folders on another disk with --run-dir, --saved-models and TFGEN_CACHE"
@@ -263,8 +257,7 @@ def _warnings(
         ("memory", memory, machine.memory_bytes(), "of this machine", advice),
         ("disk space", disk, machine.free_disk_bytes(path), f"that are free for {path}", move),
     )
-    unknown = f"warning: the memory of the layers' outputs is not known and not counted ({fault})"
-    return [unknown] * bool(fault) + [
+    return [
         f"warning: this run needs about {bytes_text(sum(parts.values()))} of {name}, more than the "
         f"{bytes_text(present)} {place}; {remedy}"
         for name, parts, present, place, remedy in needs
