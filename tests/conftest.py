@@ -44,6 +44,17 @@ if not HAS_16_BITS:
     keras.DTypePolicy.__init__ = _skip_16_bits
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
 def make_images(n: int, side: int = SIDE, channels: int = 1) -> np.ndarray:
     """Bars of random position and grey value, which a model can learn.
 
