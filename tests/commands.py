@@ -1,11 +1,13 @@
 """The commands as the tests call them: in this process, or in a process of their own."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -16,9 +18,35 @@ ROOT = Path(__file__).parents[1]
 PATIENCE = 1800.0
 
 
-def main(verb: str, argv: list[str]) -> int:
-    """Runs a command in this process; returns its exit status."""
-    status: int = importlib.import_module(f"{PACKAGE}.{verb}").main(argv)
+class Status(int):
+    """An exit status, which a failing assertion shows with what is on standard error."""
+
+    errors = ""
+
+    def __repr__(self) -> str:
+        return f"{int(self)} ({self.errors.strip() or 'nothing on standard error'})"
+
+
+class Copied:
+    """A stream that keeps what is written to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.text = stream, ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return self.stream.write(text)
+
+
+def main(verb: str, argv: list[str]) -> Status:
+    """Runs a command in this process."""
+    module = importlib.import_module(f"{PACKAGE}.{verb}")
+    with contextlib.redirect_stderr(Copied(sys.stderr)) as stream:
+        status = Status(module.main(argv))
+    status.errors = stream.text
     return status
 
 

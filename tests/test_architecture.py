@@ -1,14 +1,10 @@
-"""The organization of the code: imports go down only, functions are short, names say something."""
+"""The organization of the code: imports go down only, and what must be light is."""
 
 import ast
 import re
 from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
-
-import pytest
-
-pytestmark = pytest.mark.quick
 
 ROOT = Path(__file__).parents[1]
 # From the top, as docs/architecture.md draws them: a module imports from its own tier and below.
@@ -34,10 +30,6 @@ LIGHT = re.compile(
     r"|models\.gan\.losses|publishing\.(versions|listing|served|rest|grpc)|serving\.\w+|cli\.\w+)"
 )
 HEAVY = {"tensorflow", "keras", "tensorflow_probability", "matplotlib"}
-MAX_LOOSE_MODULES = 6
-MAX_FUNCTION_LINES = 50
-# Names that say how a value came to be instead of what it is.
-EMPTY_NAMES = {"made", "found", "told", "given", "each", "kept", "begun", "one", "other", "more"}
 
 
 def module_paths() -> dict[str, Path]:
@@ -52,7 +44,6 @@ def module_paths() -> dict[str, Path]:
 
 
 MODULES = module_paths()
-FILES = [pytest.param(path, id=str(path.relative_to(ROOT))) for path in MODULES.values()]
 
 
 def imports(name: str, nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -112,31 +103,3 @@ def test_the_light_modules_import_no_tensorflow() -> None:
         for name, targets in reached.items()
     }
     assert not {name: targets for name, targets in heavy.items() if targets}
-
-
-def test_few_loose_modules() -> None:
-    loose = [path.stem for path in (ROOT / "tfgen").glob("[a-z]*.py")]
-    assert len(loose) <= MAX_LOOSE_MODULES, loose
-
-
-@pytest.mark.parametrize("path", FILES)
-def test_functions_stay_short(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef):
-            statements = node.body[1:] if ast.get_docstring(node) else node.body
-            if statements:
-                lines = (statements[-1].end_lineno or 0) - statements[0].lineno + 1
-                assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
-
-
-@pytest.mark.parametrize("path", FILES)
-def test_names_say_what_a_value_is(path: Path) -> None:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            names.add(node.attr)
-        elif isinstance(node, ast.arg):
-            names.add(node.arg)
-    assert names.isdisjoint(EMPTY_NAMES), names & EMPTY_NAMES

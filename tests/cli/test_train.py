@@ -62,12 +62,8 @@ def test_the_run_directory_is_the_documented_one(trained: Trained) -> None:
 
 
 def test_dry_run_prints_the_cost_and_writes_nothing(
-    trained: Trained,
-    here: Path,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cost, "_MEASURED_SECONDS", 0)
     assert train(trained, "--dry-run", "--epochs", "7", "--run-dir", "run") == 0
     out, err = capfd.readouterr()
     assert err == ""
@@ -88,7 +84,6 @@ def test_minutes_make_epochs_and_change_nothing_else(
 ) -> None:
     measure = cost.measure
     # It is measured, and then taken for 2 epochs in 1000 minutes.
-    monkeypatch.setattr(cost, "_MEASURED_SECONDS", 0)
     monkeypatch.setattr(cost, "measure", lambda *args: (0 * measure(*args)[0], 30_000.0))
     words = ["--minutes", 1000, "--no-publish", "--run-dir", "run"]
     assert train(trained, *words, short=SHORT[2:]) == 0

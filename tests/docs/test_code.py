@@ -21,7 +21,6 @@ from tests import commands
 from tfgen import registry, testing
 from tfgen.data.dataset import Dataset, Split
 from tfgen.random import image_seeds
-from tfgen.training import cost
 
 ROOT = Path(__file__).parents[2]
 # The number of scripts of each document; each has a test below.
@@ -127,7 +126,6 @@ def test_the_script_with_a_new_preset(
     assert "small" not in presets
     # The script sets it; afterwards it is removed again.
     monkeypatch.setitem(presets, "small", presets["mlp"])
-    monkeypatch.setattr(cost, "_MEASURED_SECONDS", 0)
     place = ("docs/extending.md", 2)
     names = run_script(*place, tmp_path, monkeypatch, smaller=SMALLER[place])
     assert names["status"] == 0
