@@ -50,6 +50,7 @@ def fit(model: Any, images: np.ndarray, *callbacks: keras.callbacks.Callback, **
     return model.fit(images, labels, callbacks=list(callbacks), **arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["vae-conditional", "gan-ema"])
 def test_training_is_bit_equal_with_and_without_them(
     family: str, images: np.ndarray, classifier: tfgen.Classifier, tmp_path: Path
@@ -72,6 +73,7 @@ def test_training_is_bit_equal_with_and_without_them(
         assert history[name][-1] == pytest.approx(metrics[name], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fid")  # Keras warns of epochs without a monitored value
 def test_the_callbacks_of_keras_after_it_use_the_metrics(
     images: np.ndarray, classifier: tfgen.Classifier, tmp_path: Path
@@ -97,6 +99,7 @@ def test_the_callbacks_of_keras_after_it_use_the_metrics(
     assert (tmp_path / "best.keras").is_file()
 
 
+@pytest.mark.slow
 def test_a_picture_is_of_the_same_seeds_and_named_by_the_epoch(
     images: np.ndarray, tmp_path: Path
 ) -> None:
@@ -108,6 +111,7 @@ def test_a_picture_is_of_the_same_seeds_and_named_by_the_epoch(
     assert [shows_grid(path, untrained) for path in pictures] == [True, False]
 
 
+@pytest.mark.slow
 def test_a_classifier_is_named_opened_or_passed() -> None:
     images = tfgen.load_data("mnist").validation.images[:140]
     path = versions.shipped_folder() / "classifier" / "1"
@@ -121,7 +125,7 @@ def test_a_classifier_is_named_opened_or_passed() -> None:
     assert values[0]["fid"] > 1 and values[0]["modes"] <= 10
 
 
-@pytest.mark.quick
+@pytest.mark.slow
 def test_what_does_not_suit_is_refused_in_one_line(
     images: np.ndarray, classifier: tfgen.Classifier, tmp_path: Path
 ) -> None:

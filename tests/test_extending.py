@@ -21,6 +21,8 @@ from tests import commands
 from tests.conftest import HAS_16_BITS, SIDE
 from tfgen.publishing import export
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = commands.ROOT / "examples" / "tfgen-ppca"
 EPOCHS, LATENTS = 2, 3
 # Runs commands and tests one after another in one process, because each start takes long.

@@ -12,8 +12,6 @@ from PIL import Image
 from tests.arrays import shows_grid
 from tfgen import figures
 
-pytestmark = pytest.mark.quick
-
 
 def test_grid_places_images_row_by_row() -> None:
     images = np.stack([np.full((3, 2, 1), i / 10, np.float32) for i in range(5)])

@@ -7,8 +7,6 @@ import pytest
 
 import tfgen
 
-pytestmark = pytest.mark.quick
-
 ROOT = Path(__file__).parents[1]
 
 

@@ -10,8 +10,6 @@ from tfgen.models import preprocessing
 from tfgen.models.gan import model as gan
 from tfgen.models.vae import bounds as vae
 
-pytestmark = pytest.mark.quick
-
 # Random123's known-answer file, threefry2x32 with 20 rounds: counter, key, result.
 VECTORS = [
     ((0x00000000, 0x00000000), (0x00000000, 0x00000000), (0x6B200159, 0x99BA4EFE)),

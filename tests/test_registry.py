@@ -12,8 +12,6 @@ from tests import commands
 from tfgen import registry
 from tfgen.models.vae.config import VAEConfig
 
-pytestmark = pytest.mark.quick
-
 BUILT_IN = ["vae", "gan", "flow", "flow-matching", "classifier"]
 # The module of a sound package. `{name}` is the name of the family, `{model}` its model class.
 MODULE = """

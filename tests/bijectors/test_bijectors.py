@@ -10,8 +10,6 @@ import tensorflow_probability as tfp
 from tests.bijectors.test_contracts import conditioner, convolution
 from tfgen import bijectors as b
 
-pytestmark = pytest.mark.quick
-
 tfb, tfd = tfp.bijectors, tfp.distributions
 
 

@@ -10,8 +10,6 @@ from scipy.special import logsumexp
 from tfgen import bijectors as b
 from tfgen.bijectors import mixture
 
-pytestmark = pytest.mark.quick
-
 COMPONENTS, ELEMENTS = 5, 2000
 # Of the means; exact in float32.
 SPREAD = np.linspace(-1, 1, COMPONENTS)

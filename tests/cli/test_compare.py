@@ -40,7 +40,6 @@ def test_tables_are_printed_and_nothing_is_written(capsys: Any, folder: Path) ->
     assert not list(folder.iterdir())
 
 
-@pytest.mark.quick
 def test_out(capsys: Any, folder: Path) -> None:
     new = Path("side by side/new")
     assert compare("vae", "gan", "--out", str(new)) == compare("vae", "gan", "--out", "t.md") == 0
@@ -59,7 +58,6 @@ def test_out(capsys: Any, folder: Path) -> None:
     assert not (new / "comparison.png").exists()
 
 
-@pytest.mark.quick
 def test_the_shipped_figure_can_be_drawn_again_beside_images_from_anywhere(capsys: Any) -> None:
     images = variation("фото.json", family=None, preset=None, seed=None, cost={})
     random = variation("r.json", features={"name": "random", "sha256": "0" * 64})
@@ -84,7 +82,6 @@ def test_a_terminal_gets_tables_as_wide_as_it_is(
     assert any("0.379 (n = 5 000)" in line for line in lines)
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     ("argv", "status", "message"),
     [
@@ -112,6 +109,7 @@ def test_wrong_uses(argv: list[str], status: int, message: str, capsys: Any, fol
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_no_tensorflow() -> None:
     code = (
         f"import sys; from {commands.PACKAGE}.compare import main; import tfgen.evaluation.chart; "

@@ -13,6 +13,8 @@ from tests.conftest import CLASS_NAMES
 from tests.publishing.serving_double import Double
 from tfgen.figures import class_axis, image_grid
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 3  # of the data set `tiny`
 
 

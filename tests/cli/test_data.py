@@ -11,8 +11,6 @@ from PIL import Image, ImageOps
 from tests import commands
 from tfgen.data import load
 
-pytestmark = pytest.mark.quick
-
 main = functools.partial(commands.main, "data")
 
 

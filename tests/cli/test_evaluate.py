@@ -32,12 +32,14 @@ def copy_of_version(judged: Trained) -> Path:
     return version
 
 
+@pytest.mark.slow
 def test_the_evaluation_of_an_archive_is_a_file(evaluate: Any, judged: Trained) -> None:
     write_archive(Version.at(judged.saved_models / "vae-2d-tiny" / "2"), Path("theirs.tfgen"))
     assert evaluate("theirs.tfgen", "--no-samples", "--importance-samples", 2) == 0
     assert json.loads(Path("vae-2d-tiny-2-evaluation.json").read_text())["likelihood"]["nll"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("opened_once")
 def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd: Any) -> None:
     out = Path("first.json")
@@ -77,6 +79,7 @@ def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd
     assert "samples" not in json.loads(Path("second.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_versions_evaluation_is_in_its_manifest(
     evaluate: Any, judged: Trained, tmp_path: Path, capfd: Any
 ) -> None:
@@ -102,6 +105,7 @@ def test_a_versions_evaluation_is_in_its_manifest(
     assert (version / "manifest.json").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("opened_once")
 def test_versions_of_a_run_have_its_evaluation(evaluate: Any, judged: Trained) -> None:
     run = judged.runs / "deep"
@@ -141,6 +145,7 @@ def small(family: str) -> Any:
     return tfgen.VAE(image_shape=SHAPE, latent_dim=2, hidden=(4,), num_classes=3, ema_decay=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("opened_once")
 @pytest.mark.parametrize("family", ["vae", "gan", "flow"])
 def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, capfd: Any) -> None:

@@ -19,6 +19,7 @@ def read(name: str) -> Any:
     return json.loads(Path(name).read_text())
 
 
+@pytest.mark.slow
 def test_images_of_tfgen_sample_get_the_metrics_of_the_version(
     evaluate_images: Any, trained: Trained, capfd: Any
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_dry_run_tells_all_and_writes_nothing(
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_decoder_is_written_without_logs_and_runs_as_the_command_says(
     trained: Trained, here: Path
 ) -> None:

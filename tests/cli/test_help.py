@@ -19,6 +19,7 @@ _flags, options = (
 VERBS = sorted({path.stem for path in (commands.ROOT / "cli").glob("[a-z]*.py")} - {"serve"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_and_version_import_no_tensorflow(verb: str, tmp_path: Path) -> None:
     code = (
@@ -34,6 +35,7 @@ def test_help_and_version_import_no_tensorflow(verb: str, tmp_path: Path) -> Non
         assert "(default: 2)" in " ".join(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_the_package_lists_the_commands(tmp_path: Path) -> None:
     done = commands.python(["-m", "tfgen"], tmp_path)
     *lines, _ = done.stdout.splitlines()
@@ -53,7 +55,6 @@ def help_text(
     return capsys.readouterr().out
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_is_as_wide_as_the_terminal(verb: str, capsys, monkeypatch) -> None:
     text = help_text(capsys, monkeypatch, columns=80, verb=verb)
@@ -62,7 +63,6 @@ def test_help_is_as_wide_as_the_terminal(verb: str, capsys, monkeypatch) -> None
     assert not any(line.rstrip().endswith("-") for line in text.splitlines())
 
 
-@pytest.mark.quick
 def test_help_shows_every_preset_with_its_time_and_result_in_columns(capsys, monkeypatch) -> None:
     lines = help_text(capsys, monkeypatch, columns=100).splitlines()
     heading = next(line for line in lines if line.split()[:2] == ["preset", "time"])
@@ -75,7 +75,6 @@ def test_help_shows_every_preset_with_its_time_and_result_in_columns(capsys, mon
             assert preset.summary.startswith(row[end:].strip())
 
 
-@pytest.mark.quick
 def test_a_switch_has_both_spellings_and_says_how_to_turn_it_off(capsys, monkeypatch) -> None:
     text = " ".join(help_text(capsys, monkeypatch, "gan", "--preset", "dcgan").split())
     assert "--publish publish the model at the end (turn off with --no-publish)" in text
@@ -89,7 +88,6 @@ def test_a_switch_has_both_spellings_and_says_how_to_turn_it_off(capsys, monkeyp
             assert read.publish is publish
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     ("argv", "values"),
     [
@@ -112,7 +110,6 @@ def test_several_values_of_a_flag(argv: list[str], values: tuple[int, ...] | Non
         assert getattr(read, argv[0].removeprefix("--").replace("-", "_")) == values
 
 
-@pytest.mark.quick
 def test_only_what_a_family_has_is_a_flag(capsys, monkeypatch) -> None:
     offers = {
         name: "--conditional" in help_text(capsys, monkeypatch, name) for name in registry.names()

@@ -22,7 +22,6 @@ def config(*argv: str) -> RunConfig:
     return train.parse(list(argv)).config
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("name", ["vae", "gan", "flow", "flow-matching", "classifier"])
 def test_any_images_but_mnist_get_the_preset_for_images(name: str) -> None:
     family = registry.family(name)
@@ -43,7 +42,6 @@ def test_any_images_but_mnist_get_the_preset_for_images(name: str) -> None:
     )
 
 
-@pytest.mark.quick
 def test_a_preset_for_a_data_set_and_the_data_set_imply_each_other() -> None:
     from tfgen.training.plan import with_data
 
@@ -60,7 +58,6 @@ def test_a_preset_for_a_data_set_and_the_data_set_imply_each_other() -> None:
     assert config("vae", "--dataset", "stacked_mnist").options.preset == "images"
 
 
-@pytest.mark.quick
 def test_all_images_are_trained_on_for_as_many_steps() -> None:
     from tfgen.training.plan import notes, with_data
 
@@ -115,7 +112,6 @@ def test_a_preset_is_trained_for_the_same_number_of_steps(
     assert "epochs" not in changed
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     ("images", "batch_size", "steps", "lines"),
     [(28, 16, 36, 3), (4, 4, 250, 3), (999, 128, 14, 1), (1000, 128, 7, 1)],

@@ -180,6 +180,7 @@ def test_an_animation_has_an_image_for_each_step(trained: Trained) -> None:
     assert commands.main("sample", [NAME, "--out", "walk.webp"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["flow", "vae"])
 def test_a_way_between_pictures_runs_from_code_to_code(
     name: str, own_models: OwnModels, capfd: pytest.CaptureFixture[str]
@@ -233,6 +234,7 @@ def test_a_list_shows_all_versions_and_what_is_wrong_with_some(
     assert rows["flow", "1"]["likelihood"] == "0.982 bits/dim"
 
 
+@pytest.mark.slow
 def test_a_list_is_restricted_to_a_name_and_imports_no_tensorflow(
     trained: Trained, here: Path
 ) -> None:

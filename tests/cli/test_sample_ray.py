@@ -11,6 +11,8 @@ from tests import commands
 from tests.cli.conftest import OwnModels
 from tests.cli.worlds import flip
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed")
 def test_two_workers_complete_a_folder_to_the_bytes_of_one_process(

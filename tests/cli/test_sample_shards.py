@@ -61,6 +61,7 @@ def test_shards_have_the_images_of_the_arrays(
     assert abs(difference).max() <= 1
 
 
+@pytest.mark.slow
 def test_many_images_become_shards(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, here: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_the_same_command_restores_a_damaged_shard(
     assert "shards has images of another request (seed 0, not 1); to continue" in error
 
 
+@pytest.mark.slow
 def test_an_interrupted_command_continues_to_the_same_bytes(trained: Trained, here: Path) -> None:
     flags = [NAME, "--saved-models", str(trained.saved_models), "--n", "4000"]
     flags += ["--shard-size", "100", "--batch-size", "10", "--out"]

@@ -33,6 +33,7 @@ def sample(what: object, *flags: object) -> np.ndarray:
     return commands.npz("sample", what, "--n", 5, *flags)["images"] / 255
 
 
+@pytest.mark.slow
 def test_a_run_is_sampled_with_other_options(run: Path) -> None:
     own = sample(run)
     np.testing.assert_array_equal(sample(run, "--steps", 2, "--solver", "midpoint"), own)
@@ -46,6 +47,7 @@ def test_a_run_is_sampled_with_other_options(run: Path) -> None:
     np.testing.assert_allclose(sample(run, "--steps", 64, "--solver", "rk4"), limit, atol=1 / 255)
 
 
+@pytest.mark.slow
 def test_an_evaluation_and_a_version_have_options_of_their_own(
     run: Path, tiny_data: Path, trained: Trained, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
 
 
+@pytest.mark.slow
 def test_a_request_in_flight_is_answered_before_the_end(tmp_path: Path) -> None:
     seeds = np.arange(500, dtype=np.int32)
     (tmp_path / "saved_models").mkdir()
@@ -89,6 +90,7 @@ def test_a_port_in_use_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_help_needs_no_tensorflow(tmp_path: Path) -> None:
     script = (
         f"import sys; from {commands.PACKAGE} import serve; serve.main(['--help']); "

@@ -42,6 +42,7 @@ def test_the_version_is_told_and_large_requests_are_split(
     assert len(double.requests) == 7
 
 
+@pytest.mark.slow
 def test_over_rest_no_tensorflow_is_imported(double: Double, tmp_path: Path) -> None:
     script = (
         f"import sys; from {commands.PACKAGE} import sample; "

@@ -14,6 +14,8 @@ from tfgen.publishing import export
 from tfgen.publishing.opening import starting_model
 from tfgen.training.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (6, 6, 1)
 
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests import commands
 
 STARTING = "starting TensorFlow …"
@@ -49,6 +51,7 @@ def visible(written: str) -> list[str]:
     return [re.split(r"\x1b\[2?K", line)[-1].strip() for line in written.strip().split("\n")]
 
 
+@pytest.mark.slow
 def test_the_start_is_announced_and_the_announcement_disappears(tmp_path: Path) -> None:
     status, written = in_terminal("sample", ["vae", "--n", "1"], tmp_path)
     assert status == 0

@@ -61,6 +61,7 @@ def test_the_run_directory_is_the_documented_one(trained: Trained) -> None:
         assert row["loss"] == pytest.approx(row["reconstruction"] + row["kl"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_dry_run_prints_the_cost_and_writes_nothing(
     trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,6 +80,7 @@ def test_dry_run_prints_the_cost_and_writes_nothing(
     assert not names(here)
 
 
+@pytest.mark.slow
 def test_minutes_make_epochs_and_change_nothing_else(
     trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +99,7 @@ def test_minutes_make_epochs_and_change_nothing_else(
     assert (config["options"]["epochs"], config["publishing"]["publish"]) == (2, False)
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_a_training_with_its_state_saved(trained: Trained, here: Path) -> None:
     words = ["vae", "--preset", "mlp", "--dataset", "tiny", "--data-dir", str(trained.data)]
     words += [*SHORT, "--epochs", "5000", "--run-dir", "run"]
@@ -135,6 +138,7 @@ def test_a_finished_run_is_left_as_it_is(
     assert out.count("\n") == 1 and err == ""
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_publishing_is_published_once(
     trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +162,7 @@ def test_a_run_killed_before_its_publishing_is_published_once(
     np.testing.assert_allclose(*samples, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_damaged_best_checkpoint_and_log_block_no_publishing(
     trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +209,7 @@ def test_a_resumption_keeps_what_started_the_run(
     }
 
 
+@pytest.mark.slow
 def test_a_new_version_has_the_next_number_and_says_how_it_differs_from_the_one_before(
     trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

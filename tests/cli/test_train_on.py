@@ -14,6 +14,8 @@ from tests.conftest import Trained
 from tfgen.publishing.versions import Version, read_manifest
 from tfgen.training.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 # All 400 stored training images of `tiny`, 66 of which are for validation by default. An epoch
 # passes three times over so few.
 IMAGES, BATCH = 400, 80

@@ -11,6 +11,8 @@ from tests.training.cluster_processes import Command, start
 from tests.training.test_run import assert_same_end
 from tests.training.test_workers import RESUME, finish, has_epoch, undisturbed, words
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray")
 
 

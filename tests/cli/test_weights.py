@@ -19,6 +19,8 @@ from tfgen.data import Split
 from tfgen.settings.training import TrainingOptions
 from tfgen.training.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 4
 
 

@@ -73,6 +73,7 @@ def test_a_wrong_use_is_one_line_and_changes_nothing(
     assert [p for p in after if p.name != ".lock" and after[p] != before.get(p)] == []
 
 
+@pytest.mark.slow
 def test_a_wrong_use_as_a_process_says_nothing_else(places: dict[str, Path]) -> None:
     arguments = "broken --saved-models {models}".format(**places).split()
     done = commands.process("sample", arguments, places["runs"].parent / "here")
@@ -80,6 +81,7 @@ def test_a_wrong_use_as_a_process_says_nothing_else(places: dict[str, Path]) -> 
     assert done.stderr.startswith("tfgen-sample: error: ") and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_full_disk_is_told_from_a_full_memory(capsys: pytest.CaptureFixture[str]) -> None:
     command = importlib.import_module(f"{commands.PACKAGE}._command")

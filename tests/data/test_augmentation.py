@@ -10,8 +10,6 @@ from tests.told import fails
 from tfgen.data import on_host, train_batches
 from tfgen.data.augmentation import augmentation
 
-pytestmark = pytest.mark.quick
-
 N, BATCH, STEPS = 23, 8, 12
 BOTH = ("flip", "translate")
 # Sides from which nothing, one pixel and several are shifted; odd sides, and sides of one pixel.

@@ -67,7 +67,6 @@ def assert_equal(mapped: Dataset, in_memory: Dataset) -> None:
     assert fingerprint([whole]) == fingerprint([expected])
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("has_test", [True, False])
 def test_mapped_data_set_is_the_one_in_memory(tmp_path, has_test):
     splits = {"train": make_split(30, 0, has_test)}
@@ -80,7 +79,6 @@ def test_mapped_data_set_is_the_one_in_memory(tmp_path, has_test):
         mapped.train.images[0] = 0
 
 
-@pytest.mark.quick
 def test_only_a_data_set_larger_than_the_limit_is_mapped_and_decoded_once(shapes, root, decodings):
     pixels = 36 * 7 * 5 * 3
     load("shapes", shapes, memory=pixels)
@@ -125,6 +123,7 @@ def test_a_full_disk_is_reported_before_writing(shapes, root, monkeypatch):
     assert folders(root) == []
 
 
+@pytest.mark.slow
 def test_two_at_once_decode_once(shapes, root, decodings):
     loaded = []
     threads = [

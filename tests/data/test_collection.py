@@ -9,8 +9,6 @@ from PIL import Image
 from tests.told import fails
 from tfgen.data.pictures import Collection, Fitting, find_files, read_images
 
-pytestmark = pytest.mark.quick
-
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (3, 6, 5, 1)).astype(np.uint8)
 COLOUR = RNG.integers(0, 256, (3, 6, 5, 3)).astype(np.uint8)

@@ -9,8 +9,6 @@ from tfgen.data.dataset import Dataset, Split, fingerprint
 from tfgen.data.mapped import blocks
 from tfgen.evaluation.coverage import nearest
 
-pytestmark = pytest.mark.quick
-
 IMAGES = np.arange(6 * 4 * 3 * 2, dtype=np.uint8).reshape(6, 4, 3, 2)
 
 

@@ -52,7 +52,6 @@ def test_embedded_mnist_is_the_published_one_byte_for_byte():
     assert (mnist.image_shape, mnist.num_classes, mnist.version) == ((28, 28, 1), 10, "3.0.1")
 
 
-@pytest.mark.quick
 def test_prepared_arrays_come_back_in_order(shapes, tmp_path):
     assert shapes == tmp_path / "root" / "shapes" / "1.0.0"
     for data_dir in (tmp_path / "root", shapes):
@@ -108,7 +107,6 @@ def test_damaged_records_are_refused(shapes):
     fails(lambda: load("shapes", shapes), "split train", "records")
 
 
-@pytest.mark.quick
 def test_foreign_feature_class_is_never_imported(shapes, tmp_path, monkeypatch):
     (tmp_path / "evil_module.py").write_text("raise SystemExit('ran')")
     monkeypatch.syspath_prepend(tmp_path)

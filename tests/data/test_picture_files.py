@@ -14,8 +14,6 @@ from tfgen.data.importers.images import import_images
 from tfgen.data.pictures import Fitting, find_files, printable, read_images
 from tfgen.errors import UsageError
 
-pytestmark = pytest.mark.quick
-
 SAME = Fitting((HEIGHT, WIDTH), channels=3)
 
 # --- many files -------------------------------------------------------------------------

@@ -9,8 +9,6 @@ from tests.data.pictures import FORMATS, HEIGHT, WIDTH, noise, picture, read, sa
 from tfgen.data.importers.images import read_headers
 from tfgen.data.pictures import Fitting, resize
 
-pytestmark = pytest.mark.quick
-
 # --- modes ------------------------------------------------------------------------------
 
 

@@ -6,8 +6,6 @@ import tensorflow as tf
 
 from tfgen.data import Dataset, Split, eval_batches, on_host, train_batches
 
-pytestmark = pytest.mark.quick
-
 N, BATCH = 23, 4
 STEPS = N // BATCH
 # The first pixel of an image is its index.

@@ -13,8 +13,6 @@ from tfgen.data.shards import MANIFEST, read_manifest, read_shards
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
 
-pytestmark = pytest.mark.quick
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -119,6 +119,7 @@ def test_the_script_runs(
         assert len(names["history"].history["fid"]) == 2
 
 
+@pytest.mark.slow
 def test_the_script_with_a_new_preset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,8 +14,6 @@ from tests import commands
 from tfgen import registry
 from website import board, presets
 
-pytestmark = pytest.mark.quick
-
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

@@ -29,6 +29,7 @@ def shape_of(value: Any) -> str:
     return f"float{''.join(f'[{size}]' for size in np.shape(value))}"
 
 
+@pytest.mark.slow
 def test_each_curl_is_answered_as_shown(double: Double) -> None:
     exchanges = re.findall(
         r"curl -d '(.+?)' http://localhost:8501(\S+)\n```\n\n```json\n(.+?)```", DOCS, re.S

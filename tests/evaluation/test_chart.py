@@ -4,15 +4,12 @@ import base64
 from typing import Any
 
 import numpy as np
-import pytest
 from matplotlib.colors import to_rgb
 
 from tests.evaluation.evaluations import evaluation, foreign_evaluation, named
 from tfgen import figures
 from tfgen.evaluation.chart import draw
 from tfgen.evaluation.compare import compare
-
-pytestmark = pytest.mark.quick
 
 PNG = base64.b64encode(figures.png_bytes(np.zeros((4, 4, 1), np.uint8), least_side=0)).decode()
 

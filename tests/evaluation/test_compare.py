@@ -11,8 +11,6 @@ from tfgen.evaluation.compare import Table, compare, to_json
 from tfgen.evaluation.job import LEAST_RANKED
 from tfgen.evaluation.tables import markdown
 
-pytestmark = pytest.mark.quick
-
 
 def tables(contents: Mapping[str, Mapping[str, Any]], part: str = "samples") -> list[Table]:
     """The tables of a part, of evaluations by their names."""

@@ -6,8 +6,6 @@ import pytest
 from tfgen.evaluation import coverage as module
 from tfgen.evaluation.coverage import coverage, nearest
 
-pytestmark = pytest.mark.quick
-
 LINE = np.arange(10.0)[:, None]
 
 

@@ -13,8 +13,6 @@ from tfgen.evaluation.distances import (
     kid,
 )
 
-pytestmark = pytest.mark.quick
-
 
 def random_covariance(rng: np.random.Generator, size: int) -> np.ndarray:
     root = rng.normal(size=(size, size))

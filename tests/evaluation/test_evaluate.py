@@ -14,8 +14,6 @@ from tfgen.evaluation.evaluate import Job, copies, describe, merge
 from tfgen.evaluation.job import EvaluationRequest
 from tfgen.evaluation.subject import Subject
 
-pytestmark = pytest.mark.quick
-
 
 def test_options_of_the_command_do_not_decide_a_model() -> None:
     former = {"saved_models": "saved_models", "publish": False, "dry_run": False}

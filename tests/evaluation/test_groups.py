@@ -9,8 +9,6 @@ from tests.evaluation.evaluations import evaluation, foreign_evaluation, named, 
 from tfgen.errors import UsageError
 from tfgen.evaluation.reading import Evaluation, group_evaluations, unique_labels
 
-pytestmark = pytest.mark.quick
-
 
 def seeds(evaluations: list[Evaluation]) -> list[list[int]]:
     groups = group_evaluations(evaluations)

@@ -20,8 +20,6 @@ from tfgen.evaluation.subject import LatentDensity, Subject, density_of
 from tfgen.models.preprocessing import Pixels
 from tfgen.random import SeedNoise, image_seeds
 
-pytestmark = pytest.mark.quick
-
 N, SHAPE = 30, (6, 6, 1)
 IMAGES, LABELS = make_images(N), np.arange(N) % 3
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tests.conftest import make_images
@@ -25,7 +24,6 @@ def read(path: Path, most: int = 100, seed: int = 0, shape: tuple[int, ...] = SH
     return open_images(path, find_files([path]), shape, most, seed)
 
 
-@pytest.mark.quick
 def test_a_folder_is_read_in_order_and_what_holds_no_picture_is_counted(tmp_path: Path) -> None:
     images = make_images(8)
     folder = write(tmp_path / "größe", images)
@@ -49,7 +47,6 @@ def test_a_folder_is_read_in_order_and_what_holds_no_picture_is_counted(tmp_path
     assert len(drawn.samples(3, 0)[0]) == 3
 
 
-@pytest.mark.quick
 def test_what_holds_no_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     np.savez(tmp_path / "large.npz", images=np.full((2, 6, 6, 1), 2.0))

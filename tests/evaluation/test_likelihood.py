@@ -16,8 +16,6 @@ from tfgen.evaluation.likelihood import (
     dequantized_log_prob,
 )
 
-pytestmark = pytest.mark.quick
-
 tfd: Any = tfp.distributions
 
 W = np.array([[0.7, -1.2, 0.4, 2.0], [0.3, 0.8, -0.5, 0.1]])

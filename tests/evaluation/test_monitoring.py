@@ -33,7 +33,6 @@ def diversities(*values: float) -> list[dict[str, Any]]:
 # --- distance and diversity ---------------------------------------------------------------
 
 
-@pytest.mark.quick
 def test_real_images_are_near_and_diverse_and_a_repeated_image_is_not() -> None:
     images = make_images(200)
     comparison = SampleComparison(images[:100])
@@ -47,7 +46,6 @@ def test_real_images_are_near_and_diverse_and_a_repeated_image_is_not() -> None:
     assert comparison.compare(images[:100])["val_distance"] == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.quick
 def test_the_distance_is_the_fid_of_the_features_divided_by_their_number() -> None:
     images = make_images(160, 9, 3)  # 9 pixels have no 4 equal parts
     comparison = SampleComparison(images[:80])
@@ -58,7 +56,6 @@ def test_the_distance_is_the_fid_of_the_features_divided_by_their_number() -> No
     assert comparison.compare(samples)["val_distance"] == pytest.approx(expected)
 
 
-@pytest.mark.quick
 def test_diversity_with_classes_is_that_within_them() -> None:
     features = np.array([[0.0], [2.0], [10.0], [16.0]])
     # 2 and 6 in the classes; the pairs between them are 10, 16, 8 and 14.
@@ -75,7 +72,6 @@ def test_diversity_with_classes_is_that_within_them() -> None:
 # --- warnings -----------------------------------------------------------------------------
 
 
-@pytest.mark.quick
 def test_a_collapse_is_told_once_when_it_happens() -> None:
     ((epoch, message),) = watched(diversities(0.3, 0.5, 0.61, 0.5, 0.2, 0.04, 0.05, 0.03, 0.1))
     assert epoch == 6
@@ -84,7 +80,6 @@ def test_a_collapse_is_told_once_when_it_happens() -> None:
     )
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     "values",
     [
@@ -98,7 +93,6 @@ def test_a_training_that_goes_well_has_no_warning(values: list[float]) -> None:
     assert not watched(diversities(*values))
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     ("scores", "epochs"),
     [

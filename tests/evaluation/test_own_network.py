@@ -69,7 +69,6 @@ def test_a_network_of_bytes_needs_no_range(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.quick
 def test_images_get_the_size_and_the_channels_of_the_input() -> None:
     fitted = fit_images(IMAGES, (12, 8, 3))
     assert fitted.shape == (5, 12, 8, 3)

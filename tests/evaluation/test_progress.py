@@ -12,8 +12,6 @@ from tfgen.evaluation.evaluate import Job
 from tfgen.evaluation.job import EvaluationRequest
 from tfgen.evaluation.subject import Subject
 
-pytestmark = pytest.mark.quick
-
 
 def job(folder: Path, n: int = 10) -> Job:
     split = Split(np.zeros((20, 2, 2, 1), np.uint8))

@@ -21,7 +21,6 @@ def mnist() -> tfgen.data.Dataset:
     return tfgen.load_data("mnist")
 
 
-@pytest.mark.quick
 def test_the_weights_are_the_same_for_ever(network: RandomNetwork) -> None:
     expected = "c454782e0b7bf2baa196627eadb2185e9e00533a442af388c18b6c27f3383192"
     assert network.describe() == {"name": "random network", "sha256": expected, "features": 64}

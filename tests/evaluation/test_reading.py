@@ -10,8 +10,6 @@ from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation.compare import compare
 from tfgen.evaluation.reading import read_evaluation
 
-pytestmark = pytest.mark.quick
-
 ROOT = Path(__file__).parents[2]
 
 

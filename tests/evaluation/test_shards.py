@@ -24,8 +24,6 @@ from tfgen.evaluation.modes import captured_modes
 from tfgen.evaluation.subject import Subject, open_images
 from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
 
-pytestmark = pytest.mark.quick
-
 N, HELD_OUT, CLASSES = 70, 40, 3
 SHAPE = (HEIGHT, WIDTH, 1)
 

@@ -11,8 +11,6 @@ from tfgen.evaluation.compare import Table, compare
 from tfgen.evaluation.metrics import format_number
 from tfgen.evaluation.tables import markdown, print_comparison
 
-pytestmark = pytest.mark.quick
-
 
 def printed(tables: list[Table], width: int) -> str:
     file = io.StringIO()

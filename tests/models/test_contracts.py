@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import multiprocessing
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -71,82 +71,62 @@ FULL_MATCHING = {
 SHORTCUT_MATCHING = {**DENSE_MATCHING, "guidance": 1.0, "shortcuts": 0.5, "solver": "euler"}
 CLASSIFIER = {"num_classes": 3, "channels": 2, "units": 6, "dropout": 0.25}
 
+FAMILIES: dict[str, testing.Make] = {
+    "vae": small(VAE, **VAE_FIELDS),
+    "vae-convolutional": small(VAE, **FULL_VAE),
+    "vae-bytes": small(VAE, **BYTES_VAE),
+    "vae-hierarchical": small(VAE, **HIERARCHICAL_VAE),
+    "gan": small(GAN, **GAN_FIELDS),
+    "gan-penalized": small(GAN, **PENALIZED),
+    "gan-convolutional": small(GAN, **FULL_GAN),
+    "gan-packed": small(GAN, **PACKED_GAN),
+    "gan-residual": small(GAN, **RESIDUAL_GAN),
+    "flow": small(Flow, couplings=2, hidden=(8,)),
+    "flow-multiscale": small(Flow, **FULL_FLOW),
+    "flow-matching": small(FlowMatching, **DENSE_MATCHING),
+    "flow-matching-unet": small(FlowMatching, **FULL_MATCHING),
+    "flow-matching-shortcut": small(FlowMatching, **SHORTCUT_MATCHING),
+    "classifier": small(Classifier, **CLASSIFIER),
+}
+
 # --- which checks -------------------------------------------------------------------------
 
-PRECISION = "it_trains_in_any_precision-"
-PRECISIONS = {name for name in testing.CHECKS if name.startswith(PRECISION)}
-SEVERAL_TRAININGS = {
-    "the_seed_determines_training",
-    "keras_callbacks_work",
-    "sample_weights_count",
-}
-FRESH_PROCESS = {"a_saved_model_trains_on_in_a_fresh_process"}
-# Each family runs once with layers that are quickly traced, and once with all that it has. The
-# first trains several times. One row of each family goes on in a process of its own. For its sizes
-# see test_sizes.py.
-DENSE = set(testing.CHECKS) - FRESH_PROCESS
-# Keras's callbacks see the optimizers, of which a family has one or two.
-ONE_OPTIMIZER = DENSE - {"keras_callbacks_work"}
-FULL = set(testing.CHECKS) - SEVERAL_TRAININGS - PRECISIONS - FRESH_PROCESS
-FULL -= {"floats_are_refused", "images_may_have_colour_and_other_sides"}
-FULL |= {PRECISION + "mixed_bfloat16"}
-# What has nothing to do with the layers of a further architecture is left out.
-LAYERS = FULL - {"labels_are_used_or_ignored", "a_model_starts_from_the_weights_of_another"}
-LAYERS -= {"metrics_are_means_over_images"}
-NO_SAMPLES = {name for name, check in testing.CHECKS.items() if not check.generative}
-CLASSES = NO_SAMPLES - {"keras_callbacks_work", PRECISION + "mixed_bfloat16"}
-# A scaled loss and the gradient of a gradient.
-PENALTY = {
-    *("an_epoch_trains_every_weight", "a_configuration_rebuilds_its_model"),
-    *("metrics_are_means_over_images", PRECISION + "mixed_float16"),
-}
-# More outputs than pixels, another value that is logged, and odd sides; or another target.
-LOSS = {"an_epoch_trains_every_weight"}
-# Values of packs, and the state of steps on them.
-PACKS = LOSS | FRESH_PROCESS | {"metrics_are_means_over_images"}
-# Lazy penalties, noise of the augmentation, and layers of its own.
-RESIDUAL = {"an_epoch_trains_every_weight", "a_published_version_equals_its_model"}
-
-# Name, constructor and checks.
-FAMILIES: list[tuple[str, testing.Make, Collection[str]]] = [
-    ("vae", small(VAE, **VAE_FIELDS), DENSE),
-    ("vae-convolutional", small(VAE, **FULL_VAE), FULL | FRESH_PROCESS),
-    ("vae-bytes", small(VAE, **BYTES_VAE), LOSS),
-    ("vae-hierarchical", small(VAE, **HIERARCHICAL_VAE), LAYERS),
-    ("gan", small(GAN, **GAN_FIELDS), DENSE),
-    ("gan-penalized", small(GAN, **PENALIZED), PENALTY),
-    ("gan-convolutional", small(GAN, **FULL_GAN), FULL),
-    ("gan-packed", small(GAN, **PACKED_GAN), PACKS),
-    ("gan-residual", small(GAN, **RESIDUAL_GAN), RESIDUAL),
-    ("flow", small(Flow, couplings=2, hidden=(8,)), ONE_OPTIMIZER | FRESH_PROCESS),
-    ("flow-multiscale", small(Flow, **FULL_FLOW), LAYERS),
-    ("flow-matching", small(FlowMatching, **DENSE_MATCHING), ONE_OPTIMIZER | FRESH_PROCESS),
-    ("flow-matching-unet", small(FlowMatching, **FULL_MATCHING), LAYERS),
-    ("flow-matching-shortcut", small(FlowMatching, **SHORTCUT_MATCHING), LOSS),
-    ("classifier", small(Classifier, **CLASSIFIER), CLASSES),
-]
-QUICK = {
-    "a_configuration_rebuilds_its_model",
-    "a_sample_is_a_function_of_its_seed",
-    "missing_labels_cycle_through_the_classes",
-}
-# With the lowest versions of dependencies, one row of each family trains, too.
-LOWEST = {
-    "an_epoch_trains_every_weight",
-    "a_published_version_equals_its_model",
-    "keras_callbacks_work",
-}
+# The columns are the models above: four VAEs, five GANs, two flows, three of flow matching, and a
+# classifier. x: in the default tier, s: slow, a point: not run, because another model of the family
+# covers it. Each family has all checks, mostly with the layers that are quickly traced, and each
+# architecture those that depend on layers. For sizes of images see test_sizes.py.
+TABLE = """
+floats_are_refused                          x...  x....  x.    x..       x
+images_may_have_colour_and_other_sides      x...  x....  x.    x..       x
+labels_are_used_or_ignored                  xx..  x.x..  x.    x..       .
+missing_labels_cycle_through_the_classes    xx.x  x.x..  xs    xs.       .
+a_sample_is_a_function_of_its_seed          xx.x  x.x..  xs    xs.       .
+a_density_is_a_function_of_its_seed         xx.x  x.x..  xs    xs.       .
+a_configuration_rebuilds_its_model          xx.x  xxx..  xs    xx.       x
+a_model_starts_from_the_weights_of_another  xx..  x.x..  x.    x..       x
+a_saved_model_trains_on_in_a_fresh_process  .s..  ...s.  s.    s..       s
+a_published_version_equals_its_model        xs.s  x.x.s  xs    xs.       .
+an_epoch_trains_every_weight                xsss  xssss  xs    xss       x
+the_seed_determines_training                x...  x....  x.    x..       x
+metrics_are_means_over_images               xx..  xxxx.  x.    x..       x
+sample_weights_count                        x...  x....  x.    x..       x
+it_trains_in_any_precision-float64          x...  x....  x.    x..       x
+it_trains_in_any_precision-mixed_bfloat16   xx.s  x.s..  xs    xs.       .
+it_trains_in_any_precision-mixed_float16    x...  xs...  x.    x..       x
+keras_callbacks_work                        x...  x....  ..    ...       .
+"""
 
 
-def cases(name: str, make: testing.Make, names: Collection[str]) -> list[Any]:
-    """A row's checks as parameters of a test."""
-    marks = dict.fromkeys(QUICK, pytest.mark.quick)
-    if "-" not in name:
-        marks |= dict.fromkeys(LOWEST, pytest.mark.lowest)
-    return [
-        pytest.param(*case.values, id=f"{case.id}-{name}", marks=marks.get(case.id, ()))
-        for case in testing.checks(make, only=names)
-    ]
+def cases() -> list[Any]:
+    """The checks of the table as parameters of a test."""
+    rows = {name: "".join(cells) for name, *cells in map(str.split, TABLE.strip().splitlines())}
+    assert rows.keys() == testing.CHECKS.keys()
+    cases = []
+    for index, (model, make) in enumerate(FAMILIES.items()):
+        for case in testing.checks(make, only=[n for n, row in rows.items() if row[index] != "."]):
+            marks = [pytest.mark.slow] if rows[case.id][index] == "s" else []
+            cases.append(pytest.param(*case.values, id=f"{case.id}-{model}", marks=marks))
+    return cases
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -159,7 +139,7 @@ def one_fresh_process() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("check", [case for row in FAMILIES for case in cases(*row)])
+@pytest.mark.parametrize("check", cases())
 def test_contract(check: Callable[[Path], None], tmp_path: Path) -> None:
     check(tmp_path)
 
@@ -235,7 +215,9 @@ def test_checks_are_selected_by_name() -> None:
         return {case.id for case in testing.checks(VAE, **selection)}
 
     assert ids() == set(testing.CHECKS)
-    assert ids(generative=False) == NO_SAMPLES
+    assert ids(generative=False) == {
+        n for n, check in testing.CHECKS.items() if not check.generative
+    }
     assert ids(skip=["floats_are_refused"]) == ids() - {"floats_are_refused"}
     assert ids(only=["floats_are_refused"]) == {"floats_are_refused"}
     for wrong in ({"only": ["floats_are_refuse"]}, {"skip": ["floats_are_refuse"]}):

@@ -20,7 +20,6 @@ def without_shape() -> tf.data.Dataset:
     return data.map(lambda images, labels: (forget(images), labels))
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("name", FAMILIES)
 def test_images_of_another_size_are_refused(name: str) -> None:
     model = compiled(FAMILIES[name]())
@@ -35,6 +34,7 @@ def test_images_of_another_size_are_refused(name: str) -> None:
     fails(lambda: model.fit((IMAGES, LABELS), verbose=0), "x is a tuple; pass images")
 
 
+@pytest.mark.slow
 def test_the_end_of_a_data_set_of_unknown_length_is_no_step() -> None:
     model = compiled(gan(spectral_norm=True, dropout=0.5))
     known, unknown = (tf.data.Dataset.from_tensor_slices(IMAGES).batch(16) for _ in range(2))
@@ -54,6 +54,7 @@ def test_a_data_set_without_static_shapes_trains(name: str) -> None:
     assert int(model.step) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [vae, gan])
 def test_a_conditional_model_predicts_with_labels(family: Any) -> None:
     model = compiled(family(num_classes=3))

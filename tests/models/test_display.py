@@ -14,8 +14,6 @@ from tfgen.figures import image_grid
 from tfgen.publishing import export
 from tfgen.publishing.sampler import Sampler
 
-pytestmark = pytest.mark.quick
-
 
 def picture_of(sampler: Any) -> np.ndarray:
     """The pixels of what a notebook shows, without the enlargement."""
@@ -33,6 +31,7 @@ def test_a_notebook_shows_samples_of_a_model(model: Any, columns: int) -> None:
     assert f"{model.name}, untrained: samples of seed 0</figcaption>" in model._repr_html_()
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_samples_of_a_version(tmp_path: Any) -> None:
     version = Sampler(export.publish(vae(), tmp_path, "faces"))
     np.testing.assert_array_equal(picture_of(version), image_grid(version.sample(16, seed=0), 8))

@@ -17,6 +17,8 @@ from tests.commands import PATIENCE
 from tests.models import distributed
 from tests.models.distributed import CASES, OF_WORKERS
 
+pytestmark = pytest.mark.slow
+
 # Relative to the largest entry of an array.
 LIMIT = 1e-4
 # A bias before batch normalization has a gradient that is nothing but rounding: so far it may move.

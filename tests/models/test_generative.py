@@ -1,13 +1,10 @@
 """What all generative families share: labels, seeds of noise, what a likelihood is of."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from tests.models.families import flow, gan, vae
 from tfgen import Identity
-
-pytestmark = pytest.mark.quick
 
 
 def test_labels_of_a_graph_follow_the_same_rules() -> None:

@@ -21,6 +21,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 
 
 # The check is the same code for all families, outside of what XLA compiles.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_wrong_labels_are_refused(name: str) -> None:
     model = MODELS[name]()

@@ -53,7 +53,6 @@ WRONG: list[tuple[Callable[..., Any], str, tuple[int, ...], tuple[int, ...], tup
 ]
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(("family", "part", "inputs", "outputs", "message"), WRONG)
 def test_networks_of_a_wrong_shape_are_refused(
     family: Callable[..., Any],

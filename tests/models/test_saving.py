@@ -38,6 +38,7 @@ def reloaded(model: ImageModel, folder: Path) -> Any:
 # --- EMA and `trainable` ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", ["before", "after"])
 def test_freezing_a_network_loses_no_average(frozen: str, tmp_path: Path) -> None:
     own = encoder(dropout=0.0)  # Keras does not save the state of its generator
@@ -66,6 +67,7 @@ class Worsening(keras.callbacks.Callback):
         logs["growing"] = float(epoch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [vae, gan])
 def test_early_stopping_rewinds_weights_and_no_count(make: Any) -> None:
     model = make(ema_decay=0.9)
@@ -89,6 +91,7 @@ def test_early_stopping_rewinds_weights_and_no_count(make: Any) -> None:
 # --- files ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_files_open_in_a_fresh_process(tmp_path: Path) -> None:
     """An export runs without tfgen and is in float32; Keras opens a file after `import tfgen`."""
     models: dict[str, Any] = {

@@ -36,7 +36,6 @@ MODELS: dict[str, Callable[..., Any]] = {
 # --- how often ----------------------------------------------------------------------------
 
 
-@pytest.mark.quick
 def test_sides_are_halved_until_the_longer_one_has_at_most_7_pixels() -> None:
     times = {(28, 28): 2, (32, 32): 3, (37, 37): 3, (64, 64): 4, (100, 60): 4, (4, 7): 1, (1, 1): 1}
     assert {shape: halvings(shape) for shape in times} == times
@@ -52,6 +51,7 @@ def test_sides_are_halved_until_the_longer_one_has_at_most_7_pixels() -> None:
 # --- the models ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_of_that_size_keeps_the_contract(name: str, tmp_path: Path) -> None:
     """One model goes through it all: to build one for each check would take far longer."""

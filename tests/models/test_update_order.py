@@ -77,6 +77,7 @@ def exclude(*nodes: Any) -> bool:
     return {"then", "else"} <= {part for node in nodes for part in node.name.split("/")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_move_after_all_reads(name: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (16, *SHAPE)).astype(np.uint8)

@@ -72,6 +72,7 @@ def test_data_of_every_kind_trains(name: str) -> None:
     assert np.isfinite([float(v) for v in model.test_on_batch(IMAGES[:4], LABELS[:4])]).all()
 
 
+@pytest.mark.slow
 def test_optimizers_of_keras_train() -> None:
     model = FAMILIES["gan"]()
     for make in OPTIMIZERS:
@@ -105,6 +106,7 @@ def test_a_frozen_network_stays(name: str) -> None:
     assert equal([weight.numpy() for weight in frozen], before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_compile_cannot_use_is_refused(name: str) -> None:
     model = FAMILIES[name]()

@@ -20,6 +20,7 @@ def fitted(model: Any, **arguments: Any) -> list[np.ndarray]:
     return [variable.numpy() for variable in model.trainable_variables]
 
 
+@pytest.mark.slow
 def test_weights_count_and_those_of_one_change_nothing() -> None:
     def trained(**arguments: Any) -> list[np.ndarray]:
         return fitted(compiled(vae(), run_eagerly=True), **arguments)
@@ -46,7 +47,6 @@ def test_images_without_labels_have_weights() -> None:
     assert logs[0] == logs[1]
 
 
-@pytest.mark.quick
 def test_a_step_descends_the_weighted_sum_over_the_batch_size() -> None:
     points = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)
     weights = tf.constant(WEIGHTS[:8])
@@ -61,7 +61,6 @@ def test_a_step_descends_the_weighted_sum_over_the_batch_size() -> None:
         np.testing.assert_allclose(variable, value, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.lowest
 @pytest.mark.parametrize("name", FAMILIES)
 def test_logged_values_are_weighted_means(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = compiled(FAMILIES[name](), run_eagerly=True)
@@ -82,7 +81,6 @@ def test_logged_values_are_weighted_means(name: str, monkeypatch: pytest.MonkeyP
             np.testing.assert_allclose(logs[key], np.average(value, weights=weights), rtol=1e-5)
 
 
-@pytest.mark.quick
 def test_weights_of_a_gan_multiply_the_term_of_real_images() -> None:
     for loss in ("hinge", "non_saturating", "wasserstein"):
         model = gan(loss=loss, gradient_penalty=0.0)

@@ -8,9 +8,6 @@ import tensorflow as tf
 from tests.arrays import normal
 from tfgen.nn.blocks import append_labels, dense_network
 
-pytestmark = pytest.mark.quick
-
-
 COMMON = {"seed": 0, "dtype": "float32", "name": "network"}
 
 

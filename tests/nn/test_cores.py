@@ -13,8 +13,6 @@ from tests.commands import PATIENCE
 from tfgen.errors import UsageError
 from tfgen.nn import cores
 
-pytestmark = pytest.mark.quick
-
 # A limit that no batch here reaches.
 MOST = 1000
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

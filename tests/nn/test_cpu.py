@@ -23,7 +23,6 @@ from tfgen.nn.optimizers import Schedule
 # --- convolutions -------------------------------------------------------------------------
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("filters", [1, 2, 3, 16])
 @pytest.mark.parametrize("sides", [(5, 3), (4, 6), (1, 2)])
 def test_an_upsampling_for_inference_is_keras_transposed_convolution(
@@ -114,6 +113,7 @@ def test_a_slow_precision_is_said_once(
     assert error.count("\n") == error.count("no instructions for bfloat16") == lines
 
 
+@pytest.mark.slow
 def test_the_speed_of_16_bits_is_measured_with_deterministic_operations() -> None:
     program = "import tensorflow as tf; tf.config.experimental.enable_op_determinism()"
     program += "; from tfgen.nn import cpu; assert cpu.slowdown('bfloat16') > 0"

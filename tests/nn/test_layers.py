@@ -10,9 +10,6 @@ import tensorflow as tf
 from tests.arrays import normal
 from tfgen.nn.layers import Dropout, GatedResidual, SpectralNormalization
 
-pytestmark = pytest.mark.quick
-
-
 # --- dropout ----------------------------------------------------------------------------
 
 

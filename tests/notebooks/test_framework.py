@@ -10,9 +10,6 @@ from notebooks import checks
 from notebooks._runner import call
 from tests.notebooks import tiny_checks
 
-pytestmark = pytest.mark.quick
-
-
 # The checks of the tests' own notebook.
 DOUBLE = checks.CHECKS[tiny_checks.__name__.rpartition(".")[2]]["double"]
 

@@ -14,6 +14,8 @@ from notebooks.assign import blank
 from tests import commands
 from tfgen.errors import WorkError
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 PACKAGE = commands.ROOT / "notebooks"
 SETUP = '# %% tags=["setup"]\nimport os\n\n# %%\n'

@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from notebooks._grading import _Process
 from notebooks.checks import find_mistake
 from tests.notebooks.test_mistakes import HEADER, exercises, solutions
+
+pytestmark = pytest.mark.slow
 
 # Names of an exercise and of its arguments, and below statements and what an answer returns. A line
 # that is indented goes on.

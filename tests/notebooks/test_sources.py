@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from nbformat import NotebookNode
 
 from notebooks._cells import (
@@ -19,8 +18,6 @@ from notebooks._cells import (
 from notebooks.assign import make_assignment
 from notebooks.checks import load_exercises, notebook_names
 from tests.notebooks.notebook_names import NUMBERS, QUESTIONS, every_notebook
-
-pytestmark = pytest.mark.quick
 
 MAX_CODE_LINES = 25
 

@@ -8,8 +8,6 @@ from tests.told import fails
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import identify, kind_at
 
-pytestmark = pytest.mark.quick
-
 NONE = Path("none")
 
 

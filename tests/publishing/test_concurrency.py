@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tfgen import VAE
 from tfgen.publishing import export, versions
@@ -34,6 +35,7 @@ def publish(source: Path, folder: Path) -> None:
         time.sleep(0.3)  # lets readers see it
 
 
+@pytest.mark.slow
 def test_readers_see_whole_versions_and_writers_lose_none(tmp_path: Path) -> None:
     model = VAE(image_shape=(4, 4, 1), latent_dim=2, hidden=(4,))
     source = export.publish(model, tmp_path / "source", "vae")

@@ -46,7 +46,6 @@ def decoder(*layers: keras.layers.Layer) -> keras.Sequential:
     return keras.Sequential([*layers, keras.layers.Dense(36), keras.layers.Reshape(SHAPE)])
 
 
-@pytest.mark.quick
 def test_a_model_with_a_forbidden_operation_is_refused_before_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,7 +57,6 @@ def test_a_model_with_a_forbidden_operation_is_refused_before_the_training(
     assert files(tmp_path / "models") == [tmp_path / "models" / ".lock"]
 
 
-@pytest.mark.quick
 def test_a_family_of_another_package_is_checked_too(tmp_path: Path) -> None:
     class Noisy(VAE):
         def decode_events(self, latents: tf.Tensor, labels: Any = None) -> tf.Tensor:
@@ -69,6 +67,7 @@ def test_a_family_of_another_package_is_checked_too(tmp_path: Path) -> None:
     fails(lambda: export.check_publishable(model, tmp_path, "noisy"), "RandomUniform")
 
 
+@pytest.mark.slow
 def test_a_model_may_compute_gradients(tmp_path: Path) -> None:
     """Guidance, a step of Langevin's dynamics and an estimated divergence need them."""
     activations = ("relu", "elu", "selu", "silu", "gelu", "sigmoid", "softplus", "softsign")
@@ -231,7 +230,6 @@ def test_own_networks_are_exported_in_float32(tmp_path: Path) -> None:
     assert np.abs(low.decode(latents) - plain.decode(latents)).max() > 1e-5
 
 
-@pytest.mark.quick
 def test_a_layer_that_cannot_be_rebuilt_is_an_error_only_in_low_precision(tmp_path: Path) -> None:
     class Closed(keras.layers.Dense):
         def get_config(self) -> dict[str, Any]:

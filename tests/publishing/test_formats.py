@@ -55,10 +55,8 @@ def scatter(model: keras.Model) -> None:
             weight.assign(weight + 0.1 * rng.random(weight.shape))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if "-" in name else [pytest.mark.lowest]) for name in MODELS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_the_images_are_those_of_the_saved_model(name: str, tmp_path: Path) -> None:
     model = MODELS[name]()
     scatter(model)

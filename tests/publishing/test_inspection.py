@@ -13,8 +13,6 @@ from tests.publishing import crafted
 from tfgen.errors import WorkError
 from tfgen.publishing import inspection, operations, versions
 
-pytestmark = pytest.mark.quick
-
 SEEDS = tf.constant([1, 2])
 ATTACKS = crafted.ATTACKS
 

@@ -10,8 +10,6 @@ from tfgen.publishing import listing, versions
 from tfgen.registry import family
 from tfgen.settings.training import RunConfig, TrainingOptions
 
-pytestmark = pytest.mark.quick
-
 
 def gan_run(preset: str, model: dict[str, Any], **options: Any) -> dict[str, Any]:
     """The configuration of a run with some settings changed."""

@@ -10,8 +10,6 @@ import tensorflow as tf
 from tfgen.nn import cores
 from tfgen.publishing.sampler import LocalSampler
 
-pytestmark = pytest.mark.quick
-
 
 class RowCounter(LocalSampler):
     """Its only signature gives, for each row, the number of rows in its part."""

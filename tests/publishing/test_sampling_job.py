@@ -18,8 +18,6 @@ from tfgen.errors import UsageError, WorkError
 from tfgen.publishing.sampling_job import REQUEST, SamplingJob, shard_request, write_shard
 from tfgen.sampling import byte_pixels
 
-pytestmark = pytest.mark.quick
-
 # Five shards of 7 images, the last one of 2; batches of 3, 3 and 1.
 SIZES: dict[str, Any] = {"shard_size": 7, "batch_size": 3}
 N = 30

@@ -16,6 +16,8 @@ from tfgen.errors import UsageError
 from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_missing
 from tfgen.system.ray_cluster import RayCluster, connected
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray")
 
 

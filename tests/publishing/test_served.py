@@ -93,7 +93,6 @@ def inputs_for(sampler: Sampler, signature: str, size: int) -> dict[str, np.ndar
     return {key: arrays[key] for key in names}
 
 
-@pytest.mark.lowest
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 @pytest.mark.parametrize("name", MODELS)
 def test_every_signature_answers_as_the_local_one(
@@ -113,6 +112,7 @@ def test_every_signature_answers_as_the_local_one(
                 assert (answer[key].dtype, answer[key].shape) == (value.dtype, value.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 def test_a_new_version_does_not_mix_into_a_request(
     folder: Path, retrained: Path, tmp_path: Path, way: str

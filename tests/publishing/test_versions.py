@@ -13,8 +13,6 @@ from tfgen.publishing import export, listing, versions
 from tfgen.publishing.artifacts import identify
 from tfgen.serving.models import LocalModels
 
-pytestmark = pytest.mark.quick
-
 
 def small(**fields: object) -> VAE:
     return VAE(image_shape=(6, 6, 1), latent_dim=2, hidden=(16,), **fields)

@@ -9,11 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 import requests
 
 from tests.commands import PATIENCE
 from tests.serving.conftest import stub_serving
 from tests.serving.processes import serving_process
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_second_ctrl_c_does_not_wait_for_answers(tmp_path: Path) -> None:

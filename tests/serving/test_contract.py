@@ -12,8 +12,6 @@ from tfgen.publishing.signatures import Signature, TensorSpec
 from tfgen.serving import contract
 from tfgen.serving.contract import read_request, write_answer
 
-pytestmark = pytest.mark.quick
-
 IMAGES = TensorSpec(np.float32, (None, 2, 1))
 SIGNATURES = {
     "serving_default": Signature({"seed": TensorSpec(np.int32, (None,))}, {"images": IMAGES}),

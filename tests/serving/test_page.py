@@ -38,6 +38,8 @@ from tfgen.publishing import export, versions
 from tfgen.publishing.sampler import Sampler
 from tfgen.serving import static
 
+pytestmark = pytest.mark.slow
+
 expect = sync_api.expect
 PAGE = Path(tfgen.__file__).parent / "serving" / "page"
 VIEWS = ("samples", "between", "plane", "draw", "compare")

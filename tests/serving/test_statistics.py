@@ -87,6 +87,7 @@ def test_those_of_a_published_vae_are_of_its_encoder(folder: Path) -> None:
     assert result["latent_directions"] == directions
 
 
+@pytest.mark.slow
 def test_they_wait_for_requests_and_a_failure_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,8 +15,6 @@ from tfgen.settings.fields import Config, nearest, option
 from tfgen.settings.model import ModelConfig
 from tfgen.settings.training import TrainingOptions
 
-pytestmark = pytest.mark.quick
-
 CONFIGS = [
     VAEConfig(),
     VAEConfig((32, 32, 3), 2, (100, 50), likelihood="continuous_bernoulli", binarization="none"),

@@ -8,8 +8,6 @@ import pytest
 from tfgen.errors import UsageError
 from tfgen.system import atomic
 
-pytestmark = pytest.mark.quick
-
 
 def test_a_fresh_folder_is_published_whole(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b" / "published"

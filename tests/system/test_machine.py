@@ -4,8 +4,6 @@ import pytest
 
 from tfgen.system import machine
 
-pytestmark = pytest.mark.quick
-
 
 def test_the_instruction_set_is_one_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)

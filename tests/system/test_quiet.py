@@ -10,8 +10,6 @@ import pytest
 
 from tfgen.system.quiet import after_import, hold_back_stderr, interruptible
 
-pytestmark = pytest.mark.quick
-
 
 def test_standard_error_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
     with hold_back_stderr():

@@ -8,8 +8,6 @@ from rich.console import Console
 from tfgen.system import status
 from tfgen.system.terminal import make_bar, print_line
 
-pytestmark = pytest.mark.quick
-
 
 def test_a_line_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     line = f"run directory: /tmp/[red]{'long' * 50}[/red]/1.5"

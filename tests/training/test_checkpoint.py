@@ -9,8 +9,6 @@ import pytest
 from tfgen.errors import WorkError
 from tfgen.training import checkpoint
 
-pytestmark = pytest.mark.quick
-
 ARRAYS = {"weights/000": np.arange(50.0), "metrics/000": np.float64(0.1)}
 
 

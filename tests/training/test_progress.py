@@ -16,8 +16,6 @@ from tfgen.training.folder import RunFolder
 from tfgen.training.reports import Reports
 from tfgen.training.run import Position
 
-pytestmark = pytest.mark.quick
-
 
 def reports_of(folder: Path, position: Position, epochs: int, console: Console) -> Reports:
     """The reports of a run whose model draws nothing."""

@@ -160,6 +160,7 @@ def test_interrupted_and_resumed_ends_bit_equal(
     assert figures == {path.name for path in (whole / "figures").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_while_it_draws_keeps_its_epoch(
     whole: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +188,7 @@ def test_a_run_that_is_killed_while_it_draws_keeps_its_epoch(
     assert figures == {path.name for path in (whole / "figures").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_gan_interrupted_and_resumed_ends_bit_equal(tiny_data: Path, tmp_path: Path) -> None:
     # Conditional, as labels are one thing more that has to go on where it stopped.
     whole = train(gan_config(tiny_data, tmp_path / "whole", conditional=True))
@@ -204,7 +206,7 @@ def test_a_gan_interrupted_and_resumed_ends_bit_equal(tiny_data: Path, tmp_path:
         assert best.state["value"] == min(distances)
 
 
-@pytest.mark.lowest
+@pytest.mark.slow
 def test_more_epochs_extend_a_run(
     whole: Path,
     one_epoch: Path,
@@ -222,6 +224,7 @@ def test_more_epochs_extend_a_run(
     assert (saved["command"], saved["options"]["epochs"]) == (["tfgen-train", "started"], EPOCHS)
 
 
+@pytest.mark.slow
 def test_a_broken_newest_checkpoint_gives_way_to_the_one_before(
     whole: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
@@ -244,6 +247,7 @@ def test_a_broken_newest_checkpoint_gives_way_to_the_one_before(
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == content
 
 
+@pytest.mark.slow
 def test_damage_beside_a_sound_checkpoint_is_set_aside(
     whole: Path, one_epoch: Path, tiny_data: Path, tmp_path: Path
 ) -> None:

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tfgen
 from tests.commands import python
 from tfgen.random import BatchNoise
+
+pytestmark = pytest.mark.slow
 
 MIRRORED = """
 import sys

@@ -44,6 +44,7 @@ def has_epoch(folder: Path, epoch: int) -> bool:
     return bool(rows) and rows[-1]["epoch"] >= epoch
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_and_killed_ends_like_one_that_is_not(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ def test_the_variable_of_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
             cluster.read_task()
 
 
+@pytest.mark.slow
 def test_the_first_presets_train_with_two_workers(tmp_path: Path) -> None:
     """The command of docs/distributed.md, for two presets."""
     script = ROOT / "benchmarks" / "worker_presets.py"

@@ -9,8 +9,6 @@ from website import markdown
 from website.content import Content
 from website.notebooks import NotebookPage
 
-pytestmark = pytest.mark.quick
-
 
 def test_only_text_outside_code_changes() -> None:
     text = "a\n```python\na\n````\na\n```\na\n~~~\na\n"

@@ -16,8 +16,6 @@ import pytest
 import tfgen
 from website import names, reference
 
-pytestmark = pytest.mark.quick
-
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PUBLIC = [name for part in names.public_names().values() for name in part]

@@ -15,6 +15,8 @@ import pytest
 from tests.serving.browser import open_browser, open_page
 from website import names, reference
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mkdocs", reason="needs the extra [docs]")
 
 ROOT = Path(__file__).parents[2]

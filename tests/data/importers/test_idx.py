@@ -8,8 +8,6 @@ import pytest
 from tests.told import fails
 from tfgen.data.importers.idx import import_idx, read_idx
 
-pytestmark = pytest.mark.quick
-
 UINT8, INT16, INT32 = 0x08, 0x0B, 0x0C
 IMAGES = np.arange(5 * 3 * 2, dtype=np.uint8).reshape(5, 3, 2)
 LABELS = np.array([3, 0, 1, 2, 1])

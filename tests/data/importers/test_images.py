@@ -8,8 +8,6 @@ from PIL import Image
 from tests import told
 from tfgen.data.importers.images import ImageFolder, import_images
 
-pytestmark = pytest.mark.quick
-
 
 def save(path: Path, value: int = 0, size=(4, 6), mode="L", **options) -> np.ndarray:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,6 @@ def seeds(n: int) -> tf.Tensor:
 # --- the density ------------------------------------------------------------------------
 
 
-@pytest.mark.quick
 def test_an_untrained_flow_is_a_normal_density_of_logits(images: np.ndarray) -> None:
     """f is the identity at first, so log p(x) is known."""
     flow = Flow(image_shape=SHAPE, hidden=(8,), alpha=0.01, dtype="float64")
@@ -128,6 +127,7 @@ def test_no_draw_leaves_its_byte(alpha: float) -> None:
 
 
 # Without XLA there are two halves of the batch.
+@pytest.mark.slow
 @pytest.mark.parametrize(("jit_compile", "parts"), [(True, 1), (False, 2)])
 def test_a_step_multiplies_each_kernel_once_forward_and_twice_backward(
     jit_compile: bool, parts: int

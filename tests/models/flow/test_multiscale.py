@@ -115,7 +115,6 @@ def test_it_adapts_with_the_labels_of_the_first_images(batched: bool, images: np
 # --- scales -----------------------------------------------------------------------------
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     ("sides", "scales"),
     [((28, 28), 2), ((32, 32), 3), ((64, 64), 3), ((100, 60), 2), ((8, 4), 2), ((6, 32), 1)],
@@ -127,7 +126,6 @@ def test_the_sides_are_halved_as_often_as_they_can_be(sides: tuple[int, int], sc
     assert config.scales == scales
 
 
-@pytest.mark.quick
 def test_odd_sides_are_refused_with_what_to_do() -> None:
     advice = "import them with even sides, for example with tfgen-data images --size 32"
     for name, shape in (("mlp", (36, 37, 1)), ("multiscale", (36, 37, 1)), ("images", (37, 36, 1))):

@@ -186,6 +186,7 @@ def test_steps_of_a_sample_are_shortcuts_of_their_length(steps: int, span: float
     np.testing.assert_allclose(model.encode(expected), exact.encode(expected), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3])
 def test_shortcuts_train_by_small_batches_and_xla(size: int) -> None:
     model = FlowMatching(

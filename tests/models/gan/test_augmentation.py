@@ -21,7 +21,6 @@ def stretch(events: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     return np.std(events, axis=axes)
 
 
-@pytest.mark.quick
 def test_translation_moves_pixels_by_up_to_an_eighth_and_repeats_the_edge() -> None:
     moved = translation(tf.constant(EVENTS), noise()).numpy()
     shifts = set()
@@ -59,7 +58,6 @@ def test_translation_keeps_a_flat_background(background: int, dtype: str) -> Non
     assert slope.numpy().sum(dtype=float) == events.size
 
 
-@pytest.mark.quick
 def test_a_cutout_is_a_rectangle_of_zeros_of_half_the_sides() -> None:
     cut = cutout(tf.constant(EVENTS), noise()).numpy()
     zero = (cut == 0).all(-1)
@@ -75,7 +73,6 @@ def test_a_cutout_is_a_rectangle_of_zeros_of_half_the_sides() -> None:
             assert length // 2 <= len(where) <= length
 
 
-@pytest.mark.quick
 def test_color_changes_brightness_saturation_and_contrast_of_each_image() -> None:
     changed = color(tf.constant(EVENTS), noise()).numpy()
     brightness = (changed - EVENTS).mean((1, 2, 3))

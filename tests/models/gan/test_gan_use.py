@@ -35,6 +35,7 @@ def test_two_optimizers_are_two_objects() -> None:
 # --- saving and precision ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_saved_game_goes_on_in_the_middle_of_a_cycle(tmp_path: Path, images: np.ndarray) -> None:
     model = small(loss="wasserstein", critic_steps=2, ema_decay=0.9)
     model.compile(**model.default_optimizers(1e-3))

@@ -13,9 +13,6 @@ from tfgen.models.gan.losses import (
     gradient_penalty,
 )
 
-pytestmark = pytest.mark.quick
-
-
 REAL = np.array([-3.0, -0.4, 0.0, 0.7, 1.0, 5.0])
 FAKE = np.array([2.5, 0.3, 0.0, -1.0, -0.2, -6.0])
 EXTREME = np.array([-200.0, -200.0, 200.0, 200.0]), np.array([-200.0, 200.0, -200.0, 200.0])

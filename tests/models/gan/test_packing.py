@@ -40,7 +40,6 @@ def side_by_side(batch: np.ndarray, count: int) -> np.ndarray:
 # --- packs ------------------------------------------------------------------------------
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("size", [6, 5, 2, 1])
 @pytest.mark.parametrize("shape", [(4, 2, 3), (5,)])
@@ -59,7 +58,6 @@ def test_a_pack_has_consecutive_images_side_by_side(
     np.testing.assert_array_equal(unknown(batch), wanted)
 
 
-@pytest.mark.quick
 def test_the_weight_of_a_pack_counts_its_copies() -> None:
     """Image i occurs wᵢ times: a pack occurs as often as its images in all combinations."""
     weights = np.array([2.0, 3.0, 0.0, 5.0, 4.0], np.float32)
@@ -85,7 +83,6 @@ class Seen(keras.layers.Layer):
         return tf.identity(inputs)
 
 
-@pytest.mark.quick
 def test_a_step_packs_images_of_one_source_after_each_was_augmented() -> None:
     spy = Seen()
     names = ("color", "translation")
@@ -107,7 +104,6 @@ def test_a_step_packs_images_of_one_source_after_each_was_augmented() -> None:
 # --- closed forms -----------------------------------------------------------------------
 
 
-@pytest.mark.quick
 def test_sample_weights_multiply_the_real_term_of_each_pack() -> None:
     model = small(pack=2, dropout=0.0)
     weights = pack_weights(tf.constant([2.0, 3.0, 0.0, 5.0, 4.0]), 2)
@@ -130,7 +126,6 @@ def test_sample_weights_multiply_the_real_term_of_each_pack() -> None:
 # --- remainders -------------------------------------------------------------------------
 
 
-@pytest.mark.quick
 def test_an_image_has_the_score_of_its_pack() -> None:
     model = small(pack=2, dropout=0.0)
     scores = model.score(IMAGES[:5]).numpy()

@@ -22,7 +22,6 @@ def noise() -> BatchNoise:
     return BatchNoise(tf.constant([0, 1]))
 
 
-@pytest.mark.quick
 def test_the_slope_of_linear_and_quadratic_critics_is_their_closed_form() -> None:
     axes, events = [1, 2, 3], tf.constant(REAL)
     weights = tf.Variable(FAKE[0])
@@ -45,7 +44,6 @@ def linear_gan(**fields: Any) -> tuple[GAN, np.ndarray]:
     return model, (model.discriminator.get_weights()[0] ** 2).sum()
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_weights_and_intervals_multiply_the_penalty(policy: str) -> None:
     real, fake = tf.constant(REAL, tf.float32), tf.constant(FAKE, tf.float32)
@@ -92,7 +90,6 @@ def test_a_lazy_penalty_is_part_of_the_gradient_of_a_compiled_step() -> None:
     np.testing.assert_allclose(weights[0.3], weights[0.0] - 2 * 0.3 * start, atol=1e-6)
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("architecture", ["dense", "convolutional", "residual"])
 def test_a_projection_adds_the_output_of_the_class(architecture: str) -> None:
     model = small(

@@ -11,7 +11,6 @@ from tfgen.models.gan.networks import DoublingConv2D, HalvingConv2D, quick_leaky
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.quick
 def test_layers_are_convolutions_of_doubled_and_means_of_convolved_images() -> None:
     images = tf.constant(RNG.normal(size=(2, 4, 6, 3)))
     bias = keras.initializers.RandomNormal(seed=0)
@@ -31,7 +30,6 @@ def test_layers_are_convolutions_of_doubled_and_means_of_convolved_images() -> N
     np.testing.assert_allclose(odd[:, :1, :2], halve(images[:, :4, :5])[:, :1, :2], atol=1e-14)
 
 
-@pytest.mark.quick
 def test_the_leaky_relu_has_the_gradients_of_max() -> None:
     inputs = tf.constant(RNG.normal(size=20))
     with tf.GradientTape() as second:
@@ -46,7 +44,6 @@ def test_the_leaky_relu_has_the_gradients_of_max() -> None:
     np.testing.assert_allclose(second.gradient(slope, inputs), 2 * factor**2)
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("architecture", ["convolutional", "residual"])
 @pytest.mark.parametrize(
     ("shape", "halvings", "smallest"),

@@ -116,7 +116,6 @@ def repeated(n: int) -> tf.Tensor:
     return tf.repeat(tf.constant(X[:1].reshape(1, 2, 2, 1)), n, axis=0)
 
 
-@pytest.mark.quick
 def test_the_importance_bound_is_exact_with_the_exact_posterior() -> None:
     vae, events = two_levels(), tf.constant(X.reshape(6, 2, 2, 1))
     # Each importance weight is p(x) itself, whatever z: no Monte Carlo error is left.
@@ -157,14 +156,12 @@ def test_the_bounds_are_below_log_prob_by_the_kl() -> None:
 # --- a level, and the distributions ---------------------------------------------------------
 
 
-@pytest.mark.quick
 def test_before_training_the_posterior_is_the_prior() -> None:
     vae = VAE(latent_dim=3, architecture="hierarchical", channels=4, levels=3, level_channels=2)
     *_, kls = vae.sampled_terms(events_of(vae), noise(4))
     assert [float(np.abs(kl).max()) for kl in kls] == [0.0] * 4
 
 
-@pytest.mark.quick
 def test_ratio_and_kl_of_a_level_are_those_of_its_latents() -> None:
     level = Level(2, seed=1, dtype="float64")
     level.build((None, 3, 2, 4))

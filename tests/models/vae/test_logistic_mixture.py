@@ -14,8 +14,6 @@ from tfgen.models.vae.logistic_mixture import LogisticMixture, outputs_per_pixel
 from tfgen.random import BatchNoise
 
 tfd = tfp.distributions
-pytestmark = pytest.mark.quick
-
 BYTES = np.arange(256) / 127.5 - 1
 OF_BYTES = {"likelihood": "logistic_mixture", "binarization": "none", "mixtures": 2}
 

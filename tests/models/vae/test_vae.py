@@ -4,7 +4,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -53,7 +52,6 @@ def linear_gaussian(
     return vae, exact, np.random.default_rng(0).normal(size=(6, 4)) * 1.5
 
 
-@pytest.mark.quick
 def test_importance_bound_is_exact_with_the_exact_posterior() -> None:
     vae, exact, x = linear_gaussian(encoder_error=0.0)
     # Each importance weight is p(x) itself, whatever z: no Monte Carlo error is left.
@@ -82,7 +80,6 @@ def test_elbo_below_importance_bound_below_log_prob() -> None:
     )
 
 
-@pytest.mark.quick
 def test_kl_is_the_closed_form() -> None:
     vae = VAE(image_shape=(4, 4, 1), latent_dim=5, hidden=(8,), dtype="float64")
     events = tf.constant(np.random.default_rng(0).random((7, 4, 4, 1)))
