@@ -203,13 +203,11 @@ def write_folder(options: ExportOptions) -> None:
 
     if options.format == "page":
         static.write_page(chosen, out)
-        advice = f"python -m http.server --directory {shlex.quote(str(out))}"
-        advice = f"look at it with: {advice}"
+        advice = f"look at it with: python -m http.server --directory {shlex.quote(str(out))}"
     else:
-        license = options.license or card.shipped_license(chosen[0])
-        card.write_hub(chosen[0], out, license)
+        card.write_hub(chosen[0], out, options.license)
         advice = f"upload it with: hf upload USER/{chosen[0].name} {shlex.quote(str(out))}"
-        if license is None:
+        if not options.license and not versions.is_shipped(chosen[0].path):
             advice = f"the card states no licence; pass --license to add one\n{advice}"
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     names = ", ".join(version.name for version in chosen)

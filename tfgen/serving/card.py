@@ -21,62 +21,19 @@ from tfgen.serving import static
 from tfgen.serving.listing import dataset_name
 from tfgen.system.atomic import fresh_folder, publish
 
-PICTURE = "samples.png"
-SAMPLES = 64
+PICTURE, SAMPLES = "samples.png", 64
 # The hub's names of data sets.
-_ON_HUB = {
-    "mnist": "ylecun/mnist",
-    "fashion_mnist": "zalando-datasets/fashion_mnist",
-    "cifar10": "uoft-cs/cifar10",
-}
-_METRICS = """{tables}
-Metrics of samples can be compared only if their features come from the same network."""
-_NO_METRICS = "This version has not been evaluated."
-_CARD = """---
-{header}
----
-
-# {name}
-
-{sentence}
-{picture}
-## Use
-
-With tfgen, which is not the package of this name on PyPI:
-
-```sh
-{command}
-```
-
-With TensorFlow alone:
-
-```python
+_ON_HUB = {"mnist": "ylecun/mnist", "fashion_mnist": "zalando-datasets/fashion_mnist"}
+_ON_HUB |= {"cifar10": "uoft-cs/cifar10"}
+_ALONE = """```python
 import zipfile
 import tensorflow as tf
 
-zipfile.ZipFile("{archive}").extractall()
-model = tf.saved_model.load("{name}/{number}")
-# {tensors}
-outputs = model.signatures["{signature}"]({arguments})
-```
-
-The folder `page` has the model for any web host: `python -m http.server --directory page`.
-
-## Metrics
-
-{metrics}
-
-## Training
-
-{training}
-
-## Limits
-
-- The model knows only its training images, with their gaps and biases.
-- The hashes in the archive reveal damage, not tampering.
-
-Written by `tfgen-export {name} --format hub`.
-"""
+zipfile.ZipFile("{}").extractall()
+model = tf.saved_model.load("{}/{}")
+# {}
+outputs = model.signatures["{}"]({})
+```"""
 
 
 def write_hub(version: versions.Version, target: Path, license: str | None) -> None:
@@ -85,7 +42,7 @@ def write_hub(version: versions.Version, target: Path, license: str | None) -> N
     Args:
         version: the model.
         target: the folder, which replaces an earlier one of the same model.
-        license: as the hub names it; None leaves it out of the card.
+        license: as the hub names it; None: that of a shipped version, or none.
 
     Raises:
         UsageError: the target holds something else, or the page cannot draw the model's latents.
@@ -93,7 +50,7 @@ def write_hub(version: versions.Version, target: Path, license: str | None) -> N
     """
     archive = f"{version.name}{versions.ARCHIVE}"
     if rest := {path.name for path in target.glob("*")} - {"README.md", PICTURE, archive, "page"}:
-        raise UsageError(f"{target} holds {min(rest)}, too; choose another folder")
+        raise UsageError(f"{target} holds {min(rest)}, not only a model; choose another folder")
     with fresh_folder(target.absolute().parent, target.name) as folder:
         versions.write_archive(version, folder / archive)
         (folder / "README.md").write_text(model_card(version, license), encoding="utf-8")
@@ -103,62 +60,59 @@ def write_hub(version: versions.Version, target: Path, license: str | None) -> N
         publish(folder, target, overwrite=True)
 
 
-def shipped_license(version: versions.Version) -> str | None:
-    """The licence of a shipped version; None for any other, whose licence tfgen cannot know."""
-    return "apache-2.0" if versions.is_shipped(version.path) else None
-
-
 def samples_picture(version: versions.Version) -> bytes | None:
     """A PNG of samples with the seed 0; None if the model makes no images."""
     from tfgen.publishing.sampler import Sampler
 
     sampler = Sampler(version)
-    if not sampler.has_signature("sample"):
-        return None
-    return png_bytes(image_grid(sampler.sample(SAMPLES)))
+    is_sampler = sampler.has_signature("sample")
+    return png_bytes(image_grid(sampler.sample(SAMPLES))) if is_sampler else None
 
 
-def model_card(version: versions.Version, license: str | None) -> str:
+def model_card(version: versions.Version, license: str | None = None) -> str:
     """The card of a version, without what its manifest does not say.
+
+    Args:
+        version: the model.
+        license: see `write_hub`.
 
     Raises:
         WorkError: the manifest or the evaluation in it is damaged.
     """
     manifest = versions.read_manifest(version.path)
-    signatures, archive = manifest["signatures"], f"{version.name}{versions.ARCHIVE}"
-    is_sampler = "sample" in signatures
-    signature = "sample" if is_sampler else next(iter(signatures))
-    use = "tfgen-sample {} --n 25" if is_sampler else "tfgen-evaluate IMAGES --classifier {}"
-    compared: Sequence[Table] = ()
+    archive, is_sampler = f"{version.name}{versions.ARCHIVE}", "sample" in manifest["signatures"]
+    name = "sample" if is_sampler else next(iter(manifest["signatures"]))
+    tensors = manifest["signatures"][name]
+    inputs = ", ".join(f"{key}={_two_rows(**spec)}" for key, spec in tensors["inputs"].items())
+    signature = describe_signature(tensors)
+    command = f"sample {archive}" if is_sampler else f"evaluate FOLDER --classifier {archive}"
+    compared: list[Table] = []
     if manifest.get("evaluation"):
-        path = str(version.path.absolute())
-        compared = compare([reading.read_evaluation(path, version.path)])
-    family = mapping(manifest, "run").get("family") or registry.family_of(version.name)
-    entries = [entry for entry in registry.families() if entry.name == family]
-    training = {
-        "data set": dataset_name(manifest),
-        "settings": describe(manifest),
-        "seed": mapping(mapping(manifest, "run"), "options").get("seed"),
-    }
-    return _CARD.format(
-        header=_header(version.name, family, manifest, compared, license),
-        name=version.name,
-        number=version.number,
-        sentence="".join(entry.sentence or f"A {entry.summary}." for entry in entries),
-        picture=f"\n![{SAMPLES} samples]({PICTURE})\n" if is_sampler else "",
-        archive=archive,
-        command=use.format(archive),
-        tensors=describe_signature(signatures[signature]),
-        signature=signature,
-        arguments=", ".join(
-            f"{name}={_two_rows(**tensor)}"
-            for name, tensor in signatures[signature]["inputs"].items()
-        ),
-        metrics=_METRICS.format(tables=tables.markdown(compared)) if compared else _NO_METRICS,
-        training="\n".join(
-            f"- {key}: {value}" for key, value in training.items() if value not in ("", None)
-        ),
-    )
+        compared = compare([reading.read_evaluation(str(version.path.absolute()), version.path)])
+    license = license or ("apache-2.0" if versions.is_shipped(version.path) else None)
+    fields = {"license": license, **_fields(version.name, manifest, compared)}
+    header = [f"{key}: {json.dumps(value)}" for key, value in fields.items() if value]
+    entries = [entry for entry in registry.families() if entry.name == manifest.get("family")]
+    seed = mapping(mapping(manifest, "run"), "options").get("seed")
+    facts = {"data set": dataset_name(manifest), "settings": describe(manifest), "seed": seed}
+    training = [f"- {key}: {value}" for key, value in facts.items() if value not in ("", None)]
+    parts = [
+        "\n".join(["---", *header, "---"]),
+        f"# {version.name}",
+        *(entry.sentence or f"A {entry.summary}." for entry in entries),
+        f"![{SAMPLES} samples]({PICTURE})" if is_sampler else "",
+        "## Use\n\nWith tfgen, which is not the package of this name on PyPI:",
+        f"```sh\ntfgen-{command}\n```\n\nWith TensorFlow alone:",
+        _ALONE.format(archive, version.name, version.number, signature, name, inputs),
+        "`python -m http.server --directory page` shows the model in a browser.\n\n## Metrics",
+        tables.markdown(compared).strip() if compared else "This version has not been evaluated.",
+        "\n".join(["## Training\n", *training]),
+        "## Limits\n\n- The model knows only its training images, with their gaps and biases.\n"
+        "- Metrics of samples compare only if their features come from the same network.\n"
+        "- The hashes in the archive reveal damage, not tampering.",
+        f"Written by `tfgen-export {version.name} --format hub`.\n",
+    ]
+    return "\n\n".join(filter(None, parts))
 
 
 def _two_rows(shape: Sequence[int | None], dtype: str) -> str:
@@ -166,40 +120,25 @@ def _two_rows(shape: Sequence[int | None], dtype: str) -> str:
     return f"tf.zeros({[2, *shape[1:]]}, tf.{dtype})" if shape[1:] else "tf.range(2)"
 
 
-def _header(
-    name: str,
-    family: str,
-    manifest: Mapping[str, Any],
-    compared: Sequence[Table],
-    license: str | None,
-) -> str:
-    """The YAML of a card; see https://huggingface.co/docs/hub/model-cards."""
-    signatures = manifest["signatures"]
+def _fields(name: str, manifest: Mapping[str, Any], compared: list[Table]) -> dict[str, Any]:
+    """The fields of a card's header except the licence; what is not known is empty."""
+    signatures, dataset = manifest["signatures"], dataset_name(manifest).partition(":")[0]
     # The hub has no task for images of a class.
     task = "unconditional-image-generation" if "sample" in signatures else "image-classification"
+    tags = ["tensorflow", manifest.get("family"), "classes" in signatures and "class-conditional"]
     metrics = [metric for table in compared for metric in _metrics(table)]
     judged_on = mapping(mapping(manifest, "evaluation"), "dataset")
-    result = {
-        "task": {"type": task},
-        "dataset": {
-            "type": _ON_HUB.get(judged_on.get("name", ""), judged_on.get("name")),
-            "name": judged_on.get("name"),
-            "split": judged_on.get("split"),
-        },
-        "metrics": metrics,
-    }
-    trained_on = _ON_HUB.get(dataset_name(manifest).partition(":")[0])
-    conditional = ["class-conditional"] if "classes" in signatures else []
-    fields = {
-        "license": license,
+    data = {"name": judged_on.get("name"), "split": judged_on.get("split")}
+    data["type"] = _ON_HUB.get(str(data["name"]), data["name"])
+    result = {"task": {"type": task}, "dataset": data, "metrics": metrics}
+    return {
         "library_name": "tfgen",
         "pipeline_tag": task,
-        "tags": ["tensorflow", "saved-model", family, *conditional],
-        "datasets": [trained_on] if trained_on else [],
+        "tags": list(filter(None, tags)),
+        "datasets": [_ON_HUB[dataset]] if dataset in _ON_HUB else [],
         "metrics": [metric["type"] for metric in metrics],
         "model-index": [{"name": name, "results": [result]}] if metrics else [],
     }
-    return "\n".join(f"{key}: {json.dumps(value)}" for key, value in fields.items() if value)
 
 
 def _metrics(table: Table) -> list[dict[str, Any]]:
@@ -210,12 +149,11 @@ def _metrics(table: Table) -> list[dict[str, Any]]:
     model, *others = table.rows
     real = next((row.cells for row in others if row.name == "real images"), {})
     metrics = []
-    for metric in table.columns if not table.warnings else []:
+    for metric in [] if table.warnings else table.columns:
         if metric.better and (cell := model.cells.get(metric.heading)):
             floor = real.get(metric.heading)
-            text = floor and f" (real images: {format_number(floor.mean, metric.digits)})"
-            # PyYAML reads a number with an exponent as text.
+            text = f" (real images: {format_number(floor.mean, metric.digits)})" if floor else ""
+            # PyYAML takes a number with an exponent for text; four decimals need none.
             value = round(cell.mean, 4)
-            name = f"{metric.heading}{text or ''}"
-            metrics.append({"type": metric.key, "name": name, "value": value})
+            metrics.append({"type": metric.key, "name": f"{metric.heading}{text}", "value": value})
     return metrics
