@@ -94,7 +94,7 @@ def model_card(version: versions.Version, license: str | None = None) -> str:
     header = [f"{key}: {json.dumps(value)}" for key, value in fields.items() if value]
     entries = [entry for entry in registry.families() if entry.name == manifest.get("family")]
     seed = mapping(mapping(manifest, "run"), "options").get("seed")
-    facts = {"data set": dataset_name(manifest), "settings": describe(manifest), "seed": seed}
+    facts = {"data set": dataset_name(manifest), "version": describe(manifest), "seed": seed}
     training = [f"- {key}: {value}" for key, value in facts.items() if value not in ("", None)]
     parts = [
         "\n".join(["---", *header, "---"]),
