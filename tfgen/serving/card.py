@@ -49,8 +49,9 @@ def write_hub(version: versions.Version, target: Path, license: str | None) -> N
         WorkError: the version or its evaluation is damaged, or its decoder cannot be converted.
     """
     archive = f"{version.name}{versions.ARCHIVE}"
-    if rest := {path.name for path in target.glob("*")} - {"README.md", PICTURE, archive, "page"}:
-        raise UsageError(f"{target} holds {min(rest)}, not only a model; choose another folder")
+    names = {path.name for path in target.glob("*")}
+    if names and not {archive, "page"} <= names <= {archive, "page", "README.md", PICTURE}:
+        raise UsageError(f"{target} is not an exported {version.name}; choose another folder")
     with fresh_folder(target.absolute().parent, target.name) as folder:
         versions.write_archive(version, folder / archive)
         (folder / "README.md").write_text(model_card(version, license), encoding="utf-8")
