@@ -32,6 +32,7 @@ TESTS = [
     "pytest-xdist>=3.8,<4",
     "playwright>=1.50,<2",
     "axe-playwright-python>=0.1.8,<0.2",
+    "huggingface_hub>=1,<3",
     "scipy>=1.13",
     "ruff>=0.17,<0.18",
     "mypy>=2,<3",

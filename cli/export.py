@@ -1,7 +1,8 @@
 """`tfgen-export`: publishes a run or a `.keras` file as the next version, or writes one file.
 
 With `--format archive`, the file is a whole published version; with `litert` or `onnx`, the decoder
-of any model. With `page`, published versions become a page for any web host.
+of any model. With `page`, published versions become a page for any web host; with `hub`, one
+becomes a folder for a model hub.
 """
 
 import importlib.util
@@ -14,6 +15,7 @@ from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import check_sampling, identify, kind_at
+from tfgen.publishing.signatures import describe_signature
 from tfgen.settings.fields import option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
@@ -50,17 +52,24 @@ class ExportOptions(SamplingOptions):
         "savedmodel, litert, onnx: a run directory or .keras file; all but savedmodel: the name of "
         "a published model, such as vae, the folder of a version, or an archive; page: several",
     )
-    format: Literal["savedmodel", "archive", "litert", "onnx", "page"] = option(
+    format: Literal["savedmodel", "archive", "litert", "onnx", "page", "hub"] = option(
         "savedmodel",
         "savedmodel: publish a version; archive: write a published version to one file, which all "
         "commands take in place of a name; litert, onnx: write one file that computes images from "
         "latents without TensorFlow; page: write a folder for any web host, the page of "
-        "tfgen-serve with the models in the browser (onnx and page need the extra [formats])",
+        "tfgen-serve with the models in the browser; hub: write a folder for a model hub, such as "
+        "Hugging Face: card, samples, archive and page (onnx, page and hub need the extra "
+        "[formats])",
     )
     out: Path | None = option(
         None,
         f"file or folder of the other formats (default: NAME{versions.ARCHIVE}, "
-        "NAME-decode.tflite, NAME-decode.onnx, page)",
+        "NAME-decode.tflite, NAME-decode.onnx, page, hub)",
+    )
+    license: str | None = option(
+        None,
+        "hub: licence in the card, as the hub names it, such as cc-by-4.0 (default: that of a "
+        "shipped model, or none)",
     )
     to: Path = option(SAVED_MODELS, "folder of published models")
     name: str | None = option(
@@ -80,6 +89,8 @@ class ExportOptions(SamplingOptions):
             raise UsageError(
                 f"--format {self.format} publishes nothing; leave out --name and --dry-run"
             )
+        if self.license is not None and self.format != "hub":
+            raise UsageError(f"--format {self.format} writes no card; leave out --license")
         if len(self.runs) > 1 and self.format != "page":
             raise UsageError(f"--format {self.format} takes one RUN, not {len(self.runs)}")
 
@@ -93,12 +104,12 @@ class ExportOptions(SamplingOptions):
     "tfgen-export",
     ExportOptions,
     "Publish a run or a .keras file as the next version of its name, or write a published version "
-    "or a decoder to one file, or several versions to a web page.",
+    "or a decoder to one file, several versions to a web page, or one to a folder for a model hub.",
 )
 def main(options: ExportOptions) -> None:
-    """Publish a version, print what would be published, or write a file or a page."""
-    if options.format in ("archive", "page"):
-        (pack if options.format == "archive" else write_page)(options)
+    """Publish a version, print what would be published, or write a file or a folder."""
+    if options.format in ("archive", "page", "hub"):
+        (pack if options.format == "archive" else write_folder)(options)
         return
     if options.format != "savedmodel":
         convert(options, *FORMATS[options.format])
@@ -176,25 +187,31 @@ def find_version(run: Path, options: ExportOptions) -> versions.Version:
     return version
 
 
-def write_page(options: ExportOptions) -> None:
-    """Write published versions to a folder with a page for any web host.
+def write_folder(options: ExportOptions) -> None:
+    """Write published versions to a folder: a page for any web host, or one for a model hub.
 
     Raises:
         UsageError: one of them is not published, or the folder cannot be written.
         WorkError: a version is damaged, or cannot be converted.
     """
     check_extra(options)
-    out = options.out or Path("page")
+    out = options.out or Path(options.format)
     check_folder(out)
     chosen = [find_version(run, options) for run in options.runs]
     import_quietly("tfgen.publishing.sampler", "tfgen.publishing.formats", "tensorflow_datasets")
-    from tfgen.serving import static
+    from tfgen.serving import card, static
 
-    static.write_page(chosen, out)
+    if options.format == "page":
+        static.write_page(chosen, out)
+        advice = f"look at it with: python -m http.server --directory {shlex.quote(str(out))}"
+    else:
+        card.write_hub(chosen[0], out, options.license)
+        advice = f"upload it with: hf upload USER/{chosen[0].name} {shlex.quote(str(out))}"
+        if not options.license and not versions.is_shipped(chosen[0].path):
+            advice = f"the card states no licence; pass --license to add one\n{advice}"
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     names = ", ".join(version.name for version in chosen)
-    print(f"wrote {out}, {size / 1e6:.1f} MB: {names}")
-    print(f"look at it with: python -m http.server --directory {shlex.quote(str(out))}")
+    print(f"wrote {out}, {size / 1e6:.1f} MB: {names}\n{advice}")
 
 
 def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:
@@ -214,17 +231,6 @@ def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:
         model.set_sampling(**options.sampling)
     say_missing_best(path, options.weights, weights.name)
     return model, weights
-
-
-def describe_signature(tensors: dict[str, dict[str, Any]]) -> str:
-    """Inputs and outputs of a signature: names, dtypes, and shapes with the batch size B."""
-    return " → ".join(
-        ", ".join(
-            f"{name}: {tensor['dtype']}[{', '.join(['B', *map(str, tensor['shape'][1:])])}]"
-            for name, tensor in tensors[side].items()
-        )
-        for side in ("inputs", "outputs")
-    )
 
 
 def convert(options: ExportOptions, suffix: str, call: str) -> None:

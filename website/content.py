@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tfgen.publishing.versions import Version, shipped_folder
+from tfgen.serving import card
+from tfgen.system.quiet import import_quietly
 from website import names, reference
 from website.notebooks import NotebookPage
 
@@ -107,6 +110,18 @@ class Content:
                 f"{shown}/{epoch}.png": run / f"samples-{epoch}.png" for epoch in epochs
             }
         self.documents["try-it.md"] = "try-it.md", TRY_IT
+
+    def add_models(self) -> list[dict[str, str]]:
+        """The card of each shipped model, with its samples; returns their navigation."""
+        import_quietly("tfgen.publishing.sampler")
+        navigation = []
+        for name in TRIED:
+            version, folder = Version.at(shipped_folder() / name / "1"), f"models/{name}"
+            self.pages[f"{folder}/index.md"] = card.model_card(version)
+            if picture := card.samples_picture(version):
+                self.pages[f"{folder}/{card.PICTURE}"] = picture
+            navigation.append({name: f"{folder}/index.md"})
+        return navigation
 
     def add_notebooks(self, folder: Path) -> list[dict[str, str]]:
         """The notebooks with their outputs, and the files to download; returns their navigation."""

@@ -18,13 +18,14 @@ CONTENT = Content()
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Adds the notebooks and the reference to the navigation."""
+    """Adds the notebooks, the models' cards and the reference to the navigation."""
     global CONTENT
     CONTENT = Content()
     for path, uri in DOCUMENTS.items():
         CONTENT.add_document(path, uri)
     CONTENT.add_try_it()
     sections: dict[str, list[Any]] = {"Notebooks": CONTENT.add_notebooks(ROOT / "notebooks")}
+    sections["Models"] = CONTENT.add_models()
     sections["Reference"] = CONTENT.add_reference()
     for entry in config.nav or []:
         for title in sections.keys() & entry.keys():

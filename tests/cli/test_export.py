@@ -191,6 +191,10 @@ def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[s
         ("classifier", "--format", "litert"): (2, "makes no images; it offers features"),
         ("vae", "gan", "--format", "onnx"): (2, "--format onnx takes one RUN"),
         ("vae", "--format", "page", "--out", "models"): (2, "models is not an exported page"),
+        ("vae", "--format", "hub", "--out", "models"): (2, "models is not an exported vae"),
+        ("nowhere", "--format", "hub"): (2, "unknown model 'nowhere'"),
+        ("vae", "gan", "--format", "hub"): (2, "--format hub takes one RUN"),
+        ("vae", "--format", "page", "--license", "mit"): (2, "leave out --license"),
         ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (
             2,
             f"models/{NAME} cannot take this model: ",

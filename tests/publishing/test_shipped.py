@@ -1,6 +1,8 @@
 """The shipped versions: a seed means the same latents and images wherever it comes."""
 
 import re
+import runpy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfgen import random
+from tfgen.errors import TfgenError
 from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
 
@@ -52,3 +55,26 @@ def test_the_servers_configuration_names_the_shipped_versions() -> None:
     assert shipped == sorted((*NAMES, "classifier"))
     text = (versions.shipped_folder() / "shipped.config").read_text()
     assert re.findall(r'base_path: "/models/(.+)"', text) == shipped
+
+
+@pytest.mark.parametrize("fault", ["missing", "damaged"])
+def test_a_release_replaces_nothing_before_all_versions_are_there(
+    fault: str, tmp_path: Path
+) -> None:
+    script = tmp_path / ".ci" / "release_samplers.py"
+    script.parent.mkdir()
+    shutil.copy(Path(__file__).parents[2] / ".ci" / script.name, script)
+    trained = tmp_path / "trained"
+    for name in ("classifier", "gan"):
+        (tmp_path / "saved_models" / name / "1").mkdir(parents=True)
+        shutil.copytree(versions.shipped_folder() / name / "1", trained / name / "2")
+    if fault == "missing":
+        shutil.rmtree(trained / "gan" / "2")
+    else:
+        (trained / "gan" / "2" / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(TfgenError, match="gan"):
+        runpy.run_path(str(script))["main"](trained, [])
+    assert not [path for path in (tmp_path / "saved_models").rglob("*") if path.is_file()]
+    # A name on its own needs the others neither found nor intact.
+    runpy.run_path(str(script))["main"](trained, ["classifier"])
+    assert versions.verify(tmp_path / "saved_models" / "classifier" / "1")

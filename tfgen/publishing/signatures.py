@@ -41,6 +41,17 @@ def describe_tensors(specs: Mapping[str, TensorSpec]) -> dict[str, dict[str, Any
     }
 
 
+def describe_signature(tensors: Mapping[str, Mapping[str, Any]]) -> str:
+    """Inputs and outputs of a signature of a manifest; B stands for the batch size."""
+    return " → ".join(
+        ", ".join(
+            f"{name}: {tensor['dtype']}[{', '.join(['B', *map(str, tensor['shape'][1:])])}]"
+            for name, tensor in tensors[side].items()
+        )
+        for side in ("inputs", "outputs")
+    )
+
+
 class SignatureSampler(ImageSampler):
     """Base of the samplers that call the signatures of a published version.
 
