@@ -14,7 +14,7 @@ RAY = ["ray[train]>=2.56,<3"]
 FORMATS = ["tf2onnx==1.17.0", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
 DOCS = [
     *FORMATS,
-    "mkdocs>=1.6.1,<2",
+    "properdocs>=1.6.7,<2",
     "mkdocs-material>=9.8,<10",
     "mkdocstrings[python]>=1.0.8,<2",
     "latex2mathml>=3.81,<4",

@@ -361,9 +361,7 @@ class ImageModel(overrides.Model):
             jit_compile = False
         if self.compute_dtype in ("bfloat16", "float16"):
             cpu.warn_if_slow(self.compute_dtype)
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        if compared is not None:
-            self.build_metrics(*compared)
+        self.compile_anew(compared, optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self.build_optimizers()
 
     def build_optimizers(self) -> None:
@@ -374,8 +372,7 @@ class ImageModel(overrides.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics of `logged`, then those passed to `compile`; not Keras's own mean loss."""
         logged = list(getattr(self, "_means", {}).values())
-        excluded = {id(metric) for metric in logged}
-        return [*logged, *(metric for metric in super().metrics if id(metric) not in excluded)]
+        return [*logged, *(metric for metric in super().metrics if metric not in logged)]
 
     def reset_metrics(self) -> None:
         """Resets metrics and the count of test batches; Keras calls it before each pass."""

@@ -17,21 +17,22 @@ from tfgen.nn import replicas
 class Model(keras.Model):
     """Keras's model; checks each batch outside of XLA, and builds nothing in `fit`."""
 
-    def compile(self, **kwargs: Any) -> None:
-        """Configures training; Keras alone would keep the metrics of an earlier call."""
+    def compile_anew(self, compared: tuple[Any, Any] | None, **kwargs: Any) -> None:
+        """Compiles by Keras, which would keep the metrics of an earlier call.
+
+        The variables of the metrics are created for `compared`, targets and predictions, if there
+        are any: a replica's step cannot create them.
+        """
         self._compile_metrics = None
         super().compile(**kwargs)
-
-    def build_metrics(self, targets: tf.Tensor, predictions: tf.Tensor) -> None:
-        """Creates the variables of the metrics of `compile`, which a replica's step cannot do."""
         metrics: Any = self._compile_metrics
-        metrics.build(targets, predictions)
+        if compared is not None:
+            metrics.build(*compared)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """Keras's metrics, without the mean of the loss that Keras itself computes."""
-        mean_loss = getattr(self, "_loss_tracker", None)
-        return [metric for metric in super().metrics if metric is not mean_loss]
+        return [m for m in super().metrics if m is not getattr(self, "_loss_tracker", None)]
 
     def batch_checks(self, data: Any) -> list[tf.Operation]:
         """The operations that fail if something is wrong with a batch; by default none."""
@@ -59,8 +60,7 @@ class Model(keras.Model):
 
 def all_layers(layer: keras.Layer) -> list[keras.Layer]:
     """A layer and the layers within it, at any depth; Keras's public names show only some."""
-    layers: list[keras.Layer] = layer._flatten_layers()
-    return layers
+    return layer._flatten_layers()
 
 
 def built_to_be_trained(layer: keras.Layer) -> set[int]:
