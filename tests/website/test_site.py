@@ -148,7 +148,7 @@ def test_the_search_works_from_a_folder_without_a_network(site: Path, browser: o
         "write a family": "Extend tfgen",
     }
     for query, title in queries.items():
-        first = search(page, query).and_(page.locator(":nth-child(-n+2)"))
+        first = search(page, query).and_(page.locator(":nth-child(-n+3)"))
         first.filter(has_text=title).first.wait_for(state="attached")
     guides = {
         "resume training": "Train a model",
