@@ -10,10 +10,11 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfgen" / "__init__.py").read_text())
 SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
 RAY = ["ray[train]>=2.56,<3"]
-FORMATS = ["tf2onnx>=1.17,<2", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
+# tf2onnx has no maintainer, and `tfgen.nn.overrides` replaces one of its methods.
+FORMATS = ["tf2onnx==1.17.0", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
 DOCS = [
     *FORMATS,
-    "mkdocs>=1.6.1,<2",
+    "properdocs>=1.6.7,<2",
     "mkdocs-material>=9.8,<10",
     "mkdocstrings[python]>=1.0.8,<2",
     "latex2mathml>=3.81,<4",

@@ -1,1 +1,1 @@
-"""The documentation site: what MkDocs does not do by itself, as hooks of its build."""
+"""The documentation site: what ProperDocs does not do by itself, as hooks of its build."""

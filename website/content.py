@@ -1,7 +1,7 @@
 """The pages of the site, and which file of the repository each of them is.
 
-MkDocs reads `docs/`. The front page, the notebooks, the reference and the code that the documents
-point to are added to it.
+ProperDocs reads `docs/`. The front page, the notebooks, the reference and the code that the
+documents point to are added to it.
 """
 
 import json
@@ -57,7 +57,9 @@ a web server: `python -m http.server --directory site`.
 
 <iframe src="try/index.html" title="The shipped models" class="page"></iframe>
 """
-# What people who look for a guide type; the search puts the guide first.
+# The search puts guides first and the reference last, other sections between them.
+SEARCH_BOOSTS = {"Guides": 1, "Reference": 0.1}
+# What people who look for a guide type, but the guide does not say.
 SEARCH_WORDS = {
     "images.md": ["own images", "photos", "pictures"],
     "data.md": ["own data", "dataset"],
@@ -65,8 +67,8 @@ SEARCH_WORDS = {
     "distributed.md": ["several GPUs", "cluster"],
 }
 # Code that a document points to has a page of its own.
-CODE_SUFFIXES = (".py", ".toml", ".md")
-LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown"}
+CODE_SUFFIXES = (".py", ".toml", ".md", ".cff")
+LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown", ".cff": "yaml"}
 
 
 @dataclass
@@ -79,6 +81,7 @@ class Content:
         copies: files of the repository by their path within the site.
         uris: path within the site of a file of the repository.
         temporary: the files that are written for the site.
+        repository: address of the repository; empty if it is unknown.
     """
 
     pages: dict[str, str | bytes] = field(default_factory=dict)
@@ -86,6 +89,7 @@ class Content:
     copies: dict[str, Path] = field(default_factory=dict)
     uris: dict[str, str] = field(default_factory=dict)
     temporary: TemporaryDirectory[str] = field(default_factory=TemporaryDirectory)
+    repository: str = ""
 
     def add_document(self, path: str, uri: str) -> None:
         """A document of the repository, whose links lead to files of the repository."""

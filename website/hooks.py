@@ -1,26 +1,26 @@
-"""What MkDocs calls while it builds the site; `mkdocs.yml` names this file."""
+"""What ProperDocs calls while it builds the site; `properdocs.yml` names this file."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+from properdocs.config.defaults import ProperDocsConfig
+from properdocs.structure.files import File, Files
+from properdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from website import formulas, markdown  # noqa: E402, MkDocs loads this file by its path
-from website.content import DOCUMENTS, SEARCH_WORDS, Content  # noqa: E402
+from website import formulas, markdown  # noqa: E402, ProperDocs loads this file by its path
+from website.content import DOCUMENTS, SEARCH_BOOSTS, SEARCH_WORDS, Content  # noqa: E402
 
 CONTENT = Content()
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
+def on_config(config: ProperDocsConfig) -> ProperDocsConfig:
     """Adds the notebooks, the models' cards and the reference to the navigation."""
     global CONTENT
-    CONTENT = Content()
+    CONTENT = Content(repository=config.repo_url or "")
     for path, uri in DOCUMENTS.items():
         CONTENT.add_document(path, uri)
     CONTENT.add_try_it()
@@ -34,7 +34,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
+def on_files(files: Files, config: ProperDocsConfig) -> Files:
     """Adds the pages that are not in docs/, and turns the links of all documents."""
     for file in list(files.documentation_pages()):
         CONTENT.add_document(f"docs/{file.src_uri}", file.src_uri)
@@ -54,7 +54,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Formulas as MathML; the words by which the search finds a guide."""
+def on_page_content(html: str, page: Page, config: ProperDocsConfig, files: Files) -> str:
+    """Formulas as MathML; what the search finds first."""
     page.meta["tags"] = SEARCH_WORDS.get(page.file.src_uri, [])
+    section = page.ancestors[-1].title if page.ancestors else "Guides"
+    boost = SEARCH_BOOSTS.get(str(section), 0.3)
+    page.meta["search"] = {"boost": boost} | page.meta.get("search", {})
     return formulas.in_page(html)

@@ -1,4 +1,4 @@
-"""Markdown as the repository's host reads it, turned into what MkDocs reads; and its links."""
+"""Markdown as the repository's host reads it, turned into what ProperDocs reads; and its links."""
 
 import posixpath
 import re
@@ -11,6 +11,7 @@ _FENCE = re.compile(r" *(`{3,}|~{3,})")
 _ITEM = re.compile(r" *([-*+]|1[.)]) ")
 _DISPLAY = re.compile(r"^(\$\$.*?\$\$[ ]*)$", re.S | re.M)
 _LINK = re.compile(r"(?<!!)\[([^\[\]]*(?:!\[[^\]]*\]\([^)]*\))?[^\[\]]*)\]\(([^)\s]+)\)")
+_SIZED_PICTURE = re.compile(r'(<img src=")([^"]+)')
 _PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -41,7 +42,7 @@ def outside_fences(text: str, change: Callable[[str], str]) -> str:
 def with_blank_lines(text: str) -> str:
     """Sets lists and displayed formulas apart from the paragraph before them.
 
-    The host begins a list or a formula within a paragraph; MkDocs wants a blank line first.
+    The host begins a list or a formula within a paragraph; ProperDocs wants a blank line first.
     """
     # The formulas are every other part. A line of one may begin with a plus, as an item does.
     parts = _DISPLAY.split(text)
@@ -86,6 +87,7 @@ class Links:
         A file of data that the site does not have is named by its path, without a link.
         """
         text = _PICTURE.sub(lambda match: f"![{match[1]}]({self._target(match[2])})", text)
+        text = _SIZED_PICTURE.sub(lambda match: match[1] + self._target(match[2]), text)
         return _LINK.sub(self._link, text)
 
     def _link(self, match: re.Match[str]) -> str:
@@ -93,6 +95,9 @@ class Links:
         path = self._repository_path(target)
         if path is None or words.startswith("![") or self._has_page(path):
             return f"[{words}]({self._target(target)})"
+        if path.startswith("../.."):  # a page that the host has for the repository
+            host = self.content.repository
+            return f"[{words}]({host}{path.removeprefix('../..')})" if host else words
         if not (ROOT / path).exists():
             return match[0]
         if uri := self.content.add_code(path):

@@ -59,7 +59,7 @@ SUBMODULES: dict[str, tuple[str, ...]] = {
         *(f"average.{name}" for name in ("MovingAverage", "trained_weights")),
         *(f"blocks.{name}" for name in ("dense_network", "make_layer", "make_input")),
         "blocks.seed_of_layer",
-        "keras_private.BatchNormalization",
+        "overrides.BatchNormalization",
         *(f"layers.{name}" for name in ("Dropout", "GatedResidual")),
         *(f"layers.{name}" for name in ("Upsampling", "SpectralNormalization")),
         "optimizers.Schedule",

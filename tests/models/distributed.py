@@ -29,7 +29,7 @@ from tests.conftest import make_images
 from tests.training.cluster_processes import tf_configs
 from tfgen import GAN, VAE, Classifier, Flow, FlowMatching
 from tfgen.models import batch
-from tfgen.nn import keras_private, replicas
+from tfgen.nn import overrides, replicas
 from tfgen.nn.cpu import Adam
 from tfgen.nn.replicas import pad_empty
 from tfgen.training.cluster import make_strategy, scope
@@ -250,7 +250,7 @@ def step_by(optimizer: Any, strategy: Any, shares: Any) -> list[np.ndarray]:
         stacked = [tf.constant(parts) for parts in zip(*shares, strict=True)]
         # A single device has the whole gradient.
         gradients = [part[replica] if strategy else tf.reduce_sum(part, 0) for part in stacked]
-        keras_private.apply_sums(optimizer, replicas.total(gradients), variables, tf.constant(0.0))
+        overrides.apply_sums(optimizer, replicas.total(gradients), variables, tf.constant(0.0))
 
     tf.function(lambda: strategy.run(step) if strategy else step())()
     return [variable.numpy() for variable in variables]

@@ -1,4 +1,4 @@
-"""The Markdown of the documents, turned into what MkDocs reads."""
+"""The Markdown of the documents, turned into what ProperDocs reads."""
 
 import json
 from pathlib import Path
@@ -26,6 +26,7 @@ def test_only_text_outside_code_changes() -> None:
             "[![a](docs/ring.png)](docs/serve.md)",
             "[![a](ring.png)](serve.md)",
         ),
+        ("README.md", "index.md", '<img src="docs/ring.png">', '<img src="ring.png">'),
         ("docs/judge.md", "judge.md", "[a](../README.md)", "[a](index.md)"),
         ("notebooks/vae.ipynb", "notebooks/vae.md", "[a](../docs/train.md)", "[a](../train.md)"),
     ],
@@ -36,6 +37,15 @@ def test_links_lead_to_pages(source: str, uri: str, text: str, expected: str) ->
     content.add_document("docs/train.md", "train.md")
     content.add_document("docs/serve.md", "serve.md")
     assert markdown.Links(content, source, uri).rewrite(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("repository", "expected"),
+    [("", "a, b"), ("https://h/o/n", "[a](https://h/o/n), [b](https://h/o/n/releases)")],
+)
+def test_links_to_the_host_need_its_address(repository: str, expected: str) -> None:
+    links = markdown.Links(Content(repository=repository), "README.md", "index.md")
+    assert links.rewrite("[a](../..), [b](../../releases)") == expected
 
 
 def test_code_has_a_page_and_data_a_path() -> None:

@@ -14,7 +14,7 @@ from tfgen import random
 from tfgen.errors import UsageError
 from tfgen.models import batch, export
 from tfgen.models.preprocessing import Preprocessing
-from tfgen.nn import cpu, keras_private, replicas
+from tfgen.nn import cpu, overrides, replicas
 from tfgen.nn.average import MovingAverage
 from tfgen.nn.layers import Dropout
 from tfgen.nn.optimizers import Schedule, make_adam
@@ -46,7 +46,7 @@ class Curve:
     names: tuple[str, ...]
 
 
-class ImageModel(keras_private.Model):
+class ImageModel(overrides.Model):
     """Base of every family: a Keras model of images `uint8[B, H, W, C]`.
 
     A batch is `x`, `(x, labels)` or `(x, labels, sample_weight)`. Training noise is a function of
@@ -361,12 +361,7 @@ class ImageModel(keras_private.Model):
             jit_compile = False
         if self.compute_dtype in ("bfloat16", "float16"):
             cpu.warn_if_slow(self.compute_dtype)
-        self._compile_metrics = None  # Keras would keep those of an earlier `compile`
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        if compared is not None:
-            # A replica's step cannot create the variables of a metric.
-            compiled_metrics: Any = self._compile_metrics
-            compiled_metrics.build(*compared)
+        self.compile_anew(compared, optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self.build_optimizers()
 
     def build_optimizers(self) -> None:
@@ -377,8 +372,7 @@ class ImageModel(keras_private.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics of `logged`, then those passed to `compile`; not Keras's own mean loss."""
         logged = list(getattr(self, "_means", {}).values())
-        excluded = {id(metric) for metric in (*logged, getattr(self, "_loss_tracker", None))}
-        return [*logged, *(metric for metric in super().metrics if id(metric) not in excluded)]
+        return [*logged, *(metric for metric in super().metrics if metric not in logged)]
 
     def reset_metrics(self) -> None:
         """Resets metrics and the count of test batches; Keras calls it before each pass."""
@@ -513,7 +507,7 @@ class ImageModel(keras_private.Model):
         """
         scale = optimizer.scale_loss(tf.ones_like(loss)) / replicas.count()
         gradients = tape.gradient(loss, variables, output_gradients=scale)
-        keras_private.apply_sums(optimizer, replicas.total(gradients), variables, after=loss)
+        overrides.apply_sums(optimizer, replicas.total(gradients), variables, after=loss)
         return [gradient for gradient in gradients if gradient is not None]
 
     def count_step(self, *after: tf.Tensor) -> None:
@@ -575,7 +569,7 @@ class ImageModel(keras_private.Model):
         earlier weights, leaves these counts where they are, as Keras leaves those of the optimizer
         and of its own dropout.
         """
-        dropouts = (part for part in self._flatten_layers() if isinstance(part, Dropout))
+        dropouts = (part for part in overrides.all_layers(self) if isinstance(part, Dropout))
         counts = [getattr(part, "calls", None) for part in dropouts]
         excluded = {id(count) for count in (getattr(self, "step", None), *counts)}
         return [weight for weight in super().weights if id(weight) not in excluded]

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfgen.errors import UsageError
-from tfgen.nn import cpu
+from tfgen.nn import cpu, overrides
 from tfgen.system.atomic import fresh_folder, publish
 
 # An `ImageModel`, whose module imports this one.
@@ -89,7 +89,7 @@ def in_float32(model: Model) -> Model:
     )
     if is_distributed and tf.distribute.has_strategy():
         raise UsageError("a model is not exported within strategy.scope(); export it after that")
-    layers = model._flatten_layers()
+    layers = overrides.all_layers(model)
     if not is_distributed and all(layer.dtype_policy.name == "float32" for layer in layers):
         return model
     # Classes that Keras cannot find by their module, such as those of a script.

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfgen.nn.layers import add_state
+from tfgen.nn.overrides import built_to_be_trained
 
 
 def trained_weights(layer: keras.Layer) -> list[Any]:
@@ -14,20 +15,15 @@ def trained_weights(layer: keras.Layer) -> list[Any]:
 
     Frozen weights are among them, so that the result does not depend on `trainable`.
     """
-    own = _built_to_be_trained(layer)
+    own = built_to_be_trained(layer)
     return [weight for weight in layer.weights if id(weight) in own]
 
 
 def moving_statistics(layer: keras.Layer) -> list[Any]:
     """The other weights of a layer that are not integers, such as batch normalization's moments."""
-    own = _built_to_be_trained(layer)
+    own = built_to_be_trained(layer)
     others = [weight for weight in layer.weights if id(weight) not in own]
     return [weight for weight in others if keras.backend.is_float_dtype(weight.dtype)]
-
-
-def _built_to_be_trained(layer: keras.Layer) -> set[int]:
-    parts = layer._flatten_layers()
-    return {id(weight) for part in parts for weight in part._trainable_variables}
 
 
 class MovingAverage:

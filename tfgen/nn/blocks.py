@@ -13,8 +13,8 @@ import keras
 import tensorflow as tf
 
 from tfgen.errors import UsageError
-from tfgen.nn.keras_private import BatchNormalization
 from tfgen.nn.layers import LEAK, Dropout, SpectralNormalization
+from tfgen.nn.overrides import BatchNormalization
 from tfgen.settings.model import halved
 
 # PyTorch's defaults. With Keras's default momentum, the moving average is ten times as slow.

@@ -4,7 +4,6 @@ By default it is `decode`: images of latents. The latents of a seed need integer
 neither converter has, as does any other signature with seeds.
 """
 
-import copy
 import os
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tfgen.errors import TfgenError, UsageError, WorkError
 from tfgen.models.base import ImageModel
 from tfgen.models.export import in_float32, trace, write_saved_model
+from tfgen.nn import overrides
 from tfgen.publishing.export import Tensors, describe
 from tfgen.publishing.sampler import Sampler
 from tfgen.system.quiet import hold_back_stderr
@@ -116,23 +116,15 @@ def _to_litert(folder: Path, signature: str) -> bytes:
     return converter.convert()
 
 
-def _copy_alone(graph: Any, memo: dict[int, Any]) -> Any:
-    """A deep copy of a graph of tf2onnx without the graph around it."""
-    duplicate = memo[id(graph)] = object.__new__(type(graph))
-    outside = {"parent_graph": memo.get(id(graph.parent_graph))}
-    vars(duplicate).update(copy.deepcopy(vars(graph) | outside, memo))
-    return duplicate
-
-
 def _to_onnx(folder: Path, signature: str) -> bytes:
     import onnx
-    import tf2onnx.graph
+    import tf2onnx
     from tf2onnx.handler import tf_op
 
     # Two thirds of the time would go to copies: of all for each optimization, lest it fails, and of
-    # all around each loop, which tf2onnx does not use.
+    # all around each loop.
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
-    tf2onnx.graph.Graph.__deepcopy__ = _copy_alone
+    overrides.copy_onnx_graphs_alone()
     loaded = tf.saved_model.load(str(folder))  # has the variables, so it must stay in scope
     function = loaded.signatures[signature]
     specs = function.structured_input_signature[1]

@@ -1,9 +1,10 @@
-"""The private methods of Keras that tfgen overrides, each with its reason.
+"""The private names of Keras and tf2onnx that tfgen overrides or reads, each with its reason.
 
-But for one: `tfgen.nn.cpu.Adam` clips gradients itself.
+But for those of Keras's Adam, which are in `tfgen.nn.cpu.Adam`.
 """
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,23 @@ from tfgen.nn import replicas
 
 class Model(keras.Model):
     """Keras's model; checks each batch outside of XLA, and builds nothing in `fit`."""
+
+    def compile_anew(self, compared: tuple[Any, Any] | None, **kwargs: Any) -> None:
+        """Compiles by Keras, which would keep the metrics of an earlier call.
+
+        The variables of the metrics are created for `compared`, targets and predictions, if there
+        are any: a replica's step cannot create them.
+        """
+        self._compile_metrics = None
+        super().compile(**kwargs)
+        metrics: Any = self._compile_metrics
+        if compared is not None:
+            metrics.build(*compared)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Keras's metrics, without the mean of the loss that Keras itself computes."""
+        return [m for m in super().metrics if m is not getattr(self, "_loss_tracker", None)]
 
     def batch_checks(self, data: Any) -> list[tf.Operation]:
         """The operations that fail if something is wrong with a batch; by default none."""
@@ -38,6 +56,16 @@ class Model(keras.Model):
                 return step(data)
 
         return super()._autoconvert_optionals(checked)
+
+
+def all_layers(layer: keras.Layer) -> list[keras.Layer]:
+    """A layer and the layers within it, at any depth; Keras's public names show only some."""
+    return layer._flatten_layers()
+
+
+def built_to_be_trained(layer: keras.Layer) -> set[int]:
+    """The `id` of each weight that a layer has for training, also while it is frozen."""
+    return {id(weight) for part in all_layers(layer) for weight in part._trainable_variables}
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -103,3 +131,19 @@ def _no_further_sum(optimizer: Any) -> Iterator[None]:
         yield
     finally:
         del optimizer._all_reduce_sum_gradients
+
+
+def copy_onnx_graphs_alone() -> None:
+    """Makes tf2onnx copy a graph without the graph around it, which takes most of the time.
+
+    tf2onnx does not use that part of the copy.
+    """
+    import tf2onnx.graph
+
+    def copy_alone(graph: Any, memo: dict[int, Any]) -> Any:
+        duplicate = memo[id(graph)] = object.__new__(type(graph))
+        outside = {"parent_graph": memo.get(id(graph.parent_graph))}
+        vars(duplicate).update(copy.deepcopy(vars(graph) | outside, memo))
+        return duplicate
+
+    tf2onnx.graph.Graph.__deepcopy__ = copy_alone
