@@ -23,8 +23,6 @@ from ._command import SAVED_MODELS, command
 if TYPE_CHECKING:
     from tfgen.serving.models import Models
 
-# Requests that are passed on to --backend at once, by default.
-_PASSED_ON = 16
 # Addresses that stand for all of this machine, and where the machine itself reaches them.
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -42,31 +40,24 @@ class ServeOptions(Config):
     )
     port: int = option(8501, "port to listen on; 0 chooses a free one", minimum=0, maximum=65_535)
     open: bool = option(False, "open the page in the browser")
-    backend: str | None = option(
-        None,
-        "show the models of a TensorFlow Serving server in place of those in --saved-models: "
-        "its REST address, http://host:8501",
-    )
     models: tuple[str, ...] | None = option(
         None,
         "names of the models to serve, or archives (default: the shipped ones and those in "
-        "--saved-models, as far as --backend has them)",
+        "--saved-models)",
     )
     data_dir: Path | None = option(
         None, "folder of prepared data sets, for real images on the page (default: MNIST only)"
     )
     workers: int | None = option(
         None,
-        "number of requests computed at once (default: one for each core; with --backend 16)",
+        "number of requests computed at once (default: one for each core)",
         minimum=1,
         maximum=256,
     )
     queue: int = option(
         100, "maximum number of waiting requests; further ones get status 503", minimum=0
     )
-    max_batch: int = option(
-        1000, "maximum batch size of a request (no effect with --backend)", minimum=1
-    )
+    max_batch: int = option(1000, "maximum batch size of a request", minimum=1)
     max_body: float = option(64.0, "maximum body size of a request [MB]", above=0, maximum=2048)
     timeout: float = option(60.0, "time limit for an answer [s]", above=0, maximum=86_400)
     allow_host: tuple[str, ...] = option(
@@ -83,8 +74,6 @@ class ServeOptions(Config):
         super().__post_init__()
         if not self.host:  # all addresses, to Python
             raise UsageError("--host is empty; pass 0.0.0.0 to be reached by other machines")
-        for name in (self.models or ()) if self.backend is not None else ():
-            versions.check_name(name)
         for flag, values, pattern, form in (
             ("host", self.allow_host, r"[\w.-]+", "the name of a host, without scheme and port"),
             ("origin", self.allow_origin, r"\*|\w+://[^/\s]+", "like http://localhost:3000, or *"),
@@ -99,8 +88,8 @@ class ServeOptions(Config):
 
     @property
     def threads(self) -> int:
-        """Number of requests that are computed, or passed on, at once."""
-        return self.workers or ((os.cpu_count() or 1) if self.backend is None else _PASSED_ON)
+        """Number of requests that are computed at once."""
+        return self.workers or os.cpu_count() or 1
 
 
 @command(
@@ -134,13 +123,12 @@ def main(options: ServeOptions) -> None:
             origins=options.allow_origin,
         )
         app = create_app(models, settings, options.data_dir)
-        if options.backend is options.models is None and not options.saved_models.is_dir():
+        if options.models is None and not options.saved_models.is_dir():
             print(f"{options.saved_models} does not exist yet: the shipped models are served")
         host, port = listener.getsockname()[:2]
         url = f"http://{bracketed(_WILDCARDS.get(host, host))}:{port}"
         count = count_noun(sum(1 for _ in models.listed()), "model")
-        source = f" of {options.backend}" if options.backend else ""
-        print(f"serving {count}{source} at {url} (Ctrl+C stops)", flush=True)
+        print(f"serving {count} at {url} (Ctrl+C stops)", flush=True)
         if options.open:
             threading.Thread(target=open_page, args=(url,), daemon=True).start()
         # Without a standard error, there is no log.
@@ -179,22 +167,18 @@ def served(options: ServeOptions) -> "Models":
 
     Raises:
         UsageError: one of the `--models` is not there.
-        WorkError: an archive is damaged, or the server of `--backend` does not answer.
+        WorkError: an archive is damaged.
     """
-    from tfgen.serving.models import BackendModels, LocalModels
+    from tfgen.serving.models import Models
 
     folder = options.saved_models
-    if options.backend is None:
-        only: dict[str, versions.Version | None] = {}
-        for name in options.models or ():
-            version = identify(name, folder).version
-            if version is None:
-                raise UsageError(f"--models: {name} is not a published model")
-            only[version.name] = None if name == version.name else version
-        return LocalModels(folder, options.max_batch, only)
-    models = BackendModels(options.backend, options.timeout, options.models, folder)
-    models.check()
-    return models
+    only: dict[str, versions.Version | None] = {}
+    for name in options.models or ():
+        version = identify(name, folder).version
+        if version is None:
+            raise UsageError(f"--models: {name} is not a published model")
+        only[version.name] = None if name == version.name else version
+    return Models(folder, options.max_batch, only)
 
 
 def open_page(url: str) -> None:

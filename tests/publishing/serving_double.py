@@ -23,10 +23,10 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 from tests.serving.processes import running
 from tfgen.publishing import versions
 from tfgen.serving.app import Settings, create_app
-from tfgen.serving.models import Entry, LocalModels
+from tfgen.serving.models import Entry, Models
 
 
-class Models(LocalModels):
+class Models(Models):
     """The versions of a folder, without the shipped ones.
 
     As by the default policy of TensorFlow Serving the newest one is served; with `all_versions`

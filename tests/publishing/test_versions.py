@@ -11,7 +11,7 @@ from tfgen import VAE
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import export, listing, versions
 from tfgen.publishing.artifacts import identify
-from tfgen.serving.models import LocalModels
+from tfgen.serving.models import Models
 
 
 def small(**fields: object) -> VAE:
@@ -47,7 +47,7 @@ def test_what_is_trained_in_a_checkout_is_not_shipped(
     for folder, number, rows in ((checkout, 2, 3), (elsewhere, 1, 1)):
         assert versions.find("vae", folder).number == number
         assert len(list(listing.rows(folder))) == rows
-        served = LocalModels(folder, 1).read()
+        served = Models(folder, 1).read()
         assert (len(served), max(served["vae"])) == (number, number)
     fails(lambda: versions.find("own", elsewhere), "unknown model 'own'")
     fails(lambda: versions.find("vae", elsewhere, 2), "vae has no version 2; it has 1")
@@ -93,7 +93,7 @@ def test_a_folder_that_cannot_be_read_is_not_replaced_by_the_shipped_one(tmp_pat
     assert versions.find("gan", models).number == 2  # the damage costs itself alone
     # Opening this version tells why it cannot be read; without the entry, version 1 would open.
     (models / "gan" / "2" / "saved_model.pb").symlink_to("saved_model.pb")
-    served = LocalModels(models, 1).read()
+    served = Models(models, 1).read()
     assert "vae" not in served and list(served["gan"]) == [2, 1]
     assert versions.find("vae", tmp_path / "gone").number == 1
 

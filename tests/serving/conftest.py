@@ -16,7 +16,7 @@ from tfgen.data import load
 from tfgen.data._tfds import import_tfds
 from tfgen.serving import listing
 from tfgen.serving.app import Settings, create_app
-from tfgen.serving.models import LocalModels
+from tfgen.serving.models import Models
 
 SHAPE, CLASSES, LATENTS = (6, 6, 1), 3, 2
 MAX_BATCH, MAX_BODY = 50, 100_000
@@ -74,11 +74,11 @@ def serving(folder: Path, **settings: Any) -> AbstractContextManager[str]:
     """A context with a server of a folder in this process; it gives the server's URL."""
     import_tfds()  # here, since it replaces `__import__` for all threads meanwhile
     settings = {"max_body": MAX_BODY, "timeout": PATIENCE, **settings}
-    models = LocalModels(folder, MAX_BATCH)
+    models = Models(folder, MAX_BATCH)
     return running(create_app(models, Settings(**settings)))
 
 
-class StubModels(LocalModels):
+class StubModels(Models):
     """Models whose answer to a predict request is what a function returns."""
 
     def __init__(self, predict: Callable[[bytes], bytes]):

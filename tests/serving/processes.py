@@ -50,10 +50,10 @@ def read_address(server: subprocess.Popen[str]) -> str:
     assert server.stdout is not None
     line = server.stdout.readline()
     match = re.fullmatch(
-        r"serving \d+ models?( of \S+)? at (http://127\.0\.0\.1:\d+) \(Ctrl\+C stops\)\n", line
+        r"serving \d+ models? at (http://127\.0\.0\.1:\d+) \(Ctrl\+C stops\)\n", line
     )
     assert match, (line, server.communicate())
-    return match[2]
+    return match[1]
 
 
 @contextmanager

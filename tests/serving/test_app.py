@@ -86,21 +86,9 @@ def test_the_metadata_are_those_of_the_saved_model(url: str) -> None:
     assert dict(table.signature_def) == dict(definitions)
 
 
-def test_health_and_metrics(url: str) -> None:
-    predict(url, "vae-tiny", inputs=[1])
-    requests.post(f"{url}/v1/models/unknown:predict", data=b"{}", timeout=PATIENCE)
-    assert requests.get(f"{url}/healthz", timeout=PATIENCE).json() == {"status": "ok"}
-    text = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=PATIENCE).text
-    lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
-    values = {name: float(value) for name, value in lines}
-    assert "unknown" not in text and 'status="NOT_FOUND"' in text
-    assert values["tfgen_pending_requests"] == 0
-    latency = 'model_name="vae-tiny",API="predict",entrypoint="REST"'
-    prefix = f":tensorflow:serving:request_latency_bucket{{{latency}"
-    buckets = [value for name, value in values.items() if name.startswith(prefix)]
-    assert len(buckets) == 34 and buckets == sorted(buckets)
-    assert values[f":tensorflow:serving:request_latency_count{{{latency}}}"] == buckets[-1] >= 1
-    assert values[f":tensorflow:serving:request_latency_sum{{{latency}}}"] > 0
+def test_health(url: str) -> None:
+    health = requests.get(f"{url}/healthz", timeout=PATIENCE).json()
+    assert health == {"status": "ok", "pending": 0}
 
 
 # --- who may use it ---------------------------------------------------------------------
@@ -145,7 +133,6 @@ def test_foreign_pages_cannot_read_answers_unless_they_are_allowed() -> None:
 
 def listing(url: str) -> dict[str, Any]:
     content = requests.get(f"{url}/page/models.json", timeout=PATIENCE).json()
-    assert content["backend"] is None
     return {model["name"]: model for model in content["models"]}
 
 

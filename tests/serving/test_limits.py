@@ -18,7 +18,7 @@ from tfgen.publishing.signatures import Signature, TensorSpec
 from tfgen.publishing.versions import Version
 from tfgen.serving import models
 from tfgen.serving.app import Settings, create_app
-from tfgen.serving.models import Entry, LocalModels, OpenVersion
+from tfgen.serving.models import Entry, Models, OpenVersion
 
 
 class Gate:
@@ -43,11 +43,7 @@ def post(url: str, body: bytes = b"{}", name: str = "x") -> requests.Response:
 
 
 def pending(url: str) -> int:
-    text = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=PATIENCE).text
-    (value,) = (
-        line.split()[1] for line in text.splitlines() if line.startswith("tfgen_pending_requests ")
-    )
-    return int(value)
+    return int(requests.get(f"{url}/healthz", timeout=PATIENCE).json()["pending"])
 
 
 class Doubler:
@@ -73,7 +69,7 @@ def test_a_model_that_is_opened_does_not_make_another_one_wait(
         sampler: Any = Doubler()
         return OpenVersion(sampler, signatures, {})
 
-    class Two(LocalModels):
+    class Two(Models):
         def read(self) -> dict[str, dict[int, Entry]]:
             names = ("cold", "warm")
             return {n: {1: Entry(Version(n, 1, Path(n)), (0, 0))} for n in names}

@@ -10,12 +10,12 @@ from starlette.exceptions import HTTPException
 from tests.serving.conftest import wait_for
 from tfgen.publishing import versions
 from tfgen.serving import models as local
-from tfgen.serving.models import LocalModels
+from tfgen.serving.models import Models
 
 SHIPPED = ["classifier", "flow", "flow-matching", "gan", "vae", "vae-hierarchical"]
 
 
-class Impatient(LocalModels):
+class Impatient(Models):
     """Looks at the disk each time."""
 
     refresh = 0.0
@@ -35,11 +35,11 @@ def publish(saved_models: Path, number: int) -> Path:
     return (base / ".writing").rename(base / str(number))
 
 
-def number(models: LocalModels, asked: int | None = None) -> int:
+def number(models: Models, asked: int | None = None) -> int:
     return models.open("gan-classes", asked).sampler.number
 
 
-def numbers(models: LocalModels) -> list[int]:
+def numbers(models: Models) -> list[int]:
     return [entry.version.number for entry in models.find("gan-classes")]
 
 

@@ -26,17 +26,16 @@ class Rest:
         timeout: seconds to wait for an answer.
         retries: repetitions of a request that did not reach the server, whose connection broke, or
             if the server was overloaded; at most 4.
-        flag: what an error calls the URL.
 
     Raises:
         UsageError: the URL cannot be a server's.
     """
 
-    def __init__(self, url: str, timeout: float = 60.0, retries: int = 3, flag: str = "--url"):
+    def __init__(self, url: str, timeout: float = 60.0, retries: int = 3):
         import requests
 
         if not _URL.fullmatch(url):
-            raise UsageError(f"{flag} {url!r} is no address; pass one like http://localhost:8501")
+            raise UsageError(f"--url {url!r} is no address; pass one like http://localhost:8501")
         self.address, self.timeout, self.retries = url.rstrip("/"), timeout, retries
         self._session = requests.Session()
         self._session.headers["Content-Type"] = "application/json"

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import time
 import traceback
 from collections.abc import AsyncIterator
 from functools import partial
@@ -24,17 +23,15 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tfgen.serving.listing import Listing, run_pictures
-from tfgen.serving.metrics import CONTENT_TYPE, Metrics
 from tfgen.serving.models import Models
 from tfgen.serving.pool import Pool
 from tfgen.serving.refusal import invalid, not_found, report_error
 
-METRICS_PATH = "/monitoring/prometheus/metrics"
 _PATH = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<number>\d{1,19}))?(?P<verb>/metadata|:predict)?",
     re.ASCII,
@@ -84,7 +81,6 @@ class Server:
         self.models, self.settings = models, settings
         self.pool = Pool(settings.workers, settings.queue, settings.timeout)
         self.listing = Listing(models, self.pool, data_dir)
-        self.metrics = Metrics()
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:
@@ -96,18 +92,10 @@ class Server:
 
     async def model(self, request: Request) -> Response:
         """Answers a request of TensorFlow Serving's REST interface."""
-        start = time.perf_counter()
-        name, api, status = "", "", 500
-        try:
-            name, number, api = parse(request.method, request.scope["raw_path"].decode())
-            answer = await self._answer(request, name, number, api)
-            status = 499 if answer is None else 200  # 499: nobody waits for it any more
-            return Response(answer, status, media_type="application/json")
-        except HTTPException as error:
-            status = error.status_code
-            raise
-        finally:
-            self.metrics.record(name, api, status, time.perf_counter() - start)
+        name, number, api = parse(request.method, request.scope["raw_path"].decode())
+        answer = await self._answer(request, name, number, api)
+        status = 499 if answer is None else 200  # 499: nobody waits for it any more
+        return Response(answer, status, media_type="application/json")
 
     async def _answer(
         self, request: Request, name: str, number: int | None, api: str
@@ -143,12 +131,8 @@ class Server:
         return bytes(body)
 
     async def health(self, request: Request) -> Response:
-        """Says that the server is up."""
-        return Response(b'{"status": "ok"}', media_type="application/json")
-
-    async def prometheus(self, request: Request) -> Response:
-        """Numbers about the requests."""
-        return PlainTextResponse(self.metrics.text(self.pool.pending), media_type=CONTENT_TYPE)
+        """Says that the server is up, and how many requests are computed or wait."""
+        return JSONResponse({"status": "ok", "pending": self.pool.pending})
 
     async def models_json(self, request: Request) -> Response:
         """What the page shows: the models, their versions and their figures."""
@@ -204,7 +188,6 @@ def create_app(models: Models, settings: Settings, data_dir: Path | None = None)
     routes = [
         Route("/v1/{path:path}", server.model, methods=["GET", "POST"]),
         Route("/healthz", server.health),
-        Route(METRICS_PATH, server.prometheus),
         Route("/page/models.json", server.models_json),
         Route("/page/real/{name}.png", server.real_images),
         Route("/page/runs/{name}/{picture}.png", server.run_picture),

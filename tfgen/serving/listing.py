@@ -67,7 +67,7 @@ class Listing:
             if "0" in pictures  # a classifier has no samples
         ]
         models = self.described(self.models.listed(), self._statistics_of)
-        return {"models": models, "backend": self.models.address, "runs": runs}
+        return {"models": models, "runs": runs}
 
     def described(self, listed: Iterable[Listed], measure: Measure) -> list[dict[str, Any]]:
         """Models in the order of the page; `measure` gives the statistics of test images."""
@@ -75,9 +75,9 @@ class Listing:
 
     def _described(self, listed: Listed, measure: Measure) -> dict[str, Any]:
         """A model; `test_statistics` is None until they are computed, and may be empty."""
-        name, versions, manifest, key = listed
+        name, versions, manifest, _ = listed
         run, family = mapping(manifest, "run"), _family(listed)
-        has_images = key is not None and self._has_images(dataset_name(manifest))
+        has_images = self._has_images(dataset_name(manifest))
         tensors = {
             key: spec["shape"][1:]
             for signature in manifest["signatures"].values()
@@ -108,7 +108,7 @@ class Listing:
         Returns:
             The PNG; None if there is no such model, or its data set is not at hand.
         """
-        manifests = (m.manifest for m in self.models.listed() if m.name == name and m.key)
+        manifests = (m.manifest for m in self.models.listed() if m.name == name)
         dataset = dataset_name(next(manifests, {}))
         if not self._has_images(dataset):
             return None

@@ -1,4 +1,4 @@
-"""The models that are served: those on this machine, or those of a TensorFlow Serving server.
+"""The models that are served.
 
 A name in a request is looked up in the list of what is on the disk; no path is made of it.
 """
@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-import requests
 from starlette.exceptions import HTTPException
 
-from tfgen.errors import TfgenError, UsageError, WorkError
+from tfgen.errors import TfgenError, UsageError
 from tfgen.publishing import versions
 from tfgen.publishing.listing import mapping
-from tfgen.publishing.rest import Rest, is_late, model_path
-from tfgen.publishing.served import ServedSampler
-from tfgen.publishing.signatures import Signature, SignatureSampler, describe_tensors
+from tfgen.publishing.signatures import Signature, SignatureSampler
 from tfgen.publishing.versions import Version
 from tfgen.sampling import check_labels
 from tfgen.serving.contract import DEFAULT_SIGNATURE, Request, read_request, write_answer
@@ -47,13 +44,13 @@ class Listed(NamedTuple):
         versions: the number of each version, whether it is shipped, and its evaluation; the newest
             first.
         manifest: the manifest of the newest version, or as much as is known of it.
-        key: tells the newest version from others; None if it is not on this machine.
+        key: tells the newest version from others.
     """
 
     name: str
     versions: Sequence[Mapping[str, Any]]
     manifest: Mapping[str, Any]
-    key: Hashable | None
+    key: Hashable
 
 
 class Entry(NamedTuple):
@@ -82,7 +79,7 @@ class OpenVersion(NamedTuple):
     metadata: Mapping[str, Any]
 
 
-class LocalModels:
+class Models:
     """The versions in a folder and the shipped ones. Answers are JSON.
 
     Args:
@@ -92,11 +89,9 @@ class LocalModels:
             `saved_models`; None or empty: all names.
 
     Attributes:
-        address: of the server that has the models; None: this one.
         refresh: seconds between two looks at the disk.
     """
 
-    address = None
     refresh = 1.0
 
     def __init__(
@@ -326,123 +321,3 @@ def _read_manifest(version: Version) -> dict[str, Any]:
         return versions.read_manifest(version.path)
     except TfgenError:
         return {}
-
-
-class BackendModels:
-    """The models of a TensorFlow Serving server: requests are passed on to its REST interface.
-
-    TensorFlow Serving has no list of its models, so the names are passed, or those of the folders
-    on this machine. What a manifest says is known only of versions that are on this machine too.
-
-    Args:
-        url: `http://host:8501`.
-        timeout: seconds to wait for an answer.
-        names: names of the models; None: the names on this machine that the server has.
-        saved_models: folder of published models on this machine.
-
-    Raises:
-        UsageError: the URL cannot be a server's.
-    """
-
-    def __init__(self, url: str, timeout: float, names: Sequence[str] | None, saved_models: Path):
-        self._rest = Rest(url, timeout, retries=0, flag="--backend")
-        self.address, self.names, self.saved_models = self._rest.address, names, saved_models
-
-    def status(self, name: str, number: int | None) -> bytes:
-        """The states of a model's versions.
-
-        Raises:
-            HTTPException: the server's own error, or it does not answer (502) or not in time (504).
-        """
-        return self._pass_on("GET", name, number)
-
-    def metadata(self, name: str, number: int | None) -> bytes:
-        """The signatures of a version; see `status`."""
-        return self._pass_on("GET", name, number, "/metadata")
-
-    def predict(self, name: str, number: int | None, body: bytes) -> bytes:
-        """The outputs of a signature; see `status`."""
-        return self._pass_on("POST", name, number, ":predict", body)
-
-    def open(self, name: str, number: int | None) -> None:
-        """Does nothing: the other server opens its versions."""
-
-    def sampler(self, name: str, number: int) -> SignatureSampler:
-        """A version as a sampler."""
-        return ServedSampler(self._rest, name, number)
-
-    def listed(self) -> Iterator[Listed]:
-        """The newest version of each model that the server can answer for now.
-
-        Raises:
-            HTTPException: the server does not answer.
-        """
-        try:
-            yield from self._listed()
-        except WorkError as error:
-            raise HTTPException(502, str(error)) from error
-
-    def close(self) -> None:
-        """Does nothing: there are no threads."""
-
-    def check(self) -> None:
-        """Checks that the server answers, and has the names that were passed.
-
-        Raises:
-            UsageError: it has not one of the names, or none of the names on this machine.
-            WorkError: it does not answer.
-        """
-        for name in self.names or ():
-            self._describe(name)
-        if not any(True for _ in self._listed()):
-            names = ", ".join(versions.published(self.saved_models))
-            raise UsageError(f"{self.address} has none of the models {names}; pass its --models")
-
-    def _pass_on(
-        self, method: str, name: str, number: int | None, verb: str = "", body: bytes | None = None
-    ) -> bytes:
-        try:
-            versions.check_name(name)
-            response = self._rest.request(method, model_path(name, number) + verb, body)
-        except UsageError:
-            raise not_found(name, number) from None
-        except requests.RequestException as error:
-            if is_late(error):
-                message = f"{self.address} gave no answer in {self._rest.timeout:g} s"
-                raise HTTPException(504, message) from error
-            raise HTTPException(502, f"no server answers at {self.address}") from error
-        if response.status_code == 200:
-            return response.content
-        try:
-            message = str(response.json()["error"])
-        except (ValueError, KeyError, TypeError):
-            message = f"{response.url} answers with status {response.status_code}"
-        raise HTTPException(response.status_code, message)
-
-    def _listed(self) -> Iterator[Listed]:
-        for name in versions.published(self.saved_models) if self.names is None else self.names:
-            with contextlib.suppress(UsageError):  # the server does not have it
-                yield self._describe(name)
-
-    def _describe(self, name: str) -> Listed:
-        """A model, described by its newest version.
-
-        Raises:
-            UsageError: the server does not have it.
-            WorkError: the server does not answer.
-        """
-        sampler = ServedSampler(self._rest, name)
-        signatures = {}
-        for key in sampler.signature_names:
-            with contextlib.suppress(WorkError):  # it has tensors that tfgen does not export
-                parts = sampler.signature(key)._asdict()
-                signatures[key] = {part: describe_tensors(parts[part]) for part in parts}
-        local = versions.published(self.saved_models).get(name, [])
-        version = next((v for v in local if v.number == sampler.number), None)
-        manifest = {} if version is None else _read_manifest(version)
-        shown = [shown_version(sampler.number, False, manifest)]
-        return Listed(name, shown, {**manifest, "signatures": signatures}, version)
-
-
-# What a server serves.
-Models = LocalModels | BackendModels

@@ -13,7 +13,7 @@ from tfgen.errors import UsageError, WorkError
 from tfgen.publishing.versions import Version
 from tfgen.serving.app import PAGE
 from tfgen.serving.listing import Listing, dataset_name, statistics
-from tfgen.serving.models import Listed, LocalModels
+from tfgen.serving.models import Listed, Models
 from tfgen.serving.pool import Pool
 from tfgen.system.atomic import fresh_folder, publish
 from tfgen.system.status import status
@@ -56,7 +56,7 @@ def write_page(versions: Sequence[Version], target: Path) -> None:
         with status(f"opening {version.path}"):
             samplers[version.name] = Sampler(version)
             check_latents(samplers[version.name])
-    models = LocalModels(target, 0, only)
+    models = Models(target, 0, only)
     listing = Listing(models, Pool(1, 0, 0), None)
     with fresh_folder(target.absolute().parent, target.name) as folder:
         copy_page(folder)
@@ -68,7 +68,7 @@ def write_page(versions: Sequence[Version], target: Path) -> None:
             with status(f"measuring test images with {sampler.title}"):
                 return statistics(sampler, *listing.test_images(dataset_name(entry.manifest)))
 
-        content = {"models": listing.described(listed, measure), "backend": None}
+        content = {"models": listing.described(listed, measure)}
         (folder / LISTING).write_bytes(orjson.dumps(content))
         (folder / "page" / "real").mkdir()
         for name in samplers:

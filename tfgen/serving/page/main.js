@@ -120,12 +120,11 @@ function updateLink(view) {
   document.getElementById("views").children[index].href = linkTo(view);
 }
 
-function showFooter({ models, backend }) {
-  const source = backend ? ` by the server at ${backend}` : "";
+function showFooter({ models }) {
   const list = models
     .map(({ name, versions }) => `${name} ${versions.map(({ number }) => number).join(", ")}`)
     .join(" · ");
-  const text = `Models and versions on this page${source}: ${list}.`;
+  const text = `Models and versions on this page: ${list}.`;
   document.getElementById("footer").textContent = text;
 }
 
