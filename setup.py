@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfgen" / "__init__.py").read_text())
 SERVING = ["tensorflow-serving-api>=2.20,<2.22"]
 RAY = ["ray[train]>=2.56,<3"]
-# tf2onnx has no maintainer, and `tfgen.nn.overrides` replaces one of its methods.
+# Pinned: tf2onnx seeks a maintainer, and `tfgen.nn.overrides` replaces one of its methods.
 FORMATS = ["tf2onnx==1.17.0", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
 DOCS = [
     *FORMATS,

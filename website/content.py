@@ -59,7 +59,7 @@ a web server: `python -m http.server --directory site`.
 """
 # The search puts guides first and the reference last, other sections between them.
 SEARCH_BOOSTS = {"Guides": 1, "Reference": 0.1}
-# What people who look for a guide type, but the guide does not say.
+# Words that readers search for and that the guide does not contain.
 SEARCH_WORDS = {
     "images.md": ["own images", "photos", "pictures"],
     "data.md": ["own data", "dataset"],

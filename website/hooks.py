@@ -55,7 +55,7 @@ def on_files(files: Files, config: ProperDocsConfig) -> Files:
 
 
 def on_page_content(html: str, page: Page, config: ProperDocsConfig, files: Files) -> str:
-    """Formulas as MathML; what the search finds first."""
+    """Turns formulas into MathML, and sets the tags and the rank of a page in the search."""
     page.meta["tags"] = SEARCH_WORDS.get(page.file.src_uri, [])
     section = page.ancestors[-1].title if page.ancestors else "Guides"
     boost = SEARCH_BOOSTS.get(str(section), 0.3)

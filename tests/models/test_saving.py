@@ -11,6 +11,7 @@ import tensorflow as tf
 from tests import commands
 from tests.models.families import IMAGES, SHAPE, gan, vae
 from tfgen import ImageModel
+from tfgen.nn.overrides import all_layers
 
 LAYERS = keras.layers
 
@@ -80,7 +81,7 @@ def test_early_stopping_rewinds_weights_and_no_count(make: Any) -> None:
     )
     assert int(model.step) == 3 * 2
     assert {int(optimizer.iterations) for optimizer in model.optimizers.values()} == {3 * 2}
-    dropouts = [part for part in model._flatten_layers() if hasattr(part, "calls")]
+    dropouts = [part for part in all_layers(model) if hasattr(part, "calls")]
     assert {int(part.calls) for part in dropouts} <= {3 * 2 * 3}  # three passes a step
     first = trained(make(ema_decay=0.9))
     np.testing.assert_array_equal(model.sample(2), first.sample(2))

@@ -26,7 +26,7 @@ from tfgen.serving.app import Settings, create_app
 from tfgen.serving.models import Entry, Models
 
 
-class Models(Models):
+class FolderModels(Models):
     """The versions of a folder, without the shipped ones.
 
     As by the default policy of TensorFlow Serving the newest one is served; with `all_versions`
@@ -110,7 +110,7 @@ class Double:
     url: str
 
     def __init__(self, folder: Path):
-        self.models = Models(folder)
+        self.models = FolderModels(folder)
         self.failures: list[Any] = []
         self.delay = 0.0
         self.requests: list[str] = []

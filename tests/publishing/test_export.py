@@ -15,6 +15,7 @@ import tfgen
 from tests.told import fails
 from tfgen import VAE
 from tfgen.nn.layers import Upsampling
+from tfgen.nn.overrides import all_layers
 from tfgen.publishing import export, operations, versions
 
 SHAPE = (6, 6, 1)
@@ -215,7 +216,7 @@ def test_own_networks_are_exported_in_float32(tmp_path: Path) -> None:
     low, plain = (own_networks(policy) for policy in ("mixed_bfloat16", "float32"))
     plain.set_weights(low.get_weights())
     before = [weight.copy() for weight in low.get_weights()]
-    policies = [layer.dtype_policy.name for layer in low._flatten_layers()]
+    policies = [layer.dtype_policy.name for layer in all_layers(low)]
     version = export.publish(low, tmp_path, "own")
     assert not graph_dtypes(version) & LOW
     sampler, latents = tfgen.load(version), plain.latents(SEEDS).numpy()
@@ -224,7 +225,7 @@ def test_own_networks_are_exported_in_float32(tmp_path: Path) -> None:
     for value, expected in zip(sampler.encode(images), plain.encode(images), strict=True):
         np.testing.assert_allclose(value, expected, atol=1e-6)
     # The live model is as it was, and does compute in low precision.
-    assert policies == [layer.dtype_policy.name for layer in low._flatten_layers()]
+    assert policies == [layer.dtype_policy.name for layer in all_layers(low)]
     for weight, expected in zip(low.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, expected)
     assert np.abs(low.decode(latents) - plain.decode(latents)).max() > 1e-5

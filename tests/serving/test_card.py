@@ -13,6 +13,8 @@ from PIL import Image
 
 from tests import commands
 from tests.conftest import Trained
+from tests.told import fails
+from tfgen.errors import WorkError
 from tfgen.evaluation.metrics import METRICS
 from tfgen.publishing.versions import Version, shipped_folder, shipped_names
 from tfgen.serving.card import model_card
@@ -84,6 +86,18 @@ def test_metrics_with_a_warning_are_not_in_the_header(tmp_path: Path) -> None:
     text = model_card(changed(tmp_path, "gan", evaluation=evaluation))
     assert ModelCard(text).data.eval_results is None
     assert "copies training images" in text
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"signatures": {}},
+        {"signatures": {"sample": {"inputs": {}}}},
+        {"evaluation": {"samples": "x"}},
+    ],
+)
+def test_a_damaged_manifest_is_told(entries: dict[str, Any], tmp_path: Path) -> None:
+    fails(lambda: model_card(changed(tmp_path, "gan", **entries)), "gan/2", error=WorkError)
 
 
 @pytest.mark.slow

@@ -361,7 +361,7 @@ class ImageModel(overrides.Model):
             jit_compile = False
         if self.compute_dtype in ("bfloat16", "float16"):
             cpu.warn_if_slow(self.compute_dtype)
-        self.compile_anew(compared, optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        self._compile_anew(compared, optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self.build_optimizers()
 
     def build_optimizers(self) -> None:

@@ -1,6 +1,6 @@
 """The private names of Keras and tf2onnx that tfgen overrides or reads, each with its reason.
 
-But for those of Keras's Adam, which are in `tfgen.nn.cpu.Adam`.
+Those of Keras's Adam are in `tfgen.nn.cpu.Adam`.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ from tfgen.nn import replicas
 class Model(keras.Model):
     """Keras's model; checks each batch outside of XLA, and builds nothing in `fit`."""
 
-    def compile_anew(self, compared: tuple[Any, Any] | None, **kwargs: Any) -> None:
-        """Compiles by Keras, which would keep the metrics of an earlier call.
+    def _compile_anew(self, compared: tuple[Any, Any] | None, **kwargs: Any) -> None:
+        """Compiles without the metrics of an earlier call, which Keras would keep.
 
         The variables of the metrics are created for `compared`, targets and predictions, if there
         are any: a replica's step cannot create them.

@@ -50,7 +50,7 @@ class Rest:
             UsageError: the server has no such model or version.
             WorkError: there is no answer, or the answer is not TensorFlow Serving's.
         """
-        answer = self._answer("GET", f"{model_path(name, version)}/metadata")
+        answer = self._answer("GET", f"{_model_path(name, version)}/metadata")
         try:
             metadata, number = answer["metadata"], int(answer["model_spec"]["version"])
             definitions = metadata["signature_def"]["signature_def"]
@@ -74,24 +74,10 @@ class Rest:
         # `inputs` is the columnar form, which is shorter than `instances`.
         columns = {key: value.tolist() for key, value in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
-        answer = self._answer("POST", f"{model_path(name, version)}:predict", body)
+        answer = self._answer("POST", f"{_model_path(name, version)}:predict", body)
         if "outputs" not in answer:
             raise self._not_serving()
         return answer["outputs"]
-
-    def request(self, method: str, path: str, body: bytes | None = None) -> Any:
-        """The server's response to one request.
-
-        Args:
-            method: `GET` or `POST`.
-            path: the path, `/v1/models/NAME` and what follows.
-            body: what is posted, JSON.
-
-        Raises:
-            requests.RequestException: there is none.
-        """
-        wait = (min(self.timeout, _CONNECT), self.timeout)
-        return self._session.request(method, self.address + path, data=body, timeout=wait)
 
     def _answer(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         """The JSON of an answer, after repetitions if the server is not there or busy."""
@@ -101,9 +87,10 @@ class Rest:
         import requests
 
         try:
-            response = self.request(method, path, body)
+            wait = (min(self.timeout, _CONNECT), self.timeout)
+            response = self._session.request(method, self.address + path, data=body, timeout=wait)
         except requests.RequestException as error:
-            if is_late(error):
+            if _is_late(error):
                 raise late_answer(self.address, self.timeout) from error
             text = f"no server answers at {self.address} ({_reason(error)}); is its REST port 8501?"
             raise ConnectionError(text) from error
@@ -127,12 +114,12 @@ class Rest:
         return WorkError(f"what answers at {self.address} is not TensorFlow Serving ({reason})")
 
 
-def model_path(name: str, version: int | None) -> str:
+def _model_path(name: str, version: int | None) -> str:
     """The path of a model or of one of its versions."""
     return f"/v1/models/{name}" + (f"/versions/{version}" if version is not None else "")
 
 
-def is_late(error: BaseException) -> bool:
+def _is_late(error: BaseException) -> bool:
     """Whether a request failed because its answer did not come in time."""
     from requests import ReadTimeout
     from urllib3.exceptions import ReadTimeoutError

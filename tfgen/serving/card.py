@@ -4,12 +4,12 @@ The card is Markdown with the YAML header of Hugging Face. A value as JSON is YA
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tfgen import registry
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation import reading, tables
 from tfgen.evaluation.compare import Table, compare
 from tfgen.evaluation.metrics import format_number
@@ -80,11 +80,17 @@ def model_card(version: versions.Version, license: str | None = None) -> str:
     Raises:
         WorkError: the manifest or the evaluation in it is damaged.
     """
-    manifest = versions.read_manifest(version.path)
+    try:
+        return _write_card(version, versions.read_manifest(version.path), license)
+    except (LookupError, TypeError, AttributeError, StopIteration) as error:
+        raise WorkError(f"{version.path} has a broken manifest ({error!r})") from error
+
+
+def _write_card(version: versions.Version, manifest: Mapping[str, Any], license: str | None) -> str:
     archive, is_sampler = f"{version.name}{versions.ARCHIVE}", "sample" in manifest["signatures"]
     name = "sample" if is_sampler else next(iter(manifest["signatures"]))
     tensors = manifest["signatures"][name]
-    inputs = ", ".join(f"{key}={_two_rows(**spec)}" for key, spec in tensors["inputs"].items())
+    inputs = ", ".join(f"{key}={_two_rows(spec)}" for key, spec in tensors["inputs"].items())
     signature = describe_signature(tensors)
     command = f"sample {archive}" if is_sampler else f"evaluate FOLDER --classifier {archive}"
     compared: list[Table] = []
@@ -92,11 +98,15 @@ def model_card(version: versions.Version, license: str | None = None) -> str:
         compared = compare([reading.read_evaluation(str(version.path.absolute()), version.path)])
     license = license or ("apache-2.0" if versions.is_shipped(version.path) else None)
     fields = {"license": license, **_fields(version.name, manifest, compared)}
-    header = [f"{key}: {json.dumps(value)}" for key, value in fields.items() if value]
+    header = [f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in fields.items() if v]
     entries = [entry for entry in registry.families() if entry.name == manifest.get("family")]
     seed = mapping(mapping(manifest, "run"), "options").get("seed")
-    facts = {"data set": dataset_name(manifest), "version": describe(manifest), "seed": seed}
-    training = [f"- {key}: {value}" for key, value in facts.items() if value not in ("", None)]
+    facts = {"data set": dataset_name(manifest), "settings": describe(manifest), "seed": seed}
+    training = [
+        f"- {key}: {' '.join(str(value).split())}"
+        for key, value in facts.items()
+        if value not in ("", None)
+    ]
     parts = [
         "\n".join(["---", *header, "---"]),
         f"# {version.name}",
@@ -108,17 +118,18 @@ def model_card(version: versions.Version, license: str | None = None) -> str:
         "`python -m http.server --directory page` shows the model in a browser.\n\n## Metrics",
         tables.markdown(compared).strip() if compared else "This version has not been evaluated.",
         "\n".join(["## Training\n", *training]),
-        "## Limits\n\n- The model knows only its training images, with their gaps and biases.\n"
-        "- Metrics of samples compare only if their features come from the same network.\n"
+        "## Limits\n\n- The model reproduces its training images, with their gaps and biases.\n"
+        "- Compare metrics of samples only if the same network computed their features.\n"
         "- The hashes in the archive reveal damage, not tampering.",
         f"Written by `tfgen-export {version.name} --format hub`.\n",
     ]
     return "\n\n".join(filter(None, parts))
 
 
-def _two_rows(shape: Sequence[int | None], dtype: str) -> str:
-    """An input of a signature for two images, as Python code."""
-    return f"tf.zeros({[2, *shape[1:]]}, tf.{dtype})" if shape[1:] else "tf.range(2)"
+def _two_rows(spec: Mapping[str, Any]) -> str:
+    """An input for two images, as Python code."""
+    sides = spec["shape"][1:]
+    return f"tf.zeros({[2, *sides]}, tf.{spec['dtype']})" if sides else "tf.range(2)"
 
 
 def _fields(name: str, manifest: Mapping[str, Any], compared: list[Table]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from tfgen import figures, registry
 from tfgen.publishing.listing import describe, epochs_done, mapping
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.serving.models import Entry, Listed, Models
+from tfgen.serving.models import Listed, Models
 from tfgen.serving.pool import Pool
 from tfgen.serving.refusal import report_error
 from tfgen.system.terminal import count_noun
@@ -198,9 +198,9 @@ def _order(listed: Listed) -> tuple[int, int]:
 
     The page opens on the first one.
     """
-    key, family = listed.key, _family(listed)
-    if isinstance(key, Entry) and not listed.versions[0]["shipped"]:
-        return -key.stamp[1], 0
+    family = _family(listed)
+    if not listed.versions[0]["shipped"]:
+        return -listed.key.stamp[1], 0
     return 0, [*registry.names(), family].index(family)
 
 

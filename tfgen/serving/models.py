@@ -8,7 +8,7 @@ import gc
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,14 +43,14 @@ class Listed(NamedTuple):
         name: name that it was published under.
         versions: the number of each version, whether it is shipped, and its evaluation; the newest
             first.
-        manifest: the manifest of the newest version, or as much as is known of it.
-        key: tells the newest version from others.
+        manifest: the manifest of the newest version.
+        key: the newest version on the disk.
     """
 
     name: str
     versions: Sequence[Mapping[str, Any]]
     manifest: Mapping[str, Any]
-    key: Hashable
+    key: "Entry"
 
 
 class Entry(NamedTuple):

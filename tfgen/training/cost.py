@@ -138,8 +138,7 @@ def measure(config: RunConfig, data: Dataset, strategy: Any) -> tuple[float, flo
 
         first, count = seconds(1), 1
         while (taken := seconds(count)) < _MEASURED_SECONDS:
-            # At least twice as many, because each call takes time of its own.
-            count *= max(2, math.ceil(_MEASURED_SECONDS / taken))
+            count *= math.ceil(_MEASURED_SECONDS / taken)
         return first, taken / count
 
     fit = functools.partial(model.fit, shuffle=False)
