@@ -306,6 +306,7 @@ def test_changed_data_is_refused_on_resume(
         train(config(tiny_data, path, resume=True))
 
 
+@pytest.mark.slow
 def test_a_plateau_is_told_once(tiny_data: Path, tmp_path: Path) -> None:
     output = StringIO()
     # A step so small that no weight changes.
