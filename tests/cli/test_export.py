@@ -115,6 +115,7 @@ def test_a_decoder_is_written_without_logs_and_runs_as_the_command_says(
     assert files(here) == [path]
 
 
+@pytest.mark.slow
 def test_decoders_of_runs_and_versions(
     trained: Trained, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

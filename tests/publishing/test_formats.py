@@ -19,6 +19,8 @@ from tfgen.models.export import trace, write_saved_model
 from tfgen.publishing import export, formats
 from tfgen.publishing.sampler import Sampler
 
+pytestmark = pytest.mark.slow
+
 # Runtimes sum float32 in another order. This is what the documents promise for images of a seed.
 ROUNDING = 1e-5
 CONVOLUTIONAL = {"image_shape": (8, 8, 1), "architecture": "convolutional", "channels": 2}
@@ -55,7 +57,6 @@ def scatter(model: keras.Model) -> None:
             weight.assign(weight + 0.1 * rng.random(weight.shape))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_images_are_those_of_the_saved_model(name: str, tmp_path: Path) -> None:
     model = MODELS[name]()
