@@ -120,8 +120,8 @@ setup(
         "rich>=13.8",
         "requests>=2.32.3",
         "urllib3>=2.2",
-        # Older ones refuse the Host header [::1].
-        "starlette>=1.7,<2",
+        # Older ones refuse the Host headers [::1] and LOCALHOST.
+        "starlette>=1.9,<2",
         "uvicorn>=0.34,<1",
         "orjson>=3.10.7,<4",
         # tensorflow-datasets imports it when it writes, and does not ask for it.
